@@ -1,0 +1,48 @@
+"""What can go wrong, as a tree. Each message is one sentence: what was wrong, what was found, what to do.
+
+CompError
+├── DeclarationError      a competition.py declares something that can't be
+├── OverrideError         a value given on the command line doesn't fit the field it names
+├── DataError             the files on disk are not what the declaration says
+├── BackboneError         timm doesn't know the backbone, or its weights can't be loaded
+├── RunError              a run folder is missing, incomplete or can't be written
+├── SubmissionError       a submission doesn't fit its sample submission
+└── KaggleError           Kaggle refused, or could not be reached
+    └── CredentialsError  Kaggle wants to know who is asking
+"""
+
+
+class CompError(Exception):
+    """Base of everything a user can mend; the command line prints it without a traceback."""
+
+
+class DeclarationError(CompError):
+    pass
+
+
+class OverrideError(CompError):
+    pass
+
+
+class DataError(CompError):
+    pass
+
+
+class BackboneError(CompError):
+    pass
+
+
+class RunError(CompError):
+    pass
+
+
+class SubmissionError(CompError):
+    pass
+
+
+class KaggleError(CompError):
+    pass
+
+
+class CredentialsError(KaggleError):
+    pass
