@@ -1,0 +1,257 @@
+"""Label sources: from the raw files of a competition to its table.
+
+The table has one row per image: ``id`` (text), ``path`` (a Path) and ``label``: the name of the class for a ``single``
+target, a tuple of tag names for a ``multi`` one. Every image has its label and every label its image, or there is a
+DataError that names them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from comp.declared import check, wrong
+from comp.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import pandas as pd
+
+    from comp.metrics import Target
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+
+
+@dataclass(frozen=True)
+class FileNames:
+    """Labels in file names: ``FileNames("train/{label}.*.jpg")`` reads ``train/cat.0.jpg`` as a cat.
+
+    ``{label}`` stands for the class and ``*`` for anything else; neither spans folders. The id is the name without its
+    suffix (``cat.0``). An image of the same suffix in the folder that doesn't fit the pattern is an error.
+    """
+
+    pattern: str
+    target: ClassVar[Target] = "single"
+
+    def __post_init__(self) -> None:
+        check(self, "pattern", str)
+        if Path(self.pattern).name.count("{label}") != 1 or self.pattern.count("{label}") != 1:
+            raise wrong(self, "pattern", self.pattern, "a path whose file name has {label} in it once")
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        pattern = Path(self.pattern)
+        pieces = re.split(r"(\{label\}|\*)", pattern.name)
+        regex = re.compile("".join({"{label}": "(?P<label>.+?)", "*": ".*"}.get(p, re.escape(p)) for p in pieces))
+        rows = []
+        for path in images_in(folder / pattern.parent, pattern.suffix):
+            match = regex.fullmatch(path.name)
+            if match is None:
+                raise DataError(
+                    f"{path} has no label: its name doesn't fit the pattern {self.pattern!r}; "
+                    "mend the pattern in competition.py or remove the file."
+                )
+            rows.append((path.stem, path, match["label"]))
+        return table(rows)
+
+
+@dataclass(frozen=True)
+class Folders:
+    """A folder per class: ``Folders("train")`` reads ``train/cat/0.jpg`` as a cat.
+
+    The id is the path below the folder, without its suffix (``cat/0``).
+    """
+
+    folder: str
+    target: ClassVar[Target] = "single"
+
+    def __post_init__(self) -> None:
+        check(self, "folder", str)
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        root = folder / self.folder
+        loose = images_in(root, required=False)
+        if loose:
+            raise DataError(f"{loose[0]} has no label: it lies beside the class folders of {root} and not in one.")
+        classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        if not classes:
+            raise DataError(f"{root} holds no class folders; check `folder` of Folders in competition.py.")
+        return table((f"{place.name}/{path.stem}", path, place.name) for place in classes for path in images_in(place))
+
+
+@dataclass(frozen=True)
+class CsvLabels:
+    """Labels in a CSV: a column that names the image, a column with its class or with its separated tags.
+
+    csv: the file, relative to the competition's data folder.
+    image, label: the names of the two columns.
+    folder, suffix: where the image of a row is: ``folder / (value of image + suffix)``. Leave the suffix empty where the
+        column already has it.
+    separator: what stands between tags; with it the target is ``multi``, without it ``single``.
+    """
+
+    csv: str
+    image: str
+    label: str
+    folder: str
+    suffix: str = ""
+    separator: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("csv", "image", "label", "folder"):
+            check(self, field, str)
+        if self.suffix and not self.suffix.startswith("."):
+            raise wrong(self, "suffix", self.suffix, "empty or start with a dot, like '.jpg'")
+        if self.separator is not None:
+            check(self, "separator", str)
+
+    @property
+    def target(self) -> Target:
+        return "single" if self.separator is None else "multi"
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        rows = read_csv(folder / self.csv, columns=(self.image, self.label))
+        images = folder / self.folder
+        paths = [images / f"{name}{self.suffix}" for name in rows[self.image]]
+        present = {path for place in {path.parent for path in paths} for path in images_in(place, self.suffix or None)}
+        missing = sorted(set(paths) - present)
+        if missing:
+            raise DataError(
+                f"{len(missing)} of {len(paths)} rows of {self.csv} have no image, the first {missing[0]}; "
+                "check `folder` and `suffix` of CsvLabels, or download the data again."
+            )
+        unlabelled = sorted(present - set(paths))
+        if unlabelled:
+            raise DataError(
+                f"{len(unlabelled)} images have no row in {self.csv}, the first {unlabelled[0]}; "
+                "add their labels or move them out of the folder."
+            )
+        labels: Iterable[str | tuple[str, ...]] = rows[self.label]
+        if self.separator is None and (rows[self.label] == "").any():
+            name = rows[self.image][rows[self.label] == ""].iloc[0]
+            raise DataError(f"{self.csv} gives image {name!r} an empty {self.label!r}; fill it in or remove the row.")
+        if self.separator is not None:
+            labels = [tuple(sorted({tag for tag in text.split(self.separator) if tag})) for text in rows[self.label]]
+        return table(zip(rows[self.image], paths, labels, strict=True))
+
+
+@dataclass(frozen=True)
+class LabelFunction:
+    """Labels by a function of one's own: given the data folder, it returns the table (columns id, path, label)."""
+
+    function: Callable[[Path], pd.DataFrame]
+    target: Target = "single"
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise wrong(self, "function", self.function, "a function of the data folder that returns the table")
+        check(self, "target", str, one_of=("single", "multi"))
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        import pandas as pd
+
+        result = self.function(folder)
+        name = getattr(self.function, "__name__", "the function")
+        missing = {"id", "path", "label"} - set(getattr(result, "columns", ()))
+        if not isinstance(result, pd.DataFrame) or missing:
+            raise DataError(
+                f"LabelFunction: {name} should return a DataFrame with the columns id, path and label, "
+                f"but {', '.join(sorted(missing))} {'is' if len(missing) == 1 else 'are'} missing."
+            )
+        labels = [tuple(label) for label in result["label"]] if self.target == "multi" else result["label"].astype(str)
+        rows = [
+            (str(i), Path(path), label) for i, path, label in zip(result["id"], result["path"], labels, strict=True)
+        ]
+        absent = [path for _, path, _ in rows if not path.is_file()]
+        if absent:
+            raise DataError(
+                f"LabelFunction: {name} names {len(absent)} images that don't exist, the first {absent[0]}."
+            )
+        return table(rows)
+
+
+LabelSource = FileNames | Folders | CsvLabels | LabelFunction
+
+
+@dataclass(frozen=True)
+class TestImages:
+    """Where the images to predict are. Their ids are the file names without suffix (``with_suffix``: with it)."""
+
+    __test__: ClassVar[bool] = False
+
+    folder: str
+    suffix: str = ""
+    with_suffix: bool = False
+
+    def __post_init__(self) -> None:
+        check(self, "folder", str)
+        check(self, "with_suffix", bool)
+        if self.suffix and not self.suffix.startswith("."):
+            raise wrong(self, "suffix", self.suffix, "empty or start with a dot, like '.jpg'")
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """The table of the test images: ``id`` and ``path``."""
+        paths = images_in(folder / self.folder, self.suffix or None)
+        return table((path.name if self.with_suffix else path.stem, path, "") for path in paths)[["id", "path"]]
+
+
+def table(rows: Iterable[tuple[str, Path, str | tuple[str, ...]]]) -> pd.DataFrame:
+    """The table of these (id, path, label) rows, in the order of their ids; raises DataError for a doubled id."""
+    import pandas as pd
+
+    frame = pd.DataFrame(sorted(rows, key=lambda row: row[0]), columns=["id", "path", "label"])
+    doubled = frame["id"][frame["id"].duplicated()]
+    if len(doubled):
+        raise DataError(
+            f"{len(doubled)} ids occur more than once, the first {doubled.iloc[0]!r}; every image needs its own."
+        )
+    return frame
+
+
+def classes_of(frame: pd.DataFrame, target: Target) -> tuple[str, ...]:
+    """The names of the classes or tags that occur, sorted; as numbers where all are whole numbers (grades, digits)."""
+    labels = frame["label"]
+    names = set(labels) if target == "single" else {tag for tags in labels for tag in tags}
+    if not names or names == {""}:
+        raise DataError("The table has no labels at all; check the label source in competition.py.")
+    if len(names) == 1:
+        raise DataError(f"All images have the same label, {next(iter(names))!r}; there is nothing to learn.")
+    whole = all(re.fullmatch(r"-?\d+", name) for name in names)
+    return tuple(sorted(names, key=(lambda name: (int(name), name)) if whole else str))
+
+
+def read_csv(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """A CSV with every value as the text it is (no NaN, no lost zeros); raises DataError for a missing column."""
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} doesn't exist; check its name in competition.py, or download the data again."
+        ) from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} can't be read as a CSV: {str(error).strip()}.") from None
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        found = ", ".join(map(str, frame.columns[:10]))
+        raise DataError(f"{path} has no column {missing[0]!r}; its columns are {found}.")
+    return frame
+
+
+def images_in(folder: Path, suffix: str | None = None, *, required: bool = True) -> list[Path]:
+    """The images right in a folder, sorted; hidden files are none.
+
+    suffix: keep only files that end in it; without it, any of IMAGE_SUFFIXES.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            f"The image folder {folder} doesn't exist; check its name in competition.py, or download the data."
+        )
+    wanted = IMAGE_SUFFIXES if suffix is None else {suffix.lower()}
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in wanted and not path.name.startswith("."))
+    if required and not found:
+        raise DataError(f"{folder} holds no {suffix or 'image'} files; check its name in competition.py.")
+    return found
