@@ -1,7 +1,8 @@
 """Submission forms: how predictions are written in a competition's CSV, and read back to grade or check them.
 
 Each form names what it carries (`takes`, in the words of `comp.metrics`), turns predictions into the columns after the
-id (`encode`) and back (`decode`). ``decode(encode(x))`` gives x, for probabilities to the digits written.
+id (`encode`) and back (`decode`). ``decode(encode(x))`` gives x, for probabilities to the digits written. `classes_in`
+tells the classes of such columns alone, for a grader that knows nothing but answers.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from comp.declared import check
 from comp.errors import SubmissionError
+from comp.labels import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +51,9 @@ class ProbabilityOf:
         probabilities[:, place], probabilities[:, 1 - place] = positive, 1 - positive
         return probabilities
 
+    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
+        return (f"not {self.label}", self.label)
+
     def _place(self, classes: Sequence[str]) -> int:
         if len(classes) != 2 or self.label not in classes:
             raise SubmissionError(
@@ -80,6 +85,9 @@ class ProbabilityPerClass:
         _require_probabilities(probabilities)
         return probabilities
 
+    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
+        return tuple(frames[0].columns)
+
 
 @dataclass(frozen=True)
 class ClassName:
@@ -100,6 +108,9 @@ class ClassName:
         names = frame[_only(list(frame.columns))]
         _require_known(set(names), classes)
         return np.array([index[name] for name in names])
+
+    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
+        return in_order({name for frame in frames for name in frame[_only(list(frame.columns))]})
 
 
 @dataclass(frozen=True)
@@ -132,6 +143,10 @@ class TagNames:
         for place, row in enumerate(rows):
             tags[place, [index[tag] for tag in row]] = 1
         return tags
+
+    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
+        texts = [text for frame in frames for text in frame[_only(list(frame.columns))]]
+        return in_order({tag for text in texts for tag in text.split(self.separator) if tag})
 
 
 SubmissionForm = ProbabilityOf | ProbabilityPerClass | ClassName | TagNames

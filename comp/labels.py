@@ -211,13 +211,19 @@ def table(rows: Iterable[tuple[str, Path, str | tuple[str, ...]]]) -> pd.DataFra
 
 
 def classes_of(frame: pd.DataFrame, target: Target) -> tuple[str, ...]:
-    """The names of the classes or tags that occur, sorted; as numbers where all are whole numbers (grades, digits)."""
+    """The names of the classes or tags that occur, in order. Raises DataError where there are not two."""
     labels = frame["label"]
     names = set(labels) if target == "single" else {tag for tags in labels for tag in tags}
     if not names or names == {""}:
         raise DataError("The table has no labels at all; check the label source in competition.py.")
     if len(names) == 1:
         raise DataError(f"All images have the same label, {next(iter(names))!r}; there is nothing to learn.")
+    return in_order(names)
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names sorted: as numbers where all are whole numbers (grades, digits), as text otherwise."""
+    names = list(names)
     whole = all(re.fullmatch(r"-?\d+", name) for name in names)
     return tuple(sorted(names, key=(lambda name: (int(name), name)) if whole else str))
 

@@ -10,8 +10,23 @@ from typing import Any, Literal
 
 from comp.declared import check
 
+# Elements of the square's symmetry group: quarter turns 0 to 3, then the same of the mirror image.
+SYMMETRIES = {"none": (0,), "horizontal": (0, 4), "dihedral": (0, 1, 2, 3, 4, 5, 6, 7)}
+
 Flips = Literal["none", "horizontal", "dihedral"]
 Pipeline = Callable[[int], Any]
+
+
+@dataclass(frozen=True)
+class View:
+    """One way of looking at an image: a fixed symmetry of the plain centre view, or a random alteration by its draw.
+
+    symmetry: quarter turns counter-clockwise, plus 4 for the mirror image.
+    draw: which of the endless random alterations; the same number gives the same one.
+    """
+
+    symmetry: int = 0
+    draw: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +52,16 @@ class Viewpoint:
         check(self, "max_zoom", float, at_least=1, at_most=4)
         check(self, "max_rotation", float, at_least=0, at_most=180)
         check(self, "max_light", float, at_least=0, at_most=1)
+
+    @property
+    def fixed_views(self) -> tuple[View, ...]:
+        """The plain centre view, then its flips: one, two or eight views."""
+        return tuple(View(symmetry) for symmetry in SYMMETRIES[self.flips])
+
+    def views(self, count: int) -> tuple[View, ...]:
+        """So many different views: the fixed ones first, then random alterations."""
+        drawn = tuple(View(draw=draw) for draw in range(count - len(self.fixed_views)))
+        return (self.fixed_views + drawn)[:count]
 
 
 def side_on(

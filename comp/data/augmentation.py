@@ -1,0 +1,38 @@
+"""From a viewpoint to albumentations: what a training image goes through, and the fixed views of prediction."""
+
+import albumentations as A
+import cv2
+import numpy as np
+
+from comp.data.images import Pixels, with_margin
+from comp.viewpoint import Viewpoint
+
+# OpenCV's own threads fight with the loader's processes and torch's.
+cv2.setNumThreads(0)
+
+CHANCE_OF_ROTATION = 0.75
+CHANCE_OF_LIGHT = 0.75
+FLIPS = {"none": [], "horizontal": [A.HorizontalFlip(p=0.5)], "dihedral": [A.SquareSymmetry(p=1.0)]}
+
+
+def training_pipeline(viewpoint: Viewpoint, size: int) -> A.Compose:
+    """Random alterations of an RGB array whose shorter side is ``size × max_zoom`` or more; gives (size, size, 3).
+
+    Rotation, a square cut out at a random place and zoom, flips, light: fast.ai lesson 2's ``tfms_from_model``.
+    """
+    if viewpoint.pipeline is not None:
+        return A.Compose([viewpoint.pipeline(size)])
+    light, cut = viewpoint.max_light, (size, with_margin(size, viewpoint.max_zoom))
+    steps = [
+        A.Rotate(limit=viewpoint.max_rotation, border_mode=cv2.BORDER_REFLECT_101, p=CHANCE_OF_ROTATION),
+        A.RandomSizedCrop(min_max_height=cut, size=(size, size), area_for_downscale="image"),
+        *FLIPS[viewpoint.flips],
+        A.RandomBrightnessContrast(brightness_limit=light, contrast_limit=light, p=CHANCE_OF_LIGHT),
+    ]
+    return A.Compose(steps)
+
+
+def apply_symmetry(pixels: Pixels, symmetry: int) -> Pixels:
+    """One of the eight symmetries of the square, by its number in `comp.viewpoint.View`."""
+    mirrored = pixels[:, ::-1] if symmetry >= 4 else pixels
+    return np.rot90(mirrored, symmetry % 4)

@@ -1,0 +1,109 @@
+"""Batches of images: every image in the views asked for, as bytes, in an order that is known beforehand."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from comp.data.augmentation import apply_symmetry, training_pipeline
+from comp.data.images import Pixels, centre, read_image, with_margin
+from comp.viewpoint import View, Viewpoint
+
+# A random alteration is drawn from (seed, draw, row) alone, so it doesn't depend on who loads the image, or when.
+Request = tuple[int, tuple[View, ...]]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What stands between a file and the backbone: the square's side in pixels, the interpolation, the viewpoint."""
+
+    size: int
+    interpolation: str
+    viewpoint: Viewpoint
+
+
+class ImageDataset(Dataset[tuple[int, Pixels]]):
+    """Images by (row, views): gives the row and its views, (V, size, size, 3) bytes of RGB.
+
+    The file is read once for all views of it.
+    """
+
+    def __init__(self, paths: Sequence[Path], preprocessing: Preprocessing, seed: int) -> None:
+        self.paths = np.array([os.fspath(path) for path in paths])
+        self.preprocessing = preprocessing
+        self.seed = seed
+        self.pipeline = training_pipeline(preprocessing.viewpoint, preprocessing.size)
+
+    def __getitem__(self, request: Request) -> tuple[int, Pixels]:
+        row, views = request
+        # Fixed views share one reading of the file, random ones another with a margin.
+        read = cache(partial(read_image, Path(self.paths[row]), interpolation=self.preprocessing.interpolation))
+        return row, np.stack([self._view(row, view, read) for view in views])
+
+    def _view(self, row: int, view: View, read: Callable[[int], Pixels]) -> Pixels:
+        size = self.preprocessing.size
+        if view.draw is None:
+            return apply_symmetry(centre(read(size), size), view.symmetry)
+        self.pipeline.set_random_seed(int(np.random.SeedSequence([self.seed, view.draw, row]).generate_state(1)[0]))
+        altered: Pixels = self.pipeline(image=read(with_margin(size, self.preprocessing.viewpoint.max_zoom)))["image"]
+        return altered
+
+
+class InOrder(Sampler[Request]):
+    """Every row once, in order, in the same views."""
+
+    def __init__(self, rows: int, views: Sequence[View]) -> None:
+        self.rows, self.views = rows, tuple(views)
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __iter__(self) -> Iterator[Request]:
+        return ((row, self.views) for row in range(self.rows))
+
+
+class Shuffled(Sampler[Request]):
+    """The given rows in an order drawn anew for every epoch, each under an alteration of its own.
+
+    ``epoch`` is set by whoever trains; order and alterations follow from it and the seed alone.
+    """
+
+    def __init__(self, rows: Sequence[int], seed: int) -> None:
+        self.rows, self.seed, self.epoch = np.asarray(rows), seed, 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Request]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
+        return ((int(row), (View(draw=self.epoch),)) for row in order)
+
+
+def loader(
+    dataset: ImageDataset, sampler: Sampler[Request], batch_size: int, *, workers: int, drop_last: bool = False
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Batches of rows (B,) and images (B, V, size, size, 3) as bytes; they are scaled on the device.
+
+    workers: processes that read ahead; 0 reads in this one, which is the fastest where the model runs on the same cores.
+    """
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=_collate,
+        drop_last=drop_last,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def _collate(samples: list[tuple[int, Pixels]]) -> tuple[Tensor, Tensor]:
+    return torch.tensor([row for row, _ in samples]), torch.from_numpy(np.stack([views for _, views in samples]))

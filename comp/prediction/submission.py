@@ -1,0 +1,108 @@
+"""The submission: exactly the ids, order and columns of the sample submission, checked before it is written."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from comp.errors import SubmissionError
+from comp.files import replacing
+from comp.forms import SubmissionForm
+from comp.labels import read_csv
+from comp.metrics import Metric, Target
+
+ROUNDING = 1e-3
+
+
+def read_sample(path: Path) -> pd.DataFrame:
+    """The sample submission as text; its first column is the id. Raises SubmissionError if it can't be one."""
+    sample = read_csv(path)
+    if sample.shape[1] < 2 or sample.empty:
+        raise SubmissionError(
+            f"{path} has {sample.shape[1]} columns and {len(sample)} rows; it is no sample submission."
+        )
+    doubled = sample.iloc[:, 0][sample.iloc[:, 0].duplicated()]
+    if len(doubled):
+        raise SubmissionError(f"{path} has the id {doubled.iloc[0]!r} more than once.")
+    return sample
+
+
+def build_submission(
+    ids: Sequence[str],
+    predictions: npt.NDArray[Any],
+    classes: Sequence[str],
+    sample: pd.DataFrame,
+    form: SubmissionForm,
+    target: Target,
+) -> pd.DataFrame:
+    """Predictions by id, in the sample's rows and columns; raises SubmissionError where they don't fit it."""
+    id_column, *columns = sample.columns
+    values = form.encode(predictions, classes, columns)
+    values.insert(0, id_column, list(ids))
+    by_id = values.set_index(id_column, verify_integrity=False)
+    missing = sample.loc[~sample[id_column].isin(by_id.index), id_column]
+    if len(missing):
+        raise SubmissionError(
+            f"{len(missing)} of the sample submission's {len(sample)} ids have no prediction, the first {missing.iloc[0]!r}."
+        )
+    if not by_id.index.is_unique:
+        raise SubmissionError(f"The id {by_id.index[by_id.index.duplicated()][0]!r} was predicted more than once.")
+    submission = by_id.loc[sample[id_column]].reset_index()[list(sample.columns)]
+    check_submission(submission, classes, sample, form, target)
+    return submission
+
+
+def check_submission(
+    submission: pd.DataFrame, classes: Sequence[str], sample: pd.DataFrame, form: SubmissionForm, target: Target
+) -> None:
+    """Raise SubmissionError unless the columns and ids are the sample's and every value can be what the form says."""
+    if list(submission.columns) != list(sample.columns):
+        raise SubmissionError(
+            f"The columns are {', '.join(submission.columns[:5])}, but the sample's are {', '.join(sample.columns[:5])}."
+        )
+    id_column = sample.columns[0]
+    if list(submission[id_column].astype(str)) != list(sample[id_column]):
+        raise SubmissionError("The ids are not the sample submission's, each once and in its order.")
+    decoded = form.decode(submission.drop(columns=id_column), classes)
+    if form.takes == "probabilities" and target == "single":
+        sums = decoded.sum(axis=1)
+        worst = np.abs(sums - 1).argmax()
+        if abs(sums[worst] - 1) > ROUNDING:
+            raise SubmissionError(
+                f"The probabilities of a row should sum to one, but those of {submission[id_column].iloc[worst]!r} "
+                f"sum to {sums[worst]:.4f}."
+            )
+
+
+def grader(form: SubmissionForm, metric: Metric, target: Target) -> Callable[[pd.DataFrame, pd.DataFrame], float]:
+    """A function that scores a submission against the answers, both as text in the sample submission's columns.
+
+    It raises SubmissionError for a submission that doesn't have the answers' columns and ids, in any order of rows.
+    """
+
+    def score(answers: pd.DataFrame, submission: pd.DataFrame) -> float:
+        id_column, *columns = answers.columns
+        if list(submission.columns) != list(answers.columns):
+            raise SubmissionError(f"The columns should be {', '.join(answers.columns[:5])}.")
+        if sorted(submission[id_column]) != sorted(answers[id_column]):
+            raise SubmissionError(f"The column {id_column!r} should hold each of the {len(answers)} ids once.")
+        theirs = submission.set_index(id_column).loc[answers[id_column]].reset_index(drop=True)
+        truth = answers[columns]
+        classes = form.classes_in(truth, theirs)
+        decoded = form.decode(truth, classes)
+        predicted = form.decode(theirs, classes)
+        if form.takes == "probabilities" and target == "single":
+            # As Kaggle does, and with the same clipping: a sure mistake costs much, not everything.
+            decoded, clipped = decoded.argmax(axis=1), predicted.clip(1e-15, 1 - 1e-15)
+            predicted = clipped / clipped.sum(axis=1, keepdims=True)
+        return metric(decoded, predicted)
+
+    return score
+
+
+def write_submission(submission: pd.DataFrame, path: Path) -> None:
+    with replacing(path) as unfinished:
+        submission.to_csv(unfinished, index=False, float_format="%.9g", lineterminator="\n")

@@ -1,0 +1,158 @@
+"""The network: a timm backbone, a new head, and their layer groups."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import timm
+import torch
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from comp.errors import BackboneError
+from comp.metrics import Target
+
+GROUPS = ("early", "late", "head")
+
+
+class Classifier(nn.Module):
+    """Images as bytes in, logits out: scaling as the weights expect it, backbone, head.
+
+    ``features`` and ``head`` are its two halves, so that a frozen backbone's features can be computed once.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.register_buffer("scale", 1 / (255 * torch.tensor(std)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift", (-torch.tensor(mean) / torch.tensor(std)).view(1, 3, 1, 1), persistent=False)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Bytes of RGB (B, size, size, 3) to pooled features (B, F)."""
+        # A batch of images in rows of pixels already has the layout that convolutions are fastest in: channels last.
+        channels_first = images.permute(0, 3, 1, 2).float()
+        features: Tensor = self.backbone(channels_first * self.scale + self.shift)
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Bytes of RGB (B, size, size, 3) to logits (B, C)."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What a backbone's weights expect of images."""
+
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def build_classifier(backbone: str, *, pretrained: bool, dropout: float, prior: npt.NDArray[Any]) -> Classifier:
+    """A backbone by its timm name, or ``local-dir:PATH``, with a new head for the classes of ``prior``.
+
+    prior: the logits (C,) of the classes' shares, where the head starts: without them its first steps only learn which
+        class is rare (arXiv:1708.02002, section 3.3).
+    Raises BackboneError for an unknown name, a backbone without layer groups, and weights that can't be loaded.
+    """
+    body = _create(backbone, pretrained=pretrained)
+    expected = expectations(body)
+    return Classifier(body, build_head(body.num_features, prior, dropout), expected.mean, expected.std)
+
+
+def build_head(features: int, prior: npt.NDArray[Any], dropout: float) -> nn.Module:
+    """A linear classifier of standardised features: it converges in few epochs, whatever the features' scales."""
+    linear = nn.Linear(features, len(prior))
+    nn.init.zeros_(linear.weight)
+    with torch.no_grad():
+        linear.bias.copy_(torch.as_tensor(prior))
+    return nn.Sequential(nn.BatchNorm1d(features, affine=False), nn.Dropout(dropout), linear)
+
+
+def prior_logits(targets: npt.NDArray[np.int64], classes: int, target: Target) -> npt.NDArray[np.float64]:
+    """The logits (C,) of each class's share of the rows, half a row added to each so that none is infinite."""
+    if target == "single":
+        share = (np.bincount(targets, minlength=classes) + 0.5) / (len(targets) + 0.5 * classes)
+        return np.log(share)
+    share = (targets.sum(axis=0) + 0.5) / (len(targets) + 1)
+    return np.log(share / (1 - share))
+
+
+def expectations(backbone: nn.Module) -> Expectations:
+    """The preprocessing that timm keeps with the backbone's weights."""
+    config = timm.data.resolve_model_data_config(backbone)
+    return Expectations(config["interpolation"], tuple(config["mean"]), tuple(config["std"]))
+
+
+def set_size(model: Classifier, size: int) -> None:
+    """Let a transformer take images of ``size`` pixels; convolutional backbones take any."""
+    if not hasattr(model.backbone, "set_input_size"):
+        return
+    try:
+        model.backbone.set_input_size(img_size=(size, size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise BackboneError(f"The backbone can't take images of {size} pixels a side: {error}.") from None
+
+
+def layer_groups(model: Classifier) -> dict[str, list[nn.Parameter]]:
+    """The parameters of the ``early`` and ``late`` halves of the backbone's layers, in timm's own order, and the head."""
+    layers = group_parameters(model.backbone, model.backbone.group_matcher(coarse=False))
+    parameters = dict(model.backbone.named_parameters())
+    middle = len(layers) / 2
+    early = [parameters[name] for place, layer in enumerate(sorted(layers)) for name in layers[layer] if place < middle]
+    late = [parameters[name] for place, layer in enumerate(sorted(layers)) for name in layers[layer] if place >= middle]
+    return {"early": early, "late": late, "head": list(model.head.parameters())}
+
+
+def freeze(model: Classifier) -> None:
+    """Train the head only."""
+    model.backbone.requires_grad_(False)
+
+
+def unfreeze(model: Classifier) -> None:
+    model.backbone.requires_grad_(True)
+
+
+def training_mode(model: Classifier) -> None:
+    """Dropout on, and batch norm learning its statistics, where parameters train; frozen modules stay as they are."""
+    model.train()
+    for module in model.backbone.modules():
+        own = list(module.parameters(recurse=False))
+        if own and not any(parameter.requires_grad for parameter in own):
+            module.eval()
+    if not any(parameter.requires_grad for parameter in model.backbone.parameters()):
+        model.backbone.eval()
+
+
+def digest(model: nn.Module) -> str:
+    """A fingerprint of all weights and statistics."""
+    fingerprint = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        fingerprint.update(name.encode())
+        fingerprint.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return fingerprint.hexdigest()
+
+
+def _create(name: str, *, pretrained: bool) -> Any:
+    local = name.removeprefix("local-dir:") if name.startswith("local-dir:") else None
+    if local is not None and not (Path(local) / "config.json").is_file():
+        raise BackboneError(f"The backbone folder {local} has no config.json; local-dir: takes a folder saved by timm.")
+    if local is None and name.partition(".")[0] not in timm.list_models():
+        near = ", ".join(timm.list_models(f"*{name.partition('_')[0].partition('.')[0]}*")[:5])
+        raise BackboneError(
+            f"timm knows no backbone {name!r}" + (f"; near it are {near}." if near else "; see timm.list_models().")
+        )
+    try:
+        body = timm.create_model(name, pretrained=pretrained, num_classes=0)
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BackboneError(f"The weights of {name!r} can't be loaded: {first}") from error
+    if not hasattr(body, "group_matcher"):
+        raise BackboneError(f"The backbone {name!r} has no layer groups in timm; choose one that has.")
+    return body

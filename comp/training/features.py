@@ -1,0 +1,118 @@
+"""Cached features: what a frozen backbone makes of every image and view, computed once and kept on disk."""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from comp.files import replacing
+from comp.training.backbone import Classifier
+
+Features = npt.NDArray[np.float32]
+
+
+def content_digest(paths: Sequence[Path]) -> str:
+    """A fingerprint of the files' bytes, in order."""
+    fingerprint = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        fingerprint.update(hashlib.blake2b(path.read_bytes(), digest_size=16).digest())
+    return fingerprint.hexdigest()
+
+
+def cached_features(
+    cache: Path, made_from: dict[str, Any], compute: Callable[[], Iterator[Features]], shape: tuple[int, int, int]
+) -> tuple[Features, bool]:
+    """Features (N, V, F) from the cache, or computed and put there; and whether they were found.
+
+    made_from: everything the features follow from: weights, preprocessing, views, file content. Their fingerprint is
+        the file's name, so a change of any of it is another file.
+    """
+    key = hashlib.blake2b(json.dumps(made_from, sort_keys=True).encode(), digest_size=16).hexdigest()
+    path = cache / f"{key}.npy"
+    if path.is_file():
+        found: Features = np.load(path, mmap_mode="r")
+        os.utime(path)
+        return found, True
+    with replacing(path) as unfinished:
+        features = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float32, shape=shape)
+        row = 0
+        for batch in compute():
+            features[row : row + len(batch)] = batch
+            row += len(batch)
+        features.flush()
+        del features
+    made: Features = np.load(path, mmap_mode="r")
+    return made, False
+
+
+class FeatureEpochs:
+    """Cached features of the training rows in a new order each epoch, each row in one view drawn for it.
+
+    features: (N, V, F) of all rows; rows: which of them train; targets: (N,) or (N, C) of all rows.
+    """
+
+    def __init__(
+        self, features: Features, rows: npt.NDArray[np.int64], targets: Tensor, batch_size: int, seed: int
+    ) -> None:
+        self.features, self.targets = torch.from_numpy(np.ascontiguousarray(features[rows])), targets[rows]
+        self.batch_size, self.seed = min(batch_size, len(rows)), seed
+
+    def __len__(self) -> int:
+        return len(self.features) // self.batch_size
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = np.random.default_rng([self.seed, number])
+        order = generator.permutation(len(self.features))
+        views = generator.integers(self.features.shape[1], size=len(self.features))
+        for step in range(len(self)):
+            rows = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield self.features[rows, views[rows]], self.targets[rows]
+
+
+class FeatureViews:
+    """Cached features of some rows, in order, as batches (B, V, F)."""
+
+    def __init__(self, features: Features, rows: npt.NDArray[np.int64], batch_size: int = 4096) -> None:
+        self.features, self.rows, self.batch_size = features, rows, batch_size
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for start in range(0, len(self.rows), self.batch_size):
+            yield torch.from_numpy(np.ascontiguousarray(self.features[self.rows[start : start + self.batch_size]]))
+
+
+def fast_forward(model: Classifier, example: Tensor) -> Callable[[Tensor], Tensor]:
+    """The backbone's pooled features for a batch shaped like ``example``, with batch norm folded into convolutions.
+
+    On a CPU the traced and frozen graph runs about half as fast again as the eager one, with the same result to
+    rounding; where tracing isn't possible, and on a GPU, the eager forward is given back.
+    """
+    if example.device.type != "cpu":
+        return model.features
+    module = _Features(model).eval()
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            traced = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(module, example)))
+            whole: Callable[[Tensor], Tensor] = traced
+            if not torch.allclose(whole(example), module(example), rtol=1e-3, atol=1e-4):
+                return model.features
+    except (RuntimeError, TypeError, ValueError):
+        return model.features
+    return lambda images: whole(images) if images.shape == example.shape else model.features(images)
+
+
+class _Features(torch.nn.Module):
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model.features(images)

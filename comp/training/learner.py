@@ -1,0 +1,174 @@
+"""The learner: one loop that trains a stage, on images or on cached features, and reports every epoch."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.optim import SGD, AdamW, Optimizer
+
+from comp.errors import RunError
+from comp.metrics import Target
+from comp.recipe import Recipe, Stage
+from comp.training.backbone import GROUPS, Classifier, freeze, layer_groups, training_mode, unfreeze
+from comp.training.schedule import group_rates, scheduler
+
+
+class Epochs(Protocol):
+    """The training rows of a stage, epoch by epoch: ``len`` is the steps of one."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of inputs (B, ...) and targets (B,) or (B, C)."""
+
+
+class Views(Protocol):
+    """Inputs in order, each in its views, as batches (B, V, ...)."""
+
+    def __iter__(self) -> Iterator[Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step has been taken."""
+
+    number: int
+    steps: int
+    images: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch was: its losses, its time without validation, and the history of its steps.
+
+    steps: one dict per optimizer step, with the loss and the learning rate of each layer group.
+    logits: of the validation rows in order, (N, C); None without a validation set.
+    """
+
+    number: int
+    cycle: int
+    train_loss: float
+    valid_loss: float | None
+    seconds: float
+    images_per_second: float
+    steps: list[dict[str, float]]
+    logits: npt.NDArray[np.float32] | None
+
+
+class Learner:
+    """A classifier on a device, with what its recipe says about training it."""
+
+    def __init__(
+        self, model: Classifier, recipe: Recipe, *, target: Target, layer_lr_ratio: float, accelerator: Accelerator
+    ) -> None:
+        self.model = model.to(accelerator.device).to(memory_format=torch.channels_last)
+        self.recipe, self.target, self.layer_lr_ratio = recipe, target, layer_lr_ratio
+        self.accelerator = accelerator
+
+    def fit(
+        self, stage: Stage, training: Epochs, validation: tuple[Views, Tensor] | None, seed: int
+    ) -> Iterator[Step | Epoch]:
+        """Train a stage; yields every step, and every epoch with its validation.
+
+        training, validation: pooled features for a cached stage, images otherwise.
+        """
+        torch.manual_seed(seed)
+        if stage.train == "head":
+            freeze(self.model)
+        else:
+            unfreeze(self.model)
+        module = self._module(stage)
+        optimizer = self.accelerator.prepare(self._optimizer(stage))
+        schedule = scheduler(optimizer, stage, len(training))
+        taken, total = 0, stage.epochs * len(training)
+        for number, cycle in enumerate(cycle for cycle, length in enumerate(stage.cycle_epochs) for _ in range(length)):
+            training_mode(self.model)
+            losses, rates, images, began = [], [], 0, time.perf_counter()
+            for inputs, targets in training.epoch(number):
+                with self.accelerator.autocast():
+                    logits = module(inputs.to(self.accelerator.device, non_blocking=True))
+                loss = self.loss(logits.float(), targets.to(self.accelerator.device), self.recipe.label_smoothing)
+                self.accelerator.backward(loss)
+                rates.append([group["lr"] for group in optimizer.param_groups])
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+                losses.append(loss.detach())
+                taken, images = taken + 1, images + len(targets)
+                yield Step(taken, total, len(targets))
+            loss_values = torch.stack(losses).tolist()
+            seconds = time.perf_counter() - began
+            if not np.isfinite(loss_values).all():
+                raise RunError(
+                    f"The loss is no longer a number in epoch {number + 1}; "
+                    f"lower the stage's learning rate, which is {stage.learning_rate:g}."
+                )
+            logits, valid_loss = self._validate(stage, validation)
+            yield Epoch(
+                number=number,
+                cycle=cycle,
+                train_loss=float(np.mean(loss_values)),
+                valid_loss=valid_loss,
+                seconds=seconds,
+                images_per_second=images / seconds,
+                steps=[
+                    {
+                        "loss": loss,
+                        **{f"lr_{name}": rate for name, rate in zip(self._groups(stage), groups, strict=True)},
+                    }
+                    for loss, groups in zip(loss_values, rates, strict=True)
+                ],
+                logits=logits,
+            )
+
+    def loss(self, logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy for one class per image, binary cross-entropy for tags, averaged over the batch."""
+        if self.target == "single":
+            return cross_entropy(logits, targets, label_smoothing=label_smoothing)
+        smoothed = targets.float() * (1 - label_smoothing) + 0.5 * label_smoothing
+        return binary_cross_entropy_with_logits(logits, smoothed)
+
+    @torch.inference_mode()
+    def logits(self, views: Views, *, cached: bool) -> npt.NDArray[np.float32]:
+        """Logits (N, V, C) of inputs in their views: pooled features where ``cached``, images otherwise."""
+        self.model.eval()
+        module = self.model.head if cached else self.model
+        batches = []
+        for batch in views:
+            rows, number = batch.shape[:2]
+            with self.accelerator.autocast():
+                flat = module(batch.flatten(0, 1).to(self.accelerator.device, non_blocking=True))
+            batches.append(flat.float().unflatten(0, (rows, number)).cpu())
+        return torch.cat(batches).numpy()
+
+    def _validate(
+        self, stage: Stage, validation: tuple[Views, Tensor] | None
+    ) -> tuple[npt.NDArray[np.float32] | None, float | None]:
+        if validation is None:
+            return None, None
+        views, targets = validation
+        logits = self.logits(views, cached=stage.cached)[:, 0]
+        return logits, float(self.loss(torch.from_numpy(logits), targets))
+
+    def _module(self, stage: Stage) -> nn.Module:
+        return self.model.head if stage.cached else self.model
+
+    def _groups(self, stage: Stage) -> tuple[str, ...]:
+        return GROUPS[-1:] if stage.train == "head" else GROUPS
+
+    def _optimizer(self, stage: Stage) -> Optimizer:
+        groups, names = layer_groups(self.model), self._groups(stage)
+        rates = group_rates(stage.learning_rate, self.layer_lr_ratio, len(names))
+        parameters: list[dict[str, Any]] = [
+            {"params": groups[name], "lr": rate} for name, rate in zip(names, rates, strict=True)
+        ]
+        if self.recipe.optimizer == "sgd":
+            return SGD(parameters, momentum=0.9, weight_decay=self.recipe.weight_decay)
+        return AdamW(parameters, weight_decay=self.recipe.weight_decay)
