@@ -56,16 +56,16 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
 
 
 class InOrder(Sampler[Request]):
-    """Every row once, in order, in the same views."""
+    """The given rows, each in the same views."""
 
-    def __init__(self, rows: int, views: Sequence[View]) -> None:
+    def __init__(self, rows: Sequence[int], views: Sequence[View]) -> None:
         self.rows, self.views = rows, tuple(views)
 
     def __len__(self) -> int:
-        return self.rows
+        return len(self.rows)
 
     def __iter__(self) -> Iterator[Request]:
-        return ((row, self.views) for row in range(self.rows))
+        return ((int(row), self.views) for row in self.rows)
 
 
 class Shuffled(Sampler[Request]):
@@ -83,6 +83,37 @@ class Shuffled(Sampler[Request]):
     def __iter__(self) -> Iterator[Request]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
         return ((int(row), (View(draw=self.epoch),)) for row in order)
+
+
+class ImageEpochs:
+    """The training rows, shuffled and altered anew each epoch, as images (B, size, size, 3) and their targets.
+
+    targets: (N,) or (N, C) of all rows of the data set. The last rows of an epoch that fill no batch are left out.
+    """
+
+    def __init__(
+        self, dataset: ImageDataset, rows: Sequence[int], targets: Tensor, batch_size: int, *, workers: int
+    ) -> None:
+        self.sampler = Shuffled(rows, dataset.seed)
+        self.batches = loader(dataset, self.sampler, min(batch_size, len(rows)), workers=workers, drop_last=True)
+        self.targets = targets
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        self.sampler.epoch = number
+        for rows, images in self.batches:
+            yield images[:, 0], self.targets[rows]
+
+
+def in_views(
+    dataset: ImageDataset, rows: Sequence[int], views: Sequence[View], batch_size: int, *, workers: int
+) -> Iterator[Tensor]:
+    """Some rows in order, each in these views, as batches (B, V, size, size, 3) of at most ``batch_size`` images."""
+    at_once = max(1, batch_size // len(views))
+    for _, images in loader(dataset, InOrder(rows, views), at_once, workers=workers):
+        yield images
 
 
 def loader(

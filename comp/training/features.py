@@ -77,15 +77,10 @@ class FeatureEpochs:
             yield self.features[rows, views[rows]], self.targets[rows]
 
 
-class FeatureViews:
-    """Cached features of some rows, in order, as batches (B, V, F)."""
-
-    def __init__(self, features: Features, rows: npt.NDArray[np.int64], batch_size: int = 4096) -> None:
-        self.features, self.rows, self.batch_size = features, rows, batch_size
-
-    def __iter__(self) -> Iterator[Tensor]:
-        for start in range(0, len(self.rows), self.batch_size):
-            yield torch.from_numpy(np.ascontiguousarray(self.features[self.rows[start : start + self.batch_size]]))
+def in_batches(features: Features, rows: npt.NDArray[np.int64], batch_size: int = 4096) -> Iterator[Features]:
+    """The features of some rows, in order, as batches (B, V, F)."""
+    for start in range(0, len(rows), batch_size):
+        yield np.ascontiguousarray(features[rows[start : start + batch_size]])
 
 
 def fast_forward(model: Classifier, example: Tensor) -> Callable[[Tensor], Tensor]:

@@ -1,7 +1,7 @@
 """The learner: one loop that trains a stage, on images or on cached features, and reports every epoch."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from comp.errors import RunError
 from comp.metrics import Target
 from comp.recipe import Recipe, Stage
 from comp.training.backbone import GROUPS, Classifier, freeze, layer_groups, training_mode, unfreeze
+from comp.training.features import Features, fast_forward
 from comp.training.schedule import group_rates, scheduler
 
 
@@ -29,10 +30,12 @@ class Epochs(Protocol):
         """Batches of inputs (B, ...) and targets (B,) or (B, C)."""
 
 
-class Views(Protocol):
-    """Inputs in order, each in its views, as batches (B, V, ...)."""
+@dataclass(frozen=True)
+class Validation:
+    """The validation rows in order: their pooled features (B, 1, F) anew at every call, and their targets."""
 
-    def __iter__(self) -> Iterator[Tensor]: ...
+    features: Callable[[], Iterable[Features]]
+    targets: Tensor
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,10 @@ class Learner:
         self.recipe, self.target, self.layer_lr_ratio = recipe, target, layer_lr_ratio
         self.accelerator = accelerator
 
-    def fit(
-        self, stage: Stage, training: Epochs, validation: tuple[Views, Tensor] | None, seed: int
-    ) -> Iterator[Step | Epoch]:
+    def fit(self, stage: Stage, training: Epochs, validation: Validation | None, seed: int) -> Iterator[Step | Epoch]:
         """Train a stage; yields every step, and every epoch with its validation.
 
-        training, validation: pooled features for a cached stage, images otherwise.
+        training: gives pooled features (B, F) for a cached stage, images (B, size, size, 3) otherwise.
         """
         torch.manual_seed(seed)
         if stage.train == "head":
@@ -110,7 +111,7 @@ class Learner:
                     f"The loss is no longer a number in epoch {number + 1}; "
                     f"lower the stage's learning rate, which is {stage.learning_rate:g}."
                 )
-            logits, valid_loss = self._validate(stage, validation)
+            logits, valid_loss = self._validate(validation)
             yield Epoch(
                 number=number,
                 cycle=cycle,
@@ -136,26 +137,39 @@ class Learner:
         return binary_cross_entropy_with_logits(logits, smoothed)
 
     @torch.inference_mode()
-    def logits(self, views: Views, *, cached: bool) -> npt.NDArray[np.float32]:
-        """Logits (N, V, C) of inputs in their views: pooled features where ``cached``, images otherwise."""
+    def features(self, images: Iterable[Tensor], *, traced: bool = False) -> Iterator[Features]:
+        """Pooled features (B, V, F) of batches of images in their views, (B, V, size, size, 3) bytes.
+
+        traced: compile the backbone first, which pays from about a thousand images on.
+        """
         self.model.eval()
-        module = self.model.head if cached else self.model
-        batches = []
-        for batch in views:
-            rows, number = batch.shape[:2]
+        forward = None
+        for batch in images:
+            rows, views = batch.shape[:2]
+            flat = batch.flatten(0, 1).to(self.accelerator.device, non_blocking=True)
+            if forward is None:
+                forward = fast_forward(self.model, flat) if traced else self.model.features
             with self.accelerator.autocast():
-                flat = module(batch.flatten(0, 1).to(self.accelerator.device, non_blocking=True))
-            batches.append(flat.float().unflatten(0, (rows, number)).cpu())
+                features = forward(flat)
+            yield features.float().unflatten(0, (rows, views)).cpu().numpy()
+
+    @torch.inference_mode()
+    def logits(self, features: Iterable[Features]) -> npt.NDArray[np.float32]:
+        """The head's logits (N, V, C) for batches of pooled features (B, V, F)."""
+        self.model.eval()
+        batches = [
+            self.model.head(torch.from_numpy(batch).flatten(0, 1).to(self.accelerator.device))
+            .unflatten(0, batch.shape[:2])
+            .cpu()
+            for batch in features
+        ]
         return torch.cat(batches).numpy()
 
-    def _validate(
-        self, stage: Stage, validation: tuple[Views, Tensor] | None
-    ) -> tuple[npt.NDArray[np.float32] | None, float | None]:
+    def _validate(self, validation: Validation | None) -> tuple[npt.NDArray[np.float32] | None, float | None]:
         if validation is None:
             return None, None
-        views, targets = validation
-        logits = self.logits(views, cached=stage.cached)[:, 0]
-        return logits, float(self.loss(torch.from_numpy(logits), targets))
+        logits = self.logits(validation.features())[:, 0]
+        return logits, float(self.loss(torch.from_numpy(logits), validation.targets))
 
     def _module(self, stage: Stage) -> nn.Module:
         return self.model.head if stage.cached else self.model
