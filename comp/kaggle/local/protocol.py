@@ -1,0 +1,250 @@
+"""Kaggle's wire protocol: kagglesdk's own request messages in, its response messages out.
+
+A message that would give a file gives the address to be redirected to, as Kaggle's does.
+"""
+
+# ruff: noqa: ARG002 - every call has the same shape, whether or not it asks who asks
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from kagglesdk.competitions.types import competition_api_service as competitions
+from kagglesdk.competitions.types.competition_enums import SubmissionGroup
+from kagglesdk.competitions.types.submission_status import SubmissionStatus
+from kagglesdk.datasets.types import dataset_api_service as datasets
+from kagglesdk.security.types import oauth_service as oauth
+
+from comp.errors import SubmissionError
+from comp.kaggle.local.grading import grade
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from comp.kaggle.local.catalog import Catalog
+    from comp.kaggle.local.grading import Grader
+    from comp.kaggle.local.store import Store, Submission
+
+    Item = TypeVar("Item")
+
+LARGEST_SUBMISSION_BYTES = 512 << 20
+
+
+class RefusedError(Exception):
+    """A request that gets an error status and a sentence, in the form in which Kaggle sends them."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """The path, on this server, of the file that was asked for."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks, and by which address of this server (without a closing slash)."""
+
+    team: str
+    base_url: str
+
+
+class LocalKaggle:
+    """What the API can be asked, over the catalog, the store and the graders."""
+
+    def __init__(self, catalog: Catalog, store: Store, graders: Mapping[str, Grader], uploads: Path) -> None:
+        self.catalog = catalog
+        self.store = store
+        self.graders = graders
+        self.uploads = uploads
+        competition, dataset = "competitions.CompetitionApiService", "datasets.DatasetApiService"
+        self._calls: dict[tuple[str, str], tuple[Any, Callable[[Any, Asker], Any]]] = {
+            (competition, "ListDataFiles"): (competitions.ApiListDataFilesRequest, self._list_competition),
+            (competition, "DownloadDataFiles"): (competitions.ApiDownloadDataFilesRequest, self._download_competition),
+            (competition, "DownloadDataFile"): (competitions.ApiDownloadDataFileRequest, self._download_file),
+            (competition, "StartSubmissionUpload"): (competitions.ApiStartSubmissionUploadRequest, self._announce),
+            (competition, "CreateSubmission"): (competitions.ApiCreateSubmissionRequest, self._submit),
+            (competition, "ListSubmissions"): (competitions.ApiListSubmissionsRequest, self._list_submissions),
+            (competition, "GetSubmission"): (competitions.ApiGetSubmissionRequest, self._get_submission),
+            (competition, "GetLeaderboard"): (competitions.ApiGetLeaderboardRequest, self._leaderboard),
+            (dataset, "ListDatasetFiles"): (datasets.ApiListDatasetFilesRequest, self._list_dataset),
+            (dataset, "DownloadDataset"): (datasets.ApiDownloadDatasetRequest, self._download_dataset),
+            ("security.OAuthService", "IntrospectToken"): (oauth.IntrospectTokenRequest, self._introspect),
+        }
+
+    def answer(self, service: str, name: str, body: Any, asker: Asker) -> dict[str, Any] | Redirect:
+        """The JSON of the response to the JSON ``body`` of the request ``service/name``, or where its file is.
+
+        Raises:
+            RefusedError: with the status to send.
+        """
+        if (service, name) not in self._calls:
+            raise RefusedError(501, f"The local Kaggle doesn't know {service}/{name}.")
+        message, call = self._calls[service, name]
+        try:
+            request = message.from_dict(body)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RefusedError(400, f"The request is not a {message.__name__}.") from error
+        response = call(request, asker)
+        return response if isinstance(response, Redirect) else response.to_dict()
+
+    def higher_is_better(self, slug: str) -> bool:
+        return self.graders[slug].higher_is_better if slug in self.graders else True
+
+    def _list_competition(self, request: Any, asker: Asker) -> Any:
+        slug = self._known(request.competition_name)
+        page, token = _page(self.catalog.files(slug), request)
+        response = competitions.ApiListDataFilesResponse()
+        response.next_page_token = token
+        for file in page:
+            row = competitions.ApiDataFile()
+            row.ref = row.name = file.name
+            row.total_bytes = file.size
+            row.creation_date = file.date
+            response.files.append(row)
+        return response
+
+    def _download_competition(self, request: Any, asker: Asker) -> Redirect:
+        slug = self._known(request.competition_name)
+        return Redirect(f"/archives/{slug}.zip")
+
+    def _download_file(self, request: Any, asker: Asker) -> Redirect:
+        return self._file(self._known(request.competition_name), request.file_name)
+
+    def _list_dataset(self, request: Any, asker: Asker) -> Any:
+        slug = self._known(request.dataset_slug)
+        page, token = _page(self.catalog.files(slug), request)
+        response = datasets.ApiListDatasetFilesResponse()
+        response.next_page_token = token
+        for file in page:
+            row = datasets.ApiDatasetFile()
+            row.ref = row.name = file.name
+            row.total_bytes = file.size
+            row.creation_date = file.date
+            response.dataset_files.append(row)
+        return response
+
+    def _download_dataset(self, request: Any, asker: Asker) -> Redirect:
+        slug = self._known(request.dataset_slug)
+        return self._file(slug, request.file_name) if request.file_name else Redirect(f"/archives/{slug}.zip")
+
+    def _announce(self, request: Any, asker: Asker) -> Any:
+        slug = self._known(request.competition_name)
+        if not 0 < request.content_length <= LARGEST_SUBMISSION_BYTES:
+            raise RefusedError(400, f"A submission has between 1 and {LARGEST_SUBMISSION_BYTES} bytes.")
+        upload = self.store.announce(slug, asker.team, request.file_name or "submission.csv", request.content_length)
+        response = competitions.ApiStartSubmissionUploadResponse()
+        response.token = upload.token
+        response.create_url = f"{asker.base_url}/uploads/{upload.token}"
+        return response
+
+    def _submit(self, request: Any, asker: Asker) -> Any:
+        slug = self._known(request.competition_name)
+        upload = self.store.upload(request.blob_file_tokens)
+        if upload is None or upload.slug != slug or not (self.uploads / upload.token).is_file():
+            raise RefusedError(400, "There is no such upload for this competition; upload the file again.")
+        ref = self.store.submit(upload, request.submission_description or "")
+        if ref is None:
+            raise RefusedError(400, "This upload was submitted already.")
+        kept = self.uploads / f"{ref}.csv"
+        (self.uploads / upload.token).replace(kept)
+        self._grade(slug, ref, kept)
+        response = competitions.ApiCreateSubmissionResponse()
+        response.message = f"Successfully submitted to {slug}"
+        response.ref = ref
+        return response
+
+    def _grade(self, slug: str, ref: int, csv: Path) -> None:
+        answers, grader = self.catalog.answers(slug), self.graders.get(slug)
+        try:
+            self.store.score(ref, grade(grader, answers, csv) if answers and grader else None)
+        except SubmissionError as error:
+            self.store.fail(ref, str(error))
+
+    def _list_submissions(self, request: Any, asker: Asker) -> Any:
+        slug = self._known(request.competition_name)
+        rows = self.store.submissions(slug, asker.team)
+        if request.group == SubmissionGroup.SUBMISSION_GROUP_SUCCESSFUL:
+            rows = [row for row in rows if row.status == "complete"]
+        page, token = _page(rows, request)
+        response = competitions.ApiListSubmissionsResponse()
+        response.next_page_token = token or ""
+        response.submissions = [_submission(row) for row in page]
+        return response
+
+    def _get_submission(self, request: Any, asker: Asker) -> Any:
+        row = self.store.submission(request.ref)
+        if row is None or row.team != asker.team:
+            raise RefusedError(404, "There is no such submission.")
+        return _submission(row)
+
+    def _leaderboard(self, request: Any, asker: Asker) -> Any:
+        slug = self._known(request.competition_name)
+        standings = self.store.leaderboard(slug, higher_is_better=self.higher_is_better(slug))
+        page, token = _page(standings, request)
+        response = competitions.ApiGetLeaderboardResponse()
+        response.next_page_token = token or ""
+        for standing in page:
+            row = competitions.ApiLeaderboardSubmission()
+            row.team_id = standing.team_id
+            row.team_name = standing.team
+            row.score = score_text(standing.score)
+            row.submission_date = standing.date
+            response.submissions.append(row)
+        return response
+
+    def _introspect(self, request: Any, asker: Asker) -> Any:
+        response = oauth.IntrospectTokenResponse()
+        response.active = True
+        response.username = asker.team
+        return response
+
+    def _known(self, slug: str | None) -> str:
+        if not slug or not self.catalog.has(slug):
+            raise RefusedError(404, "Not found")
+        return slug
+
+    def _file(self, slug: str, name: str) -> Redirect:
+        if not any(file.name == name for file in self.catalog.files(slug)):
+            raise RefusedError(404, "Not found")
+        return Redirect(f"/files/{slug}/{quote(name)}")
+
+
+def score_text(score: float) -> str:
+    """As Kaggle shows scores: five decimals."""
+    return f"{score:.5f}"
+
+
+def _submission(row: Submission) -> Any:
+    message = competitions.ApiSubmission()
+    message.ref = row.id
+    message.total_bytes = row.size
+    message.date = row.date
+    message.description = row.message
+    message.file_name = row.file_name
+    message.status = SubmissionStatus[row.status.upper()]
+    message.submitted_by = message.submitted_by_ref = message.team_name = row.team
+    if row.score is not None:
+        message.public_score = score_text(row.score)
+    if row.error is not None:
+        message.error_description = row.error
+    return message
+
+
+def _page(rows: Sequence[Item], request: Any) -> tuple[Sequence[Item], str | None]:
+    """The rows of the page that the request asks for, and the token of the next: the position it begins at."""
+    size = min(max(request.page_size or 20, 1), 1000)
+    token = request.page_token or ""
+    number = getattr(request, "page", None) or 1
+    if token and not token.isdecimal():
+        raise RefusedError(400, "The page token is not one of this server.")
+    start = int(token) if token else (max(number, 1) - 1) * size
+    end = start + size
+    return rows[start:end], str(end) if end < len(rows) else None

@@ -1,0 +1,111 @@
+"""Running the local Kaggle: until it is interrupted, or for as long as a block lasts."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from comp.errors import DataError, KaggleError
+from comp.kaggle.local.app import HOSTS, create_app
+from comp.kaggle.local.catalog import Catalog
+from comp.kaggle.local.protocol import LocalKaggle
+from comp.kaggle.local.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from comp.kaggle.local.grading import Grader
+
+START_SECONDS = 20.0
+
+
+def serve(
+    folder: Path,
+    graders: Mapping[str, Grader],
+    state: Path,
+    port: int,
+    host: str = "127.0.0.1",
+    announce: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Serve the folders of ``folder`` until the process is interrupted.
+
+    Args:
+        folder: holds a folder for each competition or data set, and ``.answers/<slug>.csv`` for those to be graded.
+        graders: by slug.
+        state: folder for submissions and the leaderboard; made if missing.
+        port: 0 for any that is free.
+        host: 127.0.0.1 or localhost.
+        announce: called with the address once it can be connected to.
+
+    Raises:
+        KaggleError: the port is taken, or the host is not this machine.
+        DataError: ``folder`` isn't there, or ``state`` can't be written.
+    """
+    with _server(folder, graders, state, host, port) as (server, listening, url):
+        announce(url)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listening])
+
+
+@contextlib.contextmanager
+def running(folder: Path, graders: Mapping[str, Grader], state: Path) -> Iterator[str]:
+    """The local Kaggle in a thread, on a free port, for as long as the block lasts; gives its address.
+
+    Raises:
+        DataError: as `serve`.
+    """
+    with _server(folder, graders, state, "127.0.0.1", 0) as (server, listening, url):
+        thread = threading.Thread(target=server.run, args=([listening],), name="local Kaggle", daemon=True)
+        thread.start()
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while not server.started:
+                if not thread.is_alive() or time.monotonic() > deadline:
+                    raise KaggleError("The local Kaggle did not start; run `comp serve` to see why.")
+                time.sleep(0.01)
+            yield url
+        finally:
+            server.should_exit = True
+            thread.join(START_SECONDS)
+
+
+@contextlib.contextmanager
+def _server(
+    folder: Path, graders: Mapping[str, Grader], state: Path, host: str, port: int
+) -> Iterator[tuple[uvicorn.Server, socket.socket, str]]:
+    if host not in HOSTS:
+        raise KaggleError(f"The local Kaggle listens on {' or '.join(HOSTS)} only, and {host!r} was asked for.")
+    with Catalog(folder) as catalog, contextlib.closing(_bound(host, port)) as listening:
+        uploads = state / "uploads"
+        try:
+            uploads.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"The local Kaggle can't keep submissions in {state}: {error.strerror or error}; make it writable."
+            ) from error
+        kaggle = LocalKaggle(catalog, Store(state / "submissions.sqlite"), graders, uploads)
+        config = uvicorn.Config(
+            create_app(kaggle), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=3
+        )
+        yield uvicorn.Server(config), listening, f"http://{host}:{listening.getsockname()[1]}"
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(128)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        reason = "is taken by another program" if taken else f"can't be listened on ({error})"
+        raise KaggleError(f"Port {port} of {host} {reason}; choose another with --port.") from error
+    return listening

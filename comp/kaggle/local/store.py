@@ -1,0 +1,166 @@
+"""Submissions and announced uploads, in one SQLite file that survives the server."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+import sqlite3
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from comp.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS uploads (
+    token TEXT PRIMARY KEY, slug TEXT NOT NULL, team TEXT NOT NULL, file_name TEXT NOT NULL, size INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS submissions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, slug TEXT NOT NULL, team TEXT NOT NULL, file_name TEXT NOT NULL,
+    size INTEGER NOT NULL, date TEXT NOT NULL, message TEXT NOT NULL, status TEXT NOT NULL, score REAL, error TEXT
+);
+CREATE INDEX IF NOT EXISTS submissions_of_a_competition ON submissions (slug, team);
+"""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that was announced: ``size`` in bytes, as it must arrive."""
+
+    token: str
+    slug: str
+    team: str
+    file_name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Submission:
+    """``date`` is in naive UTC; ``status`` is pending, complete or error; a complete one may be without a score."""
+
+    id: int
+    slug: str
+    team: str
+    file_name: str
+    size: int
+    date: dt.datetime
+    message: str
+    status: str
+    score: float | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A team's best: ``date`` is when it was reached, ``entries`` counts its scored submissions."""
+
+    team_id: int
+    team: str
+    score: float
+    date: dt.datetime
+    entries: int
+
+
+class Store:
+    """Every call opens its own connection and commits before it returns, so any thread may call.
+
+    Raises:
+        DataError: the file can't be opened or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._open() as connection:
+            connection.executescript(_SCHEMA)
+
+    def announce(self, slug: str, team: str, file_name: str, size: int) -> Upload:
+        upload = Upload(secrets.token_urlsafe(24), slug, team, file_name, size)
+        with self._open() as connection:
+            connection.execute(
+                "INSERT INTO uploads (token, slug, team, file_name, size) VALUES (?, ?, ?, ?, ?)",
+                (upload.token, slug, team, file_name, size),
+            )
+        return upload
+
+    def upload(self, token: str) -> Upload | None:
+        with self._open() as connection:
+            row = connection.execute("SELECT * FROM uploads WHERE token = ?", (token,)).fetchone()
+        return Upload(**row) if row is not None else None
+
+    def submit(self, upload: Upload, message: str) -> int | None:
+        """Make the upload a pending submission; its id, or None if it was submitted already."""
+        now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+        with self._open() as connection:
+            if not connection.execute("DELETE FROM uploads WHERE token = ?", (upload.token,)).rowcount:
+                return None
+            return connection.execute(
+                "INSERT INTO submissions (slug, team, file_name, size, date, message, status) "
+                "VALUES (?, ?, ?, ?, ?, ?, 'pending')",
+                (upload.slug, upload.team, upload.file_name, upload.size, now.isoformat(), message),
+            ).lastrowid
+
+    def score(self, submission_id: int, score: float | None) -> None:
+        with self._open() as connection:
+            connection.execute(
+                "UPDATE submissions SET status = 'complete', score = ? WHERE id = ?", (score, submission_id)
+            )
+
+    def fail(self, submission_id: int, error: str) -> None:
+        with self._open() as connection:
+            connection.execute(
+                "UPDATE submissions SET status = 'error', error = ? WHERE id = ?", (error, submission_id)
+            )
+
+    def submission(self, submission_id: int) -> Submission | None:
+        with self._open() as connection:
+            row = connection.execute("SELECT * FROM submissions WHERE id = ?", (submission_id,)).fetchone()
+        return _submission(row) if row is not None else None
+
+    def submissions(self, slug: str, team: str) -> list[Submission]:
+        """A team's submissions, the latest first."""
+        with self._open() as connection:
+            rows = connection.execute(
+                "SELECT * FROM submissions WHERE slug = ? AND team = ? ORDER BY id DESC", (slug, team)
+            ).fetchall()
+        return [_submission(row) for row in rows]
+
+    def leaderboard(self, slug: str, *, higher_is_better: bool) -> list[Standing]:
+        """Each team's best score, best first; of equal scores the earlier stands higher."""
+        order = "score DESC, id" if higher_is_better else "score, id"
+        with self._open() as connection:
+            rows = connection.execute(
+                f"""
+                SELECT team_id, team, score, date, entries FROM (
+                    SELECT *, ROW_NUMBER() OVER (PARTITION BY team ORDER BY {order}) AS place,
+                           MIN(id) OVER (PARTITION BY team) AS team_id, COUNT(*) OVER (PARTITION BY team) AS entries
+                    FROM submissions WHERE slug = ? AND status = 'complete' AND score IS NOT NULL
+                ) WHERE place = 1 ORDER BY {order}
+                """,
+                (slug,),
+            ).fetchall()
+        return [Standing(**{**row, "date": dt.datetime.fromisoformat(row["date"])}) for row in rows]
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self._path, timeout=30.0)) as connection, connection:
+                connection.row_factory = _by_name
+                yield connection
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise DataError(
+                f"The local Kaggle can't keep its submissions in {self._path}: {error}; make it writable, or delete it "
+                "to begin with an empty leaderboard."
+            ) from error
+
+
+def _by_name(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
+    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+def _submission(row: dict[str, Any]) -> Submission:
+    return Submission(**{**row, "date": dt.datetime.fromisoformat(row["date"])})

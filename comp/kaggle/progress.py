@@ -1,0 +1,25 @@
+"""How a download tells how far it is."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Called as bytes arrive: how many are there, and of how many in all, or None where the server doesn't say."""
+
+    def __call__(self, done_bytes: int, total_bytes: int | None, /) -> None: ...
+
+
+class ProgressOf(Protocol):
+    """Makes the Progress of one download from the name of its file."""
+
+    def __call__(self, name: str, /) -> Progress: ...
+
+
+def silent(done_bytes: int, total_bytes: int | None, /) -> None:
+    """Progress that nobody watches."""
+
+
+def silent_for(name: str, /) -> Progress:  # noqa: ARG001
+    return silent

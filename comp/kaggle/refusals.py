@@ -1,0 +1,126 @@
+"""From what goes wrong between here and Kaggle to one sentence with its remedy."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from comp.errors import CredentialsError, KaggleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import requests
+
+    from comp.kaggle.endpoint import Endpoint
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is being asked about, as a sentence names it, and the page where a person can look at it."""
+
+    what: str
+    page: str
+    endpoint: Endpoint
+    is_dataset: bool = False
+
+    def __str__(self) -> str:
+        return self.what
+
+
+def about_competition(slug: str, endpoint: Endpoint) -> Subject:
+    return Subject(f"competition {slug!r}", endpoint.competition_page(slug), endpoint)
+
+
+def about_dataset(handle: str, endpoint: Endpoint) -> Subject:
+    return Subject(f"data set {handle!r}", endpoint.dataset_page(handle), endpoint, is_dataset=True)
+
+
+def about_signing_in(endpoint: Endpoint) -> Subject:
+    return Subject("the sign-in", endpoint.url, endpoint)
+
+
+@contextmanager
+def in_one_sentence(subject: Subject) -> Iterator[None]:
+    """Turn the exceptions of requests and of the official client into a KaggleError about ``subject``."""
+    import requests
+
+    url = subject.endpoint.url
+    try:
+        yield
+    except requests.HTTPError as error:
+        raise refusal(error.response, subject) from error
+    except requests.JSONDecodeError as error:
+        raise not_data(subject) from error
+    except requests.Timeout as error:
+        raise KaggleError(f"{url} did not answer in time; check the connection and run the same command again.") from (
+            error
+        )
+    except requests.ConnectionError as error:
+        remedy = (
+            "start it with `comp serve`, or unset COMP_KAGGLE_URL"
+            if subject.endpoint.is_local
+            else ("check the connection and run the same command again")
+        )
+        raise KaggleError(f"Nothing answers at {url}; {remedy}.") from error
+    except requests.RequestException as error:
+        raise KaggleError(
+            f"The exchange with {url} about {subject} broke off ({type(error).__name__}); run the same command again."
+        ) from error
+    except json.JSONDecodeError as error:
+        raise not_data(subject) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise KaggleError(
+            f"The answer of {url} about {subject} is not one that the installed kaggle package understands "
+            f"({type(error).__name__}); update it with `make setup`."
+        ) from error
+
+
+def not_data(subject: Subject) -> KaggleError:
+    return KaggleError(
+        f"{subject.endpoint.url} answered about {subject} with a web page instead of data; check that "
+        "COMP_KAGGLE_URL and the network's sign-in page are not in the way."
+    )
+
+
+def refusal(response: requests.Response | None, subject: Subject) -> KaggleError:
+    """The error for a response of 400 or more."""
+    status = 0 if response is None else response.status_code
+    if status == 401:
+        return CredentialsError(
+            f"Kaggle does not accept the credentials for {subject} (401): make a new token at "
+            "https://www.kaggle.com/settings/api and put it into the file ~/.kaggle/access_token or into the "
+            "environment variable KAGGLE_API_TOKEN."
+        )
+    if status == 403:
+        return KaggleError(
+            f"Kaggle keeps {subject} from you (403): it may be private; ask its owner at {subject.page}."
+            if subject.is_dataset
+            else f"Kaggle keeps {subject} from you (403): join it and accept its rules at {subject.page}, then run "
+            "the same command again."
+        )
+    if status == 404:
+        return KaggleError(
+            f"There is no {subject} at {subject.endpoint.url}, or it is not visible to you (404); check its name."
+        )
+    if status == 429:
+        seconds = "" if response is None else response.headers.get("Retry-After", "")
+        wait = f"wait {seconds} seconds" if seconds.isdecimal() else "wait a few minutes"
+        return KaggleError(f"Kaggle has had too many requests from you (429); {wait} and run the same command again.")
+    if status >= 500:
+        return KaggleError(
+            f"{subject.endpoint.url} failed on {subject} ({status}); run the same command again in a few minutes."
+        )
+    return KaggleError(f"Kaggle refused the request about {subject} ({status}): {_reason(response)}")
+
+
+def _reason(response: requests.Response | None) -> str:
+    try:
+        message = response.json()["message"] if response is not None else None
+    except (ValueError, KeyError, TypeError):
+        message = None
+    if not isinstance(message, str) or not message.strip():
+        return "it gave no reason."
+    return " ".join(message.split())[:300]
