@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from comp.errors import DataError, KaggleError
 from comp.kaggle.downloads import download
-from comp.kaggle.endpoint import Endpoint, endpoint_from_environment
+from comp.kaggle.endpoint import Endpoint, endpoint_at, endpoint_from_environment
 from comp.kaggle.official import sign_in
 from comp.kaggle.progress import silent
 from comp.kaggle.refusals import (
@@ -74,8 +74,8 @@ class LeaderboardRow:
     date: dt.datetime | None
 
 
-def connect() -> Kaggle:
-    """Sign in to Kaggle, or to where ``COMP_KAGGLE_URL`` points.
+def connect(url: str | None = None) -> Kaggle:
+    """Sign in to the Kaggle at ``url``; without one, to where ``COMP_KAGGLE_URL`` points, or to Kaggle itself.
 
     Credentials are taken as Kaggle's own client takes them (``KAGGLE_API_TOKEN``, ``KAGGLE_USERNAME`` with
     ``KAGGLE_KEY``, the files in ``~/.kaggle`` or ``KAGGLE_CONFIG_DIR``). A Kaggle on this machine gets none of them,
@@ -85,7 +85,7 @@ def connect() -> Kaggle:
         CredentialsError: there are none, or Kaggle doesn't accept them.
         KaggleError: Kaggle can't be reached.
     """
-    endpoint = endpoint_from_environment()
+    endpoint = endpoint_from_environment() if url is None else endpoint_at(url)
     with in_one_sentence(about_signing_in(endpoint)):
         return Kaggle(endpoint, sign_in(endpoint))
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from comp.kaggle.progress import Progress
     from comp.kaggle.refusals import Subject
 
-CHUNK_BYTES = 1 << 20
-ATTEMPTS = 4
+CHUNK_BYTES = 1 << 16  # what a drop may cost
+ATTEMPTS = 4  # that bring nothing, in a row
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def download(ask: Callable[[], requests.Response], path: Path, subject: Subject,
 
     The bytes go to ``<path>.part``. A part that is there is gone on with if it is of the same file, known by its
     validator in ``<path>.origin.json``; otherwise it starts afresh. A whole ``path`` of the same file is left as it
-    is. A connection that drops is taken up again a few times, with pauses of seconds.
+    is. A connection that drops is taken up again, with pauses of seconds, as long as that brings bytes.
 
     Args:
         ask: sends the official client's request and gives its streaming response, already redirected to the file.
@@ -56,24 +56,27 @@ def download(ask: Callable[[], requests.Response], path: Path, subject: Subject,
         KaggleError: Kaggle refused, went away, or sent less than it promised.
         DataError: the disk is full or can't be written.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    part = _part(path)
+    failures = 0
+    while True:
+        before = _size(part)
         try:
             with _disk_in_one_sentence(path):
                 return _attempt(ask, path, subject, progress)
         except _DroppedError as error:
-            if attempt == ATTEMPTS:
+            failures = 1 if _size(part) > before else failures + 1
+            if failures == ATTEMPTS:
                 raise KaggleError(
                     f"The connection to {subject.endpoint.url} dropped while {path.name} was being downloaded; run "
                     "the same command again to go on from there."
                 ) from error
-            time.sleep(2.0 ** (attempt - 1))
-    raise AssertionError("unreachable")
+            time.sleep(2.0 ** (failures - 1))
 
 
 def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject, progress: Progress) -> Origin:
     # Not the official download_file: it reports no progress, appends without looking at Content-Range, and never
     # flushes to disk.
-    part = path.with_name(path.name + ".part")
+    part = _part(path)
     note = path.with_name(path.name + ".origin.json")
     with in_one_sentence(subject):
         response = ask()
@@ -82,12 +85,12 @@ def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject,
         origin = _origin(response)
         known = _read(note)
         same = origin.validator is not None and known == origin
-        if same and path.exists() and path.stat().st_size == origin.size:
-            progress(path.stat().st_size, origin.size)
+        if same and _size(path) == origin.size:
+            progress(_size(path), origin.size)
             return origin
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        start = part.stat().st_size if same and part.exists() else 0
+        start = _size(part) if same else 0
         if origin.size is not None and start > origin.size:
             start = 0
         if start and start != origin.size:
@@ -101,7 +104,7 @@ def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject,
     finally:
         response.close()
 
-    size = part.stat().st_size
+    size = _size(part)
     if origin.size is not None and size != origin.size:
         part.unlink()
         raise KaggleError(
@@ -175,6 +178,14 @@ def _origin(response: requests.Response) -> Origin:
     size = int(length) if length.isdecimal() and "Content-Encoding" not in response.headers else None
     validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
     return Origin(validator if size is not None else None, size)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _read(note: Path) -> Origin | None:

@@ -27,25 +27,29 @@ class Endpoint:
 
 
 def endpoint_from_environment() -> Endpoint:
-    """Kaggle's own address, or what ``COMP_KAGGLE_URL`` says.
+    """Kaggle's own address, or what ``COMP_KAGGLE_URL`` says, as `endpoint_at` has it."""
+    given = os.environ.get("COMP_KAGGLE_URL", "").strip()
+    return endpoint_at(given) if given else Endpoint(KAGGLE_URL, is_local=False)
+
+
+def endpoint_at(url: str) -> Endpoint:
+    """The Kaggle at an address.
 
     Only two kinds of host are spoken to: Kaggle's over https, with the user's credentials, and this machine's, with
     none. A third would either be handed the user's token or refuse every request.
 
     Raises:
-        KaggleError: ``COMP_KAGGLE_URL`` is no http(s) address, or of a third kind.
+        KaggleError: it is no http(s) address, or of a third kind.
     """
-    given = os.environ.get("COMP_KAGGLE_URL", "").strip().rstrip("/")
-    if not given:
-        return Endpoint(KAGGLE_URL, is_local=False)
+    given = url.rstrip("/")
     try:
         parts = urlsplit(given)
-        host, _ = parts.hostname or "", parts.port
+        scheme, host, _ = parts.scheme, parts.hostname or "", parts.port
     except ValueError:
-        host = ""
-    if host in LOOPBACK_HOSTS and parts.scheme in {"http", "https"}:
+        scheme = host = ""
+    if host in LOOPBACK_HOSTS and scheme in {"http", "https"}:
         return Endpoint(given, is_local=True)
-    if parts.scheme == "https" and (host == "kaggle.com" or host.endswith(".kaggle.com")):
+    if scheme == "https" and (host == "kaggle.com" or host.endswith(".kaggle.com")):
         return Endpoint(given, is_local=False)
     raise KaggleError(
         f"COMP_KAGGLE_URL is {without_user(given)!r}, which is neither Kaggle over https nor this machine, and your "

@@ -103,6 +103,7 @@ def _api_class() -> Any:
         def __init__(self, endpoint: Endpoint) -> None:
             super().__init__()
             self.endpoint = endpoint
+            self.local_token = _local_token()
 
         def build_kaggle_client(self) -> Any:
             local = self.endpoint.is_local
@@ -112,7 +113,7 @@ def _api_class() -> Any:
                 username=None if local else self.config_values.get(self.CONFIG_NAME_USER),
                 password=None if local else self.config_values.get(self.CONFIG_NAME_KEY),
                 # a token of ours, because without one the HTTP client looks for the user's
-                api_token=_local_token() if local else self.config_values.get(self.CONFIG_NAME_TOKEN),
+                api_token=self.local_token if local else self.config_values.get(self.CONFIG_NAME_TOKEN),
             )
             http = client.http_client()
             http._endpoint = self.endpoint.url

@@ -90,6 +90,7 @@ class LocalKaggle:
         message, call = self._calls[service, name]
         try:
             request = message.from_dict(body)
+            _must_be_typed(request)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RefusedError(400, f"The request is not a {message.__name__}.") from error
         response = call(request, asker)
@@ -215,6 +216,14 @@ class LocalKaggle:
         if not any(file.name == name for file in self.catalog.files(slug)):
             raise RefusedError(404, "Not found")
         return Redirect(f"/files/{slug}/{quote(name)}")
+
+
+def _must_be_typed(request: Any) -> None:
+    """kagglesdk takes whatever JSON has; a server can't."""
+    for field in request._fields:
+        value = getattr(request, field.private_field_name)
+        if value is not None and not isinstance(value, field.field_type):
+            raise TypeError(field.json_name)
 
 
 def score_text(score: float) -> str:

@@ -1,0 +1,101 @@
+import pytest
+
+from comp.errors import DataError, KaggleError
+from comp.kaggle.client import RemoteFile, connect
+
+SLUG = "two-digits"
+
+
+def test_files_are_listed_with_their_sizes(kaggle, served):
+    assert kaggle.competition_files(SLUG) == [
+        RemoteFile("notes/read me.txt", 5),
+        RemoteFile("sample_submission.csv", 17),
+        RemoteFile("train.zip", (served / SLUG / "train.zip").stat().st_size),
+    ]
+    assert kaggle.dataset_files("someone/more-digits") == [RemoteFile("labels.csv", 13), RemoteFile("more/2.png", 3)]
+
+
+def test_a_list_of_many_pages_is_read_to_its_end(kaggle, served):
+    for number in range(450):
+        (served / SLUG / f"{number:03}.txt").touch()
+    files = kaggle.competition_files(SLUG)
+    assert len({file.name for file in files}) == len(files) == 453
+
+
+def test_an_unknown_competition_and_data_set_are_said_to_be_unknown(kaggle, tmp_path):
+    calls = [
+        lambda: kaggle.competition_files("nowhere"),
+        lambda: kaggle.dataset_files("someone/nowhere"),
+        lambda: kaggle.download_competition("nowhere", tmp_path),
+        lambda: kaggle.download_dataset("someone/nowhere", tmp_path),
+        lambda: kaggle.submissions("nowhere"),
+        lambda: kaggle.leaderboard("nowhere"),
+    ]
+    for call in calls:
+        with pytest.raises(KaggleError, match=r"There is no .*nowhere.*check its name"):
+            call()
+
+
+def test_a_submission_is_graded_and_stands_on_the_leaderboard(kaggle, tmp_path, monkeypatch):
+    half, whole = tmp_path / "half.csv", tmp_path / "whole.csv"
+    half.write_text("id,label\n1,7\n2,3\n")
+    whole.write_text("id,label\n2,NA\n1,7\n")
+    row = kaggle.wait_for_score(SLUG, kaggle.submit(SLUG, half, "a first try"), timeout_seconds=5)
+    assert (row.status, row.public_score, row.message, row.file_name) == ("complete", 0.5, "a first try", "half.csv")
+    assert row.date is not None
+    assert row.date.utcoffset().total_seconds() == 0
+
+    monkeypatch.setenv("KAGGLE_USERNAME", "Åda <b>")
+    other = connect()
+    assert other.submissions(SLUG) == []
+    other.submit(SLUG, whole, "")
+    board = other.leaderboard(SLUG)
+    assert [(row.rank, row.team, row.score) for row in board] == [(1, "Åda <b>", 1.0), (2, "you", 0.5)]
+    assert [row.public_score for row in kaggle.submissions(SLUG)] == [0.5]
+
+
+def test_a_malformed_submission_gets_an_error_with_the_reason(kaggle, tmp_path):
+    csv = tmp_path / "wrong.csv"
+    for content, reason in [
+        ("id,digit\n1,7\n", "columns"),
+        ("id,label\n1,7\n", "ids are not those"),
+        ("\n", "can't be read as a CSV"),
+        ('id,label\n1,"7\n', "can't be read as a CSV"),
+        ("id,label\n1,7,8,9\n1,2,3,4,5\n", "can't be read as a CSV"),
+    ]:
+        csv.write_text(content)
+        ref = kaggle.submit(SLUG, csv, "")
+        with pytest.raises(KaggleError, match=f"could not score submission {ref}.*{reason}"):
+            kaggle.wait_for_score(SLUG, ref, timeout_seconds=5)
+        (row,) = [row for row in kaggle.submissions(SLUG) if row.ref == ref]
+        assert (row.status, row.public_score) == ("error", None)
+    assert kaggle.leaderboard(SLUG) == []
+
+
+def test_bytes_that_are_no_text_are_an_error_too(kaggle, tmp_path):
+    csv = tmp_path / "wrong.csv"
+    csv.write_bytes(b"\xff\xfe\x00\x81" * 10)
+    kaggle.submit(SLUG, csv, "")
+    assert kaggle.submissions(SLUG)[0].status == "error"
+
+
+def test_without_answers_a_submission_is_complete_and_has_no_score(kaggle, served, tmp_path):
+    (served / ".answers" / f"{SLUG}.csv").unlink()
+    csv = tmp_path / "s.csv"
+    csv.write_text("id,label\n1,7\n")
+    row = kaggle.wait_for_score(SLUG, kaggle.submit(SLUG, csv, ""), timeout_seconds=5)
+    assert (row.status, row.public_score) == ("complete", None)
+    assert kaggle.leaderboard(SLUG) == []
+
+
+def test_a_submission_that_is_not_there_or_empty_is_refused(kaggle, tmp_path):
+    with pytest.raises(DataError, match="comp predict"):
+        kaggle.submit(SLUG, tmp_path / "none.csv", "")
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(KaggleError, match="between 1 and"):
+        kaggle.submit(SLUG, tmp_path / "empty.csv", "")
+
+
+def test_waiting_for_a_score_ends(kaggle):
+    with pytest.raises(KaggleError, match="no score after 0 seconds"):
+        kaggle.wait_for_score(SLUG, 99, timeout_seconds=0)

@@ -1,0 +1,162 @@
+import json
+import os
+import zipfile
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from comp.errors import DataError, KaggleError
+from comp.kaggle.client import connect
+
+SLUG = "two-digits"
+DATASET = "someone/more-digits"
+BIG = os.urandom(5 << 20)
+
+
+@pytest.fixture
+def big(served) -> Path:
+    """The data set's own archive, of a size that takes several chunks."""
+    path = served / "more-digits" / "more-digits.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("big.bin", BIG)
+    return path
+
+
+class Calls(list):
+    def __call__(self, done, total):
+        self.append((done, total))
+
+
+def cut(kaggle, folder):
+    """Interrupt a download after its first chunk, as Ctrl-C does; how many bytes it left."""
+
+    def interrupt(done, total):
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        kaggle.download_dataset(DATASET, folder, interrupt)
+    assert not (folder / "more-digits.zip").exists()
+    return (folder / "more-digits.zip.part").stat().st_size
+
+
+def test_a_download_arrives_whole_and_tells_its_progress(kaggle, big, tmp_path):
+    calls = Calls()
+    got = kaggle.download_dataset(DATASET, tmp_path / "here", calls)
+    assert got.path.read_bytes() == big.read_bytes()
+    assert got.size == big.stat().st_size
+    assert calls[0] == (0, got.size)
+    assert calls[-1] == (got.size, got.size)
+    assert calls == sorted(calls)
+    assert not got.path.with_name("more-digits.zip.part").exists()
+
+
+def test_a_folder_of_files_arrives_as_one_archive(kaggle, tmp_path):
+    got = kaggle.download_competition(SLUG, tmp_path)
+    with zipfile.ZipFile(got.path) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["notes/read me.txt", "sample_submission.csv", "train.zip"]
+
+
+def test_a_download_that_was_cut_goes_on_where_it_was(kaggle, big, tmp_path):
+    left = cut(kaggle, tmp_path)
+    part = tmp_path / "more-digits.zip.part"
+    assert 0 < left < big.stat().st_size
+    part.write_bytes(b"!" + part.read_bytes()[1:])  # to see that these bytes are not asked for again
+    calls = Calls()
+    got = kaggle.download_dataset(DATASET, tmp_path, calls)
+    assert calls[0] == (left, big.stat().st_size)
+    assert got.path.read_bytes() == b"!" + big.read_bytes()[1:]
+
+
+def test_a_download_that_was_cut_starts_afresh_when_the_file_has_changed(kaggle, big, tmp_path):
+    cut(kaggle, tmp_path)
+    content = bytearray(big.read_bytes())
+    content[-1] ^= 1
+    big.write_bytes(content + b"\0" * 9)
+    calls = Calls()
+    got = kaggle.download_dataset(DATASET, tmp_path, calls)
+    assert calls[0][0] == 0
+    assert got.path.read_bytes() == bytes(content) + b"\0" * 9
+
+
+@pytest.mark.parametrize("note", ["", "{", "[]", '{"validator": null, "size": null}', '{"other": 1}'])
+def test_a_part_of_unknown_origin_is_not_gone_on_with(kaggle, big, tmp_path, note):
+    (tmp_path / "more-digits.zip.part").write_bytes(b"of something else")
+    (tmp_path / "more-digits.zip.origin.json").write_text(note)
+    assert kaggle.download_dataset(DATASET, tmp_path).path.read_bytes() == big.read_bytes()
+
+
+def test_a_part_that_is_already_whole_only_gets_its_name(kaggle, big, tmp_path):
+    path = kaggle.download_dataset(DATASET, tmp_path).path
+    path.rename(path.with_name(path.name + ".part"))
+    calls = Calls()
+    assert kaggle.download_dataset(DATASET, tmp_path, calls).path.read_bytes() == big.read_bytes()
+    assert calls == []
+
+
+def test_a_file_that_is_there_is_not_downloaded_again(kaggle, big, tmp_path):
+    path = kaggle.download_dataset(DATASET, tmp_path).path
+    before = path.stat().st_ino
+    calls = Calls()
+    kaggle.download_dataset(DATASET, tmp_path, calls)
+    assert path.stat().st_ino == before
+    assert calls == [(big.stat().st_size,) * 2]
+
+
+def test_a_dropped_connection_is_taken_up_again(answering, tmp_path):
+    data = os.urandom(300_000)
+
+    def answer(handler):
+        if handler.command == "POST":
+            handler.send(302, headers={"Location": f"http://{handler.headers['Host']}/all.zip"})
+        elif "Range" in handler.headers:
+            start = int(handler.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            assert handler.headers["If-Range"] == '"v"'
+            handler.send(206, data[start:], {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"})
+        else:
+            handler.send(200, data[:100_000], {"Content-Length": str(len(data)), "ETag": '"v"'})
+
+    with answering(answer) as seen:
+        got = connect().download_competition(SLUG, tmp_path)
+    assert got.path.read_bytes() == data
+    assert sum("Range" in headers for _, headers in seen) == 1
+
+
+def test_a_connection_that_keeps_dropping_says_how_to_go_on(answering, tmp_path):
+    with (
+        answering(lambda handler: handler.send(200, b"half", {"Content-Length": "8", "ETag": '"v"'})) as seen,
+        pytest.raises(KaggleError, match=r"dropped .* run the same command again"),
+    ):
+        connect().download_competition(SLUG, tmp_path)
+    assert 1 < len(seen) < 10
+    assert (tmp_path / f"{SLUG}.zip.part").exists()
+
+
+def test_a_206_of_other_bytes_than_asked_for_is_not_appended(answering, tmp_path):
+    def answer(handler):
+        if handler.command == "POST":
+            handler.send(302, headers={"Location": f"http://{handler.headers['Host']}/all.zip"})
+        elif "Range" in handler.headers:
+            handler.send(206, b"abcd", {"Content-Range": "bytes 0-3/8"})
+        else:
+            handler.send(200, b"abcdefgh", {"ETag": '"v"'})
+
+    (tmp_path / f"{SLUG}.zip.part").write_bytes(b"abcd")
+    (tmp_path / f"{SLUG}.zip.origin.json").write_text(json.dumps({"validator": '"v"', "size": 8}))
+    with answering(answer):
+        assert connect().download_competition(SLUG, tmp_path).path.read_bytes() == b"abcdefgh"
+
+
+def test_a_full_disk_is_noticed_before_anything_is_downloaded(kaggle, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("comp.kaggle.downloads.shutil.disk_usage", lambda path: usage(1, 1, 0))
+    with pytest.raises(DataError, match="make room"):
+        kaggle.download_competition(SLUG, tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(kaggle, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="can't be written"):
+        kaggle.download_competition(SLUG, tmp_path / "file")

@@ -1,0 +1,145 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from comp.errors import CredentialsError, KaggleError
+from comp.kaggle.client import connect
+from comp.kaggle.official import _api_class
+
+SLUG = "two-digits"
+DATASET = "someone/more-digits"
+SECRET = "KGAT_0123456789abcdef"
+
+
+@pytest.fixture
+def secrets(monkeypatch):
+    """Every place Kaggle's client looks for credentials has one."""
+    folder = Path(os.environ["HOME"]) / ".kaggle"
+    folder.mkdir()
+    (folder / "access_token").write_text(SECRET)
+    (folder / "kaggle.json").write_text(json.dumps({"username": "me", "key": SECRET}))
+    (folder / "credentials.json").write_text(json.dumps({"refresh_token": SECRET, "username": "me"}))
+    (Path(os.environ["HOME"]) / ".netrc").write_text(f"machine 127.0.0.1 login me password {SECRET}\n")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", SECRET)
+    monkeypatch.setenv("KAGGLE_KEY", SECRET)
+    monkeypatch.setenv("VERBOSE", "1")
+
+
+def test_without_credentials_one_sentence_says_where_to_put_the_token(capfd):
+    with pytest.raises(CredentialsError, match=r"~/\.kaggle/access_token") as caught:
+        connect()
+    assert str(caught.value).count(". ") == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_importing_the_official_client_neither_prints_nor_signs_in_nor_spoils_a_later_import():
+    program = (
+        "import sys; from comp.kaggle.official import _api_class; _api_class(); assert 'kaggle' not in sys.modules\n"
+        "print('quiet'); import kaggle; assert type(kaggle.api) is kaggle.KaggleApi"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("quiet\nAuthentication required")
+
+
+def test_a_settings_folder_that_cannot_be_made_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path / "file" / "kaggle"))
+    program = "from comp.kaggle.official import _api_class; _api_class()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert "KaggleError: Kaggle's client can't make its settings folder" in done.stderr
+
+
+def test_a_server_on_this_machine_is_never_sent_the_users_credentials(answering, secrets, tmp_path):
+    csv = tmp_path / "s.csv"
+    csv.write_text("id\n1\n")
+
+    def answer(handler):
+        here = f"http://{handler.headers['Host']}"
+        if handler.path.endswith("StartSubmissionUpload"):
+            handler.send(200, json.dumps({"token": "t", "createUrl": f"{here}/put"}).encode())
+        elif handler.path.endswith("DownloadDataFiles"):
+            handler.send(302, headers={"Location": f"{here}/file.zip"})
+        else:
+            handler.send(200, b"{}", {"Accept-Ranges": "bytes", "ETag": '"1"'})
+
+    with answering(answer) as seen:
+        kaggle = connect()
+        kaggle.competition_files(SLUG)
+        kaggle.submit(SLUG, csv, "")
+        kaggle.download_competition(SLUG, tmp_path)
+        (tmp_path / f"{SLUG}.zip").rename(tmp_path / f"{SLUG}.zip.part")
+        (tmp_path / f"{SLUG}.zip.part").write_bytes(b"{")
+        kaggle.download_competition(SLUG, tmp_path)
+    assert any("Range" in headers for _, headers in seen)
+    assert len(seen) >= 8
+    assert SECRET not in repr(seen)
+
+
+def test_credentials_are_in_no_message_and_no_output(answering, secrets, capfd):
+    with answering(lambda handler: handler.send(403, b'{"code": 403, "message": "no"}')):
+        kaggle = connect()
+        for call in (kaggle.competition_files, kaggle.submissions, kaggle.leaderboard):
+            with pytest.raises(KaggleError) as caught:
+                call(SLUG)
+            assert SECRET not in repr(caught.value) + repr(caught.value.__cause__)
+    assert SECRET not in "".join(capfd.readouterr())
+
+
+def test_kaggle_itself_gets_the_legacy_key_as_its_own_client_sends_it(monkeypatch):
+    monkeypatch.setenv("KAGGLE_USERNAME", "me")
+    monkeypatch.setenv("KAGGLE_KEY", SECRET)
+    monkeypatch.delenv("COMP_KAGGLE_URL", raising=False)
+    client = connect()._api.build_kaggle_client()
+    assert client.http_client()._endpoint == "https://api.kaggle.com"
+    assert client.http_client()._session.auth == ("me", SECRET)
+
+
+def test_the_official_functions_work_with_only_the_endpoint_changed(url, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("KAGGLE_USERNAME", "ada")
+    monkeypatch.setenv("KAGGLE_KEY", "none")
+    _api_class()
+    from kaggle.api.kaggle_api_extended import KaggleApi
+
+    class Elsewhere(KaggleApi):
+        def build_kaggle_client(self):
+            client = super().build_kaggle_client()
+            client.http_client()._endpoint = url
+            return client
+
+    api = Elsewhere()
+    api.authenticate()
+    names = [file.name for file in api.competition_list_files(SLUG).files]
+    assert names == ["notes/read me.txt", "sample_submission.csv", "train.zip"]
+    assert [file.name for file in api.dataset_list_files(DATASET).files] == ["labels.csv", "more/2.png"]
+
+    api.competition_download_files(SLUG, path=str(tmp_path))
+    assert (tmp_path / f"{SLUG}.zip").stat().st_size > 0
+    api.competition_download_file(SLUG, "sample_submission.csv", path=str(tmp_path))
+    assert (tmp_path / "sample_submission.csv").read_text().startswith("id,label")
+    api.dataset_download_files(DATASET, path=str(tmp_path / "set"), unzip=True)
+    assert (tmp_path / "set" / "more" / "2.png").read_bytes() == b"two"
+    api.dataset_download_file(DATASET, "labels.csv", path=str(tmp_path / "one"))
+    assert (tmp_path / "one" / "labels.csv").read_text() == "id,label\n2,c\n"
+
+    csv = tmp_path / "mine.csv"
+    csv.write_text("id,label\n1,7\n2,3\n")
+    sent = api.competition_submit(str(csv), "first", SLUG, quiet=True)
+    assert sent.message == f"Successfully submitted to {SLUG}"
+    (row,) = api.competition_submissions(SLUG)
+    assert (row.ref, row.file_name, row.description, row.public_score) == (sent.ref, "mine.csv", "first", "0.50000")
+    (standing,) = api.competition_leaderboard_view(SLUG)
+    assert (standing.team_name, standing.score) == ("ada", "0.50000")
+
+    capfd.readouterr()
+    api.competition_submissions_cli(SLUG)
+    api.competition_leaderboard_cli(SLUG, view=True)
+    api.competition_list_files_cli(SLUG)
+    printed = capfd.readouterr().out
+    assert "SubmissionStatus.COMPLETE" in printed or "COMPLETE" in printed
+    assert "ada" in printed
+    assert "train.zip" in printed
