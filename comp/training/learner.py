@@ -65,11 +65,18 @@ class Epoch:
     logits: npt.NDArray[np.float32] | None
 
 
+def choose_device() -> Accelerator:
+    """A GPU if there is one, in bfloat16 or where it lacks that in half precision; the processor in single precision."""
+    if not torch.cuda.is_available():
+        return Accelerator(mixed_precision="no")
+    return Accelerator(mixed_precision="bf16" if torch.cuda.is_bf16_supported() else "fp16")
+
+
 class Learner:
     """A classifier on a device, with what its recipe says about training it."""
 
     def __init__(
-        self, model: Classifier, recipe: Recipe, *, target: Target, layer_lr_ratio: float, accelerator: Accelerator
+        self, model: Classifier, recipe: Recipe, target: Target, layer_lr_ratio: float, accelerator: Accelerator
     ) -> None:
         self.model = model.to(accelerator.device).to(memory_format=torch.channels_last)
         self.recipe, self.target, self.layer_lr_ratio = recipe, target, layer_lr_ratio
@@ -163,6 +170,8 @@ class Learner:
             .cpu()
             for batch in features
         ]
+        if not batches:
+            return np.empty((0, 1, self.model.head[-1].out_features), np.float32)
         return torch.cat(batches).numpy()
 
     def _validate(self, validation: Validation | None) -> tuple[npt.NDArray[np.float32] | None, float | None]:

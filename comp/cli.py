@@ -1,0 +1,200 @@
+"""The command line: parses, calls, prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from comp.errors import CompError
+from comp.run import Home, find_run, list_runs
+
+if TYPE_CHECKING:
+    from comp.competition import Competition
+    from comp.console import Console
+
+app = typer.Typer(
+    name="comp",
+    help="Start a Kaggle image competition: download, train, predict, submit.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A competition, as `comp list` names it.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run: its folder, competition/run, or a competition for its newest.")
+]
+RecipeName = Annotated[str, typer.Option("--recipe", help="quick, standard, or another the competition has.")]
+Backbone = Annotated[str | None, typer.Option(help="A timm model, or local-dir:PATH; instead of the recipe's.")]
+Settings = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
+Seed = Annotated[int, typer.Option(min=0, help="What split, order and alterations are drawn from.")]
+AllData = Annotated[bool, typer.Option("--all-data", help="Train on every labelled image; none validates.")]
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    competitions: Annotated[
+        list[Path], typer.Option(metavar="DIR", help="A folder of more competitions, beside the repository's.")
+    ] = [],  # noqa: B006
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    context.obj = competitions
+
+
+@app.command("list")
+def list_competitions(context: typer.Context) -> None:
+    """The competitions there are."""
+    from comp.competition import find_competitions, load_competition
+
+    found = [load_competition(declaration) for declaration in find_competitions(*_folders(context)).values()]
+    width = max((len(competition.name) for competition in found), default=0)
+    for competition in found:
+        print(f"{competition.name:<{width}}  {competition.metric:<10}  {', '.join(competition.recipes)}")
+
+
+@app.command()
+def download(context: typer.Context, name: Name) -> None:
+    """Bring a competition's files from Kaggle and unpack them."""
+    from comp import runner
+
+    print(runner.download(_competition(context, name), Home.from_environment(), _console()))
+
+
+@app.command()
+def train(
+    context: typer.Context,
+    name: Name,
+    recipe: RecipeName = "standard",
+    backbone: Backbone = None,
+    settings: Settings = [],  # noqa: B006
+    seed: Seed = 0,
+    all_data: AllData = False,
+) -> None:
+    """Train a recipe on data that was downloaded."""
+    from comp import runner
+    from comp.steps.resolve import Choices
+
+    choices = Choices(recipe, backbone, tuple(settings), seed, all_data)
+    print(runner.train(_competition(context, name), choices, Home.from_environment(), _console()).folder)
+
+
+@app.command()
+def predict(context: typer.Context, run: RunName) -> None:
+    """Predict with a trained run and write its submission."""
+    from comp import runner
+
+    home = Home.from_environment()
+    trained = find_run(home, run)
+    print(runner.predict(_competition(context, trained.competition), trained, home, _console()))
+
+
+@app.command()
+def submit(
+    context: typer.Context,
+    run: RunName,
+    message: Annotated[str | None, typer.Option(help="What Kaggle shows beside the submission.")] = None,
+) -> None:
+    """Upload a run's submission to Kaggle and wait for its score."""
+    from comp import runner
+
+    home = Home.from_environment()
+    trained = find_run(home, run)
+    runner.submit(_competition(context, trained.competition), trained, home, _console(), message)
+    print(trained.folder)
+
+
+@app.command("run")
+def run_all(
+    context: typer.Context,
+    name: Name,
+    recipe: RecipeName = "standard",
+    backbone: Backbone = None,
+    settings: Settings = [],  # noqa: B006
+    seed: Seed = 0,
+    all_data: AllData = False,
+    submit: Annotated[bool, typer.Option("--submit", help="Upload the submission and wait for its score.")] = False,
+) -> None:
+    """All steps: download, train, predict, write the submission."""
+    from comp import runner
+    from comp.steps.resolve import Choices
+
+    choices = Choices(recipe, backbone, tuple(settings), seed, all_data)
+    competition = _competition(context, name)
+    print(runner.run(competition, choices, Home.from_environment(), _console(), submitting=submit).folder)
+
+
+@app.command()
+def runs(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this competition's.")] = None) -> None:
+    """The runs there are, oldest first, with their validation score."""
+    home = Home.from_environment()
+    for run in list_runs(home, name):
+        scores = run.record("scores") if run.has("scores") else {}
+        score = f"{scores['metric']} {scores['decided']:.5f}" if "decided" in scores else "-"
+        submitted = run.record("submitted").get("score") if run.has("submitted") else None
+        print(f"{run.name:<32}  {score:<24}  {'' if submitted is None else f'leaderboard {submitted:.5f}'}".rstrip())
+
+
+@app.command()
+def serve(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds a folder per competition or data set.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8642,
+) -> None:
+    """Be a Kaggle on this machine: serve files, grade submissions, keep a leaderboard."""
+    from comp.competition import find_competitions, load_competition
+    from comp.kaggle.local.server import serve as serve_until_interrupted
+    from comp.steps.sources import graders
+
+    declared = [load_competition(declaration) for declaration in find_competitions(*_folders(context)).values()]
+    state = Home.from_environment().cache / "local-kaggle" / "state"
+    serve_until_interrupted(
+        folder, graders(declared), state, port, announce=lambda url: print(f"export COMP_KAGGLE_URL={url}", flush=True)
+    )
+
+
+def _folders(context: typer.Context) -> list[Path]:
+    from comp.competition import REPOSITORY_COMPETITIONS
+
+    return [REPOSITORY_COMPETITIONS, *context.obj]
+
+
+def _competition(context: typer.Context, name: str) -> Competition:
+    from comp.competition import competition_named
+
+    return competition_named(name, *_folders(context))
+
+
+def _console() -> Console:
+    from comp.console import Console
+
+    return Console()
+
+
+def main() -> None:
+    """Run the command line; every error becomes one sentence and exit status 1, its traceback shown with --debug."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        app()
+    except CompError as error:
+        _fail(str(error), debug)
+    except KeyboardInterrupt:
+        _fail("interrupted; what was finished is kept", debug, status=130)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}; make room or set COMP_HOME to a folder that can be written.", debug)
+    except Exception as error:
+        _fail(f"unexpected {type(error).__name__}: {error}; run again with --debug to see where.", debug)
+
+
+def _fail(sentence: str, debug: bool, status: int = 1) -> None:
+    if debug:
+        traceback.print_exc()
+    print(f"Error: {sentence}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,117 @@
+"""What a person sees while the runner works: lines, a table row per epoch, progress bars; lines go to the log as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console as Terminal
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from comp.recipe import Stage
+    from comp.training.learner import Epoch
+
+EPOCH = "{:>6}  {:>10}  {:>10}  {:>10}  {:>8}  {:>9}"
+
+
+class Speed(ProgressColumn):
+    """Units per second: ``142 images/s``, ``12.3 MB/s``."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.speed or task.finished_speed
+        if not speed:
+            return Text("")
+        unit = task.fields["unit"]
+        return Text(f"{speed / 1e6:.1f} MB/s" if unit == "bytes" else f"{speed:.0f} {unit}/s")
+
+
+class Amount(MofNCompleteColumn):
+    """How much is done: in MB where bytes are counted."""
+
+    def render(self, task: Task) -> Text:
+        if task.fields["unit"] != "bytes":
+            return super().render(task)
+        total = f"/{task.total / 1e6:.1f}" if task.total else ""
+        return Text(f"{task.completed / 1e6:.1f}{total} MB")
+
+
+@dataclass
+class Bar:
+    """A progress bar under way."""
+
+    progress: Progress
+    task: TaskID
+
+    def advance(self, amount: float) -> None:
+        self.progress.advance(self.task, amount)
+
+
+@dataclass
+class Console:
+    """The terminal, and the log file of the run under way."""
+
+    terminal: Terminal = field(default_factory=lambda: Terminal(highlight=False, soft_wrap=True))
+    log: Path | None = None
+
+    def say(self, text: str = "") -> None:
+        """One line, as it is: names from the data are never read as markup."""
+        self.terminal.print(text, markup=False)
+        if self.log is not None:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(text + "\n")
+
+    def stage(self, number: int, count: int, stage: Stage, metric: str) -> None:
+        """The heading of a stage and of its epochs' table."""
+        on = f" on cached features of {stage.views} views" if stage.cached else ""
+        self.say(
+            f"stage {number} of {count}: {stage.train}{on}, {stage.size} px, {stage.epochs} epochs of {stage.schedule}, "
+            f"learning rate {stage.learning_rate:g}"
+        )
+        self.say(EPOCH.format("epoch", "train loss", "valid loss", metric, "seconds", "images/s"))
+
+    def epoch(self, epoch: Epoch, score: float | None) -> None:
+        """The row that the lesson prints."""
+        valid_loss, metric = ("" if value is None else f"{value:.5f}" for value in (epoch.valid_loss, score))
+        train_loss, seconds, speed = f"{epoch.train_loss:.5f}", f"{epoch.seconds:.1f}", f"{epoch.images_per_second:.0f}"
+        self.say(EPOCH.format(epoch.number + 1, train_loss, valid_loss, metric, seconds, speed))
+
+    @contextmanager
+    def downloads(self) -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
+        """A function that makes, for the file it is given the name of, a bar and the function that moves it."""
+        with self._progress() as progress:
+
+            def start(name: str) -> Callable[[int, int | None], None]:
+                task = progress.add_task(f"downloading {name}", total=None, unit="bytes")
+                return lambda done, total: progress.update(task, completed=done, total=total)
+
+            yield start
+
+    @contextmanager
+    def bar(self, text: str, total: float | None, unit: str) -> Iterator[Bar]:
+        """A bar with amount, speed and time left, shown on a terminal only and gone when done."""
+        with self._progress() as progress:
+            yield Bar(progress, progress.add_task(text, total=total, unit=unit))
+
+    def _progress(self) -> Progress:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            Amount(),
+            Speed(),
+            TimeRemainingColumn(),
+        )
+        return Progress(*columns, console=self.terminal, transient=True, disable=not self.terminal.is_terminal)

@@ -1,0 +1,18 @@
+"""Predictions as files: a row per image with its id and a probability per class, Parquet."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import pandas as pd
+
+from comp.files import replacing
+
+
+def write_predictions(path: Path, ids: Sequence[str], probabilities: npt.NDArray[Any], classes: Sequence[str]) -> None:
+    """Columns ``id`` and one per class, in their order."""
+    frame = pd.DataFrame(probabilities, columns=list(classes))
+    frame.insert(0, "id", list(ids), allow_duplicates=True)
+    with replacing(path) as unfinished:
+        frame.to_parquet(unfinished, index=False)

@@ -1,0 +1,166 @@
+"""A run is a folder with everything a training produced; this page knows what lies where in it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comp.errors import RunError
+from comp.files import replacing, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from comp.training.learner import Epoch
+
+
+STEP_COLUMNS = ("stage", "cycle", "epoch", "step", "loss", "lr_early", "lr_late", "lr_head")
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where data, caches and runs are: the folder ``COMP_HOME``, or the working folder."""
+
+    folder: Path
+
+    @classmethod
+    def from_environment(cls) -> Home:
+        return cls(Path(os.environ.get("COMP_HOME") or ".").expanduser().resolve())
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "runs"
+
+    @property
+    def cache(self) -> Path:
+        return self.folder / "cache"
+
+    def data(self, competition: str) -> Path:
+        """The folder of a competition's files and of its extra data sets'."""
+        return self.folder / "data" / competition
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder, ``runs/<competition>/<name>``.
+
+    config.json: everything resolved before the first step. split.csv: which rows validate. history.csv: a row per step;
+    epochs.csv: a row per epoch. checkpoints/model.safetensors: the weights. predictions/: probabilities with ids, as
+    Parquet. scores.json: validation scores and the decision. submission.csv, and submitted.json once it was uploaded.
+    """
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    @property
+    def competition(self) -> str:
+        return self.folder.parent.name
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "checkpoints" / "model.safetensors"
+
+    @property
+    def submission(self) -> Path:
+        return self.folder / "submission.csv"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"
+
+    def predictions(self, part: str) -> Path:
+        """The probabilities of ``valid`` or ``test``."""
+        return self.folder / "predictions" / f"{part}.parquet"
+
+    def write_record(self, name: str, record: Mapping[str, Any]) -> None:
+        """Write ``name``.json."""
+        write_text(self.folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
+
+    def record(self, name: str) -> dict[str, Any]:
+        """Read ``name``.json; raises RunError where the run didn't get that far."""
+        path = self.folder / f"{name}.json"
+        try:
+            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"The run {self.name} has no {path.name}: that step is not done yet.") from None
+        except (ValueError, OSError) as error:
+            raise RunError(f"{path} can't be read: {error}.") from None
+        return record
+
+    def has(self, name: str) -> bool:
+        return (self.folder / f"{name}.json").is_file()
+
+    def write_split(self, ids: Iterable[str], validates: Iterable[bool]) -> None:
+        """split.csv: ``id`` and ``part``, which is train or valid."""
+        parts = [{"id": id_, "part": "valid" if valid else "train"} for id_, valid in zip(ids, validates, strict=True)]
+        with replacing(self.folder / "split.csv") as unfinished:
+            _append(unfinished, ("id", "part"), parts)
+
+    def validating(self) -> set[str]:
+        """The ids of the rows that validate, by split.csv."""
+        with (self.folder / "split.csv").open(encoding="utf-8", newline="") as file:
+            return {row["id"] for row in csv.DictReader(file) if row["part"] == "valid"}
+
+    def append_epoch(self, stage: int, epoch: Epoch, metric: str, score: float | None) -> None:
+        """One row for the epoch in epochs.csv, and one per step in history.csv."""
+        place = {"stage": stage, "cycle": epoch.cycle + 1, "epoch": epoch.number + 1}
+        steps = [{**place, "step": number, **step} for number, step in enumerate(epoch.steps, start=1)]
+        _append(self.folder / "history.csv", STEP_COLUMNS, steps)
+        row = {
+            **place,
+            "train_loss": epoch.train_loss,
+            "valid_loss": epoch.valid_loss,
+            "metric": metric,
+            "score": score,
+            "seconds": epoch.seconds,
+            "images_per_second": epoch.images_per_second,
+        }
+        _append(self.folder / "epochs.csv", tuple(row), [row])
+
+
+def _append(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        if file.tell() == 0:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+def create_run(home: Home, competition: str, name: str) -> Run:
+    """A new run folder; ``name`` gets the next free number behind it."""
+    place = home.runs / competition
+    place.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = place / f"{name}-{number}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return Run(folder)
+
+
+def find_run(home: Home, text: str) -> Run:
+    """A run by its folder, by ``competition/name``, or the newest of a competition by the competition's name."""
+    for folder in (Path(text), home.runs / text):
+        if (folder / "config.json").is_file():
+            return Run(folder.resolve())
+    runs = list_runs(home, text)
+    if runs:
+        return runs[-1]
+    known = ", ".join(run.name for run in list_runs(home)[-5:])
+    raise RunError(f"There is no run {text!r} in {home.runs}" + (f"; the latest are {known}." if known else "."))
+
+
+def list_runs(home: Home, competition: str | None = None) -> list[Run]:
+    """The runs that got as far as a config, oldest first."""
+    configs = home.runs.glob(f"{competition or '*'}/*/config.json")
+    return [Run(config.parent) for config in sorted(configs, key=lambda path: (path.stat().st_mtime_ns, path))]

@@ -1,0 +1,136 @@
+"""What a learner is given: the images of a run, or the cached features of a backbone that is frozen.
+
+Here the data room and the training room meet.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from comp.console import Console
+from comp.data.loading import ImageDataset, ImageEpochs, Preprocessing, in_views
+from comp.recipe import Recipe, Stage
+from comp.training.backbone import Expectations, digest
+from comp.training.features import FeatureEpochs, Features, cached_features, content_digest, in_batches
+from comp.training.learner import Epochs, Learner, Validation
+from comp.viewpoint import View, Viewpoint
+
+Rows = npt.NDArray[np.int64]
+
+HEAD_BATCHES = 4
+# The fewest images for which compiling the backbone's forward pass takes less time than it saves.
+WORTH_TRACING = 500
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a table, and everything needed to read them as the backbone's weights expect.
+
+    paths: of all rows, in the table's order. cache: the folder of cached features.
+    """
+
+    paths: Sequence[Path]
+    expected: Expectations
+    viewpoint: Viewpoint
+    seed: int
+    cache: Path
+    console: Console
+
+    def dataset(self, size: int) -> ImageDataset:
+        return ImageDataset(self.paths, Preprocessing(size, self.expected.interpolation, self.viewpoint), self.seed)
+
+    def only(self, rows: Rows) -> "Images":
+        return replace(self, paths=[self.paths[row] for row in rows])
+
+    @cached_property
+    def content(self) -> str:
+        return content_digest(self.paths)
+
+    def features(self, learner: Learner, size: int, views: Sequence[View]) -> Features:
+        """The pooled features (N, V, F) of all rows in these views, from the cache where they were computed before."""
+        made_from = {
+            "weights": digest(learner.model.backbone),
+            "images": self.content,
+            "size": size,
+            "expected": asdict(self.expected),
+            "views": [asdict(view) for view in views],
+            # Only random views depend on these.
+            "viewpoint": repr(self.viewpoint) if any(view.draw is not None for view in views) else None,
+            "seed": self.seed if any(view.draw is not None for view in views) else None,
+            "precision": [str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
+        }
+
+        def compute() -> Iterable[Features]:
+            text = f"features of {len(self.paths)} images in {len(views)} views at {size} px"
+            with self.console.bar(text, len(self.paths) * len(views), "images") as bar:
+                traced = len(self.paths) * len(views) >= WORTH_TRACING
+                for batch in learner.features(self._views(self._all_rows(), size, views), traced=traced):
+                    yield batch
+                    bar.advance(batch.shape[0] * batch.shape[1])
+
+        shape = (len(self.paths), len(views), learner.model.backbone.num_features)
+        features, found = cached_features(self.cache, made_from, compute, shape)
+        if found:
+            self.console.say(f"features of {len(self.paths)} images at {size} px: found in the cache")
+        return features
+
+    def for_stage(
+        self, learner: Learner, stage: Stage, targets: Tensor, training: Rows, validating: Rows
+    ) -> tuple[Epochs, Validation | None]:
+        """What a stage trains on, and validates on where there are rows for it."""
+        batch_size = learner.recipe.batch_size
+        epochs: Epochs
+        validation: Callable[[], Iterable[Features]]
+        if stage.cached:
+            features = self.features(learner, stage.size, self.viewpoint.views(stage.views))
+            epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, self.seed)
+            validation = lambda: in_batches(features[:, :1], validating)  # noqa: E731
+        else:
+            dataset = self.dataset(stage.size)
+            epochs = ImageEpochs(dataset, training, targets, batch_size, workers=workers())
+            validation = lambda: learner.features(self._views(validating, stage.size, (View(),)))  # noqa: E731
+        return epochs, Validation(validation, targets[validating]) if len(validating) else None
+
+    def to_predict(self, learner: Learner, rows: Rows | None = None) -> Iterable[Features]:
+        """The features of some rows, all if none are named, in the recipe's TTA views, as batches (B, V, F).
+
+        A backbone that no stage trained has its features of all rows in the cache already.
+        """
+        size, views = learner.recipe.stages[-1].size, tta_views(learner.recipe, self.viewpoint)
+        rows = self._all_rows() if rows is None else rows
+        if all(stage.train == "head" for stage in learner.recipe.stages):
+            return in_batches(self.features(learner, size, views), rows)
+        chosen = self.only(rows)
+        return in_batches(chosen.features(learner, size, views), chosen._all_rows())
+
+    def _views(self, rows: Rows, size: int, views: Sequence[View]) -> Iterable[Tensor]:
+        return in_views(self.dataset(size), rows, views, forward_batch(), workers=workers())
+
+    def _all_rows(self) -> Rows:
+        return np.arange(len(self.paths))
+
+
+def tta_views(recipe: Recipe, viewpoint: Viewpoint) -> tuple[View, ...]:
+    """The views whose mean is predicted; the plain one is the first."""
+    if recipe.tta == "none":
+        return (View(),)
+    if recipe.tta == "fixed":
+        return viewpoint.fixed_views
+    return (View(), *(View(draw=draw) for draw in range(recipe.tta_views)))
+
+
+def workers() -> int:
+    """Processes that read images: as many as there are cores beside a GPU, none where the cores train."""
+    return min(16, os.cpu_count() or 1) if torch.cuda.is_available() else 0
+
+
+def forward_batch() -> int:
+    """Images in one forward pass: what fits a CPU's cache is fastest there."""
+    return 256 if torch.cuda.is_available() else 16

@@ -1,0 +1,59 @@
+"""The validation scores of a training under way, and of its predictions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from comp.prediction.decisions import Decision, to_record, tune, untuned
+from comp.prediction.tta import mean_over_views
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from comp.competition import Competition
+
+    Array = npt.NDArray[Any]
+
+
+def score_logits(competition: Competition, targets: Array, logits: Array | None) -> float | None:
+    """The metric of one view's logits (N, C), before any decision is tuned; None without validation rows."""
+    if logits is None:
+        return None
+    return _score(competition, targets, mean_over_views(logits[:, None], competition.target))
+
+
+def decide(competition: Competition, targets: Array, logits: Array) -> tuple[Decision, dict[str, Any]]:
+    """The decision tuned on the validation rows' logits (N, V, C), and the record of their scores.
+
+    ``plain`` is the score of the first view, ``tta`` of the mean over all, ``decided`` after the decision: the last was
+    tuned on the same rows, so it flatters a little.
+    """
+    metric = competition.scoring
+    record: dict[str, Any] = {"metric": metric.name, "higher_is_better": metric.higher_is_better, "rows": len(targets)}
+    if not len(targets):
+        decision = untuned(metric, competition.target, logits.shape[2])
+        return decision, {**record, "decision": to_record(decision)}
+    probabilities = mean_over_views(logits, competition.target)
+    decision = tune(metric, competition.target, targets, probabilities)
+    return decision, {
+        **record,
+        "plain": score_logits(competition, targets, logits[:, 0]),
+        "tta": _score(competition, targets, probabilities),
+        "decided": metric(targets, decision(probabilities)),
+        "decision": to_record(decision),
+    }
+
+
+def describe(scores: dict[str, Any]) -> str:
+    """The record in one line."""
+    if not scores["rows"]:
+        return "no row validates, so there is no score; decisions are the untuned ones"
+    return (
+        f"validation {scores['metric']}: {scores['plain']:.5f} plain, {scores['tta']:.5f} with TTA, "
+        f"{scores['decided']:.5f} with the tuned decision, on {scores['rows']} rows"
+    )
+
+
+def _score(competition: Competition, targets: Array, probabilities: Array) -> float:
+    decision = untuned(competition.scoring, competition.target, probabilities.shape[1])
+    return competition.scoring(targets, decision(probabilities))

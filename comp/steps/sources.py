@@ -1,0 +1,48 @@
+"""Which Kaggle a competition is fetched from: the real one, one named by COMP_KAGGLE_URL, or one started for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from comp.kaggle.client import Kaggle, connect
+from comp.kaggle.local.bundled import BUNDLED
+from comp.kaggle.local.grading import Grader
+from comp.kaggle.local.server import running
+from comp.prediction.submission import grader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from comp.competition import Competition
+    from comp.run import Home
+
+
+@contextmanager
+def kaggle_of(competition: Competition, home: Home) -> Iterator[Callable[[], Kaggle]]:
+    """A function that connects to the competition's Kaggle, which is there for as long as the block lasts.
+
+    A competition that only the local Kaggle has (the demo's) is made from what is installed and served meanwhile.
+    """
+    build = BUNDLED.get(competition.kaggle)
+    if build is None or os.environ.get("COMP_KAGGLE_URL"):
+        yield connect
+        return
+    place = home.cache / "local-kaggle"
+    build(place / "files", competition.kaggle)
+    with running(place / "files", graders([competition]), place / "state") as url:
+        yield lambda: connect(url)
+
+
+def graders(competitions: Iterable[Competition]) -> Mapping[str, Grader]:
+    """How the local Kaggle grades each competition, by slug."""
+    return {
+        competition.kaggle: Grader(
+            competition.metric,
+            competition.scoring.higher_is_better,
+            grader(competition.submission, competition.scoring, competition.target),
+        )
+        for competition in competitions
+    }

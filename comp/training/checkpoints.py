@@ -1,0 +1,25 @@
+"""Weights on disk, as safetensors: loading them never runs code."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from comp.errors import RunError
+from comp.files import replacing
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    with replacing(path) as unfinished:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, unfinished)
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Raises RunError where the file is missing, broken, or of another model."""
+    try:
+        model.load_state_dict(load_file(path))
+    except FileNotFoundError:
+        raise RunError(f"{path} doesn't exist: the run's training did not end; train again.") from None
+    except (SafetensorError, RuntimeError) as error:
+        raise RunError(f"{path} can't be loaded ({str(error).splitlines()[0]}); train again.") from None

@@ -1,0 +1,31 @@
+"""Dogs vs. Cats Redux: is it a dog? Log loss of the probability.
+
+make dogs-vs-cats
+"""
+
+from comp import Competition, FileNames, ProbabilityOf, Recipe, Stage, TestImages, side_on
+
+competition = Competition(
+    name="dogs-vs-cats",
+    kaggle="dogs-vs-cats-redux-kernels-edition",
+    labels=FileNames("train/{label}.*.jpg"),
+    test=TestImages("test", suffix=".jpg"),
+    submission=ProbabilityOf("dog"),
+    augment=side_on(max_zoom=1.1),
+    layer_lr_ratio=10,
+    metric="log_loss",
+    recipes={
+        "quick": Recipe(
+            batch_size=32,
+            dropout=0.5,
+            stages=[Stage(size=224, train="head", cached=True, views=2, schedule="one_cycle", cycle_length=20)],
+        ),
+        "standard": Recipe(
+            dropout=0.5,
+            stages=[
+                Stage(size=224, train="head", cached=True, views=2, cycle_length=3),
+                Stage(size=224, train="all", cycles=3, cycle_multiplier=2, learning_rate=1e-3),
+            ],
+        ),
+    },
+)
