@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comp.declared import check, wrong
+from comp.declared import check, check_sequence, wrong
 from comp.errors import CompError, DeclarationError
 from comp.forms import SubmissionForm
 from comp.labels import LabelSource, TestImages
@@ -19,8 +19,6 @@ from comp.recipe import Recipe
 from comp.viewpoint import Viewpoint, side_on
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from comp.metrics import Target
 
 REPOSITORY_COMPETITIONS = Path(__file__).resolve().parent.parent / "competitions"
@@ -86,9 +84,7 @@ class Competition:
         check(self, "metric", str, one_of=METRICS)
         check(self, "layer_lr_ratio", float, at_least=1)
         check(self, "sample_submission", str)
-        object.__setattr__(self, "extra_data", tuple(self.extra_data))
-        if not all(isinstance(dataset, KaggleDataset) for dataset in self.extra_data):
-            raise wrong(self, "extra_data", self.extra_data, "a list of KaggleDataset('owner/name')")
+        check_sequence(self, "extra_data", KaggleDataset, "a list of KaggleDataset('owner/name')")
         if "standard" not in self.recipes or not all(isinstance(recipe, Recipe) for recipe in self.recipes.values()):
             raise wrong(self, "recipes", dict(self.recipes), "recipes by name, 'standard' among them")
         if self.target not in self.scoring.targets:

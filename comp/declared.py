@@ -1,6 +1,7 @@
 """Checks of declared values: a mistake is one sentence that names the field, what was found and what would be right."""
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from comp.errors import DeclarationError
@@ -20,7 +21,7 @@ def check(
 ) -> None:
     """Raise DeclarationError unless the field holds a ``kind`` within the bounds.
 
-    A whole number passes for a float; True and False never pass for numbers.
+    A whole number passes for a float; True and False never pass for numbers, and infinity for none.
     """
     value = getattr(declaration, field)
     right_kind = isinstance(value, (int, float) if kind is float else kind) and (
@@ -28,6 +29,7 @@ def check(
     )
     if (
         right_kind
+        and not (isinstance(value, float) and not math.isfinite(value))
         and (at_least is None or value >= at_least)
         and (at_most is None or value <= at_most)
         and (above is None or value > above)
@@ -42,6 +44,15 @@ def check(
         limits = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
         wanted = " ".join(filter(None, [NAMES.get(kind, f"a {kind.__name__}"), limits]))
     raise wrong(declaration, field, value, wanted)
+
+
+def check_sequence(declaration: object, field: str, kind: type, wanted: str, *, at_least: int = 0) -> None:
+    """Make the field a tuple; raise DeclarationError unless it holds so many parts, each a ``kind``."""
+    value = getattr(declaration, field)
+    parts = tuple(value) if isinstance(value, Iterable) else None
+    if parts is None or len(parts) < at_least or not all(isinstance(part, kind) for part in parts):
+        raise wrong(declaration, field, value, wanted)
+    object.__setattr__(declaration, field, parts)
 
 
 def wrong(declaration: object, field: str, found: object, wanted: str) -> DeclarationError:

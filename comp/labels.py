@@ -87,8 +87,8 @@ class CsvLabels:
 
     csv: the file, relative to the competition's data folder.
     image, label: the names of the two columns.
-    folder, suffix: where the image of a row is: ``folder / (value of image + suffix)``. Leave the suffix empty where the
-        column already has it.
+    folder, suffix: where the image of a row is: ``folder / (value of image + suffix)``. Leave the suffix empty where
+        the column already has it.
     separator: what stands between tags; with it the target is ``multi``, without it ``single``.
     """
 
@@ -102,8 +102,7 @@ class CsvLabels:
     def __post_init__(self) -> None:
         for field in ("csv", "image", "label", "folder"):
             check(self, field, str)
-        if self.suffix and not self.suffix.startswith("."):
-            raise wrong(self, "suffix", self.suffix, "empty or start with a dot, like '.jpg'")
+        _check_suffix(self, self.suffix)
         if self.separator is not None:
             check(self, "separator", str)
 
@@ -188,8 +187,7 @@ class TestImages:
     def __post_init__(self) -> None:
         check(self, "folder", str)
         check(self, "with_suffix", bool)
-        if self.suffix and not self.suffix.startswith("."):
-            raise wrong(self, "suffix", self.suffix, "empty or start with a dot, like '.jpg'")
+        _check_suffix(self, self.suffix)
 
     def read(self, folder: Path) -> pd.DataFrame:
         """The table of the test images: ``id`` and ``path``."""
@@ -245,6 +243,11 @@ def read_csv(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
         found = ", ".join(map(str, frame.columns[:10]))
         raise DataError(f"{path} has no column {missing[0]!r}; its columns are {found}.")
     return frame
+
+
+def _check_suffix(declaration: object, suffix: object) -> None:
+    if not isinstance(suffix, str) or (suffix and not suffix.startswith(".")):
+        raise wrong(declaration, "suffix", suffix, "empty or start with a dot, like '.jpg'")
 
 
 def images_in(folder: Path, suffix: str | None = None, *, required: bool = True) -> list[Path]:

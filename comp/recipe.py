@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - overrides resolve the fields' types
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from comp.declared import check, wrong
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from comp.declared import check, check_sequence, wrong
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +17,8 @@ class Stage:
     train: ``head`` (the backbone is frozen) or ``all`` (with layer-wise learning rates).
     cycles, cycle_length, cycle_multiplier: how many cosine descents of the learning rate, the epochs of the first, and
         how much longer each next one is: 3, 1 and 2 make 1 + 2 + 4 = 7 epochs (SGDR, arXiv:1608.03983).
-    learning_rate: the peak of the head's rate; earlier layer groups get it divided by the layer-LR ratio and its square.
+    learning_rate: the peak of the head's rate; earlier layer groups get it divided by the layer-LR ratio and its
+        square.
     schedule: ``sgdr``, or ``one_cycle``: a warm-up over the first quarter, then one descent (arXiv:1708.07120).
     cached: train the head on features computed once per image and view instead of on images (lesson 2's precompute).
     views: how many views of each image are cached: the viewpoint's fixed views first, then random alterations.
@@ -67,7 +66,8 @@ class Recipe:
     stages: in order; the weights are carried on from each to the next.
     backbone: a timm model name, or ``local-dir:PATH`` of a folder with its config.json and weights.
     pretrained: start from the backbone's pretrained weights, or from scratch.
-    batch_size: images per step of stages on images; a head on cached features takes four times as many.
+    batch_size: images per step of stages on images; a head on cached features takes four times as many. At least 2, for
+        the head's batch norm.
     optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
     weight_decay, dropout, label_smoothing: the usual regularisation; dropout is the head's.
     validation: the share of the labelled rows that validates.
@@ -87,12 +87,10 @@ class Recipe:
     tta_views: int = 4
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stages", tuple(self.stages))
-        if not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
-            raise wrong(self, "stages", self.stages, "a list of at least one Stage")
+        check_sequence(self, "stages", Stage, "a list of at least one Stage", at_least=1)
         check(self, "backbone", str)
         check(self, "pretrained", bool)
-        check(self, "batch_size", int, at_least=1)
+        check(self, "batch_size", int, at_least=2)
         check(self, "optimizer", str, one_of=("adamw", "sgd"))
         check(self, "weight_decay", float, at_least=0)
         check(self, "dropout", float, at_least=0, at_most=0.95)

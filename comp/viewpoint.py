@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from comp.declared import check
+from comp.declared import check, wrong
 
 # Elements of the square's symmetry group: quarter turns 0 to 3, then the same of the mirror image.
 SYMMETRIES = {"none": (0,), "horizontal": (0, 4), "dihedral": (0, 1, 2, 3, 4, 5, 6, 7)}
@@ -52,6 +52,8 @@ class Viewpoint:
         check(self, "max_zoom", float, at_least=1, at_most=4)
         check(self, "max_rotation", float, at_least=0, at_most=180)
         check(self, "max_light", float, at_least=0, at_most=1)
+        if self.pipeline is not None and not callable(self.pipeline):
+            raise wrong(self, "pipeline", self.pipeline, "a function of the image size that returns a pipeline")
 
     @property
     def fixed_views(self) -> tuple[View, ...]:
