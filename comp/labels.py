@@ -8,15 +8,16 @@ DataError that names them.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from comp.declared import check, wrong
 from comp.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
@@ -30,7 +31,8 @@ class FileNames:
     """Labels in file names: ``FileNames("train/{label}.*.jpg")`` reads ``train/cat.0.jpg`` as a cat.
 
     ``{label}`` stands for the class and ``*`` for anything else; neither spans folders. The id is the name without its
-    suffix (``cat.0``). An image of the same suffix in the folder that doesn't fit the pattern is an error.
+    suffix (``cat.0``). An image of the same suffix (``.*``: of any) in the folder that doesn't fit the pattern is an
+    error.
     """
 
     pattern: str
@@ -46,7 +48,7 @@ class FileNames:
         pieces = re.split(r"(\{label\}|\*)", pattern.name)
         regex = re.compile("".join({"{label}": "(?P<label>.+?)", "*": ".*"}.get(p, re.escape(p)) for p in pieces))
         rows = []
-        for path in images_in(folder / pattern.parent, pattern.suffix):
+        for path in images_in(folder / pattern.parent, None if "*" in pattern.suffix else pattern.suffix):
             match = regex.fullmatch(path.name)
             if match is None:
                 raise DataError(
@@ -159,16 +161,25 @@ class LabelFunction:
                 f"LabelFunction: {name} should return a DataFrame with the columns id, path and label, "
                 f"but {', '.join(sorted(missing))} {'is' if len(missing) == 1 else 'are'} missing."
             )
-        labels = [tuple(label) for label in result["label"]] if self.target == "multi" else result["label"].astype(str)
-        rows = [
-            (str(i), Path(path), label) for i, path, label in zip(result["id"], result["path"], labels, strict=True)
-        ]
+        columns = zip(result["id"], result["path"], result["label"], strict=True)
+        rows = [(str(image), Path(path), self._label(str(image), label)) for image, path, label in columns]
         absent = [path for _, path, _ in rows if not path.is_file()]
         if absent:
             raise DataError(
                 f"LabelFunction: {name} names {len(absent)} images that don't exist, the first {absent[0]}."
             )
         return table(rows)
+
+    def _label(self, image: str, found: Any) -> str | tuple[str, ...]:
+        from pandas import isna
+
+        if self.target == "single" and (isinstance(found, str) or not isinstance(found, Iterable)):
+            if found != "" and not isna(found):
+                return str(found)
+        elif self.target == "multi" and isinstance(found, Iterable) and not isinstance(found, str):
+            return tuple(sorted({str(tag) for tag in found}))
+        wanted = "the name of its class" if self.target == "single" else "a list of its tags"
+        raise DataError(f"LabelFunction: image {image!r} has the label {found!r}, but it should be {wanted}.")
 
 
 LabelSource = FileNames | Folders | CsvLabels | LabelFunction
@@ -192,7 +203,8 @@ class TestImages:
     def read(self, folder: Path) -> pd.DataFrame:
         """The table of the test images: ``id`` and ``path``."""
         paths = images_in(folder / self.folder, self.suffix or None)
-        return table((path.name if self.with_suffix else path.stem, path, "") for path in paths)[["id", "path"]]
+        names = [path.name if self.with_suffix else path.name[: -len(self.suffix or path.suffix)] for path in paths]
+        return table((name, path, "") for name, path in zip(names, paths, strict=True))[["id", "path"]]
 
 
 def table(rows: Iterable[tuple[str, Path, str | tuple[str, ...]]]) -> pd.DataFrame:
@@ -238,6 +250,9 @@ def read_csv(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
         ) from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path} can't be read as a CSV: {str(error).strip()}.") from None
+    if not isinstance(frame.index, pd.RangeIndex):
+        # pandas takes the first column for row names then, and every value slips one column to the left.
+        raise DataError(f"{path} can't be read as a CSV: its rows have more values than it has columns.")
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         found = ", ".join(map(str, frame.columns[:10]))
@@ -259,8 +274,8 @@ def images_in(folder: Path, suffix: str | None = None, *, required: bool = True)
         raise DataError(
             f"The image folder {folder} doesn't exist; check its name in competition.py, or download the data."
         )
-    wanted = IMAGE_SUFFIXES if suffix is None else {suffix.lower()}
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in wanted and not path.name.startswith("."))
+    wanted = tuple(IMAGE_SUFFIXES) if suffix is None else suffix.lower()
+    found = sorted(path for path in folder.iterdir() if path.name.lower().endswith(wanted) and path.name[0] != ".")
     if required and not found:
         raise DataError(f"{folder} holds no {suffix or 'image'} files; check its name in competition.py.")
     return found

@@ -25,8 +25,6 @@ from comp.viewpoint import View, Viewpoint
 Rows = npt.NDArray[np.int64]
 
 HEAD_BATCHES = 4
-# The fewest images for which compiling the backbone's forward pass takes less time than it saves.
-WORTH_TRACING = 500
 
 
 @dataclass(frozen=True)
@@ -70,8 +68,7 @@ class Images:
         def compute() -> Iterable[Features]:
             text = f"features of {len(self.paths)} images in {len(views)} views at {size} px"
             with self.console.bar(text, len(self.paths) * len(views), "images") as bar:
-                traced = len(self.paths) * len(views) >= WORTH_TRACING
-                for batch in learner.features(self._views(self._all_rows(), size, views), traced=traced):
+                for batch in learner.features(self._views(self._all_rows(), size, views)):
                     yield batch
                     bar.advance(batch.shape[0] * batch.shape[1])
 

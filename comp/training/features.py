@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import torch
 from torch import Tensor
 
 from comp.files import replacing
-from comp.training.backbone import Classifier
 
 Features = npt.NDArray[np.float32]
 
@@ -81,33 +79,3 @@ def in_batches(features: Features, rows: npt.NDArray[np.int64], batch_size: int 
     """The features of some rows, in order, as batches (B, V, F)."""
     for start in range(0, len(rows), batch_size):
         yield np.ascontiguousarray(features[rows[start : start + batch_size]])
-
-
-def fast_forward(model: Classifier, example: Tensor) -> Callable[[Tensor], Tensor]:
-    """The backbone's pooled features for a batch shaped like ``example``, with batch norm folded into convolutions.
-
-    On a CPU the traced and frozen graph runs about half as fast again as the eager one, with the same result to
-    rounding; where tracing isn't possible, and on a GPU, the eager forward is given back.
-    """
-    if example.device.type != "cpu":
-        return model.features
-    module = _Features(model).eval()
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            traced = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(module, example)))
-            whole: Callable[[Tensor], Tensor] = traced
-            if not torch.allclose(whole(example), module(example), rtol=1e-3, atol=1e-4):
-                return model.features
-    except (RuntimeError, TypeError, ValueError):
-        return model.features
-    return lambda images: whole(images) if images.shape == example.shape else model.features(images)
-
-
-class _Features(torch.nn.Module):
-    def __init__(self, model: Classifier) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model.features(images)

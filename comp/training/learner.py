@@ -17,7 +17,8 @@ from comp.errors import RunError
 from comp.metrics import Target
 from comp.recipe import Recipe, Stage
 from comp.training.backbone import GROUPS, Classifier, freeze, layer_groups, training_mode, unfreeze
-from comp.training.features import Features, fast_forward
+from comp.training.features import Features
+from comp.training.memory import keep_freed_memory
 from comp.training.schedule import group_rates, scheduler
 
 
@@ -68,6 +69,7 @@ class Epoch:
 def choose_device() -> Accelerator:
     """A GPU if there is one, in bfloat16 or where it lacks that in half precision; the processor in single precision."""
     if not torch.cuda.is_available():
+        keep_freed_memory()
         return Accelerator(mixed_precision="no")
     return Accelerator(mixed_precision="bf16" if torch.cuda.is_bf16_supported() else "fp16")
 
@@ -144,20 +146,13 @@ class Learner:
         return binary_cross_entropy_with_logits(logits, smoothed)
 
     @torch.inference_mode()
-    def features(self, images: Iterable[Tensor], *, traced: bool = False) -> Iterator[Features]:
-        """Pooled features (B, V, F) of batches of images in their views, (B, V, size, size, 3) bytes.
-
-        traced: compile the backbone first, which pays from about a thousand images on.
-        """
+    def features(self, images: Iterable[Tensor]) -> Iterator[Features]:
+        """Pooled features (B, V, F) of batches of images in their views, (B, V, size, size, 3) bytes."""
         self.model.eval()
-        forward = None
         for batch in images:
             rows, views = batch.shape[:2]
-            flat = batch.flatten(0, 1).to(self.accelerator.device, non_blocking=True)
-            if forward is None:
-                forward = fast_forward(self.model, flat) if traced else self.model.features
             with self.accelerator.autocast():
-                features = forward(flat)
+                features = self.model.features(batch.flatten(0, 1).to(self.accelerator.device, non_blocking=True))
             yield features.float().unflatten(0, (rows, views)).cpu().numpy()
 
     @torch.inference_mode()

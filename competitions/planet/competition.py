@@ -1,0 +1,35 @@
+"""Planet: Understanding the Amazon from Space. 17 tags per satellite chip, mean F2.
+
+    make planet
+"""
+
+from comp import Competition, CsvLabels, KaggleDataset, Recipe, Stage, TagNames, TestImages, top_down
+
+competition = Competition(
+    name="planet",
+    kaggle="planet-understanding-the-amazon-from-space",
+    extra_data=[KaggleDataset("nikitarom/planets-dataset")],  # the competition itself serves only CSVs and torrents
+    labels=CsvLabels(
+        "train_v2.csv", image="image_name", label="tags", separator=" ", folder="planet/planet/train-jpg", suffix=".jpg"
+    ),
+    test=TestImages("planet/planet/test-jpg", suffix=".jpg"),
+    submission=TagNames(" "),
+    sample_submission="sample_submission_v2.csv",
+    augment=top_down(max_zoom=1.05),
+    layer_lr_ratio=3,
+    metric="mean_f2",
+    recipes={
+        "quick": Recipe(
+            batch_size=16,
+            dropout=0.5,
+            stages=[
+                Stage(size=192, train="head", cached=True, views=2, schedule="one_cycle", cycle_length=20),
+                Stage(size=192, train="all", schedule="one_cycle", cycle_length=3),
+            ],
+        ),
+        "standard": Recipe(
+            dropout=0.5,
+            stages=[Stage(size=s, train=t, cycles=3, cycle_multiplier=2) for s in (64, 128, 256) for t in ("head", "all")],
+        ),
+    },
+)
