@@ -51,7 +51,7 @@ class ProbabilityOf:
         probabilities[:, place], probabilities[:, 1 - place] = positive, 1 - positive
         return probabilities
 
-    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
+    def classes_in(self, *_frames: pd.DataFrame) -> tuple[str, ...]:
         return (f"not {self.label}", self.label)
 
     def _place(self, classes: Sequence[str]) -> int:
@@ -127,6 +127,12 @@ class TagNames:
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
         import pandas as pd
 
+        unfit = [name for name in classes if self.separator in name]
+        if unfit:
+            raise SubmissionError(
+                f"TagNames: `separator` is {self.separator!r}, but the tag {unfit[0]!r} has it in its name; "
+                "it should be what the sample submission has between tags."
+            )
         texts = [
             self.separator.join(name for name, present in zip(classes, row, strict=True) if present)
             for row in predictions
@@ -182,7 +188,7 @@ def _numbers(frame: pd.DataFrame) -> Predictions:
     import numpy as np
     import pandas as pd
 
-    numbers = frame.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    numbers: Predictions = frame.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
     bad = np.argwhere(~np.isfinite(numbers))
     if len(bad):
         row, column = bad[0]

@@ -48,7 +48,7 @@ class FileNames:
         pieces = re.split(r"(\{label\}|\*)", pattern.name)
         regex = re.compile("".join({"{label}": "(?P<label>.+?)", "*": ".*"}.get(p, re.escape(p)) for p in pieces))
         rows = []
-        for path in images_in(folder / pattern.parent, None if "*" in pattern.suffix else pattern.suffix):
+        for path in images_in(folder / pattern.parent, None if "*" in pattern.suffix else pattern.suffix or None):
             match = regex.fullmatch(path.name)
             if match is None:
                 raise DataError(
@@ -211,7 +211,8 @@ def table(rows: Iterable[tuple[str, Path, str | tuple[str, ...]]]) -> pd.DataFra
     """The table of these (id, path, label) rows, in the order of their ids; raises DataError for a doubled id."""
     import pandas as pd
 
-    frame = pd.DataFrame(sorted(rows, key=lambda row: row[0]), columns=["id", "path", "label"])
+    ordered = sorted(rows, key=lambda row: row[0])
+    frame = pd.DataFrame(ordered, columns=["id", "path", "label"])
     doubled = frame["id"][frame["id"].duplicated()]
     if len(doubled):
         raise DataError(

@@ -99,9 +99,12 @@ def _macro_f1(targets: Predictions, classes: Predictions) -> float:
 
 
 def _quadratic_kappa(targets: Predictions, classes: Predictions) -> float:
+    import numpy as np
     from sklearn.metrics import cohen_kappa_score
 
-    return float(cohen_kappa_score(targets, classes, weights="quadratic"))
+    # A class that doesn't occur still lies between its neighbours; without `labels` it would count for no distance.
+    every = np.arange(max(targets.max(), classes.max()) + 1)
+    return float(cohen_kappa_score(targets, classes, labels=every, weights="quadratic"))
 
 
 METRICS = {

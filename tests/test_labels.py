@@ -1,0 +1,373 @@
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from comp.errors import DataError
+from comp.labels import (
+    CsvLabels,
+    FileNames,
+    Folders,
+    LabelFunction,
+    TestImages,
+    classes_of,
+    images_in,
+    in_order,
+    read_csv,
+)
+
+# Odd but legal: spaces, quotes, commas, glob and regex characters, letters of other scripts.
+ODD = "ab YZ09_-+()[]{}^$,;'\"&%#@!~é犬🐶"
+CLASS_NAMES = st.text(ODD, min_size=1, max_size=12)
+CSV = CsvLabels("train.csv", image="id", label="label", folder="train", suffix=".png")
+TAGS = CsvLabels("train.csv", image="id", label="tags", folder="train", suffix=".png", separator=" ")
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+def write_csv(folder, rows, label="label"):
+    touch(folder, "train.csv")
+    pd.DataFrame(rows, columns=["id", label]).to_csv(folder / "train.csv", index=False)
+    return folder
+
+
+def rows_of(frame):
+    return list(frame.itertuples(index=False, name=None))
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """A function that gives a new empty folder at every call; hypothesis runs a test many times."""
+    return lambda: tmp_path_factory.mktemp("data")
+
+
+# File names
+
+
+def test_file_names_give_the_class_and_the_id(tmp_path):
+    touch(tmp_path, "train/cat.0.jpg", "train/dog.1.jpg")
+    frame = FileNames("train/{label}.*.jpg").read(tmp_path)
+    assert rows_of(frame) == [
+        ("cat.0", tmp_path / "train/cat.0.jpg", "cat"),
+        ("dog.1", tmp_path / "train/dog.1.jpg", "dog"),
+    ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(labels=st.lists(CLASS_NAMES, min_size=1, max_size=6))
+def test_file_names_round_trip(fresh, labels):
+    folder = fresh()
+    names = [f"{label}.{number}.jpg" for number, label in enumerate(labels)]
+    touch(folder, *(f"train/{name}" for name in names))
+    frame = FileNames("train/{label}.*.jpg").read(folder)
+    assert dict(zip(frame["id"], frame["label"], strict=True)) == {
+        name.removesuffix(".jpg"): label for name, label in zip(names, labels, strict=True)
+    }
+    assert [path.stem for path in frame["path"]] == list(frame["id"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(label=CLASS_NAMES, before=st.text("xy.+(*[", max_size=4), after=st.text("_.$)+", min_size=1, max_size=4))
+def test_every_character_of_a_pattern_but_the_placeholders_stands_for_itself(fresh, label, before, after):
+    before, fixed = before.replace("*", ""), f"1{after}"
+    assume(fixed[0] not in label and before + label != "." and not before.startswith("."))
+    folder = touch(fresh(), f"train/{before}{label}{fixed}2.png")
+    assert list(FileNames(f"train/{before}{{label}}{fixed}*.png").read(folder)["label"]) == [label]
+
+
+def test_a_file_name_that_does_not_fit_the_pattern_is_named(tmp_path):
+    touch(tmp_path, "train/cat.0.jpg", "train/fish.jpg")
+    with pytest.raises(DataError, match=r"fish\.jpg has no label"):
+        FileNames("train/{label}.*.jpg").read(tmp_path)
+
+
+def test_a_pattern_of_any_suffix_takes_every_kind_of_image(tmp_path):
+    touch(tmp_path, "train/cat.0.jpg", "train/dog.1.png", "train/notes.txt")
+    assert list(FileNames("train/{label}.*").read(tmp_path)["label"]) == ["cat", "dog"]
+
+
+def test_other_files_beside_the_images_are_no_images(tmp_path):
+    touch(tmp_path, "train/cat.0.jpg", "train/readme.txt", "train/.cat.1.jpg", "train/dog.3.jpeg")
+    assert list(FileNames("train/{label}.*.jpg").read(tmp_path)["id"]) == ["cat.0"]
+
+
+# Folders
+
+
+@settings(max_examples=50, deadline=None)
+@given(classes=st.dictionaries(CLASS_NAMES, st.integers(1, 3), min_size=1, max_size=4))
+def test_folders_round_trip(fresh, classes):
+    folder = fresh()
+    touch(folder, *(f"train/{name}/{n}.jpg" for name, count in classes.items() for n in range(count)))
+    frame = Folders("train").read(folder)
+    assert frame["label"].value_counts().to_dict() == classes
+    assert list(frame["id"]) == sorted(f"{path.parent.name}/{path.stem}" for path in frame["path"])
+    assert all(path.parent.name == label for path, label in zip(frame["path"], frame["label"], strict=True))
+
+
+def test_an_image_outside_the_class_folders_is_named(tmp_path):
+    touch(tmp_path, "train/cat/0.jpg", "train/lost.jpg")
+    with pytest.raises(DataError, match=r"lost\.jpg has no label"):
+        Folders("train").read(tmp_path)
+
+
+def test_a_class_folder_without_images_is_named(tmp_path):
+    touch(tmp_path, "train/cat/0.jpg", "train/dog/readme.txt")
+    with pytest.raises(DataError, match="dog holds no image files"):
+        Folders("train").read(tmp_path)
+
+
+def test_a_folder_without_class_folders_is_named(tmp_path):
+    touch(tmp_path, "train/.hidden/0.jpg")
+    with pytest.raises(DataError, match="train holds no class folders"):
+        Folders("train").read(tmp_path)
+
+
+@pytest.mark.parametrize("source", [Folders("train"), FileNames("train/{label}.jpg"), TestImages("train")])
+def test_a_folder_that_is_not_there_is_named(tmp_path, source):
+    with pytest.raises(DataError, match=r"train doesn't exist"):
+        source.read(tmp_path)
+
+
+# CSV
+
+
+@settings(max_examples=50, deadline=None)
+@given(labels=st.lists(CLASS_NAMES | st.sampled_from(["NA", "nan", "None", "007", "1e3", "True"]), min_size=1))
+def test_a_csv_round_trips_classes_as_the_text_they_are(fresh, labels):
+    folder = write_csv(fresh(), [(f"{number:03}", label) for number, label in enumerate(labels)])
+    touch(folder, *(f"train/{number:03}.png" for number in range(len(labels))))
+    frame = CSV.read(folder)
+    assert rows_of(frame) == [
+        (f"{number:03}", folder / f"train/{number:03}.png", label) for number, label in enumerate(labels)
+    ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    separator=st.sampled_from([" ", ",", ";", "|", ", ", "::"]),
+    rows=st.lists(st.sets(CLASS_NAMES, max_size=4), min_size=1, max_size=6),
+)
+def test_a_csv_round_trips_tags_with_any_separator(fresh, separator, rows):
+    assume(not any(set(separator) & set(tag) for tags in rows for tag in tags))
+    folder = write_csv(fresh(), [(f"{n}", separator.join(tags)) for n, tags in enumerate(rows)], label="tags")
+    touch(folder, *(f"train/{number}.png" for number in range(len(rows))))
+    source = CsvLabels("train.csv", image="id", label="tags", folder="train", suffix=".png", separator=separator)
+    assert source.target == "multi"
+    frame = source.read(folder)
+    assert dict(zip(frame["id"], frame["label"], strict=True)) == {
+        f"{number}": tuple(sorted(tags)) for number, tags in enumerate(rows)
+    }
+
+
+def test_tags_are_each_counted_once_whatever_their_order_and_spacing(tmp_path):
+    write_csv(tmp_path, [("0", " haze  clear haze ")], label="tags")
+    assert list(TAGS.read(touch(tmp_path, "train/0.png"))["label"]) == [("clear", "haze")]
+
+
+def test_a_label_without_its_image_is_named(tmp_path):
+    write_csv(tmp_path, [("0", "cat"), ("1", "dog")])
+    with pytest.raises(DataError, match=r"1 of 2 rows of train\.csv have no image, the first .*1\.png"):
+        CSV.read(touch(tmp_path, "train/0.png"))
+
+
+def test_an_image_without_a_label_is_named(tmp_path):
+    write_csv(tmp_path, [("0", "cat")])
+    with pytest.raises(DataError, match=r"1 images have no row in train\.csv, the first .*1\.png"):
+        CSV.read(touch(tmp_path, "train/0.png", "train/1.png"))
+
+
+def test_an_empty_label_is_named(tmp_path):
+    write_csv(tmp_path, [("0", "cat"), ("1", "")])
+    with pytest.raises(DataError, match="image '1' an empty 'label'"):
+        CSV.read(touch(tmp_path, "train/0.png", "train/1.png"))
+
+
+def test_an_image_with_two_rows_is_named(tmp_path):
+    write_csv(tmp_path, [("0", "cat"), ("0", "dog")])
+    with pytest.raises(DataError, match="the first '0'"):
+        CSV.read(touch(tmp_path, "train/0.png"))
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path):
+    write_csv(tmp_path, [("0", "cat")], label="breed")
+    with pytest.raises(DataError, match="has no column 'label'; its columns are id, breed"):
+        CSV.read(touch(tmp_path, "train/0.png"))
+
+
+def test_names_that_have_their_suffix_need_none(tmp_path):
+    write_csv(tmp_path, [("a.jpg", "cat"), ("b.png", "dog")])
+    touch(tmp_path, "train/a.jpg", "train/b.png")
+    frame = CsvLabels("train.csv", image="id", label="label", folder="train").read(tmp_path)
+    assert list(frame["id"]) == ["a.jpg", "b.png"]
+    assert [path.name for path in frame["path"]] == ["a.jpg", "b.png"]
+
+
+def test_names_may_lead_to_folders_below(tmp_path):
+    write_csv(tmp_path, [("x/0", "cat"), ("y/0", "dog")])
+    frame = CSV.read(touch(tmp_path, "train/x/0.png", "train/y/0.png"))
+    assert list(frame["path"]) == [tmp_path / "train/x/0.png", tmp_path / "train/y/0.png"]
+
+
+@pytest.mark.parametrize("text", ["", '"id,label\n1', "id,label\n1,a\n2,b,c,d\n"])
+def test_a_file_that_is_no_csv_is_named(tmp_path, text):
+    (tmp_path / "train.csv").write_text(text)
+    with pytest.raises(DataError, match=r"train\.csv can't be read as a CSV"):
+        read_csv(tmp_path / "train.csv")
+
+
+def test_rows_with_more_values_than_columns_are_not_shifted(tmp_path):
+    (tmp_path / "train.csv").write_text("id,label\n1,a,x\n2,b,y\n")
+    with pytest.raises(DataError, match=r"train\.csv can't be read as a CSV"):
+        read_csv(tmp_path / "train.csv")
+
+
+def test_a_csv_in_another_encoding_is_named(tmp_path):
+    (tmp_path / "train.csv").write_bytes("id,label\n1,é\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"train\.csv can't be read as a CSV"):
+        read_csv(tmp_path / "train.csv")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path):
+    (tmp_path / "train.csv").write_bytes("\ufeffid,label\n1,a\n".encode())
+    assert list(read_csv(tmp_path / "train.csv", columns=["id"]).columns) == ["id", "label"]
+
+
+def test_a_csv_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"train\.csv doesn't exist"):
+        CSV.read(tmp_path)
+
+
+# Functions
+
+
+def test_a_function_gives_the_table(tmp_path):
+    touch(tmp_path, "1.png", "0.png")
+
+    def read(folder):
+        return pd.DataFrame({"id": [1, 0], "path": [folder / "1.png", str(folder / "0.png")], "label": [3, 4]})
+
+    assert rows_of(LabelFunction(read).read(tmp_path)) == [
+        ("0", tmp_path / "0.png", "4"),
+        ("1", tmp_path / "1.png", "3"),
+    ]
+
+
+def test_a_function_gives_tags(tmp_path):
+    touch(tmp_path, "0.png")
+
+    def read(folder):
+        return pd.DataFrame({"id": ["0"], "path": [folder / "0.png"], "label": [["b", "a", "b"]]})
+
+    assert list(LabelFunction(read, target="multi").read(tmp_path)["label"]) == [("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"id": ["0"], "path": ["0.png"]}, "label is missing"),
+        ({"name": ["0"]}, "id, label, path are missing"),
+        ({"id": ["0"], "path": ["absent.png"], "label": ["a"]}, r"read names 1 images that don't exist.*absent\.png"),
+        ({"id": ["0", "0"], "path": ["0.png"] * 2, "label": ["a", "b"]}, "ids occur more than once, the first '0'"),
+        ({"id": ["0", "1"], "path": ["0.png"] * 2, "label": ["a", None]}, "image '1' has the label"),
+        ({"id": ["0", "1"], "path": ["0.png"] * 2, "label": ["a", ""]}, "image '1' has the label"),
+        ({"id": ["0", "1"], "path": ["0.png"] * 2, "label": ["a", ["b"]]}, "image '1' has the label"),
+        ({"id": ["0", "1"], "path": ["0.png"] * 2, "label": [1, float("nan")]}, "image '1' has the label"),
+    ],
+)
+def test_a_table_that_is_not_one_is_named(tmp_path, monkeypatch, columns, said):
+    monkeypatch.chdir(touch(tmp_path, "0.png"))
+
+    def read(folder):
+        return pd.DataFrame(columns)
+
+    with pytest.raises(DataError, match=said):
+        LabelFunction(read).read(tmp_path)
+
+
+@pytest.mark.parametrize("result", [None, [("0", "0.png", "a")], {"id": ["0"]}])
+def test_a_function_that_gives_no_table_is_named(tmp_path, result):
+    with pytest.raises(DataError, match="should return a DataFrame with the columns id, path and label"):
+        LabelFunction(lambda folder: result).read(tmp_path)
+
+
+@pytest.mark.parametrize("tags", ["clear haze", None, 3])
+def test_tags_that_are_no_list_are_named(tmp_path, tags):
+    touch(tmp_path, "0.png")
+
+    def read(folder):
+        return pd.DataFrame({"id": ["0"], "path": [folder / "0.png"], "label": pd.Series([tags], dtype=object)})
+
+    with pytest.raises(DataError, match=r"image '0' has the label .*a list of its tags"):
+        LabelFunction(read, target="multi").read(tmp_path)
+
+
+# Test images, classes, order
+
+
+@pytest.mark.parametrize(("with_suffix", "ids"), [(False, ["1", "10", "2"]), (True, ["1.jpg", "10.jpg", "2.jpg"])])
+def test_test_images_have_the_ids_of_the_sample_submission(tmp_path, with_suffix, ids):
+    touch(tmp_path, "test/10.jpg", "test/2.jpg", "test/1.jpg", "test/labels.csv")
+    frame = TestImages("test", with_suffix=with_suffix).read(tmp_path)
+    assert list(frame.columns) == ["id", "path"]
+    assert list(frame["id"]) == ids
+    assert [path.name for path in frame["path"]] == ["1.jpg", "10.jpg", "2.jpg"]
+
+
+def test_a_suffix_of_two_parts_is_no_part_of_the_id(tmp_path):
+    touch(tmp_path, "test/a.full.jpg", "test/a.half.jpg", "test/b.FULL.JPG")
+    assert list(TestImages("test", suffix=".full.jpg").read(tmp_path)["id"]) == ["a", "b"]
+
+
+def test_two_test_images_of_one_id_are_named(tmp_path):
+    with pytest.raises(DataError, match="the first 'a'"):
+        TestImages("test").read(touch(tmp_path, "test/a.jpg", "test/a.png"))
+
+
+def test_images_are_sorted_and_hidden_files_are_none(tmp_path):
+    touch(tmp_path, "b.JPG", "a.jpg", ".c.jpg", "d.txt", "e.full.jpg")
+    assert [path.name for path in images_in(tmp_path)] == ["a.jpg", "b.JPG", "e.full.jpg"]
+    assert [path.name for path in images_in(tmp_path, ".full.jpg")] == ["e.full.jpg"]
+    assert [path.name for path in images_in(tmp_path, ".jpg")] == ["a.jpg", "b.JPG", "e.full.jpg"]
+    assert images_in(tmp_path, ".png", required=False) == []
+    with pytest.raises(DataError, match=r"holds no \.png files"):
+        images_in(tmp_path, ".png")
+
+
+def test_classes_come_from_the_data():
+    single = pd.DataFrame({"label": ["dog", "cat", "dog"]})
+    multi = pd.DataFrame({"label": [("haze",), (), ("clear", "haze")]})
+    assert classes_of(single, "single") == ("cat", "dog")
+    assert classes_of(multi, "multi") == ("clear", "haze")
+
+
+@pytest.mark.parametrize(
+    ("labels", "target", "said"),
+    [
+        (["cat", "cat"], "single", "'cat'; there is nothing to learn"),
+        (["", ""], "single", "no labels at all"),
+        ([(), ()], "multi", "no labels at all"),
+        ([("a",), ("a",)], "multi", "'a'; there is nothing to learn"),
+    ],
+)
+def test_a_table_without_two_classes_is_refused(labels, target, said):
+    with pytest.raises(DataError, match=said):
+        classes_of(pd.DataFrame({"label": pd.Series(labels, dtype=object)}), target)
+
+
+def test_numbers_are_ordered_as_numbers_and_all_else_as_text():
+    assert in_order(["10", "9", "-1", "0"]) == ("-1", "0", "9", "10")
+    assert in_order(["10", "9", "a"]) == ("10", "9", "a")
+    assert in_order(["1.5", "10", "9"]) == ("1.5", "10", "9")
+
+
+@given(names=st.sets(CLASS_NAMES | st.integers().map(str) | st.sampled_from(["01", "1", "-0", "²", "٣"])))
+def test_the_order_does_not_depend_on_where_names_came_from(names):
+    assert in_order(sorted(names)) == in_order(sorted(names, reverse=True))
+    assert set(in_order(names)) == names
