@@ -31,7 +31,8 @@ def read_image(path: Path, short_side: int, interpolation: str = "bilinear") -> 
         with Image.open(path) as image:
             if image.mode in ("RGB", "L"):
                 image.draft(image.mode, (short_side, short_side))
-            upright = ImageOps.exif_transpose(to_rgb(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            upright = to_rgb(image)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} can't be read as an image ({error}); replace it or remove it and its label.") from None
     scale = short_side / min(upright.size)
@@ -45,8 +46,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """The image in mode RGB; 16-bit grey keeps its upper eight bits, which ``convert`` would clip."""
     if image.mode.startswith("I"):
         grey: npt.NDArray[Any] = np.asarray(image)
-        # The copy drops EXIF, so the orientation is applied here.
-        return ImageOps.exif_transpose(Image.fromarray((grey // 256).clip(0, 255).astype(np.uint8))).convert("RGB")
+        return Image.fromarray((grey // 256).clip(0, 255).astype(np.uint8)).convert("RGB")
     return image.convert("RGB")
 
 

@@ -1,0 +1,106 @@
+import albumentations as A  # noqa: N812 - as its own documentation has it
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comp.data.augmentation import apply_symmetry, training_pipeline
+from comp.data.images import with_margin
+from comp.viewpoint import side_on, top_down, upright
+
+FAMILIES = pytest.mark.parametrize("family", [side_on, top_down, upright])
+SQUARE = np.arange(6 * 6 * 3, dtype=np.uint8).reshape(6, 6, 3)
+
+
+def noise(height, width):
+    return np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+
+
+def views_of(viewpoint, image, size, draws):
+    pipeline = training_pipeline(viewpoint, size)
+    views = []
+    for draw in range(draws):
+        pipeline.set_random_seed(draw)
+        views.append(pipeline(image=image)["image"])
+    return views
+
+
+def test_the_symmetries_are_the_eight_of_the_square():
+    views = [apply_symmetry(SQUARE, symmetry) for symmetry in range(8)]
+    assert np.array_equal(views[0], SQUARE)
+    assert np.array_equal(views[4], SQUARE[:, ::-1])
+    assert len({view.tobytes() for view in views}) == 8
+    assert all(sorted(view.ravel()) == sorted(SQUARE.ravel()) for view in views)
+
+
+@pytest.mark.parametrize("symmetry", range(8))
+def test_a_symmetry_is_its_quarter_turns_of_the_image_or_its_mirror_image(symmetry):
+    start = SQUARE[:, ::-1] if symmetry >= 4 else SQUARE
+    turned = start
+    for _ in range(symmetry % 4):
+        turned = turned.transpose(1, 0, 2)[::-1]
+    assert np.array_equal(apply_symmetry(SQUARE, symmetry), turned)
+
+
+@FAMILIES
+@pytest.mark.parametrize("size", [8, 31, 64])
+@pytest.mark.parametrize("zoom", [1, 1.1, 2])
+def test_every_view_is_a_square_of_bytes(family, size, zoom):
+    viewpoint = family(max_zoom=zoom)
+    margin = with_margin(size, zoom)
+    for image in (noise(margin, margin), noise(margin, 2 * margin), noise(margin + 1, margin)):
+        for view in views_of(viewpoint, image, size, 5):
+            assert view.shape == (size, size, 3)
+            assert view.dtype == np.uint8
+
+
+@FAMILIES
+def test_alterations_are_many_and_follow_from_the_seed(family):
+    image = noise(36, 40)
+    views = [view.tobytes() for view in views_of(family(), image, 32, 20)]
+    assert len(set(views)) == 20
+    assert views == [view.tobytes() for view in views_of(family(), image, 32, 20)]
+
+
+@pytest.mark.parametrize(("family", "symmetries"), [(upright, {0}), (side_on, {0, 4}), (top_down, set(range(8)))])
+def test_without_zoom_rotation_and_light_only_the_flips_of_the_family_are_left(family, symmetries):
+    image = noise(16, 16)
+    known = {apply_symmetry(image, symmetry).tobytes(): symmetry for symmetry in range(8)}
+    views = views_of(family(max_zoom=1, max_rotation=0, max_light=0), image, 16, 100)
+    assert {known[np.ascontiguousarray(view).tobytes()] for view in views} == symmetries
+
+
+@given(light=st.sampled_from([0.05, 0.2, 0.5]))
+def test_light_changes_no_more_than_its_limit(light):
+    image = np.full((16, 16, 3), 100, np.uint8)
+    views = views_of(upright(max_zoom=1, max_rotation=0, max_light=light), image, 16, 30)
+    # Contrast scales a pixel by up to the limit, brightness shifts it by up to the limit of the whole range.
+    assert all(abs(int(view[0, 0, 0]) - 100) <= light * 100 + light * 255 + 1 for view in views)
+    assert len({int(view[0, 0, 0]) for view in views}) > 5
+
+
+def test_zoom_shows_no_less_than_its_share_of_the_shorter_side():
+    rows = np.arange(64, dtype=np.uint8)[:, None, None].repeat(64, axis=1).repeat(3, axis=2)
+    views = views_of(upright(max_zoom=2, max_rotation=0, max_light=0), rows, 32, 60)
+    seen = [int(view.max()) - int(view.min()) for view in views]
+    assert min(seen) >= 29
+    assert max(seen) >= 58
+
+
+def test_a_pipeline_of_ones_own_replaces_the_alterations():
+    def invert(size):
+        return A.Compose([A.CenterCrop(size, size), A.InvertImg(p=1)])
+
+    image = noise(20, 30)
+    for view in views_of(top_down(pipeline=invert), image, 16, 5):
+        assert np.array_equal(view, 255 - image[2:18, 7:23])
+
+
+def test_a_pipeline_of_ones_own_follows_from_the_seed_too():
+    def crop(size):
+        return A.Compose([A.RandomCrop(size, size), A.RandomBrightnessContrast(p=0.5)])
+
+    image = noise(40, 40)
+    views = [view.tobytes() for view in views_of(upright(pipeline=crop), image, 16, 20)]
+    assert views == [view.tobytes() for view in views_of(upright(pipeline=crop), image, 16, 20)]
+    assert len(set(views)) > 10

@@ -1,0 +1,199 @@
+import io
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from comp.data.images import centre, read_image, with_margin
+from comp.errors import DataError
+
+# Left half red, right half blue: enough to see colours and orientation through any compression.
+RED, BLUE = (200, 30, 30), (30, 30, 200)
+
+
+def red_and_blue(width=64, height=48):
+    pixels = np.full((height, width, 3), BLUE, np.uint8)
+    pixels[:, : width // 2] = RED
+    return Image.fromarray(pixels)
+
+
+def save(path, image, **options):
+    image.save(path, **options)
+    return path
+
+
+def assert_red_and_blue(pixels, tolerance=30):
+    assert pixels.dtype == np.uint8
+    quarter = pixels.shape[1] // 4
+    assert np.abs(pixels[:, :quarter].mean(axis=(0, 1)) - RED).max() < tolerance
+    assert np.abs(pixels[:, -quarter:].mean(axis=(0, 1)) - BLUE).max() < tolerance
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode"),
+    [
+        *itertools.product([".png", ".bmp", ".gif", ".tif", ".webp"], ["RGB", "RGBA", "P"]),
+        *itertools.product([".jpg", ".tif", ".webp"], ["RGB", "CMYK"]),
+    ],
+)
+def test_every_kind_of_colour_image_becomes_the_same_rgb(tmp_path, mode, suffix):
+    pixels = read_image(save(tmp_path / f"image{suffix}", red_and_blue().convert(mode)), 24)
+    assert pixels.shape == (24, 32, 3)
+    assert_red_and_blue(pixels)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "I;16", "1"])
+def test_grey_images_become_rgb_of_equal_components(tmp_path, mode):
+    ramp = np.linspace(0, 255, 64).astype(np.uint8)[None].repeat(48, axis=0)
+    if mode == "I;16":
+        image = Image.fromarray(ramp.astype(np.uint16) * 257)
+        assert image.mode == "I;16"
+    else:
+        image = Image.fromarray(ramp).convert(mode)
+    pixels = read_image(save(tmp_path / "grey.png", image), 48)
+    assert pixels.shape == (48, 64, 3)
+    assert (pixels == pixels[:, :, :1]).all()
+    if mode == "1":
+        assert set(np.unique(pixels)) == {0, 255}
+    else:
+        assert np.array_equal(pixels[:, :, 0], ramp)
+
+
+def test_transparency_is_dropped(tmp_path):
+    image = red_and_blue()
+    image.putalpha(7)
+    assert_red_and_blue(read_image(save(tmp_path / "see_through.png", image), 48), tolerance=1)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_turned_upright_by_its_exif_orientation(tmp_path, orientation, suffix):
+    # What a camera stores for each orientation, so that the upright image is red on its left.
+    stored = {
+        1: lambda image: image,
+        2: lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        3: lambda image: image.transpose(Image.Transpose.ROTATE_180),
+        4: lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+        5: lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+        6: lambda image: image.transpose(Image.Transpose.ROTATE_90),
+        7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+        8: lambda image: image.transpose(Image.Transpose.ROTATE_270),
+    }[orientation](red_and_blue())
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = read_image(save(tmp_path / f"turned{suffix}", stored, exif=exif), 48)
+    assert pixels.shape == (48, 64, 3)
+    assert_red_and_blue(pixels)
+
+
+def test_a_16_bit_image_is_turned_upright_too(tmp_path):
+    ramp = np.arange(0, 64 * 1024, 1024, dtype=np.uint16)[None].repeat(48, axis=0)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    pixels = read_image(save(tmp_path / "turned.png", Image.fromarray(ramp[::-1, ::-1].copy()), exif=exif), 48)
+    assert np.array_equal(pixels[:, :, 0], ramp // 256)
+
+
+@settings(max_examples=40, deadline=None)
+@given(width=st.integers(1, 90), height=st.integers(1, 90), short_side=st.integers(1, 100))
+def test_the_shorter_side_is_resized_and_the_aspect_kept(tmp_path_factory, width, height, short_side):
+    path = save(tmp_path_factory.getbasetemp() / "sized.png", red_and_blue(width, height))
+    pixels = read_image(path, short_side)
+    assert min(pixels.shape[:2]) == short_side
+    assert pixels.shape[1] == pytest.approx(width * short_side / min(width, height), abs=0.51)
+    assert pixels.shape[0] == pytest.approx(height * short_side / min(width, height), abs=0.51)
+
+
+@pytest.mark.parametrize("short_side", [16, 100, 150, 199, 400])
+def test_a_large_jpeg_is_decoded_at_no_less_than_was_asked_for(tmp_path, short_side):
+    noise = np.random.default_rng(0).integers(0, 255, (400, 600), dtype=np.uint8)
+    smooth = Image.fromarray(noise).resize((75, 50), Image.Resampling.BOX).resize((600, 400))
+    path = save(tmp_path / "large.jpg", smooth, quality=95)
+    exact = Image.open(path).convert("RGB").resize((short_side * 3 // 2, short_side), Image.Resampling.BILINEAR)
+    pixels = read_image(path, short_side)
+    assert pixels.shape[:2] == (short_side, round(short_side * 1.5))
+    assert np.abs(pixels[:, : exact.width].astype(int) - np.asarray(exact)[:, : pixels.shape[1]]).mean() < 3
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
+def test_every_interpolation_that_timm_names_is_known(tmp_path, interpolation):
+    path = save(tmp_path / "image.png", red_and_blue())
+    assert_red_and_blue(read_image(path, 24, interpolation))
+
+
+def test_interpolations_differ(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    path = save(tmp_path / "noise.png", Image.fromarray(noise))
+    results = [read_image(path, 24, name).tobytes() for name in ("nearest", "bilinear", "bicubic", "lanczos")]
+    assert len(set(results)) == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"this is text", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_file_that_is_no_image_is_named(tmp_path, content, suffix):
+    path = tmp_path / f"lie{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"lie\{suffix} can't be read as an image"):
+        read_image(path, 32)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"absent\.jpg can't be read"):
+        read_image(tmp_path / "absent.jpg", 32)
+
+
+@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
+@pytest.mark.filterwarnings("ignore:Truncated File Read")
+def test_a_truncated_image_is_named_and_never_half_read(tmp_path, suffix):
+    noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, suffix)
+    whole = buffer.getvalue()
+    path = tmp_path / "truncated.jpg"
+    path.write_bytes(whole)
+    read_image(path, 30)
+    for length in range(0, len(whole) // 2, max(1, len(whole) // 60)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"truncated\.jpg can't be read as an image"):
+            read_image(path, 30)
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 2**32), kind=st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"]))
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_damaged_image_is_read_or_named(tmp_path_factory, seed, kind):
+    rng = np.random.default_rng(seed)
+    buffer = io.BytesIO()
+    red_and_blue(20, 16).save(buffer, kind)
+    damaged = np.frombuffer(buffer.getvalue(), np.uint8).copy()
+    places = rng.integers(len(damaged), size=3)
+    damaged[places] = rng.integers(256, size=3)
+    path = tmp_path_factory.getbasetemp() / "damaged"
+    path.write_bytes(damaged.tobytes())
+    try:
+        pixels = read_image(path, 16)
+    except DataError as error:
+        assert str(path) in str(error)  # noqa: PT017
+    else:
+        assert min(pixels.shape[:2]) == 16
+        assert pixels.shape[2] == 3
+
+
+@given(height=st.integers(1, 30), width=st.integers(1, 30), data=st.data())
+def test_the_centre_is_a_square_with_equal_margins(height, width, data):
+    size = data.draw(st.integers(1, min(height, width)))
+    pixels = np.arange(height * width, dtype=np.int64).reshape(height, width, 1)
+    square = centre(pixels, size)
+    assert square.shape == (size, size, 1)
+    top, left = divmod(int(square[0, 0, 0]), width)
+    assert 0 <= (height - size - top) - top <= 1
+    assert 0 <= (width - size - left) - left <= 1
+
+
+@given(size=st.integers(8, 600), zoom=st.floats(1, 4))
+def test_the_margin_leaves_room_for_the_zoom(size, zoom):
+    assert size * zoom <= with_margin(size, zoom) < size * zoom + 1
+    assert with_margin(size, 1) == size
