@@ -1,6 +1,6 @@
 """From a viewpoint to albumentations: what a training image goes through, and the fixed views of prediction."""
 
-import albumentations as A
+import albumentations as A  # noqa: N812 - as its own documentation has it
 import cv2
 import numpy as np
 
@@ -16,7 +16,7 @@ FLIPS = {"none": [], "horizontal": [A.HorizontalFlip(p=0.5)], "dihedral": [A.Squ
 
 
 def training_pipeline(viewpoint: Viewpoint, size: int) -> A.Compose:
-    """Random alterations of an RGB array whose shorter side is ``size × max_zoom`` or more; gives (size, size, 3).
+    """Random alterations of an RGB array whose shorter side is ``size * max_zoom`` or more; gives (size, size, 3).
 
     Rotation, a square cut out at a random place and zoom, flips, light: fast.ai lesson 2's ``tfms_from_model``.
     """

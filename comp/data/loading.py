@@ -118,10 +118,10 @@ def in_views(
 
 def loader(
     dataset: ImageDataset, sampler: Sampler[Request], batch_size: int, *, workers: int, drop_last: bool = False
-) -> DataLoader[tuple[Tensor, Tensor]]:
+) -> DataLoader[tuple[int, Pixels]]:
     """Batches of rows (B,) and images (B, V, size, size, 3) as bytes; they are scaled on the device.
 
-    workers: processes that read ahead; 0 reads in this one, which is the fastest where the model runs on the same cores.
+    workers: processes that read ahead; 0 reads in this one, which is fastest where the model runs on the same cores.
     """
     return DataLoader(
         dataset,

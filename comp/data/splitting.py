@@ -32,8 +32,9 @@ def draw_split(targets: npt.NDArray[np.int64], share: float, seed: int) -> npt.N
     rows = np.arange(len(targets))
     counts = np.bincount(targets) if targets.ndim == 1 else None
     candidates = rows if counts is None else rows[counts[targets] > 1]
-    smallest = 2 if counts is None else int((counts > 1).sum())
-    validating = max(round(len(rows) * share), smallest)
+    smallest = 2 if counts is None else max(int((counts > 1).sum()), 1)
+    # Of the candidates, not of all rows: where many classes have one image, one of two would validate with both.
+    validating = max(round(len(candidates) * share), smallest)
     if len(candidates) < 2 * smallest or validating > len(candidates) - smallest:
         raise DataError(
             f"{len(rows)} labelled images are too few to split off {share:.0%} for validation; "

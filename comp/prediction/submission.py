@@ -46,7 +46,8 @@ def build_submission(
     missing = sample.loc[~sample[id_column].isin(by_id.index), id_column]
     if len(missing):
         raise SubmissionError(
-            f"{len(missing)} of the sample submission's {len(sample)} ids have no prediction, the first {missing.iloc[0]!r}."
+            f"{len(missing)} of the sample submission's {len(sample)} ids have no prediction, "
+            f"the first {missing.iloc[0]!r}."
         )
     if not by_id.index.is_unique:
         raise SubmissionError(f"The id {by_id.index[by_id.index.duplicated()][0]!r} was predicted more than once.")
@@ -61,7 +62,8 @@ def check_submission(
     """Raise SubmissionError unless the columns and ids are the sample's and every value can be what the form says."""
     if list(submission.columns) != list(sample.columns):
         raise SubmissionError(
-            f"The columns are {', '.join(submission.columns[:5])}, but the sample's are {', '.join(sample.columns[:5])}."
+            f"The columns are {', '.join(submission.columns[:5])}, "
+            f"but the sample's are {', '.join(sample.columns[:5])}."
         )
     id_column = sample.columns[0]
     if list(submission[id_column].astype(str)) != list(sample[id_column]):

@@ -1,7 +1,5 @@
 """Learning-rate schedules of a stage, per mini-batch, by torch's own schedulers."""
 
-from typing import Any
-
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LRScheduler, OneCycleLR
 

@@ -1,0 +1,192 @@
+from pathlib import Path
+
+import albumentations as A  # noqa: N812 - as its own documentation has it
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from comp.data.augmentation import apply_symmetry
+from comp.data.images import centre, read_image
+from comp.data.loading import ImageDataset, ImageEpochs, InOrder, Preprocessing, Shuffled, in_views
+from comp.errors import DataError
+from comp.viewpoint import View, side_on, top_down, upright
+
+PLAIN = View()
+ROWS = 7
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    paths = [folder / f"{row}.png" for row in range(ROWS)]
+    for row, path in enumerate(paths):
+        Image.fromarray(rng.integers(0, 255, (20 + row, 24, 3), dtype=np.uint8)).save(path)
+    return paths
+
+
+def dataset_of(paths, viewpoint=None, size=16, seed=0):
+    return ImageDataset(paths, Preprocessing(size, "bilinear", viewpoint or top_down()), seed)
+
+
+def by_row(epoch_of_batches):
+    return {
+        int(target): image.numpy().tobytes()
+        for images, targets in epoch_of_batches
+        for image, target in zip(images, targets, strict=True)
+    }
+
+
+def test_a_fixed_view_is_the_symmetry_of_the_plain_centre(paths):
+    dataset = dataset_of(paths)
+    views = top_down().fixed_views
+    for row, path in enumerate(paths):
+        number, images = dataset[row, views]
+        plain = centre(read_image(path, 16), 16)
+        assert number == row
+        assert images.shape == (8, 16, 16, 3)
+        assert images.dtype == np.uint8
+        for view, image in zip(views, images, strict=True):
+            assert np.array_equal(image, apply_symmetry(plain, view.symmetry))
+
+
+def test_the_interpolation_is_the_backbones(paths):
+    nearest = ImageDataset(paths, Preprocessing(16, "nearest", upright()), 0)
+    assert np.array_equal(nearest[3, (PLAIN,)][1][0], centre(read_image(paths[3], 16, "nearest"), 16))
+
+
+def test_a_random_view_follows_from_seed_draw_and_row_alone(paths):
+    first = dataset_of(paths)
+    views = tuple(View(draw=draw) for draw in range(4))
+    expected = {row: first[row, views][1] for row in range(ROWS)}
+    again = dataset_of(paths)
+    for row in reversed(range(ROWS)):
+        for place in (2, 0, 3, 1):
+            again[row, (PLAIN,)]
+            assert np.array_equal(again[row, (views[place],)][1][0], expected[row][place])
+
+
+@pytest.mark.parametrize("viewpoint", [upright(), side_on(), top_down(max_zoom=1.5)])
+def test_another_seed_draw_or_row_is_another_alteration(paths, viewpoint):
+    same = [paths[0]] * 2
+    views = tuple(View(draw=draw) for draw in range(5))
+    seen = [
+        image.tobytes()
+        for seed in range(3)
+        for row in range(2)
+        for image in dataset_of(same, viewpoint, seed=seed)[row, views][1]
+    ]
+    assert len(set(seen)) == len(seen) == 30
+
+
+def test_a_pipeline_of_ones_own_follows_from_seed_draw_and_row_too(paths):
+    def crop(size):
+        return A.Compose([A.RandomCrop(size, size), A.RandomBrightnessContrast(p=0.5)])
+
+    views = tuple(View(draw=draw) for draw in range(6))
+    one, other = dataset_of(paths, upright(pipeline=crop)), dataset_of(paths, upright(pipeline=crop))
+    expected = one[0, views][1]
+    other[1, views]
+    assert np.array_equal(other[0, views][1], expected)
+    assert len({image.tobytes() for image in expected}) > 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rows=st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=12), views=st.integers(1, 10), batch=st.integers(1, 9)
+)
+def test_rows_come_in_the_order_asked_for_in_batches_that_fit(paths, rows, views, batch):
+    dataset, views = dataset_of(paths), top_down().views(views)
+    batches = list(in_views(dataset, rows, views, batch, workers=0))
+    assert all(len(images) * len(views) <= max(batch, len(views)) for images in batches)
+    together = torch.cat(batches).numpy()
+    assert together.shape == (len(rows), len(views), 16, 16, 3)
+    assert np.array_equal(together, np.stack([dataset[row, views][1] for row in rows]))
+
+
+def test_worker_processes_give_the_same_in_the_same_order(paths):
+    rows, views = [4, 0, 6, 2, 5], (PLAIN, View(draw=3))
+    alone = torch.cat(list(in_views(dataset_of(paths), rows, views, 2, workers=0)))
+    together = torch.cat(list(in_views(dataset_of(paths), rows, views, 2, workers=2)))
+    assert torch.equal(alone, together)
+
+
+def test_the_images_of_in_order_are_the_rows_each_in_the_same_views():
+    assert list(InOrder(np.array([3, 1]), [PLAIN])) == [(3, (PLAIN,)), (1, (PLAIN,))]
+
+
+@given(
+    rows=st.lists(st.integers(0, 10_000), min_size=1, unique=True), seed=st.integers(0, 2**40), epoch=st.integers(0, 99)
+)
+def test_an_epoch_has_every_row_once_under_the_epochs_own_draw(rows, seed, epoch):
+    sampler = Shuffled(rows, seed)
+    sampler.epoch = epoch
+    requests = list(sampler)
+    assert len(sampler) == len(rows)
+    assert sorted(row for row, _ in requests) == sorted(rows)
+    assert {views for _, views in requests} == {(View(draw=epoch),)}
+    assert list(sampler) == requests
+
+
+def test_the_order_changes_with_the_epoch_and_the_seed():
+    orders = set()
+    for seed in range(3):
+        sampler = Shuffled(range(50), seed)
+        for epoch in range(3):
+            sampler.epoch = epoch
+            orders.add(tuple(row for row, _ in sampler))
+    assert len(orders) == 9
+
+
+def test_an_epoch_gives_each_training_row_with_its_own_target(paths):
+    dataset, targets = dataset_of(paths), torch.arange(ROWS)
+    rows = [5, 2, 0, 6]
+    epochs = ImageEpochs(dataset, rows, targets, batch_size=2, workers=0)
+    assert len(epochs) == 2
+    for number in (0, 3):
+        seen = by_row(epochs.epoch(number))
+        assert set(seen) == set(rows)
+        for row in rows:
+            assert seen[row] == dataset[row, (View(draw=number),)][1][0].tobytes()
+
+
+def test_targets_of_tags_stay_with_their_images(paths):
+    tags = torch.eye(ROWS, dtype=torch.int64)
+    dataset = dataset_of(paths)
+    for images, targets in ImageEpochs(dataset, range(ROWS), tags, batch_size=3, workers=0).epoch(1):
+        assert targets.shape == (3, ROWS)
+        for image, target in zip(images, targets, strict=True):
+            row = int(target.argmax())
+            assert np.array_equal(image.numpy(), dataset[row, (View(draw=1),)][1][0])
+
+
+@pytest.mark.parametrize(("batch_size", "steps", "images"), [(2, 3, 6), (3, 2, 6), (7, 1, 7), (64, 1, 7)])
+def test_rows_that_fill_no_batch_are_left_out_of_an_epoch(paths, batch_size, steps, images):
+    epochs = ImageEpochs(dataset_of(paths), range(ROWS), torch.arange(ROWS), batch_size, workers=0)
+    batches = list(epochs.epoch(0))
+    assert len(epochs) == len(batches) == steps
+    assert sum(len(targets) for _, targets in batches) == images
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_epochs_are_the_same_when_repeated_and_whoever_reads(paths, workers):
+    def epochs(workers):
+        made = ImageEpochs(dataset_of(paths), range(ROWS), torch.arange(ROWS), 2, workers=workers)
+        return [[(images.clone(), targets) for images, targets in made.epoch(number)] for number in (0, 1, 0)]
+
+    zero, one, again = epochs(workers)
+    assert all(torch.equal(a, b) and torch.equal(t, u) for (a, t), (b, u) in zip(zero, again, strict=True))
+    assert not all(torch.equal(a, b) for (a, _), (b, _) in zip(zero, one, strict=True))
+    alone = epochs(0)[0]
+    assert all(torch.equal(a, b) and torch.equal(t, u) for (a, t), (b, u) in zip(zero, alone, strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_cannot_be_read_is_named_whoever_reads_it(paths, tmp_path, workers):
+    broken = tmp_path / "broken.jpg"
+    broken.write_text("text")
+    with pytest.raises(DataError, match=r"broken\.jpg can't be read as an image"):
+        list(in_views(dataset_of([*paths, broken]), range(ROWS + 1), (PLAIN,), 4, workers=workers))
