@@ -1,0 +1,56 @@
+# Every target sets up what it needs; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := 0.13.8
+COMPETITIONS := $(subst _,-,$(notdir $(patsubst %/competition.py,%,$(wildcard competitions/*/competition.py))))
+COMP := $(BIN)/python -m comp
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-real lint format lock $(COMPETITIONS) $(COMPETITIONS:%=%-submit)
+
+help: ## Show this list
+	@echo "make TARGET [ARGS=\"...\"]"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | awk -F'|' '{ printf "%-24s%s\n", $$1, $$2 }'
+	@for name in $(COMPETITIONS); do \
+		printf "  %-22s%s\n" "$$name" "Download, train, predict, write the submission" "$$name-submit" "The same, and submit it"; done
+
+setup: $(VENV)/.ready ## Make the virtual environment .venv from requirements.lock
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "comp needs Python 3.11 or newer; name one with PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: setup ## The whole way, offline: handwritten digits from a Kaggle on this machine to its leaderboard
+	COMP_HOME=demo COMP_KAGGLE_URL= $(COMP) run digits --submit $(ARGS)
+
+test: setup ## Run the tests, but for those on the real competitions' images
+	$(BIN)/python -m pytest --ignore=tests/real $(ARGS)
+
+test-real: setup ## Run the tests on real images (they need ../shared)
+	$(BIN)/python -m pytest tests/real $(ARGS)
+
+lint: setup ## Check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## Mend style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: setup ## Resolve pyproject.toml anew into requirements.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --group dev \
+		--custom-compile-command "make lock" --no-emit-index-url pyproject.toml --output-file requirements.lock
+
+$(COMPETITIONS): setup
+	$(COMP) run $@ $(ARGS)
+
+$(COMPETITIONS:%=%-submit): setup
+	$(COMP) run $(@:%-submit=%) --submit $(ARGS)
