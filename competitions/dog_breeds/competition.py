@@ -16,13 +16,19 @@ competition = Competition(
     metric="log_loss",
     recipes={
         "quick": Recipe(
+            backbone="mobilenetv2_100.ra_in1k",
             batch_size=32,
             dropout=0.5,
             stages=[Stage(size=224, train="head", cached=True, views=2, schedule="one_cycle", cycle_length=30)],
         ),
         "standard": Recipe(
+            backbone="resnext50_32x4d.a1h_in1k",
             dropout=0.5,
-            stages=[Stage(size=224, train="head", cached=True, views=2, cycle_length=30)],
+            stages=[
+                Stage(size=224, train="head", cached=True, views=2, cycle_length=5),
+                Stage(size=224, train="head", cycles=3, cycle_length=1, cycle_multiplier=2),
+                Stage(size=299, train="head", cycles=3, cycle_length=1, cycle_multiplier=2),
+            ],
         ),
     },
 )

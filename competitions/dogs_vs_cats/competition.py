@@ -16,15 +16,17 @@ competition = Competition(
     metric="log_loss",
     recipes={
         "quick": Recipe(
+            backbone="mobilenetv2_100.ra_in1k",
             batch_size=32,
             dropout=0.5,
             stages=[Stage(size=224, train="head", cached=True, views=2, schedule="one_cycle", cycle_length=20)],
         ),
         "standard": Recipe(
+            backbone="resnet34.a1_in1k",
             dropout=0.5,
             stages=[
-                Stage(size=224, train="head", cached=True, views=2, cycle_length=3),
-                Stage(size=224, train="all", cycles=3, cycle_multiplier=2, learning_rate=1e-3),
+                Stage(size=224, train="head", cached=True, views=2, cycle_length=5),
+                Stage(size=224, train="all", cycles=3, cycle_length=1, cycle_multiplier=2, learning_rate=3e-4),
             ],
         ),
     },

@@ -20,16 +20,22 @@ competition = Competition(
     metric="mean_f2",
     recipes={
         "quick": Recipe(
+            backbone="mobilenetv2_100.ra_in1k",
             batch_size=16,
             dropout=0.5,
             stages=[
                 Stage(size=192, train="head", cached=True, views=2, schedule="one_cycle", cycle_length=20),
-                Stage(size=192, train="all", schedule="one_cycle", cycle_length=3),
+                Stage(size=192, train="all", schedule="one_cycle", cycle_length=4),
             ],
         ),
         "standard": Recipe(
+            backbone="resnet34.a1_in1k",
             dropout=0.5,
-            stages=[Stage(size=s, train=t, cycles=3, cycle_multiplier=2) for s in (64, 128, 256) for t in ("head", "all")],
+            stages=[
+                Stage(size=size, train=train, cycles=3, cycle_length=1, cycle_multiplier=2)
+                for size in (64, 128, 256)
+                for train in ("head", "all")
+            ],
         ),
     },
 )
