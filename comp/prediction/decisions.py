@@ -117,5 +117,6 @@ def to_record(decision: Decision) -> dict[str, Any]:
 
 def from_record(record: dict[str, Any]) -> Decision:
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-    decision: Decision = DECISIONS[values.pop("kind")](**values)
+    kind: type[Any] = DECISIONS[record["kind"]]
+    decision: Decision = kind(**{name: value for name, value in values.items() if name != "kind"})
     return decision

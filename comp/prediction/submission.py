@@ -42,7 +42,7 @@ def build_submission(
     id_column, *columns = sample.columns
     values = form.encode(predictions, classes, columns)
     values.insert(0, id_column, list(ids))
-    by_id = values.set_index(id_column, verify_integrity=False)
+    by_id = values.set_index(id_column)
     missing = sample.loc[~sample[id_column].isin(by_id.index), id_column]
     if len(missing):
         raise SubmissionError(
@@ -51,7 +51,7 @@ def build_submission(
         )
     if not by_id.index.is_unique:
         raise SubmissionError(f"The id {by_id.index[by_id.index.duplicated()][0]!r} was predicted more than once.")
-    submission = by_id.loc[sample[id_column]].reset_index()[list(sample.columns)]
+    submission: pd.DataFrame = by_id.loc[sample[id_column].to_list()].reset_index()[list(sample.columns)]
     check_submission(submission, classes, sample, form, target)
     return submission
 
