@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from comp.data.augmentation import apply_symmetry, training_pipeline
 from comp.data.images import Pixels, centre, read_image, with_margin
+from comp.errors import DeclarationError
 from comp.viewpoint import View, Viewpoint
 
 # A random alteration is drawn from (seed, draw, row) alone, so it doesn't depend on who loads the image, or when.
@@ -52,6 +53,11 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
             return apply_symmetry(centre(read(size), size), view.symmetry)
         self.pipeline.set_random_seed(int(np.random.SeedSequence([self.seed, view.draw, row]).generate_state(1)[0]))
         altered: Pixels = self.pipeline(image=read(with_margin(size, self.preprocessing.viewpoint.max_zoom)))["image"]
+        if altered.shape != (size, size, 3):
+            raise DeclarationError(
+                f"Viewpoint: `pipeline` gave an array of shape {altered.shape}, but it should be {(size, size, 3)}; "
+                "end it with a crop or a resize to the size it is given."
+            )
         return altered
 
 
