@@ -1,11 +1,9 @@
-"""What a person sees while the runner works: lines, a table row per epoch, progress bars; lines go to the log as well."""
+"""What a person sees while the runner works: lines, a row per epoch, progress bars; lines go to the log as well."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console as Terminal
@@ -22,6 +20,9 @@ from rich.progress import (
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
     from comp.recipe import Stage
     from comp.training.learner import Epoch
 
@@ -64,11 +65,11 @@ class Bar:
 class Console:
     """The terminal, and the log file of the run under way."""
 
-    terminal: Terminal = field(default_factory=lambda: Terminal(highlight=False, soft_wrap=True))
+    terminal: Terminal = field(default_factory=lambda: Terminal(highlight=False, emoji=False, soft_wrap=True))
     log: Path | None = None
 
     def say(self, text: str = "") -> None:
-        """One line, as it is: names from the data are never read as markup."""
+        """One line, as it is: names from the data are never read as markup or emoji."""
         self.terminal.print(text, markup=False)
         if self.log is not None:
             with self.log.open("a", encoding="utf-8") as file:
@@ -78,8 +79,8 @@ class Console:
         """The heading of a stage and of its epochs' table."""
         on = f" on cached features of {stage.views} views" if stage.cached else ""
         self.say(
-            f"stage {number} of {count}: {stage.train}{on}, {stage.size} px, {stage.epochs} epochs of {stage.schedule}, "
-            f"learning rate {stage.learning_rate:g}"
+            f"stage {number} of {count}: {stage.train}{on}, {stage.size} px, "
+            f"{stage.epochs} epochs of {stage.schedule}, learning rate {stage.learning_rate:g}"
         )
         self.say(EPOCH.format("epoch", "train loss", "valid loss", metric, "seconds", "images/s"))
 

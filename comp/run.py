@@ -162,5 +162,6 @@ def find_run(home: Home, text: str) -> Run:
 
 def list_runs(home: Home, competition: str | None = None) -> list[Run]:
     """The runs that got as far as a config, oldest first."""
-    configs = home.runs.glob(f"{competition or '*'}/*/config.json")
-    return [Run(config.parent) for config in sorted(configs, key=lambda path: (path.stat().st_mtime_ns, path))]
+    configs = sorted(home.runs.glob("*/*/config.json"), key=lambda path: (path.stat().st_mtime_ns, path))
+    runs = [Run(config.parent) for config in configs]
+    return [run for run in runs if competition in (None, run.competition)]

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 def run(competition: Competition, choices: Choices, home: Home, console: Console, *, submitting: bool = False) -> Run:
     """All steps, from Kaggle to the CSV; with ``submitting`` back to Kaggle and its score."""
+    from comp.steps.resolve import resolve
+
+    resolve(competition, choices)  # what can't be is said before gigabytes are downloaded
     download(competition, home, console)
     trained = train(competition, choices, home, console)
     predict(competition, trained, home, console)
@@ -84,8 +87,9 @@ def train(competition: Competition, choices: Choices, home: Home, console: Conso
         raise
     console.log = trained.log
     console.say(
-        f"{competition.name}: {len(training)} images train and {len(validating)} validate, {len(tables.test)} to predict, "
-        f"{len(tables.classes)} classes; {recipe.backbone} on {accelerator.device}, run {trained.name}"
+        f"{competition.name}: {len(training)} images train and {len(validating)} validate, "
+        f"{len(tables.test)} to predict, {len(tables.classes)} classes; "
+        f"{recipe.backbone} on {accelerator.device}, run {trained.name}"
     )
     if tables.ignored:
         console.say(f"{tables.ignored} test images are not in the sample submission and are left out")
@@ -155,9 +159,9 @@ def submit(
     competition: Competition, trained: Run, home: Home, console: Console, message: str | None = None
 ) -> SubmissionRow:
     """Check the run's submission once more, upload it, wait for its score and say where it stands."""
+    from comp.labels import read_csv
     from comp.prediction.submission import check_submission, read_sample
     from comp.steps.sources import kaggle_of
-    from comp.labels import read_csv
 
     if not trained.submission.is_file():
         raise RunError(f"The run {trained.name} has no submission.csv; make it with `comp predict {trained.name}`.")
@@ -170,12 +174,11 @@ def submit(
         kaggle = connect()
         note = message or f"{trained.name} {scores['metric']} {scores.get('decided', '')}".strip()
         reference = kaggle.submit(competition.kaggle, trained.submission, note)
+        trained.write_record("submitted", {"reference": reference, "status": "pending", "score": None})
         console.say(f"submitted {trained.submission.name} to {competition.kaggle}")
         graded = kaggle.wait_for_score(competition.kaggle, reference)
         board = kaggle.leaderboard(competition.kaggle)
     trained.write_record("submitted", {"reference": reference, "status": graded.status, "score": graded.public_score})
-    if graded.error:
-        raise RunError(f"Kaggle took the file but could not score it: {graded.error}")
     place = next((f", place {row.rank} of {len(board)}" for row in board if row.score == graded.public_score), "")
     score = "no score" if graded.public_score is None else f"{competition.metric} {graded.public_score:.5f}"
     console.say(f"leaderboard: {score}{place}")

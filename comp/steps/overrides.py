@@ -66,7 +66,7 @@ def _parsed(declaration: Any, name: str, text: str, setting: str) -> Any:
     from pydantic import TypeAdapter, ValidationError
     from pydantic.errors import PydanticSchemaGenerationError
 
-    hint = get_type_hints(type(declaration)).get(name)
+    hint = get_type_hints(type(declaration))[name]
     if is_dataclass(hint) or not isinstance(getattr(declaration, name), (str, int, float, bool)):
         raise OverrideError(f"--set {setting}: {name!r} can't be set as a whole; set one of its fields.")
     try:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tables:
-    """The labelled images, the images to predict in the sample submission's order, and that sample.
+    """The labelled images, the images that the sample submission asks for, and that sample; images in their ids' order.
+
+    So what is random about a row, like the views of test-time augmentation, follows from its id.
 
     targets: (N,) places in ``classes``, or (N, C) of 0 and 1, in the order of ``train``.
     ignored: how many test images the sample doesn't ask for.
@@ -51,6 +53,6 @@ def read_tables(competition: Competition, folder: Path) -> Tables:
         np.full((len(test), len(classes)), 1 / len(classes))
     )
     build_submission(list(test["id"]), even, classes, sample, competition.submission, competition.target)
-    asked = test.set_index("id", drop=False).loc[sample.iloc[:, 0]].reset_index(drop=True)
+    asked = test[test["id"].isin(sample.iloc[:, 0])].reset_index(drop=True)
     targets = targets_of(train, classes, competition.target)
     return Tables(train, asked, sample, classes, targets, ignored=len(test) - len(asked))

@@ -1,0 +1,197 @@
+import os
+import shutil
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+# Before torch is imported: on cores that others use too, its threads wait for each other for longer than they compute.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from comp import cli
+from comp.competition import load_competition
+from comp.kaggle.local.server import running
+from comp.run import Home
+from comp.steps.sources import graders
+
+COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_environment(monkeypatch, tmp_path, tmp_path_factory):
+    for name in list(os.environ):
+        if name.startswith(("KAGGLE_", "COMP_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.setenv("COMP_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def home():
+    return Home.from_environment()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def last_line(self):
+        return self.out.splitlines()[-1]
+
+
+@pytest.fixture
+def comp(monkeypatch, capsys):
+    """The command line in this process: `comp("run", "digits")`."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["comp", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        return Ended(ended.value.code or 0, captured.out, captured.err)
+
+    return call
+
+
+@dataclass(frozen=True)
+class Made:
+    """A competition that a test made: its plugin folder, and what the local Kaggle serves.
+
+    plugins: the folder for ``--competitions``. files: the competition's own, as they are served.
+    """
+
+    plugins: Path
+    served: Path
+    name: str
+
+    @property
+    def files(self):
+        return self.served / self.name
+
+    @property
+    def declaration(self):
+        return self.plugins / self.name / "competition.py"
+
+    @property
+    def competition(self):
+        return load_competition(self.declaration)
+
+    def image(self, path, colour, size=20):
+        """A noisy square of one colour at ``path``; the file's name alone draws its noise."""
+        target = self.files / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(list(path.encode())).integers(-30, 30, (size, size, 3))
+        Image.fromarray((np.array(COLOURS.get(colour, colour)) + noise).clip(0, 255).astype(np.uint8)).save(target)
+
+    def text(self, path, lines):
+        (self.files / path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def answers(self, lines):
+        place = self.served / ".answers" / f"{self.name}.csv"
+        place.parent.mkdir(exist_ok=True)
+        place.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Starts a competition from the source of its declaration, which may name itself ``shades`` only."""
+
+    def start(source, name="shades"):
+        made = Made(tmp_path / "plugins", tmp_path / "served", name)
+        made.declaration.parent.mkdir(parents=True)
+        made.declaration.write_text(dedent(source), encoding="utf-8")
+        made.files.mkdir(parents=True)
+        return made
+
+    return start
+
+
+@pytest.fixture
+def serving(monkeypatch, tmp_path):
+    """The local Kaggle with a made competition, for as long as the block lasts."""
+
+    @contextmanager
+    def start(made):
+        with (
+            running(made.served, graders([made.competition]), tmp_path / "state") as url,
+            monkeypatch.context() as patch,
+        ):
+            patch.setenv("COMP_KAGGLE_URL", url)
+            yield url
+
+    return start
+
+
+SHADES = """
+from comp import ClassName, Competition, CsvLabels, Recipe, Stage, TestImages, side_on
+
+competition = Competition(
+    name="shades",
+    kaggle="shades",
+    labels=CsvLabels("train.csv", image="id", label="colour", folder="train", suffix=".png"),
+    test=TestImages("test", suffix=".png"),
+    submission=ClassName(),
+    augment=side_on(),
+    metric="accuracy",
+    recipes={
+        "standard": Recipe(
+            backbone="test_resnet",
+            pretrained=False,
+            batch_size=8,
+            stages=[Stage(size=16, train="head", cached=True, cycle_length=8, learning_rate=1e-2)],
+        )
+    },
+)
+"""
+
+
+@pytest.fixture
+def shades(make):
+    """Which colour is it? 36 images to learn from, 12 to predict; one class per image, in a CSV."""
+    made = make(SHADES)
+    colours = list(COLOURS)
+    train = {f"t{number:02}": colours[number % 3] for number in range(36)}
+    test = {f"q{number:02}": colours[number * number % 3] for number in range(12)}
+    for part, rows in (("train", train), ("test", test)):
+        for id_, colour in rows.items():
+            made.image(f"{part}/{id_}.png", colour)
+    made.text("train.csv", ["id,colour", *(f"{id_},{colour}" for id_, colour in train.items())])
+    made.text("sample_submission.csv", ["id,colour", *(f"{id_},red" for id_ in test)])
+    made.answers(["id,colour", *(f"{id_},{colour}" for id_, colour in test.items())])
+    return made
+
+
+@pytest.fixture(scope="session")
+def downloaded_digits(tmp_path_factory):
+    """A home with the digits, brought once from the local Kaggle by the real client; not to be written to."""
+    from comp import runner
+    from comp.competition import REPOSITORY_COMPETITIONS, competition_named
+    from comp.console import Console
+
+    place = Home(tmp_path_factory.mktemp("digits"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("KAGGLE_", "COMP_")) or name.lower().endswith("_proxy"):
+                patch.delenv(name)
+        patch.setenv("HOME", str(place.folder))
+        runner.download(competition_named("digits", REPOSITORY_COMPETITIONS), place, Console())
+    return place
+
+
+@pytest.fixture
+def digits_home(downloaded_digits, home):
+    """A home of one's own, to which the digits have been downloaded."""
+    shutil.copytree(downloaded_digits.folder / "data", home.folder / "data")
+    shutil.copytree(downloaded_digits.cache / "local-kaggle", home.cache / "local-kaggle")
+    return home

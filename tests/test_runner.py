@@ -1,0 +1,465 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from comp import runner
+from comp.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.console import Console
+from comp.errors import KaggleError, OverrideError, RunError
+from comp.run import Home, Run
+from comp.steps.resolve import Choices
+
+TINY = ("stages.size=16", "stages.cycles=1", "stages.cycle_length=1")
+DIGITS = competition_named("digits", REPOSITORY_COMPETITIONS)
+
+
+def choices(*settings, **others):
+    return Choices(**{"recipe": "quick", "backbone": "test_resnet", "settings": (*TINY, *settings), **others})
+
+
+def csv(path):
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def predictions(run, part):
+    return pd.read_parquet(run.predictions(part)).set_index("id")
+
+
+@pytest.fixture(scope="module")
+def whole(downloaded_digits, tmp_path_factory):
+    """The digits' run with every step, and the home it lies in; not to be written to."""
+    home = Home(tmp_path_factory.mktemp("whole"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home.folder))
+        shutil.copytree(downloaded_digits.folder, home.folder, dirs_exist_ok=True)
+        return runner.run(DIGITS, choices(), home, Console(), submitting=True), home
+
+
+@pytest.fixture
+def again(whole, tmp_path):
+    """A copy of that home and run, to be written to."""
+    run, home = whole
+    copied = Home(shutil.copytree(home.folder, tmp_path / "copy"))
+    return Run(copied.runs / run.competition / run.folder.name), copied
+
+
+def test_a_run_has_everything_that_its_training_produced(whole):
+    run, _ = whole
+    found = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()}
+    assert found == {
+        "config.json",
+        "split.csv",
+        "history.csv",
+        "epochs.csv",
+        "checkpoints/model.safetensors",
+        "predictions/valid.parquet",
+        "predictions/test.parquet",
+        "scores.json",
+        "submission.csv",
+        "submitted.json",
+        "log.txt",
+    }
+
+
+def test_the_submission_has_the_sample_s_ids_and_classes_of_the_data(whole):
+    run, home = whole
+    sample, submission = csv(home.data("digits") / "sample_submission.csv"), csv(run.submission)
+    assert list(submission.columns) == list(sample.columns)
+    assert list(submission["id"]) == list(sample["id"])
+    assert set(submission["label"]) <= set("0123456789")
+    assert submission["label"].nunique() > 5
+
+
+def test_the_leaderboard_s_score_is_the_share_of_hidden_answers_that_the_submission_has(whole):
+    run, home = whole
+    answers = csv(home.cache / "local-kaggle" / "files" / ".answers" / "digits.csv")
+    right = (answers.merge(csv(run.submission), on="id").eval("label_x == label_y")).mean()
+    submitted = run.record("submitted")
+    assert submitted["status"] == "complete"
+    assert submitted["score"] == pytest.approx(right, abs=1e-5)
+    assert right > 0.6
+
+
+def test_the_split_names_every_image_once_and_a_fifth_validates_in_every_class(whole):
+    run, home = whole
+    split, train = csv(run.folder / "split.csv"), csv(home.data("digits") / "train.csv")
+    assert sorted(split["id"]) == sorted(train["id"])
+    both = split.merge(train, on="id")
+    shares = (both["part"] == "valid").groupby(both["label"]).mean()
+    assert len(shares) == 10
+    assert shares.between(0.17, 0.23).all()
+
+
+def test_predictions_are_probabilities_by_id_for_the_rows_that_validate_and_the_rows_to_predict(whole):
+    run, home = whole
+    valid, test = predictions(run, "valid"), predictions(run, "test")
+    assert set(valid.index) == run.validating()
+    assert set(test.index) == set(csv(home.data("digits") / "sample_submission.csv")["id"])
+    for frame in (valid, test):
+        assert frame.index.is_unique
+        assert list(frame.columns) == list("0123456789")
+        assert np.allclose(frame.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_submission_names_the_most_probable_class_of_each_id(whole):
+    run, _ = whole
+    expected = predictions(run, "test").idxmax(axis=1)
+    submission = csv(run.submission).set_index("id")["label"]
+    assert (submission == expected[submission.index]).all()
+
+
+def test_the_recorded_score_is_that_of_the_recorded_predictions(whole):
+    run, home = whole
+    labels = csv(home.data("digits") / "train.csv").set_index("id")["label"]
+    chosen = predictions(run, "valid").idxmax(axis=1)
+    scores = run.record("scores")
+    assert scores["rows"] == len(chosen)
+    assert scores["decided"] == pytest.approx((chosen == labels[chosen.index]).mean())
+
+
+def test_the_history_has_a_row_per_step_and_the_epochs_a_row_per_epoch(whole):
+    run, _ = whole
+    config, history, epochs = run.record("config"), csv(run.folder / "history.csv"), csv(run.folder / "epochs.csv")
+    steps = (config["data"]["train"] - len(run.validating())) // config["recipe"]["batch_size"]
+    assert list(epochs["stage"]) == ["1", "2"]
+    assert list(history["stage"]) == ["1"] * steps + ["2"] * steps
+    losses = history.groupby("stage")["loss"].agg(lambda column: column.astype(float).mean())
+    assert losses.tolist() == pytest.approx(epochs["train_loss"].astype(float).tolist())
+
+
+def test_the_config_records_what_was_chosen(whole):
+    run, _ = whole
+    config = run.record("config")
+    assert config["recipe_name"] == "quick"
+    assert config["recipe"]["backbone"] == "test_resnet"
+    assert config["settings"] == list(TINY)
+    assert [stage["size"] for stage in config["recipe"]["stages"]] == [16, 16]
+    assert config["seed"] == 0
+    assert config["classes"] == list("0123456789")
+
+
+def test_the_log_has_the_lines_that_were_printed(whole):
+    run, _ = whole
+    log = run.log.read_text()
+    for beginning in (
+        "digits: ",
+        "stage 1 of 2",
+        "stage 2 of 2",
+        "validation accuracy",
+        "wrote ",
+        "leaderboard: accuracy",
+    ):
+        assert any(line.startswith(beginning) for line in log.splitlines()), beginning
+
+
+def test_predicting_again_gives_the_same_bytes(again):
+    run, home = again
+    before = run.submission.read_bytes()
+    test = predictions(run, "test")
+    run.submission.unlink()
+    run.predictions("test").unlink()
+    runner.predict(DIGITS, run, home, Console())
+    assert run.submission.read_bytes() == before
+    assert predictions(run, "test").equals(test)
+
+
+def test_predictions_belong_to_ids_whatever_the_order_of_the_sample(again):
+    run, home = again
+    sample = home.data("digits") / "sample_submission.csv"
+    before, probabilities = csv(run.submission), predictions(run, "test")
+    shuffled = csv(sample).sample(frac=1, random_state=1)
+    shuffled.to_csv(sample, index=False)
+    runner.predict(DIGITS, run, home, Console())
+    after = csv(run.submission)
+    assert list(after["id"]) == list(shuffled["id"]) != list(before["id"])
+    assert after.sort_values("id", ignore_index=True).equals(before.sort_values("id", ignore_index=True))
+    assert predictions(run, "test").loc[probabilities.index].equals(probabilities)
+
+
+def test_a_sample_with_fewer_rows_gets_just_those(again):
+    run, home = again
+    sample = home.data("digits") / "sample_submission.csv"
+    csv(sample).iloc[5:15].to_csv(sample, index=False)
+    runner.predict(DIGITS, run, home, Console())
+    assert list(csv(run.submission)["id"]) == list(csv(sample)["id"])
+
+
+def test_a_run_on_other_classes_than_the_data_now_has_is_not_predicted(again):
+    run, home = again
+    table = home.data("digits") / "train.csv"
+    table.write_text(table.read_text().replace(",9\n", ",8\n"))
+    with pytest.raises(RunError, match="trained on other classes"):
+        runner.predict(DIGITS, run, home, Console())
+
+
+def test_a_run_without_a_submission_can_t_be_submitted(again):
+    run, home = again
+    run.submission.unlink()
+    with pytest.raises(RunError, match=r"no submission\.csv.*comp predict digits/quick-1"):
+        runner.submit(DIGITS, run, home, Console())
+
+
+def test_the_same_command_with_the_same_seed_gives_the_same_bytes_in_another_process(whole, tmp_path):
+    run, _ = whole
+    settings = [part for setting in TINY for part in ("--set", setting)]
+    command = [
+        sys.executable,
+        "-m",
+        "comp",
+        "run",
+        "digits",
+        "--recipe",
+        "quick",
+        "--backbone",
+        "test_resnet",
+        *settings,
+    ]
+    ended = subprocess.run(
+        command,
+        env={**os.environ, "COMP_HOME": str(tmp_path / "other")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    folder = Path(ended.stdout.splitlines()[-1])
+    assert folder == tmp_path / "other" / "runs" / "digits" / "quick-1"
+    assert Run(folder).submission.read_bytes() == run.submission.read_bytes()
+    assert (folder / "split.csv").read_bytes() == (run.folder / "split.csv").read_bytes()
+    assert predictions(Run(folder), "test").equals(predictions(run, "test"))
+
+
+def test_another_seed_draws_another_split_and_other_weights(shades, serving, home):
+    competition, console = shades.competition, Console()
+    with serving(shades):
+        runner.download(competition, home, console)
+    first, same, other = (
+        runner.train(competition, Choices(seed=seed, settings=("stages.cycle_length=1",)), home, console)
+        for seed in (0, 0, 1)
+    )
+    assert first.validating() == same.validating() != other.validating()
+    assert first.weights.read_bytes() == same.weights.read_bytes() != other.weights.read_bytes()
+
+
+def test_with_all_data_no_row_validates_and_every_row_trains(digits_home):
+    all_data = choices("stages.size=8", all_data=True)
+    run = runner.train(DIGITS, all_data, digits_home, Console())
+    assert set(csv(run.folder / "split.csv")["part"]) == {"train"}
+    assert set(csv(run.folder / "epochs.csv")["valid_loss"]) == {""}
+    runner.predict(DIGITS, run, digits_home, Console())
+    scores = run.record("scores")
+    assert scores["rows"] == 0
+    assert "decided" not in scores
+    assert len(predictions(run, "valid")) == 0
+    assert len(csv(run.submission)) == 450
+    graded = runner.submit(DIGITS, run, digits_home, Console())
+    assert graded.public_score > 0.2
+
+
+def test_a_head_on_cached_features_predicts_from_the_cache(shades, serving, home, capsys):
+    with serving(shades):
+        run = runner.run(shades.competition, Choices(), home, Console())
+    cached = sorted((home.cache / "features").iterdir())
+    before = run.submission.read_bytes()
+    capsys.readouterr()
+    runner.predict(shades.competition, run, home, Console())
+    printed = capsys.readouterr().out
+    assert "features of 36 images at 16 px: found in the cache" in printed
+    assert "features of 12 images at 16 px: found in the cache" in printed
+    assert sorted((home.cache / "features").iterdir()) == cached
+    assert run.submission.read_bytes() == before
+
+
+def test_a_changed_image_is_not_predicted_from_the_cache(shades, serving, home, capsys):
+    with serving(shades):
+        run = runner.run(shades.competition, Choices(), home, Console())
+    colour = csv(run.submission).set_index("id")["colour"]
+    other = home.data("shades") / "test" / ("q01.png" if colour["q00"] != colour["q01"] else "q03.png")
+    shutil.copy(other, home.data("shades") / "test" / "q00.png")
+    capsys.readouterr()
+    runner.predict(shades.competition, run, home, Console())
+    assert "features of 12 images at 16 px: found in the cache" not in capsys.readouterr().out
+    after = predictions(run, "test")
+    assert after.loc["q00"].tolist() == pytest.approx(after.loc[other.stem].tolist(), abs=1e-5)
+
+
+def test_a_cached_head_and_then_the_whole_network_train_in_one_run(shades, serving, home):
+    source = shades.declaration.read_text()
+    shades.declaration.write_text(
+        source.replace(
+            "stages=[",
+            "tta='random', tta_views=2, stages=[Stage(size=24, train='all', cycles=2, learning_rate=1e-3), "
+            "Stage(size=16, train='head'), ",
+        ).replace("cycle_length=8", "views=3, schedule='one_cycle', cycle_length=4")
+    )
+    with serving(shades):
+        run = runner.run(shades.competition, Choices(), home, Console(), submitting=True)
+    history, epochs = csv(run.folder / "history.csv"), csv(run.folder / "epochs.csv")
+    assert list(epochs["stage"]) == ["1", "1", "2", "3", "3", "3", "3"]
+    assert list(epochs["cycle"]) == ["1", "2", "1", "1", "1", "1", "1"]
+    assert (history["lr_early"] != "").tolist() == (history["stage"] == "1").tolist()
+    assert len(list((home.cache / "features").iterdir())) >= 1
+    assert run.record("submitted")["status"] == "complete"
+
+
+def test_ids_outside_the_sample_are_left_out_and_said_to_be(shades, serving, home, capsys):
+    shades.image("test/q99.png", "red")
+    with serving(shades):
+        run = runner.run(shades.competition, Choices(), home, Console())
+    assert "1 test images are not in the sample submission and are left out" in capsys.readouterr().out
+    assert "q99" not in run.submission.read_text()
+    assert "q99" not in predictions(run, "test").index
+
+
+TAGGED = """
+from comp import Competition, CsvLabels, Recipe, Stage, TagNames, TestImages, top_down
+
+competition = Competition(
+    name="shades",
+    kaggle="shades",
+    labels=CsvLabels("train.csv", image="id", label="tags", separator=" ", folder="train", suffix=".png"),
+    test=TestImages("test", suffix=".png"),
+    submission=TagNames(" "),
+    augment=top_down(),
+    metric="mean_f2",
+    recipes={
+        "standard": Recipe(
+            backbone="test_resnet", pretrained=False, batch_size=8,
+            stages=[Stage(size=16, train="head", cached=True, views=2, cycle_length=20, learning_rate=1e-2)],
+        )
+    },
+)
+"""
+
+
+def test_tags_go_the_whole_way(make, serving, home):
+    made = make(TAGGED)
+    colours = {"bright": (220, 220, 220), "bright red": (220, 120, 120), "red": (140, 20, 20), "dark": (20, 20, 20)}
+    rows = {f"x{number:02}": list(colours)[number % 4] for number in range(60)}
+    for id_, tags in rows.items():
+        made.image(f"{'train' if id_ < 'x40' else 'test'}/{id_}.png", colours[tags])
+    made.text("train.csv", ["id,tags", *(f"{id_},{tags}" for id_, tags in rows.items() if id_ < "x40")])
+    made.text("sample_submission.csv", ["id,tags", *(f"{id_},dark" for id_ in rows if id_ >= "x40")])
+    made.answers(["id,tags", *(f"{id_},{tags}" for id_, tags in rows.items() if id_ >= "x40")])
+    with serving(made):
+        run = runner.run(made.competition, Choices(), home, Console(), submitting=True)
+    assert run.record("config")["classes"] == ["bright", "dark", "red"]
+    assert run.record("scores")["decision"]["kind"] == "Thresholds"
+    assert {tag for text in csv(run.submission)["tags"] for tag in text.split()} == {"bright", "dark", "red"}
+    assert run.record("submitted")["score"] > 0.8
+
+
+PER_CLASS = """
+from pathlib import Path
+
+import pandas as pd
+
+from comp import Competition, LabelFunction, ProbabilityPerClass, Recipe, Stage, TestImages, side_on
+
+
+def by_first_letter(folder: Path) -> pd.DataFrame:
+    names = {"r": "red", "g": "green", "b": "blue"}
+    paths = sorted((folder / "train").glob("*.png"))
+    return pd.DataFrame({"id": [p.stem for p in paths], "path": paths, "label": [names[p.stem[0]] for p in paths]})
+
+
+competition = Competition(
+    name="shades",
+    kaggle="shades",
+    labels=LabelFunction(by_first_letter),
+    test=TestImages("test", with_suffix=True),
+    submission=ProbabilityPerClass(),
+    augment=side_on(),
+    metric="log_loss",
+    recipes={
+        "standard": Recipe(
+            backbone="test_resnet", pretrained=False, batch_size=8,
+            stages=[Stage(size=16, train="head", cached=True, cycle_length=20, learning_rate=1e-2)],
+        )
+    },
+)
+"""
+
+
+def test_a_probability_per_class_goes_the_whole_way_in_the_sample_s_columns(make, serving, home):
+    made = make(PER_CLASS)
+    letters = {"r": "red", "g": "green", "b": "blue"}
+    for number in range(36):
+        letter = "rgb"[number % 3]
+        made.image(f"train/{letter}{number}.png", letters[letter])
+    truth = {f"{number}.png": ("red", "green", "blue")[number % 3] for number in (7, 3, 11, 4, 2, 9)}
+    for id_, colour in truth.items():
+        made.image(f"test/{id_}", colour)
+    columns = ["green", "blue", "red"]
+    made.text("sample_submission.csv", [f"file,{','.join(columns)}", *(f"{id_},0.4,0.3,0.3" for id_ in truth)])
+    one_hot = {colour: ",".join(str(int(colour == column)) for column in columns) for colour in columns}
+    made.answers([f"file,{','.join(columns)}", *(f"{id_},{one_hot[colour]}" for id_, colour in truth.items())])
+    with serving(made):
+        run = runner.run(made.competition, Choices(), home, Console(), submitting=True)
+    submission = pd.read_csv(run.submission).set_index("file")
+    assert list(submission.columns) == columns
+    assert list(submission.index) == list(truth)
+    assert submission.idxmax(axis=1).to_dict() == truth
+    mine = -np.mean([np.log(submission.loc[id_, colour]) for id_, colour in truth.items()])
+    assert run.record("submitted")["score"] == pytest.approx(mine, rel=1e-4)
+
+
+PROBABILITY_OF = """
+from comp import Competition, Folders, ProbabilityOf, Recipe, Stage, TestImages, side_on
+
+competition = Competition(
+    name="shades",
+    kaggle="shades",
+    labels=Folders("train"),
+    test=TestImages("test"),
+    submission=ProbabilityOf("green"),
+    augment=side_on(),
+    metric="roc_auc",
+    recipes={
+        "standard": Recipe(
+            backbone="test_resnet", pretrained=False, batch_size=8, tta="none", optimizer="sgd",
+            stages=[Stage(size=16, train="head", cached=True, cycle_length=20, learning_rate=1e-2)],
+        )
+    },
+)
+"""
+
+
+@pytest.mark.parametrize("other", ["blue", "zinc"])
+def test_a_probability_of_one_class_goes_the_whole_way_wherever_the_class_stands(make, serving, home, other):
+    made = make(PROBABILITY_OF)
+    colours = {"green": (40, 200, 40), other: (60, 60, 160)}
+    for number in range(24):
+        name = list(colours)[number % 2]
+        made.image(f"train/{name}/{number}.png", colours[name])
+    truth = {"a": 1, "b": 0, "c": 0, "d": 1, "e": 0}
+    for id_, green in truth.items():
+        made.image(f"test/{id_}.png", colours["green" if green else other])
+    made.text("sample_submission.csv", ["id,green", *(f"{id_},0.5" for id_ in truth)])
+    made.answers(["id,green", *(f"{id_},{green}" for id_, green in truth.items())])
+    with serving(made):
+        run = runner.run(made.competition, Choices(), home, Console(), submitting=True)
+    chances = pd.read_csv(run.submission).set_index("id")["green"]
+    assert (chances > 0.5).astype(int).to_dict() == truth
+    assert run.record("submitted")["score"] == 1.0
+
+
+def test_a_submission_that_kaggle_can_t_score_is_an_error_and_the_upload_is_recorded(shades, serving, home):
+    shades.answers(["id,colour", "q00,red"])
+    with serving(shades), pytest.raises(KaggleError, match="could not score"):
+        runner.run(shades.competition, Choices(), home, Console(), submitting=True)
+    (run,) = (Run(folder) for folder in (home.runs / "shades").iterdir())
+    assert run.submission.is_file()
+    assert run.record("submitted") == {"reference": 1, "status": "pending", "score": None}
+
+
+def test_a_choice_that_can_t_be_is_said_before_anything_is_downloaded(shades, serving, home):
+    with serving(shades), pytest.raises(OverrideError, match="batch_size"):
+        runner.run(shades.competition, Choices(settings=("batch_size=many",)), home, Console())
+    assert not home.folder.exists()
