@@ -25,12 +25,20 @@ class Classifier(nn.Module):
     ``features`` and ``head`` are its two halves, so that a frozen backbone's features can be computed once.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, backbone: Any, head: nn.Sequential, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        self.backbone = backbone
+        # A timm model: it has more than torch's types know of a module.
+        self.backbone: Any = backbone
         self.head = head
         self.register_buffer("scale", 1 / (255 * torch.tensor(std)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift", (-torch.tensor(mean) / torch.tensor(std)).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def classes(self) -> int:
+        return len(self.head[-1].get_parameter("bias"))
 
     def features(self, images: Tensor) -> Tensor:
         """Bytes of RGB (B, size, size, 3) to pooled features (B, F)."""
@@ -66,7 +74,7 @@ def build_classifier(backbone: str, *, pretrained: bool, dropout: float, prior: 
     return Classifier(body, build_head(body.num_features, prior, dropout), expected.mean, expected.std)
 
 
-def build_head(features: int, prior: npt.NDArray[Any], dropout: float) -> nn.Module:
+def build_head(features: int, prior: npt.NDArray[Any], dropout: float) -> nn.Sequential:
     """A linear classifier of standardised features: it converges in few epochs, whatever the features' scales."""
     linear = nn.Linear(features, len(prior))
     nn.init.zeros_(linear.weight)
@@ -79,29 +87,36 @@ def prior_logits(targets: npt.NDArray[np.int64], classes: int, target: Target) -
     """The logits (C,) of each class's share of the rows, half a row added to each so that none is infinite."""
     if target == "single":
         share = (np.bincount(targets, minlength=classes) + 0.5) / (len(targets) + 0.5 * classes)
-        return np.log(share)
-    share = (targets.sum(axis=0) + 0.5) / (len(targets) + 1)
-    return np.log(share / (1 - share))
+        logits: npt.NDArray[np.float64] = np.log(share)
+    else:
+        share = (targets.sum(axis=0) + 0.5) / (len(targets) + 1)
+        logits = np.log(share / (1 - share))
+    return logits
 
 
 def expectations(backbone: nn.Module) -> Expectations:
     """The preprocessing that timm keeps with the backbone's weights."""
-    config = timm.data.resolve_model_data_config(backbone)
+    config: dict[str, Any] = timm.data.resolve_model_data_config(backbone)  # type: ignore[attr-defined]
     return Expectations(config["interpolation"], tuple(config["mean"]), tuple(config["std"]))
 
 
 def set_size(model: Classifier, size: int) -> None:
-    """Let a transformer take images of ``size`` pixels; convolutional backbones take any."""
-    if not hasattr(model.backbone, "set_input_size"):
-        return
+    """Let a transformer take images of ``size`` pixels; convolutional backbones take any that is large enough."""
+    blank = torch.zeros(1, size, size, 3, dtype=torch.uint8, device=next(model.parameters()).device)
     try:
-        model.backbone.set_input_size(img_size=(size, size))
+        if hasattr(model.backbone, "set_input_size"):
+            model.backbone.set_input_size(img_size=(size, size))
+        # timm says only when it is given an image that its side should have been a multiple of the patch's.
+        model.eval()
+        with torch.no_grad():
+            model.features(blank)
     except (AssertionError, RuntimeError, ValueError) as error:
-        raise BackboneError(f"The backbone can't take images of {size} pixels a side: {error}.") from None
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise BackboneError(f"The backbone can't take images of {size} pixels a side: {reason}.") from None
 
 
 def layer_groups(model: Classifier) -> dict[str, list[nn.Parameter]]:
-    """The parameters of the ``early`` and ``late`` halves of the backbone's layers, in timm's own order, and the head."""
+    """The parameters of the ``early`` and ``late`` halves of the backbone's layers, in timm's order, and the head's."""
     layers = group_parameters(model.backbone, model.backbone.group_matcher(coarse=False))
     parameters = dict(model.backbone.named_parameters())
     middle = len(layers) / 2
@@ -151,8 +166,8 @@ def _create(name: str, *, pretrained: bool) -> Any:
     try:
         body = timm.create_model(name, pretrained=pretrained, num_classes=0)
     except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BackboneError(f"The weights of {name!r} can't be loaded: {first}") from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BackboneError(f"The weights of {name!r} can't be loaded: {reason}") from error
     if not hasattr(body, "group_matcher"):
         raise BackboneError(f"The backbone {name!r} has no layer groups in timm; choose one that has.")
     return body

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def content_digest(paths: Sequence[Path]) -> str:
 
 
 def cached_features(
-    cache: Path, made_from: dict[str, Any], compute: Callable[[], Iterator[Features]], shape: tuple[int, int, int]
+    cache: Path, made_from: dict[str, Any], compute: Callable[[], Iterable[Features]], shape: tuple[int, int, int]
 ) -> tuple[Features, bool]:
     """Features (N, V, F) from the cache, or computed and put there; and whether they were found.
 
@@ -47,6 +47,8 @@ def cached_features(
             row += len(batch)
         features.flush()
         del features
+        if row != shape[0]:
+            raise ValueError(f"{row} rows of features were computed, but {shape[0]} were announced")
     made: Features = np.load(path, mmap_mode="r")
     return made, False
 

@@ -21,9 +21,10 @@ def scheduler(optimizer: Optimizer, stage: Stage, steps_per_epoch: int) -> LRSch
     """
     if stage.schedule == "one_cycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
-        return OneCycleLR(
-            optimizer, peaks, total_steps=stage.epochs * steps_per_epoch, pct_start=WARM_UP, cycle_momentum=False
-        )
+        # torch's own needs a step to start at, one for the peak and one to end at, and divides by zero without.
+        steps = max(stage.epochs * steps_per_epoch, 3)
+        warm_up = max(WARM_UP, 2 / steps)
+        return OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=warm_up, cycle_momentum=False)
     return CosineAnnealingWarmRestarts(
         optimizer, T_0=stage.cycle_length * steps_per_epoch, T_mult=stage.cycle_multiplier
     )

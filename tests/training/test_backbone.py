@@ -1,0 +1,236 @@
+import math
+
+import numpy as np
+import pytest
+import timm
+import torch
+from timm.models import save_for_hf
+from torch import nn
+
+from comp.errors import BackboneError
+from comp.training.backbone import (
+    GROUPS,
+    build_classifier,
+    build_head,
+    digest,
+    expectations,
+    freeze,
+    layer_groups,
+    prior_logits,
+    set_size,
+    training_mode,
+    unfreeze,
+)
+
+NAMES = ["test_resnet", "test_vit", "test_convnext"]
+EVERY = pytest.mark.parametrize("name", NAMES)
+PRIOR = np.log([0.5, 0.3, 0.2])
+
+
+def build(name, **options):
+    torch.manual_seed(0)
+    return build_classifier(name, **{"pretrained": False, "dropout": 0.0, "prior": PRIOR, **options})
+
+
+def images(count=4, size=32):
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 255, (count, size, size, 3), dtype=np.uint8))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A folder as timm saves a model: config.json and the weights."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(1)
+    body = timm.create_model("test_resnet", pretrained=False)
+    body.pretrained_cfg.update(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), interpolation="nearest")
+    save_for_hf(body, folder, safe_serialization=True)
+    return folder
+
+
+@EVERY
+def test_layer_groups_cover_every_parameter_once(name):
+    model = build(name)
+    groups = layer_groups(model)
+    assert tuple(groups) == GROUPS
+    grouped = [id(parameter) for group in groups.values() for parameter in group]
+    assert len(grouped) == len(set(grouped))
+    assert set(grouped) == {id(parameter) for parameter in model.parameters()}
+    assert all(groups.values())
+
+
+@EVERY
+def test_layer_groups_follow_the_order_of_the_layers(name):
+    model = build(name)
+    groups = layer_groups(model)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    early = [names[id(parameter)] for parameter in groups["early"]]
+    late = [names[id(parameter)] for parameter in groups["late"]]
+    first = {"test_resnet": "conv1.", "test_vit": "patch_embed.", "test_convnext": "stem."}[name]
+    last = {"test_resnet": "layer4.", "test_vit": "norm.", "test_convnext": "stages.3."}[name]
+    assert any(f"backbone.{first}" in found for found in early)
+    assert not any(f"backbone.{first}" in found for found in late)
+    assert any(f"backbone.{last}" in found for found in late)
+    assert not any(f"backbone.{last}" in found for found in early)
+    assert {names[id(parameter)] for parameter in groups["head"]} == {"head.2.weight", "head.2.bias"}
+
+
+@EVERY
+def test_a_new_head_predicts_the_prior_whatever_it_sees(name):
+    model = build(name).eval()
+    set_size(model, 32)
+    probabilities = model(images()).softmax(dim=1)
+    assert probabilities.detach().numpy() == pytest.approx(np.tile([0.5, 0.3, 0.2], (4, 1)), abs=1e-6)
+
+
+@EVERY
+def test_the_halves_make_the_whole(name):
+    model = build(name).eval()
+    set_size(model, 32)
+    nn.init.normal_(model.head[-1].weight)
+    features = model.features(images())
+    assert features.shape == (4, model.backbone.num_features)
+    assert torch.equal(model.head(features), model(images()))
+
+
+def test_bytes_are_scaled_as_the_weights_expect(saved):
+    model = build(f"local-dir:{saved}", pretrained=True)
+    seen = []
+    model.backbone = nn.Module()
+    model.backbone.forward = lambda scaled: seen.append(scaled) or torch.zeros(len(scaled), 96)
+    model.features(images())
+    by_hand = (images().numpy() / 255 - [0.1, 0.2, 0.3]) / [0.4, 0.5, 0.6]
+    assert seen[0].numpy() == pytest.approx(by_hand.transpose(0, 3, 1, 2), abs=1e-5)
+
+
+def test_a_folder_of_weights_is_loaded_with_its_own_preprocessing(saved):
+    model = build(f"local-dir:{saved}", pretrained=True)
+    expected = expectations(model.backbone)
+    assert (expected.interpolation, expected.mean, expected.std) == ("nearest", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    torch.manual_seed(1)
+    original = timm.create_model("test_resnet", pretrained=False, num_classes=1000)
+    assert torch.equal(model.backbone.conv1[0].weight, original.conv1[0].weight)
+    assert digest(model.backbone) == digest(build(f"local-dir:{saved}", pretrained=True).backbone)
+    assert digest(model.backbone) != digest(build(f"local-dir:{saved}", pretrained=False).backbone)
+
+
+@pytest.mark.parametrize("size", [32, 48, 96])
+@EVERY
+def test_a_backbone_takes_stages_of_growing_size(name, size):
+    model = build(name)
+    for pixels in (32, size):
+        set_size(model, pixels)
+        assert model(images(size=pixels)).shape == (4, 3)
+
+
+def test_a_larger_size_keeps_what_a_transformer_has_learned():
+    model = build("test_vit")
+    set_size(model, 64)
+    blocks = {name: value.clone() for name, value in model.backbone.blocks.state_dict().items()}
+    before = model.backbone.pos_embed.detach().clone()
+    set_size(model, 96)
+    assert all(torch.equal(blocks[name], value) for name, value in model.backbone.blocks.state_dict().items())
+    set_size(model, 64)
+    assert model.backbone.pos_embed.shape == before.shape
+    grouped = {id(parameter) for group in layer_groups(model).values() for parameter in group}
+    assert id(model.backbone.pos_embed) in grouped
+
+
+@pytest.mark.parametrize("size", [50, 8])
+def test_a_size_that_a_transformer_cannot_take_is_named(size):
+    with pytest.raises(BackboneError, match=f"can't take images of {size} pixels a side"):
+        set_size(build("test_vit"), size)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no_such_backbone", "timm knows no backbone 'no_such_backbone'"),
+        ("resnet_9000", "timm knows no backbone 'resnet_9000'; near it are .*resnet"),
+        ("test_resnet.no_such_tag", "The weights of 'test_resnet.no_such_tag' can't be loaded"),
+        ("local-dir:no/such/folder", "The backbone folder no/such/folder has no config.json"),
+    ],
+)
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_an_unknown_backbone_is_named(name, said, pretrained):
+    with pytest.raises(BackboneError, match=said):
+        build(name, pretrained=pretrained)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", "{"),
+        ("config.json", '{"architecture": "no_such_backbone"}'),
+        ("model.safetensors", None),
+        ("model.safetensors", "no weights"),
+    ],
+)
+def test_a_broken_folder_of_weights_is_named(saved, tmp_path, file, content):
+    for path in saved.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_text(content)
+    with pytest.raises(BackboneError, match=rf"local-dir:{tmp_path}.* can't be loaded: \w+"):
+        build(f"local-dir:{tmp_path}", pretrained=True)
+
+
+@EVERY
+def test_a_frozen_backbone_stays_in_evaluation_while_the_head_trains(name):
+    model = build(name)
+    freeze(model)
+    training_mode(model)
+    assert not any(module.training for module in model.backbone.modules())
+    assert all(module.training for module in model.head.modules())
+    assert {id(parameter) for parameter in model.parameters() if parameter.requires_grad} == {
+        id(parameter) for parameter in model.head.parameters()
+    }
+    unfreeze(model)
+    training_mode(model)
+    assert all(module.training for module in model.modules())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_half_frozen_backbone_learns_statistics_only_where_it_trains():
+    model = build("test_resnet")
+    for parameter in layer_groups(model)["early"]:
+        parameter.requires_grad_(False)
+    training_mode(model)
+    norms = [module for module in model.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert {norm.training for norm in norms} == {True, False}
+    assert all(norm.training == norm.weight.requires_grad for norm in norms)
+
+
+def test_a_head_of_standardised_features_does_not_mind_their_scale():
+    features = torch.randn(64, 5)
+    head, scaled = (build_head(5, PRIOR, 0.0) for _ in range(2))
+    for one in (head, scaled):
+        nn.init.ones_(one[-1].weight)
+    assert torch.allclose(head(features), scaled(features * 1000 + 7), atol=1e-3)
+
+
+def test_the_prior_is_the_share_of_each_class():
+    targets = np.array([0, 0, 0, 1])
+    shares = np.exp(prior_logits(targets, 3, "single"))
+    assert shares == pytest.approx(np.array([3.5, 1.5, 0.5]) / 5.5)
+    assert shares.sum() == pytest.approx(1)
+
+
+def test_the_prior_of_tags_is_the_share_of_each_and_finite():
+    logits = prior_logits(np.array([[1, 0, 1], [1, 0, 0]]), 3, "multi")
+    assert [1 / (1 + math.exp(-logit)) for logit in logits] == pytest.approx([2.5 / 3, 0.5 / 3, 0.5])
+
+
+def test_a_digest_changes_with_any_weight_or_statistic():
+    model = build("test_resnet")
+    known = {digest(model)}
+    assert digest(build("test_resnet")) in known
+    with torch.no_grad():
+        model.backbone.conv1[0].weight[0, 0, 0, 0] += 1e-3
+        known.add(digest(model))
+        next(module for module in model.backbone.modules() if isinstance(module, nn.BatchNorm2d)).running_mean[0] += 1
+        known.add(digest(model))
+        model.head[-1].bias[0] += 1
+        known.add(digest(model))
+    assert len(known) == 4

@@ -1,0 +1,106 @@
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.optim import SGD
+
+from comp.recipe import Stage
+from comp.training.schedule import group_rates, scheduler
+
+PEAKS = st.floats(1e-5, 1)
+RATIOS = st.sampled_from([1, 3, 10])
+moderately = settings(max_examples=60, deadline=None)
+
+
+def rates_of(stage, steps_per_epoch, groups, ratio):
+    """The rate of every group at every step of the stage, (steps, groups)."""
+    peaks = group_rates(stage.learning_rate, ratio, groups)
+    optimizer = SGD([{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": peak} for peak in peaks])
+    schedule = scheduler(optimizer, stage, steps_per_epoch)
+    rates = []
+    for _ in range(stage.epochs * steps_per_epoch):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
+def assert_ratios_are_kept(rates, ratio):
+    for row in rates:
+        for earlier, later in pairwise(row):
+            assert later == pytest.approx(earlier * ratio, rel=1e-6, abs=1e-12)
+
+
+@given(peak=PEAKS, ratio=RATIOS)
+def test_each_earlier_group_has_its_rate_divided_by_the_ratio(peak, ratio):
+    assert group_rates(peak, ratio, 3) == pytest.approx([peak / ratio**2, peak / ratio, peak])
+    assert group_rates(peak, ratio, 1) == [peak]
+
+
+@moderately
+@given(
+    cycles=st.integers(1, 4),
+    length=st.integers(1, 4),
+    multiplier=st.integers(1, 3),
+    steps=st.integers(1, 9),
+    peak=PEAKS,
+    groups=st.integers(1, 3),
+    ratio=RATIOS,
+)
+def test_each_cycle_descends_from_the_peak_to_near_zero(cycles, length, multiplier, steps, peak, groups, ratio):
+    stage = Stage(
+        size=64,
+        train="all",
+        cycles=cycles,
+        cycle_length=length,
+        cycle_multiplier=multiplier,
+        learning_rate=peak,
+    )
+    rates = rates_of(stage, steps, groups, ratio)
+    assert_ratios_are_kept(rates, ratio)
+    head = [row[-1] for row in rates]
+    assert min(min(row) for row in rates) >= 0
+    start = 0
+    for epochs in stage.cycle_epochs:
+        cycle = head[start : start + epochs * steps]
+        assert len(cycle) == epochs * steps
+        assert cycle == pytest.approx(
+            [peak * (1 + math.cos(math.pi * step / len(cycle))) / 2 for step in range(len(cycle))], abs=1e-9
+        )
+        assert cycle[0] == pytest.approx(peak)
+        assert cycle == sorted(cycle, reverse=True)
+        assert cycle[-1] <= peak * min(1, (math.pi / 2 / len(cycle)) ** 2) + 1e-9
+        start += len(cycle)
+    assert start == len(head)
+
+
+@moderately
+@given(epochs=st.integers(1, 8), steps=st.integers(1, 20), peak=PEAKS, groups=st.integers(1, 3), ratio=RATIOS)
+def test_one_cycle_starts_low_peaks_once_and_ends_near_zero(epochs, steps, peak, groups, ratio):
+    stage = Stage(size=64, train="all", cycle_length=epochs, learning_rate=peak, schedule="one_cycle")
+    rates = rates_of(stage, steps, groups, ratio)
+    assert_ratios_are_kept(rates, ratio)
+    head = [row[-1] for row in rates]
+    total = epochs * steps
+    assert len(head) == total
+    assert min(head) >= 0
+    assert head[0] == pytest.approx(peak / 25)
+    top = head.index(max(head))
+    assert max(head) <= peak * (1 + 1e-9)
+    assert head[: top + 1] == sorted(head[: top + 1])
+    assert head[top:] == sorted(head[top:], reverse=True)
+    if total >= 2:
+        assert max(head) >= 0.85 * peak
+    if total >= 3:
+        assert head[-1] <= peak * 1e-4
+        assert top <= max(1, total / 4)
+
+
+@pytest.mark.parametrize("total", range(1, 9))
+def test_a_stage_of_few_steps_still_trains(total):
+    for schedule in ("sgdr", "one_cycle"):
+        stage = Stage(size=64, train="all", cycle_length=total, learning_rate=1e-2, schedule=schedule)
+        assert max(row[0] for row in rates_of(stage, 1, 1, 1)) >= 3e-4
