@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from pathlib import Path
@@ -43,7 +42,7 @@ def common(
     competitions: Annotated[
         list[Path], typer.Option(metavar="DIR", help="A folder of more competitions, beside the repository's.")
     ] = [],  # noqa: B006
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001 - main reads it
 ) -> None:
     context.obj = competitions
 
@@ -181,7 +180,8 @@ def main() -> None:
     """Run the command line; every error becomes one sentence and exit status 1, its traceback shown with --debug."""
     debug = "--debug" in sys.argv[1:]
     try:
-        app()
+        # So that --debug may stand behind the command as well.
+        app([argument for argument in sys.argv[1:] if argument != "--debug"])
     except CompError as error:
         _fail(str(error), debug)
     except KeyboardInterrupt:
@@ -196,5 +196,5 @@ def main() -> None:
 def _fail(sentence: str, debug: bool, status: int = 1) -> None:
     if debug:
         traceback.print_exc()
-    print(f"Error: {sentence}", file=sys.stderr)
+    print("Error:", " ".join(sentence.split()), file=sys.stderr)
     sys.exit(status)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from comp.errors import DeclarationError, OverrideError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from comp.competition import Competition
     from comp.recipe import Recipe
 

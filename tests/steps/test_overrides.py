@@ -1,0 +1,117 @@
+import pytest
+
+from comp.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.errors import OverrideError
+from comp.recipe import Recipe, Stage
+from comp.steps.overrides import apply_overrides
+
+RECIPE = Recipe(stages=[Stage(size=64, train="head", cached=True, views=2), Stage(size=96, train="all")])
+
+
+@pytest.fixture(scope="module")
+def planet():
+    return competition_named("planet", REPOSITORY_COMPETITIONS)
+
+
+@pytest.mark.parametrize(
+    ("setting", "read", "expected"),
+    [
+        ("batch_size=16", lambda recipe: recipe.batch_size, 16),
+        ("weight_decay=1e-3", lambda recipe: recipe.weight_decay, 0.001),
+        ("weight_decay=0", lambda recipe: recipe.weight_decay, 0.0),
+        ("pretrained=false", lambda recipe: recipe.pretrained, False),
+        ("pretrained=True", lambda recipe: recipe.pretrained, True),
+        ("optimizer=sgd", lambda recipe: recipe.optimizer, "sgd"),
+        ("tta=none", lambda recipe: recipe.tta, "none"),
+        ("backbone=resnet18=x", lambda recipe: recipe.backbone, "resnet18=x"),
+        (" batch_size =16", lambda recipe: recipe.batch_size, 16),
+        ("stages.2.size=128", lambda recipe: [stage.size for stage in recipe.stages], [64, 128]),
+        ("stages.1.learning_rate=0.5", lambda recipe: [stage.learning_rate for stage in recipe.stages], [0.5, 1e-3]),
+        (
+            "stages.2.schedule=one_cycle",
+            lambda recipe: [stage.schedule for stage in recipe.stages],
+            ["sgdr", "one_cycle"],
+        ),
+        ("stages.size=32", lambda recipe: [stage.size for stage in recipe.stages], [32, 32]),
+    ],
+)
+def test_a_field_takes_the_value_that_is_written(planet, setting, read, expected):
+    competition, recipe = apply_overrides(planet, RECIPE, [setting])
+    assert read(recipe) == expected
+    assert type(read(recipe)) is type(expected)
+    assert competition == planet
+
+
+def test_settings_that_need_each_other_are_given_one_after_the_other(planet):
+    with pytest.raises(OverrideError, match="`views` is 2"):
+        apply_overrides(planet, RECIPE, ["stages.1.cached=no"])
+    _, recipe = apply_overrides(planet, RECIPE, ["stages.1.views=1", "stages.1.cached=no"])
+    assert recipe.stages[0] == Stage(size=64, train="head")
+
+
+def test_other_fields_stay_as_they_are(planet):
+    _, recipe = apply_overrides(planet, RECIPE, ["stages.2.size=128", "dropout=0.25"])
+    assert recipe == Recipe(stages=[RECIPE.stages[0], Stage(size=128, train="all")], dropout=0.25)
+
+
+def test_the_competition_s_layer_rates_and_alterations_can_be_set(planet):
+    competition, recipe = apply_overrides(
+        planet, RECIPE, ["layer_lr_ratio=7", "augment.max_zoom=1.3", "augment.flips=none"]
+    )
+    assert competition.layer_lr_ratio == 7
+    assert (competition.augment.max_zoom, competition.augment.flips) == (1.3, "none")
+    assert competition.augment.max_light == planet.augment.max_light
+    assert recipe == RECIPE
+
+
+def test_later_settings_go_before_earlier_ones(planet):
+    _, recipe = apply_overrides(planet, RECIPE, ["stages.size=32", "stages.2.size=48", "batch_size=8", "batch_size=9"])
+    assert [stage.size for stage in recipe.stages] == [32, 48]
+    assert recipe.batch_size == 9
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("batch_size=many", "'batch_size' is 'many', but it should be a valid integer"),
+        ("batch_size=1.5", "'batch_size' is '1.5', but it should be a valid integer"),
+        ("batch_size=", "'batch_size' is '', but it should be a valid integer"),
+        ("batch_size=0", "`batch_size` is 0, but it should be a whole number at least 2"),
+        ("weight_decay=much", "'weight_decay' is 'much', but it should be a valid number"),
+        ("weight_decay=nan", "`weight_decay` is nan, but it should be a number at least 0"),
+        ("dropout=2", "`dropout` is 2.0, but it should be a number at least 0 and at most 0.95"),
+        ("pretrained=perhaps", "'pretrained' is 'perhaps', but it should be a valid boolean"),
+        ("optimizer=adam", "'optimizer' is 'adam', but it should be 'adamw' or 'sgd'"),
+        ("stages.1.size=big", "'size' is 'big', but it should be a valid integer"),
+        ("stages.size=4", "`size` is 4, but it should be a whole number at least 8"),
+        ("stages.2.views=2", "`views` is 2, but it should be 1 without `cached`"),
+        ("layer_lr_ratio=0.5", "`layer_lr_ratio` is 0.5, but it should be a number at least 1"),
+        ("augment.flips=sideways", "'flips' is 'sideways', but it should be 'none', 'horizontal' or 'dihedral'"),
+        ("batch-size=16", "there is no field 'batch-size'; there are backbone, batch_size, dropout,"),
+        ("stages.2.sizes=96", "there is no field 'sizes'; there are cached, cycle_length, cycle_multiplier, cycles,"),
+        ("augment.zoom=2", "there is no field 'zoom'; there are flips, max_light, max_rotation, max_zoom,"),
+        ("metric=accuracy", "there is no field 'metric'; there are backbone"),
+        ("=3", "there is no field ''"),
+        ("stages.3.size=96", "stages are numbered 1 to 2, as in stages.1.size=96"),
+        ("stages.0.size=96", "stages are numbered 1 to 2, as in stages.1.size=96"),
+        ("stages.1=96", "stages are numbered 1 to 2, as in stages.1.size=96"),
+        ("stages=96", "'stages' can't be set as a whole; set one of its fields"),
+        ("augment=side_on", "'augment' can't be set as a whole; set one of its fields"),
+        ("augment.pipeline=mine", "'pipeline' can't be set"),
+        ("batch_size.more=1", "'batch_size' has no fields of its own"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_with_setting_found_and_right(planet, setting, says):
+    with pytest.raises(OverrideError) as raised:
+        apply_overrides(planet, RECIPE, [setting])
+    message = str(raised.value)
+    assert message.startswith(f"--set {setting}: ")
+    assert says in message
+    assert message.endswith(".")
+    assert "\n" not in message
+
+
+def test_a_setting_without_an_equals_sign_is_told_what_is_wanted(planet):
+    with pytest.raises(OverrideError) as raised:
+        apply_overrides(planet, RECIPE, ["batch_size"])
+    assert str(raised.value) == "--set takes field=value, but 'batch_size' was given."

@@ -1,0 +1,162 @@
+import csv
+import os
+
+import pytest
+
+from comp.errors import RunError
+from comp.run import STEP_COLUMNS, Home, create_run, find_run, list_runs
+from comp.training.learner import Epoch
+
+
+def started(home, competition, name, at=None):
+    """A run that got as far as its config, at a time of one's choice."""
+    run = create_run(home, competition, name)
+    run.write_record("config", {"of": run.name})
+    if at is not None:
+        os.utime(run.folder / "config.json", (at, at))
+    return run
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_home_is_the_folder_that_comp_home_names(monkeypatch, tmp_path):
+    monkeypatch.setenv("COMP_HOME", "~/contests")
+    assert Home.from_environment().folder == (tmp_path.home() / "contests").resolve()
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_comp_home_the_home_is_the_working_folder(monkeypatch, tmp_path, value):
+    monkeypatch.delenv("COMP_HOME")
+    if value is not None:
+        monkeypatch.setenv("COMP_HOME", value)
+    monkeypatch.chdir(tmp_path)
+    assert Home.from_environment().folder == tmp_path.resolve()
+
+
+def test_runs_of_a_recipe_are_numbered_from_one(home):
+    names = [create_run(home, "planet", "quick").name for _ in range(3)]
+    assert names == ["planet/quick-1", "planet/quick-2", "planet/quick-3"]
+    assert create_run(home, "planet", "standard").name == "planet/standard-1"
+    assert create_run(home, "digits", "quick").name == "digits/quick-1"
+
+
+def test_a_new_run_never_takes_a_folder_that_is_there(home):
+    first, second = (create_run(home, "planet", "quick") for _ in range(2))
+    first.folder.rmdir()
+    (second.folder / "config.json").write_text("{}")
+    assert create_run(home, "planet", "quick").name == "planet/quick-1"
+    assert create_run(home, "planet", "quick").name == "planet/quick-3"
+
+
+def test_runs_are_listed_oldest_first_and_only_those_with_a_config(home):
+    late, early = started(home, "planet", "quick", at=2000), started(home, "digits", "quick", at=1000)
+    create_run(home, "planet", "quick")
+    assert list_runs(home) == [early, late]
+    assert list_runs(home, "planet") == [late]
+    assert list_runs(home, "dog-breeds") == []
+
+
+def test_there_are_no_runs_in_a_new_home(home):
+    assert list_runs(home) == []
+
+
+@pytest.mark.parametrize("pattern", ["*", "pl*", "/", "**", "[p]lanet", ""])
+def test_the_name_of_a_competition_is_no_pattern(home, pattern):
+    started(home, "planet", "quick")
+    assert list_runs(home, pattern) == []
+
+
+def test_a_run_is_found_by_its_folder_by_its_name_and_as_its_competition_s_newest(home, monkeypatch):
+    first, second = started(home, "planet", "quick", at=1000), started(home, "planet", "quick", at=2000)
+    started(home, "digits", "quick", at=3000)
+    assert find_run(home, str(first.folder)) == first
+    assert find_run(home, "planet/quick-1") == first
+    assert find_run(home, "planet") == second
+    monkeypatch.chdir(first.folder.parent)
+    assert find_run(home, "quick-1") == first
+    assert find_run(home, "quick-1").competition == "planet"
+
+
+@pytest.mark.parametrize("text", ["planet/quick-9", "no-such", "/no/such/folder", "**", "../planet"])
+def test_a_run_that_is_not_there_is_an_error_that_names_the_latest(home, text):
+    started(home, "planet", "quick")
+    with pytest.raises(RunError) as raised:
+        find_run(home, text)
+    assert str(raised.value) == f"There is no run {text!r} in {home.runs}; the latest are planet/quick-1."
+
+
+def test_a_run_looked_for_in_an_empty_home_is_an_error(home):
+    with pytest.raises(RunError, match=r"^There is no run 'planet' in .*runs\.$"):
+        find_run(home, "planet")
+
+
+def test_a_record_is_read_as_it_was_written(home):
+    run = create_run(home, "planet", "quick")
+    record = {"score": 0.1 + 0.2, "classes": ["blow_down", "été"], "decision": None}
+    assert not run.has("scores")
+    run.write_record("scores", record)
+    assert run.has("scores")
+    assert run.record("scores") == record
+    assert [path.name for path in run.folder.iterdir()] == ["scores.json"]
+
+
+def test_a_record_that_is_not_there_or_broken_is_an_error(home):
+    run = create_run(home, "planet", "quick")
+    with pytest.raises(RunError, match=r"planet/quick-1 has no scores\.json: that step is not done yet"):
+        run.record("scores")
+    (run.folder / "scores.json").write_text('{"score": ')
+    with pytest.raises(RunError, match=r"scores\.json can't be read"):
+        run.record("scores")
+
+
+def test_the_split_is_read_back_as_it_was_written(home):
+    run = create_run(home, "planet", "quick")
+    run.write_split(["007", "a,b", 'say "x"', "né"], [True, False, True, True])
+    assert run.validating() == {"007", 'say "x"', "né"}
+    assert [row["part"] for row in rows(run.folder / "split.csv")] == ["valid", "train", "valid", "valid"]
+
+
+def test_a_split_of_unequal_lengths_is_refused_and_leaves_nothing(home):
+    run = create_run(home, "planet", "quick")
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        run.write_split(["a", "b"], [True])
+    assert list(run.folder.iterdir()) == []
+
+
+def epoch(number, cycle, steps, valid_loss=0.5):
+    return Epoch(
+        number=number,
+        cycle=cycle,
+        train_loss=0.25,
+        valid_loss=valid_loss,
+        seconds=2.0,
+        images_per_second=64.0,
+        steps=steps,
+        logits=None,
+    )
+
+
+def test_history_has_a_row_per_step_and_epochs_a_row_per_epoch(home):
+    run = create_run(home, "planet", "quick")
+    run.append_epoch(1, epoch(0, 0, [{"loss": 0.75, "lr_head": 1e-3}, {"loss": 0.5, "lr_head": 5e-4}]), "mean_f2", 0.9)
+    whole = {"loss": 0.25, "lr_early": 1e-5, "lr_late": 1e-4, "lr_head": 1e-3}
+    run.append_epoch(2, epoch(0, 0, [whole]), "mean_f2", 0.92)
+    run.append_epoch(2, epoch(1, 1, [whole], valid_loss=None), "mean_f2", None)
+
+    history, epochs = rows(run.folder / "history.csv"), rows(run.folder / "epochs.csv")
+    assert tuple(history[0]) == STEP_COLUMNS
+    assert [(row["stage"], row["cycle"], row["epoch"], row["step"]) for row in history] == [
+        ("1", "1", "1", "1"),
+        ("1", "1", "1", "2"),
+        ("2", "1", "1", "1"),
+        ("2", "2", "2", "1"),
+    ]
+    assert [row["lr_early"] for row in history] == ["", "", "1e-05", "1e-05"]
+    assert [row["lr_head"] for row in history] == ["0.001", "0.0005", "0.001", "0.001"]
+    assert list(epochs[0]) == [
+        "stage", "cycle", "epoch", "train_loss", "valid_loss", "metric", "score", "seconds", "images_per_second"
+    ]  # fmt: skip
+    assert [(row["valid_loss"], row["score"]) for row in epochs] == [("0.5", "0.9"), ("0.5", "0.92"), ("", "")]
