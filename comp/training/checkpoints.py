@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from comp.errors import RunError
@@ -11,8 +11,9 @@ from comp.files import replacing
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
+    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
     with replacing(path) as unfinished:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, unfinished)
+        unfinished.write_bytes(weights)
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -39,14 +39,14 @@ def cached_features(
         found: Features = np.load(path, mmap_mode="r")
         os.utime(path)
         return found, True
-    with replacing(path) as unfinished:
-        features = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float32, shape=shape)
+    # Written and not mapped: on a full disk a mapped page ends the process, where a write raises OSError.
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
         row = 0
         for batch in compute():
-            features[row : row + len(batch)] = batch
+            file.write(np.ascontiguousarray(batch, dtype=np.float32).tobytes())
             row += len(batch)
-        features.flush()
-        del features
         if row != shape[0]:
             raise ValueError(f"{row} rows of features were computed, but {shape[0]} were announced")
     made: Features = np.load(path, mmap_mode="r")

@@ -1,0 +1,358 @@
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from comp.competition import REPOSITORY_COMPETITIONS, find_competitions
+
+HEAVY = ("torch", "torchvision", "timm", "numpy", "pandas", "sklearn", "albumentations", "cv2", "PIL", "kaggle", "rich")
+TINY = ("--backbone", "test_resnet", "--set", "stages.cycle_length=1")
+
+
+def in_a_process(*command, **environment):
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_list_names_every_competition_with_metric_and_recipes(comp):
+    ended = comp("list")
+    assert ended.status == 0
+    rows = {line.split()[0]: line for line in ended.out.splitlines()}
+    assert set(rows) == set(find_competitions(REPOSITORY_COMPETITIONS))
+    assert "mean_f2" in rows["planet"]
+    assert "quick, standard" in rows["planet"]
+
+
+def test_help_names_every_command(comp):
+    ended = comp("--help")
+    assert ended.status == 0
+    for command in ("list", "download", "train", "predict", "submit", "run", "runs", "serve"):
+        assert f"\n  {command} " in ended.out
+
+
+@pytest.mark.parametrize("command", ["download", "train", "predict", "submit", "run", "runs", "serve"])
+def test_every_command_has_help_of_its_own(comp, command):
+    ended = comp(command, "--help")
+    assert ended.status == 0
+    assert f"comp {command} " in ended.out
+
+
+def test_declarations_are_read_without_importing_what_computes():
+    code = f"""
+import sys
+from comp import cli
+from comp.competition import REPOSITORY_COMPETITIONS, find_competitions, load_competition
+assert [load_competition(path) for path in find_competitions(REPOSITORY_COMPETITIONS).values()]
+print(sorted(set({HEAVY!r}) & set(sys.modules)))
+"""
+    ended = in_a_process("-c", code)
+    assert (ended.stdout.strip(), ended.stderr) == ("[]", "")
+
+
+def test_the_package_runs_as_a_module():
+    ended = in_a_process("-m", "comp", "list")
+    assert ended.returncode == 0
+    assert ended.stdout.startswith("digits")
+    assert ended.stderr == ""
+
+
+def test_an_error_ends_a_process_with_status_1_and_one_sentence():
+    ended = in_a_process("-m", "comp", "download", "cats")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("Error: There is no competition 'cats'")
+    assert ended.stderr.count("\n") == 1
+
+
+@contextmanager
+def files_of_at_most(size):
+    """No file may grow beyond ``size`` bytes, as on a disk with so little room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def sentence(comp):
+    """Calls a command that must fail, and gives the one sentence that says why."""
+
+    def call(*arguments):
+        ended = comp(*arguments)
+        assert ended.status == 1
+        lines = ended.err.splitlines()
+        assert len(lines) == 1, ended.err
+        assert lines[0].startswith("Error: ")
+        assert lines[0].endswith(".")
+        assert "unexpected" not in lines[0]
+        assert "Traceback" not in ended.out
+        return lines[0].removeprefix("Error: ")
+
+    return call
+
+
+def nothing_half_written(folder):
+    """No run, and no file that was left unfinished."""
+    assert not list(folder.glob("runs/*/*"))
+    assert not [path for path in folder.rglob("*") if path.suffix == ".part" or ".part." in path.name]
+
+
+@pytest.fixture
+def run_shades(shades, serving, sentence, home):
+    """Runs the whole of `shades`, after a test has spoilt something of it, and gives its sentence."""
+
+    def call(*arguments):
+        with serving(shades):
+            said = sentence("--competitions", shades.plugins, "run", "shades", *arguments)
+        nothing_half_written(home.folder)
+        return said
+
+    return call
+
+
+def test_run_ends_with_the_folder_of_the_run_and_the_next_commands_take_it(comp, shades, serving, home):
+    plugins = ("--competitions", shades.plugins)
+    with serving(shades):
+        ended = comp(*plugins, "run", "shades", *TINY, "--submit")
+        assert (ended.status, ended.err) == (0, "")
+        folder = home.runs / "shades" / "standard-1"
+        assert Path(ended.last_line) == folder
+        assert (folder / "submission.csv").is_file()
+        assert comp(*plugins, "predict", folder).last_line == str(folder / "submission.csv")
+        assert comp(*plugins, "predict", "shades").last_line == str(folder / "submission.csv")
+        assert comp(*plugins, "submit", "shades/standard-1", "--message", "again").last_line == str(folder)
+    (row,) = comp("runs").out.splitlines()
+    assert row.split()[:2] == ["shades/standard-1", "accuracy"]
+    assert "leaderboard" in row
+    assert comp("runs", "planet").out == ""
+
+
+def test_the_steps_one_by_one_end_as_the_whole_run_does(comp, shades, serving, home):
+    plugins = ("--competitions", shades.plugins)
+    with serving(shades):
+        assert Path(comp(*plugins, "download", "shades").last_line) == home.data("shades")
+    for _ in range(2):
+        trained = comp(*plugins, "train", "shades", *TINY).last_line
+        comp(*plugins, "predict", trained)
+    first, second = (
+        (home.runs / "shades" / name / "submission.csv").read_bytes() for name in ("standard-1", "standard-2")
+    )
+    assert first == second
+
+
+def test_an_unknown_competition_is_told_which_there_are(sentence, home):
+    said = sentence("run", "cats-vs-cats")
+    assert said == "There is no competition 'cats-vs-cats'; there are digits, dog-breeds, dogs-vs-cats, planet."
+    assert not home.folder.exists()
+
+
+def test_a_folder_of_competitions_that_is_not_there_is_named(sentence, tmp_path):
+    assert f"{tmp_path / 'none'} doesn't exist" in sentence("--competitions", tmp_path / "none", "list")
+
+
+def test_an_unknown_backbone_is_told_what_is_near(run_shades):
+    said = run_shades("--backbone", "resnet_35")
+    assert said.startswith("timm knows no backbone 'resnet_35'; near it are ")
+    assert "resnet" in said.partition("near it are ")[2]
+
+
+def test_a_backbone_s_folder_without_weights_is_named(run_shades, tmp_path):
+    assert f"{tmp_path / 'mine'} has no config.json" in run_shades("--backbone", f"local-dir:{tmp_path / 'mine'}")
+
+
+def test_without_credentials_it_is_said_how_to_get_them(sentence, home, monkeypatch):
+    def no_network(*_, **__):
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket, "create_connection", no_network)
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    said = sentence("run", "planet", "--recipe", "quick")
+    assert "Kaggle wants to know who is asking" in said
+    assert "KAGGLE_API_TOKEN" in said
+    nothing_half_written(home.folder)
+
+
+def test_a_server_that_is_not_there_is_named(sentence, home, monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        monkeypatch.setenv("COMP_KAGGLE_URL", url)
+        monkeypatch.setattr("comp.kaggle.downloads.time.sleep", lambda seconds: None)
+        said = sentence("run", "planet", "--recipe", "quick")
+    assert url in said
+    nothing_half_written(home.folder)
+
+
+def test_a_csv_without_the_declared_column_is_told_its_columns(shades, run_shades):
+    table = shades.files / "train.csv"
+    table.write_text(table.read_text().replace("id,colour", "id,color"))
+    said = run_shades()
+    assert said.endswith("train.csv has no column 'colour'; its columns are id, color.")
+
+
+def test_a_label_without_its_image_is_named(shades, run_shades):
+    (shades.files / "train" / "t07.png").unlink()
+    assert run_shades().startswith("1 of 36 rows of train.csv have no image, the first ")
+
+
+def test_an_image_without_a_label_is_named(shades, run_shades):
+    shades.image("train/t99.png", "red")
+    said = run_shades()
+    assert said.startswith("1 images have no row in train.csv, the first ")
+    assert "t99.png" in said
+
+
+def test_a_test_image_that_the_sample_asks_for_and_that_is_not_there_is_named(shades, run_shades):
+    (shades.files / "test" / "q03.png").unlink()
+    assert "the first 'q03'" in run_shades()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--set", "batch_size=many"), "'batch_size' is 'many', but it should be a valid integer"),
+        (("--set", "stages.1.size=big"), "'size' is 'big', but it should be a valid integer"),
+        (("--set", "stages.size"), "--set takes field=value"),
+        (("--set", "sizes=3"), "there is no field 'sizes'"),
+        (("--recipe", "fast"), "shades has no recipe 'fast'; it has standard"),
+    ],
+)
+def test_an_override_of_the_wrong_kind_is_said_before_anything_is_downloaded(run_shades, home, arguments, says):
+    assert says in run_shades(*arguments)
+    assert not home.folder.exists()
+
+
+@pytest.mark.parametrize("arguments", [("run",), ("run", "digits", "--seed", "soon"), ("fly",), ("list", "--loud")])
+def test_a_command_that_can_t_be_parsed_ends_without_a_traceback(comp, arguments):
+    ended = comp(*arguments)
+    assert ended.status == 2
+    assert "Usage: " in ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("command", [("--debug", "run", "cats"), ("run", "cats", "--debug")])
+def test_debug_shows_the_traceback_wherever_it_stands(comp, command):
+    ended = comp(*command)
+    assert ended.status == 1
+    assert "Traceback (most recent call last)" in ended.err
+    assert ended.err.splitlines()[-1].startswith("Error: There is no competition 'cats'")
+
+
+def test_a_broken_image_is_named_and_leaves_no_features(shades, serving, sentence, home):
+    (shades.files / "train" / "t05.png").write_bytes(b"not an image")
+    with serving(shades):
+        said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
+    assert "t05.png can't be read as an image" in said
+    assert not list((home.cache / "features").iterdir())
+
+
+def test_a_file_where_the_home_should_be_is_named(shades, serving, sentence, monkeypatch, tmp_path):
+    place = tmp_path / "taken"
+    place.write_text("mine")
+    monkeypatch.setenv("COMP_HOME", str(place))
+    with serving(shades):
+        said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
+    assert str(place) in said
+    assert "COMP_HOME" in said
+    assert place.read_text() == "mine"
+
+
+@pytest.mark.parametrize("place", ["/proc/comp", "/sys/comp"])
+def test_a_home_that_can_t_be_written_is_named(sentence, monkeypatch, place):
+    monkeypatch.setenv("COMP_HOME", place)
+    said = sentence("run", "digits", *TINY)
+    assert place in said
+    assert "COMP_HOME" in said
+
+
+def test_a_file_where_the_runs_should_be_is_named(shades, serving, sentence, home):
+    home.folder.mkdir()
+    home.runs.write_text("mine")
+    with serving(shades):
+        said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
+    assert str(home.runs) in said
+    assert home.runs.read_text() == "mine"
+
+
+@pytest.fixture
+def downloaded(shades, serving, comp):
+    with serving(shades):
+        assert comp("--competitions", shades.plugins, "download", "shades").status == 0
+    return shades
+
+
+@pytest.mark.parametrize("room", [0, 300])
+def test_a_disk_too_full_for_the_config_and_the_split_leaves_no_run(downloaded, sentence, home, room):
+    with files_of_at_most(room):
+        said = sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
+    assert "make room" in said
+    nothing_half_written(home.folder)
+
+
+def test_a_disk_too_full_for_the_features_leaves_none(downloaded, sentence, home):
+    with files_of_at_most(6_000):
+        said = sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
+    assert "make room" in said
+    assert not list((home.cache / "features").iterdir())
+
+
+def test_a_disk_too_full_for_the_weights_leaves_none_and_the_next_training_goes_on(downloaded, sentence, comp, home):
+    with files_of_at_most(40_000):
+        sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
+    assert list((home.cache / "features").iterdir())
+    assert not list(home.runs.rglob("*.part")) + list(home.runs.rglob("model.safetensors"))
+    assert "training did not end; train again" in sentence("--competitions", downloaded.plugins, "predict", "shades")
+    assert comp("--competitions", downloaded.plugins, "train", "shades", *TINY).status == 0
+
+
+def test_a_disk_too_full_for_the_download_says_so_and_the_next_goes_on(shades, sentence, comp, home, monkeypatch):
+    # Served by another process, which has all the room it needs.
+    command = [sys.executable, "-m", "comp", "serve", str(shades.served), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        monkeypatch.setenv("COMP_KAGGLE_URL", server.stdout.readline().partition("=")[2].strip())
+        try:
+            with files_of_at_most(2_000):
+                said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
+            assert "room" in said
+            assert not home.runs.exists()
+            assert comp("--competitions", shades.plugins, "run", "shades", *TINY).status == 0
+        finally:
+            server.terminate()
+
+
+def test_a_disk_too_full_for_the_predictions_leaves_those_there_were(downloaded, sentence, comp, home):
+    plugins = ("--competitions", downloaded.plugins)
+    run = Path(comp(*plugins, "train", "shades", *TINY).last_line)
+    with files_of_at_most(700):
+        sentence(*plugins, "predict", "shades")
+    assert not [
+        path for path in run.rglob("*") if path.name in {"valid.parquet", "submission.csv"} or ".part" in path.name
+    ]
+    assert comp(*plugins, "predict", "shades").status == 0
+
+
+def test_serving_a_folder_that_is_not_there_is_an_error(sentence, tmp_path):
+    assert str(tmp_path / "none") in sentence("serve", tmp_path / "none", "--port", "0")
+
+
+def test_predicting_a_run_whose_data_is_gone_is_an_error(downloaded, sentence, comp, home):
+    comp("--competitions", downloaded.plugins, "train", "shades", *TINY)
+    shutil.rmtree(home.data("shades"))
+    assert "doesn't exist" in sentence("--competitions", downloaded.plugins, "predict", "shades")
+
+
+def test_a_run_that_is_not_there_is_named(sentence):
+    assert "There is no run '/no/such/run'" in sentence("predict", "/no/such/run")
