@@ -1,0 +1,92 @@
+"""What every folder of competitions/ must hold to, whichever there are."""
+
+import ast
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import timm
+
+from comp.competition import find_competitions, load_competition
+
+REPOSITORY = Path(__file__).parents[1]
+FOLDERS = sorted(path for path in (REPOSITORY / "competitions").iterdir() if path.is_dir() and path.name[0] not in "._")
+MAKE_NAMES = [folder.name.replace("_", "-") for folder in FOLDERS]
+
+every_folder = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+every_name = pytest.mark.parametrize("name", MAKE_NAMES)
+
+
+def make(*arguments):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    ended = subprocess.run(
+        ["make", *arguments], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    return ended.stdout
+
+
+def test_there_are_the_three_real_competitions_and_the_demo():
+    assert {"dogs-vs-cats", "dog-breeds", "planet", "digits"} <= set(MAKE_NAMES)
+
+
+@every_folder
+def test_the_folder_declares_the_competition_of_its_name(folder):
+    name = folder.name.replace("_", "-")
+    assert find_competitions(REPOSITORY / "competitions")[name] == folder / "competition.py"
+    assert load_competition(folder / "competition.py").name == name
+
+
+@every_folder
+def test_every_backbone_is_known_to_timm_with_weights_where_it_starts_from_them(folder):
+    for name, recipe in load_competition(folder / "competition.py").recipes.items():
+        assert recipe.backbone.partition(".")[0] in timm.list_models(), name
+        if recipe.pretrained:
+            tagged = timm.list_pretrained()
+            assert recipe.backbone in {*tagged, *(model.partition(".")[0] for model in tagged)}, name
+
+
+@every_folder
+def test_there_are_a_quick_and_a_standard_recipe(folder):
+    assert {"quick", "standard"} <= set(load_competition(folder / "competition.py").recipes)
+
+
+@every_folder
+def test_the_declaration_imports_nothing_but_comp(folder):
+    tree = ast.parse((folder / "competition.py").read_text(encoding="utf-8"))
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add("." * node.level + (node.module or ""))
+    assert imported == {"comp"}
+
+
+@every_folder
+def test_the_declaration_is_short_and_says_what_it_is_and_how_it_is_run(folder):
+    text = (folder / "competition.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 60
+    docstring = ast.get_docstring(ast.parse(text)) or ""
+    command = "make demo" if folder.name == "digits" else f"make {folder.name.replace('_', '-')}"
+    assert command in docstring
+
+
+@every_folder
+def test_the_readme_names_the_command(folder):
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    command = "make demo" if folder.name == "digits" else f"make {folder.name.replace('_', '-')}"
+    assert command in text
+
+
+@every_name
+def test_make_runs_and_submits_it(name):
+    assert f"-m comp run {name} --recipe quick\n" in make("-n", name, "ARGS=--recipe quick")
+    assert f"-m comp run {name} --submit --seed 3\n" in make("-n", f"{name}-submit", "ARGS=--seed 3")
+
+
+def test_make_help_names_every_target():
+    targets = {line.split()[0] for line in make("help").splitlines()[1:]}
+    expected = {"setup", "demo", "test", "lint", *MAKE_NAMES, *(f"{name}-submit" for name in MAKE_NAMES)}
+    assert expected <= targets
+    assert make() == make("help")
