@@ -74,6 +74,17 @@ def test_layer_groups_follow_the_order_of_the_layers(name):
     assert {names[id(parameter)] for parameter in groups["head"]} == {"head.2.weight", "head.2.bias"}
 
 
+def test_the_halves_of_the_backbone_have_equally_many_layers():
+    model = build("test_vit")
+    names = {id(parameter): name for name, parameter in model.backbone.named_parameters()}
+    blocks = {
+        group: {int(names[id(parameter)].split(".")[1]) for parameter in parameters if "blocks" in names[id(parameter)]}
+        for group, parameters in layer_groups(model).items()
+        if group != "head"
+    }
+    assert blocks == {"early": {0, 1, 2}, "late": {3, 4, 5}}
+
+
 @EVERY
 def test_a_new_head_predicts_the_prior_whatever_it_sees(name):
     model = build(name).eval()
