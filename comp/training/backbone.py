@@ -96,7 +96,7 @@ def prior_logits(targets: npt.NDArray[np.int64], classes: int, target: Target) -
 
 def expectations(backbone: nn.Module) -> Expectations:
     """The preprocessing that timm keeps with the backbone's weights."""
-    config: dict[str, Any] = timm.data.resolve_model_data_config(backbone)  # type: ignore[attr-defined]
+    config: dict[str, Any] = timm.data.resolve_model_data_config(backbone)  # type: ignore[attr-defined, no-untyped-call]
     return Expectations(config["interpolation"], tuple(config["mean"]), tuple(config["std"]))
 
 
