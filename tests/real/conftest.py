@@ -1,0 +1,66 @@
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from comp import runner
+from comp.competition import REPOSITORY_COMPETITIONS, Competition, competition_named, find_competitions
+from comp.console import Console
+from comp.kaggle.local.server import running
+from comp.run import Home, Run
+from comp.steps.resolve import Choices
+from comp.steps.sources import graders
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+BACKBONE = SHARED / "weights" / "mobilenetv2_100.tf2_in1k"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run of a competition that went the whole way, and its home."""
+
+    competition: Competition
+    run: Run
+    home: Home
+
+    @property
+    def data(self) -> Path:
+        return self.home.data(self.competition.name)
+
+    @property
+    def sample(self) -> pd.DataFrame:
+        return pd.read_csv(self.data / self.competition.sample_submission, dtype=str)
+
+    @property
+    def submission(self) -> pd.DataFrame:
+        return pd.read_csv(self.run.submission, dtype={0: str})
+
+    @property
+    def scores(self):
+        return self.run.record("scores")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Runs a competition's quick recipe once, with settings that make it quicker still, and submits it."""
+    for place in (SHARED / "data", BACKBONE):
+        if not place.is_dir():
+            pytest.skip(f"the real images and weights are not here ({place})")
+    done = {}
+
+    def run(name, *settings):
+        if name not in done:
+            home = Home(tmp_path_factory.mktemp(name))
+            competition = competition_named(name, REPOSITORY_COMPETITIONS)
+            choices = Choices("quick", f"local-dir:{BACKBONE}", settings)
+            trained = runner.run(competition, choices, home, Console(), submitting=True)
+            done[name] = Finished(competition, trained, home)
+        return done[name]
+
+    every = [competition_named(name, REPOSITORY_COMPETITIONS) for name in find_competitions(REPOSITORY_COMPETITIONS)]
+    state = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch, running(SHARED / "data", graders(every), state) as url:
+        patch.setenv("HOME", str(state))
+        patch.setenv("COMP_KAGGLE_URL", url)
+        yield run
