@@ -7,6 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -18,6 +19,7 @@ from comp.viewpoint import View, Viewpoint
 
 # A random alteration is drawn from (seed, draw, row) alone, so it doesn't depend on who loads the image, or when.
 Request = tuple[int, tuple[View, ...]]
+Rows = Sequence[int] | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
 class InOrder(Sampler[Request]):
     """The given rows, each in the same views."""
 
-    def __init__(self, rows: Sequence[int], views: Sequence[View]) -> None:
+    def __init__(self, rows: Rows, views: Sequence[View]) -> None:
         self.rows, self.views = rows, tuple(views)
 
     def __len__(self) -> int:
@@ -80,7 +82,7 @@ class Shuffled(Sampler[Request]):
     ``epoch`` is set by whoever trains; order and alterations follow from it and the seed alone.
     """
 
-    def __init__(self, rows: Sequence[int], seed: int) -> None:
+    def __init__(self, rows: Rows, seed: int) -> None:
         self.rows, self.seed, self.epoch = np.asarray(rows), seed, 0
 
     def __len__(self) -> int:
@@ -97,9 +99,7 @@ class ImageEpochs:
     targets: (N,) or (N, C) of all rows of the data set. The last rows of an epoch that fill no batch are left out.
     """
 
-    def __init__(
-        self, dataset: ImageDataset, rows: Sequence[int], targets: Tensor, batch_size: int, *, workers: int
-    ) -> None:
+    def __init__(self, dataset: ImageDataset, rows: Rows, targets: Tensor, batch_size: int, *, workers: int) -> None:
         self.sampler = Shuffled(rows, dataset.seed)
         self.batches = loader(dataset, self.sampler, min(batch_size, len(rows)), workers=workers, drop_last=True)
         self.targets = targets
@@ -114,7 +114,7 @@ class ImageEpochs:
 
 
 def in_views(
-    dataset: ImageDataset, rows: Sequence[int], views: Sequence[View], batch_size: int, *, workers: int
+    dataset: ImageDataset, rows: Rows, views: Sequence[View], batch_size: int, *, workers: int
 ) -> Iterator[Tensor]:
     """Some rows in order, each in these views, as batches (B, V, size, size, 3) of at most ``batch_size`` images."""
     at_once = max(1, batch_size // len(views))

@@ -1,6 +1,6 @@
 """Predictions as files: a row per image with its id and a probability per class, Parquet."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 from comp.files import replacing
 
 
-def write_predictions(path: Path, ids: Sequence[str], probabilities: npt.NDArray[Any], classes: Sequence[str]) -> None:
+def write_predictions(path: Path, ids: Iterable[str], probabilities: npt.NDArray[Any], classes: Sequence[str]) -> None:
     """Columns ``id`` and one per class, in their order."""
     frame = pd.DataFrame(probabilities, columns=list(classes))
     frame.insert(0, "id", list(ids), allow_duplicates=True)

@@ -72,7 +72,7 @@ class Images:
                     yield batch
                     bar.advance(batch.shape[0] * batch.shape[1])
 
-        shape = (len(self.paths), len(views), learner.model.backbone.num_features)
+        shape = (len(self.paths), len(views), learner.model.width)
         features, found = cached_features(self.cache, made_from, compute, shape)
         if found:
             self.console.say(f"features of {len(self.paths)} images at {size} px: found in the cache")
@@ -102,6 +102,8 @@ class Images:
         """
         size, views = learner.recipe.stages[-1].size, tta_views(learner.recipe, self.viewpoint)
         rows = self._all_rows() if rows is None else rows
+        if not len(rows):
+            return iter(())
         if all(stage.train == "head" for stage in learner.recipe.stages):
             return in_batches(self.features(learner, size, views), rows)
         chosen = self.only(rows)

@@ -6,7 +6,6 @@ import hashlib
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +17,8 @@ from comp.steps.overrides import apply_overrides
 from comp.viewpoint import Viewpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from comp.competition import Competition
     from comp.steps.tables import Tables
 
@@ -90,7 +91,7 @@ def from_config(competition: Competition, config: dict[str, Any]) -> tuple[Compe
 def fingerprint(tables: Tables) -> str:
     """A digest of all ids, labels and file sizes: data that changed since a run shows in it."""
     digest = hashlib.blake2b(digest_size=16)
-    for table in (tables.train, tables.test):
-        for row in table.itertuples(index=False):
-            digest.update(repr((row.id, getattr(row, "label", None), row.path.stat().st_size)).encode())
+    for table, label in ((tables.train, "label"), (tables.test, "id")):
+        for id_, path, named in zip(table["id"], table["path"], table[label], strict=True):
+            digest.update(repr((id_, named, path.stat().st_size)).encode())
     return digest.hexdigest()

@@ -37,8 +37,13 @@ class Classifier(nn.Module):
         self.register_buffer("shift", (-torch.tensor(mean) / torch.tensor(std)).view(1, 3, 1, 1), persistent=False)
 
     @property
+    def width(self) -> int:
+        """F, how many features the backbone pools."""
+        return self.head[-1].get_parameter("weight").shape[1]
+
+    @property
     def classes(self) -> int:
-        return len(self.head[-1].get_parameter("bias"))
+        return self.head[-1].get_parameter("weight").shape[0]
 
     def features(self, images: Tensor) -> Tensor:
         """Bytes of RGB (B, size, size, 3) to pooled features (B, F)."""
@@ -71,7 +76,7 @@ def build_classifier(backbone: str, *, pretrained: bool, dropout: float, prior: 
     """
     body = _create(backbone, pretrained=pretrained)
     expected = expectations(body)
-    return Classifier(body, build_head(body.num_features, prior, dropout), expected.mean, expected.std)
+    return Classifier(body, build_head(body.head_hidden_size, prior, dropout), expected.mean, expected.std)
 
 
 def build_head(features: int, prior: npt.NDArray[Any], dropout: float) -> nn.Sequential:

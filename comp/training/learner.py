@@ -153,7 +153,7 @@ class Learner:
             rows, views = batch.shape[:2]
             with self.accelerator.autocast():
                 features = self.model.features(batch.flatten(0, 1).to(self.accelerator.device, non_blocking=True))
-            yield features.float().unflatten(0, (rows, views)).cpu().numpy()
+            yield features.float().reshape(rows, views, -1).cpu().numpy()
 
     @torch.inference_mode()
     def logits(self, features: Iterable[Features]) -> npt.NDArray[np.float32]:
@@ -161,12 +161,12 @@ class Learner:
         self.model.eval()
         batches = [
             self.model.head(torch.from_numpy(batch).flatten(0, 1).to(self.accelerator.device))
-            .unflatten(0, batch.shape[:2])
+            .reshape(*batch.shape[:2], -1)
             .cpu()
             for batch in features
         ]
         if not batches:
-            return np.empty((0, 1, self.model.head[-1].out_features), np.float32)
+            return np.empty((0, 1, self.model.classes), np.float32)
         return torch.cat(batches).numpy()
 
     def _validate(self, validation: Validation | None) -> tuple[npt.NDArray[np.float32] | None, float | None]:

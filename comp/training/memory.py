@@ -9,10 +9,10 @@ LARGEST = 1 << 30
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed blocks of up to 1 GiB for the next layer instead of giving them back to the kernel.
+    """Let glibc keep freed blocks of up to 1 GiB for the next layer, not give them back to the kernel.
 
-    Otherwise each activation is mapped, zeroed page by page and unmapped again: for mobilenetv2_100 at 192 pixels on two
-    cores that took as long as the arithmetic. Does nothing with another C library.
+    Otherwise each activation is mapped, zeroed page by page and unmapped again: for mobilenetv2_100 at 192 pixels on
+    two cores that took as long as the arithmetic. Does nothing with another C library.
     """
     if not sys.platform.startswith("linux"):
         return

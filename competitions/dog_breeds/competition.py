@@ -1,6 +1,6 @@
 """Dog Breed Identification: which breed is it? Multi-class log loss.
 
-    make dog-breeds
+make dog-breeds
 """
 
 from comp import Competition, CsvLabels, ProbabilityPerClass, Recipe, Stage, TestImages, side_on

@@ -1,6 +1,6 @@
 """Planet: Understanding the Amazon from Space. 17 tags per satellite chip, mean F2.
 
-    make planet
+make planet
 """
 
 from comp import Competition, CsvLabels, KaggleDataset, Recipe, Stage, TagNames, TestImages, top_down
