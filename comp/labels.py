@@ -30,7 +30,8 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".t
 class FileNames:
     """Labels in file names: ``FileNames("train/{label}.*.jpg")`` reads ``train/cat.0.jpg`` as a cat.
 
-    ``{label}`` stands for the class and ``*`` for anything else; neither spans folders. The id is the name without its
+    ``{label}`` stands for the class, the shortest text that fits, and ``*`` for anything else; neither spans
+    folders. The id is the name without its
     suffix (``cat.0``). An image of the same suffix (``.*``: of any) in the folder that doesn't fit the pattern is an
     error.
     """
@@ -134,7 +135,8 @@ class CsvLabels:
             name = rows[self.image][rows[self.label] == ""].iloc[0]
             raise DataError(f"{self.csv} gives image {name!r} an empty {self.label!r}; fill it in or remove the row.")
         if self.separator is not None:
-            labels = [tuple(sorted({tag for tag in text.split(self.separator) if tag})) for text in rows[self.label]]
+            parts = (text.split(self.separator) for text in rows[self.label])
+            labels = [tuple(sorted({tag.strip() for tag in tags} - {""})) for tags in parts]
         return table(zip(rows[self.image], paths, labels, strict=True))
 
 

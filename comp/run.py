@@ -61,7 +61,7 @@ class Run:
 
     @property
     def competition(self) -> str:
-        return self.folder.parent.name
+        return str(self.record("config")["competition"])
 
     @property
     def weights(self) -> Path:
@@ -149,13 +149,13 @@ def create_run(home: Home, competition: str, name: str) -> Run:
 
 
 def find_run(home: Home, text: str) -> Run:
-    """A run by its folder, by ``competition/name``, or the newest of a competition by the competition's name."""
+    """A run by its folder, by ``competition/name``, or the newest trained of a competition by its name."""
     for folder in (Path(text), home.runs / text):
         if (folder / "config.json").is_file():
             return Run(folder.resolve())
     runs = list_runs(home, text)
     if runs:
-        return runs[-1]
+        return next((run for run in reversed(runs) if run.weights.is_file()), runs[-1])
     known = ", ".join(run.name for run in list_runs(home)[-5:])
     raise RunError(f"There is no run {text!r} in {home.runs}" + (f"; the latest are {known}." if known else "."))
 

@@ -95,10 +95,14 @@ def train(competition: Competition, choices: Choices, home: Home, console: Conso
         console.say(f"{tables.ignored} test images are not in the sample submission and are left out")
     for number, stage in enumerate(recipe.stages, start=1):
         set_size(model, stage.size)
-        epochs, validation = images.for_stage(learner, stage, torch.from_numpy(tables.targets), training, validating)
+        # Each stage draws orders, alterations and dropout of its own.
+        seed = 1000 * choices.seed + number
+        epochs, validation = images.for_stage(
+            learner, stage, torch.from_numpy(tables.targets), training, validating, seed
+        )
         console.stage(number, len(recipe.stages), stage, competition.metric)
         with console.bar("training", stage.epochs * len(epochs), "steps") as bar:
-            for event in learner.fit(stage, epochs, validation, seed=choices.seed + number):
+            for event in learner.fit(stage, epochs, validation, seed):
                 if isinstance(event, Step):
                     bar.advance(1)
                     continue
@@ -111,6 +115,8 @@ def train(competition: Competition, choices: Choices, home: Home, console: Conso
 
 def predict(competition: Competition, trained: Run, home: Home, console: Console) -> Path:
     """Predict validation and test images with test-time augmentation, tune the decision, write the submission."""
+    import numpy as np
+
     from comp.prediction.predictions import write_predictions
     from comp.prediction.submission import build_submission, write_submission
     from comp.prediction.tta import mean_over_views
@@ -136,6 +142,8 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
     logits = learner.logits(labelled.to_predict(learner, validates.nonzero()[0]))
     decision, scores = decide(competition, tables.targets[validates], logits)
     probabilities = mean_over_views(learner.logits(unlabelled.to_predict(learner)), competition.target)
+    if not np.isfinite(probabilities).all():
+        raise RunError(f"{trained.name} predicts what is no number; train again with a lower learning rate.")
 
     valid = mean_over_views(logits, competition.target)
     write_predictions(trained.predictions("valid"), tables.train["id"][validates], valid, tables.classes)

@@ -41,8 +41,8 @@ class Images:
     cache: Path
     console: Console
 
-    def dataset(self, size: int) -> ImageDataset:
-        return ImageDataset(self.paths, Preprocessing(size, self.expected.interpolation, self.viewpoint), self.seed)
+    def dataset(self, size: int, seed: int) -> ImageDataset:
+        return ImageDataset(self.paths, Preprocessing(size, self.expected.interpolation, self.viewpoint), seed)
 
     def only(self, rows: Rows) -> "Images":
         return replace(self, paths=[self.paths[row] for row in rows])
@@ -79,18 +79,18 @@ class Images:
         return features
 
     def for_stage(
-        self, learner: Learner, stage: Stage, targets: Tensor, training: Rows, validating: Rows
+        self, learner: Learner, stage: Stage, targets: Tensor, training: Rows, validating: Rows, seed: int
     ) -> tuple[Epochs, Validation | None]:
-        """What a stage trains on, and validates on where there are rows for it."""
+        """What a stage trains on, in orders and alterations drawn from ``seed``, and validates on where rows do."""
         batch_size = learner.recipe.batch_size
         epochs: Epochs
         validation: Callable[[], Iterable[Features]]
         if stage.cached:
             features = self.features(learner, stage.size, self.viewpoint.views(stage.views))
-            epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, self.seed)
+            epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, seed)
             validation = lambda: in_batches(features[:, :1], validating)  # noqa: E731
         else:
-            dataset = self.dataset(stage.size)
+            dataset = self.dataset(stage.size, seed)
             epochs = ImageEpochs(dataset, training, targets, batch_size, workers=workers())
             validation = lambda: learner.features(self._views(validating, stage.size, (View(),)))  # noqa: E731
         return epochs, Validation(validation, targets[validating]) if len(validating) else None
@@ -98,19 +98,24 @@ class Images:
     def to_predict(self, learner: Learner, rows: Rows | None = None) -> Iterable[Features]:
         """The features of some rows, all if none are named, in the recipe's TTA views, as batches (B, V, F).
 
-        A backbone that no stage trained has its features of all rows in the cache already.
+        Where a stage cached the features of all rows in just these views, and none trained the backbone, they are
+        taken from there.
         """
         size, views = learner.recipe.stages[-1].size, tta_views(learner.recipe, self.viewpoint)
         rows = self._all_rows() if rows is None else rows
         if not len(rows):
             return iter(())
-        if all(stage.train == "head" for stage in learner.recipe.stages):
+        stages = learner.recipe.stages
+        cached = any(
+            stage.cached and stage.size == size and self.viewpoint.views(stage.views) == views for stage in stages
+        )
+        if cached and all(stage.train == "head" for stage in stages):
             return in_batches(self.features(learner, size, views), rows)
         chosen = self.only(rows)
         return in_batches(chosen.features(learner, size, views), chosen._all_rows())
 
     def _views(self, rows: Rows, size: int, views: Sequence[View]) -> Iterable[Tensor]:
-        return in_views(self.dataset(size), rows, views, forward_batch(), workers=workers())
+        return in_views(self.dataset(size, self.seed), rows, views, forward_batch(), workers=workers())
 
     def _all_rows(self) -> Rows:
         return np.arange(len(self.paths))

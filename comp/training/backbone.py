@@ -1,5 +1,6 @@
 """The network: a timm backbone, a new head, and their layer groups."""
 
+import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -164,12 +165,14 @@ def _create(name: str, *, pretrained: bool) -> Any:
     if local is not None and not (Path(local) / "config.json").is_file():
         raise BackboneError(f"The backbone folder {local} has no config.json; local-dir: takes a folder saved by timm.")
     if local is None and name.partition(".")[0] not in timm.list_models():
-        near = ", ".join(timm.list_models(f"*{name.partition('_')[0].partition('.')[0]}*")[:5])
+        near = ", ".join(difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=3))
         raise BackboneError(
             f"timm knows no backbone {name!r}" + (f"; near it are {near}." if near else "; see timm.list_models().")
         )
     try:
-        body = timm.create_model(name, pretrained=pretrained, num_classes=0)
+        # With its own classifier weights are loaded strictly: those of another architecture are refused, not skipped.
+        body: Any = timm.create_model(name, pretrained=pretrained)
+        body.reset_classifier(0)
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise BackboneError(f"The weights of {name!r} can't be loaded: {reason}") from error

@@ -1,5 +1,6 @@
 """Cached features: what a frozen backbone makes of every image and view, computed once and kept on disk."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -37,7 +38,8 @@ def cached_features(
     path = cache / f"{key}.npy"
     if path.is_file():
         found: Features = np.load(path, mmap_mode="r")
-        os.utime(path)
+        with contextlib.suppress(OSError):
+            os.utime(path)
         return found, True
     # Written and not mapped: on a full disk a mapped page ends the process, where a write raises OSError.
     with replacing(path) as unfinished, unfinished.open("wb") as file:

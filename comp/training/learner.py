@@ -67,11 +67,17 @@ class Epoch:
 
 
 def choose_device() -> Accelerator:
-    """A GPU if there is one, in bfloat16 or where it lacks that in half precision; the processor in single precision."""
+    """A GPU if there is one, in bfloat16, or half precision where it lacks that; the processor in single precision."""
     if not torch.cuda.is_available():
         keep_freed_memory()
-        return Accelerator(mixed_precision="no")
-    return Accelerator(mixed_precision="bf16" if torch.cuda.is_bf16_supported() else "fp16")
+        accelerator = Accelerator(mixed_precision="no")
+    else:
+        accelerator = Accelerator(mixed_precision="bf16" if torch.cuda.is_bf16_supported() else "fp16")
+    if accelerator.num_processes > 1:
+        raise RunError(
+            f"comp trains in one process, but was started in {accelerator.num_processes}; start it without a launcher."
+        )
+    return accelerator
 
 
 class Learner:

@@ -43,7 +43,7 @@ def test_features_are_those_that_the_backbone_gives_each_image_alone(images):
     learner = learner_of()
     features = images.features(learner, 16, (View(), View(4)))
     assert features.shape == (36, 2, learner.model.backbone.num_features)
-    pixels = torch.from_numpy(np.stack([images.dataset(16)[row, (View(), View(4))][1] for row in (0, 17, 35)]))
+    pixels = torch.from_numpy(np.stack([images.dataset(16, seed=0)[row, (View(), View(4))][1] for row in (0, 17, 35)]))
     learner.model.eval()
     with torch.inference_mode():
         alone = [learner.model.features(views).numpy() for views in pixels]
@@ -95,7 +95,7 @@ def test_a_changed_file_makes_other_features(images):
 def test_a_stage_trains_on_the_training_rows_and_validates_on_the_others_in_order(images, tables, stage):
     learner, targets = learner_of(), torch.from_numpy(tables.targets)
     training, validating = np.arange(0, 24), np.array([30, 25, 35])
-    epochs, validation = images.for_stage(learner, stage, targets, training, validating)
+    epochs, validation = images.for_stage(learner, stage, targets, training, validating, seed=1)
     batches = [(inputs, labels) for inputs, labels in epochs.epoch(0)]
     assert len(batches) == len(epochs) == (24 // 16 if stage.cached else 24 // 4)
     assert all(len(inputs) == len(labels) for inputs, labels in batches)
@@ -108,7 +108,7 @@ def test_a_stage_trains_on_the_training_rows_and_validates_on_the_others_in_orde
 def test_each_image_of_a_batch_has_its_own_target(images, tables):
     """Colours are told from mean pixels: a batch whose targets were shuffled against its images would show."""
     stage, rows = Stage(size=16, train="all"), np.arange(36)
-    epochs, validation = images.for_stage(learner_of(), stage, torch.from_numpy(tables.targets), rows, rows[:0])
+    epochs, validation = images.for_stage(learner_of(), stage, torch.from_numpy(tables.targets), rows, rows[:0], seed=1)
     assert validation is None
     place = {"red": 0, "green": 1, "blue": 2}
     seen = 0
@@ -141,3 +141,15 @@ def test_the_plain_view_is_the_first_of_every_kind_of_test_time_augmentation():
             views = tta_views(Recipe(stages=[HEAD], tta=tta, tta_views=3), viewpoint)
             assert views[0] == View()
             assert len(set(views)) == len(views) == count
+
+
+def test_every_stage_draws_an_order_and_alterations_of_its_own(images):
+    stage, rows = Stage(size=16, train="all"), np.arange(36)
+    learner = learner_of()
+    first, again, second = (
+        next(images.for_stage(learner, stage, torch.arange(36), rows, rows[:0], seed=seed)[0].epoch(0))
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[1], second[1])

@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -245,3 +246,23 @@ def test_a_digest_changes_with_any_weight_or_statistic():
         model.head[-1].bias[0] += 1
         known.add(digest(model))
     assert len(known) == 4
+
+
+def test_the_head_fits_what_a_backbone_pools_and_not_its_last_stage():
+    model = build_classifier("mobilenetv3_small_050", pretrained=False, dropout=0, prior=np.zeros(3))
+    assert model.backbone.num_features != model.width
+    model.eval()
+    assert model(torch.zeros(2, 32, 32, 3, dtype=torch.uint8)).shape == (2, 3)
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path):
+    save_for_hf(timm.create_model("test_resnet"), tmp_path, safe_serialization=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "architecture": "test_vit"}))
+    with pytest.raises(BackboneError, match="can't be loaded"):
+        build_classifier(f"local-dir:{tmp_path}", pretrained=True, dropout=0, prior=np.zeros(2))
+
+
+def test_an_unknown_backbone_is_answered_with_what_is_near():
+    with pytest.raises(BackboneError, match="resnet34"):
+        build_classifier("resnet35", pretrained=False, dropout=0, prior=np.zeros(2))
