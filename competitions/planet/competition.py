@@ -25,7 +25,7 @@ competition = Competition(
             dropout=0.5,
             stages=[
                 Stage(size=192, train="head", cached=True, views=2, schedule="one_cycle", cycle_length=20),
-                Stage(size=192, train="all", schedule="one_cycle", cycle_length=3),
+                Stage(size=192, train="all", schedule="one_cycle", cycle_length=4),
             ],
         ),
         "standard": Recipe(
