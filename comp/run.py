@@ -164,4 +164,4 @@ def list_runs(home: Home, competition: str | None = None) -> list[Run]:
     """The runs that got as far as a config, oldest first."""
     configs = sorted(home.runs.glob("*/*/config.json"), key=lambda path: (path.stat().st_mtime_ns, path))
     runs = [Run(config.parent) for config in configs]
-    return [run for run in runs if competition in (None, run.competition)]
+    return [run for run in runs if competition in (None, run.folder.parent.name)]

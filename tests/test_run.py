@@ -11,7 +11,7 @@ from comp.training.learner import Epoch
 def started(home, competition, name, at=None):
     """A run that got as far as its config, at a time of one's choice."""
     run = create_run(home, competition, name)
-    run.write_record("config", {"of": run.name})
+    run.write_record("config", {"of": run.name, "competition": run.folder.parent.name})
     if at is not None:
         os.utime(run.folder / "config.json", (at, at))
     return run

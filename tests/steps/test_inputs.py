@@ -153,3 +153,11 @@ def test_every_stage_draws_an_order_and_alterations_of_its_own(images):
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
     assert not torch.equal(first[1], second[1])
+
+
+def test_what_a_stage_cached_for_all_rows_is_not_computed_again_for_some(images):
+    learner = learner_of(Recipe(backbone="test_resnet", pretrained=False, stages=[HEAD], tta="fixed"))
+    every = images.features(learner, 16, images.viewpoint.fixed_views)
+    some = whole(images.to_predict(learner, np.array([20, 3])))
+    assert np.array_equal(some, every[[20, 3]])
+    assert cached(images) == 1
