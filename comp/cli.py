@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from comp.competition import Competition
     from comp.console import Console
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="comp",
     help="Start a Kaggle image competition: download, train, predict, submit.",
@@ -184,8 +186,11 @@ def main() -> None:
         app([argument for argument in sys.argv[1:] if argument != "--debug"])
     except CompError as error:
         _fail(str(error), debug)
-    except KeyboardInterrupt:
-        _fail("interrupted; what was finished is kept", debug, status=130)
+    except SystemExit as end:
+        # typer turns an interrupt into this status and says nothing.
+        if end.code != INTERRUPTED:
+            raise
+        _fail("interrupted; downloads and cached features are kept, a training starts anew.", debug, INTERRUPTED)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}; make room or set COMP_HOME to a folder that can be written.", debug)

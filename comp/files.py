@@ -1,7 +1,6 @@
 """Files appear whole or not at all: written beside their place, flushed to disk, then renamed."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +27,3 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     with replacing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
-
-
-def copy(source: Path, path: Path) -> None:
-    with replacing(path) as unfinished:
-        shutil.copyfile(source, unfinished)

@@ -31,9 +31,8 @@ class FileNames:
     """Labels in file names: ``FileNames("train/{label}.*.jpg")`` reads ``train/cat.0.jpg`` as a cat.
 
     ``{label}`` stands for the class, the shortest text that fits, and ``*`` for anything else; neither spans
-    folders. The id is the name without its
-    suffix (``cat.0``). An image of the same suffix (``.*``: of any) in the folder that doesn't fit the pattern is an
-    error.
+    folders. The id is the name without its suffix (``cat.0``). An image of the same suffix (``.*``: of any) in the
+    folder that doesn't fit the pattern is an error.
     """
 
     pattern: str

