@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from comp.errors import BackboneError
 from comp.metrics import Target
 
-GROUPS = ("early", "late", "head")
-
 
 class Classifier(nn.Module):
     """Images as bytes in, logits out: scaling as the weights expect it, backbone, head.

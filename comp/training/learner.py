@@ -15,8 +15,8 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from comp.errors import RunError
 from comp.metrics import Target
-from comp.recipe import Recipe, Stage
-from comp.training.backbone import GROUPS, Classifier, freeze, layer_groups, training_mode, unfreeze
+from comp.recipe import LAYER_GROUPS, Recipe, Stage
+from comp.training.backbone import Classifier, freeze, layer_groups, training_mode, unfreeze
 from comp.training.features import Features
 from comp.training.memory import keep_freed_memory
 from comp.training.schedule import group_rates, scheduler
@@ -185,7 +185,7 @@ class Learner:
         return self.model.head if stage.cached else self.model
 
     def _groups(self, stage: Stage) -> tuple[str, ...]:
-        return GROUPS[-1:] if stage.train == "head" else GROUPS
+        return LAYER_GROUPS[-stage.groups :]
 
     def _optimizer(self, stage: Stage) -> Optimizer:
         groups, names = layer_groups(self.model), self._groups(stage)

@@ -19,7 +19,17 @@ competition = Competition(
             backbone="mobilenetv2_100.ra_in1k",
             batch_size=32,
             dropout=0.5,
-            stages=[Stage(size=224, train="head", cached=True, views=2, schedule="one_cycle", cycle_length=30)],
+            stages=[
+                Stage(
+                    size=224,
+                    train="head",
+                    cached=True,
+                    views=2,
+                    schedule="one_cycle",
+                    cycle_length=30,
+                    learning_rate=1e-3,
+                )
+            ],
         ),
         "standard": Recipe(
             backbone="resnext50_32x4d.a1h_in1k",

@@ -24,8 +24,16 @@ competition = Competition(
             batch_size=16,
             dropout=0.5,
             stages=[
-                Stage(size=192, train="head", cached=True, views=2, schedule="one_cycle", cycle_length=20),
-                Stage(size=192, train="all", schedule="one_cycle", cycle_length=4),
+                Stage(
+                    size=192,
+                    train="head",
+                    cached=True,
+                    views=2,
+                    schedule="one_cycle",
+                    cycle_length=20,
+                    learning_rate=1e-3,
+                ),
+                Stage(size=192, train="all", schedule="one_cycle", cycle_length=4, learning_rate=1e-3),
             ],
         ),
         "standard": Recipe(

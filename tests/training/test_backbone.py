@@ -9,8 +9,8 @@ from timm.models import save_for_hf
 from torch import nn
 
 from comp.errors import BackboneError
+from comp.recipe import LAYER_GROUPS
 from comp.training.backbone import (
-    GROUPS,
     build_classifier,
     build_head,
     digest,
@@ -52,7 +52,7 @@ def saved(tmp_path_factory):
 def test_layer_groups_cover_every_parameter_once(name):
     model = build(name)
     groups = layer_groups(model)
-    assert tuple(groups) == GROUPS
+    assert tuple(groups) == LAYER_GROUPS
     grouped = [id(parameter) for group in groups.values() for parameter in group]
     assert len(grouped) == len(set(grouped))
     assert set(grouped) == {id(parameter) for parameter in model.parameters()}
