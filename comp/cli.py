@@ -86,6 +86,39 @@ def train(
     print(runner.train(_competition(context, name), choices, Home.from_environment(), _console()).folder)
 
 
+@app.command("lr-find")
+def lr_find(
+    context: typer.Context,
+    name: Name,
+    recipe: RecipeName = "standard",
+    backbone: Backbone = None,
+    settings: Settings = [],  # noqa: B006
+    seed: Seed = 0,
+    stage: Annotated[int, typer.Option(help="Whose layer groups, image size and inputs to sweep with.")] = 1,
+) -> None:
+    """Sweep over learning rates and suggest one."""
+    from comp import runner
+    from comp.steps.resolve import Choices
+
+    choices = Choices(recipe, backbone, tuple(settings), seed)
+    print(runner.find_rate(_competition(context, name), choices, Home.from_environment(), _console(), stage))
+
+
+@app.command()
+def schedule(
+    context: typer.Context,
+    name: Name,
+    recipe: RecipeName = "standard",
+    settings: Settings = [],  # noqa: B006
+) -> None:
+    """Draw a recipe's learning rates before a step is trained."""
+    from comp import runner
+    from comp.steps.resolve import Choices
+
+    choices = Choices(recipe, settings=tuple(settings))
+    print(runner.plan(_competition(context, name), choices, Home.from_environment(), _console()))
+
+
 @app.command()
 def predict(context: typer.Context, run: RunName) -> None:
     """Predict with a trained run and write its submission."""

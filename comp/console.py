@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comp.recipe import Stage
+    from comp.training.finder import Sweep
     from comp.training.learner import Epoch
 
 EPOCH = "{:>6}  {:>10}  {:>10}  {:>10}  {:>8}  {:>9}"
@@ -75,14 +76,23 @@ class Console:
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(text + "\n")
 
-    def stage(self, number: int, count: int, stage: Stage, metric: str) -> None:
+    def stage(self, number: int, count: int, stage: Stage, learning_rate: float, metric: str) -> None:
         """The heading of a stage and of its epochs' table."""
+        trains = f"last {stage.train} layer groups" if isinstance(stage.train, int) else stage.train
         on = f" on cached features of {stage.views} views" if stage.cached else ""
         self.say(
-            f"stage {number} of {count}: {stage.train}{on}, {stage.size} px, "
-            f"{stage.epochs} epochs of {stage.schedule}, learning rate {stage.learning_rate:g}"
+            f"stage {number} of {count}: {trains}{on}, {stage.size} px, "
+            f"{stage.epochs} epochs of {stage.schedule}, learning rate {learning_rate:.2g}"
         )
         self.say(EPOCH.format("epoch", "train loss", "valid loss", metric, "seconds", "images/s"))
+
+    def sweep(self, sweep: Sweep) -> None:
+        """The finder's curve in characters, and its suggestions in words."""
+        from comp.report.curves import sweep_in_characters
+
+        self.say(sweep_in_characters(sweep))
+        named = ", ".join(f"{rule} {rate:.2g}" for rule, rate in sweep.suggestions.items())
+        self.say(f"suggestions: {named}; taken: {sweep.suggestion:.2g}")
 
     def epoch(self, epoch: Epoch, score: float | None) -> None:
         """The row that the lesson prints."""

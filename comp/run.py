@@ -49,8 +49,10 @@ class Run:
     """One run folder, ``runs/<competition>/<name>``.
 
     config.json: everything resolved before the first step. split.csv: which rows validate. history.csv: a row per step;
-    epochs.csv: a row per epoch. checkpoints/model.safetensors: the weights. predictions/: probabilities with ids, as
-    Parquet. scores.json: validation scores and the decision. submission.csv, and submitted.json once it was uploaded.
+    epochs.csv: a row per epoch. checkpoints/model.safetensors: the weights. trained.json: the stages that were trained,
+    at the learning rates they had, and what other weights are averaged with the last ones. predictions/: probabilities
+    with ids, as Parquet. scores.json: validation scores and the decision. submission.csv, and submitted.json once it
+    was uploaded.
     """
 
     folder: Path
@@ -65,7 +67,11 @@ class Run:
 
     @property
     def weights(self) -> Path:
-        return self.folder / "checkpoints" / "model.safetensors"
+        return self.checkpoint("model")
+
+    def checkpoint(self, name: str) -> Path:
+        """Weights by the name they are kept under."""
+        return self.folder / "checkpoints" / f"{name}.safetensors"
 
     @property
     def submission(self) -> Path:

@@ -6,11 +6,9 @@ that one without torch starts at once.
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
-from comp.errors import RunError
-from comp.run import Home, Run, create_run
+from comp.errors import OverrideError, RunError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from comp.competition import Competition
     from comp.console import Console
     from comp.kaggle.client import SubmissionRow
+    from comp.run import Home, Run
     from comp.steps.resolve import Choices
 
 
@@ -49,68 +48,48 @@ def download(competition: Competition, home: Home, console: Console) -> Path:
 
 def train(competition: Competition, choices: Choices, home: Home, console: Console) -> Run:
     """Train a recipe stage by stage, in a new run folder; the data must have been downloaded."""
-    import numpy as np
-    import torch
+    from comp.steps.prepared import prepare
+    from comp.steps.training import start
 
-    from comp.data.splitting import draw_split
-    from comp.steps.inputs import Images
-    from comp.steps.resolve import resolve, to_config
-    from comp.steps.scoring import score_logits
-    from comp.steps.tables import read_tables
-    from comp.training.backbone import build_classifier, expectations, prior_logits, set_size
-    from comp.training.checkpoints import save_weights
-    from comp.training.learner import Learner, Step, choose_device
+    training = start(prepare(competition, choices, home, console), home, console)
+    for stage in training.prepared.recipe.stages:
+        training.fit(stage)
+    training.finish()
+    return training.run
+
+
+def find_rate(competition: Competition, choices: Choices, home: Home, console: Console, number: int) -> Path:
+    """Sweep over learning rates for the stage of this number, from 1, as it would start on pretrained weights."""
+    from comp.report.curves import draw_sweep
+    from comp.steps.prepared import prepare
+
+    prepared = prepare(competition, choices, home, console)
+    stages = prepared.recipe.stages
+    if not 1 <= number <= len(stages):
+        raise OverrideError(f"--stage is {number}, but the recipe {choices.recipe!r} has stages 1 to {len(stages)}.")
+    epochs, _ = prepared.inputs(stages[number - 1], number)
+    sweep = prepared.sweep(stages[number - 1], number, epochs)
+    picture = home.runs / competition.name / f"learning-rate-{choices.recipe}-{number}.png"
+    draw_sweep(sweep, picture)
+    console.sweep(sweep)
+    return picture
+
+
+def plan(competition: Competition, choices: Choices, home: Home, console: Console) -> Path:
+    """Draw the learning rates that a recipe will train at; no data are needed."""
+    from comp.recipe import LAYER_GROUPS
+    from comp.report.curves import draw_rates, rates_in_characters
+    from comp.steps.plan import in_words, planned_rates
+    from comp.steps.resolve import resolve
 
     competition, recipe = resolve(competition, choices)
-    tables = read_tables(competition, home.data(competition.name))
-    rows = np.arange(len(tables.train))
-    validates = np.zeros(len(rows), bool)
-    if not choices.all_data:
-        validates = draw_split(tables.targets, recipe.validation, choices.seed)
-    training, validating = rows[~validates], rows[validates]
-
-    torch.manual_seed(choices.seed)
-    prior = prior_logits(tables.targets[training], len(tables.classes), competition.target)
-    model = build_classifier(recipe.backbone, pretrained=recipe.pretrained, dropout=recipe.dropout, prior=prior)
-    accelerator = choose_device()
-    learner = Learner(model, recipe, competition.target, competition.layer_lr_ratio, accelerator)
-    paths, expected = list(tables.train["path"]), expectations(model.backbone)
-    images = Images(paths, expected, competition.augment, choices.seed, home.cache / "features", console)
-
-    config = to_config(competition, recipe, choices, tables, str(accelerator.device), accelerator.mixed_precision)
-    trained = create_run(home, competition.name, choices.recipe)
-    try:
-        trained.write_record("config", config)
-        trained.write_split(tables.train["id"], validates)
-    except OSError:
-        shutil.rmtree(trained.folder, ignore_errors=True)
-        raise
-    console.log = trained.log
-    console.say(
-        f"{competition.name}: {len(training)} images train and {len(validating)} validate, "
-        f"{len(tables.test)} to predict, {len(tables.classes)} classes; "
-        f"{recipe.backbone} on {accelerator.device}, run {trained.name}"
-    )
-    if tables.ignored:
-        console.say(f"{tables.ignored} test images are not in the sample submission and are left out")
-    for number, stage in enumerate(recipe.stages, start=1):
-        set_size(model, stage.size)
-        # Each stage draws orders, alterations and dropout of its own.
-        seed = 1000 * choices.seed + number
-        epochs, validation = images.for_stage(
-            learner, stage, torch.from_numpy(tables.targets), training, validating, seed
-        )
-        console.stage(number, len(recipe.stages), stage, competition.metric)
-        with console.bar("training", stage.epochs * len(epochs), "steps") as bar:
-            for event in learner.fit(stage, epochs, validation, seed):
-                if isinstance(event, Step):
-                    bar.advance(1)
-                    continue
-                score = score_logits(competition, tables.targets[validating], event.logits)
-                trained.append_epoch(number, event, competition.metric, score)
-                console.epoch(event, score)
-    save_weights(model, trained.weights)
-    return trained
+    epochs, rates = planned_rates(recipe, competition.layer_lr_ratio)
+    picture = home.runs / competition.name / f"schedule-{choices.recipe}.png"
+    draw_rates(epochs, rates, LAYER_GROUPS, picture)
+    console.say(rates_in_characters(epochs, rates, LAYER_GROUPS, "learning rates of early, late and head"))
+    for line in in_words(recipe, competition.layer_lr_ratio):
+        console.say(line)
+    return picture
 
 
 def predict(competition: Competition, trained: Run, home: Home, console: Console) -> Path:
@@ -124,24 +103,28 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
     from comp.steps.resolve import from_config
     from comp.steps.scoring import decide, describe
     from comp.steps.tables import read_tables
-    from comp.steps.trained import load_learner
+    from comp.steps.trained import kept_learners
     from comp.training.backbone import expectations
 
     config = trained.record("config")
-    competition, recipe = from_config(competition, config)
+    competition, recipe = from_config(competition, config, trained.record("trained"))
     tables = read_tables(competition, home.data(competition.name))
     if list(tables.classes) != config["classes"]:
         raise RunError(f"{trained.name} was trained on other classes than the data now has; train again.")
-    learner = load_learner(competition, recipe, trained, len(tables.classes))
     console.log = trained.log
 
     validates = tables.train["id"].isin(trained.validating()).to_numpy()
-    expected, cache = expectations(learner.model.backbone), home.cache / "features"
-    labelled = Images(list(tables.train["path"]), expected, competition.augment, config["seed"], cache, console)
-    unlabelled = Images(list(tables.test["path"]), expected, competition.augment, config["seed"], cache, console)
-    logits = learner.logits(labelled.to_predict(learner, validates.nonzero()[0]))
+    cache, of_labelled, of_unlabelled = home.cache / "features", [], []
+    for learner in kept_learners(competition, recipe, trained, len(tables.classes)):
+        expected = expectations(learner.model.backbone)
+        labelled = Images(list(tables.train["path"]), expected, competition.augment, config["seed"], cache, console)
+        unlabelled = Images(list(tables.test["path"]), expected, competition.augment, config["seed"], cache, console)
+        of_labelled.append(learner.logits(labelled.to_predict(learner, validates.nonzero()[0])))
+        of_unlabelled.append(learner.logits(unlabelled.to_predict(learner)))
+    # Each snapshot is one more way of looking at an image.
+    logits = np.concatenate(of_labelled, axis=1)
     decision, scores = decide(competition, tables.targets[validates], logits)
-    probabilities = mean_over_views(learner.logits(unlabelled.to_predict(learner)), competition.target)
+    probabilities = mean_over_views(np.concatenate(of_unlabelled, axis=1), competition.target)
     if not np.isfinite(probabilities).all():
         raise RunError(f"{trained.name} predicts what is no number; train again with a lower learning rate.")
 

@@ -41,8 +41,8 @@ class Images:
     cache: Path
     console: Console
 
-    def dataset(self, size: int, seed: int) -> ImageDataset:
-        return ImageDataset(self.paths, Preprocessing(size, self.expected.interpolation, self.viewpoint), seed)
+    def dataset(self, size: int, seed: int, erasing: float = 0.0) -> ImageDataset:
+        return ImageDataset(self.paths, Preprocessing(size, self.expected.interpolation, self.viewpoint, erasing), seed)
 
     def only(self, rows: Rows) -> "Images":
         return replace(self, paths=[self.paths[row] for row in rows])
@@ -54,7 +54,7 @@ class Images:
     def features(self, learner: Learner, size: int, views: Sequence[View]) -> Features:
         """The pooled features (N, V, F) of all rows in these views, from the cache where they were computed before."""
         made_from = {
-            "weights": digest(learner.model.backbone),
+            "weights": digest(learner.evaluated.backbone),
             "images": self.content,
             "size": size,
             "expected": asdict(self.expected),
@@ -90,7 +90,7 @@ class Images:
             epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, seed)
             validation = lambda: in_batches(features[:, :1], validating)  # noqa: E731
         else:
-            dataset = self.dataset(stage.size, seed)
+            dataset = self.dataset(stage.size, seed, learner.recipe.random_erasing)
             epochs = ImageEpochs(dataset, training, targets, batch_size, workers=workers())
             validation = lambda: learner.features(self._views(validating, stage.size, (View(),)))  # noqa: E731
         return epochs, Validation(validation, targets[validating]) if len(validating) else None
@@ -109,7 +109,7 @@ class Images:
         cached = any(
             stage.cached and stage.size == size and self.viewpoint.views(stage.views) == views for stage in stages
         )
-        if cached and all(stage.train == "head" for stage in stages):
+        if cached and all(stage.groups == 1 for stage in stages):
             return in_batches(self.features(learner, size, views), rows)
         chosen = self.only(rows)
         return in_batches(chosen.features(learner, size, views), chosen._all_rows())

@@ -27,13 +27,19 @@ PACKAGES = ("accelerate", "albumentations", "numpy", "pillow", "scikit-learn", "
 
 @dataclass(frozen=True)
 class Choices:
-    """What a person chose for a training: the recipe, fields set by hand, the seed, and whether all rows train."""
+    """What a person chose for a training.
+
+    settings: fields set by hand, ``field=value``. all_data: no row validates. folds: how many the rows are dealt to;
+    fold: which of them validates, from 1.
+    """
 
     recipe: str = "standard"
     backbone: str | None = None
     settings: Sequence[str] = ()
     seed: int = 0
     all_data: bool = False
+    folds: int | None = None
+    fold: int | None = None
 
 
 def resolve(competition: Competition, choices: Choices) -> tuple[Competition, Recipe]:
@@ -42,6 +48,8 @@ def resolve(competition: Competition, choices: Choices) -> tuple[Competition, Re
     if recipe is None:
         known = ", ".join(competition.recipes)
         raise OverrideError(f"{competition.name} has no recipe {choices.recipe!r}; it has {known}.")
+    if recipe.on_cpu is not None and not has_gpu():
+        recipe = recipe.on_cpu
     competition, recipe = apply_overrides(competition, recipe, choices.settings)
     if choices.backbone is not None:
         recipe = replace(recipe, backbone=choices.backbone)
@@ -49,6 +57,12 @@ def resolve(competition: Competition, choices: Choices) -> tuple[Competition, Re
         folder = Path(recipe.backbone.removeprefix("local-dir:")).expanduser().resolve()
         recipe = replace(recipe, backbone=f"local-dir:{folder}")
     return competition, recipe
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def to_config(
@@ -70,6 +84,8 @@ def to_config(
         "layer_lr_ratio": competition.layer_lr_ratio,
         "seed": choices.seed,
         "all_data": choices.all_data,
+        "folds": choices.folds,
+        "fold": choices.fold,
         "data": {"train": len(tables.train), "test": len(tables.test), "fingerprint": fingerprint(tables)},
         "device": device,
         "precision": precision,
@@ -77,10 +93,15 @@ def to_config(
     }
 
 
-def from_config(competition: Competition, config: dict[str, Any]) -> tuple[Competition, Recipe]:
-    """The competition and the recipe as they were when the run was trained, whatever was declared since."""
+def from_config(
+    competition: Competition, config: dict[str, Any], trained: dict[str, Any]
+) -> tuple[Competition, Recipe]:
+    """The competition and the recipe as they were when the run was trained, whatever was declared since.
+
+    trained: the record of the stages that were trained, at the learning rates they had.
+    """
     try:
-        stages = [Stage(**stage) for stage in config["recipe"]["stages"]]
+        stages = [Stage(**stage) for stage in trained["stages"]]
         recipe = Recipe(**{**config["recipe"], "stages": stages})
         augment = Viewpoint(**{**config["augment"], "pipeline": competition.augment.pipeline})
         return replace(competition, augment=augment, layer_lr_ratio=config["layer_lr_ratio"]), recipe

@@ -129,13 +129,11 @@ def layer_groups(model: Classifier) -> dict[str, list[nn.Parameter]]:
     return {"early": early, "late": late, "head": list(model.head.parameters())}
 
 
-def freeze(model: Classifier) -> None:
-    """Train the head only."""
-    model.backbone.requires_grad_(False)
-
-
-def unfreeze(model: Classifier) -> None:
-    model.backbone.requires_grad_(True)
+def freeze(model: Classifier, trained: int) -> None:
+    """Let the last ``trained`` layer groups train, and none before them: 1 is the head, 3 is all."""
+    for place, parameters in enumerate(reversed(layer_groups(model).values())):
+        for parameter in parameters:
+            parameter.requires_grad_(place < trained)
 
 
 def training_mode(model: Classifier) -> None:

@@ -1,33 +1,40 @@
 """The learner: one loop that trains a stage, on images or on cached features, and reports every epoch."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import islice
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from comp.errors import RunError
 from comp.metrics import Target
-from comp.recipe import LAYER_GROUPS, Recipe, Stage
-from comp.training.backbone import Classifier, freeze, layer_groups, training_mode, unfreeze
+from comp.recipe import Recipe, Stage
+from comp.training.averaging import Average
+from comp.training.backbone import Classifier, freeze, training_mode
 from comp.training.features import Features
+from comp.training.losses import classification_loss
 from comp.training.memory import keep_freed_memory
-from comp.training.schedule import group_rates, scheduler
+from comp.training.mixing import Mixing
+from comp.training.optimizers import build_optimizer
+from comp.training.schedule import scheduler
+
+Batch = tuple[Tensor, Tensor]
 
 
 class Epochs(Protocol):
-    """The training rows of a stage, epoch by epoch: ``len`` is the steps of one."""
+    """The training rows of a stage, epoch by epoch: ``len`` is the mini-batches of one."""
 
     def __len__(self) -> int: ...
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, number: int) -> Iterator[Batch]:
         """Batches of inputs (B, ...) and targets (B,) or (B, C)."""
 
 
@@ -58,6 +65,7 @@ class Epoch:
 
     number: int
     cycle: int
+    ends_cycle: bool
     train_loss: float
     valid_loss: float | None
     seconds: float
@@ -81,92 +89,131 @@ def choose_device() -> Accelerator:
 
 
 class Learner:
-    """A classifier on a device, with what its recipe says about training it."""
+    """A classifier on a device, with what its recipe says about training it.
+
+    model: trains. evaluated: validates and predicts; the same, or the moving average of its weights while it trains.
+    class_weights: of the loss, (C,), where the recipe balances by them.
+    """
 
     def __init__(
-        self, model: Classifier, recipe: Recipe, target: Target, layer_lr_ratio: float, accelerator: Accelerator
+        self,
+        model: Classifier,
+        recipe: Recipe,
+        target: Target,
+        layer_lr_ratio: float,
+        accelerator: Accelerator,
+        class_weights: Tensor | None = None,
     ) -> None:
-        self.model = model.to(accelerator.device).to(memory_format=torch.channels_last)
+        self.model = self.evaluated = model.to(accelerator.device).to(memory_format=torch.channels_last)
         self.recipe, self.target, self.layer_lr_ratio = recipe, target, layer_lr_ratio
         self.accelerator = accelerator
+        self.class_weights = None if class_weights is None else class_weights.to(accelerator.device)
+        mixes = recipe.mixup or recipe.cutmix
+        self.mixing = Mixing(recipe.mixup, recipe.cutmix, model.classes, target) if mixes else None
 
-    def fit(self, stage: Stage, training: Epochs, validation: Validation | None, seed: int) -> Iterator[Step | Epoch]:
+    def fit(
+        self, stage: Stage, learning_rate: float, training: Epochs, validation: Validation | None, seed: int
+    ) -> Iterator[Step | Epoch]:
         """Train a stage; yields every step, and every epoch with its validation.
 
+        learning_rate: the peak of the head's.
         training: gives pooled features (B, F) for a cached stage, images (B, size, size, 3) otherwise.
+        Raises RunError after an epoch whose loss is no longer a number.
         """
         torch.manual_seed(seed)
-        if stage.train == "head":
-            freeze(self.model)
-        else:
-            unfreeze(self.model)
-        module = self._module(stage)
-        optimizer = self.accelerator.prepare(self._optimizer(stage))
-        schedule = scheduler(optimizer, stage, len(training))
-        taken, total = 0, stage.epochs * len(training)
-        for number, cycle in enumerate(cycle for cycle, length in enumerate(stage.cycle_epochs) for _ in range(length)):
+        optimizer = self.ready(stage, learning_rate)
+        steps_per_epoch = math.ceil(len(training) / self.recipe.accumulation)
+        schedule = scheduler(optimizer, stage, steps_per_epoch)
+        average = Average(self.model, self.recipe.ema) if self.recipe.ema else None
+        if average is not None:
+            self.evaluated = average.module
+        taken, total = 0, stage.epochs * steps_per_epoch
+        ends = np.cumsum(stage.cycle_epochs)
+        for number in range(stage.epochs):
             training_mode(self.model)
             losses, rates, images, began = [], [], 0, time.perf_counter()
-            for inputs, targets in training.epoch(number):
-                with self.accelerator.autocast():
-                    logits = module(inputs.to(self.accelerator.device, non_blocking=True))
-                loss = self.loss(logits.float(), targets.to(self.accelerator.device), self.recipe.label_smoothing)
-                self.accelerator.backward(loss)
-                rates.append([group["lr"] for group in optimizer.param_groups])
+            for batches in gathered(training.epoch(number), self.recipe.accumulation):
+                parts = [self.backward(stage, batch, 1 / len(batches)) for batch in batches]
+                losses.append(torch.stack(parts).sum())
+                if self.recipe.clip_norm:
+                    self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+                rates.append({f"lr_{group['name']}": float(group["lr"]) for group in optimizer.param_groups})
                 optimizer.step()
                 schedule.step()
                 optimizer.zero_grad()
-                losses.append(loss.detach())
-                taken, images = taken + 1, images + len(targets)
-                yield Step(taken, total, len(targets))
+                taken, step_images = taken + 1, sum(len(targets) for _, targets in batches)
+                images += step_images
+                if average is not None:
+                    average.update(taken)
+                yield Step(taken, total, step_images)
             loss_values = torch.stack(losses).tolist()
             seconds = time.perf_counter() - began
-            if not np.isfinite(loss_values).all():
-                raise RunError(
-                    f"The loss is no longer a number in epoch {number + 1}; "
-                    f"lower the stage's learning rate, which is {stage.learning_rate:g}."
-                )
-            logits, valid_loss = self._validate(validation)
+            broken = not np.isfinite(loss_values).all()
+            logits, valid_loss = (None, None) if broken else self._validate(validation)
             yield Epoch(
                 number=number,
-                cycle=cycle,
+                cycle=int(np.searchsorted(ends, number, side="right")),
+                ends_cycle=number + 1 in ends,
                 train_loss=float(np.mean(loss_values)),
                 valid_loss=valid_loss,
                 seconds=seconds,
                 images_per_second=images / seconds,
-                steps=[
-                    {
-                        "loss": loss,
-                        **{f"lr_{name}": rate for name, rate in zip(self._groups(stage), groups, strict=True)},
-                    }
-                    for loss, groups in zip(loss_values, rates, strict=True)
-                ],
+                steps=[{"loss": loss, **groups} for loss, groups in zip(loss_values, rates, strict=True)],
                 logits=logits,
             )
+            if broken:
+                raise RunError(
+                    f"The loss is no longer a number in epoch {number + 1}; "
+                    f"lower the stage's learning rate, which is {learning_rate:g}."
+                )
+        if average is not None:
+            average.into(self.model)
+            self.evaluated = self.model
 
-    def loss(self, logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Cross-entropy for one class per image, binary cross-entropy for tags, averaged over the batch."""
-        if self.target == "single":
-            return cross_entropy(logits, targets, label_smoothing=label_smoothing)
-        smoothed = targets.float() * (1 - label_smoothing) + 0.5 * label_smoothing
-        return binary_cross_entropy_with_logits(logits, smoothed)
+    def ready(self, stage: Stage, learning_rate: float) -> Optimizer:
+        """Freeze what the stage doesn't train; an optimizer of the rest, its groups at their peak rates."""
+        self.accelerator.free_memory()
+        freeze(self.model, stage.groups)
+        training_mode(self.model)
+        optimizer: Optimizer = self.accelerator.prepare(
+            build_optimizer(self.model, self.recipe, learning_rate, self.layer_lr_ratio, stage.groups)
+        )
+        return optimizer
+
+    def backward(self, stage: Stage, batch: Batch, share: float = 1.0) -> Tensor:
+        """Add the gradients of a mini-batch's loss, times ``share``; returns that loss, detached."""
+        inputs, targets = (part.to(self.accelerator.device, non_blocking=True) for part in batch)
+        if self.mixing is not None:
+            inputs, targets = self.mixing(inputs, targets)
+        module: nn.Module = self.model.head if stage.cached else self.model
+        with self.accelerator.autocast():
+            logits = module(inputs)
+        loss = share * classification_loss(
+            logits.float(),
+            targets,
+            self.target,
+            label_smoothing=self.recipe.label_smoothing,
+            class_weights=self.class_weights,
+        )
+        self.accelerator.backward(loss)
+        return loss.detach()
 
     @torch.inference_mode()
     def features(self, images: Iterable[Tensor]) -> Iterator[Features]:
         """Pooled features (B, V, F) of batches of images in their views, (B, V, size, size, 3) bytes."""
-        self.model.eval()
+        self.evaluated.eval()
         for batch in images:
             rows, views = batch.shape[:2]
             with self.accelerator.autocast():
-                features = self.model.features(batch.flatten(0, 1).to(self.accelerator.device, non_blocking=True))
+                features = self.evaluated.features(batch.flatten(0, 1).to(self.accelerator.device, non_blocking=True))
             yield features.float().reshape(rows, views, -1).cpu().numpy()
 
     @torch.inference_mode()
     def logits(self, features: Iterable[Features]) -> npt.NDArray[np.float32]:
         """The head's logits (N, V, C) for batches of pooled features (B, V, F)."""
-        self.model.eval()
+        self.evaluated.eval()
         batches = [
-            self.model.head(torch.from_numpy(batch).flatten(0, 1).to(self.accelerator.device))
+            self.evaluated.head(torch.from_numpy(batch).flatten(0, 1).to(self.accelerator.device))
             .reshape(*batch.shape[:2], -1)
             .cpu()
             for batch in features
@@ -179,20 +226,10 @@ class Learner:
         if validation is None:
             return None, None
         logits = self.logits(validation.features())[:, 0]
-        return logits, float(self.loss(torch.from_numpy(logits), validation.targets))
+        return logits, float(classification_loss(torch.from_numpy(logits), validation.targets, self.target))
 
-    def _module(self, stage: Stage) -> nn.Module:
-        return self.model.head if stage.cached else self.model
 
-    def _groups(self, stage: Stage) -> tuple[str, ...]:
-        return LAYER_GROUPS[-stage.groups :]
-
-    def _optimizer(self, stage: Stage) -> Optimizer:
-        groups, names = layer_groups(self.model), self._groups(stage)
-        rates = group_rates(stage.learning_rate, self.layer_lr_ratio, len(names))
-        parameters: list[dict[str, Any]] = [
-            {"params": groups[name], "lr": rate} for name, rate in zip(names, rates, strict=True)
-        ]
-        if self.recipe.optimizer == "sgd":
-            return SGD(parameters, momentum=0.9, weight_decay=self.recipe.weight_decay)
-        return AdamW(parameters, weight_decay=self.recipe.weight_decay)
+def gathered(batches: Iterator[Batch], count: int) -> Iterator[list[Batch]]:
+    """The batches, so many at a time; the last time as many as are left."""
+    while taken := list(islice(batches, count)):
+        yield taken

@@ -1,11 +1,22 @@
 """Learning-rate schedules of a stage, per mini-batch, by torch's own schedulers."""
 
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LRScheduler, OneCycleLR
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    LRScheduler,
+    OneCycleLR,
+    SequentialLR,
+)
 
 from comp.recipe import Stage
 
 WARM_UP = 0.25
+FLAT = 0.75
 
 
 def group_rates(peak: float, ratio: float, groups: int) -> list[float]:
@@ -14,17 +25,40 @@ def group_rates(peak: float, ratio: float, groups: int) -> list[float]:
 
 
 def scheduler(optimizer: Optimizer, stage: Stage, steps_per_epoch: int) -> LRScheduler:
-    """The stage's schedule over an optimizer whose groups are at their peak rates; step it after every mini-batch.
+    """The stage's schedule over an optimizer whose groups are at their peak rates; step it after every optimizer step.
 
     ``sgdr``: cosine descents from the peak to near zero with warm restarts (arXiv:1608.03983).
     ``one_cycle``: up over the first quarter and down to near zero (arXiv:1708.07120).
+    ``flat_cosine``: the peak for three quarters, then one cosine descent.
     """
+    steps = stage.epochs * steps_per_epoch
     if stage.schedule == "one_cycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
         # torch's own needs a step to start at, one for the peak and one to end at, and divides by zero without.
-        steps = max(stage.epochs * steps_per_epoch, 3)
+        steps = max(steps, 3)
         warm_up = max(WARM_UP, 2 / steps)
         return OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=warm_up, cycle_momentum=False)
+    if stage.schedule == "flat_cosine":
+        flat = int(FLAT * steps)
+        parts = [ConstantLR(optimizer, factor=1, total_iters=0), CosineAnnealingLR(optimizer, T_max=steps - flat)]
+        return SequentialLR(optimizer, parts, milestones=[flat])
     return CosineAnnealingWarmRestarts(
         optimizer, T_0=stage.cycle_length * steps_per_epoch, T_mult=stage.cycle_multiplier
     )
+
+
+def simulate(stage: Stage, steps_per_epoch: int, peak: float, ratio: float) -> npt.NDArray[np.float64]:
+    """The rates that a stage would train at, (steps, groups): of its last layer groups, the head's last."""
+    optimizer = SGD(
+        [
+            {"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate}
+            for rate in group_rates(peak, ratio, stage.groups)
+        ]
+    )
+    schedule = scheduler(optimizer, stage, steps_per_epoch)
+    rates = []
+    for _ in range(stage.epochs * steps_per_epoch):
+        rates.append([float(group["lr"]) for group in optimizer.param_groups])
+        optimizer.step()
+        schedule.step()
+    return np.array(rates)

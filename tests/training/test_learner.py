@@ -1,3 +1,4 @@
+from collections import deque
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import cross_entropy
 from torch.optim import SGD, AdamW
 
 from comp.data.loading import ImageDataset, ImageEpochs, Preprocessing, in_views
@@ -64,7 +65,7 @@ def fit(learner, stage, paths, viewpoint=UNALTERED, batch_size=8, targets=CLASSE
     validation = Validation(
         lambda: learner.features(in_views(dataset, VALIDATING, PLAIN, 8, workers=0)), targets[VALIDATING]
     )
-    return list(learner.fit(stage, epochs, validation, seed))
+    return list(learner.fit(stage, stage.learning_rate, epochs, validation, seed))
 
 
 def state_of(module):
@@ -116,7 +117,7 @@ def test_cached_and_fresh_features_train_the_head_alike(paths, name):
     features = features_of(cached, paths)
     validation = Validation(lambda: in_batches(features, VALIDATING), CLASSES[VALIDATING])
     training = FeatureEpochs(features, TRAINING, CLASSES, len(TRAINING), seed=0)
-    events = cached.fit(replace(stage, cached=True), training, validation, seed=3)
+    events = cached.fit(replace(stage, cached=True), stage.learning_rate, training, validation, seed=3)
     on_features = [event for event in events if isinstance(event, Epoch)]
     assert len(on_images) == len(on_features) == 4
     for one, other in zip(on_images, on_features, strict=True):
@@ -155,7 +156,8 @@ def test_training_learns_what_can_be_told_apart(paths, target, targets, train):
 @pytest.mark.parametrize(("optimizer", "kind"), [("sgd", partial(SGD, momentum=0.9)), ("adamw", AdamW)])
 def test_a_stage_is_what_a_plain_loop_of_the_same_steps_is(paths, optimizer, kind):
     learner = learner_of("test_resnet", replace(RECIPE, optimizer=optimizer, weight_decay=0.1))
-    features, stage = features_of(learner, paths), Stage(size=SIZE, train="head", cached=True, cycle_length=2)
+    features = features_of(learner, paths)
+    stage = Stage(size=SIZE, train="head", cached=True, cycle_length=2, learning_rate=1e-3)
     training = FeatureEpochs(features, TRAINING, CLASSES, 4, seed=0)
     head = deepcopy(learner.model.head).train()
     plain = kind(head.parameters(), lr=stage.learning_rate, weight_decay=0.1)
@@ -165,7 +167,7 @@ def test_a_stage_is_what_a_plain_loop_of_the_same_steps_is(paths, optimizer, kin
         plain.zero_grad()
         cross_entropy(head(inputs), targets).backward()
         plain.step()
-    list(learner.fit(stage, training, None, seed=0))
+    list(learner.fit(stage, stage.learning_rate, training, None, seed=0))
     trained = learner.model.head.state_dict()
     assert all(torch.allclose(value, trained[key], atol=1e-6) for key, value in head.state_dict().items())
 
@@ -203,7 +205,7 @@ def test_a_head_stage_reports_the_heads_rate_alone(paths):
 def test_without_validation_rows_nothing_is_validated(paths):
     learner = learner_of("test_resnet")
     epochs = ImageEpochs(dataset_of(paths), TRAINING, CLASSES, 8, workers=0)
-    reported = [event for event in learner.fit(HEAD, epochs, None, 0) if isinstance(event, Epoch)]
+    reported = [event for event in learner.fit(HEAD, 1e-2, epochs, None, 0) if isinstance(event, Epoch)]
     assert [(epoch.valid_loss, epoch.logits) for epoch in reported] == [(None, None)] * 2
 
 
@@ -248,12 +250,109 @@ def test_predicting_changes_nothing(paths):
     assert same(state_of(learner.model), before)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_the_loss_is_cross_entropy_for_classes_and_binary_for_tags(smoothing):
-    logits, classes, tags = torch.randn(5, 3), torch.tensor([0, 1, 2, 1, 0]), torch.randint(2, (5, 3))
-    single, multi = learner_of("test_resnet"), learner_of("test_resnet", target="multi")
-    assert torch.allclose(
-        single.loss(logits, classes, smoothing), cross_entropy(logits, classes, label_smoothing=smoothing)
-    )
-    softened = torch.where(tags == 1, 1 - smoothing / 2, smoothing / 2)
-    assert torch.allclose(multi.loss(logits, tags, smoothing), binary_cross_entropy_with_logits(logits, softened))
+@pytest.mark.parametrize("train", [1, 2, 3])
+def test_the_last_layer_groups_train_and_none_before_them(paths, train):
+    learner = learner_of("test_resnet")
+    fit(learner, HEAD, paths)
+    before = {group: [p.detach().clone() for p in ps] for group, ps in layer_groups(learner.model).items()}
+    fit(learner, replace(ALL, train=train), paths)
+    changed = {
+        group: any(not torch.equal(old, new) for old, new in zip(before[group], parameters, strict=True))
+        for group, parameters in layer_groups(learner.model).items()
+    }
+    assert changed == {"early": train == 3, "late": train >= 2, "head": True}
+
+
+def head_after(learner, training, stage, **kwargs):
+    list(learner.fit(stage, stage.learning_rate, training, None, seed=0, **kwargs))
+    return learner.model.head[-1].weight.detach().clone()
+
+
+def test_gradients_of_several_batches_make_the_step_of_one_batch_of_all_their_rows(paths):
+    stage = Stage(size=SIZE, train="head", cached=True, cycle_length=3, learning_rate=1e-2)
+    features = features_of(learner_of("test_resnet"), paths)
+
+    class Twice(FeatureEpochs):
+        """Every batch twice: in one, or one after the other. The head's batch norm sees the same statistics."""
+
+        def __init__(self, *, together):
+            super().__init__(features, TRAINING, CLASSES, 8, seed=0)
+            self.together = together
+
+        def epoch(self, number):
+            for inputs, targets in super().epoch(number):
+                if self.together:
+                    yield torch.cat([inputs, inputs]), torch.cat([targets, targets])
+                else:
+                    yield inputs, targets
+                    yield inputs, targets
+
+    whole = learner_of("test_resnet", replace(RECIPE, optimizer="sgd"))
+    halves = learner_of("test_resnet", replace(RECIPE, optimizer="sgd", accumulation=2))
+    one = head_after(whole, Twice(together=True), stage)
+    other = head_after(halves, Twice(together=False), stage)
+    assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_what_is_left_of_an_epoch_makes_a_step_of_its_own(paths):
+    learner = learner_of("test_resnet", replace(RECIPE, accumulation=3))
+    events = fit(learner, HEAD, paths, batch_size=4)
+    assert [(event.number, event.steps, event.images) for event in events if isinstance(event, Step)] == [
+        (1, 4, 12),
+        (2, 4, 4),
+        (3, 4, 12),
+        (4, 4, 4),
+    ]
+
+
+def test_gradients_longer_than_the_norm_are_scaled_down_to_it(paths):
+    stage = Stage(size=SIZE, train="head", cached=True, learning_rate=0.1)
+    features = features_of(learner_of("test_resnet"), paths)
+    ends = {}
+    for norm in (0.0, 1e-3, 1e6):
+        learner = learner_of("test_resnet", replace(RECIPE, optimizer="sgd", weight_decay=0.0, clip_norm=norm))
+        training = FeatureEpochs(features, TRAINING, CLASSES, len(TRAINING), seed=0)
+        ends[norm] = [head_after(learner, training, stage), learner.model.head[-1].bias.detach().clone()]
+    assert all(torch.equal(free, loose) for free, loose in zip(ends[0.0], ends[1e6], strict=True))
+    # One step from zero at rate 0.1: what it moved is the rate times the gradient.
+    moved = torch.cat([part.flatten() for part in ends[1e-3]]).norm()
+    assert float(moved) == pytest.approx(0.1 * 1e-3, rel=1e-4)
+    assert float(torch.cat([part.flatten() for part in ends[0.0]]).norm()) > 10 * float(moved)
+
+
+def test_the_average_of_the_weights_is_validated_and_kept(paths):
+    recipe = replace(RECIPE, ema=0.9)
+    learner = learner_of("test_resnet", recipe)
+    plain = learner_of("test_resnet")
+    averaged = [event for event in fit(learner, ALL, paths) if isinstance(event, Epoch)]
+    last = [event for event in fit(plain, ALL, paths) if isinstance(event, Epoch)]
+    assert [epoch.train_loss for epoch in averaged] == pytest.approx([epoch.train_loss for epoch in last])
+    assert averaged[-1].valid_loss != pytest.approx(last[-1].valid_loss, abs=1e-6)
+    assert learner.evaluated is learner.model
+    features = learner.features(in_views(dataset_of(paths), VALIDATING, PLAIN, 8, workers=0))
+    assert learner.logits(features)[:, 0] == pytest.approx(averaged[-1].logits, abs=1e-5)
+
+
+def test_mixed_batches_train_on_shares_and_are_validated_on_labels(paths):
+    learner = learner_of("test_resnet", replace(RECIPE, mixup=0.4, cutmix=1.0))
+    stage = Stage(size=SIZE, train="all", cycle_length=12, learning_rate=1e-2)
+    epochs = [event for event in fit(learner, stage, paths) if isinstance(event, Epoch)]
+    assert epochs[-1].valid_loss < 0.5 * epochs[0].valid_loss
+    # Shares of two classes can't be predicted: their loss stays well above the labels'.
+    assert epochs[-1].train_loss > epochs[-1].valid_loss
+
+
+def test_cycles_say_when_they_end(paths):
+    stage = replace(HEAD, cycles=2, cycle_length=1, cycle_multiplier=2)
+    epochs = [event for event in fit(learner_of("test_resnet"), stage, paths) if isinstance(event, Epoch)]
+    assert [epoch.ends_cycle for epoch in epochs] == [True, False, True]
+
+
+def test_an_epoch_without_a_number_for_its_loss_is_reported_before_the_training_ends(paths):
+    learner, seen = learner_of("test_resnet", replace(RECIPE, optimizer="sgd")), []
+    training = ImageEpochs(dataset_of(paths), TRAINING, CLASSES, 8, workers=0)
+    events = learner.fit(replace(ALL, cycle_length=9), 1e12, training, None, 0)
+    with pytest.raises(RunError):
+        deque(map(seen.append, events))
+    assert not np.isfinite(seen[-1].train_loss)
+    assert seen[-1].logits is None

@@ -1,6 +1,7 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,24 +9,11 @@ from hypothesis import strategies as st
 from torch.optim import SGD
 
 from comp.recipe import Stage
-from comp.training.schedule import group_rates, scheduler
+from comp.training.schedule import group_rates, scheduler, simulate
 
 PEAKS = st.floats(1e-5, 1)
 RATIOS = st.sampled_from([1, 3, 10])
 moderately = settings(max_examples=60, deadline=None)
-
-
-def rates_of(stage, steps_per_epoch, groups, ratio):
-    """The rate of every group at every step of the stage, (steps, groups)."""
-    peaks = group_rates(stage.learning_rate, ratio, groups)
-    optimizer = SGD([{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": peak} for peak in peaks])
-    schedule = scheduler(optimizer, stage, steps_per_epoch)
-    rates = []
-    for _ in range(stage.epochs * steps_per_epoch):
-        rates.append([group["lr"] for group in optimizer.param_groups])
-        optimizer.step()
-        schedule.step()
-    return rates
 
 
 def assert_ratios_are_kept(rates, ratio):
@@ -53,13 +41,12 @@ def test_each_earlier_group_has_its_rate_divided_by_the_ratio(peak, ratio):
 def test_each_cycle_descends_from_the_peak_to_near_zero(cycles, length, multiplier, steps, peak, groups, ratio):
     stage = Stage(
         size=64,
-        train="all",
+        train=groups,
         cycles=cycles,
         cycle_length=length,
         cycle_multiplier=multiplier,
-        learning_rate=peak,
     )
-    rates = rates_of(stage, steps, groups, ratio)
+    rates = simulate(stage, steps, peak, ratio).tolist()
     assert_ratios_are_kept(rates, ratio)
     head = [row[-1] for row in rates]
     assert min(min(row) for row in rates) >= 0
@@ -80,8 +67,8 @@ def test_each_cycle_descends_from_the_peak_to_near_zero(cycles, length, multipli
 @moderately
 @given(epochs=st.integers(1, 8), steps=st.integers(1, 20), peak=PEAKS, groups=st.integers(1, 3), ratio=RATIOS)
 def test_one_cycle_starts_low_peaks_once_and_ends_near_zero(epochs, steps, peak, groups, ratio):
-    stage = Stage(size=64, train="all", cycle_length=epochs, learning_rate=peak, schedule="one_cycle")
-    rates = rates_of(stage, steps, groups, ratio)
+    stage = Stage(size=64, train=groups, cycle_length=epochs, schedule="one_cycle")
+    rates = simulate(stage, steps, peak, ratio).tolist()
     assert_ratios_are_kept(rates, ratio)
     head = [row[-1] for row in rates]
     total = epochs * steps
@@ -99,8 +86,36 @@ def test_one_cycle_starts_low_peaks_once_and_ends_near_zero(epochs, steps, peak,
         assert top <= max(1, total / 4)
 
 
+@moderately
+@given(epochs=st.integers(1, 8), steps=st.integers(1, 20), peak=PEAKS, groups=st.integers(1, 3), ratio=RATIOS)
+def test_flat_then_cosine_stays_at_the_peak_for_three_quarters_and_ends_near_zero(epochs, steps, peak, groups, ratio):
+    stage = Stage(size=64, train=groups, cycle_length=epochs, schedule="flat_cosine")
+    rates = simulate(stage, steps, peak, ratio).tolist()
+    assert_ratios_are_kept(rates, ratio)
+    head = [row[-1] for row in rates]
+    assert len(head) == epochs * steps
+    flat = int(0.75 * len(head))
+    assert head[: flat + 1] == pytest.approx([peak] * (flat + 1))
+    assert head == sorted(head, reverse=True)
+    descent = len(head) - flat
+    assert 0 <= head[-1] <= peak * min(1, (math.pi / 2 / descent) ** 2) + 1e-9
+
+
+@pytest.mark.parametrize("schedule", ["sgdr", "one_cycle", "flat_cosine"])
+def test_a_simulated_schedule_is_the_one_that_an_optimizer_follows(schedule):
+    stage = Stage(size=64, train=2, cycle_length=3, schedule=schedule)
+    peaks = group_rates(0.1, 3, 2)
+    optimizer = SGD([{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": peak} for peak in peaks])
+    follows, rates = scheduler(optimizer, stage, 5), []
+    for _ in range(15):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        follows.step()
+    assert simulate(stage, 5, 0.1, 3) == pytest.approx(np.array(rates))
+
+
 @pytest.mark.parametrize("total", range(1, 9))
 def test_a_stage_of_few_steps_still_trains(total):
-    for schedule in ("sgdr", "one_cycle"):
-        stage = Stage(size=64, train="all", cycle_length=total, learning_rate=1e-2, schedule=schedule)
-        assert max(row[0] for row in rates_of(stage, 1, 1, 1)) >= 3e-4
+    for schedule in ("sgdr", "one_cycle", "flat_cosine"):
+        stage = Stage(size=64, train="head", cycle_length=total, schedule=schedule)
+        assert simulate(stage, 1, 1e-2, 1).max() >= 3e-4

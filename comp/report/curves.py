@@ -1,0 +1,119 @@
+"""Curves as pictures: PNG files by matplotlib, and the terminal's characters by plotext."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from comp.files import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+    from matplotlib.figure import Figure
+
+    Array = npt.NDArray[np.float64]
+
+WIDTH, HEIGHT = 78, 18
+
+
+class Sweep(Protocol):
+    """A finder's sweep: losses and their smoothed curve against the head's rates, all (N,), and rates by rule."""
+
+    @property
+    def rates(self) -> Array: ...
+    @property
+    def losses(self) -> Array: ...
+    @property
+    def smoothed(self) -> Array: ...
+    @property
+    def suggestions(self) -> Mapping[str, float]: ...
+
+
+def draw_sweep(sweep: Sweep, path: Path) -> None:
+    """The losses against the rates, with the suggestions marked, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(sweep.rates, sweep.losses, color="0.8", label="loss of the mini-batch")
+    axes.plot(sweep.rates, sweep.smoothed, color="C0", label="smoothed")
+    for place, (rule, rate) in enumerate(sweep.suggestions.items(), start=1):
+        axes.axvline(rate, color=f"C{place}", linestyle="--", label=f"{rule}: {rate:.2g}")
+    axes.set(xscale="log", xlabel="learning rate of the head", ylabel="loss", ylim=_without_outliers(sweep.smoothed))
+    axes.legend()
+    _write(figure, path)
+
+
+def sweep_in_characters(sweep: Sweep) -> str:
+    """The same as lines of text; each suggestion is marked by its first letter."""
+    plot = _blank()
+    low, high = _without_outliers(sweep.smoothed)
+    heights = sweep.smoothed.clip(low, high)
+    plot.plot(sweep.rates.tolist(), heights.tolist(), marker="braille")
+    for rule, rate in sweep.suggestions.items():
+        place = int(np.abs(np.log(sweep.rates / rate)).argmin())
+        plot.scatter([float(sweep.rates[place])], [float(heights[place])], marker=rule[0].upper())
+    decades = np.arange(np.ceil(np.log10(sweep.rates[0])), np.floor(np.log10(sweep.rates[-1])) + 1)
+    plot.xscale("log")
+    plot.xticks([float(10**decade) for decade in decades], [f"1e{decade:.0f}" for decade in decades])
+    plot.title("loss against the learning rate")
+    return _characters(plot)
+
+
+def draw_rates(epochs: Array, rates: Array, groups: Sequence[str], path: Path) -> None:
+    """Learning rates (N, groups) of the layer groups against epochs (N,), as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for place, group in enumerate(groups):
+        axes.plot(epochs, rates[:, place], label=group)
+    axes.set(yscale="log", xlabel="epoch", ylabel="learning rate")
+    axes.legend()
+    _write(figure, path)
+
+
+def rates_in_characters(epochs: Array, rates: Array, groups: Sequence[str], title: str) -> str:
+    """The same as lines of text; a group that doesn't train has rates of NaN and no line."""
+    plot = _blank()
+    for place, group in enumerate(groups):
+        trained = ~np.isnan(rates[:, place])
+        if trained.any():
+            plot.scatter(epochs[trained].tolist(), rates[trained, place].tolist(), marker=group[0])
+    plot.xlabel("epoch")
+    plot.title(title)
+    return _characters(plot)
+
+
+def _without_outliers(smoothed: Array) -> tuple[float, float]:
+    """The range of the curve up to its start's height and a little more: the divergence at its end would flatten it."""
+    low, high = float(smoothed.min()), float(smoothed[: max(len(smoothed) // 4, 1)].max())
+    margin = 0.1 * (high - low) or 0.1
+    return low - margin, high + 2 * margin
+
+
+def _write(figure: Figure, path: Path) -> None:
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(picture.getvalue())
+
+
+def _blank() -> Any:
+    """plotext's one figure, emptied: it has no others."""
+    import plotext
+
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plotsize(WIDTH, HEIGHT)
+    return plotext
+
+
+def _characters(plot: Any) -> str:
+    lines = plot.uncolorize(plot.build()).splitlines()
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,99 @@
+"""Everything a training starts from: the tables, which rows train and which validate, the model, its images."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from comp.competition import Competition
+from comp.console import Console
+from comp.data.balance import oversampled
+from comp.data.splitting import draw_folds, draw_split
+from comp.recipe import Recipe, Stage
+from comp.run import Home
+from comp.steps.inputs import Images
+from comp.steps.resolve import Choices, resolve
+from comp.steps.tables import Tables, read_tables
+from comp.training.backbone import build_classifier, expectations, prior_logits, set_size
+from comp.training.finder import Sweep, sweep
+from comp.training.learner import Epochs, Learner, Validation, choose_device
+from comp.training.losses import class_weights
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A competition's data and a learner that has not trained yet.
+
+    training, validating: rows of ``tables.train``; a row that is over-sampled trains several times an epoch.
+    """
+
+    competition: Competition
+    recipe: Recipe
+    choices: Choices
+    tables: Tables
+    training: Rows
+    validating: Rows
+    learner: Learner
+    images: Images
+
+    def inputs(self, stage: Stage, number: int) -> tuple[Epochs, Validation | None]:
+        """What the stage of this number, from 1, trains on and validates on, at its size."""
+        set_size(self.learner.model, stage.size)
+        targets = torch.from_numpy(self.tables.targets)
+        return self.images.for_stage(self.learner, stage, targets, self.training, self.validating, self.seed_of(number))
+
+    def seed_of(self, number: int) -> int:
+        """Each stage draws orders, alterations and dropout of its own."""
+        return 1000 * self.choices.seed + number
+
+    def sweep(self, stage: Stage, number: int, epochs: Epochs) -> Sweep:
+        """The learning-rate finder's sweep before a stage; the model stays as it is."""
+        with self.images.console.bar("finding a learning rate", None, "batches") as bar:
+            return sweep(self.learner, stage, epochs, self.seed_of(number), lambda: bar.advance(1))
+
+
+def prepare(competition: Competition, choices: Choices, home: Home, console: Console) -> Prepared:
+    """Read and check the data, draw the split and build the model; nothing is written yet."""
+    competition, recipe = resolve(competition, choices)
+    tables = read_tables(competition, home.data(competition.name))
+    validates = which_validate(tables, recipe, choices)
+    training, validating = (~validates).nonzero()[0], validates.nonzero()[0]
+    if recipe.balance == "oversample":
+        training = oversampled(training, tables.targets, choices.seed)
+
+    torch.manual_seed(choices.seed)
+    seen: npt.NDArray[Any] = tables.targets[training]
+    weights, prior = None, prior_logits(seen, len(tables.classes), competition.target)
+    if recipe.balance == "weights":
+        # Weighted, every class is as common as the others.
+        weights, prior = class_weights(seen, len(tables.classes), competition.target), np.zeros(len(tables.classes))
+    model = build_classifier(
+        recipe.backbone, pretrained=recipe.pretrained, dropout=recipe.dropout, drop_path=recipe.drop_path, prior=prior
+    )
+    learner = Learner(model, recipe, competition.target, competition.layer_lr_ratio, choose_device(), weights)
+    images = Images(
+        list(tables.train["path"]),
+        expectations(model.backbone),
+        competition.augment,
+        choices.seed,
+        home.cache / "features",
+        console,
+    )
+    return Prepared(competition, recipe, choices, tables, training, validating, learner, images)
+
+
+def which_validate(tables: Tables, recipe: Recipe, choices: Choices) -> npt.NDArray[np.bool_]:
+    """True for the rows (N,) that validate: a share of them, one of several folds, or none."""
+    if choices.all_data:
+        return np.zeros(len(tables.train), bool)
+    groups = tables.train.get("group")
+    if choices.folds is not None and choices.fold is not None:
+        validates: npt.NDArray[np.bool_] = (
+            draw_folds(tables.targets, choices.folds, choices.seed, groups) == choices.fold - 1
+        )
+        return validates
+    return draw_split(tables.targets, recipe.validation, choices.seed, groups)

@@ -1,0 +1,142 @@
+"""The learning-rate finder: a sweep over rates that leaves everything as it was (Smith 2015, arXiv:1506.01186)."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from comp.errors import RunError
+from comp.recipe import Stage
+from comp.training.learner import Epochs, Learner
+
+LOWEST, HIGHEST, BATCHES = 1e-6, 10.0, 100
+SMOOTHING = 0.9
+# A smoothed loss this many times the best one so far has diverged; fastai's finder stops there as well.
+DIVERGED = 4.0
+# Before so many batches the smoothed loss is the first batches' chance.
+SETTLED = 10
+
+DEFAULT = "valley"
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Losses against the head's learning rate, each (N,), and what they suggest.
+
+    smoothed: the losses' exponential moving average, corrected for its start.
+    """
+
+    rates: Array
+    losses: Array
+    smoothed: Array
+
+    @property
+    def suggestions(self) -> dict[str, float]:
+        """Peak rates by the rule that suggests them.
+
+        ``minimum``: a tenth of the rate where the loss is lowest, fast.ai lesson 2's rule.
+        ``steepest``: where the loss falls fastest per factor of the rate.
+        ``valley``: two thirds along the longest stretch in which the loss falls.
+        """
+        lowest = int(self.smoothed.argmin())
+        before = slice(0, max(lowest + 1, 2))
+        slopes = np.gradient(self.smoothed[before], np.log(self.rates[before]))
+        start, end = _longest_descent(self.smoothed)
+        return {
+            "minimum": float(self.rates[lowest] / 10),
+            "steepest": float(self.rates[slopes.argmin()]),
+            "valley": float(self.rates[start + round((end - start) * 2 / 3)]),
+        }
+
+    @property
+    def suggestion(self) -> float:
+        """The rule's that trained best on real competitions; docs/recipes.md has the table."""
+        return self.suggestions[DEFAULT]
+
+
+def sweep(
+    learner: Learner, stage: Stage, training: Epochs, seed: int, advance: Callable[[], None] = lambda: None
+) -> Sweep:
+    """Multiply the rate after every mini-batch, from LOWEST to HIGHEST, until the loss diverges or after BATCHES.
+
+    Model, statistics and random state are given back bit for bit. Frozen groups stay frozen, layer groups keep their
+    ratios: the rates are the head's. Raises RunError where the loss is no number at the lowest rates already.
+    """
+    rates, losses = np.geomspace(LOWEST, HIGHEST, BATCHES), []
+    smoothed: list[float] = []
+    average = 0.0
+    with unchanged(learner):
+        torch.manual_seed(seed)
+        optimizer = learner.ready(stage, LOWEST)
+        batches = (batch for number in count() for batch in training.epoch(number))
+        for taken, (rate, batch) in enumerate(zip(rates, batches, strict=False), start=1):
+            for group in optimizer.param_groups:
+                group["lr"] *= rate / LOWEST if taken == 1 else rate / rates[taken - 2]
+            loss = float(learner.backward(stage, batch))
+            if not np.isfinite(loss):
+                break
+            optimizer.step()
+            optimizer.zero_grad()
+            average = SMOOTHING * average + (1 - SMOOTHING) * loss
+            losses.append(loss)
+            smoothed.append(average / (1 - SMOOTHING**taken))
+            advance()
+            if taken > SETTLED and smoothed[-1] > DIVERGED * min(smoothed):
+                break
+    if len(losses) < SETTLED:
+        raise RunError(
+            f"No learning rate could be found: the loss is no number after {len(losses)} mini-batches at rates below "
+            f"{rates[len(losses)]:.1g}; check the images, or set the stage's learning_rate."
+        )
+    return Sweep(rates[: len(losses)], np.array(losses), np.array(smoothed))
+
+
+@contextmanager
+def unchanged(learner: Learner) -> Iterator[None]:
+    """Give back weights, statistics, what is frozen, modes, gradient scale and random states as they were."""
+    model, scaler = learner.model, learner.accelerator.scaler
+    state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    trains = [parameter.requires_grad for parameter in model.parameters()]
+    modes = [module.training for module in model.modules()]
+    scale = None if scaler is None else scaler.state_dict()
+    generators = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
+    try:
+        yield
+    finally:
+        model.load_state_dict(state)
+        for parameter, trained in zip(model.parameters(), trains, strict=True):
+            parameter.requires_grad_(trained)
+            parameter.grad = None
+        for module, mode in zip(model.modules(), modes, strict=True):
+            module.training = mode
+        if scaler is not None:
+            scaler.load_state_dict(scale)
+        random.setstate(generators[0])
+        np.random.set_state(generators[1])
+        torch.set_rng_state(generators[2])
+        if on_gpu is not None:
+            torch.cuda.set_rng_state_all(on_gpu)
+
+
+def _longest_descent(losses: Array) -> tuple[int, int]:
+    """Where the longest stretch of falling losses begins and ends: losses may rise between two of its points.
+
+    As a longest decreasing subsequence, so that a bump in the way down doesn't end it.
+    """
+    lengths = np.ones(len(losses), int)
+    starts = np.arange(len(losses))
+    for place in range(1, len(losses)):
+        higher = np.flatnonzero(losses[:place] > losses[place])
+        if len(higher):
+            best = higher[lengths[higher].argmax()]
+            lengths[place], starts[place] = lengths[best] + 1, starts[best]
+    end = int(lengths.argmax())
+    return int(starts[end]), end
