@@ -1,5 +1,7 @@
 """From a viewpoint to albumentations: what a training image goes through, and the fixed views of prediction."""
 
+import random
+
 import albumentations as A  # noqa: N812 - as its own documentation has it
 import cv2
 import numpy as np
@@ -30,6 +32,14 @@ def training_pipeline(viewpoint: Viewpoint, size: int) -> A.Compose:
         A.RandomBrightnessContrast(brightness_limit=light, contrast_limit=light, p=CHANCE_OF_LIGHT),
     ]
     return A.Compose(steps)
+
+
+def seed_pipeline(pipeline: A.Compose, *numbers: int) -> None:
+    """Let what the pipeline does next follow from these numbers alone."""
+    seed = np.random.SeedSequence(numbers)
+    # Of one state for all steps: set_random_seed starts each step with the same draws, so that an image would be
+    # turned, mirrored and lit together, or not at all.
+    pipeline.set_random_state(np.random.default_rng(seed), random.Random(int(seed.generate_state(1)[0])))
 
 
 def apply_symmetry(pixels: Pixels, symmetry: int) -> Pixels:

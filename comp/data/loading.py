@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from comp.data.augmentation import apply_symmetry, training_pipeline
+from comp.data.augmentation import apply_symmetry, seed_pipeline, training_pipeline
 from comp.data.images import Pixels, centre, read_image, with_margin
 from comp.errors import DeclarationError
 from comp.viewpoint import View, Viewpoint
@@ -53,7 +53,7 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         size = self.preprocessing.size
         if view.draw is None:
             return apply_symmetry(centre(read(size), size), view.symmetry)
-        self.pipeline.set_random_seed(int(np.random.SeedSequence([self.seed, view.draw, row]).generate_state(1)[0]))
+        seed_pipeline(self.pipeline, self.seed, view.draw, row)
         altered: Pixels = self.pipeline(image=read(with_margin(size, self.preprocessing.viewpoint.max_zoom)))["image"]
         if altered.shape != (size, size, 3):
             raise DeclarationError(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.data.augmentation import apply_symmetry, training_pipeline
+from comp.data.augmentation import apply_symmetry, seed_pipeline, training_pipeline
 from comp.data.images import with_margin
 from comp.viewpoint import side_on, top_down, upright
 
@@ -20,7 +20,7 @@ def views_of(viewpoint, image, size, draws):
     pipeline = training_pipeline(viewpoint, size)
     views = []
     for draw in range(draws):
-        pipeline.set_random_seed(draw)
+        seed_pipeline(pipeline, draw)
         views.append(pipeline(image=image)["image"])
     return views
 
@@ -104,3 +104,15 @@ def test_a_pipeline_of_ones_own_follows_from_the_seed_too():
     views = [view.tobytes() for view in views_of(upright(pipeline=crop), image, 16, 20)]
     assert views == [view.tobytes() for view in views_of(upright(pipeline=crop), image, 16, 20)]
     assert len(set(views)) > 10
+
+
+def test_steps_are_drawn_independently_of_each_other():
+    def flip_and_invert(size):
+        return A.Compose([A.HorizontalFlip(p=0.5), A.InvertImg(p=0.5)])
+
+    image = np.full((8, 8, 3), 10, np.uint8)
+    image[:, :4] = 20
+    corners = [(view[0, 0, 0], view[0, -1, 0]) for view in views_of(upright(pipeline=flip_and_invert), image, 8, 400)]
+    # Mirrored or not, inverted or not: what is seen in the corners.
+    ways = [(20, 10), (10, 20), (235, 245), (245, 235)]
+    assert [corners.count(way) for way in ways] == pytest.approx([100] * 4, abs=30)
