@@ -1,6 +1,7 @@
 """Batches of images: every image in the views asked for, as bytes, in an order that is known beforehand."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -79,18 +80,23 @@ class InOrder(Sampler[Request]):
 class Shuffled(Sampler[Request]):
     """The given rows in an order drawn anew for every epoch, each under an alteration of its own.
 
-    ``epoch`` is set by whoever trains; order and alterations follow from it and the seed alone.
+    ``epoch`` is set by whoever trains; order and alterations follow from it and the seed alone. A row may be given
+    several times: its copies are altered differently.
     """
 
     def __init__(self, rows: Rows, seed: int) -> None:
         self.rows, self.seed, self.epoch = np.asarray(rows), seed, 0
+        self.most_copies = max(Counter(self.rows.tolist()).values(), default=1)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[Request]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
-        return ((int(row), (View(draw=self.epoch),)) for row in order)
+        copies: Counter[int] = Counter()
+        for row in order.tolist():
+            yield row, (View(draw=self.epoch * self.most_copies + copies[row]),)
+            copies[row] += 1
 
 
 class ImageEpochs:

@@ -131,6 +131,16 @@ def test_an_epoch_has_every_row_once_under_the_epochs_own_draw(rows, seed, epoch
     assert list(sampler) == requests
 
 
+@given(st.lists(st.integers(0, 9), min_size=1))
+def test_copies_of_a_row_are_never_altered_the_same(rows):
+    sampler, requests = Shuffled(rows, 0), []
+    for epoch in range(4):
+        sampler.epoch = epoch
+        requests += sampler
+        assert sorted(row for row, _ in requests[-len(rows) :]) == sorted(rows)
+    assert len(set(requests)) == len(requests)
+
+
 def test_the_order_changes_with_the_epoch_and_the_seed():
     orders = set()
     for seed in range(3):
