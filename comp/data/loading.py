@@ -25,11 +25,15 @@ Rows = Sequence[int] | npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What stands between a file and the backbone: the square's side in pixels, the interpolation, the viewpoint."""
+    """What stands between a file and the backbone: the square's side in pixels, the interpolation, the viewpoint.
+
+    erasing: the chance that a rectangle of a random view is overwritten; for views that train.
+    """
 
     size: int
     interpolation: str
     viewpoint: Viewpoint
+    erasing: float = 0.0
 
 
 class ImageDataset(Dataset[tuple[int, Pixels]]):
@@ -42,7 +46,7 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         self.paths = np.array([os.fspath(path) for path in paths])
         self.preprocessing = preprocessing
         self.seed = seed
-        self.pipeline = training_pipeline(preprocessing.viewpoint, preprocessing.size)
+        self.pipeline = training_pipeline(preprocessing.viewpoint, preprocessing.size, preprocessing.erasing)
 
     def __getitem__(self, request: Request) -> tuple[int, Pixels]:
         row, views = request

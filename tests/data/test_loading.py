@@ -173,6 +173,25 @@ def test_targets_of_tags_stay_with_their_images(paths):
             assert np.array_equal(image.numpy(), dataset[row, (View(draw=1),)][1][0])
 
 
+def test_rows_that_are_repeated_keep_their_targets_and_are_other_images(paths):
+    epochs = ImageEpochs(dataset_of(paths), [3, 3, 3, 6], torch.arange(ROWS), 4, workers=0)
+    images, targets = next(epochs.epoch(0))
+    assert sorted(targets.tolist()) == [3, 3, 3, 6]
+    assert len({image.numpy().tobytes() for image in images}) == 4
+
+
+def test_random_views_are_erased_and_fixed_ones_are_not(paths):
+    def views(erasing):
+        dataset = ImageDataset(paths, Preprocessing(16, "bilinear", top_down(), erasing), 0)
+        return dataset[2, (PLAIN, View(draw=0), View(draw=1))][1]
+
+    whole, erased = views(0.0), views(1.0)
+    assert np.array_equal(whole[0], erased[0])
+    for one, other in zip(whole[1:], erased[1:], strict=True):
+        assert 0 < (one != other).any(axis=2).mean() < 0.5
+    assert np.array_equal(erased, views(1.0))
+
+
 @pytest.mark.parametrize(("batch_size", "steps", "images"), [(2, 3, 6), (3, 2, 6), (7, 1, 7), (64, 1, 7)])
 def test_rows_that_fill_no_batch_are_left_out_of_an_epoch(paths, batch_size, steps, images):
     epochs = ImageEpochs(dataset_of(paths), range(ROWS), torch.arange(ROWS), batch_size, workers=0)
