@@ -1,6 +1,7 @@
 """Batches of images: every image in the views asked for, as bytes, in an order that is known beforehand."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from comp.data.augmentation import apply_symmetry, training_pipeline
+from comp.data.augmentation import apply_symmetry, seed_pipeline, training_pipeline
 from comp.data.images import Pixels, centre, read_image, with_margin
 from comp.errors import DeclarationError
 from comp.viewpoint import View, Viewpoint
@@ -24,11 +25,15 @@ Rows = Sequence[int] | npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What stands between a file and the backbone: the square's side in pixels, the interpolation, the viewpoint."""
+    """What stands between a file and the backbone: the square's side in pixels, the interpolation, the viewpoint.
+
+    erasing: the chance that a rectangle of a random view is overwritten; for views that train.
+    """
 
     size: int
     interpolation: str
     viewpoint: Viewpoint
+    erasing: float = 0.0
 
 
 class ImageDataset(Dataset[tuple[int, Pixels]]):
@@ -41,7 +46,7 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         self.paths = np.array([os.fspath(path) for path in paths])
         self.preprocessing = preprocessing
         self.seed = seed
-        self.pipeline = training_pipeline(preprocessing.viewpoint, preprocessing.size)
+        self.pipeline = training_pipeline(preprocessing.viewpoint, preprocessing.size, preprocessing.erasing)
 
     def __getitem__(self, request: Request) -> tuple[int, Pixels]:
         row, views = request
@@ -53,7 +58,7 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         size = self.preprocessing.size
         if view.draw is None:
             return apply_symmetry(centre(read(size), size), view.symmetry)
-        self.pipeline.set_random_seed(int(np.random.SeedSequence([self.seed, view.draw, row]).generate_state(1)[0]))
+        seed_pipeline(self.pipeline, self.seed, view.draw, row)
         altered: Pixels = self.pipeline(image=read(with_margin(size, self.preprocessing.viewpoint.max_zoom)))["image"]
         if altered.shape != (size, size, 3):
             raise DeclarationError(
@@ -79,18 +84,23 @@ class InOrder(Sampler[Request]):
 class Shuffled(Sampler[Request]):
     """The given rows in an order drawn anew for every epoch, each under an alteration of its own.
 
-    ``epoch`` is set by whoever trains; order and alterations follow from it and the seed alone.
+    ``epoch`` is set by whoever trains; order and alterations follow from it and the seed alone. A row may be given
+    several times: its copies are altered differently.
     """
 
     def __init__(self, rows: Rows, seed: int) -> None:
         self.rows, self.seed, self.epoch = np.asarray(rows), seed, 0
+        self.most_copies = max(Counter(self.rows.tolist()).values(), default=1)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[Request]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
-        return ((int(row), (View(draw=self.epoch),)) for row in order)
+        copies: Counter[int] = Counter()
+        for row in order.tolist():
+            yield row, (View(draw=self.epoch * self.most_copies + copies[row]),)
+            copies[row] += 1
 
 
 class ImageEpochs:

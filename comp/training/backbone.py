@@ -66,14 +66,19 @@ class Expectations:
     std: tuple[float, float, float]
 
 
-def build_classifier(backbone: str, *, pretrained: bool, dropout: float, prior: npt.NDArray[Any]) -> Classifier:
+def build_classifier(
+    backbone: str, *, pretrained: bool, dropout: float, prior: npt.NDArray[Any], drop_path: float = 0.0
+) -> Classifier:
     """A backbone by its timm name, or ``local-dir:PATH``, with a new head for the classes of ``prior``.
 
     prior: the logits (C,) of the classes' shares, where the head starts: without them its first steps only learn which
         class is rare (arXiv:1708.02002, section 3.3).
-    Raises BackboneError for an unknown name, a backbone without layer groups, and weights that can't be loaded.
+    drop_path: the rate at which the backbone's last block is skipped for an image in training, earlier ones at rates
+        that grow to it (arXiv:1603.09382).
+    Raises BackboneError for an unknown name, a backbone without layer groups, weights that can't be loaded, and a
+    ``drop_path`` for a backbone without blocks that could be skipped.
     """
-    body = _create(backbone, pretrained=pretrained)
+    body = _create(backbone, pretrained=pretrained, drop_path=drop_path)
     expected = expectations(body)
     return Classifier(body, build_head(body.head_hidden_size, prior, dropout), expected.mean, expected.std)
 
@@ -137,14 +142,15 @@ def freeze(model: Classifier, trained: int) -> None:
 
 
 def training_mode(model: Classifier) -> None:
-    """Dropout on, and batch norm learning its statistics, where parameters train; frozen modules stay as they are."""
+    """Dropout on, and batch norm learning its statistics, where parameters train; frozen modules stay as they are.
+
+    What has no parameters of its own, as dropout and drop path, is frozen with the module that it is a part of.
+    """
     model.train()
     for module in model.backbone.modules():
-        own = list(module.parameters(recurse=False))
-        if own and not any(parameter.requires_grad for parameter in own):
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
             module.eval()
-    if not any(parameter.requires_grad for parameter in model.backbone.parameters()):
-        model.backbone.eval()
 
 
 def digest(model: nn.Module) -> str:
@@ -156,7 +162,7 @@ def digest(model: nn.Module) -> str:
     return fingerprint.hexdigest()
 
 
-def _create(name: str, *, pretrained: bool) -> Any:
+def _create(name: str, *, pretrained: bool, drop_path: float) -> Any:
     local = name.removeprefix("local-dir:") if name.startswith("local-dir:") else None
     if local is not None and not (Path(local) / "config.json").is_file():
         raise BackboneError(f"The backbone folder {local} has no config.json; local-dir: takes a folder saved by timm.")
@@ -165,11 +171,18 @@ def _create(name: str, *, pretrained: bool) -> Any:
         raise BackboneError(
             f"timm knows no backbone {name!r}" + (f"; near it are {near}." if near else "; see timm.list_models().")
         )
+    options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
         # With its own classifier weights are loaded strictly: those of another architecture are refused, not skipped.
-        body: Any = timm.create_model(name, pretrained=pretrained)
+        body: Any = timm.create_model(name, pretrained=pretrained, **options)
         body.reset_classifier(0)
     except Exception as error:
+        # timm's architectures without it refuse an argument of this name.
+        if "drop_path_rate" in str(error):
+            raise BackboneError(
+                f"Recipe: `drop_path` is {drop_path}, but the backbone {name!r} has no blocks that can be skipped; "
+                "leave it at 0, or choose another backbone."
+            ) from None
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise BackboneError(f"The weights of {name!r} can't be loaded: {reason}") from error
     if not hasattr(body, "group_matcher"):

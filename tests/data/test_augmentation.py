@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.data.augmentation import apply_symmetry, training_pipeline
+from comp.data.augmentation import apply_symmetry, seed_pipeline, training_pipeline
 from comp.data.images import with_margin
 from comp.viewpoint import side_on, top_down, upright
 
@@ -16,11 +16,11 @@ def noise(height, width):
     return np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
 
 
-def views_of(viewpoint, image, size, draws):
-    pipeline = training_pipeline(viewpoint, size)
+def views_of(viewpoint, image, size, draws, erasing=0.0):
+    pipeline = training_pipeline(viewpoint, size, erasing)
     views = []
     for draw in range(draws):
-        pipeline.set_random_seed(draw)
+        seed_pipeline(pipeline, draw)
         views.append(pipeline(image=image)["image"])
     return views
 
@@ -104,3 +104,67 @@ def test_a_pipeline_of_ones_own_follows_from_the_seed_too():
     views = [view.tobytes() for view in views_of(upright(pipeline=crop), image, 16, 20)]
     assert views == [view.tobytes() for view in views_of(upright(pipeline=crop), image, 16, 20)]
     assert len(set(views)) > 10
+
+
+def centre_crop(size):
+    return A.CenterCrop(size, size)
+
+
+def test_steps_are_drawn_independently_of_each_other():
+    def flip_and_invert(size):
+        return A.Compose([A.HorizontalFlip(p=0.5), A.InvertImg(p=0.5)])
+
+    image = np.full((8, 8, 3), 10, np.uint8)
+    image[:, :4] = 20
+    corners = [(view[0, 0, 0], view[0, -1, 0]) for view in views_of(upright(pipeline=flip_and_invert), image, 8, 400)]
+    # Mirrored or not, inverted or not: what is seen in the corners.
+    ways = [(20, 10), (10, 20), (235, 245), (245, 235)]
+    assert [corners.count(way) for way in ways] == pytest.approx([100] * 4, abs=30)
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.25, 1.0])
+def test_as_many_images_are_erased_as_the_chance_says(chance):
+    image = np.full((32, 32, 3), 7, np.uint8)
+    views = views_of(upright(pipeline=centre_crop), image, 32, 400, erasing=chance)
+    assert np.mean([(view != 7).any() for view in views]) == pytest.approx(chance, abs=0.07 if 0 < chance < 1 else 0)
+
+
+@pytest.mark.parametrize("size", [64, 97])
+def test_one_rectangle_of_noise_is_erased_within_the_papers_bounds(size):
+    # Zhong et al., section 4: between 0.02 and 0.4 of the area, the one side no less than 0.3 of the other.
+    image = np.full((size, size, 3), 7, np.uint8)
+    rounding = 2 / size
+    shares = []
+    for view in views_of(upright(pipeline=centre_crop), image, size, 300, erasing=1):
+        assert view.shape == image.shape
+        assert view.dtype == np.uint8
+        erased = (view != 7).any(axis=2)
+        height, width = erased.any(axis=1).sum(), erased.any(axis=0).sum()
+        assert erased.sum() == pytest.approx(height * width, rel=0.01)
+        assert 0.3 - 6 * rounding < height / width < 1 / (0.3 - 6 * rounding)
+        shares.append(erased.mean())
+        assert 0.02 - rounding < shares[-1] < 0.4 + rounding
+        assert len(np.unique(view[erased])) > 20
+    assert min(shares) < 0.06
+    assert max(shares) > 0.25
+
+
+@FAMILIES
+def test_erasing_comes_last_and_changes_nothing_else(family):
+    image = noise(36, 40)
+    plain = views_of(family(), image, 32, 30)
+    erased = views_of(family(), image, 32, 30, erasing=0.5)
+    changed = [(one != other).any(axis=2) for one, other in zip(plain, erased, strict=True)]
+    assert 5 < sum(mask.any() for mask in changed) < 25
+    for mask in changed:
+        box = mask[np.ix_(mask.any(axis=1), mask.any(axis=0))]
+        assert box.size == 0 or box.mean() > 0.98
+        assert mask.mean() < 0.5
+
+
+@pytest.mark.parametrize("viewpoint", [side_on(), upright(pipeline=centre_crop)])
+def test_what_is_erased_follows_from_the_seed(viewpoint):
+    image = noise(36, 40)
+    views = [view.tobytes() for view in views_of(viewpoint, image, 32, 20, erasing=1)]
+    assert views == [view.tobytes() for view in views_of(viewpoint, image, 32, 20, erasing=1)]
+    assert len(set(views)) == 20

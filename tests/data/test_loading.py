@@ -131,6 +131,16 @@ def test_an_epoch_has_every_row_once_under_the_epochs_own_draw(rows, seed, epoch
     assert list(sampler) == requests
 
 
+@given(st.lists(st.integers(0, 9), min_size=1))
+def test_copies_of_a_row_are_never_altered_the_same(rows):
+    sampler, requests = Shuffled(rows, 0), []
+    for epoch in range(4):
+        sampler.epoch = epoch
+        requests += sampler
+        assert sorted(row for row, _ in requests[-len(rows) :]) == sorted(rows)
+    assert len(set(requests)) == len(requests)
+
+
 def test_the_order_changes_with_the_epoch_and_the_seed():
     orders = set()
     for seed in range(3):
@@ -161,6 +171,25 @@ def test_targets_of_tags_stay_with_their_images(paths):
         for image, target in zip(images, targets, strict=True):
             row = int(target.argmax())
             assert np.array_equal(image.numpy(), dataset[row, (View(draw=1),)][1][0])
+
+
+def test_rows_that_are_repeated_keep_their_targets_and_are_other_images(paths):
+    epochs = ImageEpochs(dataset_of(paths), [3, 3, 3, 6], torch.arange(ROWS), 4, workers=0)
+    images, targets = next(epochs.epoch(0))
+    assert sorted(targets.tolist()) == [3, 3, 3, 6]
+    assert len({image.numpy().tobytes() for image in images}) == 4
+
+
+def test_random_views_are_erased_and_fixed_ones_are_not(paths):
+    def views(erasing):
+        dataset = ImageDataset(paths, Preprocessing(16, "bilinear", top_down(), erasing), 0)
+        return dataset[2, (PLAIN, View(draw=0), View(draw=1))][1]
+
+    whole, erased = views(0.0), views(1.0)
+    assert np.array_equal(whole[0], erased[0])
+    for one, other in zip(whole[1:], erased[1:], strict=True):
+        assert 0 < (one != other).any(axis=2).mean() < 0.5
+    assert np.array_equal(erased, views(1.0))
 
 
 @pytest.mark.parametrize(("batch_size", "steps", "images"), [(2, 3, 6), (3, 2, 6), (7, 1, 7), (64, 1, 7)])

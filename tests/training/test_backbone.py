@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from timm.layers import DropPath
 from timm.models import save_for_hf
 from torch import nn
 
@@ -212,6 +213,72 @@ def test_a_half_frozen_backbone_learns_statistics_only_where_it_trains():
     norms = [module for module in model.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     assert {norm.training for norm in norms} == {True, False}
     assert all(norm.training == norm.weight.requires_grad for norm in norms)
+
+
+@EVERY
+def test_a_half_frozen_backbone_skips_paths_only_where_it_trains(name):
+    model = build(name, drop_path=0.5)
+    groups = layer_groups(model)
+    for parameter in groups["early"]:
+        parameter.requires_grad_(False)
+    training_mode(model)
+    trained = {id(parameter) for parameter in groups["late"]}
+    modes = set()
+    for block in model.backbone.modules():
+        for path in [part for part in block.children() if isinstance(part, DropPath)]:
+            assert path.training == any(id(parameter) in trained for parameter in block.parameters())
+            modes.add(path.training)
+    assert modes == {True, False}
+    late = [module for module in model.backbone.modules() if {id(own) for own in module.parameters()} <= trained]
+    assert all(module.training for module in late if list(module.parameters()))
+
+
+@EVERY
+def test_paths_are_skipped_in_training_only_and_not_in_a_frozen_backbone(name):
+    model = build(name, drop_path=0.9)
+    set_size(model, 32)
+    paths = [module for module in model.backbone.modules() if isinstance(module, DropPath)]
+    assert max(path.drop_prob for path in paths) == pytest.approx(0.9)
+    training_mode(model)
+    assert all(path.training for path in paths)
+    freeze(model)
+    training_mode(model)
+    assert not any(path.training for path in paths)
+    unfreeze(model)
+    training_mode(model)
+    model.eval()
+    assert not any(path.training for path in paths)
+
+
+def test_a_path_is_skipped_at_its_rate_and_expected_as_it_is_in_evaluation():
+    # Huang et al., section 3: a block is x + b f(x), with b of the survival rate; scaled here while it trains.
+    model = build("test_vit", drop_path=0.5)
+    block = model.backbone.blocks[-1]
+    assert block.drop_path1.drop_prob == pytest.approx(0.5)
+    inputs = torch.randn(1, 5, model.width).expand(2000, 5, model.width)
+    torch.manual_seed(0)
+    training_mode(model)
+    branches = block.drop_path1(inputs)
+    skipped = (branches == 0).flatten(1).all(dim=1)
+    assert float(skipped.float().mean()) == pytest.approx(0.5, abs=0.04)
+    assert torch.allclose(branches[~skipped], inputs[~skipped] * 2)
+    model.eval()
+    assert torch.allclose(block.drop_path1(inputs), inputs)
+
+
+def test_the_rates_of_the_blocks_grow_evenly_to_the_one_that_is_named():
+    model = build("test_vit", drop_path=0.5)
+    rates = [getattr(block.drop_path1, "drop_prob", 0) for block in model.backbone.blocks]
+    assert rates == pytest.approx(np.linspace(0, 0.5, 6))
+
+
+def test_without_drop_path_nothing_is_skipped():
+    assert not any(isinstance(module, DropPath) for module in build("test_vit").modules())
+
+
+def test_a_backbone_that_skips_no_paths_is_named():
+    with pytest.raises(BackboneError, match=r"`drop_path` is 0.2, but the backbone 'vgg11' .*; leave it at 0"):
+        build("vgg11", drop_path=0.2)
 
 
 def test_a_head_of_standardised_features_does_not_mind_their_scale():

@@ -1,0 +1,66 @@
+"""What a classifier's training makes smaller, and what rare classes weigh in it."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
+
+from comp.metrics import Target
+
+MOST_WEIGHT = 100.0
+
+
+def classification_loss(
+    logits: Tensor,
+    targets: Tensor,
+    target: Target,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy for one class per image, binary cross-entropy for tags, averaged over the batch; a scalar.
+
+    logits: (B, C). targets: classes (B,) or shares of classes (B, C) for one class per image, 0 to 1 (B, C) for tags.
+    label_smoothing: the share of a target spread over the classes (arXiv:1512.00567), or over a tag's yes and no.
+    class_weights: (C,), above 0; what a row of the class counts (one class per image), or a row with the tag beside
+        one without. A whole number counts as so many copies of the row would, whatever the smoothing: torch's own
+        weights would weigh what smoothing gives to a rare class, too, and make it the best answer to every row.
+    """
+    if target == "single":
+        if class_weights is None:
+            return cross_entropy(logits, targets, label_smoothing=label_smoothing)
+        shares = targets if targets.ndim == 2 else one_hot(targets, logits.shape[1])
+        weighted = shares * class_weights
+        row_weights = weighted.sum(dim=1)
+        losses = cross_entropy(
+            logits, weighted / row_weights[:, None], label_smoothing=label_smoothing, reduction="none"
+        )
+        return (losses * row_weights).sum() / row_weights.sum()
+    shares, weights = targets.float(), None
+    if class_weights is not None:
+        weights = shares * class_weights + (1 - shares)
+        shares = shares * class_weights / weights
+    smoothed = shares * (1 - label_smoothing) + 0.5 * label_smoothing
+    return binary_cross_entropy_with_logits(logits, smoothed, weight=weights)
+
+
+def class_weights(targets: npt.NDArray[np.int64], classes: int, target: Target) -> Tensor:
+    """What each class weighs in the loss (C,), so that the rare ones count as much as the frequent.
+
+    targets: of the training rows, (N,) places of classes or (N, C) of 0 and 1.
+    One class per image: scikit-learn's ``balanced``, ``N / (C * rows of the class)`` over the classes that occur. Tags:
+    rows without the tag per row with it, no more than MOST_WEIGHT, lest a handful of rows be all that is learned.
+    A class or tag in no row, or a tag in every row, has nothing to be balanced with and weighs 1.
+    """
+    weights = np.ones(classes)
+    if target == "single":
+        present = np.unique(targets)
+        weights[present] = compute_class_weight("balanced", classes=present, y=targets)
+    else:
+        positives = targets.sum(axis=0)
+        negatives = len(targets) - positives
+        mixed = (positives > 0) & (negatives > 0)
+        weights[mixed] = np.clip(negatives[mixed] / positives[mixed], 1 / MOST_WEIGHT, MOST_WEIGHT)
+    return torch.as_tensor(weights, dtype=torch.float32)
