@@ -111,7 +111,8 @@ def refuse_other_parts(members: Sequence[Member]) -> None:
             theirs, mine = (_part_in_words(member.parts.get(id_)) for member in (other, first))
             raise RunError(
                 f"{other.name} has other validation rows or folds than {first.name}: {len(differing)} images differ, "
-                f"the first {id_!r} {theirs} there and {mine} here; train both with the same seed and --folds."
+                f"the first {id_!r}, which {theirs} in the one and {mine} in the other; train both with the same seed "
+                "and folds."
             )
 
 
