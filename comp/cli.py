@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +13,8 @@ from comp.errors import CompError
 from comp.run import Home, find_run, list_runs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from comp.competition import Competition
     from comp.console import Console
 
@@ -31,6 +33,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A competition, as `co
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A run: its folder, competition/run, or a competition for its newest.")
 ]
+RunNames = Annotated[list[str], typer.Argument(metavar="RUN", help="Runs: their folders, or competition/run.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="quick, standard, or another the competition has.")]
 Backbone = Annotated[str | None, typer.Option(help="A timm model, or local-dir:PATH; instead of the recipe's.")]
 Settings = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
@@ -144,6 +147,35 @@ def submit(
     print(trained.folder)
 
 
+@app.command()
+def join(context: typer.Context, names: RunNames) -> None:
+    """Join the folds of one training into a run with one submission."""
+    from comp.steps.joining import join as join_folds
+
+    home = Home.from_environment()
+    members = [find_run(home, name) for name in names]
+    competition = _competition(context, members[0].competition)
+    print(join_folds(competition, members, home, _console()).folder)
+
+
+@app.command()
+def ensemble(
+    context: typer.Context,
+    names: RunNames,
+    how: Annotated[
+        Literal["mean", "ranks", "weights"] | None,
+        typer.Option(help="How to blend; else the way that scores best on the rows that validate."),
+    ] = None,
+) -> None:
+    """Blend the predictions of several runs into one submission."""
+    from comp.steps.ensembles import ensemble as blend
+
+    home = Home.from_environment()
+    members = [find_run(home, name) for name in names]
+    competition = _competition(context, members[0].competition)
+    print(blend(competition, members, home, _console(), how).folder)
+
+
 @app.command("run")
 def run_all(
     context: typer.Context,
@@ -172,7 +204,8 @@ def runs(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only
         scores = run.record("scores") if run.has("scores") else {}
         score = f"{scores['metric']} {scores['decided']:.5f}" if "decided" in scores else "-"
         submitted = run.record("submitted").get("score") if run.has("submitted") else None
-        print(f"{run.name:<32}  {score:<24}  {'' if submitted is None else f'leaderboard {submitted:.5f}'}".rstrip())
+        leaderboard = "" if submitted is None else f"leaderboard {submitted:.5f}"
+        print(f"{run.name:<32}  {score:<24}  {_blend(scores):<18}  {leaderboard}".rstrip())
 
 
 @app.command()
@@ -191,6 +224,13 @@ def serve(
     serve_until_interrupted(
         folder, graders(declared), state, port, announce=lambda url: print(f"export COMP_KAGGLE_URL={url}", flush=True)
     )
+
+
+def _blend(scores: Mapping[str, Any]) -> str:
+    """Of what a run with these scores is a blend; nothing for one that was trained."""
+    if "how" in scores:
+        return f"{scores['how']} of {len(scores['members'])} runs"
+    return f"{len(scores['folds'])} folds joined" if "folds" in scores else ""
 
 
 def _folders(context: typer.Context) -> list[Path]:

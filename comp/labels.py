@@ -1,8 +1,9 @@
 """Label sources: from the raw files of a competition to its table.
 
 The table has one row per image: ``id`` (text), ``path`` (a Path) and ``label``: the name of the class for a ``single``
-target, a tuple of tag names for a ``multi`` one. Every image has its label and every label its image, or there is a
-DataError that names them.
+target, a tuple of tag names for a ``multi`` one. A source that knows which images belong together (one patient's, one
+scene's) adds ``group`` (text). Every image has its label and every label its image, or there is a DataError that names
+them.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ class CsvLabels:
     folder, suffix: where the image of a row is: ``folder / (value of image + suffix)``. Leave the suffix empty where
         the column already has it.
     separator: what stands between tags; with it the target is ``multi``, without it ``single``.
+    group: the name of a column; images that share its value are never on both sides of a split.
     """
 
     csv: str
@@ -100,20 +102,23 @@ class CsvLabels:
     folder: str
     suffix: str = ""
     separator: str | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         for field in ("csv", "image", "label", "folder"):
             check(self, field, str)
         _check_suffix(self, self.suffix)
-        if self.separator is not None:
-            check(self, "separator", str)
+        for field in ("separator", "group"):
+            if getattr(self, field) is not None:
+                check(self, field, str)
 
     @property
     def target(self) -> Target:
         return "single" if self.separator is None else "multi"
 
     def read(self, folder: Path) -> pd.DataFrame:
-        rows = read_csv(folder / self.csv, columns=(self.image, self.label))
+        grouped = () if self.group is None else (self.group,)
+        rows = read_csv(folder / self.csv, columns=(self.image, self.label, *grouped))
         images = folder / self.folder
         paths = [images / f"{name}{self.suffix}" for name in rows[self.image]]
         present = {path for place in {path.parent for path in paths} for path in images_in(place, self.suffix or None)}
@@ -130,18 +135,25 @@ class CsvLabels:
                 "add their labels or move them out of the folder."
             )
         labels: Iterable[str | tuple[str, ...]] = rows[self.label]
-        if self.separator is None and (rows[self.label] == "").any():
-            name = rows[self.image][rows[self.label] == ""].iloc[0]
-            raise DataError(f"{self.csv} gives image {name!r} an empty {self.label!r}; fill it in or remove the row.")
+        for column in grouped if self.separator is not None else (self.label, *grouped):
+            empty = rows[column] == ""
+            if empty.any():
+                name = rows[self.image][empty].iloc[0]
+                raise DataError(f"{self.csv} gives image {name!r} an empty {column!r}; fill it in or remove the row.")
         if self.separator is not None:
             parts = (text.split(self.separator) for text in rows[self.label])
             labels = [tuple(sorted({tag.strip() for tag in tags} - {""})) for tags in parts]
-        return table(zip(rows[self.image], paths, labels, strict=True))
+        return table(
+            zip(rows[self.image], paths, labels, strict=True), None if self.group is None else rows[self.group]
+        )
 
 
 @dataclass(frozen=True)
 class LabelFunction:
-    """Labels by a function of one's own: given the data folder, it returns the table (columns id, path, label)."""
+    """Labels by a function of one's own: given the data folder, it returns the table (columns id, path, label).
+
+    Images that share a value in its column ``group``, where it has one, are never on both sides of a split.
+    """
 
     function: Callable[[Path], pd.DataFrame]
     target: Target = "single"
@@ -169,7 +181,13 @@ class LabelFunction:
             raise DataError(
                 f"LabelFunction: {name} names {len(absent)} images that don't exist, the first {absent[0]}."
             )
-        return table(rows)
+        if "group" not in result:
+            return table(rows)
+        ungrouped = result["group"].isna() | (result["group"].astype(str) == "")
+        if ungrouped.any():
+            image = str(result["id"][ungrouped].iloc[0])
+            raise DataError(f"LabelFunction: image {image!r} has no group; give it one, or leave out the column.")
+        return table(rows, result["group"].astype(str))
 
     def _label(self, image: str, found: Any) -> str | tuple[str, ...]:
         from pandas import isna
@@ -208,12 +226,16 @@ class TestImages:
         return table((name, path, "") for name, path in zip(names, paths, strict=True))[["id", "path"]]
 
 
-def table(rows: Iterable[tuple[str, Path, str | tuple[str, ...]]]) -> pd.DataFrame:
+def table(rows: Iterable[tuple[str, Path, str | tuple[str, ...]]], groups: Iterable[str] | None = None) -> pd.DataFrame:
     """The table of these (id, path, label) rows, in the order of their ids; raises DataError for a doubled id."""
     import pandas as pd
 
-    ordered = sorted(rows, key=lambda row: row[0])
-    frame = pd.DataFrame(ordered, columns=["id", "path", "label"])
+    rows = list(rows)
+    order = sorted(range(len(rows)), key=lambda row: rows[row][0])
+    frame = pd.DataFrame([rows[row] for row in order], columns=["id", "path", "label"])
+    if groups is not None:
+        named = list(groups)
+        frame["group"] = [named[row] for row in order]
     doubled = frame["id"][frame["id"].duplicated()]
     if len(doubled):
         raise DataError(

@@ -53,6 +53,7 @@ class Run:
     at the learning rates they had, and what other weights are averaged with the last ones. predictions/: probabilities
     with ids, as Parquet. scores.json: validation scores and the decision. submission.csv, and submitted.json once it
     was uploaded.
+    A blend of other runs, its members, has what they predict together, and neither history nor weights.
     """
 
     folder: Path
@@ -64,6 +65,16 @@ class Run:
     @property
     def competition(self) -> str:
         return str(self.record("config")["competition"])
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The names of the runs that this one is a blend of; of a training there are none."""
+        return tuple(self.record("config").get("members", ()))
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has weights to predict with, or is a blend, which is there whole or not at all."""
+        return self.weights.is_file() or self.predictions("test").is_file()
 
     @property
     def weights(self) -> Path:
@@ -105,14 +116,26 @@ class Run:
 
     def write_split(self, ids: Iterable[str], validates: Iterable[bool]) -> None:
         """split.csv: ``id`` and ``part``, which is train or valid."""
-        parts = [{"id": id_, "part": "valid" if valid else "train"} for id_, valid in zip(ids, validates, strict=True)]
+        self.write_parts(ids, ("valid" if valid else "train" for valid in validates))
+
+    def write_parts(self, ids: Iterable[str], parts: Iterable[str]) -> None:
+        """split.csv: ``id`` and ``part``: train, valid or, where folds are joined, the number of the row's fold."""
+        rows = [{"id": id_, "part": part} for id_, part in zip(ids, parts, strict=True)]
         with replacing(self.folder / "split.csv") as unfinished:
-            _append(unfinished, ("id", "part"), parts)
+            _append(unfinished, ("id", "part"), rows)
+
+    def parts(self) -> dict[str, str]:
+        """The part of each row by its id, by split.csv; raises RunError where there is none."""
+        path = self.folder / "split.csv"
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                return {row["id"]: row["part"] for row in csv.DictReader(file)}
+        except (OSError, KeyError, ValueError) as error:
+            raise RunError(f"{path} can't be read: {error}; train again.") from None
 
     def validating(self) -> set[str]:
         """The ids of the rows that validate, by split.csv."""
-        with (self.folder / "split.csv").open(encoding="utf-8", newline="") as file:
-            return {row["id"] for row in csv.DictReader(file) if row["part"] == "valid"}
+        return {id_ for id_, part in self.parts().items() if part != "train"}
 
     def append_epoch(self, stage: int, epoch: Epoch, metric: str, score: float | None) -> None:
         """One row for the epoch in epochs.csv, and one per step in history.csv."""
@@ -155,13 +178,13 @@ def create_run(home: Home, competition: str, name: str) -> Run:
 
 
 def find_run(home: Home, text: str) -> Run:
-    """A run by its folder, by ``competition/name``, or the newest trained of a competition by its name."""
+    """A run by its folder, by ``competition/name``, or the newest finished of a competition by its name."""
     for folder in (Path(text), home.runs / text):
         if (folder / "config.json").is_file():
             return Run(folder.resolve())
     runs = list_runs(home, text)
     if runs:
-        return next((run for run in reversed(runs) if run.weights.is_file()), runs[-1])
+        return next((run for run in reversed(runs) if run.finished), runs[-1])
     known = ", ".join(run.name for run in list_runs(home)[-5:])
     raise RunError(f"There is no run {text!r} in {home.runs}" + (f"; the latest are {known}." if known else "."))
 

@@ -106,6 +106,11 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
     from comp.steps.trained import kept_learners
     from comp.training.backbone import expectations
 
+    if trained.members:
+        raise RunError(
+            f"{trained.name} is a blend of other runs and has no weights to predict with; predict "
+            f"{', '.join(trained.members)} and blend them again."
+        )
     config = trained.record("config")
     competition, recipe = from_config(competition, config, trained.record("trained"))
     tables = read_tables(competition, home.data(competition.name))

@@ -16,7 +16,7 @@ from PIL import Image
 from comp import cli
 from comp.competition import load_competition
 from comp.kaggle.local.server import running
-from comp.run import Home
+from comp.run import Home, create_run
 from comp.steps.sources import graders
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
@@ -170,6 +170,80 @@ def shades(make):
     made.text("sample_submission.csv", ["id,colour", *(f"{id_},red" for id_ in test)])
     made.answers(["id,colour", *(f"{id_},{colour}" for id_, colour in test.items())])
     return made
+
+
+@dataclass(frozen=True)
+class Predicting:
+    """A made competition whose data have been downloaded, and runs of it with predictions that no model made."""
+
+    competition: object
+    home: Home
+    tables: object
+
+    def run(self, parts, *, knows=1.0, seed=0, name="standard", **config):
+        """A run folder as training and predicting leave it; config fields may be given.
+
+        parts: of every labelled row, "train" or "valid". knows: how much of the truth of the rows that validate is
+        mixed into what is drawn from ``seed``.
+        """
+        from comp.prediction.predictions import write_predictions
+        from comp.prediction.submission import build_submission, write_submission
+        from comp.steps.scoring import decide_blended
+
+        tables, competition = self.tables, self.competition
+        run = create_run(self.home, competition.name, name)
+        validates = np.array(parts) == "valid"
+        targets = tables.targets[validates]
+        rng = np.random.default_rng(seed)
+        valid, test = (rng.dirichlet(np.ones(len(tables.classes)), rows) for rows in (len(targets), len(tables.test)))
+        truth = targets if targets.ndim == 2 else np.eye(len(tables.classes))[targets]
+        valid = (valid + knows * truth) / (1 + knows)
+        decision, scores = decide_blended(competition, targets, valid)
+        form = competition.submission
+        written = build_submission(
+            list(tables.test["id"]), decision(test), tables.classes, tables.sample, form, competition.target
+        )
+        run.write_parts(tables.train["id"], parts)
+        write_predictions(run.predictions("valid"), tables.train["id"][validates], valid, tables.classes)
+        write_predictions(run.predictions("test"), tables.test["id"], test, tables.classes)
+        run.write_record("scores", scores)
+        write_submission(written, run.submission)
+        run.weights.parent.mkdir()
+        run.weights.write_bytes(b"")
+        data = {"train": len(tables.train), "test": len(tables.test), "fingerprint": "f00d"}
+        recipe = {"backbone": "test_resnet", "stages": [{"size": 16, "train": "head"}]}
+        whole = {
+            "competition": competition.name,
+            "classes": list(tables.classes),
+            "recipe_name": name,
+            "recipe": recipe,
+            "seed": seed,
+            "data": data,
+            **config,
+        }
+        run.write_record("config", whole)
+        return run
+
+    def folds(self, count=3, *, seed=0, dealt=None, **others):
+        """A run for each fold, in which the rows validate as ``dealt`` or, by default, in turn."""
+        dealt = np.arange(len(self.tables.train)) % count if dealt is None else dealt
+        return [
+            self.run(np.where(dealt == fold, "valid", "train"), seed=seed, folds=count, fold=fold + 1, **others)
+            for fold in range(count)
+        ]
+
+
+@pytest.fixture
+def predicting(home):
+    """The data of a made competition downloaded, so that runs of it can be written: ``predicting(shades).run(...)``."""
+
+    def start(made):
+        from comp.steps.tables import read_tables
+
+        shutil.copytree(made.files, home.data(made.name))
+        return Predicting(made.competition, home, read_tables(made.competition, home.data(made.name)))
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -167,6 +167,8 @@ def test_every_metric_has_a_form_that_carries_it(metric):
         (CsvLabels, {"suffix": 3}),
         (CsvLabels, {"separator": ""}),
         (CsvLabels, {"separator": 3}),
+        (CsvLabels, {"group": ""}),
+        (CsvLabels, {"group": 3}),
         (TestImages, {"folder": ""}),
         (TestImages, {"suffix": "png"}),
         (TestImages, {"suffix": None}),

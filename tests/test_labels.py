@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
@@ -245,6 +247,29 @@ def test_a_csv_that_is_not_there_is_named(tmp_path):
         CSV.read(tmp_path)
 
 
+def test_a_csv_gives_the_group_of_each_image(tmp_path):
+    touch(tmp_path, "train/0.png", "train/1.png")
+    (tmp_path / "train.csv").write_text("patient,id,label\n07,1,cat\n7,0,dog\n")
+    frame = replace(CSV, group="patient").read(tmp_path)
+    assert list(frame.columns) == ["id", "path", "label", "group"]
+    assert list(zip(frame["id"], frame["group"], strict=True)) == [("0", "7"), ("1", "07")]
+    assert list(CSV.read(tmp_path).columns) == ["id", "path", "label"]
+
+
+@pytest.mark.parametrize("source", [CSV, TAGS], ids=["single", "multi"])
+def test_an_image_without_a_group_is_named(tmp_path, source):
+    touch(tmp_path, "train/0.png", "train/1.png")
+    (tmp_path / "train.csv").write_text(f"id,{source.label},patient\n0,cat,7\n1,dog,\n")
+    with pytest.raises(DataError, match="gives image '1' an empty 'patient'; fill it in or remove the row"):
+        replace(source, group="patient").read(tmp_path)
+
+
+def test_a_group_column_that_is_not_there_is_named(tmp_path):
+    touch(write_csv(tmp_path, [("0", "cat")]), "train/0.png")
+    with pytest.raises(DataError, match="has no column 'patient'; its columns are id, label"):
+        replace(CSV, group="patient").read(tmp_path)
+
+
 # Functions
 
 
@@ -289,6 +314,29 @@ def test_a_table_that_is_not_one_is_named(tmp_path, monkeypatch, columns, said):
         return pd.DataFrame(columns)
 
     with pytest.raises(DataError, match=said):
+        LabelFunction(read).read(tmp_path)
+
+
+def test_a_function_gives_groups_as_text(tmp_path):
+    touch(tmp_path, "1.png", "0.png")
+
+    def read(folder):
+        paths = [folder / "1.png", folder / "0.png"]
+        return pd.DataFrame({"id": ["1", "0"], "path": paths, "label": ["a", "b"], "group": [12, 7]})
+
+    frame = LabelFunction(read).read(tmp_path)
+    assert list(zip(frame["id"], frame["group"], strict=True)) == [("0", "7"), ("1", "12")]
+
+
+@pytest.mark.parametrize("group", [None, float("nan"), ""])
+def test_a_function_s_image_without_a_group_is_named(tmp_path, group):
+    touch(tmp_path, "1.png", "0.png")
+
+    def read(folder):
+        paths = [folder / "0.png", folder / "1.png"]
+        return pd.DataFrame({"id": ["0", "1"], "path": paths, "label": ["a", "b"], "group": ["x", group]})
+
+    with pytest.raises(DataError, match="image '1' has no group; give it one, or leave out the column"):
         LabelFunction(read).read(tmp_path)
 
 

@@ -55,6 +55,7 @@ def test_a_run_has_everything_that_its_training_produced(whole):
     assert found == {
         "config.json",
         "split.csv",
+        "trained.json",
         "history.csv",
         "epochs.csv",
         "checkpoints/model.safetensors",

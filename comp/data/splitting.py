@@ -1,18 +1,32 @@
-"""The split: which rows validate. Stratified by class, or by tags, and drawn from a seed alone."""
+"""Which rows validate: a split, or folds. Stratified by class or tags, groups kept whole, drawn from a seed alone."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
-from sklearn.model_selection import train_test_split
+from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
+from sklearn.model_selection import (
+    GroupKFold,
+    GroupShuffleSplit,
+    KFold,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    train_test_split,
+)
 
 from comp.errors import DataError
 from comp.metrics import Target
 
+Targets = npt.NDArray[np.int64]
+Groups = npt.ArrayLike
 
-def targets_of(table: pd.DataFrame, classes: Sequence[str], target: Target) -> npt.NDArray[np.int64]:
+GROUPED_DRAWS = 100
+
+
+def targets_of(table: pd.DataFrame, classes: Sequence[str], target: Target) -> Targets:
     """The labels as numbers: (N,) places in ``classes`` for one class per image, (N, C) of 0 and 1 for tags."""
     index = {name: place for place, name in enumerate(classes)}
     if target == "single":
@@ -23,12 +37,15 @@ def targets_of(table: pd.DataFrame, classes: Sequence[str], target: Target) -> n
     return tags
 
 
-def draw_split(targets: npt.NDArray[np.int64], share: float, seed: int) -> npt.NDArray[np.bool_]:
+def draw_split(targets: Targets, share: float, seed: int, groups: Groups | None = None) -> npt.NDArray[np.bool_]:
     """True for the rows that validate (N,), about ``share`` of them.
 
     One class per image: every class has its share; a class with a single image trains. Tags: iterative stratification
-    (Sechidis et al. 2011, 10.1007/978-3-642-23808-6_10). Raises DataError when there are too few rows to split.
+    (Sechidis et al. 2011, 10.1007/978-3-642-23808-6_10). With ``groups`` (N,) the rows of a group stay on one side.
+    Raises DataError when there are too few rows or groups to split.
     """
+    if groups is not None:
+        return _draw_grouped_split(targets, share, seed, _numbered(groups))
     rows = np.arange(len(targets))
     counts = np.bincount(targets) if targets.ndim == 1 else None
     candidates = rows if counts is None else rows[counts[targets] > 1]
@@ -48,3 +65,82 @@ def draw_split(targets: npt.NDArray[np.int64], share: float, seed: int) -> npt.N
         splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=validating / len(rows), random_state=seed)
         chosen = next(splitter.split(rows[:, None], targets))[1]
     return np.isin(rows, chosen)
+
+
+def _draw_grouped_split(targets: Targets, share: float, seed: int, groups: Targets) -> npt.NDArray[np.bool_]:
+    """Of many draws of groups, one that leaves the most classes a row to train on, and then is nearest to the share."""
+    count = groups.max(initial=0) + 1
+    if count == 1:
+        raise DataError(
+            f"All {len(targets)} labelled images are of one group, so none can validate while others train; "
+            "train with --all-data, or mend the groups."
+        )
+    of_class = np.eye(targets.max() + 1, dtype=np.int64)[targets] if targets.ndim == 1 else targets
+    totals = of_class.sum(axis=0)
+
+    def badness(validating: npt.NDArray[np.int64]) -> tuple[int, float]:
+        counts = of_class[validating].sum(axis=0)
+        untrained = int(((counts == totals) & (totals > 0)).sum())
+        return untrained, float(np.abs(counts - share * totals).sum() + abs(len(validating) - share * len(targets)))
+
+    validating_groups = min(max(round(count * share), 1), count - 1)
+    splitter = GroupShuffleSplit(n_splits=GROUPED_DRAWS, test_size=validating_groups, random_state=seed)
+    chosen = min((validating for _, validating in splitter.split(targets, groups=groups)), key=badness)
+    return np.isin(np.arange(len(targets)), chosen)
+
+
+def draw_folds(targets: Targets, count: int, seed: int, groups: Groups | None = None) -> npt.NDArray[np.int64]:
+    """The fold (N,), 0 to ``count`` - 1, in which each row validates; every fold has rows.
+
+    One class per image: the rows of a class differ by one between folds at most, and a class with fewer rows than
+    folds is in as many folds as it has rows. Tags: iterative stratification (Sechidis et al. 2011). With ``groups``
+    (N,) the rows of a group are in one fold, the classes as even as that allows; of tags, only the number of groups is
+    even. Raises DataError for fewer rows or groups than folds.
+    """
+    if count < 2:
+        raise DataError(f"Rows can't be dealt to {count} folds; ask for at least 2.")
+    if count > len(targets):
+        raise DataError(f"{len(targets)} labelled images are too few for {count} folds; ask for fewer folds.")
+    if groups is None:
+        return _draw_stratified_folds(targets, count, seed)
+    numbered = _numbered(groups)
+    if count > numbered.max() + 1:
+        raise DataError(
+            f"The {len(targets)} labelled images are of {numbered.max() + 1} groups, too few for {count} folds; "
+            "ask for fewer folds."
+        )
+    if targets.ndim == 1 and np.bincount(targets).max() >= count:
+        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+        folds = _fold_of_rows(splitter, targets, numbered)
+        # A few large groups can leave it a fold without any.
+        if len(np.unique(folds)) == count:
+            return folds
+    return _fold_of_rows(GroupKFold(count, shuffle=True, random_state=seed), targets, numbered)
+
+
+def _draw_stratified_folds(targets: Targets, count: int, seed: int) -> npt.NDArray[np.int64]:
+    if targets.ndim == 1:
+        # scikit-learn refuses folds if no class has a row for each: one more class has, and is dropped again.
+        padded = np.append(targets, np.full(count, targets.max() + 1))
+        return _fold_of_rows(StratifiedKFold(count, shuffle=True, random_state=seed), padded)[: len(targets)]
+    folds = _fold_of_rows(MultilabelStratifiedKFold(count, shuffle=True, random_state=seed), targets)
+    # Where rows are as few as folds, tags alone can leave a fold without any.
+    if len(np.unique(folds)) < count:
+        folds = _fold_of_rows(KFold(count, shuffle=True, random_state=seed), targets)
+    return folds
+
+
+def _fold_of_rows(splitter: Any, targets: Targets, groups: Targets | None = None) -> npt.NDArray[np.int64]:
+    folds = np.empty(len(targets), dtype=np.int64)
+    with warnings.catch_warnings():
+        # That a class has fewer rows than there are folds is as it should be.
+        warnings.simplefilter("ignore", UserWarning)
+        parts: Iterable[Any] = splitter.split(np.zeros((len(targets), 1)), targets, groups)
+        for fold, (_, validating) in enumerate(parts):
+            folds[validating] = fold
+    return folds
+
+
+def _numbered(groups: Groups) -> npt.NDArray[np.int64]:
+    """Groups as whole numbers (N,) from 0."""
+    return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)

@@ -19,7 +19,13 @@ def score_logits(competition: Competition, targets: Array, logits: Array | None)
     """The metric of one view's logits (N, C), before any decision is tuned; None without validation rows."""
     if logits is None:
         return None
-    return _score(competition, targets, mean_over_views(logits[:, None], competition.target))
+    return score_undecided(competition, targets, mean_over_views(logits[:, None], competition.target))
+
+
+def score_undecided(competition: Competition, targets: Array, probabilities: Array) -> float:
+    """The metric of probabilities (N, C), before any decision is tuned."""
+    decision = untuned(competition.scoring, competition.target, probabilities.shape[1])
+    return competition.scoring(targets, decision(probabilities))
 
 
 def decide(competition: Competition, targets: Array, logits: Array) -> tuple[Decision, dict[str, Any]]:
@@ -28,17 +34,27 @@ def decide(competition: Competition, targets: Array, logits: Array) -> tuple[Dec
     ``plain`` is the score of the first view, ``tta`` of the mean over all, ``decided`` after the decision: the last was
     tuned on the same rows, so it flatters a little.
     """
+    decision, record = decide_blended(competition, targets, mean_over_views(logits, competition.target))
+    if not len(targets):
+        return decision, record
+    plain, mean = score_logits(competition, targets, logits[:, 0]), record.pop("undecided")
+    return decision, {**record, "plain": plain, "tta": mean}
+
+
+def decide_blended(competition: Competition, targets: Array, probabilities: Array) -> tuple[Decision, dict[str, Any]]:
+    """The decision tuned on the validation rows' probabilities (N, C), and the record of their scores.
+
+    ``undecided`` is the score before the decision, ``decided`` after it, which flatters a little.
+    """
     metric = competition.scoring
     record: dict[str, Any] = {"metric": metric.name, "higher_is_better": metric.higher_is_better, "rows": len(targets)}
     if not len(targets):
-        decision = untuned(metric, competition.target, logits.shape[2])
+        decision = untuned(metric, competition.target, probabilities.shape[1])
         return decision, {**record, "decision": to_record(decision)}
-    probabilities = mean_over_views(logits, competition.target)
     decision = tune(metric, competition.target, targets, probabilities)
     return decision, {
         **record,
-        "plain": score_logits(competition, targets, logits[:, 0]),
-        "tta": _score(competition, targets, probabilities),
+        "undecided": score_undecided(competition, targets, probabilities),
         "decided": metric(targets, decision(probabilities)),
         "decision": to_record(decision),
     }
@@ -52,8 +68,3 @@ def describe(scores: dict[str, Any]) -> str:
         f"validation {scores['metric']}: {scores['plain']:.5f} plain, {scores['tta']:.5f} with TTA, "
         f"{scores['decided']:.5f} with the tuned decision, on {scores['rows']} rows"
     )
-
-
-def _score(competition: Competition, targets: Array, probabilities: Array) -> float:
-    decision = untuned(competition.scoring, competition.target, probabilities.shape[1])
-    return competition.scoring(targets, decision(probabilities))

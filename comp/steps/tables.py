@@ -38,6 +38,11 @@ class Tables:
     targets: npt.NDArray[Any]
     ignored: int
 
+    @property
+    def groups(self) -> npt.NDArray[Any] | None:
+        """The group of each row (N,), where the label source gives them."""
+        return self.train["group"].to_numpy() if "group" in self.train else None
+
 
 def read_tables(competition: Competition, folder: Path) -> Tables:
     """The tables of the files in ``folder``.

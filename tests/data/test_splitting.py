@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from comp.data.splitting import draw_split, targets_of
+from comp.data.splitting import draw_folds, draw_split, targets_of
 from comp.errors import DataError
 
 SHARES = st.sampled_from([0.05, 0.1, 0.2, 0.25, 1 / 3, 0.5])
@@ -126,3 +126,140 @@ def test_too_few_images_to_split_are_an_error_or_a_split_with_two_sides(targets)
 def test_images_that_cannot_be_split_are_refused(targets):
     with pytest.raises(DataError, match=r"too few to split off 20% for validation"):
         draw_split(targets, 0.2, 0)
+
+
+def groups_drawn(seed, rows, groups):
+    """Group names of every row, ``groups`` of them, each with a row at least."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.permutation(np.append(np.arange(groups), rng.integers(0, groups, rows - groups)))
+    return np.array([f"patient {number}" for number in numbers])
+
+
+KINDS = pytest.mark.parametrize("kind", ["single", "multi"])
+
+
+def targets_drawn(kind, seed, rows, classes):
+    if kind == "multi":
+        return tags_drawn(seed, rows, classes)
+    return np.random.default_rng(seed).integers(0, classes, rows)
+
+
+@moderately
+@given(counts=st.lists(st.integers(1, 40), min_size=1, max_size=12), folds=st.integers(2, 10), seed=SEEDS)
+def test_folds_have_every_class_and_all_rows_within_one_row(counts, folds, seed):
+    assume(sum(counts) >= folds)
+    targets = shuffled(counts)
+    drawn = draw_folds(targets, folds, seed)
+    of_folds = np.bincount(drawn, minlength=folds)
+    assert of_folds.sum() == len(targets)
+    assert len(of_folds) == folds
+    assert np.ptp(of_folds) <= 1
+    assert of_folds.min() >= 1
+    for label in range(len(counts)):
+        assert np.ptp(np.bincount(drawn[targets == label], minlength=folds)) <= 1
+
+
+@KINDS
+@moderately
+@given(seed=SEEDS, rows=st.integers(2, 120), classes=st.integers(2, 8), folds=st.integers(2, 8))
+def test_every_row_validates_in_one_fold_and_no_fold_is_empty(kind, seed, rows, classes, folds):
+    assume(rows >= folds)
+    drawn = draw_folds(targets_drawn(kind, seed, rows, classes), folds, seed)
+    assert drawn.shape == (rows,)
+    assert set(drawn) == set(range(folds))
+
+
+@KINDS
+@moderately
+@given(
+    seed=SEEDS,
+    rows=st.integers(2, 120),
+    groups=st.integers(2, 30),
+    classes=st.integers(2, 8),
+    folds=st.integers(2, 8),
+)
+def test_folds_keep_groups_whole_and_none_is_empty(kind, seed, rows, groups, classes, folds):
+    assume(rows >= groups >= folds)
+    names = groups_drawn(seed, rows, groups)
+    drawn = draw_folds(targets_drawn(kind, seed, rows, classes), folds, seed, names)
+    assert set(drawn) == set(range(folds))
+    assert (pd.Series(drawn).groupby(names).nunique() == 1).all()
+
+
+@KINDS
+@moderately
+@given(seed=SEEDS, rows=st.integers(2, 120), groups=st.integers(2, 30), classes=st.integers(2, 8), share=SHARES)
+def test_a_split_keeps_groups_whole_and_has_two_sides(kind, seed, rows, groups, classes, share):
+    assume(rows >= groups)
+    names = groups_drawn(seed, rows, groups)
+    validates = draw_split(targets_drawn(kind, seed, rows, classes), share, seed, names)
+    assert 0 < validates.sum() < rows
+    assert (pd.Series(validates).groupby(names).nunique() == 1).all()
+
+
+@KINDS
+def test_a_split_of_many_groups_has_nearly_its_share_of_rows_and_of_classes(kind):
+    targets = targets_drawn(kind, 5, 600, 4)
+    validates = draw_split(targets, 0.2, 0, groups_drawn(5, 600, 150))
+    assert validates.mean() == pytest.approx(0.2, abs=0.03)
+    of_class = np.eye(4)[targets] if kind == "single" else targets
+    assert of_class[validates].sum(axis=0) / of_class.sum(axis=0) == pytest.approx([0.2] * 4, abs=0.06)
+
+
+def test_a_class_of_one_group_trains_where_another_group_can_validate():
+    targets, groups = np.repeat([0, 1, 2], [40, 40, 10]), np.repeat(np.arange(9), 10)
+    for seed in range(5):
+        assert not draw_split(targets, 0.25, seed, groups)[targets == 2].any()
+
+
+def test_grouped_folds_have_nearly_the_same_share_of_each_class():
+    targets, groups = targets_drawn("single", 1, 1000, 3), groups_drawn(1, 1000, 250)
+    folds = draw_folds(targets, 5, 0, groups)
+    for label in range(3):
+        counts = np.bincount(folds[targets == label], minlength=5)
+        assert np.ptp(counts) <= 0.05 * counts.sum()
+
+
+def test_folds_of_tags_keep_the_share_of_common_tags():
+    targets = tags_drawn(3, 600, 8)
+    folds = draw_folds(targets, 5, 0)
+    for fold in range(5):
+        assert targets[folds == fold].mean(axis=0) == pytest.approx(targets.mean(axis=0), abs=0.04)
+
+
+@pytest.mark.parametrize("grouped", [False, True], ids=["rows", "groups"])
+@KINDS
+def test_the_same_seed_draws_the_same_folds_and_another_seed_others(kind, grouped):
+    targets, groups = targets_drawn(kind, 2, 90, 3), groups_drawn(2, 90, 40) if grouped else None
+    drawn = [draw_folds(targets, 3, seed, groups) for seed in range(4)]
+    for seed, folds in enumerate(drawn):
+        np.random.seed(seed)
+        assert np.array_equal(draw_folds(targets, 3, seed, groups), folds)
+    assert len({folds.tobytes() for folds in drawn}) == 4
+
+
+@pytest.mark.filterwarnings("error")
+def test_rare_classes_are_dealt_to_as_many_folds_as_they_have_rows_without_a_warning():
+    targets = shuffled([1, 2, 3, 40])
+    folds = draw_folds(targets, 5, 0)
+    assert [len(set(folds[targets == label])) for label in range(4)] == [1, 2, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("rows", "folds", "groups", "says"),
+    [
+        (10, 1, None, "can't be dealt to 1 folds; ask for at least 2"),
+        (4, 5, None, "4 labelled images are too few for 5 folds"),
+        (10, 5, ["a", "b", "c"] * 3 + ["a"], "10 labelled images are of 3 groups, too few for 5 folds"),
+    ],
+)
+@KINDS
+def test_folds_that_can_t_be_are_refused(kind, rows, folds, groups, says):
+    with pytest.raises(DataError, match=says):
+        draw_folds(targets_drawn(kind, 0, rows, 2), folds, 0, groups)
+
+
+@KINDS
+def test_rows_of_one_group_can_t_be_split(kind):
+    with pytest.raises(DataError, match="All 10 labelled images are of one group"):
+        draw_split(targets_drawn(kind, 0, 10, 2), 0.2, 0, ["a"] * 10)

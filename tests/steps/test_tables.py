@@ -46,3 +46,14 @@ def test_a_missing_sample_is_an_error(shades):
     (shades.files / "sample_submission.csv").unlink()
     with pytest.raises(DataError, match=r"sample_submission\.csv doesn't exist"):
         read(shades)
+
+
+def test_groups_are_in_the_order_of_the_rows_and_there_are_none_where_none_are_declared(shades):
+    assert read(shades).groups is None
+    shades.declaration.write_text(
+        shades.declaration.read_text().replace('folder="train"', 'folder="train", group="who"')
+    )
+    lines = (shades.files / "train.csv").read_text().splitlines()
+    rows = [f"{line},{'who' if line == lines[0] else int(line[1:3]) // 4}" for line in lines]
+    shades.text("train.csv", [rows[0], *reversed(rows[1:])])
+    assert list(read(shades).groups) == [str(number // 4) for number in range(36)]

@@ -21,7 +21,6 @@ from comp.training.backbone import (
     prior_logits,
     set_size,
     training_mode,
-    unfreeze,
 )
 
 NAMES = ["test_resnet", "test_vit", "test_convnext"]
@@ -192,14 +191,14 @@ def test_a_broken_folder_of_weights_is_named(saved, tmp_path, file, content):
 @EVERY
 def test_a_frozen_backbone_stays_in_evaluation_while_the_head_trains(name):
     model = build(name)
-    freeze(model)
+    freeze(model, 1)
     training_mode(model)
     assert not any(module.training for module in model.backbone.modules())
     assert all(module.training for module in model.head.modules())
     assert {id(parameter) for parameter in model.parameters() if parameter.requires_grad} == {
         id(parameter) for parameter in model.head.parameters()
     }
-    unfreeze(model)
+    freeze(model, 3)
     training_mode(model)
     assert all(module.training for module in model.modules())
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -241,10 +240,10 @@ def test_paths_are_skipped_in_training_only_and_not_in_a_frozen_backbone(name):
     assert max(path.drop_prob for path in paths) == pytest.approx(0.9)
     training_mode(model)
     assert all(path.training for path in paths)
-    freeze(model)
+    freeze(model, 1)
     training_mode(model)
     assert not any(path.training for path in paths)
-    unfreeze(model)
+    freeze(model, 3)
     training_mode(model)
     model.eval()
     assert not any(path.training for path in paths)
