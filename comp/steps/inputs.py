@@ -25,6 +25,8 @@ from comp.viewpoint import View, Viewpoint
 Rows = npt.NDArray[np.int64]
 
 HEAD_BATCHES = 4
+# Raised when the same draw alters an image in another way than before, so that no cache mixes the two.
+ALTERATIONS = 2
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Images:
             "views": [asdict(view) for view in views],
             # Only random views depend on these.
             "viewpoint": repr(self.viewpoint) if any(view.draw is not None for view in views) else None,
+            "alterations": ALTERATIONS if any(view.draw is not None for view in views) else None,
             "seed": self.seed if any(view.draw is not None for view in views) else None,
             "precision": [str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
         }

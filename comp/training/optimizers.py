@@ -8,6 +8,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from comp.recipe import LAYER_GROUPS, Recipe
 from comp.training.backbone import Classifier, layer_groups
+from comp.training.schedule import group_rates
 
 
 def build_optimizer(model: Classifier, recipe: Recipe, learning_rate: float, ratio: float, groups: int) -> Optimizer:
@@ -27,11 +28,6 @@ def build_optimizer(model: Classifier, recipe: Recipe, learning_rate: float, rat
     if recipe.optimizer == "sgd":
         return SGD(parts, momentum=0.9)
     return AdamW(parts)
-
-
-def group_rates(peak: float, ratio: float, groups: int) -> list[float]:
-    """The peak rates of the last ``groups`` of early, late, head: ``[peak / ratio², peak / ratio, peak]``."""
-    return [peak / ratio**place for place in reversed(range(groups))]
 
 
 def _by_decay(

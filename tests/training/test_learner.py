@@ -1,6 +1,6 @@
 from collections import deque
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -272,25 +272,29 @@ def test_gradients_of_several_batches_make_the_step_of_one_batch_of_all_their_ro
     stage = Stage(size=SIZE, train="head", cached=True, cycle_length=3, learning_rate=1e-2)
     features = features_of(learner_of("test_resnet"), paths)
 
-    class Twice(FeatureEpochs):
+    @dataclass
+    class Twice:
         """Every batch twice: in one, or one after the other. The head's batch norm sees the same statistics."""
 
-        def __init__(self, *, together):
-            super().__init__(features, TRAINING, CLASSES, 8, seed=0)
-            self.together = together
+        once: FeatureEpochs
+        together: bool
+
+        def __len__(self):
+            return len(self.once) * (1 if self.together else 2)
 
         def epoch(self, number):
-            for inputs, targets in super().epoch(number):
+            for inputs, targets in self.once.epoch(number):
                 if self.together:
                     yield torch.cat([inputs, inputs]), torch.cat([targets, targets])
                 else:
                     yield inputs, targets
                     yield inputs, targets
 
+    once = FeatureEpochs(features, TRAINING, CLASSES, 8, seed=0)
     whole = learner_of("test_resnet", replace(RECIPE, optimizer="sgd"))
     halves = learner_of("test_resnet", replace(RECIPE, optimizer="sgd", accumulation=2))
-    one = head_after(whole, Twice(together=True), stage)
-    other = head_after(halves, Twice(together=False), stage)
+    one = head_after(whole, Twice(once, together=True), stage)
+    other = head_after(halves, Twice(once, together=False), stage)
     assert torch.allclose(one, other, atol=1e-6)
 
 

@@ -5,7 +5,8 @@ from torch import nn
 
 from comp.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.training.backbone import build_classifier, layer_groups
-from comp.training.optimizers import build_optimizer, group_rates
+from comp.training.optimizers import build_optimizer
+from comp.training.schedule import group_rates
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
 EVERY = pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
