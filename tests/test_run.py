@@ -160,3 +160,34 @@ def test_history_has_a_row_per_step_and_epochs_a_row_per_epoch(home):
         "stage", "cycle", "epoch", "train_loss", "valid_loss", "metric", "score", "seconds", "images_per_second"
     ]  # fmt: skip
     assert [(row["valid_loss"], row["score"]) for row in epochs] == [("0.5", "0.9"), ("0.5", "0.92"), ("", "")]
+
+
+def test_the_folds_that_rows_validated_in_are_read_back(home):
+    run = create_run(home, "planet", "quick")
+    run.write_parts(["007", "a,b"], ["2", "1"])
+    assert run.parts() == {"007": "2", "a,b": "1"}
+    assert run.validating() == {"007", "a,b"}
+
+
+def test_a_split_that_is_not_there_is_an_error(home):
+    run = create_run(home, "planet", "quick")
+    with pytest.raises(RunError, match=r"split\.csv can't be read: .*; train again"):
+        run.parts()
+
+
+def test_a_competition_s_newest_run_is_one_that_was_trained_or_is_a_blend(home):
+    trained, blend = started(home, "planet", "quick", at=1000), started(home, "planet", "ensemble", at=2000)
+    started(home, "planet", "quick", at=3000)
+    trained.weights.parent.mkdir()
+    trained.weights.touch()
+    assert find_run(home, "planet") == trained
+    blend.predictions("test").parent.mkdir()
+    blend.predictions("test").touch()
+    assert find_run(home, "planet") == blend
+
+
+def test_a_blend_knows_its_members_and_a_training_has_none(home):
+    run = started(home, "planet", "quick")
+    assert run.members == ()
+    run.write_record("config", {"competition": "planet", "members": ["planet/quick-2", "planet/quick-3"]})
+    assert run.members == ("planet/quick-2", "planet/quick-3")
