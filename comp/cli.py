@@ -39,6 +39,11 @@ Backbone = Annotated[str | None, typer.Option(help="A timm model, or local-dir:P
 Settings = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
 Seed = Annotated[int, typer.Option(min=0, help="What split, order and alterations are drawn from.")]
 AllData = Annotated[bool, typer.Option("--all-data", help="Train on every labelled image; none validates.")]
+Folds = Annotated[int | None, typer.Option(metavar="K", help="Deal the rows to K folds and train as often.")]
+Fold = Annotated[int | None, typer.Option(metavar="I", help="Train only the I-th of the folds.")]
+Like = Annotated[
+    str | None, typer.Option(metavar="RUN", help="Take recipe, learning rates and decision from this run.")
+]
 
 
 @app.callback()
@@ -80,13 +85,19 @@ def train(
     settings: Settings = [],  # noqa: B006
     seed: Seed = 0,
     all_data: AllData = False,
+    folds: Folds = None,
+    fold: Fold = None,
+    like: Like = None,
 ) -> None:
-    """Train a recipe on data that was downloaded."""
+    """Train a recipe on data that was downloaded; of --folds all, predicted and joined."""
     from comp import runner
     from comp.steps.resolve import Choices
 
-    choices = Choices(recipe, backbone, tuple(settings), seed, all_data)
-    print(runner.train(_competition(context, name), choices, Home.from_environment(), _console()).folder)
+    home = Home.from_environment()
+    found = find_run(home, like) if like else None
+    choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, found)
+    step = runner.cross_validate if folds and not fold else runner.train
+    print(step(_competition(context, name), choices, home, _console()).folder)
 
 
 @app.command("lr-find")
@@ -185,15 +196,19 @@ def run_all(
     settings: Settings = [],  # noqa: B006
     seed: Seed = 0,
     all_data: AllData = False,
+    folds: Folds = None,
+    fold: Fold = None,
+    like: Like = None,
     submit: Annotated[bool, typer.Option("--submit", help="Upload the submission and wait for its score.")] = False,
 ) -> None:
     """All steps: download, train, predict, write the submission."""
     from comp import runner
     from comp.steps.resolve import Choices
 
-    choices = Choices(recipe, backbone, tuple(settings), seed, all_data)
-    competition = _competition(context, name)
-    print(runner.run(competition, choices, Home.from_environment(), _console(), submitting=submit).folder)
+    home = Home.from_environment()
+    found = find_run(home, like) if like else None
+    choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, found)
+    print(runner.run(_competition(context, name), choices, home, _console(), submitting=submit).folder)
 
 
 @app.command()

@@ -6,6 +6,7 @@ that one without torch starts at once.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from comp.errors import OverrideError, RunError
@@ -26,8 +27,11 @@ def run(competition: Competition, choices: Choices, home: Home, console: Console
 
     resolve(competition, choices)  # what can't be is said before gigabytes are downloaded
     download(competition, home, console)
-    trained = train(competition, choices, home, console)
-    predict(competition, trained, home, console)
+    if choices.folds is not None and choices.fold is None:
+        trained = cross_validate(competition, choices, home, console)
+    else:
+        trained = train(competition, choices, home, console)
+        predict(competition, trained, home, console)
     if submitting:
         submit(competition, trained, home, console)
     return trained
@@ -56,6 +60,17 @@ def train(competition: Competition, choices: Choices, home: Home, console: Conso
         training.fit(stage)
     training.finish()
     return training.run
+
+
+def cross_validate(competition: Competition, choices: Choices, home: Home, console: Console) -> Run:
+    """Train and predict every fold, each a run of its own, and join them."""
+    from comp.steps.joining import join
+
+    trained = []
+    for fold in range(1, (choices.folds or 0) + 1):
+        trained.append(train(competition, replace(choices, fold=fold), home, console))
+        predict(competition, trained[-1], home, console)
+    return join(competition, trained, home, console)
 
 
 def find_rate(competition: Competition, choices: Choices, home: Home, console: Console, number: int) -> Path:
@@ -128,7 +143,7 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
         of_unlabelled.append(learner.logits(unlabelled.to_predict(learner)))
     # Each snapshot is one more way of looking at an image.
     logits = np.concatenate(of_labelled, axis=1)
-    decision, scores = decide(competition, tables.targets[validates], logits)
+    decision, scores = decide(competition, tables.targets[validates], logits, config["decision"])
     probabilities = mean_over_views(np.concatenate(of_unlabelled, axis=1), competition.target)
     if not np.isfinite(probabilities).all():
         raise RunError(f"{trained.name} predicts what is no number; train again with a lower learning rate.")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from comp.metrics import Metric
@@ -112,3 +114,13 @@ def _f_of_rows(targets: Array, tags: Array, beta: float) -> Array:
 def to_record(decision: Decision) -> dict[str, Any]:
     """The decision as JSON can hold it."""
     return {"kind": type(decision).__name__, **asdict(decision)}
+
+
+def from_record(record: dict[str, Any]) -> Decision:
+    """The decision that `to_record` wrote."""
+    kinds: dict[str, Callable[..., Decision]] = {
+        kind.__name__: kind for kind in (Clip, ClipAndNormalise, MostProbable, Thresholds)
+    }
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+    kind = kinds[str(fields.pop("kind"))]
+    return kind(**fields)

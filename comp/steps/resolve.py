@@ -9,10 +9,12 @@ import sys
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
+from statistics import geometric_mean
 from typing import TYPE_CHECKING, Any
 
 from comp.errors import OverrideError, RunError
 from comp.recipe import Recipe, Stage
+from comp.run import Run
 from comp.steps.overrides import apply_overrides
 from comp.viewpoint import Viewpoint
 
@@ -30,7 +32,7 @@ class Choices:
     """What a person chose for a training.
 
     settings: fields set by hand, ``field=value``. all_data: no row validates. folds: how many the rows are dealt to;
-    fold: which of them validates, from 1.
+    fold: which of them validates, from 1. like: a run whose recipe, found learning rates and decision are taken over.
     """
 
     recipe: str = "standard"
@@ -40,16 +42,30 @@ class Choices:
     all_data: bool = False
     folds: int | None = None
     fold: int | None = None
+    like: Run | None = None
+
+    def __post_init__(self) -> None:
+        if self.folds is not None and self.folds < 2:
+            raise OverrideError(f"--folds is {self.folds}, but it should be at least 2.")
+        if self.fold is not None and not 1 <= self.fold <= (self.folds or 0):
+            wanted = f"from 1 to {self.folds}" if self.folds else "given together with --folds"
+            raise OverrideError(f"--fold is {self.fold}, but it should be {wanted}.")
+        if self.all_data and self.folds is not None:
+            raise OverrideError("--all-data lets no row validate, and --folds every row; give one of the two.")
+        if self.like is not None:
+            object.__setattr__(self, "recipe", self.like.record("config")["recipe_name"])
 
 
 def resolve(competition: Competition, choices: Choices) -> tuple[Competition, Recipe]:
     """The competition and the recipe with every choice applied; raises OverrideError for one that doesn't fit."""
-    recipe = competition.recipes.get(choices.recipe)
-    if recipe is None:
-        known = ", ".join(competition.recipes)
-        raise OverrideError(f"{competition.name} has no recipe {choices.recipe!r}; it has {known}.")
-    if recipe.on_cpu is not None and not has_gpu():
-        recipe = recipe.on_cpu
+    if choices.like is not None:
+        competition, recipe = as_trained(competition, choices.like)
+    else:
+        named = competition.recipes.get(choices.recipe)
+        if named is None:
+            known = ", ".join(competition.recipes)
+            raise OverrideError(f"{competition.name} has no recipe {choices.recipe!r}; it has {known}.")
+        recipe = replace(named, on_cpu=None) if named.on_cpu is None or has_gpu() else named.on_cpu
     competition, recipe = apply_overrides(competition, recipe, choices.settings)
     if choices.backbone is not None:
         recipe = replace(recipe, backbone=choices.backbone)
@@ -57,6 +73,27 @@ def resolve(competition: Competition, choices: Choices) -> tuple[Competition, Re
         folder = Path(recipe.backbone.removeprefix("local-dir:")).expanduser().resolve()
         recipe = replace(recipe, backbone=f"local-dir:{folder}")
     return competition, recipe
+
+
+def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]:
+    """The competition and recipe of a run, at the learning rates it trained at; of joined folds, their geometric mean.
+
+    Raises RunError for another competition's run, and for an ensemble: it is several recipes.
+    """
+    config = run.record("config")
+    if config["competition"] != competition.name:
+        raise RunError(
+            f"{run.name} is a run of {config['competition']}, and not of {competition.name}; name one of its."
+        )
+    if config.get("kind", "folds") != "folds":
+        raise RunError(f"{run.name} blends runs of several recipes; name one of {', '.join(run.members)}.")
+    trained = [Run(run.folder.parent.parent / name) for name in run.members] or [run]
+    resolved = [from_config(competition, fold.record("config"), fold.record("trained")) for fold in trained]
+    competition, recipe = resolved[0]
+    rates = [[float(stage.learning_rate) for stage in found.stages] for _, found in resolved]
+    means = [geometric_mean(of_stage) for of_stage in zip(*rates, strict=True)]
+    stages = [replace(stage, learning_rate=rate) for stage, rate in zip(recipe.stages, means, strict=True)]
+    return competition, replace(recipe, stages=stages)
 
 
 def has_gpu() -> bool:
@@ -86,6 +123,9 @@ def to_config(
         "all_data": choices.all_data,
         "folds": choices.folds,
         "fold": choices.fold,
+        "like": None if choices.like is None else choices.like.name,
+        # What was tuned on rows that validated is the best there is where none does.
+        "decision": choices.like.record("scores")["decision"] if choices.like and choices.all_data else None,
         "data": {"train": len(tables.train), "test": len(tables.test), "fingerprint": fingerprint(tables)},
         "device": device,
         "precision": precision,

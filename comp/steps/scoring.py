@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from comp.prediction.decisions import Decision, to_record, tune, untuned
+from comp.prediction.decisions import Decision, from_record, to_record, tune, untuned
 from comp.prediction.tta import mean_over_views
 
 if TYPE_CHECKING:
@@ -28,15 +28,19 @@ def score_undecided(competition: Competition, targets: Array, probabilities: Arr
     return competition.scoring(targets, decision(probabilities))
 
 
-def decide(competition: Competition, targets: Array, logits: Array) -> tuple[Decision, dict[str, Any]]:
+def decide(
+    competition: Competition, targets: Array, logits: Array, found: dict[str, Any] | None = None
+) -> tuple[Decision, dict[str, Any]]:
     """The decision tuned on the validation rows' logits (N, V, C), and the record of their scores.
 
+    found: the record of a decision tuned before, for a training in which no row validates.
     ``plain`` is the score of the first view, ``tta`` of the mean over all, ``decided`` after the decision: the last was
     tuned on the same rows, so it flatters a little.
     """
     decision, record = decide_blended(competition, targets, mean_over_views(logits, competition.target))
     if not len(targets):
-        return decision, record
+        decision = from_record(found) if found else decision
+        return decision, {**record, "decision": to_record(decision)}
     plain, mean = score_logits(competition, targets, logits[:, 0]), record.pop("undecided")
     return decision, {**record, "plain": plain, "tta": mean}
 
@@ -63,7 +67,7 @@ def decide_blended(competition: Competition, targets: Array, probabilities: Arra
 def describe(scores: dict[str, Any]) -> str:
     """The record in one line."""
     if not scores["rows"]:
-        return "no row validates, so there is no score; decisions are the untuned ones"
+        return "no row validates, so there is no score and nothing to tune a decision on"
     return (
         f"validation {scores['metric']}: {scores['plain']:.5f} plain, {scores['tta']:.5f} with TTA, "
         f"{scores['decided']:.5f} with the tuned decision, on {scores['rows']} rows"
