@@ -160,3 +160,28 @@ def test_history_has_a_row_per_step_and_epochs_a_row_per_epoch(home):
         "stage", "cycle", "epoch", "train_loss", "valid_loss", "metric", "score", "seconds", "images_per_second"
     ]  # fmt: skip
     assert [(row["valid_loss"], row["score"]) for row in epochs] == [("0.5", "0.9"), ("0.5", "0.92"), ("", "")]
+
+
+def test_the_tables_of_a_run_are_read_back_with_gaps_where_nothing_validated_or_trained(home):
+    run = started(home, "planet", "quick")
+    assert not run.began
+    step = {"loss": 0.5, "lr_head": 1e-3}
+    run.append_epoch(1, Epoch(0, 0, 0.5, None, 2.0, 32.0, [step, step], None), "mean_f2", None)
+    assert run.began
+    epochs, steps = run.epochs(), run.steps()
+    assert epochs["train_loss"].tolist() == [0.5]
+    assert epochs[["valid_loss", "score"]].isna().all(axis=None)
+    assert steps["step"].tolist() == [1, 2]
+    assert steps["lr_head"].tolist() == [1e-3, 1e-3]
+    assert steps[["lr_early", "lr_late"]].isna().all(axis=None)
+
+
+def test_tables_that_are_not_there_or_can_t_be_read_are_one_sentence(home):
+    run = started(home, "planet", "quick")
+    with pytest.raises(RunError, match=r"planet/quick-1 has no epochs\.csv"):
+        run.epochs()
+    with pytest.raises(RunError, match=r"planet/quick-1 has no history\.csv"):
+        run.steps()
+    (run.folder / "epochs.csv").write_text("")
+    with pytest.raises(RunError, match=r"epochs\.csv can't be read"):
+        run.epochs()
