@@ -110,7 +110,16 @@ def train(competition: Competition, choices: Choices, home: Home, console: Conso
                 trained.append_epoch(number, event, competition.metric, score)
                 console.epoch(event, score)
     save_weights(model, trained.weights)
+    diagnose(trained, console)
     return trained
+
+
+def diagnose(trained: Run, console: Console) -> None:
+    """Say in words what the losses of a run show, and the one change to try; the run may have ended early."""
+    from comp.steps.diagnosing import diagnosis_of
+
+    for line in diagnosis_of(trained):
+        console.say(line)
 
 
 def predict(competition: Competition, trained: Run, home: Home, console: Console) -> Path:
