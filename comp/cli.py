@@ -144,6 +144,14 @@ def predict(context: typer.Context, run: RunName) -> None:
 
 
 @app.command()
+def diagnose(run: RunName) -> None:
+    """Say what a run's losses show, and the one change to try."""
+    from comp import runner
+
+    runner.diagnose(find_run(Home.from_environment(), run), _console())
+
+
+@app.command()
 def submit(
     context: typer.Context,
     run: RunName,

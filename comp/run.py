@@ -15,10 +15,24 @@ from comp.files import replacing, write_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    import pandas as pd
+
     from comp.training.learner import Epoch
 
 
+EPOCH_COLUMNS = (
+    "stage",
+    "cycle",
+    "epoch",
+    "train_loss",
+    "valid_loss",
+    "metric",
+    "score",
+    "seconds",
+    "images_per_second",
+)
 STEP_COLUMNS = ("stage", "cycle", "epoch", "step", "loss", "lr_early", "lr_late", "lr_head")
+NOT_FLOATS: dict[str, type] = {"stage": int, "cycle": int, "epoch": int, "step": int, "metric": str}
 
 
 @dataclass(frozen=True)
@@ -151,7 +165,34 @@ class Run:
             "seconds": epoch.seconds,
             "images_per_second": epoch.images_per_second,
         }
-        _append(self.folder / "epochs.csv", tuple(row), [row])
+        _append(self.folder / "epochs.csv", EPOCH_COLUMNS, [row])
+
+    @property
+    def began(self) -> bool:
+        """Whether an epoch was recorded."""
+        return (self.folder / "epochs.csv").is_file()
+
+    def epochs(self) -> pd.DataFrame:
+        """epochs.csv, a row per epoch; losses and score are NaN where no row validated. Raises RunError without it."""
+        return self._table("epochs.csv", EPOCH_COLUMNS)
+
+    def steps(self) -> pd.DataFrame:
+        """history.csv, a row per step; the rates of groups that were frozen are NaN. Raises RunError without it."""
+        return self._table("history.csv", STEP_COLUMNS)
+
+    def _table(self, file: str, columns: Sequence[str]) -> pd.DataFrame:
+        import pandas as pd
+
+        path = self.folder / file
+        try:
+            table = pd.read_csv(path, dtype={**dict.fromkeys(columns, float), **NOT_FLOATS})
+        except FileNotFoundError:
+            raise RunError(f"The run {self.name} has no {file}: no epoch of it was trained to its end.") from None
+        except (ValueError, OSError) as error:
+            raise RunError(f"{path} can't be read: {error}.") from None
+        if missing := [column for column in columns if column not in table]:
+            raise RunError(f"{path} has no column {', '.join(missing)}; it is of another version of comp.")
+        return table
 
 
 def _append(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

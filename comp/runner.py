@@ -59,6 +59,7 @@ def train(competition: Competition, choices: Choices, home: Home, console: Conso
     for stage in training.prepared.recipe.stages:
         training.fit(stage)
     training.finish()
+    diagnose(training.run, console)
     return training.run
 
 
@@ -105,6 +106,14 @@ def plan(competition: Competition, choices: Choices, home: Home, console: Consol
     for line in in_words(recipe, competition.layer_lr_ratio):
         console.say(line)
     return picture
+
+
+def diagnose(trained: Run, console: Console) -> None:
+    """Say in words what the losses of a run show, and the one change to try; the run may have ended early."""
+    from comp.steps.diagnosing import diagnosis_of
+
+    for line in diagnosis_of(trained):
+        console.say(line)
 
 
 def predict(competition: Competition, trained: Run, home: Home, console: Console) -> Path:

@@ -39,11 +39,11 @@ def test_list_names_every_competition_with_metric_and_recipes(comp):
 def test_help_names_every_command(comp):
     ended = comp("--help")
     assert ended.status == 0
-    for command in ("list", "download", "train", "predict", "submit", "run", "runs", "serve"):
+    for command in ("list", "download", "train", "predict", "diagnose", "submit", "run", "runs", "serve"):
         assert f"\n  {command} " in ended.out
 
 
-@pytest.mark.parametrize("command", ["download", "train", "predict", "submit", "run", "runs", "serve"])
+@pytest.mark.parametrize("command", ["download", "train", "predict", "diagnose", "submit", "run", "runs", "serve"])
 def test_every_command_has_help_of_its_own(comp, command):
     ended = comp(command, "--help")
     assert ended.status == 0

@@ -191,3 +191,26 @@ def test_a_blend_knows_its_members_and_a_training_has_none(home):
     assert run.members == ()
     run.write_record("config", {"competition": "planet", "members": ["planet/quick-2", "planet/quick-3"]})
     assert run.members == ("planet/quick-2", "planet/quick-3")
+def test_the_tables_of_a_run_are_read_back_with_gaps_where_nothing_validated_or_trained(home):
+    run = started(home, "planet", "quick")
+    assert not run.began
+    step = {"loss": 0.5, "lr_head": 1e-3}
+    run.append_epoch(1, Epoch(0, 0, 0.5, None, 2.0, 32.0, [step, step], None), "mean_f2", None)
+    assert run.began
+    epochs, steps = run.epochs(), run.steps()
+    assert epochs["train_loss"].tolist() == [0.5]
+    assert epochs[["valid_loss", "score"]].isna().all(axis=None)
+    assert steps["step"].tolist() == [1, 2]
+    assert steps["lr_head"].tolist() == [1e-3, 1e-3]
+    assert steps[["lr_early", "lr_late"]].isna().all(axis=None)
+
+
+def test_tables_that_are_not_there_or_can_t_be_read_are_one_sentence(home):
+    run = started(home, "planet", "quick")
+    with pytest.raises(RunError, match=r"planet/quick-1 has no epochs\.csv"):
+        run.epochs()
+    with pytest.raises(RunError, match=r"planet/quick-1 has no history\.csv"):
+        run.steps()
+    (run.folder / "epochs.csv").write_text("")
+    with pytest.raises(RunError, match=r"epochs\.csv can't be read"):
+        run.epochs()

@@ -149,6 +149,16 @@ def from_config(
         raise RunError(f"The run's config.json is of another version of comp ({error}); train again.") from None
 
 
+def recipe_of(config: dict[str, Any]) -> Recipe:
+    """The recipe that a run was trained by, without the rates that were found."""
+    try:
+        stages = [Stage(**stage) for stage in config["recipe"]["stages"]]
+        # It was already put in its place when the run began.
+        return Recipe(**{**config["recipe"], "stages": stages, "on_cpu": None})
+    except (KeyError, TypeError) as error:
+        raise RunError(f"The run's config.json is of another version of comp ({error}); train again.") from None
+
+
 def fingerprint(tables: Tables) -> str:
     """A digest of all ids, labels and file sizes: data that changed since a run shows in it."""
     digest = hashlib.blake2b(digest_size=16)

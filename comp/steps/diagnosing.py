@@ -1,0 +1,25 @@
+"""What a run's tables show, as lines for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from comp.report.diagnosis import diagnose, healthy
+from comp.run import EPOCH_COLUMNS, STEP_COLUMNS
+from comp.steps.resolve import recipe_of
+
+if TYPE_CHECKING:
+    from comp.run import Run
+
+
+def diagnosis_of(trained: Run) -> list[str]:
+    """A line per finding, or one that says that nothing looks wrong; a run may have ended before any epoch did."""
+    recipe = recipe_of(trained.record("config"))
+    if trained.began:
+        epochs, steps = trained.epochs(), trained.steps()
+    else:
+        epochs, steps = pd.DataFrame(columns=EPOCH_COLUMNS), pd.DataFrame(columns=STEP_COLUMNS)
+    findings = diagnose(epochs, steps, recipe)
+    return [str(finding) for finding in findings] or [healthy(epochs, recipe)]
