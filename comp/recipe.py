@@ -84,12 +84,16 @@ class Recipe:
     stages: in order; the weights are carried on from each to the next.
     backbone: a timm model name, or ``local-dir:PATH`` of a folder with its config.json and weights.
     pretrained: start from the backbone's pretrained weights, or from scratch.
+    head: ``new``, or ``pretrained``: it starts as the part of the pretrained classifier that is about the classes at
+        hand, for images like those of the pretraining, at a small learning rate; one class per image.
     batch_size: images per mini-batch of stages on images; a head on cached features takes four times as many. At least
         2, for the head's batch norm.
     accumulation: mini-batches whose gradients make one optimizer step.
     clip_norm: the largest norm of a step's gradients, longer ones are scaled down to it; 0 leaves them as they are.
     optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
     weight_decay: of all parameters; with ``decay="matrices"`` of none that is a vector: biases and norm layers.
+    freeze_batch_norm: a backbone that trains keeps the statistics it was pretrained with, lesson 2's ``bn_freeze``: those
+        of small batches are noise.
     dropout: of the head's input. drop_path: the rate at which blocks of the backbone are skipped (arXiv:1603.09382).
     label_smoothing: the share of a target spread over the classes (arXiv:1512.00567).
     mixup, cutmix: both parameters of the Beta distribution that pairs of images are blended (arXiv:1710.09412) or
@@ -108,12 +112,14 @@ class Recipe:
     stages: Sequence[Stage]
     backbone: str = "resnet34.a1_in1k"
     pretrained: bool = True
+    head: Literal["new", "pretrained"] = "new"
     batch_size: int = 64
     accumulation: int = 1
     clip_norm: float = 0.0
     optimizer: Literal["adamw", "sgd"] = "adamw"
     weight_decay: float = 0.01
     decay: Literal["all", "matrices"] = "all"
+    freeze_batch_norm: bool = False
     dropout: float = 0.0
     drop_path: float = 0.0
     label_smoothing: float = 0.0
@@ -132,9 +138,13 @@ class Recipe:
         check_sequence(self, "stages", Stage, "a list of at least one Stage", at_least=1)
         check(self, "backbone", str)
         check(self, "pretrained", bool)
+        check(self, "head", str, one_of=("new", "pretrained"))
+        if self.head == "pretrained" and not self.pretrained:
+            raise wrong(self, "head", self.head, "'new' where the backbone is not pretrained")
         check(self, "batch_size", int, at_least=2)
         check(self, "accumulation", int, at_least=1, at_most=10_000)
         check(self, "optimizer", str, one_of=("adamw", "sgd"))
+        check(self, "freeze_batch_norm", bool)
         check(self, "decay", str, one_of=("all", "matrices"))
         for field, most in (("dropout", 0.95), ("drop_path", 0.95), ("label_smoothing", 0.5), ("random_erasing", 1)):
             check(self, field, float, at_least=0, at_most=most)

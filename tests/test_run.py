@@ -130,6 +130,7 @@ def epoch(number, cycle, steps, valid_loss=0.5):
     return Epoch(
         number=number,
         cycle=cycle,
+        ends_cycle=True,
         train_loss=0.25,
         valid_loss=valid_loss,
         seconds=2.0,
@@ -191,11 +192,13 @@ def test_a_blend_knows_its_members_and_a_training_has_none(home):
     assert run.members == ()
     run.write_record("config", {"competition": "planet", "members": ["planet/quick-2", "planet/quick-3"]})
     assert run.members == ("planet/quick-2", "planet/quick-3")
+
+
 def test_the_tables_of_a_run_are_read_back_with_gaps_where_nothing_validated_or_trained(home):
     run = started(home, "planet", "quick")
     assert not run.began
     step = {"loss": 0.5, "lr_head": 1e-3}
-    run.append_epoch(1, Epoch(0, 0, 0.5, None, 2.0, 32.0, [step, step], None), "mean_f2", None)
+    run.append_epoch(1, epoch(0, 0, [step, step], valid_loss=None), "mean_f2", None)
     assert run.began
     epochs, steps = run.epochs(), run.steps()
     assert epochs["train_loss"].tolist() == [0.5]

@@ -20,6 +20,7 @@ from comp.training.backbone import build_classifier, expectations, prior_logits,
 from comp.training.finder import Sweep, sweep
 from comp.training.learner import Epochs, Learner, Validation, choose_device
 from comp.training.losses import class_weights
+from comp.training.transfer import is_new, start_from_pretrained
 
 Rows = npt.NDArray[np.int64]
 
@@ -43,8 +44,15 @@ class Prepared:
     def inputs(self, stage: Stage, number: int) -> tuple[Epochs, Validation | None]:
         """What the stage of this number, from 1, trains on and validates on, at its size."""
         set_size(self.learner.model, stage.size)
+        if self.recipe.head == "pretrained" and is_new(self.learner.model):
+            self._start_head(stage)
         targets = torch.from_numpy(self.tables.targets)
         return self.images.for_stage(self.learner, stage, targets, self.training, self.validating, self.seed_of(number))
+
+    def _start_head(self, stage: Stage) -> None:
+        views = self.competition.augment.views(stage.views if stage.cached else 1)
+        features = self.images.features(self.learner, stage.size, views)
+        start_from_pretrained(self.learner.model, features[self.training, 0], self.tables.targets[self.training])
 
     def seed_of(self, number: int) -> int:
         """Each stage draws orders, alterations and dropout of its own."""

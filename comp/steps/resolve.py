@@ -6,6 +6,7 @@ import hashlib
 import platform
 import shlex
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ from comp.steps.overrides import apply_overrides
 from comp.viewpoint import Viewpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from comp.competition import Competition
     from comp.steps.tables import Tables
@@ -134,27 +135,29 @@ def to_config(
 
 
 def from_config(
-    competition: Competition, config: dict[str, Any], trained: dict[str, Any]
+    competition: Competition, config: dict[str, Any], trained: dict[str, Any] | None = None
 ) -> tuple[Competition, Recipe]:
     """The competition and the recipe as they were when the run was trained, whatever was declared since.
 
     trained: the record of the stages that were trained, at the learning rates they had.
     """
-    try:
-        stages = [Stage(**stage) for stage in trained["stages"]]
-        recipe = Recipe(**{**config["recipe"], "stages": stages})
+    recipe = recipe_of(config, trained)
+    with _of_this_version():
         augment = Viewpoint(**{**config["augment"], "pipeline": competition.augment.pipeline})
         return replace(competition, augment=augment, layer_lr_ratio=config["layer_lr_ratio"]), recipe
-    except (KeyError, TypeError) as error:
-        raise RunError(f"The run's config.json is of another version of comp ({error}); train again.") from None
 
 
-def recipe_of(config: dict[str, Any]) -> Recipe:
-    """The recipe that a run was trained by, without the rates that were found."""
+def recipe_of(config: dict[str, Any], trained: dict[str, Any] | None = None) -> Recipe:
+    """The recipe of a run: with its stages as they were declared, or as they were trained."""
+    with _of_this_version():
+        stages = [Stage(**stage) for stage in (trained or config["recipe"])["stages"]]
+        return Recipe(**{**config["recipe"], "stages": stages})
+
+
+@contextmanager
+def _of_this_version() -> Iterator[None]:
     try:
-        stages = [Stage(**stage) for stage in config["recipe"]["stages"]]
-        # It was already put in its place when the run began.
-        return Recipe(**{**config["recipe"], "stages": stages, "on_cpu": None})
+        yield
     except (KeyError, TypeError) as error:
         raise RunError(f"The run's config.json is of another version of comp ({error}); train again.") from None
 

@@ -27,8 +27,18 @@ class Classifier(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, backbone: Any, head: nn.Sequential, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        backbone: Any,
+        head: nn.Sequential,
+        mean: Sequence[float],
+        std: Sequence[float],
+        own_classifier: nn.Linear | None = None,
+    ) -> None:
+        """``own_classifier``: what the backbone was pretrained with, of its features; it is neither trained nor saved."""
         super().__init__()
+        # In a tuple, or it would be one of the module's parts.
+        self.own_classifier = (own_classifier,)
         # A timm model: it has more than torch's types know of a module.
         self.backbone: Any = backbone
         self.head = head
@@ -78,9 +88,10 @@ def build_classifier(
     Raises BackboneError for an unknown name, a backbone without layer groups, weights that can't be loaded, and a
     ``drop_path`` for a backbone without blocks that could be skipped.
     """
-    body = _create(backbone, pretrained=pretrained, drop_path=drop_path)
+    body, own_classifier = _create(backbone, pretrained=pretrained, drop_path=drop_path)
     expected = expectations(body)
-    return Classifier(body, build_head(body.head_hidden_size, prior, dropout), expected.mean, expected.std)
+    head = build_head(body.head_hidden_size, prior, dropout)
+    return Classifier(body, head, expected.mean, expected.std, own_classifier if pretrained else None)
 
 
 def build_head(features: int, prior: npt.NDArray[Any], dropout: float) -> nn.Sequential:
@@ -141,15 +152,17 @@ def freeze(model: Classifier, trained: int) -> None:
             parameter.requires_grad_(place < trained)
 
 
-def training_mode(model: Classifier) -> None:
+def training_mode(model: Classifier, *, freeze_batch_norm: bool = False) -> None:
     """Dropout on, and batch norm learning its statistics, where parameters train; frozen modules stay as they are.
 
     What has no parameters of its own, as dropout and drop path, is frozen with the module that it is a part of.
+    freeze_batch_norm: the backbone normalises by the statistics that it has, not by those of each batch.
     """
     model.train()
     for module in model.backbone.modules():
         parameters = list(module.parameters())
-        if parameters and not any(parameter.requires_grad for parameter in parameters):
+        frozen = parameters and not any(parameter.requires_grad for parameter in parameters)
+        if frozen or (freeze_batch_norm and isinstance(module, nn.modules.batchnorm._BatchNorm)):
             module.eval()
 
 
@@ -162,7 +175,8 @@ def digest(model: nn.Module) -> str:
     return fingerprint.hexdigest()
 
 
-def _create(name: str, *, pretrained: bool, drop_path: float) -> Any:
+def _create(name: str, *, pretrained: bool, drop_path: float) -> tuple[Any, nn.Linear | None]:
+    """The timm model without its classifier, and that where it is linear."""
     local = name.removeprefix("local-dir:") if name.startswith("local-dir:") else None
     if local is not None and not (Path(local) / "config.json").is_file():
         raise BackboneError(f"The backbone folder {local} has no config.json; local-dir: takes a folder saved by timm.")
@@ -175,6 +189,7 @@ def _create(name: str, *, pretrained: bool, drop_path: float) -> Any:
     try:
         # With its own classifier weights are loaded strictly: those of another architecture are refused, not skipped.
         body: Any = timm.create_model(name, pretrained=pretrained, **options)
+        classifier = body.get_classifier()
         body.reset_classifier(0)
     except Exception as error:
         # timm's architectures without it refuse an argument of this name.
@@ -187,4 +202,4 @@ def _create(name: str, *, pretrained: bool, drop_path: float) -> Any:
         raise BackboneError(f"The weights of {name!r} can't be loaded: {reason}") from error
     if not hasattr(body, "group_matcher"):
         raise BackboneError(f"The backbone {name!r} has no layer groups in timm; choose one that has.")
-    return body
+    return body, classifier if isinstance(classifier, nn.Linear) else None

@@ -130,7 +130,7 @@ class Learner:
         taken, total = 0, stage.epochs * steps_per_epoch
         ends = np.cumsum(stage.cycle_epochs)
         for number in range(stage.epochs):
-            training_mode(self.model)
+            training_mode(self.model, freeze_batch_norm=self.recipe.freeze_batch_norm)
             losses, rates, images, began = [], [], 0, time.perf_counter()
             for batches in gathered(training.epoch(number), self.recipe.accumulation):
                 parts = [self.backward(stage, batch, 1 / len(batches)) for batch in batches]
@@ -174,7 +174,7 @@ class Learner:
         """Freeze what the stage doesn't train; an optimizer of the rest, its groups at their peak rates."""
         self.accelerator.free_memory()
         freeze(self.model, stage.groups)
-        training_mode(self.model)
+        training_mode(self.model, freeze_batch_norm=self.recipe.freeze_batch_norm)
         optimizer: Optimizer = self.accelerator.prepare(
             build_optimizer(self.model, self.recipe, learning_rate, self.layer_lr_ratio, stage.groups)
         )

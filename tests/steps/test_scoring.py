@@ -67,7 +67,11 @@ def test_without_validation_rows_the_decision_is_the_untuned_one(competition, ki
     assert isinstance(decision, kind)
     assert record["rows"] == 0
     assert "decided" not in record
-    assert describe(record) == "no row validates, so there is no score; decisions are the untuned ones"
+    found = {"kind": "Thresholds", "thresholds": [0.1, 0.2, 0.3]}
+    decision, record = decide(competition, targets, np.empty((0, 1, 3), np.float32), found)
+    assert decision == Thresholds((0.1, 0.2, 0.3))
+    assert record["decision"] == {"kind": "Thresholds", "thresholds": (0.1, 0.2, 0.3)}
+    assert describe(record) == "no row validates, so there is no score and nothing to tune a decision on"
 
 
 def test_columns_of_tags_are_scored_as_probabilities_that_stand_alone():

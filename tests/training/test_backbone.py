@@ -332,3 +332,18 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
 def test_an_unknown_backbone_is_answered_with_what_is_near():
     with pytest.raises(BackboneError, match="resnet34"):
         build_classifier("resnet35", pretrained=False, dropout=0, prior=np.zeros(2))
+
+
+def test_frozen_batch_norm_keeps_its_statistics_while_its_weights_train():
+    model = build("test_resnet")
+    freeze(model, 3)
+    training_mode(model, freeze_batch_norm=True)
+    norms = [module for module in model.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+    before = [norm.running_mean.clone() for norm in norms]
+    nn.init.normal_(model.head[-1].weight)
+    model(images()).sum().backward()
+    assert all(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, before, strict=True))
+    assert all(norm.weight.grad is not None for norm in norms)
+    assert all(module.training for module in model.head.modules())
+    training_mode(model)
+    assert all(norm.training for norm in norms)

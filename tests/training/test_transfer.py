@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from comp.errors import BackboneError
+from comp.training.backbone import build_classifier
+from comp.training.transfer import is_new, start_from_pretrained
+
+PRIOR = np.zeros(3)
+
+
+@pytest.fixture
+def model():
+    """A small backbone with a classifier of ten classes, as if it were pretrained."""
+    torch.manual_seed(0)
+    model = build_classifier("test_resnet", pretrained=False, dropout=0.0, prior=PRIOR)
+    model.own_classifier = (nn.Linear(model.width, 10),)
+    return model
+
+
+def features_like(model, rows, copies=20):
+    """Features that the pretrained classifier gives to these of its classes, and the targets 0, 1, 2, ..."""
+    own = model.own_classifier[0]
+    directions = own.weight.detach()[rows].repeat_interleave(copies, dim=0) * 20
+    noise = torch.randn(directions.shape, generator=torch.Generator().manual_seed(1)) * 0.05
+    return (directions + noise).numpy(), np.arange(len(rows)).repeat(copies)
+
+
+def test_each_class_starts_at_the_row_its_images_fall_to(model):
+    features, targets = features_like(model, [7, 2, 5])
+    assert start_from_pretrained(model, features, targets) == [7, 2, 5]
+
+
+def test_the_head_then_predicts_what_those_rows_of_the_pretrained_classifier_do(model):
+    features, targets = features_like(model, [7, 2, 5])
+    start_from_pretrained(model, features, targets)
+    pooled = torch.from_numpy(features)
+    with torch.no_grad():
+        expected = model.own_classifier[0](pooled)[:, [7, 2, 5]]
+        assert torch.allclose(model.head.eval()(pooled), expected, atol=1e-3)
+
+
+def test_a_new_head_is_told_from_one_that_started(model):
+    assert is_new(model)
+    start_from_pretrained(model, *features_like(model, [1, 2, 3]))
+    assert not is_new(model)
+
+
+def test_the_pretrained_classifier_is_no_part_of_the_model(model):
+    assert not any("own_classifier" in name for name in model.state_dict())
+    kept = {id(parameter) for parameter in model.parameters()}
+    assert id(model.own_classifier[0].weight) not in kept
+
+
+def test_a_backbone_without_weights_has_no_classifier_of_its_own():
+    model = build_classifier("test_resnet", pretrained=False, dropout=0.0, prior=PRIOR)
+    with pytest.raises(BackboneError, match="`head` is 'pretrained', but the backbone has no linear classifier"):
+        start_from_pretrained(model, np.zeros((4, model.width), np.float32), np.array([0, 1, 2, 0]))
+
+
+def test_tags_have_no_row_of_their_own(model):
+    with pytest.raises(BackboneError, match="an image has several tags"):
+        start_from_pretrained(model, np.zeros((4, model.width), np.float32), np.eye(4, 3, dtype=int))
