@@ -92,8 +92,8 @@ class Recipe:
     clip_norm: the largest norm of a step's gradients, longer ones are scaled down to it; 0 leaves them as they are.
     optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
     weight_decay: of all parameters; with ``decay="matrices"`` of none that is a vector: biases and norm layers.
-    freeze_batch_norm: a backbone that trains keeps the statistics it was pretrained with, lesson 2's ``bn_freeze``: those
-        of small batches are noise.
+    freeze_batch_norm: a backbone that trains keeps the statistics it was pretrained with (lesson 2's ``bn_freeze``):
+        those of small batches are noise.
     dropout: of the head's input. drop_path: the rate at which blocks of the backbone are skipped (arXiv:1603.09382).
     label_smoothing: the share of a target spread over the classes (arXiv:1512.00567).
     mixup, cutmix: both parameters of the Beta distribution that pairs of images are blended (arXiv:1710.09412) or

@@ -201,7 +201,7 @@ def test_the_tables_of_a_run_are_read_back_with_gaps_where_nothing_validated_or_
     run.append_epoch(1, epoch(0, 0, [step, step], valid_loss=None), "mean_f2", None)
     assert run.began
     epochs, steps = run.epochs(), run.steps()
-    assert epochs["train_loss"].tolist() == [0.5]
+    assert epochs["train_loss"].tolist() == [0.25]
     assert epochs[["valid_loss", "score"]].isna().all(axis=None)
     assert steps["step"].tolist() == [1, 2]
     assert steps["lr_head"].tolist() == [1e-3, 1e-3]

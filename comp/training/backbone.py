@@ -35,7 +35,7 @@ class Classifier(nn.Module):
         std: Sequence[float],
         own_classifier: nn.Linear | None = None,
     ) -> None:
-        """``own_classifier``: what the backbone was pretrained with, of its features; it is neither trained nor saved."""
+        """``own_classifier``: what the backbone was pretrained with, on its features; neither trained nor saved."""
         super().__init__()
         # In a tuple, or it would be one of the module's parts.
         self.own_classifier = (own_classifier,)
