@@ -88,8 +88,10 @@ def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]
         )
     if config.get("kind", "folds") != "folds":
         raise RunError(f"{run.name} blends runs of several recipes; name one of {', '.join(run.members)}.")
-    trained = [Run(run.folder.parent.parent / name) for name in run.members] or [run]
-    resolved = [from_config(competition, fold.record("config"), fold.record("trained")) for fold in trained]
+    if not run.members:
+        return from_config(competition, config, run.record("trained"))
+    folds = [Run(run.folder.parent.parent / name) for name in run.members]
+    resolved = [from_config(competition, fold.record("config"), fold.record("trained")) for fold in folds]
     competition, recipe = resolved[0]
     rates = [[float(stage.learning_rate) for stage in found.stages] for _, found in resolved]
     means = [geometric_mean(of_stage) for of_stage in zip(*rates, strict=True)]
