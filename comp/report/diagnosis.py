@@ -149,7 +149,7 @@ def diagnose(epochs: pd.DataFrame, steps: pd.DataFrame, recipe: Recipe) -> tuple
         if not record.finished:
             return (*findings, _unfinished(record))
         found = (
-            _too_low(record)
+            _too_low(record, recipe)
             or _head_not_converged(record, records[place + 1 :], validated=validated)
             or _cycle_too_short(record)
             or _too_few_epochs(record, records[place + 1 :], recipe, validated=validated)
@@ -241,10 +241,11 @@ def _too_high(record: Record) -> Finding | None:
     return Finding("learning rate too high", record.number, evidence, record.rate_times(0.1))
 
 
-def _too_low(record: Record) -> Finding | None:
+def _too_low(record: Record, recipe: Recipe) -> Finding | None:
     """The loss crept: it fell little, and as fast at the end as at the beginning, measured by the rates it fell at."""
     losses, rates = record.losses, record.rates
-    if len(losses) < FEWEST_STEPS or not rates.sum() > 0:
+    # A head from the pretrained classifier has learned before its first step.
+    if len(losses) < FEWEST_STEPS or not rates.sum() > 0 or recipe.head == "pretrained":
         return None
     start = float(np.median(losses[:START]))
     if start < UNTRAINED * record.first:

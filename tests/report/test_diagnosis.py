@@ -229,12 +229,25 @@ def test_without_validation_nothing_is_guessed_about_it(name):
     assert diagnose(epochs.assign(valid_loss=float("nan"), score=float("nan")), steps, recipe) == ()
 
 
-def test_a_training_that_broke_off_says_which_stage_is_not_done_and_at_what_rate():
+def test_a_loss_that_overflowed_is_found_in_the_stage_that_did_it():
     epochs, steps, recipe = recorded("no_number")
     finding = only_finding(epochs, steps, recipe)
+    assert (finding.kind, finding.stage) == ("loss is no number", 2)
+    assert "at a learning rate of 1e+09" in finding.evidence
+    assert finding.change == "--set stages.2.learning_rate=1e+08"
+
+
+def test_a_training_that_broke_off_says_which_stage_is_not_done_and_at_what_rate():
+    epochs, steps, recipe = recorded("no_number")
+    finding = only_finding(epochs[epochs["stage"] == 1], steps[steps["stage"] == 1], recipe)
     assert (finding.kind, finding.stage) == ("unfinished", 2)
     assert "0 of 2 epochs recorded, at a learning rate of 1e+09" in finding.evidence
     assert finding.change == "--set stages.2.learning_rate=1e+08"
+
+
+def test_a_head_from_the_pretrained_classifier_may_learn_little():
+    epochs, steps, recipe = recorded("rate_too_low")
+    assert diagnose(epochs, steps, replace(recipe, pretrained=True, head="pretrained")) == ()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
