@@ -169,7 +169,7 @@ def submit(
 @app.command()
 def join(context: typer.Context, names: RunNames) -> None:
     """Join the folds of one training into a run with one submission."""
-    from comp.steps.joining import join as join_folds
+    from comp.steps.blending.joining import join as join_folds
 
     home = Home.from_environment()
     members = [find_run(home, name) for name in names]
@@ -187,7 +187,7 @@ def ensemble(
     ] = None,
 ) -> None:
     """Blend the predictions of several runs into one submission."""
-    from comp.steps.ensembles import ensemble as blend
+    from comp.steps.blending.ensembles import ensemble as blend
 
     home = Home.from_environment()
     members = [find_run(home, name) for name in names]

@@ -65,7 +65,7 @@ def train(competition: Competition, choices: Choices, home: Home, console: Conso
 
 def cross_validate(competition: Competition, choices: Choices, home: Home, console: Console) -> Run:
     """Train and predict every fold, each a run of its own, and join them."""
-    from comp.steps.joining import join
+    from comp.steps.blending.joining import join
 
     trained = []
     for fold in range(1, (choices.folds or 0) + 1):

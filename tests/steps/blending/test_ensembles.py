@@ -5,8 +5,8 @@ import pytest
 from comp.console import Console
 from comp.errors import RunError
 from comp.run import find_run, list_runs
-from comp.steps.ensembles import ensemble
-from comp.steps.joining import join
+from comp.steps.blending.ensembles import ensemble
+from comp.steps.blending.joining import join
 
 
 def predictions(run, part):
@@ -218,7 +218,7 @@ def test_a_blend_that_can_t_be_completed_leaves_nothing(made, monkeypatch, faili
     def fail(*_):
         raise failure
 
-    monkeypatch.setattr(f"comp.steps.blends.{failing}", fail)
+    monkeypatch.setattr(f"comp.steps.blending.blends.{failing}", fail)
     with pytest.raises(type(failure)):
         blend(made, members)
     assert sorted(path.name for path in (made.home.runs / "shades").iterdir()) == ["standard-1", "standard-2"]

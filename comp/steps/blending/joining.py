@@ -8,8 +8,8 @@ import numpy as np
 
 from comp.errors import RunError
 from comp.prediction.blending import weighted_mean
-from comp.steps.blends import Blend, write_blend
-from comp.steps.members import (
+from comp.steps.blending.blends import Blend, write_blend
+from comp.steps.blending.members import (
     Member,
     read_members,
     refuse_differences,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from comp.errors import RunError
-from comp.steps.blends import Blend, write_blend
-from comp.steps.members import (
+from comp.steps.blending.blends import Blend, write_blend
+from comp.steps.blending.members import (
     Member,
     read_members,
     refuse_differences,
@@ -18,9 +18,9 @@ from comp.steps.members import (
     stack_test,
     stack_valid,
 )
+from comp.steps.blending.ways import best_way, compare, cross_fit_folds, describe, score_ways
 from comp.steps.scoring import decide_blended
 from comp.steps.tables import read_tables
-from comp.steps.ways import best_way, compare, cross_fit_folds, describe, score_ways
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from comp.console import Console
     from comp.prediction.blending import Way
     from comp.run import Home, Run
+    from comp.steps.blending.ways import Scored
     from comp.steps.tables import Tables
-    from comp.steps.ways import Scored
 
 SAME = ("competition", "classes", "data")
 

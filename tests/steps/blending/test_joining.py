@@ -10,7 +10,7 @@ from comp.data.splitting import draw_folds
 from comp.errors import RunError
 from comp.forms import ProbabilityPerClass
 from comp.run import find_run, list_runs
-from comp.steps.joining import join
+from comp.steps.blending.joining import join
 from comp.steps.resolve import Choices
 
 

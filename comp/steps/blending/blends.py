@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from comp.console import Console
     from comp.prediction.decisions import Decision
     from comp.run import Home, Run
-    from comp.steps.members import Member
+    from comp.steps.blending.members import Member
     from comp.steps.tables import Tables
 
     Array = npt.NDArray[Any]

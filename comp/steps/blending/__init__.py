@@ -1,0 +1,1 @@
+"""Runs made of other runs: joined folds, and ensembles."""
