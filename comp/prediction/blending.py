@@ -20,7 +20,8 @@ def weighted_mean(probabilities: Array, weights: Array | None = None) -> Probabi
     """Of M models' probabilities (M, N, C), their mean (N, C); weights (M,) sum to one, and are even if not given."""
     models = len(probabilities)
     mean: Probabilities = np.tensordot(np.full(models, 1 / models) if weights is None else weights, probabilities, 1)
-    return mean
+    # Rounding may leave a mean of ones a little above one.
+    return mean.clip(0, 1)
 
 
 def rank_mean(probabilities: Array, target: Target) -> Probabilities:
