@@ -12,6 +12,7 @@ from comp.prediction.decisions import (
     ClipAndNormalise,
     MostProbable,
     Thresholds,
+    from_record,
     to_record,
     tune,
     untuned,
@@ -89,6 +90,41 @@ def test_tuned_clipping_never_scores_worse_on_the_tuning_rows(seed, rows, classe
     assert metric(targets, tuned(probabilities)) <= metric(targets, start(probabilities))
 
 
+@pytest.mark.parametrize(("target", "kind"), [("single", ClipAndNormalise), ("multi", Clip)])
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 1.5])
+def test_the_temperature_makes_a_model_as_sure_as_it_is_right(target, kind, temperature):
+    """Labels drawn from the tempered probabilities: those are the right ones, and new rows gain by them as well."""
+    rng, metric = np.random.default_rng(0), METRICS["log_loss"]
+    probabilities = rng.dirichlet([0.5] * 3, 4000)
+    right = kind(1e-7, temperature)(probabilities)
+    if target == "single":
+        targets = np.array([rng.choice(3, p=row) for row in right])
+    else:
+        targets = (rng.uniform(size=right.shape) < right).astype(int)
+    tuned = tune(metric, target, targets[:2000], probabilities[:2000])
+    assert tuned.temperature == pytest.approx(temperature, rel=0.12)
+    untuned_loss = metric(targets[2000:], untuned(metric, target, 3)(probabilities[2000:]))
+    assert metric(targets[2000:], tuned(probabilities[2000:])) <= untuned_loss + 1e-3
+
+
+def test_a_temperature_is_taken_only_where_the_rows_bear_it_out():
+    """Where probabilities are right, few of many draws of a few rows ask for another."""
+    rng, metric, taken = np.random.default_rng(0), METRICS["log_loss"], 0
+    for _ in range(60):
+        probabilities = rng.dirichlet([1.0] * 3, 60)
+        targets = np.array([rng.choice(3, p=row) for row in probabilities])
+        taken += tune(metric, "single", targets, probabilities).temperature != 1
+    assert taken < 60 * 0.3
+
+
+@given(seed=SEEDS, temperature=st.floats(0.5, 2), classes=st.integers(2, 6))
+def test_a_temperature_keeps_the_order_of_a_row_and_its_sum(seed, temperature, classes):
+    probabilities = np.random.default_rng(seed).dirichlet([0.5] * classes, 9)
+    tempered = ClipAndNormalise(1e-7, temperature)(probabilities)
+    assert tempered.sum(axis=1) == pytest.approx(1)
+    assert (tempered.argmax(axis=1) == probabilities.argmax(axis=1)).all()
+
+
 def test_clipping_is_as_strong_as_the_mistakes_ask_for():
     metric, targets = METRICS["log_loss"], np.zeros(100, int)
     right = np.tile([1.0, 0.0], (100, 1))
@@ -140,6 +176,10 @@ def test_thresholds_move_where_many_rows_say_so():
     assert metric(targets, tuned(probabilities)) == 1
 
 
-@pytest.mark.parametrize("decision", [Clip(1e-3), ClipAndNormalise(1e-4), MostProbable(), Thresholds((0.2, 0.1 + 0.2))])
+@pytest.mark.parametrize(
+    "decision", [Clip(1e-3, 0.8), ClipAndNormalise(1e-4), MostProbable(), Thresholds((0.2, 0.1 + 0.2))]
+)
 def test_a_decision_s_record_is_json_that_names_its_kind(decision):
-    assert json.loads(json.dumps(to_record(decision)))["kind"] == type(decision).__name__
+    record = json.loads(json.dumps(to_record(decision)))
+    assert record["kind"] == type(decision).__name__
+    assert from_record(record) == decision
