@@ -35,7 +35,12 @@ class Sweep(Protocol):
 
 
 def draw_sweep(sweep: Sweep, path: Path) -> None:
-    """The losses against the rates, with the suggestions marked, as a PNG."""
+    """The losses against the rates, with the suggestions marked, as a PNG file."""
+    _write(sweep_as_png(sweep), path)
+
+
+def sweep_as_png(sweep: Sweep) -> bytes:
+    """The same as the bytes of a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -46,7 +51,7 @@ def draw_sweep(sweep: Sweep, path: Path) -> None:
         axes.axvline(rate, color=f"C{place}", linestyle="--", label=f"{rule}: {rate:.2g}")
     axes.set(xscale="log", xlabel="learning rate of the head", ylabel="loss", ylim=_without_outliers(sweep.smoothed))
     axes.legend()
-    _write(figure, path)
+    return _png(figure)
 
 
 def sweep_in_characters(sweep: Sweep) -> str:
@@ -75,7 +80,7 @@ def draw_rates(epochs: Array, rates: Array, groups: Sequence[str], path: Path) -
         axes.plot(epochs, rates[:, place], label=group)
     axes.set(yscale="log", xlabel="epoch", ylabel="learning rate")
     axes.legend()
-    _write(figure, path)
+    _write(_png(figure), path)
 
 
 def rates_in_characters(epochs: Array, rates: Array, groups: Sequence[str], title: str) -> str:
@@ -97,11 +102,15 @@ def _without_outliers(smoothed: Array) -> tuple[float, float]:
     return low - margin, high + 2 * margin
 
 
-def _write(figure: Figure, path: Path) -> None:
+def _png(figure: Figure) -> bytes:
     picture = BytesIO()
     figure.savefig(picture, format="png", dpi=120)
+    return picture.getvalue()
+
+
+def _write(picture: bytes, path: Path) -> None:
     with replacing(path) as unfinished:
-        unfinished.write_bytes(picture.getvalue())
+        unfinished.write_bytes(picture)
 
 
 def _blank() -> Any:

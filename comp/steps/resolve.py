@@ -151,7 +151,9 @@ def recipe_of(config: dict[str, Any], trained: dict[str, Any] | None = None) -> 
     """The recipe of a run: with its stages as they were declared, or as they were trained."""
     with _of_this_version():
         stages = [Stage(**stage) for stage in (trained or config["recipe"])["stages"]]
-        return Recipe(**{**config["recipe"], "stages": stages})
+        # A last stage trained by hand may have fewer cycles than the recipe's.
+        snapshots = min(config["recipe"].get("snapshots", 1), stages[-1].cycles)
+        return Recipe(**{**config["recipe"], "stages": stages, "snapshots": snapshots})
 
 
 @contextmanager
