@@ -78,18 +78,22 @@ def draw_rates(epochs: Array, rates: Array, groups: Sequence[str], path: Path) -
     axes = figure.subplots()
     for place, group in enumerate(groups):
         axes.plot(epochs, rates[:, place], label=group)
-    axes.set(yscale="log", xlabel="epoch", ylabel="learning rate")
+    axes.set(yscale="log", xlabel="epoch", ylabel="learning rate", ylim=_without_ends(rates))
     axes.legend()
     _write(_png(figure), path)
 
 
 def rates_in_characters(epochs: Array, rates: Array, groups: Sequence[str], title: str) -> str:
-    """The same as lines of text; a group that doesn't train has rates of NaN and no line."""
+    """The same as lines of text, of the groups' first letters; one that doesn't train has rates of NaN and no line."""
     plot = _blank()
+    low, high = _without_ends(rates)
     for place, group in enumerate(groups):
-        trained = ~np.isnan(rates[:, place])
-        if trained.any():
-            plot.scatter(epochs[trained].tolist(), rates[trained, place].tolist(), marker=group[0])
+        drawn = rates[:, place] >= low
+        if drawn.any():
+            plot.scatter(epochs[drawn].tolist(), rates[drawn, place].tolist(), marker=group[0])
+    decades = np.arange(np.ceil(np.log10(low)), np.floor(np.log10(high)) + 1)
+    plot.yscale("log")
+    plot.yticks([float(10**decade) for decade in decades], [f"1e{decade:.0f}" for decade in decades])
     plot.xlabel("epoch")
     plot.title(title)
     return _characters(plot)
@@ -100,6 +104,12 @@ def _without_outliers(smoothed: Array) -> tuple[float, float]:
     low, high = float(smoothed.min()), float(smoothed[: max(len(smoothed) // 4, 1)].max())
     margin = 0.1 * (high - low) or 0.1
     return low - margin, high + 2 * margin
+
+
+def _without_ends(rates: Array) -> tuple[float, float]:
+    """From a tenth of the smallest group's peak to the highest: a cycle ends near zero, far below on a log scale."""
+    peaks = np.nanmax(rates[:, ~np.isnan(rates).all(axis=0)], axis=0)
+    return float(peaks.min() / 10), float(peaks.max() * 1.2)
 
 
 def _png(figure: Figure) -> bytes:

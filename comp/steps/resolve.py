@@ -92,7 +92,10 @@ def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]
     resolved = [from_config(competition, fold.record("config"), fold.record("trained")) for fold in trained]
     competition, recipe = resolved[0]
     rates = [[float(stage.learning_rate) for stage in found.stages] for _, found in resolved]
-    means = [geometric_mean(of_stage) for of_stage in zip(*rates, strict=True)]
+    # The mean of one number may be off by its last digit.
+    means = [
+        of_stage[0] if len(set(of_stage)) == 1 else geometric_mean(of_stage) for of_stage in zip(*rates, strict=True)
+    ]
     stages = [replace(stage, learning_rate=rate) for stage, rate in zip(recipe.stages, means, strict=True)]
     return competition, replace(recipe, stages=stages)
 
