@@ -67,10 +67,12 @@ def test_lr_find_without_data_is_one_sentence(on_shades, home):
     assert "doesn't exist" in ended.err
 
 
-def test_a_stage_s_loss_that_is_no_number_is_one_sentence(on_shades, downloaded):
-    ended = on_shades("lr-find", "shades", "--set", "optimizer=sgd", "--set", "stages.size=soon")
+def test_a_setting_that_can_t_be_is_one_sentence(on_shades, home):
+    ended = on_shades("lr-find", "shades", "--set", "stages.size=soon")
     assert ended.status == 1
     assert ended.err.startswith("Error: --set stages.size=soon")
+    assert ended.err.count("\n") == 1
+    assert not home.runs.exists()
 
 
 def test_schedule_needs_no_data_and_ends_with_a_picture(comp, home):

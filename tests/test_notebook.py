@@ -250,22 +250,18 @@ def test_snapshots_are_kept_with_what_is_saved(open_session):
 
 def test_another_session_takes_up_what_one_saved_unless_its_split_is_another(open_session):
     first = open_session()
-    first.fit(session_stage := Stage(size=16, train="head", learning_rate=1e-2))
+    stage = Stage(size=16, train="head", learning_rate=1e-2)
+    first.fit(stage)
     first.save("head")
     again = open_session()
     again.load("head", run="shades/standard-1")
     assert again.run.name == "shades/standard-2"
-    assert again.fitted == (session_stage,)
+    assert again.fitted == (stage,)
     assert same_weights(weights(first), weights(again))
     assert again.predict().equals(first.predict())
     other = open_session(seed=1)
     with pytest.raises(RunError, match=r"shades/standard-1 validated on other images.*take the seed"):
         other.load("head", run="shades/standard-1")
-    bigger = open_session(backbone="test_resnet2")
-    before = weights(again)
-    with pytest.raises(CompError):
-        bigger.load("head", run="shades/standard-1")
-    assert same_weights(weights(again), before)
     assert len(list((first.home.runs / "shades").iterdir())) == 2
 
 
