@@ -91,8 +91,7 @@ class Console:
         from comp.report.curves import sweep_in_characters
 
         self.say(sweep_in_characters(sweep))
-        named = ", ".join(f"{rule} {rate:.2g}" for rule, rate in sweep.suggestions.items())
-        self.say(f"suggestions: {named}; taken: {sweep.suggestion:.2g}")
+        self.say(f"suggestions: {sweep}")
 
     def epoch(self, epoch: Epoch, score: float | None) -> None:
         """The row that the lesson prints."""

@@ -1,39 +1,74 @@
-"""The runner's steps by hand, for a notebook, in the lesson's words."""
+"""A run's steps by hand, from a notebook or a script, in the words of fast.ai's lesson.
+
+session = Session("digits")
+session.download()
+session.lr_find()
+session.fit(learning_rate=1e-2)
+session.predict()
+
+docs/from-python.md walks through it. What a person can mend is raised as a `comp.errors.CompError`, in one sentence.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+import shutil
+import tempfile
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from comp import runner
 from comp.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.console import Console
-from comp.errors import RunError
-from comp.recipe import Stage
+from comp.errors import OverrideError, RunError
+from comp.files import replacing
+from comp.prediction.predictions import read_predictions
+from comp.recipe import LAYER_GROUPS, Stage
+from comp.report.curves import sweep_as_png, sweep_in_characters
 from comp.report.mistakes import most_confused, top_losses
-from comp.run import Home, Run
+from comp.run import Home, Run, find_run
 from comp.steps.prepared import Prepared, prepare
-from comp.steps.resolve import Choices
+from comp.steps.resolve import Choices, recipe_of, resolve
 from comp.steps.training import Training, start
-from comp.training.checkpoints import load_weights, save_weights
+from comp.training.backbone import set_size
+from comp.training.checkpoints import load_weights
+from comp.training.finder import Sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
-    from comp.training.finder import Sweep
+    import numpy.typing as npt
+    import pandas as pd
+
+    from comp.kaggle.client import SubmissionRow
+
+HISTORY = ("epochs.csv", "history.csv")
+
+
+class Curve(Sweep):
+    """A sweep that a notebook shows as a picture, and a terminal as characters; printed, it says its suggestions."""
+
+    def __repr__(self) -> str:
+        return sweep_in_characters(self)
+
+    def _repr_png_(self) -> bytes:
+        return sweep_as_png(self)
 
 
 class Session:
     """One training, step by step; it is recorded in a run folder as the command line's are.
 
-    name, recipe, backbone, settings, seed: as on the command line; ``settings`` are its ``--set FIELD=VALUE``.
+    name: of a competition. recipe, backbone, seed, all_data, folds, fold, like: as on the command line; of folds one is
+        trained. settings: its ``--set``, ``["batch_size=32"]``.
     competitions: folders of more competitions than the repository's.
-    home: where data, caches and runs are; without it COMP_HOME, or the working folder.
+    home: the folder of data, caches and runs; without it COMP_HOME, or the working folder.
+    Raises DeclarationError for a competition that is not there, OverrideError for a choice that doesn't fit it.
     """
 
     def __init__(
@@ -44,115 +79,269 @@ class Session:
         backbone: str | None = None,
         settings: Sequence[str] = (),
         seed: int = 0,
-        competitions: Sequence[Path] = (),
-        home: Path | None = None,
+        all_data: bool = False,
+        folds: int | None = None,
+        fold: int | None = None,
+        like: str | None = None,
+        competitions: Sequence[Path | str] = (),
+        home: Path | str | None = None,
     ) -> None:
-        self.competition = competition_named(name, REPOSITORY_COMPETITIONS, *competitions)
-        self.choices = Choices(recipe, backbone, tuple(settings), seed)
-        self.home = Home(home.resolve()) if home else Home.from_environment()
+        self.competition = competition_named(name, REPOSITORY_COMPETITIONS, *map(Path, competitions))
+        self.home = Home.from_environment() if home is None else Home(Path(home).expanduser().resolve())
+        taken_from = None if like is None else find_run(self.home, like)
+        self.choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, taken_from)
+        if folds is not None and fold is None:
+            raise OverrideError(f"A session trains one fold, so with folds={folds} give fold=1 to {folds} as well.")
+        resolve(self.competition, self.choices)
         self.console = Console()
-        self.trains: Any = "head"
+        self._training: Training | None = None
+        self._trains: Literal["head", "all"] | int = "head"
+        self._found: dict[int, float] = {}
+        self._predicted = False
+
+    def __repr__(self) -> str:
+        stages = f"{len(self.fitted)} stage{'' if len(self.fitted) == 1 else 's'} fitted"
+        where = f" in {self.run.name}" if self._training else ""
+        return f"<Session: {self.competition.name}, {self.choices.recipe}, {stages}{where}>"
 
     def download(self) -> Path:
-        """The folder of the competition's files; brought from Kaggle where they are not there yet."""
+        """The folder of the competition's files, brought from Kaggle where they are not there yet.
+
+        Raises KaggleError.
+        """
         return runner.download(self.competition, self.home, self.console)
 
     @cached_property
     def prepared(self) -> Prepared:
-        """The data, the split and the model, before any training."""
+        """The data, the split and the model. Raises DataError, SubmissionError or BackboneError."""
         return prepare(self.competition, self.choices, self.home, self.console)
-
-    @cached_property
-    def training(self) -> Training:
-        return start(self.prepared, self.home, self.console)
-
-    @property
-    def run(self) -> Run:
-        """The run folder, made by the first step that trains."""
-        return self.training.run
 
     @property
     def stages(self) -> Sequence[Stage]:
         """The recipe's stages."""
         return self.prepared.recipe.stages
 
+    @property
+    def training(self) -> Training:
+        """The training under way; the first step that trains makes its run folder."""
+        if self._training is None:
+            self._training = start(self.prepared, self.home, self.console)
+            self._training.found = self._found
+        return self._training
+
+    @property
+    def run(self) -> Run:
+        """The run folder."""
+        return self.training.run
+
+    @property
+    def fitted(self) -> Sequence[Stage]:
+        """The stages that made the weights what they are, at the learning rates they had."""
+        return tuple(self._training.fitted) if self._training else ()
+
     def freeze(self) -> None:
         """Train the head only, from now on."""
-        self.trains = "head"
+        self._trains = "head"
 
     def unfreeze(self) -> None:
         """Train all layer groups from now on, earlier ones at smaller learning rates."""
-        self.trains = "all"
+        self._trains = "all"
 
-    def freeze_to(self, groups: int) -> None:
-        """Train only so many of the last layer groups, from now on."""
-        self.trains = groups
+    def freeze_to(self, group: int) -> None:
+        """Train the layer groups from this one on: 0 is early, 1 late, 2 the head; -1 is the last, as in fast.ai.
 
-    def lr_find(self, stage: Stage | None = None, **fields: Any) -> Sweep:
-        """Sweep over learning rates for a stage and draw the curve; the model stays as it is."""
-        stage, number = self._stage(stage, fields), len(self.training.fitted) + 1
-        epochs, _ = self.prepared.inputs(stage, number)
-        found = self.prepared.sweep(stage, number, epochs)
-        self.console.sweep(found)
-        return found
-
-    def fit(self, stage: Stage | None = None, **fields: Any) -> None:
-        """Train a stage: one of the recipe's, one of your own, or one of these fields.
-
-        ``fit(learning_rate=1e-3, cycles=3, cycle_multiplier=2)`` trains what was last frozen or unfrozen, at the size
-        of the stage before.
+        Raises OverrideError for another number.
         """
-        self.training.fit(self._stage(stage, fields))
+        count = len(LAYER_GROUPS)
+        if not -count <= group < count:
+            raise OverrideError(f"freeze_to is {group}, but the layer groups are 0 early, 1 late and 2 head.")
+        self._trains = count - group % count
+
+    def lr_find(self, stage: Stage | None = None, **changes: Any) -> Curve:
+        """Sweep over learning rates for a stage, as `fit` would train it; the model stays as it is.
+
+        A stage that is fitted with ``learning_rate="find"`` afterwards takes what was found for as many layer groups.
+        Raises RunError where no rate could be found, and what `fit` raises for fields.
+        """
+        stage, number = self._stage(stage, changes), len(self.fitted) + 1
+        learner = self.prepared.learner
+        model = deepcopy(learner.model)
+        try:
+            epochs, _ = self.prepared.inputs(stage, number)
+            found = self.prepared.sweep(stage, number, epochs)
+        finally:
+            # A transformer was brought to the stage's size.
+            learner.model = learner.evaluated = model
+        self._found[stage.groups] = found.suggestion
+        self.console.say(f"suggestions: {found}")
+        return Curve(found.rates, found.losses, found.smoothed)
+
+    def fit(self, stage: Stage | None = None, **changes: Any) -> None:
+        """Train a stage: one of the recipe's or of your own, with fields changed, or one of these fields alone.
+
+        ``fit(learning_rate=1e-3, cycles=3, cycle_multiplier=2)`` trains what was frozen to, unfrozen or trained last,
+        at the size of the stage before. Without a learning rate one is found. A stage that doesn't end, because it is
+        interrupted or its loss is no longer a number, leaves all as it was before it.
+        Raises OverrideError or DeclarationError for fields that can't be, RunError where the loss is no number.
+        """
+        stage = self._stage(stage, changes)
+        with self._as_before_unless_it_ends():
+            self.training.fit(stage)
+        self._trains, self._predicted = stage.train, False
 
     def save(self, name: str) -> Path:
-        """Keep the weights as they are now under a name."""
-        path = self.run.checkpoint(name)
-        save_weights(self.prepared.learner.model, path)
-        return path
+        """Keep the weights as they are now under a name, in the run's folder ``saved``, with how they came to be.
 
-    def load(self, name: str) -> None:
-        """Take up the weights kept under that name."""
-        load_weights(self.prepared.learner.model, self.run.checkpoint(name))
-        self.training.snapshots = []
+        Raises RunError where nothing was trained yet, OverrideError for what can't be a file's name.
+        """
+        self._check_trained("save")
+        if not re.fullmatch(r"\w[\w .-]*", name):
+            raise OverrideError(f"The name is {name!r}, but it should be letters, digits, '-', '_' and '.'.")
+        saved = self.run.folder / "saved"
+        saved.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=saved, prefix=".") as unfinished:
+            kept = Run(Path(unfinished) / name)
+            replace(self.training, run=kept).finish()
+            _copy_history(self.run, kept, [path.stem for path in self.training.snapshots])
+            shutil.rmtree(saved / name, ignore_errors=True)
+            return kept.folder.rename(saved / name)
+
+    def load(self, name: str, run: str | None = None) -> None:
+        """Take up the weights that were saved under that name, here or, where one is named, in another run.
+
+        History and stages are theirs from then on. Raises RunError where there are none, they are another model's, or
+        the other run validated on other images: its weights have seen some that validate here.
+        """
+        if run is None and self._training is None:
+            raise RunError("Nothing was saved in this session yet; name a run as well, run='digits/standard-1'.")
+        source = self.run if run is None else find_run(self.home, run)
+        kept = Run(source.folder / "saved" / name)
+        if not kept.weights.is_file():
+            names = ", ".join(sorted(path.name for path in (source.folder / "saved").glob("[!.]*"))) or "none"
+            raise RunError(f"{source.name} has no weights saved as {name!r}; it has {names}.")
+        self._check_same_rows(source)
+        trained = kept.record("trained")
+        stages = recipe_of(source.record("config"), trained).stages
+        learner = self.prepared.learner
+        # A copy, as what fits in part would be loaded in part.
+        model = deepcopy(learner.model)
+        set_size(model, stages[-1].size)
+        load_weights(model, kept.weights)
+        learner.model = learner.evaluated = model
+        _copy_history(kept, self.run, trained["snapshots"])
+        self.training.fitted = list(stages)
+        self.training.snapshots = [self.run.checkpoint(snapshot) for snapshot in trained["snapshots"]]
+        self._predicted = False
+        self.console.say(f"loaded {name} of {source.name}")
 
     def predict(self) -> pd.DataFrame:
-        """Probabilities of the test images by id, with test-time augmentation; writes the submission as well."""
-        if not self.training.fitted:
-            raise RunError("Nothing was trained yet; call fit() before predict().")
+        """Probabilities of the test images by id, with test-time augmentation; writes the submission as well.
+
+        Raises RunError where nothing was trained yet, or what is predicted is no number.
+        """
+        self._check_trained("predict")
         self.training.finish()
         runner.predict(self.competition, self.run, self.home, self.console)
-        return self._predictions("test")
+        self._predicted = True
+        return read_predictions(self.run.predictions("test"))
 
     @property
     def submission(self) -> Path:
+        """The CSV that `predict` wrote. Raises RunError where the weights as they are were not predicted with."""
+        self._check_predicted()
         return self.run.submission
 
+    def submit(self, message: str | None = None) -> SubmissionRow:
+        """Upload the submission and wait for its score. Raises RunError before `predict`, or KaggleError."""
+        self._check_predicted()
+        return runner.submit(self.competition, self.run, self.home, self.console, message)
+
     def validated(self) -> pd.DataFrame:
-        """Probabilities of the validation images by id, as the last ``predict`` had them."""
-        return self._predictions("valid")
+        """Probabilities of the validation images by id, as `predict` had them. Raises RunError before it."""
+        self._check_predicted()
+        return read_predictions(self.run.predictions("valid"))
 
     def most_confused(self) -> pd.DataFrame:
-        """The mistakes on the validation images, the most frequent first."""
+        """The mistakes on the validation images, the most frequent first. Raises RunError before `predict`.
+
+        Columns ``label``, ``predicted``, ``count``; of tags ``tag``, ``missed``, ``invented``.
+        """
         return most_confused(self._targets(), self.validated().to_numpy(), self.prepared.tables.classes)
 
     def top_losses(self) -> pd.DataFrame:
-        """The validation images, the one that costs most first."""
+        """The validation images, the one that costs most first. Raises RunError before `predict`.
+
+        Columns ``id``, ``label``, ``predicted``, ``probability``, ``loss`` and ``path``.
+        """
         valid = self.validated()
         table = top_losses(list(valid.index), self._targets(), valid.to_numpy(), self.prepared.tables.classes)
         paths = self.prepared.tables.train.set_index("id")["path"]
         return table.assign(path=list(paths[table["id"]]))
 
-    def _stage(self, stage: Stage | None, fields: dict[str, Any]) -> Stage:
-        if stage is not None:
-            return replace(stage, **fields)
-        size = (self.training.fitted or self.stages)[-1 if self.training.fitted else 0].size
-        return Stage(**{"size": size, "train": self.trains, **fields})
+    def diagnose(self) -> None:
+        """Say in words what the losses show, and the one change to try. Raises RunError where nothing was trained."""
+        self._check_trained("diagnose")
+        self.training.finish()
+        runner.diagnose(self.run, self.console)
 
-    def _predictions(self, part: str) -> pd.DataFrame:
-        path = self.run.predictions(part)
-        if not path.is_file():
-            raise RunError(f"{self.run.name} has no predictions yet; call predict() first.")
-        return pd.read_parquet(path).set_index("id")
+    def _stage(self, stage: Stage | None, changes: dict[str, Any]) -> Stage:
+        known = [field.name for field in fields(Stage)]
+        if unknown := [name for name in changes if name not in known]:
+            raise OverrideError(f"A stage has no field {unknown[0]!r}; it has {', '.join(known)}.")
+        if stage is None:
+            size = (self.fitted[-1] if self.fitted else self.stages[0]).size
+            return Stage(**{"size": size, "train": self._trains, **changes})
+        if not isinstance(stage, Stage):
+            raise OverrideError(f"{stage!r} is no Stage; name the fields of one, as in fit(learning_rate=0.01).")
+        return replace(stage, **changes)
 
-    def _targets(self) -> Any:
+    @contextmanager
+    def _as_before_unless_it_ends(self) -> Iterator[None]:
+        """Give back model and history where the block fails: a retry then goes as if it were the first try."""
+        training, learner = self.training, self.prepared.learner
+        model, snapshots = deepcopy(learner.model), training.snapshots
+        paths = [training.run.folder / name for name in HISTORY]
+        tables = {path: path.read_bytes() for path in paths if path.is_file()}
+        try:
+            yield
+        except BaseException:
+            learner.model = learner.evaluated = model
+            training.snapshots = snapshots
+            for path in paths:
+                if path in tables:
+                    path.write_bytes(tables[path])
+                else:
+                    path.unlink(missing_ok=True)
+            self.console.say("the stage did not end; the weights are as they were before it")
+            raise
+
+    def _check_trained(self, step: str) -> None:
+        if not self.fitted:
+            raise RunError(f"Nothing was trained yet; call fit() before {step}().")
+
+    def _check_predicted(self) -> None:
+        self._check_trained("predict")
+        if not self._predicted:
+            raise RunError("The weights as they are were not predicted with yet; call predict() first.")
+
+    def _check_same_rows(self, source: Run) -> None:
+        tables = self.prepared.tables
+        if source.validating() != set(tables.train["id"].iloc[self.prepared.validating]):
+            raise RunError(
+                f"{source.name} validated on other images, so its weights have seen some that validate here; "
+                "take the seed and the folds that it has."
+            )
+        if source.record("config")["classes"] != list(tables.classes):
+            raise RunError(f"{source.name} was trained on other classes than the data now has; train again.")
+
+    def _targets(self) -> npt.NDArray[Any]:
         return np.asarray(self.prepared.tables.targets)[self.prepared.validating]
+
+
+def _copy_history(source: Run, target: Run, snapshots: Sequence[str]) -> None:
+    """The tables of epochs and steps, and the weights that are averaged with the last ones."""
+    pairs = [(source.folder / name, target.folder / name) for name in HISTORY]
+    pairs += [(source.checkpoint(name), target.checkpoint(name)) for name in snapshots]
+    for path, copy in pairs:
+        with replacing(copy) as unfinished:
+            shutil.copyfile(path, unfinished)

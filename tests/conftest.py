@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 import sys
@@ -20,6 +21,13 @@ from comp.run import Home, create_run
 from comp.steps.sources import graders
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _a_small_heap():
+    """Every stage of a training collects garbage, which takes longer than a small stage among all that is imported."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,10 @@ from comp.competition import REPOSITORY_COMPETITIONS, find_competitions
 
 HEAVY = ("torch", "torchvision", "timm", "numpy", "pandas", "sklearn", "albumentations", "cv2", "PIL", "kaggle", "rich")
 TINY = ("--backbone", "test_resnet", "--set", "stages.cycle_length=1")
+COMMANDS = (
+    *("list", "download", "train", "lr-find", "schedule", "predict", "diagnose", "submit"),
+    *("join", "ensemble", "run", "runs", "serve"),
+)
 
 
 def in_a_process(*command, **environment):
@@ -39,11 +43,11 @@ def test_list_names_every_competition_with_metric_and_recipes(comp):
 def test_help_names_every_command(comp):
     ended = comp("--help")
     assert ended.status == 0
-    for command in ("list", "download", "train", "predict", "diagnose", "submit", "run", "runs", "serve"):
+    for command in COMMANDS:
         assert f"\n  {command} " in ended.out
 
 
-@pytest.mark.parametrize("command", ["download", "train", "predict", "diagnose", "submit", "run", "runs", "serve"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_of_its_own(comp, command):
     ended = comp(command, "--help")
     assert ended.status == 0

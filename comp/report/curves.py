@@ -35,7 +35,12 @@ class Sweep(Protocol):
 
 
 def draw_sweep(sweep: Sweep, path: Path) -> None:
-    """The losses against the rates, with the suggestions marked, as a PNG."""
+    """The losses against the rates, with the suggestions marked, as a PNG file."""
+    _write(sweep_as_png(sweep), path)
+
+
+def sweep_as_png(sweep: Sweep) -> bytes:
+    """The same as the bytes of a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -46,7 +51,7 @@ def draw_sweep(sweep: Sweep, path: Path) -> None:
         axes.axvline(rate, color=f"C{place}", linestyle="--", label=f"{rule}: {rate:.2g}")
     axes.set(xscale="log", xlabel="learning rate of the head", ylabel="loss", ylim=_without_outliers(sweep.smoothed))
     axes.legend()
-    _write(figure, path)
+    return _png(figure)
 
 
 def sweep_in_characters(sweep: Sweep) -> str:
@@ -73,18 +78,22 @@ def draw_rates(epochs: Array, rates: Array, groups: Sequence[str], path: Path) -
     axes = figure.subplots()
     for place, group in enumerate(groups):
         axes.plot(epochs, rates[:, place], label=group)
-    axes.set(yscale="log", xlabel="epoch", ylabel="learning rate")
+    axes.set(yscale="log", xlabel="epoch", ylabel="learning rate", ylim=_without_ends(rates))
     axes.legend()
-    _write(figure, path)
+    _write(_png(figure), path)
 
 
 def rates_in_characters(epochs: Array, rates: Array, groups: Sequence[str], title: str) -> str:
-    """The same as lines of text; a group that doesn't train has rates of NaN and no line."""
+    """The same as lines of text, of the groups' first letters; one that doesn't train has rates of NaN and no line."""
     plot = _blank()
+    low, high = _without_ends(rates)
     for place, group in enumerate(groups):
-        trained = ~np.isnan(rates[:, place])
-        if trained.any():
-            plot.scatter(epochs[trained].tolist(), rates[trained, place].tolist(), marker=group[0])
+        drawn = rates[:, place] >= low
+        if drawn.any():
+            plot.scatter(epochs[drawn].tolist(), rates[drawn, place].tolist(), marker=group[0])
+    decades = np.arange(np.ceil(np.log10(low)), np.floor(np.log10(high)) + 1)
+    plot.yscale("log")
+    plot.yticks([float(10**decade) for decade in decades], [f"1e{decade:.0f}" for decade in decades])
     plot.xlabel("epoch")
     plot.title(title)
     return _characters(plot)
@@ -97,11 +106,21 @@ def _without_outliers(smoothed: Array) -> tuple[float, float]:
     return low - margin, high + 2 * margin
 
 
-def _write(figure: Figure, path: Path) -> None:
+def _without_ends(rates: Array) -> tuple[float, float]:
+    """From a tenth of the smallest group's peak to the highest: a cycle ends near zero, far below on a log scale."""
+    peaks = np.nanmax(rates[:, ~np.isnan(rates).all(axis=0)], axis=0)
+    return float(peaks.min() / 10), float(peaks.max() * 1.2)
+
+
+def _png(figure: Figure) -> bytes:
     picture = BytesIO()
     figure.savefig(picture, format="png", dpi=120)
+    return picture.getvalue()
+
+
+def _write(picture: bytes, path: Path) -> None:
     with replacing(path) as unfinished:
-        unfinished.write_bytes(picture.getvalue())
+        unfinished.write_bytes(picture)
 
 
 def _blank() -> Any:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def diagnosis_of(trained: Run) -> list[str]:
     """A line per finding, or one that says that nothing looks wrong; a run may have ended before any epoch did."""
-    recipe = recipe_of(trained.record("config"))
+    # What was trained by hand is not the recipe that was declared.
+    ended = trained.record("trained") if trained.has("trained") else None
+    recipe = recipe_of(trained.record("config"), ended)
     if trained.began:
         epochs, steps = trained.epochs(), trained.steps()
     else:

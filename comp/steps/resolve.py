@@ -94,7 +94,10 @@ def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]
     resolved = [from_config(competition, fold.record("config"), fold.record("trained")) for fold in folds]
     competition, recipe = resolved[0]
     rates = [[float(stage.learning_rate) for stage in found.stages] for _, found in resolved]
-    means = [geometric_mean(of_stage) for of_stage in zip(*rates, strict=True)]
+    # The mean of one number may be off by its last digit.
+    means = [
+        of_stage[0] if len(set(of_stage)) == 1 else geometric_mean(of_stage) for of_stage in zip(*rates, strict=True)
+    ]
     stages = [replace(stage, learning_rate=rate) for stage, rate in zip(recipe.stages, means, strict=True)]
     return competition, replace(recipe, stages=stages)
 
@@ -153,7 +156,9 @@ def recipe_of(config: dict[str, Any], trained: dict[str, Any] | None = None) -> 
     """The recipe of a run: with its stages as they were declared, or as they were trained."""
     with _of_this_version():
         stages = [Stage(**stage) for stage in (trained or config["recipe"])["stages"]]
-        return Recipe(**{**config["recipe"], "stages": stages})
+        # A last stage trained by hand may have fewer cycles than the recipe's.
+        snapshots = min(config["recipe"].get("snapshots", 1), stages[-1].cycles)
+        return Recipe(**{**config["recipe"], "stages": stages, "snapshots": snapshots})
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class Training:
         if not isinstance(stage.learning_rate, str):
             return stage.learning_rate
         if stage.groups in self.found:
-            self.console.say(f"learning rate {self.found[stage.groups]:.2g}, as found for a stage before")
+            self.console.say(f"learning rate {self.found[stage.groups]:.2g}, as found before")
         else:
             sweep = self.prepared.sweep(stage, number, epochs)
             self.found[stage.groups] = sweep.suggestion

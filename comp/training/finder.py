@@ -55,6 +55,10 @@ class Sweep:
             "valley": float(self.rates[start + round((end - start) * 2 / 3)]),
         }
 
+    def __str__(self) -> str:
+        named = ", ".join(f"{rule} {rate:.2g}" for rule, rate in self.suggestions.items())
+        return f"{named}; taken: {self.suggestion:.2g}"
+
     @property
     def suggestion(self) -> float:
         """The rule's that trained best on real competitions; docs/recipes.md has the table."""

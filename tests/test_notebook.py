@@ -1,0 +1,396 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from comp.console import Console
+from comp.errors import CompError, DeclarationError, OverrideError, RunError
+from comp.notebook import Session
+from comp.recipe import Stage
+from comp.run import Run
+from comp.training.backbone import layer_groups
+
+TINY = ("stages.size=16", "stages.cycles=1", "stages.cycle_length=1")
+
+
+@pytest.fixture
+def open_session(shades, home):
+    """Opens sessions on `shades`, whose data are there."""
+    shutil.copytree(shades.files, home.data("shades"))
+
+    def start(**choices):
+        return Session("shades", competitions=[shades.plugins], **choices)
+
+    return start
+
+
+@pytest.fixture
+def session(open_session):
+    return open_session()
+
+
+def weights(session):
+    return {name: value.clone() for name, value in session.prepared.learner.model.state_dict().items()}
+
+
+def same_weights(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def changed_groups(session, **fields):
+    """The layer groups that a fit with these fields changes."""
+    groups = layer_groups(session.prepared.learner.model)
+    before = {name: [parameter.detach().clone() for parameter in group] for name, group in groups.items()}
+    session.fit(learning_rate=1e-2, **fields)
+    return [
+        name
+        for name, group in groups.items()
+        if not all(torch.equal(old, new) for old, new in zip(before[name], group, strict=True))
+    ]
+
+
+def test_a_run_from_python_and_the_same_from_the_command_line_give_the_same_submission(digits_home, comp, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(digits_home.folder / "data", other / "data")
+    session = Session("digits", recipe="quick", backbone="test_resnet", settings=TINY, seed=3, home=str(other))
+    for stage in session.stages:
+        session.fit(stage)
+    session.predict()
+    settings = [part for setting in TINY for part in ("--set", setting)]
+    ended = comp("run", "digits", "--recipe", "quick", "--backbone", "test_resnet", *settings, "--seed", 3)
+    by_command, by_hand = Run(Path(ended.last_line)), session.run
+    assert by_hand.folder == other / "runs" / "digits" / "quick-1"
+    assert by_command.submission.read_bytes() == session.submission.read_bytes()
+    assert by_command.weights.read_bytes() == by_hand.weights.read_bytes()
+    for table in ("split.csv", "history.csv", "trained.json", "scores.json"):
+        assert (by_command.folder / table).read_bytes() == (by_hand.folder / table).read_bytes()
+    configs = [{**run.record("config"), "command": None} for run in (by_command, by_hand)]
+    assert configs[0] == configs[1]
+
+
+def test_a_rate_that_is_found_in_between_changes_nothing_that_is_trained(open_session):
+    find = ("stages.learning_rate=find", "stages.cycle_length=2")
+    ends = []
+    for looks_first in (False, True):
+        session = open_session(settings=find)
+        if looks_first:
+            session.lr_find(session.stages[0])
+        session.fit(session.stages[0])
+        ends.append((weights(session), session.fitted))
+    assert same_weights(ends[0][0], ends[1][0])
+    assert ends[0][1] == ends[1][1]
+
+
+def test_fit_takes_the_rate_that_was_found_for_as_many_groups(session, capsys):
+    session.unfreeze()
+    found = session.lr_find(size=16)
+    assert not session.home.runs.exists(), "a sweep needs no run"
+    session.fit()
+    assert session.fitted[0].learning_rate == found.suggestion
+    assert "as found before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
+def test_lr_find_leaves_the_model_as_it_is_at_any_size(open_session, backbone):
+    session = open_session(backbone=backbone)
+    session.fit(size=32, train="all", learning_rate=1e-3)
+    before = weights(session)
+    session.lr_find(size=48, cached=True, train="head")
+    assert same_weights(weights(session), before)
+
+
+def test_a_curve_is_characters_in_a_terminal_and_a_picture_in_a_notebook(session):
+    curve = session.lr_find(session.stages[0])
+    assert "loss against the learning rate" in repr(curve)
+    assert str(curve).startswith("minimum ")
+    assert str(curve).endswith(f"; taken: {curve.suggestion:.2g}")
+    assert curve._repr_png_().startswith(b"\x89PNG")
+
+
+def test_freeze_unfreeze_and_freeze_to_decide_which_groups_change(session):
+    assert changed_groups(session) == ["head"]
+    session.unfreeze()
+    assert changed_groups(session) == ["early", "late", "head"]
+    session.freeze_to(1)
+    assert changed_groups(session) == ["late", "head"]
+    session.freeze()
+    assert changed_groups(session) == ["head"]
+    session.freeze_to(-3)
+    assert changed_groups(session) == ["early", "late", "head"]
+    session.freeze_to(-1)
+    assert changed_groups(session) == ["head"]
+    assert changed_groups(session, train="all") == ["early", "late", "head"]
+    assert changed_groups(session) == ["early", "late", "head"]
+
+
+def test_a_layer_group_that_is_not_there_is_refused(session):
+    for group in (3, -4):
+        with pytest.raises(OverrideError, match="0 early, 1 late and 2 head"):
+            session.freeze_to(group)
+
+
+def test_fit_goes_on_at_the_size_of_the_stage_before(session):
+    session.fit(learning_rate=1e-2)
+    session.fit(size=24, learning_rate=1e-2, cycles=2)
+    session.fit(Stage(size=32, train=2, learning_rate=1e-3), cycle_length=2)
+    session.fit(learning_rate=1e-2)
+    assert [(stage.size, stage.train, stage.epochs) for stage in session.fitted] == [
+        (16, "head", 1),
+        (24, "head", 2),
+        (32, 2, 2),
+        (32, 2, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fields", "says"),
+    [
+        ((), {"lr": 1e-2}, "no field 'lr'; it has size, train, cycles"),
+        ((), {"cycles": 0}, "`cycles` is 0"),
+        ((1e-2,), {}, r"0.01 is no Stage; .*fit\(learning_rate=0.01\)"),
+        ((), {"cached": True, "train": "all"}, "`cached` is True"),
+    ],
+)
+def test_a_stage_that_can_t_be_is_one_sentence_and_makes_no_run(session, arguments, fields, says):
+    for step in (session.fit, session.lr_find):
+        with pytest.raises(CompError, match=says):
+            step(*arguments, **fields)
+    assert not session.home.runs.exists()
+
+
+def test_a_fit_whose_loss_is_no_number_leaves_all_as_it_was_and_can_be_tried_again(open_session):
+    straight, retried = open_session(), open_session()
+    for session in (straight, retried):
+        session.fit(learning_rate=1e-2)
+    before = weights(retried)
+    with pytest.raises(RunError, match="lower the stage's learning rate"):
+        retried.fit(learning_rate=1e30, train="all", cycle_length=4)
+    assert same_weights(weights(retried), before)
+    assert len(retried.fitted) == 1
+    for session in (straight, retried):
+        session.fit(learning_rate=1e-2, train="all")
+    assert same_weights(weights(straight), weights(retried))
+    assert (straight.run.folder / "history.csv").read_bytes() == (retried.run.folder / "history.csv").read_bytes()
+
+
+@pytest.mark.parametrize("settings", [(), ("ema=0.9",)])
+def test_an_interrupted_fit_leaves_all_as_it_was(open_session, monkeypatch, capsys, settings):
+    session = open_session(settings=settings)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = weights(session)
+    with monkeypatch.context() as patch:
+        patch.setattr(Console, "epoch", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            session.fit(learning_rate=1e-2)
+    assert "the weights are as they were before it" in capsys.readouterr().out
+    assert same_weights(weights(session), before)
+    assert session.prepared.learner.evaluated is session.prepared.learner.model
+    assert not session.run.began
+    session.fit(learning_rate=1e-2)
+    assert session.run.epochs()["epoch"].tolist() == [1]
+
+
+def test_load_brings_back_weights_predictions_and_history(session):
+    session.fit(session.stages[0])
+    session.save("head")
+    first = session.predict()
+    written, history = session.submission.read_bytes(), (session.run.folder / "history.csv").read_bytes()
+    session.fit(size=32, train="all", learning_rate=1e-2, cycle_length=3)
+    assert not session.predict().equals(first)
+    session.load("head")
+    assert [stage.size for stage in session.fitted] == [16]
+    assert session.predict().equals(first)
+    assert session.submission.read_bytes() == written
+    assert (session.run.folder / "history.csv").read_bytes() == history
+
+
+def test_a_stage_after_load_is_the_stage_after_what_was_saved(open_session):
+    straight, loaded = open_session(backbone="test_vit"), open_session(backbone="test_vit")
+    for session in (straight, loaded):
+        session.fit(size=32, learning_rate=1e-2)
+    loaded.save("a")
+    loaded.fit(size=48, learning_rate=1e-2, train="all")
+    loaded.load("a")
+    for session in (straight, loaded):
+        session.fit(size=32, learning_rate=1e-3, train="all")
+    assert same_weights(weights(straight), weights(loaded))
+
+
+def test_saving_again_under_a_name_replaces_what_it_had(session):
+    session.fit(learning_rate=1e-2)
+    session.save("now")
+    session.fit(learning_rate=1e-2)
+    place = session.save("now")
+    assert [path.name for path in place.parent.iterdir()] == ["now"]
+    after = weights(session)
+    session.fit(learning_rate=1e-2)
+    session.load("now")
+    assert same_weights(weights(session), after)
+    assert len(session.fitted) == 2
+
+
+def test_snapshots_are_kept_with_what_is_saved(open_session):
+    session = open_session(settings=("stages.cached=False", "stages.cycles=2", "stages.cycle_length=1", "snapshots=2"))
+    session.fit(session.stages[0], train="all")
+    assert len(session.training.snapshots) == 1
+    session.save("two")
+    first = session.predict()
+    session.fit(cycles=2, learning_rate=1e-2)
+    session.load("two")
+    assert session.predict().equals(first)
+    session.fit(learning_rate=1e-2)
+    assert len(session.predict()) == 12, "fewer cycles than snapshots: there is only the last"
+
+
+def test_another_session_takes_up_what_one_saved_unless_its_split_is_another(open_session):
+    first = open_session()
+    stage = Stage(size=16, train="head", learning_rate=1e-2)
+    first.fit(stage)
+    first.save("head")
+    again = open_session()
+    again.load("head", run="shades/standard-1")
+    assert again.run.name == "shades/standard-2"
+    assert again.fitted == (stage,)
+    assert same_weights(weights(first), weights(again))
+    assert again.predict().equals(first.predict())
+    other = open_session(seed=1)
+    with pytest.raises(RunError, match=r"shades/standard-1 validated on other images.*take the seed"):
+        other.load("head", run="shades/standard-1")
+    assert len(list((first.home.runs / "shades").iterdir())) == 2
+
+
+def test_weights_of_another_model_are_refused_and_leave_the_model(open_session):
+    small = open_session()
+    small.fit(learning_rate=1e-2)
+    small.save("small")
+    other = open_session(backbone="test_vit")
+    before = weights(other)
+    with pytest.raises(RunError, match="can't be loaded"):
+        other.load("small", run="shades/standard-1")
+    assert same_weights(weights(other), before)
+
+
+def test_a_name_that_was_not_saved_is_told_which_are(session):
+    with pytest.raises(RunError, match="Nothing was saved in this session"):
+        session.load("a")
+    session.fit(learning_rate=1e-2)
+    session.save("a")
+    session.save("b")
+    with pytest.raises(RunError, match="no weights saved as 'c'; it has a, b"):
+        session.load("c")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".a"])
+def test_a_name_that_no_file_can_have_is_refused(session, name):
+    session.fit(learning_rate=1e-2)
+    with pytest.raises(OverrideError, match="The name is"):
+        session.save(name)
+
+
+def test_before_anything_was_trained_each_step_says_so(session):
+    for step in ("predict", "validated", "most_confused", "top_losses", "submit", "diagnose"):
+        with pytest.raises(RunError, match="Nothing was trained yet"):
+            getattr(session, step)()
+    with pytest.raises(RunError, match="Nothing was trained yet"):
+        session.save("a")
+    assert not session.home.runs.exists()
+
+
+def test_predictions_of_weights_that_have_changed_are_not_shown(session):
+    session.fit(learning_rate=1e-2)
+    with pytest.raises(RunError, match="call predict"):
+        session.most_confused()
+    session.predict()
+    session.most_confused()
+    session.fit(learning_rate=1e-2)
+    for step in ("validated", "most_confused", "top_losses", "submit"):
+        with pytest.raises(RunError, match="call predict"):
+            getattr(session, step)()
+    with pytest.raises(RunError, match="call predict"):
+        _ = session.submission
+
+
+def test_predicting_twice_gives_the_same(session):
+    session.fit(session.stages[0])
+    first = session.predict()
+    written = session.submission.read_bytes()
+    assert session.predict().equals(first)
+    assert session.submission.read_bytes() == written
+
+
+def test_the_tables_agree_with_the_predictions_by_hand(session):
+    session.fit(learning_rate=1e-4)
+    test = session.predict()
+    assert list(test.columns) == ["blue", "green", "red"]
+    assert np.allclose(test.sum(axis=1), 1, atol=1e-5)
+    assert list(test.index) == list(pd.read_csv(session.submission)["id"])
+    valid = session.validated()
+    labels = pd.read_csv(session.home.data("shades") / "train.csv").set_index("id")["colour"][valid.index]
+    predicted = valid.idxmax(axis=1)
+    wrong = labels != predicted
+    assert session.most_confused()["count"].sum() == wrong.sum() > 0
+    pairs = pd.Series(list(zip(labels[wrong], predicted[wrong], strict=True))).value_counts().to_dict()
+    found = session.most_confused()
+    assert {(label, guess): count for label, guess, count in found.itertuples(index=False)} == pairs
+    table = session.top_losses().set_index("id")
+    chances = pd.Series({id_: valid.loc[id_, labels[id_]] for id_ in valid.index})
+    assert table["probability"].to_dict() == pytest.approx(chances.to_dict())
+    assert table["loss"].to_dict() == pytest.approx((-np.log(chances)).to_dict())
+    assert table["loss"].is_monotonic_decreasing
+    assert table["label"].to_dict() == labels.to_dict()
+    assert table["predicted"].to_dict() == predicted.to_dict()
+    assert all(path.stem == id_ and path.is_file() for id_, path in table["path"].items())
+
+
+def test_with_all_data_the_tables_are_empty_and_there_is_a_submission(open_session):
+    session = open_session(all_data=True)
+    session.fit(learning_rate=1e-2)
+    assert len(session.predict()) == 12
+    assert session.most_confused().empty
+    assert session.top_losses().empty
+
+
+def test_a_session_is_diagnosed_by_the_stages_that_it_trained(session, comp, capsys):
+    session.fit(train="all", learning_rate=1e-2)
+    capsys.readouterr()
+    session.diagnose()
+    said = capsys.readouterr().out
+    assert "recorded" not in said, "nothing is missing of the one epoch that was wanted"
+    assert comp("diagnose", session.run.folder).out == said
+
+
+def test_a_session_says_what_it_is(session):
+    assert repr(session) == "<Session: shades, standard, 0 stages fitted>"
+    session.fit(learning_rate=1e-2)
+    assert repr(session) == "<Session: shades, standard, 1 stage fitted in shades/standard-1>"
+
+
+@pytest.mark.parametrize(
+    ("choices", "kind", "says"),
+    [
+        ({"name": "shade"}, DeclarationError, "There is no competition 'shade'"),
+        ({"recipe": "fast"}, OverrideError, "has no recipe 'fast'"),
+        ({"settings": ["batch_size=many"]}, OverrideError, "'batch_size' is 'many'"),
+        ({"folds": 3}, OverrideError, "give fold=1 to 3"),
+        ({"folds": 3, "fold": 4}, OverrideError, "--fold is 4"),
+        ({"like": "shades/none"}, RunError, "There is no run 'shades/none'"),
+    ],
+)
+def test_a_choice_that_can_t_be_is_said_when_the_session_is_made(shades, choices, kind, says):
+    with pytest.raises(kind, match=says):
+        Session(**{"name": "shades", "competitions": [str(shades.plugins)], **choices})
+
+
+def test_a_fold_and_what_a_run_before_found_are_taken(open_session):
+    first = open_session(folds=3, fold=2)
+    assert len(first.prepared.validating) == 12
+    first.fit(Stage(size=16, train="head", learning_rate=3e-3))
+    first.predict()
+    like = open_session(like="shades/standard-1", all_data=True)
+    assert [stage.learning_rate for stage in like.stages] == [3e-3]
