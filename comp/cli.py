@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from comp.console import Console
 
 INTERRUPTED = 130
-# How often a thread of torch's looks for work before it sleeps. With the hundreds of thousands that are usual, one other
+# How often a thread of torch looks for work before it sleeps. With the hundreds of thousands that are usual, one other
 # busy process on the cores makes a training five times slower; with these few an idle machine loses about 5 %.
 SPINS = "1000"
 
