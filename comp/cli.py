@@ -38,7 +38,9 @@ RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A run: its folder, competition/run, or a competition for its newest.")
 ]
 RunNames = Annotated[list[str], typer.Argument(metavar="RUN", help="Runs: their folders, or competition/run.")]
-RecipeName = Annotated[str, typer.Option("--recipe", help="quick, standard, or another the competition has.")]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", help="quick, standard, or another the competition has; with --like, that run's.")
+]
 Backbone = Annotated[str | None, typer.Option(help="A timm model, or local-dir:PATH; instead of the recipe's.")]
 Settings = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
 Seed = Annotated[int, typer.Option(min=0, help="What split, order and alterations are drawn from.")]
@@ -46,7 +48,8 @@ AllData = Annotated[bool, typer.Option("--all-data", help="Train on every labell
 Folds = Annotated[int | None, typer.Option(metavar="K", help="Deal the rows to K folds and train as often.")]
 Fold = Annotated[int | None, typer.Option(metavar="I", help="Train only the I-th of the folds.")]
 Like = Annotated[
-    str | None, typer.Option(metavar="RUN", help="Take recipe, learning rates and decision from this run.")
+    str | None,
+    typer.Option(metavar="RUN", help="Take this run's recipe, rates found and decision (for --all-data)."),
 ]
 
 

@@ -96,7 +96,7 @@ class Session:
         self.console = Console()
         self._training: Training | None = None
         self._trains: Literal["head", "all"] | int = "head"
-        self._found: dict[int, float] = {}
+        self._found: dict[tuple[int, bool], float] = {}
         self._predicted = False
 
     def __repr__(self) -> str:
@@ -172,7 +172,7 @@ class Session:
         finally:
             # A transformer was brought to the stage's size.
             learner.model = learner.evaluated = model
-        self._found[stage.groups] = found.suggestion
+        self._found[stage.groups, stage.cached] = found.suggestion
         self.console.say(f"suggestions: {found}")
         return Curve(found.rates, found.losses, found.smoothed)
 

@@ -161,5 +161,14 @@ class Recipe:
             raise wrong(self, "snapshots", self.snapshots, wanted)
         if self.cutmix and all(stage.cached for stage in self.stages):
             raise wrong(self, "cutmix", self.cutmix, "0 where all stages are cached: features have no area to paste")
+        if self.random_erasing and all(stage.cached for stage in self.stages):
+            raise wrong(
+                self, "random_erasing", self.random_erasing, "0 where all stages are cached: no image is altered"
+            )
+        if all(stage.groups == 1 for stage in self.stages):
+            if self.drop_path:
+                raise wrong(self, "drop_path", self.drop_path, "0 where only the head trains: no block is skipped")
+            if self.freeze_batch_norm:
+                raise wrong(self, "freeze_batch_norm", True, "False where only the head trains: it is frozen anyway")
         if self.on_cpu is not None and (not isinstance(self.on_cpu, Recipe) or self.on_cpu.on_cpu is not None):
             raise wrong(self, "on_cpu", self.on_cpu, "a Recipe without `on_cpu` of its own")

@@ -152,6 +152,8 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
         of_unlabelled.append(learner.logits(unlabelled.to_predict(learner)))
     # Each snapshot is one more way of looking at an image.
     logits = np.concatenate(of_labelled, axis=1)
+    if not np.isfinite(logits).all():
+        raise RunError(f"{trained.name} predicts what is no number; train again with a lower learning rate.")
     decision, scores = decide(competition, tables.targets[validates], logits, config["decision"])
     probabilities = mean_over_views(np.concatenate(of_unlabelled, axis=1), competition.target)
     if not np.isfinite(probabilities).all():

@@ -28,6 +28,8 @@ def _a_small_heap():
     """Every stage of a training collects garbage, which takes longer than a small stage among all that is imported."""
     gc.collect()
     gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

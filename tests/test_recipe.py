@@ -126,6 +126,33 @@ def test_a_wrong_field_of_a_recipe_is_named(field, value):
 
 
 @pytest.mark.parametrize(
+    ("stage", "field", "value"),
+    [
+        ({"train": "head", "cached": True}, "cutmix", 1.0),
+        ({"train": "head", "cached": True}, "random_erasing", 0.2),
+        ({"train": "head"}, "drop_path", 0.1),
+        ({"train": "head"}, "freeze_batch_norm", True),
+        ({"train": "head"}, "snapshots", 2),
+    ],
+)
+def test_what_would_do_nothing_in_these_stages_is_refused(stage, field, value):
+    with pytest.raises(DeclarationError, match=f"`{field}` is"):
+        Recipe(stages=[Stage(size=64, **stage)], **{field: value})
+
+
+def test_a_head_from_the_pretrained_classifier_needs_pretrained_weights():
+    with pytest.raises(DeclarationError, match="`head` is 'pretrained'"):
+        Recipe(stages=[STAGE], head="pretrained", pretrained=False)
+
+
+def test_a_recipe_for_a_cpu_has_none_of_its_own():
+    small = Recipe(stages=[STAGE])
+    assert Recipe(stages=[STAGE], on_cpu=small).on_cpu == small
+    with pytest.raises(DeclarationError, match="`on_cpu` is"):
+        Recipe(stages=[STAGE], on_cpu=Recipe(stages=[STAGE], on_cpu=small))
+
+
+@pytest.mark.parametrize(
     ("field", "value"),
     [("batch_size", 2), ("dropout", 0.95), ("validation", 0.5), ("weight_decay", 0)],
 )

@@ -93,23 +93,31 @@ def untuned(metric: Metric, target: str, classes: int) -> Decision:
     return (ClipAndNormalise if target == "single" else Clip)(CLIPS[0])
 
 
-def tune(metric: Metric, target: str, targets: Array, probabilities: Array) -> Decision:
-    """The decision that scores best on these validation rows, as far as their number bears it out."""
+def tune(
+    metric: Metric, target: str, targets: Array, probabilities: Array, hottest: float = TEMPERATURES[1]
+) -> Decision:
+    """The decision that scores best on these validation rows, as far as their number bears it out.
+
+    hottest: the highest temperature; 1 where it is for the mean of several models and was tuned on single ones: a mean
+        is less sure than any of them already.
+    """
     start = untuned(metric, target, probabilities.shape[1])
     if isinstance(start, (Clip, ClipAndNormalise)) and metric.name == "log_loss":
-        return _tune_clip(start, metric, targets, probabilities)
+        return _tune_clip(start, metric, targets, probabilities, hottest)
     if isinstance(start, Thresholds):
         return _tune_thresholds(start, metric.beta or 1, targets, probabilities)
     return start
 
 
-def _tune_clip(start: Clip | ClipAndNormalise, metric: Metric, targets: Array, probabilities: Array) -> Decision:
+def _tune_clip(
+    start: Clip | ClipAndNormalise, metric: Metric, targets: Array, probabilities: Array, hottest: float
+) -> Decision:
     def loss(decision: Decision) -> float:
         return metric(targets, decision(probabilities))
 
     found = minimize_scalar(
         lambda logarithm: loss(replace(start, temperature=float(np.exp(logarithm)))),
-        bounds=np.log(TEMPERATURES),
+        bounds=np.log((TEMPERATURES[0], hottest)),
         method="bounded",
     )
     tempered = replace(start, temperature=float(np.exp(found.x)))

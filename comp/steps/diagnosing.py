@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from comp.errors import RunError
 from comp.report.diagnosis import diagnose, healthy
 from comp.run import EPOCH_COLUMNS, STEP_COLUMNS
 from comp.steps.resolve import recipe_of
@@ -18,6 +19,8 @@ def diagnosis_of(trained: Run) -> list[str]:
     """A line per finding, or one that says that nothing looks wrong; a run may have ended before any epoch did."""
     # What was trained by hand is not the recipe that was declared.
     ended = trained.record("trained") if trained.has("trained") else None
+    if trained.members:
+        raise RunError(f"{trained.name} is a blend of other runs; diagnose {', '.join(trained.members)} instead.")
     recipe = recipe_of(trained.record("config"), ended)
     if trained.began:
         epochs, steps = trained.epochs(), trained.steps()

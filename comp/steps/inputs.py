@@ -4,9 +4,10 @@ Here the data room and the training room meet.
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -55,28 +56,24 @@ class Images:
 
     def features(self, learner: Learner, size: int, views: Sequence[View]) -> Features:
         """The pooled features (N, V, F) of all rows in these views, from the cache where they were computed before."""
+        drawn = any(view.draw is not None for view in views)
         made_from = {
             "weights": digest(learner.evaluated.backbone),
+            # What has no weights: pooling, activations.
+            "architecture": repr(learner.evaluated.backbone),
+            "versions": [version(name) for name in ("timm", "pillow", "albumentations")],
             "images": self.content,
             "size": size,
             "expected": asdict(self.expected),
             "views": [asdict(view) for view in views],
             # Only random views depend on these.
-            "viewpoint": repr(self.viewpoint) if any(view.draw is not None for view in views) else None,
-            "alterations": ALTERATIONS if any(view.draw is not None for view in views) else None,
-            "seed": self.seed if any(view.draw is not None for view in views) else None,
+            "alterations": [repr(self.dataset(size, self.seed).pipeline), self.viewpoint.max_zoom] if drawn else None,
+            "drawn": [ALTERATIONS, self.seed] if drawn else None,
             "precision": [str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
         }
 
-        def compute() -> Iterable[Features]:
-            text = f"features of {len(self.paths)} images in {len(views)} views at {size} px"
-            with self.console.bar(text, len(self.paths) * len(views), "images") as bar:
-                for batch in learner.features(self._views(self._all_rows(), size, views)):
-                    yield batch
-                    bar.advance(batch.shape[0] * batch.shape[1])
-
         shape = (len(self.paths), len(views), learner.model.width)
-        features, found = cached_features(self.cache, made_from, compute, shape)
+        features, found = cached_features(self.cache, made_from, lambda: self._computed(learner, size, views), shape)
         if found:
             self.console.say(f"features of {len(self.paths)} images at {size} px: found in the cache")
         return features
@@ -101,8 +98,8 @@ class Images:
     def to_predict(self, learner: Learner, rows: Rows | None = None) -> Iterable[Features]:
         """The features of some rows, all if none are named, in the recipe's TTA views, as batches (B, V, F).
 
-        Where a stage cached the features of all rows in just these views, and none trained the backbone, they are
-        taken from there.
+        Those of a backbone that was trained are not cached: no other run has it. Where a stage cached the features of
+        all rows in just these views they are taken from there.
         """
         size, views = learner.recipe.stages[-1].size, tta_views(learner.recipe, self.viewpoint)
         rows = self._all_rows() if rows is None else rows
@@ -112,10 +109,19 @@ class Images:
         cached = any(
             stage.cached and stage.size == size and self.viewpoint.views(stage.views) == views for stage in stages
         )
-        if cached and all(stage.groups == 1 for stage in stages):
-            return in_batches(self.features(learner, size, views), rows)
         chosen = self.only(rows)
+        if any(stage.groups > 1 for stage in stages):
+            return chosen._computed(learner, size, views)
+        if cached:
+            return in_batches(self.features(learner, size, views), rows)
         return in_batches(chosen.features(learner, size, views), chosen._all_rows())
+
+    def _computed(self, learner: Learner, size: int, views: Sequence[View]) -> Iterator[Features]:
+        text = f"features of {len(self.paths)} images in {len(views)} views at {size} px"
+        with self.console.bar(text, len(self.paths) * len(views), "images") as bar:
+            for batch in learner.features(self._views(self._all_rows(), size, views)):
+                yield batch
+                bar.advance(batch.shape[0] * batch.shape[1])
 
     def _views(self, rows: Rows, size: int, views: Sequence[View]) -> Iterable[Tensor]:
         return in_views(self.dataset(size, self.seed), rows, views, forward_batch(), workers=workers())

@@ -11,6 +11,7 @@ from comp.competition import Competition
 from comp.console import Console
 from comp.data.balance import oversampled
 from comp.data.splitting import draw_folds, draw_split
+from comp.errors import BackboneError
 from comp.recipe import Recipe, Stage
 from comp.run import Home
 from comp.steps.inputs import Images
@@ -82,6 +83,10 @@ def prepare(competition: Competition, choices: Choices, home: Home, console: Con
     model = build_classifier(
         recipe.backbone, pretrained=recipe.pretrained, dropout=recipe.dropout, drop_path=recipe.drop_path, prior=prior
     )
+    if recipe.head == "pretrained" and model.own_classifier == (None,):
+        raise BackboneError(
+            f"Recipe: `head` is 'pretrained', but {recipe.backbone} has no linear classifier; let it be 'new'."
+        )
     learner = Learner(model, recipe, competition.target, competition.layer_lr_ratio, choose_device(), weights)
     images = Images(
         list(tables.train["path"]),
@@ -98,7 +103,7 @@ def which_validate(tables: Tables, recipe: Recipe, choices: Choices) -> npt.NDAr
     """True for the rows (N,) that validate: a share of them, one of several folds, or none."""
     if choices.all_data:
         return np.zeros(len(tables.train), bool)
-    groups = tables.train.get("group")
+    groups = tables.groups
     if choices.folds is not None and choices.fold is not None:
         validates: npt.NDArray[np.bool_] = (
             draw_folds(tables.targets, choices.folds, choices.seed, groups) == choices.fold - 1

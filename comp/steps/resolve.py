@@ -53,6 +53,8 @@ class Choices:
             raise OverrideError(f"--fold is {self.fold}, but it should be {wanted}.")
         if self.all_data and self.folds is not None:
             raise OverrideError("--all-data lets no row validate, and --folds every row; give one of the two.")
+        if self.like is not None and self.backbone is not None:
+            raise OverrideError("--like takes rates that were found for its own backbone; leave --backbone out.")
         if self.like is not None:
             object.__setattr__(self, "recipe", self.like.record("config")["recipe_name"])
 
@@ -68,6 +70,10 @@ def resolve(competition: Competition, choices: Choices) -> tuple[Competition, Re
             raise OverrideError(f"{competition.name} has no recipe {choices.recipe!r}; it has {known}.")
         recipe = replace(named, on_cpu=None) if named.on_cpu is None or has_gpu() else named.on_cpu
     competition, recipe = apply_overrides(competition, recipe, choices.settings)
+    if recipe.head == "pretrained" and competition.target == "multi":
+        raise OverrideError(
+            f"{competition.name} has tags, but `head` is 'pretrained', which is for one class per image; say head=new."
+        )
     if choices.backbone is not None:
         recipe = replace(recipe, backbone=choices.backbone)
     if recipe.backbone.startswith("local-dir:"):

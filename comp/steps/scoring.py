@@ -45,8 +45,12 @@ def decide(
     return decision, {**record, "plain": plain, "tta": mean}
 
 
-def decide_blended(competition: Competition, targets: Array, probabilities: Array) -> tuple[Decision, dict[str, Any]]:
+def decide_blended(
+    competition: Competition, targets: Array, probabilities: Array, *, of_one_model: bool = False
+) -> tuple[Decision, dict[str, Any]]:
     """The decision tuned on the validation rows' probabilities (N, C), and the record of their scores.
+
+    of_one_model: each row is predicted by one model, and the decision is for the mean of several.
 
     ``undecided`` is the score before the decision, ``decided`` after it, which flatters a little.
     """
@@ -55,7 +59,8 @@ def decide_blended(competition: Competition, targets: Array, probabilities: Arra
     if not len(targets):
         decision = untuned(metric, competition.target, probabilities.shape[1])
         return decision, {**record, "decision": to_record(decision)}
-    decision = tune(metric, competition.target, targets, probabilities)
+    limits = {"hottest": 1.0} if of_one_model else {}
+    decision = tune(metric, competition.target, targets, probabilities, **limits)
     return decision, {
         **record,
         "undecided": score_undecided(competition, targets, probabilities),

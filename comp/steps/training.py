@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict, dataclass, field, replace
+from math import ceil
 from typing import TYPE_CHECKING
 
 from comp.report.curves import draw_sweep
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 class Training:
     """The live state of a training.
 
-    found: the learning rate that a sweep found, by how many layer groups trained.
+    found: the learning rate that a sweep found, by how many layer groups trained, and whether on cached features.
     fitted: the stages so far, with the rates they were trained at.
     snapshots: the weights kept at the ends of the last stage's cycles, the latest first, without the very last.
     """
@@ -35,7 +36,7 @@ class Training:
     prepared: Prepared
     run: Run
     console: Console
-    found: dict[int, float] = field(default_factory=dict)
+    found: dict[tuple[int, bool], float] = field(default_factory=dict)
     fitted: list[Stage] = field(default_factory=list)
     snapshots: list[Path] = field(default_factory=list)
 
@@ -47,8 +48,11 @@ class Training:
         targets = prepared.tables.targets[prepared.validating]
         metric = prepared.competition.metric
         self.snapshots = []
+        # Of an earlier stage none is averaged; the last cycle's weights are the run's own.
+        kept = prepared.recipe.snapshots if number >= len(prepared.recipe.stages) else 1
         self.console.stage(number, max(number, len(prepared.recipe.stages)), stage, rate, metric)
-        with self.console.bar("training", stage.epochs * len(epochs), "steps") as bar:
+        steps = stage.epochs * ceil(len(epochs) / prepared.recipe.accumulation)
+        with self.console.bar("training", steps, "steps") as bar:
             for event in prepared.learner.fit(stage, rate, epochs, validation, prepared.seed_of(number)):
                 if isinstance(event, Step):
                     bar.advance(1)
@@ -56,8 +60,7 @@ class Training:
                 score = score_logits(prepared.competition, targets, event.logits)
                 self.run.append_epoch(number, event, metric, score)
                 self.console.epoch(event, score)
-                # The last cycle's weights are the run's own.
-                if event.ends_cycle and 1 < stage.cycles - event.cycle <= prepared.recipe.snapshots:
+                if event.ends_cycle and 1 < stage.cycles - event.cycle <= kept:
                     self.snapshots.insert(0, self.run.checkpoint(f"stage-{number}-cycle-{event.cycle + 1}"))
                     save_weights(prepared.learner.evaluated, self.snapshots[0])
         self.fitted.append(replace(stage, learning_rate=rate))
@@ -66,15 +69,17 @@ class Training:
         """The stage's own rate, or the one found for what it trains, earlier in this run or now."""
         if not isinstance(stage.learning_rate, str):
             return stage.learning_rate
-        if stage.groups in self.found:
-            self.console.say(f"learning rate {self.found[stage.groups]:.2g}, as found before")
+        # Cached features come in larger batches, and unaltered.
+        trains = stage.groups, stage.cached
+        if trains in self.found:
+            self.console.say(f"learning rate {self.found[trains]:.2g}, as found before")
         else:
             sweep = self.prepared.sweep(stage, number, epochs)
-            self.found[stage.groups] = sweep.suggestion
+            self.found[trains] = sweep.suggestion
             picture = self.run.folder / f"learning-rate-{number}.png"
             draw_sweep(sweep, picture)
             self.console.sweep(sweep)
-        return self.found[stage.groups]
+        return self.found[trains]
 
     def finish(self) -> None:
         """Keep the weights, and what they were trained by: the run can be predicted with."""

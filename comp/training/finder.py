@@ -12,7 +12,7 @@ import torch
 
 from comp.errors import RunError
 from comp.recipe import Stage
-from comp.training.learner import Epochs, Learner
+from comp.training.learner import Epochs, Learner, gathered
 
 LOWEST, HIGHEST, BATCHES = 1e-6, 10.0, 100
 SMOOTHING = 0.9
@@ -50,7 +50,7 @@ class Sweep:
         slopes = np.gradient(self.smoothed[before], np.log(self.rates[before]))
         start, end = _longest_descent(self.smoothed)
         return {
-            "minimum": float(self.rates[lowest] / 10),
+            "minimum": float(max(self.rates[lowest] / 10, self.rates[0])),
             "steepest": float(self.rates[slopes.argmin()]),
             "valley": float(self.rates[start + round((end - start) * 2 / 3)]),
         }
@@ -68,26 +68,28 @@ class Sweep:
 def sweep(
     learner: Learner, stage: Stage, training: Epochs, seed: int, advance: Callable[[], None] = lambda: None
 ) -> Sweep:
-    """Multiply the rate after every mini-batch, from LOWEST to HIGHEST, until the loss diverges or after BATCHES.
+    """Multiply the rate after every step, from LOWEST to HIGHEST, until the loss diverges or after BATCHES.
 
-    Model, statistics and random state are given back bit for bit. Frozen groups stay frozen, layer groups keep their
-    ratios: the rates are the head's. Raises RunError where the loss is no number at the lowest rates already.
+    A step is one of training: of as many mini-batches as the recipe gathers, clipped as it says; the more mini-batches,
+    the fewer steps. Model, statistics and random state are given back bit for bit. Frozen groups stay frozen, layer
+    groups keep their ratios: the rates are the head's. Raises RunError where the loss is no number at the lowest rates
+    already.
     """
-    rates, losses = np.geomspace(LOWEST, HIGHEST, BATCHES), []
+    steps_at_most = max(BATCHES // learner.recipe.accumulation, 2 * SETTLED)
+    rates, losses = np.geomspace(LOWEST, HIGHEST, steps_at_most), []
     smoothed: list[float] = []
     average = 0.0
     with unchanged(learner):
         torch.manual_seed(seed)
         optimizer = learner.ready(stage, LOWEST)
         batches = (batch for number in count() for batch in training.epoch(number))
-        for taken, (rate, batch) in enumerate(zip(rates, batches, strict=False), start=1):
+        steps = gathered(batches, learner.recipe.accumulation)
+        for taken, (rate, together) in enumerate(zip(rates, steps, strict=False), start=1):
             for group in optimizer.param_groups:
                 group["lr"] *= rate / LOWEST if taken == 1 else rate / rates[taken - 2]
-            loss = float(learner.backward(stage, batch))
+            loss = float(learner.step(stage, together, optimizer))
             if not np.isfinite(loss):
                 break
-            optimizer.step()
-            optimizer.zero_grad()
             average = SMOOTHING * average + (1 - SMOOTHING) * loss
             losses.append(loss)
             smoothed.append(average / (1 - SMOOTHING**taken))

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
@@ -80,7 +80,9 @@ def choose_device() -> Accelerator:
         keep_freed_memory()
         accelerator = Accelerator(mixed_precision="no")
     else:
-        accelerator = Accelerator(mixed_precision="bf16" if torch.cuda.is_bf16_supported() else "fp16")
+        # Emulated, as on a T4, bfloat16 is slower than single precision.
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        accelerator = Accelerator(mixed_precision="bf16" if native else "fp16")
     if accelerator.num_processes > 1:
         raise RunError(
             f"comp trains in one process, but was started in {accelerator.num_processes}; start it without a launcher."
@@ -133,14 +135,9 @@ class Learner:
             training_mode(self.model, freeze_batch_norm=self.recipe.freeze_batch_norm)
             losses, rates, images, began = [], [], 0, time.perf_counter()
             for batches in gathered(training.epoch(number), self.recipe.accumulation):
-                parts = [self.backward(stage, batch, 1 / len(batches)) for batch in batches]
-                losses.append(torch.stack(parts).sum())
-                if self.recipe.clip_norm:
-                    self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
                 rates.append({f"lr_{group['name']}": float(group["lr"]) for group in optimizer.param_groups})
-                optimizer.step()
+                losses.append(self.step(stage, batches, optimizer))
                 schedule.step()
-                optimizer.zero_grad()
                 taken, step_images = taken + 1, sum(len(targets) for _, targets in batches)
                 images += step_images
                 if average is not None:
@@ -150,6 +147,9 @@ class Learner:
             seconds = time.perf_counter() - began
             broken = not np.isfinite(loss_values).all()
             logits, valid_loss = (None, None) if broken else self._validate(validation)
+            if valid_loss is not None and not np.isfinite(valid_loss):
+                # The last step broke the weights, or the sum of their products overflows.
+                broken, logits = True, None
             yield Epoch(
                 number=number,
                 cycle=int(np.searchsorted(ends, number, side="right")),
@@ -180,7 +180,16 @@ class Learner:
         )
         return optimizer
 
-    def backward(self, stage: Stage, batch: Batch, share: float = 1.0) -> Tensor:
+    def step(self, stage: Stage, batches: Sequence[Batch], optimizer: Optimizer) -> Tensor:
+        """One optimizer step by the gathered gradients of some mini-batches; their mean loss, detached."""
+        losses = [self.backward(stage, batch, 1 / len(batches)) for batch in batches]
+        if self.recipe.clip_norm:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        return torch.stack(losses).sum()
+
+    def backward(self, stage: Stage, batch: Batch, share: float) -> Tensor:
         """Add the gradients of a mini-batch's loss, times ``share``; returns that loss, detached."""
         inputs, targets = (part.to(self.accelerator.device, non_blocking=True) for part in batch)
         if self.mixing is not None:

@@ -17,6 +17,8 @@ from comp.recipe import Stage
 
 WARM_UP = 0.25
 FLAT = 0.75
+# A descent of fewer steps would end far above zero.
+FEWEST_DOWN = 4
 
 
 def group_rates(peak: float, ratio: float, groups: int) -> list[float]:
@@ -29,7 +31,8 @@ def scheduler(optimizer: Optimizer, stage: Stage, steps_per_epoch: int) -> LRSch
 
     ``sgdr``: cosine descents from the peak to near zero with warm restarts (arXiv:1608.03983).
     ``one_cycle``: up over the first quarter and down to near zero (arXiv:1708.07120).
-    ``flat_cosine``: the peak for three quarters, then one cosine descent.
+    ``flat_cosine``: the peak for three quarters, then one cosine descent, of four steps at least.
+    A descent of n steps ends at ``(1 + cos(pi * (n - 1) / n)) / 2`` of its peak: few steps end well above zero.
     """
     steps = stage.epochs * steps_per_epoch
     if stage.schedule == "one_cycle":
@@ -39,7 +42,7 @@ def scheduler(optimizer: Optimizer, stage: Stage, steps_per_epoch: int) -> LRSch
         warm_up = max(WARM_UP, 2 / steps)
         return OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=warm_up, cycle_momentum=False)
     if stage.schedule == "flat_cosine":
-        flat = int(FLAT * steps)
+        flat = min(int(FLAT * steps), max(steps - FEWEST_DOWN, 0))
         parts = [ConstantLR(optimizer, factor=1, total_iters=0), CosineAnnealingLR(optimizer, T_max=steps - flat)]
         return SequentialLR(optimizer, parts, milestones=[flat])
     return CosineAnnealingWarmRestarts(

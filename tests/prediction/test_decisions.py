@@ -117,6 +117,14 @@ def test_a_temperature_is_taken_only_where_the_rows_bear_it_out():
     assert taken < 60 * 0.3
 
 
+def test_for_a_mean_of_models_no_temperature_above_one_is_taken():
+    rng, metric = np.random.default_rng(0), METRICS["log_loss"]
+    probabilities = rng.dirichlet([0.3] * 3, 2000)
+    targets = np.array([rng.choice(3, p=row) for row in ClipAndNormalise(1e-7, 1.6)(probabilities)])
+    assert tune(metric, "single", targets, probabilities).temperature > 1.3
+    assert tune(metric, "single", targets, probabilities, hottest=1.0).temperature <= 1
+
+
 @given(seed=SEEDS, temperature=st.floats(0.5, 2), classes=st.integers(2, 6))
 def test_a_temperature_keeps_the_order_of_a_row_and_its_sum(seed, temperature, classes):
     probabilities = np.random.default_rng(seed).dirichlet([0.5] * classes, 9)

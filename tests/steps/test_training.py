@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 import torch
 
-from comp import runner
+from comp import TagNames, runner
 from comp.console import Console
 from comp.errors import OverrideError, RunError
 from comp.prediction.tta import mean_over_views
 from comp.recipe import Stage
 from comp.steps.prepared import prepare
-from comp.steps.resolve import Choices, as_trained, from_config
+from comp.steps.resolve import Choices, as_trained, from_config, resolve
 from comp.steps.trained import kept_learners
 from comp.steps.training import start
 
@@ -57,7 +57,7 @@ def test_a_rate_is_found_once_for_what_trains_and_taken_again(begin, capsys):
     assert rates[0] == rates[1]
     said = capsys.readouterr().out
     assert said.count("suggestions: minimum") == 2
-    assert "as found for a stage before" in said
+    assert "as found before" in said
     assert sorted(path.name for path in run.folder.glob("*.png")) == ["learning-rate-1.png", "learning-rate-3.png"]
     peaks = run.steps().groupby("stage")["lr_head"].max()
     assert peaks.tolist() == pytest.approx(rates)
@@ -171,3 +171,22 @@ def test_one_fold_trained_alone_is_that_fold_of_all(at_home, home):
 def test_folds_that_can_t_be_are_refused_in_one_sentence(fields, said):
     with pytest.raises(OverrideError, match=said):
         Choices(**fields)
+
+
+def test_a_head_from_the_pretrained_classifier_is_refused_for_tags_before_anything_is_read(at_home):
+    recipe = replace(at_home.recipes["standard"], pretrained=True, head="pretrained")
+    tags = replace(
+        at_home,
+        labels=replace(at_home.labels, separator=" "),
+        submission=TagNames(" "),
+        metric="mean_f2",
+        recipes={"standard": recipe},
+    )
+    with pytest.raises(OverrideError, match="which is for one class per image"):
+        resolve(tags, Choices())
+
+
+def test_a_blend_is_not_diagnosed(at_home, home):
+    joined = runner.cross_validate(at_home, Choices(folds=2), home, Console())
+    with pytest.raises(RunError, match="diagnose shades/standard-1, shades/standard-2 instead"):
+        runner.diagnose(joined, Console())

@@ -363,3 +363,18 @@ def test_an_epoch_without_a_number_for_its_loss_is_reported_before_the_training_
         deque(map(seen.append, events))
     assert not np.isfinite(seen[-1].train_loss)
     assert seen[-1].logits is None
+
+
+def test_weights_that_break_in_the_last_step_are_reported_before_the_training_ends(paths):
+    learner, seen = learner_of("test_resnet", replace(RECIPE, optimizer="sgd")), []
+    dataset = dataset_of(paths)
+    training = ImageEpochs(dataset, TRAINING, CLASSES, len(TRAINING), workers=0)
+    validation = Validation(
+        lambda: learner.features(in_views(dataset, VALIDATING, PLAIN, 8, workers=0)), CLASSES[VALIDATING]
+    )
+    events = learner.fit(replace(HEAD, cycle_length=1), 1e45, training, validation, 0)
+    with pytest.raises(RunError, match="no longer a number"):
+        deque(map(seen.append, events))
+    assert np.isfinite(seen[-1].train_loss)
+    assert not np.isfinite(seen[-1].valid_loss)
+    assert seen[-1].logits is None

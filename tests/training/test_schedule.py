@@ -94,7 +94,7 @@ def test_flat_then_cosine_stays_at_the_peak_for_three_quarters_and_ends_near_zer
     assert_ratios_are_kept(rates, ratio)
     head = [row[-1] for row in rates]
     assert len(head) == epochs * steps
-    flat = int(0.75 * len(head))
+    flat = min(int(0.75 * len(head)), max(len(head) - 4, 0))
     assert head[: flat + 1] == pytest.approx([peak] * (flat + 1))
     assert head == sorted(head, reverse=True)
     descent = len(head) - flat

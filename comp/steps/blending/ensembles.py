@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from comp.errors import RunError
+from comp.prediction.decisions import from_record
 from comp.steps.blending.blends import Blend, write_blend
 from comp.steps.blending.members import (
     Member,
@@ -53,9 +55,12 @@ def ensemble(
 
     valid, test = stack_valid(members, ids), stack_test(members, tables)
     folds = cross_fit_folds(parts[rows], targets, None if tables.groups is None else tables.groups[rows])
-    ways = score_ways(competition, valid, test, targets, folds)
+    of_folds = bool({*parts[rows]} - {"valid"})
+    ways = score_ways(competition, valid, test, targets, folds, of_folds=of_folds)
     chosen = _chosen(ways, how, len(rows))
-    alone = [decide_blended(competition, targets, one)[1] for one in valid]
+    if not len(rows):
+        ways[chosen] = _as_decided(ways[chosen], members)
+    alone = [decide_blended(competition, targets, one, of_one_model=of_folds)[1] for one in valid]
     scores = compare([member.name for member in members], alone, ways, chosen)
     blend = Blend(
         name="ensemble",
@@ -91,10 +96,25 @@ def _parts(member: Member, tables: Tables) -> list[str]:
 
 def _chosen(ways: Mapping[Way, Scored], how: Way | None, rows: int) -> Way:
     if how is None and not rows:
-        raise RunError("No row validates in these runs, so ways can't be compared; say --how mean or --how ranks.")
+        raise RunError("No row validates in these runs, so ways can't be compared; say --how mean.")
+    if how == "ranks" and not rows:
+        raise RunError("No row validates in these runs, so no decision can be tuned for ranks; say --how mean.")
     if how is not None and how not in ways:
-        raise RunError(f"Of these runs {rows} rows validate, too few to fit weights; say --how mean or --how ranks.")
+        raise RunError(f"Of these runs {rows} rows validate, too few to fit weights; say --how mean.")
     return how or best_way(ways)
+
+
+def _as_decided(blended: Scored, members: Sequence[Member]) -> Scored:
+    """With the decision that all members took over from runs like them; raises RunError where theirs differ."""
+    decisions = [member.config.get("decision") for member in members]
+    if any(decision != decisions[0] for decision in decisions):
+        raise RunError(
+            f"{', '.join(member.name for member in members)} have decisions of different runs and no row validates to "
+            "tune another; train them on all data with the same --like."
+        )
+    if decisions[0] is None:
+        return blended
+    return replace(blended, decision=from_record(decisions[0]), record={**blended.record, "decision": decisions[0]})
 
 
 def _config(members: Sequence[Member], how: Way) -> dict[str, Any]:

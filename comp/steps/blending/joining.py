@@ -50,7 +50,7 @@ def join(competition: Competition, runs: Sequence[Run], home: Home, console: Con
     for fold, member in enumerate(members, start=1):
         rows = folds == fold
         probabilities[rows] = stack_valid([member], tables.train["id"][rows])[0]
-    decision, overall = decide_blended(competition, tables.targets, probabilities)
+    decision, overall = decide_blended(competition, tables.targets, probabilities, of_one_model=True)
     scores = _score_folds(competition, members, tables, folds, probabilities, decision, overall)
     config = members[0].config
     blend = Blend(

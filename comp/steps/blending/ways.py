@@ -41,16 +41,19 @@ class Scored:
 
 
 def score_ways(
-    competition: Competition, valid: Array, test: Array, targets: Array, folds: Array | None
+    competition: Competition, valid: Array, test: Array, targets: Array, folds: Array | None, *, of_folds: bool
 ) -> dict[Way, Scored]:
     """Every way to blend the runs' probabilities (M, R, C) and (M, T, C), the simplest first.
 
     folds: (R,) what fitted weights are cross-fitted by; without it, there are none.
+    of_folds: the runs are joined folds, each row of ``valid`` of one model and each of ``test`` a mean of several.
     """
     target, even = competition.target, np.full(len(valid), 1 / len(valid))
 
     def scored(blended: Array, blended_test: Array, weights: Array) -> Scored:
-        return Scored(blended, blended_test, weights, *decide_blended(competition, targets, blended))
+        return Scored(
+            blended, blended_test, weights, *decide_blended(competition, targets, blended, of_one_model=of_folds)
+        )
 
     ways: dict[Way, Scored] = {
         "mean": scored(weighted_mean(valid), weighted_mean(test), even),
