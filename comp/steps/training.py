@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from comp.report.curves import draw_sweep
 from comp.run import Run, create_run
-from comp.steps.resolve import to_config
+from comp.steps.resolve import has_gpu, to_config
 from comp.steps.scoring import score_logits
 from comp.training.checkpoints import save_weights
 from comp.training.learner import Step
@@ -108,6 +108,9 @@ def start(prepared: Prepared, home: Home, console: Console) -> Training:
         f"{len(prepared.validating)} validate, {len(tables.test)} to predict, {len(tables.classes)} classes; "
         f"{recipe.backbone} on {accelerator.device}, run {run.name}{fold}"
     )
+    declared = competition.recipes.get(choices.recipe)
+    if choices.like is None and declared is not None and declared.on_cpu is not None and not has_gpu():
+        console.say(f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU")
     if tables.ignored:
         console.say(f"{tables.ignored} test images are not in the sample submission and are left out")
     return Training(prepared, run, console)

@@ -6,6 +6,7 @@ import pytest
 
 from comp.competition import REPOSITORY_COMPETITIONS, competition_named, find_competitions
 from comp.errors import OverrideError, RunError
+from comp.recipe import Recipe, Stage
 from comp.steps.resolve import Choices, fingerprint, from_config, resolve, to_config
 from comp.steps.tables import read_tables
 
@@ -81,6 +82,17 @@ def test_an_unknown_recipe_is_told_which_there_are():
     with pytest.raises(OverrideError) as raised:
         resolve(named("planet"), Choices("fast"))
     assert str(raised.value).startswith("planet has no recipe 'fast'; it has quick, standard")
+
+
+@pytest.mark.parametrize(("gpu", "size"), [(False, 64), (True, 128)])
+def test_a_recipe_has_its_form_for_a_cpu_where_there_is_no_gpu(monkeypatch, tables, gpu, size):
+    small, large = (Recipe(stages=[Stage(size=pixels, train="head")]) for pixels in (64, 128))
+    competition = replace(named("planet"), recipes={"standard": replace(large, on_cpu=small)})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    resolved, config = written(competition, Choices(), tables)
+    assert resolved[1].stages[0].size == size
+    assert resolved[1].on_cpu is None
+    assert from_config(competition, config) == resolved
 
 
 def test_a_local_backbone_is_recorded_with_its_whole_path(tmp_path, monkeypatch):
