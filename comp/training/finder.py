@@ -15,6 +15,8 @@ from comp.recipe import Stage
 from comp.training.learner import Epochs, Learner, gathered
 
 LOWEST, HIGHEST, BATCHES = 1e-6, 10.0, 100
+# Fewer rates than these make no curve: a recipe that gathers more mini-batches per step is swept with fewer of them.
+FEWEST_STEPS = 20
 SMOOTHING = 0.9
 # A smoothed loss this many times the best one so far has diverged; fastai's finder stops there as well.
 DIVERGED = 4.0
@@ -70,20 +72,20 @@ def sweep(
 ) -> Sweep:
     """Multiply the rate after every step, from LOWEST to HIGHEST, until the loss diverges or after BATCHES.
 
-    A step is one of training: of as many mini-batches as the recipe gathers, clipped as it says; the more mini-batches,
-    the fewer steps. Model, statistics and random state are given back bit for bit. Frozen groups stay frozen, layer
+    A step is one of training, clipped as the recipe says, of as many mini-batches as it gathers while that leaves
+    FEWEST_STEPS of them. Model, statistics and random state are given back bit for bit. Frozen groups stay frozen, layer
     groups keep their ratios: the rates are the head's. Raises RunError where the loss is no number at the lowest rates
     already.
     """
-    steps_at_most = max(BATCHES // learner.recipe.accumulation, 2 * SETTLED)
-    rates, losses = np.geomspace(LOWEST, HIGHEST, steps_at_most), []
+    in_a_step = min(learner.recipe.accumulation, BATCHES // FEWEST_STEPS)
+    rates, losses = np.geomspace(LOWEST, HIGHEST, BATCHES // in_a_step), []
     smoothed: list[float] = []
     average = 0.0
     with unchanged(learner):
         torch.manual_seed(seed)
         optimizer = learner.ready(stage, LOWEST)
         batches = (batch for number in count() for batch in training.epoch(number))
-        steps = gathered(batches, learner.recipe.accumulation)
+        steps = gathered(batches, in_a_step)
         for taken, (rate, together) in enumerate(zip(rates, steps, strict=False), start=1):
             for group in optimizer.param_groups:
                 group["lr"] *= rate / LOWEST if taken == 1 else rate / rates[taken - 2]

@@ -90,6 +90,17 @@ def test_the_rate_grows_by_the_same_factor_and_is_the_head_s_whatever_else_train
         assert np.allclose(rates[1:] / rates[:-1], (HIGHEST / LOWEST) ** (1 / (BATCHES - 1)))
 
 
+@pytest.mark.parametrize(("accumulation", "in_a_step"), [(1, 1), (4, 4), (50, 5)])
+def test_gathered_batches_are_one_step_and_a_hundred_all_together(accumulation, in_a_step):
+    images = Images()
+    learner = learner_of(recipe=replace(RECIPE, accumulation=accumulation))
+    taken = []
+    learner.step = lambda stage, together, optimizer: taken.append(len(together)) or torch.tensor(1.0)
+    sweep(learner, HEAD, images, seed=0)
+    assert set(taken) == {in_a_step}
+    assert sum(taken) == BATCHES
+
+
 def test_a_sweep_ends_where_the_loss_diverges():
     learner = learner_of(recipe=replace(RECIPE, optimizer="sgd", dropout=0.0))
     found = sweep(learner, replace(HEAD, train="all"), Images(), seed=0)
