@@ -124,6 +124,8 @@ class CsvLabels:
     def read(self, folder: Path) -> pd.DataFrame:
         grouped = () if self.group is None else (self.group,)
         rows = read_csv(folder / self.csv, columns=(self.image, self.label, *grouped), spaced=True)
+        if rows.empty:
+            raise DataError(f"{folder / self.csv} has no rows; download the data again.")
         images = folder / self.folder
         names = rows[self.image]
         if (names.str.strip() == "").any():
@@ -271,8 +273,8 @@ def table(rows: Iterable[Row], groups: Iterable[str] | None = None, notes: Itera
     columns = ["id", "path", "label", *([] if groups is None else ["group"])]
     whole = [(*row, *group) for row, *group in zip(rows, *([] if groups is None else [groups]), strict=True)]
     once = dict.fromkeys(whole)
+    _check_names(row[1] for row in once)
     frame = pd.DataFrame(sorted(once, key=lambda row: str(row[0])), columns=columns)
-    _check_names(frame["path"])
     doubled = frame[frame["id"].duplicated(keep=False)]
     if len(doubled):
         first, second = (doubled.iloc[row] for row in (0, 1))

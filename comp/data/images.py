@@ -22,7 +22,7 @@ INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 # Not all that Pillow knows: it would run a PostScript file that is named .jpg through Ghostscript.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "MPO", "DIB", "JPEG2000", "PPM")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "DIB", "JPEG2000", "PPM")
 # A side this many times the other is cut to its middle: of one pixel by a million, enlarged, nothing else would fit.
 LONGEST_SIDE = 16
 # comp.data.screening names images that are huge; the rest is said of metadata, which nothing follows from.

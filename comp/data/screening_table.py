@@ -76,13 +76,13 @@ def _of_bytes(keys: Sequence[Key], known: Mapping[Key, Screened], found: Mapping
 
 
 def _read(kept: Path, say: Callable[[str], None]) -> dict[Key, Screened]:
-    if not kept.is_file():
-        return {}
     try:
         table = pd.read_parquet(kept, columns=[*Key._fields, *Screened._fields])
         keys = map(Key._make, table[list(Key._fields)].itertuples(index=False, name=None))
         screened = map(Screened._make, table[list(Screened._fields)].itertuples(index=False, name=None))
         return dict(zip(keys, screened, strict=True))
+    except FileNotFoundError:
+        return {}
     except Exception as error:  # a damaged file makes pyarrow raise nearly anything
         say(f"{kept} can't be read ({' '.join(str(error).split())}), so all images are opened again")
         return {}

@@ -84,8 +84,8 @@ def _draw_grouped_split(targets: Targets, share: float, seed: int, groups: Targe
     count = groups.max(initial=0) + 1
     if count == 1:
         raise DataError(
-            f"All {len(targets)} labelled images are of one group, so none can validate while others train; "
-            "train with --all-data, or mend the groups."
+            f"All {len(targets)} labelled images are of one group, or of groups that share duplicates, so none can "
+            "validate while others train; train with --all-data, or mend the groups."
         )
     of_class = _of_class(targets)
     totals = of_class.sum(axis=0)

@@ -86,7 +86,6 @@ def _rare(classes: Sequence[str], targets: npt.NDArray[Any]) -> list[str]:
     if not len(single):
         return []
     named = ", ".join(repr(classes[place]) for place in single[:3])
-    return [
-        f"{len(single)} of {len(classes)} {'classes' if targets.ndim == 1 else 'tags'} have a single image, too few both "
-        f"to train and to validate: {named}" + (", …" if len(single) > 3 else "")
-    ]
+    of_all = f"{len(single)} of {len(classes)} {'classes' if targets.ndim == 1 else 'tags'}"
+    more = ", …" if len(single) > 3 else ""
+    return [f"{of_all} have a single image, which can't both train and validate: {named}{more}"]
