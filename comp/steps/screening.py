@@ -73,7 +73,9 @@ class Screening:
         found = (images[["problem", "duplicate", "conflict", "leak"]] != "").any(axis=1)
         if odd:
             found |= images["odd"].map(len) > 0
-        return images[found].assign(odd=images["odd"].map("; ".join))
+        # Of these rows only: pandas would give an empty table the rows of what it is assigned.
+        listed = images[found]
+        return listed.assign(odd=listed["odd"].map("; ".join))
 
     def write_list(self, path: Path, *, odd: bool) -> None:
         """Write `listed` as a CSV."""
