@@ -126,15 +126,31 @@ class CsvLabels:
         rows = read_csv(folder / self.csv, columns=(self.image, self.label, *grouped), spaced=True)
         if rows.empty:
             raise DataError(f"{folder / self.csv} has no rows; download the data again.")
-        images = folder / self.folder
-        names = rows[self.image]
+        names, paths, notes = self._images(rows[self.image], folder / self.folder)
+        for column in (self.label, *grouped):
+            trimmed = rows[column].str.strip()
+            notes += _trimmed(self.csv, rows[column], trimmed)
+            rows[column] = trimmed
+            empty = rows[column] == ""
+            if empty.any() and not (column == self.label and self.separator is not None):
+                name = names[empty].iloc[0]
+                raise DataError(f"{self.csv} gives image {name!r} an empty {column!r}; fill it in or remove the row.")
+        labels: Iterable[str | tuple[str, ...]] = rows[self.label]
+        if self.separator is not None:
+            parts = (text.split(self.separator) for text in rows[self.label])
+            labels = [tuple(sorted({tag.strip() for tag in tags} - {""})) for tags in parts]
+        groups = None if self.group is None else rows[self.group]
+        return table(zip(names, paths, labels, strict=True), groups, notes)
+
+    def _images(self, names: pd.Series[str], images: Path) -> tuple[pd.Series[str], list[Path], list[str]]:
+        """The name and the file of each row, and what was put up with; every image of the folders has its row."""
         if (names.str.strip() == "").any():
             raise DataError(f"{self.csv} has a row with an empty {self.image!r}; name its image or remove the row.")
-        places = {(images / name).parent for name in {*names, *names.str.strip()}}
-        present = {path for place in places if place.is_dir() for path in images_in(place, self.suffix or None)}
+        places = sorted({(images / name).parent for name in {*names, *names.str.strip()}})
+        places = [place for place in places if _is_folder(place)]
+        present = {path for place in places for path in images_in(place, self.suffix or None)}
         # A file's own name may begin or end with a space.
         bare = names.where(names.map(lambda name: images / f"{name}{self.suffix}" in present), names.str.strip())
-        notes = _trimmed(self.csv, names, bare)
         paths = [images / f"{name}{self.suffix}" for name in bare]
         missing = sorted(set(paths) - present)
         if missing:
@@ -148,21 +164,14 @@ class CsvLabels:
                 f"{len(unlabelled)} images have no row in {self.csv}, the first {unlabelled[0]}; "
                 "add their labels or move them out of the folder."
             )
-        for column in (self.label, *grouped):
-            trimmed = rows[column].str.strip()
-            notes += _trimmed(self.csv, rows[column], trimmed)
-            rows[column] = trimmed
-            empty = rows[column] == ""
-            if empty.any() and not (column == self.label and self.separator is not None):
-                name = bare[empty].iloc[0]
-                raise DataError(f"{self.csv} gives image {name!r} an empty {column!r}; fill it in or remove the row.")
-        labels: Iterable[str | tuple[str, ...]] = rows[self.label]
-        if self.separator is not None:
-            parts = (text.split(self.separator) for text in rows[self.label])
-            labels = [tuple(sorted({tag.strip() for tag in tags} - {""})) for tags in parts]
-        groups = None if self.group is None else rows[self.group]
-        notes += _of_other_suffixes(sorted(places), self.suffix or None)
-        return table(zip(bare, paths, labels, strict=True), groups, notes)
+        return bare, paths, [*_trimmed(self.csv, names, bare), *_of_other_suffixes(places, self.suffix or None)]
+
+
+def _is_folder(place: Path) -> bool:
+    try:
+        return place.is_dir()
+    except (OSError, ValueError):  # no name of a file, as it is too long
+        return False
 
 
 def _trimmed(csv: str, values: pd.Series[str], trimmed: pd.Series[str]) -> list[str]:

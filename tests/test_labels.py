@@ -492,6 +492,7 @@ def test_a_doubled_row_counts_once_and_is_said(tmp_path):
             "id,label\n0,cat\n1,dog\n2,dog\n",
             "1 of 3 rows of train.csv have no image, the first .*2.png; check `folder`",
         ),
+        (f"id,label\n0,cat\n1,dog\n{'x' * 300}/1,dog\n", "1 of 3 rows of train.csv have no image"),
         ("id,label\n0,cat\n1,dog\nno/1,dog\n", "1 of 3 rows of train.csv have no image, the first .*no/1.png"),
         ('id,label\n0,cat\n1,"dog\n', r"train\.csv can't be read as a CSV: .*EOF inside string"),
         ("id,label\n", "train.csv has no rows; download the data again"),
