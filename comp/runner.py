@@ -54,10 +54,10 @@ def download(competition: Competition, home: Home, console: Console) -> Path:
 def check(competition: Competition, home: Home, console: Console) -> Path:
     """Open every image once, say what is wrong or odd with any, and write the whole list as a CSV."""
     from comp.steps.findings import lines_of_check
-    from comp.steps.screening import screen_tables
+    from comp.steps.screening import kept_table, screen_tables
     from comp.steps.tables import read_tables
 
-    root, kept = home.data(competition.name), home.cache / "screening" / f"{competition.name}.parquet"
+    root, kept = home.data(competition.name), kept_table(competition, home)
     tables = read_tables(competition, root)
     started = monotonic()
     screening = screen_tables(tables, root, kept, console)

@@ -51,7 +51,7 @@ class Screened(NamedTuple):
     thumbnail: bytes = b""
 
 
-# Kinds of images that are read, but are not plain RGB photographs, and what becomes of them.
+# What is odd about images that are read all the same, and what becomes of them.
 ODDITIES = {
     "four components": "converted to RGB",
     "grey": "given three equal components",

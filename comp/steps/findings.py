@@ -47,7 +47,7 @@ def lines_for_training(screening: Screening) -> list[str]:
         )
     odd = Counter(name for names in images["odd"] for name in names)
     if odd:
-        lines.append("not plain RGB: " + ", ".join(f"{odd[name]} {name}" for name in ODDITIES if odd[name]))
+        lines.append("odd, but read: " + ", ".join(f"{odd[name]} {name}" for name in ODDITIES if odd[name]))
     return lines
 
 

@@ -90,7 +90,7 @@ def screened_tables(competition: Competition, home: Home, console: Console) -> T
     """
     root = home.data(competition.name)
     tables = read_tables(competition, root)
-    screening = screen_tables(tables, root, home.cache / "screening" / f"{competition.name}.parquet", console)
+    screening = screen_tables(tables, root, kept_table(competition, home), console)
     readable = screening.readable("train")
     if not readable.any():
         first = screening.images.iloc[0]
@@ -105,6 +105,11 @@ def screened_tables(competition: Competition, home: Home, console: Console) -> T
         notes=[*tables.notes, *lines_for_training(screening)],
         screening=screening,
     )
+
+
+def kept_table(competition: Competition, home: Home) -> Path:
+    """Where the screening table of a competition is kept."""
+    return home.cache / "screening" / f"{competition.name}.parquet"
 
 
 def screen_tables(tables: Tables, root: Path, kept: Path, console: Console) -> Screening:

@@ -273,7 +273,7 @@ def sets_drawn(rng, rows, largest=4):
     return rng.permutation(np.repeat(np.arange(rows), rng.choice([1, 1, 1, 1, largest], rows))[:rows])
 
 
-@moderately
+@settings(max_examples=20, deadline=None)
 @given(seed=SEEDS, kind=st.sampled_from(["single", "multi"]), count=st.integers(2, 6))
 def test_without_duplicates_a_split_and_folds_are_as_they_were(seed, kind, count):
     rows = 60
