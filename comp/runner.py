@@ -48,6 +48,7 @@ def run(
 def download(competition: Competition, home: Home, console: Console, *, delete_archives: bool = False) -> Path:
     """The competition's files and its data sets', unpacked in one folder; does nothing where they already are."""
     from comp.kaggle.fetch import fetch
+    from comp.kaggle.progress import amount
     from comp.steps.sources import kaggle_of
 
     handles, folder = [dataset.handle for dataset in competition.extra_data], home.data(competition.name)
@@ -58,8 +59,8 @@ def download(competition: Competition, home: Home, console: Console, *, delete_a
     if not report.was_there:
         console.say(f"downloaded {', '.join(archive.name for archive in report.archives)} to {report.folder}")
         if report.kept:
-            size = sum(archive.size for archive in report.archives) / 1e9
-            console.say(f"the archives are kept, {size:.2f} GB; --delete-archives deletes them")
+            size = amount(sum(archive.size for archive in report.archives))
+            console.say(f"the archives are kept, {size}; --delete-archives deletes them")
     return report.folder
 
 

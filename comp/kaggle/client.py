@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from comp.errors import KaggleError
-from comp.kaggle import uploads
+from comp.kaggle import patience, uploads
 from comp.kaggle.downloads import download
 from comp.kaggle.endpoint import Endpoint, endpoint_at, endpoint_from_environment
 from comp.kaggle.official import sign_in
-from comp.kaggle.patience import patiently, wait
+from comp.kaggle.patience import patiently
 from comp.kaggle.progress import silent, unheard
 from comp.kaggle.refusals import (
     ForbiddenError,
@@ -235,7 +235,7 @@ class Kaggle:
                     f"Submission {ref} is uploaded and has no score after {timeout_seconds:.0f} seconds; run the same "
                     f"command again to go on waiting, or look at {page}."
                 )
-            wait(pause)
+            patience.wait(pause)
             pause = min(2 * pause, longest)
 
     def leaderboard(self, slug: str, *, private: bool = False) -> list[LeaderboardRow]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from comp.errors import DataError
 from comp.kaggle.patience import wait_after
-from comp.kaggle.progress import unheard
+from comp.kaggle.progress import amount, unheard
 from comp.kaggle.refusals import PassingError, in_one_sentence, not_data, refusal
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def _must_fit(path: Path, origin: Origin, start: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if origin.size is not None and origin.size - start > free:
         raise DataError(
-            f"{path.name} needs {(origin.size - start) / 1e9:.2f} GB and {path.parent} has {free / 1e9:.2f} GB free; "
+            f"{path.name} needs {amount(origin.size - start)} and {path.parent} has {amount(free)} free; "
             "make room and run the same command again."
         )
 

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Literal
 
 from comp.errors import CompError, DataError
+from comp.kaggle.progress import amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -212,7 +213,7 @@ def _must_fit(archive: Path, sizes: Iterable[int], folder: Path) -> None:
     needed, free = sum(sizes), shutil.disk_usage(folder).free
     if needed > free:
         raise DataError(
-            f"{archive.name} unpacks to {needed / 1e9:.2f} GB and {folder.parent} has {free / 1e9:.2f} GB free; make "
+            f"{archive.name} unpacks to {amount(needed)} and {folder.parent} has {amount(free)} free; make "
             "room and run the same command again."
         )
 

@@ -33,3 +33,8 @@ def silent_for(name: str, /) -> Progress:  # noqa: ARG001
 
 def unheard(line: str, /) -> None:
     """Lines that nobody reads."""
+
+
+def amount(size: float) -> str:
+    """A number of bytes, for a person."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.2f} MB"

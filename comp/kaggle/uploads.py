@@ -11,7 +11,8 @@ import hashlib
 from typing import TYPE_CHECKING, Any, cast
 
 from comp.errors import DataError, KaggleError
-from comp.kaggle.patience import ATTEMPTS, patiently, wait, wait_after
+from comp.kaggle import patience
+from comp.kaggle.patience import ATTEMPTS, patiently, wait_after
 from comp.kaggle.refusals import PassingError, Subject, about_competition, in_one_sentence, not_data, refusal
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _create(kaggle: Kaggle, slug: str, token: str, message: str, subject: Subjec
 def _taken(kaggle: Kaggle, slug: str, message: str, known: set[int]) -> int | None:
     """The submission with this message that was not there before, if Kaggle has it; searched for some seconds."""
     for seconds in SEARCHES_SECONDS:
-        wait(seconds)
+        patience.wait(seconds)
         for row in kaggle.submissions(slug):
             if row.ref not in known and row.message == message:
                 return row.ref

@@ -143,7 +143,7 @@ class Catalog:
         before = self.archive(slug)
         path = self._made / f"{before.stem}-revised.zip"
         with zipfile.ZipFile(before) as source, zipfile.ZipFile(path, "w") as out:
-            out.writestr(zipfile.ZipInfo("VERSION", _EPOCH_OF_ZIP), f"after {before.stem}\n")
+            out.writestr(zipfile.ZipInfo("VERSION", _EPOCH_OF_ZIP), "another\n")
             for member in source.infolist():
                 out.writestr(member, source.read(member))
         self._revised[slug] = path

@@ -35,11 +35,18 @@ LARGEST_SUBMISSION_BYTES = 512 << 20
 
 @dataclass(frozen=True)
 class Terms:
-    """What a competition allows: how many submissions a day (of UTC), or none any more; whether files or notebooks."""
+    """What a competition allows.
+
+    daily_submissions: how many a team may make a day of UTC. closed: it takes none any more. notebooks_only: it takes
+        notebooks, not files. joined: whether those who ask have accepted its rules. newcomers_until: when that ended,
+        in naive UTC.
+    """
 
     daily_submissions: int = 100
     closed: bool = False
     notebooks_only: bool = False
+    joined: bool = True
+    newcomers_until: dt.datetime | None = None
 
 
 class RefusedError(Exception):
@@ -129,7 +136,8 @@ class LocalKaggle:
         response.max_daily_submissions = terms.daily_submissions
         response.submissions_disabled = terms.closed
         response.is_kernels_submissions_only = terms.notebooks_only
-        response.user_has_entered = True
+        response.user_has_entered = terms.joined
+        response.new_entrant_deadline = terms.newcomers_until
         return response
 
     def _limits(self, request: Any, asker: Asker) -> Any:
@@ -155,6 +163,8 @@ class LocalKaggle:
 
     def _download_competition(self, request: Any, asker: Asker) -> Redirect:
         slug = self._known(request.competition_name)
+        if not self._terms_of(slug).joined:
+            raise RefusedError(403, "You must accept this competition's rules before you can download its files.")
         return Redirect(f"/archives/{slug}.zip")
 
     def _download_file(self, request: Any, asker: Asker) -> Redirect:
@@ -192,6 +202,8 @@ class LocalKaggle:
         upload = self.store.upload(request.blob_file_tokens)
         if upload is None or upload.slug != slug or not (self.uploads / upload.token).is_file():
             raise RefusedError(400, "There is no such upload for this competition; upload the file again.")
+        if not self._terms_of(slug).joined:
+            raise RefusedError(403, "You must accept this competition's rules before you can submit to it.")
         if self._terms_of(slug).closed:
             raise RefusedError(400, "This competition takes no more submissions.")
         if self._made_today(slug, asker) >= self._terms_of(slug).daily_submissions:
