@@ -24,6 +24,7 @@ Kind = Literal["zip", "tar", "7z"]
 
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without any
 SEVEN_ZIP_STARTS = b"7z\xbc\xaf\x27\x1c"
+ZIP_END = (1 << 16) + 98  # bytes: the largest comment, and the records before it
 TAR_BLOCK = 512  # bytes
 CHUNK_BYTES = 1 << 20
 
@@ -76,12 +77,15 @@ def unpack(archive: Path, kind: Kind, folder: Path) -> list[str]:
 def _unpack_zip(archive: Path, folder: Path) -> list[str]:
     with zipfile.ZipFile(archive) as source:
         members = source.infolist()
+        _must_be_all(archive, len(members))
         # A backslash comes from Windows tools that take it for the slash that the format asks for.
         names = [member.filename.replace("\\", "/") for member in members]
         for member, name in zip(members, names, strict=True):
             _must_stay_inside(archive, name)
             if stat.S_ISLNK(member.external_attr >> 16):
                 raise _refused(archive, name, "is a link")
+            if name.endswith("/") and member.file_size:
+                raise _refused(archive, name, "is a folder with content")
         _must_fit(archive, (member.file_size for member in members), folder)
         doubled = _Names(archive)
         for member, name in zip(members, names, strict=True):
@@ -93,6 +97,20 @@ def _unpack_zip(archive: Path, folder: Path) -> list[str]:
             with source.open(member) as content:
                 _write(content, place, member.file_size)
     return doubled.notes
+
+
+def _must_be_all(archive: Path, found: int) -> None:
+    """zipfile doesn't compare the length of the directory it read with the number of files at the archive's end."""
+    with archive.open("rb") as file:
+        file.seek(-min(archive.stat().st_size, ZIP_END), 2)
+        end = file.read()
+    at = end.rfind(b"PK\x05\x06")
+    announced = int.from_bytes(end[at + 10 : at + 12], "little")
+    if announced == 0xFFFF and (large := end.rfind(b"PK\x06\x06", 0, at)) >= 0:
+        announced = int.from_bytes(end[large + 32 : large + 40], "little")
+    # Writers that know no zip64 count on from zero.
+    if announced not in {found, found % 0x10000}:
+        raise zipfile.BadZipFile(f"its directory lists {found} of {announced} files")
 
 
 def _unpack_tar(archive: Path, folder: Path) -> list[str]:

@@ -4,8 +4,9 @@ import subprocess
 import sys
 import time
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from signal import SIGINT
 
 import pytest
 
@@ -149,7 +150,13 @@ class Process:
         return self._process.returncode, out, err
 
     def send(self, signal):
+        """An interrupt is repeated, as by hand: Python loses one that comes while it clears away an object."""
         self._process.send_signal(signal)
+        while signal == SIGINT and self.runs():
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=3)
+            if self.runs():
+                self._process.send_signal(signal)
 
     def runs(self):
         return self._process.poll() is None
