@@ -105,7 +105,7 @@ class Console:
         """A row per run; what is not known is a dash."""
         table = Table(box=None, pad_edge=False)
         table.add_column("run")
-        for column in (f"{metric}: validation", "public", "gap", "private", "place"):
+        for column in ("validation", "public", "gap", "private", "place"):
             table.add_column(column, justify="right")
         for run in runs:
             scores = [_or_dash(score, ".5f") for score in (run.validation, run.public)]
@@ -113,10 +113,10 @@ class Console:
             if run.standing is not None:
                 place = f"{'' if run.submitted else '~'}{run.standing} (top {run.standing.top_percent:.1f} %)"
             table.add_row(Text(run.name), *scores, _or_dash(run.gap, "+.5f"), _or_dash(run.private, ".5f"), place)
-        self.terminal.print(table)
-        self.say(
-            "gap: public minus validation" + ("; ~ by validation" if any(not run.submitted for run in runs) else "")
-        )
+        # As wide as it is, so that a row is a line also where nobody looks.
+        self.terminal.print(table, width=1000)
+        by_validation = "; ~ by validation" if any(run.standing and not run.submitted for run in runs) else ""
+        self.say(f"{metric}; gap: public minus validation{by_validation}")
 
     @contextmanager
     def downloads(self) -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:

@@ -16,7 +16,7 @@ HEAVY = ("torch", "torchvision", "timm", "numpy", "pandas", "sklearn", "albument
 TINY = ("--backbone", "test_resnet", "--set", "stages.cycle_length=1")
 COMMANDS = (
     *("list", "download", "train", "lr-find", "schedule", "predict", "diagnose", "submit"),
-    *("join", "ensemble", "run", "runs", "serve"),
+    *("join", "ensemble", "run", "runs", "scores", "serve"),
 )
 
 

@@ -66,6 +66,7 @@ class Fault:
         check(self, "what", str, one_of=get_args(What))
         for name in ("skip", "after_bytes", "status"):
             check(self, name, int, at_least=0)
+        check(self, "seconds", float, at_least=0)
         if self.times is not None:
             check(self, "times", int, at_least=1)
 
