@@ -43,10 +43,11 @@ def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
         try:
             return _create(kaggle, slug, token, tagged, subject)
         except PassingError as error:
-            # Kaggle that asks to wait has not taken it.
-            found = _taken(kaggle, slug, tagged, known) if error.wait_seconds is None else None
-            if found is not None:
-                return found
+            if error.wait_seconds is None:  # Kaggle that asks to wait has not taken it
+                kaggle.say(f"{error.cause}; looking whether the submission was taken")
+                found = _taken(kaggle, slug, tagged, known)
+                if found is not None:
+                    return found
             failures += 1
             if failures >= ATTEMPTS:
                 raise KaggleError(

@@ -47,6 +47,7 @@ def not_sent(kaggle_has, run):
 def test_an_answer_that_was_lost_is_found_in_the_list_and_nothing_sent_twice(sending, run, sent_once, status):
     ended = sending(run, Fault("CreateSubmission", "lose", status=status))
     assert ended.status == 0
+    assert "looking whether the submission was taken" in ended.out
     assert "leaderboard: accuracy" in ended.out
     sent_once()
 
