@@ -195,7 +195,6 @@ def test_a_server_that_is_not_there_is_named(sentence, home, monkeypatch):
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         monkeypatch.setenv("COMP_KAGGLE_URL", url)
-        monkeypatch.setattr("comp.kaggle.downloads.time.sleep", lambda seconds: None)
         said = sentence("run", "planet", "--recipe", "quick")
     assert url in said
     nothing_half_written(home.folder)
