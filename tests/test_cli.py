@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -319,8 +320,10 @@ def test_a_disk_too_full_for_the_weights_leaves_none_and_the_next_training_goes_
         sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
     assert list((home.cache / "features").iterdir())
     assert not list(home.runs.rglob("*.part")) + list(home.runs.rglob("model.safetensors"))
-    assert "training did not end; train again" in sentence("--competitions", downloaded.plugins, "predict", "shades")
-    assert comp("--competitions", downloaded.plugins, "train", "shades", *TINY).status == 0
+    assert "training did not end; go on with" in sentence("--competitions", downloaded.plugins, "predict", "shades")
+    ended = comp("--competitions", downloaded.plugins, "train", "shades", *TINY)
+    assert ended.status == 0
+    assert "going on with shades/standard-1, which was stopped" in ended.out
 
 
 def test_a_disk_too_full_for_the_download_says_so_and_the_next_goes_on(shades, sentence, comp, home, monkeypatch):
@@ -363,11 +366,13 @@ def test_a_run_that_is_not_there_is_named(sentence):
     assert "There is no run '/no/such/run'" in sentence("predict", "/no/such/run")
 
 
-def test_an_interrupted_run_says_what_is_kept(tmp_path):
-    command = [sys.executable, "-m", "comp", "run", "digits", *TINY, "--set", "stages.cycle_length=1000"]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_asked_to_end_saves_and_the_same_command_goes_on(tmp_path, number):
+    command = [sys.executable, "-m", "comp", "run", "digits", *TINY, "--set", "stages.size=8"]
     environment = {**os.environ, "COMP_HOME": str(tmp_path)}
+    long = (*command, "--set", "stages.cycles=20")
     with subprocess.Popen(
-        command,
+        long,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -376,11 +381,17 @@ def test_an_interrupted_run_says_what_is_kept(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as run:
         for line in run.stdout:
-            if line.startswith("stage 1"):
+            if line.startswith("     1 "):
                 break
-        run.send_signal(signal.SIGINT)
-        _, errors = run.communicate(timeout=60)
-    assert run.returncode == 130
-    assert errors.strip().splitlines()[-1].startswith("Error: interrupted; ")
-    assert "Traceback" not in errors
-    assert list(tmp_path.rglob("*.part")) == []
+        run.send_signal(number)
+        began = time.monotonic()
+        printed, errors = run.communicate(timeout=60)
+        assert time.monotonic() - began < 10
+    assert run.returncode == 128 + number
+    assert "stopped in stage 1; `comp train --resume digits/standard-1` goes on from there" in printed
+    assert errors.splitlines() == ["Error: stopped; the same command again goes on from here."]
+    assert list(tmp_path.rglob(".*.part")) == []
+    again = subprocess.run(long, capture_output=True, text=True, env=environment, check=True)
+    assert "going on with digits/standard-1, which was stopped: stage 1, epoch " in again.stdout
+    assert [path.name for path in (tmp_path / "runs" / "digits").iterdir()] == ["standard-1"]
+    assert len((tmp_path / "runs" / "digits" / "standard-1" / "epochs.csv").read_text().splitlines()) == 41

@@ -109,6 +109,7 @@ class Unfinished:
         finally:
             if not self.rows:
                 self.part.unlink(missing_ok=True)
+                self.mark.unlink(missing_ok=True)
 
     def _append(self, file: BinaryIO, compute: Callable[[int], Iterable[Features]]) -> None:
         marked = time.monotonic()

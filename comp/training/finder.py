@@ -74,8 +74,8 @@ def sweep(
 
     A step is one of training, clipped as the recipe says, of as many mini-batches as it gathers while that leaves
     FEWEST_STEPS of them. Model, statistics and random state are given back bit for bit. Frozen groups stay frozen,
-    layer groups keep their ratios: the rates are the head's. Raises RunError where the loss is no number at the lowest rates
-    already.
+    layer groups keep their ratios: the rates are the head's. Raises RunError where the loss is no number at the lowest
+    rates already.
     """
     in_a_step = min(learner.recipe.accumulation, BATCHES // FEWEST_STEPS)
     rates, losses = np.geomspace(LOWEST, HIGHEST, BATCHES // in_a_step), []

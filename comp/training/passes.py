@@ -41,19 +41,19 @@ class Passes:
 
     def halve(self, kind: Literal["training", "forward"], rows: int) -> None:
         """After a pass of so many rows had no memory; raises RunError where half of them would be too few."""
-        fewest = FEWEST if kind == "training" else 1
-        if rows // 2 < fewest:
+        half = max(rows // 2, FEWEST if kind == "training" else 1)
+        if half >= rows or half == getattr(self, kind):
             raise RunError(
                 f"Memory doesn't suffice for {rows} image{'s' if rows > 1 else ''} at once; take a smaller backbone "
                 "(--backbone) or smaller images (--set stages.size=...)."
             )
-        setattr(self, kind, rows // 2)
+        setattr(self, kind, half)
         clear_device_cache(garbage_collection=True)
         if kind == "forward":
-            self.say(f"out of memory with {rows} images at once: from now on {rows // 2} go through the network")
+            self.say(f"out of memory with {rows} images at once: from now on {half} go through the network")
             return
         self.say(
-            f"out of memory with {rows} rows at once: from now on {rows // 2}, and their gradients are added up; a "
+            f"out of memory with {rows} rows at once: from now on {half}, and their gradients are added up; a "
             "step is of as many rows as before, but batch norm learns the statistics of the fewer"
         )
 

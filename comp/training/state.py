@@ -3,7 +3,6 @@
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -91,9 +90,13 @@ def load_state(path: Path) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:
+        # Of what isn't such a file torch's reader may raise anything.
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
         raise RunError(
-            f"{path} is no state that a training can go on from ({str(error).splitlines()[0][:100]}); remove the file, "
-            "and the run starts from its beginning."
+            f"{path} is no state that a training can go on from ({reason}); remove the file, and the run starts from "
+            "its beginning."
         ) from None
     return state
