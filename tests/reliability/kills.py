@@ -1,6 +1,6 @@
 """Runs killed with SIGKILL at random times and begun again with the same command, until they end.
 
-A try is a child forked from a process that has imported everything and computed nothing, so that it costs only its work.
+A try is a child forked from a process that has imported everything and computed nothing: it costs only its work.
 """
 
 import contextlib
@@ -141,42 +141,43 @@ def only_run(workload, folder):
 
 
 def until_it_ends(workload, folder, seconds, draw, counts):
-    """Kill it at a time drawn evenly from ``seconds``, begin it again, and so on; at least one kill hits."""
+    """Kill it at a time drawn evenly from the ``seconds`` that it takes, and begin it again, until it ends."""
     killed = 0
     while True:
-        if not killed:
-            shutil.rmtree(folder, ignore_errors=True)
         child = begin(workload, folder)
-        status = wait(child, draw.uniform(0, seconds))
+        # Twice as long from the second time on, or few would ever end.
+        status = wait(child, draw.uniform(0, seconds if not killed else 2 * seconds))
         if status is None:
             os.kill(child, signal.SIGKILL)
             wait(child)
             phase = folder / "phase.txt"
-            counts.phases[phase.read_text() if phase.exists() and phase.read_text() else "start"] += 1
+            counts.phases[(phase.exists() and phase.read_text()) or "start"] += 1
             phase.unlink(missing_ok=True)
             killed += 1
-            continue
-        assert status == 0, (folder / "printed.txt").read_text()[-3000:]
+            if not has_ended(workload, folder):
+                continue
+        else:
+            assert status == 0, (folder / "printed.txt").read_text()[-3000:]
         if killed:
             return only_run(workload, folder)
+        shutil.rmtree(folder)
+
+
+def has_ended(workload, folder):
+    """Whether it was killed after its last file was written: the same command again would be another run."""
+    return any(run.is_done("predicted") for run in list_runs(Home(folder / "home"), workload.competition.name))
 
 
 def same(one: Run, other: Run) -> bool:
-    """Weights, submission, what was learned on the way, byte for byte."""
-    files = [
-        "checkpoints/model.safetensors",
-        "submission.csv",
-        "split.csv",
-        "history.csv",
-        "trained.json",
-        "scores.json",
-    ]
-    snapshots = sorted(str(path.relative_to(one.folder)) for path in one.folder.glob("checkpoints/stage-*"))
-    return sorted(
-        str(path.relative_to(other.folder)) for path in other.folder.glob("checkpoints/stage-*")
-    ) == snapshots and all(
-        (one.folder / name).read_bytes() == (other.folder / name).read_bytes() for name in [*files, *snapshots]
-    )
+    """Weights, submission, and what was learned on the way, byte for byte."""
+
+    def contents(run):
+        weights = sorted((run.folder / "checkpoints").glob("*.safetensors"))
+        tables = [run.folder / name for name in ("split.csv", "history.csv", "submission.csv")]
+        records = [run.folder / f"{name}.json" for name in ("trained", "scores")]
+        return {path.name: path.read_bytes() for path in (*weights, *tables, *records)}
+
+    return contents(one) == contents(other)
 
 
 def left_over(run: Run):

@@ -235,9 +235,12 @@ def test_a_run_that_is_being_trained_is_left_alone_and_another_is_begun(with_sta
 
 def test_nobody_else_takes_up_a_run_while_it_is_trained_and_predicted(with_stages, home):
     competition = with_stages(replace(HEAD, learning_rate=0.01))
-    with under_way(prepare(competition, Choices(), home, Console()), home, Console(), "predicted") as mine:
-        with under_way(prepare(competition, Choices(), home, Console()), home, Console(), "predicted") as other:
-            assert mine.run != other.run
+    prepared = prepare(competition, Choices(), home, Console())
+    with (
+        under_way(prepared, home, Console(), "predicted") as mine,
+        under_way(prepared, home, Console(), "predicted") as other,
+    ):
+        assert mine.run != other.run
 
 
 def test_a_run_is_gone_on_with_by_its_name(with_stages, home, killed, capsys):
