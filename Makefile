@@ -8,7 +8,7 @@ COMP := $(BIN)/python -m comp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real lint format lock $(COMPETITIONS) $(COMPETITIONS:%=%-submit)
+.PHONY: help setup demo test test-real test-kills lint format lock $(COMPETITIONS) $(COMPETITIONS:%=%-submit)
 
 help: ## Show this list
 	@echo "make TARGET [ARGS=\"...\"]"
@@ -35,6 +35,9 @@ test: setup ## Run the tests, but for those on the real competitions' images
 
 test-real: setup ## Run the tests on real images (they need ../shared)
 	$(BIN)/python -m pytest tests/real $(ARGS)
+
+test-kills: setup ## Kill two hundred runs at random, and compare what they end with (an hour or two)
+	$(BIN)/python -m pytest tests/reliability/test_kills.py -m full -s $(ARGS)
 
 lint: setup ## Check style, format and types
 	$(BIN)/ruff check .
