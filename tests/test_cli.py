@@ -416,7 +416,7 @@ def test_two_runs_at_once_on_the_same_data_end_alike(downloaded, home):
     command = [sys.executable, "-m", "comp", "--competitions", str(downloaded.plugins), "train", "shades", *TINY]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=240)
         assert (process.returncode, errors) == (0, "")
     weights = [path.read_bytes() for path in home.runs.rglob("model.safetensors")]
     assert len(weights) == 2
@@ -479,7 +479,7 @@ def test_a_run_is_gone_on_with_by_its_name(downloaded, comp, sentence, home, mon
 def test_a_run_that_is_asked_to_end_saves_and_the_same_command_goes_on(tmp_path, number):
     command = [sys.executable, "-m", "comp", "run", "digits", *TINY, "--set", "stages.size=8"]
     environment = {**os.environ, "COMP_HOME": str(tmp_path)}
-    long = (*command, "--set", "stages.cycles=20")
+    long = (*command, "--set", "stages.cycles=4")
     with subprocess.Popen(
         long,
         stdout=subprocess.PIPE,
@@ -495,7 +495,8 @@ def test_a_run_that_is_asked_to_end_saves_and_the_same_command_goes_on(tmp_path,
         run.send_signal(number)
         began = time.monotonic()
         printed, errors = run.communicate(timeout=60)
-        assert time.monotonic() - began < 10
+        # Seconds on a machine of one's own.
+        assert time.monotonic() - began < 30
     assert run.returncode == 128 + number
     assert "stopped in stage 1; `comp train --resume digits/standard-1` goes on from there" in printed
     assert errors.splitlines() == ["Error: stopped; the same command again goes on from here."]
@@ -503,4 +504,4 @@ def test_a_run_that_is_asked_to_end_saves_and_the_same_command_goes_on(tmp_path,
     again = subprocess.run(long, capture_output=True, text=True, env=environment, check=True)
     assert "going on with digits/standard-1, which was stopped: stage 1, epoch " in again.stdout
     assert [path.name for path in (tmp_path / "runs" / "digits").iterdir()] == ["standard-1"]
-    assert len((tmp_path / "runs" / "digits" / "standard-1" / "epochs.csv").read_text().splitlines()) == 41
+    assert len((tmp_path / "runs" / "digits" / "standard-1" / "epochs.csv").read_text().splitlines()) == 9
