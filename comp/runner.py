@@ -7,6 +7,7 @@ that one without torch starts at once.
 from __future__ import annotations
 
 from dataclasses import replace
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from comp.errors import OverrideError, RunError
@@ -16,13 +17,21 @@ if TYPE_CHECKING:
 
     from comp.competition import Competition
     from comp.console import Console
-    from comp.kaggle.client import SubmissionRow
+    from comp.kaggle.rows import SubmissionRow
     from comp.run import Home, Run
     from comp.steps.resolve import Choices
     from comp.steps.training import Training
 
 
-def run(competition: Competition, choices: Choices, home: Home, console: Console, *, submitting: bool = False) -> Run:
+def run(
+    competition: Competition,
+    choices: Choices,
+    home: Home,
+    console: Console,
+    *,
+    submitting: bool = False,
+    delete_archives: bool = False,
+) -> Run:
     """All steps, from Kaggle to the CSV; with ``submitting`` back to Kaggle and its score.
 
     Where the same was begun before and stopped, it goes on from there.
@@ -32,7 +41,7 @@ def run(competition: Competition, choices: Choices, home: Home, console: Console
     from comp.steps.resuming import under_way
 
     resolve(competition, choices)  # what can't be is said before gigabytes are downloaded
-    download(competition, home, console)
+    download(competition, home, console, delete_archives=delete_archives)
     if choices.folds is not None and choices.fold is None:
         trained = cross_validate(competition, choices, home, console)
         if submitting:
@@ -46,17 +55,43 @@ def run(competition: Competition, choices: Choices, home: Home, console: Console
     return training.run
 
 
-def download(competition: Competition, home: Home, console: Console) -> Path:
+def download(competition: Competition, home: Home, console: Console, *, delete_archives: bool = False) -> Path:
     """The competition's files and its data sets', unpacked in one folder; does nothing where they already are."""
     from comp.kaggle.fetch import fetch
+    from comp.kaggle.progress import amount
     from comp.steps.sources import kaggle_of
 
-    handles = [dataset.handle for dataset in competition.extra_data]
-    with kaggle_of(competition, home) as connect, console.downloads() as progress:
-        report = fetch(connect, competition.kaggle, handles, home.data(competition.name), progress)
+    handles, folder = [dataset.handle for dataset in competition.extra_data], home.data(competition.name)
+    with kaggle_of(competition, home, console.say) as connect, console.downloads() as progress:
+        report = fetch(
+            connect, competition.kaggle, handles, folder, progress, console.say, delete_archives=delete_archives
+        )
     if not report.was_there:
         console.say(f"downloaded {', '.join(archive.name for archive in report.archives)} to {report.folder}")
+        if report.kept:
+            size = amount(sum(archive.size for archive in report.archives))
+            console.say(f"the archives are kept, {size}; --delete-archives deletes them")
     return report.folder
+
+
+def check(competition: Competition, home: Home, console: Console) -> Path:
+    """Open every image once, say what is wrong or odd with any, and write the whole list as a CSV."""
+    from comp.steps.findings import lines_of_check
+    from comp.steps.screening import kept_table, screen_tables
+    from comp.steps.tables import read_tables
+
+    root, kept = home.data(competition.name), kept_table(competition, home)
+    tables = read_tables(competition, root)
+    started = monotonic()
+    screening = screen_tables(tables, root, kept, console)
+    console.say(
+        f"{competition.name}: {len(tables.train)} images to train on and {len(tables.test)} to predict, "
+        f"{screening.opened} of them opened, in {monotonic() - started:.1f} s"
+    )
+    for line in (*tables.notes, *lines_of_check(screening)):
+        console.say(line)
+    screening.write_list(kept.with_suffix(".csv"), odd=True)
+    return kept.with_suffix(".csv")
 
 
 def train(competition: Competition, choices: Choices, home: Home, console: Console) -> Run:
@@ -163,7 +198,7 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
     from comp.steps.inputs import Images
     from comp.steps.resolve import from_config
     from comp.steps.scoring import decide, describe
-    from comp.steps.tables import read_tables
+    from comp.steps.screening import screened_tables, with_prior
     from comp.steps.trained import kept_learners
     from comp.training.backbone import expectations
 
@@ -174,17 +209,18 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
         )
     config = trained.record("config")
     competition, recipe = from_config(competition, config, trained.record("trained"))
-    tables = read_tables(competition, home.data(competition.name))
+    tables = screened_tables(competition, home, console)
     if list(tables.classes) != config["classes"]:
         raise RunError(f"{trained.name} was trained on other classes than the data now has; train again.")
     console.log = trained.log
 
     validates = tables.train["id"].isin(trained.validating()).to_numpy()
     cache, of_labelled, of_unlabelled = home.cache / "features", [], []
+    readable = list(tables.test["path"][tables.readable])
     for learner in kept_learners(competition, recipe, trained, len(tables.classes), console):
         expected = expectations(learner.model.backbone)
         labelled = Images(list(tables.train["path"]), expected, competition.augment, config["seed"], cache, console)
-        unlabelled = Images(list(tables.test["path"]), expected, competition.augment, config["seed"], cache, console)
+        unlabelled = Images(readable, expected, competition.augment, config["seed"], cache, console)
         of_labelled.append(learner.logits(labelled.to_predict(learner, validates.nonzero()[0])))
         of_unlabelled.append(learner.logits(unlabelled.to_predict(learner)))
     # Each snapshot is one more way of looking at an image.
@@ -195,6 +231,11 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
     probabilities = mean_over_views(np.concatenate(of_unlabelled, axis=1), competition.target)
     if not np.isfinite(probabilities).all():
         raise RunError(f"{trained.name} predicts what is no number; train again with a lower learning rate.")
+
+    probabilities = with_prior(tables, probabilities, tables.targets[~validates])
+    unread = len(tables.test) - int(tables.readable.sum())
+    if unread:
+        console.say(f"{unread} test images can't be read and are given the classes' shares of the training images")
 
     valid = mean_over_views(logits, competition.target)
     write_predictions(trained.predictions("valid"), tables.train["id"][validates], valid, tables.classes)
@@ -217,28 +258,11 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
 def submit(
     competition: Competition, trained: Run, home: Home, console: Console, message: str | None = None
 ) -> SubmissionRow:
-    """Check the run's submission once more, upload it, wait for its score and say where it stands."""
-    from comp.labels import read_csv
-    from comp.prediction.submission import check_submission, read_sample
-    from comp.steps.sources import kaggle_of
+    """Check the run's submission once more, upload it, wait for its score and say where it stands.
 
-    if not trained.submission.is_file():
-        raise RunError(f"The run {trained.name} has no submission.csv; make it with `comp predict {trained.name}`.")
-    config, scores = trained.record("config"), trained.record("scores")
+    Of an upload that was interrupted the same call goes on; a file that Kaggle has is not sent again.
+    """
+    from comp.steps.submitting import send
+
     console.log = trained.log
-    sample = read_sample(home.data(competition.name) / competition.sample_submission)
-    written = read_csv(trained.submission)
-    check_submission(written, config["classes"], sample, competition.submission, competition.target)
-    with kaggle_of(competition, home) as connect:
-        kaggle = connect()
-        note = message or f"{trained.name} {scores['metric']} {scores.get('decided', '')}".strip()
-        reference = kaggle.submit(competition.kaggle, trained.submission, note)
-        trained.write_record("submitted", {"reference": reference, "status": "pending", "score": None})
-        console.say(f"submitted {trained.submission.name} to {competition.kaggle}")
-        graded = kaggle.wait_for_score(competition.kaggle, reference)
-        board = kaggle.leaderboard(competition.kaggle)
-    trained.write_record("submitted", {"reference": reference, "status": graded.status, "score": graded.public_score})
-    place = next((f", place {row.rank} of {len(board)}" for row in board if row.score == graded.public_score), "")
-    score = "no score" if graded.public_score is None else f"{competition.metric} {graded.public_score:.5f}"
-    console.say(f"leaderboard: {score}{place}")
-    return graded
+    return send(competition, trained, home, console, message)

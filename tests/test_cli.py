@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from comp.competition import REPOSITORY_COMPETITIONS, find_competitions
+from comp.steps import prepared
+from comp.training import backbone
 
 HEAVY = ("torch", "torchvision", "timm", "numpy", "pandas", "sklearn", "albumentations", "cv2", "PIL", "kaggle", "rich")
 TINY = ("--backbone", "test_resnet", "--set", "stages.cycle_length=1")
 COMMANDS = (
-    *("list", "download", "train", "lr-find", "schedule", "predict", "diagnose", "submit"),
-    *("join", "ensemble", "run", "runs", "serve"),
+    *("list", "download", "check", "train", "lr-find", "schedule", "predict", "diagnose", "submit"),
+    *("join", "ensemble", "run", "runs", "scores", "serve"),
 )
 
 
@@ -196,7 +198,6 @@ def test_a_server_that_is_not_there_is_named(sentence, home, monkeypatch):
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         monkeypatch.setenv("COMP_KAGGLE_URL", url)
-        monkeypatch.setattr("comp.kaggle.downloads.time.sleep", lambda seconds: None)
         said = sentence("run", "planet", "--recipe", "quick")
     assert url in said
     nothing_half_written(home.folder)
@@ -257,8 +258,14 @@ def test_debug_shows_the_traceback_wherever_it_stands(comp, command):
     assert ended.err.splitlines()[-1].startswith("Error: There is no competition 'cats'")
 
 
-def test_a_broken_image_is_named_and_leaves_no_features(shades, serving, sentence, home):
-    (shades.files / "train" / "t05.png").write_bytes(b"not an image")
+def test_an_image_that_breaks_after_it_was_screened_is_named_and_leaves_no_features(
+    shades, serving, sentence, home, monkeypatch
+):
+    def breaking(*arguments, **options):
+        (home.data("shades") / "train" / "t05.png").write_bytes(b"not an image")
+        return backbone.build_classifier(*arguments, **options)
+
+    monkeypatch.setattr(prepared, "build_classifier", breaking)
     with serving(shades):
         said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
     assert "t05.png can't be read as an image" in said
@@ -354,6 +361,21 @@ def test_a_disk_too_full_for_the_predictions_leaves_those_there_were(downloaded,
 
 def test_serving_a_folder_that_is_not_there_is_an_error(sentence, tmp_path):
     assert str(tmp_path / "none") in sentence("serve", tmp_path / "none", "--port", "0")
+
+
+def test_serving_with_a_plan_of_faults_that_can_t_be_is_an_error(sentence, tmp_path):
+    (tmp_path / "plan.json").write_text('[{"at": "archives", "what": "explode"}]')
+    told = sentence("serve", tmp_path, "--faults", tmp_path / "plan.json")
+    assert told.startswith("Fault: `what` is 'explode', but it should be one of refuse, page,")
+
+
+def test_archives_are_deleted_on_request_by_a_later_command_too(comp, shades, serving, home):
+    command = ("--competitions", shades.plugins, "download", "shades")
+    with serving(shades):
+        assert "the archives are kept" in comp(*command).out
+    assert list(home.data("shades").rglob("shades.zip"))
+    assert comp(*command, "--delete-archives").status == 0
+    assert not list(home.data("shades").rglob("shades.zip"))
 
 
 def test_predicting_a_run_whose_data_is_gone_is_an_error(downloaded, sentence, comp, home):

@@ -127,6 +127,8 @@ def _begin(prepared: Prepared, run: Run, console: Console, by_hand: bool = False
     accelerator = prepared.learner.accelerator
     try:
         run.write_split(tables.train["id"], tables.train.index.isin(prepared.validating))
+        if tables.screening is not None and len(tables.screening.listed(odd=False)):
+            tables.screening.write_list(run.folder / "screening.csv", odd=False)
         # Last: with it the folder is a run, which another process may want to go on with.
         run.write_config(config_of(prepared, by_hand=by_hand))
     except OSError:
@@ -142,6 +144,8 @@ def _begin(prepared: Prepared, run: Run, console: Console, by_hand: bool = False
     declared = competition.recipes.get(choices.recipe)
     if choices.like is None and declared is not None and declared.on_cpu is not None and not has_gpu():
         console.say(f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU")
+    for note in tables.notes:
+        console.say(note)
     if tables.ignored:
         console.say(f"{tables.ignored} test images are not in the sample submission and are left out")
     return Training(prepared, run, console, by_hand)
