@@ -86,12 +86,13 @@ def load_state(path: Path) -> dict[str, Any] | None:
 
     Raises RunError for a file that is broken, or that would have code run.
     """
+    # Read before it is parsed: of a file that is cut torch's reader raises an OSError as well.
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        written = io.BytesIO(path.read_bytes())
     except FileNotFoundError:
         return None
-    except OSError:
-        raise
+    try:
+        state: dict[str, Any] = torch.load(written, map_location="cpu", weights_only=True)
     except Exception as error:
         # Of what isn't such a file torch's reader may raise anything.
         reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
