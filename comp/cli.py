@@ -76,6 +76,21 @@ def list_competitions(context: typer.Context) -> None:
 
 
 @app.command()
+def new(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the new competition shall be called here.")],
+    kaggle: Annotated[str | None, typer.Option(metavar="SLUG", help="Its slug at Kaggle, or its address.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder, or archive, that its files are in.")
+    ] = None,
+) -> None:
+    """Make a competition's folder: look at its files, infer what to declare, say what is a guess."""
+    from comp.steps.starting.start import Source, start
+
+    print(start(name, Source(kaggle, data), _folders(context)[-1], Home.from_environment(), _console()))
+
+
+@app.command()
 def download(context: typer.Context, name: Name) -> None:
     """Bring a competition's files from Kaggle and unpack them."""
     from comp import runner

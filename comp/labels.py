@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from comp.declared import check, wrong
+from comp.declared import check, check_sequence, wrong
 from comp.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from comp.metrics import Target
 
+ONE_OR_ZERO = {"0": False, "0.0": False, "1": True, "1.0": True}
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 
 
@@ -91,9 +92,10 @@ class CsvLabels:
     csv: the file, relative to the competition's data folder.
     image, label: the names of the two columns.
     folder, suffix: where the image of a row is: ``folder / (value of image + suffix)``. Leave the suffix empty where
-        the column already has it.
+        the column already has it. In the folder, ``{column}`` stands for the row's value of a column.
     separator: what stands between tags; with it the target is ``multi``, without it ``single``.
     group: the name of a column; images that share its value are never on both sides of a split.
+    shared: the folder has images without a row as well: those to predict.
     """
 
     csv: str
@@ -103,10 +105,12 @@ class CsvLabels:
     suffix: str = ""
     separator: str | None = None
     group: str | None = None
+    shared: bool = False
 
     def __post_init__(self) -> None:
         for field in ("csv", "image", "label", "folder"):
             check(self, field, str)
+        check(self, "shared", bool)
         _check_suffix(self, self.suffix)
         for field in ("separator", "group"):
             if getattr(self, field) is not None:
@@ -118,9 +122,10 @@ class CsvLabels:
 
     def read(self, folder: Path) -> pd.DataFrame:
         grouped = () if self.group is None else (self.group,)
-        rows = read_csv(folder / self.csv, columns=(self.image, self.label, *grouped))
-        images = folder / self.folder
-        paths = [images / f"{name}{self.suffix}" for name in rows[self.image]]
+        placed = re.findall(r"\{([^{}]+)\}", self.folder)
+        rows = read_csv(folder / self.csv, columns=(self.image, self.label, *grouped, *placed))
+        images = [folder / place for place in _filled_in(self.folder, rows, placed)]
+        paths = [place / f"{name}{self.suffix}" for place, name in zip(images, rows[self.image], strict=True)]
         present = {path for place in {path.parent for path in paths} for path in images_in(place, self.suffix or None)}
         missing = sorted(set(paths) - present)
         if missing:
@@ -129,10 +134,10 @@ class CsvLabels:
                 "check `folder` and `suffix` of CsvLabels, or download the data again."
             )
         unlabelled = sorted(present - set(paths))
-        if unlabelled:
+        if unlabelled and not self.shared:
             raise DataError(
                 f"{len(unlabelled)} images have no row in {self.csv}, the first {unlabelled[0]}; "
-                "add their labels or move them out of the folder."
+                "add their labels or move them out of the folder; say shared=True if they are those to predict."
             )
         labels: Iterable[str | tuple[str, ...]] = rows[self.label]
         for column in grouped if self.separator is not None else (self.label, *grouped):
@@ -146,6 +151,78 @@ class CsvLabels:
         return table(
             zip(rows[self.image], paths, labels, strict=True), None if self.group is None else rows[self.group]
         )
+
+
+def _filled_in(template: str, rows: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """The template of each row, with the row's values for ``{column}``."""
+    filled = [template] * len(rows)
+    for column in columns:
+        filled = [text.replace(f"{{{column}}}", value) for text, value in zip(filled, rows[column], strict=True)]
+    return filled
+
+
+@dataclass(frozen=True)
+class CsvColumns:
+    """Labels in a CSV that has a column of 0 and 1 for each class (plant-pathology: ``healthy,rust,scab,…``).
+
+    labels: the names of these columns, which are those of the classes.
+    target: ``single`` where just one of them is 1 in every row, ``multi`` where any number may be.
+    csv, image, folder, suffix, group, shared: as `CsvLabels` has them.
+    """
+
+    csv: str
+    image: str
+    labels: Sequence[str]
+    folder: str
+    suffix: str = ""
+    target: Target = "single"
+    group: str | None = None
+    shared: bool = False
+
+    def __post_init__(self) -> None:
+        check_sequence(self, "labels", str, "a list of at least two columns", at_least=2)
+        check(self, "target", str, one_of=("single", "multi"))
+        self._images()
+
+    def _images(self) -> CsvLabels:
+        """The rows and their images, with the first column as their label."""
+        return CsvLabels(
+            self.csv,
+            image=self.image,
+            label=self.labels[0],
+            folder=self.folder,
+            suffix=self.suffix,
+            group=self.group,
+            shared=self.shared,
+        )
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        rows = read_csv(folder / self.csv, columns=(self.image, *self.labels))
+        classes_by_image: dict[str, tuple[str, ...]] = {}
+        for name, *values in zip(rows[self.image], *(rows[column] for column in self.labels), strict=True):
+            image, classes = name.strip(), self._classes(name, values)
+            if classes_by_image.setdefault(image, classes) != classes:
+                raise DataError(f"{self.csv} gives image {image!r} two different rows of labels; remove one.")
+        frame = self._images().read(folder)
+        found = [classes_by_image[image.strip()] for image in frame["id"]]
+        frame["label"] = found if self.target == "multi" else [classes[0] for classes in found]
+        return frame
+
+    def _classes(self, image: str, values: Sequence[str]) -> tuple[str, ...]:
+        chosen = []
+        for column, value in zip(self.labels, values, strict=True):
+            if value.strip() not in ONE_OR_ZERO:
+                raise DataError(
+                    f"{self.csv} gives image {image!r} {value!r} in column {column!r}, but it should be 0 or 1."
+                )
+            if ONE_OR_ZERO[value.strip()]:
+                chosen.append(column)
+        if self.target == "single" and len(chosen) != 1:
+            raise DataError(
+                f"{self.csv} gives image {image!r} {len(chosen)} classes, but it should have one; say target='multi' "
+                "of CsvColumns where any number is right."
+            )
+        return tuple(sorted(chosen))
 
 
 @dataclass(frozen=True)
@@ -201,7 +278,7 @@ class LabelFunction:
         raise DataError(f"LabelFunction: image {image!r} has the label {found!r}, but it should be {wanted}.")
 
 
-LabelSource = FileNames | Folders | CsvLabels | LabelFunction
+LabelSource = FileNames | Folders | CsvLabels | CsvColumns | LabelFunction
 
 
 @dataclass(frozen=True)
