@@ -242,6 +242,30 @@ def run_all(
 
 
 @app.command()
+def rehearse(
+    context: typer.Context,
+    name: Name,
+    recipe: RecipeName = "standard",
+    backbone: Backbone = None,
+    settings: Settings = [],  # noqa: B006
+    seed: Seed = 0,
+    all_data: AllData = False,
+    folds: Folds = None,
+    fold: Fold = None,
+    like: Like = None,
+    share: Annotated[float, typer.Option(min=0.01, max=0.5, help="Of the labelled images, how many to hide.")] = 0.2,
+) -> None:
+    """Run everything on a Kaggle of this machine that hides part of the labels, and say what score to expect."""
+    from comp import runner
+    from comp.steps.resolve import Choices
+
+    home = Home.from_environment()
+    found = find_run(home, like) if like else None
+    choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, found)
+    print(runner.rehearse(_competition(context, name), choices, home, _console(), share).folder)
+
+
+@app.command()
 def runs(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this competition's.")] = None) -> None:
     """The runs there are, oldest first, with their validation score."""
     home = Home.from_environment()

@@ -205,3 +205,15 @@ def submit(
     score = "no score" if graded.public_score is None else f"{competition.metric} {graded.public_score:.5f}"
     console.say(f"leaderboard: {score}{place}")
     return graded
+
+
+def rehearse(competition: Competition, choices: Choices, home: Home, console: Console, share: float) -> Run:
+    """All steps on a Kaggle of this machine that hides a share of the labels, and what score that lets one expect."""
+    from comp.steps.rehearsal import rehearsal
+    from comp.steps.resolve import resolve
+
+    resolve(competition, choices)
+    with rehearsal(competition, home, share, choices.seed, console) as rehearsed:
+        submitted = run(rehearsed.competition, choices, rehearsed.home, console, submitting=True)
+        rehearsed.judge(submitted, choices.seed, console)
+    return submitted

@@ -14,10 +14,31 @@ WIDTH = 120
 STEP = 4
 VIEWPOINTS = {"horizontal": side_on, "dihedral": top_down, "none": upright}
 # The order that reads best; other fields stand in the order of their declaration, before `stages`.
-FIRST = {
-    "Competition": "name kaggle extra_data labels test submission sample_submission augment layer_lr_ratio metric".split(),
-    "Recipe": "backbone head batch_size dropout".split(),
-    "Stage": "size train cached views schedule cycles cycle_length cycle_multiplier learning_rate".split(),
+FIRST: dict[str, list[str]] = {
+    "Competition": [
+        "name",
+        "kaggle",
+        "extra_data",
+        "labels",
+        "test",
+        "submission",
+        "sample_submission",
+        "augment",
+        "layer_lr_ratio",
+        "metric",
+    ],
+    "Recipe": ["backbone", "head", "batch_size", "dropout"],
+    "Stage": [
+        "size",
+        "train",
+        "cached",
+        "views",
+        "schedule",
+        "cycles",
+        "cycle_length",
+        "cycle_multiplier",
+        "learning_rate",
+    ],
 }
 LAST = ("stages", "on_cpu", "recipes")
 # What a person should see, even where it is the default.

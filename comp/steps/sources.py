@@ -25,6 +25,10 @@ def kaggle_of(competition: Competition, home: Home) -> Iterator[Callable[[], Kag
 
     A competition that only the local Kaggle has (the demo's) is made from what is installed and served meanwhile.
     """
+    if home.kaggle is not None:
+        only = home.kaggle
+        yield lambda: connect(only)
+        return
     build = BUNDLED.get(competition.kaggle)
     if build is None or os.environ.get("COMP_KAGGLE_URL"):
         yield connect

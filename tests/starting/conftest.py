@@ -25,10 +25,25 @@ SEEDLINGS = [
     "Small-flowered Cranesbill",
     "Sugar beet",
 ]
-TAGS = (
-    "agriculture artisinal_mine bare_ground blooming blow_down clear cloudy conventional_mine cultivation habitation "
-    "haze partly_cloudy primary road selective_logging slash_burn water"
-).split()
+TAGS = [
+    "agriculture",
+    "artisinal_mine",
+    "bare_ground",
+    "blooming",
+    "blow_down",
+    "clear",
+    "cloudy",
+    "conventional_mine",
+    "cultivation",
+    "habitation",
+    "haze",
+    "partly_cloudy",
+    "primary",
+    "road",
+    "selective_logging",
+    "slash_burn",
+    "water",
+]
 LINES = [
     "ETT - Abnormal",
     "ETT - Borderline",

@@ -1,11 +1,9 @@
 """Well-known competitions, started by `comp new` and run with no edit to any file."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from comp import runner
@@ -13,7 +11,6 @@ from comp.competition import load_competition
 from comp.console import Console
 from comp.kaggle.local.grading import Grader
 from comp.kaggle.local.server import running
-from comp.run import Run
 from comp.steps.resolve import Choices
 from comp.steps.sources import graders
 
@@ -33,9 +30,7 @@ def started(layout, comp, tmp_path, monkeypatch):
     return ended
 
 
-def test_a_new_competition_is_run_to_a_graded_submission_without_an_edit(
-    layout, started, tmp_path, home, monkeypatch
-):
+def test_a_new_competition_is_run_to_a_graded_submission_without_an_edit(layout, started, tmp_path, home, monkeypatch):
     declaration = Path(started.last_line)
     assert declaration == tmp_path / "plugins" / "mine" / "competition.py"
     text = declaration.read_text()
