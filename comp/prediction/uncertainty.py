@@ -26,11 +26,10 @@ def interval(
     as rows that resemble each other say less than as many that don't. Draws that the metric can't score, like those of
     one class, don't count; with none left both ends are NaN.
     """
-    members = _members(len(targets), groups)
     rng = np.random.default_rng(seed)
     scores = []
     for _ in range(DRAWS):
-        rows = np.concatenate([members[place] for place in rng.integers(len(members), size=len(members))])
+        rows = rng.integers(len(targets), size=len(targets)) if groups is None else _drawn_groups(groups, rng)
         scores.append(metric(targets[rows], predictions[rows]))
     defined = np.array(scores)[np.isfinite(scores)]
     if not len(defined):
@@ -39,9 +38,9 @@ def interval(
     return float(low), float(high)
 
 
-def _members(count: int, groups: Array | None) -> list[Array]:
-    """The rows of each group; without groups, each row alone."""
-    if groups is None:
-        return list(np.arange(count)[:, None])
+def _drawn_groups(groups: Array, rng: np.random.Generator) -> Array:
+    """The rows of as many groups as there are, drawn with replacement."""
     numbered = np.unique(groups, return_inverse=True)[1]
-    return [np.flatnonzero(numbered == number) for number in range(numbered.max() + 1)]
+    count = numbered.max() + 1
+    times = np.bincount(rng.integers(count, size=count), minlength=count)
+    return np.repeat(np.arange(len(groups)), times[numbered])

@@ -1,7 +1,9 @@
-import os
+import builtins
+import io
 import shutil
-import sys
-from contextlib import contextmanager
+import socket
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,29 +13,46 @@ from comp import runner
 from comp.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.console import Console
 from comp.errors import DataError, RunError
+from comp.run import Home
 from comp.steps.rehearsal import rehearsal, which_hide
 from comp.steps.resolve import Choices
 from comp.steps.tables import Tables, read_tables
 
 DIGITS = competition_named("digits", REPOSITORY_COMPETITIONS)
-TINY = Choices("quick", "test_resnet", ("stages.size=16", "stages.cycles=1", "stages.cycle_length=1"))
+TINY = Choices("quick", "test_resnet", ("stages.size=16", "stages.cycles=1", "stages.cycle_length=1", "tta=none"))
+
+
+@dataclass
+class Watched:
+    """The hosts that were connected to or looked up, and the files that were opened."""
+
+    hosts: set
+    files: set
 
 
 @contextmanager
-def audited():
-    """The addresses that were connected to, and the files that were opened."""
-    seen = {"socket.connect": [], "socket.getaddrinfo": [], "open": []}
-    watching = [True]
+def watched():
+    found = Watched(set(), set())
+    connect, look_up, opened = socket.socket.connect, socket.getaddrinfo, builtins.open
 
-    def hook(event, arguments):
-        if watching[0] and event in seen:
-            seen[event].append(arguments)
+    def connecting(self, address):
+        found.hosts.add(address[0])
+        return connect(self, address)
 
-    sys.addaudithook(hook)
-    try:
-        yield seen
-    finally:
-        watching[0] = False
+    def looking_up(host, *arguments, **named):
+        found.hosts.add(host)
+        return look_up(host, *arguments, **named)
+
+    def opening(file, *arguments, **named):
+        found.files.add(str(file))
+        return opened(file, *arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", connecting)
+        patch.setattr(socket, "getaddrinfo", looking_up)
+        patch.setattr(builtins, "open", opening)
+        patch.setattr(io, "open", opening)
+        yield found
 
 
 def contents(folder):
@@ -50,52 +69,66 @@ def table(targets, groups=None, classes=None):
     return Tables(train, train, train, names, targets, 0)
 
 
-def test_a_rehearsal_goes_the_whole_way_and_says_what_to_expect_with_its_uncertainty(digits_home, capsys):
-    before = contents(digits_home.folder)
-    run = runner.rehearse(DIGITS, TINY, digits_home, Console(), share=0.25)
-    assert contents(digits_home.folder).items() >= before.items()
+@pytest.fixture(scope="module")
+def rehearsed(downloaded_digits, tmp_path_factory):
+    """A rehearsal of the digits by someone who has credentials for the real Kaggle: its run, its home, what it did."""
+    place = tmp_path_factory.mktemp("rehearsed")
+    home, person = Home(place / "home"), place / "person"
+    shutil.copytree(downloaded_digits.folder / "data", home.folder / "data")
+    labels = pd.read_csv(home.data("digits") / "train.csv", dtype=str)
+    for id_ in labels["id"][400:]:
+        (home.data("digits") / "train" / f"{id_}.png").unlink()
+    labels[:400].to_csv(home.data("digits") / "train.csv", index=False)
+    (person / ".kaggle").mkdir(parents=True)
+    (person / ".kaggle" / "kaggle.json").write_text('{"username": "me", "key": "0123456789abcdef"}')
+    (person / ".kaggle" / "access_token").write_text("a-real-token")
+    before = contents(home.folder)
+    with pytest.MonkeyPatch.context() as patch, watched() as seen, redirect_stdout(io.StringIO()) as out:
+        patch.setenv("HOME", str(person))
+        patch.setenv("KAGGLE_API_TOKEN", "a-real-token")
+        patch.setenv("COMP_KAGGLE_URL", "https://api.kaggle.com")
+        run = runner.rehearse(DIGITS, TINY, home, Console(), share=0.25)
+    return run, home, before, seen, person, out.getvalue()
+
+
+def test_a_rehearsal_goes_the_whole_way_and_says_what_to_expect_with_its_uncertainty(rehearsed):
+    run, home, *_, out = rehearsed
     found, submitted = run.record("rehearsal"), run.record("submitted")
-    labels = pd.read_csv(digits_home.data("digits") / "train.csv")
-    assert found["hidden"] == pytest.approx(len(labels) / 4, abs=10)
-    assert found["known"] == len(labels) - found["hidden"]
+    assert found["hidden"] == 100
+    assert found["known"] == 300
     assert submitted["status"] == "complete"
     assert submitted["score"] == pytest.approx(found["score"], abs=1e-5)
     low, high = found["interval"]
-    assert 0.3 < low < found["score"] < high <= 1
+    assert 0.05 < low < found["score"] < high <= 1
     # Of an accuracy a, the interval is about four times the square root of a (1 - a) / n wide.
     width = 3.92 * np.sqrt(found["score"] * (1 - found["score"]) / found["hidden"])
     assert high - low == pytest.approx(width, rel=0.25)
-    out = capsys.readouterr().out
     assert f"expect accuracy {found['score']:.5f}" in out
     assert "validation had said" in out
 
 
-def test_what_a_rehearsal_leaves_is_its_run_below_rehearsals(digits_home):
-    run = runner.rehearse(DIGITS, TINY, digits_home, Console(), share=0.2)
-    assert run.folder == digits_home.folder / "rehearsals" / "digits" / "1" / "runs" / "digits" / "quick-1"
-    assert [path.name for path in (digits_home.rehearsals / "digits" / "1").iterdir()] == ["runs"]
-    assert not digits_home.runs.exists()
-    again = runner.rehearse(DIGITS, TINY, digits_home, Console(), share=0.2)
-    assert again.folder.parents[2].name == "2"
-    assert again.submission.read_bytes() == run.submission.read_bytes()
+def test_what_a_rehearsal_leaves_is_its_run_below_rehearsals(rehearsed):
+    run, home, before, *_ = rehearsed
+    place = home.rehearsals / "digits" / "1"
+    assert run.folder == place / "runs" / "digits" / "quick-1"
+    assert [path.name for path in place.iterdir()] == ["runs"]
+    assert {path: content for path, content in contents(home.folder).items() if place not in path.parents} == before
 
 
-def test_a_rehearsal_speaks_to_this_machine_only_and_reads_no_credentials(digits_home, monkeypatch, tmp_path):
-    home = tmp_path / "person"
-    (home / ".kaggle").mkdir(parents=True)
-    (home / ".kaggle" / "kaggle.json").write_text('{"username": "me", "key": "0123456789abcdef"}')
-    (home / ".kaggle" / "access_token").write_text("a-real-token")
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("KAGGLE_API_TOKEN", "a-real-token")
-    monkeypatch.setenv("COMP_KAGGLE_URL", "https://api.kaggle.com")
-    with audited() as seen:
-        runner.rehearse(DIGITS, TINY, digits_home, Console(), share=0.2)
-    hosts = {address[0] for _, address in seen["socket.connect"] if isinstance(address, tuple)}
-    assert hosts == {"127.0.0.1"}
-    assert {arguments[0] for arguments in seen["socket.getaddrinfo"]} <= {"127.0.0.1", b"127.0.0.1", None}
-    opened = [os.fspath(path) for path, *_ in seen["open"] if isinstance(path, (str, os.PathLike))]
-    assert opened
-    assert not [path for path in opened if str(home) in path]
+def test_a_rehearsal_speaks_to_this_machine_only_and_reads_no_credentials(rehearsed):
+    *_, seen, person, _ = rehearsed
+    assert seen.hosts == {"127.0.0.1"}
+    assert any(path.endswith("train.csv") for path in seen.files)
+    assert not [path for path in seen.files if str(person) in path]
+
+
+def test_a_second_rehearsal_with_the_same_seed_submits_the_same(shades, serving, home):
+    with serving(shades):
+        runner.download(shades.competition, home, Console())
+    choices = Choices(settings=("stages.cycle_length=1",))
+    one, two = (runner.rehearse(shades.competition, choices, home, Console(), share=0.25) for _ in range(2))
+    assert [run.folder.parents[2].name for run in (one, two)] == ["1", "2"]
+    assert one.submission.read_bytes() == two.submission.read_bytes()
 
 
 def test_the_rehearsed_competition_has_the_images_that_are_not_hidden_and_their_labels(shades, serving, home):
