@@ -118,9 +118,9 @@ def _task(look: Look, competition: Competition, labels: Found) -> str:
     """What is to be told of an image, and how that is scored."""
     count = len(labels.classes)
     kind = f"which of {count} classes" if competition.target == "single" else f"which of {count} tags"
-    asked = look.description.strip().rstrip(".") or (
-        f"is it {labels.classes[-1]}" if count == 2 and set(labels.classes) != {"0", "1"} else kind
-    )
+    if count == 2:
+        kind = " or ".join(labels.classes)
+    asked = look.description.strip().rstrip(".") or kind
     metric = competition.metric.replace("_", " ")
     return f"{asked}{'.' if look.description.strip() else '?'} {metric[0].upper()}{metric[1:]}."
 

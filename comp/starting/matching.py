@@ -82,8 +82,13 @@ def find_test(look: Look, sample: pd.DataFrame) -> Test:
 
     fits = [(folder, fit(folder.names, ids)) for folder in look.image_folders]
     candidates = [Test(folder, named, shared=named.share < 1) for folder, named in fits if named.images]
+    if not look.image_folders:
+        raise DataError(
+            "There are no images among the competition's files; if they are in a data set of their own, put both into "
+            "one folder and name it with --data."
+        )
     if not candidates:
-        places = ", ".join(folder.path for folder in look.image_folders[:5]) or "no images at all"
+        places = ", ".join(folder.path for folder in look.image_folders[:5])
         raise DataError(
             f"The sample submission asks for {sample.iloc[0, 0]!r}, but no image is called so; there are images in "
             f"{places}."
