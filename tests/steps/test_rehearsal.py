@@ -92,7 +92,7 @@ def rehearsed(downloaded_digits, tmp_path_factory):
 
 
 def test_a_rehearsal_goes_the_whole_way_and_says_what_to_expect_with_its_uncertainty(rehearsed):
-    run, home, *_, out = rehearsed
+    run, *_, out = rehearsed
     found, submitted = run.record("rehearsal"), run.record("submitted")
     assert found["hidden"] == 100
     assert found["known"] == 300
