@@ -131,22 +131,22 @@ def _bracketed(
     *,
     each_a_line: bool = False,
 ) -> str:
-    """On one line if it fits, else with all parts on the next, else with a line for each."""
+    """On one line if it fits, else, of a call, with all arguments on the next, else with a line for each part."""
     inner = indent + STEP
     on_one = ", ".join(head + _source(part, inner, 0, names) for head, part in parts)
     if "\n" not in on_one and not each_a_line:
         # Behind it comes a comma.
         if before + len(opening) + len(on_one) + len(closing) + 1 <= WIDTH:
             return f"{opening}{on_one}{closing}"
-        if inner + len(on_one) <= WIDTH:
+        if closing == ")" and inner + len(on_one) <= WIDTH:
             return f"{opening}\n{' ' * inner}{on_one}\n{' ' * indent}{closing}"
     lines = [f"{' ' * inner}{head}{_source(part, inner, inner + len(head), names)},\n" for head, part in parts]
     return f"{opening}\n{''.join(lines)}{' ' * indent}{closing}"
 
 
 def _text(text: str) -> str:
-    """A string literal in double quotes, but where that would need more backslashes."""
-    plain = repr(text)
-    if plain[0] == '"' or '"' in text:
-        return plain
-    return f'"{plain[1:-1]}"'
+    """A string literal in the quotes that need fewer backslashes, double ones where both are as good."""
+    quote = "'" if text.count('"') > text.count("'") else '"'
+    others = {"'": "'", '"': '"', quote: f"\\{quote}"}
+    inside = "".join(others.get(character) or repr(character)[1:-1] for character in text)
+    return f"{quote}{inside}{quote}"
