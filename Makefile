@@ -8,7 +8,7 @@ COMP := $(BIN)/python -m comp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo new test test-real lint format lock $(COMPETITIONS) $(COMPETITIONS:%=%-submit)
+.PHONY: help setup demo new test test-real test-reliability lint format lock $(COMPETITIONS) $(COMPETITIONS:%=%-submit)
 
 help: ## Show this list
 	@echo "make TARGET [ARGS=\"...\"]"
@@ -38,6 +38,9 @@ test: setup ## Run the tests, but for those on the real competitions' images
 
 test-real: setup ## Run the tests on real images (they need ../shared)
 	$(BIN)/python -m pytest tests/real $(ARGS)
+
+test-reliability: setup ## Run the tests of what can go wrong, with all their cases
+	$(BIN)/python -m pytest tests/reliability -m "full or not full" $(ARGS)
 
 lint: setup ## Check style, format and types
 	$(BIN)/ruff check .

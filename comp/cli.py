@@ -51,6 +51,9 @@ Like = Annotated[
     str | None,
     typer.Option(metavar="RUN", help="Take this run's recipe, rates found and decision (for --all-data)."),
 ]
+DeleteArchives = Annotated[
+    bool, typer.Option("--delete-archives", help="Delete what was downloaded once it is unpacked.")
+]
 
 
 @app.callback()
@@ -91,11 +94,12 @@ def new(
 
 
 @app.command()
-def download(context: typer.Context, name: Name) -> None:
+def download(context: typer.Context, name: Name, delete_archives: DeleteArchives = False) -> None:
     """Bring a competition's files from Kaggle and unpack them."""
     from comp import runner
 
-    print(runner.download(_competition(context, name), Home.from_environment(), _console()))
+    home = Home.from_environment()
+    print(runner.download(_competition(context, name), home, _console(), delete_archives=delete_archives))
 
 
 @app.command()
@@ -230,6 +234,7 @@ def run_all(
     fold: Fold = None,
     like: Like = None,
     submit: Annotated[bool, typer.Option("--submit", help="Upload the submission and wait for its score.")] = False,
+    delete_archives: DeleteArchives = False,
 ) -> None:
     """All steps: download, train, predict, write the submission."""
     from comp import runner
@@ -238,7 +243,9 @@ def run_all(
     home = Home.from_environment()
     found = find_run(home, like) if like else None
     choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, found)
-    print(runner.run(_competition(context, name), choices, home, _console(), submitting=submit).folder)
+    competition = _competition(context, name)
+    done = runner.run(competition, choices, home, _console(), submitting=submit, delete_archives=delete_archives)
+    print(done.folder)
 
 
 @app.command()
@@ -278,20 +285,38 @@ def runs(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only
 
 
 @app.command()
+def scores(context: typer.Context, name: Name) -> None:
+    """A competition's runs with validation, public and private score, and their place on the leaderboard."""
+    from comp.steps.scores import scores_of
+
+    competition, console = _competition(context, name), _console()
+    console.scores(scores_of(competition, Home.from_environment(), console), competition.metric)
+
+
+@app.command()
 def serve(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds a folder per competition or data set.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8642,
+    faults: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A plan of what goes wrong, to rehearse bad days.")
+    ] = None,
 ) -> None:
     """Be a Kaggle on this machine: serve files, grade submissions, keep a leaderboard."""
     from comp.competition import find_competitions, load_competition
+    from comp.kaggle.local.faults import read_plan
     from comp.kaggle.local.server import serve as serve_until_interrupted
     from comp.steps.sources import graders
 
     declared = [load_competition(declaration) for declaration in find_competitions(*_folders(context)).values()]
     state = Home.from_environment().cache / "local-kaggle" / "state"
     serve_until_interrupted(
-        folder, graders(declared), state, port, announce=lambda url: print(f"export COMP_KAGGLE_URL={url}", flush=True)
+        folder,
+        graders(declared),
+        state,
+        port,
+        announce=lambda url: print(f"export COMP_KAGGLE_URL={url}", flush=True),
+        faults=read_plan(faults) if faults else (),
     )
 
 

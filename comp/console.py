@@ -17,13 +17,15 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from comp.recipe import Stage
+    from comp.steps.scores import ScoredRun
     from comp.training.finder import Sweep
     from comp.training.learner import Epoch
 
@@ -99,6 +101,23 @@ class Console:
         train_loss, seconds, speed = f"{epoch.train_loss:.5f}", f"{epoch.seconds:.1f}", f"{epoch.images_per_second:.0f}"
         self.say(EPOCH.format(epoch.number + 1, train_loss, valid_loss, metric, seconds, speed))
 
+    def scores(self, runs: Sequence[ScoredRun], metric: str) -> None:
+        """A row per run; what is not known is a dash."""
+        table = Table(box=None, pad_edge=False)
+        table.add_column("run")
+        for column in ("validation", "public", "gap", "private", "place"):
+            table.add_column(column, justify="right")
+        for run in runs:
+            scores = [_or_dash(score, ".5f") for score in (run.validation, run.public)]
+            place = "-"
+            if run.standing is not None:
+                place = f"{'' if run.submitted else '~'}{run.standing} (top {run.standing.top_percent:.1f} %)"
+            table.add_row(Text(run.name), *scores, _or_dash(run.gap, "+.5f"), _or_dash(run.private, ".5f"), place)
+        # As wide as it is, so that a row is a line also where nobody looks.
+        self.terminal.print(table, width=1000)
+        by_validation = "; ~ by validation" if any(run.standing and not run.submitted for run in runs) else ""
+        self.say(f"{metric}; gap: public minus validation{by_validation}")
+
     @contextmanager
     def downloads(self) -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
         """A function that makes, for the file it is given the name of, a bar and the function that moves it."""
@@ -125,3 +144,7 @@ class Console:
             TimeRemainingColumn(),
         )
         return Progress(*columns, console=self.terminal, transient=True, disable=not self.terminal.is_terminal)
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from comp.kaggle.client import SubmissionRow
+    from comp.kaggle.rows import SubmissionRow
 
 HISTORY = ("epochs.csv", "history.csv")
 

@@ -16,17 +16,25 @@ if TYPE_CHECKING:
 
     from comp.competition import Competition
     from comp.console import Console
-    from comp.kaggle.client import SubmissionRow
+    from comp.kaggle.rows import SubmissionRow
     from comp.run import Home, Run
     from comp.steps.resolve import Choices
 
 
-def run(competition: Competition, choices: Choices, home: Home, console: Console, *, submitting: bool = False) -> Run:
+def run(
+    competition: Competition,
+    choices: Choices,
+    home: Home,
+    console: Console,
+    *,
+    submitting: bool = False,
+    delete_archives: bool = False,
+) -> Run:
     """All steps, from Kaggle to the CSV; with ``submitting`` back to Kaggle and its score."""
     from comp.steps.resolve import resolve
 
     resolve(competition, choices)  # what can't be is said before gigabytes are downloaded
-    download(competition, home, console)
+    download(competition, home, console, delete_archives=delete_archives)
     if choices.folds is not None and choices.fold is None:
         trained = cross_validate(competition, choices, home, console)
     else:
@@ -37,16 +45,22 @@ def run(competition: Competition, choices: Choices, home: Home, console: Console
     return trained
 
 
-def download(competition: Competition, home: Home, console: Console) -> Path:
+def download(competition: Competition, home: Home, console: Console, *, delete_archives: bool = False) -> Path:
     """The competition's files and its data sets', unpacked in one folder; does nothing where they already are."""
     from comp.kaggle.fetch import fetch
+    from comp.kaggle.progress import amount
     from comp.steps.sources import kaggle_of
 
-    handles = [dataset.handle for dataset in competition.extra_data]
-    with kaggle_of(competition, home) as connect, console.downloads() as progress:
-        report = fetch(connect, competition.kaggle, handles, home.data(competition.name), progress)
+    handles, folder = [dataset.handle for dataset in competition.extra_data], home.data(competition.name)
+    with kaggle_of(competition, home, console.say) as connect, console.downloads() as progress:
+        report = fetch(
+            connect, competition.kaggle, handles, folder, progress, console.say, delete_archives=delete_archives
+        )
     if not report.was_there:
         console.say(f"downloaded {', '.join(archive.name for archive in report.archives)} to {report.folder}")
+        if report.kept:
+            size = amount(sum(archive.size for archive in report.archives))
+            console.say(f"the archives are kept, {size}; --delete-archives deletes them")
     return report.folder
 
 
@@ -180,31 +194,14 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
 def submit(
     competition: Competition, trained: Run, home: Home, console: Console, message: str | None = None
 ) -> SubmissionRow:
-    """Check the run's submission once more, upload it, wait for its score and say where it stands."""
-    from comp.labels import read_csv
-    from comp.prediction.submission import check_submission, read_sample
-    from comp.steps.sources import kaggle_of
+    """Check the run's submission once more, upload it, wait for its score and say where it stands.
 
-    if not trained.submission.is_file():
-        raise RunError(f"The run {trained.name} has no submission.csv; make it with `comp predict {trained.name}`.")
-    config, scores = trained.record("config"), trained.record("scores")
+    Of an upload that was interrupted the same call goes on; a file that Kaggle has is not sent again.
+    """
+    from comp.steps.submitting import send
+
     console.log = trained.log
-    sample = read_sample(home.data(competition.name) / competition.sample_submission)
-    written = read_csv(trained.submission)
-    check_submission(written, config["classes"], sample, competition.submission, competition.target)
-    with kaggle_of(competition, home) as connect:
-        kaggle = connect()
-        note = message or f"{trained.name} {scores['metric']} {scores.get('decided', '')}".strip()
-        reference = kaggle.submit(competition.kaggle, trained.submission, note)
-        trained.write_record("submitted", {"reference": reference, "status": "pending", "score": None})
-        console.say(f"submitted {trained.submission.name} to {competition.kaggle}")
-        graded = kaggle.wait_for_score(competition.kaggle, reference)
-        board = kaggle.leaderboard(competition.kaggle)
-    trained.write_record("submitted", {"reference": reference, "status": graded.status, "score": graded.public_score})
-    place = next((f", place {row.rank} of {len(board)}" for row in board if row.score == graded.public_score), "")
-    score = "no score" if graded.public_score is None else f"{competition.metric} {graded.public_score:.5f}"
-    console.say(f"leaderboard: {score}{place}")
-    return graded
+    return send(competition, trained, home, console, message)
 
 
 def rehearse(competition: Competition, choices: Choices, home: Home, console: Console, share: float) -> Run:
@@ -214,6 +211,6 @@ def rehearse(competition: Competition, choices: Choices, home: Home, console: Co
 
     resolve(competition, choices)
     with rehearsal(competition, home, share, choices.seed, console) as rehearsed:
-        submitted = run(rehearsed.competition, choices, rehearsed.home, console, submitting=True)
+        submitted = run(rehearsed.competition, choices, rehearsed.home, console, submitting=True, delete_archives=True)
         rehearsed.judge(submitted, choices.seed, console)
     return submitted

@@ -129,12 +129,13 @@ def make(tmp_path):
 
 @pytest.fixture
 def serving(monkeypatch, tmp_path):
-    """The local Kaggle with a made competition, for as long as the block lasts."""
+    """The local Kaggle with a made competition, for as long as the block lasts; with faults, going wrong as planned."""
 
     @contextmanager
-    def start(made):
+    def start(made, *faults, terms=None):
+        allowed = {made.name: terms} if terms else None
         with (
-            running(made.served, graders([made.competition]), tmp_path / "state") as url,
+            running(made.served, graders([made.competition]), tmp_path / "state", faults, allowed) as url,
             monkeypatch.context() as patch,
         ):
             patch.setenv("COMP_KAGGLE_URL", url)

@@ -16,7 +16,7 @@ HEAVY = ("torch", "torchvision", "timm", "numpy", "pandas", "sklearn", "albument
 TINY = ("--backbone", "test_resnet", "--set", "stages.cycle_length=1")
 COMMANDS = (
     *("list", "download", "train", "lr-find", "schedule", "predict", "diagnose", "submit"),
-    *("join", "ensemble", "run", "runs", "serve"),
+    *("join", "ensemble", "run", "runs", "scores", "serve"),
 )
 
 
@@ -351,6 +351,21 @@ def test_a_disk_too_full_for_the_predictions_leaves_those_there_were(downloaded,
 
 def test_serving_a_folder_that_is_not_there_is_an_error(sentence, tmp_path):
     assert str(tmp_path / "none") in sentence("serve", tmp_path / "none", "--port", "0")
+
+
+def test_serving_with_a_plan_of_faults_that_can_t_be_is_an_error(sentence, tmp_path):
+    (tmp_path / "plan.json").write_text('[{"at": "archives", "what": "explode"}]')
+    told = sentence("serve", tmp_path, "--faults", tmp_path / "plan.json")
+    assert told.startswith("Fault: `what` is 'explode', but it should be one of refuse, page,")
+
+
+def test_archives_are_deleted_on_request_by_a_later_command_too(comp, shades, serving, home):
+    command = ("--competitions", shades.plugins, "download", "shades")
+    with serving(shades):
+        assert "the archives are kept" in comp(*command).out
+    assert list(home.data("shades").rglob("shades.zip"))
+    assert comp(*command, "--delete-archives").status == 0
+    assert not list(home.data("shades").rglob("shades.zip"))
 
 
 def test_predicting_a_run_whose_data_is_gone_is_an_error(downloaded, sentence, comp, home):

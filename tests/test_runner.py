@@ -458,7 +458,8 @@ def test_a_submission_that_kaggle_can_t_score_is_an_error_and_the_upload_is_reco
         runner.run(shades.competition, Choices(), home, Console(), submitting=True)
     (run,) = (Run(folder) for folder in (home.runs / "shades").iterdir())
     assert run.submission.is_file()
-    assert run.record("submitted") == {"reference": 1, "status": "pending", "score": None}
+    submitted = run.record("submitted")
+    assert (submitted["reference"], submitted["status"], submitted["score"]) == (1, "error", None)
 
 
 def test_a_choice_that_can_t_be_is_said_before_anything_is_downloaded(shades, serving, home):

@@ -1,36 +1,22 @@
-"""Unpacking what Kaggle serves: zip and tar, archives inside archives, and nothing outside the folder."""
+"""Unpacking what Kaggle serves: archives inside archives, all of it or nothing, and nothing outside the folder."""
 
 from __future__ import annotations
 
-import lzma
-import re
 import shutil
-import stat
-import tarfile
-import zipfile
-import zlib
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from comp.errors import DataError
+from comp.kaggle.formats import kind_of, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
+    from pathlib import Path
 
-NESTED_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+NESTED_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z")
 DEEPEST_NESTING = 5
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    RuntimeError,  # an encrypted zip, or (NotImplementedError) a compression zipfile doesn't know
-    ValueError,  # a name that no file system takes
-)
 
 
-def extract(archive: Path, folder: Path) -> None:
+def extract(archive: Path, folder: Path, reserved: Collection[str] = ()) -> list[str]:
     """Unpack ``archive`` into ``folder``, archives inside it too, each in place of itself.
 
     An inner archive is unpacked beside where it lay: ``train.zip`` with ``train/cat.0.jpg`` becomes
@@ -40,20 +26,33 @@ def extract(archive: Path, folder: Path) -> None:
 
     Everything happens in a hidden folder beside ``folder`` first: a failure leaves ``folder`` as it was.
 
+    Args:
+        archive: of any kind that `comp.kaggle.formats` reads.
+        folder: made if missing.
+        reserved: names in ``folder`` that no file of the archive may have.
+
+    Returns:
+        What a person should know of the archive, a line each.
+
     Raises:
-        DataError: the archive is damaged, would write outside ``folder``, holds links, or doesn't fit on the disk.
+        DamagedError: the archive, or one in it, is damaged.
+        DataError: it would write outside ``folder``, holds links, or doesn't fit on the disk.
     """
     staging = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        if _kind(archive) is None:
-            _must_fit(archive, [archive.stat().st_size], staging)
+        kind = kind_of(archive)
+        if kind is None:
             shutil.copyfile(archive, staging / archive.name)
+            notes = []
         else:
-            _unpack(archive, staging)
-        _unpack_nested(staging, depth=1)
+            notes = unpack(archive, kind, staging)
+        notes += _unpack_nested(staging, depth=1)
         _lift_lone_files(staging)
+        for name in reserved:
+            if (staging / name).exists():
+                raise DataError(f"{archive.name} holds {name}, a name that comp keeps for itself; unpack it by hand.")
         folder.mkdir(parents=True, exist_ok=True)
         _move_into(staging, folder)
     except OSError as error:
@@ -63,53 +62,22 @@ def extract(archive: Path, folder: Path) -> None:
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+    return notes
 
 
-def _unpack(archive: Path, folder: Path) -> None:
-    try:
-        if zipfile.is_zipfile(archive):
-            _unpack_zip(archive, folder)
-        else:
-            _unpack_tar(archive, folder)
-    except _UNREADABLE as error:
-        raise DataError(
-            f"{archive.name} is damaged or of a kind that can't be read ({error}); delete it and download it again."
-        ) from error
-
-
-def _unpack_zip(archive: Path, folder: Path) -> None:
-    with zipfile.ZipFile(archive) as source:
-        members = source.infolist()
-        for member in members:
-            _must_stay_inside(archive, member.filename)
-            if stat.S_ISLNK(member.external_attr >> 16):
-                raise _refused(archive, member.filename, "is a link")
-        _must_fit(archive, (member.file_size for member in members), folder)
-        source.extractall(folder)
-
-
-def _unpack_tar(archive: Path, folder: Path) -> None:
-    with tarfile.open(archive) as source:
-        members = source.getmembers()
-        for member in members:
-            _must_stay_inside(archive, member.name)
-            if not (member.isfile() or member.isdir()):
-                raise _refused(archive, member.name, "is a link or a device")
-        _must_fit(archive, (member.size for member in members), folder)
-        source.extractall(folder, filter="data")
-
-
-def _unpack_nested(folder: Path, depth: int) -> None:
+def _unpack_nested(folder: Path, depth: int) -> list[str]:
+    notes = []
     for archive in sorted(path for path in folder.rglob("*") if path.name.lower().endswith(NESTED_SUFFIXES)):
-        if not archive.is_file() or _kind(archive) is None:
+        kind = kind_of(archive) if archive.is_file() else None
+        if kind is None:
             continue
         if depth > DEEPEST_NESTING:
             raise DataError(f"{archive.name} lies {depth} archives deep; that is no competition's data.")
         inner = archive.with_name(f".{archive.name}.partial")
         inner.mkdir()
-        _unpack(archive, inner)
+        notes += unpack(archive, kind, inner)
         archive.unlink()
-        _unpack_nested(inner, depth + 1)
+        notes += _unpack_nested(inner, depth + 1)
         _lift_lone_files(inner)
         things = list(inner.iterdir())
         place = archive.parent
@@ -121,6 +89,7 @@ def _unpack_nested(folder: Path, depth: int) -> None:
                 raise DataError(f"{archive.name} holds {thing.name}, which is there already; unpack them by hand.")
             thing.replace(place / thing.name)
         inner.rmdir()
+    return notes
 
 
 def _lift_lone_files(folder: Path) -> None:
@@ -145,36 +114,6 @@ def _move_into(source: Path, folder: Path) -> None:
         elif place.exists() and thing.is_dir():
             place.unlink()
         thing.replace(place)
-
-
-def _kind(path: Path) -> str | None:
-    if zipfile.is_zipfile(path):
-        return "zip"
-    try:
-        return "tar" if tarfile.is_tarfile(path) else None
-    except (EOFError, zlib.error, lzma.LZMAError):
-        return "tar"
-
-
-def _must_stay_inside(archive: Path, name: str) -> None:
-    slashed = name.replace("\\", "/")
-    if not name or "\0" in name or slashed.startswith("/") or re.match(r"[A-Za-z]:", name):
-        raise _refused(archive, name, "is not a path inside a folder")
-    if ".." in PurePosixPath(slashed).parts:
-        raise _refused(archive, name, "leads out of the folder")
-
-
-def _refused(archive: Path, name: str, why: str) -> DataError:
-    return DataError(f"{archive.name} is refused, nothing was unpacked: {name!r} in it {why}.")
-
-
-def _must_fit(archive: Path, sizes: Iterable[int], folder: Path) -> None:
-    needed, free = sum(sizes), shutil.disk_usage(folder).free
-    if needed > free:
-        raise DataError(
-            f"{archive.name} unpacks to {needed / 1e9:.2f} GB and {folder.parent} has {free / 1e9:.2f} GB free; make "
-            "room and run the same command again."
-        )
 
 
 def _without_suffix(name: str) -> str:

@@ -8,43 +8,53 @@ import json
 import os
 import shutil
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from comp.errors import DataError
 from comp.kaggle.archives import NESTED_SUFFIXES, extract
-from comp.kaggle.progress import silent_for
+from comp.kaggle.concurrently import Jobs, StoppedError
+from comp.kaggle.downloads import forget
+from comp.kaggle.formats import DamagedError
+from comp.kaggle.progress import silent_for, unheard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+    from threading import Event
 
     from comp.kaggle.client import Download, Kaggle
-    from comp.kaggle.progress import ProgressOf
+    from comp.kaggle.progress import Progress, ProgressOf, Say
 
 RECORD = ".complete.json"
+ARCHIVES = ".archives"
+LOCK = ".lock"
+RESERVED = (RECORD, ARCHIVES, LOCK)
 
 
 @dataclass(frozen=True)
 class FetchedArchive:
-    """An archive that was unpacked and, unpacked, deleted.
+    """An archive that was downloaded and unpacked.
 
     source: the competition's slug, or the ``owner/name`` of a data set. size: in bytes. validator: Kaggle's ETag or
-    Last-Modified.
+    Last-Modified. md5: in hexadecimal, where Kaggle says it.
     """
 
     source: str
     name: str
     size: int
     validator: str | None
+    md5: str | None = None
 
 
 @dataclass(frozen=True)
 class FetchReport:
-    """What lies in ``folder``; ``was_there`` if an earlier fetch had brought it and this one did nothing."""
+    """What lies in ``folder``; ``was_there`` if an earlier fetch had brought it, ``kept`` if the archives still are."""
 
     folder: Path
     archives: tuple[FetchedArchive, ...]
     was_there: bool
+    kept: bool
 
 
 def fetch(
@@ -53,20 +63,25 @@ def fetch(
     datasets: Sequence[str],
     folder: Path,
     progress: ProgressOf = silent_for,
+    say: Say = unheard,
+    *,
+    delete_archives: bool = False,
 ) -> FetchReport:
     """Bring a competition's files and those of its extra data sets into ``folder``, unpacked.
 
-    Where two sources hold a file of the same name, the later one's stays. ``folder/.complete.json`` is written last
-    and says what was fetched; with it there, nothing is done and nobody is connected to. Interrupted, the next call
-    goes on: archives that are unpacked are not asked for again, one that is half downloaded is resumed. A second
-    process waits for the first.
+    All archives are downloaded at once and unpacked in order: where two sources hold a file of the same name, the
+    later one's stays. ``folder/.complete.json`` is written last and says what was fetched; with it there, nothing is
+    done and nobody is connected to. Interrupted, the next call goes on: archives that are unpacked are not asked for
+    again, one that is half downloaded is resumed. A second process waits for the first.
 
     Args:
         connect: makes the connection, when one is needed.
         slug: the competition.
         datasets: ``owner/name`` of each data set.
         folder: made if missing.
-        progress: called with an archive's name before its download.
+        progress: called with an archive's name before its download; what it gives is called from other threads.
+        say: called with a line about what is waited for, or worth knowing.
+        delete_archives: once they are unpacked, also where an earlier fetch kept them.
 
     Raises:
         KaggleError: Kaggle refuses or is away.
@@ -74,20 +89,18 @@ def fetch(
     """
     sources = [slug, *datasets]
     found = _read(folder / RECORD, sources)
-    if found is not None:
-        return FetchReport(folder, found, was_there=True)
-    with _alone_in(folder):
+    if found is not None and not (delete_archives and (folder / ARCHIVES).exists()):
+        return FetchReport(folder, found, was_there=True, kept=(folder / ARCHIVES).exists())
+    with _alone_in(folder, say):
         found = _read(folder / RECORD, sources)
-        if found is not None:
-            return FetchReport(folder, found, was_there=True)
-        kaggle = connect()
-        archives = tuple(_one(kaggle, source, source == slug, folder, progress) for source in sources)
-        _write(folder / RECORD, sources, archives)
-        shutil.rmtree(folder / ".archives", ignore_errors=True)
-        return FetchReport(folder, archives, was_there=False)
+        archives = _bring(connect(), sources, folder, progress, say) if found is None else found
+        if delete_archives:
+            shutil.rmtree(folder / ARCHIVES, ignore_errors=True)
+        kept = (folder / ARCHIVES).exists()
+        return FetchReport(folder, archives, was_there=found is not None, kept=kept)
 
 
-def adopt(found: Path, slug: str, folder: Path) -> None:
+def adopt(found: Path, slug: str, folder: Path, say: Say = unheard) -> None:
     """Make ``folder`` what `fetch` would make it, of what is ``found`` on this machine: a folder, or one archive.
 
     Of a folder there are links, so that nothing is copied and nothing in it is changed; an archive is unpacked.
@@ -98,7 +111,8 @@ def adopt(found: Path, slug: str, folder: Path) -> None:
     if folder.exists():
         raise DataError(f"{folder} holds the competition's data already; leave out --data, or remove that folder.")
     if found.is_file():
-        extract(found, folder)
+        for note in extract(found, folder, RESERVED):
+            say(note)
     elif found.is_dir():
         inside = [path for path in sorted(found.iterdir()) if not path.name.startswith(".")]
         packed = [path for path in inside if path.is_file() and path.name.lower().endswith(NESTED_SUFFIXES)]
@@ -112,21 +126,60 @@ def adopt(found: Path, slug: str, folder: Path) -> None:
     _write(folder / RECORD, [slug], (FetchedArchive(slug, found.name, 0, None),))
 
 
-def _one(kaggle: Kaggle, source: str, is_competition: bool, folder: Path, progress: ProgressOf) -> FetchedArchive:
-    # a folder for each source, because two owners may give their data sets the same name
-    archives = folder / ".archives" / source.replace("/", "_")
-    receipt = archives / RECORD
-    done = _read(receipt, [source])
-    if done is not None:
-        return done[0]
-    name = source.rpartition("/")[2] + ".zip"
+def _bring(
+    kaggle: Kaggle, sources: Sequence[str], folder: Path, progress: ProgressOf, say: Say
+) -> tuple[FetchedArchive, ...]:
+    places = [folder / ARCHIVES / source.replace("/", "_") for source in sources]
+    done: list[FetchedArchive] = []
+    for source, place in zip(sources, places, strict=True):
+        receipt = _read(place / RECORD, [source])
+        if receipt is None:
+            break
+        done += receipt
+    # What comes after one that isn't unpacked yet is unpacked again, so that the later one's files stay.
+    first = len(done)
+    jobs = [
+        partial(_download, kaggle, source, source == sources[0], place, progress(_name(source)))
+        for source, place in zip(sources[first:], places[first:], strict=True)
+    ]
+    with Jobs(jobs) as downloads:
+        for number, (source, place) in enumerate(zip(sources[first:], places[first:], strict=True)):
+            archive = _unpacked(downloads.result(number), source, folder, say)
+            _write(place / RECORD, [source], (archive,))
+            done.append(archive)
+    _write(folder / RECORD, sources, done)
+    for place in places:
+        # With everything recorded, an archive that is kept says nothing any more about what lies unpacked.
+        with contextlib.suppress(OSError):
+            (place / RECORD).unlink(missing_ok=True)
+    return tuple(done)
+
+
+def _download(
+    kaggle: Kaggle, source: str, is_competition: bool, place: Path, progress: Progress, stop: Event
+) -> Download:
+    def watched(done_bytes: int, total_bytes: int | None, /) -> None:
+        if stop.is_set():
+            raise StoppedError
+        progress(done_bytes, total_bytes)
+
     bring: Callable[..., Download] = kaggle.download_competition if is_competition else kaggle.download_dataset
-    got = bring(source, archives, progress(name))
-    extract(got.path, folder)
-    archive = FetchedArchive(source, got.path.name, got.size, got.validator)
-    _write(receipt, [source], (archive,))
-    got.path.unlink()
-    return archive
+    return bring(source, place, watched)
+
+
+def _unpacked(got: Download, source: str, folder: Path, say: Say) -> FetchedArchive:
+    try:
+        notes = extract(got.path, folder, RESERVED)
+    except DamagedError:
+        forget(got.path)
+        raise
+    for note in notes:
+        say(note)
+    return FetchedArchive(source, got.path.name, got.size, got.validator, got.md5)
+
+
+def _name(source: str) -> str:
+    return source.rpartition("/")[2] + ".zip"
 
 
 def _read(record: Path, sources: Sequence[str]) -> tuple[FetchedArchive, ...] | None:
@@ -139,12 +192,8 @@ def _read(record: Path, sources: Sequence[str]) -> tuple[FetchedArchive, ...] | 
     return archives if [archive.source for archive in archives] == list(sources) else None
 
 
-def _write(record: Path, sources: Sequence[str], archives: tuple[FetchedArchive, ...]) -> None:
-    content = {
-        "sources": list(sources),
-        "archives": [asdict(archive) for archive in archives],
-        "archives_kept": False,
-    }
+def _write(record: Path, sources: Sequence[str], archives: Sequence[FetchedArchive]) -> None:
+    content = {"sources": list(sources), "archives": [asdict(archive) for archive in archives]}
     beside = record.with_name(record.name + ".part")
     try:
         with beside.open("w", encoding="utf-8") as file:
@@ -153,19 +202,25 @@ def _write(record: Path, sources: Sequence[str], archives: tuple[FetchedArchive,
             os.fsync(file.fileno())
         beside.replace(record)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise DataError(f"{record} can't be written: {error.strerror or error}; make room and run again.") from error
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def _alone_in(folder: Path, say: Say) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
+        lock = (folder / LOCK).open("w")
     except OSError as error:
         raise DataError(
             f"{folder} can't be written: {error.strerror or error}; make it writable, or set COMP_HOME to a folder "
             "that is."
         ) from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another download to {folder} is under way; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield

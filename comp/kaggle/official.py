@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LOCAL_USER = "you"
 LOCAL_TOKEN_PREFIX = "local:"
-TIMEOUT_SECONDS = (10.0, 120.0)  # to connect, to wait for the next bytes
+TIMEOUT_SECONDS = (10.0, 60.0)  # to connect, to wait for the next bytes
 
 
 def sign_in(endpoint: Endpoint) -> Any:

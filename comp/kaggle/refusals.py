@@ -17,6 +17,22 @@ if TYPE_CHECKING:
     from comp.kaggle.endpoint import Endpoint
 
 
+class PassingError(KaggleError):
+    """What may be over in a while: too many requests, a failing server, a connection that dropped.
+
+    cause: what happened, without the remedy. wait_seconds: how long Kaggle asked to wait, where it did.
+    """
+
+    def __init__(self, cause: str, remedy: str, wait_seconds: float | None = None) -> None:
+        super().__init__(f"{cause}; {remedy}.")
+        self.cause = cause
+        self.wait_seconds = wait_seconds
+
+
+class ForbiddenError(KaggleError):
+    """Kaggle keeps something from this user (403)."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """What is being asked about, as a sentence names it, and the page where a person can look at it."""
@@ -55,20 +71,21 @@ def in_one_sentence(subject: Subject) -> Iterator[None]:
     except requests.JSONDecodeError as error:
         raise not_data(subject) from error
     except requests.Timeout as error:
-        raise KaggleError(f"{url} did not answer in time; check the connection and run the same command again.") from (
+        raise PassingError(
+            f"{url} did not answer in time", "check the connection and run the same command again"
+        ) from error
+    except requests.ConnectionError as error:
+        if subject.endpoint.is_local and _never_connected(error):
+            raise KaggleError(
+                f"Nothing answers at {url}; start it with `comp serve`, or unset COMP_KAGGLE_URL."
+            ) from error
+        raise PassingError(
+            f"Nothing answers at {url}", "check the connection and run the same command again"
+        ) from error
+    except requests.RequestException as error:
+        raise PassingError(f"The exchange with {url} about {subject} broke off", "run the same command again") from (
             error
         )
-    except requests.ConnectionError as error:
-        remedy = (
-            "start it with `comp serve`, or unset COMP_KAGGLE_URL"
-            if subject.endpoint.is_local
-            else ("check the connection and run the same command again")
-        )
-        raise KaggleError(f"Nothing answers at {url}; {remedy}.") from error
-    except requests.RequestException as error:
-        raise KaggleError(
-            f"The exchange with {url} about {subject} broke off ({type(error).__name__}); run the same command again."
-        ) from error
     except json.JSONDecodeError as error:
         raise not_data(subject) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -95,7 +112,7 @@ def refusal(response: requests.Response | None, subject: Subject) -> KaggleError
             "environment variable KAGGLE_API_TOKEN."
         )
     if status == 403:
-        return KaggleError(
+        return ForbiddenError(
             f"Kaggle keeps {subject} from you (403): it may be private; ask its owner at {subject.page}."
             if subject.is_dataset
             else f"Kaggle keeps {subject} from you (403): join it and accept its rules at {subject.page}, then run "
@@ -106,14 +123,28 @@ def refusal(response: requests.Response | None, subject: Subject) -> KaggleError
             f"There is no {subject} at {subject.endpoint.url}, or it is not visible to you (404); check its name."
         )
     if status == 429:
-        seconds = "" if response is None else response.headers.get("Retry-After", "")
-        wait = f"wait {seconds} seconds" if seconds.isdecimal() else "wait a few minutes"
-        return KaggleError(f"Kaggle has had too many requests from you (429); {wait} and run the same command again.")
+        return _too_many("" if response is None else response.headers.get("Retry-After", ""))
     if status >= 500:
-        return KaggleError(
-            f"{subject.endpoint.url} failed on {subject} ({status}); run the same command again in a few minutes."
+        return PassingError(
+            f"{subject.endpoint.url} failed on {subject} ({status})", "run the same command again in a few minutes"
         )
     return KaggleError(f"Kaggle refused the request about {subject} ({status}): {_reason(response)}")
+
+
+def _too_many(retry_after: str) -> KaggleError:
+    cause = "Kaggle has had too many requests from you (429)"
+    if not retry_after.strip().isdecimal():
+        return KaggleError(f"{cause}; wait a few minutes and run the same command again.")
+    seconds = int(retry_after)
+    long = f"{seconds} seconds" if seconds < 120 else f"{-(-seconds // 60)} minutes"
+    return PassingError(cause, f"wait {long} and run the same command again", float(seconds))
+
+
+def _never_connected(error: requests.ConnectionError) -> bool:
+    from urllib3.exceptions import NewConnectionError
+
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(reason, NewConnectionError)
 
 
 def _reason(response: requests.Response | None) -> str:
@@ -123,4 +154,5 @@ def _reason(response: requests.Response | None) -> str:
         message = None
     if not isinstance(message, str) or not message.strip():
         return "it gave no reason."
-    return " ".join(message.split())[:300]
+    words = " ".join(message.split())[:300]
+    return words if words.endswith((".", "!", "?")) else f"{words}."

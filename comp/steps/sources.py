@@ -8,41 +8,48 @@ from typing import TYPE_CHECKING
 
 from comp.kaggle.client import Kaggle, connect
 from comp.kaggle.local.bundled import BUNDLED
-from comp.kaggle.local.grading import Grader
-from comp.kaggle.local.server import running
-from comp.prediction.submission import grader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from comp.competition import Competition
+    from comp.kaggle.local.grading import Grader
+    from comp.kaggle.progress import Say
     from comp.run import Home
 
 
 @contextmanager
-def kaggle_of(competition: Competition, home: Home) -> Iterator[Callable[[], Kaggle]]:
+def kaggle_of(competition: Competition, home: Home, say: Say) -> Iterator[Callable[[], Kaggle]]:
     """A function that connects to the competition's Kaggle, which is there for as long as the block lasts.
+
+    What is waited for is said to ``say``.
 
     A competition that only the local Kaggle has (the demo's) is made from what is installed and served meanwhile.
     """
     if home.kaggle is not None:
         only = home.kaggle
-        yield lambda: connect(only)
+        yield lambda: connect(only, say)
         return
     build = BUNDLED.get(competition.kaggle)
     if build is None or os.environ.get("COMP_KAGGLE_URL"):
-        yield connect
+        yield lambda: connect(say=say)
         return
+    # Only the local Kaggle computes; a download from elsewhere starts at once.
+    from comp.kaggle.local.server import running
+
     place = home.cache / "local-kaggle"
     build(place / "files", competition.kaggle)
     with running(place / "files", graders([competition]), place / "state") as url:
-        yield lambda: connect(url)
+        yield lambda: connect(url, say)
 
 
 def graders(competitions: Iterable[Competition]) -> Mapping[str, Grader]:
     """How the local Kaggle grades each competition, by slug."""
+    from comp.kaggle.local import grading
+    from comp.prediction.submission import grader
+
     return {
-        competition.kaggle: Grader(
+        competition.kaggle: grading.Grader(
             competition.metric,
             competition.scoring.higher_is_better,
             grader(competition.submission, competition.scoring, competition.target),

@@ -22,7 +22,14 @@ def _nobody_is_signed_in(monkeypatch, tmp_path_factory):
         if name.startswith("KAGGLE_") or name.lower().endswith("_proxy") or name == "COMP_KAGGLE_URL":
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-    monkeypatch.setattr("comp.kaggle.downloads.time.sleep", lambda seconds: None)
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch):
+    """The seconds that were to be waited; nobody waits in a test."""
+    seconds = []
+    monkeypatch.setattr("comp.kaggle.patience.wait", seconds.append)
+    return seconds
 
 
 def zipped(files):

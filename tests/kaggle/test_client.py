@@ -1,7 +1,8 @@
 import pytest
 
 from comp.errors import DataError, KaggleError
-from comp.kaggle.client import RemoteFile, connect
+from comp.kaggle.client import Allowance, RemoteFile, connect
+from comp.kaggle.uploads import tag_of
 
 SLUG = "two-digits"
 
@@ -41,7 +42,9 @@ def test_a_submission_is_graded_and_stands_on_the_leaderboard(kaggle, tmp_path, 
     half.write_text("id,label\n1,7\n2,3\n")
     whole.write_text("id,label\n2,NA\n1,7\n")
     row = kaggle.wait_for_score(SLUG, kaggle.submit(SLUG, half, "a first try"), timeout_seconds=5)
-    assert (row.status, row.public_score, row.message, row.file_name) == ("complete", 0.5, "a first try", "half.csv")
+    assert (row.status, row.public_score, row.file_name) == ("complete", 0.5, "half.csv")
+    assert row.message == f"a first try {tag_of(half)}"
+    assert row.size == half.stat().st_size
     assert row.date is not None
     assert row.date.utcoffset().total_seconds() == 0
 
@@ -64,11 +67,9 @@ def test_a_malformed_submission_gets_an_error_with_the_reason(kaggle, tmp_path):
         ("id,label\n1,7,8,9\n1,2,3,4,5\n", "can't be read as a CSV"),
     ]:
         csv.write_text(content)
-        ref = kaggle.submit(SLUG, csv, "")
-        with pytest.raises(KaggleError, match=f"could not score submission {ref}.*{reason}"):
-            kaggle.wait_for_score(SLUG, ref, timeout_seconds=5)
-        (row,) = [row for row in kaggle.submissions(SLUG) if row.ref == ref]
+        row = kaggle.wait_for_score(SLUG, kaggle.submit(SLUG, csv, ""), timeout_seconds=5)
         assert (row.status, row.public_score) == ("error", None)
+        assert reason in row.error
     assert kaggle.leaderboard(SLUG) == []
 
 
@@ -99,3 +100,40 @@ def test_a_submission_that_is_not_there_or_empty_is_refused(kaggle, tmp_path):
 def test_waiting_for_a_score_ends(kaggle):
     with pytest.raises(KaggleError, match="no score after 0 seconds"):
         kaggle.wait_for_score(SLUG, 99, timeout_seconds=0)
+
+
+def test_what_is_left_today_is_counted_without_those_that_failed(kaggle, tmp_path):
+    csv = tmp_path / "s.csv"
+    assert kaggle.allowance(SLUG) == Allowance(0, 100)
+    for content in ("id,label\n1,7\n2,3\n", "id,label\n1,7\n2,4\n", "id,label\n1,7\n"):
+        csv.write_text(content)
+        kaggle.submit(SLUG, csv, "")
+    assert kaggle.allowance(SLUG) == Allowance(2, 98)
+
+
+def test_a_file_is_known_again_whatever_was_said_about_it(kaggle, tmp_path):
+    csv, copy = tmp_path / "s.csv", tmp_path / "other name.csv"
+    csv.write_text("id,label\n1,7\n2,3\n")
+    assert kaggle.sent(SLUG, csv) is None
+    ref = kaggle.submit(SLUG, csv, "one #000000000000")
+    copy.write_bytes(csv.read_bytes())
+    assert kaggle.sent(SLUG, copy).ref == ref
+    copy.write_bytes(csv.read_bytes() + b"\n")
+    assert kaggle.sent(SLUG, copy) is None
+
+
+def test_a_file_that_could_not_be_scored_may_be_sent_again(kaggle, tmp_path):
+    csv = tmp_path / "s.csv"
+    csv.write_text("id,label\n1,7\n")
+    kaggle.submit(SLUG, csv, "")
+    assert kaggle.sent(SLUG, csv) is None
+
+
+def test_the_private_leaderboard_is_another(kaggle, served, tmp_path):
+    (served / ".answers" / f"{SLUG}.csv").write_text("id,label,Usage\n1,7,Public\n2,NA,Private\n")
+    csv = tmp_path / "s.csv"
+    csv.write_text("id,label\n1,7\n2,3\n")
+    row = kaggle.wait_for_score(SLUG, kaggle.submit(SLUG, csv, ""), timeout_seconds=5)
+    assert (row.public_score, row.private_score) == (1.0, 0.0)
+    assert [row.score for row in kaggle.leaderboard(SLUG)] == [1.0]
+    assert [row.score for row in kaggle.leaderboard(SLUG, private=True)] == [0.0]

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import zipfile
@@ -8,6 +9,7 @@ import pytest
 
 from comp.errors import DataError, KaggleError
 from comp.kaggle.client import connect
+from comp.kaggle.concurrently import StoppedError
 
 SLUG = "two-digits"
 DATASET = "someone/more-digits"
@@ -61,13 +63,20 @@ def test_a_folder_of_files_arrives_as_one_archive(kaggle, tmp_path):
 
 def test_a_download_that_was_cut_goes_on_where_it_was(kaggle, big, tmp_path):
     left = cut(kaggle, tmp_path)
-    part = tmp_path / "more-digits.zip.part"
     assert 0 < left < big.stat().st_size
-    part.write_bytes(b"!" + part.read_bytes()[1:])  # to see that these bytes are not asked for again
     calls = Calls()
     got = kaggle.download_dataset(DATASET, tmp_path, calls)
     assert calls[0] == (left, big.stat().st_size)
-    assert got.path.read_bytes() == b"!" + big.read_bytes()[1:]
+    assert got.path.read_bytes() == big.read_bytes()
+    assert got.md5 == hashlib.md5(big.read_bytes()).hexdigest()
+
+
+def test_a_part_that_was_spoilt_on_disk_is_noticed_and_the_file_downloaded_anew(kaggle, big, tmp_path, waits):
+    cut(kaggle, tmp_path)
+    part = tmp_path / "more-digits.zip.part"
+    part.write_bytes(b"!" + part.read_bytes()[1:])
+    assert kaggle.download_dataset(DATASET, tmp_path).path.read_bytes() == big.read_bytes()
+    assert len(waits) == 1
 
 
 def test_a_download_that_was_cut_starts_afresh_when_the_file_has_changed(kaggle, big, tmp_path):
@@ -94,6 +103,16 @@ def test_a_part_that_is_already_whole_only_gets_its_name(kaggle, big, tmp_path):
     calls = Calls()
     assert kaggle.download_dataset(DATASET, tmp_path, calls).path.read_bytes() == big.read_bytes()
     assert calls == []
+
+
+def test_no_byte_is_written_after_a_download_was_told_to_stop(kaggle, big, tmp_path):
+    def stop(done, total):
+        raise StoppedError
+
+    part = tmp_path / "more-digits.zip.part"
+    with pytest.raises(StoppedError):
+        kaggle.download_dataset(DATASET, tmp_path, stop)
+    assert part.read_bytes() == b""
 
 
 def test_a_file_that_is_there_is_not_downloaded_again(kaggle, big, tmp_path):

@@ -1,10 +1,13 @@
 import json
+import time
+from threading import Barrier
 
 import pytest
 
 from comp.errors import DataError, KaggleError
 from comp.kaggle.client import connect
 from comp.kaggle.fetch import fetch
+from comp.kaggle.local.server import running
 
 SLUG = "two-digits"
 DATASET = "someone/more-digits"
@@ -16,12 +19,16 @@ def never():
 
 
 def files(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """But for what begins with a dot."""
+    found = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return sorted(name for name in found if not name.startswith("."))
+
+
+def archives(folder):
+    return sorted(path.name for path in (folder / ".archives").rglob("*.zip"))
 
 
 ALL = [
-    ".complete.json",
-    ".lock",
     "labels.csv",
     "more/2.png",
     "notes/read me.txt",
@@ -46,7 +53,7 @@ def test_a_competition_and_its_data_sets_end_in_one_folder(url, tmp_path):
     assert record["sources"] == [SLUG, DATASET]
     assert [archive["name"] for archive in record["archives"]] == names
     assert all(archive["size"] and archive["validator"] for archive in record["archives"])
-    assert record["archives_kept"] is False
+    assert archives(report.folder) == ["more-digits.zip", "two-digits.zip"]
 
 
 def test_a_second_fetch_does_nothing(url, tmp_path):
@@ -54,6 +61,57 @@ def test_a_second_fetch_does_nothing(url, tmp_path):
     second = fetch(never, SLUG, [DATASET], tmp_path / DATA)
     assert second.was_there
     assert second.archives == first.archives
+
+
+def test_archives_are_deleted_on_request_at_once_or_later(url, tmp_path):
+    assert not fetch(connect, SLUG, [DATASET], tmp_path / "a", delete_archives=True).kept
+    assert fetch(connect, SLUG, [DATASET], tmp_path / "b").kept
+    later = fetch(never, SLUG, [DATASET], tmp_path / "b", delete_archives=True)
+    assert later.was_there
+    assert not later.kept
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        assert files(folder) == ALL
+        assert not (folder / ".archives").exists()
+
+
+def test_what_lies_unpacked_is_made_anew_from_archives_that_were_kept(url, tmp_path):
+    folder = tmp_path / DATA
+    fetch(connect, SLUG, [DATASET], folder)
+    (folder / "labels.csv").unlink()
+    (folder / ".complete.json").unlink()
+    before = {path: path.stat().st_ino for path in (folder / ".archives").rglob("*.zip")}
+    fetch(connect, SLUG, [DATASET], folder)
+    assert files(folder) == ALL
+    assert {path: path.stat().st_ino for path in (folder / ".archives").rglob("*.zip")} == before
+
+
+def test_the_later_of_two_sources_stays_also_when_it_is_the_earlier_that_is_missing(url, served, tmp_path):
+    (served / SLUG / "labels.csv").write_text("of the competition")
+    folder = tmp_path / DATA
+    fetch(connect, SLUG, [DATASET], folder)
+    of_the_dataset = (folder / "labels.csv").read_text()
+    (folder / ".complete.json").unlink()
+    receipt = {"archives": [{"source": DATASET, "name": "more-digits.zip", "size": 1, "validator": None}]}
+    (folder / ".archives" / DATASET.replace("/", "_") / ".complete.json").write_text(json.dumps(receipt))
+    fetch(connect, SLUG, [DATASET], folder)
+    assert (folder / "labels.csv").read_text() == of_the_dataset != "of the competition"
+
+
+def test_archives_are_downloaded_at_once(served, graders, tmp_path, monkeypatch):
+    waiting = Barrier(2, timeout=10)
+
+    def progress(name):
+        met = []
+
+        def meet(done, total):
+            if not met:
+                met.append(waiting.wait())
+
+        return meet
+
+    with running(served, graders, tmp_path / "state") as url:
+        fetch(lambda: connect(url), SLUG, [DATASET], tmp_path / DATA, progress)
+    assert files(tmp_path / DATA) == ALL
 
 
 def test_other_sources_are_fetched(url, tmp_path):
@@ -71,9 +129,18 @@ def test_a_record_that_says_nothing_is_no_record(url, tmp_path, record):
 
 def test_an_interrupted_fetch_goes_on_with_what_is_missing(url, tmp_path):
     def interrupt(name):
-        if name == "more-digits.zip":
-            raise KeyboardInterrupt
-        return lambda done, total: None
+        def stop(done, total):
+            if name == "more-digits.zip":
+                # not before the other one is unpacked
+                deadline = time.monotonic() + 10
+                while not receipts() and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                raise KeyboardInterrupt
+
+        return stop
+
+    def receipts():
+        return list((tmp_path / DATA / ".archives").glob("*/.complete.json"))
 
     with pytest.raises(KeyboardInterrupt):
         fetch(connect, SLUG, [DATASET], tmp_path / DATA, interrupt)

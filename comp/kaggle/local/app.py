@@ -21,6 +21,8 @@ from comp.kaggle.local.protocol import Asker, LocalKaggle, Redirect, RefusedErro
 from comp.kaggle.official import LOCAL_TOKEN_PREFIX, LOCAL_USER
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from starlette.requests import Request
 
 HOSTS = ("127.0.0.1", "localhost")
@@ -50,14 +52,19 @@ def create_app(kaggle: LocalKaggle) -> Starlette:
         slug = request.path_params["slug"]
         if not kaggle.catalog.has(slug):
             return refused(RefusedError(404, "Not found"))
-        return FileResponse(kaggle.catalog.archive(slug), media_type="application/zip")
+        return stored(kaggle.catalog.archive(slug), "application/zip")
 
     def file(request: Request) -> Response:
         slug, name = request.path_params["slug"], request.path_params["name"]
         path = kaggle.catalog.file(slug, name) if kaggle.catalog.has(slug) else None
         if path is None:
             return refused(RefusedError(404, "Not found"))
-        return FileResponse(path, media_type="application/octet-stream")
+        return stored(path, "application/octet-stream")
+
+    def stored(path: Path, media_type: str) -> Response:
+        # Kaggle's files lie in Google's storage, which says their digest this way.
+        md5 = kaggle.catalog.md5(path)
+        return FileResponse(path, media_type=media_type, headers={"x-goog-hash": f"md5={md5}"} if md5 else None)
 
     async def upload(request: Request) -> Response:
         announced = await run_in_threadpool(kaggle.store.upload, request.path_params["token"])

@@ -7,14 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-from PIL import Image
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import numpy as np
+    import pandas as pd
 
 TEST_SHARE = 0.25
 
@@ -28,6 +25,11 @@ def build_digits(folder: Path, slug: str) -> None:
     place, answers = folder / slug, folder / ".answers" / f"{slug}.csv"
     if place.is_dir() and answers.is_file():
         return
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     digits = load_digits()
     pixels = (digits.images * (255 / 16)).astype(np.uint8)
     rows = np.arange(len(pixels))
@@ -49,6 +51,9 @@ def build_digits(folder: Path, slug: str) -> None:
 
 
 def _table(rows: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    import numpy as np
+    import pandas as pd
+
     chosen = np.sort(rows)
     return pd.DataFrame({"id": [f"{row:04}" for row in chosen], "label": labels[chosen]})
 

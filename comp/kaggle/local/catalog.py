@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import hashlib
 import os
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 ANSWERS = ".answers"
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
+_LARGEST_DIGESTED_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Catalog:
         self._hidden = (root / ANSWERS).resolve()
         self._made = Path(tempfile.mkdtemp(prefix="comp-serve-"))
         self._making = threading.Lock()
+        self._revised: dict[str, Path] = {}
+        self._md5s: dict[tuple[Path, int, int], str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -109,6 +113,8 @@ class Catalog:
         A made one is stored uncompressed, the same bytes and date for the same files, so that a download that was cut
         can be resumed after the server was started anew.
         """
+        if slug in self._revised:
+            return self._revised[slug]
         own = self._own_archive(slug)
         if own is not None:
             return own
@@ -130,6 +136,29 @@ class Catalog:
                 os.utime(beside, ns=(newest, newest))
                 beside.replace(path)
             return path
+
+    def revise(self, slug: str) -> None:
+        """Serve another version of the archive from now on: with a file more at its beginning, so that every byte
+        after it lies elsewhere."""
+        before = self.archive(slug)
+        path = self._made / f"{before.stem}-revised.zip"
+        with zipfile.ZipFile(before) as source, zipfile.ZipFile(path, "w") as out:
+            out.writestr(zipfile.ZipInfo("VERSION", _EPOCH_OF_ZIP), "another\n")
+            for member in source.infolist():
+                out.writestr(member, source.read(member))
+        self._revised[slug] = path
+
+    def md5(self, path: Path) -> str | None:
+        """The MD5 of a file, in base64; None of one so large that asking for it would take long."""
+        facts = path.stat()
+        if facts.st_size > _LARGEST_DIGESTED_BYTES:
+            return None
+        key = (path, facts.st_size, facts.st_mtime_ns)
+        if key not in self._md5s:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
+            self._md5s[key] = base64.b64encode(digest).decode()
+        return self._md5s[key]
 
     def _own_archive(self, slug: str) -> Path | None:
         visible = [path for path in (self.root / slug).iterdir() if not path.name.startswith(".")]

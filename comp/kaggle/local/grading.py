@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+USAGE, PUBLIC = "Usage", "Public"  # as in the solution files that Kaggle's competition hosts upload
+
 
 @dataclass(frozen=True)
 class Grader:
@@ -31,14 +33,38 @@ class Grader:
     score: Callable[[pd.DataFrame, pd.DataFrame], float]
 
 
-def grade(grader: Grader, answers: Path, submission: Path) -> float:
-    """The score of the CSV ``submission``, a finite number.
+@dataclass(frozen=True)
+class Scores:
+    """A submission's, finite numbers; ``private`` is None where the answers have no private part."""
+
+    public: float
+    private: float | None
+
+
+def grade(grader: Grader, answers: Path, submission: Path) -> Scores:
+    """The scores of the CSV ``submission``.
+
+    Where the answers have a column ``Usage``, the rows marked Public there make the public score and all others the
+    private one; without it every row is public.
 
     Raises:
         SubmissionError: it can't be scored; the message never quotes the answers.
     """
     truth = _read(answers)
     given = _read(submission)
+    if USAGE not in truth:
+        return Scores(_score(grader, truth, given, submission), None)
+    is_public = truth.pop(USAGE) == PUBLIC
+    _score(grader, truth, given, submission)  # is it a submission of all rows?
+    id_column = truth.columns[0]
+    public, private = (
+        _score(grader, part, given[given[id_column].isin(part[id_column])], submission)
+        for part in (truth[is_public], truth[~is_public])
+    )
+    return Scores(public, private)
+
+
+def _score(grader: Grader, truth: pd.DataFrame, given: pd.DataFrame, submission: Path) -> float:
     try:
         score = float(grader.score(truth, given))
     except CompError as error:

@@ -6,6 +6,7 @@ A message that would give a file gives the address to be redirected to, as Kaggl
 # ruff: noqa: ARG002 - every call has the same shape, whether or not it asks who asks
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -32,6 +33,22 @@ if TYPE_CHECKING:
     Item = TypeVar("Item")
 
 LARGEST_SUBMISSION_BYTES = 512 << 20
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a competition allows.
+
+    daily_submissions: how many a team may make a day of UTC. closed: it takes none any more. notebooks_only: it takes
+        notebooks, not files. joined: whether those who ask have accepted its rules. newcomers_until: when that ended,
+        in naive UTC.
+    """
+
+    daily_submissions: int = 100
+    closed: bool = False
+    notebooks_only: bool = False
+    joined: bool = True
+    newcomers_until: dt.datetime | None = None
 
 
 class RefusedError(Exception):
@@ -61,16 +78,25 @@ class Asker:
 class LocalKaggle:
     """What the API can be asked, over the catalog, the store and the graders."""
 
-    def __init__(self, catalog: Catalog, store: Store, graders: Mapping[str, Grader], uploads: Path) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: Store,
+        graders: Mapping[str, Grader],
+        uploads: Path,
+        terms: Mapping[str, Terms] | None = None,
+    ) -> None:
         self.catalog = catalog
+        self._terms = terms or {}
         self.store = store
         self.graders = graders
         self.uploads = uploads
         competition, dataset = "competitions.CompetitionApiService", "datasets.DatasetApiService"
         self._calls: dict[tuple[str, str], tuple[Any, Callable[[Any, Asker], Any]]] = {
+            (competition, "GetCompetition"): (competitions.ApiGetCompetitionRequest, self._competition),
+            (competition, "GetSubmissionLimits"): (competitions.ApiGetSubmissionLimitsRequest, self._limits),
             (competition, "ListDataFiles"): (competitions.ApiListDataFilesRequest, self._list_competition),
             (competition, "ListDataTreeFiles"): (competitions.ApiListDataTreeFilesRequest, self._list_folder),
-            (competition, "GetCompetition"): (competitions.ApiGetCompetitionRequest, self._competition),
             (competition, "DownloadDataFiles"): (competitions.ApiDownloadDataFilesRequest, self._download_competition),
             (competition, "DownloadDataFile"): (competitions.ApiDownloadDataFileRequest, self._download_file),
             (competition, "StartSubmissionUpload"): (competitions.ApiStartSubmissionUploadRequest, self._announce),
@@ -102,6 +128,28 @@ class LocalKaggle:
 
     def higher_is_better(self, slug: str) -> bool:
         return self.graders[slug].higher_is_better if slug in self.graders else True
+
+    def _competition(self, request: Any, asker: Asker) -> Any:
+        slug = self._known(request.competition_name)
+        grader, terms = self.graders.get(slug), self._terms_of(slug)
+        response = competitions.ApiCompetition()
+        response.ref, response.title = slug, slug.replace("-", " ").title()
+        response.url = f"{asker.base_url}/c/{slug}"
+        response.evaluation_metric = grader.metric if grader else ""
+        response.max_daily_submissions = terms.daily_submissions
+        response.submissions_disabled = terms.closed
+        response.is_kernels_submissions_only = terms.notebooks_only
+        response.user_has_entered = terms.joined
+        response.new_entrant_deadline = terms.newcomers_until
+        return response
+
+    def _limits(self, request: Any, asker: Asker) -> Any:
+        slug = self._known(request.competition_name)
+        response = competitions.ApiSubmissionLimits()
+        response.num_today = self._made_today(slug, asker)
+        response.num_total = self.store.made(slug, asker.team, dt.datetime.min)
+        response.num_allowed_now = max(0, self._terms_of(slug).daily_submissions - response.num_today)
+        return response
 
     def _list_competition(self, request: Any, asker: Asker) -> Any:
         slug = self._known(request.competition_name)
@@ -142,16 +190,10 @@ class LocalKaggle:
                 response.directories.append(directory)
         return response
 
-    def _competition(self, request: Any, asker: Asker) -> Any:
-        slug = self._known(request.competition_name)
-        response = competitions.ApiCompetition()
-        response.ref = slug
-        response.title = slug.replace("-", " ").title()
-        response.evaluation_metric = self.graders[slug].metric if slug in self.graders else ""
-        return response
-
     def _download_competition(self, request: Any, asker: Asker) -> Redirect:
         slug = self._known(request.competition_name)
+        if not self._terms_of(slug).joined:
+            raise RefusedError(403, "You must accept this competition's rules before you can download its files.")
         return Redirect(f"/archives/{slug}.zip")
 
     def _download_file(self, request: Any, asker: Asker) -> Redirect:
@@ -189,6 +231,12 @@ class LocalKaggle:
         upload = self.store.upload(request.blob_file_tokens)
         if upload is None or upload.slug != slug or not (self.uploads / upload.token).is_file():
             raise RefusedError(400, "There is no such upload for this competition; upload the file again.")
+        if not self._terms_of(slug).joined:
+            raise RefusedError(403, "You must accept this competition's rules before you can submit to it.")
+        if self._terms_of(slug).closed:
+            raise RefusedError(400, "This competition takes no more submissions.")
+        if self._made_today(slug, asker) >= self._terms_of(slug).daily_submissions:
+            raise RefusedError(400, "You have made all of today's submissions.")
         ref = self.store.submit(upload, request.submission_description or "")
         if ref is None:
             raise RefusedError(400, "This upload was submitted already.")
@@ -203,7 +251,8 @@ class LocalKaggle:
     def _grade(self, slug: str, ref: int, csv: Path) -> None:
         answers, grader = self.catalog.answers(slug), self.graders.get(slug)
         try:
-            self.store.score(ref, grade(grader, answers, csv) if answers and grader else None)
+            scores = grade(grader, answers, csv) if answers and grader else None
+            self.store.score(ref, *((scores.public, scores.private) if scores else (None, None)))
         except SubmissionError as error:
             self.store.fail(ref, str(error))
 
@@ -226,8 +275,10 @@ class LocalKaggle:
 
     def _leaderboard(self, request: Any, asker: Asker) -> Any:
         slug = self._known(request.competition_name)
-        standings = self.store.leaderboard(slug, higher_is_better=self.higher_is_better(slug))
-        page, token = _page(standings, request)
+        better = self.higher_is_better(slug)
+        # As Kaggle: the private leaderboard where there is one, unless the public one is asked for.
+        private = [] if request.override_public else self.store.leaderboard(slug, higher_is_better=better, private=True)
+        page, token = _page(private or self.store.leaderboard(slug, higher_is_better=better), request)
         response = competitions.ApiGetLeaderboardResponse()
         response.next_page_token = token or ""
         for standing in page:
@@ -244,6 +295,13 @@ class LocalKaggle:
         response.active = True
         response.username = asker.team
         return response
+
+    def _terms_of(self, slug: str) -> Terms:
+        return self._terms.get(slug, Terms())
+
+    def _made_today(self, slug: str, asker: Asker) -> int:
+        now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+        return self.store.made(slug, asker.team, now.replace(hour=0, minute=0, second=0, microsecond=0))
 
     def _known(self, slug: str | None) -> str:
         if not slug or not self.catalog.has(slug):
@@ -280,6 +338,8 @@ def _submission(row: Submission) -> Any:
     message.submitted_by = message.submitted_by_ref = message.team_name = row.team
     if row.score is not None:
         message.public_score = score_text(row.score)
+    if row.private_score is not None:
+        message.private_score = score_text(row.private_score)
     if row.error is not None:
         message.error_description = row.error
     return message

@@ -7,21 +7,26 @@ import errno
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from comp.errors import DataError, KaggleError
 from comp.kaggle.local.app import HOSTS, create_app
 from comp.kaggle.local.catalog import Catalog
+from comp.kaggle.local.faults import Faulty
 from comp.kaggle.local.protocol import LocalKaggle
 from comp.kaggle.local.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    import asyncio
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from comp.kaggle.local.faults import Fault
     from comp.kaggle.local.grading import Grader
+    from comp.kaggle.local.protocol import Terms
 
 START_SECONDS = 20.0
 
@@ -33,6 +38,7 @@ def serve(
     port: int,
     host: str = "127.0.0.1",
     announce: Callable[[str], None] = lambda _: None,
+    faults: Sequence[Fault] = (),
 ) -> None:
     """Serve the folders of ``folder`` until the process is interrupted.
 
@@ -43,25 +49,36 @@ def serve(
         port: 0 for any that is free.
         host: 127.0.0.1 or localhost.
         announce: called with the address once it can be connected to.
+        faults: what is to go wrong.
 
     Raises:
         KaggleError: the port is taken, or the host is not this machine.
         DataError: ``folder`` isn't there, or ``state`` can't be written.
     """
-    with _server(folder, graders, state, host, port) as (server, listening, url):
+    with _server(folder, graders, state, host, port, faults, {}) as (server, listening, url):
         announce(url)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
 
 
 @contextlib.contextmanager
-def running(folder: Path, graders: Mapping[str, Grader], state: Path) -> Iterator[str]:
+def running(
+    folder: Path,
+    graders: Mapping[str, Grader],
+    state: Path,
+    faults: Sequence[Fault] = (),
+    terms: Mapping[str, Terms] | None = None,
+) -> Iterator[str]:
     """The local Kaggle in a thread, on a free port, for as long as the block lasts; gives its address.
+
+    Args:
+        folder, graders, state, faults: as for `serve`.
+        terms: what competitions allow, by slug; else many submissions a day.
 
     Raises:
         DataError: as `serve`.
     """
-    with _server(folder, graders, state, "127.0.0.1", 0) as (server, listening, url):
+    with _server(folder, graders, state, "127.0.0.1", 0, faults, terms or {}) as (server, listening, url):
         thread = threading.Thread(target=server.run, args=([listening],), name="local Kaggle", daemon=True)
         thread.start()
         try:
@@ -78,7 +95,13 @@ def running(folder: Path, graders: Mapping[str, Grader], state: Path) -> Iterato
 
 @contextlib.contextmanager
 def _server(
-    folder: Path, graders: Mapping[str, Grader], state: Path, host: str, port: int
+    folder: Path,
+    graders: Mapping[str, Grader],
+    state: Path,
+    host: str,
+    port: int,
+    faults: Sequence[Fault],
+    terms: Mapping[str, Terms],
 ) -> Iterator[tuple[uvicorn.Server, socket.socket, str]]:
     if host not in HOSTS:
         raise KaggleError(f"The local Kaggle listens on {' or '.join(HOSTS)} only, and {host!r} was asked for.")
@@ -90,11 +113,33 @@ def _server(
             raise DataError(
                 f"The local Kaggle can't keep submissions in {state}: {error.strerror or error}; make it writable."
             ) from error
-        kaggle = LocalKaggle(catalog, Store(state / "submissions.sqlite"), graders, uploads)
+        kaggle = LocalKaggle(catalog, Store(state / "submissions.sqlite"), graders, uploads, terms)
+        connections: dict[Any, asyncio.Transport] = {}
+        app = create_app(kaggle)
         config = uvicorn.Config(
-            create_app(kaggle), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=3
+            Faulty(app, faults, kaggle, connections) if faults else app,
+            http=_remembering(connections),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=3,
         )
         yield uvicorn.Server(config), listening, f"http://{host}:{listening.getsockname()[1]}"
+
+
+def _remembering(connections: dict[Any, asyncio.Transport]) -> type[H11Protocol]:
+    """HTTP that keeps the connections by who is at their other end, so that a fault can end one."""
+
+    class Remembering(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            connections[transport.get_extra_info("peername")] = transport
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            connections.pop(self.transport.get_extra_info("peername"), None)
+            super().connection_lost(exc)
+
+    return Remembering
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS uploads (
 );
 CREATE TABLE IF NOT EXISTS submissions (
     id INTEGER PRIMARY KEY AUTOINCREMENT, slug TEXT NOT NULL, team TEXT NOT NULL, file_name TEXT NOT NULL,
-    size INTEGER NOT NULL, date TEXT NOT NULL, message TEXT NOT NULL, status TEXT NOT NULL, score REAL, error TEXT
+    size INTEGER NOT NULL, date TEXT NOT NULL, message TEXT NOT NULL, status TEXT NOT NULL, score REAL, error TEXT,
+    private_score REAL
 );
 CREATE INDEX IF NOT EXISTS submissions_of_a_competition ON submissions (slug, team);
 """
@@ -40,7 +41,10 @@ class Upload:
 
 @dataclass(frozen=True)
 class Submission:
-    """``date`` is in naive UTC; ``status`` is pending, complete or error; a complete one may be without a score."""
+    """``date`` is in naive UTC; ``status`` is pending, complete or error; a complete one may be without a score.
+
+    ``score`` is the public one.
+    """
 
     id: int
     slug: str
@@ -52,6 +56,7 @@ class Submission:
     status: str
     score: float | None
     error: str | None
+    private_score: float | None
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,9 @@ class Store:
         self._path = path
         with self._open() as connection:
             connection.executescript(_SCHEMA)
+            columns = connection.execute("SELECT name FROM pragma_table_info('submissions')").fetchall()
+            if not any(column["name"] == "private_score" for column in columns):
+                connection.execute("ALTER TABLE submissions ADD COLUMN private_score REAL")
 
     def announce(self, slug: str, team: str, file_name: str, size: int) -> Upload:
         upload = Upload(secrets.token_urlsafe(24), slug, team, file_name, size)
@@ -91,6 +99,11 @@ class Store:
             row = connection.execute("SELECT * FROM uploads WHERE token = ?", (token,)).fetchone()
         return Upload(**row) if row is not None else None
 
+    def forget(self, token: str) -> None:
+        """As though the upload had never been announced."""
+        with self._open() as connection:
+            connection.execute("DELETE FROM uploads WHERE token = ?", (token,))
+
     def submit(self, upload: Upload, message: str) -> int | None:
         """Make the upload a pending submission; its id, or None if it was submitted already."""
         now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
@@ -103,10 +116,11 @@ class Store:
                 (upload.slug, upload.team, upload.file_name, upload.size, now.isoformat(), message),
             ).lastrowid
 
-    def score(self, submission_id: int, score: float | None) -> None:
+    def score(self, submission_id: int, score: float | None, private_score: float | None = None) -> None:
         with self._open() as connection:
             connection.execute(
-                "UPDATE submissions SET status = 'complete', score = ? WHERE id = ?", (score, submission_id)
+                "UPDATE submissions SET status = 'complete', score = ?, private_score = ? WHERE id = ?",
+                (score, private_score, submission_id),
             )
 
     def fail(self, submission_id: int, error: str) -> None:
@@ -128,16 +142,21 @@ class Store:
             ).fetchall()
         return [_submission(row) for row in rows]
 
-    def leaderboard(self, slug: str, *, higher_is_better: bool) -> list[Standing]:
-        """Each team's best score, best first; of equal scores the earlier stands higher."""
-        order = "score DESC, id" if higher_is_better else "score, id"
+    def made(self, slug: str, team: str, since: dt.datetime) -> int:
+        """How many submissions a team made from ``since`` on, in naive UTC, that could be scored."""
+        return sum(row.date >= since for row in self.submissions(slug, team) if row.status != "error")
+
+    def leaderboard(self, slug: str, *, higher_is_better: bool, private: bool = False) -> list[Standing]:
+        """Each team's best public or private score, best first; of equal scores the earlier stands higher."""
+        column = "private_score" if private else "score"
+        order = f"{column} DESC, id" if higher_is_better else f"{column}, id"
         with self._open() as connection:
             rows = connection.execute(
                 f"""
-                SELECT team_id, team, score, date, entries FROM (
+                SELECT team_id, team, {column} AS score, date, entries FROM (
                     SELECT *, ROW_NUMBER() OVER (PARTITION BY team ORDER BY {order}) AS place,
                            MIN(id) OVER (PARTITION BY team) AS team_id, COUNT(*) OVER (PARTITION BY team) AS entries
-                    FROM submissions WHERE slug = ? AND status = 'complete' AND score IS NOT NULL
+                    FROM submissions WHERE slug = ? AND status = 'complete' AND {column} IS NOT NULL
                 ) WHERE place = 1 ORDER BY {order}
                 """,
                 (slug,),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from comp.starting.look import Look
 
 # A Makefile's own targets, which a competition of the name would hide.
-TAKEN = frozenset({"help", "setup", "demo", "test", "test-real", "lint", "format", "lock", "new"})
+TAKEN = frozenset({"help", "setup", "demo", "test", "test-real", "test-reliability", "lint", "format", "lock", "new"})
 MOST_CHECKED = 50_000  # files that are laid out empty, to hold a declaration against
 
 
@@ -65,7 +65,7 @@ def start(name: str, source: Source, competitions: Path, home: Home, console: Co
         look, draft = _from_kaggle(name, slug, here, console)
     else:
         facts = None if source.slug is None else _facts(slug, console)
-        look, draft = _from_disk(name, slug, source.data, here, facts)
+        look, draft = _from_disk(name, slug, source.data, here, facts, console)
     verdict = _held_against_the_files(draft.competition, look, here)
     written = write(replace(draft, findings=(*draft.findings, verdict)), folder)
     for finding in (*draft.findings, verdict):
@@ -91,14 +91,16 @@ def _check_name(name: str, slug: str, folder: Path) -> None:
 
 def _facts(slug: str, console: Console) -> CompetitionFacts | None:
     try:
-        return connect().competition(slug)
+        return connect(say=console.say).competition(slug)
     except KaggleError as error:
         console.say(f"title and metric are not known: {error}")
         return None
 
 
-def _from_disk(name: str, slug: str, data: Path, here: Path, facts: CompetitionFacts | None) -> tuple[Look, Draft]:
-    adopt(data, slug, here)
+def _from_disk(
+    name: str, slug: str, data: Path, here: Path, facts: CompetitionFacts | None, console: Console
+) -> tuple[Look, Draft]:
+    adopt(data, slug, here, console.say)
     try:
         look = look_at_folder(here, facts)
         return look, infer(look, name, slug)
@@ -109,7 +111,7 @@ def _from_disk(name: str, slug: str, data: Path, here: Path, facts: CompetitionF
 
 
 def _from_kaggle(name: str, slug: str, here: Path, console: Console) -> tuple[Look, Draft]:
-    kaggle = connect()
+    kaggle = connect(say=console.say)
     facts = kaggle.competition(slug)
     try:
         with console.bar("looking at the competition's files", None, "requests") as bar:
@@ -126,7 +128,7 @@ def _from_kaggle(name: str, slug: str, here: Path, console: Console) -> tuple[Lo
     except OpaqueError as error:
         console.say(f"{error} can't be looked into from afar, so the whole competition is downloaded")
         with console.downloads() as progress:
-            fetch(lambda: kaggle, slug, [], here, progress)
+            fetch(lambda: kaggle, slug, [], here, progress, console.say)
         look = look_at_folder(here, facts)
         return look, infer(look, name, slug)
 

@@ -1,0 +1,289 @@
+"""Downloads on bad days: `comp download` against a local Kaggle that goes wrong as planned."""
+
+import datetime as dt
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from comp.kaggle.local.faults import Fault
+from comp.kaggle.local.protocol import Terms
+
+BLOBS = "archives/blobs.zip"
+SIZE = 1_000_114  # of that archive, in bytes
+ENDS_IN_THREE = 400_000  # bytes before a connection ends; so three connections are enough, if the second goes on
+FEW_CUTS = [0, 1, 65_536, 999_999, SIZE - 1]
+MANY_CUTS = sorted(random.Random(1).sample(range(SIZE), 60))
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """A server that is silent for a third of a second is given up."""
+    monkeypatch.setattr("comp.kaggle.official.TIMEOUT_SECONDS", (5.0, 0.3))
+
+
+@pytest.fixture
+def no_digests(monkeypatch):
+    """The server doesn't say the MD5 of its files, as Kaggle's storage doesn't for files put together of parts."""
+    monkeypatch.setattr("comp.kaggle.local.catalog._LARGEST_DIGESTED_BYTES", -1)
+
+
+def dropping_at(fetching, intact, cut):
+    ended = fetching(Fault(BLOBS, "drop", after_bytes=cut))
+    assert ended.status == 0
+    assert "dropped" in ended.out or "Nothing answers" in ended.out
+    intact()
+
+
+@pytest.mark.parametrize("cut", FEW_CUTS)
+def test_a_connection_that_drops_is_taken_up_again(fetching, intact, cut):
+    dropping_at(fetching, intact, cut)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("cut", MANY_CUTS)
+def test_wherever_a_connection_drops_it_is_taken_up_again(fetching, intact, cut):
+    dropping_at(fetching, intact, cut)
+
+
+def test_connections_that_all_drop_bring_the_file_together(fetching, intact):
+    assert fetching(Fault(BLOBS, "drop", times=None, after_bytes=ENDS_IN_THREE)).status == 0
+    intact()
+
+
+def test_a_connection_that_never_brings_a_byte_is_given_up_with_a_sentence(refused, nothing_that_looks_whole, waits):
+    told = refused(Fault(BLOBS, "drop", times=None, after_bytes=1))
+    assert "dropped while blobs.zip was being downloaded; run the same command again to go on from there" in told
+    assert waits == [1, 2, 4]
+    nothing_that_looks_whole()
+
+
+def test_a_connection_that_falls_silent_is_taken_up_again(fetching, intact, impatient):
+    assert fetching(Fault(BLOBS, "stall", times=None, after_bytes=ENDS_IN_THREE)).status == 0
+    intact()
+
+
+def test_a_server_that_is_silent_from_the_start_is_given_up_with_a_sentence(refused, impatient):
+    assert "did not answer in time; check the connection" in refused(Fault("DownloadDataFiles", "stall", times=None))
+
+
+def test_a_file_that_changes_between_tries_is_never_mixed(fetching, intact):
+    assert fetching(Fault(BLOBS, "drop", after_bytes=ENDS_IN_THREE), Fault(BLOBS, "change", skip=1)).status == 0
+    intact(VERSION=b"another\n")
+
+
+def test_a_file_that_changes_between_commands_is_never_mixed(fetching, refused, intact, data):
+    refused(Fault(BLOBS, "drop", after_bytes=ENDS_IN_THREE), Fault(BLOBS, "refuse", times=None, skip=1, status=403))
+    (part,) = data.rglob("blobs.zip.part")
+    assert 0 < part.stat().st_size <= ENDS_IN_THREE
+    assert fetching(Fault(BLOBS, "change")).status == 0
+    intact(VERSION=b"another\n")
+
+
+def test_a_length_that_is_wrong_is_noticed_by_the_digest(fetching, intact):
+    ended = fetching(Fault(BLOBS, "short", after_bytes=700_000))
+    assert ended.status == 0
+    assert "came with other bytes than were promised" in ended.out
+    intact()
+
+
+def test_a_length_that_is_always_wrong_is_given_up_with_a_sentence(refused, nothing_that_looks_whole, waits):
+    told = refused(Fault(BLOBS, "short", times=None, after_bytes=700_000))
+    assert told == "blobs.zip came with other bytes than were promised; run the same command again to download it anew."
+    assert len(waits) == 1  # it may be many gigabytes
+    nothing_that_looks_whole()
+
+
+@pytest.mark.parametrize("what", ["short", "garble"])
+def test_without_a_digest_unpacking_notices_and_the_next_command_downloads_anew(
+    fetching, refused, intact, nothing_that_looks_whole, no_digests, what
+):
+    assert "blobs.zip is damaged" in refused(Fault(BLOBS, what, after_bytes=700_000))
+    nothing_that_looks_whole()
+    assert fetching().status == 0
+    intact()
+
+
+def test_a_flipped_bit_is_noticed_by_the_digest(fetching, intact):
+    assert "other bytes than were promised" in fetching(Fault(BLOBS, "garble", after_bytes=500_000)).out
+    intact()
+
+
+def test_credentials_that_are_refused_say_where_to_put_new_ones(refused, nothing_that_looks_whole):
+    told = refused(Fault("DownloadDataFiles", "refuse", times=None, status=401))
+    assert "https://www.kaggle.com/settings/api" in told
+    assert "~/.kaggle/access_token" in told
+    nothing_that_looks_whole()
+
+
+def test_rules_that_were_not_accepted_name_the_page(refused, nothing_that_looks_whole):
+    told = refused(terms=Terms(joined=False))
+    assert "accept its rules at http://127.0.0.1" in told
+    assert "/c/bulky, then run the same command again." in told
+    nothing_that_looks_whole()
+
+
+def test_a_competition_closed_to_newcomers_is_said_to_be(refused):
+    told = refused(terms=Terms(joined=False, newcomers_until=dt.datetime(2017, 3, 1)))
+    assert "Competition 'bulky' is closed to newcomers since 2017-03-01" in told
+
+
+def test_a_private_data_set_names_its_owner(refused, nothing_that_looks_whole):
+    assert "ask its owner" in refused(Fault("DownloadDataset", "refuse", times=None, status=403))
+    nothing_that_looks_whole()
+
+
+def test_what_is_not_there_is_said_by_its_name(refused):
+    assert "no data set 'someone/blobs'" in refused(Fault("DownloadDataset", "refuse", times=None, status=404))
+
+
+def test_too_many_requests_are_waited_out_when_that_is_short(fetching, intact, waits):
+    ended = fetching(Fault("DownloadDataFiles", "refuse", times=2, status=429, retry_after=30))
+    assert ended.status == 0
+    assert ended.out.count("too many requests from you (429); trying again in 30 s") == 2
+    assert waits == [30, 30]
+    intact()
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(61, "wait 61 seconds"), (3600, "wait 60 minutes"), (None, "a few")])
+def test_too_many_requests_that_take_longer_are_one_sentence(refused, waits, seconds, words):
+    assert words in refused(Fault("DownloadDataFiles", "refuse", times=None, status=429, retry_after=seconds))
+    assert waits == []
+
+
+@pytest.mark.parametrize("at", ["DownloadDataset", BLOBS])
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_burst_of_server_errors_is_outlasted(fetching, intact, waits, at, status):
+    ended = fetching(Fault(at, "refuse", times=3, status=status))
+    assert ended.status == 0
+    assert waits == [1, 2, 4]
+    assert f"({status}); trying again in 4 s" in ended.out
+    intact()
+
+
+def test_a_burst_in_the_middle_of_a_file_loses_nothing_of_it(fetching, intact, waits):
+    # Of two requests that a resumed file takes, the second, for the rest, is struck; whole answers would be cut.
+    drop = Fault(BLOBS, "drop", times=None, after_bytes=ENDS_IN_THREE)
+    burst = Fault(BLOBS, "refuse", times=2, skip=2, status=503)
+    assert fetching(burst, drop).status == 0
+    intact()
+
+
+def test_a_server_that_keeps_failing_is_one_sentence(refused, nothing_that_looks_whole):
+    told = refused(Fault("DownloadDataset", "refuse", times=None, status=503))
+    assert told.endswith("failed on data set 'someone/blobs' (503); run the same command again in a few minutes.")
+    nothing_that_looks_whole()
+
+
+@pytest.mark.parametrize("at", ["DownloadDataFiles", BLOBS])
+def test_a_proxy_s_page_is_never_taken_for_a_file(fetching, refused, intact, nothing_that_looks_whole, at):
+    assert "with a web page instead of data" in refused(Fault(at, "page", times=None))
+    nothing_that_looks_whole()
+    assert fetching().status == 0
+    intact()
+
+
+def test_nobody_answering_is_one_sentence(comp, bulky, monkeypatch, sentence):
+    monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")
+    ended = comp("--competitions", bulky.plugins, "download", "bulky")
+    assert "Nothing answers at http://127.0.0.1:9; start it with `comp serve`" in sentence(ended)
+
+
+def test_a_disk_with_too_little_room_is_noticed_before_a_byte_is_written(refused, home, disk, data):
+    with disk(home.folder / "data", size=500_000) as small:
+        told = refused()
+        assert "blobs.zip needs 1.00 MB" in told
+        assert "make room and run the same command again" in told
+        assert not list(data.rglob("blobs.zip.part"))
+        assert small.folder.is_dir()
+
+
+def test_a_disk_that_fills_up_meanwhile_is_one_sentence_and_the_part_is_gone_on_with(
+    fetching, refused, home, disk, data, monkeypatch
+):
+    usage = os.statvfs  # the room that is there when it is looked at is gone when it is needed
+    with disk(home.folder / "data", size=700_000) as small:
+        monkeypatch.setattr("comp.kaggle.downloads._must_fit", lambda *_: None)
+        assert "blobs.zip can't be written: the disk is full; give it room" in refused()
+        assert not list(data.rglob("blobs.zip"))
+        assert usage(small.folder).f_bavail == 0
+        small.remount("size=8000000")
+        assert fetching().status == 0
+
+
+def test_a_folder_that_can_t_be_written_is_one_sentence(fetching, refused, home, disk, intact):
+    with disk(home.folder / "data", size=8_000_000) as unwritable:
+        unwritable.remount("ro")
+        assert "Read-only file system; make it writable, or set COMP_HOME to a folder that is" in refused()
+        unwritable.remount("rw")
+        assert fetching().status == 0
+        intact()
+
+
+def test_a_second_call_does_nothing_not_even_connect(fetching, comp, bulky, monkeypatch, intact, data):
+    fetching()
+    monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")
+    ended = comp("--competitions", bulky.plugins, "download", "bulky")
+    assert (ended.status, ended.out) == (0, f"{data}\n")
+    intact()
+
+
+def test_a_clock_that_jumps_decides_nothing(fetching, intact, jumping_clock):
+    plan = [
+        Fault(BLOBS, "drop", times=None, after_bytes=ENDS_IN_THREE),
+        Fault("DownloadDataFiles", "refuse", status=503),
+    ]
+    assert fetching(*plan).status == 0
+    intact()
+
+
+def test_two_at_once_on_one_folder_bring_everything_once(bulky, serving, process, until, intact, data):
+    command = ("--competitions", bulky.plugins, "download", "bulky")
+    with serving(bulky, Fault(BLOBS, "stall", after_bytes=ENDS_IN_THREE, seconds=1)):
+        first = process(*command)
+        until(lambda: list(data.rglob("blobs.zip.part")))
+        first.send(signal.SIGSTOP)
+        second = process(*command)
+        assert second.says() == f"another download to {data} is under way; waiting for it\n"
+        first.send(signal.SIGCONT)
+        (status, said, errors), (other_status, other_said, other_errors) = first.ends(), second.ends()
+    assert (status, errors, other_status, other_errors) == (0, "", 0, "")
+    assert "downloaded bulky.zip, blobs.zip" in said
+    assert other_said == f"{data}\n"
+    intact()
+
+
+def test_when_the_first_of_two_is_killed_the_second_goes_on_from_there(bulky, serving, process, until, intact, data):
+    command = ("--competitions", bulky.plugins, "download", "bulky")
+    with serving(
+        bulky, Fault(BLOBS, "stall", after_bytes=ENDS_IN_THREE), Fault(BLOBS, "drop", None, after_bytes=700_000)
+    ):
+        first = process(*command)
+        until(lambda: [path for path in data.rglob("blobs.zip.part") if path.stat().st_size])
+        second = process(*command)
+        assert "is under way; waiting for it" in second.says()
+        first.send(signal.SIGKILL)
+        first.ends()
+        status, said, errors = second.ends()
+    assert (status, errors) == (0, "")
+    assert "downloaded bulky.zip, blobs.zip" in said
+    intact()
+
+
+def test_an_interrupt_leaves_a_stalled_download_within_seconds_and_says_how_to_go_on(
+    bulky, serving, process, until, fetching, intact, data
+):
+    with serving(bulky, Fault(BLOBS, "stall", after_bytes=ENDS_IN_THREE)):
+        running = process("--competitions", bulky.plugins, "download", "bulky")
+        until(lambda: [path for path in data.rglob("blobs.zip.part") if path.stat().st_size])
+        began = time.monotonic()
+        running.send(signal.SIGINT)
+        status, _, errors = running.ends()
+    assert time.monotonic() - began < 10
+    assert status == 130
+    assert errors.startswith("Error: interrupted; downloads")
+    assert "Traceback" not in errors
+    assert fetching(Fault(BLOBS, "drop", times=None, after_bytes=700_000)).status == 0
+    intact()

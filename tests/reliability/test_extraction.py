@@ -1,0 +1,381 @@
+"""Archives on bad days: hostile, damaged or too large, unpacked onto a real disk."""
+
+import io
+import random
+import signal
+import stat
+import subprocess
+import sys
+import tarfile
+import zipfile
+
+import py7zr
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from comp.errors import DataError
+from comp.kaggle.archives import extract
+
+NOISE = random.Random(0).randbytes(60_000)
+FILES = {"labels.csv": b"id\n1\n", "train/1.png": NOISE, "train/deep/2.png": b"", "more": NOISE[:1000]}
+KINDS = ("zip", "tar", "tar.gz", "7z")
+
+
+def packed(kind, files, folder):
+    """An archive of that kind in ``folder``; names are taken as they are."""
+    path = folder / f"all.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files:
+                archive.writestr(zipfile.ZipInfo(name), content)
+    elif kind == "7z":
+        with py7zr.SevenZipFile(path, "w") as archive:
+            for name, content in files:
+                archive._writestr(content, name)  # the public one refuses what hostile archives hold
+    else:
+        with tarfile.open(path, "w:gz" if kind == "tar.gz" else "w") as archive:
+            for name, content in files:
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def tree(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Where `data` is unpacked to, and nothing else may appear."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def refused(place):
+    """Unpacks what can't be, where earlier data lie; gives the sentence. They stay as they were, and alone."""
+
+    def call(archive):
+        data = place / "data"
+        data.mkdir(exist_ok=True)
+        (data / "labels.csv").write_bytes(b"before")
+        with pytest.raises(DataError) as caught:
+            extract(archive, data)
+        assert tree(place) == {"data/labels.csv": b"before"}
+        assert sorted(path.name for path in place.iterdir()) == ["data"]
+        told = str(caught.value)
+        assert told.endswith(".")
+        assert "\n" not in told
+        return told
+
+    return call
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_unpacked_whole_also_from_inside_another(tmp_path, place, kind):
+    inner = packed(kind, FILES.items(), tmp_path)
+    for outer in KINDS:
+        archive = packed(outer, [(f"inner.{kind}", inner.read_bytes()), ("beside", b"b")], place)
+        extract(archive, place / outer)
+        assert tree(place / outer) == {"beside": b"b", **{f"inner/{name}": content for name, content in FILES.items()}}
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/evil", "..\\evil", "C:\\evil"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_path_leaves_the_folder(tmp_path, refused, kind, name):
+    assert "is refused, nothing was unpacked" in refused(packed(kind, [("good", b"g"), (name, b"evil")], tmp_path))
+
+
+def links(tmp_path):
+    zipped = tmp_path / "link.zip"
+    info = zipfile.ZipInfo("link")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr(info, "/etc")
+        archive.writestr("link/passwd", b"evil")
+    yield zipped
+    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE):
+        path = tmp_path / f"{kind.decode()}.tar"
+        with tarfile.open(path, "w") as tar:
+            info = tarfile.TarInfo("link")
+            info.type, info.linkname = kind, "/etc"
+            tar.addfile(info)
+        yield path
+    (tmp_path / "link").symlink_to("/etc")
+    seven = tmp_path / "link.7z"
+    with py7zr.SevenZipFile(seven, "w") as archive:
+        archive.write(tmp_path / "link", "link")
+    yield seven
+
+
+def test_links_and_devices_are_refused(tmp_path, refused):
+    for archive in links(tmp_path):
+        assert "is a link" in refused(archive), archive
+
+
+def test_names_that_comp_keeps_for_itself_are_refused(tmp_path, place):
+    archive = packed("zip", [(".complete.json", b"{}")], tmp_path)
+    with pytest.raises(DataError, match="a name that comp keeps for itself"):
+        extract(archive, place / "data", reserved=[".complete.json"])
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_larger_than_the_disk_is_noticed_before_a_byte_is_written(tmp_path, place, disk, kind):
+    bomb = packed(kind, [("a", b"a"), ("zeros", bytes(3_000_000))], tmp_path)
+    with disk(place, size=1_000_000):
+        with pytest.raises(DataError, match=r"unpacks to 3\.00 MB and .* free; make room and run the same command"):
+            extract(bomb, place / "data")
+        assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_disk_that_fills_up_meanwhile_is_one_sentence_and_leaves_nothing(tmp_path, place, disk, kind, monkeypatch):
+    archive = packed(kind, [("a", b"a"), ("noise", NOISE * 10)], tmp_path)
+    monkeypatch.setattr("comp.kaggle.formats._must_fit", lambda *_: None)  # as where another program takes the room
+    with disk(place, size=300_000):
+        with pytest.raises(DataError, match=r"can't be unpacked into .*: No space left on device; mend that"):
+            extract(archive, place / "data")
+        assert list(place.iterdir()) == []
+
+
+def test_a_folder_that_can_t_be_written_is_one_sentence(tmp_path, place, disk):
+    archive = packed("zip", FILES.items(), tmp_path)
+    with disk(place, size=300_000) as unwritable:
+        unwritable.remount("ro")
+        with pytest.raises(DataError, match="Read-only file system; mend that and run the same command again"):
+            extract(archive, place / "data")
+        assert list(place.iterdir()) == []
+
+
+def test_a_size_that_is_announced_smaller_than_it_is_gets_no_more_room(tmp_path, refused):
+    archive = packed("zip", [("zeros", bytes(1_000_000))], tmp_path)
+    with zipfile.ZipFile(archive) as source:
+        (member,) = source.infolist()
+    real, lie = (1_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little")
+    archive.write_bytes(archive.read_bytes().replace(real, lie))
+    assert member.file_size == 1_000_000
+    assert "is damaged" in refused(archive)
+
+
+def test_a_tower_of_archives_is_given_up(tmp_path, refused):
+    archive = packed("zip", [("0", b"0")], tmp_path)
+    for _ in range(8):
+        archive = packed("zip", [("again.zip", archive.read_bytes())], tmp_path)
+    assert "archives deep" in refused(archive)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_truncated_archive_is_refused_wherever_it_was_cut(tmp_path, refused, kind):
+    archive = packed(kind, FILES.items(), tmp_path)
+    whole = archive.read_bytes()
+    # A tar may be cut in the zeros that follow its end mark, or at the border of two files.
+    end = len(whole) - (9000 if kind == "tar" else 1)
+    cuts = [1000, 1024, len(whole) // 2, end]
+    for cut in cuts:
+        archive.write_bytes(whole[:cut])
+        assert "is damaged" in refused(archive), cut
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "7z"])
+def test_a_flipped_bit_is_noticed_by_the_checksum(tmp_path, refused, kind):
+    archive = packed(kind, FILES.items(), tmp_path)
+    spoilt = bytearray(archive.read_bytes())
+    spoilt[len(spoilt) // 2] ^= 1
+    archive.write_bytes(spoilt)
+    assert "is damaged" in refused(archive)
+
+
+def test_a_tar_s_damaged_header_is_not_taken_for_its_end(tmp_path, refused):
+    archive = packed("tar", [("a", b"a" * 512), ("b", b"b" * 512), ("c", b"c")], tmp_path)
+    spoilt = bytearray(archive.read_bytes())
+    spoilt[1024 + 150] ^= 1  # in the second header's checksum
+    archive.write_bytes(spoilt)
+    assert "ends without an end mark" in refused(archive)
+
+
+def test_a_zip_s_directory_that_breaks_off_is_noticed(tmp_path, refused):
+    archive = packed("zip", [("a", b"a"), ("b", b"b"), ("c", b"c")], tmp_path)
+    spoilt = bytearray(archive.read_bytes())
+    second = spoilt.index(b"PK\1\2", spoilt.index(b"PK\1\2") + 1)
+    spoilt[second + 33] ^= 1  # its comment now reaches to the end of the directory
+    archive.write_bytes(spoilt)
+    assert "its directory lists 2 of 3 files" in refused(archive)
+
+
+def test_a_folder_with_content_is_refused(tmp_path, refused):
+    assert "is a folder with content" in refused(packed("zip", [("a/", b"content")], tmp_path))
+
+
+def test_a_zip_in_the_form_for_very_many_files_is_unpacked(tmp_path, place, monkeypatch):
+    monkeypatch.setattr("zipfile.ZIP_FILECOUNT_LIMIT", 1)
+    archive = packed("zip", FILES.items(), tmp_path)
+    content = bytearray(archive.read_bytes())
+    end = content.rindex(b"PK\5\6")
+    content[end + 8 : end + 12] = b"\xff" * 4  # the number is in the record before
+    archive.write_bytes(content)
+    assert b"PK\6\6" in content
+    assert extract(archive, place / "data") == []
+    assert tree(place / "data") == FILES
+
+
+def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path, place):
+    inner = packed("zip", [("x", b"x"), ("y", b"y")], tmp_path).read_bytes()
+    extract(packed("tar", [("first", b"1"), ("last.zip", inner)], tmp_path), place / "data")
+    assert tree(place / "data") == {"first": b"1", "last/x": b"x", "last/y": b"y"}
+
+
+def test_a_damaged_archive_inside_another_is_refused(tmp_path, refused):
+    inner = packed("zip", FILES.items(), tmp_path).read_bytes()[:-40]
+    assert "inner.zip is damaged" in refused(packed("zip", [("inner.zip", inner), ("a", b"a")], tmp_path))
+
+
+def test_an_archive_with_a_password_is_one_sentence(tmp_path, refused):
+    archive = tmp_path / "secret.7z"
+    with py7zr.SevenZipFile(archive, "w", password="secret") as out:
+        out.writestr(b"x", "x")
+    assert "can't be read" in refused(archive)
+    zipped = packed("zip", [("x", b"x")], tmp_path)
+    # Both headers' flags, of which the first says that it is encrypted.
+    content = bytearray(zipped.read_bytes())
+    content[6] |= 1
+    content[content.index(b"PK\1\2") + 8] |= 1
+    zipped.write_bytes(content)
+    assert "encrypted" in refused(zipped)
+
+
+def test_a_file_that_is_in_an_archive_twice_is_said_to_be(tmp_path, place, refused):
+    twice = [("a/1.png", b"old"), ("./a/1.png", b"new")]
+    for kind in ("zip", "tar"):
+        notes = extract(packed(kind, twice, tmp_path), place / kind)
+        assert notes == [f"all.{kind} holds a file more than once, like 1.png; the last one was taken"]
+        assert tree(place / kind) == {"a/1.png": b"new"}
+
+
+def test_a_file_that_is_in_a_7z_twice_is_refused(tmp_path, refused):
+    assert "more than once" in refused(packed("7z", [("1.png", b"old"), ("1.png", b"new")], tmp_path))
+
+
+def test_windows_slashes_are_folders(tmp_path, place):
+    extract(packed("zip", [("train\\1.png", b"1")], tmp_path), place / "data")
+    assert tree(place / "data") == {"train/1.png": b"1"}
+
+
+def test_a_killed_extraction_leaves_the_folder_as_it_was_and_can_be_repeated(tmp_path, place, until):
+    many = {f"train/{number:04}.png": NOISE[:2000] for number in range(4000)}
+    archive, data = packed("zip", many.items(), tmp_path), place / "data"
+    data.mkdir()
+    (data / "labels.csv").write_bytes(b"before")
+    program = "import sys, pathlib as p; from comp.kaggle.archives import extract; extract(*map(p.Path, sys.argv[1:]))"
+    process = subprocess.Popen([sys.executable, "-c", program, archive, data])
+    staging = place / ".data.partial" / "train"
+    until(lambda: staging.is_dir() and len(list(staging.iterdir())) > 50)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert tree(data) == {"labels.csv": b"before"}
+    extract(archive, data)
+    assert tree(data) == {"labels.csv": b"before", **many}
+    assert sorted(path.name for path in place.iterdir()) == ["data"]
+
+
+PARTS = st.sampled_from(["a", "b", "c.d", "é", "..", ".", "", "~", "C:", "\\", " ", "x.zip", "-", "\x01", "a" * 300])
+NAMES = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
+MEMBERS = st.lists(st.tuples(NAMES, st.binary(max_size=40)), min_size=1, max_size=6)
+
+
+def unpacked_or_refused(archive, place):
+    """What extraction said of it; None if it was refused in one sentence and left nothing."""
+    told = None
+    try:
+        return extract(archive, place / "data")
+    except DataError as error:
+        told = str(error)
+    assert told
+    assert "\n" not in told
+    assert list(place.iterdir()) == []
+    return None
+
+
+def nothing_is_lost_silently(base, kind, members):
+    """Every member lies in the folder with its last content, or nothing does and the reason is said."""
+    place = base / "place"
+    place.mkdir()
+    try:
+        archive = packed(kind, members, base)
+    except Exception:  # names that can't be written into such an archive
+        return
+    notes = unpacked_or_refused(archive, place)
+    if notes is None:
+        return
+    assert [path.name for path in place.iterdir()] == ["data"]
+    contents = {content for path in place.rglob("*") if path.is_file() for content in [path.read_bytes()]}
+    folders = ("/", "\\") if kind == "zip" else ("/",)
+    written = {name: content for name, content in members if content or not name.endswith(folders)}
+    assert notes or set(written.values()) <= contents
+    assert sorted(path.name for path in base.iterdir()) == sorted([archive.name, "place"])
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(kind=st.sampled_from(KINDS), members=MEMBERS)
+def test_whatever_an_archive_holds_nothing_leaves_the_folder_or_is_lost_silently(tmp_path_factory, kind, members):
+    nothing_is_lost_silently(tmp_path_factory.mktemp("any"), kind, members)
+
+
+@pytest.mark.full
+@settings(max_examples=1000, deadline=None)
+@given(kind=st.sampled_from(KINDS), members=MEMBERS)
+def test_many_archives_lose_nothing_silently(tmp_path_factory, kind, members):
+    nothing_is_lost_silently(tmp_path_factory.mktemp("any"), kind, members)
+
+
+SPOILING = st.lists(
+    st.tuples(st.sampled_from(["flip", "cut", "insert"]), st.floats(0, 1), st.binary(min_size=1, max_size=8)),
+    min_size=1,
+    max_size=4,
+)
+
+
+def spoilt_bytes(whole, spoiling):
+    for what, where, junk in spoiling:
+        at = int(where * len(whole))
+        if what == "cut":
+            whole = whole[:at] + whole[at + 16 * len(junk) :]
+        elif what == "insert":
+            whole = whole[:at] + junk + whole[at:]
+        else:
+            whole = (
+                whole[:at]
+                + bytes(byte ^ mask for byte, mask in zip(whole[at:], junk, strict=False))
+                + whole[at + len(junk) :]
+            )
+    return whole
+
+
+def a_spoilt_archive_gives_its_files_or_a_sentence(base, kind, spoiling):
+    place = base / "place"
+    place.mkdir()
+    files = {"labels.csv": b"id\n1\n", "train/1.png": NOISE[:700], "train/2.png": NOISE[700:900]}
+    archive = packed(kind, files.items(), base)
+    archive.write_bytes(spoilt_bytes(archive.read_bytes(), spoiling))
+    if unpacked_or_refused(archive, place) is not None:
+        assert [path.name for path in place.iterdir()] == ["data"]
+        if kind != "tar":  # which has no checksum of its files
+            contents = {path.read_bytes() for path in place.rglob("*") if path.is_file()}
+            assert set(files.values()) <= contents or contents == {archive.read_bytes()}
+    assert sorted(path.name for path in base.iterdir()) == sorted([archive.name, "place"])
+
+
+@settings(max_examples=120, derandomize=True, deadline=None)
+@given(kind=st.sampled_from(KINDS), spoiling=SPOILING)
+def test_a_spoilt_archive_is_never_a_traceback(tmp_path_factory, kind, spoiling):
+    a_spoilt_archive_gives_its_files_or_a_sentence(tmp_path_factory.mktemp("any"), kind, spoiling)
+
+
+@pytest.mark.full
+@settings(max_examples=2000, deadline=None)
+@given(kind=st.sampled_from(KINDS), spoiling=SPOILING)
+def test_many_spoilt_archives_are_never_a_traceback(tmp_path_factory, kind, spoiling):
+    a_spoilt_archive_gives_its_files_or_a_sentence(tmp_path_factory.mktemp("any"), kind, spoiling)

@@ -1,0 +1,283 @@
+"""Submissions on bad days: `comp submit` against a local Kaggle that goes wrong as planned, and what it then has."""
+
+import json
+import signal
+
+import pytest
+
+from comp.kaggle.local.faults import Fault
+from comp.kaggle.local.protocol import Terms
+
+UPLOADING = ("GetCompetition", "ListSubmissions", "StartSubmissionUpload", "uploads", "CreateSubmission")
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """A server that is silent for a third of a second is given up."""
+    monkeypatch.setattr("comp.kaggle.official.TIMEOUT_SECONDS", (5.0, 0.3))
+
+
+@pytest.fixture
+def run(submittable):
+    return submittable()
+
+
+@pytest.fixture
+def sent_once(run, kaggle_has):
+    """Call it to see that Kaggle has the run's submission once, and the run its score."""
+
+    def check():
+        (row,) = kaggle_has()
+        record = run.record("submitted")
+        assert (record["reference"], record["status"], record["score"]) == (row.id, "complete", round(row.score, 5))
+
+    return check
+
+
+@pytest.fixture
+def not_sent(kaggle_has, run):
+    def check():
+        assert kaggle_has() == []
+        assert not run.has("submitted")
+
+    return check
+
+
+@pytest.mark.parametrize("status", [0, 502, 504])
+def test_an_answer_that_was_lost_is_found_in_the_list_and_nothing_sent_twice(sending, run, sent_once, status):
+    ended = sending(run, Fault("CreateSubmission", "lose", status=status))
+    assert ended.status == 0
+    assert "looking whether the submission was taken" in ended.out
+    assert "leaderboard: accuracy" in ended.out
+    sent_once()
+
+
+def test_a_submission_that_shows_up_late_is_waited_for(sending, run, sent_once, waits):
+    # The list is asked before the file is known, before it is sent, and when it was: the first of those looks fails.
+    plan = [Fault("CreateSubmission", "lose"), Fault("ListSubmissions", "refuse", skip=2, status=503)]
+    assert sending(run, *plan).status == 0
+    assert waits[:2] == [2, 1]
+    sent_once()
+
+
+def test_an_answer_that_is_lost_every_time_sends_nothing_twice(sending, run, sent_once):
+    assert sending(run, Fault("CreateSubmission", "lose", times=None)).status == 0
+    sent_once()
+
+
+def test_a_submission_that_never_arrives_is_one_sentence_and_can_be_repeated(
+    sending, sentence, run, not_sent, sent_once
+):
+    told = sentence(sending(run, Fault("CreateSubmission", "refuse", times=None, status=500)))
+    assert "run the same command again: it looks there first, so that nothing is submitted twice" in told
+    not_sent()
+    assert sending(run).status == 0
+    sent_once()
+
+
+@pytest.mark.parametrize("at", UPLOADING)
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_burst_of_server_errors_is_outlasted(sending, run, sent_once, at, status):
+    assert sending(run, Fault(at, "refuse", times=3, status=status)).status == 0
+    sent_once()
+
+
+@pytest.mark.parametrize("at", UPLOADING)
+def test_a_connection_that_drops_is_tried_again(sending, run, sent_once, at):
+    assert sending(run, Fault(at, "drop", times=2)).status == 0
+    sent_once()
+
+
+@pytest.mark.parametrize("at", ["uploads", "CreateSubmission"])
+def test_a_server_that_falls_silent_is_tried_again(sending, run, sent_once, impatient, at):
+    assert sending(run, Fault(at, "stall")).status == 0
+    sent_once()
+
+
+def test_an_address_that_has_run_out_is_asked_for_anew(sending, run, sent_once):
+    ended = sending(run, Fault("uploads", "expire", times=2))
+    assert ended.out.count("The address for the upload of submission.csv was refused (404); trying again") == 2
+    sent_once()
+
+
+def test_an_address_that_has_always_run_out_is_one_sentence(sending, sentence, run, not_sent):
+    told = sentence(sending(run, Fault("uploads", "expire", times=None)))
+    assert "address for the upload of submission.csv was refused (404); run the same command again" in told
+    not_sent()
+
+
+@pytest.mark.parametrize("at", UPLOADING)
+def test_a_proxy_s_page_is_never_taken_for_an_answer(sending, sentence, run, not_sent, at):
+    assert "with a web page instead of data" in sentence(sending(run, Fault(at, "page", times=None)))
+    not_sent()
+
+
+def test_credentials_that_are_refused_say_where_to_put_new_ones(sending, sentence, run, not_sent):
+    assert "~/.kaggle/access_token" in sentence(sending(run, Fault("StartSubmissionUpload", "refuse", status=401)))
+    not_sent()
+
+
+def test_rules_that_were_not_accepted_name_the_page(sending, sentence, run, not_sent):
+    assert "accept its rules at http://127.0.0.1" in sentence(sending(run, terms=Terms(joined=False)))
+    not_sent()
+
+
+def test_a_competition_that_is_closed_is_said_to_be_before_anything_is_uploaded(sending, sentence, run, not_sent):
+    told = sentence(sending(run, Fault("uploads", "refuse", status=500), terms=Terms(closed=True)))
+    assert "Competition 'shades' is closed: it takes no more submissions" in told
+    not_sent()
+
+
+def test_a_competition_that_takes_notebooks_only_is_said_to(sending, sentence, run, not_sent):
+    assert "takes notebooks, not files" in sentence(sending(run, terms=Terms(notebooks_only=True)))
+    not_sent()
+
+
+def test_a_competition_that_is_not_there_is_said_by_its_name(sending, sentence, run, not_sent):
+    told = sentence(sending(run, Fault("ListSubmissions", "refuse", times=None, status=404)))
+    assert "There is no competition 'shades'" in told
+    not_sent()
+
+
+def test_the_submissions_left_today_are_shown_and_without_any_nothing_is_uploaded(
+    sending, sentence, submittable, kaggle_has
+):
+    two = Terms(daily_submissions=2)
+    runs = [submittable(seed=seed) for seed in range(3)]
+    assert "2 submissions left today, this one included" in sending(runs[0], terms=two).out
+    assert "1 submissions left today" in sending(runs[1], terms=two).out
+    told = sentence(sending(runs[2], Fault("uploads", "refuse", status=500), terms=two))
+    assert "No submission to shades is left today, 2 were made; the next day begins at 00:00 UTC, in " in told
+    assert len(kaggle_has()) == 2
+
+
+def test_that_the_day_s_limit_is_not_known_stops_nothing(sending, run, sent_once):
+    ended = sending(run, Fault("GetSubmissionLimits", "refuse", times=None, status=404))
+    assert "how many submissions are left today is not known" in ended.out
+    sent_once()
+
+
+def test_too_many_requests_are_waited_out_when_that_is_short(sending, run, sent_once, waits):
+    assert sending(run, Fault("CreateSubmission", "refuse", status=429, retry_after=20)).status == 0
+    assert waits == [20]
+    sent_once()
+
+
+def test_too_many_requests_that_take_longer_are_one_sentence(sending, sentence, run, not_sent):
+    plan = Fault("CreateSubmission", "refuse", times=None, status=429, retry_after=600)
+    assert "wait 10 minutes" in sentence(sending(run, plan))
+    not_sent()
+
+
+@pytest.mark.parametrize("what", ["drop", "refuse"])
+def test_a_score_is_waited_for_through_bad_minutes(sending, run, sent_once, waits, what):
+    pending = Fault("ListSubmissions", "pending", times=4, skip=2)
+    bad = Fault("ListSubmissions", what, times=2, skip=4, status=503)
+    assert sending(run, bad, pending).status == 0
+    assert len(waits) == 4
+    sent_once()
+
+
+def test_a_score_that_doesn_t_come_is_one_sentence_and_the_same_command_goes_on_waiting(
+    sending, sentence, run, sent_once, kaggle_has, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr("comp.kaggle.client.POLL_SECONDS", (601.0, 601.0))
+        told = sentence(sending(run, Fault("ListSubmissions", "pending", times=None)))
+    assert "Submission 1 is uploaded and has no score after 600 seconds; run the same command again" in told
+    assert run.record("submitted")["status"] == "pending"
+    with_news = sending(run)
+    assert "has this very file, submitted" in with_news.out
+    assert "left today" not in with_news.out
+    sent_once()
+    assert len(kaggle_has()) == 1
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL], ids=["interrupt", "kill"])
+def test_an_end_while_waiting_sends_nothing_twice(shades, serving, process, sending, run, until, sent_once, end):
+    with serving(shades, Fault("ListSubmissions", "pending", times=None)):
+        waiting = process("--competitions", shades.plugins, "submit", run.folder)
+        until(lambda: run.has("submitted"))
+        waiting.send(end)
+        assert waiting.ends()[0] != 0
+    assert sending(run).status == 0
+    sent_once()
+
+
+def test_a_kill_before_kaggle_s_answer_sends_nothing_twice(
+    shades, serving, process, sending, run, until, sent_once, kaggle_has
+):
+    with serving(shades, Fault("CreateSubmission", "stall")):
+        uploading = process("--competitions", shades.plugins, "submit", run.folder)
+        until(lambda: list((run.folder.parents[3] / "state" / "uploads").glob("*")))
+        uploading.send(signal.SIGKILL)
+        uploading.ends()
+    assert not run.has("submitted")
+    assert sending(run).status == 0
+    sent_once()
+
+
+def test_a_record_that_was_lost_is_made_anew_from_what_kaggle_has(sending, run, sent_once):
+    sending(run)
+    (run.folder / "submitted.json").unlink()
+    assert "it is not sent again" in sending(run).out
+    sent_once()
+
+
+def test_an_identical_file_is_not_sent_twice_not_even_from_another_run(sending, submittable, kaggle_has):
+    first, same, other = submittable(seed=1), submittable(seed=1), submittable(seed=2)
+    assert first.submission.read_bytes() == same.submission.read_bytes() != other.submission.read_bytes()
+    sending(first)
+    ended = sending(same)
+    assert "shades has this very file, submitted" in ended.out
+    assert "leaderboard: accuracy" in ended.out
+    assert same.record("submitted")["reference"] == first.record("submitted")["reference"]
+    sending(other)
+    assert len(kaggle_has()) == 2
+
+
+def test_a_submission_that_doesn_t_fit_the_sample_is_refused_before_anybody_is_asked(
+    comp, shades, sentence, run, monkeypatch
+):
+    run.submission.write_text("".join(run.submission.read_text().splitlines(keepends=True)[:-1]))
+    monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")
+    ended = comp("--competitions", shades.plugins, "submit", run.folder)
+    assert "The ids are not the sample submission's" in sentence(ended)
+
+
+def test_a_submission_that_kaggle_can_t_score_says_why_and_may_be_mended(sending, sentence, shades, run, kaggle_has):
+    shades.answers(["id,colour", "q00,red"])
+    assert "could not score submission 1 (submission.csv): The column 'id' should hold" in sentence(sending(run))
+    assert (run.record("submitted")["status"], run.record("submitted")["score"]) == ("error", None)
+    shades.answers(["id,colour", *(f"q{number:02},red" for number in range(12))])
+    assert sending(run).status == 0
+    assert [row.status for row in kaggle_has()] == ["complete", "error"]
+
+
+def test_a_clock_that_jumps_decides_nothing(sending, run, sent_once, jumping_clock):
+    plan = [Fault("ListSubmissions", "pending", times=5, skip=2), Fault("CreateSubmission", "lose")]
+    assert sending(run, *plan).status == 0
+    sent_once()
+
+
+def test_a_record_that_can_t_be_written_is_one_sentence_and_nothing_is_sent_twice(
+    sending, sentence, run, sent_once, disk, kaggle_has, tmp_path
+):
+    kept = {path.name: path.read_bytes() for path in run.folder.iterdir() if path.is_file()}
+    with disk(run.folder, size=2_000_000) as unwritable:
+        for name, content in kept.items():
+            (run.folder / name).write_bytes(content)
+        (run.folder / "log.txt").touch()
+        unwritable.remount("ro")
+        assert "Read-only file system" in sentence(sending(run))
+        unwritable.remount("rw")
+        assert sending(run).status == 0
+        sent_once()
+
+
+def test_the_record_says_what_was_sent_where(sending, run, shades):
+    sending(run)
+    record = json.loads((run.folder / "submitted.json").read_text())
+    assert set(record) == {"reference", "kaggle", "file", "status", "score", "private_score"}
+    assert record["kaggle"].startswith("http://127.0.0.1:")
+    assert len(record["file"]) == 13
