@@ -103,6 +103,14 @@ def download(context: typer.Context, name: Name, delete_archives: DeleteArchives
 
 
 @app.command()
+def check(context: typer.Context, name: Name) -> None:
+    """Open every image once; say what can't be read, what is odd and what is there twice."""
+    from comp import runner
+
+    print(runner.check(_competition(context, name), Home.from_environment(), _console()))
+
+
+@app.command()
 def train(
     context: typer.Context,
     name: Name,

@@ -3,12 +3,13 @@
 The table has one row per image: ``id`` (text), ``path`` (a Path) and ``label``: the name of the class for a ``single``
 target, a tuple of tag names for a ``multi`` one. A source that knows which images belong together (one patient's, one
 scene's) adds ``group`` (text). Every image has its label and every label its image, or there is a DataError that names
-them.
+them. What a source put up with is in ``table.attrs["notes"]``, a line each.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +49,11 @@ class FileNames:
     def read(self, folder: Path) -> pd.DataFrame:
         pattern = Path(self.pattern)
         pieces = re.split(r"(\{label\}|\*)", pattern.name)
-        regex = re.compile("".join({"{label}": "(?P<label>.+?)", "*": ".*"}.get(p, re.escape(p)) for p in pieces))
+        parts = ({"{label}": "(?P<label>.+?)", "*": ".*"}.get(piece, re.escape(piece)) for piece in pieces)
+        regex = re.compile("".join(parts), re.DOTALL)
+        suffix = None if "*" in pattern.suffix else pattern.suffix or None
         rows = []
-        for path in images_in(folder / pattern.parent, None if "*" in pattern.suffix else pattern.suffix or None):
+        for path in images_in(folder / pattern.parent, suffix):
             match = regex.fullmatch(path.name)
             if match is None:
                 raise DataError(
@@ -58,7 +61,7 @@ class FileNames:
                     "mend the pattern in competition.py or remove the file."
                 )
             rows.append((path.stem, path, match["label"]))
-        return table(rows)
+        return table(rows, notes=_of_other_suffixes([folder / pattern.parent], suffix))
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Folders:
 
     def read(self, folder: Path) -> pd.DataFrame:
         root = folder / self.folder
-        loose = images_in(root, required=False)
+        loose = [path for path in images_in(root, required=False) if not path.is_dir()]
         if loose:
             raise DataError(f"{loose[0]} has no label: it lies beside the class folders of {root} and not in one.")
         classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -88,6 +91,8 @@ class Folders:
 @dataclass(frozen=True)
 class CsvLabels:
     """Labels in a CSV: a column that names the image, a column with its class or with its separated tags.
+
+    Values are the text they are, but for spaces around them; a row that is there twice counts once.
 
     csv: the file, relative to the competition's data folder.
     image, label: the names of the two columns.
@@ -123,10 +128,40 @@ class CsvLabels:
     def read(self, folder: Path) -> pd.DataFrame:
         grouped = () if self.group is None else (self.group,)
         placed = re.findall(r"\{([^{}]+)\}", self.folder)
-        rows = read_csv(folder / self.csv, columns=(self.image, self.label, *grouped, *placed))
-        images = [folder / place for place in _filled_in(self.folder, rows, placed)]
-        paths = [place / f"{name}{self.suffix}" for place, name in zip(images, rows[self.image], strict=True)]
-        present = {path for place in {path.parent for path in paths} for path in images_in(place, self.suffix or None)}
+        rows = read_csv(folder / self.csv, columns=(self.image, self.label, *grouped, *placed), spaced=True)
+        if rows.empty:
+            raise DataError(f"{folder / self.csv} has no rows; download the data again.")
+        folders = [folder / place for place in _filled_in(self.folder, rows, placed)]
+        names, paths, notes = self._images(rows[self.image], folders)
+        for column in (self.label, *grouped):
+            trimmed = rows[column].str.strip()
+            notes += _trimmed(self.csv, rows[column], trimmed)
+            rows[column] = trimmed
+            empty = rows[column] == ""
+            if empty.any() and not (column == self.label and self.separator is not None):
+                name = names[empty].iloc[0]
+                raise DataError(f"{self.csv} gives image {name!r} an empty {column!r}; fill it in or remove the row.")
+        labels: Iterable[str | tuple[str, ...]] = rows[self.label]
+        if self.separator is not None:
+            parts = (text.split(self.separator) for text in rows[self.label])
+            labels = [tuple(sorted({tag.strip() for tag in tags} - {""})) for tags in parts]
+        groups = None if self.group is None else rows[self.group]
+        return table(zip(names, paths, labels, strict=True), groups, notes)
+
+    def _images(self, names: pd.Series[str], folders: Sequence[Path]) -> tuple[pd.Series[str], list[Path], list[str]]:
+        """The name and the file of each row, and what was put up with; every image of the folders has its row."""
+        import numpy as np
+
+        stripped = names.str.strip()
+        if (stripped == "").any():
+            raise DataError(f"{self.csv} has a row with an empty {self.image!r}; name its image or remove the row.")
+        anywhere = zip([*folders, *folders], [*names, *stripped], strict=True)
+        places = [place for place in sorted({(folder / name).parent for folder, name in anywhere}) if _is_folder(place)]
+        present = {path for place in places for path in images_in(place, self.suffix or None)}
+        # A file's own name may begin or end with a space.
+        whole = [folder / f"{name}{self.suffix}" in present for folder, name in zip(folders, names, strict=True)]
+        bare = names.where(np.array(whole, dtype=bool), stripped)
+        paths = [folder / f"{name}{self.suffix}" for folder, name in zip(folders, bare, strict=True)]
         missing = sorted(set(paths) - present)
         if missing:
             raise DataError(
@@ -139,25 +174,32 @@ class CsvLabels:
                 f"{len(unlabelled)} images have no row in {self.csv}, the first {unlabelled[0]}; "
                 "add their labels or move them out of the folder; say shared=True if they are those to predict."
             )
-        labels: Iterable[str | tuple[str, ...]] = rows[self.label]
-        for column in grouped if self.separator is not None else (self.label, *grouped):
-            empty = rows[column] == ""
-            if empty.any():
-                name = rows[self.image][empty].iloc[0]
-                raise DataError(f"{self.csv} gives image {name!r} an empty {column!r}; fill it in or remove the row.")
-        if self.separator is not None:
-            parts = (text.split(self.separator) for text in rows[self.label])
-            labels = [tuple(sorted({tag.strip() for tag in tags} - {""})) for tags in parts]
-        return table(
-            zip(rows[self.image], paths, labels, strict=True), None if self.group is None else rows[self.group]
-        )
+        return bare, paths, [*_trimmed(self.csv, names, bare), *_of_other_suffixes(places, self.suffix or None)]
+
+
+def _is_folder(place: Path) -> bool:
+    try:
+        return place.is_dir()
+    except (OSError, ValueError):  # no name of a file, as it is too long
+        return False
+
+
+def _trimmed(csv: str, values: pd.Series[str], trimmed: pd.Series[str]) -> list[str]:
+    changed = values[values != trimmed]
+    if changed.empty:
+        return []
+    return [
+        f"{csv}: spaces around {len(changed)} values of {values.name!s} are left out, the first {changed.iloc[0]!r}"
+    ]
 
 
 def _filled_in(template: str, rows: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     """The template of each row, with the row's values for ``{column}``."""
     filled = [template] * len(rows)
     for column in columns:
-        filled = [text.replace(f"{{{column}}}", value) for text, value in zip(filled, rows[column], strict=True)]
+        filled = [
+            text.replace(f"{{{column}}}", value.strip()) for text, value in zip(filled, rows[column], strict=True)
+        ]
     return filled
 
 
@@ -197,7 +239,7 @@ class CsvColumns:
         )
 
     def read(self, folder: Path) -> pd.DataFrame:
-        rows = read_csv(folder / self.csv, columns=(self.image, *self.labels))
+        rows = read_csv(folder / self.csv, columns=(self.image, *self.labels), spaced=True)
         classes_by_image: dict[str, tuple[str, ...]] = {}
         for name, *values in zip(rows[self.image], *(rows[column] for column in self.labels), strict=True):
             image, classes = name.strip(), self._classes(name, values)
@@ -275,7 +317,13 @@ class LabelFunction:
         elif self.target == "multi" and isinstance(found, Iterable) and not isinstance(found, str):
             return tuple(sorted({str(tag) for tag in found}))
         wanted = "the name of its class" if self.target == "single" else "a list of its tags"
-        raise DataError(f"LabelFunction: image {image!r} has the label {found!r}, but it should be {wanted}.")
+        # pandas takes the class names NA, null and None for missing values, unless it is told not to.
+        advice = "; read it with comp.labels.read_csv if its name is NA or None" if _is_missing(found) else ""
+        raise DataError(f"LabelFunction: image {image!r} has the label {found!r}, but it should be {wanted}{advice}.")
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and value != value)
 
 
 LabelSource = FileNames | Folders | CsvLabels | CsvColumns | LabelFunction
@@ -298,27 +346,53 @@ class TestImages:
 
     def read(self, folder: Path) -> pd.DataFrame:
         """The table of the test images: ``id`` and ``path``."""
+        notes = _of_other_suffixes([folder / self.folder], self.suffix or None)
         paths = images_in(folder / self.folder, self.suffix or None)
         names = [path.name if self.with_suffix else path.name[: -len(self.suffix or path.suffix)] for path in paths]
-        return table((name, path, "") for name, path in zip(names, paths, strict=True))[["id", "path"]]
+        return table(((name, path, "") for name, path in zip(names, paths, strict=True)), notes=notes)[["id", "path"]]
 
 
-def table(rows: Iterable[tuple[str, Path, str | tuple[str, ...]]], groups: Iterable[str] | None = None) -> pd.DataFrame:
-    """The table of these (id, path, label) rows, in the order of their ids; raises DataError for a doubled id."""
+Row = tuple[str, Path, "str | tuple[str, ...]"]
+
+
+def table(rows: Iterable[Row], groups: Iterable[str] | None = None, notes: Iterable[str] = ()) -> pd.DataFrame:
+    """The table of these (id, path, label) rows, in the order of their ids; a row that is there twice counts once.
+
+    notes: what else was put up with. Raises DataError for an id of two images, labels or groups, and for a file whose
+    name is no Unicode.
+    """
     import pandas as pd
 
-    rows = list(rows)
-    order = sorted(range(len(rows)), key=lambda row: rows[row][0])
-    frame = pd.DataFrame([rows[row] for row in order], columns=["id", "path", "label"])
-    if groups is not None:
-        named = list(groups)
-        frame["group"] = [named[row] for row in order]
-    doubled = frame["id"][frame["id"].duplicated()]
+    columns = ["id", "path", "label", *([] if groups is None else ["group"])]
+    whole = [(*row, *group) for row, *group in zip(rows, *([] if groups is None else [groups]), strict=True)]
+    once = dict.fromkeys(whole)
+    _check_names(row[1] for row in once)
+    frame = pd.DataFrame(sorted(once, key=lambda row: str(row[0])), columns=columns)
+    doubled = frame[frame["id"].duplicated(keep=False)]
     if len(doubled):
+        first, second = (doubled.iloc[row] for row in (0, 1))
+        differing = next(column for column in columns[1:] if first[column] != second[column])
         raise DataError(
-            f"{len(doubled)} ids occur more than once, the first {doubled.iloc[0]!r}; every image needs its own."
+            f"{doubled['id'].nunique()} ids occur more than once, the first {first['id']!r} with the {differing} "
+            f"{_shown(first[differing])} and {_shown(second[differing])}; every image needs its own id, and one label."
         )
+    frame.attrs["notes"] = list(notes)
+    if len(once) < len(whole):
+        again = next(row[0] for row, count in Counter(whole).items() if count > 1)
+        frame.attrs["notes"].append(f"{len(whole) - len(once)} rows are doubled and count once, the first of {again!r}")
     return frame
+
+
+def _shown(value: Any) -> str:
+    return repr(str(value) if isinstance(value, Path) else value)
+
+
+def _check_names(paths: Iterable[Path]) -> None:
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise DataError(f"The name of {str(path)!r} is no UTF-8; rename the file.") from None
 
 
 def classes_of(frame: pd.DataFrame, target: Target) -> tuple[str, ...]:
@@ -339,31 +413,53 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=(lambda name: (int(name), name)) if whole else str))
 
 
-def read_csv(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """A CSV with every value as the text it is (no NaN, no lost zeros); raises DataError for a missing column."""
+def read_csv(path: Path, columns: Sequence[str] = (), *, spaced: bool = False) -> pd.DataFrame:
+    """A CSV with every value as the text it is (no NaN, no lost zeros); raises DataError for a missing column.
+
+    spaced: spaces before values and around the columns' names are no part of them.
+    """
     import pandas as pd
 
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        # With its names as a first row: pandas would rename a second column of a name, and take a first one without
+        # for the names of rows.
+        frame = pd.read_csv(
+            path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=spaced
+        ).fillna("")
     except FileNotFoundError:
         raise DataError(
             f"{path} doesn't exist; check its name in competition.py, or download the data again."
         ) from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} can't be read as a CSV: {str(error).strip()}.") from None
-    if not isinstance(frame.index, pd.RangeIndex):
-        # pandas takes the first column for row names then, and every value slips one column to the left.
-        raise DataError(f"{path} can't be read as a CSV: its rows have more values than it has columns.")
+    except UnicodeDecodeError:
+        raise DataError(f"{path} can't be read as a CSV: it is no UTF-8 text; save it as UTF-8.") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
+        raise DataError(f"{path} can't be read as a CSV: {' '.join(str(error).split())}.") from None
+    names = frame.iloc[0].str.strip() if spaced else frame.iloc[0]
+    frame = frame.iloc[1:].reset_index(drop=True).set_axis(pd.Index(names.to_list()), axis=1)
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         found = ", ".join(map(str, frame.columns[:10]))
         raise DataError(f"{path} has no column {missing[0]!r}; its columns are {found}.")
+    doubled = frame.columns[frame.columns.duplicated()]
+    if len(doubled):
+        raise DataError(f"{path} has the column {doubled[0]!r} twice; remove one or rename it.")
     return frame
 
 
 def _check_suffix(declaration: object, suffix: object) -> None:
     if not isinstance(suffix, str) or (suffix and not suffix.startswith(".")):
         raise wrong(declaration, "suffix", suffix, "empty or start with a dot, like '.jpg'")
+
+
+def _of_other_suffixes(folders: Iterable[Path], suffix: str | None) -> list[str]:
+    """A line that names the images of these folders that the suffix leaves out, if there are any."""
+    if suffix is None:
+        return []
+    images = (path for folder in folders if folder.is_dir() for path in images_in(folder, required=False))
+    others = [path for path in images if not path.name.lower().endswith(suffix.lower())]
+    if not others:
+        return []
+    return [f"{len(others)} images do not end in {suffix!r} and are left out, the first {str(others[0])!r}"]
 
 
 def images_in(folder: Path, suffix: str | None = None, *, required: bool = True) -> list[Path]:

@@ -7,6 +7,7 @@ that one without torch starts at once.
 from __future__ import annotations
 
 from dataclasses import replace
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from comp.errors import OverrideError, RunError
@@ -62,6 +63,26 @@ def download(competition: Competition, home: Home, console: Console, *, delete_a
             size = amount(sum(archive.size for archive in report.archives))
             console.say(f"the archives are kept, {size}; --delete-archives deletes them")
     return report.folder
+
+
+def check(competition: Competition, home: Home, console: Console) -> Path:
+    """Open every image once, say what is wrong or odd with any, and write the whole list as a CSV."""
+    from comp.steps.findings import lines_of_check
+    from comp.steps.screening import kept_table, screen_tables
+    from comp.steps.tables import read_tables
+
+    root, kept = home.data(competition.name), kept_table(competition, home)
+    tables = read_tables(competition, root)
+    started = monotonic()
+    screening = screen_tables(tables, root, kept, console)
+    console.say(
+        f"{competition.name}: {len(tables.train)} images to train on and {len(tables.test)} to predict, "
+        f"{screening.opened} of them opened, in {monotonic() - started:.1f} s"
+    )
+    for line in (*tables.notes, *lines_of_check(screening)):
+        console.say(line)
+    screening.write_list(kept.with_suffix(".csv"), odd=True)
+    return kept.with_suffix(".csv")
 
 
 def train(competition: Competition, choices: Choices, home: Home, console: Console) -> Run:
@@ -140,7 +161,7 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
     from comp.steps.inputs import Images
     from comp.steps.resolve import from_config
     from comp.steps.scoring import decide, describe
-    from comp.steps.tables import read_tables
+    from comp.steps.screening import screened_tables, with_prior
     from comp.steps.trained import kept_learners
     from comp.training.backbone import expectations
 
@@ -151,17 +172,18 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
         )
     config = trained.record("config")
     competition, recipe = from_config(competition, config, trained.record("trained"))
-    tables = read_tables(competition, home.data(competition.name))
+    tables = screened_tables(competition, home, console)
     if list(tables.classes) != config["classes"]:
         raise RunError(f"{trained.name} was trained on other classes than the data now has; train again.")
     console.log = trained.log
 
     validates = tables.train["id"].isin(trained.validating()).to_numpy()
     cache, of_labelled, of_unlabelled = home.cache / "features", [], []
+    readable = list(tables.test["path"][tables.readable])
     for learner in kept_learners(competition, recipe, trained, len(tables.classes)):
         expected = expectations(learner.model.backbone)
         labelled = Images(list(tables.train["path"]), expected, competition.augment, config["seed"], cache, console)
-        unlabelled = Images(list(tables.test["path"]), expected, competition.augment, config["seed"], cache, console)
+        unlabelled = Images(readable, expected, competition.augment, config["seed"], cache, console)
         of_labelled.append(learner.logits(labelled.to_predict(learner, validates.nonzero()[0])))
         of_unlabelled.append(learner.logits(unlabelled.to_predict(learner)))
     # Each snapshot is one more way of looking at an image.
@@ -172,6 +194,11 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
     probabilities = mean_over_views(np.concatenate(of_unlabelled, axis=1), competition.target)
     if not np.isfinite(probabilities).all():
         raise RunError(f"{trained.name} predicts what is no number; train again with a lower learning rate.")
+
+    probabilities = with_prior(tables, probabilities, tables.targets[~validates])
+    unread = len(tables.test) - int(tables.readable.sum())
+    if unread:
+        console.say(f"{unread} test images can't be read and are given the classes' shares of the training images")
 
     valid = mean_over_views(logits, competition.target)
     write_predictions(trained.predictions("valid"), tables.train["id"][validates], valid, tables.classes)

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from comp.competition import REPOSITORY_COMPETITIONS, find_competitions
+from comp.steps import prepared
+from comp.training import backbone
 
 HEAVY = ("torch", "torchvision", "timm", "numpy", "pandas", "sklearn", "albumentations", "cv2", "PIL", "kaggle", "rich")
 TINY = ("--backbone", "test_resnet", "--set", "stages.cycle_length=1")
 COMMANDS = (
-    *("list", "download", "train", "lr-find", "schedule", "predict", "diagnose", "submit"),
-    *("join", "ensemble", "run", "runs", "scores", "serve"),
+    *("new", "list", "download", "check", "train", "lr-find", "schedule", "predict", "diagnose", "submit"),
+    *("join", "ensemble", "run", "rehearse", "runs", "scores", "serve"),
 )
 
 
@@ -256,8 +258,14 @@ def test_debug_shows_the_traceback_wherever_it_stands(comp, command):
     assert ended.err.splitlines()[-1].startswith("Error: There is no competition 'cats'")
 
 
-def test_a_broken_image_is_named_and_leaves_no_features(shades, serving, sentence, home):
-    (shades.files / "train" / "t05.png").write_bytes(b"not an image")
+def test_an_image_that_breaks_after_it_was_screened_is_named_and_leaves_no_features(
+    shades, serving, sentence, home, monkeypatch
+):
+    def breaking(*arguments, **options):
+        (home.data("shades") / "train" / "t05.png").write_bytes(b"not an image")
+        return backbone.build_classifier(*arguments, **options)
+
+    monkeypatch.setattr(prepared, "build_classifier", breaking)
     with serving(shades):
         said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
     assert "t05.png can't be read as an image" in said

@@ -17,6 +17,7 @@ from sklearn.model_selection import (
     train_test_split,
 )
 
+from comp.data.duplicates import connected
 from comp.errors import DataError
 from comp.metrics import Target
 
@@ -37,15 +38,26 @@ def targets_of(table: pd.DataFrame, classes: Sequence[str], target: Target) -> T
     return tags
 
 
-def draw_split(targets: Targets, share: float, seed: int, groups: Groups | None = None) -> npt.NDArray[np.bool_]:
+def draw_split(
+    targets: Targets, share: float, seed: int, groups: Groups | None = None, alike: Targets | None = None
+) -> npt.NDArray[np.bool_]:
     """True for the rows that validate (N,), about ``share`` of them.
+
+    alike: the number of the set of duplicates (N,) that each row belongs to. Sets stay on one side: where one would be
+    on both, all go where its first row is, or train if a class would have no other rows to train on; so the rest of the
+    split is as it would be without them.
 
     One class per image: every class has its share; a class with a single image trains. Tags: iterative stratification
     (Sechidis et al. 2011, 10.1007/978-3-642-23808-6_10). With ``groups`` (N,) the rows of a group stay on one side.
     Raises DataError when there are too few rows or groups to split.
     """
     if groups is not None:
-        return _draw_grouped_split(targets, share, seed, _numbered(groups))
+        return _draw_grouped_split(targets, share, seed, _joined(groups, alike))
+    drawn = _draw_stratified_split(targets, share, seed)
+    return drawn if alike is None else _sides_of_sets(drawn, targets, alike)
+
+
+def _draw_stratified_split(targets: Targets, share: float, seed: int) -> npt.NDArray[np.bool_]:
     rows = np.arange(len(targets))
     counts = np.bincount(targets) if targets.ndim == 1 else None
     candidates = rows if counts is None else rows[counts[targets] > 1]
@@ -72,10 +84,10 @@ def _draw_grouped_split(targets: Targets, share: float, seed: int, groups: Targe
     count = groups.max(initial=0) + 1
     if count == 1:
         raise DataError(
-            f"All {len(targets)} labelled images are of one group, so none can validate while others train; "
-            "train with --all-data, or mend the groups."
+            f"All {len(targets)} labelled images are of one group, or of groups that share duplicates, so none can "
+            "validate while others train; train with --all-data, or mend the groups."
         )
-    of_class = np.eye(targets.max() + 1, dtype=np.int64)[targets] if targets.ndim == 1 else targets
+    of_class = _of_class(targets)
     totals = of_class.sum(axis=0)
 
     def badness(validating: npt.NDArray[np.int64]) -> tuple[int, float]:
@@ -89,21 +101,69 @@ def _draw_grouped_split(targets: Targets, share: float, seed: int, groups: Targe
     return np.isin(np.arange(len(targets)), chosen)
 
 
-def draw_folds(targets: Targets, count: int, seed: int, groups: Groups | None = None) -> npt.NDArray[np.int64]:
+def _sides_of_sets(drawn: npt.NDArray[np.bool_], targets: Targets, alike: Targets) -> npt.NDArray[np.bool_]:
+    validates = _as_first(drawn, alike)
+    of_class = _of_class(targets)
+    untrained = (of_class[~validates].sum(axis=0) == 0) & (of_class[~drawn].sum(axis=0) > 0)
+    validates &= ~np.isin(alike, alike[(of_class[:, untrained] > 0).any(axis=1)])
+    if not validates.any():
+        raise DataError(
+            f"The {len(targets)} labelled images are duplicates of each other to such an extent that none can validate "
+            "while others train; train with --all-data, or add images."
+        )
+    return validates
+
+
+def _as_first(parts: npt.NDArray[Any], alike: Targets) -> npt.NDArray[Any]:
+    """The parts (N,), but for each row that of the first row of its set."""
+    _, first, numbers = np.unique(alike, return_index=True, return_inverse=True)
+    return parts[first[numbers]]
+
+
+def _of_class(targets: Targets) -> Targets:
+    """Of one class per image (N,) or tags (N, C), 1 where a row has the class (N, C)."""
+    return np.eye(targets.max() + 1, dtype=np.int64)[targets] if targets.ndim == 1 else targets
+
+
+def _joined(groups: Groups, alike: Targets | None) -> Targets:
+    """Groups as whole numbers (N,) from 0; those that share a set of duplicates are one."""
+    numbered = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
+    if alike is None:
+        return numbered
+    # Each row is held to its group and to its set.
+    sets = numbered.max() + 1 + np.unique(alike, return_inverse=True)[1]
+    joined = connected(int(sets.max()) + 1, np.stack([numbered, sets], axis=1))[numbered]
+    # Numbered as the groups are, so that without any duplicates the same split is drawn.
+    least = np.full(joined.max() + 1, numbered.max())
+    np.minimum.at(least, joined, numbered)
+    return np.unique(least[joined], return_inverse=True)[1].astype(np.int64)
+
+
+def draw_folds(
+    targets: Targets, count: int, seed: int, groups: Groups | None = None, alike: Targets | None = None
+) -> npt.NDArray[np.int64]:
     """The fold (N,), 0 to ``count`` - 1, in which each row validates; every fold has rows.
 
     One class per image: the rows of a class differ by one between folds at most, and a class with fewer rows than
     folds is in as many folds as it has rows. Tags: iterative stratification (Sechidis et al. 2011). With ``groups``
     (N,) the rows of a group are in one fold, the classes as even as that allows; of tags, only the number of groups is
-    even. Raises DataError for fewer rows or groups than folds.
+    even. A set of duplicates, see `draw_split`, is in the fold of its first row.
+    Raises DataError for fewer rows or groups than folds.
     """
     if count < 2:
         raise DataError(f"Rows can't be dealt to {count} folds; ask for at least 2.")
     if count > len(targets):
         raise DataError(f"{len(targets)} labelled images are too few for {count} folds; ask for fewer folds.")
     if groups is None:
-        return _draw_stratified_folds(targets, count, seed)
-    numbered = _numbered(groups)
+        drawn = _draw_stratified_folds(targets, count, seed)
+        if alike is None:
+            return drawn
+        folds = _as_first(drawn, alike)
+        if len(np.unique(folds)) == count:
+            return folds
+        # Nearly all rows are of a few sets.
+        groups = alike
+    numbered = _joined(groups, alike)
     if count > numbered.max() + 1:
         raise DataError(
             f"The {len(targets)} labelled images are of {numbered.max() + 1} groups, too few for {count} folds; "
@@ -139,8 +199,3 @@ def _fold_of_rows(splitter: Any, targets: Targets, groups: Targets | None = None
         for fold, (_, validating) in enumerate(parts):
             folds[validating] = fold
     return folds
-
-
-def _numbered(groups: Groups) -> npt.NDArray[np.int64]:
-    """Groups as whole numbers (N,) from 0."""
-    return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)

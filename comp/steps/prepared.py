@@ -16,7 +16,8 @@ from comp.recipe import Recipe, Stage
 from comp.run import Home
 from comp.steps.inputs import Images
 from comp.steps.resolve import Choices, resolve
-from comp.steps.tables import Tables, read_tables
+from comp.steps.screening import screened_tables
+from comp.steps.tables import Tables
 from comp.training.backbone import build_classifier, expectations, prior_logits, set_size
 from comp.training.finder import Sweep, sweep
 from comp.training.learner import Epochs, Learner, Validation, choose_device
@@ -68,7 +69,7 @@ class Prepared:
 def prepare(competition: Competition, choices: Choices, home: Home, console: Console) -> Prepared:
     """Read and check the data, draw the split and build the model; nothing is written yet."""
     competition, recipe = resolve(competition, choices)
-    tables = read_tables(competition, home.data(competition.name))
+    tables = screened_tables(competition, home, console)
     validates = which_validate(tables, recipe, choices)
     training, validating = (~validates).nonzero()[0], validates.nonzero()[0]
     if recipe.balance == "oversample":
@@ -103,10 +104,10 @@ def which_validate(tables: Tables, recipe: Recipe, choices: Choices) -> npt.NDAr
     """True for the rows (N,) that validate: a share of them, one of several folds, or none."""
     if choices.all_data:
         return np.zeros(len(tables.train), bool)
-    groups = tables.groups
+    groups, alike = tables.groups, tables.alike
     if choices.folds is not None and choices.fold is not None:
         validates: npt.NDArray[np.bool_] = (
-            draw_folds(tables.targets, choices.folds, choices.seed, groups) == choices.fold - 1
+            draw_folds(tables.targets, choices.folds, choices.seed, groups, alike) == choices.fold - 1
         )
         return validates
-    return draw_split(tables.targets, recipe.validation, choices.seed, groups)
+    return draw_split(tables.targets, recipe.validation, choices.seed, groups, alike)

@@ -139,6 +139,7 @@ def to_config(
         # What was tuned on rows that validated is the best there is where none does.
         "decision": choices.like.record("scores")["decision"] if choices.like and choices.all_data else None,
         "data": {"train": len(tables.train), "test": len(tables.test), "fingerprint": fingerprint(tables)},
+        "screening": None if tables.screening is None else tables.screening.counts(),
         "device": device,
         "precision": precision,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
@@ -180,5 +181,6 @@ def fingerprint(tables: Tables) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for table, label in ((tables.train, "label"), (tables.test, "id")):
         for id_, path, named in zip(table["id"], table["path"], table[label], strict=True):
-            digest.update(repr((id_, named, path.stat().st_size)).encode())
+            # A broken link has no size.
+            digest.update(repr((id_, named, path.stat().st_size if path.exists() else None)).encode())
     return digest.hexdigest()

@@ -13,12 +13,14 @@ from comp.prediction.decisions import untuned
 from comp.prediction.submission import build_submission, read_sample
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy.typing as npt
     import pandas as pd
 
     from comp.competition import Competition
+    from comp.steps.screening import Screening
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Tables:
 
     targets: (N,) places in ``classes``, or (N, C) of 0 and 1, in the order of ``train``.
     ignored: how many test images the sample doesn't ask for.
+    notes: what was put up with, a line each.
+    screening: what was found in the images; in ``train`` are then only those that can be read.
     """
 
     train: pd.DataFrame
@@ -37,6 +41,18 @@ class Tables:
     classes: tuple[str, ...]
     targets: npt.NDArray[Any]
     ignored: int
+    notes: Sequence[str] = ()
+    screening: Screening | None = None
+
+    @property
+    def alike(self) -> npt.NDArray[np.int64] | None:
+        """The number of the set of duplicates that each row is in (N,), where the images were screened."""
+        return None if self.screening is None else self.screening.alike
+
+    @property
+    def readable(self) -> npt.NDArray[np.bool_]:
+        """Which of the test images (T,) can be read; all of them, as far as is known."""
+        return np.ones(len(self.test), bool) if self.screening is None else self.screening.readable("test")
 
     @property
     def groups(self) -> npt.NDArray[Any] | None:
@@ -45,7 +61,7 @@ class Tables:
 
 
 def read_tables(competition: Competition, folder: Path) -> Tables:
-    """The tables of the files in ``folder``.
+    """The tables of the files in ``folder``; no image is opened.
 
     A submission of even probabilities is built from them, so that what wouldn't fit the sample submission after hours
     of training comes out now. Raises DataError or SubmissionError.
@@ -60,4 +76,16 @@ def read_tables(competition: Competition, folder: Path) -> Tables:
     build_submission(list(test["id"]), even, classes, sample, competition.submission, competition.target)
     asked = test[test["id"].isin(sample.iloc[:, 0])].reset_index(drop=True)
     targets = targets_of(train, classes, competition.target)
-    return Tables(train, asked, sample, classes, targets, ignored=len(test) - len(asked))
+    notes = [*train.attrs.get("notes", ()), *test.attrs.get("notes", ()), *_rare(classes, targets)]
+    return Tables(train, asked, sample, classes, targets, len(test) - len(asked), notes)
+
+
+def _rare(classes: Sequence[str], targets: npt.NDArray[Any]) -> list[str]:
+    counts = np.bincount(targets, minlength=len(classes)) if targets.ndim == 1 else targets.sum(axis=0)
+    single = np.flatnonzero(counts == 1)
+    if not len(single):
+        return []
+    named = ", ".join(repr(classes[place]) for place in single[:3])
+    of_all = f"{len(single)} of {len(classes)} {'classes' if targets.ndim == 1 else 'tags'}"
+    more = ", …" if len(single) > 3 else ""
+    return [f"{of_all} have a single image, which can't both train and validate: {named}{more}"]

@@ -98,6 +98,8 @@ def start(prepared: Prepared, home: Home, console: Console) -> Training:
         run.write_record("config", config)
         validates = tables.train.index.isin(prepared.validating)
         run.write_split(tables.train["id"], validates)
+        if tables.screening is not None and len(tables.screening.listed(odd=False)):
+            tables.screening.write_list(run.folder / "screening.csv", odd=False)
     except OSError:
         shutil.rmtree(run.folder, ignore_errors=True)
         raise
@@ -111,6 +113,8 @@ def start(prepared: Prepared, home: Home, console: Console) -> Training:
     declared = competition.recipes.get(choices.recipe)
     if choices.like is None and declared is not None and declared.on_cpu is not None and not has_gpu():
         console.say(f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU")
+    for note in tables.notes:
+        console.say(note)
     if tables.ignored:
         console.say(f"{tables.ignored} test images are not in the sample submission and are left out")
     return Training(prepared, run, console)

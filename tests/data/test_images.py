@@ -3,11 +3,11 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from comp.data.images import centre, read_image, with_margin
+from comp.data.images import LONGEST_SIDE, centre, read_image, to_rgb, with_margin
 from comp.errors import DataError
 
 # Left half red, right half blue: enough to see colours and orientation through any compression.
@@ -100,6 +100,7 @@ def test_a_16_bit_image_is_turned_upright_too(tmp_path):
 @settings(max_examples=40, deadline=None)
 @given(width=st.integers(1, 90), height=st.integers(1, 90), short_side=st.integers(1, 100))
 def test_the_shorter_side_is_resized_and_the_aspect_kept(tmp_path_factory, width, height, short_side):
+    assume(max(width, height) <= LONGEST_SIDE * min(width, height))
     path = save(tmp_path_factory.getbasetemp() / "sized.png", red_and_blue(width, height))
     pixels = read_image(path, short_side)
     assert min(pixels.shape[:2]) == short_side
@@ -197,3 +198,73 @@ def test_the_centre_is_a_square_with_equal_margins(height, width, data):
 def test_the_margin_leaves_room_for_the_zoom(size, zoom):
     assert size * zoom <= with_margin(size, zoom) < size * zoom + 1
     assert with_margin(size, 1) == size
+
+
+@pytest.mark.parametrize("mode", ["P", "PA", "LA", "RGBa", "YCbCr", "HSV"])
+def test_rarer_modes_become_rgb(tmp_path, mode):
+    # Palettes with transparency, and components that are no red, green and blue.
+    image = red_and_blue().convert("RGBA")
+    if mode == "P":
+        save(tmp_path / "x.png", red_and_blue().convert("P"), transparency=bytes([7] * 256))
+        assert_red_and_blue(read_image(tmp_path / "x.png", 48))
+        return
+    through = {"PA": "P", "RGBa": "RGBA", "HSV": "RGB", "YCbCr": "RGB"}.get(mode)
+    image = image.convert(through) if through else image
+    pixels = np.asarray(to_rgb(image.convert(mode)))
+    assert pixels.shape == (48, 64, 3)
+    if mode == "LA":
+        assert (pixels == pixels[:, :, :1]).all()
+    else:
+        assert_red_and_blue(pixels)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        ([0, 0.5, 1], np.float32, [0, 127, 255]),
+        ([0, 100, 255], np.float32, [0, 100, 255]),
+        ([0, 25600, 65535], np.float32, [0, 100, 255]),
+        ([-1, 0, 1], np.float32, [0, 127, 255]),
+        ([np.nan, np.inf, 1], np.float32, [0, 0, 255]),
+        ([0, 0, 0], np.float32, [0, 0, 0]),
+        ([0, 100, 255], np.int32, [0, 100, 255]),
+        ([0, 25600, 65535], np.int32, [0, 100, 255]),
+        ([0, 500_000, 1_000_000], np.int32, [0, 127, 255]),
+    ],
+)
+def test_grey_numbers_of_any_scale_become_bytes(tmp_path, values, dtype, expected):
+    save(tmp_path / "x.tif", Image.fromarray(np.array([values] * 3, dtype)))
+    assert read_image(tmp_path / "x.tif", 3)[0, :, 0].tolist() == expected
+
+
+def test_the_first_frame_of_an_animation_is_taken(tmp_path):
+    frames = [red_and_blue(), Image.new("RGB", (64, 48), "lime")]
+    for suffix in (".gif", ".webp", ".png"):
+        path = save(tmp_path / f"x{suffix}", frames[0], save_all=True, append_images=frames[1:])
+        assert_red_and_blue(read_image(path, 48))
+
+
+@pytest.mark.parametrize(("width", "height"), [(5000, 1), (1, 5000), (3000, 10)])
+def test_of_an_image_that_is_far_too_long_the_middle_is_kept(tmp_path, width, height):
+    pixels = np.zeros((height, width, 3), np.uint8)
+    square = max(1, min(width, height))
+    top, left = (height - square) // 2, (width - square) // 2
+    pixels[top : top + square, left : left + square] = 255
+    path = save(tmp_path / "long.png", Image.fromarray(pixels))
+    long = read_image(path, 32)
+    assert sorted(long.shape[:2]) == [32, 32 * LONGEST_SIDE]
+    # An even width has no middle pixel.
+    assert centre(long, 32).mean() > 120
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_exif_says_nothing_of_an_image(tmp_path):
+    broken = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\xff\xff\x12\x01\x03\x00\xff\xff\xff\xff\xff"
+    assert_red_and_blue(read_image(save(tmp_path / "x.jpg", red_and_blue(), exif=broken), 48))
+
+
+def test_a_program_that_is_named_like_an_image_is_not_run(tmp_path):
+    path = tmp_path / "x.jpg"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
+    with pytest.raises(DataError, match="can't be read as an image"):
+        read_image(path, 9)

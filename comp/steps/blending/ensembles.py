@@ -22,7 +22,7 @@ from comp.steps.blending.members import (
 )
 from comp.steps.blending.ways import best_way, compare, cross_fit_folds, describe, score_ways
 from comp.steps.scoring import decide_blended
-from comp.steps.tables import read_tables
+from comp.steps.screening import screened_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ def ensemble(
     the same rows, validating in the same folds, of the same data.
     """
     members = _of_one_kind(read_members(runs))
-    tables = read_tables(competition, home.data(competition.name))
+    tables = screened_tables(competition, home, console)
     refuse_other_data(members, tables)
     parts = np.array(_parts(members[0], tables))
     rows = (parts != "train").nonzero()[0]

@@ -18,7 +18,7 @@ from comp.steps.blending.members import (
     stack_valid,
 )
 from comp.steps.scoring import decide_blended, score_undecided
-from comp.steps.tables import read_tables
+from comp.steps.screening import screened_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ def join(competition: Competition, runs: Sequence[Run], home: Home, console: Con
     Raises RunError unless every fold is there once, all of the same seed, recipe and data.
     """
     members = _in_order(read_members(runs))
-    tables = read_tables(competition, home.data(competition.name))
+    tables = screened_tables(competition, home, console)
     refuse_other_data(members, tables)
     folds = _fold_of_rows(members, tables)
     probabilities = np.empty((len(folds), len(tables.classes)))

@@ -1,0 +1,194 @@
+"""Screening: what each image file is, found by opening it once."""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import NamedTuple
+
+import numpy as np
+import PIL
+from PIL import Image, UnidentifiedImageError
+
+from comp.data.images import opened, to_rgb, turned_upright
+
+# Raised when the same file is judged in another way than before; another Pillow may read what this one can't.
+SCREENED_BY = f"1, Pillow {PIL.__version__}"
+THUMBNAIL = 16
+# Grey levels between the darkest and the lightest part of an image in which nothing is to be seen, as in a blank page.
+FLAT = 2
+ORIENTATION = 0x0112
+# Files that wait for a thread, per thread: enough to keep it busy, few enough to end soon after an interrupt.
+AHEAD = 16
+
+
+class Screened(NamedTuple):
+    """What was found of one file.
+
+    problem: why it can't be read as an image, in a word or two; empty where it can.
+    detail: what the decoder said of it.
+    format, mode: as Pillow names them, before anything is converted. width, height: in pixels, upright.
+    sixteen_bit: whether its components have sixteen bits. alpha: whether it has transparency.
+    orientation: EXIF's, 1 where there is none. animated: whether it has more frames than the first.
+    content: a digest of the file's bytes, in hexadecimal; empty where they could not be read.
+    thumbnail: THUMBNAIL rows of THUMBNAIL grey bytes; empty where there is a problem.
+    """
+
+    problem: str = ""
+    detail: str = ""
+    format: str = ""
+    mode: str = ""
+    width: int = 0
+    height: int = 0
+    sixteen_bit: bool = False
+    alpha: bool = False
+    orientation: int = 1
+    animated: bool = False
+    content: str = ""
+    thumbnail: bytes = b""
+
+
+# What is odd about images that are read all the same, and what becomes of them.
+ODDITIES = {
+    "four components": "converted to RGB",
+    "grey": "given three equal components",
+    "palette": "converted to RGB",
+    "alpha": "transparency left out",
+    "16 bits": "the upper eight kept",
+    "EXIF-rotated": "turned upright",
+    "animated": "the first frame taken",
+    "extreme aspect": "seen in the middle only, where one view is taken",
+    "tiny": "enlarged",
+    "huge": "decoded all the same",
+}
+EXTREME_ASPECT = 4
+TINY = 16
+HUGE = 89_478_485
+
+
+def oddities(found: Screened) -> tuple[str, ...]:
+    """Which of `ODDITIES` a readable file has, in their order; none for one that can't be read.
+
+    An aspect is extreme where one side is more than EXTREME_ASPECT times the other, an image tiny with a side of fewer
+    than TINY pixels, and huge with more than HUGE: Pillow warns of a decompression bomb then, and with twice as many it
+    decodes nothing.
+    """
+    if found.problem:
+        return ()
+    shorter, longer = sorted((found.width, found.height))
+    holds = (
+        found.mode == "CMYK",
+        found.mode.startswith(("1", "L", "I", "F")) and found.mode != "LAB",
+        found.mode in ("P", "PA"),
+        found.alpha,
+        found.sixteen_bit,
+        found.orientation > 1,
+        found.animated,
+        longer > EXTREME_ASPECT * shorter,
+        shorter < TINY,
+        found.width * found.height > HUGE,
+    )
+    return tuple(name for name, is_so in zip(ODDITIES, holds, strict=True) if is_so)
+
+
+def screen(paths: Sequence[Path]) -> Iterator[Screened]:
+    """What each of these files is, in their order; several are opened at once, as Pillow decodes without the lock."""
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        under_way: deque[Future[Screened]] = deque()
+        try:
+            for path in paths:
+                under_way.append(pool.submit(screen_file, path))
+                if len(under_way) > threads * AHEAD:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def screen_file(path: Path) -> Screened:
+    """What a file is; nothing that is wrong with it is raised.
+
+    All of it is decoded, as the end may be missing, but a JPEG at its smallest scale, which spares most of the work.
+    """
+    try:
+        mode = path.stat().st_mode
+        if not S_ISREG(mode):
+            return Screened("a folder" if S_ISDIR(mode) else "not a file")
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            if not file.tell():
+                return Screened("empty", content=content)
+    except FileNotFoundError:
+        return Screened("a broken link" if path.is_symlink() else "missing")
+    except OSError as error:
+        return Screened("can't be opened", error.strerror or str(error))
+    try:
+        return _decoded(path, content)
+    except UnidentifiedImageError:
+        return Screened("not an image", content=content)
+    except Image.DecompressionBombError as error:
+        return Screened("too large", str(error), content=content)
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
+        return Screened("truncated" if "truncat" in str(error).lower() else "damaged", str(error), content=content)
+
+
+def _decoded(path: Path, content: str) -> Screened:
+    with opened(path) as image:
+        width, height = image.size
+        format_, mode = image.format or "", image.mode
+        sixteen_bit = ";16" in mode or any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
+        # Pillow turns a TIFF upright as it decodes it; of other formats some tell their EXIF only then.
+        orientation = _orientation(image) if format_ == "TIFF" else 1
+        image.draft("L", (2 * THUMBNAIL, 2 * THUMBNAIL))
+        image.load()
+        if format_ != "TIFF":
+            orientation = _orientation(image)
+            width, height = (height, width) if orientation >= 5 else (width, height)
+        small = thumbnail(to_rgb(turned_upright(image)))
+        return Screened(
+            format=format_,
+            mode=mode,
+            width=width,
+            height=height,
+            sixteen_bit=sixteen_bit,
+            alpha=mode.endswith(("A", "a")) or "transparency" in image.info,
+            orientation=orientation,
+            animated=_is_animated(image),
+            content=content,
+            thumbnail=small,
+        )
+
+
+def thumbnail(image: Image.Image) -> bytes:
+    """THUMBNAIL x THUMBNAIL greys from 0, the darkest, to 255, the lightest; all 0 where they hardly differ."""
+    grey = np.asarray(image.convert("L").convert("F").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+    contrast = grey.max() - grey.min()
+    if contrast < FLAT:
+        return bytes(grey.size)
+    stretched: bytes = ((grey - grey.min()) * (255 / contrast)).round().astype(np.uint8).tobytes()
+    return stretched
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        found = image.getexif().get(ORIENTATION, 1)
+    except Exception:
+        return 1
+    return int(found) if found in range(2, 9) else 1
+
+
+def _is_animated(image: Image.Image) -> bool:
+    # A photograph with its preview behind it has a second picture, but no second moment.
+    if image.format == "MPO":
+        return False
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:
+        return True

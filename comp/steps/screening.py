@@ -1,0 +1,179 @@
+"""Screening a competition's images: which can't be read, which are odd, which are duplicates, and what follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from comp.data.duplicates import duplicate_sets
+from comp.data.screening import oddities
+from comp.data.screening_table import screen_anew
+from comp.errors import DataError
+from comp.files import replacing
+from comp.steps.findings import lines_for_training
+from comp.steps.tables import read_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from comp.competition import Competition
+    from comp.console import Console
+    from comp.run import Home
+    from comp.steps.tables import Tables
+
+    Sets = npt.NDArray[np.int64]
+
+# A set of images that only look alike is not kept together if it is more of the training images than this, and than
+# that number: no even split would be left.
+LARGEST_SHARE = 0.05
+LARGEST_SET = 10
+LISTED = ("part", "id", "path", "label", "problem", "detail", "odd", "duplicate", "conflict", "leak", "like")
+
+
+@dataclass(frozen=True)
+class Screening:
+    """What was found in the training and the test images.
+
+    images: a row per image, those to train on first, with the columns
+        ``part`` (train or test), ``id``, ``path`` (below the data folder) and ``label``;
+        ``problem`` and ``detail``, as in `comp.data.screening.Screened`, and ``odd``, a tuple of `ODDITIES`;
+        ``duplicate`` and ``conflict``, exact or near, of a training image with a duplicate among the others, or with
+        one that has another label, and ``leak``, of a test image with a duplicate among the training images;
+        ``like``, the path of that duplicate. All are empty text where there is nothing.
+    alike: the number of the set of duplicates (N,) that each training image which can be read is in.
+    torn: how many training images are not kept together, though they look alike, as they are too many.
+    opened: how many of the files had to be opened.
+    """
+
+    images: pd.DataFrame
+    alike: Sets
+    torn: int
+    opened: int
+
+    def readable(self, part: Literal["train", "test"]) -> npt.NDArray[np.bool_]:
+        """Which images of a part can be read."""
+        readable: npt.NDArray[np.bool_] = (self.images["problem"][self.images["part"] == part] == "").to_numpy()
+        return readable
+
+    def counts(self) -> dict[str, int]:
+        """How many images have a problem, by part, and how many are duplicates, conflicts and leaks."""
+        images, found = self.images, self.images["problem"] != ""
+        unreadable = {f"unreadable_{part}": int((found & (images["part"] == part)).sum()) for part in ("train", "test")}
+        return unreadable | {f"{name}s": int((images[name] != "").sum()) for name in ("duplicate", "conflict", "leak")}
+
+    def listed(self, *, odd: bool) -> pd.DataFrame:
+        """The images with a problem or a duplicate; with ``odd`` also those that are odd."""
+        images = self.images[list(LISTED)]
+        found = (images[["problem", "duplicate", "conflict", "leak"]] != "").any(axis=1)
+        if odd:
+            found |= images["odd"].map(len) > 0
+        # Of these rows only: pandas would give an empty table the rows of what it is assigned.
+        listed = images[found]
+        return listed.assign(odd=listed["odd"].map("; ".join))
+
+    def write_list(self, path: Path, *, odd: bool) -> None:
+        """Write `listed` as a CSV."""
+        with replacing(path) as unfinished:
+            self.listed(odd=odd).to_csv(unfinished, index=False, lineterminator="\n")
+
+
+def screened_tables(competition: Competition, home: Home, console: Console) -> Tables:
+    """The tables of a competition's files, without the training images that can't be read.
+
+    Every image is opened once; what was found is kept in the cache. Raises DataError or SubmissionError.
+    """
+    root = home.data(competition.name)
+    tables = read_tables(competition, root)
+    screening = screen_tables(tables, root, kept_table(competition, home), console)
+    readable = screening.readable("train")
+    if not readable.any():
+        first = screening.images.iloc[0]
+        raise DataError(
+            f"None of the {len(readable)} training images can be read, the first {first['path']!r} "
+            f"({first['problem']}); download the data again."
+        )
+    return replace(
+        tables,
+        train=tables.train[readable].reset_index(drop=True),
+        targets=tables.targets[readable],
+        notes=[*tables.notes, *lines_for_training(screening)],
+        screening=screening,
+    )
+
+
+def kept_table(competition: Competition, home: Home) -> Path:
+    """Where the screening table of a competition is kept."""
+    return home.cache / "screening" / f"{competition.name}.parquet"
+
+
+def screen_tables(tables: Tables, root: Path, kept: Path, console: Console) -> Screening:
+    """Open the images of the tables below ``root``, but for those whose row in the table ``kept`` still holds."""
+    both = [tables.train.assign(part="train"), tables.test.assign(part="test", label="")]
+    images = pd.concat(both, ignore_index=True)
+    paths = list(images["path"])
+    with console.bar("screening images", len(paths), "images") as bar:
+        found, opened = screen_anew(paths, root, kept, bar.advance, console.say)
+    images["path"] = [path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path) for path in paths]
+    images["problem"] = [one.problem for one in found]
+    images["detail"] = [one.detail for one in found]
+    images["odd"] = [oddities(one) for one in found]
+
+    same, alike = duplicate_sets(found)
+    trains = (images["part"] == "train").to_numpy()
+    for column in ("duplicate", "conflict", "leak", "like"):
+        images[column] = ""
+    _mark(images, trains, alike, "near")
+    _mark(images, trains, same, "exact")
+    kept_rows = trains & (images["problem"] == "").to_numpy()
+    together, torn = _kept_together(same[kept_rows], alike[kept_rows])
+    return Screening(images, together, torn, opened)
+
+
+def _mark(images: pd.DataFrame, trains: npt.NDArray[np.bool_], sets: Sets, how: str) -> None:
+    """Say in the columns ``duplicate``, ``conflict`` and ``leak`` where an image shares a set with a training image."""
+    labels, paths = images["label"].tolist(), images["path"].tolist()
+    of_several = np.bincount(sets)[sets] > 1
+    # Of each set the first two training images, and the first of each label.
+    members: dict[int, list[int]] = {}
+    of_label: dict[int, dict[Hashable, int]] = {}
+    for row in np.flatnonzero(of_several & trains).tolist():
+        firsts = members.setdefault(int(sets[row]), [])
+        firsts += [row] if len(firsts) < 2 else []
+        of_label.setdefault(int(sets[row]), {}).setdefault(labels[row], row)
+    marks: dict[str, dict[int, str]] = {column: {} for column in ("duplicate", "conflict", "leak", "like")}
+    for row in np.flatnonzero(of_several).tolist():
+        others = [other for other in members.get(int(sets[row]), ()) if other != row]
+        if not others:
+            continue
+        marks["duplicate" if trains[row] else "leak"][row] = how
+        unlike = [other for label, other in of_label[int(sets[row])].items() if trains[row] and label != labels[row]]
+        if unlike:
+            marks["conflict"][row] = how
+        marks["like"][row] = paths[(unlike or others)[0]]
+    for column, values in marks.items():
+        images.loc[list(values), column] = list(values.values())
+
+
+def _kept_together(same: Sets, alike: Sets) -> tuple[Sets, int]:
+    """The sets to keep together, and how many images of sets that are too large are held to exact copies only."""
+    sizes = np.bincount(alike)[alike]
+    torn = sizes > max(LARGEST_SET, LARGEST_SHARE * len(alike))
+    return np.where(torn, alike.max(initial=0) + 1 + same, alike), int(torn.sum())
+
+
+def with_prior(tables: Tables, probabilities: npt.NDArray[Any], targets: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The probabilities (R, C) of the test images that can be read, with rows for the others: (T, C).
+
+    Those have the classes' shares of the training rows, ``targets`` (N,) or (N, C): nothing else is known of them.
+    """
+    count = len(tables.classes)
+    shares = np.bincount(targets, minlength=count) / len(targets) if targets.ndim == 1 else targets.mean(axis=0)
+    filled = np.tile(shares.astype(probabilities.dtype), (len(tables.test), 1))
+    filled[tables.readable] = probabilities
+    return filled

@@ -1,0 +1,137 @@
+import io
+from time import perf_counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFilter
+
+from comp.data.duplicates import close_pairs, connected, duplicate_sets, perceptual_hashes
+from comp.data.screening import Screened, screen, screen_file
+
+
+def picture(seed, size=(96, 72)):
+    """A soft landscape of colours that no other seed gives."""
+    blobs = np.random.default_rng(seed).integers(0, 255, (9, 12, 3), dtype=np.uint8)
+    return Image.fromarray(blobs).resize(size, Image.Resampling.BICUBIC)
+
+
+def copies(image):
+    def again(copy, **options):
+        buffer = io.BytesIO()
+        copy.save(buffer, "JPEG", **options)
+        return Image.open(buffer)
+
+    width, height = image.size
+    return {
+        "a worse JPEG": again(image, quality=30),
+        "half its size": image.resize((width // 2, height // 2)),
+        "twice its size": image.resize((width * 2, height * 2)),
+        "lighter": image.point(lambda value: min(255, round(value * 1.1))),
+        "grey": image.convert("L"),
+        "softened": image.filter(ImageFilter.GaussianBlur(1)),
+    }
+
+
+@pytest.fixture
+def sets(tmp_path):
+    """The two numbers of each image's sets, by the name it was given."""
+
+    def find(images):
+        paths = []
+        for name, image in images.items():
+            paths.append(tmp_path / f"{name}.png")
+            image.save(paths[-1]) if isinstance(image, Image.Image) else paths[-1].write_bytes(image)
+        same, alike = duplicate_sets(list(screen(paths)))
+        return dict(zip(images, same.tolist(), strict=True)), dict(zip(images, alike.tolist(), strict=True))
+
+    return find
+
+
+def test_copies_are_in_one_set_and_other_pictures_in_others(sets):
+    _, alike = sets({"original": picture(0), **copies(picture(0)), **{f"{n}": picture(n) for n in range(1, 40)}})
+    assert {alike[name] for name in copies(picture(0))} == {alike["original"]}
+    assert len(set(alike.values())) == 40
+
+
+def test_only_copies_byte_for_byte_are_the_same(sets):
+    same, alike = sets({"a": picture(0), "b": picture(0), "c": picture(0, (48, 36)), "d": picture(1)})
+    assert same["a"] == same["b"] != same["c"]
+    assert alike["a"] == alike["b"] == alike["c"] != alike["d"]
+
+
+def test_blank_and_tiny_images_are_compared_byte_for_byte_only(sets):
+    small = {name: picture(0, (31, 24)).point(lambda value, n=n: value + n) for n, name in enumerate("ab")}
+    white = {"c": Image.new("RGB", (99, 99), "white"), "d": Image.new("RGB", (88, 88), "white")}
+    _, alike = sets({**small, **white, "e": Image.new("RGB", (88, 88), "white")})
+    assert len(set(alike.values())) == 4
+    assert alike["d"] == alike["e"]
+
+
+def test_the_same_picture_in_another_aspect_is_another(sets):
+    _, alike = sets({"a": picture(0), "b": picture(0).resize((96, 96))})
+    assert alike["a"] != alike["b"]
+
+
+def test_files_that_can_t_be_read_are_no_duplicates_of_each_other(sets):
+    same, alike = sets({"a": b"", "b": b"", "c": b"text", "d": b"text", "e": picture(0)})
+    assert len(set(same.values())) == len(set(alike.values())) == 5
+
+
+def test_no_images_have_no_sets():
+    same, alike = duplicate_sets([])
+    assert len(same) == len(alike) == 0
+    assert duplicate_sets([Screened("empty")])[1].tolist() == [0]
+
+
+def test_the_hash_is_of_what_is_seen_and_not_of_its_brightness(tmp_path):
+    picture(0).save(tmp_path / "x.png")
+    thumbnail = np.frombuffer(screen_file(tmp_path / "x.png").thumbnail, np.uint8).reshape(1, 16, 16)
+    darker = (thumbnail * 0.5).astype(np.uint8)
+    mirrored = thumbnail[:, :, ::-1].copy()
+    hashes = perceptual_hashes(np.concatenate([thumbnail, darker, mirrored]))
+    assert np.bitwise_count(hashes[0] ^ hashes[1]) <= 2
+    assert np.bitwise_count(hashes[0] ^ hashes[2]) > 16
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), count=st.integers(0, 60), distance=st.integers(0, 12))
+def test_close_pairs_are_those_that_comparing_each_with_each_finds(seed, count, distance):
+    rng = np.random.default_rng(seed)
+    hashes = rng.integers(0, 2**64, count, dtype=np.uint64)
+    for place in rng.permutation(count)[: count // 2]:
+        for bit in rng.integers(0, 64, rng.integers(0, 9)):
+            hashes[place] = hashes[rng.integers(count)] ^ (np.uint64(1) << np.uint64(bit))
+    found = {tuple(pair) for pair in close_pairs(hashes, distance).tolist()}
+    first = {value: place for place, value in reversed(list(enumerate(hashes.tolist())))}
+    expected = set()
+    for place, value in enumerate(hashes.tolist()):
+        if first[value] != place:
+            expected.add((first[value], place))
+            continue
+        for other in range(place):
+            if first[int(hashes[other])] == other and (value ^ int(hashes[other])).bit_count() <= distance:
+                expected.add((other, place))
+    assert found == expected
+
+
+def test_a_hundred_thousand_hashes_are_compared_in_seconds():
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 2**64, 100_000, dtype=np.uint64)
+    hashes[99_000:] = hashes[:1000] ^ np.uint64(0b10011)
+    started = perf_counter()
+    pairs = close_pairs(hashes, 6)
+    # Each with each would be five thousand million comparisons, half a minute and more.
+    assert perf_counter() - started < 15
+    assert {(place, 99_000 + place) for place in range(1000)} <= set(map(tuple, pairs.tolist()))
+    assert len(pairs) < 1010
+
+
+@given(pairs=st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19))))
+def test_connected_places_share_a_number(pairs):
+    numbers = connected(20, np.array(pairs, np.int64).reshape(-1, 2))
+    names = list(range(20))
+    for one, other in pairs:
+        names = [names[other] if name == names[one] else name for name in names]
+    assert [[a == b for b in numbers] for a in numbers] == [[a == b for b in names] for a in names]

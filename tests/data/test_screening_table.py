@@ -1,0 +1,198 @@
+import errno
+import os
+import shutil
+import threading
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from comp.data import screening_table
+from comp.data.screening_table import screen_anew
+
+
+class Folder:
+    """Images in a folder, the table they are screened into, and what was said."""
+
+    def __init__(self, place, count=6):
+        self.root, self.table, self.said = place / "images", place / "cache" / "table.parquet", []
+        self.root.mkdir()
+        self.paths = [self.root / f"{number}.png" for number in range(count)]
+        for number, path in enumerate(self.paths):
+            Image.new("RGB", (20 + number, 20), (number * 30, 0, 0)).save(path)
+        self.done = 0
+
+    def screen(self, paths=None):
+        """What was found, and how many files were opened."""
+        self.said, self.done = [], 0
+        found, opened = screen_anew(paths or self.paths, self.root, self.table, self._advance, self.said.append)
+        assert self.done == len(found)
+        return found, opened
+
+    def _advance(self, amount):
+        self.done += amount
+
+    def others(self):
+        return [path.name for path in self.table.parent.iterdir() if path != self.table]
+
+
+@pytest.fixture
+def images(tmp_path):
+    return Folder(tmp_path)
+
+
+def test_a_file_that_did_not_change_is_not_opened_again(images):
+    found, opened = images.screen()
+    assert [one.width for one in found] == [20, 21, 22, 23, 24, 25]
+    assert opened == 6
+    assert images.screen() == (found, 0)
+    assert images.said == []
+    assert images.others() == []
+
+
+def test_a_file_that_changed_is_opened_again_and_alone(images):
+    images.screen()
+    Image.new("RGB", (99, 20)).save(images.paths[2])
+    found, opened = images.screen()
+    assert (opened, found[2].width) == (1, 99)
+
+
+def test_a_file_put_in_another_s_place_with_its_size_and_date_is_opened(images):
+    before = images.paths[0].stat()
+    images.screen()
+    images.paths[0].write_bytes(images.paths[0].read_bytes()[:-1] + b"x")
+    os.utime(images.paths[0], ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = images.paths[0].stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert images.screen()[1] == 1
+
+
+def test_a_file_that_could_not_be_opened_is_tried_again(images):
+    images.paths.append(images.root / "link.png")
+    images.paths[-1].symlink_to(images.root / "later.png")
+    assert images.screen()[0][-1].problem == "a broken link"
+    assert images.screen()[1] == 1
+    shutil.copyfile(images.paths[0], images.root / "later.png")
+    assert images.screen()[0][-1].problem == ""
+    assert images.screen()[1] == 0
+
+
+def test_images_that_are_gone_are_gone_from_the_table(images):
+    images.screen()
+    images.paths[0].unlink()
+    images.paths = images.paths[1:]
+    Image.new("RGB", (5, 5)).save(images.paths[0])
+    images.screen()
+    assert sorted(pd.read_parquet(images.table)["path"]) == ["1.png", "2.png", "3.png", "4.png", "5.png"]
+
+
+def test_files_in_a_folder_that_was_moved_are_not_opened_again(images, tmp_path):
+    images.screen()
+    images.root.rename(tmp_path / "moved")
+    images.root = tmp_path / "moved"
+    images.paths = [images.root / path.name for path in images.paths]
+    assert images.screen()[1] == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 this is no table PAR1", b"\0" * 999])
+def test_a_damaged_table_is_said_and_made_again(images, content):
+    found, _ = images.screen()
+    images.table.write_bytes(content)
+    assert images.screen() == (found, 6)
+    assert "can't be read" in images.said[0]
+    assert len(images.said) == 1
+    assert images.screen() == (found, 0)
+
+
+def test_a_table_of_another_version_is_not_believed(images, monkeypatch):
+    images.screen()
+    table = pd.read_parquet(images.table)
+    table.assign(by="0, Pillow 1.0").to_parquet(images.table)
+    assert images.screen()[1] == 6
+    table.drop(columns="thumbnail").to_parquet(images.table)
+    assert images.screen()[1] == 6
+    assert "can't be read" in images.said[0]
+
+
+def test_a_full_disk_costs_the_table_and_nothing_else(images, monkeypatch):
+    def full(self, path, **options):
+        path.write_bytes(b"half a ta")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    images.screen()
+    kept = images.table.read_bytes()
+    Image.new("RGB", (99, 20)).save(images.paths[2])
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    found, opened = images.screen()
+    assert (opened, found[2].width) == (1, 99)
+    assert images.table.read_bytes() == kept
+    assert images.others() == []
+    assert images.said == [
+        f"{images.table} can't be written (No space left on device), so the images will be opened again the next time"
+    ]
+
+
+def test_a_cache_that_is_removed_meanwhile_is_made_again(images, monkeypatch):
+    images.screen()
+    Image.new("RGB", (99, 20)).save(images.paths[2])
+    really = screening_table.screen
+
+    def removing(paths):
+        shutil.rmtree(images.table.parent)
+        yield from really(paths)
+
+    monkeypatch.setattr(screening_table, "screen", removing)
+    assert images.screen()[0][2].width == 99
+    assert images.said == []
+    monkeypatch.undo()
+    assert images.screen()[1] == 0
+
+
+def test_what_was_found_before_an_interrupt_is_kept(images, monkeypatch):
+    really = screening_table.screen
+
+    def interrupted(paths):
+        for place, found in enumerate(really(paths)):
+            if place == 4:
+                raise KeyboardInterrupt
+            yield found
+
+    monkeypatch.setattr(screening_table, "screen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        images.screen()
+    monkeypatch.undo()
+    assert images.screen()[1] == 2
+
+
+def test_a_killed_process_loses_the_work_of_seconds(images, monkeypatch):
+    really = screening_table.screen
+    opened = []
+
+    def killed(paths):
+        for place, found in enumerate(really(paths)):
+            if place == 4:
+                opened.append(len(pd.read_parquet(images.table)))
+            yield found
+
+    monkeypatch.setattr(screening_table, "screen", killed)
+    monkeypatch.setattr(screening_table, "KEEP_EVERY", 0)
+    images.screen()
+    assert opened == [4]
+
+
+def test_two_that_screen_at_once_both_end_and_leave_one_whole_table(images):
+    ended = []
+
+    def work():
+        for _ in range(5):
+            found, _ = screen_anew(images.paths, images.root, images.table, lambda amount: None, ended.append)
+            ended.append([one.width for one in found])
+            images.table.unlink(missing_ok=True)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ended == [[20, 21, 22, 23, 24, 25]] * 20
+    assert images.others() == []
