@@ -8,7 +8,8 @@ COMP := $(BIN)/python -m comp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo new test test-real test-reliability lint format lock $(COMPETITIONS) $(COMPETITIONS:%=%-submit)
+.PHONY: help setup demo new test test-real test-reliability test-kills lint format lock $(COMPETITIONS) \
+	$(COMPETITIONS:%=%-submit)
 
 help: ## Show this list
 	@echo "make TARGET [ARGS=\"...\"]"
@@ -41,6 +42,9 @@ test-real: setup ## Run the tests on real images (they need ../shared)
 
 test-reliability: setup ## Run the tests of what can go wrong, with all their cases
 	$(BIN)/python -m pytest tests/reliability -m "full or not full" $(ARGS)
+
+test-kills: setup ## Kill two hundred runs at random, and compare what they end with (an hour or two)
+	$(BIN)/python -m pytest tests/reliability/test_kills.py -m full -s $(ARGS)
 
 lint: setup ## Check style, format and types
 	$(BIN)/ruff check .

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from comp.errors import CompError
+from comp.errors import CompError, OverrideError
+from comp.interrupts import STATUSES, ending_on_sigterm
 from comp.run import Home, find_run, list_runs
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from comp.competition import Competition
     from comp.console import Console
 
-INTERRUPTED = 130
 # How often a thread of torch looks for work before it sleeps. With the hundreds of thousands that are usual, one other
 # busy process on the cores makes a training five times slower; with these few an idle machine loses about 5 %.
 SPINS = "1000"
@@ -113,7 +113,9 @@ def check(context: typer.Context, name: Name) -> None:
 @app.command()
 def train(
     context: typer.Context,
-    name: Name,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A competition, as `comp list` names it.")
+    ] = None,
     recipe: RecipeName = "standard",
     backbone: Backbone = None,
     settings: Settings = [],  # noqa: B006
@@ -122,6 +124,9 @@ def train(
     folds: Folds = None,
     fold: Fold = None,
     like: Like = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped, as it was begun.")
+    ] = None,
 ) -> None:
     """Train a recipe on data that was downloaded; of --folds all, predicted and joined."""
     from comp import runner
@@ -130,6 +135,14 @@ def train(
     home = Home.from_environment()
     found = find_run(home, like) if like else None
     choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, found)
+    if resume is not None:
+        if name is not None or choices != Choices():
+            raise OverrideError("--resume goes on with a run as it was begun; leave NAME and other options out.")
+        stopped = find_run(home, resume)
+        print(runner.resume(_competition(context, stopped.competition), stopped, home, _console()).folder)
+        return
+    if name is None:
+        raise OverrideError("There is nothing to train; name a competition, as `comp list` does, or a run to --resume.")
     step = runner.cross_validate if folds and not fold else runner.train
     print(step(_competition(context, name), choices, home, _console()).folder)
 
@@ -358,18 +371,20 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is imported
     try:
-        # So that --debug may stand behind the command as well.
-        app([argument for argument in sys.argv[1:] if argument != "--debug"])
+        with ending_on_sigterm():
+            # So that --debug may stand behind the command as well.
+            app([argument for argument in sys.argv[1:] if argument != "--debug"])
     except CompError as error:
         _fail(str(error), debug)
     except SystemExit as end:
-        # typer turns an interrupt into this status and says nothing.
-        if end.code != INTERRUPTED:
+        # typer turns an interrupt into such a status and says nothing.
+        if end.code not in STATUSES:
             raise
-        _fail("interrupted; downloads and cached features are kept, a training starts anew.", debug, INTERRUPTED)
+        _fail("stopped; the same command again goes on from here.", debug, int(end.code))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}; make room or set COMP_HOME to a folder that can be written.", debug)
+        remedy = "make room or set COMP_HOME to a folder that can be written; the same command again goes on."
+        _fail(f"{where}{error.strerror or error}; {remedy}", debug)
     except Exception as error:
         _fail(f"unexpected {type(error).__name__}: {error}; run again with --debug to see where.", debug)
 

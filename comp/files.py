@@ -1,15 +1,21 @@
-"""Files appear whole or not at all: written beside their place, flushed to disk, then renamed."""
+"""Files that appear whole or not at all, and files that say that somebody is at work."""
 
+import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to that becomes ``path`` when the block ends well, and is removed when it doesn't."""
+    """A path to write to that becomes ``path`` when the block ends well, and is removed when it doesn't.
+
+    Written beside its place, flushed to disk, then renamed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(descriptor)
@@ -27,3 +33,65 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     with replacing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process left unfinished in a folder that nobody else writes to."""
+    for unfinished in folder.rglob(".*.part"):
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[bool]:
+    """Whether this process is the only one that holds the file, for the block; the kernel lets go when it dies."""
+    with path.open("ab") as file:
+        _not_in_children(file)
+        yield _lock(file, fcntl.LOCK_NB)
+
+
+@contextmanager
+def alone(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Be the only process in the block of this path; the file at it is there for as long.
+
+    waiting: called before another process is waited for.
+    """
+    while True:
+        with path.open("ab") as file:
+            _not_in_children(file)
+            if not _lock(file, fcntl.LOCK_NB):
+                waiting()
+                _lock(file)
+            # Who held it may have removed it, and another made a new one.
+            if not _is_at(path, file):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _lock(file: BinaryIO, how: int = 0) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | how)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _not_in_children(file: BinaryIO) -> None:
+    """Processes that read images are children; one that outlives this process would hold the file on."""
+    reference = weakref.ref(file)
+
+    def close() -> None:
+        if (inherited := reference()) is not None:
+            inherited.close()
+
+    os.register_at_fork(after_in_child=close)

@@ -32,10 +32,10 @@ from comp.prediction.predictions import read_predictions
 from comp.recipe import LAYER_GROUPS, Stage
 from comp.report.curves import sweep_as_png, sweep_in_characters
 from comp.report.mistakes import most_confused, top_losses
-from comp.run import Home, Run, find_run
+from comp.run import TABLES, Home, Run, find_run
 from comp.steps.prepared import Prepared, prepare
 from comp.steps.resolve import Choices, recipe_of, resolve
-from comp.steps.training import Training, start
+from comp.steps.resuming import start
 from comp.training.backbone import set_size
 from comp.training.checkpoints import load_weights
 from comp.training.finder import Sweep
@@ -47,8 +47,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from comp.kaggle.rows import SubmissionRow
-
-HISTORY = ("epochs.csv", "history.csv")
+    from comp.steps.training import Training
 
 
 class Curve(Sweep):
@@ -125,7 +124,7 @@ class Session:
     def training(self) -> Training:
         """The training under way; the first step that trains makes its run folder."""
         if self._training is None:
-            self._training = start(self.prepared, self.home, self.console)
+            self._training = start(self.prepared, self.home, self.console, by_hand=True)
             self._training.found = self._found
         return self._training
 
@@ -300,7 +299,7 @@ class Session:
         """Give back model and history where the block fails: a retry then goes as if it were the first try."""
         training, learner = self.training, self.prepared.learner
         model, snapshots = deepcopy(learner.model), training.snapshots
-        paths = [training.run.folder / name for name in HISTORY]
+        paths = [training.run.folder / name for name in TABLES]
         tables = {path: path.read_bytes() for path in paths if path.is_file()}
         try:
             yield
@@ -340,7 +339,7 @@ class Session:
 
 def _copy_history(source: Run, target: Run, snapshots: Sequence[str]) -> None:
     """The tables of epochs and steps, and the weights that are averaged with the last ones."""
-    pairs = [(source.folder / name, target.folder / name) for name in HISTORY]
+    pairs = [(source.folder / name, target.folder / name) for name in TABLES]
     pairs += [(source.checkpoint(name), target.checkpoint(name)) for name in snapshots]
     for path, copy in pairs:
         with replacing(copy) as unfinished:

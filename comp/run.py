@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from comp.errors import RunError
-from comp.files import replacing, write_text
+from comp.files import held, replacing, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -32,6 +33,9 @@ EPOCH_COLUMNS = (
     "images_per_second",
 )
 STEP_COLUMNS = ("stage", "cycle", "epoch", "step", "loss", "lr_early", "lr_late", "lr_head")
+TABLES = ("epochs.csv", "history.csv")
+# How far a run can get: weights, submission.csv, a part of joined folds, a score from Kaggle.
+Goal = Literal["trained", "predicted", "joined", "submitted"]
 NOT_FLOATS: dict[str, type] = {"stage": int, "cycle": int, "epoch": int, "step": int, "metric": str}
 
 
@@ -70,11 +74,12 @@ class Home:
 class Run:
     """One run folder, ``runs/<competition>/<name>``.
 
-    config.json: everything resolved before the first step. split.csv: which rows validate. history.csv: a row per step;
-    epochs.csv: a row per epoch. checkpoints/model.safetensors: the weights. trained.json: the stages that were trained,
-    at the learning rates they had, and what other weights are averaged with the last ones. predictions/: probabilities
-    with ids, as Parquet. scores.json: validation scores and the decision. submission.csv, and submitted.json once it
-    was uploaded.
+    config.json: everything resolved before the first step, and the run's place in the order of all. split.csv: which
+    rows validate. history.csv: a row per step; epochs.csv: a row per epoch. checkpoints/model.safetensors: the weights.
+    trained.json: the stages that were trained, at the learning rates they had, and what other weights are averaged with
+    the last ones. predictions/: probabilities with ids, as Parquet. scores.json: validation scores and the decision.
+    submission.csv, and submitted.json once it was uploaded.
+    While it trains, checkpoints/last.pt is what a training that is stopped goes on from.
     A blend of other runs, its members, has what they predict together, and neither history nor weights.
     """
 
@@ -102,6 +107,28 @@ class Run:
     def weights(self) -> Path:
         return self.checkpoint("model")
 
+    @property
+    def last(self) -> Path:
+        """Where a training that was stopped goes on from."""
+        return self.folder / "checkpoints" / "last.pt"
+
+    def is_done(self, until: Goal) -> bool:
+        """Whether the run got as far as that."""
+        if until == "trained":
+            return self.weights.is_file()
+        if until == "predicted":
+            return self.submission.is_file()
+        if until == "joined":
+            others = (_config(path) for path in self.folder.parent.glob("*/config.json"))
+            return any(self.name in other["members"] for other in others if other.get("kind") == "folds")
+        return self.has("submitted") and self.record("submitted").get("status") == "complete"
+
+    @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Whether nobody else works on this run; if so, nobody else can for the block, or until this process dies."""
+        with held(self.log) as alone:
+            yield alone
+
     def checkpoint(self, name: str) -> Path:
         """Weights by the name they are kept under."""
         return self.folder / "checkpoints" / f"{name}.safetensors"
@@ -121,6 +148,12 @@ class Run:
     def write_record(self, name: str, record: Mapping[str, Any]) -> None:
         """Write ``name``.json."""
         write_text(self.folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write config.json; the run is one of the home's from then on, and its latest, whatever the clock says."""
+        others = self.folder.parent.parent.glob("*/*/config.json")
+        latest = max((_order(path) for path in others), default=0)
+        self.write_record("config", {**config, "order": latest + 1})
 
     def record(self, name: str) -> dict[str, Any]:
         """Read ``name``.json; raises RunError where the run didn't get that far."""
@@ -175,10 +208,34 @@ class Run:
         }
         _append(self.folder / "epochs.csv", EPOCH_COLUMNS, [row])
 
+    def table_sizes(self) -> dict[str, int]:
+        """The bytes of epochs.csv and history.csv, which are on disk when this returns."""
+        sizes = dict.fromkeys(TABLES, 0)
+        for name in TABLES:
+            path = self.folder / name
+            if path.is_file():
+                with path.open("ab") as file:
+                    os.fsync(file.fileno())
+                    sizes[name] = file.tell()
+        return sizes
+
+    def cut_tables(self, sizes: Mapping[str, int]) -> None:
+        """Take away what was written after `table_sizes`; raises RunError where something else was taken away."""
+        for name in TABLES:
+            path = self.folder / name
+            size = sizes.get(name, 0)
+            if size == 0:
+                path.unlink(missing_ok=True)
+                continue
+            if not path.is_file() or path.stat().st_size < size:
+                raise RunError(f"{path} is shorter than when the training was stopped, so it can't go on; train anew.")
+            os.truncate(path, size)
+
     @property
     def began(self) -> bool:
         """Whether an epoch was recorded."""
-        return (self.folder / "epochs.csv").is_file()
+        path = self.folder / "epochs.csv"
+        return path.is_file() and path.stat().st_size > 0
 
     def epochs(self) -> pd.DataFrame:
         """epochs.csv, a row per epoch; losses and score are NaN where no row validated. Raises RunError without it."""
@@ -240,6 +297,21 @@ def find_run(home: Home, text: str) -> Run:
 
 def list_runs(home: Home, competition: str | None = None) -> list[Run]:
     """The runs that got as far as a config, oldest first."""
-    configs = sorted(home.runs.glob("*/*/config.json"), key=lambda path: (path.stat().st_mtime_ns, path))
+    configs = sorted(home.runs.glob("*/*/config.json"), key=lambda path: (_order(path), path.stat().st_mtime_ns, path))
     runs = [Run(config.parent) for config in configs]
     return [run for run in runs if competition in (None, run.folder.parent.name)]
+
+
+def _order(path: Path) -> int:
+    """The run's place in the order of all; 0 where its config has none."""
+    order = _config(path).get("order", 0)
+    return order if isinstance(order, int) else 0
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """A config.json, empty where it can't be read: one broken run is no reason not to list the others."""
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from comp.kaggle.rows import SubmissionRow
     from comp.run import Home, Run
     from comp.steps.resolve import Choices
+    from comp.steps.training import Training
 
 
 def run(
@@ -31,19 +32,27 @@ def run(
     submitting: bool = False,
     delete_archives: bool = False,
 ) -> Run:
-    """All steps, from Kaggle to the CSV; with ``submitting`` back to Kaggle and its score."""
+    """All steps, from Kaggle to the CSV; with ``submitting`` back to Kaggle and its score.
+
+    Where the same was begun before and stopped, it goes on from there.
+    """
+    from comp.steps.prepared import prepare
     from comp.steps.resolve import resolve
+    from comp.steps.resuming import under_way
 
     resolve(competition, choices)  # what can't be is said before gigabytes are downloaded
     download(competition, home, console, delete_archives=delete_archives)
     if choices.folds is not None and choices.fold is None:
         trained = cross_validate(competition, choices, home, console)
-    else:
-        trained = train(competition, choices, home, console)
-        predict(competition, trained, home, console)
-    if submitting:
-        submit(competition, trained, home, console)
-    return trained
+        if submitting:
+            submit(competition, trained, home, console)
+        return trained
+    prepared = prepare(competition, choices, home, console)
+    with under_way(prepared, home, console, "submitted" if submitting else "predicted") as training:
+        _train_and_predict(competition, training, home, console)
+        if submitting:
+            submit(competition, training.run, home, console)
+    return training.run
 
 
 def download(competition: Competition, home: Home, console: Console, *, delete_archives: bool = False) -> Path:
@@ -86,27 +95,55 @@ def check(competition: Competition, home: Home, console: Console) -> Path:
 
 
 def train(competition: Competition, choices: Choices, home: Home, console: Console) -> Run:
-    """Train a recipe stage by stage, in a new run folder; the data must have been downloaded."""
-    from comp.steps.prepared import prepare
-    from comp.steps.training import start
+    """Train a recipe stage by stage, in a new run folder or that of the same training that was stopped.
 
-    training = start(prepare(competition, choices, home, console), home, console)
-    for stage in training.prepared.recipe.stages:
-        training.fit(stage)
-    training.finish()
-    diagnose(training.run, console)
+    The data must have been downloaded.
+    """
+    from comp.steps.prepared import prepare
+    from comp.steps.resuming import under_way
+
+    with under_way(prepare(competition, choices, home, console), home, console, "trained") as training:
+        _train(training, console)
+    return training.run
+
+
+def resume(competition: Competition, stopped: Run, home: Home, console: Console) -> Run:
+    """Train this run to its end."""
+    from comp.steps.resuming import resumed
+
+    with resumed(competition, stopped, home, console) as training:
+        _train(training, console)
     return training.run
 
 
 def cross_validate(competition: Competition, choices: Choices, home: Home, console: Console) -> Run:
-    """Train and predict every fold, each a run of its own, and join them."""
+    """Train and predict every fold that isn't yet, each a run of its own, and join them."""
     from comp.steps.blending.joining import join
+    from comp.steps.prepared import prepare
+    from comp.steps.resuming import under_way
 
     trained = []
     for fold in range(1, (choices.folds or 0) + 1):
-        trained.append(train(competition, replace(choices, fold=fold), home, console))
-        predict(competition, trained[-1], home, console)
+        prepared = prepare(competition, replace(choices, fold=fold), home, console)
+        with under_way(prepared, home, console, "joined") as training:
+            _train_and_predict(competition, training, home, console)
+        trained.append(training.run)
     return join(competition, trained, home, console)
+
+
+def _train(training: Training, console: Console) -> None:
+    if training.run.is_done("trained"):
+        return
+    for stage in training.remaining:
+        training.fit_or_go_back(stage)
+    training.finish()
+    diagnose(training.run, console)
+
+
+def _train_and_predict(competition: Competition, training: Training, home: Home, console: Console) -> None:
+    _train(training, console)
+    if not training.run.is_done("predicted"):
+        predict(competition, training.run, home, console)
 
 
 def find_rate(competition: Competition, choices: Choices, home: Home, console: Console, number: int) -> Path:
@@ -180,7 +217,7 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
     validates = tables.train["id"].isin(trained.validating()).to_numpy()
     cache, of_labelled, of_unlabelled = home.cache / "features", [], []
     readable = list(tables.test["path"][tables.readable])
-    for learner in kept_learners(competition, recipe, trained, len(tables.classes)):
+    for learner in kept_learners(competition, recipe, trained, len(tables.classes), console):
         expected = expectations(learner.model.backbone)
         labelled = Images(list(tables.train["path"]), expected, competition.augment, config["seed"], cache, console)
         unlabelled = Images(readable, expected, competition.augment, config["seed"], cache, console)

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -197,7 +198,6 @@ def test_a_server_that_is_not_there_is_named(sentence, home, monkeypatch):
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         monkeypatch.setenv("COMP_KAGGLE_URL", url)
-        monkeypatch.setattr("comp.kaggle.downloads.time.sleep", lambda seconds: None)
         said = sentence("run", "planet", "--recipe", "quick")
     assert url in said
     nothing_half_written(home.folder)
@@ -327,8 +327,10 @@ def test_a_disk_too_full_for_the_weights_leaves_none_and_the_next_training_goes_
         sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
     assert list((home.cache / "features").iterdir())
     assert not list(home.runs.rglob("*.part")) + list(home.runs.rglob("model.safetensors"))
-    assert "training did not end; train again" in sentence("--competitions", downloaded.plugins, "predict", "shades")
-    assert comp("--competitions", downloaded.plugins, "train", "shades", *TINY).status == 0
+    assert "training did not end; go on with" in sentence("--competitions", downloaded.plugins, "predict", "shades")
+    ended = comp("--competitions", downloaded.plugins, "train", "shades", *TINY)
+    assert ended.status == 0
+    assert "going on with shades/standard-1, which was stopped" in ended.out
 
 
 def test_a_disk_too_full_for_the_download_says_so_and_the_next_goes_on(shades, sentence, comp, home, monkeypatch):
@@ -386,11 +388,122 @@ def test_a_run_that_is_not_there_is_named(sentence):
     assert "There is no run '/no/such/run'" in sentence("predict", "/no/such/run")
 
 
-def test_an_interrupted_run_says_what_is_kept(tmp_path):
-    command = [sys.executable, "-m", "comp", "run", "digits", *TINY, "--set", "stages.cycle_length=1000"]
+def test_a_disk_too_full_for_the_state_stops_in_one_sentence_and_goes_on_later(
+    downloaded, sentence, comp, home, monkeypatch
+):
+    monkeypatch.setattr("comp.steps.training.SAVE_SECONDS", -1.0)
+    plugins = ("--competitions", downloaded.plugins)
+    whole = ("train", "shades", "--backbone", "test_resnet", "--set", "stages.cycle_length=3")
+    with files_of_at_most(8_000):
+        said = sentence(*plugins, *whole)
+    assert "make room" in said
+    assert "the same command again goes on" in said
+    (run,) = (home.runs / "shades").iterdir()
+    assert [path.name for path in run.rglob("*") if ".part" in path.name] == []
+    ended = comp(*plugins, *whole)
+    assert ended.status == 0
+    assert "going on with shades/standard-1" in ended.out
+    assert [path.name for path in (home.runs / "shades").iterdir()] == ["standard-1"]
+
+
+def test_a_cache_that_is_removed_is_made_again(downloaded, comp, home):
+    plugins = ("--competitions", downloaded.plugins)
+    run = Path(comp(*plugins, "train", "shades", *TINY).last_line)
+    assert comp(*plugins, "predict", run).status == 0
+    before = (run / "submission.csv").read_bytes()
+    shutil.rmtree(home.cache)
+    assert comp(*plugins, "predict", run).status == 0
+    assert (run / "submission.csv").read_bytes() == before
+
+
+def test_a_cache_that_is_removed_while_it_is_used_harms_nothing(downloaded, comp, home, monkeypatch):
+    from comp.steps.training import Training
+
+    begin = Training._begin
+
+    def without_cache(training, stage):
+        shutil.rmtree(home.cache)
+        begin(training, stage)
+
+    plugins = ("--competitions", downloaded.plugins)
+    expected = Path(comp(*plugins, "train", "shades", *TINY).last_line)
+    monkeypatch.setattr(Training, "_begin", without_cache)
+    run = Path(comp(*plugins, "train", "shades", *TINY).last_line)
+    assert run != expected
+    weights = "checkpoints/model.safetensors"
+    assert (run / weights).read_bytes() == (expected / weights).read_bytes()
+
+
+def test_two_runs_at_once_on_the_same_data_end_alike(downloaded, home):
+    command = [sys.executable, "-m", "comp", "--competitions", str(downloaded.plugins), "train", "shades", *TINY]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        _, errors = process.communicate(timeout=240)
+        assert (process.returncode, errors) == (0, "")
+    weights = [path.read_bytes() for path in home.runs.rglob("model.safetensors")]
+    assert len(weights) == 2
+    assert weights[0] == weights[1]
+    assert [path.suffix for path in (home.cache / "features").iterdir()] == [".npy"]
+
+
+def test_features_that_were_being_computed_when_it_was_asked_to_end_are_gone_on_with(
+    downloaded, comp, home, monkeypatch
+):
+    from comp.training.learner import Learner
+
+    pooled, batches = Learner._pooled, []
+
+    def asked_to_end(learner, images):
+        batches.append(len(images))
+        if len(batches) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return pooled(learner, images)
+
+    monkeypatch.setattr(Learner, "_pooled", asked_to_end)
+    plugins = ("--competitions", downloaded.plugins)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        ended = comp(*plugins, "train", "shades", *TINY)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.status == 143
+    assert ended.err.splitlines() == ["Error: stopped; the same command again goes on from here."]
+    again = comp(*plugins, "train", "shades", *TINY)
+    assert "features of 16 of 36 images at 16 px: found in the cache" in again.out
+    assert sum(batches) == 36 + 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("train",), "There is nothing to train; name a competition"),
+        (("train", "digits", "--resume", "digits/quick-1"), "leave NAME and other options out"),
+        (("train", "--resume", "digits/quick-1", "--seed", "3"), "leave NAME and other options out"),
+        (("train", "--resume", "digits/quick-1"), "There is no run 'digits/quick-1'"),
+    ],
+)
+def test_what_is_to_be_gone_on_with_is_named_alone(sentence, arguments, says):
+    assert says in sentence(*arguments)
+
+
+def test_a_run_is_gone_on_with_by_its_name(downloaded, comp, sentence, home, monkeypatch):
+    monkeypatch.setattr("comp.steps.training.SAVE_SECONDS", -1.0)
+    plugins = ("--competitions", downloaded.plugins)
+    whole = ("train", "shades", "--backbone", "test_resnet", "--set", "stages.cycle_length=3")
+    with files_of_at_most(8_000):
+        sentence(*plugins, *whole)
+    ended = comp(*plugins, "train", "--resume", "shades/standard-1")
+    assert Path(ended.last_line) == home.runs / "shades" / "standard-1"
+    assert "has ended" in sentence(*plugins, "train", "--resume", "shades/standard-1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_asked_to_end_saves_and_the_same_command_goes_on(tmp_path, number):
+    command = [sys.executable, "-m", "comp", "run", "digits", *TINY, "--set", "stages.size=8"]
     environment = {**os.environ, "COMP_HOME": str(tmp_path)}
+    long = (*command, "--set", "stages.cycles=4")
     with subprocess.Popen(
-        command,
+        long,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -399,11 +512,18 @@ def test_an_interrupted_run_says_what_is_kept(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as run:
         for line in run.stdout:
-            if line.startswith("stage 1"):
+            if line.startswith("     1 "):
                 break
-        run.send_signal(signal.SIGINT)
-        _, errors = run.communicate(timeout=60)
-    assert run.returncode == 130
-    assert errors.strip().splitlines()[-1].startswith("Error: interrupted; ")
-    assert "Traceback" not in errors
-    assert list(tmp_path.rglob("*.part")) == []
+        run.send_signal(number)
+        began = time.monotonic()
+        printed, errors = run.communicate(timeout=60)
+        # Seconds on a machine of one's own.
+        assert time.monotonic() - began < 30
+    assert run.returncode == 128 + number
+    assert "stopped in stage 1; `comp train --resume digits/standard-1` goes on from there" in printed
+    assert errors.splitlines() == ["Error: stopped; the same command again goes on from here."]
+    assert list(tmp_path.rglob(".*.part")) == []
+    again = subprocess.run(long, capture_output=True, text=True, env=environment, check=True)
+    assert "going on with digits/standard-1, which was stopped: stage 1, epoch " in again.stdout
+    assert [path.name for path in (tmp_path / "runs" / "digits").iterdir()] == ["standard-1"]
+    assert len((tmp_path / "runs" / "digits" / "standard-1" / "epochs.csv").read_text().splitlines()) == 9

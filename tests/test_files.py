@@ -1,11 +1,14 @@
 import os
+import signal
 import stat
+import threading
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.files import replacing, write_text
+from comp.files import alone, held, replacing, sweep, write_text
 
 
 def names(folder):
@@ -73,3 +76,69 @@ def test_text_is_written_as_it_is(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "text"
     write_text(path, text)
     assert path.read_bytes() == text.replace("\n", os.linesep).encode()
+
+
+def test_a_file_is_held_by_one_at_a_time_and_let_go_of(tmp_path):
+    with held(tmp_path / "log") as mine:
+        assert mine
+        with held(tmp_path / "log") as other:
+            assert not other
+    with held(tmp_path / "log") as mine:
+        assert mine
+
+
+@pytest.mark.parametrize("how", ["killed", "with a child that lives on"])
+def test_a_process_that_dies_lets_go(tmp_path, how):
+    """Also where a process that reads images for it outlives it."""
+    ready, hold = os.pipe()
+    child = os.fork()
+    if not child:
+        with held(tmp_path / "log"):
+            if how != "killed" and os.fork() == 0:
+                os.close(hold)
+                os.read(ready, 1)
+                os._exit(0)
+            (tmp_path / "holds").touch()
+            time.sleep(60)
+        os._exit(1)
+    while not (tmp_path / "holds").exists():
+        time.sleep(0.01)
+    with held(tmp_path / "log") as mine:
+        assert not mine
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with held(tmp_path / "log") as mine:
+        assert mine
+    os.close(hold)
+    os.close(ready)
+
+
+def test_of_many_that_want_to_be_alone_one_is_at_a_time(tmp_path):
+    inside, most, waited = [], [], []
+
+    def work():
+        for _ in range(20):
+            with alone(tmp_path / "lock", lambda: waited.append(1)):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.0005)
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(most) == {1}
+    assert len(most) == 80
+    assert waited
+    assert names(tmp_path) == []
+
+
+def test_what_a_killed_process_left_unfinished_is_removed(tmp_path):
+    for name in ("config.json", ".config.json.abc.part", "checkpoints/.last.pt.x.part", "checkpoints/last.pt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    sweep(tmp_path)
+    assert names(tmp_path) == ["checkpoints", "config.json"]
+    assert names(tmp_path / "checkpoints") == ["last.pt"]

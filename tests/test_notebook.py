@@ -67,7 +67,7 @@ def test_a_run_from_python_and_the_same_from_the_command_line_give_the_same_subm
     assert by_command.weights.read_bytes() == by_hand.weights.read_bytes()
     for table in ("split.csv", "history.csv", "trained.json", "scores.json"):
         assert (by_command.folder / table).read_bytes() == (by_hand.folder / table).read_bytes()
-    configs = [{**run.record("config"), "command": None} for run in (by_command, by_hand)]
+    configs = [{**run.record("config"), "command": None, "by_hand": None} for run in (by_command, by_hand)]
     assert configs[0] == configs[1]
 
 

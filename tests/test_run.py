@@ -217,3 +217,53 @@ def test_tables_that_are_not_there_or_can_t_be_read_are_one_sentence(home):
     (run.folder / "epochs.csv").write_text("")
     with pytest.raises(RunError, match=r"epochs\.csv can't be read"):
         run.epochs()
+
+
+def test_a_clock_that_jumps_back_changes_no_order(home):
+    runs = []
+    for number, at in enumerate((3000, 1000, 2000)):
+        run = create_run(home, "planet", f"recipe{number}")
+        run.write_config({"competition": "planet"})
+        os.utime(run.folder / "config.json", (at, at))
+        runs.append(run)
+    assert list_runs(home) == runs
+    assert find_run(home, "planet") == runs[-1]
+
+
+def test_a_run_with_a_broken_config_does_not_hide_the_others(home):
+    run, broken = started(home, "planet", "quick"), started(home, "planet", "quick")
+    (broken.folder / "config.json").write_text("{")
+    assert set(list_runs(home)) == {run, broken}
+    later = create_run(home, "planet", "quick")
+    later.write_config({"competition": "planet"})
+    assert later.record("config")["order"] == 1
+
+
+def test_tables_are_cut_to_what_was_there(home):
+    run = started(home, "planet", "quick")
+    assert run.table_sizes() == {"epochs.csv": 0, "history.csv": 0}
+    step = {"loss": 0.5, "lr_head": 1e-3}
+    run.append_epoch(1, epoch(0, 0, [step, step]), "mean_f2", 0.5)
+    sizes, before = run.table_sizes(), [rows(run.folder / name) for name in ("epochs.csv", "history.csv")]
+    run.append_epoch(1, epoch(1, 0, [step, step]), "mean_f2", 0.6)
+    with (run.folder / "history.csv").open("a") as file:
+        file.write("1,1,3")
+    run.cut_tables(sizes)
+    assert [rows(run.folder / name) for name in ("epochs.csv", "history.csv")] == before
+    run.cut_tables({})
+    assert not run.began
+
+
+def test_how_far_a_run_got(home):
+    run = started(home, "planet", "quick")
+    goals = ("trained", "predicted", "joined", "submitted")
+    assert not any(run.is_done(goal) for goal in goals)
+    run.weights.parent.mkdir()
+    run.weights.touch()
+    run.submission.touch()
+    run.write_record("submitted", {"status": "pending"})
+    assert [run.is_done(goal) for goal in goals] == [True, True, False, False]
+    run.write_record("submitted", {"status": "complete"})
+    joined = create_run(home, "planet", "folds")
+    joined.write_config({"members": [run.name], "kind": "folds"})
+    assert all(run.is_done(goal) for goal in goals)

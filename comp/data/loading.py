@@ -1,6 +1,7 @@
 """Batches of images: every image in the views asked for, as bytes, in an order that is known beforehand."""
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -84,12 +85,12 @@ class InOrder(Sampler[Request]):
 class Shuffled(Sampler[Request]):
     """The given rows in an order drawn anew for every epoch, each under an alteration of its own.
 
-    ``epoch`` is set by whoever trains; order and alterations follow from it and the seed alone. A row may be given
-    several times: its copies are altered differently.
+    ``epoch`` is set by whoever trains; order and alterations follow from it and the seed alone. The first ``skipped``
+    rows of the order are left out. A row may be given several times: its copies are altered differently.
     """
 
     def __init__(self, rows: Rows, seed: int) -> None:
-        self.rows, self.seed, self.epoch = np.asarray(rows), seed, 0
+        self.rows, self.seed, self.epoch, self.skipped = np.asarray(rows), seed, 0, 0
         self.most_copies = max(Counter(self.rows.tolist()).values(), default=1)
 
     def __len__(self) -> int:
@@ -98,8 +99,9 @@ class Shuffled(Sampler[Request]):
     def __iter__(self) -> Iterator[Request]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
         copies: Counter[int] = Counter()
-        for row in order.tolist():
-            yield row, (View(draw=self.epoch * self.most_copies + copies[row]),)
+        for place, row in enumerate(order.tolist()):
+            if place >= self.skipped:
+                yield row, (View(draw=self.epoch * self.most_copies + copies[row]),)
             copies[row] += 1
 
 
@@ -111,14 +113,16 @@ class ImageEpochs:
 
     def __init__(self, dataset: ImageDataset, rows: Rows, targets: Tensor, batch_size: int, *, workers: int) -> None:
         self.sampler = Shuffled(rows, dataset.seed)
-        self.batches = loader(dataset, self.sampler, min(batch_size, len(rows)), workers=workers, drop_last=True)
+        self.batch_size = min(batch_size, len(rows))
+        self.batches = loader(dataset, self.sampler, self.batch_size, workers=workers, drop_last=True)
         self.targets = targets
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        self.sampler.epoch = number
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches from the one with index ``start`` on; the images before it are not read."""
+        self.sampler.epoch, self.sampler.skipped = number, start * self.batch_size
         for rows, images in self.batches:
             yield images[:, 0], self.targets[rows]
 
@@ -149,7 +153,15 @@ def loader(
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
+        # Of its own: else every pass over the data would draw from the random state that dropout draws from.
+        generator=torch.Generator(),
+        worker_init_fn=_leave_interrupts if workers else None,
     )
+
+
+def _leave_interrupts(_: int) -> None:
+    """Ctrl-C reaches every process of the terminal; the one that trains says when the readers end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _collate(samples: list[tuple[int, Pixels]]) -> tuple[Tensor, Tensor]:

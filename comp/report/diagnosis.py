@@ -142,7 +142,12 @@ def diagnose(epochs: pd.DataFrame, steps: pd.DataFrame, recipe: Recipe) -> tuple
     records = _records(epochs, steps, recipe)
     validated = has_validation(epochs)
     for place, record in enumerate(records):
-        broken = _no_number(record, validated=validated) or _too_high(record)
+        broken = _no_number(record, validated=validated)
+        if broken and place + 1 < len(records) and len(records[place + 1].epochs):
+            # The training went back to the weights from before it.
+            findings.append(broken)
+            continue
+        broken = broken or _too_high(record)
         if broken:
             # What follows started from these weights, so it says nothing about its own settings.
             return (*findings, broken)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from comp.errors import RunError
+from comp.recipe import Stage
 from comp.report.diagnosis import diagnose, healthy
 from comp.run import EPOCH_COLUMNS, STEP_COLUMNS
 from comp.steps.resolve import recipe_of
 
 if TYPE_CHECKING:
+    from comp.recipe import Recipe
     from comp.run import Run
 
 
@@ -22,9 +25,18 @@ def diagnosis_of(trained: Run) -> list[str]:
     if trained.members:
         raise RunError(f"{trained.name} is a blend of other runs; diagnose {', '.join(trained.members)} instead.")
     recipe = recipe_of(trained.record("config"), ended)
+    for broken in (ended or {}).get("broken", ()):
+        recipe = _as_begun(recipe, **broken)
     if trained.began:
         epochs, steps = trained.epochs(), trained.steps()
     else:
         epochs, steps = pd.DataFrame(columns=EPOCH_COLUMNS), pd.DataFrame(columns=STEP_COLUMNS)
     findings = diagnose(epochs, steps, recipe)
     return [str(finding) for finding in findings] or [healthy(epochs, recipe)]
+
+
+def _as_begun(recipe: Recipe, *, number: int, stage: dict[str, Any], cycles_kept: int, **_: Any) -> Recipe:
+    """The recipe with a stage whose loss became no number as it was begun, not as what is left of it."""
+    stages = list(recipe.stages)
+    stages[number - 1 : number if cycles_kept else number - 1] = [Stage(**stage)]
+    return replace(recipe, stages=stages)

@@ -73,7 +73,13 @@ class Images:
         }
 
         shape = (len(self.paths), len(views), learner.model.width)
-        features, found = cached_features(self.cache, made_from, lambda: self._computed(learner, size, views), shape)
+        features, found = cached_features(
+            self.cache,
+            made_from,
+            lambda start: self._computed(learner, size, views, start),
+            shape,
+            lambda: self.console.say("another process computes the same features; waiting for it"),
+        )
         if found:
             self.console.say(f"features of {len(self.paths)} images at {size} px: found in the cache")
         return features
@@ -116,10 +122,14 @@ class Images:
             return in_batches(self.features(learner, size, views), rows)
         return in_batches(chosen.features(learner, size, views), chosen._all_rows())
 
-    def _computed(self, learner: Learner, size: int, views: Sequence[View]) -> Iterator[Features]:
+    def _computed(self, learner: Learner, size: int, views: Sequence[View], start: int = 0) -> Iterator[Features]:
+        """From row ``start`` on, in the batches that they would have been in from the first row on."""
+        if start:
+            self.console.say(f"features of {start} of {len(self.paths)} images at {size} px: found in the cache")
         text = f"features of {len(self.paths)} images in {len(views)} views at {size} px"
         with self.console.bar(text, len(self.paths) * len(views), "images") as bar:
-            for batch in learner.features(self._views(self._all_rows(), size, views)):
+            bar.advance(start * len(views))
+            for batch in learner.features(self._views(self._all_rows()[start:], size, views)):
                 yield batch
                 bar.advance(batch.shape[0] * batch.shape[1])
 

@@ -18,7 +18,7 @@ from comp.steps.inputs import Images
 from comp.steps.resolve import Choices, resolve
 from comp.steps.screening import screened_tables
 from comp.steps.tables import Tables
-from comp.training.backbone import build_classifier, expectations, prior_logits, set_size
+from comp.training.backbone import build_classifier, digest, expectations, prior_logits, set_size
 from comp.training.finder import Sweep, sweep
 from comp.training.learner import Epochs, Learner, Validation, choose_device
 from comp.training.losses import class_weights
@@ -32,6 +32,7 @@ class Prepared:
     """A competition's data and a learner that has not trained yet.
 
     training, validating: rows of ``tables.train``; a row that is over-sampled trains several times an epoch.
+    weights: a fingerprint of the backbone's, as it was built.
     """
 
     competition: Competition
@@ -42,6 +43,7 @@ class Prepared:
     validating: Rows
     learner: Learner
     images: Images
+    weights: str
 
     def inputs(self, stage: Stage, number: int) -> tuple[Epochs, Validation | None]:
         """What the stage of this number, from 1, trains on and validates on, at its size."""
@@ -77,10 +79,10 @@ def prepare(competition: Competition, choices: Choices, home: Home, console: Con
 
     torch.manual_seed(choices.seed)
     seen: npt.NDArray[Any] = tables.targets[training]
-    weights, prior = None, prior_logits(seen, len(tables.classes), competition.target)
+    balanced, prior = None, prior_logits(seen, len(tables.classes), competition.target)
     if recipe.balance == "weights":
         # Weighted, every class is as common as the others.
-        weights, prior = class_weights(seen, len(tables.classes), competition.target), np.zeros(len(tables.classes))
+        balanced, prior = class_weights(seen, len(tables.classes), competition.target), np.zeros(len(tables.classes))
     model = build_classifier(
         recipe.backbone, pretrained=recipe.pretrained, dropout=recipe.dropout, drop_path=recipe.drop_path, prior=prior
     )
@@ -88,7 +90,8 @@ def prepare(competition: Competition, choices: Choices, home: Home, console: Con
         raise BackboneError(
             f"Recipe: `head` is 'pretrained', but {recipe.backbone} has no linear classifier; let it be 'new'."
         )
-    learner = Learner(model, recipe, competition.target, competition.layer_lr_ratio, choose_device(), weights)
+    learner = Learner(model, recipe, competition.target, competition.layer_lr_ratio, choose_device(), balanced)
+    learner.passes.say = console.say
     images = Images(
         list(tables.train["path"]),
         expectations(model.backbone),
@@ -97,7 +100,8 @@ def prepare(competition: Competition, choices: Choices, home: Home, console: Con
         home.cache / "features",
         console,
     )
-    return Prepared(competition, recipe, choices, tables, training, validating, learner, images)
+    weights = digest(model.backbone)
+    return Prepared(competition, recipe, choices, tables, training, validating, learner, images, weights)
 
 
 def which_validate(tables: Tables, recipe: Recipe, choices: Choices) -> npt.NDArray[np.bool_]:

@@ -20,8 +20,8 @@ from comp.prediction.decisions import untuned
 from comp.prediction.submission import compared
 from comp.prediction.uncertainty import interval
 from comp.run import Home
+from comp.steps.screening import screened_tables
 from comp.steps.sources import graders
-from comp.steps.tables import read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +92,7 @@ def rehearsal(competition: Competition, home: Home, share: float, seed: int, con
     data = home.data(competition.name)
     if not data.is_dir():
         raise RunError(f"The data of {competition.name} are not here; run `comp download {competition.name}` first.")
-    tables = read_tables(competition, data)
+    tables = screened_tables(competition, home, console)
     hidden = which_hide(tables, share, seed)
     count, known = int(hidden.sum()), int((~hidden).sum())
     folder = _new_folder(home.rehearsals / competition.name)
@@ -112,14 +112,15 @@ def rehearsal(competition: Competition, home: Home, share: float, seed: int, con
 
 
 def which_hide(tables: Tables, share: float, seed: int) -> Rows:
-    """True for the rows (N,) that are hidden: drawn as those that validate are, but no class is hidden whole."""
-    targets, groups = tables.targets, tables.groups
-    hidden = draw_split(targets, share, seed + HIDING, groups)
+    """True for the rows (N,) that are hidden: drawn as those that validate are, and no class is hidden whole."""
+    targets = tables.targets
+    hidden = draw_split(targets, share, seed + HIDING, tables.groups, tables.alike)
     of_class = np.eye(len(tables.classes), dtype=bool)[targets] if targets.ndim == 1 else targets.astype(bool)
     lost = of_class.any(axis=0) & ~of_class[~hidden].any(axis=0)
     shown = of_class[:, lost].any(axis=1)
-    if groups is not None:
-        shown |= np.isin(groups, groups[shown & hidden])
+    for together in (tables.groups, tables.alike):
+        if together is not None:
+            shown |= np.isin(together, together[shown & hidden])
     hidden &= ~shown
     if not hidden.any():
         raise DataError(f"None of {len(targets)} labelled images can be hidden without a class being lost; add images.")

@@ -15,18 +15,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comp.competition import Competition
+    from comp.console import Console
     from comp.recipe import Recipe
     from comp.run import Run
 
 
-def kept_learners(competition: Competition, recipe: Recipe, trained: Run, classes: int) -> Iterator[Learner]:
+def kept_learners(
+    competition: Competition, recipe: Recipe, trained: Run, classes: int, console: Console
+) -> Iterator[Learner]:
     """A learner with each of the run's kept weights, the last ones first.
 
     Raises RunError where its training did not end.
     """
-    snapshots = [trained.checkpoint(name) for name in trained.record("trained")["snapshots"]]
+    record = trained.record("trained")
+    snapshots = [trained.checkpoint(name) for name in record["snapshots"]]
+    at_once = record.get("at_once", {}).get("forward")
     for weights in (trained.weights, *snapshots):
-        yield load_learner(competition, recipe, weights, classes)
+        learner = load_learner(competition, recipe, weights, classes)
+        learner.passes.forward, learner.passes.say = at_once, console.say
+        yield learner
+        # Of what the one ran out of memory with the next would, too.
+        at_once = learner.passes.forward
 
 
 def load_learner(competition: Competition, recipe: Recipe, weights: Path, classes: int) -> Learner:

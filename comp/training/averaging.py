@@ -41,4 +41,5 @@ class Average(Generic[Module]):
         return self.module.state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.module.load_state_dict(state)
+        """Take these; what isn't among them stays as it is."""
+        self.module.load_state_dict({**self.module.state_dict(), **state})

@@ -21,6 +21,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
     try:
         model.load_state_dict(load_file(path))
     except FileNotFoundError:
-        raise RunError(f"{path} doesn't exist: the run's training did not end; train again.") from None
+        raise RunError(
+            f"{path} doesn't exist: the run's training did not end; go on with `comp train --resume RUN`."
+        ) from None
     except (SafetensorError, RuntimeError) as error:
         raise RunError(f"{path} can't be loaded ({str(error).splitlines()[0]}); train again.") from None

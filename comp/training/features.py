@@ -2,20 +2,26 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from comp.files import replacing
+from comp.errors import CompError
+from comp.files import alone, write_text
 
 Features = npt.NDArray[np.float32]
+
+# What a computation that is killed may lose.
+MARK_SECONDS = 10.0
 
 
 def content_digest(paths: Sequence[Path]) -> str:
@@ -27,32 +33,125 @@ def content_digest(paths: Sequence[Path]) -> str:
 
 
 def cached_features(
-    cache: Path, made_from: dict[str, Any], compute: Callable[[], Iterable[Features]], shape: tuple[int, int, int]
+    cache: Path,
+    made_from: dict[str, Any],
+    compute: Callable[[int], Iterable[Features]],
+    shape: tuple[int, int, int],
+    waiting: Callable[[], None] = lambda: None,
 ) -> tuple[Features, bool]:
     """Features (N, V, F) from the cache, or computed and put there; and whether they were found.
 
     made_from: everything the features follow from: weights, preprocessing, views, file content. Their fingerprint is
         the file's name, so a change of any of it is another file.
+    compute: gives them in batches from the row on that it is called with; other than 0 where a computation was stopped,
+        which then goes on: at most the last seconds of it are computed again.
+    waiting: called where another process computes the same, before it is waited for.
     """
     key = hashlib.blake2b(json.dumps(made_from, sort_keys=True).encode(), digest_size=16).hexdigest()
     path = cache / f"{key}.npy"
-    if path.is_file():
+    found = _whole(path, shape)
+    if found is None:
+        cache.mkdir(parents=True, exist_ok=True)
+        with alone(cache / f"{key}.lock", waiting):
+            found = _whole(path, shape)
+            if found is None:
+                Unfinished(path, shape).complete(compute)
+                return np.load(path, mmap_mode="r"), False
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return found, True
+
+
+def _whole(path: Path, shape: tuple[int, int, int]) -> Features | None:
+    """The features that the file holds; None where it isn't there, or was damaged."""
+    try:
         found: Features = np.load(path, mmap_mode="r")
-        with contextlib.suppress(OSError):
-            os.utime(path)
-        return found, True
-    # Written and not mapped: on a full disk a mapped page ends the process, where a write raises OSError.
-    with replacing(path) as unfinished, unfinished.open("wb") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        row = 0
-        for batch in compute():
-            file.write(np.ascontiguousarray(batch, dtype=np.float32).tobytes())
-            row += len(batch)
-        if row != shape[0]:
-            raise ValueError(f"{row} rows of features were computed, but {shape[0]} were announced")
-    made: Features = np.load(path, mmap_mode="r")
-    return made, False
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.shape == shape else None
+
+
+class Unfinished:
+    """Features that are being written: whole rows beside their place, and how many of them are safely on disk.
+
+    Only one process at a time may have those of a path.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
+        self.path, self.shape = path, shape
+        self.part, self.mark = path.with_suffix(".part"), path.with_suffix(".rows")
+        self.done = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are to go on from."""
+        try:
+            rows = int(self.mark.read_text(encoding="utf-8"))
+            return rows if self._size(rows) <= self.part.stat().st_size else 0
+        except (OSError, ValueError):
+            return 0
+
+    def complete(self, compute: Callable[[int], Iterable[Features]]) -> None:
+        """Write the rows that are missing and put the file in its place; what is on disk outlives an interruption.
+
+        Written and not mapped: on a full disk a mapped page ends the process, where a write raises OSError.
+        """
+        self.done = self.rows
+        try:
+            with self.part.open("r+b" if self.done else "wb") as file:
+                if not self.done:
+                    file.write(self._header())
+                file.truncate(self._size(self.done))
+                file.seek(self._size(self.done))
+                self._append(file, compute)
+            self.part.replace(self.path)
+            self.mark.unlink(missing_ok=True)
+        finally:
+            if not self.rows:
+                self.part.unlink(missing_ok=True)
+                self.mark.unlink(missing_ok=True)
+
+    def _append(self, file: BinaryIO, compute: Callable[[int], Iterable[Features]]) -> None:
+        marked = time.monotonic()
+        try:
+            for batch in compute(self.done):
+                file.write(np.ascontiguousarray(batch, dtype=np.float32).tobytes())
+                file.flush()
+                self.done += len(batch)
+                if time.monotonic() - marked > MARK_SECONDS:
+                    self._mark(file)
+                    marked = time.monotonic()
+            self._check()
+            os.fsync(file.fileno())
+        except (CompError, ValueError):
+            # Of an image that can't be read another will take the place, and all this be of no use.
+            self.mark.unlink(missing_ok=True)
+            raise
+        except BaseException:
+            # A full disk may have no room for it; what was marked before is kept then.
+            with contextlib.suppress(OSError):
+                self._mark(file)
+            raise
+
+    def _check(self) -> None:
+        if self.done != self.shape[0]:
+            raise ValueError(f"{self.done} rows of features were computed, but {self.shape[0]} were announced")
+
+    def _mark(self, file: BinaryIO) -> None:
+        """After a power cut a file may be longer than what is in it, so its length doesn't say what is there."""
+        os.fsync(file.fileno())
+        write_text(self.mark, f"{self.done}\n")
+
+    def _header(self) -> bytes:
+        written = io.BytesIO()
+        kind = np.lib.format.dtype_to_descr(np.dtype(np.float32))
+        header = {"descr": kind, "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(written, header)
+        return written.getvalue()
+
+    def _size(self, rows: int) -> int:
+        """Bytes of the file with so many rows."""
+        return len(self._header()) + 4 * rows * self.shape[1] * self.shape[2]
 
 
 class FeatureEpochs:
@@ -70,11 +169,11 @@ class FeatureEpochs:
     def __len__(self) -> int:
         return len(self.features) // self.batch_size
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         generator = np.random.default_rng([self.seed, number])
         order = generator.permutation(len(self.features))
         views = generator.integers(self.features.shape[1], size=len(self.features))
-        for step in range(len(self)):
+        for step in range(start, len(self)):
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]
             yield self.features[rows, views[rows]], self.targets[rows]
 

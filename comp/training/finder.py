@@ -1,6 +1,5 @@
 """The learning-rate finder: a sweep over rates that leaves everything as it was (Smith 2015, arXiv:1506.01186)."""
 
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from comp.errors import RunError
 from comp.recipe import Stage
 from comp.training.learner import Epochs, Learner, gathered
+from comp.training.randomness import random_states, restore_random_states
 
 LOWEST, HIGHEST, BATCHES = 1e-6, 10.0, 100
 # Fewer rates than these make no curve: a recipe that gathers more mini-batches per step is swept with fewer of them.
@@ -73,9 +73,9 @@ def sweep(
     """Multiply the rate after every step, from LOWEST to HIGHEST, until the loss diverges or after BATCHES.
 
     A step is one of training, clipped as the recipe says, of as many mini-batches as it gathers while that leaves
-    FEWEST_STEPS of them. Model, statistics and random state are given back bit for bit. Frozen groups stay frozen, layer
-    groups keep their ratios: the rates are the head's. Raises RunError where the loss is no number at the lowest rates
-    already.
+    FEWEST_STEPS of them. Model, statistics and random state are given back bit for bit. Frozen groups stay frozen,
+    layer groups keep their ratios: the rates are the head's. Raises RunError where the loss is no number at the lowest
+    rates already.
     """
     in_a_step = min(learner.recipe.accumulation, BATCHES // FEWEST_STEPS)
     rates, losses = np.geomspace(LOWEST, HIGHEST, BATCHES // in_a_step), []
@@ -114,8 +114,7 @@ def unchanged(learner: Learner) -> Iterator[None]:
     trains = [parameter.requires_grad for parameter in model.parameters()]
     modes = [module.training for module in model.modules()]
     scale = None if scaler is None else scaler.state_dict()
-    generators = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
+    generators = random_states()
     try:
         yield
     finally:
@@ -127,11 +126,7 @@ def unchanged(learner: Learner) -> Iterator[None]:
             module.training = mode
         if scaler is not None:
             scaler.load_state_dict(scale)
-        random.setstate(generators[0])
-        np.random.set_state(generators[1])
-        torch.set_rng_state(generators[2])
-        if on_gpu is not None:
-            torch.cuda.set_rng_state_all(on_gpu)
+        restore_random_states(generators)
 
 
 def _longest_descent(losses: Array) -> tuple[int, int]:

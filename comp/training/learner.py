@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,19 +14,24 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from comp.errors import RunError
+from comp.errors import DivergedError, RunError
 from comp.metrics import Target
 from comp.recipe import Recipe, Stage
 from comp.training.averaging import Average
 from comp.training.backbone import Classifier, freeze, training_mode
 from comp.training.features import Features
-from comp.training.losses import classification_loss
+from comp.training.losses import classification_loss, rows_count
 from comp.training.memory import keep_freed_memory
 from comp.training.mixing import Mixing
 from comp.training.optimizers import build_optimizer
+from comp.training.passes import Passes, Undo, out_of_memory
 from comp.training.schedule import scheduler
+from comp.training.state import StageState
 
 Batch = tuple[Tensor, Tensor]
+
+# Steps between two looks at the loss within an epoch: each look waits for the GPU.
+CHECKED = 100
 
 
 class Epochs(Protocol):
@@ -34,8 +39,12 @@ class Epochs(Protocol):
 
     def __len__(self) -> int: ...
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """Batches of inputs (B, ...) and targets (B,) or (B, C)."""
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Batches of inputs (B, ...) and targets (B,) or (B, C), from the one with index ``start`` on.
+
+        Nothing is drawn for them but from the epoch's number: an epoch that is taken up in its middle goes on as it
+        would have.
+        """
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,12 @@ class Epoch:
     steps: list[dict[str, float]]
     logits: npt.NDArray[np.float32] | None
 
+    @property
+    def broken(self) -> bool:
+        """Whether one of its losses is no number."""
+        losses = [step["loss"] for step in self.steps] + [self.valid_loss or 0.0]
+        return not np.isfinite(losses).all()
+
 
 def choose_device() -> Accelerator:
     """A GPU if there is one, in bfloat16, or half precision where it lacks that; the processor in single precision."""
@@ -95,7 +110,12 @@ class Learner:
 
     model: trains. evaluated: validates and predicts; the same, or the moving average of its weights while it trains.
     class_weights: of the loss, (C,), where the recipe balances by them.
+    passes: how many rows go through the model at once.
+    under_way: where the stage that trains stands; None between two stages.
     """
+
+    passes: Passes
+    under_way: StageState | None
 
     def __init__(
         self,
@@ -112,82 +132,119 @@ class Learner:
         self.class_weights = None if class_weights is None else class_weights.to(accelerator.device)
         mixes = recipe.mixup or recipe.cutmix
         self.mixing = Mixing(recipe.mixup, recipe.cutmix, model.classes, target) if mixes else None
+        self.passes, self.under_way, self.undo = Passes(), None, Undo(model)
 
     def fit(
-        self, stage: Stage, learning_rate: float, training: Epochs, validation: Validation | None, seed: int
+        self,
+        stage: Stage,
+        learning_rate: float,
+        training: Epochs,
+        validation: Validation | None,
+        seed: int,
+        saved: dict[str, Any] | None = None,
     ) -> Iterator[Step | Epoch]:
         """Train a stage; yields every step, and every epoch with its validation.
 
         learning_rate: the peak of the head's.
         training: gives pooled features (B, F) for a cached stage, images (B, size, size, 3) otherwise.
-        Raises RunError after an epoch whose loss is no longer a number.
+        saved: the state of `under_way` at one of these events, to go on from; the model must be as it was then.
+        Raises DivergedError after an epoch whose loss is no longer a number.
         """
-        torch.manual_seed(seed)
-        optimizer = self.ready(stage, learning_rate)
-        steps_per_epoch = math.ceil(len(training) / self.recipe.accumulation)
-        schedule = scheduler(optimizer, stage, steps_per_epoch)
-        average = Average(self.model, self.recipe.ema) if self.recipe.ema else None
-        if average is not None:
-            self.evaluated = average.module
-        taken, total = 0, stage.epochs * steps_per_epoch
-        ends = np.cumsum(stage.cycle_epochs)
-        for number in range(stage.epochs):
+        gathers = self.recipe.accumulation
+        state = self.under_way = self.begin(stage, learning_rate, math.ceil(len(training) / gathers), seed)
+        if saved is not None:
+            state.load_state_dict(saved)
+        total, ends = stage.epochs * math.ceil(len(training) / gathers), np.cumsum(stage.cycle_epochs)
+        while state.epoch < stage.epochs:
+            number, began = state.epoch, time.perf_counter() - state.seconds
             training_mode(self.model, freeze_batch_norm=self.recipe.freeze_batch_norm)
-            losses, rates, images, began = [], [], 0, time.perf_counter()
-            for batches in gathered(training.epoch(number), self.recipe.accumulation):
-                rates.append({f"lr_{group['name']}": float(group["lr"]) for group in optimizer.param_groups})
-                losses.append(self.step(stage, batches, optimizer))
-                schedule.step()
-                taken, step_images = taken + 1, sum(len(targets) for _, targets in batches)
-                images += step_images
-                if average is not None:
-                    average.update(taken)
-                yield Step(taken, total, step_images)
-            loss_values = torch.stack(losses).tolist()
-            seconds = time.perf_counter() - began
-            broken = not np.isfinite(loss_values).all()
-            logits, valid_loss = (None, None) if broken else self._validate(validation)
+            for batches in gathered(training.epoch(number, len(state.losses) * gathers), gathers):
+                if state.losses and len(state.losses) % CHECKED == 0 and not state.losses[-1].isfinite():
+                    break
+                state.rates.append(
+                    {f"lr_{group['name']}": float(group["lr"]) for group in state.optimizer.param_groups}
+                )
+                state.losses.append(self.step(stage, batches, state.optimizer))
+                state.schedule.step()
+                state.taken += 1
+                images = sum(len(targets) for _, targets in batches)
+                state.images += images
+                if state.average is not None:
+                    state.average.update(state.taken)
+                state.seconds = time.perf_counter() - began
+                yield Step(state.taken, total, images)
+            loss_values = torch.stack(state.losses).tolist()
+            logits, valid_loss = self._validate(validation) if np.isfinite(loss_values).all() else (None, None)
             if valid_loss is not None and not np.isfinite(valid_loss):
                 # The last step broke the weights, or the sum of their products overflows.
-                broken, logits = True, None
-            yield Epoch(
+                logits = None
+            epoch = Epoch(
                 number=number,
                 cycle=int(np.searchsorted(ends, number, side="right")),
                 ends_cycle=number + 1 in ends,
                 train_loss=float(np.mean(loss_values)),
                 valid_loss=valid_loss,
-                seconds=seconds,
-                images_per_second=images / seconds,
-                steps=[{"loss": loss, **groups} for loss, groups in zip(loss_values, rates, strict=True)],
+                seconds=state.seconds,
+                images_per_second=state.images / state.seconds,
+                steps=[{"loss": loss, **groups} for loss, groups in zip(loss_values, state.rates, strict=True)],
                 logits=logits,
             )
-            if broken:
-                raise RunError(
-                    f"The loss is no longer a number in epoch {number + 1}; "
-                    f"lower the stage's learning rate, which is {learning_rate:g}."
-                )
-        if average is not None:
-            average.into(self.model)
+            state.end_epoch()
+            yield epoch
+            if epoch.broken:
+                raise DivergedError(number + 1, learning_rate)
+        if state.average is not None:
+            state.average.into(self.model)
             self.evaluated = self.model
+        self.under_way = None
+
+    def begin(self, stage: Stage, learning_rate: float, steps_per_epoch: int, seed: int) -> StageState:
+        """Freeze what the stage doesn't train; where it stands before its first step."""
+        torch.manual_seed(seed)
+        optimizer = self.ready(stage, learning_rate)
+        schedule = scheduler(optimizer, stage, steps_per_epoch)
+        average = Average(self.model, self.recipe.ema) if self.recipe.ema else None
+        if average is not None:
+            self.evaluated = average.module
+        return StageState(optimizer, schedule, average, self.accelerator)
 
     def ready(self, stage: Stage, learning_rate: float) -> Optimizer:
         """Freeze what the stage doesn't train; an optimizer of the rest, its groups at their peak rates."""
         self.accelerator.free_memory()
         freeze(self.model, stage.groups)
         training_mode(self.model, freeze_batch_norm=self.recipe.freeze_batch_norm)
+        self.undo = Undo(self.model)
         optimizer: Optimizer = self.accelerator.prepare(
             build_optimizer(self.model, self.recipe, learning_rate, self.layer_lr_ratio, stage.groups)
         )
         return optimizer
 
     def step(self, stage: Stage, batches: Sequence[Batch], optimizer: Optimizer) -> Tensor:
-        """One optimizer step by the gathered gradients of some mini-batches; their mean loss, detached."""
-        losses = [self.backward(stage, batch, 1 / len(batches)) for batch in batches]
+        """One optimizer step by the gathered gradients of some mini-batches; their mean loss, detached.
+
+        Where memory runs out the step is begun again, with as many rows in smaller parts.
+        """
+        self.undo.remember()
+        while (losses := self._gradients(stage, batches)) is None:
+            optimizer.zero_grad()
+            self.undo.undo()
         if self.recipe.clip_norm:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
         return torch.stack(losses).sum()
+
+    def _gradients(self, stage: Stage, batches: Sequence[Batch]) -> list[Tensor] | None:
+        """Add the gradients of some mini-batches; what each adds to their mean loss, or None where memory ran out."""
+        rows = max(part.stop - part.start for part in self.passes.parts(max(len(targets) for _, targets in batches)))
+        try:
+            return [self.backward(stage, batch, 1 / len(batches)) for batch in batches]
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+        # Not where the error is at hand: it holds on to the tensors of the pass that had no room.
+        self.passes.halve("training", rows)
+        return None
 
     def backward(self, stage: Stage, batch: Batch, share: float) -> Tensor:
         """Add the gradients of a mini-batch's loss, times ``share``; returns that loss, detached."""
@@ -195,17 +252,26 @@ class Learner:
         if self.mixing is not None:
             inputs, targets = self.mixing(inputs, targets)
         module: nn.Module = self.model.head if stage.cached else self.model
-        with self.accelerator.autocast():
-            logits = module(inputs)
-        loss = share * classification_loss(
-            logits.float(),
-            targets,
-            self.target,
-            label_smoothing=self.recipe.label_smoothing,
-            class_weights=self.class_weights,
-        )
-        self.accelerator.backward(loss)
-        return loss.detach()
+        parts = self.passes.parts(len(targets))
+        losses = []
+        for part in parts:
+            with self.accelerator.autocast():
+                logits = module(inputs[part])
+            loss = share * classification_loss(
+                logits.float(),
+                targets[part],
+                self.target,
+                label_smoothing=self.recipe.label_smoothing,
+                class_weights=self.class_weights,
+            )
+            if len(parts) > 1:
+                of_part, of_all = (
+                    rows_count(rows, self.target, self.class_weights) for rows in (targets[part], targets)
+                )
+                loss = loss * (of_part / of_all)
+            self.accelerator.backward(loss)
+            losses.append(loss.detach())
+        return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
 
     @torch.inference_mode()
     def features(self, images: Iterable[Tensor]) -> Iterator[Features]:
@@ -213,9 +279,25 @@ class Learner:
         self.evaluated.eval()
         for batch in images:
             rows, views = batch.shape[:2]
+            while (features := self._pooled(batch.flatten(0, 1))) is None:
+                pass
+            yield features.reshape(rows, views, -1).numpy()
+
+    def _pooled(self, images: Tensor) -> Tensor | None:
+        """Features (B, F) of bytes of RGB (B, size, size, 3), on the processor, or None where memory ran out."""
+        rows = min(len(images), self.passes.forward or len(images))
+        try:
             with self.accelerator.autocast():
-                features = self.evaluated.features(batch.flatten(0, 1).to(self.accelerator.device, non_blocking=True))
-            yield features.float().reshape(rows, views, -1).cpu().numpy()
+                parts = [
+                    self.evaluated.features(images[part].to(self.accelerator.device, non_blocking=True)).float().cpu()
+                    for part in self.passes.forward_parts(len(images))
+                ]
+            return torch.cat(parts) if len(parts) > 1 else parts[0]
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+        self.passes.halve("forward", rows)
+        return None
 
     @torch.inference_mode()
     def logits(self, features: Iterable[Features]) -> npt.NDArray[np.float32]:

@@ -31,8 +31,7 @@ def classification_loss(
     if target == "single":
         if class_weights is None:
             return cross_entropy(logits, targets, label_smoothing=label_smoothing)
-        shares = targets if targets.ndim == 2 else one_hot(targets, logits.shape[1])
-        weighted = shares * class_weights
+        weighted = _shares(targets, logits.shape[1]) * class_weights
         row_weights = weighted.sum(dim=1)
         losses = cross_entropy(
             logits, weighted / row_weights[:, None], label_smoothing=label_smoothing, reduction="none"
@@ -44,6 +43,16 @@ def classification_loss(
         shares = shares * class_weights / weights
     smoothed = shares * (1 - label_smoothing) + 0.5 * label_smoothing
     return binary_cross_entropy_with_logits(logits, smoothed, weight=weights)
+
+
+def rows_count(targets: Tensor, target: Target, class_weights: Tensor | None) -> Tensor:
+    """How much these rows count in the mean over a batch that they are a part of; a scalar.
+
+    So that the losses of a batch's parts, each times its part of the batch's count, add up to the batch's loss.
+    """
+    if target == "multi" or class_weights is None:
+        return torch.tensor(float(len(targets)))
+    return (_shares(targets, len(class_weights)) * class_weights).sum()
 
 
 def class_weights(targets: npt.NDArray[np.int64], classes: int, target: Target) -> Tensor:
@@ -64,3 +73,8 @@ def class_weights(targets: npt.NDArray[np.int64], classes: int, target: Target) 
         mixed = (positives > 0) & (negatives > 0)
         weights[mixed] = np.clip(negatives[mixed] / positives[mixed], 1 / MOST_WEIGHT, MOST_WEIGHT)
     return torch.as_tensor(weights, dtype=torch.float32)
+
+
+def _shares(targets: Tensor, classes: int) -> Tensor:
+    """Of classes (B,) or shares of them (B, C), the shares."""
+    return targets if targets.ndim == 2 else one_hot(targets, classes)

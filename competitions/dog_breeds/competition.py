@@ -31,8 +31,9 @@ standard = Recipe(
         dropout=0.5,
         stages=[
             Stage(
-                size=224, train="head", cached=True, views=2, schedule="one_cycle", cycle_length=30, learning_rate=1e-4
+                size=size, train="head", cached=True, views=2, schedule="one_cycle", cycle_length=5, learning_rate=3e-4
             )
+            for size in (160, 224)
         ],
     ),
 )

@@ -219,3 +219,33 @@ def test_an_image_that_cannot_be_read_is_named_whoever_reads_it(paths, tmp_path,
     broken.write_text("text")
     with pytest.raises(DataError, match=r"broken\.jpg can't be read as an image"):
         list(in_views(dataset_of([*paths, broken]), range(ROWS + 1), (PLAIN,), 4, workers=workers))
+
+
+@pytest.mark.parametrize("start", [0, 1, 2])
+def test_an_epoch_goes_on_in_its_middle_as_it_would_have_and_reads_no_image_before(paths, start):
+    dataset, rows = dataset_of(paths), [5, 2, 0, 6, 5, 5]
+    epochs = ImageEpochs(dataset, rows, torch.arange(ROWS), batch_size=2, workers=0)
+    whole = list(epochs.epoch(3))
+    read, dataset.__class__ = (
+        [],
+        type("Counting", (ImageDataset,), {"__getitem__": lambda self, request: counted(request)}),
+    )
+
+    def counted(request):
+        read.append(request)
+        return ImageDataset.__getitem__(dataset, request)
+
+    rest = list(epochs.epoch(3, start))
+    assert len(read) == 2 * (3 - start)
+    assert len(rest) == 3 - start
+    for (images, targets), (expected, others) in zip(rest, whole[start:], strict=True):
+        assert torch.equal(images, expected)
+        assert torch.equal(targets, others)
+    assert len(list(epochs.epoch(4))) == 3
+
+
+def test_reading_draws_nothing_from_the_random_state_that_training_draws_from(paths):
+    state = torch.get_rng_state()
+    list(ImageEpochs(dataset_of(paths), range(4), torch.arange(ROWS), batch_size=2, workers=0).epoch(0))
+    list(in_views(dataset_of(paths), range(4), (PLAIN,), 2, workers=0))
+    assert torch.equal(torch.get_rng_state(), state)

@@ -6,7 +6,7 @@ import zipfile
 from collections import namedtuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comp.errors import DataError
@@ -143,6 +143,7 @@ def test_links_and_devices_are_refused(tmp_path):
 PARTS = st.sampled_from(["..", ".", "", "a", "b", "~", "C:", "con", "é", "\\", " ", "a" * 300, "x.zip", "-", "\x01"])
 
 
+@settings(deadline=None)
 @given(names=st.lists(st.lists(PARTS, min_size=1, max_size=5).map("/".join), min_size=1, max_size=4, unique=True))
 def test_whatever_the_names_nothing_leaves_the_folder(tmp_path_factory, names):
     base = tmp_path_factory.mktemp("any")

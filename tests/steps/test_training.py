@@ -13,8 +13,8 @@ from comp.prediction.tta import mean_over_views
 from comp.recipe import Stage
 from comp.steps.prepared import prepare
 from comp.steps.resolve import Choices, as_trained, from_config, resolve
+from comp.steps.resuming import start
 from comp.steps.trained import kept_learners
-from comp.steps.training import start
 
 HEAD = Stage(size=16, train="head", cached=True, cycle_length=2)
 ALL = Stage(size=16, train="all", cycles=2, learning_rate=1e-3)
@@ -78,7 +78,7 @@ def test_the_weights_at_the_end_of_the_last_cycles_are_kept_and_their_prediction
     runner.predict(competition, run, home, Console())
     _, recipe = from_config(competition, run.record("config"), run.record("trained"))
     images, means = training.prepared.images, []
-    for learner in kept_learners(competition, recipe, run, 3):
+    for learner in kept_learners(competition, recipe, run, 3, Console()):
         logits = learner.logits(images.to_predict(learner, training.prepared.validating))
         means.append(mean_over_views(logits, "single"))
     assert len(means) == 2

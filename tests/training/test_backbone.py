@@ -1,5 +1,7 @@
 import json
 import math
+import os
+import pickle
 
 import numpy as np
 import pytest
@@ -166,6 +168,29 @@ def test_a_size_that_a_transformer_cannot_take_is_named(size):
 def test_an_unknown_backbone_is_named(name, said, pretrained):
     with pytest.raises(BackboneError, match=said):
         build(name, pretrained=pretrained)
+
+
+class Hostile:
+    """Leaves a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("write", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(state))])
+def test_weights_that_would_run_code_are_refused_and_run_none(saved, tmp_path, write):
+    trace = tmp_path / "trace"
+    (tmp_path / "config.json").write_bytes((saved / "config.json").read_bytes())
+    write({"conv1.0.weight": Hostile(trace)}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(BackboneError, match=r"can't be loaded: "):
+        build(f"local-dir:{tmp_path}", pretrained=True)
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(Hostile(trace)))
+    assert trace.exists()
 
 
 @pytest.mark.parametrize(

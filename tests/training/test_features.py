@@ -1,4 +1,5 @@
 import json
+import os
 import threading
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from comp.errors import DataError
 from comp.training.features import FeatureEpochs, cached_features, content_digest, in_batches
 
 SHAPE = (7, 2, 3)
@@ -14,11 +16,11 @@ FEATURES = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
 MADE_FROM = {"weights": "a", "size": 64, "views": [{"symmetry": 0, "draw": None}], "seed": None}
 
 
-def computed(batch=3):
-    return iter([FEATURES[start : start + batch] for start in range(0, len(FEATURES), batch)])
+def computed(start=0, batch=3):
+    return iter([FEATURES[start : start + batch] for start in range(start, len(FEATURES), batch)])
 
 
-def never():
+def never(start):
     raise AssertionError("computed again")
 
 
@@ -56,54 +58,122 @@ def test_the_order_of_what_they_are_made_from_does_not_matter(tmp_path):
 )
 def test_a_change_of_anything_they_are_made_from_computes_them_anew(tmp_path, change):
     cached_features(tmp_path, MADE_FROM, computed, SHAPE)
-    other, found = cached_features(tmp_path, {**MADE_FROM, **change}, lambda: iter([FEATURES + 1]), SHAPE)
+    other, found = cached_features(tmp_path, {**MADE_FROM, **change}, lambda start: iter([FEATURES + 1]), SHAPE)
     assert not found
     assert np.array_equal(other, FEATURES + 1)
     assert len(names(tmp_path)) == 2
     assert np.array_equal(cached_features(tmp_path, MADE_FROM, never, SHAPE)[0], FEATURES)
 
 
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
-@pytest.mark.parametrize("after", [0, 1, 2])
-def test_a_computation_that_is_cut_short_leaves_no_file(tmp_path, error, after):
-    def cut_short():
-        batches = computed()
+def cut_short(after, error):
+    """Computes so many batches, then fails."""
+
+    def compute(start):
+        batches = computed(start)
         for _ in range(after):
             yield next(batches)
         raise error
 
+    return compute
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit, OSError])
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_computation_that_is_cut_short_goes_on_after_its_last_whole_batch(tmp_path, error, after):
     with pytest.raises(error):
-        cached_features(tmp_path, MADE_FROM, cut_short, SHAPE)
+        cached_features(tmp_path, MADE_FROM, cut_short(after, error), SHAPE)
+    assert len(names(tmp_path)) == (2 if after else 0)
+    assert not list(tmp_path.glob("*.npy"))
+    asked = []
+
+    def the_rest(start):
+        asked.append(start)
+        return computed(start)
+
+    features, found = cached_features(tmp_path, MADE_FROM, the_rest, SHAPE)
+    assert asked == [3 * after]
+    assert not found
+    assert np.array_equal(features, FEATURES)
+    assert len(names(tmp_path)) == 1
+
+
+def test_a_computation_that_is_cut_short_again_keeps_what_both_made(tmp_path):
+    for _ in range(2):
+        with pytest.raises(OSError):  # noqa: PT011
+            cached_features(tmp_path, MADE_FROM, cut_short(1, OSError), SHAPE)
+    asked = []
+    cached_features(tmp_path, MADE_FROM, lambda start: asked.append(start) or computed(start), SHAPE)
+    assert asked == [6]
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_images_that_can_t_be_read_leave_nothing(tmp_path, after):
+    with pytest.raises(DataError):
+        cached_features(tmp_path, MADE_FROM, cut_short(after, DataError), SHAPE)
     assert names(tmp_path) == []
-    assert not cached_features(tmp_path, MADE_FROM, computed, SHAPE)[1]
+
+
+@pytest.mark.parametrize("spoil", ["short", "mark", "no part"])
+def test_what_is_left_of_a_computation_and_is_not_whole_is_computed_anew(tmp_path, spoil):
+    with pytest.raises(OSError):  # noqa: PT011
+        cached_features(tmp_path, MADE_FROM, cut_short(2, OSError), SHAPE)
+    (part,), (mark,) = tmp_path.glob("*.part"), tmp_path.glob("*.rows")
+    if spoil == "short":
+        os.truncate(part, part.stat().st_size - 1)
+    elif spoil == "mark":
+        mark.write_text("six")
+    else:
+        part.unlink()
+    features, _ = cached_features(tmp_path, MADE_FROM, computed, SHAPE)
+    assert np.array_equal(features, FEATURES)
+    assert len(names(tmp_path)) == 1
+
+
+def test_rows_behind_the_marked_ones_are_not_trusted(tmp_path):
+    """After a power cut a file may be longer than what reached the disk."""
+    with pytest.raises(OSError):  # noqa: PT011
+        cached_features(tmp_path, MADE_FROM, cut_short(1, OSError), SHAPE)
+    (part,) = tmp_path.glob("*.part")
+    with part.open("ab") as file:
+        file.write(bytes(1000))
+    features, _ = cached_features(tmp_path, MADE_FROM, computed, SHAPE)
+    assert np.array_equal(features, FEATURES)
+
+
+@pytest.mark.parametrize("damage", [b"", b"not an array", None])
+def test_a_damaged_file_is_made_anew(tmp_path, damage):
+    cached_features(tmp_path, MADE_FROM, computed, SHAPE)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-1] if damage is None else damage)
+    features, found = cached_features(tmp_path, MADE_FROM, computed, SHAPE)
+    assert not found
+    assert np.array_equal(features, FEATURES)
 
 
 @pytest.mark.parametrize("rows", [0, 3, 8, 14])
 def test_features_of_more_or_fewer_rows_than_announced_are_not_kept(tmp_path, rows):
     batches = [np.zeros((1, *SHAPE[1:]), np.float32)] * rows
     with pytest.raises(ValueError, match=r"rows of features|broadcast"):
-        cached_features(tmp_path, MADE_FROM, lambda: iter(batches), SHAPE)
+        cached_features(tmp_path, MADE_FROM, lambda start: iter(batches), SHAPE)
     assert names(tmp_path) == []
 
 
-def test_two_that_compute_the_same_at_once_both_get_it_whole(tmp_path):
-    barrier, results = threading.Barrier(2), []
+def test_of_two_that_need_the_same_at_once_one_computes_it_and_the_other_waits(tmp_path):
+    waits, results = threading.Event(), []
 
-    def slowly():
-        for batch in computed(1):
-            barrier.wait(10)
+    def slowly(start):
+        for batch in computed(start, 1):
             yield batch
+            assert waits.wait(10)
 
-    def fill():
-        results.append(cached_features(tmp_path, MADE_FROM, slowly, SHAPE)[0])
-
-    threads = [threading.Thread(target=fill) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(np.array_equal(result, FEATURES) for result in results)
-    assert len(results) == 2
+    first = threading.Thread(target=lambda: results.append(cached_features(tmp_path, MADE_FROM, slowly, SHAPE)))
+    first.start()
+    while not list(tmp_path.glob("*.part")):
+        pass
+    results.append(cached_features(tmp_path, MADE_FROM, never, SHAPE, waits.set))
+    first.join()
+    assert sorted(found for _, found in results) == [False, True]
+    assert all(np.array_equal(features, FEATURES) for features, _ in results)
     assert len(names(tmp_path)) == 1
 
 

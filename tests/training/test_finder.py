@@ -30,7 +30,7 @@ class Images:
     def __len__(self):
         return ROWS // 8
 
-    def epoch(self, number):
+    def epoch(self, number, start=0):
         for start in range(0, ROWS, 8):
             yield self.images[start : start + 8], CLASSES[start : start + 8]
 

@@ -282,8 +282,8 @@ def test_gradients_of_several_batches_make_the_step_of_one_batch_of_all_their_ro
         def __len__(self):
             return len(self.once) * (1 if self.together else 2)
 
-        def epoch(self, number):
-            for inputs, targets in self.once.epoch(number):
+        def epoch(self, number, start=0):
+            for inputs, targets in self.once.epoch(number, start):
                 if self.together:
                     yield torch.cat([inputs, inputs]), torch.cat([targets, targets])
                 else:

@@ -73,7 +73,7 @@ def write_blend(
         write_submission(submission, run.submission)
         console.say(f"wrote {run.submission} with {len(submission)} rows")
         # Last, so that a folder with a config is whole.
-        run.write_record("config", {**_common(competition, members), **blend.config})
+        run.write_config({**_common(competition, members), **blend.config})
     except BaseException:
         shutil.rmtree(run.folder, ignore_errors=True)
         raise

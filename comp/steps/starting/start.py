@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from comp.starting.look import Look
 
 # A Makefile's own targets, which a competition of the name would hide.
-TAKEN = frozenset({"help", "setup", "demo", "test", "test-real", "test-reliability", "lint", "format", "lock", "new"})
+TAKEN = frozenset(
+    {"help", "setup", "demo", "test", "test-real", "test-reliability", "test-kills", "lint", "format", "lock", "new"}
+)
 MOST_CHECKED = 50_000  # files that are laid out empty, to hold a declaration against
 
 

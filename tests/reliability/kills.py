@@ -1,0 +1,203 @@
+"""Runs killed with SIGKILL at random times and begun again with the same command, until they end.
+
+A try is a child forked from a process that has imported everything and computed nothing: it costs only its work.
+"""
+
+import contextlib
+import importlib
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from comp import runner
+from comp.competition import Competition
+from comp.console import Console
+from comp.run import Home, Run, list_runs
+from comp.steps import prepared, resuming, training
+from comp.steps.resolve import Choices
+from comp.training import features
+
+# So that runs of seconds are saved as often as runs of hours.
+SAVE_SECONDS = 0.3
+MARK_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is run: from the download to the submission, into a home of its own."""
+
+    competition: Competition
+    choices: Choices
+
+    def run(self, home: Path, phase: Path) -> None:
+        """All steps, naming the one under way in a file."""
+        training.SAVE_SECONDS, features.MARK_SECONDS = SAVE_SECONDS, MARK_SECONDS
+
+        def named(owner, name, what):
+            step = getattr(owner, name)
+
+            def with_its_name(*arguments, **named):
+                before = phase.read_text() if phase.exists() else ""
+                phase.write_text(what)
+                try:
+                    return step(*arguments, **named)
+                finally:
+                    phase.write_text(before)
+
+            setattr(owner, name, with_its_name)
+
+        phase.write_text("between steps")
+        named(runner, "download", "download and extraction")
+        named(runner, "predict", "prediction")
+        named(features.Unfinished, "complete", "features")
+        named(training.Training, "fit", "training")
+        named(training.Training, "save", "saving")
+        named(training.Training, "finish", "saving")
+        named(prepared.Prepared, "sweep", "learning-rate sweep")
+        named(resuming, "load_state", "taking up")
+        runner.run(self.competition, self.choices, Home(home), Console())
+
+
+@dataclass
+class Counts:
+    """What was killed, and how it ended. phases: kills by the step that they hit."""
+
+    runs: int = 0
+    identical: int = 0
+    phases: Counter = field(default_factory=Counter)
+
+    @property
+    def kills(self):
+        return sum(self.phases.values())
+
+    def __str__(self):
+        hit = ", ".join(f"{phase} {count}" for phase, count in self.phases.most_common())
+        return f"{self.runs} runs, {self.kills} kills ({hit}): {self.identical} identical"
+
+
+def begin(workload, folder):
+    """The process of one try; what it prints goes to a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        os.setsid()
+        printed = os.open(folder / "printed.txt", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        os.dup2(printed, 1)
+        os.dup2(printed, 2)
+        workload.run(folder / "home", folder / "phase.txt")
+        (folder / "imported.txt").write_text("\n".join(sys.modules))
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def wait(child, seconds=None):
+    """The status of the child, or None if it is still at work after so many seconds."""
+    until = None if seconds is None else time.monotonic() + seconds
+    while until is None or time.monotonic() < until:
+        ended, status = os.waitpid(child, 0 if until is None else os.WNOHANG)
+        if ended:
+            return status
+        time.sleep(0.002)
+    return None
+
+
+def undisturbed(workload, folder):
+    """A run that nobody kills, and the seconds that it took."""
+    began = time.monotonic()
+    status = wait(begin(workload, folder))
+    assert status == 0, (folder / "printed.txt").read_text()[-3000:]
+    return only_run(workload, folder), time.monotonic() - began
+
+
+def import_all(folder):
+    """What a try had to import, so that the next ones don't."""
+    for name in (folder / "imported.txt").read_text().split():
+        # That one asks for credentials when it is imported alone.
+        if name not in sys.modules and name.partition(".")[0] != "kaggle":
+            with contextlib.suppress(BaseException):
+                importlib.import_module(name)
+
+
+def only_run(workload, folder):
+    """What was begun again is one run, however often that was."""
+    (run,) = list_runs(Home(folder / "home"), workload.competition.name)
+    return run
+
+
+def until_it_ends(workload, folder, seconds, draw, counts):
+    """Kill it at a time drawn evenly from the ``seconds`` that it takes, and begin it again, until it ends."""
+    killed = 0
+    while True:
+        child = begin(workload, folder)
+        # Twice as long from the second time on, or few would ever end.
+        status = wait(child, draw.uniform(0, seconds if not killed else 2 * seconds))
+        if status is None:
+            os.kill(child, signal.SIGKILL)
+            wait(child)
+            phase = folder / "phase.txt"
+            counts.phases[(phase.exists() and phase.read_text()) or "start"] += 1
+            phase.unlink(missing_ok=True)
+            killed += 1
+            if not has_ended(workload, folder):
+                continue
+        else:
+            assert status == 0, (folder / "printed.txt").read_text()[-3000:]
+        if killed:
+            return only_run(workload, folder)
+        shutil.rmtree(folder)
+
+
+def has_ended(workload, folder):
+    """Whether it was killed after its last file was written: the same command again would be another run."""
+    return any(run.is_done("predicted") for run in list_runs(Home(folder / "home"), workload.competition.name))
+
+
+def same(one: Run, other: Run) -> bool:
+    """Weights, submission, and what was learned on the way, byte for byte."""
+
+    def contents(run):
+        weights = sorted((run.folder / "checkpoints").glob("*.safetensors"))
+        tables = [run.folder / name for name in ("split.csv", "history.csv", "submission.csv")]
+        records = [run.folder / f"{name}.json" for name in ("trained", "scores")]
+        return {path.name: path.read_bytes() for path in (*weights, *tables, *records)}
+
+    return contents(one) == contents(other)
+
+
+def left_over(run: Run):
+    """Files of a run that a killed process left unfinished."""
+    return [path for path in run.folder.rglob("*") if path.name.endswith(".part") or path.name == "last.pt"]
+
+
+def kill_at_random(workload, folder, runs, seed, report=lambda counts: None):
+    """So many runs, each killed at random until it ends, and compared with one that nobody killed."""
+    draw, counts = random.Random(seed), Counts()
+    first, _ = undisturbed(workload, folder / "first")
+    import_all(folder / "first")
+    expected, seconds = undisturbed(workload, folder / "undisturbed")
+    assert same(first, expected)
+    for number in range(runs):
+        place = folder / str(number)
+        ended = until_it_ends(workload, place, seconds, draw, counts)
+        counts.runs += 1
+        if same(expected, ended) and not left_over(ended):
+            counts.identical += 1
+            shutil.rmtree(place)
+        report(counts)
+    return counts

@@ -1,0 +1,113 @@
+"""A run that is killed with SIGKILL at any moment and begun again is the run that never was."""
+
+import csv
+import importlib.util
+import os
+import subprocess
+import sys
+import zipfile
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from comp.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.recipe import Stage
+from comp.steps.resolve import Choices
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+DOGS = SHARED / "data" / "dogs-vs-cats-redux-kernels-edition"
+BACKBONE = SHARED / "weights" / "mobilenetv2_100.tf2_in1k"
+SEED = 4
+# Of 200; the rest is made from the dogs, where they are.
+RUNS = 100
+
+
+def kills():
+    """The module beside this one."""
+    spec = importlib.util.spec_from_file_location("kills", Path(__file__).with_name("kills.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["kills"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def serving(folder, state, *options):
+    """A Kaggle in another process; its address."""
+    command = [sys.executable, "-m", "comp", *map(str, options), "serve", str(folder), "--port", "0"]
+    environment = {**os.environ, "COMP_HOME": str(state)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        try:
+            yield server.stdout.readline().partition("=")[2].strip()
+        finally:
+            server.terminate()
+
+
+@pytest.fixture
+def colours(shades, tmp_path, monkeypatch):
+    """All steps, of a few small images: a sweep, a head on cached features, then the whole network."""
+    competition = shades.competition
+    stages = [
+        Stage(size=16, train="head", cached=True, cycle_length=2),
+        Stage(size=16, train="all", cycles=2, learning_rate=1e-3),
+    ]
+    recipe = replace(competition.recipes["standard"], stages=stages, dropout=0.3, ema=0.9, mixup=0.2, snapshots=2)
+    with serving(shades.served, tmp_path / "kaggle", "--competitions", shades.plugins) as url:
+        monkeypatch.setenv("COMP_KAGGLE_URL", url)
+        yield kills().Workload(replace(competition, recipes={"standard": recipe}), Choices())
+
+
+@pytest.fixture
+def digits():
+    """All steps, on a Kaggle that the run starts for itself: two stages, the network from scratch, on images."""
+    settings = ("stages.cycles=1", "stages.cycle_length=1", "stages.size=8", "backbone=test_resnet", "tta_views=1")
+    return kills().Workload(competition_named("digits", REPOSITORY_COMPETITIONS), Choices("quick", settings=settings))
+
+
+@pytest.fixture
+def dogs(tmp_path, monkeypatch):
+    """All steps, from a Kaggle in another process: real images and weights, a head on cached features.
+
+    A part of the images, smaller, and of the epochs: so that two hundred of such runs can be made.
+    """
+    if not (DOGS.is_dir() and BACKBONE.is_dir()):
+        pytest.skip(f"the real images and weights are not here ({DOGS}, {BACKBONE})")
+    served = tmp_path / "served" / DOGS.name
+    served.mkdir(parents=True)
+    wanted = {
+        "train.zip": [f"train/{name}.{number}.jpg" for number in range(100) for name in ("cat", "dog")],
+        "test.zip": [f"test/{number}.jpg" for number in range(1, 51)],
+    }
+    for archive, names in wanted.items():
+        with zipfile.ZipFile(DOGS / archive) as whole, zipfile.ZipFile(served / archive, "w") as part:
+            for name in sorted(set(names) & set(whole.namelist())):
+                part.writestr(name, whole.read(name))
+    with zipfile.ZipFile(served / "test.zip") as test:
+        ids = [Path(name).stem for name in test.namelist()]
+    with (served / "sample_submission.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "label"), *((id_, 0.5) for id_ in sorted(ids, key=int))])
+    with serving(served.parent, tmp_path / "kaggle") as url:
+        monkeypatch.setenv("COMP_KAGGLE_URL", url)
+        competition = competition_named("dogs-vs-cats", REPOSITORY_COMPETITIONS)
+        choices = Choices("quick", f"local-dir:{BACKBONE}", ("stages.size=96", "stages.cycle_length=10"))
+        yield kills().Workload(competition, choices)
+
+
+def report(counts):
+    print(counts, flush=True)  # noqa: T201 - it takes an hour
+
+
+def test_a_run_that_is_killed_ends_with_the_same_bytes(colours, tmp_path):
+    counts = kills().kill_at_random(colours, tmp_path / "runs", runs=4, seed=SEED)
+    assert counts.identical == counts.runs == 4, counts
+    assert counts.kills >= 4
+
+
+@pytest.mark.full
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("workload", ["digits", "dogs"])
+def test_a_hundred_runs_that_are_killed_end_with_the_same_bytes(workload, request, tmp_path):
+    counts = kills().kill_at_random(request.getfixturevalue(workload), tmp_path / "runs", RUNS, SEED, report)
+    assert counts.identical == counts.runs == RUNS, counts

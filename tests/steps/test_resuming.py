@@ -1,0 +1,359 @@
+"""Trainings that are stopped and gone on with, in one process: what a killed process leaves is what these leave."""
+
+import fcntl
+import json
+import os
+import shutil
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from comp import runner
+from comp.console import Console
+from comp.errors import DataError, RunError
+from comp.recipe import Stage
+from comp.run import Home, Run, list_runs
+from comp.steps import training as module
+from comp.steps.prepared import prepare
+from comp.steps.resolve import Choices
+from comp.steps.resuming import resumed, start, under_way
+from comp.steps.training import Training
+from comp.training.state import load_state, save_state
+
+HEAD = Stage(size=16, train="head", cached=True, cycle_length=2)
+ALL = Stage(size=16, train="all", cycles=2, learning_rate=1e-3)
+FILES = ("checkpoints/model.safetensors", "submission.csv", "history.csv", "split.csv", "trained.json", "scores.json")
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL: nothing handles it, and nothing is done after it but by ``finally``."""
+
+
+@pytest.fixture
+def at_home(shades, serving, home):
+    """The competition of colours, downloaded."""
+    with serving(shades):
+        runner.download(shades.competition, home, Console())
+    return shades.competition
+
+
+@pytest.fixture
+def with_stages(at_home):
+    def declared(*stages, **fields):
+        recipe = replace(at_home.recipes["standard"], stages=stages, **fields)
+        return replace(at_home, recipes={"standard": recipe})
+
+    return declared
+
+
+@pytest.fixture
+def saving_always(monkeypatch):
+    monkeypatch.setattr(module, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(module, "MOST_COST", float("inf"))
+
+
+@pytest.fixture
+def killed(monkeypatch, saving_always):
+    """Trains until the n-th time that the state was saved, and gives how often it was saved."""
+
+    def until(competition, home, number=None, choices=None, step=runner.train):
+        saves, save = [], Training.save
+
+        def counted(training, *arguments):
+            save(training, *arguments)
+            saves.append(training)
+            if len(saves) == number:
+                raise KilledError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Training, "save", counted)
+            if number is None:
+                step(competition, choices or Choices(), home, Console())
+            else:
+                with pytest.raises(KilledError):
+                    step(competition, choices or Choices(), home, Console())
+        return len(saves)
+
+    return until
+
+
+def all_steps(competition, choices, home, console):
+    run = runner.train(competition, choices, home, console)
+    if not run.is_done("predicted"):
+        runner.predict(competition, run, home, console)
+    return run
+
+
+def undisturbed(competition, home, choices=None):
+    """The same, never stopped, in a home of its own."""
+    other = Home(home.folder.parent / "undisturbed")
+    shutil.copytree(home.folder / "data", other.folder / "data")
+    return all_steps(competition, choices or Choices(), other, Console())
+
+
+def same(run, other):
+    for name in FILES:
+        assert (run.folder / name).read_bytes() == (other.folder / name).read_bytes(), name
+    columns = ["stage", "cycle", "epoch", "train_loss", "valid_loss", "score"]
+    assert run.epochs()[columns].equals(other.epochs()[columns])
+    assert [p.name for p in run.folder.rglob("*.part")] == []
+    assert not run.last.exists()
+
+
+RECIPES = {
+    "cached head, then all": ((HEAD, ALL), {"dropout": 0.3}),
+    "average, mixing, gathered, snapshots": (
+        (replace(ALL, train=2),),
+        {"ema": 0.9, "mixup": 0.4, "cutmix": 0.4, "accumulation": 2, "snapshots": 2, "batch_size": 4, "drop_path": 0.0},
+    ),
+    "one cycle, plain SGD, balanced": (
+        (replace(ALL, cycles=1, cycle_length=2, schedule="one_cycle"),),
+        {"optimizer": "sgd", "balance": "oversample", "clip_norm": 1.0, "random_erasing": 0.5},
+    ),
+    "flat, then down; other sizes": (
+        (replace(HEAD, schedule="flat_cosine", learning_rate=0.01), replace(HEAD, size=24, learning_rate=0.01)),
+        {"ema": 0.9},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_training_that_is_killed_anywhere_ends_as_one_that_never_was(with_stages, home, killed, name):
+    stages, fields = RECIPES[name]
+    competition = with_stages(*stages, **fields)
+    expected = undisturbed(competition, home)
+    saves = killed(competition, Home(home.folder.parent / "undisturbed"))
+    assert saves >= 8
+    # Killed, taken up and killed again: in the first epoch, at its end, and later on.
+    for number in (1, 2, saves // 2):
+        killed(competition, home, number)
+    run = all_steps(competition, Choices(), home, Console())
+    assert [found.name for found in list_runs(home)] == [run.name] == ["shades/standard-1"]
+    same(run, expected)
+
+
+def test_what_was_not_saved_is_trained_again(with_stages, home, monkeypatch):
+    competition = with_stages(replace(HEAD, learning_rate=0.01), ALL)
+    expected = undisturbed(competition, home)
+    append, epochs = Run.append_epoch, []
+
+    def die_in_the_fourth(run, *arguments):
+        append(run, *arguments)
+        epochs.append(arguments)
+        if len(epochs) == 4:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "append_epoch", die_in_the_fourth)
+        with pytest.raises(KilledError):
+            runner.train(competition, Choices(), home, Console())
+    (run,) = list_runs(home)
+    assert len(run.epochs()) == 4
+    # A killed process may leave half a line as well.
+    with (run.folder / "history.csv").open("a") as file:
+        file.write("2,1,2,1,0.5")
+    same(all_steps(competition, Choices(), home, Console()), expected)
+
+
+def test_a_run_that_is_killed_before_anything_is_saved_starts_again_in_its_folder(with_stages, home, monkeypatch):
+    competition = with_stages(HEAD)
+    expected = undisturbed(competition, home)
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "rate_of", lambda *_: (_ for _ in ()).throw(KilledError))
+        with pytest.raises(KilledError):
+            runner.train(competition, Choices(), home, Console())
+    run = all_steps(competition, Choices(), home, Console())
+    assert run.name == "shades/standard-1"
+    same(run, expected)
+
+
+def test_a_run_that_was_trained_goes_on_with_its_predictions(with_stages, home, shades, serving, monkeypatch, capsys):
+    competition = with_stages(HEAD)
+    trained = runner.train(competition, Choices(), home, Console())
+    weights = trained.weights.stat().st_mtime_ns
+    with serving(shades):
+        run = runner.run(competition, Choices(), home, Console())
+    assert (run, run.weights.stat().st_mtime_ns) == (trained, weights)
+    assert "shades/standard-1 is the same and was trained before: going on with it" in capsys.readouterr().out
+    assert run.submission.is_file()
+
+
+def test_what_was_predicted_and_not_submitted_is_submitted_and_then_left_alone(with_stages, home, shades, serving):
+    competition = with_stages(HEAD)
+    with serving(shades):
+        first = runner.run(competition, Choices(), home, Console())
+        assert runner.run(competition, Choices(), home, Console(), submitting=True) == first
+        assert first.record("submitted")["status"] == "complete"
+        again = runner.run(competition, Choices(), home, Console(), submitting=True)
+    assert again.name == "shades/standard-2"
+
+
+@pytest.mark.parametrize(
+    "other", [Choices(seed=1), Choices(settings=("dropout=0.1",)), Choices(all_data=True), Choices(backbone="test_vit")]
+)
+def test_another_training_is_not_gone_on_with(with_stages, home, killed, other):
+    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    killed(competition, home, 2)
+    run = runner.train(competition, other, home, Console())
+    assert run.name == "shades/standard-2"
+
+
+def test_a_training_on_other_data_is_not_gone_on_with(with_stages, home, killed):
+    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    killed(competition, home, 2)
+    table = home.data("shades") / "train.csv"
+    table.write_text(table.read_text().replace("t00,red", "t00,blue"))
+    assert runner.train(competition, Choices(), home, Console()).name == "shades/standard-2"
+
+
+def test_the_latest_of_several_is_gone_on_with_whatever_the_clock_says(with_stages, home, killed, monkeypatch):
+    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    killed(competition, home, 2)
+    shutil.copytree(home.runs / "shades" / "standard-1", home.runs / "shades" / "standard-2")
+    second = Run(home.runs / "shades" / "standard-2")
+    second.write_config(second.record("config"))
+    os.utime(second.folder / "config.json", (1, 1))
+    assert [run.folder.name for run in list_runs(home)] == ["standard-1", "standard-2"]
+    assert runner.train(competition, Choices(), home, Console()) == second
+
+
+def test_a_run_that_is_being_trained_is_left_alone_and_another_is_begun(with_stages, home, killed):
+    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    killed(competition, home, 2)
+    (first,) = list_runs(home)
+    before = first.last.read_bytes()
+    with first.log.open("ab") as elsewhere:
+        fcntl.flock(elsewhere, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="is being trained by another process"):
+            runner.resume(competition, first, home, Console())
+        second = runner.train(competition, Choices(), home, Console())
+    assert second.name == "shades/standard-2"
+    assert first.last.read_bytes() == before
+    assert runner.train(competition, Choices(), home, Console()) == first
+
+
+def test_nobody_else_takes_up_a_run_while_it_is_trained_and_predicted(with_stages, home):
+    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    prepared = prepare(competition, Choices(), home, Console())
+    with (
+        under_way(prepared, home, Console(), "predicted") as mine,
+        under_way(prepared, home, Console(), "predicted") as other,
+    ):
+        assert mine.run != other.run
+
+
+def test_a_run_is_gone_on_with_by_its_name(with_stages, home, killed, capsys):
+    competition = with_stages(HEAD, ALL, dropout=0.3)
+    expected = undisturbed(competition, home, Choices(settings=("batch_size=6",), seed=3))
+    killed(competition, home, 9, Choices(settings=("batch_size=6",), seed=3))
+    (run,) = list_runs(home)
+    capsys.readouterr()
+    assert runner.resume(competition, run, home, Console()) == run
+    assert "going on with shades/standard-1, which was stopped: stage 2, epoch 1, step" in capsys.readouterr().out
+    runner.predict(competition, run, home, Console())
+    same(run, expected)
+    with pytest.raises(RunError, match=r"has ended; predict with it by `comp predict shades/standard-1`"):
+        runner.resume(competition, run, home, Console())
+
+
+def test_a_run_whose_declaration_has_changed_is_not_gone_on_with(with_stages, home, killed):
+    killed(with_stages(replace(HEAD, learning_rate=0.01)), home, 2)
+    (run,) = list_runs(home)
+    before = run.last.read_bytes()
+    with pytest.raises(RunError, match=r"another recipe\.stages\.1\.cycle_length \(2, and now 3\)"):
+        runner.resume(with_stages(replace(HEAD, cycle_length=3, learning_rate=0.01)), run, home, Console())
+    assert run.last.read_bytes() == before
+
+
+def test_a_run_of_other_versions_goes_on_when_it_is_named_and_that_is_said(with_stages, home, killed, capsys):
+    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    killed(competition, home, 2)
+    (run,) = list_runs(home)
+    config = run.record("config")
+    run.write_record("config", {**config, "versions": {**config["versions"], "torch": "1.0"}})
+    assert runner.train(competition, Choices(), home, Console()) != run
+    capsys.readouterr()
+    runner.resume(competition, run, home, Console())
+    assert "was begun with another versions.torch: 1.0, and now" in capsys.readouterr().out
+
+
+def test_a_backbone_with_other_weights_is_not_gone_on_with(with_stages, home, killed, monkeypatch):
+    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    killed(competition, home, 2)
+    (run,) = list_runs(home)
+    run.write_record("config", {**run.record("config"), "weights": "f00d"})
+    with pytest.raises(RunError, match=r"another weights \(f00d, and now"):
+        runner.resume(competition, run, home, Console())
+
+
+@pytest.mark.parametrize("state", ["broken", "of another model"])
+def test_a_state_that_can_t_be_gone_on_from_is_one_sentence_and_changes_nothing(with_stages, home, killed, state):
+    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    killed(competition, home, 4)
+    (run,) = list_runs(home)
+    epochs = (run.folder / "epochs.csv").read_bytes()
+    if state == "broken":
+        run.last.write_bytes(b"state")
+    else:
+        found = load_state(run.last)
+        save_state({**found, "weights": {"head.2.weight": found["weights"]["head.2.weight"][:1]}}, run.last)
+    with pytest.raises(RunError, match=r"last\.pt is .*remove"):
+        runner.train(competition, Choices(), home, Console())
+    assert (run.folder / "epochs.csv").read_bytes() == epochs
+    run.last.unlink()
+    assert runner.train(competition, Choices(), home, Console()) == run
+
+
+def test_folds_that_are_there_are_not_trained_again(with_stages, home, killed):
+    competition, choices = with_stages(replace(HEAD, learning_rate=0.01)), Choices(folds=3)
+    expected = undisturbed(competition, home, Choices(folds=3, fold=2))
+    killed(competition, home, 6, choices, runner.cross_validate)
+    before = {run.name: run.is_done("predicted") for run in list_runs(home)}
+    assert before == {"shades/standard-1": True, "shades/standard-2": False}
+    joined = runner.cross_validate(competition, choices, home, Console())
+    assert list(joined.members) == ["shades/standard-1", "shades/standard-2", "shades/standard-3"]
+    same(list_runs(home)[1], expected)
+    # Those are joined now, so the same again is another training.
+    other = runner.cross_validate(competition, choices, home, Console())
+    assert not set(joined.members) & set(other.members)
+
+
+def test_an_error_before_the_first_epoch_leaves_no_run(with_stages, home):
+    competition = with_stages(ALL)
+    (home.data("shades") / "train" / "t05.png").write_bytes(b"no image")
+    with pytest.raises(DataError):
+        runner.train(competition, Choices(), home, Console())
+    assert list_runs(home) == []
+    assert list((home.runs / "shades").iterdir()) == []
+
+
+def test_a_frozen_backbone_is_not_written_each_time(with_stages, home, killed):
+    killed(with_stages(replace(HEAD, learning_rate=0.01)), home, 2)
+    (frozen,) = list_runs(home)
+    small = frozen.last.stat().st_size
+    shutil.rmtree(frozen.folder)
+    killed(with_stages(ALL), home, 2)
+    (trained,) = list_runs(home)
+    assert trained.last.stat().st_size > 5 * small
+
+
+def test_a_training_by_hand_is_not_gone_on_with(with_stages, home):
+    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    by_hand = start(prepare(competition, Choices(), home, Console()), home, Console(), by_hand=True)
+    with pytest.raises(RunError, match="was trained by hand"), resumed(competition, by_hand.run, home, Console()):
+        pass
+    assert runner.train(competition, Choices(), home, Console()) != by_hand.run
+
+
+def test_rows_of_the_tables_belong_to_the_place_that_was_saved(with_stages, home, killed):
+    competition = with_stages(replace(HEAD, cycle_length=3, learning_rate=0.01))
+    killed(competition, home, 3)
+    (run,) = list_runs(home)
+    sizes = {name: (run.folder / name).stat().st_size for name in ("epochs.csv", "history.csv")}
+    shorter = pd.read_csv(run.folder / "history.csv")
+    assert len(shorter) >= 1
+    assert json.loads((run.folder / "config.json").read_text())["order"] == 1
+    (run.folder / "history.csv").write_bytes((run.folder / "history.csv").read_bytes()[: sizes["history.csv"] - 3])
+    with pytest.raises(RunError, match=r"history\.csv is shorter than when the training was stopped"):
+        runner.train(competition, Choices(), home, Console())

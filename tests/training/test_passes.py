@@ -1,0 +1,237 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from comp.errors import RunError
+from comp.recipe import Recipe, Stage
+from comp.training.backbone import build_classifier
+from comp.training.features import FeatureEpochs, in_batches
+from comp.training.learner import Epoch, Learner, Validation, choose_device
+from comp.training.losses import class_weights, classification_loss, rows_count
+from comp.training.passes import Passes, out_of_memory
+
+ROWS = 24
+CLASSES = torch.arange(ROWS) % 3
+HEAD = Stage(size=16, train="head", cached=True, cycle_length=2, learning_rate=1e-2)
+RECIPE = Recipe(stages=[HEAD], batch_size=6, optimizer="sgd", pretrained=False)
+FEATURES = np.random.default_rng(0).normal(size=(ROWS, 1, 96)).astype(np.float32)
+
+
+class Narrow(nn.Module):
+    """A module on a device with room for so many rows; in evaluation for all, unless it says otherwise."""
+
+    def __init__(self, module, room, error=None, *, evaluating=False):
+        super().__init__()
+        self.evaluating = evaluating
+        self.module, self.room, self.largest = module, room, 0
+        self.error = error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    def forward(self, inputs):
+        # The rows before it have changed statistics and random state when memory runs out.
+        outputs = self.module(inputs)
+        if len(inputs) > self.room and (self.training or self.evaluating):
+            raise self.error
+        if self.training:
+            self.largest = max(self.largest, len(inputs))
+        return outputs
+
+    def __getitem__(self, place):
+        return self.module[place]
+
+
+def learner_of(recipe=RECIPE, room=None, **narrow):
+    torch.manual_seed(0)
+    model = build_classifier("test_resnet", pretrained=False, dropout=recipe.dropout, prior=np.zeros(3))
+    learner = Learner(model, recipe, "single", 10.0, choose_device())
+    said = []
+    learner.passes.say = said.append
+    if room is not None:
+        model.head = Narrow(model.head, room, **narrow)
+    return learner, said
+
+
+def fitted(learner, batch=6):
+    epochs = FeatureEpochs(FEATURES, np.arange(ROWS), CLASSES, batch, seed=0)
+    validation = Validation(lambda: in_batches(FEATURES, np.arange(ROWS)), CLASSES)
+    return [event for event in learner.fit(HEAD, 1e-2, epochs, validation, 0) if isinstance(event, Epoch)]
+
+
+def without_norm(learner):
+    """Batch norm sees fewer rows at a time; without it gradients that are added up are those of one pass."""
+    learner.model.head = nn.Sequential(nn.Identity(), nn.Identity(), learner.model.head[-1])
+    return learner
+
+
+def weight(learner):
+    head = learner.model.head
+    return (head.module if isinstance(head, Narrow) else head)[-1].weight.detach()
+
+
+@given(rows=st.integers(1, 200), most=st.integers(2, 100))
+def test_parts_are_all_rows_in_order_even_and_of_two_at_least(rows, most):
+    parts = Passes(training=most).parts(rows)
+    assert [row for part in parts for row in range(rows)[part]] == list(range(rows))
+    lengths = [part.stop - part.start for part in parts]
+    assert max(lengths) - min(lengths) <= 1
+    assert min(lengths) >= min(2, rows)
+    # Three rows make no two parts of two.
+    assert max(lengths) <= most or max(lengths) == 3
+
+
+@given(rows=st.integers(0, 200), most=st.one_of(st.none(), st.integers(1, 100)))
+def test_parts_without_gradients_are_all_rows_in_order(rows, most):
+    parts = list(Passes(forward=most).forward_parts(rows))
+    assert [row for part in parts for row in range(rows)[part]] == list(range(rows))
+
+
+@given(
+    targets=st.lists(st.integers(0, 2), min_size=2, max_size=12),
+    cut=st.integers(1, 11),
+    smoothing=st.sampled_from([0.0, 0.2]),
+    kind=st.sampled_from(["single", "mixed", "multi"]),
+    weighted=st.booleans(),
+)
+def test_losses_of_unequal_parts_by_what_they_count_add_up_to_the_loss_of_all(targets, cut, smoothing, kind, weighted):
+    rows = len(targets)
+    cut = min(cut, rows - 1)
+    logits = torch.from_numpy(np.random.default_rng(rows).normal(size=(rows, 3)).astype(np.float32))
+    classes = torch.tensor(targets)
+    target = "multi" if kind == "multi" else "single"
+    shares = {
+        "single": classes,
+        "mixed": (nn.functional.one_hot(classes, 3) + nn.functional.one_hot(classes.roll(1), 3)) / 2,
+        "multi": nn.functional.one_hot(classes, 3).float(),
+    }[kind]
+    weights = torch.tensor([1.0, 5.0, 0.25]) if weighted else None
+
+    def loss(part):
+        return classification_loss(logits[part], shares[part], target, label_smoothing=smoothing, class_weights=weights)
+
+    parts = [slice(0, cut), slice(cut, rows)]
+    counts = [rows_count(shares[part], target, weights) for part in parts]
+    total = rows_count(shares, target, weights)
+    together = sum(loss(part) * count / total for part, count in zip(parts, counts, strict=True))
+    assert float(together) == pytest.approx(float(loss(slice(0, rows))), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("room", [5, 3, 2])
+def test_a_batch_that_memory_has_no_room_for_makes_the_same_step_in_parts(room):
+    plain, narrow = (without_norm(learner_of()[0]) for _ in range(2))
+    narrow.model.head = Narrow(narrow.model.head, room)
+    said = []
+    narrow.passes.say = said.append
+    fitted(plain)
+    epochs = fitted(narrow)
+    assert narrow.model.head.largest <= room
+    assert torch.allclose(weight(narrow), weight(plain), atol=1e-6)
+    assert len(epochs) == 2
+    assert len(said) == 2 if room < 3 else 1
+    assert "from now on 3" in said[0]
+
+
+@pytest.mark.parametrize("balance", ["none", "weights"])
+def test_parts_of_unequal_size_and_weight_are_weighed_right(balance):
+    recipe = replace(RECIPE, balance=balance, batch_size=5)
+    weights = class_weights(np.array([0] * 20 + [1] * 3 + [2]), 3, "single") if balance == "weights" else None
+    ends = []
+    for room in (5, 3):
+        learner = without_norm(learner_of(recipe)[0])
+        learner.class_weights = weights
+        learner.model.head = Narrow(learner.model.head, room)
+        fitted(learner, batch=5)
+        ends.append(weight(learner))
+    assert torch.allclose(*ends, atol=1e-6)
+
+
+def test_the_step_that_had_no_memory_leaves_no_trace():
+    """Statistics, random state and gradients are those of a learner that knew from the start."""
+    recipe = replace(RECIPE, dropout=0.5, mixup=0.4)
+    surprised, said = learner_of(recipe, room=3)
+    knew, _ = learner_of(recipe)
+    knew.passes.training = 3
+    fitted(surprised)
+    fitted(knew)
+    assert len(said) == 1
+    states = surprised.model.head.module.state_dict(), knew.model.head.state_dict()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
+
+
+def test_gathered_batches_are_begun_again_together():
+    recipe = replace(RECIPE, accumulation=2, batch_size=4)
+
+    class Late(Narrow):
+        """Has room for the first batch of the first step, and not for the second."""
+
+        def forward(self, inputs):
+            self.seen = getattr(self, "seen", 0) + 1
+            self.room = 4 if self.seen != 2 and self.seen < 3 else 2
+            return super().forward(inputs)
+
+    plain, late = (without_norm(learner_of(recipe)[0]) for _ in range(2))
+    late.model.head = Late(late.model.head, 4)
+    fitted(plain, batch=4)
+    fitted(late, batch=4)
+    assert late.passes.training == 2
+    assert torch.allclose(weight(late), weight(plain), atol=1e-6)
+
+
+def test_where_two_rows_have_no_room_it_is_said_what_to_change():
+    learner, said = learner_of(room=1)
+    with pytest.raises(RunError, match=r"Memory doesn't suffice for 2 images at once; take a smaller backbone"):
+        fitted(learner)
+    assert len(said) == 2
+
+
+def test_a_batch_of_an_odd_row_too_many_ends_in_the_same_sentence():
+    learner, _ = learner_of(room=2)
+    with pytest.raises(RunError, match=r"Memory doesn't suffice for 3 images at once"):
+        fitted(learner, batch=5)
+
+
+def test_another_error_is_not_taken_for_one_of_memory():
+    learner, said = learner_of(room=2, error=RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        fitted(learner)
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 12 bytes."), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), True),
+        (RuntimeError("shapes"), False),
+        (MemoryError(), False),
+        (ValueError("CUDA out of memory."), False),
+    ],
+)
+def test_errors_of_memory_are_known(error, is_one):
+    assert out_of_memory(error) is is_one
+
+
+def test_features_of_a_batch_that_memory_has_no_room_for_are_computed_in_parts():
+    learner, said = learner_of()
+    images = [torch.randint(0, 255, (rows, 2, 16, 16, 3), dtype=torch.uint8) for rows in (4, 4, 1)]
+    plain = np.concatenate(list(learner.features(images)))
+    learner.model.backbone = Narrow(learner.model.backbone, 3, evaluating=True)
+    narrow = np.concatenate(list(learner.features(images)))
+    assert narrow.shape == (9, 2, learner.model.width)
+    assert narrow == pytest.approx(plain, abs=1e-5)
+    assert (learner.passes.forward, learner.passes.training) == (2, None)
+    assert [line.partition(":")[0] for line in said] == [
+        "out of memory with 8 images at once",
+        "out of memory with 4 images at once",
+    ]
+
+
+def test_one_image_that_has_no_room_is_an_error():
+    learner, _ = learner_of()
+    learner.model.backbone = Narrow(learner.model.backbone, 0, evaluating=True)
+    with pytest.raises(RunError, match="Memory doesn't suffice for 1 image at once"):
+        list(learner.features([torch.zeros(2, 1, 16, 16, 3, dtype=torch.uint8)]))

@@ -1,0 +1,85 @@
+import os
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from comp.errors import RunError
+from comp.training.randomness import random_states, restore_random_states
+from comp.training.state import load_state, save_state
+
+
+class Hostile:
+    """Leaves a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def drawn():
+    return random.random(), np.random.random(), torch.rand(2).tolist(), np.random.standard_normal()
+
+
+def test_what_is_drawn_after_states_are_given_back_is_what_was_drawn_after_they_were_taken():
+    np.random.standard_normal()  # half of a pair is kept for the next
+    states = random_states()
+    first = drawn()
+    drawn()
+    restore_random_states(states)
+    assert drawn() == first
+
+
+def test_random_states_outlive_a_file(tmp_path):
+    save_state({"random": random_states()}, tmp_path / "last.pt")
+    first = drawn()
+    restore_random_states(load_state(tmp_path / "last.pt")["random"])
+    assert drawn() == first
+
+
+def test_a_state_is_read_as_it_was_written(tmp_path):
+    state = {
+        "weights": {"a": torch.arange(6.0).reshape(2, 3).T},
+        "rates": [{"lr_head": 0.1}],
+        "stage": None,
+        "done": (1, "b"),
+    }
+    save_state(state, tmp_path / "checkpoints" / "last.pt")
+    found = load_state(tmp_path / "checkpoints" / "last.pt")
+    assert torch.equal(found["weights"].pop("a"), state["weights"].pop("a"))
+    assert found == state
+
+
+def test_where_nothing_was_saved_there_is_nothing(tmp_path):
+    assert load_state(tmp_path / "last.pt") is None
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("protocol", [2, pickle.HIGHEST_PROTOCOL])
+def test_a_state_that_would_run_code_is_refused_and_runs_none(tmp_path, protocol):
+    path, trace = tmp_path / "last.pt", tmp_path / "trace"
+    path.write_bytes(pickle.dumps({"weights": Hostile(trace)}, protocol))
+    with pytest.raises(RunError, match=r"last\.pt is no state that a training can go on from"):
+        load_state(path)
+    torch.save({"weights": Hostile(trace)}, path)
+    with pytest.raises(RunError, match=r"last\.pt is no state that a training can go on from"):
+        load_state(path)
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(Hostile(trace)))
+    assert trace.exists()
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "zeros"])
+def test_a_damaged_state_is_one_sentence(tmp_path, damage):
+    path = tmp_path / "last.pt"
+    save_state({"weights": torch.zeros(1000)}, path)
+    whole = path.read_bytes()
+    path.write_bytes({"empty": b"", "cut": whole[:-100], "text": b"state", "zeros": bytes(len(whole))}[damage])
+    with pytest.raises(
+        RunError, match=r"last\.pt is no state .*; remove the file, and the run starts from its beginning"
+    ):
+        load_state(path)
