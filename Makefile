@@ -8,7 +8,7 @@ COMP := $(BIN)/python -m comp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real test-reliability test-kills lint format lock $(COMPETITIONS) \
+.PHONY: help setup demo new test test-real test-reliability test-kills lint format lock $(COMPETITIONS) \
 	$(COMPETITIONS:%=%-submit)
 
 help: ## Show this list
@@ -30,6 +30,9 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 
 demo: setup ## The whole way, offline: handwritten digits from a Kaggle on this machine to its leaderboard
 	COMP_HOME=demo COMP_KAGGLE_URL= $(COMP) run digits --submit $(ARGS)
+
+new: setup ## Make a competition's folder: NAME=flowers KAGGLE=its-slug, or DATA=its-folder
+	$(COMP) new "$(NAME)" $(if $(KAGGLE),--kaggle "$(KAGGLE)") $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: setup ## Run the tests, but for those on the real competitions' images
 	$(BIN)/python -m pytest --ignore=tests/real $(ARGS)

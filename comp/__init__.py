@@ -1,14 +1,16 @@
 """The words a competition.py needs."""
 
 from comp.competition import Competition, KaggleDataset
-from comp.forms import ClassName, ProbabilityOf, ProbabilityPerClass, TagNames
-from comp.labels import CsvLabels, FileNames, Folders, LabelFunction, TestImages
+from comp.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, TagNames
+from comp.labels import CsvColumns, CsvLabels, FileNames, Folders, LabelFunction, TestImages
 from comp.recipe import Recipe, Stage
 from comp.viewpoint import side_on, top_down, upright
 
 __all__ = [
     "ClassName",
+    "ClassNumber",
     "Competition",
+    "CsvColumns",
     "CsvLabels",
     "FileNames",
     "Folders",

@@ -79,6 +79,21 @@ def list_competitions(context: typer.Context) -> None:
 
 
 @app.command()
+def new(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the new competition shall be called here.")],
+    kaggle: Annotated[str | None, typer.Option(metavar="SLUG", help="Its slug at Kaggle, or its address.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder, or archive, that its files are in.")
+    ] = None,
+) -> None:
+    """Make a competition's folder: look at its files, infer what to declare, say what is a guess."""
+    from comp.steps.starting.start import Source, start
+
+    print(start(name, Source(kaggle, data), _folders(context)[-1], Home.from_environment(), _console()))
+
+
+@app.command()
 def download(context: typer.Context, name: Name, delete_archives: DeleteArchives = False) -> None:
     """Bring a competition's files from Kaggle and unpack them."""
     from comp import runner
@@ -252,6 +267,30 @@ def run_all(
     competition = _competition(context, name)
     done = runner.run(competition, choices, home, _console(), submitting=submit, delete_archives=delete_archives)
     print(done.folder)
+
+
+@app.command()
+def rehearse(
+    context: typer.Context,
+    name: Name,
+    recipe: RecipeName = "standard",
+    backbone: Backbone = None,
+    settings: Settings = [],  # noqa: B006
+    seed: Seed = 0,
+    all_data: AllData = False,
+    folds: Folds = None,
+    fold: Fold = None,
+    like: Like = None,
+    share: Annotated[float, typer.Option(min=0.01, max=0.5, help="Of the labelled images, how many to hide.")] = 0.2,
+) -> None:
+    """Run everything on a Kaggle of this machine that hides part of the labels, and say what score to expect."""
+    from comp import runner
+    from comp.steps.resolve import Choices
+
+    home = Home.from_environment()
+    found = find_run(home, like) if like else None
+    choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, found)
+    print(runner.rehearse(_competition(context, name), choices, home, _console(), share).folder)
 
 
 @app.command()

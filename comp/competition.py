@@ -73,9 +73,13 @@ class Competition:
             if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", value):
                 raise wrong(self, name, value, "small letters, digits and single dashes")
         for name, kinds, wanted in (
-            ("labels", LabelSource, "a label source, like FileNames, Folders, CsvLabels or LabelFunction"),
+            ("labels", LabelSource, "a label source, like FileNames, Folders, CsvLabels, CsvColumns or LabelFunction"),
             ("test", TestImages, "TestImages(...)"),
-            ("submission", SubmissionForm, "a form: ProbabilityOf, ProbabilityPerClass, ClassName or TagNames"),
+            (
+                "submission",
+                SubmissionForm,
+                "a form: ProbabilityOf, ProbabilityPerClass, ClassName, ClassNumber or TagNames",
+            ),
             ("augment", Viewpoint, "a viewpoint: side_on(), top_down() or upright()"),
             ("recipes", Mapping, "recipes by name, like {'standard': Recipe(...)}"),
         ):

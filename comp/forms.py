@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from comp.declared import check
+from comp.declared import check, check_sequence
 from comp.errors import SubmissionError
 from comp.labels import in_order
 
@@ -114,6 +114,46 @@ class ClassName:
 
 
 @dataclass(frozen=True)
+class ClassNumber:
+    """One column: the number of the predicted class, counted from 0 in this order (dogs-vs-cats: a dog is 1)."""
+
+    labels: Sequence[str]
+    takes: ClassVar[Kind] = "classes"
+    targets: ClassVar[tuple[Target, ...]] = ("single",)
+
+    def __post_init__(self) -> None:
+        check_sequence(
+            self, "labels", str, "the names of at least two classes, in the order of their numbers", at_least=2
+        )
+
+    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+        import pandas as pd
+
+        self._require_all(classes)
+        number = {name: place for place, name in enumerate(self.labels)}
+        return pd.DataFrame({_only(columns): [number[classes[index]] for index in predictions]})
+
+    def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
+        import numpy as np
+
+        self._require_all(classes)
+        index = {str(number): classes.index(name) for number, name in enumerate(self.labels)}
+        numbers = frame[_only(list(frame.columns))].astype(str)
+        _require_known(set(numbers), list(index))
+        return np.array([index[number] for number in numbers])
+
+    def classes_in(self, *_frames: pd.DataFrame) -> tuple[str, ...]:
+        return tuple(self.labels)
+
+    def _require_all(self, classes: Sequence[str]) -> None:
+        if set(classes) != set(self.labels):
+            raise SubmissionError(
+                f"ClassNumber: `labels` are {', '.join(self.labels[:20])}, but the data's classes are "
+                f"{', '.join(classes[:20])}; they should be the same, in the order of their numbers."
+            )
+
+
+@dataclass(frozen=True)
 class TagNames:
     """One column: the names of the predicted tags with a separator between them (planet: ``primary clear``)."""
 
@@ -155,7 +195,7 @@ class TagNames:
         return in_order({tag for text in texts for tag in text.split(self.separator) if tag})
 
 
-SubmissionForm = ProbabilityOf | ProbabilityPerClass | ClassName | TagNames
+SubmissionForm = ProbabilityOf | ProbabilityPerClass | ClassName | ClassNumber | TagNames
 
 
 def _only(columns: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from comp.declared import check, wrong
+from comp.declared import check, check_sequence, wrong
 from comp.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from comp.metrics import Target
 
+ONE_OR_ZERO = {"0": False, "0.0": False, "1": True, "1.0": True}
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 
 
@@ -96,9 +97,10 @@ class CsvLabels:
     csv: the file, relative to the competition's data folder.
     image, label: the names of the two columns.
     folder, suffix: where the image of a row is: ``folder / (value of image + suffix)``. Leave the suffix empty where
-        the column already has it.
+        the column already has it. In the folder, ``{column}`` stands for the row's value of a column.
     separator: what stands between tags; with it the target is ``multi``, without it ``single``.
     group: the name of a column; images that share its value are never on both sides of a split.
+    shared: the folder has images without a row as well: those to predict.
     """
 
     csv: str
@@ -108,10 +110,12 @@ class CsvLabels:
     suffix: str = ""
     separator: str | None = None
     group: str | None = None
+    shared: bool = False
 
     def __post_init__(self) -> None:
         for field in ("csv", "image", "label", "folder"):
             check(self, field, str)
+        check(self, "shared", bool)
         _check_suffix(self, self.suffix)
         for field in ("separator", "group"):
             if getattr(self, field) is not None:
@@ -123,10 +127,12 @@ class CsvLabels:
 
     def read(self, folder: Path) -> pd.DataFrame:
         grouped = () if self.group is None else (self.group,)
-        rows = read_csv(folder / self.csv, columns=(self.image, self.label, *grouped), spaced=True)
+        placed = re.findall(r"\{([^{}]+)\}", self.folder)
+        rows = read_csv(folder / self.csv, columns=(self.image, self.label, *grouped, *placed), spaced=True)
         if rows.empty:
             raise DataError(f"{folder / self.csv} has no rows; download the data again.")
-        names, paths, notes = self._images(rows[self.image], folder / self.folder)
+        folders = [folder / place for place in _filled_in(self.folder, rows, placed)]
+        names, paths, notes = self._images(rows[self.image], folders)
         for column in (self.label, *grouped):
             trimmed = rows[column].str.strip()
             notes += _trimmed(self.csv, rows[column], trimmed)
@@ -142,16 +148,20 @@ class CsvLabels:
         groups = None if self.group is None else rows[self.group]
         return table(zip(names, paths, labels, strict=True), groups, notes)
 
-    def _images(self, names: pd.Series[str], images: Path) -> tuple[pd.Series[str], list[Path], list[str]]:
+    def _images(self, names: pd.Series[str], folders: Sequence[Path]) -> tuple[pd.Series[str], list[Path], list[str]]:
         """The name and the file of each row, and what was put up with; every image of the folders has its row."""
-        if (names.str.strip() == "").any():
+        import numpy as np
+
+        stripped = names.str.strip()
+        if (stripped == "").any():
             raise DataError(f"{self.csv} has a row with an empty {self.image!r}; name its image or remove the row.")
-        places = sorted({(images / name).parent for name in {*names, *names.str.strip()}})
-        places = [place for place in places if _is_folder(place)]
+        anywhere = zip([*folders, *folders], [*names, *stripped], strict=True)
+        places = [place for place in sorted({(folder / name).parent for folder, name in anywhere}) if _is_folder(place)]
         present = {path for place in places for path in images_in(place, self.suffix or None)}
         # A file's own name may begin or end with a space.
-        bare = names.where(names.map(lambda name: images / f"{name}{self.suffix}" in present), names.str.strip())
-        paths = [images / f"{name}{self.suffix}" for name in bare]
+        whole = [folder / f"{name}{self.suffix}" in present for folder, name in zip(folders, names, strict=True)]
+        bare = names.where(np.array(whole, dtype=bool), stripped)
+        paths = [folder / f"{name}{self.suffix}" for folder, name in zip(folders, bare, strict=True)]
         missing = sorted(set(paths) - present)
         if missing:
             raise DataError(
@@ -159,10 +169,10 @@ class CsvLabels:
                 "check `folder` and `suffix` of CsvLabels, or download the data again."
             )
         unlabelled = sorted(present - set(paths))
-        if unlabelled:
+        if unlabelled and not self.shared:
             raise DataError(
                 f"{len(unlabelled)} images have no row in {self.csv}, the first {unlabelled[0]}; "
-                "add their labels or move them out of the folder."
+                "add their labels or move them out of the folder; say shared=True if they are those to predict."
             )
         return bare, paths, [*_trimmed(self.csv, names, bare), *_of_other_suffixes(places, self.suffix or None)]
 
@@ -181,6 +191,80 @@ def _trimmed(csv: str, values: pd.Series[str], trimmed: pd.Series[str]) -> list[
     return [
         f"{csv}: spaces around {len(changed)} values of {values.name!s} are left out, the first {changed.iloc[0]!r}"
     ]
+
+
+def _filled_in(template: str, rows: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """The template of each row, with the row's values for ``{column}``."""
+    filled = [template] * len(rows)
+    for column in columns:
+        filled = [
+            text.replace(f"{{{column}}}", value.strip()) for text, value in zip(filled, rows[column], strict=True)
+        ]
+    return filled
+
+
+@dataclass(frozen=True)
+class CsvColumns:
+    """Labels in a CSV that has a column of 0 and 1 for each class (plant-pathology: ``healthy,rust,scab,…``).
+
+    labels: the names of these columns, which are those of the classes.
+    target: ``single`` where just one of them is 1 in every row, ``multi`` where any number may be.
+    csv, image, folder, suffix, group, shared: as `CsvLabels` has them.
+    """
+
+    csv: str
+    image: str
+    labels: Sequence[str]
+    folder: str
+    suffix: str = ""
+    target: Target = "single"
+    group: str | None = None
+    shared: bool = False
+
+    def __post_init__(self) -> None:
+        check_sequence(self, "labels", str, "a list of at least two columns", at_least=2)
+        check(self, "target", str, one_of=("single", "multi"))
+        self._images()
+
+    def _images(self) -> CsvLabels:
+        """The rows and their images, with the first column as their label."""
+        return CsvLabels(
+            self.csv,
+            image=self.image,
+            label=self.labels[0],
+            folder=self.folder,
+            suffix=self.suffix,
+            group=self.group,
+            shared=self.shared,
+        )
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        rows = read_csv(folder / self.csv, columns=(self.image, *self.labels), spaced=True)
+        classes_by_image: dict[str, tuple[str, ...]] = {}
+        for name, *values in zip(rows[self.image], *(rows[column] for column in self.labels), strict=True):
+            image, classes = name.strip(), self._classes(name, values)
+            if classes_by_image.setdefault(image, classes) != classes:
+                raise DataError(f"{self.csv} gives image {image!r} two different rows of labels; remove one.")
+        frame = self._images().read(folder)
+        found = [classes_by_image[image.strip()] for image in frame["id"]]
+        frame["label"] = found if self.target == "multi" else [classes[0] for classes in found]
+        return frame
+
+    def _classes(self, image: str, values: Sequence[str]) -> tuple[str, ...]:
+        chosen = []
+        for column, value in zip(self.labels, values, strict=True):
+            if value.strip() not in ONE_OR_ZERO:
+                raise DataError(
+                    f"{self.csv} gives image {image!r} {value!r} in column {column!r}, but it should be 0 or 1."
+                )
+            if ONE_OR_ZERO[value.strip()]:
+                chosen.append(column)
+        if self.target == "single" and len(chosen) != 1:
+            raise DataError(
+                f"{self.csv} gives image {image!r} {len(chosen)} classes, but it should have one; say target='multi' "
+                "of CsvColumns where any number is right."
+            )
+        return tuple(sorted(chosen))
 
 
 @dataclass(frozen=True)
@@ -242,7 +326,7 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and value != value)
 
 
-LabelSource = FileNames | Folders | CsvLabels | LabelFunction
+LabelSource = FileNames | Folders | CsvLabels | CsvColumns | LabelFunction
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,13 @@ NOT_FLOATS: dict[str, type] = {"stage": int, "cycle": int, "epoch": int, "step":
 
 @dataclass(frozen=True)
 class Home:
-    """Where data, caches and runs are: the folder ``COMP_HOME``, or the working folder."""
+    """Where data, caches and runs are: the folder ``COMP_HOME``, or the working folder.
+
+    kaggle: the address of the only Kaggle that what happens here may speak to; a rehearsal's is on this machine.
+    """
 
     folder: Path
+    kaggle: str | None = None
 
     @classmethod
     def from_environment(cls) -> Home:
@@ -56,6 +60,10 @@ class Home:
     @property
     def cache(self) -> Path:
         return self.folder / "cache"
+
+    @property
+    def rehearsals(self) -> Path:
+        return self.folder / "rehearsals"
 
     def data(self, competition: str) -> Path:
         """The folder of a competition's files and of its extra data sets'."""

@@ -266,3 +266,15 @@ def submit(
 
     console.log = trained.log
     return send(competition, trained, home, console, message)
+
+
+def rehearse(competition: Competition, choices: Choices, home: Home, console: Console, share: float) -> Run:
+    """All steps on a Kaggle of this machine that hides a share of the labels, and what score that lets one expect."""
+    from comp.steps.rehearsal import rehearsal
+    from comp.steps.resolve import resolve
+
+    resolve(competition, choices)
+    with rehearsal(competition, home, share, choices.seed, console) as rehearsed:
+        submitted = run(rehearsed.competition, choices, rehearsed.home, console, submitting=True, delete_archives=True)
+        rehearsed.judge(submitted, choices.seed, console)
+    return submitted

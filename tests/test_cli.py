@@ -18,8 +18,8 @@ from comp.training import backbone
 HEAVY = ("torch", "torchvision", "timm", "numpy", "pandas", "sklearn", "albumentations", "cv2", "PIL", "kaggle", "rich")
 TINY = ("--backbone", "test_resnet", "--set", "stages.cycle_length=1")
 COMMANDS = (
-    *("list", "download", "check", "train", "lr-find", "schedule", "predict", "diagnose", "submit"),
-    *("join", "ensemble", "run", "runs", "scores", "serve"),
+    *("new", "list", "download", "check", "train", "lr-find", "schedule", "predict", "diagnose", "submit"),
+    *("join", "ensemble", "run", "rehearse", "runs", "scores", "serve"),
 )
 
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from comp.errors import SubmissionError
-from comp.forms import ClassName, ProbabilityOf, ProbabilityPerClass, TagNames
+from comp.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, TagNames
 
 moderately = settings(max_examples=50, deadline=None)
 CLASSES = st.lists(
@@ -134,3 +134,21 @@ def test_a_grader_reads_the_classes_off_the_columns():
     assert ProbabilityPerClass().classes_in(pd.DataFrame({"b": ["1"], "a": ["0"]})) == ("b", "a")
     assert ClassName().classes_in(pd.DataFrame({"x": ["10", "9"]}), pd.DataFrame({"x": ["8"]})) == ("8", "9", "10")
     assert TagNames().classes_in(pd.DataFrame({"x": ["b a", ""]}), pd.DataFrame({"x": ["c"]})) == ("a", "b", "c")
+
+
+@moderately
+@given(classes=CLASSES, seed=SEEDS, rows=st.integers(1, 9), data=st.data())
+def test_class_numbers_are_read_back_in_whatever_order_they_count(classes, seed, rows, data):
+    form = ClassNumber(data.draw(st.permutations(classes)))
+    chosen = np.random.default_rng(seed).integers(len(classes), size=rows)
+    frame = form.encode(chosen, classes, ["label"])
+    assert [form.labels[number] for number in frame["label"]] == [classes[place] for place in chosen]
+    assert list(form.decode(as_csv(frame), classes)) == list(chosen)
+    assert set(form.classes_in(frame)) == set(classes)
+
+
+def test_a_class_without_a_number_and_a_number_without_a_class_are_refused():
+    with pytest.raises(SubmissionError, match="`labels` are cat, dog, but the data's classes are cat, fish"):
+        ClassNumber(["cat", "dog"]).encode(np.array([0]), ("cat", "fish"), ["label"])
+    with pytest.raises(SubmissionError, match="'2' is not a class"):
+        ClassNumber(["cat", "dog"]).decode(pd.DataFrame({"label": ["2"]}), ("cat", "dog"))

@@ -6,7 +6,8 @@ import datetime as dt
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from comp.errors import KaggleError
 from comp.kaggle import patience, uploads
@@ -43,6 +44,31 @@ class RemoteFile:
 
     name: str
     size: int
+
+
+@dataclass(frozen=True)
+class CompetitionFacts:
+    """What Kaggle says of a competition; ``metric`` and ``description`` in its own words, empty where it has none.
+
+    only_notebooks: submissions come from notebooks at Kaggle and are not uploaded.
+    """
+
+    title: str
+    description: str
+    metric: str
+    only_notebooks: bool
+
+
+@dataclass(frozen=True)
+class RemoteFolder:
+    """A folder's files, or some of them, and the folders right in it, by their paths inside the competition.
+
+    whole: nothing is left out.
+    """
+
+    files: tuple[RemoteFile, ...]
+    folders: tuple[str, ...]
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -121,6 +147,38 @@ class Kaggle:
         )
         return [RemoteFile(file.name, file.total_bytes) for page in pages for file in page.files]
 
+    def competition(self, slug: str) -> CompetitionFacts:
+        """What Kaggle says of a competition."""
+        found = self._facts(slug)
+        return CompetitionFacts(
+            title=found.title or "",
+            description=found.description or "",
+            metric=found.evaluation_metric or "",
+            only_notebooks=bool(found.is_kernels_submissions_only),
+        )
+
+    def competition_folder(self, slug: str, folder: str = "", at_least: int = 1000) -> RemoteFolder:
+        """A folder of a competition, with at least so many of its files if it has them; the top one by default."""
+        from kagglesdk.competitions.types.competition_api_service import ApiListDataTreeFilesRequest
+
+        files: list[RemoteFile] = []
+        folders: list[str] = []
+        whole = True
+        inside = f"{folder}/" if folder else ""
+        request = ApiListDataTreeFilesRequest()
+        request.competition_name, request.path = slug, folder
+        for page in self._pages(
+            about_competition(slug, self.endpoint),
+            request,
+            lambda client: client.competitions.competition_api_client.list_data_tree_files,
+        ):
+            files += [RemoteFile(inside + PurePosixPath(file.name).name, file.total_bytes) for file in page.files]
+            folders += [inside + PurePosixPath(found.name).name for found in page.directories]
+            whole = not page.next_page_token
+            if len(files) >= at_least:
+                break
+        return RemoteFolder(tuple(files), tuple(dict.fromkeys(folders)), whole)
+
     def dataset_files(self, handle: str) -> list[RemoteFile]:
         """Every file of the data set ``owner/name``."""
         from kagglesdk.datasets.types.dataset_api_service import ApiListDatasetFilesRequest
@@ -149,6 +207,34 @@ class Kaggle:
         subject = about_competition(slug, self.endpoint)
         with self._closed_to_newcomers(slug):
             return self._download(ask, folder / f"{slug}.zip", subject, progress)
+
+    def download_file(self, slug: str, name: str, folder: Path, progress: Progress = silent) -> Download:
+        """One file of a competition, by its path inside it, in ``folder`` under its own name."""
+        path = folder / PurePosixPath(name).name
+        return self._download(self._asking_for(slug, name), path, about_competition(slug, self.endpoint), progress)
+
+    def file_address(self, slug: str, name: str) -> str:
+        """Where the bytes of one file are, for requests of some of them; the address is good for minutes."""
+
+        def address() -> str:
+            with in_one_sentence(about_competition(slug, self.endpoint)):
+                response = self._asking_for(slug, name)()
+                response.close()
+                return cast("str", response.url)
+
+        return patiently(address, self.say)
+
+    def _asking_for(self, slug: str, name: str) -> Callable[[], Any]:
+        from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFileRequest
+
+        request = ApiDownloadDataFileRequest()
+        request.competition_name, request.file_name = slug, name
+
+        def ask() -> Any:
+            with self._api.build_kaggle_client() as client:
+                return client.competitions.competition_api_client.download_data_file(request)
+
+        return ask
 
     def download_dataset(self, handle: str, folder: Path, progress: Progress = silent) -> Download:
         """All files of the data set ``owner/name`` as one archive in ``folder``, named after the name."""
@@ -285,15 +371,16 @@ class Kaggle:
         origin = download(ask, path, subject, progress, self.say)
         return Download(path, path.stat().st_size, origin.validator, origin.md5)
 
-    def _pages(self, subject: Subject, request: Any, method: Callable[[Any], Any]) -> list[Any]:
+    def _pages(self, subject: Subject, request: Any, method: Callable[[Any], Any]) -> Iterator[Any]:
         """Every page of a list; the same token twice would be a server going round in circles."""
         request.page_size = PAGE_SIZE
-        pages, seen = [], set()
+        seen = set()
         while True:
-            pages.append(self.ask(subject, lambda client: method(client)(request)))
-            token = pages[-1].next_page_token
+            page = self.ask(subject, lambda client: method(client)(request))
+            yield page
+            token = page.next_page_token
             if not token or token in seen:
-                return pages
+                return
             seen.add(token)
             request.page_token = token
 

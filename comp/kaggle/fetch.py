@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from comp.errors import DataError
-from comp.kaggle.archives import extract
+from comp.kaggle.archives import NESTED_SUFFIXES, extract
 from comp.kaggle.concurrently import Jobs, StoppedError
 from comp.kaggle.downloads import forget
 from comp.kaggle.formats import DamagedError
@@ -98,6 +98,32 @@ def fetch(
             shutil.rmtree(folder / ARCHIVES, ignore_errors=True)
         kept = (folder / ARCHIVES).exists()
         return FetchReport(folder, archives, was_there=found is not None, kept=kept)
+
+
+def adopt(found: Path, slug: str, folder: Path, say: Say = unheard) -> None:
+    """Make ``folder`` what `fetch` would make it, of what is ``found`` on this machine: a folder, or one archive.
+
+    Of a folder there are links, so that nothing is copied and nothing in it is changed; an archive is unpacked.
+
+    Raises:
+        DataError: there is nothing at ``found``, it holds archives, or ``folder`` is there already.
+    """
+    if folder.exists():
+        raise DataError(f"{folder} holds the competition's data already; leave out --data, or remove that folder.")
+    if found.is_file():
+        for note in extract(found, folder, RESERVED):
+            say(note)
+    elif found.is_dir():
+        inside = [path for path in sorted(found.iterdir()) if not path.name.startswith(".")]
+        packed = [path for path in inside if path.is_file() and path.name.lower().endswith(NESTED_SUFFIXES)]
+        if packed:
+            raise DataError(f"{found} holds {packed[0].name}, which is not unpacked; unpack it there.")
+        folder.mkdir(parents=True)
+        for path in inside:
+            (folder / path.name).symlink_to(path.resolve())
+    else:
+        raise DataError(f"There is no {found}; name the folder, or the archive, that the competition's files are in.")
+    _write(folder / RECORD, [slug], (FetchedArchive(slug, found.name, 0, None),))
 
 
 def _bring(

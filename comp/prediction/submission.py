@@ -86,23 +86,30 @@ def grader(form: SubmissionForm, metric: Metric, target: Target) -> Callable[[pd
     """
 
     def score(answers: pd.DataFrame, submission: pd.DataFrame) -> float:
-        id_column, *columns = answers.columns
-        if list(submission.columns) != list(answers.columns):
-            raise SubmissionError(f"The columns should be {', '.join(answers.columns[:5])}.")
-        if sorted(submission[id_column]) != sorted(answers[id_column]):
-            raise SubmissionError(f"The column {id_column!r} should hold each of the {len(answers)} ids once.")
-        theirs = submission.set_index(id_column).loc[answers[id_column]].reset_index(drop=True)
-        truth = answers[columns]
-        classes = form.classes_in(truth, theirs)
-        decoded = form.decode(truth, classes)
-        predicted = form.decode(theirs, classes)
-        if form.takes == "probabilities" and target == "single":
-            # As Kaggle does, and with the same clipping: a sure mistake costs much, not everything.
-            decoded, clipped = decoded.argmax(axis=1), predicted.clip(1e-15, 1 - 1e-15)
-            predicted = clipped / clipped.sum(axis=1, keepdims=True)
-        return metric(decoded, predicted)
+        return metric(*compared(form, target, answers, submission))
 
     return score
+
+
+def compared(
+    form: SubmissionForm, target: Target, answers: pd.DataFrame, submission: pd.DataFrame
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Targets and predictions as metrics take them, in the answers' order, of both as text; raises SubmissionError."""
+    id_column, *columns = answers.columns
+    if list(submission.columns) != list(answers.columns):
+        raise SubmissionError(f"The columns should be {', '.join(answers.columns[:5])}.")
+    if sorted(submission[id_column]) != sorted(answers[id_column]):
+        raise SubmissionError(f"The column {id_column!r} should hold each of the {len(answers)} ids once.")
+    theirs = submission.set_index(id_column).loc[answers[id_column]].reset_index(drop=True)
+    truth = answers[columns]
+    classes = form.classes_in(truth, theirs)
+    decoded = form.decode(truth, classes)
+    predicted = form.decode(theirs, classes)
+    if form.takes == "probabilities" and target == "single":
+        # As Kaggle does, and with the same clipping: a sure mistake costs much, not everything.
+        decoded, clipped = decoded.argmax(axis=1), predicted.clip(1e-15, 1 - 1e-15)
+        predicted = clipped / clipped.sum(axis=1, keepdims=True)
+    return decoded, predicted
 
 
 def write_submission(submission: pd.DataFrame, path: Path) -> None:

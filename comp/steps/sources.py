@@ -26,6 +26,10 @@ def kaggle_of(competition: Competition, home: Home, say: Say) -> Iterator[Callab
 
     A competition that only the local Kaggle has (the demo's) is made from what is installed and served meanwhile.
     """
+    if home.kaggle is not None:
+        only = home.kaggle
+        yield lambda: connect(only, say)
+        return
     build = BUNDLED.get(competition.kaggle)
     if build is None or os.environ.get("COMP_KAGGLE_URL"):
         yield lambda: connect(say=say)

@@ -14,10 +14,12 @@ from urllib.parse import quote
 from kagglesdk.competitions.types import competition_api_service as competitions
 from kagglesdk.competitions.types.competition_enums import SubmissionGroup
 from kagglesdk.competitions.types.submission_status import SubmissionStatus
+from kagglesdk.datasets.databundles.types import databundle_api_types as databundles
 from kagglesdk.datasets.types import dataset_api_service as datasets
 from kagglesdk.security.types import oauth_service as oauth
 
 from comp.errors import SubmissionError
+from comp.kaggle.local.catalog import CatalogFile
 from comp.kaggle.local.grading import grade
 
 if TYPE_CHECKING:
@@ -94,6 +96,7 @@ class LocalKaggle:
             (competition, "GetCompetition"): (competitions.ApiGetCompetitionRequest, self._competition),
             (competition, "GetSubmissionLimits"): (competitions.ApiGetSubmissionLimitsRequest, self._limits),
             (competition, "ListDataFiles"): (competitions.ApiListDataFilesRequest, self._list_competition),
+            (competition, "ListDataTreeFiles"): (competitions.ApiListDataTreeFilesRequest, self._list_folder),
             (competition, "DownloadDataFiles"): (competitions.ApiDownloadDataFilesRequest, self._download_competition),
             (competition, "DownloadDataFile"): (competitions.ApiDownloadDataFileRequest, self._download_file),
             (competition, "StartSubmissionUpload"): (competitions.ApiStartSubmissionUploadRequest, self._announce),
@@ -130,7 +133,7 @@ class LocalKaggle:
         slug = self._known(request.competition_name)
         grader, terms = self.graders.get(slug), self._terms_of(slug)
         response = competitions.ApiCompetition()
-        response.ref = response.title = slug
+        response.ref, response.title = slug, slug.replace("-", " ").title()
         response.url = f"{asker.base_url}/c/{slug}"
         response.evaluation_metric = grader.metric if grader else ""
         response.max_daily_submissions = terms.daily_submissions
@@ -159,6 +162,32 @@ class LocalKaggle:
             row.total_bytes = file.size
             row.creation_date = file.date
             response.files.append(row)
+        return response
+
+    def _list_folder(self, request: Any, asker: Asker) -> Any:
+        slug = self._known(request.competition_name)
+        inside = f"{request.path.strip('/')}/" if request.path.strip("/") else ""
+        below = [file for file in self.catalog.files(slug) if file.name.startswith(inside)]
+        files = [file for file in below if "/" not in file.name.removeprefix(inside)]
+        deeper = {file.name.removeprefix(inside).partition("/") for file in below}
+        folders = sorted({first for first, slash, _ in deeper if slash})
+        children: list[str | CatalogFile] = [*folders, *files]
+        page, token = _page(children, request)
+        response = databundles.ApiDirectoryContent()
+        response.next_page_token = token or ""
+        response.total_files, response.total_directories = len(files), len(folders)
+        response.total_children = len(files) + len(folders)
+        for child in page:
+            if isinstance(child, CatalogFile):
+                row = databundles.ApiFile()
+                row.name = child.name.removeprefix(inside)
+                row.total_bytes = child.size
+                row.creation_date = child.date
+                response.files.append(row)
+            else:
+                directory = databundles.ApiDirectory()
+                directory.name = child
+                response.directories.append(directory)
         return response
 
     def _download_competition(self, request: Any, asker: Asker) -> Redirect:

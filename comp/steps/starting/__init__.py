@@ -1,0 +1,1 @@
+"""`comp new`: the steps from a competition's files to its folder."""

@@ -1,0 +1,161 @@
+"""Starting a competition: look at its files, infer its declaration, hold it against the files, write it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from comp.errors import CompError, DataError, DeclarationError, KaggleError, OverrideError
+from comp.kaggle.client import connect
+from comp.kaggle.fetch import adopt, fetch
+from comp.starting.inference import Finding, infer
+from comp.starting.writing import write
+from comp.steps.starting.at_kaggle import OpaqueError, look_at_kaggle
+from comp.steps.starting.on_disk import look_at_folder
+from comp.steps.tables import read_tables
+
+if TYPE_CHECKING:
+    from comp.competition import Competition
+    from comp.console import Console
+    from comp.kaggle.client import CompetitionFacts
+    from comp.run import Home
+    from comp.starting.inference import Draft
+    from comp.starting.look import Look
+
+# A Makefile's own targets, which a competition of the name would hide.
+TAKEN = frozenset(
+    {"help", "setup", "demo", "test", "test-real", "test-reliability", "test-kills", "lint", "format", "lock", "new"}
+)
+MOST_CHECKED = 50_000  # files that are laid out empty, to hold a declaration against
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a new competition's files are: at Kaggle, by its slug or address, or in a folder or an archive here."""
+
+    kaggle: str | None = None
+    data: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.kaggle or self.data):
+            raise OverrideError("A competition's files are at Kaggle or here: give --kaggle SLUG or --data DIR.")
+
+    @property
+    def slug(self) -> str | None:
+        """The slug, of an address too."""
+        found = re.search(r"kaggle\.com/(?:c|competitions)/([^/?#]+)", self.kaggle or "")
+        return found[1] if found else self.kaggle
+
+
+def start(name: str, source: Source, competitions: Path, home: Home, console: Console) -> Path:
+    """Write the folder of a new competition; the path of its declaration.
+
+    competitions: the folder that the new one is made in.
+
+    Raises DeclarationError for a name that can't be, DataError where the files show no labels, sample submission or
+    images to predict, KaggleError where Kaggle is away or keeps them.
+    """
+    folder = competitions / name.replace("-", "_")
+    slug = source.slug or name
+    _check_name(name, slug, folder)
+    here = home.data(name)
+    if source.data is None:
+        look, draft = _from_kaggle(name, slug, here, console)
+    else:
+        facts = None if source.slug is None else _facts(slug, console)
+        look, draft = _from_disk(name, slug, source.data, here, facts, console)
+    verdict = _held_against_the_files(draft.competition, look, here)
+    written = write(replace(draft, findings=(*draft.findings, verdict)), folder)
+    for finding in (*draft.findings, verdict):
+        console.say(f"{'  ' if finding.sure else '? '}{finding.about:<11} {finding.text}")
+    unsure = sum(not finding.sure for finding in (*draft.findings, verdict))
+    if unsure:
+        console.say(f"{unsure} lines with a ? are guesses; confirm or change them in {written.name}")
+    console.say(f"next: make {name}")
+    return written
+
+
+def _check_name(name: str, slug: str, folder: Path) -> None:
+    for what, text in (("name", name), ("slug in its address", slug)):
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", text):
+            raise DeclarationError(
+                f"A competition's {what} has small letters, digits and single dashes, but {text!r} was given."
+            )
+    if name in TAKEN:
+        raise DeclarationError(f"`make {name}` does something else already; give the competition another name.")
+    if folder.exists():
+        raise DeclarationError(f"{folder} is there already; remove it, or give the competition another name.")
+
+
+def _facts(slug: str, console: Console) -> CompetitionFacts | None:
+    try:
+        return connect(say=console.say).competition(slug)
+    except KaggleError as error:
+        console.say(f"title and metric are not known: {error}")
+        return None
+
+
+def _from_disk(
+    name: str, slug: str, data: Path, here: Path, facts: CompetitionFacts | None, console: Console
+) -> tuple[Look, Draft]:
+    adopt(data, slug, here, console.say)
+    try:
+        look = look_at_folder(here, facts)
+        return look, infer(look, name, slug)
+    except BaseException:
+        # Only links, or what an archive still has.
+        shutil.rmtree(here, ignore_errors=True)
+        raise
+
+
+def _from_kaggle(name: str, slug: str, here: Path, console: Console) -> tuple[Look, Draft]:
+    kaggle = connect(say=console.say)
+    facts = kaggle.competition(slug)
+    try:
+        with console.bar("looking at the competition's files", None, "requests") as bar:
+            look = look_at_kaggle(kaggle, slug, facts, lambda: bar.advance(1))
+        try:
+            return look, infer(look, name, slug)
+        except DataError:
+            if look.whole:
+                raise
+        console.say("large folders were looked at in part, which was not enough; every file is being listed")
+        with console.bar("listing all files", None, "requests") as bar:
+            look = look_at_kaggle(kaggle, slug, facts, lambda: bar.advance(1), whole=True)
+        return look, infer(look, name, slug)
+    except OpaqueError as error:
+        console.say(f"{error} can't be looked into from afar, so the whole competition is downloaded")
+        with console.downloads() as progress:
+            fetch(lambda: kaggle, slug, [], here, progress, console.say)
+        look = look_at_folder(here, facts)
+        return look, infer(look, name, slug)
+
+
+def _held_against_the_files(competition: Competition, look: Look, here: Path) -> Finding:
+    """Whether labels, test images and sample submission fit together, as training would find."""
+    if not (look.whole and len(look.files) <= MOST_CHECKED):
+        return Finding("check", "not held against the data yet; training does that first", sure=False)
+    with tempfile.TemporaryDirectory() as place:
+        folder = here
+        if not here.is_dir():
+            folder = Path(place)
+            _lay_out(look, folder)
+        try:
+            tables = read_tables(competition, folder)
+        except CompError as error:
+            return Finding("check", str(error).replace(f"{folder}/", ""), sure=False)
+    counts = f"{len(tables.train)} labelled images of {len(tables.classes)} classes, {len(tables.test)} to predict"
+    return Finding("check", f"labels, images and sample submission fit together: {counts}")
+
+
+def _lay_out(look: Look, folder: Path) -> None:
+    """Empty files for the images, and the tables: as much as reading the labels needs."""
+    for file in look.files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).touch()
+    for path, table in look.tables.items():
+        table.to_csv(folder / path, index=False)

@@ -1,0 +1,163 @@
+"""`comp new` from the command line: where the files are, and what is refused."""
+
+import re
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from comp import runner
+from comp.competition import load_competition
+from comp.console import Console
+from comp.kaggle import client
+from comp.kaggle.local.server import running
+from comp.steps.resolve import Choices
+from comp.steps.starting import at_kaggle, start
+
+TINY = ("pretrained=False", "stages.size=32", "stages.cycle_length=1", "stages.views=1")
+
+
+@pytest.fixture
+def new(comp, tmp_path):
+    """`comp new`, into a folder of one's own."""
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    return lambda *arguments: comp("--competitions", plugins, "new", *arguments)
+
+
+@pytest.fixture
+def served(lay_out, tmp_path, monkeypatch):
+    """Serves a stand-in as long as the test lasts."""
+    stack = []
+
+    def serve(slug):
+        made = lay_out(slug)
+        server = running(made.folder.parent, {}, tmp_path / "state")
+        stack.append(server)
+        monkeypatch.setenv("COMP_KAGGLE_URL", server.__enter__())
+        return made
+
+    yield serve
+    for server in stack:
+        server.__exit__(None, None, None)
+
+
+def declared(ended):
+    return load_competition(Path(ended.last_line))
+
+
+def test_a_folder_of_one_s_own_is_run_where_it_lies(new, lay_out, home):
+    data = lay_out("aptos2019-blindness-detection").folder
+    before = sorted(data.rglob("*"))
+    ended = new("mine", "--data", data)
+    assert not ended.status, ended.err
+    assert "40 labelled images of 5 classes, 10 to predict" in ended.out
+    run = runner.run(declared(ended), Choices("quick", "test_resnet", TINY), home, Console())
+    assert run.submission.is_file()
+    assert sorted(data.rglob("*")) == before
+    assert not [path for path in home.data("mine").rglob("*.png") if not path.parent.is_symlink()]
+
+
+def test_an_archive_is_unpacked_and_run(new, lay_out, tmp_path, home):
+    data = lay_out("aerial-cactus-identification").folder
+    ended = new("mine", "--data", shutil.make_archive(tmp_path / "whole", "zip", data))
+    assert not ended.status, ended.err
+    assert len(declared(ended).labels.read(home.data("mine"))) == 24
+
+
+def test_images_in_an_archive_that_can_t_be_looked_into_are_downloaded(new, served, home):
+    made = served("histopathologic-cancer-detection")
+    with tarfile.open(made.folder / "train.tar.gz", "w:gz") as archive:
+        archive.add(made.folder / "train", "train")
+    shutil.rmtree(made.folder / "train")
+    ended = new("mine", "--kaggle", made.slug)
+    assert not ended.status, ended.err
+    assert "train.tar.gz can't be looked into from afar" in ended.out
+    assert len(declared(ended).labels.read(home.data("mine"))) == 24
+
+
+def test_of_a_large_folder_the_first_files_are_enough(new, served, monkeypatch):
+    monkeypatch.setattr(client, "PAGE_SIZE", 5)
+    monkeypatch.setattr(at_kaggle, "FILES_OF_A_FOLDER", 5)
+    made = served("dog-breed-identification")
+    ended = new("mine", "--kaggle", made.slug)
+    assert declared(ended).labels.folder == "train"
+    assert "? files" in ended.out
+    assert "? check" in ended.out
+
+
+def test_where_the_first_files_are_not_enough_all_are_listed(new, served, monkeypatch):
+    monkeypatch.setattr(client, "PAGE_SIZE", 5)
+    monkeypatch.setattr(at_kaggle, "FILES_OF_A_FOLDER", 5)
+    made = served("plant-pathology-2020-fgvc7")
+    ended = new("mine", "--kaggle", made.slug)
+    assert "every file is being listed" in ended.out
+    assert declared(ended).labels.shared
+    assert "  check" in ended.out
+
+
+def test_an_address_says_the_slug_and_the_competition_s_title_is_kaggle_s(new, served):
+    served("aptos2019-blindness-detection")
+    ended = new("mine", "--kaggle", "https://www.kaggle.com/competitions/aptos2019-blindness-detection/data")
+    assert declared(ended).kaggle == "aptos2019-blindness-detection"
+    text = Path(ended.last_line).read_text()
+    assert text.startswith('"""Aptos2019 Blindness Detection: ')
+    readme = (Path(ended.last_line).parent / "README.md").read_text()
+    assert "https://www.kaggle.com/c/aptos2019-blindness-detection" in readme
+    for line in ended.out.splitlines():
+        if line.startswith("? ") and "check" not in line:
+            assert f"- {line[2:].split()[0]}: " in readme
+
+
+def test_what_does_not_fit_together_is_said_and_the_declaration_is_there_to_be_mended(new, lay_out):
+    data = lay_out("aptos2019-blindness-detection").folder
+    next((data / "train_images").iterdir()).unlink()
+    ended = new("mine", "--data", data)
+    assert not ended.status
+    assert re.search(r"^\? check +1 of 40 rows of train.csv have no image", ended.out, re.MULTILINE)
+    assert declared(ended).labels.csv == "train.csv"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["mine"], "give --kaggle SLUG or --data DIR"),
+        (["Mine", "--data", "."], "small letters"),
+        (["test", "--data", "."], "`make test` does something else"),
+        (["mine", "--data", "nowhere"], "There is no nowhere"),
+        (["mine", "--kaggle", "no-such-competition"], "no competition 'no-such-competition'"),
+    ],
+)
+def test_what_can_t_be_is_one_sentence_and_leaves_nothing(new, served, arguments, sentence, tmp_path, home):
+    served("aptos2019-blindness-detection")
+    ended = new(*arguments)
+    assert ended.status == 1
+    assert sentence in ended.err
+    assert ended.err.count("\n") == 1
+    assert not list((tmp_path / "plugins").iterdir())
+    assert not home.folder.exists()
+
+
+def test_data_without_labels_leaves_nothing(new, tmp_path, home):
+    (tmp_path / "data").mkdir()
+    ended = new("mine", "--data", tmp_path / "data")
+    assert "no sample submission" in ended.err
+    assert not home.data("mine").exists()
+    assert (tmp_path / "data").is_dir()
+
+
+def test_a_second_time_nothing_is_written_over(new, lay_out):
+    data = lay_out("aptos2019-blindness-detection").folder
+    first = new("mine", "--data", data)
+    text = Path(first.last_line).read_text()
+    second = new("mine", "--data", data)
+    assert second.status == 1
+    assert "is there already" in second.err
+    assert Path(first.last_line).read_text() == text
+
+
+def test_no_competition_can_be_called_as_a_target_of_the_makefile():
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    assert targets == start.TAKEN
