@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from comp.kaggle.client import SubmissionRow
 
-HISTORY = ("epochs.csv", "history.csv")
+HISTORY = ("epochs.csv", "history.csv", "stages.csv")
 
 
 class Curve(Sweep):
@@ -339,7 +339,7 @@ class Session:
 
 
 def _copy_history(source: Run, target: Run, snapshots: Sequence[str]) -> None:
-    """The tables of epochs and steps, and the weights that are averaged with the last ones."""
+    """The tables of stages, epochs and steps, and the weights that are averaged with the last ones."""
     pairs = [(source.folder / name, target.folder / name) for name in HISTORY]
     pairs += [(source.checkpoint(name), target.checkpoint(name)) for name in snapshots]
     for path, copy in pairs:

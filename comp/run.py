@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from comp.training.finder import Sweep
     from comp.training.learner import Epoch
 
 
@@ -31,6 +32,8 @@ EPOCH_COLUMNS = (
     "seconds",
     "images_per_second",
 )
+STAGE_COLUMNS = ("stage", "seconds", "memory_mb")
+SWEEP_COLUMNS = ("rate", "loss", "smoothed")
 STEP_COLUMNS = ("stage", "cycle", "epoch", "step", "loss", "lr_early", "lr_late", "lr_head")
 NOT_FLOATS: dict[str, type] = {"stage": int, "cycle": int, "epoch": int, "step": int, "metric": str}
 
@@ -63,10 +66,10 @@ class Run:
     """One run folder, ``runs/<competition>/<name>``.
 
     config.json: everything resolved before the first step. split.csv: which rows validate. history.csv: a row per step;
-    epochs.csv: a row per epoch. checkpoints/model.safetensors: the weights. trained.json: the stages that were trained,
-    at the learning rates they had, and what other weights are averaged with the last ones. predictions/: probabilities
-    with ids, as Parquet. scores.json: validation scores and the decision. submission.csv, and submitted.json once it
-    was uploaded.
+    epochs.csv: per epoch; stages.csv: per stage; learning-rate-<stage>.csv: a sweep of the finder.
+    checkpoints/model.safetensors: the weights. trained.json: the stages that were trained, at the learning rates they
+    had, and what other weights are averaged with the last ones. predictions/: probabilities with ids, as Parquet.
+    scores.json: validation scores and the decision. submission.csv, and submitted.json once it was uploaded.
     A blend of other runs, its members, has what they predict together, and neither history nor weights.
     """
 
@@ -167,6 +170,18 @@ class Run:
         }
         _append(self.folder / "epochs.csv", EPOCH_COLUMNS, [row])
 
+    def append_stage(self, stage: int, seconds: float, memory: int) -> None:
+        """One row in stages.csv: all the time that the stage took, and the most bytes of memory so far."""
+        row = {"stage": stage, "seconds": seconds, "memory_mb": round(memory / 1e6)}
+        _append(self.folder / "stages.csv", STAGE_COLUMNS, [row])
+
+    def write_sweep(self, stage: int, sweep: Sweep) -> None:
+        """learning-rate-<stage>.csv: what a sweep's picture shows."""
+        columns = zip(sweep.rates, sweep.losses, sweep.smoothed, strict=True)
+        rows = [dict(zip(SWEEP_COLUMNS, map(float, values), strict=True)) for values in columns]
+        with replacing(self.folder / f"learning-rate-{stage}.csv") as unfinished:
+            _append(unfinished, SWEEP_COLUMNS, rows)
+
     @property
     def began(self) -> bool:
         """Whether an epoch was recorded."""
@@ -179,6 +194,15 @@ class Run:
     def steps(self) -> pd.DataFrame:
         """history.csv, a row per step; the rates of groups that were frozen are NaN. Raises RunError without it."""
         return self._table("history.csv", STEP_COLUMNS)
+
+    def stages(self) -> pd.DataFrame:
+        """stages.csv, a row per stage that ended. Raises RunError without it."""
+        return self._table("stages.csv", STAGE_COLUMNS)
+
+    def sweep(self, stage: int) -> pd.DataFrame | None:
+        """The finder's sweep before a stage, a row per rate; None where there was none. Raises RunError."""
+        file = f"learning-rate-{stage}.csv"
+        return self._table(file, SWEEP_COLUMNS) if (self.folder / file).is_file() else None
 
     def _table(self, file: str, columns: Sequence[str]) -> pd.DataFrame:
         import pandas as pd

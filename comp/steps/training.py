@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import asdict, dataclass, field, replace
 from math import ceil
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from comp.steps.resolve import has_gpu, to_config
 from comp.steps.scoring import score_logits
 from comp.training.checkpoints import save_weights
 from comp.training.learner import Step
+from comp.training.memory import peak_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +44,7 @@ class Training:
 
     def fit(self, stage: Stage) -> None:
         """Train one stage and record it; its rate is found first where none is declared."""
-        prepared, number = self.prepared, len(self.fitted) + 1
+        prepared, number, began = self.prepared, len(self.fitted) + 1, time.perf_counter()
         epochs, validation = prepared.inputs(stage, number)
         rate = self.rate_of(stage, number, epochs)
         targets = prepared.tables.targets[prepared.validating]
@@ -64,6 +66,7 @@ class Training:
                     self.snapshots.insert(0, self.run.checkpoint(f"stage-{number}-cycle-{event.cycle + 1}"))
                     save_weights(prepared.learner.evaluated, self.snapshots[0])
         self.fitted.append(replace(stage, learning_rate=rate))
+        self.run.append_stage(number, time.perf_counter() - began, peak_memory())
 
     def rate_of(self, stage: Stage, number: int, epochs: Epochs) -> float:
         """The stage's own rate, or the one found for what it trains, earlier in this run or now."""
@@ -78,6 +81,7 @@ class Training:
             self.found[trains] = sweep.suggestion
             picture = self.run.folder / f"learning-rate-{number}.png"
             draw_sweep(sweep, picture)
+            self.run.write_sweep(number, sweep)
             self.console.sweep(sweep)
         return self.found[trains]
 
