@@ -60,10 +60,10 @@ def figures(outcomes: Outcomes, beta: float = 1.0) -> list[OfClass]:
     return rows
 
 
-def reliability(confidences: Array, true: Array) -> tuple[Array, Array, float]:
-    """Mean confidence and share that is true of each tenth that has any, (B,) each, and the expected calibration error.
+def reliability(confidences: Array, true: Array) -> tuple[Array, Array, Array, float]:
+    """Mean confidence, share that is true and count of each tenth that has any, (B,), and the calibration error.
 
-    confidences, true: (M,). The error is the mean distance of the two, weighed by the bin's size (Guo et al. 2017,
+    confidences, true: (M,). The error is the expected one: the mean distance of the two, weighed by the counts (Guo et al. 2017,
     arXiv:1706.04599).
     """
     bins = np.clip((confidences * BINS).astype(int), 0, BINS - 1)
@@ -74,7 +74,7 @@ def reliability(confidences: Array, true: Array) -> tuple[Array, Array, float]:
         for values in (confidences, true.astype(float))
     )
     error = float((np.abs(predicted - observed) * counts[filled]).sum() / max(len(confidences), 1))
-    return predicted, observed, error
+    return predicted, observed, counts[filled], error
 
 
 def confidences(outcomes: Outcomes, probabilities: Array) -> tuple[Array, Array]:

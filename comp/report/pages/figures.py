@@ -7,8 +7,10 @@ data are never drawn into them: those stand in the page beside them.
 from __future__ import annotations
 
 import re
+from functools import wraps
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
@@ -17,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
     from matplotlib.axes import Axes
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
+P = ParamSpec("P")
+DRAWING = Lock()
 # Colours that no one draws with, each in the place of a variable of the style sheet.
 VARIABLES = {
     "#010101": "--ink",
@@ -71,6 +75,18 @@ BINS = 30
 SMOOTHING = 0.95
 
 
+def _styled(draw: Callable[P, Markup]) -> Callable[P, Markup]:
+    """The function, drawing in this style; matplotlib's settings are the process's, so one draws at a time."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **options: P.kwargs) -> Markup:
+        with DRAWING, mpl.rc_context(STYLE):
+            return draw(*args, **options)
+
+    return drawn
+
+
+@_styled
 def histograms(values: Mapping[str, Array], axis: str, *, log: bool = False) -> Markup:
     """The shares of several sets of values (N,), over each other, by what they are called."""
     figure, axes = _blank()
@@ -102,6 +118,7 @@ def histograms(values: Mapping[str, Array], axis: str, *, log: bool = False) -> 
     return svg(figure, f"Histogram: {axis}")
 
 
+@_styled
 def sweep(rates: Array, losses: Array, smoothed: Array, suggestions: Mapping[str, float]) -> Markup:
     """The finder's losses against the head's learning rate, (N,) each, and the rates that are suggested by rule."""
     figure, axes = _blank()
@@ -118,6 +135,7 @@ def sweep(rates: Array, losses: Array, smoothed: Array, suggestions: Mapping[str
     return svg(figure, "Loss against the learning rate")
 
 
+@_styled
 def rates(steps: Array, of_groups: Mapping[str, Array]) -> Markup:
     """The learning rates (N,) of the layer groups that train, by name, against the number of the step (N,)."""
     figure, axes = _blank()
@@ -134,6 +152,7 @@ def rates(steps: Array, of_groups: Mapping[str, Array]) -> Markup:
     return svg(figure, "Learning rates per layer group and step")
 
 
+@_styled
 def losses(steps: Array, of_steps: Array, ends: Array, valid: Array) -> Markup:
     """The loss of each step (N,), smoothed over it, and the validation loss (E,) at the steps where epochs end (E,)."""
     figure, axes = _blank()
@@ -150,6 +169,7 @@ def losses(steps: Array, of_steps: Array, ends: Array, valid: Array) -> Markup:
     return svg(figure, "Loss per step")
 
 
+@_styled
 def scores(epochs: Array, values: Array, metric: str) -> Markup:
     """The validation score (E,) after each epoch (E,)."""
     figure, axes = _blank()
@@ -159,28 +179,33 @@ def scores(epochs: Array, values: Array, metric: str) -> Markup:
     return svg(figure, f"{metric} per epoch")
 
 
-def reliability(curves: Mapping[str, tuple[Array, Array]], confidences: Array) -> Markup:
-    """Shares that were right against what was predicted, (B,) each, by name; below, how often each was predicted."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH / 72, 1.35 * HEIGHT / 72), layout="constrained")
-        axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+@_styled
+def reliability(curves: Mapping[str, tuple[Array, Array, Array]], confidences: Array) -> Markup:
+    """The share that is true against what was predicted, by name, and below, how often each was predicted.
+
+    curves: what was predicted, the share and the count of each bin (B,); a larger point is of more predictions.
+    """
+    figure = Figure(figsize=(WIDTH / 72, 1.35 * HEIGHT / 72), layout="constrained")
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     axes.plot([0, 1], [0, 1], color=QUIET, linestyle=(0, (3, 2)), linewidth=1)
-    for place, (name, (predicted, observed)) in enumerate(curves.items()):
-        axes.plot(predicted, observed, marker="o", markersize=4, color=SERIES[place], label=name)
-    axes.set(ylabel="share that is true", ylim=(0, 1), xlim=(0, 1))
+    for place, (name, (predicted, observed, counts)) in enumerate(curves.items()):
+        axes.plot(predicted, observed, color=SERIES[place], alpha=0.45, linewidth=1.2)
+        sizes = 6 + 50 * np.sqrt(counts / counts.max())
+        axes.scatter(predicted, observed, sizes, color=SERIES[place], alpha=0.85, linewidths=0, label=name)
+    axes.set(ylabel="share that is true", ylim=(-0.03, 1.03), xlim=(0, 1))
     if len(curves) > 1:
-        axes.legend(loc="upper left")
+        axes.legend(loc="upper left", markerscale=0.6)
     counts, edges = np.histogram(confidences, np.linspace(0, 1, 21))
     below.stairs(counts, edges, fill=True, color=SERIES[0], alpha=0.45)
     below.set(xlabel="probability predicted", ylabel="predictions")
     return svg(figure, "Reliability diagram")
 
 
+@_styled
 def thresholds(candidates: Array, score: Array, taken: float, usual: float) -> Markup:
     """A tag's score (T,) against its threshold (T,), with the one taken and the one before tuning marked."""
-    with mpl.rc_context({**STYLE, "font.size": 12, "axes.titlesize": 12}):
-        figure = Figure(figsize=(200 / 72, 130 / 72), layout="constrained")
-        axes = figure.subplots()
+    figure = Figure(figsize=(190 / 72, 124 / 72), layout="constrained")
+    axes = figure.subplots()
     axes.plot(candidates, score, color=SERIES[0])
     axes.axvline(usual, color=QUIET, linestyle=(0, (2, 2)), linewidth=1)
     axes.axvline(taken, color=SERIES[1], linewidth=1.5)
@@ -188,6 +213,7 @@ def thresholds(candidates: Array, score: Array, taken: float, usual: float) -> M
     return svg(figure, "Score against threshold")
 
 
+@_styled
 def over_each_other(curves: Sequence[tuple[Array, Array]], horizontal: str, vertical: str) -> Markup:
     """Curves of several runs in the order of the series' colours, each (x, y) of (N,)."""
     figure, axes = _blank()
@@ -198,11 +224,11 @@ def over_each_other(curves: Sequence[tuple[Array, Array]], horizontal: str, vert
     return svg(figure, f"{vertical} against {horizontal}")
 
 
+@_styled
 def progress(train: Array, valid: Array) -> Markup:
     """The losses of epochs (E,), small and without words."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(120 / 72, 34 / 72))
-        axes = figure.add_axes((0, 0.06, 1, 0.88))
+    figure = Figure(figsize=(120 / 72, 34 / 72))
+    axes = figure.add_axes((0, 0.06, 1, 0.88))
     for values, colour in ((train, SERIES[0]), (valid, SERIES[1])):
         axes.plot(*_thinned(np.arange(len(values)), values), color=colour, linewidth=1.4)
         axes.plot(len(values) - 1, values[-1], "o", color=colour, markersize=2.5)
@@ -214,7 +240,7 @@ def progress(train: Array, valid: Array) -> Markup:
 def svg(figure: Figure, label: str) -> Markup:
     """The figure as an element of a page, with its colours and letters taken from the style sheet."""
     text = StringIO()
-    with mpl.rc_context({**STYLE, "svg.hashsalt": label}):
+    with mpl.rc_context({"svg.hashsalt": label}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     drawn = text.getvalue()
     drawn = drawn[drawn.index("<svg") :]
@@ -240,9 +266,8 @@ def exponential_mean(values: Array) -> Array:
 
 
 def _blank() -> tuple[Figure, Axes]:
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
-        return figure, figure.subplots()
+    figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
+    return figure, figure.subplots()
 
 
 def _thinned(across: Array, up: Array) -> tuple[Array, Array]:

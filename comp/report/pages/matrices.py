@@ -21,16 +21,16 @@ FAINTEST = 0.1
 
 @dataclass(frozen=True)
 class Cell:
-    """One count: whether it is right (``r``) or wrong (``w``), its share of the row, and what it says in words."""
+    """One count: right (``r``), wrong (``w``) or neither (``d``), its share of the row, and what it says in words."""
 
-    kind: Literal["r", "w"]
+    kind: Literal["r", "w", "d"]
     text: str
     share: float
     title: str
 
     @property
     def shade(self) -> float:
-        return FAINTEST + (1 - FAINTEST) * self.share
+        return 0.0 if self.kind == "d" else FAINTEST + (1 - FAINTEST) * self.share
 
 
 def confusion_cells(confusion: Confusion) -> list[tuple[str, list[Cell | None]]]:
@@ -66,7 +66,7 @@ def together_cells(tags: Array, names: Sequence[str]) -> list[tuple[str, list[Ce
             name,
             [
                 Cell(
-                    "w" if row == column else "r",
+                    "d" if row == column else "r",
                     f"{counts[row, column]}",
                     float(counts[row, column] / totals[row]) if row != column else 0.0,
                     f"{counts[row, column]} of {counts[row, row]} with {name} have {other}",

@@ -55,6 +55,7 @@ def _templates() -> Environment:
         seconds=seconds,
         score=score,
         percent=percent,
+        signed=lambda change: f"{change:+.5f}".replace("-", "−"),
         numbered=lambda names: list(enumerate(names)),
         pairs=lambda values: [(value, value) for value in values],
         pretty=lambda record: json.dumps(record, indent=2, ensure_ascii=False),

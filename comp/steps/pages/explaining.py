@@ -158,7 +158,7 @@ def _calibration(competition: Competition, predicted: Predicted) -> dict[str, An
     curves, errors = {}, {}
     for name, probabilities in named.items():
         confidence, true = of_classes.confidences(outcomes, probabilities)
-        *curve, errors[name] = of_classes.reliability(confidence, true)
-        curves[name] = (curve[0], curve[1])
+        mean, share, count, errors[name] = of_classes.reliability(confidence, true)
+        curves[name] = (mean, share, count)
     confidence, _ = of_classes.confidences(outcomes, outcomes.probabilities)
     return {"calibration_errors": errors, "reliability": figures.reliability(curves, confidence)}
