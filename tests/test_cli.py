@@ -18,7 +18,7 @@ HEAVY = ("torch", "torchvision", "timm", "numpy", "pandas", "sklearn", "albument
 TINY = ("--backbone", "test_resnet", "--set", "stages.cycle_length=1")
 COMMANDS = (
     *("list", "download", "check", "train", "lr-find", "schedule", "predict", "diagnose", "submit"),
-    *("join", "ensemble", "run", "runs", "serve"),
+    *("explore", "report", "compare", "board", "join", "ensemble", "run", "runs", "serve"),
 )
 
 

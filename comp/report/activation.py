@@ -1,4 +1,4 @@
-"""Where in an image a model found what it predicts: Grad-CAM (Selvaraju et al. 2016, arXiv:1610.02391) by `grad-cam`."""
+"""Where in an image a model found what it predicts: Grad-CAM (Selvaraju et al. 2016, arXiv:1610.02391), by grad-cam."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Classified(Protocol):
 class ActivationMaps:
     """The maps of one model. Raises ValueError for one whose features have no place in the image, as of some backbones.
 
-    What pools the activations of the last layer by their mean is explained by these. A transformer that pools by a class
-    token is explained by what enters its last block: after it the other tokens lead nowhere.
+    What pools the activations of the last layer by their mean is explained by these. A transformer with a class token
+    is explained by what enters its last block: after it the other tokens lead nowhere.
     """
 
     def __init__(self, model: Classified) -> None:
@@ -55,7 +55,7 @@ class ActivationMaps:
         return maps.astype(np.float32)
 
     def _as_channels_first(self, activations: Tensor) -> Tensor:
-        """Activations as (B, C, H, W), whether they were that, (B, H, W, C), or tokens (B, N, C) with some before them."""
+        """Activations as (B, C, H, W), whether they were that, (B, H, W, C), or tokens (B, N, C) behind others."""
         backbone = self._parts.model.backbone
         width = backbone.num_features
         if activations.ndim == 4:
@@ -67,7 +67,7 @@ class ActivationMaps:
         side = round(tokens.shape[1] ** 0.5)
         if side * side != tokens.shape[1]:
             raise ValueError(f"its {tokens.shape[1]} tokens are no square grid")
-        return tokens.transpose(1, 2).unflatten(2, (side, side))
+        return tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)
 
 
 class _InParts(nn.Module):

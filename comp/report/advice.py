@@ -131,7 +131,7 @@ def _unlike(train: pd.DataFrame, test: pd.DataFrame) -> list[Advice]:
         return []
     areas = [np.sqrt(part["width"] * part["height"]) for part in (train, test)]
     if ks_2samp(*areas).statistic > UNLIKE:
-        medians = " and ".join(f"{area.median():.0f} px" for area in areas)
+        medians = " and ".join(f"{np.median(area):.0f} px" for area in areas)
         found.append(
             Advice(
                 "unlike test images",
@@ -167,7 +167,9 @@ def _rare(counts: Array, classes: Sequence[str]) -> Advice | None:
     if not rare:
         return None
     named = ", ".join(rare[:3]) + (f" and {len(rare) - 3} more" if len(rare) > 3 else "")
-    few = f"have fewer than {FEW_OF_A_CLASS} images each" if len(rare) > 1 else f"has fewer than {FEW_OF_A_CLASS} images"
+    few = (
+        f"have fewer than {FEW_OF_A_CLASS} images each" if len(rare) > 1 else f"has fewer than {FEW_OF_A_CLASS} images"
+    )
     return Advice("rare classes", f"{named} {few}: what they score on one split is chance", "--folds 5")
 
 

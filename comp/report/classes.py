@@ -63,8 +63,8 @@ def figures(outcomes: Outcomes, beta: float = 1.0) -> list[OfClass]:
 def reliability(confidences: Array, true: Array) -> tuple[Array, Array, Array, float]:
     """Mean confidence, share that is true and count of each tenth that has any, (B,), and the calibration error.
 
-    confidences, true: (M,). The error is the expected one: the mean distance of the two, weighed by the counts (Guo et al. 2017,
-    arXiv:1706.04599).
+    confidences, true: (M,). The error is the expected one: the mean distance of the two, weighed by the
+    counts (Guo et al. 2017, arXiv:1706.04599).
     """
     bins = np.clip((confidences * BINS).astype(int), 0, BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
@@ -78,7 +78,7 @@ def reliability(confidences: Array, true: Array) -> tuple[Array, Array, Array, f
 
 
 def confidences(outcomes: Outcomes, probabilities: Array) -> tuple[Array, Array]:
-    """What is to be calibrated (M,) and whether it is true (M,): the class predicted, the second of two, or every tag."""
+    """What is to be calibrated (M,), and if it is true (M,): the class predicted, the second of two, or every tag."""
     if outcomes.tags:
         return probabilities.ravel(), outcomes.targets.ravel() == 1
     if len(outcomes.classes) == 2:

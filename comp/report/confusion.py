@@ -48,7 +48,7 @@ def confuse(targets: Array, predicted: Array, classes: Sequence[str]) -> Confusi
 
 
 def _neighbours(mistakes: Array) -> Array:
-    """An order of classes by hierarchical clustering: the more often two are taken for each other, the nearer they are."""
+    """An order of classes by hierarchical clustering: the more often two are confused, the nearer they are."""
     between = mistakes + mistakes.T
     apart = 1 / (1 + between[np.triu_indices(len(between), 1)].astype(float))
     tree = linkage(apart, method="average")

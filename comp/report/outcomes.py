@@ -23,7 +23,7 @@ class Outcomes:
 
     targets: (N,) places in ``classes``, or (N, C) of 0 and 1. predicted: the same of what was decided.
     folds: the part of each row (N,), ``valid`` or the number of its fold.
-    losses: (N,), as `comp.report.mistakes.top_losses` counts them. uncertainty: (N,), the entropy of what was predicted,
+    losses: (N,), as `comp.report.mistakes.top_losses` counts them. uncertainty: (N,), the entropy of what is predicted,
     as a share of the largest there could be. dearest: (N,) the place of the class that costs most: of one class per
     image the label's, of tags the one that was missed or invented worst.
     """
@@ -46,7 +46,7 @@ class Outcomes:
     def right(self) -> Array:
         """(N,): whether all was predicted as it is labelled."""
         same: Array = self.targets == self.predicted
-        return same.all(axis=1) if self.tags else same
+        return np.all(same, axis=1) if self.tags else same
 
 
 def judge(
@@ -84,7 +84,7 @@ def orders(outcomes: Outcomes) -> dict[str, Array]:
 
 
 def worth_a_picture(outcomes: Outcomes, most: int) -> list[int]:
-    """At most so many rows, the dearest first: the ends of all orders, and of every class its dearest and its surest."""
+    """At most so many rows, the dearest first: the ends of all orders, and of every class the dearest and surest."""
     ordered = orders(outcomes)
     chosen: dict[int, None] = {}
     for order, share in (("loss", 0.35), ("uncertain", 0.15), ("sure", 0.15)):

@@ -1,0 +1,5 @@
+"""Pages to look at, each one file: their names, where a run or a competition keeps them."""
+
+REPORT = "report.html"
+EXPLORATION = "explore.html"
+COMPARISON = "compare.html"

@@ -1,7 +1,7 @@
 """Charts as SVG to stand in a page: drawn by matplotlib, coloured by the page's own style sheet.
 
-They are pictures without a script, so that they show where scripts may not run, and their text stays text. Names from the
-data are never drawn into them: those stand in the page beside them.
+They are pictures without a script, so that they show where scripts may not run, and their text stays text. Names from
+the data are never drawn into them: those stand in the page beside them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +42,7 @@ VARIABLES = {
     "#090909": "--series-6",
 }
 INK, QUIET, LINE, *SERIES = VARIABLES
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "text.color": INK,
@@ -54,7 +54,6 @@ STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": mpl.cycler(color=SERIES),
     "figure.facecolor": "none",
     "grid.color": LINE,
     "grid.linewidth": 0.6,
@@ -139,7 +138,7 @@ def sweep(rates: Array, losses: Array, smoothed: Array, suggestions: Mapping[str
 def rates(steps: Array, of_groups: Mapping[str, Array]) -> Markup:
     """The learning rates (N,) of the layer groups that train, by name, against the number of the step (N,)."""
     figure, axes = _blank()
-    for place, (group, values) in enumerate(reversed(of_groups.items())):
+    for place, (group, values) in enumerate(reversed(list(of_groups.items()))):
         axes.plot(*_thinned(steps, values), color=SERIES[place], label=group)
     axes.set(xlabel="step", ylabel="learning rate", ylim=(0, None))
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=False)
@@ -175,7 +174,7 @@ def scores(epochs: Array, values: Array, metric: str) -> Markup:
     figure, axes = _blank()
     axes.plot(epochs, values, color=SERIES[1], marker="o" if len(epochs) <= 30 else "", markersize=3.5)
     axes.set(xlabel="epoch", ylabel=metric)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return svg(figure, f"{metric} per epoch")
 
 
@@ -253,7 +252,7 @@ def svg(figure: Figure, label: str) -> Markup:
     assert shape is not None
     # How wide it is, is the page's to say.
     drawn = f'<svg role="img" aria-label="{escape(label)}" {shape[0]}' + drawn[drawn.index(">") :]
-    return Markup(re.sub(r"\n\s*", "\n", drawn))  # noqa: S704 - matplotlib escapes what it draws
+    return Markup(re.sub(r"\n\s*", "\n", drawn))
 
 
 def exponential_mean(values: Array) -> Array:

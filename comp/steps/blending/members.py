@@ -10,9 +10,10 @@ import numpy as np
 
 from comp.errors import RunError
 from comp.prediction.predictions import read_predictions
+from comp.report.comparison import flat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
     import pandas as pd
@@ -66,25 +67,13 @@ def _predictions(run: Run, part: str) -> pd.DataFrame:
 def refuse_differences(members: Sequence[Member], fields: Sequence[str], advice: str) -> None:
     """Raise RunError for the first field of the configs, named like ``recipe.stages.1.size``, that is not the same."""
     first, *others = members
-    mine = dict(_flat({field: first.config.get(field) for field in fields}))
+    mine = dict(flat({field: first.config.get(field) for field in fields}))
     for other in others:
-        theirs = dict(_flat({field: other.config.get(field) for field in fields}))
+        theirs = dict(flat({field: other.config.get(field) for field in fields}))
         for field in [*mine, *(theirs.keys() - mine.keys())]:
             if mine.get(field) != theirs.get(field):
                 values = " and ".join(shorten(str(values.get(field)), 40) for values in (theirs, mine))
                 raise RunError(f"{other.name} and {first.name} differ in {field} ({values}); {advice}.")
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        named = list(value.items())
-    elif isinstance(value, list) and any(isinstance(part, dict) for part in value):
-        named = list(enumerate(value, start=1))
-    else:
-        yield name, value
-        return
-    for key, part in named:
-        yield from _flat(part, f"{name}.{key}".lstrip("."))
 
 
 def refuse_other_data(members: Sequence[Member], tables: Tables) -> None:

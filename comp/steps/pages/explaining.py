@@ -10,7 +10,7 @@ from comp.prediction.decisions import Clip, ClipAndNormalise, Decision, MostProb
 from comp.report import classes as of_classes
 from comp.report.confusion import confuse
 from comp.report.mistakes import most_confused
-from comp.report.pages import figures
+from comp.report.pages import REPORT, figures
 from comp.report.pages.rendering import write_page
 from comp.steps.diagnosing import diagnosis_of
 from comp.steps.pages.gallery import gallery
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-PAGE = "report.html"
 PAIRS = 20
 # With more rows the page would be too large to open on a phone; the dearest are kept.
 ROWS = 20_000
@@ -48,7 +47,7 @@ def explain(competition: Competition, run: Run, home: Home, console: Console, *,
     (member,) = read_members([run])
     predicted = read_predicted(member, tables)
     trained = run.record("trained") if run.has("trained") else None
-    recipe = None if run.members else recipe_of(member.config, trained)
+    recipe = None if run.members else recipe_of(dict(member.config), trained)
     facts: dict[str, Any] = {
         "run": run.name,
         "competition": competition,
@@ -73,9 +72,9 @@ def explain(competition: Competition, run: Run, home: Home, console: Console, *,
             "folds": sorted(set(predicted.outcomes.folds), key=lambda fold: (len(fold), fold)),
             "table": table_of(predicted.outcomes),
             **_per_class(competition, predicted),
-            **_calibration(competition, predicted),
+            **_calibration(predicted),
         }
-    return write_page(run.folder / PAGE, "report", **facts)
+    return write_page(run.folder / REPORT, "report", **facts)
 
 
 def in_words(decision: Decision) -> str:
@@ -150,7 +149,7 @@ def _per_class(competition: Competition, predicted: Predicted) -> dict[str, Any]
     return facts | {"curves": curves, "usual": usual, "thresholds": list(taken)}
 
 
-def _calibration(competition: Competition, predicted: Predicted) -> dict[str, Any]:
+def _calibration(predicted: Predicted) -> dict[str, Any]:
     outcomes = predicted.outcomes
     named = {"as predicted": outcomes.probabilities}
     if isinstance(predicted.decision, (Clip, ClipAndNormalise)):

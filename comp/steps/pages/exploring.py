@@ -10,7 +10,7 @@ from comp.data.images import read_image
 from comp.data.loading import ImageDataset, Preprocessing
 from comp.data.splitting import draw_folds
 from comp.report.advice import advise
-from comp.report.pages import figures
+from comp.report.pages import EXPLORATION, figures
 from comp.report.pages.matrices import together_cells
 from comp.report.pages.pictures import SIDE, thumbnail
 from comp.report.pages.rendering import write_page
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-PAGE = "explore.html"
 SAMPLES = 240
 FEWEST, MOST = 2, 12
 ALTERATIONS = 6
@@ -72,7 +71,7 @@ def explore(competition: Competition, choices: Choices, home: Home, console: Con
         "altered": _altered(competition, recipe, tables, interpolation, choices.seed),
         "seed": choices.seed,
     }
-    return write_page(home.runs / competition.name / PAGE, "explore", **facts)
+    return write_page(home.runs / competition.name / EXPLORATION, "explore", **facts)
 
 
 def surveyed(tables: Tables) -> pd.DataFrame:
@@ -139,14 +138,13 @@ def _together(tables: Tables) -> dict[str, Any] | None:
 
 def _shapes(images: pd.DataFrame) -> list[tuple[str, Any]]:
     named = {"train": "labelled", "test": "to predict"}
-    parts = {name: images[images["part"] == part] for part, name in named.items()}
     charts = []
     for caption, axis, column in (
-        ("Columns", "width in pixels", lambda part: part["width"]),
-        ("Rows", "height in pixels", lambda part: part["height"]),
-        ("Shapes", "width divided by height", lambda part: part["width"] / part["height"]),
+        ("Columns", "width in pixels", images["width"]),
+        ("Rows", "height in pixels", images["height"]),
+        ("Shapes", "width divided by height", images["width"] / images["height"]),
     ):
-        values = {name: column(part).to_numpy(float) for name, part in parts.items()}
+        values = {name: column[images["part"] == part].to_numpy(float) for part, name in named.items()}
         every = np.concatenate(list(values.values()))
         if every.min() == every.max():
             continue
@@ -205,9 +203,7 @@ def _samples(tables: Tables, parts: Array, names: list[str], seed: int, console:
     return cards
 
 
-def _altered(
-    competition: Competition, recipe: Recipe, tables: Tables, interpolation: str, seed: int
-) -> dict[str, Any]:
+def _altered(competition: Competition, recipe: Recipe, tables: Tables, interpolation: str, seed: int) -> dict[str, Any]:
     """One image as it is, under alterations of training, and in the views that are averaged in prediction."""
     row = _with_most_to_see(tables, seed)
     path, size, viewpoint = tables.train["path"].iloc[row], recipe.stages[-1].size, competition.augment
@@ -227,5 +223,5 @@ def _altered(
 
 def _with_most_to_see(tables: Tables, seed: int) -> int:
     """Of some images drawn from the seed the one with the most contrast: of a plain one all views are alike."""
-    some = np.random.default_rng(seed).permutation(len(tables.train))[:CANDIDATES].tolist()
+    some: list[int] = np.random.default_rng(seed).permutation(len(tables.train))[:CANDIDATES].tolist()
     return max(some, key=lambda row: float(read_image(tables.train["path"].iloc[row], SIDE // 4).std()))

@@ -83,9 +83,13 @@ def _card(outcomes: Outcomes, row: int) -> dict[str, Any]:
         **card,
         "actual": np.flatnonzero(actual).tolist(),
         "predicted": np.flatnonzero(predicted).tolist(),
-        "kept": [classes[place] for place in np.flatnonzero(actual & predicted)],
-        "missed": [(classes[place], float(probabilities[place])) for place in np.flatnonzero(actual & ~predicted)],
-        "invented": [(classes[place], float(probabilities[place])) for place in np.flatnonzero(~actual & predicted)],
+        "kept": [classes[place] for place in np.flatnonzero(actual & predicted).tolist()],
+        "missed": [
+            (classes[place], float(probabilities[place])) for place in np.flatnonzero(actual & ~predicted).tolist()
+        ],
+        "invented": [
+            (classes[place], float(probabilities[place])) for place in np.flatnonzero(~actual & predicted).tolist()
+        ],
         "dearest": classes[dearest],
         "of_dearest": float(probabilities[dearest]),
     }

@@ -35,7 +35,7 @@ def read_predicted(member: Member, tables: Tables) -> Predicted:
     """Raises RunError where the run is of other classes, or predicted images that are no longer labelled."""
     if member.config.get("classes") != list(tables.classes):
         raise RunError(f"{member.name} was trained on other classes than the data now has; train again.")
-    gone = member.valid.index.difference(tables.train["id"])
+    gone = member.valid.index.difference(list(tables.train["id"]))
     if len(gone):
         raise RunError(
             f"{member.name} validated on {len(gone)} images that are not labelled now, the first {gone[0]!r}; "

@@ -22,13 +22,13 @@ def stages_of(run: Run, recipe: Recipe, metric: str) -> list[dict[str, Any]]:
     if not run.began:
         return []
     epochs, steps = run.epochs(), run.steps()
-    took = run.stages().set_index("stage") if (run.folder / "stages.csv").is_file() else None
+    took = run.stages().set_index("stage").to_dict("index") if (run.folder / "stages.csv").is_file() else {}
     shown = []
     for number, stage in enumerate(recipe.stages, start=1):
         own, own_steps = epochs[epochs["stage"] == number], steps[steps["stage"] == number]
         if own.empty:
             continue
-        ended = None if took is None or number not in took.index else took.loc[number]
+        ended = took.get(number)
         shown.append(
             {
                 "number": number,
@@ -38,8 +38,8 @@ def stages_of(run: Run, recipe: Recipe, metric: str) -> list[dict[str, Any]]:
                 "epochs": len(own),
                 "training_seconds": float(own["seconds"].sum()),
                 "images_per_second": float(own["images_per_second"].median()),
-                "seconds": None if ended is None else float(ended["seconds"]),
-                "memory": None if ended is None else float(ended["memory_mb"]),
+                "seconds": None if ended is None else ended["seconds"],
+                "memory": None if ended is None else ended["memory_mb"],
                 "last": own.iloc[-1].to_dict(),
             }
         )
