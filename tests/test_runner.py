@@ -65,6 +65,7 @@ def test_a_run_has_everything_that_its_training_produced(whole):
         "scores.json",
         "submission.csv",
         "submitted.json",
+        "report.html",
         "log.txt",
     }
 
