@@ -22,7 +22,12 @@ def report(browser, single):
 def test_pages_are_whole_on_a_desk_on_a_phone_and_in_the_dark(browser, single, tagged):
     looked_at(browser, single.report(), "hostile-report", looks=["desktop", "phone"])
     looked_at(browser, tagged.report(), "hostile-report-of-tags", looks=["dark"])
-    for path in (single.report(1), single.page("explore.html"), tagged.page("explore.html"), single.page("compare.html")):
+    for path in (
+        single.report(1),
+        single.page("explore.html"),
+        tagged.page("explore.html"),
+        single.page("compare.html"),
+    ):
         looked_at(browser, path, looks=["phone"])
 
 

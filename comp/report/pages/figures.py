@@ -18,6 +18,8 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from comp.report.curves import without_outliers
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -125,10 +127,7 @@ def sweep(rates: Array, losses: Array, smoothed: Array, suggestions: Mapping[str
     axes.plot(rates, smoothed, color=SERIES[0])
     for place, (rule, rate) in enumerate(suggestions.items(), start=1):
         axes.axvline(rate, color=SERIES[place], linestyle=(0, (3, 2)), linewidth=1.3, label=f"{rule} {rate:.2g}")
-    start = float(smoothed[: max(len(smoothed) // 4, 1)].max())
-    low = float(smoothed.min())
-    margin = 0.1 * (start - low) or 0.1
-    axes.set(xscale="log", xlabel="learning rate of the head", ylabel="loss", ylim=(low - margin, start + 2 * margin))
+    axes.set(xscale="log", xlabel="learning rate of the head", ylabel="loss", ylim=without_outliers(smoothed))
     _logarithmic(axes.xaxis)
     axes.legend(loc="lower left")
     return svg(figure, "Loss against the learning rate")
@@ -141,6 +140,7 @@ def rates(steps: Array, of_groups: Mapping[str, Array]) -> Markup:
     for place, (group, values) in enumerate(reversed(list(of_groups.items()))):
         axes.plot(*_thinned(steps, values), color=SERIES[place], label=group)
     axes.set(xlabel="step", ylabel="learning rate", ylim=(0, None))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=False)
     if len(of_groups) > 1:
         axes.set_yscale("log")
@@ -164,7 +164,8 @@ def losses(steps: Array, of_steps: Array, ends: Array, valid: Array) -> Markup:
     finite = np.concatenate([of_steps[np.isfinite(of_steps)], valid[np.isfinite(valid)]])
     if len(finite):
         axes.set_ylim(0, float(np.quantile(finite, 0.995)) * 1.05 or None)
-    axes.legend(loc="upper right")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend()
     return svg(figure, "Loss per step")
 
 

@@ -70,7 +70,7 @@ def _charts(found: Sequence[Predicted], metric: str) -> list[tuple[str, Any]]:
     for caption, column in (
         ("Training loss per epoch", "train_loss"),
         ("Validation loss per epoch", "valid_loss"),
-        (f"Validation {metric} per epoch, one view, before the decision", "score"),
+        (f"Validation {metric} per epoch", "score"),
     ):
         curves = [_curve(table, column) for table in epochs]
         if any(len(across) for across, _ in curves):

@@ -62,5 +62,5 @@ def _charts(run: Run, number: int, epochs: pd.DataFrame, steps: pd.DataFrame, me
     charts.append(("Loss per step", drawn))
     if epochs["score"].notna().any():
         drawn = figures.scores(epochs["epoch"].to_numpy(), epochs["score"].to_numpy(float), metric)
-        charts.append((f"Validation {metric} per epoch, one view, before the decision", drawn))
+        charts.append((f"Validation {metric} per epoch", drawn))
     return charts
