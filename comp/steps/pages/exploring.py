@@ -15,9 +15,10 @@ from comp.report.pages.matrices import together_cells
 from comp.report.pages.pictures import SIDE, thumbnail
 from comp.report.pages.rendering import write_page
 from comp.steps.inputs import tta_views
+from comp.steps.pages.screened import advice_on, screened_facts
 from comp.steps.prepared import which_validate
 from comp.steps.resolve import resolve
-from comp.steps.tables import read_tables
+from comp.steps.screening import screened_tables
 from comp.training.backbone import pretraining
 from comp.viewpoint import View
 
@@ -46,8 +47,10 @@ TOGETHER_AT_MOST = 80
 def explore(competition: Competition, choices: Choices, home: Home, console: Console) -> Path:
     """Write explore.html beside the competition's runs; nothing is trained, and no weights are loaded."""
     competition, recipe = resolve(competition, choices)
-    tables = read_tables(competition, home.data(competition.name))
-    images = surveyed(tables)
+    root = home.data(competition.name)
+    tables = screened_tables(competition, home, console)
+    assert tables.screening is not None
+    images = tables.screening.images
     parts, names = _parts(tables, recipe, choices)
     counts = _per_class(tables)
     size, interpolation = pretraining(recipe.backbone)
@@ -58,7 +61,8 @@ def explore(competition: Competition, choices: Choices, home: Home, console: Con
         "recipe_name": choices.recipe,
         "tables": tables,
         "tags": tables.targets.ndim == 2,
-        "advice": advise(readable, counts, tables.classes, competition.scoring, recipe, size),
+        "advice": advice_on(tables.screening)
+        + advise(readable, counts, tables.classes, competition.scoring, recipe, size),
         "parts": names,
         "per_class": _split(tables, counts, parts, len(names)),
         "split_sizes": np.bincount(parts, minlength=len(names)).tolist(),
@@ -70,26 +74,15 @@ def explore(competition: Competition, choices: Choices, home: Home, console: Con
         "samples": _samples(tables, parts, names, choices.seed, console),
         "altered": _altered(competition, recipe, tables, interpolation, choices.seed),
         "seed": choices.seed,
+        "screened": screened_facts(tables.screening, tables.notes, root),
     }
     return write_page(home.runs / competition.name / EXPLORATION, "explore", **facts)
-
-
-def surveyed(tables: Tables) -> pd.DataFrame:
-    import pandas as pd
-    from PIL import Image
-
-    rows = []
-    for part, table in (("train", tables.train), ("test", tables.test)):
-        for id_, path in zip(table["id"], table["path"], strict=True):
-            with Image.open(path) as image:
-                rows.append((part, id_, "", image.format, image.mode, *image.size))
-    return pd.DataFrame(rows, columns=["part", "id", "problem", "format", "mode", "width", "height"])
 
 
 def _parts(tables: Tables, recipe: Recipe, choices: Choices) -> tuple[Array, list[str]]:
     """The number of each labelled row's part (N,), and what the parts are called."""
     if choices.folds is not None:
-        folds = draw_folds(tables.targets, choices.folds, choices.seed, tables.groups)
+        folds = draw_folds(tables.targets, choices.folds, choices.seed, tables.groups, tables.alike)
         return folds, [f"fold {fold}" for fold in range(1, choices.folds + 1)]
     return which_validate(tables, recipe, choices).astype(int), ["train", "valid"]
 
