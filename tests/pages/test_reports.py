@@ -1,5 +1,6 @@
 """Pages as a browser shows them. Their pictures are kept in ``screenshots/``."""
 
+import html
 import re
 
 import pytest
@@ -168,6 +169,19 @@ def test_without_scripts_every_picture_and_table_but_one_shows(browser, single):
         assert all(page.locator("#gallery figure").nth(number).is_visible() for number in range(VALIDATING))
         assert not page.locator(".controls").first.is_visible()
         assert page.locator("noscript p").is_visible()
+        assert watched.complaints == []
+
+
+@pytest.mark.parametrize("how", ["src", "srcdoc"])
+def test_a_report_works_in_the_frame_that_a_notebook_or_kaggle_puts_it_in(browser, single, tmp_path, how):
+    page = single.report()
+    inside = f"file://{page}" if how == "src" else html.escape(page.read_text(encoding="utf-8"))
+    frame = f'<iframe sandbox="allow-scripts" width="900" height="700" {how}="{inside}">'
+    (tmp_path / "notebook.html").write_text(f'<!doctype html><meta charset="utf-8">{frame}', encoding="utf-8")
+    with watching(browser, f"file://{tmp_path}/notebook.html") as watched:
+        frame = watched.page.frame_locator("iframe")
+        frame.locator("#gallery [name=order]").select_option("uncertain")
+        assert numbers(frame.locator(VISIBLE), "uncertain") == list(range(VALIDATING))
         assert watched.complaints == []
 
 

@@ -46,14 +46,15 @@ def advice_on(screening: Screening) -> list[Advice]:
     counts = screening.counts()
     found = []
     if counts["conflicts"]:
-        evidence = f"{counts['conflicts']} images have a duplicate with another label, so one of the two is wrong"
+        evidence = f"of {counts['conflicts']} labelled images a duplicate has another label, so one of the two is wrong"
         found.append(Advice("conflicting labels", f"{evidence}; they are shown below"))
     if counts["leaks"]:
-        evidence = f"{counts['leaks']} images to predict are duplicates of labelled ones"
+        evidence = f"of {counts['leaks']} images to predict there is a labelled duplicate"
         found.append(Advice("leaks", f"{evidence}, so a score on them says less; they are shown below"))
     if counts["unreadable_train"] + counts["unreadable_test"]:
         evidence = (
-            f"{counts['unreadable_train']} labelled images and {counts['unreadable_test']} to predict can't be read"
+            f"{counts['unreadable_train']} of the labelled images and {counts['unreadable_test']} of those to predict "
+            "can't be read"
         )
         found.append(Advice("unreadable", f"{evidence}; they are listed below"))
     return found

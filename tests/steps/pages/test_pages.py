@@ -1,6 +1,7 @@
 """What the pages are made of, without a browser; tests/pages looks at them with one."""
 
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -168,6 +169,25 @@ def test_an_exploration_is_of_the_data_the_recipe_and_the_split(shaded):
     assert "20 × 20" in found.text
     # 36 samples, one as it is, six alterations, the two fixed views.
     assert found.pictures == 36 + 1 + 6 + 2
+
+
+def test_what_screening_found_is_counted_listed_and_shown_side_by_side(shaded):
+    data = shaded.home.data("shades")
+    shutil.copy(data / "train" / "t00.png", data / "test" / "q03.png")
+    shutil.copy(data / "train" / "t01.png", data / "train" / "t02.png")  # one is green, the other blue
+    (data / "train" / "t05.png").write_bytes((data / "train" / "t05.png").read_bytes()[:200])
+    (data / "test" / "q01.png").write_text("<b>no image</b>")
+    found = Reader(explore(shaded.competition, Choices(), shaded.home, Console()))
+    assert "unreadable: 1 of the labelled images and 1 of those to predict can't be read" in found.text
+    assert "conflicting labels: of 2 labelled images a duplicate has another label" in found.text
+    assert "leaks: of 1 images to predict there is a labelled duplicate" in found.text
+    assert "exact leaks 0 1 test images that are duplicates" in found.text
+    assert "exact conflicting labels 2 0" in found.text
+    assert re.search(r"train/t05.png (truncated|damaged)", found.text)
+    assert "exact conflicting labels green train/t01.png blue train/t02.png" in found.text
+    assert "exact leak to predict test/q03.png red train/t00.png" in found.text
+    # As without them, but for one that can't be read, and two pairs.
+    assert found.pictures == 35 + 1 + 6 + 2 + 2 * 2
 
 
 def test_the_same_exploration_is_the_same_but_for_its_date(shaded):
