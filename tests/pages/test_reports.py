@@ -235,4 +235,4 @@ def test_a_comparison_names_what_differs_and_what_is_gained(browser, single):
         assert {"recipe_name", "folds"} <= set(fields)
         assert watched.page.locator("#curves svg").count() == 3
         gains = watched.page.locator("#gains table").first.locator("tbody tr").inner_text().split("\t")
-        assert gains[:2] == ["hostile/quick-2folds-1", str(VALIDATING)]
+        assert gains[:2] == ["quick-2folds-1", str(VALIDATING)]

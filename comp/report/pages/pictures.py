@@ -20,7 +20,7 @@ SIDE = 176
 QUALITY = 72
 # How much of the picture the hottest place of a map covers.
 OPAQUE = 0.72
-MAP_SIDE = 28
+MAP_SIDE = 48
 
 
 def thumbnail(pixels: Pixels, side: int = SIDE) -> str:
@@ -34,8 +34,8 @@ def heat(activation: npt.NDArray[Any]) -> str:
     """An activation map (H, W) of 0 to 1 as a picture to lay over another: hotter is brighter and less transparent."""
     coloured = colormaps["inferno"](0.25 + 0.75 * activation)
     coloured[..., 3] = OPAQUE * activation
-    small = Image.fromarray((255 * coloured).round().astype(np.uint8)).resize((MAP_SIDE, MAP_SIDE))
-    return _webp(small, quality=60, method=4)
+    small = Image.fromarray((255 * coloured).round().astype(np.uint8)).resize((MAP_SIDE, MAP_SIDE), Image.Resampling.BILINEAR)
+    return _webp(small, quality=75, method=4)
 
 
 def _webp(picture: Image.Image, **options: Any) -> str:

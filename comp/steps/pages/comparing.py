@@ -54,7 +54,7 @@ def _facts(one: Predicted) -> dict[str, Any]:
     run = one.member.run
     submitted = run.record("submitted") if run.has("submitted") else {}
     return {
-        "name": run.name,
+        "name": run.folder.name,
         "scores": one.scores,
         "leaderboard": submitted.get("score"),
         "right": float(one.outcomes.right.mean()) if len(one.rows) else None,
