@@ -191,6 +191,57 @@ def predict(context: typer.Context, run: RunName) -> None:
 
 
 @app.command()
+def explore(
+    context: typer.Context,
+    name: Name,
+    recipe: RecipeName = "standard",
+    backbone: Backbone = None,
+    settings: Settings = [],  # noqa: B006
+    seed: Seed = 0,
+    folds: Annotated[int | None, typer.Option(metavar="K", help="Show how the rows are dealt to K folds.")] = None,
+) -> None:
+    """Write a page about the data: classes, samples, shapes, alterations, the split, advice."""
+    from comp.steps.pages.exploring import explore as write_page
+    from comp.steps.resolve import Choices
+
+    choices = Choices(recipe, backbone, tuple(settings), seed, folds=folds)
+    print(write_page(_competition(context, name), choices, Home.from_environment(), _console()))
+
+
+@app.command()
+def report(context: typer.Context, run: RunName) -> None:
+    """Write a page about a run: scores, mistakes as pictures, calibration, how its training went."""
+    from comp.steps.pages.explaining import explain
+
+    home = Home.from_environment()
+    trained = find_run(home, run)
+    print(explain(_competition(context, trained.competition), trained, home, _console()))
+
+
+@app.command()
+def compare(context: typer.Context, names: RunNames) -> None:
+    """Write a page that sets runs side by side: what differs, their curves, what each gains per class."""
+    from comp.steps.pages.comparing import compare as write_page
+
+    home = Home.from_environment()
+    found = [find_run(home, name) for name in names]
+    print(write_page(_competition(context, found[0].competition), found, home))
+
+
+@app.command()
+def board(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8643,
+) -> None:
+    """Serve a page of all runs, scores and leaderboards on this machine, which follows a training under way."""
+    from comp.steps.pages.board import serve as serve_until_interrupted
+
+    serve_until_interrupted(
+        Home.from_environment(), _folders(context), port, announce=lambda url: print(url, flush=True)
+    )
+
+
+@app.command()
 def diagnose(run: RunName) -> None:
     """Say what a run's losses show, and the one change to try."""
     from comp import runner

@@ -338,7 +338,7 @@ class Session:
 
 
 def _copy_history(source: Run, target: Run, snapshots: Sequence[str]) -> None:
-    """The tables of epochs and steps, and the weights that are averaged with the last ones."""
+    """The tables of stages, epochs and steps, and the weights that are averaged with the last ones."""
     pairs = [(source.folder / name, target.folder / name) for name in TABLES]
     pairs += [(source.checkpoint(name), target.checkpoint(name)) for name in snapshots]
     for path, copy in pairs:

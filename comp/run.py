@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from comp.training.finder import Sweep
     from comp.training.learner import Epoch
 
 
@@ -32,10 +33,12 @@ EPOCH_COLUMNS = (
     "seconds",
     "images_per_second",
 )
+STAGE_COLUMNS = ("stage", "seconds", "memory_mb")
+SWEEP_COLUMNS = ("rate", "loss", "smoothed")
 STEP_COLUMNS = ("stage", "cycle", "epoch", "step", "loss", "lr_early", "lr_late", "lr_head")
-TABLES = ("epochs.csv", "history.csv")
-# How far a run can get: weights, submission.csv, a part of joined folds, a score from Kaggle.
-Goal = Literal["trained", "predicted", "joined", "submitted"]
+TABLES = ("stages.csv", "epochs.csv", "history.csv")
+# How far a run can get: weights, submission.csv, report.html, a part of joined folds, a score from Kaggle.
+Goal = Literal["trained", "predicted", "reported", "joined", "submitted"]
 NOT_FLOATS: dict[str, type] = {"stage": int, "cycle": int, "epoch": int, "step": int, "metric": str}
 
 
@@ -75,10 +78,11 @@ class Run:
     """One run folder, ``runs/<competition>/<name>``.
 
     config.json: everything resolved before the first step, and the run's place in the order of all. split.csv: which
-    rows validate. history.csv: a row per step; epochs.csv: a row per epoch. checkpoints/model.safetensors: the weights.
-    trained.json: the stages that were trained, at the learning rates they had, and what other weights are averaged with
-    the last ones. predictions/: probabilities with ids, as Parquet. scores.json: validation scores and the decision.
-    submission.csv, and submitted.json once it was uploaded.
+    rows validate. history.csv: a row per step; epochs.csv: per epoch; stages.csv: per stage; learning-rate-<stage>.csv:
+    a sweep of the finder. checkpoints/model.safetensors: the weights. trained.json: the stages that were trained, at
+    the learning rates they had, and what other weights are averaged with the last ones. predictions/: probabilities
+    with ids, as Parquet. scores.json: validation scores and the decision. submission.csv, and submitted.json once it
+    was uploaded. report.html: all of it to look at.
     While it trains, checkpoints/last.pt is what a training that is stopped goes on from.
     A blend of other runs, its members, has what they predict together, and neither history nor weights.
     """
@@ -118,6 +122,8 @@ class Run:
             return self.weights.is_file()
         if until == "predicted":
             return self.submission.is_file()
+        if until == "reported":
+            return self.report.is_file()
         if until == "joined":
             others = (_config(path) for path in self.folder.parent.glob("*/config.json"))
             return any(self.name in other["members"] for other in others if other.get("kind") == "folds")
@@ -136,6 +142,10 @@ class Run:
     @property
     def submission(self) -> Path:
         return self.folder / "submission.csv"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
 
     @property
     def log(self) -> Path:
@@ -209,7 +219,7 @@ class Run:
         _append(self.folder / "epochs.csv", EPOCH_COLUMNS, [row])
 
     def table_sizes(self) -> dict[str, int]:
-        """The bytes of epochs.csv and history.csv, which are on disk when this returns."""
+        """The bytes of each of TABLES, which are on disk when this returns."""
         sizes = dict.fromkeys(TABLES, 0)
         for name in TABLES:
             path = self.folder / name
@@ -231,6 +241,18 @@ class Run:
                 raise RunError(f"{path} is shorter than when the training was stopped, so it can't go on; train anew.")
             os.truncate(path, size)
 
+    def append_stage(self, stage: int, seconds: float, memory: int) -> None:
+        """One row in stages.csv: all the time that the stage took, and the most bytes of memory so far."""
+        row = {"stage": stage, "seconds": seconds, "memory_mb": round(memory / 1e6)}
+        _append(self.folder / "stages.csv", STAGE_COLUMNS, [row])
+
+    def write_sweep(self, stage: int, sweep: Sweep) -> None:
+        """learning-rate-<stage>.csv: what a sweep's picture shows."""
+        columns = zip(sweep.rates, sweep.losses, sweep.smoothed, strict=True)
+        rows = [dict(zip(SWEEP_COLUMNS, map(float, values), strict=True)) for values in columns]
+        with replacing(self.folder / f"learning-rate-{stage}.csv") as unfinished:
+            _append(unfinished, SWEEP_COLUMNS, rows)
+
     @property
     def began(self) -> bool:
         """Whether an epoch was recorded."""
@@ -244,6 +266,15 @@ class Run:
     def steps(self) -> pd.DataFrame:
         """history.csv, a row per step; the rates of groups that were frozen are NaN. Raises RunError without it."""
         return self._table("history.csv", STEP_COLUMNS)
+
+    def stages(self) -> pd.DataFrame:
+        """stages.csv, a row per stage that ended. Raises RunError without it."""
+        return self._table("stages.csv", STAGE_COLUMNS)
+
+    def sweep(self, stage: int) -> pd.DataFrame | None:
+        """The finder's sweep before a stage, a row per rate; None where there was none. Raises RunError."""
+        file = f"learning-rate-{stage}.csv"
+        return self._table(file, SWEEP_COLUMNS) if (self.folder / file).is_file() else None
 
     def _table(self, file: str, columns: Sequence[str]) -> pd.DataFrame:
         import pandas as pd

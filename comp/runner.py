@@ -1,4 +1,4 @@
-"""The steps of a run, in order: download, train, predict, submit.
+"""The steps of a run, in order: download, train, predict, submit, report.
 
 Nothing is computed here: tables, arrays and files are carried from room to room. A step imports the rooms it needs, so
 that one without torch starts at once.
@@ -10,7 +10,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from comp.errors import OverrideError, RunError
+from comp.errors import CompError, OverrideError, RunError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,12 +44,15 @@ def run(
     download(competition, home, console, delete_archives=delete_archives)
     if choices.folds is not None and choices.fold is None:
         trained = cross_validate(competition, choices, home, console)
+        report(competition, trained, home, console)
         if submitting:
             submit(competition, trained, home, console)
         return trained
     prepared = prepare(competition, choices, home, console)
-    with under_way(prepared, home, console, "submitted" if submitting else "predicted") as training:
+    with under_way(prepared, home, console, "submitted" if submitting else "reported") as training:
         _train_and_predict(competition, training, home, console)
+        if not training.run.is_done("reported"):
+            report(competition, training.run, home, console)
         if submitting:
             submit(competition, training.run, home, console)
     return training.run
@@ -253,6 +256,18 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
     console.say(describe(scores))
     console.say(f"wrote {trained.submission} with {len(submission)} rows")
     return trained.submission
+
+
+def report(competition: Competition, trained: Run, home: Home, console: Console) -> None:
+    """Write the run's page as far as it costs seconds, without activation maps; what it lacks spoils no run."""
+    from comp.steps.pages.explaining import explain
+
+    try:
+        page = explain(competition, trained, home, console, with_maps=False)
+    except (CompError, OSError) as error:
+        console.say(f"no report was written: {error}")
+    else:
+        console.say(f"wrote {page}")
 
 
 def submit(

@@ -19,7 +19,7 @@ HEAVY = ("torch", "torchvision", "timm", "numpy", "pandas", "sklearn", "albument
 TINY = ("--backbone", "test_resnet", "--set", "stages.cycle_length=1")
 COMMANDS = (
     *("new", "list", "download", "check", "train", "lr-find", "schedule", "predict", "diagnose", "submit"),
-    *("join", "ensemble", "run", "rehearse", "runs", "scores", "serve"),
+    *("explore", "report", "compare", "board", "join", "ensemble", "run", "rehearse", "runs", "scores", "serve"),
 )
 
 

@@ -1,10 +1,12 @@
 import csv
 import os
 
+import numpy as np
 import pytest
 
 from comp.errors import RunError
 from comp.run import STEP_COLUMNS, Home, create_run, find_run, list_runs
+from comp.training.finder import Sweep
 from comp.training.learner import Epoch
 
 
@@ -206,6 +208,21 @@ def test_the_tables_of_a_run_are_read_back_with_gaps_where_nothing_validated_or_
     assert steps["step"].tolist() == [1, 2]
     assert steps["lr_head"].tolist() == [1e-3, 1e-3]
     assert steps[["lr_early", "lr_late"]].isna().all(axis=None)
+
+
+def test_what_a_stage_took_is_read_back(home):
+    run = started(home, "planet", "quick")
+    run.append_stage(1, 12.5, 2_500_000_000)
+    run.append_stage(2, 40.0, 2_750_000_000)
+    assert run.stages().to_dict("list") == {"stage": [1, 2], "seconds": [12.5, 40.0], "memory_mb": [2500.0, 2750.0]}
+
+
+def test_a_sweep_is_read_back_where_there_was_one(home):
+    run = started(home, "planet", "quick")
+    swept = Sweep(np.array([1e-6, 1e-3]), np.array([2.5, 1.0]), np.array([2.5, 1.75]))
+    run.write_sweep(2, swept)
+    assert run.sweep(1) is None
+    assert run.sweep(2).to_dict("list") == {"rate": [1e-6, 1e-3], "loss": [2.5, 1.0], "smoothed": [2.5, 1.75]}
 
 
 def test_tables_that_are_not_there_or_can_t_be_read_are_one_sentence(home):

@@ -58,12 +58,14 @@ def test_a_run_has_everything_that_its_training_produced(whole):
         "trained.json",
         "history.csv",
         "epochs.csv",
+        "stages.csv",
         "checkpoints/model.safetensors",
         "predictions/valid.parquet",
         "predictions/test.parquet",
         "scores.json",
         "submission.csv",
         "submitted.json",
+        "report.html",
         "log.txt",
     }
 

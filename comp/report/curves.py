@@ -49,7 +49,7 @@ def sweep_as_png(sweep: Sweep) -> bytes:
     axes.plot(sweep.rates, sweep.smoothed, color="C0", label="smoothed")
     for place, (rule, rate) in enumerate(sweep.suggestions.items(), start=1):
         axes.axvline(rate, color=f"C{place}", linestyle="--", label=f"{rule}: {rate:.2g}")
-    axes.set(xscale="log", xlabel="learning rate of the head", ylabel="loss", ylim=_without_outliers(sweep.smoothed))
+    axes.set(xscale="log", xlabel="learning rate of the head", ylabel="loss", ylim=without_outliers(sweep.smoothed))
     axes.legend()
     return _png(figure)
 
@@ -57,7 +57,7 @@ def sweep_as_png(sweep: Sweep) -> bytes:
 def sweep_in_characters(sweep: Sweep) -> str:
     """The same as lines of text; each suggestion is marked by its first letter."""
     plot = _blank()
-    low, high = _without_outliers(sweep.smoothed)
+    low, high = without_outliers(sweep.smoothed)
     heights = sweep.smoothed.clip(low, high)
     plot.plot(sweep.rates.tolist(), heights.tolist(), marker="braille")
     for rule, rate in sweep.suggestions.items():
@@ -99,7 +99,7 @@ def rates_in_characters(epochs: Array, rates: Array, groups: Sequence[str], titl
     return _characters(plot)
 
 
-def _without_outliers(smoothed: Array) -> tuple[float, float]:
+def without_outliers(smoothed: Array) -> tuple[float, float]:
     """The range of the curve up to its start's height and a little more: the divergence at its end would flatten it."""
     low, high = float(smoothed.min()), float(smoothed[: max(len(smoothed) // 4, 1)].max())
     margin = 0.1 * (high - low) or 0.1

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+from comp.report.comparison import flat
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -21,20 +23,8 @@ class Difference:
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> Difference | None:
     """The first field in which they differ, None if they don't."""
-    mine, theirs = dict(_flat(one)), dict(_flat(other))
+    mine, theirs = dict(flat(one)), dict(flat(other))
     for field in [*mine, *(theirs.keys() - mine.keys())]:
         if mine.get(field) != theirs.get(field):
             return Difference(field, *(shorten(str(values.get(field)), 40) for values in (mine, theirs)))
     return None
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        named = list(value.items())
-    elif isinstance(value, list) and any(isinstance(part, dict) for part in value):
-        named = list(enumerate(value, start=1))
-    else:
-        yield name, value
-        return
-    for key, part in named:
-        yield from _flat(part, f"{name}.{key}".lstrip("."))

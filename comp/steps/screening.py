@@ -42,7 +42,8 @@ class Screening:
 
     images: a row per image, those to train on first, with the columns
         ``part`` (train or test), ``id``, ``path`` (below the data folder) and ``label``;
-        ``problem`` and ``detail``, as in `comp.data.screening.Screened`, and ``odd``, a tuple of `ODDITIES`;
+        ``problem``, ``detail``, ``format``, ``mode``, ``width`` and ``height``, as in `comp.data.screening.Screened`,
+        and ``odd``, a tuple of `ODDITIES`;
         ``duplicate`` and ``conflict``, exact or near, of a training image with a duplicate among the others, or with
         one that has another label, and ``leak``, of a test image with a duplicate among the training images;
         ``like``, the path of that duplicate. All are empty text where there is nothing.
@@ -123,6 +124,8 @@ def screen_tables(tables: Tables, root: Path, kept: Path, console: Console) -> S
     images["problem"] = [one.problem for one in found]
     images["detail"] = [one.detail for one in found]
     images["odd"] = [oddities(one) for one in found]
+    for column in ("format", "mode", "width", "height"):
+        images[column] = [getattr(one, column) for one in found]
 
     same, alike = duplicate_sets(found)
     trains = (images["part"] == "train").to_numpy()

@@ -15,6 +15,7 @@ from comp.steps.scoring import score_logits
 from comp.training.backbone import set_size
 from comp.training.checkpoints import save_weights
 from comp.training.learner import Step
+from comp.training.memory import peak_memory
 from comp.training.state import save_state
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Training:
 
         SIGINT and SIGTERM wait for the end of a step, and for the state to be saved. Raises DivergedError.
         """
+        began = time.perf_counter()
         prepared, learner, number, resumed = self.prepared, self.prepared.learner, self.number, self.resumed
         epochs, validation = prepared.inputs(stage, number)
         if resumed is None:
@@ -126,6 +128,7 @@ class Training:
                     self._say_how_to_go_on(number)
                     break
         self.fitted.append(replace(stage, learning_rate=rate))
+        self.run.append_stage(number, time.perf_counter() - began, peak_memory())
 
     def rate_of(self, stage: Stage, number: int, epochs: Epochs) -> float:
         """The stage's own rate, or the one found for what it trains, earlier in this run or now."""
@@ -140,6 +143,7 @@ class Training:
             self.found[trains] = sweep.suggestion
             picture = self.run.folder / f"learning-rate-{number}.png"
             draw_sweep(sweep, picture)
+            self.run.write_sweep(number, sweep)
             self.console.sweep(sweep)
         return self.found[trains]
 

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,24 @@ def expectations(backbone: nn.Module) -> Expectations:
     """The preprocessing that timm keeps with the backbone's weights."""
     config: dict[str, Any] = timm.data.resolve_model_data_config(backbone)  # type: ignore[attr-defined, no-untyped-call]
     return Expectations(config["interpolation"], tuple(config["mean"]), tuple(config["std"]))
+
+
+def pretraining(backbone: str) -> tuple[int, str]:
+    """The side in pixels and the interpolation that a backbone's weights were trained with, without loading them.
+
+    Raises BackboneError for an unknown name.
+    """
+    if backbone.startswith("local-dir:"):
+        file = Path(backbone.removeprefix("local-dir:")) / "config.json"
+        try:
+            config = json.loads(file.read_text(encoding="utf-8"))["pretrained_cfg"]
+            return int(config["input_size"][-1]), str(config["interpolation"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BackboneError(f"{file} can't be read as timm's description of a backbone ({error}).") from None
+    known = timm.models.get_pretrained_cfg(backbone)
+    if known is None:
+        raise BackboneError(f"timm knows no backbone {backbone!r}; see timm.list_models().")
+    return int(known.input_size[-1]), str(known.interpolation)
 
 
 def set_size(model: Classifier, size: int) -> None:

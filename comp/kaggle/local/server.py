@@ -105,7 +105,7 @@ def _server(
 ) -> Iterator[tuple[uvicorn.Server, socket.socket, str]]:
     if host not in HOSTS:
         raise KaggleError(f"The local Kaggle listens on {' or '.join(HOSTS)} only, and {host!r} was asked for.")
-    with Catalog(folder) as catalog, contextlib.closing(_bound(host, port)) as listening:
+    with Catalog(folder) as catalog, contextlib.closing(bound(host, port)) as listening:
         uploads = state / "uploads"
         try:
             uploads.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,8 @@ def _remembering(connections: dict[Any, asyncio.Transport]) -> type[H11Protocol]
     return Remembering
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises KaggleError where the port is taken."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

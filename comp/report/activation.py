@@ -1,0 +1,91 @@
+"""Where in an image a model found what it predicts: Grad-CAM (Selvaraju et al. 2016, arXiv:1610.02391), by grad-cam."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+import torch
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+
+class Classified(Protocol):
+    """A timm backbone without its classifier, a head on its pooled features, and what scales bytes for them."""
+
+    backbone: Any
+    head: nn.Sequential
+    scale: Tensor
+    shift: Tensor
+
+
+class ActivationMaps:
+    """The maps of one model. Raises ValueError for one whose features have no place in the image, as of some backbones.
+
+    What pools the activations of the last layer by their mean is explained by these. A transformer with a class token
+    is explained by what enters its last block: after it the other tokens lead nowhere.
+    """
+
+    def __init__(self, model: Classified) -> None:
+        self._parts = _InParts(model)
+        blocks = getattr(model.backbone, "blocks", None)
+        self._by_token = getattr(model.backbone, "global_pool", "") in ("token", "map")
+        layer = self._parts.activations
+        if self._by_token:
+            if blocks is None or not hasattr(blocks[-1], "norm1"):
+                raise ValueError("its class token is not like a vision transformer's")
+            layer = blocks[-1].norm1
+        self._parts.cut = not self._by_token
+        self._cam = GradCAM(self._parts, [layer], self._as_channels_first)
+
+    def __call__(self, images: npt.NDArray[np.uint8], classes: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Where each image (B, S, S, 3) speaks for the class of its place (B,): (B, S, S), 0 to 1.
+
+        A map is 0 everywhere where nothing does. Raises ValueError where the model's activations are no grid.
+        """
+        channels_first = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+        targets = [ClassifierOutputTarget(place) for place in classes]
+        maps: npt.NDArray[np.float32] = self._cam(channels_first, targets)
+        return maps.astype(np.float32)
+
+    def _as_channels_first(self, activations: Tensor) -> Tensor:
+        """Activations as (B, C, H, W), whether they were that, (B, H, W, C), or tokens (B, N, C) behind others."""
+        backbone = self._parts.model.backbone
+        width = backbone.num_features
+        if activations.ndim == 4:
+            last = getattr(backbone, "output_fmt", "") == "NHWC" or activations.shape[1] != width
+            return activations.permute(0, 3, 1, 2) if last else activations
+        if activations.ndim != 3:
+            raise ValueError(f"its activations have the shape {tuple(activations.shape)}")
+        tokens = activations[:, getattr(backbone, "num_prefix_tokens", 0) :]
+        side = round(tokens.shape[1] ** 0.5)
+        if side * side != tokens.shape[1]:
+            raise ValueError(f"its {tokens.shape[1]} tokens are no square grid")
+        return tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)
+
+
+class _InParts(nn.Module):
+    """A classifier in which the activations before pooling pass through a module of their own.
+
+    cut: gradients end there; what comes before needs none.
+    """
+
+    def __init__(self, model: Classified) -> None:
+        super().__init__()
+        self.model, self.cut = cast("Any", model), True
+        self.activations = nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Bytes of RGB (B, 3, S, S) to logits (B, C)."""
+        model = self.model
+        with torch.set_grad_enabled(not self.cut):
+            activations = model.backbone.forward_features(images.float() * model.scale + model.shift)
+        activations = self.activations(activations.detach().requires_grad_() if self.cut else activations)
+        logits: Tensor = model.head(model.backbone.forward_head(activations))
+        return logits

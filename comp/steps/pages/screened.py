@@ -1,0 +1,100 @@
+"""What screening found, as a page shows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from comp.data.images import read_image
+from comp.data.screening import ODDITIES
+from comp.report.advice import Advice
+from comp.report.pages.pictures import SIDE, thumbnail
+from comp.steps.findings import OF_DUPLICATES, lines_for_training
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from comp.steps.screening import Screening
+
+LISTED = 20
+PAIRS = 12
+# The worst first.
+OF_PAIRS = {"conflict": "conflicting labels", "leak": "leak", "duplicate": "duplicate"}
+
+
+def screened_facts(screening: Screening, notes: Sequence[str], root: Path) -> dict[str, Any]:
+    """Counts of all findings, the files that can't be read, and pairs of duplicates as pictures.
+
+    notes: what was put up with in files of labels and images, a line each.
+    """
+    images, of_images = screening.images, lines_for_training(screening)
+    unreadable = images[images["problem"] != ""]
+    return {
+        "kinds": _kinds(images),
+        "notes": [note for note in notes if note not in of_images],
+        "torn": screening.torn,
+        "unreadable": unreadable[["path", "problem", "detail"]].head(LISTED).to_numpy().tolist(),
+        "unreadable_left_out": max(0, len(unreadable) - LISTED),
+        "pairs": _pairs(images, root),
+    }
+
+
+def advice_on(screening: Screening) -> list[Advice]:
+    """What is worth mending before a training."""
+    counts = screening.counts()
+    found = []
+    if counts["conflicts"]:
+        evidence = f"of {counts['conflicts']} labelled images a duplicate has another label, so one of the two is wrong"
+        found.append(Advice("conflicting labels", f"{evidence}; they are shown below"))
+    if counts["leaks"]:
+        evidence = f"of {counts['leaks']} images to predict there is a labelled duplicate"
+        found.append(Advice("leaks", f"{evidence}, so a score on them says less; they are shown below"))
+    if counts["unreadable_train"] + counts["unreadable_test"]:
+        evidence = (
+            f"{counts['unreadable_train']} of the labelled images and {counts['unreadable_test']} of those to predict "
+            "can't be read"
+        )
+        found.append(Advice("unreadable", f"{evidence}; they are listed below"))
+    return found
+
+
+def _kinds(images: pd.DataFrame) -> list[tuple[str, int, int, str]]:
+    """Each kind of finding that there is: its name, how many images of each part have it, and what is done."""
+    train = images["part"] == "train"
+    masks = [("unreadable", images["problem"] != "", "left out; predicted by the classes' shares")]
+    masks += [
+        (name, images["odd"].map(lambda names, name=name: name in names), follows) for name, follows in ODDITIES.items()
+    ]
+    masks += [
+        (f"{how} {name}", images[column] == how, follows)
+        for column, (name, follows) in OF_DUPLICATES.items()
+        for how in ("exact", "near")
+    ]
+    return [
+        (name, int((mask & train).sum()), int((mask & ~train).sum()), text) for name, mask, text in masks if mask.any()
+    ]
+
+
+def _pairs(images: pd.DataFrame, root: Path) -> list[dict[str, Any]]:
+    """Images beside those they are like, each pair once, conflicts first."""
+    by_path = images.set_index("path")
+    pairs: dict[frozenset[str], dict[str, Any]] = {}
+    for column, kind in OF_PAIRS.items():
+        for path, like, how in images.loc[images[column] != "", ["path", "like", column]].itertuples(index=False):
+            if len(pairs) >= PAIRS:
+                break
+            sides = [_side(by_path.loc[name], name, root) for name in (path, like)]
+            pairs.setdefault(frozenset((path, like)), {"kind": f"{how} {kind}", "sides": sides})
+    return list(pairs.values())
+
+
+def _side(row: pd.Series[Any], name: str, root: Path) -> dict[str, Any]:
+    label = row["label"]
+    return {
+        "path": name,
+        "part": row["part"],
+        "label": label if isinstance(label, str) else ", ".join(label),
+        "picture": thumbnail(read_image(root / name, SIDE)),
+    }

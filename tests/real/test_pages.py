@@ -1,0 +1,89 @@
+"""Every page of the three real competitions in a real browser. Their pictures are kept in ``screenshots/``."""
+
+import re
+
+import pytest
+import requests
+
+from comp import runner
+from comp.console import Console
+from comp.steps.pages.comparing import compare
+from comp.steps.pages.explaining import explain
+from comp.steps.pages.exploring import explore
+from comp.steps.resolve import Choices
+from tests.pages.browsing import launched, looked_at, watching
+from tests.pages.serving import served
+from tests.real.conftest import BACKBONE
+
+SIZES = {"dogs-vs-cats": "stages.size=96", "dog-breeds": "stages.size=128", "planet": "stages.size=64"}
+MEGABYTES = 1e6
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with launched() as started:
+        yield started
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def finished_one(request, finished):
+    return finished(request.param, SIZES[request.param])
+
+
+def test_the_data_of_a_competition(browser, finished_one):
+    one = finished_one
+    page = explore(one.competition, Choices("quick", f"local-dir:{BACKBONE}"), one.home, Console())
+    assert page.stat().st_size < 5 * MEGABYTES
+    looked_at(browser, page, f"{one.competition.name}-explore")
+
+
+def test_the_report_of_a_run_written_with_it_and_again_with_activation_maps(browser, finished_one):
+    one, page = finished_one, finished_one.run.folder / "report.html"
+    with watching(browser, f"file://{page}") as watched:
+        watched.is_whole()
+        assert watched.page.locator("#gallery .map").count() == 0
+    assert explain(one.competition, one.run, one.home, Console()) == page
+    assert page.stat().st_size < 5 * MEGABYTES
+    looked_at(browser, page, f"{one.competition.name}-report")
+    with watching(browser, f"file://{page}") as watched:
+        pictures = watched.page.locator("#gallery figure").count()
+        assert pictures >= 150
+        assert watched.page.locator("#gallery .map").count() == pictures
+
+
+def test_activation_maps_of_dogs_and_cats_are_in_the_middle_more_often_than_at_the_rim(finished_one):
+    if finished_one.competition.name != "dogs-vs-cats":
+        pytest.skip("only these animals are in the middle of their pictures")
+    import numpy as np
+
+    from comp.data.images import centre, read_image
+    from comp.steps.pages.gallery import _maps_of
+    from comp.steps.tables import read_tables
+
+    one = finished_one
+    size, interpolation, maps = _maps_of(one.competition, one.run, 2)
+    tables = read_tables(one.competition, one.data)
+    paths = tables.train["path"].iloc[:: len(tables.train) // 40]
+    images = np.stack([centre(read_image(path, size, interpolation), size) for path in paths])
+    found = maps(images, tables.targets[:: len(tables.train) // 40].tolist()).mean(axis=0)
+    quarter = size // 4
+    middle = found[quarter:-quarter, quarter:-quarter].mean()
+    assert middle > 1.2 * (found.sum() - middle * 4 * quarter * quarter) / (size * size - 4 * quarter * quarter)
+
+
+def test_two_runs_side_by_side(browser, finished_one):
+    one = finished_one
+    choices = Choices("quick", f"local-dir:{BACKBONE}", (SIZES[one.competition.name], "dropout=0.1", "tta=none"))
+    other = runner.train(one.competition, choices, one.home, Console())
+    runner.predict(one.competition, other, one.home, Console())
+    looked_at(browser, compare(one.competition, [one.run, other], one.home), f"{one.competition.name}-compare")
+
+
+def test_the_board_of_it_all(browser, finished_one):
+    one = finished_one
+    with served(one.home) as url:
+        looked_at(browser, url, f"{one.competition.name}-board", served_at=url)
+        links = re.findall(r'href="(/runs/[^"]*)"', requests.get(url, timeout=10).text)
+        assert links
+        for link in links:
+            assert requests.get(url + link, timeout=10).status_code == 200

@@ -1,0 +1,91 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from comp.report.activation import ActivationMaps
+from comp.training.backbone import build_classifier
+
+SIZE = 96
+
+
+def classifier(backbone, classes=3):
+    torch.manual_seed(0)
+    model = build_classifier(backbone, pretrained=False, dropout=0.0, prior=np.zeros(classes)).eval()
+    torch.nn.init.normal_(model.head[-1].weight)
+    return model
+
+
+def images(count, size):
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size"),
+    [
+        ("test_resnet", 96),
+        ("test_convnext", 96),
+        ("test_mambaout", 160),
+        ("test_vit", 160),
+        ("test_vit2", 64),
+        ("test_vit4", 64),
+    ],
+)
+def test_a_map_covers_its_image_whatever_the_backbone_pools(backbone, size):
+    model = classifier(backbone)
+    maps = ActivationMaps(model)
+    found = maps(images(3, size), [0, 1, 2])
+    assert found.shape == (3, size, size)
+    assert found.dtype == np.float32
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert found.max() > 0.5
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_convnext", "test_vit2"])
+def test_what_is_explained_is_what_the_model_predicts(backbone):
+    """The model is taken in two parts for it, and put together it must still be the model."""
+    model = classifier(backbone)
+    pixels = torch.from_numpy(images(2, 64))
+    maps = ActivationMaps(model)
+    parts = maps._parts(pixels.permute(0, 3, 1, 2))
+    assert torch.allclose(parts, model(pixels), atol=1e-5)
+
+
+def test_of_mean_pooled_activations_the_map_is_their_sum_weighed_by_the_head():
+    """Grad-CAM of a linear head on their mean is CAM (Zhou et al. 2015, arXiv:1512.04150)."""
+    model = classifier("test_resnet", classes=8)
+    pixels = images(1, SIZE)
+    with torch.no_grad():
+        channels_first = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() * model.scale + model.shift
+        activations = model.backbone.forward_features(channels_first)[0]
+        norm, _, linear = model.head
+        weights = linear.weight / (norm.running_var + norm.eps).sqrt()
+        expected = torch.einsum("kc,chw->khw", weights, activations).clamp(min=0).numpy()
+    place = int(expected.std(axis=(1, 2)).argmax())
+    found = ActivationMaps(model)(pixels, [place])[0]
+    side = expected.shape[1]
+    coarse = found.reshape(side, SIZE // side, side, -1).mean(axis=(1, 3))
+    assert np.corrcoef(coarse.ravel(), expected[place].ravel())[0, 1] > 0.95
+
+
+def test_the_map_is_where_the_evidence_is():
+    """A network that sees brightness alone: the map of its class is the bright corner."""
+    model = classifier("test_resnet", classes=2)
+    pixels = np.full((1, SIZE, SIZE, 3), 127, np.uint8)
+    pixels[0, :32, :32] = np.random.default_rng(1).integers(0, 256, (32, 32, 3))
+    with torch.no_grad():
+        channels_first = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() * model.scale + model.shift
+        activations = model.backbone.forward_features(channels_first)[0]
+        corner, rest = activations[:, 0, 0], activations[:, 2, 2]
+        model.head[-1].weight.copy_(torch.stack([corner - rest, rest - corner]))
+    found = ActivationMaps(model)(pixels, [0])[0]
+    assert found[:32, :32].mean() > 2 * found[-32:, -32:].mean()
+
+
+def test_a_backbone_whose_class_token_is_not_a_transformer_s_is_refused():
+    model = classifier("test_resnet")
+    body = SimpleNamespace(global_pool="token", blocks=None)
+    with pytest.raises(ValueError, match="class token"):
+        ActivationMaps(SimpleNamespace(backbone=body, head=model.head, scale=model.scale, shift=model.shift))
