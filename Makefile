@@ -35,7 +35,7 @@ new: setup ## Make a competition's folder: NAME=flowers KAGGLE=its-slug, or DATA
 	$(COMP) new "$(NAME)" $(if $(KAGGLE),--kaggle "$(KAGGLE)") $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: setup ## Run the tests, but for those on the real competitions' images
-	$(BIN)/python -m pytest --ignore=tests/real $(ARGS)
+	$(BIN)/python -m pytest -n logical --dist worksteal --ignore=tests/real $(ARGS)
 
 test-real: setup ## Run the tests on real images (they need ../shared)
 	$(BIN)/python -m pytest tests/real $(ARGS)

@@ -258,7 +258,7 @@ def test_a_run_with_a_broken_config_does_not_hide_the_others(home):
 
 def test_tables_are_cut_to_what_was_there(home):
     run = started(home, "planet", "quick")
-    assert run.table_sizes() == {"epochs.csv": 0, "history.csv": 0}
+    assert run.table_sizes() == {"stages.csv": 0, "epochs.csv": 0, "history.csv": 0}
     step = {"loss": 0.5, "lr_head": 1e-3}
     run.append_epoch(1, epoch(0, 0, [step, step]), "mean_f2", 0.5)
     sizes, before = run.table_sizes(), [rows(run.folder / name) for name in ("epochs.csv", "history.csv")]

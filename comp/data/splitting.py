@@ -105,7 +105,8 @@ def _sides_of_sets(drawn: npt.NDArray[np.bool_], targets: Targets, alike: Target
     validates = _as_first(drawn, alike)
     of_class = _of_class(targets)
     untrained = (of_class[~validates].sum(axis=0) == 0) & (of_class[~drawn].sum(axis=0) > 0)
-    validates &= ~np.isin(alike, alike[(of_class[:, untrained] > 0).any(axis=1)])
+    moved = validates & ~drawn & (of_class[:, untrained] > 0).any(axis=1)
+    validates &= ~np.isin(alike, alike[moved])
     if not validates.any():
         raise DataError(
             f"The {len(targets)} labelled images are duplicates of each other to such an extent that none can validate "
