@@ -20,19 +20,25 @@ if TYPE_CHECKING:
 
 def diagnosis_of(trained: Run) -> list[str]:
     """A line per finding, or one that says that nothing looks wrong; a run may have ended before any epoch did."""
-    # What was trained by hand is not the recipe that was declared.
-    ended = trained.record("trained") if trained.has("trained") else None
     if trained.members:
         raise RunError(f"{trained.name} is a blend of other runs; diagnose {', '.join(trained.members)} instead.")
-    recipe = recipe_of(trained.record("config"), ended)
-    for broken in (ended or {}).get("broken", ()):
-        recipe = _as_begun(recipe, **broken)
+    recipe = as_it_went(trained)
     if trained.began:
         epochs, steps = trained.epochs(), trained.steps()
     else:
         epochs, steps = pd.DataFrame(columns=EPOCH_COLUMNS), pd.DataFrame(columns=STEP_COLUMNS)
     findings = diagnose(epochs, steps, recipe)
     return [str(finding) for finding in findings] or [healthy(epochs, recipe)]
+
+
+def as_it_went(trained: Run) -> Recipe:
+    """The recipe with its stages as they were trained, or broken off, numbered as they are in the run's tables."""
+    # What was trained by hand is not the recipe that was declared.
+    ended = trained.record("trained") if trained.has("trained") else None
+    recipe = recipe_of(trained.record("config"), ended)
+    for broken in (ended or {}).get("broken", ()):
+        recipe = _as_begun(recipe, **broken)
+    return recipe
 
 
 def _as_begun(recipe: Recipe, *, number: int, stage: dict[str, Any], cycles_kept: int, **_: Any) -> Recipe:

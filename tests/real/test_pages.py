@@ -61,7 +61,7 @@ def test_activation_maps_of_dogs_and_cats_are_in_the_middle_more_often_than_at_t
     from comp.steps.tables import read_tables
 
     one = finished_one
-    size, interpolation, maps = _maps_of(one.competition, one.run, 2)
+    size, interpolation, maps = _maps_of(one.competition, one.run, 2, Console())
     tables = read_tables(one.competition, one.data)
     paths = tables.train["path"].iloc[:: len(tables.train) // 40]
     images = np.stack([centre(read_image(path, size, interpolation), size) for path in paths])

@@ -34,9 +34,8 @@ def heat(activation: npt.NDArray[Any]) -> str:
     """An activation map (H, W) of 0 to 1 as a picture to lay over another: hotter is brighter and less transparent."""
     coloured = colormaps["inferno"](0.25 + 0.75 * activation)
     coloured[..., 3] = OPAQUE * activation
-    small = Image.fromarray((255 * coloured).round().astype(np.uint8)).resize(
-        (MAP_SIDE, MAP_SIDE), Image.Resampling.BILINEAR
-    )
+    whole = Image.fromarray((255 * coloured).round().astype(np.uint8))
+    small = whole.resize((MAP_SIDE, MAP_SIDE), Image.Resampling.BILINEAR)
     return _webp(small, quality=75, method=4)
 
 

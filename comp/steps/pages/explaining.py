@@ -12,12 +12,11 @@ from comp.report.confusion import confuse
 from comp.report.mistakes import most_confused
 from comp.report.pages import figures
 from comp.report.pages.rendering import write_page
-from comp.steps.diagnosing import diagnosis_of
+from comp.steps.diagnosing import as_it_went, diagnosis_of
 from comp.steps.pages.gallery import gallery
 from comp.steps.pages.predicted import Predicted, read_members, read_predicted
 from comp.steps.pages.reproducing import command_of
 from comp.steps.pages.stages import stages_of
-from comp.steps.resolve import recipe_of
 from comp.steps.tables import read_tables
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def explain(competition: Competition, run: Run, home: Home, console: Console, *,
     (member,) = read_members([run])
     predicted = read_predicted(member, tables)
     trained = run.record("trained") if run.has("trained") else None
-    recipe = None if run.members else recipe_of(dict(member.config), trained)
+    recipe = None if run.members else as_it_went(run)
     facts: dict[str, Any] = {
         "run": run.name,
         "competition": competition,
