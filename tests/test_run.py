@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from comp.errors import RunError
-from comp.run import STEP_COLUMNS, Home, create_run, find_run, list_runs
+from comp.run import STEP_COLUMNS, TABLES, Home, create_run, find_run, list_runs
 from comp.training.finder import Sweep
 from comp.training.learner import Epoch
 
@@ -258,15 +258,17 @@ def test_a_run_with_a_broken_config_does_not_hide_the_others(home):
 
 def test_tables_are_cut_to_what_was_there(home):
     run = started(home, "planet", "quick")
-    assert run.table_sizes() == {"stages.csv": 0, "epochs.csv": 0, "history.csv": 0}
+    assert run.table_sizes() == dict.fromkeys(TABLES, 0)
     step = {"loss": 0.5, "lr_head": 1e-3}
     run.append_epoch(1, epoch(0, 0, [step, step]), "mean_f2", 0.5)
-    sizes, before = run.table_sizes(), [rows(run.folder / name) for name in ("epochs.csv", "history.csv")]
+    run.append_stage(1, 2.0, 1_000_000)
+    sizes, before = run.table_sizes(), [rows(run.folder / name) for name in TABLES]
     run.append_epoch(1, epoch(1, 0, [step, step]), "mean_f2", 0.6)
+    run.append_stage(2, 2.0, 1_000_000)
     with (run.folder / "history.csv").open("a") as file:
         file.write("1,1,3")
     run.cut_tables(sizes)
-    assert [rows(run.folder / name) for name in ("epochs.csv", "history.csv")] == before
+    assert [rows(run.folder / name) for name in TABLES] == before
     run.cut_tables({})
     assert not run.began
 

@@ -2,15 +2,20 @@
 
 import re
 
+import numpy as np
 import pytest
 import requests
+import torch
 
 from comp import runner
 from comp.console import Console
+from comp.data.images import centre, read_image
 from comp.steps.pages.comparing import compare
 from comp.steps.pages.explaining import explain
 from comp.steps.pages.exploring import explore
+from comp.steps.pages.gallery import _maps_of
 from comp.steps.resolve import Choices
+from comp.steps.tables import read_tables
 from tests.pages.browsing import launched, looked_at, watching
 from tests.pages.serving import served
 from tests.real.conftest import BACKBONE
@@ -51,24 +56,27 @@ def test_the_report_of_a_run_written_with_it_and_again_with_activation_maps(brow
         assert watched.page.locator("#gallery .map").count() == pictures
 
 
-def test_activation_maps_of_dogs_and_cats_are_in_the_middle_more_often_than_at_the_rim(finished_one):
-    if finished_one.competition.name != "dogs-vs-cats":
-        pytest.skip("only these animals are in the middle of their pictures")
-    import numpy as np
-
-    from comp.data.images import centre, read_image
-    from comp.steps.pages.gallery import _maps_of
-    from comp.steps.tables import read_tables
-
+def test_covering_where_a_map_is_hot_costs_the_prediction_more_than_where_it_is_cold(finished_one):
     one = finished_one
-    size, interpolation, maps = _maps_of(one.competition, one.run, 2, Console())
+    size, interpolation, maps = _maps_of(one.competition, one.run, len(one.run.record("config")["classes"]), Console())
     tables = read_tables(one.competition, one.data)
     paths = tables.train["path"].iloc[:: len(tables.train) // 40]
     images = np.stack([centre(read_image(path, size, interpolation), size) for path in paths])
-    found = maps(images, tables.targets[:: len(tables.train) // 40].tolist()).mean(axis=0)
-    quarter = size // 4
-    middle = found[quarter:-quarter, quarter:-quarter].mean()
-    assert middle > 1.2 * (found.sum() - middle * 4 * quarter * quarter) / (size * size - 4 * quarter * quarter)
+
+    def logits(pixels):
+        with torch.no_grad():
+            return maps._parts(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
+
+    before = logits(images)
+    chosen = before.argmax(axis=1)
+    found = maps(images, chosen.tolist())
+    lost = {}
+    for name, sign in (("hot", 1), ("cold", -1)):
+        limits = np.quantile(sign * found, 0.75, axis=(1, 2), keepdims=True)
+        covered = np.where((sign * found >= limits)[..., None], images.mean((1, 2), keepdims=True), images)
+        after = logits(covered.astype(np.uint8))
+        lost[name] = (before - after)[np.arange(len(chosen)), chosen].mean()
+    assert lost["hot"] > 1.5 * lost["cold"]
 
 
 def test_two_runs_side_by_side(browser, finished_one):
