@@ -4,10 +4,16 @@ import re
 
 import pytest
 
+from comp.steps.pages import board
 from tests.pages.browsing import watching
 from tests.pages.serving import served, started, trained_an_epoch
 
 expect = pytest.importorskip("playwright.sync_api").expect
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch):
+    monkeypatch.setattr(board, "REFRESH_SECONDS", 0.2)
 
 
 def test_the_board_follows_a_training_and_stays_where_the_reader_is(browser, home):
