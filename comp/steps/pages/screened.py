@@ -46,18 +46,19 @@ def advice_on(screening: Screening) -> list[Advice]:
     counts = screening.counts()
     found = []
     if counts["conflicts"]:
-        evidence = f"of {counts['conflicts']} labelled images a duplicate has another label, so one of the two is wrong"
-        found.append(Advice("conflicting labels", f"{evidence}; they are shown below"))
+        evidence = f"{_counted(counts['conflicts'], 'labelled image has', 'labelled images have')} a duplicate"
+        found.append(Advice("conflicting labels", f"{evidence} with another label, so one of the two is wrong"))
     if counts["leaks"]:
-        evidence = f"of {counts['leaks']} images to predict there is a labelled duplicate"
-        found.append(Advice("leaks", f"{evidence}, so a score on them says less; they are shown below"))
+        evidence = f"{_counted(counts['leaks'], 'image to predict has', 'images to predict have')} a labelled duplicate"
+        found.append(Advice("leaks", f"{evidence}, so a score on them says less"))
     if counts["unreadable_train"] + counts["unreadable_test"]:
-        evidence = (
-            f"{counts['unreadable_train']} of the labelled images and {counts['unreadable_test']} of those to predict "
-            "can't be read"
-        )
-        found.append(Advice("unreadable", f"{evidence}; they are listed below"))
+        evidence = _counted(counts["unreadable_train"], "labelled image", "labelled images")
+        found.append(Advice("unreadable", f"{evidence} and {counts['unreadable_test']} to predict can't be read"))
     return found
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
 
 
 def _kinds(images: pd.DataFrame) -> list[tuple[str, int, int, str]]:

@@ -178,9 +178,9 @@ def test_what_screening_found_is_counted_listed_and_shown_side_by_side(shaded):
     (data / "train" / "t05.png").write_bytes((data / "train" / "t05.png").read_bytes()[:200])
     (data / "test" / "q01.png").write_text("<b>no image</b>")
     found = Reader(explore(shaded.competition, Choices(), shaded.home, Console()))
-    assert "unreadable: 1 of the labelled images and 1 of those to predict can't be read" in found.text
-    assert "conflicting labels: of 2 labelled images a duplicate has another label" in found.text
-    assert "leaks: of 1 images to predict there is a labelled duplicate" in found.text
+    assert "unreadable: 1 labelled image and 1 to predict can't be read" in found.text
+    assert "conflicting labels: 2 labelled images have a duplicate with another label" in found.text
+    assert "leaks: 1 image to predict has a labelled duplicate" in found.text
     assert "exact leaks 0 1 test images that are duplicates" in found.text
     assert "exact conflicting labels 2 0" in found.text
     assert re.search(r"train/t05.png (truncated|damaged)", found.text)
