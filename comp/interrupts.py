@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from comp.errors import CompError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
@@ -79,8 +81,9 @@ def deferred(grace: float = GRACE) -> Iterator[Deferred]:
         signal.signal(number, note)
     try:
         yield waiting
-    except RuntimeError:
-        # torch's, of processes that read images and were ended with this one.
+    except (RuntimeError, CompError):
+        # Torch's, of processes that read images and were ended with this one; or a loss that is no number, which the
+        # training that goes on comes upon again.
         if not waiting.asked:
             raise
     finally:

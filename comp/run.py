@@ -37,8 +37,9 @@ STAGE_COLUMNS = ("stage", "seconds", "memory_mb")
 SWEEP_COLUMNS = ("rate", "loss", "smoothed")
 STEP_COLUMNS = ("stage", "cycle", "epoch", "step", "loss", "lr_early", "lr_late", "lr_head")
 TABLES = ("stages.csv", "epochs.csv", "history.csv")
-# How far a run can get: weights, submission.csv, report.html, a part of joined folds, a score from Kaggle.
-Goal = Literal["trained", "predicted", "reported", "joined", "submitted"]
+# How far a run can get: weights, submission.csv, report.html, a score from Kaggle; or as a fold, those of what it is
+# joined in.
+Goal = Literal["trained", "predicted", "reported", "submitted", "joined", "joined, reported", "joined, submitted"]
 NOT_FLOATS: dict[str, type] = {"stage": int, "cycle": int, "epoch": int, "step": int, "metric": str}
 
 
@@ -123,11 +124,21 @@ class Run:
         if until == "predicted":
             return self.submission.is_file()
         if until == "reported":
-            return self.report.is_file()
+            return self.report.is_file() or self.has("no-report")
         if until == "joined":
-            others = (_config(path) for path in self.folder.parent.glob("*/config.json"))
-            return any(self.name in other["members"] for other in others if other.get("kind") == "folds")
+            return bool(self.joined_in())
+        if until == "joined, reported":
+            return any(joined.is_done("reported") for joined in self.joined_in())
+        if until == "joined, submitted":
+            return any(joined.is_done("submitted") for joined in self.joined_in())
         return self.has("submitted") and self.record("submitted").get("status") == "complete"
+
+    def joined_in(self) -> list[Run]:
+        """The joined folds that this run is one of."""
+        others = ((path, _config(path)) for path in sorted(self.folder.parent.glob("*/config.json")))
+        return [
+            Run(path.parent) for path, other in others if other.get("kind") == "folds" and self.name in other["members"]
+        ]
 
     @contextmanager
     def held(self) -> Iterator[bool]:

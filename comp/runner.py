@@ -6,11 +6,12 @@ that one without torch starts at once.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from comp.errors import CompError, OverrideError, RunError
+from comp.errors import OverrideError, RunError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from comp.competition import Competition
     from comp.console import Console
     from comp.kaggle.rows import SubmissionRow
-    from comp.run import Home, Run
+    from comp.run import Goal, Home, Run
     from comp.steps.resolve import Choices
     from comp.steps.training import Training
 
@@ -43,18 +44,14 @@ def run(
     resolve(competition, choices)  # what can't be is said before gigabytes are downloaded
     download(competition, home, console, delete_archives=delete_archives)
     if choices.folds is not None and choices.fold is None:
-        trained = cross_validate(competition, choices, home, console)
-        report(competition, trained, home, console)
-        if submitting:
-            submit(competition, trained, home, console)
+        until: Goal = "joined, submitted" if submitting else "joined, reported"
+        trained = cross_validate(competition, choices, home, console, until)
+        _report_and_submit(competition, trained, home, console, submitting)
         return trained
     prepared = prepare(competition, choices, home, console)
     with under_way(prepared, home, console, "submitted" if submitting else "reported") as training:
         _train_and_predict(competition, training, home, console)
-        if not training.run.is_done("reported"):
-            report(competition, training.run, home, console)
-        if submitting:
-            submit(competition, training.run, home, console)
+        _report_and_submit(competition, training.run, home, console, submitting)
     return training.run
 
 
@@ -119,8 +116,13 @@ def resume(competition: Competition, stopped: Run, home: Home, console: Console)
     return training.run
 
 
-def cross_validate(competition: Competition, choices: Choices, home: Home, console: Console) -> Run:
-    """Train and predict every fold that isn't yet, each a run of its own, and join them."""
+def cross_validate(
+    competition: Competition, choices: Choices, home: Home, console: Console, until: Goal = "joined"
+) -> Run:
+    """Train and predict every fold that isn't yet, each a run of its own, and join them.
+
+    Folds whose joined run didn't get as far as ``until`` are not trained again, nor joined twice.
+    """
     from comp.steps.blending.joining import join
     from comp.steps.prepared import prepare
     from comp.steps.resuming import under_way
@@ -128,10 +130,12 @@ def cross_validate(competition: Competition, choices: Choices, home: Home, conso
     trained = []
     for fold in range(1, (choices.folds or 0) + 1):
         prepared = prepare(competition, replace(choices, fold=fold), home, console)
-        with under_way(prepared, home, console, "joined") as training:
+        with under_way(prepared, home, console, until) as training:
             _train_and_predict(competition, training, home, console)
         trained.append(training.run)
-    return join(competition, trained, home, console)
+    members = {run.name for run in trained}
+    joined = next((run for run in trained[0].joined_in() if set(run.members) == members), None)
+    return joined or join(competition, trained, home, console)
 
 
 def _train(training: Training, console: Console) -> None:
@@ -147,6 +151,14 @@ def _train_and_predict(competition: Competition, training: Training, home: Home,
     _train(training, console)
     if not training.run.is_done("predicted"):
         predict(competition, training.run, home, console)
+
+
+def _report_and_submit(competition: Competition, trained: Run, home: Home, console: Console, submitting: bool) -> None:
+    if not trained.is_done("reported"):
+        report(competition, trained, home, console)
+    if submitting:
+        submit(competition, trained, home, console)
+        report(competition, trained, home, console)  # with its score
 
 
 def find_rate(competition: Competition, choices: Choices, home: Home, console: Console, number: int) -> Path:
@@ -264,8 +276,10 @@ def report(competition: Competition, trained: Run, home: Home, console: Console)
 
     try:
         page = explain(competition, trained, home, console, with_maps=False)
-    except (CompError, OSError) as error:
+    except Exception as error:  # whatever it is, the run is worth more than its page
         console.say(f"no report was written: {error}")
+        with suppress(OSError):
+            trained.write_record("no-report", {"error": str(error)})
     else:
         console.say(f"wrote {page}")
 

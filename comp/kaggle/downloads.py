@@ -112,6 +112,8 @@ def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject,
             response, start = _from_byte(start, response, origin, subject)
         if not start:
             part.unlink(missing_ok=True)
+            # What is there is of another version, and would be taken for this one by its length.
+            path.unlink(missing_ok=True)
             _write(note, origin)
         _must_fit(path, origin, start)
         digest = hashlib.md5(usedforsecurity=False)

@@ -43,7 +43,7 @@ def under_way(prepared: Prepared, home: Home, console: Console, until: Goal) -> 
     """
     config = _as_recorded(config_of(prepared))
     for run in reversed(list_runs(home, prepared.competition.name)):
-        if _same(run, config) and not run.is_done(until):
+        if _same(run, config) and not run.is_done(until) and _splits_as(run, prepared):
             with run.held() as alone:
                 # Who held it may just have finished it.
                 if alone and not run.is_done(until):
@@ -75,6 +75,11 @@ def resumed(competition: Competition, run: Run, home: Home, console: Console) ->
         raise RunError(
             f"{run.name} was begun with another {other.field} ({other.one}, and now {other.other}), so it can't go on; "
             f"put that back, or train anew with `comp train {competition.name}`."
+        )
+    if not _splits_as(run, prepared):
+        raise RunError(
+            f"{run.name} was begun with other rows to validate than are drawn now, by another version of comp or for "
+            f"other groups or duplicates, so it can't go on; train anew with `comp train {competition.name}`."
         )
     with run.held() as alone:
         if not alone:
@@ -168,6 +173,15 @@ def _take_up(prepared: Prepared, run: Run, console: Console) -> Training:
         training.load(state)
     console.say(f"going on with {run.name}, which was stopped: {training.where()}")
     return training
+
+
+def _splits_as(run: Run, prepared: Prepared) -> bool:
+    """Whether the same rows validate."""
+    ids = prepared.tables.train["id"]
+    try:
+        return run.validating() == set(ids.iloc[prepared.validating]) and set(run.parts()) == set(ids)
+    except RunError:
+        return False
 
 
 def _same(run: Run, config: Mapping[str, Any]) -> bool:

@@ -52,8 +52,12 @@ def send(competition: Competition, run: Run, home: Home, console: Console, messa
                 f"Kaggle could not score submission {reference} ({graded.file_name}): "
                 f"{graded.error or 'it gave no reason.'}"
             )
-        board = kaggle.leaderboard(slug)
-    console.say(f"leaderboard: {_in_words(competition, graded)}{_place(competition, graded, board)}")
+        try:
+            place = _place(competition, graded, kaggle.leaderboard(slug))
+        except KaggleError as error:
+            # The submission is made and scored all the same.
+            place = f", but its place is not known: {error}"
+    console.say(f"leaderboard: {_in_words(competition, graded)}{place}")
     return graded
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from comp import runner
 from comp.console import Console
-from comp.errors import DataError, RunError
+from comp.errors import DataError, KaggleError, RunError
+from comp.kaggle.client import Kaggle
 from comp.recipe import Stage
 from comp.run import Home, Run, list_runs
 from comp.steps import prepared
@@ -364,3 +365,62 @@ def test_rows_of_the_tables_belong_to_the_place_that_was_saved(with_stages, home
     (run.folder / "history.csv").write_bytes((run.folder / "history.csv").read_bytes()[: sizes["history.csv"] - 3])
     with pytest.raises(RunError, match=r"history\.csv is shorter than when the training was stopped"):
         runner.train(competition, Choices(), home, Console())
+
+
+def test_folds_that_are_joined_and_not_submitted_are_submitted_and_not_trained_again(
+    with_stages, home, shades, serving, monkeypatch
+):
+    competition, choices = with_stages(replace(HEAD, learning_rate=0.01)), Choices(folds=2)
+    with serving(shades):
+        with monkeypatch.context() as patched:
+            patched.setattr(Kaggle, "submit", refusing("No submission is left today."))
+            with pytest.raises(KaggleError):
+                runner.run(competition, choices, home, Console(), submitting=True)
+        before = list_runs(home)
+        joined = runner.run(competition, choices, home, Console(), submitting=True)
+        assert list_runs(home) == before
+        assert joined.members
+        assert joined.is_done("submitted")
+        runner.run(competition, choices, home, Console(), submitting=True)
+        assert len(list_runs(home)) == 2 * len(before)
+
+
+def test_a_leaderboard_that_is_away_is_said_and_the_submission_stands(
+    with_stages, home, shades, serving, monkeypatch, capsys
+):
+    monkeypatch.setattr(Kaggle, "leaderboard", refusing("It is hidden."))
+    with serving(shades):
+        run = runner.run(with_stages(replace(HEAD, learning_rate=0.01)), Choices(), home, Console(), submitting=True)
+    assert run.is_done("submitted")
+    assert "its place is not known: It is hidden." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("folds", [None, 3])
+def test_a_run_is_not_gone_on_with_by_another_split(with_stages, home, killed, monkeypatch, folds):
+    competition, choices = with_stages(replace(HEAD, learning_rate=0.01)), Choices(folds=folds, fold=folds)
+    killed(competition, home, 2, choices)
+    (stopped,) = list_runs(home)
+    for name in ("draw_split", "draw_folds"):
+        draw = getattr(prepared, name)
+        monkeypatch.setattr(prepared, name, lambda *arguments, draw=draw: draw(*arguments[:2], 77, *arguments[3:]))
+    with pytest.raises(RunError, match="was begun with other rows to validate than are drawn now"):
+        runner.resume(competition, stopped, home, Console())
+    assert runner.train(competition, choices, home, Console()) != stopped
+
+
+def test_a_page_that_can_t_be_written_is_said_and_holds_nothing_up(
+    with_stages, home, shades, serving, monkeypatch, capsys
+):
+    monkeypatch.setattr("comp.steps.pages.explaining.explain", refusing("no page"))
+    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    with serving(shades):
+        one, other = (runner.run(competition, Choices(), home, Console()) for _ in range(2))
+    assert one != other
+    assert "no report was written: no page" in capsys.readouterr().out
+
+
+def refusing(reason):
+    def refuse(*_, **__):
+        raise KaggleError(reason)
+
+    return refuse
