@@ -58,6 +58,8 @@ def test_the_report_of_a_run_written_with_it_and_again_with_activation_maps(brow
 
 def test_covering_where_a_map_is_hot_costs_the_prediction_more_than_where_it_is_cold(finished_one):
     one = finished_one
+    if one.competition.name == "planet":
+        pytest.skip("of 64 pixels its last activations are 2 by 2: too coarse to cover a part")
     size, interpolation, maps = _maps_of(one.competition, one.run, len(one.run.record("config")["classes"]), Console())
     tables = read_tables(one.competition, one.data)
     paths = tables.train["path"].iloc[:: len(tables.train) // 40]
@@ -81,7 +83,9 @@ def test_covering_where_a_map_is_hot_costs_the_prediction_more_than_where_it_is_
 
 def test_two_runs_side_by_side(browser, finished_one):
     one = finished_one
-    choices = Choices("quick", f"local-dir:{BACKBONE}", (SIZES[one.competition.name], "dropout=0.1", "tta=none"))
+    choices = Choices(
+        "quick", f"local-dir:{BACKBONE}", (SIZES[one.competition.name], "stages.cycle_length=2", "tta=none")
+    )
     other = runner.train(one.competition, choices, one.home, Console())
     runner.predict(one.competition, other, one.home, Console())
     looked_at(browser, compare(one.competition, [one.run, other], one.home), f"{one.competition.name}-compare")
