@@ -8,7 +8,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from comp.errors import RunError
 from comp.files import held, replacing, write_text
@@ -37,9 +37,6 @@ STAGE_COLUMNS = ("stage", "seconds", "memory_mb")
 SWEEP_COLUMNS = ("rate", "loss", "smoothed")
 STEP_COLUMNS = ("stage", "cycle", "epoch", "step", "loss", "lr_early", "lr_late", "lr_head")
 TABLES = ("stages.csv", "epochs.csv", "history.csv")
-# How far a run can get: weights, submission.csv, report.html, a score from Kaggle; or as a fold, those of what it is
-# joined in.
-Goal = Literal["trained", "predicted", "reported", "submitted", "joined", "joined, reported", "joined, submitted"]
 NOT_FLOATS: dict[str, type] = {"stage": int, "cycle": int, "epoch": int, "step": int, "metric": str}
 
 
@@ -82,8 +79,8 @@ class Run:
     rows validate. history.csv: a row per step; epochs.csv: per epoch; stages.csv: per stage; learning-rate-<stage>.csv:
     a sweep of the finder. checkpoints/model.safetensors: the weights. trained.json: the stages that were trained, at
     the learning rates they had, and what other weights are averaged with the last ones. predictions/: probabilities
-    with ids, as Parquet. scores.json: validation scores and the decision. submission.csv, and submitted.json once it
-    was uploaded. report.html: all of it to look at.
+    with ids, as Parquet. scores.json: validation scores and the decision. submission.csv, sending.json while it
+    is uploaded and submitted.json once it was. report.html: all of it to look at.
     While it trains, checkpoints/last.pt is what a training that is stopped goes on from.
     A blend of other runs, its members, has what they predict together, and neither history nor weights.
     """
@@ -116,22 +113,6 @@ class Run:
     def last(self) -> Path:
         """Where a training that was stopped goes on from."""
         return self.folder / "checkpoints" / "last.pt"
-
-    def is_done(self, until: Goal) -> bool:
-        """Whether the run got as far as that."""
-        if until == "trained":
-            return self.weights.is_file()
-        if until == "predicted":
-            return self.submission.is_file()
-        if until == "reported":
-            return self.report.is_file() or self.has("no-report")
-        if until == "joined":
-            return bool(self.joined_in())
-        if until == "joined, reported":
-            return any(joined.is_done("reported") for joined in self.joined_in())
-        if until == "joined, submitted":
-            return any(joined.is_done("submitted") for joined in self.joined_in())
-        return self.has("submitted") and self.record("submitted").get("status") == "complete"
 
     def joined_in(self) -> list[Run]:
         """The joined folds that this run is one of."""
@@ -186,6 +167,9 @@ class Run:
         except (ValueError, OSError) as error:
             raise RunError(f"{path} can't be read: {error}.") from None
         return record
+
+    def remove_record(self, name: str) -> None:
+        (self.folder / f"{name}.json").unlink(missing_ok=True)
 
     def has(self, name: str) -> bool:
         return (self.folder / f"{name}.json").is_file()

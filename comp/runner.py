@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from comp.competition import Competition
     from comp.console import Console
     from comp.kaggle.rows import SubmissionRow
-    from comp.run import Goal, Home, Run
+    from comp.run import Home, Run
+    from comp.steps.goals import Goal
     from comp.steps.resolve import Choices
     from comp.steps.training import Training
 
@@ -37,19 +38,20 @@ def run(
 
     Where the same was begun before and stopped, it goes on from there.
     """
+    from comp.steps import goals
     from comp.steps.prepared import prepare
     from comp.steps.resolve import resolve
     from comp.steps.resuming import under_way
 
     resolve(competition, choices)  # what can't be is said before gigabytes are downloaded
     download(competition, home, console, delete_archives=delete_archives)
+    goal = goals.submitted(competition, home) if submitting else goals.reported
     if choices.folds is not None and choices.fold is None:
-        until: Goal = "joined, submitted" if submitting else "joined, reported"
-        trained = cross_validate(competition, choices, home, console, until)
+        trained = cross_validate(competition, choices, home, console, goal)
         _report_and_submit(competition, trained, home, console, submitting)
         return trained
     prepared = prepare(competition, choices, home, console)
-    with under_way(prepared, home, console, "submitted" if submitting else "reported") as training:
+    with under_way(prepared, home, console, goal) as training:
         _train_and_predict(competition, training, home, console)
         _report_and_submit(competition, training.run, home, console, submitting)
     return training.run
@@ -99,10 +101,11 @@ def train(competition: Competition, choices: Choices, home: Home, console: Conso
 
     The data must have been downloaded.
     """
+    from comp.steps import goals
     from comp.steps.prepared import prepare
     from comp.steps.resuming import under_way
 
-    with under_way(prepare(competition, choices, home, console), home, console, "trained") as training:
+    with under_way(prepare(competition, choices, home, console), home, console, goals.trained) as training:
         _train(training, console)
     return training.run
 
@@ -117,12 +120,13 @@ def resume(competition: Competition, stopped: Run, home: Home, console: Console)
 
 
 def cross_validate(
-    competition: Competition, choices: Choices, home: Home, console: Console, until: Goal = "joined"
+    competition: Competition, choices: Choices, home: Home, console: Console, goal: Goal = lambda _: True
 ) -> Run:
     """Train and predict every fold that isn't yet, each a run of its own, and join them.
 
-    Folds whose joined run didn't get as far as ``until`` are not trained again, nor joined twice.
+    Folds whose joined run didn't get to ``goal`` are not trained again, nor joined twice.
     """
+    from comp.steps import goals
     from comp.steps.blending.joining import join
     from comp.steps.prepared import prepare
     from comp.steps.resuming import under_way
@@ -130,7 +134,7 @@ def cross_validate(
     trained = []
     for fold in range(1, (choices.folds or 0) + 1):
         prepared = prepare(competition, replace(choices, fold=fold), home, console)
-        with under_way(prepared, home, console, until) as training:
+        with under_way(prepared, home, console, goals.joined(goal)) as training:
             _train_and_predict(competition, training, home, console)
         trained.append(training.run)
     members = {run.name for run in trained}
@@ -139,7 +143,9 @@ def cross_validate(
 
 
 def _train(training: Training, console: Console) -> None:
-    if training.run.is_done("trained"):
+    from comp.steps import goals
+
+    if goals.trained(training.run):
         return
     for stage in training.remaining:
         training.fit_or_go_back(stage)
@@ -148,13 +154,17 @@ def _train(training: Training, console: Console) -> None:
 
 
 def _train_and_predict(competition: Competition, training: Training, home: Home, console: Console) -> None:
+    from comp.steps import goals
+
     _train(training, console)
-    if not training.run.is_done("predicted"):
+    if not goals.predicted(training.run):
         predict(competition, training.run, home, console)
 
 
 def _report_and_submit(competition: Competition, trained: Run, home: Home, console: Console, submitting: bool) -> None:
-    if not trained.is_done("reported"):
+    from comp.steps import goals
+
+    if not goals.reported(trained):
         report(competition, trained, home, console)
     if submitting:
         submit(competition, trained, home, console)

@@ -271,18 +271,3 @@ def test_tables_are_cut_to_what_was_there(home):
     assert [rows(run.folder / name) for name in TABLES] == before
     run.cut_tables({})
     assert not run.began
-
-
-def test_how_far_a_run_got(home):
-    run = started(home, "planet", "quick")
-    goals = ("trained", "predicted", "joined", "submitted")
-    assert not any(run.is_done(goal) for goal in goals)
-    run.weights.parent.mkdir()
-    run.weights.touch()
-    run.submission.touch()
-    run.write_record("submitted", {"status": "pending"})
-    assert [run.is_done(goal) for goal in goals] == [True, True, False, False]
-    run.write_record("submitted", {"status": "complete"})
-    joined = create_run(home, "planet", "folds")
-    joined.write_config({"members": [run.name], "kind": "folds"})
-    assert all(run.is_done(goal) for goal in goals)

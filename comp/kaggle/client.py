@@ -284,11 +284,18 @@ class Kaggle:
         """
         return uploads.submit(self, slug, csv, message)
 
-    def sent(self, slug: str, csv: Path) -> SubmissionRow | None:
-        """The submission of this very file that Kaggle has already, if there is one that it could read."""
+    def sent(self, slug: str, csv: Path, *, shows_late: bool = False) -> SubmissionRow | None:
+        """The submission of this very file that Kaggle has already, if there is one that it could read.
+
+        shows_late: it may have been made a moment ago, so that the list is asked again for some seconds.
+        """
         tag = uploads.tag_of(csv)
-        rows = self.submissions(slug)
-        return next((row for row in rows if row.message.endswith(tag) and row.status != "error"), None)
+
+        def is_it(row: SubmissionRow) -> bool:
+            return row.message.endswith(tag) and row.status != "error"
+
+        found = next(filter(is_it, self.submissions(slug)), None)
+        return uploads.search(self, slug, is_it) if found is None and shows_late else found
 
     def submissions(self, slug: str) -> list[SubmissionRow]:
         """The submissions of one's own team, the latest first."""

@@ -16,11 +16,13 @@ from comp.kaggle.patience import ATTEMPTS, patiently, wait_after
 from comp.kaggle.refusals import PassingError, Subject, about_competition, in_one_sentence, not_data, refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from comp.kaggle.client import Kaggle
+    from comp.kaggle.rows import SubmissionRow
 
-SEARCHES_SECONDS = (2.0, 4.0, 8.0)  # a submission that was taken may show up in the list a little later
+SEARCHES_SECONDS = (2.0, 4.0, 8.0)
 
 
 def tag_of(csv: Path) -> str:
@@ -115,11 +117,17 @@ def _create(kaggle: Kaggle, slug: str, token: str, message: str, subject: Subjec
     return cast("int", answer.ref)
 
 
-def _taken(kaggle: Kaggle, slug: str, message: str, known: set[int]) -> int | None:
-    """The submission with this message that was not there before, if Kaggle has it; searched for some seconds."""
+def search(kaggle: Kaggle, slug: str, is_it: Callable[[SubmissionRow], bool]) -> SubmissionRow | None:
+    """The submission that was made a moment ago, if Kaggle has it: the list may show it a little later."""
     for seconds in SEARCHES_SECONDS:
         patience.wait(seconds)
-        for row in kaggle.submissions(slug):
-            if row.ref not in known and row.message == message:
-                return row.ref
+        found = next(filter(is_it, kaggle.submissions(slug)), None)
+        if found is not None:
+            return found
     return None
+
+
+def _taken(kaggle: Kaggle, slug: str, message: str, known: set[int]) -> int | None:
+    """The submission with this message that was not there before."""
+    found = search(kaggle, slug, lambda row: row.ref not in known and row.message == message)
+    return found.ref if found else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from comp.errors import CompError, RunError
 from comp.files import sweep
 from comp.run import create_run, find_run, list_runs
+from comp.steps import goals
 from comp.steps.differences import difference
 from comp.steps.prepared import prepare
 from comp.steps.resolve import Choices, has_gpu, to_config
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from comp.competition import Competition
     from comp.console import Console
-    from comp.run import Goal, Home, Run
+    from comp.run import Home, Run
+    from comp.steps.goals import Goal
     from comp.steps.prepared import Prepared
 
 # Of a config, what says nothing about the results, and what makes them differ in their last digits only.
@@ -35,7 +37,7 @@ def start(prepared: Prepared, home: Home, console: Console, *, by_hand: bool = F
 
 
 @contextmanager
-def under_way(prepared: Prepared, home: Home, console: Console, until: Goal) -> Iterator[Training]:
+def under_way(prepared: Prepared, home: Home, console: Console, done: Goal) -> Iterator[Training]:
     """The latest training of the same config that nobody works on and that didn't get as far, or a new one.
 
     Nobody else takes it up for as long as the block lasts. A new one that ends with an error before its first epoch
@@ -43,10 +45,10 @@ def under_way(prepared: Prepared, home: Home, console: Console, until: Goal) -> 
     """
     config = _as_recorded(config_of(prepared))
     for run in reversed(list_runs(home, prepared.competition.name)):
-        if _same(run, config) and not run.is_done(until) and _splits_as(run, prepared):
+        if _same(run, config) and not done(run) and _splits_as(run, prepared):
             with run.held() as alone:
                 # Who held it may just have finished it.
-                if alone and not run.is_done(until):
+                if alone and not done(run):
                     yield _take_up(prepared, run, console)
                     return
     run = create_run(home, prepared.competition.name, prepared.choices.recipe)
@@ -65,7 +67,7 @@ def resumed(competition: Competition, run: Run, home: Home, console: Console) ->
 
     Raises RunError where it ended, is still under way, or where recipe or data are others than they were.
     """
-    if run.members or run.is_done("trained"):
+    if run.members or goals.trained(run):
         raise RunError(f"The training of {run.name} has ended; predict with it by `comp predict {run.name}`.")
     recorded = run.record("config")
     prepared = prepare(competition, choices_of(run, home), home, console)
@@ -161,9 +163,9 @@ def _take_up(prepared: Prepared, run: Run, console: Console) -> Training:
     sweep(run.folder)
     console.log = run.log
     training = Training(prepared, run, console)
-    if run.is_done("trained"):
+    if goals.trained(run):
         run.last.unlink(missing_ok=True)
-        done = "predicted" if run.is_done("predicted") else "trained"
+        done = "predicted" if goals.predicted(run) else "trained"
         console.say(f"{run.name} is the same and was {done} before: going on with it")
         return training
     state = load_state(run.last)

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from comp.kaggle.client import Kaggle, connect
+from comp.kaggle.endpoint import endpoint_at, endpoint_from_environment
 from comp.kaggle.local.bundled import BUNDLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from comp.competition import Competition
     from comp.kaggle.local.grading import Grader
@@ -30,8 +32,8 @@ def kaggle_of(competition: Competition, home: Home, say: Say) -> Iterator[Callab
         only = home.kaggle
         yield lambda: connect(only, say)
         return
-    build = BUNDLED.get(competition.kaggle)
-    if build is None or os.environ.get("COMP_KAGGLE_URL"):
+    build = _bundled(competition)
+    if build is None:
         yield lambda: connect(say=say)
         return
     # Only the local Kaggle computes; a download from elsewhere starts at once.
@@ -41,6 +43,17 @@ def kaggle_of(competition: Competition, home: Home, say: Say) -> Iterator[Callab
     build(place / "files", competition.kaggle)
     with running(place / "files", graders([competition]), place / "state") as url:
         yield lambda: connect(url, say)
+
+
+def is_here(competition: Competition, home: Home) -> bool:
+    """Whether the competition's Kaggle is one on this machine."""
+    if home.kaggle is not None:
+        return endpoint_at(home.kaggle).is_local
+    return _bundled(competition) is not None or endpoint_from_environment().is_local
+
+
+def _bundled(competition: Competition) -> Callable[[Path, str], None] | None:
+    return None if os.environ.get("COMP_KAGGLE_URL") else BUNDLED.get(competition.kaggle)
 
 
 def graders(competitions: Iterable[Competition]) -> Mapping[str, Grader]:

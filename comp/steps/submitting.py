@@ -6,6 +6,7 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from comp.errors import KaggleError, RunError
+from comp.files import alone
 from comp.kaggle.standing import standing_of
 from comp.kaggle.uploads import tag_of
 from comp.labels import read_csv
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 def send(competition: Competition, run: Run, home: Home, console: Console, message: str | None) -> SubmissionRow:
     """Send the run's submission unless Kaggle has that very file, wait for its score, say where it stands.
 
-    submitted.json is written as soon as Kaggle has the file, and again with the score.
+    submitted.json is written as soon as Kaggle has the file, and again with the score. Of several processes one at a
+    time looks whether Kaggle has its file and sends it.
 
     Raises:
         SubmissionError: it doesn't fit the sample submission.
@@ -34,17 +36,8 @@ def send(competition: Competition, run: Run, home: Home, console: Console, messa
     slug = competition.kaggle
     with kaggle_of(competition, home, console.say) as connect:
         kaggle = connect()
-        sent = kaggle.sent(slug, run.submission)
-        if sent is None:
-            kaggle.must_take_files(slug)
-            console.say(_left_today(kaggle, slug))
-            reference = kaggle.submit(slug, run.submission, message or _words(run))
-            console.say(f"submitted {run.submission.name} to {slug}")
-        else:
-            reference = sent.ref
-            when = f" on {sent.date:%Y-%m-%d %H:%M} UTC" if sent.date else ""
-            console.say(f"{slug} has this very file, submitted{when}; it is not sent again")
-        _record(run, kaggle, reference, sent)
+        with alone(run.folder.parent / ".submitting", lambda: console.say("waiting for another submission to be sent")):
+            reference = _sent_once(kaggle, slug, run, console, message)
         graded = kaggle.wait_for_score(slug, reference)
         _record(run, kaggle, reference, graded)
         if graded.status == "error":
@@ -59,6 +52,32 @@ def send(competition: Competition, run: Run, home: Home, console: Console, messa
             place = f", but its place is not known: {error}"
     console.say(f"leaderboard: {_in_words(competition, graded)}{place}")
     return graded
+
+
+def _sent_once(kaggle: Kaggle, slug: str, run: Run, console: Console, message: str | None) -> int:
+    """The number of the submission at Kaggle, sent now or before.
+
+    sending.json is there from before the upload until its answer: what is found after a process died in between may
+    have been taken and not be listed yet.
+    """
+    this = {"file": tag_of(run.submission)}
+    unanswered = run.has("sending") and run.record("sending") == this
+    if unanswered:
+        console.say("an upload of this file ended without an answer; looking whether it was taken")
+    sent = kaggle.sent(slug, run.submission, shows_late=unanswered)
+    if sent is not None:
+        when = f" on {sent.date:%Y-%m-%d %H:%M} UTC" if sent.date else ""
+        console.say(f"{slug} has this very file, submitted{when}; it is not sent again")
+        reference = sent.ref
+    else:
+        kaggle.must_take_files(slug)
+        console.say(_left_today(kaggle, slug))
+        run.write_record("sending", this)
+        reference = kaggle.submit(slug, run.submission, message or _words(run))
+        console.say(f"submitted {run.submission.name} to {slug}")
+    _record(run, kaggle, reference, sent)
+    run.remove_record("sending")
+    return reference
 
 
 def must_fit_the_sample(competition: Competition, run: Run, home: Home) -> None:

@@ -11,6 +11,7 @@ from comp.errors import DivergedError, RunError
 from comp.interrupts import deferred
 from comp.recipe import Stage
 from comp.report.curves import draw_sweep
+from comp.steps import goals
 from comp.steps.scoring import score_logits
 from comp.training.backbone import set_size
 from comp.training.checkpoints import save_weights
@@ -81,7 +82,7 @@ class Training:
     @property
     def remaining(self) -> Sequence[Stage]:
         """The recipe's stages that are still to be trained; the first may have been begun."""
-        return () if self.run.is_done("trained") else self.prepared.recipe.stages[self.number - 1 :]
+        return () if goals.trained(self.run) else self.prepared.recipe.stages[self.number - 1 :]
 
     def fit_or_go_back(self, stage: Stage) -> None:
         """Train one stage; where its loss becomes no number, go on from the last cycle that ended with one.

@@ -165,7 +165,7 @@ def until_it_ends(workload, folder, seconds, draw, counts):
 
 def has_ended(workload, folder):
     """Whether it was killed after its last file was written: the same command again would be another run."""
-    return any(run.is_done("predicted") for run in list_runs(Home(folder / "home"), workload.competition.name))
+    return any(run.submission.is_file() for run in list_runs(Home(folder / "home"), workload.competition.name))
 
 
 def same(one: Run, other: Run) -> bool:

@@ -217,6 +217,36 @@ def test_a_kill_before_kaggle_s_answer_sends_nothing_twice(
     sent_once()
 
 
+def test_a_submission_that_was_taken_unseen_and_is_listed_late_is_looked_for_before_the_file_is_sent_again(
+    sending, sentence, run, sent_once, waits
+):
+    never_listed = Fault("ListSubmissions", "refuse", skip=2, times=None, status=503)
+    assert sentence(sending(run, Fault("CreateSubmission", "lose"), never_listed))
+    waits.clear()
+    again = sending(run, Fault("ListSubmissions", "late", times=3))
+    assert "an upload of this file ended without an answer; looking whether it was taken" in again.out
+    assert "it is not sent again" in again.out
+    assert waits[:3] == [2, 4, 8]
+    sent_once()
+
+
+def test_an_upload_that_never_arrived_is_sent_after_a_look(sending, sentence, run, sent_once, waits):
+    assert sentence(sending(run, Fault("uploads", "drop", times=None)))
+    waits.clear()
+    assert "submitted submission.csv to shades" in sending(run).out
+    assert waits[:3] == [2, 4, 8]
+    sent_once()
+
+
+def test_two_that_submit_the_same_run_at_once_send_it_once(shades, serving, process, run, sent_once):
+    with serving(shades, Fault("StartSubmissionUpload", "stall", seconds=3)):
+        two = [process("--competitions", shades.plugins, "submit", run.folder) for _ in range(2)]
+        ended = [one.ends() for one in two]
+    assert [status for status, _, _ in ended] == [0, 0]
+    assert sorted("it is not sent again" in out for _, out, _ in ended) == [False, True]
+    sent_once()
+
+
 def test_a_record_that_was_lost_is_made_anew_from_what_kaggle_has(sending, run, sent_once):
     sending(run)
     (run.folder / "submitted.json").unlink()

@@ -110,7 +110,7 @@ def test_a_training_that_breaks_before_any_cycle_ended_says_what_to_change(with_
     with pytest.raises(RunError, match=r"no longer a number in epoch \d; lower the stage's learning rate, .* 1e\+12"):
         runner.train(competition, Choices(), home, Console())
     (run,) = list_runs(home)
-    assert not run.is_done("trained")
+    assert not run.weights.is_file()
     capsys.readouterr()
     runner.diagnose(run, Console())
     assert capsys.readouterr().out.startswith("stage 1: loss is no number")

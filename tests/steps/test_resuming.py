@@ -83,7 +83,7 @@ def killed(monkeypatch, saving_always):
 
 def all_steps(competition, choices, home, console):
     run = runner.train(competition, choices, home, console)
-    if not run.is_done("predicted"):
+    if not run.submission.is_file():
         runner.predict(competition, run, home, console)
     return run
 
@@ -312,7 +312,7 @@ def test_folds_that_are_there_are_not_trained_again(with_stages, home, killed):
     competition, choices = with_stages(replace(HEAD, learning_rate=0.01)), Choices(folds=3)
     expected = undisturbed(competition, home, Choices(folds=3, fold=2))
     killed(competition, home, 6, choices, runner.cross_validate)
-    before = {run.name: run.is_done("predicted") for run in list_runs(home)}
+    before = {run.name: run.submission.is_file() for run in list_runs(home)}
     assert before == {"shades/standard-1": True, "shades/standard-2": False}
     joined = runner.cross_validate(competition, choices, home, Console())
     assert list(joined.members) == ["shades/standard-1", "shades/standard-2", "shades/standard-3"]
@@ -380,7 +380,7 @@ def test_folds_that_are_joined_and_not_submitted_are_submitted_and_not_trained_a
         joined = runner.run(competition, choices, home, Console(), submitting=True)
         assert list_runs(home) == before
         assert joined.members
-        assert joined.is_done("submitted")
+        assert joined.record("submitted")["status"] == "complete"
         runner.run(competition, choices, home, Console(), submitting=True)
         assert len(list_runs(home)) == 2 * len(before)
 
@@ -391,7 +391,7 @@ def test_a_leaderboard_that_is_away_is_said_and_the_submission_stands(
     monkeypatch.setattr(Kaggle, "leaderboard", refusing("It is hidden."))
     with serving(shades):
         run = runner.run(with_stages(replace(HEAD, learning_rate=0.01)), Choices(), home, Console(), submitting=True)
-    assert run.is_done("submitted")
+    assert run.record("submitted")["status"] == "complete"
     assert "its place is not known: It is hidden." in capsys.readouterr().out
 
 

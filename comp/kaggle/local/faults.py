@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-What = Literal["refuse", "page", "drop", "stall", "short", "garble", "change", "expire", "lose", "pending"]
+What = Literal["refuse", "page", "drop", "stall", "short", "garble", "change", "expire", "lose", "pending", "late"]
 PAGE = b"<!DOCTYPE html><html><body><h1>Sign in to use this network</h1></body></html>"
 
 
@@ -48,6 +48,7 @@ class Fault:
         lose: the request is done, but its answer doesn't arrive: the connection ends or, with a ``status``, a gateway
             says that.
         pending: the submissions in the answer are not scored yet.
+        late: the latest submission is not in the answer yet.
     times: how many requests are struck, after the first ``skip`` of those at ``at``; None for all.
     """
 
@@ -201,12 +202,19 @@ class _Struck:
             await self._end()
 
     async def pending(self) -> None:
+        def not_scored(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            unknown = {"publicScore", "privateScore"}
+            return [{name: row[name] for name in row if name not in unknown} | {"status": "PENDING"} for row in rows]
+
+        await self._list(not_scored)
+
+    async def late(self) -> None:
+        await self._list(lambda rows: rows[1:])
+
+    async def _list(self, changed: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
         status, _, body = await self._done()
         content = json.loads(bytes(body))
-        for row in content.get("submissions", []):
-            row["status"] = "PENDING"
-            row.pop("publicScore", None)
-            row.pop("privateScore", None)
+        content["submissions"] = changed(content.get("submissions", []))
         await _answer(self.send, status, json.dumps(content).encode(), [(b"content-type", b"application/json")])
 
     async def _done(self) -> tuple[int, list[tuple[bytes, bytes]], bytearray]:
