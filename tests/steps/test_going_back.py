@@ -11,6 +11,7 @@ from comp.console import Console
 from comp.errors import RunError
 from comp.recipe import Stage
 from comp.run import list_runs
+from comp.steps import goals
 from comp.steps import training as module
 from comp.steps.prepared import prepare
 from comp.steps.resolve import Choices
@@ -133,7 +134,7 @@ def test_what_is_gone_back_to_outlives_a_kill(with_stages, home, train, monkeypa
         patch.setattr(module.Training, "save", killed)
         with pytest.raises(SystemExit):
             runner.train(competition, Choices(), home, Console())
-    with under_way(prepare(competition, Choices(), home, Console()), home, Console(), "trained") as training:
+    with under_way(prepare(competition, Choices(), home, Console()), home, Console(), goals.trained) as training:
         assert training.where() == "stage 1, epoch 2, step 3"
         spoilt_from(training, 5)
         training.fit_or_go_back(stage)

@@ -15,7 +15,7 @@ from comp.errors import DataError, KaggleError, RunError
 from comp.kaggle.client import Kaggle
 from comp.recipe import Stage
 from comp.run import Home, Run, list_runs
-from comp.steps import prepared
+from comp.steps import goals, prepared
 from comp.steps import training as module
 from comp.steps.prepared import prepare
 from comp.steps.resolve import Choices
@@ -240,8 +240,8 @@ def test_nobody_else_takes_up_a_run_while_it_is_trained_and_predicted(with_stage
     competition = with_stages(replace(HEAD, learning_rate=0.01))
     prepared = prepare(competition, Choices(), home, Console())
     with (
-        under_way(prepared, home, Console(), "predicted") as mine,
-        under_way(prepared, home, Console(), "predicted") as other,
+        under_way(prepared, home, Console(), goals.predicted) as mine,
+        under_way(prepared, home, Console(), goals.predicted) as other,
     ):
         assert mine.run != other.run
 
