@@ -7,6 +7,9 @@ COMPETITIONS := $(subst _,-,$(notdir $(patsubst %/competition.py,%,$(wildcard co
 COMP := $(BIN)/python -m comp
 ARGS ?=
 
+# Without bytecode on disk each process would compile torch and timm anew, which takes longer than most tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo new test test-real test-reliability test-kills lint format lock $(COMPETITIONS) \
 	$(COMPETITIONS:%=%-submit)
