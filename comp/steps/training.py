@@ -56,6 +56,7 @@ class Training:
     size: of the images that the model was made for last, in pixels.
     touched: whether the backbone may be another than it was built.
     resumed: where a stage that was stopped goes on.
+    began: the time, in seconds, at which the stage under way would have begun, had it not been stopped.
     """
 
     prepared: Prepared
@@ -70,6 +71,7 @@ class Training:
     size: int = 0
     touched: bool = False
     resumed: dict[str, Any] | None = None
+    began: float = 0.0
     saved: float = field(default_factory=time.monotonic)
     cost: float = 0.0
 
@@ -103,7 +105,7 @@ class Training:
 
         SIGINT and SIGTERM wait for the end of a step, and for the state to be saved. Raises DivergedError.
         """
-        began = time.perf_counter()
+        self.began = time.perf_counter()
         prepared, learner, number, resumed = self.prepared, self.prepared.learner, self.number, self.resumed
         epochs, validation = prepared.inputs(stage, number)
         if resumed is None:
@@ -111,6 +113,7 @@ class Training:
             self._begin(stage)
         else:
             rate, self.resumed = resumed["rate"], None
+            self.began -= resumed["seconds"]
         self.console.stage(number, max(number, len(prepared.recipe.stages)), stage, rate, prepared.competition.metric)
         steps = stage.epochs * ceil(len(epochs) / prepared.recipe.accumulation)
         saved = None if resumed is None else resumed["state"]
@@ -129,7 +132,7 @@ class Training:
                     self._say_how_to_go_on(number)
                     break
         self.fitted.append(replace(stage, learning_rate=rate))
-        self.run.append_stage(number, time.perf_counter() - began, peak_memory())
+        self.run.append_stage(number, time.perf_counter() - self.began, peak_memory())
 
     def rate_of(self, stage: Stage, number: int, epochs: Epochs) -> float:
         """The stage's own rate, or the one found for what it trains, earlier in this run or now."""
@@ -174,7 +177,7 @@ class Training:
             of_stage = learner.under_way.state_dict()
             if of_stage["average"] is not None:
                 of_stage["average"] = self._changing(of_stage["average"])
-            stage = {"rate": rate, "state": of_stage}
+            stage = {"rate": rate, "seconds": time.perf_counter() - self.began, "state": of_stage}
         state = {
             "found": [[*trains, found] for trains, found in self.found.items()],
             "fitted": [asdict(fitted) for fitted in self.fitted],

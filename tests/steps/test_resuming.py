@@ -4,7 +4,9 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -258,6 +260,23 @@ def test_a_run_is_gone_on_with_by_its_name(with_stages, home, killed, capsys):
     same(run, expected)
     with pytest.raises(RunError, match=r"has ended; predict with it by `comp predict shades/standard-1`"):
         runner.resume(competition, run, home, Console())
+
+
+def test_the_time_of_a_stage_is_counted_on_when_it_goes_on(with_stages, home, killed, monkeypatch):
+    competition, record = with_stages(replace(HEAD, learning_rate=0.01)), Training._record
+    seconds = [0.0]
+
+    def in_a_hundred_seconds(training, *arguments):
+        seconds.append(seconds[-1] + 100)
+        record(training, *arguments)
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: seconds[-1], monotonic=time.monotonic))
+    monkeypatch.setattr(Training, "_record", in_a_hundred_seconds)
+    killed(competition, home, 3)
+    (run,) = list_runs(home)
+    seconds.append(1e6)
+    runner.resume(competition, run, home, Console())
+    assert pd.read_csv(run.folder / "stages.csv")["seconds"].tolist() == [200]
 
 
 def test_a_run_whose_declaration_has_changed_is_not_gone_on_with(with_stages, home, killed):
