@@ -34,8 +34,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 demo: setup ## The whole way, offline: handwritten digits from a Kaggle on this machine to its leaderboard
 	COMP_HOME=demo COMP_KAGGLE_URL= $(COMP) run digits --submit $(ARGS)
 
-new: setup ## Make a competition's folder: NAME=flowers KAGGLE=its-slug, or DATA=its-folder
-	$(COMP) new "$(NAME)" $(if $(KAGGLE),--kaggle "$(KAGGLE)") $(if $(DATA),--data "$(DATA)") $(ARGS)
+new: setup ## Make a competition's folder: NAME=flowers KAGGLE=its-slug [DATASET=owner/slug], or DATA=its-folder
+	$(COMP) new "$(NAME)" $(if $(KAGGLE),--kaggle "$(KAGGLE)") $(if $(DATASET),--dataset "$(DATASET)") $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: setup ## Run the tests, but for those on the real competitions' images
 	$(BIN)/python -m pytest -n logical --dist worksteal --ignore=tests/real $(ARGS)

@@ -86,11 +86,14 @@ def new(
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The folder, or archive, that its files are in.")
     ] = None,
+    dataset: Annotated[
+        list[str], typer.Option(metavar="OWNER/SLUG", help="A data set at Kaggle with images that it lacks.")
+    ] = [],  # noqa: B006
 ) -> None:
     """Make a competition's folder: look at its files, infer what to declare, say what is a guess."""
     from comp.steps.starting.start import Source, start
 
-    print(start(name, Source(kaggle, data), _folders(context)[-1], Home.from_environment(), _console()))
+    print(start(name, Source(kaggle, data, tuple(dataset)), _folders(context)[-1], Home.from_environment(), _console()))
 
 
 @app.command()

@@ -77,6 +77,33 @@ def test_images_in_an_archive_that_can_t_be_looked_into_are_downloaded(new, serv
     assert len(declared(ended).labels.read(home.data("mine"))) == 24
 
 
+@pytest.fixture
+def apart(served):
+    """Planet as Kaggle has it: the tables in the competition, the images in somebody's data set."""
+    made = served("planet-understanding-the-amazon-from-space")
+    images = made.folder.parent / "planets-dataset" / "planet" / "planet"
+    images.mkdir(parents=True)
+    for name in ("train-jpg", "test-jpg"):
+        shutil.move(made.folder / name, images / name)
+    return made
+
+
+def test_images_that_the_competition_lacks_are_found_in_a_data_set(new, apart, home):
+    ended = new("mine", "--kaggle", apart.slug, "--dataset", "someone/planets-dataset")
+    assert not ended.status, ended.err
+    assert "labels, images and sample submission fit together: 51 labelled images" in ended.out
+    competition = declared(ended)
+    assert [dataset.handle for dataset in competition.extra_data] == ["someone/planets-dataset"]
+    run = runner.run(competition, Choices("quick", "test_resnet", TINY), home, Console())
+    assert run.submission.is_file()
+
+
+def test_a_competition_without_images_asks_for_the_data_set_that_has_them(new, apart):
+    ended = new("mine", "--kaggle", apart.slug)
+    assert ended.status == 1
+    assert "has no images among its files; name the data set that has them: --dataset OWNER/SLUG." in ended.err
+
+
 def test_of_a_large_folder_the_first_files_are_enough(new, served, monkeypatch):
     monkeypatch.setattr(client, "PAGE_SIZE", 5)
     monkeypatch.setattr(at_kaggle, "FILES_OF_A_FOLDER", 5)
@@ -126,6 +153,8 @@ def test_what_does_not_fit_together_is_said_and_the_declaration_is_there_to_be_m
         (["Mine", "--data", "."], "small letters"),
         (["test", "--data", "."], "`make test` does something else"),
         (["mine", "--data", "nowhere"], "There is no nowhere"),
+        (["mine", "--data", ".", "--dataset", "someone/images"], "leave one of them out"),
+        (["mine", "--kaggle", "aptos2019-blindness-detection", "--dataset", "images"], "named owner/name"),
         (["mine", "--kaggle", "no-such-competition"], "no competition 'no-such-competition'"),
     ],
 )

@@ -19,9 +19,11 @@ from comp.steps.starting.on_disk import look_at_folder
 from comp.steps.tables import read_tables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from comp.competition import Competition
     from comp.console import Console
-    from comp.kaggle.client import CompetitionFacts
+    from comp.kaggle.client import CompetitionFacts, Kaggle
     from comp.run import Home
     from comp.starting.inference import Draft
     from comp.starting.look import Look
@@ -35,14 +37,20 @@ MOST_CHECKED = 50_000  # files that are laid out empty, to hold a declaration ag
 
 @dataclass(frozen=True)
 class Source:
-    """Where a new competition's files are: at Kaggle, by its slug or address, or in a folder or an archive here."""
+    """Where a new competition's files are: at Kaggle, by its slug or address, or in a folder or an archive here.
+
+    datasets: data sets at Kaggle, as ``owner/slug``, that have images which the competition's own files lack.
+    """
 
     kaggle: str | None = None
     data: Path | None = None
+    datasets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not (self.kaggle or self.data):
             raise OverrideError("A competition's files are at Kaggle or here: give --kaggle SLUG or --data DIR.")
+        if self.data and self.datasets:
+            raise OverrideError("--data has all files, so there is no --dataset beside it: leave one of them out.")
 
     @property
     def slug(self) -> str | None:
@@ -64,7 +72,7 @@ def start(name: str, source: Source, competitions: Path, home: Home, console: Co
     _check_name(name, slug, folder)
     here = home.data(name)
     if source.data is None:
-        look, draft = _from_kaggle(name, slug, here, console)
+        look, draft = _from_kaggle(name, slug, source.datasets, here, console)
     else:
         facts = None if source.slug is None else _facts(slug, console)
         look, draft = _from_disk(name, slug, source.data, here, facts, console)
@@ -112,12 +120,20 @@ def _from_disk(
         raise
 
 
-def _from_kaggle(name: str, slug: str, here: Path, console: Console) -> tuple[Look, Draft]:
+def _from_kaggle(name: str, slug: str, datasets: Sequence[str], here: Path, console: Console) -> tuple[Look, Draft]:
     kaggle = connect(say=console.say)
     facts = kaggle.competition(slug)
+    if datasets:
+        # Where their files come to lie beside the competition's only unpacking shows.
+        look = _downloaded(kaggle, slug, datasets, here, facts, console)
+        return look, infer(look, name, slug, datasets)
     try:
         with console.bar("looking at the competition's files", None, "requests") as bar:
             look = look_at_kaggle(kaggle, slug, facts, lambda: bar.advance(1))
+        if not look.image_folders:
+            raise DataError(
+                f"{slug} has no images among its files; name the data set that has them: --dataset OWNER/SLUG."
+            )
         try:
             return look, infer(look, name, slug)
         except DataError:
@@ -129,10 +145,16 @@ def _from_kaggle(name: str, slug: str, here: Path, console: Console) -> tuple[Lo
         return look, infer(look, name, slug)
     except OpaqueError as error:
         console.say(f"{error} can't be looked into from afar, so the whole competition is downloaded")
-        with console.downloads() as progress:
-            fetch(lambda: kaggle, slug, [], here, progress, console.say)
-        look = look_at_folder(here, facts)
+        look = _downloaded(kaggle, slug, (), here, facts, console)
         return look, infer(look, name, slug)
+
+
+def _downloaded(
+    kaggle: Kaggle, slug: str, datasets: Sequence[str], here: Path, facts: CompetitionFacts, console: Console
+) -> Look:
+    with console.downloads() as progress:
+        fetch(lambda: kaggle, slug, list(datasets), here, progress, console.say)
+    return look_at_folder(here, facts)
 
 
 def _held_against_the_files(competition: Competition, look: Look, here: Path) -> Finding:
