@@ -91,9 +91,11 @@ def new(
     ] = [],  # noqa: B006
 ) -> None:
     """Make a competition's folder: look at its files, infer what to declare, say what is a guess."""
+    from comp.competition import KaggleDataset
     from comp.steps.starting.start import Source, start
 
-    print(start(name, Source(kaggle, data, tuple(dataset)), _folders(context)[-1], Home.from_environment(), _console()))
+    source = Source(kaggle, data, [KaggleDataset(handle) for handle in dataset])
+    print(start(name, source, _folders(context)[-1], Home.from_environment(), _console()))
 
 
 @app.command()

@@ -154,7 +154,7 @@ def test_what_does_not_fit_together_is_said_and_the_declaration_is_there_to_be_m
         (["test", "--data", "."], "`make test` does something else"),
         (["mine", "--data", "nowhere"], "There is no nowhere"),
         (["mine", "--data", ".", "--dataset", "someone/images"], "leave one of them out"),
-        (["mine", "--kaggle", "aptos2019-blindness-detection", "--dataset", "images"], "named owner/name"),
+        (["mine", "--kaggle", "aptos2019-blindness-detection", "--dataset", "images"], "like 'owner/name'"),
         (["mine", "--kaggle", "no-such-competition"], "no competition 'no-such-competition'"),
     ],
 )

@@ -21,7 +21,7 @@ from comp.steps.tables import read_tables
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from comp.competition import Competition
+    from comp.competition import Competition, KaggleDataset
     from comp.console import Console
     from comp.kaggle.client import CompetitionFacts, Kaggle
     from comp.run import Home
@@ -39,12 +39,12 @@ MOST_CHECKED = 50_000  # files that are laid out empty, to hold a declaration ag
 class Source:
     """Where a new competition's files are: at Kaggle, by its slug or address, or in a folder or an archive here.
 
-    datasets: data sets at Kaggle, as ``owner/slug``, that have images which the competition's own files lack.
+    datasets: data sets at Kaggle with images that the competition's own files lack.
     """
 
     kaggle: str | None = None
     data: Path | None = None
-    datasets: tuple[str, ...] = ()
+    datasets: Sequence[KaggleDataset] = ()
 
     def __post_init__(self) -> None:
         if not (self.kaggle or self.data):
@@ -72,7 +72,7 @@ def start(name: str, source: Source, competitions: Path, home: Home, console: Co
     _check_name(name, slug, folder)
     here = home.data(name)
     if source.data is None:
-        look, draft = _from_kaggle(name, slug, source.datasets, here, console)
+        look, draft = _from_kaggle(name, slug, [dataset.handle for dataset in source.datasets], here, console)
     else:
         facts = None if source.slug is None else _facts(slug, console)
         look, draft = _from_disk(name, slug, source.data, here, facts, console)
