@@ -13,10 +13,10 @@ from comp.labels import (
     LabelFunction,
     TestImages,
     classes_of,
-    images_in,
     in_order,
     read_csv,
 )
+from comp.labels.files import images_in
 
 # Odd but legal: spaces, quotes, commas, glob and regex characters, letters of other scripts.
 ODD = "ab YZ09_-+()[]{}^$,;'\"&%#@!~é犬🐶"

@@ -1,0 +1,135 @@
+"""Labels in a column of a CSV."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from comp.declared import check
+from comp.errors import DataError
+from comp.labels.files import check_suffix, images_in, of_other_suffixes, read_csv
+from comp.labels.table import table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from comp.metrics import Target
+
+
+@dataclass(frozen=True)
+class CsvLabels:
+    """Labels in a CSV: a column that names the image, a column with its class or with its separated tags.
+
+    Values are the text they are, but for spaces around them; a row that is there twice counts once.
+
+    csv: the file, relative to the competition's data folder.
+    image, label: the names of the two columns.
+    folder, suffix: where the image of a row is: ``folder / (value of image + suffix)``. Leave the suffix empty where
+        the column already has it. In the folder, ``{column}`` stands for the row's value of a column.
+    separator: what stands between tags; with it the target is ``multi``, without it ``single``.
+    group: the name of a column; images that share its value are never on both sides of a split.
+    shared: the folder has images without a row as well: those to predict.
+    """
+
+    csv: str
+    image: str
+    label: str
+    folder: str
+    suffix: str = ""
+    separator: str | None = None
+    group: str | None = None
+    shared: bool = False
+
+    def __post_init__(self) -> None:
+        for field in ("csv", "image", "label", "folder"):
+            check(self, field, str)
+        check(self, "shared", bool)
+        check_suffix(self, self.suffix)
+        for field in ("separator", "group"):
+            if getattr(self, field) is not None:
+                check(self, field, str)
+
+    @property
+    def target(self) -> Target:
+        return "single" if self.separator is None else "multi"
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        grouped = () if self.group is None else (self.group,)
+        placed = re.findall(r"\{([^{}]+)\}", self.folder)
+        rows = read_csv(folder / self.csv, columns=(self.image, self.label, *grouped, *placed), spaced=True)
+        if rows.empty:
+            raise DataError(f"{folder / self.csv} has no rows; download the data again.")
+        folders = [folder / place for place in _filled_in(self.folder, rows, placed)]
+        names, paths, notes = self._images(rows[self.image], folders)
+        for column in (self.label, *grouped):
+            trimmed = rows[column].str.strip()
+            notes += _trimmed(self.csv, rows[column], trimmed)
+            rows[column] = trimmed
+            empty = rows[column] == ""
+            if empty.any() and not (column == self.label and self.separator is not None):
+                name = names[empty].iloc[0]
+                raise DataError(f"{self.csv} gives image {name!r} an empty {column!r}; fill it in or remove the row.")
+        labels: Iterable[str | tuple[str, ...]] = rows[self.label]
+        if self.separator is not None:
+            parts = (text.split(self.separator) for text in rows[self.label])
+            labels = [tuple(sorted({tag.strip() for tag in tags} - {""})) for tags in parts]
+        groups = None if self.group is None else rows[self.group]
+        return table(zip(names, paths, labels, strict=True), groups, notes)
+
+    def _images(self, names: pd.Series[str], folders: Sequence[Path]) -> tuple[pd.Series[str], list[Path], list[str]]:
+        """The name and the file of each row, and what was put up with; every image of the folders has its row."""
+        import numpy as np
+
+        stripped = names.str.strip()
+        if (stripped == "").any():
+            raise DataError(f"{self.csv} has a row with an empty {self.image!r}; name its image or remove the row.")
+        anywhere = zip([*folders, *folders], [*names, *stripped], strict=True)
+        places = [place for place in sorted({(folder / name).parent for folder, name in anywhere}) if _is_folder(place)]
+        present = {path for place in places for path in images_in(place, self.suffix or None)}
+        # A file's own name may begin or end with a space.
+        whole = [folder / f"{name}{self.suffix}" in present for folder, name in zip(folders, names, strict=True)]
+        bare = names.where(np.array(whole, dtype=bool), stripped)
+        paths = [folder / f"{name}{self.suffix}" for folder, name in zip(folders, bare, strict=True)]
+        missing = sorted(set(paths) - present)
+        if missing:
+            raise DataError(
+                f"{len(missing)} of {len(paths)} rows of {self.csv} have no image, the first {missing[0]}; "
+                "check `folder` and `suffix` of CsvLabels, or download the data again."
+            )
+        unlabelled = sorted(present - set(paths))
+        if unlabelled and not self.shared:
+            raise DataError(
+                f"{len(unlabelled)} images have no row in {self.csv}, the first {unlabelled[0]}; "
+                "add their labels or move them out of the folder; say shared=True if they are those to predict."
+            )
+        return bare, paths, [*_trimmed(self.csv, names, bare), *of_other_suffixes(places, self.suffix or None)]
+
+
+def _is_folder(place: Path) -> bool:
+    try:
+        return place.is_dir()
+    except (OSError, ValueError):  # no name of a file, as it is too long
+        return False
+
+
+def _trimmed(csv: str, values: pd.Series[str], trimmed: pd.Series[str]) -> list[str]:
+    changed = values[values != trimmed]
+    if changed.empty:
+        return []
+    return [
+        f"{csv}: spaces around {len(changed)} values of {values.name!s} are left out, the first {changed.iloc[0]!r}"
+    ]
+
+
+def _filled_in(template: str, rows: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """The template of each row, with the row's values for ``{column}``."""
+    filled = [template] * len(rows)
+    for column in columns:
+        filled = [
+            text.replace(f"{{{column}}}", value.strip()) for text, value in zip(filled, rows[column], strict=True)
+        ]
+    return filled

@@ -1,0 +1,77 @@
+"""Labels in the names of files and folders."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from comp.declared import check, wrong
+from comp.errors import DataError
+from comp.labels.files import images_in, of_other_suffixes
+from comp.labels.table import table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from comp.metrics import Target
+
+
+@dataclass(frozen=True)
+class FileNames:
+    """Labels in file names: ``FileNames("train/{label}.*.jpg")`` reads ``train/cat.0.jpg`` as a cat.
+
+    ``{label}`` stands for the class, the shortest text that fits, and ``*`` for anything else; neither spans
+    folders. The id is the name without its suffix (``cat.0``). An image of the same suffix (``.*``: of any) in the
+    folder that doesn't fit the pattern is an error.
+    """
+
+    pattern: str
+    target: ClassVar[Target] = "single"
+
+    def __post_init__(self) -> None:
+        check(self, "pattern", str)
+        if Path(self.pattern).name.count("{label}") != 1 or self.pattern.count("{label}") != 1:
+            raise wrong(self, "pattern", self.pattern, "a path whose file name has {label} in it once")
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        pattern = Path(self.pattern)
+        pieces = re.split(r"(\{label\}|\*)", pattern.name)
+        parts = ({"{label}": "(?P<label>.+?)", "*": ".*"}.get(piece, re.escape(piece)) for piece in pieces)
+        regex = re.compile("".join(parts), re.DOTALL)
+        suffix = None if "*" in pattern.suffix else pattern.suffix or None
+        rows = []
+        for path in images_in(folder / pattern.parent, suffix):
+            match = regex.fullmatch(path.name)
+            if match is None:
+                raise DataError(
+                    f"{path} has no label: its name doesn't fit the pattern {self.pattern!r}; "
+                    "mend the pattern in competition.py or remove the file."
+                )
+            rows.append((path.stem, path, match["label"]))
+        return table(rows, notes=of_other_suffixes([folder / pattern.parent], suffix))
+
+
+@dataclass(frozen=True)
+class Folders:
+    """A folder per class: ``Folders("train")`` reads ``train/cat/0.jpg`` as a cat.
+
+    The id is the path below the folder, without its suffix (``cat/0``).
+    """
+
+    folder: str
+    target: ClassVar[Target] = "single"
+
+    def __post_init__(self) -> None:
+        check(self, "folder", str)
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        root = folder / self.folder
+        loose = [path for path in images_in(root, required=False) if not path.is_dir()]
+        if loose:
+            raise DataError(f"{loose[0]} has no label: it lies beside the class folders of {root} and not in one.")
+        classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        if not classes:
+            raise DataError(f"{root} holds no class folders; check `folder` of Folders in competition.py.")
+        return table((f"{place.name}/{path.stem}", path, place.name) for place in classes for path in images_in(place))

@@ -1,0 +1,38 @@
+"""The images to predict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from comp.declared import check
+from comp.labels.files import check_suffix, images_in, of_other_suffixes
+from comp.labels.table import table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class TestImages:
+    """Where the images to predict are. Their ids are the file names without suffix (``with_suffix``: with it)."""
+
+    __test__: ClassVar[bool] = False
+
+    folder: str
+    suffix: str = ""
+    with_suffix: bool = False
+
+    def __post_init__(self) -> None:
+        check(self, "folder", str)
+        check(self, "with_suffix", bool)
+        check_suffix(self, self.suffix)
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """The table of the test images: ``id`` and ``path``."""
+        notes = of_other_suffixes([folder / self.folder], self.suffix or None)
+        paths = images_in(folder / self.folder, self.suffix or None)
+        names = [path.name if self.with_suffix else path.name[: -len(self.suffix or path.suffix)] for path in paths]
+        return table(((name, path, "") for name, path in zip(names, paths, strict=True)), notes=notes)[["id", "path"]]
