@@ -240,7 +240,7 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
     console.log = trained.log
 
     validates = tables.train["id"].isin(trained.validating()).to_numpy()
-    cache, of_labelled, of_unlabelled = home.cache / "features", [], []
+    cache, of_labelled, of_unlabelled = home.cache, [], []
     readable = list(tables.test["path"][tables.readable])
     for learner in kept_learners(competition, recipe, trained, len(tables.classes), console):
         expected = expectations(learner.model.backbone)

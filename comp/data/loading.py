@@ -3,7 +3,7 @@
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from comp.data.augmentation import apply_symmetry, seed_pipeline, training_pipeline
 from comp.data.images import Pixels, centre, read_image, with_margin
+from comp.data.kept import KeptImages
 from comp.errors import DeclarationError
 from comp.viewpoint import View, Viewpoint
 
@@ -40,20 +41,34 @@ class Preprocessing:
 class ImageDataset(Dataset[tuple[int, Pixels]]):
     """Images by (row, views): gives the row and its views, (V, size, size, 3) bytes of RGB.
 
-    The file is read once for all views of it.
+    The file is read once for all views of it, or not at all where it is ``kept``: by the shorter side, in pixels, that
+    it is read at.
     """
 
-    def __init__(self, paths: Sequence[Path], preprocessing: Preprocessing, seed: int) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        preprocessing: Preprocessing,
+        seed: int,
+        kept: Mapping[int, KeptImages] | None = None,
+    ) -> None:
         self.paths = np.array([os.fspath(path) for path in paths])
         self.preprocessing = preprocessing
         self.seed = seed
+        self.kept = kept or {}
         self.pipeline = training_pipeline(preprocessing.viewpoint, preprocessing.size, preprocessing.erasing)
 
     def __getitem__(self, request: Request) -> tuple[int, Pixels]:
         row, views = request
         # Fixed views share one reading of the file, random ones another with a margin.
-        read = cache(partial(read_image, Path(self.paths[row]), interpolation=self.preprocessing.interpolation))
+        read = cache(partial(self._read, row))
         return row, np.stack([self._view(row, view, read) for view in views])
+
+    def _read(self, row: int, short_side: int) -> Pixels:
+        kept = self.kept.get(short_side)
+        if kept is not None and row in kept:
+            return kept[row]
+        return read_image(Path(self.paths[row]), short_side, self.preprocessing.interpolation)
 
     def _view(self, row: int, view: View, read: Callable[[int], Pixels]) -> Pixels:
         size = self.preprocessing.size

@@ -1,10 +1,7 @@
 """Screening: what each image file is, found by opening it once."""
 
 import hashlib
-import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple
@@ -14,6 +11,7 @@ import PIL
 from PIL import Image, UnidentifiedImageError
 
 from comp.data.images import opened, to_rgb, turned_upright
+from comp.data.threads import in_threads
 
 # Raised when the same file is judged in another way than before; another Pillow may read what this one can't.
 SCREENED_BY = f"1, Pillow {PIL.__version__}"
@@ -21,8 +19,6 @@ THUMBNAIL = 16
 # Grey levels between the darkest and the lightest part of an image in which nothing is to be seen, as in a blank page.
 FLAT = 2
 ORIENTATION = 0x0112
-# Files that wait for a thread, per thread: enough to keep it busy, few enough to end soon after an interrupt.
-AHEAD = 16
 
 
 class Screened(NamedTuple):
@@ -95,19 +91,8 @@ def oddities(found: Screened) -> tuple[str, ...]:
 
 
 def screen(paths: Sequence[Path]) -> Iterator[Screened]:
-    """What each of these files is, in their order; several are opened at once, as Pillow decodes without the lock."""
-    threads = os.cpu_count() or 1
-    with ThreadPoolExecutor(threads) as pool:
-        under_way: deque[Future[Screened]] = deque()
-        try:
-            for path in paths:
-                under_way.append(pool.submit(screen_file, path))
-                if len(under_way) > threads * AHEAD:
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    """What each of these files is, in their order; several are opened at once."""
+    return in_threads(screen_file, paths)
 
 
 def screen_file(path: Path) -> Screened:

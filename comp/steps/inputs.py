@@ -4,7 +4,7 @@ Here the data room and the training room meet.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from comp.console import Console
+from comp.data.images import with_margin
+from comp.data.kept import KeptImages, keep
 from comp.data.loading import ImageDataset, ImageEpochs, Preprocessing, in_views
 from comp.recipe import Recipe, Stage
 from comp.training.backbone import Expectations, digest
@@ -34,7 +36,8 @@ ALTERATIONS = 2
 class Images:
     """The images of a table, and everything needed to read them as the backbone's weights expect.
 
-    paths: of all rows, in the table's order. cache: the folder of cached features.
+    paths: of all rows, in the table's order. cache: the folder for their features and for the images at the sizes
+    that they train at.
     """
 
     paths: Sequence[Path]
@@ -44,8 +47,11 @@ class Images:
     cache: Path
     console: Console
 
-    def dataset(self, size: int, seed: int, erasing: float = 0.0) -> ImageDataset:
-        return ImageDataset(self.paths, Preprocessing(size, self.expected.interpolation, self.viewpoint, erasing), seed)
+    def dataset(
+        self, size: int, seed: int, erasing: float = 0.0, kept: Mapping[int, KeptImages] | None = None
+    ) -> ImageDataset:
+        preprocessing = Preprocessing(size, self.expected.interpolation, self.viewpoint, erasing)
+        return ImageDataset(self.paths, preprocessing, seed, kept)
 
     def only(self, rows: Rows) -> "Images":
         return replace(self, paths=[self.paths[row] for row in rows])
@@ -74,7 +80,7 @@ class Images:
 
         shape = (len(self.paths), len(views), learner.model.width)
         features, found = cached_features(
-            self.cache,
+            self.cache / "features",
             made_from,
             lambda start: self._computed(learner, size, views, start),
             shape,
@@ -96,9 +102,10 @@ class Images:
             epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, seed)
             validation = lambda: in_batches(features[:, :1], validating)  # noqa: E731
         else:
-            dataset = self.dataset(stage.size, seed, learner.recipe.random_erasing)
+            kept = self._kept(stage, training, validating)
+            dataset = self.dataset(stage.size, seed, learner.recipe.random_erasing, kept)
             epochs = ImageEpochs(dataset, training, targets, batch_size, workers=workers())
-            validation = lambda: learner.features(self._views(validating, stage.size, (View(),)))  # noqa: E731
+            validation = lambda: learner.features(self._views(validating, stage.size, (View(),), kept))  # noqa: E731
         return epochs, Validation(validation, targets[validating]) if len(validating) else None
 
     def to_predict(self, learner: Learner, rows: Rows | None = None) -> Iterable[Features]:
@@ -133,8 +140,35 @@ class Images:
                 yield batch
                 bar.advance(batch.shape[0] * batch.shape[1])
 
-    def _views(self, rows: Rows, size: int, views: Sequence[View]) -> Iterable[Tensor]:
-        return in_views(self.dataset(size, self.seed), rows, views, forward_batch(), workers=workers())
+    def _kept(self, stage: Stage, training: Rows, validating: Rows) -> dict[int, KeptImages]:
+        """The images of a stage of several epochs, by their shorter side, where there is room for them."""
+        if stage.epochs == 1:
+            return {}
+        rows_by_side = {with_margin(stage.size, self.viewpoint.max_zoom): training}
+        rows_by_side[stage.size] = np.concatenate([rows_by_side.get(stage.size, validating[:0]), validating])
+        kept = {}
+        for side, rows in rows_by_side.items():
+            if not len(rows):
+                continue
+            with self.console.bar(f"keeping images at {side} px", len(np.unique(rows)), "images") as bar:
+                found = keep(
+                    self.cache / "images",
+                    self.paths,
+                    np.unique(rows),
+                    self.content,
+                    side,
+                    self.expected.interpolation,
+                    bar.advance,
+                    self.console.say,
+                )
+            if found is not None:
+                kept[side] = found
+        return kept
+
+    def _views(
+        self, rows: Rows, size: int, views: Sequence[View], kept: Mapping[int, KeptImages] | None = None
+    ) -> Iterable[Tensor]:
+        return in_views(self.dataset(size, self.seed, kept=kept), rows, views, forward_batch(), workers=workers())
 
     def _all_rows(self) -> Rows:
         return np.arange(len(self.paths))

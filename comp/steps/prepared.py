@@ -97,7 +97,7 @@ def prepare(competition: Competition, choices: Choices, home: Home, console: Con
         expectations(model.backbone),
         competition.augment,
         choices.seed,
-        home.cache / "features",
+        home.cache,
         console,
     )
     weights = digest(model.backbone)

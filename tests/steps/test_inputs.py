@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,7 +34,7 @@ def images(tables, tmp_path):
 
 
 def cached(images):
-    return len(list(images.cache.iterdir()))
+    return len(list((images.cache / "features").iterdir()))
 
 
 def whole(batches):
@@ -103,6 +105,24 @@ def test_a_stage_trains_on_the_training_rows_and_validates_on_the_others_in_orde
     expected = images.features(learner, 16, (View(),))[validating]
     for _ in range(2):
         assert np.allclose(whole(validation.features()), expected, atol=1e-5)
+
+
+def test_images_that_train_for_several_epochs_are_read_from_their_files_once(images, tables, monkeypatch):
+    training, validating = np.arange(30), np.arange(30, 36)
+    stage, targets = Stage(size=16, train="all", cycle_length=2), torch.from_numpy(tables.targets)
+
+    def epochs_of(stage):
+        epochs, validation = images.for_stage(learner_of(), stage, targets, training, validating, 0)
+        return [batch for number in (0, 1) for batch, _ in epochs.epoch(number)], whole(validation.features())
+
+    read = epochs_of(replace(stage, cycle_length=1))
+    epochs_of(stage)
+    monkeypatch.setattr("comp.data.loading.read_image", None)
+    kept = epochs_of(stage)
+    assert all(torch.equal(one, other) for one, other in zip(read[0], kept[0], strict=True))
+    assert np.array_equal(read[1], kept[1])
+    assert sorted(path.name for path in images.cache.iterdir()) == ["images"]
+    assert len(list((images.cache / "images").iterdir())) == 2  # with a margin to train, without one to validate
 
 
 def test_each_image_of_a_batch_has_its_own_target(images, tables):
