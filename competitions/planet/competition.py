@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from comp import Competition, CsvLabels, KaggleDataset, Recipe, Stage, TagNames, TestImages, top_down
 
-
 head = Stage(size=192, train="head", cached=True, views=2, schedule="one_cycle", cycle_length=20, learning_rate=1e-3)
 quick = Recipe(
     backbone="mobilenetv2_100.ra_in1k",
