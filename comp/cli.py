@@ -171,6 +171,26 @@ def lr_find(
 
 
 @app.command()
+def bench(
+    context: typer.Context,
+    name: Name,
+    recipe: RecipeName = "standard",
+    backbone: Backbone = None,
+    settings: Settings = [],  # noqa: B006
+    size: Annotated[int, typer.Option(min=8, help="Of the images, in pixels.")] = 224,
+    batch_size: Annotated[int | None, typer.Option(min=2, help="Images per step, not the recipe's.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write the numbers as JSON.")] = None,
+) -> None:
+    """Measure how fast images train and are predicted here, beside the model alone."""
+    from comp import runner
+    from comp.steps.resolve import Choices
+
+    chosen = (*settings, *(() if batch_size is None else (f"batch_size={batch_size}",)))
+    home = Home.from_environment()
+    runner.bench(_competition(context, name), Choices(recipe, backbone, chosen), size, home, _console(), json)
+
+
+@app.command()
 def schedule(
     context: typer.Context,
     name: Name,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comp.recipe import Stage
+    from comp.steps.benchmark import Benchmark
     from comp.steps.scores import ScoredRun
     from comp.training.finder import Sweep
     from comp.training.learner import Epoch
@@ -117,6 +118,19 @@ class Console:
         self.terminal.print(table, width=1000)
         by_validation = "; ~ by validation" if any(run.standing and not run.submitted for run in runs) else ""
         self.say(f"{metric}; gap: public minus validation{by_validation}")
+
+    def benchmark(self, measured: Benchmark) -> None:
+        """What was measured, and how it compares to the model alone."""
+        for name, value in measured.setting.items():
+            self.say(f"{name:<28}{value}")
+        self.say()
+        for name, rate in measured.rates.items():
+            ratio = measured.ratios.get(name)
+            self.say(f"{name:<36}{rate:>10.1f} images/s" + (f"  {ratio:.3f} of the model alone" if ratio else ""))
+        self.say()
+        for name, milliseconds in measured.parts.items():
+            self.say(f"{name:<36}{milliseconds:>10.3f} ms per image")
+        self.say(f"{'peak memory':<36}{measured.memory / 1e6:>10.0f} MB")
 
     @contextmanager
     def downloads(self) -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:

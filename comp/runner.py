@@ -188,6 +188,21 @@ def find_rate(competition: Competition, choices: Choices, home: Home, console: C
     return picture
 
 
+def bench(
+    competition: Competition, choices: Choices, size: int, home: Home, console: Console, json_file: Path | None = None
+) -> None:
+    """Measure how fast the competition's images train and are predicted here; the data must have been downloaded."""
+    import json
+
+    from comp.files import write_text
+    from comp.steps.benchmark import benchmark
+
+    measured = benchmark(competition, choices, size, home, console)
+    console.benchmark(measured)
+    if json_file is not None:
+        write_text(json_file, json.dumps(measured.as_record(), indent=2) + "\n")
+
+
 def plan(competition: Competition, choices: Choices, home: Home, console: Console) -> Path:
     """Draw the learning rates that a recipe will train at; no data are needed."""
     from comp.recipe import LAYER_GROUPS

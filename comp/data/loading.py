@@ -61,10 +61,11 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
     def __getitem__(self, request: Request) -> tuple[int, Pixels]:
         row, views = request
         # Fixed views share one reading of the file, random ones another with a margin.
-        read = cache(partial(self._read, row))
+        read = cache(partial(self.read, row))
         return row, np.stack([self._view(row, view, read) for view in views])
 
-    def _read(self, row: int, short_side: int) -> Pixels:
+    def read(self, row: int, short_side: int) -> Pixels:
+        """The image of a row (H, W, 3), its shorter side as given, in pixels."""
         kept = self.kept.get(short_side)
         if kept is not None and row in kept:
             return kept[row]
@@ -163,7 +164,7 @@ def loader(
         batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=collate,
         drop_last=drop_last,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
@@ -179,5 +180,6 @@ def _leave_interrupts(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _collate(samples: list[tuple[int, Pixels]]) -> tuple[Tensor, Tensor]:
+def collate(samples: list[tuple[int, Pixels]]) -> tuple[Tensor, Tensor]:
+    """A batch of rows (B,) and images (B, V, size, size, 3)."""
     return torch.tensor([row for row, _ in samples]), torch.from_numpy(np.stack([views for _, views in samples]))

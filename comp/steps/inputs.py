@@ -102,10 +102,10 @@ class Images:
             epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, seed)
             validation = lambda: in_batches(features[:, :1], validating)  # noqa: E731
         else:
-            kept = self._kept(stage, training, validating)
+            kept = self.kept(stage, training, validating)
             dataset = self.dataset(stage.size, seed, learner.recipe.random_erasing, kept)
             epochs = ImageEpochs(dataset, training, targets, batch_size, workers=workers())
-            validation = lambda: learner.features(self._views(validating, stage.size, (View(),), kept))  # noqa: E731
+            validation = lambda: learner.features(self.views(validating, stage.size, (View(),), kept))  # noqa: E731
         return epochs, Validation(validation, targets[validating]) if len(validating) else None
 
     def to_predict(self, learner: Learner, rows: Rows | None = None) -> Iterable[Features]:
@@ -136,11 +136,11 @@ class Images:
         text = f"features of {len(self.paths)} images in {len(views)} views at {size} px"
         with self.console.bar(text, len(self.paths) * len(views), "images") as bar:
             bar.advance(start * len(views))
-            for batch in learner.features(self._views(self._all_rows()[start:], size, views)):
+            for batch in learner.features(self.views(self._all_rows()[start:], size, views)):
                 yield batch
                 bar.advance(batch.shape[0] * batch.shape[1])
 
-    def _kept(self, stage: Stage, training: Rows, validating: Rows) -> dict[int, KeptImages]:
+    def kept(self, stage: Stage, training: Rows, validating: Rows) -> dict[int, KeptImages]:
         """The images of a stage of several epochs, by their shorter side, where there is room for them."""
         if stage.epochs == 1:
             return {}
@@ -165,9 +165,10 @@ class Images:
                 kept[side] = found
         return kept
 
-    def _views(
+    def views(
         self, rows: Rows, size: int, views: Sequence[View], kept: Mapping[int, KeptImages] | None = None
     ) -> Iterable[Tensor]:
+        """Some rows in order, each in these views, as batches (B, V, size, size, 3)."""
         return in_views(self.dataset(size, self.seed, kept=kept), rows, views, forward_batch(), workers=workers())
 
     def _all_rows(self) -> Rows:

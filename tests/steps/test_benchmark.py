@@ -1,0 +1,44 @@
+import json
+
+import pytest
+
+from comp import runner
+from comp.console import Console
+from comp.steps import benchmark as module
+from comp.steps.benchmark import MODEL_PREDICTS, MODEL_TRAINS, PREDICTING, TRAINING, benchmark
+from comp.steps.resolve import Choices
+
+
+@pytest.fixture
+def at_home(shades, serving, home, monkeypatch):
+    monkeypatch.setattr(module, "ROUNDS", 1)
+    monkeypatch.setattr(module, "BATCHES", 2)
+    with serving(shades):
+        runner.download(shades.competition, home, Console())
+    return shades.competition
+
+
+@pytest.mark.parametrize("settings", [("batch_size=4",), ("batch_size=4", "stages.cached=false", "stages.train=2")])
+def test_every_rate_and_every_part_is_measured(at_home, home, settings):
+    measured = benchmark(at_home, Choices(settings=settings), 24, home, Console())
+    assert set(measured.rates) == {
+        *(MODEL_TRAINS, MODEL_PREDICTS, TRAINING, PREDICTING),
+        *("reading and altering files", "reading and altering kept images"),
+    }
+    assert all(rate > 0 for rate in measured.rates.values())
+    assert measured.ratios[TRAINING] == measured.rates[TRAINING] / measured.rates[MODEL_TRAINS]
+    assert measured.ratios[PREDICTING] == measured.rates[PREDICTING] / measured.rates[MODEL_PREDICTS]
+    assert all(milliseconds >= 0 for milliseconds in measured.parts.values())
+    assert measured.parts["forward and backward"] == 1000 / measured.rates[MODEL_TRAINS]
+    assert (measured.setting["size"], measured.setting["batch size"]) == (24, 4)
+    assert measured.memory > 0
+
+
+def test_the_numbers_are_a_table_and_json_and_no_run_is_made(at_home, shades, comp, home, tmp_path):
+    ended = comp("--competitions", shades.plugins, "bench", "shades", "--size", 16, "--json", tmp_path / "bench.json")
+    assert not ended.status, ended.err
+    record = json.loads((tmp_path / "bench.json").read_text())
+    assert record["setting"]["competition"] == "shades"
+    ratio = record["of the model alone"]["training"]
+    assert f"{ratio:.3f} of the model alone" in ended.out
+    assert not home.runs.exists()
