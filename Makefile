@@ -58,6 +58,9 @@ format: setup ## Mend style and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.DEFAULT:
+	@echo "There is no target '$@': 'make help' lists all; a competition's is its name." >&2; exit 2
+
 lock: setup ## Resolve pyproject.toml anew into requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --group dev \
 		--custom-compile-command "make lock" --no-emit-index-url pyproject.toml --output-file requirements.lock

@@ -400,16 +400,14 @@ def serve(
     ] = None,
 ) -> None:
     """Be a Kaggle on this machine: serve files, grade submissions, keep a leaderboard."""
-    from comp.competition import find_competitions, load_competition
     from comp.kaggle.local.faults import read_plan
     from comp.kaggle.local.server import serve as serve_until_interrupted
-    from comp.steps.sources import graders
+    from comp.steps.sources import DeclaredGraders
 
-    declared = [load_competition(declaration) for declaration in find_competitions(*_folders(context)).values()]
     state = Home.from_environment().cache / "local-kaggle" / "state"
     serve_until_interrupted(
         folder,
-        graders(declared),
+        DeclaredGraders(_folders(context)),
         state,
         port,
         announce=lambda url: print(f"export COMP_KAGGLE_URL={url}", flush=True),

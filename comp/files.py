@@ -3,11 +3,14 @@
 import fcntl
 import os
 import tempfile
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+LOOK_SECONDS = 0.1
 
 
 @contextmanager
@@ -46,7 +49,24 @@ def held(path: Path) -> Iterator[bool]:
     """Whether this process is the only one that holds the file, for the block; the kernel lets go when it dies."""
     with path.open("ab") as file:
         _not_in_children(file)
-        yield _lock(file, fcntl.LOCK_NB)
+        alone = _lock(file, fcntl.LOCK_NB)
+        if not alone:
+            # Somebody may only have asked whether it is held.
+            time.sleep(LOOK_SECONDS)
+            alone = _lock(file, fcntl.LOCK_NB)
+        yield alone
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the file, as `held` has it; False where there is no file."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comp.errors import RunError
-from comp.files import held, replacing, write_text
+from comp.files import held, is_held, replacing, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -126,6 +126,11 @@ class Run:
         """Whether nobody else works on this run; if so, nobody else can for the block, or until this process dies."""
         with held(self.log) as alone:
             yield alone
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a process works on it."""
+        return is_held(self.log)
 
     def checkpoint(self, name: str) -> Path:
         """Weights by the name they are kept under."""

@@ -75,8 +75,8 @@ CERTAIN = 2.0
 class Finding:
     """One thing that went wrong.
 
-    stage: its number, from 1. evidence: the numbers it is based on, in words. change: the one to try, as the command
-    line takes it, ``--set stages.2.cycle_length=2``.
+    stage: its number, from 1. evidence: the numbers it is based on, in words. change: the one to try, mostly as the
+    command line takes it, ``--set stages.2.cycle_length=2``.
     """
 
     kind: Kind
@@ -376,10 +376,9 @@ def _too_many_epochs(record: Record, later: list[Record], recipe: Recipe, *, val
 def _unfinished(record: Record) -> Finding:
     had, wanted = len(record.epochs), record.stage.epochs
     evidence = (
-        f"{had} of {_counted(wanted, 'epoch')} recorded{record.at_rate}; it still trains, was stopped, "
-        f"or its loss became no number, which a lower rate mends"
+        f"{had} of {_counted(wanted, 'epoch')} recorded{record.at_rate}; it still trains, or was stopped or broke off"
     )
-    return Finding("unfinished", record.number, evidence, record.rate_times(0.1))
+    return Finding("unfinished", record.number, evidence, "the same command again, which goes on from there")
 
 
 @dataclass(frozen=True)

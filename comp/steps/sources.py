@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from comp.competition import find_competitions, load_competition
+from comp.errors import CompError
 from comp.kaggle.client import Kaggle, connect
 from comp.kaggle.endpoint import endpoint_at, endpoint_from_environment
 from comp.kaggle.local.bundled import BUNDLED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from comp.competition import Competition
@@ -54,6 +57,32 @@ def is_here(competition: Competition, home: Home) -> bool:
 
 def _bundled(competition: Competition) -> Callable[[Path, str], None] | None:
     return None if os.environ.get("COMP_KAGGLE_URL") else BUNDLED.get(competition.kaggle)
+
+
+class DeclaredGraders(Mapping[str, "Grader"]):
+    """How the local Kaggle grades, by slug: of all that is declared in some folders whenever it is asked for.
+
+    A declaration that can't be loaded, because it is just being written, is left out.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = folders
+
+    def __getitem__(self, slug: str) -> Grader:
+        return self._found()[slug]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found())
+
+    def __len__(self) -> int:
+        return len(self._found())
+
+    def _found(self) -> Mapping[str, Grader]:
+        declared = []
+        for declaration in find_competitions(*self.folders).values():
+            with suppress(CompError):
+                declared.append(load_competition(declaration))
+        return graders(declared)
 
 
 def graders(competitions: Iterable[Competition]) -> Mapping[str, Grader]:

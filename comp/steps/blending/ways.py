@@ -131,8 +131,14 @@ def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
             for name, one, weight in lines
         ),
         f"{how}: {competition.metric} {before:.5f} with {scores['best_run']} alone, {scores['decided']:.5f} blended, "
-        f"{abs(scores['gain']):.5f} {'better' if scores['gain'] >= 0 else 'worse'}",
+        f"{_gained(scores['gain'])}",
     ]
+
+
+def _gained(gain: float) -> str:
+    if gain > 0:
+        return f"{gain:.5f} better"
+    return "no better" if gain == 0 else f"{-gain:.5f} worse"
 
 
 def _scores(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from comp.run import Home
 
 REFRESH_SECONDS = 2
-# A training that wrote nothing for as long is called stopped: an epoch may take a while.
+# A training by hand that wrote nothing for as long is called stopped.
 SILENT_SECONDS = 30 * 60
 OF_COMPETITIONS = (EXPLORATION, COMPARISON)
 
@@ -163,7 +163,8 @@ def _row(run: Run) -> Row | None:
         stages = config.get("recipe", {}).get("stages", [])
         total = sum(_epochs_of(stage) for stage in stages)
         newest = max(written, (run.folder / "config.json").stat().st_mtime_ns)
-        silent = time.time() - newest / 1e9 > SILENT_SECONDS
+        # A notebook's session holds no run while a person thinks.
+        under_way = time.time() - newest / 1e9 < SILENT_SECONDS if config.get("by_hand") else run.is_held
         state = (
             "submitted"
             if submitted
@@ -171,9 +172,9 @@ def _row(run: Run) -> Row | None:
             if scores
             else "trained"
             if run.finished
-            else "stopped"
-            if silent
             else "training"
+            if under_way
+            else "stopped"
         )
         return Row(
             run.name,

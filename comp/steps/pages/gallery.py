@@ -45,7 +45,10 @@ def gallery(
     """
     rows = worth_a_picture(outcomes, PICTURES)
     ranks = {name: {row: rank for rank, row in enumerate(order.tolist())} for name, order in orders(outcomes).items()}
-    heats, why_not = _heats(competition, run, outcomes, rows, paths, console) if with_maps else ({}, "")
+    heats: dict[int, str] = {}
+    why_not = "a blend has no weights of its own" if run.members else ""
+    if with_maps and not run.members:
+        heats, why_not = _heats(competition, run, outcomes, rows, paths, console)
     cards = []
     with console.bar("pictures", len(rows), "images") as bar:
         for row in rows:
@@ -104,8 +107,6 @@ def _heats(
     console: Console,
 ) -> tuple[dict[int, str], str]:
     """Of each of these rows where the run's model sees what it predicts, or the tag it errs most in; and why not."""
-    if run.members:
-        return {}, "a blend has no weights of its own"
     try:
         size, interpolation, maps = _maps_of(competition, run, len(outcomes.classes), console)
         explained = outcomes.dearest if outcomes.tags else outcomes.predicted
