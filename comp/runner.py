@@ -57,6 +57,25 @@ def run(
     return training.run
 
 
+def run_at_kaggle(
+    declaration: Path, choices: Choices, home: Home, console: Console, *, submitting: bool = False
+) -> Run:
+    """All steps in a notebook at Kaggle, up to the run folder brought here; with ``submitting`` on from there.
+
+    Where the same was begun before and interrupted, that notebook is followed.
+    """
+    from comp.competition import load_competition
+    from comp.steps.notebooks.training import train_at_kaggle
+
+    trained = train_at_kaggle(declaration, choices, home, console)
+    if submitting:
+        competition = load_competition(declaration)
+        download(competition, home, console)  # the submission is held against the sample once more
+        submit(competition, trained, home, console)
+        report(competition, trained, home, console)
+    return trained
+
+
 def download(competition: Competition, home: Home, console: Console, *, delete_archives: bool = False) -> Path:
     """The competition's files and its data sets', unpacked in one folder; does nothing where they already are."""
     from comp.kaggle.fetch import fetch, nowhere
