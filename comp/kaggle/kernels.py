@@ -180,9 +180,8 @@ def _save(kaggle: Kaggle, notebook: Notebook, handle: str) -> None:
             f"{kaggle.endpoint.competition_page(slug)}, then run the same command again."
         )
     for name in answer.invalid_dataset_sources:
-        raise KaggleError(
-            f"Kaggle does not give the data set {name!r} to the {subject}; look at {kaggle.endpoint.dataset_page(name)}."
-        )
+        page = kaggle.endpoint.dataset_page(name)
+        raise KaggleError(f"Kaggle does not give the data set {name!r} to the {subject}; look at {page}.")
 
 
 def _text_of(log: str) -> str:

@@ -47,8 +47,6 @@ def _downloaded_by_kagglehub(owner: str, name: str) -> Iterator[Path]:
             yield cache / "competitions" / name
         return
     place = cache / "datasets" / owner / name
-    whole = [
-        int(found[1]) for path in place.glob("*.complete") if (found := re.fullmatch(r"(\d+)\.complete", path.name))
-    ]
-    for version in sorted(whole, reverse=True):
+    marks = (re.fullmatch(r"(\d+)\.complete", path.name) for path in place.glob("*.complete"))
+    for version in sorted((int(mark[1]) for mark in marks if mark), reverse=True):
         yield place / "versions" / str(version)

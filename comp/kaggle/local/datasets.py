@@ -77,7 +77,7 @@ class Datasets:
         self._add(owner, name, request.body.files, asker)
         return _answer(asker, owner, name)
 
-    def _status(self, request: Any, asker: Asker) -> Any:
+    def _status(self, request: Any, asker: Asker) -> Any:  # noqa: ARG002
         if self.place(f"{request.owner_slug}/{request.dataset_slug}") is None:
             raise RefusedError(403, "Permission 'datasets.get' was denied")
         response = datasets.ApiGetDatasetStatusResponse()

@@ -16,6 +16,7 @@ from kagglesdk.competitions.types.competition_enums import SubmissionGroup
 from kagglesdk.competitions.types.submission_status import SubmissionStatus
 from kagglesdk.datasets.databundles.types import databundle_api_types as databundles
 from kagglesdk.datasets.types import dataset_api_service as datasets
+from kagglesdk.kaggle_object import KaggleObject, ListSerializer
 from kagglesdk.security.types import oauth_service as oauth
 
 from comp.errors import SubmissionError
@@ -324,8 +325,12 @@ def _must_be_typed(request: Any) -> None:
     """kagglesdk takes whatever JSON has; a server can't."""
     for field in request._fields:
         value = getattr(request, field.private_field_name)
-        if value is not None and not isinstance(value, field.field_type):
-            raise TypeError(field.json_name)
+        values = value if isinstance(field.serializer, ListSerializer) else [value]
+        for one in values if isinstance(values, list) else [values]:
+            if one is not None and not isinstance(one, field.field_type):
+                raise TypeError(field.json_name)
+            if isinstance(one, KaggleObject):
+                _must_be_typed(one)
 
 
 def score_text(score: float) -> str:

@@ -1,4 +1,4 @@
-"""A notebook that predicts with a run at Kaggle, and the data set it reads: for competitions that take only notebooks."""
+"""A notebook that predicts at Kaggle with a run, and the data set it reads: for competitions that take no files."""
 
 from __future__ import annotations
 

@@ -71,9 +71,7 @@ def train_at_kaggle(declaration: Path, choices: Choices, home: Home, console: Co
             except KaggleError:
                 record.unlink()
                 raise
-            console.say(
-                f"pushed the notebook {handle} to Kaggle; Ctrl-C leaves it running, the same command follows it"
-            )
+            console.say(f"pushed the notebook {handle}; Ctrl-C leaves it running, and the same command follows it")
         else:
             console.say(f"following the notebook {handle}, which was pushed before")
         _follow(kaggle, handle, record, console)

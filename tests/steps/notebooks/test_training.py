@@ -1,0 +1,116 @@
+"""The whole way with the real client: a training pushed to the local Kaggle, which executes it, and its run brought here."""
+
+import pandas as pd
+import pytest
+
+from comp.kaggle import patience
+from comp.kaggle.local.server import running
+from comp.run import Run, list_runs
+from comp.steps.notebooks.training import arguments_of
+from comp.steps.resolve import Choices, resolve
+from comp.steps.sources import graders
+
+
+@pytest.fixture
+def kaggle(shades, tmp_path, monkeypatch):
+    """A local Kaggle with the shades that executes notebooks; the folder of all it knows."""
+    with running(shades.served, graders([shades.competition]), tmp_path / "state", kernels=True) as url:
+        monkeypatch.setenv("COMP_KAGGLE_URL", url)
+        yield tmp_path / "state"
+
+
+@pytest.fixture
+def train(comp, shades):
+    return lambda *options: comp("--competitions", shades.plugins, "run", "shades", "--on", "kaggle", *options)
+
+
+def pushed(state):
+    return [path.name for path in (state / "kernels").glob("*/*")]
+
+
+def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_ends_as_a_run_here(
+    shades, kaggle, train, home, monkeypatch
+):
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    home.runs.joinpath("shades", "standard-1").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(patience, "wait", interrupt)
+        left = train("--seed", 3)
+    assert left.status == 130, left.err
+    (name,) = pushed(kaggle)
+    assert f"pushed the notebook you/{name}" in left.out
+
+    ended = train("--seed", 3)
+    assert ended.status == 0, ended.err
+    assert f"following the notebook you/{name}" in ended.out
+    assert pushed(kaggle) == [name]
+    run = Run(home.runs / "shades" / "standard-2")
+    assert ended.last_line == str(run.folder)
+    assert list_runs(home) == [run]
+    config = run.record("config")
+    assert (config["seed"], config["order"], config["notebook"]) == (3, 1, f"you/{name}")
+    assert config["command"].endswith("run shades --on kaggle --seed 3")
+    assert run.is_done("reported")
+    assert run.weights.is_file()
+    probabilities = pd.read_parquet(run.predictions("test")).set_index("id")
+    submission = pd.read_csv(run.submission, dtype=str).set_index("id")["colour"]
+    assert (submission == probabilities.idxmax(axis=1)[submission.index]).all()
+    assert len(submission) == 12
+    assert not list(home.notebooks.glob("*.json"))
+    assert not list(home.runs.glob(".arriving-*"))
+
+
+def test_a_notebook_that_fails_is_one_sentence_with_the_place_of_its_log_and_the_next_is_a_new_one(
+    shades, kaggle, train, home
+):
+    shades.declaration.write_text(
+        "import os\nif 'KAGGLE_KERNEL_RUN_TYPE' in os.environ: raise ValueError('not on this machine')\n"
+        + shades.declaration.read_text()
+    )
+    failed = train()
+    assert failed.status == 1
+    (log,) = home.notebooks.glob("*.log")
+    assert "not on this machine" in log.read_text()
+    assert failed.err.startswith(f"Error: The notebook you/{log.stem} failed: comp.errors.DeclarationError: ")
+    assert failed.err.rstrip().endswith(f"its log is kept in {log}.")
+    assert len(failed.err.splitlines()) == 1
+    train()
+    assert len(pushed(kaggle)) == 2
+    assert list_runs(home) == []
+
+
+def test_data_that_kaggle_does_not_give_to_the_notebook_are_named(shades, kaggle, train):
+    shades.declaration.write_text(
+        shades.declaration.read_text()
+        .replace("import ClassName", "import KaggleDataset, ClassName")
+        .replace('kaggle="shades",', 'kaggle="shades", extra_data=[KaggleDataset("someone/more-shades")],')
+    )
+    refused = train()
+    assert refused.status == 1
+    assert "Kaggle does not give the data set 'someone/more-shades' to the notebook" in refused.err
+
+
+def test_a_local_kaggle_executes_nothing_unless_it_is_told_to(shades, serving, train):
+    with serving(shades):
+        refused = train()
+    assert refused.status == 1
+    assert "start it with `comp serve --kernels`" in refused.err
+
+
+def test_every_option_of_a_training_is_passed_on(shades, predicting):
+    competition = shades.competition
+
+    def words(**chosen):
+        choices = Choices(**chosen)
+        return " ".join(arguments_of(competition, choices, resolve(competition, choices)[1]))
+
+    assert words() == "shades --recipe standard --seed 0"
+    given = words(backbone="test_vit", settings=["batch_size=4", "dropout=0.1"], seed=7, folds=3, fold=2)
+    assert given == (
+        "shades --recipe standard --backbone test_vit --set batch_size=4 --set dropout=0.1 --seed 7 --folds 3 --fold 2"
+    )
+    assert words(backbone="local-dir:/weights", all_data=True) == (
+        "shades --recipe standard --backbone local-dir:backbone --seed 0 --all-data"
+    )
