@@ -94,7 +94,9 @@ def test_nothing_is_mounted_elsewhere_than_in_a_notebook_nor_for_another_kaggle(
 def test_in_colab_what_kagglehub_downloaded_whole_is_found_the_latest_version_first(tmp_path, monkeypatch):
     cache = tmp_path / "kagglehub"
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(cache))
-    lay_out(cache, {f"competitions/{SLUG}/a.csv": b"", **{f"datasets/{DATASET}/versions/{n}/a": b"" for n in (2, 9, 10)}})
+    lay_out(
+        cache, {f"competitions/{SLUG}/a.csv": b"", **{f"datasets/{DATASET}/versions/{n}/a": b"" for n in (2, 9, 10)}}
+    )
     monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
     assert mount_of(SLUG) is None
     lay_out(cache, {f"competitions/{SLUG}.complete": b"", f"datasets/{DATASET}/2.complete": b""})

@@ -18,10 +18,11 @@ from comp.files import held, write_text
 from comp.kaggle import patience
 from comp.kaggle.client import connect
 from comp.kaggle.datasets import create
+from comp.kaggle.downloads import forget
 from comp.kaggle.formats import unpack
 from comp.kaggle.kernels import Notebook, download_output, execution, output, push
 from comp.kaggle.refusals import PassingError
-from comp.run import Run, take_in
+from comp.run import Home, Run, list_runs, take_in
 from comp.steps.notebooks.at_kaggle import ARCHIVE, FINAL
 from comp.steps.notebooks.packages import BACKBONE, LOCAL, backbone_files, pack, plugin_files, records_of
 from comp.steps.notebooks.wheels import build_wheel
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from comp.console import Console
     from comp.kaggle.client import Kaggle
     from comp.recipe import Recipe
-    from comp.run import Home
     from comp.steps.resolve import Choices
 
 POLL_SECONDS = (1.0, 20.0)  # at first, at most
@@ -75,7 +75,7 @@ def train_at_kaggle(declaration: Path, choices: Choices, home: Home, console: Co
         else:
             console.say(f"following the notebook {handle}, which was pushed before")
         _follow(kaggle, handle, record, console)
-        run = _bring(kaggle, handle, recipe, home, console)
+        run = bring(kaggle, handle, recipe.backbone, home, console)
         record.unlink()
     return run
 
@@ -166,46 +166,50 @@ def _follow(kaggle: Kaggle, handle: str, record: Path, console: Console) -> None
                 known = now.status
                 show(f"the notebook {handle} is {known}")
                 console.say(f"the notebook is {known}" if known in ("queued", "running") else f"it ended: {known}")
-            if known == "complete":
-                return
-            if known in ("error", "cancelled"):
+            if known in ("complete", "error", "cancelled"):
                 break
             patience.wait(pause)
             pause = min(1.5 * pause, longest)
+    left = output(kaggle, handle)
+    if known == "complete" and ARCHIVE in left.files:
+        return
     log = record.with_name(f"{handle.partition('/')[2]}.log")
-    write_text(log, output(kaggle, handle).log)
+    write_text(log, left.log)
     record.unlink()
-    lines = [line.strip() for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line.strip() for line in left.log.splitlines() if line.strip()]
     reason = shorten((lines or [now.failure or "it gave no reason"])[-1].rstrip("."), 300)
-    verb = "failed" if known == "error" else "was cancelled"
-    raise KaggleError(f"The notebook {handle} {verb}: {reason}; its log is kept in {log}.")
+    how = {"error": "failed", "cancelled": "was cancelled"}.get(known, f"ended without {ARCHIVE}")
+    raise KaggleError(f"The notebook {handle} {how}: {reason}; its log is kept in {log}.")
 
 
-def _bring(kaggle: Kaggle, handle: str, recipe: Recipe, home: Home, console: Console) -> Run:
-    """The runs that it made, members before their blend; gives the one that was asked for."""
+def bring(kaggle: Kaggle, handle: str, backbone: str, home: Home, console: Console) -> Run:
+    """Take in the runs that a notebook made, members before their blend; gives the one that was asked for.
+
+    backbone: as it is called here, if it is a folder's. Each run is there whole or not at all.
+    """
     archive = home.notebooks / f"{handle.partition('/')[2]}.zip"
     with console.downloads() as progress:
         download_output(kaggle, handle, ARCHIVE, archive, progress(ARCHIVE))
     home.runs.mkdir(parents=True, exist_ok=True)
     names: dict[str, str] = {}
     with tempfile.TemporaryDirectory(dir=home.runs, prefix=".arriving-") as place:
-        unpack(archive, "zip", Path(place))
-        final = (Path(place) / FINAL).read_text(encoding="utf-8").strip()
-        made = [Run(path.parent) for path in Path(place).glob("*/*/config.json")]
-        for run in sorted(made, key=lambda run: (run.name == final, run.record("config")["order"])):
+        arrived = Home(Path(place))
+        unpack(archive, "zip", arrived.runs)
+        final = (arrived.runs / FINAL).read_text(encoding="utf-8").strip()
+        for run in sorted(list_runs(arrived), key=lambda run: run.name == final):
             if not run.is_done("predicted"):
                 raise KaggleError(f"The notebook {handle} brought {run.name} without a submission; run it again.")
             config = run.record("config")
             brought = {**config, "command": _command(), "notebook": handle}
             if config.get("recipe", {}).get("backbone", "").startswith(LOCAL):
-                brought["recipe"] = {**config["recipe"], "backbone": recipe.backbone}
+                brought["recipe"] = {**config["recipe"], "backbone": backbone}
             run.write_record("config", _renamed(brought, names))
             if run.has("scores"):
                 run.write_record("scores", _renamed(run.record("scores"), names))
             old = run.name
             run = take_in(home, run.folder, config["competition"], _without_number(run.folder.name))
             names[old] = run.name
-    archive.unlink()
+    forget(archive)
     console.say(f"brought {names[final]} from {handle}")
     return Run(home.runs / names[final])
 

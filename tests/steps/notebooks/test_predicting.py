@@ -9,6 +9,8 @@ import time
 import nbformat
 import pandas as pd
 import pytest
+import timm
+from timm.models import save_for_hf
 
 from comp.kaggle.client import connect
 from comp.kaggle.kernels import execution, output
@@ -28,13 +30,19 @@ print("".join(output.get("text") or output.get("data", {}).get("text/plain", "")
 
 
 @pytest.fixture
-def run(shades, serving, comp, home):
+def backbone(tmp_path):
+    """A folder as timm saves a backbone."""
+    save_for_hf(timm.create_model("test_resnet"), tmp_path / "backbone", safe_serialization=True)
+    return tmp_path / "backbone"
+
+
+@pytest.fixture
+def run(shades, serving, comp, home, backbone):
     """A run of the shades with three snapshots."""
     settings = ("stages.cycles=3", "stages.cycle_length=2", "snapshots=3")
+    chosen = ("--backbone", f"local-dir:{backbone}", *(f"--set={setting}" for setting in settings))
     with serving(shades):
-        ended = comp(
-            *("--competitions", shades.plugins, "run", "shades"), *(f"--set={setting}" for setting in settings)
-        )
+        ended = comp("--competitions", shades.plugins, "run", "shades", *chosen)
     assert ended.status == 0, ended.err
     return Run(home.runs / "shades" / "standard-1")
 
@@ -73,7 +81,8 @@ def in_kaggle_s_place(place, notebook):
     )
 
 
-def test_executed_without_network_it_writes_the_submission_that_the_run_has(run, written, shades, tmp_path):
+def test_executed_without_network_it_writes_the_submission_that_the_run_has(run, written, shades, backbone, tmp_path):
+    shutil.rmtree(backbone)
     place = tmp_path / "there"
     (place / "input").mkdir(parents=True)
     shutil.copytree(shades.files, place / "input" / "shades")
@@ -118,12 +127,15 @@ def test_pushed_with_kaggle_s_own_client_it_predicts_the_test_set_that_is_mounte
 
 def test_the_data_set_has_no_folders_and_everything_that_predicting_needs(run, written):
     names = set(os.listdir(written / "data"))
-    snapshots = {f"runs--shades--standard-1--checkpoints--{name}.safetensors" for name in run.record("trained")["snapshots"]}
+    snapshots = {
+        f"runs--shades--standard-1--checkpoints--{name}.safetensors" for name in run.record("trained")["snapshots"]
+    }
     assert len(snapshots) == 2
     assert names - snapshots == {
         "dataset-metadata.json",
         "comp_starter-0.1.0-py3-none-any.whl",
         "competitions--shades--competition.py",
+        "backbone--config.json",
         "runs--shades--standard-1--config.json",
         "runs--shades--standard-1--trained.json",
         "runs--shades--standard-1--scores.json",

@@ -1,12 +1,23 @@
 """The whole way with the real client: a training pushed to the local Kaggle, which executes it, and its run brought here."""
 
+import json
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
+from comp.console import Console
 from comp.kaggle import patience
+from comp.kaggle.client import connect
+from comp.kaggle.formats import DamagedError
+from comp.kaggle.kernels import Notebook, execution, push
 from comp.kaggle.local.server import running
-from comp.run import Run, list_runs
-from comp.steps.notebooks.training import arguments_of
+from comp.run import Home, Run, list_runs
+from comp.steps.blending.joining import join
+from comp.steps.notebooks.training import arguments_of, bring
 from comp.steps.resolve import Choices, resolve
 from comp.steps.sources import graders
 
@@ -60,6 +71,65 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
     assert len(submission) == 12
     assert not list(home.notebooks.glob("*.json"))
     assert not list(home.runs.glob(".arriving-*"))
+
+
+@dataclass(frozen=True)
+class Writing:
+    """A notebook that writes a file that lies here already."""
+
+    file: Path
+    name: str = "comp-shades-folds"
+
+    @property
+    def notebook(self):
+        copy = f"import shutil; shutil.copy({str(self.file)!r}, 'runs.zip')"
+        source = {"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": []}
+        source["cells"] = [
+            {"cell_type": "code", "source": copy, "metadata": {}, "outputs": [], "execution_count": None}
+        ]
+        return Notebook(self.name, json.dumps(source), [], [], internet=False)
+
+
+def executed(kaggle, notebook):
+    handle = push(kaggle, notebook)
+    while (now := execution(kaggle, handle)).status in ("queued", "running"):
+        time.sleep(0.1)
+    return handle, now
+
+
+def test_folds_and_the_run_they_are_joined_in_are_called_as_they_are_here(shades, kaggle, predicting, tmp_path, home):
+    there = predicting(shades)
+    joined = join(there.competition, there.folds(recipe={"backbone": "local-dir:/there"}), there.home, Console())
+    archive = tmp_path / "runs.zip"
+    with zipfile.ZipFile(archive, "w") as out:
+        out.writestr("final.txt", joined.name)
+        for path in home.runs.rglob("*"):
+            out.write(path, path.relative_to(home.runs))
+    here = Home(tmp_path / "here")
+    (here.runs / "shades" / "standard-2").mkdir(parents=True)
+    client = connect()
+    handle, _ = executed(client, Writing(archive).notebook)
+    run = bring(client, handle, "local-dir:/here", here, Console())
+    assert run.members == ("shades/standard-1", "shades/standard-3", "shades/standard-4")
+    assert [one["run"] for one in run.record("scores")["folds"]] == list(run.members)
+    assert [one.name for one in list_runs(here)] == [*run.members, run.name]
+    assert Run(here.runs / run.members[2]).joined_in() == [run]
+    assert Run(here.runs / run.members[2]).record("config")["recipe"]["backbone"] == "local-dir:/here"
+    assert run.submission.read_bytes() == joined.submission.read_bytes()
+    assert list(here.notebooks.iterdir()) == []
+
+
+def test_runs_that_came_damaged_are_not_taken_in(kaggle, shades, tmp_path, home):
+    archive = tmp_path / "runs.zip"
+    with zipfile.ZipFile(archive, "w") as out:
+        out.writestr("final.txt", "shades/standard-1")
+        out.writestr("shades/standard-1/config.json", '{"order": 1}')
+    archive.write_bytes(archive.read_bytes().replace(b'"order": 1', b'"order": 2'))
+    client = connect()
+    handle, _ = executed(client, Writing(archive).notebook)
+    with pytest.raises(DamagedError):
+        bring(client, handle, "test_resnet", home, Console())
+    assert list(home.runs.rglob("*")) == []
 
 
 def test_a_notebook_that_fails_is_one_sentence_with_the_place_of_its_log_and_the_next_is_a_new_one(
