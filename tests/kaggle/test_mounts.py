@@ -2,6 +2,7 @@ import io
 import os
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -46,12 +47,8 @@ def lay_out(folder, files):
 
 def contents(folder):
     """What is read at each path, links followed; what begins with a dot aside."""
-    return {
-        os.path.relpath(os.path.join(base, name), folder): open(os.path.join(base, name), "rb").read()
-        for base, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if not name.startswith(".")
-    }
+    paths = [Path(base, name) for base, _, names in os.walk(folder, followlinks=True) for name in names]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths if not path.name.startswith(".")}
 
 
 @pytest.fixture

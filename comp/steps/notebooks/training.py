@@ -194,6 +194,7 @@ def bring(kaggle: Kaggle, handle: str, backbone: str, home: Home, console: Conso
     names: dict[str, str] = {}
     with tempfile.TemporaryDirectory(dir=home.runs, prefix=".arriving-") as place:
         arrived = Home(Path(place))
+        arrived.runs.mkdir()
         unpack(archive, "zip", arrived.runs)
         final = (arrived.runs / FINAL).read_text(encoding="utf-8").strip()
         for run in sorted(list_runs(arrived), key=lambda run: run.name == final):

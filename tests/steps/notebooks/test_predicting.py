@@ -91,7 +91,7 @@ def test_executed_without_network_it_writes_the_submission_that_the_run_has(run,
     assert ended.returncode == 0, ended.stderr
     assert "nothing is downloaded" in ended.stdout
     assert (place / "working" / "submission.csv").read_bytes() == run.submission.read_bytes()
-    assert os.listdir(place / "working") == ["submission.csv"]
+    assert [path.name for path in (place / "working").iterdir()] == ["submission.csv"]
 
 
 def test_pushed_with_kaggle_s_own_client_it_predicts_the_test_set_that_is_mounted(run, written, shades, tmp_path):
@@ -126,10 +126,9 @@ def test_pushed_with_kaggle_s_own_client_it_predicts_the_test_set_that_is_mounte
 
 
 def test_the_data_set_has_no_folders_and_everything_that_predicting_needs(run, written):
-    names = set(os.listdir(written / "data"))
-    snapshots = {
-        f"runs--shades--standard-1--checkpoints--{name}.safetensors" for name in run.record("trained")["snapshots"]
-    }
+    names = {path.name for path in (written / "data").iterdir()}
+    kept = run.record("trained")["snapshots"]
+    snapshots = {f"runs--shades--standard-1--checkpoints--{name}.safetensors" for name in kept}
     assert len(snapshots) == 2
     assert names - snapshots == {
         "dataset-metadata.json",
