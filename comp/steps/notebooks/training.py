@@ -198,7 +198,7 @@ def bring(kaggle: Kaggle, handle: str, backbone: str, home: Home, console: Conso
         unpack(archive, "zip", arrived.runs)
         final = (arrived.runs / FINAL).read_text(encoding="utf-8").strip()
         for run in sorted(list_runs(arrived), key=lambda run: run.name == final):
-            if not run.is_done("predicted"):
+            if not run.submission.is_file():
                 raise KaggleError(f"The notebook {handle} brought {run.name} without a submission; run it again.")
             config = run.record("config")
             brought = {**config, "command": _command(), "notebook": handle}

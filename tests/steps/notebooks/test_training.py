@@ -1,4 +1,4 @@
-"""The whole way with the real client: a training pushed to the local Kaggle and executed there, its run brought here."""
+"""The whole way with the real client: a training is pushed to the local Kaggle, executed, and its run brought home."""
 
 import json
 import time
@@ -63,7 +63,7 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
     config = run.record("config")
     assert (config["seed"], config["order"], config["notebook"]) == (3, 1, f"you/{name}")
     assert config["command"].endswith("run shades --on kaggle --seed 3")
-    assert run.is_done("reported")
+    assert run.report.is_file()
     assert run.weights.is_file()
     probabilities = pd.read_parquet(run.predictions("test")).set_index("id")
     submission = pd.read_csv(run.submission, dtype=str).set_index("id")["colour"]
@@ -110,9 +110,10 @@ def test_folds_and_the_run_they_are_joined_in_are_called_as_they_are_here(shades
     client = connect()
     handle, _ = executed(client, Writing(archive).notebook)
     run = bring(client, handle, "local-dir:/here", here, Console())
-    assert run.members == ("shades/standard-1", "shades/standard-3", "shades/standard-4")
+    assert set(run.members) == {"shades/standard-1", "shades/standard-3", "shades/standard-4"}
+    assert [Run(here.runs / name).record("config")["fold"] for name in run.members] == [1, 2, 3]
     assert [one["run"] for one in run.record("scores")["folds"]] == list(run.members)
-    assert [one.name for one in list_runs(here)] == [*run.members, run.name]
+    assert list_runs(here)[-1] == run
     assert Run(here.runs / run.members[2]).joined_in() == [run]
     assert Run(here.runs / run.members[2]).record("config")["recipe"]["backbone"] == "local-dir:/here"
     assert run.submission.read_bytes() == joined.submission.read_bytes()
