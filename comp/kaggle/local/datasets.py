@@ -42,13 +42,13 @@ class Datasets:
             (service, "GetDatasetStatus"): (datasets.ApiGetDatasetStatusRequest, self._status),
         }
 
-    def place(self, handle: str) -> Path | None:
-        """The folder of ``owner/name``: of its latest version, or in the catalog; None where there is neither."""
+    def things(self, handle: str) -> list[Path] | None:
+        """What is right in ``owner/name``: its latest version, or the catalog's; None where there is neither."""
         owner, _, name = handle.partition("/")
         versions = self._versions(owner, name)
         if versions:
-            return self._folder / owner / name / str(versions[-1])
-        return self._catalog.root / name if self._catalog.has(name) else None
+            return sorted((self._folder / owner / name / str(versions[-1])).iterdir())
+        return self._catalog.things(name) if self._catalog.has(name) else None
 
     def _announce(self, request: Any, asker: Asker) -> Any:
         if not 0 <= request.content_length <= LARGEST_FILE_BYTES:
@@ -78,7 +78,7 @@ class Datasets:
         return _answer(asker, owner, name)
 
     def _status(self, request: Any, asker: Asker) -> Any:  # noqa: ARG002
-        if self.place(f"{request.owner_slug}/{request.dataset_slug}") is None:
+        if self.things(f"{request.owner_slug}/{request.dataset_slug}") is None:
             raise RefusedError(403, "Permission 'datasets.get' was denied")
         response = datasets.ApiGetDatasetStatusResponse()
         response.status = DatabundleVersionStatus.READY

@@ -121,18 +121,18 @@ class Kernels:
         response.ref, response.url, response.version_number = f"/code/{handle}", f"{asker.base_url}/", version.number
         return response
 
-    def _inputs(self, request: Any) -> tuple[dict[str, Path], list[str]]:
-        """What is mounted, by its path below the inputs' folder, and the names of what there is not."""
+    def _inputs(self, request: Any) -> tuple[dict[str, list[Path]], list[str]]:
+        """The files and folders of what is mounted, by its path below the inputs' folder; the names of what is not."""
         found, unknown = {}, []
         for slug in request.competition_data_sources:
             if self._catalog.has(slug):
-                found[f"competitions/{slug}"] = self._catalog.root / slug
+                found[f"competitions/{slug}"] = self._catalog.things(slug)
             else:
                 unknown.append(slug)
         for handle in request.dataset_data_sources:
-            folder = self._datasets.place(handle)
-            if folder is not None:
-                found[f"datasets/{handle}"] = folder
+            things = self._datasets.things(handle)
+            if things is not None:
+                found[f"datasets/{handle}"] = things
             else:
                 unknown.append(handle)
         return found, unknown
@@ -251,13 +251,14 @@ def variables(place: Path) -> dict[str, str]:
     }
 
 
-def _lay_out(place: Path, inputs: Mapping[str, Path], script: str) -> None:
+def _lay_out(place: Path, inputs: Mapping[str, list[Path]], script: str) -> None:
     for name in ("working", "temp", "home", "input"):
         (place / name).mkdir(parents=True)
-    for path, folder in inputs.items():
-        target = place / "input" / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(folder.resolve())
+    for path, things in inputs.items():
+        mount = place / "input" / path
+        mount.mkdir(parents=True)
+        for thing in things:
+            (mount / thing.name).symlink_to(thing.resolve())
     (place / SCRIPT).write_text(script, encoding="utf-8")
 
 

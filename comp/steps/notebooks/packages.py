@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from comp.run import Run
 
+# What a training leaves in the working folder: its runs, and among them the name of the one that was asked for.
+ARCHIVE = "runs.zip"
+FINAL = "final.txt"
 BACKBONE = "backbone"
 LOCAL = "local-dir:"
 LEFT_OUT = ("README.md", "__pycache__")

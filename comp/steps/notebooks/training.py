@@ -23,8 +23,16 @@ from comp.kaggle.formats import unpack
 from comp.kaggle.kernels import Notebook, download_output, execution, output, push
 from comp.kaggle.refusals import PassingError
 from comp.run import Home, Run, list_runs, take_in
-from comp.steps.notebooks.at_kaggle import ARCHIVE, FINAL
-from comp.steps.notebooks.packages import BACKBONE, LOCAL, backbone_files, pack, plugin_files, records_of
+from comp.steps.notebooks.packages import (
+    ARCHIVE,
+    BACKBONE,
+    FINAL,
+    LOCAL,
+    backbone_files,
+    pack,
+    plugin_files,
+    records_of,
+)
 from comp.steps.notebooks.wheels import build_wheel
 from comp.steps.notebooks.writing import name_at_kaggle, notebook_text
 from comp.steps.resolve import resolve

@@ -1,4 +1,4 @@
-"""What the notebooks call, on Kaggle's machines."""
+"""What the notebooks call that `comp notebook` and `comp run --on kaggle` write, on Kaggle's machines."""
 
 from __future__ import annotations
 
@@ -19,15 +19,12 @@ from comp.errors import DataError, RunError
 from comp.files import replacing
 from comp.kaggle.mounts import mount_of
 from comp.run import Home, list_runs
-from comp.steps.notebooks.packages import unpack
+from comp.steps.notebooks.packages import ARCHIVE, FINAL, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from comp.competition import Competition
-
-ARCHIVE = "runs.zip"
-FINAL = "final.txt"
 
 
 def predict(package: Path) -> None:
