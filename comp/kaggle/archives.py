@@ -90,7 +90,7 @@ def _staged(source: Path, folder: Path, reserved: Collection[str]) -> Iterator[P
 def _mirror(source: Path, folder: Path) -> None:
     """Links in ``folder`` to all that is in ``source``; folders of its own where something in them will move."""
     opened = {source}
-    for base, folders, files in os.walk(source):
+    for base, folders, files in os.walk(source, followlinks=True):
         packed = any(name.lower().endswith(NESTED_SUFFIXES) for name in files)
         if packed or (not folders and files == [Path(base).name]):
             place = Path(base)

@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comp.errors import DataError
@@ -169,6 +169,7 @@ def archived(tree):
     return flat
 
 
+@settings(max_examples=50)
 @given(first=trees, second=trees)
 def test_links_show_what_unpacking_would_leave_and_nothing_linked_is_changed(tmp_path_factory, first, second):
     place = tmp_path_factory.mktemp("trees")
