@@ -357,7 +357,11 @@ def run_all(
     found = find_run(home, like) if like else None
     choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, found)
     if on is not None:
-        print(runner.run_at_kaggle(_declaration(context, name), choices, home, _console(), submitting=submit).folder)
+        declaration = _declaration(context, name)
+        done = runner.run_at_kaggle(
+            declaration, choices, home, _console(), submitting=submit, delete_archives=delete_archives
+        )
+        print(done.folder)
         return
     competition = _competition(context, name)
     done = runner.run(competition, choices, home, _console(), submitting=submit, delete_archives=delete_archives)

@@ -58,7 +58,13 @@ def run(
 
 
 def run_at_kaggle(
-    declaration: Path, choices: Choices, home: Home, console: Console, *, submitting: bool = False
+    declaration: Path,
+    choices: Choices,
+    home: Home,
+    console: Console,
+    *,
+    submitting: bool = False,
+    delete_archives: bool = False,
 ) -> Run:
     """All steps in a notebook at Kaggle, up to the run folder brought here; with ``submitting`` on from there.
 
@@ -70,7 +76,8 @@ def run_at_kaggle(
     trained = train_at_kaggle(declaration, choices, home, console)
     if submitting:
         competition = load_competition(declaration)
-        download(competition, home, console)  # the submission is held against the sample once more
+        # The submission is held against the sample once more.
+        download(competition, home, console, delete_archives=delete_archives)
         submit(competition, trained, home, console)
         report(competition, trained, home, console)
     return trained

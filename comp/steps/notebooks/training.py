@@ -216,9 +216,10 @@ def bring(kaggle: Kaggle, handle: str, backbone: str, home: Home, console: Conso
             if run.has("scores"):
                 run.write_record("scores", _renamed(run.record("scores"), names))
             old = run.name
-            run = take_in(home, run.folder, config["competition"], _without_number(run.folder.name))
-            names[old] = run.name
+            names[old] = take_in(home, run.folder, run.folder.parent.name, _without_number(run.folder.name)).name
     forget(archive)
+    if final not in names:
+        raise KaggleError(f"The notebook {handle} brought no run {final!r}; run the same command again.")
     console.say(f"brought {names[final]} from {handle}")
     return Run(home.runs / names[final])
 
