@@ -205,9 +205,10 @@ def bring(kaggle: Kaggle, handle: str, backbone: str, home: Home, console: Conso
         arrived.runs.mkdir()
         unpack(archive, "zip", arrived.runs)
         final = (arrived.runs / FINAL).read_text(encoding="utf-8").strip()
-        for run in sorted(list_runs(arrived), key=lambda run: run.name == final):
-            if not run.submission.is_file():
-                raise KaggleError(f"The notebook {handle} brought {run.name} without a submission; run it again.")
+        made = sorted(list_runs(arrived), key=lambda run: run.name == final)
+        if not made or made[-1].name != final or not all(run.submission.is_file() for run in made):
+            raise KaggleError(f"The notebook {handle} brought no whole run {final!r}; its files are in {archive}.")
+        for run in made:
             config = run.record("config")
             brought = {**config, "command": _command(), "notebook": handle}
             if config.get("recipe", {}).get("backbone", "").startswith(LOCAL):
@@ -218,8 +219,6 @@ def bring(kaggle: Kaggle, handle: str, backbone: str, home: Home, console: Conso
             old = run.name
             names[old] = take_in(home, run.folder, run.folder.parent.name, _without_number(run.folder.name)).name
     forget(archive)
-    if final not in names:
-        raise KaggleError(f"The notebook {handle} brought no run {final!r}; run the same command again.")
     console.say(f"brought {names[final]} from {handle}")
     return Run(home.runs / names[final])
 
