@@ -94,8 +94,11 @@ def new(
     from comp.competition import KaggleDataset
     from comp.steps.starting.start import Source, start
 
+    folders = _folders(context)
+    if not folders:
+        raise OverrideError("There is no folder of competitions to make it in; name one with --competitions DIR.")
     source = Source(kaggle, data, [KaggleDataset(handle) for handle in dataset])
-    print(start(name, source, _folders(context)[-1], Home.from_environment(), _console()))
+    print(start(name, source, folders[-1], Home.from_environment(), _console()))
 
 
 @app.command()
@@ -216,6 +219,16 @@ def predict(context: typer.Context, run: RunName) -> None:
 
 
 @app.command()
+def notebook(context: typer.Context, run: RunName) -> None:
+    """Write a notebook and a data set for Kaggle that predict with a run there, without internet."""
+    from comp.steps.notebooks.predicting import write_predicting
+
+    home = Home.from_environment()
+    trained = find_run(home, run)
+    print(write_predicting(_declaration(context, trained.competition), trained, home, _console()))
+
+
+@app.command()
 def explore(
     context: typer.Context,
     name: Name,
@@ -332,6 +345,9 @@ def run_all(
     like: Like = None,
     submit: Annotated[bool, typer.Option("--submit", help="Upload the submission and wait for its score.")] = False,
     delete_archives: DeleteArchives = False,
+    on: Annotated[
+        Literal["kaggle"] | None, typer.Option(help="Train in a notebook on Kaggle's GPU, and bring the run here.")
+    ] = None,
 ) -> None:
     """All steps: download, train, predict, write the submission."""
     from comp import runner
@@ -340,6 +356,13 @@ def run_all(
     home = Home.from_environment()
     found = find_run(home, like) if like else None
     choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, found)
+    if on is not None:
+        declaration = _declaration(context, name)
+        done = runner.run_at_kaggle(
+            declaration, choices, home, _console(), submitting=submit, delete_archives=delete_archives
+        )
+        print(done.folder)
+        return
     competition = _competition(context, name)
     done = runner.run(competition, choices, home, _console(), submitting=submit, delete_archives=delete_archives)
     print(done.folder)
@@ -398,6 +421,9 @@ def serve(
     faults: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A plan of what goes wrong, to rehearse bad days.")
     ] = None,
+    kernels: Annotated[
+        bool, typer.Option("--kernels", help="Execute notebooks that are pushed: code, with your rights, here.")
+    ] = False,
 ) -> None:
     """Be a Kaggle on this machine: serve files, grade submissions, keep a leaderboard."""
     from comp.kaggle.local.faults import read_plan
@@ -412,6 +438,7 @@ def serve(
         port,
         announce=lambda url: print(f"export COMP_KAGGLE_URL={url}", flush=True),
         faults=read_plan(faults) if faults else (),
+        kernels=kernels,
     )
 
 
@@ -425,13 +452,20 @@ def _blend(scores: Mapping[str, Any]) -> str:
 def _folders(context: typer.Context) -> list[Path]:
     from comp.competition import REPOSITORY_COMPETITIONS
 
-    return [REPOSITORY_COMPETITIONS, *context.obj]
+    # A comp that was installed from a wheel has no repository.
+    return [*([REPOSITORY_COMPETITIONS] if REPOSITORY_COMPETITIONS.is_dir() else []), *context.obj]
 
 
 def _competition(context: typer.Context, name: str) -> Competition:
     from comp.competition import competition_named
 
     return competition_named(name, *_folders(context))
+
+
+def _declaration(context: typer.Context, name: str) -> Path:
+    from comp.competition import declaration_of
+
+    return declaration_of(name, *_folders(context))
 
 
 def _console() -> Console:

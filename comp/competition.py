@@ -150,8 +150,13 @@ def load_competition(declaration: Path) -> Competition:
 
 def competition_named(name: str, *folders: Path) -> Competition:
     """The competition of that name; raises DeclarationError with the names there are."""
+    return load_competition(declaration_of(name, *folders))
+
+
+def declaration_of(name: str, *folders: Path) -> Path:
+    """The file that declares the competition of that name; raises DeclarationError with the names there are."""
     found = find_competitions(*folders)
     declaration = found.get(name) or found.get(name.replace("_", "-"))
     if declaration is None:
         raise DeclarationError(f"There is no competition {name!r}; there are {', '.join(sorted(found)) or 'none'}.")
-    return load_competition(declaration)
+    return declaration

@@ -12,9 +12,11 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    SpinnerColumn,
     Task,
     TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -148,6 +150,16 @@ class Console:
         """A bar with amount, speed and time left, shown on a terminal only and gone when done."""
         with self._progress() as progress:
             yield Bar(progress, progress.add_task(text, total=total, unit=unit))
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[Callable[[str], None]]:
+        """A line with the time that went by, on a terminal only; gives what changes its text."""
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+        with Progress(
+            *columns, console=self.terminal, transient=True, disable=not self.terminal.is_terminal
+        ) as progress:
+            task = progress.add_task(text, total=None)
+            yield lambda text: progress.update(task, description=text)
 
     def _progress(self) -> Progress:
         columns = (

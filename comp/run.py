@@ -66,6 +66,11 @@ class Home:
     def rehearsals(self) -> Path:
         return self.folder / "rehearsals"
 
+    @property
+    def notebooks(self) -> Path:
+        """What is known of the notebooks at Kaggle that are under way, and the logs of those that failed."""
+        return self.cache / "notebooks"
+
     def data(self, competition: str) -> Path:
         """The folder of a competition's files and of its extra data sets'."""
         return self.folder / "data" / competition
@@ -158,9 +163,7 @@ class Run:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write config.json; the run is one of the home's from then on, and its latest, whatever the clock says."""
-        others = self.folder.parent.parent.glob("*/*/config.json")
-        latest = max((_order(path) for path in others), default=0)
-        self.write_record("config", {**config, "order": latest + 1})
+        self.write_record("config", {**config, "order": _latest(self.folder.parent.parent) + 1})
 
     def record(self, name: str) -> dict[str, Any]:
         """Read ``name``.json; raises RunError where the run didn't get that far."""
@@ -314,6 +317,18 @@ def create_run(home: Home, competition: str, name: str) -> Run:
             return Run(folder)
 
 
+def take_in(home: Home, made: Path, competition: str, name: str) -> Run:
+    """A run folder that was made elsewhere as a new run, there whole or not at all; ``name`` gets a number behind it.
+
+    ``made`` is on the same disk, and is moved. Its place in the order of runs is the latest.
+    """
+    run = create_run(home, competition, name)
+    arrived = Run(made)
+    arrived.write_record("config", {**arrived.record("config"), "order": _latest(home.runs) + 1})
+    made.rename(run.folder)  # over the empty folder
+    return run
+
+
 def find_run(home: Home, text: str) -> Run:
     """A run by its folder, by ``competition/name``, or the newest finished of a competition by its name."""
     for folder in (Path(text), home.runs / text):
@@ -331,6 +346,10 @@ def list_runs(home: Home, competition: str | None = None) -> list[Run]:
     configs = sorted(home.runs.glob("*/*/config.json"), key=lambda path: (_order(path), path.stat().st_mtime_ns, path))
     runs = [Run(config.parent) for config in configs]
     return [run for run in runs if competition in (None, run.folder.parent.name)]
+
+
+def _latest(runs: Path) -> int:
+    return max((_order(path) for path in runs.glob("*/*/config.json")), default=0)
 
 
 def _order(path: Path) -> int:

@@ -57,21 +57,60 @@ def run(
     return training.run
 
 
+def run_at_kaggle(
+    declaration: Path,
+    choices: Choices,
+    home: Home,
+    console: Console,
+    *,
+    submitting: bool = False,
+    delete_archives: bool = False,
+) -> Run:
+    """All steps in a notebook at Kaggle, up to the run folder brought here; with ``submitting`` on from there.
+
+    Where the same was begun before and interrupted, that notebook is followed.
+    """
+    from comp.competition import load_competition
+    from comp.steps.notebooks.training import train_at_kaggle
+
+    trained = train_at_kaggle(declaration, choices, home, console)
+    if submitting:
+        competition = load_competition(declaration)
+        # The submission is held against the sample once more.
+        download(competition, home, console, delete_archives=delete_archives)
+        submit(competition, trained, home, console)
+        report(competition, trained, home, console)
+    return trained
+
+
 def download(competition: Competition, home: Home, console: Console, *, delete_archives: bool = False) -> Path:
     """The competition's files and its data sets', unpacked in one folder; does nothing where they already are."""
-    from comp.kaggle.fetch import fetch
+    from comp.kaggle.fetch import fetch, nowhere
+    from comp.kaggle.mounts import mount_of
     from comp.kaggle.progress import amount
     from comp.steps.sources import kaggle_of
 
     handles, folder = [dataset.handle for dataset in competition.extra_data], home.data(competition.name)
     with kaggle_of(competition, home, console.say) as connect, console.downloads() as progress:
         report = fetch(
-            connect, competition.kaggle, handles, folder, progress, console.say, delete_archives=delete_archives
+            connect,
+            competition.kaggle,
+            handles,
+            folder,
+            progress,
+            console.say,
+            # A home that knows one Kaggle only has that one's data.
+            mount_of=mount_of if home.kaggle is None else nowhere,
+            delete_archives=delete_archives,
         )
     if not report.was_there:
-        console.say(f"downloaded {', '.join(archive.name for archive in report.archives)} to {report.folder}")
-        if report.kept:
-            size = amount(sum(archive.size for archive in report.archives))
+        for mounted in (archive for archive in report.archives if archive.mount):
+            console.say(f"{mounted.source} is mounted at {mounted.mount}; nothing is downloaded for it")
+        archives = [archive for archive in report.archives if not archive.mount]
+        if archives:
+            console.say(f"downloaded {', '.join(archive.name for archive in archives)} to {report.folder}")
+        if report.kept and archives:
+            size = amount(sum(archive.size for archive in archives))
             console.say(f"the archives are kept, {size}; --delete-archives deletes them")
     return report.folder
 
@@ -230,17 +269,12 @@ def diagnose(trained: Run, console: Console) -> None:
 
 def predict(competition: Competition, trained: Run, home: Home, console: Console) -> Path:
     """Predict validation and test images with test-time augmentation, tune the decision, write the submission."""
-    import numpy as np
-
     from comp.prediction.predictions import write_predictions
-    from comp.prediction.submission import build_submission, write_submission
     from comp.prediction.tta import mean_over_views
-    from comp.steps.inputs import Images
+    from comp.steps.predicting import predict_logits, readable_test_images, write_test_predictions
     from comp.steps.resolve import from_config
     from comp.steps.scoring import decide, describe
-    from comp.steps.screening import screened_tables, with_prior
-    from comp.steps.trained import kept_learners
-    from comp.training.backbone import expectations
+    from comp.steps.screening import class_shares, screened_tables
 
     if trained.members:
         raise RunError(
@@ -255,43 +289,21 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
     console.log = trained.log
 
     validates = tables.train["id"].isin(trained.validating()).to_numpy()
-    cache, of_labelled, of_unlabelled = home.cache, [], []
-    readable = list(tables.test["path"][tables.readable])
-    for learner in kept_learners(competition, recipe, trained, len(tables.classes), console):
-        expected = expectations(learner.model.backbone)
-        labelled = Images(list(tables.train["path"]), expected, competition.augment, config["seed"], cache, console)
-        unlabelled = Images(readable, expected, competition.augment, config["seed"], cache, console)
-        of_labelled.append(learner.logits(labelled.to_predict(learner, validates.nonzero()[0])))
-        of_unlabelled.append(learner.logits(unlabelled.to_predict(learner)))
-    # Each snapshot is one more way of looking at an image.
-    logits = np.concatenate(of_labelled, axis=1)
-    if not np.isfinite(logits).all():
-        raise RunError(f"{trained.name} predicts what is no number; train again with a lower learning rate.")
-    decision, scores = decide(competition, tables.targets[validates], logits, config["decision"])
-    probabilities = mean_over_views(np.concatenate(of_unlabelled, axis=1), competition.target)
-    if not np.isfinite(probabilities).all():
-        raise RunError(f"{trained.name} predicts what is no number; train again with a lower learning rate.")
-
-    probabilities = with_prior(tables, probabilities, tables.targets[~validates])
-    unread = len(tables.test) - int(tables.readable.sum())
-    if unread:
-        console.say(f"{unread} test images can't be read and are given the classes' shares of the training images")
-
-    valid = mean_over_views(logits, competition.target)
-    write_predictions(trained.predictions("valid"), tables.train["id"][validates], valid, tables.classes)
-    write_predictions(trained.predictions("test"), tables.test["id"], probabilities, tables.classes)
-    trained.write_record("scores", scores)
-    submission = build_submission(
-        list(tables.test["id"]),
-        decision(probabilities),
+    labelled = (list(tables.train["path"]), validates.nonzero()[0])
+    unlabelled = (readable_test_images(tables), None)
+    valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], home, console)
+    decision, scores = decide(competition, tables.targets[validates], valid, config["decision"])
+    shares = class_shares(tables.targets[~validates], len(tables.classes))
+    write_predictions(
+        trained.predictions("valid"),
+        tables.train["id"][validates],
+        mean_over_views(valid, competition.target),
         tables.classes,
-        tables.sample,
-        competition.submission,
-        competition.target,
     )
-    write_submission(submission, trained.submission)
+    # With what predicts other images without the training images at hand.
+    trained.write_record("scores", {**scores, "shares": shares.tolist()})
     console.say(describe(scores))
-    console.say(f"wrote {trained.submission} with {len(submission)} rows")
+    write_test_predictions(competition, trained, tables, test, shares, decision, console)
     return trained.submission
 
 

@@ -18,8 +18,9 @@ from comp.training import backbone
 HEAVY = ("torch", "torchvision", "timm", "numpy", "pandas", "sklearn", "albumentations", "cv2", "PIL", "kaggle", "rich")
 TINY = ("--backbone", "test_resnet", "--set", "stages.cycle_length=1")
 COMMANDS = (
-    *("new", "list", "download", "check", "train", "lr-find", "schedule", "bench", "predict", "diagnose", "submit"),
-    *("explore", "report", "compare", "board", "join", "ensemble", "run", "rehearse", "runs", "scores", "serve"),
+    *("new", "list", "download", "check", "train", "lr-find", "schedule", "bench", "predict", "notebook", "diagnose"),
+    *("submit", "explore", "report", "compare", "board", "join", "ensemble", "run", "rehearse", "runs", "scores"),
+    "serve",
 )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
 from sklearn.model_selection import (
     GroupKFold,
     GroupShuffleSplit,
@@ -74,6 +73,9 @@ def _draw_stratified_split(targets: Targets, share: float, seed: int) -> npt.NDA
             candidates, test_size=validating, stratify=targets[candidates], random_state=seed, shuffle=True
         )[1]
     else:
+        # Imported here: only tags are split by it, and Kaggle's machines don't have it.
+        from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
+
         splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=validating / len(rows), random_state=seed)
         chosen = next(splitter.split(rows[:, None], targets))[1]
     return np.isin(rows, chosen)
@@ -184,6 +186,8 @@ def _draw_stratified_folds(targets: Targets, count: int, seed: int) -> npt.NDArr
         # scikit-learn refuses folds if no class has a row for each: one more class has, and is dropped again.
         padded = np.append(targets, np.full(count, targets.max() + 1))
         return _fold_of_rows(StratifiedKFold(count, shuffle=True, random_state=seed), padded)[: len(targets)]
+    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
+
     folds = _fold_of_rows(MultilabelStratifiedKFold(count, shuffle=True, random_state=seed), targets)
     # Where rows are as few as folds, tags alone can leave a fold without any.
     if len(np.unique(folds)) < count:

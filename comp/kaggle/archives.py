@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comp.errors import DataError
 from comp.kaggle.formats import kind_of, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-    from pathlib import Path
+    from collections.abc import Collection, Iterator
 
 NESTED_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z")
 DEEPEST_NESTING = 5
@@ -38,10 +40,7 @@ def extract(archive: Path, folder: Path, reserved: Collection[str] = ()) -> list
         DamagedError: the archive, or one in it, is damaged.
         DataError: it would write outside ``folder``, holds links, or doesn't fit on the disk.
     """
-    staging = folder.with_name(f".{folder.name}.partial")
-    try:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
+    with _staged(archive, folder, reserved) as staging:
         kind = kind_of(archive)
         if kind is None:
             shutil.copyfile(archive, staging / archive.name)
@@ -50,19 +49,60 @@ def extract(archive: Path, folder: Path, reserved: Collection[str] = ()) -> list
             notes = unpack(archive, kind, staging)
         notes += _unpack_nested(staging, depth=1)
         _lift_lone_files(staging)
+    return notes
+
+
+def link(source: Path, folder: Path, reserved: Collection[str] = ()) -> list[str]:
+    """Let the files in the folder ``source`` lie in ``folder`` as `extract` would leave them, without a copy of them.
+
+    They are links, of whole folders where nothing in one has to move; archives among them are unpacked. Nothing in
+    ``source`` is changed. Arguments, returns and raises as `extract`.
+    """
+    with _staged(source, folder, reserved) as staging:
+        _mirror(source.absolute(), staging)
+        notes = _unpack_nested(staging, depth=1)
+        _lift_lone_files(staging)
+    return notes
+
+
+@contextmanager
+def _staged(source: Path, folder: Path, reserved: Collection[str]) -> Iterator[Path]:
+    """A hidden folder beside ``folder``, whose contents are moved into that when the block ends well."""
+    staging = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        yield staging
         for name in reserved:
             if (staging / name).exists():
-                raise DataError(f"{archive.name} holds {name}, a name that comp keeps for itself; unpack it by hand.")
+                raise DataError(f"{source.name} holds {name}, a name that comp keeps for itself; unpack it by hand.")
         folder.mkdir(parents=True, exist_ok=True)
         _move_into(staging, folder)
     except OSError as error:
         raise DataError(
-            f"{archive.name} can't be unpacked into {folder}: {error.strerror or error}; mend that and run the same "
+            f"{source.name} can't be unpacked into {folder}: {error.strerror or error}; mend that and run the same "
             "command again."
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return notes
+
+
+def _mirror(source: Path, folder: Path) -> None:
+    """Links in ``folder`` to all that is in ``source``; folders of its own where something in them will move."""
+    opened = {source}
+    for base, folders, files in os.walk(source, followlinks=True):
+        packed = any(name.lower().endswith(NESTED_SUFFIXES) for name in files)
+        if packed or (not folders and files == [Path(base).name]):
+            place = Path(base)
+            while place not in opened:
+                opened.add(place)
+                place = place.parent
+    for place in sorted(opened):
+        mirrored = folder / place.relative_to(source)
+        mirrored.mkdir(exist_ok=True)
+        for thing in place.iterdir():
+            if thing not in opened:
+                (mirrored / thing.name).symlink_to(thing)
 
 
 def _unpack_nested(folder: Path, depth: int) -> list[str]:
@@ -84,6 +124,7 @@ def _unpack_nested(folder: Path, depth: int) -> list[str]:
         if len(things) != 1 or (place / things[0].name).exists():
             place /= _without_suffix(archive.name)
             place.mkdir(exist_ok=True)
+            _open_link(place)
         for thing in things:
             if (place / thing.name).exists():
                 raise DataError(f"{archive.name} holds {thing.name}, which is there already; unpack them by hand.")
@@ -106,7 +147,9 @@ def _lift_lone_files(folder: Path) -> None:
 def _move_into(source: Path, folder: Path) -> None:
     for thing in sorted(source.iterdir()):
         place = folder / thing.name
-        if thing.is_dir() and place.is_dir() and not place.is_symlink():
+        if thing.is_dir() and place.is_dir():
+            _open_link(thing)
+            _open_link(place)
             _move_into(thing, place)
             continue
         if place.is_dir() and not place.is_symlink():
@@ -114,6 +157,16 @@ def _move_into(source: Path, folder: Path) -> None:
         elif place.exists() and thing.is_dir():
             place.unlink()
         thing.replace(place)
+
+
+def _open_link(folder: Path) -> None:
+    """Where it is a link, a folder of links in its place, so that nothing happens where it leads to."""
+    if folder.is_symlink():
+        things = list(folder.resolve().iterdir())
+        folder.unlink()
+        folder.mkdir()
+        for thing in things:
+            (folder / thing.name).symlink_to(thing)
 
 
 def _without_suffix(name: str) -> str:

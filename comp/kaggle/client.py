@@ -13,7 +13,7 @@ from comp.errors import KaggleError
 from comp.kaggle import patience, uploads
 from comp.kaggle.downloads import download
 from comp.kaggle.endpoint import Endpoint, endpoint_at, endpoint_from_environment
-from comp.kaggle.official import sign_in
+from comp.kaggle.official import local_user, sign_in
 from comp.kaggle.patience import patiently
 from comp.kaggle.progress import silent, unheard
 from comp.kaggle.refusals import (
@@ -125,6 +125,13 @@ class Kaggle:
         self.say = say
         self._api = api
 
+    @property
+    def user(self) -> str:
+        """Who is signed in, as the names of their data sets and notebooks begin."""
+        if self.endpoint.is_local:
+            return local_user()
+        return str(self._api.config_values[self._api.CONFIG_NAME_USER])
+
     def ask(self, subject: Subject, call: Callable[[Any], Answer]) -> Answer:
         """What ``call`` makes of the official client, asked again where that may help; it must be safe to repeat."""
         return patiently(lambda: self.ask_once(subject, call), self.say)
@@ -140,7 +147,7 @@ class Kaggle:
 
         request = ApiListDataFilesRequest()
         request.competition_name = slug
-        pages = self._pages(
+        pages = self.pages(
             about_competition(slug, self.endpoint),
             request,
             lambda client: client.competitions.competition_api_client.list_data_files,
@@ -167,7 +174,7 @@ class Kaggle:
         inside = f"{folder}/" if folder else ""
         request = ApiListDataTreeFilesRequest()
         request.competition_name, request.path = slug, folder
-        for page in self._pages(
+        for page in self.pages(
             about_competition(slug, self.endpoint),
             request,
             lambda client: client.competitions.competition_api_client.list_data_tree_files,
@@ -187,7 +194,7 @@ class Kaggle:
         request.owner_slug, request.dataset_slug = _owner_and_name(handle)
         subject = about_dataset(handle, self.endpoint)
         files = []
-        for page in self._pages(subject, request, lambda client: client.datasets.dataset_api_client.list_dataset_files):
+        for page in self.pages(subject, request, lambda client: client.datasets.dataset_api_client.list_dataset_files):
             if page.error_message:
                 raise KaggleError(f"Kaggle can't list {subject}: {page.error_message}")
             files += [RemoteFile(file.name, file.total_bytes) for file in page.files]
@@ -303,7 +310,7 @@ class Kaggle:
 
         request = ApiListSubmissionsRequest()
         request.competition_name = slug
-        pages = self._pages(
+        pages = self.pages(
             about_competition(slug, self.endpoint),
             request,
             lambda client: client.competitions.competition_api_client.list_submissions,
@@ -338,7 +345,7 @@ class Kaggle:
         request = ApiGetLeaderboardRequest()
         request.competition_name = slug
         request.override_public = not private
-        pages = self._pages(
+        pages = self.pages(
             about_competition(slug, self.endpoint),
             request,
             lambda client: client.competitions.competition_api_client.get_leaderboard,
@@ -378,7 +385,7 @@ class Kaggle:
         origin = download(ask, path, subject, progress, self.say)
         return Download(path, path.stat().st_size, origin.validator, origin.md5)
 
-    def _pages(self, subject: Subject, request: Any, method: Callable[[Any], Any]) -> Iterator[Any]:
+    def pages(self, subject: Subject, request: Any, method: Callable[[Any], Any]) -> Iterator[Any]:
         """Every page of a list; the same token twice would be a server going round in circles."""
         request.page_size = PAGE_SIZE
         seen = set()

@@ -25,6 +25,9 @@ class Endpoint:
     def dataset_page(self, handle: str) -> str:
         return f"{self.url}/" if self.is_local else f"https://www.kaggle.com/datasets/{handle}"
 
+    def notebook_page(self, handle: str) -> str:
+        return f"{self.url}/" if self.is_local else f"https://www.kaggle.com/code/{handle}"
+
 
 def endpoint_from_environment() -> Endpoint:
     """Kaggle's own address, or what ``COMP_KAGGLE_URL`` says, as `endpoint_at` has it."""

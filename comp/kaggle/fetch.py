@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from comp.errors import DataError
-from comp.kaggle.archives import NESTED_SUFFIXES, extract
+from comp.kaggle.archives import NESTED_SUFFIXES, extract, link
 from comp.kaggle.concurrently import Jobs, StoppedError
 from comp.kaggle.downloads import forget
 from comp.kaggle.formats import DamagedError
@@ -34,10 +34,10 @@ RESERVED = (RECORD, ARCHIVES, LOCK)
 
 @dataclass(frozen=True)
 class FetchedArchive:
-    """An archive that was downloaded and unpacked.
+    """An archive that was downloaded and unpacked, or a folder that was there.
 
     source: the competition's slug, or the ``owner/name`` of a data set. size: in bytes. validator: Kaggle's ETag or
-    Last-Modified. md5: in hexadecimal, where Kaggle says it.
+    Last-Modified. md5: in hexadecimal, where Kaggle says it. mount: the folder, of which there are links.
     """
 
     source: str
@@ -45,6 +45,12 @@ class FetchedArchive:
     size: int
     validator: str | None
     md5: str | None = None
+    mount: str | None = None
+
+
+def nowhere(source: str, /) -> Path | None:  # noqa: ARG001
+    """Where a source is mounted that is not."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ def fetch(
     progress: ProgressOf = silent_for,
     say: Say = unheard,
     *,
+    mount_of: Callable[[str], Path | None] = nowhere,
     delete_archives: bool = False,
 ) -> FetchReport:
     """Bring a competition's files and those of its extra data sets into ``folder``, unpacked.
@@ -72,7 +79,8 @@ def fetch(
     All archives are downloaded at once and unpacked in order: where two sources hold a file of the same name, the
     later one's stays. ``folder/.complete.json`` is written last and says what was fetched; with it there, nothing is
     done and nobody is connected to. Interrupted, the next call goes on: archives that are unpacked are not asked for
-    again, one that is half downloaded is resumed. A second process waits for the first.
+    again, one that is half downloaded is resumed. A second process waits for the first. Of a source that is mounted
+    there are links instead, and nobody is connected to for it.
 
     Args:
         connect: makes the connection, when one is needed.
@@ -81,6 +89,7 @@ def fetch(
         folder: made if missing.
         progress: called with an archive's name before its download; what it gives is called from other threads.
         say: called with a line about what is waited for, or worth knowing.
+        mount_of: gives the folder where a source is mounted, if it is.
         delete_archives: once they are unpacked, also where an earlier fetch kept them.
 
     Raises:
@@ -93,7 +102,7 @@ def fetch(
         return FetchReport(folder, found, was_there=True, kept=(folder / ARCHIVES).exists())
     with _alone_in(folder, say):
         found = _read(folder / RECORD, sources)
-        archives = _bring(connect(), sources, folder, progress, say) if found is None else found
+        archives = _bring(connect, sources, folder, progress, say, mount_of) if found is None else found
         if delete_archives:
             shutil.rmtree(folder / ARCHIVES, ignore_errors=True)
         kept = (folder / ARCHIVES).exists()
@@ -127,32 +136,55 @@ def adopt(found: Path, slug: str, folder: Path, say: Say = unheard) -> None:
 
 
 def _bring(
-    kaggle: Kaggle, sources: Sequence[str], folder: Path, progress: ProgressOf, say: Say
+    connect: Callable[[], Kaggle],
+    sources: Sequence[str],
+    folder: Path,
+    progress: ProgressOf,
+    say: Say,
+    mount_of: Callable[[str], Path | None],
 ) -> tuple[FetchedArchive, ...]:
-    places = [folder / ARCHIVES / source.replace("/", "_") for source in sources]
+    places = {source: folder / ARCHIVES / source.replace("/", "_") for source in sources}
     done: list[FetchedArchive] = []
-    for source, place in zip(sources, places, strict=True):
+    for source, place in places.items():
         receipt = _read(place / RECORD, [source])
         if receipt is None:
             break
         done += receipt
     # What comes after one that isn't unpacked yet is unpacked again, so that the later one's files stay.
-    first = len(done)
-    jobs = [
-        partial(_download, kaggle, source, source == sources[0], place, progress(_name(source)))
-        for source, place in zip(sources[first:], places[first:], strict=True)
-    ]
+    missing = sources[len(done) :]
+    mounts = {source: mount for source in missing if (mount := mount_of(source)) is not None}
+    absent = [source for source in missing if source not in mounts]
+    jobs = []
+    if absent:
+        kaggle = connect()
+        jobs = [
+            partial(_download, kaggle, source, source == sources[0], places[source], progress(_name(source)))
+            for source in absent
+        ]
     with Jobs(jobs) as downloads:
-        for number, (source, place) in enumerate(zip(sources[first:], places[first:], strict=True)):
-            archive = _unpacked(downloads.result(number), source, folder, say)
-            _write(place / RECORD, [source], (archive,))
+        for source in missing:
+            if source in mounts:
+                archive = _linked(mounts[source], source, folder, say)
+            else:
+                archive = _unpacked(downloads.result(absent.index(source)), source, folder, say)
+            places[source].mkdir(parents=True, exist_ok=True)
+            _write(places[source] / RECORD, [source], (archive,))
             done.append(archive)
     _write(folder / RECORD, sources, done)
-    for place in places:
+    for place in places.values():
         # With everything recorded, an archive that is kept says nothing any more about what lies unpacked.
         with contextlib.suppress(OSError):
             (place / RECORD).unlink(missing_ok=True)
+            place.rmdir()
+    with contextlib.suppress(OSError):
+        (folder / ARCHIVES).rmdir()
     return tuple(done)
+
+
+def _linked(mount: Path, source: str, folder: Path, say: Say) -> FetchedArchive:
+    for note in link(mount, folder, RESERVED):
+        say(note)
+    return FetchedArchive(source, mount.name, 0, None, mount=str(mount))
 
 
 def _download(

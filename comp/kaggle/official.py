@@ -126,5 +126,9 @@ def _api_class() -> Any:
     return Api
 
 
+def local_user() -> str:
+    return os.environ.get("KAGGLE_USERNAME", "").strip() or LOCAL_USER
+
+
 def _local_token() -> str:
-    return LOCAL_TOKEN_PREFIX + quote(os.environ.get("KAGGLE_USERNAME", "").strip() or LOCAL_USER)
+    return LOCAL_TOKEN_PREFIX + quote(local_user())

@@ -33,6 +33,10 @@ class ForbiddenError(KaggleError):
     """Kaggle keeps something from this user (403)."""
 
 
+class MissingError(KaggleError):
+    """Kaggle has no such thing, or doesn't show it to this user (404)."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """What is being asked about, as a sentence names it, and the page where a person can look at it."""
@@ -52,6 +56,10 @@ def about_competition(slug: str, endpoint: Endpoint) -> Subject:
 
 def about_dataset(handle: str, endpoint: Endpoint) -> Subject:
     return Subject(f"data set {handle!r}", endpoint.dataset_page(handle), endpoint, is_dataset=True)
+
+
+def about_notebook(handle: str, endpoint: Endpoint) -> Subject:
+    return Subject(f"notebook {handle!r}", endpoint.notebook_page(handle), endpoint, is_dataset=True)
 
 
 def about_signing_in(endpoint: Endpoint) -> Subject:
@@ -119,7 +127,7 @@ def refusal(response: requests.Response | None, subject: Subject) -> KaggleError
             "the same command again."
         )
     if status == 404:
-        return KaggleError(
+        return MissingError(
             f"There is no {subject} at {subject.endpoint.url}, or it is not visible to you (404); check its name."
         )
     if status == 429:

@@ -79,25 +79,26 @@ def _upload(kaggle: Kaggle, slug: str, csv: Path, subject: Subject) -> str:
         subject, lambda client: client.competitions.competition_api_client.start_submission_upload(start)
     )
     with in_one_sentence(subject):
-        _put(csv, ticket.create_url, subject)
+        put(csv, ticket.create_url, subject)
     return cast("str", ticket.token)
 
 
-def _put(csv: Path, url: str, subject: Subject) -> None:
+def put(path: Path, url: str, subject: Subject) -> None:
+    """The bytes of a file to the address that Kaggle gave for them; raises as `comp.kaggle.refusals` says."""
     # Not the official upload_complete: it prints a failure instead of raising it, and waits without limit.
     import requests
 
     from comp.kaggle.official import TIMEOUT_SECONDS
 
-    with csv.open("rb") as file, requests.Session() as session:
+    with path.open("rb") as file, requests.Session() as session:
         session.trust_env = not subject.endpoint.is_local
         # an empty file would go out in chunks, without the length that was announced
-        response = session.put(url, data=file if csv.stat().st_size else b"", timeout=TIMEOUT_SECONDS)
+        response = session.put(url, data=file if path.stat().st_size else b"", timeout=TIMEOUT_SECONDS)
     if response.status_code == 429 or response.status_code >= 500:
         raise refusal(response, subject)
     if response.status_code >= 400:
         raise PassingError(
-            f"The address for the upload of {csv.name} was refused ({response.status_code})",
+            f"The address for the upload of {path.name} was refused ({response.status_code})",
             "run the same command again in a few minutes",
         )
     if response.headers.get("Content-Type", "").startswith("text/html"):

@@ -170,13 +170,19 @@ def _kept_together(same: Sets, alike: Sets) -> tuple[Sets, int]:
     return np.where(torn, alike.max(initial=0) + 1 + same, alike), int(torn.sum())
 
 
-def with_prior(tables: Tables, probabilities: npt.NDArray[Any], targets: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def class_shares(targets: npt.NDArray[Any], classes: int) -> npt.NDArray[np.float64]:
+    """The share (C,) of each class, or tag, in targets (N,) or (N, C)."""
+    shares: npt.NDArray[np.float64] = (
+        np.bincount(targets, minlength=classes) / len(targets) if targets.ndim == 1 else targets.mean(axis=0)
+    )
+    return shares
+
+
+def with_prior(tables: Tables, probabilities: npt.NDArray[Any], shares: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The probabilities (R, C) of the test images that can be read, with rows for the others: (T, C).
 
-    Those have the classes' shares of the training rows, ``targets`` (N,) or (N, C): nothing else is known of them.
+    Those have the classes' shares (C,) of the training rows: nothing else is known of them.
     """
-    count = len(tables.classes)
-    shares = np.bincount(targets, minlength=count) / len(targets) if targets.ndim == 1 else targets.mean(axis=0)
     filled = np.tile(shares.astype(probabilities.dtype), (len(tables.test), 1))
     filled[tables.readable] = probabilities
     return filled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,6 +68,14 @@ def read_tables(competition: Competition, folder: Path) -> Tables:
     """
     train = competition.labels.read(folder)
     classes = classes_of(train, competition.target)
+    unlabelled = read_test_tables(competition, folder, classes)
+    targets = targets_of(train, classes, competition.target)
+    notes = [*train.attrs.get("notes", ()), *unlabelled.notes, *_rare(classes, targets)]
+    return replace(unlabelled, train=train, targets=targets, notes=notes)
+
+
+def read_test_tables(competition: Competition, folder: Path, classes: Sequence[str]) -> Tables:
+    """The tables of the images to predict, with no row in ``train``; raises as `read_tables`."""
     sample = read_sample(folder / competition.sample_submission)
     test = competition.test.read(folder)
     even = untuned(competition.scoring, competition.target, len(classes))(
@@ -75,9 +83,10 @@ def read_tables(competition: Competition, folder: Path) -> Tables:
     )
     build_submission(list(test["id"]), even, classes, sample, competition.submission, competition.target)
     asked = test[test["id"].isin(sample.iloc[:, 0])].reset_index(drop=True)
-    targets = targets_of(train, classes, competition.target)
-    notes = [*train.attrs.get("notes", ()), *test.attrs.get("notes", ()), *_rare(classes, targets)]
-    return Tables(train, asked, sample, classes, targets, len(test) - len(asked), notes)
+    nothing = test.iloc[:0].assign(label="")
+    targets = targets_of(nothing, classes, competition.target)
+    notes = test.attrs.get("notes", ())
+    return Tables(nothing, asked, sample, tuple(classes), targets, len(test) - len(asked), notes)
 
 
 def _rare(classes: Sequence[str], targets: npt.NDArray[Any]) -> list[str]:

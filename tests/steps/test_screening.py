@@ -16,7 +16,7 @@ from comp.console import Console
 from comp.data.images import read_image
 from comp.errors import DataError
 from comp.run import find_run
-from comp.steps.screening import screen_tables, screened_tables, with_prior
+from comp.steps.screening import class_shares, screen_tables, screened_tables, with_prior
 from comp.steps.tables import read_tables
 
 
@@ -213,11 +213,13 @@ def test_images_of_a_label_function_may_lie_anywhere(data, shades, home, tmp_pat
 def test_an_image_that_can_t_be_read_has_the_shares_of_the_classes(data, screen):
     spoil(data)
     tables = screen()
-    filled = with_prior(tables, np.full((10, 3), [0.5, 0.25, 0.25]), np.array([0, 0, 0, 1, 2, 2, 2, 2]))
+    filled = with_prior(
+        tables, np.full((10, 3), [0.5, 0.25, 0.25]), class_shares(np.array([0, 0, 0, 1, 2, 2, 2, 2]), 3)
+    )
     assert filled.shape == (12, 3)
     assert filled[~tables.readable].tolist() == [[3 / 8, 1 / 8, 4 / 8]] * 2
     assert (filled[tables.readable] == [0.5, 0.25, 0.25]).all()
-    tags = with_prior(tables, np.zeros((10, 3)), np.array([[1, 0, 1], [1, 0, 0]]))
+    tags = with_prior(tables, np.zeros((10, 3)), class_shares(np.array([[1, 0, 1], [1, 0, 0]]), 3))
     assert tags[~tables.readable].tolist() == [[1, 0, 0.5]] * 2
 
 

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from comp.kaggle.local.kernels import Kernels
+
 HOSTS = ("127.0.0.1", "localhost")
 
 
-def create_app(kaggle: LocalKaggle) -> Starlette:
+def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
     """The ASGI application; it answers to the names of this machine only, lest a web page reach it by another."""
 
     async def api(request: Request) -> Response:
@@ -57,6 +59,12 @@ def create_app(kaggle: LocalKaggle) -> Starlette:
     def file(request: Request) -> Response:
         slug, name = request.path_params["slug"], request.path_params["name"]
         path = kaggle.catalog.file(slug, name) if kaggle.catalog.has(slug) else None
+        if path is None:
+            return refused(RefusedError(404, "Not found"))
+        return stored(path, "application/octet-stream")
+
+    def output(request: Request) -> Response:
+        path = kernels.file(*(request.path_params[part] for part in ("owner", "name", "path")))
         if path is None:
             return refused(RefusedError(404, "Not found"))
         return stored(path, "application/octet-stream")
@@ -100,6 +108,7 @@ def create_app(kaggle: LocalKaggle) -> Starlette:
             Route("/v1/{service}/{name}", api, methods=["POST"]),
             Route("/archives/{slug}.zip", archive),
             Route("/files/{slug}/{name:path}", file),
+            Route("/outputs/{owner}/{name}/{path:path}", output),
             Route("/uploads/{token}", upload, methods=["PUT"]),
             Route("/c/{slug}", leaderboard),
             Route("/", index),

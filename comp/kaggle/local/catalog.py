@@ -80,6 +80,12 @@ class Catalog:
         folder = self.root / slug
         return bool(_SLUG.fullmatch(slug)) and folder.is_dir() and not self._is_hidden(folder)
 
+    def things(self, slug: str) -> list[Path]:
+        """The files and folders right in an entry that anybody may see."""
+        return sorted(
+            path for path in (self.root / slug).iterdir() if not path.name.startswith(".") and not self._is_hidden(path)
+        )
+
     def answers(self, slug: str) -> Path | None:
         """The hidden answers, for grading only."""
         path = self.root / ANSWERS / f"{slug}.csv"

@@ -16,6 +16,7 @@ from kagglesdk.competitions.types.competition_enums import SubmissionGroup
 from kagglesdk.competitions.types.submission_status import SubmissionStatus
 from kagglesdk.datasets.databundles.types import databundle_api_types as databundles
 from kagglesdk.datasets.types import dataset_api_service as datasets
+from kagglesdk.kaggle_object import KaggleObject, ListSerializer
 from kagglesdk.security.types import oauth_service as oauth
 
 from comp.errors import SubmissionError
@@ -75,8 +76,12 @@ class Asker:
     base_url: str
 
 
+# The message of a request, and what answers it with one.
+Call = tuple[Any, "Callable[[Any, Asker], Any]"]
+
+
 class LocalKaggle:
-    """What the API can be asked, over the catalog, the store and the graders."""
+    """What the API can be asked, over the catalog, the store and the graders; ``more`` of it by service and name."""
 
     def __init__(
         self,
@@ -85,6 +90,7 @@ class LocalKaggle:
         graders: Mapping[str, Grader],
         uploads: Path,
         terms: Mapping[str, Terms] | None = None,
+        more: Mapping[tuple[str, str], Call] | None = None,
     ) -> None:
         self.catalog = catalog
         self._terms = terms or {}
@@ -92,7 +98,7 @@ class LocalKaggle:
         self.graders = graders
         self.uploads = uploads
         competition, dataset = "competitions.CompetitionApiService", "datasets.DatasetApiService"
-        self._calls: dict[tuple[str, str], tuple[Any, Callable[[Any, Asker], Any]]] = {
+        self._calls: dict[tuple[str, str], Call] = {
             (competition, "GetCompetition"): (competitions.ApiGetCompetitionRequest, self._competition),
             (competition, "GetSubmissionLimits"): (competitions.ApiGetSubmissionLimitsRequest, self._limits),
             (competition, "ListDataFiles"): (competitions.ApiListDataFilesRequest, self._list_competition),
@@ -107,6 +113,7 @@ class LocalKaggle:
             (dataset, "ListDatasetFiles"): (datasets.ApiListDatasetFilesRequest, self._list_dataset),
             (dataset, "DownloadDataset"): (datasets.ApiDownloadDatasetRequest, self._download_dataset),
             ("security.OAuthService", "IntrospectToken"): (oauth.IntrospectTokenRequest, self._introspect),
+            **(more or {}),
         }
 
     def answer(self, service: str, name: str, body: Any, asker: Asker) -> dict[str, Any] | Redirect:
@@ -153,7 +160,7 @@ class LocalKaggle:
 
     def _list_competition(self, request: Any, asker: Asker) -> Any:
         slug = self._known(request.competition_name)
-        page, token = _page(self.catalog.files(slug), request)
+        page, token = page_of(self.catalog.files(slug), request)
         response = competitions.ApiListDataFilesResponse()
         response.next_page_token = token
         for file in page:
@@ -172,7 +179,7 @@ class LocalKaggle:
         deeper = {file.name.removeprefix(inside).partition("/") for file in below}
         folders = sorted({first for first, slash, _ in deeper if slash})
         children: list[str | CatalogFile] = [*folders, *files]
-        page, token = _page(children, request)
+        page, token = page_of(children, request)
         response = databundles.ApiDirectoryContent()
         response.next_page_token = token or ""
         response.total_files, response.total_directories = len(files), len(folders)
@@ -201,7 +208,7 @@ class LocalKaggle:
 
     def _list_dataset(self, request: Any, asker: Asker) -> Any:
         slug = self._known(request.dataset_slug)
-        page, token = _page(self.catalog.files(slug), request)
+        page, token = page_of(self.catalog.files(slug), request)
         response = datasets.ApiListDatasetFilesResponse()
         response.next_page_token = token
         for file in page:
@@ -266,7 +273,7 @@ class LocalKaggle:
         rows = self.store.submissions(slug, asker.team)
         if request.group == SubmissionGroup.SUBMISSION_GROUP_SUCCESSFUL:
             rows = [row for row in rows if row.status == "complete"]
-        page, token = _page(rows, request)
+        page, token = page_of(rows, request)
         response = competitions.ApiListSubmissionsResponse()
         response.next_page_token = token or ""
         response.submissions = [_submission(row) for row in page]
@@ -283,7 +290,7 @@ class LocalKaggle:
         better = self.higher_is_better(slug)
         # As Kaggle: the private leaderboard where there is one, unless the public one is asked for.
         private = [] if request.override_public else self.store.leaderboard(slug, higher_is_better=better, private=True)
-        page, token = _page(private or self.store.leaderboard(slug, higher_is_better=better), request)
+        page, token = page_of(private or self.store.leaderboard(slug, higher_is_better=better), request)
         response = competitions.ApiGetLeaderboardResponse()
         response.next_page_token = token or ""
         for standing in page:
@@ -323,8 +330,12 @@ def _must_be_typed(request: Any) -> None:
     """kagglesdk takes whatever JSON has; a server can't."""
     for field in request._fields:
         value = getattr(request, field.private_field_name)
-        if value is not None and not isinstance(value, field.field_type):
-            raise TypeError(field.json_name)
+        values = value if isinstance(field.serializer, ListSerializer) else [value]
+        for one in values if isinstance(values, list) else [values]:
+            if one is not None and not isinstance(one, field.field_type):
+                raise TypeError(field.json_name)
+            if isinstance(one, KaggleObject):
+                _must_be_typed(one)
 
 
 def score_text(score: float) -> str:
@@ -350,7 +361,7 @@ def _submission(row: Submission) -> Any:
     return message
 
 
-def _page(rows: Sequence[Item], request: Any) -> tuple[Sequence[Item], str | None]:
+def page_of(rows: Sequence[Item], request: Any) -> tuple[Sequence[Item], str | None]:
     """The rows of the page that the request asks for, and the token of the next: the position it begins at."""
     size = min(max(request.page_size or 20, 1), 1000)
     token = request.page_token or ""

@@ -15,7 +15,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from comp.errors import DataError, KaggleError
 from comp.kaggle.local.app import HOSTS, create_app
 from comp.kaggle.local.catalog import Catalog
+from comp.kaggle.local.datasets import Datasets
 from comp.kaggle.local.faults import Faulty
+from comp.kaggle.local.kernels import Kernels
 from comp.kaggle.local.protocol import LocalKaggle
 from comp.kaggle.local.store import Store
 
@@ -39,6 +41,8 @@ def serve(
     host: str = "127.0.0.1",
     announce: Callable[[str], None] = lambda _: None,
     faults: Sequence[Fault] = (),
+    *,
+    kernels: bool = False,
 ) -> None:
     """Serve the folders of ``folder`` until the process is interrupted.
 
@@ -50,12 +54,13 @@ def serve(
         host: 127.0.0.1 or localhost.
         announce: called with the address once it can be connected to.
         faults: what is to go wrong.
+        kernels: whether to execute, on this machine, the notebooks that are pushed.
 
     Raises:
         KaggleError: the port is taken, or the host is not this machine.
         DataError: ``folder`` isn't there, or ``state`` can't be written.
     """
-    with _server(folder, graders, state, host, port, faults, {}) as (server, listening, url):
+    with _server(folder, graders, state, host, port, faults, {}, kernels) as (server, listening, url):
         announce(url)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
@@ -68,17 +73,19 @@ def running(
     state: Path,
     faults: Sequence[Fault] = (),
     terms: Mapping[str, Terms] | None = None,
+    *,
+    kernels: bool = False,
 ) -> Iterator[str]:
     """The local Kaggle in a thread, on a free port, for as long as the block lasts; gives its address.
 
     Args:
-        folder, graders, state, faults: as for `serve`.
+        folder, graders, state, faults, kernels: as for `serve`.
         terms: what competitions allow, by slug; else many submissions a day.
 
     Raises:
         DataError: as `serve`.
     """
-    with _server(folder, graders, state, "127.0.0.1", 0, faults, terms or {}) as (server, listening, url):
+    with _server(folder, graders, state, "127.0.0.1", 0, faults, terms or {}, kernels) as (server, listening, url):
         thread = threading.Thread(target=server.run, args=([listening],), name="local Kaggle", daemon=True)
         thread.start()
         try:
@@ -102,6 +109,7 @@ def _server(
     port: int,
     faults: Sequence[Fault],
     terms: Mapping[str, Terms],
+    kernels: bool,
 ) -> Iterator[tuple[uvicorn.Server, socket.socket, str]]:
     if host not in HOSTS:
         raise KaggleError(f"The local Kaggle listens on {' or '.join(HOSTS)} only, and {host!r} was asked for.")
@@ -113,18 +121,21 @@ def _server(
             raise DataError(
                 f"The local Kaggle can't keep submissions in {state}: {error.strerror or error}; make it writable."
             ) from error
-        kaggle = LocalKaggle(catalog, Store(state / "submissions.sqlite"), graders, uploads, terms)
-        connections: dict[Any, asyncio.Transport] = {}
-        app = create_app(kaggle)
-        config = uvicorn.Config(
-            Faulty(app, faults, kaggle, connections) if faults else app,
-            http=_remembering(connections),
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=3,
-        )
-        yield uvicorn.Server(config), listening, f"http://{host}:{listening.getsockname()[1]}"
+        store = Store(state / "submissions.sqlite")
+        datasets = Datasets(state / "datasets", uploads, store, catalog)
+        with Kernels(state / "kernels", catalog, datasets, executing=kernels) as pushed:
+            kaggle = LocalKaggle(catalog, store, graders, uploads, terms, {**datasets.calls(), **pushed.calls()})
+            connections: dict[Any, asyncio.Transport] = {}
+            app = create_app(kaggle, pushed)
+            config = uvicorn.Config(
+                Faulty(app, faults, kaggle, connections) if faults else app,
+                http=_remembering(connections),
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=3,
+            )
+            yield uvicorn.Server(config), listening, f"http://{host}:{listening.getsockname()[1]}"
 
 
 def _remembering(connections: dict[Any, asyncio.Transport]) -> type[H11Protocol]:

@@ -1,0 +1,103 @@
+"""What the notebooks call that `comp notebook` and `comp run --on kaggle` write, on Kaggle's machines."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from comp import runner
+from comp.competition import find_competitions, load_competition
+from comp.console import Console
+from comp.errors import DataError, RunError
+from comp.files import replacing
+from comp.kaggle.mounts import mount_of
+from comp.run import Home, list_runs
+from comp.steps.notebooks.packages import ARCHIVE, FINAL, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from comp.competition import Competition
+
+
+def predict(package: Path) -> None:
+    """Predict the mounted competition's test images with the package's run; submission.csv in the working folder."""
+    home, console = _unpacked(package), Console()
+    (run,) = list_runs(home)
+    competition = _competition(home)
+    _must_be_mounted(competition)
+    runner.download(competition, home, console)
+    from comp.steps.predicting import predict_test_images
+
+    predict_test_images(competition, run, home, console)
+    _show(run.submission)
+
+
+def train(package: Path, arguments: Sequence[str]) -> None:
+    """`comp run` with these arguments; the runs it made go to the working folder, as one archive.
+
+    Raises RunError where it fails, DataError where the competition's data are not mounted.
+    """
+    home = _unpacked(package)
+    known = {run.name for run in list_runs(home)}
+    _must_be_mounted(_competition(home))
+    command = [sys.executable, "-m", "comp", "--competitions", str(home.folder / "competitions"), "run", *arguments]
+    last = ""
+    with subprocess.Popen(
+        command,
+        cwd=home.folder,
+        env={**os.environ, "COMP_HOME": str(home.folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            # Passed on as it comes: a notebook shows only what its own process prints.
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            last = line.strip() or last
+    if process.returncode:
+        raise RunError(f"The training ended with status {process.returncode}: {last}")
+    made = [run for run in list_runs(home) if run.name not in known]
+    final = next(run for run in made if run.folder == Path(last))
+    with replacing(Path(ARCHIVE)) as unfinished, zipfile.ZipFile(unfinished, "w") as archive:
+        archive.writestr(FINAL, final.name)
+        for run in made:
+            for path in sorted(run.folder.rglob("*")):
+                if path.is_file():
+                    archive.write(path, f"{run.name}/{path.relative_to(run.folder).as_posix()}")
+    for path in (final.submission, final.report):
+        with suppress(FileNotFoundError):
+            _show(path)
+
+
+def _unpacked(package: Path) -> Home:
+    """A home outside of the working folder, of which Kaggle keeps every file."""
+    home = Home(Path(tempfile.mkdtemp(prefix="comp-")).resolve())
+    unpack(package, home.folder)
+    return home
+
+
+def _competition(home: Home) -> Competition:
+    (declaration,) = find_competitions(home.folder / "competitions").values()
+    return load_competition(declaration)
+
+
+def _must_be_mounted(competition: Competition) -> None:
+    for source in (competition.kaggle, *(dataset.handle for dataset in competition.extra_data)):
+        if mount_of(source) is None:
+            raise DataError(f"{source} is not mounted; add it to the notebook's inputs, and run it again.")
+
+
+def _show(path: Path) -> None:
+    with replacing(Path.cwd() / path.name) as unfinished:
+        shutil.copyfile(path, unfinished)
