@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comp.files import alone, held, replacing, sweep, write_text
+from comp.files import alone, held, is_held, replacing, sweep, write_text
 
 
 def names(folder):
@@ -143,3 +143,11 @@ def test_what_a_killed_process_left_unfinished_is_removed(tmp_path):
     sweep(tmp_path)
     assert names(tmp_path) == ["checkpoints", "config.json"]
     assert names(tmp_path / "checkpoints") == ["last.pt"]
+
+
+def test_whether_somebody_holds_a_file_can_be_asked_without_holding_it(tmp_path):
+    assert not is_held(tmp_path / "log.txt")
+    with held(tmp_path / "log.txt") as alone:
+        assert alone
+        assert is_held(tmp_path / "log.txt")
+    assert not is_held(tmp_path / "log.txt")

@@ -242,7 +242,7 @@ def test_a_training_that_broke_off_says_which_stage_is_not_done_and_at_what_rate
     finding = only_finding(epochs[epochs["stage"] == 1], steps[steps["stage"] == 1], recipe)
     assert (finding.kind, finding.stage) == ("unfinished", 2)
     assert "0 of 2 epochs recorded, at a learning rate of 1e+09" in finding.evidence
-    assert finding.change == "--set stages.2.learning_rate=1e+08"
+    assert finding.change == "the same command again, which goes on from there"
 
 
 def test_a_head_from_the_pretrained_classifier_may_learn_little():
@@ -276,7 +276,7 @@ def test_a_run_without_any_epoch_is_unfinished_at_the_declared_rate():
     assert (finding.kind, finding.stage) == ("unfinished", 1)
     assert "0 of 4 epochs recorded, at a learning rate of 3e-06" in finding.evidence
     to_find = replace(recipe, stages=[replace(recipe.stages[0], learning_rate="find")])
-    assert only_finding(*nothing, to_find).change == "--set clip_norm=1"
+    assert "0 of 4 epochs recorded;" in only_finding(*nothing, to_find).evidence
 
 
 def test_a_rate_that_was_found_is_read_from_the_steps():

@@ -18,12 +18,14 @@ def rows(home):
 
 def test_a_run_is_shown_as_far_as_it_is(home):
     run = started(home)
-    (row,) = rows(home).values()
-    assert (row.state, row.score, row.epochs, row.chart) == ("training", None, (0, 3), None)
-    trained_an_epoch(run, 0)
-    (row,) = rows(home).values()
-    assert (row.state, row.score, row.epochs) == ("training", 0.5, (1, 3))
-    assert row.last["train_loss"] == 1.25
+    with run.held():
+        (row,) = rows(home).values()
+        assert (row.state, row.score, row.epochs, row.chart) == ("training", None, (0, 3), None)
+        trained_an_epoch(run, 0)
+        (row,) = rows(home).values()
+        assert (row.state, row.score, row.epochs) == ("training", 0.5, (1, 3))
+        assert row.last["train_loss"] == 1.25
+    assert rows(home)["quick-1"].state == "stopped"
     run.weights.parent.mkdir()
     run.weights.touch()
     assert rows(home)["quick-1"].state == "trained"
@@ -33,9 +35,11 @@ def test_a_run_is_shown_as_far_as_it_is(home):
     assert (rows(home)["quick-1"].state, rows(home)["quick-1"].leaderboard) == ("submitted", 0.7)
 
 
-def test_a_training_that_wrote_nothing_for_long_is_called_stopped(home):
+def test_a_training_by_hand_is_called_stopped_when_it_wrote_nothing_for_long(home):
     run = started(home)
+    run.write_record("config", {**run.record("config"), "by_hand": True})
     trained_an_epoch(run, 0)
+    assert rows(home)["quick-1"].state == "training"
     long_ago = time.time() - SILENT_SECONDS - 5
     for path in run.folder.iterdir():
         os.utime(path, (long_ago, long_ago))
