@@ -35,6 +35,7 @@ demo: setup ## The whole way, offline: handwritten digits from a Kaggle on this 
 	COMP_HOME=demo COMP_KAGGLE_URL= $(COMP) run digits --submit $(ARGS)
 
 new: setup ## Make a competition's folder: NAME=flowers KAGGLE=its-slug [DATASET=owner/slug], or DATA=its-folder
+	@test -n "$(NAME)" || { echo "Name it: make new NAME=flowers KAGGLE=its-slug, or with DATA=its-folder" >&2; exit 2; }
 	$(COMP) new "$(NAME)" $(if $(KAGGLE),--kaggle "$(KAGGLE)") $(if $(DATASET),--dataset "$(DATASET)") $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: setup ## Run the tests, but for those on the real competitions' images

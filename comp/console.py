@@ -114,7 +114,7 @@ class Console:
             scores = [_or_dash(score, ".5f") for score in (run.validation, run.public)]
             place = "-"
             if run.standing is not None:
-                place = f"{'' if run.submitted else '~'}{run.standing} (top {run.standing.top_percent:.1f} %)"
+                place = f"{'' if run.submitted else '~'}{run.standing}"
             table.add_row(Text(run.name), *scores, _or_dash(run.gap, "+.5f"), _or_dash(run.private, ".5f"), place)
         # As wide as it is, so that a row is a line also where nobody looks.
         self.terminal.print(table, width=1000)

@@ -36,6 +36,8 @@ EPOCH_COLUMNS = (
 STAGE_COLUMNS = ("stage", "seconds", "memory_mb")
 SWEEP_COLUMNS = ("rate", "loss", "smoothed")
 STEP_COLUMNS = ("stage", "cycle", "epoch", "step", "loss", "lr_early", "lr_late", "lr_head")
+# The commands that write what a run may lack.
+MAKES = {"trained": "train --resume", "scores": "predict", "submitted": "submit"}
 TABLES = ("stages.csv", "epochs.csv", "history.csv")
 NOT_FLOATS: dict[str, type] = {"stage": int, "cycle": int, "epoch": int, "step": int, "metric": str}
 
@@ -171,7 +173,8 @@ class Run:
         try:
             record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise RunError(f"The run {self.name} has no {path.name}: that step is not done yet.") from None
+            step = f"; `comp {MAKES[name]} {self.name}` does it" if name in MAKES else ""
+            raise RunError(f"The run {self.name} has no {path.name}: that step is not done yet{step}.") from None
         except (ValueError, OSError) as error:
             raise RunError(f"{path} can't be read: {error}.") from None
         return record

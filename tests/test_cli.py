@@ -382,7 +382,7 @@ def test_archives_are_deleted_on_request_by_a_later_command_too(comp, shades, se
 def test_predicting_a_run_whose_data_is_gone_is_an_error(downloaded, sentence, comp, home):
     comp("--competitions", downloaded.plugins, "train", "shades", *TINY)
     shutil.rmtree(home.data("shades"))
-    assert "doesn't exist" in sentence("--competitions", downloaded.plugins, "predict", "shades")
+    assert "run `comp download shades` first" in sentence("--competitions", downloaded.plugins, "predict", "shades")
 
 
 def test_a_run_that_is_not_there_is_named(sentence):

@@ -124,6 +124,8 @@ def adopt(found: Path, slug: str, folder: Path, say: Say = unheard) -> None:
             say(note)
     elif found.is_dir():
         inside = [path for path in sorted(found.iterdir()) if not path.name.startswith(".")]
+        if not inside:
+            raise DataError(f"{found} is empty; name the folder, or the archive, that the competition's files are in.")
         packed = [path for path in inside if path.is_file() and path.name.lower().endswith(NESTED_SUFFIXES)]
         if packed:
             raise DataError(f"{found} holds {packed[0].name}, which is not unpacked; unpack it there.")

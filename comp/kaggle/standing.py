@@ -21,11 +21,6 @@ class Standing:
     def __str__(self) -> str:
         return f"{self.place:,} of {self.of:,}"
 
-    @property
-    def top_percent(self) -> float:
-        """The share of teams that stand here or higher, of 100."""
-        return 100 * self.place / self.of
-
 
 def standing_of(score: float, board: Sequence[LeaderboardRow], *, higher_is_better: bool) -> Standing:
     """Where a team with this score stands; teams of equal scores share a place."""

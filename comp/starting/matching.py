@@ -67,7 +67,10 @@ def find_sample(look: Look) -> tuple[str, pd.DataFrame]:
     fitting = [path for path in named if look.tables[path].shape[1] > 1 and len(look.tables[path])]
     if not fitting:
         seen = ", ".join(sorted(look.tables)) or "no CSV at all"
-        raise DataError(f"There is no sample submission among the competition's files, which have {seen}.")
+        raise DataError(
+            f"There is no sample submission among the competition's files, which have {seen}; put a "
+            "sample_submission.csv beside them: a row for each image to predict, with its id and any answer."
+        )
     path = max(fitting, key=rank)
     return path, look.tables[path]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -44,7 +45,9 @@ def _replaced(declaration: Any, steps: list[str], text: str, setting: str) -> An
     name, *rest = steps
     known = {field.name for field in fields(declaration)}
     if name not in known:
-        raise OverrideError(f"--set {setting}: there is no field {name!r}; there are {', '.join(sorted(known))}.")
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f"did you mean {near[0]!r}? There" if near else "there"
+        raise OverrideError(f"--set {setting}: there is no field {name!r}; {meant} are {', '.join(sorted(known))}.")
     value = getattr(declaration, name)
     if not rest:
         return replace(declaration, **{name: _parsed(declaration, name, text, setting)})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from comp.data.splitting import draw_split
-from comp.errors import DataError, RunError
+from comp.errors import DataError
 from comp.kaggle.local.server import running
 from comp.labels import CsvLabels, TestImages, read_csv
 from comp.prediction.decisions import untuned
@@ -89,9 +89,6 @@ def rehearsal(competition: Competition, home: Home, share: float, seed: int, con
 
     Raises RunError where the data aren't here, DataError where they can't be split.
     """
-    data = home.data(competition.name)
-    if not data.is_dir():
-        raise RunError(f"The data of {competition.name} are not here; run `comp download {competition.name}` first.")
     tables = screened_tables(competition, home, console)
     hidden = which_hide(tables, share, seed)
     count, known = int(hidden.sum()), int((~hidden).sum())

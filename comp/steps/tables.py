@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from comp.data.splitting import targets_of
+from comp.errors import DataError
 from comp.labels import classes_of
 from comp.prediction.decisions import untuned
 from comp.prediction.submission import build_submission, read_sample
@@ -66,12 +67,19 @@ def read_tables(competition: Competition, folder: Path) -> Tables:
     A submission of even probabilities is built from them, so that what wouldn't fit the sample submission after hours
     of training comes out now. Raises DataError or SubmissionError.
     """
+    must_be_here(competition, folder)
     train = competition.labels.read(folder)
     classes = classes_of(train, competition.target)
     unlabelled = read_test_tables(competition, folder, classes)
     targets = targets_of(train, classes, competition.target)
     notes = [*train.attrs.get("notes", ()), *unlabelled.notes, *_rare(classes, targets)]
     return replace(unlabelled, train=train, targets=targets, notes=notes)
+
+
+def must_be_here(competition: Competition, folder: Path) -> None:
+    """Raise DataError where a competition's files are not in their folder."""
+    if not folder.is_dir():
+        raise DataError(f"The data of {competition.name} are not here; run `comp download {competition.name}` first.")
 
 
 def read_test_tables(competition: Competition, folder: Path, classes: Sequence[str]) -> Tables:

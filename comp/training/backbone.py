@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -217,8 +218,11 @@ def _create(name: str, *, pretrained: bool, drop_path: float) -> tuple[Any, nn.L
                 f"Recipe: `drop_path` is {drop_path}, but the backbone {name!r} has no blocks that can be skipped; "
                 "leave it at 0, or choose another backbone."
             ) from None
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BackboneError(f"The weights of {name!r} can't be loaded: {reason}") from error
+        reason = shorten(" ".join(str(error).split()), 200, placeholder=" ...") or type(error).__name__
+        raise BackboneError(
+            f"The weights of {name!r} can't be loaded ({reason.rstrip('.')}); check the network, from where timm "
+            "downloads them, or name a folder that has them: --backbone local-dir:PATH."
+        ) from error
     if not hasattr(body, "group_matcher"):
         raise BackboneError(f"The backbone {name!r} has no layer groups in timm; choose one that has.")
     return body, classifier if isinstance(classifier, nn.Linear) else None

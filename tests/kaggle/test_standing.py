@@ -17,14 +17,12 @@ def test_a_score_stands_behind_all_that_are_better():
     assert [standing_of(score, down, higher_is_better=False).place for score in (0.05, 0.2, 0.9)] == [1, 2, 4]
 
 
-def test_it_is_said_as_a_place_and_a_share():
+def test_it_is_said_as_a_place():
     standing = standing_of(0.5, board(*(1 - number / 2000 for number in range(2000))), higher_is_better=True)
     assert str(standing) == "1,001 of 2,000"
-    assert standing.top_percent == 50.05
 
 
 @given(scores=st.lists(st.floats(0, 1), max_size=30), score=st.floats(0, 1), up=st.booleans())
 def test_every_place_is_on_the_board_or_just_behind_it(scores, score, up):
     standing = standing_of(score, board(*sorted(scores, reverse=up)), higher_is_better=up)
     assert 1 <= standing.place <= standing.of <= len(scores) + 1
-    assert 0 < standing.top_percent <= 100

@@ -170,6 +170,8 @@ def test_what_can_t_be_is_one_sentence_and_leaves_nothing(new, served, arguments
 
 def test_data_without_labels_leaves_nothing(new, tmp_path, home):
     (tmp_path / "data").mkdir()
+    assert "is empty; name the folder" in new("mine", "--data", tmp_path / "data").err
+    (tmp_path / "data" / "notes.txt").touch()
     ended = new("mine", "--data", tmp_path / "data")
     assert "no sample submission" in ended.err
     assert not home.data("mine").exists()

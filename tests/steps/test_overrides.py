@@ -93,9 +93,18 @@ def test_later_settings_go_before_earlier_ones(planet):
         ("stages.2.views=2", "`views` is 2, but it should be 1 without `cached`"),
         ("layer_lr_ratio=0.5", "`layer_lr_ratio` is 0.5, but it should be a number at least 1"),
         ("augment.flips=sideways", "'flips' is 'sideways', but it should be 'none', 'horizontal' or 'dihedral'"),
-        ("batch-size=16", "there is no field 'batch-size'; there are accumulation, backbone, balance, batch_size,"),
-        ("stages.2.sizes=96", "there is no field 'sizes'; there are cached, cycle_length, cycle_multiplier, cycles,"),
-        ("augment.zoom=2", "there is no field 'zoom'; there are flips, max_light, max_rotation, max_zoom,"),
+        (
+            "batch-size=16",
+            "there is no field 'batch-size'; did you mean 'batch_size'? There are accumulation, backbone, balance,",
+        ),
+        (
+            "stages.2.sizes=96",
+            "there is no field 'sizes'; did you mean 'size'? There are cached, cycle_length, cycle_multiplier, cycles,",
+        ),
+        (
+            "augment.zoom=2",
+            "there is no field 'zoom'; did you mean 'max_zoom'? There are flips, max_light, max_rotation, max_zoom,",
+        ),
         ("metric=accuracy", "there is no field 'metric'; there are accumulation"),
         ("=3", "there is no field ''"),
         ("stages.3.size=96", "stages are numbered 1 to 2, as in stages.1.size=96"),

@@ -120,7 +120,8 @@ def test_a_rehearsal_speaks_to_this_machine_only_and_reads_no_credentials(rehear
     *_, seen, person, _ = rehearsed
     assert seen.hosts == {"127.0.0.1"}
     assert any(path.endswith("train.csv") for path in seen.files)
-    assert not [path for path in seen.files if str(person) in path]
+    # Matplotlib keeps a list of fonts there, and nothing else of it is read.
+    assert not [path for path in seen.files if str(person) in path and "matplotlib" not in path]
 
 
 def test_a_second_rehearsal_with_the_same_seed_submits_the_same(shades, serving, home):
@@ -159,7 +160,7 @@ def test_a_rehearsal_that_fails_leaves_nothing(shades, home, serving):
 
 
 def test_without_its_data_a_competition_is_not_rehearsed(shades, home):
-    with pytest.raises(RunError, match="comp download shades"):
+    with pytest.raises(DataError, match="comp download shades"):
         runner.rehearse(shades.competition, Choices(), home, Console(), share=0.2)
     assert not home.folder.exists()
 

@@ -57,7 +57,7 @@ def test_every_run_has_its_scores_their_gap_and_its_place(shades, serving, home,
     validation, shown_public, gap, private, place = rows[runs[0].name]
     assert (validation, shown_public) == (f"{first['decided']:.5f}", f"{public:.5f}")
     assert (gap, private) == (f"{public - first['decided']:+.5f}", "-")
-    assert place == f"{1 + (public < 1) + (public < 11 / 12)} of 5 (top {100 * (3 / 5):.1f} %)"
+    assert place == f"{1 + (public < 1) + (public < 11 / 12)} of 5"
     assert rows[runs[1].name][:4] == [f"{second['decided']:.5f}", "-", "-", "-"]
     assert rows[runs[1].name][4].startswith("~")
     assert below == ["accuracy; gap: public minus validation; ~ by validation"]

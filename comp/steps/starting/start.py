@@ -48,7 +48,10 @@ class Source:
 
     def __post_init__(self) -> None:
         if not (self.kaggle or self.data):
-            raise OverrideError("A competition's files are at Kaggle or here: give --kaggle SLUG or --data DIR.")
+            raise OverrideError(
+                "A competition's files are at Kaggle or here: give --kaggle SLUG or --data DIR "
+                "(to make, KAGGLE=SLUG or DATA=DIR)."
+            )
         if self.data and self.datasets:
             raise OverrideError("--data has all files, so there is no --dataset beside it: leave one of them out.")
 
@@ -76,6 +79,9 @@ def start(name: str, source: Source, competitions: Path, home: Home, console: Co
     else:
         facts = None if source.slug is None else _facts(slug, console)
         look, draft = _from_disk(name, slug, source.data, here, facts, console)
+        if source.slug is None:
+            guess = f"{slug!r} stands for the slug in the competition's address, which submitting needs"
+            draft = replace(draft, findings=(*draft.findings, Finding("kaggle", guess, sure=False)))
     verdict = _held_against_the_files(draft.competition, look, here)
     written = write(replace(draft, findings=(*draft.findings, verdict)), folder)
     for finding in (*draft.findings, verdict):
