@@ -12,6 +12,7 @@ import typer
 
 from comp.errors import CompError, OverrideError
 from comp.interrupts import STATUSES, ending_on_sigterm
+from comp.launching import help_out, helped, helps, leading
 from comp.run import Home, find_run, list_runs
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ Like = Annotated[
     str | None,
     typer.Option(metavar="RUN", help="Take this run's recipe, rates found and decision (for --all-data)."),
 ]
+Processes = Annotated[int, typer.Option(min=1, metavar="N", help="Share every batch among so many processes or GPUs.")]
 DeleteArchives = Annotated[
     bool, typer.Option("--delete-archives", help="Delete what was downloaded once it is unpacked.")
 ]
@@ -135,6 +137,7 @@ def train(
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped, as it was begun.")
     ] = None,
+    processes: Processes = 1,
 ) -> None:
     """Train a recipe on data that was downloaded; of --folds all, predicted and joined."""
     from comp import runner
@@ -147,12 +150,16 @@ def train(
         if name is not None or choices != Choices():
             raise OverrideError("--resume goes on with a run as it was begun; leave NAME and other options out.")
         stopped = find_run(home, resume)
-        print(runner.resume(_competition(context, stopped.competition), stopped, home, _console()).folder)
+        competition = _competition(context, stopped.competition)
+        with helped(processes):
+            print(runner.resume(competition, stopped, home, _console()).folder)
         return
     if name is None:
         raise OverrideError("There is nothing to train; name a competition, as `comp list` does, or a run to --resume.")
     step = runner.cross_validate if folds and not fold else runner.train
-    print(step(_competition(context, name), choices, home, _console()).folder)
+    competition = _competition(context, name)
+    with helped(processes):
+        print(step(competition, choices, home, _console()).folder)
 
 
 @app.command("lr-find")
@@ -348,6 +355,7 @@ def run_all(
     on: Annotated[
         Literal["kaggle"] | None, typer.Option(help="Train in a notebook on Kaggle's GPU, and bring the run here.")
     ] = None,
+    processes: Processes = 1,
 ) -> None:
     """All steps: download, train, predict, write the submission."""
     from comp import runner
@@ -364,7 +372,8 @@ def run_all(
         print(done.folder)
         return
     competition = _competition(context, name)
-    done = runner.run(competition, choices, home, _console(), submitting=submit, delete_archives=delete_archives)
+    with helped(processes):
+        done = runner.run(competition, choices, home, _console(), submitting=submit, delete_archives=delete_archives)
     print(done.folder)
 
 
@@ -478,8 +487,11 @@ def main() -> None:
     """Run the command line; every error becomes one sentence and exit status 1, its traceback shown with --debug."""
     debug = "--debug" in sys.argv[1:]
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is imported
+    if helps():
+        help_out()
+        return
     try:
-        with ending_on_sigterm():
+        with ending_on_sigterm(), leading():
             # So that --debug may stand behind the command as well.
             app([argument for argument in sys.argv[1:] if argument != "--debug"])
     except CompError as error:
