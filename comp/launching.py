@@ -6,19 +6,21 @@ A launcher of torch (`accelerate launch -m comp ...`, `torchrun -m comp ...`) st
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 from comp.errors import OverrideError, RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+    from multiprocessing.process import BaseProcess
 
 # How long those that help may take to end, in seconds, when the one that leads has ended or one of them failed.
 LAST_WORDS = 10.0
@@ -95,6 +97,9 @@ def helped(count: int) -> Iterator[None]:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     import torch
 
+    import comp.steps.helping  # noqa: F401 - once, before there are several processes
+    from comp.training.processes import LostError
+
     if 0 < torch.cuda.device_count() < count:
         raise OverrideError(
             f"--processes is {count}, but there are {torch.cuda.device_count()} GPUs, and each process takes one."
@@ -103,63 +108,58 @@ def helped(count: int) -> Iterator[None]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     sizes = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    os.environ.update({**sizes, **place, "RANK": "0", "LOCAL_RANK": "0"})
-    others = [_start(rank) for rank in range(1, count)]
+    os.environ.update({**sizes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+    # Forked, they needn't import anything; no thread was started yet, and no GPU touched.
+    others = [multiprocessing.get_context("fork").Process(target=_help, args=(rank,)) for rank in range(1, count)]
     for other in others:
+        other.start()
         threading.Thread(target=_end_with, args=(other,), daemon=True).start()
-    from comp.training.processes import LostError
-
+    _be(0)
     try:
         with leading():
             yield
+        for other in others:
+            other.join(LAST_WORDS)
     except LostError:
-        _say_who_was_killed(others)
-        sys.exit(1)
+        for other in others:
+            other.join(LAST_WORDS)
+            if (other.exitcode or 0) < 0:
+                raise RunError(_killed(other)) from None
+        sys.exit(1)  # one that failed has said why
     finally:
         for other in others:
-            with suppress(OSError):
-                other.stdin.close()  # type: ignore[union-attr]
-        for other in others:
-            try:
-                other.wait(LAST_WORDS)
-            except subprocess.TimeoutExpired:
-                other.kill()
+            other.kill()
 
 
-def _start(rank: int) -> subprocess.Popen[bytes]:
-    """A process that helps for as long as this one is there."""
-    code = "from comp.launching import _help_while_it_lives; _help_while_it_lives()"
-    environment = {**os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-    return subprocess.Popen([sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE)
+def _be(rank: int) -> None:
+    os.environ.update({"RANK": str(rank), "LOCAL_RANK": str(rank)})
 
 
-def _help_while_it_lives() -> None:
-    def watch() -> None:
-        sys.stdin.buffer.read()
+def _help(rank: int) -> None:
+    """Help for as long as the process that started this one lives."""
+    _be(rank)
+    starter = multiprocessing.parent_process()
+
+    def end_with_it() -> None:
+        if starter is not None:
+            starter.join()
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=end_with_it, daemon=True).start()
     help_out()
 
 
-def _end_with(other: subprocess.Popen[bytes]) -> None:
+def _end_with(other: BaseProcess) -> None:
     """End this process if another one failed and its own way to the end is blocked, as a GPU's may be."""
-    if (status := other.wait()) != 0:
+    while other.exitcode is None:
+        wait([other.sentinel])
         threading.Event().wait(LAST_WORDS)
-        if status < 0:
-            print(f"Error: {_killed(status)}", file=sys.stderr, flush=True)  # noqa: T201
+    if other.exitcode:
+        if other.exitcode < 0:
+            print(f"Error: {_killed(other)}", file=sys.stderr, flush=True)  # noqa: T201
         os._exit(1)
 
 
-def _say_who_was_killed(others: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Raise RunError for one that could not say itself why it ended."""
-    for other in others:
-        with suppress(subprocess.TimeoutExpired):
-            if other.wait(LAST_WORDS) < 0:
-                raise RunError(_killed(other.returncode))
-
-
-def _killed(status: int) -> str:
-    name = signal.Signals(-status).name
+def _killed(other: BaseProcess) -> str:
+    name = signal.Signals(-(other.exitcode or 0)).name
     return f"A process of this training was killed by {name}; the same command again goes on from here."
