@@ -162,6 +162,31 @@ def train(
         print(step(competition, choices, home, _console()).folder)
 
 
+@app.command()
+def sweep(
+    context: typer.Context,
+    name: Name,
+    space: Annotated[
+        list[str],
+        typer.Option(metavar="FIELD=VALUES", help="dropout=0..0.5, weight_decay=1e-4..1:log, batch_size=16,32."),
+    ],
+    trials: Annotated[int, typer.Option(min=1, metavar="N", help="How many runs, with those before.")] = 20,
+    recipe: RecipeName = "standard",
+    backbone: Backbone = None,
+    settings: Settings = [],  # noqa: B006
+    seed: Seed = 0,
+    processes: Processes = 1,
+) -> None:
+    """Search for a recipe's best values: runs that are stopped early where they are worse than most."""
+    from comp import runner
+    from comp.steps.resolve import Choices
+
+    choices = Choices(recipe, backbone, tuple(settings), seed)
+    competition = _competition(context, name)
+    with helped(processes):
+        print(runner.sweep(competition, choices, space, trials, Home.from_environment(), _console()))
+
+
 @app.command("lr-find")
 def lr_find(
     context: typer.Context,

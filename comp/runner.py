@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from comp.errors import OverrideError, RunError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from comp.competition import Competition
@@ -208,6 +209,34 @@ def _report_and_submit(competition: Competition, trained: Run, home: Home, conso
     if submitting:
         submit(competition, trained, home, console)
         report(competition, trained, home, console)  # with its score
+
+
+def sweep(
+    competition: Competition, choices: Choices, space: Sequence[str], trials: int, home: Home, console: Console
+) -> str:
+    """Search a space of the recipe's fields: train so many trials, each a run, and say which was best, by what command.
+
+    A sweep that was stopped goes on; more trials can be added to one that ended. The data must have been downloaded.
+    """
+    from comp.steps import goals
+    from comp.steps.prepared import prepare
+    from comp.steps.resuming import under_way
+    from comp.steps.searching import search
+
+    with search(competition, choices, space, home) as found:
+        while found.ended < trials:
+            trial, drawn = found.draw()
+            console.log = None
+            console.say(f"trial {found.ended + 1} of {trials}: {' '.join(drawn.settings)}")
+            prepared = prepare(competition, drawn, home, console)
+            found.refuse_other_data(prepared)
+            # One that was trained before the sweep was stopped, or for its own sake, isn't trained again.
+            with under_way(prepared, home, console, goals.predicted) as training, found.tried(trial, training):
+                _train(training, console)
+        console.log = None
+        for line in found.lines():
+            console.say(line)
+        return found.best
 
 
 def find_rate(competition: Competition, choices: Choices, home: Home, console: Console, number: int) -> Path:
