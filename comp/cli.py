@@ -381,6 +381,9 @@ def run_all(
         Literal["kaggle"] | None, typer.Option(help="Train in a notebook on Kaggle's GPU, and bring the run here.")
     ] = None,
     processes: Processes = 1,
+    on: Annotated[
+        str | None, typer.Option(metavar="WHERE", help="ray, or ray://HOST:PORT: --folds side by side.")
+    ] = None,
 ) -> None:
     """All steps: download, train, predict, write the submission."""
     from comp import runner
@@ -397,8 +400,14 @@ def run_all(
         print(done.folder)
         return
     competition = _competition(context, name)
+    if on is not None and processes > 1:
+        raise OverrideError(
+            "--on ray trains folds side by side, and --processes shares each batch; give one of the two."
+        )
     with helped(processes):
-        done = runner.run(competition, choices, home, _console(), submitting=submit, delete_archives=delete_archives)
+        done = runner.run(
+            competition, choices, home, _console(), submitting=submit, delete_archives=delete_archives, on=on
+        )
     print(done.folder)
 
 
