@@ -401,9 +401,7 @@ def run_all(
         return
     competition = _competition(context, name)
     if on is not None and processes > 1:
-        raise OverrideError(
-            "--on ray trains folds side by side, and --processes shares each batch; give one of the two."
-        )
+        raise OverrideError("--on trains folds side by side, and --processes shares each batch; give one of the two.")
     with helped(processes):
         done = runner.run(
             competition, choices, home, _console(), submitting=submit, delete_archives=delete_archives, on=on
