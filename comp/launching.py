@@ -95,6 +95,8 @@ def helped(count: int) -> Iterator[None]:
         raise OverrideError("--processes starts processes, but a launcher has already; leave one of the two out.")
     # Before torch is imported: its threads are for the cores that a process has for itself.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    # So that GPUs are counted without being touched: who has touched one can't be forked.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     import torch
 
     import comp.steps.helping  # noqa: F401 - once, before there are several processes
