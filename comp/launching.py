@@ -75,11 +75,11 @@ def leading() -> Iterator[None]:
         well = not end.code
         raise
     finally:
-        # After an error its connections end with it, and that ends the others.
         if well:
             with suppress(LostError):
                 joined.ask(None)
-            distributed.destroy_process_group()
+        # Whoever still waits for this one comes to know by it that this one has ended.
+        distributed.destroy_process_group()
 
 
 @contextmanager
