@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
-
     from torch import Tensor
     from torch.optim import Optimizer
 
@@ -154,9 +153,7 @@ class Helper:
             raise LostError from error
         self.steps, self.batches = self.steps + 1, []
 
-    def features(
-        self, rows: Rows, size: int, views: Sequence[View], kept: Mapping[int, KeptImages] | None
-    ) -> None:
+    def features(self, rows: Rows, size: int, views: Sequence[View], kept: Mapping[int, KeptImages] | None) -> None:
         """Be given rows to look at with the weights that are evaluated now."""
         learner = self.learner
         if learner.evaluated is learner.model:
@@ -170,4 +167,3 @@ class Helper:
         features = next(self.looked, None)
         if features is not None:
             self.processes.give(features)
-
