@@ -111,10 +111,11 @@ def helped(count: int) -> Iterator[None]:
         port = free.getsockname()[1]
     sizes = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     os.environ.update({**sizes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
-    # Forked, they needn't import anything; no thread was started yet, and no GPU touched.
+    # Forked, they needn't import anything; no thread of ours was started yet, and no GPU touched.
     others = [multiprocessing.get_context("fork").Process(target=_help, args=(rank,)) for rank in range(1, count)]
     for other in others:
         other.start()
+    for other in others:
         threading.Thread(target=_end_with, args=(other,), daemon=True).start()
     _be(0)
     try:
