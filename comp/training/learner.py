@@ -1,6 +1,7 @@
 """The learner: one loop that trains a stage, on images or on cached features, and reports every epoch."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -26,7 +27,7 @@ from comp.training.memory import keep_freed_memory
 from comp.training.mixing import Mixing
 from comp.training.optimizers import build_optimizer
 from comp.training.passes import Passes, Undo, out_of_memory
-from comp.training.processes import NoRoomError, Processes, launched, processes
+from comp.training.processes import NoRoomError, Processes, processes
 from comp.training.schedule import scheduler
 from comp.training.state import StageState
 
@@ -101,7 +102,8 @@ def choose_device() -> Accelerator:
     """A GPU if there is one, in bfloat16, or half precision where it lacks that; the processor in single precision."""
     if not torch.cuda.is_available():
         keep_freed_memory()
-        return Accelerator(mixed_precision="no", cpu=launched())
+        # One of several processes, as launchers count them, talks to the others only where it is told to be on one.
+        return Accelerator(mixed_precision="no", cpu="LOCAL_RANK" in os.environ)
     # Emulated, as on a T4, bfloat16 is slower than single precision.
     native = torch.cuda.is_bf16_supported(including_emulation=False)
     return Accelerator(mixed_precision="bf16" if native else "fp16")

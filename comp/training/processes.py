@@ -5,7 +5,6 @@ so; the others wait for that, so nothing of a run depends on them but the arithm
 """
 
 import functools
-import os
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
@@ -36,11 +35,6 @@ class LostError(RunError):
 
 class NoRoomError(torch.OutOfMemoryError):
     """One of the processes has no memory for its share."""
-
-
-def launched() -> bool:
-    """Whether this process was started as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
 
 
 def processes(accelerator: Accelerator) -> "Processes | None":

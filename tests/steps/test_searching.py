@@ -46,7 +46,7 @@ def test_a_sweep_trains_the_recipe_itself_first_and_says_which_trial_was_best(sw
 
 
 def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(sweep, home, monkeypatch):
-    assert sweep(*SPACE, "--trials", 4).status == 0
+    assert sweep(*SPACE, "--trials", 3).status == 0
     whole = settings(home)
     shutil.rmtree(home.runs)
     with monkeypatch.context() as patch:
@@ -54,24 +54,24 @@ def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(sweep, ho
 
         def record_or_stop(self, *arguments):
             recorded.append(record(self, *arguments))
-            if len(recorded) == 20:
+            if len(recorded) == 12:
                 raise KeyboardInterrupt
 
         patch.setattr(training.Training, "_record", record_or_stop)
-        assert sweep(*SPACE, "--trials", 4).status == 130
-    assert settings(home) == whole[:3]
-    assert sweep(*SPACE, "--trials", 4).status == 0
+        assert sweep(*SPACE, "--trials", 2).status == 130
+    assert settings(home) == whole[:2]
+    assert sweep(*SPACE, "--trials", 2).status == 0
+    assert settings(home) == whole[:2]
+    more = sweep(*SPACE, "--trials", 3)
     assert settings(home) == whole
-    again = sweep(*SPACE, "--trials", 4)
+    again = sweep(*SPACE, "--trials", 3)
     assert settings(home) == whole
-    assert again.last_line.startswith("comp run shades")
-    assert sweep(*SPACE, "--trials", 5).status == 0
-    assert settings(home)[:-1] == whole
+    assert again.last_line == more.last_line
 
 
 def test_a_trial_that_is_worse_than_most_is_stopped_and_keeps_no_weights(sweep, home, monkeypatch):
     monkeypatch.setattr(searching, "AT_RANDOM", 1)
-    ended = sweep("--space", "stages.learning_rate=0.01,1e-9", "--trials", 6)
+    ended = sweep("--space", "stages.learning_rate=0.01,1e-9", "--trials", 5)
     assert (ended.status, ended.err) == (0, "")
     stopped = [run for run in list_runs(home) if not run.weights.exists()]
     assert stopped
