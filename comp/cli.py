@@ -377,12 +377,13 @@ def run_all(
     like: Like = None,
     submit: Annotated[bool, typer.Option("--submit", help="Upload the submission and wait for its score.")] = False,
     delete_archives: DeleteArchives = False,
-    on: Annotated[
-        Literal["kaggle"] | None, typer.Option(help="Train in a notebook on Kaggle's GPU, and bring the run here.")
-    ] = None,
     processes: Processes = 1,
     on: Annotated[
-        str | None, typer.Option(metavar="WHERE", help="ray, or ray://HOST:PORT: --folds side by side.")
+        str | None,
+        typer.Option(
+            metavar="WHERE",
+            help="kaggle: in a notebook on Kaggle's GPU, the run brought here. ray, ray://HOST:PORT: --folds side by side.",
+        ),
     ] = None,
 ) -> None:
     """All steps: download, train, predict, write the submission."""
@@ -392,7 +393,9 @@ def run_all(
     home = Home.from_environment()
     found = find_run(home, like) if like else None
     choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, found)
-    if on is not None:
+    if on is not None and processes > 1:
+        raise OverrideError("--processes is for this machine, and --on names another place; leave one of the two out.")
+    if on == "kaggle":
         declaration = _declaration(context, name)
         done = runner.run_at_kaggle(
             declaration, choices, home, _console(), submitting=submit, delete_archives=delete_archives
@@ -400,8 +403,6 @@ def run_all(
         print(done.folder)
         return
     competition = _competition(context, name)
-    if on is not None and processes > 1:
-        raise OverrideError("--on trains folds side by side, and --processes shares each batch; give one of the two.")
     with helped(processes):
         done = runner.run(
             competition, choices, home, _console(), submitting=submit, delete_archives=delete_archives, on=on

@@ -29,7 +29,7 @@ LOSSES = 5
 def refuse_other_places(on: str, choices: Choices) -> None:
     """Raise OverrideError for a place that isn't known, or where nothing could run side by side."""
     if on != "ray" and not on.startswith("ray://"):
-        raise OverrideError(f"--on is {on!r}, but it should be ray, or ray://HOST:PORT.")
+        raise OverrideError(f"--on is {on!r}, but it should be kaggle, ray, or ray://HOST:PORT.")
     if choices.folds is None or choices.fold is not None:
         raise OverrideError("--on ray trains folds side by side; say how many, as in --folds 5.")
 
