@@ -382,7 +382,7 @@ def run_all(
         str | None,
         typer.Option(
             metavar="WHERE",
-            help="kaggle: in a notebook on Kaggle's GPU, the run brought here. ray, ray://HOST:PORT: --folds side by side.",
+            help="kaggle: a notebook with a GPU; the run is brought here. ray, ray://HOST:PORT: --folds side by side.",
         ),
     ] = None,
 ) -> None:

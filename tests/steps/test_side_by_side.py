@@ -95,7 +95,7 @@ def test_a_fold_whose_worker_was_killed_goes_on_elsewhere_and_ends_as_it_would_h
         (("--on", "moon", "--folds", 2), "--on is 'moon', but it should be kaggle, ray, or ray://HOST:PORT."),
         (("--on", "ray"), "--on ray trains folds side by side; say how many, as in --folds 5."),
         (("--on", "ray", "--folds", 2, "--fold", 1), "--on ray trains folds side by side; say how many, as in"),
-        (("--on", "ray", "--folds", 2, "--processes", 2), "--processes is for this machine, and --on names another place"),
+        (("--on", "ray", "--folds", 2, "--processes", 2), "--processes is for this machine, and --on names"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_side_by_side_is_refused(comp, shades, arguments, sentence):
