@@ -12,6 +12,7 @@ import typer
 
 from comp.errors import CompError, OverrideError
 from comp.interrupts import STATUSES, ending_on_sigterm
+from comp.launching import help_out, helped, helps, leading
 from comp.run import Home, find_run, list_runs
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ Like = Annotated[
     str | None,
     typer.Option(metavar="RUN", help="Take this run's recipe, rates found and decision (for --all-data)."),
 ]
+Processes = Annotated[int, typer.Option(min=1, metavar="N", help="Share every batch among so many processes or GPUs.")]
 DeleteArchives = Annotated[
     bool, typer.Option("--delete-archives", help="Delete what was downloaded once it is unpacked.")
 ]
@@ -135,6 +137,7 @@ def train(
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped, as it was begun.")
     ] = None,
+    processes: Processes = 1,
 ) -> None:
     """Train a recipe on data that was downloaded; of --folds all, predicted and joined."""
     from comp import runner
@@ -147,12 +150,41 @@ def train(
         if name is not None or choices != Choices():
             raise OverrideError("--resume goes on with a run as it was begun; leave NAME and other options out.")
         stopped = find_run(home, resume)
-        print(runner.resume(_competition(context, stopped.competition), stopped, home, _console()).folder)
+        competition = _competition(context, stopped.competition)
+        with helped(processes):
+            print(runner.resume(competition, stopped, home, _console()).folder)
         return
     if name is None:
         raise OverrideError("There is nothing to train; name a competition, as `comp list` does, or a run to --resume.")
     step = runner.cross_validate if folds and not fold else runner.train
-    print(step(_competition(context, name), choices, home, _console()).folder)
+    competition = _competition(context, name)
+    with helped(processes):
+        print(step(competition, choices, home, _console()).folder)
+
+
+@app.command()
+def sweep(
+    context: typer.Context,
+    name: Name,
+    space: Annotated[
+        list[str],
+        typer.Option(metavar="FIELD=VALUES", help="dropout=0..0.5, weight_decay=1e-4..1:log, batch_size=16,32."),
+    ],
+    trials: Annotated[int, typer.Option(min=1, metavar="N", help="How many runs, with those before.")] = 20,
+    recipe: RecipeName = "standard",
+    backbone: Backbone = None,
+    settings: Settings = [],  # noqa: B006
+    seed: Seed = 0,
+    processes: Processes = 1,
+) -> None:
+    """Search for a recipe's best values: runs that are stopped early where they are worse than most."""
+    from comp import runner
+    from comp.steps.resolve import Choices
+
+    choices = Choices(recipe, backbone, tuple(settings), seed)
+    competition = _competition(context, name)
+    with helped(processes):
+        print(runner.sweep(competition, choices, space, trials, Home.from_environment(), _console()))
 
 
 @app.command("lr-find")
@@ -345,8 +377,13 @@ def run_all(
     like: Like = None,
     submit: Annotated[bool, typer.Option("--submit", help="Upload the submission and wait for its score.")] = False,
     delete_archives: DeleteArchives = False,
+    processes: Processes = 1,
     on: Annotated[
-        Literal["kaggle"] | None, typer.Option(help="Train in a notebook on Kaggle's GPU, and bring the run here.")
+        str | None,
+        typer.Option(
+            metavar="WHERE",
+            help="kaggle: a notebook with a GPU; the run is brought here. ray, ray://HOST:PORT: --folds side by side.",
+        ),
     ] = None,
 ) -> None:
     """All steps: download, train, predict, write the submission."""
@@ -356,7 +393,9 @@ def run_all(
     home = Home.from_environment()
     found = find_run(home, like) if like else None
     choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, found)
-    if on is not None:
+    if on is not None and processes > 1:
+        raise OverrideError("--processes is for this machine, and --on names another place; leave one of the two out.")
+    if on == "kaggle":
         declaration = _declaration(context, name)
         done = runner.run_at_kaggle(
             declaration, choices, home, _console(), submitting=submit, delete_archives=delete_archives
@@ -364,7 +403,10 @@ def run_all(
         print(done.folder)
         return
     competition = _competition(context, name)
-    done = runner.run(competition, choices, home, _console(), submitting=submit, delete_archives=delete_archives)
+    with helped(processes):
+        done = runner.run(
+            competition, choices, home, _console(), submitting=submit, delete_archives=delete_archives, on=on
+        )
     print(done.folder)
 
 
@@ -478,8 +520,11 @@ def main() -> None:
     """Run the command line; every error becomes one sentence and exit status 1, its traceback shown with --debug."""
     debug = "--debug" in sys.argv[1:]
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is imported
+    if helps():
+        help_out()
+        return
     try:
-        with ending_on_sigterm():
+        with ending_on_sigterm(), leading():
             # So that --debug may stand behind the command as well.
             app([argument for argument in sys.argv[1:] if argument != "--debug"])
     except CompError as error:

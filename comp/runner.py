@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from comp.errors import OverrideError, RunError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from comp.competition import Competition
@@ -33,21 +34,25 @@ def run(
     *,
     submitting: bool = False,
     delete_archives: bool = False,
+    on: str | None = None,
 ) -> Run:
     """All steps, from Kaggle to the CSV; with ``submitting`` back to Kaggle and its score.
 
-    Where the same was begun before and stopped, it goes on from there.
+    Where the same was begun before and stopped, it goes on from there. on: where folds are trained side by side.
     """
     from comp.steps import goals
     from comp.steps.prepared import prepare
     from comp.steps.resolve import resolve
     from comp.steps.resuming import under_way
+    from comp.steps.side_by_side import refuse_other_places
 
+    if on is not None:
+        refuse_other_places(on, choices)
     resolve(competition, choices)  # what can't be is said before gigabytes are downloaded
     download(competition, home, console, delete_archives=delete_archives)
     goal = goals.submitted(competition, home) if submitting else goals.reported
     if choices.folds is not None and choices.fold is None:
-        trained = cross_validate(competition, choices, home, console, goal)
+        trained = cross_validate(competition, choices, home, console, goal, on)
         _report_and_submit(competition, trained, home, console, submitting)
         return trained
     prepared = prepare(competition, choices, home, console)
@@ -159,26 +164,43 @@ def resume(competition: Competition, stopped: Run, home: Home, console: Console)
 
 
 def cross_validate(
-    competition: Competition, choices: Choices, home: Home, console: Console, goal: Goal = lambda _: True
+    competition: Competition,
+    choices: Choices,
+    home: Home,
+    console: Console,
+    goal: Goal = lambda _: True,
+    on: str | None = None,
 ) -> Run:
     """Train and predict every fold that isn't yet, each a run of its own, and join them.
 
     Folds whose joined run didn't get to ``goal`` are not trained again, nor joined twice.
+    on: where folds are trained side by side, as `folds_on_ray` takes it; else one after the other, here.
     """
-    from comp.steps import goals
     from comp.steps.blending.joining import join
-    from comp.steps.prepared import prepare
-    from comp.steps.resuming import under_way
+    from comp.steps.screening import screened_tables
+    from comp.steps.side_by_side import folds_on_ray
 
-    trained = []
-    for fold in range(1, (choices.folds or 0) + 1):
-        prepared = prepare(competition, replace(choices, fold=fold), home, console)
-        with under_way(prepared, home, console, goals.joined(goal)) as training:
-            _train_and_predict(competition, training, home, console)
-        trained.append(training.run)
+    if on is not None:
+        screened_tables(competition, home, console)  # once, not in every fold
+        trained = folds_on_ray(on, train_fold, competition, choices, home, console, goal)
+    else:
+        folds = range(1, (choices.folds or 0) + 1)
+        trained = [train_fold(competition, replace(choices, fold=fold), home, console, goal) for fold in folds]
     members = {run.name for run in trained}
     joined = next((run for run in trained[0].joined_in() if set(run.members) == members), None)
     return joined or join(competition, trained, home, console)
+
+
+def train_fold(competition: Competition, choices: Choices, home: Home, console: Console, goal: Goal) -> Run:
+    """Train and predict one fold, or what is left of it."""
+    from comp.steps import goals
+    from comp.steps.prepared import prepare
+    from comp.steps.resuming import under_way
+
+    prepared = prepare(competition, choices, home, console)
+    with under_way(prepared, home, console, goals.joined(goal)) as training:
+        _train_and_predict(competition, training, home, console)
+    return training.run
 
 
 def _train(training: Training, console: Console) -> None:
@@ -208,6 +230,34 @@ def _report_and_submit(competition: Competition, trained: Run, home: Home, conso
     if submitting:
         submit(competition, trained, home, console)
         report(competition, trained, home, console)  # with its score
+
+
+def sweep(
+    competition: Competition, choices: Choices, space: Sequence[str], trials: int, home: Home, console: Console
+) -> str:
+    """Search a space of the recipe's fields: train so many trials, each a run, and say which was best, by what command.
+
+    A sweep that was stopped goes on; more trials can be added to one that ended. The data must have been downloaded.
+    """
+    from comp.steps import goals
+    from comp.steps.prepared import prepare
+    from comp.steps.resuming import under_way
+    from comp.steps.searching import search
+
+    with search(competition, choices, space, home) as found:
+        while found.ended < trials:
+            trial, drawn = found.draw()
+            console.log = None
+            console.say(f"trial {found.ended + 1} of {trials}: {' '.join(drawn.settings)}")
+            prepared = prepare(competition, drawn, home, console)
+            found.refuse_other_data(prepared)
+            # One that was trained before the sweep was stopped, or for its own sake, isn't trained again.
+            with under_way(prepared, home, console, goals.predicted) as training, found.tried(trial, training):
+                _train(training, console)
+        console.log = None
+        for line in found.lines():
+            console.say(line)
+        return found.best
 
 
 def find_rate(competition: Competition, choices: Choices, home: Home, console: Console, number: int) -> Path:

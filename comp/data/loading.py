@@ -103,10 +103,14 @@ class Shuffled(Sampler[Request]):
 
     ``epoch`` is set by whoever trains; order and alterations follow from it and the seed alone. The first ``skipped``
     rows of the order are left out. A row may be given several times: its copies are altered differently.
+
+    own: of each ``batch_size`` rows of the order, those that this process reads; the rest of the order, too few for
+    another batch, is then nobody's.
     """
 
-    def __init__(self, rows: Rows, seed: int) -> None:
+    def __init__(self, rows: Rows, seed: int, batch_size: int = 1, own: range = range(1)) -> None:
         self.rows, self.seed, self.epoch, self.skipped = np.asarray(rows), seed, 0, 0
+        self.batch_size, self.own = batch_size, own
         self.most_copies = max(Counter(self.rows.tolist()).values(), default=1)
 
     def __len__(self) -> int:
@@ -115,8 +119,9 @@ class Shuffled(Sampler[Request]):
     def __iter__(self) -> Iterator[Request]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
         copies: Counter[int] = Counter()
-        for place, row in enumerate(order.tolist()):
-            if place >= self.skipped:
+        end = len(order) - len(order) % self.batch_size
+        for place, row in enumerate(order[:end].tolist()):
+            if place >= self.skipped and place % self.batch_size in self.own:
                 yield row, (View(draw=self.epoch * self.most_copies + copies[row]),)
             copies[row] += 1
 
@@ -125,22 +130,41 @@ class ImageEpochs:
     """The training rows, shuffled and altered anew each epoch, as images (B, size, size, 3) and their targets.
 
     targets: (N,) or (N, C) of all rows of the data set. The last rows of an epoch that fill no batch are left out.
+    rank, count: of the processes that share each batch; this one reads its own part of it.
     """
 
-    def __init__(self, dataset: ImageDataset, rows: Rows, targets: Tensor, batch_size: int, *, workers: int) -> None:
-        self.sampler = Shuffled(rows, dataset.seed)
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        rows: Rows,
+        targets: Tensor,
+        batch_size: int,
+        *,
+        workers: int,
+        rank: int = 0,
+        count: int = 1,
+    ) -> None:
         self.batch_size = min(batch_size, len(rows))
-        self.batches = loader(dataset, self.sampler, self.batch_size, workers=workers, drop_last=True)
+        own = share(self.batch_size, rank, count)
+        self.sampler = Shuffled(rows, dataset.seed, self.batch_size, own)
+        self.batches = loader(dataset, self.sampler, len(own), workers=workers, drop_last=True)
         self.targets = targets
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.sampler) // self.batch_size
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches from the one with index ``start`` on; the images before it are not read."""
         self.sampler.epoch, self.sampler.skipped = number, start * self.batch_size
         for rows, images in self.batches:
             yield images[:, 0], self.targets[rows]
+
+
+def share(rows: int, rank: int, count: int) -> range:
+    """Which of so many rows the process ``rank`` of ``count`` has; where they don't divide, the first have one more."""
+    each, more = divmod(rows, count)
+    start = rank * each + min(rank, more)
+    return range(start, start + each + (rank < more))
 
 
 def in_views(

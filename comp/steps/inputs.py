@@ -6,7 +6,7 @@ Here the data room and the training room meet.
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from comp.data.images import with_margin
 from comp.data.kept import KeptImages, keep
 from comp.data.loading import ImageDataset, ImageEpochs, Preprocessing, in_views
 from comp.recipe import Recipe, Stage
+from comp.steps.sharing import SharedEpochs, ask_with_images, refuse_small_batches, shared_features
 from comp.training.backbone import Expectations, digest
 from comp.training.features import FeatureEpochs, Features, cached_features, content_digest, in_batches
 from comp.training.learner import Epochs, Learner, Validation
@@ -103,9 +104,8 @@ class Images:
             validation = lambda: in_batches(features[:, :1], validating)  # noqa: E731
         else:
             kept = self.kept(stage, training, validating)
-            dataset = self.dataset(stage.size, seed, learner.recipe.random_erasing, kept)
-            epochs = ImageEpochs(dataset, training, targets, batch_size, workers=workers())
-            validation = lambda: learner.features(self.views(validating, stage.size, (View(),), kept))  # noqa: E731
+            epochs = self._epochs(learner, stage.size, targets, training, seed, kept)
+            validation = lambda: self._features(learner, validating, stage.size, (View(),), kept)  # noqa: E731
         return epochs, Validation(validation, targets[validating]) if len(validating) else None
 
     def to_predict(self, learner: Learner, rows: Rows | None = None) -> Iterable[Features]:
@@ -136,7 +136,7 @@ class Images:
         text = f"features of {len(self.paths)} images in {len(views)} views at {size} px"
         with self.console.bar(text, len(self.paths) * len(views), "images") as bar:
             bar.advance(start * len(views))
-            for batch in learner.features(self.views(self._all_rows()[start:], size, views)):
+            for batch in self._features(learner, self._all_rows()[start:], size, views):
                 yield batch
                 bar.advance(batch.shape[0] * batch.shape[1])
 
@@ -171,6 +171,42 @@ class Images:
         """Some rows in order, each in these views, as batches (B, V, size, size, 3)."""
         return in_views(self.dataset(size, self.seed, kept=kept), rows, views, forward_batch(), workers=workers())
 
+    def blocks(self, rows: Rows, views: Sequence[View]) -> list[Rows]:
+        """The rows, as many together as go through the network at once in these views."""
+        at_once = max(1, forward_batch() // len(views))
+        return [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
+
+    def _epochs(
+        self,
+        learner: Learner,
+        size: int,
+        targets: Tensor,
+        training: Rows,
+        seed: int,
+        kept: Mapping[int, KeptImages],
+    ) -> Epochs:
+        recipe, processes = learner.recipe, learner.processes
+        dataset = self.dataset(size, seed, recipe.random_erasing, kept)
+        own = partial(ImageEpochs, dataset, training, targets, recipe.batch_size, workers=workers())
+        if processes is None:
+            return own()
+        refuse_small_batches(min(recipe.batch_size, len(training)), processes.count)
+        asked = (size, seed, recipe.random_erasing, kept, training, targets, recipe.batch_size)
+        ask_with_images(processes, self, "train_on", *asked)
+        return SharedEpochs(own(rank=processes.rank, count=processes.count), processes)
+
+    def _features(
+        self,
+        learner: Learner,
+        rows: Rows,
+        size: int,
+        views: Sequence[View],
+        kept: Mapping[int, KeptImages] | None = None,
+    ) -> Iterator[Features]:
+        if learner.processes is None:
+            return learner.features(self.views(rows, size, views, kept))
+        return shared_features(self, learner, rows, size, views, kept)
+
     def _all_rows(self) -> Rows:
         return np.arange(len(self.paths))
 
@@ -185,8 +221,11 @@ def tta_views(recipe: Recipe, viewpoint: Viewpoint) -> tuple[View, ...]:
 
 
 def workers() -> int:
-    """Processes that read images: as many as there are cores beside a GPU, none where the cores train."""
-    return min(16, os.cpu_count() or 1) if torch.cuda.is_available() else 0
+    """Processes that read images: as many as there are cores beside each GPU, none where the cores train."""
+    if not torch.cuda.is_available():
+        return 0
+    trainers = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(16, max(1, (os.cpu_count() or 1) // trainers))
 
 
 def forward_batch() -> int:

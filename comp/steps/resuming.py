@@ -122,7 +122,7 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         prepared.recipe,
         prepared.choices,
         prepared.tables,
-        str(accelerator.device),
+        prepared.learner.device,
         accelerator.mixed_precision,
     )
     return {**config, "weights": prepared.weights, "by_hand": by_hand}
@@ -131,7 +131,6 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
 def _begin(prepared: Prepared, run: Run, console: Console, by_hand: bool = False) -> Training:
     """Everything that is known before the first step, into the run's folder."""
     competition, recipe, choices, tables = prepared.competition, prepared.recipe, prepared.choices, prepared.tables
-    accelerator = prepared.learner.accelerator
     try:
         run.write_split(tables.train["id"], tables.train.index.isin(prepared.validating))
         if tables.screening is not None and len(tables.screening.listed(odd=False)):
@@ -146,7 +145,7 @@ def _begin(prepared: Prepared, run: Run, console: Console, by_hand: bool = False
     console.say(
         f"{competition.name}: {len(tables.train) - len(prepared.validating)} images train and "
         f"{len(prepared.validating)} validate, {len(tables.test)} to predict, {len(tables.classes)} classes; "
-        f"{recipe.backbone} on {accelerator.device}, run {run.name}{fold}"
+        f"{recipe.backbone} on {prepared.learner.device}, run {run.name}{fold}"
     )
     declared = competition.recipes.get(choices.recipe)
     if choices.like is None and declared is not None and declared.on_cpu is not None and not has_gpu():

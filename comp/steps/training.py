@@ -20,7 +20,7 @@ from comp.training.memory import peak_memory
 from comp.training.state import save_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -57,6 +57,7 @@ class Training:
     touched: whether the backbone may be another than it was built.
     resumed: where a stage that was stopped goes on.
     began: the time, in seconds, at which the stage under way would have begun, had it not been stopped.
+    after_epoch: called when an epoch is recorded; what it raises ends the training.
     """
 
     prepared: Prepared
@@ -72,6 +73,7 @@ class Training:
     touched: bool = False
     resumed: dict[str, Any] | None = None
     began: float = 0.0
+    after_epoch: Callable[[], None] = lambda: None
     saved: float = field(default_factory=time.monotonic)
     cost: float = 0.0
 
@@ -126,6 +128,7 @@ class Training:
                     self._record(stage, number, event)
                     if event.broken:
                         continue
+                    self.after_epoch()
                 if interrupt.asked or time.monotonic() - self.saved > max(SAVE_SECONDS, self.cost / MOST_COST):
                     self.save(rate)
                 if interrupt.asked:

@@ -83,7 +83,7 @@ def sweep(
     average = 0.0
     with unchanged(learner):
         torch.manual_seed(seed)
-        optimizer = learner.ready(stage, LOWEST)
+        optimizer = learner.ready(stage, LOWEST, training.batch_size)
         batches = (batch for number in count() for batch in training.epoch(number))
         steps = gathered(batches, in_a_step)
         for taken, (rate, together) in enumerate(zip(rates, steps, strict=False), start=1):

@@ -1,8 +1,10 @@
 """The learner: one loop that trains a stage, on images or on cached features, and reports every epoch."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -14,7 +16,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from comp.errors import DivergedError, RunError
+from comp.errors import DivergedError
 from comp.metrics import Target
 from comp.recipe import Recipe, Stage
 from comp.training.averaging import Average
@@ -25,6 +27,7 @@ from comp.training.memory import keep_freed_memory
 from comp.training.mixing import Mixing
 from comp.training.optimizers import build_optimizer
 from comp.training.passes import Passes, Undo, out_of_memory
+from comp.training.processes import NoRoomError, Processes, processes
 from comp.training.schedule import scheduler
 from comp.training.state import StageState
 
@@ -35,7 +38,13 @@ CHECKED = 100
 
 
 class Epochs(Protocol):
-    """The training rows of a stage, epoch by epoch: ``len`` is the mini-batches of one."""
+    """The training rows of a stage, epoch by epoch: ``len`` is the mini-batches of one.
+
+    batch_size: rows of each mini-batch; where several processes share it, each is given its own part of them.
+    """
+
+    @property
+    def batch_size(self) -> int: ...
 
     def __len__(self) -> int: ...
 
@@ -93,16 +102,11 @@ def choose_device() -> Accelerator:
     """A GPU if there is one, in bfloat16, or half precision where it lacks that; the processor in single precision."""
     if not torch.cuda.is_available():
         keep_freed_memory()
-        accelerator = Accelerator(mixed_precision="no")
-    else:
-        # Emulated, as on a T4, bfloat16 is slower than single precision.
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-        accelerator = Accelerator(mixed_precision="bf16" if native else "fp16")
-    if accelerator.num_processes > 1:
-        raise RunError(
-            f"comp trains in one process, but was started in {accelerator.num_processes}; start it without a launcher."
-        )
-    return accelerator
+        # One of several processes, as launchers count them, talks to the others only where it is told to be on one.
+        return Accelerator(mixed_precision="no", cpu="LOCAL_RANK" in os.environ)
+    # Emulated, as on a T4, bfloat16 is slower than single precision.
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return Accelerator(mixed_precision="bf16" if native else "fp16")
 
 
 class Learner:
@@ -112,10 +116,14 @@ class Learner:
     class_weights: of the loss, (C,), where the recipe balances by them.
     passes: how many rows go through the model at once.
     under_way: where the stage that trains stands; None between two stages.
+    processes: those that train together; None where this one is alone. together: those that share the stage's batches:
+        a head on cached features trains faster than its gradients could be exchanged. share: the most rows that one of
+        them has of a batch.
     """
 
     passes: Passes
     under_way: StageState | None
+    together: Processes | None
 
     def __init__(
         self,
@@ -133,6 +141,16 @@ class Learner:
         mixes = recipe.mixup or recipe.cutmix
         self.mixing = Mixing(recipe.mixup, recipe.cutmix, model.classes, target) if mixes else None
         self.passes, self.under_way, self.undo = Passes(), None, Undo(model)
+        self.processes, self.together, self.share = processes(accelerator), None, 0
+        if self.processes is not None:
+            self.processes.ask("build", recipe, target, layer_lr_ratio, model.classes, class_weights)
+
+    @property
+    def device(self) -> str:
+        """What it trains on, in words."""
+        if self.processes is None:
+            return str(self.accelerator.device)
+        return f"{self.processes.count} x {self.accelerator.device.type}"
 
     def fit(
         self,
@@ -151,9 +169,11 @@ class Learner:
         Raises DivergedError after an epoch whose loss is no longer a number.
         """
         gathers = self.recipe.accumulation
-        state = self.under_way = self.begin(stage, learning_rate, math.ceil(len(training) / gathers), seed)
+        state = self.under_way = self.begin(stage, learning_rate, training, seed)
         if saved is not None:
             state.load_state_dict(saved)
+            if self.together is not None:
+                self.together.ask("go_on", saved["optimizer"], saved["scaler"], saved["taken"])
         total, ends = stage.epochs * math.ceil(len(training) / gathers), np.cumsum(stage.cycle_epochs)
         while state.epoch < stage.epochs:
             number, began = state.epoch, time.perf_counter() - state.seconds
@@ -167,7 +187,7 @@ class Learner:
                 state.losses.append(self.step(stage, batches, state.optimizer))
                 state.schedule.step()
                 state.taken += 1
-                images = sum(len(targets) for _, targets in batches)
+                images = len(batches) * training.batch_size
                 state.images += images
                 if state.average is not None:
                     state.average.update(state.taken)
@@ -198,19 +218,24 @@ class Learner:
             self.evaluated = self.model
         self.under_way = None
 
-    def begin(self, stage: Stage, learning_rate: float, steps_per_epoch: int, seed: int) -> StageState:
+    def begin(self, stage: Stage, learning_rate: float, training: Epochs, seed: int) -> StageState:
         """Freeze what the stage doesn't train; where it stands before its first step."""
         torch.manual_seed(seed)
-        optimizer = self.ready(stage, learning_rate)
-        schedule = scheduler(optimizer, stage, steps_per_epoch)
+        optimizer = self.ready(stage, learning_rate, training.batch_size)
+        schedule = scheduler(optimizer, stage, math.ceil(len(training) / self.recipe.accumulation))
         average = Average(self.model, self.recipe.ema) if self.recipe.ema else None
         if average is not None:
             self.evaluated = average.module
         return StageState(optimizer, schedule, average, self.accelerator)
 
-    def ready(self, stage: Stage, learning_rate: float) -> Optimizer:
+    def ready(self, stage: Stage, learning_rate: float, batch_size: int) -> Optimizer:
         """Freeze what the stage doesn't train; an optimizer of the rest, its groups at their peak rates."""
         self.accelerator.free_memory()
+        self.together = None if stage.cached else self.processes
+        if self.together is not None:
+            self.share = math.ceil(batch_size / self.together.count)
+            self.together.ask("ready", stage, batch_size, self.passes.training, torch.initial_seed())
+            self.together.same_weights(self.model)
         freeze(self.model, stage.groups)
         training_mode(self.model, freeze_batch_norm=self.recipe.freeze_batch_norm)
         self.undo = Undo(self.model)
@@ -224,10 +249,14 @@ class Learner:
 
         Where memory runs out the step is begun again, with as many rows in smaller parts.
         """
+        if self.together is not None:
+            self.together.ask("step", [float(group["lr"]) for group in optimizer.param_groups])
         self.undo.remember()
         while (losses := self._gradients(stage, batches)) is None:
             optimizer.zero_grad()
             self.undo.undo()
+        if self.together is not None:
+            self.together.average(self.model.parameters())
         if self.recipe.clip_norm:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         optimizer.step()
@@ -236,12 +265,21 @@ class Learner:
 
     def _gradients(self, stage: Stage, batches: Sequence[Batch]) -> list[Tensor] | None:
         """Add the gradients of some mini-batches; what each adds to their mean loss, or None where memory ran out."""
-        rows = max(part.stop - part.start for part in self.passes.parts(max(len(targets) for _, targets in batches)))
+        most = self.share if self.together else max(len(targets) for _, targets in batches)
+        rows = max(part.stop - part.start for part in self.passes.parts(most))
         try:
-            return [self.backward(stage, batch, 1 / len(batches)) for batch in batches]
+            losses = [self.backward(stage, batch, 1 / len(batches)) for batch in batches]
+            if self.together is not None:
+                self.together.sizes(0)
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
+            alone = not isinstance(error, NoRoomError)
+        else:
+            return losses
+        if self.together is not None and alone:
+            with suppress(NoRoomError):
+                self.together.sizes(None)
         # Not where the error is at hand: it holds on to the tensors of the pass that had no room.
         self.passes.halve("training", rows)
         return None
@@ -251,27 +289,42 @@ class Learner:
         inputs, targets = (part.to(self.accelerator.device, non_blocking=True) for part in batch)
         if self.mixing is not None:
             inputs, targets = self.mixing(inputs, targets)
-        module: nn.Module = self.model.head if stage.cached else self.model
-        parts = self.passes.parts(len(targets))
+        parts = self.passes.parts(len(targets), self.share if self.together else None)
+        every = targets if self.together is None or len(parts) == 1 else self._gathered(targets)
         losses = []
         for part in parts:
             with self.accelerator.autocast():
-                logits = module(inputs[part])
+                logits, labels = self._forward(stage, inputs[part], targets[part])
             loss = share * classification_loss(
                 logits.float(),
-                targets[part],
+                labels,
                 self.target,
                 label_smoothing=self.recipe.label_smoothing,
                 class_weights=self.class_weights,
             )
             if len(parts) > 1:
-                of_part, of_all = (
-                    rows_count(rows, self.target, self.class_weights) for rows in (targets[part], targets)
-                )
+                of_part, of_all = (rows_count(rows, self.target, self.class_weights) for rows in (labels, every))
                 loss = loss * (of_part / of_all)
             self.accelerator.backward(loss)
             losses.append(loss.detach())
         return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
+
+    def _forward(self, stage: Stage, inputs: Tensor, targets: Tensor) -> Batch:
+        """The logits of inputs, and their targets; of those of all processes where they share the batch.
+
+        Each process sends its own images through the backbone and all features through the head, whose batch norm sees
+        the batch so, and whose loss is the whole batch's.
+        """
+        if self.together is None:
+            module: nn.Module = self.model.head if stage.cached else self.model
+            return module(inputs), targets
+        features = self.model.features(inputs)
+        sizes = self.together.sizes(len(features))
+        return self.model.head(self.together.gathered(features, sizes)), self.together.gather(targets, sizes)
+
+    def _gathered(self, targets: Tensor) -> Tensor:
+        assert self.together is not None
+        return self.together.gather(targets, self.together.sizes(len(targets)))
 
     @torch.inference_mode()
     def features(self, images: Iterable[Tensor]) -> Iterator[Features]:

@@ -28,9 +28,13 @@ class Passes:
     forward: int | None = None
     say: Callable[[str], None] = lambda _: None
 
-    def parts(self, rows: int) -> list[slice]:
-        """A mini-batch for training as even parts of at most ``training`` rows, none of a single row."""
-        count = 1 if self.training is None else max(1, min(-(-rows // self.training), rows // FEWEST))
+    def parts(self, rows: int, most: int | None = None) -> list[slice]:
+        """A mini-batch for training as even parts of at most ``training`` rows, none of a single row.
+
+        most: of the rows of the other processes that share the batch; as many parts as for those.
+        """
+        of = most or rows
+        count = 1 if self.training is None else max(1, min(-(-of // self.training), of // FEWEST))
         bounds = [rows * part // count for part in range(count + 1)]
         return [slice(start, end) for start, end in pairwise(bounds)]
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from comp.data.augmentation import apply_symmetry
 from comp.data.images import centre, read_image
-from comp.data.loading import ImageDataset, ImageEpochs, InOrder, Preprocessing, Shuffled, in_views
+from comp.data.loading import ImageDataset, ImageEpochs, InOrder, Preprocessing, Shuffled, in_views, share
 from comp.errors import DataError
 from comp.viewpoint import View, side_on, top_down, upright
 
@@ -161,6 +161,26 @@ def test_an_epoch_gives_each_training_row_with_its_own_target(paths):
         assert set(seen) == set(rows)
         for row in rows:
             assert seen[row] == dataset[row, (View(draw=number),)][1][0].tobytes()
+
+
+@given(rows=st.integers(1, 60), batch_size=st.integers(1, 20), count=st.integers(1, 5), start=st.integers(0, 3))
+def test_the_shares_of_the_processes_are_together_each_batch_in_its_order(rows, batch_size, count, start):
+    def epoch(own):
+        sampler = Shuffled(range(rows), 1, batch_size, own)
+        sampler.epoch, sampler.skipped = 2, start * batch_size
+        return list(sampler)
+
+    shares = [share(batch_size, rank, count) for rank in range(count)]
+    assert [place for own in shares for place in own] == list(range(batch_size))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert len(shares[0]) == max(map(len, shares))
+    parts = [epoch(own) for own in shares]
+    together = []
+    for batch in range(max(rows // batch_size - start, 0)):
+        for own, part in zip(shares, parts, strict=True):
+            together += part[batch * len(own) : (batch + 1) * len(own)]
+    assert sum(map(len, parts)) == len(together)
+    assert together == epoch(range(batch_size))
 
 
 def test_targets_of_tags_stay_with_their_images(paths):

@@ -279,6 +279,10 @@ def test_gradients_of_several_batches_make_the_step_of_one_batch_of_all_their_ro
         once: FeatureEpochs
         together: bool
 
+        @property
+        def batch_size(self):
+            return self.once.batch_size * (2 if self.together else 1)
+
         def __len__(self):
             return len(self.once) * (1 if self.together else 2)
 
