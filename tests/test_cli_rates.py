@@ -64,7 +64,7 @@ def test_lr_find_without_data_is_one_sentence(on_shades, home):
     ended = on_shades("lr-find", "shades")
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.count("\n") == 1
-    assert "doesn't exist" in ended.err
+    assert "run `comp download shades` first" in ended.err
 
 
 def test_a_setting_that_can_t_be_is_one_sentence(on_shades, home):

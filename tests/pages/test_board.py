@@ -18,7 +18,7 @@ def _at_once(monkeypatch):
 
 def test_the_board_follows_a_training_and_stays_where_the_reader_is(browser, home):
     run = started(home)
-    with served(home) as url, watching(browser, url) as watched:
+    with run.held(), served(home) as url, watching(browser, url) as watched:
         page = watched.page
         assert page.locator("tbody tr").inner_text().split("\t")[:2] == ["quick-1", "training"]
         page.evaluate("document.body.dataset.seen = 'before'")

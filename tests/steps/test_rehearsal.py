@@ -12,7 +12,7 @@ import pytest
 from comp import runner
 from comp.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.console import Console
-from comp.errors import DataError, RunError
+from comp.errors import DataError
 from comp.run import Home
 from comp.steps.rehearsal import rehearsal, which_hide
 from comp.steps.resolve import Choices
