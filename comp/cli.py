@@ -440,7 +440,8 @@ def runs(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only
     home = Home.from_environment()
     for run in list_runs(home, name):
         scores = run.record("scores") if run.has("scores") else {}
-        score = f"{scores['metric']} {scores['decided']:.5f}" if "decided" in scores else "-"
+        reached = "-" if run.finished else "training" if run.is_held else "stopped"
+        score = f"{scores['metric']} {scores['decided']:.5f}" if "decided" in scores else reached
         submitted = run.record("submitted").get("score") if run.has("submitted") else None
         leaderboard = "" if submitted is None else f"leaderboard {submitted:.5f}"
         print(f"{run.name:<32}  {score:<24}  {_blend(scores):<18}  {leaderboard}".rstrip())

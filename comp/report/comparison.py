@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 # What a run's settings are not, or what follows from others.
-NO_SETTINGS = ("command", "classes", "kaggle", "competition", "metric", "settings", "decision")
+NO_SETTINGS = ("command", "order", "classes", "kaggle", "competition", "metric", "settings", "decision")
 # A drawn loss that is further off than this many standard errors is called a difference.
 CERTAIN = 2.0
+# Of fewer images the standard error itself is chance.
+FEWEST = 50
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
@@ -68,7 +70,7 @@ class Gain:
     @property
     def certain(self) -> bool:
         """Whether the difference of losses can hardly be chance."""
-        return abs(self.loss) > CERTAIN * self.error
+        return self.images >= FEWEST and abs(self.loss) > CERTAIN * self.error
 
 
 def gain(one: Outcomes, other: Outcomes) -> Gain:

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,6 +206,9 @@ def _create(name: str, *, pretrained: bool, drop_path: float) -> tuple[Any, nn.L
         raise BackboneError(
             f"timm knows no backbone {name!r}" + (f"; near it are {near}." if near else "; see timm.list_models().")
         )
+    # Its retries, a line each: what came of them is said below.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
         # With its own classifier weights are loaded strictly: those of another architecture are refused, not skipped.

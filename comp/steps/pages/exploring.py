@@ -133,8 +133,8 @@ def _shapes(images: pd.DataFrame) -> list[tuple[str, Any]]:
     named = {"train": "labelled", "test": "to predict"}
     charts = []
     for caption, axis, column in (
-        ("Columns", "width in pixels", images["width"]),
-        ("Rows", "height in pixels", images["height"]),
+        ("Width", "columns of pixels", images["width"]),
+        ("Height", "rows of pixels", images["height"]),
         ("Shapes", "width divided by height", images["width"] / images["height"]),
     ):
         values = {name: column[images["part"] == part].to_numpy(float) for part, name in named.items()}
