@@ -68,7 +68,8 @@ def train(package: Path, arguments: Sequence[str]) -> None:
     if process.returncode:
         raise RunError(f"The training ended with status {process.returncode}: {last}")
     made = [run for run in list_runs(home) if run.name not in known]
-    final = next(run for run in made if run.folder == Path(last))
+    # The last line is its folder, unless a library had a last word.
+    final = next((run for run in made if run.folder == Path(last)), made[-1])
     with replacing(Path(ARCHIVE)) as unfinished, zipfile.ZipFile(unfinished, "w") as archive:
         archive.writestr(FINAL, final.name)
         for run in made:

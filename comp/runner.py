@@ -76,15 +76,15 @@ def run_at_kaggle(
     Where the same was begun before and interrupted, that notebook is followed.
     """
     from comp.competition import load_competition
-    from comp.steps.notebooks.training import train_at_kaggle
+    from comp.steps.notebooks.training import trained_at_kaggle
 
-    trained = train_at_kaggle(declaration, choices, home, console)
-    if submitting:
-        competition = load_competition(declaration)
-        # The submission is held against the sample once more.
-        download(competition, home, console, delete_archives=delete_archives)
-        submit(competition, trained, home, console)
-        report(competition, trained, home, console)
+    with trained_at_kaggle(declaration, choices, home, console) as trained:
+        if submitting:
+            competition = load_competition(declaration)
+            # The submission is held against the sample once more.
+            download(competition, home, console, delete_archives=delete_archives)
+            submit(competition, trained, home, console)
+            report(competition, trained, home, console)
     return trained
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from comp.data.images import Pixels, opened, read_image
 from comp.data.threads import in_threads
-from comp.files import alone
+from comp.files import alone, is_held
 
 Rows = npt.NDArray[np.int64]
 
@@ -84,12 +84,13 @@ def keep(
     interpolation: str,
     advance: Callable[[int], None],
     say: Callable[[str], None],
+    beside: Collection[KeptImages] = (),
 ) -> KeptImages | None:
     """The images of these rows as `read_image` gives them, from the cache or put there; None where there is no room.
 
     paths: of all rows. content: a fingerprint of their files' bytes. cache: its folder; other images that were kept
     there are removed, the longest unused first, where all together would take more than SHARE_OF_DISK.
-    advance: is called with the number of images that were done since.
+    advance: is called with the number of images that were done since. beside: what must stay there as well.
     """
     made_from = {
         "content": content,
@@ -102,12 +103,13 @@ def keep(
     with alone(cache / f"{key}.lock", lambda: say("another process keeps the same images; waiting for it")):
         if not kept.whole:
             kept = KeptImages(cache / key, rows)
-            wanted, room = _estimate(paths, rows, short_side), _room(cache)
+            stay = {other.folder for other in beside}
+            wanted, room = _estimate(paths, rows, short_side), _room(cache) - sum(map(_size, stay))
             size = f"{len(rows)} images at {short_side} px take about {wanted / 1e6:.0f} MB"
             if wanted > room:
                 say(f"{size}, more than the {room / 1e6:.0f} MB for them in {cache}: they are read anew in every epoch")
                 return None
-            _make_room(cache, room - wanted)
+            _make_room(cache, room - wanted, stay)
             read = partial(read_image, short_side=short_side, interpolation=interpolation)
             try:
                 _write(kept.folder, (paths[row] for row in rows), read, advance)
@@ -158,11 +160,16 @@ def _room(cache: Path) -> float:
     return SHARE_OF_DISK * (shutil.disk_usage(cache).free + sum(map(_size, _folders(cache))))
 
 
-def _make_room(cache: Path, room: float) -> None:
-    """Remove the images that were unused for the longest time, until those that are left fit."""
-    folders = sorted(_folders(cache), key=lambda folder: folder.stat().st_mtime, reverse=True)
+def _make_room(cache: Path, room: float, stay: Collection[Path]) -> None:
+    """Remove what killed processes left, and the images that were unused for the longest time, until the others fit.
+
+    Who trains on images that are removed goes on with what it has mapped, or with the files.
+    """
+    for unfinished in cache.glob("*.part"):
+        if not is_held(unfinished.with_suffix(".lock")):
+            shutil.rmtree(unfinished, ignore_errors=True)
     taken = 0.0
-    for folder in folders:
+    for folder in sorted(set(_folders(cache)) - set(stay), key=_used, reverse=True):
         taken += _size(folder)
         if taken > room:
             shutil.rmtree(folder, ignore_errors=True)
@@ -172,5 +179,15 @@ def _folders(cache: Path) -> list[Path]:
     return [path for path in cache.iterdir() if path.is_dir() and path.suffix != ".part"]
 
 
+def _used(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:  # another process made room
+        return 0.0
+
+
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir())
+    try:
+        return sum(path.stat().st_size for path in folder.iterdir())
+    except FileNotFoundError:
+        return 0

@@ -4,6 +4,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -68,7 +69,9 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         """The image of a row (H, W, 3), its shorter side as given, in pixels."""
         kept = self.kept.get(short_side)
         if kept is not None and row in kept:
-            return kept[row]
+            # Another training may have needed the room, and another machine may not have them.
+            with suppress(OSError):
+                return kept[row]
         return read_image(Path(self.paths[row]), short_side, self.preprocessing.interpolation)
 
     def _view(self, row: int, view: View, read: Callable[[int], Pixels]) -> Pixels:

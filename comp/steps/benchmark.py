@@ -108,7 +108,7 @@ def benchmark(competition: Competition, choices: Choices, size: int, home: Home,
 
     def train() -> int:
         steps = islice((event for event in events if isinstance(event, Step)), BATCHES)
-        return batch_size * sum(1 for _ in steps)
+        return sum(step.images for step in steps)
 
     def model_trains() -> int:
         assert learner.under_way is not None

@@ -116,20 +116,27 @@ class Helper:
             count=self.processes.count,
         )
 
-    def ready(self, stage: Stage, batch_size: int, at_once: int | None, seed: int) -> None:
+    def ready(
+        self, stage: Stage, batch_size: int, at_once: int | None, seed: int, scaler: dict[str, Any] | None
+    ) -> None:
         """Stand before the first step of a stage, or of a sweep."""
         set_size(self.learner.model, stage.size)
         self.learner.passes.training = at_once
         self.stage, self.seed, self.steps, self.batches = stage, seed, 0, []
         # The rate is that of each step.
         self.optimizer = self.learner.ready(stage, 1.0, batch_size)
+        self._scale_by(scaler)
 
     def go_on(self, optimizer: dict[str, Any], scaler: dict[str, Any] | None, steps: int) -> None:
         """Be where a stage was stopped."""
         self.optimizer.load_state_dict(optimizer)
+        self._scale_by(scaler)
+        self.steps = steps
+
+    def _scale_by(self, scaler: dict[str, Any] | None) -> None:
+        """Gradients in half precision are scaled alike in all processes, or their mean would be of none."""
         if self.learner.accelerator.scaler is not None and scaler is not None:
             self.learner.accelerator.scaler.load_state_dict(scaler)
-        self.steps = steps
 
     def epoch(self, number: int, start: int) -> None:
         self.under_way = self.epochs.epoch(number, start)

@@ -146,7 +146,7 @@ class Images:
             return {}
         rows_by_side = {with_margin(stage.size, self.viewpoint.max_zoom): training}
         rows_by_side[stage.size] = np.concatenate([rows_by_side.get(stage.size, validating[:0]), validating])
-        kept = {}
+        kept: dict[int, KeptImages] = {}
         for side, rows in rows_by_side.items():
             if not len(rows):
                 continue
@@ -160,6 +160,7 @@ class Images:
                     self.expected.interpolation,
                     bar.advance,
                     self.console.say,
+                    beside=kept.values(),
                 )
             if found is not None:
                 kept[side] = found

@@ -134,7 +134,12 @@ class Search:
             self.study.tell(trial, state=TrialState.PRUNED)
             return
         self._report(trial, run)
-        self.study.tell(trial, float(run.epochs()["score"].iloc[-1]))
+        score = float(run.epochs()["score"].iloc[-1])
+        if math.isnan(score):
+            # Its last stage broke off, and the weights before it have no score of their own.
+            self.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self.study.tell(trial, score)
 
     def _report(self, trial: optuna.Trial, run: Run) -> bool:
         """Tell the study of the run's epochs that it doesn't know; whether there are any."""

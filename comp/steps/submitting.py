@@ -64,7 +64,9 @@ def _sent_once(kaggle: Kaggle, slug: str, run: Run, console: Console, message: s
     unanswered = run.has("sending") and run.record("sending") == this
     if unanswered:
         console.say("an upload of this file ended without an answer; looking whether it was taken")
-    sent = kaggle.sent(slug, run.submission, shows_late=unanswered)
+    answered = run.record("submitted") if run.has("submitted") else {}
+    was_taken = answered.get("file") == this["file"] and answered["status"] != "error"
+    sent = kaggle.sent(slug, run.submission, shows_late=unanswered or was_taken)
     if sent is not None:
         when = f" on {sent.date:%Y-%m-%d %H:%M} UTC" if sent.date else ""
         console.say(f"{slug} has this very file, submitted{when}; it is not sent again")

@@ -115,7 +115,7 @@ class Training:
             self._begin(stage)
         else:
             rate, self.resumed = resumed["rate"], None
-            self.began -= resumed["seconds"]
+            self.began -= resumed.get("seconds", 0.0)
         self.console.stage(number, max(number, len(prepared.recipe.stages)), stage, rate, prepared.competition.metric)
         steps = stage.epochs * ceil(len(epochs) / prepared.recipe.accumulation)
         saved = None if resumed is None else resumed["state"]

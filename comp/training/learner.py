@@ -234,7 +234,8 @@ class Learner:
         self.together = None if stage.cached else self.processes
         if self.together is not None:
             self.share = math.ceil(batch_size / self.together.count)
-            self.together.ask("ready", stage, batch_size, self.passes.training, torch.initial_seed())
+            scaler = None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict()
+            self.together.ask("ready", stage, batch_size, self.passes.training, torch.initial_seed(), scaler)
             self.together.same_weights(self.model)
         freeze(self.model, stage.groups)
         training_mode(self.model, freeze_batch_norm=self.recipe.freeze_batch_norm)

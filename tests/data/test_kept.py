@@ -8,6 +8,9 @@ from PIL import Image
 from comp.data import kept as module
 from comp.data.images import read_image
 from comp.data.kept import keep
+from comp.data.loading import ImageDataset, Preprocessing
+from comp.files import alone
+from comp.viewpoint import upright
 
 ROWS = np.array([0, 2, 3, 5])
 
@@ -34,8 +37,8 @@ def said():
 def keeping(paths, tmp_path, said):
     """`keep` of the rows above, at 24 pixels."""
 
-    def call(content="1", rows=ROWS, side=24, advance=lambda _: None):
-        return keep(tmp_path / "cache", paths, rows, content, side, "bilinear", advance, said.append)
+    def call(content="1", rows=ROWS, side=24, advance=lambda _: None, **others):
+        return keep(tmp_path / "cache", paths, rows, content, side, "bilinear", advance, said.append, **others)
 
     return call
 
@@ -107,6 +110,31 @@ def test_the_longest_unused_are_removed_to_make_room(keeping, monkeypatch):
     monkeypatch.setattr(module, "_room", lambda _: 2.5 * size)
     third = keeping("3")
     assert [kept.folder.exists() for kept in (first, second, third)] == [True, False, True]
+
+
+def test_what_the_same_stage_needs_is_not_removed_to_make_room(keeping, monkeypatch, said):
+    first = keeping("1")
+    monkeypatch.setattr(module, "_room", lambda _: 1.5 * module._size(first.folder))
+    assert keeping("2", beside=[first]) is None
+    assert first.whole
+    assert "read anew in every epoch" in said[-1]
+
+
+def test_images_that_another_training_removed_are_read_from_their_files(keeping, paths):
+    kept = keeping()
+    dataset = ImageDataset(paths, Preprocessing(24, "bilinear", upright(max_zoom=1)), 0, {24: kept})
+    shutil.rmtree(kept.folder)
+    np.testing.assert_array_equal(dataset.read(2, 24), read_image(paths[2], 24, "bilinear"))
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(keeping, tmp_path):
+    (tmp_path / "cache" / "dead.part").mkdir(parents=True)
+    (tmp_path / "cache" / "live.part").mkdir()
+    with alone(tmp_path / "cache" / "live.lock"):
+        kept = keeping()
+        assert sorted(path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()) == sorted(
+            [kept.folder.name, "live.part"]
+        )
 
 
 def test_a_disk_that_is_full_is_said_and_nothing_is_kept(keeping, monkeypatch, said, tmp_path):

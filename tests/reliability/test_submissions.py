@@ -230,6 +230,13 @@ def test_a_submission_that_was_taken_unseen_and_is_listed_late_is_looked_for_bef
     sent_once()
 
 
+def test_a_submission_that_was_answered_and_is_listed_late_is_not_sent_again(sending, run, sent_once):
+    sending(run)
+    again = sending(run, Fault("ListSubmissions", "late", times=2))
+    assert "it is not sent again" in again.out
+    sent_once()
+
+
 def test_an_upload_that_never_arrived_is_sent_after_a_look(sending, sentence, run, sent_once, waits):
     assert sentence(sending(run, Fault("uploads", "drop", times=None)))
     waits.clear()

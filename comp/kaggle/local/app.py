@@ -35,6 +35,8 @@ def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
 
     async def api(request: Request) -> Response:
         service, name = request.path_params["service"], request.path_params["name"]
+        if "origin" in request.headers:
+            return refused(RefusedError(403, "A web page has no business here."))
         asker = Asker(team_of(request.headers.get("authorization")), str(request.base_url).rstrip("/"))
         try:
             body = json.loads(await request.body() or b"{}")

@@ -7,6 +7,7 @@ import secrets
 import shlex
 import sys
 import tempfile
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from textwrap import shorten
@@ -49,10 +50,12 @@ if TYPE_CHECKING:
 POLL_SECONDS = (1.0, 20.0)  # at first, at most
 
 
-def train_at_kaggle(declaration: Path, choices: Choices, home: Home, console: Console) -> Run:
+@contextmanager
+def trained_at_kaggle(declaration: Path, choices: Choices, home: Home, console: Console) -> Iterator[Run]:
     """The run that `comp run` with these choices makes at Kaggle, as a run of this home.
 
-    The notebook's name is kept in the home until its run is here: called again, the same notebook is followed.
+    The notebook's name is kept in the home until the block ends well: called again, the same notebook is followed, or
+    the run that it brought is gone on with.
 
     Raises:
         OverrideError: what was chosen doesn't fit the competition.
@@ -69,6 +72,12 @@ def train_at_kaggle(declaration: Path, choices: Choices, home: Home, console: Co
     with held(record.with_suffix(".lock")) as alone:
         if not alone:
             raise RunError(f"Another process follows this training of {competition.name} at Kaggle; let it end.")
+        brought = _brought(record, home)
+        if brought is not None:
+            console.say(f"{brought.name} was brought from Kaggle before: going on with it")
+            yield brought
+            record.unlink()
+            return
         name = _name(record, competition)
         handle = f"{kaggle.user}/{name}"
         if execution(kaggle, handle) is None:
@@ -84,8 +93,18 @@ def train_at_kaggle(declaration: Path, choices: Choices, home: Home, console: Co
             console.say(f"following the notebook {handle}, which was pushed before")
         _follow(kaggle, handle, record, console)
         run = bring(kaggle, handle, recipe.backbone, home, console)
+        write_text(record, json.dumps({"name": name, "run": run.name}) + "\n")
+        yield run
         record.unlink()
-    return run
+
+
+def _brought(record: Path, home: Home) -> Run | None:
+    """The run that a notebook brought which is not done with."""
+    try:
+        run = Run(home.runs / json.loads(record.read_text(encoding="utf-8"))["run"])
+    except (OSError, ValueError, KeyError):
+        return None
+    return run if run.has("config") else None
 
 
 def arguments_of(competition: Competition, choices: Choices, recipe: Recipe) -> list[str]:

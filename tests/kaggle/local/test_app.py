@@ -134,3 +134,11 @@ def test_it_answers_to_the_names_of_this_machine_only(url):
 )
 def test_the_team_is_the_user_name_and_never_a_token(header, team):
     assert team_of(header) == team
+
+
+def test_a_web_page_is_not_answered(url):
+    call = f"{url}/v1/competitions.CompetitionApiService/GetCompetition"
+    asked = {"data": f'{{"competitionName": "{SLUG}"}}', "timeout": 5}
+    assert requests.post(call, **asked).status_code == 200
+    for origin in ("https://example.org", "null", url):
+        assert requests.post(call, headers={"Origin": origin}, **asked).status_code == 403
