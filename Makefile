@@ -6,6 +6,8 @@ UV := 0.13.8
 COMPETITIONS := $(subst _,-,$(notdir $(patsubst %/competition.py,%,$(wildcard competitions/*/competition.py))))
 COMP := $(BIN)/python -m comp
 ARGS ?=
+# Of the tests: one more than there are cores, because some wait for a process or a server.
+WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
 # Without bytecode on disk each process would compile torch and timm anew, which takes longer than most tests.
 unexport PYTHONDONTWRITEBYTECODE
@@ -40,7 +42,7 @@ new: setup ## Make a competition's folder: NAME=flowers KAGGLE=its-slug [DATASET
 	$(COMP) new "$(NAME)" $(if $(KAGGLE),--kaggle "$(KAGGLE)") $(if $(DATASET),--dataset "$(DATASET)") $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: setup ## Run the tests, but for those on the real competitions' images
-	$(BIN)/python -m pytest -n logical --dist worksteal --ignore=tests/real $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/real $(ARGS)
 
 test-real: setup ## Run the tests on real images (they need ../shared)
 	$(BIN)/python -m pytest tests/real $(ARGS)

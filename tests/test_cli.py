@@ -499,16 +499,14 @@ def test_a_run_is_gone_on_with_by_its_name(downloaded, comp, sentence, home, mon
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_asked_to_end_saves_and_the_same_command_goes_on(tmp_path, number):
-    command = [sys.executable, "-m", "comp", "run", "digits", *TINY, "--set", "stages.size=8"]
-    environment = {**os.environ, "COMP_HOME": str(tmp_path)}
-    long = (*command, "--set", "stages.cycles=1", "--set", "stages.cycle_length=2")
+def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on(downloaded, home, number):
+    command = [sys.executable, "-m", "comp", "--competitions", str(downloaded.plugins), "train", "shades", *TINY]
+    long = (*command, "--set", "stages.cycle_length=100")
     with subprocess.Popen(
         long,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
         # Tests started in the background of a shell would hand on that they ignore interrupts.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as run:
@@ -521,11 +519,11 @@ def test_a_run_that_is_asked_to_end_saves_and_the_same_command_goes_on(tmp_path,
         # Seconds on a machine of one's own.
         assert time.monotonic() - began < 30
     assert run.returncode == 128 + number
-    assert "stopped in stage 1; `comp train --resume digits/standard-1` goes on from there" in printed
+    assert "stopped in stage 1; `comp train --resume shades/standard-1` goes on from there" in printed
     assert errors.splitlines() == ["Error: stopped; the same command again goes on from here."]
-    assert list(tmp_path.rglob(".*.part")) == []
-    again = subprocess.run(long, capture_output=True, text=True, env=environment, check=True)
-    assert "going on with digits/standard-1, which was stopped: stage 1, epoch " in again.stdout
-    assert [path.name for path in (tmp_path / "runs" / "digits").iterdir()] == ["standard-1"]
-    epochs = (tmp_path / "runs" / "digits" / "standard-1" / "epochs.csv").read_text().splitlines()
-    assert len(epochs) == 1 + 2 * 2
+    assert list(home.folder.rglob(".*.part")) == []
+    again = subprocess.run(long, capture_output=True, text=True, check=True)
+    assert "going on with shades/standard-1, which was stopped: stage 1, epoch " in again.stdout
+    assert [path.name for path in (home.runs / "shades").glob("*/")] == ["standard-1"]
+    epochs = (home.runs / "shades" / "standard-1" / "epochs.csv").read_text().splitlines()
+    assert len(epochs) == 1 + 100
