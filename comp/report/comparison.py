@@ -21,7 +21,7 @@ NO_SETTINGS = ("command", "order", "classes", "kaggle", "competition", "metric",
 # A drawn loss that is further off than this many standard errors is called a difference.
 CERTAIN = 2.0
 # Of fewer images the standard error itself is chance.
-FEWEST = 50
+FEWEST = 10
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
