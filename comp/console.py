@@ -107,7 +107,8 @@ class Console:
     def scores(self, runs: Sequence[ScoredRun], metric: str) -> None:
         """A row per run; what is not known is a dash."""
         table = Table(box=None, pad_edge=False)
-        table.add_column("run")
+        # A name that is cut can't be typed.
+        table.add_column("run", min_width=max(len(run.name) for run in runs))
         for column in ("validation", "public", "gap", "private", "place"):
             table.add_column(column, justify="right")
         for run in runs:
@@ -116,8 +117,11 @@ class Console:
             if run.standing is not None:
                 place = f"{'' if run.submitted else '~'}{run.standing}"
             table.add_row(Text(run.name), *scores, _or_dash(run.gap, "+.5f"), _or_dash(run.private, ".5f"), place)
-        # As wide as it is, so that a row is a line also where nobody looks.
-        self.terminal.print(table, width=1000)
+        # As wide as it is, so that a row is a line; a terminal that is narrower wraps it.
+        wide = self.terminal.width
+        self.terminal.width = 1000
+        self.terminal.print(table)
+        self.terminal.width = wide
         by_validation = "; ~ by validation" if any(run.standing and not run.submitted for run in runs) else ""
         self.say(f"{metric}; gap: public minus validation{by_validation}")
 

@@ -340,8 +340,11 @@ def find_run(home: Home, text: str) -> Run:
     runs = list_runs(home, text)
     if runs:
         return next((run for run in reversed(runs) if run.finished), runs[-1])
-    known = ", ".join(run.name for run in list_runs(home)[-5:])
-    raise RunError(f"There is no run {text!r} in {home.runs}" + (f"; the latest are {known}." if known else "."))
+    every = list_runs(home)
+    # Its own name without its competition's, or another number of the same competition's.
+    near = [run for run in every if text in (run.folder.name, run.name) or run.folder.parent.name == text.split("/")[0]]
+    known = ", ".join(run.name for run in (near or every)[-5:])
+    raise RunError(f"There is no run {text!r} in {home.runs}" + (f"; there are {known}." if known else "."))
 
 
 def list_runs(home: Home, competition: str | None = None) -> list[Run]:

@@ -87,7 +87,7 @@ def test_a_run_that_is_not_there_is_an_error_that_names_the_latest(home, text):
     started(home, "planet", "quick")
     with pytest.raises(RunError) as raised:
         find_run(home, text)
-    assert str(raised.value) == f"There is no run {text!r} in {home.runs}; the latest are planet/quick-1."
+    assert str(raised.value) == f"There is no run {text!r} in {home.runs}; there are planet/quick-1."
 
 
 def test_a_run_looked_for_in_an_empty_home_is_an_error(home):
@@ -271,3 +271,14 @@ def test_tables_are_cut_to_what_was_there(home):
     assert [rows(run.folder / name) for name in TABLES] == before
     run.cut_tables({})
     assert not run.began
+
+
+def test_a_run_that_is_not_there_is_an_error_that_names_those_like_it(home):
+    for competition, recipe in (("planet", "quick"), ("planet", "standard"), ("dogs", "quick")):
+        started(home, competition, recipe)
+    for text, like in (
+        ("quick-1", "planet/quick-1, dogs/quick-1"),
+        ("planet/quick-9", "planet/quick-1, planet/standard-1"),
+    ):
+        with pytest.raises(RunError, match=rf"; there are {like}\.$"):
+            find_run(home, text)

@@ -73,7 +73,7 @@ def _sent_once(kaggle: Kaggle, slug: str, run: Run, console: Console, message: s
         reference = sent.ref
     else:
         kaggle.must_take_files(slug)
-        console.say(_left_today(kaggle, slug))
+        console.say(f"submitting {run.name}: {_left_today(kaggle, slug)}")
         run.write_record("sending", this)
         reference = kaggle.submit(slug, run.submission, message or _words(run))
         console.say(f"submitted {run.submission.name} to {slug}")
