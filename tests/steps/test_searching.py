@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from comp.run import list_runs
+from comp.run import Run, list_runs
 from comp.steps import searching, training
 from comp.steps.resolve import Choices
 
@@ -43,6 +43,22 @@ def test_a_sweep_trains_the_recipe_itself_first_and_says_which_trial_was_best(sw
         went_on = comp("--competitions", shades.plugins, *best[1:])
     assert (went_on.status, len(list_runs(home))) == (0, 3)
     assert f"{runs[scores.index(max(scores))].name} is the same and was trained before: going on with it" in went_on.out
+
+
+def test_a_trial_that_ends_without_a_score_counts_and_the_next_is_another(sweep, home, monkeypatch):
+    epochs = Run.epochs
+
+    def without_the_last_score(run):
+        table = epochs(run)
+        if run.folder.name == "standard-2":
+            table.loc[table.index[-1], "score"] = float("nan")
+        return table
+
+    monkeypatch.setattr(Run, "epochs", without_the_last_score)
+    ended = sweep(*SPACE, "--trials", 3)
+    assert (ended.status, ended.err) == (0, "")
+    assert len({tuple(drawn) for drawn in settings(home)}) == 3
+    assert "standard-2" in ended.out.split("settings\n")[1].splitlines()[2]
 
 
 def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(sweep, home, monkeypatch):

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from comp.console import Console
+from comp.errors import KaggleError
 from comp.kaggle import patience
-from comp.kaggle.client import connect
+from comp.kaggle.client import Kaggle, connect
 from comp.kaggle.formats import DamagedError
 from comp.kaggle.kernels import Notebook, execution, push
 from comp.kaggle.local.server import running
@@ -53,16 +54,26 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
     (name,) = pushed(kaggle)
     assert f"pushed the notebook you/{name}" in left.out
 
-    ended = train("--seed", 3)
+    def refuse(*_):
+        raise KaggleError("No submission is left today.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Kaggle, "submit", refuse)
+        refused = train("--seed", 3, "--submit")
+    assert (refused.status, refused.err) == (1, "Error: No submission is left today.\n")
+    assert f"following the notebook you/{name}" in refused.out
+
+    ended = train("--seed", 3, "--submit")
     assert ended.status == 0, ended.err
-    assert f"following the notebook you/{name}" in ended.out
+    assert "shades/standard-2 was brought from Kaggle before: going on with it" in ended.out
     assert pushed(kaggle) == [name]
     run = Run(home.runs / "shades" / "standard-2")
     assert ended.last_line == str(run.folder)
     assert list_runs(home) == [run]
     config = run.record("config")
     assert (config["seed"], config["order"], config["notebook"]) == (3, 1, f"you/{name}")
-    assert config["command"].endswith("run shades --on kaggle --seed 3")
+    assert config["command"].endswith("run shades --on kaggle --seed 3 --submit")
+    assert run.record("submitted")["status"] == "complete"
     assert run.report.is_file()
     assert run.weights.is_file()
     probabilities = pd.read_parquet(run.predictions("test")).set_index("id")
