@@ -129,9 +129,11 @@ class Training:
                     if event.broken:
                         continue
                     self.after_epoch()
-                if interrupt.asked or time.monotonic() - self.saved > max(SAVE_SECONDS, self.cost / MOST_COST):
+                # Looked at once: a signal between two looks would end the loop without anything saved.
+                asked = interrupt.asked
+                if asked or time.monotonic() - self.saved > max(SAVE_SECONDS, self.cost / MOST_COST):
                     self.save(rate)
-                if interrupt.asked:
+                if asked:
                     self._say_how_to_go_on(number)
                     break
         self.fitted.append(replace(stage, learning_rate=rate))

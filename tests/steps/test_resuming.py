@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -171,6 +172,25 @@ def test_a_run_that_is_killed_before_anything_is_saved_starts_again_in_its_folde
     run = all_steps(competition, Choices(), home, Console())
     assert run.name == "shades/standard-1"
     same(run, expected)
+
+
+def test_a_signal_at_whatever_moment_leaves_what_the_training_goes_on_from(with_stages, home, monkeypatch):
+    competition, looks = with_stages(replace(HEAD, cycle_length=5)), []
+
+    def interrupting():
+        # Between the look at whether it was asked to end and the next one.
+        looks.append(None)
+        if len(looks) == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+        return monotonic()
+
+    monotonic = time.monotonic
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "time", SimpleNamespace(monotonic=interrupting, perf_counter=time.perf_counter))
+        with pytest.raises(KeyboardInterrupt):
+            runner.train(competition, Choices(), home, Console())
+    [run] = list_runs(home)
+    assert load_state(run.last)["stage"]["state"]["taken"] > 0
 
 
 def test_a_run_that_was_trained_goes_on_with_its_predictions(with_stages, home, shades, serving, monkeypatch, capsys):
