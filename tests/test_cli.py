@@ -231,8 +231,8 @@ def test_a_test_image_that_the_sample_asks_for_and_that_is_not_there_is_named(sh
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--set", "batch_size=many"), "'batch_size' is 'many', but it should be a valid integer"),
-        (("--set", "stages.1.size=big"), "'size' is 'big', but it should be a valid integer"),
+        (("--set", "batch_size=many"), "`batch_size` is 'many', but it should be a whole number at least 2."),
+        (("--set", "stages.1.size=big"), "`size` is 'big', but it should be a whole number at least 8"),
         (("--set", "stages.size"), "--set takes field=value"),
         (("--set", "sizes=3"), "there is no field 'sizes'"),
         (("--recipe", "fast"), "shades has no recipe 'fast'; it has standard"),
