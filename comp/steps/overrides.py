@@ -66,7 +66,7 @@ def _replaced(declaration: Any, steps: list[str], text: str, setting: str) -> An
 
 
 def _parsed(declaration: Any, name: str, text: str, setting: str) -> Any:
-    """What the text says for the field; the text itself where it says nothing, for the declaration's own check to refuse."""
+    """What the text says for the field; where it says nothing, the text, for the declaration's own check to refuse."""
     # Imported here: only an override needs it, and it takes longer to import than `comp list` may take.
     from pydantic import TypeAdapter, ValidationError
 
