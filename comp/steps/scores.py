@@ -12,7 +12,7 @@ from comp.files import replacing
 from comp.kaggle.rows import LeaderboardRow
 from comp.kaggle.standing import Standing, standing_of
 from comp.kaggle.uploads import tag_of
-from comp.run import list_runs
+from comp.run import broken_runs, list_runs
 from comp.steps.sources import kaggle_of
 from comp.steps.submitting import record
 
@@ -66,6 +66,8 @@ def scores_of(competition: Competition, home: Home, console: Console) -> list[Sc
         RunError: there is no run.
     """
     runs = list_runs(home, competition.name)
+    for broken in broken_runs(home, competition.name):
+        console.say(str(broken.problem))
     if not runs:
         raise RunError(f"There is no run of {competition.name} yet; make one with `comp run {competition.name}`.")
     place = home.runs / competition.name
