@@ -69,7 +69,7 @@ def find_sample(look: Look) -> tuple[str, pd.DataFrame]:
         seen = ", ".join(sorted(look.tables)) or "no CSV at all"
         raise DataError(
             f"There is no sample submission among the competition's files, which have {seen}; put a "
-            "sample_submission.csv beside them: a line like id,label, and a row with any answer for each image to predict."
+            "sample_submission.csv beside them: a line like id,label, and a row with any answer per image to predict."
         )
     path = max(fitting, key=rank)
     return path, look.tables[path]

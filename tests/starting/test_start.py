@@ -142,7 +142,7 @@ def test_what_does_not_fit_together_is_said_and_the_declaration_is_there_to_be_m
     next((data / "train_images").iterdir()).unlink()
     ended = new("mine", "--data", data)
     assert not ended.status
-    assert re.search(r"^\? check +1 of 40 rows of train.csv have no image", ended.out, re.MULTILINE)
+    assert re.search(r"^! check +1 of 40 rows of train.csv have no image", ended.out, re.MULTILINE)
     assert "next: mend what check found, then make mine" in ended.out
     readme = (Path(ended.last_line).parent / "README.md").read_text()
     assert "kaggle.com" not in readme

@@ -85,11 +85,14 @@ def start(name: str, source: Source, competitions: Path, home: Home, console: Co
     fits, verdict = _held_against_the_files(draft.competition, look, here)
     written = write(replace(draft, findings=(*draft.findings, verdict)), folder)
     for finding in (*draft.findings, verdict):
-        console.say(f"{'  ' if finding.sure else '? '}{finding.about:<11} {finding.text}")
+        mark = " " if finding.sure else "?" if fits or finding is not verdict else "!"
+        console.say(f"{mark} {finding.about:<11} {finding.text}")
     guesses = sum(not finding.sure for finding in draft.findings)
     if guesses:
-        of_them = "1 line with a ? is a guess; confirm or change it" if guesses == 1 else (
-            f"{guesses} lines with a ? are guesses; confirm or change them"
+        of_them = (
+            "1 line with a ? is a guess; confirm or change it"
+            if guesses == 1
+            else (f"{guesses} lines with a ? are guesses; confirm or change them")
         )
         console.say(f"{of_them} in {written.name}")
     console.say(f"next: {'' if fits else 'mend what check found, then '}make {name}")
