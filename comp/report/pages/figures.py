@@ -222,12 +222,13 @@ def thresholds(candidates: Array, score: Array, taken: float, usual: float) -> M
 
 @_styled
 def over_each_other(curves: Sequence[tuple[Array, Array]], horizontal: str, vertical: str) -> Markup:
-    """Curves of several runs in the order of the series' colours, each (x, y) of (N,)."""
+    """Curves of several runs in the order of the series' colours, each (x, y) of (N,), x whole."""
     figure, axes = _blank()
     for place, (across, up) in enumerate(curves):
         colour, dashes = SERIES[place % len(SERIES)], ("-", (0, (4, 2)), (0, (1, 1.5)))[place // len(SERIES) % 3]
         axes.plot(*_thinned(across, up), color=colour, linestyle=dashes)
     axes.set(xlabel=horizontal, ylabel=vertical)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     return svg(figure, f"{vertical} against {horizontal}")
 
 
