@@ -35,7 +35,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 
 demo: setup ## The whole way, offline: handwritten digits from a Kaggle on this machine to its leaderboard
 	COMP_HOME=demo COMP_KAGGLE_URL= $(COMP) run digits --submit $(ARGS)
-	@echo "open report.html in that folder; next: make help, and a competition of your own by make new"
+	@echo "open report.html in that folder; COMP_HOME=demo $(BIN)/comp board shows runs and leaderboard as a page"
+	@echo "next: make help, and a competition of your own by make new"
 
 new: setup ## Make a competition's folder: NAME=flowers KAGGLE=its-slug [DATASET=owner/slug], or DATA=its-folder
 	@test -n "$(NAME)" || { echo "Name it: make new NAME=flowers KAGGLE=its-slug, or with DATA=its-folder" >&2; exit 2; }

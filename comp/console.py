@@ -83,10 +83,9 @@ class Console:
 
     def stage(self, number: int, count: int, stage: Stage, learning_rate: float, metric: str) -> None:
         """The heading of a stage and of its epochs' table."""
-        trains = f"last {stage.train} layer groups" if isinstance(stage.train, int) else stage.train
-        on = f" on cached features of {stage.views} views" if stage.cached else ""
+        on = f" on cached features of {stage.views} view{'s' if stage.views > 1 else ''}" if stage.cached else ""
         self.say(
-            f"stage {number} of {count}: {trains}{on}, {stage.size} px, "
+            f"stage {number} of {count}: {stage.trains}{on}, {stage.size} px, "
             f"{stage.epochs} epochs of {stage.schedule}, learning rate {learning_rate:.2g}"
         )
         self.say(EPOCH.format("epoch", "train loss", "valid loss", metric, "seconds", "images/s"))

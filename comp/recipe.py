@@ -68,6 +68,11 @@ class Stage:
         return 1 if self.train == "head" else len(LAYER_GROUPS)
 
     @property
+    def trains(self) -> str:
+        """What trains, in words."""
+        return ("head", "late layers and head", "all layers")[self.groups - 1]
+
+    @property
     def cycle_epochs(self) -> tuple[int, ...]:
         """The epochs of each cycle."""
         return tuple(self.cycle_length * self.cycle_multiplier**cycle for cycle in range(self.cycles))

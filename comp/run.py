@@ -171,13 +171,29 @@ class Run:
         """Read ``name``.json; raises RunError where the run didn't get that far."""
         path = self.folder / f"{name}.json"
         try:
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return _object(path)
         except FileNotFoundError:
+            if name == "config":
+                raise RunError(f"The run {self.name} has no config.json: {self._remedy(name)}.") from None
             step = f"; `comp {MAKES[name]} {self.name}` does it" if name in MAKES else ""
             raise RunError(f"The run {self.name} has no {path.name}: that step is not done yet{step}.") from None
         except (ValueError, OSError) as error:
-            raise RunError(f"{path} can't be read: {error}.") from None
-        return record
+            raise RunError(f"{path} can't be read ({error}): {self._remedy(name)}.") from None
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be done with this run, in a sentence; None where its config can be read."""
+        try:
+            self.record("config")
+        except RunError as error:
+            return str(error)
+        return None
+
+    def _remedy(self, name: str) -> str:
+        if name in MAKES:
+            return f"delete it, and `comp {MAKES[name]} {self.name}` makes it anew"
+        shown = " (report.html shows it)" if name == "config" and self.report.is_file() else ""
+        return f"put the file back{shown}, or delete {self.folder}"
 
     def remove_record(self, name: str) -> None:
         (self.folder / f"{name}.json").unlink(missing_ok=True)
@@ -337,6 +353,9 @@ def find_run(home: Home, text: str) -> Run:
     for folder in (Path(text), home.runs / text):
         if (folder / "config.json").is_file():
             return Run(folder.resolve())
+    for broken in broken_runs(home):
+        if broken.name == text:
+            raise RunError(broken.problem)
     runs = list_runs(home, text)
     if runs:
         return next((run for run in reversed(runs) if run.finished), runs[-1])
@@ -348,10 +367,26 @@ def find_run(home: Home, text: str) -> Run:
 
 
 def list_runs(home: Home, competition: str | None = None) -> list[Run]:
-    """The runs that got as far as a config, oldest first."""
+    """The runs that got as far as a config, oldest first; without those whose config can't be read."""
     configs = sorted(home.runs.glob("*/*/config.json"), key=lambda path: (_order(path), path.stat().st_mtime_ns, path))
     runs = [Run(config.parent) for config in configs]
-    return [run for run in runs if competition in (None, run.folder.parent.name)]
+    return [run for run in runs if competition in (None, run.folder.parent.name) and run.problem is None]
+
+
+def broken_runs(home: Home, competition: str | None = None) -> list[Run]:
+    """The folders of runs whose config is gone or can't be read, in the order of their names.
+
+    A folder that is empty, or that a process works in, is one whose config is not written yet.
+    """
+    runs = [Run(folder) for folder in sorted(home.runs.glob("*/*-[0-9]*")) if folder.is_dir()]
+    return [
+        run
+        for run in runs
+        if competition in (None, run.folder.parent.name)
+        and run.problem is not None
+        and any(run.folder.iterdir())
+        and not run.is_held
+    ]
 
 
 def _latest(runs: Path) -> int:
@@ -367,7 +402,14 @@ def _order(path: Path) -> int:
 def _config(path: Path) -> dict[str, Any]:
     """A config.json, empty where it can't be read: one broken run is no reason not to list the others."""
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return _object(path)
     except (OSError, ValueError):
         return {}
-    return config if isinstance(config, dict) else {}
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; raises OSError or ValueError where there is none."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError("it holds no object")  # noqa: TRY004 - as for text that is no JSON
+    return found

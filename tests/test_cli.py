@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from comp.competition import REPOSITORY_COMPETITIONS, find_competitions
+from comp.run import create_run
 from comp.steps import prepared
 from comp.training import backbone
 
@@ -111,6 +112,24 @@ def sentence(comp):
         return lines[0].removeprefix("Error: ")
 
     return call
+
+
+def test_runs_that_can_t_be_read_are_listed_with_what_to_do(comp, home):
+    whole, gone, scoreless = (create_run(home, "digits", "quick") for _ in range(3))
+    for run in (whole, scoreless):
+        run.write_config({"competition": "digits"})
+    gone.log.touch()
+    (scoreless.folder / "scores.json").write_text("{")
+    rows = {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in comp("runs").out.splitlines()}
+    assert rows[whole.name] == "stopped"
+    assert rows[gone.name] == f"The run {gone.name} has no config.json: put the file back, or delete {gone.folder}."
+    assert rows[scoreless.name].endswith(f": delete it, and `comp predict {scoreless.name}` makes it anew.")
+    assert comp("report", gone.name).err == f"Error: {rows[gone.name]}\n"
+
+
+def test_where_there_is_no_run_it_is_said_where_they_were_looked_for(comp, home):
+    assert comp("runs").err == f"There is no run in {home.runs}; `comp run NAME` makes one.\n"
+    assert comp("runs", "digits").err == f"There is no run of digits in {home.runs}; `comp run digits` makes one.\n"
 
 
 def nothing_half_written(folder):
@@ -231,8 +250,8 @@ def test_a_test_image_that_the_sample_asks_for_and_that_is_not_there_is_named(sh
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--set", "batch_size=many"), "'batch_size' is 'many', but it should be a valid integer"),
-        (("--set", "stages.1.size=big"), "'size' is 'big', but it should be a valid integer"),
+        (("--set", "batch_size=many"), "`batch_size` is 'many', but it should be a whole number at least 2."),
+        (("--set", "stages.1.size=big"), "`size` is 'big', but it should be a whole number at least 8"),
         (("--set", "stages.size"), "--set takes field=value"),
         (("--set", "sizes=3"), "there is no field 'sizes'"),
         (("--recipe", "fast"), "shades has no recipe 'fast'; it has standard"),

@@ -64,7 +64,7 @@ def test_an_epoch_is_a_row_under_the_heading_of_its_stage(capsys):
     console.stage(2, 3, Stage(size=96, train="all", cycles=2, cycle_length=3), 0.001, "mean_f2")
     console.epoch(EPOCH_ENDED, 0.875)
     first, heading, row = capsys.readouterr().out.splitlines()
-    assert first == "stage 2 of 3: all, 96 px, 6 epochs of sgdr, learning rate 0.001"
+    assert first == "stage 2 of 3: all layers, 96 px, 6 epochs of sgdr, learning rate 0.001"
     assert heading == EPOCH.format("epoch", "train loss", "valid loss", "mean_f2", "seconds", "images/s")
     assert row.split() == ["5", "0.50000", "0.25000", "0.87500", "1.2", "100"]
     assert len(row) == len(heading)
@@ -80,9 +80,9 @@ def test_a_cached_stage_names_its_views(capsys):
     assert "head on cached features of 4 views, 64 px" in capsys.readouterr().out
 
 
-def test_a_stage_that_trains_some_groups_says_how_many(capsys):
+def test_a_stage_that_trains_part_of_the_backbone_says_which(capsys):
     Console().stage(1, 1, Stage(size=64, train=2), 0.01, "accuracy")
-    assert "last 2 layer groups, 64 px" in capsys.readouterr().out
+    assert "late layers and head, 64 px" in capsys.readouterr().out
 
 
 def test_bars_are_shown_on_a_terminal_only(capsys):

@@ -376,7 +376,7 @@ def test_a_session_says_what_it_is(session):
     [
         ({"name": "shade"}, DeclarationError, "There is no competition 'shade'"),
         ({"recipe": "fast"}, OverrideError, "has no recipe 'fast'"),
-        ({"settings": ["batch_size=many"]}, OverrideError, "'batch_size' is 'many'"),
+        ({"settings": ["batch_size=many"]}, OverrideError, "`batch_size` is 'many'"),
         ({"folds": 3}, OverrideError, "give fold=1 to 3"),
         ({"folds": 3, "fold": 4}, OverrideError, "--fold is 4"),
         ({"like": "shades/none"}, RunError, "There is no run 'shades/none'"),

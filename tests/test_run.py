@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from comp.errors import RunError
-from comp.run import STEP_COLUMNS, TABLES, Home, create_run, find_run, list_runs
+from comp.run import STEP_COLUMNS, TABLES, Home, broken_runs, create_run, find_run, list_runs
 from comp.training.finder import Sweep
 from comp.training.learner import Epoch
 
@@ -250,10 +250,36 @@ def test_a_clock_that_jumps_back_changes_no_order(home):
 def test_a_run_with_a_broken_config_does_not_hide_the_others(home):
     run, broken = started(home, "planet", "quick"), started(home, "planet", "quick")
     (broken.folder / "config.json").write_text("{")
-    assert set(list_runs(home)) == {run, broken}
+    assert list_runs(home) == [run]
+    assert broken_runs(home) == [broken]
     later = create_run(home, "planet", "quick")
     later.write_config({"competition": "planet"})
     assert later.record("config")["order"] == 1
+
+
+@pytest.mark.parametrize("config", [None, "", "{", "[]", "\x00"])
+def test_a_run_without_a_config_that_can_be_read_says_what_to_do(home, config):
+    run = started(home, "planet", "quick")
+    run.log.touch()
+    place = run.folder / "config.json"
+    place.unlink() if config is None else place.write_text(config)
+    (broken,) = broken_runs(home, "planet")
+    assert broken.name == "planet/quick-1"
+    assert broken.problem.endswith(f": put the file back, or delete {run.folder}.")
+    assert ("has no config.json" if config is None else "config.json can't be read (") in broken.problem
+    run.report.touch()
+    assert "put the file back (report.html shows it), or" in broken.problem
+    with pytest.raises(RunError, match="put the file back"):
+        find_run(home, "planet/quick-1").record("config")
+    assert broken_runs(home, "dogs") == []
+
+
+def test_a_run_that_is_about_to_begin_is_not_broken(home):
+    create_run(home, "planet", "quick")
+    begun = create_run(home, "planet", "quick")
+    with begun.held():
+        assert broken_runs(home) == []
+    assert broken_runs(home) == [begun]
 
 
 def test_tables_are_cut_to_what_was_there(home):

@@ -15,7 +15,7 @@ from comp.errors import DataError
 from comp.kaggle.archives import NESTED_SUFFIXES, extract, link
 from comp.kaggle.concurrently import Jobs, StoppedError
 from comp.kaggle.downloads import forget
-from comp.kaggle.formats import DamagedError
+from comp.kaggle.formats import DamagedError, kind_of
 from comp.kaggle.progress import silent_for, unheard
 
 if TYPE_CHECKING:
@@ -115,12 +115,18 @@ def adopt(found: Path, slug: str, folder: Path, say: Say = unheard) -> None:
     Of a folder there are links, so that nothing is copied and nothing in it is changed; an archive is unpacked.
 
     Raises:
-        DataError: there is nothing at ``found``, it holds archives, or ``folder`` is there already.
+        DataError: there is nothing at ``found``, it holds archives or can't be unpacked; ``folder`` is there already.
     """
     if folder.exists():
         raise DataError(f"{folder} holds the competition's data already; leave out --data, or remove that folder.")
     if found.is_file():
-        for note in extract(found, folder, RESERVED):
+        if kind_of(found) is None:
+            raise DataError(f"{found} is neither a folder nor an archive (zip, tar or 7z) of the competition's files.")
+        try:
+            notes = extract(found, folder, RESERVED)
+        except DamagedError as error:
+            raise DataError(f"{found} can't be unpacked: it is damaged or cut short; get another copy.") from error
+        for note in notes:
             say(note)
     elif found.is_dir():
         inside = [path for path in sorted(found.iterdir()) if not path.name.startswith(".")]

@@ -14,6 +14,7 @@ class SubmissionRow:
     """A submission as Kaggle lists it; ``date`` is in UTC, ``size`` in bytes, ``error`` says why it was not scored."""
 
     ref: int
+    team: str
     file_name: str
     size: int
     date: dt.datetime | None
@@ -38,6 +39,7 @@ def submission_row(row: Any) -> SubmissionRow:
     """From kagglesdk's ApiSubmission."""
     return SubmissionRow(
         ref=row.ref,
+        team=row.team_name,
         file_name=row.file_name or "",
         size=row.total_bytes or 0,
         date=_in_utc(row.date),

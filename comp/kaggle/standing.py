@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Standing:
-    """A place, 1 being the first, among ``of`` teams."""
+    """A place, 1 being the first, among ``of`` teams, the one with the score included."""
 
     place: int
     of: int
@@ -22,8 +22,11 @@ class Standing:
         return f"{self.place:,} of {self.of:,}"
 
 
-def standing_of(score: float, board: Sequence[LeaderboardRow], *, higher_is_better: bool) -> Standing:
-    """Where a team with this score stands; teams of equal scores share a place."""
-    scores = [row.score for row in board if row.score is not None]
-    better = sum((other > score) if higher_is_better else (other < score) for other in scores)
-    return Standing(better + 1, max(len(board), better + 1))
+def standing_of(score: float, board: Sequence[LeaderboardRow], own: str | None, *, higher_is_better: bool) -> Standing:
+    """Where this score puts the team ``own`` among the others, whatever its best one is; equal scores share a place.
+
+    own: None for a team that is not on the board.
+    """
+    others = [row.score for row in board if row.team != own]
+    better = sum((other > score) if higher_is_better else (other < score) for other in others if other is not None)
+    return Standing(better + 1, len(others) + 1)

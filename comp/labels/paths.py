@@ -74,4 +74,7 @@ class Folders:
         classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
         if not classes:
             raise DataError(f"{root} holds no class folders; check `folder` of Folders in competition.py.")
-        return table((f"{place.name}/{path.stem}", path, place.name) for place in classes for path in images_in(place))
+        images = {place: images_in(place, required=False) for place in classes}
+        if empty := [place for place in classes if not images[place]]:
+            raise DataError(f"{empty[0]} holds no image files, so it is no class; add some, or remove the folder.")
+        return table((f"{place.name}/{path.stem}", path, place.name) for place in classes for path in images[place])

@@ -65,14 +65,26 @@ def find_sample(look: Look) -> tuple[str, pd.DataFrame]:
 
     named = [path for path in look.tables if re.search("sample|submission", PurePosixPath(path).name.lower())]
     fitting = [path for path in named if look.tables[path].shape[1] > 1 and len(look.tables[path])]
+    if named and not fitting:
+        raise DataError(f"{min(named)} {_why_not(look.tables[min(named)])}.")
     if not fitting:
         seen = ", ".join(sorted(look.tables)) or "no CSV at all"
         raise DataError(
             f"There is no sample submission among the competition's files, which have {seen}; put a "
-            "sample_submission.csv beside them: a row for each image to predict, with its id and any answer."
+            "sample_submission.csv beside them: a line like id,label, and a row with any answer per image to predict."
         )
     path = max(fitting, key=rank)
     return path, look.tables[path]
+
+
+def _why_not(table: pd.DataFrame) -> str:
+    """What a CSV lacks to be a sample submission, and what to do."""
+    if table.shape[1] > 1:
+        return "has no rows; give it one, with any answer, for each image to predict"
+    header = table.columns[0]
+    mark = next((mark for mark in ";\t|" if mark in header), None)
+    remedy = f"separate its columns by commas, not by {mark!r}" if mark else "give it a second one, of any answers"
+    return f"has a single column, {header!r}; {remedy}"
 
 
 def find_test(look: Look, sample: pd.DataFrame) -> Test:

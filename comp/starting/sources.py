@@ -67,8 +67,8 @@ def find_labels(look: Look, test: Test, sample: pd.DataFrame, sample_path: str) 
     if not found:
         places = ", ".join(folder.path for folder in look.image_folders if folder != test.folder) or "no other folder"
         raise DataError(
-            f"The labels can't be found: no CSV names the images of {places}, and neither the folders nor the files "
-            "are called by classes."
+            f"The labels can't be found: no CSV names the images of {places}, and neither a folder of class folders "
+            "nor file names tell; move each class to a folder of its own, like train/cat and train/dog."
         )
     return max(found, key=lambda one: one.sure)
 

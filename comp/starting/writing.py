@@ -37,6 +37,7 @@ def write(draft: Draft, folder: Path) -> Path:
         "competition": draft.competition,
         "title": _plain(draft.title),
         "task": _plain(draft.task),
+        "has_slug": all(finding.sure for finding in draft.findings if finding.about == "kaggle"),
         "doubts": [replace(finding, text=_plain(finding.text)) for finding in draft.findings if not finding.sure],
         **_source(draft),
     }

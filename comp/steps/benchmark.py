@@ -226,7 +226,7 @@ def _setting(prepared: Prepared, stage: Stage, kept: bool) -> dict[str, Any]:
         "backbone": prepared.recipe.backbone,
         "size": stage.size,
         "batch size": prepared.recipe.batch_size,
-        "trains": f"last {stage.groups} of 3 layer groups",
+        "trains": stage.trains,
         "device": gpu or f"{os.cpu_count()} cores of {platform.processor() or platform.machine()}",
         "precision": accelerator.mixed_precision if accelerator.mixed_precision != "no" else "fp32",
         "memory format": "channels last",

@@ -12,7 +12,7 @@ from comp.files import replacing
 from comp.kaggle.rows import LeaderboardRow
 from comp.kaggle.standing import Standing, standing_of
 from comp.kaggle.uploads import tag_of
-from comp.run import list_runs
+from comp.run import broken_runs, list_runs
 from comp.steps.sources import kaggle_of
 from comp.steps.submitting import record
 
@@ -49,9 +49,10 @@ class ScoredRun:
 
 @dataclass(frozen=True)
 class Board:
-    """A downloaded leaderboard, the public or the private one."""
+    """A downloaded leaderboard, the public or the private one; ``own`` is one's own team, if it is there."""
 
     rows: Sequence[LeaderboardRow]
+    own: str | None
     private: bool
 
 
@@ -65,6 +66,8 @@ def scores_of(competition: Competition, home: Home, console: Console) -> list[Sc
         RunError: there is no run.
     """
     runs = list_runs(home, competition.name)
+    for broken in broken_runs(home, competition.name):
+        console.say(str(broken.problem))
     if not runs:
         raise RunError(f"There is no run of {competition.name} yet; make one with `comp run {competition.name}`.")
     place = home.runs / competition.name
@@ -86,7 +89,8 @@ def _news(kaggle: Kaggle, competition: Competition, runs: Sequence[Run], place: 
         if of_this_run:
             record(run, kaggle, of_this_run[0])
     private = any(row.private_score is not None for row in submissions)
-    board = Board(kaggle.leaderboard(competition.kaggle, private=private), private)
+    own = submissions[0].team if submissions else None
+    board = Board(kaggle.leaderboard(competition.kaggle, private=private), own, private)
     _write_board(place, board)
     return board
 
@@ -102,7 +106,7 @@ def _scored(run: Run, board: Board, competition: Competition) -> ScoredRun:
     if on_board is None or not board.rows:
         return scored
     better = competition.scoring.higher_is_better
-    return replace(scored, standing=standing_of(on_board, board.rows, higher_is_better=better))
+    return replace(scored, standing=standing_of(on_board, board.rows, board.own, higher_is_better=better))
 
 
 def _board_file(place: Path, *, private: bool) -> Path:
@@ -111,10 +115,11 @@ def _board_file(place: Path, *, private: bool) -> Path:
 
 def _write_board(place: Path, board: Board) -> None:
     with replacing(_board_file(place, private=board.private)) as unfinished, unfinished.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ("rank", "team", "score", "date"))
+        writer = csv.DictWriter(file, ("rank", "team", "score", "date", "own"))
         writer.writeheader()
         for row in board.rows:
-            writer.writerow({**asdict(row), "date": row.date.isoformat() if row.date else ""})
+            date = row.date.isoformat() if row.date else ""
+            writer.writerow({**asdict(row), "date": date, "own": "yes" if row.team == board.own else ""})
 
 
 def _read_board(place: Path) -> Board:
@@ -122,10 +127,12 @@ def _read_board(place: Path) -> Board:
     for private in (True, False):
         try:
             with _board_file(place, private=private).open(newline="", encoding="utf-8") as file:
-                return Board([_row(row) for row in csv.DictReader(file)], private)
+                rows = list(csv.DictReader(file))
+            own = next((row["team"] for row in rows if row["own"]), None)
+            return Board([_row(row) for row in rows], own, private)
         except (OSError, KeyError, ValueError):
             continue
-    return Board([], private=False)
+    return Board([], None, private=False)
 
 
 def _row(row: dict[str, str]) -> LeaderboardRow:

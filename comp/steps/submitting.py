@@ -139,4 +139,4 @@ def _place(competition: Competition, row: SubmissionRow, board: list[Leaderboard
     if row.public_score is None:
         return ""
     better = competition.scoring.higher_is_better
-    return f", place {standing_of(row.public_score, board, higher_is_better=better)}"
+    return f", place {standing_of(row.public_score, board, row.team, higher_is_better=better)}"

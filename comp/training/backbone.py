@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,9 +223,10 @@ def _create(name: str, *, pretrained: bool, drop_path: float) -> tuple[Any, nn.L
                 f"Recipe: `drop_path` is {drop_path}, but the backbone {name!r} has no blocks that can be skipped; "
                 "leave it at 0, or choose another backbone."
             ) from None
-        reason = shorten(" ".join(str(error).split()), 200, placeholder=" ...") or type(error).__name__
+        first_sentence = re.split(r"(?<=[.!?]) ", " ".join(str(error).split()))[0].rstrip(".")
+        reason = shorten(first_sentence, 200, placeholder=" ...") or type(error).__name__
         raise BackboneError(
-            f"The weights of {name!r} can't be loaded ({reason.rstrip('.')}); check the network, from where timm "
+            f"The weights of {name!r} can't be loaded ({reason}); check the network, from where timm "
             "downloads them, or name a folder that has them: --backbone local-dir:PATH."
         ) from error
     if not hasattr(body, "group_matcher"):

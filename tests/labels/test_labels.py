@@ -121,7 +121,7 @@ def test_an_image_outside_the_class_folders_is_named(tmp_path):
 
 def test_a_class_folder_without_images_is_named(tmp_path):
     touch(tmp_path, "train/cat/0.jpg", "train/dog/readme.txt")
-    with pytest.raises(DataError, match="dog holds no image files"):
+    with pytest.raises(DataError, match="dog holds no image files, so it is no class; add some, or"):
         Folders("train").read(tmp_path)
 
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.pages.browsing import looked_at, watching
+from tests.pages.browsing import LOOKS, looked_at, watching
 from tests.pages.conftest import CLASSES
 
 VISIBLE = "#gallery figure:not([hidden])"
@@ -25,6 +25,40 @@ def test_pages_are_whole_on_a_phone_and_in_the_dark(browser, single, tagged):
     looked_at(browser, tagged.report(), looks=["dark"])
     for path in (tagged.page("explore.html"), single.page("compare.html")):
         looked_at(browser, path, looks=["phone"])
+
+
+LETTERS = """[...document.querySelectorAll('svg text')].map(text => {
+    const {a, b} = text.getScreenCTM();
+    return Math.hypot(a, b) * parseFloat(getComputedStyle(text).fontSize);
+})"""
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_letters_in_charts_are_as_large_as_those_around_them(browser, single, tagged, look):
+    for path in (single.report(), tagged.report(), single.page("explore.html"), single.page("compare.html")):
+        with watching(browser, f"file://{path}", look) as watched:
+            sizes = watched.page.evaluate(LETTERS)
+            assert min(sizes) >= 11
+            assert max(sizes) <= 17
+
+
+@pytest.mark.parametrize("look", ["desktop", "phone"])
+@pytest.mark.parametrize("page", ["report", "explore.html"])
+def test_every_name_under_a_picture_is_there_whole(browser, single, page, look):
+    path = single.report() if page == "report" else single.page(page)
+    with watching(browser, f"file://{path}", look) as watched:
+        lines = watched.page.locator("figure:not([hidden]) figcaption > div")
+        assert lines.count() > 20
+        assert lines.evaluate_all("lines => lines.filter(line => line.scrollWidth > line.clientWidth)") == []
+        assert re.search(r"train\d\d", watched.page.locator(".id").first.inner_text())
+
+
+@pytest.mark.parametrize("page", ["report", "explore.html", "compare.html"])
+def test_no_cell_of_a_table_is_empty_but_where_nothing_was_counted(browser, single, page):
+    path = single.report() if page == "report" else single.page(page)
+    with watching(browser, f"file://{path}") as watched:
+        cells = watched.page.locator("th, td:not(.matrix td):not(.bar)")
+        assert "" not in [text.strip() for text in cells.all_inner_texts()]
 
 
 @pytest.mark.parametrize("page", ["report", "explore.html", "compare.html"])

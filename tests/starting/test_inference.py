@@ -158,9 +158,17 @@ def test_small_images_are_looked_at_in_about_twice_their_size(pixels, size):
     ("files", "tables", "sentence"),
     [
         ("train/a.png", {}, "no sample submission"),
+        ("test/a.png", {"sample_submission": table("id;y", "a;0")}, "separate its columns by commas, not by ';'"),
+        ("test/a.png", {"sample_submission": table("id", "a")}, "a single column, 'id'; give it a second one"),
+        ("test/a.png", {"sample_submission": table("id,y", "a,0")[:0]}, "has no rows; give it one"),
         ("", {"sample_submission": table("id,y", "a,0")}, "no images"),
         ("test/b.png", {"sample_submission": table("id,y", "a,0")}, "asks for 'a', but no image is called so"),
         ("test/a.png train/c.png", {"sample_submission": table("id,y", "a,0")}, "labels can't be found"),
+        (
+            "test/a.png cat/c.png cat/d.png dog/e.png dog/f.png",
+            {"sample_submission": table("id,y", "a,0")},
+            "move each class to a folder of its own, like train/cat and train/dog",
+        ),
     ],
 )
 def test_what_is_missing_is_named(files, tables, sentence):

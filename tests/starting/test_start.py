@@ -142,7 +142,11 @@ def test_what_does_not_fit_together_is_said_and_the_declaration_is_there_to_be_m
     next((data / "train_images").iterdir()).unlink()
     ended = new("mine", "--data", data)
     assert not ended.status
-    assert re.search(r"^\? check +1 of 40 rows of train.csv have no image", ended.out, re.MULTILINE)
+    assert re.search(r"^! check +1 of 40 rows of train.csv have no image", ended.out, re.MULTILINE)
+    assert "next: mend what check found, then make mine" in ended.out
+    readme = (Path(ended.last_line).parent / "README.md").read_text()
+    assert "kaggle.com" not in readme
+    assert "write the slug of its address at Kaggle as `kaggle` into `competition.py`" in readme
     assert declared(ended).labels.csv == "train.csv"
 
 
@@ -174,8 +178,30 @@ def test_data_without_labels_leaves_nothing(new, tmp_path, home):
     (tmp_path / "data" / "notes.txt").touch()
     ended = new("mine", "--data", tmp_path / "data")
     assert "no sample submission" in ended.err
+    assert "a line like id,label, and a row with any answer" in ended.err
     assert not home.data("mine").exists()
     assert (tmp_path / "data").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"some notes", "is neither a folder nor an archive (zip, tar or 7z) of the competition's files."),
+        (b"PK\x03\x04 cut short", "can't be unpacked: it is damaged or cut short; get another copy."),
+    ],
+)
+def test_a_file_that_can_t_be_unpacked_is_named_and_leaves_nothing(new, tmp_path, home, content, says):
+    (tmp_path / "whole.zip").write_bytes(content)
+    assert new("mine", "--data", tmp_path / "whole.zip").err == f"Error: {tmp_path / 'whole.zip'} {says}\n"
+    assert not home.data("mine").exists()
+
+
+def test_a_broken_image_does_not_hide_the_size_of_the_others(new, lay_out):
+    made = lay_out("aptos2019-blindness-detection")
+    min((made.folder / "test_images").iterdir()).write_bytes(b"")
+    ended = new("mine", "--data", made.folder)
+    assert not ended.status, ended.err
+    assert "unknown size" not in ended.out
 
 
 def test_a_second_time_nothing_is_written_over(new, lay_out):

@@ -1,3 +1,5 @@
+from dataclasses import fields
+
 import pytest
 
 from comp.competition import REPOSITORY_COMPETITIONS, competition_named
@@ -79,20 +81,27 @@ def test_later_settings_go_before_earlier_ones(planet):
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ("batch_size=many", "'batch_size' is 'many', but it should be a valid integer"),
-        ("batch_size=1.5", "'batch_size' is '1.5', but it should be a valid integer"),
-        ("batch_size=", "'batch_size' is '', but it should be a valid integer"),
+        ("batch_size=many", "Recipe: `batch_size` is 'many', but it should be a whole number at least 2."),
+        ("batch_size=1.5", "Recipe: `batch_size` is '1.5', but it should be a whole number at least 2."),
+        ("batch_size=", "Recipe: `batch_size` is '', but it should be a whole number at least 2."),
         ("batch_size=0", "`batch_size` is 0, but it should be a whole number at least 2"),
-        ("weight_decay=much", "'weight_decay' is 'much', but it should be a valid number"),
+        ("weight_decay=much", "Recipe: `weight_decay` is 'much', but it should be a number at least 0."),
         ("weight_decay=nan", "`weight_decay` is nan, but it should be a number at least 0"),
         ("dropout=2", "`dropout` is 2.0, but it should be a number at least 0 and at most 0.95"),
-        ("pretrained=perhaps", "'pretrained' is 'perhaps', but it should be a valid boolean"),
-        ("optimizer=adam", "'optimizer' is 'adam', but it should be 'adamw' or 'sgd'"),
-        ("stages.1.size=big", "'size' is 'big', but it should be a valid integer"),
+        ("pretrained=perhaps", "Recipe: `pretrained` is 'perhaps', but it should be True or False."),
+        ("optimizer=adam", "Recipe: `optimizer` is 'adam', but it should be one of adamw, sgd."),
+        ("stages.1.size=big", "Stage: `size` is 'big', but it should be a whole number at least 8 and at most 4096."),
+        (
+            "stages.2.learning_rate=fast",
+            "Stage: `learning_rate` is 'fast', but it should be 'find', or a number above 0.",
+        ),
+        ("stages.2.train=tail", "Stage: `train` is 'tail', but it should be 'head', 'all', or how many of the last"),
+        ("layer_lr_ratio=ten", "Competition: `layer_lr_ratio` is 'ten', but it should be a number at least 1."),
+        ("augment.max_zoom=far", "Viewpoint: `max_zoom` is 'far', but it should be a number at least 1 and at most 4."),
         ("stages.size=4", "`size` is 4, but it should be a whole number at least 8"),
         ("stages.2.views=2", "`views` is 2, but it should be 1 without `cached`"),
         ("layer_lr_ratio=0.5", "`layer_lr_ratio` is 0.5, but it should be a number at least 1"),
-        ("augment.flips=sideways", "'flips' is 'sideways', but it should be 'none', 'horizontal' or 'dihedral'"),
+        ("augment.flips=sideways", "`flips` is 'sideways', but it should be one of none, horizontal, dihedral."),
         (
             "batch-size=16",
             "there is no field 'batch-size'; did you mean 'batch_size'? There are accumulation, backbone, balance,",
@@ -124,6 +133,18 @@ def test_a_wrong_setting_is_one_sentence_with_setting_found_and_right(planet, se
     assert says in message
     assert message.endswith(".")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("part", [Recipe, Stage], ids=["recipe", "stage"])
+def test_nonsense_in_any_field_gets_the_declaration_s_own_sentence(planet, part):
+    for field in fields(part):
+        if field.name in ("stages", "on_cpu", "backbone"):
+            continue
+        setting = f"{'stages.2.' if part is Stage else ''}{field.name}=nonsense"
+        with pytest.raises(OverrideError) as raised:
+            apply_overrides(planet, RECIPE, [setting])
+        start = f"--set {setting}: {part.__name__}: `{field.name}` is 'nonsense', but it should be "
+        assert str(raised.value).startswith(start)
 
 
 def test_a_setting_without_an_equals_sign_is_told_what_is_wanted(planet):

@@ -59,8 +59,19 @@ def test_every_run_has_its_scores_their_gap_and_its_place(shades, serving, home,
     assert (gap, private) == (f"{public - first['decided']:+.5f}", "-")
     assert place == f"{1 + (public < 1) + (public < 11 / 12)} of 5"
     assert rows[runs[1].name][:4] == [f"{second['decided']:.5f}", "-", "-", "-"]
-    assert rows[runs[1].name][4].startswith("~")
+    expected = second["decided"]
+    assert rows[runs[1].name][4] == f"~{1 + (expected < 1) + (expected < 11 / 12)} of 5"
     assert below == ["accuracy; gap: public minus validation; ~ by validation"]
+
+
+def test_no_run_stands_behind_another_of_one_s_own(shades, serving, home, runs, shown, tmp_path, monkeypatch):
+    with serving(shades):
+        others(shades, tmp_path, monkeypatch, 0)
+        for run in (runs[2], runs[0]):
+            send(shades.competition, run, home, Console(), None)
+        _, rows, _ = shown()
+    assert runs[0].record("submitted")["score"] != runs[2].record("submitted")["score"]
+    assert [rows[run.name][4] for run in runs] == ["1 of 2", "~1 of 2", "1 of 2"]
 
 
 def test_private_scores_stand_on_the_private_leaderboard(shades, serving, home, runs, shown, tmp_path, monkeypatch):

@@ -46,7 +46,7 @@ def test_a_space_is_read_with_what_the_recipe_says(planet, text, dimension):
         (["dropout="], "--space takes field=low..high or field=a,b,c, but 'dropout=' was given"),
         (["drop=0..1"], "--space drop=0: there is no field 'drop'; did you mean 'dropout'?"),
         (["dropout=0..1"], r"--space dropout=1: Recipe: `dropout` is 1.0, but it should be"),
-        (["dropout=0..a"], "--space dropout=a: 'dropout' is 'a', but it should be a valid number"),
+        (["dropout=0..a"], "--space dropout=a: Recipe: `dropout` is 'a', but it should be a number at least 0"),
         (["dropout=0.5..0.2"], "the ends are 0.5 and 0.2, but they should rise"),
         (["weight_decay=0..1:log"], "the ends are 0 and 1, but they should be above 0 and rise"),
         (["batch_size=16"], "name at least two values, each once, or low..high"),

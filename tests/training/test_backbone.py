@@ -193,6 +193,15 @@ def test_weights_that_would_run_code_are_refused_and_run_none(saved, tmp_path, w
     assert trace.exists()
 
 
+def test_of_why_weights_can_t_be_loaded_the_first_sentence_is_said(monkeypatch):
+    def away(*_, **__):
+        raise OSError("Nothing answers at\n the Hub. Please check your connection and try again.")
+
+    monkeypatch.setattr("comp.training.backbone.timm.create_model", away)
+    with pytest.raises(BackboneError, match=r"can't be loaded \(Nothing answers at the Hub\); check the network"):
+        build("test_resnet", pretrained=True)
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [

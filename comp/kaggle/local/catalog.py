@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 ANSWERS = ".answers"
+RIVALS = "rivals"
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 _LARGEST_DIGESTED_BYTES = 1 << 30
@@ -90,6 +91,10 @@ class Catalog:
         """The hidden answers, for grading only."""
         path = self.root / ANSWERS / f"{slug}.csv"
         return path if self.has(slug) and path.is_file() else None
+
+    def rivals(self, slug: str) -> list[Path]:
+        """Submissions of other teams, hidden like the answers; each is named for its team."""
+        return sorted((self._hidden / RIVALS / slug).glob("*.csv"))
 
     def files(self, slug: str) -> list[CatalogFile]:
         """Every visible file, sorted by name; of a folder that is one archive, what the archive holds."""

@@ -19,6 +19,7 @@ from comp.kaggle.local.datasets import Datasets
 from comp.kaggle.local.faults import Faulty
 from comp.kaggle.local.kernels import Kernels
 from comp.kaggle.local.protocol import LocalKaggle
+from comp.kaggle.local.rivals import enter_rivals
 from comp.kaggle.local.store import Store
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def serve(
     """Serve the folders of ``folder`` until the process is interrupted.
 
     Args:
-        folder: holds a folder for each competition or data set, and ``.answers/<slug>.csv`` for those to be graded.
+        folder: holds a folder for each competition or data set, and ``.answers/<slug>.csv`` for those to be graded;
+            ``.answers/rivals/<slug>/<team>.csv`` are submissions of other teams, who are on the leaderboard at once.
         graders: by slug.
         state: folder for submissions and the leaderboard; made if missing.
         port: 0 for any that is free.
@@ -59,6 +61,7 @@ def serve(
     Raises:
         KaggleError: the port is taken, or the host is not this machine.
         DataError: ``folder`` isn't there, or ``state`` can't be written.
+        SubmissionError: a rival's submission can't be scored.
     """
     with _server(folder, graders, state, host, port, faults, {}, kernels) as (server, listening, url):
         announce(url)
@@ -83,7 +86,7 @@ def running(
         terms: what competitions allow, by slug; else many submissions a day.
 
     Raises:
-        DataError: as `serve`.
+        DataError, SubmissionError: as `serve`.
     """
     with _server(folder, graders, state, "127.0.0.1", 0, faults, terms or {}, kernels) as (server, listening, url):
         thread = threading.Thread(target=server.run, args=([listening],), name="local Kaggle", daemon=True)
@@ -122,6 +125,7 @@ def _server(
                 f"The local Kaggle can't keep submissions in {state}: {error.strerror or error}; make it writable."
             ) from error
         store = Store(state / "submissions.sqlite")
+        enter_rivals(catalog, store, graders)
         datasets = Datasets(state / "datasets", uploads, store, catalog)
         with Kernels(state / "kernels", catalog, datasets, executing=kernels) as pushed:
             kaggle = LocalKaggle(catalog, store, graders, uploads, terms, {**datasets.calls(), **pushed.calls()})

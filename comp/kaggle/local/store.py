@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from comp.kaggle.local.grading import Scores
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS uploads (
     token TEXT PRIMARY KEY, slug TEXT NOT NULL, team TEXT NOT NULL, file_name TEXT NOT NULL, size INTEGER NOT NULL
@@ -115,6 +117,17 @@ class Store:
                 "VALUES (?, ?, ?, ?, ?, ?, 'pending')",
                 (upload.slug, upload.team, upload.file_name, upload.size, now.isoformat(), message),
             ).lastrowid
+
+    def enter(self, slug: str, team: str, file_name: str, size: int, scores: Scores) -> None:
+        """A team's scored submission, unless it has made one."""
+        now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+        with self._open() as connection:
+            connection.execute(
+                "INSERT INTO submissions (slug, team, file_name, size, date, message, status, score, private_score) "
+                "SELECT ?1, ?2, ?3, ?4, ?5, '', 'complete', ?6, ?7 "
+                "WHERE NOT EXISTS (SELECT 1 FROM submissions WHERE slug = ?1 AND team = ?2)",
+                (slug, team, file_name, size, now.isoformat(), scores.public, scores.private),
+            )
 
     def score(self, submission_id: int, score: float | None, private_score: float | None = None) -> None:
         with self._open() as connection:

@@ -16,7 +16,7 @@ import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from comp.report.curves import without_outliers
 
@@ -48,7 +48,10 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "text.color": INK,
-    "font.size": 10.5,
+    "font.size": 13,
+    "font.family": "DejaVu Sans",
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
     "axes.edgecolor": LINE,
     "axes.facecolor": "none",
     "axes.grid": True,
@@ -59,7 +62,7 @@ STYLE: dict[Any, Any] = {
     "figure.facecolor": "none",
     "grid.color": LINE,
     "grid.linewidth": 0.6,
-    "legend.fontsize": 9.5,
+    "legend.fontsize": 12,
     "legend.frameon": False,
     "lines.linewidth": 1.7,
     "lines.solid_capstyle": "round",
@@ -68,8 +71,10 @@ STYLE: dict[Any, Any] = {
     "ytick.color": LINE,
     "ytick.labelcolor": QUIET,
 }
-# In points, which are the page's pixels where a chart is as wide as a phone.
-WIDTH, HEIGHT = 380, 220
+# In points, which are the page's pixels where a chart is as wide as a phone; nowhere is it much narrower, lest its
+# letters become small.
+WIDTH, HEIGHT = 340, 210
+SMALL = (150, 108)
 # A line has no more points than it is wide.
 POINTS = 400
 BINS = 30
@@ -115,7 +120,7 @@ def histograms(values: Mapping[str, Array], axis: str, *, log: bool = False) -> 
     axes.set(xlabel=axis, ylabel="% of images", ylim=(0, None))
     axes.grid(visible=False, axis="x")
     if len(values) > 1:
-        axes.legend()
+        _legend(axes)
     return svg(figure, f"Histogram: {axis}")
 
 
@@ -129,7 +134,7 @@ def sweep(rates: Array, losses: Array, smoothed: Array, suggestions: Mapping[str
         axes.axvline(rate, color=SERIES[place], linestyle=(0, (3, 2)), linewidth=1.3, label=f"{rule} {rate:.2g}")
     axes.set(xscale="log", xlabel="learning rate of the head", ylabel="loss", ylim=without_outliers(smoothed))
     _logarithmic(axes.xaxis)
-    axes.legend(loc="lower left")
+    _legend(axes)
     return svg(figure, "Loss against the learning rate")
 
 
@@ -140,14 +145,14 @@ def rates(steps: Array, of_groups: Mapping[str, Array]) -> Markup:
     for place, (group, values) in enumerate(reversed(list(of_groups.items()))):
         axes.plot(*_thinned(steps, values), color=SERIES[place], label=group)
     axes.set(xlabel="step", ylabel="learning rate", ylim=(0, None))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=False)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.yaxis.set_major_formatter(_as_written)
     if len(of_groups) > 1:
         axes.set_yscale("log")
         _logarithmic(axes.yaxis)
         peaks = [float(values.max()) for values in of_groups.values()]
         axes.set_ylim(min(peaks) / 30, max(peaks) * 1.5)
-        axes.legend(loc="lower left")
+        _legend(axes)
     return svg(figure, "Learning rates per layer group and step")
 
 
@@ -164,8 +169,8 @@ def losses(steps: Array, of_steps: Array, ends: Array, valid: Array) -> Markup:
     finite = np.concatenate([of_steps[np.isfinite(of_steps)], valid[np.isfinite(valid)]])
     if len(finite):
         axes.set_ylim(0, float(np.quantile(finite, 0.995)) * 1.05 or None)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    _legend(axes)
     return svg(figure, "Loss per step")
 
 
@@ -175,7 +180,7 @@ def scores(epochs: Array, values: Array, metric: str) -> Markup:
     figure, axes = _blank()
     axes.plot(epochs, values, color=SERIES[1], marker="o" if len(epochs) <= 30 else "", markersize=3.5)
     axes.set(xlabel="epoch", ylabel=metric)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     return svg(figure, f"{metric} per epoch")
 
 
@@ -194,7 +199,7 @@ def reliability(curves: Mapping[str, tuple[Array, Array, Array]], confidences: A
         axes.scatter(predicted, observed, sizes, color=SERIES[place], alpha=0.85, linewidths=0, label=name)
     axes.set(ylabel="share that is true", ylim=(-0.03, 1.03), xlim=(0, 1))
     if len(curves) > 1:
-        axes.legend(loc="upper left", markerscale=0.6)
+        _legend(axes)
     counts, edges = np.histogram(confidences, np.linspace(0, 1, 21))
     below.stairs(counts, edges, fill=True, color=SERIES[0], alpha=0.45)
     below.set(xlabel="probability predicted", ylabel="predictions")
@@ -204,23 +209,26 @@ def reliability(curves: Mapping[str, tuple[Array, Array, Array]], confidences: A
 @_styled
 def thresholds(candidates: Array, score: Array, taken: float, usual: float) -> Markup:
     """A tag's score (T,) against its threshold (T,), with the one taken and the one before tuning marked."""
-    figure = Figure(figsize=(190 / 72, 124 / 72), layout="constrained")
+    figure = Figure(figsize=(SMALL[0] / 72, SMALL[1] / 72), layout="constrained")
     axes = figure.subplots()
     axes.plot(candidates, score, color=SERIES[0])
     axes.axvline(usual, color=QUIET, linestyle=(0, (2, 2)), linewidth=1)
     axes.axvline(taken, color=SERIES[1], linewidth=1.5)
     axes.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(_as_written)
     return svg(figure, "Score against threshold")
 
 
 @_styled
 def over_each_other(curves: Sequence[tuple[Array, Array]], horizontal: str, vertical: str) -> Markup:
-    """Curves of several runs in the order of the series' colours, each (x, y) of (N,)."""
+    """Curves of several runs in the order of the series' colours, each (x, y) of (N,), x whole."""
     figure, axes = _blank()
     for place, (across, up) in enumerate(curves):
         colour, dashes = SERIES[place % len(SERIES)], ("-", (0, (4, 2)), (0, (1, 1.5)))[place // len(SERIES) % 3]
         axes.plot(*_thinned(across, up), color=colour, linestyle=dashes)
     axes.set(xlabel=horizontal, ylabel=vertical)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     return svg(figure, f"{vertical} against {horizontal}")
 
 
@@ -265,6 +273,11 @@ def exponential_mean(values: Array) -> Array:
     return np.array(means)
 
 
+def _legend(axes: Axes) -> None:
+    """The names of the curves above them, where they hide none."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0, handlelength=1.2, columnspacing=1)
+
+
 def _blank() -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
     return figure, figure.subplots()
@@ -275,7 +288,11 @@ def _thinned(across: Array, up: Array) -> tuple[Array, Array]:
     return np.asarray(across)[kept], np.asarray(up)[kept]
 
 
+def _as_written(value: float, _: float) -> str:
+    return f"{value:g}"
+
+
 def _logarithmic(axis: Axis) -> None:
     """Ticks at powers of ten, written as numbers: matplotlib's own are formulas."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(_as_written)
     axis.set_minor_formatter(NullFormatter())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -60,6 +61,7 @@ def _templates() -> Environment:
         pairs=lambda values: [(value, value) for value in values],
         pretty=lambda record: json.dumps(record, indent=2, ensure_ascii=False),
         confusion_cells=confusion_cells,
+        breakable=breakable,
     )
     return templates
 
@@ -67,6 +69,11 @@ def _templates() -> Environment:
 def _source(templates: Environment, name: str) -> str:
     assert templates.loader is not None
     return templates.loader.get_source(templates, name)[0]
+
+
+def breakable(name: str) -> Markup:
+    """A name as text whose line may end after what joins its words, as in ``old_english_sheepdog``."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_\-./])", name))
 
 
 def amount(number: int) -> str:

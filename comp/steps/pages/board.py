@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from comp.kaggle.local.server import bound
 from comp.kaggle.local.store import Store
 from comp.report.pages import COMPARISON, EXPLORATION, figures
 from comp.report.pages.rendering import render
-from comp.run import Run, list_runs
+from comp.run import Run, broken_runs, list_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +44,8 @@ OF_COMPETITIONS = (EXPLORATION, COMPARISON)
 class Row:
     """A run as the board shows it.
 
-    state: ``training``, ``stopped``, ``trained``, ``predicted`` or ``submitted``.
+    state: ``training``, ``stopped``, ``trained``, ``predicted`` or ``submitted``; of a run that can't be read,
+        ``broken``, and ``problem`` says why and what to do.
     score: of the validation rows after the decision, or of the last epoch before there is one.
     epochs: how many ended, and of how many.
     """
@@ -52,12 +53,13 @@ class Row:
     name: str
     folder: str
     state: str
-    score: float | None
-    leaderboard: float | None
-    epochs: tuple[int, int] | None
-    last: Mapping[str, Any]
-    chart: Markup | None
     has_report: bool
+    score: float | None = None
+    leaderboard: float | None = None
+    epochs: tuple[int, int] | None = None
+    last: Mapping[str, Any] = field(default_factory=dict)
+    chart: Markup | None = None
+    problem: str | None = None
 
 
 def serve(home: Home, folders: Sequence[Path], port: int, announce: Callable[[str], None]) -> None:
@@ -87,7 +89,7 @@ def create_board(home: Home, folders: Sequence[Path]) -> Starlette:
 
     def report(request: Request) -> Response:
         name = f"{request.path_params['competition']}/{request.path_params['run']}"
-        pages = [run.report for run in list_runs(home) if run.name == name]
+        pages = [run.report for run in (*list_runs(home), *broken_runs(home)) if run.name == name]
         return _page(pages[0] if pages else None)
 
     def of_competition(request: Request) -> Response:
@@ -115,11 +117,11 @@ def board_facts(home: Home, folders: Sequence[Path]) -> dict[str, Any]:
     """What the board shows now: each competition that has runs or submissions, the one that changed last first."""
     declared = _declared(folders)
     runs: dict[str, list[Run]] = {}
-    for run in reversed(list_runs(home)):
+    for run in [*reversed(list_runs(home)), *broken_runs(home)]:
         runs.setdefault(run.folder.parent.name, []).append(run)
     shown = []
     for name in [*runs, *(name for name in declared if name not in runs)]:
-        rows = [row for run in runs.get(name, ()) if (row := _row(run)) is not None]
+        rows = [_row(run) for run in runs.get(name, ())]
         competition = declared.get(name)
         standings = _standings(home, competition)
         if rows or standings:
@@ -151,8 +153,7 @@ def _standings(home: Home, competition: Competition | None) -> list[Any]:
     return Store(state).leaderboard(competition.kaggle, higher_is_better=competition.scoring.higher_is_better)
 
 
-def _row(run: Run) -> Row | None:
-    """None for a run that is just being removed, or is of a version that wrote other files."""
+def _row(run: Run) -> Row:
     try:
         config = run.record("config")
         scores = run.record("scores") if run.has("scores") else {}
@@ -180,15 +181,19 @@ def _row(run: Run) -> Row | None:
             run.name,
             run.folder.name,
             state,
-            scores.get("decided", last.get("score")),
-            submitted.get("score"),
-            (done, max(total, done)) if stages else None,
-            last,
-            chart,
-            (run.report).is_file(),
+            run.report.is_file(),
+            score=scores.get("decided", last.get("score")),
+            leaderboard=submitted.get("score"),
+            epochs=(done, max(total, done)) if stages else None,
+            last=last,
+            chart=chart,
         )
-    except (RunError, OSError, KeyError, TypeError):
-        return None
+    except RunError as error:
+        problem = str(error)
+    except (OSError, KeyError, TypeError, AttributeError) as error:
+        # It is just being removed, or of a version that wrote other files.
+        problem = f"{run.name} can't be read ({type(error).__name__}: {error}): if it stays so, delete {run.folder}."
+    return Row(run.name, run.folder.name, "broken", run.report.is_file(), problem=problem)
 
 
 @lru_cache(maxsize=1024)

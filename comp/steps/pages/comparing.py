@@ -74,7 +74,7 @@ def _charts(found: Sequence[Predicted], metric: str) -> list[tuple[str, Any]]:
     ):
         curves = [_curve(table, column) for table in epochs]
         if any(len(across) for across, _ in curves):
-            charts.append((caption, figures.over_each_other(curves, "epoch", column.replace("_", " "))))
+            charts.append((caption, figures.over_each_other(curves, "epoch", "loss" if "loss" in column else metric)))
     return charts
 
 

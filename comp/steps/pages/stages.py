@@ -56,7 +56,7 @@ def _charts(run: Run, number: int, epochs: pd.DataFrame, steps: pd.DataFrame, me
     numbers = np.arange(1, len(steps) + 1)
     columns = {group: steps[f"lr_{group}"].to_numpy(float) for group in LAYER_GROUPS}
     trained = {group: values for group, values in columns.items() if np.isfinite(values).all()}
-    charts.append(("Learning rate of each layer group that trains", figures.rates(numbers, trained)))
+    charts.append(("Learning rate of each part that trains", figures.rates(numbers, trained)))
     ends = np.cumsum(steps.groupby("epoch", sort=True).size().to_numpy())
     drawn = figures.losses(numbers, steps["loss"].to_numpy(float), ends, epochs["valid_loss"].to_numpy(float))
     charts.append(("Loss per step", drawn))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from comp.kaggle.client import CompetitionFacts
 
 LARGEST_TABLE = 64 << 20  # bytes; labels are far smaller
+MOST_OPENED = 20  # images, of which one that isn't broken tells the size
 
 
 def look_at_folder(folder: Path, facts: CompetitionFacts | None = None) -> Look:
@@ -30,8 +31,8 @@ def look_at_folder(folder: Path, facts: CompetitionFacts | None = None) -> Look:
     for file in files:
         if is_table(PurePosixPath(file)) and (folder / file).stat().st_size <= LARGEST_TABLE:
             tables[file] = read_csv(folder / file)
-    image = next((folder / file for file in files if is_image(PurePosixPath(file))), None)
-    pixels = None if image is None else pixels_of(image)
+    images = [folder / file for file in files if is_image(PurePosixPath(file))][:MOST_OPENED]
+    pixels = next((size for image in images if (size := pixels_of(image))), None)
     return Look(files, tables, folders, True, pixels, **({} if facts is None else asdict(facts)))
 
 

@@ -82,14 +82,20 @@ def start(name: str, source: Source, competitions: Path, home: Home, console: Co
         if source.slug is None:
             guess = f"{slug!r} stands for the slug in the competition's address, which submitting needs"
             draft = replace(draft, findings=(*draft.findings, Finding("kaggle", guess, sure=False)))
-    verdict = _held_against_the_files(draft.competition, look, here)
+    fits, verdict = _held_against_the_files(draft.competition, look, here)
     written = write(replace(draft, findings=(*draft.findings, verdict)), folder)
     for finding in (*draft.findings, verdict):
-        console.say(f"{'  ' if finding.sure else '? '}{finding.about:<11} {finding.text}")
-    unsure = sum(not finding.sure for finding in (*draft.findings, verdict))
-    if unsure:
-        console.say(f"{unsure} lines with a ? are guesses; confirm or change them in {written.name}")
-    console.say(f"next: make {name}")
+        mark = " " if finding.sure else "?" if fits or finding is not verdict else "!"
+        console.say(f"{mark} {finding.about:<11} {finding.text}")
+    guesses = sum(not finding.sure for finding in draft.findings)
+    if guesses:
+        of_them = (
+            "1 line with a ? is a guess; confirm or change it"
+            if guesses == 1
+            else (f"{guesses} lines with a ? are guesses; confirm or change them")
+        )
+        console.say(f"{of_them} in {written.name}")
+    console.say(f"next: {'' if fits else 'mend what check found, then '}make {name}")
     return written
 
 
@@ -163,10 +169,10 @@ def _downloaded(
     return look_at_folder(here, facts)
 
 
-def _held_against_the_files(competition: Competition, look: Look, here: Path) -> Finding:
-    """Whether labels, test images and sample submission fit together, as training would find."""
+def _held_against_the_files(competition: Competition, look: Look, here: Path) -> tuple[bool, Finding]:
+    """Whether labels, test images and sample submission fit together, as far as is known, and what to say of it."""
     if not (look.whole and len(look.files) <= MOST_CHECKED):
-        return Finding("check", "not held against the data yet; training does that first", sure=False)
+        return True, Finding("check", "not held against the data yet; training does that first", sure=False)
     with tempfile.TemporaryDirectory() as place:
         folder = here
         if not here.is_dir():
@@ -175,9 +181,9 @@ def _held_against_the_files(competition: Competition, look: Look, here: Path) ->
         try:
             tables = read_tables(competition, folder)
         except CompError as error:
-            return Finding("check", str(error).replace(f"{folder}/", ""), sure=False)
+            return False, Finding("check", str(error).replace(f"{folder}/", ""), sure=False)
     counts = f"{len(tables.train)} labelled images of {len(tables.classes)} classes, {len(tables.test)} to predict"
-    return Finding("check", f"labels, images and sample submission fit together: {counts}")
+    return True, Finding("check", f"labels, images and sample submission fit together: {counts}")
 
 
 def _lay_out(look: Look, folder: Path) -> None:

@@ -1,3 +1,5 @@
+import shutil
+
 import pandas as pd
 import pytest
 from PIL import Image
@@ -50,6 +52,18 @@ def test_the_hidden_answers_are_nowhere_in_what_is_served(built):
     assert hidden["label"].nunique() == 10
 
 
+def test_rivals_learned_from_the_same_images_and_are_graded_on_the_hidden_answers(built):
+    answers = table(built / ".answers" / "digits.csv")
+    shares = {}
+    for path in (built / ".answers" / "rivals" / "digits").iterdir():
+        submitted = table(path)
+        assert list(submitted["id"]) == list(answers["id"])
+        shares[path.stem] = (submitted["label"] == answers["label"]).mean()
+    assert {"k-nearest neighbours", "logistic regression", "support vector machine"} <= shares.keys()
+    assert len(set(shares.values())) == len(shares)
+    assert 0.8 < min(shares.values()) < max(shares.values()) < 1
+
+
 def test_a_second_build_leaves_everything_alone(built):
     before = {path: path.stat().st_mtime_ns for path in built.rglob("*")}
     build_digits(built, "digits")
@@ -61,6 +75,14 @@ def test_a_build_that_was_cut_short_is_made_anew(tmp_path):
     build_digits(tmp_path, "digits")
     assert len(list((tmp_path / "digits" / "test").iterdir())) == 450
     assert {path.name for path in tmp_path.iterdir()} == {"digits", ".answers"}
+
+
+def test_digits_that_were_made_before_there_were_rivals_get_them(built, tmp_path):
+    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / ".answers" / "rivals")
+    build_digits(tmp_path, "digits")
+    for path in (built / ".answers").rglob("*.csv"):
+        assert (tmp_path / path.relative_to(built)).read_bytes() == path.read_bytes()
 
 
 def test_the_demo_s_competition_is_among_the_bundled():

@@ -50,6 +50,19 @@ def test_any_text_stays_text_and_any_data_come_back(text):
 
 
 @pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("cat", "cat"),
+        ("old_english_sheepdog", "old_<wbr>english_<wbr>sheepdog"),
+        ("train/cat.0.jpg", "train/<wbr>cat.<wbr>0.<wbr>jpg"),
+        ("<b>-&", "&lt;b&gt;-<wbr>&amp;"),
+    ],
+)
+def test_the_line_of_a_long_name_may_end_between_its_words(name, shown):
+    assert rendering.breakable(name) == shown
+
+
+@pytest.mark.parametrize(
     ("value", "text"),
     [
         (None, "–"),

@@ -46,12 +46,24 @@ def test_a_training_by_hand_is_called_stopped_when_it_wrote_nothing_for_long(hom
     assert rows(home)["quick-1"].state == "stopped"
 
 
-def test_a_run_that_can_t_be_read_is_left_out_and_the_others_are_shown(home):
+def test_a_run_that_can_t_be_read_is_shown_with_what_to_do(home):
     started(home)
-    broken = started(home)
-    (broken.folder / "epochs.csv").write_text("no table")
+    (started(home).folder / "epochs.csv").write_text("no table")
     (started(home).folder / "config.json").write_text("{")
-    assert list(rows(home)) == ["quick-1"]
+    gone = started(home, "<b>")
+    gone.log.touch()
+    (gone.folder / "config.json").unlink()
+    shown = rows(home)
+    assert {name: row.state for name, row in shown.items()} == {
+        "quick-1": "stopped",
+        "quick-2": "broken",
+        "quick-3": "broken",
+        "<b>-1": "broken",
+    }
+    assert shown["<b>-1"].problem.startswith("The run digits/<b>-1 has no config.json: put the file back")
+    with served(home) as url:
+        page = requests.get(url, timeout=10).text
+    assert "The run digits/&lt;b&gt;-1 has no config.json: put the file back, or delete " in page
 
 
 def test_leaderboards_are_the_local_kaggle_s(home):

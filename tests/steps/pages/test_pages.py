@@ -47,16 +47,20 @@ class Reader(HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.ids, self.words, self.pictures = set(), [], 0
+        self.ids, self.words, self.pictures, self.goes_on = set(), [], 0, False
         self.feed(page.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attributes):
         found = dict(attributes)
         self.ids.add(found.get("id"))
         self.pictures += tag == "img" and found.get("class") != "map"
+        self.goes_on = tag == "wbr"
 
     def handle_data(self, data):
-        self.words.append(data)
+        if self.goes_on:
+            self.words[-1] += data
+        else:
+            self.words.append(data)
 
     @property
     def text(self):
