@@ -1,0 +1,74 @@
+"""A task as fastai's documentation does it: ImageDataLoaders, vision_learner, fit_one_cycle or fine_tune, tta."""
+
+import sys
+from time import perf_counter
+from typing import Any
+
+import torch
+from fastai.vision.all import Callback, ImageDataLoaders, Resize, aug_transforms, set_seed, vision_learner
+from sklearn.metrics import log_loss
+
+from benchmarks.task import Measured, Task, answer
+from comp.training.memory import keep_freed_memory
+
+
+def measure(task: Task) -> Measured:
+    set_seed(0)
+    table = task.table()
+    loaders = ImageDataLoaders.from_df(
+        table.assign(path=[path.lstrip("/") for path in task.paths]),
+        path="/",
+        fn_col="path",
+        label_col="label",
+        valid_col="validates",
+        item_tfms=Resize(task.size),
+        # comp's alterations; the perspective that fastai would also change by itself costs time.
+        batch_tfms=aug_transforms(
+            do_flip=task.flips != "none",
+            flip_vert=task.flips == "dihedral",
+            max_rotate=task.max_rotation,
+            max_zoom=task.max_zoom,
+            max_lighting=task.max_light,
+            max_warp=0,
+        ),
+        bs=task.batch_size,
+        num_workers=task.workers,
+    )
+    learner = vision_learner(loaders, task.backbone, pretrained=task.pretrained)
+    if task.settings_of_comp:
+        keep_freed_memory()
+        learner.to_channelslast(use_amp=False)
+    epochs = _timed_epochs(learner)
+    labels = table["label"][table["validates"]]
+    predicting, losses = {}, {}
+    with learner.no_bar(), learner.no_logging():
+        began = perf_counter()
+        if task.epochs is None:
+            learner.fine_tune(1)
+        else:
+            learner.unfreeze()
+            learner.fit_one_cycle(task.epochs, slice(task.learning_rate / 100, task.learning_rate))
+        trained = perf_counter() - began
+        for views in task.views:
+            began = perf_counter()
+            probabilities, _ = learner.tta(n=views - 1) if views > 1 else learner.get_preds()
+            predicting[views] = perf_counter() - began
+            losses[views] = float(log_loss(labels, probabilities.numpy(), labels=list(loaders.vocab)))
+    setting = {"torch": torch.__version__, "threads": str(torch.get_num_threads())}
+    return Measured(setting, epochs, trained, predicting, losses)
+
+
+def _timed_epochs(learner: Any) -> list[float]:
+    """The seconds of each epoch that it will train, without its validation."""
+    seconds: list[float] = []
+    learner.add_cb(
+        Callback(
+            before_train=lambda _: seconds.append(-perf_counter()),
+            after_train=lambda _: seconds.append(seconds.pop() + perf_counter()),
+        )
+    )
+    return seconds
+
+
+if __name__ == "__main__":
+    answer(measure, sys.argv[1:])
