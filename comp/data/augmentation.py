@@ -1,13 +1,19 @@
 """From a viewpoint to albumentations: what a training image goes through, and the fixed views of prediction."""
 
-import random
+from __future__ import annotations
 
-import albumentations as A  # noqa: N812 - as its own documentation has it
+import random
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 
 from comp.data.images import Pixels, with_margin
-from comp.viewpoint import Viewpoint
+
+if TYPE_CHECKING:
+    import albumentations as A  # noqa: N812 - as its own documentation has it
+
+    from comp.viewpoint import Viewpoint
 
 # OpenCV's own threads fight with the loader's processes and torch's.
 cv2.setNumThreads(0)
@@ -18,7 +24,6 @@ CHANCE_OF_LIGHT = 0.75
 # share of at most 0.3, which has room for every ratio; the paper draws again what has none.
 ERASED_SHARE = (0.02, 0.4)
 ERASED_RATIO = (0.3, 1 / 0.3)
-FLIPS = {"none": [], "horizontal": [A.HorizontalFlip(p=0.5)], "dihedral": [A.SquareSymmetry(p=1.0)]}
 
 
 def training_pipeline(viewpoint: Viewpoint, size: int, erasing: float = 0.0) -> A.Compose:
@@ -28,6 +33,9 @@ def training_pipeline(viewpoint: Viewpoint, size: int, erasing: float = 0.0) -> 
     erasing: the chance that a rectangle of what these, or a pipeline of one's own, gave is overwritten with noise
         (arXiv:1708.04896).
     """
+    import albumentations as A  # noqa: N812 - a head on cached features needs none of it
+
+    flips = {"none": [], "horizontal": [A.HorizontalFlip(p=0.5)], "dihedral": [A.SquareSymmetry(p=1.0)]}
     erase = [A.Erasing(scale=ERASED_SHARE, ratio=ERASED_RATIO, fill="random", p=erasing)] if erasing > 0 else []
     if viewpoint.pipeline is not None:
         return A.Compose([viewpoint.pipeline(size), *erase])
@@ -35,7 +43,7 @@ def training_pipeline(viewpoint: Viewpoint, size: int, erasing: float = 0.0) -> 
     steps = [
         A.Rotate(limit=viewpoint.max_rotation, border_mode=cv2.BORDER_REFLECT_101, p=CHANCE_OF_ROTATION),
         A.RandomSizedCrop(min_max_height=cut, size=(size, size), area_for_downscale="image"),
-        *FLIPS[viewpoint.flips],
+        *flips[viewpoint.flips],
         A.RandomBrightnessContrast(brightness_limit=light, contrast_limit=light, p=CHANCE_OF_LIGHT),
         *erase,
     ]

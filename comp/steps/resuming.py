@@ -33,7 +33,8 @@ OF_THE_MACHINE = ("versions", "device", "precision")
 
 def start(prepared: Prepared, home: Home, console: Console, *, by_hand: bool = False) -> Training:
     """A new run folder with the resolved config and the split."""
-    return _begin(prepared, create_run(home, prepared.competition.name, prepared.choices.recipe), console, by_hand)
+    run = create_run(home, prepared.competition.name, prepared.choices.recipe)
+    return _begin(prepared, config_of(prepared, by_hand=by_hand), run, console, by_hand)
 
 
 @contextmanager
@@ -43,9 +44,10 @@ def under_way(prepared: Prepared, home: Home, console: Console, done: Goal) -> I
     Nobody else takes it up for as long as the block lasts. A new one that ends with an error before its first epoch
     leaves no folder.
     """
-    config = _as_recorded(config_of(prepared))
+    config = config_of(prepared)
+    wanted = _as_recorded(config)
     for run in reversed(list_runs(home, prepared.competition.name)):
-        if _same(run, config) and not done(run) and _splits_as(run, prepared):
+        if _same(run, wanted) and not done(run) and _splits_as(run, prepared):
             with run.held() as alone:
                 # Who held it may just have finished it.
                 if alone and not done(run):
@@ -54,7 +56,7 @@ def under_way(prepared: Prepared, home: Home, console: Console, done: Goal) -> I
     run = create_run(home, prepared.competition.name, prepared.choices.recipe)
     with run.held():
         try:
-            yield _begin(prepared, run, console)
+            yield _begin(prepared, config, run, console)
         except CompError:
             if not run.began and not run.last.is_file():
                 shutil.rmtree(run.folder, ignore_errors=True)
@@ -128,7 +130,9 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
     return {**config, "weights": prepared.weights, "by_hand": by_hand}
 
 
-def _begin(prepared: Prepared, run: Run, console: Console, by_hand: bool = False) -> Training:
+def _begin(
+    prepared: Prepared, config: Mapping[str, Any], run: Run, console: Console, by_hand: bool = False
+) -> Training:
     """Everything that is known before the first step, into the run's folder."""
     competition, recipe, choices, tables = prepared.competition, prepared.recipe, prepared.choices, prepared.tables
     try:
@@ -136,7 +140,7 @@ def _begin(prepared: Prepared, run: Run, console: Console, by_hand: bool = False
         if tables.screening is not None and len(tables.screening.listed(odd=False)):
             tables.screening.write_list(run.folder / "screening.csv", odd=False)
         # Last: with it the folder is a run, which another process may want to go on with.
-        run.write_config(config_of(prepared, by_hand=by_hand))
+        run.write_config(config)
     except OSError:
         shutil.rmtree(run.folder, ignore_errors=True)
         raise

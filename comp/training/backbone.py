@@ -193,7 +193,7 @@ def digest(model: nn.Module) -> str:
     fingerprint = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(model.state_dict().items()):
         fingerprint.update(name.encode())
-        fingerprint.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        fingerprint.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return fingerprint.hexdigest()
 
 
