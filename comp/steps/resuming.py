@@ -33,7 +33,8 @@ OF_THE_MACHINE = ("versions", "device", "precision")
 
 def start(prepared: Prepared, home: Home, console: Console, *, by_hand: bool = False) -> Training:
     """A new run folder with the resolved config and the split."""
-    return _begin(prepared, create_run(home, prepared.competition.name, prepared.choices.recipe), console, by_hand)
+    run = create_run(home, prepared.competition.name, prepared.choices.recipe)
+    return _begin(prepared, run, console, config_of(prepared, by_hand=by_hand))
 
 
 @contextmanager
@@ -43,7 +44,8 @@ def under_way(prepared: Prepared, home: Home, console: Console, done: Goal) -> I
     Nobody else takes it up for as long as the block lasts. A new one that ends with an error before its first epoch
     leaves no folder.
     """
-    config = _as_recorded(config_of(prepared))
+    resolved = config_of(prepared)
+    config = _as_recorded(resolved)
     for run in reversed(list_runs(home, prepared.competition.name)):
         if _same(run, config) and not done(run) and _splits_as(run, prepared):
             with run.held() as alone:
@@ -54,7 +56,7 @@ def under_way(prepared: Prepared, home: Home, console: Console, done: Goal) -> I
     run = create_run(home, prepared.competition.name, prepared.choices.recipe)
     with run.held():
         try:
-            yield _begin(prepared, run, console)
+            yield _begin(prepared, run, console, resolved)
         except CompError:
             if not run.began and not run.last.is_file():
                 shutil.rmtree(run.folder, ignore_errors=True)
@@ -128,7 +130,7 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
     return {**config, "weights": prepared.weights, "by_hand": by_hand}
 
 
-def _begin(prepared: Prepared, run: Run, console: Console, by_hand: bool = False) -> Training:
+def _begin(prepared: Prepared, run: Run, console: Console, config: Mapping[str, Any]) -> Training:
     """Everything that is known before the first step, into the run's folder."""
     competition, recipe, choices, tables = prepared.competition, prepared.recipe, prepared.choices, prepared.tables
     try:
@@ -136,7 +138,7 @@ def _begin(prepared: Prepared, run: Run, console: Console, by_hand: bool = False
         if tables.screening is not None and len(tables.screening.listed(odd=False)):
             tables.screening.write_list(run.folder / "screening.csv", odd=False)
         # Last: with it the folder is a run, which another process may want to go on with.
-        run.write_config(config_of(prepared, by_hand=by_hand))
+        run.write_config(config)
     except OSError:
         shutil.rmtree(run.folder, ignore_errors=True)
         raise
@@ -154,7 +156,7 @@ def _begin(prepared: Prepared, run: Run, console: Console, by_hand: bool = False
         console.say(note)
     if tables.ignored:
         console.say(f"{tables.ignored} test images are not in the sample submission and are left out")
-    return Training(prepared, run, console, by_hand)
+    return Training(prepared, run, console, bool(config["by_hand"]))
 
 
 def _take_up(prepared: Prepared, run: Run, console: Console) -> Training:
@@ -180,7 +182,9 @@ def _splits_as(run: Run, prepared: Prepared) -> bool:
     """Whether the same rows validate."""
     ids = prepared.tables.train["id"]
     try:
-        return run.validating() == set(ids.iloc[prepared.validating]) and set(run.parts()) == set(ids)
+        parts = run.parts()
+        validating = {id_ for id_, part in parts.items() if part != "train"}
+        return validating == set(ids.iloc[prepared.validating].to_list()) and parts.keys() == set(ids.to_list())
     except RunError:
         return False
 
