@@ -275,7 +275,7 @@ class Session:
         valid = self.validated()
         table = top_losses(list(valid.index), self._targets(), valid.to_numpy(), self.prepared.tables.classes)
         paths = self.prepared.tables.train.set_index("id")["path"]
-        return table.assign(path=list(paths[table["id"]]))
+        return table.assign(path=paths[table["id"]].map(Path).to_numpy())
 
     def diagnose(self) -> None:
         """Say in words what the losses show, and the one change to try. Raises RunError where nothing was trained."""

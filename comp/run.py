@@ -207,17 +207,24 @@ class Run:
 
     def write_parts(self, ids: Iterable[str], parts: Iterable[str]) -> None:
         """split.csv: ``id`` and ``part``: train, valid or, where folds are joined, the number of the row's fold."""
-        rows = [{"id": id_, "part": part} for id_, part in zip(ids, parts, strict=True)]
-        with replacing(self.folder / "split.csv") as unfinished:
-            _append(unfinished, ("id", "part"), rows)
+        with (
+            replacing(self.folder / "split.csv") as unfinished,
+            unfinished.open("w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(("id", "part"))
+            writer.writerows(zip(ids, parts, strict=True))
 
     def parts(self) -> dict[str, str]:
         """The part of each row by its id, by split.csv; raises RunError where there is none."""
         path = self.folder / "split.csv"
         try:
             with path.open(encoding="utf-8", newline="") as file:
-                return {row["id"]: row["part"] for row in csv.DictReader(file)}
-        except (OSError, KeyError, ValueError) as error:
+                rows = csv.reader(file)
+                columns = next(rows, [])
+                id_, part = columns.index("id"), columns.index("part")
+                return {row[id_]: row[part] for row in rows if row}
+        except (OSError, LookupError, ValueError) as error:
             raise RunError(f"{path} can't be read: {error}; train again.") from None
 
     def validating(self) -> set[str]:

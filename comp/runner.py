@@ -319,6 +319,7 @@ def diagnose(trained: Run, console: Console) -> None:
 
 def predict(competition: Competition, trained: Run, home: Home, console: Console) -> Path:
     """Predict validation and test images with test-time augmentation, tune the decision, write the submission."""
+    from comp.data.paths import Paths
     from comp.prediction.predictions import write_predictions
     from comp.prediction.tta import mean_over_views
     from comp.steps.predicting import predict_logits, readable_test_images, write_test_predictions
@@ -339,7 +340,7 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
     console.log = trained.log
 
     validates = tables.train["id"].isin(trained.validating()).to_numpy()
-    labelled = (list(tables.train["path"]), validates.nonzero()[0])
+    labelled = (Paths(tables.train["path"].array), validates.nonzero()[0])
     unlabelled = (readable_test_images(tables), None)
     valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], home, console)
     decision, scores = decide(competition, tables.targets[validates], valid, config["decision"])

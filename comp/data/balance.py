@@ -26,9 +26,11 @@ def oversampled(rows: Rows, targets: npt.NDArray[np.int64], seed: int) -> Rows:
 def _to_the_most_frequent(classes: Rows, generator: np.random.Generator) -> Rows:
     copies = np.empty(len(classes), np.int64)
     counts = np.bincount(classes)
-    for name in np.unique(classes):
-        whole, rest = divmod(int(counts.max()), int(counts[name]))
-        members = np.flatnonzero(classes == name)
+    most, ends = int(counts.max()), counts.cumsum()
+    in_classes = np.argsort(classes, kind="stable")
+    for name in np.flatnonzero(counts):
+        whole, rest = divmod(most, int(counts[name]))
+        members = in_classes[ends[name] - counts[name] : ends[name]]
         copies[members] = whole
         copies[generator.choice(members, rest, replace=False)] += 1
     return copies

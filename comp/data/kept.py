@@ -31,16 +31,20 @@ class KeptImages:
     """The images of some rows, RGB (H, W, 3), all with the same shorter side, in one file that is mapped, not read.
 
     Processes share its pages; what is handed to another process is the file's place alone.
+
+    rows: in ascending order, none twice.
     """
 
     def __init__(self, folder: Path, rows: Rows) -> None:
         self.folder, self.rows = folder, rows
 
     def __contains__(self, row: int) -> bool:
-        return row in self._places
+        return self._place(row) is not None
 
     def __getitem__(self, row: int) -> Pixels:
-        place = self._places[row]
+        place = self._place(row)
+        if place is None:
+            raise KeyError(row)
         height, width = self._shapes[place]
         start = self._starts[place]
         image: Pixels = self._pixels[start : start + 3 * height * width].reshape(height, width, 3)
@@ -49,18 +53,19 @@ class KeptImages:
     def __reduce__(self) -> tuple[type["KeptImages"], tuple[Path, Rows]]:
         return KeptImages, (self.folder, self.rows)
 
-    @cached_property
-    def _places(self) -> dict[int, int]:
-        return {row: place for place, row in enumerate(self.rows.tolist())}
+    def _place(self, row: int) -> int | None:
+        place = int(self.rows.searchsorted(row))
+        return place if place < len(self.rows) and self.rows[place] == row else None
 
     @cached_property
     def _shapes(self) -> npt.NDArray[np.int64]:
-        shapes: npt.NDArray[np.int64] = np.load(self.folder / "shapes.npy")
+        shapes: npt.NDArray[np.int64] = np.load(self.folder / "shapes.npy", mmap_mode="r")
         return shapes
 
     @cached_property
     def _starts(self) -> npt.NDArray[np.int64]:
-        return np.concatenate([[0], 3 * self._shapes.prod(axis=1).cumsum()])
+        starts: npt.NDArray[np.int64] = np.load(self.folder / "starts.npy", mmap_mode="r")
+        return starts
 
     @cached_property
     def _pixels(self) -> npt.NDArray[np.uint8]:
@@ -70,7 +75,9 @@ class KeptImages:
     def whole(self) -> bool:
         """Whether the files are there and hold what they should."""
         try:
-            return len(self._shapes) == len(self.rows) and self._pixels.size == self._starts[-1]
+            rows = len(self.rows)
+            lengths = len(self._shapes), len(self._starts) - 1
+            return lengths == (rows, rows) and self._pixels.size == self._starts[-1]
         except (OSError, ValueError, EOFError):
             return False
 
@@ -133,7 +140,9 @@ def _write(folder: Path, paths: Iterable[Path], read: Callable[[Path], Pixels], 
             shapes = [_append(file, image, advance) for image in in_threads(read, paths)]
             file.flush()
             os.fsync(file.fileno())
-        np.save(unfinished / "shapes.npy", np.array(shapes, dtype=np.int64).reshape(-1, 2))
+        sizes = np.array(shapes, dtype=np.int64).reshape(-1, 2)
+        np.save(unfinished / "shapes.npy", sizes)
+        np.save(unfinished / "starts.npy", np.concatenate([[0], 3 * sizes.prod(axis=1).cumsum()]))
         unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,8 +1,6 @@
 """Batches of images: every image in the views asked for, as bytes, in an order that is known beforehand."""
 
-import os
 import signal
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from comp.data.augmentation import apply_symmetry, seed_pipeline, training_pipeline
 from comp.data.images import Pixels, centre, read_image, with_margin
 from comp.data.kept import KeptImages
+from comp.data.paths import Paths
 from comp.errors import DeclarationError
 from comp.viewpoint import View, Viewpoint
 
@@ -53,7 +52,7 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         seed: int,
         kept: Mapping[int, KeptImages] | None = None,
     ) -> None:
-        self.paths = np.array([os.fspath(path) for path in paths])
+        self.paths = paths if isinstance(paths, Paths) else Paths(paths)
         self.preprocessing = preprocessing
         self.seed = seed
         self.kept = kept or {}
@@ -72,7 +71,7 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
             # Another training may have needed the room, and another machine may not have them.
             with suppress(OSError):
                 return kept[row]
-        return read_image(Path(self.paths[row]), short_side, self.preprocessing.interpolation)
+        return read_image(self.paths[row], short_side, self.preprocessing.interpolation)
 
     def _view(self, row: int, view: View, read: Callable[[int], Pixels]) -> Pixels:
         size = self.preprocessing.size
@@ -114,19 +113,29 @@ class Shuffled(Sampler[Request]):
     def __init__(self, rows: Rows, seed: int, batch_size: int = 1, own: range = range(1)) -> None:
         self.rows, self.seed, self.epoch, self.skipped = np.asarray(rows), seed, 0, 0
         self.batch_size, self.own = batch_size, own
-        self.most_copies = max(Counter(self.rows.tolist()).values(), default=1)
+        self.most_copies = int(_copies_before(self.rows).max(initial=0)) + 1
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[Request]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
-        copies: Counter[int] = Counter()
-        end = len(order) - len(order) % self.batch_size
-        for place, row in enumerate(order[:end].tolist()):
-            if place >= self.skipped and place % self.batch_size in self.own:
-                yield row, (View(draw=self.epoch * self.most_copies + copies[row]),)
-            copies[row] += 1
+        copies = _copies_before(order) if self.most_copies > 1 else None
+        first = View(draw=self.epoch * self.most_copies)
+        for place in range(self.skipped, len(order) - len(order) % self.batch_size):
+            if place % self.batch_size in self.own:
+                view = first if copies is None else View(draw=self.epoch * self.most_copies + int(copies[place]))
+                yield int(order[place]), (view,)
+
+
+def _copies_before(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """How often each row is there before its place (R,)."""
+    order = np.argsort(rows, kind="stable")
+    places = np.arange(len(rows))
+    starts = np.append(True, rows[order[1:]] != rows[order[:-1]])[: len(rows)]
+    before = np.empty_like(places)
+    before[order] = places - np.maximum.accumulate(np.where(starts, places, 0))
+    return before
 
 
 class ImageEpochs:

@@ -7,6 +7,8 @@ from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import PIL
 from PIL import Image, UnidentifiedImageError
 
@@ -88,6 +90,31 @@ def oddities(found: Screened) -> tuple[str, ...]:
         found.width * found.height > HUGE,
     )
     return tuple(name for name, is_so in zip(ODDITIES, holds, strict=True) if is_so)
+
+
+def odd_of(found: pd.DataFrame) -> npt.NDArray[np.object_]:
+    """The `oddities` (N,) of files that were screened, a row each; those that are alike in them share one tuple."""
+    shorter, longer = np.sort(found[["width", "height"]].to_numpy(), axis=1).T
+    parts = [
+        found["problem"] != "",
+        pd.factorize(found["mode"])[0],
+        found["alpha"],
+        found["sixteen_bit"],
+        found["orientation"] > 1,
+        found["animated"],
+        longer > EXTREME_ASPECT * shorter,
+        shorter < TINY,
+        shorter * longer > HUGE,
+    ]
+    codes = np.zeros(len(found), np.int64)
+    for part in parts:
+        values = np.asarray(part, dtype=np.int64)
+        codes = codes * (int(values.max(initial=0)) + 1) + values
+    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    kinds = np.empty(len(first), dtype=object)
+    for place, row in enumerate(found.iloc[first].itertuples(index=False)):
+        kinds[place] = oddities(Screened(*(getattr(row, name) for name in Screened._fields if name != "thumbnail")))
+    return kinds[inverse]
 
 
 def screen(paths: Sequence[Path]) -> Iterator[Screened]:

@@ -30,10 +30,11 @@ def targets_of(table: pd.DataFrame, classes: Sequence[str], target: Target) -> T
     """The labels as numbers: (N,) places in ``classes`` for one class per image, (N, C) of 0 and 1 for tags."""
     index = {name: place for place, name in enumerate(classes)}
     if target == "single":
-        return np.array([index[name] for name in table["label"]], dtype=np.int64)
+        return np.array([index[name] for name in table["label"].to_list()], dtype=np.int64)
     tags = np.zeros((len(table), len(classes)), dtype=np.int64)
-    for row, names in enumerate(table["label"]):
-        tags[row, [index[name] for name in names]] = 1
+    labels = table["label"].to_list()
+    rows = np.repeat(np.arange(len(labels)), [len(names) for names in labels])
+    tags[rows, [index[name] for names in labels for name in names]] = 1
     return tags
 
 
@@ -89,11 +90,10 @@ def _draw_grouped_split(targets: Targets, share: float, seed: int, groups: Targe
             f"All {len(targets)} labelled images are of one group, or of groups that share duplicates, so none can "
             "validate while others train; train with --all-data, or mend the groups."
         )
-    of_class = _of_class(targets)
-    totals = of_class.sum(axis=0)
+    totals = rows_of_each(targets)
 
     def badness(validating: npt.NDArray[np.int64]) -> tuple[int, float]:
-        counts = of_class[validating].sum(axis=0)
+        counts = rows_of_each(targets[validating], len(totals))
         untrained = int(((counts == totals) & (totals > 0)).sum())
         return untrained, float(np.abs(counts - share * totals).sum() + abs(len(validating) - share * len(targets)))
 
@@ -105,9 +105,9 @@ def _draw_grouped_split(targets: Targets, share: float, seed: int, groups: Targe
 
 def _sides_of_sets(drawn: npt.NDArray[np.bool_], targets: Targets, alike: Targets) -> npt.NDArray[np.bool_]:
     validates = _as_first(drawn, alike)
-    of_class = _of_class(targets)
-    untrained = (of_class[~validates].sum(axis=0) == 0) & (of_class[~drawn].sum(axis=0) > 0)
-    moved = validates & ~drawn & (of_class[:, untrained] > 0).any(axis=1)
+    classes = len(rows_of_each(targets))
+    trained, drawn_to_train = (rows_of_each(targets[rows], classes) for rows in (~validates, ~drawn))
+    moved = validates & ~drawn & with_any(targets, (trained == 0) & (drawn_to_train > 0))
     validates &= ~np.isin(alike, alike[moved])
     if not validates.any():
         raise DataError(
@@ -123,9 +123,19 @@ def _as_first(parts: npt.NDArray[Any], alike: Targets) -> npt.NDArray[Any]:
     return parts[first[numbers]]
 
 
-def _of_class(targets: Targets) -> Targets:
-    """Of one class per image (N,) or tags (N, C), 1 where a row has the class (N, C)."""
-    return np.eye(targets.max() + 1, dtype=np.int64)[targets] if targets.ndim == 1 else targets
+def rows_of_each(targets: Targets, classes: int = 0) -> npt.NDArray[np.int64]:
+    """How many rows each class or tag has (C,), in targets (N,) or (N, C); of at least so many classes."""
+    counts: npt.NDArray[np.int64] = (
+        np.bincount(targets, minlength=classes) if targets.ndim == 1 else targets.sum(axis=0)
+    )
+    return counts
+
+
+def with_any(targets: Targets, classes: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """True for the rows (N,) that have one of the classes, or tags, for which (C,) it is true."""
+    if targets.ndim == 1:
+        return classes[targets]
+    return np.asarray(targets[:, classes].any(axis=1))
 
 
 def _joined(groups: Groups, alike: Targets | None) -> Targets:

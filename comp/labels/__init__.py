@@ -1,6 +1,6 @@
 """Label sources: from the raw files of a competition to its table.
 
-The table has one row per image: ``id`` (text), ``path`` (a Path) and ``label``: the name of the class for a ``single``
+The table has one row per image: ``id`` (text), ``path`` (text) and ``label``: the name of the class for a ``single``
 target, a tuple of tag names for a ``multi`` one. A source that knows which images belong together (one patient's, one
 scene's) adds ``group`` (text). Every image has its label and every label its image, or there is a DataError that names
 them. What a source put up with is in ``table.attrs["notes"]``, a line each.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comp.declared import check
 from comp.errors import DataError
-from comp.labels.files import check_suffix, images_in, of_other_suffixes, read_csv
+from comp.labels.files import check_suffix, images_in, of_other_suffixes, placed, read_csv
 from comp.labels.table import table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     import pandas as pd
 
@@ -59,11 +59,11 @@ class CsvLabels:
 
     def read(self, folder: Path) -> pd.DataFrame:
         grouped = () if self.group is None else (self.group,)
-        placed = re.findall(r"\{([^{}]+)\}", self.folder)
-        rows = read_csv(folder / self.csv, columns=(self.image, self.label, *grouped, *placed), spaced=True)
+        placeholders = re.findall(r"\{([^{}]+)\}", self.folder)
+        rows = read_csv(folder / self.csv, columns=(self.image, self.label, *grouped, *placeholders), spaced=True)
         if rows.empty:
             raise DataError(f"{folder / self.csv} has no rows; download the data again.")
-        folders = [folder / place for place in _filled_in(self.folder, rows, placed)]
+        folders = _folders(folder, self.folder, rows, placeholders)
         names, paths, notes = self._images(rows[self.image], folders)
         for column in (self.label, *grouped):
             trimmed = rows[column].str.strip()
@@ -73,40 +73,49 @@ class CsvLabels:
             if empty.any() and not (column == self.label and self.separator is not None):
                 name = names[empty].iloc[0]
                 raise DataError(f"{self.csv} gives image {name!r} an empty {column!r}; fill it in or remove the row.")
-        labels: Iterable[str | tuple[str, ...]] = rows[self.label]
+        labels: Sequence[str | tuple[str, ...]] = rows[self.label].array
         if self.separator is not None:
-            parts = (text.split(self.separator) for text in rows[self.label])
+            parts = (text.split(self.separator) for text in rows[self.label].to_list())
             labels = [tuple(sorted({tag.strip() for tag in tags} - {""})) for tags in parts]
-        groups = None if self.group is None else rows[self.group]
-        return table(zip(names, paths, labels, strict=True), groups, notes)
+        groups = None if self.group is None else rows[self.group].array
+        return table(names.array, paths, labels, groups, notes)
 
-    def _images(self, names: pd.Series[str], folders: Sequence[Path]) -> tuple[pd.Series[str], list[Path], list[str]]:
+    def _images(self, names: pd.Series[str], folders: Sequence[str]) -> tuple[pd.Series[str], list[str], list[str]]:
         """The name and the file of each row, and what was put up with; every image of the folders has its row."""
         import numpy as np
 
         stripped = names.str.strip()
         if (stripped == "").any():
             raise DataError(f"{self.csv} has a row with an empty {self.image!r}; name its image or remove the row.")
-        anywhere = zip([*folders, *folders], [*names, *stripped], strict=True)
-        places = [place for place in sorted({(folder / name).parent for folder, name in anywhere}) if _is_folder(place)]
-        present = {path for place in places for path in images_in(place, self.suffix or None)}
+        bare, paths = names, self._paths(folders, names)
+        anywhere = {path.rpartition("/")[0] for path in paths}
         # A file's own name may begin or end with a space.
-        whole = [folder / f"{name}{self.suffix}" in present for folder, name in zip(folders, names, strict=True)]
-        bare = names.where(np.array(whole, dtype=bool), stripped)
-        paths = [folder / f"{name}{self.suffix}" for folder, name in zip(folders, bare, strict=True)]
-        missing = sorted(set(paths) - present)
+        spaced = (names != stripped).to_numpy()
+        if spaced.any():
+            without = self._paths(folders, stripped)
+            anywhere |= {path.rpartition("/")[0] for path in without}
+        places = [place for place in sorted(map(Path, anywhere)) if _is_folder(place)]
+        present = {placed(str(place), name) for place in places for name in images_in(place, self.suffix or None)}
+        if spaced.any():
+            whole = np.array([path in present for path in paths], dtype=bool)
+            bare = names.where(whole, stripped)
+            paths = [path if is_whole else other for path, other, is_whole in zip(paths, without, whole, strict=True)]
+        missing = sorted(map(Path, set(paths) - present))
         if missing:
             raise DataError(
                 f"{len(missing)} of {len(paths)} rows of {self.csv} have no image, the first {missing[0]}; "
                 "check `folder` and `suffix` of CsvLabels, or download the data again."
             )
-        unlabelled = sorted(present - set(paths))
+        unlabelled = sorted(map(Path, present.difference(paths)))
         if unlabelled and not self.shared:
             raise DataError(
                 f"{len(unlabelled)} images have no row in {self.csv}, the first {unlabelled[0]}; "
                 "add their labels or move them out of the folder; say shared=True if they are those to predict."
             )
         return bare, paths, [*_trimmed(self.csv, names, bare), *of_other_suffixes(places, self.suffix or None)]
+
+    def _paths(self, folders: Sequence[str], names: pd.Series[str]) -> list[str]:
+        return [placed(folder, f"{name}{self.suffix}") for folder, name in zip(folders, names.to_list(), strict=True)]
 
 
 def _is_folder(place: Path) -> bool:
@@ -125,11 +134,12 @@ def _trimmed(csv: str, values: pd.Series[str], trimmed: pd.Series[str]) -> list[
     ]
 
 
-def _filled_in(template: str, rows: pd.DataFrame, columns: Sequence[str]) -> list[str]:
-    """The template of each row, with the row's values for ``{column}``."""
+def _folders(root: Path, template: str, rows: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """The folder of each row, below ``root``: the template with the row's values for ``{column}``."""
     filled = [template] * len(rows)
     for column in columns:
         filled = [
             text.replace(f"{{{column}}}", value.strip()) for text, value in zip(filled, rows[column], strict=True)
         ]
-    return filled
+    folders = {place: str(root / place) for place in set(filled)}
+    return [folders[place] for place in filled]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comp.declared import wrong
 from comp.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pandas as pd
 
@@ -58,15 +59,17 @@ def of_other_suffixes(folders: Iterable[Path], suffix: str | None) -> list[str]:
     """A line that names the images of these folders that the suffix leaves out, if there are any."""
     if suffix is None:
         return []
-    images = (path for folder in folders if folder.is_dir() for path in images_in(folder, required=False))
-    others = [path for path in images if not path.name.lower().endswith(suffix.lower())]
+    others = []
+    for folder in (folder for folder in folders if folder.is_dir()):
+        names = (name for name in _ending_in(IMAGE_SUFFIXES, folder) if not name.lower().endswith(suffix.lower()))
+        others += [placed(folder, name) for name in sorted(names)]
     if not others:
         return []
-    return [f"{len(others)} images do not end in {suffix!r} and are left out, the first {str(others[0])!r}"]
+    return [f"{len(others)} images do not end in {suffix!r} and are left out, the first {others[0]!r}"]
 
 
-def images_in(folder: Path, suffix: str | None = None, *, required: bool = True) -> list[Path]:
-    """The images right in a folder, sorted; hidden files are none.
+def images_in(folder: Path, suffix: str | None = None, *, required: bool = True) -> list[str]:
+    """The names of the images right in a folder, sorted; hidden files are none.
 
     suffix: keep only files that end in it; without it, any of IMAGE_SUFFIXES.
     """
@@ -74,8 +77,28 @@ def images_in(folder: Path, suffix: str | None = None, *, required: bool = True)
         raise DataError(
             f"The image folder {folder} doesn't exist; check its name in competition.py, or download the data."
         )
-    wanted = tuple(IMAGE_SUFFIXES) if suffix is None else suffix.lower()
-    found = sorted(path for path in folder.iterdir() if path.name.lower().endswith(wanted) and path.name[0] != ".")
+    found = sorted(_ending_in(IMAGE_SUFFIXES if suffix is None else {suffix}, folder))
     if required and not found:
         raise DataError(f"{folder} holds no {suffix or 'image'} files; check its name in competition.py.")
     return found
+
+
+def _ending_in(suffixes: Iterable[str], folder: Path) -> Iterator[str]:
+    endings = tuple(suffix.lower() for suffix in suffixes)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.lower().endswith(endings) and name[0] != ".":
+                yield name
+
+
+def placed(folder: Path | str, name: str) -> str:
+    """``folder / name`` as text: of a million files the paths as objects would take most of a start's time and memory.
+
+    folder: as text, it must be as `Path` writes it.
+    """
+    text, slashed = str(folder), f"/{name}/"
+    # What `Path` would write otherwise.
+    if "//" in slashed or "/./" in slashed or text in ("/", "."):
+        return str(Path(text, name))
+    return f"{text}/{name}"

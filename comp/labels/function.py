@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,26 +46,25 @@ class LabelFunction:
                 f"LabelFunction: {name} should return a DataFrame with the columns id, path and label, "
                 f"but {', '.join(sorted(missing))} {'is' if len(missing) == 1 else 'are'} missing."
             )
-        columns = zip(result["id"], result["path"], result["label"], strict=True)
-        rows = [(str(image), Path(path), self._label(str(image), label)) for image, path, label in columns]
-        absent = [path for _, path, _ in rows if not path.is_file()]
+        ids = [str(image) for image in result["id"]]
+        paths = [str(Path(path)) for path in result["path"]]
+        labels = [self._label(image, label) for image, label in zip(ids, result["label"], strict=True)]
+        absent = [path for path in paths if not os.path.isfile(path)]  # noqa: PTH113, a Path of each would take longer
         if absent:
             raise DataError(
                 f"LabelFunction: {name} names {len(absent)} images that don't exist, the first {absent[0]}."
             )
         if "group" not in result:
-            return table(rows)
+            return table(ids, paths, labels)
         ungrouped = result["group"].isna() | (result["group"].astype(str) == "")
         if ungrouped.any():
             image = str(result["id"][ungrouped].iloc[0])
             raise DataError(f"LabelFunction: image {image!r} has no group; give it one, or leave out the column.")
-        return table(rows, result["group"].astype(str))
+        return table(ids, paths, labels, list(result["group"].astype(str)))
 
     def _label(self, image: str, found: Any) -> str | tuple[str, ...]:
-        from pandas import isna
-
         if self.target == "single" and (isinstance(found, str) or not isinstance(found, Iterable)):
-            if found != "" and not isna(found):
+            if found != "" and not _is_no_value(found):
                 return str(found)
         elif self.target == "multi" and isinstance(found, Iterable) and not isinstance(found, str):
             return tuple(sorted({str(tag) for tag in found}))
@@ -72,6 +72,12 @@ class LabelFunction:
         # pandas takes the class names NA, null and None for missing values, unless it is told not to.
         advice = "; read it with comp.labels.read_csv if its name is NA or None" if _is_missing(found) else ""
         raise DataError(f"LabelFunction: image {image!r} has the label {found!r}, but it should be {wanted}{advice}.")
+
+
+def _is_no_value(found: Any) -> bool:
+    from pandas import isna
+
+    return not isinstance(found, str) and bool(isna(found))
 
 
 def _is_missing(value: Any) -> bool:

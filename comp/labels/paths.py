@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, ClassVar
 
 from comp.declared import check, wrong
 from comp.errors import DataError
-from comp.labels.files import images_in, of_other_suffixes
+from comp.labels.files import images_in, of_other_suffixes, placed
 from comp.labels.table import table
 
 if TYPE_CHECKING:
@@ -41,16 +41,19 @@ class FileNames:
         parts = ({"{label}": "(?P<label>.+?)", "*": ".*"}.get(piece, re.escape(piece)) for piece in pieces)
         regex = re.compile("".join(parts), re.DOTALL)
         suffix = None if "*" in pattern.suffix else pattern.suffix or None
-        rows = []
-        for path in images_in(folder / pattern.parent, suffix):
-            match = regex.fullmatch(path.name)
+        place = str(folder / pattern.parent)
+        names, labels = images_in(folder / pattern.parent, suffix), []
+        for name in names:
+            match = regex.fullmatch(name)
             if match is None:
                 raise DataError(
-                    f"{path} has no label: its name doesn't fit the pattern {self.pattern!r}; "
+                    f"{placed(place, name)} has no label: its name doesn't fit the pattern {self.pattern!r}; "
                     "mend the pattern in competition.py or remove the file."
                 )
-            rows.append((path.stem, path, match["label"]))
-        return table(rows, notes=of_other_suffixes([folder / pattern.parent], suffix))
+            labels.append(match["label"])
+        paths = [placed(place, name) for name in names]
+        notes = of_other_suffixes([folder / pattern.parent], suffix)
+        return table([PurePath(name).stem for name in names], paths, labels, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,22 @@ class Folders:
 
     def read(self, folder: Path) -> pd.DataFrame:
         root = folder / self.folder
-        loose = [path for path in images_in(root, required=False) if not path.is_dir()]
+        loose = [name for name in images_in(root, required=False) if not (root / name).is_dir()]
         if loose:
-            raise DataError(f"{loose[0]} has no label: it lies beside the class folders of {root} and not in one.")
+            raise DataError(
+                f"{root / loose[0]} has no label: it lies beside the class folders of {root} and not in one."
+            )
         classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
         if not classes:
             raise DataError(f"{root} holds no class folders; check `folder` of Folders in competition.py.")
-        images = {place: images_in(place, required=False) for place in classes}
-        if empty := [place for place in classes if not images[place]]:
-            raise DataError(f"{empty[0]} holds no image files, so it is no class; add some, or remove the folder.")
-        return table((f"{place.name}/{path.stem}", path, place.name) for place in classes for path in images[place])
+        ids: list[str] = []
+        paths: list[str] = []
+        labels: list[str] = []
+        for place in classes:
+            names, text = images_in(place, required=False), str(place)
+            if not names:
+                raise DataError(f"{place} holds no image files, so it is no class; add some, or remove the folder.")
+            ids += [f"{place.name}/{PurePath(name).stem}" for name in names]
+            paths += [placed(text, name) for name in names]
+            labels += [place.name] * len(names)
+        return table(ids, paths, labels)

@@ -3,60 +3,71 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from comp.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from typing import TypeVar
 
     import pandas as pd
+    from pandas.api.extensions import ExtensionArray
 
     from comp.metrics import Target
 
-Row = tuple[str, Path, "str | tuple[str, ...]"]
+    Value = TypeVar("Value")
+    Column = Sequence[Value] | ExtensionArray
 
 
-def table(rows: Iterable[Row], groups: Iterable[str] | None = None, notes: Iterable[str] = ()) -> pd.DataFrame:
-    """The table of these (id, path, label) rows, in the order of their ids; a row that is there twice counts once.
+def table(
+    ids: Column[str],
+    paths: Sequence[str],
+    labels: Column[str | tuple[str, ...]],
+    groups: Column[str] | None = None,
+    notes: Iterable[str] = (),
+) -> pd.DataFrame:
+    """The table of these rows, in the order of their ids; a row that is there twice counts once.
 
     notes: what else was put up with. Raises DataError for an id of two images, labels or groups, and for a file whose
     name is no Unicode.
     """
     import pandas as pd
 
-    columns = ["id", "path", "label", *([] if groups is None else ["group"])]
-    whole = [(*row, *group) for row, *group in zip(rows, *([] if groups is None else [groups]), strict=True)]
-    once = dict.fromkeys(whole)
-    _check_names(row[1] for row in once)
-    frame = pd.DataFrame(sorted(once, key=lambda row: str(row[0])), columns=columns)
+    _check_names(paths)
+    columns = {"id": ids, "path": paths, "label": labels, **({} if groups is None else {"group": groups})}
+    whole = pd.DataFrame(columns)
+    again = whole.duplicated()
+    frame = whole[~again].sort_values("id", kind="stable", ignore_index=True)
     doubled = frame[frame["id"].duplicated(keep=False)]
     if len(doubled):
         first, second = (doubled.iloc[row] for row in (0, 1))
-        differing = next(column for column in columns[1:] if first[column] != second[column])
+        differing = next(column for column in frame.columns[1:] if first[column] != second[column])
         raise DataError(
             f"{doubled['id'].nunique()} ids occur more than once, the first {first['id']!r} with the {differing} "
-            f"{_shown(first[differing])} and {_shown(second[differing])}; every image needs its own id, and one label."
+            f"{first[differing]!r} and {second[differing]!r}; every image needs its own id, and one label."
         )
     frame.attrs["notes"] = list(notes)
-    if len(once) < len(whole):
-        again = next(row[0] for row, count in Counter(whole).items() if count > 1)
-        frame.attrs["notes"].append(f"{len(whole) - len(once)} rows are doubled and count once, the first of {again!r}")
+    if again.any():
+        first_of = whole["id"][whole.duplicated(keep=False)].iloc[0]
+        frame.attrs["notes"].append(f"{again.sum()} rows are doubled and count once, the first of {first_of!r}")
     return frame
 
 
-def _shown(value: Any) -> str:
-    return repr(str(value) if isinstance(value, Path) else value)
+def _check_names(paths: Sequence[str]) -> None:
+    try:
+        "\n".join(paths).encode()
+    except UnicodeEncodeError:
+        wrong = next(path for path in paths if not _is_unicode(path))
+        raise DataError(f"The name of {wrong!r} is no UTF-8; rename the file.") from None
 
 
-def _check_names(paths: Iterable[Path]) -> None:
-    for path in paths:
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            raise DataError(f"The name of {str(path)!r} is no UTF-8; rename the file.") from None
+def _is_unicode(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def classes_of(frame: pd.DataFrame, target: Target) -> tuple[str, ...]:

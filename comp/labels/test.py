@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
 from comp.declared import check
-from comp.labels.files import check_suffix, images_in, of_other_suffixes
+from comp.labels.files import check_suffix, images_in, of_other_suffixes, placed
 from comp.labels.table import table
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class TestImages:
     def read(self, folder: Path) -> pd.DataFrame:
         """The table of the test images: ``id`` and ``path``."""
         notes = of_other_suffixes([folder / self.folder], self.suffix or None)
-        paths = images_in(folder / self.folder, self.suffix or None)
-        names = [path.name if self.with_suffix else path.name[: -len(self.suffix or path.suffix)] for path in paths]
-        return table(((name, path, "") for name, path in zip(names, paths, strict=True)), notes=notes)[["id", "path"]]
+        names = images_in(folder / self.folder, self.suffix or None)
+        place = str(folder / self.folder)
+        ids = names if self.with_suffix else [name[: -len(self.suffix or PurePath(name).suffix)] for name in names]
+        paths = [placed(place, name) for name in names]
+        return table(ids, paths, [""] * len(names), notes=notes)[["id", "path"]]

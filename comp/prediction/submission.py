@@ -41,19 +41,42 @@ def build_submission(
     """Predictions by id, in the sample's rows and columns; raises SubmissionError where they don't fit it."""
     id_column, *columns = sample.columns
     values = form.encode(predictions, classes, columns)
-    values.insert(0, id_column, list(ids))
-    by_id = values.set_index(id_column)
-    missing = sample.loc[~sample[id_column].isin(by_id.index), id_column]
-    if len(missing):
-        raise SubmissionError(
-            f"{len(missing)} of the sample submission's {len(sample)} ids have no prediction, "
-            f"the first {missing.iloc[0]!r}."
-        )
-    if not by_id.index.is_unique:
-        raise SubmissionError(f"The id {by_id.index[by_id.index.duplicated()][0]!r} was predicted more than once.")
-    submission: pd.DataFrame = by_id.loc[sample[id_column].to_list()].reset_index()[list(sample.columns)]
+    submission = values.iloc[places_of(sample, ids)].reset_index(drop=True)
+    submission.insert(0, id_column, sample[id_column].array)
     check_submission(submission, classes, sample, form, target)
     return submission
+
+
+def must_fit(
+    ids: Sequence[str],
+    prediction: npt.NDArray[Any],
+    classes: Sequence[str],
+    sample: pd.DataFrame,
+    form: SubmissionForm,
+    target: Target,
+) -> None:
+    """Raise SubmissionError where no submission could be built for these ids, each with the same prediction (1, …)."""
+    id_column, *columns = sample.columns
+    submission = form.encode(prediction, classes, columns)
+    places_of(sample, ids)
+    submission.insert(0, id_column, sample[id_column].array[:1])
+    check_submission(submission, classes, sample[:1], form, target)
+
+
+def places_of(sample: pd.DataFrame, ids: Sequence[str]) -> npt.NDArray[np.intp]:
+    """Where in ``ids`` each id of the sample is; raises SubmissionError where one isn't, or one is there twice."""
+    asked, known = sample.iloc[:, 0], pd.Index(ids)
+    if not known.is_unique:
+        if (missing := asked[~asked.isin(known)]).empty:
+            raise SubmissionError(f"The id {known[known.duplicated()][0]!r} was predicted more than once.")
+    else:
+        places = known.get_indexer(pd.Index(asked))
+        if (missing := asked[places < 0]).empty:
+            return places
+    raise SubmissionError(
+        f"{len(missing)} of the sample submission's {len(sample)} ids have no prediction, "
+        f"the first {missing.iloc[0]!r}."
+    )
 
 
 def check_submission(
@@ -66,7 +89,7 @@ def check_submission(
             f"but the sample's are {', '.join(sample.columns[:5])}."
         )
     id_column = sample.columns[0]
-    if list(submission[id_column].astype(str)) != list(sample[id_column]):
+    if not np.array_equal(submission[id_column].astype(str).to_numpy(object), sample[id_column].to_numpy(object)):
         raise SubmissionError("The ids are not the sample submission's, each once and in its order.")
     decoded = form.decode(submission.drop(columns=id_column), classes)
     if form.takes == "probabilities" and target == "single":

@@ -181,7 +181,7 @@ def _parts(
     """Milliseconds per image of each part of an epoch's work, one after the other in this process."""
     learner, augment, timed = prepared.learner, prepared.competition.augment, rows[:TIMED].tolist()
     side, altered = with_margin(size, augment.max_zoom), (View(draw=0),)
-    files, requests = [Path(dataset.paths[row]) for row in timed], [(row, altered) for row in timed]
+    files, requests = [dataset.paths[row] for row in timed], [(row, altered) for row in timed]
     without = prepared.images.dataset(size, 0)
     samples = [dataset[request] for request in requests]
     stacked = collate(samples)[1]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from comp.data.kept import KeptImages
+    from comp.data.paths import Paths
     from comp.metrics import Target
     from comp.recipe import Recipe, Stage
     from comp.training.backbone import Expectations
@@ -89,10 +90,10 @@ class Helper:
         if declaration is not None:
             load_competition(Path(declaration))
 
-    def look_at(self, paths: Sequence[str], expected: Expectations, viewpoint: Viewpoint, seed: int) -> None:
+    def look_at(self, paths: Paths, expected: Expectations, viewpoint: Viewpoint, seed: int) -> None:
         """Be told of the images that what follows is about."""
         silent = Console(Terminal(quiet=True))
-        self.images = Images([Path(path) for path in paths], expected, viewpoint, seed, Path(), silent)
+        self.images = Images(paths, expected, viewpoint, seed, Path(), silent)
 
     def train_on(
         self,

@@ -19,6 +19,7 @@ from comp.console import Console
 from comp.data.images import with_margin
 from comp.data.kept import KeptImages, keep
 from comp.data.loading import ImageDataset, ImageEpochs, Preprocessing, in_views
+from comp.data.paths import Paths
 from comp.recipe import Recipe, Stage
 from comp.steps.sharing import SharedEpochs, ask_with_images, refuse_small_batches, shared_features
 from comp.training.backbone import Expectations, digest
@@ -37,16 +38,18 @@ ALTERATIONS = 2
 class Images:
     """The images of a table, and everything needed to read them as the backbone's weights expect.
 
-    paths: of all rows, in the table's order. cache: the folder for their features and for the images at the sizes
+    paths: of all rows, in the table's order. contents: the digests of their files' bytes, in hexadecimal, where they
+    are known. cache: the folder for their features and for the images at the sizes
     that they train at.
     """
 
-    paths: Sequence[Path]
+    paths: Paths
     expected: Expectations
     viewpoint: Viewpoint
     seed: int
     cache: Path
     console: Console
+    contents: Sequence[str] | None = None
 
     def dataset(
         self, size: int, seed: int, erasing: float = 0.0, kept: Mapping[int, KeptImages] | None = None
@@ -55,11 +58,12 @@ class Images:
         return ImageDataset(self.paths, preprocessing, seed, kept)
 
     def only(self, rows: Rows) -> "Images":
-        return replace(self, paths=[self.paths[row] for row in rows])
+        contents = None if self.contents is None else [self.contents[row] for row in rows]
+        return replace(self, paths=self.paths.of(rows), contents=contents)
 
     @cached_property
     def content(self) -> str:
-        return content_digest(self.paths)
+        return content_digest(self.paths, self.contents)
 
     def features(self, learner: Learner, size: int, views: Sequence[View]) -> Features:
         """The pooled features (N, V, F) of all rows in these views, from the cache where they were computed before."""

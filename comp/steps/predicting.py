@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from comp.data.paths import Paths
 from comp.errors import RunError
 from comp.prediction.decisions import from_record
 from comp.prediction.predictions import write_predictions
@@ -21,7 +22,6 @@ from comp.training.backbone import expectations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
     # Images, and which of them to predict; None for all.
-    Part = tuple[Sequence[Path], npt.NDArray[np.int64] | None]
+    Part = tuple[Paths, npt.NDArray[np.int64] | None]
 
 
 def predict_logits(
@@ -57,8 +57,8 @@ def predict_logits(
     return stacked
 
 
-def readable_test_images(tables: Tables) -> list[Path]:
-    return list(tables.test["path"][tables.readable])
+def readable_test_images(tables: Tables) -> Paths:
+    return Paths(tables.test["path"][tables.readable].array)
 
 
 def write_test_predictions(

@@ -10,6 +10,7 @@ import torch
 from comp.competition import Competition
 from comp.console import Console
 from comp.data.balance import oversampled
+from comp.data.paths import Paths
 from comp.data.splitting import draw_folds, draw_split
 from comp.errors import BackboneError
 from comp.recipe import Recipe, Stage
@@ -93,12 +94,13 @@ def prepare(competition: Competition, choices: Choices, home: Home, console: Con
     learner = Learner(model, recipe, competition.target, competition.layer_lr_ratio, choose_device(), balanced)
     learner.passes.say = console.say
     images = Images(
-        list(tables.train["path"]),
+        Paths(tables.train["path"].array),
         expectations(model.backbone),
         competition.augment,
         choices.seed,
         home.cache,
         console,
+        tables.train["content"].array,
     )
     weights = digest(model.backbone)
     return Prepared(competition, recipe, choices, tables, training, validating, learner, images, weights)

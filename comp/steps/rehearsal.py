@@ -8,11 +8,12 @@ from __future__ import annotations
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comp.data.splitting import draw_split
+from comp.data.splitting import draw_split, rows_of_each, with_any
 from comp.errors import DataError
 from comp.kaggle.local.server import running
 from comp.labels import CsvLabels, TestImages, read_csv
@@ -25,7 +26,6 @@ from comp.steps.sources import graders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import numpy.typing as npt
     import pandas as pd
@@ -112,9 +112,9 @@ def which_hide(tables: Tables, share: float, seed: int) -> Rows:
     """True for the rows (N,) that are hidden: drawn as those that validate are, and no class is hidden whole."""
     targets = tables.targets
     hidden = draw_split(targets, share, seed + HIDING, tables.groups, tables.alike)
-    of_class = np.eye(len(tables.classes), dtype=bool)[targets] if targets.ndim == 1 else targets.astype(bool)
-    lost = of_class.any(axis=0) & ~of_class[~hidden].any(axis=0)
-    shown = of_class[:, lost].any(axis=1)
+    classes = len(tables.classes)
+    lost = (rows_of_each(targets, classes) > 0) & (rows_of_each(targets[~hidden], classes) == 0)
+    shown = with_any(targets, lost)
     for together in (tables.groups, tables.alike):
         if together is not None:
             shown |= np.isin(together, together[shown & hidden])
@@ -131,7 +131,7 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
     """
     place = served / competition.kaggle
     ids = [f"{number:0{len(str(len(hidden)))}}" for number in range(len(hidden))]
-    for id_, path, hides in zip(ids, tables.train["path"], hidden, strict=True):
+    for id_, path, hides in zip(ids, map(Path, tables.train["path"]), hidden, strict=True):
         target = place / ("test" if hides else "train") / (id_ + path.suffix.lower())
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(path.resolve())
@@ -165,7 +165,7 @@ def _write_labels(tables: Tables, ids: list[str], hidden: Rows, place: Path) -> 
     import pandas as pd
 
     known = tables.train[~hidden]
-    files = [id_ + path.suffix.lower() for id_, path in zip(ids, tables.train["path"], strict=True)]
+    files = [id_ + Path(path).suffix.lower() for id_, path in zip(ids, tables.train["path"], strict=True)]
     labels, separator = known["label"], None
     if tables.targets.ndim == 2:
         separator = next((mark for mark in SEPARATORS if not any(mark in name for name in tables.classes)), None)

@@ -34,7 +34,7 @@ OF_THE_MACHINE = ("versions", "device", "precision")
 def start(prepared: Prepared, home: Home, console: Console, *, by_hand: bool = False) -> Training:
     """A new run folder with the resolved config and the split."""
     run = create_run(home, prepared.competition.name, prepared.choices.recipe)
-    return _begin(prepared, config_of(prepared, by_hand=by_hand), run, console, by_hand)
+    return _begin(prepared, run, console, config_of(prepared, by_hand=by_hand))
 
 
 @contextmanager
@@ -44,10 +44,10 @@ def under_way(prepared: Prepared, home: Home, console: Console, done: Goal) -> I
     Nobody else takes it up for as long as the block lasts. A new one that ends with an error before its first epoch
     leaves no folder.
     """
-    config = config_of(prepared)
-    wanted = _as_recorded(config)
+    resolved = config_of(prepared)
+    config = _as_recorded(resolved)
     for run in reversed(list_runs(home, prepared.competition.name)):
-        if _same(run, wanted) and not done(run) and _splits_as(run, prepared):
+        if _same(run, config) and not done(run) and _splits_as(run, prepared):
             with run.held() as alone:
                 # Who held it may just have finished it.
                 if alone and not done(run):
@@ -56,7 +56,7 @@ def under_way(prepared: Prepared, home: Home, console: Console, done: Goal) -> I
     run = create_run(home, prepared.competition.name, prepared.choices.recipe)
     with run.held():
         try:
-            yield _begin(prepared, config, run, console)
+            yield _begin(prepared, run, console, resolved)
         except CompError:
             if not run.began and not run.last.is_file():
                 shutil.rmtree(run.folder, ignore_errors=True)
@@ -130,9 +130,7 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
     return {**config, "weights": prepared.weights, "by_hand": by_hand}
 
 
-def _begin(
-    prepared: Prepared, config: Mapping[str, Any], run: Run, console: Console, by_hand: bool = False
-) -> Training:
+def _begin(prepared: Prepared, run: Run, console: Console, config: Mapping[str, Any]) -> Training:
     """Everything that is known before the first step, into the run's folder."""
     competition, recipe, choices, tables = prepared.competition, prepared.recipe, prepared.choices, prepared.tables
     try:
@@ -158,7 +156,7 @@ def _begin(
         console.say(note)
     if tables.ignored:
         console.say(f"{tables.ignored} test images are not in the sample submission and are left out")
-    return Training(prepared, run, console, by_hand)
+    return Training(prepared, run, console, bool(config["by_hand"]))
 
 
 def _take_up(prepared: Prepared, run: Run, console: Console) -> Training:
@@ -184,7 +182,9 @@ def _splits_as(run: Run, prepared: Prepared) -> bool:
     """Whether the same rows validate."""
     ids = prepared.tables.train["id"]
     try:
-        return run.validating() == set(ids.iloc[prepared.validating]) and set(run.parts()) == set(ids)
+        parts = run.parts()
+        validating = {id_ for id_, part in parts.items() if part != "train"}
+        return validating == set(ids.iloc[prepared.validating].to_list()) and parts.keys() == set(ids.to_list())
     except RunError:
         return False
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from comp.data.duplicates import duplicate_sets
-from comp.data.screening import oddities
+from comp.data.near import near_of
+from comp.data.screening import odd_of
 from comp.data.screening_table import screen_anew
 from comp.errors import DataError
 from comp.files import replacing
@@ -41,9 +42,10 @@ class Screening:
     """What was found in the training and the test images.
 
     images: a row per image, those to train on first, with the columns
-        ``part`` (train or test), ``id``, ``path`` (below the data folder) and ``label``;
-        ``problem``, ``detail``, ``format``, ``mode``, ``width`` and ``height``, as in `comp.data.screening.Screened`,
-        and ``odd``, a tuple of `ODDITIES`;
+        ``part`` (train or test), ``id``, ``path`` (below the data folder), ``label`` and ``size``, in bytes, -1 where
+        the file has none;
+        ``problem``, ``detail``, ``format``, ``mode``, ``width``, ``height`` and ``content``, as in
+        `comp.data.screening.Screened`, and ``odd``, a tuple of `ODDITIES`;
         ``duplicate`` and ``conflict``, exact or near, of a training image with a duplicate among the others, or with
         one that has another label, and ``leak``, of a test image with a duplicate among the training images;
         ``like``, the path of that duplicate. All are empty text where there is nothing.
@@ -99,13 +101,20 @@ def screened_tables(competition: Competition, home: Home, console: Console) -> T
             f"None of the {len(readable)} training images can be read, the first {first['path']!r} "
             f"({first['problem']}); download the data again."
         )
+    images = screening.images
+    of_files = {part: images.loc[images["part"] == part, ["size", "content"]] for part in ("train", "test")}
     return replace(
         tables,
-        train=tables.train[readable].reset_index(drop=True),
+        train=_beside(tables.train, of_files["train"])[readable].reset_index(drop=True),
+        test=_beside(tables.test, of_files["test"]),
         targets=tables.targets[readable],
         notes=[*tables.notes, *lines_for_training(screening)],
         screening=screening,
     )
+
+
+def _beside(table: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(size=facts["size"].array, content=facts["content"].array)
 
 
 def kept_table(competition: Competition, home: Home) -> Path:
@@ -117,17 +126,16 @@ def screen_tables(tables: Tables, root: Path, kept: Path, console: Console) -> S
     """Open the images of the tables below ``root``, but for those whose row in the table ``kept`` still holds."""
     both = [tables.train.assign(part="train"), tables.test.assign(part="test", label="")]
     images = pd.concat(both, ignore_index=True)
-    paths = list(images["path"])
+    paths = images["path"].tolist()
     with console.bar("screening images", len(paths), "images") as bar:
-        found, opened = screen_anew(paths, root, kept, bar.advance, console.say)
-    images["path"] = [path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path) for path in paths]
-    images["problem"] = [one.problem for one in found]
-    images["detail"] = [one.detail for one in found]
-    images["odd"] = [oddities(one) for one in found]
-    for column in ("format", "mode", "width", "height"):
-        images[column] = [getattr(one, column) for one in found]
+        found = screen_anew(paths, root, kept, bar.advance, console.say)
+    below = f"{root}/"
+    images["path"] = [path.removeprefix(below) for path in paths]
+    for column in ("size", "problem", "detail", "format", "mode", "width", "height", "content"):
+        images[column] = found.table[column]
+    images["odd"] = odd_of(found.table)
 
-    same, alike = duplicate_sets(found)
+    same, alike = duplicate_sets(found.table, lambda rows: near_of(found, rows, kept.with_suffix(".near.npz")))
     trains = (images["part"] == "train").to_numpy()
     for column in ("duplicate", "conflict", "leak", "like"):
         images[column] = ""
@@ -135,13 +143,14 @@ def screen_tables(tables: Tables, root: Path, kept: Path, console: Console) -> S
     _mark(images, trains, same, "exact")
     kept_rows = trains & (images["problem"] == "").to_numpy()
     together, torn = _kept_together(same[kept_rows], alike[kept_rows])
-    return Screening(images, together, torn, opened)
+    return Screening(images, together, torn, found.opened)
 
 
 def _mark(images: pd.DataFrame, trains: npt.NDArray[np.bool_], sets: Sets, how: str) -> None:
     """Say in the columns ``duplicate``, ``conflict`` and ``leak`` where an image shares a set with a training image."""
-    labels, paths = images["label"].tolist(), images["path"].tolist()
     of_several = np.bincount(sets)[sets] > 1
+    twice = np.flatnonzero(of_several)
+    labels, paths = (dict(zip(twice.tolist(), images[name].iloc[twice], strict=True)) for name in ("label", "path"))
     # Of each set the first two training images, and the first of each label.
     members: dict[int, list[int]] = {}
     of_label: dict[int, dict[Hashable, int]] = {}
@@ -150,7 +159,7 @@ def _mark(images: pd.DataFrame, trains: npt.NDArray[np.bool_], sets: Sets, how: 
         firsts += [row] if len(firsts) < 2 else []
         of_label.setdefault(int(sets[row]), {}).setdefault(labels[row], row)
     marks: dict[str, dict[int, str]] = {column: {} for column in ("duplicate", "conflict", "leak", "like")}
-    for row in np.flatnonzero(of_several).tolist():
+    for row in twice.tolist():
         others = [other for other in members.get(int(sets[row]), ()) if other != row]
         if not others:
             continue

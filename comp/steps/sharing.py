@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -105,6 +104,5 @@ def ask_with_images(processes: Processes, images: Images, what: str, *arguments:
         # A function that a competition.py declares is found by its name once the file was loaded.
         module = None if pipeline is None else sys.modules.get(pipeline.__module__)
         processes.ask("load", getattr(module, "__file__", None))
-        paths = [os.fspath(path) for path in images.paths]
-        processes.ask("look_at", paths, images.expected, images.viewpoint, images.seed)
+        processes.ask("look_at", images.paths, images.expected, images.viewpoint, images.seed)
     processes.ask(what, *arguments)

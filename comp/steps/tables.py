@@ -11,7 +11,7 @@ from comp.data.splitting import targets_of
 from comp.errors import DataError
 from comp.labels import classes_of
 from comp.prediction.decisions import untuned
-from comp.prediction.submission import build_submission, read_sample
+from comp.prediction.submission import must_fit, read_sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +64,8 @@ class Tables:
 def read_tables(competition: Competition, folder: Path) -> Tables:
     """The tables of the files in ``folder``; no image is opened.
 
-    A submission of even probabilities is built from them, so that what wouldn't fit the sample submission after hours
-    of training comes out now. Raises DataError or SubmissionError.
+    Even probabilities are held against the sample submission, so that what wouldn't fit it after hours of training
+    comes out now. Raises DataError or SubmissionError.
     """
     must_be_here(competition, folder)
     train = competition.labels.read(folder)
@@ -86,10 +86,8 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
     """The tables of the images to predict, with no row in ``train``; raises as `read_tables`."""
     sample = read_sample(folder / competition.sample_submission)
     test = competition.test.read(folder)
-    even = untuned(competition.scoring, competition.target, len(classes))(
-        np.full((len(test), len(classes)), 1 / len(classes))
-    )
-    build_submission(list(test["id"]), even, classes, sample, competition.submission, competition.target)
+    even = untuned(competition.scoring, competition.target, len(classes))(np.full((1, len(classes)), 1 / len(classes)))
+    must_fit(test["id"].array, even, classes, sample, competition.submission, competition.target)
     asked = test[test["id"].isin(sample.iloc[:, 0])].reset_index(drop=True)
     nothing = test.iloc[:0].assign(label="")
     targets = targets_of(nothing, classes, competition.target)

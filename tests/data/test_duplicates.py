@@ -2,12 +2,13 @@ import io
 from time import perf_counter
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from comp.data.duplicates import close_pairs, connected, duplicate_sets, perceptual_hashes
+from comp.data.duplicates import close_pairs, connected, duplicate_sets, near_pairs, perceptual_hashes
 from comp.data.screening import Screened, screen, screen_file
 
 
@@ -34,6 +35,15 @@ def copies(image):
     }
 
 
+def sets_of(found):
+    def near(rows):
+        thumbnails = np.frombuffer(b"".join(found[row].thumbnail for row in rows), np.uint8).reshape(-1, 16, 16)
+        sides = (np.array([getattr(found[row], side) for row in rows]) for side in ("width", "height"))
+        return near_pairs(thumbnails, *sides)
+
+    return duplicate_sets(pd.DataFrame(found, columns=Screened._fields), near)
+
+
 @pytest.fixture
 def sets(tmp_path):
     """The two numbers of each image's sets, by the name it was given."""
@@ -43,7 +53,7 @@ def sets(tmp_path):
         for name, image in images.items():
             paths.append(tmp_path / f"{name}.png")
             image.save(paths[-1]) if isinstance(image, Image.Image) else paths[-1].write_bytes(image)
-        same, alike = duplicate_sets(list(screen(paths)))
+        same, alike = sets_of(list(screen(paths)))
         return dict(zip(images, same.tolist(), strict=True)), dict(zip(images, alike.tolist(), strict=True))
 
     return find
@@ -80,9 +90,9 @@ def test_files_that_can_t_be_read_are_no_duplicates_of_each_other(sets):
 
 
 def test_no_images_have_no_sets():
-    same, alike = duplicate_sets([])
+    same, alike = sets_of([])
     assert len(same) == len(alike) == 0
-    assert duplicate_sets([Screened("empty")])[1].tolist() == [0]
+    assert sets_of([Screened("empty")])[1].tolist() == [0]
 
 
 def test_the_hash_is_of_what_is_seen_and_not_of_its_brightness(tmp_path):

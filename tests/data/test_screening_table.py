@@ -3,11 +3,13 @@ import os
 import shutil
 import threading
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 from comp.data import screening_table
+from comp.data.screening import Screened, screen_file
 from comp.data.screening_table import screen_anew
 
 
@@ -25,9 +27,14 @@ class Folder:
     def screen(self, paths=None):
         """What was found, and how many files were opened."""
         self.said, self.done = [], 0
-        found, opened = screen_anew(paths or self.paths, self.root, self.table, self._advance, self.said.append)
-        assert self.done == len(found)
-        return found, opened
+        names = list(map(str, paths or self.paths))
+        found = screen_anew(names, self.root, self.table, self._advance, self.said.append)
+        assert self.done == len(found.table)
+        kinds = found.table.drop(columns="size").to_dict("records")
+        readable = np.flatnonzero(found.table["problem"] == "")
+        thumbnails = dict(zip(readable.tolist(), found.thumbnails(readable), strict=True))
+        every = (thumbnails[row].tobytes() if row in thumbnails else b"" for row in range(len(kinds)))
+        return [Screened(**kind, thumbnail=one) for kind, one in zip(kinds, every, strict=True)], found.opened
 
     def _advance(self, amount):
         self.done += amount
@@ -44,6 +51,7 @@ def images(tmp_path):
 def test_a_file_that_did_not_change_is_not_opened_again(images):
     found, opened = images.screen()
     assert [one.width for one in found] == [20, 21, 22, 23, 24, 25]
+    assert found == list(map(screen_file, images.paths))
     assert opened == 6
     assert images.screen() == (found, 0)
     assert images.said == []
@@ -115,14 +123,14 @@ def test_a_table_of_another_version_is_not_believed(images, monkeypatch):
 
 
 def test_a_full_disk_costs_the_table_and_nothing_else(images, monkeypatch):
-    def full(self, path, **options):
+    def full(table, path):
         path.write_bytes(b"half a ta")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     images.screen()
     kept = images.table.read_bytes()
     Image.new("RGB", (99, 20)).save(images.paths[2])
-    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    monkeypatch.setattr(screening_table.parquet, "write_table", full)
     found, opened = images.screen()
     assert (opened, found[2].width) == (1, 99)
     assert images.table.read_bytes() == kept
@@ -176,6 +184,7 @@ def test_a_killed_process_loses_the_work_of_seconds(images, monkeypatch):
 
     monkeypatch.setattr(screening_table, "screen", killed)
     monkeypatch.setattr(screening_table, "KEEP_EVERY", 0)
+    monkeypatch.setattr(screening_table, "MOST_COST", float("inf"))
     images.screen()
     assert opened == [4]
 
@@ -185,8 +194,9 @@ def test_two_that_screen_at_once_both_end_and_leave_one_whole_table(images):
 
     def work():
         for _ in range(5):
-            found, _ = screen_anew(images.paths, images.root, images.table, lambda amount: None, ended.append)
-            ended.append([one.width for one in found])
+            names = list(map(str, images.paths))
+            found = screen_anew(names, images.root, images.table, lambda amount: None, ended.append)
+            ended.append(found.table["width"].to_list())
             images.table.unlink(missing_ok=True)
 
     threads = [threading.Thread(target=work) for _ in range(4)]

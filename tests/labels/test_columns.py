@@ -85,7 +85,7 @@ def test_a_column_may_name_the_folder_that_an_image_lies_in(tmp_path):
     laid_out(tmp_path, "id,kind,side", "1,cat,left", "2,dog,right", images=images)
     frame = PLACED.read(tmp_path)
     assert labels_of(frame) == {"1": "cat", "2": "dog"}
-    assert list(frame["path"]) == [tmp_path / image for image in images]
+    assert list(frame["path"]) == [str(tmp_path / image) for image in images]
 
 
 def test_an_image_in_another_folder_than_its_row_says_is_named(tmp_path):

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -40,7 +41,9 @@ def write_csv(folder, rows, label="label"):
 
 
 def rows_of(frame):
-    return list(frame.itertuples(index=False, name=None))
+    """The rows, with their paths as such."""
+    columns = (map(Path, frame[name]) if name == "path" else frame[name] for name in frame)
+    return list(zip(*columns, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,7 @@ def test_file_names_round_trip(fresh, labels):
     assert dict(zip(frame["id"], frame["label"], strict=True)) == {
         name.removesuffix(".jpg"): label for name, label in zip(names, labels, strict=True)
     }
-    assert [path.stem for path in frame["path"]] == list(frame["id"])
+    assert [Path(path).stem for path in frame["path"]] == list(frame["id"])
 
 
 @settings(max_examples=50, deadline=None)
@@ -109,8 +112,8 @@ def test_folders_round_trip(fresh, classes):
     touch(folder, *(f"train/{name}/{n}.jpg" for name, count in classes.items() for n in range(count)))
     frame = Folders("train").read(folder)
     assert frame["label"].value_counts().to_dict() == classes
-    assert list(frame["id"]) == sorted(f"{path.parent.name}/{path.stem}" for path in frame["path"])
-    assert all(path.parent.name == label for path, label in zip(frame["path"], frame["label"], strict=True))
+    assert list(frame["id"]) == sorted(f"{path.parent.name}/{path.stem}" for path in map(Path, frame["path"]))
+    assert all(Path(path).parent.name == label for path, label in zip(frame["path"], frame["label"], strict=True))
 
 
 def test_an_image_outside_the_class_folders_is_named(tmp_path):
@@ -211,13 +214,13 @@ def test_names_that_have_their_suffix_need_none(tmp_path):
     touch(tmp_path, "train/a.jpg", "train/b.png")
     frame = CsvLabels("train.csv", image="id", label="label", folder="train").read(tmp_path)
     assert list(frame["id"]) == ["a.jpg", "b.png"]
-    assert [path.name for path in frame["path"]] == ["a.jpg", "b.png"]
+    assert [Path(path).name for path in frame["path"]] == ["a.jpg", "b.png"]
 
 
 def test_names_may_lead_to_folders_below(tmp_path):
     write_csv(tmp_path, [("x/0", "cat"), ("y/0", "dog")])
     frame = CSV.read(touch(tmp_path, "train/x/0.png", "train/y/0.png"))
-    assert list(frame["path"]) == [tmp_path / "train/x/0.png", tmp_path / "train/y/0.png"]
+    assert list(frame["path"]) == [str(tmp_path / "train/x/0.png"), str(tmp_path / "train/y/0.png")]
 
 
 @pytest.mark.parametrize("text", ["", '"id,label\n1', "id,label\n1,a\n2,b,c,d\n"])
@@ -368,7 +371,7 @@ def test_test_images_have_the_ids_of_the_sample_submission(tmp_path, with_suffix
     frame = TestImages("test", with_suffix=with_suffix).read(tmp_path)
     assert list(frame.columns) == ["id", "path"]
     assert list(frame["id"]) == ids
-    assert [path.name for path in frame["path"]] == ["1.jpg", "10.jpg", "2.jpg"]
+    assert [Path(path).name for path in frame["path"]] == ["1.jpg", "10.jpg", "2.jpg"]
 
 
 def test_a_suffix_of_two_parts_is_no_part_of_the_id(tmp_path):
@@ -383,9 +386,9 @@ def test_two_test_images_of_one_id_are_named(tmp_path):
 
 def test_images_are_sorted_and_hidden_files_are_none(tmp_path):
     touch(tmp_path, "b.JPG", "a.jpg", ".c.jpg", "d.txt", "e.full.jpg")
-    assert [path.name for path in images_in(tmp_path)] == ["a.jpg", "b.JPG", "e.full.jpg"]
-    assert [path.name for path in images_in(tmp_path, ".full.jpg")] == ["e.full.jpg"]
-    assert [path.name for path in images_in(tmp_path, ".jpg")] == ["a.jpg", "b.JPG", "e.full.jpg"]
+    assert images_in(tmp_path) == ["a.jpg", "b.JPG", "e.full.jpg"]
+    assert images_in(tmp_path, ".full.jpg") == ["e.full.jpg"]
+    assert images_in(tmp_path, ".jpg") == ["a.jpg", "b.JPG", "e.full.jpg"]
     assert images_in(tmp_path, ".png", required=False) == []
     with pytest.raises(DataError, match=r"holds no \.png files"):
         images_in(tmp_path, ".png")

@@ -1,6 +1,7 @@
 """Every page of the three real competitions in a real browser. Their pictures are kept in ``screenshots/``."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_covering_where_a_map_is_hot_costs_the_prediction_more_than_where_it_is_
     size, interpolation, maps = _maps_of(one.competition, one.run, len(one.run.record("config")["classes"]), Console())
     tables = read_tables(one.competition, one.data)
     paths = tables.train["path"].iloc[:: len(tables.train) // 40]
-    images = np.stack([centre(read_image(path, size, interpolation), size) for path in paths])
+    images = np.stack([centre(read_image(Path(path), size, interpolation), size) for path in paths])
 
     def logits(pixels):
         with torch.no_grad():

@@ -3,6 +3,8 @@
 The floors leave room for other machines and threads; what the recipes reach at their own sizes is in the READMEs.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,7 +107,7 @@ def test_planet_is_submitted_with_known_tags_for_every_chip(planet):
 def test_jpegs_of_four_components_show_green_forest(planet):
     tables = read_tables(planet.competition, planet.data)
     is_forest = tables.train["label"].map(lambda tags: tags == ("clear", "primary"))
-    colours = np.array([read_image(path, 64).mean((0, 1)) for path in tables.train["path"][is_forest][:40]])
+    colours = np.array([read_image(Path(path), 64).mean((0, 1)) for path in tables.train["path"][is_forest][:40]])
     red, green, _ = colours.T
     assert (green > red).mean() > 0.95
     # Inverted, or with ink read as light, forest would be bright.

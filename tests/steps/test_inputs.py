@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from comp.console import Console
+from comp.data.paths import Paths
 from comp.recipe import Recipe, Stage
 from comp.steps.inputs import Images, tta_views
 from comp.steps.tables import read_tables
@@ -30,7 +31,7 @@ def tables(shades):
 @pytest.fixture
 def images(tables, tmp_path):
     expected = expectations(learner_of().model.backbone)
-    return Images(list(tables.train["path"]), expected, side_on(), 0, tmp_path / "cache", Console())
+    return Images(Paths(tables.train["path"]), expected, side_on(), 0, tmp_path / "cache", Console())
 
 
 def cached(images):

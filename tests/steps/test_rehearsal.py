@@ -4,6 +4,7 @@ import shutil
 import socket
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -140,12 +141,14 @@ def test_the_rehearsed_competition_has_the_images_that_are_not_hidden_and_their_
     with rehearsal(shades.competition, home, 0.25, 0, Console()) as started:
         runner.download(started.competition, started.home, Console())
         found = read_tables(started.competition, started.home.data("shades"))
-        pixels = {path.read_bytes(): label for path, label in zip(real.train["path"], real.train["label"], strict=True)}
+        pixels = {
+            Path(path).read_bytes(): label for path, label in zip(real.train["path"], real.train["label"], strict=True)
+        }
         for path, label in zip(found.train["path"], found.train["label"], strict=True):
-            assert pixels.pop(path.read_bytes()) == label
+            assert pixels.pop(Path(path).read_bytes()) == label
         truth = pd.read_csv(started.answers, dtype=str).set_index("id")["colour"]
         for id_, path in zip(found.test["id"], found.test["path"], strict=True):
-            assert pixels.pop(path.read_bytes()) == truth[id_]
+            assert pixels.pop(Path(path).read_bytes()) == truth[id_]
         assert not pixels
         assert list(found.sample.columns) == ["id", "colour"]
     assert not (home.rehearsals / "shades" / "1").exists()

@@ -110,7 +110,7 @@ def test_the_fingerprint_of_data_changes_with_ids_labels_and_file_sizes(shades, 
     assert fingerprint(replace(tables, train=relabelled)) != fingerprint(tables)
     assert fingerprint(replace(tables, test=tables.test.iloc[1:])) != fingerprint(tables)
     before = fingerprint(tables)
-    path = tables.test["path"][3]
+    path = Path(tables.test["path"][3])
     path.write_bytes(path.read_bytes() + b"\0")
     assert fingerprint(tables) != before
 

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from io import BytesIO
+from pathlib import Path
 from zlib import crc32
 
 import numpy as np
@@ -204,7 +205,7 @@ def test_images_of_a_label_function_may_lie_anywhere(data, shades, home, tmp_pat
     tables = read_tables(shades.competition, data)
     outside = tmp_path / "elsewhere.png"
     (data / "train/t00.png").rename(outside)
-    tables.train.loc[0, "path"] = outside
+    tables.train.loc[0, "path"] = str(outside)
     screening = screen_tables(tables, data, home.cache / "x.parquet", Console())
     assert screening.images["path"][0] == str(outside)
     assert screening.images["problem"][0] == ""
@@ -326,7 +327,7 @@ def test_two_commands_at_once_leave_one_whole_table(shades, data, comp, home):
     assert [err for _, err in ended] == ["", ""]
     assert all("36 images to train on and 12 to predict" in out for out, _ in ended)
     names = {path.name for path in (home.cache / "screening").iterdir()}
-    assert names == {"shades.parquet", "shades.csv"}
+    assert names == {"shades.parquet", "shades.near.npz", "shades.csv"}
     assert "0 of them opened" in comp("--competitions", shades.plugins, "check", "shades").out
 
 
@@ -354,7 +355,7 @@ def test_whatever_files_hold_every_image_is_used_or_listed_and_none_is_lost(data
     assert set(tables.train["id"]) | unreadable >= {f"t{number:02}" for number in range(36)}
     assert not set(tables.train["id"]) & unreadable
     assert set(tables.test["id"][~tables.readable]) == {name for name in unreadable if name[0] == "q"}
-    for path in (*tables.train["path"], *tables.test["path"][tables.readable]):
+    for path in map(Path, (*tables.train["path"], *tables.test["path"][tables.readable])):
         assert read_image(path, 8).shape[2] == 3
     for number in contents:
         name = f"train/t{number:02}.png" if number < 100 else f"test/q{number - 100:02}.png"

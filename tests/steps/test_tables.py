@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ def test_tables_have_targets_in_the_order_of_the_sorted_classes(shades):
     assert tables.classes == ("blue", "green", "red")
     assert [tables.classes[target] for target in tables.targets] == list(tables.train["label"])
     assert tables.targets.dtype == np.int64
-    assert tables.train["path"].map(lambda path: path.is_file()).all()
+    assert tables.train["path"].map(lambda path: Path(path).is_file()).all()
     assert tables.ignored == 0
 
 
@@ -22,7 +24,7 @@ def test_images_to_predict_are_those_of_the_sample_in_the_order_of_their_ids(sha
     shades.text("sample_submission.csv", ["id,colour", "q05,red", "q01,red", "q11,red"])
     tables = read(shades)
     assert list(tables.test["id"]) == ["q01", "q05", "q11"]
-    assert [path.stem for path in tables.test["path"]] == ["q01", "q05", "q11"]
+    assert [Path(path).stem for path in tables.test["path"]] == ["q01", "q05", "q11"]
     assert list(tables.test.index) == [0, 1, 2]
     assert list(tables.sample["id"]) == ["q05", "q01", "q11"]
     assert tables.ignored == 9

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from comp.data.paths import Paths
 from comp.prediction.decisions import Clip, ClipAndNormalise, Decision, MostProbable, Thresholds, untuned
 from comp.report import classes as of_classes
 from comp.report.confusion import confuse
@@ -61,7 +62,7 @@ def explain(competition: Competition, run: Run, home: Home, console: Console, *,
         "outcomes": None,
     }
     if len(predicted.rows):
-        paths = list(tables.train["path"].iloc[predicted.rows])
+        paths = Paths(tables.train["path"].iloc[predicted.rows])
         cards, why_no_maps = gallery(competition, run, predicted.outcomes, paths, console, with_maps=with_maps)
         facts |= {
             "outcomes": predicted.outcomes,

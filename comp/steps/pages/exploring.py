@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +24,6 @@ from comp.training.backbone import pretraining
 from comp.viewpoint import View
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy.typing as npt
     import pandas as pd
 
@@ -181,7 +180,7 @@ def _samples(tables: Tables, parts: Array, names: list[str], seed: int, console:
     cards = []
     with console.bar("pictures", len(chosen), "images") as bar:
         for row in list(chosen)[: 2 * SAMPLES]:
-            pixels = read_image(tables.train["path"].iloc[row], SIDE)
+            pixels = read_image(Path(tables.train["path"].iloc[row]), SIDE)
             places = np.flatnonzero(of_class[row]).tolist()
             cards.append(
                 {
@@ -199,7 +198,7 @@ def _samples(tables: Tables, parts: Array, names: list[str], seed: int, console:
 def _altered(competition: Competition, recipe: Recipe, tables: Tables, interpolation: str, seed: int) -> dict[str, Any]:
     """One image as it is, under alterations of training, and in the views that are averaged in prediction."""
     row = _with_most_to_see(tables, seed)
-    path, size, viewpoint = tables.train["path"].iloc[row], recipe.stages[-1].size, competition.augment
+    path, size, viewpoint = Path(tables.train["path"].iloc[row]), recipe.stages[-1].size, competition.augment
 
     def views(seen: tuple[View, ...], erasing: float) -> list[str]:
         dataset = ImageDataset([path], Preprocessing(size, interpolation, viewpoint, erasing), seed)
@@ -217,4 +216,4 @@ def _altered(competition: Competition, recipe: Recipe, tables: Tables, interpola
 def _with_most_to_see(tables: Tables, seed: int) -> int:
     """Of some images drawn from the seed the one with the most contrast: of a plain one all views are alike."""
     some: list[int] = np.random.default_rng(seed).permutation(len(tables.train))[:CANDIDATES].tolist()
-    return max(some, key=lambda row: float(read_image(tables.train["path"].iloc[row], SIDE // 4).std()))
+    return max(some, key=lambda row: float(read_image(Path(tables.train["path"].iloc[row]), SIDE // 4).std()))
