@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import traceback
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -181,15 +182,17 @@ def sweep(
     settings: Settings = [],  # noqa: B006
     seed: Seed = 0,
     processes: Processes = 1,
+    on: Annotated[str | None, typer.Option(metavar="WHERE", help="ray, ray://HOST:PORT: trials side by side.")] = None,
 ) -> None:
     """Search for a recipe's best values: runs that are stopped early where they are worse than most."""
     from comp import runner
     from comp.steps.resolve import Choices
 
     choices = Choices(recipe, backbone, tuple(settings), seed)
+    _refuse_two_places(on, processes)
     competition = _competition(context, name)
     with helped(processes):
-        print(runner.sweep(competition, choices, space, trials, Home.from_environment(), _console()))
+        print(runner.sweep(competition, choices, space, trials, Home.from_environment(), _console(), on))
 
 
 @app.command("lr-find")
@@ -372,10 +375,12 @@ def ensemble(
 def run_all(
     context: typer.Context,
     name: Name,
-    recipe: RecipeName = "standard",
+    recipe: Annotated[list[str], typer.Option("--recipe", help="As for train; may be given several times.")] = [
+        "standard"
+    ],  # noqa: B006
     backbone: Backbone = None,
     settings: Settings = [],  # noqa: B006
-    seed: Seed = 0,
+    seed: Annotated[list[int], typer.Option(min=0, help="As for train; may be given several times.")] = [0],  # noqa: B006
     all_data: AllData = False,
     folds: Folds = None,
     fold: Fold = None,
@@ -387,7 +392,8 @@ def run_all(
         str | None,
         typer.Option(
             metavar="WHERE",
-            help="kaggle: a notebook with a GPU; the run is brought here. ray, ray://HOST:PORT: --folds side by side.",
+            help="kaggle: a notebook with a GPU; the run is brought here. ray, ray://HOST:PORT: what is trained "
+            "several times, side by side.",
         ),
     ] = None,
 ) -> None:
@@ -397,9 +403,15 @@ def run_all(
 
     home = Home.from_environment()
     found = find_run(home, like) if like else None
-    choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, found)
-    if on is not None and processes > 1:
-        raise OverrideError("--processes is for this machine, and --on names another place; leave one of the two out.")
+    several = [
+        Choices(named, backbone, tuple(settings), number, all_data, folds, fold, found)
+        for named, number in dict.fromkeys(product(recipe, seed))
+    ]
+    choices = several[0]
+    _refuse_two_places(on, processes)
+    if len(several) > 1 and (submit or on == "kaggle"):
+        which = "--submit" if submit else "--on kaggle"
+        raise OverrideError(f"{which} is for one training, but there are {len(several)}; name one recipe and one seed.")
     if on == "kaggle":
         declaration = _declaration(context, name)
         done = runner.run_at_kaggle(
@@ -408,6 +420,13 @@ def run_all(
         print(done.folder)
         return
     competition = _competition(context, name)
+    if len(several) > 1:
+        with helped(processes):
+            for trained in runner.run_each(
+                competition, several, home, _console(), delete_archives=delete_archives, on=on
+            ):
+                print(trained.folder)
+        return
     with helped(processes):
         done = runner.run(
             competition, choices, home, _console(), submitting=submit, delete_archives=delete_archives, on=on
@@ -497,6 +516,11 @@ def serve(
         faults=read_plan(faults) if faults else (),
         kernels=kernels,
     )
+
+
+def _refuse_two_places(on: str | None, processes: int) -> None:
+    if on is not None and processes > 1:
+        raise OverrideError("--processes is for this machine, and --on names another place; leave one of the two out.")
 
 
 def _blend(scores: Mapping[str, Any]) -> str:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from comp.errors import OverrideError, RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    import optuna
 
     from comp.competition import Competition
     from comp.console import Console
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from comp.run import Home, Run
     from comp.steps.goals import Goal
     from comp.steps.resolve import Choices
+    from comp.steps.searching import Search
+    from comp.steps.side_by_side import Job
     from comp.steps.training import Training
 
 
@@ -41,13 +46,15 @@ def run(
     Where the same was begun before and stopped, it goes on from there. on: where folds are trained side by side.
     """
     from comp.steps import goals
-    from comp.steps.prepared import prepare
     from comp.steps.resolve import resolve
-    from comp.steps.resuming import under_way
     from comp.steps.side_by_side import refuse_other_places
 
     if on is not None:
-        refuse_other_places(on, choices)
+        refuse_other_places(on)
+        if choices.folds is None or choices.fold is not None:
+            raise OverrideError(
+                "--on ray trains side by side, but there is one training; give --folds, or several --seed or --recipe."
+            )
     resolve(competition, choices)  # what can't be is said before gigabytes are downloaded
     download(competition, home, console, delete_archives=delete_archives)
     goal = goals.submitted(competition, home) if submitting else goals.reported
@@ -55,11 +62,53 @@ def run(
         trained = cross_validate(competition, choices, home, console, goal, on)
         _report_and_submit(competition, trained, home, console, submitting)
         return trained
+    return _run(competition, choices, home, console, goal, submitting)
+
+
+def _run(
+    competition: Competition, choices: Choices, home: Home, console: Console, goal: Goal, submitting: bool = False
+) -> Run:
+    from comp.steps.prepared import prepare
+    from comp.steps.resuming import under_way
+
     prepared = prepare(competition, choices, home, console)
     with under_way(prepared, home, console, goal) as training:
         _train_and_predict(competition, training, home, console)
         _report_and_submit(competition, training.run, home, console, submitting)
     return training.run
+
+
+def run_each(
+    competition: Competition,
+    several: Sequence[Choices],
+    home: Home,
+    console: Console,
+    *,
+    delete_archives: bool = False,
+    on: str | None = None,
+) -> list[Run]:
+    """The runs of several recipes or seeds, from Kaggle to the CSV; those that are there are not trained again.
+
+    on: where they are trained side by side, as `each` takes it; of each its folds where there are folds.
+    """
+    from comp.steps.resolve import resolve
+    from comp.steps.screening import screened_tables
+    from comp.steps.side_by_side import Job, each, refuse_other_places
+
+    if on is not None:
+        refuse_other_places(on)
+    for choices in several:
+        resolve(competition, choices)
+    if any(choices.folds is not None and choices.fold is None for choices in several):
+        return [run(competition, choices, home, console, delete_archives=delete_archives, on=on) for choices in several]
+    data = download(competition, home, console, delete_archives=delete_archives)
+    if on is not None:
+        screened_tables(competition, home, console)  # once, not in every training
+    jobs = [
+        Job(f"{choices.recipe}, seed {choices.seed}", partial(_run, competition, choices, home, goal=lambda _: False))
+        for choices in several
+    ]
+    return each(jobs, on, len(jobs), data, console)
 
 
 def run_at_kaggle(
@@ -174,18 +223,20 @@ def cross_validate(
     """Train and predict every fold that isn't yet, each a run of its own, and join them.
 
     Folds whose joined run didn't get to ``goal`` are not trained again, nor joined twice.
-    on: where folds are trained side by side, as `folds_on_ray` takes it; else one after the other, here.
+    on: where folds are trained side by side, as `each` takes it; else one after the other, here.
     """
     from comp.steps.blending.joining import join
     from comp.steps.screening import screened_tables
-    from comp.steps.side_by_side import folds_on_ray
+    from comp.steps.side_by_side import Job, each
 
     if on is not None:
         screened_tables(competition, home, console)  # once, not in every fold
-        trained = folds_on_ray(on, train_fold, competition, choices, home, console, goal)
-    else:
-        folds = range(1, (choices.folds or 0) + 1)
-        trained = [train_fold(competition, replace(choices, fold=fold), home, console, goal) for fold in folds]
+    count = choices.folds or 0
+    jobs = [
+        Job(f"fold {fold} of {count}", partial(train_fold, competition, replace(choices, fold=fold), home, goal=goal))
+        for fold in range(1, count + 1)
+    ]
+    trained = each(jobs, on, count, home.data(competition.name), console)
     members = {run.name for run in trained}
     joined = next((run for run in trained[0].joined_in() if set(run.members) == members), None)
     return joined or join(competition, trained, home, console)
@@ -233,31 +284,62 @@ def _report_and_submit(competition: Competition, trained: Run, home: Home, conso
 
 
 def sweep(
-    competition: Competition, choices: Choices, space: Sequence[str], trials: int, home: Home, console: Console
+    competition: Competition,
+    choices: Choices,
+    space: Sequence[str],
+    trials: int,
+    home: Home,
+    console: Console,
+    on: str | None = None,
 ) -> str:
     """Search a space of the recipe's fields: train so many trials, each a run, and say which was best, by what command.
 
     A sweep that was stopped goes on; more trials can be added to one that ended. The data must have been downloaded.
+    on: where trials are trained side by side, as `each` takes it; else one after the other, here.
     """
-    from comp.steps import goals
-    from comp.steps.prepared import prepare
-    from comp.steps.resuming import under_way
-    from comp.steps.searching import search
+    from comp.steps.screening import screened_tables
+    from comp.steps.searching import AT_RANDOM, search
+    from comp.steps.side_by_side import each, refuse_other_places
 
+    if on is not None:
+        refuse_other_places(on)
     with search(competition, choices, space, home) as found:
-        while found.ended < trials:
-            trial, drawn = found.draw()
-            console.log = None
-            console.say(f"trial {found.ended + 1} of {trials}: {' '.join(drawn.settings)}")
-            prepared = prepare(competition, drawn, home, console)
-            found.refuse_other_data(prepared)
-            # One that was trained before the sweep was stopped, or for its own sake, isn't trained again.
-            with under_way(prepared, home, console, goals.predicted) as training, found.tried(trial, training):
-                _train(training, console)
+        if on is not None:
+            screened_tables(competition, home, console)  # once, not in every trial
+        # On processors no more at once than are drawn without knowing of any other.
+        share = max(1, min(AT_RANDOM, trials - found.drawn))
+        each(_trials(found, trials, console), on, share, home.data(competition.name), console)
         console.log = None
         for line in found.lines():
             console.say(line)
         return found.best
+
+
+def _trials(found: Search, trials: int, console: Console) -> Iterator[Job]:
+    """The trials that are left, each drawn when it is asked for."""
+    from comp.steps.side_by_side import Job
+
+    while found.drawn < trials:
+        trial, drawn = found.draw()
+        console.log = None
+        console.say(f"trial {found.drawn} of {trials}: {' '.join(drawn.settings)}")
+        yield Job(f"trial {found.drawn} of {trials}", partial(try_out, found, trial, drawn))
+
+
+def try_out(found: Search, trial: optuna.Trial, drawn: Choices, console: Console) -> Run:
+    """Train a trial of a search, or what is left of it."""
+    from comp.steps import goals
+    from comp.steps.prepared import prepare
+    from comp.steps.resuming import under_way
+
+    if (run := found.run_of(trial)) is not None:
+        return run
+    prepared = prepare(found.competition, drawn, found.home, console)
+    found.refuse_other_data(prepared)
+    # One that was trained before the sweep was stopped, or for its own sake, isn't trained again.
+    with under_way(prepared, found.home, console, goals.predicted) as training, found.tried(trial, training):
+        _train(training, console)
+    return training.run
 
 
 def find_rate(competition: Competition, choices: Choices, home: Home, console: Console, number: int) -> Path:

@@ -1,7 +1,7 @@
 """A search for a recipe's best values: a study of Optuna's, whose every trial is a run.
 
-It is repeatable: what a trial draws follows from the seed and from the trials that ended before it. The study is in one
-file beside the runs, and goes on where it was stopped.
+It is repeatable: what a trial draws follows from the seed and from the trials that were drawn and ended before it. The
+study is a journal beside the runs, which several machines may write to, and goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from optuna.trial import TrialState
 
 from comp.errors import DivergedError, RunError
 from comp.files import held
+from comp.run import Run
+from comp.steps.journal import study_at
 from comp.steps.resolve import fingerprint, resolve
 from comp.steps.space import read_space
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from comp.competition import Competition
-    from comp.run import Home, Run
+    from comp.run import Home
     from comp.steps.prepared import Prepared
     from comp.steps.resolve import Choices
     from comp.steps.space import Dimension
@@ -51,14 +53,14 @@ def search(competition: Competition, choices: Choices, texts: Sequence[str], hom
     space = read_space(texts, declared, recipe)
     name = shlex.join(["comp", "sweep", competition.name, *_options(choices), *(f"--space={text}" for text in texts)])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    place = home.runs / competition.name / "sweeps.db"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    home.cache.mkdir(parents=True, exist_ok=True)
-    with held(home.cache / f"sweep-{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}.lock") as alone:
+    digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+    journal = home.runs / competition.name / "sweeps" / f"{digest}.log"
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    with held(journal) as alone:
         if not alone:
             raise RunError("Another process is at this sweep; let it end, or stop it.")
         study = optuna.create_study(
-            storage=f"sqlite:///{place}",
+            storage=study_at(journal),
             study_name=name,
             direction="maximize" if competition.scoring.higher_is_better else "minimize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=AT_RANDOM),
@@ -91,18 +93,23 @@ class Search:
     study: optuna.Study
 
     @property
-    def ended(self) -> int:
-        """How many trials there were."""
-        return len(self.study.get_trials(deepcopy=False, states=ENDED))
+    def drawn(self) -> int:
+        """How many trials there were and are."""
+        return len(self.study.get_trials(deepcopy=False, states=(*ENDED, TrialState.RUNNING)))
 
     def draw(self) -> tuple[optuna.Trial, Choices]:
         """The next trial, and what it is to train."""
-        seed = np.random.SeedSequence([self.choices.seed, self.ended]).generate_state(1)
+        seed = np.random.SeedSequence([self.choices.seed, self.drawn]).generate_state(1)
         self.study.sampler = optuna.samplers.TPESampler(seed=int(seed[0]), n_startup_trials=AT_RANDOM)
         trial = self.study.ask()
         settings = [dimension.suggest(trial) for dimension in self.space]
         trial.set_user_attr("settings", settings)
         return trial, replace(self.choices, settings=(*self.choices.settings, *settings))
+
+    def run_of(self, trial: optuna.Trial) -> Run | None:
+        """The run of a trial that ended: whoever trained it may have been lost on the way home."""
+        known = self.study.get_trials(deepcopy=False)[trial.number]
+        return Run(self.home.runs / known.user_attrs["run"]) if known.state in ENDED else None
 
     def refuse_other_data(self, prepared: Prepared) -> None:
         """Raise RunError unless the data are those of the trials before."""
