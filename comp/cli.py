@@ -48,9 +48,11 @@ RunNames = Annotated[list[str], typer.Argument(metavar="RUN", help="Runs: their 
 RecipeName = Annotated[
     str, typer.Option("--recipe", help="quick, standard, or another the competition has; with --like, that run's.")
 ]
+Recipes = Annotated[list[str], typer.Option("--recipe", help="As for train; may be given several times.")]
 Backbone = Annotated[str | None, typer.Option(help="A timm model, or local-dir:PATH; instead of the recipe's.")]
 Settings = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
 Seed = Annotated[int, typer.Option(min=0, help="What split, order and alterations are drawn from.")]
+Seeds = Annotated[list[int], typer.Option("--seed", min=0, help="As for train; may be given several times.")]
 AllData = Annotated[bool, typer.Option("--all-data", help="Train on every labelled image; none validates.")]
 Folds = Annotated[int | None, typer.Option(metavar="K", help="Deal the rows to K folds and train as often.")]
 Fold = Annotated[int | None, typer.Option(metavar="I", help="Train only the I-th of the folds.")]
@@ -375,12 +377,10 @@ def ensemble(
 def run_all(
     context: typer.Context,
     name: Name,
-    recipe: Annotated[list[str], typer.Option("--recipe", help="As for train; may be given several times.")] = [
-        "standard"
-    ],  # noqa: B006
+    recipe: Recipes = ["standard"],  # noqa: B006
     backbone: Backbone = None,
     settings: Settings = [],  # noqa: B006
-    seed: Annotated[list[int], typer.Option(min=0, help="As for train; may be given several times.")] = [0],  # noqa: B006
+    seed: Seeds = [0],  # noqa: B006
     all_data: AllData = False,
     folds: Folds = None,
     fold: Fold = None,
