@@ -51,6 +51,9 @@ RecipeName = Annotated[
 Backbone = Annotated[str | None, typer.Option(help="A timm model, or local-dir:PATH; instead of the recipe's.")]
 Settings = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
 Seed = Annotated[int, typer.Option(min=0, help="What split, order and alterations are drawn from.")]
+# Of what is trained several times: each recipe with each seed.
+Recipes = Annotated[list[str], typer.Option("--recipe", help="As for train; may be given several times.")]
+Seeds = Annotated[list[int], typer.Option("--seed", min=0, help="As for train; may be given several times.")]
 AllData = Annotated[bool, typer.Option("--all-data", help="Train on every labelled image; none validates.")]
 Folds = Annotated[int | None, typer.Option(metavar="K", help="Deal the rows to K folds and train as often.")]
 Fold = Annotated[int | None, typer.Option(metavar="I", help="Train only the I-th of the folds.")]
@@ -375,12 +378,10 @@ def ensemble(
 def run_all(
     context: typer.Context,
     name: Name,
-    recipe: Annotated[list[str], typer.Option("--recipe", help="As for train; may be given several times.")] = [
-        "standard"
-    ],  # noqa: B006
+    recipe: Recipes = ["standard"],  # noqa: B006
     backbone: Backbone = None,
     settings: Settings = [],  # noqa: B006
-    seed: Annotated[list[int], typer.Option(min=0, help="As for train; may be given several times.")] = [0],  # noqa: B006
+    seed: Seeds = [0],  # noqa: B006
     all_data: AllData = False,
     folds: Folds = None,
     fold: Fold = None,
@@ -403,13 +404,13 @@ def run_all(
 
     home = Home.from_environment()
     found = find_run(home, like) if like else None
-    several = [
-        Choices(named, backbone, tuple(settings), number, all_data, folds, fold, found)
-        for named, number in dict.fromkeys(product(recipe, seed))
-    ]
-    choices = several[0]
+    named = (
+        Choices(name_of_recipe, backbone, tuple(settings), number, all_data, folds, fold, found)
+        for name_of_recipe, number in product(recipe, seed)
+    )
+    choices, *others = several = list(dict.fromkeys(named))
     _refuse_two_places(on, processes)
-    if len(several) > 1 and (submit or on == "kaggle"):
+    if others and (submit or on == "kaggle"):
         which = "--submit" if submit else "--on kaggle"
         raise OverrideError(f"{which} is for one training, but there are {len(several)}; name one recipe and one seed.")
     if on == "kaggle":
@@ -420,7 +421,7 @@ def run_all(
         print(done.folder)
         return
     competition = _competition(context, name)
-    if len(several) > 1:
+    if others:
         with helped(processes):
             for trained in runner.run_each(
                 competition, several, home, _console(), delete_archives=delete_archives, on=on
