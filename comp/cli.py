@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from comp.errors import CompError, OverrideError, RunError
+from comp.errors import CompError, OverrideError
 from comp.interrupts import STATUSES, ending_on_sigterm
 from comp.launching import help_out, helped, helps, leading
-from comp.run import Home, broken_runs, find_run, list_runs
+from comp.run import Home, find_run, list_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,10 +48,11 @@ RunNames = Annotated[list[str], typer.Argument(metavar="RUN", help="Runs: their 
 RecipeName = Annotated[
     str, typer.Option("--recipe", help="quick, standard, or another the competition has; with --like, that run's.")
 ]
-Recipes = Annotated[list[str], typer.Option("--recipe", help="As for train; may be given several times.")]
 Backbone = Annotated[str | None, typer.Option(help="A timm model, or local-dir:PATH; instead of the recipe's.")]
 Settings = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
 Seed = Annotated[int, typer.Option(min=0, help="What split, order and alterations are drawn from.")]
+# Of what is trained several times: each recipe with each seed.
+Recipes = Annotated[list[str], typer.Option("--recipe", help="As for train; may be given several times.")]
 Seeds = Annotated[list[int], typer.Option("--seed", min=0, help="As for train; may be given several times.")]
 AllData = Annotated[bool, typer.Option("--all-data", help="Train on every labelled image; none validates.")]
 Folds = Annotated[int | None, typer.Option(metavar="K", help="Deal the rows to K folds and train as often.")]
@@ -403,13 +404,13 @@ def run_all(
 
     home = Home.from_environment()
     found = find_run(home, like) if like else None
-    several = [
-        Choices(named, backbone, tuple(settings), number, all_data, folds, fold, found)
-        for named, number in dict.fromkeys(product(recipe, seed))
-    ]
-    choices = several[0]
+    named = (
+        Choices(name_of_recipe, backbone, tuple(settings), number, all_data, folds, fold, found)
+        for name_of_recipe, number in product(recipe, seed)
+    )
+    choices, *others = several = list(dict.fromkeys(named))
     _refuse_two_places(on, processes)
-    if len(several) > 1 and (submit or on == "kaggle"):
+    if others and (submit or on == "kaggle"):
         which = "--submit" if submit else "--on kaggle"
         raise OverrideError(f"{which} is for one training, but there are {len(several)}; name one recipe and one seed.")
     if on == "kaggle":
@@ -420,7 +421,7 @@ def run_all(
         print(done.folder)
         return
     competition = _competition(context, name)
-    if len(several) > 1:
+    if others:
         with helped(processes):
             for trained in runner.run_each(
                 competition, several, home, _console(), delete_archives=delete_archives, on=on
@@ -462,22 +463,13 @@ def rehearse(
 def runs(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this competition's.")] = None) -> None:
     """The runs there are, oldest first, with their validation score."""
     home = Home.from_environment()
-    for run in (found := list_runs(home, name)):
-        try:
-            scores = run.record("scores") if run.has("scores") else {}
-            submitted = run.record("submitted").get("score") if run.has("submitted") else None
-        except RunError as error:
-            print(f"{run.name:<32}  {error}")
-            continue
+    for run in list_runs(home, name):
+        scores = run.record("scores") if run.has("scores") else {}
         reached = "-" if run.finished else "training" if run.is_held else "stopped"
         score = f"{scores['metric']} {scores['decided']:.5f}" if "decided" in scores else reached
+        submitted = run.record("submitted").get("score") if run.has("submitted") else None
         leaderboard = "" if submitted is None else f"leaderboard {submitted:.5f}"
         print(f"{run.name:<32}  {score:<24}  {_blend(scores):<18}  {leaderboard}".rstrip())
-    for run in (broken := broken_runs(home, name)):
-        print(f"{run.name:<32}  {run.problem}")
-    if not found and not broken:
-        of_it = f" of {name}" if name else ""
-        print(f"There is no run{of_it} in {home.runs}; `comp run {name or 'NAME'}` makes one.", file=sys.stderr)
 
 
 @app.command()
