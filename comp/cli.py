@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from comp.errors import CompError, OverrideError
+from comp.errors import CompError, OverrideError, RunError
 from comp.interrupts import STATUSES, ending_on_sigterm
 from comp.launching import help_out, helped, helps, leading
-from comp.run import Home, find_run, list_runs
+from comp.run import Home, broken_runs, find_run, list_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -463,13 +463,22 @@ def rehearse(
 def runs(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this competition's.")] = None) -> None:
     """The runs there are, oldest first, with their validation score."""
     home = Home.from_environment()
-    for run in list_runs(home, name):
-        scores = run.record("scores") if run.has("scores") else {}
+    for run in (found := list_runs(home, name)):
+        try:
+            scores = run.record("scores") if run.has("scores") else {}
+            submitted = run.record("submitted").get("score") if run.has("submitted") else None
+        except RunError as error:
+            print(f"{run.name:<32}  {error}")
+            continue
         reached = "-" if run.finished else "training" if run.is_held else "stopped"
         score = f"{scores['metric']} {scores['decided']:.5f}" if "decided" in scores else reached
-        submitted = run.record("submitted").get("score") if run.has("submitted") else None
         leaderboard = "" if submitted is None else f"leaderboard {submitted:.5f}"
         print(f"{run.name:<32}  {score:<24}  {_blend(scores):<18}  {leaderboard}".rstrip())
+    for run in (broken := broken_runs(home, name)):
+        print(f"{run.name:<32}  {run.problem}")
+    if not found and not broken:
+        of_it = f" of {name}" if name else ""
+        print(f"There is no run{of_it} in {home.runs}; `comp run {name or 'NAME'}` makes one.", file=sys.stderr)
 
 
 @app.command()
