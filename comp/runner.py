@@ -50,7 +50,7 @@ def run(
     from comp.steps.side_by_side import refuse_other_places
 
     if on is not None:
-        refuse_other_places(on)
+        refuse_other_places(on, "kaggle")
         if choices.folds is None or choices.fold is not None:
             raise OverrideError(
                 "--on ray trains side by side, but there is one training; give --folds, or several --seed or --recipe."
@@ -96,7 +96,7 @@ def run_each(
     from comp.steps.side_by_side import Job, each, refuse_other_places
 
     if on is not None:
-        refuse_other_places(on)
+        refuse_other_places(on, "kaggle")
     for choices in several:
         resolve(competition, choices)
     if any(choices.folds is not None and choices.fold is None for choices in several):

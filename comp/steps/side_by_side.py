@@ -33,10 +33,11 @@ class Job:
     work: Callable[[Console], Run]
 
 
-def refuse_other_places(on: str) -> None:
-    """Raise OverrideError for a place that isn't known."""
+def refuse_other_places(on: str, *others: str) -> None:
+    """Raise OverrideError for a place that isn't Ray. others: those that it might have been."""
     if on != "ray" and not on.startswith("ray://"):
-        raise OverrideError(f"--on is {on!r}, but it should be kaggle, ray, or ray://HOST:PORT.")
+        known = ", ".join([*others, "ray"])
+        raise OverrideError(f"--on is {on!r}, but it should be {known}, or ray://HOST:PORT.")
 
 
 def each(jobs: Iterable[Job], on: str | None, share: int, data: Path, console: Console) -> list[Run]:

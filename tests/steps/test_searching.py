@@ -116,3 +116,18 @@ def test_two_processes_are_not_at_one_sweep(sweep, shades, home):
         ended = sweep(*SPACE)
     assert (ended.status, ended.err) == (1, "Error: Another process is at this sweep; let it end, or stop it.\n")
     assert list_runs(home) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--on", "moon"), "--on is 'moon', but it should be ray, or ray://HOST:PORT."),
+        (("--on", "kaggle"), "--on is 'kaggle', but it should be ray, or ray://HOST:PORT."),
+        (("--on", "ray", "--processes", 2), "--processes is for this machine, and --on names another place"),
+    ],
+)
+def test_a_place_where_no_sweep_can_be_is_refused(sweep, home, arguments, sentence):
+    ended = sweep(*SPACE, *arguments)
+    assert ended.status == 1
+    assert ended.err.startswith(f"Error: {sentence}")
+    assert list_runs(home) == []
