@@ -1,0 +1,128 @@
+"""How time and memory grow with rows and classes: of each step of a training on synthetic competitions.
+
+python -m benchmarks.growth --json growth.json --plot docs/growth.svg
+
+The images are 40 x 32 JPEGs, links to 256 files. Each step runs in a process of its own. Screening is measured three
+times: when nothing is known of the files; when all is, but for which images look alike, each having been given bytes
+and looks of its own; and when that is known as well, as it is wherever a training starts. A start is everything from
+before its process until the first optimizer step; predictions and the submission are written of as many images as are
+labelled. Memory is the process's peak, and what of it came on top of importing and of the step's input; of reading
+images, what each of two processes has for itself.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.growth_steps import MOST_VALUES, Measured
+from benchmarks.synthetic import Synthetic
+
+ROW = "{:<24}{:>9}{:>9}{:>10}{:>10}{:>10}"
+# As they are named in the table, and the measured step; in the order in which one leaves what the next one finds.
+STEPS = {
+    "labels": "labels",
+    "screening, all new": "screening",
+    "screening, pairs new": "screening",
+    "screening, known": "screening",
+    "splitting": "splitting",
+    "start": "start",
+    "shuffling": "shuffling",
+    "a reading process": "workers",
+    "predictions": "predictions",
+    "submission": "submission",
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a step took with so many rows and classes: seconds, MB of memory at most, and MB on top of its input."""
+
+    step: str
+    rows: int
+    classes: int
+    seconds: float
+    peak: float
+    added: float
+
+
+def main(
+    rows: Annotated[list[int], typer.Option(min=1, help="Labelled images; may be given several times.")] = [  # noqa: B006
+        10_000,
+        100_000,
+        1_000_000,
+    ],
+    classes: Annotated[list[int], typer.Option(min=2, help="May be given several times.")] = [120, 5000],  # noqa: B006
+    place: Annotated[Path | None, typer.Option(help="For the files: of a million rows, 1 GB and more.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Keep what was measured.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="A picture of time and memory against rows.")] = None,
+) -> None:
+    """Print a row for each step, number of rows and number of classes."""
+    print(ROW.format("step", "rows", "classes", "seconds", "peak MB", "added MB"))
+    points = []
+    for point in measure(rows, classes, place):
+        print(
+            ROW.format(point.step, point.rows, point.classes, *_rounded(point.seconds, point.peak, point.added)),
+            flush=True,
+        )
+        points.append(point)
+        if json_file is not None:
+            json_file.write_text(json.dumps([asdict(point) for point in points], indent=1) + "\n")
+    if plot is not None:
+        draw(points, plot)
+
+
+def measure(rows: Iterable[int], classes: Iterable[int], place: Path | None = None) -> Iterator[Point]:
+    """Each step with each number of rows and classes, on files that are removed afterwards."""
+    for count in rows:
+        with tempfile.TemporaryDirectory(dir=place) as folder:
+            screened = None
+            for number in classes:
+                made = Synthetic(Path(folder), count, number)
+                made.make()
+                for point in _steps(made, screened):
+                    yield point
+                screened = made.screened
+
+
+def _steps(made: Synthetic, screened: Path | None) -> Iterator[Point]:
+    """screened: the table of the same images, where they were screened before."""
+    for name, step in STEPS.items():
+        if name == "screening, all new" and screened is not None:
+            shutil.copy(screened, made.screened)
+            continue
+        if name == "screening, pairs new":
+            made.screened.with_suffix(".near.npz").unlink(missing_ok=True)
+            if screened is None:
+                made.tell_apart()
+        if step == "predictions" and made.rows * made.classes > MOST_VALUES:
+            continue
+        yield _point(name, made, _in_a_process(step, made))
+
+
+def _point(name: str, made: Synthetic, found: Measured) -> Point:
+    return Point(name, made.rows, made.classes, found.seconds, found.most, found.most - found.before)
+
+
+def _in_a_process(step: str, made: Synthetic) -> Measured:
+    command = [sys.executable, "-m", "benchmarks.growth_steps", step, str(made.folder), str(made.rows)]
+    command += [str(made.classes), str(time.monotonic())]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ)
+    return Measured(**json.loads(ended.stdout.splitlines()[-1]))
+
+
+def _rounded(*values: float) -> list[str]:
+    return [f"{value:.2f}" if value < 100 else f"{value:.0f}" for value in values]
+
+
+if __name__ == "__main__":
+    typer.run(main)
