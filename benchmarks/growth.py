@@ -30,6 +30,7 @@ from benchmarks.synthetic import Synthetic
 ROW = "{:<24}{:>9}{:>9}{:>10}{:>10}{:>10}"
 # As they are named in the table, and the measured step; in the order in which one leaves what the next one finds.
 STEPS = {
+    "importing": "importing",
     "labels": "labels",
     "screening, all new": "screening",
     "screening, pairs new": "screening",
@@ -96,6 +97,7 @@ def measure(rows: Iterable[int], classes: Iterable[int], place: Path | None = No
 
 def _steps(made: Synthetic, screened: Path | None) -> Iterator[Point]:
     """screened: the table of the same images, where they were screened before."""
+    imported = 0.0
     for name, step in STEPS.items():
         if name == "screening, all new" and screened is not None:
             shutil.copy(screened, made.screened)
@@ -106,11 +108,11 @@ def _steps(made: Synthetic, screened: Path | None) -> Iterator[Point]:
                 made.tell_apart()
         if step == "predictions" and made.rows * made.classes > MOST_VALUES:
             continue
-        yield _point(name, made, _in_a_process(step, made))
-
-
-def _point(name: str, made: Synthetic, found: Measured) -> Point:
-    return Point(name, made.rows, made.classes, found.seconds, found.most, found.most - found.before)
+        found = _in_a_process(step, made)
+        imported = found.most if step == "importing" else imported
+        # Each starts from the memory that its input takes; a start from nothing, and the processes read for themselves.
+        before = {"start": imported, "workers": 0.0}.get(step, found.before)
+        yield Point(name, made.rows, made.classes, found.seconds, found.most, found.most - before)
 
 
 def _in_a_process(step: str, made: Synthetic) -> Measured:

@@ -3,10 +3,12 @@
 python -m benchmarks.growth_steps STEP FOLDER ROWS CLASSES BEGAN
 """
 
+import gc
 import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 from rich.console import Console as Terminal
 
 from benchmarks.synthetic import MOST_COLUMNS, Synthetic, named
+from comp.cli import OBJECTS
 from comp.console import Console
 
 # Values that an array of probabilities may have here: 4 bytes each, and as many again for what is made of them.
@@ -61,25 +64,40 @@ def splitting(made: Synthetic) -> Step:
     return partial(draw_split, tables.targets, 0.2, 0, None, tables.alike)
 
 
+def importing(_: Synthetic) -> Step:
+    """What a start imports."""
+
+    def imported() -> None:
+        from comp import runner  # noqa: F401
+        from comp.steps import prepared, resuming  # noqa: F401
+
+    return imported
+
+
 def start(made: Synthetic) -> Step:
     """What `comp train` does until an optimizer step was taken."""
     from comp import runner
-    from comp.steps import prepared, resuming  # noqa: F401 - so that the memory of importing is there before
+    from comp.steps import prepared
     from comp.steps.resolve import Choices
-    from comp.training.learner import Learner
 
-    step = Learner.step
+    untrained = prepared._untrained
 
-    def stepped(*arguments: Any) -> None:
-        step(*arguments)
-        raise Stepped
+    def stepping(*arguments: Any) -> Any:
+        # Only now, as torch is not imported before.
+        learner, weights = untrained(*arguments)
+        take = learner.step
+
+        def step(*arguments: Any) -> None:
+            take(*arguments)
+            raise Stepped
+
+        learner.step = step  # type: ignore[assignment]
+        return learner, weights
 
     def begin() -> None:
-        try:
-            Learner.step = stepped  # type: ignore[method-assign]
+        prepared._untrained = stepping
+        with suppress(Stepped):
             runner.train(made.competition, Choices(), made.home, quiet())
-        except Stepped:
-            Learner.step = step  # type: ignore[method-assign]
 
     return begin
 
@@ -87,7 +105,7 @@ def start(made: Synthetic) -> Step:
 def shuffling(made: Synthetic) -> Step:
     from comp.data.loading import Shuffled
 
-    order = Shuffled(np.arange(made.rows), 0, 64)
+    order = Shuffled(np.arange(made.rows), 0, 64, range(64))
     return lambda: sum(1 for _ in order)
 
 
@@ -142,7 +160,7 @@ def submission(made: Synthetic) -> Step:
 
 
 STEPS = {
-    step.__name__: step for step in (labels, screening, splitting, start, shuffling, workers, predictions, submission)
+    step.__name__: step for step in (importing, labels, screening, splitting, start, shuffling, workers, predictions, submission)
 }
 
 
@@ -192,6 +210,7 @@ def measured(name: str, made: Synthetic, began: float) -> Measured:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(OBJECTS)  # as the command line does
     step, folder, rows, classes, began = sys.argv[1:]
     made = Synthetic(Path(folder), int(rows), int(classes))
     print(json.dumps(asdict(measured(step, made, float(began)))))
