@@ -11,8 +11,6 @@ images, what each of two processes has for itself.
 """
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 from benchmarks.growth_steps import MOST_VALUES, Measured
@@ -82,30 +81,47 @@ def main(
         draw(points, plot)
 
 
+def draw(points: Iterable[Point], picture: Path) -> None:
+    """Seconds and memory against rows, both logarithmic, with the number of classes that has most of the steps."""
+    from matplotlib import pyplot as plt
+
+    frame = pd.DataFrame([asdict(point) for point in points])
+    frame = frame[frame["classes"] == frame.drop_duplicates(["step", "classes"])["classes"].mode()[0]]
+    frame = frame[frame["step"] != "importing"]
+    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "growth", "font.size": 9})
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for panel, value, unit in zip(panels, ("seconds", "added"), ("seconds", "MB beside the input"), strict=True):
+        for step, of_step in frame.groupby("step", sort=False):
+            panel.loglog(of_step["rows"], of_step[value].clip(lower=1e-3), marker=".", label=step)
+        edges = frame["rows"].agg(["min", "max"]).to_numpy()
+        least = frame[value].quantile(0.25) or 1.0
+        panel.loglog(edges, least * edges / edges[0], "--", color="grey", label="in proportion to the rows")
+        panel.set(xlabel="rows", ylabel=unit)
+        panel.grid(alpha=0.3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture, metadata={"Date": None})
+    plt.close(figure)
+
+
 def measure(rows: Iterable[int], classes: Iterable[int], place: Path | None = None) -> Iterator[Point]:
     """Each step with each number of rows and classes, on files that are removed afterwards."""
     for count in rows:
         with tempfile.TemporaryDirectory(dir=place) as folder:
-            screened = None
             for number in classes:
                 made = Synthetic(Path(folder), count, number)
                 made.make()
-                for point in _steps(made, screened):
-                    yield point
-                screened = made.screened
+                yield from _steps(made)
 
 
-def _steps(made: Synthetic, screened: Path | None) -> Iterator[Point]:
-    """screened: the table of the same images, where they were screened before."""
-    imported = 0.0
+def _steps(made: Synthetic) -> Iterator[Point]:
+    """The images are screened for the first number of classes, and are the same for the others."""
+    imported, screened = 0.0, made.screened.exists()
     for name, step in STEPS.items():
-        if name == "screening, all new" and screened is not None:
-            shutil.copy(screened, made.screened)
+        if screened and name.startswith("screening"):
             continue
         if name == "screening, pairs new":
-            made.screened.with_suffix(".near.npz").unlink(missing_ok=True)
-            if screened is None:
-                made.tell_apart()
+            made.tell_apart()
         if step == "predictions" and made.rows * made.classes > MOST_VALUES:
             continue
         found = _in_a_process(step, made)
@@ -118,7 +134,7 @@ def _steps(made: Synthetic, screened: Path | None) -> Iterator[Point]:
 def _in_a_process(step: str, made: Synthetic) -> Measured:
     command = [sys.executable, "-m", "benchmarks.growth_steps", step, str(made.folder), str(made.rows)]
     command += [str(made.classes), str(time.monotonic())]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ)
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return Measured(**json.loads(ended.stdout.splitlines()[-1]))
 
 

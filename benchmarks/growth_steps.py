@@ -5,6 +5,7 @@ python -m benchmarks.growth_steps STEP FOLDER ROWS CLASSES BEGAN
 
 import gc
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import numpy as np
 from rich.console import Console as Terminal
 
 from benchmarks.synthetic import MOST_COLUMNS, Synthetic, named
-from comp.cli import OBJECTS
+from comp.cli import OBJECTS, SPINS
 from comp.console import Console
 
 # Values that an array of probabilities may have here: 4 bytes each, and as many again for what is made of them.
@@ -160,7 +161,8 @@ def submission(made: Synthetic) -> Step:
 
 
 STEPS = {
-    step.__name__: step for step in (importing, labels, screening, splitting, start, shuffling, workers, predictions, submission)
+    step.__name__: step
+    for step in (importing, labels, screening, splitting, start, shuffling, workers, predictions, submission)
 }
 
 
@@ -179,7 +181,7 @@ def torch_of(targets: Any) -> Any:
 
 
 def quiet() -> Console:
-    return Console(Terminal(file=Path("/dev/null").open("w")))  # noqa: SIM115
+    return Console(Terminal(file=Path("/dev/null").open("w")))
 
 
 def memory(field: str) -> float:
@@ -210,7 +212,9 @@ def measured(name: str, made: Synthetic, began: float) -> Measured:
 
 
 if __name__ == "__main__":
-    gc.set_threshold(OBJECTS)  # as the command line does
+    # As the command line does.
+    gc.set_threshold(OBJECTS)
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     step, folder, rows, classes, began = sys.argv[1:]
     made = Synthetic(Path(folder), int(rows), int(classes))
     print(json.dumps(asdict(measured(step, made, float(began)))))

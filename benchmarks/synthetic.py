@@ -53,6 +53,10 @@ class Synthetic:
         return [f"class {number:05d}" for number in range(self.classes)]
 
     @property
+    def labels(self) -> str:
+        return f"train-{self.classes}.csv"
+
+    @property
     def screened(self) -> Path:
         return self.home.cache / "screening" / f"{self.competition.name}.parquet"
 
@@ -61,28 +65,26 @@ class Synthetic:
         columns = self.classes <= MOST_COLUMNS
         stage = Stage(size=HEIGHT, train="all", learning_rate=1e-3)
         return Competition(
-            name=f"of-{self.classes}-classes",
+            name="synthetic",
             kaggle="synthetic",
-            labels=CsvLabels("train.csv", image="image", label="label", folder="train", suffix=".jpg"),
+            labels=CsvLabels(self.labels, image="image", label="label", folder="train", suffix=".jpg"),
             test=TestImages("test", suffix=".jpg"),
             submission=ProbabilityPerClass() if columns else ClassName(),
             metric="log_loss" if columns else "accuracy",
             augment=side_on(),
+            sample_submission=f"sample-{self.classes}.csv",
             recipes={"standard": Recipe(stages=[stage], backbone="test_resnet", pretrained=False)},
         )
 
     def make(self) -> None:
-        """Labels and sample; the images where they aren't yet, shared by all competitions of the folder."""
-        images, data = self.folder / "images", self.home.data(self.competition.name)
-        if not images.is_dir():
-            make_images(images, {"train": self.rows, "test": self.tests})
-        data.mkdir(parents=True)
-        for part in ("train", "test"):
-            (data / part).symlink_to(images / part)
+        """Labels and sample; the images where they aren't yet, as they are the same whatever the classes."""
+        data = self.home.data(self.competition.name)
+        if not data.is_dir():
+            make_images(data, {"train": self.rows, "test": self.tests})
         rng = np.random.default_rng(self.classes)
         labels = np.array(self.names)[rng.permutation(self.rows) % self.classes]
-        pd.DataFrame({"image": named(self.rows), "label": labels}).to_csv(data / "train.csv", index=False)
-        self.make_sample(data / "sample_submission.csv", self.tests)
+        pd.DataFrame({"image": named(self.rows), "label": labels}).to_csv(data / self.labels, index=False)
+        self.make_sample(data / self.competition.sample_submission, self.tests)
 
     def make_sample(self, path: Path, rows: int) -> None:
         if self.classes > MOST_COLUMNS:
@@ -129,4 +131,4 @@ def make_images(folder: Path, parts: dict[str, int]) -> None:
     for part, rows in parts.items():
         (folder / part).mkdir()
         for row, name in enumerate(named(rows)):
-            os.link(files / f"{row % FILES}.jpg", folder / part / f"{name}.jpg")  # noqa: PTH116
+            os.link(files / f"{row % FILES}.jpg", folder / part / f"{name}.jpg")

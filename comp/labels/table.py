@@ -37,7 +37,9 @@ def table(
     _check_names(paths)
     columns = {"id": ids, "path": paths, "label": labels, **({} if groups is None else {"group": groups})}
     whole = pd.DataFrame(columns)
-    again = whole.duplicated()
+    # Of rows with ids of their own none is there twice; to compare all columns takes longer.
+    again = whole["id"].duplicated()
+    again &= whole.duplicated() if again.any() else again
     frame = whole[~again].sort_values("id", kind="stable", ignore_index=True)
     doubled = frame[frame["id"].duplicated(keep=False)]
     if len(doubled):
@@ -73,7 +75,7 @@ def _is_unicode(path: str) -> bool:
 def classes_of(frame: pd.DataFrame, target: Target) -> tuple[str, ...]:
     """The names of the classes or tags that occur, in order. Raises DataError where there are not two."""
     labels = frame["label"]
-    names = set(labels) if target == "single" else {tag for tags in labels for tag in tags}
+    names = set(labels.unique()) if target == "single" else {tag for tags in labels for tag in tags}
     if not names or names == {""}:
         raise DataError("The table has no labels at all; check the label source in competition.py.")
     if len(names) == 1:

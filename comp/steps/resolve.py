@@ -188,8 +188,8 @@ def fingerprint(tables: Tables) -> str:
             sizes = rows["size"].to_list() if "size" in rows else map(_size, rows["path"])
             # A broken link has no size.
             known = (None if size < 0 else size for size in sizes)
-            for row in zip(rows["id"].to_list(), rows[label].to_list(), known, strict=True):
-                digest.update(repr(row).encode())
+            values = zip(rows["id"].to_list(), rows[label].to_list(), known, strict=True)
+            digest.update("".join(map(repr, values)).encode())
     return digest.hexdigest()
 
 

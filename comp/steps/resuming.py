@@ -134,7 +134,7 @@ def _begin(prepared: Prepared, run: Run, console: Console, config: Mapping[str, 
     """Everything that is known before the first step, into the run's folder."""
     competition, recipe, choices, tables = prepared.competition, prepared.recipe, prepared.choices, prepared.tables
     try:
-        run.write_split(tables.train["id"], tables.train.index.isin(prepared.validating))
+        run.write_split(tables.train["id"].to_list(), tables.train.index.isin(prepared.validating).tolist())
         if tables.screening is not None and len(tables.screening.listed(odd=False)):
             tables.screening.write_list(run.folder / "screening.csv", odd=False)
         # Last: with it the folder is a run, which another process may want to go on with.
