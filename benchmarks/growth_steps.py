@@ -96,7 +96,7 @@ def start(made: Synthetic) -> Step:
         return learner, weights
 
     def begin() -> None:
-        prepared._untrained = stepping
+        prepared._untrained = stepping  # type: ignore[assignment]
         with suppress(Stepped):
             runner.train(made.competition, Choices(), made.home, quiet())
 
@@ -124,7 +124,7 @@ def workers(made: Synthetic) -> Step:
 
         epochs = ImageEpochs(dataset, ready.training, torch_of(ready.tables.targets), 32, workers=WORKERS)
         batches = epochs.epoch(0)
-        for _ in range(min(BATCHES, len(epochs) - WORKERS)):
+        for _ in range(min(BATCHES, len(epochs))):
             next(batches)
         return max(private(child.pid) for child in multiprocessing.active_children())
 

@@ -1,7 +1,7 @@
 """Screening: what each image file is, found by opening it once."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple
@@ -117,7 +117,7 @@ def odd_of(found: pd.DataFrame) -> npt.NDArray[np.object_]:
     return kinds[inverse]
 
 
-def screen(paths: Sequence[Path]) -> Iterator[Screened]:
+def screen(paths: Iterable[Path]) -> Iterator[Screened]:
     """What each of these files is, in their order; several are opened at once."""
     return in_threads(screen_file, paths)
 

@@ -75,7 +75,7 @@ def screen_anew(
     opened = _Opened(keys)
     unsaved, saved, cost = 0, monotonic(), 0.0
     try:
-        for row, screened in zip(unknown.tolist(), screen([Path(paths[row]) for row in unknown.tolist()]), strict=True):
+        for row, screened in zip(unknown.tolist(), screen(Path(paths[row]) for row in unknown.tolist()), strict=True):
             opened.add(row, screened)
             unsaved += screened.content != ""
             advance(1)
@@ -86,7 +86,8 @@ def screen_anew(
     finally:
         every = pa.concat_tables([before, opened.table()])
         # Less than all after an interrupt.
-        every = every.take(order) if len(every) == len(order) else every
+        if len(every) == len(order) and not np.array_equal(order, np.arange(len(order))):
+            every = every.take(order)
         if unsaved:
             _write(every, kept, say)
     return Found(_frame(every.select([*FACTS, "size"])), len(unknown), lambda rows: _stacked(every["thumbnail"], rows))
@@ -154,8 +155,8 @@ class _Known:
             return _stacked(SCHEMA.empty_table()["thumbnail"], places)
         assert self.file is not None
         with self._saying():
-            return _stacked(self.file.read(["thumbnail"])["thumbnail"], self.believed[places])
-        again = [one.thumbnail for one in screen([Path(paths[row]) for row in rows.tolist()])]
+            return _read_stacked(self.file, self.believed[places])
+        again = [one.thumbnail for one in screen(Path(paths[row]) for row in rows.tolist())]
         return _stacked(pa.chunked_array([again], pa.binary()), np.arange(len(rows)))
 
     @contextmanager
@@ -211,10 +212,24 @@ def _stacked(thumbnails: pa.ChunkedArray, rows: Rows) -> Thumbnails:
     return stacked
 
 
+def _read_stacked(file: parquet.ParquetFile, rows: Rows) -> Thumbnails:
+    """As `_stacked`, read piece by piece: the column as a whole would be there beside what is made of it."""
+    stacked = np.empty((len(rows), THUMBNAIL, THUMBNAIL), np.uint8)
+    order, start = np.argsort(rows, kind="stable"), 0
+    ascending = rows[order]
+    for batch in file.iter_batches(AT_ONCE, columns=["thumbnail"]):
+        low, high = np.searchsorted(ascending, [start, start + len(batch)])
+        thumbnails = pa.chunked_array([batch["thumbnail"]])
+        stacked[order[low:high]] = _stacked(thumbnails, ascending[low:high] - start)
+        start += len(batch)
+    return stacked
+
+
 def _write(found: pa.Table, kept: Path, say: Callable[[str], None]) -> None:
     """Of the files whose bytes were read: one that could not be opened today may be opened tomorrow."""
     try:
         with replacing(kept) as unfinished:
-            parquet.write_table(found.filter(pc.not_equal(found["content"], "")), unfinished)
+            read = pc.not_equal(found["content"], "")
+            parquet.write_table(found if pc.all(read).as_py() else found.filter(read), unfinished)
     except OSError as error:
         say(f"{kept} can't be written ({error.strerror or error}), so the images will be opened again the next time")
