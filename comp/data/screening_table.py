@@ -1,6 +1,7 @@
 """The screening table: what was found of each file, kept so that a file which did not change is not opened again."""
 
 import os
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -95,17 +96,17 @@ def screen_anew(
 
 def _keys(paths: Sequence[str], root: Path) -> pa.Table:
     """The key of each file; one that can't be asked has -1 for its size and times."""
-    facts = np.full((len(paths), 3), -1, np.int64)
-    for row, path in enumerate(paths):
+    facts = array("q")
+    for path in paths:
         try:
             found = os.stat(path)  # noqa: PTH116, a Path of each would take longer
+            facts.extend((found.st_size, found.st_mtime_ns, found.st_ctime_ns))
         except (OSError, ValueError):
-            continue
-        facts[row] = found.st_size, found.st_mtime_ns, found.st_ctime_ns
+            facts.extend((-1, -1, -1))
     inside = f"{root}/"
     names = pa.array([path.removeprefix(inside) for path in paths], pa.string())
     by = pa.repeat(SCREENED_BY, len(paths))
-    return pa.table([names, *map(pa.array, facts.T), by], schema=pa.schema(KEY))
+    return pa.table([names, *map(pa.array, np.frombuffer(facts, np.int64).reshape(-1, 3).T), by], schema=pa.schema(KEY))
 
 
 class _Known:

@@ -102,8 +102,8 @@ class CsvLabels:
             whole = np.array([path in present for path in paths], dtype=bool)
             bare = names.where(whole, stripped)
             paths = [path if is_whole else other for path, other, is_whole in zip(paths, without, whole, strict=True)]
-        missing = sorted(map(Path, set(paths) - present))
-        if missing:
+        if not present.issuperset(paths):
+            missing = sorted(map(Path, set(paths) - present))
             raise DataError(
                 f"{len(missing)} of {len(paths)} rows of {self.csv} have no image, the first {missing[0]}; "
                 "check `folder` and `suffix` of CsvLabels, or download the data again."

@@ -36,12 +36,22 @@ def table(
 
     _check_names(paths)
     columns = {"id": ids, "path": paths, "label": labels, **({} if groups is None else {"group": groups})}
-    whole = pd.DataFrame(columns)
-    # Of rows with ids of their own none is there twice; to compare all columns takes longer.
-    again = whole["id"].duplicated()
-    again &= whole.duplicated() if again.any() else again
-    frame = whole[~again].sort_values("id", kind="stable", ignore_index=True)
-    doubled = frame[frame["id"].duplicated(keep=False)]
+    frame = pd.DataFrame(columns)
+    notes = list(notes)
+    # Else no row is there twice, and to compare all columns takes longer.
+    if not frame["id"].is_unique:
+        frame, doubled = _once(frame)
+        notes += doubled
+    frame = frame.sort_values("id", kind="stable", ignore_index=True)
+    frame.attrs["notes"] = notes
+    return frame
+
+
+def _once(whole: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Without the rows that are there twice, and a line that says so; raises DataError for an id of other rows."""
+    again = whole.duplicated()
+    frame = whole[~again]
+    doubled = frame[frame["id"].duplicated(keep=False)].sort_values("id", kind="stable")
     if len(doubled):
         first, second = (doubled.iloc[row] for row in (0, 1))
         differing = next(column for column in frame.columns[1:] if first[column] != second[column])
@@ -49,11 +59,8 @@ def table(
             f"{doubled['id'].nunique()} ids occur more than once, the first {first['id']!r} with the {differing} "
             f"{first[differing]!r} and {second[differing]!r}; every image needs its own id, and one label."
         )
-    frame.attrs["notes"] = list(notes)
-    if again.any():
-        first_of = whole["id"][whole.duplicated(keep=False)].iloc[0]
-        frame.attrs["notes"].append(f"{again.sum()} rows are doubled and count once, the first of {first_of!r}")
-    return frame
+    first_of = whole["id"][whole.duplicated(keep=False)].iloc[0]
+    return frame, [f"{again.sum()} rows are doubled and count once, the first of {first_of!r}"]
 
 
 def _check_names(paths: Sequence[str]) -> None:
