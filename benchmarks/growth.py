@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -81,13 +81,13 @@ def main(
         draw(points, plot)
 
 
-def draw(points: Iterable[Point], picture: Path) -> None:
-    """Seconds and memory against rows, both logarithmic, with the number of classes that has most of the steps."""
+def draw(points: Sequence[Point], picture: Path) -> None:
+    """Seconds and memory against rows, both logarithmic, with the first number of classes."""
     from matplotlib import pyplot as plt
 
     frame = pd.DataFrame([asdict(point) for point in points])
-    frame = frame[frame["classes"] == frame.drop_duplicates(["step", "classes"])["classes"].mode()[0]]
-    frame = frame[frame["step"] != "importing"]
+    # For the others the images are not screened again.
+    frame = frame[(frame["classes"] == points[0].classes) & (frame["step"] != "importing")]
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "growth", "font.size": 9})
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for panel, value, unit in zip(panels, ("seconds", "added"), ("seconds", "MB beside the input"), strict=True):
@@ -98,6 +98,7 @@ def draw(points: Iterable[Point], picture: Path) -> None:
         panel.loglog(edges, least * edges / edges[0], "--", color="grey", label="in proportion to the rows")
         panel.set(xlabel="rows", ylabel=unit)
         panel.grid(alpha=0.3)
+        panel.minorticks_off()
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, metadata={"Date": None})
