@@ -130,8 +130,7 @@ class Console:
             self.say(f"{name:<28}{value}")
         self.say()
         for name, rate in measured.rates.items():
-            ratio = measured.ratios.get(name)
-            self.say(f"{name:<36}{rate:>10.1f} images/s" + (f"  {ratio:.3f} of the model alone" if ratio else ""))
+            self.say(f"{name:<36}{rate:>10.1f} images/s{measured.beside(name)}")
         self.say()
         for name, milliseconds in measured.parts.items():
             self.say(f"{name:<36}{milliseconds:>10.3f} ms per image")

@@ -23,6 +23,10 @@ from comp.steps.sources import graders
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 
 
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _a_small_heap():
     """Every stage of a training collects garbage, which takes longer than a small stage among all that is imported."""

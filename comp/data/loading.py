@@ -2,16 +2,18 @@
 
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from comp.data.augmentation import apply_symmetry, seed_pipeline, training_pipeline
 from comp.data.images import Pixels, centre, read_image, with_margin
@@ -19,6 +21,12 @@ from comp.data.kept import KeptImages
 from comp.data.paths import Paths
 from comp.errors import DeclarationError
 from comp.viewpoint import View, Viewpoint
+
+if TYPE_CHECKING:
+    import albumentations as A  # noqa: N812 - as its own documentation has it
+
+# Forward passes that are read for at once where threads share the reading: of one's few images some would wait.
+PASSES_AT_ONCE = 4
 
 # A random alteration is drawn from (seed, draw, row) alone, so it doesn't depend on who loads the image, or when.
 Request = tuple[int, tuple[View, ...]]
@@ -42,7 +50,7 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
     """Images by (row, views): gives the row and its views, (V, size, size, 3) bytes of RGB.
 
     The file is read once for all views of it, or not at all where it is ``kept``: by the shorter side, in pixels, that
-    it is read at.
+    it is read at. Those of a batch are shared among threads, each with a pipeline of its own, unless processes read.
     """
 
     def __init__(
@@ -56,13 +64,42 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         self.preprocessing = preprocessing
         self.seed = seed
         self.kept = kept or {}
-        self.pipeline = training_pipeline(preprocessing.viewpoint, preprocessing.size, preprocessing.erasing)
+        self.pipeline = self._new_pipeline()
 
     def __getitem__(self, request: Request) -> tuple[int, Pixels]:
+        return self._viewed(request, self.pipeline)
+
+    def __getitems__(self, requests: Sequence[Request]) -> list[tuple[int, Pixels]]:
+        """Each of some requests. OpenCV and Pillow work without Python's lock, so threads do it in less time."""
+        count = min(len(self._pipelines), len(requests)) if get_worker_info() is None else 1
+        if count <= 1:
+            return [self[request] for request in requests]
+        shares = [requests[first::count] for first in range(count)]
+        viewed: list[tuple[int, Pixels]] = [(0, np.empty(0, np.uint8))] * len(requests)
+        for first, share in enumerate(self._threads.map(self._viewed_each, shares, self._pipelines)):
+            viewed[first::count] = share
+        return viewed
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(len(self._pipelines))
+
+    @cached_property
+    def _pipelines(self) -> list["A.Compose"]:
+        """One for each thread, as a pipeline holds the random state of the image it is at."""
+        return [self.pipeline, *(self._new_pipeline() for _ in range(1, torch.get_num_threads()))]
+
+    def _new_pipeline(self) -> "A.Compose":
+        return training_pipeline(self.preprocessing.viewpoint, self.preprocessing.size, self.preprocessing.erasing)
+
+    def _viewed_each(self, requests: Sequence[Request], pipeline: "A.Compose") -> list[tuple[int, Pixels]]:
+        return [self._viewed(request, pipeline) for request in requests]
+
+    def _viewed(self, request: Request, pipeline: "A.Compose") -> tuple[int, Pixels]:
         row, views = request
         # Fixed views share one reading of the file, random ones another with a margin.
         read = cache(partial(self.read, row))
-        return row, np.stack([self._view(row, view, read) for view in views])
+        return row, np.stack([self._view(row, view, read, pipeline) for view in views])
 
     def read(self, row: int, short_side: int) -> Pixels:
         """The image of a row (H, W, 3), its shorter side as given, in pixels."""
@@ -73,12 +110,12 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
                 return kept[row]
         return read_image(self.paths[row], short_side, self.preprocessing.interpolation)
 
-    def _view(self, row: int, view: View, read: Callable[[int], Pixels]) -> Pixels:
+    def _view(self, row: int, view: View, read: Callable[[int], Pixels], pipeline: "A.Compose") -> Pixels:
         size = self.preprocessing.size
         if view.draw is None:
             return apply_symmetry(centre(read(size), size), view.symmetry)
-        seed_pipeline(self.pipeline, self.seed, view.draw, row)
-        altered: Pixels = self.pipeline(image=read(with_margin(size, self.preprocessing.viewpoint.max_zoom)))["image"]
+        seed_pipeline(pipeline, self.seed, view.draw, row)
+        altered: Pixels = pipeline(image=read(with_margin(size, self.preprocessing.viewpoint.max_zoom)))["image"]
         if altered.shape != (size, size, 3):
             raise DeclarationError(
                 f"Viewpoint: `pipeline` gave an array of shape {altered.shape}, but it should be {(size, size, 3)}; "
@@ -184,8 +221,9 @@ def in_views(
 ) -> Iterator[Tensor]:
     """Some rows in order, each in these views, as batches (B, V, size, size, 3) of at most ``batch_size`` images."""
     at_once = max(1, batch_size // len(views))
-    for _, images in loader(dataset, InOrder(rows, views), at_once, workers=workers):
-        yield images
+    read_at_once = at_once if workers else PASSES_AT_ONCE * at_once
+    for _, images in loader(dataset, InOrder(rows, views), read_at_once, workers=workers):
+        yield from images.split(at_once)
 
 
 def loader(
@@ -193,7 +231,8 @@ def loader(
 ) -> DataLoader[tuple[int, Pixels]]:
     """Batches of rows (B,) and images (B, V, size, size, 3) as bytes; they are scaled on the device.
 
-    workers: processes that read ahead; 0 reads in this one, which is fastest where the model runs on the same cores.
+    workers: processes that read ahead; 0 reads in this one, by threads, which is fastest where the model runs on the
+        same cores.
     """
     return DataLoader(
         dataset,

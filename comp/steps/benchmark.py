@@ -7,6 +7,7 @@ import platform
 import tempfile
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -17,11 +18,12 @@ import torch
 
 from comp.data.images import with_margin
 from comp.data.loading import ImageEpochs, collate
-from comp.steps.inputs import forward_batch, tta_views, workers
+from comp.steps.inputs import HEAD_BATCHES, forward_batch, tta_views, workers
 from comp.steps.prepared import prepare
 from comp.steps.scoring import score_logits
 from comp.training.backbone import set_size
 from comp.training.checkpoints import save_weights
+from comp.training.features import FeatureEpochs
 from comp.training.learner import Step
 from comp.training.memory import peak_memory
 from comp.viewpoint import View
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from comp.run import Home
     from comp.steps.prepared import Prepared
     from comp.steps.resolve import Choices
+    from comp.training.learner import Epoch, Learner
 
 IMAGES = 512  # that are read; more of them only fill the machine's file cache
 BATCHES = 8  # of each rate in a round
@@ -45,6 +48,14 @@ TIMED = 64  # images whose parts are timed one by one
 MODEL_TRAINS, MODEL_PREDICTS = "model alone, forward and backward", "model alone, forward"
 FROM_FILES, FROM_KEPT = "reading and altering files", "reading and altering kept images"
 TRAINING, PREDICTING = "training", "predicting"
+FROZEN, CACHED = "training a head on images", "training a head on cached features"
+OF_MODEL = "of the model alone"
+# Rates that are held against another one.
+BESIDE = {
+    TRAINING: (MODEL_TRAINS, OF_MODEL),
+    PREDICTING: (MODEL_PREDICTS, OF_MODEL),
+    CACHED: (FROZEN, "times that on images"),
+}
 
 
 @dataclass(frozen=True)
@@ -62,20 +73,21 @@ class Benchmark:
 
     @property
     def ratios(self) -> dict[str, float]:
-        """What is left of the model's own rates end to end."""
-        return {
-            TRAINING: self.rates[TRAINING] / self.rates[MODEL_TRAINS],
-            PREDICTING: self.rates[PREDICTING] / self.rates[MODEL_PREDICTS],
-        }
+        """Of a rate to the one that it is held against, by its name."""
+        return {name: self.rates[name] / self.rates[other] for name, (other, _) in BESIDE.items()}
+
+    def beside(self, name: str) -> str:
+        """What a rate is of the one that it is held against, in words; nothing where there is none."""
+        return f"  {self.ratios[name]:.3f} {BESIDE[name][1]}" if name in BESIDE else ""
 
     def as_record(self) -> dict[str, Any]:
         rates = {name: round(rate, 2) for name, rate in self.rates.items()}
-        ratios = {name: round(ratio, 4) for name, ratio in self.ratios.items()}
+        ratios = {f"{name}, {BESIDE[name][1]}": round(ratio, 4) for name, ratio in self.ratios.items()}
         parts = {name: round(milliseconds, 4) for name, milliseconds in self.parts.items()}
         return {
             "setting": self.setting,
             "images per second": rates,
-            "of the model alone": ratios,
+            "ratios": ratios,
             "milliseconds per image": parts,
             "peak memory in bytes": self.memory,
         }
@@ -106,10 +118,6 @@ def benchmark(competition: Competition, choices: Choices, size: int, home: Home,
     readers = {FROM_FILES: _endless(epochs(files)), FROM_KEPT: _endless(epochs(dataset))}
     predicted = rows[: max(1, BATCHES * forward_batch() // len(views))]
 
-    def train() -> int:
-        steps = islice((event for event in events if isinstance(event, Step)), BATCHES)
-        return sum(step.images for step in steps)
-
     def model_trains() -> int:
         assert learner.under_way is not None
         for _ in range(BATCHES):
@@ -127,7 +135,7 @@ def benchmark(competition: Competition, choices: Choices, size: int, home: Home,
         return lambda: sum(len(taken) for taken, _ in islice(batches, BATCHES))
 
     blocks: dict[str, Callable[[], int]] = {
-        TRAINING: train,
+        TRAINING: partial(_steps, events),
         MODEL_TRAINS: model_trains,
         PREDICTING: predict,
         MODEL_PREDICTS: model_predicts,
@@ -135,8 +143,29 @@ def benchmark(competition: Competition, choices: Choices, size: int, home: Home,
     }
     rates = _by_turns(blocks, console)
     parts = _parts(prepared, dataset, rows, size, rates)
+    rates |= _by_turns(_of_a_head(learner, stage, epochs(dataset), rows, targets), console)
     learner.under_way = None
     return Benchmark(_setting(prepared, stage, bool(kept)), rates, parts, peak_memory())
+
+
+def _of_a_head(
+    learner: Learner, stage: Stage, images: ImageEpochs, rows: Any, targets: torch.Tensor
+) -> dict[str, Callable[[], int]]:
+    """Training a head on the images, through the frozen backbone, and on features: which ones makes no difference."""
+    features = np.random.default_rng(0).normal(size=(len(rows), 1, learner.model.width)).astype(np.float32)
+    batch_size = HEAD_BATCHES * learner.recipe.batch_size
+    cached = FeatureEpochs(features, np.arange(len(rows)), targets[rows], batch_size, seed=0)
+    on_images = replace(stage, train="head")
+    fits = {
+        FROZEN: learner.fit(on_images, 1e-6, images, None, seed=0),
+        CACHED: learner.fit(replace(on_images, cached=True), 1e-6, cached, None, seed=0),
+    }
+    return {name: partial(_steps, events) for name, events in fits.items()}
+
+
+def _steps(events: Iterator[Step | Epoch]) -> int:
+    """Take some steps; gives how many images they were of."""
+    return sum(step.images for step in islice((event for event in events if isinstance(event, Step)), BATCHES))
 
 
 def _stage(prepared: Prepared, size: int) -> Stage:

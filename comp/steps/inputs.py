@@ -32,6 +32,8 @@ Rows = npt.NDArray[np.int64]
 HEAD_BATCHES = 4
 # Raised when the same draw alters an image in another way than before, so that no cache mixes the two.
 ALTERATIONS = 2
+# Raised when a backbone's features are computed with other roundings than before.
+ROUNDINGS = 1
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Images:
             # Only random views depend on these.
             "alterations": [repr(self.dataset(size, self.seed).pipeline), self.viewpoint.max_zoom] if drawn else None,
             "drawn": [ALTERATIONS, self.seed] if drawn else None,
-            "precision": [str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
+            "precision": [ROUNDINGS, str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
         }
 
         shape = (len(self.paths), len(views), learner.model.width)

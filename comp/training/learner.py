@@ -22,6 +22,7 @@ from comp.recipe import Recipe, Stage
 from comp.training.averaging import Average
 from comp.training.backbone import Classifier, freeze, training_mode
 from comp.training.features import Features
+from comp.training.folding import Pair, foldable, folded
 from comp.training.losses import classification_loss, rows_count
 from comp.training.memory import keep_freed_memory
 from comp.training.mixing import Mixing
@@ -115,6 +116,8 @@ class Learner:
     model: trains. evaluated: validates and predicts; the same, or the moving average of its weights while it trains.
     class_weights: of the loss, (C,), where the recipe balances by them.
     passes: how many rows go through the model at once.
+    predicting: the network of a pass without gradients that is under way, of whose layers these pairs are one; None
+        before the first.
     under_way: where the stage that trains stands; None between two stages.
     processes: those that train together; None where this one is alone. together: those that share the stage's batches:
         a head on cached features trains faster than its gradients could be exchanged. share: the most rows that one of
@@ -141,6 +144,8 @@ class Learner:
         mixes = recipe.mixup or recipe.cutmix
         self.mixing = Mixing(recipe.mixup, recipe.cutmix, model.classes, target) if mixes else None
         self.passes, self.under_way, self.undo = Passes(), None, Undo(model)
+        self.predicting: Classifier | None = None
+        self.pairs: list[Pair] | None = None
         self.processes, self.together, self.share = processes(accelerator), None, 0
         if self.processes is not None:
             self.processes.ask("build", recipe, target, layer_lr_ratio, model.classes, class_weights)
@@ -330,20 +335,31 @@ class Learner:
     @torch.inference_mode()
     def features(self, images: Iterable[Tensor]) -> Iterator[Features]:
         """Pooled features (B, V, F) of batches of images in their views, (B, V, size, size, 3) bytes."""
-        self.evaluated.eval()
+        self.predicting = None
         for batch in images:
             rows, views = batch.shape[:2]
             while (features := self._pooled(batch.flatten(0, 1))) is None:
                 pass
             yield features.reshape(rows, views, -1).numpy()
+        self.predicting = None
+
+    def _folded(self, image: Tensor) -> Classifier:
+        """What `evaluated` predicts with: itself, or in single precision a copy with its batch norms folded."""
+        network = self.evaluated.eval()
+        if self.accelerator.mixed_precision != "no":
+            return network
+        if self.pairs is None:
+            self.pairs = foldable(network, image.to(self.accelerator.device))
+        return folded(network, self.pairs) if self.pairs else network
 
     def _pooled(self, images: Tensor) -> Tensor | None:
         """Features (B, F) of bytes of RGB (B, size, size, 3), on the processor, or None where memory ran out."""
         rows = min(len(images), self.passes.forward or len(images))
         try:
+            network = self.predicting = self.predicting or self._folded(images[:1])
             with self.accelerator.autocast():
                 parts = [
-                    self.evaluated.features(images[part].to(self.accelerator.device, non_blocking=True)).float().cpu()
+                    network.features(images[part].to(self.accelerator.device, non_blocking=True)).float().cpu()
                     for part in self.passes.forward_parts(len(images))
                 ]
             return torch.cat(parts) if len(parts) > 1 else parts[0]

@@ -1,4 +1,5 @@
 from pathlib import Path
+from threading import Barrier
 
 import albumentations as A  # noqa: N812 - as its own documentation has it
 import numpy as np
@@ -269,3 +270,50 @@ def test_reading_draws_nothing_from_the_random_state_that_training_draws_from(pa
     list(ImageEpochs(dataset_of(paths), range(4), torch.arange(ROWS), batch_size=2, workers=0).epoch(0))
     list(in_views(dataset_of(paths), range(4), (PLAIN,), 2, workers=0))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.fixture
+def _three_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("_three_threads")
+@given(rows=st.lists(st.integers(0, ROWS - 1), max_size=12), draw=st.integers(0, 100))
+@settings(max_examples=25, deadline=None)
+def test_images_that_threads_read_together_are_those_read_one_by_one(paths, rows, draw):
+    requests = [(row, (PLAIN, View(draw=draw + place))) for place, row in enumerate(rows)]
+    together, alone = dataset_of(paths), dataset_of(paths)
+    for (row, images), request in zip(together.__getitems__(requests), requests, strict=True):
+        expected, pixels = alone[request]
+        assert row == expected
+        assert np.array_equal(images, pixels)
+
+
+@pytest.mark.usefixtures("_three_threads")
+def test_a_batch_is_read_by_several_threads_each_with_a_pipeline_of_its_own(paths):
+    meeting, made = Barrier(3, timeout=30), []
+
+    def pipeline(size):
+        def meet(image, **_):
+            meeting.wait()
+            return image[:size, :size]
+
+        made.append(A.Lambda(image=meet))
+        return made[-1]
+
+    dataset = dataset_of(paths, side_on(pipeline=pipeline))
+    requests = [(row, (View(draw=0),)) for row in range(6)]
+    assert [row for row, _ in dataset.__getitems__(requests)] == list(range(6))
+    assert len(made) == 3
+
+
+@pytest.mark.usefixtures("_three_threads")
+def test_a_file_that_threads_can_not_read_is_named(paths, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    dataset = dataset_of([*paths, broken])
+    with pytest.raises(DataError, match=r"broken\.png can't be read"):
+        dataset.__getitems__([(row, (PLAIN,)) for row in range(ROWS + 1)])

@@ -6,7 +6,7 @@ import pytest
 from comp import runner
 from comp.console import Console
 from comp.steps import benchmark as module
-from comp.steps.benchmark import MODEL_PREDICTS, MODEL_TRAINS, PREDICTING, TRAINING, benchmark
+from comp.steps.benchmark import CACHED, FROZEN, MODEL_PREDICTS, MODEL_TRAINS, PREDICTING, TRAINING, benchmark
 from comp.steps.resolve import Choices
 
 
@@ -25,10 +25,12 @@ def test_every_rate_and_every_part_is_measured(at_home, home, settings):
     assert set(measured.rates) == {
         *(MODEL_TRAINS, MODEL_PREDICTS, TRAINING, PREDICTING),
         *("reading and altering files", "reading and altering kept images"),
+        *(FROZEN, CACHED),
     }
     assert all(rate > 0 for rate in measured.rates.values())
     assert measured.ratios[TRAINING] == measured.rates[TRAINING] / measured.rates[MODEL_TRAINS]
     assert measured.ratios[PREDICTING] == measured.rates[PREDICTING] / measured.rates[MODEL_PREDICTS]
+    assert measured.ratios[CACHED] == measured.rates[CACHED] / measured.rates[FROZEN] > 1
     assert all(milliseconds >= 0 for milliseconds in measured.parts.values())
     assert measured.parts["forward and backward"] == 1000 / measured.rates[MODEL_TRAINS]
     assert (measured.setting["size"], measured.setting["batch size"]) == (24, 4)
@@ -41,5 +43,5 @@ def test_the_numbers_are_a_table_and_json_and_no_run_is_made(at_home, shades, co
     record = json.loads((tmp_path / "bench.json").read_text())
     assert record["setting"]["competition"] == "shades"
     said = re.search(r"^training .*images/s  (\d\.\d{3}) of the model alone$", ended.out, re.MULTILINE)
-    assert float(said[1]) == pytest.approx(record["of the model alone"]["training"], abs=0.001)
+    assert float(said[1]) == pytest.approx(record["ratios"]["training, of the model alone"], abs=0.001)
     assert not home.runs.exists()

@@ -17,6 +17,7 @@ from comp.steps.side_by_side import _needs, _room
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[client]'")
 
+pytestmark = pytest.mark.long
 
 # Of a second stage: ready in a moment, and long enough to be killed in it.
 LONG = "stages.2.cycle_length=80"

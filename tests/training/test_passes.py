@@ -219,6 +219,7 @@ def test_features_of_a_batch_that_memory_has_no_room_for_are_computed_in_parts()
     learner, said = learner_of()
     images = [torch.randint(0, 255, (rows, 2, 16, 16, 3), dtype=torch.uint8) for rows in (4, 4, 1)]
     plain = np.concatenate(list(learner.features(images)))
+    learner, said = learner_of()
     learner.model.backbone = Narrow(learner.model.backbone, 3, evaluating=True)
     narrow = np.concatenate(list(learner.features(images)))
     assert narrow.shape == (9, 2, learner.model.width)

@@ -1,0 +1,100 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from comp.training.backbone import build_classifier, set_size
+from comp.training.folding import foldable, folded
+
+SIZE = 64
+IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8))
+
+
+def classifier_of(name):
+    """With statistics and weights of batch norm as a training may leave them."""
+    torch.manual_seed(0)
+    model = build_classifier(name, pretrained=False, dropout=0.0, prior=np.zeros(3))
+    set_size(model, SIZE)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.1)
+    with torch.no_grad():
+        model.train().features(IMAGES)
+    return model.eval()
+
+
+def batch_norms(model):
+    return sum(isinstance(module, nn.BatchNorm2d) for module in model.backbone.modules())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["mobilenetv2_100", "test_resnet", "efficientnet_b0", "tf_efficientnet_b0"])
+def test_all_batch_norms_behind_convolutions_are_folded_and_the_features_stay(name):
+    model = classifier_of(name)
+    pairs = foldable(model, IMAGES[:1])
+    one = folded(model, pairs)
+    assert len(pairs) == batch_norms(model) > 0
+    assert batch_norms(one) == 0
+    expected = model.features(IMAGES)
+    assert one.features(IMAGES).numpy() == pytest.approx(expected.numpy(), abs=1e-4 * float(expected.abs().max()))
+
+
+@torch.no_grad()
+def test_a_batch_norm_before_its_convolution_is_left():
+    model = classifier_of("resnetv2_50")
+    pairs = foldable(model, IMAGES[:1])
+    one = folded(model, pairs)
+    assert 0 < len(pairs) < batch_norms(model)
+    assert batch_norms(one) == batch_norms(model) - len(pairs)
+    expected = model.features(IMAGES)
+    assert one.features(IMAGES).numpy() == pytest.approx(expected.numpy(), abs=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_convnext"])
+def test_nothing_is_folded_where_no_batch_norm_is(name):
+    assert foldable(classifier_of(name), IMAGES[:1]) == []
+
+
+def test_the_model_that_trains_stays_as_it_is():
+    model = classifier_of("test_resnet")
+    before = copy.deepcopy(model.state_dict())
+    folded(model, foldable(model, IMAGES[:1]))
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+class Odd(nn.Module):
+    """A backbone whose convolution's output is taken by its batch norm, and by something else as well."""
+
+    def __init__(self, *, twice):
+        super().__init__()
+        self.twice = twice
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.norm = nn.BatchNorm2d(3)
+        self.other = nn.BatchNorm2d(3)
+
+    def forward(self, images):
+        given = self.conv(images)
+        taken = self.norm(self.conv(self.norm(given))) if self.twice else self.norm(given) + 2 * given
+        return taken.mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize("twice", [True, False])
+def test_a_convolution_whose_output_others_take_too_or_that_is_used_twice_is_left(twice):
+    model = classifier_of("test_resnet")
+    model.backbone = Odd(twice=twice).eval()
+    nn.init.uniform_(model.backbone.norm.running_var, 2, 3)
+    assert foldable(model, IMAGES) == []
+
+
+def test_what_is_folded_follows_from_the_layers_and_not_from_weights_that_broke():
+    model = classifier_of("test_resnet")
+    pairs = foldable(model, IMAGES[:1])
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        next(broken.backbone.parameters()).fill_(float("nan"))
+    assert foldable(broken, IMAGES[:1]) == pairs
