@@ -7,7 +7,7 @@ times: when nothing is known of the files; when all is, but for which images loo
 and looks of its own; and when that is known as well, as it is wherever a training starts. A start is everything from
 before its process until the first optimizer step; predictions and the submission are written of as many images as are
 labelled. Memory is the process's peak, and what of it came on top of importing and of the step's input; of reading
-images, what each of two processes has for itself.
+images, the most that one of two processes has for itself.
 """
 
 import json
@@ -91,15 +91,17 @@ def draw(points: Sequence[Point], picture: Path) -> None:
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "growth", "font.size": 9})
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for panel, value, unit in zip(panels, ("seconds", "added"), ("seconds", "MB beside the input"), strict=True):
-        for step, of_step in frame.groupby("step", sort=False):
-            panel.loglog(of_step["rows"], of_step[value].clip(lower=1e-3), marker=".", label=step)
+        for number, (step, of_step) in enumerate(frame.groupby("step", sort=False)):
+            if step == "a reading process" and value == "seconds":
+                continue  # of as many images, whatever the rows
+            panel.loglog(of_step["rows"], of_step[value].clip(lower=1e-3), marker=".", color=f"C{number}", label=step)
         edges = frame["rows"].agg(["min", "max"]).to_numpy()
         least = frame[value].quantile(0.25) or 1.0
-        panel.loglog(edges, least * edges / edges[0], "--", color="grey", label="in proportion to the rows")
+        panel.loglog(edges, least * edges / edges[0], "--", color="black", label="in proportion to the rows")
         panel.set(xlabel="rows", ylabel=unit)
         panel.grid(alpha=0.3)
         panel.minorticks_off()
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+    figure.legend(*panels[1].get_legend_handles_labels(), loc="outside right center", frameon=False)
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, metadata={"Date": None})
     plt.close(figure)

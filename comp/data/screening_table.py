@@ -40,7 +40,8 @@ AT_ONCE = 1 << 14
 class Found:
     """What was found of some files, a row each, in their order.
 
-    table: the columns of `Screened` but for the thumbnail, and ``size``, in bytes, -1 where the file has none.
+    table: the columns of `Screened` but for the thumbnail, ``path``, below the folder they are relative to, and
+        ``size``, in bytes, -1 where the file has none.
     opened: how many files had to be opened.
     thumbnails: gives those (R, THUMBNAIL, THUMBNAIL) of some rows, none of which may have a problem.
     """
@@ -91,7 +92,9 @@ def screen_anew(
             every = every.take(order)
         if unsaved:
             _write(every, kept, say)
-    return Found(_frame(every.select([*FACTS, "size"])), len(unknown), lambda rows: _stacked(every["thumbnail"], rows))
+    return Found(
+        _frame(every.select(["path", *FACTS, "size"])), len(unknown), lambda rows: _stacked(every["thumbnail"], rows)
+    )
 
 
 def _keys(paths: Sequence[str], root: Path) -> pa.Table:
@@ -197,7 +200,7 @@ def _facts(known: pa.Table, keys: pa.Table, places: Rows) -> pd.DataFrame:
     chosen = known.select(FACTS)
     if not np.array_equal(places, np.arange(len(known))):
         chosen = chosen.take(places)
-    return _frame(chosen.append_column("size", keys["size"]))
+    return _frame(chosen.append_column("size", keys["size"]).append_column("path", keys["path"]))
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

@@ -145,6 +145,14 @@ def names_in(folder: Path, suffix: str | None = None, *, required: bool = True) 
     return found, sorted(others)
 
 
+def all_placed(folder: str, names: Sequence[str]) -> list[str]:
+    """`placed` of many names in one folder, in less time where none has a slash or is shorter than two letters."""
+    if "/" in "".join(names) or min(map(len, names), default=0) < 2:
+        return [placed(folder, name) for name in names]
+    start = placed(folder, "..").removesuffix("..")
+    return [start + name for name in names]
+
+
 def placed(folder: Path | str, name: str) -> str:
     """``folder / name`` as text: of a million files the paths as objects would take most of a start's time and memory.
 

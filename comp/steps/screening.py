@@ -140,9 +140,7 @@ def screen_tables(tables: Tables, root: Path, kept: Path, console: Console) -> S
     paths = images["path"].tolist()
     with console.bar("screening images", len(paths), "images") as bar:
         found = screen_anew(paths, root, kept, bar.advance, console.say)
-    below = f"{root}/"
-    images["path"] = [path.removeprefix(below) for path in paths]
-    for column in ("size", "problem", "detail", "format", "mode", "width", "height", "content"):
+    for column in ("path", "size", "problem", "detail", "format", "mode", "width", "height", "content"):
         images[column] = found.table[column]
     images["odd"] = odd_of(found.table)
 
