@@ -3,7 +3,7 @@
 import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -123,14 +123,14 @@ class _Known:
         self.facts = SCHEMA.empty_table().drop_columns("thumbnail")
         self.believed = np.empty(0, np.int64)
         self.file: parquet.ParquetFile | None = None
-        with self._saying():
-            if kept.exists():
-                file = parquet.ParquetFile(kept, memory_map=False)
-                file.schema_arrow.field("thumbnail")
-                facts = file.read([*KEY, *FACTS]).cast(self.facts.schema)
-                self.believed = np.flatnonzero(pc.equal(facts["by"], SCREENED_BY).to_numpy())
-                self.facts = facts if len(self.believed) == len(facts) else facts.take(self.believed)
-                self.file = file
+        # Not asked for first: another process may remove it in between.
+        with self._saying(), suppress(FileNotFoundError):
+            file = parquet.ParquetFile(kept, memory_map=False)
+            file.schema_arrow.field("thumbnail")
+            facts = file.read([*KEY, *FACTS]).cast(self.facts.schema)
+            self.believed = np.flatnonzero(pc.equal(facts["by"], SCREENED_BY).to_numpy())
+            self.facts = facts if len(self.believed) == len(facts) else facts.take(self.believed)
+            self.file = file
 
     def places(self, keys: pa.Table) -> Rows:
         """Where the table has the row of each key; -1 where it has none."""
