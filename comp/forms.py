@@ -233,7 +233,7 @@ def _numbers(frame: pd.DataFrame) -> Predictions:
     if len(bad):
         row, column = bad[0]
         raise SubmissionError(
-            f"Column {frame.columns[column]!r} holds {frame.iloc[row, column]!r} in data row {row + 1}, "
+            f"Column {frame.columns[column]!r} holds {frame.iloc[row, column]!r} in data row {frame.index[row] + 1}, "
             "but it should hold a number."
         )
     return numbers

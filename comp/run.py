@@ -217,13 +217,17 @@ class Run:
 
     def parts(self) -> dict[str, str]:
         """The part of each row by its id, by split.csv; raises RunError where there is none."""
+        return dict(self.split())
+
+    def split(self) -> Iterator[tuple[str, str]]:
+        """The id and the part of each row of split.csv, in its order; raises RunError where there is none."""
         path = self.folder / "split.csv"
         try:
             with path.open(encoding="utf-8", newline="") as file:
                 rows = csv.reader(file)
                 columns = next(rows, [])
                 id_, part = columns.index("id"), columns.index("part")
-                return {row[id_]: row[part] for row in rows if row}
+                yield from ((row[id_], row[part]) for row in rows if row)
         except (OSError, LookupError, ValueError) as error:
             raise RunError(f"{path} can't be read: {error}; train again.") from None
 

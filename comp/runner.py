@@ -69,9 +69,11 @@ def _run(
     competition: Competition, choices: Choices, home: Home, console: Console, goal: Goal, submitting: bool = False
 ) -> Run:
     from comp.steps.prepared import prepare
-    from comp.steps.resuming import under_way
 
     prepared = prepare(competition, choices, home, console)
+    # Here, as it imports torch: see comp.steps.prepared.
+    from comp.steps.resuming import under_way
+
     with under_way(prepared, home, console, goal) as training:
         _train_and_predict(competition, training, home, console)
         _report_and_submit(competition, training.run, home, console, submitting)
@@ -196,9 +198,11 @@ def train(competition: Competition, choices: Choices, home: Home, console: Conso
     """
     from comp.steps import goals
     from comp.steps.prepared import prepare
+
+    prepared = prepare(competition, choices, home, console)
     from comp.steps.resuming import under_way
 
-    with under_way(prepare(competition, choices, home, console), home, console, goals.trained) as training:
+    with under_way(prepared, home, console, goals.trained) as training:
         _train(training, console)
     return training.run
 
@@ -246,9 +250,10 @@ def train_fold(competition: Competition, choices: Choices, home: Home, console: 
     """Train and predict one fold, or what is left of it."""
     from comp.steps import goals
     from comp.steps.prepared import prepare
-    from comp.steps.resuming import under_way
 
     prepared = prepare(competition, choices, home, console)
+    from comp.steps.resuming import under_way
+
     with under_way(prepared, home, console, goals.joined(goal)) as training:
         _train_and_predict(competition, training, home, console)
     return training.run
@@ -422,7 +427,7 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
     console.log = trained.log
 
     validates = tables.train["id"].isin(trained.validating()).to_numpy()
-    labelled = (Paths(tables.train["path"].array), validates.nonzero()[0])
+    labelled = (Paths.in_column(tables.train["path"]), validates.nonzero()[0])
     unlabelled = (readable_test_images(tables), None)
     valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], home, console)
     decision, scores = decide(competition, tables.targets[validates], valid, config["decision"])

@@ -55,7 +55,7 @@ def near_pairs(thumbnails: Thumbnails, width: Places, height: Places) -> Places:
     One of which nothing is to be seen, whose thumbnail is all 0, looks like no other.
     """
     shows = np.flatnonzero(thumbnails.any(axis=(1, 2)))
-    pairs = shows[close_pairs(perceptual_hashes(thumbnails[shows]), MOST_BITS)]
+    pairs = shows[close_pairs(perceptual_hashes(thumbnails)[shows], MOST_BITS)]
     aspects = (width / height)[pairs]
     pairs = pairs[aspects.max(axis=1) <= MOST_ASPECT * aspects.min(axis=1)]
     near: Places = pairs[correlations(thumbnails, pairs) >= LEAST_CORRELATION]

@@ -21,11 +21,10 @@ def near_of(found: Found, rows: Places, kept: Path) -> Places:
 
     Of a million images they take longer to find than to read. kept: the file with the last that were found.
     """
-    chosen = found.table.iloc[rows]
-    key = _key(chosen["content"].to_list())
+    key = _key(found.table["content"].iloc[rows].to_list())
     pairs = _read(kept, key)
     if pairs is None:
-        sides = (chosen[side].to_numpy() for side in ("width", "height"))
+        sides = (found.table[side].to_numpy()[rows] for side in ("width", "height"))
         pairs = near_pairs(found.thumbnails(rows), *sides)
         _write(kept, key, pairs)
     return pairs

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Places = npt.NDArray[np.int64]
 
@@ -26,6 +29,19 @@ class Paths(Sequence[Path]):
         self.text = np.frombuffer(ended.encode("utf-8", "surrogateescape"), np.uint8)
         self.ends = np.flatnonzero(self.text == 0)
         self.starts = np.concatenate([[0], self.ends[:-1] + 1])[: len(self.ends)]
+
+    @classmethod
+    def in_column(cls, column: pd.Series[str]) -> Paths:
+        """Those in a table's column of text, whose own bytes these are: nothing is copied."""
+        import pyarrow as pa
+
+        text = pa.array(column.array)
+        text = (text.combine_chunks() if isinstance(text, pa.ChunkedArray) else text).cast(pa.large_string())
+        _, offsets, data = text.buffers()
+        edges = np.frombuffer(offsets or b"\0" * 8, np.int64)[text.offset :][: len(text) + 1]
+        paths = cls.__new__(cls)
+        paths.text, paths.starts, paths.ends = np.frombuffer(data or b"", np.uint8), edges[:-1], edges[1:]
+        return paths
 
     def __len__(self) -> int:
         return len(self.ends)

@@ -1,7 +1,8 @@
 """Screening: what each image file is, found by opening it once."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple
@@ -62,6 +63,8 @@ ODDITIES = {
     "tiny": "enlarged",
     "huge": "decoded all the same",
 }
+# Files that a thread opens before it hands them over: with small images threads would wait for each other else.
+TOGETHER = 8
 EXTREME_ASPECT = 4
 TINY = 16
 HUGE = 89_478_485
@@ -117,9 +120,15 @@ def odd_of(found: pd.DataFrame) -> npt.NDArray[np.object_]:
     return kinds[inverse]
 
 
-def screen(paths: Sequence[Path]) -> Iterator[Screened]:
+def screen(paths: Iterable[Path]) -> Iterator[Screened]:
     """What each of these files is, in their order; several are opened at once."""
-    return in_threads(screen_file, paths)
+    remaining = iter(paths)
+    for found in in_threads(_screen_files, iter(lambda: tuple(islice(remaining, TOGETHER)), ())):
+        yield from found
+
+
+def _screen_files(paths: Sequence[Path]) -> list[Screened]:
+    return [screen_file(path) for path in paths]
 
 
 def screen_file(path: Path) -> Screened:

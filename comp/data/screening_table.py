@@ -1,8 +1,9 @@
 """The screening table: what was found of each file, kept so that a file which did not change is not opened again."""
 
 import os
+from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -39,7 +40,8 @@ AT_ONCE = 1 << 14
 class Found:
     """What was found of some files, a row each, in their order.
 
-    table: the columns of `Screened` but for the thumbnail, and ``size``, in bytes, -1 where the file has none.
+    table: the columns of `Screened` but for the thumbnail, ``path``, below the folder they are relative to, and
+        ``size``, in bytes, -1 where the file has none.
     opened: how many files had to be opened.
     thumbnails: gives those (R, THUMBNAIL, THUMBNAIL) of some rows, none of which may have a problem.
     """
@@ -75,7 +77,7 @@ def screen_anew(
     opened = _Opened(keys)
     unsaved, saved, cost = 0, monotonic(), 0.0
     try:
-        for row, screened in zip(unknown.tolist(), screen([Path(paths[row]) for row in unknown.tolist()]), strict=True):
+        for row, screened in zip(unknown.tolist(), screen(Path(paths[row]) for row in unknown.tolist()), strict=True):
             opened.add(row, screened)
             unsaved += screened.content != ""
             advance(1)
@@ -86,25 +88,28 @@ def screen_anew(
     finally:
         every = pa.concat_tables([before, opened.table()])
         # Less than all after an interrupt.
-        every = every.take(order) if len(every) == len(order) else every
+        if len(every) == len(order) and not np.array_equal(order, np.arange(len(order))):
+            every = every.take(order)
         if unsaved:
             _write(every, kept, say)
-    return Found(_frame(every.select([*FACTS, "size"])), len(unknown), lambda rows: _stacked(every["thumbnail"], rows))
+    return Found(
+        _frame(every.select(["path", *FACTS, "size"])), len(unknown), lambda rows: _stacked(every["thumbnail"], rows)
+    )
 
 
 def _keys(paths: Sequence[str], root: Path) -> pa.Table:
     """The key of each file; one that can't be asked has -1 for its size and times."""
-    facts = np.full((len(paths), 3), -1, np.int64)
-    for row, path in enumerate(paths):
+    facts = array("q")
+    for path in paths:
         try:
             found = os.stat(path)  # noqa: PTH116, a Path of each would take longer
+            facts.extend((found.st_size, found.st_mtime_ns, found.st_ctime_ns))
         except (OSError, ValueError):
-            continue
-        facts[row] = found.st_size, found.st_mtime_ns, found.st_ctime_ns
+            facts.extend((-1, -1, -1))
     inside = f"{root}/"
     names = pa.array([path.removeprefix(inside) for path in paths], pa.string())
     by = pa.repeat(SCREENED_BY, len(paths))
-    return pa.table([names, *map(pa.array, facts.T), by], schema=pa.schema(KEY))
+    return pa.table([names, *map(pa.array, np.frombuffer(facts, np.int64).reshape(-1, 3).T), by], schema=pa.schema(KEY))
 
 
 class _Known:
@@ -118,14 +123,14 @@ class _Known:
         self.facts = SCHEMA.empty_table().drop_columns("thumbnail")
         self.believed = np.empty(0, np.int64)
         self.file: parquet.ParquetFile | None = None
-        with self._saying():
-            if kept.exists():
-                file = parquet.ParquetFile(kept, memory_map=False)
-                file.schema_arrow.field("thumbnail")
-                facts = file.read([*KEY, *FACTS]).cast(self.facts.schema)
-                self.believed = np.flatnonzero(pc.equal(facts["by"], SCREENED_BY).to_numpy())
-                self.facts = facts if len(self.believed) == len(facts) else facts.take(self.believed)
-                self.file = file
+        # Not asked for first: another process may remove it in between.
+        with self._saying(), suppress(FileNotFoundError):
+            file = parquet.ParquetFile(kept, memory_map=False)
+            file.schema_arrow.field("thumbnail")
+            facts = file.read([*KEY, *FACTS]).cast(self.facts.schema)
+            self.believed = np.flatnonzero(pc.equal(facts["by"], SCREENED_BY).to_numpy())
+            self.facts = facts if len(self.believed) == len(facts) else facts.take(self.believed)
+            self.file = file
 
     def places(self, keys: pa.Table) -> Rows:
         """Where the table has the row of each key; -1 where it has none."""
@@ -154,8 +159,8 @@ class _Known:
             return _stacked(SCHEMA.empty_table()["thumbnail"], places)
         assert self.file is not None
         with self._saying():
-            return _stacked(self.file.read(["thumbnail"])["thumbnail"], self.believed[places])
-        again = [one.thumbnail for one in screen([Path(paths[row]) for row in rows.tolist()])]
+            return _read_stacked(self.file, self.believed[places])
+        again = [one.thumbnail for one in screen(Path(paths[row]) for row in rows.tolist())]
         return _stacked(pa.chunked_array([again], pa.binary()), np.arange(len(rows)))
 
     @contextmanager
@@ -195,7 +200,7 @@ def _facts(known: pa.Table, keys: pa.Table, places: Rows) -> pd.DataFrame:
     chosen = known.select(FACTS)
     if not np.array_equal(places, np.arange(len(known))):
         chosen = chosen.take(places)
-    return _frame(chosen.append_column("size", keys["size"]))
+    return _frame(chosen.append_column("size", keys["size"]).append_column("path", keys["path"]))
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
@@ -211,10 +216,24 @@ def _stacked(thumbnails: pa.ChunkedArray, rows: Rows) -> Thumbnails:
     return stacked
 
 
+def _read_stacked(file: parquet.ParquetFile, rows: Rows) -> Thumbnails:
+    """As `_stacked`, read piece by piece: the column as a whole would be there beside what is made of it."""
+    stacked = np.empty((len(rows), THUMBNAIL, THUMBNAIL), np.uint8)
+    order, start = np.argsort(rows, kind="stable"), 0
+    ascending = rows[order]
+    for batch in file.iter_batches(AT_ONCE, columns=["thumbnail"]):
+        low, high = np.searchsorted(ascending, [start, start + len(batch)])
+        thumbnails = pa.chunked_array([batch["thumbnail"]])
+        stacked[order[low:high]] = _stacked(thumbnails, ascending[low:high] - start)
+        start += len(batch)
+    return stacked
+
+
 def _write(found: pa.Table, kept: Path, say: Callable[[str], None]) -> None:
     """Of the files whose bytes were read: one that could not be opened today may be opened tomorrow."""
     try:
         with replacing(kept) as unfinished:
-            parquet.write_table(found.filter(pc.not_equal(found["content"], "")), unfinished)
+            read = pc.not_equal(found["content"], "")
+            parquet.write_table(found if pc.all(read).as_py() else found.filter(read), unfinished)
     except OSError as error:
         say(f"{kept} can't be written ({error.strerror or error}), so the images will be opened again the next time")

@@ -8,7 +8,7 @@ them. What a source put up with is in ``table.attrs["notes"]``, a line each.
 
 from comp.labels.columns import ONE_OR_ZERO, CsvColumns
 from comp.labels.csv import CsvLabels
-from comp.labels.files import IMAGE_SUFFIXES, read_csv
+from comp.labels.files import IMAGE_SUFFIXES, read_csv, read_csv_in_blocks, read_ids
 from comp.labels.function import LabelFunction
 from comp.labels.paths import FileNames, Folders
 from comp.labels.table import classes_of, in_order
@@ -29,4 +29,6 @@ __all__ = [
     "classes_of",
     "in_order",
     "read_csv",
+    "read_csv_in_blocks",
+    "read_ids",
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from comp.declared import check
 from comp.errors import DataError
-from comp.labels.files import check_suffix, images_in, of_other_suffixes, placed, read_csv
+from comp.labels.files import all_placed, check_suffix, left_out, names_in, placed, read_csv
 from comp.labels.table import table
 
 if TYPE_CHECKING:
@@ -95,27 +95,32 @@ class CsvLabels:
             without = self._paths(folders, stripped)
             anywhere |= {path.rpartition("/")[0] for path in without}
         places = [place for place in sorted(map(Path, anywhere)) if _is_folder(place)]
-        present = {placed(str(place), name) for place in places for name in images_in(place, self.suffix or None)}
+        listed = [(str(place), *names_in(place, self.suffix or None)) for place in places]
+        present = {path for place, names_there, _ in listed for path in all_placed(place, names_there)}
+        others = [placed(place, name) for place, _, names_there in listed for name in names_there]
         if spaced.any():
             whole = np.array([path in present for path in paths], dtype=bool)
             bare = names.where(whole, stripped)
             paths = [path if is_whole else other for path, other, is_whole in zip(paths, without, whole, strict=True)]
-        missing = sorted(map(Path, set(paths) - present))
-        if missing:
+        unlabelled = present.difference(paths)
+        # Else each row has an image of its own.
+        if len(paths) != len(present) - len(unlabelled) and (missing := sorted(map(Path, set(paths) - present))):
             raise DataError(
                 f"{len(missing)} of {len(paths)} rows of {self.csv} have no image, the first {missing[0]}; "
                 "check `folder` and `suffix` of CsvLabels, or download the data again."
             )
-        unlabelled = sorted(map(Path, present.difference(paths)))
         if unlabelled and not self.shared:
             raise DataError(
-                f"{len(unlabelled)} images have no row in {self.csv}, the first {unlabelled[0]}; "
+                f"{len(unlabelled)} images have no row in {self.csv}, the first {min(map(Path, unlabelled))}; "
                 "add their labels or move them out of the folder; say shared=True if they are those to predict."
             )
-        return bare, paths, [*_trimmed(self.csv, names, bare), *of_other_suffixes(places, self.suffix or None)]
+        return bare, paths, [*_trimmed(self.csv, names, bare), *left_out(others, self.suffix)]
 
     def _paths(self, folders: Sequence[str], names: pd.Series[str]) -> list[str]:
-        return [placed(folder, f"{name}{self.suffix}") for folder, name in zip(folders, names.to_list(), strict=True)]
+        files = [f"{name}{self.suffix}" for name in names.to_list()]
+        if len(set(folders)) == 1:
+            return all_placed(folders[0], files)
+        return [placed(folder, file) for folder, file in zip(folders, files, strict=True)]
 
 
 def _is_folder(place: Path) -> bool:

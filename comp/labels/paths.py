@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from comp.declared import check, wrong
 from comp.errors import DataError
-from comp.labels.files import images_in, of_other_suffixes, placed
+from comp.labels.files import images_in, left_out, names_in, placed
 from comp.labels.table import table
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class FileNames:
         regex = re.compile("".join(parts), re.DOTALL)
         suffix = None if "*" in pattern.suffix else pattern.suffix or None
         place = str(folder / pattern.parent)
-        names, labels = images_in(folder / pattern.parent, suffix), []
+        found, others = names_in(folder / pattern.parent, suffix)
+        names, labels = sorted(found), []
         for name in names:
             match = regex.fullmatch(name)
             if match is None:
@@ -52,7 +53,7 @@ class FileNames:
                 )
             labels.append(match["label"])
         paths = [placed(place, name) for name in names]
-        notes = of_other_suffixes([folder / pattern.parent], suffix)
+        notes = [] if suffix is None else left_out([placed(place, name) for name in others], suffix)
         return table([PurePath(name).stem for name in names], paths, labels, notes=notes)
 
 

@@ -36,10 +36,22 @@ def table(
 
     _check_names(paths)
     columns = {"id": ids, "path": paths, "label": labels, **({} if groups is None else {"group": groups})}
-    whole = pd.DataFrame(columns)
+    frame = pd.DataFrame(columns)
+    notes = list(notes)
+    # Else no row is there twice, and to compare all columns takes longer.
+    if not frame["id"].is_unique:
+        frame, doubled = _once(frame)
+        notes += doubled
+    frame = frame.sort_values("id", kind="stable", ignore_index=True)
+    frame.attrs["notes"] = notes
+    return frame
+
+
+def _once(whole: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Without the rows that are there twice, and a line that says so; raises DataError for an id of other rows."""
     again = whole.duplicated()
-    frame = whole[~again].sort_values("id", kind="stable", ignore_index=True)
-    doubled = frame[frame["id"].duplicated(keep=False)]
+    frame = whole[~again]
+    doubled = frame[frame["id"].duplicated(keep=False)].sort_values("id", kind="stable")
     if len(doubled):
         first, second = (doubled.iloc[row] for row in (0, 1))
         differing = next(column for column in frame.columns[1:] if first[column] != second[column])
@@ -47,11 +59,8 @@ def table(
             f"{doubled['id'].nunique()} ids occur more than once, the first {first['id']!r} with the {differing} "
             f"{first[differing]!r} and {second[differing]!r}; every image needs its own id, and one label."
         )
-    frame.attrs["notes"] = list(notes)
-    if again.any():
-        first_of = whole["id"][whole.duplicated(keep=False)].iloc[0]
-        frame.attrs["notes"].append(f"{again.sum()} rows are doubled and count once, the first of {first_of!r}")
-    return frame
+    first_of = whole["id"][whole.duplicated(keep=False)].iloc[0]
+    return frame, [f"{again.sum()} rows are doubled and count once, the first of {first_of!r}"]
 
 
 def _check_names(paths: Sequence[str]) -> None:
@@ -73,7 +82,7 @@ def _is_unicode(path: str) -> bool:
 def classes_of(frame: pd.DataFrame, target: Target) -> tuple[str, ...]:
     """The names of the classes or tags that occur, in order. Raises DataError where there are not two."""
     labels = frame["label"]
-    names = set(labels) if target == "single" else {tag for tags in labels for tag in tags}
+    names = set(labels.unique()) if target == "single" else {tag for tags in labels for tag in tags}
     if not names or names == {""}:
         raise DataError("The table has no labels at all; check the label source in competition.py.")
     if len(names) == 1:

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
 from comp.declared import check
-from comp.labels.files import check_suffix, images_in, of_other_suffixes, placed
+from comp.labels.files import check_suffix, left_out, names_in, placed
 from comp.labels.table import table
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ class TestImages:
 
     def read(self, folder: Path) -> pd.DataFrame:
         """The table of the test images: ``id`` and ``path``."""
-        notes = of_other_suffixes([folder / self.folder], self.suffix or None)
-        names = images_in(folder / self.folder, self.suffix or None)
-        place = str(folder / self.folder)
+        found, others = names_in(folder / self.folder, self.suffix or None)
+        names, place = sorted(found), str(folder / self.folder)
+        notes = left_out([placed(place, name) for name in others], self.suffix)
         ids = names if self.with_suffix else [name[: -len(self.suffix or PurePath(name).suffix)] for name in names]
         paths = [placed(place, name) for name in names]
         return table(ids, paths, [""] * len(names), notes=notes)[["id", "path"]]

@@ -1,49 +1,100 @@
-"""The submission: exactly the ids, order and columns of the sample submission, checked before it is written."""
+"""The submission: exactly the ids, order and columns of the sample submission, checked before it is written.
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+As numbers and text a million rows take many times the memory of their predictions, so a submission is made, checked,
+written and read back in blocks of rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from comp.errors import SubmissionError
 from comp.files import replacing
-from comp.forms import SubmissionForm
-from comp.labels import read_csv
-from comp.metrics import Metric, Target
+from comp.labels import read_csv_in_blocks, read_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from comp.forms import SubmissionForm
+    from comp.metrics import Metric, Target
 
 ROUNDING = 1e-3
+# Values that are numbers or text at the same time.
+CELLS = 1 << 21
+OTHER_IDS = "The ids are not the sample submission's, each once and in its order."
 
 
-def read_sample(path: Path) -> pd.DataFrame:
-    """The sample submission as text; its first column is the id. Raises SubmissionError if it can't be one."""
-    sample = read_csv(path)
-    if sample.shape[1] < 2 or sample.empty:
-        raise SubmissionError(
-            f"{path} has {sample.shape[1]} columns and {len(sample)} rows; it is no sample submission."
-        )
-    doubled = sample.iloc[:, 0][sample.iloc[:, 0].duplicated()]
+@dataclass(frozen=True)
+class Sample:
+    """What a sample submission asks for: its columns, the id's first, and its ids (N,) as text."""
+
+    columns: Sequence[str]
+    ids: pd.Series[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def part(self, rows: slice) -> Sample:
+        return Sample(self.columns, self.ids.iloc[rows])
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Predictions in the sample's rows and columns.
+
+    predictions: (R, …), as the form takes them. places: of the sample's ids among these (N,).
+    """
+
+    sample: Sample
+    predictions: npt.NDArray[Any]
+    places: npt.NDArray[np.intp]
+    classes: Sequence[str]
+    form: SubmissionForm
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def blocks(self, cells: int = CELLS) -> Iterator[pd.DataFrame]:
+        """Its rows with about so many values at a time, each at its place in the index."""
+        id_column, *columns = self.sample.columns
+        # What is read of the predictions counts, too: of many classes one may be written.
+        rows = max(1, cells // max(len(columns), self.predictions[:1].size))
+        for start in range(0, len(self), rows):
+            chosen = slice(start, start + rows)
+            block = self.form.encode(self.predictions[self.places[chosen]], self.classes, columns)
+            block.insert(0, id_column, self.sample.ids.iloc[chosen].to_list())
+            yield block.set_axis(range(start, start + len(block)), axis=0)
+
+
+def read_sample(path: Path) -> Sample:
+    """The ids and columns of the sample submission. Raises SubmissionError if it can't be one."""
+    columns, ids = read_ids(path)
+    if len(columns) < 2 or ids.empty:
+        raise SubmissionError(f"{path} has {len(columns)} columns and {len(ids)} rows; it is no sample submission.")
+    doubled = ids[ids.duplicated()]
     if len(doubled):
         raise SubmissionError(f"{path} has the id {doubled.iloc[0]!r} more than once.")
-    return sample
+    return Sample(tuple(columns), ids)
 
 
 def build_submission(
     ids: Sequence[str],
     predictions: npt.NDArray[Any],
     classes: Sequence[str],
-    sample: pd.DataFrame,
+    sample: Sample,
     form: SubmissionForm,
     target: Target,
-) -> pd.DataFrame:
+) -> Submission:
     """Predictions by id, in the sample's rows and columns; raises SubmissionError where they don't fit it."""
-    id_column, *columns = sample.columns
-    values = form.encode(predictions, classes, columns)
-    submission = values.iloc[places_of(sample, ids)].reset_index(drop=True)
-    submission.insert(0, id_column, sample[id_column].array)
-    check_submission(submission, classes, sample, form, target)
+    submission = Submission(sample, predictions, places_of(sample, ids), classes, form)
+    _check(submission.blocks(), classes, sample, form, target)
     return submission
 
 
@@ -51,21 +102,20 @@ def must_fit(
     ids: Sequence[str],
     prediction: npt.NDArray[Any],
     classes: Sequence[str],
-    sample: pd.DataFrame,
+    sample: Sample,
     form: SubmissionForm,
     target: Target,
 ) -> None:
     """Raise SubmissionError where no submission could be built for these ids, each with the same prediction (1, …)."""
-    id_column, *columns = sample.columns
-    submission = form.encode(prediction, classes, columns)
+    form.encode(prediction, classes, sample.columns[1:])
     places_of(sample, ids)
-    submission.insert(0, id_column, sample[id_column].array[:1])
-    check_submission(submission, classes, sample[:1], form, target)
+    first = sample.part(slice(1))
+    _check(Submission(first, prediction, np.zeros(1, np.intp), classes, form).blocks(), classes, first, form, target)
 
 
-def places_of(sample: pd.DataFrame, ids: Sequence[str]) -> npt.NDArray[np.intp]:
+def places_of(sample: Sample, ids: Sequence[str]) -> npt.NDArray[np.intp]:
     """Where in ``ids`` each id of the sample is; raises SubmissionError where one isn't, or one is there twice."""
-    asked, known = sample.iloc[:, 0], pd.Index(ids)
+    asked, known = sample.ids, pd.Index(ids)
     if not known.is_unique:
         if (missing := asked[~asked.isin(known)]).empty:
             raise SubmissionError(f"The id {known[known.duplicated()][0]!r} was predicted more than once.")
@@ -79,25 +129,45 @@ def places_of(sample: pd.DataFrame, ids: Sequence[str]) -> npt.NDArray[np.intp]:
     )
 
 
-def check_submission(
-    submission: pd.DataFrame, classes: Sequence[str], sample: pd.DataFrame, form: SubmissionForm, target: Target
+def check_submission(path: Path, classes: Sequence[str], sample: Sample, form: SubmissionForm, target: Target) -> None:
+    """Raise SubmissionError unless a CSV's columns and ids are the sample's and its values can be what the form says.
+
+    Raises DataError where it can't be read.
+    """
+    _check(read_csv_in_blocks(path, CELLS), classes, sample, form, target)
+
+
+def _check(
+    blocks: Iterable[pd.DataFrame], classes: Sequence[str], sample: Sample, form: SubmissionForm, target: Target
 ) -> None:
-    """Raise SubmissionError unless the columns and ids are the sample's and every value can be what the form says."""
-    if list(submission.columns) != list(sample.columns):
+    checked = 0
+    for block in blocks:
+        part = sample.part(slice(checked, checked + len(block)))
+        _check_block(block, classes, part, form, target)
+        checked += len(block)
+    if checked != len(sample):
+        raise SubmissionError(OTHER_IDS)
+
+
+def _check_block(
+    block: pd.DataFrame, classes: Sequence[str], sample: Sample, form: SubmissionForm, target: Target
+) -> None:
+    if list(block.columns) != list(sample.columns):
         raise SubmissionError(
-            f"The columns are {', '.join(submission.columns[:5])}, "
-            f"but the sample's are {', '.join(sample.columns[:5])}."
+            f"The columns are {', '.join(block.columns[:5])}, but the sample's are {', '.join(sample.columns[:5])}."
         )
     id_column = sample.columns[0]
-    if not np.array_equal(submission[id_column].astype(str).to_numpy(object), sample[id_column].to_numpy(object)):
-        raise SubmissionError("The ids are not the sample submission's, each once and in its order.")
-    decoded = form.decode(submission.drop(columns=id_column), classes)
+    if not np.array_equal(block[id_column].astype(str).to_numpy(object), sample.ids.to_numpy(object)):
+        raise SubmissionError(OTHER_IDS)
+    if block.empty:
+        return
+    decoded = form.decode(block.drop(columns=id_column), classes)
     if form.takes == "probabilities" and target == "single":
         sums = decoded.sum(axis=1)
         worst = np.abs(sums - 1).argmax()
         if abs(sums[worst] - 1) > ROUNDING:
             raise SubmissionError(
-                f"The probabilities of a row should sum to one, but those of {submission[id_column].iloc[worst]!r} "
+                f"The probabilities of a row should sum to one, but those of {block[id_column].iloc[worst]!r} "
                 f"sum to {sums[worst]:.4f}."
             )
 
@@ -135,6 +205,8 @@ def compared(
     return decoded, predicted
 
 
-def write_submission(submission: pd.DataFrame, path: Path) -> None:
-    with replacing(path) as unfinished:
-        submission.to_csv(unfinished, index=False, float_format="%.9g", lineterminator="\n")
+def write_submission(submission: Submission, path: Path, cells: int = CELLS) -> None:
+    """cells: about how many values are text at the same time."""
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+        for number, block in enumerate(submission.blocks(cells)):
+            block.to_csv(file, index=False, header=number == 0, float_format="%.9g", lineterminator="\n")

@@ -27,12 +27,12 @@ def lines_for_training(screening: Screening) -> list[str]:
     """A line for each finding that a training has to live with."""
     images, lines = screening.images, []
     for part, follows in (("train", "left out"), ("test", "predicted by the classes' shares of the training images")):
-        of_part = images[images["part"] == part]
-        unreadable = of_part[of_part["problem"] != ""]
+        of_part = images["part"] == part
+        unreadable = images[of_part & (images["problem"] != "")]
         if len(unreadable):
             name = "training" if part == "train" else "test"
             lines.append(
-                f"{len(unreadable)} of {len(of_part)} {name} images can't be read and are {follows}: "
+                f"{len(unreadable)} of {of_part.sum()} {name} images can't be read and are {follows}: "
                 f"{_problems(unreadable)}"
             )
     for column, (name, follows) in OF_DUPLICATES.items():
@@ -45,7 +45,10 @@ def lines_for_training(screening: Screening) -> list[str]:
             f"{screening.torn} images are not kept together, though they look alike: in sets that large no even split "
             "would be left"
         )
-    odd = Counter(name for names in images["odd"] for name in names)
+    odd: Counter[str] = Counter()
+    # Those that are alike in them share one tuple.
+    for names, count in Counter(images["odd"]).items():
+        odd.update(dict.fromkeys(names, count))
     if odd:
         lines.append("odd, but read: " + ", ".join(f"{odd[name]} {name}" for name in ODDITIES if odd[name]))
     return lines

@@ -58,7 +58,7 @@ def predict_logits(
 
 
 def readable_test_images(tables: Tables) -> Paths:
-    return Paths(tables.test["path"][tables.readable].array)
+    return Paths.in_column(tables.test["path"][tables.readable])
 
 
 def write_test_predictions(

@@ -1,31 +1,37 @@
-"""Everything a training starts from: the tables, which rows train and which validate, the model, its images."""
+"""Everything a training starts from: the tables, which rows train and which validate, the model, its images.
 
-from dataclasses import dataclass
-from typing import Any
+torch is imported after the data are read: what reading them takes for a while is then given back and used again, and
+is not had on top of the gigabyte that torch takes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
-from comp.competition import Competition
-from comp.console import Console
 from comp.data.balance import oversampled
+from comp.data.freed import give_back_freed
 from comp.data.paths import Paths
 from comp.data.splitting import draw_folds, draw_split
 from comp.errors import BackboneError
-from comp.recipe import Recipe, Stage
-from comp.run import Home
-from comp.steps.inputs import Images
 from comp.steps.resolve import Choices, resolve
 from comp.steps.screening import screened_tables
-from comp.steps.tables import Tables
-from comp.training.backbone import build_classifier, digest, expectations, prior_logits, set_size
-from comp.training.finder import Sweep, sweep
-from comp.training.learner import Epochs, Learner, Validation, choose_device
-from comp.training.losses import class_weights
-from comp.training.transfer import is_new, start_from_pretrained
 
-Rows = npt.NDArray[np.int64]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from comp.competition import Competition
+    from comp.console import Console
+    from comp.recipe import Recipe, Stage
+    from comp.run import Home
+    from comp.steps.inputs import Images
+    from comp.steps.tables import Tables
+    from comp.training.finder import Sweep
+    from comp.training.learner import Epochs, Learner, Validation
+
+    Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,11 @@ class Prepared:
 
     def inputs(self, stage: Stage, number: int) -> tuple[Epochs, Validation | None]:
         """What the stage of this number, from 1, trains on and validates on, at its size."""
+        import torch
+
+        from comp.training.backbone import set_size
+        from comp.training.transfer import is_new
+
         set_size(self.learner.model, stage.size)
         if self.recipe.head == "pretrained" and is_new(self.learner.model):
             self._start_head(stage)
@@ -55,6 +66,8 @@ class Prepared:
         return self.images.for_stage(self.learner, stage, targets, self.training, self.validating, self.seed_of(number))
 
     def _start_head(self, stage: Stage) -> None:
+        from comp.training.transfer import start_from_pretrained
+
         views = self.competition.augment.views(stage.views if stage.cached else 1)
         features = self.images.features(self.learner, stage.size, views)
         start_from_pretrained(self.learner.model, features[self.training, 0], self.tables.targets[self.training])
@@ -65,6 +78,8 @@ class Prepared:
 
     def sweep(self, stage: Stage, number: int, epochs: Epochs) -> Sweep:
         """The learning-rate finder's sweep before a stage; the model stays as it is."""
+        from comp.training.finder import sweep
+
         with self.images.console.bar("finding a learning rate", None, "batches") as bar:
             return sweep(self.learner, stage, epochs, self.seed_of(number), lambda: bar.advance(1))
 
@@ -73,10 +88,28 @@ def prepare(competition: Competition, choices: Choices, home: Home, console: Con
     """Read and check the data, draw the split and build the model; nothing is written yet."""
     competition, recipe = resolve(competition, choices)
     tables = screened_tables(competition, home, console)
+    assert tables.screening is not None
+    tables = replace(tables, screening=tables.screening.of_found())
+    give_back_freed()
     validates = which_validate(tables, recipe, choices)
     training, validating = (~validates).nonzero()[0], validates.nonzero()[0]
     if recipe.balance == "oversample":
         training = oversampled(training, tables.targets, choices.seed)
+    learner, weights = _untrained(competition, recipe, choices, tables, training)
+    learner.passes.say = console.say
+    images = _images(competition, choices, tables, learner, home, console)
+    return Prepared(competition, recipe, choices, tables, training, validating, learner, images, weights)
+
+
+def _untrained(
+    competition: Competition, recipe: Recipe, choices: Choices, tables: Tables, training: Rows
+) -> tuple[Learner, str]:
+    """The learner, and the fingerprint of its backbone."""
+    import torch
+
+    from comp.training.backbone import build_classifier, digest, prior_logits
+    from comp.training.learner import Learner, choose_device
+    from comp.training.losses import class_weights
 
     torch.manual_seed(choices.seed)
     seen: npt.NDArray[Any] = tables.targets[training]
@@ -92,18 +125,24 @@ def prepare(competition: Competition, choices: Choices, home: Home, console: Con
             f"Recipe: `head` is 'pretrained', but {recipe.backbone} has no linear classifier; let it be 'new'."
         )
     learner = Learner(model, recipe, competition.target, competition.layer_lr_ratio, choose_device(), balanced)
-    learner.passes.say = console.say
-    images = Images(
-        Paths(tables.train["path"].array),
-        expectations(model.backbone),
+    return learner, digest(model.backbone)
+
+
+def _images(
+    competition: Competition, choices: Choices, tables: Tables, learner: Learner, home: Home, console: Console
+) -> Images:
+    from comp.steps.inputs import Images
+    from comp.training.backbone import expectations
+
+    return Images(
+        Paths.in_column(tables.train["path"]),
+        expectations(learner.model.backbone),
         competition.augment,
         choices.seed,
         home.cache,
         console,
         tables.train["content"].array,
     )
-    weights = digest(model.backbone)
-    return Prepared(competition, recipe, choices, tables, training, validating, learner, images, weights)
 
 
 def which_validate(tables: Tables, recipe: Recipe, choices: Choices) -> npt.NDArray[np.bool_]:

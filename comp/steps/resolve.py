@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from comp.competition import Competition
     from comp.steps.tables import Tables
 
+# Rows whose values are objects at the same time.
+AT_ONCE = 1 << 14
 PACKAGES = ("accelerate", "albumentations", "numpy", "pillow", "scikit-learn", "timm", "torch")
 
 
@@ -181,11 +183,13 @@ def fingerprint(tables: Tables) -> str:
     """A digest of all ids, labels and file sizes: data that changed since a run shows in it."""
     digest = hashlib.blake2b(digest_size=16)
     for table, label in ((tables.train, "label"), (tables.test, "id")):
-        sizes = table["size"] if "size" in table else map(_size, table["path"])
-        # A broken link has no size.
-        known = (None if size < 0 else size for size in sizes)
-        for row in zip(table["id"].to_list(), table[label].to_list(), known, strict=True):
-            digest.update(repr(row).encode())
+        for start in range(0, len(table), AT_ONCE):
+            rows = table[start : start + AT_ONCE]
+            sizes = rows["size"].to_list() if "size" in rows else map(_size, rows["path"])
+            # A broken link has no size.
+            known = (None if size < 0 else size for size in sizes)
+            values = zip(rows["id"].to_list(), rows[label].to_list(), known, strict=True)
+            digest.update("".join(map(repr, values)).encode())
     return digest.hexdigest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from comp.errors import CompError, RunError
@@ -134,7 +135,7 @@ def _begin(prepared: Prepared, run: Run, console: Console, config: Mapping[str, 
     """Everything that is known before the first step, into the run's folder."""
     competition, recipe, choices, tables = prepared.competition, prepared.recipe, prepared.choices, prepared.tables
     try:
-        run.write_split(tables.train["id"], tables.train.index.isin(prepared.validating))
+        run.write_split(tables.train["id"].to_list(), tables.train.index.isin(prepared.validating).tolist())
         if tables.screening is not None and len(tables.screening.listed(odd=False)):
             tables.screening.write_list(run.folder / "screening.csv", odd=False)
         # Last: with it the folder is a run, which another process may want to go on with.
@@ -180,11 +181,12 @@ def _take_up(prepared: Prepared, run: Run, console: Console) -> Training:
 
 def _splits_as(run: Run, prepared: Prepared) -> bool:
     """Whether the same rows validate."""
-    ids = prepared.tables.train["id"]
+    ids = prepared.tables.train["id"].to_list()
+    validates = prepared.tables.train.index.isin(prepared.validating).tolist()
     try:
-        parts = run.parts()
-        validating = {id_ for id_, part in parts.items() if part != "train"}
-        return validating == set(ids.iloc[prepared.validating].to_list()) and parts.keys() == set(ids.to_list())
+        # Row by row, as it was written; what a dict of a million rows takes is more than a start has left.
+        recorded = ((id_, part != "train") for id_, part in run.split())
+        return all(one == other for one, other in zip_longest(recorded, zip(ids, validates, strict=True)))
     except RunError:
         return False
 

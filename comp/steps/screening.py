@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,7 +20,7 @@ from comp.steps.findings import lines_for_training
 from comp.steps.tables import read_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
     from pathlib import Path
 
     import numpy.typing as npt
@@ -52,17 +54,27 @@ class Screening:
     alike: the number of the set of duplicates (N,) that each training image which can be read is in.
     torn: how many training images are not kept together, though they look alike, as they are too many.
     opened: how many of the files had to be opened.
+    can_be_read: which images of a part (R,) can be read, by its name.
     """
 
     images: pd.DataFrame
     alike: Sets
     torn: int
     opened: int
+    can_be_read: Mapping[str, npt.NDArray[np.bool_]]
 
     def readable(self, part: Literal["train", "test"]) -> npt.NDArray[np.bool_]:
         """Which images of a part can be read."""
-        readable: npt.NDArray[np.bool_] = (self.images["problem"][self.images["part"] == part] == "").to_numpy()
-        return readable
+        return self.can_be_read[part]
+
+    def of_found(self) -> Screening:
+        """With the rows of those images only that have a problem or a duplicate, as a training keeps it."""
+        return replace(self, images=self.images[self._found].reset_index(drop=True))
+
+    @property
+    def _found(self) -> pd.Series[bool]:
+        columns = (self.images[name] != "" for name in ("problem", "duplicate", "conflict", "leak"))
+        return reduce(or_, columns)
 
     def counts(self) -> dict[str, int]:
         """How many images have a problem, by part, and how many are duplicates, conflicts and leaks."""
@@ -72,12 +84,11 @@ class Screening:
 
     def listed(self, *, odd: bool) -> pd.DataFrame:
         """The images with a problem or a duplicate; with ``odd`` also those that are odd."""
-        images = self.images[list(LISTED)]
-        found = (images[["problem", "duplicate", "conflict", "leak"]] != "").any(axis=1)
+        found = self._found
         if odd:
-            found |= images["odd"].map(len) > 0
+            found |= self.images["odd"].map(len) > 0
         # Of these rows only: pandas would give an empty table the rows of what it is assigned.
-        listed = images[found]
+        listed = self.images.loc[found, list(LISTED)]
         return listed.assign(odd=listed["odd"].map("; ".join))
 
     def write_list(self, path: Path, *, odd: bool) -> None:
@@ -129,9 +140,7 @@ def screen_tables(tables: Tables, root: Path, kept: Path, console: Console) -> S
     paths = images["path"].tolist()
     with console.bar("screening images", len(paths), "images") as bar:
         found = screen_anew(paths, root, kept, bar.advance, console.say)
-    below = f"{root}/"
-    images["path"] = [path.removeprefix(below) for path in paths]
-    for column in ("size", "problem", "detail", "format", "mode", "width", "height", "content"):
+    for column in ("path", "size", "problem", "detail", "format", "mode", "width", "height", "content"):
         images[column] = found.table[column]
     images["odd"] = odd_of(found.table)
 
@@ -143,7 +152,8 @@ def screen_tables(tables: Tables, root: Path, kept: Path, console: Console) -> S
     _mark(images, trains, same, "exact")
     kept_rows = trains & (images["problem"] == "").to_numpy()
     together, torn = _kept_together(same[kept_rows], alike[kept_rows])
-    return Screening(images, together, torn, found.opened)
+    readable = (images["problem"] == "").to_numpy()
+    return Screening(images, together, torn, found.opened, {"train": readable[trains], "test": readable[~trains]})
 
 
 def _mark(images: pd.DataFrame, trains: npt.NDArray[np.bool_], sets: Sets, how: str) -> None:

@@ -9,7 +9,6 @@ from comp.errors import KaggleError, RunError
 from comp.files import alone
 from comp.kaggle.standing import standing_of
 from comp.kaggle.uploads import tag_of
-from comp.labels import read_csv
 from comp.prediction.submission import check_submission, read_sample
 from comp.steps.sources import kaggle_of
 
@@ -88,7 +87,7 @@ def must_fit_the_sample(competition: Competition, run: Run, home: Home) -> None:
         raise RunError(f"The run {run.name} has no submission.csv; make it with `comp predict {run.name}`.")
     sample = read_sample(home.data(competition.name) / competition.sample_submission)
     classes = run.record("config")["classes"]
-    check_submission(read_csv(run.submission), classes, sample, competition.submission, competition.target)
+    check_submission(run.submission, classes, sample, competition.submission, competition.target)
 
 
 def record(run: Run, kaggle: Kaggle, row: SubmissionRow) -> None:

@@ -6,19 +6,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from comp.data.splitting import targets_of
 from comp.errors import DataError
 from comp.labels import classes_of
 from comp.prediction.decisions import untuned
-from comp.prediction.submission import must_fit, read_sample
+from comp.prediction.submission import Sample, must_fit, read_sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     import numpy.typing as npt
-    import pandas as pd
 
     from comp.competition import Competition
     from comp.steps.screening import Screening
@@ -38,7 +38,7 @@ class Tables:
 
     train: pd.DataFrame
     test: pd.DataFrame
-    sample: pd.DataFrame
+    sample: Sample
     classes: tuple[str, ...]
     targets: npt.NDArray[Any]
     ignored: int
@@ -88,7 +88,7 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
     test = competition.test.read(folder)
     even = untuned(competition.scoring, competition.target, len(classes))(np.full((1, len(classes)), 1 / len(classes)))
     must_fit(test["id"].array, even, classes, sample, competition.submission, competition.target)
-    asked = test[test["id"].isin(sample.iloc[:, 0])].reset_index(drop=True)
+    asked = test[pd.Index(sample.ids).get_indexer(pd.Index(test["id"])) >= 0].reset_index(drop=True)
     nothing = test.iloc[:0].assign(label="")
     targets = targets_of(nothing, classes, competition.target)
     notes = test.attrs.get("notes", ())

@@ -30,7 +30,7 @@ class Folder:
         names = list(map(str, paths or self.paths))
         found = screen_anew(names, self.root, self.table, self._advance, self.said.append)
         assert self.done == len(found.table)
-        kinds = found.table.drop(columns="size").to_dict("records")
+        kinds = found.table.drop(columns=["path", "size"]).to_dict("records")
         readable = np.flatnonzero(found.table["problem"] == "")
         thumbnails = dict(zip(readable.tolist(), found.thumbnails(readable), strict=True))
         every = (thumbnails[row].tobytes() if row in thumbnails else b"" for row in range(len(kinds)))

@@ -1,3 +1,4 @@
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from comp.labels import (
     classes_of,
     in_order,
     read_csv,
+    read_ids,
 )
 from comp.labels.files import images_in
 
@@ -569,3 +571,21 @@ def test_any_label_file_is_a_table_of_all_images_or_one_sentence(fresh, text, he
         return
     assert list(frame["id"]) == ["0", "1"]
     assert all(frame["label"].map(bool)) or source is TAGS
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.lists(st.text('ab0 "\n,é', max_size=3), min_size=1, max_size=4), max_size=6),
+    names=st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True),
+)
+def test_only_the_ids_are_looked_at_where_only_they_are_wanted(rows, names, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "ids.csv"
+    # A line of spaces alone is no row.
+    rows = [row for row in rows if "".join(row).strip() or len(row) > 1]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([names, *rows])
+    columns, ids = read_ids(path)
+    assert columns == tuple(names)
+    assert ids.to_list() == [row[0] for row in rows]
+    assert ids.name == names[0]
+    assert list(ids.index) == list(range(len(rows)))

@@ -1,3 +1,6 @@
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,9 +9,17 @@ from hypothesis import strategies as st
 
 from comp.errors import DataError, SubmissionError
 from comp.forms import ClassName, ProbabilityOf, ProbabilityPerClass, TagNames
-from comp.labels import read_csv
+from comp.labels import read_csv, read_csv_in_blocks
 from comp.metrics import METRICS
-from comp.prediction.submission import build_submission, check_submission, grader, read_sample, write_submission
+from comp.prediction import submission
+from comp.prediction.submission import (
+    Sample,
+    build_submission,
+    check_submission,
+    grader,
+    read_sample,
+    write_submission,
+)
 
 moderately = settings(max_examples=40, deadline=None)
 IDS = st.lists(st.text('ab09._-/ ,"', min_size=1, max_size=6), min_size=1, max_size=9, unique=True)
@@ -24,7 +35,7 @@ EVERY_FORM = pytest.mark.parametrize("kind", FORMS)
 
 
 def sample_of(ids, columns):
-    return pd.DataFrame({"id": list(ids), **{column: ["0"] * len(ids) for column in columns}}, dtype=str)
+    return Sample(("id", *columns), pd.Series(list(ids), dtype=str))
 
 
 def predictions_of(kind, rows, seed=0):
@@ -39,9 +50,14 @@ def predictions_of(kind, rows, seed=0):
     return rng.dirichlet(np.ones(len(classes)), rows)
 
 
-def build(kind, ids, predictions, sample):
+def built(kind, ids, predictions, sample):
     form, target, classes, _ = FORMS[kind]
     return build_submission(ids, predictions, classes, sample, form, target)
+
+
+def build(kind, ids, predictions, sample):
+    """As a table."""
+    return pd.concat(built(kind, ids, predictions, sample).blocks())
 
 
 def right(kind="each", rows=4):
@@ -51,9 +67,16 @@ def right(kind="each", rows=4):
     return sample, build(kind, ids, predictions_of(kind, rows), sample)
 
 
+def right_one(kind="each", rows=4):
+    ids = [f"{row}" for row in range(rows)]
+    return built(kind, ids, predictions_of(kind, rows), sample_of(ids, FORMS[kind][3]))
+
+
 def check(kind, submission, sample):
     form, target, classes, _ = FORMS[kind]
-    check_submission(submission, classes, sample, form, target)
+    with NamedTemporaryFile(suffix=".csv") as file:
+        submission.to_csv(file.name, index=False)
+        check_submission(Path(file.name), classes, sample, form, target)
 
 
 @EVERY_FORM
@@ -65,9 +88,9 @@ def test_a_submission_has_the_samples_ids_order_and_columns_whatever_the_order_o
     predictions = predictions_of(kind, len(ids), seed)
     submission = build(kind, ids, predictions, sample)
     assert list(submission.columns) == ["id", *columns]
-    assert list(submission["id"]) == list(sample["id"])
+    assert list(submission["id"]) == list(sample.ids)
     of_id = dict(zip(ids, predictions, strict=True))
-    expected = np.array([of_id[name] for name in sample["id"]])
+    expected = np.array([of_id[name] for name in sample.ids])
     assert form.decode(submission[columns], classes) == pytest.approx(expected)
     shuffled = data.draw(st.permutations(range(len(ids))))
     again = build(kind, [ids[place] for place in shuffled], predictions[shuffled], sample)
@@ -77,7 +100,7 @@ def test_a_submission_has_the_samples_ids_order_and_columns_whatever_the_order_o
 @EVERY_FORM
 def test_what_is_written_is_read_back_and_still_fits(kind, tmp_path):
     sample, submission = right(kind)
-    write_submission(submission, tmp_path / "submission.csv")
+    write_submission(right_one(kind), tmp_path / "submission.csv")
     written = read_csv(tmp_path / "submission.csv")
     check(kind, written, sample)
     form, _, classes, columns = FORMS[kind]
@@ -87,11 +110,43 @@ def test_what_is_written_is_read_back_and_still_fits(kind, tmp_path):
 
 
 def test_the_same_submission_is_written_in_the_same_bytes(tmp_path):
-    _, submission = right()
     for name in ("a", "b"):
-        write_submission(submission, tmp_path / name)
+        write_submission(right_one(), tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert b"\r" not in (tmp_path / "a").read_bytes()
+
+
+@EVERY_FORM
+@moderately
+@given(ids=IDS, seed=st.integers(0, 2**32), cells=st.integers(1, 12), kinds=st.sampled_from([np.float32, np.float64]))
+def test_in_blocks_the_same_bytes_are_written_as_of_one_table(kind, ids, seed, cells, kinds, tmp_path_factory):
+    form, _, classes, columns = FORMS[kind]
+    predictions, order = predictions_of(kind, len(ids), seed), np.random.default_rng(seed).permutation(len(ids))
+    predictions = predictions.astype(kinds) if predictions.dtype == np.float64 else predictions
+    sample = sample_of([ids[place] for place in order], columns)
+    whole = form.encode(predictions, classes, columns).iloc[order].reset_index(drop=True)
+    whole.insert(0, "id", sample.ids.array)
+    folder = tmp_path_factory.getbasetemp()
+    whole.to_csv(folder / "whole.csv", index=False, float_format="%.9g", lineterminator="\n")
+    write_submission(built(kind, ids, predictions, sample), folder / "blocks.csv", cells)
+    assert (folder / "blocks.csv").read_bytes() == (folder / "whole.csv").read_bytes()
+
+
+@moderately
+@given(rows=st.integers(1, 9), cells=st.integers(1, 12))
+def test_in_blocks_a_csv_is_read_as_in_one(rows, cells, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "read.csv"
+    pd.DataFrame({"id": [f"0{row}" for row in range(rows)], "label": [""] * rows}).to_csv(path, index=False)
+    blocks = [block for block in read_csv_in_blocks(path, cells) if len(block)]
+    assert all(len(block) <= max(1, cells // 2) for block in blocks)
+    pd.testing.assert_frame_equal(pd.concat(blocks), read_csv(path))
+
+
+def test_what_a_later_block_has_wrong_is_refused_with_its_row(monkeypatch):
+    monkeypatch.setattr(submission, "CELLS", 4)
+    sample, table = right("each", rows=5)
+    with pytest.raises(SubmissionError, match="data row 5"):
+        check("each", empty_value(table), sample)
 
 
 @EVERY_FORM
@@ -225,7 +280,7 @@ def test_ids_are_compared_as_text():
 
 def test_a_sample_keeps_its_ids_as_text(tmp_path):
     (tmp_path / "sample.csv").write_text("image,label\n007,0.5\nNA,0.5\n")
-    assert list(read_sample(tmp_path / "sample.csv")["image"]) == ["007", "NA"]
+    assert list(read_sample(tmp_path / "sample.csv").ids) == ["007", "NA"]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +342,7 @@ def test_a_grade_is_the_metric_of_the_predictions_in_any_order_of_rows(kind, nam
     written = np.eye(len(classes))[truth] if form.takes == "probabilities" and target == "single" else truth
     predictions = predictions_of(kind, rows, seed)
     answers = answers_of(kind, written)
-    submission = build(kind, list(answers["id"]), predictions, sample_of(rng.permutation(answers["id"]), columns))
+    submission = built(kind, list(answers["id"]), predictions, sample_of(rng.permutation(answers["id"]), columns))
     path = tmp_path_factory.getbasetemp() / "graded.csv"
     write_submission(submission, path)
     grade = grader(form, metric, target)(answers, read_csv(path))
@@ -305,18 +360,18 @@ def test_a_sure_mistake_costs_much_and_not_everything(kind):
 @pytest.mark.parametrize("defect", [drop_row, double_row, double_id, other_id])
 @EVERY_FORM
 def test_a_submission_without_each_id_once_is_not_graded(kind, defect):
-    sample, submission = right(kind)
+    _, submission = right(kind)
     form, target, _, _ = FORMS[kind]
     metric = next(METRICS[name] for other, name in GRADED if other == kind)
     with pytest.raises(SubmissionError, match="each of the 4 ids once"):
-        grader(form, metric, target)(sample.astype(str), defect(submission).astype(str))
+        grader(form, metric, target)(submission.astype(str), defect(submission).astype(str))
 
 
 @pytest.mark.parametrize("defect", [drop_column, more_columns, rename_column, rename_id, swap_columns])
 @EVERY_FORM
 def test_a_submission_with_other_columns_is_not_graded(kind, defect):
-    sample, submission = right(kind)
+    _, submission = right(kind)
     form, target, _, _ = FORMS[kind]
     metric = next(METRICS[name] for other, name in GRADED if other == kind)
     with pytest.raises(SubmissionError, match="columns should be id"):
-        grader(form, metric, target)(sample.astype(str), defect(submission).astype(str))
+        grader(form, metric, target)(submission.astype(str), defect(submission).astype(str))

@@ -362,12 +362,14 @@ def test_folds_that_are_there_are_not_trained_again(with_stages, home, killed):
 
 
 def test_an_error_before_the_first_epoch_leaves_no_run(with_stages, home, monkeypatch):
+    build = backbone.build_classifier
+
     def breaking(*arguments, **options):
         # After it was screened: one that was broken before is left out.
         (home.data("shades") / "train" / "t05.png").write_bytes(b"no image")
-        return backbone.build_classifier(*arguments, **options)
+        return build(*arguments, **options)
 
-    monkeypatch.setattr(prepared, "build_classifier", breaking)
+    monkeypatch.setattr(backbone, "build_classifier", breaking)
     competition = with_stages(ALL)
     with pytest.raises(DataError):
         runner.train(competition, Choices(), home, Console())

@@ -60,7 +60,7 @@ def test_test_predictions_are_the_mean_of_the_folds(made, joined):
     assert list(predictions(run, "test").index) == list(made.tables.test["id"])
     assert np.allclose(predictions(run, "test"), mean)
     submission = csv(run.submission)
-    assert list(submission["id"]) == list(made.tables.sample["id"])
+    assert list(submission["id"]) == list(made.tables.sample.ids)
     assert list(submission["colour"]) == list(mean.loc[submission["id"]].idxmax(axis=1))
 
 

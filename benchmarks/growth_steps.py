@@ -1,0 +1,220 @@
+"""One step of a training, measured in this process: what it takes, and the memory that comes on top of what is there.
+
+python -m benchmarks.growth_steps STEP FOLDER ROWS CLASSES BEGAN
+"""
+
+import gc
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console as Terminal
+
+from benchmarks.synthetic import MOST_COLUMNS, Synthetic, named
+from comp.cli import OBJECTS, SPINS
+from comp.console import Console
+
+# Values that an array of probabilities may have here: 4 bytes each, and as many again for what is made of them.
+MOST_VALUES = 250_000_000
+BATCHES, WORKERS = 200, 2
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a step took: seconds, and MB of memory: before it, at most meanwhile; of the step's own what it says."""
+
+    seconds: float
+    before: float
+    most: float
+
+
+class Stepped(BaseException):
+    """An optimizer step was taken."""
+
+
+Step = Callable[[], object]
+
+
+def labels(made: Synthetic) -> Step:
+    from comp.steps.tables import read_tables
+
+    return lambda: read_tables(made.competition, made.home.data(made.competition.name))
+
+
+def screening(made: Synthetic) -> Step:
+    from comp.steps.screening import screen_tables
+    from comp.steps.tables import read_tables
+
+    root = made.home.data(made.competition.name)
+    return partial(screen_tables, read_tables(made.competition, root), root, made.screened, quiet())
+
+
+def splitting(made: Synthetic) -> Step:
+    from comp.data.splitting import draw_split
+    from comp.steps.screening import screened_tables
+
+    tables = screened_tables(made.competition, made.home, quiet())
+    return partial(draw_split, tables.targets, 0.2, 0, None, tables.alike)
+
+
+def importing(_: Synthetic) -> Step:
+    """What a start imports."""
+
+    def imported() -> None:
+        from comp import runner  # noqa: F401
+        from comp.steps import prepared, resuming  # noqa: F401
+
+    return imported
+
+
+def start(made: Synthetic) -> Step:
+    """What `comp train` does until an optimizer step was taken."""
+    from comp import runner
+    from comp.steps import prepared
+    from comp.steps.resolve import Choices
+
+    untrained = prepared._untrained
+
+    def stepping(*arguments: Any) -> Any:
+        # Only now, as torch is not imported before.
+        learner, weights = untrained(*arguments)
+        take = learner.step
+
+        def step(*arguments: Any) -> None:
+            take(*arguments)
+            raise Stepped
+
+        learner.step = step  # type: ignore[assignment]
+        return learner, weights
+
+    def begin() -> None:
+        prepared._untrained = stepping  # type: ignore[assignment]
+        with suppress(Stepped):
+            runner.train(made.competition, Choices(), made.home, quiet())
+
+    return begin
+
+
+def shuffling(made: Synthetic) -> Step:
+    from comp.data.loading import Shuffled
+
+    order = Shuffled(np.arange(made.rows), 0, 64, range(64))
+    return lambda: sum(1 for _ in order)
+
+
+def workers(made: Synthetic) -> Step:
+    """Reading with processes beside a start; gives the private memory of each in MB."""
+    from comp.data.loading import ImageEpochs
+    from comp.steps.prepared import prepare
+    from comp.steps.resolve import Choices
+
+    ready = prepare(made.competition, Choices(), made.home, quiet())
+    dataset = ready.images.dataset(32, 0)
+
+    def read() -> float:
+        import multiprocessing
+
+        epochs = ImageEpochs(dataset, ready.training, torch_of(ready.tables.targets), 32, workers=WORKERS)
+        batches = epochs.epoch(0)
+        for _ in range(min(BATCHES, len(epochs))):
+            next(batches)
+        return max(private(child.pid) for child in multiprocessing.active_children())
+
+    return read
+
+
+def predictions(made: Synthetic) -> Step:
+    from comp.prediction.predictions import write_predictions
+
+    return partial(
+        write_predictions, made.folder / "predictions.parquet", named(made.rows), probabilities(made), made.names
+    )
+
+
+def submission(made: Synthetic) -> Step:
+    """For as many images as are labelled, of their probabilities."""
+    from comp.prediction.decisions import untuned
+    from comp.prediction.submission import build_submission, read_sample, write_submission
+
+    competition, sample = made.competition, made.folder / "sample.csv"
+    made.make_sample(sample, made.rows)
+    if made.classes > MOST_COLUMNS:
+        decided = np.random.default_rng(0).integers(made.classes, size=made.rows)
+    else:
+        decided = untuned(competition.scoring, "single", made.classes)(probabilities(made))
+
+    def write() -> None:
+        built = build_submission(
+            named(made.rows), decided, made.names, read_sample(sample), competition.submission, "single"
+        )
+        write_submission(built, made.folder / "submission.csv")
+
+    return write
+
+
+STEPS = {
+    step.__name__: step
+    for step in (importing, labels, screening, splitting, start, shuffling, workers, predictions, submission)
+}
+
+
+def probabilities(made: Synthetic) -> Any:
+    """(rows, classes) in single precision, as a network gives them."""
+    rng = np.random.default_rng(0)
+    drawn = rng.random((made.rows, made.classes), np.float32)
+    drawn /= drawn.sum(axis=1, keepdims=True)
+    return drawn
+
+
+def torch_of(targets: Any) -> Any:
+    import torch
+
+    return torch.from_numpy(targets)
+
+
+def quiet() -> Console:
+    return Console(Terminal(file=Path("/dev/null").open("w")))
+
+
+def memory(field: str) -> float:
+    """MB that this process has (VmRSS), or had at most (VmHWM)."""
+    return _of(Path("/proc/self/status"), field)
+
+
+def private(process: int | None) -> float:
+    """MB of a process that it shares with no other."""
+    rollup = Path(f"/proc/{process}/smaps_rollup")
+    return _of(rollup, "Private_Clean") + _of(rollup, "Private_Dirty")
+
+
+def _of(file: Path, field: str) -> float:
+    lines = (line.split() for line in file.read_text().splitlines())
+    return next(int(words[1]) for words in lines if words[0] == f"{field}:") / 1e3
+
+
+def measured(name: str, made: Synthetic, began: float) -> Measured:
+    step = STEPS[name](made)
+    # Later peaks only.
+    Path("/proc/self/clear_refs").write_text("5")
+    before, ready = memory("VmRSS"), time.monotonic()
+    found = step()
+    # A start is counted from before its process.
+    seconds = time.monotonic() - (began if name == "start" else ready)
+    return Measured(seconds, before, found if isinstance(found, float) else memory("VmHWM"))
+
+
+if __name__ == "__main__":
+    # As the command line does.
+    gc.set_threshold(OBJECTS)
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    step, folder, rows, classes, began = sys.argv[1:]
+    made = Synthetic(Path(folder), int(rows), int(classes))
+    print(json.dumps(asdict(measured(step, made, float(began)))))
