@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Rows whose values are objects at the same time.
 AT_ONCE = 1 << 14
+# Those of NVIDIA's and AMD's drivers, of Windows' GPU in Linux, and of Jetson's.
+DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvmap", "/dev/nvhost-ctrl")
 PACKAGES = ("accelerate", "albumentations", "numpy", "pillow", "scikit-learn", "timm", "torch")
 
 
@@ -112,6 +114,9 @@ def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]
 
 
 def has_gpu() -> bool:
+    # A machine that has no such device is known without torch, which is not imported before the data are read.
+    if "torch" not in sys.modules and sys.platform == "linux" and not any(map(os.path.exists, DEVICES)):
+        return False
     import torch
 
     return torch.cuda.is_available()

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,3 +121,13 @@ def test_the_fingerprint_does_not_depend_on_where_the_data_lies(shades, tables, 
     before = fingerprint(tables)
     moved = shades.files.rename(tmp_path / "elsewhere")
     assert fingerprint(read_tables(shades.competition, moved)) == before
+
+
+def test_a_recipe_for_a_machine_without_a_gpu_is_chosen_without_torch_where_there_is_no_device():
+    code = (
+        "import sys; from comp.steps import resolve; resolve.DEVICES = ();"
+        "print(resolve.has_gpu(), 'torch' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    expected = "False False" if sys.platform == "linux" else "False True"
+    assert ended.stdout.split() == expected.split()
