@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from operator import truediv
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -62,19 +63,29 @@ BESIDE = {
 class Benchmark:
     """What was measured.
 
-    setting: what the rates depend on, by name. rates: images, or views of them, per second, the median of all rounds.
+    setting: what the rates depend on, by name. rounds: images, or views of them, per second in each round, by name.
     parts: milliseconds per image of each part of the work. memory: the peak, in bytes.
     """
 
     setting: dict[str, Any]
-    rates: dict[str, float]
+    rounds: dict[str, list[float]]
     parts: dict[str, float]
     memory: int
 
     @property
+    def rates(self) -> dict[str, float]:
+        """The median of all rounds, by name."""
+        return {name: median(measured) for name, measured in self.rounds.items()}
+
+    @property
     def ratios(self) -> dict[str, float]:
-        """Of a rate to the one that it is held against, by its name."""
-        return {name: self.rates[name] / self.rates[other] for name, (other, _) in BESIDE.items()}
+        """Of a rate to the one that it is held against, by its name: the median of each round's own.
+
+        A machine that others use too may be twice as fast in the next round.
+        """
+        return {
+            name: median(map(truediv, self.rounds[name], self.rounds[other])) for name, (other, _) in BESIDE.items()
+        }
 
     def beside(self, name: str) -> str:
         """What a rate is of the one that it is held against, in words; nothing where there is none."""
@@ -141,11 +152,11 @@ def benchmark(competition: Competition, choices: Choices, size: int, home: Home,
         MODEL_PREDICTS: model_predicts,
         **{name: read(batches) for name, batches in readers.items()},
     }
-    rates = _by_turns(blocks, console)
-    parts = _parts(prepared, dataset, rows, size, rates)
-    rates |= _by_turns(_of_a_head(learner, stage, epochs(dataset), rows, targets), console)
+    rounds = _by_turns(blocks, console)
+    parts = _parts(prepared, dataset, rows, size, median(rounds[MODEL_TRAINS]))
+    rounds |= _by_turns(_of_a_head(learner, stage, epochs(dataset), rows, targets), console)
     learner.under_way = None
-    return Benchmark(_setting(prepared, stage, bool(kept)), rates, parts, peak_memory())
+    return Benchmark(_setting(prepared, stage, bool(kept)), rounds, parts, peak_memory())
 
 
 def _of_a_head(
@@ -182,8 +193,8 @@ def _endless(epochs: ImageEpochs) -> Iterator[Any]:
         number += 1
 
 
-def _by_turns(blocks: dict[str, Callable[[], int]], console: Console) -> dict[str, float]:
-    """Images per second of each, the median of several rounds; what comes before the first is not counted."""
+def _by_turns(blocks: dict[str, Callable[[], int]], console: Console) -> dict[str, list[float]]:
+    """Images per second of each in several rounds; what comes before the first is not counted."""
     rates: dict[str, list[float]] = {name: [] for name in blocks}
     with console.bar("measuring", (ROUNDS + 1) * len(blocks), "rates") as bar:
         for number in range(ROUNDS + 1):
@@ -195,7 +206,7 @@ def _by_turns(blocks: dict[str, Callable[[], int]], console: Console) -> dict[st
                 if number:
                     rates[name].append(images / (time.perf_counter() - began))
                 bar.advance(1)
-    return {name: median(measured) for name, measured in rates.items()}
+    return rates
 
 
 def _finish() -> None:
@@ -204,9 +215,7 @@ def _finish() -> None:
         torch.cuda.synchronize()
 
 
-def _parts(
-    prepared: Prepared, dataset: ImageDataset, rows: Any, size: int, rates: dict[str, float]
-) -> dict[str, float]:
+def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: int, model_trains: float) -> dict[str, float]:
     """Milliseconds per image of each part of an epoch's work, one after the other in this process."""
     learner, augment, timed = prepared.learner, prepared.competition.augment, rows[:TIMED].tolist()
     side, altered = with_margin(size, augment.max_zoom), (View(draw=0),)
@@ -232,7 +241,7 @@ def _parts(
         save = _milliseconds(lambda: save_weights(learner.model, Path(place) / "weights.safetensors"))
     return {
         **{name: max(0.0, milliseconds) / len(timed) for name, milliseconds in parts.items()},
-        "forward and backward": 1000 / rates[MODEL_TRAINS],
+        "forward and backward": 1000 / model_trains,
         "save, once in an epoch": save / len(prepared.training),
     }
 

@@ -6,7 +6,16 @@ import pytest
 from comp import runner
 from comp.console import Console
 from comp.steps import benchmark as module
-from comp.steps.benchmark import CACHED, FROZEN, MODEL_PREDICTS, MODEL_TRAINS, PREDICTING, TRAINING, benchmark
+from comp.steps.benchmark import (
+    CACHED,
+    FROZEN,
+    MODEL_PREDICTS,
+    MODEL_TRAINS,
+    PREDICTING,
+    TRAINING,
+    Benchmark,
+    benchmark,
+)
 from comp.steps.resolve import Choices
 
 
@@ -35,6 +44,15 @@ def test_every_rate_and_every_part_is_measured(at_home, home, settings):
     assert measured.parts["forward and backward"] == 1000 / measured.rates[MODEL_TRAINS]
     assert (measured.setting["size"], measured.setting["batch size"]) == (24, 4)
     assert measured.memory > 0
+
+
+def test_a_ratio_is_of_the_same_round_so_that_a_slower_hour_is_in_neither():
+    model, end_to_end = [100.0, 50.0, 80.0], [90.0, 47.0, 40.0]
+    rounds = {name: model for name in (MODEL_TRAINS, MODEL_PREDICTS, FROZEN)}
+    rounds |= {name: end_to_end for name in (TRAINING, PREDICTING, CACHED)}
+    measured = Benchmark({}, rounds, {}, 0)
+    assert measured.ratios == {TRAINING: 0.9, PREDICTING: 0.9, CACHED: 0.9}
+    assert measured.rates[TRAINING] == 47
 
 
 def test_the_numbers_are_a_table_and_json_and_no_run_is_made(at_home, shades, comp, home, tmp_path):
