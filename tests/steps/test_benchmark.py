@@ -48,8 +48,8 @@ def test_every_rate_and_every_part_is_measured(at_home, home, settings):
 
 def test_a_ratio_is_of_the_same_round_so_that_a_slower_hour_is_in_neither():
     model, end_to_end = [100.0, 50.0, 80.0], [90.0, 47.0, 40.0]
-    rounds = {name: model for name in (MODEL_TRAINS, MODEL_PREDICTS, FROZEN)}
-    rounds |= {name: end_to_end for name in (TRAINING, PREDICTING, CACHED)}
+    rounds = dict.fromkeys((MODEL_TRAINS, MODEL_PREDICTS, FROZEN), model)
+    rounds |= dict.fromkeys((TRAINING, PREDICTING, CACHED), end_to_end)
     measured = Benchmark({}, rounds, {}, 0)
     assert measured.ratios == {TRAINING: 0.9, PREDICTING: 0.9, CACHED: 0.9}
     assert measured.rates[TRAINING] == 47
