@@ -13,7 +13,6 @@ import pytest
 
 from comp.competition import REPOSITORY_COMPETITIONS, find_competitions
 from comp.run import create_run
-from comp.steps import prepared
 from comp.training import backbone
 
 HEAVY = ("torch", "torchvision", "timm", "numpy", "pandas", "sklearn", "albumentations", "cv2", "PIL", "kaggle", "rich")
@@ -281,11 +280,13 @@ def test_debug_shows_the_traceback_wherever_it_stands(comp, command):
 def test_an_image_that_breaks_after_it_was_screened_is_named_and_leaves_no_features(
     shades, serving, sentence, home, monkeypatch
 ):
+    build = backbone.build_classifier
+
     def breaking(*arguments, **options):
         (home.data("shades") / "train" / "t05.png").write_bytes(b"not an image")
-        return backbone.build_classifier(*arguments, **options)
+        return build(*arguments, **options)
 
-    monkeypatch.setattr(prepared, "build_classifier", breaking)
+    monkeypatch.setattr(backbone, "build_classifier", breaking)
     with serving(shades):
         said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
     assert "t05.png can't be read as an image" in said
