@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
@@ -19,6 +18,7 @@ from comp.data.augmentation import apply_symmetry, seed_pipeline, training_pipel
 from comp.data.images import Pixels, centre, read_image, with_margin
 from comp.data.kept import KeptImages
 from comp.data.paths import Paths
+from comp.data.threads import in_threads
 from comp.errors import DeclarationError
 from comp.viewpoint import View, Viewpoint
 
@@ -75,14 +75,8 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         if count <= 1:
             return [self[request] for request in requests]
         shares = [requests[first::count] for first in range(count)]
-        viewed: list[tuple[int, Pixels]] = [(0, np.empty(0, np.uint8))] * len(requests)
-        for first, share in enumerate(self._threads.map(self._viewed_each, shares, self._pipelines)):
-            viewed[first::count] = share
-        return viewed
-
-    @cached_property
-    def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(len(self._pipelines))
+        viewed = list(in_threads(self._viewed_each, zip(shares, self._pipelines[:count], strict=True), count))
+        return [viewed[place % count][place // count] for place in range(len(requests))]
 
     @cached_property
     def _pipelines(self) -> list["A.Compose"]:
@@ -92,7 +86,8 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
     def _new_pipeline(self) -> "A.Compose":
         return training_pipeline(self.preprocessing.viewpoint, self.preprocessing.size, self.preprocessing.erasing)
 
-    def _viewed_each(self, requests: Sequence[Request], pipeline: "A.Compose") -> list[tuple[int, Pixels]]:
+    def _viewed_each(self, share: tuple[Sequence[Request], "A.Compose"]) -> list[tuple[int, Pixels]]:
+        requests, pipeline = share
         return [self._viewed(request, pipeline) for request in requests]
 
     def _viewed(self, request: Request, pipeline: "A.Compose") -> tuple[int, Pixels]:

@@ -13,9 +13,10 @@ Result = TypeVar("Result")
 AHEAD = 16
 
 
-def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """What the function gives for each, in order; as many at once as there are cores, and few of them waiting."""
-    threads = os.cpu_count() or 1
+def in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int = os.cpu_count() or 1
+) -> Iterator[Result]:
+    """What the function gives for each, in order; as many at once as there are threads, and few of them waiting."""
     with ThreadPoolExecutor(threads) as pool:
         under_way: deque[Future[Result]] = deque()
         try:
