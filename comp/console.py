@@ -130,7 +130,7 @@ class Console:
             self.say(f"{name:<28}{value}")
         self.say()
         for name, rate in measured.rates.items():
-            self.say(f"{name:<36}{rate:>10.1f} images/s{measured.beside(name)}")
+            self.say(f"{name:<36}{rate:>10.1f} images/s  {measured.beside(name)}".rstrip())
         self.say()
         for name, milliseconds in measured.parts.items():
             self.say(f"{name:<36}{milliseconds:>10.3f} ms per image")

@@ -22,7 +22,7 @@ from comp.data.loading import ImageEpochs, collate
 from comp.steps.inputs import HEAD_BATCHES, forward_batch, tta_views, workers
 from comp.steps.prepared import prepare
 from comp.steps.scoring import score_logits
-from comp.training.backbone import set_size
+from comp.training.backbone import set_size, training_mode
 from comp.training.checkpoints import save_weights
 from comp.training.features import FeatureEpochs
 from comp.training.learner import Step
@@ -47,15 +47,16 @@ ROUNDS = 5
 TIMED = 64  # images whose parts are timed one by one
 
 MODEL_TRAINS, MODEL_PREDICTS = "model alone, forward and backward", "model alone, forward"
+FOLDED_PREDICTS = "the same, batch norm folded"  # where it isn't, the model itself
 FROM_FILES, FROM_KEPT = "reading and altering files", "reading and altering kept images"
 TRAINING, PREDICTING = "training", "predicting"
 FROZEN, CACHED = "training a head on images", "training a head on cached features"
-OF_MODEL = "of the model alone"
-# Rates that are held against another one.
+OF_MODEL, OF_FOLDED = "of the model alone", "of it folded"
+# Rates that are held against others.
 BESIDE = {
-    TRAINING: (MODEL_TRAINS, OF_MODEL),
-    PREDICTING: (MODEL_PREDICTS, OF_MODEL),
-    CACHED: (FROZEN, "times that on images"),
+    TRAINING: {OF_MODEL: MODEL_TRAINS},
+    PREDICTING: {OF_MODEL: MODEL_PREDICTS, OF_FOLDED: FOLDED_PREDICTS},
+    CACHED: {"times that on images": FROZEN},
 }
 
 
@@ -78,22 +79,27 @@ class Benchmark:
         return {name: median(measured) for name, measured in self.rounds.items()}
 
     @property
-    def ratios(self) -> dict[str, float]:
-        """Of a rate to the one that it is held against, by its name: the median of each round's own.
+    def ratios(self) -> dict[str, dict[str, float]]:
+        """Of a rate, by its name, to each that it is held against: the median of each round's own.
 
         A machine that others use too may be twice as fast in the next round.
         """
         return {
-            name: median(map(truediv, self.rounds[name], self.rounds[other])) for name, (other, _) in BESIDE.items()
+            name: {
+                words: median(map(truediv, self.rounds[name], self.rounds[other])) for words, other in others.items()
+            }
+            for name, others in BESIDE.items()
         }
 
     def beside(self, name: str) -> str:
-        """What a rate is of the one that it is held against, in words; nothing where there is none."""
-        return f"  {self.ratios[name]:.3f} {BESIDE[name][1]}" if name in BESIDE else ""
+        """What a rate is of those that it is held against, in words; nothing where there is none."""
+        return ", ".join(f"{ratio:.3f} {words}" for words, ratio in self.ratios.get(name, {}).items())
 
     def as_record(self) -> dict[str, Any]:
         rates = {name: round(rate, 2) for name, rate in self.rates.items()}
-        ratios = {f"{name}, {BESIDE[name][1]}": round(ratio, 4) for name, ratio in self.ratios.items()}
+        ratios = {
+            f"{name}, {words}": round(ratio, 4) for name, held in self.ratios.items() for words, ratio in held.items()
+        }
         parts = {name: round(milliseconds, 4) for name, milliseconds in self.parts.items()}
         return {
             "setting": self.setting,
@@ -129,13 +135,24 @@ def benchmark(competition: Competition, choices: Choices, size: int, home: Home,
     readers = {FROM_FILES: _endless(epochs(files)), FROM_KEPT: _endless(epochs(dataset))}
     predicted = rows[: max(1, BATCHES * forward_batch() // len(views))]
 
+    def trains() -> int:
+        _training(learner)
+        return _steps(events)
+
     def model_trains() -> int:
+        _training(learner)
         assert learner.under_way is not None
         for _ in range(BATCHES):
             learner.step(stage, [resident], learner.under_way.optimizer)
         return BATCHES * len(resident[0])
 
+    @torch.inference_mode()
     def model_predicts() -> int:
+        network = learner.evaluated.eval()
+        with learner.accelerator.autocast():
+            return sum(len(network.features(images.to(learner.accelerator.device))) for images in [forward] * BATCHES)
+
+    def folded_predicts() -> int:
         return sum(len(batch) for batch in learner.features([forward[:, None]] * BATCHES))
 
     def predict() -> int:
@@ -146,10 +163,11 @@ def benchmark(competition: Competition, choices: Choices, size: int, home: Home,
         return lambda: sum(len(taken) for taken, _ in islice(batches, BATCHES))
 
     blocks: dict[str, Callable[[], int]] = {
-        TRAINING: partial(_steps, events),
+        TRAINING: trains,
         MODEL_TRAINS: model_trains,
         PREDICTING: predict,
         MODEL_PREDICTS: model_predicts,
+        FOLDED_PREDICTS: folded_predicts,
         **{name: read(batches) for name, batches in readers.items()},
     }
     rounds = _by_turns(blocks, console)
@@ -172,6 +190,11 @@ def _of_a_head(
         CACHED: learner.fit(replace(on_images, cached=True), 1e-6, cached, None, seed=0),
     }
     return {name: partial(_steps, events) for name, events in fits.items()}
+
+
+def _training(learner: Learner) -> None:
+    """As an epoch begins: what predicts leaves dropout off, and batch norm as it is."""
+    training_mode(learner.model, freeze_batch_norm=learner.recipe.freeze_batch_norm)
 
 
 def _steps(events: Iterator[Step | Epoch]) -> int:

@@ -8,6 +8,7 @@ from comp.console import Console
 from comp.steps import benchmark as module
 from comp.steps.benchmark import (
     CACHED,
+    FOLDED_PREDICTS,
     FROZEN,
     MODEL_PREDICTS,
     MODEL_TRAINS,
@@ -17,6 +18,7 @@ from comp.steps.benchmark import (
     benchmark,
 )
 from comp.steps.resolve import Choices
+from comp.training.learner import Learner
 
 
 @pytest.fixture
@@ -32,26 +34,44 @@ def at_home(shades, serving, home, monkeypatch):
 def test_every_rate_and_every_part_is_measured(at_home, home, settings):
     measured = benchmark(at_home, Choices(settings=settings), 24, home, Console())
     assert set(measured.rates) == {
-        *(MODEL_TRAINS, MODEL_PREDICTS, TRAINING, PREDICTING),
+        *(MODEL_TRAINS, MODEL_PREDICTS, FOLDED_PREDICTS, TRAINING, PREDICTING),
         *("reading and altering files", "reading and altering kept images"),
         *(FROZEN, CACHED),
     }
     assert all(rate > 0 for rate in measured.rates.values())
-    assert measured.ratios[TRAINING] == measured.rates[TRAINING] / measured.rates[MODEL_TRAINS]
-    assert measured.ratios[PREDICTING] == measured.rates[PREDICTING] / measured.rates[MODEL_PREDICTS]
-    assert measured.ratios[CACHED] == measured.rates[CACHED] / measured.rates[FROZEN] > 1
+    rates = measured.rates
+    assert measured.ratios[TRAINING] == {"of the model alone": rates[TRAINING] / rates[MODEL_TRAINS]}
+    assert measured.ratios[PREDICTING] == {
+        "of the model alone": rates[PREDICTING] / rates[MODEL_PREDICTS],
+        "of it folded": rates[PREDICTING] / rates[FOLDED_PREDICTS],
+    }
+    assert measured.ratios[CACHED]["times that on images"] == rates[CACHED] / rates[FROZEN] > 1
     assert all(milliseconds >= 0 for milliseconds in measured.parts.values())
     assert measured.parts["forward and backward"] == 1000 / measured.rates[MODEL_TRAINS]
     assert (measured.setting["size"], measured.setting["batch size"]) == (24, 4)
     assert measured.memory > 0
 
 
+def test_steps_are_measured_as_they_are_trained_though_predictions_come_between(at_home, home, monkeypatch):
+    monkeypatch.setattr(module, "ROUNDS", 3)
+    learning, taken = [], Learner.step
+
+    def step(learner, *given):
+        learning.append(learner.model.head.training)
+        return taken(learner, *given)
+
+    monkeypatch.setattr(Learner, "step", step)
+    benchmark(at_home, Choices(settings=("batch_size=4",)), 24, home, Console())
+    assert len(learning) > 3
+    assert all(learning)
+
+
 def test_a_ratio_is_of_the_same_round_so_that_a_slower_hour_is_in_neither():
     model, end_to_end = [100.0, 50.0, 80.0], [90.0, 47.0, 40.0]
-    rounds = dict.fromkeys((MODEL_TRAINS, MODEL_PREDICTS, FROZEN), model)
+    rounds = dict.fromkeys((MODEL_TRAINS, MODEL_PREDICTS, FOLDED_PREDICTS, FROZEN), model)
     rounds |= dict.fromkeys((TRAINING, PREDICTING, CACHED), end_to_end)
     measured = Benchmark({}, rounds, {}, 0)
-    assert measured.ratios == {TRAINING: 0.9, PREDICTING: 0.9, CACHED: 0.9}
+    assert {ratio for held in measured.ratios.values() for ratio in held.values()} == {0.9}
     assert measured.rates[TRAINING] == 47
 
 
