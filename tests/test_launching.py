@@ -158,8 +158,8 @@ def test_processes_that_a_launcher_started_find_the_rate_and_take_the_steps_of_o
     assert (status, err) == (0, "")
     one, two = list_runs(home)
     # At the highest rates a rounding error is multiplied from step to step.
-    assert two.sweep(2).to_numpy()[:-4] == pytest.approx(one.sweep(2).to_numpy()[:-4], rel=1e-3)
-    assert two.steps().to_numpy() == pytest.approx(one.steps().to_numpy(), rel=1e-3, nan_ok=True)
+    assert two.history.sweep(2).to_numpy()[:-4] == pytest.approx(one.history.sweep(2).to_numpy()[:-4], rel=1e-3)
+    assert two.history.steps().to_numpy() == pytest.approx(one.history.steps().to_numpy(), rel=1e-3, nan_ok=True)
 
 
 def killed_in(epoch):
@@ -245,7 +245,7 @@ def test_too_little_memory_in_one_process_halves_what_goes_through_both_at_once(
     assert out.count("out of memory with 4 rows at once: from now on 2") == 1
     one, two = list_runs(home)
     assert two.record("trained")["at_once"] == {"training": 2, "forward": None}
-    assert two.steps()["loss"].to_numpy() == pytest.approx(one.steps()["loss"].to_numpy(), rel=1e-4)
+    assert two.history.steps()["loss"].to_numpy() == pytest.approx(one.history.steps()["loss"].to_numpy(), rel=1e-4)
 
 
 def test_a_batch_too_small_for_the_processes_is_refused(still, apart, home):

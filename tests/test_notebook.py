@@ -191,9 +191,9 @@ def test_an_interrupted_fit_leaves_all_as_it_was(open_session, monkeypatch, caps
     assert "the weights are as they were before it" in capsys.readouterr().out
     assert same_weights(weights(session), before)
     assert session.prepared.learner.evaluated is session.prepared.learner.model
-    assert not session.run.began
+    assert not session.run.history.began
     session.fit(learning_rate=1e-2)
-    assert session.run.epochs()["epoch"].tolist() == [1]
+    assert session.run.history.epochs()["epoch"].tolist() == [1]
 
 
 def test_load_brings_back_weights_predictions_and_history(session):

@@ -23,8 +23,8 @@ def diagnosis_of(trained: Run) -> list[str]:
     if trained.members:
         raise RunError(f"{trained.name} is a blend of other runs; diagnose {', '.join(trained.members)} instead.")
     recipe = as_it_went(trained)
-    if trained.began:
-        epochs, steps = trained.epochs(), trained.steps()
+    if trained.history.began:
+        epochs, steps = trained.history.epochs(), trained.history.steps()
     else:
         epochs, steps = pd.DataFrame(columns=EPOCH_COLUMNS), pd.DataFrame(columns=STEP_COLUMNS)
     findings = diagnose(epochs, steps, recipe)

@@ -59,7 +59,7 @@ def under_way(prepared: Prepared, home: Home, console: Console, done: Goal) -> I
         try:
             yield _begin(prepared, run, console, resolved)
         except CompError:
-            if not run.began and not run.last.is_file():
+            if not run.history.began and not run.last.is_file():
                 shutil.rmtree(run.folder, ignore_errors=True)
             raise
 
@@ -172,7 +172,7 @@ def _take_up(prepared: Prepared, run: Run, console: Console) -> Training:
         return training
     state = load_state(run.last)
     if state is None:
-        run.cut_tables({})
+        run.history.cut({})
     else:
         training.load(state)
     console.say(f"going on with {run.name}, which was stopped: {training.where()}")

@@ -141,7 +141,7 @@ class Search:
             self.study.tell(trial, state=TrialState.PRUNED)
             return
         self._report(trial, run)
-        score = float(run.epochs()["score"].iloc[-1])
+        score = float(run.history.epochs()["score"].iloc[-1])
         if math.isnan(score):
             # Its last stage broke off, and the weights before it have no score of their own.
             self.study.tell(trial, state=TrialState.PRUNED)
@@ -151,7 +151,7 @@ class Search:
     def _report(self, trial: optuna.Trial, run: Run) -> bool:
         """Tell the study of the run's epochs that it doesn't know; whether there are any."""
         known = self.study.trials[trial.number].intermediate_values
-        scores = run.epochs()["score"]
+        scores = run.history.epochs()["score"]
         for epoch in range(len(known), len(scores)):
             trial.report(float(scores.iloc[epoch]), epoch)
         return len(scores) > len(known)

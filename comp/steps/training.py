@@ -137,7 +137,7 @@ class Training:
                     self._say_how_to_go_on(number)
                     break
         self.fitted.append(replace(stage, learning_rate=rate))
-        self.run.append_stage(number, time.perf_counter() - self.began, peak_memory())
+        self.run.history.append_stage(number, time.perf_counter() - self.began, peak_memory())
 
     def rate_of(self, stage: Stage, number: int, epochs: Epochs) -> float:
         """The stage's own rate, or the one found for what it trains, earlier in this run or now."""
@@ -152,7 +152,7 @@ class Training:
             self.found[trains] = sweep.suggestion
             picture = self.run.folder / f"learning-rate-{number}.png"
             draw_sweep(sweep, picture)
-            self.run.write_sweep(number, sweep)
+            self.run.history.write_sweep(number, sweep)
             self.console.sweep(sweep)
         return self.found[trains]
 
@@ -193,7 +193,7 @@ class Training:
             "touched": self.touched,
             "weights": self._changing(learner.model.state_dict()),
             "passes": [learner.passes.training, learner.passes.forward],
-            "tables": self.run.table_sizes(),
+            "tables": self.run.history.sizes(),
             "stage": stage,
         }
         save_state(state, self.run.last)
@@ -220,7 +220,7 @@ class Training:
                 f"{self.run.last} is of another version of comp or of another model ({reason}); remove it, and the "
                 "run starts from its beginning."
             ) from None
-        self.run.cut_tables(tables)
+        self.run.history.cut(tables)
 
     def where(self) -> str:
         """Where it goes on, in words."""
@@ -238,7 +238,7 @@ class Training:
         """In the tables, on the terminal, and its weights where they are kept."""
         prepared = self.prepared
         score = score_logits(prepared.competition, prepared.tables.targets[prepared.validating], epoch.logits)
-        self.run.append_epoch(number, epoch, prepared.competition.metric, score)
+        self.run.history.append_epoch(number, epoch, prepared.competition.metric, score)
         self.console.epoch(epoch, score)
         if epoch.broken or not epoch.ends_cycle or epoch.cycle + 1 == stage.cycles:
             return

@@ -37,4 +37,4 @@ def started(home, name="quick", competition="digits"):
 
 def trained_an_epoch(run, number, score=0.5):
     epoch = Epoch(number, 0, False, 1.25, 1.5, 2.0, 10.0, [{"loss": 1.25, "lr_head": 1e-3}], None)
-    run.append_epoch(1, epoch, "accuracy", score)
+    run.history.append_epoch(1, epoch, "accuracy", score)

@@ -25,7 +25,7 @@ def recorded(name):
     """The tables and the recipe of a recording."""
     folder = HISTORIES / name
     recipe = recipe_of({"recipe": json.loads((folder / "recipe.json").read_text())})
-    return Run(folder).epochs(), Run(folder).steps(), recipe
+    return Run(folder).history.epochs(), Run(folder).history.steps(), recipe
 
 
 def only_finding(epochs, steps, recipe):

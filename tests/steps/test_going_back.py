@@ -71,15 +71,17 @@ def test_a_stage_that_breaks_leaves_the_weights_from_before_it_and_the_next_goes
     (broken,) = record["broken"]
     assert (broken["number"], broken["epoch"], broken["cycles_kept"]) == (2, 1, 0)
     assert broken["stage"]["learning_rate"] == 1e12
-    assert np.isnan(run.epochs()["train_loss"].iloc[-1]) or not np.isfinite(run.epochs()["valid_loss"].iloc[-1])
+    assert np.isnan(run.history.epochs()["train_loss"].iloc[-1]) or not np.isfinite(
+        run.history.epochs()["valid_loss"].iloc[-1]
+    )
     runner.predict(with_stages(HEAD, TOO_HIGH), run, home, Console())
     assert run.submission.is_file()
 
 
 def test_the_stages_after_a_broken_one_are_trained_and_judged(train, capsys):
     run = train(HEAD, TOO_HIGH, replace(HEAD, cycle_length=3))
-    assert run.epochs()["stage"].tolist()[-3:] == [3, 3, 3]
-    assert np.isfinite(run.epochs()["train_loss"].iloc[-1])
+    assert run.history.epochs()["stage"].tolist()[-3:] == [3, 3, 3]
+    assert np.isfinite(run.history.epochs()["train_loss"].iloc[-1])
     assert [stage["cycle_length"] for stage in run.record("trained")["stages"]] == [2, 3]
     capsys.readouterr()
     runner.diagnose(run, Console())
@@ -160,5 +162,5 @@ def test_a_long_epoch_ends_soon_after_its_loss_is_no_number(with_stages, home, m
     training.fit_or_go_back(HEAD)
     spoilt_from(training, 3)
     training.fit_or_go_back(stage)
-    steps = training.run.steps()
+    steps = training.run.history.steps()
     assert (steps["stage"] == 2).sum() == 4

@@ -17,7 +17,7 @@ from comp.console import Console
 from comp.errors import DataError, KaggleError, RunError
 from comp.kaggle.client import Kaggle
 from comp.recipe import Stage
-from comp.run import Home, Run, list_runs
+from comp.run import History, Home, Run, list_runs
 from comp.steps import goals, prepared
 from comp.steps import training as module
 from comp.steps.prepared import prepare
@@ -102,7 +102,7 @@ def same(run, other):
     for name in FILES:
         assert (run.folder / name).read_bytes() == (other.folder / name).read_bytes(), name
     columns = ["stage", "cycle", "epoch", "train_loss", "valid_loss", "score"]
-    assert run.epochs()[columns].equals(other.epochs()[columns])
+    assert run.history.epochs()[columns].equals(other.history.epochs()[columns])
     assert [p.name for p in run.folder.rglob("*.part")] == []
     assert not run.last.exists()
 
@@ -142,7 +142,7 @@ def test_a_training_that_is_killed_anywhere_ends_as_one_that_never_was(with_stag
 def test_what_was_not_saved_is_trained_again(with_stages, home, monkeypatch):
     competition = with_stages(replace(HEAD, learning_rate=0.01), ALL)
     expected = undisturbed(competition, home)
-    append, epochs = Run.append_epoch, []
+    append, epochs = History.append_epoch, []
 
     def die_in_the_fourth(run, *arguments):
         append(run, *arguments)
@@ -151,11 +151,11 @@ def test_what_was_not_saved_is_trained_again(with_stages, home, monkeypatch):
             raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "append_epoch", die_in_the_fourth)
+        patch.setattr(History, "append_epoch", die_in_the_fourth)
         with pytest.raises(KilledError):
             runner.train(competition, Choices(), home, Console())
     (run,) = list_runs(home)
-    assert len(run.epochs()) == 4
+    assert len(run.history.epochs()) == 4
     # A killed process may leave half a line as well.
     with (run.folder / "history.csv").open("a") as file:
         file.write("2,1,2,1,0.5")

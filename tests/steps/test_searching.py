@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from comp.run import Run, list_runs
+from comp.run import History, list_runs
 from comp.steps import searching, training
 from comp.steps.resolve import Choices
 
@@ -32,7 +32,7 @@ def test_a_sweep_trains_the_recipe_itself_first_and_says_which_trial_was_best(sw
     assert settings(home)[0] == ["dropout=0", "stages.learning_rate=0.01"]
     runs = list_runs(home)
     assert len(runs) == 3
-    scores = [run.epochs()["score"].iloc[-1] for run in runs]
+    scores = [run.history.epochs()["score"].iloc[-1] for run in runs]
     table = ended.out.split("settings\n")[1].splitlines()[:-1]
     assert next(line.split()[1] for line in table) == runs[scores.index(max(scores))].name
     assert [float(line.split()[2]) for line in table] == pytest.approx(sorted(scores, reverse=True), abs=1e-5)
@@ -46,7 +46,7 @@ def test_a_sweep_trains_the_recipe_itself_first_and_says_which_trial_was_best(sw
 
 
 def test_a_trial_that_ends_without_a_score_counts_and_the_next_is_another(sweep, home, monkeypatch):
-    epochs = Run.epochs
+    epochs = History.epochs
 
     def without_the_last_score(run):
         table = epochs(run)
@@ -54,7 +54,7 @@ def test_a_trial_that_ends_without_a_score_counts_and_the_next_is_another(sweep,
             table.loc[table.index[-1], "score"] = float("nan")
         return table
 
-    monkeypatch.setattr(Run, "epochs", without_the_last_score)
+    monkeypatch.setattr(History, "epochs", without_the_last_score)
     ended = sweep(*SPACE, "--trials", 3)
     assert (ended.status, ended.err) == (0, "")
     assert len({tuple(drawn) for drawn in settings(home)}) == 3
@@ -93,7 +93,7 @@ def test_a_trial_that_is_worse_than_most_is_stopped_and_keeps_no_weights(sweep, 
     assert stopped
     for run in stopped:
         assert run.record("config")["settings"] == ["stages.learning_rate=1e-9"]
-        assert len(run.epochs()) < 8
+        assert len(run.history.epochs()) < 8
         assert not run.last.exists()
         assert f"{run.name}  " in ended.out.split("settings\n")[1]
     assert "worse than most at this epoch" in ended.out

@@ -59,7 +59,7 @@ def test_a_rate_is_found_once_for_what_trains_and_taken_again(begin, capsys):
     assert said.count("suggestions: minimum") == 2
     assert "as found before" in said
     assert sorted(path.name for path in run.folder.glob("*.png")) == ["learning-rate-1.png", "learning-rate-3.png"]
-    peaks = run.steps().groupby("stage")["lr_head"].max()
+    peaks = run.history.steps().groupby("stage")["lr_head"].max()
     assert peaks.tolist() == pytest.approx(rates)
 
 

@@ -199,7 +199,7 @@ def _row(run: Run) -> Row:
 @lru_cache(maxsize=1024)
 def _epochs(run: Run, _written: int) -> tuple[int, dict[str, Any], Markup]:
     """How many epochs ended, the last one's numbers, and their losses as a small chart."""
-    epochs = run.epochs()
+    epochs = run.history.epochs()
     chart = figures.progress(epochs["train_loss"].to_numpy(float), epochs["valid_loss"].to_numpy(float))
     return len(epochs), {str(name): value for name, value in epochs.iloc[-1].items() if value == value}, chart
 

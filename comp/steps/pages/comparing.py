@@ -58,14 +58,14 @@ def _facts(one: Predicted) -> dict[str, Any]:
         "scores": one.scores,
         "leaderboard": submitted.get("score"),
         "right": float(one.outcomes.right.mean()) if len(one.rows) else None,
-        "seconds": float(run.stages()["seconds"].sum()) if (run.folder / "stages.csv").is_file() else None,
+        "seconds": float(run.history.stages()["seconds"].sum()) if (run.folder / "stages.csv").is_file() else None,
         "members": run.members,
     }
 
 
 def _charts(found: Sequence[Predicted], metric: str) -> list[tuple[str, Any]]:
     """The runs' curves over each other, epoch by epoch through all stages; blends have none."""
-    epochs = [one.member.run.epochs() if one.member.run.began else None for one in found]
+    epochs = [one.member.run.history.epochs() if one.member.run.history.began else None for one in found]
     charts = []
     for caption, column in (
         ("Training loss per epoch", "train_loss"),

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 def stages_of(run: Run, recipe: Recipe, metric: str) -> list[dict[str, Any]]:
     """Each stage that began: its settings, its charts, and its row of the table of times."""
-    if not run.began:
+    if not run.history.began:
         return []
-    epochs, steps = run.epochs(), run.steps()
-    took = run.stages().set_index("stage").to_dict("index") if (run.folder / "stages.csv").is_file() else {}
+    epochs, steps = run.history.epochs(), run.history.steps()
+    took = run.history.stages().set_index("stage").to_dict("index") if (run.folder / "stages.csv").is_file() else {}
     shown = []
     for number, stage in enumerate(recipe.stages, start=1):
         own, own_steps = epochs[epochs["stage"] == number], steps[steps["stage"] == number]
@@ -48,7 +48,7 @@ def stages_of(run: Run, recipe: Recipe, metric: str) -> list[dict[str, Any]]:
 
 def _charts(run: Run, number: int, epochs: pd.DataFrame, steps: pd.DataFrame, metric: str) -> list[tuple[str, Any]]:
     charts = []
-    swept = run.sweep(number)
+    swept = run.history.sweep(number)
     if swept is not None:
         sweep = Sweep(*(swept[column].to_numpy(float) for column in ("rate", "loss", "smoothed")))
         drawn = figures.sweep(sweep.rates, sweep.losses, sweep.smoothed, sweep.suggestions)

@@ -1,0 +1,145 @@
+"""The tables that a training appends to, epoch by epoch, and that others read."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from comp.errors import RunError
+from comp.files import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from comp.training.finder import Sweep
+    from comp.training.learner import Epoch
+
+EPOCH_COLUMNS = (
+    "stage",
+    "cycle",
+    "epoch",
+    "train_loss",
+    "valid_loss",
+    "metric",
+    "score",
+    "seconds",
+    "images_per_second",
+)
+STAGE_COLUMNS = ("stage", "seconds", "memory_mb")
+SWEEP_COLUMNS = ("rate", "loss", "smoothed")
+STEP_COLUMNS = ("stage", "cycle", "epoch", "step", "loss", "lr_early", "lr_late", "lr_head")
+TABLES = ("stages.csv", "epochs.csv", "history.csv")
+NOT_FLOATS: dict[str, type] = {"stage": int, "cycle": int, "epoch": int, "step": int, "metric": str}
+
+
+@dataclass(frozen=True)
+class History:
+    """What is known of a training's epochs, steps and stages: CSVs in a run's folder.
+
+    history.csv: a row per step; epochs.csv: per epoch; stages.csv: per stage; learning-rate-<stage>.csv: a sweep of the
+    finder.
+    """
+
+    folder: Path
+
+    def append_epoch(self, stage: int, epoch: Epoch, metric: str, score: float | None) -> None:
+        """One row for the epoch in epochs.csv, and one per step in history.csv."""
+        place = {"stage": stage, "cycle": epoch.cycle + 1, "epoch": epoch.number + 1}
+        steps = [{**place, "step": number, **step} for number, step in enumerate(epoch.steps, start=1)]
+        _append(self.folder / "history.csv", STEP_COLUMNS, steps)
+        row = {
+            **place,
+            "train_loss": epoch.train_loss,
+            "valid_loss": epoch.valid_loss,
+            "metric": metric,
+            "score": score,
+            "seconds": epoch.seconds,
+            "images_per_second": epoch.images_per_second,
+        }
+        _append(self.folder / "epochs.csv", EPOCH_COLUMNS, [row])
+
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each of TABLES, which are on disk when this returns."""
+        sizes = dict.fromkeys(TABLES, 0)
+        for name in TABLES:
+            path = self.folder / name
+            if path.is_file():
+                with path.open("ab") as file:
+                    os.fsync(file.fileno())
+                    sizes[name] = file.tell()
+        return sizes
+
+    def cut(self, sizes: Mapping[str, int]) -> None:
+        """Take away what was written after `sizes`; raises RunError where something else was taken away."""
+        for name in TABLES:
+            path = self.folder / name
+            size = sizes.get(name, 0)
+            if size == 0:
+                path.unlink(missing_ok=True)
+                continue
+            if not path.is_file() or path.stat().st_size < size:
+                raise RunError(f"{path} is shorter than when the training was stopped, so it can't go on; train anew.")
+            os.truncate(path, size)
+
+    def append_stage(self, stage: int, seconds: float, memory: int) -> None:
+        """One row in stages.csv: all the time that the stage took, and the most bytes of memory so far."""
+        row = {"stage": stage, "seconds": seconds, "memory_mb": round(memory / 1e6)}
+        _append(self.folder / "stages.csv", STAGE_COLUMNS, [row])
+
+    def write_sweep(self, stage: int, sweep: Sweep) -> None:
+        """learning-rate-<stage>.csv: what a sweep's picture shows."""
+        columns = zip(sweep.rates, sweep.losses, sweep.smoothed, strict=True)
+        rows = [dict(zip(SWEEP_COLUMNS, map(float, values), strict=True)) for values in columns]
+        with replacing(self.folder / f"learning-rate-{stage}.csv") as unfinished:
+            _append(unfinished, SWEEP_COLUMNS, rows)
+
+    @property
+    def began(self) -> bool:
+        """Whether an epoch was recorded."""
+        path = self.folder / "epochs.csv"
+        return path.is_file() and path.stat().st_size > 0
+
+    def epochs(self) -> pd.DataFrame:
+        """epochs.csv, a row per epoch; losses and score are NaN where no row validated. Raises RunError without it."""
+        return self._read("epochs.csv", EPOCH_COLUMNS)
+
+    def steps(self) -> pd.DataFrame:
+        """history.csv, a row per step; the rates of groups that were frozen are NaN. Raises RunError without it."""
+        return self._read("history.csv", STEP_COLUMNS)
+
+    def stages(self) -> pd.DataFrame:
+        """stages.csv, a row per stage that ended. Raises RunError without it."""
+        return self._read("stages.csv", STAGE_COLUMNS)
+
+    def sweep(self, stage: int) -> pd.DataFrame | None:
+        """The finder's sweep before a stage, a row per rate; None where there was none. Raises RunError."""
+        file = f"learning-rate-{stage}.csv"
+        return self._read(file, SWEEP_COLUMNS) if (self.folder / file).is_file() else None
+
+    def _read(self, file: str, columns: Sequence[str]) -> pd.DataFrame:
+        import pandas as pd
+
+        path = self.folder / file
+        try:
+            table = pd.read_csv(path, dtype={**dict.fromkeys(columns, float), **NOT_FLOATS})
+        except FileNotFoundError:
+            run = f"{self.folder.parent.name}/{self.folder.name}"
+            raise RunError(f"The run {run} has no {file}: no epoch of it was trained to its end.") from None
+        except (ValueError, OSError) as error:
+            raise RunError(f"{path} can't be read: {error}.") from None
+        if missing := [column for column in columns if column not in table]:
+            raise RunError(f"{path} has no column {', '.join(missing)}; it is of another version of comp.")
+        return table
+
+
+def _append(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        if file.tell() == 0:
+            writer.writeheader()
+        writer.writerows(rows)
