@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING
 from comp.errors import OverrideError, RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
-
-    import optuna
 
     from comp.competition import Competition
     from comp.console import Console
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from comp.run import Home, Run
     from comp.steps.goals import Goal
     from comp.steps.resolve import Choices
-    from comp.steps.searching import Search
-    from comp.steps.side_by_side import Job
     from comp.steps.training import Training
 
 
@@ -203,7 +199,7 @@ def train(competition: Competition, choices: Choices, home: Home, console: Conso
     from comp.steps.resuming import under_way
 
     with under_way(prepared, home, console, goals.trained) as training:
-        _train(training, console)
+        train_stages(training, console)
     return training.run
 
 
@@ -212,7 +208,7 @@ def resume(competition: Competition, stopped: Run, home: Home, console: Console)
     from comp.steps.resuming import resumed
 
     with resumed(competition, stopped, home, console) as training:
-        _train(training, console)
+        train_stages(training, console)
     return training.run
 
 
@@ -259,7 +255,8 @@ def train_fold(competition: Competition, choices: Choices, home: Home, console: 
     return training.run
 
 
-def _train(training: Training, console: Console) -> None:
+def train_stages(training: Training, console: Console) -> None:
+    """Train the stages that are left."""
     from comp.steps import goals
 
     if goals.trained(training.run):
@@ -273,7 +270,7 @@ def _train(training: Training, console: Console) -> None:
 def _train_and_predict(competition: Competition, training: Training, home: Home, console: Console) -> None:
     from comp.steps import goals
 
-    _train(training, console)
+    train_stages(training, console)
     if not goals.predicted(training.run):
         predict(competition, training.run, home, console)
 
@@ -286,114 +283,6 @@ def _report_and_submit(competition: Competition, trained: Run, home: Home, conso
     if submitting:
         submit(competition, trained, home, console)
         report(competition, trained, home, console)  # with its score
-
-
-def sweep(
-    competition: Competition,
-    choices: Choices,
-    space: Sequence[str],
-    trials: int,
-    home: Home,
-    console: Console,
-    on: str | None = None,
-) -> str:
-    """Search a space of the recipe's fields: train so many trials, each a run, and say which was best, by what command.
-
-    A sweep that was stopped goes on; more trials can be added to one that ended. The data must have been downloaded.
-    on: where trials are trained side by side, as `each` takes it; else one after the other, here.
-    """
-    from comp.steps.screening import screened_tables
-    from comp.steps.searching import AT_RANDOM, search
-    from comp.steps.side_by_side import each, refuse_other_places
-
-    if on is not None:
-        refuse_other_places(on)
-    with search(competition, choices, space, home) as found:
-        if on is not None:
-            screened_tables(competition, home, console)  # once, not in every trial
-        # On processors no more at once than are drawn without knowing of any other.
-        share = max(1, min(AT_RANDOM, trials - found.drawn))
-        each(_trials(found, trials, console), on, share, home.data(competition.name), console)
-        console.log = None
-        for line in found.lines():
-            console.say(line)
-        return found.best
-
-
-def _trials(found: Search, trials: int, console: Console) -> Iterator[Job]:
-    """The trials that are left, each drawn when it is asked for."""
-    from comp.steps.side_by_side import Job
-
-    while found.drawn < trials:
-        trial, drawn = found.draw()
-        console.log = None
-        console.say(f"trial {found.drawn} of {trials}: {' '.join(drawn.settings)}")
-        yield Job(f"trial {found.drawn} of {trials}", partial(try_out, found, trial, drawn))
-
-
-def try_out(found: Search, trial: optuna.Trial, drawn: Choices, console: Console) -> Run:
-    """Train a trial of a search, or what is left of it."""
-    from comp.steps import goals
-    from comp.steps.prepared import prepare
-    from comp.steps.resuming import under_way
-
-    if (run := found.run_of(trial)) is not None:
-        return run
-    prepared = prepare(found.competition, drawn, found.home, console)
-    found.refuse_other_data(prepared)
-    # One that was trained before the sweep was stopped, or for its own sake, isn't trained again.
-    with under_way(prepared, found.home, console, goals.predicted) as training, found.tried(trial, training):
-        _train(training, console)
-    return training.run
-
-
-def find_rate(competition: Competition, choices: Choices, home: Home, console: Console, number: int) -> Path:
-    """Sweep over learning rates for the stage of this number, from 1, as it would start on pretrained weights."""
-    from comp.report.curves import draw_sweep
-    from comp.steps.prepared import prepare
-
-    prepared = prepare(competition, choices, home, console)
-    stages = prepared.recipe.stages
-    if not 1 <= number <= len(stages):
-        raise OverrideError(f"--stage is {number}, but the recipe {choices.recipe!r} has stages 1 to {len(stages)}.")
-    epochs, _ = prepared.inputs(stages[number - 1], number)
-    sweep = prepared.sweep(stages[number - 1], number, epochs)
-    picture = home.runs / competition.name / f"learning-rate-{choices.recipe}-{number}.png"
-    draw_sweep(sweep, picture)
-    console.sweep(sweep)
-    return picture
-
-
-def bench(
-    competition: Competition, choices: Choices, size: int, home: Home, console: Console, json_file: Path | None = None
-) -> None:
-    """Measure how fast the competition's images train and are predicted here; the data must have been downloaded."""
-    import json
-
-    from comp.files import write_text
-    from comp.steps.benchmark import benchmark
-
-    measured = benchmark(competition, choices, size, home, console)
-    console.benchmark(measured)
-    if json_file is not None:
-        write_text(json_file, json.dumps(measured.as_record(), indent=2) + "\n")
-
-
-def plan(competition: Competition, choices: Choices, home: Home, console: Console) -> Path:
-    """Draw the learning rates that a recipe will train at; no data are needed."""
-    from comp.recipe import LAYER_GROUPS
-    from comp.report.curves import draw_rates, rates_in_characters
-    from comp.steps.plan import in_words, planned_rates
-    from comp.steps.resolve import resolve
-
-    competition, recipe = resolve(competition, choices)
-    epochs, rates = planned_rates(recipe, competition.layer_lr_ratio)
-    picture = home.runs / competition.name / f"schedule-{choices.recipe}.png"
-    draw_rates(epochs, rates, LAYER_GROUPS, picture)
-    console.say(rates_in_characters(epochs, rates, LAYER_GROUPS, "learning rates of early, late and head"))
-    for line in in_words(recipe, competition.layer_lr_ratio):
-        console.say(line)
-    return picture
 
 
 def diagnose(trained: Run, console: Console) -> None:

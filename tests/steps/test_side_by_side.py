@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from comp import runner
+from comp import runner, trying
 from comp.console import Console
 from comp.run import Run, list_runs
 from comp.steps.resolve import Choices
@@ -133,7 +133,7 @@ def test_a_sweep_goes_on_after_its_worker_was_killed_and_after_it_was_stopped_an
 
         said.say = say
         space = ["dropout=0..0.5", "stages.learning_rate=1e-3..1e-1:log"]
-        return runner.sweep(two_stages, Choices(settings=(LONG,)), space, 4, home, said, on), lines
+        return trying.sweep(two_stages, Choices(settings=(LONG,)), space, 4, home, said, on), lines
 
     with pytest.raises(KeyboardInterrupt):
         sweep(stopped_by=" is done, run ")

@@ -1,0 +1,163 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from comp.competition import REPOSITORY_COMPETITIONS, find_competitions
+from comp.run import create_run
+from tests.cli.spoiling import TINY
+
+HEAVY = ("torch", "torchvision", "timm", "numpy", "pandas", "sklearn", "albumentations", "cv2", "PIL", "kaggle", "rich")
+COMMANDS = (
+    *(
+        "new",
+        "list",
+        "download",
+        "check",
+        "train",
+        "sweep",
+        "lr-find",
+        "schedule",
+        "bench",
+        "predict",
+        "notebook",
+        "diagnose",
+    ),
+    *("submit", "explore", "report", "compare", "board", "join", "ensemble", "run", "rehearse", "runs", "scores"),
+    "serve",
+)
+
+
+def in_a_process(*command, **environment):
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_list_names_every_competition_with_metric_and_recipes(comp):
+    ended = comp("list")
+    assert ended.status == 0
+    rows = {line.split()[0]: line for line in ended.out.splitlines()}
+    assert set(rows) == set(find_competitions(REPOSITORY_COMPETITIONS))
+    assert "mean_f2" in rows["planet"]
+    assert "quick, standard" in rows["planet"]
+
+
+def test_help_names_every_command(comp):
+    ended = comp("--help")
+    assert ended.status == 0
+    for command in COMMANDS:
+        assert f"\n  {command} " in ended.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_of_its_own(comp, command):
+    ended = comp(command, "--help")
+    assert ended.status == 0
+    assert f"comp {command} " in ended.out
+
+
+def test_declarations_are_read_without_importing_what_computes():
+    code = f"""
+import sys
+from comp import cli
+from comp.competition import REPOSITORY_COMPETITIONS, find_competitions, load_competition
+assert [load_competition(path) for path in find_competitions(REPOSITORY_COMPETITIONS).values()]
+print(sorted(set({HEAVY!r}) & set(sys.modules)))
+"""
+    ended = in_a_process("-c", code)
+    assert (ended.stdout.strip(), ended.stderr) == ("[]", "")
+
+
+def test_the_package_runs_as_a_module():
+    ended = in_a_process("-m", "comp", "list")
+    assert ended.returncode == 0
+    assert ended.stdout.startswith("digits")
+    assert ended.stderr == ""
+
+
+def test_an_error_ends_a_process_with_status_1_and_one_sentence():
+    ended = in_a_process("-m", "comp", "download", "cats")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("Error: There is no competition 'cats'")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_runs_that_can_t_be_read_are_listed_with_what_to_do(comp, home):
+    whole, gone, scoreless = (create_run(home, "digits", "quick") for _ in range(3))
+    for run in (whole, scoreless):
+        run.write_config({"competition": "digits"})
+    gone.log.touch()
+    (scoreless.folder / "scores.json").write_text("{")
+    rows = {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in comp("runs").out.splitlines()}
+    assert rows[whole.name] == "stopped"
+    assert rows[gone.name] == f"The run {gone.name} has no config.json: put the file back, or delete {gone.folder}."
+    assert rows[scoreless.name].endswith(f": delete it, and `comp predict {scoreless.name}` makes it anew.")
+    assert comp("report", gone.name).err == f"Error: {rows[gone.name]}\n"
+
+
+def test_where_there_is_no_run_it_is_said_where_they_were_looked_for(comp, home):
+    assert comp("runs").err == f"There is no run in {home.runs}; `comp run NAME` makes one.\n"
+    assert comp("runs", "digits").err == f"There is no run of digits in {home.runs}; `comp run digits` makes one.\n"
+
+
+def test_run_ends_with_the_folder_of_the_run_and_the_next_commands_take_it(comp, shades, serving, home):
+    plugins = ("--competitions", shades.plugins)
+    with serving(shades):
+        ended = comp(*plugins, "run", "shades", *TINY, "--submit")
+        assert (ended.status, ended.err) == (0, "")
+        folder = home.runs / "shades" / "standard-1"
+        assert Path(ended.last_line) == folder
+        assert (folder / "submission.csv").is_file()
+        assert comp(*plugins, "predict", folder).last_line == str(folder / "submission.csv")
+        assert comp(*plugins, "predict", "shades").last_line == str(folder / "submission.csv")
+        assert comp(*plugins, "submit", "shades/standard-1", "--message", "again").last_line == str(folder)
+    (row,) = comp("runs").out.splitlines()
+    assert row.split()[:2] == ["shades/standard-1", "accuracy"]
+    assert "leaderboard" in row
+    assert comp("runs", "planet").out == ""
+
+
+def test_the_steps_one_by_one_end_as_the_whole_run_does(comp, shades, serving, home):
+    plugins = ("--competitions", shades.plugins)
+    with serving(shades):
+        assert Path(comp(*plugins, "download", "shades").last_line) == home.data("shades")
+    for _ in range(2):
+        trained = comp(*plugins, "train", "shades", *TINY).last_line
+        comp(*plugins, "predict", trained)
+    first, second = (
+        (home.runs / "shades" / name / "submission.csv").read_bytes() for name in ("standard-1", "standard-2")
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize("arguments", [("run",), ("run", "digits", "--seed", "soon"), ("fly",), ("list", "--loud")])
+def test_a_command_that_can_t_be_parsed_ends_without_a_traceback(comp, arguments):
+    ended = comp(*arguments)
+    assert ended.status == 2
+    assert "Usage: " in ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("command", [("--debug", "run", "cats"), ("run", "cats", "--debug")])
+def test_debug_shows_the_traceback_wherever_it_stands(comp, command):
+    ended = comp(*command)
+    assert ended.status == 1
+    assert "Traceback (most recent call last)" in ended.err
+    assert ended.err.splitlines()[-1].startswith("Error: There is no competition 'cats'")
+
+
+def test_archives_are_deleted_on_request_by_a_later_command_too(comp, shades, serving, home):
+    command = ("--competitions", shades.plugins, "download", "shades")
+    with serving(shades):
+        assert "the archives are kept" in comp(*command).out
+    assert list(home.data("shades").rglob("shades.zip"))
+    assert comp(*command, "--delete-archives").status == 0
+    assert not list(home.data("shades").rglob("shades.zip"))

@@ -1,0 +1,93 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.spoiling import TINY, files_of_at_most
+
+
+def test_features_that_were_being_computed_when_it_was_asked_to_end_are_gone_on_with(
+    downloaded, comp, home, monkeypatch
+):
+    from comp.training.learner import Learner
+
+    pooled, batches = Learner._pooled, []
+
+    def asked_to_end(learner, images):
+        batches.append(len(images))
+        if len(batches) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return pooled(learner, images)
+
+    monkeypatch.setattr(Learner, "_pooled", asked_to_end)
+    plugins = ("--competitions", downloaded.plugins)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        ended = comp(*plugins, "train", "shades", *TINY)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.status == 143
+    assert ended.err.splitlines() == ["Error: stopped; the same command again goes on from here."]
+    again = comp(*plugins, "train", "shades", *TINY)
+    assert "features of 16 of 36 images at 16 px: found in the cache" in again.out
+    assert sum(batches) == 36 + 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("train",), "There is nothing to train; name a competition"),
+        (("train", "digits", "--resume", "digits/quick-1"), "leave NAME and other options out"),
+        (("train", "--resume", "digits/quick-1", "--seed", "3"), "leave NAME and other options out"),
+        (("train", "--resume", "digits/quick-1"), "There is no run 'digits/quick-1'"),
+    ],
+)
+def test_what_is_to_be_gone_on_with_is_named_alone(sentence, arguments, says):
+    assert says in sentence(*arguments)
+
+
+def test_a_run_is_gone_on_with_by_its_name(downloaded, comp, sentence, home, monkeypatch):
+    monkeypatch.setattr("comp.steps.training.SAVE_SECONDS", -1.0)
+    plugins = ("--competitions", downloaded.plugins)
+    whole = ("train", "shades", "--backbone", "test_resnet", "--set", "stages.cycle_length=3")
+    with files_of_at_most(8_000):
+        sentence(*plugins, *whole)
+    ended = comp(*plugins, "train", "--resume", "shades/standard-1")
+    assert Path(ended.last_line) == home.runs / "shades" / "standard-1"
+    assert "has ended" in sentence(*plugins, "train", "--resume", "shades/standard-1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on(downloaded, home, number):
+    command = [sys.executable, "-m", "comp", "--competitions", str(downloaded.plugins), "train", "shades", *TINY]
+    # Longer than it takes to send the signal, on a busy machine as well.
+    long = (*command, "--set", "stages.cycle_length=200")
+    with subprocess.Popen(
+        long,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests started in the background of a shell would hand on that they ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as run:
+        for line in run.stdout:
+            if line.startswith("     1 "):
+                break
+        run.send_signal(number)
+        began = time.monotonic()
+        printed, errors = run.communicate(timeout=60)
+        # Seconds on a machine of one's own.
+        assert time.monotonic() - began < 30
+    assert run.returncode == 128 + number
+    assert "stopped in stage 1; `comp train --resume shades/standard-1` goes on from there" in printed
+    assert errors.splitlines() == ["Error: stopped; the same command again goes on from here."]
+    assert list(home.folder.rglob(".*.part")) == []
+    again = subprocess.run(long, capture_output=True, text=True, check=True)
+    assert "going on with shades/standard-1, which was stopped: stage 1, epoch " in again.stdout
+    assert [path.name for path in (home.runs / "shades").glob("*/")] == ["standard-1"]
+    epochs = (home.runs / "shades" / "standard-1" / "epochs.csv").read_text().splitlines()
+    assert len(epochs) == 1 + 200

@@ -1,0 +1,146 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.spoiling import TINY, files_of_at_most, nothing_half_written
+
+
+def test_a_file_where_the_home_should_be_is_named(shades, serving, sentence, monkeypatch, tmp_path):
+    place = tmp_path / "taken"
+    place.write_text("mine")
+    monkeypatch.setenv("COMP_HOME", str(place))
+    with serving(shades):
+        said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
+    assert str(place) in said
+    assert "COMP_HOME" in said
+    assert place.read_text() == "mine"
+
+
+@pytest.mark.parametrize("place", ["/proc/comp", "/sys/comp"])
+def test_a_home_that_can_t_be_written_is_named(sentence, monkeypatch, place):
+    monkeypatch.setenv("COMP_HOME", place)
+    said = sentence("run", "digits", *TINY)
+    assert place in said
+    assert "COMP_HOME" in said
+
+
+def test_a_file_where_the_runs_should_be_is_named(shades, serving, sentence, home):
+    home.folder.mkdir()
+    home.runs.write_text("mine")
+    with serving(shades):
+        said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
+    assert str(home.runs) in said
+    assert home.runs.read_text() == "mine"
+
+
+@pytest.mark.parametrize("room", [0, 300])
+def test_a_disk_too_full_for_the_config_and_the_split_leaves_no_run(downloaded, sentence, home, room):
+    with files_of_at_most(room):
+        said = sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
+    assert "make room" in said
+    nothing_half_written(home.folder)
+
+
+def test_a_disk_too_full_for_the_features_leaves_none(downloaded, sentence, home):
+    with files_of_at_most(6_000):
+        said = sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
+    assert "make room" in said
+    assert not list((home.cache / "features").iterdir())
+
+
+def test_a_disk_too_full_for_the_weights_leaves_none_and_the_next_training_goes_on(downloaded, sentence, comp, home):
+    with files_of_at_most(40_000):
+        sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
+    assert list((home.cache / "features").iterdir())
+    assert not list(home.runs.rglob("*.part")) + list(home.runs.rglob("model.safetensors"))
+    assert "training did not end; go on with" in sentence("--competitions", downloaded.plugins, "predict", "shades")
+    ended = comp("--competitions", downloaded.plugins, "train", "shades", *TINY)
+    assert ended.status == 0
+    assert "going on with shades/standard-1, which was stopped" in ended.out
+
+
+def test_a_disk_too_full_for_the_download_says_so_and_the_next_goes_on(shades, sentence, comp, home, monkeypatch):
+    # Served by another process, which has all the room it needs.
+    command = [sys.executable, "-m", "comp", "serve", str(shades.served), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        monkeypatch.setenv("COMP_KAGGLE_URL", server.stdout.readline().partition("=")[2].strip())
+        try:
+            with files_of_at_most(2_000):
+                said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
+            assert "room" in said
+            assert not home.runs.exists()
+            assert comp("--competitions", shades.plugins, "run", "shades", *TINY).status == 0
+        finally:
+            server.terminate()
+
+
+def test_a_disk_too_full_for_the_predictions_leaves_those_there_were(downloaded, sentence, comp, home):
+    plugins = ("--competitions", downloaded.plugins)
+    run = Path(comp(*plugins, "train", "shades", *TINY).last_line)
+    with files_of_at_most(700):
+        sentence(*plugins, "predict", "shades")
+    assert not [
+        path for path in run.rglob("*") if path.name in {"valid.parquet", "submission.csv"} or ".part" in path.name
+    ]
+    assert comp(*plugins, "predict", "shades").status == 0
+
+
+def test_a_disk_too_full_for_the_state_stops_in_one_sentence_and_goes_on_later(
+    downloaded, sentence, comp, home, monkeypatch
+):
+    monkeypatch.setattr("comp.steps.training.SAVE_SECONDS", -1.0)
+    plugins = ("--competitions", downloaded.plugins)
+    whole = ("train", "shades", "--backbone", "test_resnet", "--set", "stages.cycle_length=3")
+    with files_of_at_most(8_000):
+        said = sentence(*plugins, *whole)
+    assert "make room" in said
+    assert "the same command again goes on" in said
+    (run,) = (home.runs / "shades").iterdir()
+    assert [path.name for path in run.rglob("*") if ".part" in path.name] == []
+    ended = comp(*plugins, *whole)
+    assert ended.status == 0
+    assert "going on with shades/standard-1" in ended.out
+    assert [path.name for path in (home.runs / "shades").iterdir()] == ["standard-1"]
+
+
+def test_a_cache_that_is_removed_is_made_again(downloaded, comp, home):
+    plugins = ("--competitions", downloaded.plugins)
+    run = Path(comp(*plugins, "train", "shades", *TINY).last_line)
+    assert comp(*plugins, "predict", run).status == 0
+    before = (run / "submission.csv").read_bytes()
+    shutil.rmtree(home.cache)
+    assert comp(*plugins, "predict", run).status == 0
+    assert (run / "submission.csv").read_bytes() == before
+
+
+def test_a_cache_that_is_removed_while_it_is_used_harms_nothing(downloaded, comp, home, monkeypatch):
+    from comp.steps.training import Training
+
+    begin = Training._begin
+
+    def without_cache(training, stage):
+        shutil.rmtree(home.cache)
+        begin(training, stage)
+
+    plugins = ("--competitions", downloaded.plugins)
+    expected = Path(comp(*plugins, "train", "shades", *TINY).last_line)
+    monkeypatch.setattr(Training, "_begin", without_cache)
+    run = Path(comp(*plugins, "train", "shades", *TINY).last_line)
+    assert run != expected
+    weights = "checkpoints/model.safetensors"
+    assert (run / weights).read_bytes() == (expected / weights).read_bytes()
+
+
+def test_two_runs_at_once_on_the_same_data_end_alike(downloaded, home):
+    command = [sys.executable, "-m", "comp", "--competitions", str(downloaded.plugins), "train", "shades", *TINY]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        _, errors = process.communicate(timeout=240)
+        assert (process.returncode, errors) == (0, "")
+    weights = [path.read_bytes() for path in home.runs.rglob("model.safetensors")]
+    assert len(weights) == 2
+    assert weights[0] == weights[1]
+    assert [path.suffix for path in (home.cache / "features").iterdir()] == [".npy"]

@@ -1,0 +1,124 @@
+import shutil
+import socket
+
+import pytest
+
+from comp.training import backbone
+from tests.cli.spoiling import TINY, nothing_half_written
+
+
+def test_an_unknown_competition_is_told_which_there_are(sentence, home):
+    said = sentence("run", "cats-vs-cats")
+    assert said == "There is no competition 'cats-vs-cats'; there are digits, dog-breeds, dogs-vs-cats, planet."
+    assert not home.folder.exists()
+
+
+def test_a_folder_of_competitions_that_is_not_there_is_named(sentence, tmp_path):
+    assert f"{tmp_path / 'none'} doesn't exist" in sentence("--competitions", tmp_path / "none", "list")
+
+
+def test_an_unknown_backbone_is_told_what_is_near(run_shades):
+    said = run_shades("--backbone", "resnet_35")
+    assert said.startswith("timm knows no backbone 'resnet_35'; near it are ")
+    assert "resnet" in said.partition("near it are ")[2]
+
+
+def test_a_backbone_s_folder_without_weights_is_named(run_shades, tmp_path):
+    assert f"{tmp_path / 'mine'} has no config.json" in run_shades("--backbone", f"local-dir:{tmp_path / 'mine'}")
+
+
+def test_without_credentials_it_is_said_how_to_get_them(sentence, home, monkeypatch):
+    def no_network(*_, **__):
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket, "create_connection", no_network)
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    said = sentence("run", "planet", "--recipe", "quick")
+    assert "Kaggle wants to know who is asking" in said
+    assert "KAGGLE_API_TOKEN" in said
+    nothing_half_written(home.folder)
+
+
+def test_a_server_that_is_not_there_is_named(sentence, home, monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        monkeypatch.setenv("COMP_KAGGLE_URL", url)
+        said = sentence("run", "planet", "--recipe", "quick")
+    assert url in said
+    nothing_half_written(home.folder)
+
+
+def test_a_csv_without_the_declared_column_is_told_its_columns(shades, run_shades):
+    table = shades.files / "train.csv"
+    table.write_text(table.read_text().replace("id,colour", "id,color"))
+    said = run_shades()
+    assert said.endswith("train.csv has no column 'colour'; its columns are id, color.")
+
+
+def test_a_label_without_its_image_is_named(shades, run_shades):
+    (shades.files / "train" / "t07.png").unlink()
+    assert run_shades().startswith("1 of 36 rows of train.csv have no image, the first ")
+
+
+def test_an_image_without_a_label_is_named(shades, run_shades):
+    shades.image("train/t99.png", "red")
+    said = run_shades()
+    assert said.startswith("1 images have no row in train.csv, the first ")
+    assert "t99.png" in said
+
+
+def test_a_test_image_that_the_sample_asks_for_and_that_is_not_there_is_named(shades, run_shades):
+    (shades.files / "test" / "q03.png").unlink()
+    assert "the first 'q03'" in run_shades()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--set", "batch_size=many"), "`batch_size` is 'many', but it should be a whole number at least 2."),
+        (("--set", "stages.1.size=big"), "`size` is 'big', but it should be a whole number at least 8"),
+        (("--set", "stages.size"), "--set takes field=value"),
+        (("--set", "sizes=3"), "there is no field 'sizes'"),
+        (("--recipe", "fast"), "shades has no recipe 'fast'; it has standard"),
+    ],
+)
+def test_an_override_of_the_wrong_kind_is_said_before_anything_is_downloaded(run_shades, home, arguments, says):
+    assert says in run_shades(*arguments)
+    assert not home.folder.exists()
+
+
+def test_an_image_that_breaks_after_it_was_screened_is_named_and_leaves_no_features(
+    shades, serving, sentence, home, monkeypatch
+):
+    build = backbone.build_classifier
+
+    def breaking(*arguments, **options):
+        (home.data("shades") / "train" / "t05.png").write_bytes(b"not an image")
+        return build(*arguments, **options)
+
+    monkeypatch.setattr(backbone, "build_classifier", breaking)
+    with serving(shades):
+        said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
+    assert "t05.png can't be read as an image" in said
+    assert not list((home.cache / "features").iterdir())
+
+
+def test_serving_a_folder_that_is_not_there_is_an_error(sentence, tmp_path):
+    assert str(tmp_path / "none") in sentence("serve", tmp_path / "none", "--port", "0")
+
+
+def test_serving_with_a_plan_of_faults_that_can_t_be_is_an_error(sentence, tmp_path):
+    (tmp_path / "plan.json").write_text('[{"at": "archives", "what": "explode"}]')
+    told = sentence("serve", tmp_path, "--faults", tmp_path / "plan.json")
+    assert told.startswith("Fault: `what` is 'explode', but it should be one of refuse, page,")
+
+
+def test_predicting_a_run_whose_data_is_gone_is_an_error(downloaded, sentence, comp, home):
+    comp("--competitions", downloaded.plugins, "train", "shades", *TINY)
+    shutil.rmtree(home.data("shades"))
+    assert "run `comp download shades` first" in sentence("--competitions", downloaded.plugins, "predict", "shades")
+
+
+def test_a_run_that_is_not_there_is_named(sentence):
+    assert "There is no run '/no/such/run'" in sentence("predict", "/no/such/run")
