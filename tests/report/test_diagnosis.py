@@ -10,7 +10,8 @@ import pytest
 
 from comp.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.recipe import Recipe, Stage
-from comp.report.diagnosis import Finding, diagnose, healthy
+from comp.report.diagnosis import diagnose, healthy
+from comp.report.rules import Finding
 from comp.run import EPOCH_COLUMNS, STEP_COLUMNS, Run
 from comp.steps.overrides import apply_overrides
 from comp.steps.resolve import recipe_of
