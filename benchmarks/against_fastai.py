@@ -21,10 +21,10 @@ import typer
 from pydantic import TypeAdapter
 
 from benchmarks.task import Measured, Task
-from comp.cli import SPINS
 from comp.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.errors import CompError, OverrideError
 from comp.run import Home
+from comp.spinning import SPINS
 
 MISSING = (
     "fastai is not installed, and it is no part of comp; install it beside comp for this comparison, and only for it: "

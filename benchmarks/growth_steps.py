@@ -5,7 +5,6 @@ python -m benchmarks.growth_steps STEP FOLDER ROWS CLASSES BEGAN
 
 import gc
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -19,8 +18,9 @@ import numpy as np
 from rich.console import Console as Terminal
 
 from benchmarks.synthetic import MOST_COLUMNS, Synthetic, named
-from comp.cli import OBJECTS, SPINS
+from comp.cli import OBJECTS
 from comp.console import Console
+from comp.spinning import spin_little
 
 # Values that an array of probabilities may have here: 4 bytes each, and as many again for what is made of them.
 MOST_VALUES = 250_000_000
@@ -214,7 +214,7 @@ def measured(name: str, made: Synthetic, began: float) -> Measured:
 if __name__ == "__main__":
     # As the command line does.
     gc.set_threshold(OBJECTS)
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    spin_little()
     step, folder, rows, classes, began = sys.argv[1:]
     made = Synthetic(Path(folder), int(rows), int(classes))
     print(json.dumps(asdict(measured(step, made, float(began)))))

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comp.declared import check, check_sequence, wrong
+import comp
+from comp.declared import check, check_sequence, misspelt, wrong
 from comp.errors import CompError, DeclarationError
 from comp.forms import SubmissionForm
 from comp.labels import LabelSource, TestImages
@@ -90,7 +91,7 @@ class Competition:
         check(self, "sample_submission", str)
         check_sequence(self, "extra_data", KaggleDataset, "a list of KaggleDataset('owner/name')")
         if "standard" not in self.recipes or not all(isinstance(recipe, Recipe) for recipe in self.recipes.values()):
-            raise wrong(self, "recipes", dict(self.recipes), "recipes by name, 'standard' among them")
+            raise wrong(self, "recipes", list(self.recipes), "recipes by name, 'standard' among them")
         if self.target not in self.scoring.targets:
             raise wrong(self, "metric", self.metric, f"one for {_target_words(self.target)}, as `labels` gives them")
         if self.target not in self.submission.targets:
@@ -137,6 +138,10 @@ def load_competition(declaration: Path) -> Competition:
         spec.loader.exec_module(module)
     except CompError as error:
         raise DeclarationError(f"{declaration}: {error}") from error
+    except TypeError as error:
+        raise DeclarationError(
+            f"{declaration} can't be loaded: {misspelt(error, vars(comp)) or f'TypeError: {error}.'}"
+        ) from error
     except (Exception, SystemExit) as error:
         raise DeclarationError(f"{declaration} can't be loaded: {type(error).__name__}: {error}.") from error
     competition = getattr(module, "competition", None)

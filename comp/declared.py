@@ -1,7 +1,10 @@
 """Checks of declared values: a mistake is one sentence that names the field, what was found and what would be right."""
 
+import difflib
+import inspect
 import math
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from comp.errors import DeclarationError
@@ -58,3 +61,15 @@ def check_sequence(declaration: object, field: str, kind: type, wanted: str, *, 
 def wrong(declaration: object, field: str, found: object, wanted: str) -> DeclarationError:
     """The one sentence for a field that can't be what it is."""
     return DeclarationError(f"{type(declaration).__name__}: `{field}` is {found!r}, but it should be {wanted}.")
+
+
+def misspelt(error: TypeError, words: Mapping[str, Any]) -> str | None:
+    """The sentence for a field that one of the ``words`` was given and doesn't have; None for another mistake."""
+    named = re.match(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if named is None or named[1] not in words:
+        return None
+    word, field = named.groups()
+    there = list(inspect.signature(words[word]).parameters)
+    near = difflib.get_close_matches(field, there, n=1)
+    meant = f"did you mean `{near[0]}`? There" if near else "there"
+    return f"{word} has no field `{field}`; {meant} are {', '.join(there)}."

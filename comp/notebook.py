@@ -23,6 +23,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from comp.spinning import spin_little
+
+spin_little()  # before torch is imported
+
 from comp import runner
 from comp.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.console import Console

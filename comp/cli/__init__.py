@@ -1,5 +1,5 @@
 """The command line: parses, calls, prints."""
 
-from comp.cli.commands import OBJECTS, SPINS, app, main
+from comp.cli.commands import OBJECTS, app, main
 
-__all__ = ["OBJECTS", "SPINS", "app", "main"]
+__all__ = ["OBJECTS", "app", "main"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -16,10 +15,8 @@ from comp.cli import data, results, serving, training, trying
 from comp.errors import CompError
 from comp.interrupts import STATUSES, ending_on_sigterm
 from comp.launching import help_out, helps, leading
+from comp.spinning import spin_little
 
-# How often a thread of torch looks for work before it sleeps. With the hundreds of thousands that are usual, one other
-# busy process on the cores makes a training five times slower; with these few an idle machine loses about 5 %.
-SPINS = "1000"
 # How many objects are made between two looks for garbage. With the 700 that are usual, looking takes a fifth of the
 # time until a training's first step: torch and what belongs to it are hundreds of thousands, and stay. A step of a
 # training leaves some five objects, none of them with a tensor.
@@ -78,7 +75,7 @@ def common(
 def main() -> None:
     """Run the command line; every error becomes one sentence and exit status 1, its traceback shown with --debug."""
     debug = "--debug" in sys.argv[1:]
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is imported
+    spin_little()
     gc.set_threshold(OBJECTS)
     if helps():
         help_out()

@@ -9,7 +9,7 @@ import typer
 
 from comp.cli.context import competition_by, folders_of, new_console
 from comp.cli.options import Backbone, DeleteArchives, Name, RecipeName, Seed, Settings
-from comp.errors import OverrideError
+from comp.errors import DeclarationError, OverrideError
 from comp.run import Home
 
 
@@ -17,10 +17,17 @@ def list_competitions(context: typer.Context) -> None:
     """The competitions there are."""
     from comp.competition import find_competitions, load_competition
 
-    found = [load_competition(declaration) for declaration in find_competitions(*folders_of(context)).values()]
-    width = max((len(competition.name) for competition in found), default=0)
-    for competition in found:
-        print(f"{competition.name:<{width}}  {competition.metric:<10}  {', '.join(competition.recipes)}")
+    declared = find_competitions(*folders_of(context))
+    width, wrong = max(map(len, declared), default=0), []
+    for name, declaration in declared.items():
+        try:
+            competition = load_competition(declaration)
+        except DeclarationError as error:
+            wrong.append(str(error))
+        else:
+            print(f"{name:<{width}}  {competition.metric:<10}  {', '.join(competition.recipes)}")
+    if wrong:
+        raise DeclarationError(" ".join(wrong))
 
 
 def new(

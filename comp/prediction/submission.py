@@ -7,6 +7,7 @@ written and read back in blocks of rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 ROUNDING = 1e-3
 # Values that are numbers or text at the same time.
 CELLS = 1 << 21
-OTHER_IDS = "The ids are not the sample submission's, each once and in its order."
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def places_of(sample: Sample, ids: Sequence[str]) -> npt.NDArray[np.intp]:
             return places
     raise SubmissionError(
         f"{len(missing)} of the sample submission's {len(sample)} ids have no prediction, "
-        f"the first {missing.iloc[0]!r}."
+        f"the first {missing.iloc[0]!r}" + (f"; there are those of ids like {known[0]!r}." if len(known) else ".")
     )
 
 
@@ -134,7 +134,10 @@ def check_submission(path: Path, classes: Sequence[str], sample: Sample, form: S
 
     Raises DataError where it can't be read.
     """
-    _check(read_csv_in_blocks(path, CELLS), classes, sample, form, target)
+    try:
+        _check(read_csv_in_blocks(path, CELLS), classes, sample, form, target)
+    except SubmissionError as error:
+        raise SubmissionError(f"{path} can't be submitted, `comp predict` writes it anew: {error}") from None
 
 
 def _check(
@@ -146,7 +149,7 @@ def _check(
         _check_block(block, classes, part, form, target)
         checked += len(block)
     if checked != len(sample):
-        raise SubmissionError(OTHER_IDS)
+        raise SubmissionError(f"There are {checked} rows, but the sample submission has {len(sample)}.")
 
 
 def _check_block(
@@ -158,7 +161,10 @@ def _check_block(
         )
     id_column = sample.columns[0]
     if not np.array_equal(block[id_column].astype(str).to_numpy(object), sample.ids.to_numpy(object)):
-        raise SubmissionError(OTHER_IDS)
+        raise SubmissionError(
+            "The ids are not the sample submission's, each once and in its order; the first that should be another is "
+            f"{_first_other(block[id_column].astype(str), sample.ids)!r}."
+        )
     if block.empty:
         return
     decoded = form.decode(block.drop(columns=id_column), classes)
@@ -170,6 +176,10 @@ def _check_block(
                 f"The probabilities of a row should sum to one, but those of {block[id_column].iloc[worst]!r} "
                 f"sum to {sums[worst]:.4f}."
             )
+
+
+def _first_other(ids: Iterable[str], asked: Iterable[str]) -> str | None:
+    return next((found for found, wanted in zip_longest(ids, asked) if found != wanted), None)
 
 
 def grader(form: SubmissionForm, metric: Metric, target: Target) -> Callable[[pd.DataFrame, pd.DataFrame], float]:

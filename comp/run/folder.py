@@ -174,8 +174,10 @@ class Run:
                 columns = next(rows, [])
                 id_, part = columns.index("id"), columns.index("part")
                 yield from ((row[id_], row[part]) for row in rows if row)
+        except FileNotFoundError:
+            raise RunError(f"The run {self.name} has no split.csv, which says what validates; train anew.") from None
         except (OSError, LookupError, ValueError) as error:
-            raise RunError(f"{path} can't be read: {error}; train again.") from None
+            raise RunError(f"{path} can't be read ({error}); train anew.") from None
 
     def validating(self) -> set[str]:
         """The ids of the rows that validate, by split.csv."""

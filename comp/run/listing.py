@@ -53,8 +53,11 @@ def find_run(home: Home, text: str) -> Run:
     every = list_runs(home)
     # Its own name without its competition's, or another number of the same competition's.
     near = [run for run in every if text in (run.folder.name, run.name) or run.folder.parent.name == text.split("/")[0]]
-    known = ", ".join(run.name for run in (near or every)[-5:])
-    raise RunError(f"There is no run {text!r} in {home.runs}" + (f"; there are {known}." if known else "."))
+    named = [run.name for run in (near or every)]
+    known = ", ".join(named[-5:])
+    there = f"the latest of {len(named)} are" if len(named) > 5 else "there are"
+    which = f"; {there} {known}." if named else "."
+    raise RunError(f"There is no run {text!r} in {home.runs}{which}")
 
 
 def list_runs(home: Home, competition: str | None = None) -> list[Run]:

@@ -4,6 +4,7 @@ Here the data room and the training room meet.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -85,7 +86,7 @@ class Images:
             "precision": [ROUNDINGS, str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
         }
 
-        shape = (len(self.paths), len(views), learner.model.width)
+        shape, began = (len(self.paths), len(views), learner.model.width), time.monotonic()
         features, found = cached_features(
             self.cache / "features",
             made_from,
@@ -93,8 +94,8 @@ class Images:
             shape,
             lambda: self.console.say("another process computes the same features; waiting for it"),
         )
-        if found:
-            self.console.say(f"features of {len(self.paths)} images at {size} px: found in the cache")
+        how = "found in the cache" if found else f"computed in {time.monotonic() - began:.0f} s"
+        self.console.say(f"features of {len(self.paths)} images at {size} px: {how}")
         return features
 
     def for_stage(

@@ -8,12 +8,12 @@ from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from comp.errors import DeclarationError, OverrideError
+from comp.recipe import Recipe, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from comp.competition import Competition
-    from comp.recipe import Recipe
 
 COMPETITION_FIELDS = ("layer_lr_ratio", "augment")
 
@@ -45,6 +45,11 @@ def _replaced(declaration: Any, steps: list[str], text: str, setting: str) -> An
     name, *rest = steps
     known = {field.name for field in fields(declaration)}
     if name not in known:
+        if isinstance(declaration, Recipe) and name in {field.name for field in fields(Stage)}:
+            raise OverrideError(
+                f"--set {setting}: {name!r} is a field of the stages; write stages.{'.'.join(steps)}={text} for all of "
+                f"them, or stages.1.{'.'.join(steps)}={text} for the first."
+            )
         near = difflib.get_close_matches(name, known, n=1)
         meant = f"did you mean {near[0]!r}? There" if near else "there"
         raise OverrideError(f"--set {setting}: there is no field {name!r}; {meant} are {', '.join(sorted(known))}.")
@@ -58,7 +63,8 @@ def _replaced(declaration: Any, steps: list[str], text: str, setting: str) -> An
             return replace(declaration, **{name: tuple(_replaced(part, rest, text, setting) for part in value)})
         place = int(rest[0]) - 1
         if not 0 <= place < len(value) or len(rest) == 1:
-            raise OverrideError(f"--set {setting}: {name} are numbered 1 to {len(value)}, as in {name}.1.size=96.")
+            there = f"there is only {name}.1" if len(value) == 1 else f"{name} are numbered 1 to {len(value)}"
+            raise OverrideError(f"--set {setting}: {there}, as in {name}.1.size=96.")
         parts = list(value)
         parts[place] = _replaced(parts[place], rest[1:], text, setting)
         return replace(declaration, **{name: tuple(parts)})

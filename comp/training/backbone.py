@@ -200,13 +200,11 @@ def digest(model: nn.Module) -> str:
 def _create(name: str, *, pretrained: bool, drop_path: float) -> tuple[Any, nn.Linear | None]:
     """The timm model without its classifier, and that where it is linear."""
     local = name.removeprefix("local-dir:") if name.startswith("local-dir:") else None
-    if local is not None and not (Path(local) / "config.json").is_file():
-        raise BackboneError(f"The backbone folder {local} has no config.json; local-dir: takes a folder saved by timm.")
-    if local is None and name.partition(".")[0] not in timm.list_models():
-        near = ", ".join(difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=3))
-        raise BackboneError(
-            f"timm knows no backbone {name!r}" + (f"; near it are {near}." if near else "; see timm.list_models().")
-        )
+    if local is None:
+        _must_be_known(name, pretrained=pretrained)
+    elif not (Path(local) / "config.json").is_file():
+        lacks = "has no config.json" if Path(local).is_dir() else "doesn't exist"
+        raise BackboneError(f"The backbone folder {local} {lacks}; local-dir: takes a folder saved by timm.")
     # Its retries, a line each: what came of them is said below.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -225,10 +223,27 @@ def _create(name: str, *, pretrained: bool, drop_path: float) -> tuple[Any, nn.L
             ) from None
         first_sentence = re.split(r"(?<=[.!?]) ", " ".join(str(error).split()))[0].rstrip(".")
         reason = shorten(first_sentence, 200, placeholder=" ...") or type(error).__name__
-        raise BackboneError(
-            f"The weights of {name!r} can't be loaded ({reason}); check the network, from where timm "
-            "downloads them, or name a folder that has them: --backbone local-dir:PATH."
-        ) from error
+        remedy = (
+            "check the network, from where timm downloads them, or name a folder that has them: --backbone "
+            "local-dir:PATH."
+            if local is None
+            else "save the folder anew, with timm.models.save_for_hf, or name another."
+        )
+        raise BackboneError(f"The weights of {name!r} can't be loaded ({reason}); {remedy}") from error
     if not hasattr(body, "group_matcher"):
         raise BackboneError(f"The backbone {name!r} has no layer groups in timm; choose one that has.")
     return body, classifier if isinstance(classifier, nn.Linear) else None
+
+
+def _must_be_known(name: str, *, pretrained: bool) -> None:
+    """Raise BackboneError for a name that is not one of timm's."""
+    architecture, _, tag = name.partition(".")
+    if architecture not in timm.list_models():
+        near = ", ".join(difflib.get_close_matches(architecture, timm.list_models(), n=3))
+        remedy = f"near it are {near}." if near else "see timm.list_models()."
+        if Path(name).is_dir():
+            remedy = f"for the folder write local-dir:{name}."
+        raise BackboneError(f"timm knows no backbone {name!r}; {remedy}")
+    if pretrained and tag and name not in (known := timm.list_pretrained(f"{architecture}.*")):
+        there = f"there are {', '.join(known)}." if known else "there are none; let `pretrained` be False."
+        raise BackboneError(f"timm knows no weights {tag!r} of {architecture!r}; {there}")

@@ -22,7 +22,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
         model.load_state_dict(load_file(path))
     except FileNotFoundError:
         raise RunError(
-            f"{path} doesn't exist: the run's training did not end; go on with `comp train --resume RUN`."
+            f"{path} doesn't exist: the training did not end, or the file was removed; "
+            f"`comp train --resume {'/'.join(path.parts[-4:-2])}` goes on from what is there."
         ) from None
     except (SafetensorError, RuntimeError) as error:
         raise RunError(f"{path} can't be loaded ({str(error).splitlines()[0]}); train again.") from None

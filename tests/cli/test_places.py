@@ -56,7 +56,9 @@ def test_a_disk_too_full_for_the_weights_leaves_none_and_the_next_training_goes_
         sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
     assert list((home.cache / "features").iterdir())
     assert not list(home.runs.rglob("*.part")) + list(home.runs.rglob("model.safetensors"))
-    assert "training did not end; go on with" in sentence("--competitions", downloaded.plugins, "predict", "shades")
+    assert "`comp train --resume shades/standard-1` goes on from what is there" in sentence(
+        "--competitions", downloaded.plugins, "predict", "shades"
+    )
     ended = comp("--competitions", downloaded.plugins, "train", "shades", *TINY)
     assert ended.status == 0
     assert "going on with shades/standard-1, which was stopped" in ended.out

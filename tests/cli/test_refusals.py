@@ -24,7 +24,7 @@ def test_an_unknown_backbone_is_told_what_is_near(run_shades):
 
 
 def test_a_backbone_s_folder_without_weights_is_named(run_shades, tmp_path):
-    assert f"{tmp_path / 'mine'} has no config.json" in run_shades("--backbone", f"local-dir:{tmp_path / 'mine'}")
+    assert f"{tmp_path / 'mine'} doesn't exist" in run_shades("--backbone", f"local-dir:{tmp_path / 'mine'}")
 
 
 def test_without_credentials_it_is_said_how_to_get_them(sentence, home, monkeypatch):

@@ -279,7 +279,7 @@ def test_a_submission_that_doesn_t_fit_the_sample_is_refused_before_anybody_is_a
     run.submission.write_text("".join(run.submission.read_text().splitlines(keepends=True)[:-1]))
     monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")
     ended = comp("--competitions", shades.plugins, "submit", run.folder)
-    assert "The ids are not the sample submission's" in sentence(ended)
+    assert "There are 11 rows, but the sample submission has 12" in sentence(ended)
 
 
 def test_a_submission_that_kaggle_can_t_score_says_why_and_may_be_mended(sending, sentence, shades, run, kaggle_has):

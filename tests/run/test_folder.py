@@ -49,7 +49,7 @@ def test_the_folds_that_rows_validated_in_are_read_back(home):
 
 def test_a_split_that_is_not_there_is_an_error(home):
     run = create_run(home, "planet", "quick")
-    with pytest.raises(RunError, match=r"split\.csv can't be read: .*; train again"):
+    with pytest.raises(RunError, match=r"has no split\.csv, which says what validates; train anew"):
         run.parts()
 
 

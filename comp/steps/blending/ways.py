@@ -136,9 +136,9 @@ def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
 
 
 def _gained(gain: float) -> str:
-    if gain > 0:
-        return f"{gain:.5f} better"
-    return "no better" if gain == 0 else f"{-gain:.5f} worse"
+    if abs(gain) < 5e-6:  # of the digits that are said
+        return "no better"
+    return f"{gain:.5f} better" if gain > 0 else f"{-gain:.5f} worse"
 
 
 def _scores(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,8 @@ class Row:
 
     state: ``training``, ``stopped``, ``trained``, ``predicted`` or ``submitted``; of a run that can't be read,
         ``broken``, and ``problem`` says why and what to do.
-    score: of the validation rows after the decision, or of the last epoch before there is one.
+    score: of the validation rows, in all views and after the decision where that is ``decided``; else of the plain
+        view in the last epoch.
     epochs: how many ended, and of how many.
     """
 
@@ -55,6 +56,7 @@ class Row:
     state: str
     has_report: bool
     score: float | None = None
+    decided: bool = False
     leaderboard: float | None = None
     epochs: tuple[int, int] | None = None
     last: Mapping[str, Any] = field(default_factory=dict)
@@ -183,6 +185,7 @@ def _row(run: Run) -> Row:
             state,
             run.report.is_file(),
             score=scores.get("decided", last.get("score")),
+            decided="decided" in scores,
             leaderboard=submitted.get("score"),
             epochs=(done, max(total, done)) if stages else None,
             last=last,
