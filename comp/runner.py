@@ -6,16 +6,17 @@ that one without torch starts at once.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from comp.errors import OverrideError, RunError
+from comp.errors import KaggleError, OverrideError, RunError
+from comp.files import holds_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from comp.competition import Competition
@@ -143,7 +144,11 @@ def download(competition: Competition, home: Home, console: Console, *, delete_a
     from comp.steps.sources import kaggle_of
 
     handles, folder = [dataset.handle for dataset in competition.extra_data], home.data(competition.name)
-    with kaggle_of(competition, home, console.say) as connect, console.downloads() as progress:
+    with (
+        kaggle_of(competition, home, console.say) as connect,
+        _or_linked(competition, folder),
+        console.downloads() as progress,
+    ):
         report = fetch(
             connect,
             competition.kaggle,
@@ -165,6 +170,19 @@ def download(competition: Competition, home: Home, console: Console, *, delete_a
             size = amount(sum(archive.size for archive in archives))
             console.say(f"the archives are kept, {size}; --delete-archives deletes them")
     return report.folder
+
+
+@contextmanager
+def _or_linked(competition: Competition, folder: Path) -> Iterator[None]:
+    """Name the other way to its data where Kaggle refuses a competition whose slug may only stand for one."""
+    try:
+        yield
+    except KaggleError as error:
+        if competition.kaggle != competition.name or holds_files(folder):
+            raise
+        linking = f"where the files are on this machine, `comp new {competition.name} --data DIR` links them instead"
+        error.args = (f"{str(error).removesuffix('.')}; {linking}.",)
+        raise
 
 
 def check(competition: Competition, home: Home, console: Console) -> Path:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from comp.errors import DataError
+from comp.files import holds_files
 from comp.kaggle.archives import NESTED_SUFFIXES, extract, link
 from comp.kaggle.concurrently import Jobs, StoppedError
 from comp.kaggle.downloads import forget
@@ -109,16 +110,26 @@ def fetch(
         return FetchReport(folder, archives, was_there=found is not None, kept=kept)
 
 
-def adopt(found: Path, slug: str, folder: Path, say: Say = unheard) -> None:
+def adopt(found: Path, sources: Sequence[str], folder: Path, say: Say = unheard) -> bool:
     """Make ``folder`` what `fetch` would make it, of what is ``found`` on this machine: a folder, or one archive.
 
     Of a folder there are links, so that nothing is copied and nothing in it is changed; an archive is unpacked.
+    Where the very same links are there already, they stay; returns whether anything was put there.
+
+    Args:
+        found: has the files of all ``sources``.
+        sources: the competition's slug, and the ``owner/name`` of each data set.
+        folder: made if missing; may hold what a failed download left.
+        say: called with a line worth knowing.
 
     Raises:
-        DataError: there is nothing at ``found``, it holds archives or can't be unpacked; ``folder`` is there already.
+        DataError: there is nothing at ``found``, it holds archives or can't be unpacked; ``folder`` holds other data.
     """
-    if folder.exists():
-        raise DataError(f"{folder} holds the competition's data already; leave out --data, or remove that folder.")
+    if _links_to(found, folder):
+        _write_adopted(found, sources, folder)
+        return False
+    if holds_files(folder):
+        raise DataError(f"{folder} holds other data; remove it or move it away, and run the same command again.")
     if found.is_file():
         if kind_of(found) is None:
             raise DataError(f"{found} is neither a folder nor an archive (zip, tar or 7z) of the competition's files.")
@@ -129,18 +140,47 @@ def adopt(found: Path, slug: str, folder: Path, say: Say = unheard) -> None:
         for note in notes:
             say(note)
     elif found.is_dir():
-        inside = [path for path in sorted(found.iterdir()) if not path.name.startswith(".")]
+        inside = _visible(found)
         if not inside:
             raise DataError(f"{found} is empty; name the folder, or the archive, that the competition's files are in.")
         packed = [path for path in inside if path.is_file() and path.name.lower().endswith(NESTED_SUFFIXES)]
         if packed:
             raise DataError(f"{found} holds {packed[0].name}, which is not unpacked; unpack it there.")
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for path in inside:
             (folder / path.name).symlink_to(path.resolve())
     else:
         raise DataError(f"There is no {found}; name the folder, or the archive, that the competition's files are in.")
-    _write(folder / RECORD, [slug], (FetchedArchive(slug, found.name, 0, None),))
+    _write_adopted(found, sources, folder)
+    return True
+
+
+def disown(folder: Path) -> None:
+    """Remove what `adopt` put into a folder, with the folder if nothing else is in it."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir() and not path.is_symlink():
+            if path.name != ARCHIVES:
+                shutil.rmtree(path, ignore_errors=True)
+        elif path.name != LOCK:
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _links_to(found: Path, folder: Path) -> bool:
+    """Whether all that lies in ``folder`` are links to all that lies in the folder ``found``."""
+    if not (found.is_dir() and holds_files(folder)):
+        return False
+    links = {path.name: path.resolve() for path in _visible(folder) if path.is_symlink()}
+    return len(links) == len(_visible(folder)) and links == {path.name: path.resolve() for path in _visible(found)}
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+
+
+def _write_adopted(found: Path, sources: Sequence[str], folder: Path) -> None:
+    _write(folder / RECORD, sources, [FetchedArchive(source, found.name, 0, None) for source in sources])
 
 
 def _bring(
