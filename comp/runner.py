@@ -12,7 +12,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from comp.errors import KaggleError, OverrideError, RunError
+from comp.errors import CredentialsError, OverrideError, RunError
 from comp.files import holds_files
 
 if TYPE_CHECKING:
@@ -163,21 +163,22 @@ def download(competition: Competition, home: Home, console: Console, *, delete_a
     if not report.was_there:
         for mounted in (archive for archive in report.archives if archive.mount):
             console.say(f"{mounted.source} is mounted at {mounted.mount}; nothing is downloaded for it")
-        archives = [archive for archive in report.archives if not archive.mount]
-        if archives:
-            console.say(f"downloaded {', '.join(archive.name for archive in archives)} to {report.folder}")
-        if report.kept and archives:
-            size = amount(sum(archive.size for archive in archives))
+        if report.downloaded:
+            console.say(f"downloaded {', '.join(archive.name for archive in report.downloaded)} to {report.folder}")
+        if report.kept and report.downloaded:
+            size = amount(sum(archive.size for archive in report.archives))
             console.say(f"the archives are kept, {size}; --delete-archives deletes them")
     return report.folder
 
 
 @contextmanager
 def _or_linked(competition: Competition, folder: Path) -> Iterator[None]:
-    """Name the other way to its data where Kaggle refuses a competition whose slug may only stand for one."""
+    """Name the other way to its data where Kaggle doesn't know a competition whose slug may only stand for one."""
+    from comp.kaggle.refusals import MissingError
+
     try:
         yield
-    except KaggleError as error:
+    except (CredentialsError, MissingError) as error:
         if competition.kaggle != competition.name or holds_files(folder):
             raise
         linking = f"where the files are on this machine, `comp new {competition.name} --data DIR` links them instead"

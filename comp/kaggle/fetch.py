@@ -7,24 +7,25 @@ import fcntl
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comp.errors import DataError
 from comp.files import holds_files
 from comp.kaggle.archives import NESTED_SUFFIXES, extract, link
+from comp.kaggle.client import Download
 from comp.kaggle.concurrently import Jobs, StoppedError
 from comp.kaggle.downloads import forget
 from comp.kaggle.formats import DamagedError, kind_of
 from comp.kaggle.progress import silent_for, unheard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from threading import Event
 
-    from comp.kaggle.client import Download, Kaggle
+    from comp.kaggle.client import Kaggle
     from comp.kaggle.progress import Progress, ProgressOf, Say
 
 RECORD = ".complete.json"
@@ -56,12 +57,31 @@ def nowhere(source: str, /) -> Path | None:  # noqa: ARG001
 
 @dataclass(frozen=True)
 class FetchReport:
-    """What lies in ``folder``; ``was_there`` if an earlier fetch had brought it, ``kept`` if the archives still are."""
+    """What lies in ``folder``; ``was_there`` if an earlier fetch had brought it, ``kept`` if the archives still are.
+
+    downloaded: the archives that were brought for it: by this fetch, or an earlier one that was interrupted.
+    """
 
     folder: Path
     archives: tuple[FetchedArchive, ...]
     was_there: bool
     kept: bool
+    downloaded: tuple[FetchedArchive, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What an earlier fetch brought.
+
+    files: the names in each folder, by its path; None where the record is from before they were listed.
+    """
+
+    archives: tuple[FetchedArchive, ...]
+    files: Mapping[str, Sequence[str]] | None = None
+
+    def gone(self, folder: Path) -> int:
+        """How many of the files are in ``folder`` no more; one look at each folder, none at a file."""
+        return sum(len(set(names) - _names_in(folder / place)) for place, names in (self.files or {}).items())
 
 
 def fetch(
@@ -79,7 +99,8 @@ def fetch(
 
     All archives are downloaded at once and unpacked in order: where two sources hold a file of the same name, the
     later one's stays. ``folder/.complete.json`` is written last and says what was fetched; with it there, nothing is
-    done and nobody is connected to. Interrupted, the next call goes on: archives that are unpacked are not asked for
+    done and nobody is connected to, unless files that it lists are gone. Then all is unpacked again, from the archives
+    that were kept where they were. Interrupted, the next call goes on: archives that are unpacked are not asked for
     again, one that is half downloaded is resumed. A second process waits for the first. Of a source that is mounted
     there are links instead, and nobody is connected to for it.
 
@@ -99,15 +120,18 @@ def fetch(
     """
     sources = [slug, *datasets]
     found = _read(folder / RECORD, sources)
-    if found is not None and not (delete_archives and (folder / ARCHIVES).exists()):
-        return FetchReport(folder, found, was_there=True, kept=(folder / ARCHIVES).exists())
+    if found is not None and not found.gone(folder) and not (delete_archives and (folder / ARCHIVES).exists()):
+        return FetchReport(folder, found.archives, was_there=True, kept=(folder / ARCHIVES).exists())
     with _alone_in(folder, say):
         found = _read(folder / RECORD, sources)
-        archives = _bring(connect, sources, folder, progress, say, mount_of) if found is None else found
+        if found is not None and not found.gone(folder):
+            report = FetchReport(folder, found.archives, was_there=True, kept=True)
+        else:
+            archives, downloaded = _bring(connect, sources, folder, progress, say, mount_of, found)
+            report = FetchReport(folder, archives, was_there=False, kept=True, downloaded=downloaded)
         if delete_archives:
             shutil.rmtree(folder / ARCHIVES, ignore_errors=True)
-        kept = (folder / ARCHIVES).exists()
-        return FetchReport(folder, archives, was_there=found is not None, kept=kept)
+        return replace(report, kept=(folder / ARCHIVES).exists())
 
 
 def adopt(found: Path, sources: Sequence[str], folder: Path, say: Say = unheard) -> bool:
@@ -190,18 +214,26 @@ def _bring(
     progress: ProgressOf,
     say: Say,
     mount_of: Callable[[str], Path | None],
-) -> tuple[FetchedArchive, ...]:
+    lost: _Record | None,
+) -> tuple[tuple[FetchedArchive, ...], tuple[FetchedArchive, ...]]:
+    """The archives that are unpacked now, and those of them that were downloaded.
+
+    lost: what lay there before files of it were removed.
+    """
     places = {source: folder / ARCHIVES / source.replace("/", "_") for source in sources}
     done: list[FetchedArchive] = []
-    for source, place in places.items():
+    for source, place in places.items() if lost is None else ():
         receipt = _read(place / RECORD, [source])
         if receipt is None:
             break
-        done += receipt
+        done += receipt.archives
     # What comes after one that isn't unpacked yet is unpacked again, so that the later one's files stay.
     missing = sources[len(done) :]
     mounts = {source: mount for source in missing if (mount := mount_of(source)) is not None}
-    absent = [source for source in missing if source not in mounts]
+    kept = {} if lost is None else _kept(lost, places)
+    absent = [source for source in missing if source not in mounts and source not in kept]
+    if lost is not None:
+        say(f"{_gone_in_words(lost, folder)}; {_again_in_words([_name(source) for source in absent], bool(kept))}")
     jobs = []
     if absent:
         kaggle = connect()
@@ -209,16 +241,20 @@ def _bring(
             partial(_download, kaggle, source, source == sources[0], places[source], progress(_name(source)))
             for source in absent
         ]
+    # Half unpacked again, all files may be there, but an earlier source's in place of a later one's.
+    (folder / RECORD).unlink(missing_ok=True)
     with Jobs(jobs) as downloads:
         for source in missing:
             if source in mounts:
                 archive = _linked(mounts[source], source, folder, say)
+            elif source in kept:
+                archive = _unpacked(kept[source], source, folder, say)
             else:
                 archive = _unpacked(downloads.result(absent.index(source)), source, folder, say)
             places[source].mkdir(parents=True, exist_ok=True)
             _write(places[source] / RECORD, [source], (archive,))
             done.append(archive)
-    _write(folder / RECORD, sources, done)
+    _write(folder / RECORD, sources, done, _files_in(folder))
     for place in places.values():
         # With everything recorded, an archive that is kept says nothing any more about what lies unpacked.
         with contextlib.suppress(OSError):
@@ -226,7 +262,28 @@ def _bring(
             place.rmdir()
     with contextlib.suppress(OSError):
         (folder / ARCHIVES).rmdir()
-    return tuple(done)
+    return tuple(done), tuple(archive for archive in done if not archive.mount and archive.source not in kept)
+
+
+def _kept(lost: _Record, places: Mapping[str, Path]) -> dict[str, Download]:
+    """The archives, by source, that lie where they were downloaded to, and are as long as they were."""
+    kept = {}
+    for archive in lost.archives:
+        path = places[archive.source] / archive.name
+        if archive.size and path.is_file() and path.stat().st_size == archive.size:
+            kept[archive.source] = Download(path, archive.size, archive.validator, archive.md5)
+    return kept
+
+
+def _gone_in_words(lost: _Record, folder: Path) -> str:
+    gone, listed = lost.gone(folder), sum(len(names) for names in (lost.files or {}).values())
+    return f"{gone} of {listed} files in {folder} {'is' if gone == 1 else 'are'} gone"
+
+
+def _again_in_words(downloaded: Sequence[str], kept: bool) -> str:
+    if downloaded:
+        return f"{' and '.join(downloaded)} {'is' if len(downloaded) == 1 else 'are'} downloaded again"
+    return "the kept archives are unpacked again" if kept else "what is mounted is linked again"
 
 
 def _linked(mount: Path, source: str, folder: Path, say: Say) -> FetchedArchive:
@@ -262,22 +319,49 @@ def _name(source: str) -> str:
     return source.rpartition("/")[2] + ".zip"
 
 
-def _read(record: Path, sources: Sequence[str]) -> tuple[FetchedArchive, ...] | None:
+def _files_in(folder: Path) -> dict[str, list[str]]:
+    """The names of the files, and of links to folders, in each folder by its path from ``folder``."""
+    listed = {}
+    for base, folders, names in os.walk(folder):
+        place = os.path.relpath(base, folder)
+        if place == ".":
+            folders[:] = [name for name in folders if name not in RESERVED]
+            names = [name for name in names if name not in RESERVED]
+        names += [name for name in folders if Path(base, name).is_symlink()]
+        if names:
+            listed[place] = sorted(names)
+    return listed
+
+
+def _names_in(folder: Path) -> set[str]:
+    try:
+        return {path.name for path in folder.iterdir()}
+    except OSError:
+        return set()
+
+
+def _read(record: Path, sources: Sequence[str]) -> _Record | None:
     """What the record says was fetched, or None if it isn't there or is of other sources."""
     try:
         content: Any = json.loads(record.read_text(encoding="utf-8"))
         archives = tuple(FetchedArchive(**archive) for archive in content["archives"])
+        files = content.get("files")
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return archives if [archive.source for archive in archives] == list(sources) else None
+    return _Record(archives, files) if [archive.source for archive in archives] == list(sources) else None
 
 
-def _write(record: Path, sources: Sequence[str], archives: Sequence[FetchedArchive]) -> None:
-    content = {"sources": list(sources), "archives": [asdict(archive) for archive in archives]}
+def _write(
+    record: Path,
+    sources: Sequence[str],
+    archives: Sequence[FetchedArchive],
+    files: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    content = {"sources": list(sources), "archives": [asdict(archive) for archive in archives], "files": files}
     beside = record.with_name(record.name + ".part")
     try:
         with beside.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2)
+            file.write(json.dumps(content))
             file.flush()
             os.fsync(file.fileno())
         beside.replace(record)
