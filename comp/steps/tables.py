@@ -82,7 +82,9 @@ def must_be_here(competition: Competition, folder: Path) -> None:
     if not holds_files(folder):
         name = competition.name
         # Of a competition that `comp new --data` made, nobody may have told the slug.
-        or_linked = f", or `comp new {name} --data DIR` where its files are" if competition.kaggle == name else ""
+        or_linked = (
+            f", or link those in a folder with `comp new {name} --data DIR`" if competition.kaggle == name else ""
+        )
         raise DataError(f"The data of {name} are not here; run `comp download {name}` first{or_linked}.")
 
 
