@@ -44,6 +44,11 @@ def sweep(folder: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def holds_files(folder: Path) -> bool:
+    """Whether anything lies right in a folder, but for what is hidden; False where there is no folder."""
+    return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
+
+
 @contextmanager
 def held(path: Path) -> Iterator[bool]:
     """Whether this process is the only one that holds the file, for the block; the kernel lets go when it dies."""

@@ -6,16 +6,17 @@ that one without torch starts at once.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from comp.errors import OverrideError, RunError
+from comp.errors import CredentialsError, OverrideError, RunError
+from comp.files import holds_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from comp.competition import Competition
@@ -143,7 +144,11 @@ def download(competition: Competition, home: Home, console: Console, *, delete_a
     from comp.steps.sources import kaggle_of
 
     handles, folder = [dataset.handle for dataset in competition.extra_data], home.data(competition.name)
-    with kaggle_of(competition, home, console.say) as connect, console.downloads() as progress:
+    with (
+        kaggle_of(competition, home, console.say) as connect,
+        _or_linked(competition, folder),
+        console.downloads() as progress,
+    ):
         report = fetch(
             connect,
             competition.kaggle,
@@ -158,13 +163,27 @@ def download(competition: Competition, home: Home, console: Console, *, delete_a
     if not report.was_there:
         for mounted in (archive for archive in report.archives if archive.mount):
             console.say(f"{mounted.source} is mounted at {mounted.mount}; nothing is downloaded for it")
-        archives = [archive for archive in report.archives if not archive.mount]
-        if archives:
-            console.say(f"downloaded {', '.join(archive.name for archive in archives)} to {report.folder}")
-        if report.kept and archives:
-            size = amount(sum(archive.size for archive in archives))
+        if report.downloaded:
+            console.say(f"downloaded {', '.join(archive.name for archive in report.downloaded)} to {report.folder}")
+        if report.kept and report.downloaded:
+            size = amount(sum(archive.size for archive in report.archives))
             console.say(f"the archives are kept, {size}; --delete-archives deletes them")
     return report.folder
+
+
+@contextmanager
+def _or_linked(competition: Competition, folder: Path) -> Iterator[None]:
+    """Name the other way to its data where Kaggle doesn't know a competition whose slug may only stand for one."""
+    from comp.kaggle.refusals import MissingError
+
+    try:
+        yield
+    except (CredentialsError, MissingError) as error:
+        if competition.kaggle != competition.name or holds_files(folder):
+            raise
+        linking = f"where the files are on this machine, `comp new {competition.name} --data DIR` links them instead"
+        error.args = (f"{str(error).removesuffix('.')}; {linking}.",)
+        raise
 
 
 def check(competition: Competition, home: Home, console: Console) -> Path:

@@ -36,6 +36,7 @@ def serve(
         announce=lambda url: print(f"export COMP_KAGGLE_URL={url}", flush=True),
         faults=read_plan(faults) if faults else (),
         kernels=kernels,
+        say=lambda line: print(line, flush=True),
     )
 
 

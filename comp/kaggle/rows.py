@@ -11,7 +11,7 @@ Status = Literal["pending", "complete", "error"]
 
 @dataclass(frozen=True)
 class SubmissionRow:
-    """A submission as Kaggle lists it; ``date`` is in UTC, ``size`` in bytes, ``error`` says why it was not scored."""
+    """A submission as Kaggle lists it; ``date`` is in UTC, ``size`` in bytes, ``error`` says why it has no score."""
 
     ref: int
     team: str

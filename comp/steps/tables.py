@@ -10,6 +10,7 @@ import pandas as pd
 
 from comp.data.splitting import targets_of
 from comp.errors import DataError
+from comp.files import holds_files
 from comp.labels import classes_of
 from comp.prediction.decisions import untuned
 from comp.prediction.submission import Sample, must_fit, read_sample
@@ -78,8 +79,13 @@ def read_tables(competition: Competition, folder: Path) -> Tables:
 
 def must_be_here(competition: Competition, folder: Path) -> None:
     """Raise DataError where a competition's files are not in their folder."""
-    if not folder.is_dir():
-        raise DataError(f"The data of {competition.name} are not here; run `comp download {competition.name}` first.")
+    if not holds_files(folder):
+        name = competition.name
+        # Of a competition that `comp new --data` made, nobody may have told the slug.
+        or_linked = (
+            f", or link those in a folder with `comp new {name} --data DIR`" if competition.kaggle == name else ""
+        )
+        raise DataError(f"The data of {name} are not here; run `comp download {name}` first{or_linked}.")
 
 
 def read_test_tables(competition: Competition, folder: Path, classes: Sequence[str]) -> Tables:

@@ -2,9 +2,19 @@ import pytest
 
 from comp.errors import DataError, KaggleError
 from comp.kaggle.client import Allowance, RemoteFile, connect
+from comp.kaggle.local.server import running
 from comp.kaggle.uploads import tag_of
 
 SLUG = "two-digits"
+
+
+def test_a_local_kaggle_where_the_competition_is_not_declared_says_so(served, tmp_path, monkeypatch):
+    (tmp_path / "mine.csv").write_text("id,label\n1,7\n2,NA\n")
+    with running(served, {}, tmp_path / "state") as url:
+        kaggle = connect(url)
+        row = kaggle.wait_for_score(SLUG, kaggle.submit(SLUG, tmp_path / "mine.csv", ""))
+    assert row.public_score is None
+    assert row.error == f"no competition is declared with kaggle={SLUG!r} where this local Kaggle was started"
 
 
 def test_files_are_listed_with_their_sizes(kaggle, served):

@@ -1,4 +1,6 @@
 import json
+import re
+import shutil
 import time
 from threading import Barrier
 
@@ -83,6 +85,75 @@ def test_what_lies_unpacked_is_made_anew_from_archives_that_were_kept(url, tmp_p
     fetch(connect, SLUG, [DATASET], folder)
     assert files(folder) == ALL
     assert {path: path.stat().st_ino for path in (folder / ".archives").rglob("*.zip")} == before
+
+
+@pytest.mark.parametrize("gone", [["labels.csv"], ["train"], ["labels.csv", "more", "notes", "train"]])
+def test_files_that_are_gone_are_unpacked_again_from_archives_that_were_kept_and_nobody_is_asked(url, tmp_path, gone):
+    folder = tmp_path / DATA
+    first = fetch(connect, SLUG, [DATASET], folder)
+    for name in gone:
+        shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
+    lines = []
+    again = fetch(never, SLUG, [DATASET], folder, say=lines.append)
+    assert files(folder) == ALL
+    assert len(lines) == 1
+    assert re.fullmatch(rf"[1-5] of 6 files in {folder} (is|are) gone; the kept archives are unpacked again", lines[0])
+    assert again.archives == first.archives
+    assert again.downloaded == ()
+    assert fetch(never, SLUG, [DATASET], folder).was_there
+
+
+def test_files_that_are_gone_are_downloaded_again_where_no_archive_was_kept(url, tmp_path):
+    folder = tmp_path / DATA
+    fetch(connect, SLUG, [DATASET], folder, delete_archives=True)
+    shutil.rmtree(folder / "train")
+    lines = []
+    again = fetch(connect, SLUG, [DATASET], folder, say=lines.append, delete_archives=True)
+    assert files(folder) == ALL
+    assert lines == [f"2 of 6 files in {folder} are gone; two-digits.zip and more-digits.zip are downloaded again"]
+    assert [archive.name for archive in again.downloaded] == ["two-digits.zip", "more-digits.zip"]
+
+
+def test_a_kept_archive_that_was_cut_short_is_downloaded_again(url, tmp_path):
+    folder = tmp_path / DATA
+    fetch(connect, SLUG, [DATASET], folder)
+    (archive,) = (folder / ".archives").rglob("two-digits.zip")
+    archive.write_bytes(archive.read_bytes()[:-1])
+    (folder / "labels.csv").unlink()
+    lines = []
+    again = fetch(connect, SLUG, [DATASET], folder, say=lines.append)
+    assert files(folder) == ALL
+    assert lines == [f"1 of 6 files in {folder} is gone; two-digits.zip is downloaded again"]
+    assert [archive.name for archive in again.downloaded] == ["two-digits.zip"]
+
+
+def test_files_that_are_gone_and_can_t_be_brought_are_missed_again_by_the_next_fetch(url, tmp_path):
+    folder = tmp_path / DATA
+    fetch(connect, SLUG, [], folder, delete_archives=True)
+    shutil.rmtree(folder / "train")
+    for _ in range(2):
+        with pytest.raises(AssertionError):
+            fetch(never, SLUG, [], folder)
+    assert not fetch(connect, SLUG, [], folder).was_there
+
+
+def test_files_that_were_added_or_changed_are_nobody_s_loss(url, tmp_path):
+    folder = tmp_path / DATA
+    fetch(connect, SLUG, [DATASET], folder)
+    (folder / "mine.csv").write_text("mine")
+    (folder / "labels.csv").write_text("mended")
+    assert fetch(never, SLUG, [DATASET], folder).was_there
+    assert (folder / "labels.csv").read_text() == "mended"
+
+
+def test_a_record_of_before_files_were_listed_is_complete(url, tmp_path):
+    folder = tmp_path / DATA
+    fetch(connect, SLUG, [DATASET], folder)
+    record = json.loads((folder / ".complete.json").read_text())
+    del record["files"]
+    (folder / ".complete.json").write_text(json.dumps(record))
+    (folder / "labels.csv").unlink()
+    assert fetch(never, SLUG, [DATASET], folder).was_there
 
 
 def test_the_later_of_two_sources_stays_also_when_it_is_the_earlier_that_is_missing(url, served, tmp_path):

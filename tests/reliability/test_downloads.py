@@ -231,6 +231,20 @@ def test_a_second_call_does_nothing_not_even_connect(fetching, comp, bulky, monk
     intact()
 
 
+def test_files_that_are_gone_are_unpacked_again_without_connecting(fetching, comp, bulky, monkeypatch, intact, data):
+    fetching()
+    next(
+        path for path in data.rglob("*") if path.is_file() and ".archives" not in path.parts and path.name[0] != "."
+    ).unlink()
+    monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")
+    ended = comp("--competitions", bulky.plugins, "download", "bulky")
+    assert ended.status == 0, ended.err
+    said, place = ended.out.splitlines()
+    assert said.endswith("is gone; the kept archives are unpacked again")
+    assert place == str(data)
+    intact()
+
+
 def test_a_clock_that_jumps_decides_nothing(fetching, intact, jumping_clock):
     plan = [
         Fault(BLOBS, "drop", times=None, after_bytes=ENDS_IN_THREE),

@@ -245,6 +245,17 @@ def test_an_upload_that_never_arrived_is_sent_after_a_look(sending, sentence, ru
     sent_once()
 
 
+def test_a_local_kaggle_without_answers_says_so_and_scores_once_they_are_there(shades, sending, run):
+    answers = shades.served / ".answers" / "shades.csv"
+    aside = answers.rename(answers.with_name("aside"))
+    ended = sending(run)
+    assert ended.status == 0
+    assert "leaderboard: no score: this local Kaggle has no .answers/shades.csv to grade by\n" in ended.out
+    assert run.record("submitted")["score"] is None
+    aside.rename(answers)
+    assert "leaderboard: accuracy" in sending(run).out
+
+
 def test_two_that_submit_the_same_run_at_once_send_it_once(shades, serving, process, run, sent_once):
     with serving(shades, Fault("StartSubmissionUpload", "stall", seconds=3)):
         two = [process("--competitions", shades.plugins, "submit", run.folder) for _ in range(2)]

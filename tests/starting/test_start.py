@@ -12,6 +12,7 @@ from comp.competition import load_competition
 from comp.console import Console
 from comp.kaggle import client
 from comp.kaggle.local.server import running
+from comp.run import Home
 from comp.steps.resolve import Choices
 from comp.steps.starting import at_kaggle, start
 
@@ -212,6 +213,75 @@ def test_a_second_time_nothing_is_written_over(new, lay_out):
     assert second.status == 1
     assert "is there already" in second.err
     assert Path(first.last_line).read_text() == text
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_data_of_a_competition_that_is_declared_are_linked_in_another_home(
+    new, comp, lay_out, tmp_path, monkeypatch, packed
+):
+    data = lay_out("aptos2019-blindness-detection").folder
+    first = new("mine", "--data", data)
+    declaration = Path(first.last_line)
+    text = declaration.read_text() + "# mine\n"
+    declaration.write_text(text)
+    elsewhere = Home(tmp_path / "elsewhere")
+    monkeypatch.setenv("COMP_HOME", str(elsewhere.folder))
+    plugins = ("--competitions", tmp_path / "plugins")
+    assert "comp new mine --data DIR" in comp(*plugins, "check", "mine").err
+    told = comp(*plugins, "download", "mine").err
+    assert "Kaggle wants to know who is asking" in told
+    assert told.endswith("; where the files are on this machine, `comp new mine --data DIR` links them instead.\n")
+    second = new("mine", "--data", shutil.make_archive(tmp_path / "whole", "zip", data) if packed else data)
+    assert not second.status, second.err
+    assert second.last_line == str(declaration)
+    assert f"{declaration} stays as it is" in second.out
+    assert "40 labelled images of 5 classes, 10 to predict" in second.out
+    assert declaration.read_text() == text
+    assert not comp(*plugins, "check", "mine").status
+    assert not comp(*plugins, "download", "mine").status
+
+
+def test_data_that_do_not_fit_a_competition_that_is_declared_are_not_linked(new, lay_out, tmp_path, monkeypatch):
+    new("mine", "--data", lay_out("aptos2019-blindness-detection").folder)
+    elsewhere = Home(tmp_path / "elsewhere")
+    monkeypatch.setenv("COMP_HOME", str(elsewhere.folder))
+    other = lay_out("cassava-leaf-disease-classification").folder
+    told = new("mine", "--data", other).err
+    assert told.startswith(f"Error: {other} doesn't fit {tmp_path / 'plugins' / 'mine' / 'competition.py'}, which says")
+    assert str(elsewhere.folder) not in told
+    assert not elsewhere.data("mine").exists()
+
+
+def test_links_to_the_same_folder_are_taken_as_they_are(new, lay_out, home):
+    data = lay_out("aptos2019-blindness-detection").folder
+    first = new("my-own", "--data", data)
+    links = sorted(home.data("my-own").iterdir())
+    shutil.rmtree(Path(first.last_line).parent)
+    second = new("my-own", "--data", data)
+    assert not second.status, second.err
+    assert declared(second).name == "my-own"
+    assert sorted(home.data("my-own").iterdir()) == links
+
+
+def test_other_data_under_the_name_are_left_alone_and_the_remedy_works(new, lay_out, home):
+    first = new("my-own", "--data", lay_out("aptos2019-blindness-detection").folder)
+    shutil.rmtree(Path(first.last_line).parent)
+    other = lay_out("cassava-leaf-disease-classification").folder
+    told = new("my-own", "--data", other).err
+    assert f"{home.data('my-own')} holds other data; remove it or move it away, and run the same command again" in told
+    assert (home.data("my-own") / "train_images").is_dir()
+    shutil.rmtree(home.data("my-own"))
+    assert not new("my-own", "--data", other).status
+
+
+def test_what_a_failed_download_left_does_not_count_as_data(new, comp, lay_out, tmp_path, home, monkeypatch):
+    data = lay_out("aptos2019-blindness-detection").folder
+    new("mine", "--data", data)
+    monkeypatch.setenv("COMP_HOME", str(tmp_path / "elsewhere"))
+    plugins = ("--competitions", tmp_path / "plugins")
+    assert comp(*plugins, "download", "mine").status == 1
+    assert "The data of mine are not here" in comp(*plugins, "check", "mine").err
+    assert not new("mine", "--data", data).status
 
 
 def test_no_competition_can_be_called_as_a_target_of_the_makefile():

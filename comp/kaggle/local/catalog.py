@@ -92,6 +92,10 @@ class Catalog:
         path = self.root / ANSWERS / f"{slug}.csv"
         return path if self.has(slug) and path.is_file() else None
 
+    def unanswered(self) -> list[str]:
+        """The entries without hidden answers: data sets, and competitions that nothing can be graded of."""
+        return [slug for slug in self.slugs() if self.answers(slug) is None]
+
     def rivals(self, slug: str) -> list[Path]:
         """Submissions of other teams, hidden like the answers; each is named for its team."""
         return sorted((self._hidden / RIVALS / slug).glob("*.csv"))

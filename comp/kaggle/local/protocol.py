@@ -20,7 +20,7 @@ from kagglesdk.kaggle_object import KaggleObject, ListSerializer
 from kagglesdk.security.types import oauth_service as oauth
 
 from comp.errors import SubmissionError
-from comp.kaggle.local.catalog import CatalogFile
+from comp.kaggle.local.catalog import ANSWERS, CatalogFile
 from comp.kaggle.local.grading import grade
 
 if TYPE_CHECKING:
@@ -276,14 +276,24 @@ class LocalKaggle:
         page, token = page_of(rows, request)
         response = competitions.ApiListSubmissionsResponse()
         response.next_page_token = token or ""
-        response.submissions = [_submission(row) for row in page]
+        response.submissions = [self._row(row) for row in page]
         return response
 
     def _get_submission(self, request: Any, asker: Asker) -> Any:
         row = self.store.submission(request.ref)
         if row is None or row.team != asker.team:
             raise RefusedError(404, "There is no such submission.")
-        return _submission(row)
+        return self._row(row)
+
+    def _row(self, row: Submission) -> Any:
+        message = _submission(row)
+        if row.status == "complete" and row.score is None:
+            message.error_description = (
+                f"this local Kaggle has no {ANSWERS}/{row.slug}.csv to grade by"
+                if self.catalog.answers(row.slug) is None
+                else f"no competition is declared with kaggle={row.slug!r} where this local Kaggle was started"
+            )
+        return message
 
     def _leaderboard(self, request: Any, asker: Asker) -> Any:
         slug = self._known(request.competition_name)

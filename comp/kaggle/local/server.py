@@ -14,13 +14,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from comp.errors import DataError, KaggleError
 from comp.kaggle.local.app import HOSTS, create_app
-from comp.kaggle.local.catalog import Catalog
+from comp.kaggle.local.catalog import ANSWERS, Catalog
 from comp.kaggle.local.datasets import Datasets
 from comp.kaggle.local.faults import Faulty
 from comp.kaggle.local.kernels import Kernels
 from comp.kaggle.local.protocol import LocalKaggle
 from comp.kaggle.local.rivals import enter_rivals
 from comp.kaggle.local.store import Store
+from comp.kaggle.progress import unheard
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from comp.kaggle.local.faults import Fault
     from comp.kaggle.local.grading import Grader
     from comp.kaggle.local.protocol import Terms
+    from comp.kaggle.progress import Say
 
 START_SECONDS = 20.0
+MOST_NAMED = 5
 
 
 def serve(
@@ -44,6 +47,7 @@ def serve(
     faults: Sequence[Fault] = (),
     *,
     kernels: bool = False,
+    say: Say = unheard,
 ) -> None:
     """Serve the folders of ``folder`` until the process is interrupted.
 
@@ -57,6 +61,7 @@ def serve(
         announce: called with the address once it can be connected to.
         faults: what is to go wrong.
         kernels: whether to execute, on this machine, the notebooks that are pushed.
+        say: called, after ``announce``, with a line about what can't be graded.
 
     Raises:
         KaggleError: the port is taken, or the host is not this machine.
@@ -65,8 +70,20 @@ def serve(
     """
     with _server(folder, graders, state, host, port, faults, {}, kernels) as (server, listening, url):
         announce(url)
+        if line := without_answers(folder):
+            say(line)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
+
+
+def without_answers(folder: Path) -> str | None:
+    """A line that names what nothing is graded of, or None where everything is."""
+    with Catalog(folder) as catalog:
+        slugs = catalog.unanswered()
+    if not slugs:
+        return None
+    more = f" and {len(slugs) - MOST_NAMED} more" if len(slugs) > MOST_NAMED else ""
+    return f"without {ANSWERS}/<slug>.csv, submissions get no score: {', '.join(slugs[:MOST_NAMED])}{more}"
 
 
 @contextlib.contextmanager

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from comp.competition import load_competition
 from comp.errors import CompError, DataError, DeclarationError, KaggleError, OverrideError
+from comp.files import holds_files
 from comp.kaggle.client import connect
-from comp.kaggle.fetch import adopt, fetch
+from comp.kaggle.fetch import adopt, disown, fetch
 from comp.starting.inference import Finding, infer
 from comp.starting.writing import write
 from comp.steps.starting.at_kaggle import OpaqueError, look_at_kaggle
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from comp.run import Home
     from comp.starting.inference import Draft
     from comp.starting.look import Look
+    from comp.steps.tables import Tables
 
 # A Makefile's own targets, which a competition of the name would hide.
 TAKEN = frozenset(
@@ -67,10 +69,18 @@ def start(name: str, source: Source, competitions: Path, home: Home, console: Co
 
     competitions: the folder that the new one is made in.
 
+    Where it is declared there already and this home lacks its data, those of ``source`` are put there, no more.
+
     Raises DeclarationError for a name that can't be, DataError where the files show no labels, sample submission or
     images to predict, KaggleError where Kaggle is away or keeps them.
     """
     folder = competitions / name.replace("-", "_")
+    declaration = folder / "competition.py"
+    if source.data is not None and declaration.is_file():
+        competition = load_competition(declaration)
+        if not holds_files(home.data(competition.name)):
+            _adopt_for(competition, declaration, source.data, home.data(competition.name), console)
+            return declaration
     slug = source.slug or name
     _check_name(name, slug, folder)
     here = home.data(name)
@@ -99,6 +109,21 @@ def start(name: str, source: Source, competitions: Path, home: Home, console: Co
     return written
 
 
+def _adopt_for(competition: Competition, declaration: Path, data: Path, here: Path, console: Console) -> None:
+    """The data of a competition that is declared; raises DataError, and puts nothing there, where they don't fit it."""
+    adopt(data, [competition.kaggle, *(dataset.handle for dataset in competition.extra_data)], here, console.say)
+    try:
+        tables = read_tables(competition, here)
+    except CompError as error:
+        disown(here)
+        raise DataError(
+            f"{data} doesn't fit {declaration}, which says how it is read: {str(error).replace(f'{here}/', '')}"
+        ) from error
+    console.say(f"{declaration} stays as it is; its data are those of {data}")
+    console.say(f"  check       {_fit_together(tables)}")
+    console.say(f"next: make {competition.name}")
+
+
 def _check_name(name: str, slug: str, folder: Path) -> None:
     for what, text in (("name", name), ("slug in its address", slug)):
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", text):
@@ -122,13 +147,14 @@ def _facts(slug: str, console: Console) -> CompetitionFacts | None:
 def _from_disk(
     name: str, slug: str, data: Path, here: Path, facts: CompetitionFacts | None, console: Console
 ) -> tuple[Look, Draft]:
-    adopt(data, slug, here, console.say)
+    adopted = adopt(data, [slug], here, console.say)
     try:
         look = look_at_folder(here, facts)
         return look, infer(look, name, slug)
     except BaseException:
-        # Only links, or what an archive still has.
-        shutil.rmtree(here, ignore_errors=True)
+        if adopted:
+            # Only links, or what an archive still has.
+            disown(here)
         raise
 
 
@@ -175,15 +201,19 @@ def _held_against_the_files(competition: Competition, look: Look, here: Path) ->
         return True, Finding("check", "not held against the data yet; training does that first", sure=False)
     with tempfile.TemporaryDirectory() as place:
         folder = here
-        if not here.is_dir():
+        if not holds_files(here):
             folder = Path(place)
             _lay_out(look, folder)
         try:
             tables = read_tables(competition, folder)
         except CompError as error:
             return False, Finding("check", str(error).replace(f"{folder}/", ""), sure=False)
+    return True, Finding("check", _fit_together(tables))
+
+
+def _fit_together(tables: Tables) -> str:
     counts = f"{len(tables.train)} labelled images of {len(tables.classes)} classes, {len(tables.test)} to predict"
-    return True, Finding("check", f"labels, images and sample submission fit together: {counts}")
+    return f"labels, images and sample submission fit together: {counts}"
 
 
 def _lay_out(look: Look, folder: Path) -> None:

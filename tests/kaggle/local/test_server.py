@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from comp.errors import DataError, KaggleError
-from comp.kaggle.local.server import running, serve
+from comp.kaggle.local.server import running, serve, without_answers
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "192.168.0.1", "example.org"])
@@ -49,6 +49,25 @@ def test_when_the_block_ends_the_server_is_gone(served, tmp_path):
     with pytest.raises(requests.ConnectionError):
         requests.get(url, timeout=5)
     assert "local Kaggle" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_serving_says_first_where_it_is_and_then_what_gets_no_score(served, tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from comp.kaggle.local.server import serve\n"
+        "serve(Path(sys.argv[1]), {}, Path(sys.argv[2]), 0, announce=print, say=lambda line: print(line, flush=True))"
+    )
+    command = [sys.executable, "-c", program, served, tmp_path / "state"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        url, line = process.stdout.readline(), process.stdout.readline()
+        process.terminate()
+    assert url.startswith("http://")
+    assert line == "without .answers/<slug>.csv, submissions get no score: more-digits\n"
+
+
+def test_of_many_that_get_no_score_some_are_named(served):
+    for name in "abcdef":
+        (served / name).mkdir()
+    assert without_answers(served).endswith(": a, b, c, d, e and 2 more")
 
 
 def test_serving_ends_quietly_when_interrupted(served, tmp_path):
