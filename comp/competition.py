@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import comp
 from comp.declared import check, check_sequence, misspelt, wrong
 from comp.errors import CompError, DeclarationError
 from comp.forms import SubmissionForm
@@ -140,7 +139,7 @@ def load_competition(declaration: Path) -> Competition:
         raise DeclarationError(f"{declaration}: {error}") from error
     except TypeError as error:
         raise DeclarationError(
-            f"{declaration} can't be loaded: {misspelt(error, vars(comp)) or f'TypeError: {error}.'}"
+            f"{declaration} can't be loaded: {misspelt(error, vars(module)) or f'TypeError: {error}.'}"
         ) from error
     except (Exception, SystemExit) as error:
         raise DeclarationError(f"{declaration} can't be loaded: {type(error).__name__}: {error}.") from error

@@ -64,7 +64,10 @@ def wrong(declaration: object, field: str, found: object, wanted: str) -> Declar
 
 
 def misspelt(error: TypeError, words: Mapping[str, Any]) -> str | None:
-    """The sentence for a field that one of the ``words`` was given and doesn't have; None for another mistake."""
+    """The sentence for a field that one of the ``words`` was given and doesn't have; None for another mistake.
+
+    words: what a declaration's module knows by name.
+    """
     named = re.match(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", str(error))
     if named is None or named[1] not in words:
         return None

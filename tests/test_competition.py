@@ -241,7 +241,16 @@ def test_an_unknown_name_is_told_the_known_ones(tmp_path):
         ("competition = 'two-cats'", "should set `competition = Competition"),
         (DECLARATION.replace('"log_loss"', '"logloss"'), "`metric` is 'logloss'"),
         (DECLARATION.replace("size=64", "size=0"), "`size` is 0"),
-        (DECLARATION.replace("kaggle=", "slug="), "slug"),
+        (DECLARATION.replace("kaggle=", "slug="), "Competition has no field `slug`; there are name, kaggle, labels,"),
+        (
+            DECLARATION.replace("metric=", "metrik="),
+            "Competition has no field `metrik`; did you mean `metric`? There are",
+        ),
+        (
+            "from comp import side_on\nside_on(zoom=2)",
+            "side_on has no field `zoom`; did you mean `max_zoom`? There are",
+        ),
+        ("len(key=2)", "TypeError: len() takes no keyword arguments."),
     ],
 )
 def test_a_plugin_that_cannot_be_loaded_is_named_with_the_reason(tmp_path, text, said):
