@@ -93,8 +93,8 @@ class Catalog:
         return path if self.has(slug) and path.is_file() else None
 
     def unanswered(self) -> list[str]:
-        """The entries without hidden answers: data sets, and competitions that nothing can be graded of."""
-        return [slug for slug in self.slugs() if self.answers(slug) is None]
+        """The competitions that nothing can be graded of: entries with a sample submission and no hidden answers."""
+        return [slug for slug in self.slugs() if self.answers(slug) is None and self._has_sample(slug)]
 
     def rivals(self, slug: str) -> list[Path]:
         """Submissions of other teams, hidden like the answers; each is named for its team."""
@@ -179,6 +179,9 @@ class Catalog:
         visible = [path for path in (self.root / slug).iterdir() if not path.name.startswith(".")]
         alone = len(visible) == 1 and visible[0].name == f"{slug}.zip" and visible[0].is_file()
         return visible[0] if alone and not self._is_hidden(visible[0]) and zipfile.is_zipfile(visible[0]) else None
+
+    def _has_sample(self, slug: str) -> bool:
+        return any("sample_submission" in name for name in self._members(slug))
 
     def _members(self, slug: str) -> dict[str, _Member]:
         own = self._own_archive(slug)

@@ -57,17 +57,26 @@ def test_serving_says_first_where_it_is_and_then_what_gets_no_score(served, tmp_
         "serve(Path(sys.argv[1]), {}, Path(sys.argv[2]), 0, announce=print, say=lambda line: print(line, flush=True))"
     )
     command = [sys.executable, "-c", program, served, tmp_path / "state"]
+    (served / "unanswered").mkdir()
+    (served / "unanswered" / "sample_submission.csv").touch()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         url, line = process.stdout.readline(), process.stdout.readline()
         process.terminate()
     assert url.startswith("http://")
-    assert line == "without .answers/<slug>.csv, submissions get no score: more-digits\n"
+    assert line == "without .answers/<slug>.csv, submissions get no score: unanswered\n"
 
 
 def test_of_many_that_get_no_score_some_are_named(served):
     for name in "abcdef":
         (served / name).mkdir()
-    assert without_answers(served).endswith(": a, b, c, d, e and 2 more")
+        (served / name / "sample_submission.csv").touch()
+    assert without_answers(served).endswith(": a, b, c, d, e and 1 more")
+
+
+def test_of_a_data_set_no_score_is_expected(served):
+    (served / "a-data-set").mkdir()
+    (served / "a-data-set" / "image.jpg").touch()
+    assert without_answers(served) is None
 
 
 def test_serving_ends_quietly_when_interrupted(served, tmp_path):
