@@ -65,15 +65,19 @@ class Rehearsal:
         )
         score = competition.scoring(targets, predictions)
         low, high = interval(competition.scoring, targets, predictions, self.groups, seed)
-        # Where every draw of them scores alike, the images say nothing of how far another score may be.
-        known = low < high
-        found = {"score": score, "interval": [low, high] if known else None, "hidden": self.hidden, "known": self.known}
+        # Where every draw of them scores alike, or none can be scored, they say nothing of how far off that is.
+        bounded = low < high
+        found = {
+            "score": score,
+            "interval": [low, high] if bounded else None,
+            "hidden": self.hidden,
+            "known": self.known,
+        }
         run.write_record("rehearsal", found)
         confidence = (
             f"and with 95 % confidence {low:.5f} to {high:.5f}: that is what {self.hidden} hidden images say"
-            if known
-            else f"but {self.hidden} hidden images that all say the same don't tell how far off that may be; hide more "
-            "(--share)"
+            if bounded
+            else f"but {self.hidden} hidden images don't tell how far off that may be; hide more (--share)"
         )
         console.say(f"expect {competition.metric} {score:.5f} on the leaderboard, {confidence}")
         validation = run.record("scores").get("decided")

@@ -14,8 +14,8 @@ from comp import runner
 from comp.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.console import Console
 from comp.errors import DataError
-from comp.run import Home
-from comp.steps.rehearsal import rehearsal, which_hide
+from comp.run import Home, create_run
+from comp.steps.rehearsal import Rehearsal, rehearsal, which_hide
 from comp.steps.resolve import Choices
 from comp.steps.tables import Tables, read_tables
 
@@ -106,6 +106,16 @@ def test_a_rehearsal_goes_the_whole_way_and_says_what_to_expect_with_its_uncerta
     assert high - low == pytest.approx(width, rel=0.25)
     assert f"expect accuracy {found['score']:.5f}" in out
     assert "validation had said" in out
+
+
+def test_hidden_images_without_a_mistake_are_said_to_give_no_bounds(home, tmp_path, capsys):
+    run = create_run(home, "digits", "quick")
+    run.write_record("scores", {})
+    run.submission.write_text("id,label\n" + "".join(f"{row},{row % 10}\n" for row in range(30)))
+    Rehearsal(DIGITS, home, run.submission, None, 30, 120).judge(run, 0, Console())
+    assert run.record("rehearsal") == {"score": 1.0, "interval": None, "hidden": 30, "known": 120}
+    said = capsys.readouterr().out
+    assert "expect accuracy 1.00000 on the leaderboard, but 30 hidden images don't tell how far off that may be" in said
 
 
 def test_what_a_rehearsal_leaves_is_its_run_below_rehearsals(rehearsed):
