@@ -1,4 +1,7 @@
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from comp.errors import CompError, DeclarationError, OverrideError, RunError
 from comp.notebook import Session
 from comp.recipe import Stage
 from comp.run import Run
+from comp.spinning import SPINS
 from comp.training.backbone import layer_groups
 
 TINY = ("stages.size=16", "stages.cycles=1", "stages.cycle_length=1")
@@ -394,3 +398,18 @@ def test_a_fold_and_what_a_run_before_found_are_taken(open_session):
     first.predict()
     like = open_session(like="shades/standard-1", all_data=True)
     assert [stage.learning_rate for stage in like.stages] == [3e-3]
+
+
+def test_threads_of_a_session_sleep_soon_as_those_of_the_command_do():
+    code = """
+import os, sys
+class Watching:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            print(os.environ.get("GOMP_SPINCOUNT"))
+sys.meta_path.insert(0, Watching())
+import comp.notebook
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == [SPINS]

@@ -125,7 +125,7 @@ def places_of(sample: Sample, ids: Sequence[str]) -> npt.NDArray[np.intp]:
             return places
     raise SubmissionError(
         f"{len(missing)} of the sample submission's {len(sample)} ids have no prediction, "
-        f"the first {missing.iloc[0]!r}" + (f"; there are those of ids like {known[0]!r}." if len(known) else ".")
+        f"the first {missing.iloc[0]!r}" + (f"; there are ids like {known[0]!r}." if len(known) else ".")
     )
 
 

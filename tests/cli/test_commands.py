@@ -64,6 +64,15 @@ def test_every_command_has_help_of_its_own(comp, command):
     assert f"comp {command} " in ended.out
 
 
+def test_a_declaration_that_can_t_be_loaded_hides_no_other(comp, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "competition.py").write_text("competition = (")
+    ended = comp("--competitions", tmp_path, "list")
+    assert ended.status == 1
+    assert [line.split()[0] for line in ended.out.splitlines()] == ["digits", "dog-breeds", "dogs-vs-cats", "planet"]
+    assert ended.err.startswith(f"Error: {tmp_path / 'broken' / 'competition.py'} can't be loaded: SyntaxError")
+
+
 def test_declarations_are_read_without_importing_what_computes():
     code = f"""
 import sys

@@ -112,3 +112,10 @@ def test_a_run_that_is_not_there_is_an_error_that_names_those_like_it(home, star
     ):
         with pytest.raises(RunError, match=rf"; there are {like}\.$"):
             find_run(home, text)
+
+
+def test_of_many_runs_the_latest_are_named_and_how_many_there_are(home, started):
+    for _ in range(7):
+        started("planet", "quick")
+    with pytest.raises(RunError, match=r"; the latest of 7 are (planet/quick-\d, ){4}planet/quick-\d\.$"):
+        find_run(home, "planet/quick-9")

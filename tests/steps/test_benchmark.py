@@ -71,7 +71,11 @@ def test_a_ratio_is_of_the_same_round_so_that_a_slower_hour_is_in_neither():
     rounds = dict.fromkeys((MODEL_TRAINS, MODEL_PREDICTS, FOLDED_PREDICTS, FROZEN), model)
     rounds |= dict.fromkeys((TRAINING, PREDICTING, CACHED), end_to_end)
     measured = Benchmark({}, rounds, {}, 0)
-    assert {ratio for held in measured.ratios.values() for ratio in held.values()} == {0.9}
+    assert measured.ratios == {
+        TRAINING: {"of the model alone": 0.9},
+        PREDICTING: {"of the model alone": 0.9, "of it folded": 0.9},
+        CACHED: {"times that on images": 0.9},
+    }
     assert measured.rates[TRAINING] == 47
 
 

@@ -116,6 +116,10 @@ def test_later_settings_go_before_earlier_ones(planet):
         ),
         ("metric=accuracy", "there is no field 'metric'; there are accumulation"),
         ("=3", "there is no field ''"),
+        (
+            "learning_rate=1e-3",
+            "'learning_rate' is a field of the stages; write stages.learning_rate=1e-3 for all of them",
+        ),
         ("stages.3.size=96", "stages are numbered 1 to 2, as in stages.1.size=96"),
         ("stages.0.size=96", "stages are numbered 1 to 2, as in stages.1.size=96"),
         ("stages.1=96", "stages are numbered 1 to 2, as in stages.1.size=96"),

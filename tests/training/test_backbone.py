@@ -160,7 +160,6 @@ def test_a_size_that_a_transformer_cannot_take_is_named(size):
     [
         ("no_such_backbone", "timm knows no backbone 'no_such_backbone'"),
         ("resnet_9000", "timm knows no backbone 'resnet_9000'; near it are .*resnet"),
-        ("test_resnet.no_such_tag", "no_such_tag"),
         ("local-dir:no/such/folder", "The backbone folder no/such/folder doesn't exist"),
     ],
 )
@@ -178,6 +177,23 @@ class Hostile:
 
     def __reduce__(self):
         return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "said"),
+    [
+        (True, "timm knows no weights 'no_such_tag' of 'test_resnet'; there are test_resnet.r160_in1k"),
+        (False, "The weights of 'test_resnet.no_such_tag' can't be loaded"),
+    ],
+)
+def test_weights_by_an_unknown_tag_are_told_the_tags_there_are(pretrained, said):
+    with pytest.raises(BackboneError, match=said):
+        build("test_resnet.no_such_tag", pretrained=pretrained)
+
+
+def test_a_folder_without_its_prefix_is_told_the_prefix(saved):
+    with pytest.raises(BackboneError, match=f"for the folder write local-dir:{saved}"):
+        build(str(saved), pretrained=True)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

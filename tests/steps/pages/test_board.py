@@ -8,6 +8,7 @@ import requests
 
 from comp.errors import KaggleError
 from comp.kaggle.local.store import Store
+from comp.report.pages.rendering import render
 from comp.steps.pages.board import SILENT_SECONDS, board_facts, serve
 from tests.pages.serving import FOLDERS, served, started, trained_an_epoch
 
@@ -29,8 +30,10 @@ def test_a_run_is_shown_as_far_as_it_is(home):
     run.weights.parent.mkdir()
     run.weights.touch()
     assert rows(home)["quick-1"].state == "trained"
+    assert "<small>last epoch</small>" in render("board", **board_facts(home, FOLDERS))
     run.write_record("scores", {"metric": "accuracy", "decided": 0.75})
     assert (rows(home)["quick-1"].state, rows(home)["quick-1"].score) == ("predicted", 0.75)
+    assert "last epoch" not in render("board", **board_facts(home, FOLDERS))
     run.write_record("submitted", {"score": 0.7})
     assert (rows(home)["quick-1"].state, rows(home)["quick-1"].leaderboard) == ("submitted", 0.7)
 
