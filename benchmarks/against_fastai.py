@@ -21,10 +21,10 @@ import typer
 from pydantic import TypeAdapter
 
 from benchmarks.task import Measured, Task
-from comp.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.errors import CompError, OverrideError
-from comp.run import Home
-from comp.spinning import SPINS
+from comp.runs import Home
+from comp.training.spinning import SPINS
 
 MISSING = (
     "fastai is not installed, and it is no part of comp; install it beside comp for this comparison, and only for it: "
@@ -116,8 +116,8 @@ def task_for(
     Raises OverrideError for a competition whose images fastai would not be given in the same way.
     """
     from comp.console import Console
-    from comp.steps.prepared import prepare
-    from comp.steps.resolve import Choices
+    from comp.runs.resolve import Choices
+    from comp.training.prepared import prepare
 
     competition = competition_named(name, REPOSITORY_COMPETITIONS)
     augment = competition.augment

@@ -12,14 +12,14 @@ import torch
 from sklearn.metrics import log_loss
 
 from benchmarks.task import Measured, Task, answer
-from comp.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.console import Console
-from comp.prediction.tta import mean_over_views
-from comp.recipe import Recipe, Stage
-from comp.run import Home
-from comp.steps.prepared import Prepared, prepare
-from comp.steps.resolve import Choices
+from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.declare.recipe import Recipe, Stage
+from comp.runs import Home
+from comp.runs.resolve import Choices
+from comp.submission.tta import mean_over_views
 from comp.training.learner import Epoch
+from comp.training.prepared import Prepared, prepare
 
 
 def measure(task: Task) -> Measured:

@@ -20,7 +20,7 @@ from rich.console import Console as Terminal
 from benchmarks.synthetic import MOST_COLUMNS, Synthetic, named
 from comp.cli import OBJECTS
 from comp.console import Console
-from comp.spinning import spin_little
+from comp.training.spinning import spin_little
 
 # Values that an array of probabilities may have here: 4 bytes each, and as many again for what is made of them.
 MOST_VALUES = 250_000_000
@@ -44,22 +44,22 @@ Step = Callable[[], object]
 
 
 def labels(made: Synthetic) -> Step:
-    from comp.steps.tables import read_tables
+    from comp.data.tables import read_tables
 
     return lambda: read_tables(made.competition, made.home.data(made.competition.name))
 
 
 def screening(made: Synthetic) -> Step:
-    from comp.steps.screening import screen_tables
-    from comp.steps.tables import read_tables
+    from comp.data.data_check import screen_tables
+    from comp.data.tables import read_tables
 
     root = made.home.data(made.competition.name)
     return partial(screen_tables, read_tables(made.competition, root), root, made.screened, quiet())
 
 
 def splitting(made: Synthetic) -> Step:
+    from comp.data.data_check import screened_tables
     from comp.data.splitting import draw_split
-    from comp.steps.screening import screened_tables
 
     tables = screened_tables(made.competition, made.home, quiet())
     return partial(draw_split, tables.targets, 0.2, 0, None, tables.alike)
@@ -70,7 +70,7 @@ def importing(_: Synthetic) -> Step:
 
     def imported() -> None:
         from comp import runner  # noqa: F401
-        from comp.steps import prepared, resuming  # noqa: F401
+        from comp.training import prepared, resuming  # noqa: F401
 
     return imported
 
@@ -78,8 +78,8 @@ def importing(_: Synthetic) -> Step:
 def start(made: Synthetic) -> Step:
     """What `comp train` does until an optimizer step was taken."""
     from comp import runner
-    from comp.steps import prepared
-    from comp.steps.resolve import Choices
+    from comp.runs.resolve import Choices
+    from comp.training import prepared
 
     untrained = prepared._untrained
 
@@ -113,8 +113,8 @@ def shuffling(made: Synthetic) -> Step:
 def workers(made: Synthetic) -> Step:
     """Reading with processes beside a start; gives the private memory of each in MB."""
     from comp.data.loading import ImageEpochs
-    from comp.steps.prepared import prepare
-    from comp.steps.resolve import Choices
+    from comp.runs.resolve import Choices
+    from comp.training.prepared import prepare
 
     ready = prepare(made.competition, Choices(), made.home, quiet())
     dataset = ready.images.dataset(32, 0)
@@ -132,7 +132,7 @@ def workers(made: Synthetic) -> Step:
 
 
 def predictions(made: Synthetic) -> Step:
-    from comp.prediction.predictions import write_predictions
+    from comp.submission.predictions import write_predictions
 
     return partial(
         write_predictions, made.folder / "predictions.parquet", named(made.rows), probabilities(made), made.names
@@ -141,8 +141,8 @@ def predictions(made: Synthetic) -> Step:
 
 def submission(made: Synthetic) -> Step:
     """For as many images as are labelled, of their probabilities."""
-    from comp.prediction.decisions import untuned
-    from comp.prediction.submission import build_submission, read_sample, write_submission
+    from comp.submission.decisions import untuned
+    from comp.submission.submission import build_submission, read_sample, write_submission
 
     competition, sample = made.competition, made.folder / "sample.csv"
     made.make_sample(sample, made.rows)

@@ -25,7 +25,7 @@ from typing import Annotated
 import typer
 
 from comp.errors import CompError
-from comp.run import Home
+from comp.runs import Home
 
 STEP = re.compile(r"training\D*[1-9]\d*/\d+")
 # Colours, and movements of the cursor.

@@ -21,7 +21,7 @@ from comp import (
     side_on,
 )
 from comp.data.screening import THUMBNAIL
-from comp.run import Home
+from comp.runs import Home
 
 # Names of one file are links to it, of which ext4 takes 65,000.
 FILES = 256

@@ -1,10 +1,10 @@
 """The words a competition.py needs."""
 
-from comp.competition import Competition, KaggleDataset
-from comp.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, TagNames
-from comp.labels import CsvColumns, CsvLabels, FileNames, Folders, LabelFunction, TestImages
-from comp.recipe import Recipe, Stage
-from comp.viewpoint import side_on, top_down, upright
+from comp.declare.competition import Competition, KaggleDataset
+from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, TagNames
+from comp.declare.labels import CsvColumns, CsvLabels, FileNames, Folders, LabelFunction, TestImages
+from comp.declare.recipe import Recipe, Stage
+from comp.declare.viewpoint import side_on, top_down, upright
 
 __all__ = [
     "ClassName",

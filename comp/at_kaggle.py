@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comp import runner
-from comp.competition import find_competitions, load_competition
 from comp.console import Console
+from comp.declare.competition import find_competitions, load_competition
 from comp.errors import DataError, RunError
 from comp.files import replacing
 from comp.kaggle.mounts import mount_of
-from comp.run import Home, list_runs
-from comp.steps.notebooks.packages import ARCHIVE, FINAL, unpack
+from comp.runs import Home, list_runs
+from comp.tools.notebooks.packages import ARCHIVE, FINAL, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from comp.competition import Competition
+    from comp.declare.competition import Competition
 
 
 def predict(package: Path) -> None:
@@ -34,7 +34,7 @@ def predict(package: Path) -> None:
     competition = _competition(home)
     _must_be_mounted(competition)
     runner.download(competition, home, console)
-    from comp.steps.predicting import predict_test_images
+    from comp.training.predicting import predict_test_images
 
     predict_test_images(competition, run, home, console)
     _show(run.submission)

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from comp.recipe import Stage
-    from comp.steps.benchmark import Benchmark
-    from comp.steps.scores import ScoredRun
+    from comp.declare.recipe import Stage
+    from comp.kaggle.scores import ScoredRun
+    from comp.tools.benchmark import Benchmark
     from comp.training.finder import Sweep
     from comp.training.learner import Epoch
 
@@ -92,7 +92,7 @@ class Console:
 
     def sweep(self, sweep: Sweep) -> None:
         """The finder's curve in characters, and its suggestions in words."""
-        from comp.report.curves import sweep_in_characters
+        from comp.training.curves import sweep_in_characters
 
         self.say(sweep_in_characters(sweep))
         self.say(f"suggestions: {sweep}")

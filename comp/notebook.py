@@ -23,26 +23,26 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from comp.spinning import spin_little
+from comp.training.spinning import spin_little
 
 spin_little()  # before torch is imported
 
 from comp import runner
-from comp.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.console import Console
+from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.declare.recipe import LAYER_GROUPS, Stage
 from comp.errors import OverrideError, RunError
 from comp.files import replacing
-from comp.prediction.predictions import read_predictions
-from comp.recipe import LAYER_GROUPS, Stage
-from comp.report.curves import sweep_as_png, sweep_in_characters
 from comp.report.mistakes import most_confused, top_losses
-from comp.run import TABLES, Home, Run, find_run
-from comp.steps.prepared import Prepared, prepare
-from comp.steps.resolve import Choices, recipe_of, resolve
-from comp.steps.resuming import start
+from comp.runs import TABLES, Home, Run, find_run
+from comp.runs.resolve import Choices, recipe_of, resolve
+from comp.submission.predictions import read_predictions
 from comp.training.backbone import set_size
 from comp.training.checkpoints import load_weights
+from comp.training.curves import sweep_as_png, sweep_in_characters
 from comp.training.finder import Sweep
+from comp.training.prepared import Prepared, prepare
+from comp.training.resuming import start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from comp.kaggle.rows import SubmissionRow
-    from comp.steps.training import Training
+    from comp.training.training import Training
 
 
 class Curve(Sweep):

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from comp.competition import Competition
     from comp.console import Console
+    from comp.declare.competition import Competition
+    from comp.kaggle.goals import Goal
     from comp.kaggle.rows import SubmissionRow
-    from comp.run import Home, Run
-    from comp.steps.goals import Goal
-    from comp.steps.resolve import Choices
-    from comp.steps.training import Training
+    from comp.runs import Home, Run
+    from comp.runs.resolve import Choices
+    from comp.training.training import Training
 
 
 def run(
@@ -42,9 +42,9 @@ def run(
 
     Where the same was begun before and stopped, it goes on from there. on: where folds are trained side by side.
     """
-    from comp.steps import goals
-    from comp.steps.resolve import resolve
-    from comp.steps.side_by_side import refuse_other_places
+    from comp.kaggle import goals
+    from comp.runs.resolve import resolve
+    from comp.tools.side_by_side import refuse_other_places
 
     if on is not None:
         refuse_other_places(on, "kaggle")
@@ -65,11 +65,11 @@ def run(
 def _run(
     competition: Competition, choices: Choices, home: Home, console: Console, goal: Goal, submitting: bool = False
 ) -> Run:
-    from comp.steps.prepared import prepare
+    from comp.training.prepared import prepare
 
     prepared = prepare(competition, choices, home, console)
-    # Here, as it imports torch: see comp.steps.prepared.
-    from comp.steps.resuming import under_way
+    # Here, as it imports torch: see comp.training.prepared.
+    from comp.training.resuming import under_way
 
     with under_way(prepared, home, console, goal) as training:
         _train_and_predict(competition, training, home, console)
@@ -90,9 +90,9 @@ def run_each(
 
     on: where they are trained side by side, as `each` takes it; of each its folds where there are folds.
     """
-    from comp.steps.resolve import resolve
-    from comp.steps.screening import screened_tables
-    from comp.steps.side_by_side import Job, each, refuse_other_places
+    from comp.data.data_check import screened_tables
+    from comp.runs.resolve import resolve
+    from comp.tools.side_by_side import Job, each, refuse_other_places
 
     if on is not None:
         refuse_other_places(on, "kaggle")
@@ -123,8 +123,8 @@ def run_at_kaggle(
 
     Where the same was begun before and interrupted, that notebook is followed.
     """
-    from comp.competition import load_competition
-    from comp.steps.notebooks.training import trained_at_kaggle
+    from comp.declare.competition import load_competition
+    from comp.tools.notebooks.training import trained_at_kaggle
 
     with trained_at_kaggle(declaration, choices, home, console) as trained:
         if submitting:
@@ -141,7 +141,7 @@ def download(competition: Competition, home: Home, console: Console, *, delete_a
     from comp.kaggle.fetch import fetch, nowhere
     from comp.kaggle.mounts import mount_of
     from comp.kaggle.progress import amount
-    from comp.steps.sources import kaggle_of
+    from comp.kaggle.sources import kaggle_of
 
     handles, folder = [dataset.handle for dataset in competition.extra_data], home.data(competition.name)
     with (
@@ -188,9 +188,9 @@ def _or_linked(competition: Competition, folder: Path) -> Iterator[None]:
 
 def check(competition: Competition, home: Home, console: Console) -> Path:
     """Open every image once, say what is wrong or odd with any, and write the whole list as a CSV."""
-    from comp.steps.findings import lines_of_check
-    from comp.steps.screening import kept_table, screen_tables
-    from comp.steps.tables import read_tables
+    from comp.data.data_check import kept_table, screen_tables
+    from comp.data.findings import lines_of_check
+    from comp.data.tables import read_tables
 
     root, kept = home.data(competition.name), kept_table(competition, home)
     tables = read_tables(competition, root)
@@ -211,11 +211,11 @@ def train(competition: Competition, choices: Choices, home: Home, console: Conso
 
     The data must have been downloaded.
     """
-    from comp.steps import goals
-    from comp.steps.prepared import prepare
+    from comp.kaggle import goals
+    from comp.training.prepared import prepare
 
     prepared = prepare(competition, choices, home, console)
-    from comp.steps.resuming import under_way
+    from comp.training.resuming import under_way
 
     with under_way(prepared, home, console, goals.trained) as training:
         train_stages(training, console)
@@ -224,7 +224,7 @@ def train(competition: Competition, choices: Choices, home: Home, console: Conso
 
 def resume(competition: Competition, stopped: Run, home: Home, console: Console) -> Run:
     """Train this run to its end."""
-    from comp.steps.resuming import resumed
+    from comp.training.resuming import resumed
 
     with resumed(competition, stopped, home, console) as training:
         train_stages(training, console)
@@ -244,9 +244,9 @@ def cross_validate(
     Folds whose joined run didn't get to ``goal`` are not trained again, nor joined twice.
     on: where folds are trained side by side, as `each` takes it; else one after the other, here.
     """
-    from comp.steps.blending.joining import join
-    from comp.steps.screening import screened_tables
-    from comp.steps.side_by_side import Job, each
+    from comp.data.data_check import screened_tables
+    from comp.tools.ensembles.joining import join
+    from comp.tools.side_by_side import Job, each
 
     if on is not None:
         screened_tables(competition, home, console)  # once, not in every fold
@@ -263,11 +263,11 @@ def cross_validate(
 
 def train_fold(competition: Competition, choices: Choices, home: Home, console: Console, goal: Goal) -> Run:
     """Train and predict one fold, or what is left of it."""
-    from comp.steps import goals
-    from comp.steps.prepared import prepare
+    from comp.kaggle import goals
+    from comp.training.prepared import prepare
 
     prepared = prepare(competition, choices, home, console)
-    from comp.steps.resuming import under_way
+    from comp.training.resuming import under_way
 
     with under_way(prepared, home, console, goals.joined(goal)) as training:
         _train_and_predict(competition, training, home, console)
@@ -276,7 +276,7 @@ def train_fold(competition: Competition, choices: Choices, home: Home, console: 
 
 def train_stages(training: Training, console: Console) -> None:
     """Train the stages that are left."""
-    from comp.steps import goals
+    from comp.kaggle import goals
 
     if goals.trained(training.run):
         return
@@ -287,7 +287,7 @@ def train_stages(training: Training, console: Console) -> None:
 
 
 def _train_and_predict(competition: Competition, training: Training, home: Home, console: Console) -> None:
-    from comp.steps import goals
+    from comp.kaggle import goals
 
     train_stages(training, console)
     if not goals.predicted(training.run):
@@ -295,7 +295,7 @@ def _train_and_predict(competition: Competition, training: Training, home: Home,
 
 
 def _report_and_submit(competition: Competition, trained: Run, home: Home, console: Console, submitting: bool) -> None:
-    from comp.steps import goals
+    from comp.kaggle import goals
 
     if not goals.reported(trained):
         report(competition, trained, home, console)
@@ -306,7 +306,7 @@ def _report_and_submit(competition: Competition, trained: Run, home: Home, conso
 
 def diagnose(trained: Run, console: Console) -> None:
     """Say in words what the losses of a run show, and the one change to try; the run may have ended early."""
-    from comp.steps.diagnosing import diagnosis_of
+    from comp.report.diagnosing import diagnosis_of
 
     for line in diagnosis_of(trained):
         console.say(line)
@@ -314,13 +314,13 @@ def diagnose(trained: Run, console: Console) -> None:
 
 def predict(competition: Competition, trained: Run, home: Home, console: Console) -> Path:
     """Predict validation and test images with test-time augmentation, tune the decision, write the submission."""
+    from comp.data.data_check import class_shares, screened_tables
     from comp.data.paths import Paths
-    from comp.prediction.predictions import write_predictions
-    from comp.prediction.tta import mean_over_views
-    from comp.steps.predicting import predict_logits, readable_test_images, write_test_predictions
-    from comp.steps.resolve import from_config
-    from comp.steps.scoring import decide, describe
-    from comp.steps.screening import class_shares, screened_tables
+    from comp.runs.resolve import from_config
+    from comp.submission.predictions import write_predictions
+    from comp.submission.scoring import decide, describe
+    from comp.submission.tta import mean_over_views
+    from comp.training.predicting import predict_logits, readable_test_images, write_test_predictions
 
     if trained.members:
         raise RunError(
@@ -355,7 +355,7 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
 
 def report(competition: Competition, trained: Run, home: Home, console: Console) -> None:
     """Write the run's page as far as it costs seconds, without activation maps; what it lacks spoils no run."""
-    from comp.steps.pages.explaining import explain
+    from comp.report.explaining import explain
 
     try:
         page = explain(competition, trained, home, console, with_maps=False)
@@ -374,7 +374,7 @@ def submit(
 
     Of an upload that was interrupted the same call goes on; a file that Kaggle has is not sent again.
     """
-    from comp.steps.submitting import send
+    from comp.kaggle.submitting import send
 
     console.log = trained.log
     return send(competition, trained, home, console, message)
@@ -382,8 +382,8 @@ def submit(
 
 def rehearse(competition: Competition, choices: Choices, home: Home, console: Console, share: float) -> Run:
     """All steps on a Kaggle of this machine that hides a share of the labels, and what score that lets one expect."""
-    from comp.steps.rehearsal import rehearsal
-    from comp.steps.resolve import resolve
+    from comp.runs.resolve import resolve
+    from comp.tools.rehearsal import rehearsal
 
     resolve(competition, choices)
     with rehearsal(competition, home, share, choices.seed, console) as rehearsed:

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from comp import cli
-from comp.competition import load_competition
-from comp.kaggle.local.server import running
-from comp.run import Home, create_run
-from comp.steps.sources import graders
+from comp.declare.competition import load_competition
+from comp.kaggle.sources import graders
+from comp.local_kaggle.server import running
+from comp.runs import Home, create_run
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 
@@ -201,9 +201,9 @@ class Predicting:
         parts: of every labelled row, "train" or "valid". knows: how much of the truth of the rows that validate is
         mixed into what is drawn from ``seed``.
         """
-        from comp.prediction.predictions import write_predictions
-        from comp.prediction.submission import build_submission, write_submission
-        from comp.steps.scoring import decide_blended
+        from comp.submission.predictions import write_predictions
+        from comp.submission.scoring import decide_blended
+        from comp.submission.submission import build_submission, write_submission
 
         tables, competition = self.tables, self.competition
         run = create_run(self.home, competition.name, name)
@@ -253,7 +253,7 @@ def predicting(home):
     """The data of a made competition downloaded, so that runs of it can be written: ``predicting(shades).run(...)``."""
 
     def start(made):
-        from comp.steps.tables import read_tables
+        from comp.data.tables import read_tables
 
         shutil.copytree(made.files, home.data(made.name))
         return Predicting(made.competition, home, read_tables(made.competition, home.data(made.name)))
@@ -265,8 +265,8 @@ def predicting(home):
 def downloaded_digits(tmp_path_factory):
     """A home with the digits, brought once from the local Kaggle by the real client; not to be written to."""
     from comp import runner
-    from comp.competition import REPOSITORY_COMPETITIONS, competition_named
     from comp.console import Console
+    from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 
     place = Home(tmp_path_factory.mktemp("digits"))
     with pytest.MonkeyPatch.context() as patch:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import timm
 
-from comp.competition import find_competitions, load_competition
+from comp.declare.competition import find_competitions, load_competition
 
 REPOSITORY = Path(__file__).parents[1]
 FOLDERS = sorted(path for path in (REPOSITORY / "competitions").iterdir() if path.is_dir() and path.name[0] not in "._")

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console as Terminal
 
 from comp.console import EPOCH, Console
-from comp.recipe import Stage
+from comp.declare.recipe import Stage
 from comp.training.learner import Epoch
 
 EPOCH_ENDED = Epoch(

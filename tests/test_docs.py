@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from comp.run import Run
+from comp.runs import Run
 
 PAGE = Path(__file__).parent.parent / "docs" / "from-python.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from comp.console import Console
+from comp.declare.recipe import Stage
 from comp.errors import CompError, DeclarationError, OverrideError, RunError
 from comp.notebook import Session
-from comp.recipe import Stage
-from comp.run import Run
-from comp.spinning import SPINS
+from comp.runs import Run
 from comp.training.backbone import layer_groups
+from comp.training.spinning import SPINS
 
 TINY = ("stages.size=16", "stages.cycles=1", "stages.cycle_length=1")
 

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from comp import runner
-from comp.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.console import Console
+from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.errors import KaggleError, OverrideError, RunError
-from comp.run import Home, Run
-from comp.steps.resolve import Choices
+from comp.runs import Home, Run
+from comp.runs.resolve import Choices
 
 TINY = ("stages.size=16", "stages.cycles=1", "stages.cycle_length=1")
 DIGITS = competition_named("digits", REPOSITORY_COMPETITIONS)

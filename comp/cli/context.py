@@ -10,26 +10,26 @@ import typer
 from comp.errors import OverrideError
 
 if TYPE_CHECKING:
-    from comp.competition import Competition
     from comp.console import Console
+    from comp.declare.competition import Competition
 
 
 def folders_of(context: typer.Context) -> list[Path]:
     """Where competitions are looked for: the repository's, and those that --competitions names."""
-    from comp.competition import REPOSITORY_COMPETITIONS
+    from comp.declare.competition import REPOSITORY_COMPETITIONS
 
     # A comp that was installed from a wheel has no repository.
     return [*([REPOSITORY_COMPETITIONS] if REPOSITORY_COMPETITIONS.is_dir() else []), *context.obj]
 
 
 def competition_by(context: typer.Context, name: str) -> Competition:
-    from comp.competition import competition_named
+    from comp.declare.competition import competition_named
 
     return competition_named(name, *folders_of(context))
 
 
 def declaration_by(context: typer.Context, name: str) -> Path:
-    from comp.competition import declaration_of
+    from comp.declare.competition import declaration_of
 
     return declaration_of(name, *folders_of(context))
 

@@ -10,12 +10,12 @@ import typer
 from comp.cli.context import competition_by, folders_of, new_console
 from comp.cli.options import Backbone, DeleteArchives, Name, RecipeName, Seed, Settings
 from comp.errors import DeclarationError, OverrideError
-from comp.run import Home
+from comp.runs import Home
 
 
 def list_competitions(context: typer.Context) -> None:
     """The competitions there are."""
-    from comp.competition import find_competitions, load_competition
+    from comp.declare.competition import find_competitions, load_competition
 
     declared = find_competitions(*folders_of(context))
     width, wrong = max(map(len, declared), default=0), []
@@ -42,8 +42,8 @@ def new(
     ] = [],  # noqa: B006
 ) -> None:
     """Make a competition's folder: look at its files, infer what to declare, say what is a guess."""
-    from comp.competition import KaggleDataset
-    from comp.steps.starting.start import Source, start
+    from comp.declare.competition import KaggleDataset
+    from comp.new.start import Source, start
 
     folders = folders_of(context)
     if not folders:
@@ -77,8 +77,8 @@ def explore(
     folds: Annotated[int | None, typer.Option(metavar="K", help="Show how the rows are dealt to K folds.")] = None,
 ) -> None:
     """Write a page about the data: classes, samples, shapes, alterations, the split, advice."""
-    from comp.steps.pages.exploring import explore as write_page
-    from comp.steps.resolve import Choices
+    from comp.report.exploring import explore as write_page
+    from comp.runs.resolve import Choices
 
     choices = Choices(recipe, backbone, tuple(settings), seed, folds=folds)
     print(write_page(competition_by(context, name), choices, Home.from_environment(), new_console()))

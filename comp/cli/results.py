@@ -10,7 +10,7 @@ import typer
 from comp.cli.context import competition_by, declaration_by, new_console
 from comp.cli.options import Name, RunName, RunNames
 from comp.errors import RunError
-from comp.run import Home, broken_runs, find_run, list_runs
+from comp.runs import Home, broken_runs, find_run, list_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ def submit(
 
 def join(context: typer.Context, names: RunNames) -> None:
     """Join the folds of one training into a run with one submission."""
-    from comp.steps.blending.joining import join as join_folds
+    from comp.tools.ensembles.joining import join as join_folds
 
     home = Home.from_environment()
     members = [find_run(home, name) for name in names]
@@ -58,7 +58,7 @@ def ensemble(
     ] = None,
 ) -> None:
     """Blend the predictions of several runs into one submission."""
-    from comp.steps.blending.ensembles import ensemble as blend
+    from comp.tools.ensembles.ensembles import ensemble as blend
 
     home = Home.from_environment()
     members = [find_run(home, name) for name in names]
@@ -68,7 +68,7 @@ def ensemble(
 
 def notebook(context: typer.Context, run: RunName) -> None:
     """Write a notebook and a data set for Kaggle that predict with a run there, without internet."""
-    from comp.steps.notebooks.predicting import write_predicting
+    from comp.tools.notebooks.predicting import write_predicting
 
     home = Home.from_environment()
     trained = find_run(home, run)
@@ -84,7 +84,7 @@ def diagnose(run: RunName) -> None:
 
 def report(context: typer.Context, run: RunName) -> None:
     """Write a page about a run: scores, mistakes as pictures, calibration, how its training went."""
-    from comp.steps.pages.explaining import explain
+    from comp.report.explaining import explain
 
     home = Home.from_environment()
     trained = find_run(home, run)
@@ -93,7 +93,7 @@ def report(context: typer.Context, run: RunName) -> None:
 
 def compare(context: typer.Context, names: RunNames) -> None:
     """Write a page that sets runs side by side: what differs, their curves, what each gains per class."""
-    from comp.steps.pages.comparing import compare as write_page
+    from comp.report.comparing import compare as write_page
 
     home = Home.from_environment()
     found = [find_run(home, name) for name in names]
@@ -130,7 +130,7 @@ def _blend(scores: Mapping[str, Any]) -> str:
 
 def scores(context: typer.Context, name: Name) -> None:
     """A competition's runs with validation, public and private score, and their place on the leaderboard."""
-    from comp.steps.scores import scores_of
+    from comp.kaggle.scores import scores_of
 
     competition, console = competition_by(context, name), new_console()
     console.scores(scores_of(competition, Home.from_environment(), console), competition.metric)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from comp.cli.context import folders_of
-from comp.run import Home
+from comp.runs import Home
 
 
 def serve(
@@ -23,9 +23,9 @@ def serve(
     ] = False,
 ) -> None:
     """Be a Kaggle on this machine: serve files, grade submissions, keep a leaderboard."""
-    from comp.kaggle.local.faults import read_plan
-    from comp.kaggle.local.server import serve as serve_until_interrupted
-    from comp.steps.sources import DeclaredGraders
+    from comp.kaggle.sources import DeclaredGraders
+    from comp.local_kaggle.faults import read_plan
+    from comp.local_kaggle.server import serve as serve_until_interrupted
 
     state = Home.from_environment().cache / "local-kaggle" / "state"
     serve_until_interrupted(
@@ -45,7 +45,7 @@ def board(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8643,
 ) -> None:
     """Serve a page of all runs, scores and leaderboards on this machine, which follows a training under way."""
-    from comp.steps.pages.board import serve as serve_until_interrupted
+    from comp.report.board import serve as serve_until_interrupted
 
     serve_until_interrupted(
         Home.from_environment(), folders_of(context), port, announce=lambda url: print(url, flush=True)

@@ -24,8 +24,8 @@ from comp.cli.options import (
     Settings,
 )
 from comp.errors import OverrideError
-from comp.launching import helped
-from comp.run import Home, find_run
+from comp.runs import Home, find_run
+from comp.training.launching import helped
 
 
 def train(
@@ -48,7 +48,7 @@ def train(
 ) -> None:
     """Train a recipe on data that was downloaded; of --folds all, predicted and joined."""
     from comp import runner
-    from comp.steps.resolve import Choices
+    from comp.runs.resolve import Choices
 
     home = Home.from_environment()
     found = find_run(home, like) if like else None
@@ -94,7 +94,7 @@ def run_all(
 ) -> None:
     """All steps: download, train, predict, write the submission."""
     from comp import runner
-    from comp.steps.resolve import Choices
+    from comp.runs.resolve import Choices
 
     home = Home.from_environment()
     found = find_run(home, like) if like else None
@@ -144,7 +144,7 @@ def rehearse(
 ) -> None:
     """Run everything on a Kaggle of this machine that hides part of the labels, and say what score to expect."""
     from comp import runner
-    from comp.steps.resolve import Choices
+    from comp.runs.resolve import Choices
 
     home = Home.from_environment()
     found = find_run(home, like) if like else None

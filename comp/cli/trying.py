@@ -9,8 +9,8 @@ import typer
 
 from comp.cli.context import competition_by, new_console, refuse_two_places
 from comp.cli.options import Backbone, Name, Processes, RecipeName, Seed, Settings
-from comp.launching import helped
-from comp.run import Home
+from comp.runs import Home
+from comp.training.launching import helped
 
 
 def schedule(
@@ -20,8 +20,8 @@ def schedule(
     settings: Settings = [],  # noqa: B006
 ) -> None:
     """Draw a recipe's learning rates before a step is trained."""
-    from comp import trying
-    from comp.steps.resolve import Choices
+    from comp.runs.resolve import Choices
+    from comp.tools import trying
 
     choices = Choices(recipe, settings=tuple(settings))
     print(trying.plan(competition_by(context, name), choices, Home.from_environment(), new_console()))
@@ -37,8 +37,8 @@ def lr_find(
     stage: Annotated[int, typer.Option(help="Whose layer groups, image size and inputs to sweep with.")] = 1,
 ) -> None:
     """Sweep over learning rates and suggest one."""
-    from comp import trying
-    from comp.steps.resolve import Choices
+    from comp.runs.resolve import Choices
+    from comp.tools import trying
 
     choices = Choices(recipe, backbone, tuple(settings), seed)
     print(trying.find_rate(competition_by(context, name), choices, Home.from_environment(), new_console(), stage))
@@ -55,8 +55,8 @@ def bench(
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write the numbers as JSON.")] = None,
 ) -> None:
     """Measure how fast images train and are predicted here, beside the model alone."""
-    from comp import trying
-    from comp.steps.resolve import Choices
+    from comp.runs.resolve import Choices
+    from comp.tools import trying
 
     chosen = (*settings, *(() if batch_size is None else (f"batch_size={batch_size}",)))
     home = Home.from_environment()
@@ -79,8 +79,8 @@ def sweep(
     on: Annotated[str | None, typer.Option(metavar="WHERE", help="ray, ray://HOST:PORT: trials side by side.")] = None,
 ) -> None:
     """Search for a recipe's best values: runs that are stopped early where they are worse than most."""
-    from comp import trying
-    from comp.steps.resolve import Choices
+    from comp.runs.resolve import Choices
+    from comp.tools import trying
 
     choices = Choices(recipe, backbone, tuple(settings), seed)
     refuse_two_places(on, processes)

@@ -13,7 +13,7 @@ from comp.data.images import Pixels, with_margin
 if TYPE_CHECKING:
     import albumentations as A  # noqa: N812 - as its own documentation has it
 
-    from comp.viewpoint import Viewpoint
+    from comp.declare.viewpoint import Viewpoint
 
 # OpenCV's own threads fight with the loader's processes and torch's.
 cv2.setNumThreads(0)
@@ -59,6 +59,6 @@ def seed_pipeline(pipeline: A.Compose, *numbers: int) -> None:
 
 
 def apply_symmetry(pixels: Pixels, symmetry: int) -> Pixels:
-    """One of the eight symmetries of the square, by its number in `comp.viewpoint.View`."""
+    """One of the eight symmetries of the square, by its number in `comp.declare.viewpoint.View`."""
     mirrored = pixels[:, ::-1] if symmetry >= 4 else pixels
     return np.rot90(mirrored, symmetry % 4)

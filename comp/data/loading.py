@@ -19,8 +19,8 @@ from comp.data.images import Pixels, centre, read_image, with_margin
 from comp.data.kept import KeptImages
 from comp.data.paths import Paths
 from comp.data.threads import in_threads
+from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import DeclarationError
-from comp.viewpoint import View, Viewpoint
 
 if TYPE_CHECKING:
     import albumentations as A  # noqa: N812 - as its own documentation has it

@@ -17,8 +17,8 @@ from sklearn.model_selection import (
 )
 
 from comp.data.duplicates import connected
+from comp.declare.metrics import Target
 from comp.errors import DataError
-from comp.metrics import Target
 
 Targets = npt.NDArray[np.int64]
 Groups = npt.ArrayLike

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from comp.metrics import Metric
-    from comp.recipe import Recipe
+    from comp.declare.metrics import Metric
+    from comp.declare.recipe import Recipe
 
     Array = npt.NDArray[Any]
 

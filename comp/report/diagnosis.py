@@ -24,7 +24,7 @@ from comp.report.rules import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from comp.recipe import Recipe
+    from comp.declare.recipe import Recipe
 
 
 def diagnose(epochs: pd.DataFrame, steps: pd.DataFrame, recipe: Recipe) -> tuple[Finding, ...]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import pandas as pd
 
-    from comp.recipe import Recipe, Stage
+    from comp.declare.recipe import Recipe, Stage
 
 Array = npt.NDArray[np.float64]
 

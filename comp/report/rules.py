@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from comp.metrics import METRICS
+from comp.declare.metrics import METRICS
 from comp.report.record import FALLING, FEWEST_STEPS, Record, error_of, last_fall
 
 if TYPE_CHECKING:
-    from comp.recipe import Recipe
+    from comp.declare.recipe import Recipe
 
 Kind = Literal[
     "loss is no number",

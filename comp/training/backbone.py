@@ -18,8 +18,8 @@ import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
 
+from comp.declare.metrics import Target
 from comp.errors import BackboneError
-from comp.metrics import Target
 
 
 class Classifier(nn.Module):

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from comp.declare.recipe import Stage
 from comp.errors import RunError
-from comp.recipe import Stage
 from comp.training.learner import Epochs, Learner, gathered
 from comp.training.randomness import random_states, restore_random_states
 

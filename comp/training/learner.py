@@ -16,9 +16,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from comp.declare.metrics import Target
+from comp.declare.recipe import Recipe, Stage
 from comp.errors import DivergedError
-from comp.metrics import Target
-from comp.recipe import Recipe, Stage
 from comp.training.averaging import Average
 from comp.training.backbone import Classifier, freeze, training_mode
 from comp.training.features import Features

@@ -7,7 +7,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
-from comp.metrics import Target
+from comp.declare.metrics import Target
 
 MOST_WEIGHT = 100.0
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from torchvision.transforms.v2 import CutMix, MixUp
 
-from comp.metrics import Target
+from comp.declare.metrics import Target
 
 
 class Mixing:

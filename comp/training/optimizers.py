@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from comp.recipe import LAYER_GROUPS, Recipe
+from comp.declare.recipe import LAYER_GROUPS, Recipe
 from comp.training.backbone import Classifier, layer_groups
 from comp.training.schedule import group_rates
 

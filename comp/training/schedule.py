@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from comp.recipe import Stage
+from comp.declare.recipe import Stage
 
 WARM_UP = 0.25
 FLAT = 0.75

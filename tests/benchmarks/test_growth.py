@@ -6,9 +6,9 @@ import pytest
 from benchmarks import growth
 from benchmarks.growth_steps import STEPS, measured, quiet
 from benchmarks.synthetic import Synthetic
-from comp.steps import prepared
-from comp.steps.screening import screened_tables
-from comp.steps.tables import read_tables
+from comp.data.data_check import screened_tables
+from comp.data.tables import read_tables
+from comp.training import prepared
 
 
 @pytest.mark.parametrize("classes", [3, 1200])

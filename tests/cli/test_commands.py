@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from comp.competition import REPOSITORY_COMPETITIONS, find_competitions
-from comp.run import create_run
+from comp.declare.competition import REPOSITORY_COMPETITIONS, find_competitions
+from comp.runs import create_run
 from tests.cli.spoiling import TINY
 
 HEAVY = ("torch", "torchvision", "timm", "numpy", "pandas", "sklearn", "albumentations", "cv2", "PIL", "kaggle", "rich")
@@ -77,7 +77,7 @@ def test_declarations_are_read_without_importing_what_computes():
     code = f"""
 import sys
 from comp import cli
-from comp.competition import REPOSITORY_COMPETITIONS, find_competitions, load_competition
+from comp.declare.competition import REPOSITORY_COMPETITIONS, find_competitions, load_competition
 assert [load_competition(path) for path in find_competitions(REPOSITORY_COMPETITIONS).values()]
 print(sorted(set({HEAVY!r}) & set(sys.modules)))
 """

@@ -51,7 +51,7 @@ def test_what_is_to_be_gone_on_with_is_named_alone(sentence, arguments, says):
 
 
 def test_a_run_is_gone_on_with_by_its_name(downloaded, comp, sentence, home, monkeypatch):
-    monkeypatch.setattr("comp.steps.training.SAVE_SECONDS", -1.0)
+    monkeypatch.setattr("comp.training.training.SAVE_SECONDS", -1.0)
     plugins = ("--competitions", downloaded.plugins)
     whole = ("train", "shades", "--backbone", "test_resnet", "--set", "stages.cycle_length=3")
     with files_of_at_most(8_000):

@@ -93,7 +93,7 @@ def test_a_disk_too_full_for_the_predictions_leaves_those_there_were(downloaded,
 def test_a_disk_too_full_for_the_state_stops_in_one_sentence_and_goes_on_later(
     downloaded, sentence, comp, home, monkeypatch
 ):
-    monkeypatch.setattr("comp.steps.training.SAVE_SECONDS", -1.0)
+    monkeypatch.setattr("comp.training.training.SAVE_SECONDS", -1.0)
     plugins = ("--competitions", downloaded.plugins)
     whole = ("train", "shades", "--backbone", "test_resnet", "--set", "stages.cycle_length=3")
     with files_of_at_most(8_000):
@@ -119,7 +119,7 @@ def test_a_cache_that_is_removed_is_made_again(downloaded, comp, home):
 
 
 def test_a_cache_that_is_removed_while_it_is_used_harms_nothing(downloaded, comp, home, monkeypatch):
-    from comp.steps.training import Training
+    from comp.training.training import Training
 
     begin = Training._begin
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from comp.data.augmentation import apply_symmetry, seed_pipeline, training_pipeline
 from comp.data.images import with_margin
-from comp.viewpoint import side_on, top_down, upright
+from comp.declare.viewpoint import side_on, top_down, upright
 
 FAMILIES = pytest.mark.parametrize("family", [side_on, top_down, upright])
 SQUARE = np.arange(6 * 6 * 3, dtype=np.uint8).reshape(6, 6, 3)

@@ -9,8 +9,8 @@ from comp.data import kept as module
 from comp.data.images import read_image
 from comp.data.kept import keep
 from comp.data.loading import ImageDataset, Preprocessing
+from comp.declare.viewpoint import upright
 from comp.files import alone
-from comp.viewpoint import upright
 
 ROWS = np.array([0, 2, 3, 5])
 

@@ -12,8 +12,8 @@ from PIL import Image
 from comp.data.augmentation import apply_symmetry
 from comp.data.images import centre, read_image
 from comp.data.loading import ImageDataset, ImageEpochs, InOrder, Preprocessing, Shuffled, in_views, share
+from comp.declare.viewpoint import View, side_on, top_down, upright
 from comp.errors import DataError
-from comp.viewpoint import View, side_on, top_down, upright
 
 PLAIN = View()
 ROWS = 7

@@ -10,8 +10,8 @@ import pytest
 
 from comp.errors import SubmissionError
 from comp.kaggle.client import connect
-from comp.kaggle.local.grading import Grader
-from comp.kaggle.local.server import running
+from comp.local_kaggle.grading import Grader
+from comp.local_kaggle.server import running
 
 SLUG = "two-digits"
 

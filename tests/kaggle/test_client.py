@@ -2,8 +2,8 @@ import pytest
 
 from comp.errors import DataError, KaggleError
 from comp.kaggle.client import Allowance, RemoteFile, connect
-from comp.kaggle.local.server import running
 from comp.kaggle.uploads import tag_of
+from comp.local_kaggle.server import running
 
 SLUG = "two-digits"
 

@@ -9,7 +9,7 @@ import pytest
 from comp.errors import DataError, KaggleError
 from comp.kaggle.client import connect
 from comp.kaggle.fetch import fetch
-from comp.kaggle.local.server import running
+from comp.local_kaggle.server import running
 
 SLUG = "two-digits"
 DATASET = "someone/more-digits"

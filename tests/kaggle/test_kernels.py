@@ -13,8 +13,8 @@ from comp.errors import KaggleError
 from comp.kaggle.client import connect
 from comp.kaggle.datasets import create
 from comp.kaggle.kernels import Notebook, download_output, execution, output, push
-from comp.kaggle.local.faults import Fault
-from comp.kaggle.local.server import running
+from comp.local_kaggle.faults import Fault
+from comp.local_kaggle.server import running
 
 SLUG = "two-digits"
 

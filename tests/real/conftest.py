@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from comp import runner
-from comp.competition import REPOSITORY_COMPETITIONS, Competition, competition_named, find_competitions
 from comp.console import Console
-from comp.kaggle.local.server import running
-from comp.run import Home, Run
-from comp.steps.resolve import Choices
-from comp.steps.sources import graders
+from comp.declare.competition import REPOSITORY_COMPETITIONS, Competition, competition_named, find_competitions
+from comp.kaggle.sources import graders
+from comp.local_kaggle.server import running
+from comp.runs import Home, Run
+from comp.runs.resolve import Choices
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 BACKBONE = SHARED / "weights" / "mobilenetv2_100.tf2_in1k"

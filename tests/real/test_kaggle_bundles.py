@@ -7,7 +7,7 @@ import pytest
 
 from comp.kaggle.client import connect
 from comp.kaggle.fetch import fetch
-from comp.kaggle.local.server import running
+from comp.local_kaggle.server import running
 
 BUNDLES = Path(__file__).parents[2].parent / "shared" / "data"
 pytestmark = pytest.mark.skipif(not BUNDLES.is_dir(), reason=f"the real images are not here ({BUNDLES})")

@@ -11,15 +11,15 @@ import torch
 from comp import runner
 from comp.console import Console
 from comp.data.images import centre, read_image
-from comp.steps.pages.comparing import compare
-from comp.steps.pages.explaining import explain
-from comp.steps.pages.exploring import explore
-from comp.steps.pages.gallery import _maps_of
-from comp.steps.resolve import Choices
-from comp.steps.tables import read_tables
-from tests.pages.browsing import launched, looked_at, watching
-from tests.pages.serving import served
+from comp.data.tables import read_tables
+from comp.report.comparing import compare
+from comp.report.explaining import explain
+from comp.report.exploring import explore
+from comp.report.gallery import _maps_of
+from comp.runs.resolve import Choices
 from tests.real.conftest import BACKBONE
+from tests.report.in_browser.browsing import launched, looked_at, watching
+from tests.report.in_browser.serving import served
 
 SIZES = {"dogs-vs-cats": "stages.size=96", "dog-breeds": "stages.size=128", "planet": "stages.size=64"}
 MEGABYTES = 1e6

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from comp.data.images import read_image
-from comp.steps.tables import read_tables
+from comp.data.tables import read_tables
 
 
 @pytest.fixture(scope="module")

@@ -254,6 +254,6 @@ def sending(comp, shades, serving):
 @pytest.fixture
 def kaggle_has(tmp_path):
     """The submissions that the local Kaggle has of `shades`, the latest first."""
-    from comp.kaggle.local.store import Store
+    from comp.local_kaggle.store import Store
 
     return lambda: Store(tmp_path / "state" / "submissions.sqlite").submissions("shades", "you")

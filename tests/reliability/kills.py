@@ -17,12 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from comp import runner
-from comp.competition import Competition
 from comp.console import Console
-from comp.run import Home, Run, list_runs
-from comp.steps import prepared, resuming, training
-from comp.steps.resolve import Choices
-from comp.training import features
+from comp.declare.competition import Competition
+from comp.runs import Home, Run, list_runs
+from comp.runs.resolve import Choices
+from comp.training import features, prepared, resuming, training
 
 # So that runs of seconds are saved as often as runs of hours.
 SAVE_SECONDS = 0.3

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from comp.kaggle.local.faults import Fault
-from comp.kaggle.local.protocol import Terms
+from comp.local_kaggle.faults import Fault
+from comp.local_kaggle.protocol import Terms
 
 BLOBS = "archives/blobs.zip"
 SIZE = 1_000_114  # of that archive, in bytes
@@ -27,7 +27,7 @@ def impatient(monkeypatch):
 @pytest.fixture
 def no_digests(monkeypatch):
     """The server doesn't say the MD5 of its files, as Kaggle's storage doesn't for files put together of parts."""
-    monkeypatch.setattr("comp.kaggle.local.catalog._LARGEST_DIGESTED_BYTES", -1)
+    monkeypatch.setattr("comp.local_kaggle.catalog._LARGEST_DIGESTED_BYTES", -1)
 
 
 def dropping_at(fetching, intact, cut):

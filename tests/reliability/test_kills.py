@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from comp.competition import REPOSITORY_COMPETITIONS, competition_named
-from comp.recipe import Stage
-from comp.steps.resolve import Choices
+from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.declare.recipe import Stage
+from comp.runs.resolve import Choices
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 DOGS = SHARED / "data" / "dogs-vs-cats-redux-kernels-edition"

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from comp.kaggle.local.faults import Fault
-from comp.kaggle.local.protocol import Terms
+from comp.local_kaggle.faults import Fault
+from comp.local_kaggle.protocol import Terms
 
 UPLOADING = ("GetCompetition", "ListSubmissions", "StartSubmissionUpload", "uploads", "CreateSubmission")
 

@@ -21,12 +21,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pandas as pd
 
 from comp import runner
-from comp.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.console import Console
+from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.declare.recipe import Recipe, Stage
 from comp.errors import RunError
-from comp.recipe import Recipe, Stage
-from comp.run import Home, list_runs
-from comp.steps.resolve import Choices
+from comp.runs import Home, list_runs
+from comp.runs.resolve import Choices
 
 HISTORIES = Path(__file__).parent / "histories"
 

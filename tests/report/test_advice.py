@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comp.metrics import METRICS
-from comp.recipe import Recipe, Stage
+from comp.declare.metrics import METRICS
+from comp.declare.recipe import Recipe, Stage
 from comp.report.advice import advise
 
 RECIPE = Recipe(stages=[Stage(size=224, train="head", learning_rate=1e-3)])

@@ -2,7 +2,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from comp.report.confusion import MOST, confuse
-from comp.report.pages.matrices import confusion_cells, together_cells
+from comp.report.matrices import confusion_cells, together_cells
 
 
 def drawn(rows, classes, seed=0):

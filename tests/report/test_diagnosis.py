@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comp.competition import REPOSITORY_COMPETITIONS, competition_named
-from comp.recipe import Recipe, Stage
+from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.declare.overrides import apply_overrides
+from comp.declare.recipe import Recipe, Stage
 from comp.report.diagnosis import diagnose, healthy
 from comp.report.rules import Finding
-from comp.run import EPOCH_COLUMNS, STEP_COLUMNS, Run
-from comp.steps.overrides import apply_overrides
-from comp.steps.resolve import recipe_of
+from comp.runs import EPOCH_COLUMNS, STEP_COLUMNS, Run
+from comp.runs.resolve import recipe_of
 
 HISTORIES = Path(__file__).parent / "histories"
 HEALTHY = sorted(folder.name for folder in HISTORIES.glob("healthy_*"))

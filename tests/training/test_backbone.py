@@ -11,8 +11,8 @@ from timm.layers import DropPath
 from timm.models import save_for_hf
 from torch import nn
 
+from comp.declare.recipe import LAYER_GROUPS
 from comp.errors import BackboneError
-from comp.recipe import LAYER_GROUPS
 from comp.training.backbone import (
     build_classifier,
     build_head,

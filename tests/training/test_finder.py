@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from comp.declare.recipe import Recipe, Stage
 from comp.errors import RunError
-from comp.recipe import Recipe, Stage
 from comp.training.backbone import build_classifier, freeze
 from comp.training.features import FeatureEpochs
 from comp.training.finder import BATCHES, HIGHEST, LOWEST, Sweep, sweep

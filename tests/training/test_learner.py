@@ -11,12 +11,12 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD, AdamW
 
 from comp.data.loading import ImageDataset, ImageEpochs, Preprocessing, in_views
+from comp.declare.recipe import Recipe, Stage
+from comp.declare.viewpoint import View, side_on, upright
 from comp.errors import RunError
-from comp.recipe import Recipe, Stage
 from comp.training.backbone import build_classifier, layer_groups, set_size
 from comp.training.features import FeatureEpochs, in_batches
 from comp.training.learner import Epoch, Learner, Step, Validation, choose_device
-from comp.viewpoint import View, side_on, upright
 
 ROWS, SIZE = 24, 32
 TRAINING, VALIDATING = np.arange(16), np.arange(16, ROWS)

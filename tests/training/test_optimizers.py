@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from comp.recipe import LAYER_GROUPS, Recipe, Stage
+from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.training.backbone import build_classifier, layer_groups
 from comp.training.optimizers import build_optimizer
 from comp.training.schedule import group_rates

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from comp.declare.recipe import Recipe, Stage
 from comp.errors import RunError
-from comp.recipe import Recipe, Stage
 from comp.training.backbone import build_classifier
 from comp.training.features import FeatureEpochs, in_batches
 from comp.training.learner import Epoch, Learner, Validation, choose_device

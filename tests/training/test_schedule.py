@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import SGD
 
-from comp.recipe import Stage
+from comp.declare.recipe import Stage
 from comp.training.schedule import group_rates, scheduler, simulate
 
 PEAKS = st.floats(1e-5, 1)

@@ -1,0 +1,112 @@
+"""A competition's data on disk, read and checked before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from comp.data.splitting import targets_of
+from comp.declare.labels import classes_of
+from comp.errors import DataError
+from comp.files import holds_files
+from comp.submission.decisions import untuned
+from comp.submission.submission import Sample, must_fit, read_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from comp.data.data_check import Screening
+    from comp.declare.competition import Competition
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The labelled images, the images that the sample submission asks for, and that sample; images in their ids' order.
+
+    So what is random about a row, like the views of test-time augmentation, follows from its id.
+
+    targets: (N,) places in ``classes``, or (N, C) of 0 and 1, in the order of ``train``.
+    ignored: how many test images the sample doesn't ask for.
+    notes: what was put up with, a line each.
+    screening: what was found in the images; in ``train`` are then only those that can be read.
+    """
+
+    train: pd.DataFrame
+    test: pd.DataFrame
+    sample: Sample
+    classes: tuple[str, ...]
+    targets: npt.NDArray[Any]
+    ignored: int
+    notes: Sequence[str] = ()
+    screening: Screening | None = None
+
+    @property
+    def alike(self) -> npt.NDArray[np.int64] | None:
+        """The number of the set of duplicates that each row is in (N,), where the images were screened."""
+        return None if self.screening is None else self.screening.alike
+
+    @property
+    def readable(self) -> npt.NDArray[np.bool_]:
+        """Which of the test images (T,) can be read; all of them, as far as is known."""
+        return np.ones(len(self.test), bool) if self.screening is None else self.screening.readable("test")
+
+    @property
+    def groups(self) -> npt.NDArray[Any] | None:
+        """The group of each row (N,), where the label source gives them."""
+        return self.train["group"].to_numpy() if "group" in self.train else None
+
+
+def read_tables(competition: Competition, folder: Path) -> Tables:
+    """The tables of the files in ``folder``; no image is opened.
+
+    Even probabilities are held against the sample submission, so that what wouldn't fit it after hours of training
+    comes out now. Raises DataError or SubmissionError.
+    """
+    must_be_here(competition, folder)
+    train = competition.labels.read(folder)
+    classes = classes_of(train, competition.target)
+    unlabelled = read_test_tables(competition, folder, classes)
+    targets = targets_of(train, classes, competition.target)
+    notes = [*train.attrs.get("notes", ()), *unlabelled.notes, *_rare(classes, targets)]
+    return replace(unlabelled, train=train, targets=targets, notes=notes)
+
+
+def must_be_here(competition: Competition, folder: Path) -> None:
+    """Raise DataError where a competition's files are not in their folder."""
+    if not holds_files(folder):
+        name = competition.name
+        # Of a competition that `comp new --data` made, nobody may have told the slug.
+        or_linked = (
+            f", or link those in a folder with `comp new {name} --data DIR`" if competition.kaggle == name else ""
+        )
+        raise DataError(f"The data of {name} are not here; run `comp download {name}` first{or_linked}.")
+
+
+def read_test_tables(competition: Competition, folder: Path, classes: Sequence[str]) -> Tables:
+    """The tables of the images to predict, with no row in ``train``; raises as `read_tables`."""
+    sample = read_sample(folder / competition.sample_submission)
+    test = competition.test.read(folder)
+    even = untuned(competition.scoring, competition.target, len(classes))(np.full((1, len(classes)), 1 / len(classes)))
+    must_fit(test["id"].array, even, classes, sample, competition.submission, competition.target)
+    asked = test[pd.Index(sample.ids).get_indexer(pd.Index(test["id"])) >= 0].reset_index(drop=True)
+    nothing = test.iloc[:0].assign(label="")
+    targets = targets_of(nothing, classes, competition.target)
+    notes = test.attrs.get("notes", ())
+    return Tables(nothing, asked, sample, tuple(classes), targets, len(test) - len(asked), notes)
+
+
+def _rare(classes: Sequence[str], targets: npt.NDArray[Any]) -> list[str]:
+    counts = np.bincount(targets, minlength=len(classes)) if targets.ndim == 1 else targets.sum(axis=0)
+    single = np.flatnonzero(counts == 1)
+    if not len(single):
+        return []
+    named = ", ".join(repr(classes[place]) for place in single[:3])
+    of_all = f"{len(single)} of {len(classes)} {'classes' if targets.ndim == 1 else 'tags'}"
+    more = ", …" if len(single) > 3 else ""
+    return [f"{of_all} have a single image, which can't both train and validate: {named}{more}"]

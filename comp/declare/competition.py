@@ -1,0 +1,166 @@
+"""What a plugin folder declares, and finding the plugin folders."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from comp.declare.checks import check, check_sequence, misspelt, wrong
+from comp.declare.forms import SubmissionForm
+from comp.declare.labels import LabelSource, TestImages
+from comp.declare.metrics import METRICS, Metric
+from comp.declare.recipe import Recipe
+from comp.declare.viewpoint import Viewpoint, side_on
+from comp.errors import CompError, DeclarationError
+
+if TYPE_CHECKING:
+    from comp.declare.metrics import Target
+
+REPOSITORY_COMPETITIONS = Path(__file__).resolve().parents[2] / "competitions"
+
+
+@dataclass(frozen=True)
+class KaggleDataset:
+    """A Kaggle data set, ``owner/name``, whose files are put beside the competition's."""
+
+    handle: str
+
+    def __post_init__(self) -> None:
+        check(self, "handle", str)
+        if not re.fullmatch(r"[\w-]+/[\w-]+", self.handle):
+            raise wrong(self, "handle", self.handle, "like 'owner/name', as in the data set's address")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Competition:
+    """Everything that is special about one competition; the runner does the rest.
+
+    name: what the command line calls it; its folder has the same name with ``_`` for ``-``.
+    kaggle: the slug in the competition's address at Kaggle.
+    extra_data: data sets to download as well; all paths below are relative to the one folder they share.
+    labels: where labels come from.
+    test: where the images to predict are.
+    submission: how predictions are written; ids, order and columns are the sample submission's.
+    sample_submission: the name of that file.
+    metric: one of `comp.declare.metrics.METRICS`.
+    augment: how images may be altered.
+    layer_lr_ratio: how much smaller each earlier layer group's learning rate is: 10 where images resemble ImageNet's, 3
+        where they don't (satellites, X-rays).
+    recipes: by name; ``standard`` is the one used unless another is asked for.
+    """
+
+    name: str
+    kaggle: str
+    labels: LabelSource
+    test: TestImages
+    submission: SubmissionForm
+    metric: str
+    recipes: Mapping[str, Recipe]
+    augment: Viewpoint = field(default_factory=side_on)
+    layer_lr_ratio: float = 10
+    extra_data: Sequence[KaggleDataset] = ()
+    sample_submission: str = "sample_submission.csv"
+
+    def __post_init__(self) -> None:
+        check(self, "name", str)
+        check(self, "kaggle", str)
+        for name, value in (("name", self.name), ("kaggle", self.kaggle)):
+            if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", value):
+                raise wrong(self, name, value, "small letters, digits and single dashes")
+        for name, kinds, wanted in (
+            ("labels", LabelSource, "a label source, like FileNames, Folders, CsvLabels, CsvColumns or LabelFunction"),
+            ("test", TestImages, "TestImages(...)"),
+            (
+                "submission",
+                SubmissionForm,
+                "a form: ProbabilityOf, ProbabilityPerClass, ClassName, ClassNumber or TagNames",
+            ),
+            ("augment", Viewpoint, "a viewpoint: side_on(), top_down() or upright()"),
+            ("recipes", Mapping, "recipes by name, like {'standard': Recipe(...)}"),
+        ):
+            if not isinstance(getattr(self, name), kinds):
+                raise wrong(self, name, getattr(self, name), wanted)
+        check(self, "metric", str, one_of=METRICS)
+        check(self, "layer_lr_ratio", float, at_least=1)
+        check(self, "sample_submission", str)
+        check_sequence(self, "extra_data", KaggleDataset, "a list of KaggleDataset('owner/name')")
+        if "standard" not in self.recipes or not all(isinstance(recipe, Recipe) for recipe in self.recipes.values()):
+            raise wrong(self, "recipes", list(self.recipes), "recipes by name, 'standard' among them")
+        if self.target not in self.scoring.targets:
+            raise wrong(self, "metric", self.metric, f"one for {_target_words(self.target)}, as `labels` gives them")
+        if self.target not in self.submission.targets:
+            form = type(self.submission).__name__
+            raise wrong(self, "submission", form, f"a form for {_target_words(self.target)}, as `labels` gives them")
+        if self.scoring.takes != self.submission.takes:
+            form = type(self.submission).__name__
+            raise wrong(self, "submission", form, f"a form with {self.scoring.takes}, which {self.metric} compares")
+
+    @property
+    def target(self) -> Target:
+        return self.labels.target
+
+    @property
+    def scoring(self) -> Metric:
+        return METRICS[self.metric]
+
+
+def _target_words(target: Target) -> str:
+    return "one class per image" if target == "single" else "tags"
+
+
+def find_competitions(*folders: Path) -> dict[str, Path]:
+    """The competitions by name and the file that declares each; a later folder's goes before an earlier's."""
+    found = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise DeclarationError(f"The folder of competitions {folder} doesn't exist; check --competitions.")
+        for declaration in sorted(folder.glob("*/competition.py")):
+            found[declaration.parent.name.replace("_", "-")] = declaration
+    return found
+
+
+def load_competition(declaration: Path) -> Competition:
+    """Run a competition.py (it is code: run only what you trust) and return the competition it declares."""
+    module_name = f"competitions.{declaration.parent.name}.competition"
+    spec = importlib.util.spec_from_file_location(module_name, declaration)
+    if spec is None or spec.loader is None:
+        raise DeclarationError(f"{declaration} can't be read as a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    # A label function must be found again by name in the loader's worker processes.
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except CompError as error:
+        raise DeclarationError(f"{declaration}: {error}") from error
+    except TypeError as error:
+        raise DeclarationError(
+            f"{declaration} can't be loaded: {misspelt(error, vars(module)) or f'TypeError: {error}.'}"
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise DeclarationError(f"{declaration} can't be loaded: {type(error).__name__}: {error}.") from error
+    competition = getattr(module, "competition", None)
+    if not isinstance(competition, Competition):
+        raise DeclarationError(f"{declaration} should set `competition = Competition(...)`, but doesn't.")
+    expected = declaration.parent.name.replace("_", "-")
+    if competition.name != expected:
+        raise DeclarationError(f"{declaration}: `name` is {competition.name!r}, but its folder says {expected!r}.")
+    return competition
+
+
+def competition_named(name: str, *folders: Path) -> Competition:
+    """The competition of that name; raises DeclarationError with the names there are."""
+    return load_competition(declaration_of(name, *folders))
+
+
+def declaration_of(name: str, *folders: Path) -> Path:
+    """The file that declares the competition of that name; raises DeclarationError with the names there are."""
+    found = find_competitions(*folders)
+    declaration = found.get(name) or found.get(name.replace("_", "-"))
+    if declaration is None:
+        raise DeclarationError(f"There is no competition {name!r}; there are {', '.join(sorted(found)) or 'none'}.")
+    return declaration

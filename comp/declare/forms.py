@@ -1,0 +1,253 @@
+"""Submission forms: how predictions are written in a competition's CSV, and read back to grade or check them.
+
+Each form names what it carries (`takes`, in the words of `comp.declare.metrics`), turns predictions into the columns
+after the id (`encode`) and back (`decode`). ``decode(encode(x))`` gives x, for probabilities to the digits written.
+`classes_in` tells the classes of such columns alone, for a grader that knows nothing but answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from comp.declare.checks import check, check_sequence
+from comp.declare.labels import in_order
+from comp.errors import SubmissionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+    import pandas as pd
+
+    from comp.declare.metrics import Kind, Target
+
+    Predictions = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ProbabilityOf:
+    """One column: the probability of one of two classes (dogs-vs-cats: ``id,label``)."""
+
+    label: str
+    takes: ClassVar[Kind] = "probabilities"
+    targets: ClassVar[tuple[Target, ...]] = ("single",)
+
+    def __post_init__(self) -> None:
+        check(self, "label", str)
+
+    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.DataFrame({_only(columns): predictions[:, self._place(classes)]})
+
+    def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
+        import numpy as np
+
+        positive = _numbers(frame[[_only(list(frame.columns))]])[:, 0]
+        _require_probabilities(positive)
+        probabilities = np.empty((len(frame), 2))
+        place = self._place(classes)
+        probabilities[:, place], probabilities[:, 1 - place] = positive, 1 - positive
+        return probabilities
+
+    def classes_in(self, *_frames: pd.DataFrame) -> tuple[str, ...]:
+        return (f"not {self.label}", self.label)
+
+    def _place(self, classes: Sequence[str]) -> int:
+        if len(classes) != 2 or self.label not in classes:
+            raise SubmissionError(
+                f"ProbabilityOf: `label` is {self.label!r}, but the data's classes are {', '.join(classes)}; "
+                "it should be one of exactly two."
+            )
+        return list(classes).index(self.label)
+
+
+@dataclass(frozen=True)
+class ProbabilityPerClass:
+    """A column per class, named as the classes are, in the sample submission's order.
+
+    For one class per image the probabilities of a row sum to one; for tags each column stands alone.
+    """
+
+    takes: ClassVar[Kind] = "probabilities"
+    targets: ClassVar[tuple[Target, ...]] = ("single", "multi")
+
+    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+        import pandas as pd
+
+        _require_columns(columns, classes)
+        return pd.DataFrame(predictions, columns=list(classes))[list(columns)]
+
+    def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
+        _require_columns(list(frame.columns), classes)
+        probabilities = _numbers(frame[list(classes)])
+        _require_probabilities(probabilities)
+        return probabilities
+
+    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
+        return tuple(frames[0].columns)
+
+
+@dataclass(frozen=True)
+class ClassName:
+    """One column: the name of the predicted class."""
+
+    takes: ClassVar[Kind] = "classes"
+    targets: ClassVar[tuple[Target, ...]] = ("single",)
+
+    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.DataFrame({_only(columns): [classes[index] for index in predictions]})
+
+    def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
+        import numpy as np
+
+        index = {name: place for place, name in enumerate(classes)}
+        names = frame[_only(list(frame.columns))]
+        _require_known(set(names), classes)
+        return np.array([index[name] for name in names])
+
+    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
+        return in_order({name for frame in frames for name in frame[_only(list(frame.columns))]})
+
+
+@dataclass(frozen=True)
+class ClassNumber:
+    """One column: the number of the predicted class, counted from 0 in this order (dogs-vs-cats: a dog is 1)."""
+
+    labels: Sequence[str]
+    takes: ClassVar[Kind] = "classes"
+    targets: ClassVar[tuple[Target, ...]] = ("single",)
+
+    def __post_init__(self) -> None:
+        check_sequence(
+            self, "labels", str, "the names of at least two classes, in the order of their numbers", at_least=2
+        )
+
+    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+        import pandas as pd
+
+        self._require_all(classes)
+        number = {name: place for place, name in enumerate(self.labels)}
+        return pd.DataFrame({_only(columns): [number[classes[index]] for index in predictions]})
+
+    def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
+        import numpy as np
+
+        self._require_all(classes)
+        index = {str(number): classes.index(name) for number, name in enumerate(self.labels)}
+        numbers = frame[_only(list(frame.columns))].astype(str)
+        _require_known(set(numbers), list(index))
+        return np.array([index[number] for number in numbers])
+
+    def classes_in(self, *_frames: pd.DataFrame) -> tuple[str, ...]:
+        return tuple(self.labels)
+
+    def _require_all(self, classes: Sequence[str]) -> None:
+        if set(classes) != set(self.labels):
+            raise SubmissionError(
+                f"ClassNumber: `labels` are {', '.join(self.labels[:20])}, but the data's classes are "
+                f"{', '.join(classes[:20])}; they should be the same, in the order of their numbers."
+            )
+
+
+@dataclass(frozen=True)
+class TagNames:
+    """One column: the names of the predicted tags with a separator between them (planet: ``primary clear``)."""
+
+    separator: str = " "
+    takes: ClassVar[Kind] = "tags"
+    targets: ClassVar[tuple[Target, ...]] = ("multi",)
+
+    def __post_init__(self) -> None:
+        check(self, "separator", str)
+
+    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+        import pandas as pd
+
+        unfit = [name for name in classes if self.separator in name]
+        if unfit:
+            raise SubmissionError(
+                f"TagNames: `separator` is {self.separator!r}, but the tag {unfit[0]!r} has it in its name; "
+                "it should be what the sample submission has between tags."
+            )
+        texts = [
+            self.separator.join(name for name, present in zip(classes, row, strict=True) if present)
+            for row in predictions
+        ]
+        return pd.DataFrame({_only(columns): texts})
+
+    def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
+        import numpy as np
+
+        index = {name: place for place, name in enumerate(classes)}
+        rows = [[tag for tag in text.split(self.separator) if tag] for text in frame[_only(list(frame.columns))]]
+        _require_known({tag for row in rows for tag in row}, classes)
+        tags = np.zeros((len(rows), len(classes)), dtype=np.int64)
+        for place, row in enumerate(rows):
+            tags[place, [index[tag] for tag in row]] = 1
+        return tags
+
+    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
+        texts = [text for frame in frames for text in frame[_only(list(frame.columns))]]
+        return in_order({tag for text in texts for tag in text.split(self.separator) if tag})
+
+
+SubmissionForm = ProbabilityOf | ProbabilityPerClass | ClassName | ClassNumber | TagNames
+
+
+def _only(columns: Sequence[str]) -> str:
+    if len(columns) != 1:
+        raise SubmissionError(
+            f"The sample submission has {len(columns)} columns after the id ({', '.join(columns[:5])}), "
+            "but the declared submission form writes one; declare ProbabilityPerClass() for a column per class."
+        )
+    return columns[0]
+
+
+def _require_columns(columns: Sequence[str], classes: Sequence[str]) -> None:
+    missing, extra = sorted(set(classes) - set(columns)), sorted(set(columns) - set(classes))
+    if missing or extra:
+        raise SubmissionError(
+            "The columns after the id should be the classes of the training data, but "
+            + " and ".join(
+                part
+                for part in (
+                    f"{', '.join(missing[:5])} {'is' if len(missing) == 1 else 'are'} missing" if missing else "",
+                    f"{', '.join(extra[:5])} {'is' if len(extra) == 1 else 'are'} no class" if extra else "",
+                )
+                if part
+            )
+            + "."
+        )
+
+
+def _numbers(frame: pd.DataFrame) -> Predictions:
+    import numpy as np
+    import pandas as pd
+
+    numbers: Predictions = frame.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    bad = np.argwhere(~np.isfinite(numbers))
+    if len(bad):
+        row, column = bad[0]
+        raise SubmissionError(
+            f"Column {frame.columns[column]!r} holds {frame.iloc[row, column]!r} in data row {frame.index[row] + 1}, "
+            "but it should hold a number."
+        )
+    return numbers
+
+
+def _require_probabilities(numbers: Predictions) -> None:
+    outside = numbers[(numbers < 0) | (numbers > 1)]
+    if outside.size:
+        raise SubmissionError(f"Probabilities should be from 0 to 1, but {outside.flat[0]:g} was found.")
+
+
+def _require_known(names: set[str], classes: Sequence[str]) -> None:
+    unknown = sorted(names - set(classes))
+    if unknown:
+        raise SubmissionError(
+            f"{unknown[0]!r} is not a class of the training data, whose classes are {', '.join(classes[:20])}."
+        )

@@ -1,0 +1,34 @@
+"""Label sources: from the raw files of a competition to its table.
+
+The table has one row per image: ``id`` (text), ``path`` (text) and ``label``: the name of the class for a ``single``
+target, a tuple of tag names for a ``multi`` one. A source that knows which images belong together (one patient's, one
+scene's) adds ``group`` (text). Every image has its label and every label its image, or there is a DataError that names
+them. What a source put up with is in ``table.attrs["notes"]``, a line each.
+"""
+
+from comp.declare.labels.columns import ONE_OR_ZERO, CsvColumns
+from comp.declare.labels.csv import CsvLabels
+from comp.declare.labels.files import IMAGE_SUFFIXES, read_csv, read_csv_in_blocks, read_ids
+from comp.declare.labels.function import LabelFunction
+from comp.declare.labels.paths import FileNames, Folders
+from comp.declare.labels.table import classes_of, in_order
+from comp.declare.labels.test import TestImages
+
+LabelSource = FileNames | Folders | CsvLabels | CsvColumns | LabelFunction
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "ONE_OR_ZERO",
+    "CsvColumns",
+    "CsvLabels",
+    "FileNames",
+    "Folders",
+    "LabelFunction",
+    "LabelSource",
+    "TestImages",
+    "classes_of",
+    "in_order",
+    "read_csv",
+    "read_csv_in_blocks",
+    "read_ids",
+]

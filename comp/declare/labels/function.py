@@ -1,0 +1,84 @@
+"""Labels by a function of one's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comp.declare.checks import check, wrong
+from comp.declare.labels.table import table
+from comp.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
+    from comp.declare.metrics import Target
+
+
+@dataclass(frozen=True)
+class LabelFunction:
+    """Labels by a function of one's own: given the data folder, it returns the table (columns id, path, label).
+
+    Images that share a value in its column ``group``, where it has one, are never on both sides of a split.
+    """
+
+    function: Callable[[Path], pd.DataFrame]
+    target: Target = "single"
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise wrong(self, "function", self.function, "a function of the data folder that returns the table")
+        check(self, "target", str, one_of=("single", "multi"))
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        import pandas as pd
+
+        result = self.function(folder)
+        name = getattr(self.function, "__name__", "the function")
+        missing = {"id", "path", "label"} - set(getattr(result, "columns", ()))
+        if not isinstance(result, pd.DataFrame) or missing:
+            raise DataError(
+                f"LabelFunction: {name} should return a DataFrame with the columns id, path and label, "
+                f"but {', '.join(sorted(missing))} {'is' if len(missing) == 1 else 'are'} missing."
+            )
+        ids = [str(image) for image in result["id"]]
+        paths = [str(Path(path)) for path in result["path"]]
+        labels = [self._label(image, label) for image, label in zip(ids, result["label"], strict=True)]
+        absent = [path for path in paths if not os.path.isfile(path)]  # noqa: PTH113, a Path of each would take longer
+        if absent:
+            raise DataError(
+                f"LabelFunction: {name} names {len(absent)} images that don't exist, the first {absent[0]}."
+            )
+        if "group" not in result:
+            return table(ids, paths, labels)
+        ungrouped = result["group"].isna() | (result["group"].astype(str) == "")
+        if ungrouped.any():
+            image = str(result["id"][ungrouped].iloc[0])
+            raise DataError(f"LabelFunction: image {image!r} has no group; give it one, or leave out the column.")
+        return table(ids, paths, labels, list(result["group"].astype(str)))
+
+    def _label(self, image: str, found: Any) -> str | tuple[str, ...]:
+        if self.target == "single" and (isinstance(found, str) or not isinstance(found, Iterable)):
+            if found != "" and not _is_no_value(found):
+                return str(found)
+        elif self.target == "multi" and isinstance(found, Iterable) and not isinstance(found, str):
+            return tuple(sorted({str(tag) for tag in found}))
+        wanted = "the name of its class" if self.target == "single" else "a list of its tags"
+        # pandas takes the class names NA, null and None for missing values, unless it is told not to.
+        advice = "; read it with comp.declare.labels.read_csv if its name is NA or None" if _is_missing(found) else ""
+        raise DataError(f"LabelFunction: image {image!r} has the label {found!r}, but it should be {wanted}{advice}.")
+
+
+def _is_no_value(found: Any) -> bool:
+    from pandas import isna
+
+    return not isinstance(found, str) and bool(isna(found))
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and value != value)

@@ -1,0 +1,97 @@
+"""The table that every label source gives, and the classes in it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from comp.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TypeVar
+
+    import pandas as pd
+    from pandas.api.extensions import ExtensionArray
+
+    from comp.declare.metrics import Target
+
+    Value = TypeVar("Value")
+    Column = Sequence[Value] | ExtensionArray
+
+
+def table(
+    ids: Column[str],
+    paths: Sequence[str],
+    labels: Column[str | tuple[str, ...]],
+    groups: Column[str] | None = None,
+    notes: Iterable[str] = (),
+) -> pd.DataFrame:
+    """The table of these rows, in the order of their ids; a row that is there twice counts once.
+
+    notes: what else was put up with. Raises DataError for an id of two images, labels or groups, and for a file whose
+    name is no Unicode.
+    """
+    import pandas as pd
+
+    _check_names(paths)
+    columns = {"id": ids, "path": paths, "label": labels, **({} if groups is None else {"group": groups})}
+    frame = pd.DataFrame(columns)
+    notes = list(notes)
+    # Else no row is there twice, and to compare all columns takes longer.
+    if not frame["id"].is_unique:
+        frame, doubled = _once(frame)
+        notes += doubled
+    frame = frame.sort_values("id", kind="stable", ignore_index=True)
+    frame.attrs["notes"] = notes
+    return frame
+
+
+def _once(whole: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Without the rows that are there twice, and a line that says so; raises DataError for an id of other rows."""
+    again = whole.duplicated()
+    frame = whole[~again]
+    doubled = frame[frame["id"].duplicated(keep=False)].sort_values("id", kind="stable")
+    if len(doubled):
+        first, second = (doubled.iloc[row] for row in (0, 1))
+        differing = next(column for column in frame.columns[1:] if first[column] != second[column])
+        raise DataError(
+            f"{doubled['id'].nunique()} ids occur more than once, the first {first['id']!r} with the {differing} "
+            f"{first[differing]!r} and {second[differing]!r}; every image needs its own id, and one label."
+        )
+    first_of = whole["id"][whole.duplicated(keep=False)].iloc[0]
+    return frame, [f"{again.sum()} rows are doubled and count once, the first of {first_of!r}"]
+
+
+def _check_names(paths: Sequence[str]) -> None:
+    try:
+        "\n".join(paths).encode()
+    except UnicodeEncodeError:
+        wrong = next(path for path in paths if not _is_unicode(path))
+        raise DataError(f"The name of {wrong!r} is no UTF-8; rename the file.") from None
+
+
+def _is_unicode(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def classes_of(frame: pd.DataFrame, target: Target) -> tuple[str, ...]:
+    """The names of the classes or tags that occur, in order. Raises DataError where there are not two."""
+    labels = frame["label"]
+    names = set(labels.unique()) if target == "single" else {tag for tags in labels for tag in tags}
+    if not names or names == {""}:
+        raise DataError("The table has no labels at all; check the label source in competition.py.")
+    if len(names) == 1:
+        raise DataError(f"All images have the same label, {next(iter(names))!r}; there is nothing to learn.")
+    return in_order(names)
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names sorted: as numbers where all are whole numbers (grades, digits), as text otherwise."""
+    names = list(names)
+    whole = all(re.fullmatch(r"-?\d+", name) for name in names)
+    return tuple(sorted(names, key=(lambda name: (int(name), name)) if whole else str))

@@ -1,0 +1,179 @@
+"""Recipes: the ordered stages of a training and what they share, and the named ones every competition starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence  # noqa: TC003 - overrides resolve the fields' types
+from dataclasses import dataclass
+from typing import Literal
+
+from comp.declare.checks import check, check_sequence, wrong
+
+LAYER_GROUPS = ("early", "late", "head")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One entry of a recipe.
+
+    size: pixels of a side of the square images.
+    train: ``head`` (the backbone is frozen), ``all`` (with layer-wise learning rates), or how many of the last layer
+        groups train: 2 is the late half of the backbone and the head.
+    cycles, cycle_length, cycle_multiplier: how many cosine descents of the learning rate, the epochs of the first, and
+        how much longer each next one is: 3, 1 and 2 make 1 + 2 + 4 = 7 epochs (SGDR, arXiv:1608.03983).
+    learning_rate: the peak of the head's rate, or ``find``: a sweep before the stage chooses it (arXiv:1506.01186);
+        earlier layer groups get it divided by the layer-LR ratio and its square.
+    schedule: ``sgdr``; ``one_cycle``, a warm-up over the first quarter, then one descent (arXiv:1708.07120); or
+        ``flat_cosine``, the peak for three quarters, then one descent.
+    cached: train the head on features computed once per image and view instead of on images (lesson 2's precompute).
+    views: how many views of each image are cached: the viewpoint's fixed views first, then random alterations.
+    """
+
+    size: int
+    train: Literal["head", "all"] | int
+    cycles: int = 1
+    cycle_length: int = 1
+    cycle_multiplier: int = 1
+    learning_rate: float | Literal["find"] = "find"
+    schedule: Literal["sgdr", "one_cycle", "flat_cosine"] = "sgdr"
+    cached: bool = False
+    views: int = 1
+
+    def __post_init__(self) -> None:
+        check(self, "size", int, at_least=8, at_most=4096)
+        if isinstance(self.train, (bool, float)) or self.train not in ("head", "all", 1, 2, 3):
+            raise wrong(self, "train", self.train, "'head', 'all', or how many of the last layer groups: 1, 2 or 3")
+        for field in ("cycles", "cycle_length", "cycle_multiplier", "views"):
+            check(self, field, int, at_least=1, at_most=10_000)
+        if isinstance(self.learning_rate, str):
+            if self.learning_rate != "find":
+                raise wrong(self, "learning_rate", self.learning_rate, "'find', or a number above 0")
+        else:
+            check(self, "learning_rate", float, above=0)
+        check(self, "schedule", str, one_of=("sgdr", "one_cycle", "flat_cosine"))
+        check(self, "cached", bool)
+        if self.cached and self.groups > 1:
+            raise wrong(self, "cached", True, "False where the backbone trains: its features change with every step")
+        if self.views > 1 and not self.cached:
+            raise wrong(self, "views", self.views, "1 without `cached`: images are altered anew in every epoch")
+        if self.schedule != "sgdr" and self.cycles != 1:
+            raise wrong(
+                self, "cycles", self.cycles, f"1 with schedule {self.schedule!r}; give its epochs as `cycle_length`"
+            )
+
+    @property
+    def groups(self) -> int:
+        """How many of the last layer groups train, the head's included."""
+        if isinstance(self.train, int):
+            return self.train
+        return 1 if self.train == "head" else len(LAYER_GROUPS)
+
+    @property
+    def trains(self) -> str:
+        """What trains, in words."""
+        return ("head", "late layers and head", "all layers")[self.groups - 1]
+
+    @property
+    def cycle_epochs(self) -> tuple[int, ...]:
+        """The epochs of each cycle."""
+        return tuple(self.cycle_length * self.cycle_multiplier**cycle for cycle in range(self.cycles))
+
+    @property
+    def epochs(self) -> int:
+        return sum(self.cycle_epochs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a competition is trained and predicted. What regularises is off unless it is named.
+
+    stages: in order; the weights are carried on from each to the next.
+    backbone: a timm model name, or ``local-dir:PATH`` of a folder with its config.json and weights.
+    pretrained: start from the backbone's pretrained weights, or from scratch.
+    head: ``new``, or ``pretrained``: it starts as the part of the pretrained classifier that is about the classes at
+        hand, for images like those of the pretraining, at a small learning rate; one class per image.
+    batch_size: images per mini-batch of stages on images; a head on cached features takes four times as many. At least
+        2, for the head's batch norm.
+    accumulation: mini-batches whose gradients make one optimizer step.
+    clip_norm: the largest norm of a step's gradients, longer ones are scaled down to it; 0 leaves them as they are.
+    optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
+    weight_decay: of all parameters; with ``decay="matrices"`` of none that is a vector: biases and norm layers.
+    freeze_batch_norm: a backbone that trains keeps the statistics it was pretrained with (lesson 2's ``bn_freeze``):
+        those of small batches are noise.
+    dropout: of the head's input. drop_path: the rate at which blocks of the backbone are skipped (arXiv:1603.09382).
+    label_smoothing: the share of a target spread over the classes (arXiv:1512.00567).
+    mixup, cutmix: both parameters of the Beta distribution that pairs of images are blended (arXiv:1710.09412) or
+        pasted (arXiv:1905.04899) by; with both a batch gets one of the two; cached features are only blended.
+    random_erasing: the chance that a rectangle of a training image is overwritten (arXiv:1708.04896).
+    ema: the decay of the moving average of weights that is validated and kept (timm's); 0 keeps the last weights.
+    balance: what rare classes get: ``weights`` in the loss, ``oversample``: their images several times an epoch, or
+        nothing.
+    snapshots: of how many last cycles of the last stage the weights are kept, and their predictions averaged
+        (arXiv:1704.00109).
+    validation: the share of the labelled rows that validates.
+    tta: ``none``, ``fixed`` (the viewpoint's flips) or ``random`` (the plain view and ``tta_views`` random ones).
+    on_cpu: the recipe in its place on a machine without a GPU.
+    """
+
+    stages: Sequence[Stage]
+    backbone: str = "resnet34.a1_in1k"
+    pretrained: bool = True
+    head: Literal["new", "pretrained"] = "new"
+    batch_size: int = 64
+    accumulation: int = 1
+    clip_norm: float = 0.0
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    weight_decay: float = 0.01
+    decay: Literal["all", "matrices"] = "all"
+    freeze_batch_norm: bool = False
+    dropout: float = 0.0
+    drop_path: float = 0.0
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    random_erasing: float = 0.0
+    ema: float = 0.0
+    balance: Literal["none", "weights", "oversample"] = "none"
+    snapshots: int = 1
+    validation: float = 0.2
+    tta: Literal["none", "fixed", "random"] = "fixed"
+    tta_views: int = 4
+    on_cpu: Recipe | None = None
+
+    def __post_init__(self) -> None:
+        check_sequence(self, "stages", Stage, "a list of at least one Stage", at_least=1)
+        check(self, "backbone", str)
+        check(self, "pretrained", bool)
+        check(self, "head", str, one_of=("new", "pretrained"))
+        if self.head == "pretrained" and not self.pretrained:
+            raise wrong(self, "head", self.head, "'new' where the backbone is not pretrained")
+        check(self, "batch_size", int, at_least=2)
+        check(self, "accumulation", int, at_least=1, at_most=10_000)
+        check(self, "optimizer", str, one_of=("adamw", "sgd"))
+        check(self, "freeze_batch_norm", bool)
+        check(self, "decay", str, one_of=("all", "matrices"))
+        for field, most in (("dropout", 0.95), ("drop_path", 0.95), ("label_smoothing", 0.5), ("random_erasing", 1)):
+            check(self, field, float, at_least=0, at_most=most)
+        for field in ("weight_decay", "clip_norm", "mixup", "cutmix"):
+            check(self, field, float, at_least=0)
+        check(self, "ema", float, at_least=0, at_most=0.99999)
+        check(self, "balance", str, one_of=("none", "weights", "oversample"))
+        check(self, "snapshots", int, at_least=1)
+        check(self, "validation", float, at_least=0.01, at_most=0.5)
+        check(self, "tta", str, one_of=("none", "fixed", "random"))
+        check(self, "tta_views", int, at_least=1, at_most=64)
+        if self.snapshots > self.stages[-1].cycles:
+            wanted = f"at most {self.stages[-1].cycles}, the cycles of the last stage"
+            raise wrong(self, "snapshots", self.snapshots, wanted)
+        if self.cutmix and all(stage.cached for stage in self.stages):
+            raise wrong(self, "cutmix", self.cutmix, "0 where all stages are cached: features have no area to paste")
+        if self.random_erasing and all(stage.cached for stage in self.stages):
+            raise wrong(
+                self, "random_erasing", self.random_erasing, "0 where all stages are cached: no image is altered"
+            )
+        if all(stage.groups == 1 for stage in self.stages):
+            if self.drop_path:
+                raise wrong(self, "drop_path", self.drop_path, "0 where only the head trains: no block is skipped")
+            if self.freeze_batch_norm:
+                raise wrong(self, "freeze_batch_norm", True, "False where only the head trains: it is frozen anyway")
+        if self.on_cpu is not None and (not isinstance(self.on_cpu, Recipe) or self.on_cpu.on_cpu is not None):
+            raise wrong(self, "on_cpu", self.on_cpu, "a Recipe without `on_cpu` of its own")

@@ -1,0 +1,103 @@
+"""Viewpoints: how the images of a competition may be altered without changing what they show.
+
+A declaration only; `comp.data.augmentation` turns it into an albumentations pipeline.
+The three families are those of fast.ai's lesson 2 (transforms_side_on, transforms_top_down, transforms_basic).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from comp.declare.checks import check, wrong
+
+# Elements of the square's symmetry group: quarter turns 0 to 3, then the same of the mirror image.
+SYMMETRIES = {"none": (0,), "horizontal": (0, 4), "dihedral": (0, 1, 2, 3, 4, 5, 6, 7)}
+
+Flips = Literal["none", "horizontal", "dihedral"]
+Pipeline = Callable[[int], Any]
+
+
+@dataclass(frozen=True)
+class View:
+    """One way of looking at an image: a fixed symmetry of the plain centre view, or a random alteration by its draw.
+
+    symmetry: quarter turns counter-clockwise, plus 4 for the mirror image.
+    draw: which of the endless random alterations; the same number gives the same one.
+    """
+
+    symmetry: int = 0
+    draw: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Viewpoint:
+    """What training images go through, and which fixed views test-time augmentation has.
+
+    flips: ``none``, ``horizontal`` (mirror images) or ``dihedral`` (the eight symmetries of a square).
+    max_zoom: the largest magnification before a random square is cut out; 1 is none.
+    max_rotation: degrees to either side.
+    max_light: the largest relative change of brightness and of contrast; 0 is none.
+    pipeline: a function of the image size in pixels that returns an albumentations pipeline of one's own; it is given
+        RGB arrays (H, W, 3) of any size and must return (size, size, 3). It replaces the random alterations above.
+    """
+
+    flips: Flips
+    max_zoom: float = 1.1
+    max_rotation: float = 10.0
+    max_light: float = 0.05
+    pipeline: Pipeline | None = None
+
+    def __post_init__(self) -> None:
+        check(self, "flips", str, one_of=("none", "horizontal", "dihedral"))
+        check(self, "max_zoom", float, at_least=1, at_most=4)
+        check(self, "max_rotation", float, at_least=0, at_most=180)
+        check(self, "max_light", float, at_least=0, at_most=1)
+        if self.pipeline is not None and not callable(self.pipeline):
+            raise wrong(self, "pipeline", self.pipeline, "a function of the image size that returns a pipeline")
+
+    @property
+    def fixed_views(self) -> tuple[View, ...]:
+        """The plain centre view, then its flips: one, two or eight views."""
+        return tuple(View(symmetry) for symmetry in SYMMETRIES[self.flips])
+
+    def views(self, count: int) -> tuple[View, ...]:
+        """So many different views: the fixed ones first, then random alterations."""
+        drawn = tuple(View(draw=draw) for draw in range(count - len(self.fixed_views)))
+        return (self.fixed_views + drawn)[:count]
+
+
+def side_on(
+    *,
+    max_zoom: float = 1.1,
+    max_rotation: float = 10,
+    max_light: float = 0.05,
+    pipeline: Pipeline | None = None,
+) -> Viewpoint:
+    """Photos taken standing up: cats, cars, plates of food. A mirror image is as likely as the image itself."""
+    return Viewpoint(
+        flips="horizontal", max_zoom=max_zoom, max_rotation=max_rotation, max_light=max_light, pipeline=pipeline
+    )
+
+
+def top_down(
+    *,
+    max_zoom: float = 1.05,
+    max_rotation: float = 10,
+    max_light: float = 0.05,
+    pipeline: Pipeline | None = None,
+) -> Viewpoint:
+    """Pictures without an up: satellites, microscopes. Quarter turns and flips in both directions."""
+    return Viewpoint(
+        flips="dihedral", max_zoom=max_zoom, max_rotation=max_rotation, max_light=max_light, pipeline=pipeline
+    )
+
+
+def upright(
+    *,
+    max_zoom: float = 1.1,
+    max_rotation: float = 5,
+    max_light: float = 0.05,
+    pipeline: Pipeline | None = None,
+) -> Viewpoint:
+    """Pictures that a flip would change the meaning of: digits, text, traffic signs."""
+    return Viewpoint(flips="none", max_zoom=max_zoom, max_rotation=max_rotation, max_light=max_light, pipeline=pipeline)

@@ -1,0 +1,140 @@
+"""Every run of a competition with its scores, and where they stand on the leaderboard."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from comp.errors import KaggleError, RunError
+from comp.files import replacing
+from comp.kaggle.rows import LeaderboardRow
+from comp.kaggle.sources import kaggle_of
+from comp.kaggle.standing import Standing, standing_of
+from comp.kaggle.submitting import record
+from comp.kaggle.uploads import tag_of
+from comp.runs import broken_runs, list_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from comp.console import Console
+    from comp.declare.competition import Competition
+    from comp.kaggle.client import Kaggle
+    from comp.runs import Home, Run
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A run's scores by the competition's metric, as far as they are known.
+
+    standing: of the private score where there is one, else of the public one; of a run that was not submitted, of its
+        validation score, and ``submitted`` is False.
+    """
+
+    name: str
+    validation: float | None
+    public: float | None
+    private: float | None
+    standing: Standing | None
+    submitted: bool
+
+    @property
+    def gap(self) -> float | None:
+        """The public score minus that of the rows that validate."""
+        return None if self.validation is None or self.public is None else self.public - self.validation
+
+
+@dataclass(frozen=True)
+class Board:
+    """A downloaded leaderboard, the public or the private one; ``own`` is one's own team, if it is there."""
+
+    rows: Sequence[LeaderboardRow]
+    own: str | None
+    private: bool
+
+
+def scores_of(competition: Competition, home: Home, console: Console) -> list[ScoredRun]:
+    """The runs of a competition, oldest first, with what Kaggle says of them now.
+
+    New scores are kept in the runs, and the leaderboard in ``runs/<competition>/leaderboard-public.csv`` or
+    ``-private.csv``. Where Kaggle is away, both are as they were seen last, and that is said.
+
+    Raises:
+        RunError: there is no run.
+    """
+    runs = list_runs(home, competition.name)
+    for broken in broken_runs(home, competition.name):
+        console.say(str(broken.problem))
+    if not runs:
+        raise RunError(f"There is no run of {competition.name} yet; make one with `comp run {competition.name}`.")
+    place = home.runs / competition.name
+    try:
+        with kaggle_of(competition, home, console.say) as connect:
+            board = _news(connect(), competition, runs, place)
+    except KaggleError as error:
+        board = _read_board(place)
+        console.say(f"scores are as they were seen last: {error}")
+    return [_scored(run, board, competition) for run in runs]
+
+
+def _news(kaggle: Kaggle, competition: Competition, runs: Sequence[Run], place: Path) -> Board:
+    """Bring the runs' records up to date, and the leaderboard here."""
+    submissions = kaggle.submissions(competition.kaggle)
+    for run in runs:
+        tag = tag_of(run.submission) if run.submission.is_file() else None
+        of_this_run = [row for row in submissions if tag and row.message.endswith(tag)]
+        if of_this_run:
+            record(run, kaggle, of_this_run[0])
+    private = any(row.private_score is not None for row in submissions)
+    own = submissions[0].team if submissions else None
+    board = Board(kaggle.leaderboard(competition.kaggle, private=private), own, private)
+    _write_board(place, board)
+    return board
+
+
+def _scored(run: Run, board: Board, competition: Competition) -> ScoredRun:
+    scores = run.record("scores") if run.has("scores") else {}
+    submitted = run.record("submitted") if run.has("submitted") else {}
+    validation, public, private = scores.get("decided"), submitted.get("score"), submitted.get("private_score")
+    scored = ScoredRun(run.name, validation, public, private, None, submitted=public is not None)
+    on_board = next(
+        (score for score in ((private if board.private else None), public, validation) if score is not None), None
+    )
+    if on_board is None or not board.rows:
+        return scored
+    better = competition.scoring.higher_is_better
+    return replace(scored, standing=standing_of(on_board, board.rows, board.own, higher_is_better=better))
+
+
+def _board_file(place: Path, *, private: bool) -> Path:
+    return place / f"leaderboard-{'private' if private else 'public'}.csv"
+
+
+def _write_board(place: Path, board: Board) -> None:
+    with replacing(_board_file(place, private=board.private)) as unfinished, unfinished.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ("rank", "team", "score", "date", "own"))
+        writer.writeheader()
+        for row in board.rows:
+            date = row.date.isoformat() if row.date else ""
+            writer.writerow({**asdict(row), "date": date, "own": "yes" if row.team == board.own else ""})
+
+
+def _read_board(place: Path) -> Board:
+    """The leaderboard as it was downloaded last, the private one if there is one; empty if none was."""
+    for private in (True, False):
+        try:
+            with _board_file(place, private=private).open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            own = next((row["team"] for row in rows if row["own"]), None)
+            return Board([_row(row) for row in rows], own, private)
+        except (OSError, KeyError, ValueError):
+            continue
+    return Board([], None, private=False)
+
+
+def _row(row: dict[str, str]) -> LeaderboardRow:
+    date = dt.datetime.fromisoformat(row["date"]) if row["date"] else None
+    return LeaderboardRow(int(row["rank"]), row["team"], float(row["score"]) if row["score"] else None, date)

@@ -1,0 +1,287 @@
+"""The notebooks that were pushed to the local Kaggle, executed on this machine by its own Python.
+
+A notebook is code of whoever pushed it, and has the rights of whoever started the server. Nothing is executed unless
+the server was told to (`comp serve --kernels`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sysconfig
+import threading
+import venv
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from kagglesdk.kernels.types import kernels_api_service as kernels
+from kagglesdk.kernels.types.kernels_enums import KernelWorkerStatus
+
+from comp.files import write_text
+from comp.local_kaggle.protocol import Asker, Call, RefusedError, page_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from comp.local_kaggle.catalog import Catalog
+    from comp.local_kaggle.datasets import Datasets
+
+SLUG = re.compile(r"[a-z0-9][a-z0-9-]{3,49}")  # Kaggle's limits
+LARGEST_SOURCE_BYTES = 1 << 20
+LOG = "log.txt"
+SCRIPT = "script.py"
+OFFLINE = Path(__file__).with_name("offline.py")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a notebook: its number from 1, and how far it is, in Kaggle's words."""
+
+    number: int
+    status: str = "QUEUED"
+    failure: str = ""
+
+
+class Kernels:
+    """Pushed notebooks. A context manager: those that are being executed when it ends are stopped.
+
+    folder: ``<owner>/<name>/<version>/`` with ``input/`` (links to what it reads), ``working/``, its log and script.
+    executing: whether notebooks are taken at all.
+    """
+
+    def __init__(self, folder: Path, catalog: Catalog, datasets: Datasets, *, executing: bool) -> None:
+        self._folder, self._catalog, self._datasets, self._executing = folder, catalog, datasets, executing
+        self._latest: dict[str, Version] = {}
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Kernels:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._executing = False
+            running = list(self._processes)
+        for process in running:
+            _stop(process)
+        for thread in self._threads:
+            thread.join(5)
+
+    def calls(self) -> Mapping[tuple[str, str], Call]:
+        service = "kernels.KernelsApiService"
+        return {
+            (service, "SaveKernel"): (kernels.ApiSaveKernelRequest, self._save),
+            (service, "GetKernelSessionStatus"): (kernels.ApiGetKernelSessionStatusRequest, self._status),
+            (service, "ListKernelSessionOutput"): (kernels.ApiListKernelSessionOutputRequest, self._output),
+        }
+
+    def file(self, owner: str, name: str, path: str) -> Path | None:
+        """Where a file lies that the latest version wrote, None if it didn't."""
+        handle = f"{owner}/{name}"
+        if self._known(handle) is None:
+            return None
+        return dict(_written(self._place(handle) / "working")).get(path)
+
+    def _save(self, request: Any, asker: Asker) -> Any:
+        if not self._executing:
+            raise RefusedError(400, "This local Kaggle executes no notebooks; start it with `comp serve --kernels`.")
+        handle = request.slug or ""
+        owner, _, name = handle.partition("/")
+        if owner != asker.team:
+            raise RefusedError(403, "Notebooks are pushed under one's own name.")
+        if not SLUG.fullmatch(name) or (request.new_title or "").lower().replace(" ", "-") != name:
+            raise RefusedError(400, "A notebook's slug is its title, 5 to 50 letters, digits and dashes for spaces.")
+        if len((request.text or "").encode()) > LARGEST_SOURCE_BYTES:
+            raise RefusedError(400, "The source of a notebook has at most 1 MB.")
+        response = kernels.ApiSaveKernelResponse()
+        inputs, unknown = self._inputs(request)
+        response.invalid_competition_sources = [slug for slug in unknown if "/" not in slug]
+        response.invalid_dataset_sources = [slug for slug in unknown if "/" in slug]
+        with self._lock:
+            before = self._known(handle)
+            version = Version(before.number + 1 if before else 1)
+            self._latest[handle] = version
+        place = self._place(handle)
+        shutil.rmtree(place, ignore_errors=True)
+        _lay_out(place, inputs, _script(request))
+        self._keep(handle, version)
+        thread = threading.Thread(
+            target=self._execute, args=(handle, version, bool(request.enable_internet)), daemon=True
+        )
+        self._threads.append(thread)
+        thread.start()
+        response.ref, response.url, response.version_number = f"/code/{handle}", f"{asker.base_url}/", version.number
+        return response
+
+    def _inputs(self, request: Any) -> tuple[dict[str, list[Path]], list[str]]:
+        """The files and folders of what is mounted, by its path below the inputs' folder; the names of what is not."""
+        found, unknown = {}, []
+        for slug in request.competition_data_sources:
+            if self._catalog.has(slug):
+                found[f"competitions/{slug}"] = self._catalog.things(slug)
+            else:
+                unknown.append(slug)
+        for handle in request.dataset_data_sources:
+            things = self._datasets.things(handle)
+            if things is not None:
+                found[f"datasets/{handle}"] = things
+            else:
+                unknown.append(handle)
+        return found, unknown
+
+    def _execute(self, handle: str, version: Version, internet: bool) -> None:
+        place = self._place(handle)
+        try:
+            python = make_environment(place / "python", internet=internet)
+            with self._lock:
+                if not self._executing:
+                    return
+                with (place / LOG).open("wb") as log:
+                    process = subprocess.Popen(
+                        [python, "-u", place / SCRIPT],
+                        cwd=place / "working",
+                        env=variables(place),
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
+                    )
+                self._processes.add(process)
+                self._keep(handle, replace(version, status="RUNNING"))
+            status = process.wait()
+            with self._lock:
+                self._processes.discard(process)
+                stopped = not self._executing
+            ended = replace(version, status="COMPLETE")
+            if status:
+                failure = "The server was stopped." if stopped else f"The notebook ended with status {status}."
+                ended = replace(version, status="ERROR", failure=failure)
+        except OSError as error:
+            ended = replace(version, status="ERROR", failure=str(error))
+        self._keep(handle, ended)
+
+    def _status(self, request: Any, asker: Asker) -> Any:
+        version = self._own(f"{request.user_name}/{request.kernel_slug}", asker)
+        response = kernels.ApiGetKernelSessionStatusResponse()
+        response.status = KernelWorkerStatus[version.status]
+        response.failure_message = version.failure
+        return response
+
+    def _output(self, request: Any, asker: Asker) -> Any:
+        handle = f"{request.user_name}/{request.kernel_slug}"
+        self._own(handle, asker)
+        place = self._place(handle)
+        page, token = page_of(list(_written(place / "working")), request)
+        response = kernels.ApiListKernelSessionOutputResponse()
+        response.next_page_token = token
+        log = place / LOG
+        text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+        response.log = json.dumps([{"stream_name": "stdout", "time": 0.0, "data": text}])
+        for name, _ in page:
+            file = kernels.ApiKernelSessionOutputFile()
+            file.file_name = name
+            file.url = f"{asker.base_url}/outputs/{handle}/{quote(name)}"
+            response.files.append(file)
+        return response
+
+    def _own(self, handle: str, asker: Asker) -> Version:
+        version = self._known(handle)
+        if version is None or not handle.startswith(f"{asker.team}/"):
+            raise RefusedError(403, "Permission 'kernels.get' was denied")
+        return version
+
+    def _known(self, handle: str) -> Version | None:
+        """The latest version; one that a server before this one did not end, ended with an error."""
+        if handle in self._latest:
+            return self._latest[handle]
+        owner, _, name = handle.partition("/")
+        if not SLUG.fullmatch(name) or owner in ("", ".", ".."):
+            return None
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            version = Version(**json.loads((self._folder / owner / name / "version.json").read_text(encoding="utf-8")))
+            if version.status in ("QUEUED", "RUNNING"):
+                version = replace(version, status="ERROR", failure="The server was stopped.")
+            return self._latest.setdefault(handle, version)
+        return None
+
+    def _keep(self, handle: str, version: Version) -> None:
+        self._latest[handle] = version
+        write_text(self._folder / handle / "version.json", json.dumps(asdict(version)))
+
+    def _place(self, handle: str) -> Path:
+        return self._folder / handle / "execution"
+
+
+def make_environment(folder: Path, *, internet: bool) -> Path:
+    """A Python that has what this one has installed, but for comp; its path.
+
+    That is this machine's counterpart of the image that Kaggle executes notebooks in.
+    """
+    venv.EnvBuilder(symlinks=True).create(folder)
+    paths = sysconfig.get_paths("venv", {"base": str(folder), "platbase": str(folder)})
+    packages = Path(paths["purelib"])
+    # As a path only: what makes comp itself importable is in files that Python reads of its own site-packages alone.
+    (packages / "image.pth").write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
+    if not internet:
+        shutil.copyfile(OFFLINE, packages / "sitecustomize.py")
+    return Path(paths["scripts"]) / "python"
+
+
+def variables(place: Path) -> dict[str, str]:
+    """The environment that a notebook in ``place`` is executed in: nobody's credentials, and Kaggle's own names."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("KAGGLE", "COMP_", "COLAB_", "PYTHONPATH", "VIRTUAL_ENV"))
+    }
+    return {
+        **kept,
+        "HOME": str(place / "home"),
+        "TMPDIR": str(place / "temp"),
+        "KAGGLE_KERNEL_RUN_TYPE": "Batch",
+        "KAGGLE_CACHE_MOUNT_FOLDER": str(place / "input"),
+    }
+
+
+def _lay_out(place: Path, inputs: Mapping[str, list[Path]], script: str) -> None:
+    for name in ("working", "temp", "home", "input"):
+        (place / name).mkdir(parents=True)
+    for path, things in inputs.items():
+        mount = place / "input" / path
+        mount.mkdir(parents=True)
+        for thing in things:
+            (mount / thing.name).symlink_to(thing.resolve())
+    (place / SCRIPT).write_text(script, encoding="utf-8")
+
+
+def _script(request: Any) -> str:
+    """A notebook's code cells, one after the other; they must be plain Python."""
+    if request.kernel_type != "notebook":
+        return str(request.text)
+    import nbformat
+
+    try:
+        notebook: Any = nbformat.reads(request.text, as_version=4)  # type: ignore[no-untyped-call]
+        return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    except (ValueError, AttributeError) as error:
+        raise RefusedError(400, "The source is not a notebook.") from error
+
+
+def _written(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The files below a folder, by their paths in it; none that a link leads to."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            yield path.relative_to(folder).as_posix(), path
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,198 @@
+"""Submissions and announced uploads, in one SQLite file that survives the server."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+import sqlite3
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from comp.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from comp.local_kaggle.grading import Scores
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS uploads (
+    token TEXT PRIMARY KEY, slug TEXT NOT NULL, team TEXT NOT NULL, file_name TEXT NOT NULL, size INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS submissions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, slug TEXT NOT NULL, team TEXT NOT NULL, file_name TEXT NOT NULL,
+    size INTEGER NOT NULL, date TEXT NOT NULL, message TEXT NOT NULL, status TEXT NOT NULL, score REAL, error TEXT,
+    private_score REAL
+);
+CREATE INDEX IF NOT EXISTS submissions_of_a_competition ON submissions (slug, team);
+"""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that was announced: ``size`` in bytes, as it must arrive."""
+
+    token: str
+    slug: str
+    team: str
+    file_name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Submission:
+    """``date`` is in naive UTC; ``status`` is pending, complete or error; a complete one may be without a score.
+
+    ``score`` is the public one.
+    """
+
+    id: int
+    slug: str
+    team: str
+    file_name: str
+    size: int
+    date: dt.datetime
+    message: str
+    status: str
+    score: float | None
+    error: str | None
+    private_score: float | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A team's best: ``date`` is when it was reached, ``entries`` counts its scored submissions."""
+
+    team_id: int
+    team: str
+    score: float
+    date: dt.datetime
+    entries: int
+
+
+class Store:
+    """Every call opens its own connection and commits before it returns, so any thread may call.
+
+    Raises:
+        DataError: the file can't be opened or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._open() as connection:
+            connection.executescript(_SCHEMA)
+            columns = connection.execute("SELECT name FROM pragma_table_info('submissions')").fetchall()
+            if not any(column["name"] == "private_score" for column in columns):
+                connection.execute("ALTER TABLE submissions ADD COLUMN private_score REAL")
+
+    def announce(self, slug: str, team: str, file_name: str, size: int) -> Upload:
+        upload = Upload(secrets.token_urlsafe(24), slug, team, file_name, size)
+        with self._open() as connection:
+            connection.execute(
+                "INSERT INTO uploads (token, slug, team, file_name, size) VALUES (?, ?, ?, ?, ?)",
+                (upload.token, slug, team, file_name, size),
+            )
+        return upload
+
+    def upload(self, token: str) -> Upload | None:
+        with self._open() as connection:
+            row = connection.execute("SELECT * FROM uploads WHERE token = ?", (token,)).fetchone()
+        return Upload(**row) if row is not None else None
+
+    def forget(self, token: str) -> None:
+        """As though the upload had never been announced."""
+        with self._open() as connection:
+            connection.execute("DELETE FROM uploads WHERE token = ?", (token,))
+
+    def submit(self, upload: Upload, message: str) -> int | None:
+        """Make the upload a pending submission; its id, or None if it was submitted already."""
+        now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+        with self._open() as connection:
+            if not connection.execute("DELETE FROM uploads WHERE token = ?", (upload.token,)).rowcount:
+                return None
+            return connection.execute(
+                "INSERT INTO submissions (slug, team, file_name, size, date, message, status) "
+                "VALUES (?, ?, ?, ?, ?, ?, 'pending')",
+                (upload.slug, upload.team, upload.file_name, upload.size, now.isoformat(), message),
+            ).lastrowid
+
+    def enter(self, slug: str, team: str, file_name: str, size: int, scores: Scores) -> None:
+        """A team's scored submission, unless it has made one."""
+        now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+        with self._open() as connection:
+            connection.execute(
+                "INSERT INTO submissions (slug, team, file_name, size, date, message, status, score, private_score) "
+                "SELECT ?1, ?2, ?3, ?4, ?5, '', 'complete', ?6, ?7 "
+                "WHERE NOT EXISTS (SELECT 1 FROM submissions WHERE slug = ?1 AND team = ?2)",
+                (slug, team, file_name, size, now.isoformat(), scores.public, scores.private),
+            )
+
+    def score(self, submission_id: int, score: float | None, private_score: float | None = None) -> None:
+        with self._open() as connection:
+            connection.execute(
+                "UPDATE submissions SET status = 'complete', score = ?, private_score = ? WHERE id = ?",
+                (score, private_score, submission_id),
+            )
+
+    def fail(self, submission_id: int, error: str) -> None:
+        with self._open() as connection:
+            connection.execute(
+                "UPDATE submissions SET status = 'error', error = ? WHERE id = ?", (error, submission_id)
+            )
+
+    def submission(self, submission_id: int) -> Submission | None:
+        with self._open() as connection:
+            row = connection.execute("SELECT * FROM submissions WHERE id = ?", (submission_id,)).fetchone()
+        return _submission(row) if row is not None else None
+
+    def submissions(self, slug: str, team: str) -> list[Submission]:
+        """A team's submissions, the latest first."""
+        with self._open() as connection:
+            rows = connection.execute(
+                "SELECT * FROM submissions WHERE slug = ? AND team = ? ORDER BY id DESC", (slug, team)
+            ).fetchall()
+        return [_submission(row) for row in rows]
+
+    def made(self, slug: str, team: str, since: dt.datetime) -> int:
+        """How many submissions a team made from ``since`` on, in naive UTC, that could be scored."""
+        return sum(row.date >= since for row in self.submissions(slug, team) if row.status != "error")
+
+    def leaderboard(self, slug: str, *, higher_is_better: bool, private: bool = False) -> list[Standing]:
+        """Each team's best public or private score, best first; of equal scores the earlier stands higher."""
+        column = "private_score" if private else "score"
+        order = f"{column} DESC, id" if higher_is_better else f"{column}, id"
+        with self._open() as connection:
+            rows = connection.execute(
+                f"""
+                SELECT team_id, team, {column} AS score, date, entries FROM (
+                    SELECT *, ROW_NUMBER() OVER (PARTITION BY team ORDER BY {order}) AS place,
+                           MIN(id) OVER (PARTITION BY team) AS team_id, COUNT(*) OVER (PARTITION BY team) AS entries
+                    FROM submissions WHERE slug = ? AND status = 'complete' AND {column} IS NOT NULL
+                ) WHERE place = 1 ORDER BY {order}
+                """,
+                (slug,),
+            ).fetchall()
+        return [Standing(**{**row, "date": dt.datetime.fromisoformat(row["date"])}) for row in rows]
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self._path, timeout=30.0)) as connection, connection:
+                connection.row_factory = _by_name
+                yield connection
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise DataError(
+                f"The local Kaggle can't keep its submissions in {self._path}: {error}; make it writable, or delete it "
+                "to begin with an empty leaderboard."
+            ) from error
+
+
+def _by_name(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
+    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+def _submission(row: dict[str, Any]) -> Submission:
+    return Submission(**{**row, "date": dt.datetime.fromisoformat(row["date"])})

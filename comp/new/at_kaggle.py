@@ -1,0 +1,141 @@
+"""A look at what Kaggle lists, without the images being downloaded."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import requests
+from remotezip import RemoteZip, RemoteZipError
+
+from comp.declare.labels import read_csv
+from comp.errors import CredentialsError, KaggleError
+from comp.kaggle.archives import NESTED_SUFFIXES
+from comp.kaggle.official import TIMEOUT_SECONDS
+from comp.new.look import Look, is_image, is_table, lifted, unpacked
+from comp.new.on_disk import LARGEST_TABLE, pixels_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from comp.kaggle.client import CompetitionFacts, Kaggle, RemoteFile
+
+MOST_FOLDERS = 200  # that Kaggle is asked to list, one by one
+FILES_OF_A_FOLDER = 2000  # that tell how its images are called
+
+
+class OpaqueError(Exception):
+    """An archive whose contents can't be listed without downloading it."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A file of a competition, at Kaggle by itself or in an archive there.
+
+    path: where it lies once unpacked. size: in bytes. archive: the address of the zip that it is a member of.
+    """
+
+    path: str
+    name: str
+    size: int
+    archive: str | None = None
+
+
+def look_at_kaggle(
+    kaggle: Kaggle, slug: str, facts: CompetitionFacts, tick: Callable[[], None], *, whole: bool = False
+) -> Look:
+    """What Kaggle lists of a competition, and its small tables; zip archives are listed without being downloaded.
+
+    tick: called after each request. whole: list every file, however many requests that takes.
+    Raises OpaqueError for an archive that can't be listed.
+    """
+    listed, folders, complete = _listed(kaggle, slug, tick, whole=whole)
+    seen: list[_Seen] = []
+    for remote in listed:
+        if not remote.name.lower().endswith(NESTED_SUFFIXES):
+            seen.append(_Seen(remote.name, remote.name, remote.size))
+            continue
+        tick()
+        seen += _members(kaggle, slug, remote.name, [other.name for other in listed])
+    paths = lifted([file.path for file in seen])
+    seen = [replace(file, path=path) for file, path in zip(seen, paths, strict=True)]
+    with tempfile.TemporaryDirectory() as place:
+        tables = {}
+        for file in seen:
+            if is_table(PurePosixPath(file.path)) and file.size <= LARGEST_TABLE:
+                tables[file.path] = read_csv(_brought(kaggle, slug, file, Path(place)))
+                tick()
+        image = next((file for file in seen if is_image(PurePosixPath(file.path))), None)
+        pixels = None if image is None else pixels_of(_brought(kaggle, slug, image, Path(place)))
+    return Look(paths, tables, folders, complete, pixels, **asdict(facts))
+
+
+def _listed(
+    kaggle: Kaggle, slug: str, tick: Callable[[], None], *, whole: bool
+) -> tuple[list[RemoteFile], list[str], bool]:
+    """Files and folders, and whether they are all: folder by folder, or every file if Kaggle lists no folders."""
+    files: list[RemoteFile] = []
+    folders = [""]
+    complete = True
+    if not whole:
+        try:
+            for place in folders:
+                if len(files) and folders.index(place) >= MOST_FOLDERS:
+                    complete = False
+                    break
+                content = kaggle.competition_folder(slug, place, at_least=FILES_OF_A_FOLDER)
+                tick()
+                files += content.files
+                folders += content.folders
+                complete = complete and content.whole
+            return files, folders[1:], complete
+        except CredentialsError:
+            raise
+        except KaggleError:
+            pass  # of one that lists files only; what else is wrong shows there too
+    return kaggle.competition_files(slug), [], True
+
+
+def _members(kaggle: Kaggle, slug: str, name: str, listed: Sequence[str]) -> list[_Seen]:
+    """The files in an archive."""
+    place = PurePosixPath(name).parent
+    within = [PurePosixPath(other) for other in listed if PurePosixPath(other).is_relative_to(place)]
+    beside = {path.relative_to(place).parts[0] for path in within}
+    address = kaggle.file_address(slug, name)
+    try:
+        with _remote_zip(kaggle, address) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+    except (zipfile.BadZipFile, RemoteZipError, requests.RequestException) as error:
+        raise OpaqueError(name) from error
+    inner = next((member.filename for member in members if member.filename.lower().endswith(NESTED_SUFFIXES)), None)
+    if inner is not None:
+        raise OpaqueError(f"{inner} in {name}")
+    if not members:
+        return []
+    paths = unpacked(name, [member.filename for member in members], sorted(beside))
+    return [
+        _Seen(path, member.filename, member.file_size, address) for path, member in zip(paths, members, strict=True)
+    ]
+
+
+def _brought(kaggle: Kaggle, slug: str, file: _Seen, place: Path) -> Path:
+    """The file, downloaded."""
+    folder = Path(tempfile.mkdtemp(dir=place))
+    if file.archive is not None:
+        with _remote_zip(kaggle, file.archive) as archive:
+            return Path(archive.extract(file.name, folder))
+    brought = kaggle.download_file(slug, file.name, folder).path
+    if not zipfile.is_zipfile(brought):
+        return brought
+    # Kaggle zips large files on the way.
+    with zipfile.ZipFile(brought) as archive:
+        return Path(archive.extract(archive.namelist()[0], folder / "unpacked"))
+
+
+def _remote_zip(kaggle: Kaggle, address: str) -> RemoteZip:
+    session = requests.Session()
+    session.trust_env = not kaggle.endpoint.is_local
+    return RemoteZip(address, session=session, timeout=TIMEOUT_SECONDS)

@@ -1,0 +1,210 @@
+"""From a look at a competition's files to its declaration, with a line for each thing that was found or guessed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from comp.declare.competition import Competition, KaggleDataset
+from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, SubmissionForm, TagNames
+from comp.declare.labels import CsvColumns, CsvLabels, TestImages
+from comp.declare.metrics import METRICS
+from comp.declare.viewpoint import Viewpoint, side_on, top_down, upright
+from comp.new.matching import find_sample, find_test
+from comp.new.recipes import recipes_for
+from comp.new.sources import SEPARATORS, Found, find_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from comp.declare.metrics import Kind, Target
+    from comp.new.look import Look
+
+# What Kaggle calls metrics, in small letters without spaces, and what they are called here.
+KAGGLE_METRICS = (
+    ("kappa", "quadratic_kappa"),
+    ("logloss|multiclassloss|logarithmicloss|crossentropy", "log_loss"),
+    ("auc|receiveroperating|columnwise", "roc_auc"),
+    ("accuracy", "accuracy"),
+    ("macrof", "macro_f1"),
+    ("fscorebeta|fbeta|f2", "mean_f2"),
+    ("fscore|f1", "mean_f1"),
+)
+GRADES = r"grade|severity|diagnosis|level|stage|rating|isup|retinopathy|blindness"
+NAMES_OF_NUMBERS = r"(map|names?|classes|labels?)[^/]*\.(json|txt)$"
+TOP_DOWN = r"satellite|aerial|amazon|planet|histopath|microscop|cells?\b|protein|tissue|galax|retin|blindness|melanoma"
+UPRIGHT = r"digit|mnist|handwrit|\btext\b|\bocr\b|traffic.?sign|kuzushiji|grapheme"
+UNLIKE_PHOTOS = TOP_DOWN + r"|x-?ray|catheter|chest|radiograph|pneumo|\bscans?\b|\bmri\b|spectrogram|" + UPRIGHT
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about one part of the declaration, as a person reads it; not ``sure``: to be confirmed."""
+
+    about: str
+    text: str
+    sure: bool = True
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A declaration and how it came to be; ``title`` and ``task`` are for a person, in a line each."""
+
+    competition: Competition
+    title: str
+    task: str
+    findings: tuple[Finding, ...]
+
+
+def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> Draft:
+    """The declaration that fits the files.
+
+    Raises DataError, with what is missing, where there is no sample submission, no image that it asks for, or no label.
+    """
+    sample_path, sample = find_sample(look)
+    test = find_test(look, sample)
+    labels = find_labels(look, test, sample, sample_path)
+    form, form_finding = _form(labels, sample, look.metric)
+    metric, metric_finding = _metric(labels, form, look)
+    viewpoint, viewpoint_finding = _viewpoint(look, kaggle)
+    ratio = 3 if re.search(UNLIKE_PHOTOS, _words(look, kaggle)) else 10
+    like = "unlike" if ratio == 3 else "like"
+    recipes, recipe_text = recipes_for(look.pixels)
+
+    ending = "" if test.fit.with_suffix else f", without {test.fit.suffix!r}"
+    some = ", where the labelled ones are too" if test.shared else ""
+    findings = [
+        Finding("labels", labels.seen),
+        *(Finding("labels", doubt, sure=False) for doubt in labels.doubts),
+        Finding("test", f"{sample_path} asks for the images in {test.folder.path}{some}, by name{ending}"),
+        form_finding,
+        metric_finding,
+        viewpoint_finding,
+        Finding("layers", f"layer_lr_ratio {ratio}, for images {like} photographs", sure=False),
+        Finding("recipes", recipe_text),
+    ]
+    if isinstance(labels.source, (CsvLabels, CsvColumns)) and labels.source.group:
+        text = f"images of one {labels.source.group!r} are kept on one side of a split"
+        findings.insert(1, Finding("groups", text))
+    if look.only_notebooks:
+        findings.append(Finding("kaggle", "takes submissions from notebooks only, so none can be uploaded", sure=False))
+    if not look.whole:
+        findings.append(Finding("files", "large folders were looked at in part", sure=False))
+    competition = Competition(
+        name=name,
+        kaggle=kaggle,
+        extra_data=[KaggleDataset(handle) for handle in datasets],
+        labels=labels.source,
+        test=TestImages(
+            test.folder.path,
+            suffix="" if test.fit.with_suffix else test.fit.suffix,
+            with_suffix=test.fit.with_suffix,
+        ),
+        submission=form,
+        sample_submission=sample_path,
+        augment=viewpoint,
+        layer_lr_ratio=ratio,
+        metric=metric,
+        recipes=recipes,
+    )
+    title = look.title or kaggle.replace("-", " ").title()
+    return Draft(competition, title, _task(look, competition, labels), tuple(findings))
+
+
+def _task(look: Look, competition: Competition, labels: Found) -> str:
+    """What is to be told of an image, and how that is scored."""
+    count = len(labels.classes)
+    kind = f"which of {count} classes" if competition.target == "single" else f"which of {count} tags"
+    if count == 2:
+        kind = " or ".join(labels.classes)
+    asked = look.description.strip().rstrip(".") or kind
+    metric = competition.metric.replace("_", " ")
+    return f"{asked}{'.' if look.description.strip() else '?'} {metric[0].upper()}{metric[1:]}."
+
+
+def _form(labels: Found, sample: pd.DataFrame, kaggles_metric: str) -> tuple[SubmissionForm, Finding]:
+    columns, classes = list(sample.columns[1:]), labels.classes
+    if len(columns) > 1:
+        odd = sorted(set(columns) ^ set(classes))
+        doubt = f"; but {', '.join(odd[:3])} {'is' if len(odd) == 1 else 'are'} only in one of the two" if odd else ""
+        text = f"a probability in each of {len(columns)} columns, which are the classes{doubt}"
+        return ProbabilityPerClass(), Finding("submission", text, sure=not odd)
+    column, values = columns[0], sample.iloc[:, 1].str.strip()
+    if labels.source.target == "multi":
+        separator = next((mark for mark in SEPARATORS if values.str.contains(mark, regex=False).any()), None)
+        between = separator or getattr(labels.source, "separator", None) or " "
+        return TagNames(between), Finding("submission", f"tags in {column!r} with {between!r} between them")
+    named = _named_metric(kaggles_metric, "single")
+    wanted: Kind | None = METRICS[named].takes if named else None
+    fraction = any(re.fullmatch(r"\d*\.\d*[1-9]\d*", value) for value in values)
+    if len(classes) == 2 and (fraction or (wanted != "classes" and not set(values) & (set(classes) - {"0", "1"}))):
+        return _probability_of(column, classes, sure=fraction or wanted == "probabilities")
+    if set(values) <= set(classes):
+        return ClassName(), Finding("submission", f"the class in {column!r}")
+    if all(value.isdecimal() and int(value) < len(classes) for value in values):
+        text = f"the number of the class in {column!r}: {', '.join(f'{n} {c}' for n, c in enumerate(classes[:3]))}"
+        return ClassNumber(classes), Finding("submission", f"{text}{', …' if len(classes) > 3 else ''}", sure=False)
+    text = f"the class in {column!r}, where the sample has {values.iloc[0]!r}, which is none"
+    return ClassName(), Finding("submission", text, sure=False)
+
+
+def _probability_of(column: str, classes: Sequence[str], *, sure: bool) -> tuple[SubmissionForm, Finding]:
+    """Of the class that the column is named after, else of the one that stands for a yes, which comes last."""
+    after = [label for label in classes if label.lower() in re.split(r"[^a-z0-9]+", column.lower())]
+    label = after[0] if len(after) == 1 else classes[-1]
+    clear = len(after) == 1 or set(classes) == {"0", "1"}
+    text = f"the probability of {label!r} in {column!r}" + ("" if clear else f", not of {classes[0]!r}")
+    return ProbabilityOf(label), Finding("submission", text, sure=sure and clear)
+
+
+def _named_metric(kaggles: str, target: Target) -> str | None:
+    """Our metric for what Kaggle calls it."""
+    letters = re.sub(r"[^a-z0-9]", "", kaggles.lower())
+    named = next((ours for pattern, ours in KAGGLE_METRICS if letters and re.search(pattern, letters)), None)
+    if named == "roc_auc" and target == "multi":
+        return "mean_columnwise_roc_auc"
+    # With one class in each row, the mean F of rows is the share of right ones.
+    return "accuracy" if named in ("mean_f1", "mean_f2") and target == "single" else named
+
+
+def _metric(labels: Found, form: SubmissionForm, look: Look) -> tuple[str, Finding]:
+    target = labels.source.target
+    named = _named_metric(look.metric, target)
+    if named and METRICS[named].takes == form.takes and target in METRICS[named].targets:
+        return named, Finding("metric", f"{named}, which Kaggle calls {look.metric!r}")
+    guess = _guessed_metric(labels, form, look)
+    said = f"; Kaggle says {look.metric!r}" if look.metric else ""
+    return guess, Finding("metric", f"{guess} would fit what is submitted{said}", sure=False)
+
+
+def _guessed_metric(labels: Found, form: SubmissionForm, look: Look) -> str:
+    if isinstance(form, TagNames):
+        return "mean_f1"
+    if isinstance(form, ProbabilityOf):
+        return "roc_auc" if set(labels.classes) == {"0", "1"} else "log_loss"
+    if isinstance(form, ProbabilityPerClass):
+        return "log_loss" if labels.source.target == "single" else "mean_columnwise_roc_auc"
+    numbers = all(label.isdecimal() for label in labels.classes) and len(labels.classes) > 2
+    # Numbers that a file gives names to are no grades.
+    names = any(re.search(NAMES_OF_NUMBERS, path.lower()) for path in look.files)
+    graded = re.search(GRADES, f"{labels.column} {look.title}".lower())
+    return "quadratic_kappa" if numbers and not names and graded else "accuracy"
+
+
+def _viewpoint(look: Look, kaggle: str) -> tuple[Viewpoint, Finding]:
+    words = _words(look, kaggle)
+    for pattern, viewpoint, what in (
+        (UPRIGHT, upright(), "upright(), because a mirror image would mean something else"),
+        (TOP_DOWN, top_down(), "top_down(), because the images have no up"),
+    ):
+        found = re.search(pattern, words)
+        if found:
+            return viewpoint, Finding("augment", f"{what}, going by the word {found.group()!r}", sure=False)
+    return side_on(), Finding("augment", "side_on(), as for photographs", sure=False)
+
+
+def _words(look: Look, kaggle: str) -> str:
+    return f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()

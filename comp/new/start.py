@@ -1,0 +1,225 @@
+"""Starting a competition: look at its files, infer its declaration, hold it against the files, write it."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from comp.data.tables import read_tables
+from comp.declare.competition import load_competition
+from comp.errors import CompError, DataError, DeclarationError, KaggleError, OverrideError
+from comp.files import holds_files
+from comp.kaggle.client import connect
+from comp.kaggle.fetch import adopt, disown, fetch
+from comp.new.at_kaggle import OpaqueError, look_at_kaggle
+from comp.new.inference import Finding, infer
+from comp.new.on_disk import look_at_folder
+from comp.new.writing import write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from comp.console import Console
+    from comp.data.tables import Tables
+    from comp.declare.competition import Competition, KaggleDataset
+    from comp.kaggle.client import CompetitionFacts, Kaggle
+    from comp.new.inference import Draft
+    from comp.new.look import Look
+    from comp.runs import Home
+
+# A Makefile's own targets, which a competition of the name would hide.
+TAKEN = frozenset(
+    {"help", "setup", "demo", "test", "test-real", "test-reliability", "test-kills", "lint", "format", "lock", "new"}
+)
+MOST_CHECKED = 50_000  # files that are laid out empty, to hold a declaration against
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a new competition's files are: at Kaggle, by its slug or address, or in a folder or an archive here.
+
+    datasets: data sets at Kaggle with images that the competition's own files lack.
+    """
+
+    kaggle: str | None = None
+    data: Path | None = None
+    datasets: Sequence[KaggleDataset] = ()
+
+    def __post_init__(self) -> None:
+        if not (self.kaggle or self.data):
+            raise OverrideError(
+                "A competition's files are at Kaggle or here: give --kaggle SLUG or --data DIR "
+                "(to make, KAGGLE=SLUG or DATA=DIR)."
+            )
+        if self.data and self.datasets:
+            raise OverrideError("--data has all files, so there is no --dataset beside it: leave one of them out.")
+
+    @property
+    def slug(self) -> str | None:
+        """The slug, of an address too."""
+        found = re.search(r"kaggle\.com/(?:c|competitions)/([^/?#]+)", self.kaggle or "")
+        return found[1] if found else self.kaggle
+
+
+def start(name: str, source: Source, competitions: Path, home: Home, console: Console) -> Path:
+    """Write the folder of a new competition; the path of its declaration.
+
+    competitions: the folder that the new one is made in.
+
+    Where it is declared there already and this home lacks its data, those of ``source`` are put there, no more.
+
+    Raises DeclarationError for a name that can't be, DataError where the files show no labels, sample submission or
+    images to predict, KaggleError where Kaggle is away or keeps them.
+    """
+    folder = competitions / name.replace("-", "_")
+    declaration = folder / "competition.py"
+    if source.data is not None and declaration.is_file():
+        competition = load_competition(declaration)
+        if not holds_files(home.data(competition.name)):
+            _adopt_for(competition, declaration, source.data, home.data(competition.name), console)
+            return declaration
+    slug = source.slug or name
+    _check_name(name, slug, folder)
+    here = home.data(name)
+    if source.data is None:
+        look, draft = _from_kaggle(name, slug, [dataset.handle for dataset in source.datasets], here, console)
+    else:
+        facts = None if source.slug is None else _facts(slug, console)
+        look, draft = _from_disk(name, slug, source.data, here, facts, console)
+        if source.slug is None:
+            guess = f"{slug!r} stands for the slug in the competition's address, which submitting needs"
+            draft = replace(draft, findings=(*draft.findings, Finding("kaggle", guess, sure=False)))
+    fits, verdict = _held_against_the_files(draft.competition, look, here)
+    written = write(replace(draft, findings=(*draft.findings, verdict)), folder)
+    for finding in (*draft.findings, verdict):
+        mark = " " if finding.sure else "?" if fits or finding is not verdict else "!"
+        console.say(f"{mark} {finding.about:<11} {finding.text}")
+    guesses = sum(not finding.sure for finding in draft.findings)
+    if guesses:
+        of_them = (
+            "1 line with a ? is a guess; confirm or change it"
+            if guesses == 1
+            else (f"{guesses} lines with a ? are guesses; confirm or change them")
+        )
+        console.say(f"{of_them} in {written.name}")
+    console.say(f"next: {'' if fits else 'mend what check found, then '}make {name}")
+    return written
+
+
+def _adopt_for(competition: Competition, declaration: Path, data: Path, here: Path, console: Console) -> None:
+    """The data of a competition that is declared; raises DataError, and puts nothing there, where they don't fit it."""
+    adopt(data, [competition.kaggle, *(dataset.handle for dataset in competition.extra_data)], here, console.say)
+    try:
+        tables = read_tables(competition, here)
+    except CompError as error:
+        disown(here)
+        raise DataError(
+            f"{data} doesn't fit {declaration}, which says how it is read: {str(error).replace(f'{here}/', '')}"
+        ) from error
+    console.say(f"{declaration} stays as it is; its data are those of {data}")
+    console.say(f"  check       {_fit_together(tables)}")
+    console.say(f"next: make {competition.name}")
+
+
+def _check_name(name: str, slug: str, folder: Path) -> None:
+    for what, text in (("name", name), ("slug in its address", slug)):
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", text):
+            raise DeclarationError(
+                f"A competition's {what} has small letters, digits and single dashes, but {text!r} was given."
+            )
+    if name in TAKEN:
+        raise DeclarationError(f"`make {name}` does something else already; give the competition another name.")
+    if folder.exists():
+        raise DeclarationError(f"{folder} is there already; remove it, or give the competition another name.")
+
+
+def _facts(slug: str, console: Console) -> CompetitionFacts | None:
+    try:
+        return connect(say=console.say).competition(slug)
+    except KaggleError as error:
+        console.say(f"title and metric are not known: {error}")
+        return None
+
+
+def _from_disk(
+    name: str, slug: str, data: Path, here: Path, facts: CompetitionFacts | None, console: Console
+) -> tuple[Look, Draft]:
+    adopted = adopt(data, [slug], here, console.say)
+    try:
+        look = look_at_folder(here, facts)
+        return look, infer(look, name, slug)
+    except BaseException:
+        if adopted:
+            # Only links, or what an archive still has.
+            disown(here)
+        raise
+
+
+def _from_kaggle(name: str, slug: str, datasets: Sequence[str], here: Path, console: Console) -> tuple[Look, Draft]:
+    kaggle = connect(say=console.say)
+    facts = kaggle.competition(slug)
+    if datasets:
+        # Where their files come to lie beside the competition's only unpacking shows.
+        look = _downloaded(kaggle, slug, datasets, here, facts, console)
+        return look, infer(look, name, slug, datasets)
+    try:
+        with console.bar("looking at the competition's files", None, "requests") as bar:
+            look = look_at_kaggle(kaggle, slug, facts, lambda: bar.advance(1))
+        if not look.image_folders:
+            raise DataError(
+                f"{slug} has no images among its files; name the data set that has them: --dataset OWNER/SLUG."
+            )
+        try:
+            return look, infer(look, name, slug)
+        except DataError:
+            if look.whole:
+                raise
+        console.say("large folders were looked at in part, which was not enough; every file is being listed")
+        with console.bar("listing all files", None, "requests") as bar:
+            look = look_at_kaggle(kaggle, slug, facts, lambda: bar.advance(1), whole=True)
+        return look, infer(look, name, slug)
+    except OpaqueError as error:
+        console.say(f"{error} can't be looked into from afar, so the whole competition is downloaded")
+        look = _downloaded(kaggle, slug, (), here, facts, console)
+        return look, infer(look, name, slug)
+
+
+def _downloaded(
+    kaggle: Kaggle, slug: str, datasets: Sequence[str], here: Path, facts: CompetitionFacts, console: Console
+) -> Look:
+    with console.downloads() as progress:
+        fetch(lambda: kaggle, slug, list(datasets), here, progress, console.say)
+    return look_at_folder(here, facts)
+
+
+def _held_against_the_files(competition: Competition, look: Look, here: Path) -> tuple[bool, Finding]:
+    """Whether labels, test images and sample submission fit together, as far as is known, and what to say of it."""
+    if not (look.whole and len(look.files) <= MOST_CHECKED):
+        return True, Finding("check", "not held against the data yet; training does that first", sure=False)
+    with tempfile.TemporaryDirectory() as place:
+        folder = here
+        if not holds_files(here):
+            folder = Path(place)
+            _lay_out(look, folder)
+        try:
+            tables = read_tables(competition, folder)
+        except CompError as error:
+            return False, Finding("check", str(error).replace(f"{folder}/", ""), sure=False)
+    return True, Finding("check", _fit_together(tables))
+
+
+def _fit_together(tables: Tables) -> str:
+    counts = f"{len(tables.train)} labelled images of {len(tables.classes)} classes, {len(tables.test)} to predict"
+    return f"labels, images and sample submission fit together: {counts}"
+
+
+def _lay_out(look: Look, folder: Path) -> None:
+    """Empty files for the images, and the tables: as much as reading the labels needs."""
+    for file in look.files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).touch()
+    for path, table in look.tables.items():
+        table.to_csv(folder / path, index=False)

@@ -1,0 +1,211 @@
+"""A page of all runs, their scores and the local Kaggle's leaderboards, served on this machine and always fresh."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.routing import Route
+
+from comp.declare.competition import find_competitions, load_competition
+from comp.errors import CompError, RunError
+from comp.local_kaggle.app import HOSTS
+from comp.local_kaggle.server import bound
+from comp.local_kaggle.store import Store
+from comp.report import COMPARISON, EXPLORATION, figures
+from comp.report.rendering import render
+from comp.runs import Run, broken_runs, list_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from markupsafe import Markup
+    from starlette.requests import Request
+
+    from comp.declare.competition import Competition
+    from comp.runs import Home
+
+REFRESH_SECONDS = 2
+# A training by hand that wrote nothing for as long is called stopped.
+SILENT_SECONDS = 30 * 60
+OF_COMPETITIONS = (EXPLORATION, COMPARISON)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run as the board shows it.
+
+    state: ``training``, ``stopped``, ``trained``, ``predicted`` or ``submitted``; of a run that can't be read,
+        ``broken``, and ``problem`` says why and what to do.
+    score: of the validation rows, in all views and after the decision where that is ``decided``; else of the plain
+        view in the last epoch.
+    epochs: how many ended, and of how many.
+    """
+
+    name: str
+    folder: str
+    state: str
+    has_report: bool
+    score: float | None = None
+    decided: bool = False
+    leaderboard: float | None = None
+    epochs: tuple[int, int] | None = None
+    last: Mapping[str, Any] = field(default_factory=dict)
+    chart: Markup | None = None
+    problem: str | None = None
+
+
+def serve(home: Home, folders: Sequence[Path], port: int, announce: Callable[[str], None]) -> None:
+    """Serve the board on 127.0.0.1 until the process is interrupted.
+
+    folders: of the competitions there are. announce: called with the address once it can be connected to.
+    Raises KaggleError where the port is taken.
+    """
+    with contextlib.closing(bound(HOSTS[0], port)) as listening:
+        config = uvicorn.Config(
+            create_board(home, folders),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+        )
+        announce(f"http://{HOSTS[0]}:{listening.getsockname()[1]}")
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+def create_board(home: Home, folders: Sequence[Path]) -> Starlette:
+    """The ASGI application; it answers to this machine's own names only, and serves pages that it knows, no paths."""
+
+    def board(_: Request) -> Response:
+        return HTMLResponse(render("board", **board_facts(home, folders)))
+
+    def report(request: Request) -> Response:
+        name = f"{request.path_params['competition']}/{request.path_params['run']}"
+        pages = [run.report for run in (*list_runs(home), *broken_runs(home)) if run.name == name]
+        return _page(pages[0] if pages else None)
+
+    def of_competition(request: Request) -> Response:
+        name, page = request.path_params["competition"], request.path_params["page"]
+        known = {run.folder.parent.name for run in list_runs(home)} | _declared(folders).keys()
+        return _page(home.runs / name / page if name in known and page in OF_COMPETITIONS else None)
+
+    return Starlette(
+        routes=[
+            Route("/", board),
+            Route("/runs/{competition}/{run}/report.html", report),
+            Route("/runs/{competition}/{page}", of_competition),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS))],
+    )
+
+
+def _page(path: Path | None) -> Response:
+    if path is None or not path.is_file():
+        return HTMLResponse(render("missing"), status_code=404)
+    return FileResponse(path, media_type="text/html")
+
+
+def board_facts(home: Home, folders: Sequence[Path]) -> dict[str, Any]:
+    """What the board shows now: each competition that has runs or submissions, the one that changed last first."""
+    declared = _declared(folders)
+    runs: dict[str, list[Run]] = {}
+    for run in [*reversed(list_runs(home)), *broken_runs(home)]:
+        runs.setdefault(run.folder.parent.name, []).append(run)
+    shown = []
+    for name in [*runs, *(name for name in declared if name not in runs)]:
+        rows = [_row(run) for run in runs.get(name, ())]
+        competition = declared.get(name)
+        standings = _standings(home, competition)
+        if rows or standings:
+            pages = [page for page in OF_COMPETITIONS if (home.runs / name / page).is_file()]
+            metric = competition.metric if competition else "score"
+            shown.append({"name": name, "metric": metric, "rows": rows, "standings": standings, "pages": pages})
+    return {"competitions": shown, "refresh": REFRESH_SECONDS}
+
+
+def _declared(folders: Sequence[Path]) -> dict[str, Competition]:
+    """The competitions by name; one that can't be loaded is not the board's to speak of."""
+    found = {}
+    for name, declaration in find_competitions(*folders).items():
+        with contextlib.suppress(CompError):
+            found[name] = _loaded(declaration, declaration.stat().st_mtime_ns)
+    return found
+
+
+@lru_cache
+def _loaded(declaration: Path, _changed: int) -> Competition:
+    return load_competition(declaration)
+
+
+def _standings(home: Home, competition: Competition | None) -> list[Any]:
+    """The local Kaggle's leaderboard of the competition."""
+    state = home.cache / "local-kaggle" / "state" / "submissions.sqlite"
+    if competition is None or not state.is_file():
+        return []
+    return Store(state).leaderboard(competition.kaggle, higher_is_better=competition.scoring.higher_is_better)
+
+
+def _row(run: Run) -> Row:
+    try:
+        config = run.record("config")
+        scores = run.record("scores") if run.has("scores") else {}
+        submitted = run.record("submitted") if run.has("submitted") else {}
+        path = run.folder / "epochs.csv"
+        written = path.stat().st_mtime_ns if path.is_file() else 0
+        done, last, chart = _epochs(run, written) if written else (0, {}, None)
+        stages = config.get("recipe", {}).get("stages", [])
+        total = sum(_epochs_of(stage) for stage in stages)
+        newest = max(written, (run.folder / "config.json").stat().st_mtime_ns)
+        # A notebook's session holds no run while a person thinks.
+        under_way = time.time() - newest / 1e9 < SILENT_SECONDS if config.get("by_hand") else run.is_held
+        state = (
+            "submitted"
+            if submitted
+            else "predicted"
+            if scores
+            else "trained"
+            if run.finished
+            else "training"
+            if under_way
+            else "stopped"
+        )
+        return Row(
+            run.name,
+            run.folder.name,
+            state,
+            run.report.is_file(),
+            score=scores.get("decided", last.get("score")),
+            decided="decided" in scores,
+            leaderboard=submitted.get("score"),
+            epochs=(done, max(total, done)) if stages else None,
+            last=last,
+            chart=chart,
+        )
+    except RunError as error:
+        problem = str(error)
+    except (OSError, KeyError, TypeError, AttributeError) as error:
+        # It is just being removed, or of a version that wrote other files.
+        problem = f"{run.name} can't be read ({type(error).__name__}: {error}): if it stays so, delete {run.folder}."
+    return Row(run.name, run.folder.name, "broken", run.report.is_file(), problem=problem)
+
+
+@lru_cache(maxsize=1024)
+def _epochs(run: Run, _written: int) -> tuple[int, dict[str, Any], Markup]:
+    """How many epochs ended, the last one's numbers, and their losses as a small chart."""
+    epochs = run.history.epochs()
+    chart = figures.progress(epochs["train_loss"].to_numpy(float), epochs["valid_loss"].to_numpy(float))
+    return len(epochs), {str(name): value for name, value in epochs.iloc[-1].items() if value == value}, chart
+
+
+def _epochs_of(stage: Mapping[str, Any]) -> int:
+    return sum(stage["cycle_length"] * stage["cycle_multiplier"] ** cycle for cycle in range(stage["cycles"]))

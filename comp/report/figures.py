@@ -1,0 +1,298 @@
+"""Charts as SVG to stand in a page: drawn by matplotlib, coloured by the page's own style sheet.
+
+They are pictures without a script, so that they show where scripts may not run, and their text stays text. Names from
+the data are never drawn into them: those stand in the page beside them.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import wraps
+from io import StringIO
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+from comp.training.curves import without_outliers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy.typing as npt
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+    Array = npt.NDArray[Any]
+
+P = ParamSpec("P")
+DRAWING = Lock()
+# Colours that no one draws with, each in the place of a variable of the style sheet.
+VARIABLES = {
+    "#010101": "--ink",
+    "#020202": "--quiet",
+    "#030303": "--line",
+    "#040404": "--series-1",
+    "#050505": "--series-2",
+    "#060606": "--series-3",
+    "#070707": "--series-4",
+    "#080808": "--series-5",
+    "#090909": "--series-6",
+}
+INK, QUIET, LINE, *SERIES = VARIABLES
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "text.color": INK,
+    "font.size": 13,
+    "font.family": "DejaVu Sans",
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
+    "axes.edgecolor": LINE,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.labelcolor": QUIET,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.facecolor": "none",
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 12,
+    "legend.frameon": False,
+    "lines.linewidth": 1.7,
+    "lines.solid_capstyle": "round",
+    "xtick.color": LINE,
+    "xtick.labelcolor": QUIET,
+    "ytick.color": LINE,
+    "ytick.labelcolor": QUIET,
+}
+# In points, which are the page's pixels where a chart is as wide as a phone; nowhere is it much narrower, lest its
+# letters become small.
+WIDTH, HEIGHT = 340, 210
+SMALL = (150, 108)
+# A line has no more points than it is wide.
+POINTS = 400
+BINS = 30
+SMOOTHING = 0.95
+
+
+def _styled(draw: Callable[P, Markup]) -> Callable[P, Markup]:
+    """The function, drawing in this style; matplotlib's settings are the process's, so one draws at a time."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **options: P.kwargs) -> Markup:
+        with DRAWING, mpl.rc_context(STYLE):
+            return draw(*args, **options)
+
+    return drawn
+
+
+@_styled
+def histograms(values: Mapping[str, Array], axis: str, *, log: bool = False) -> Markup:
+    """The shares of several sets of values (N,), over each other, by what they are called."""
+    figure, axes = _blank()
+    every = np.concatenate([part for part in values.values() if len(part)])
+    low, high = float(every.min()), float(every.max())
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    edges = np.geomspace(low, high, BINS + 1) if log else np.linspace(low, high, BINS + 1)
+    for place, (name, part) in enumerate(values.items()):
+        if not len(part):
+            continue
+        shares, _ = np.histogram(part, edges)
+        axes.stairs(
+            shares / len(part) * 100,
+            edges,
+            fill=place == 0,
+            color=SERIES[place],
+            alpha=0.45 if place == 0 else 1,
+            linewidth=1.6,
+            label=name,
+        )
+    if log:
+        axes.set_xscale("log")
+        _logarithmic(axes.xaxis)
+    axes.set(xlabel=axis, ylabel="% of images", ylim=(0, None))
+    axes.grid(visible=False, axis="x")
+    if len(values) > 1:
+        _legend(axes)
+    return svg(figure, f"Histogram: {axis}")
+
+
+@_styled
+def sweep(rates: Array, losses: Array, smoothed: Array, suggestions: Mapping[str, float]) -> Markup:
+    """The finder's losses against the head's learning rate, (N,) each, and the rates that are suggested by rule."""
+    figure, axes = _blank()
+    axes.plot(rates, losses, color=LINE, linewidth=1)
+    axes.plot(rates, smoothed, color=SERIES[0])
+    for place, (rule, rate) in enumerate(suggestions.items(), start=1):
+        axes.axvline(rate, color=SERIES[place], linestyle=(0, (3, 2)), linewidth=1.3, label=f"{rule} {rate:.2g}")
+    axes.set(xscale="log", xlabel="learning rate of the head", ylabel="loss", ylim=without_outliers(smoothed))
+    _logarithmic(axes.xaxis)
+    _legend(axes)
+    return svg(figure, "Loss against the learning rate")
+
+
+@_styled
+def rates(steps: Array, of_groups: Mapping[str, Array]) -> Markup:
+    """The learning rates (N,) of the layer groups that train, by name, against the number of the step (N,)."""
+    figure, axes = _blank()
+    for place, (group, values) in enumerate(reversed(list(of_groups.items()))):
+        axes.plot(*_thinned(steps, values), color=SERIES[place], label=group)
+    axes.set(xlabel="step", ylabel="learning rate", ylim=(0, None))
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.yaxis.set_major_formatter(_as_written)
+    if len(of_groups) > 1:
+        axes.set_yscale("log")
+        _logarithmic(axes.yaxis)
+        peaks = [float(values.max()) for values in of_groups.values()]
+        axes.set_ylim(min(peaks) / 30, max(peaks) * 1.5)
+        _legend(axes)
+    return svg(figure, "Learning rates per layer group and step")
+
+
+@_styled
+def losses(steps: Array, of_steps: Array, ends: Array, valid: Array) -> Markup:
+    """The loss of each step (N,), smoothed over it, and the validation loss (E,) at the steps where epochs end (E,)."""
+    figure, axes = _blank()
+    axes.plot(*_thinned(steps, of_steps), color=SERIES[0], alpha=0.3, linewidth=0.9)
+    axes.plot(*_thinned(steps, exponential_mean(of_steps)), color=SERIES[0], label="training, smoothed")
+    if np.isfinite(valid).any():
+        marker = "o" if len(ends) <= 30 else ""
+        axes.plot(ends, valid, color=SERIES[1], marker=marker, markersize=3.5, label="validation")
+    axes.set(xlabel="step", ylabel="loss")
+    finite = np.concatenate([of_steps[np.isfinite(of_steps)], valid[np.isfinite(valid)]])
+    if len(finite):
+        axes.set_ylim(0, float(np.quantile(finite, 0.995)) * 1.05 or None)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    _legend(axes)
+    return svg(figure, "Loss per step")
+
+
+@_styled
+def scores(epochs: Array, values: Array, metric: str) -> Markup:
+    """The validation score (E,) after each epoch (E,)."""
+    figure, axes = _blank()
+    axes.plot(epochs, values, color=SERIES[1], marker="o" if len(epochs) <= 30 else "", markersize=3.5)
+    axes.set(xlabel="epoch", ylabel=metric)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    return svg(figure, f"{metric} per epoch")
+
+
+@_styled
+def reliability(curves: Mapping[str, tuple[Array, Array, Array]], confidences: Array) -> Markup:
+    """The share that is true against what was predicted, by name, and below, how often each was predicted.
+
+    curves: what was predicted, the share and the count of each bin (B,); a larger point is of more predictions.
+    """
+    figure = Figure(figsize=(WIDTH / 72, 1.35 * HEIGHT / 72), layout="constrained")
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    axes.plot([0, 1], [0, 1], color=QUIET, linestyle=(0, (3, 2)), linewidth=1)
+    for place, (name, (predicted, observed, counts)) in enumerate(curves.items()):
+        axes.plot(predicted, observed, color=SERIES[place], alpha=0.45, linewidth=1.2)
+        sizes = 6 + 50 * np.sqrt(counts / counts.max())
+        axes.scatter(predicted, observed, sizes, color=SERIES[place], alpha=0.85, linewidths=0, label=name)
+    axes.set(ylabel="share that is true", ylim=(-0.03, 1.03), xlim=(0, 1))
+    if len(curves) > 1:
+        _legend(axes)
+    counts, edges = np.histogram(confidences, np.linspace(0, 1, 21))
+    below.stairs(counts, edges, fill=True, color=SERIES[0], alpha=0.45)
+    below.set(xlabel="probability predicted", ylabel="predictions")
+    return svg(figure, "Reliability diagram")
+
+
+@_styled
+def thresholds(candidates: Array, score: Array, taken: float, usual: float) -> Markup:
+    """A tag's score (T,) against its threshold (T,), with the one taken and the one before tuning marked."""
+    figure = Figure(figsize=(SMALL[0] / 72, SMALL[1] / 72), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(candidates, score, color=SERIES[0])
+    axes.axvline(usual, color=QUIET, linestyle=(0, (2, 2)), linewidth=1)
+    axes.axvline(taken, color=SERIES[1], linewidth=1.5)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(_as_written)
+    return svg(figure, "Score against threshold")
+
+
+@_styled
+def over_each_other(curves: Sequence[tuple[Array, Array]], horizontal: str, vertical: str) -> Markup:
+    """Curves of several runs in the order of the series' colours, each (x, y) of (N,), x whole."""
+    figure, axes = _blank()
+    for place, (across, up) in enumerate(curves):
+        colour, dashes = SERIES[place % len(SERIES)], ("-", (0, (4, 2)), (0, (1, 1.5)))[place // len(SERIES) % 3]
+        axes.plot(*_thinned(across, up), color=colour, linestyle=dashes)
+    axes.set(xlabel=horizontal, ylabel=vertical)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    return svg(figure, f"{vertical} against {horizontal}")
+
+
+@_styled
+def progress(train: Array, valid: Array) -> Markup:
+    """The losses of epochs (E,), small and without words."""
+    figure = Figure(figsize=(120 / 72, 34 / 72))
+    axes = figure.add_axes((0, 0.06, 1, 0.88))
+    for values, colour in ((train, SERIES[0]), (valid, SERIES[1])):
+        axes.plot(*_thinned(np.arange(len(values)), values), color=colour, linewidth=1.4)
+        axes.plot(len(values) - 1, values[-1], "o", color=colour, markersize=2.5)
+    axes.margins(x=0.03)
+    axes.set_axis_off()
+    return svg(figure, "Losses per epoch")
+
+
+def svg(figure: Figure, label: str) -> Markup:
+    """The figure as an element of a page, with its colours and letters taken from the style sheet."""
+    text = StringIO()
+    with mpl.rc_context({"svg.hashsalt": label}):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    drawn = text.getvalue()
+    drawn = drawn[drawn.index("<svg") :]
+    for left_out in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r"font-family: [^;\"]+;? ?"):
+        drawn = re.sub(left_out, "", drawn, flags=re.DOTALL)
+    drawn = re.sub("|".join(VARIABLES), lambda found: f"var({VARIABLES[found[0]]})", drawn)
+    # Of several charts in a page names would not be unique; those that are referred to are digests.
+    drawn = re.sub(r'<(g|text) id="[^"]*"', r"<\1", drawn)
+    shape = re.search(r'viewBox="[^"]*"', drawn)
+    assert shape is not None
+    # How wide it is, is the page's to say.
+    drawn = f'<svg role="img" aria-label="{escape(label)}" {shape[0]}' + drawn[drawn.index(">") :]
+    return Markup(re.sub(r"\n\s*", "\n", drawn))
+
+
+def exponential_mean(values: Array) -> Array:
+    """The exponential moving average (N,), corrected for its start."""
+    average, means = 0.0, []
+    for taken, value in enumerate(values, start=1):
+        average = SMOOTHING * average + (1 - SMOOTHING) * value
+        means.append(average / (1 - SMOOTHING**taken))
+    return np.array(means)
+
+
+def _legend(axes: Axes) -> None:
+    """The names of the curves above them, where they hide none."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0, handlelength=1.2, columnspacing=1)
+
+
+def _blank() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _thinned(across: Array, up: Array) -> tuple[Array, Array]:
+    kept = np.unique(np.linspace(0, len(across) - 1, min(len(across), POINTS)).round().astype(int))
+    return np.asarray(across)[kept], np.asarray(up)[kept]
+
+
+def _as_written(value: float, _: float) -> str:
+    return f"{value:g}"
+
+
+def _logarithmic(axis: Axis) -> None:
+    """Ticks at powers of ten, written as numbers: matplotlib's own are formulas."""
+    axis.set_major_formatter(_as_written)
+    axis.set_minor_formatter(NullFormatter())

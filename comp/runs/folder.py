@@ -1,0 +1,211 @@
+"""A run is a folder with everything a training produced; this page knows what lies where in it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from comp.errors import RunError
+from comp.files import held, is_held, replacing, write_text
+from comp.runs.history import History
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+# The commands that write what a run may lack.
+MAKES = {"trained": "train --resume", "scores": "predict", "submitted": "submit"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder, ``runs/<competition>/<name>``.
+
+    config.json: everything resolved before the first step, and the run's place in the order of all. split.csv: which
+    rows validate. history.csv and the other tables of its `History`. checkpoints/model.safetensors: the weights.
+    trained.json: the stages that were trained, at the learning rates they had, and what other weights are averaged with
+    the last ones. predictions/: probabilities with ids, as Parquet. scores.json: validation scores and the decision.
+    submission.csv, sending.json while it is uploaded and submitted.json once it was. report.html: all of it to look at.
+    While it trains, checkpoints/last.pt is what a training that is stopped goes on from.
+    A blend of other runs, its members, has what they predict together, and neither history nor weights.
+    """
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    @property
+    def competition(self) -> str:
+        return str(self.record("config")["competition"])
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The names of the runs that this one is a blend of; of a training there are none."""
+        return tuple(self.record("config").get("members", ()))
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has weights to predict with, or is a blend, which is there whole or not at all."""
+        return self.weights.is_file() or self.predictions("test").is_file()
+
+    @property
+    def weights(self) -> Path:
+        return self.checkpoint("model")
+
+    @property
+    def last(self) -> Path:
+        """Where a training that was stopped goes on from."""
+        return self.folder / "checkpoints" / "last.pt"
+
+    def joined_in(self) -> list[Run]:
+        """The joined folds that this run is one of."""
+        others = ((path, _config(path)) for path in sorted(self.folder.parent.glob("*/config.json")))
+        return [
+            Run(path.parent) for path, other in others if other.get("kind") == "folds" and self.name in other["members"]
+        ]
+
+    @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Whether nobody else works on this run; if so, nobody else can for the block, or until this process dies."""
+        with held(self.log) as alone:
+            yield alone
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a process works on it."""
+        return is_held(self.log)
+
+    def checkpoint(self, name: str) -> Path:
+        """Weights by the name they are kept under."""
+        return self.folder / "checkpoints" / f"{name}.safetensors"
+
+    @property
+    def history(self) -> History:
+        """The tables of its epochs, steps and stages."""
+        return History(self.folder)
+
+    @property
+    def submission(self) -> Path:
+        return self.folder / "submission.csv"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"
+
+    def predictions(self, part: str) -> Path:
+        """The probabilities of ``valid`` or ``test``."""
+        return self.folder / "predictions" / f"{part}.parquet"
+
+    def write_record(self, name: str, record: Mapping[str, Any]) -> None:
+        """Write ``name``.json."""
+        write_text(self.folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write config.json; the run is one of the home's from then on, and its latest, whatever the clock says."""
+        self.write_record("config", {**config, "order": latest_order(self.folder.parent.parent) + 1})
+
+    def record(self, name: str) -> dict[str, Any]:
+        """Read ``name``.json; raises RunError where the run didn't get that far."""
+        path = self.folder / f"{name}.json"
+        try:
+            return _object(path)
+        except FileNotFoundError:
+            if name == "config":
+                raise RunError(f"The run {self.name} has no config.json: {self._remedy(name)}.") from None
+            step = f"; `comp {MAKES[name]} {self.name}` does it" if name in MAKES else ""
+            raise RunError(f"The run {self.name} has no {path.name}: that step is not done yet{step}.") from None
+        except (ValueError, OSError) as error:
+            raise RunError(f"{path} can't be read ({error}): {self._remedy(name)}.") from None
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be done with this run, in a sentence; None where its config can be read."""
+        try:
+            self.record("config")
+        except RunError as error:
+            return str(error)
+        return None
+
+    def _remedy(self, name: str) -> str:
+        if name in MAKES:
+            return f"delete it, and `comp {MAKES[name]} {self.name}` makes it anew"
+        shown = " (report.html shows it)" if name == "config" and self.report.is_file() else ""
+        return f"put the file back{shown}, or delete {self.folder}"
+
+    def remove_record(self, name: str) -> None:
+        (self.folder / f"{name}.json").unlink(missing_ok=True)
+
+    def has(self, name: str) -> bool:
+        return (self.folder / f"{name}.json").is_file()
+
+    def write_split(self, ids: Iterable[str], validates: Iterable[bool]) -> None:
+        """split.csv: ``id`` and ``part``, which is train or valid."""
+        self.write_parts(ids, ("valid" if valid else "train" for valid in validates))
+
+    def write_parts(self, ids: Iterable[str], parts: Iterable[str]) -> None:
+        """split.csv: ``id`` and ``part``: train, valid or, where folds are joined, the number of the row's fold."""
+        with (
+            replacing(self.folder / "split.csv") as unfinished,
+            unfinished.open("w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(("id", "part"))
+            writer.writerows(zip(ids, parts, strict=True))
+
+    def parts(self) -> dict[str, str]:
+        """The part of each row by its id, by split.csv; raises RunError where there is none."""
+        return dict(self.split())
+
+    def split(self) -> Iterator[tuple[str, str]]:
+        """The id and the part of each row of split.csv, in its order; raises RunError where there is none."""
+        path = self.folder / "split.csv"
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = csv.reader(file)
+                columns = next(rows, [])
+                id_, part = columns.index("id"), columns.index("part")
+                yield from ((row[id_], row[part]) for row in rows if row)
+        except FileNotFoundError:
+            raise RunError(f"The run {self.name} has no split.csv, which says what validates; train anew.") from None
+        except (OSError, LookupError, ValueError) as error:
+            raise RunError(f"{path} can't be read ({error}); train anew.") from None
+
+    def validating(self) -> set[str]:
+        """The ids of the rows that validate, by split.csv."""
+        return {id_ for id_, part in self.parts().items() if part != "train"}
+
+
+def latest_order(runs: Path) -> int:
+    """The last place in the order of all runs in a folder; 0 where there is none."""
+    return max((order_of(path) for path in runs.glob("*/*/config.json")), default=0)
+
+
+def order_of(path: Path) -> int:
+    """The run's place in the order of all; 0 where its config has none."""
+    place = _config(path).get("order", 0)
+    return place if isinstance(place, int) else 0
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """A config.json, empty where it can't be read: one broken run is no reason not to list the others."""
+    try:
+        return _object(path)
+    except (OSError, ValueError):
+        return {}
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; raises OSError or ValueError where there is none."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError("it holds no object")  # noqa: TRY004 - as for text that is no JSON
+    return found

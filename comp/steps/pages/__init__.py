@@ -1,1 +1,0 @@
-"""What each page shows, brought together from the rooms."""

@@ -1,1 +1,0 @@
-"""`comp new`: the steps from a competition's files to its folder."""

@@ -1,0 +1,222 @@
+"""The submission: exactly the ids, order and columns of the sample submission, checked before it is written.
+
+As numbers and text a million rows take many times the memory of their predictions, so a submission is made, checked,
+written and read back in blocks of rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from comp.declare.labels import read_csv_in_blocks, read_ids
+from comp.errors import SubmissionError
+from comp.files import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from comp.declare.forms import SubmissionForm
+    from comp.declare.metrics import Metric, Target
+
+ROUNDING = 1e-3
+# Values that are numbers or text at the same time.
+CELLS = 1 << 21
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a sample submission asks for: its columns, the id's first, and its ids (N,) as text."""
+
+    columns: Sequence[str]
+    ids: pd.Series[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def part(self, rows: slice) -> Sample:
+        return Sample(self.columns, self.ids.iloc[rows])
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Predictions in the sample's rows and columns.
+
+    predictions: (R, …), as the form takes them. places: of the sample's ids among these (N,).
+    """
+
+    sample: Sample
+    predictions: npt.NDArray[Any]
+    places: npt.NDArray[np.intp]
+    classes: Sequence[str]
+    form: SubmissionForm
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def blocks(self, cells: int = CELLS) -> Iterator[pd.DataFrame]:
+        """Its rows with about so many values at a time, each at its place in the index."""
+        id_column, *columns = self.sample.columns
+        # What is read of the predictions counts, too: of many classes one may be written.
+        rows = max(1, cells // max(len(columns), self.predictions[:1].size))
+        for start in range(0, len(self), rows):
+            chosen = slice(start, start + rows)
+            block = self.form.encode(self.predictions[self.places[chosen]], self.classes, columns)
+            block.insert(0, id_column, self.sample.ids.iloc[chosen].to_list())
+            yield block.set_axis(range(start, start + len(block)), axis=0)
+
+
+def read_sample(path: Path) -> Sample:
+    """The ids and columns of the sample submission. Raises SubmissionError if it can't be one."""
+    columns, ids = read_ids(path)
+    if len(columns) < 2 or ids.empty:
+        raise SubmissionError(f"{path} has {len(columns)} columns and {len(ids)} rows; it is no sample submission.")
+    doubled = ids[ids.duplicated()]
+    if len(doubled):
+        raise SubmissionError(f"{path} has the id {doubled.iloc[0]!r} more than once.")
+    return Sample(tuple(columns), ids)
+
+
+def build_submission(
+    ids: Sequence[str],
+    predictions: npt.NDArray[Any],
+    classes: Sequence[str],
+    sample: Sample,
+    form: SubmissionForm,
+    target: Target,
+) -> Submission:
+    """Predictions by id, in the sample's rows and columns; raises SubmissionError where they don't fit it."""
+    submission = Submission(sample, predictions, places_of(sample, ids), classes, form)
+    _check(submission.blocks(), classes, sample, form, target)
+    return submission
+
+
+def must_fit(
+    ids: Sequence[str],
+    prediction: npt.NDArray[Any],
+    classes: Sequence[str],
+    sample: Sample,
+    form: SubmissionForm,
+    target: Target,
+) -> None:
+    """Raise SubmissionError where no submission could be built for these ids, each with the same prediction (1, …)."""
+    form.encode(prediction, classes, sample.columns[1:])
+    places_of(sample, ids)
+    first = sample.part(slice(1))
+    _check(Submission(first, prediction, np.zeros(1, np.intp), classes, form).blocks(), classes, first, form, target)
+
+
+def places_of(sample: Sample, ids: Sequence[str]) -> npt.NDArray[np.intp]:
+    """Where in ``ids`` each id of the sample is; raises SubmissionError where one isn't, or one is there twice."""
+    asked, known = sample.ids, pd.Index(ids)
+    if not known.is_unique:
+        if (missing := asked[~asked.isin(known)]).empty:
+            raise SubmissionError(f"The id {known[known.duplicated()][0]!r} was predicted more than once.")
+    else:
+        places = known.get_indexer(pd.Index(asked))
+        if (missing := asked[places < 0]).empty:
+            return places
+    raise SubmissionError(
+        f"{len(missing)} of the sample submission's {len(sample)} ids have no prediction, "
+        f"the first {missing.iloc[0]!r}" + (f"; there are ids like {known[0]!r}." if len(known) else ".")
+    )
+
+
+def check_submission(path: Path, classes: Sequence[str], sample: Sample, form: SubmissionForm, target: Target) -> None:
+    """Raise SubmissionError unless a CSV's columns and ids are the sample's and its values can be what the form says.
+
+    Raises DataError where it can't be read.
+    """
+    try:
+        _check(read_csv_in_blocks(path, CELLS), classes, sample, form, target)
+    except SubmissionError as error:
+        raise SubmissionError(f"{path} can't be submitted, `comp predict` writes it anew: {error}") from None
+
+
+def _check(
+    blocks: Iterable[pd.DataFrame], classes: Sequence[str], sample: Sample, form: SubmissionForm, target: Target
+) -> None:
+    checked = 0
+    for block in blocks:
+        part = sample.part(slice(checked, checked + len(block)))
+        _check_block(block, classes, part, form, target)
+        checked += len(block)
+    if checked != len(sample):
+        raise SubmissionError(f"There are {checked} rows, but the sample submission has {len(sample)}.")
+
+
+def _check_block(
+    block: pd.DataFrame, classes: Sequence[str], sample: Sample, form: SubmissionForm, target: Target
+) -> None:
+    if list(block.columns) != list(sample.columns):
+        raise SubmissionError(
+            f"The columns are {', '.join(block.columns[:5])}, but the sample's are {', '.join(sample.columns[:5])}."
+        )
+    id_column = sample.columns[0]
+    if not np.array_equal(block[id_column].astype(str).to_numpy(object), sample.ids.to_numpy(object)):
+        raise SubmissionError(
+            "The ids are not the sample submission's, each once and in its order; the first that should be another is "
+            f"{_first_other(block[id_column].astype(str), sample.ids)!r}."
+        )
+    if block.empty:
+        return
+    decoded = form.decode(block.drop(columns=id_column), classes)
+    if form.takes == "probabilities" and target == "single":
+        sums = decoded.sum(axis=1)
+        worst = np.abs(sums - 1).argmax()
+        if abs(sums[worst] - 1) > ROUNDING:
+            raise SubmissionError(
+                f"The probabilities of a row should sum to one, but those of {block[id_column].iloc[worst]!r} "
+                f"sum to {sums[worst]:.4f}."
+            )
+
+
+def _first_other(ids: Iterable[str], asked: Iterable[str]) -> str | None:
+    return next((found for found, wanted in zip_longest(ids, asked) if found != wanted), None)
+
+
+def grader(form: SubmissionForm, metric: Metric, target: Target) -> Callable[[pd.DataFrame, pd.DataFrame], float]:
+    """A function that scores a submission against the answers, both as text in the sample submission's columns.
+
+    It raises SubmissionError for a submission that doesn't have the answers' columns and ids, in any order of rows.
+    """
+
+    def score(answers: pd.DataFrame, submission: pd.DataFrame) -> float:
+        return metric(*compared(form, target, answers, submission))
+
+    return score
+
+
+def compared(
+    form: SubmissionForm, target: Target, answers: pd.DataFrame, submission: pd.DataFrame
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Targets and predictions as metrics take them, in the answers' order, of both as text; raises SubmissionError."""
+    id_column, *columns = answers.columns
+    if list(submission.columns) != list(answers.columns):
+        raise SubmissionError(f"The columns should be {', '.join(answers.columns[:5])}.")
+    if sorted(submission[id_column]) != sorted(answers[id_column]):
+        raise SubmissionError(f"The column {id_column!r} should hold each of the {len(answers)} ids once.")
+    theirs = submission.set_index(id_column).loc[answers[id_column]].reset_index(drop=True)
+    truth = answers[columns]
+    classes = form.classes_in(truth, theirs)
+    decoded = form.decode(truth, classes)
+    predicted = form.decode(theirs, classes)
+    if form.takes == "probabilities" and target == "single":
+        # As Kaggle does, and with the same clipping: a sure mistake costs much, not everything.
+        decoded, clipped = decoded.argmax(axis=1), predicted.clip(1e-15, 1 - 1e-15)
+        predicted = clipped / clipped.sum(axis=1, keepdims=True)
+    return decoded, predicted
+
+
+def write_submission(submission: Submission, path: Path, cells: int = CELLS) -> None:
+    """cells: about how many values are text at the same time."""
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+        for number, block in enumerate(submission.blocks(cells)):
+            block.to_csv(file, index=False, header=number == 0, float_format="%.9g", lineterminator="\n")

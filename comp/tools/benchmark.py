@@ -1,0 +1,298 @@
+"""How fast a competition's images train and are predicted on this machine, beside the model alone."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from operator import truediv
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from comp.data.images import with_margin
+from comp.data.loading import ImageEpochs, collate
+from comp.declare.viewpoint import View
+from comp.submission.scoring import score_logits
+from comp.training.backbone import set_size, training_mode
+from comp.training.checkpoints import save_weights
+from comp.training.features import FeatureEpochs
+from comp.training.inputs import HEAD_BATCHES, forward_batch, tta_views, workers
+from comp.training.learner import Step
+from comp.training.memory import peak_memory
+from comp.training.prepared import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from comp.console import Console
+    from comp.data.loading import ImageDataset
+    from comp.declare.competition import Competition
+    from comp.declare.recipe import Stage
+    from comp.runs import Home
+    from comp.runs.resolve import Choices
+    from comp.training.learner import Epoch, Learner
+    from comp.training.prepared import Prepared
+
+IMAGES = 512  # that are read; more of them only fill the machine's file cache
+BATCHES = 8  # of each rate in a round
+ROUNDS = 5
+TIMED = 64  # images whose parts are timed one by one
+
+MODEL_TRAINS, MODEL_PREDICTS = "model alone, forward and backward", "model alone, forward"
+FOLDED_PREDICTS = "the same, batch norm folded"  # where it isn't, the model itself
+FROM_FILES, FROM_KEPT = "reading and altering files", "reading and altering kept images"
+TRAINING, PREDICTING = "training", "predicting"
+FROZEN, CACHED = "training a head on images", "training a head on cached features"
+OF_MODEL, OF_FOLDED = "of the model alone", "of it folded"
+# Rates that are held against others.
+BESIDE = {
+    TRAINING: {OF_MODEL: MODEL_TRAINS},
+    PREDICTING: {OF_MODEL: MODEL_PREDICTS, OF_FOLDED: FOLDED_PREDICTS},
+    CACHED: {"times that on images": FROZEN},
+}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What was measured.
+
+    setting: what the rates depend on, by name. rounds: images, or views of them, per second in each round, by name.
+    parts: milliseconds per image of each part of the work. memory: the peak, in bytes.
+    """
+
+    setting: dict[str, Any]
+    rounds: dict[str, list[float]]
+    parts: dict[str, float]
+    memory: int
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The median of all rounds, by name."""
+        return {name: median(measured) for name, measured in self.rounds.items()}
+
+    @property
+    def ratios(self) -> dict[str, dict[str, float]]:
+        """Of a rate, by its name, to each that it is held against: the median of each round's own.
+
+        A machine that others use too may be twice as fast in the next round.
+        """
+        return {
+            name: {
+                words: median(map(truediv, self.rounds[name], self.rounds[other])) for words, other in others.items()
+            }
+            for name, others in BESIDE.items()
+        }
+
+    def beside(self, name: str) -> str:
+        """What a rate is of those that it is held against, in words; nothing where there is none."""
+        return ", ".join(f"{ratio:.3f} {words}" for words, ratio in self.ratios.get(name, {}).items())
+
+    def as_record(self) -> dict[str, Any]:
+        rates = {name: round(rate, 2) for name, rate in self.rates.items()}
+        ratios = {
+            f"{name}, {words}": round(ratio, 4) for name, held in self.ratios.items() for words, ratio in held.items()
+        }
+        parts = {name: round(milliseconds, 4) for name, milliseconds in self.parts.items()}
+        return {
+            "setting": self.setting,
+            "images per second": rates,
+            "ratios": ratios,
+            "milliseconds per image": parts,
+            "peak memory in bytes": self.memory,
+        }
+
+
+def benchmark(competition: Competition, choices: Choices, size: int, home: Home, console: Console) -> Benchmark:
+    """Measure all rates side by side, in one process and by turns, in the recipe's last stage on images.
+
+    size: of the images, in pixels. A recipe that trains heads on cached features only is measured with all layers.
+    """
+    prepared = prepare(competition, choices, home, console)
+    learner, images = prepared.learner, prepared.images
+    stage = _stage(prepared, size)
+    set_size(learner.model, size)
+    rows = np.random.default_rng(0).permutation(prepared.training)[:IMAGES]
+    kept = images.kept(stage, rows, rows[:0])
+    files, dataset = images.dataset(size, 0), images.dataset(size, 0, kept=kept)
+    targets = torch.from_numpy(prepared.tables.targets)
+    batch_size = learner.recipe.batch_size
+
+    def epochs(dataset: ImageDataset) -> ImageEpochs:
+        return ImageEpochs(dataset, rows, targets, batch_size, workers=workers())
+
+    events = learner.fit(stage, 1e-6, epochs(dataset), None, seed=0)
+    resident = next(_endless(epochs(dataset)))
+    views = tta_views(learner.recipe, competition.augment)
+    forward = torch.randint(0, 256, (forward_batch(), size, size, 3), dtype=torch.uint8)
+    readers = {FROM_FILES: _endless(epochs(files)), FROM_KEPT: _endless(epochs(dataset))}
+    predicted = rows[: max(1, BATCHES * forward_batch() // len(views))]
+
+    def trains() -> int:
+        _training(learner)
+        return _steps(events)
+
+    def model_trains() -> int:
+        _training(learner)
+        assert learner.under_way is not None
+        for _ in range(BATCHES):
+            learner.step(stage, [resident], learner.under_way.optimizer)
+        return BATCHES * len(resident[0])
+
+    @torch.inference_mode()
+    def model_predicts() -> int:
+        network = learner.evaluated.eval()
+        with learner.accelerator.autocast():
+            return sum(len(network.features(images.to(learner.accelerator.device))) for images in [forward] * BATCHES)
+
+    def folded_predicts() -> int:
+        return sum(len(batch) for batch in learner.features([forward[:, None]] * BATCHES))
+
+    def predict() -> int:
+        logits = learner.logits(learner.features(images.views(predicted, size, views)))
+        return int(logits.shape[0] * logits.shape[1])
+
+    def read(batches: Iterator[Any]) -> Callable[[], int]:
+        return lambda: sum(len(taken) for taken, _ in islice(batches, BATCHES))
+
+    blocks: dict[str, Callable[[], int]] = {
+        TRAINING: trains,
+        MODEL_TRAINS: model_trains,
+        PREDICTING: predict,
+        MODEL_PREDICTS: model_predicts,
+        FOLDED_PREDICTS: folded_predicts,
+        **{name: read(batches) for name, batches in readers.items()},
+    }
+    rounds = _by_turns(blocks, console)
+    parts = _parts(prepared, dataset, rows, size, median(rounds[MODEL_TRAINS]))
+    rounds |= _by_turns(_of_a_head(learner, stage, epochs(dataset), rows, targets), console)
+    learner.under_way = None
+    return Benchmark(_setting(prepared, stage, bool(kept)), rounds, parts, peak_memory())
+
+
+def _of_a_head(
+    learner: Learner, stage: Stage, images: ImageEpochs, rows: Any, targets: torch.Tensor
+) -> dict[str, Callable[[], int]]:
+    """Training a head on the images, through the frozen backbone, and on features: which ones makes no difference."""
+    features = np.random.default_rng(0).normal(size=(len(rows), 1, learner.model.width)).astype(np.float32)
+    batch_size = HEAD_BATCHES * learner.recipe.batch_size
+    cached = FeatureEpochs(features, np.arange(len(rows)), targets[rows], batch_size, seed=0)
+    on_images = replace(stage, train="head")
+    fits = {
+        FROZEN: learner.fit(on_images, 1e-6, images, None, seed=0),
+        CACHED: learner.fit(replace(on_images, cached=True), 1e-6, cached, None, seed=0),
+    }
+    return {name: partial(_steps, events) for name, events in fits.items()}
+
+
+def _training(learner: Learner) -> None:
+    """As an epoch begins: what predicts leaves dropout off, and batch norm as it is."""
+    training_mode(learner.model, freeze_batch_norm=learner.recipe.freeze_batch_norm)
+
+
+def _steps(events: Iterator[Step | Epoch]) -> int:
+    """Take some steps; gives how many images they were of."""
+    return sum(step.images for step in islice((event for event in events if isinstance(event, Step)), BATCHES))
+
+
+def _stage(prepared: Prepared, size: int) -> Stage:
+    """The last stage on images, endless."""
+    stages = [stage for stage in prepared.recipe.stages if not stage.cached]
+    last = stages[-1] if stages else replace(prepared.recipe.stages[-1], cached=False, views=1, train="all")
+    return replace(last, size=size, schedule="one_cycle", cycles=1, cycle_length=10_000, cycle_multiplier=1)
+
+
+def _endless(epochs: ImageEpochs) -> Iterator[Any]:
+    number = 0
+    while True:
+        yield from epochs.epoch(number)
+        number += 1
+
+
+def _by_turns(blocks: dict[str, Callable[[], int]], console: Console) -> dict[str, list[float]]:
+    """Images per second of each in several rounds; what comes before the first is not counted."""
+    rates: dict[str, list[float]] = {name: [] for name in blocks}
+    with console.bar("measuring", (ROUNDS + 1) * len(blocks), "rates") as bar:
+        for number in range(ROUNDS + 1):
+            for name, block in blocks.items():
+                _finish()
+                began = time.perf_counter()
+                images = block()
+                _finish()
+                if number:
+                    rates[name].append(images / (time.perf_counter() - began))
+                bar.advance(1)
+    return rates
+
+
+def _finish() -> None:
+    """Wait for the GPU: what it was asked for is under way when Python goes on."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: int, model_trains: float) -> dict[str, float]:
+    """Milliseconds per image of each part of an epoch's work, one after the other in this process."""
+    learner, augment, timed = prepared.learner, prepared.competition.augment, rows[:TIMED].tolist()
+    side, altered = with_margin(size, augment.max_zoom), (View(draw=0),)
+    files, requests = [dataset.paths[row] for row in timed], [(row, altered) for row in timed]
+    without = prepared.images.dataset(size, 0)
+    samples = [dataset[request] for request in requests]
+    stacked = collate(samples)[1]
+    logits = np.zeros((len(timed), len(prepared.tables.classes)), np.float32)
+    targets = prepared.tables.targets[rows[:TIMED]]
+    device = learner.accelerator.device
+    read = _milliseconds(lambda: [file.read_bytes() for file in files])
+    decode = _milliseconds(lambda: [without.read(row, side) for row in timed]) - read
+    kept = _milliseconds(lambda: [dataset.read(row, side) for row in timed])
+    parts = {
+        "read": read,
+        "decode and resize": decode,
+        "alter": _milliseconds(lambda: [dataset[request] for request in requests]) - kept,
+        "collate": _milliseconds(lambda: collate(samples)),
+        "transfer": _milliseconds(lambda: stacked.to(device)),
+        "metric": _milliseconds(lambda: score_logits(prepared.competition, targets, logits)),
+    }
+    with tempfile.TemporaryDirectory() as place:
+        save = _milliseconds(lambda: save_weights(learner.model, Path(place) / "weights.safetensors"))
+    return {
+        **{name: max(0.0, milliseconds) / len(timed) for name, milliseconds in parts.items()},
+        "forward and backward": 1000 / model_trains,
+        "save, once in an epoch": save / len(prepared.training),
+    }
+
+
+def _milliseconds(work: Callable[[], Any]) -> float:
+    """The median of several times."""
+    times = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        work()
+        times.append(1000 * (time.perf_counter() - began))
+    return median(times)
+
+
+def _setting(prepared: Prepared, stage: Stage, kept: bool) -> dict[str, Any]:
+    accelerator = prepared.learner.accelerator
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "competition": prepared.competition.name,
+        "backbone": prepared.recipe.backbone,
+        "size": stage.size,
+        "batch size": prepared.recipe.batch_size,
+        "trains": stage.trains,
+        "device": gpu or f"{os.cpu_count()} cores of {platform.processor() or platform.machine()}",
+        "precision": accelerator.mixed_precision if accelerator.mixed_precision != "no" else "fp32",
+        "memory format": "channels last",
+        "threads": torch.get_num_threads(),
+        "processes that read": workers(),
+        "images kept at their size": kept,
+        "torch": torch.__version__,
+    }

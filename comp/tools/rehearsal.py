@@ -1,0 +1,207 @@
+"""A rehearsal: a competition of one's own labelled images, part of them hidden, from download to leaderboard.
+
+It is served by a Kaggle on this machine, which is the only one that it can speak to.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from comp.data.data_check import screened_tables
+from comp.data.splitting import draw_split, rows_of_each, with_any
+from comp.declare.labels import CsvLabels, TestImages, read_csv
+from comp.errors import DataError
+from comp.kaggle.sources import graders
+from comp.local_kaggle.server import running
+from comp.runs import Home
+from comp.submission.decisions import untuned
+from comp.submission.submission import compared
+from comp.submission.uncertainty import interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+    import pandas as pd
+
+    from comp.console import Console
+    from comp.data.tables import Tables
+    from comp.declare.competition import Competition
+    from comp.runs import Run
+
+    Rows = npt.NDArray[np.bool_]
+
+SEPARATORS = (" ", ",", ";", "|", "\t", "\x1f")
+# Not the number that the split of those that are left is drawn from.
+HIDING = 7919
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """A rehearsal under way.
+
+    competition: as it is served meanwhile. home: its own, which speaks to that Kaggle only. groups: of the hidden
+    images (N,), where there are any. hidden, known: how many images are hidden, and how many there are to learn from.
+    """
+
+    competition: Competition
+    home: Home
+    answers: Path
+    groups: npt.NDArray[Any] | None
+    hidden: int
+    known: int
+
+    def judge(self, run: Run, seed: int, console: Console) -> None:
+        """Say and record what the run's submission lets one expect."""
+        competition = self.competition
+        targets, predictions = compared(
+            competition.submission, competition.target, read_csv(self.answers), read_csv(run.submission)
+        )
+        score = competition.scoring(targets, predictions)
+        low, high = interval(competition.scoring, targets, predictions, self.groups, seed)
+        # Where every draw of them scores alike, or none can be scored, they say nothing of how far off that is.
+        bounded = low < high
+        found = {
+            "score": score,
+            "interval": [low, high] if bounded else None,
+            "hidden": self.hidden,
+            "known": self.known,
+        }
+        run.write_record("rehearsal", found)
+        confidence = (
+            f"and with 95 % confidence {low:.5f} to {high:.5f}: that is what {self.hidden} hidden images say"
+            if bounded
+            else f"but {self.hidden} hidden images don't tell how far off that may be; hide more (--share)"
+        )
+        console.say(f"expect {competition.metric} {score:.5f} on the leaderboard, {confidence}")
+        validation = run.record("scores").get("decided")
+        if validation is not None:
+            console.say(f"validation had said {validation:.5f}")
+        console.say(
+            f"{self.known} images were there to learn from, and will be {self.known + self.hidden}; the real test "
+            "images may be of another kind"
+        )
+
+
+@contextmanager
+def rehearsal(competition: Competition, home: Home, share: float, seed: int, console: Console) -> Iterator[Rehearsal]:
+    """The competition with a share of its labelled images hidden, on a Kaggle that is there as long as the block lasts.
+
+    The data must have been downloaded; they and the runs on them stay as they are. All of it lies in a folder of its
+    own below ``rehearsals/``, of which the runs are kept.
+
+    Raises RunError where the data aren't here, DataError where they can't be split.
+    """
+    tables = screened_tables(competition, home, console)
+    hidden = which_hide(tables, share, seed)
+    count, known = int(hidden.sum()), int((~hidden).sum())
+    folder = _new_folder(home.rehearsals / competition.name)
+    served = folder / "served"
+    try:
+        rehearsed = serve_rest(competition, tables, hidden, served)
+        console.say(f"rehearsal of {competition.name}: {count} of {len(hidden)} labelled images are hidden")
+        with running(served, graders([rehearsed]), folder / "state") as url:
+            groups = None if tables.groups is None else tables.groups[hidden]
+            answers = served / ".answers" / f"{competition.kaggle}.csv"
+            yield Rehearsal(rehearsed, Home(folder, kaggle=url), answers, groups, count, known)
+    finally:
+        for place in ("served", "state", "data", "cache"):
+            shutil.rmtree(folder / place, ignore_errors=True)
+        if not (folder / "runs").is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def which_hide(tables: Tables, share: float, seed: int) -> Rows:
+    """True for the rows (N,) that are hidden: drawn as those that validate are, and no class is hidden whole."""
+    targets = tables.targets
+    hidden = draw_split(targets, share, seed + HIDING, tables.groups, tables.alike)
+    classes = len(tables.classes)
+    lost = (rows_of_each(targets, classes) > 0) & (rows_of_each(targets[~hidden], classes) == 0)
+    shown = with_any(targets, lost)
+    for together in (tables.groups, tables.alike):
+        if together is not None:
+            shown |= np.isin(together, together[shown & hidden])
+    hidden &= ~shown
+    if not hidden.any():
+        raise DataError(f"None of {len(targets)} labelled images can be hidden without a class being lost; add images.")
+    return hidden
+
+
+def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: Path) -> Competition:
+    """Lay out the files of the rehearsed competition, images as links, and give its declaration.
+
+    Only where labels and images are differs from the real one: they lie as simply as can be, whatever the real layout.
+    """
+    place = served / competition.kaggle
+    ids = [f"{number:0{len(str(len(hidden)))}}" for number in range(len(hidden))]
+    for id_, path, hides in zip(ids, map(Path, tables.train["path"]), hidden, strict=True):
+        target = place / ("test" if hides else "train") / (id_ + path.suffix.lower())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(path.resolve())
+    labels = _write_labels(tables, ids, hidden, place)
+    names = np.array(ids)[hidden]
+    truth: npt.NDArray[Any] = tables.targets[hidden]
+    if competition.submission.takes == "probabilities" and competition.target == "single":
+        truth = np.eye(len(tables.classes))[truth]
+    even = untuned(competition.scoring, competition.target, len(tables.classes))(
+        np.full((len(names), len(tables.classes)), 1 / len(tables.classes))
+    )
+    answers = served / ".answers" / f"{competition.kaggle}.csv"
+    answers.parent.mkdir()
+    for predictions, path in ((truth, answers), (even, place / competition.sample_submission)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _submitted(competition, tables, names, predictions).to_csv(path, index=False)
+    return replace(competition, labels=labels, test=TestImages("test"), extra_data=())
+
+
+def _submitted(
+    competition: Competition, tables: Tables, ids: npt.NDArray[Any], predictions: npt.NDArray[Any]
+) -> pd.DataFrame:
+    id_column, *columns = tables.sample.columns
+    values = competition.submission.encode(predictions, tables.classes, columns)
+    values.insert(0, id_column, ids)
+    return values
+
+
+def _write_labels(tables: Tables, ids: list[str], hidden: Rows, place: Path) -> CsvLabels:
+    """The labels of the rows that aren't hidden, as a CSV that is read back alike."""
+    import pandas as pd
+
+    known = tables.train[~hidden]
+    files = [id_ + Path(path).suffix.lower() for id_, path in zip(ids, tables.train["path"], strict=True)]
+    labels, separator = known["label"], None
+    if tables.targets.ndim == 2:
+        separator = next((mark for mark in SEPARATORS if not any(mark in name for name in tables.classes)), None)
+        if separator is None:
+            raise DataError("The names of the tags have every separator in them; rename one to rehearse.")
+        labels = known["label"].map(separator.join)
+    written = pd.DataFrame({"image": np.array(files)[~hidden], "label": labels.to_numpy()})
+    if tables.groups is not None:
+        written["group"] = tables.groups[~hidden]
+    written.to_csv(place / "train.csv", index=False)
+    return CsvLabels(
+        "train.csv",
+        image="image",
+        label="label",
+        folder="train",
+        separator=separator,
+        group=None if tables.groups is None else "group",
+    )
+
+
+def _new_folder(place: Path) -> Path:
+    place.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        try:
+            (place / str(number)).mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return place / str(number)

@@ -1,0 +1,193 @@
+"""A search for a recipe's best values: a study of Optuna's, whose every trial is a run.
+
+It is repeatable: what a trial draws follows from the seed and from the trials that were drawn and ended before it. The
+study is a journal beside the runs, which several machines may write to, and goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shlex
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+
+from comp.errors import DivergedError, RunError
+from comp.files import held
+from comp.runs import Run
+from comp.runs.resolve import fingerprint, resolve
+from comp.tools.sweeps.journal import study_at
+from comp.tools.sweeps.space import read_space
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from comp.declare.competition import Competition
+    from comp.runs import Home
+    from comp.runs.resolve import Choices
+    from comp.tools.sweeps.space import Dimension
+    from comp.training.prepared import Prepared
+    from comp.training.training import Training
+
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+# Trials that are drawn anywhere in the space before any is drawn near the best, or stopped for being worse than most.
+AT_RANDOM = 5
+
+
+class _PrunedError(Exception):
+    """A trial is worse than most were at this epoch."""
+
+
+@contextmanager
+def search(competition: Competition, choices: Choices, texts: Sequence[str], home: Home) -> Iterator[Search]:
+    """The study of this space, begun or taken up; nobody else searches it for the block.
+
+    Raises OverrideError for a space that can't be, and RunError where another process searches it.
+    """
+    declared, recipe = resolve(competition, choices)
+    space = read_space(texts, declared, recipe)
+    name = shlex.join(["comp", "sweep", competition.name, *_options(choices), *(f"--space={text}" for text in texts)])
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+    journal = home.runs / competition.name / "sweeps" / f"{digest}.log"
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    with held(journal) as alone:
+        if not alone:
+            raise RunError("Another process is at this sweep; let it end, or stop it.")
+        study = optuna.create_study(
+            storage=study_at(journal),
+            study_name=name,
+            direction="maximize" if competition.scoring.higher_is_better else "minimize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=AT_RANDOM),
+            load_if_exists=True,
+        )
+        for stopped in study.get_trials(states=(TrialState.RUNNING,)):
+            study.tell(stopped.number, state=TrialState.FAIL)
+            study.enqueue_trial(stopped.params)
+        first = {dimension.field: dimension.declared for dimension in space}
+        if not study.trials and None not in first.values():
+            study.enqueue_trial(first)
+        yield Search(competition, choices, home, space, study)
+
+
+def _options(choices: Choices) -> list[str]:
+    """What a person chose, as they would type it."""
+    backbone = [] if choices.backbone is None else ["--backbone", choices.backbone]
+    settings = [part for setting in choices.settings for part in ("--set", setting)]
+    return ["--recipe", choices.recipe, *backbone, *settings, "--seed", str(choices.seed)]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A study under way."""
+
+    competition: Competition
+    choices: Choices
+    home: Home
+    space: Sequence[Dimension]
+    study: optuna.Study
+
+    @property
+    def drawn(self) -> int:
+        """How many trials there were and are."""
+        return len(self.study.get_trials(deepcopy=False, states=(*ENDED, TrialState.RUNNING)))
+
+    def draw(self) -> tuple[optuna.Trial, Choices]:
+        """The next trial, and what it is to train."""
+        seed = np.random.SeedSequence([self.choices.seed, self.drawn]).generate_state(1)
+        self.study.sampler = optuna.samplers.TPESampler(seed=int(seed[0]), n_startup_trials=AT_RANDOM)
+        trial = self.study.ask()
+        settings = [dimension.suggest(trial) for dimension in self.space]
+        trial.set_user_attr("settings", settings)
+        return trial, replace(self.choices, settings=(*self.choices.settings, *settings))
+
+    def run_of(self, trial: optuna.Trial) -> Run | None:
+        """The run of a trial that ended: whoever trained it may have been lost on the way home."""
+        known = self.study.get_trials(deepcopy=False)[trial.number]
+        return Run(self.home.runs / known.user_attrs["run"]) if known.state in ENDED else None
+
+    def refuse_other_data(self, prepared: Prepared) -> None:
+        """Raise RunError unless the data are those of the trials before."""
+        now = fingerprint(prepared.tables)
+        if self.study.user_attrs.get("data", now) != now:
+            raise RunError(
+                f"The data of {self.competition.name} have changed since this sweep began, so its trials can't be "
+                "compared; begin another with --seed."
+            )
+        self.study.set_user_attr("data", now)
+
+    @contextmanager
+    def tried(self, trial: optuna.Trial, training: Training) -> Iterator[None]:
+        """Train in the block; it is left where the trial is worse than most, or its loss becomes no number."""
+        run = training.run
+        trial.set_user_attr("run", run.name)
+
+        def look() -> None:
+            if self._report(trial, run) and trial.should_prune():
+                raise _PrunedError
+
+        training.after_epoch = look
+        try:
+            yield
+        except (_PrunedError, DivergedError) as error:
+            diverged = isinstance(error, DivergedError)
+            training.console.say("the loss is no longer a number" if diverged else "worse than most at this epoch")
+            run.last.unlink(missing_ok=True)
+            self.study.tell(trial, state=TrialState.PRUNED)
+            return
+        self._report(trial, run)
+        score = float(run.history.epochs()["score"].iloc[-1])
+        if math.isnan(score):
+            # Its last stage broke off, and the weights before it have no score of their own.
+            self.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self.study.tell(trial, score)
+
+    def _report(self, trial: optuna.Trial, run: Run) -> bool:
+        """Tell the study of the run's epochs that it doesn't know; whether there are any."""
+        known = self.study.trials[trial.number].intermediate_values
+        scores = run.history.epochs()["score"]
+        for epoch in range(len(known), len(scores)):
+            trial.report(float(scores.iloc[epoch]), epoch)
+        return len(scores) > len(known)
+
+    def lines(self) -> list[str]:
+        """The trials as a table, the best first."""
+        sign = -1 if self.competition.scoring.higher_is_better else 1
+
+        def order(trial: optuna.trial.FrozenTrial) -> tuple[bool, float]:
+            return trial.state != TrialState.COMPLETE, sign * (trial.value if trial.value is not None else math.inf)
+
+        row = "{:>5}  {:<32}  {:>10}  {}"
+        trials = sorted(self.study.get_trials(states=ENDED), key=order)
+        return [
+            row.format("trial", "run", self.competition.metric, "settings"),
+            *(
+                row.format(number, trial.user_attrs["run"], _score(trial), " ".join(trial.user_attrs["settings"]))
+                for trial in trials
+                for number in [self._number(trial)]
+            ),
+        ]
+
+    def _number(self, trial: optuna.trial.FrozenTrial) -> int:
+        """From 1, among those that ended."""
+        ended = self.study.get_trials(deepcopy=False, states=ENDED)
+        return 1 + [other.number for other in ended].index(trial.number)
+
+    @property
+    def best(self) -> str:
+        """The command that goes on with the best trial; raises RunError where all were stopped early."""
+        if not self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            raise RunError("No trial went to its end; begin another sweep with a smaller --space.")
+        settings: Any = self.study.best_trial.user_attrs["settings"]
+        choices = replace(self.choices, settings=(*self.choices.settings, *settings))
+        return shlex.join(["comp", "run", self.competition.name, *_options(choices)])
+
+
+def _score(trial: optuna.trial.FrozenTrial) -> str:
+    return "stopped" if trial.value is None or trial.state == TrialState.PRUNED else f"{trial.value:.5f}"

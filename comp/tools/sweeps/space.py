@@ -1,0 +1,105 @@
+"""The space that a sweep searches: which fields take which values, as they are written on the command line."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from comp.declare.overrides import COMPETITION_FIELDS, apply_overrides
+from comp.errors import OverrideError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optuna.trial import Trial
+
+    from comp.declare.competition import Competition
+    from comp.declare.recipe import Recipe
+
+RANGE = re.compile(r"(?P<low>[^:]+?)\.\.(?P<high>[^:]+?)(?P<log>:log)?")
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A field and what it may be: numbers from low to high, drawn evenly or by their logarithm, or one of choices.
+
+    declared: what the recipe says, as a parameter of the study; None where that is not in the space.
+    """
+
+    field: str
+    low: float = 0
+    high: float = 0
+    log: bool = False
+    choices: tuple[str, ...] = ()
+    declared: Any = None
+
+    def suggest(self, trial: Trial) -> str:
+        """The setting ``field=value`` of a trial; of numbers four digits, so that it can be typed again."""
+        if self.choices:
+            return f"{self.field}={trial.suggest_categorical(self.field, self.choices)}"
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return f"{self.field}={trial.suggest_int(self.field, self.low, self.high, log=self.log)}"
+        return f"{self.field}={trial.suggest_float(self.field, self.low, self.high, log=self.log):.4g}"
+
+
+def read_space(texts: Sequence[str], competition: Competition, recipe: Recipe) -> list[Dimension]:
+    """The dimensions of ``field=low..high``, ``field=low..high:log`` and ``field=a,b,c``; all values are checked.
+
+    Raises OverrideError that names the text, what was found and what would be right.
+    """
+    space = [_dimension(text, competition, recipe) for text in texts]
+    for place, dimension in enumerate(space):
+        if dimension.field in [other.field for other in space[:place]]:
+            raise OverrideError(f"--space {dimension.field} is given twice; give all its values at once.")
+    if not space:
+        raise OverrideError("There is nothing to search; give a --space, as in --space dropout=0..0.5.")
+    return space
+
+
+def _dimension(text: str, competition: Competition, recipe: Recipe) -> Dimension:
+    field, equals, values = (part.strip() for part in text.partition("="))
+    if not equals or not values:
+        raise OverrideError(f"--space takes field=low..high or field=a,b,c, but {text!r} was given.")
+
+    def read(value: str) -> Any:
+        try:
+            return value_of(*apply_overrides(competition, recipe, [f"{field}={value}"]))
+        except OverrideError as error:
+            raise OverrideError(str(error).replace("--set", "--space", 1)) from None
+
+    def value_of(competition: Competition, recipe: Recipe) -> Any:
+        steps = field.split(".")
+        return _value(competition if steps[0] in COMPETITION_FIELDS else recipe, *steps)
+
+    between = RANGE.fullmatch(values)
+    if between is None:
+        choices = tuple(value.strip() for value in values.split(","))
+        if len(set(choices)) < max(2, len(choices)):
+            raise OverrideError(f"--space {text}: name at least two values, each once, or low..high.")
+        read_choices = [read(choice) for choice in choices]
+        declared = value_of(competition, recipe)
+        same = [choice for choice, value in zip(choices, read_choices, strict=True) if value == declared]
+        return Dimension(field, choices=choices, declared=same[0] if same else None)
+    low, high, log = read(between["low"]), read(between["high"]), between["log"] is not None
+    if not all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high)):
+        raise OverrideError(f"--space {text}: {field!r} is no number, so name its values, as in {field}=a,b.")
+    if low >= high or (log and low <= 0):
+        wanted = "be above 0 and rise" if log else "rise"
+        raise OverrideError(f"--space {text}: the ends are {low:g} and {high:g}, but they should {wanted}.")
+    declared = value_of(competition, recipe)
+    inside = isinstance(declared, (int, float)) and not isinstance(declared, bool) and low <= declared <= high
+    return Dimension(field, low, high, log, declared=declared if inside else None)
+
+
+def _value(declaration: Any, *steps: str) -> Any:
+    """What a field is whose name was checked; of every stage's, what they have in common, or None."""
+    if not steps:
+        return declaration
+    name, *rest = steps
+    if not isinstance(declaration, tuple):
+        return _value(getattr(declaration, name), *rest)
+    if name.isdecimal():
+        return _value(declaration[int(name) - 1], *rest)
+    values = [_value(part, name, *rest) for part in declaration]
+    return values[0] if all(value == values[0] for value in values) else None

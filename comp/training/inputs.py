@@ -1,0 +1,241 @@
+"""What a learner is given: the images of a run, or the cached features of a backbone that is frozen.
+
+Here the data room and the training room meet.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from comp.console import Console
+from comp.data.images import with_margin
+from comp.data.kept import KeptImages, keep
+from comp.data.loading import ImageDataset, ImageEpochs, Preprocessing, in_views
+from comp.data.paths import Paths
+from comp.declare.recipe import Recipe, Stage
+from comp.declare.viewpoint import View, Viewpoint
+from comp.training.backbone import Expectations, digest
+from comp.training.features import FeatureEpochs, Features, cached_features, content_digest, in_batches
+from comp.training.learner import Epochs, Learner, Validation
+from comp.training.sharing import SharedEpochs, ask_with_images, refuse_small_batches, shared_features
+
+Rows = npt.NDArray[np.int64]
+
+HEAD_BATCHES = 4
+# Raised when the same draw alters an image in another way than before, so that no cache mixes the two.
+ALTERATIONS = 2
+# Raised when a backbone's features are computed with other roundings than before.
+ROUNDINGS = 1
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a table, and everything needed to read them as the backbone's weights expect.
+
+    paths: of all rows, in the table's order. contents: the digests of their files' bytes, in hexadecimal, where they
+    are known. cache: the folder for their features and for the images at the sizes
+    that they train at.
+    """
+
+    paths: Paths
+    expected: Expectations
+    viewpoint: Viewpoint
+    seed: int
+    cache: Path
+    console: Console
+    contents: Sequence[str] | None = None
+
+    def dataset(
+        self, size: int, seed: int, erasing: float = 0.0, kept: Mapping[int, KeptImages] | None = None
+    ) -> ImageDataset:
+        preprocessing = Preprocessing(size, self.expected.interpolation, self.viewpoint, erasing)
+        return ImageDataset(self.paths, preprocessing, seed, kept)
+
+    def only(self, rows: Rows) -> "Images":
+        contents = None if self.contents is None else [self.contents[row] for row in rows]
+        return replace(self, paths=self.paths.of(rows), contents=contents)
+
+    @cached_property
+    def content(self) -> str:
+        return content_digest(self.paths, self.contents)
+
+    def features(self, learner: Learner, size: int, views: Sequence[View]) -> Features:
+        """The pooled features (N, V, F) of all rows in these views, from the cache where they were computed before."""
+        drawn = any(view.draw is not None for view in views)
+        made_from = {
+            "weights": digest(learner.evaluated.backbone),
+            # What has no weights: pooling, activations.
+            "architecture": repr(learner.evaluated.backbone),
+            "versions": [version(name) for name in ("timm", "pillow", "albumentations")],
+            "images": self.content,
+            "size": size,
+            "expected": asdict(self.expected),
+            "views": [asdict(view) for view in views],
+            # Only random views depend on these.
+            "alterations": [repr(self.dataset(size, self.seed).pipeline), self.viewpoint.max_zoom] if drawn else None,
+            "drawn": [ALTERATIONS, self.seed] if drawn else None,
+            "precision": [ROUNDINGS, str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
+        }
+
+        shape, began = (len(self.paths), len(views), learner.model.width), time.monotonic()
+        features, found = cached_features(
+            self.cache / "features",
+            made_from,
+            lambda start: self._computed(learner, size, views, start),
+            shape,
+            lambda: self.console.say("another process computes the same features; waiting for it"),
+        )
+        how = "found in the cache" if found else f"computed in {time.monotonic() - began:.0f} s"
+        self.console.say(f"features of {len(self.paths)} images at {size} px: {how}")
+        return features
+
+    def for_stage(
+        self, learner: Learner, stage: Stage, targets: Tensor, training: Rows, validating: Rows, seed: int
+    ) -> tuple[Epochs, Validation | None]:
+        """What a stage trains on, in orders and alterations drawn from ``seed``, and validates on where rows do."""
+        batch_size = learner.recipe.batch_size
+        epochs: Epochs
+        validation: Callable[[], Iterable[Features]]
+        if stage.cached:
+            features = self.features(learner, stage.size, self.viewpoint.views(stage.views))
+            epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, seed)
+            validation = lambda: in_batches(features[:, :1], validating)  # noqa: E731
+        else:
+            kept = self.kept(stage, training, validating)
+            epochs = self._epochs(learner, stage.size, targets, training, seed, kept)
+            validation = lambda: self._features(learner, validating, stage.size, (View(),), kept)  # noqa: E731
+        return epochs, Validation(validation, targets[validating]) if len(validating) else None
+
+    def to_predict(self, learner: Learner, rows: Rows | None = None) -> Iterable[Features]:
+        """The features of some rows, all if none are named, in the recipe's TTA views, as batches (B, V, F).
+
+        Those of a backbone that was trained are not cached: no other run has it. Where a stage cached the features of
+        all rows in just these views they are taken from there.
+        """
+        size, views = learner.recipe.stages[-1].size, tta_views(learner.recipe, self.viewpoint)
+        rows = self._all_rows() if rows is None else rows
+        if not len(rows):
+            return iter(())
+        stages = learner.recipe.stages
+        cached = any(
+            stage.cached and stage.size == size and self.viewpoint.views(stage.views) == views for stage in stages
+        )
+        chosen = self.only(rows)
+        if any(stage.groups > 1 for stage in stages):
+            return chosen._computed(learner, size, views)
+        if cached:
+            return in_batches(self.features(learner, size, views), rows)
+        return in_batches(chosen.features(learner, size, views), chosen._all_rows())
+
+    def _computed(self, learner: Learner, size: int, views: Sequence[View], start: int = 0) -> Iterator[Features]:
+        """From row ``start`` on, in the batches that they would have been in from the first row on."""
+        if start:
+            self.console.say(f"features of {start} of {len(self.paths)} images at {size} px: found in the cache")
+        text = f"features of {len(self.paths)} images in {len(views)} views at {size} px"
+        with self.console.bar(text, len(self.paths) * len(views), "images") as bar:
+            bar.advance(start * len(views))
+            for batch in self._features(learner, self._all_rows()[start:], size, views):
+                yield batch
+                bar.advance(batch.shape[0] * batch.shape[1])
+
+    def kept(self, stage: Stage, training: Rows, validating: Rows) -> dict[int, KeptImages]:
+        """The images of a stage of several epochs, by their shorter side, where there is room for them."""
+        if stage.epochs == 1:
+            return {}
+        rows_by_side = {with_margin(stage.size, self.viewpoint.max_zoom): training}
+        rows_by_side[stage.size] = np.concatenate([rows_by_side.get(stage.size, validating[:0]), validating])
+        kept: dict[int, KeptImages] = {}
+        for side, rows in rows_by_side.items():
+            if not len(rows):
+                continue
+            with self.console.bar(f"keeping images at {side} px", len(np.unique(rows)), "images") as bar:
+                found = keep(
+                    self.cache / "images",
+                    self.paths,
+                    np.unique(rows),
+                    self.content,
+                    side,
+                    self.expected.interpolation,
+                    bar.advance,
+                    self.console.say,
+                    beside=kept.values(),
+                )
+            if found is not None:
+                kept[side] = found
+        return kept
+
+    def views(
+        self, rows: Rows, size: int, views: Sequence[View], kept: Mapping[int, KeptImages] | None = None
+    ) -> Iterable[Tensor]:
+        """Some rows in order, each in these views, as batches (B, V, size, size, 3)."""
+        return in_views(self.dataset(size, self.seed, kept=kept), rows, views, forward_batch(), workers=workers())
+
+    def blocks(self, rows: Rows, views: Sequence[View]) -> list[Rows]:
+        """The rows, as many together as go through the network at once in these views."""
+        at_once = max(1, forward_batch() // len(views))
+        return [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
+
+    def _epochs(
+        self,
+        learner: Learner,
+        size: int,
+        targets: Tensor,
+        training: Rows,
+        seed: int,
+        kept: Mapping[int, KeptImages],
+    ) -> Epochs:
+        recipe, processes = learner.recipe, learner.processes
+        dataset = self.dataset(size, seed, recipe.random_erasing, kept)
+        own = partial(ImageEpochs, dataset, training, targets, recipe.batch_size, workers=workers())
+        if processes is None:
+            return own()
+        refuse_small_batches(min(recipe.batch_size, len(training)), processes.count)
+        asked = (size, seed, recipe.random_erasing, kept, training, targets, recipe.batch_size)
+        ask_with_images(processes, self, "train_on", *asked)
+        return SharedEpochs(own(rank=processes.rank, count=processes.count), processes)
+
+    def _features(
+        self,
+        learner: Learner,
+        rows: Rows,
+        size: int,
+        views: Sequence[View],
+        kept: Mapping[int, KeptImages] | None = None,
+    ) -> Iterator[Features]:
+        if learner.processes is None:
+            return learner.features(self.views(rows, size, views, kept))
+        return shared_features(self, learner, rows, size, views, kept)
+
+    def _all_rows(self) -> Rows:
+        return np.arange(len(self.paths))
+
+
+def tta_views(recipe: Recipe, viewpoint: Viewpoint) -> tuple[View, ...]:
+    """The views whose mean is predicted; the plain one is the first."""
+    if recipe.tta == "none":
+        return (View(),)
+    if recipe.tta == "fixed":
+        return viewpoint.fixed_views
+    return (View(), *(View(draw=draw) for draw in range(recipe.tta_views)))
+
+
+def workers() -> int:
+    """Processes that read images: as many as there are cores beside each GPU, none where the cores train."""
+    if not torch.cuda.is_available():
+        return 0
+    trainers = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(16, max(1, (os.cpu_count() or 1) // trainers))
+
+
+def forward_batch() -> int:
+    """Images in one forward pass: what fits a CPU's cache is fastest there."""
+    return 256 if torch.cuda.is_available() else 16

@@ -1,0 +1,207 @@
+"""Which run a training goes on in: in the one that was stopped, or in a new one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import contextmanager
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from comp.errors import CompError, RunError
+from comp.files import sweep
+from comp.kaggle import goals
+from comp.runs import create_run, find_run, list_runs
+from comp.runs.differences import difference
+from comp.runs.resolve import Choices, has_gpu, to_config
+from comp.training.prepared import prepare
+from comp.training.state import load_state
+from comp.training.training import Training
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from comp.console import Console
+    from comp.declare.competition import Competition
+    from comp.kaggle.goals import Goal
+    from comp.runs import Home, Run
+    from comp.training.prepared import Prepared
+
+# Of a config, what says nothing about the results, and what makes them differ in their last digits only.
+NOT_COMPARED = ("command", "order")
+OF_THE_MACHINE = ("versions", "device", "precision")
+
+
+def start(prepared: Prepared, home: Home, console: Console, *, by_hand: bool = False) -> Training:
+    """A new run folder with the resolved config and the split."""
+    run = create_run(home, prepared.competition.name, prepared.choices.recipe)
+    return _begin(prepared, run, console, config_of(prepared, by_hand=by_hand))
+
+
+@contextmanager
+def under_way(prepared: Prepared, home: Home, console: Console, done: Goal) -> Iterator[Training]:
+    """The latest training of the same config that nobody works on and that didn't get as far, or a new one.
+
+    Nobody else takes it up for as long as the block lasts. A new one that ends with an error before its first epoch
+    leaves no folder.
+    """
+    resolved = config_of(prepared)
+    config = _as_recorded(resolved)
+    for run in reversed(list_runs(home, prepared.competition.name)):
+        if _same(run, config) and not done(run) and _splits_as(run, prepared):
+            with run.held() as alone:
+                # Who held it may just have finished it.
+                if alone and not done(run):
+                    yield _take_up(prepared, run, console)
+                    return
+    run = create_run(home, prepared.competition.name, prepared.choices.recipe)
+    with run.held():
+        try:
+            yield _begin(prepared, run, console, resolved)
+        except CompError:
+            if not run.history.began and not run.last.is_file():
+                shutil.rmtree(run.folder, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def resumed(competition: Competition, run: Run, home: Home, console: Console) -> Iterator[Training]:
+    """A training that was stopped, on this machine or another.
+
+    Raises RunError where it ended, is still under way, or where recipe or data are others than they were.
+    """
+    if run.members or goals.trained(run):
+        raise RunError(f"The training of {run.name} has ended; predict with it by `comp predict {run.name}`.")
+    recorded = run.record("config")
+    prepared = prepare(competition, choices_of(run, home), home, console)
+    config = _as_recorded(config_of(prepared))
+    other = difference(_without(recorded, *NOT_COMPARED, *OF_THE_MACHINE), _without(config, *OF_THE_MACHINE))
+    if other is not None:
+        raise RunError(
+            f"{run.name} was begun with another {other.field} ({other.one}, and now {other.other}), so it can't go on; "
+            f"put that back, or train anew with `comp train {competition.name}`."
+        )
+    if not _splits_as(run, prepared):
+        raise RunError(
+            f"{run.name} was begun with other rows to validate than are drawn now, by another version of comp or for "
+            f"other groups or duplicates, so it can't go on; train anew with `comp train {competition.name}`."
+        )
+    with run.held() as alone:
+        if not alone:
+            raise RunError(f"{run.name} is being trained by another process; let it end, or stop it.")
+        training = _take_up(prepared, run, console)
+        other = difference(*({field: known.get(field) for field in OF_THE_MACHINE} for known in (recorded, config)))
+        if other is not None:
+            console.say(f"{run.name} was begun with another {other.field}: {other.one}, and now {other.other}")
+        yield training
+
+
+def choices_of(run: Run, home: Home) -> Choices:
+    """What a person chose for it. Raises RunError where it was trained by hand, or by another version of comp."""
+    config = run.record("config")
+    if config.get("by_hand"):
+        raise RunError(f"{run.name} was trained by hand, so there is no recipe to go on with.")
+    try:
+        like = None if config["like"] is None else find_run(home, config["like"])
+        return Choices(
+            recipe=config["recipe_name"],
+            backbone=None if like else config["recipe"]["backbone"],
+            settings=tuple(config["settings"]),
+            seed=config["seed"],
+            all_data=config["all_data"],
+            folds=config["folds"],
+            fold=config["fold"],
+            like=like,
+        )
+    except KeyError as error:
+        raise RunError(f"The config of {run.name} is of another version of comp (no {error}); train anew.") from None
+
+
+def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
+    """Everything that the training's results follow from."""
+    accelerator = prepared.learner.accelerator
+    config = to_config(
+        prepared.competition,
+        prepared.recipe,
+        prepared.choices,
+        prepared.tables,
+        prepared.learner.device,
+        accelerator.mixed_precision,
+    )
+    return {**config, "weights": prepared.weights, "by_hand": by_hand}
+
+
+def _begin(prepared: Prepared, run: Run, console: Console, config: Mapping[str, Any]) -> Training:
+    """Everything that is known before the first step, into the run's folder."""
+    competition, recipe, choices, tables = prepared.competition, prepared.recipe, prepared.choices, prepared.tables
+    try:
+        run.write_split(tables.train["id"].to_list(), tables.train.index.isin(prepared.validating).tolist())
+        if tables.screening is not None and len(tables.screening.listed(odd=False)):
+            tables.screening.write_list(run.folder / "screening.csv", odd=False)
+        # Last: with it the folder is a run, which another process may want to go on with.
+        run.write_config(config)
+    except OSError:
+        shutil.rmtree(run.folder, ignore_errors=True)
+        raise
+    console.log = run.log
+    fold = f", fold {choices.fold} of {choices.folds}" if choices.fold else ""
+    console.say(
+        f"{competition.name}: {len(tables.train) - len(prepared.validating)} images train and "
+        f"{len(prepared.validating)} validate, {len(tables.test)} to predict, {len(tables.classes)} classes; "
+        f"{recipe.backbone} on {prepared.learner.device}, run {run.name}{fold}"
+    )
+    declared = competition.recipes.get(choices.recipe)
+    if choices.like is None and declared is not None and declared.on_cpu is not None and not has_gpu():
+        console.say(f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU")
+    for note in tables.notes:
+        console.say(note)
+    if tables.ignored:
+        console.say(f"{tables.ignored} test images are not in the sample submission and are left out")
+    return Training(prepared, run, console, bool(config["by_hand"]))
+
+
+def _take_up(prepared: Prepared, run: Run, console: Console) -> Training:
+    """As it was when it was last saved; from its beginning where it wasn't."""
+    sweep(run.folder)
+    console.log = run.log
+    training = Training(prepared, run, console)
+    if goals.trained(run):
+        run.last.unlink(missing_ok=True)
+        done = "predicted" if goals.predicted(run) else "trained"
+        console.say(f"{run.name} is the same and was {done} before: going on with it")
+        return training
+    state = load_state(run.last)
+    if state is None:
+        run.history.cut({})
+    else:
+        training.load(state)
+    console.say(f"going on with {run.name}, which was stopped: {training.where()}")
+    return training
+
+
+def _splits_as(run: Run, prepared: Prepared) -> bool:
+    """Whether the same rows validate."""
+    ids = prepared.tables.train["id"].to_list()
+    validates = prepared.tables.train.index.isin(prepared.validating).tolist()
+    try:
+        # Row by row, as it was written; what a dict of a million rows takes is more than a start has left.
+        recorded = ((id_, part != "train") for id_, part in run.split())
+        return all(one == other for one, other in zip_longest(recorded, zip(ids, validates, strict=True)))
+    except RunError:
+        return False
+
+
+def _same(run: Run, config: Mapping[str, Any]) -> bool:
+    try:
+        return _without(run.record("config"), *NOT_COMPARED) == config
+    except RunError:
+        return False
+
+
+def _as_recorded(config: Mapping[str, Any]) -> dict[str, Any]:
+    """As it would be read back, without what isn't compared."""
+    return _without(json.loads(json.dumps(config)), *NOT_COMPARED)
+
+
+def _without(config: Mapping[str, Any], *fields: str) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in fields}

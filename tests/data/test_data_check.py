@@ -1,0 +1,362 @@
+import re
+import shutil
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from comp.console import Console
+from comp.data.data_check import class_shares, screen_tables, screened_tables, with_prior
+from comp.data.images import read_image
+from comp.data.tables import read_tables
+from comp.errors import DataError
+from comp.runs import find_run
+
+
+@pytest.fixture
+def data(shades, home):
+    """The folder of the shades, downloaded."""
+    home.data("shades").parent.mkdir(parents=True)
+    return shutil.copytree(shades.files, home.data("shades"))
+
+
+@pytest.fixture
+def screen(shades, home):
+    return lambda: screened_tables(shades.competition, home, Console())
+
+
+def picture(seed, size=(64, 48)):
+    blobs = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(blobs).resize(size, Image.Resampling.BICUBIC)
+
+
+def encoded(image, kind, **options):
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def bomb():
+    """A PNG whose header claims 60,000 x 60,000 pixels."""
+    whole = bytearray(encoded(picture(0), "PNG"))
+    whole[16:24] = (60_000).to_bytes(4, "big") * 2
+    whole[29:33] = crc32(whole[12:29]).to_bytes(4, "big")
+    return bytes(whole)
+
+
+UNREADABLE = {
+    "empty": b"",
+    "not an image": b"<html>502 Bad Gateway</html>",
+    "truncated": encoded(picture(0), "JPEG")[:-200],
+    "too large": bomb(),
+}
+
+
+def replace_image(path, content):
+    path.unlink()
+    path.write_bytes(content)
+
+
+def spoil(data):
+    """Make six training images and two test images unreadable, in as many ways; gives the ways by their ids."""
+    ways = {}
+    for number, (problem, content) in enumerate(UNREADABLE.items()):
+        replace_image(data / "train" / f"t{number:02}.png", content)
+        ways[f"t{number:02}"] = problem
+    for name, problem in (("train/t04", "a folder"), ("test/q05", "a broken link"), ("test/q07", "empty")):
+        (data / f"{name}.png").unlink()
+        ways[name.partition("/")[2]] = problem
+    (data / "train/t04.png").mkdir()
+    (data / "test/q05.png").symlink_to(data / "nowhere.png")
+    (data / "test/q07.png").touch()
+    return ways
+
+
+def test_images_that_can_t_be_read_are_left_out_of_training_and_kept_in_the_test(data, screen):
+    ways = spoil(data)
+    tables = screen()
+    assert list(tables.train["id"]) == [f"t{number:02}" for number in range(5, 36)]
+    assert list(tables.train.index) == list(range(31))
+    assert [tables.classes[target] for target in tables.targets] == list(tables.train["label"])
+    assert len(tables.test) == 12
+    assert list(tables.test["id"][~tables.readable]) == ["q05", "q07"]
+    found = tables.screening.images.set_index("id")["problem"]
+    assert found[found != ""].to_dict() == ways
+    assert tables.screening.counts() == {
+        "unreadable_train": 5,
+        "unreadable_test": 2,
+        "duplicates": 0,
+        "conflicts": 0,
+        "leaks": 0,
+    }
+    assert list(tables.notes)[:2] == [
+        "5 of 36 training images can't be read and are left out: 'train/t00.png' (empty), "
+        "'train/t01.png' (not an image), 'train/t02.png' (truncated), …",
+        "2 of 12 test images can't be read and are predicted by the classes' shares of the training images: "
+        "'test/q05.png' (a broken link), 'test/q07.png' (empty)",
+    ]
+
+
+def test_data_without_any_image_that_can_be_read_is_refused(data, screen):
+    for path in (data / "train").iterdir():
+        replace_image(path, b"")
+    with pytest.raises(
+        DataError, match=r"None of the 36 training images can be read, the first 'train/t00\.png' \(empty"
+    ):
+        screen()
+
+
+def test_a_class_without_any_image_that_can_be_read_is_still_a_class(data, screen):
+    for path in (data / "train").iterdir():
+        if int(path.stem[1:]) % 3 == 0:
+            replace_image(path, b"")
+    tables = screen()
+    assert tables.classes == ("blue", "green", "red")
+    assert set(tables.targets) == {0, 1}
+
+
+def test_plain_images_are_not_spoken_of(data, screen):
+    tables = screen()
+    assert tables.notes == []
+    assert tables.screening.listed(odd=True).empty
+    assert tables.readable.all()
+    assert len(set(tables.alike)) == 36
+
+
+def test_duplicates_conflicts_and_leaks_are_found(data, screen):
+    for number in range(36):
+        picture(number).save(data / "train" / f"t{number:02}.png")
+    shutil.copy(data / "train/t00.png", data / "train/t03.png")  # the same colour
+    shutil.copy(data / "train/t01.png", data / "train/t02.png")  # another
+    picture(4, (128, 96)).save(data / "train/t07.png")
+    picture(5, (128, 96)).save(data / "train/t09.png")  # another colour
+    shutil.copy(data / "train/t10.png", data / "test/q00.png")
+    picture(11, (128, 96)).save(data / "test/q01.png")
+    shutil.copy(data / "test/q02.png", data / "test/q03.png")
+    tables = screen()
+    images = tables.screening.images.set_index("id")
+    marked = {
+        column: images[column][images[column] != ""].to_dict() for column in ("duplicate", "conflict", "leak", "like")
+    }
+    assert marked == {
+        "duplicate": {
+            **dict.fromkeys(["t00", "t01", "t02", "t03"], "exact"),
+            **dict.fromkeys(["t04", "t05", "t07", "t09"], "near"),
+        },
+        "conflict": {"t01": "exact", "t02": "exact", "t05": "near", "t09": "near"},
+        "leak": {"q00": "exact", "q01": "near"},
+        "like": {
+            "t00": "train/t03.png",
+            "t03": "train/t00.png",
+            "t01": "train/t02.png",
+            "t02": "train/t01.png",
+            "t04": "train/t07.png",
+            "t07": "train/t04.png",
+            "t05": "train/t09.png",
+            "t09": "train/t05.png",
+            "q00": "train/t10.png",
+            "q01": "train/t11.png",
+        },
+    }
+    sets = pd.Series(tables.alike, tables.train["id"])
+    assert sets["t00"] == sets["t03"]
+    assert sets["t05"] == sets["t09"]
+    assert len(set(sets)) == 32
+    assert [note.partition(":")[0] for note in tables.notes] == [
+        "8 duplicates (4 exact, 4 near), kept together in one part of the split",
+        "4 conflicting labels (2 exact, 2 near), duplicates with another label; mend the labels if you can",
+        "2 leaks (1 exact, 1 near), test images that are duplicates of training images",
+    ]
+
+
+def test_of_many_that_only_look_alike_exact_copies_are_kept_together(data, screen):
+    for number in range(36):
+        picture(number if number < 16 else 99, (64 + number // 2 * 4, 48 + number // 2 * 3)).save(
+            data / "train" / f"t{number:02}.png"
+        )
+    tables = screen()
+    assert tables.screening.torn == 20
+    sets = pd.Series(tables.alike, tables.train["id"])
+    assert sets["t20"] == sets["t21"] != sets["t22"]
+    assert "20 images are not kept together, though they look alike" in " ".join(tables.notes)
+
+
+def test_the_split_is_the_same_whoever_screens_and_from_the_cache(data, screen, shades, home):
+    spoil(data)
+    first = screen()
+    assert first.screening.opened == 48
+    again = screen()
+    # What has no bytes to know it by is looked at again.
+    assert again.screening.opened == 2
+    assert (first.alike == again.alike).all()
+    shutil.rmtree(home.cache)
+    pd.testing.assert_frame_equal(screen().screening.images, first.screening.images)
+
+
+def test_images_of_a_label_function_may_lie_anywhere(data, shades, home, tmp_path):
+    tables = read_tables(shades.competition, data)
+    outside = tmp_path / "elsewhere.png"
+    (data / "train/t00.png").rename(outside)
+    tables.train.loc[0, "path"] = str(outside)
+    screening = screen_tables(tables, data, home.cache / "x.parquet", Console())
+    assert screening.images["path"][0] == str(outside)
+    assert screening.images["problem"][0] == ""
+
+
+def test_an_image_that_can_t_be_read_has_the_shares_of_the_classes(data, screen):
+    spoil(data)
+    tables = screen()
+    filled = with_prior(
+        tables, np.full((10, 3), [0.5, 0.25, 0.25]), class_shares(np.array([0, 0, 0, 1, 2, 2, 2, 2]), 3)
+    )
+    assert filled.shape == (12, 3)
+    assert filled[~tables.readable].tolist() == [[3 / 8, 1 / 8, 4 / 8]] * 2
+    assert (filled[tables.readable] == [0.5, 0.25, 0.25]).all()
+    tags = with_prior(tables, np.zeros((10, 3)), class_shares(np.array([[1, 0, 1], [1, 0, 0]]), 3))
+    assert tags[~tables.readable].tolist() == [[1, 0, 0.5]] * 2
+
+
+# From the command line
+
+
+def test_check_says_what_there_is_and_names_the_list(shades, data, comp, home):
+    spoil(data)
+    picture(0).convert("CMYK").save(data / "train/t10.png", "JPEG")
+    shutil.copy(data / "train/t11.png", data / "train/t14.png")
+    ended = comp("--competitions", shades.plugins, "check", "shades")
+    assert ended.status == 0
+    assert ended.out.startswith("shades: 36 images to train on and 12 to predict, 48 of them opened, in ")
+    rows = [re.match(r"  (\S.*?) +(\d+)  ", line) for line in ended.out.splitlines() if line.startswith("  ")]
+    assert {row[1]: int(row[2]) for row in rows} == {
+        "unreadable": 7,
+        "four components": 1,
+        "exact duplicates": 2,
+    }
+    listed = pd.read_csv(ended.last_line, keep_default_na=False)
+    assert len(listed) == 10
+    assert set(listed["id"]) == {"t00", "t01", "t02", "t03", "t04", "t10", "t11", "t14", "q05", "q07"}
+    again = comp("--competitions", shades.plugins, "check", "shades")
+    assert "2 of them opened" in again.out
+
+
+def test_a_training_records_what_it_left_out_and_submits_every_row(shades, data, comp, home):
+    spoil(data)
+    shutil.copy(data / "train/t11.png", data / "train/t14.png")
+    trained = comp("--competitions", shades.plugins, "train", "shades")
+    assert trained.status == 0, trained.err
+    run = find_run(home, trained.last_line)
+    assert "5 of 36 training images can't be read and are left out: 'train/t00.png' (empty)" in run.log.read_text()
+    assert run.record("config")["screening"] == {
+        "unreadable_train": 5,
+        "unreadable_test": 2,
+        "duplicates": 2,
+        "conflicts": 0,
+        "leaks": 0,
+    }
+    listed = pd.read_csv(run.folder / "screening.csv", keep_default_na=False).set_index("id")
+    assert listed["problem"]["t02"] == "truncated"
+    assert listed["like"]["t11"] == "train/t14.png"
+    parts = run.parts()
+    assert not {"t00", "t04"} & set(parts)
+    assert parts["t11"] == parts["t14"]
+
+    predicted = comp("--competitions", shades.plugins, "predict", run.name)
+    assert predicted.status == 0, predicted.err
+    said = "2 test images can't be read and are given the classes' shares of the training images"
+    assert said in predicted.out
+    assert said in run.log.read_text()
+    submission = pd.read_csv(run.submission)
+    assert list(submission["id"]) == [f"q{number:02}" for number in range(12)]
+    probabilities = pd.read_parquet(run.predictions("test")).set_index("id")
+    rows = [part == "train" for part in parts.values()]
+    labels = pd.read_csv(data / "train.csv").set_index("id")["colour"][
+        [id_ for id_, part in parts.items() if part == "train"]
+    ]
+    shares = labels.value_counts(normalize=True)
+    assert sum(rows) == len(labels)
+    for id_ in ("q05", "q07"):
+        assert probabilities.loc[id_].to_dict() == pytest.approx(shares.to_dict(), abs=1e-6)
+
+
+def test_folds_with_images_that_can_t_be_read_are_joined(shades, data, comp, home):
+    spoil(data)
+    ended = comp("--competitions", shades.plugins, "train", "shades", "--folds", "2", "--set", "stages.cycle_length=1")
+    assert ended.status == 0, ended.err
+    joined = find_run(home, ended.last_line)
+    assert len(pd.read_csv(joined.submission)) == 12
+    assert len(joined.parts()) == 31
+
+
+def test_names_with_markup_and_line_ends_are_shown_as_they_are(shades, data, comp):
+    name = "[red]a\n:dog:"
+    (data / "train/t00.png").rename(data / "train" / f"{name}.png")
+    replace_image(data / "train" / f"{name}.png", b"")
+    lines = (data / "train.csv").read_text().replace("t00,", f'"{name}",')
+    (data / "train.csv").write_text(lines)
+    ended = comp("--competitions", shades.plugins, "check", "shades")
+    assert r"'train/[red]a\n:dog:.png' (empty)" in ended.out
+    assert pd.read_csv(ended.last_line)["id"].tolist() == [name]
+    trained = comp("--competitions", shades.plugins, "train", "shades", "--set", "stages.cycle_length=1")
+    assert trained.status == 0, trained.err
+
+
+def test_a_place_that_can_t_be_written_costs_the_table_and_not_the_training(shades, data, comp, home):
+    home.cache.mkdir(parents=True)
+    (home.cache / "screening").write_text("a file where the folder should be")
+    ended = comp("--competitions", shades.plugins, "check", "shades")
+    assert ended.status == 1
+    assert len(ended.err.splitlines()) == 1
+    trained = comp("--competitions", shades.plugins, "train", "shades", "--set", "stages.cycle_length=1")
+    assert trained.status == 0, trained.err
+    assert "shades.parquet can't be written (" in trained.out
+    assert list(home.cache.glob("*/.*.part")) == []
+
+
+def test_two_commands_at_once_leave_one_whole_table(shades, data, comp, home):
+    command = [sys.executable, "-m", "comp", "--competitions", shades.plugins, "check", "shades"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    ended = [process.communicate() for process in both]
+    assert [err for _, err in ended] == ["", ""]
+    assert all("36 images to train on and 12 to predict" in out for out, _ in ended)
+    names = {path.name for path in (home.cache / "screening").iterdir()}
+    assert names == {"shades.parquet", "shades.near.npz", "shades.csv"}
+    assert "0 of them opened" in comp("--competitions", shades.plugins, "check", "shades").out
+
+
+CONTENTS = (
+    st.binary(max_size=200)
+    | st.sampled_from([*UNREADABLE.values(), encoded(picture(1), "JPEG"), encoded(picture(1).convert("CMYK"), "JPEG")])
+    | st.builds(
+        lambda kind, share: encoded(picture(2), kind)[: round(share * 2000)],
+        st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"]),
+        st.floats(0, 1),
+    )
+)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(contents=st.dictionaries(st.integers(0, 35) | st.integers(100, 111), CONTENTS, max_size=12))
+def test_whatever_files_hold_every_image_is_used_or_listed_and_none_is_lost(data, screen, shades, contents):
+    for number, content in contents.items():
+        part, name = ("train", f"t{number:02}") if number < 100 else ("test", f"q{number - 100:02}")
+        replace_image(data / part / f"{name}.png", content)
+    tables = screen()
+    listed = tables.screening.listed(odd=False)
+    unreadable = set(listed["id"][listed["problem"] != ""])
+    assert set(tables.train["id"]) | unreadable >= {f"t{number:02}" for number in range(36)}
+    assert not set(tables.train["id"]) & unreadable
+    assert set(tables.test["id"][~tables.readable]) == {name for name in unreadable if name[0] == "q"}
+    for path in map(Path, (*tables.train["path"], *tables.test["path"][tables.readable])):
+        assert read_image(path, 8).shape[2] == 3
+    for number in contents:
+        name = f"train/t{number:02}.png" if number < 100 else f"test/q{number - 100:02}.png"
+        shutil.copy(shades.files / name, data / name)

@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from comp.data.tables import read_tables
+from comp.errors import DataError, SubmissionError
+
+
+def read(made):
+    return read_tables(made.competition, made.files)
+
+
+def test_tables_have_targets_in_the_order_of_the_sorted_classes(shades):
+    tables = read(shades)
+    assert tables.classes == ("blue", "green", "red")
+    assert [tables.classes[target] for target in tables.targets] == list(tables.train["label"])
+    assert tables.targets.dtype == np.int64
+    assert tables.train["path"].map(lambda path: Path(path).is_file()).all()
+    assert tables.ignored == 0
+
+
+def test_images_to_predict_are_those_of_the_sample_in_the_order_of_their_ids(shades):
+    shades.text("sample_submission.csv", ["id,colour", "q05,red", "q01,red", "q11,red"])
+    tables = read(shades)
+    assert list(tables.test["id"]) == ["q01", "q05", "q11"]
+    assert [Path(path).stem for path in tables.test["path"]] == ["q01", "q05", "q11"]
+    assert list(tables.test.index) == [0, 1, 2]
+    assert list(tables.sample.ids) == ["q05", "q01", "q11"]
+    assert tables.ignored == 9
+
+
+def test_an_id_of_the_sample_without_an_image_is_an_error_before_training(shades):
+    (shades.files / "test" / "q04.png").unlink()
+    with pytest.raises(
+        SubmissionError, match="1 of the sample submission's 12 ids have no prediction, the first 'q04'"
+    ):
+        read(shades)
+
+
+def test_a_sample_that_the_form_can_t_fill_is_an_error_before_training(shades):
+    shades.text("sample_submission.csv", ["id,red,green,blue", "q01,0,0,1"])
+    with pytest.raises(SubmissionError, match="declare ProbabilityPerClass"):
+        read(shades)
+
+
+def test_a_missing_sample_is_an_error(shades):
+    (shades.files / "sample_submission.csv").unlink()
+    with pytest.raises(DataError, match=r"sample_submission\.csv doesn't exist"):
+        read(shades)
+
+
+def test_groups_are_in_the_order_of_the_rows_and_there_are_none_where_none_are_declared(shades):
+    assert read(shades).groups is None
+    shades.declaration.write_text(
+        shades.declaration.read_text().replace('folder="train"', 'folder="train", group="who"')
+    )
+    lines = (shades.files / "train.csv").read_text().splitlines()
+    rows = [f"{line},{'who' if line == lines[0] else int(line[1:3]) // 4}" for line in lines]
+    shades.text("train.csv", [rows[0], *reversed(rows[1:])])
+    assert list(read(shades).groups) == [str(number // 4) for number in range(36)]

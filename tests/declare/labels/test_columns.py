@@ -1,0 +1,116 @@
+"""Labels in columns of 0 and 1, images in folders that a column names, and folders that hold test images too."""
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from comp.declare.labels import CsvColumns, CsvLabels
+from comp.errors import DataError, DeclarationError
+
+LINES = CsvColumns("train.csv", image="id", labels=["a", "b c"], folder="train", suffix=".png", target="multi")
+ONE_HOT = CsvColumns("train.csv", image="id", labels=["a", "b c"], folder="train", suffix=".png")
+PLACED = CsvLabels("train.csv", image="id", label="kind", folder="train/{kind}/{side}", suffix=".png")
+
+
+def laid_out(folder, header, *rows, images=()):
+    (folder / "train.csv").write_text("\n".join([header, *rows]) + "\n")
+    for image in images:
+        (folder / image).parent.mkdir(parents=True, exist_ok=True)
+        (folder / image).touch()
+    return folder
+
+
+def labels_of(frame):
+    return dict(zip(frame["id"], frame["label"], strict=True))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sets(st.sampled_from(["a", "b c", "d"])), min_size=1, max_size=8))
+def test_columns_of_0_and_1_round_trip(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("data")
+    columns = ["d", "a", "b c"]
+    frame = pd.DataFrame([{column: int(column in tags) for column in columns} for tags in rows])
+    frame.insert(0, "id", [f"{number:02}" for number in range(len(rows))])
+    for name in frame["id"]:
+        (folder / f"{name}.png").touch()
+    frame.to_csv(folder / "train.csv", index=False)
+    source = CsvColumns("train.csv", image="id", labels=columns, folder=".", suffix=".png", target="multi")
+    assert [set(tags) for tags in source.read(folder)["label"]] == rows
+
+
+def test_one_column_of_a_row_is_its_class(tmp_path):
+    laid_out(tmp_path, "id,a,b c", "1,0,1", "2,1.0,0.0", images=["train/1.png", "train/2.png"])
+    assert labels_of(ONE_HOT.read(tmp_path)) == {"1": "b c", "2": "a"}
+
+
+@pytest.mark.parametrize(("row", "count"), [("1,1,1", 2), ("1,0,0", 0)])
+def test_a_row_that_has_not_one_class_is_named(tmp_path, row, count):
+    laid_out(tmp_path, "id,a,b c", row, images=["train/1.png"])
+    with pytest.raises(DataError, match=f"image '1' {count} classes.*target='multi'"):
+        ONE_HOT.read(tmp_path)
+    assert len(labels_of(LINES.read(tmp_path))["1"]) == count
+
+
+def test_a_value_that_is_not_0_or_1_is_named(tmp_path):
+    laid_out(tmp_path, "id,a,b c", "1,0,-1", images=["train/1.png"])
+    with pytest.raises(DataError, match="image '1' '-1' in column 'b c', but it should be 0 or 1"):
+        LINES.read(tmp_path)
+
+
+def test_two_rows_of_an_image_that_differ_are_named(tmp_path):
+    laid_out(tmp_path, "id,a,b c", "1,0,1", "1,0,0", images=["train/1.png"])
+    with pytest.raises(DataError, match="image '1' two different rows"):
+        LINES.read(tmp_path)
+
+
+def test_columns_have_groups_too(tmp_path):
+    laid_out(tmp_path, "id,a,b c,who", "1,0,1,x", "2,1,0,x", images=["train/1.png", "train/2.png"])
+    source = CsvColumns("train.csv", image="id", labels=["a", "b c"], folder="train", suffix=".png", group="who")
+    assert list(source.read(tmp_path)["group"]) == ["x", "x"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"labels": ["a"]}, {"labels": [1, 2]}, {"target": "tags"}, {"image": ""}, {"shared": 1}, {"suffix": "png"}],
+)
+def test_a_wrong_field_is_named(fields):
+    right = {"csv": "train.csv", "image": "id", "labels": ["a", "b"], "folder": "train"}
+    with pytest.raises(DeclarationError, match=next(iter(fields))):
+        CsvColumns(**{**right, **fields})
+
+
+def test_a_column_may_name_the_folder_that_an_image_lies_in(tmp_path):
+    images = ["train/cat/left/1.png", "train/dog/right/2.png"]
+    laid_out(tmp_path, "id,kind,side", "1,cat,left", "2,dog,right", images=images)
+    frame = PLACED.read(tmp_path)
+    assert labels_of(frame) == {"1": "cat", "2": "dog"}
+    assert list(frame["path"]) == [str(tmp_path / image) for image in images]
+
+
+def test_an_image_in_another_folder_than_its_row_says_is_named(tmp_path):
+    laid_out(
+        tmp_path,
+        "id,kind,side",
+        "1,cat,left",
+        "2,dog,right",
+        "3,cat,left",
+        images=["train/cat/left/1.png", "train/dog/right/2.png", "train/dog/right/3.png"],
+    )
+    with pytest.raises(DataError, match=r"1 of 3 rows of train.csv have no image, the first .*cat/left/3.png"):
+        PLACED.read(tmp_path)
+
+
+def test_a_column_of_the_folder_that_is_not_there_is_named(tmp_path):
+    laid_out(tmp_path, "id,kind", "1,cat", images=["train/cat/left/1.png"])
+    with pytest.raises(DataError, match="no column 'side'"):
+        PLACED.read(tmp_path)
+
+
+def test_images_without_a_row_are_an_error_but_in_a_shared_folder(tmp_path):
+    laid_out(tmp_path, "id,kind", "1,cat", "2,dog", images=["all/1.png", "all/2.png", "all/test.png"])
+    source = CsvLabels("train.csv", image="id", label="kind", folder="all", suffix=".png")
+    with pytest.raises(DataError, match=r"all/test.png; .*shared=True"):
+        source.read(tmp_path)
+    shared = CsvLabels("train.csv", image="id", label="kind", folder="all", suffix=".png", shared=True)
+    assert labels_of(shared.read(tmp_path)) == {"1": "cat", "2": "dog"}

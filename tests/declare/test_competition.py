@@ -1,0 +1,271 @@
+from dataclasses import fields, replace
+from textwrap import dedent
+from typing import get_type_hints
+
+import pytest
+
+from comp.declare.competition import (
+    REPOSITORY_COMPETITIONS,
+    Competition,
+    KaggleDataset,
+    competition_named,
+    find_competitions,
+    load_competition,
+)
+from comp.declare.forms import ClassName, ProbabilityOf, ProbabilityPerClass, TagNames
+from comp.declare.labels import CsvLabels, FileNames, Folders, LabelFunction, TestImages
+from comp.declare.metrics import METRICS
+from comp.declare.recipe import Recipe, Stage
+from comp.declare.viewpoint import Viewpoint, side_on
+from comp.errors import DeclarationError
+
+RECIPE = Recipe(stages=[Stage(size=64, train="head")])
+TAGS = CsvLabels("train.csv", image="id", label="tags", separator=" ", folder="train")
+
+
+def declare(**fields):
+    return Competition(
+        **{
+            "name": "two-cats",
+            "kaggle": "two-cats-2026",
+            "labels": Folders("train"),
+            "test": TestImages("test"),
+            "submission": ProbabilityOf("cat"),
+            "metric": "log_loss",
+            "recipes": {"standard": RECIPE},
+            **fields,
+        }
+    )
+
+
+DECLARATION = """
+from comp import Competition, Folders, ProbabilityOf, Recipe, Stage, TestImages
+
+competition = Competition(
+    name="two-cats",
+    kaggle="two-cats-2026",
+    labels=Folders("train"),
+    test=TestImages("test"),
+    submission=ProbabilityOf("cat"),
+    metric="log_loss",
+    recipes={"standard": Recipe(stages=[Stage(size=64, train="head")])},
+)
+"""
+
+
+def write_plugin(root, name="two_cats", text=DECLARATION):
+    (root / name).mkdir(parents=True)
+    path = root / name / "competition.py"
+    path.write_text(dedent(text))
+    return path
+
+
+def test_a_declaration_tells_its_target_and_its_metric():
+    assert declare().target == "single"
+    assert declare().scoring is METRICS["log_loss"]
+    assert declare(labels=TAGS, submission=TagNames(), metric="mean_f2").target == "multi"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("name", "Two-Cats"),
+        ("name", "two_cats"),
+        ("name", "two--cats"),
+        ("name", "-cats"),
+        ("name", "cats\n"),
+        ("name", None),
+        ("kaggle", "c/two-cats"),
+        ("kaggle", "https://www.kaggle.com/c/two-cats"),
+        ("kaggle", 7),
+        ("labels", "train"),
+        ("labels", None),
+        ("labels", TestImages("train")),
+        ("test", "test"),
+        ("test", Folders("test")),
+        ("submission", "label"),
+        ("submission", ProbabilityOf),
+        ("metric", "logloss"),
+        ("metric", None),
+        ("metric", ["log_loss"]),
+        ("augment", "side_on"),
+        ("augment", side_on),
+        ("recipes", RECIPE),
+        ("recipes", None),
+        ("recipes", {}),
+        ("recipes", {"quick": RECIPE}),
+        ("recipes", {"standard": RECIPE, "quick": None}),
+        ("layer_lr_ratio", 0.9),
+        ("layer_lr_ratio", "10"),
+        ("layer_lr_ratio", float("inf")),
+        ("layer_lr_ratio", None),
+        ("extra_data", ["owner/name"]),
+        ("extra_data", None),
+        ("extra_data", KaggleDataset("owner/name")),
+        ("sample_submission", ""),
+        ("sample_submission", None),
+    ],
+)
+def test_a_wrong_field_is_named(field, value):
+    with pytest.raises(DeclarationError) as error:
+        declare(**{field: value})
+    assert str(error.value).startswith(f"Competition: `{field}` is ")
+    assert "but it should be " in str(error.value)
+
+
+@pytest.mark.parametrize("handle", ["", "owner", "owner/name/x", "owner name/x", "/name", "owner/", None, 3])
+def test_a_wrong_data_set_handle_is_named(handle):
+    with pytest.raises(DeclarationError, match="KaggleDataset: `handle` is "):
+        KaggleDataset(handle)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"metric": "mean_f2"}, "`metric`"),
+        ({"labels": TAGS, "submission": TagNames(), "metric": "accuracy"}, "`metric`"),
+        ({"labels": TAGS, "metric": "log_loss"}, "`submission`"),
+        ({"submission": TagNames()}, "`submission`"),
+        ({"submission": ClassName()}, "`submission`"),
+        ({"metric": "accuracy"}, "`submission`"),
+        ({"labels": TAGS, "submission": ProbabilityPerClass(), "metric": "mean_f2"}, "`submission`"),
+    ],
+)
+def test_labels_metric_and_form_that_do_not_go_together_are_named(fields, named):
+    with pytest.raises(DeclarationError, match=named):
+        declare(**fields)
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_every_metric_has_a_form_that_carries_it(metric):
+    forms = [ProbabilityOf("cat"), ProbabilityPerClass(), ClassName(), TagNames()]
+    for target in metric.targets:
+        labels = Folders("train") if target == "single" else TAGS
+        form = next(form for form in forms if form.takes == metric.takes and target in form.targets)
+        assert declare(labels=labels, submission=form, metric=metric.name).scoring is metric
+
+
+@pytest.mark.parametrize(
+    ("source", "fields"),
+    [
+        (FileNames, {"pattern": ""}),
+        (FileNames, {"pattern": None}),
+        (FileNames, {"pattern": "train/*.jpg"}),
+        (FileNames, {"pattern": "{label}/*.jpg"}),
+        (FileNames, {"pattern": "train/{label}.{label}.jpg"}),
+        (FileNames, {"pattern": "{label}/{label}.jpg"}),
+        (Folders, {"folder": ""}),
+        (Folders, {"folder": 3}),
+        (CsvLabels, {"csv": ""}),
+        (CsvLabels, {"csv": None}),
+        (CsvLabels, {"image": ""}),
+        (CsvLabels, {"label": 0}),
+        (CsvLabels, {"folder": ""}),
+        (CsvLabels, {"suffix": "jpg"}),
+        (CsvLabels, {"suffix": None}),
+        (CsvLabels, {"suffix": 3}),
+        (CsvLabels, {"separator": ""}),
+        (CsvLabels, {"separator": 3}),
+        (CsvLabels, {"group": ""}),
+        (CsvLabels, {"group": 3}),
+        (TestImages, {"folder": ""}),
+        (TestImages, {"suffix": "png"}),
+        (TestImages, {"suffix": None}),
+        (TestImages, {"with_suffix": "yes"}),
+        (LabelFunction, {"function": "read"}),
+        (LabelFunction, {"target": "tags"}),
+        (LabelFunction, {"target": None}),
+        (ProbabilityOf, {"label": ""}),
+        (ProbabilityOf, {"label": 1}),
+        (TagNames, {"separator": ""}),
+        (TagNames, {"separator": None}),
+    ],
+)
+def test_a_wrong_field_of_a_part_is_named(source, fields):
+    right = {
+        FileNames: {"pattern": "train/{label}.*.jpg"},
+        Folders: {"folder": "train"},
+        CsvLabels: {"csv": "train.csv", "image": "id", "label": "label", "folder": "train"},
+        TestImages: {"folder": "test"},
+        LabelFunction: {"function": print},
+        ProbabilityOf: {"label": "cat"},
+        TagNames: {},
+    }[source]
+    source(**right)
+    (field,) = fields
+    with pytest.raises(DeclarationError, match=f"^{source.__name__}: `{field}` is "):
+        source(**{**right, **fields})
+
+
+def test_plugins_are_found_by_folder_and_dashes_stand_for_underscores(tmp_path):
+    path = write_plugin(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "competition.py").write_text("")
+    assert find_competitions(tmp_path) == {"two-cats": path}
+
+
+def test_a_later_folder_goes_before_an_earlier_one(tmp_path):
+    write_plugin(tmp_path / "ours")
+    theirs = write_plugin(tmp_path / "theirs")
+    assert find_competitions(tmp_path / "ours", tmp_path / "theirs") == {"two-cats": theirs}
+
+
+def test_a_folder_of_plugins_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(DeclarationError, match="nowhere"):
+        find_competitions(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["two-cats", "two_cats"])
+def test_a_plugin_is_loaded_by_its_name(tmp_path, name):
+    write_plugin(tmp_path)
+    assert competition_named(name, tmp_path) == replace(declare(), recipes={"standard": RECIPE})
+
+
+def test_an_unknown_name_is_told_the_known_ones(tmp_path):
+    write_plugin(tmp_path)
+    write_plugin(tmp_path, "an_other")
+    with pytest.raises(DeclarationError, match=r"'three-cats'; there are an-other, two-cats"):
+        competition_named("three-cats", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (DECLARATION.replace("two-cats", "three-cats"), "`name` is 'three-cats', but its folder says 'two-cats'"),
+        ("competition = Competition(", "SyntaxError"),
+        ("import a_module_that_is_not_there", "ModuleNotFoundError"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("raise SystemExit(3)", "SystemExit"),
+        ("", "should set `competition = Competition"),
+        ("competition = 'two-cats'", "should set `competition = Competition"),
+        (DECLARATION.replace('"log_loss"', '"logloss"'), "`metric` is 'logloss'"),
+        (DECLARATION.replace("size=64", "size=0"), "`size` is 0"),
+        (DECLARATION.replace("kaggle=", "slug="), "Competition has no field `slug`; there are name, kaggle, labels,"),
+        (
+            DECLARATION.replace("metric=", "metrik="),
+            "Competition has no field `metrik`; did you mean `metric`? There are",
+        ),
+        (
+            "from comp import side_on\nside_on(zoom=2)",
+            "side_on has no field `zoom`; did you mean `max_zoom`? There are",
+        ),
+        ("len(key=2)", "TypeError: len() takes no keyword arguments."),
+    ],
+)
+def test_a_plugin_that_cannot_be_loaded_is_named_with_the_reason(tmp_path, text, said):
+    path = write_plugin(tmp_path, text=text)
+    with pytest.raises(DeclarationError) as error:
+        load_competition(path)
+    assert str(path) in str(error.value)
+    assert said in str(error.value)
+
+
+def test_the_repositorys_own_plugins_load():
+    found = find_competitions(REPOSITORY_COMPETITIONS)
+    assert {load_competition(declaration).name for declaration in found.values()} == set(found) != set()
+
+
+@pytest.mark.parametrize("kind", [Competition, Recipe, Stage, Viewpoint])
+def test_the_types_of_the_fields_can_be_resolved_for_overrides(kind):
+    assert set(get_type_hints(kind)) == {field.name for field in fields(kind)}

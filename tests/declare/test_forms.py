@@ -1,0 +1,154 @@
+import re
+from io import StringIO
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, TagNames
+from comp.errors import SubmissionError
+
+moderately = settings(max_examples=50, deadline=None)
+CLASSES = st.lists(
+    st.text("ab YZ09_-+()[].,;'\"%é犬", min_size=1, max_size=8), min_size=2, max_size=6, unique=True
+).map(tuple)
+SEEDS = st.integers(0, 2**32)
+
+
+def as_csv(frame):
+    """As the grader gets it: written as the submission is, and every value read as text."""
+    written = frame.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+    return pd.read_csv(StringIO(written), dtype=str, keep_default_na=False, skip_blank_lines=False)
+
+
+def probabilities_of(seed, rows, classes):
+    return np.random.default_rng(seed).dirichlet(np.ones(classes), rows)
+
+
+@moderately
+@given(classes=CLASSES, seed=SEEDS, rows=st.integers(1, 9), place=st.integers(0, 1))
+def test_the_probability_of_one_class_is_read_back(classes, seed, rows, place):
+    classes, probabilities = classes[:2], probabilities_of(seed, rows, 2)
+    form = ProbabilityOf(classes[place])
+    frame = form.encode(probabilities, classes, ["label"])
+    assert list(frame.columns) == ["label"]
+    assert list(frame["label"]) == list(probabilities[:, place])
+    assert form.decode(as_csv(frame), classes) == pytest.approx(probabilities, abs=1e-9)
+
+
+@moderately
+@given(classes=CLASSES, seed=SEEDS, rows=st.integers(1, 9), data=st.data())
+def test_a_column_per_class_is_read_back_in_whatever_order_the_sample_has(classes, seed, rows, data):
+    columns = data.draw(st.permutations(classes))
+    probabilities, form = probabilities_of(seed, rows, len(classes)), ProbabilityPerClass()
+    frame = form.encode(probabilities, classes, columns)
+    assert list(frame.columns) == columns
+    assert all(np.array_equal(frame[name], probabilities[:, place]) for place, name in enumerate(classes))
+    assert form.decode(as_csv(frame), classes) == pytest.approx(probabilities, abs=1e-9)
+
+
+@moderately
+@given(classes=CLASSES, seed=SEEDS, rows=st.integers(1, 9))
+def test_class_names_are_read_back(classes, seed, rows):
+    chosen = np.random.default_rng(seed).integers(len(classes), size=rows)
+    frame = ClassName().encode(chosen, classes, ["breed"])
+    assert list(frame["breed"]) == [classes[place] for place in chosen]
+    assert list(ClassName().decode(as_csv(frame), classes)) == list(chosen)
+    assert set(ClassName().classes_in(frame)) == {classes[place] for place in chosen}
+
+
+@moderately
+@given(classes=CLASSES, seed=SEEDS, rows=st.integers(1, 9), separator=st.sampled_from([" ", ",", "|", "; "]))
+def test_tags_are_read_back(classes, seed, rows, separator):
+    assume(not any(set(separator) & set(name) for name in classes))
+    form, tags = TagNames(separator), np.random.default_rng(seed).integers(2, size=(rows, len(classes)))
+    frame = form.encode(tags, classes, ["tags"])
+    assert np.array_equal(form.decode(as_csv(frame), classes), tags)
+    assert set(form.classes_in(frame)) == {classes[place] for place in np.flatnonzero(tags.any(axis=0))}
+
+
+def test_tags_are_written_in_the_order_of_the_classes():
+    frame = TagNames().encode(np.array([[1, 0, 1], [0, 0, 0]]), ("clear", "haze", "primary"), ["tags"])
+    assert list(frame["tags"]) == ["clear primary", ""]
+
+
+def test_a_tag_that_holds_the_separator_is_refused():
+    with pytest.raises(SubmissionError, match="'blow down'"):
+        TagNames().encode(np.array([[1, 1, 0]]), ("blow", "down", "blow down"), ["tags"])
+
+
+@pytest.mark.parametrize("form", [ProbabilityOf("a"), ClassName(), TagNames()])
+def test_a_form_of_one_column_refuses_a_sample_of_more(form):
+    predictions = {"probabilities": np.array([[0.5, 0.5]]), "classes": np.array([1]), "tags": np.array([[1, 0]])}
+    with pytest.raises(SubmissionError, match=r"has 2 columns after the id \(a, b\)"):
+        form.encode(predictions[form.takes], ("a", "b"), ["a", "b"])
+    with pytest.raises(SubmissionError, match="has 2 columns"):
+        form.decode(pd.DataFrame({"a": ["0"], "b": ["1"]}), ("a", "b"))
+
+
+@pytest.mark.parametrize("classes", [("cat", "fish"), ("cat", "dog", "fish"), ("dog",)])
+def test_the_probability_of_a_class_that_is_not_one_of_two_is_refused(classes):
+    with pytest.raises(SubmissionError, match="`label` is 'dog'"):
+        ProbabilityOf("dog").encode(np.ones((1, len(classes))), classes, ["label"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [(["a"], "b is missing"), (["a", "b", "c"], "c is no class"), (["a", "c"], "b is missing and c is no class")],
+)
+def test_columns_that_are_not_the_classes_are_named(columns, said):
+    with pytest.raises(SubmissionError, match=said):
+        ProbabilityPerClass().encode(np.array([[0.5, 0.5]]), ("a", "b"), columns)
+    with pytest.raises(SubmissionError, match=said):
+        ProbabilityPerClass().decode(pd.DataFrame([["0.5"] * len(columns)], columns=columns), ("a", "b"))
+
+
+@pytest.mark.parametrize("form", [ProbabilityOf("b"), ProbabilityPerClass()])
+@pytest.mark.parametrize("value", ["", "nan", "NaN", "inf", "-inf", "half", "0,5", None, float("nan")])
+def test_a_value_that_is_no_number_is_named_with_its_row(form, value):
+    columns = ["b"] if isinstance(form, ProbabilityOf) else ["a", "b"]
+    frame = pd.DataFrame([["0.5"] * len(columns)] * 3, columns=columns).astype(object)
+    frame.loc[1, "b"] = value
+    with pytest.raises(SubmissionError, match=r"Column 'b' holds .* in data row 2"):
+        form.decode(frame, ("a", "b"))
+
+
+@pytest.mark.parametrize("form", [ProbabilityOf("b"), ProbabilityPerClass()])
+@pytest.mark.parametrize("value", ["-0.01", "1.0001", "1e9"])
+def test_a_value_that_is_no_probability_is_named(form, value):
+    columns = ["b"] if isinstance(form, ProbabilityOf) else ["a", "b"]
+    with pytest.raises(SubmissionError, match=re.escape(f"from 0 to 1, but {float(value):g} was found")):
+        form.decode(pd.DataFrame([[value] * len(columns)], columns=columns), ("a", "b"))
+
+
+@pytest.mark.parametrize("form", [ClassName(), TagNames()])
+def test_a_name_that_is_no_class_is_named_with_those_that_are(form):
+    with pytest.raises(SubmissionError, match="'bird' is not a class of the training data, whose classes are cat, dog"):
+        form.decode(pd.DataFrame({"label": ["cat", "bird"]}), ("cat", "dog"))
+
+
+def test_a_grader_reads_the_classes_off_the_columns():
+    assert ProbabilityOf("dog").classes_in(pd.DataFrame({"label": ["1"]})) == ("not dog", "dog")
+    assert ProbabilityPerClass().classes_in(pd.DataFrame({"b": ["1"], "a": ["0"]})) == ("b", "a")
+    assert ClassName().classes_in(pd.DataFrame({"x": ["10", "9"]}), pd.DataFrame({"x": ["8"]})) == ("8", "9", "10")
+    assert TagNames().classes_in(pd.DataFrame({"x": ["b a", ""]}), pd.DataFrame({"x": ["c"]})) == ("a", "b", "c")
+
+
+@moderately
+@given(classes=CLASSES, seed=SEEDS, rows=st.integers(1, 9), data=st.data())
+def test_class_numbers_are_read_back_in_whatever_order_they_count(classes, seed, rows, data):
+    form = ClassNumber(data.draw(st.permutations(classes)))
+    chosen = np.random.default_rng(seed).integers(len(classes), size=rows)
+    frame = form.encode(chosen, classes, ["label"])
+    assert [form.labels[number] for number in frame["label"]] == [classes[place] for place in chosen]
+    assert list(form.decode(as_csv(frame), classes)) == list(chosen)
+    assert set(form.classes_in(frame)) == set(classes)
+
+
+def test_a_class_without_a_number_and_a_number_without_a_class_are_refused():
+    with pytest.raises(SubmissionError, match="`labels` are cat, dog, but the data's classes are cat, fish"):
+        ClassNumber(["cat", "dog"]).encode(np.array([0]), ("cat", "fish"), ["label"])
+    with pytest.raises(SubmissionError, match="'2' is not a class"):
+        ClassNumber(["cat", "dog"]).decode(pd.DataFrame({"label": ["2"]}), ("cat", "dog"))

@@ -1,0 +1,71 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comp.declare.viewpoint import View, Viewpoint, side_on, top_down, upright
+from comp.errors import DeclarationError
+
+FAMILIES = pytest.mark.parametrize(
+    ("viewpoint", "fixed"), [(upright(), 1), (side_on(), 2), (top_down(), 8)], ids=["upright", "side_on", "top_down"]
+)
+
+
+@FAMILIES
+def test_a_family_has_its_own_fixed_views_and_the_plain_one_is_the_first(viewpoint, fixed):
+    assert viewpoint.fixed_views[0] == View()
+    assert len(set(viewpoint.fixed_views)) == fixed
+    assert all(view.draw is None for view in viewpoint.fixed_views)
+
+
+def test_side_on_flips_only_horizontally():
+    assert side_on().fixed_views == (View(0), View(4))
+
+
+@FAMILIES
+@given(count=st.integers(1, 40))
+def test_views_are_as_many_as_asked_for_and_all_different(viewpoint, fixed, count):
+    views = viewpoint.views(count)
+    assert len(set(views)) == len(views) == count
+    assert views[:fixed] == viewpoint.fixed_views[:count]
+    assert all(view.draw is not None for view in views[fixed:])
+
+
+@given(fewer=st.integers(1, 20), more=st.integers(0, 20))
+def test_more_views_begin_with_the_fewer(fewer, more):
+    assert side_on().views(fewer + more)[:fewer] == side_on().views(fewer)
+
+
+@pytest.mark.parametrize("family", [side_on, top_down, upright])
+def test_limits_and_a_pipeline_of_ones_own_are_kept(family):
+    def pipeline(size):
+        return size
+
+    viewpoint = family(max_zoom=1.3, max_rotation=7, max_light=0.2, pipeline=pipeline)
+    assert (viewpoint.max_zoom, viewpoint.max_rotation, viewpoint.max_light) == (1.3, 7, 0.2)
+    assert viewpoint.pipeline is pipeline
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("flips", "vertical"),
+        ("flips", None),
+        ("max_zoom", 0.9),
+        ("max_zoom", 4.1),
+        ("max_zoom", "1.1"),
+        ("max_zoom", float("nan")),
+        ("max_zoom", True),
+        ("max_rotation", -1),
+        ("max_rotation", 181),
+        ("max_rotation", None),
+        ("max_light", -0.01),
+        ("max_light", 1.01),
+        ("max_light", [0.1]),
+        ("pipeline", "flip"),
+        ("pipeline", 3),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_was_found(field, value):
+    with pytest.raises(DeclarationError) as error:
+        Viewpoint(**{"flips": "none", field: value})
+    assert f"`{field}` is {value!r}" in str(error.value)

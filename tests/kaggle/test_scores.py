@@ -1,0 +1,134 @@
+import csv
+
+import pytest
+
+from comp.console import Console
+from comp.kaggle.client import connect
+from comp.kaggle.scores import scores_of
+from comp.kaggle.submitting import send
+from comp.local_kaggle.faults import Fault
+
+
+@pytest.fixture
+def runs(shades, predicting):
+    """Three runs of `shades`, the better the more they know of the truth."""
+    made = predicting(shades)
+    parts = ["valid" if number % 3 == 0 else "train" for number in range(len(made.tables.train))]
+    return [made.run(parts, knows=knows, seed=seed) for seed, knows in enumerate((0.2, 1.0, 5.0))]
+
+
+@pytest.fixture
+def shown(comp, shades):
+    """Calls `comp scores`; its rows by run, and what is said below them."""
+
+    def call():
+        ended = comp("--competitions", shades.plugins, "scores", "shades")
+        assert ended.status == 0, ended.err
+        header, *lines = [line.rstrip() for line in ended.out.splitlines()]
+        rows = {line.split()[0]: line.split(maxsplit=5)[1:] for line in lines if line.startswith("shades/")}
+        return header, rows, [line for line in lines if not line.startswith("shades/")]
+
+    return call
+
+
+def others(shades, tmp_path, monkeypatch, *shares):
+    """Teams that have such shares of the 12 answers right."""
+    answers = (shades.served / ".answers" / "shades.csv").read_text().splitlines()
+    for number, right in enumerate(shares):
+        path = tmp_path / f"{number}.csv"
+        rows = [line if place < right else f"{line.split(',')[0]},none" for place, line in enumerate(answers[1:])]
+        path.write_text(
+            "\n".join([answers[0].split(",Usage")[0], *(",".join(row.split(",")[:2]) for row in rows)]) + "\n"
+        )
+        with monkeypatch.context() as patch:
+            patch.setenv("KAGGLE_USERNAME", f"team {number}")
+            connect().submit("shades", path, "")
+
+
+def test_every_run_has_its_scores_their_gap_and_its_place(shades, serving, home, runs, shown, tmp_path, monkeypatch):
+    with serving(shades):
+        others(shades, tmp_path, monkeypatch, 12, 11, 1, 0)
+        send(shades.competition, runs[0], home, Console(), None)
+        header, rows, below = shown()
+    assert header.split() == ["run", "validation", "public", "gap", "private", "place"]
+    assert list(rows) == [run.name for run in runs]
+    first, second = runs[0].record("scores"), runs[1].record("scores")
+    public = runs[0].record("submitted")["score"]
+    validation, shown_public, gap, private, place = rows[runs[0].name]
+    assert (validation, shown_public) == (f"{first['decided']:.5f}", f"{public:.5f}")
+    assert (gap, private) == (f"{public - first['decided']:+.5f}", "-")
+    assert place == f"{1 + (public < 1) + (public < 11 / 12)} of 5"
+    assert rows[runs[1].name][:4] == [f"{second['decided']:.5f}", "-", "-", "-"]
+    expected = second["decided"]
+    assert rows[runs[1].name][4] == f"~{1 + (expected < 1) + (expected < 11 / 12)} of 5"
+    assert below == ["accuracy; gap: public minus validation; ~ by validation"]
+
+
+def test_no_run_stands_behind_another_of_one_s_own(shades, serving, home, runs, shown, tmp_path, monkeypatch):
+    with serving(shades):
+        others(shades, tmp_path, monkeypatch, 0)
+        for run in (runs[2], runs[0]):
+            send(shades.competition, run, home, Console(), None)
+        _, rows, _ = shown()
+    assert runs[0].record("submitted")["score"] != runs[2].record("submitted")["score"]
+    assert [rows[run.name][4] for run in runs] == ["1 of 2", "~1 of 2", "1 of 2"]
+
+
+def test_private_scores_stand_on_the_private_leaderboard(shades, serving, home, runs, shown, tmp_path, monkeypatch):
+    place = shades.served / ".answers" / "shades.csv"
+    header, *answers = place.read_text().splitlines()
+    usage = [f"{line},{'Public' if number % 2 else 'Private'}" for number, line in enumerate(answers)]
+    place.write_text("\n".join([f"{header},Usage", *usage]) + "\n")
+    with serving(shades):
+        others(shades, tmp_path, monkeypatch, 1)  # the one right answer is private
+        send(shades.competition, runs[2], home, Console(), None)
+        _, rows, _ = shown()
+    record = runs[2].record("submitted")
+    assert rows[runs[2].name][1] == f"{record['score']:.5f}"
+    assert rows[runs[2].name][3] == f"{record['private_score']:.5f}"
+    with (home.runs / "shades" / "leaderboard-private.csv").open(newline="") as file:
+        board = {row["team"]: float(row["score"]) for row in csv.DictReader(file)}
+    assert board["team 0"] == pytest.approx(1 / 6, abs=1e-5)
+    assert board["you"] == record["private_score"]
+
+
+def test_without_kaggle_scores_and_leaderboard_are_as_they_were_seen_last(
+    shades, serving, home, runs, shown, monkeypatch
+):
+    with serving(shades):
+        send(shades.competition, runs[0], home, Console(), None)
+        seen = shown()
+    monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")
+    first_line, rows, _ = shown()
+    assert first_line.startswith("scores are as they were seen last: Nothing answers at http://127.0.0.1:9")
+    assert rows == seen[1]
+
+
+def test_without_kaggle_and_without_a_leaderboard_there_is_no_place(runs, shown, monkeypatch):
+    monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")
+    _, rows, _ = shown()
+    assert [row[1:] for row in rows.values()] == [["-", "-", "-", "-"]] * 3
+
+
+def test_a_score_that_came_after_the_wait_is_kept_in_the_run(shades, serving, home, runs, shown, monkeypatch):
+    monkeypatch.setattr("comp.kaggle.client.POLL_SECONDS", (601.0, 601.0))
+    with serving(shades, Fault("ListSubmissions", "pending", skip=2)), pytest.raises(Exception, match="no score after"):
+        send(shades.competition, runs[0], home, Console(), None)
+    assert runs[0].record("submitted")["score"] is None
+    with serving(shades):
+        shown()
+    assert runs[0].record("submitted")["score"] is not None
+
+
+def test_without_runs_there_is_one_sentence(comp, shades):
+    ended = comp("--competitions", shades.plugins, "scores", "shades")
+    assert ended.status == 1
+    assert ended.err == "Error: There is no run of shades yet; make one with `comp run shades`.\n"
+
+
+def test_scores_of_is_in_the_runs_order_with_numbers(shades, serving, home, runs):
+    with serving(shades):
+        rows = scores_of(shades.competition, home, Console())
+    assert [row.validation for row in rows] == [run.record("scores")["decided"] for run in runs]
+    assert [row.submitted for row in rows] == [False] * 3
+    assert [row.gap for row in rows] == [None] * 3

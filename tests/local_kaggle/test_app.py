@@ -1,0 +1,144 @@
+import base64
+from itertools import product
+from urllib.parse import quote
+
+import pytest
+import requests
+
+from comp.local_kaggle.app import team_of
+
+SLUG = "two-digits"
+
+
+def raw_get(url, path):
+    """Without the tidying of ``..`` that requests does."""
+    request = requests.Request("GET", url).prepare()
+    request.url = url + path
+    with requests.Session() as session:
+        return session.send(request, timeout=5)
+
+
+def test_answers_and_hidden_files_are_served_by_no_path(url):
+    names = [
+        f"../.answers/{SLUG}.csv",
+        f"../../.answers/{SLUG}.csv",
+        f".answers/{SLUG}.csv",
+        f"notes/../../.answers/{SLUG}.csv",
+        f"./../.answers/{SLUG}.csv",
+        ".secret.csv",
+        "./.secret.csv",
+        "/etc/passwd",
+        "..",
+    ]
+    paths = [f"/files/{SLUG}/{spelt}" for name in names for spelt in (name, quote(name, safe=""), quote(quote(name)))]
+    paths += [f"/files/.answers/{SLUG}.csv", "/archives/.answers.zip", f"/.answers/{SLUG}.csv", "/c/.answers"]
+    paths += [f"/files/%2e%2e/.answers/{SLUG}.csv", f"/uploads/../.answers/{SLUG}.csv", "/archives/..%2f.answers.zip"]
+    for path in paths:
+        response = raw_get(url, path)
+        assert response.status_code in {404, 405}, path
+        assert "7" not in response.text.replace(SLUG, ""), path
+
+
+def test_answers_are_given_by_no_message(url):
+    slugs = [".answers", "..", f"{SLUG}/../.answers", f"../served/{SLUG}", "", "%2e%2e"]
+    names = [f"{SLUG}.csv", f".answers/{SLUG}.csv", f"../.answers/{SLUG}.csv"]
+    for slug, name in product(slugs, names):
+        for service, call, body in [
+            ("competitions.CompetitionApiService", "DownloadDataFile", {"competitionName": slug, "fileName": name}),
+            ("competitions.CompetitionApiService", "DownloadDataFile", {"competitionName": SLUG, "fileName": name}),
+            ("competitions.CompetitionApiService", "DownloadDataFiles", {"competitionName": slug}),
+            ("competitions.CompetitionApiService", "ListDataFiles", {"competitionName": slug}),
+            ("datasets.DatasetApiService", "DownloadDataset", {"datasetSlug": slug, "fileName": name}),
+            ("datasets.DatasetApiService", "ListDatasetFiles", {"ownerSlug": "..", "datasetSlug": slug}),
+        ]:
+            response = requests.post(f"{url}/v1/{service}/{call}", json=body, timeout=5)
+            assert (response.status_code, response.json()["code"]) == (404, 404), (call, body)
+
+
+def test_a_message_that_is_none_is_refused_and_the_server_goes_on(url):
+    path = f"{url}/v1/competitions.CompetitionApiService/ListDataFiles"
+    known = f'{{"competitionName": "{SLUG}", '.encode()
+    wrong = [b"", b"{", b"[]", b"3", b"\xff", known + b'"pageSize": "many"}', known + b'"pageToken": "x"}']
+    for body in [*wrong, b'{"competitionName": 3}', b'{"competitionName": ["x"]}']:
+        assert requests.post(path, data=body, timeout=5).status_code in {400, 404}, body
+    assert requests.post(path, json={"competitionName": SLUG}, timeout=5).status_code == 200
+
+
+def test_a_message_it_does_not_know_is_said_to_be_unknown(url):
+    response = requests.post(f"{url}/v1/kernels.KernelsApiService/ListKernels", json={}, timeout=5)
+    assert response.status_code == 501
+
+
+def test_ranges_are_served_and_only_of_the_same_file(url):
+    path = f"{url}/archives/{SLUG}.zip"
+    whole = requests.get(path, timeout=5)
+    tag, size = whole.headers["ETag"], len(whole.content)
+
+    def part(bytes_, tag):
+        return requests.get(path, headers={"Range": f"bytes={bytes_}", "If-Range": tag}, timeout=5)
+
+    some = part("10-", tag)
+    assert (some.status_code, some.content) == (206, whole.content[10:])
+    assert some.headers["Content-Range"] == f"bytes 10-{size - 1}/{size}"
+    assert part("10-", '"another"').status_code == 200
+    assert part(f"{size}-", tag).status_code == 416
+
+
+def test_an_upload_must_be_announced_and_of_its_announced_size(url):
+    start = f"{url}/v1/competitions.CompetitionApiService/StartSubmissionUpload"
+    body = {"competitionName": SLUG, "contentLength": 4, "fileName": "../../x.csv"}
+    ticket = requests.post(start, json=body, timeout=5).json()
+    submit = f"{url}/v1/competitions.CompetitionApiService/CreateSubmission"
+    wanted = {"competitionName": SLUG, "blobFileTokens": ticket["token"]}
+    assert requests.put(f"{url}/uploads/nobody", data=b"1234", timeout=5).status_code == 404
+    assert requests.put(ticket["createUrl"], data=b"123", timeout=5).status_code == 400
+    assert requests.put(ticket["createUrl"], data=b"12345", timeout=5).status_code == 400
+    assert requests.post(submit, json=wanted, timeout=5).status_code == 400
+    assert requests.put(ticket["createUrl"], data=b"1234", timeout=5).status_code == 200
+    assert requests.post(submit, json={**wanted, "competitionName": "more-digits"}, timeout=5).status_code == 400
+    assert requests.post(submit, json=wanted, timeout=5).status_code == 200
+    assert requests.post(submit, json=wanted, timeout=5).status_code == 400
+
+
+def test_the_leaderboard_is_a_page_and_names_are_escaped(url, tmp_path, monkeypatch):
+    from comp.kaggle.client import connect
+
+    monkeypatch.setenv("KAGGLE_USERNAME", "<script>")
+    csv = tmp_path / "s.csv"
+    csv.write_text("id,label\n1,7\n2,NA\n")
+    connect().submit(SLUG, csv, "")
+    page = requests.get(f"{url}/c/{SLUG}", timeout=5)
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "&lt;script&gt;" in page.text
+    assert "<script>" not in page.text
+    assert "1.00000" in page.text
+    assert f'href="/c/{SLUG}"' in requests.get(url, timeout=5).text
+    assert requests.get(f"{url}/c/nowhere", timeout=5).status_code == 404
+
+
+def test_it_answers_to_the_names_of_this_machine_only(url):
+    assert requests.get(url, headers={"Host": "evil.example"}, timeout=5).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("header", "team"),
+    [
+        (None, "you"),
+        ("Bearer local:ada%20l", "ada l"),
+        ("Bearer KGAT_secret", "you"),
+        ("Basic " + base64.b64encode(b"ada:key").decode(), "ada"),
+        ("Basic !!!", "you"),
+        ("Basic /w==", "you"),
+        ("Bearer local:", "you"),
+    ],
+)
+def test_the_team_is_the_user_name_and_never_a_token(header, team):
+    assert team_of(header) == team
+
+
+def test_a_web_page_is_not_answered(url):
+    call = f"{url}/v1/competitions.CompetitionApiService/GetCompetition"
+    asked = {"data": f'{{"competitionName": "{SLUG}"}}', "timeout": 5}
+    assert requests.post(call, **asked).status_code == 200
+    for origin in ("https://example.org", "null", url):
+        assert requests.post(call, headers={"Origin": origin}, **asked).status_code == 403

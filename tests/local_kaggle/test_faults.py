@@ -1,0 +1,115 @@
+import json
+import time
+
+import pytest
+import requests
+
+from comp.errors import DeclarationError
+from comp.local_kaggle.faults import Fault, read_plan
+from comp.local_kaggle.server import running
+
+ARCHIVE = "/archives/two-digits.zip"
+LIST = "/v1/competitions.CompetitionApiService/ListDataFiles"
+
+
+@pytest.fixture
+def misbehaving(served, graders, tmp_path):
+    def start(*plan):
+        return running(served, graders, tmp_path / "state", plan)
+
+    return start
+
+
+def get(url):
+    return requests.get(url + ARCHIVE, timeout=5)
+
+
+def test_only_the_requests_that_a_fault_is_for_are_struck_and_only_as_often(misbehaving):
+    with misbehaving(Fault("archives", "refuse", times=2, skip=1, status=503)) as url:
+        assert requests.get(url, timeout=5).status_code == 200
+        assert [get(url).status_code for _ in range(5)] == [200, 503, 503, 200, 200]
+        assert requests.post(url + LIST, json={"competitionName": "two-digits"}, timeout=5).status_code == 200
+
+
+def test_faults_count_requests_each_for_itself(misbehaving):
+    plan = [Fault("archives", "refuse", status=500), Fault("archives/two-digits.zip", "refuse", skip=2, status=503)]
+    with misbehaving(*plan) as url:
+        assert [get(url).status_code for _ in range(4)] == [500, 200, 503, 200]
+
+
+def test_a_refusal_has_kaggle_s_form_and_its_header(misbehaving):
+    with misbehaving(Fault("ListDataFiles", "refuse", status=429, message="slowly", retry_after=9)) as url:
+        response = requests.post(url + LIST, json={}, timeout=5)
+    assert (response.status_code, response.headers["Retry-After"]) == (429, "9")
+    assert response.json() == {"code": 429, "message": "slowly"}
+
+
+@pytest.mark.parametrize("after_bytes", [0, 1, 300])
+def test_a_dropped_connection_ends_after_so_many_bytes(misbehaving, after_bytes):
+    with misbehaving(Fault("archives", "drop", after_bytes=after_bytes)) as url:
+        if not after_bytes:
+            with pytest.raises(requests.ConnectionError):
+                get(url)
+            return
+        response = requests.get(url + ARCHIVE, stream=True, timeout=5)
+        assert int(response.headers["Content-Length"]) > 300
+        assert len(response.raw.read(after_bytes)) == after_bytes
+        with pytest.raises(Exception, match="IncompleteRead"):
+            response.raw.read(1)
+
+
+def test_a_stalled_connection_is_silent_and_then_ends(misbehaving):
+    with misbehaving(Fault("archives", "stall", after_bytes=100, seconds=0.3)) as url:
+        response = requests.get(url + ARCHIVE, stream=True, timeout=5)
+        began = time.monotonic()
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            assert response.content
+        assert time.monotonic() - began >= 0.25
+
+
+def test_short_and_garbled_files_look_whole(misbehaving):
+    with misbehaving(
+        Fault("archives", "short", after_bytes=50), Fault("archives", "garble", skip=1, after_bytes=7)
+    ) as url:
+        short, garbled, whole = get(url), get(url), get(url)
+    assert short.headers["Content-Length"] == "50"
+    assert short.content == whole.content[:50]
+    assert [
+        place for place, pair in enumerate(zip(garbled.content, whole.content, strict=True)) if len(set(pair)) > 1
+    ] == [7]
+    assert short.headers["x-goog-hash"] == garbled.headers["x-goog-hash"] == whole.headers["x-goog-hash"]
+
+
+def test_a_changed_archive_stays_changed_and_is_not_gone_on_with(misbehaving):
+    with misbehaving(Fault("archives", "change", skip=1)) as url:
+        first, second = get(url), get(url)
+        asked = {"Range": "bytes=100-", "If-Range": first.headers["ETag"]}
+        third = requests.get(url + ARCHIVE, headers=asked, timeout=5)
+    assert first.headers["ETag"] != second.headers["ETag"]
+    assert (third.status_code, third.content) == (200, second.content)
+    assert first.content != second.content
+
+
+def test_a_plan_is_a_file_of_fields(tmp_path):
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps([{"at": "archives", "what": "drop", "times": None, "after_bytes": 1000}]))
+    assert read_plan(file) == [Fault("archives", "drop", times=None, after_bytes=1000)]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "can't be read as JSON"),
+        ('{"at": "archives"}', "should be a list"),
+        ('[{"at": "archives"}]', "a fault without 'what'"),
+        ('[{"at": "archives", "what": "drop", "bytes": 1}]', "has 'bytes'; a fault has after_bytes, at"),
+        ('[{"at": "archives", "what": "explode"}]', "one of refuse, page, drop"),
+        ('[{"at": "archives", "what": "drop", "times": 0}]', "at least 1"),
+        ('[{"at": "archives", "what": "stall", "seconds": -1}]', "at least 0"),
+    ],
+)
+def test_a_plan_that_can_t_be_is_one_sentence(tmp_path, content, words):
+    (tmp_path / "plan.json").write_text(content)
+    with pytest.raises(DeclarationError, match=words) as caught:
+        read_plan(tmp_path / "plan.json")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,52 @@
+import math
+
+import pytest
+
+from comp.errors import SubmissionError
+from comp.local_kaggle.grading import Grader, Scores, grade
+
+
+@pytest.fixture
+def csv(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("id,label\n007,NA\n")
+    return path
+
+
+def test_both_tables_are_text_and_nothing_is_taken_for_missing(csv):
+    def score(answers, submission):
+        assert submission.values.tolist() == answers.values.tolist() == [["007", "NA"]]
+        return 0.5
+
+    assert grade(Grader("m", higher_is_better=True, score=score), csv, csv) == Scores(0.5, None)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_score_that_is_no_number_is_refused(csv, value):
+    with pytest.raises(SubmissionError, match="missing or infinite"):
+        grade(Grader("m", higher_is_better=True, score=lambda *_: value), csv, csv)
+
+
+def test_a_grader_that_fails_does_not_tell_what_it_saw(csv):
+    def score(answers, submission):
+        raise KeyError(answers["label"][0])
+
+    with pytest.raises(SubmissionError, match="KeyError") as caught:
+        grade(Grader("m", higher_is_better=True, score=score), csv, csv)
+    assert "NA" not in str(caught.value)
+
+
+def test_answers_with_a_usage_column_have_a_public_and_a_private_part(tmp_path):
+    (tmp_path / "answers.csv").write_text("id,label,Usage\n1,a,Public\n2,b,Private\n3,c,Public\n4,d,Private\n")
+    (tmp_path / "given.csv").write_text("id,label\n4,x\n3,c\n2,b\n1,a\n")
+    seen = []
+
+    def score(answers, submission):
+        assert list(answers.columns) == list(submission.columns) == ["id", "label"]
+        assert sorted(answers["id"]) == sorted(submission["id"])
+        seen.append("".join(answers["id"]))
+        return float((answers.merge(submission, on="id").eval("label_x == label_y")).mean())
+
+    grader = Grader("m", higher_is_better=True, score=score)
+    assert grade(grader, tmp_path / "answers.csv", tmp_path / "given.csv") == Scores(1.0, 0.5)
+    assert seen == ["1234", "13", "24"]

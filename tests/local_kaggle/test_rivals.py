@@ -1,0 +1,49 @@
+import pytest
+import requests
+
+from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.errors import SubmissionError
+from comp.kaggle.client import connect
+from comp.kaggle.sources import graders
+from comp.local_kaggle.bundled import build_digits
+from comp.local_kaggle.server import running
+
+TEAMS = ["support vector machine", "random forest", "k-nearest neighbours", "logistic regression", "decision tree"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    build_digits(folder, "digits")
+    return folder
+
+
+@pytest.fixture
+def serving_digits(files, tmp_path):
+    return lambda: running(files, graders([competition_named("digits", REPOSITORY_COMPETITIONS)]), tmp_path / "state")
+
+
+def test_rivals_are_on_the_leaderboard_from_the_start_and_once(serving_digits):
+    for _ in range(2):
+        with serving_digits() as url:
+            board = connect(url).leaderboard("digits")
+            assert [row.team for row in board] == TEAMS
+            page = requests.get(f"{url}/c/digits", timeout=10).text
+        assert page.count("support vector machine") == 1
+        assert board == sorted(board, key=lambda row: -row.score)
+
+
+def test_what_rivals_answered_is_not_served(serving_digits):
+    with serving_digits() as url:
+        for path in ("files/digits/../.answers", "files/.answers", "files/digits/.answers"):
+            answer = requests.get(f"{url}/{path}/rivals/digits/decision tree.csv", timeout=10)
+            assert answer.status_code == 404
+
+
+def test_a_rival_that_can_t_be_scored_is_named(shades, serving):
+    rival = shades.served / ".answers" / "rivals" / "shades" / "sloppy.csv"
+    rival.parent.mkdir(parents=True)
+    rival.write_text("id,label\n")
+    says = r"sloppy\.csv can't be scored: .* Mend it, or delete it\."
+    with pytest.raises(SubmissionError, match=says), serving(shades):
+        pass

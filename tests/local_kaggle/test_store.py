@@ -1,0 +1,74 @@
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from comp.errors import DataError
+from comp.local_kaggle.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "state" / "submissions.sqlite")
+
+
+def submitted(store, team, score, slug="s"):
+    ref = store.submit(store.announce(slug, team, "a.csv", 1), "")
+    store.score(ref, score)
+    return ref
+
+
+def test_the_leaderboard_has_each_teams_best_in_the_metrics_direction(store):
+    for team, score in [("a", 0.3), ("b", 0.5), ("a", 0.9), ("a", 0.1), ("c", 0.9), ("d", None)]:
+        submitted(store, team, score)
+    submitted(store, "elsewhere", 1.0, slug="other")
+    up = store.leaderboard("s", higher_is_better=True)
+    assert [(row.team, row.score, row.entries) for row in up] == [("a", 0.9, 3), ("c", 0.9, 1), ("b", 0.5, 1)]
+    down = store.leaderboard("s", higher_is_better=False)
+    assert [(row.team, row.score) for row in down] == [("a", 0.1), ("b", 0.5), ("c", 0.9)]
+
+
+def test_an_upload_is_submitted_once(store):
+    upload = store.announce("s", "a", "a.csv", 1)
+    assert store.submit(upload, "first") is not None
+    assert store.submit(upload, "again") is None
+    assert len(store.submissions("s", "a")) == 1
+
+
+def test_many_threads_may_submit_at_once(store):
+    with ThreadPoolExecutor(4) as threads:
+        refs = list(threads.map(lambda number: submitted(store, f"t{number % 4}", number), range(16)))
+    assert len(set(refs)) == 16
+    assert len(store.leaderboard("s", higher_is_better=True)) == 4
+
+
+def test_submissions_outlive_the_store(store, tmp_path):
+    ref = submitted(store, "a", 0.25)
+    again = Store(tmp_path / "state" / "submissions.sqlite").submission(ref)
+    assert (again.score, again.status, again.team) == (0.25, "complete", "a")
+
+
+def test_a_file_of_before_private_scores_is_gone_on_with(store, tmp_path):
+    ref = submitted(store, "a", 0.25)
+    path = tmp_path / "state" / "submissions.sqlite"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("ALTER TABLE submissions DROP COLUMN private_score")
+    again = Store(path)
+    assert again.submission(ref).private_score is None
+    again.score(ref, 0.25, 0.5)
+    assert again.submission(ref).private_score == 0.5
+
+
+def test_each_leaderboard_has_its_own_best(store):
+    for team, public, private in [("a", 0.9, 0.1), ("a", 0.2, 0.4), ("b", 0.5, 0.6)]:
+        store.score(submitted(store, team, None), public, private)
+    board = store.leaderboard("s", higher_is_better=True, private=True)
+    assert [(row.team, row.score) for row in board] == [("b", 0.6), ("a", 0.4)]
+    assert [row.score for row in store.leaderboard("s", higher_is_better=True)] == [0.9, 0.5]
+
+
+def test_a_file_that_is_no_database_is_one_sentence(tmp_path):
+    (tmp_path / "broken.sqlite").write_bytes(b"not a database" * 100)
+    with pytest.raises(DataError, match="empty leaderboard"):
+        Store(tmp_path / "broken.sqlite")

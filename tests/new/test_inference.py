@@ -1,0 +1,259 @@
+"""What is inferred from a competition's files, whatever they are called."""
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from comp.data.tables import read_tables
+from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, TagNames
+from comp.declare.labels import CsvColumns, CsvLabels, FileNames, Folders
+from comp.errors import DataError
+from comp.new.inference import infer
+from comp.new.look import Look, lifted, unpacked
+from comp.new.on_disk import look_at_folder
+
+WORDS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=3, max_size=8)
+SUFFIXES = st.sampled_from([".jpg", ".png", ".tif", ".JPG", ".jpeg"])
+
+
+def table(header, *rows):
+    return pd.DataFrame([row.split(",") for row in rows], columns=header.split(","))
+
+
+def look(files, **tables):
+    """Files in words, and the CSVs by name."""
+    named = {f"{name}.csv": frame for name, frame in tables.items()}
+    return Look([*files.split(), *named], named)
+
+
+def binary(test="0.5", train=("0", "1"), **others):
+    """A column of two classes, and a sample with one value for every image."""
+    rows = [f"{number},{train[number % 2]}" for number in range(8)]
+    files = " ".join([*(f"train/{number}.png" for number in range(8)), "test/90.png", "test/91.png"])
+    sample = table("id,y", f"90,{test}", f"91,{test}")
+    return Look(
+        [*files.split(), "train.csv", "sample_submission.csv"],
+        {"train.csv": table("id,y", *rows), "sample_submission.csv": sample},
+        **others,
+    )
+
+
+def about(draft, what):
+    (finding,) = (finding for finding in draft.findings if finding.about == what)
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("value", "classes", "metric", "form", "sure"),
+    [
+        ("0.5", ("0", "1"), "", ProbabilityOf("1"), True),
+        ("0", ("0", "1"), "", ProbabilityOf("1"), False),
+        ("0", ("0", "1"), "AUC", ProbabilityOf("1"), True),
+        ("0", ("0", "1"), "Categorization Accuracy", ClassName(), True),
+        ("benign", ("benign", "malign"), "", ClassName(), True),
+        ("0.5", ("benign", "malign"), "Log Loss", ProbabilityOf("malign"), False),
+        ("0", ("benign", "malign"), "Categorization Accuracy", ClassNumber(("benign", "malign")), False),
+    ],
+)
+def test_the_form_follows_from_classes_sample_and_metric(value, classes, metric, form, sure):
+    draft = infer(binary(value, classes, metric=metric), "mine", "mine")
+    assert draft.competition.submission == form
+    assert about(draft, "submission").sure == sure
+
+
+@pytest.mark.parametrize(
+    ("named", "ours"),
+    [("Log Loss", "log_loss"), ("AUC", "roc_auc"), ("Area Under Receiver Operating Characteristic Curve", "roc_auc")],
+)
+def test_a_metric_that_kaggle_names_is_taken(named, ours):
+    draft = infer(binary(metric=named), "mine", "mine")
+    assert draft.competition.metric == ours
+    assert about(draft, "metric").sure
+
+
+@pytest.mark.parametrize("named", ["", "Weighted Fancy Score", "Quadratic Weighted Kappa"])
+def test_a_metric_that_is_not_known_or_does_not_fit_the_submission_is_guessed_and_said(named):
+    draft = infer(binary(metric=named), "mine", "mine")
+    assert draft.competition.metric == "roc_auc"
+    assert not about(draft, "metric").sure
+    assert named in about(draft, "metric").text
+
+
+@pytest.mark.parametrize(
+    ("column", "file", "metric"),
+    [("diagnosis", "", "quadratic_kappa"), ("label", "", "accuracy"), ("grade", "label_names.json", "accuracy")],
+)
+def test_numbers_are_grades_where_the_column_says_so_and_no_file_names_them(column, file, metric):
+    rows = [f"{number},{number % 4}" for number in range(12)]
+    images = " ".join(f"train/{number}.png" for number in range(12))
+    sample = table(f"id,{column}", "90,0")
+    found = look(f"{images} test/90.png {file}", train=table(f"id,{column}", *rows), sample_submission=sample)
+    assert infer(found, "mine", "mine").competition.metric == metric
+
+
+def test_class_names_with_spaces_are_no_tags_and_tags_are_no_class_names():
+    species = ["Common wheat", "Common Chickweed", "Maize", "Fat Hen"]
+    images = " ".join(f"train/{number}.png" for number in range(12))
+    rows = [f"{number},{species[number % 4]}" for number in range(12)]
+    sample = table("id,species", "90,Maize")
+    found = look(f"{images} test/90.png", train=table("id,species", *rows), sample_submission=sample)
+    assert infer(found, "mine", "mine").competition.submission == ClassName()
+    tags = ["clear road", "clear", "road water", "clear water", "water", "clear road water"]
+    rows = [f"{number},{tags[number % 6]}" for number in range(12)]
+    sample = table("id,tags", "90,clear road")
+    found = look(f"{images} test/90.png", train=table("id,tags", *rows), sample_submission=sample)
+    assert infer(found, "mine", "mine").competition.submission == TagNames(" ")
+
+
+def test_a_csv_of_the_test_images_or_of_annotations_is_not_where_labels_come_from():
+    whole = table("id,y,box", *(f"{number},{number % 2},a" for number in range(8)))
+    partly = table("id,label,data", *(f"{number % 5},{number % 2},x{number}" for number in range(8)))
+    files = " ".join(f"train/{number}.png" for number in range(8))
+    found = look(
+        f"{files} test/90.png",
+        annotations=partly,
+        train=whole,
+        test=table("id,box", "90,a"),
+        sample_submission=table("id,y", "90,0.5"),
+    )
+    labels = infer(found, "mine", "mine").competition.labels
+    assert (labels.csv, labels.label) == ("train.csv", "y")
+
+
+@pytest.mark.parametrize(("values", "grouped"), [("ppqqrrss", True), ("pqrstuvw", False), ("pppppppp", False)])
+def test_images_of_one_patient_are_a_group_where_there_are_enough_patients(values, grouped):
+    rows = [f"{number},{number % 2},{patient}" for number, patient in enumerate(values)]
+    files = " ".join(f"train/{number}.png" for number in range(8))
+    found = look(
+        f"{files} test/90.png", train=table("id,y,patient_id", *rows), sample_submission=table("id,y", "90,0.5")
+    )
+    draft = infer(found, "mine", "mine")
+    assert draft.competition.labels.group == ("patient_id" if grouped else None)
+    assert any(finding.about == "groups" for finding in draft.findings) == grouped
+
+
+@pytest.mark.parametrize(
+    ("slug", "flips", "ratio"),
+    [
+        ("dogs", "horizontal", 10),
+        ("satellite-chips", "dihedral", 3),
+        ("digit-recognizer", "none", 3),
+        ("chest-x-rays", "horizontal", 3),
+    ],
+)
+def test_words_in_the_name_suggest_a_viewpoint_which_is_to_be_confirmed(slug, flips, ratio):
+    draft = infer(binary(), "mine", slug)
+    assert (draft.competition.augment.flips, draft.competition.layer_lr_ratio) == (flips, ratio)
+    assert not about(draft, "augment").sure
+
+
+@pytest.mark.parametrize(("pixels", "size"), [(None, 224), ((32, 32), 96), ((96, 96), 192), ((2000, 300), 224)])
+def test_small_images_are_looked_at_in_about_twice_their_size(pixels, size):
+    recipes = infer(binary(pixels=pixels), "mine", "mine").competition.recipes
+    assert {stage.size for recipe in recipes.values() for stage in recipe.stages} == {size}
+
+
+@pytest.mark.parametrize(
+    ("files", "tables", "sentence"),
+    [
+        ("train/a.png", {}, "no sample submission"),
+        ("test/a.png", {"sample_submission": table("id;y", "a;0")}, "separate its columns by commas, not by ';'"),
+        ("test/a.png", {"sample_submission": table("id", "a")}, "a single column, 'id'; give it a second one"),
+        ("test/a.png", {"sample_submission": table("id,y", "a,0")[:0]}, "has no rows; give it one"),
+        ("", {"sample_submission": table("id,y", "a,0")}, "no images"),
+        ("test/b.png", {"sample_submission": table("id,y", "a,0")}, "asks for 'a', but no image is called so"),
+        ("test/a.png train/c.png", {"sample_submission": table("id,y", "a,0")}, "labels can't be found"),
+        (
+            "test/a.png cat/c.png cat/d.png dog/e.png dog/f.png",
+            {"sample_submission": table("id,y", "a,0")},
+            "move each class to a folder of its own, like train/cat and train/dog",
+        ),
+    ],
+)
+def test_what_is_missing_is_named(files, tables, sentence):
+    with pytest.raises(DataError, match=sentence):
+        infer(look(files, **tables), "mine", "mine")
+
+
+@pytest.mark.parametrize(
+    ("members", "beside", "places"),
+    [
+        (["train/a.jpg", "train/b.jpg"], ["train.zip"], ["train/a.jpg", "train/b.jpg"]),
+        (["a.jpg", "b.jpg"], ["train.zip"], ["train/a.jpg", "train/b.jpg"]),
+        (["train/a.jpg"], ["train", "train.zip"], ["train/train/a.jpg"]),
+        (["train.csv"], ["train.zip"], ["train.csv"]),
+    ],
+)
+def test_an_archive_is_listed_as_it_would_be_unpacked(members, beside, places):
+    assert unpacked("train.zip", members, beside) == places
+
+
+def test_a_file_alone_in_a_folder_of_its_name_takes_its_place():
+    assert lifted(["a.csv/a.csv", "b/b", "b/c"]) == ["a.csv", "b/b", "b/c"]
+
+
+@st.composite
+def layouts(draw):
+    """A competition of one of the common kinds, under names that nobody has seen: files, tables, labels by id."""
+    kind = draw(st.sampled_from(["classes", "binary", "tags", "columns", "folders", "names"]))
+    id_column, label, train, test, *names = draw(st.lists(WORDS, min_size=7, max_size=9, unique=True))
+    suffix, with_suffix = draw(SUFFIXES), draw(st.booleans())
+    ending = suffix if with_suffix else ""
+    ids = [f"i{number:02}" for number in range(6 * len(names))]
+    asked = [f"q{number:02}{ending}" for number in range(4)]
+    single = [names[number % len(names)] for number in range(len(ids))]
+    files, tables = [f"{test}/{id_.removesuffix(suffix)}{suffix}" for id_ in asked], {}
+    labels = dict(zip(ids, single, strict=True))
+    if kind == "folders":
+        files += [f"{train}/{name}/{id_}{suffix}" for id_, name in labels.items()]
+        labels = {f"{name}/{id_}": name for id_, name in labels.items()}
+    elif kind == "names":
+        files += [f"{train}/{name}.{id_}{suffix}" for id_, name in labels.items()]
+        labels = {f"{name}.{id_}": name for id_, name in labels.items()}
+    else:
+        files += [f"{train}/{id_}{suffix}" for id_ in ids]
+    if kind == "binary":
+        labels = {id_: str(number % 2) for number, id_ in enumerate(ids)}
+    if kind in ("tags", "columns"):
+        several = draw(st.lists(st.sets(st.sampled_from(names), min_size=1), min_size=len(ids), max_size=len(ids)))
+        several = [{*names[:2]}, {names[0]}, {names[1]}, {*names}, {*names[1:]}, *several][: len(ids)]
+        several += [{name} for name in names][: max(0, len(ids) - len(several))]
+        labels = {id_: tuple(sorted(tags)) for id_, tags in zip(ids, several, strict=True)}
+    if kind in ("classes", "binary", "tags"):
+        rows = [(f"{id_}{ending}", " ".join(v) if kind == "tags" else v) for id_, v in labels.items()]
+        tables["train"] = pd.DataFrame(rows, columns=[id_column, label])
+    if kind == "columns":
+        rows = [(f"{id_}{ending}", *(str(int(name in labels[id_])) for name in names)) for id_ in ids]
+        tables["train"] = pd.DataFrame(rows, columns=[id_column, *names])
+    if kind in ("columns", "names"):
+        sample = pd.DataFrame([(id_, *["0.5"] * len(names)) for id_ in asked], columns=[id_column, *names])
+    else:
+        value = {"binary": "0.5", "tags": " ".join(names[:2])}.get(kind, names[0])
+        sample = pd.DataFrame([(id_, value) for id_ in asked], columns=[id_column, label])
+    tables[draw(st.sampled_from(["sample_submission", "sampleSubmission", "sample_submission_v2"]))] = sample
+    if kind in ("tags", "columns"):
+        labels = {id_ + ending: tags for id_, tags in labels.items()}
+    elif kind in ("classes", "binary"):
+        labels = {id_ + ending: name for id_, name in labels.items()}
+    forms = {"classes": ClassName, "binary": ProbabilityOf, "tags": TagNames, "folders": ClassName}
+    sources = {"columns": CsvColumns, "folders": Folders, "names": FileNames}
+    return files, tables, labels, sources.get(kind, CsvLabels), forms.get(kind, ProbabilityPerClass)
+
+
+@settings(max_examples=40, deadline=None)
+@given(layouts())
+def test_a_layout_of_a_common_kind_is_read_as_it_was_meant_whatever_it_is_called(tmp_path_factory, layout):
+    files, tables, labels, source, form = layout
+    folder = tmp_path_factory.mktemp("layout")
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).touch()
+    for name, frame in tables.items():
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    competition = infer(look_at_folder(folder), "mine", "mine").competition
+    assert isinstance(competition.labels, source)
+    assert isinstance(competition.submission, form)
+    found = read_tables(competition, folder)
+    assert dict(zip(found.train["id"], found.train["label"], strict=True)) == labels
+    assert len(found.test) == 4

@@ -1,0 +1,123 @@
+"""The written declaration is Python that says the same, formatted as ruff would."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import comp
+from comp.declare.competition import REPOSITORY_COMPETITIONS, Competition, find_competitions, load_competition
+from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, TagNames
+from comp.declare.labels import CsvColumns, CsvLabels, FileNames, Folders, TestImages
+from comp.declare.viewpoint import side_on, top_down, upright
+from comp.errors import DeclarationError
+from comp.new.inference import Draft, Finding
+from comp.new.recipes import recipes_for
+from comp.new.source import assignment, words_of
+from comp.new.writing import write
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+RECIPES = recipes_for((300, 400))[0]
+
+
+ASCII = st.text(st.characters(codec="ascii"), min_size=1, max_size=60)
+
+
+@st.composite
+def competitions(draw, text=TEXT):
+    """Competitions with names that nobody would think of."""
+    names = st.lists(text, min_size=2, max_size=12, unique=True)
+    csv = {"csv": draw(text), "image": draw(text), "folder": draw(text), "suffix": draw(st.sampled_from(["", ".png"]))}
+    tags = CsvLabels(**csv, label=draw(text), separator=draw(text), group=draw(st.none() | text))
+    single = draw(
+        st.sampled_from(
+            [
+                CsvLabels(**csv, label=draw(text), shared=draw(st.booleans())),
+                CsvColumns(**csv, labels=draw(names)),
+                Folders(draw(text)),
+                FileNames("train/{label}.*.jpg"),
+            ]
+        )
+    )
+    forms = [(ClassName(), "accuracy"), (ClassNumber(draw(names)), "macro_f1"), (ProbabilityOf(draw(text)), "log_loss")]
+    labels, (form, metric) = draw(
+        st.sampled_from([(single, pair) for pair in forms] + [(tags, (TagNames(draw(text)), "mean_f2"))])
+    )
+    return Competition(
+        name="mine",
+        kaggle="mine",
+        labels=labels,
+        test=TestImages(draw(text), with_suffix=draw(st.booleans())),
+        submission=form,
+        metric=metric,
+        recipes=RECIPES,
+        sample_submission=draw(text),
+        layer_lr_ratio=draw(st.floats(1, 1e6)),
+        augment=draw(st.sampled_from([side_on(), top_down(max_zoom=1.0000001), upright(max_rotation=0)])),
+    )
+
+
+def loaded(text):
+    names = {name: getattr(comp, name) for name in comp.__all__}
+    exec(text, names)
+    return names["competition"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(competitions())
+def test_the_source_of_a_declaration_is_read_back_as_the_same(competition):
+    text = assignment("competition", competition, {})
+    assert loaded(text) == competition
+    assert {word for word in comp.__all__ if f"{word}(" in text} >= words_of(competition)
+
+
+@pytest.mark.parametrize("name", ["dogs-vs-cats", "dog-breeds", "planet", "digits"])
+def test_the_source_of_the_repository_s_own_declarations_is_read_back_as_the_same(name):
+    competition = load_competition(find_competitions(REPOSITORY_COMPETITIONS)[name])
+    assert loaded(assignment("competition", competition, {})) == competition
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.lists(competitions(ASCII), min_size=8, max_size=8))
+def test_ruff_would_not_change_a_character(tmp_path_factory, many):
+    folder = tmp_path_factory.mktemp("written")
+    for number, competition in enumerate(many):
+        (folder / f"c{number}.py").write_text(assignment("competition", competition, {}) + "\n")
+    command = [sys.executable, "-m", "ruff", "format", "--diff", "--isolated", "--line-length", "120", folder]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert not ended.returncode, ended.stdout
+
+
+HOSTILE = 'A "new"\nline """ \\ {{ 7 * 7 }} {% raw %} \u2013 <b> `x`'
+
+
+def test_a_title_from_kaggle_stays_text(tmp_path):
+    competition = Competition(
+        name="mine",
+        kaggle="mine",
+        labels=Folders("train"),
+        test=TestImages("test"),
+        submission=ClassName(),
+        metric="accuracy",
+        recipes=RECIPES,
+    )
+    draft = Draft(competition, HOSTILE, HOSTILE * 5, (Finding("metric", HOSTILE, sure=False),))
+    written = write(draft, tmp_path / "mine")
+    assert load_competition(written) == competition
+    assert "{{ 7 * 7 }}" in written.read_text()
+    assert all(len(line) <= 120 for line in written.read_text().splitlines())
+    assert "- metric: A 'new' line ''' / {{ 7 * 7 }}" in (tmp_path / "mine" / "README.md").read_text()
+
+
+def test_a_folder_that_is_there_is_not_written_over_and_nothing_half_written_stays(tmp_path):
+    competition = load_competition(find_competitions(REPOSITORY_COMPETITIONS)["digits"])
+    (tmp_path / "digits").mkdir()
+    with pytest.raises(DeclarationError, match="is there already"):
+        write(Draft(competition, "", "digits", ()), tmp_path / "digits")
+    with pytest.raises(DeclarationError, match="its folder says"):
+        write(Draft(replace(competition, name="others"), "", "digits", ()), tmp_path / "another")
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+    assert not list((tmp_path / "digits").iterdir())

@@ -1,0 +1,290 @@
+"""`comp new` from the command line: where the files are, and what is refused."""
+
+import re
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from comp import runner
+from comp.console import Console
+from comp.declare.competition import load_competition
+from comp.kaggle import client
+from comp.local_kaggle.server import running
+from comp.new import at_kaggle, start
+from comp.runs import Home
+from comp.runs.resolve import Choices
+
+TINY = ("pretrained=False", "stages.size=32", "stages.cycle_length=1", "stages.views=1")
+
+
+@pytest.fixture
+def new(comp, tmp_path):
+    """`comp new`, into a folder of one's own."""
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    return lambda *arguments: comp("--competitions", plugins, "new", *arguments)
+
+
+@pytest.fixture
+def served(lay_out, tmp_path, monkeypatch):
+    """Serves a stand-in as long as the test lasts."""
+    stack = []
+
+    def serve(slug):
+        made = lay_out(slug)
+        server = running(made.folder.parent, {}, tmp_path / "state")
+        stack.append(server)
+        monkeypatch.setenv("COMP_KAGGLE_URL", server.__enter__())
+        return made
+
+    yield serve
+    for server in stack:
+        server.__exit__(None, None, None)
+
+
+def declared(ended):
+    return load_competition(Path(ended.last_line))
+
+
+def test_a_folder_of_one_s_own_is_run_where_it_lies(new, lay_out, home):
+    data = lay_out("aptos2019-blindness-detection").folder
+    before = sorted(data.rglob("*"))
+    ended = new("mine", "--data", data)
+    assert not ended.status, ended.err
+    assert "40 labelled images of 5 classes, 10 to predict" in ended.out
+    run = runner.run(declared(ended), Choices("quick", "test_resnet", TINY), home, Console())
+    assert run.submission.is_file()
+    assert sorted(data.rglob("*")) == before
+    assert not [path for path in home.data("mine").rglob("*.png") if not path.parent.is_symlink()]
+
+
+def test_an_archive_is_unpacked_and_run(new, lay_out, tmp_path, home):
+    data = lay_out("aerial-cactus-identification").folder
+    ended = new("mine", "--data", shutil.make_archive(tmp_path / "whole", "zip", data))
+    assert not ended.status, ended.err
+    assert len(declared(ended).labels.read(home.data("mine"))) == 24
+
+
+def test_images_in_an_archive_that_can_t_be_looked_into_are_downloaded(new, served, home):
+    made = served("histopathologic-cancer-detection")
+    with tarfile.open(made.folder / "train.tar.gz", "w:gz") as archive:
+        archive.add(made.folder / "train", "train")
+    shutil.rmtree(made.folder / "train")
+    ended = new("mine", "--kaggle", made.slug)
+    assert not ended.status, ended.err
+    assert "train.tar.gz can't be looked into from afar" in ended.out
+    assert len(declared(ended).labels.read(home.data("mine"))) == 24
+
+
+@pytest.fixture
+def apart(served):
+    """Planet as Kaggle has it: the tables in the competition, the images in somebody's data set."""
+    made = served("planet-understanding-the-amazon-from-space")
+    images = made.folder.parent / "planets-dataset" / "planet" / "planet"
+    images.mkdir(parents=True)
+    for name in ("train-jpg", "test-jpg"):
+        shutil.move(made.folder / name, images / name)
+    return made
+
+
+def test_images_that_the_competition_lacks_are_found_in_a_data_set(new, apart, home):
+    ended = new("mine", "--kaggle", apart.slug, "--dataset", "someone/planets-dataset")
+    assert not ended.status, ended.err
+    assert "labels, images and sample submission fit together: 51 labelled images" in ended.out
+    competition = declared(ended)
+    assert [dataset.handle for dataset in competition.extra_data] == ["someone/planets-dataset"]
+    run = runner.run(competition, Choices("quick", "test_resnet", TINY), home, Console())
+    assert run.submission.is_file()
+
+
+def test_a_competition_without_images_asks_for_the_data_set_that_has_them(new, apart):
+    ended = new("mine", "--kaggle", apart.slug)
+    assert ended.status == 1
+    assert "has no images among its files; name the data set that has them: --dataset OWNER/SLUG." in ended.err
+
+
+def test_of_a_large_folder_the_first_files_are_enough(new, served, monkeypatch):
+    monkeypatch.setattr(client, "PAGE_SIZE", 5)
+    monkeypatch.setattr(at_kaggle, "FILES_OF_A_FOLDER", 5)
+    made = served("dog-breed-identification")
+    ended = new("mine", "--kaggle", made.slug)
+    assert declared(ended).labels.folder == "train"
+    assert "? files" in ended.out
+    assert "? check" in ended.out
+
+
+def test_where_the_first_files_are_not_enough_all_are_listed(new, served, monkeypatch):
+    monkeypatch.setattr(client, "PAGE_SIZE", 5)
+    monkeypatch.setattr(at_kaggle, "FILES_OF_A_FOLDER", 5)
+    made = served("plant-pathology-2020-fgvc7")
+    ended = new("mine", "--kaggle", made.slug)
+    assert "every file is being listed" in ended.out
+    assert declared(ended).labels.shared
+    assert "  check" in ended.out
+
+
+def test_an_address_says_the_slug_and_the_competition_s_title_is_kaggle_s(new, served):
+    served("aptos2019-blindness-detection")
+    ended = new("mine", "--kaggle", "https://www.kaggle.com/competitions/aptos2019-blindness-detection/data")
+    assert declared(ended).kaggle == "aptos2019-blindness-detection"
+    text = Path(ended.last_line).read_text()
+    assert text.startswith('"""Aptos2019 Blindness Detection: ')
+    readme = (Path(ended.last_line).parent / "README.md").read_text()
+    assert "https://www.kaggle.com/c/aptos2019-blindness-detection" in readme
+    for line in ended.out.splitlines():
+        if line.startswith("? ") and "check" not in line:
+            assert f"- {line[2:].split()[0]}: " in readme
+
+
+def test_what_does_not_fit_together_is_said_and_the_declaration_is_there_to_be_mended(new, lay_out):
+    data = lay_out("aptos2019-blindness-detection").folder
+    next((data / "train_images").iterdir()).unlink()
+    ended = new("mine", "--data", data)
+    assert not ended.status
+    assert re.search(r"^! check +1 of 40 rows of train.csv have no image", ended.out, re.MULTILINE)
+    assert "next: mend what check found, then make mine" in ended.out
+    readme = (Path(ended.last_line).parent / "README.md").read_text()
+    assert "kaggle.com" not in readme
+    assert "write the slug of its address at Kaggle as `kaggle` into `competition.py`" in readme
+    assert declared(ended).labels.csv == "train.csv"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["mine"], "give --kaggle SLUG or --data DIR"),
+        (["Mine", "--data", "."], "small letters"),
+        (["test", "--data", "."], "`make test` does something else"),
+        (["mine", "--data", "nowhere"], "There is no nowhere"),
+        (["mine", "--data", ".", "--dataset", "someone/images"], "leave one of them out"),
+        (["mine", "--kaggle", "aptos2019-blindness-detection", "--dataset", "images"], "like 'owner/name'"),
+        (["mine", "--kaggle", "no-such-competition"], "no competition 'no-such-competition'"),
+    ],
+)
+def test_what_can_t_be_is_one_sentence_and_leaves_nothing(new, served, arguments, sentence, tmp_path, home):
+    served("aptos2019-blindness-detection")
+    ended = new(*arguments)
+    assert ended.status == 1
+    assert sentence in ended.err
+    assert ended.err.count("\n") == 1
+    assert not list((tmp_path / "plugins").iterdir())
+    assert not home.folder.exists()
+
+
+def test_data_without_labels_leaves_nothing(new, tmp_path, home):
+    (tmp_path / "data").mkdir()
+    assert "is empty; name the folder" in new("mine", "--data", tmp_path / "data").err
+    (tmp_path / "data" / "notes.txt").touch()
+    ended = new("mine", "--data", tmp_path / "data")
+    assert "no sample submission" in ended.err
+    assert "a line like id,label, and a row with any answer" in ended.err
+    assert not home.data("mine").exists()
+    assert (tmp_path / "data").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"some notes", "is neither a folder nor an archive (zip, tar or 7z) of the competition's files."),
+        (b"PK\x03\x04 cut short", "can't be unpacked: it is damaged or cut short; get another copy."),
+    ],
+)
+def test_a_file_that_can_t_be_unpacked_is_named_and_leaves_nothing(new, tmp_path, home, content, says):
+    (tmp_path / "whole.zip").write_bytes(content)
+    assert new("mine", "--data", tmp_path / "whole.zip").err == f"Error: {tmp_path / 'whole.zip'} {says}\n"
+    assert not home.data("mine").exists()
+
+
+def test_a_broken_image_does_not_hide_the_size_of_the_others(new, lay_out):
+    made = lay_out("aptos2019-blindness-detection")
+    min((made.folder / "test_images").iterdir()).write_bytes(b"")
+    ended = new("mine", "--data", made.folder)
+    assert not ended.status, ended.err
+    assert "unknown size" not in ended.out
+
+
+def test_a_second_time_nothing_is_written_over(new, lay_out):
+    data = lay_out("aptos2019-blindness-detection").folder
+    first = new("mine", "--data", data)
+    text = Path(first.last_line).read_text()
+    second = new("mine", "--data", data)
+    assert second.status == 1
+    assert "is there already" in second.err
+    assert Path(first.last_line).read_text() == text
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_data_of_a_competition_that_is_declared_are_linked_in_another_home(
+    new, comp, lay_out, tmp_path, monkeypatch, packed
+):
+    data = lay_out("aptos2019-blindness-detection").folder
+    first = new("mine", "--data", data)
+    declaration = Path(first.last_line)
+    text = declaration.read_text() + "# mine\n"
+    declaration.write_text(text)
+    elsewhere = Home(tmp_path / "elsewhere")
+    monkeypatch.setenv("COMP_HOME", str(elsewhere.folder))
+    plugins = ("--competitions", tmp_path / "plugins")
+    assert "comp new mine --data DIR" in comp(*plugins, "check", "mine").err
+    told = comp(*plugins, "download", "mine").err
+    assert "Kaggle wants to know who is asking" in told
+    assert told.endswith("; where the files are on this machine, `comp new mine --data DIR` links them instead.\n")
+    second = new("mine", "--data", shutil.make_archive(tmp_path / "whole", "zip", data) if packed else data)
+    assert not second.status, second.err
+    assert second.last_line == str(declaration)
+    assert f"{declaration} stays as it is" in second.out
+    assert "40 labelled images of 5 classes, 10 to predict" in second.out
+    assert declaration.read_text() == text
+    assert not comp(*plugins, "check", "mine").status
+    assert not comp(*plugins, "download", "mine").status
+
+
+def test_data_that_do_not_fit_a_competition_that_is_declared_are_not_linked(new, lay_out, tmp_path, monkeypatch):
+    new("mine", "--data", lay_out("aptos2019-blindness-detection").folder)
+    elsewhere = Home(tmp_path / "elsewhere")
+    monkeypatch.setenv("COMP_HOME", str(elsewhere.folder))
+    other = lay_out("cassava-leaf-disease-classification").folder
+    told = new("mine", "--data", other).err
+    assert told.startswith(f"Error: {other} doesn't fit {tmp_path / 'plugins' / 'mine' / 'competition.py'}, which says")
+    assert str(elsewhere.folder) not in told
+    assert not elsewhere.data("mine").exists()
+
+
+def test_links_to_the_same_folder_are_taken_as_they_are(new, lay_out, home):
+    data = lay_out("aptos2019-blindness-detection").folder
+    first = new("my-own", "--data", data)
+    links = sorted(home.data("my-own").iterdir())
+    shutil.rmtree(Path(first.last_line).parent)
+    second = new("my-own", "--data", data)
+    assert not second.status, second.err
+    assert declared(second).name == "my-own"
+    assert sorted(home.data("my-own").iterdir()) == links
+
+
+def test_other_data_under_the_name_are_left_alone_and_the_remedy_works(new, lay_out, home):
+    first = new("my-own", "--data", lay_out("aptos2019-blindness-detection").folder)
+    shutil.rmtree(Path(first.last_line).parent)
+    other = lay_out("cassava-leaf-disease-classification").folder
+    told = new("my-own", "--data", other).err
+    assert f"{home.data('my-own')} holds other data; remove it or move it away, and run the same command again" in told
+    assert (home.data("my-own") / "train_images").is_dir()
+    shutil.rmtree(home.data("my-own"))
+    assert not new("my-own", "--data", other).status
+
+
+def test_what_a_failed_download_left_does_not_count_as_data(new, comp, lay_out, tmp_path, home, monkeypatch):
+    data = lay_out("aptos2019-blindness-detection").folder
+    new("mine", "--data", data)
+    monkeypatch.setenv("COMP_HOME", str(tmp_path / "elsewhere"))
+    plugins = ("--competitions", tmp_path / "plugins")
+    assert comp(*plugins, "download", "mine").status == 1
+    assert "The data of mine are not here" in comp(*plugins, "check", "mine").err
+    assert not new("mine", "--data", data).status
+
+
+def test_no_competition_can_be_called_as_a_target_of_the_makefile():
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    assert targets == start.TAKEN

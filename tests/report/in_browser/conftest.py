@@ -1,0 +1,152 @@
+import os
+import shutil
+from dataclasses import dataclass
+from textwrap import dedent
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from comp import runner
+from comp.console import Console
+from comp.declare.competition import Competition, load_competition
+from comp.report.comparing import compare
+from comp.report.explaining import explain
+from comp.report.exploring import explore
+from comp.runs import Home, Run
+from comp.runs.resolve import Choices
+from tests.report.in_browser.browsing import launched
+
+# What names in other people's data may be, and what would happen if a page took them for markup or script.
+CLASSES = (
+    '<img src=x onerror="window.owned=1">',
+    "</script><script>window.owned=2</script>",
+    "\"quoted\" & 'single' {{ 7*7 }} $x^2$",
+    "emoji \N{DOG FACE}, line\u2028end, \u202eleft",
+)
+FILE = "<img src=x onerror=window.owned=3>&amp; \N{CAT FACE} 'n\" {number}"
+DECLARED = """
+from comp import Competition, CsvLabels, ClassName, Recipe, Stage, TagNames, TestImages, side_on, top_down
+
+competition = Competition(
+    name="hostile",
+    kaggle="hostile",
+    labels=CsvLabels("train.csv", image="id", label="label", folder="train", suffix=".png"{separator}),
+    test=TestImages("test", suffix=".png"),
+    submission={form},
+    augment=side_on(),
+    metric="{metric}",
+    recipes={{
+        "standard": Recipe(
+            backbone="test_resnet",
+            pretrained=False,
+            batch_size=8,
+            stages=[
+                Stage(size=32, train="head", cached=True, cycle_length=3),
+                Stage(size=32, train="all", cycles=2, learning_rate=1e-2),
+            ],
+        ),
+        "quick": Recipe(
+            backbone="test_resnet",
+            pretrained=False,
+            batch_size=8,
+            stages=[Stage(size=32, train="head", cached=True, learning_rate=1e-2)],
+        ),
+    }},
+)
+"""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A competition with its runs, and the home they lie in."""
+
+    competition: Competition
+    home: Home
+    runs: list[Run]
+
+    def report(self, run=0):
+        return self.runs[run].folder / "report.html"
+
+    def page(self, name):
+        return self.home.runs / self.competition.name / name
+
+
+def write(folder, rows, header):
+    """A CSV as Excel writes it, quotes doubled."""
+    quoted = [",".join('"' + value.replace('"', '""') + '"' for value in row) for row in [header, *rows]]
+    folder.write_text("\n".join(quoted) + "\n", encoding="utf-8")
+
+
+def made(place, name, *, tags=False):
+    """A competition of 64 noisy squares of four colours under hostile names, 16 more to predict."""
+    declaration = place / "plugins" / "hostile" / "competition.py"
+    declaration.parent.mkdir(parents=True)
+    filled = ('", separator="|"', 'TagNames("|")', "mean_f2") if tags else ("", "ClassName()", "accuracy")
+    source = DECLARED.format(separator=', separator="|"' if tags else "", form=filled[1], metric=filled[2])
+    declaration.write_text(dedent(source), encoding="utf-8")
+    home = Home(place / name)
+    data = home.data("hostile")
+    rng = np.random.default_rng(0)
+    rows = {"train": [], "test": []}
+    for part, count in (("train", 64), ("test", 16)):
+        (data / part).mkdir(parents=True)
+        for number in range(count):
+            label, id_ = number % 4, FILE.format(number=f"{part}{number:02}")
+            width = 40 + 16 * (number % 3)
+            pixels = rng.integers(0, 256, (40, width, 3)) // 3 + np.array([60 * label, 40, 180 - 60 * label])
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(data / part / f"{id_}.png")
+            names = [CLASSES[label], CLASSES[(label + number // 8) % 4]] if tags else [CLASSES[label]]
+            rows[part].append((id_, "|".join(dict.fromkeys(names))))
+    write(data / "train.csv", rows["train"], ("id", "label"))
+    write(data / "sample_submission.csv", [(id_, CLASSES[0]) for id_, _ in rows["test"]], ("id", "label"))
+    return load_competition(declaration), home
+
+
+@pytest.fixture(scope="session")
+def nobodys_home(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("KAGGLE_", "COMP_")):
+                patch.delenv(name)
+        yield tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture(scope="session")
+def single(nobodys_home):
+    """Two runs of one class per image, trained, predicted and reported, the second over other rows; and their pages."""
+    competition, home = made(nobodys_home / "single", "home")
+    console = Console()
+    first = runner.train(competition, Choices(), home, console)
+    runner.predict(competition, first, home, console)
+    explain(competition, first, home, console)
+    joined = runner.cross_validate(competition, Choices("quick", folds=2), home, console)
+    explain(competition, joined, home, console)
+    explore(competition, Choices(), home, console)
+    compare(competition, [first, joined], home)
+    return Shown(competition, home, [first, joined])
+
+
+@pytest.fixture(scope="session")
+def tagged(nobodys_home):
+    """One run of tags, trained, predicted and reported."""
+    competition, home = made(nobodys_home / "tagged", "home", tags=True)
+    console = Console()
+    run = runner.train(competition, Choices("quick"), home, console)
+    runner.predict(competition, run, home, console)
+    explain(competition, run, home, console)
+    explore(competition, Choices(folds=3), home, console)
+    return Shown(competition, home, [run])
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with launched() as started:
+        yield started
+
+
+@pytest.fixture
+def copied(single, tmp_path):
+    """A home of one's own with the runs in it."""
+    home = Home(shutil.copytree(single.home.folder, tmp_path / "home", dirs_exist_ok=True))
+    return Shown(single.competition, home, [Run(home.runs / run.name) for run in single.runs])

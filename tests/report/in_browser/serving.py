@@ -1,0 +1,40 @@
+"""The board, served, and runs for it to show."""
+
+import socket
+import threading
+from contextlib import closing, contextmanager
+
+import uvicorn
+
+from comp.declare.competition import REPOSITORY_COMPETITIONS
+from comp.report.board import create_board
+from comp.runs import create_run
+from comp.training.learner import Epoch
+
+FOLDERS = [REPOSITORY_COMPETITIONS]
+
+
+@contextmanager
+def served(home, folders=FOLDERS):
+    """The board on a free port for as long as the block lasts; gives its address."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        server = uvicorn.Server(uvicorn.Config(create_board(home, folders), log_level="warning", lifespan="off"))
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+def started(home, name="quick", competition="digits"):
+    run = create_run(home, competition, name)
+    stage = {"cycles": 2, "cycle_length": 1, "cycle_multiplier": 2}
+    run.write_record("config", {"competition": competition, "recipe": {"stages": [stage]}})
+    return run
+
+
+def trained_an_epoch(run, number, score=0.5):
+    epoch = Epoch(number, 0, False, 1.25, 1.5, 2.0, 10.0, [{"loss": 1.25, "lr_head": 1e-3}], None)
+    run.history.append_epoch(1, epoch, "accuracy", score)

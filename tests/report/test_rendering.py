@@ -1,0 +1,89 @@
+import base64
+import hashlib
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinja2 import UndefinedError
+
+from comp.report import rendering
+
+
+@pytest.fixture
+def page():
+    return rendering.render("missing")
+
+
+def test_a_page_asks_no_one_for_anything(page):
+    assert re.findall(r"(?:src|href)=\"(?!#|/|data:)", page) == []
+    assert not re.search(r"url\(|@import|https?://", page)
+
+
+def test_a_page_s_policy_lets_its_own_script_run_and_no_other(page):
+    (script,) = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'")
+    assert "connect-src 'none'" in policy
+
+
+def test_what_a_template_is_not_given_is_an_error_and_no_gap():
+    with pytest.raises(UndefinedError):
+        rendering.render("board")
+
+
+# Compiled once: hypothesis asks a hundred times.
+TEMPLATES = rendering._templates()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text())
+def test_any_text_stays_text_and_any_data_come_back(text):
+    shown = TEMPLATES.from_string('<b title="{{ text }}">{{ text }}</b>').render(text=text)
+    assert re.fullmatch(r'<b title="[^"<>]*">[^<>]*</b>', shown, flags=re.DOTALL)
+    data = TEMPLATES.from_string("{{ text | tojson }}").render(text=text)
+    assert json.loads(data) == text
+    assert not re.search("[<>&\u2028\u2029]", data)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("cat", "cat"),
+        ("old_english_sheepdog", "old_<wbr>english_<wbr>sheepdog"),
+        ("train/cat.0.jpg", "train/<wbr>cat.<wbr>0.<wbr>jpg"),
+        ("<b>-&", "&lt;b&gt;-<wbr>&amp;"),
+    ],
+)
+def test_the_line_of_a_long_name_may_end_between_its_words(name, shown):
+    assert rendering.breakable(name) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (4.25, "4.2 s"),
+        (41.4, "41 s"),
+        (119.4, "119 s"),
+        (720, "12 min"),
+        (11100, "3 h 05 min"),
+    ],
+)
+def test_times_are_said_in_words(value, text):
+    assert rendering.seconds(value) == text
+
+
+@pytest.mark.parametrize(("share", "text"), [(None, "–"), (0, "0 %"), (0.0123, "1.2 %"), (0.25, "25 %"), (1, "100 %")])
+def test_shares_have_a_digit_more_where_they_are_small(share, text):
+    assert rendering.percent(share) == text
+
+
+def test_a_page_is_written_whole(tmp_path):
+    path = rendering.write_page(tmp_path / "new" / "missing.html", "missing")
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert [file.name for file in path.parent.iterdir()] == ["missing.html"]

@@ -1,0 +1,114 @@
+import csv
+
+import numpy as np
+import pytest
+
+from comp.errors import RunError
+from comp.runs import STEP_COLUMNS, TABLES, create_run
+from comp.training.finder import Sweep
+from comp.training.learner import Epoch
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def epoch(number, cycle, steps, valid_loss=0.5):
+    return Epoch(
+        number=number,
+        cycle=cycle,
+        ends_cycle=True,
+        train_loss=0.25,
+        valid_loss=valid_loss,
+        seconds=2.0,
+        images_per_second=64.0,
+        steps=steps,
+        logits=None,
+    )
+
+
+def test_history_has_a_row_per_step_and_epochs_a_row_per_epoch(home):
+    run = create_run(home, "planet", "quick")
+    run.history.append_epoch(
+        1, epoch(0, 0, [{"loss": 0.75, "lr_head": 1e-3}, {"loss": 0.5, "lr_head": 5e-4}]), "mean_f2", 0.9
+    )
+    whole = {"loss": 0.25, "lr_early": 1e-5, "lr_late": 1e-4, "lr_head": 1e-3}
+    run.history.append_epoch(2, epoch(0, 0, [whole]), "mean_f2", 0.92)
+    run.history.append_epoch(2, epoch(1, 1, [whole], valid_loss=None), "mean_f2", None)
+
+    history, epochs = rows(run.folder / "history.csv"), rows(run.folder / "epochs.csv")
+    assert tuple(history[0]) == STEP_COLUMNS
+    assert [(row["stage"], row["cycle"], row["epoch"], row["step"]) for row in history] == [
+        ("1", "1", "1", "1"),
+        ("1", "1", "1", "2"),
+        ("2", "1", "1", "1"),
+        ("2", "2", "2", "1"),
+    ]
+    assert [row["lr_early"] for row in history] == ["", "", "1e-05", "1e-05"]
+    assert [row["lr_head"] for row in history] == ["0.001", "0.0005", "0.001", "0.001"]
+    assert list(epochs[0]) == [
+        "stage", "cycle", "epoch", "train_loss", "valid_loss", "metric", "score", "seconds", "images_per_second"
+    ]  # fmt: skip
+    assert [(row["valid_loss"], row["score"]) for row in epochs] == [("0.5", "0.9"), ("0.5", "0.92"), ("", "")]
+
+
+def test_the_tables_of_a_run_are_read_back_with_gaps_where_nothing_validated_or_trained(started):
+    run = started("planet", "quick")
+    assert not run.history.began
+    step = {"loss": 0.5, "lr_head": 1e-3}
+    run.history.append_epoch(1, epoch(0, 0, [step, step], valid_loss=None), "mean_f2", None)
+    assert run.history.began
+    epochs, steps = run.history.epochs(), run.history.steps()
+    assert epochs["train_loss"].tolist() == [0.25]
+    assert epochs[["valid_loss", "score"]].isna().all(axis=None)
+    assert steps["step"].tolist() == [1, 2]
+    assert steps["lr_head"].tolist() == [1e-3, 1e-3]
+    assert steps[["lr_early", "lr_late"]].isna().all(axis=None)
+
+
+def test_what_a_stage_took_is_read_back(started):
+    run = started("planet", "quick")
+    run.history.append_stage(1, 12.5, 2_500_000_000)
+    run.history.append_stage(2, 40.0, 2_750_000_000)
+    assert run.history.stages().to_dict("list") == {
+        "stage": [1, 2],
+        "seconds": [12.5, 40.0],
+        "memory_mb": [2500.0, 2750.0],
+    }
+
+
+def test_a_sweep_is_read_back_where_there_was_one(started):
+    run = started("planet", "quick")
+    swept = Sweep(np.array([1e-6, 1e-3]), np.array([2.5, 1.0]), np.array([2.5, 1.75]))
+    run.history.write_sweep(2, swept)
+    assert run.history.sweep(1) is None
+    assert run.history.sweep(2).to_dict("list") == {"rate": [1e-6, 1e-3], "loss": [2.5, 1.0], "smoothed": [2.5, 1.75]}
+
+
+def test_tables_that_are_not_there_or_can_t_be_read_are_one_sentence(started):
+    run = started("planet", "quick")
+    with pytest.raises(RunError, match=r"planet/quick-1 has no epochs\.csv"):
+        run.history.epochs()
+    with pytest.raises(RunError, match=r"planet/quick-1 has no history\.csv"):
+        run.history.steps()
+    (run.folder / "epochs.csv").write_text("")
+    with pytest.raises(RunError, match=r"epochs\.csv can't be read"):
+        run.history.epochs()
+
+
+def test_tables_are_cut_to_what_was_there(started):
+    run = started("planet", "quick")
+    assert run.history.sizes() == dict.fromkeys(TABLES, 0)
+    step = {"loss": 0.5, "lr_head": 1e-3}
+    run.history.append_epoch(1, epoch(0, 0, [step, step]), "mean_f2", 0.5)
+    run.history.append_stage(1, 2.0, 1_000_000)
+    sizes, before = run.history.sizes(), [rows(run.folder / name) for name in TABLES]
+    run.history.append_epoch(1, epoch(1, 0, [step, step]), "mean_f2", 0.6)
+    run.history.append_stage(2, 2.0, 1_000_000)
+    with (run.folder / "history.csv").open("a") as file:
+        file.write("1,1,3")
+    run.history.cut(sizes)
+    assert [rows(run.folder / name) for name in TABLES] == before
+    run.history.cut({})
+    assert not run.history.began

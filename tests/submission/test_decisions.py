@@ -1,0 +1,193 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from comp.declare.metrics import METRICS
+from comp.submission.decisions import (
+    CLIPS,
+    Clip,
+    ClipAndNormalise,
+    MostProbable,
+    Thresholds,
+    from_record,
+    to_record,
+    tune,
+    untuned,
+)
+
+SEEDS = st.integers(0, 2**32)
+moderately = settings(max_examples=25, deadline=None)
+
+
+def tags_drawn(rng, rows, tags, skill):
+    """Tags of every frequency, and probabilities that know about them as much as ``skill`` says."""
+    targets = (rng.uniform(size=(rows, tags)) < rng.uniform(0.02, 0.98, tags)).astype(np.int64)
+    noise = rng.uniform(size=targets.shape)
+    return targets, skill * targets + (1 - skill) * noise
+
+
+@given(seed=SEEDS, smallest=st.sampled_from(CLIPS))
+def test_clipping_keeps_probabilities_from_0_and_1(seed, smallest):
+    probabilities = np.random.default_rng(seed).dirichlet([0.05] * 3, 9)
+    clipped = Clip(smallest)(probabilities)
+    assert clipped.min() >= smallest
+    assert clipped.max() <= 1 - smallest
+    inside = (probabilities > smallest) & (probabilities < 1 - smallest)
+    assert np.array_equal(clipped[inside], probabilities[inside])
+
+
+@given(seed=SEEDS, smallest=st.sampled_from(CLIPS), classes=st.integers(2, 12))
+def test_clipped_rows_that_summed_to_one_still_do(seed, smallest, classes):
+    probabilities = np.random.default_rng(seed).dirichlet([0.05] * classes, 9)
+    normalised = ClipAndNormalise(smallest)(probabilities)
+    assert normalised.sum(axis=1) == pytest.approx(1)
+    assert normalised.min() > 0
+    assert (normalised[np.arange(9), probabilities.argmax(axis=1)] == normalised.max(axis=1)).all()
+
+
+def test_the_most_probable_class_and_the_tags_above_their_thresholds_are_chosen():
+    probabilities = np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])
+    assert list(MostProbable()(probabilities)) == [1, 0]
+    assert Thresholds((0.2, 0.4, 0.25))(probabilities).tolist() == [[0, 1, 1], [1, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "expected"),
+    [
+        ("log_loss", "single", ClipAndNormalise(CLIPS[0])),
+        ("log_loss", "multi", Clip(CLIPS[0])),
+        ("roc_auc", "single", ClipAndNormalise(CLIPS[0])),
+        ("accuracy", "single", MostProbable()),
+        ("quadratic_kappa", "single", MostProbable()),
+        ("mean_f1", "multi", Thresholds((0.5, 0.5, 0.5))),
+        ("mean_f2", "multi", Thresholds((0.2, 0.2, 0.2))),
+    ],
+)
+def test_each_metric_has_its_decision_before_any_row_is_seen(name, target, expected):
+    assert untuned(METRICS[name], target, 3) == expected
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_decision_gives_what_its_metric_compares(name):
+    metric, rng = METRICS[name], np.random.default_rng(0)
+    for target in metric.targets:
+        targets, probabilities = tags_drawn(rng, 40, 3, 0.5)
+        if target == "single":
+            targets, probabilities = rng.integers(3, size=40), rng.dirichlet(np.ones(3), 40)
+        for decision in (untuned(metric, target, 3), tune(metric, target, targets, probabilities)):
+            assert np.isfinite(metric(targets, decision(probabilities)))
+
+
+@moderately
+@given(seed=SEEDS, rows=st.integers(1, 60), classes=st.integers(2, 5), sharpness=st.sampled_from([0.01, 0.1, 1]))
+def test_tuned_clipping_never_scores_worse_on_the_tuning_rows(seed, rows, classes, sharpness):
+    rng, metric = np.random.default_rng(seed), METRICS["log_loss"]
+    targets, probabilities = rng.integers(classes, size=rows), rng.dirichlet([sharpness] * classes, rows)
+    start, tuned = untuned(metric, "single", classes), tune(metric, "single", targets, probabilities)
+    assert metric(targets, tuned(probabilities)) <= metric(targets, start(probabilities))
+
+
+@pytest.mark.parametrize(("target", "kind"), [("single", ClipAndNormalise), ("multi", Clip)])
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 1.5])
+def test_the_temperature_makes_a_model_as_sure_as_it_is_right(target, kind, temperature):
+    """Labels drawn from the tempered probabilities: those are the right ones, and new rows gain by them as well."""
+    rng, metric = np.random.default_rng(0), METRICS["log_loss"]
+    probabilities = rng.dirichlet([0.5] * 3, 4000)
+    right = kind(1e-7, temperature)(probabilities)
+    if target == "single":
+        targets = np.array([rng.choice(3, p=row) for row in right])
+    else:
+        targets = (rng.uniform(size=right.shape) < right).astype(int)
+    tuned = tune(metric, target, targets[:2000], probabilities[:2000])
+    assert tuned.temperature == pytest.approx(temperature, rel=0.12)
+    untuned_loss = metric(targets[2000:], untuned(metric, target, 3)(probabilities[2000:]))
+    assert metric(targets[2000:], tuned(probabilities[2000:])) <= untuned_loss + 1e-3
+
+
+def test_a_temperature_is_taken_only_where_the_rows_bear_it_out():
+    """Where probabilities are right, few of many draws of a few rows ask for another."""
+    rng, metric, taken = np.random.default_rng(0), METRICS["log_loss"], 0
+    for _ in range(60):
+        probabilities = rng.dirichlet([1.0] * 3, 60)
+        targets = np.array([rng.choice(3, p=row) for row in probabilities])
+        taken += tune(metric, "single", targets, probabilities).temperature != 1
+    assert taken < 60 * 0.3
+
+
+def test_for_a_mean_of_models_no_temperature_above_one_is_taken():
+    rng, metric = np.random.default_rng(0), METRICS["log_loss"]
+    probabilities = rng.dirichlet([0.3] * 3, 2000)
+    targets = np.array([rng.choice(3, p=row) for row in ClipAndNormalise(1e-7, 1.6)(probabilities)])
+    assert tune(metric, "single", targets, probabilities).temperature > 1.3
+    assert tune(metric, "single", targets, probabilities, hottest=1.0).temperature <= 1
+
+
+@given(seed=SEEDS, temperature=st.floats(0.5, 2), classes=st.integers(2, 6))
+def test_a_temperature_keeps_the_order_of_a_row_and_its_sum(seed, temperature, classes):
+    probabilities = np.random.default_rng(seed).dirichlet([0.5] * classes, 9)
+    tempered = ClipAndNormalise(1e-7, temperature)(probabilities)
+    assert tempered.sum(axis=1) == pytest.approx(1)
+    assert (tempered.argmax(axis=1) == probabilities.argmax(axis=1)).all()
+
+
+def test_clipping_is_as_strong_as_the_mistakes_ask_for():
+    metric, targets = METRICS["log_loss"], np.zeros(100, int)
+    right = np.tile([1.0, 0.0], (100, 1))
+    wrong = right.copy()
+    wrong[0] = [0.0, 1.0]
+    assert tune(metric, "single", targets, right).smallest == CLIPS[0]
+    assert tune(metric, "single", targets, wrong).smallest == 1e-2
+
+
+@moderately
+@given(
+    seed=SEEDS,
+    rows=st.integers(1, 80),
+    tags=st.integers(2, 6),
+    skill=st.sampled_from([0, 0.3, 0.6, 0.9]),
+    name=st.sampled_from(["mean_f1", "mean_f2"]),
+)
+def test_tuned_thresholds_never_score_worse_on_the_tuning_rows(seed, rows, tags, skill, name):
+    metric, (targets, probabilities) = METRICS[name], tags_drawn(np.random.default_rng(seed), rows, tags, skill)
+    start, tuned = untuned(metric, "multi", tags), tune(metric, "multi", targets, probabilities)
+    before, after = metric(targets, start(probabilities)), metric(targets, tuned(probabilities))
+    assert after >= before - 1e-12
+    assert tuned == start or after > before
+
+
+@pytest.mark.parametrize(("name", "share"), [("mean_f1", 1 / 2), ("mean_f2", 7 / 29)])
+def test_where_probabilities_are_noise_thresholds_stay_where_they_were(name, share):
+    # Two sure tags, and one that is as common as makes it worth nothing to name it: any threshold is as good.
+    metric, moved = METRICS[name], 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        targets = np.c_[np.ones((160, 2)), rng.uniform(size=160) < share].astype(np.int64)
+        probabilities = np.c_[np.full((160, 2), 0.99), rng.uniform(size=160)]
+        start, tuned = untuned(metric, "multi", 3), tune(metric, "multi", targets, probabilities)
+        assert tuned.thresholds[:2] == start.thresholds[:2]
+        moved += tuned != start
+    # Three standard errors are a bound for sums of many rows; a dozen rows that happen to agree can pass it.
+    assert moved <= 4
+
+
+def test_thresholds_move_where_many_rows_say_so():
+    # The second tag's probabilities tell it well, but are a tenth of what they should be.
+    rng, metric = np.random.default_rng(0), METRICS["mean_f2"]
+    targets = np.c_[np.ones(400), rng.uniform(size=400) < 0.5].astype(np.int64)
+    probabilities = np.c_[np.full(400, 0.99), np.where(targets[:, 1], 0.1, 0.01)]
+    tuned = tune(metric, "multi", targets, probabilities)
+    assert tuned.thresholds[0] == 0.2
+    assert 0.01 < tuned.thresholds[1] < 0.1
+    assert metric(targets, tuned(probabilities)) == 1
+
+
+@pytest.mark.parametrize(
+    "decision", [Clip(1e-3, 0.8), ClipAndNormalise(1e-4), MostProbable(), Thresholds((0.2, 0.1 + 0.2))]
+)
+def test_a_decision_s_record_is_json_that_names_its_kind(decision):
+    record = json.loads(json.dumps(to_record(decision)))
+    assert record["kind"] == type(decision).__name__
+    assert from_record(record) == decision

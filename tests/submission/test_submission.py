@@ -1,0 +1,377 @@
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from comp.declare.forms import ClassName, ProbabilityOf, ProbabilityPerClass, TagNames
+from comp.declare.labels import read_csv, read_csv_in_blocks
+from comp.declare.metrics import METRICS
+from comp.errors import DataError, SubmissionError
+from comp.submission import submission
+from comp.submission.submission import (
+    Sample,
+    build_submission,
+    check_submission,
+    grader,
+    read_sample,
+    write_submission,
+)
+
+moderately = settings(max_examples=40, deadline=None)
+IDS = st.lists(st.text('ab09._-/ ,"', min_size=1, max_size=6), min_size=1, max_size=9, unique=True)
+CLASSES = ("cat", "dog", "fish")
+FORMS = {
+    "one": (ProbabilityOf("dog"), "single", ("cat", "dog"), ["label"]),
+    "each": (ProbabilityPerClass(), "single", CLASSES, ["fish", "cat", "dog"]),
+    "tags": (ProbabilityPerClass(), "multi", CLASSES, ["dog", "fish", "cat"]),
+    "class": (ClassName(), "single", CLASSES, ["breed"]),
+    "names": (TagNames(), "multi", CLASSES, ["tags"]),
+}
+EVERY_FORM = pytest.mark.parametrize("kind", FORMS)
+
+
+def sample_of(ids, columns):
+    return Sample(("id", *columns), pd.Series(list(ids), dtype=str))
+
+
+def predictions_of(kind, rows, seed=0):
+    form, target, classes, _ = FORMS[kind]
+    rng = np.random.default_rng(seed)
+    if form.takes == "classes":
+        return rng.integers(len(classes), size=rows)
+    if form.takes == "tags":
+        return rng.integers(2, size=(rows, len(classes)))
+    if target == "multi":
+        return rng.uniform(size=(rows, len(classes)))
+    return rng.dirichlet(np.ones(len(classes)), rows)
+
+
+def built(kind, ids, predictions, sample):
+    form, target, classes, _ = FORMS[kind]
+    return build_submission(ids, predictions, classes, sample, form, target)
+
+
+def build(kind, ids, predictions, sample):
+    """As a table."""
+    return pd.concat(built(kind, ids, predictions, sample).blocks())
+
+
+def right(kind="each", rows=4):
+    """A sample and a submission that fits it."""
+    ids = [f"{row}" for row in range(rows)]
+    sample = sample_of(ids, FORMS[kind][3])
+    return sample, build(kind, ids, predictions_of(kind, rows), sample)
+
+
+def right_one(kind="each", rows=4):
+    ids = [f"{row}" for row in range(rows)]
+    return built(kind, ids, predictions_of(kind, rows), sample_of(ids, FORMS[kind][3]))
+
+
+def check(kind, submission, sample):
+    form, target, classes, _ = FORMS[kind]
+    with NamedTemporaryFile(suffix=".csv") as file:
+        submission.to_csv(file.name, index=False)
+        check_submission(Path(file.name), classes, sample, form, target)
+
+
+@EVERY_FORM
+@moderately
+@given(ids=IDS, seed=st.integers(0, 2**32), data=st.data())
+def test_a_submission_has_the_samples_ids_order_and_columns_whatever_the_order_of_predictions(kind, ids, seed, data):
+    form, _, classes, columns = FORMS[kind]
+    sample = sample_of(data.draw(st.permutations(ids)), columns)
+    predictions = predictions_of(kind, len(ids), seed)
+    submission = build(kind, ids, predictions, sample)
+    assert list(submission.columns) == ["id", *columns]
+    assert list(submission["id"]) == list(sample.ids)
+    of_id = dict(zip(ids, predictions, strict=True))
+    expected = np.array([of_id[name] for name in sample.ids])
+    assert form.decode(submission[columns], classes) == pytest.approx(expected)
+    shuffled = data.draw(st.permutations(range(len(ids))))
+    again = build(kind, [ids[place] for place in shuffled], predictions[shuffled], sample)
+    pd.testing.assert_frame_equal(again, submission)
+
+
+@EVERY_FORM
+def test_what_is_written_is_read_back_and_still_fits(kind, tmp_path):
+    sample, submission = right(kind)
+    write_submission(right_one(kind), tmp_path / "submission.csv")
+    written = read_csv(tmp_path / "submission.csv")
+    check(kind, written, sample)
+    form, _, classes, columns = FORMS[kind]
+    expected = form.decode(submission[columns], classes)
+    assert form.decode(written[columns], classes) == pytest.approx(expected, abs=1e-9)
+    assert [path.name for path in tmp_path.iterdir()] == ["submission.csv"]
+
+
+def test_the_same_submission_is_written_in_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        write_submission(right_one(), tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert b"\r" not in (tmp_path / "a").read_bytes()
+
+
+@EVERY_FORM
+@moderately
+@given(ids=IDS, seed=st.integers(0, 2**32), cells=st.integers(1, 12), kinds=st.sampled_from([np.float32, np.float64]))
+def test_in_blocks_the_same_bytes_are_written_as_of_one_table(kind, ids, seed, cells, kinds, tmp_path_factory):
+    form, _, classes, columns = FORMS[kind]
+    predictions, order = predictions_of(kind, len(ids), seed), np.random.default_rng(seed).permutation(len(ids))
+    predictions = predictions.astype(kinds) if predictions.dtype == np.float64 else predictions
+    sample = sample_of([ids[place] for place in order], columns)
+    whole = form.encode(predictions, classes, columns).iloc[order].reset_index(drop=True)
+    whole.insert(0, "id", sample.ids.array)
+    folder = tmp_path_factory.getbasetemp()
+    whole.to_csv(folder / "whole.csv", index=False, float_format="%.9g", lineterminator="\n")
+    write_submission(built(kind, ids, predictions, sample), folder / "blocks.csv", cells)
+    assert (folder / "blocks.csv").read_bytes() == (folder / "whole.csv").read_bytes()
+
+
+@moderately
+@given(rows=st.integers(1, 9), cells=st.integers(1, 12))
+def test_in_blocks_a_csv_is_read_as_in_one(rows, cells, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "read.csv"
+    pd.DataFrame({"id": [f"0{row}" for row in range(rows)], "label": [""] * rows}).to_csv(path, index=False)
+    blocks = [block for block in read_csv_in_blocks(path, cells) if len(block)]
+    assert all(len(block) <= max(1, cells // 2) for block in blocks)
+    pd.testing.assert_frame_equal(pd.concat(blocks), read_csv(path))
+
+
+def test_what_a_later_block_has_wrong_is_refused_with_its_row(monkeypatch):
+    monkeypatch.setattr(submission, "CELLS", 4)
+    sample, table = right("each", rows=5)
+    with pytest.raises(SubmissionError, match="data row 5"):
+        check("each", empty_value(table), sample)
+
+
+@EVERY_FORM
+def test_an_id_without_a_prediction_is_named(kind):
+    sample = sample_of(["0", "lost", "2"], FORMS[kind][3])
+    with pytest.raises(
+        SubmissionError, match="1 of the sample submission's 3 ids have no prediction, the first 'lost'"
+    ):
+        build(kind, ["0", "1", "2"], predictions_of(kind, 3), sample)
+
+
+@EVERY_FORM
+def test_an_id_that_was_predicted_twice_is_named(kind):
+    sample = sample_of(["0", "1"], FORMS[kind][3])
+    with pytest.raises(SubmissionError, match="'1' was predicted more than once"):
+        build(kind, ["0", "1", "1"], predictions_of(kind, 3), sample)
+
+
+@EVERY_FORM
+def test_predictions_that_the_sample_does_not_ask_for_are_left_out(kind):
+    sample = sample_of(["2", "0"], FORMS[kind][3])
+    assert list(build(kind, ["0", "1", "2"], predictions_of(kind, 3), sample)["id"]) == ["2", "0"]
+
+
+@pytest.mark.parametrize("kind", ["one", "each", "tags"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, 1.1])
+def test_a_probability_that_is_none_is_refused(kind, value):
+    sample = sample_of(["0", "1", "2"], FORMS[kind][3])
+    predictions = predictions_of(kind, 3)
+    predictions[1, 1] = value
+    with pytest.raises(SubmissionError, match=r"should hold a number|should be from 0 to 1"):
+        build(kind, ["0", "1", "2"], predictions, sample)
+
+
+def test_rows_that_do_not_sum_to_one_are_named():
+    sample = sample_of(["a", "b", "c"], CLASSES)
+    predictions = predictions_of("each", 3)
+    predictions[1] *= 0.9
+    with pytest.raises(SubmissionError, match=r"those of 'b' sum to 0\.9000"):
+        build("each", ["a", "b", "c"], predictions, sample)
+    assert len(build("tags", ["a", "b", "c"], predictions, sample)) == 3
+
+
+def drop_row(frame):
+    return frame.drop(index=2)
+
+
+def double_row(frame):
+    return pd.concat([frame, frame.iloc[[1]]], ignore_index=True)
+
+
+def double_id(frame):
+    return frame.assign(id=frame["id"].where(frame["id"] != "2", "1"))
+
+
+def other_id(frame):
+    return frame.assign(id=frame["id"].where(frame["id"] != "2", "x"))
+
+
+def other_order(frame):
+    return frame.iloc[::-1].reset_index(drop=True)
+
+
+def drop_column(frame):
+    return frame.drop(columns=frame.columns[-1])
+
+
+def more_columns(frame):
+    return frame.assign(more=frame[frame.columns[-1]])
+
+
+def rename_column(frame):
+    return frame.rename(columns={frame.columns[-1]: "other"})
+
+
+def rename_id(frame):
+    return frame.rename(columns={"id": "ID"})
+
+
+def swap_columns(frame):
+    return frame[[*frame.columns[1:], "id"]]
+
+
+def empty_value(frame):
+    return frame.astype(object).assign(**{frame.columns[-1]: [*frame[frame.columns[-1]][:-1], "?"]})
+
+
+@EVERY_FORM
+@pytest.mark.parametrize(
+    "defect",
+    [
+        drop_row,
+        double_row,
+        double_id,
+        other_id,
+        other_order,
+        drop_column,
+        more_columns,
+        rename_column,
+        rename_id,
+        swap_columns,
+        empty_value,
+    ],
+)
+def test_a_submission_with_any_defect_is_refused(kind, defect):
+    sample, submission = right(kind)
+    check(kind, submission, sample)
+    with pytest.raises(SubmissionError):
+        check(kind, defect(submission), sample)
+
+
+@moderately
+@given(seed=st.integers(0, 2**32))
+def test_any_value_changed_for_the_worse_is_refused(seed):
+    rng = np.random.default_rng(seed)
+    sample, submission = right("each")
+    row, column = rng.integers(len(submission)), rng.choice(list(CLASSES))
+    worse = submission.astype(object)
+    worse.loc[row, column] = rng.choice([float("nan"), -1e-6, 1.000001, float("inf"), submission[column][row] + 0.01])
+    with pytest.raises(SubmissionError):
+        check("each", worse, sample)
+
+
+def test_ids_are_compared_as_text():
+    sample = sample_of(["007", "08"], ["label"])
+    submission = build("one", ["08", "007"], predictions_of("one", 2), sample)
+    assert list(submission["id"]) == ["007", "08"]
+    with pytest.raises(SubmissionError, match="'007'"):
+        build("one", ["8", "7"], predictions_of("one", 2), sample)
+
+
+def test_a_sample_keeps_its_ids_as_text(tmp_path):
+    (tmp_path / "sample.csv").write_text("image,label\n007,0.5\nNA,0.5\n")
+    assert list(read_sample(tmp_path / "sample.csv").ids) == ["007", "NA"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("id,label\n", "2 columns and 0 rows"),
+        ("id\n1\n", "1 columns and 1 rows"),
+        ("id,label\n1,0\n2,0\n1,0\n", "'1' more than once"),
+    ],
+)
+def test_a_file_that_is_no_sample_is_refused(tmp_path, text, said):
+    (tmp_path / "sample.csv").write_text(text)
+    with pytest.raises(SubmissionError, match=rf"sample\.csv has .*{said}"):
+        read_sample(tmp_path / "sample.csv")
+
+
+def test_a_sample_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"sample\.csv doesn't exist"):
+        read_sample(tmp_path / "sample.csv")
+
+
+# The grader
+
+
+def answers_of(kind, truth):
+    form, _, classes, columns = FORMS[kind]
+    frame = form.encode(truth, classes, columns).astype(str)
+    frame.insert(0, "id", [f"{row}" for row in range(len(truth))])
+    return frame
+
+
+GRADED = [
+    ("one", "log_loss"),
+    ("one", "roc_auc"),
+    ("each", "log_loss"),
+    ("each", "roc_auc"),
+    ("tags", "log_loss"),
+    ("tags", "mean_columnwise_roc_auc"),
+    ("class", "accuracy"),
+    ("class", "macro_f1"),
+    ("class", "quadratic_kappa"),
+    ("names", "mean_f1"),
+    ("names", "mean_f2"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), GRADED)
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=10, deadline=None)
+def test_a_grade_is_the_metric_of_the_predictions_in_any_order_of_rows(kind, name, seed, tmp_path_factory):
+    form, target, classes, columns = FORMS[kind]
+    rng, metric, rows = np.random.default_rng(seed), METRICS[name], 30
+    # Every class occurs, so that the classes a grader finds are those of the data.
+    places = np.r_[np.arange(len(classes)), rng.integers(len(classes), size=rows - len(classes))]
+    truth = places
+    if target == "multi":
+        truth = np.eye(len(classes), dtype=np.int64)[places] | rng.integers(2, size=(rows, len(classes)))
+        truth[:2] = np.eye(len(classes), dtype=np.int64)[:2]
+    written = np.eye(len(classes))[truth] if form.takes == "probabilities" and target == "single" else truth
+    predictions = predictions_of(kind, rows, seed)
+    answers = answers_of(kind, written)
+    submission = built(kind, list(answers["id"]), predictions, sample_of(rng.permutation(answers["id"]), columns))
+    path = tmp_path_factory.getbasetemp() / "graded.csv"
+    write_submission(submission, path)
+    grade = grader(form, metric, target)(answers, read_csv(path))
+    assert grade == pytest.approx(metric(truth, predictions), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["one", "each"])
+def test_a_sure_mistake_costs_much_and_not_everything(kind):
+    form, target, classes, _ = FORMS[kind]
+    answers = answers_of(kind, np.eye(len(classes))[[0, 1]])
+    wrong = answers_of(kind, np.eye(len(classes))[[1, 1]])
+    assert 10 < grader(form, METRICS["log_loss"], target)(answers, wrong) < 20
+
+
+@pytest.mark.parametrize("defect", [drop_row, double_row, double_id, other_id])
+@EVERY_FORM
+def test_a_submission_without_each_id_once_is_not_graded(kind, defect):
+    _, submission = right(kind)
+    form, target, _, _ = FORMS[kind]
+    metric = next(METRICS[name] for other, name in GRADED if other == kind)
+    with pytest.raises(SubmissionError, match="each of the 4 ids once"):
+        grader(form, metric, target)(submission.astype(str), defect(submission).astype(str))
+
+
+@pytest.mark.parametrize("defect", [drop_column, more_columns, rename_column, rename_id, swap_columns])
+@EVERY_FORM
+def test_a_submission_with_other_columns_is_not_graded(kind, defect):
+    _, submission = right(kind)
+    form, target, _, _ = FORMS[kind]
+    metric = next(METRICS[name] for other, name in GRADED if other == kind)
+    with pytest.raises(SubmissionError, match="columns should be id"):
+        grader(form, metric, target)(submission.astype(str), defect(submission).astype(str))

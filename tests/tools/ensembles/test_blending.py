@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import log_loss
+
+from comp.tools.ensembles.blending import cross_fitted_mean, fit_weights, rank_mean, weighted_mean
+
+SEEDS = st.integers(0, 2**32 - 1)
+KINDS = pytest.mark.parametrize("kind", ["single", "multi"])
+moderately = settings(max_examples=40, deadline=None)
+
+
+def drawn(kind, seed, models, rows, classes):
+    """Probabilities (M, N, C) that know something of the targets, some of them exactly 0 or 1."""
+    rng = np.random.default_rng(seed)
+    if kind == "single":
+        targets = rng.integers(0, classes, rows)
+        scores = rng.gamma(0.3, size=(models, rows, classes)) + np.eye(classes)[targets] * rng.uniform(0, 3)
+        probabilities = scores / scores.sum(axis=2, keepdims=True)
+    else:
+        targets = rng.integers(0, 2, (rows, classes))
+        probabilities = (0.3 * targets + rng.uniform(0, 1, (models, rows, classes))).clip(0, 1)
+    return probabilities, targets
+
+
+def loss(probabilities, targets):
+    if targets.ndim == 1:
+        return log_loss(targets, probabilities, labels=np.arange(probabilities.shape[1]))
+    return log_loss(targets.ravel(), probabilities.ravel(), labels=[0, 1])
+
+
+@KINDS
+@moderately
+@given(seed=SEEDS, models=st.integers(1, 6), rows=st.integers(1, 40), classes=st.integers(2, 5))
+def test_fitted_weights_are_non_negative_and_sum_to_one(kind, seed, models, rows, classes):
+    weights = fit_weights(*drawn(kind, seed, models, rows, classes))
+    assert weights.shape == (models,)
+    assert (weights >= 0).all()
+    assert weights.sum() == pytest.approx(1)
+
+
+@KINDS
+@moderately
+@given(seed=SEEDS, models=st.integers(2, 5), rows=st.integers(5, 60))
+def test_fitted_weights_lose_no_more_than_the_plain_mean_or_any_model_alone(kind, seed, models, rows):
+    probabilities, targets = drawn(kind, seed, models, rows, 3)
+    fitted = loss(weighted_mean(probabilities, fit_weights(probabilities, targets)), targets)
+    assert fitted <= loss(weighted_mean(probabilities), targets) + 1e-9
+    assert fitted <= min(loss(model, targets) for model in probabilities) + 1e-9
+
+
+@KINDS
+def test_fitted_weights_are_the_best_of_a_fine_grid(kind):
+    probabilities, targets = drawn(kind, 7, 2, 300, 4)
+    grid = min(loss(weighted_mean(probabilities, np.array([w, 1 - w])), targets) for w in np.linspace(0, 1, 201))
+    assert loss(weighted_mean(probabilities, fit_weights(probabilities, targets)), targets) <= grid + 1e-7
+
+
+def test_a_model_that_knows_gets_all_the_weight_beside_one_that_guesses():
+    targets = np.random.default_rng(0).integers(0, 3, 200)
+    knows, guesses = np.eye(3)[targets] * 0.9 + 0.1 / 3, np.full((200, 3), 1 / 3)
+    assert fit_weights(np.stack([guesses, knows]), targets) == pytest.approx([0, 1], abs=1e-4)
+
+
+@KINDS
+@moderately
+@given(seed=SEEDS, models=st.integers(1, 4), rows=st.integers(1, 30), classes=st.integers(2, 4))
+def test_rank_means_lie_within_0_and_1_and_sum_to_one_where_there_is_one_class(kind, seed, models, rows, classes):
+    mean = rank_mean(drawn(kind, seed, models, rows, classes)[0], kind)
+    assert mean.shape == (rows, classes)
+    assert (mean > 0).all()
+    assert (mean < 1).all()
+    if kind == "single":
+        assert mean.sum(axis=1) == pytest.approx(np.ones(rows))
+
+
+@moderately
+@given(seed=SEEDS, power=st.floats(0.2, 5))
+def test_a_rank_mean_depends_on_the_order_alone(seed, power):
+    probabilities, _ = drawn("multi", seed, 3, 25, 3)
+    bent = probabilities.copy()
+    bent[1] = bent[1] ** power
+    assert rank_mean(bent, "multi") == pytest.approx(rank_mean(probabilities, "multi"))
+
+
+def test_ranks_of_two_classes_still_sum_to_one_and_ties_share_theirs():
+    first = np.array([0.1, 0.5, 0.5, 0.9])
+    mean = rank_mean(np.stack([first, 1 - first], axis=1)[None], "single")
+    assert mean[:, 0] == pytest.approx([0.125, 0.5, 0.5, 0.875])
+
+
+def test_the_plain_mean_is_the_mean():
+    probabilities, _ = drawn("single", 0, 3, 5, 2)
+    assert weighted_mean(probabilities) == pytest.approx(probabilities.mean(axis=0))
+    assert weighted_mean(probabilities, np.array([0, 1, 0])) == pytest.approx(probabilities[1])
+
+
+def test_cross_fitted_rows_have_no_say_in_their_own_weights():
+    probabilities, targets = drawn("single", 3, 2, 60, 3)
+    folds = np.arange(60) % 3
+    blended = cross_fitted_mean(probabilities, targets, folds)
+    other = targets.copy()
+    other[folds == 1] = (other[folds == 1] + 1) % 3
+    again = cross_fitted_mean(probabilities, other, folds)
+    assert again[folds == 1] == pytest.approx(blended[folds == 1])
+    assert not np.allclose(again[folds != 1], blended[folds != 1])
+
+
+def test_cross_fitting_shows_that_weights_of_models_that_guess_are_worth_nothing():
+    rng = np.random.default_rng(0)
+    targets, guesses = rng.integers(0, 2, 40), rng.dirichlet([1, 1], (12, 40))
+    seen = loss(weighted_mean(guesses, fit_weights(guesses, targets)), targets)
+    honest = loss(cross_fitted_mean(guesses, targets, np.arange(40) % 5), targets)
+    assert seen < np.log(2) < honest
+
+
+@KINDS
+def test_no_rows_blend_to_no_rows(kind):
+    empty = np.empty((2, 0, 3))
+    assert weighted_mean(empty).shape == rank_mean(empty, kind).shape == (0, 3)

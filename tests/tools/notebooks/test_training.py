@@ -1,0 +1,196 @@
+"""The whole way with the real client: a training is pushed to the local Kaggle, executed, and its run brought home."""
+
+import json
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from comp.console import Console
+from comp.errors import KaggleError
+from comp.kaggle import patience
+from comp.kaggle.client import Kaggle, connect
+from comp.kaggle.formats import DamagedError
+from comp.kaggle.kernels import Notebook, execution, push
+from comp.kaggle.sources import graders
+from comp.local_kaggle.server import running
+from comp.runs import Home, Run, list_runs
+from comp.runs.resolve import Choices, resolve
+from comp.tools.ensembles.joining import join
+from comp.tools.notebooks.training import arguments_of, bring
+
+
+@pytest.fixture
+def kaggle(shades, tmp_path, monkeypatch):
+    """A local Kaggle with the shades that executes notebooks; the folder of all it knows."""
+    with running(shades.served, graders([shades.competition]), tmp_path / "state", kernels=True) as url:
+        monkeypatch.setenv("COMP_KAGGLE_URL", url)
+        yield tmp_path / "state"
+
+
+@pytest.fixture
+def train(comp, shades):
+    return lambda *options: comp("--competitions", shades.plugins, "run", "shades", "--on", "kaggle", *options)
+
+
+def pushed(state):
+    return [path.name for path in (state / "kernels").glob("*/*")]
+
+
+def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_ends_as_a_run_here(
+    shades, kaggle, train, home, monkeypatch
+):
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    home.runs.joinpath("shades", "standard-1").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(patience, "wait", interrupt)
+        left = train("--seed", 3)
+    assert left.status == 130, left.err
+    (name,) = pushed(kaggle)
+    assert f"pushed the notebook you/{name}" in left.out
+
+    def refuse(*_):
+        raise KaggleError("No submission is left today.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Kaggle, "submit", refuse)
+        refused = train("--seed", 3, "--submit")
+    assert (refused.status, refused.err) == (1, "Error: No submission is left today.\n")
+    assert f"following the notebook you/{name}" in refused.out
+
+    ended = train("--seed", 3, "--submit")
+    assert ended.status == 0, ended.err
+    assert "shades/standard-2 was brought from Kaggle before: going on with it" in ended.out
+    assert pushed(kaggle) == [name]
+    run = Run(home.runs / "shades" / "standard-2")
+    assert ended.last_line == str(run.folder)
+    assert list_runs(home) == [run]
+    config = run.record("config")
+    assert (config["seed"], config["order"], config["notebook"]) == (3, 1, f"you/{name}")
+    assert config["command"].endswith("run shades --on kaggle --seed 3 --submit")
+    assert run.record("submitted")["status"] == "complete"
+    assert run.report.is_file()
+    assert run.weights.is_file()
+    probabilities = pd.read_parquet(run.predictions("test")).set_index("id")
+    submission = pd.read_csv(run.submission, dtype=str).set_index("id")["colour"]
+    assert (submission == probabilities.idxmax(axis=1)[submission.index]).all()
+    assert len(submission) == 12
+    assert not list(home.notebooks.glob("*.json"))
+    assert not list(home.runs.glob(".arriving-*"))
+
+
+@dataclass(frozen=True)
+class Writing:
+    """A notebook that writes a file that lies here already."""
+
+    file: Path
+    name: str = "comp-shades-folds"
+
+    @property
+    def notebook(self):
+        copy = f"import shutil; shutil.copy({str(self.file)!r}, 'runs.zip')"
+        source = {"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": []}
+        source["cells"] = [
+            {"cell_type": "code", "source": copy, "metadata": {}, "outputs": [], "execution_count": None}
+        ]
+        return Notebook(self.name, json.dumps(source), [], [], internet=False)
+
+
+def executed(kaggle, notebook):
+    handle = push(kaggle, notebook)
+    while (now := execution(kaggle, handle)).status in ("queued", "running"):
+        time.sleep(0.1)
+    return handle, now
+
+
+def test_folds_and_the_run_they_are_joined_in_are_called_as_they_are_here(shades, kaggle, predicting, tmp_path, home):
+    there = predicting(shades)
+    joined = join(there.competition, there.folds(recipe={"backbone": "local-dir:/there"}), there.home, Console())
+    archive = tmp_path / "runs.zip"
+    with zipfile.ZipFile(archive, "w") as out:
+        out.writestr("final.txt", joined.name)
+        for path in home.runs.rglob("*"):
+            out.write(path, path.relative_to(home.runs))
+    here = Home(tmp_path / "here")
+    (here.runs / "shades" / "standard-2").mkdir(parents=True)
+    client = connect()
+    handle, _ = executed(client, Writing(archive).notebook)
+    run = bring(client, handle, "local-dir:/here", here, Console())
+    assert set(run.members) == {"shades/standard-1", "shades/standard-3", "shades/standard-4"}
+    assert [Run(here.runs / name).record("config")["fold"] for name in run.members] == [1, 2, 3]
+    assert [one["run"] for one in run.record("scores")["folds"]] == list(run.members)
+    assert list_runs(here)[-1] == run
+    assert Run(here.runs / run.members[2]).joined_in() == [run]
+    assert Run(here.runs / run.members[2]).record("config")["recipe"]["backbone"] == "local-dir:/here"
+    assert run.submission.read_bytes() == joined.submission.read_bytes()
+    assert list(here.notebooks.iterdir()) == []
+
+
+def test_runs_that_came_damaged_are_not_taken_in(kaggle, shades, tmp_path, home):
+    archive = tmp_path / "runs.zip"
+    with zipfile.ZipFile(archive, "w") as out:
+        out.writestr("final.txt", "shades/standard-1")
+        out.writestr("shades/standard-1/config.json", '{"order": 1}')
+    archive.write_bytes(archive.read_bytes().replace(b'"order": 1', b'"order": 2'))
+    client = connect()
+    handle, _ = executed(client, Writing(archive).notebook)
+    with pytest.raises(DamagedError):
+        bring(client, handle, "test_resnet", home, Console())
+    assert list(home.runs.rglob("*")) == []
+
+
+def test_a_notebook_that_fails_is_one_sentence_with_the_place_of_its_log(shades, kaggle, train, home):
+    shades.declaration.write_text(
+        "import os\nif 'KAGGLE_KERNEL_RUN_TYPE' in os.environ: raise ValueError('not on this machine')\n"
+        + shades.declaration.read_text()
+    )
+    failed = train()
+    assert failed.status == 1
+    (log,) = home.notebooks.glob("*.log")
+    assert "not on this machine" in log.read_text()
+    assert failed.err.startswith(f"Error: The notebook you/{log.stem} failed: comp.errors.DeclarationError: ")
+    assert failed.err.rstrip().endswith(f"its log is kept in {log}.")
+    assert len(failed.err.splitlines()) == 1
+    # Nothing is left to follow, so the next is a new one.
+    assert not list(home.notebooks.glob("*.json"))
+    assert list_runs(home) == []
+
+
+def test_data_that_kaggle_does_not_give_to_the_notebook_are_named(shades, kaggle, train):
+    shades.declaration.write_text(
+        shades.declaration.read_text()
+        .replace("import ClassName", "import KaggleDataset, ClassName")
+        .replace('kaggle="shades",', 'kaggle="shades", extra_data=[KaggleDataset("someone/more-shades")],')
+    )
+    refused = train()
+    assert refused.status == 1
+    assert "Kaggle does not give the data set 'someone/more-shades' to the notebook" in refused.err
+
+
+def test_a_local_kaggle_executes_nothing_unless_it_is_told_to(shades, serving, train):
+    with serving(shades):
+        refused = train()
+    assert refused.status == 1
+    assert "start it with `comp serve --kernels`" in refused.err
+
+
+def test_every_option_of_a_training_is_passed_on(shades, predicting):
+    competition = shades.competition
+
+    def words(**chosen):
+        choices = Choices(**chosen)
+        return " ".join(arguments_of(competition, choices, resolve(competition, choices)[1]))
+
+    assert words() == "shades --recipe standard --seed 0"
+    given = words(backbone="test_vit", settings=["batch_size=4", "dropout=0.1"], seed=7, folds=3, fold=2)
+    assert given == (
+        "shades --recipe standard --backbone test_vit --set batch_size=4 --set dropout=0.1 --seed 7 --folds 3 --fold 2"
+    )
+    assert words(backbone="local-dir:/weights", all_data=True) == (
+        "shades --recipe standard --backbone local-dir:backbone --seed 0 --all-data"
+    )

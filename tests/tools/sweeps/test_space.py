@@ -1,0 +1,77 @@
+import optuna
+import pytest
+
+from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.declare.overrides import apply_overrides
+from comp.declare.recipe import Recipe, Stage
+from comp.errors import OverrideError
+from comp.tools.sweeps.space import Dimension, read_space
+
+RECIPE = Recipe(
+    stages=[Stage(size=64, train="head", learning_rate=1e-3), Stage(size=96, train="all")], dropout=0.3, batch_size=16
+)
+
+
+@pytest.fixture(scope="module")
+def planet():
+    return competition_named("planet", REPOSITORY_COMPETITIONS)
+
+
+@pytest.mark.parametrize(
+    ("text", "dimension"),
+    [
+        ("dropout=0.2..0.8", Dimension("dropout", 0.2, 0.8, declared=0.3)),
+        ("dropout = 0.4..0.8", Dimension("dropout", 0.4, 0.8)),
+        ("batch_size=8..32", Dimension("batch_size", 8, 32, declared=16)),
+        ("batch_size=8,16", Dimension("batch_size", choices=("8", "16"), declared="16")),
+        ("weight_decay=1e-4..1:log", Dimension("weight_decay", 1e-4, 1.0, log=True, declared=0.01)),
+        ("stages.1.learning_rate=1e-4..1e-2:log", Dimension("stages.1.learning_rate", 1e-4, 1e-2, True, declared=1e-3)),
+        ("stages.learning_rate=find,0.001", Dimension("stages.learning_rate", choices=("find", "0.001"))),
+        ("stages.cycles=1,2", Dimension("stages.cycles", choices=("1", "2"), declared="1")),
+        ("stages.2.learning_rate=1e-4..1e-2", Dimension("stages.2.learning_rate", 1e-4, 1e-2)),
+        ("optimizer=adamw,sgd", Dimension("optimizer", choices=("adamw", "sgd"), declared="adamw")),
+        ("pretrained=yes,no", Dimension("pretrained", choices=("yes", "no"), declared="yes")),
+        ("augment.max_zoom=1..1.3", Dimension("augment.max_zoom", 1.0, 1.3, declared=1)),
+        ("layer_lr_ratio=3,10", Dimension("layer_lr_ratio", choices=("3", "10"), declared="3")),
+    ],
+)  # fmt: skip
+def test_a_space_is_read_with_what_the_recipe_says(planet, text, dimension):
+    assert read_space([text], planet, RECIPE) == [dimension]
+
+
+@pytest.mark.parametrize(
+    ("texts", "sentence"),
+    [
+        (["dropout"], "--space takes field=low..high or field=a,b,c, but 'dropout' was given"),
+        (["dropout="], "--space takes field=low..high or field=a,b,c, but 'dropout=' was given"),
+        (["drop=0..1"], "--space drop=0: there is no field 'drop'; did you mean 'dropout'?"),
+        (["dropout=0..1"], r"--space dropout=1: Recipe: `dropout` is 1.0, but it should be"),
+        (["dropout=0..a"], "--space dropout=a: Recipe: `dropout` is 'a', but it should be a number at least 0"),
+        (["dropout=0.5..0.2"], "the ends are 0.5 and 0.2, but they should rise"),
+        (["weight_decay=0..1:log"], "the ends are 0 and 1, but they should be above 0 and rise"),
+        (["batch_size=16"], "name at least two values, each once, or low..high"),
+        (["batch_size=16,16"], "name at least two values, each once, or low..high"),
+        (["batch_size=16,1"], "--space batch_size=1: Recipe: `batch_size` is 1"),
+        (["optimizer=adamw..sgd"], "'optimizer' is no number, so name its values, as in optimizer=a,b"),
+        (["dropout=0..0.1", "dropout=0.2..0.3"], "--space dropout is given twice"),
+        ([], "There is nothing to search; give a --space"),
+    ],
+)
+def test_what_is_wrong_with_a_space_is_one_sentence(planet, texts, sentence):
+    with pytest.raises(OverrideError, match=sentence) as raised:
+        read_space(texts, planet, RECIPE)
+    assert str(raised.value).endswith(".")
+
+
+def test_what_is_drawn_lies_in_the_space_and_can_be_set(planet):
+    texts = ["dropout=0.2..0.8", "weight_decay=1e-4..1e-2:log", "batch_size=8..32", "optimizer=adamw,sgd"]
+    space = read_space(texts, planet, RECIPE)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(50):
+        trial = study.ask()
+        _, recipe = apply_overrides(planet, RECIPE, [dimension.suggest(trial) for dimension in space])
+        assert 0.2 <= recipe.dropout <= 0.8
+        assert 1e-4 <= recipe.weight_decay <= 1e-2
+        assert 8 <= recipe.batch_size <= 32
+        assert recipe.optimizer in ("adamw", "sgd")
+        study.tell(trial, 0.0)

@@ -1,0 +1,89 @@
+import json
+import re
+
+import pytest
+
+from comp import runner
+from comp.console import Console
+from comp.runs.resolve import Choices
+from comp.tools import benchmark as module
+from comp.tools.benchmark import (
+    CACHED,
+    FOLDED_PREDICTS,
+    FROZEN,
+    MODEL_PREDICTS,
+    MODEL_TRAINS,
+    PREDICTING,
+    TRAINING,
+    Benchmark,
+    benchmark,
+)
+from comp.training.learner import Learner
+
+
+@pytest.fixture
+def at_home(shades, serving, home, monkeypatch):
+    monkeypatch.setattr(module, "ROUNDS", 1)
+    monkeypatch.setattr(module, "BATCHES", 2)
+    with serving(shades):
+        runner.download(shades.competition, home, Console())
+    return shades.competition
+
+
+@pytest.mark.parametrize("settings", [("batch_size=4",), ("batch_size=4", "stages.cached=false", "stages.train=2")])
+def test_every_rate_and_every_part_is_measured(at_home, home, settings):
+    measured = benchmark(at_home, Choices(settings=settings), 24, home, Console())
+    assert set(measured.rates) == {
+        *(MODEL_TRAINS, MODEL_PREDICTS, FOLDED_PREDICTS, TRAINING, PREDICTING),
+        *("reading and altering files", "reading and altering kept images"),
+        *(FROZEN, CACHED),
+    }
+    assert all(rate > 0 for rate in measured.rates.values())
+    rates = measured.rates
+    assert measured.ratios[TRAINING] == {"of the model alone": rates[TRAINING] / rates[MODEL_TRAINS]}
+    assert measured.ratios[PREDICTING] == {
+        "of the model alone": rates[PREDICTING] / rates[MODEL_PREDICTS],
+        "of it folded": rates[PREDICTING] / rates[FOLDED_PREDICTS],
+    }
+    assert measured.ratios[CACHED]["times that on images"] == rates[CACHED] / rates[FROZEN] > 1
+    assert all(milliseconds >= 0 for milliseconds in measured.parts.values())
+    assert measured.parts["forward and backward"] == 1000 / measured.rates[MODEL_TRAINS]
+    assert (measured.setting["size"], measured.setting["batch size"]) == (24, 4)
+    assert measured.memory > 0
+
+
+def test_steps_are_measured_as_they_are_trained_though_predictions_come_between(at_home, home, monkeypatch):
+    monkeypatch.setattr(module, "ROUNDS", 3)
+    learning, taken = [], Learner.step
+
+    def step(learner, *given):
+        learning.append(learner.model.head.training)
+        return taken(learner, *given)
+
+    monkeypatch.setattr(Learner, "step", step)
+    benchmark(at_home, Choices(settings=("batch_size=4",)), 24, home, Console())
+    assert len(learning) > 3
+    assert all(learning)
+
+
+def test_a_ratio_is_of_the_same_round_so_that_a_slower_hour_is_in_neither():
+    model, end_to_end = [100.0, 50.0, 80.0], [90.0, 47.0, 40.0]
+    rounds = dict.fromkeys((MODEL_TRAINS, MODEL_PREDICTS, FOLDED_PREDICTS, FROZEN), model)
+    rounds |= dict.fromkeys((TRAINING, PREDICTING, CACHED), end_to_end)
+    measured = Benchmark({}, rounds, {}, 0)
+    assert measured.ratios == {
+        TRAINING: {"of the model alone": 0.9},
+        PREDICTING: {"of the model alone": 0.9, "of it folded": 0.9},
+        CACHED: {"times that on images": 0.9},
+    }
+    assert measured.rates[TRAINING] == 47
+
+
+def test_the_numbers_are_a_table_and_json_and_no_run_is_made(at_home, shades, comp, home, tmp_path):
+    ended = comp("--competitions", shades.plugins, "bench", "shades", "--size", 16, "--json", tmp_path / "bench.json")
+    assert not ended.status, ended.err
+    record = json.loads((tmp_path / "bench.json").read_text())
+    assert record["setting"]["competition"] == "shades"
+    said = re.search(r"^training .*images/s  (\d\.\d{3}) of the model alone$", ended.out, re.MULTILINE)
+    assert float(said[1]) == pytest.approx(record["ratios"]["training, of the model alone"], abs=0.001)
+    assert not home.runs.exists()

@@ -1,0 +1,213 @@
+"""Trainings on a Ray cluster of several nodes, all on this machine."""
+
+import os
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from comp import runner
+from comp.console import Console
+from comp.runs import Run, list_runs
+from comp.runs.resolve import Choices
+from comp.tools import trying
+from comp.tools.side_by_side import _needs, _room
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[client]'")
+
+pytestmark = pytest.mark.long
+
+# Of a second stage: ready in a moment, and long enough to be killed in it.
+LONG = "stages.2.cycle_length=80"
+
+
+@pytest.fixture
+def two_stages(shades, home):
+    """The shades, in a home where they are downloaded, with a recipe of two stages."""
+    shutil.copytree(shades.files, home.data("shades"))
+    stage = 'Stage(size=16, train="head", cached=True, cycle_length=8, learning_rate=1e-2)'
+    declaration = shades.declaration.read_text()
+    assert stage in declaration
+    shades.declaration.write_text(declaration.replace(stage, f"{stage}, {stage}"))
+    return shades.competition
+
+
+@pytest.fixture
+def trained(two_stages, home):
+    """Trains two folds of the shades, on Ray or one after the other; gives what is said, and the joined run."""
+
+    def train(on=None):
+        said = Console()
+        said.say = (lines := []).append
+        choices = Choices(settings=(LONG,), folds=2)
+        return runner.cross_validate(two_stages, choices, home, said, on=on), "\n".join(lines)
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes of one processor each."""
+    from ray.cluster_utils import Cluster
+
+    for _ in range(3):
+        cluster = Cluster()
+        try:
+            cluster.add_node(num_cpus=1, include_dashboard=False)
+            cluster.add_node(num_cpus=1)
+            break
+        except Exception as error:  # on a busy machine Ray's own patience runs out
+            cluster.shutdown()
+            reason = error
+    else:
+        pytest.skip(f"Ray's nodes don't start on this machine: {reason}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", cluster.address)
+        yield cluster
+    cluster.shutdown()
+
+
+def holder_of(path):
+    """The process that holds a lock on the file."""
+    wanted = path.stat().st_ino
+    for line in Path("/proc/locks").read_text().splitlines():
+        _, kind, _, _, process, place, *_ = line.split()
+        if kind == "FLOCK" and int(place.split(":")[2]) == wanted:
+            return int(process)
+    return None
+
+
+def kill_one_in_its_second_stage(home, killed):
+    while not killed:
+        for run in list_runs(home, "shades"):
+            stages, epochs = (run.folder / name for name in ("stages.csv", "epochs.csv"))
+            if run.weights.exists() or not stages.is_file() or epochs.read_text().count("\n") <= 20:
+                continue
+            if process := holder_of(run.log):
+                os.kill(process, signal.SIGKILL)
+                killed.append(run.name)
+                return
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def killing(home):
+    """Kills the process of the first run that is in its second stage, once it is called; gives the run's name then."""
+    names = []
+
+    def start():
+        threading.Thread(target=kill_one_in_its_second_stage, args=(home, names), daemon=True).start()
+        return names
+
+    yield start
+    names.append("nobody")  # so that nobody is killed any more
+
+
+def test_a_fold_whose_worker_was_killed_goes_on_elsewhere_and_ends_as_it_would_have(trained, home, cluster, killing):
+    trained()
+    expected = [(run.submission.read_bytes(), run.parts()) for run in list_runs(home)]
+    shutil.rmtree(home.runs)
+
+    killed = killing()
+    joined, said = trained(on="ray")
+    assert "side by side on Ray, each with 1 processor" in said
+    (name,) = killed
+    assert f"going on with {name}, which was stopped: stage 2" in (home.runs / name / "log.txt").read_text()
+    folds = [Run(home.runs / member) for member in joined.members]
+    assert [(run.submission.read_bytes(), run.parts()) for run in (*folds, joined)] == expected
+    assert len(list_runs(home)) == 3
+
+
+def test_a_sweep_goes_on_after_its_worker_was_killed_and_after_it_was_stopped_and_no_trial_is_lost_or_doubled(
+    two_stages, home, cluster, killing
+):
+    def sweep(on="ray", stopped_by=None):
+        said, lines = Console(), []
+
+        def say(text=""):
+            lines.append(text)
+            if stopped_by and stopped_by in text:
+                raise KeyboardInterrupt
+
+        said.say = say
+        space = ["dropout=0..0.5", "stages.learning_rate=1e-3..1e-1:log"]
+        return trying.sweep(two_stages, Choices(settings=(LONG,)), space, 4, home, said, on), lines
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(stopped_by=" is done, run ")
+    begun = [run.record("config")["settings"] for run in list_runs(home)]
+    assert begun
+    killed = killing()
+    best, lines = sweep()
+    (name,) = killed
+    assert f"going on with {name}, which was stopped: stage 2" in (home.runs / name / "log.txt").read_text()
+    runs = list_runs(home)
+    settings = [run.record("config")["settings"] for run in runs]
+    assert settings[: len(begun)] == begun
+    assert len({tuple(drawn) for drawn in settings}) == len(runs) == 4
+    table = lines[lines.index(next(line for line in lines if "settings" in line)) + 1 :]
+    assert sorted(line.split()[1] for line in table) == sorted(run.name for run in runs)
+    assert best.startswith("comp run shades")
+
+    _, again = sweep(on=None)
+    assert again[-4:] == table
+    assert len(list_runs(home)) == 4
+
+
+def test_recipes_and_seeds_train_side_by_side_as_they_do_one_after_the_other(comp, shades, home, serving, cluster):
+    def run(*arguments):
+        return comp("--competitions", shades.plugins, "run", "shades", "--seed", 0, "--seed", 1, *arguments)
+
+    with serving(shades):
+        here = run()
+        assert (here.status, here.err) == (0, "")
+        expected = {run.record("config")["seed"]: run.submission.read_bytes() for run in list_runs(home)}
+        assert sorted(expected) == [0, 1]
+        shutil.rmtree(home.runs)
+        there = run("--on", "ray")
+        assert (there.status, there.err) == (0, "")
+        assert {run.record("config")["seed"]: run.submission.read_bytes() for run in list_runs(home)} == expected
+        assert [Run(Path(line)).record("config")["seed"] for line in there.out.splitlines()[-2:]] == [0, 1]
+
+        # What is there is not trained again.
+        assert run("--seed", 2).status == 0
+    assert sorted(run.record("config")["seed"] for run in list_runs(home)) == [0, 1, 2]
+    assert all(run.report.is_file() for run in list_runs(home))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "share", "needed", "room"),
+    [
+        ([(2, 0)], 5, (1, 0), 2),
+        ([(16, 0)], 5, (3, 0), 5),
+        ([(16, 0)], 1, (16, 0), 1),
+        ([(16, 0), (4, 0)], 2, (4, 0), 5),
+        ([(16, 2), (8, 0)], 5, (8, 1), 2),
+        ([(16, 2), (4, 1)], 5, (4, 1), 3),
+    ],
+)
+def test_a_job_asks_for_a_gpu_and_its_part_of_the_processors_or_for_its_share_of_these(nodes, share, needed, room):
+    nodes = [{"Alive": True, "Resources": {"CPU": cpus} | ({"GPU": gpus} if gpus else {})} for cpus, gpus in nodes]
+    nodes += [{"Alive": False, "Resources": {"CPU": 64.0}}, {"Alive": True, "Resources": {}}]
+    assert _needs(nodes, share) == needed
+    assert _room(nodes, *needed) == room
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--on", "moon", "--folds", 2), "--on is 'moon', but it should be kaggle, ray, or ray://HOST:PORT."),
+        (("--on", "ray"), "--on ray trains side by side, but there is one training; give --folds, or several --seed"),
+        (("--on", "ray", "--folds", 2, "--fold", 1), "--on ray trains side by side, but there is one training; give"),
+        (("--on", "ray", "--folds", 2, "--processes", 2), "--processes is for this machine, and --on names"),
+        (("--seed", 1, "--seed", 2, "--submit"), "--submit is for one training, but there are 2; name one recipe and"),
+        (("--seed", 1, "--seed", 2, "--on", "kaggle"), "--on kaggle is for one training, but there are 2; name one"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_side_by_side_is_refused(comp, shades, arguments, sentence):
+    ended = comp("--competitions", shades.plugins, "run", "shades", *arguments)
+    assert ended.status == 1
+    assert ended.err.startswith(f"Error: {sentence}")

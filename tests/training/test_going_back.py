@@ -1,0 +1,166 @@
+"""A loss that becomes no number: the training goes back to the last weights whose losses were, and on from there."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from comp import runner
+from comp.console import Console
+from comp.declare.recipe import Stage
+from comp.errors import RunError
+from comp.kaggle import goals
+from comp.runs import list_runs
+from comp.runs.resolve import Choices
+from comp.training import training as module
+from comp.training.prepared import prepare
+from comp.training.resuming import start, under_way
+
+HEAD = Stage(size=16, train="head", cached=True, cycle_length=2, learning_rate=0.01)
+ALL = Stage(size=16, train="all", learning_rate=1e-3)
+TOO_HIGH = replace(ALL, cycle_length=2, learning_rate=1e12)
+
+
+@pytest.fixture
+def with_stages(shades, serving, home):
+    with serving(shades):
+        runner.download(shades.competition, home, Console())
+
+    def declared(*stages, **fields):
+        recipe = replace(shades.competition.recipes["standard"], stages=stages, optimizer="sgd", **fields)
+        return replace(shades.competition, recipes={"standard": recipe})
+
+    return declared
+
+
+@pytest.fixture
+def train(with_stages, home):
+    def trained(*stages, **fields):
+        return runner.train(with_stages(*stages, **fields), Choices(), home, Console())
+
+    return trained
+
+
+def spoilt_from(training, step):
+    """The head gives what is no number from this step of a stage on."""
+    learner = training.prepared.learner
+
+    def spoil(head, inputs, outputs):
+        if head.training and learner.under_way is not None and learner.under_way.taken >= step:
+            return outputs * torch.nan
+        return outputs
+
+    learner.model.head.register_forward_hook(spoil)
+
+
+def weights(run):
+    return run.weights.read_bytes()
+
+
+def test_a_stage_that_breaks_leaves_the_weights_from_before_it_and_the_next_goes_on(train, home, with_stages, capsys):
+    run = train(HEAD, TOO_HIGH)
+    assert weights(run) == weights(train(HEAD))
+    said = capsys.readouterr().out
+    assert (
+        "stage 2: the loss is no longer a number in epoch 1, so the weights are those from before the stage again; "
+        "try --set stages.2.learning_rate=1e+11" in said
+    )
+    record = run.record("trained")
+    assert [stage["train"] for stage in record["stages"]] == ["head"]
+    (broken,) = record["broken"]
+    assert (broken["number"], broken["epoch"], broken["cycles_kept"]) == (2, 1, 0)
+    assert broken["stage"]["learning_rate"] == 1e12
+    assert np.isnan(run.history.epochs()["train_loss"].iloc[-1]) or not np.isfinite(
+        run.history.epochs()["valid_loss"].iloc[-1]
+    )
+    runner.predict(with_stages(HEAD, TOO_HIGH), run, home, Console())
+    assert run.submission.is_file()
+
+
+def test_the_stages_after_a_broken_one_are_trained_and_judged(train, capsys):
+    run = train(HEAD, TOO_HIGH, replace(HEAD, cycle_length=3))
+    assert run.history.epochs()["stage"].tolist()[-3:] == [3, 3, 3]
+    assert np.isfinite(run.history.epochs()["train_loss"].iloc[-1])
+    assert [stage["cycle_length"] for stage in run.record("trained")["stages"]] == [2, 3]
+    capsys.readouterr()
+    runner.diagnose(run, Console())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("stage 2: loss is no number: ")
+    assert lines[0].endswith("try --set stages.2.learning_rate=1e+11")
+    assert not any("unfinished" in line for line in lines)
+
+
+def test_a_stage_that_breaks_in_a_later_cycle_keeps_the_cycles_before(with_stages, home, train, capsys):
+    stage = replace(ALL, cycles=4, cycle_length=1)
+    training = start(prepare(with_stages(stage, snapshots=3), Choices(), home, Console()), home, Console())
+    # Three steps an epoch: the third of the third cycle.
+    spoilt_from(training, 8)
+    training.fit_or_go_back(stage)
+    training.finish()
+    record = training.run.record("trained")
+    assert record["stages"][0]["cycles"] == 2
+    assert record["broken"][0]["cycles_kept"] == 2
+    assert "those of the end of cycle 2 again" in capsys.readouterr().out
+    assert weights(training.run) == weights(train(replace(stage, cycles=2)))
+    # Of the last three cycles the second is the run's own weights now, and the third was never there.
+    assert record["snapshots"] == []
+    assert [path.stem for path in training.run.weights.parent.iterdir() if path.suffix != ".pt"] == ["model"]
+
+
+def test_a_training_that_breaks_before_any_cycle_ended_says_what_to_change(with_stages, home, capsys):
+    competition = with_stages(TOO_HIGH, HEAD)
+    with pytest.raises(RunError, match=r"no longer a number in epoch \d; lower the stage's learning rate, .* 1e\+12"):
+        runner.train(competition, Choices(), home, Console())
+    (run,) = list_runs(home)
+    assert not run.weights.is_file()
+    capsys.readouterr()
+    runner.diagnose(run, Console())
+    assert capsys.readouterr().out.startswith("stage 1: loss is no number")
+
+
+def test_what_is_gone_back_to_outlives_a_kill(with_stages, home, train, monkeypatch):
+    monkeypatch.setattr(module, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(module, "MOST_COST", float("inf"))
+    stage = replace(ALL, cycles=3, cycle_length=1)
+    competition = with_stages(stage)
+    save, saves = module.Training.save, []
+
+    def killed(training, *arguments):
+        save(training, *arguments)
+        saves.append(training)
+        if len(saves) == 6:
+            raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Training, "save", killed)
+        with pytest.raises(SystemExit):
+            runner.train(competition, Choices(), home, Console())
+    with under_way(prepare(competition, Choices(), home, Console()), home, Console(), goals.trained) as training:
+        assert training.where() == "stage 1, epoch 2, step 3"
+        spoilt_from(training, 5)
+        training.fit_or_go_back(stage)
+        training.finish()
+    assert training.run.record("trained")["stages"][0]["cycles"] == 1
+    assert weights(training.run) == weights(train(replace(stage, cycles=1)))
+
+
+def test_a_rate_that_broke_a_stage_is_not_taken_for_the_next_one(with_stages, home):
+    stages = (HEAD, replace(ALL, learning_rate="find"))
+    training = start(prepare(with_stages(*stages), Choices(), home, Console()), home, Console())
+    training.found[3, False] = 1e12
+    for stage in stages:
+        training.fit_or_go_back(stage)
+    assert training.broken[0]["stage"]["learning_rate"] == 1e12
+    assert training.found == {}
+
+
+def test_a_long_epoch_ends_soon_after_its_loss_is_no_number(with_stages, home, monkeypatch):
+    monkeypatch.setattr("comp.training.learner.CHECKED", 2)
+    stage = replace(ALL, cycle_length=2)
+    training = start(prepare(with_stages(HEAD, stage, batch_size=2), Choices(), home, Console()), home, Console())
+    training.fit_or_go_back(HEAD)
+    spoilt_from(training, 3)
+    training.fit_or_go_back(stage)
+    steps = training.run.history.steps()
+    assert (steps["stage"] == 2).sum() == 4
