@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 from benchmarks.task import Measured, Task
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.errors import CompError, OverrideError
-from comp.runs import Home
+from comp.runs import Workspace
 from comp.training.spinning import SPINS
 
 MISSING = (
@@ -123,7 +123,7 @@ def task_for(
     augment = competition.augment
     if competition.target != "single" or augment.pipeline is not None:
         raise OverrideError(f"{name} has tags or a pipeline of its own; name a competition with one class per image.")
-    prepared = prepare(competition, Choices(recipe or "quick", backbone), Home.from_environment(), Console())
+    prepared = prepare(competition, Choices(recipe or "quick", backbone), Workspace.from_environment(), Console())
     draws = np.random.default_rng(0)
     rows = [
         draws.permutation(part)[: None if recipe else most]

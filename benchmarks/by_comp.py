@@ -15,7 +15,7 @@ from benchmarks.task import Measured, Task, answer
 from comp.console import Console
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.recipe import Recipe, Stage
-from comp.runs import Home
+from comp.runs import Workspace
 from comp.runs.resolve import Choices
 from comp.submission.tta import mean_over_views
 from comp.training.learner import Epoch
@@ -23,16 +23,16 @@ from comp.training.prepared import Prepared, prepare
 
 
 def measure(task: Task) -> Measured:
-    home = Home.from_environment()
+    workspace = Workspace.from_environment()
     choices = Choices(task.recipe, task.backbone, (f"batch_size={task.batch_size}",))
-    prepared = prepare(competition_named(task.competition, REPOSITORY_COMPETITIONS), choices, home, Console())
+    prepared = prepare(competition_named(task.competition, REPOSITORY_COMPETITIONS), choices, workspace, Console())
     learner = prepared.learner
     learner.recipe = recipe = _recipe(task, prepared.recipe)
     training, validating = map(np.array, task.rows)
     targets = prepared.tables.targets[validating]
     predicting, losses = {}, {}
     # Nothing is found in a cache that fastai would have to compute.
-    with TemporaryDirectory(dir=home.cache) as cache:
+    with TemporaryDirectory(dir=workspace.cache) as cache:
         images = replace(prepared.images, cache=Path(cache))
         prepared = replace(prepared, training=training, validating=validating, images=images)
         began = perf_counter()

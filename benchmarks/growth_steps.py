@@ -46,14 +46,14 @@ Step = Callable[[], object]
 def labels(made: Synthetic) -> Step:
     from comp.data.tables import read_tables
 
-    return lambda: read_tables(made.competition, made.home.data(made.competition.name))
+    return lambda: read_tables(made.competition, made.workspace.data(made.competition.name))
 
 
 def screening(made: Synthetic) -> Step:
     from comp.data.data_check import screen_tables
     from comp.data.tables import read_tables
 
-    root = made.home.data(made.competition.name)
+    root = made.workspace.data(made.competition.name)
     return partial(screen_tables, read_tables(made.competition, root), root, made.screened, quiet())
 
 
@@ -61,7 +61,7 @@ def splitting(made: Synthetic) -> Step:
     from comp.data.data_check import screened_tables
     from comp.data.splitting import draw_split
 
-    tables = screened_tables(made.competition, made.home, quiet())
+    tables = screened_tables(made.competition, made.workspace, quiet())
     return partial(draw_split, tables.targets, 0.2, 0, None, tables.alike)
 
 
@@ -98,7 +98,7 @@ def start(made: Synthetic) -> Step:
     def begin() -> None:
         prepared._untrained = stepping  # type: ignore[assignment]
         with suppress(Stepped):
-            runner.train(made.competition, Choices(), made.home, quiet())
+            runner.train(made.competition, Choices(), made.workspace, quiet())
 
     return begin
 
@@ -116,7 +116,7 @@ def workers(made: Synthetic) -> Step:
     from comp.runs.resolve import Choices
     from comp.training.prepared import prepare
 
-    ready = prepare(made.competition, Choices(), made.home, quiet())
+    ready = prepare(made.competition, Choices(), made.workspace, quiet())
     dataset = ready.images.dataset(32, 0)
 
     def read() -> float:

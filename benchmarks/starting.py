@@ -25,7 +25,7 @@ from typing import Annotated
 import typer
 
 from comp.errors import CompError
-from comp.runs import Home
+from comp.runs import Workspace
 
 STEP = re.compile(r"training\D*[1-9]\d*/\d+")
 # Colours, and movements of the cursor.
@@ -59,10 +59,10 @@ def main(
 
 def start(*arguments: str) -> Start:
     """Start a command, until a step shows or it ends. Raises CompError where a training ends without a step."""
-    home = Home.from_environment().folder
+    workspace = Workspace.from_environment().folder
     with tempfile.TemporaryDirectory() as folder:
         for name in ("data", "cache"):
-            (Path(folder) / name).symlink_to(home / name)
+            (Path(folder) / name).symlink_to(workspace / name)
         return _timed([sys.executable, "-m", "comp", *arguments], {**os.environ, "COMP_HOME": folder})
 
 

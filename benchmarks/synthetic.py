@@ -21,7 +21,7 @@ from comp import (
     side_on,
 )
 from comp.data.screening import THUMBNAIL
-from comp.runs import Home
+from comp.runs import Workspace
 
 # Names of one file are links to it, of which ext4 takes 65,000.
 FILES = 256
@@ -40,8 +40,8 @@ class Synthetic:
     classes: int
 
     @property
-    def home(self) -> Home:
-        return Home(self.folder)
+    def workspace(self) -> Workspace:
+        return Workspace(self.folder)
 
     @property
     def tests(self) -> int:
@@ -58,7 +58,7 @@ class Synthetic:
 
     @property
     def screened(self) -> Path:
-        return self.home.cache / "screening" / f"{self.competition.name}.parquet"
+        return self.workspace.cache / "screening" / f"{self.competition.name}.parquet"
 
     @property
     def competition(self) -> Competition:
@@ -78,7 +78,7 @@ class Synthetic:
 
     def make(self) -> None:
         """Labels and sample; the images where they aren't yet, as they are the same whatever the classes."""
-        data = self.home.data(self.competition.name)
+        data = self.workspace.data(self.competition.name)
         if not data.is_dir():
             make_images(data, {"train": self.rows, "test": self.tests})
         rng = np.random.default_rng(self.classes)

@@ -18,7 +18,7 @@ from comp.declare.competition import find_competitions, load_competition
 from comp.errors import DataError, RunError
 from comp.files import replacing
 from comp.kaggle.mounts import mount_of
-from comp.runs import Home, list_runs
+from comp.runs import Workspace, list_runs
 from comp.tools.notebooks.packages import ARCHIVE, FINAL, unpack
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 def predict(package: Path) -> None:
     """Predict the mounted competition's test images with the package's run; submission.csv in the working folder."""
-    home, console = _unpacked(package), Console()
-    (run,) = list_runs(home)
-    competition = _competition(home)
+    workspace, console = _unpacked(package), Console()
+    (run,) = list_runs(workspace)
+    competition = _competition(workspace)
     _must_be_mounted(competition)
-    runner.download(competition, home, console)
+    runner.download(competition, workspace, console)
     from comp.training.predicting import predict_test_images
 
-    predict_test_images(competition, run, home, console)
+    predict_test_images(competition, run, workspace, console)
     _show(run.submission)
 
 
@@ -45,15 +45,23 @@ def train(package: Path, arguments: Sequence[str]) -> None:
 
     Raises RunError where it fails, DataError where the competition's data are not mounted.
     """
-    home = _unpacked(package)
-    known = {run.name for run in list_runs(home)}
-    _must_be_mounted(_competition(home))
-    command = [sys.executable, "-m", "comp", "--competitions", str(home.folder / "competitions"), "run", *arguments]
+    workspace = _unpacked(package)
+    known = {run.name for run in list_runs(workspace)}
+    _must_be_mounted(_competition(workspace))
+    command = [
+        sys.executable,
+        "-m",
+        "comp",
+        "--competitions",
+        str(workspace.folder / "competitions"),
+        "run",
+        *arguments,
+    ]
     last = ""
     with subprocess.Popen(
         command,
-        cwd=home.folder,
-        env={**os.environ, "COMP_HOME": str(home.folder)},
+        cwd=workspace.folder,
+        env={**os.environ, "COMP_HOME": str(workspace.folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -67,7 +75,7 @@ def train(package: Path, arguments: Sequence[str]) -> None:
             last = line.strip() or last
     if process.returncode:
         raise RunError(f"The training ended with status {process.returncode}: {last}")
-    made = [run for run in list_runs(home) if run.name not in known]
+    made = [run for run in list_runs(workspace) if run.name not in known]
     # The last line is its folder, unless a library had a last word.
     final = next((run for run in made if run.folder == Path(last)), made[-1])
     with replacing(Path(ARCHIVE)) as unfinished, zipfile.ZipFile(unfinished, "w") as archive:
@@ -81,15 +89,15 @@ def train(package: Path, arguments: Sequence[str]) -> None:
             _show(path)
 
 
-def _unpacked(package: Path) -> Home:
-    """A home outside of the working folder, of which Kaggle keeps every file."""
-    home = Home(Path(tempfile.mkdtemp(prefix="comp-")).resolve())
-    unpack(package, home.folder)
-    return home
+def _unpacked(package: Path) -> Workspace:
+    """A workspace outside of the working folder, of which Kaggle keeps every file."""
+    workspace = Workspace(Path(tempfile.mkdtemp(prefix="comp-")).resolve())
+    unpack(package, workspace.folder)
+    return workspace
 
 
-def _competition(home: Home) -> Competition:
-    (declaration,) = find_competitions(home.folder / "competitions").values()
+def _competition(workspace: Workspace) -> Competition:
+    (declaration,) = find_competitions(workspace.folder / "competitions").values()
     return load_competition(declaration)
 
 

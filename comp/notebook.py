@@ -34,7 +34,7 @@ from comp.declare.recipe import LAYER_GROUPS, Stage
 from comp.errors import OverrideError, RunError
 from comp.files import replacing
 from comp.report.mistakes import most_confused, top_losses
-from comp.runs import TABLES, Home, Run, find_run
+from comp.runs import TABLES, Run, Workspace, find_run
 from comp.runs.resolve import Choices, recipe_of, resolve
 from comp.submission.predictions import read_predictions
 from comp.training.backbone import set_size
@@ -70,7 +70,7 @@ class Session:
     name: of a competition. recipe, backbone, seed, all_data, folds, fold, like: as on the command line; of folds one is
         trained. settings: its ``--set``, ``["batch_size=32"]``.
     competitions: folders of more competitions than the repository's.
-    home: the folder of data, caches and runs; without it COMP_HOME, or the working folder.
+    workspace: the folder of data, caches and runs; without it COMP_HOME, or the working folder.
     Raises DeclarationError for a competition that is not there, OverrideError for a choice that doesn't fit it.
     """
 
@@ -87,11 +87,13 @@ class Session:
         fold: int | None = None,
         like: str | None = None,
         competitions: Sequence[Path | str] = (),
-        home: Path | str | None = None,
+        workspace: Path | str | None = None,
     ) -> None:
         self.competition = competition_named(name, REPOSITORY_COMPETITIONS, *map(Path, competitions))
-        self.home = Home.from_environment() if home is None else Home(Path(home).expanduser().resolve())
-        taken_from = None if like is None else find_run(self.home, like)
+        self.workspace = (
+            Workspace.from_environment() if workspace is None else Workspace(Path(workspace).expanduser().resolve())
+        )
+        taken_from = None if like is None else find_run(self.workspace, like)
         self.choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, taken_from)
         if folds is not None and fold is None:
             raise OverrideError(f"A session trains one fold, so with folds={folds} give fold=1 to {folds} as well.")
@@ -112,12 +114,12 @@ class Session:
 
         Raises KaggleError.
         """
-        return runner.download(self.competition, self.home, self.console)
+        return runner.download(self.competition, self.workspace, self.console)
 
     @cached_property
     def prepared(self) -> Prepared:
         """The data, the split and the model. Raises DataError, SubmissionError or BackboneError."""
-        return prepare(self.competition, self.choices, self.home, self.console)
+        return prepare(self.competition, self.choices, self.workspace, self.console)
 
     @property
     def stages(self) -> Sequence[Stage]:
@@ -128,7 +130,7 @@ class Session:
     def training(self) -> Training:
         """The training under way; the first step that trains makes its run folder."""
         if self._training is None:
-            self._training = start(self.prepared, self.home, self.console, by_hand=True)
+            self._training = start(self.prepared, self.workspace, self.console, by_hand=True)
             self._training.found = self._found
         return self._training
 
@@ -217,7 +219,7 @@ class Session:
         """
         if run is None and self._training is None:
             raise RunError("Nothing was saved in this session yet; name a run as well, run='digits/standard-1'.")
-        source = self.run if run is None else find_run(self.home, run)
+        source = self.run if run is None else find_run(self.workspace, run)
         kept = Run(source.folder / "saved" / name)
         if not kept.weights.is_file():
             names = ", ".join(sorted(path.name for path in (source.folder / "saved").glob("[!.]*"))) or "none"
@@ -244,7 +246,7 @@ class Session:
         """
         self._check_trained("predict")
         self.training.finish()
-        runner.predict(self.competition, self.run, self.home, self.console)
+        runner.predict(self.competition, self.run, self.workspace, self.console)
         self._predicted = True
         return read_predictions(self.run.predictions("test"))
 
@@ -257,7 +259,7 @@ class Session:
     def submit(self, message: str | None = None) -> SubmissionRow:
         """Upload the submission and wait for its score. Raises RunError before `predict`, or KaggleError."""
         self._check_predicted()
-        return runner.submit(self.competition, self.run, self.home, self.console, message)
+        return runner.submit(self.competition, self.run, self.workspace, self.console, message)
 
     def validated(self) -> pd.DataFrame:
         """Probabilities of the validation images by id, as `predict` had them. Raises RunError before it."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from comp.declare.competition import Competition
     from comp.kaggle.goals import Goal
     from comp.kaggle.rows import SubmissionRow
-    from comp.runs import Home, Run
+    from comp.runs import Run, Workspace
     from comp.runs.resolve import Choices
     from comp.training.training import Training
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def run(
     competition: Competition,
     choices: Choices,
-    home: Home,
+    workspace: Workspace,
     console: Console,
     *,
     submitting: bool = False,
@@ -53,34 +53,39 @@ def run(
                 "--on ray trains side by side, but there is one training; give --folds, or several --seed or --recipe."
             )
     resolve(competition, choices)  # what can't be is said before gigabytes are downloaded
-    download(competition, home, console, delete_archives=delete_archives)
-    goal = goals.submitted(competition, home) if submitting else goals.reported
+    download(competition, workspace, console, delete_archives=delete_archives)
+    goal = goals.submitted(competition, workspace) if submitting else goals.reported
     if choices.folds is not None and choices.fold is None:
-        trained = cross_validate(competition, choices, home, console, goal, on)
-        _report_and_submit(competition, trained, home, console, submitting)
+        trained = cross_validate(competition, choices, workspace, console, goal, on)
+        _report_and_submit(competition, trained, workspace, console, submitting)
         return trained
-    return _run(competition, choices, home, console, goal, submitting)
+    return _run(competition, choices, workspace, console, goal, submitting)
 
 
 def _run(
-    competition: Competition, choices: Choices, home: Home, console: Console, goal: Goal, submitting: bool = False
+    competition: Competition,
+    choices: Choices,
+    workspace: Workspace,
+    console: Console,
+    goal: Goal,
+    submitting: bool = False,
 ) -> Run:
     from comp.training.prepared import prepare
 
-    prepared = prepare(competition, choices, home, console)
+    prepared = prepare(competition, choices, workspace, console)
     # Here, as it imports torch: see comp.training.prepared.
     from comp.training.resuming import under_way
 
-    with under_way(prepared, home, console, goal) as training:
-        _train_and_predict(competition, training, home, console)
-        _report_and_submit(competition, training.run, home, console, submitting)
+    with under_way(prepared, workspace, console, goal) as training:
+        _train_and_predict(competition, training, workspace, console)
+        _report_and_submit(competition, training.run, workspace, console, submitting)
     return training.run
 
 
 def run_each(
     competition: Competition,
     several: Sequence[Choices],
-    home: Home,
+    workspace: Workspace,
     console: Console,
     *,
     delete_archives: bool = False,
@@ -99,12 +104,17 @@ def run_each(
     for choices in several:
         resolve(competition, choices)
     if any(choices.folds is not None and choices.fold is None for choices in several):
-        return [run(competition, choices, home, console, delete_archives=delete_archives, on=on) for choices in several]
-    data = download(competition, home, console, delete_archives=delete_archives)
+        return [
+            run(competition, choices, workspace, console, delete_archives=delete_archives, on=on) for choices in several
+        ]
+    data = download(competition, workspace, console, delete_archives=delete_archives)
     if on is not None:
-        screened_tables(competition, home, console)  # once, not in every training
+        screened_tables(competition, workspace, console)  # once, not in every training
     jobs = [
-        Job(f"{choices.recipe}, seed {choices.seed}", partial(_run, competition, choices, home, goal=lambda _: False))
+        Job(
+            f"{choices.recipe}, seed {choices.seed}",
+            partial(_run, competition, choices, workspace, goal=lambda _: False),
+        )
         for choices in several
     ]
     return each(jobs, on, len(jobs), data, console)
@@ -113,7 +123,7 @@ def run_each(
 def run_at_kaggle(
     declaration: Path,
     choices: Choices,
-    home: Home,
+    workspace: Workspace,
     console: Console,
     *,
     submitting: bool = False,
@@ -126,26 +136,28 @@ def run_at_kaggle(
     from comp.declare.competition import load_competition
     from comp.tools.notebooks.training import trained_at_kaggle
 
-    with trained_at_kaggle(declaration, choices, home, console) as trained:
+    with trained_at_kaggle(declaration, choices, workspace, console) as trained:
         if submitting:
             competition = load_competition(declaration)
             # The submission is held against the sample once more.
-            download(competition, home, console, delete_archives=delete_archives)
-            submit(competition, trained, home, console)
-            report(competition, trained, home, console)
+            download(competition, workspace, console, delete_archives=delete_archives)
+            submit(competition, trained, workspace, console)
+            report(competition, trained, workspace, console)
     return trained
 
 
-def download(competition: Competition, home: Home, console: Console, *, delete_archives: bool = False) -> Path:
+def download(
+    competition: Competition, workspace: Workspace, console: Console, *, delete_archives: bool = False
+) -> Path:
     """The competition's files and its data sets', unpacked in one folder; does nothing where they already are."""
     from comp.kaggle.fetch import fetch, nowhere
     from comp.kaggle.mounts import mount_of
     from comp.kaggle.progress import amount
     from comp.kaggle.sources import kaggle_of
 
-    handles, folder = [dataset.handle for dataset in competition.extra_data], home.data(competition.name)
+    handles, folder = [dataset.handle for dataset in competition.extra_data], workspace.data(competition.name)
     with (
-        kaggle_of(competition, home, console.say) as connect,
+        kaggle_of(competition, workspace, console.say) as connect,
         _or_linked(competition, folder),
         console.downloads() as progress,
     ):
@@ -156,8 +168,8 @@ def download(competition: Competition, home: Home, console: Console, *, delete_a
             folder,
             progress,
             console.say,
-            # A home that knows one Kaggle only has that one's data.
-            mount_of=mount_of if home.kaggle is None else nowhere,
+            # A workspace that knows one Kaggle only has that one's data.
+            mount_of=mount_of if workspace.kaggle is None else nowhere,
             delete_archives=delete_archives,
         )
     if not report.was_there:
@@ -186,13 +198,13 @@ def _or_linked(competition: Competition, folder: Path) -> Iterator[None]:
         raise
 
 
-def check(competition: Competition, home: Home, console: Console) -> Path:
+def check(competition: Competition, workspace: Workspace, console: Console) -> Path:
     """Open every image once, say what is wrong or odd with any, and write the whole list as a CSV."""
     from comp.data.data_check import kept_table, screen_tables
     from comp.data.findings import lines_of_check
     from comp.data.tables import read_tables
 
-    root, kept = home.data(competition.name), kept_table(competition, home)
+    root, kept = workspace.data(competition.name), kept_table(competition, workspace)
     tables = read_tables(competition, root)
     started = monotonic()
     screening = screen_tables(tables, root, kept, console)
@@ -206,7 +218,7 @@ def check(competition: Competition, home: Home, console: Console) -> Path:
     return kept.with_suffix(".csv")
 
 
-def train(competition: Competition, choices: Choices, home: Home, console: Console) -> Run:
+def train(competition: Competition, choices: Choices, workspace: Workspace, console: Console) -> Run:
     """Train a recipe stage by stage, in a new run folder or that of the same training that was stopped.
 
     The data must have been downloaded.
@@ -214,19 +226,19 @@ def train(competition: Competition, choices: Choices, home: Home, console: Conso
     from comp.kaggle import goals
     from comp.training.prepared import prepare
 
-    prepared = prepare(competition, choices, home, console)
+    prepared = prepare(competition, choices, workspace, console)
     from comp.training.resuming import under_way
 
-    with under_way(prepared, home, console, goals.trained) as training:
+    with under_way(prepared, workspace, console, goals.trained) as training:
         train_stages(training, console)
     return training.run
 
 
-def resume(competition: Competition, stopped: Run, home: Home, console: Console) -> Run:
+def resume(competition: Competition, stopped: Run, workspace: Workspace, console: Console) -> Run:
     """Train this run to its end."""
     from comp.training.resuming import resumed
 
-    with resumed(competition, stopped, home, console) as training:
+    with resumed(competition, stopped, workspace, console) as training:
         train_stages(training, console)
     return training.run
 
@@ -234,7 +246,7 @@ def resume(competition: Competition, stopped: Run, home: Home, console: Console)
 def cross_validate(
     competition: Competition,
     choices: Choices,
-    home: Home,
+    workspace: Workspace,
     console: Console,
     goal: Goal = lambda _: True,
     on: str | None = None,
@@ -249,28 +261,31 @@ def cross_validate(
     from comp.tools.side_by_side import Job, each
 
     if on is not None:
-        screened_tables(competition, home, console)  # once, not in every fold
+        screened_tables(competition, workspace, console)  # once, not in every fold
     count = choices.folds or 0
     jobs = [
-        Job(f"fold {fold} of {count}", partial(train_fold, competition, replace(choices, fold=fold), home, goal=goal))
+        Job(
+            f"fold {fold} of {count}",
+            partial(train_fold, competition, replace(choices, fold=fold), workspace, goal=goal),
+        )
         for fold in range(1, count + 1)
     ]
-    trained = each(jobs, on, count, home.data(competition.name), console)
+    trained = each(jobs, on, count, workspace.data(competition.name), console)
     members = {run.name for run in trained}
     joined = next((run for run in trained[0].joined_in() if set(run.members) == members), None)
-    return joined or join(competition, trained, home, console)
+    return joined or join(competition, trained, workspace, console)
 
 
-def train_fold(competition: Competition, choices: Choices, home: Home, console: Console, goal: Goal) -> Run:
+def train_fold(competition: Competition, choices: Choices, workspace: Workspace, console: Console, goal: Goal) -> Run:
     """Train and predict one fold, or what is left of it."""
     from comp.kaggle import goals
     from comp.training.prepared import prepare
 
-    prepared = prepare(competition, choices, home, console)
+    prepared = prepare(competition, choices, workspace, console)
     from comp.training.resuming import under_way
 
-    with under_way(prepared, home, console, goals.joined(goal)) as training:
-        _train_and_predict(competition, training, home, console)
+    with under_way(prepared, workspace, console, goals.joined(goal)) as training:
+        _train_and_predict(competition, training, workspace, console)
     return training.run
 
 
@@ -286,22 +301,24 @@ def train_stages(training: Training, console: Console) -> None:
     diagnose(training.run, console)
 
 
-def _train_and_predict(competition: Competition, training: Training, home: Home, console: Console) -> None:
+def _train_and_predict(competition: Competition, training: Training, workspace: Workspace, console: Console) -> None:
     from comp.kaggle import goals
 
     train_stages(training, console)
     if not goals.predicted(training.run):
-        predict(competition, training.run, home, console)
+        predict(competition, training.run, workspace, console)
 
 
-def _report_and_submit(competition: Competition, trained: Run, home: Home, console: Console, submitting: bool) -> None:
+def _report_and_submit(
+    competition: Competition, trained: Run, workspace: Workspace, console: Console, submitting: bool
+) -> None:
     from comp.kaggle import goals
 
     if not goals.reported(trained):
-        report(competition, trained, home, console)
+        report(competition, trained, workspace, console)
     if submitting:
-        submit(competition, trained, home, console)
-        report(competition, trained, home, console)  # with its score
+        submit(competition, trained, workspace, console)
+        report(competition, trained, workspace, console)  # with its score
 
 
 def diagnose(trained: Run, console: Console) -> None:
@@ -312,7 +329,7 @@ def diagnose(trained: Run, console: Console) -> None:
         console.say(line)
 
 
-def predict(competition: Competition, trained: Run, home: Home, console: Console) -> Path:
+def predict(competition: Competition, trained: Run, workspace: Workspace, console: Console) -> Path:
     """Predict validation and test images with test-time augmentation, tune the decision, write the submission."""
     from comp.data.data_check import class_shares, screened_tables
     from comp.data.paths import Paths
@@ -329,7 +346,7 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
         )
     config = trained.record("config")
     competition, recipe = from_config(competition, config, trained.record("trained"))
-    tables = screened_tables(competition, home, console)
+    tables = screened_tables(competition, workspace, console)
     if list(tables.classes) != config["classes"]:
         raise RunError(f"{trained.name} was trained on other classes than the data now has; train again.")
     console.log = trained.log
@@ -337,7 +354,7 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
     validates = tables.train["id"].isin(trained.validating()).to_numpy()
     labelled = (Paths.in_column(tables.train["path"]), validates.nonzero()[0])
     unlabelled = (readable_test_images(tables), None)
-    valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], home, console)
+    valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], workspace, console)
     decision, scores = decide(competition, tables.targets[validates], valid, config["decision"])
     shares = class_shares(tables.targets[~validates], len(tables.classes))
     write_predictions(
@@ -353,12 +370,12 @@ def predict(competition: Competition, trained: Run, home: Home, console: Console
     return trained.submission
 
 
-def report(competition: Competition, trained: Run, home: Home, console: Console) -> None:
+def report(competition: Competition, trained: Run, workspace: Workspace, console: Console) -> None:
     """Write the run's page as far as it costs seconds, without activation maps; what it lacks spoils no run."""
     from comp.report.explaining import explain
 
     try:
-        page = explain(competition, trained, home, console, with_maps=False)
+        page = explain(competition, trained, workspace, console, with_maps=False)
     except Exception as error:  # whatever it is, the run is worth more than its page
         console.say(f"no report was written: {error}")
         with suppress(OSError):
@@ -368,7 +385,7 @@ def report(competition: Competition, trained: Run, home: Home, console: Console)
 
 
 def submit(
-    competition: Competition, trained: Run, home: Home, console: Console, message: str | None = None
+    competition: Competition, trained: Run, workspace: Workspace, console: Console, message: str | None = None
 ) -> SubmissionRow:
     """Check the run's submission once more, upload it, wait for its score and say where it stands.
 
@@ -377,16 +394,18 @@ def submit(
     from comp.kaggle.submitting import send
 
     console.log = trained.log
-    return send(competition, trained, home, console, message)
+    return send(competition, trained, workspace, console, message)
 
 
-def rehearse(competition: Competition, choices: Choices, home: Home, console: Console, share: float) -> Run:
+def rehearse(competition: Competition, choices: Choices, workspace: Workspace, console: Console, share: float) -> Run:
     """All steps on a Kaggle of this machine that hides a share of the labels, and what score that lets one expect."""
     from comp.runs.resolve import resolve
     from comp.tools.rehearsal import rehearsal
 
     resolve(competition, choices)
-    with rehearsal(competition, home, share, choices.seed, console) as rehearsed:
-        submitted = run(rehearsed.competition, choices, rehearsed.home, console, submitting=True, delete_archives=True)
+    with rehearsal(competition, workspace, share, choices.seed, console) as rehearsed:
+        submitted = run(
+            rehearsed.competition, choices, rehearsed.workspace, console, submitting=True, delete_archives=True
+        )
         rehearsed.judge(submitted, choices.seed, console)
     return submitted

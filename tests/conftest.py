@@ -18,7 +18,7 @@ from comp import cli
 from comp.declare.competition import load_competition
 from comp.kaggle.sources import graders
 from comp.local_kaggle.server import running
-from comp.runs import Home, create_run
+from comp.runs import Workspace, create_run
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 
@@ -46,8 +46,8 @@ def _nobodys_environment(monkeypatch, tmp_path, tmp_path_factory):
 
 
 @pytest.fixture
-def home():
-    return Home.from_environment()
+def workspace():
+    return Workspace.from_environment()
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class Predicting:
     """A made competition whose data have been downloaded, and runs of it with predictions that no model made."""
 
     competition: object
-    home: Home
+    workspace: Workspace
     tables: object
 
     def run(self, parts, *, knows=1.0, seed=0, name="standard", **config):
@@ -206,7 +206,7 @@ class Predicting:
         from comp.submission.submission import build_submission, write_submission
 
         tables, competition = self.tables, self.competition
-        run = create_run(self.home, competition.name, name)
+        run = create_run(self.workspace, competition.name, name)
         validates = np.array(parts) == "valid"
         targets = tables.targets[validates]
         rng = np.random.default_rng(seed)
@@ -249,26 +249,26 @@ class Predicting:
 
 
 @pytest.fixture
-def predicting(home):
+def predicting(workspace):
     """The data of a made competition downloaded, so that runs of it can be written: ``predicting(shades).run(...)``."""
 
     def start(made):
         from comp.data.tables import read_tables
 
-        shutil.copytree(made.files, home.data(made.name))
-        return Predicting(made.competition, home, read_tables(made.competition, home.data(made.name)))
+        shutil.copytree(made.files, workspace.data(made.name))
+        return Predicting(made.competition, workspace, read_tables(made.competition, workspace.data(made.name)))
 
     return start
 
 
 @pytest.fixture(scope="session")
 def downloaded_digits(tmp_path_factory):
-    """A home with the digits, brought once from the local Kaggle by the real client; not to be written to."""
+    """A workspace with the digits, brought once from the local Kaggle by the real client; not to be written to."""
     from comp import runner
     from comp.console import Console
     from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 
-    place = Home(tmp_path_factory.mktemp("digits"))
+    place = Workspace(tmp_path_factory.mktemp("digits"))
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith(("KAGGLE_", "COMP_")) or name.lower().endswith("_proxy"):
@@ -279,8 +279,8 @@ def downloaded_digits(tmp_path_factory):
 
 
 @pytest.fixture
-def digits_home(downloaded_digits, home):
-    """A home of one's own, to which the digits have been downloaded."""
-    shutil.copytree(downloaded_digits.folder / "data", home.folder / "data")
-    shutil.copytree(downloaded_digits.cache / "local-kaggle", home.cache / "local-kaggle")
-    return home
+def digits_home(downloaded_digits, workspace):
+    """A workspace of one's own, to which the digits have been downloaded."""
+    shutil.copytree(downloaded_digits.folder / "data", workspace.folder / "data")
+    shutil.copytree(downloaded_digits.cache / "local-kaggle", workspace.cache / "local-kaggle")
+    return workspace

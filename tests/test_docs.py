@@ -40,7 +40,7 @@ def cells(digits_home, capsys):
     return names, printed
 
 
-def test_the_page_runs_and_prints_what_it_shows_but_for_the_numbers(cells, comp, home):
+def test_the_page_runs_and_prints_what_it_shows_but_for_the_numbers(cells, comp, workspace):
     names, printed = cells
     shown = 0
     for place, (kind, text) in enumerate(BLOCKS):
@@ -50,5 +50,5 @@ def test_the_page_runs_and_prints_what_it_shows_but_for_the_numbers(cells, comp,
     assert shown >= 6
     ((_, command),) = (block for block in BLOCKS if block[0] == "sh")
     ended = comp(*shlex.split(command)[1:])
-    assert Path(ended.last_line).parent == home.runs / "digits"
+    assert Path(ended.last_line).parent == workspace.runs / "digits"
     assert Run(Path(ended.last_line)).submission.read_bytes() == names["same"].submission.read_bytes()

@@ -21,9 +21,9 @@ TINY = ("stages.size=16", "stages.cycles=1", "stages.cycle_length=1")
 
 
 @pytest.fixture
-def open_session(shades, home):
+def open_session(shades, workspace):
     """Opens sessions on `shades`, whose data are there."""
-    shutil.copytree(shades.files, home.data("shades"))
+    shutil.copytree(shades.files, workspace.data("shades"))
 
     def start(**choices):
         return Session("shades", competitions=[shades.plugins], **choices)
@@ -59,7 +59,7 @@ def changed_groups(session, **fields):
 def test_a_run_from_python_and_the_same_from_the_command_line_give_the_same_submission(digits_home, comp, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(digits_home.folder / "data", other / "data")
-    session = Session("digits", recipe="quick", backbone="test_resnet", settings=TINY, seed=3, home=str(other))
+    session = Session("digits", recipe="quick", backbone="test_resnet", settings=TINY, seed=3, workspace=str(other))
     for stage in session.stages:
         session.fit(stage)
     session.predict()
@@ -91,7 +91,7 @@ def test_a_rate_that_is_found_in_between_changes_nothing_that_is_trained(open_se
 def test_fit_takes_the_rate_that_was_found_for_as_many_groups(session, capsys):
     session.unfreeze()
     found = session.lr_find(size=16)
-    assert not session.home.runs.exists(), "a sweep needs no run"
+    assert not session.workspace.runs.exists(), "a sweep needs no run"
     session.fit()
     assert session.fitted[0].learning_rate == found.suggestion
     assert "as found before" in capsys.readouterr().out
@@ -162,7 +162,7 @@ def test_a_stage_that_can_t_be_is_one_sentence_and_makes_no_run(session, argumen
     for step in (session.fit, session.lr_find):
         with pytest.raises(CompError, match=says):
             step(*arguments, **fields)
-    assert not session.home.runs.exists()
+    assert not session.workspace.runs.exists()
 
 
 def test_a_fit_whose_loss_is_no_number_leaves_all_as_it_was_and_can_be_tried_again(open_session):
@@ -266,7 +266,7 @@ def test_another_session_takes_up_what_one_saved_unless_its_split_is_another(ope
     other = open_session(seed=1)
     with pytest.raises(RunError, match=r"shades/standard-1 validated on other images.*take the seed"):
         other.load("head", run="shades/standard-1")
-    assert len(list((first.home.runs / "shades").iterdir())) == 2
+    assert len(list((first.workspace.runs / "shades").iterdir())) == 2
 
 
 def test_weights_of_another_model_are_refused_and_leave_the_model(open_session):
@@ -303,7 +303,7 @@ def test_before_anything_was_trained_each_step_says_so(session):
             getattr(session, step)()
     with pytest.raises(RunError, match="Nothing was trained yet"):
         session.save("a")
-    assert not session.home.runs.exists()
+    assert not session.workspace.runs.exists()
 
 
 def test_predictions_of_weights_that_have_changed_are_not_shown(session):
@@ -335,7 +335,7 @@ def test_the_tables_agree_with_the_predictions_by_hand(session):
     assert np.allclose(test.sum(axis=1), 1, atol=1e-5)
     assert list(test.index) == list(pd.read_csv(session.submission)["id"])
     valid = session.validated()
-    labels = pd.read_csv(session.home.data("shades") / "train.csv").set_index("id")["colour"][valid.index]
+    labels = pd.read_csv(session.workspace.data("shades") / "train.csv").set_index("id")["colour"][valid.index]
     predicted = valid.idxmax(axis=1)
     wrong = labels != predicted
     assert session.most_confused()["count"].sum() == wrong.sum() > 0

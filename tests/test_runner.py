@@ -12,7 +12,7 @@ from comp import runner
 from comp.console import Console
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.errors import KaggleError, OverrideError, RunError
-from comp.runs import Home, Run
+from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
 
 TINY = ("stages.size=16", "stages.cycles=1", "stages.cycle_length=1")
@@ -33,19 +33,19 @@ def predictions(run, part):
 
 @pytest.fixture(scope="module")
 def whole(downloaded_digits, tmp_path_factory):
-    """The digits' run with every step, and the home it lies in; not to be written to."""
-    home = Home(tmp_path_factory.mktemp("whole"))
+    """The digits' run with every step, and the workspace it lies in; not to be written to."""
+    workspace = Workspace(tmp_path_factory.mktemp("whole"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(home.folder))
-        shutil.copytree(downloaded_digits.folder, home.folder, dirs_exist_ok=True)
-        return runner.run(DIGITS, choices(), home, Console(), submitting=True), home
+        patch.setenv("HOME", str(workspace.folder))
+        shutil.copytree(downloaded_digits.folder, workspace.folder, dirs_exist_ok=True)
+        return runner.run(DIGITS, choices(), workspace, Console(), submitting=True), workspace
 
 
 @pytest.fixture
 def again(whole, tmp_path):
-    """A copy of that home and run, to be written to."""
-    run, home = whole
-    copied = Home(shutil.copytree(home.folder, tmp_path / "copy"))
+    """A copy of that workspace and run, to be written to."""
+    run, workspace = whole
+    copied = Workspace(shutil.copytree(workspace.folder, tmp_path / "copy"))
     return Run(copied.runs / run.competition / run.folder.name), copied
 
 
@@ -71,8 +71,8 @@ def test_a_run_has_everything_that_its_training_produced(whole):
 
 
 def test_the_submission_has_the_sample_s_ids_and_classes_of_the_data(whole):
-    run, home = whole
-    sample, submission = csv(home.data("digits") / "sample_submission.csv"), csv(run.submission)
+    run, workspace = whole
+    sample, submission = csv(workspace.data("digits") / "sample_submission.csv"), csv(run.submission)
     assert list(submission.columns) == list(sample.columns)
     assert list(submission["id"]) == list(sample["id"])
     assert set(submission["label"]) <= set("0123456789")
@@ -80,8 +80,8 @@ def test_the_submission_has_the_sample_s_ids_and_classes_of_the_data(whole):
 
 
 def test_the_leaderboard_s_score_is_the_share_of_hidden_answers_that_the_submission_has(whole):
-    run, home = whole
-    answers = csv(home.cache / "local-kaggle" / "files" / ".answers" / "digits.csv")
+    run, workspace = whole
+    answers = csv(workspace.cache / "local-kaggle" / "files" / ".answers" / "digits.csv")
     right = (answers.merge(csv(run.submission), on="id").eval("label_x == label_y")).mean()
     submitted = run.record("submitted")
     assert submitted["status"] == "complete"
@@ -90,8 +90,8 @@ def test_the_leaderboard_s_score_is_the_share_of_hidden_answers_that_the_submiss
 
 
 def test_the_split_names_every_image_once_and_a_fifth_validates_in_every_class(whole):
-    run, home = whole
-    split, train = csv(run.folder / "split.csv"), csv(home.data("digits") / "train.csv")
+    run, workspace = whole
+    split, train = csv(run.folder / "split.csv"), csv(workspace.data("digits") / "train.csv")
     assert sorted(split["id"]) == sorted(train["id"])
     both = split.merge(train, on="id")
     shares = (both["part"] == "valid").groupby(both["label"]).mean()
@@ -100,10 +100,10 @@ def test_the_split_names_every_image_once_and_a_fifth_validates_in_every_class(w
 
 
 def test_predictions_are_probabilities_by_id_for_the_rows_that_validate_and_the_rows_to_predict(whole):
-    run, home = whole
+    run, workspace = whole
     valid, test = predictions(run, "valid"), predictions(run, "test")
     assert set(valid.index) == run.validating()
-    assert set(test.index) == set(csv(home.data("digits") / "sample_submission.csv")["id"])
+    assert set(test.index) == set(csv(workspace.data("digits") / "sample_submission.csv")["id"])
     for frame in (valid, test):
         assert frame.index.is_unique
         assert list(frame.columns) == list("0123456789")
@@ -118,8 +118,8 @@ def test_the_submission_names_the_most_probable_class_of_each_id(whole):
 
 
 def test_the_recorded_score_is_that_of_the_recorded_predictions(whole):
-    run, home = whole
-    labels = csv(home.data("digits") / "train.csv").set_index("id")["label"]
+    run, workspace = whole
+    labels = csv(workspace.data("digits") / "train.csv").set_index("id")["label"]
     chosen = predictions(run, "valid").idxmax(axis=1)
     scores = run.record("scores")
     assert scores["rows"] == len(chosen)
@@ -162,23 +162,23 @@ def test_the_log_has_the_lines_that_were_printed(whole):
 
 
 def test_predicting_again_gives_the_same_bytes(again):
-    run, home = again
+    run, workspace = again
     before = run.submission.read_bytes()
     test = predictions(run, "test")
     run.submission.unlink()
     run.predictions("test").unlink()
-    runner.predict(DIGITS, run, home, Console())
+    runner.predict(DIGITS, run, workspace, Console())
     assert run.submission.read_bytes() == before
     assert predictions(run, "test").equals(test)
 
 
 def test_predictions_belong_to_ids_whatever_the_order_of_the_sample(again):
-    run, home = again
-    sample = home.data("digits") / "sample_submission.csv"
+    run, workspace = again
+    sample = workspace.data("digits") / "sample_submission.csv"
     before, probabilities = csv(run.submission), predictions(run, "test")
     shuffled = csv(sample).sample(frac=1, random_state=1)
     shuffled.to_csv(sample, index=False)
-    runner.predict(DIGITS, run, home, Console())
+    runner.predict(DIGITS, run, workspace, Console())
     after = csv(run.submission)
     assert list(after["id"]) == list(shuffled["id"]) != list(before["id"])
     assert after.sort_values("id", ignore_index=True).equals(before.sort_values("id", ignore_index=True))
@@ -186,26 +186,26 @@ def test_predictions_belong_to_ids_whatever_the_order_of_the_sample(again):
 
 
 def test_a_sample_with_fewer_rows_gets_just_those(again):
-    run, home = again
-    sample = home.data("digits") / "sample_submission.csv"
+    run, workspace = again
+    sample = workspace.data("digits") / "sample_submission.csv"
     csv(sample).iloc[5:15].to_csv(sample, index=False)
-    runner.predict(DIGITS, run, home, Console())
+    runner.predict(DIGITS, run, workspace, Console())
     assert list(csv(run.submission)["id"]) == list(csv(sample)["id"])
 
 
 def test_a_run_on_other_classes_than_the_data_now_has_is_not_predicted(again):
-    run, home = again
-    table = home.data("digits") / "train.csv"
+    run, workspace = again
+    table = workspace.data("digits") / "train.csv"
     table.write_text(table.read_text().replace(",9\n", ",8\n"))
     with pytest.raises(RunError, match="trained on other classes"):
-        runner.predict(DIGITS, run, home, Console())
+        runner.predict(DIGITS, run, workspace, Console())
 
 
 def test_a_run_without_a_submission_can_t_be_submitted(again):
-    run, home = again
+    run, workspace = again
     run.submission.unlink()
     with pytest.raises(RunError, match=r"no submission\.csv.*comp predict digits/quick-1"):
-        runner.submit(DIGITS, run, home, Console())
+        runner.submit(DIGITS, run, workspace, Console())
 
 
 def test_the_same_command_with_the_same_seed_gives_the_same_bytes_in_another_process(whole, tmp_path):
@@ -238,12 +238,12 @@ def test_the_same_command_with_the_same_seed_gives_the_same_bytes_in_another_pro
     assert predictions(Run(folder), "test").equals(predictions(run, "test"))
 
 
-def test_another_seed_draws_another_split_and_other_weights(shades, serving, home):
+def test_another_seed_draws_another_split_and_other_weights(shades, serving, workspace):
     competition, console = shades.competition, Console()
     with serving(shades):
-        runner.download(competition, home, console)
+        runner.download(competition, workspace, console)
     first, same, other = (
-        runner.train(competition, Choices(seed=seed, settings=("stages.cycle_length=1",)), home, console)
+        runner.train(competition, Choices(seed=seed, settings=("stages.cycle_length=1",)), workspace, console)
         for seed in (0, 0, 1)
     )
     assert first.validating() == same.validating() != other.validating()
@@ -265,35 +265,35 @@ def test_with_all_data_no_row_validates_and_every_row_trains(digits_home):
     assert graded.public_score > 0.2
 
 
-def test_a_head_on_cached_features_predicts_from_the_cache(shades, serving, home, capsys):
+def test_a_head_on_cached_features_predicts_from_the_cache(shades, serving, workspace, capsys):
     with serving(shades):
-        run = runner.run(shades.competition, Choices(), home, Console())
-    cached = sorted((home.cache / "features").iterdir())
+        run = runner.run(shades.competition, Choices(), workspace, Console())
+    cached = sorted((workspace.cache / "features").iterdir())
     before = run.submission.read_bytes()
     capsys.readouterr()
-    runner.predict(shades.competition, run, home, Console())
+    runner.predict(shades.competition, run, workspace, Console())
     printed = capsys.readouterr().out
     # The stage cached one view and prediction takes two, so only the validation rows' were computed in those.
     assert "features of 7 images at 16 px: found in the cache" in printed
     assert "features of 12 images at 16 px: found in the cache" in printed
-    assert sorted((home.cache / "features").iterdir()) == cached
+    assert sorted((workspace.cache / "features").iterdir()) == cached
     assert run.submission.read_bytes() == before
 
 
-def test_a_changed_image_is_not_predicted_from_the_cache(shades, serving, home, capsys):
+def test_a_changed_image_is_not_predicted_from_the_cache(shades, serving, workspace, capsys):
     with serving(shades):
-        run = runner.run(shades.competition, Choices(), home, Console())
+        run = runner.run(shades.competition, Choices(), workspace, Console())
     colour = csv(run.submission).set_index("id")["colour"]
-    other = home.data("shades") / "test" / ("q01.png" if colour["q00"] != colour["q01"] else "q03.png")
-    shutil.copy(other, home.data("shades") / "test" / "q00.png")
+    other = workspace.data("shades") / "test" / ("q01.png" if colour["q00"] != colour["q01"] else "q03.png")
+    shutil.copy(other, workspace.data("shades") / "test" / "q00.png")
     capsys.readouterr()
-    runner.predict(shades.competition, run, home, Console())
+    runner.predict(shades.competition, run, workspace, Console())
     assert "features of 12 images at 16 px: found in the cache" not in capsys.readouterr().out
     after = predictions(run, "test")
     assert after.loc["q00"].tolist() == pytest.approx(after.loc[other.stem].tolist(), abs=1e-5)
 
 
-def test_a_cached_head_and_then_the_whole_network_train_in_one_run(shades, serving, home):
+def test_a_cached_head_and_then_the_whole_network_train_in_one_run(shades, serving, workspace):
     source = shades.declaration.read_text()
     shades.declaration.write_text(
         source.replace(
@@ -303,19 +303,19 @@ def test_a_cached_head_and_then_the_whole_network_train_in_one_run(shades, servi
         ).replace("cycle_length=8", "views=3, schedule='one_cycle', cycle_length=4")
     )
     with serving(shades):
-        run = runner.run(shades.competition, Choices(), home, Console(), submitting=True)
+        run = runner.run(shades.competition, Choices(), workspace, Console(), submitting=True)
     history, epochs = csv(run.folder / "history.csv"), csv(run.folder / "epochs.csv")
     assert list(epochs["stage"]) == ["1", "1", "2", "3", "3", "3", "3"]
     assert list(epochs["cycle"]) == ["1", "2", "1", "1", "1", "1", "1"]
     assert (history["lr_early"] != "").tolist() == (history["stage"] == "1").tolist()
-    assert len(list((home.cache / "features").iterdir())) >= 1
+    assert len(list((workspace.cache / "features").iterdir())) >= 1
     assert run.record("submitted")["status"] == "complete"
 
 
-def test_ids_outside_the_sample_are_left_out_and_said_to_be(shades, serving, home, capsys):
+def test_ids_outside_the_sample_are_left_out_and_said_to_be(shades, serving, workspace, capsys):
     shades.image("test/q99.png", "red")
     with serving(shades):
-        run = runner.run(shades.competition, Choices(), home, Console())
+        run = runner.run(shades.competition, Choices(), workspace, Console())
     assert "1 test images are not in the sample submission and are left out" in capsys.readouterr().out
     assert "q99" not in run.submission.read_text()
     assert "q99" not in predictions(run, "test").index
@@ -342,7 +342,7 @@ competition = Competition(
 """
 
 
-def test_tags_go_the_whole_way(make, serving, home):
+def test_tags_go_the_whole_way(make, serving, workspace):
     made = make(TAGGED)
     colours = {"bright": (220, 220, 220), "bright red": (220, 120, 120), "red": (140, 20, 20), "dark": (20, 20, 20)}
     rows = {f"x{number:02}": list(colours)[number % 4] for number in range(60)}
@@ -352,7 +352,7 @@ def test_tags_go_the_whole_way(make, serving, home):
     made.text("sample_submission.csv", ["id,tags", *(f"{id_},dark" for id_ in rows if id_ >= "x40")])
     made.answers(["id,tags", *(f"{id_},{tags}" for id_, tags in rows.items() if id_ >= "x40")])
     with serving(made):
-        run = runner.run(made.competition, Choices(), home, Console(), submitting=True)
+        run = runner.run(made.competition, Choices(), workspace, Console(), submitting=True)
     assert run.record("config")["classes"] == ["bright", "dark", "red"]
     assert run.record("scores")["decision"]["kind"] == "Thresholds"
     assert {tag for text in csv(run.submission)["tags"] for tag in text.split()} == {"bright", "dark", "red"}
@@ -391,7 +391,7 @@ competition = Competition(
 """
 
 
-def test_a_probability_per_class_goes_the_whole_way_in_the_sample_s_columns(make, serving, home):
+def test_a_probability_per_class_goes_the_whole_way_in_the_sample_s_columns(make, serving, workspace):
     made = make(PER_CLASS)
     letters = {"r": "red", "g": "green", "b": "blue"}
     for number in range(36):
@@ -405,7 +405,7 @@ def test_a_probability_per_class_goes_the_whole_way_in_the_sample_s_columns(make
     one_hot = {colour: ",".join(str(int(colour == column)) for column in columns) for colour in columns}
     made.answers([f"file,{','.join(columns)}", *(f"{id_},{one_hot[colour]}" for id_, colour in truth.items())])
     with serving(made):
-        run = runner.run(made.competition, Choices(), home, Console(), submitting=True)
+        run = runner.run(made.competition, Choices(), workspace, Console(), submitting=True)
     submission = pd.read_csv(run.submission).set_index("file")
     assert list(submission.columns) == columns
     assert list(submission.index) == list(truth)
@@ -436,7 +436,7 @@ competition = Competition(
 
 
 @pytest.mark.parametrize("other", ["blue", "zinc"])
-def test_a_probability_of_one_class_goes_the_whole_way_wherever_the_class_stands(make, serving, home, other):
+def test_a_probability_of_one_class_goes_the_whole_way_wherever_the_class_stands(make, serving, workspace, other):
     made = make(PROBABILITY_OF)
     colours = {"green": (40, 200, 40), other: (60, 60, 160)}
     for number in range(24):
@@ -448,23 +448,23 @@ def test_a_probability_of_one_class_goes_the_whole_way_wherever_the_class_stands
     made.text("sample_submission.csv", ["id,green", *(f"{id_},0.5" for id_ in truth)])
     made.answers(["id,green", *(f"{id_},{green}" for id_, green in truth.items())])
     with serving(made):
-        run = runner.run(made.competition, Choices(), home, Console(), submitting=True)
+        run = runner.run(made.competition, Choices(), workspace, Console(), submitting=True)
     chances = pd.read_csv(run.submission).set_index("id")["green"]
     assert (chances > 0.5).astype(int).to_dict() == truth
     assert run.record("submitted")["score"] == 1.0
 
 
-def test_a_submission_that_kaggle_can_t_score_is_an_error_and_the_upload_is_recorded(shades, serving, home):
+def test_a_submission_that_kaggle_can_t_score_is_an_error_and_the_upload_is_recorded(shades, serving, workspace):
     shades.answers(["id,colour", "q00,red"])
     with serving(shades), pytest.raises(KaggleError, match="could not score"):
-        runner.run(shades.competition, Choices(), home, Console(), submitting=True)
-    (run,) = (Run(folder) for folder in (home.runs / "shades").iterdir())
+        runner.run(shades.competition, Choices(), workspace, Console(), submitting=True)
+    (run,) = (Run(folder) for folder in (workspace.runs / "shades").iterdir())
     assert run.submission.is_file()
     submitted = run.record("submitted")
     assert (submitted["reference"], submitted["status"], submitted["score"]) == (1, "error", None)
 
 
-def test_a_choice_that_can_t_be_is_said_before_anything_is_downloaded(shades, serving, home):
+def test_a_choice_that_can_t_be_is_said_before_anything_is_downloaded(shades, serving, workspace):
     with serving(shades), pytest.raises(OverrideError, match="batch_size"):
-        runner.run(shades.competition, Choices(settings=("batch_size=many",)), home, Console())
-    assert not home.folder.exists()
+        runner.run(shades.competition, Choices(settings=("batch_size=many",)), workspace, Console())
+    assert not workspace.folder.exists()

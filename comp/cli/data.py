@@ -10,7 +10,7 @@ import typer
 from comp.cli.context import competition_by, folders_of, new_console
 from comp.cli.options import Backbone, DeleteArchives, Name, RecipeName, Seed, Settings
 from comp.errors import DeclarationError, OverrideError
-from comp.runs import Home
+from comp.runs import Workspace
 
 
 def list_competitions(context: typer.Context) -> None:
@@ -49,22 +49,22 @@ def new(
     if not folders:
         raise OverrideError("There is no folder of competitions to make it in; name one with --competitions DIR.")
     source = Source(kaggle, data, [KaggleDataset(handle) for handle in dataset])
-    print(start(name, source, folders[-1], Home.from_environment(), new_console()))
+    print(start(name, source, folders[-1], Workspace.from_environment(), new_console()))
 
 
 def download(context: typer.Context, name: Name, delete_archives: DeleteArchives = False) -> None:
     """Bring a competition's files from Kaggle and unpack them."""
     from comp import runner
 
-    home = Home.from_environment()
-    print(runner.download(competition_by(context, name), home, new_console(), delete_archives=delete_archives))
+    workspace = Workspace.from_environment()
+    print(runner.download(competition_by(context, name), workspace, new_console(), delete_archives=delete_archives))
 
 
 def check(context: typer.Context, name: Name) -> None:
     """Open every image once; say what can't be read, what is odd and what is there twice."""
     from comp import runner
 
-    print(runner.check(competition_by(context, name), Home.from_environment(), new_console()))
+    print(runner.check(competition_by(context, name), Workspace.from_environment(), new_console()))
 
 
 def explore(
@@ -81,4 +81,4 @@ def explore(
     from comp.runs.resolve import Choices
 
     choices = Choices(recipe, backbone, tuple(settings), seed, folds=folds)
-    print(write_page(competition_by(context, name), choices, Home.from_environment(), new_console()))
+    print(write_page(competition_by(context, name), choices, Workspace.from_environment(), new_console()))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from comp.cli.context import folders_of
-from comp.runs import Home
+from comp.runs import Workspace
 
 
 def serve(
@@ -27,7 +27,7 @@ def serve(
     from comp.local_kaggle.faults import read_plan
     from comp.local_kaggle.server import serve as serve_until_interrupted
 
-    state = Home.from_environment().cache / "local-kaggle" / "state"
+    state = Workspace.from_environment().cache / "local-kaggle" / "state"
     serve_until_interrupted(
         folder,
         DeclaredGraders(folders_of(context)),
@@ -48,5 +48,5 @@ def board(
     from comp.report.board import serve as serve_until_interrupted
 
     serve_until_interrupted(
-        Home.from_environment(), folders_of(context), port, announce=lambda url: print(url, flush=True)
+        Workspace.from_environment(), folders_of(context), port, announce=lambda url: print(url, flush=True)
     )

@@ -24,7 +24,7 @@ from comp.cli.options import (
     Settings,
 )
 from comp.errors import OverrideError
-from comp.runs import Home, find_run
+from comp.runs import Workspace, find_run
 from comp.training.launching import helped
 
 
@@ -50,23 +50,23 @@ def train(
     from comp import runner
     from comp.runs.resolve import Choices
 
-    home = Home.from_environment()
-    found = find_run(home, like) if like else None
+    workspace = Workspace.from_environment()
+    found = find_run(workspace, like) if like else None
     choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, found)
     if resume is not None:
         if name is not None or choices != Choices():
             raise OverrideError("--resume goes on with a run as it was begun; leave NAME and other options out.")
-        stopped = find_run(home, resume)
+        stopped = find_run(workspace, resume)
         competition = competition_by(context, stopped.competition)
         with helped(processes):
-            print(runner.resume(competition, stopped, home, new_console()).folder)
+            print(runner.resume(competition, stopped, workspace, new_console()).folder)
         return
     if name is None:
         raise OverrideError("There is nothing to train; name a competition, as `comp list` does, or a run to --resume.")
     step = runner.cross_validate if folds and not fold else runner.train
     competition = competition_by(context, name)
     with helped(processes):
-        print(step(competition, choices, home, new_console()).folder)
+        print(step(competition, choices, workspace, new_console()).folder)
 
 
 def run_all(
@@ -96,8 +96,8 @@ def run_all(
     from comp import runner
     from comp.runs.resolve import Choices
 
-    home = Home.from_environment()
-    found = find_run(home, like) if like else None
+    workspace = Workspace.from_environment()
+    found = find_run(workspace, like) if like else None
     named = (
         Choices(name_of_recipe, backbone, tuple(settings), number, all_data, folds, fold, found)
         for name_of_recipe, number in product(recipe, seed)
@@ -110,7 +110,7 @@ def run_all(
     if on == "kaggle":
         declaration = declaration_by(context, name)
         done = runner.run_at_kaggle(
-            declaration, choices, home, new_console(), submitting=submit, delete_archives=delete_archives
+            declaration, choices, workspace, new_console(), submitting=submit, delete_archives=delete_archives
         )
         print(done.folder)
         return
@@ -118,13 +118,13 @@ def run_all(
     if others:
         with helped(processes):
             for trained in runner.run_each(
-                competition, several, home, new_console(), delete_archives=delete_archives, on=on
+                competition, several, workspace, new_console(), delete_archives=delete_archives, on=on
             ):
                 print(trained.folder)
         return
     with helped(processes):
         done = runner.run(
-            competition, choices, home, new_console(), submitting=submit, delete_archives=delete_archives, on=on
+            competition, choices, workspace, new_console(), submitting=submit, delete_archives=delete_archives, on=on
         )
     print(done.folder)
 
@@ -146,7 +146,7 @@ def rehearse(
     from comp import runner
     from comp.runs.resolve import Choices
 
-    home = Home.from_environment()
-    found = find_run(home, like) if like else None
+    workspace = Workspace.from_environment()
+    found = find_run(workspace, like) if like else None
     choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, found)
-    print(runner.rehearse(competition_by(context, name), choices, home, new_console(), share).folder)
+    print(runner.rehearse(competition_by(context, name), choices, workspace, new_console(), share).folder)

@@ -9,7 +9,7 @@ import typer
 
 from comp.cli.context import competition_by, new_console, refuse_two_places
 from comp.cli.options import Backbone, Name, Processes, RecipeName, Seed, Settings
-from comp.runs import Home
+from comp.runs import Workspace
 from comp.training.launching import helped
 
 
@@ -24,7 +24,7 @@ def schedule(
     from comp.tools import trying
 
     choices = Choices(recipe, settings=tuple(settings))
-    print(trying.plan(competition_by(context, name), choices, Home.from_environment(), new_console()))
+    print(trying.plan(competition_by(context, name), choices, Workspace.from_environment(), new_console()))
 
 
 def lr_find(
@@ -41,7 +41,7 @@ def lr_find(
     from comp.tools import trying
 
     choices = Choices(recipe, backbone, tuple(settings), seed)
-    print(trying.find_rate(competition_by(context, name), choices, Home.from_environment(), new_console(), stage))
+    print(trying.find_rate(competition_by(context, name), choices, Workspace.from_environment(), new_console(), stage))
 
 
 def bench(
@@ -59,8 +59,8 @@ def bench(
     from comp.tools import trying
 
     chosen = (*settings, *(() if batch_size is None else (f"batch_size={batch_size}",)))
-    home = Home.from_environment()
-    trying.bench(competition_by(context, name), Choices(recipe, backbone, chosen), size, home, new_console(), json)
+    workspace = Workspace.from_environment()
+    trying.bench(competition_by(context, name), Choices(recipe, backbone, chosen), size, workspace, new_console(), json)
 
 
 def sweep(
@@ -86,4 +86,4 @@ def sweep(
     refuse_two_places(on, processes)
     competition = competition_by(context, name)
     with helped(processes):
-        print(trying.sweep(competition, choices, space, trials, Home.from_environment(), new_console(), on))
+        print(trying.sweep(competition, choices, space, trials, Workspace.from_environment(), new_console(), on))

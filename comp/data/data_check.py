@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from comp.console import Console
     from comp.data.tables import Tables
     from comp.declare.competition import Competition
-    from comp.runs import Home
+    from comp.runs import Workspace
 
     Sets = npt.NDArray[np.int64]
 
@@ -97,14 +97,14 @@ class Screening:
             self.listed(odd=odd).to_csv(unfinished, index=False, lineterminator="\n")
 
 
-def screened_tables(competition: Competition, home: Home, console: Console) -> Tables:
+def screened_tables(competition: Competition, workspace: Workspace, console: Console) -> Tables:
     """The tables of a competition's files, without the training images that can't be read.
 
     Every image is opened once; what was found is kept in the cache. Raises DataError or SubmissionError.
     """
-    root = home.data(competition.name)
+    root = workspace.data(competition.name)
     tables = read_tables(competition, root)
-    screening = screen_tables(tables, root, kept_table(competition, home), console)
+    screening = screen_tables(tables, root, kept_table(competition, workspace), console)
     readable = screening.readable("train")
     if not readable.any():
         first = screening.images.iloc[0]
@@ -128,9 +128,9 @@ def _beside(table: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
     return table.assign(size=facts["size"].array, content=facts["content"].array)
 
 
-def kept_table(competition: Competition, home: Home) -> Path:
+def kept_table(competition: Competition, workspace: Workspace) -> Path:
     """Where the screening table of a competition is kept."""
-    return home.cache / "screening" / f"{competition.name}.parquet"
+    return workspace.cache / "screening" / f"{competition.name}.parquet"
 
 
 def screen_tables(tables: Tables, root: Path, kept: Path, console: Console) -> Screening:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence  # noqa: TC003 - overrides resolve the fields' types
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 

@@ -12,7 +12,7 @@ from comp.runs import Run
 
 if TYPE_CHECKING:
     from comp.declare.competition import Competition
-    from comp.runs import Home
+    from comp.runs import Workspace
 
 Goal = Callable[[Run], bool]
 
@@ -32,12 +32,12 @@ def reported(run: Run) -> bool:
     return run.report.is_file() or run.has("no-report")
 
 
-def submitted(competition: Competition, home: Home) -> Goal:
+def submitted(competition: Competition, workspace: Workspace) -> Goal:
     """Whether its submission, as it is now, has a score from the Kaggle that is meant: the real one, or one here.
 
     Of those on this machine each is as good as another: their addresses change from day to day.
     """
-    here = is_here(competition, home)
+    here = is_here(competition, workspace)
 
     def goal(run: Run) -> bool:
         if not (predicted(run) and run.has("submitted")):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from comp.console import Console
     from comp.declare.competition import Competition
     from comp.kaggle.client import Kaggle
-    from comp.runs import Home, Run
+    from comp.runs import Run, Workspace
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Board:
     private: bool
 
 
-def scores_of(competition: Competition, home: Home, console: Console) -> list[ScoredRun]:
+def scores_of(competition: Competition, workspace: Workspace, console: Console) -> list[ScoredRun]:
     """The runs of a competition, oldest first, with what Kaggle says of them now.
 
     New scores are kept in the runs, and the leaderboard in ``runs/<competition>/leaderboard-public.csv`` or
@@ -65,14 +65,14 @@ def scores_of(competition: Competition, home: Home, console: Console) -> list[Sc
     Raises:
         RunError: there is no run.
     """
-    runs = list_runs(home, competition.name)
-    for broken in broken_runs(home, competition.name):
+    runs = list_runs(workspace, competition.name)
+    for broken in broken_runs(workspace, competition.name):
         console.say(str(broken.problem))
     if not runs:
         raise RunError(f"There is no run of {competition.name} yet; make one with `comp run {competition.name}`.")
-    place = home.runs / competition.name
+    place = workspace.runs / competition.name
     try:
-        with kaggle_of(competition, home, console.say) as connect:
+        with kaggle_of(competition, workspace, console.say) as connect:
             board = _news(connect(), competition, runs, place)
     except KaggleError as error:
         board = _read_board(place)

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from comp.declare.competition import Competition
     from comp.kaggle.progress import Say
     from comp.local_kaggle.grading import Grader
-    from comp.runs import Home
+    from comp.runs import Workspace
 
 
 @contextmanager
-def kaggle_of(competition: Competition, home: Home, say: Say) -> Iterator[Callable[[], Kaggle]]:
+def kaggle_of(competition: Competition, workspace: Workspace, say: Say) -> Iterator[Callable[[], Kaggle]]:
     """A function that connects to the competition's Kaggle, which is there for as long as the block lasts.
 
     What is waited for is said to ``say``.
 
     A competition that only the local Kaggle has (the demo's) is made from what is installed and served meanwhile.
     """
-    if home.kaggle is not None:
-        only = home.kaggle
+    if workspace.kaggle is not None:
+        only = workspace.kaggle
         yield lambda: connect(only, say)
         return
     build = _bundled(competition)
@@ -42,16 +42,16 @@ def kaggle_of(competition: Competition, home: Home, say: Say) -> Iterator[Callab
     # Only the local Kaggle computes; a download from elsewhere starts at once.
     from comp.local_kaggle.server import running
 
-    place = home.cache / "local-kaggle"
+    place = workspace.cache / "local-kaggle"
     build(place / "files", competition.kaggle)
     with running(place / "files", graders([competition]), place / "state") as url:
         yield lambda: connect(url, say)
 
 
-def is_here(competition: Competition, home: Home) -> bool:
+def is_here(competition: Competition, workspace: Workspace) -> bool:
     """Whether the competition's Kaggle is one on this machine."""
-    if home.kaggle is not None:
-        return endpoint_at(home.kaggle).is_local
+    if workspace.kaggle is not None:
+        return endpoint_at(workspace.kaggle).is_local
     return _bundled(competition) is not None or endpoint_from_environment().is_local
 
 

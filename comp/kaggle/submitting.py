@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from comp.declare.competition import Competition
     from comp.kaggle.client import Kaggle
     from comp.kaggle.rows import LeaderboardRow, SubmissionRow
-    from comp.runs import Home, Run
+    from comp.runs import Run, Workspace
 
 
-def send(competition: Competition, run: Run, home: Home, console: Console, message: str | None) -> SubmissionRow:
+def send(
+    competition: Competition, run: Run, workspace: Workspace, console: Console, message: str | None
+) -> SubmissionRow:
     """Send the run's submission unless Kaggle has that very file, wait for its score, say where it stands.
 
     submitted.json is written as soon as Kaggle has the file, and again with the score. Of several processes one at a
@@ -31,9 +33,9 @@ def send(competition: Competition, run: Run, home: Home, console: Console, messa
         RunError: there is none.
         KaggleError: Kaggle takes it not, not today, or can't score it.
     """
-    must_fit_the_sample(competition, run, home)
+    must_fit_the_sample(competition, run, workspace)
     slug = competition.kaggle
-    with kaggle_of(competition, home, console.say) as connect:
+    with kaggle_of(competition, workspace, console.say) as connect:
         kaggle = connect()
         with alone(run.folder.parent / ".submitting", lambda: console.say("waiting for another submission to be sent")):
             reference = _sent_once(kaggle, slug, run, console, message)
@@ -81,11 +83,11 @@ def _sent_once(kaggle: Kaggle, slug: str, run: Run, console: Console, message: s
     return reference
 
 
-def must_fit_the_sample(competition: Competition, run: Run, home: Home) -> None:
+def must_fit_the_sample(competition: Competition, run: Run, workspace: Workspace) -> None:
     """Raise RunError without a submission, SubmissionError where it doesn't fit the sample submission."""
     if not run.submission.is_file():
         raise RunError(f"The run {run.name} has no submission.csv; make it with `comp predict {run.name}`.")
-    sample = read_sample(home.data(competition.name) / competition.sample_submission)
+    sample = read_sample(workspace.data(competition.name) / competition.sample_submission)
     classes = run.record("config")["classes"]
     check_submission(run.submission, classes, sample, competition.submission, competition.target)
 

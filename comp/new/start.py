@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from comp.kaggle.client import CompetitionFacts, Kaggle
     from comp.new.inference import Draft
     from comp.new.look import Look
-    from comp.runs import Home
+    from comp.runs import Workspace
 
 # A Makefile's own targets, which a competition of the name would hide.
 TAKEN = frozenset(
@@ -64,12 +64,12 @@ class Source:
         return found[1] if found else self.kaggle
 
 
-def start(name: str, source: Source, competitions: Path, home: Home, console: Console) -> Path:
+def start(name: str, source: Source, competitions: Path, workspace: Workspace, console: Console) -> Path:
     """Write the folder of a new competition; the path of its declaration.
 
     competitions: the folder that the new one is made in.
 
-    Where it is declared there already and this home lacks its data, those of ``source`` are put there, no more.
+    Where it is declared there already and this workspace lacks its data, those of ``source`` are put there, no more.
 
     Raises DeclarationError for a name that can't be, DataError where the files show no labels, sample submission or
     images to predict, KaggleError where Kaggle is away or keeps them.
@@ -78,12 +78,12 @@ def start(name: str, source: Source, competitions: Path, home: Home, console: Co
     declaration = folder / "competition.py"
     if source.data is not None and declaration.is_file():
         competition = load_competition(declaration)
-        if not holds_files(home.data(competition.name)):
-            _adopt_for(competition, declaration, source.data, home.data(competition.name), console)
+        if not holds_files(workspace.data(competition.name)):
+            _adopt_for(competition, declaration, source.data, workspace.data(competition.name), console)
             return declaration
     slug = source.slug or name
     _check_name(name, slug, folder)
-    here = home.data(name)
+    here = workspace.data(name)
     if source.data is None:
         look, draft = _from_kaggle(name, slug, [dataset.handle for dataset in source.datasets], here, console)
     else:

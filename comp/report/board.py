@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from comp.declare.competition import Competition
-    from comp.runs import Home
+    from comp.runs import Workspace
 
 REFRESH_SECONDS = 2
 # A training by hand that wrote nothing for as long is called stopped.
@@ -64,7 +64,7 @@ class Row:
     problem: str | None = None
 
 
-def serve(home: Home, folders: Sequence[Path], port: int, announce: Callable[[str], None]) -> None:
+def serve(workspace: Workspace, folders: Sequence[Path], port: int, announce: Callable[[str], None]) -> None:
     """Serve the board on 127.0.0.1 until the process is interrupted.
 
     folders: of the competitions there are. announce: called with the address once it can be connected to.
@@ -72,7 +72,7 @@ def serve(home: Home, folders: Sequence[Path], port: int, announce: Callable[[st
     """
     with contextlib.closing(bound(HOSTS[0], port)) as listening:
         config = uvicorn.Config(
-            create_board(home, folders),
+            create_board(workspace, folders),
             log_level="warning",
             access_log=False,
             lifespan="off",
@@ -83,21 +83,21 @@ def serve(home: Home, folders: Sequence[Path], port: int, announce: Callable[[st
             uvicorn.Server(config).run(sockets=[listening])
 
 
-def create_board(home: Home, folders: Sequence[Path]) -> Starlette:
+def create_board(workspace: Workspace, folders: Sequence[Path]) -> Starlette:
     """The ASGI application; it answers to this machine's own names only, and serves pages that it knows, no paths."""
 
     def board(_: Request) -> Response:
-        return HTMLResponse(render("board", **board_facts(home, folders)))
+        return HTMLResponse(render("board", **board_facts(workspace, folders)))
 
     def report(request: Request) -> Response:
         name = f"{request.path_params['competition']}/{request.path_params['run']}"
-        pages = [run.report for run in (*list_runs(home), *broken_runs(home)) if run.name == name]
+        pages = [run.report for run in (*list_runs(workspace), *broken_runs(workspace)) if run.name == name]
         return _page(pages[0] if pages else None)
 
     def of_competition(request: Request) -> Response:
         name, page = request.path_params["competition"], request.path_params["page"]
-        known = {run.folder.parent.name for run in list_runs(home)} | _declared(folders).keys()
-        return _page(home.runs / name / page if name in known and page in OF_COMPETITIONS else None)
+        known = {run.folder.parent.name for run in list_runs(workspace)} | _declared(folders).keys()
+        return _page(workspace.runs / name / page if name in known and page in OF_COMPETITIONS else None)
 
     return Starlette(
         routes=[
@@ -115,19 +115,19 @@ def _page(path: Path | None) -> Response:
     return FileResponse(path, media_type="text/html")
 
 
-def board_facts(home: Home, folders: Sequence[Path]) -> dict[str, Any]:
+def board_facts(workspace: Workspace, folders: Sequence[Path]) -> dict[str, Any]:
     """What the board shows now: each competition that has runs or submissions, the one that changed last first."""
     declared = _declared(folders)
     runs: dict[str, list[Run]] = {}
-    for run in [*reversed(list_runs(home)), *broken_runs(home)]:
+    for run in [*reversed(list_runs(workspace)), *broken_runs(workspace)]:
         runs.setdefault(run.folder.parent.name, []).append(run)
     shown = []
     for name in [*runs, *(name for name in declared if name not in runs)]:
         rows = [_row(run) for run in runs.get(name, ())]
         competition = declared.get(name)
-        standings = _standings(home, competition)
+        standings = _standings(workspace, competition)
         if rows or standings:
-            pages = [page for page in OF_COMPETITIONS if (home.runs / name / page).is_file()]
+            pages = [page for page in OF_COMPETITIONS if (workspace.runs / name / page).is_file()]
             metric = competition.metric if competition else "score"
             shown.append({"name": name, "metric": metric, "rows": rows, "standings": standings, "pages": pages})
     return {"competitions": shown, "refresh": REFRESH_SECONDS}
@@ -147,9 +147,9 @@ def _loaded(declaration: Path, _changed: int) -> Competition:
     return load_competition(declaration)
 
 
-def _standings(home: Home, competition: Competition | None) -> list[Any]:
+def _standings(workspace: Workspace, competition: Competition | None) -> list[Any]:
     """The local Kaggle's leaderboard of the competition."""
-    state = home.cache / "local-kaggle" / "state" / "submissions.sqlite"
+    state = workspace.cache / "local-kaggle" / "state" / "submissions.sqlite"
     if competition is None or not state.is_file():
         return []
     return Store(state).leaderboard(competition.kaggle, higher_is_better=competition.scoring.higher_is_better)

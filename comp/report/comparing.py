@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from comp.declare.competition import Competition
     from comp.report.comparison import Gain
-    from comp.runs import Home, Run
+    from comp.runs import Run, Workspace
 
 
-def compare(competition: Competition, runs: Sequence[Run], home: Home) -> Path:
+def compare(competition: Competition, runs: Sequence[Run], workspace: Workspace) -> Path:
     """Write compare.html beside the competition's runs; the first run is what the others are measured by.
 
     Raises RunError for a single run, one that was not predicted with, and runs of several competitions.
@@ -38,7 +38,7 @@ def compare(competition: Competition, runs: Sequence[Run], home: Home) -> Path:
                 f"{run.name} is a run of {run.competition} and {runs[0].name} of {competition.name}; compare runs of "
                 "one competition."
             )
-    tables = read_tables(competition, home.data(competition.name))
+    tables = read_tables(competition, workspace.data(competition.name))
     found = [read_predicted(member, tables) for member in read_members(runs)]
     facts = {
         "competition": competition,
@@ -47,7 +47,7 @@ def compare(competition: Competition, runs: Sequence[Run], home: Home) -> Path:
         "charts": _charts(found, competition.metric),
         **_gains(found, competition.scoring.beta or 1.0),
     }
-    return write_page(home.runs / competition.name / COMPARISON, "compare", **facts)
+    return write_page(workspace.runs / competition.name / COMPARISON, "compare", **facts)
 
 
 def _facts(one: Predicted) -> dict[str, Any]:

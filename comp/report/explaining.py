@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from comp.console import Console
     from comp.declare.competition import Competition
     from comp.report.outcomes import Outcomes
-    from comp.runs import Home, Run
+    from comp.runs import Run, Workspace
 
     Array = npt.NDArray[Any]
 
@@ -38,12 +38,14 @@ ROWS = 20_000
 TOO_SURE, NOT_SURE_ENOUGH = 1.02, 0.98
 
 
-def explain(competition: Competition, run: Run, home: Home, console: Console, *, with_maps: bool = True) -> Path:
+def explain(
+    competition: Competition, run: Run, workspace: Workspace, console: Console, *, with_maps: bool = True
+) -> Path:
     """Write report.html in the run's folder; raises RunError for a run that was not predicted with.
 
     with_maps: with activation maps, for which the run's model is loaded and looks at the pictures once more.
     """
-    tables = read_tables(competition, home.data(competition.name))
+    tables = read_tables(competition, workspace.data(competition.name))
     (member,) = read_members([run])
     predicted = read_predicted(member, tables)
     trained = run.record("trained") if run.has("trained") else None

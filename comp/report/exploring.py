@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from comp.data.tables import Tables
     from comp.declare.competition import Competition
     from comp.declare.recipe import Recipe
-    from comp.runs import Home
+    from comp.runs import Workspace
     from comp.runs.resolve import Choices
 
     Array = npt.NDArray[Any]
@@ -43,11 +43,11 @@ CANDIDATES = 20
 TOGETHER_AT_MOST = 80
 
 
-def explore(competition: Competition, choices: Choices, home: Home, console: Console) -> Path:
+def explore(competition: Competition, choices: Choices, workspace: Workspace, console: Console) -> Path:
     """Write explore.html beside the competition's runs; nothing is trained, and no weights are loaded."""
     competition, recipe = resolve(competition, choices)
-    root = home.data(competition.name)
-    tables = screened_tables(competition, home, console)
+    root = workspace.data(competition.name)
+    tables = screened_tables(competition, workspace, console)
     assert tables.screening is not None
     images = tables.screening.images
     parts, names = _parts(tables, recipe, choices)
@@ -75,7 +75,7 @@ def explore(competition: Competition, choices: Choices, home: Home, console: Con
         "seed": choices.seed,
         "screened": screened_facts(tables.screening, tables.notes, root),
     }
-    return write_page(home.runs / competition.name / EXPLORATION, "explore", **facts)
+    return write_page(workspace.runs / competition.name / EXPLORATION, "explore", **facts)
 
 
 def _parts(tables: Tables, recipe: Recipe, choices: Choices) -> tuple[Array, list[str]]:

@@ -1,4 +1,4 @@
-"""The runs of a home: a new one, one by its name, all of them."""
+"""The runs of a workspace: a new one, one by its name, all of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from comp.errors import RunError
 from comp.runs.folder import Run, latest_order, order_of
 
 if TYPE_CHECKING:
-    from comp.runs.home import Home
+    from comp.runs.workspace import Workspace
 
 
-def create_run(home: Home, competition: str, name: str) -> Run:
+def create_run(workspace: Workspace, competition: str, name: str) -> Run:
     """A new run folder; ``name`` gets the next free number behind it."""
-    place = home.runs / competition
+    place = workspace.runs / competition
     place.mkdir(parents=True, exist_ok=True)
     number = 1
     while True:
@@ -27,54 +27,54 @@ def create_run(home: Home, competition: str, name: str) -> Run:
             return Run(folder)
 
 
-def take_in(home: Home, made: Path, competition: str, name: str) -> Run:
+def take_in(workspace: Workspace, made: Path, competition: str, name: str) -> Run:
     """A run folder that was made elsewhere as a new run, there whole or not at all; ``name`` gets a number behind it.
 
     ``made`` is on the same disk, and is moved. Its place in the order of runs is the latest.
     """
-    run = create_run(home, competition, name)
+    run = create_run(workspace, competition, name)
     arrived = Run(made)
-    arrived.write_record("config", {**arrived.record("config"), "order": latest_order(home.runs) + 1})
+    arrived.write_record("config", {**arrived.record("config"), "order": latest_order(workspace.runs) + 1})
     made.rename(run.folder)  # over the empty folder
     return run
 
 
-def find_run(home: Home, text: str) -> Run:
+def find_run(workspace: Workspace, text: str) -> Run:
     """A run by its folder, by ``competition/name``, or the newest finished of a competition by its name."""
-    for folder in (Path(text), home.runs / text):
+    for folder in (Path(text), workspace.runs / text):
         if (folder / "config.json").is_file():
             return Run(folder.resolve())
-    for broken in broken_runs(home):
+    for broken in broken_runs(workspace):
         if broken.name == text:
             raise RunError(broken.problem)
-    runs = list_runs(home, text)
+    runs = list_runs(workspace, text)
     if runs:
         return next((run for run in reversed(runs) if run.finished), runs[-1])
-    every = list_runs(home)
+    every = list_runs(workspace)
     # Its own name without its competition's, or another number of the same competition's.
     near = [run for run in every if text in (run.folder.name, run.name) or run.folder.parent.name == text.split("/")[0]]
     named = [run.name for run in (near or every)]
     known = ", ".join(named[-5:])
     there = f"the latest of {len(named)} are" if len(named) > 5 else "there are"
     which = f"; {there} {known}." if named else "."
-    raise RunError(f"There is no run {text!r} in {home.runs}{which}")
+    raise RunError(f"There is no run {text!r} in {workspace.runs}{which}")
 
 
-def list_runs(home: Home, competition: str | None = None) -> list[Run]:
+def list_runs(workspace: Workspace, competition: str | None = None) -> list[Run]:
     """The runs that got as far as a config, oldest first; without those whose config can't be read."""
     configs = sorted(
-        home.runs.glob("*/*/config.json"), key=lambda path: (order_of(path), path.stat().st_mtime_ns, path)
+        workspace.runs.glob("*/*/config.json"), key=lambda path: (order_of(path), path.stat().st_mtime_ns, path)
     )
     runs = [Run(config.parent) for config in configs]
     return [run for run in runs if competition in (None, run.folder.parent.name) and run.problem is None]
 
 
-def broken_runs(home: Home, competition: str | None = None) -> list[Run]:
+def broken_runs(workspace: Workspace, competition: str | None = None) -> list[Run]:
     """The folders of runs whose config is gone or can't be read, in the order of their names.
 
     A folder that is empty, or that a process works in, is one whose config is not written yet.
     """
-    runs = [Run(folder) for folder in sorted(home.runs.glob("*/*-[0-9]*")) if folder.is_dir()]
+    runs = [Run(folder) for folder in sorted(workspace.runs.glob("*/*-[0-9]*")) if folder.is_dir()]
     return [
         run
         for run in runs

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from comp.data.loading import ImageDataset
     from comp.declare.competition import Competition
     from comp.declare.recipe import Stage
-    from comp.runs import Home
+    from comp.runs import Workspace
     from comp.runs.resolve import Choices
     from comp.training.learner import Epoch, Learner
     from comp.training.prepared import Prepared
@@ -110,12 +110,14 @@ class Benchmark:
         }
 
 
-def benchmark(competition: Competition, choices: Choices, size: int, home: Home, console: Console) -> Benchmark:
+def benchmark(
+    competition: Competition, choices: Choices, size: int, workspace: Workspace, console: Console
+) -> Benchmark:
     """Measure all rates side by side, in one process and by turns, in the recipe's last stage on images.
 
     size: of the images, in pixels. A recipe that trains heads on cached features only is measured with all layers.
     """
-    prepared = prepare(competition, choices, home, console)
+    prepared = prepare(competition, choices, workspace, console)
     learner, images = prepared.learner, prepared.images
     stage = _stage(prepared, size)
     set_size(learner.model, size)

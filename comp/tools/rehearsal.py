@@ -19,7 +19,7 @@ from comp.declare.labels import CsvLabels, TestImages, read_csv
 from comp.errors import DataError
 from comp.kaggle.sources import graders
 from comp.local_kaggle.server import running
-from comp.runs import Home
+from comp.runs import Workspace
 from comp.submission.decisions import untuned
 from comp.submission.submission import compared
 from comp.submission.uncertainty import interval
@@ -46,12 +46,12 @@ HIDING = 7919
 class Rehearsal:
     """A rehearsal under way.
 
-    competition: as it is served meanwhile. home: its own, which speaks to that Kaggle only. groups: of the hidden
+    competition: as it is served meanwhile. workspace: its own, which speaks to that Kaggle only. groups: of the hidden
     images (N,), where there are any. hidden, known: how many images are hidden, and how many there are to learn from.
     """
 
     competition: Competition
-    home: Home
+    workspace: Workspace
     answers: Path
     groups: npt.NDArray[Any] | None
     hidden: int
@@ -90,7 +90,9 @@ class Rehearsal:
 
 
 @contextmanager
-def rehearsal(competition: Competition, home: Home, share: float, seed: int, console: Console) -> Iterator[Rehearsal]:
+def rehearsal(
+    competition: Competition, workspace: Workspace, share: float, seed: int, console: Console
+) -> Iterator[Rehearsal]:
     """The competition with a share of its labelled images hidden, on a Kaggle that is there as long as the block lasts.
 
     The data must have been downloaded; they and the runs on them stay as they are. All of it lies in a folder of its
@@ -98,10 +100,10 @@ def rehearsal(competition: Competition, home: Home, share: float, seed: int, con
 
     Raises RunError where the data aren't here, DataError where they can't be split.
     """
-    tables = screened_tables(competition, home, console)
+    tables = screened_tables(competition, workspace, console)
     hidden = which_hide(tables, share, seed)
     count, known = int(hidden.sum()), int((~hidden).sum())
-    folder = _new_folder(home.rehearsals / competition.name)
+    folder = _new_folder(workspace.rehearsals / competition.name)
     served = folder / "served"
     try:
         rehearsed = serve_rest(competition, tables, hidden, served)
@@ -109,7 +111,7 @@ def rehearsal(competition: Competition, home: Home, share: float, seed: int, con
         with running(served, graders([rehearsed]), folder / "state") as url:
             groups = None if tables.groups is None else tables.groups[hidden]
             answers = served / ".answers" / f"{competition.kaggle}.csv"
-            yield Rehearsal(rehearsed, Home(folder, kaggle=url), answers, groups, count, known)
+            yield Rehearsal(rehearsed, Workspace(folder, kaggle=url), answers, groups, count, known)
     finally:
         for place in ("served", "state", "data", "cache"):
             shutil.rmtree(folder / place, ignore_errors=True)

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from comp.console import Console
     from comp.declare.competition import Competition
-    from comp.runs import Home, Run
+    from comp.runs import Run, Workspace
     from comp.runs.resolve import Choices
     from comp.tools.side_by_side import Job
     from comp.tools.sweeps.searching import Search
 
 
-def plan(competition: Competition, choices: Choices, home: Home, console: Console) -> Path:
+def plan(competition: Competition, choices: Choices, workspace: Workspace, console: Console) -> Path:
     """Draw the learning rates that a recipe will train at; no data are needed."""
     from comp.declare.recipe import LAYER_GROUPS
     from comp.runs.resolve import resolve
@@ -33,7 +33,7 @@ def plan(competition: Competition, choices: Choices, home: Home, console: Consol
 
     competition, recipe = resolve(competition, choices)
     epochs, rates = planned_rates(recipe, competition.layer_lr_ratio)
-    picture = home.runs / competition.name / f"schedule-{choices.recipe}.png"
+    picture = workspace.runs / competition.name / f"schedule-{choices.recipe}.png"
     draw_rates(epochs, rates, LAYER_GROUPS, picture)
     console.say(rates_in_characters(epochs, rates, LAYER_GROUPS, "learning rates of early, late and head"))
     for line in in_words(recipe, competition.layer_lr_ratio):
@@ -41,25 +41,30 @@ def plan(competition: Competition, choices: Choices, home: Home, console: Consol
     return picture
 
 
-def find_rate(competition: Competition, choices: Choices, home: Home, console: Console, number: int) -> Path:
+def find_rate(competition: Competition, choices: Choices, workspace: Workspace, console: Console, number: int) -> Path:
     """Sweep over learning rates for the stage of this number, from 1, as it would start on pretrained weights."""
     from comp.training.curves import draw_sweep
     from comp.training.prepared import prepare
 
-    prepared = prepare(competition, choices, home, console)
+    prepared = prepare(competition, choices, workspace, console)
     stages = prepared.recipe.stages
     if not 1 <= number <= len(stages):
         raise OverrideError(f"--stage is {number}, but the recipe {choices.recipe!r} has stages 1 to {len(stages)}.")
     epochs, _ = prepared.inputs(stages[number - 1], number)
     sweep = prepared.sweep(stages[number - 1], number, epochs)
-    picture = home.runs / competition.name / f"learning-rate-{choices.recipe}-{number}.png"
+    picture = workspace.runs / competition.name / f"learning-rate-{choices.recipe}-{number}.png"
     draw_sweep(sweep, picture)
     console.sweep(sweep)
     return picture
 
 
 def bench(
-    competition: Competition, choices: Choices, size: int, home: Home, console: Console, json_file: Path | None = None
+    competition: Competition,
+    choices: Choices,
+    size: int,
+    workspace: Workspace,
+    console: Console,
+    json_file: Path | None = None,
 ) -> None:
     """Measure how fast the competition's images train and are predicted here; the data must have been downloaded."""
     import json
@@ -67,7 +72,7 @@ def bench(
     from comp.files import write_text
     from comp.tools.benchmark import benchmark
 
-    measured = benchmark(competition, choices, size, home, console)
+    measured = benchmark(competition, choices, size, workspace, console)
     console.benchmark(measured)
     if json_file is not None:
         write_text(json_file, json.dumps(measured.as_record(), indent=2) + "\n")
@@ -78,7 +83,7 @@ def sweep(
     choices: Choices,
     space: Sequence[str],
     trials: int,
-    home: Home,
+    workspace: Workspace,
     console: Console,
     on: str | None = None,
 ) -> str:
@@ -93,12 +98,12 @@ def sweep(
 
     if on is not None:
         refuse_other_places(on)
-    with search(competition, choices, space, home) as found:
+    with search(competition, choices, space, workspace) as found:
         if on is not None:
-            screened_tables(competition, home, console)  # once, not in every trial
+            screened_tables(competition, workspace, console)  # once, not in every trial
         # On processors no more at once than are drawn without knowing of any other.
         share = max(1, min(AT_RANDOM, trials - found.drawn))
-        each(_trials(found, trials, console), on, share, home.data(competition.name), console)
+        each(_trials(found, trials, console), on, share, workspace.data(competition.name), console)
         console.log = None
         for line in found.lines():
             console.say(line)
@@ -125,9 +130,9 @@ def try_out(found: Search, trial: optuna.Trial, drawn: Choices, console: Console
 
     if (run := found.run_of(trial)) is not None:
         return run
-    prepared = prepare(found.competition, drawn, found.home, console)
+    prepared = prepare(found.competition, drawn, found.workspace, console)
     found.refuse_other_data(prepared)
     # One that was trained before the sweep was stopped, or for its own sake, isn't trained again.
-    with under_way(prepared, found.home, console, goals.predicted) as training, found.tried(trial, training):
+    with under_way(prepared, found.workspace, console, goals.predicted) as training, found.tried(trial, training):
         train_stages(training, console)
     return training.run

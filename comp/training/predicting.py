@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from comp.data.tables import Tables
     from comp.declare.competition import Competition
     from comp.declare.recipe import Recipe
-    from comp.runs import Home, Run
+    from comp.runs import Run, Workspace
     from comp.submission.decisions import Decision
 
     Array = npt.NDArray[Any]
@@ -38,7 +38,12 @@ if TYPE_CHECKING:
 
 
 def predict_logits(
-    competition: Competition, recipe: Recipe, trained: Run, parts: Sequence[Part], home: Home, console: Console
+    competition: Competition,
+    recipe: Recipe,
+    trained: Run,
+    parts: Sequence[Part],
+    workspace: Workspace,
+    console: Console,
 ) -> list[Array]:
     """The logits (N, V, C) of each part's rows; every kept snapshot in every TTA view is one of the V views.
 
@@ -49,7 +54,7 @@ def predict_logits(
     for learner in kept_learners(competition, recipe, trained, len(config["classes"]), console):
         expected = expectations(learner.model.backbone)
         for (paths, rows), logits in zip(parts, found, strict=True):
-            images = Images(paths, expected, competition.augment, config["seed"], home.cache, console)
+            images = Images(paths, expected, competition.augment, config["seed"], workspace.cache, console)
             logits.append(learner.logits(images.to_predict(learner, rows)))
     stacked = [np.concatenate(logits, axis=1) for logits in found]
     if not all(np.isfinite(logits).all() for logits in stacked):
@@ -87,7 +92,7 @@ def write_test_predictions(
     console.say(f"wrote {trained.submission} with {len(submission)} rows")
 
 
-def predict_test_images(competition: Competition, trained: Run, home: Home, console: Console) -> None:
+def predict_test_images(competition: Competition, trained: Run, workspace: Workspace, console: Console) -> None:
     """Predict the test images that are in the data folder now, by the decision that the run has.
 
     They may be others than when it was trained, and no training image needs to be there. Raises RunError, DataError or
@@ -97,9 +102,9 @@ def predict_test_images(competition: Competition, trained: Run, home: Home, cons
     if "shares" not in scores:
         raise RunError(f"{trained.name} was predicted by an older comp; run `comp predict {trained.name}` once more.")
     competition, recipe = from_config(competition, config, trained.record("trained"))
-    root = home.data(competition.name)
+    root = workspace.data(competition.name)
     tables = read_test_tables(competition, root, config["classes"])
-    tables = replace(tables, screening=screen_tables(tables, root, kept_table(competition, home), console))
-    (logits,) = predict_logits(competition, recipe, trained, [(readable_test_images(tables), None)], home, console)
+    tables = replace(tables, screening=screen_tables(tables, root, kept_table(competition, workspace), console))
+    (logits,) = predict_logits(competition, recipe, trained, [(readable_test_images(tables), None)], workspace, console)
     decision, shares = from_record(scores["decision"]), np.array(scores["shares"])
     write_test_predictions(competition, trained, tables, logits, shares, decision, console)

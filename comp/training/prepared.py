@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from comp.data.tables import Tables
     from comp.declare.competition import Competition
     from comp.declare.recipe import Recipe, Stage
-    from comp.runs import Home
+    from comp.runs import Workspace
     from comp.training.finder import Sweep
     from comp.training.inputs import Images
     from comp.training.learner import Epochs, Learner, Validation
@@ -84,10 +84,10 @@ class Prepared:
             return sweep(self.learner, stage, epochs, self.seed_of(number), lambda: bar.advance(1))
 
 
-def prepare(competition: Competition, choices: Choices, home: Home, console: Console) -> Prepared:
+def prepare(competition: Competition, choices: Choices, workspace: Workspace, console: Console) -> Prepared:
     """Read and check the data, draw the split and build the model; nothing is written yet."""
     competition, recipe = resolve(competition, choices)
-    tables = screened_tables(competition, home, console)
+    tables = screened_tables(competition, workspace, console)
     assert tables.screening is not None
     tables = replace(tables, screening=tables.screening.of_found())
     give_back_freed()
@@ -97,7 +97,7 @@ def prepare(competition: Competition, choices: Choices, home: Home, console: Con
         training = oversampled(training, tables.targets, choices.seed)
     learner, weights = _untrained(competition, recipe, choices, tables, training)
     learner.passes.say = console.say
-    images = _images(competition, choices, tables, learner, home, console)
+    images = _images(competition, choices, tables, learner, workspace, console)
     return Prepared(competition, recipe, choices, tables, training, validating, learner, images, weights)
 
 
@@ -129,7 +129,7 @@ def _untrained(
 
 
 def _images(
-    competition: Competition, choices: Choices, tables: Tables, learner: Learner, home: Home, console: Console
+    competition: Competition, choices: Choices, tables: Tables, learner: Learner, workspace: Workspace, console: Console
 ) -> Images:
     from comp.training.backbone import expectations
     from comp.training.inputs import Images
@@ -139,7 +139,7 @@ def _images(
         expectations(learner.model.backbone),
         competition.augment,
         choices.seed,
-        home.cache,
+        workspace.cache,
         console,
         tables.train["content"].array,
     )

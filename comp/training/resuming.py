@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from comp.console import Console
     from comp.declare.competition import Competition
     from comp.kaggle.goals import Goal
-    from comp.runs import Home, Run
+    from comp.runs import Run, Workspace
     from comp.training.prepared import Prepared
 
 # Of a config, what says nothing about the results, and what makes them differ in their last digits only.
@@ -32,14 +32,14 @@ NOT_COMPARED = ("command", "order")
 OF_THE_MACHINE = ("versions", "device", "precision")
 
 
-def start(prepared: Prepared, home: Home, console: Console, *, by_hand: bool = False) -> Training:
+def start(prepared: Prepared, workspace: Workspace, console: Console, *, by_hand: bool = False) -> Training:
     """A new run folder with the resolved config and the split."""
-    run = create_run(home, prepared.competition.name, prepared.choices.recipe)
+    run = create_run(workspace, prepared.competition.name, prepared.choices.recipe)
     return _begin(prepared, run, console, config_of(prepared, by_hand=by_hand))
 
 
 @contextmanager
-def under_way(prepared: Prepared, home: Home, console: Console, done: Goal) -> Iterator[Training]:
+def under_way(prepared: Prepared, workspace: Workspace, console: Console, done: Goal) -> Iterator[Training]:
     """The latest training of the same config that nobody works on and that didn't get as far, or a new one.
 
     Nobody else takes it up for as long as the block lasts. A new one that ends with an error before its first epoch
@@ -47,14 +47,14 @@ def under_way(prepared: Prepared, home: Home, console: Console, done: Goal) -> I
     """
     resolved = config_of(prepared)
     config = _as_recorded(resolved)
-    for run in reversed(list_runs(home, prepared.competition.name)):
+    for run in reversed(list_runs(workspace, prepared.competition.name)):
         if _same(run, config) and not done(run) and _splits_as(run, prepared):
             with run.held() as alone:
                 # Who held it may just have finished it.
                 if alone and not done(run):
                     yield _take_up(prepared, run, console)
                     return
-    run = create_run(home, prepared.competition.name, prepared.choices.recipe)
+    run = create_run(workspace, prepared.competition.name, prepared.choices.recipe)
     with run.held():
         try:
             yield _begin(prepared, run, console, resolved)
@@ -65,7 +65,7 @@ def under_way(prepared: Prepared, home: Home, console: Console, done: Goal) -> I
 
 
 @contextmanager
-def resumed(competition: Competition, run: Run, home: Home, console: Console) -> Iterator[Training]:
+def resumed(competition: Competition, run: Run, workspace: Workspace, console: Console) -> Iterator[Training]:
     """A training that was stopped, on this machine or another.
 
     Raises RunError where it ended, is still under way, or where recipe or data are others than they were.
@@ -73,7 +73,7 @@ def resumed(competition: Competition, run: Run, home: Home, console: Console) ->
     if run.members or goals.trained(run):
         raise RunError(f"The training of {run.name} has ended; predict with it by `comp predict {run.name}`.")
     recorded = run.record("config")
-    prepared = prepare(competition, choices_of(run, home), home, console)
+    prepared = prepare(competition, choices_of(run, workspace), workspace, console)
     config = _as_recorded(config_of(prepared))
     other = difference(_without(recorded, *NOT_COMPARED, *OF_THE_MACHINE), _without(config, *OF_THE_MACHINE))
     if other is not None:
@@ -96,13 +96,13 @@ def resumed(competition: Competition, run: Run, home: Home, console: Console) ->
         yield training
 
 
-def choices_of(run: Run, home: Home) -> Choices:
+def choices_of(run: Run, workspace: Workspace) -> Choices:
     """What a person chose for it. Raises RunError where it was trained by hand, or by another version of comp."""
     config = run.record("config")
     if config.get("by_hand"):
         raise RunError(f"{run.name} was trained by hand, so there is no recipe to go on with.")
     try:
-        like = None if config["like"] is None else find_run(home, config["like"])
+        like = None if config["like"] is None else find_run(workspace, config["like"])
         return Choices(
             recipe=config["recipe_name"],
             backbone=None if like else config["recipe"]["backbone"],

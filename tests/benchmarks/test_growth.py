@@ -15,7 +15,7 @@ from comp.training import prepared
 def test_a_synthetic_competition_has_as_many_rows_and_classes_as_it_is_asked_for(tmp_path, classes):
     made = Synthetic(tmp_path, 2500, classes)
     made.make()
-    tables = read_tables(made.competition, made.home.data(made.competition.name))
+    tables = read_tables(made.competition, made.workspace.data(made.competition.name))
     assert (len(tables.train), len(tables.test), len(tables.classes)) == (2500, 250, classes)
     assert len(tables.sample.columns) == (4 if classes == 3 else 2)
 
@@ -30,7 +30,7 @@ def test_every_step_that_is_listed_is_measured(tmp_path, monkeypatch):
         assert found.seconds > 0
         assert found.most > 0
     assert len((tmp_path / "submission.csv").read_text().splitlines()) == 301
-    assert len(list(made.home.runs.glob("synthetic/*"))) == 1
+    assert len(list(made.workspace.runs.glob("synthetic/*"))) == 1
 
 
 def test_the_images_of_a_synthetic_competition_are_told_apart_but_for_a_few(tmp_path):
@@ -38,7 +38,7 @@ def test_the_images_of_a_synthetic_competition_are_told_apart_but_for_a_few(tmp_
     made.make()
     measured("screening", made, 0.0)
     made.tell_apart()
-    tables = screened_tables(made.competition, made.home, quiet())
+    tables = screened_tables(made.competition, made.workspace, quiet())
     assert tables.screening.opened == 0
     assert 0 < tables.screening.counts()["duplicates"] <= 16
 

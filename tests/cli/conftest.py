@@ -22,13 +22,13 @@ def sentence(comp):
 
 
 @pytest.fixture
-def run_shades(shades, serving, sentence, home):
+def run_shades(shades, serving, sentence, workspace):
     """Runs the whole of `shades`, after a test has spoilt something of it, and gives its sentence."""
 
     def call(*arguments):
         with serving(shades):
             said = sentence("--competitions", shades.plugins, "run", "shades", *arguments)
-        nothing_half_written(home.folder)
+        nothing_half_written(workspace.folder)
         return said
 
     return call

@@ -99,8 +99,8 @@ def test_an_error_ends_a_process_with_status_1_and_one_sentence():
     assert ended.stderr.count("\n") == 1
 
 
-def test_runs_that_can_t_be_read_are_listed_with_what_to_do(comp, home):
-    whole, gone, scoreless = (create_run(home, "digits", "quick") for _ in range(3))
+def test_runs_that_can_t_be_read_are_listed_with_what_to_do(comp, workspace):
+    whole, gone, scoreless = (create_run(workspace, "digits", "quick") for _ in range(3))
     for run in (whole, scoreless):
         run.write_config({"competition": "digits"})
     gone.log.touch()
@@ -112,17 +112,19 @@ def test_runs_that_can_t_be_read_are_listed_with_what_to_do(comp, home):
     assert comp("report", gone.name).err == f"Error: {rows[gone.name]}\n"
 
 
-def test_where_there_is_no_run_it_is_said_where_they_were_looked_for(comp, home):
-    assert comp("runs").err == f"There is no run in {home.runs}; `comp run NAME` makes one.\n"
-    assert comp("runs", "digits").err == f"There is no run of digits in {home.runs}; `comp run digits` makes one.\n"
+def test_where_there_is_no_run_it_is_said_where_they_were_looked_for(comp, workspace):
+    assert comp("runs").err == f"There is no run in {workspace.runs}; `comp run NAME` makes one.\n"
+    assert (
+        comp("runs", "digits").err == f"There is no run of digits in {workspace.runs}; `comp run digits` makes one.\n"
+    )
 
 
-def test_run_ends_with_the_folder_of_the_run_and_the_next_commands_take_it(comp, shades, serving, home):
+def test_run_ends_with_the_folder_of_the_run_and_the_next_commands_take_it(comp, shades, serving, workspace):
     plugins = ("--competitions", shades.plugins)
     with serving(shades):
         ended = comp(*plugins, "run", "shades", *TINY, "--submit")
         assert (ended.status, ended.err) == (0, "")
-        folder = home.runs / "shades" / "standard-1"
+        folder = workspace.runs / "shades" / "standard-1"
         assert Path(ended.last_line) == folder
         assert (folder / "submission.csv").is_file()
         assert comp(*plugins, "predict", folder).last_line == str(folder / "submission.csv")
@@ -134,15 +136,15 @@ def test_run_ends_with_the_folder_of_the_run_and_the_next_commands_take_it(comp,
     assert comp("runs", "planet").out == ""
 
 
-def test_the_steps_one_by_one_end_as_the_whole_run_does(comp, shades, serving, home):
+def test_the_steps_one_by_one_end_as_the_whole_run_does(comp, shades, serving, workspace):
     plugins = ("--competitions", shades.plugins)
     with serving(shades):
-        assert Path(comp(*plugins, "download", "shades").last_line) == home.data("shades")
+        assert Path(comp(*plugins, "download", "shades").last_line) == workspace.data("shades")
     for _ in range(2):
         trained = comp(*plugins, "train", "shades", *TINY).last_line
         comp(*plugins, "predict", trained)
     first, second = (
-        (home.runs / "shades" / name / "submission.csv").read_bytes() for name in ("standard-1", "standard-2")
+        (workspace.runs / "shades" / name / "submission.csv").read_bytes() for name in ("standard-1", "standard-2")
     )
     assert first == second
 
@@ -163,10 +165,10 @@ def test_debug_shows_the_traceback_wherever_it_stands(comp, command):
     assert ended.err.splitlines()[-1].startswith("Error: There is no competition 'cats'")
 
 
-def test_archives_are_deleted_on_request_by_a_later_command_too(comp, shades, serving, home):
+def test_archives_are_deleted_on_request_by_a_later_command_too(comp, shades, serving, workspace):
     command = ("--competitions", shades.plugins, "download", "shades")
     with serving(shades):
         assert "the archives are kept" in comp(*command).out
-    assert list(home.data("shades").rglob("shades.zip"))
+    assert list(workspace.data("shades").rglob("shades.zip"))
     assert comp(*command, "--delete-archives").status == 0
-    assert not list(home.data("shades").rglob("shades.zip"))
+    assert not list(workspace.data("shades").rglob("shades.zip"))

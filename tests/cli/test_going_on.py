@@ -11,7 +11,7 @@ from tests.cli.spoiling import TINY, files_of_at_most
 
 
 def test_features_that_were_being_computed_when_it_was_asked_to_end_are_gone_on_with(
-    downloaded, comp, home, monkeypatch
+    downloaded, comp, workspace, monkeypatch
 ):
     from comp.training.learner import Learner
 
@@ -50,19 +50,19 @@ def test_what_is_to_be_gone_on_with_is_named_alone(sentence, arguments, says):
     assert says in sentence(*arguments)
 
 
-def test_a_run_is_gone_on_with_by_its_name(downloaded, comp, sentence, home, monkeypatch):
+def test_a_run_is_gone_on_with_by_its_name(downloaded, comp, sentence, workspace, monkeypatch):
     monkeypatch.setattr("comp.training.training.SAVE_SECONDS", -1.0)
     plugins = ("--competitions", downloaded.plugins)
     whole = ("train", "shades", "--backbone", "test_resnet", "--set", "stages.cycle_length=3")
     with files_of_at_most(8_000):
         sentence(*plugins, *whole)
     ended = comp(*plugins, "train", "--resume", "shades/standard-1")
-    assert Path(ended.last_line) == home.runs / "shades" / "standard-1"
+    assert Path(ended.last_line) == workspace.runs / "shades" / "standard-1"
     assert "has ended" in sentence(*plugins, "train", "--resume", "shades/standard-1")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on(downloaded, home, number):
+def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on(downloaded, workspace, number):
     command = [sys.executable, "-m", "comp", "--competitions", str(downloaded.plugins), "train", "shades", *TINY]
     # Longer than it takes to send the signal, on a busy machine as well.
     long = (*command, "--set", "stages.cycle_length=200")
@@ -85,9 +85,9 @@ def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on(down
     assert run.returncode == 128 + number
     assert "stopped in stage 1; `comp train --resume shades/standard-1` goes on from there" in printed
     assert errors.splitlines() == ["Error: stopped; the same command again goes on from here."]
-    assert list(home.folder.rglob(".*.part")) == []
+    assert list(workspace.folder.rglob(".*.part")) == []
     again = subprocess.run(long, capture_output=True, text=True, check=True)
     assert "going on with shades/standard-1, which was stopped: stage 1, epoch " in again.stdout
-    assert [path.name for path in (home.runs / "shades").glob("*/")] == ["standard-1"]
-    epochs = (home.runs / "shades" / "standard-1" / "epochs.csv").read_text().splitlines()
+    assert [path.name for path in (workspace.runs / "shades").glob("*/")] == ["standard-1"]
+    epochs = (workspace.runs / "shades" / "standard-1" / "epochs.csv").read_text().splitlines()
     assert len(epochs) == 1 + 200

@@ -27,35 +27,37 @@ def test_a_home_that_can_t_be_written_is_named(sentence, monkeypatch, place):
     assert "COMP_HOME" in said
 
 
-def test_a_file_where_the_runs_should_be_is_named(shades, serving, sentence, home):
-    home.folder.mkdir()
-    home.runs.write_text("mine")
+def test_a_file_where_the_runs_should_be_is_named(shades, serving, sentence, workspace):
+    workspace.folder.mkdir()
+    workspace.runs.write_text("mine")
     with serving(shades):
         said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
-    assert str(home.runs) in said
-    assert home.runs.read_text() == "mine"
+    assert str(workspace.runs) in said
+    assert workspace.runs.read_text() == "mine"
 
 
 @pytest.mark.parametrize("room", [0, 300])
-def test_a_disk_too_full_for_the_config_and_the_split_leaves_no_run(downloaded, sentence, home, room):
+def test_a_disk_too_full_for_the_config_and_the_split_leaves_no_run(downloaded, sentence, workspace, room):
     with files_of_at_most(room):
         said = sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
     assert "make room" in said
-    nothing_half_written(home.folder)
+    nothing_half_written(workspace.folder)
 
 
-def test_a_disk_too_full_for_the_features_leaves_none(downloaded, sentence, home):
+def test_a_disk_too_full_for_the_features_leaves_none(downloaded, sentence, workspace):
     with files_of_at_most(6_000):
         said = sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
     assert "make room" in said
-    assert not list((home.cache / "features").iterdir())
+    assert not list((workspace.cache / "features").iterdir())
 
 
-def test_a_disk_too_full_for_the_weights_leaves_none_and_the_next_training_goes_on(downloaded, sentence, comp, home):
+def test_a_disk_too_full_for_the_weights_leaves_none_and_the_next_training_goes_on(
+    downloaded, sentence, comp, workspace
+):
     with files_of_at_most(40_000):
         sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
-    assert list((home.cache / "features").iterdir())
-    assert not list(home.runs.rglob("*.part")) + list(home.runs.rglob("model.safetensors"))
+    assert list((workspace.cache / "features").iterdir())
+    assert not list(workspace.runs.rglob("*.part")) + list(workspace.runs.rglob("model.safetensors"))
     assert "`comp train --resume shades/standard-1` goes on from what is there" in sentence(
         "--competitions", downloaded.plugins, "predict", "shades"
     )
@@ -64,7 +66,7 @@ def test_a_disk_too_full_for_the_weights_leaves_none_and_the_next_training_goes_
     assert "going on with shades/standard-1, which was stopped" in ended.out
 
 
-def test_a_disk_too_full_for_the_download_says_so_and_the_next_goes_on(shades, sentence, comp, home, monkeypatch):
+def test_a_disk_too_full_for_the_download_says_so_and_the_next_goes_on(shades, sentence, comp, workspace, monkeypatch):
     # Served by another process, which has all the room it needs.
     command = [sys.executable, "-m", "comp", "serve", str(shades.served), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
@@ -73,13 +75,13 @@ def test_a_disk_too_full_for_the_download_says_so_and_the_next_goes_on(shades, s
             with files_of_at_most(2_000):
                 said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
             assert "room" in said
-            assert not home.runs.exists()
+            assert not workspace.runs.exists()
             assert comp("--competitions", shades.plugins, "run", "shades", *TINY).status == 0
         finally:
             server.terminate()
 
 
-def test_a_disk_too_full_for_the_predictions_leaves_those_there_were(downloaded, sentence, comp, home):
+def test_a_disk_too_full_for_the_predictions_leaves_those_there_were(downloaded, sentence, comp, workspace):
     plugins = ("--competitions", downloaded.plugins)
     run = Path(comp(*plugins, "train", "shades", *TINY).last_line)
     with files_of_at_most(700):
@@ -91,7 +93,7 @@ def test_a_disk_too_full_for_the_predictions_leaves_those_there_were(downloaded,
 
 
 def test_a_disk_too_full_for_the_state_stops_in_one_sentence_and_goes_on_later(
-    downloaded, sentence, comp, home, monkeypatch
+    downloaded, sentence, comp, workspace, monkeypatch
 ):
     monkeypatch.setattr("comp.training.training.SAVE_SECONDS", -1.0)
     plugins = ("--competitions", downloaded.plugins)
@@ -100,31 +102,31 @@ def test_a_disk_too_full_for_the_state_stops_in_one_sentence_and_goes_on_later(
         said = sentence(*plugins, *whole)
     assert "make room" in said
     assert "the same command again goes on" in said
-    (run,) = (home.runs / "shades").iterdir()
+    (run,) = (workspace.runs / "shades").iterdir()
     assert [path.name for path in run.rglob("*") if ".part" in path.name] == []
     ended = comp(*plugins, *whole)
     assert ended.status == 0
     assert "going on with shades/standard-1" in ended.out
-    assert [path.name for path in (home.runs / "shades").iterdir()] == ["standard-1"]
+    assert [path.name for path in (workspace.runs / "shades").iterdir()] == ["standard-1"]
 
 
-def test_a_cache_that_is_removed_is_made_again(downloaded, comp, home):
+def test_a_cache_that_is_removed_is_made_again(downloaded, comp, workspace):
     plugins = ("--competitions", downloaded.plugins)
     run = Path(comp(*plugins, "train", "shades", *TINY).last_line)
     assert comp(*plugins, "predict", run).status == 0
     before = (run / "submission.csv").read_bytes()
-    shutil.rmtree(home.cache)
+    shutil.rmtree(workspace.cache)
     assert comp(*plugins, "predict", run).status == 0
     assert (run / "submission.csv").read_bytes() == before
 
 
-def test_a_cache_that_is_removed_while_it_is_used_harms_nothing(downloaded, comp, home, monkeypatch):
+def test_a_cache_that_is_removed_while_it_is_used_harms_nothing(downloaded, comp, workspace, monkeypatch):
     from comp.training.training import Training
 
     begin = Training._begin
 
     def without_cache(training, stage):
-        shutil.rmtree(home.cache)
+        shutil.rmtree(workspace.cache)
         begin(training, stage)
 
     plugins = ("--competitions", downloaded.plugins)
@@ -136,13 +138,13 @@ def test_a_cache_that_is_removed_while_it_is_used_harms_nothing(downloaded, comp
     assert (run / weights).read_bytes() == (expected / weights).read_bytes()
 
 
-def test_two_runs_at_once_on_the_same_data_end_alike(downloaded, home):
+def test_two_runs_at_once_on_the_same_data_end_alike(downloaded, workspace):
     command = [sys.executable, "-m", "comp", "--competitions", str(downloaded.plugins), "train", "shades", *TINY]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:
         _, errors = process.communicate(timeout=240)
         assert (process.returncode, errors) == (0, "")
-    weights = [path.read_bytes() for path in home.runs.rglob("model.safetensors")]
+    weights = [path.read_bytes() for path in workspace.runs.rglob("model.safetensors")]
     assert len(weights) == 2
     assert weights[0] == weights[1]
-    assert [path.suffix for path in (home.cache / "features").iterdir()] == [".npy"]
+    assert [path.suffix for path in (workspace.cache / "features").iterdir()] == [".npy"]

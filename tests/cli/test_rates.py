@@ -20,11 +20,11 @@ def on_shades(shades, comp):
 
 
 @pytest.fixture
-def downloaded(shades, home):
-    shutil.copytree(shades.files, home.data("shades"))
+def downloaded(shades, workspace):
+    shutil.copytree(shades.files, workspace.data("shades"))
 
 
-def test_lr_find_shows_the_curve_and_suggestions_and_ends_with_a_picture(on_shades, downloaded, home):
+def test_lr_find_shows_the_curve_and_suggestions_and_ends_with_a_picture(on_shades, downloaded, workspace):
     ended = on_shades("lr-find", "shades")
     assert (ended.status, ended.err) == (0, "")
     assert "loss against the learning rate" in ended.out
@@ -33,9 +33,9 @@ def test_lr_find_shows_the_curve_and_suggestions_and_ends_with_a_picture(on_shad
     *_, words, path = ended.out.splitlines()
     assert words.startswith("suggestions: minimum ")
     assert "; taken: " in words
-    assert Path(path) == home.runs / "shades" / "learning-rate-standard-1.png"
+    assert Path(path) == workspace.runs / "shades" / "learning-rate-standard-1.png"
     assert picture(path) == ("PNG", (960, 540))
-    assert [path.name for path in (home.runs / "shades").iterdir()] == ["learning-rate-standard-1.png"]
+    assert [path.name for path in (workspace.runs / "shades").iterdir()] == ["learning-rate-standard-1.png"]
     assert on_shades("runs").out == ""
 
 
@@ -44,7 +44,7 @@ def test_lr_find_says_the_same_for_the_same_seed(on_shades, downloaded):
     assert first == again != other
 
 
-def test_lr_find_sweeps_for_the_stage_that_is_named(shades, on_shades, downloaded, home):
+def test_lr_find_sweeps_for_the_stage_that_is_named(shades, on_shades, downloaded, workspace):
     source = shades.declaration.read_text()
     shades.declaration.write_text(source.replace("stages=[", "stages=[Stage(size=16, train='head', cached=True), "))
     ended = on_shades("lr-find", "shades", "--stage", 2)
@@ -53,38 +53,38 @@ def test_lr_find_sweeps_for_the_stage_that_is_named(shades, on_shades, downloade
 
 
 @pytest.mark.parametrize("stage", [0, 2, -1])
-def test_a_stage_that_is_not_there_is_one_sentence(on_shades, downloaded, home, stage):
+def test_a_stage_that_is_not_there_is_one_sentence(on_shades, downloaded, workspace, stage):
     ended = on_shades("lr-find", "shades", "--stage", stage)
     assert ended.status == 1
     assert ended.err == f"Error: --stage is {stage}, but the recipe 'standard' has stages 1 to 1.\n"
-    assert not home.runs.exists()
+    assert not workspace.runs.exists()
 
 
-def test_lr_find_without_data_is_one_sentence(on_shades, home):
+def test_lr_find_without_data_is_one_sentence(on_shades, workspace):
     ended = on_shades("lr-find", "shades")
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.count("\n") == 1
     assert "run `comp download shades` first" in ended.err
 
 
-def test_a_setting_that_can_t_be_is_one_sentence(on_shades, home):
+def test_a_setting_that_can_t_be_is_one_sentence(on_shades, workspace):
     ended = on_shades("lr-find", "shades", "--set", "stages.size=soon")
     assert ended.status == 1
     assert ended.err.startswith("Error: --set stages.size=soon")
     assert ended.err.count("\n") == 1
-    assert not home.runs.exists()
+    assert not workspace.runs.exists()
 
 
-def test_schedule_needs_no_data_and_ends_with_a_picture(comp, home):
+def test_schedule_needs_no_data_and_ends_with_a_picture(comp, workspace):
     ended = comp("schedule", "planet")
     assert (ended.status, ended.err) == (0, "")
     assert "learning rates of early, late and head" in ended.out
     words = [line for line in ended.out.splitlines() if line.startswith("stage ")]
     assert words[0].startswith("stage 1: head at ")
     assert any("late, head" in line for line in words)
-    assert Path(ended.last_line) == home.runs / "planet" / "schedule-standard.png"
+    assert Path(ended.last_line) == workspace.runs / "planet" / "schedule-standard.png"
     assert picture(ended.last_line) == ("PNG", (960, 540))
-    assert not (home.folder / "data").exists()
+    assert not (workspace.folder / "data").exists()
     assert comp("runs").out == ""
 
 
@@ -98,9 +98,9 @@ def test_schedule_draws_what_is_set(on_shades):
     ("arguments", "says"),
     [(("--recipe", "fast"), "has no recipe 'fast'"), (("--set", "stages.cycles=0"), "`cycles` is 0")],
 )
-def test_a_schedule_that_can_t_be_is_one_sentence(on_shades, home, arguments, says):
+def test_a_schedule_that_can_t_be_is_one_sentence(on_shades, workspace, arguments, says):
     ended = on_shades("schedule", "shades", *arguments)
     assert ended.status == 1
     assert ended.err.count("\n") == 1
     assert says in ended.err
-    assert not home.folder.exists()
+    assert not workspace.folder.exists()

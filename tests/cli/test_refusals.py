@@ -7,10 +7,10 @@ from comp.training import backbone
 from tests.cli.spoiling import TINY, nothing_half_written
 
 
-def test_an_unknown_competition_is_told_which_there_are(sentence, home):
+def test_an_unknown_competition_is_told_which_there_are(sentence, workspace):
     said = sentence("run", "cats-vs-cats")
     assert said == "There is no competition 'cats-vs-cats'; there are digits, dog-breeds, dogs-vs-cats, planet."
-    assert not home.folder.exists()
+    assert not workspace.folder.exists()
 
 
 def test_a_folder_of_competitions_that_is_not_there_is_named(sentence, tmp_path):
@@ -27,7 +27,7 @@ def test_a_backbone_s_folder_without_weights_is_named(run_shades, tmp_path):
     assert f"{tmp_path / 'mine'} doesn't exist" in run_shades("--backbone", f"local-dir:{tmp_path / 'mine'}")
 
 
-def test_without_credentials_it_is_said_how_to_get_them(sentence, home, monkeypatch):
+def test_without_credentials_it_is_said_how_to_get_them(sentence, workspace, monkeypatch):
     def no_network(*_, **__):
         raise AssertionError("a connection was opened")
 
@@ -36,17 +36,17 @@ def test_without_credentials_it_is_said_how_to_get_them(sentence, home, monkeypa
     said = sentence("run", "planet", "--recipe", "quick")
     assert "Kaggle wants to know who is asking" in said
     assert "KAGGLE_API_TOKEN" in said
-    nothing_half_written(home.folder)
+    nothing_half_written(workspace.folder)
 
 
-def test_a_server_that_is_not_there_is_named(sentence, home, monkeypatch):
+def test_a_server_that_is_not_there_is_named(sentence, workspace, monkeypatch):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         monkeypatch.setenv("COMP_KAGGLE_URL", url)
         said = sentence("run", "planet", "--recipe", "quick")
     assert url in said
-    nothing_half_written(home.folder)
+    nothing_half_written(workspace.folder)
 
 
 def test_a_csv_without_the_declared_column_is_told_its_columns(shades, run_shades):
@@ -83,25 +83,25 @@ def test_a_test_image_that_the_sample_asks_for_and_that_is_not_there_is_named(sh
         (("--recipe", "fast"), "shades has no recipe 'fast'; it has standard"),
     ],
 )
-def test_an_override_of_the_wrong_kind_is_said_before_anything_is_downloaded(run_shades, home, arguments, says):
+def test_an_override_of_the_wrong_kind_is_said_before_anything_is_downloaded(run_shades, workspace, arguments, says):
     assert says in run_shades(*arguments)
-    assert not home.folder.exists()
+    assert not workspace.folder.exists()
 
 
 def test_an_image_that_breaks_after_it_was_screened_is_named_and_leaves_no_features(
-    shades, serving, sentence, home, monkeypatch
+    shades, serving, sentence, workspace, monkeypatch
 ):
     build = backbone.build_classifier
 
     def breaking(*arguments, **options):
-        (home.data("shades") / "train" / "t05.png").write_bytes(b"not an image")
+        (workspace.data("shades") / "train" / "t05.png").write_bytes(b"not an image")
         return build(*arguments, **options)
 
     monkeypatch.setattr(backbone, "build_classifier", breaking)
     with serving(shades):
         said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
     assert "t05.png can't be read as an image" in said
-    assert not list((home.cache / "features").iterdir())
+    assert not list((workspace.cache / "features").iterdir())
 
 
 def test_serving_a_folder_that_is_not_there_is_an_error(sentence, tmp_path):
@@ -114,9 +114,9 @@ def test_serving_with_a_plan_of_faults_that_can_t_be_is_an_error(sentence, tmp_p
     assert told.startswith("Fault: `what` is 'explode', but it should be one of refuse, page,")
 
 
-def test_predicting_a_run_whose_data_is_gone_is_an_error(downloaded, sentence, comp, home):
+def test_predicting_a_run_whose_data_is_gone_is_an_error(downloaded, sentence, comp, workspace):
     comp("--competitions", downloaded.plugins, "train", "shades", *TINY)
-    shutil.rmtree(home.data("shades"))
+    shutil.rmtree(workspace.data("shades"))
     assert "run `comp download shades` first" in sentence("--competitions", downloaded.plugins, "predict", "shades")
 
 

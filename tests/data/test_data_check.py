@@ -22,15 +22,15 @@ from comp.runs import find_run
 
 
 @pytest.fixture
-def data(shades, home):
+def data(shades, workspace):
     """The folder of the shades, downloaded."""
-    home.data("shades").parent.mkdir(parents=True)
-    return shutil.copytree(shades.files, home.data("shades"))
+    workspace.data("shades").parent.mkdir(parents=True)
+    return shutil.copytree(shades.files, workspace.data("shades"))
 
 
 @pytest.fixture
-def screen(shades, home):
-    return lambda: screened_tables(shades.competition, home, Console())
+def screen(shades, workspace):
+    return lambda: screened_tables(shades.competition, workspace, Console())
 
 
 def picture(seed, size=(64, 48)):
@@ -189,7 +189,7 @@ def test_of_many_that_only_look_alike_exact_copies_are_kept_together(data, scree
     assert "20 images are not kept together, though they look alike" in " ".join(tables.notes)
 
 
-def test_the_split_is_the_same_whoever_screens_and_from_the_cache(data, screen, shades, home):
+def test_the_split_is_the_same_whoever_screens_and_from_the_cache(data, screen, shades, workspace):
     spoil(data)
     first = screen()
     assert first.screening.opened == 48
@@ -197,16 +197,16 @@ def test_the_split_is_the_same_whoever_screens_and_from_the_cache(data, screen, 
     # What has no bytes to know it by is looked at again.
     assert again.screening.opened == 2
     assert (first.alike == again.alike).all()
-    shutil.rmtree(home.cache)
+    shutil.rmtree(workspace.cache)
     pd.testing.assert_frame_equal(screen().screening.images, first.screening.images)
 
 
-def test_images_of_a_label_function_may_lie_anywhere(data, shades, home, tmp_path):
+def test_images_of_a_label_function_may_lie_anywhere(data, shades, workspace, tmp_path):
     tables = read_tables(shades.competition, data)
     outside = tmp_path / "elsewhere.png"
     (data / "train/t00.png").rename(outside)
     tables.train.loc[0, "path"] = str(outside)
-    screening = screen_tables(tables, data, home.cache / "x.parquet", Console())
+    screening = screen_tables(tables, data, workspace.cache / "x.parquet", Console())
     assert screening.images["path"][0] == str(outside)
     assert screening.images["problem"][0] == ""
 
@@ -227,7 +227,7 @@ def test_an_image_that_can_t_be_read_has_the_shares_of_the_classes(data, screen)
 # From the command line
 
 
-def test_check_says_what_there_is_and_names_the_list(shades, data, comp, home):
+def test_check_says_what_there_is_and_names_the_list(shades, data, comp, workspace):
     spoil(data)
     picture(0).convert("CMYK").save(data / "train/t10.png", "JPEG")
     shutil.copy(data / "train/t11.png", data / "train/t14.png")
@@ -247,12 +247,12 @@ def test_check_says_what_there_is_and_names_the_list(shades, data, comp, home):
     assert "2 of them opened" in again.out
 
 
-def test_a_training_records_what_it_left_out_and_submits_every_row(shades, data, comp, home):
+def test_a_training_records_what_it_left_out_and_submits_every_row(shades, data, comp, workspace):
     spoil(data)
     shutil.copy(data / "train/t11.png", data / "train/t14.png")
     trained = comp("--competitions", shades.plugins, "train", "shades")
     assert trained.status == 0, trained.err
-    run = find_run(home, trained.last_line)
+    run = find_run(workspace, trained.last_line)
     assert "5 of 36 training images can't be read and are left out: 'train/t00.png' (empty)" in run.log.read_text()
     assert run.record("config")["screening"] == {
         "unreadable_train": 5,
@@ -286,11 +286,11 @@ def test_a_training_records_what_it_left_out_and_submits_every_row(shades, data,
         assert probabilities.loc[id_].to_dict() == pytest.approx(shares.to_dict(), abs=1e-6)
 
 
-def test_folds_with_images_that_can_t_be_read_are_joined(shades, data, comp, home):
+def test_folds_with_images_that_can_t_be_read_are_joined(shades, data, comp, workspace):
     spoil(data)
     ended = comp("--competitions", shades.plugins, "train", "shades", "--folds", "2", "--set", "stages.cycle_length=1")
     assert ended.status == 0, ended.err
-    joined = find_run(home, ended.last_line)
+    joined = find_run(workspace, ended.last_line)
     assert len(pd.read_csv(joined.submission)) == 12
     assert len(joined.parts()) == 31
 
@@ -308,25 +308,25 @@ def test_names_with_markup_and_line_ends_are_shown_as_they_are(shades, data, com
     assert trained.status == 0, trained.err
 
 
-def test_a_place_that_can_t_be_written_costs_the_table_and_not_the_training(shades, data, comp, home):
-    home.cache.mkdir(parents=True)
-    (home.cache / "screening").write_text("a file where the folder should be")
+def test_a_place_that_can_t_be_written_costs_the_table_and_not_the_training(shades, data, comp, workspace):
+    workspace.cache.mkdir(parents=True)
+    (workspace.cache / "screening").write_text("a file where the folder should be")
     ended = comp("--competitions", shades.plugins, "check", "shades")
     assert ended.status == 1
     assert len(ended.err.splitlines()) == 1
     trained = comp("--competitions", shades.plugins, "train", "shades", "--set", "stages.cycle_length=1")
     assert trained.status == 0, trained.err
     assert "shades.parquet can't be written (" in trained.out
-    assert list(home.cache.glob("*/.*.part")) == []
+    assert list(workspace.cache.glob("*/.*.part")) == []
 
 
-def test_two_commands_at_once_leave_one_whole_table(shades, data, comp, home):
+def test_two_commands_at_once_leave_one_whole_table(shades, data, comp, workspace):
     command = [sys.executable, "-m", "comp", "--competitions", shades.plugins, "check", "shades"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     ended = [process.communicate() for process in both]
     assert [err for _, err in ended] == ["", ""]
     assert all("36 images to train on and 12 to predict" in out for out, _ in ended)
-    names = {path.name for path in (home.cache / "screening").iterdir()}
+    names = {path.name for path in (workspace.cache / "screening").iterdir()}
     assert names == {"shades.parquet", "shades.near.npz", "shades.csv"}
     assert "0 of them opened" in comp("--competitions", shades.plugins, "check", "shades").out
 

@@ -45,10 +45,12 @@ def others(shades, tmp_path, monkeypatch, *shares):
             connect().submit("shades", path, "")
 
 
-def test_every_run_has_its_scores_their_gap_and_its_place(shades, serving, home, runs, shown, tmp_path, monkeypatch):
+def test_every_run_has_its_scores_their_gap_and_its_place(
+    shades, serving, workspace, runs, shown, tmp_path, monkeypatch
+):
     with serving(shades):
         others(shades, tmp_path, monkeypatch, 12, 11, 1, 0)
-        send(shades.competition, runs[0], home, Console(), None)
+        send(shades.competition, runs[0], workspace, Console(), None)
         header, rows, below = shown()
     assert header.split() == ["run", "validation", "public", "gap", "private", "place"]
     assert list(rows) == [run.name for run in runs]
@@ -64,39 +66,41 @@ def test_every_run_has_its_scores_their_gap_and_its_place(shades, serving, home,
     assert below == ["accuracy; gap: public minus validation; ~ by validation"]
 
 
-def test_no_run_stands_behind_another_of_one_s_own(shades, serving, home, runs, shown, tmp_path, monkeypatch):
+def test_no_run_stands_behind_another_of_one_s_own(shades, serving, workspace, runs, shown, tmp_path, monkeypatch):
     with serving(shades):
         others(shades, tmp_path, monkeypatch, 0)
         for run in (runs[2], runs[0]):
-            send(shades.competition, run, home, Console(), None)
+            send(shades.competition, run, workspace, Console(), None)
         _, rows, _ = shown()
     assert runs[0].record("submitted")["score"] != runs[2].record("submitted")["score"]
     assert [rows[run.name][4] for run in runs] == ["1 of 2", "~1 of 2", "1 of 2"]
 
 
-def test_private_scores_stand_on_the_private_leaderboard(shades, serving, home, runs, shown, tmp_path, monkeypatch):
+def test_private_scores_stand_on_the_private_leaderboard(
+    shades, serving, workspace, runs, shown, tmp_path, monkeypatch
+):
     place = shades.served / ".answers" / "shades.csv"
     header, *answers = place.read_text().splitlines()
     usage = [f"{line},{'Public' if number % 2 else 'Private'}" for number, line in enumerate(answers)]
     place.write_text("\n".join([f"{header},Usage", *usage]) + "\n")
     with serving(shades):
         others(shades, tmp_path, monkeypatch, 1)  # the one right answer is private
-        send(shades.competition, runs[2], home, Console(), None)
+        send(shades.competition, runs[2], workspace, Console(), None)
         _, rows, _ = shown()
     record = runs[2].record("submitted")
     assert rows[runs[2].name][1] == f"{record['score']:.5f}"
     assert rows[runs[2].name][3] == f"{record['private_score']:.5f}"
-    with (home.runs / "shades" / "leaderboard-private.csv").open(newline="") as file:
+    with (workspace.runs / "shades" / "leaderboard-private.csv").open(newline="") as file:
         board = {row["team"]: float(row["score"]) for row in csv.DictReader(file)}
     assert board["team 0"] == pytest.approx(1 / 6, abs=1e-5)
     assert board["you"] == record["private_score"]
 
 
 def test_without_kaggle_scores_and_leaderboard_are_as_they_were_seen_last(
-    shades, serving, home, runs, shown, monkeypatch
+    shades, serving, workspace, runs, shown, monkeypatch
 ):
     with serving(shades):
-        send(shades.competition, runs[0], home, Console(), None)
+        send(shades.competition, runs[0], workspace, Console(), None)
         seen = shown()
     monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")
     first_line, rows, _ = shown()
@@ -110,10 +114,10 @@ def test_without_kaggle_and_without_a_leaderboard_there_is_no_place(runs, shown,
     assert [row[1:] for row in rows.values()] == [["-", "-", "-", "-"]] * 3
 
 
-def test_a_score_that_came_after_the_wait_is_kept_in_the_run(shades, serving, home, runs, shown, monkeypatch):
+def test_a_score_that_came_after_the_wait_is_kept_in_the_run(shades, serving, workspace, runs, shown, monkeypatch):
     monkeypatch.setattr("comp.kaggle.client.POLL_SECONDS", (601.0, 601.0))
     with serving(shades, Fault("ListSubmissions", "pending", skip=2)), pytest.raises(Exception, match="no score after"):
-        send(shades.competition, runs[0], home, Console(), None)
+        send(shades.competition, runs[0], workspace, Console(), None)
     assert runs[0].record("submitted")["score"] is None
     with serving(shades):
         shown()
@@ -126,9 +130,9 @@ def test_without_runs_there_is_one_sentence(comp, shades):
     assert ended.err == "Error: There is no run of shades yet; make one with `comp run shades`.\n"
 
 
-def test_scores_of_is_in_the_runs_order_with_numbers(shades, serving, home, runs):
+def test_scores_of_is_in_the_runs_order_with_numbers(shades, serving, workspace, runs):
     with serving(shades):
-        rows = scores_of(shades.competition, home, Console())
+        rows = scores_of(shades.competition, workspace, Console())
     assert [row.validation for row in rows] == [run.record("scores")["decided"] for run in runs]
     assert [row.submitted for row in rows] == [False] * 3
     assert [row.gap for row in rows] == [None] * 3

@@ -30,7 +30,9 @@ def started(layout, comp, tmp_path, monkeypatch):
     return ended
 
 
-def test_a_new_competition_is_run_to_a_graded_submission_without_an_edit(layout, started, tmp_path, home, monkeypatch):
+def test_a_new_competition_is_run_to_a_graded_submission_without_an_edit(
+    layout, started, tmp_path, workspace, monkeypatch
+):
     declaration = Path(started.last_line)
     assert declaration == tmp_path / "plugins" / "mine" / "competition.py"
     text = declaration.read_text()
@@ -45,6 +47,6 @@ def test_a_new_competition_is_run_to_a_graded_submission_without_an_edit(layout,
     served = layout.folder.parent
     with running(served, graders([competition]), tmp_path / "state") as url, monkeypatch.context() as patch:
         patch.setenv("COMP_KAGGLE_URL", url)
-        run = runner.run(competition, Choices("quick", "test_resnet", TINY), home, Console(), submitting=True)
+        run = runner.run(competition, Choices("quick", "test_resnet", TINY), workspace, Console(), submitting=True)
     assert run.record("submitted")["status"] == "complete"
     assert run.record("submitted")["score"] is not None

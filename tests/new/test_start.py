@@ -13,7 +13,7 @@ from comp.declare.competition import load_competition
 from comp.kaggle import client
 from comp.local_kaggle.server import running
 from comp.new import at_kaggle, start
-from comp.runs import Home
+from comp.runs import Workspace
 from comp.runs.resolve import Choices
 
 TINY = ("pretrained=False", "stages.size=32", "stages.cycle_length=1", "stages.views=1")
@@ -48,26 +48,26 @@ def declared(ended):
     return load_competition(Path(ended.last_line))
 
 
-def test_a_folder_of_one_s_own_is_run_where_it_lies(new, lay_out, home):
+def test_a_folder_of_one_s_own_is_run_where_it_lies(new, lay_out, workspace):
     data = lay_out("aptos2019-blindness-detection").folder
     before = sorted(data.rglob("*"))
     ended = new("mine", "--data", data)
     assert not ended.status, ended.err
     assert "40 labelled images of 5 classes, 10 to predict" in ended.out
-    run = runner.run(declared(ended), Choices("quick", "test_resnet", TINY), home, Console())
+    run = runner.run(declared(ended), Choices("quick", "test_resnet", TINY), workspace, Console())
     assert run.submission.is_file()
     assert sorted(data.rglob("*")) == before
-    assert not [path for path in home.data("mine").rglob("*.png") if not path.parent.is_symlink()]
+    assert not [path for path in workspace.data("mine").rglob("*.png") if not path.parent.is_symlink()]
 
 
-def test_an_archive_is_unpacked_and_run(new, lay_out, tmp_path, home):
+def test_an_archive_is_unpacked_and_run(new, lay_out, tmp_path, workspace):
     data = lay_out("aerial-cactus-identification").folder
     ended = new("mine", "--data", shutil.make_archive(tmp_path / "whole", "zip", data))
     assert not ended.status, ended.err
-    assert len(declared(ended).labels.read(home.data("mine"))) == 24
+    assert len(declared(ended).labels.read(workspace.data("mine"))) == 24
 
 
-def test_images_in_an_archive_that_can_t_be_looked_into_are_downloaded(new, served, home):
+def test_images_in_an_archive_that_can_t_be_looked_into_are_downloaded(new, served, workspace):
     made = served("histopathologic-cancer-detection")
     with tarfile.open(made.folder / "train.tar.gz", "w:gz") as archive:
         archive.add(made.folder / "train", "train")
@@ -75,7 +75,7 @@ def test_images_in_an_archive_that_can_t_be_looked_into_are_downloaded(new, serv
     ended = new("mine", "--kaggle", made.slug)
     assert not ended.status, ended.err
     assert "train.tar.gz can't be looked into from afar" in ended.out
-    assert len(declared(ended).labels.read(home.data("mine"))) == 24
+    assert len(declared(ended).labels.read(workspace.data("mine"))) == 24
 
 
 @pytest.fixture
@@ -89,13 +89,13 @@ def apart(served):
     return made
 
 
-def test_images_that_the_competition_lacks_are_found_in_a_data_set(new, apart, home):
+def test_images_that_the_competition_lacks_are_found_in_a_data_set(new, apart, workspace):
     ended = new("mine", "--kaggle", apart.slug, "--dataset", "someone/planets-dataset")
     assert not ended.status, ended.err
     assert "labels, images and sample submission fit together: 51 labelled images" in ended.out
     competition = declared(ended)
     assert [dataset.handle for dataset in competition.extra_data] == ["someone/planets-dataset"]
-    run = runner.run(competition, Choices("quick", "test_resnet", TINY), home, Console())
+    run = runner.run(competition, Choices("quick", "test_resnet", TINY), workspace, Console())
     assert run.submission.is_file()
 
 
@@ -163,24 +163,24 @@ def test_what_does_not_fit_together_is_said_and_the_declaration_is_there_to_be_m
         (["mine", "--kaggle", "no-such-competition"], "no competition 'no-such-competition'"),
     ],
 )
-def test_what_can_t_be_is_one_sentence_and_leaves_nothing(new, served, arguments, sentence, tmp_path, home):
+def test_what_can_t_be_is_one_sentence_and_leaves_nothing(new, served, arguments, sentence, tmp_path, workspace):
     served("aptos2019-blindness-detection")
     ended = new(*arguments)
     assert ended.status == 1
     assert sentence in ended.err
     assert ended.err.count("\n") == 1
     assert not list((tmp_path / "plugins").iterdir())
-    assert not home.folder.exists()
+    assert not workspace.folder.exists()
 
 
-def test_data_without_labels_leaves_nothing(new, tmp_path, home):
+def test_data_without_labels_leaves_nothing(new, tmp_path, workspace):
     (tmp_path / "data").mkdir()
     assert "is empty; name the folder" in new("mine", "--data", tmp_path / "data").err
     (tmp_path / "data" / "notes.txt").touch()
     ended = new("mine", "--data", tmp_path / "data")
     assert "no sample submission" in ended.err
     assert "a line like id,label, and a row with any answer" in ended.err
-    assert not home.data("mine").exists()
+    assert not workspace.data("mine").exists()
     assert (tmp_path / "data").is_dir()
 
 
@@ -191,10 +191,10 @@ def test_data_without_labels_leaves_nothing(new, tmp_path, home):
         (b"PK\x03\x04 cut short", "can't be unpacked: it is damaged or cut short; get another copy."),
     ],
 )
-def test_a_file_that_can_t_be_unpacked_is_named_and_leaves_nothing(new, tmp_path, home, content, says):
+def test_a_file_that_can_t_be_unpacked_is_named_and_leaves_nothing(new, tmp_path, workspace, content, says):
     (tmp_path / "whole.zip").write_bytes(content)
     assert new("mine", "--data", tmp_path / "whole.zip").err == f"Error: {tmp_path / 'whole.zip'} {says}\n"
-    assert not home.data("mine").exists()
+    assert not workspace.data("mine").exists()
 
 
 def test_a_broken_image_does_not_hide_the_size_of_the_others(new, lay_out):
@@ -224,7 +224,7 @@ def test_data_of_a_competition_that_is_declared_are_linked_in_another_home(
     declaration = Path(first.last_line)
     text = declaration.read_text() + "# mine\n"
     declaration.write_text(text)
-    elsewhere = Home(tmp_path / "elsewhere")
+    elsewhere = Workspace(tmp_path / "elsewhere")
     monkeypatch.setenv("COMP_HOME", str(elsewhere.folder))
     plugins = ("--competitions", tmp_path / "plugins")
     assert "comp new mine --data DIR" in comp(*plugins, "check", "mine").err
@@ -243,7 +243,7 @@ def test_data_of_a_competition_that_is_declared_are_linked_in_another_home(
 
 def test_data_that_do_not_fit_a_competition_that_is_declared_are_not_linked(new, lay_out, tmp_path, monkeypatch):
     new("mine", "--data", lay_out("aptos2019-blindness-detection").folder)
-    elsewhere = Home(tmp_path / "elsewhere")
+    elsewhere = Workspace(tmp_path / "elsewhere")
     monkeypatch.setenv("COMP_HOME", str(elsewhere.folder))
     other = lay_out("cassava-leaf-disease-classification").folder
     told = new("mine", "--data", other).err
@@ -252,29 +252,32 @@ def test_data_that_do_not_fit_a_competition_that_is_declared_are_not_linked(new,
     assert not elsewhere.data("mine").exists()
 
 
-def test_links_to_the_same_folder_are_taken_as_they_are(new, lay_out, home):
+def test_links_to_the_same_folder_are_taken_as_they_are(new, lay_out, workspace):
     data = lay_out("aptos2019-blindness-detection").folder
     first = new("my-own", "--data", data)
-    links = sorted(home.data("my-own").iterdir())
+    links = sorted(workspace.data("my-own").iterdir())
     shutil.rmtree(Path(first.last_line).parent)
     second = new("my-own", "--data", data)
     assert not second.status, second.err
     assert declared(second).name == "my-own"
-    assert sorted(home.data("my-own").iterdir()) == links
+    assert sorted(workspace.data("my-own").iterdir()) == links
 
 
-def test_other_data_under_the_name_are_left_alone_and_the_remedy_works(new, lay_out, home):
+def test_other_data_under_the_name_are_left_alone_and_the_remedy_works(new, lay_out, workspace):
     first = new("my-own", "--data", lay_out("aptos2019-blindness-detection").folder)
     shutil.rmtree(Path(first.last_line).parent)
     other = lay_out("cassava-leaf-disease-classification").folder
     told = new("my-own", "--data", other).err
-    assert f"{home.data('my-own')} holds other data; remove it or move it away, and run the same command again" in told
-    assert (home.data("my-own") / "train_images").is_dir()
-    shutil.rmtree(home.data("my-own"))
+    assert (
+        f"{workspace.data('my-own')} holds other data; remove it or move it away, and run the same command again"
+        in told
+    )
+    assert (workspace.data("my-own") / "train_images").is_dir()
+    shutil.rmtree(workspace.data("my-own"))
     assert not new("my-own", "--data", other).status
 
 
-def test_what_a_failed_download_left_does_not_count_as_data(new, comp, lay_out, tmp_path, home, monkeypatch):
+def test_what_a_failed_download_left_does_not_count_as_data(new, comp, lay_out, tmp_path, workspace, monkeypatch):
     data = lay_out("aptos2019-blindness-detection").folder
     new("mine", "--data", data)
     monkeypatch.setenv("COMP_HOME", str(tmp_path / "elsewhere"))

@@ -9,7 +9,7 @@ from comp.console import Console
 from comp.declare.competition import REPOSITORY_COMPETITIONS, Competition, competition_named, find_competitions
 from comp.kaggle.sources import graders
 from comp.local_kaggle.server import running
-from comp.runs import Home, Run
+from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -18,15 +18,15 @@ BACKBONE = SHARED / "weights" / "mobilenetv2_100.tf2_in1k"
 
 @dataclass(frozen=True)
 class Finished:
-    """A run of a competition that went the whole way, and its home."""
+    """A run of a competition that went the whole way, and its workspace."""
 
     competition: Competition
     run: Run
-    home: Home
+    workspace: Workspace
 
     @property
     def data(self) -> Path:
-        return self.home.data(self.competition.name)
+        return self.workspace.data(self.competition.name)
 
     @property
     def sample(self) -> pd.DataFrame:
@@ -51,11 +51,11 @@ def finished(tmp_path_factory):
 
     def run(name, *settings):
         if name not in done:
-            home = Home(tmp_path_factory.mktemp(name))
+            workspace = Workspace(tmp_path_factory.mktemp(name))
             competition = competition_named(name, REPOSITORY_COMPETITIONS)
             choices = Choices("quick", f"local-dir:{BACKBONE}", settings)
-            trained = runner.run(competition, choices, home, Console(), submitting=True)
-            done[name] = Finished(competition, trained, home)
+            trained = runner.run(competition, choices, workspace, Console(), submitting=True)
+            done[name] = Finished(competition, trained, workspace)
         return done[name]
 
     every = [competition_named(name, REPOSITORY_COMPETITIONS) for name in find_competitions(REPOSITORY_COMPETITIONS)]

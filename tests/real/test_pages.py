@@ -38,7 +38,7 @@ def finished_one(request, finished):
 
 def test_the_data_of_a_competition(browser, finished_one):
     one = finished_one
-    page = explore(one.competition, Choices("quick", f"local-dir:{BACKBONE}"), one.home, Console())
+    page = explore(one.competition, Choices("quick", f"local-dir:{BACKBONE}"), one.workspace, Console())
     assert page.stat().st_size < 5 * MEGABYTES
     looked_at(browser, page, f"{one.competition.name}-explore")
 
@@ -48,7 +48,7 @@ def test_the_report_of_a_run_written_with_it_and_again_with_activation_maps(brow
     with watching(browser, f"file://{page}") as watched:
         watched.is_whole()
         assert watched.page.locator("#gallery .map").count() == 0
-    assert explain(one.competition, one.run, one.home, Console()) == page
+    assert explain(one.competition, one.run, one.workspace, Console()) == page
     assert page.stat().st_size < 5 * MEGABYTES
     looked_at(browser, page, f"{one.competition.name}-report")
     with watching(browser, f"file://{page}") as watched:
@@ -87,14 +87,14 @@ def test_two_runs_side_by_side(browser, finished_one):
     choices = Choices(
         "quick", f"local-dir:{BACKBONE}", (SIZES[one.competition.name], "stages.cycle_length=2", "tta=none")
     )
-    other = runner.train(one.competition, choices, one.home, Console())
-    runner.predict(one.competition, other, one.home, Console())
-    looked_at(browser, compare(one.competition, [one.run, other], one.home), f"{one.competition.name}-compare")
+    other = runner.train(one.competition, choices, one.workspace, Console())
+    runner.predict(one.competition, other, one.workspace, Console())
+    looked_at(browser, compare(one.competition, [one.run, other], one.workspace), f"{one.competition.name}-compare")
 
 
 def test_the_board_of_it_all(browser, finished_one):
     one = finished_one
-    with served(one.home) as url:
+    with served(one.workspace) as url:
         looked_at(browser, url, f"{one.competition.name}-board", served_at=url)
         links = re.findall(r'href="(/runs/[^"]*)"', requests.get(url, timeout=10).text)
         assert links

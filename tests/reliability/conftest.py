@@ -56,8 +56,8 @@ def tree(folder):
 
 
 @pytest.fixture
-def data(home):
-    return home.data("bulky")
+def data(workspace):
+    return workspace.data("bulky")
 
 
 @pytest.fixture

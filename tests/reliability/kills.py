@@ -19,7 +19,7 @@ from pathlib import Path
 from comp import runner
 from comp.console import Console
 from comp.declare.competition import Competition
-from comp.runs import Home, Run, list_runs
+from comp.runs import Run, Workspace, list_runs
 from comp.runs.resolve import Choices
 from comp.training import features, prepared, resuming, training
 
@@ -30,12 +30,12 @@ MARK_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Workload:
-    """What is run: from the download to the submission, into a home of its own."""
+    """What is run: from the download to the submission, into a workspace of its own."""
 
     competition: Competition
     choices: Choices
 
-    def run(self, home: Path, phase: Path) -> None:
+    def run(self, workspace: Path, phase: Path) -> None:
         """All steps, naming the one under way in a file."""
         training.SAVE_SECONDS, features.MARK_SECONDS = SAVE_SECONDS, MARK_SECONDS
 
@@ -61,7 +61,7 @@ class Workload:
         named(training.Training, "finish", "saving")
         named(prepared.Prepared, "sweep", "learning-rate sweep")
         named(resuming, "load_state", "taking up")
-        runner.run(self.competition, self.choices, Home(home), Console())
+        runner.run(self.competition, self.choices, Workspace(workspace), Console())
 
 
 @dataclass
@@ -135,7 +135,7 @@ def import_all(folder):
 
 def only_run(workload, folder):
     """What was begun again is one run, however often that was."""
-    (run,) = list_runs(Home(folder / "home"), workload.competition.name)
+    (run,) = list_runs(Workspace(folder / "home"), workload.competition.name)
     return run
 
 
@@ -164,7 +164,7 @@ def until_it_ends(workload, folder, seconds, draw, counts):
 
 def has_ended(workload, folder):
     """Whether it was killed after its last file was written: the same command again would be another run."""
-    return any(run.submission.is_file() for run in list_runs(Home(folder / "home"), workload.competition.name))
+    return any(run.submission.is_file() for run in list_runs(Workspace(folder / "home"), workload.competition.name))
 
 
 def same(one: Run, other: Run) -> bool:

@@ -191,8 +191,8 @@ def test_nobody_answering_is_one_sentence(comp, bulky, monkeypatch, sentence):
     assert "Nothing answers at http://127.0.0.1:9; start it with `comp serve`" in sentence(ended)
 
 
-def test_a_disk_with_too_little_room_is_noticed_before_a_byte_is_written(refused, home, disk, data):
-    with disk(home.folder / "data", size=500_000) as small:
+def test_a_disk_with_too_little_room_is_noticed_before_a_byte_is_written(refused, workspace, disk, data):
+    with disk(workspace.folder / "data", size=500_000) as small:
         told = refused()
         assert "blobs.zip needs 1.00 MB" in told
         assert "make room and run the same command again" in told
@@ -201,10 +201,10 @@ def test_a_disk_with_too_little_room_is_noticed_before_a_byte_is_written(refused
 
 
 def test_a_disk_that_fills_up_meanwhile_is_one_sentence_and_the_part_is_gone_on_with(
-    fetching, refused, home, disk, data, monkeypatch
+    fetching, refused, workspace, disk, data, monkeypatch
 ):
     usage = os.statvfs  # the room that is there when it is looked at is gone when it is needed
-    with disk(home.folder / "data", size=700_000) as small:
+    with disk(workspace.folder / "data", size=700_000) as small:
         monkeypatch.setattr("comp.kaggle.downloads._must_fit", lambda *_: None)
         # It is begun when the competition's own archive is there, which else may be the one that finds no room.
         assert "blobs.zip can't be written: the disk is full; give it room" in refused(Fault(BLOBS, "drop"))
@@ -214,8 +214,8 @@ def test_a_disk_that_fills_up_meanwhile_is_one_sentence_and_the_part_is_gone_on_
         assert fetching().status == 0
 
 
-def test_a_folder_that_can_t_be_written_is_one_sentence(fetching, refused, home, disk, intact):
-    with disk(home.folder / "data", size=8_000_000) as unwritable:
+def test_a_folder_that_can_t_be_written_is_one_sentence(fetching, refused, workspace, disk, intact):
+    with disk(workspace.folder / "data", size=8_000_000) as unwritable:
         unwritable.remount("ro")
         assert "Read-only file system; make it writable, or set COMP_HOME to a folder that is" in refused()
         unwritable.remount("rw")

@@ -25,7 +25,7 @@ from comp.console import Console
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import RunError
-from comp.runs import Home, list_runs
+from comp.runs import Workspace, list_runs
 from comp.runs.resolve import Choices
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -92,16 +92,16 @@ RECORDINGS = {
 def record(names: list[str]) -> None:
     digits = competition_named("digits", REPOSITORY_COMPETITIONS)
     with TemporaryDirectory() as folder:
-        home, console = Home(Path(folder)), Console()
-        runner.download(digits, home, console)
+        workspace, console = Workspace(Path(folder)), Console()
+        runner.download(digits, workspace, console)
         for name in names:
             recording = RECORDINGS[name]
             competition = replace(digits, recipes={"standard": recording.recipe})
             try:
-                runner.train(competition, Choices(seed=recording.seed, all_data=recording.all_data), home, console)
+                runner.train(competition, Choices(seed=recording.seed, all_data=recording.all_data), workspace, console)
             except RunError as error:
                 console.say(str(error))
-            run, target = list_runs(home)[-1], HISTORIES / name
+            run, target = list_runs(workspace)[-1], HISTORIES / name
             target.mkdir(parents=True, exist_ok=True)
             (target / "recipe.json").write_text(json.dumps(run.record("config")["recipe"], indent=2) + "\n")
             for table in ("epochs.csv", "history.csv"):

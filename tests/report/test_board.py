@@ -13,50 +13,50 @@ from comp.report.rendering import render
 from tests.report.in_browser.serving import FOLDERS, served, started, trained_an_epoch
 
 
-def rows(home):
-    return {row.folder: row for one in board_facts(home, FOLDERS)["competitions"] for row in one["rows"]}
+def rows(workspace):
+    return {row.folder: row for one in board_facts(workspace, FOLDERS)["competitions"] for row in one["rows"]}
 
 
-def test_a_run_is_shown_as_far_as_it_is(home):
-    run = started(home)
+def test_a_run_is_shown_as_far_as_it_is(workspace):
+    run = started(workspace)
     with run.held():
-        (row,) = rows(home).values()
+        (row,) = rows(workspace).values()
         assert (row.state, row.score, row.epochs, row.chart) == ("training", None, (0, 3), None)
         trained_an_epoch(run, 0)
-        (row,) = rows(home).values()
+        (row,) = rows(workspace).values()
         assert (row.state, row.score, row.epochs) == ("training", 0.5, (1, 3))
         assert row.last["train_loss"] == 1.25
-    assert rows(home)["quick-1"].state == "stopped"
+    assert rows(workspace)["quick-1"].state == "stopped"
     run.weights.parent.mkdir()
     run.weights.touch()
-    assert rows(home)["quick-1"].state == "trained"
-    assert "<small>last epoch</small>" in render("board", **board_facts(home, FOLDERS))
+    assert rows(workspace)["quick-1"].state == "trained"
+    assert "<small>last epoch</small>" in render("board", **board_facts(workspace, FOLDERS))
     run.write_record("scores", {"metric": "accuracy", "decided": 0.75})
-    assert (rows(home)["quick-1"].state, rows(home)["quick-1"].score) == ("predicted", 0.75)
-    assert "last epoch" not in render("board", **board_facts(home, FOLDERS))
+    assert (rows(workspace)["quick-1"].state, rows(workspace)["quick-1"].score) == ("predicted", 0.75)
+    assert "last epoch" not in render("board", **board_facts(workspace, FOLDERS))
     run.write_record("submitted", {"score": 0.7})
-    assert (rows(home)["quick-1"].state, rows(home)["quick-1"].leaderboard) == ("submitted", 0.7)
+    assert (rows(workspace)["quick-1"].state, rows(workspace)["quick-1"].leaderboard) == ("submitted", 0.7)
 
 
-def test_a_training_by_hand_is_called_stopped_when_it_wrote_nothing_for_long(home):
-    run = started(home)
+def test_a_training_by_hand_is_called_stopped_when_it_wrote_nothing_for_long(workspace):
+    run = started(workspace)
     run.write_record("config", {**run.record("config"), "by_hand": True})
     trained_an_epoch(run, 0)
-    assert rows(home)["quick-1"].state == "training"
+    assert rows(workspace)["quick-1"].state == "training"
     long_ago = time.time() - SILENT_SECONDS - 5
     for path in run.folder.iterdir():
         os.utime(path, (long_ago, long_ago))
-    assert rows(home)["quick-1"].state == "stopped"
+    assert rows(workspace)["quick-1"].state == "stopped"
 
 
-def test_a_run_that_can_t_be_read_is_shown_with_what_to_do(home):
-    started(home)
-    (started(home).folder / "epochs.csv").write_text("no table")
-    (started(home).folder / "config.json").write_text("{")
-    gone = started(home, "<b>")
+def test_a_run_that_can_t_be_read_is_shown_with_what_to_do(workspace):
+    started(workspace)
+    (started(workspace).folder / "epochs.csv").write_text("no table")
+    (started(workspace).folder / "config.json").write_text("{")
+    gone = started(workspace, "<b>")
     gone.log.touch()
     (gone.folder / "config.json").unlink()
-    shown = rows(home)
+    shown = rows(workspace)
     assert {name: row.state for name, row in shown.items()} == {
         "quick-1": "stopped",
         "quick-2": "broken",
@@ -64,29 +64,29 @@ def test_a_run_that_can_t_be_read_is_shown_with_what_to_do(home):
         "<b>-1": "broken",
     }
     assert shown["<b>-1"].problem.startswith("The run digits/<b>-1 has no config.json: put the file back")
-    with served(home) as url:
+    with served(workspace) as url:
         page = requests.get(url, timeout=10).text
     assert "The run digits/&lt;b&gt;-1 has no config.json: put the file back, or delete " in page
 
 
-def test_leaderboards_are_the_local_kaggle_s(home):
-    store = Store(home.cache / "local-kaggle" / "state" / "submissions.sqlite")
+def test_leaderboards_are_the_local_kaggle_s(workspace):
+    store = Store(workspace.cache / "local-kaggle" / "state" / "submissions.sqlite")
     for team, score in (("me", 0.9), ("<b>you</b>", 0.95)):
         upload = store.announce("digits", team, "submission.csv", 10)
         store.score(store.submit(upload, "first"), score)
-    (digits,) = board_facts(home, FOLDERS)["competitions"]
+    (digits,) = board_facts(workspace, FOLDERS)["competitions"]
     assert [(standing.team, standing.score) for standing in digits["standings"]] == [("<b>you</b>", 0.95), ("me", 0.9)]
-    with served(home) as url:
+    with served(workspace) as url:
         page = requests.get(url, timeout=10).text
     assert "&lt;b&gt;you&lt;/b&gt;" in page
     assert "<b>you" not in page
 
 
-def test_the_board_serves_pages_that_it_knows(home):
-    run = started(home)
+def test_the_board_serves_pages_that_it_knows(workspace):
+    run = started(workspace)
     (run.folder / "report.html").write_text("the report")
-    (home.runs / "digits" / "explore.html").write_text("the data")
-    with served(home) as url:
+    (workspace.runs / "digits" / "explore.html").write_text("the data")
+    with served(workspace) as url:
         page = requests.get(url, timeout=10)
         assert page.status_code == 200
         assert 'href="/runs/digits/quick-1/report.html"' in page.text
@@ -95,11 +95,11 @@ def test_the_board_serves_pages_that_it_knows(home):
         assert requests.get(f"{url}/runs/digits/compare.html", timeout=10).status_code == 404
 
 
-def test_nothing_else_is_served_by_any_path(home):
-    run = started(home)
+def test_nothing_else_is_served_by_any_path(workspace):
+    run = started(workspace)
     (run.folder / "report.html").write_text("the report")
-    (home.folder / "explore.html").write_text("a secret")
-    (home.runs / "explore.html").write_text("a secret")
+    (workspace.folder / "explore.html").write_text("a secret")
+    (workspace.runs / "explore.html").write_text("a secret")
     names = [
         "quick-1/config.json",
         "quick-1/../../../explore.html",
@@ -109,7 +109,7 @@ def test_nothing_else_is_served_by_any_path(home):
         "quick-1",
     ]
     names += [".../explore.html", "/etc/passwd", "quick-1/report.html/../config.json"]
-    with served(home) as url, requests.Session() as session:
+    with served(workspace) as url, requests.Session() as session:
         for name in names:
             for spelt in (name, quote(name, safe=""), quote(quote(name, safe=""))):
                 for prefix in ("/runs/digits/", "/"):
@@ -120,23 +120,23 @@ def test_nothing_else_is_served_by_any_path(home):
                     assert "secret" not in answer.text
 
 
-def test_a_page_of_another_name_can_t_reach_the_board(home):
-    with served(home) as url:
+def test_a_page_of_another_name_can_t_reach_the_board(workspace):
+    with served(workspace) as url:
         for host, status in (("evil.example", 400), ("127.0.0.1.evil.example", 400), ("localhost", 200)):
             assert requests.get(url, headers={"Host": host}, timeout=10).status_code == status
 
 
-def test_a_competition_that_can_t_be_loaded_keeps_no_board_down(home, tmp_path):
+def test_a_competition_that_can_t_be_loaded_keeps_no_board_down(workspace, tmp_path):
     (tmp_path / "more" / "broken").mkdir(parents=True)
     (tmp_path / "more" / "broken" / "competition.py").write_text("raise ValueError")
-    started(home, competition="broken")
-    shown = board_facts(home, [*FOLDERS, tmp_path / "more"])["competitions"]
+    started(workspace, competition="broken")
+    shown = board_facts(workspace, [*FOLDERS, tmp_path / "more"])["competitions"]
     assert [one["name"] for one in shown] == ["broken"]
 
 
-def test_a_port_in_use_is_one_sentence(home):
+def test_a_port_in_use_is_one_sentence(workspace):
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(KaggleError, match="choose another with --port"),
     ):
-        serve(home, FOLDERS, taken.getsockname()[1], announce=lambda url: None)
+        serve(workspace, FOLDERS, taken.getsockname()[1], announce=lambda url: None)

@@ -12,11 +12,11 @@ HISTORIES = Path(__file__).parent.parent / "report" / "histories"
 
 
 @pytest.fixture
-def run_of(home):
+def run_of(workspace):
     """A run folder with the tables and the recipe of a recording."""
 
     def make(name):
-        run = create_run(home, "digits", name)
+        run = create_run(workspace, "digits", name)
         recipe = json.loads((HISTORIES / name / "recipe.json").read_text())
         run.write_record("config", {"competition": "digits", "recipe": recipe})
         for table in ("epochs.csv", "history.csv"):
@@ -50,10 +50,10 @@ def test_a_run_that_broke_off_in_its_first_epoch_is_diagnosed(run_of, comp):
     assert ended.out.startswith("stage 1: unfinished: 0 of 4 epochs recorded, at a learning rate of 1;")
 
 
-def test_an_unknown_run_is_one_sentence(comp, home):
+def test_an_unknown_run_is_one_sentence(comp, workspace):
     ended = comp("diagnose", "digits/none-1")
     assert (ended.status, ended.out) == (1, "")
-    assert ended.err == f"Error: There is no run 'digits/none-1' in {home.runs}.\n"
+    assert ended.err == f"Error: There is no run 'digits/none-1' in {workspace.runs}.\n"
 
 
 def test_a_training_ends_with_its_diagnosis(shades, serving, comp):

@@ -77,7 +77,7 @@ def parts(shaded, share=3):
 
 
 def report(shaded, run, *, path=False):
-    page = explain(shaded.competition, run, shaded.home, Console())
+    page = explain(shaded.competition, run, shaded.workspace, Console())
     return page if path else Reader(page)
 
 
@@ -90,7 +90,7 @@ def test_a_run_without_weights_is_reported_without_maps_and_says_why(shaded):
 
 
 def test_joined_folds_are_reported_with_every_fold(shaded):
-    joined = join(shaded.competition, shaded.folds(3), shaded.home, Console())
+    joined = join(shaded.competition, shaded.folds(3), shaded.workspace, Console())
     page = report(shaded, joined)
     assert "There are no activation maps: a blend has no weights of its own" in page.text
     assert "Mean of the folds" in page.text
@@ -109,18 +109,18 @@ def test_a_run_without_predictions_says_how_to_make_them(shaded):
     run = shaded.run(parts(shaded))
     run.predictions("valid").unlink()
     with pytest.raises(RunError, match="has no predictions; make them with `comp predict shades/standard-1`"):
-        explain(shaded.competition, run, shaded.home, Console())
+        explain(shaded.competition, run, shaded.workspace, Console())
     assert not (run.folder / "report.html").exists()
 
 
 def test_a_run_of_images_that_are_gone_is_refused(shaded):
     run = shaded.run(parts(shaded))
-    data = shaded.home.data("shades")
+    data = shaded.workspace.data("shades")
     (data / "train" / "t00.png").unlink()
     lines = (data / "train.csv").read_text().splitlines()
     (data / "train.csv").write_text("\n".join(line for line in lines if not line.startswith("t00")) + "\n")
     with pytest.raises(RunError, match="validated on 1 images that are not labelled now, the first 't00'"):
-        explain(shaded.competition, run, shaded.home, Console())
+        explain(shaded.competition, run, shaded.workspace, Console())
 
 
 def test_ten_thousand_validation_images_of_a_hundred_and_twenty_classes_fit_in_five_megabytes(make, predicting):
@@ -164,8 +164,8 @@ def test_a_decision_is_said_in_words(decision, text):
 
 
 def test_an_exploration_is_of_the_data_the_recipe_and_the_split(shaded):
-    page = explore(shaded.competition, Choices(), shaded.home, Console())
-    assert page == shaded.home.runs / "shades" / "explore.html"
+    page = explore(shaded.competition, Choices(), shaded.workspace, Console())
+    assert page == shaded.workspace.runs / "shades" / "explore.html"
     found = Reader(page)
     assert {"advice", "classes", "samples", "altered", "shapes"} <= found.ids
     assert "together" not in found.ids
@@ -176,12 +176,12 @@ def test_an_exploration_is_of_the_data_the_recipe_and_the_split(shaded):
 
 
 def test_what_screening_found_is_counted_listed_and_shown_side_by_side(shaded):
-    data = shaded.home.data("shades")
+    data = shaded.workspace.data("shades")
     shutil.copy(data / "train" / "t00.png", data / "test" / "q03.png")
     shutil.copy(data / "train" / "t01.png", data / "train" / "t02.png")  # one is green, the other blue
     (data / "train" / "t05.png").write_bytes((data / "train" / "t05.png").read_bytes()[:200])
     (data / "test" / "q01.png").write_text("<b>no image</b>")
-    found = Reader(explore(shaded.competition, Choices(), shaded.home, Console()))
+    found = Reader(explore(shaded.competition, Choices(), shaded.workspace, Console()))
     assert "unreadable: 1 labelled image and 1 to predict can't be read" in found.text
     assert "conflicting labels: 2 labelled images have a duplicate with another label" in found.text
     assert "leaks: 1 image to predict has a labelled duplicate" in found.text
@@ -195,14 +195,14 @@ def test_what_screening_found_is_counted_listed_and_shown_side_by_side(shaded):
 
 
 def test_the_same_exploration_is_the_same_but_for_its_date(shaded):
-    pages = [explore(shaded.competition, Choices(seed=3), shaded.home, Console()).read_text() for _ in range(2)]
+    pages = [explore(shaded.competition, Choices(seed=3), shaded.workspace, Console()).read_text() for _ in range(2)]
     first, again = (re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "", page) for page in pages)
     assert first == again
 
 
 def test_a_comparison_says_what_the_second_gains_on_the_images_of_both(shaded):
     weak, strong = (shaded.run(parts(shaded), knows=knows, seed=1) for knows in (0.2, 3.0))
-    page = Reader(compare(shaded.competition, [weak, strong], shaded.home))
+    page = Reader(compare(shaded.competition, [weak, strong], shaded.workspace))
     assert "Gains over standard-1" in page.text
     assert "standard-2 12" in page.text
     assert "more than chance" in page.text
@@ -210,7 +210,7 @@ def test_a_comparison_says_what_the_second_gains_on_the_images_of_both(shaded):
 
 def test_runs_that_share_no_validation_image_are_compared_without_gains(shaded):
     first, second, _ = shaded.folds(3)
-    page = Reader(compare(shaded.competition, [first, second], shaded.home))
+    page = Reader(compare(shaded.competition, [first, second], shaded.workspace))
     assert "no image validated in both" in page.text
     assert "fold" in page.text
 
@@ -218,7 +218,7 @@ def test_runs_that_share_no_validation_image_are_compared_without_gains(shaded):
 def test_a_comparison_is_of_two_runs_or_more_of_one_competition(shaded, predicting):
     run = shaded.run(parts(shaded))
     with pytest.raises(RunError, match="two runs or more"):
-        compare(shaded.competition, [run], shaded.home)
+        compare(shaded.competition, [run], shaded.workspace)
     other = shaded.run(parts(shaded), competition="planet")
     with pytest.raises(RunError, match="is a run of planet and shades/standard-1 of shades"):
-        compare(shaded.competition, [run, other], shaded.home)
+        compare(shaded.competition, [run, other], shaded.workspace)

@@ -6,8 +6,8 @@ from comp.errors import RunError
 from comp.runs import broken_runs, create_run, find_run
 
 
-def test_a_record_is_read_as_it_was_written(home):
-    run = create_run(home, "planet", "quick")
+def test_a_record_is_read_as_it_was_written(workspace):
+    run = create_run(workspace, "planet", "quick")
     record = {"score": 0.1 + 0.2, "classes": ["blow_down", "été"], "decision": None}
     assert not run.has("scores")
     run.write_record("scores", record)
@@ -16,8 +16,8 @@ def test_a_record_is_read_as_it_was_written(home):
     assert [path.name for path in run.folder.iterdir()] == ["scores.json"]
 
 
-def test_a_record_that_is_not_there_or_broken_is_an_error(home):
-    run = create_run(home, "planet", "quick")
+def test_a_record_that_is_not_there_or_broken_is_an_error(workspace):
+    run = create_run(workspace, "planet", "quick")
     with pytest.raises(RunError, match=r"planet/quick-1 has no scores\.json: that step is not done yet"):
         run.record("scores")
     (run.folder / "scores.json").write_text('{"score": ')
@@ -25,30 +25,30 @@ def test_a_record_that_is_not_there_or_broken_is_an_error(home):
         run.record("scores")
 
 
-def test_the_split_is_read_back_as_it_was_written(home):
-    run = create_run(home, "planet", "quick")
+def test_the_split_is_read_back_as_it_was_written(workspace):
+    run = create_run(workspace, "planet", "quick")
     run.write_split(["007", "a,b", 'say "x"', "né"], [True, False, True, True])
     assert run.validating() == {"007", 'say "x"', "né"}
     with (run.folder / "split.csv").open(newline="") as file:
         assert [row["part"] for row in csv.DictReader(file)] == ["valid", "train", "valid", "valid"]
 
 
-def test_a_split_of_unequal_lengths_is_refused_and_leaves_nothing(home):
-    run = create_run(home, "planet", "quick")
+def test_a_split_of_unequal_lengths_is_refused_and_leaves_nothing(workspace):
+    run = create_run(workspace, "planet", "quick")
     with pytest.raises(ValueError, match=r"shorter|longer"):
         run.write_split(["a", "b"], [True])
     assert list(run.folder.iterdir()) == []
 
 
-def test_the_folds_that_rows_validated_in_are_read_back(home):
-    run = create_run(home, "planet", "quick")
+def test_the_folds_that_rows_validated_in_are_read_back(workspace):
+    run = create_run(workspace, "planet", "quick")
     run.write_parts(["007", "a,b"], ["2", "1"])
     assert run.parts() == {"007": "2", "a,b": "1"}
     assert run.validating() == {"007", "a,b"}
 
 
-def test_a_split_that_is_not_there_is_an_error(home):
-    run = create_run(home, "planet", "quick")
+def test_a_split_that_is_not_there_is_an_error(workspace):
+    run = create_run(workspace, "planet", "quick")
     with pytest.raises(RunError, match=r"has no split\.csv, which says what validates; train anew"):
         run.parts()
 
@@ -61,17 +61,17 @@ def test_a_blend_knows_its_members_and_a_training_has_none(started):
 
 
 @pytest.mark.parametrize("config", [None, "", "{", "[]", "\x00"])
-def test_a_run_without_a_config_that_can_be_read_says_what_to_do(home, started, config):
+def test_a_run_without_a_config_that_can_be_read_says_what_to_do(workspace, started, config):
     run = started("planet", "quick")
     run.log.touch()
     place = run.folder / "config.json"
     place.unlink() if config is None else place.write_text(config)
-    (broken,) = broken_runs(home, "planet")
+    (broken,) = broken_runs(workspace, "planet")
     assert broken.name == "planet/quick-1"
     assert broken.problem.endswith(f": put the file back, or delete {run.folder}.")
     assert ("has no config.json" if config is None else "config.json can't be read (") in broken.problem
     run.report.touch()
     assert "put the file back (report.html shows it), or" in broken.problem
     with pytest.raises(RunError, match="put the file back"):
-        find_run(home, "planet/quick-1").record("config")
-    assert broken_runs(home, "dogs") == []
+        find_run(workspace, "planet/quick-1").record("config")
+    assert broken_runs(workspace, "dogs") == []

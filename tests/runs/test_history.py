@@ -28,8 +28,8 @@ def epoch(number, cycle, steps, valid_loss=0.5):
     )
 
 
-def test_history_has_a_row_per_step_and_epochs_a_row_per_epoch(home):
-    run = create_run(home, "planet", "quick")
+def test_history_has_a_row_per_step_and_epochs_a_row_per_epoch(workspace):
+    run = create_run(workspace, "planet", "quick")
     run.history.append_epoch(
         1, epoch(0, 0, [{"loss": 0.75, "lr_head": 1e-3}, {"loss": 0.5, "lr_head": 5e-4}]), "mean_f2", 0.9
     )

@@ -22,17 +22,17 @@ from comp.training.learner import Learner
 
 
 @pytest.fixture
-def at_home(shades, serving, home, monkeypatch):
+def at_home(shades, serving, workspace, monkeypatch):
     monkeypatch.setattr(module, "ROUNDS", 1)
     monkeypatch.setattr(module, "BATCHES", 2)
     with serving(shades):
-        runner.download(shades.competition, home, Console())
+        runner.download(shades.competition, workspace, Console())
     return shades.competition
 
 
 @pytest.mark.parametrize("settings", [("batch_size=4",), ("batch_size=4", "stages.cached=false", "stages.train=2")])
-def test_every_rate_and_every_part_is_measured(at_home, home, settings):
-    measured = benchmark(at_home, Choices(settings=settings), 24, home, Console())
+def test_every_rate_and_every_part_is_measured(at_home, workspace, settings):
+    measured = benchmark(at_home, Choices(settings=settings), 24, workspace, Console())
     assert set(measured.rates) == {
         *(MODEL_TRAINS, MODEL_PREDICTS, FOLDED_PREDICTS, TRAINING, PREDICTING),
         *("reading and altering files", "reading and altering kept images"),
@@ -52,7 +52,7 @@ def test_every_rate_and_every_part_is_measured(at_home, home, settings):
     assert measured.memory > 0
 
 
-def test_steps_are_measured_as_they_are_trained_though_predictions_come_between(at_home, home, monkeypatch):
+def test_steps_are_measured_as_they_are_trained_though_predictions_come_between(at_home, workspace, monkeypatch):
     monkeypatch.setattr(module, "ROUNDS", 3)
     learning, taken = [], Learner.step
 
@@ -61,7 +61,7 @@ def test_steps_are_measured_as_they_are_trained_though_predictions_come_between(
         return taken(learner, *given)
 
     monkeypatch.setattr(Learner, "step", step)
-    benchmark(at_home, Choices(settings=("batch_size=4",)), 24, home, Console())
+    benchmark(at_home, Choices(settings=("batch_size=4",)), 24, workspace, Console())
     assert len(learning) > 3
     assert all(learning)
 
@@ -79,11 +79,11 @@ def test_a_ratio_is_of_the_same_round_so_that_a_slower_hour_is_in_neither():
     assert measured.rates[TRAINING] == 47
 
 
-def test_the_numbers_are_a_table_and_json_and_no_run_is_made(at_home, shades, comp, home, tmp_path):
+def test_the_numbers_are_a_table_and_json_and_no_run_is_made(at_home, shades, comp, workspace, tmp_path):
     ended = comp("--competitions", shades.plugins, "bench", "shades", "--size", 16, "--json", tmp_path / "bench.json")
     assert not ended.status, ended.err
     record = json.loads((tmp_path / "bench.json").read_text())
     assert record["setting"]["competition"] == "shades"
     said = re.search(r"^training .*images/s  (\d\.\d{3}) of the model alone$", ended.out, re.MULTILINE)
     assert float(said[1]) == pytest.approx(record["ratios"]["training, of the model alone"], abs=0.001)
-    assert not home.runs.exists()
+    assert not workspace.runs.exists()

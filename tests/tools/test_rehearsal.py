@@ -15,7 +15,7 @@ from comp.console import Console
 from comp.data.tables import Tables, read_tables
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.errors import DataError
-from comp.runs import Home, create_run
+from comp.runs import Workspace, create_run
 from comp.runs.resolve import Choices
 from comp.tools.rehearsal import Rehearsal, rehearsal, which_hide
 
@@ -72,24 +72,24 @@ def table(targets, groups=None, classes=None):
 
 @pytest.fixture(scope="module")
 def rehearsed(downloaded_digits, tmp_path_factory):
-    """A rehearsal of the digits by someone who has credentials for the real Kaggle: its run, its home, what it did."""
+    """A rehearsal of the digits by someone who has credentials for the real Kaggle: its run and workspace, what it did."""
     place = tmp_path_factory.mktemp("rehearsed")
-    home, person = Home(place / "home"), place / "person"
-    shutil.copytree(downloaded_digits.folder / "data", home.folder / "data")
-    labels = pd.read_csv(home.data("digits") / "train.csv", dtype=str)
+    workspace, person = Workspace(place / "home"), place / "person"
+    shutil.copytree(downloaded_digits.folder / "data", workspace.folder / "data")
+    labels = pd.read_csv(workspace.data("digits") / "train.csv", dtype=str)
     for id_ in labels["id"][400:]:
-        (home.data("digits") / "train" / f"{id_}.png").unlink()
-    labels[:400].to_csv(home.data("digits") / "train.csv", index=False)
+        (workspace.data("digits") / "train" / f"{id_}.png").unlink()
+    labels[:400].to_csv(workspace.data("digits") / "train.csv", index=False)
     (person / ".kaggle").mkdir(parents=True)
     (person / ".kaggle" / "kaggle.json").write_text('{"username": "me", "key": "0123456789abcdef"}')
     (person / ".kaggle" / "access_token").write_text("a-real-token")
-    before = contents(home.folder)
+    before = contents(workspace.folder)
     with pytest.MonkeyPatch.context() as patch, watched() as seen, redirect_stdout(io.StringIO()) as out:
         patch.setenv("HOME", str(person))
         patch.setenv("KAGGLE_API_TOKEN", "a-real-token")
         patch.setenv("COMP_KAGGLE_URL", "https://api.kaggle.com")
-        run = runner.rehearse(DIGITS, TINY, home, Console(), share=0.25)
-    return run, home, before, seen, person, out.getvalue()
+        run = runner.rehearse(DIGITS, TINY, workspace, Console(), share=0.25)
+    return run, workspace, before, seen, person, out.getvalue()
 
 
 def test_a_rehearsal_goes_the_whole_way_and_says_what_to_expect_with_its_uncertainty(rehearsed):
@@ -108,23 +108,23 @@ def test_a_rehearsal_goes_the_whole_way_and_says_what_to_expect_with_its_uncerta
     assert "validation had said" in out
 
 
-def test_hidden_images_without_a_mistake_are_said_to_give_no_bounds(home, tmp_path, capsys):
-    run = create_run(home, "digits", "quick")
+def test_hidden_images_without_a_mistake_are_said_to_give_no_bounds(workspace, tmp_path, capsys):
+    run = create_run(workspace, "digits", "quick")
     run.write_record("scores", {})
     run.submission.write_text("id,label\n" + "".join(f"{row},{row % 10}\n" for row in range(30)))
-    Rehearsal(DIGITS, home, run.submission, None, 30, 120).judge(run, 0, Console())
+    Rehearsal(DIGITS, workspace, run.submission, None, 30, 120).judge(run, 0, Console())
     assert run.record("rehearsal") == {"score": 1.0, "interval": None, "hidden": 30, "known": 120}
     said = capsys.readouterr().out
     assert "expect accuracy 1.00000 on the leaderboard, but 30 hidden images don't tell how far off that may be" in said
 
 
 def test_what_a_rehearsal_leaves_is_its_run_below_rehearsals(rehearsed):
-    run, home, before, *_ = rehearsed
-    place = home.rehearsals / "digits" / "1"
+    run, workspace, before, *_ = rehearsed
+    place = workspace.rehearsals / "digits" / "1"
     assert run.folder == place / "runs" / "digits" / "quick-1"
     assert [path.name for path in place.iterdir()] == ["runs"]
-    after = contents(home.folder)
-    assert {path: after[path] for path in after if not {place, home.cache} & {*path.parents}} == before
+    after = contents(workspace.folder)
+    assert {path: after[path] for path in after if not {place, workspace.cache} & {*path.parents}} == before
 
 
 def test_a_rehearsal_speaks_to_this_machine_only_and_reads_no_credentials(rehearsed):
@@ -135,22 +135,22 @@ def test_a_rehearsal_speaks_to_this_machine_only_and_reads_no_credentials(rehear
     assert not [path for path in seen.files if str(person) in path and "matplotlib" not in path]
 
 
-def test_a_second_rehearsal_with_the_same_seed_submits_the_same(shades, serving, home):
+def test_a_second_rehearsal_with_the_same_seed_submits_the_same(shades, serving, workspace):
     with serving(shades):
-        runner.download(shades.competition, home, Console())
+        runner.download(shades.competition, workspace, Console())
     choices = Choices(settings=("stages.cycle_length=1",))
-    one, two = (runner.rehearse(shades.competition, choices, home, Console(), share=0.25) for _ in range(2))
+    one, two = (runner.rehearse(shades.competition, choices, workspace, Console(), share=0.25) for _ in range(2))
     assert [run.folder.parents[2].name for run in (one, two)] == ["1", "2"]
     assert one.submission.read_bytes() == two.submission.read_bytes()
 
 
-def test_the_rehearsed_competition_has_the_images_that_are_not_hidden_and_their_labels(shades, serving, home):
+def test_the_rehearsed_competition_has_the_images_that_are_not_hidden_and_their_labels(shades, serving, workspace):
     with serving(shades):
-        runner.download(shades.competition, home, Console())
-    real = read_tables(shades.competition, home.data("shades"))
-    with rehearsal(shades.competition, home, 0.25, 0, Console()) as started:
-        runner.download(started.competition, started.home, Console())
-        found = read_tables(started.competition, started.home.data("shades"))
+        runner.download(shades.competition, workspace, Console())
+    real = read_tables(shades.competition, workspace.data("shades"))
+    with rehearsal(shades.competition, workspace, 0.25, 0, Console()) as started:
+        runner.download(started.competition, started.workspace, Console())
+        found = read_tables(started.competition, started.workspace.data("shades"))
         pixels = {
             Path(path).read_bytes(): label for path, label in zip(real.train["path"], real.train["label"], strict=True)
         }
@@ -161,21 +161,21 @@ def test_the_rehearsed_competition_has_the_images_that_are_not_hidden_and_their_
             assert pixels.pop(Path(path).read_bytes()) == truth[id_]
         assert not pixels
         assert list(found.sample.columns) == ["id", "colour"]
-    assert not (home.rehearsals / "shades" / "1").exists()
+    assert not (workspace.rehearsals / "shades" / "1").exists()
 
 
-def test_a_rehearsal_that_fails_leaves_nothing(shades, home, serving):
+def test_a_rehearsal_that_fails_leaves_nothing(shades, workspace, serving):
     with serving(shades):
-        runner.download(shades.competition, home, Console())
-    with pytest.raises(ZeroDivisionError), rehearsal(shades.competition, home, 0.25, 0, Console()):
+        runner.download(shades.competition, workspace, Console())
+    with pytest.raises(ZeroDivisionError), rehearsal(shades.competition, workspace, 0.25, 0, Console()):
         raise ZeroDivisionError
-    assert not list((home.rehearsals / "shades").iterdir())
+    assert not list((workspace.rehearsals / "shades").iterdir())
 
 
-def test_without_its_data_a_competition_is_not_rehearsed(shades, home):
+def test_without_its_data_a_competition_is_not_rehearsed(shades, workspace):
     with pytest.raises(DataError, match="comp download shades"):
-        runner.rehearse(shades.competition, Choices(), home, Console(), share=0.2)
-    assert not home.folder.exists()
+        runner.rehearse(shades.competition, Choices(), workspace, Console(), share=0.2)
+    assert not workspace.folder.exists()
 
 
 def test_no_class_and_no_tag_is_hidden_whole():

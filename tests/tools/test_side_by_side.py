@@ -25,9 +25,9 @@ LONG = "stages.2.cycle_length=80"
 
 
 @pytest.fixture
-def two_stages(shades, home):
-    """The shades, in a home where they are downloaded, with a recipe of two stages."""
-    shutil.copytree(shades.files, home.data("shades"))
+def two_stages(shades, workspace):
+    """The shades, in a workspace where they are downloaded, with a recipe of two stages."""
+    shutil.copytree(shades.files, workspace.data("shades"))
     stage = 'Stage(size=16, train="head", cached=True, cycle_length=8, learning_rate=1e-2)'
     declaration = shades.declaration.read_text()
     assert stage in declaration
@@ -36,14 +36,14 @@ def two_stages(shades, home):
 
 
 @pytest.fixture
-def trained(two_stages, home):
+def trained(two_stages, workspace):
     """Trains two folds of the shades, on Ray or one after the other; gives what is said, and the joined run."""
 
     def train(on=None):
         said = Console()
         said.say = (lines := []).append
         choices = Choices(settings=(LONG,), folds=2)
-        return runner.cross_validate(two_stages, choices, home, said, on=on), "\n".join(lines)
+        return runner.cross_validate(two_stages, choices, workspace, said, on=on), "\n".join(lines)
 
     return train
 
@@ -80,9 +80,9 @@ def holder_of(path):
     return None
 
 
-def kill_one_in_its_second_stage(home, killed):
+def kill_one_in_its_second_stage(workspace, killed):
     while not killed:
-        for run in list_runs(home, "shades"):
+        for run in list_runs(workspace, "shades"):
             stages, epochs = (run.folder / name for name in ("stages.csv", "epochs.csv"))
             if run.weights.exists() or not stages.is_file() or epochs.read_text().count("\n") <= 20:
                 continue
@@ -94,35 +94,37 @@ def kill_one_in_its_second_stage(home, killed):
 
 
 @pytest.fixture
-def killing(home):
+def killing(workspace):
     """Kills the process of the first run that is in its second stage, once it is called; gives the run's name then."""
     names = []
 
     def start():
-        threading.Thread(target=kill_one_in_its_second_stage, args=(home, names), daemon=True).start()
+        threading.Thread(target=kill_one_in_its_second_stage, args=(workspace, names), daemon=True).start()
         return names
 
     yield start
     names.append("nobody")  # so that nobody is killed any more
 
 
-def test_a_fold_whose_worker_was_killed_goes_on_elsewhere_and_ends_as_it_would_have(trained, home, cluster, killing):
+def test_a_fold_whose_worker_was_killed_goes_on_elsewhere_and_ends_as_it_would_have(
+    trained, workspace, cluster, killing
+):
     trained()
-    expected = [(run.submission.read_bytes(), run.parts()) for run in list_runs(home)]
-    shutil.rmtree(home.runs)
+    expected = [(run.submission.read_bytes(), run.parts()) for run in list_runs(workspace)]
+    shutil.rmtree(workspace.runs)
 
     killed = killing()
     joined, said = trained(on="ray")
     assert "side by side on Ray, each with 1 processor" in said
     (name,) = killed
-    assert f"going on with {name}, which was stopped: stage 2" in (home.runs / name / "log.txt").read_text()
-    folds = [Run(home.runs / member) for member in joined.members]
+    assert f"going on with {name}, which was stopped: stage 2" in (workspace.runs / name / "log.txt").read_text()
+    folds = [Run(workspace.runs / member) for member in joined.members]
     assert [(run.submission.read_bytes(), run.parts()) for run in (*folds, joined)] == expected
-    assert len(list_runs(home)) == 3
+    assert len(list_runs(workspace)) == 3
 
 
 def test_a_sweep_goes_on_after_its_worker_was_killed_and_after_it_was_stopped_and_no_trial_is_lost_or_doubled(
-    two_stages, home, cluster, killing
+    two_stages, workspace, cluster, killing
 ):
     def sweep(on="ray", stopped_by=None):
         said, lines = Console(), []
@@ -134,17 +136,17 @@ def test_a_sweep_goes_on_after_its_worker_was_killed_and_after_it_was_stopped_an
 
         said.say = say
         space = ["dropout=0..0.5", "stages.learning_rate=1e-3..1e-1:log"]
-        return trying.sweep(two_stages, Choices(settings=(LONG,)), space, 4, home, said, on), lines
+        return trying.sweep(two_stages, Choices(settings=(LONG,)), space, 4, workspace, said, on), lines
 
     with pytest.raises(KeyboardInterrupt):
         sweep(stopped_by=" is done, run ")
-    begun = [run.record("config")["settings"] for run in list_runs(home)]
+    begun = [run.record("config")["settings"] for run in list_runs(workspace)]
     assert begun
     killed = killing()
     best, lines = sweep()
     (name,) = killed
-    assert f"going on with {name}, which was stopped: stage 2" in (home.runs / name / "log.txt").read_text()
-    runs = list_runs(home)
+    assert f"going on with {name}, which was stopped: stage 2" in (workspace.runs / name / "log.txt").read_text()
+    runs = list_runs(workspace)
     settings = [run.record("config")["settings"] for run in runs]
     assert settings[: len(begun)] == begun
     assert len({tuple(drawn) for drawn in settings}) == len(runs) == 4
@@ -154,28 +156,28 @@ def test_a_sweep_goes_on_after_its_worker_was_killed_and_after_it_was_stopped_an
 
     _, again = sweep(on=None)
     assert again[-4:] == table
-    assert len(list_runs(home)) == 4
+    assert len(list_runs(workspace)) == 4
 
 
-def test_recipes_and_seeds_train_side_by_side_as_they_do_one_after_the_other(comp, shades, home, serving, cluster):
+def test_recipes_and_seeds_train_side_by_side_as_they_do_one_after_the_other(comp, shades, workspace, serving, cluster):
     def run(*arguments):
         return comp("--competitions", shades.plugins, "run", "shades", "--seed", 0, "--seed", 1, *arguments)
 
     with serving(shades):
         here = run()
         assert (here.status, here.err) == (0, "")
-        expected = {run.record("config")["seed"]: run.submission.read_bytes() for run in list_runs(home)}
+        expected = {run.record("config")["seed"]: run.submission.read_bytes() for run in list_runs(workspace)}
         assert sorted(expected) == [0, 1]
-        shutil.rmtree(home.runs)
+        shutil.rmtree(workspace.runs)
         there = run("--on", "ray")
         assert (there.status, there.err) == (0, "")
-        assert {run.record("config")["seed"]: run.submission.read_bytes() for run in list_runs(home)} == expected
+        assert {run.record("config")["seed"]: run.submission.read_bytes() for run in list_runs(workspace)} == expected
         assert [Run(Path(line)).record("config")["seed"] for line in there.out.splitlines()[-2:]] == [0, 1]
 
         # What is there is not trained again.
         assert run("--seed", 2).status == 0
-    assert sorted(run.record("config")["seed"] for run in list_runs(home)) == [0, 1, 2]
-    assert all(run.report.is_file() for run in list_runs(home))
+    assert sorted(run.record("config")["seed"] for run in list_runs(workspace)) == [0, 1, 2]
+    assert all(run.report.is_file() for run in list_runs(workspace))
 
 
 @pytest.mark.parametrize(

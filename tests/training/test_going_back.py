@@ -23,9 +23,9 @@ TOO_HIGH = replace(ALL, cycle_length=2, learning_rate=1e12)
 
 
 @pytest.fixture
-def with_stages(shades, serving, home):
+def with_stages(shades, serving, workspace):
     with serving(shades):
-        runner.download(shades.competition, home, Console())
+        runner.download(shades.competition, workspace, Console())
 
     def declared(*stages, **fields):
         recipe = replace(shades.competition.recipes["standard"], stages=stages, optimizer="sgd", **fields)
@@ -35,9 +35,9 @@ def with_stages(shades, serving, home):
 
 
 @pytest.fixture
-def train(with_stages, home):
+def train(with_stages, workspace):
     def trained(*stages, **fields):
-        return runner.train(with_stages(*stages, **fields), Choices(), home, Console())
+        return runner.train(with_stages(*stages, **fields), Choices(), workspace, Console())
 
     return trained
 
@@ -58,7 +58,9 @@ def weights(run):
     return run.weights.read_bytes()
 
 
-def test_a_stage_that_breaks_leaves_the_weights_from_before_it_and_the_next_goes_on(train, home, with_stages, capsys):
+def test_a_stage_that_breaks_leaves_the_weights_from_before_it_and_the_next_goes_on(
+    train, workspace, with_stages, capsys
+):
     run = train(HEAD, TOO_HIGH)
     assert weights(run) == weights(train(HEAD))
     said = capsys.readouterr().out
@@ -74,7 +76,7 @@ def test_a_stage_that_breaks_leaves_the_weights_from_before_it_and_the_next_goes
     assert np.isnan(run.history.epochs()["train_loss"].iloc[-1]) or not np.isfinite(
         run.history.epochs()["valid_loss"].iloc[-1]
     )
-    runner.predict(with_stages(HEAD, TOO_HIGH), run, home, Console())
+    runner.predict(with_stages(HEAD, TOO_HIGH), run, workspace, Console())
     assert run.submission.is_file()
 
 
@@ -91,9 +93,9 @@ def test_the_stages_after_a_broken_one_are_trained_and_judged(train, capsys):
     assert not any("unfinished" in line for line in lines)
 
 
-def test_a_stage_that_breaks_in_a_later_cycle_keeps_the_cycles_before(with_stages, home, train, capsys):
+def test_a_stage_that_breaks_in_a_later_cycle_keeps_the_cycles_before(with_stages, workspace, train, capsys):
     stage = replace(ALL, cycles=4, cycle_length=1)
-    training = start(prepare(with_stages(stage, snapshots=3), Choices(), home, Console()), home, Console())
+    training = start(prepare(with_stages(stage, snapshots=3), Choices(), workspace, Console()), workspace, Console())
     # Three steps an epoch: the third of the third cycle.
     spoilt_from(training, 8)
     training.fit_or_go_back(stage)
@@ -108,18 +110,18 @@ def test_a_stage_that_breaks_in_a_later_cycle_keeps_the_cycles_before(with_stage
     assert [path.stem for path in training.run.weights.parent.iterdir() if path.suffix != ".pt"] == ["model"]
 
 
-def test_a_training_that_breaks_before_any_cycle_ended_says_what_to_change(with_stages, home, capsys):
+def test_a_training_that_breaks_before_any_cycle_ended_says_what_to_change(with_stages, workspace, capsys):
     competition = with_stages(TOO_HIGH, HEAD)
     with pytest.raises(RunError, match=r"no longer a number in epoch \d; lower the stage's learning rate, .* 1e\+12"):
-        runner.train(competition, Choices(), home, Console())
-    (run,) = list_runs(home)
+        runner.train(competition, Choices(), workspace, Console())
+    (run,) = list_runs(workspace)
     assert not run.weights.is_file()
     capsys.readouterr()
     runner.diagnose(run, Console())
     assert capsys.readouterr().out.startswith("stage 1: loss is no number")
 
 
-def test_what_is_gone_back_to_outlives_a_kill(with_stages, home, train, monkeypatch):
+def test_what_is_gone_back_to_outlives_a_kill(with_stages, workspace, train, monkeypatch):
     monkeypatch.setattr(module, "SAVE_SECONDS", -1.0)
     monkeypatch.setattr(module, "MOST_COST", float("inf"))
     stage = replace(ALL, cycles=3, cycle_length=1)
@@ -135,8 +137,10 @@ def test_what_is_gone_back_to_outlives_a_kill(with_stages, home, train, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(module.Training, "save", killed)
         with pytest.raises(SystemExit):
-            runner.train(competition, Choices(), home, Console())
-    with under_way(prepare(competition, Choices(), home, Console()), home, Console(), goals.trained) as training:
+            runner.train(competition, Choices(), workspace, Console())
+    with under_way(
+        prepare(competition, Choices(), workspace, Console()), workspace, Console(), goals.trained
+    ) as training:
         assert training.where() == "stage 1, epoch 2, step 3"
         spoilt_from(training, 5)
         training.fit_or_go_back(stage)
@@ -145,9 +149,9 @@ def test_what_is_gone_back_to_outlives_a_kill(with_stages, home, train, monkeypa
     assert weights(training.run) == weights(train(replace(stage, cycles=1)))
 
 
-def test_a_rate_that_broke_a_stage_is_not_taken_for_the_next_one(with_stages, home):
+def test_a_rate_that_broke_a_stage_is_not_taken_for_the_next_one(with_stages, workspace):
     stages = (HEAD, replace(ALL, learning_rate="find"))
-    training = start(prepare(with_stages(*stages), Choices(), home, Console()), home, Console())
+    training = start(prepare(with_stages(*stages), Choices(), workspace, Console()), workspace, Console())
     training.found[3, False] = 1e12
     for stage in stages:
         training.fit_or_go_back(stage)
@@ -155,10 +159,12 @@ def test_a_rate_that_broke_a_stage_is_not_taken_for_the_next_one(with_stages, ho
     assert training.found == {}
 
 
-def test_a_long_epoch_ends_soon_after_its_loss_is_no_number(with_stages, home, monkeypatch):
+def test_a_long_epoch_ends_soon_after_its_loss_is_no_number(with_stages, workspace, monkeypatch):
     monkeypatch.setattr("comp.training.learner.CHECKED", 2)
     stage = replace(ALL, cycle_length=2)
-    training = start(prepare(with_stages(HEAD, stage, batch_size=2), Choices(), home, Console()), home, Console())
+    training = start(
+        prepare(with_stages(HEAD, stage, batch_size=2), Choices(), workspace, Console()), workspace, Console()
+    )
     training.fit_or_go_back(HEAD)
     spoilt_from(training, 3)
     training.fit_or_go_back(stage)

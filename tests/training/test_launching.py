@@ -62,8 +62,8 @@ competition = Competition(
 
 
 @pytest.fixture
-def still(make, home):
-    """61 images to learn from and 37 to predict, in this home; nothing about them is drawn in the standard recipe."""
+def still(make, workspace):
+    """61 images to learn from and 37 to predict in this workspace; nothing is drawn in the standard recipe."""
     made = make(STILL)
     colours = ["red", "green", "blue", "red"]
     for part, count in (("train", 61), ("test", 37)):
@@ -71,8 +71,8 @@ def still(make, home):
             made.image(f"{part}/{part}{number:02}.png", colours[number % 4], size=36)
     made.text("train.csv", ["id,colour", *(f"train{number:02},{colours[number % 4]}" for number in range(61))])
     made.text("sample_submission.csv", ["id,colour", *(f"test{number:02},red" for number in range(37))])
-    home.data("shades").parent.mkdir(parents=True)
-    home.data("shades").symlink_to(made.files)
+    workspace.data("shades").parent.mkdir(parents=True)
+    workspace.data("shades").symlink_to(made.files)
     return made
 
 
@@ -126,17 +126,17 @@ def predicted(run, part):
     return pd.read_parquet(run.predictions(part)).set_index("id")
 
 
-def test_two_processes_train_and_predict_as_one_does(still, apart, home):
+def test_two_processes_train_and_predict_as_one_does(still, apart, workspace):
     status, alone, err = apart(still, "train", "shades", "--folds", 2)
     assert (status, err) == (0, "")
-    shutil.rmtree(home.cache)
+    shutil.rmtree(workspace.cache)
     status, together, err = apart(still, "train", "shades", "--folds", 2, "--processes", 2)
     assert (status, err) == (0, "")
     assert "on cpu, run shades/standard-1" in alone
     assert "on 2 x cpu, run shades/standard-3" in together
     assert len(alone.splitlines()) == len(together.splitlines())
 
-    runs = list_runs(home)
+    runs = list_runs(workspace)
     assert len(runs) == 6
     for one, two in zip(runs[:3], runs[3:], strict=True):
         for part in ("valid", "test"):
@@ -149,13 +149,13 @@ def test_two_processes_train_and_predict_as_one_does(still, apart, home):
     assert list(predicted(runs[-1], "test").index) == [f"test{number:02}" for number in range(37)]
 
 
-def test_processes_that_a_launcher_started_find_the_rate_and_take_the_steps_of_one(still, apart, home):
+def test_processes_that_a_launcher_started_find_the_rate_and_take_the_steps_of_one(still, apart, workspace):
     command = ("train", "shades", "--set", "stages.2.learning_rate=find", "--set", "stages.2.cycles=1")
     few = replaced(finder, "BATCHES", 24)
     assert apart(still, *command, before=few)[0] == 0
     status, _, err = apart(still, *command, before=few, launcher=True)
     assert (status, err) == (0, "")
-    one, two = list_runs(home)
+    one, two = list_runs(workspace)
     # At the highest rates a rounding error is multiplied from step to step.
     assert two.history.sweep(2).to_numpy()[:-4] == pytest.approx(one.history.sweep(2).to_numpy()[:-4], rel=1e-3)
     assert two.history.steps().to_numpy() == pytest.approx(one.history.steps().to_numpy(), rel=1e-3, nan_ok=True)
@@ -179,17 +179,17 @@ def killed_in(epoch):
     return patch
 
 
-def test_a_training_in_two_processes_that_was_killed_ends_as_one_that_was_not(still, apart, home):
+def test_a_training_in_two_processes_that_was_killed_ends_as_one_that_was_not(still, apart, workspace):
     command = ("train", "shades", "--recipe", "drawn", "--processes", 2)
     assert apart(still, *command)[0] == 0
     status, _, _ = apart(still, *command, before=killed_in(1))
     assert status == -signal.SIGKILL
-    stopped = list_runs(home)[-1]
+    stopped = list_runs(workspace)[-1]
     assert not stopped.weights.exists()
     status, out, err = apart(still, *command)
     assert (status, err) == (0, "")
     assert f"going on with {stopped.name}, which was stopped: stage 1, epoch 2, step 2" in out
-    whole, resumed = list_runs(home)
+    whole, resumed = list_runs(workspace)
     assert resumed.weights.read_bytes() == whole.weights.read_bytes()
 
 
@@ -213,15 +213,15 @@ def hangs_up(self, *_):
         (replaced(training.Training, "_record", hangs_up), "the disk is gone."),
     ],
 )
-def test_an_error_in_one_process_ends_both_with_one_sentence(still, apart, home, before, sentence):
+def test_an_error_in_one_process_ends_both_with_one_sentence(still, apart, workspace, before, sentence):
     status, _, err = apart(still, "train", "shades", "--recipe", "drawn", "--processes", 2, before=before)
     assert status == 1
     assert err.startswith(f"Error: {sentence}")
     assert len(err.splitlines()) == 1
-    assert list_runs(home) == []
+    assert list_runs(workspace) == []
 
 
-def test_too_little_memory_in_one_process_halves_what_goes_through_both_at_once(still, apart, home):
+def test_too_little_memory_in_one_process_halves_what_goes_through_both_at_once(still, apart, workspace):
     def without_norm():
         """Batch norm sees fewer rows at once; without it the gradients of parts add up to those of the whole."""
         build_head = backbone.build_head
@@ -242,12 +242,12 @@ def test_too_little_memory_in_one_process_halves_what_goes_through_both_at_once(
     status, out, err = apart(still, "train", "shades", "--processes", 2, before=narrow)
     assert (status, err) == (0, "")
     assert out.count("out of memory with 4 rows at once: from now on 2") == 1
-    one, two = list_runs(home)
+    one, two = list_runs(workspace)
     assert two.record("trained")["at_once"] == {"training": 2, "forward": None}
     assert two.history.steps()["loss"].to_numpy() == pytest.approx(one.history.steps()["loss"].to_numpy(), rel=1e-4)
 
 
-def test_a_batch_too_small_for_the_processes_is_refused(still, apart, home):
+def test_a_batch_too_small_for_the_processes_is_refused(still, apart, workspace):
     options = ("--recipe", "drawn", "--set", "batch_size=3", "--processes", 2)
     status, _, err = apart(still, "train", "shades", *options)
     assert status == 1
@@ -255,4 +255,4 @@ def test_a_batch_too_small_for_the_processes_is_refused(still, apart, home):
         "Error: A batch of 3 rows is too few for 2 processes, which take 2 rows each at least; start fewer, or raise "
         "batch_size.\n"
     )
-    assert list_runs(home) == []
+    assert list_runs(workspace) == []

@@ -18,7 +18,7 @@ from comp.declare.recipe import Stage
 from comp.errors import DataError, KaggleError, RunError
 from comp.kaggle import goals
 from comp.kaggle.client import Kaggle
-from comp.runs import History, Home, Run, list_runs
+from comp.runs import History, Run, Workspace, list_runs
 from comp.runs.resolve import Choices
 from comp.training import backbone, prepared
 from comp.training import training as module
@@ -37,10 +37,10 @@ class KilledError(BaseException):
 
 
 @pytest.fixture
-def at_home(shades, serving, home):
+def at_home(shades, serving, workspace):
     """The competition of colours, downloaded."""
     with serving(shades):
-        runner.download(shades.competition, home, Console())
+        runner.download(shades.competition, workspace, Console())
     return shades.competition
 
 
@@ -63,7 +63,7 @@ def saving_always(monkeypatch):
 def killed(monkeypatch, saving_always):
     """Trains until the n-th time that the state was saved, and gives how often it was saved."""
 
-    def until(competition, home, number=None, choices=None, step=runner.train):
+    def until(competition, workspace, number=None, choices=None, step=runner.train):
         saves, save = [], Training.save
 
         def counted(training, *arguments):
@@ -75,26 +75,26 @@ def killed(monkeypatch, saving_always):
         with monkeypatch.context() as patch:
             patch.setattr(Training, "save", counted)
             if number is None:
-                step(competition, choices or Choices(), home, Console())
+                step(competition, choices or Choices(), workspace, Console())
             else:
                 with pytest.raises(KilledError):
-                    step(competition, choices or Choices(), home, Console())
+                    step(competition, choices or Choices(), workspace, Console())
         return len(saves)
 
     return until
 
 
-def all_steps(competition, choices, home, console):
-    run = runner.train(competition, choices, home, console)
+def all_steps(competition, choices, workspace, console):
+    run = runner.train(competition, choices, workspace, console)
     if not run.submission.is_file():
-        runner.predict(competition, run, home, console)
+        runner.predict(competition, run, workspace, console)
     return run
 
 
-def undisturbed(competition, home, choices=None):
-    """The same, never stopped, in a home of its own."""
-    other = Home(home.folder.parent / "undisturbed")
-    shutil.copytree(home.folder / "data", other.folder / "data")
+def undisturbed(competition, workspace, choices=None):
+    """The same, never stopped, in a workspace of its own."""
+    other = Workspace(workspace.folder.parent / "undisturbed")
+    shutil.copytree(workspace.folder / "data", other.folder / "data")
     return all_steps(competition, choices or Choices(), other, Console())
 
 
@@ -125,23 +125,23 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_training_that_is_killed_anywhere_ends_as_one_that_never_was(with_stages, home, killed, name):
+def test_a_training_that_is_killed_anywhere_ends_as_one_that_never_was(with_stages, workspace, killed, name):
     stages, fields = RECIPES[name]
     competition = with_stages(*stages, **fields)
-    expected = undisturbed(competition, home)
-    saves = killed(competition, Home(home.folder.parent / "undisturbed"))
+    expected = undisturbed(competition, workspace)
+    saves = killed(competition, Workspace(workspace.folder.parent / "undisturbed"))
     assert saves >= 8
     # Killed, taken up and killed again: in the first epoch, at its end, and later on.
     for number in (1, 2, saves // 2):
-        killed(competition, home, number)
-    run = all_steps(competition, Choices(), home, Console())
-    assert [found.name for found in list_runs(home)] == [run.name] == ["shades/standard-1"]
+        killed(competition, workspace, number)
+    run = all_steps(competition, Choices(), workspace, Console())
+    assert [found.name for found in list_runs(workspace)] == [run.name] == ["shades/standard-1"]
     same(run, expected)
 
 
-def test_what_was_not_saved_is_trained_again(with_stages, home, monkeypatch):
+def test_what_was_not_saved_is_trained_again(with_stages, workspace, monkeypatch):
     competition = with_stages(replace(HEAD, learning_rate=0.01), ALL)
-    expected = undisturbed(competition, home)
+    expected = undisturbed(competition, workspace)
     append, epochs = History.append_epoch, []
 
     def die_in_the_fourth(run, *arguments):
@@ -153,28 +153,28 @@ def test_what_was_not_saved_is_trained_again(with_stages, home, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(History, "append_epoch", die_in_the_fourth)
         with pytest.raises(KilledError):
-            runner.train(competition, Choices(), home, Console())
-    (run,) = list_runs(home)
+            runner.train(competition, Choices(), workspace, Console())
+    (run,) = list_runs(workspace)
     assert len(run.history.epochs()) == 4
     # A killed process may leave half a line as well.
     with (run.folder / "history.csv").open("a") as file:
         file.write("2,1,2,1,0.5")
-    same(all_steps(competition, Choices(), home, Console()), expected)
+    same(all_steps(competition, Choices(), workspace, Console()), expected)
 
 
-def test_a_run_that_is_killed_before_anything_is_saved_starts_again_in_its_folder(with_stages, home, monkeypatch):
+def test_a_run_that_is_killed_before_anything_is_saved_starts_again_in_its_folder(with_stages, workspace, monkeypatch):
     competition = with_stages(HEAD)
-    expected = undisturbed(competition, home)
+    expected = undisturbed(competition, workspace)
     with monkeypatch.context() as patch:
         patch.setattr(Training, "rate_of", lambda *_: (_ for _ in ()).throw(KilledError))
         with pytest.raises(KilledError):
-            runner.train(competition, Choices(), home, Console())
-    run = all_steps(competition, Choices(), home, Console())
+            runner.train(competition, Choices(), workspace, Console())
+    run = all_steps(competition, Choices(), workspace, Console())
     assert run.name == "shades/standard-1"
     same(run, expected)
 
 
-def test_a_signal_at_whatever_moment_leaves_what_the_training_goes_on_from(with_stages, home, monkeypatch):
+def test_a_signal_at_whatever_moment_leaves_what_the_training_goes_on_from(with_stages, workspace, monkeypatch):
     competition, looks = with_stages(replace(HEAD, cycle_length=5)), []
 
     def interrupting():
@@ -188,101 +188,103 @@ def test_a_signal_at_whatever_moment_leaves_what_the_training_goes_on_from(with_
     with monkeypatch.context() as patch:
         patch.setattr(module, "time", SimpleNamespace(monotonic=interrupting, perf_counter=time.perf_counter))
         with pytest.raises(KeyboardInterrupt):
-            runner.train(competition, Choices(), home, Console())
-    [run] = list_runs(home)
+            runner.train(competition, Choices(), workspace, Console())
+    [run] = list_runs(workspace)
     assert load_state(run.last)["stage"]["state"]["taken"] > 0
 
 
-def test_a_run_that_was_trained_goes_on_with_its_predictions(with_stages, home, shades, serving, monkeypatch, capsys):
+def test_a_run_that_was_trained_goes_on_with_its_predictions(
+    with_stages, workspace, shades, serving, monkeypatch, capsys
+):
     competition = with_stages(HEAD)
-    trained = runner.train(competition, Choices(), home, Console())
+    trained = runner.train(competition, Choices(), workspace, Console())
     weights = trained.weights.stat().st_mtime_ns
     with serving(shades):
-        run = runner.run(competition, Choices(), home, Console())
+        run = runner.run(competition, Choices(), workspace, Console())
     assert (run, run.weights.stat().st_mtime_ns) == (trained, weights)
     assert "shades/standard-1 is the same and was trained before: going on with it" in capsys.readouterr().out
     assert run.submission.is_file()
 
 
-def test_what_was_predicted_and_not_submitted_is_submitted_and_then_left_alone(with_stages, home, shades, serving):
+def test_what_was_predicted_and_not_submitted_is_submitted_and_then_left_alone(with_stages, workspace, shades, serving):
     competition = with_stages(HEAD)
     with serving(shades):
-        first = runner.run(competition, Choices(), home, Console())
-        assert runner.run(competition, Choices(), home, Console(), submitting=True) == first
+        first = runner.run(competition, Choices(), workspace, Console())
+        assert runner.run(competition, Choices(), workspace, Console(), submitting=True) == first
         assert first.record("submitted")["status"] == "complete"
-        again = runner.run(competition, Choices(), home, Console(), submitting=True)
+        again = runner.run(competition, Choices(), workspace, Console(), submitting=True)
     assert again.name == "shades/standard-2"
 
 
 @pytest.mark.parametrize(
     "other", [Choices(seed=1), Choices(settings=("dropout=0.1",)), Choices(all_data=True), Choices(backbone="test_vit")]
 )
-def test_another_training_is_not_gone_on_with(with_stages, home, killed, other):
+def test_another_training_is_not_gone_on_with(with_stages, workspace, killed, other):
     competition = with_stages(replace(HEAD, learning_rate=0.01))
-    killed(competition, home, 2)
-    run = runner.train(competition, other, home, Console())
+    killed(competition, workspace, 2)
+    run = runner.train(competition, other, workspace, Console())
     assert run.name == "shades/standard-2"
 
 
-def test_a_training_on_other_data_is_not_gone_on_with(with_stages, home, killed):
+def test_a_training_on_other_data_is_not_gone_on_with(with_stages, workspace, killed):
     competition = with_stages(replace(HEAD, learning_rate=0.01))
-    killed(competition, home, 2)
-    table = home.data("shades") / "train.csv"
+    killed(competition, workspace, 2)
+    table = workspace.data("shades") / "train.csv"
     table.write_text(table.read_text().replace("t00,red", "t00,blue"))
-    assert runner.train(competition, Choices(), home, Console()).name == "shades/standard-2"
+    assert runner.train(competition, Choices(), workspace, Console()).name == "shades/standard-2"
 
 
-def test_the_latest_of_several_is_gone_on_with_whatever_the_clock_says(with_stages, home, killed, monkeypatch):
+def test_the_latest_of_several_is_gone_on_with_whatever_the_clock_says(with_stages, workspace, killed, monkeypatch):
     competition = with_stages(replace(HEAD, learning_rate=0.01))
-    killed(competition, home, 2)
-    shutil.copytree(home.runs / "shades" / "standard-1", home.runs / "shades" / "standard-2")
-    second = Run(home.runs / "shades" / "standard-2")
+    killed(competition, workspace, 2)
+    shutil.copytree(workspace.runs / "shades" / "standard-1", workspace.runs / "shades" / "standard-2")
+    second = Run(workspace.runs / "shades" / "standard-2")
     second.write_config(second.record("config"))
     os.utime(second.folder / "config.json", (1, 1))
-    assert [run.folder.name for run in list_runs(home)] == ["standard-1", "standard-2"]
-    assert runner.train(competition, Choices(), home, Console()) == second
+    assert [run.folder.name for run in list_runs(workspace)] == ["standard-1", "standard-2"]
+    assert runner.train(competition, Choices(), workspace, Console()) == second
 
 
-def test_a_run_that_is_being_trained_is_left_alone_and_another_is_begun(with_stages, home, killed):
+def test_a_run_that_is_being_trained_is_left_alone_and_another_is_begun(with_stages, workspace, killed):
     competition = with_stages(replace(HEAD, learning_rate=0.01))
-    killed(competition, home, 2)
-    (first,) = list_runs(home)
+    killed(competition, workspace, 2)
+    (first,) = list_runs(workspace)
     before = first.last.read_bytes()
     with first.log.open("ab") as elsewhere:
         fcntl.flock(elsewhere, fcntl.LOCK_EX)
         with pytest.raises(RunError, match="is being trained by another process"):
-            runner.resume(competition, first, home, Console())
-        second = runner.train(competition, Choices(), home, Console())
+            runner.resume(competition, first, workspace, Console())
+        second = runner.train(competition, Choices(), workspace, Console())
     assert second.name == "shades/standard-2"
     assert first.last.read_bytes() == before
-    assert runner.train(competition, Choices(), home, Console()) == first
+    assert runner.train(competition, Choices(), workspace, Console()) == first
 
 
-def test_nobody_else_takes_up_a_run_while_it_is_trained_and_predicted(with_stages, home):
+def test_nobody_else_takes_up_a_run_while_it_is_trained_and_predicted(with_stages, workspace):
     competition = with_stages(replace(HEAD, learning_rate=0.01))
-    prepared = prepare(competition, Choices(), home, Console())
+    prepared = prepare(competition, Choices(), workspace, Console())
     with (
-        under_way(prepared, home, Console(), goals.predicted) as mine,
-        under_way(prepared, home, Console(), goals.predicted) as other,
+        under_way(prepared, workspace, Console(), goals.predicted) as mine,
+        under_way(prepared, workspace, Console(), goals.predicted) as other,
     ):
         assert mine.run != other.run
 
 
-def test_a_run_is_gone_on_with_by_its_name(with_stages, home, killed, capsys):
+def test_a_run_is_gone_on_with_by_its_name(with_stages, workspace, killed, capsys):
     competition = with_stages(HEAD, ALL, dropout=0.3)
-    expected = undisturbed(competition, home, Choices(settings=("batch_size=6",), seed=3))
-    killed(competition, home, 9, Choices(settings=("batch_size=6",), seed=3))
-    (run,) = list_runs(home)
+    expected = undisturbed(competition, workspace, Choices(settings=("batch_size=6",), seed=3))
+    killed(competition, workspace, 9, Choices(settings=("batch_size=6",), seed=3))
+    (run,) = list_runs(workspace)
     capsys.readouterr()
-    assert runner.resume(competition, run, home, Console()) == run
+    assert runner.resume(competition, run, workspace, Console()) == run
     assert "going on with shades/standard-1, which was stopped: stage 2, epoch 1, step" in capsys.readouterr().out
-    runner.predict(competition, run, home, Console())
+    runner.predict(competition, run, workspace, Console())
     same(run, expected)
     with pytest.raises(RunError, match=r"has ended; predict with it by `comp predict shades/standard-1`"):
-        runner.resume(competition, run, home, Console())
+        runner.resume(competition, run, workspace, Console())
 
 
-def test_the_time_of_a_stage_is_counted_on_when_it_goes_on(with_stages, home, killed, monkeypatch):
+def test_the_time_of_a_stage_is_counted_on_when_it_goes_on(with_stages, workspace, killed, monkeypatch):
     competition, record = with_stages(replace(HEAD, learning_rate=0.01)), Training._record
     seconds = [0.0]
 
@@ -292,48 +294,48 @@ def test_the_time_of_a_stage_is_counted_on_when_it_goes_on(with_stages, home, ki
 
     monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: seconds[-1], monotonic=time.monotonic))
     monkeypatch.setattr(Training, "_record", in_a_hundred_seconds)
-    killed(competition, home, 3)
-    (run,) = list_runs(home)
+    killed(competition, workspace, 3)
+    (run,) = list_runs(workspace)
     seconds.append(1e6)
-    runner.resume(competition, run, home, Console())
+    runner.resume(competition, run, workspace, Console())
     assert pd.read_csv(run.folder / "stages.csv")["seconds"].tolist() == [200]
 
 
-def test_a_run_whose_declaration_has_changed_is_not_gone_on_with(with_stages, home, killed):
-    killed(with_stages(replace(HEAD, learning_rate=0.01)), home, 2)
-    (run,) = list_runs(home)
+def test_a_run_whose_declaration_has_changed_is_not_gone_on_with(with_stages, workspace, killed):
+    killed(with_stages(replace(HEAD, learning_rate=0.01)), workspace, 2)
+    (run,) = list_runs(workspace)
     before = run.last.read_bytes()
     with pytest.raises(RunError, match=r"another recipe\.stages\.1\.cycle_length \(2, and now 3\)"):
-        runner.resume(with_stages(replace(HEAD, cycle_length=3, learning_rate=0.01)), run, home, Console())
+        runner.resume(with_stages(replace(HEAD, cycle_length=3, learning_rate=0.01)), run, workspace, Console())
     assert run.last.read_bytes() == before
 
 
-def test_a_run_of_other_versions_goes_on_when_it_is_named_and_that_is_said(with_stages, home, killed, capsys):
+def test_a_run_of_other_versions_goes_on_when_it_is_named_and_that_is_said(with_stages, workspace, killed, capsys):
     competition = with_stages(replace(HEAD, learning_rate=0.01))
-    killed(competition, home, 2)
-    (run,) = list_runs(home)
+    killed(competition, workspace, 2)
+    (run,) = list_runs(workspace)
     config = run.record("config")
     run.write_record("config", {**config, "versions": {**config["versions"], "torch": "1.0"}})
-    assert runner.train(competition, Choices(), home, Console()) != run
+    assert runner.train(competition, Choices(), workspace, Console()) != run
     capsys.readouterr()
-    runner.resume(competition, run, home, Console())
+    runner.resume(competition, run, workspace, Console())
     assert "was begun with another versions.torch: 1.0, and now" in capsys.readouterr().out
 
 
-def test_a_backbone_with_other_weights_is_not_gone_on_with(with_stages, home, killed, monkeypatch):
+def test_a_backbone_with_other_weights_is_not_gone_on_with(with_stages, workspace, killed, monkeypatch):
     competition = with_stages(replace(HEAD, learning_rate=0.01))
-    killed(competition, home, 2)
-    (run,) = list_runs(home)
+    killed(competition, workspace, 2)
+    (run,) = list_runs(workspace)
     run.write_record("config", {**run.record("config"), "weights": "f00d"})
     with pytest.raises(RunError, match=r"another weights \(f00d, and now"):
-        runner.resume(competition, run, home, Console())
+        runner.resume(competition, run, workspace, Console())
 
 
 @pytest.mark.parametrize("state", ["broken", "of another model"])
-def test_a_state_that_can_t_be_gone_on_from_is_one_sentence_and_changes_nothing(with_stages, home, killed, state):
+def test_a_state_that_can_t_be_gone_on_from_is_one_sentence_and_changes_nothing(with_stages, workspace, killed, state):
     competition = with_stages(replace(HEAD, learning_rate=0.01))
-    killed(competition, home, 4)
-    (run,) = list_runs(home)
+    killed(competition, workspace, 4)
+    (run,) = list_runs(workspace)
     epochs = (run.folder / "epochs.csv").read_bytes()
     if state == "broken":
         run.last.write_bytes(b"state")
@@ -341,121 +343,123 @@ def test_a_state_that_can_t_be_gone_on_from_is_one_sentence_and_changes_nothing(
         found = load_state(run.last)
         save_state({**found, "weights": {"head.2.weight": found["weights"]["head.2.weight"][:1]}}, run.last)
     with pytest.raises(RunError, match=r"last\.pt is .*remove"):
-        runner.train(competition, Choices(), home, Console())
+        runner.train(competition, Choices(), workspace, Console())
     assert (run.folder / "epochs.csv").read_bytes() == epochs
     run.last.unlink()
-    assert runner.train(competition, Choices(), home, Console()) == run
+    assert runner.train(competition, Choices(), workspace, Console()) == run
 
 
-def test_folds_that_are_there_are_not_trained_again(with_stages, home, killed):
+def test_folds_that_are_there_are_not_trained_again(with_stages, workspace, killed):
     competition, choices = with_stages(replace(HEAD, learning_rate=0.01)), Choices(folds=3)
-    expected = undisturbed(competition, home, Choices(folds=3, fold=2))
-    killed(competition, home, 6, choices, runner.cross_validate)
-    before = {run.name: run.submission.is_file() for run in list_runs(home)}
+    expected = undisturbed(competition, workspace, Choices(folds=3, fold=2))
+    killed(competition, workspace, 6, choices, runner.cross_validate)
+    before = {run.name: run.submission.is_file() for run in list_runs(workspace)}
     assert before == {"shades/standard-1": True, "shades/standard-2": False}
-    joined = runner.cross_validate(competition, choices, home, Console())
+    joined = runner.cross_validate(competition, choices, workspace, Console())
     assert list(joined.members) == ["shades/standard-1", "shades/standard-2", "shades/standard-3"]
-    same(list_runs(home)[1], expected)
+    same(list_runs(workspace)[1], expected)
     # Those are joined now, so the same again is another training.
-    other = runner.cross_validate(competition, choices, home, Console())
+    other = runner.cross_validate(competition, choices, workspace, Console())
     assert not set(joined.members) & set(other.members)
 
 
-def test_an_error_before_the_first_epoch_leaves_no_run(with_stages, home, monkeypatch):
+def test_an_error_before_the_first_epoch_leaves_no_run(with_stages, workspace, monkeypatch):
     build = backbone.build_classifier
 
     def breaking(*arguments, **options):
         # After it was screened: one that was broken before is left out.
-        (home.data("shades") / "train" / "t05.png").write_bytes(b"no image")
+        (workspace.data("shades") / "train" / "t05.png").write_bytes(b"no image")
         return build(*arguments, **options)
 
     monkeypatch.setattr(backbone, "build_classifier", breaking)
     competition = with_stages(ALL)
     with pytest.raises(DataError):
-        runner.train(competition, Choices(), home, Console())
-    assert list_runs(home) == []
-    assert list((home.runs / "shades").iterdir()) == []
+        runner.train(competition, Choices(), workspace, Console())
+    assert list_runs(workspace) == []
+    assert list((workspace.runs / "shades").iterdir()) == []
 
 
-def test_a_frozen_backbone_is_not_written_each_time(with_stages, home, killed):
-    killed(with_stages(replace(HEAD, learning_rate=0.01)), home, 2)
-    (frozen,) = list_runs(home)
+def test_a_frozen_backbone_is_not_written_each_time(with_stages, workspace, killed):
+    killed(with_stages(replace(HEAD, learning_rate=0.01)), workspace, 2)
+    (frozen,) = list_runs(workspace)
     small = frozen.last.stat().st_size
     shutil.rmtree(frozen.folder)
-    killed(with_stages(ALL), home, 2)
-    (trained,) = list_runs(home)
+    killed(with_stages(ALL), workspace, 2)
+    (trained,) = list_runs(workspace)
     assert trained.last.stat().st_size > 5 * small
 
 
-def test_a_training_by_hand_is_not_gone_on_with(with_stages, home):
+def test_a_training_by_hand_is_not_gone_on_with(with_stages, workspace):
     competition = with_stages(replace(HEAD, learning_rate=0.01))
-    by_hand = start(prepare(competition, Choices(), home, Console()), home, Console(), by_hand=True)
-    with pytest.raises(RunError, match="was trained by hand"), resumed(competition, by_hand.run, home, Console()):
+    by_hand = start(prepare(competition, Choices(), workspace, Console()), workspace, Console(), by_hand=True)
+    with pytest.raises(RunError, match="was trained by hand"), resumed(competition, by_hand.run, workspace, Console()):
         pass
-    assert runner.train(competition, Choices(), home, Console()) != by_hand.run
+    assert runner.train(competition, Choices(), workspace, Console()) != by_hand.run
 
 
-def test_rows_of_the_tables_belong_to_the_place_that_was_saved(with_stages, home, killed):
+def test_rows_of_the_tables_belong_to_the_place_that_was_saved(with_stages, workspace, killed):
     competition = with_stages(replace(HEAD, cycle_length=3, learning_rate=0.01))
-    killed(competition, home, 3)
-    (run,) = list_runs(home)
+    killed(competition, workspace, 3)
+    (run,) = list_runs(workspace)
     sizes = {name: (run.folder / name).stat().st_size for name in ("epochs.csv", "history.csv")}
     shorter = pd.read_csv(run.folder / "history.csv")
     assert len(shorter) >= 1
     assert json.loads((run.folder / "config.json").read_text())["order"] == 1
     (run.folder / "history.csv").write_bytes((run.folder / "history.csv").read_bytes()[: sizes["history.csv"] - 3])
     with pytest.raises(RunError, match=r"history\.csv is shorter than when the training was stopped"):
-        runner.train(competition, Choices(), home, Console())
+        runner.train(competition, Choices(), workspace, Console())
 
 
 def test_folds_that_are_joined_and_not_submitted_are_submitted_and_not_trained_again(
-    with_stages, home, shades, serving, monkeypatch
+    with_stages, workspace, shades, serving, monkeypatch
 ):
     competition, choices = with_stages(replace(HEAD, learning_rate=0.01)), Choices(folds=2)
     with serving(shades):
         with monkeypatch.context() as patched:
             patched.setattr(Kaggle, "submit", refusing("No submission is left today."))
             with pytest.raises(KaggleError):
-                runner.run(competition, choices, home, Console(), submitting=True)
-        before = list_runs(home)
-        joined = runner.run(competition, choices, home, Console(), submitting=True)
-        assert list_runs(home) == before
+                runner.run(competition, choices, workspace, Console(), submitting=True)
+        before = list_runs(workspace)
+        joined = runner.run(competition, choices, workspace, Console(), submitting=True)
+        assert list_runs(workspace) == before
         assert joined.members
         assert joined.record("submitted")["status"] == "complete"
-        runner.run(competition, choices, home, Console(), submitting=True)
-        assert len(list_runs(home)) == 2 * len(before)
+        runner.run(competition, choices, workspace, Console(), submitting=True)
+        assert len(list_runs(workspace)) == 2 * len(before)
 
 
 def test_a_leaderboard_that_is_away_is_said_and_the_submission_stands(
-    with_stages, home, shades, serving, monkeypatch, capsys
+    with_stages, workspace, shades, serving, monkeypatch, capsys
 ):
     monkeypatch.setattr(Kaggle, "leaderboard", refusing("It is hidden."))
     with serving(shades):
-        run = runner.run(with_stages(replace(HEAD, learning_rate=0.01)), Choices(), home, Console(), submitting=True)
+        run = runner.run(
+            with_stages(replace(HEAD, learning_rate=0.01)), Choices(), workspace, Console(), submitting=True
+        )
     assert run.record("submitted")["status"] == "complete"
     assert "its place is not known: It is hidden." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("folds", [None, 3])
-def test_a_run_is_not_gone_on_with_by_another_split(with_stages, home, killed, monkeypatch, folds):
+def test_a_run_is_not_gone_on_with_by_another_split(with_stages, workspace, killed, monkeypatch, folds):
     competition, choices = with_stages(replace(HEAD, learning_rate=0.01)), Choices(folds=folds, fold=folds)
-    killed(competition, home, 2, choices)
-    (stopped,) = list_runs(home)
+    killed(competition, workspace, 2, choices)
+    (stopped,) = list_runs(workspace)
     for name in ("draw_split", "draw_folds"):
         draw = getattr(prepared, name)
         monkeypatch.setattr(prepared, name, lambda *arguments, draw=draw: draw(*arguments[:2], 77, *arguments[3:]))
     with pytest.raises(RunError, match="was begun with other rows to validate than are drawn now"):
-        runner.resume(competition, stopped, home, Console())
-    assert runner.train(competition, choices, home, Console()) != stopped
+        runner.resume(competition, stopped, workspace, Console())
+    assert runner.train(competition, choices, workspace, Console()) != stopped
 
 
 def test_a_page_that_can_t_be_written_is_said_and_holds_nothing_up(
-    with_stages, home, shades, serving, monkeypatch, capsys
+    with_stages, workspace, shades, serving, monkeypatch, capsys
 ):
     monkeypatch.setattr("comp.report.explaining.explain", refusing("no page"))
     competition = with_stages(replace(HEAD, learning_rate=0.01))
     with serving(shades):
-        one, other = (runner.run(competition, Choices(), home, Console()) for _ in range(2))
+        one, other = (runner.run(competition, Choices(), workspace, Console()) for _ in range(2))
     assert one != other
     assert "no report was written: no page" in capsys.readouterr().out
 

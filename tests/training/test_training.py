@@ -21,19 +21,19 @@ ALL = Stage(size=16, train="all", cycles=2, learning_rate=1e-3)
 
 
 @pytest.fixture
-def at_home(shades, serving, home):
+def at_home(shades, serving, workspace):
     """The competition of colours, downloaded."""
     with serving(shades):
-        runner.download(shades.competition, home, Console())
+        runner.download(shades.competition, workspace, Console())
     return shades.competition
 
 
 @pytest.fixture
-def begin(at_home, home):
+def begin(at_home, workspace):
     def begun(*stages, choices=None, **fields):
         recipe = replace(at_home.recipes["standard"], stages=stages, **fields)
         competition = replace(at_home, recipes={"standard": recipe})
-        return start(prepare(competition, choices or Choices(), home, Console()), home, Console())
+        return start(prepare(competition, choices or Choices(), workspace, Console()), workspace, Console())
 
     return begun
 
@@ -70,12 +70,12 @@ def test_a_stage_with_a_rate_of_its_own_is_not_swept(begin, capsys):
     assert "suggestions" not in capsys.readouterr().out
 
 
-def test_the_weights_at_the_end_of_the_last_cycles_are_kept_and_their_predictions_averaged(begin, home):
+def test_the_weights_at_the_end_of_the_last_cycles_are_kept_and_their_predictions_averaged(begin, workspace):
     training = begin(replace(HEAD, cycles=3, cycle_length=1, learning_rate=0.05), snapshots=2)
     run = trained(training)
     assert sorted(path.stem for path in run.weights.parent.iterdir()) == ["model", "stage-1-cycle-2"]
     competition = training.prepared.competition
-    runner.predict(competition, run, home, Console())
+    runner.predict(competition, run, workspace, Console())
     _, recipe = from_config(competition, run.record("config"), run.record("trained"))
     images, means = training.prepared.images, []
     for learner in kept_learners(competition, recipe, run, 3, Console()):
@@ -108,22 +108,22 @@ def test_weighted_classes_start_from_even_chances(begin):
     assert begin(HEAD).prepared.learner.class_weights is None
 
 
-def test_a_training_like_another_has_its_recipe_and_the_rates_it_found(begin, home, capsys):
+def test_a_training_like_another_has_its_recipe_and_the_rates_it_found(begin, workspace, capsys):
     first = trained(begin(HEAD, replace(ALL, learning_rate="find"), dropout=0.1))
     competition = begin(HEAD).prepared.competition
-    runner.predict(competition, first, home, Console())
+    runner.predict(competition, first, workspace, Console())
     _, recipe = as_trained(competition, first)
     found = [stage["learning_rate"] for stage in first.record("trained")["stages"]]
     assert [stage.learning_rate for stage in recipe.stages] == found
     assert recipe.dropout == 0.1
     capsys.readouterr()
-    again = runner.train(competition, Choices(all_data=True, like=first), home, Console())
+    again = runner.train(competition, Choices(all_data=True, like=first), workspace, Console())
     assert "suggestions" not in capsys.readouterr().out
     config = again.record("config")
     assert (config["like"], config["all_data"], config["recipe_name"]) == (first.name, True, "standard")
     assert config["decision"] == json.loads(json.dumps(first.record("scores")["decision"]))
     assert [stage["learning_rate"] for stage in again.record("trained")["stages"]] == found
-    runner.predict(competition, again, home, Console())
+    runner.predict(competition, again, workspace, Console())
     assert again.record("scores")["decision"] == config["decision"]
 
 
@@ -134,10 +134,10 @@ def test_a_training_like_a_run_of_another_competition_is_refused(begin):
         as_trained(other, training.run)
 
 
-def test_every_fold_is_trained_predicted_and_joined(at_home, home):
-    joined = runner.cross_validate(at_home, Choices(folds=3), home, Console())
+def test_every_fold_is_trained_predicted_and_joined(at_home, workspace):
+    joined = runner.cross_validate(at_home, Choices(folds=3), workspace, Console())
     assert len(joined.members) == 3
-    members = [home.runs / name for name in joined.members]
+    members = [workspace.runs / name for name in joined.members]
     folds = [json.loads((member / "config.json").read_text())["fold"] for member in members]
     assert folds == [1, 2, 3]
     valid = pd.read_parquet(joined.predictions("valid"))
@@ -150,10 +150,10 @@ def test_every_fold_is_trained_predicted_and_joined(at_home, home):
     assert recipe.stages[0].learning_rate == pytest.approx(1e-2)
 
 
-def test_one_fold_trained_alone_is_that_fold_of_all(at_home, home):
-    alone = runner.train(at_home, Choices(folds=3, fold=2), home, Console())
-    joined = runner.cross_validate(at_home, Choices(folds=3), home, Console())
-    second = home.runs / joined.members[1]
+def test_one_fold_trained_alone_is_that_fold_of_all(at_home, workspace):
+    alone = runner.train(at_home, Choices(folds=3, fold=2), workspace, Console())
+    joined = runner.cross_validate(at_home, Choices(folds=3), workspace, Console())
+    second = workspace.runs / joined.members[1]
     assert (alone.folder / "split.csv").read_text() == (second / "split.csv").read_text()
     assert alone.weights.read_bytes() == (second / "checkpoints" / "model.safetensors").read_bytes()
 
@@ -186,7 +186,7 @@ def test_a_head_from_the_pretrained_classifier_is_refused_for_tags_before_anythi
         resolve(tags, Choices())
 
 
-def test_a_blend_is_not_diagnosed(at_home, home):
-    joined = runner.cross_validate(at_home, Choices(folds=2), home, Console())
+def test_a_blend_is_not_diagnosed(at_home, workspace):
+    joined = runner.cross_validate(at_home, Choices(folds=2), workspace, Console())
     with pytest.raises(RunError, match="diagnose shades/standard-1, shades/standard-2 instead"):
         runner.diagnose(joined, Console())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from comp.console import Console
     from comp.data.tables import Tables
     from comp.declare.competition import Competition
-    from comp.runs import Home, Run
+    from comp.runs import Run, Workspace
     from comp.submission.decisions import Decision
     from comp.tools.ensembles.members import Member
 
@@ -49,7 +49,12 @@ class Blend:
 
 
 def write_blend(
-    competition: Competition, tables: Tables, members: Sequence[Member], blend: Blend, home: Home, console: Console
+    competition: Competition,
+    tables: Tables,
+    members: Sequence[Member],
+    blend: Blend,
+    workspace: Workspace,
+    console: Console,
 ) -> Run:
     """A new run folder with the blend; what can't be completed is removed."""
     submission = build_submission(
@@ -61,7 +66,7 @@ def write_blend(
         competition.target,
     )
     validates = np.array(blend.parts) != "train"
-    run = create_run(home, competition.name, blend.name)
+    run = create_run(workspace, competition.name, blend.name)
     try:
         console.log = run.log
         for line in blend.lines:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from comp.console import Console
     from comp.data.tables import Tables
     from comp.declare.competition import Competition
-    from comp.runs import Home, Run
+    from comp.runs import Run, Workspace
     from comp.tools.ensembles.blending import Way
     from comp.tools.ensembles.ways import Scored
 
@@ -38,7 +38,7 @@ SAME = ("competition", "classes", "data")
 
 
 def ensemble(
-    competition: Competition, runs: Sequence[Run], home: Home, console: Console, how: Way | None = None
+    competition: Competition, runs: Sequence[Run], workspace: Workspace, console: Console, how: Way | None = None
 ) -> Run:
     """The runs' predictions blended ``how`` is said, or else in the way that scores best, as a run of its own.
 
@@ -46,7 +46,7 @@ def ensemble(
     the same rows, validating in the same folds, of the same data.
     """
     members = _of_one_kind(read_members(runs))
-    tables = screened_tables(competition, home, console)
+    tables = screened_tables(competition, workspace, console)
     refuse_other_data(members, tables)
     parts = np.array(_parts(members[0], tables))
     rows = (parts != "train").nonzero()[0]
@@ -72,7 +72,7 @@ def ensemble(
         scores=scores,
         lines=describe(competition, scores),
     )
-    return write_blend(competition, tables, members, blend, home, console)
+    return write_blend(competition, tables, members, blend, workspace, console)
 
 
 def _of_one_kind(members: Sequence[Member]) -> Sequence[Member]:

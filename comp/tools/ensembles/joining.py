@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from comp.console import Console
     from comp.data.tables import Tables
     from comp.declare.competition import Competition
-    from comp.runs import Home, Run
+    from comp.runs import Run, Workspace
     from comp.submission.decisions import Decision
 
     Array = npt.NDArray[Any]
@@ -37,13 +37,13 @@ SAME = ("competition", "folds", "seed", "classes", "data", "recipe_name", "recip
 ROW = "{:<10}  {:>6}  {:>18}  {:>18}"
 
 
-def join(competition: Competition, runs: Sequence[Run], home: Home, console: Console) -> Run:
+def join(competition: Competition, runs: Sequence[Run], workspace: Workspace, console: Console) -> Run:
     """The folds of one training, each predicted, as one run: out-of-fold scores, mean test predictions, a submission.
 
     Raises RunError unless every fold is there once, all of the same seed, recipe and data.
     """
     members = _in_order(read_members(runs))
-    tables = screened_tables(competition, home, console)
+    tables = screened_tables(competition, workspace, console)
     refuse_other_data(members, tables)
     folds = _fold_of_rows(members, tables)
     probabilities = np.empty((len(folds), len(tables.classes)))
@@ -63,7 +63,7 @@ def join(competition: Competition, runs: Sequence[Run], home: Home, console: Con
         scores=scores,
         lines=_lines(competition, scores),
     )
-    return write_blend(competition, tables, members, blend, home, console)
+    return write_blend(competition, tables, members, blend, workspace, console)
 
 
 def _in_order(members: Sequence[Member]) -> list[Member]:

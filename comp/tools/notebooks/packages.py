@@ -1,7 +1,7 @@
-"""A package: the files that a notebook at Kaggle needs of a home, as a data set without folders.
+"""A package: the files that a notebook at Kaggle needs of a workspace, as a data set without folders.
 
 Kaggle's command line leaves folders of a data set out, and Kaggle unpacks archives in ways of its own. So a file's path
-in the home is its name, with ``--`` for ``/``.
+in the workspace is its name, with ``--`` for ``/``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MARK = "--"
 
 
 def pack(files: Mapping[str, Path], folder: Path) -> list[Path]:
-    """Copy files to ``folder`` under the names of their paths in the home, which are the keys; the copies.
+    """Copy files to ``folder`` under the names of their paths in the workspace, which are the keys; the copies.
 
     Raises RunError for a path that can't be such a name.
     """
@@ -41,8 +41,8 @@ def pack(files: Mapping[str, Path], folder: Path) -> list[Path]:
     return copies
 
 
-def unpack(package: Path, home: Path) -> None:
-    """Lay the files of a package out in a home, which is empty; weights are linked, not copied.
+def unpack(package: Path, workspace: Path) -> None:
+    """Lay the files of a package out in a workspace, which is empty; weights are linked, not copied.
 
     Raises DataError where the folder holds none.
     """
@@ -50,14 +50,14 @@ def unpack(package: Path, home: Path) -> None:
     if not packed:
         raise DataError(f"{package} holds no package of comp's; attach the data set that `comp` made, and run again.")
     for path in packed:
-        target = home / path.name.replace(MARK, "/")
+        target = workspace / path.name.replace(MARK, "/")
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".safetensors":
             target.symlink_to(path.absolute())
         else:
             shutil.copyfile(path, target)
-    backbone = home / BACKBONE
-    for config in home.glob("runs/*/*/config.json"):
+    backbone = workspace / BACKBONE
+    for config in workspace.glob("runs/*/*/config.json"):
         record = json.loads(config.read_text(encoding="utf-8"))
         if record.get("recipe", {}).get("backbone", "").startswith(LOCAL):
             record["recipe"]["backbone"] = f"{LOCAL}{backbone}"

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from comp.console import Console
-    from comp.runs import Home, Run
+    from comp.runs import Run, Workspace
 
 FOLDER = "kaggle"
 SOURCE = "predict.ipynb"
 
 
-def write_predicting(declaration: Path, run: Run, home: Home, console: Console) -> Path:
+def write_predicting(declaration: Path, run: Run, workspace: Workspace, console: Console) -> Path:
     """``kaggle/`` in the run's folder: the notebook with its metadata, and in ``data/`` the data set; there whole.
 
     Raises RunError where the run is not predicted yet, or is a blend, which has no weights of its own.
@@ -37,7 +37,7 @@ def write_predicting(declaration: Path, run: Run, home: Home, console: Console) 
     if "shares" not in run.record("scores"):
         raise RunError(f"{run.name} was predicted by an older comp; run `comp predict {run.name}` once more.")
     competition = load_competition(declaration)
-    owner = connect(home.kaggle, console.say).user
+    owner = connect(workspace.kaggle, console.say).user
     name = name_at_kaggle(*run.name.split("/"))
     notebook = Notebook(
         name,

@@ -23,7 +23,7 @@ from comp.kaggle.downloads import forget
 from comp.kaggle.formats import unpack
 from comp.kaggle.kernels import Notebook, download_output, execution, output, push
 from comp.kaggle.refusals import PassingError
-from comp.runs import Home, Run, list_runs, take_in
+from comp.runs import Run, Workspace, list_runs, take_in
 from comp.runs.resolve import resolve
 from comp.tools.notebooks.packages import (
     ARCHIVE,
@@ -51,11 +51,11 @@ POLL_SECONDS = (1.0, 20.0)  # at first, at most
 
 
 @contextmanager
-def trained_at_kaggle(declaration: Path, choices: Choices, home: Home, console: Console) -> Iterator[Run]:
-    """The run that `comp run` with these choices makes at Kaggle, as a run of this home.
+def trained_at_kaggle(declaration: Path, choices: Choices, workspace: Workspace, console: Console) -> Iterator[Run]:
+    """The run that `comp run` with these choices makes at Kaggle, as a run of this workspace.
 
-    The notebook's name is kept in the home until the block ends well: called again, the same notebook is followed, or
-    the run that it brought is gone on with.
+    The notebook's name is kept in the workspace until the block ends well: called again, the same notebook is
+    followed, or the run that it brought is gone on with.
 
     Raises:
         OverrideError: what was chosen doesn't fit the competition.
@@ -65,14 +65,14 @@ def trained_at_kaggle(declaration: Path, choices: Choices, home: Home, console: 
     competition = load_competition(declaration)
     _, recipe = resolve(competition, choices)
     arguments = arguments_of(competition, choices, recipe)
-    kaggle = connect(home.kaggle, console.say)
+    kaggle = connect(workspace.kaggle, console.say)
     asked = [kaggle.endpoint.url, kaggle.user, str(declaration), recipe.backbone, *arguments]
-    record = home.notebooks / f"{competition.name}-{sha256(json.dumps(asked).encode()).hexdigest()[:8]}.json"
+    record = workspace.notebooks / f"{competition.name}-{sha256(json.dumps(asked).encode()).hexdigest()[:8]}.json"
     record.parent.mkdir(parents=True, exist_ok=True)
     with held(record.with_suffix(".lock")) as alone:
         if not alone:
             raise RunError(f"Another process follows this training of {competition.name} at Kaggle; let it end.")
-        brought = _brought(record, home)
+        brought = _brought(record, workspace)
         if brought is not None:
             console.say(f"{brought.name} was brought from Kaggle before: going on with it")
             yield brought
@@ -92,23 +92,23 @@ def trained_at_kaggle(declaration: Path, choices: Choices, home: Home, console: 
         else:
             console.say(f"following the notebook {handle}, which was pushed before")
         _follow(kaggle, handle, record, console)
-        run = bring(kaggle, handle, recipe.backbone, home, console)
+        run = bring(kaggle, handle, recipe.backbone, workspace, console)
         write_text(record, json.dumps({"name": name, "run": run.name}) + "\n")
         yield run
         record.unlink()
 
 
-def _brought(record: Path, home: Home) -> Run | None:
+def _brought(record: Path, workspace: Workspace) -> Run | None:
     """The run that a notebook brought which is not done with."""
     try:
-        run = Run(home.runs / json.loads(record.read_text(encoding="utf-8"))["run"])
+        run = Run(workspace.runs / json.loads(record.read_text(encoding="utf-8"))["run"])
     except (OSError, ValueError, KeyError):
         return None
     return run if run.has("config") else None
 
 
 def arguments_of(competition: Competition, choices: Choices, recipe: Recipe) -> list[str]:
-    """What `comp run` is called with at Kaggle, in a home with the packed files."""
+    """What `comp run` is called with at Kaggle, in a workspace with the packed files."""
     words = [competition.name]
     if choices.like is not None:
         words += ["--like", choices.like.name]
@@ -209,18 +209,18 @@ def _follow(kaggle: Kaggle, handle: str, record: Path, console: Console) -> None
     raise KaggleError(f"The notebook {handle} {how}: {reason}; its log is kept in {log}.")
 
 
-def bring(kaggle: Kaggle, handle: str, backbone: str, home: Home, console: Console) -> Run:
+def bring(kaggle: Kaggle, handle: str, backbone: str, workspace: Workspace, console: Console) -> Run:
     """Take in the runs that a notebook made, members before their blend; gives the one that was asked for.
 
     backbone: as it is called here, if it is a folder's. Each run is there whole or not at all.
     """
-    archive = home.notebooks / f"{handle.partition('/')[2]}.zip"
+    archive = workspace.notebooks / f"{handle.partition('/')[2]}.zip"
     with console.downloads() as progress:
         download_output(kaggle, handle, ARCHIVE, archive, progress(ARCHIVE))
-    home.runs.mkdir(parents=True, exist_ok=True)
+    workspace.runs.mkdir(parents=True, exist_ok=True)
     names: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(dir=home.runs, prefix=".arriving-") as place:
-        arrived = Home(Path(place))
+    with tempfile.TemporaryDirectory(dir=workspace.runs, prefix=".arriving-") as place:
+        arrived = Workspace(Path(place))
         arrived.runs.mkdir()
         unpack(archive, "zip", arrived.runs)
         final = (arrived.runs / FINAL).read_text(encoding="utf-8").strip()
@@ -236,10 +236,10 @@ def bring(kaggle: Kaggle, handle: str, backbone: str, home: Home, console: Conso
             if run.has("scores"):
                 run.write_record("scores", _renamed(run.record("scores"), names))
             old = run.name
-            names[old] = take_in(home, run.folder, run.folder.parent.name, _without_number(run.folder.name)).name
+            names[old] = take_in(workspace, run.folder, run.folder.parent.name, _without_number(run.folder.name)).name
     forget(archive)
     console.say(f"brought {names[final]} from {handle}")
-    return Run(home.runs / names[final])
+    return Run(workspace.runs / names[final])
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:

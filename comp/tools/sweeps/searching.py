@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from comp.declare.competition import Competition
-    from comp.runs import Home
+    from comp.runs import Workspace
     from comp.runs.resolve import Choices
     from comp.tools.sweeps.space import Dimension
     from comp.training.prepared import Prepared
@@ -44,7 +44,7 @@ class _PrunedError(Exception):
 
 
 @contextmanager
-def search(competition: Competition, choices: Choices, texts: Sequence[str], home: Home) -> Iterator[Search]:
+def search(competition: Competition, choices: Choices, texts: Sequence[str], workspace: Workspace) -> Iterator[Search]:
     """The study of this space, begun or taken up; nobody else searches it for the block.
 
     Raises OverrideError for a space that can't be, and RunError where another process searches it.
@@ -54,7 +54,7 @@ def search(competition: Competition, choices: Choices, texts: Sequence[str], hom
     name = shlex.join(["comp", "sweep", competition.name, *_options(choices), *(f"--space={text}" for text in texts)])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
-    journal = home.runs / competition.name / "sweeps" / f"{digest}.log"
+    journal = workspace.runs / competition.name / "sweeps" / f"{digest}.log"
     journal.parent.mkdir(parents=True, exist_ok=True)
     with held(journal) as alone:
         if not alone:
@@ -72,7 +72,7 @@ def search(competition: Competition, choices: Choices, texts: Sequence[str], hom
         first = {dimension.field: dimension.declared for dimension in space}
         if not study.trials and None not in first.values():
             study.enqueue_trial(first)
-        yield Search(competition, choices, home, space, study)
+        yield Search(competition, choices, workspace, space, study)
 
 
 def _options(choices: Choices) -> list[str]:
@@ -88,7 +88,7 @@ class Search:
 
     competition: Competition
     choices: Choices
-    home: Home
+    workspace: Workspace
     space: Sequence[Dimension]
     study: optuna.Study
 
@@ -107,9 +107,9 @@ class Search:
         return trial, replace(self.choices, settings=(*self.choices.settings, *settings))
 
     def run_of(self, trial: optuna.Trial) -> Run | None:
-        """The run of a trial that ended: whoever trained it may have been lost on the way home."""
+        """The run of a trial that ended: whoever trained it may have been lost on the way workspace."""
         known = self.study.get_trials(deepcopy=False)[trial.number]
-        return Run(self.home.runs / known.user_attrs["run"]) if known.state in ENDED else None
+        return Run(self.workspace.runs / known.user_attrs["run"]) if known.state in ENDED else None
 
     def refuse_other_data(self, prepared: Prepared) -> None:
         """Raise RunError unless the data are those of the trials before."""

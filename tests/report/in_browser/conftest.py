@@ -13,7 +13,7 @@ from comp.declare.competition import Competition, load_competition
 from comp.report.comparing import compare
 from comp.report.explaining import explain
 from comp.report.exploring import explore
-from comp.runs import Home, Run
+from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
 from tests.report.in_browser.browsing import launched
 
@@ -59,17 +59,17 @@ competition = Competition(
 
 @dataclass(frozen=True)
 class Shown:
-    """A competition with its runs, and the home they lie in."""
+    """A competition with its runs, and the workspace they lie in."""
 
     competition: Competition
-    home: Home
+    workspace: Workspace
     runs: list[Run]
 
     def report(self, run=0):
         return self.runs[run].folder / "report.html"
 
     def page(self, name):
-        return self.home.runs / self.competition.name / name
+        return self.workspace.runs / self.competition.name / name
 
 
 def write(folder, rows, header):
@@ -85,8 +85,8 @@ def made(place, name, *, tags=False):
     filled = ('", separator="|"', 'TagNames("|")', "mean_f2") if tags else ("", "ClassName()", "accuracy")
     source = DECLARED.format(separator=', separator="|"' if tags else "", form=filled[1], metric=filled[2])
     declaration.write_text(dedent(source), encoding="utf-8")
-    home = Home(place / name)
-    data = home.data("hostile")
+    workspace = Workspace(place / name)
+    data = workspace.data("hostile")
     rng = np.random.default_rng(0)
     rows = {"train": [], "test": []}
     for part, count in (("train", 64), ("test", 16)):
@@ -100,7 +100,7 @@ def made(place, name, *, tags=False):
             rows[part].append((id_, "|".join(dict.fromkeys(names))))
     write(data / "train.csv", rows["train"], ("id", "label"))
     write(data / "sample_submission.csv", [(id_, CLASSES[0]) for id_, _ in rows["test"]], ("id", "label"))
-    return load_competition(declaration), home
+    return load_competition(declaration), workspace
 
 
 @pytest.fixture(scope="session")
@@ -115,28 +115,28 @@ def nobodys_home(tmp_path_factory):
 @pytest.fixture(scope="session")
 def single(nobodys_home):
     """Two runs of one class per image, trained, predicted and reported, the second over other rows; and their pages."""
-    competition, home = made(nobodys_home / "single", "home")
+    competition, workspace = made(nobodys_home / "single", "home")
     console = Console()
-    first = runner.train(competition, Choices(), home, console)
-    runner.predict(competition, first, home, console)
-    explain(competition, first, home, console)
-    joined = runner.cross_validate(competition, Choices("quick", folds=2), home, console)
-    explain(competition, joined, home, console)
-    explore(competition, Choices(), home, console)
-    compare(competition, [first, joined], home)
-    return Shown(competition, home, [first, joined])
+    first = runner.train(competition, Choices(), workspace, console)
+    runner.predict(competition, first, workspace, console)
+    explain(competition, first, workspace, console)
+    joined = runner.cross_validate(competition, Choices("quick", folds=2), workspace, console)
+    explain(competition, joined, workspace, console)
+    explore(competition, Choices(), workspace, console)
+    compare(competition, [first, joined], workspace)
+    return Shown(competition, workspace, [first, joined])
 
 
 @pytest.fixture(scope="session")
 def tagged(nobodys_home):
     """One run of tags, trained, predicted and reported."""
-    competition, home = made(nobodys_home / "tagged", "home", tags=True)
+    competition, workspace = made(nobodys_home / "tagged", "home", tags=True)
     console = Console()
-    run = runner.train(competition, Choices("quick"), home, console)
-    runner.predict(competition, run, home, console)
-    explain(competition, run, home, console)
-    explore(competition, Choices(folds=3), home, console)
-    return Shown(competition, home, [run])
+    run = runner.train(competition, Choices("quick"), workspace, console)
+    runner.predict(competition, run, workspace, console)
+    explain(competition, run, workspace, console)
+    explore(competition, Choices(folds=3), workspace, console)
+    return Shown(competition, workspace, [run])
 
 
 @pytest.fixture(scope="session")
@@ -147,6 +147,6 @@ def browser():
 
 @pytest.fixture
 def copied(single, tmp_path):
-    """A home of one's own with the runs in it."""
-    home = Home(shutil.copytree(single.home.folder, tmp_path / "home", dirs_exist_ok=True))
-    return Shown(single.competition, home, [Run(home.runs / run.name) for run in single.runs])
+    """A workspace of one's own with the runs in it."""
+    workspace = Workspace(shutil.copytree(single.workspace.folder, tmp_path / "home", dirs_exist_ok=True))
+    return Shown(single.competition, workspace, [Run(workspace.runs / run.name) for run in single.runs])

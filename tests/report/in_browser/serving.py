@@ -15,10 +15,10 @@ FOLDERS = [REPOSITORY_COMPETITIONS]
 
 
 @contextmanager
-def served(home, folders=FOLDERS):
+def served(workspace, folders=FOLDERS):
     """The board on a free port for as long as the block lasts; gives its address."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        server = uvicorn.Server(uvicorn.Config(create_board(home, folders), log_level="warning", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(create_board(workspace, folders), log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         try:
@@ -28,8 +28,8 @@ def served(home, folders=FOLDERS):
             thread.join(10)
 
 
-def started(home, name="quick", competition="digits"):
-    run = create_run(home, competition, name)
+def started(workspace, name="quick", competition="digits"):
+    run = create_run(workspace, competition, name)
     stage = {"cycles": 2, "cycle_length": 1, "cycle_multiplier": 2}
     run.write_record("config", {"competition": competition, "recipe": {"stages": [stage]}})
     return run

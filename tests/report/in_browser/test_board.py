@@ -16,9 +16,9 @@ def _at_once(monkeypatch):
     monkeypatch.setattr(board, "REFRESH_SECONDS", 0.2)
 
 
-def test_the_board_follows_a_training_and_stays_where_the_reader_is(browser, home):
-    run = started(home)
-    with run.held(), served(home) as url, watching(browser, url) as watched:
+def test_the_board_follows_a_training_and_stays_where_the_reader_is(browser, workspace):
+    run = started(workspace)
+    with run.held(), served(workspace) as url, watching(browser, url) as watched:
         page = watched.page
         assert page.locator("tbody tr").inner_text().split("\t")[:2] == ["quick-1", "training"]
         page.evaluate("document.body.dataset.seen = 'before'")
@@ -32,9 +32,9 @@ def test_the_board_follows_a_training_and_stays_where_the_reader_is(browser, hom
         watched.is_whole(served_at=url)
 
 
-def test_the_board_says_when_it_is_no_longer_answered(browser, home):
-    started(home)
-    with served(home) as url, watching(browser, url) as watched:
+def test_the_board_says_when_it_is_no_longer_answered(browser, workspace):
+    started(workspace)
+    with served(workspace) as url, watching(browser, url) as watched:
         page = watched.page
         page.route(re.compile(".*"), lambda route: route.abort())
         expect(page.locator(".state")).to_contain_text("does not answer", timeout=20_000)

@@ -22,14 +22,14 @@ HALF = np.where(np.arange(36) % 2, "valid", "train")
 
 
 def blend(made, runs, how=None):
-    return ensemble(made.competition, runs, made.home, Console(), how)
+    return ensemble(made.competition, runs, made.workspace, Console(), how)
 
 
 def refusal(made, runs, how=None):
-    before = list_runs(made.home)
+    before = list_runs(made.workspace)
     with pytest.raises(RunError) as raised:
         blend(made, runs, how)
-    assert list_runs(made.home) == before
+    assert list_runs(made.workspace) == before
     said = str(raised.value)
     assert said.endswith(".")
     return said
@@ -126,15 +126,15 @@ def test_tags_are_blended_in_every_way_and_their_thresholds_tuned(make, predicti
 
 
 def test_ensembles_and_joined_runs_are_blended_again_and_joined_folds_cross_fit_the_weights(made):
-    joined = [join(made.competition, made.folds(3, seed=seed, knows=0.4), made.home, Console()) for seed in (1, 2)]
+    joined = [join(made.competition, made.folds(3, seed=seed, knows=0.4), made.workspace, Console()) for seed in (1, 2)]
     first = blend(made, joined)
     assert first.parts() == joined[0].parts()
     assert first.record("config")["folds"] == 3
-    third = join(made.competition, made.folds(3, seed=3, knows=0.4), made.home, Console())
+    third = join(made.competition, made.folds(3, seed=3, knows=0.4), made.workspace, Console())
     second = blend(made, [first, third])
     assert second.members == ("shades/ensemble-1", "shades/standard-3folds-3")
     assert second.record("scores")["rows"] == 36
-    assert find_run(made.home, "shades") == second
+    assert find_run(made.workspace, "shades") == second
 
 
 def test_a_seed_is_recorded_where_all_members_share_it(made):
@@ -163,10 +163,10 @@ def test_runs_whose_rows_differ_are_refused(made):
 
 
 def test_runs_whose_folds_differ_are_refused(made):
-    first = join(made.competition, made.folds(3), made.home, Console())
+    first = join(made.competition, made.folds(3), made.workspace, Console())
     dealt = np.arange(36) % 3
     dealt[[4, 5]] = dealt[[5, 4]]
-    other = join(made.competition, made.folds(3, dealt=dealt), made.home, Console())
+    other = join(made.competition, made.folds(3, dealt=dealt), made.workspace, Console())
     said = refusal(made, [first, other])
     assert "2 images differ, the first 't04', which validates in fold 3 in the one and validates in fold 2" in said
     assert "other validation rows or folds" in refusal(made, [first, made.run(HALF)])
@@ -197,7 +197,7 @@ def test_runs_that_predicted_other_images_are_named(made):
 
 def test_an_image_that_came_since_is_named(made, shades):
     members = [made.run(HALF, seed=seed) for seed in (1, 2)]
-    folder = made.home.data("shades")
+    folder = made.workspace.data("shades")
     (folder / "train" / "t99.png").write_bytes((folder / "train" / "t00.png").read_bytes())
     with (folder / "train.csv").open("a") as file:
         file.write("t99,red\n")
@@ -221,4 +221,4 @@ def test_a_blend_that_can_t_be_completed_leaves_nothing(made, monkeypatch, faili
     monkeypatch.setattr(f"comp.tools.ensembles.blends.{failing}", fail)
     with pytest.raises(type(failure)):
         blend(made, members)
-    assert sorted(path.name for path in (made.home.runs / "shades").iterdir()) == ["standard-1", "standard-2"]
+    assert sorted(path.name for path in (made.workspace.runs / "shades").iterdir()) == ["standard-1", "standard-2"]

@@ -31,15 +31,15 @@ def made(predicting, shades):
 def joined(made):
     """Three folds of `shades`, given in any order, and the run that they become."""
     members = made.folds(3)
-    return members, join(made.competition, [members[place] for place in (2, 0, 1)], made.home, Console())
+    return members, join(made.competition, [members[place] for place in (2, 0, 1)], made.workspace, Console())
 
 
 def refusal(made, runs):
-    before = list_runs(made.home)
+    before = list_runs(made.workspace)
     with pytest.raises(RunError) as raised:
-        join(made.competition, runs, made.home, Console())
-    assert list_runs(made.home) == before
-    assert len(list((made.home.runs / "shades").iterdir())) == len(before)
+        join(made.competition, runs, made.workspace, Console())
+    assert list_runs(made.workspace) == before
+    assert len(list((made.workspace.runs / "shades").iterdir())) == len(before)
     said = str(raised.value)
     assert said.endswith(".")
     return said
@@ -87,7 +87,7 @@ def test_scores_are_of_each_fold_their_mean_and_spread_and_of_all_rows(made, joi
 
 
 def test_the_table_of_scores_is_printed_and_logged(made, capsys):
-    run = join(made.competition, made.folds(3), made.home, Console())
+    run = join(made.competition, made.folds(3), made.workspace, Console())
     log = run.log.read_text()
     assert log == capsys.readouterr().out
     scores = run.record("scores")
@@ -110,39 +110,39 @@ def test_a_joined_run_is_whole_without_weights_and_is_the_newest_finished(made, 
     found = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()}
     files = {"config.json", "split.csv", "scores.json", "submission.csv", "log.txt"}
     assert found == files | {"predictions/valid.parquet", "predictions/test.parquet"}
-    assert find_run(made.home, "shades") == run
+    assert find_run(made.workspace, "shades") == run
 
 
 def test_a_decision_is_tuned_on_the_out_of_fold_rows_of_all_folds(made):
     competition = replace(made.competition, metric="log_loss", submission=ProbabilityPerClass())
     columns = ",".join(made.tables.classes)
-    sample = made.home.data("shades") / "sample_submission.csv"
+    sample = made.workspace.data("shades") / "sample_submission.csv"
     sample.write_text(f"id,{columns}\n" + "".join(f"{id_},0,0,1\n" for id_ in made.tables.test["id"]))
-    run = join(competition, made.folds(3, knows=0.1), made.home, Console())
+    run = join(competition, made.folds(3, knows=0.1), made.workspace, Console())
     scores = run.record("scores")
     assert scores["decided"] <= scores["undecided"]
     assert scores["decided"] == pytest.approx(np.mean([fold["decided"] for fold in scores["folds"]]))
 
 
-def test_folds_that_were_trained_go_to_the_leaderboard_together(shades, serving, home):
+def test_folds_that_were_trained_go_to_the_leaderboard_together(shades, serving, workspace):
     choices = Choices()
     members = []
     with serving(shades):
-        runner.download(shades.competition, home, Console())
+        runner.download(shades.competition, workspace, Console())
         for fold in range(3):
-            run = runner.train(shades.competition, choices, home, Console())
+            run = runner.train(shades.competition, choices, workspace, Console())
             ids = list(run.parts())
             folds = draw_folds(np.arange(len(ids)) % 3, 3, seed=0)
             run.write_split(ids, folds == fold)
             run.write_record("config", {**run.record("config"), "folds": 3, "fold": fold + 1})
-            runner.predict(shades.competition, run, home, Console())
+            runner.predict(shades.competition, run, workspace, Console())
             members.append(run)
-        joined = join(shades.competition, members, home, Console())
-        graded = runner.submit(shades.competition, joined, home, Console())
+        joined = join(shades.competition, members, workspace, Console())
+        graded = runner.submit(shades.competition, joined, workspace, Console())
     assert joined.record("scores")["decided"] > 0.8
     assert graded.public_score > 0.8
     with pytest.raises(RunError, match=r"blend of other runs and has no weights.*predict shades/standard-1, "):
-        runner.predict(shades.competition, joined, home, Console())
+        runner.predict(shades.competition, joined, workspace, Console())
 
 
 def test_a_missing_fold_is_named(made):
@@ -208,14 +208,14 @@ def test_folds_that_overlap_or_leave_rows_out_are_refused(made):
 
 def test_data_that_changed_since_is_refused(made):
     members = made.folds(2)
-    sample = made.home.data("shades") / "sample_submission.csv"
+    sample = made.workspace.data("shades") / "sample_submission.csv"
     sample.write_text("\n".join(sample.read_text().splitlines()[:6]) + "\n")
     assert "predicted 12 test images, which are not the 5 that the sample submission asks for" in refusal(made, members)
-    table = made.home.data("shades") / "train.csv"
+    table = made.workspace.data("shades") / "train.csv"
     table.write_text(table.read_text().replace("blue", "red"))
     assert "trained on other classes" in refusal(made, members)
 
 
 def test_joining_nothing_is_refused(made):
-    (made.home.runs / "shades").mkdir(parents=True)
+    (made.workspace.runs / "shades").mkdir(parents=True)
     assert "no runs to join" in refusal(made, [])

@@ -37,14 +37,14 @@ def backbone(tmp_path):
 
 
 @pytest.fixture
-def run(shades, serving, comp, home, backbone):
+def run(shades, serving, comp, workspace, backbone):
     """A run of the shades with three snapshots."""
     settings = ("stages.cycles=3", "stages.cycle_length=2", "snapshots=3")
     chosen = ("--backbone", f"local-dir:{backbone}", *(f"--set={setting}" for setting in settings))
     with serving(shades):
         ended = comp("--competitions", shades.plugins, "run", "shades", *chosen)
     assert ended.status == 0, ended.err
-    return Run(home.runs / "shades" / "standard-1")
+    return Run(workspace.runs / "shades" / "standard-1")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The whole way with the real client: a training is pushed to the local Kaggle, executed, and its run brought home."""
+"""The whole way with the real client: a training is pushed to the local Kaggle, executed, and its run brought here."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from comp.kaggle.formats import DamagedError
 from comp.kaggle.kernels import Notebook, execution, push
 from comp.kaggle.sources import graders
 from comp.local_kaggle.server import running
-from comp.runs import Home, Run, list_runs
+from comp.runs import Run, Workspace, list_runs
 from comp.runs.resolve import Choices, resolve
 from comp.tools.ensembles.joining import join
 from comp.tools.notebooks.training import arguments_of, bring
@@ -41,12 +41,12 @@ def pushed(state):
 
 
 def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_ends_as_a_run_here(
-    shades, kaggle, train, home, monkeypatch
+    shades, kaggle, train, workspace, monkeypatch
 ):
     def interrupt(seconds):
         raise KeyboardInterrupt
 
-    home.runs.joinpath("shades", "standard-1").mkdir(parents=True)
+    workspace.runs.joinpath("shades", "standard-1").mkdir(parents=True)
     with monkeypatch.context() as patch:
         patch.setattr(patience, "wait", interrupt)
         left = train("--seed", 3)
@@ -67,9 +67,9 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
     assert ended.status == 0, ended.err
     assert "shades/standard-2 was brought from Kaggle before: going on with it" in ended.out
     assert pushed(kaggle) == [name]
-    run = Run(home.runs / "shades" / "standard-2")
+    run = Run(workspace.runs / "shades" / "standard-2")
     assert ended.last_line == str(run.folder)
-    assert list_runs(home) == [run]
+    assert list_runs(workspace) == [run]
     config = run.record("config")
     assert (config["seed"], config["order"], config["notebook"]) == (3, 1, f"you/{name}")
     assert config["command"].endswith("run shades --on kaggle --seed 3 --submit")
@@ -80,8 +80,8 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
     submission = pd.read_csv(run.submission, dtype=str).set_index("id")["colour"]
     assert (submission == probabilities.idxmax(axis=1)[submission.index]).all()
     assert len(submission) == 12
-    assert not list(home.notebooks.glob("*.json"))
-    assert not list(home.runs.glob(".arriving-*"))
+    assert not list(workspace.notebooks.glob("*.json"))
+    assert not list(workspace.runs.glob(".arriving-*"))
 
 
 @dataclass(frozen=True)
@@ -108,15 +108,17 @@ def executed(kaggle, notebook):
     return handle, now
 
 
-def test_folds_and_the_run_they_are_joined_in_are_called_as_they_are_here(shades, kaggle, predicting, tmp_path, home):
+def test_folds_and_the_run_they_are_joined_in_are_called_as_they_are_here(
+    shades, kaggle, predicting, tmp_path, workspace
+):
     there = predicting(shades)
-    joined = join(there.competition, there.folds(recipe={"backbone": "local-dir:/there"}), there.home, Console())
+    joined = join(there.competition, there.folds(recipe={"backbone": "local-dir:/there"}), there.workspace, Console())
     archive = tmp_path / "runs.zip"
     with zipfile.ZipFile(archive, "w") as out:
         out.writestr("final.txt", joined.name)
-        for path in home.runs.rglob("*"):
-            out.write(path, path.relative_to(home.runs))
-    here = Home(tmp_path / "here")
+        for path in workspace.runs.rglob("*"):
+            out.write(path, path.relative_to(workspace.runs))
+    here = Workspace(tmp_path / "here")
     (here.runs / "shades" / "standard-2").mkdir(parents=True)
     client = connect()
     handle, _ = executed(client, Writing(archive).notebook)
@@ -131,7 +133,7 @@ def test_folds_and_the_run_they_are_joined_in_are_called_as_they_are_here(shades
     assert list(here.notebooks.iterdir()) == []
 
 
-def test_runs_that_came_damaged_are_not_taken_in(kaggle, shades, tmp_path, home):
+def test_runs_that_came_damaged_are_not_taken_in(kaggle, shades, tmp_path, workspace):
     archive = tmp_path / "runs.zip"
     with zipfile.ZipFile(archive, "w") as out:
         out.writestr("final.txt", "shades/standard-1")
@@ -140,25 +142,25 @@ def test_runs_that_came_damaged_are_not_taken_in(kaggle, shades, tmp_path, home)
     client = connect()
     handle, _ = executed(client, Writing(archive).notebook)
     with pytest.raises(DamagedError):
-        bring(client, handle, "test_resnet", home, Console())
-    assert list(home.runs.rglob("*")) == []
+        bring(client, handle, "test_resnet", workspace, Console())
+    assert list(workspace.runs.rglob("*")) == []
 
 
-def test_a_notebook_that_fails_is_one_sentence_with_the_place_of_its_log(shades, kaggle, train, home):
+def test_a_notebook_that_fails_is_one_sentence_with_the_place_of_its_log(shades, kaggle, train, workspace):
     shades.declaration.write_text(
         "import os\nif 'KAGGLE_KERNEL_RUN_TYPE' in os.environ: raise ValueError('not on this machine')\n"
         + shades.declaration.read_text()
     )
     failed = train()
     assert failed.status == 1
-    (log,) = home.notebooks.glob("*.log")
+    (log,) = workspace.notebooks.glob("*.log")
     assert "not on this machine" in log.read_text()
     assert failed.err.startswith(f"Error: The notebook you/{log.stem} failed: comp.errors.DeclarationError: ")
     assert failed.err.rstrip().endswith(f"its log is kept in {log}.")
     assert len(failed.err.splitlines()) == 1
     # Nothing is left to follow, so the next is a new one.
-    assert not list(home.notebooks.glob("*.json"))
-    assert list_runs(home) == []
+    assert not list(workspace.notebooks.glob("*.json"))
+    assert list_runs(workspace) == []
 
 
 def test_data_that_kaggle_does_not_give_to_the_notebook_are_named(shades, kaggle, train):

@@ -12,10 +12,10 @@ SPACE = ("--space", "dropout=0..0.5", "--space", "stages.learning_rate=1e-4..1e-
 
 
 @pytest.fixture
-def sweep(comp, shades, home):
+def sweep(comp, shades, workspace):
     """``comp sweep shades`` on data that are there."""
-    home.data("shades").parent.mkdir(parents=True)
-    shutil.copytree(shades.files, home.data("shades"))
+    workspace.data("shades").parent.mkdir(parents=True)
+    shutil.copytree(shades.files, workspace.data("shades"))
 
     def call(*arguments):
         return comp("--competitions", shades.plugins, "sweep", "shades", *arguments)
@@ -23,15 +23,15 @@ def sweep(comp, shades, home):
     return call
 
 
-def settings(home):
-    return [run.record("config")["settings"] for run in list_runs(home)]
+def settings(workspace):
+    return [run.record("config")["settings"] for run in list_runs(workspace)]
 
 
-def test_a_sweep_trains_the_recipe_itself_first_and_says_which_trial_was_best(sweep, comp, shades, home, serving):
+def test_a_sweep_trains_the_recipe_itself_first_and_says_which_trial_was_best(sweep, comp, shades, workspace, serving):
     ended = sweep(*SPACE, "--trials", 3)
     assert (ended.status, ended.err) == (0, "")
-    assert settings(home)[0] == ["dropout=0", "stages.learning_rate=0.01"]
-    runs = list_runs(home)
+    assert settings(workspace)[0] == ["dropout=0", "stages.learning_rate=0.01"]
+    runs = list_runs(workspace)
     assert len(runs) == 3
     scores = [run.history.epochs()["score"].iloc[-1] for run in runs]
     table = ended.out.split("settings\n")[1].splitlines()[:-1]
@@ -42,11 +42,11 @@ def test_a_sweep_trains_the_recipe_itself_first_and_says_which_trial_was_best(sw
     assert best[:3] == ["comp", "run", "shades"]
     with serving(shades):
         went_on = comp("--competitions", shades.plugins, *best[1:])
-    assert (went_on.status, len(list_runs(home))) == (0, 3)
+    assert (went_on.status, len(list_runs(workspace))) == (0, 3)
     assert f"{runs[scores.index(max(scores))].name} is the same and was trained before: going on with it" in went_on.out
 
 
-def test_a_trial_that_ends_without_a_score_counts_and_the_next_is_another(sweep, home, monkeypatch):
+def test_a_trial_that_ends_without_a_score_counts_and_the_next_is_another(sweep, workspace, monkeypatch):
     epochs = History.epochs
 
     def without_the_last_score(run):
@@ -58,14 +58,14 @@ def test_a_trial_that_ends_without_a_score_counts_and_the_next_is_another(sweep,
     monkeypatch.setattr(History, "epochs", without_the_last_score)
     ended = sweep(*SPACE, "--trials", 3)
     assert (ended.status, ended.err) == (0, "")
-    assert len({tuple(drawn) for drawn in settings(home)}) == 3
+    assert len({tuple(drawn) for drawn in settings(workspace)}) == 3
     assert "standard-2" in ended.out.split("settings\n")[1].splitlines()[2]
 
 
-def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(sweep, home, monkeypatch):
+def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(sweep, workspace, monkeypatch):
     assert sweep(*SPACE, "--trials", 3).status == 0
-    whole = settings(home)
-    shutil.rmtree(home.runs)
+    whole = settings(workspace)
+    shutil.rmtree(workspace.runs)
     with monkeypatch.context() as patch:
         record, recorded = training.Training._record, []
 
@@ -76,21 +76,21 @@ def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(sweep, ho
 
         patch.setattr(training.Training, "_record", record_or_stop)
         assert sweep(*SPACE, "--trials", 2).status == 130
-    assert settings(home) == whole[:2]
+    assert settings(workspace) == whole[:2]
     assert sweep(*SPACE, "--trials", 2).status == 0
-    assert settings(home) == whole[:2]
+    assert settings(workspace) == whole[:2]
     more = sweep(*SPACE, "--trials", 3)
-    assert settings(home) == whole
+    assert settings(workspace) == whole
     again = sweep(*SPACE, "--trials", 3)
-    assert settings(home) == whole
+    assert settings(workspace) == whole
     assert again.last_line == more.last_line
 
 
-def test_a_trial_that_is_worse_than_most_is_stopped_and_keeps_no_weights(sweep, home, monkeypatch):
+def test_a_trial_that_is_worse_than_most_is_stopped_and_keeps_no_weights(sweep, workspace, monkeypatch):
     monkeypatch.setattr(searching, "AT_RANDOM", 1)
     ended = sweep("--space", "stages.learning_rate=0.01,1e-9", "--trials", 5)
     assert (ended.status, ended.err) == (0, "")
-    stopped = [run for run in list_runs(home) if not run.weights.exists()]
+    stopped = [run for run in list_runs(workspace) if not run.weights.exists()]
     assert stopped
     for run in stopped:
         assert run.record("config")["settings"] == ["stages.learning_rate=1e-9"]
@@ -101,22 +101,22 @@ def test_a_trial_that_is_worse_than_most_is_stopped_and_keeps_no_weights(sweep, 
     assert shlex.split(ended.last_line)[-3:-2] == ["stages.learning_rate=0.01"]
 
 
-def test_other_data_are_not_compared(sweep, shades, home):
+def test_other_data_are_not_compared(sweep, shades, workspace):
     assert sweep(*SPACE, "--trials", 1).status == 0
     shades.image("train/t00.png", "blue", size=30)
-    shutil.copy(shades.files / "train/t00.png", home.data("shades") / "train/t00.png")
+    shutil.copy(shades.files / "train/t00.png", workspace.data("shades") / "train/t00.png")
     ended = sweep(*SPACE, "--trials", 2)
     assert ended.status == 1
     assert "The data of shades have changed since this sweep began" in ended.err
-    assert len(list_runs(home)) == 1
+    assert len(list_runs(workspace)) == 1
 
 
-def test_two_processes_are_not_at_one_sweep(sweep, shades, home):
+def test_two_processes_are_not_at_one_sweep(sweep, shades, workspace):
     competition = shades.competition
-    with searching.search(competition, Choices(), SPACE[1::2], home):
+    with searching.search(competition, Choices(), SPACE[1::2], workspace):
         ended = sweep(*SPACE)
     assert (ended.status, ended.err) == (1, "Error: Another process is at this sweep; let it end, or stop it.\n")
-    assert list_runs(home) == []
+    assert list_runs(workspace) == []
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ def test_two_processes_are_not_at_one_sweep(sweep, shades, home):
         (("--on", "ray", "--processes", 2), "--processes is for this machine, and --on names another place"),
     ],
 )
-def test_a_place_where_no_sweep_can_be_is_refused(sweep, home, arguments, sentence):
+def test_a_place_where_no_sweep_can_be_is_refused(sweep, workspace, arguments, sentence):
     ended = sweep(*SPACE, *arguments)
     assert ended.status == 1
     assert ended.err.startswith(f"Error: {sentence}")
-    assert list_runs(home) == []
+    assert list_runs(workspace) == []

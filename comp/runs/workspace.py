@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Home:
+class Workspace:
     """Where data, caches and runs are: the folder ``COMP_HOME``, or the working folder.
 
     kaggle: the address of the only Kaggle that what happens here may speak to; a rehearsal's is on this machine.
@@ -18,7 +18,7 @@ class Home:
     kaggle: str | None = None
 
     @classmethod
-    def from_environment(cls) -> Home:
+    def from_environment(cls) -> Workspace:
         return cls(Path(os.environ.get("COMP_HOME") or ".").expanduser().resolve())
 
     @property
