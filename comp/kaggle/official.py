@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from comp.errors import CredentialsError, KaggleError
+from comp.local_kaggle import LOCAL_TOKEN_PREFIX, LOCAL_USER
 
 if TYPE_CHECKING:
     from comp.kaggle.endpoint import Endpoint
 
-LOCAL_USER = "you"
-LOCAL_TOKEN_PREFIX = "local:"
 TIMEOUT_SECONDS = (10.0, 60.0)  # to connect, to wait for the next bytes
 
 

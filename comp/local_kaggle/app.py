@@ -16,8 +16,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from starlette.routing import Route
 
 from comp.errors import DataError
-from comp.kaggle.official import LOCAL_TOKEN_PREFIX, LOCAL_USER
-from comp.local_kaggle import pages
+from comp.local_kaggle import LOCAL_TOKEN_PREFIX, LOCAL_USER, pages
 from comp.local_kaggle.protocol import Asker, LocalKaggle, Redirect, RefusedError
 
 if TYPE_CHECKING:

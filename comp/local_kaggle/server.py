@@ -13,7 +13,6 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from comp.errors import DataError, KaggleError
-from comp.kaggle.progress import unheard
 from comp.local_kaggle.app import HOSTS, create_app
 from comp.local_kaggle.catalog import ANSWERS, Catalog
 from comp.local_kaggle.datasets import Datasets
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from comp.kaggle.progress import Say
     from comp.local_kaggle.faults import Fault
     from comp.local_kaggle.grading import Grader
     from comp.local_kaggle.protocol import Terms
@@ -47,7 +45,7 @@ def serve(
     faults: Sequence[Fault] = (),
     *,
     kernels: bool = False,
-    say: Say = unheard,
+    say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve the folders of ``folder`` until the process is interrupted.
 
