@@ -72,7 +72,7 @@ def table(targets, groups=None, classes=None):
 
 @pytest.fixture(scope="module")
 def rehearsed(downloaded_digits, tmp_path_factory):
-    """A rehearsal of the digits by someone who has credentials for the real Kaggle: its run and workspace, what it did."""
+    """The digits rehearsed by someone with credentials for the real Kaggle: its run, its workspace and what it did."""
     place = tmp_path_factory.mktemp("rehearsed")
     workspace, person = Workspace(place / "home"), place / "person"
     shutil.copytree(downloaded_digits.folder / "data", workspace.folder / "data")
