@@ -1,4 +1,4 @@
-"""What a person sees while the runner works: lines, a row per epoch, progress bars; lines go to the log as well."""
+"""What a person sees while comp works: lines, tables and progress bars; lines go to the log as well."""
 
 from __future__ import annotations
 
@@ -26,13 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from comp.declare.recipe import Stage
     from comp.kaggle.scores import ScoredRun
-    from comp.tools.benchmark import Benchmark
-    from comp.training.finder import Sweep
-    from comp.training.learner import Epoch
-
-EPOCH = "{:>6}  {:>10}  {:>10}  {:>10}  {:>8}  {:>9}"
 
 
 class Speed(ProgressColumn):
@@ -81,28 +75,6 @@ class Console:
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(text + "\n")
 
-    def stage(self, number: int, count: int, stage: Stage, learning_rate: float, metric: str) -> None:
-        """The heading of a stage and of its epochs' table."""
-        on = f" on cached features of {stage.views} view{'s' if stage.views > 1 else ''}" if stage.cached else ""
-        self.say(
-            f"stage {number} of {count}: {stage.trains}{on}, {stage.size} px, "
-            f"{stage.epochs} epochs of {stage.schedule}, learning rate {learning_rate:.2g}"
-        )
-        self.say(EPOCH.format("epoch", "train loss", "valid loss", metric, "seconds", "images/s"))
-
-    def sweep(self, sweep: Sweep) -> None:
-        """The finder's curve in characters, and its suggestions in words."""
-        from comp.training.curves import sweep_in_characters
-
-        self.say(sweep_in_characters(sweep))
-        self.say(f"suggestions: {sweep}")
-
-    def epoch(self, epoch: Epoch, score: float | None) -> None:
-        """The row that the lesson prints."""
-        valid_loss, metric = ("" if value is None else f"{value:.5f}" for value in (epoch.valid_loss, score))
-        train_loss, seconds, speed = f"{epoch.train_loss:.5f}", f"{epoch.seconds:.1f}", f"{epoch.images_per_second:.0f}"
-        self.say(EPOCH.format(epoch.number + 1, train_loss, valid_loss, metric, seconds, speed))
-
     def scores(self, runs: Sequence[ScoredRun], metric: str) -> None:
         """A row per run; what is not known is a dash."""
         table = Table(box=None, pad_edge=False)
@@ -123,18 +95,6 @@ class Console:
         self.terminal.width = wide
         by_validation = "; ~ by validation" if any(run.standing and not run.submitted for run in runs) else ""
         self.say(f"{metric}; gap: public minus validation{by_validation}")
-
-    def benchmark(self, measured: Benchmark) -> None:
-        """What was measured, and how it compares to the model alone."""
-        for name, value in measured.setting.items():
-            self.say(f"{name:<28}{value}")
-        self.say()
-        for name, rate in measured.rates.items():
-            self.say(f"{name:<36}{rate:>10.1f} images/s  {measured.beside(name)}".rstrip())
-        self.say()
-        for name, milliseconds in measured.parts.items():
-            self.say(f"{name:<36}{milliseconds:>10.3f} ms per image")
-        self.say(f"{'peak memory':<36}{measured.memory / 1e6:>10.0f} MB")
 
     @contextmanager
     def downloads(self) -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:

@@ -95,6 +95,18 @@ class Benchmark:
         """What a rate is of those that it is held against, in words; nothing where there is none."""
         return ", ".join(f"{ratio:.3f} {words}" for words, ratio in self.ratios.get(name, {}).items())
 
+    def lines(self) -> list[str]:
+        """For a person: the setting, the rates beside the model alone, the parts and the memory."""
+        rates = [f"{name:<36}{rate:>10.1f} images/s  {self.beside(name)}".rstrip() for name, rate in self.rates.items()]
+        return [
+            *(f"{name:<28}{value}" for name, value in self.setting.items()),
+            "",
+            *rates,
+            "",
+            *(f"{name:<36}{milliseconds:>10.3f} ms per image" for name, milliseconds in self.parts.items()),
+            f"{'peak memory':<36}{self.memory / 1e6:>10.0f} MB",
+        ]
+
     def as_record(self) -> dict[str, Any]:
         rates = {name: round(rate, 2) for name, rate in self.rates.items()}
         ratios = {

@@ -45,6 +45,7 @@ def find_rate(competition: Competition, choices: Choices, workspace: Workspace, 
     """Sweep over learning rates for the stage of this number, from 1, as it would start on pretrained weights."""
     from comp.training.curves import draw_sweep
     from comp.training.prepared import prepare
+    from comp.training.reporting import say_sweep
 
     prepared = prepare(competition, choices, workspace, console)
     stages = prepared.recipe.stages
@@ -54,7 +55,7 @@ def find_rate(competition: Competition, choices: Choices, workspace: Workspace, 
     sweep = prepared.sweep(stages[number - 1], number, epochs)
     picture = workspace.runs / competition.name / f"learning-rate-{choices.recipe}-{number}.png"
     draw_sweep(sweep, picture)
-    console.sweep(sweep)
+    say_sweep(console, sweep)
     return picture
 
 
@@ -73,7 +74,8 @@ def bench(
     from comp.tools.benchmark import benchmark
 
     measured = benchmark(competition, choices, size, workspace, console)
-    console.benchmark(measured)
+    for line in measured.lines():
+        console.say(line)
     if json_file is not None:
         write_text(json_file, json.dumps(measured.as_record(), indent=2) + "\n")
 

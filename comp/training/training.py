@@ -17,6 +17,7 @@ from comp.training.checkpoints import save_weights
 from comp.training.curves import draw_sweep
 from comp.training.learner import Step
 from comp.training.memory import peak_memory
+from comp.training.reporting import say_epoch, say_stage, say_sweep
 from comp.training.state import save_state
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ class Training:
         else:
             rate, self.resumed = resumed["rate"], None
             self.began -= resumed.get("seconds", 0.0)
-        self.console.stage(number, max(number, len(prepared.recipe.stages)), stage, rate, prepared.competition.metric)
+        count = max(number, len(prepared.recipe.stages))
+        say_stage(self.console, number, count, stage, rate, prepared.competition.metric)
         steps = stage.epochs * ceil(len(epochs) / prepared.recipe.accumulation)
         saved = None if resumed is None else resumed["state"]
         with self.console.bar("training", steps, "steps") as bar, deferred() as interrupt:
@@ -153,7 +155,7 @@ class Training:
             picture = self.run.folder / f"learning-rate-{number}.png"
             draw_sweep(sweep, picture)
             self.run.history.write_sweep(number, sweep)
-            self.console.sweep(sweep)
+            say_sweep(self.console, sweep)
         return self.found[trains]
 
     def finish(self) -> None:
@@ -239,7 +241,7 @@ class Training:
         prepared = self.prepared
         score = score_logits(prepared.competition, prepared.tables.targets[prepared.validating], epoch.logits)
         self.run.history.append_epoch(number, epoch, prepared.competition.metric, score)
-        self.console.epoch(epoch, score)
+        say_epoch(self.console, epoch, score)
         if epoch.broken or not epoch.ends_cycle or epoch.cycle + 1 == stage.cycles:
             return
         self._keep_good(prepared.learner.evaluated.state_dict(), epoch.cycle + 1)

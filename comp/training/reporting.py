@@ -1,0 +1,34 @@
+"""What a training says on the terminal and in its log: stages, epochs, what the finder found."""
+
+from __future__ import annotations
+
+from comp.console import Console
+from comp.declare.recipe import Stage
+from comp.training.curves import sweep_in_characters
+from comp.training.finder import Sweep
+from comp.training.learner import Epoch
+
+EPOCH = "{:>6}  {:>10}  {:>10}  {:>10}  {:>8}  {:>9}"
+
+
+def say_stage(console: Console, number: int, count: int, stage: Stage, learning_rate: float, metric: str) -> None:
+    """The heading of a stage and of its epochs' table."""
+    views = f" on cached features of {stage.views} view{'s' if stage.views > 1 else ''}" if stage.cached else ""
+    console.say(
+        f"stage {number} of {count}: {stage.trains}{views}, {stage.size} px, "
+        f"{stage.epochs} epochs of {stage.schedule}, learning rate {learning_rate:.2g}"
+    )
+    console.say(EPOCH.format("epoch", "train loss", "valid loss", metric, "seconds", "images/s"))
+
+
+def say_epoch(console: Console, epoch: Epoch, score: float | None) -> None:
+    """A row of the epochs' table; the score and the loss of validation are empty where nothing validates."""
+    valid_loss, metric = ("" if value is None else f"{value:.5f}" for value in (epoch.valid_loss, score))
+    train_loss, seconds, speed = f"{epoch.train_loss:.5f}", f"{epoch.seconds:.1f}", f"{epoch.images_per_second:.0f}"
+    console.say(EPOCH.format(epoch.number + 1, train_loss, valid_loss, metric, seconds, speed))
+
+
+def say_sweep(console: Console, sweep: Sweep) -> None:
+    """The finder's curve in characters, and its suggestions in words."""
+    console.say(sweep_in_characters(sweep))
+    console.say(f"suggestions: {sweep}")
