@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from comp.runs.differences import flat
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -30,19 +32,6 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[st
     fields = dict.fromkeys(field for one in each for field in one)
     rows = [(field, ["–" if field not in one else _in_words(one[field]) for one in each]) for field in fields]
     return [(field, values) for field, values in rows if len(set(values)) > 1]
-
-
-def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The values in nested records and lists of records, by their place: ``recipe.stages.1.size``."""
-    if isinstance(value, dict):
-        named = list(value.items())
-    elif isinstance(value, list) and any(isinstance(part, dict) for part in value):
-        named = list(enumerate(value, start=1))
-    else:
-        yield name, value
-        return
-    for key, part in named:
-        yield from flat(part, f"{name}.{key}".lstrip("."))
 
 
 def _in_words(value: Any) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from comp.errors import RunError
 from comp.report.outcomes import Outcomes, judge
 from comp.submission.decisions import Decision, Thresholds, from_record
-from comp.tools.ensembles.members import Member, read_members
+from comp.submission.predictions import Member, read_members
 
 if TYPE_CHECKING:
     import numpy.typing as npt

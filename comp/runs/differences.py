@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
-from comp.report.comparison import flat
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 @dataclass(frozen=True)
@@ -28,3 +26,16 @@ def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> Difference |
         if mine.get(field) != theirs.get(field):
             return Difference(field, *(shorten(str(values.get(field)), 40) for values in (mine, theirs)))
     return None
+
+
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The values in nested records and lists of records, by their place: ``recipe.stages.1.size``."""
+    if isinstance(value, dict):
+        named = list(value.items())
+    elif isinstance(value, list) and any(isinstance(part, dict) for part in value):
+        named = list(enumerate(value, start=1))
+    else:
+        yield name, value
+        return
+    for key, part in named:
+        yield from flat(part, f"{name}.{key}".lstrip("."))

@@ -1,13 +1,58 @@
-"""Predictions as files: a row per image with its id and a probability per class, Parquet."""
+"""Predictions as files, Parquet with a row per image, and a run's kept ones."""
 
-from collections.abc import Iterable, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 import pandas as pd
 
+from comp.errors import RunError
 from comp.files import replacing
+from comp.runs import Run
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run with its predictions, as one of several that are compared, averaged or joined.
+
+    config: its config.json. parts: the part of each labelled row by its id, as `Run.parts` has it.
+    valid, test: its predictions, a row per image, named by its id, and a column per class.
+    """
+
+    run: Run
+    config: Mapping[str, Any]
+    parts: Mapping[str, str]
+    valid: pd.DataFrame
+    test: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        return self.run.name
+
+
+def read_members(runs: Sequence[Run]) -> list[Member]:
+    """The runs with their predictions; raises RunError for one that has none, or that is named twice."""
+    members = []
+    for index, run in enumerate(runs):
+        if run in runs[:index]:
+            raise RunError(f"The run {run.name} is named twice; name each run once.")
+        valid, test = (_kept(run, part) for part in ("valid", "test"))
+        members.append(Member(run, run.record("config"), run.parts(), valid, test))
+    return members
+
+
+def _kept(run: Run, part: str) -> pd.DataFrame:
+    path = run.predictions(part)
+    try:
+        return read_predictions(path)
+    except FileNotFoundError:
+        raise RunError(f"The run {run.name} has no predictions; make them with `comp predict {run.name}`.") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{path} can't be read: {error}; make it again with `comp predict {run.name}`.") from None
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from comp.runs import create_run
-from comp.submission.predictions import write_predictions
+from comp.submission.predictions import Member, write_predictions
 from comp.submission.submission import build_submission, write_submission
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from comp.declare.competition import Competition
     from comp.runs import Run, Workspace
     from comp.submission.decisions import Decision
-    from comp.tools.ensembles.members import Member
 
     Array = npt.NDArray[Any]
 

@@ -10,11 +10,10 @@ import numpy as np
 from comp.data.data_check import screened_tables
 from comp.errors import RunError
 from comp.submission.decisions import from_record
+from comp.submission.predictions import Member, read_members
 from comp.submission.scoring import decide_blended
 from comp.tools.ensembles.blends import Blend, write_blend
 from comp.tools.ensembles.members import (
-    Member,
-    read_members,
     refuse_differences,
     refuse_other_data,
     refuse_other_parts,

@@ -8,17 +8,11 @@ import numpy as np
 
 from comp.data.data_check import screened_tables
 from comp.errors import RunError
+from comp.submission.predictions import Member, read_members
 from comp.submission.scoring import decide_blended, score_undecided
 from comp.tools.ensembles.blending import weighted_mean
 from comp.tools.ensembles.blends import Blend, write_blend
-from comp.tools.ensembles.members import (
-    Member,
-    read_members,
-    refuse_differences,
-    refuse_other_data,
-    stack_test,
-    stack_valid,
-)
+from comp.tools.ensembles.members import refuse_differences, refuse_other_data, stack_test, stack_valid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,66 +1,23 @@
-"""The runs that a blend is made of: reading their predictions, and refusing those that don't belong together."""
+"""The runs that an ensemble is made of: refusing those that don't belong together, and stacking their predictions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from comp.errors import RunError
 from comp.runs.differences import difference
-from comp.submission.predictions import read_predictions
+from comp.submission.predictions import Member
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
-    import pandas as pd
 
     from comp.data.tables import Tables
-    from comp.runs import Run
 
     Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Member:
-    """A run whose predictions are to be blended.
-
-    config: its config.json. parts: the part of each labelled row by its id, as `Run.parts` has it.
-    valid, test: its predictions, a row per image, named by its id, and a column per class.
-    """
-
-    run: Run
-    config: Mapping[str, Any]
-    parts: Mapping[str, str]
-    valid: pd.DataFrame
-    test: pd.DataFrame
-
-    @property
-    def name(self) -> str:
-        return self.run.name
-
-
-def read_members(runs: Sequence[Run]) -> list[Member]:
-    """The runs with their predictions; raises RunError for one that has none, or that is named twice."""
-    members = []
-    for place, run in enumerate(runs):
-        if run in runs[:place]:
-            raise RunError(f"The run {run.name} is named twice; name each run once.")
-        valid, test = (_predictions(run, part) for part in ("valid", "test"))
-        members.append(Member(run, run.record("config"), run.parts(), valid, test))
-    return members
-
-
-def _predictions(run: Run, part: str) -> pd.DataFrame:
-    path = run.predictions(part)
-    try:
-        return read_predictions(path)
-    except FileNotFoundError:
-        raise RunError(f"The run {run.name} has no predictions; make them with `comp predict {run.name}`.") from None
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{path} can't be read: {error}; make it again with `comp predict {run.name}`.") from None
 
 
 def refuse_differences(members: Sequence[Member], fields: Sequence[str], advice: str) -> None:
