@@ -23,10 +23,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from comp.kaggle.scores import ScoredRun
 
 
 class Speed(ProgressColumn):
@@ -75,26 +73,12 @@ class Console:
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(text + "\n")
 
-    def scores(self, runs: Sequence[ScoredRun], metric: str) -> None:
-        """A row per run; what is not known is a dash."""
-        table = Table(box=None, pad_edge=False)
-        # A name that is cut can't be typed.
-        table.add_column("run", min_width=max(len(run.name) for run in runs))
-        for column in ("validation", "public", "gap", "private", "place"):
-            table.add_column(column, justify="right")
-        for run in runs:
-            scores = [_or_dash(score, ".5f") for score in (run.validation, run.public)]
-            place = "-"
-            if run.standing is not None:
-                place = f"{'' if run.submitted else '~'}{run.standing}"
-            table.add_row(Text(run.name), *scores, _or_dash(run.gap, "+.5f"), _or_dash(run.private, ".5f"), place)
-        # As wide as it is, so that a row is a line; a terminal that is narrower wraps it.
-        wide = self.terminal.width
+    def table(self, table: Table) -> None:
+        """A table as wide as it is, so that a row is a line; a terminal that is narrower wraps it."""
+        width = self.terminal.width
         self.terminal.width = 1000
         self.terminal.print(table)
-        self.terminal.width = wide
-        by_validation = "; ~ by validation" if any(run.standing and not run.submitted for run in runs) else ""
-        self.say(f"{metric}; gap: public minus validation{by_validation}")
+        self.terminal.width = width
 
     @contextmanager
     def downloads(self) -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
@@ -132,7 +116,3 @@ class Console:
             TimeRemainingColumn(),
         )
         return Progress(*columns, console=self.terminal, transient=True, disable=not self.terminal.is_terminal)
-
-
-def _or_dash(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)

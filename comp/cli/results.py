@@ -130,7 +130,7 @@ def _blend(scores: Mapping[str, Any]) -> str:
 
 def scores(context: typer.Context, name: Name) -> None:
     """A competition's runs with validation, public and private score, and their place on the leaderboard."""
-    from comp.kaggle.scores import scores_of
+    from comp.kaggle.scores import scores_of, show
 
     competition, console = competition_by(context, name), new_console()
-    console.scores(scores_of(competition, Workspace.from_environment(), console), competition.metric)
+    show(scores_of(competition, Workspace.from_environment(), console), competition.metric, console)

@@ -7,6 +7,9 @@ import datetime as dt
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from rich.table import Table
+from rich.text import Text
+
 from comp.errors import KaggleError, RunError
 from comp.files import replacing
 from comp.kaggle.rows import LeaderboardRow
@@ -78,6 +81,26 @@ def scores_of(competition: Competition, workspace: Workspace, console: Console) 
         board = _read_board(place)
         console.say(f"scores are as they were seen last: {error}")
     return [_scored(run, board, competition) for run in runs]
+
+
+def show(runs: Sequence[ScoredRun], metric: str, console: Console) -> None:
+    """A row per run; a score that is not known is a dash."""
+    table = Table(box=None, pad_edge=False)
+    # A name that is cut can't be typed.
+    table.add_column("run", min_width=max(len(run.name) for run in runs))
+    for column in ("validation", "public", "gap", "private", "place"):
+        table.add_column(column, justify="right")
+    for run in runs:
+        scores = [_or_dash(score) for score in (run.validation, run.public)]
+        place = "-" if run.standing is None else f"{'' if run.submitted else '~'}{run.standing}"
+        table.add_row(Text(run.name), *scores, _or_dash(run.gap, "+.5f"), _or_dash(run.private), place)
+    console.table(table)
+    by_validation = "; ~ by validation" if any(run.standing and not run.submitted for run in runs) else ""
+    console.say(f"{metric}; gap: public minus validation{by_validation}")
+
+
+def _or_dash(value: float | None, form: str = ".5f") -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _news(kaggle: Kaggle, competition: Competition, runs: Sequence[Run], place: Path) -> Board:
