@@ -141,19 +141,19 @@ def predictions(made: Synthetic) -> Step:
 
 def submission(made: Synthetic) -> Step:
     """For as many images as are labelled, of their probabilities."""
-    from comp.submission.decisions import untuned
-    from comp.submission.submission import build_submission, read_sample, write_submission
+    from comp.submission.postprocessing import untuned
+    from comp.submission.submission import build_submission, read_sample_submission, write_submission
 
     competition, sample = made.competition, made.folder / "sample.csv"
     made.make_sample(sample, made.rows)
     if made.classes > MOST_COLUMNS:
-        decided = np.random.default_rng(0).integers(made.classes, size=made.rows)
+        processed = np.random.default_rng(0).integers(made.classes, size=made.rows)
     else:
-        decided = untuned(competition.scoring, "single", made.classes)(probabilities(made))
+        processed = untuned(competition.scoring, "single", made.classes)(probabilities(made))
 
     def write() -> None:
         built = build_submission(
-            named(made.rows), decided, made.names, read_sample(sample), competition.submission, "single"
+            named(made.rows), processed, made.names, read_sample_submission(sample), competition.submission, "single"
         )
         write_submission(built, made.folder / "submission.csv")
 

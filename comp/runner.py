@@ -330,13 +330,12 @@ def diagnose(trained: Run, console: Console) -> None:
 
 
 def predict(competition: Competition, trained: Run, workspace: Workspace, console: Console) -> Path:
-    """Predict validation and test images with test-time augmentation, tune the decision, write the submission."""
+    """Predict validation and test images with test-time augmentation, tune post-processing, write the submission."""
     from comp.data.data_check import class_shares, screened_tables
     from comp.data.paths import Paths
     from comp.runs.resolve import from_config
-    from comp.submission.predictions import write_predictions
-    from comp.submission.scoring import decide, describe
-    from comp.submission.tta import mean_over_views
+    from comp.submission.predictions import mean_over_views, write_predictions
+    from comp.submission.scoring import describe, tune_on_logits
     from comp.training.predicting import predict_logits, readable_test_images, write_test_predictions
 
     if trained.members:
@@ -355,7 +354,7 @@ def predict(competition: Competition, trained: Run, workspace: Workspace, consol
     labelled = (Paths.in_column(tables.train["path"]), validates.nonzero()[0])
     unlabelled = (readable_test_images(tables), None)
     valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], workspace, console)
-    decision, scores = decide(competition, tables.targets[validates], valid, config["decision"])
+    postprocessing, scores = tune_on_logits(competition, tables.targets[validates], valid, config["postprocessing"])
     shares = class_shares(tables.targets[~validates], len(tables.classes))
     write_predictions(
         trained.predictions("valid"),
@@ -366,7 +365,7 @@ def predict(competition: Competition, trained: Run, workspace: Workspace, consol
     # With what predicts other images without the training images at hand.
     trained.write_record("scores", {**scores, "shares": shares.tolist()})
     console.say(describe(scores))
-    write_test_predictions(competition, trained, tables, test, shares, decision, console)
+    write_test_predictions(competition, trained, tables, test, shares, postprocessing, console)
     return trained.submission
 
 

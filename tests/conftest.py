@@ -202,7 +202,7 @@ class Predicting:
         mixed into what is drawn from ``seed``.
         """
         from comp.submission.predictions import write_predictions
-        from comp.submission.scoring import decide_blended
+        from comp.submission.scoring import tune_on_probabilities
         from comp.submission.submission import build_submission, write_submission
 
         tables, competition = self.tables, self.competition
@@ -213,10 +213,15 @@ class Predicting:
         valid, test = (rng.dirichlet(np.ones(len(tables.classes)), rows) for rows in (len(targets), len(tables.test)))
         truth = targets if targets.ndim == 2 else np.eye(len(tables.classes))[targets]
         valid = (valid + knows * truth) / (1 + knows)
-        decision, scores = decide_blended(competition, targets, valid)
+        postprocessing, scores = tune_on_probabilities(competition, targets, valid)
         form = competition.submission
         written = build_submission(
-            list(tables.test["id"]), decision(test), tables.classes, tables.sample, form, competition.target
+            list(tables.test["id"]),
+            postprocessing(test),
+            tables.classes,
+            tables.sample_submission,
+            form,
+            competition.target,
         )
         run.write_parts(tables.train["id"], parts)
         write_predictions(run.predictions("valid"), tables.train["id"][validates], valid, tables.classes)

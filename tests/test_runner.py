@@ -123,7 +123,7 @@ def test_the_recorded_score_is_that_of_the_recorded_predictions(whole):
     chosen = predictions(run, "valid").idxmax(axis=1)
     scores = run.record("scores")
     assert scores["rows"] == len(chosen)
-    assert scores["decided"] == pytest.approx((chosen == labels[chosen.index]).mean())
+    assert scores["tuned"] == pytest.approx((chosen == labels[chosen.index]).mean())
 
 
 def test_the_history_has_a_row_per_step_and_the_epochs_a_row_per_epoch(whole):
@@ -258,7 +258,7 @@ def test_with_all_data_no_row_validates_and_every_row_trains(digits_home):
     runner.predict(DIGITS, run, digits_home, Console())
     scores = run.record("scores")
     assert scores["rows"] == 0
-    assert "decided" not in scores
+    assert "tuned" not in scores
     assert len(predictions(run, "valid")) == 0
     assert len(csv(run.submission)) == 450
     graded = runner.submit(DIGITS, run, digits_home, Console())
@@ -354,7 +354,7 @@ def test_tags_go_the_whole_way(make, serving, workspace):
     with serving(made):
         run = runner.run(made.competition, Choices(), workspace, Console(), submitting=True)
     assert run.record("config")["classes"] == ["bright", "dark", "red"]
-    assert run.record("scores")["decision"]["kind"] == "Thresholds"
+    assert run.record("scores")["postprocessing"]["kind"] == "Thresholds"
     assert {tag for text in csv(run.submission)["tags"] for tag in text.split()} == {"bright", "dark", "red"}
     assert run.record("submitted")["score"] > 0.8
 

@@ -25,7 +25,7 @@ Folds = Annotated[int | None, typer.Option(metavar="K", help="Deal the rows to K
 Fold = Annotated[int | None, typer.Option(metavar="I", help="Train only the I-th of the folds.")]
 Like = Annotated[
     str | None,
-    typer.Option(metavar="RUN", help="Take this run's recipe, rates found and decision (for --all-data)."),
+    typer.Option(metavar="RUN", help="Take this run's recipe, rates found and post-processing (for --all-data)."),
 ]
 Processes = Annotated[int, typer.Option(min=1, metavar="N", help="Share every batch among so many processes or GPUs.")]
 DeleteArchives = Annotated[

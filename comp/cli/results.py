@@ -111,7 +111,7 @@ def runs(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only
             print(f"{run.name:<32}  {error}")
             continue
         reached = "-" if run.finished else "training" if run.is_held else "stopped"
-        score = f"{scores['metric']} {scores['decided']:.5f}" if "decided" in scores else reached
+        score = f"{scores['metric']} {scores['tuned']:.5f}" if "tuned" in scores else reached
         leaderboard = "" if submitted is None else f"leaderboard {submitted:.5f}"
         print(f"{run.name:<32}  {score:<24}  {_blend(scores):<18}  {leaderboard}".rstrip())
     for run in (broken := broken_runs(workspace, name)):

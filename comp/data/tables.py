@@ -12,8 +12,8 @@ from comp.data.splitting import targets_of
 from comp.declare.labels import classes_of
 from comp.errors import DataError
 from comp.files import holds_files
-from comp.submission.decisions import untuned
-from comp.submission.submission import Sample, must_fit, read_sample
+from comp.submission.postprocessing import untuned
+from comp.submission.submission import SampleSubmission, must_fit, read_sample_submission
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tables:
-    """The labelled images, the images that the sample submission asks for, and that sample; images in their ids' order.
+    """The labelled images and those that the sample submission asks for, each in the order of their ids.
 
     So what is random about a row, like the views of test-time augmentation, follows from its id.
 
     targets: (N,) places in ``classes``, or (N, C) of 0 and 1, in the order of ``train``.
-    ignored: how many test images the sample doesn't ask for.
+    ignored: how many test images the sample submission doesn't ask for.
     notes: what was put up with, a line each.
     screening: what was found in the images; in ``train`` are then only those that can be read.
     """
 
     train: pd.DataFrame
     test: pd.DataFrame
-    sample: Sample
+    sample_submission: SampleSubmission
     classes: tuple[str, ...]
     targets: npt.NDArray[Any]
     ignored: int
@@ -90,15 +90,15 @@ def must_be_here(competition: Competition, folder: Path) -> None:
 
 def read_test_tables(competition: Competition, folder: Path, classes: Sequence[str]) -> Tables:
     """The tables of the images to predict, with no row in ``train``; raises as `read_tables`."""
-    sample = read_sample(folder / competition.sample_submission)
+    sample_submission = read_sample_submission(folder / competition.sample_submission)
     test = competition.test.read(folder)
     even = untuned(competition.scoring, competition.target, len(classes))(np.full((1, len(classes)), 1 / len(classes)))
-    must_fit(test["id"].array, even, classes, sample, competition.submission, competition.target)
-    asked = test[pd.Index(sample.ids).get_indexer(pd.Index(test["id"])) >= 0].reset_index(drop=True)
+    must_fit(test["id"].array, even, classes, sample_submission, competition.submission, competition.target)
+    asked = test[pd.Index(sample_submission.ids).get_indexer(pd.Index(test["id"])) >= 0].reset_index(drop=True)
     nothing = test.iloc[:0].assign(label="")
     targets = targets_of(nothing, classes, competition.target)
     notes = test.attrs.get("notes", ())
-    return Tables(nothing, asked, sample, tuple(classes), targets, len(test) - len(asked), notes)
+    return Tables(nothing, asked, sample_submission, tuple(classes), targets, len(test) - len(asked), notes)
 
 
 def _rare(classes: Sequence[str], targets: npt.NDArray[Any]) -> list[str]:

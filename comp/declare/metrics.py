@@ -1,7 +1,7 @@
 """Metrics by the names competitions use, each with its direction and what it is computed from.
 
-A metric stands below the rooms because three of them need it: training prints it, decisions are tuned for it and the
-local Kaggle grades with it. scikit-learn computes; it is imported when a score is wanted, because declarations name
+A metric stands below the rooms because three of them need it: training prints it, post-processing is tuned for it and
+the local Kaggle grades with it. scikit-learn computes; it is imported when a score is wanted, because declarations name
 metrics and `comp list` reads declarations in a blink.
 """
 

@@ -121,7 +121,7 @@ def _news(kaggle: Kaggle, competition: Competition, runs: Sequence[Run], place: 
 def _scored(run: Run, board: Board, competition: Competition) -> ScoredRun:
     scores = run.record("scores") if run.has("scores") else {}
     submitted = run.record("submitted") if run.has("submitted") else {}
-    validation, public, private = scores.get("decided"), submitted.get("score"), submitted.get("private_score")
+    validation, public, private = scores.get("tuned"), submitted.get("score"), submitted.get("private_score")
     scored = ScoredRun(run.name, validation, public, private, None, submitted=public is not None)
     on_board = next(
         (score for score in ((private if board.private else None), public, validation) if score is not None), None

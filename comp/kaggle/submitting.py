@@ -10,7 +10,7 @@ from comp.files import alone
 from comp.kaggle.sources import kaggle_of
 from comp.kaggle.standing import standing_of
 from comp.kaggle.uploads import tag_of
-from comp.submission.submission import check_submission, read_sample
+from comp.submission.submission import check_submission, read_sample_submission
 
 if TYPE_CHECKING:
     from comp.console import Console
@@ -87,7 +87,7 @@ def must_fit_the_sample(competition: Competition, run: Run, workspace: Workspace
     """Raise RunError without a submission, SubmissionError where it doesn't fit the sample submission."""
     if not run.submission.is_file():
         raise RunError(f"The run {run.name} has no submission.csv; make it with `comp predict {run.name}`.")
-    sample = read_sample(workspace.data(competition.name) / competition.sample_submission)
+    sample = read_sample_submission(workspace.data(competition.name) / competition.sample_submission)
     classes = run.record("config")["classes"]
     check_submission(run.submission, classes, sample, competition.submission, competition.target)
 
@@ -111,7 +111,7 @@ def _record(run: Run, kaggle: Kaggle, reference: int, row: SubmissionRow | None)
 
 def _words(run: Run) -> str:
     scores = run.record("scores")
-    return f"{run.name} {scores['metric']} {scores.get('decided', '')}".strip()
+    return f"{run.name} {scores['metric']} {scores.get('tuned', '')}".strip()
 
 
 def _left_today(kaggle: Kaggle, slug: str) -> str:

@@ -50,7 +50,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Draft:
+class InferredDeclaration:
     """A declaration and how it came to be; ``title`` and ``task`` are for a person, in a line each."""
 
     competition: Competition
@@ -59,7 +59,7 @@ class Draft:
     findings: tuple[Finding, ...]
 
 
-def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> Draft:
+def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> InferredDeclaration:
     """The declaration that fits the files.
 
     Raises DataError, with what is missing, where there is no sample submission, no image that it asks for, or no label.
@@ -111,7 +111,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> D
         recipes=recipes,
     )
     title = look.title or kaggle.replace("-", " ").title()
-    return Draft(competition, title, _task(look, competition, labels), tuple(findings))
+    return InferredDeclaration(competition, title, _task(look, competition, labels), tuple(findings))
 
 
 def _task(look: Look, competition: Competition, labels: Found) -> str:

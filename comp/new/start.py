@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from comp.data.tables import Tables
     from comp.declare.competition import Competition, KaggleDataset
     from comp.kaggle.client import CompetitionFacts, Kaggle
-    from comp.new.inference import Draft
+    from comp.new.inference import InferredDeclaration
     from comp.new.look import Look
     from comp.runs import Workspace
 
@@ -85,19 +85,19 @@ def start(name: str, source: Source, competitions: Path, workspace: Workspace, c
     _check_name(name, slug, folder)
     here = workspace.data(name)
     if source.data is None:
-        look, draft = _from_kaggle(name, slug, [dataset.handle for dataset in source.datasets], here, console)
+        look, inferred = _from_kaggle(name, slug, [dataset.handle for dataset in source.datasets], here, console)
     else:
         facts = None if source.slug is None else _facts(slug, console)
-        look, draft = _from_disk(name, slug, source.data, here, facts, console)
+        look, inferred = _from_disk(name, slug, source.data, here, facts, console)
         if source.slug is None:
             guess = f"{slug!r} stands for the slug in the competition's address, which submitting needs"
-            draft = replace(draft, findings=(*draft.findings, Finding("kaggle", guess, sure=False)))
-    fits, verdict = _held_against_the_files(draft.competition, look, here)
-    written = write(replace(draft, findings=(*draft.findings, verdict)), folder)
-    for finding in (*draft.findings, verdict):
+            inferred = replace(inferred, findings=(*inferred.findings, Finding("kaggle", guess, sure=False)))
+    fits, verdict = _held_against_the_files(inferred.competition, look, here)
+    written = write(replace(inferred, findings=(*inferred.findings, verdict)), folder)
+    for finding in (*inferred.findings, verdict):
         mark = " " if finding.sure else "?" if fits or finding is not verdict else "!"
         console.say(f"{mark} {finding.about:<11} {finding.text}")
-    guesses = sum(not finding.sure for finding in draft.findings)
+    guesses = sum(not finding.sure for finding in inferred.findings)
     if guesses:
         of_them = (
             "1 line with a ? is a guess; confirm or change it"
@@ -146,7 +146,7 @@ def _facts(slug: str, console: Console) -> CompetitionFacts | None:
 
 def _from_disk(
     name: str, slug: str, data: Path, here: Path, facts: CompetitionFacts | None, console: Console
-) -> tuple[Look, Draft]:
+) -> tuple[Look, InferredDeclaration]:
     adopted = adopt(data, [slug], here, console.say)
     try:
         look = look_at_folder(here, facts)
@@ -158,7 +158,9 @@ def _from_disk(
         raise
 
 
-def _from_kaggle(name: str, slug: str, datasets: Sequence[str], here: Path, console: Console) -> tuple[Look, Draft]:
+def _from_kaggle(
+    name: str, slug: str, datasets: Sequence[str], here: Path, console: Console
+) -> tuple[Look, InferredDeclaration]:
     kaggle = connect(say=console.say)
     facts = kaggle.competition(slug)
     if datasets:

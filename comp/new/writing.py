@@ -15,14 +15,14 @@ from comp.errors import DeclarationError
 from comp.new.source import WIDTH, assignment, words_of
 
 if TYPE_CHECKING:
-    from comp.new.inference import Draft
+    from comp.new.inference import InferredDeclaration
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 # Like ASCII's, and mistaken for them.
 PLAIN = str.maketrans({"–": "-", "—": "-", "‘": "'", "’": "'", "“": "'", "”": "'", '"': "'", "\\": "/", "\u00a0": " "})  # noqa: RUF001
 
 
-def write(draft: Draft, folder: Path) -> Path:
+def write(inferred: InferredDeclaration, folder: Path) -> Path:
     """``competition.py`` and ``README.md`` in a new folder, which is there whole or not at all; the declaration's path.
 
     Raises DeclarationError where the folder is there already.
@@ -34,12 +34,12 @@ def write(draft: Draft, folder: Path) -> Path:
     # Not HTML: nothing is escaped.
     pages = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True)
     told = {
-        "competition": draft.competition,
-        "title": _plain(draft.title),
-        "task": _plain(draft.task),
-        "has_slug": all(finding.sure for finding in draft.findings if finding.about == "kaggle"),
-        "doubts": [replace(finding, text=_plain(finding.text)) for finding in draft.findings if not finding.sure],
-        **_source(draft),
+        "competition": inferred.competition,
+        "title": _plain(inferred.title),
+        "task": _plain(inferred.task),
+        "has_slug": all(finding.sure for finding in inferred.findings if finding.about == "kaggle"),
+        "doubts": [replace(finding, text=_plain(finding.text)) for finding in inferred.findings if not finding.sure],
+        **_source(inferred),
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as beside:
@@ -54,17 +54,17 @@ def write(draft: Draft, folder: Path) -> Path:
     return folder / "competition.py"
 
 
-def _source(draft: Draft) -> dict[str, str]:
-    recipes = dict(draft.competition.recipes)
-    words = sorted(words_of(draft.competition))
+def _source(inferred: InferredDeclaration) -> dict[str, str]:
+    recipes = dict(inferred.competition.recipes)
+    words = sorted(words_of(inferred.competition))
     imports = f"from comp import {', '.join(words)}"
     if len(imports) > WIDTH:
         imports = "from comp import (\n" + "".join(f"    {word},\n" for word in words) + ")"
     return {
-        "summary": textwrap.fill(f"{_plain(draft.title)}: {_plain(draft.task)}", WIDTH - 3),
+        "summary": textwrap.fill(f"{_plain(inferred.title)}: {_plain(inferred.task)}", WIDTH - 3),
         "imports": imports,
         "recipes": "\n".join(assignment(name, recipe, {}) for name, recipe in recipes.items()),
-        "declaration": assignment("competition", draft.competition, recipes),
+        "declaration": assignment("competition", inferred.competition, recipes),
     }
 
 

@@ -46,7 +46,7 @@ class Row:
 
     state: ``training``, ``stopped``, ``trained``, ``predicted`` or ``submitted``; of a run that can't be read,
         ``broken``, and ``problem`` says why and what to do.
-    score: of the validation rows, in all views and after the decision where that is ``decided``; else of the plain
+    score: of the validation rows, in all views and after post-processing where that is ``tuned``; else of the plain
         view in the last epoch.
     epochs: how many ended, and of how many.
     """
@@ -56,7 +56,7 @@ class Row:
     state: str
     has_report: bool
     score: float | None = None
-    decided: bool = False
+    tuned: bool = False
     leaderboard: float | None = None
     epochs: tuple[int, int] | None = None
     last: Mapping[str, Any] = field(default_factory=dict)
@@ -184,8 +184,8 @@ def _row(run: Run) -> Row:
             run.folder.name,
             state,
             run.report.is_file(),
-            score=scores.get("decided", last.get("score")),
-            decided="decided" in scores,
+            score=scores.get("tuned", last.get("score")),
+            tuned="tuned" in scores,
             leaderboard=submitted.get("score"),
             epochs=(done, max(total, done)) if stages else None,
             last=last,

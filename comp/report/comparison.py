@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 # What a run's settings are not, or what follows from others.
-NO_SETTINGS = ("command", "order", "classes", "kaggle", "competition", "metric", "settings", "decision")
+NO_SETTINGS = ("command", "order", "classes", "kaggle", "competition", "metric", "settings", "postprocessing")
 # A drawn loss that is further off than this many standard errors is called a difference.
 CERTAIN = 2.0
 # Of fewer images the standard error itself is chance.

@@ -18,7 +18,7 @@ from comp.report.predicted import Predicted, read_members, read_predicted
 from comp.report.rendering import write_page
 from comp.report.reproducing import command_of
 from comp.report.stages import stages_of
-from comp.submission.decisions import Clip, ClipAndNormalise, Decision, MostProbable, Thresholds, untuned
+from comp.submission.postprocessing import Clip, ClipAndNormalise, MostProbable, PostProcessing, Thresholds, untuned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,7 @@ def explain(
         "recipe": recipe,
         "scores": predicted.scores,
         "submitted": run.record("submitted") if run.has("submitted") else {},
-        "decision": in_words(predicted.decision),
+        "postprocessing": in_words(predicted.postprocessing),
         "diagnosis": [] if run.members else diagnosis_of(run),
         "stages": [] if recipe is None else stages_of(run, recipe, competition.metric),
         "command": command_of(member.config, trained),
@@ -79,17 +79,17 @@ def explain(
     return write_page(run.report, "report", **facts)
 
 
-def in_words(decision: Decision) -> str:
-    """What the decision does to probabilities."""
-    if isinstance(decision, MostProbable):
+def in_words(postprocessing: PostProcessing) -> str:
+    """What the post-processing does to probabilities."""
+    if isinstance(postprocessing, MostProbable):
         return "the most probable class is submitted"
-    if isinstance(decision, Thresholds):
+    if isinstance(postprocessing, Thresholds):
         return "tags above their thresholds are submitted"
-    text = f"probabilities are kept {decision.smallest:g} away from 0 and 1"
-    if decision.temperature > TOO_SURE:
-        return f"made less sure (temperature {decision.temperature:.2f}), then {text}"
-    if decision.temperature < NOT_SURE_ENOUGH:
-        return f"made surer (temperature {decision.temperature:.2f}), then {text}"
+    text = f"probabilities are kept {postprocessing.smallest:g} away from 0 and 1"
+    if postprocessing.temperature > TOO_SURE:
+        return f"made less sure (temperature {postprocessing.temperature:.2f}), then {text}"
+    if postprocessing.temperature < NOT_SURE_ENOUGH:
+        return f"made surer (temperature {postprocessing.temperature:.2f}), then {text}"
     return text
 
 
@@ -142,8 +142,8 @@ def _per_class(competition: Competition, predicted: Predicted) -> dict[str, Any]
         }
     before = untuned(competition.scoring, competition.target, len(outcomes.classes))
     usual = before.thresholds[0] if isinstance(before, Thresholds) else 0.5
-    decision = predicted.decision
-    taken = decision.thresholds if isinstance(decision, Thresholds) else [usual] * len(outcomes.classes)
+    postprocessing = predicted.postprocessing
+    taken = postprocessing.thresholds if isinstance(postprocessing, Thresholds) else [usual] * len(outcomes.classes)
     curves = []
     for tag, name in enumerate(outcomes.classes):
         curve = of_classes.threshold_curve(outcomes.targets[:, tag], outcomes.probabilities[:, tag], beta)
@@ -154,8 +154,8 @@ def _per_class(competition: Competition, predicted: Predicted) -> dict[str, Any]
 def _calibration(predicted: Predicted) -> dict[str, Any]:
     outcomes = predicted.outcomes
     named = {"as predicted": outcomes.probabilities}
-    if isinstance(predicted.decision, (Clip, ClipAndNormalise)):
-        named["with the decision"] = predicted.decision(outcomes.probabilities)
+    if isinstance(predicted.postprocessing, (Clip, ClipAndNormalise)):
+        named["with post-processing"] = predicted.postprocessing(outcomes.probabilities)
     curves, errors = {}, {}
     for name, probabilities in named.items():
         confidence, true = of_classes.confidences(outcomes, probabilities)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Outcomes:
     """Labelled images and what was predicted of them, N of them over C classes or tags.
 
-    targets: (N,) places in ``classes``, or (N, C) of 0 and 1. predicted: the same of what was decided.
+    targets: (N,) places in ``classes``, or (N, C) of 0 and 1. predicted: the same of what was predicted.
     folds: the part of each row (N,), ``valid`` or the number of its fold.
     losses: (N,), as `comp.report.mistakes.top_losses` counts them. uncertainty: (N,), the entropy of what is predicted,
     as a share of the largest there could be. dearest: (N,) the place of the class that costs most: of one class per

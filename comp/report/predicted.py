@@ -9,7 +9,7 @@ import numpy as np
 
 from comp.errors import RunError
 from comp.report.outcomes import Outcomes, judge
-from comp.submission.decisions import Decision, Thresholds, from_record
+from comp.submission.postprocessing import PostProcessing, Thresholds, from_record
 from comp.submission.predictions import Member, read_members
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Predicted:
 
     member: Member
     scores: dict[str, Any]
-    decision: Decision
+    postprocessing: PostProcessing
     rows: Array
     outcomes: Outcomes
 
@@ -44,16 +44,16 @@ def read_predicted(member: Member, tables: Tables) -> Predicted:
     rows = np.flatnonzero(tables.train["id"].isin(member.valid.index))
     ids = list(tables.train["id"].iloc[rows])
     scores = member.run.record("scores")
-    decision = from_record(scores["decision"])
+    postprocessing = from_record(scores["postprocessing"])
     outcomes = judge(
         ids,
         [member.parts.get(id_, "valid") for id_ in ids],
         tables.targets[rows],
         member.valid.loc[ids].to_numpy(float),
         tables.classes,
-        decision.thresholds if isinstance(decision, Thresholds) else None,
+        postprocessing.thresholds if isinstance(postprocessing, Thresholds) else None,
     )
-    return Predicted(member, scores, decision, rows, outcomes)
+    return Predicted(member, scores, postprocessing, rows, outcomes)
 
 
 __all__ = ["Predicted", "read_members", "read_predicted"]

@@ -27,8 +27,9 @@ class Run:
     config.json: everything resolved before the first step, and the run's place in the order of all. split.csv: which
     rows validate. history.csv and the other tables of its `History`. checkpoints/model.safetensors: the weights.
     trained.json: the stages that were trained, at the learning rates they had, and what other weights are averaged with
-    the last ones. predictions/: probabilities with ids, as Parquet. scores.json: validation scores and the decision.
-    submission.csv, sending.json while it is uploaded and submitted.json once it was. report.html: all of it to look at.
+    the last ones. predictions/: probabilities with ids, as Parquet. scores.json: validation scores and
+    post-processing. submission.csv, sending.json while it is uploaded and submitted.json once it was. report.html: all
+    of it to look at.
     While it trains, checkpoints/last.pt is what a training that is stopped goes on from.
     A blend of other runs, its members, has what they predict together, and neither history nor weights.
     """

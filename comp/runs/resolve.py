@@ -38,7 +38,8 @@ class Choices:
     """What a person chose for a training.
 
     settings: fields set by hand, ``field=value``. all_data: no row validates. folds: how many the rows are dealt to;
-    fold: which of them validates, from 1. like: a run whose recipe, found learning rates and decision are taken over.
+    fold: which of them validates, from 1. like: a run whose recipe, found learning rates and post-processing are taken
+    over.
     """
 
     recipe: str = "standard"
@@ -145,7 +146,9 @@ def to_config(
         "fold": choices.fold,
         "like": None if choices.like is None else choices.like.name,
         # What was tuned on rows that validated is the best there is where none does.
-        "decision": choices.like.record("scores")["decision"] if choices.like and choices.all_data else None,
+        "postprocessing": choices.like.record("scores")["postprocessing"]
+        if choices.like and choices.all_data
+        else None,
         "data": {"train": len(tables.train), "test": len(tables.test), "fingerprint": fingerprint(tables)},
         "screening": None if tables.screening is None else tables.screening.counts(),
         "device": device,

@@ -1,4 +1,4 @@
-"""Predictions as files, Parquet with a row per image, and a run's kept ones."""
+"""Predictions: the mean over an image's views, their Parquet files, and those that runs have kept."""
 
 from __future__ import annotations
 
@@ -7,12 +7,45 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import expit, softmax
 
+from comp.declare.metrics import Target
 from comp.errors import RunError
 from comp.files import replacing
 from comp.runs import Run
+
+VALUES_AT_ONCE = 1 << 22
+
+
+def mean_over_views(logits: npt.NDArray[Any], target: Target) -> npt.NDArray[np.float64]:
+    """Logits (N, V, C) to the probabilities (N, C): of each view its own, then their mean.
+
+    One class per image: softmax, so rows sum to one; tags: a sigmoid each.
+    """
+    mean = np.empty((logits.shape[0], logits.shape[2]))
+    # In pieces: of all rows at once the views' probabilities would take several times what is kept of them.
+    at_once = max(1, VALUES_AT_ONCE // max(1, logits.shape[1] * logits.shape[2]))
+    for start in range(0, len(logits), at_once):
+        exact = logits[start : start + at_once].astype(np.float64)
+        of_views: npt.NDArray[np.float64] = softmax(exact, axis=-1) if target == "single" else expit(exact)
+        mean[start : start + at_once] = of_views.mean(axis=1)
+    return mean
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """A Parquet file's row per image, named by its id, and column per class. Raises OSError or ValueError."""
+    return pd.read_parquet(path).set_index("id")
+
+
+def write_predictions(path: Path, ids: Iterable[str], probabilities: npt.NDArray[Any], classes: Sequence[str]) -> None:
+    """Columns ``id`` and one per class, in their order."""
+    frame = pd.DataFrame(probabilities, columns=list(classes))
+    frame.insert(0, "id", list(ids), allow_duplicates=True)
+    with replacing(path) as unfinished:
+        frame.to_parquet(unfinished, index=False)
 
 
 @dataclass(frozen=True)
@@ -53,16 +86,3 @@ def _kept(run: Run, part: str) -> pd.DataFrame:
         raise RunError(f"The run {run.name} has no predictions; make them with `comp predict {run.name}`.") from None
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{path} can't be read: {error}; make it again with `comp predict {run.name}`.") from None
-
-
-def read_predictions(path: Path) -> pd.DataFrame:
-    """What was written: a row per image, named by its id, and a column per class. Raises OSError or ValueError."""
-    return pd.read_parquet(path).set_index("id")
-
-
-def write_predictions(path: Path, ids: Iterable[str], probabilities: npt.NDArray[Any], classes: Sequence[str]) -> None:
-    """Columns ``id`` and one per class, in their order."""
-    frame = pd.DataFrame(probabilities, columns=list(classes))
-    frame.insert(0, "id", list(ids), allow_duplicates=True)
-    with replacing(path) as unfinished:
-        frame.to_parquet(unfinished, index=False)

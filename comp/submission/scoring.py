@@ -1,79 +1,111 @@
-"""The validation scores of a training under way, and of its predictions."""
+"""The validation scores of a training under way and of its predictions, and how uncertain a score is."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from comp.submission.decisions import Decision, from_record, to_record, tune, untuned
-from comp.submission.tta import mean_over_views
+import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
+from comp.declare.competition import Competition
+from comp.declare.metrics import Metric
+from comp.submission.postprocessing import PostProcessing, from_record, to_record, tune, untuned
+from comp.submission.predictions import mean_over_views
 
-    from comp.declare.competition import Competition
+Array = npt.NDArray[Any]
 
-    Array = npt.NDArray[Any]
+DRAWS = 500
+COVERED = (2.5, 97.5)  # percentiles
 
 
 def score_logits(competition: Competition, targets: Array, logits: Array | None) -> float | None:
-    """The metric of one view's logits (N, C), before any decision is tuned; None without validation rows."""
+    """The metric of one view's logits (N, C), before any post-processing is tuned; None without validation rows."""
     if logits is None:
         return None
-    return score_undecided(competition, targets, mean_over_views(logits[:, None], competition.target))
+    return score_untuned(competition, targets, mean_over_views(logits[:, None], competition.target))
 
 
-def score_undecided(competition: Competition, targets: Array, probabilities: Array) -> float:
-    """The metric of probabilities (N, C), before any decision is tuned."""
-    decision = untuned(competition.scoring, competition.target, probabilities.shape[1])
-    return competition.scoring(targets, decision(probabilities))
+def score_untuned(competition: Competition, targets: Array, probabilities: Array) -> float:
+    """The metric of probabilities (N, C), before any post-processing is tuned."""
+    postprocessing = untuned(competition.scoring, competition.target, probabilities.shape[1])
+    return competition.scoring(targets, postprocessing(probabilities))
 
 
-def decide(
+def tune_on_logits(
     competition: Competition, targets: Array, logits: Array, found: dict[str, Any] | None = None
-) -> tuple[Decision, dict[str, Any]]:
-    """The decision tuned on the validation rows' logits (N, V, C), and the record of their scores.
+) -> tuple[PostProcessing, dict[str, Any]]:
+    """The post-processing tuned on the validation rows' logits (N, V, C), and the record of their scores.
 
-    found: the record of a decision tuned before, for a training in which no row validates.
-    ``plain`` is the score of the first view, ``tta`` of the mean over all, ``decided`` after the decision: the last was
-    tuned on the same rows, so it flatters a little.
+    found: the record of post-processing tuned before, for a training in which no row validates.
+    ``plain`` is the score of the first view, ``tta`` of the mean over all, ``tuned`` after post-processing: the last
+    was tuned on the same rows, so it flatters a little.
     """
-    decision, record = decide_blended(competition, targets, mean_over_views(logits, competition.target))
+    postprocessing, record = tune_on_probabilities(competition, targets, mean_over_views(logits, competition.target))
     if not len(targets):
-        decision = from_record(found) if found else decision
-        return decision, {**record, "decision": to_record(decision)}
-    plain, mean = score_logits(competition, targets, logits[:, 0]), record.pop("undecided")
-    return decision, {**record, "plain": plain, "tta": mean}
+        postprocessing = from_record(found) if found else postprocessing
+        return postprocessing, {**record, "postprocessing": to_record(postprocessing)}
+    plain, mean = score_logits(competition, targets, logits[:, 0]), record.pop("untuned")
+    return postprocessing, {**record, "plain": plain, "tta": mean}
 
 
-def decide_blended(
+def tune_on_probabilities(
     competition: Competition, targets: Array, probabilities: Array, *, of_one_model: bool = False
-) -> tuple[Decision, dict[str, Any]]:
-    """The decision tuned on the validation rows' probabilities (N, C), and the record of their scores.
+) -> tuple[PostProcessing, dict[str, Any]]:
+    """The post-processing tuned on the validation rows' probabilities (N, C), and the record of their scores.
 
-    of_one_model: each row is predicted by one model, and the decision is for the mean of several.
+    of_one_model: each row is predicted by one model, and the post-processing is for the mean of several.
 
-    ``undecided`` is the score before the decision, ``decided`` after it, which flatters a little.
+    ``untuned`` is the score before post-processing, ``tuned`` after it, which flatters a little.
     """
     metric = competition.scoring
     record: dict[str, Any] = {"metric": metric.name, "higher_is_better": metric.higher_is_better, "rows": len(targets)}
     if not len(targets):
-        decision = untuned(metric, competition.target, probabilities.shape[1])
-        return decision, {**record, "decision": to_record(decision)}
+        postprocessing = untuned(metric, competition.target, probabilities.shape[1])
+        return postprocessing, {**record, "postprocessing": to_record(postprocessing)}
     limits = {"hottest": 1.0} if of_one_model else {}
-    decision = tune(metric, competition.target, targets, probabilities, **limits)
-    return decision, {
+    postprocessing = tune(metric, competition.target, targets, probabilities, **limits)
+    return postprocessing, {
         **record,
-        "undecided": score_undecided(competition, targets, probabilities),
-        "decided": metric(targets, decision(probabilities)),
-        "decision": to_record(decision),
+        "untuned": score_untuned(competition, targets, probabilities),
+        "tuned": metric(targets, postprocessing(probabilities)),
+        "postprocessing": to_record(postprocessing),
     }
 
 
 def describe(scores: dict[str, Any]) -> str:
     """The record in one line."""
     if not scores["rows"]:
-        return "no row validates, so there is no score and nothing to tune a decision on"
+        return "no row validates, so there is no score and nothing to tune post-processing on"
     return (
         f"validation {scores['metric']}: {scores['plain']:.5f} plain, {scores['tta']:.5f} with TTA, "
-        f"{scores['decided']:.5f} with the tuned decision, on {scores['rows']} rows"
+        f"{scores['tuned']:.5f} with tuned post-processing, on {scores['rows']} rows"
     )
+
+
+def interval(
+    metric: Metric, targets: Array, predictions: Array, groups: Array | None = None, seed: int = 0
+) -> tuple[float, float]:
+    """The bootstrap's 95 % interval of a score (Efron 1979, 10.1214/aos/1176344552), from the percentiles of 500 draws.
+
+    targets, predictions: as the metric takes them, (N, …). groups: of each row (N,); those of one are drawn together,
+    as rows that resemble each other say less than as many that don't. Draws that the metric can't score, like those of
+    one class, don't count; with none left both ends are NaN.
+    """
+    rng = np.random.default_rng(seed)
+    scores = []
+    for _ in range(DRAWS):
+        rows = rng.integers(len(targets), size=len(targets)) if groups is None else _drawn_groups(groups, rng)
+        scores.append(metric(targets[rows], predictions[rows]))
+    defined = np.array(scores)[np.isfinite(scores)]
+    if not len(defined):
+        return float("nan"), float("nan")
+    low, high = np.percentile(defined, COVERED)
+    return float(low), float(high)
+
+
+def _drawn_groups(groups: Array, rng: np.random.Generator) -> Array:
+    """The rows of as many groups as there are, drawn with replacement."""
+    numbered = np.unique(groups, return_inverse=True)[1]
+    count = numbered.max() + 1
+    times = np.bincount(rng.integers(count, size=count), minlength=count)
+    return np.repeat(np.arange(len(groups)), times[numbered])

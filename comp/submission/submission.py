@@ -32,7 +32,7 @@ CELLS = 1 << 21
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleSubmission:
     """What a sample submission asks for: its columns, the id's first, and its ids (N,) as text."""
 
     columns: Sequence[str]
@@ -41,39 +41,39 @@ class Sample:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def part(self, rows: slice) -> Sample:
-        return Sample(self.columns, self.ids.iloc[rows])
+    def rows(self, rows: slice) -> SampleSubmission:
+        return SampleSubmission(self.columns, self.ids.iloc[rows])
 
 
 @dataclass(frozen=True)
 class Submission:
-    """Predictions in the sample's rows and columns.
+    """Predictions in the sample submission's rows and columns.
 
-    predictions: (R, …), as the form takes them. places: of the sample's ids among these (N,).
+    predictions: (R, …), as the form takes them. indices: of the sample submission's ids among these (N,).
     """
 
-    sample: Sample
+    sample_submission: SampleSubmission
     predictions: npt.NDArray[Any]
-    places: npt.NDArray[np.intp]
+    indices: npt.NDArray[np.intp]
     classes: Sequence[str]
     form: SubmissionForm
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
     def blocks(self, cells: int = CELLS) -> Iterator[pd.DataFrame]:
         """Its rows with about so many values at a time, each at its place in the index."""
-        id_column, *columns = self.sample.columns
+        id_column, *columns = self.sample_submission.columns
         # What is read of the predictions counts, too: of many classes one may be written.
         rows = max(1, cells // max(len(columns), self.predictions[:1].size))
         for start in range(0, len(self), rows):
             chosen = slice(start, start + rows)
-            block = self.form.encode(self.predictions[self.places[chosen]], self.classes, columns)
-            block.insert(0, id_column, self.sample.ids.iloc[chosen].to_list())
+            block = self.form.encode(self.predictions[self.indices[chosen]], self.classes, columns)
+            block.insert(0, id_column, self.sample_submission.ids.iloc[chosen].to_list())
             yield block.set_axis(range(start, start + len(block)), axis=0)
 
 
-def read_sample(path: Path) -> Sample:
+def read_sample_submission(path: Path) -> SampleSubmission:
     """The ids and columns of the sample submission. Raises SubmissionError if it can't be one."""
     columns, ids = read_ids(path)
     if len(columns) < 2 or ids.empty:
@@ -81,20 +81,20 @@ def read_sample(path: Path) -> Sample:
     doubled = ids[ids.duplicated()]
     if len(doubled):
         raise SubmissionError(f"{path} has the id {doubled.iloc[0]!r} more than once.")
-    return Sample(tuple(columns), ids)
+    return SampleSubmission(tuple(columns), ids)
 
 
 def build_submission(
     ids: Sequence[str],
     predictions: npt.NDArray[Any],
     classes: Sequence[str],
-    sample: Sample,
+    sample_submission: SampleSubmission,
     form: SubmissionForm,
     target: Target,
 ) -> Submission:
-    """Predictions by id, in the sample's rows and columns; raises SubmissionError where they don't fit it."""
-    submission = Submission(sample, predictions, places_of(sample, ids), classes, form)
-    _check(submission.blocks(), classes, sample, form, target)
+    """Predictions by id, in the sample submission's rows and columns; raises SubmissionError if they don't fit."""
+    submission = Submission(sample_submission, predictions, indices_of(sample_submission, ids), classes, form)
+    _check(submission.blocks(), classes, sample_submission, form, target)
     return submission
 
 
@@ -102,68 +102,79 @@ def must_fit(
     ids: Sequence[str],
     prediction: npt.NDArray[Any],
     classes: Sequence[str],
-    sample: Sample,
+    sample_submission: SampleSubmission,
     form: SubmissionForm,
     target: Target,
 ) -> None:
     """Raise SubmissionError where no submission could be built for these ids, each with the same prediction (1, …)."""
-    form.encode(prediction, classes, sample.columns[1:])
-    places_of(sample, ids)
-    first = sample.part(slice(1))
+    form.encode(prediction, classes, sample_submission.columns[1:])
+    indices_of(sample_submission, ids)
+    first = sample_submission.rows(slice(1))
     _check(Submission(first, prediction, np.zeros(1, np.intp), classes, form).blocks(), classes, first, form, target)
 
 
-def places_of(sample: Sample, ids: Sequence[str]) -> npt.NDArray[np.intp]:
-    """Where in ``ids`` each id of the sample is; raises SubmissionError where one isn't, or one is there twice."""
-    asked, known = sample.ids, pd.Index(ids)
+def indices_of(sample_submission: SampleSubmission, ids: Sequence[str]) -> npt.NDArray[np.intp]:
+    """The index in ``ids`` of each id that is asked for; raises SubmissionError for one that is missing or doubled."""
+    asked, known = sample_submission.ids, pd.Index(ids)
     if not known.is_unique:
         if (missing := asked[~asked.isin(known)]).empty:
             raise SubmissionError(f"The id {known[known.duplicated()][0]!r} was predicted more than once.")
     else:
-        places = known.get_indexer(pd.Index(asked))
-        if (missing := asked[places < 0]).empty:
-            return places
+        indices = known.get_indexer(pd.Index(asked))
+        if (missing := asked[indices < 0]).empty:
+            return indices
     raise SubmissionError(
-        f"{len(missing)} of the sample submission's {len(sample)} ids have no prediction, "
+        f"{len(missing)} of the sample submission's {len(sample_submission)} ids have no prediction, "
         f"the first {missing.iloc[0]!r}" + (f"; there are ids like {known[0]!r}." if len(known) else ".")
     )
 
 
-def check_submission(path: Path, classes: Sequence[str], sample: Sample, form: SubmissionForm, target: Target) -> None:
-    """Raise SubmissionError unless a CSV's columns and ids are the sample's and its values can be what the form says.
+def check_submission(
+    path: Path, classes: Sequence[str], sample_submission: SampleSubmission, form: SubmissionForm, target: Target
+) -> None:
+    """Raise SubmissionError unless a CSV has the sample submission's columns and ids, and values that the form allows.
 
     Raises DataError where it can't be read.
     """
     try:
-        _check(read_csv_in_blocks(path, CELLS), classes, sample, form, target)
+        _check(read_csv_in_blocks(path, CELLS), classes, sample_submission, form, target)
     except SubmissionError as error:
         raise SubmissionError(f"{path} can't be submitted, `comp predict` writes it anew: {error}") from None
 
 
 def _check(
-    blocks: Iterable[pd.DataFrame], classes: Sequence[str], sample: Sample, form: SubmissionForm, target: Target
+    blocks: Iterable[pd.DataFrame],
+    classes: Sequence[str],
+    sample_submission: SampleSubmission,
+    form: SubmissionForm,
+    target: Target,
 ) -> None:
     checked = 0
     for block in blocks:
-        part = sample.part(slice(checked, checked + len(block)))
+        part = sample_submission.rows(slice(checked, checked + len(block)))
         _check_block(block, classes, part, form, target)
         checked += len(block)
-    if checked != len(sample):
-        raise SubmissionError(f"There are {checked} rows, but the sample submission has {len(sample)}.")
+    if checked != len(sample_submission):
+        raise SubmissionError(f"There are {checked} rows, but the sample submission has {len(sample_submission)}.")
 
 
 def _check_block(
-    block: pd.DataFrame, classes: Sequence[str], sample: Sample, form: SubmissionForm, target: Target
+    block: pd.DataFrame,
+    classes: Sequence[str],
+    sample_submission: SampleSubmission,
+    form: SubmissionForm,
+    target: Target,
 ) -> None:
-    if list(block.columns) != list(sample.columns):
+    if list(block.columns) != list(sample_submission.columns):
         raise SubmissionError(
-            f"The columns are {', '.join(block.columns[:5])}, but the sample's are {', '.join(sample.columns[:5])}."
+            f"The columns are {', '.join(block.columns[:5])}, but the sample submission's are "
+            f"{', '.join(sample_submission.columns[:5])}."
         )
-    id_column = sample.columns[0]
-    if not np.array_equal(block[id_column].astype(str).to_numpy(object), sample.ids.to_numpy(object)):
+    id_column = sample_submission.columns[0]
+    if not np.array_equal(block[id_column].astype(str).to_numpy(object), sample_submission.ids.to_numpy(object)):
         raise SubmissionError(
             "The ids are not the sample submission's, each once and in its order; the first that should be another is "
-            f"{_first_other(block[id_column].astype(str), sample.ids)!r}."
+            f"{_first_other(block[id_column].astype(str), sample_submission.ids)!r}."
         )
     if block.empty:
         return

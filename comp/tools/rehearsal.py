@@ -20,9 +20,9 @@ from comp.errors import DataError
 from comp.kaggle.sources import graders
 from comp.local_kaggle.server import running
 from comp.runs import Workspace
-from comp.submission.decisions import untuned
+from comp.submission.postprocessing import untuned
+from comp.submission.scoring import interval
 from comp.submission.submission import compared
-from comp.submission.uncertainty import interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ class Rehearsal:
             else f"but {self.hidden} hidden images don't tell how far off that may be; hide more (--share)"
         )
         console.say(f"expect {competition.metric} {score:.5f} on the leaderboard, {confidence}")
-        validation = run.record("scores").get("decided")
+        validation = run.record("scores").get("tuned")
         if validation is not None:
             console.say(f"validation had said {validation:.5f}")
         console.say(
@@ -165,7 +165,7 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
 def _submitted(
     competition: Competition, tables: Tables, ids: npt.NDArray[Any], predictions: npt.NDArray[Any]
 ) -> pd.DataFrame:
-    id_column, *columns = tables.sample.columns
+    id_column, *columns = tables.sample_submission.columns
     values = competition.submission.encode(predictions, tables.classes, columns)
     values.insert(0, id_column, ids)
     return values

@@ -12,10 +12,9 @@ from comp.data.paths import Paths
 from comp.data.tables import read_test_tables
 from comp.errors import RunError
 from comp.runs.resolve import from_config
-from comp.submission.decisions import from_record
-from comp.submission.predictions import write_predictions
+from comp.submission.postprocessing import from_record
+from comp.submission.predictions import mean_over_views, write_predictions
 from comp.submission.submission import build_submission, write_submission
-from comp.submission.tta import mean_over_views
 from comp.training.backbone import expectations
 from comp.training.inputs import Images
 from comp.training.trained import kept_learners
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from comp.declare.competition import Competition
     from comp.declare.recipe import Recipe
     from comp.runs import Run, Workspace
-    from comp.submission.decisions import Decision
+    from comp.submission.postprocessing import PostProcessing
 
     Array = npt.NDArray[Any]
     # Images, and which of them to predict; None for all.
@@ -72,7 +71,7 @@ def write_test_predictions(
     tables: Tables,
     logits: Array,
     shares: Array,
-    decision: Decision,
+    postprocessing: PostProcessing,
     console: Console,
 ) -> None:
     """The run's test predictions and submission, of the logits (R, V, C) of the test images that can be read.
@@ -86,14 +85,19 @@ def write_test_predictions(
     ids, classes = tables.test["id"], trained.record("config")["classes"]
     write_predictions(trained.predictions("test"), ids, probabilities, classes)
     submission = build_submission(
-        list(ids), decision(probabilities), classes, tables.sample, competition.submission, competition.target
+        list(ids),
+        postprocessing(probabilities),
+        classes,
+        tables.sample_submission,
+        competition.submission,
+        competition.target,
     )
     write_submission(submission, trained.submission)
     console.say(f"wrote {trained.submission} with {len(submission)} rows")
 
 
 def predict_test_images(competition: Competition, trained: Run, workspace: Workspace, console: Console) -> None:
-    """Predict the test images that are in the data folder now, by the decision that the run has.
+    """Predict the test images that are in the data folder now, by the post-processing that the run has.
 
     They may be others than when it was trained, and no training image needs to be there. Raises RunError, DataError or
     SubmissionError.
@@ -106,5 +110,5 @@ def predict_test_images(competition: Competition, trained: Run, workspace: Works
     tables = read_test_tables(competition, root, config["classes"])
     tables = replace(tables, screening=screen_tables(tables, root, kept_table(competition, workspace), console))
     (logits,) = predict_logits(competition, recipe, trained, [(readable_test_images(tables), None)], workspace, console)
-    decision, shares = from_record(scores["decision"]), np.array(scores["shares"])
-    write_test_predictions(competition, trained, tables, logits, shares, decision, console)
+    postprocessing, shares = from_record(scores["postprocessing"]), np.array(scores["shares"])
+    write_test_predictions(competition, trained, tables, logits, shares, postprocessing, console)

@@ -17,7 +17,7 @@ def test_a_synthetic_competition_has_as_many_rows_and_classes_as_it_is_asked_for
     made.make()
     tables = read_tables(made.competition, made.workspace.data(made.competition.name))
     assert (len(tables.train), len(tables.test), len(tables.classes)) == (2500, 250, classes)
-    assert len(tables.sample.columns) == (4 if classes == 3 else 2)
+    assert len(tables.sample_submission.columns) == (4 if classes == 3 else 2)
 
 
 def test_every_step_that_is_listed_is_measured(tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ def test_images_to_predict_are_those_of_the_sample_in_the_order_of_their_ids(sha
     assert list(tables.test["id"]) == ["q01", "q05", "q11"]
     assert [Path(path).stem for path in tables.test["path"]] == ["q01", "q05", "q11"]
     assert list(tables.test.index) == [0, 1, 2]
-    assert list(tables.sample.ids) == ["q05", "q01", "q11"]
+    assert list(tables.sample_submission.ids) == ["q05", "q01", "q11"]
     assert tables.ignored == 9
 
 

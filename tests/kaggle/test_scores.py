@@ -57,11 +57,11 @@ def test_every_run_has_its_scores_their_gap_and_its_place(
     first, second = runs[0].record("scores"), runs[1].record("scores")
     public = runs[0].record("submitted")["score"]
     validation, shown_public, gap, private, place = rows[runs[0].name]
-    assert (validation, shown_public) == (f"{first['decided']:.5f}", f"{public:.5f}")
-    assert (gap, private) == (f"{public - first['decided']:+.5f}", "-")
+    assert (validation, shown_public) == (f"{first['tuned']:.5f}", f"{public:.5f}")
+    assert (gap, private) == (f"{public - first['tuned']:+.5f}", "-")
     assert place == f"{1 + (public < 1) + (public < 11 / 12)} of 5"
-    assert rows[runs[1].name][:4] == [f"{second['decided']:.5f}", "-", "-", "-"]
-    expected = second["decided"]
+    assert rows[runs[1].name][:4] == [f"{second['tuned']:.5f}", "-", "-", "-"]
+    expected = second["tuned"]
     assert rows[runs[1].name][4] == f"~{1 + (expected < 1) + (expected < 11 / 12)} of 5"
     assert below == ["accuracy; gap: public minus validation; ~ by validation"]
 
@@ -133,6 +133,6 @@ def test_without_runs_there_is_one_sentence(comp, shades):
 def test_scores_of_is_in_the_runs_order_with_numbers(shades, serving, workspace, runs):
     with serving(shades):
         rows = scores_of(shades.competition, workspace, Console())
-    assert [row.validation for row in rows] == [run.record("scores")["decided"] for run in runs]
+    assert [row.validation for row in rows] == [run.record("scores")["tuned"] for run in runs]
     assert [row.submitted for row in rows] == [False] * 3
     assert [row.gap for row in rows] == [None] * 3

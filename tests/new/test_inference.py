@@ -39,8 +39,8 @@ def binary(test="0.5", train=("0", "1"), **others):
     )
 
 
-def about(draft, what):
-    (finding,) = (finding for finding in draft.findings if finding.about == what)
+def about(inferred, what):
+    (finding,) = (finding for finding in inferred.findings if finding.about == what)
     return finding
 
 
@@ -57,9 +57,9 @@ def about(draft, what):
     ],
 )
 def test_the_form_follows_from_classes_sample_and_metric(value, classes, metric, form, sure):
-    draft = infer(binary(value, classes, metric=metric), "mine", "mine")
-    assert draft.competition.submission == form
-    assert about(draft, "submission").sure == sure
+    inferred = infer(binary(value, classes, metric=metric), "mine", "mine")
+    assert inferred.competition.submission == form
+    assert about(inferred, "submission").sure == sure
 
 
 @pytest.mark.parametrize(
@@ -67,17 +67,17 @@ def test_the_form_follows_from_classes_sample_and_metric(value, classes, metric,
     [("Log Loss", "log_loss"), ("AUC", "roc_auc"), ("Area Under Receiver Operating Characteristic Curve", "roc_auc")],
 )
 def test_a_metric_that_kaggle_names_is_taken(named, ours):
-    draft = infer(binary(metric=named), "mine", "mine")
-    assert draft.competition.metric == ours
-    assert about(draft, "metric").sure
+    inferred = infer(binary(metric=named), "mine", "mine")
+    assert inferred.competition.metric == ours
+    assert about(inferred, "metric").sure
 
 
 @pytest.mark.parametrize("named", ["", "Weighted Fancy Score", "Quadratic Weighted Kappa"])
 def test_a_metric_that_is_not_known_or_does_not_fit_the_submission_is_guessed_and_said(named):
-    draft = infer(binary(metric=named), "mine", "mine")
-    assert draft.competition.metric == "roc_auc"
-    assert not about(draft, "metric").sure
-    assert named in about(draft, "metric").text
+    inferred = infer(binary(metric=named), "mine", "mine")
+    assert inferred.competition.metric == "roc_auc"
+    assert not about(inferred, "metric").sure
+    assert named in about(inferred, "metric").text
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_images_of_one_patient_are_a_group_where_there_are_enough_patients(value
     found = look(
         f"{files} test/90.png", train=table("id,y,patient_id", *rows), sample_submission=table("id,y", "90,0.5")
     )
-    draft = infer(found, "mine", "mine")
-    assert draft.competition.labels.group == ("patient_id" if grouped else None)
-    assert any(finding.about == "groups" for finding in draft.findings) == grouped
+    inferred = infer(found, "mine", "mine")
+    assert inferred.competition.labels.group == ("patient_id" if grouped else None)
+    assert any(finding.about == "groups" for finding in inferred.findings) == grouped
 
 
 @pytest.mark.parametrize(
@@ -143,9 +143,9 @@ def test_images_of_one_patient_are_a_group_where_there_are_enough_patients(value
     ],
 )
 def test_words_in_the_name_suggest_a_viewpoint_which_is_to_be_confirmed(slug, flips, ratio):
-    draft = infer(binary(), "mine", slug)
-    assert (draft.competition.augment.flips, draft.competition.layer_lr_ratio) == (flips, ratio)
-    assert not about(draft, "augment").sure
+    inferred = infer(binary(), "mine", slug)
+    assert (inferred.competition.augment.flips, inferred.competition.layer_lr_ratio) == (flips, ratio)
+    assert not about(inferred, "augment").sure
 
 
 @pytest.mark.parametrize(("pixels", "size"), [(None, 224), ((32, 32), 96), ((96, 96), 192), ((2000, 300), 224)])

@@ -14,7 +14,7 @@ from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, TagNames
 from comp.declare.labels import CsvColumns, CsvLabels, FileNames, Folders, TestImages
 from comp.declare.viewpoint import side_on, top_down, upright
 from comp.errors import DeclarationError
-from comp.new.inference import Draft, Finding
+from comp.new.inference import Finding, InferredDeclaration
 from comp.new.recipes import recipes_for
 from comp.new.source import assignment, words_of
 from comp.new.writing import write
@@ -104,8 +104,8 @@ def test_a_title_from_kaggle_stays_text(tmp_path):
         metric="accuracy",
         recipes=RECIPES,
     )
-    draft = Draft(competition, HOSTILE, HOSTILE * 5, (Finding("metric", HOSTILE, sure=False),))
-    written = write(draft, tmp_path / "mine")
+    inferred = InferredDeclaration(competition, HOSTILE, HOSTILE * 5, (Finding("metric", HOSTILE, sure=False),))
+    written = write(inferred, tmp_path / "mine")
     assert load_competition(written) == competition
     assert "{{ 7 * 7 }}" in written.read_text()
     assert all(len(line) <= 120 for line in written.read_text().splitlines())
@@ -116,8 +116,8 @@ def test_a_folder_that_is_there_is_not_written_over_and_nothing_half_written_sta
     competition = load_competition(find_competitions(REPOSITORY_COMPETITIONS)["digits"])
     (tmp_path / "digits").mkdir()
     with pytest.raises(DeclarationError, match="is there already"):
-        write(Draft(competition, "", "digits", ()), tmp_path / "digits")
+        write(InferredDeclaration(competition, "", "digits", ()), tmp_path / "digits")
     with pytest.raises(DeclarationError, match="its folder says"):
-        write(Draft(replace(competition, name="others"), "", "digits", ()), tmp_path / "another")
+        write(InferredDeclaration(replace(competition, name="others"), "", "digits", ()), tmp_path / "another")
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
     assert not list((tmp_path / "digits").iterdir())

@@ -82,7 +82,7 @@ def test_dog_breeds_is_submitted_with_a_column_per_breed_in_the_sample_s_order(d
 def test_tags_of_the_amazon_are_found(planet):
     assert planet.scores["rows"] == pytest.approx(160, abs=8)
     assert planet.scores["tta"] > 0.8
-    assert planet.scores["decided"] >= planet.scores["tta"]
+    assert planet.scores["tuned"] >= planet.scores["tta"]
 
 
 def test_the_commonest_tags_alone_would_score_less(planet):

@@ -31,7 +31,7 @@ def test_a_run_is_shown_as_far_as_it_is(workspace):
     run.weights.touch()
     assert rows(workspace)["quick-1"].state == "trained"
     assert "<small>last epoch</small>" in render("board", **board_facts(workspace, FOLDERS))
-    run.write_record("scores", {"metric": "accuracy", "decided": 0.75})
+    run.write_record("scores", {"metric": "accuracy", "tuned": 0.75})
     assert (rows(workspace)["quick-1"].state, rows(workspace)["quick-1"].score) == ("predicted", 0.75)
     assert "last epoch" not in render("board", **board_facts(workspace, FOLDERS))
     run.write_record("submitted", {"score": 0.7})

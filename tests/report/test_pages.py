@@ -15,7 +15,7 @@ from comp.report.explaining import ROWS, explain, in_words, table_of
 from comp.report.exploring import explore
 from comp.report.outcomes import judge
 from comp.runs.resolve import Choices
-from comp.submission.decisions import Clip, MostProbable, Thresholds
+from comp.submission.postprocessing import Clip, MostProbable, Thresholds
 from comp.tools.ensembles.joining import join
 
 MEGABYTES = 1e6
@@ -150,7 +150,7 @@ def test_of_more_rows_than_a_page_holds_the_dearest_are_kept():
 
 
 @pytest.mark.parametrize(
-    ("decision", "text"),
+    ("postprocessing", "text"),
     [
         (MostProbable(), "the most probable class is submitted"),
         (Thresholds((0.2, 0.3)), "tags above their thresholds are submitted"),
@@ -159,8 +159,8 @@ def test_of_more_rows_than_a_page_holds_the_dearest_are_kept():
         (Clip(1e-4, 0.7), "made surer (temperature 0.70), then probabilities are kept 0.0001 away from 0 and 1"),
     ],
 )
-def test_a_decision_is_said_in_words(decision, text):
-    assert in_words(decision) == text
+def test_post_processing_is_said_in_words(postprocessing, text):
+    assert in_words(postprocessing) == text
 
 
 def test_an_exploration_is_of_the_data_the_recipe_and_the_split(shaded):

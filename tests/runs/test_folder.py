@@ -8,7 +8,7 @@ from comp.runs import broken_runs, create_run, find_run
 
 def test_a_record_is_read_as_it_was_written(workspace):
     run = create_run(workspace, "planet", "quick")
-    record = {"score": 0.1 + 0.2, "classes": ["blow_down", "été"], "decision": None}
+    record = {"score": 0.1 + 0.2, "classes": ["blow_down", "été"], "postprocessing": None}
     assert not run.has("scores")
     run.write_record("scores", record)
     assert run.has("scores")

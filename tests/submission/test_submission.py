@@ -13,11 +13,11 @@ from comp.declare.metrics import METRICS
 from comp.errors import DataError, SubmissionError
 from comp.submission import submission
 from comp.submission.submission import (
-    Sample,
+    SampleSubmission,
     build_submission,
     check_submission,
     grader,
-    read_sample,
+    read_sample_submission,
     write_submission,
 )
 
@@ -35,7 +35,7 @@ EVERY_FORM = pytest.mark.parametrize("kind", FORMS)
 
 
 def sample_of(ids, columns):
-    return Sample(("id", *columns), pd.Series(list(ids), dtype=str))
+    return SampleSubmission(("id", *columns), pd.Series(list(ids), dtype=str))
 
 
 def predictions_of(kind, rows, seed=0):
@@ -280,7 +280,7 @@ def test_ids_are_compared_as_text():
 
 def test_a_sample_keeps_its_ids_as_text(tmp_path):
     (tmp_path / "sample.csv").write_text("image,label\n007,0.5\nNA,0.5\n")
-    assert list(read_sample(tmp_path / "sample.csv").ids) == ["007", "NA"]
+    assert list(read_sample_submission(tmp_path / "sample.csv").ids) == ["007", "NA"]
 
 
 @pytest.mark.parametrize(
@@ -294,12 +294,12 @@ def test_a_sample_keeps_its_ids_as_text(tmp_path):
 def test_a_file_that_is_no_sample_is_refused(tmp_path, text, said):
     (tmp_path / "sample.csv").write_text(text)
     with pytest.raises(SubmissionError, match=rf"sample\.csv has .*{said}"):
-        read_sample(tmp_path / "sample.csv")
+        read_sample_submission(tmp_path / "sample.csv")
 
 
 def test_a_sample_that_is_not_there_is_named(tmp_path):
     with pytest.raises(DataError, match=r"sample\.csv doesn't exist"):
-        read_sample(tmp_path / "sample.csv")
+        read_sample_submission(tmp_path / "sample.csv")
 
 
 # The grader

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from comp.declare.metrics import METRICS
-from comp.submission.uncertainty import interval
+from comp.submission.scoring import interval
 
 ACCURACY = METRICS["accuracy"]
 

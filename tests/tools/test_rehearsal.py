@@ -160,7 +160,7 @@ def test_the_rehearsed_competition_has_the_images_that_are_not_hidden_and_their_
         for id_, path in zip(found.test["id"], found.test["path"], strict=True):
             assert pixels.pop(Path(path).read_bytes()) == truth[id_]
         assert not pixels
-        assert list(found.sample.columns) == ["id", "colour"]
+        assert list(found.sample_submission.columns) == ["id", "colour"]
     assert not (workspace.rehearsals / "shades" / "1").exists()
 
 

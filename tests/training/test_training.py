@@ -11,7 +11,7 @@ from comp.console import Console
 from comp.declare.recipe import Stage
 from comp.errors import OverrideError, RunError
 from comp.runs.resolve import Choices, as_trained, from_config, resolve
-from comp.submission.tta import mean_over_views
+from comp.submission.predictions import mean_over_views
 from comp.training.prepared import prepare
 from comp.training.resuming import start
 from comp.training.trained import kept_learners
@@ -121,10 +121,10 @@ def test_a_training_like_another_has_its_recipe_and_the_rates_it_found(begin, wo
     assert "suggestions" not in capsys.readouterr().out
     config = again.record("config")
     assert (config["like"], config["all_data"], config["recipe_name"]) == (first.name, True, "standard")
-    assert config["decision"] == json.loads(json.dumps(first.record("scores")["decision"]))
+    assert config["postprocessing"] == json.loads(json.dumps(first.record("scores")["postprocessing"]))
     assert [stage["learning_rate"] for stage in again.record("trained")["stages"]] == found
     runner.predict(competition, again, workspace, Console())
-    assert again.record("scores")["decision"] == config["decision"]
+    assert again.record("scores")["postprocessing"] == config["postprocessing"]
 
 
 def test_a_training_like_a_run_of_another_competition_is_refused(begin):

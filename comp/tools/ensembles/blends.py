@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from comp.data.tables import Tables
     from comp.declare.competition import Competition
     from comp.runs import Run, Workspace
-    from comp.submission.decisions import Decision
+    from comp.submission.postprocessing import PostProcessing
 
     Array = npt.NDArray[Any]
 
@@ -42,7 +42,7 @@ class Blend:
     parts: Sequence[str]
     valid: Array
     test: Array
-    decision: Decision
+    postprocessing: PostProcessing
     scores: Mapping[str, Any]
     lines: Sequence[str]
 
@@ -58,9 +58,9 @@ def write_blend(
     """A new run folder with the blend; what can't be completed is removed."""
     submission = build_submission(
         list(tables.test["id"]),
-        blend.decision(blend.test),
+        blend.postprocessing(blend.test),
         tables.classes,
-        tables.sample,
+        tables.sample_submission,
         competition.submission,
         competition.target,
     )

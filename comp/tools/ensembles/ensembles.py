@@ -9,9 +9,9 @@ import numpy as np
 
 from comp.data.data_check import screened_tables
 from comp.errors import RunError
-from comp.submission.decisions import from_record
+from comp.submission.postprocessing import from_record
 from comp.submission.predictions import Member, read_members
-from comp.submission.scoring import decide_blended
+from comp.submission.scoring import tune_on_probabilities
 from comp.tools.ensembles.blends import Blend, write_blend
 from comp.tools.ensembles.members import (
     refuse_differences,
@@ -58,8 +58,8 @@ def ensemble(
     ways = score_ways(competition, valid, test, targets, folds, of_folds=of_folds)
     chosen = _chosen(ways, how, len(rows))
     if not len(rows):
-        ways[chosen] = _as_decided(ways[chosen], members)
-    alone = [decide_blended(competition, targets, one, of_one_model=of_folds)[1] for one in valid]
+        ways[chosen] = _tuned_as(ways[chosen], members)
+    alone = [tune_on_probabilities(competition, targets, one, of_one_model=of_folds)[1] for one in valid]
     scores = compare([member.name for member in members], alone, ways, chosen)
     blend = Blend(
         name="ensemble",
@@ -67,7 +67,7 @@ def ensemble(
         parts=list(parts),
         valid=ways[chosen].valid,
         test=ways[chosen].test,
-        decision=ways[chosen].decision,
+        postprocessing=ways[chosen].postprocessing,
         scores=scores,
         lines=describe(competition, scores),
     )
@@ -97,23 +97,27 @@ def _chosen(ways: Mapping[Way, Scored], how: Way | None, rows: int) -> Way:
     if how is None and not rows:
         raise RunError("No row validates in these runs, so ways can't be compared; say --how mean.")
     if how == "ranks" and not rows:
-        raise RunError("No row validates in these runs, so no decision can be tuned for ranks; say --how mean.")
+        raise RunError("No row validates in these runs, so no post-processing can be tuned for ranks; say --how mean.")
     if how is not None and how not in ways:
         raise RunError(f"Of these runs {rows} rows validate, too few to fit weights; say --how mean.")
     return how or best_way(ways)
 
 
-def _as_decided(blended: Scored, members: Sequence[Member]) -> Scored:
-    """With the decision that all members took over from runs like them; raises RunError where theirs differ."""
-    decisions = [member.config.get("decision") for member in members]
-    if any(decision != decisions[0] for decision in decisions):
+def _tuned_as(blended: Scored, members: Sequence[Member]) -> Scored:
+    """With the post-processing that all members took over from runs like them; raises RunError where theirs differ."""
+    postprocessings = [member.config.get("postprocessing") for member in members]
+    if any(postprocessing != postprocessings[0] for postprocessing in postprocessings):
         raise RunError(
-            f"{', '.join(member.name for member in members)} have decisions of different runs and no row validates to "
-            "tune another; train them on all data with the same --like."
+            f"{', '.join(member.name for member in members)} have post-processing of different runs and no row "
+            "validates to tune another; train them on all data with the same --like."
         )
-    if decisions[0] is None:
+    if postprocessings[0] is None:
         return blended
-    return replace(blended, decision=from_record(decisions[0]), record={**blended.record, "decision": decisions[0]})
+    return replace(
+        blended,
+        postprocessing=from_record(postprocessings[0]),
+        record={**blended.record, "postprocessing": postprocessings[0]},
+    )
 
 
 def _config(members: Sequence[Member], how: Way) -> dict[str, Any]:

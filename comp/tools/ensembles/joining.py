@@ -9,7 +9,7 @@ import numpy as np
 from comp.data.data_check import screened_tables
 from comp.errors import RunError
 from comp.submission.predictions import Member, read_members
-from comp.submission.scoring import decide_blended, score_undecided
+from comp.submission.scoring import score_untuned, tune_on_probabilities
 from comp.tools.ensembles.blending import weighted_mean
 from comp.tools.ensembles.blends import Blend, write_blend
 from comp.tools.ensembles.members import refuse_differences, refuse_other_data, stack_test, stack_valid
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from comp.data.tables import Tables
     from comp.declare.competition import Competition
     from comp.runs import Run, Workspace
-    from comp.submission.decisions import Decision
+    from comp.submission.postprocessing import PostProcessing
 
     Array = npt.NDArray[Any]
 
@@ -44,8 +44,8 @@ def join(competition: Competition, runs: Sequence[Run], workspace: Workspace, co
     for fold, member in enumerate(members, start=1):
         rows = folds == fold
         probabilities[rows] = stack_valid([member], tables.train["id"][rows])[0]
-    decision, overall = decide_blended(competition, tables.targets, probabilities, of_one_model=True)
-    scores = _score_folds(competition, members, tables, folds, probabilities, decision, overall)
+    postprocessing, overall = tune_on_probabilities(competition, tables.targets, probabilities, of_one_model=True)
+    scores = _score_folds(competition, members, tables, folds, probabilities, postprocessing, overall)
     config = members[0].config
     blend = Blend(
         name=f"{config['recipe_name']}-{len(members)}folds",
@@ -53,7 +53,7 @@ def join(competition: Competition, runs: Sequence[Run], workspace: Workspace, co
         parts=[str(fold) for fold in folds],
         valid=probabilities,
         test=weighted_mean(stack_test(members, tables)),
-        decision=decision,
+        postprocessing=postprocessing,
         scores=scores,
         lines=_lines(competition, scores),
     )
@@ -110,12 +110,12 @@ def _score_folds(
     tables: Tables,
     folds: Array,
     probabilities: Array,
-    decision: Decision,
+    postprocessing: PostProcessing,
     overall: dict[str, Any],
 ) -> dict[str, Any]:
     """The record of the scores of all rows, with each fold's, and those's mean and standard deviation.
 
-    ``decided`` of a fold is after the one decision tuned on all rows. The standard deviation is that of these folds
+    ``tuned`` of a fold is after the post-processing tuned on all rows. The standard deviation is that of these folds
     (divided by their number), as scikit-learn's users print it.
     """
     of_folds = []
@@ -125,11 +125,11 @@ def _score_folds(
             {
                 "run": member.name,
                 "rows": int(rows.sum()),
-                "undecided": score_undecided(competition, tables.targets[rows], probabilities[rows]),
-                "decided": competition.scoring(tables.targets[rows], decision(probabilities[rows])),
+                "untuned": score_untuned(competition, tables.targets[rows], probabilities[rows]),
+                "tuned": competition.scoring(tables.targets[rows], postprocessing(probabilities[rows])),
             }
         )
-    values = {name: np.array([scores[name] for scores in of_folds]) for name in ("undecided", "decided")}
+    values = {name: np.array([scores[name] for scores in of_folds]) for name in ("untuned", "tuned")}
     return {
         **overall,
         "mean": {name: float(column.mean()) for name, column in values.items()},
@@ -141,16 +141,14 @@ def _score_folds(
 def _lines(competition: Competition, scores: dict[str, Any]) -> list[str]:
     """The scores as a table."""
     count = len(scores["folds"])
-    spread = (
-        f"{scores['mean'][name]:.5f} ± {scores['standard_deviation'][name]:.5f}" for name in ("undecided", "decided")
-    )
+    spread = (f"{scores['mean'][name]:.5f} ± {scores['standard_deviation'][name]:.5f}" for name in ("untuned", "tuned"))
     return [
         f"{competition.name}: {count} folds joined, every labelled image predicted by a model that did not see it",
-        ROW.format("fold", "rows", competition.metric, "with the decision"),
+        ROW.format("fold", "rows", competition.metric, "with post-processing"),
         *(
-            ROW.format(fold, one["rows"], f"{one['undecided']:.5f}", f"{one['decided']:.5f}")
+            ROW.format(fold, one["rows"], f"{one['untuned']:.5f}", f"{one['tuned']:.5f}")
             for fold, one in enumerate(scores["folds"], start=1)
         ),
         ROW.format("mean", "", *spread),
-        ROW.format("all rows", scores["rows"], f"{scores['undecided']:.5f}", f"{scores['decided']:.5f}"),
+        ROW.format("all rows", scores["rows"], f"{scores['untuned']:.5f}", f"{scores['tuned']:.5f}"),
     ]

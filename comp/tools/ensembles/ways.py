@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from comp.data.splitting import draw_folds
-from comp.submission.scoring import decide_blended
+from comp.submission.scoring import tune_on_probabilities
 from comp.tools.ensembles.blending import cross_fitted_mean, fit_weights, rank_mean, weighted_mean
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from comp.declare.competition import Competition
-    from comp.submission.decisions import Decision
+    from comp.submission.postprocessing import PostProcessing
     from comp.tools.ensembles.blending import Way
 
     Array = npt.NDArray[Any]
@@ -36,7 +36,7 @@ class Scored:
     valid: Array
     test: Array
     weights: Array
-    decision: Decision
+    postprocessing: PostProcessing
     record: Mapping[str, Any]
 
 
@@ -52,7 +52,7 @@ def score_ways(
 
     def scored(blended: Array, blended_test: Array, weights: Array) -> Scored:
         return Scored(
-            blended, blended_test, weights, *decide_blended(competition, targets, blended, of_one_model=of_folds)
+            blended, blended_test, weights, *tune_on_probabilities(competition, targets, blended, of_one_model=of_folds)
         )
 
     ways: dict[Way, Scored] = {
@@ -82,7 +82,7 @@ def cross_fit_folds(parts: Array, targets: Array, groups: Array | None) -> Array
 
 
 def best_way(ways: Mapping[Way, Scored]) -> Way:
-    """The way with the best score after the decision; of equals, the simplest."""
+    """The way with the best score after post-processing; of equals, the simplest."""
     return max(ways, key=lambda way: _goodness(ways[way].record))
 
 
@@ -91,7 +91,7 @@ def compare(
 ) -> dict[str, Any]:
     """The record of the chosen way's scores, with those of every way and of each run ``alone``, and what is gained.
 
-    ``gain`` is over the best run alone, after the decision; above zero is better, whatever the metric's direction.
+    ``gain`` is over the best run alone, after post-processing; above zero is better, whatever the metric's direction.
     """
     chosen = ways[how].record
     record: dict[str, Any] = {
@@ -119,18 +119,18 @@ def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
     lines += [(way, one, None) for way, one in ways.items()]
     width = max(len(name) for name, _, _ in lines)
     row = f"{{:<{width}}}  {{:>12}}  {{:>17}}  {{:>6}}"
-    before = next(one["decided"] for one in members if one["run"] == scores["best_run"])
+    before = next(one["tuned"] for one in members if one["run"] == scores["best_run"])
     return [
         f"{competition.name}: {len(members)} runs on {scores['rows']} rows; "
         "`weights` is scored on rows that its weights were not fitted on",
-        row.format("", competition.metric, "with the decision", "weight"),
+        row.format("", competition.metric, "with post-processing", "weight"),
         *(
             row.format(
-                name, f"{one['undecided']:.5f}", f"{one['decided']:.5f}", "" if weight is None else f"{weight:.3f}"
+                name, f"{one['untuned']:.5f}", f"{one['tuned']:.5f}", "" if weight is None else f"{weight:.3f}"
             ).rstrip()
             for name, one, weight in lines
         ),
-        f"{how}: {competition.metric} {before:.5f} with {scores['best_run']} alone, {scores['decided']:.5f} blended, "
+        f"{how}: {competition.metric} {before:.5f} with {scores['best_run']} alone, {scores['tuned']:.5f} blended, "
         f"{_gained(scores['gain'])}",
     ]
 
@@ -142,10 +142,10 @@ def _gained(gain: float) -> str:
 
 
 def _scores(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: record[name] for name in ("undecided", "decided") if name in record}
+    return {name: record[name] for name in ("untuned", "tuned") if name in record}
 
 
 def _goodness(record: Mapping[str, Any]) -> float:
-    """The score after the decision, the higher the better; none, or one that is no number, is worst."""
-    score = record.get("decided", np.nan)
+    """The score after post-processing, the higher the better; none, or one that is no number, is worst."""
+    score = record.get("tuned", np.nan)
     return -np.inf if np.isnan(score) else float(score if record["higher_is_better"] else -score)

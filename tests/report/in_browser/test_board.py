@@ -26,7 +26,7 @@ def test_the_board_follows_a_training_and_stays_where_the_reader_is(browser, wor
         expect(page.locator("tbody")).to_contain_text("1 of 3", timeout=20_000)
         assert "0.62500" in page.locator("tbody").inner_text()
         assert page.locator("tbody svg").count() == 1
-        run.write_record("scores", {"metric": "accuracy", "decided": 0.75})
+        run.write_record("scores", {"metric": "accuracy", "tuned": 0.75})
         expect(page.locator("tbody")).to_contain_text("predicted", timeout=20_000)
         assert page.evaluate("document.body.dataset.seen") == "before"
         watched.is_whole(served_at=url)

@@ -65,18 +65,18 @@ def test_every_run_and_every_way_is_scored_and_the_gain_is_over_the_best_run(mad
     members = [made.run(HALF, seed=seed, knows=knows) for seed, knows in ((1, 0.3), (2, 0.5), (3, 0.4))]
     scores = blend(made, members).record("scores")
     assert [one["run"] for one in scores["members"]] == [member.name for member in members]
-    assert [one["decided"] for one in scores["members"]] == [member.record("scores")["decided"] for member in members]
+    assert [one["tuned"] for one in scores["members"]] == [member.record("scores")["tuned"] for member in members]
     assert set(scores["ways"]) == {"mean", "ranks", "weights"}
-    assert scores["decided"] == max(way["decided"] for way in scores["ways"].values())
-    best = max(one["decided"] for one in scores["members"])
-    assert scores["gain"] == pytest.approx(scores["decided"] - best)
-    assert next(one for one in scores["members"] if one["run"] == scores["best_run"])["decided"] == best
+    assert scores["tuned"] == max(way["tuned"] for way in scores["ways"].values())
+    best = max(one["tuned"] for one in scores["members"])
+    assert scores["gain"] == pytest.approx(scores["tuned"] - best)
+    assert next(one for one in scores["members"] if one["run"] == scores["best_run"])["tuned"] == best
 
 
 def test_of_ways_that_score_the_same_the_simplest_is_taken(made):
     members = [made.run(HALF, seed=seed, knows=9) for seed in (1, 2)]
     scores = blend(made, members).record("scores")
-    assert [way["decided"] for way in scores["ways"].values()] == [1, 1, 1]
+    assert [way["tuned"] for way in scores["ways"].values()] == [1, 1, 1]
     assert (scores["how"], scores["gain"]) == ("mean", 0)
 
 
@@ -120,7 +120,7 @@ def test_tags_are_blended_in_every_way_and_their_thresholds_tuned(make, predicti
     members = [world.run(parts, seed=seed, knows=knows) for seed, knows in ((1, 0.3), (2, 0.6))]
     for how in ("mean", "ranks", "weights"):
         run = blend(world, members, how)
-        assert run.record("scores")["decision"]["kind"] == "Thresholds"
+        assert run.record("scores")["postprocessing"]["kind"] == "Thresholds"
         assert run.submission.is_file()
         assert predictions(run, "valid").to_numpy().max() <= 1
 
@@ -148,7 +148,7 @@ def test_runs_on_all_data_are_blended_as_said_but_not_compared(made, capsys):
     assert "no row validates" in refusal(made, members).lower()
     assert "0 rows validate, too few to fit weights" in refusal(made, members, "weights")
     run = blend(made, members, "mean")
-    assert "decided" not in run.record("scores")
+    assert "tuned" not in run.record("scores")
     assert "no row validates, so there is no score" in capsys.readouterr().out
     assert len(pd.read_csv(run.submission)) == 12
 

@@ -60,7 +60,7 @@ def test_test_predictions_are_the_mean_of_the_folds(made, joined):
     assert list(predictions(run, "test").index) == list(made.tables.test["id"])
     assert np.allclose(predictions(run, "test"), mean)
     submission = csv(run.submission)
-    assert list(submission["id"]) == list(made.tables.sample.ids)
+    assert list(submission["id"]) == list(made.tables.sample_submission.ids)
     assert list(submission["colour"]) == list(mean.loc[submission["id"]].idxmax(axis=1))
 
 
@@ -79,11 +79,11 @@ def test_scores_are_of_each_fold_their_mean_and_spread_and_of_all_rows(made, joi
     scores = run.record("scores")
     of_folds = [member.record("scores") for member in members]
     assert [fold["run"] for fold in scores["folds"]] == [member.name for member in members]
-    assert [fold["undecided"] for fold in scores["folds"]] == [fold["undecided"] for fold in of_folds]
-    assert scores["mean"]["undecided"] == pytest.approx(np.mean([fold["undecided"] for fold in of_folds]))
-    assert scores["standard_deviation"]["undecided"] == pytest.approx(np.std([fold["undecided"] for fold in of_folds]))
+    assert [fold["untuned"] for fold in scores["folds"]] == [fold["untuned"] for fold in of_folds]
+    assert scores["mean"]["untuned"] == pytest.approx(np.mean([fold["untuned"] for fold in of_folds]))
+    assert scores["standard_deviation"]["untuned"] == pytest.approx(np.std([fold["untuned"] for fold in of_folds]))
     right = predictions(run, "valid").idxmax(axis=1).to_numpy() == made.tables.train["label"].to_numpy()
-    assert (scores["rows"], scores["decided"]) == (36, pytest.approx(right.mean()))
+    assert (scores["rows"], scores["tuned"]) == (36, pytest.approx(right.mean()))
 
 
 def test_the_table_of_scores_is_printed_and_logged(made, capsys):
@@ -91,7 +91,7 @@ def test_the_table_of_scores_is_printed_and_logged(made, capsys):
     log = run.log.read_text()
     assert log == capsys.readouterr().out
     scores = run.record("scores")
-    assert f"{scores['mean']['decided']:.5f} ± {scores['standard_deviation']['decided']:.5f}" in log
+    assert f"{scores['mean']['tuned']:.5f} ± {scores['standard_deviation']['tuned']:.5f}" in log
     assert [line.split()[0] for line in log.splitlines()[2:5]] == ["1", "2", "3"]
 
 
@@ -113,15 +113,15 @@ def test_a_joined_run_is_whole_without_weights_and_is_the_newest_finished(made, 
     assert find_run(made.workspace, "shades") == run
 
 
-def test_a_decision_is_tuned_on_the_out_of_fold_rows_of_all_folds(made):
+def test_post_processing_is_tuned_on_the_out_of_fold_rows_of_all_folds(made):
     competition = replace(made.competition, metric="log_loss", submission=ProbabilityPerClass())
     columns = ",".join(made.tables.classes)
     sample = made.workspace.data("shades") / "sample_submission.csv"
     sample.write_text(f"id,{columns}\n" + "".join(f"{id_},0,0,1\n" for id_ in made.tables.test["id"]))
     run = join(competition, made.folds(3, knows=0.1), made.workspace, Console())
     scores = run.record("scores")
-    assert scores["decided"] <= scores["undecided"]
-    assert scores["decided"] == pytest.approx(np.mean([fold["decided"] for fold in scores["folds"]]))
+    assert scores["tuned"] <= scores["untuned"]
+    assert scores["tuned"] == pytest.approx(np.mean([fold["tuned"] for fold in scores["folds"]]))
 
 
 def test_folds_that_were_trained_go_to_the_leaderboard_together(shades, serving, workspace):
@@ -139,7 +139,7 @@ def test_folds_that_were_trained_go_to_the_leaderboard_together(shades, serving,
             members.append(run)
         joined = join(shades.competition, members, workspace, Console())
         graded = runner.submit(shades.competition, joined, workspace, Console())
-    assert joined.record("scores")["decided"] > 0.8
+    assert joined.record("scores")["tuned"] > 0.8
     assert graded.public_score > 0.8
     with pytest.raises(RunError, match=r"blend of other runs and has no weights.*predict shades/standard-1, "):
         runner.predict(shades.competition, joined, workspace, Console())

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.submission.tta import mean_over_views
+from comp.submission.predictions import mean_over_views
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(2, 5))
 

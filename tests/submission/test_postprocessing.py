@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comp.declare.metrics import METRICS
-from comp.submission.decisions import (
+from comp.submission.postprocessing import (
     CLIPS,
     Clip,
     ClipAndNormalise,
@@ -66,19 +66,19 @@ def test_the_most_probable_class_and_the_tags_above_their_thresholds_are_chosen(
         ("mean_f2", "multi", Thresholds((0.2, 0.2, 0.2))),
     ],
 )
-def test_each_metric_has_its_decision_before_any_row_is_seen(name, target, expected):
+def test_each_metric_has_its_post_processing_before_any_row_is_seen(name, target, expected):
     assert untuned(METRICS[name], target, 3) == expected
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_a_decision_gives_what_its_metric_compares(name):
+def test_post_processing_gives_what_its_metric_compares(name):
     metric, rng = METRICS[name], np.random.default_rng(0)
     for target in metric.targets:
         targets, probabilities = tags_drawn(rng, 40, 3, 0.5)
         if target == "single":
             targets, probabilities = rng.integers(3, size=40), rng.dirichlet(np.ones(3), 40)
-        for decision in (untuned(metric, target, 3), tune(metric, target, targets, probabilities)):
-            assert np.isfinite(metric(targets, decision(probabilities)))
+        for postprocessing in (untuned(metric, target, 3), tune(metric, target, targets, probabilities)):
+            assert np.isfinite(metric(targets, postprocessing(probabilities)))
 
 
 @moderately
@@ -185,9 +185,9 @@ def test_thresholds_move_where_many_rows_say_so():
 
 
 @pytest.mark.parametrize(
-    "decision", [Clip(1e-3, 0.8), ClipAndNormalise(1e-4), MostProbable(), Thresholds((0.2, 0.1 + 0.2))]
+    "postprocessing", [Clip(1e-3, 0.8), ClipAndNormalise(1e-4), MostProbable(), Thresholds((0.2, 0.1 + 0.2))]
 )
-def test_a_decision_s_record_is_json_that_names_its_kind(decision):
-    record = json.loads(json.dumps(to_record(decision)))
-    assert record["kind"] == type(decision).__name__
-    assert from_record(record) == decision
+def test_post_processing_s_record_is_json_that_names_its_kind(postprocessing):
+    record = json.loads(json.dumps(to_record(postprocessing)))
+    assert record["kind"] == type(postprocessing).__name__
+    assert from_record(record) == postprocessing

@@ -1,4 +1,4 @@
-"""Decisions: from probabilities to what the metric compares, tuned on validation rows only."""
+"""Post-processing: from probabilities to what the metric compares, tuned on validation rows only."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ class Thresholds:
         return (probabilities > np.array(self.thresholds)).astype(np.int64)
 
 
-Decision = Clip | ClipAndNormalise | MostProbable | Thresholds
+PostProcessing = Clip | ClipAndNormalise | MostProbable | Thresholds
 
 
-def untuned(metric: Metric, target: str, classes: int) -> Decision:
-    """The decision before any validation row is seen; a tag's threshold is 1 / (1 + β²), the best as F nears one."""
+def untuned(metric: Metric, target: str, classes: int) -> PostProcessing:
+    """Post-processing before any validation row is seen; a tag's threshold is 1 / (1 + β²), the best as F nears one."""
     if metric.takes == "classes":
         return MostProbable()
     if metric.takes == "tags":
@@ -95,8 +95,8 @@ def untuned(metric: Metric, target: str, classes: int) -> Decision:
 
 def tune(
     metric: Metric, target: str, targets: Array, probabilities: Array, hottest: float = TEMPERATURES[1]
-) -> Decision:
-    """The decision that scores best on these validation rows, as far as their number bears it out.
+) -> PostProcessing:
+    """The post-processing that scores best on these validation rows, as far as their number bears it out.
 
     hottest: the highest temperature; 1 where it is for the mean of several models and was tuned on single ones: a mean
         is less sure than any of them already.
@@ -111,9 +111,9 @@ def tune(
 
 def _tune_clip(
     start: Clip | ClipAndNormalise, metric: Metric, targets: Array, probabilities: Array, hottest: float
-) -> Decision:
-    def loss(decision: Decision) -> float:
-        return metric(targets, decision(probabilities))
+) -> PostProcessing:
+    def loss(postprocessing: PostProcessing) -> float:
+        return metric(targets, postprocessing(probabilities))
 
     found = minimize_scalar(
         lambda logarithm: loss(replace(start, temperature=float(np.exp(logarithm)))),
@@ -149,14 +149,14 @@ def _f_of_rows(targets: Array, tags: Array, beta: float) -> Array:
     return scores
 
 
-def to_record(decision: Decision) -> dict[str, Any]:
-    """The decision as JSON can hold it."""
-    return {"kind": type(decision).__name__, **asdict(decision)}
+def to_record(postprocessing: PostProcessing) -> dict[str, Any]:
+    """The post-processing as JSON can hold it."""
+    return {"kind": type(postprocessing).__name__, **asdict(postprocessing)}
 
 
-def from_record(record: dict[str, Any]) -> Decision:
-    """The decision that `to_record` wrote."""
-    kinds: dict[str, Callable[..., Decision]] = {
+def from_record(record: dict[str, Any]) -> PostProcessing:
+    """The post-processing that `to_record` wrote."""
+    kinds: dict[str, Callable[..., PostProcessing]] = {
         kind.__name__: kind for kind in (Clip, ClipAndNormalise, MostProbable, Thresholds)
     }
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
