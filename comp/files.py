@@ -3,13 +3,13 @@
 import fcntl
 import os
 import tempfile
-import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
+from filelock import FileLock, Timeout
+
+# Somebody who only asks whether a file is held has it for less.
 LOOK_SECONDS = 0.1
 
 
@@ -52,14 +52,13 @@ def holds_files(folder: Path) -> bool:
 @contextmanager
 def held(path: Path) -> Iterator[bool]:
     """Whether this process is the only one that holds the file, for the block; the kernel lets go when it dies."""
-    with path.open("ab") as file:
-        _not_in_children(file)
-        alone = _lock(file, fcntl.LOCK_NB)
-        if not alone:
-            # Somebody may only have asked whether it is held.
-            time.sleep(LOOK_SECONDS)
-            alone = _lock(file, fcntl.LOCK_NB)
-        yield alone
+    try:
+        lock = FileLock(path).acquire(timeout=LOOK_SECONDS)
+    except Timeout:
+        yield False
+        return
+    with lock:
+        yield True
 
 
 def is_held(path: Path) -> bool:
@@ -80,43 +79,14 @@ def alone(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[No
 
     waiting: called before another process is waited for.
     """
-    while True:
-        with path.open("ab") as file:
-            _not_in_children(file)
-            if not _lock(file, fcntl.LOCK_NB):
-                waiting()
-                _lock(file)
-            # Who held it may have removed it, and another made a new one.
-            if not _is_at(path, file):
-                continue
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
-
-
-def _is_at(path: Path, file: BinaryIO) -> bool:
+    lock = FileLock(path)
     try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
-
-
-def _lock(file: BinaryIO, how: int = 0) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | how)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _not_in_children(file: BinaryIO) -> None:
-    """Processes that read images are children; one that outlives this process would hold the file on."""
-    reference = weakref.ref(file)
-
-    def close() -> None:
-        if (inherited := reference()) is not None:
-            inherited.close()
-
-    os.register_at_fork(after_in_child=close)
+        acquired = lock.acquire(blocking=False)
+    except Timeout:
+        waiting()
+        acquired = lock.acquire()
+    with acquired:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

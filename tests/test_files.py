@@ -71,7 +71,7 @@ def test_others_may_read_what_was_written(tmp_path):
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) & 0o444 == 0o444
 
 
-@settings(deadline=None)  # a disk may take its time to flush
+@settings(deadline=None, max_examples=25)  # a disk may take its time to flush
 @given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r")))
 def test_text_is_written_as_it_is(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "text"
