@@ -111,7 +111,7 @@ def task_for(
     views: Sequence[int],
     recipe: str | None = None,
 ) -> Task:
-    """The same for all sides: rows of comp's split, and comp's ways to alter images.
+    """The same for all sides: rows of comp's split, and comp's ways to augment images.
 
     Raises OverrideError for a competition whose images fastai would not be given in the same way.
     """

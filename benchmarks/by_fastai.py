@@ -22,7 +22,7 @@ def measure(task: Task) -> Measured:
         label_col="label",
         valid_col="validates",
         item_tfms=Resize(task.size),
-        # comp's alterations; the perspective that fastai would also change by itself costs time.
+        # comp's augmentations; the perspective that fastai would also change by itself costs time.
         batch_tfms=aug_transforms(
             do_flip=task.flips != "none",
             flip_vert=task.flips == "dihedral",

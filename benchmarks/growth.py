@@ -2,11 +2,11 @@
 
 python -m benchmarks.growth --json growth.json --plot docs/growth.svg
 
-The images are 40 x 32 JPEGs, links to 256 files. Each step runs in a process of its own. Screening is measured three
-times: when nothing is known of the files; when all is, but for which images look alike, each having been given bytes
-and looks of its own; and when that is known as well, as it is wherever a training starts. A start is everything from
-before its process until the first optimizer step; predictions and the submission are written of as many images as are
-labelled. Memory is the process's peak, and what of it came on top of importing and of the step's input; of reading
+The images are 40 x 32 JPEGs, links to 256 files. Each step runs in a process of its own. The data check is measured
+three times: when nothing is known of the files; when all is, but for which images look alike, each having been given
+bytes and looks of its own; and when that is known as well, as it is wherever a training starts. A start is everything
+from before its process until the first optimizer step; predictions and the submission are written of as many images as
+are labelled. Memory is the process's peak, and what of it came on top of importing and of the step's input; of reading
 images, the most that one of two processes has for itself.
 """
 
@@ -31,9 +31,9 @@ ROW = "{:<24}{:>9}{:>9}{:>10}{:>10}{:>10}"
 STEPS = {
     "importing": "importing",
     "labels": "labels",
-    "screening, all new": "screening",
-    "screening, pairs new": "screening",
-    "screening, known": "screening",
+    "data check, all new": "data_check",
+    "data check, pairs new": "data_check",
+    "data check, known": "data_check",
     "splitting": "splitting",
     "start": "start",
     "shuffling": "shuffling",
@@ -86,7 +86,7 @@ def draw(points: Sequence[Point], picture: Path) -> None:
     from matplotlib import pyplot as plt
 
     frame = pd.DataFrame([asdict(point) for point in points])
-    # For the others the images are not screened again.
+    # For the others the images are not checked again.
     frame = frame[(frame["classes"] == points[0].classes) & (frame["step"] != "importing")]
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "growth", "font.size": 9})
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
@@ -118,12 +118,12 @@ def measure(rows: Iterable[int], classes: Iterable[int], place: Path | None = No
 
 
 def _steps(made: Synthetic) -> Iterator[Point]:
-    """The images are screened for the first number of classes, and are the same for the others."""
+    """The images are checked for the first number of classes, and are the same for the others."""
     imported, screened = 0.0, made.screened.exists()
     for name, step in STEPS.items():
-        if screened and name.startswith("screening"):
+        if screened and name.startswith("data check"):
             continue
-        if name == "screening, pairs new":
+        if name == "data check, pairs new":
             made.tell_apart()
         if step == "predictions" and made.rows * made.classes > MOST_VALUES:
             continue

@@ -49,20 +49,20 @@ def labels(made: Synthetic) -> Step:
     return lambda: read_tables(made.competition, made.workspace.data(made.competition.name))
 
 
-def screening(made: Synthetic) -> Step:
-    from comp.data.data_check import screen_tables
+def data_check(made: Synthetic) -> Step:
+    from comp.data.data_check import check_images
     from comp.data.tables import read_tables
 
     root = made.workspace.data(made.competition.name)
-    return partial(screen_tables, read_tables(made.competition, root), root, made.screened, quiet())
+    return partial(check_images, read_tables(made.competition, root), root, made.screened, quiet())
 
 
 def splitting(made: Synthetic) -> Step:
-    from comp.data.data_check import screened_tables
+    from comp.data.data_check import checked_tables
     from comp.data.splitting import draw_split
 
-    tables = screened_tables(made.competition, made.workspace, quiet())
-    return partial(draw_split, tables.targets, 0.2, 0, None, tables.alike)
+    tables = checked_tables(made.competition, made.workspace, quiet())
+    return partial(draw_split, tables.targets, 0.2, 0, None, tables.duplicate_groups)
 
 
 def importing(_: Synthetic) -> Step:
@@ -162,7 +162,7 @@ def submission(made: Synthetic) -> Step:
 
 STEPS = {
     step.__name__: step
-    for step in (importing, labels, screening, splitting, start, shuffling, workers, predictions, submission)
+    for step in (importing, labels, data_check, splitting, start, shuffling, workers, predictions, submission)
 }
 
 

@@ -20,7 +20,7 @@ from comp import (
     TestImages,
     side_on,
 )
-from comp.data.screening import THUMBNAIL
+from comp.data.file_facts import THUMBNAIL
 from comp.runs import Workspace
 
 # Names of one file are links to it, of which ext4 takes 65,000.
@@ -58,7 +58,7 @@ class Synthetic:
 
     @property
     def screened(self) -> Path:
-        return self.workspace.cache / "screening" / f"{self.competition.name}.parquet"
+        return self.workspace.cache / "data-check" / f"{self.competition.name}.parquet"
 
     @property
     def competition(self) -> Competition:
@@ -96,7 +96,7 @@ class Synthetic:
             file.writelines(f"{name},{value}\n" for name in named(rows))
 
     def tell_apart(self) -> None:
-        """Give each row of the screening table bytes and looks of its own, as other files would have.
+        """Give each row of the table of facts bytes and looks of its own, as other files would have.
 
         One in a hundred stays a copy of another, and as many look nearly like another.
         """

@@ -18,7 +18,7 @@ class Task:
     size: of the images, in pixels. epochs: of all layers; None trains by comp's recipe or by fastai's ``fine_tune``.
     learning_rate: the peak of the head's; the first layers' is a hundredth.
     views: in how many views each image is predicted, the plain one included; once for each number.
-    flips, max_zoom, max_rotation, max_light: how images are altered, see `comp.declare.viewpoint.Viewpoint`.
+    flips, max_zoom, max_rotation, max_light: how images are augmented, see `comp.declare.viewpoint.Viewpoint`.
     workers: processes that read for fastai. settings_of_comp: whether fastai is given, too, what comp sets by itself.
     """
 

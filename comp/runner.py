@@ -95,7 +95,7 @@ def run_each(
 
     on: where they are trained side by side, as `each` takes it; of each its folds where there are folds.
     """
-    from comp.data.data_check import screened_tables
+    from comp.data.data_check import checked_tables
     from comp.runs.resolve import resolve
     from comp.tools.side_by_side import Job, each, refuse_other_places
 
@@ -109,7 +109,7 @@ def run_each(
         ]
     data = download(competition, workspace, console, delete_archives=delete_archives)
     if on is not None:
-        screened_tables(competition, workspace, console)  # once, not in every training
+        checked_tables(competition, workspace, console)  # once, not in every training
     jobs = [
         Job(
             f"{choices.recipe}, seed {choices.seed}",
@@ -200,21 +200,21 @@ def _or_linked(competition: Competition, folder: Path) -> Iterator[None]:
 
 def check(competition: Competition, workspace: Workspace, console: Console) -> Path:
     """Open every image once, say what is wrong or odd with any, and write the whole list as a CSV."""
-    from comp.data.data_check import kept_table, screen_tables
+    from comp.data.data_check import check_images, facts_file
     from comp.data.findings import lines_of_check
     from comp.data.tables import read_tables
 
-    root, kept = workspace.data(competition.name), kept_table(competition, workspace)
+    root, kept = workspace.data(competition.name), facts_file(competition, workspace)
     tables = read_tables(competition, root)
     started = monotonic()
-    screening = screen_tables(tables, root, kept, console)
+    check = check_images(tables, root, kept, console)
     console.say(
         f"{competition.name}: {len(tables.train)} images to train on and {len(tables.test)} to predict, "
-        f"{screening.opened} of them opened, in {monotonic() - started:.1f} s"
+        f"{check.opened} of them opened, in {monotonic() - started:.1f} s"
     )
-    for line in (*tables.notes, *lines_of_check(screening)):
+    for line in (*tables.notes, *lines_of_check(check)):
         console.say(line)
-    screening.write_list(kept.with_suffix(".csv"), odd=True)
+    check.write_list(kept.with_suffix(".csv"), odd=True)
     return kept.with_suffix(".csv")
 
 
@@ -256,12 +256,12 @@ def cross_validate(
     Folds whose joined run didn't get to ``goal`` are not trained again, nor joined twice.
     on: where folds are trained side by side, as `each` takes it; else one after the other, here.
     """
-    from comp.data.data_check import screened_tables
+    from comp.data.data_check import checked_tables
     from comp.tools.ensembles.joining import join
     from comp.tools.side_by_side import Job, each
 
     if on is not None:
-        screened_tables(competition, workspace, console)  # once, not in every fold
+        checked_tables(competition, workspace, console)  # once, not in every fold
     count = choices.folds or 0
     jobs = [
         Job(
@@ -331,7 +331,7 @@ def diagnose(trained: Run, console: Console) -> None:
 
 def predict(competition: Competition, trained: Run, workspace: Workspace, console: Console) -> Path:
     """Predict validation and test images with test-time augmentation, tune post-processing, write the submission."""
-    from comp.data.data_check import class_shares, screened_tables
+    from comp.data.data_check import checked_tables, class_shares
     from comp.data.paths import Paths
     from comp.runs.resolve import from_config
     from comp.submission.predictions import mean_over_views, write_predictions
@@ -345,7 +345,7 @@ def predict(competition: Competition, trained: Run, workspace: Workspace, consol
         )
     config = trained.record("config")
     competition, recipe = from_config(competition, config, trained.record("trained"))
-    tables = screened_tables(competition, workspace, console)
+    tables = checked_tables(competition, workspace, console)
     if list(tables.classes) != config["classes"]:
         raise RunError(f"{trained.name} was trained on other classes than the data now has; train again.")
     console.log = trained.log

@@ -76,7 +76,7 @@ def explore(
     seed: Seed = 0,
     folds: Annotated[int | None, typer.Option(metavar="K", help="Show how the rows are dealt to K folds.")] = None,
 ) -> None:
-    """Write a page about the data: classes, samples, shapes, alterations, the split, advice."""
+    """Write a page about the data: classes, samples, shapes, augmentations, the split, advice."""
     from comp.report.exploring import explore as write_page
     from comp.runs.resolve import Choices
 

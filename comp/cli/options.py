@@ -16,7 +16,7 @@ RecipeName = Annotated[
 ]
 Backbone = Annotated[str | None, typer.Option(help="A timm model, or local-dir:PATH; instead of the recipe's.")]
 Settings = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
-Seed = Annotated[int, typer.Option(min=0, help="What split, order and alterations are drawn from.")]
+Seed = Annotated[int, typer.Option(min=0, help="What split, order and augmentations are drawn from.")]
 # Of what is trained several times: each recipe with each seed.
 Recipes = Annotated[list[str], typer.Option("--recipe", help="As for train; may be given several times.")]
 Seeds = Annotated[list[int], typer.Option("--seed", min=0, help="As for train; may be given several times.")]

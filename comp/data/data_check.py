@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from comp.data.duplicates import duplicate_sets
+from comp.data.facts_table import read_facts
+from comp.data.file_facts import odd_of
 from comp.data.findings import lines_for_training
 from comp.data.near import near_of
-from comp.data.screening import odd_of
-from comp.data.screening_table import screen_anew
 from comp.data.tables import read_tables
 from comp.errors import DataError
 from comp.files import replacing
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from comp.declare.competition import Competition
     from comp.runs import Workspace
 
-    Sets = npt.NDArray[np.int64]
+    Groups = npt.NDArray[np.int64]
 
 # A set of images that only look alike is not kept together if it is more of the training images than this, and than
 # that number: no even split would be left.
@@ -40,25 +40,25 @@ LISTED = ("part", "id", "path", "label", "problem", "detail", "odd", "duplicate"
 
 
 @dataclass(frozen=True)
-class Screening:
+class DataCheck:
     """What was found in the training and the test images.
 
     images: a row per image, those to train on first, with the columns
         ``part`` (train or test), ``id``, ``path`` (below the data folder), ``label`` and ``size``, in bytes, -1 where
         the file has none;
         ``problem``, ``detail``, ``format``, ``mode``, ``width``, ``height`` and ``content``, as in
-        `comp.data.screening.Screened`, and ``odd``, a tuple of `ODDITIES`;
+        `comp.data.file_facts.FileFacts`, and ``odd``, a tuple of `ODDITIES`;
         ``duplicate`` and ``conflict``, exact or near, of a training image with a duplicate among the others, or with
         one that has another label, and ``leak``, of a test image with a duplicate among the training images;
         ``like``, the path of that duplicate. All are empty text where there is nothing.
-    alike: the number of the set of duplicates (N,) that each training image which can be read is in.
+    duplicate_groups: the number of the group (N,) that each training image which can be read is in.
     torn: how many training images are not kept together, though they look alike, as they are too many.
     opened: how many of the files had to be opened.
     can_be_read: which images of a part (R,) can be read, by its name.
     """
 
     images: pd.DataFrame
-    alike: Sets
+    duplicate_groups: Groups
     torn: int
     opened: int
     can_be_read: Mapping[str, npt.NDArray[np.bool_]]
@@ -67,7 +67,7 @@ class Screening:
         """Which images of a part can be read."""
         return self.can_be_read[part]
 
-    def of_found(self) -> Screening:
+    def of_found(self) -> DataCheck:
         """With the rows of those images only that have a problem or a duplicate, as a training keeps it."""
         return replace(self, images=self.images[self._found].reset_index(drop=True))
 
@@ -97,30 +97,30 @@ class Screening:
             self.listed(odd=odd).to_csv(unfinished, index=False, lineterminator="\n")
 
 
-def screened_tables(competition: Competition, workspace: Workspace, console: Console) -> Tables:
+def checked_tables(competition: Competition, workspace: Workspace, console: Console) -> Tables:
     """The tables of a competition's files, without the training images that can't be read.
 
     Every image is opened once; what was found is kept in the cache. Raises DataError or SubmissionError.
     """
     root = workspace.data(competition.name)
     tables = read_tables(competition, root)
-    screening = screen_tables(tables, root, kept_table(competition, workspace), console)
-    readable = screening.readable("train")
+    check = check_images(tables, root, facts_file(competition, workspace), console)
+    readable = check.readable("train")
     if not readable.any():
-        first = screening.images.iloc[0]
+        first = check.images.iloc[0]
         raise DataError(
             f"None of the {len(readable)} training images can be read, the first {first['path']!r} "
             f"({first['problem']}); download the data again."
         )
-    images = screening.images
+    images = check.images
     of_files = {part: images.loc[images["part"] == part, ["size", "content"]] for part in ("train", "test")}
     return replace(
         tables,
         train=_beside(tables.train, of_files["train"])[readable].reset_index(drop=True),
         test=_beside(tables.test, of_files["test"]),
         targets=tables.targets[readable],
-        notes=[*tables.notes, *lines_for_training(screening)],
-        screening=screening,
+        notes=[*tables.notes, *lines_for_training(check)],
+        data_check=check,
     )
 
 
@@ -128,18 +128,18 @@ def _beside(table: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
     return table.assign(size=facts["size"].array, content=facts["content"].array)
 
 
-def kept_table(competition: Competition, workspace: Workspace) -> Path:
-    """Where the screening table of a competition is kept."""
-    return workspace.cache / "screening" / f"{competition.name}.parquet"
+def facts_file(competition: Competition, workspace: Workspace) -> Path:
+    """Where the table of facts of a competition is kept."""
+    return workspace.cache / "data-check" / f"{competition.name}.parquet"
 
 
-def screen_tables(tables: Tables, root: Path, kept: Path, console: Console) -> Screening:
+def check_images(tables: Tables, root: Path, kept: Path, console: Console) -> DataCheck:
     """Open the images of the tables below ``root``, but for those whose row in the table ``kept`` still holds."""
     both = [tables.train.assign(part="train"), tables.test.assign(part="test", label="")]
     images = pd.concat(both, ignore_index=True)
     paths = images["path"].tolist()
-    with console.bar("screening images", len(paths), "images") as bar:
-        found = screen_anew(paths, root, kept, bar.advance, console.say)
+    with console.bar("checking images", len(paths), "images") as bar:
+        found = read_facts(paths, root, kept, bar.advance, console.say)
     for column in ("path", "size", "problem", "detail", "format", "mode", "width", "height", "content"):
         images[column] = found.table[column]
     images["odd"] = odd_of(found.table)
@@ -153,10 +153,10 @@ def screen_tables(tables: Tables, root: Path, kept: Path, console: Console) -> S
     kept_rows = trains & (images["problem"] == "").to_numpy()
     together, torn = _kept_together(same[kept_rows], alike[kept_rows])
     readable = (images["problem"] == "").to_numpy()
-    return Screening(images, together, torn, found.opened, {"train": readable[trains], "test": readable[~trains]})
+    return DataCheck(images, together, torn, found.opened, {"train": readable[trains], "test": readable[~trains]})
 
 
-def _mark(images: pd.DataFrame, trains: npt.NDArray[np.bool_], sets: Sets, how: str) -> None:
+def _mark(images: pd.DataFrame, trains: npt.NDArray[np.bool_], sets: Groups, how: str) -> None:
     """Say in the columns ``duplicate``, ``conflict`` and ``leak`` where an image shares a set with a training image."""
     of_several = np.bincount(sets)[sets] > 1
     twice = np.flatnonzero(of_several)
@@ -182,7 +182,7 @@ def _mark(images: pd.DataFrame, trains: npt.NDArray[np.bool_], sets: Sets, how: 
         images.loc[list(values), column] = list(values.values())
 
 
-def _kept_together(same: Sets, alike: Sets) -> tuple[Sets, int]:
+def _kept_together(same: Groups, alike: Groups) -> tuple[Groups, int]:
     """The sets to keep together, and how many images of sets that are too large are held to exact copies only."""
     sizes = np.bincount(alike)[alike]
     torn = sizes > max(LARGEST_SET, LARGEST_SHARE * len(alike))

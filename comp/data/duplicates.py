@@ -34,7 +34,7 @@ SORTING = 20
 def duplicate_sets(found: pd.DataFrame, near: Callable[[Places], Places]) -> tuple[Places, Places]:
     """The number of its set (N,) for each file: of those with the same bytes, and of those that look alike as well.
 
-    found: a row per file with the columns of `Screened`, without its thumbnail. near: gives the pairs (P, 2) of
+    found: a row per file with the columns of `FileFacts`, without its thumbnail. near: gives the pairs (P, 2) of
     near-duplicates among some of the rows, as places in these.
     A file that can't be read is in a set of its own.
     """

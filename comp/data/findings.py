@@ -1,18 +1,18 @@
-"""What screening found, in words: all of it for `comp check`, and for a training what follows from it."""
+"""What the data check found, in words: all of it for `comp check`, and for a training what follows from it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from comp.data.screening import ODDITIES
+from comp.data.file_facts import ODDITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pandas as pd
 
-    from comp.data.data_check import Screening
+    from comp.data.data_check import DataCheck
 
 EXAMPLES = 3
 ROW = "  {:<24}{:>8}  {}"
@@ -23,9 +23,9 @@ OF_DUPLICATES = {
 }
 
 
-def lines_for_training(screening: Screening) -> list[str]:
+def lines_for_training(check: DataCheck) -> list[str]:
     """A line for each finding that a training has to live with."""
-    images, lines = screening.images, []
+    images, lines = check.images, []
     for part, follows in (("train", "left out"), ("test", "predicted by the classes' shares of the training images")):
         of_part = images["part"] == part
         unreadable = images[of_part & (images["problem"] != "")]
@@ -40,9 +40,9 @@ def lines_for_training(screening: Screening) -> list[str]:
         if len(found):
             exact = int((found[column] == "exact").sum())
             lines.append(f"{len(found)} {name} ({exact} exact, {len(found) - exact} near), {follows}: {_likes(found)}")
-    if screening.torn:
+    if check.torn:
         lines.append(
-            f"{screening.torn} images are not kept together, though they look alike: in sets that large no even split "
+            f"{check.torn} images are not kept together, though they look alike: in sets that large no even split "
             "would be left"
         )
     odd: Counter[str] = Counter()
@@ -54,9 +54,9 @@ def lines_for_training(screening: Screening) -> list[str]:
     return lines
 
 
-def lines_of_check(screening: Screening) -> Iterator[str]:
+def lines_of_check(check: DataCheck) -> Iterator[str]:
     """A row for each kind of finding: how many there are, what becomes of them, the first few."""
-    images = screening.images
+    images = check.images
     unreadable = images[images["problem"] != ""]
     if len(unreadable):
         follows = "left out of training; a test image is predicted by the classes' shares"
@@ -70,8 +70,8 @@ def lines_of_check(screening: Screening) -> Iterator[str]:
             found = images[images[column] == how]
             if len(found):
                 yield ROW.format(f"{how} {name}", len(found), f"{follows}: {_likes(found)}")
-    if screening.torn:
-        yield ROW.format("look alike", screening.torn, "too many to be kept together in one part of the split")
+    if check.torn:
+        yield ROW.format("look alike", check.torn, "too many to be kept together in one part of the split")
 
 
 def _problems(found: pd.DataFrame) -> str:

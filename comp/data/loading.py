@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from comp.data.augmentation import apply_symmetry, seed_pipeline, training_pipeline
-from comp.data.images import Pixels, centre, read_image, with_margin
-from comp.data.kept import KeptImages
+from comp.data.augmenting import apply_symmetry, seed_pipeline, training_pipeline
+from comp.data.image_cache import ImageCache
 from comp.data.paths import Paths
+from comp.data.reading import Pixels, centre, read_image, with_margin
 from comp.data.threads import in_threads
 from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import DeclarationError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Forward passes that are read for at once where threads share the reading: of one's few images some would wait.
 PASSES_AT_ONCE = 4
 
-# A random alteration is drawn from (seed, draw, row) alone, so it doesn't depend on who loads the image, or when.
+# A random augmentation is drawn from (seed, draw, row) alone, so it doesn't depend on who loads the image, or when.
 Request = tuple[int, tuple[View, ...]]
 Rows = Sequence[int] | npt.NDArray[np.int64]
 
@@ -58,7 +58,7 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         paths: Sequence[Path],
         preprocessing: Preprocessing,
         seed: int,
-        kept: Mapping[int, KeptImages] | None = None,
+        kept: Mapping[int, ImageCache] | None = None,
     ) -> None:
         self.paths = paths if isinstance(paths, Paths) else Paths(paths)
         self.preprocessing = preprocessing
@@ -110,13 +110,13 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         if view.draw is None:
             return apply_symmetry(centre(read(size), size), view.symmetry)
         seed_pipeline(pipeline, self.seed, view.draw, row)
-        altered: Pixels = pipeline(image=read(with_margin(size, self.preprocessing.viewpoint.max_zoom)))["image"]
-        if altered.shape != (size, size, 3):
+        augmented: Pixels = pipeline(image=read(with_margin(size, self.preprocessing.viewpoint.max_zoom)))["image"]
+        if augmented.shape != (size, size, 3):
             raise DeclarationError(
-                f"Viewpoint: `pipeline` gave an array of shape {altered.shape}, but it should be {(size, size, 3)}; "
+                f"Viewpoint: `pipeline` gave an array of shape {augmented.shape}, but it should be {(size, size, 3)}; "
                 "end it with a crop or a resize to the size it is given."
             )
-        return altered
+        return augmented
 
 
 class InOrder(Sampler[Request]):
@@ -133,10 +133,10 @@ class InOrder(Sampler[Request]):
 
 
 class Shuffled(Sampler[Request]):
-    """The given rows in an order drawn anew for every epoch, each under an alteration of its own.
+    """The given rows in an order drawn anew for every epoch, each under an augmentation of its own.
 
-    ``epoch`` is set by whoever trains; order and alterations follow from it and the seed alone. The first ``skipped``
-    rows of the order are left out. A row may be given several times: its copies are altered differently.
+    ``epoch`` is set by whoever trains; order and augmentations follow from it and the seed alone. The first ``skipped``
+    rows of the order are left out. A row may be given several times: its copies are augmented differently.
 
     own: of each ``batch_size`` rows of the order, those that this process reads; the rest of the order, too few for
     another batch, is then nobody's.
@@ -171,7 +171,7 @@ def _copies_before(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 class ImageEpochs:
-    """The training rows, shuffled and altered anew each epoch, as images (B, size, size, 3) and their targets.
+    """The training rows, shuffled and augmented anew each epoch, as images (B, size, size, 3) and their targets.
 
     targets: (N,) or (N, C) of all rows of the data set. The last rows of an epoch that fill no batch are left out.
     rank, count: of the processes that share each batch; this one reads its own part of it.

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from comp.data.duplicates import LEAST_CORRELATION, MOST_ASPECT, MOST_BITS, Places, near_pairs
-from comp.data.screening import SCREENED_BY
-from comp.data.screening_table import Found
+from comp.data.facts_table import Found
+from comp.data.file_facts import JUDGED_BY
 from comp.files import replacing
 
 # Raised when the same thumbnails make other pairs than before.
-COMPARED_BY = [1, MOST_BITS, LEAST_CORRELATION, MOST_ASPECT, SCREENED_BY]
+COMPARED_BY = [1, MOST_BITS, LEAST_CORRELATION, MOST_ASPECT, JUDGED_BY]
 
 
 def near_of(found: Found, rows: Places, kept: Path) -> Places:
@@ -50,5 +50,5 @@ def _write(kept: Path, key: str, pairs: Places) -> None:
         with replacing(kept) as unfinished, unfinished.open("wb") as file:
             np.savez(file, of=np.array(key), pairs=pairs)
     except OSError:
-        # They are found again the next time; where the disk is full, the screening table said so.
+        # They are found again the next time; where the disk is full, the table of facts said so.
         return

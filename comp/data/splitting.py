@@ -39,11 +39,11 @@ def targets_of(table: pd.DataFrame, classes: Sequence[str], target: Target) -> T
 
 
 def draw_split(
-    targets: Targets, share: float, seed: int, groups: Groups | None = None, alike: Targets | None = None
+    targets: Targets, share: float, seed: int, groups: Groups | None = None, duplicates: Targets | None = None
 ) -> npt.NDArray[np.bool_]:
     """True for the rows that validate (N,), about ``share`` of them.
 
-    alike: the number of the set of duplicates (N,) that each row belongs to. Sets stay on one side: where one would be
+    duplicates: the duplicate group (N,) of each row. They stay on one side: where one would be
     on both, all go where its first row is, or train if a class would have no other rows to train on; so the rest of the
     split is as it would be without them.
 
@@ -52,9 +52,9 @@ def draw_split(
     Raises DataError when there are too few rows or groups to split.
     """
     if groups is not None:
-        return _draw_grouped_split(targets, share, seed, _joined(groups, alike))
+        return _draw_grouped_split(targets, share, seed, _joined(groups, duplicates))
     drawn = _draw_stratified_split(targets, share, seed)
-    return drawn if alike is None else _sides_of_sets(drawn, targets, alike)
+    return drawn if duplicates is None else _sides_of_sets(drawn, targets, duplicates)
 
 
 def _draw_stratified_split(targets: Targets, share: float, seed: int) -> npt.NDArray[np.bool_]:
@@ -103,12 +103,12 @@ def _draw_grouped_split(targets: Targets, share: float, seed: int, groups: Targe
     return np.isin(np.arange(len(targets)), chosen)
 
 
-def _sides_of_sets(drawn: npt.NDArray[np.bool_], targets: Targets, alike: Targets) -> npt.NDArray[np.bool_]:
-    validates = _as_first(drawn, alike)
+def _sides_of_sets(drawn: npt.NDArray[np.bool_], targets: Targets, duplicates: Targets) -> npt.NDArray[np.bool_]:
+    validates = _as_first(drawn, duplicates)
     classes = len(rows_of_each(targets))
     trained, drawn_to_train = (rows_of_each(targets[rows], classes) for rows in (~validates, ~drawn))
     moved = validates & ~drawn & with_any(targets, (trained == 0) & (drawn_to_train > 0))
-    validates &= ~np.isin(alike, alike[moved])
+    validates &= ~np.isin(duplicates, duplicates[moved])
     if not validates.any():
         raise DataError(
             f"The {len(targets)} labelled images are duplicates of each other to such an extent that none can validate "
@@ -117,9 +117,9 @@ def _sides_of_sets(drawn: npt.NDArray[np.bool_], targets: Targets, alike: Target
     return validates
 
 
-def _as_first(parts: npt.NDArray[Any], alike: Targets) -> npt.NDArray[Any]:
+def _as_first(parts: npt.NDArray[Any], duplicates: Targets) -> npt.NDArray[Any]:
     """The parts (N,), but for each row that of the first row of its set."""
-    _, first, numbers = np.unique(alike, return_index=True, return_inverse=True)
+    _, first, numbers = np.unique(duplicates, return_index=True, return_inverse=True)
     return parts[first[numbers]]
 
 
@@ -138,13 +138,13 @@ def with_any(targets: Targets, classes: npt.NDArray[np.bool_]) -> npt.NDArray[np
     return np.asarray(targets[:, classes].any(axis=1))
 
 
-def _joined(groups: Groups, alike: Targets | None) -> Targets:
+def _joined(groups: Groups, duplicates: Targets | None) -> Targets:
     """Groups as whole numbers (N,) from 0; those that share a set of duplicates are one."""
     numbered = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
-    if alike is None:
+    if duplicates is None:
         return numbered
     # Each row is held to its group and to its set.
-    sets = numbered.max() + 1 + np.unique(alike, return_inverse=True)[1]
+    sets = numbered.max() + 1 + np.unique(duplicates, return_inverse=True)[1]
     joined = connected(int(sets.max()) + 1, np.stack([numbered, sets], axis=1))[numbered]
     # Numbered as the groups are, so that without any duplicates the same split is drawn.
     least = np.full(joined.max() + 1, numbered.max())
@@ -153,7 +153,7 @@ def _joined(groups: Groups, alike: Targets | None) -> Targets:
 
 
 def draw_folds(
-    targets: Targets, count: int, seed: int, groups: Groups | None = None, alike: Targets | None = None
+    targets: Targets, count: int, seed: int, groups: Groups | None = None, duplicates: Targets | None = None
 ) -> npt.NDArray[np.int64]:
     """The fold (N,), 0 to ``count`` - 1, in which each row validates; every fold has rows.
 
@@ -169,14 +169,14 @@ def draw_folds(
         raise DataError(f"{len(targets)} labelled images are too few for {count} folds; ask for fewer folds.")
     if groups is None:
         drawn = _draw_stratified_folds(targets, count, seed)
-        if alike is None:
+        if duplicates is None:
             return drawn
-        folds = _as_first(drawn, alike)
+        folds = _as_first(drawn, duplicates)
         if len(np.unique(folds)) == count:
             return folds
         # Nearly all rows are of a few sets.
-        groups = alike
-    numbered = _joined(groups, alike)
+        groups = duplicates
+    numbered = _joined(groups, duplicates)
     if count > numbered.max() + 1:
         raise DataError(
             f"The {len(targets)} labelled images are of {numbered.max() + 1} groups, too few for {count} folds; "

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from comp.data.data_check import Screening
+    from comp.data.data_check import DataCheck
     from comp.declare.competition import Competition
 
 
@@ -32,9 +32,9 @@ class Tables:
     So what is random about a row, like the views of test-time augmentation, follows from its id.
 
     targets: (N,) places in ``classes``, or (N, C) of 0 and 1, in the order of ``train``.
-    ignored: how many test images the sample submission doesn't ask for.
+    not_asked_for: how many test images the sample submission doesn't ask for.
     notes: what was put up with, a line each.
-    screening: what was found in the images; in ``train`` are then only those that can be read.
+    data_check: what was found in the images; then in ``train`` are only those that can be read.
     """
 
     train: pd.DataFrame
@@ -42,19 +42,19 @@ class Tables:
     sample_submission: SampleSubmission
     classes: tuple[str, ...]
     targets: npt.NDArray[Any]
-    ignored: int
+    not_asked_for: int
     notes: Sequence[str] = ()
-    screening: Screening | None = None
+    data_check: DataCheck | None = None
 
     @property
-    def alike(self) -> npt.NDArray[np.int64] | None:
-        """The number of the set of duplicates that each row is in (N,), where the images were screened."""
-        return None if self.screening is None else self.screening.alike
+    def duplicate_groups(self) -> npt.NDArray[np.int64] | None:
+        """The duplicate group that each row is in (N,), where the images were screened."""
+        return None if self.data_check is None else self.data_check.duplicate_groups
 
     @property
     def readable(self) -> npt.NDArray[np.bool_]:
         """Which of the test images (T,) can be read; all of them, as far as is known."""
-        return np.ones(len(self.test), bool) if self.screening is None else self.screening.readable("test")
+        return np.ones(len(self.test), bool) if self.data_check is None else self.data_check.readable("test")
 
     @property
     def groups(self) -> npt.NDArray[Any] | None:

@@ -48,7 +48,7 @@ class Competition:
     submission: how predictions are written; ids, order and columns are the sample submission's.
     sample_submission: the name of that file.
     metric: one of `comp.declare.metrics.METRICS`.
-    augment: how images may be altered.
+    augment: how images may be augmented.
     layer_lr_ratio: how much smaller each earlier layer group's learning rate is: 10 where images resemble ImageNet's, 3
         where they don't (satellites, X-rays).
     recipes: by name; ``standard`` is the one used unless another is asked for.

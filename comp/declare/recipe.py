@@ -25,7 +25,7 @@ class Stage:
     schedule: ``sgdr``; ``one_cycle``, a warm-up over the first quarter, then one descent (arXiv:1708.07120); or
         ``flat_cosine``, the peak for three quarters, then one descent.
     cached: train the head on features computed once per image and view instead of on images (lesson 2's precompute).
-    views: how many views of each image are cached: the viewpoint's fixed views first, then random alterations.
+    views: how many views of each image are cached: the viewpoint's fixed views first, then random augmentations.
     """
 
     size: int
@@ -54,7 +54,7 @@ class Stage:
         if self.cached and self.groups > 1:
             raise wrong(self, "cached", True, "False where the backbone trains: its features change with every step")
         if self.views > 1 and not self.cached:
-            raise wrong(self, "views", self.views, "1 without `cached`: images are altered anew in every epoch")
+            raise wrong(self, "views", self.views, "1 without `cached`: images are augmented anew in every epoch")
         if self.schedule != "sgdr" and self.cycles != 1:
             raise wrong(
                 self, "cycles", self.cycles, f"1 with schedule {self.schedule!r}; give its epochs as `cycle_length`"
@@ -168,7 +168,7 @@ class Recipe:
             raise wrong(self, "cutmix", self.cutmix, "0 where all stages are cached: features have no area to paste")
         if self.random_erasing and all(stage.cached for stage in self.stages):
             raise wrong(
-                self, "random_erasing", self.random_erasing, "0 where all stages are cached: no image is altered"
+                self, "random_erasing", self.random_erasing, "0 where all stages are cached: no image is augmented"
             )
         if all(stage.groups == 1 for stage in self.stages):
             if self.drop_path:

@@ -1,6 +1,6 @@
-"""Viewpoints: how the images of a competition may be altered without changing what they show.
+"""Viewpoints: how the images of a competition may be augmented without changing what they show.
 
-A declaration only; `comp.data.augmentation` turns it into an albumentations pipeline.
+A declaration only; `comp.data.augmenting` turns it into an albumentations pipeline.
 The three families are those of fast.ai's lesson 2 (transforms_side_on, transforms_top_down, transforms_basic).
 """
 
@@ -19,10 +19,10 @@ Pipeline = Callable[[int], Any]
 
 @dataclass(frozen=True)
 class View:
-    """One way of looking at an image: a fixed symmetry of the plain centre view, or a random alteration by its draw.
+    """One way of looking at an image: a fixed symmetry of the plain centre view, or a random augmentation by its draw.
 
     symmetry: quarter turns counter-clockwise, plus 4 for the mirror image.
-    draw: which of the endless random alterations; the same number gives the same one.
+    draw: which of the endless random augmentations; the same number gives the same one.
     """
 
     symmetry: int = 0
@@ -38,7 +38,7 @@ class Viewpoint:
     max_rotation: degrees to either side.
     max_light: the largest relative change of brightness and of contrast; 0 is none.
     pipeline: a function of the image size in pixels that returns an albumentations pipeline of one's own; it is given
-        RGB arrays (H, W, 3) of any size and must return (size, size, 3). It replaces the random alterations above.
+        RGB arrays (H, W, 3) of any size and must return (size, size, 3). It replaces the random augmentations above.
     """
 
     flips: Flips
@@ -61,7 +61,7 @@ class Viewpoint:
         return tuple(View(symmetry) for symmetry in SYMMETRIES[self.flips])
 
     def views(self, count: int) -> tuple[View, ...]:
-        """So many different views: the fixed ones first, then random alterations."""
+        """So many different views: the fixed ones first, then random augmentations."""
         drawn = tuple(View(draw=draw) for draw in range(count - len(self.fixed_views)))
         return (self.fixed_views + drawn)[:count]
 

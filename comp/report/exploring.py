@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comp.data.data_check import screened_tables
-from comp.data.images import read_image
+from comp.data.data_check import checked_tables
 from comp.data.loading import ImageDataset, Preprocessing
+from comp.data.reading import read_image
 from comp.data.splitting import draw_folds
 from comp.declare.viewpoint import View
 from comp.report import EXPLORATION, figures
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 240
 FEWEST, MOST = 2, 14
-ALTERATIONS = 6
+AUGMENTATIONS = 6
 CANDIDATES = 20
 TOGETHER_AT_MOST = 80
 
@@ -47,9 +47,9 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
     """Write explore.html beside the competition's runs; nothing is trained, and no weights are loaded."""
     competition, recipe = resolve(competition, choices)
     root = workspace.data(competition.name)
-    tables = screened_tables(competition, workspace, console)
-    assert tables.screening is not None
-    images = tables.screening.images
+    tables = checked_tables(competition, workspace, console)
+    assert tables.data_check is not None
+    images = tables.data_check.images
     parts, names = _parts(tables, recipe, choices)
     counts = _per_class(tables)
     size, interpolation = pretraining(recipe.backbone)
@@ -60,7 +60,7 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
         "recipe_name": choices.recipe,
         "tables": tables,
         "tags": tables.targets.ndim == 2,
-        "advice": advice_on(tables.screening)
+        "advice": advice_on(tables.data_check)
         + advise(readable, counts, tables.classes, competition.scoring, recipe, size),
         "parts": names,
         "per_class": _split(tables, counts, parts, len(names)),
@@ -71,9 +71,9 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
         "sizes": _sizes(readable),
         "modes": _modes(readable),
         "samples": _samples(tables, parts, names, choices.seed, console),
-        "altered": _altered(competition, recipe, tables, interpolation, choices.seed),
+        "augmented": _augmented(competition, recipe, tables, interpolation, choices.seed),
         "seed": choices.seed,
-        "screened": screened_facts(tables.screening, tables.notes, root),
+        "screened": screened_facts(tables.data_check, tables.notes, root),
     }
     return write_page(workspace.runs / competition.name / EXPLORATION, "explore", **facts)
 
@@ -81,7 +81,7 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
 def _parts(tables: Tables, recipe: Recipe, choices: Choices) -> tuple[Array, list[str]]:
     """The number of each labelled row's part (N,), and what the parts are called."""
     if choices.folds is not None:
-        folds = draw_folds(tables.targets, choices.folds, choices.seed, tables.groups, tables.alike)
+        folds = draw_folds(tables.targets, choices.folds, choices.seed, tables.groups, tables.duplicate_groups)
         return folds, [f"fold {fold}" for fold in range(1, choices.folds + 1)]
     return which_validate(tables, recipe, choices).astype(int), ["train", "valid"]
 
@@ -195,8 +195,10 @@ def _samples(tables: Tables, parts: Array, names: list[str], seed: int, console:
     return cards
 
 
-def _altered(competition: Competition, recipe: Recipe, tables: Tables, interpolation: str, seed: int) -> dict[str, Any]:
-    """One image as it is, under alterations of training, and in the views that are averaged in prediction."""
+def _augmented(
+    competition: Competition, recipe: Recipe, tables: Tables, interpolation: str, seed: int
+) -> dict[str, Any]:
+    """One image as it is, under augmentations of training, and in the views that are averaged in prediction."""
     row = _with_most_to_see(tables, seed)
     path, size, viewpoint = Path(tables.train["path"].iloc[row]), recipe.stages[-1].size, competition.augment
 
@@ -208,7 +210,7 @@ def _altered(competition: Competition, recipe: Recipe, tables: Tables, interpola
         "id": tables.train["id"].iloc[row],
         "original": thumbnail(read_image(path, SIDE)),
         "size": size,
-        "training": views(tuple(View(draw=draw) for draw in range(ALTERATIONS)), recipe.random_erasing),
+        "training": views(tuple(View(draw=draw) for draw in range(AUGMENTATIONS)), recipe.random_erasing),
         "tta": views(tta_views(recipe, viewpoint), 0.0),
     }
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comp.data.images import centre, read_image
+from comp.data.reading import centre, read_image
 from comp.errors import BackboneError, RunError
 from comp.report.outcomes import Outcomes, orders, worth_a_picture
 from comp.report.pictures import SIDE, heat, thumbnail

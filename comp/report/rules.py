@@ -194,7 +194,7 @@ def cycle_too_short(record: Record) -> Finding | None:
 def too_few_epochs(record: Record, later: list[Record], recipe: Recipe, *, validated: bool) -> Finding | None:
     """Underfitting: train loss above validation loss, and both still falling.
 
-    Alterations and dropout put train loss above validation loss in a healthy training too; still falling they are not.
+    Augmentation and dropout put train loss above validation loss in a healthy training too; still falling they are not.
     """
     if later or not validated or not_comparable(recipe):
         return None

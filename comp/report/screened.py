@@ -1,12 +1,12 @@
-"""What screening found, as a page shows it."""
+"""What the data check found, as a page shows it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from comp.data.file_facts import ODDITIES
 from comp.data.findings import OF_DUPLICATES, lines_for_training
-from comp.data.images import read_image
-from comp.data.screening import ODDITIES
+from comp.data.reading import read_image
 from comp.report.advice import Advice
 from comp.report.pictures import SIDE, thumbnail
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from comp.data.data_check import Screening
+    from comp.data.data_check import DataCheck
 
 LISTED = 20
 PAIRS = 12
@@ -24,26 +24,26 @@ PAIRS = 12
 OF_PAIRS = {"conflict": "conflicting labels", "leak": "leak", "duplicate": "duplicate"}
 
 
-def screened_facts(screening: Screening, notes: Sequence[str], root: Path) -> dict[str, Any]:
+def screened_facts(check: DataCheck, notes: Sequence[str], root: Path) -> dict[str, Any]:
     """Counts of all findings, the files that can't be read, and pairs of duplicates as pictures.
 
     notes: what was put up with in files of labels and images, a line each.
     """
-    images, of_images = screening.images, lines_for_training(screening)
+    images, of_images = check.images, lines_for_training(check)
     unreadable = images[images["problem"] != ""]
     return {
         "kinds": _kinds(images),
         "notes": [note for note in notes if note not in of_images],
-        "torn": screening.torn,
+        "torn": check.torn,
         "unreadable": unreadable[["path", "problem", "detail"]].head(LISTED).to_numpy().tolist(),
         "unreadable_left_out": max(0, len(unreadable) - LISTED),
         "pairs": _pairs(images, root),
     }
 
 
-def advice_on(screening: Screening) -> list[Advice]:
+def advice_on(check: DataCheck) -> list[Advice]:
     """What is worth mending before a training."""
-    counts = screening.counts()
+    counts = check.counts()
     found = []
     if counts["conflicts"]:
         evidence = f"{_counted(counts['conflicts'], 'labelled image has', 'labelled images have')} a duplicate"

@@ -150,7 +150,7 @@ def to_config(
         if choices.like and choices.all_data
         else None,
         "data": {"train": len(tables.train), "test": len(tables.test), "fingerprint": fingerprint(tables)},
-        "screening": None if tables.screening is None else tables.screening.counts(),
+        "data_check": None if tables.data_check is None else tables.data_check.counts(),
         "device": device,
         "precision": precision,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from comp.data.images import with_margin
 from comp.data.loading import ImageEpochs, collate
+from comp.data.reading import with_margin
 from comp.declare.viewpoint import View
 from comp.submission.scoring import score_logits
 from comp.training.backbone import set_size, training_mode
@@ -48,7 +48,7 @@ TIMED = 64  # images whose parts are timed one by one
 
 MODEL_TRAINS, MODEL_PREDICTS = "model alone, forward and backward", "model alone, forward"
 FOLDED_PREDICTS = "the same, batch norm folded"  # where it isn't, the model itself
-FROM_FILES, FROM_KEPT = "reading and altering files", "reading and altering kept images"
+FROM_FILES, FROM_KEPT = "reading and augmenting files", "reading and augmenting kept images"
 TRAINING, PREDICTING = "training", "predicting"
 FROZEN, CACHED = "training a head on images", "training a head on cached features"
 OF_MODEL, OF_FOLDED = "of the model alone", "of it folded"
@@ -255,8 +255,8 @@ def _finish() -> None:
 def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: int, model_trains: float) -> dict[str, float]:
     """Milliseconds per image of each part of an epoch's work, one after the other in this process."""
     learner, augment, timed = prepared.learner, prepared.competition.augment, rows[:TIMED].tolist()
-    side, altered = with_margin(size, augment.max_zoom), (View(draw=0),)
-    files, requests = [dataset.paths[row] for row in timed], [(row, altered) for row in timed]
+    side, augmented = with_margin(size, augment.max_zoom), (View(draw=0),)
+    files, requests = [dataset.paths[row] for row in timed], [(row, augmented) for row in timed]
     without = prepared.images.dataset(size, 0)
     samples = [dataset[request] for request in requests]
     stacked = collate(samples)[1]
@@ -269,7 +269,7 @@ def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: int, mode
     parts = {
         "read": read,
         "decode and resize": decode,
-        "alter": _milliseconds(lambda: [dataset[request] for request in requests]) - kept,
+        "augment": _milliseconds(lambda: [dataset[request] for request in requests]) - kept,
         "collate": _milliseconds(lambda: collate(samples)),
         "transfer": _milliseconds(lambda: stacked.to(device)),
         "metric": _milliseconds(lambda: score_logits(prepared.competition, targets, logits)),

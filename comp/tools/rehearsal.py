@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comp.data.data_check import screened_tables
+from comp.data.data_check import checked_tables
 from comp.data.splitting import draw_split, rows_of_each, with_any
 from comp.declare.labels import CsvLabels, TestImages, read_csv
 from comp.errors import DataError
@@ -100,7 +100,7 @@ def rehearsal(
 
     Raises RunError where the data aren't here, DataError where they can't be split.
     """
-    tables = screened_tables(competition, workspace, console)
+    tables = checked_tables(competition, workspace, console)
     hidden = which_hide(tables, share, seed)
     count, known = int(hidden.sum()), int((~hidden).sum())
     folder = _new_folder(workspace.rehearsals / competition.name)
@@ -122,11 +122,11 @@ def rehearsal(
 def which_hide(tables: Tables, share: float, seed: int) -> Rows:
     """True for the rows (N,) that are hidden: drawn as those that validate are, and no class is hidden whole."""
     targets = tables.targets
-    hidden = draw_split(targets, share, seed + HIDING, tables.groups, tables.alike)
+    hidden = draw_split(targets, share, seed + HIDING, tables.groups, tables.duplicate_groups)
     classes = len(tables.classes)
     lost = (rows_of_each(targets, classes) > 0) & (rows_of_each(targets[~hidden], classes) == 0)
     shown = with_any(targets, lost)
-    for together in (tables.groups, tables.alike):
+    for together in (tables.groups, tables.duplicate_groups):
         if together is not None:
             shown |= np.isin(together, together[shown & hidden])
     hidden &= ~shown

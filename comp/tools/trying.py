@@ -94,7 +94,7 @@ def sweep(
     A sweep that was stopped goes on; more trials can be added to one that ended. The data must have been downloaded.
     on: where trials are trained side by side, as `each` takes it; else one after the other, here.
     """
-    from comp.data.data_check import screened_tables
+    from comp.data.data_check import checked_tables
     from comp.tools.side_by_side import each, refuse_other_places
     from comp.tools.sweeps.searching import AT_RANDOM, search
 
@@ -102,7 +102,7 @@ def sweep(
         refuse_other_places(on)
     with search(competition, choices, space, workspace) as found:
         if on is not None:
-            screened_tables(competition, workspace, console)  # once, not in every trial
+            checked_tables(competition, workspace, console)  # once, not in every trial
         # On processors no more at once than are drawn without knowing of any other.
         share = max(1, min(AT_RANDOM, trials - found.drawn))
         each(_trials(found, trials, console), on, share, workspace.data(competition.name), console)

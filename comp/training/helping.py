@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-    from comp.data.kept import KeptImages
+    from comp.data.image_cache import ImageCache
     from comp.data.paths import Paths
     from comp.declare.metrics import Target
     from comp.declare.recipe import Recipe, Stage
@@ -100,7 +100,7 @@ class Helper:
         size: int,
         seed: int,
         erasing: float,
-        kept: Mapping[int, KeptImages],
+        kept: Mapping[int, ImageCache],
         rows: Rows,
         targets: Tensor,
         batch_size: int,
@@ -161,7 +161,7 @@ class Helper:
             raise LostError from error
         self.steps, self.batches = self.steps + 1, []
 
-    def features(self, rows: Rows, size: int, views: Sequence[View], kept: Mapping[int, KeptImages] | None) -> None:
+    def features(self, rows: Rows, size: int, views: Sequence[View], kept: Mapping[int, ImageCache] | None) -> None:
         """Be given rows to look at with the weights that are evaluated now."""
         learner = self.learner
         if learner.evaluated is learner.model:

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from comp.console import Console
-from comp.data.images import with_margin
-from comp.data.kept import KeptImages, keep
+from comp.data.image_cache import ImageCache, keep
 from comp.data.loading import ImageDataset, ImageEpochs, Preprocessing, in_views
 from comp.data.paths import Paths
+from comp.data.reading import with_margin
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View, Viewpoint
 from comp.training.backbone import Expectations, digest
@@ -31,8 +31,8 @@ from comp.training.sharing import SharedEpochs, ask_with_images, refuse_small_ba
 Rows = npt.NDArray[np.int64]
 
 HEAD_BATCHES = 4
-# Raised when the same draw alters an image in another way than before, so that no cache mixes the two.
-ALTERATIONS = 2
+# Raised when the same draw augments an image in another way than before, so that no cache mixes the two.
+AUGMENTATIONS = 2
 # Raised when a backbone's features are computed with other roundings than before.
 ROUNDINGS = 1
 
@@ -55,7 +55,7 @@ class Images:
     contents: Sequence[str] | None = None
 
     def dataset(
-        self, size: int, seed: int, erasing: float = 0.0, kept: Mapping[int, KeptImages] | None = None
+        self, size: int, seed: int, erasing: float = 0.0, kept: Mapping[int, ImageCache] | None = None
     ) -> ImageDataset:
         preprocessing = Preprocessing(size, self.expected.interpolation, self.viewpoint, erasing)
         return ImageDataset(self.paths, preprocessing, seed, kept)
@@ -81,8 +81,8 @@ class Images:
             "expected": asdict(self.expected),
             "views": [asdict(view) for view in views],
             # Only random views depend on these.
-            "alterations": [repr(self.dataset(size, self.seed).pipeline), self.viewpoint.max_zoom] if drawn else None,
-            "drawn": [ALTERATIONS, self.seed] if drawn else None,
+            "augmentations": [repr(self.dataset(size, self.seed).pipeline), self.viewpoint.max_zoom] if drawn else None,
+            "drawn": [AUGMENTATIONS, self.seed] if drawn else None,
             "precision": [ROUNDINGS, str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
         }
 
@@ -101,7 +101,7 @@ class Images:
     def for_stage(
         self, learner: Learner, stage: Stage, targets: Tensor, training: Rows, validating: Rows, seed: int
     ) -> tuple[Epochs, Validation | None]:
-        """What a stage trains on, in orders and alterations drawn from ``seed``, and validates on where rows do."""
+        """What a stage trains on, in orders and augmentations drawn from ``seed``, and validates on where rows do."""
         batch_size = learner.recipe.batch_size
         epochs: Epochs
         validation: Callable[[], Iterable[Features]]
@@ -147,13 +147,13 @@ class Images:
                 yield batch
                 bar.advance(batch.shape[0] * batch.shape[1])
 
-    def kept(self, stage: Stage, training: Rows, validating: Rows) -> dict[int, KeptImages]:
+    def kept(self, stage: Stage, training: Rows, validating: Rows) -> dict[int, ImageCache]:
         """The images of a stage of several epochs, by their shorter side, where there is room for them."""
         if stage.epochs == 1:
             return {}
         rows_by_side = {with_margin(stage.size, self.viewpoint.max_zoom): training}
         rows_by_side[stage.size] = np.concatenate([rows_by_side.get(stage.size, validating[:0]), validating])
-        kept: dict[int, KeptImages] = {}
+        kept: dict[int, ImageCache] = {}
         for side, rows in rows_by_side.items():
             if not len(rows):
                 continue
@@ -174,7 +174,7 @@ class Images:
         return kept
 
     def views(
-        self, rows: Rows, size: int, views: Sequence[View], kept: Mapping[int, KeptImages] | None = None
+        self, rows: Rows, size: int, views: Sequence[View], kept: Mapping[int, ImageCache] | None = None
     ) -> Iterable[Tensor]:
         """Some rows in order, each in these views, as batches (B, V, size, size, 3)."""
         return in_views(self.dataset(size, self.seed, kept=kept), rows, views, forward_batch(), workers=workers())
@@ -191,7 +191,7 @@ class Images:
         targets: Tensor,
         training: Rows,
         seed: int,
-        kept: Mapping[int, KeptImages],
+        kept: Mapping[int, ImageCache],
     ) -> Epochs:
         recipe, processes = learner.recipe, learner.processes
         dataset = self.dataset(size, seed, recipe.random_erasing, kept)
@@ -209,7 +209,7 @@ class Images:
         rows: Rows,
         size: int,
         views: Sequence[View],
-        kept: Mapping[int, KeptImages] | None = None,
+        kept: Mapping[int, ImageCache] | None = None,
     ) -> Iterator[Features]:
         if learner.processes is None:
             return learner.features(self.views(rows, size, views, kept))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comp.data.data_check import kept_table, screen_tables, with_prior
+from comp.data.data_check import check_images, facts_file, with_prior
 from comp.data.paths import Paths
 from comp.data.tables import read_test_tables
 from comp.errors import RunError
@@ -108,7 +108,7 @@ def predict_test_images(competition: Competition, trained: Run, workspace: Works
     competition, recipe = from_config(competition, config, trained.record("trained"))
     root = workspace.data(competition.name)
     tables = read_test_tables(competition, root, config["classes"])
-    tables = replace(tables, screening=screen_tables(tables, root, kept_table(competition, workspace), console))
+    tables = replace(tables, data_check=check_images(tables, root, facts_file(competition, workspace), console))
     (logits,) = predict_logits(competition, recipe, trained, [(readable_test_images(tables), None)], workspace, console)
     postprocessing, shares = from_record(scores["postprocessing"]), np.array(scores["shares"])
     write_test_predictions(competition, trained, tables, logits, shares, postprocessing, console)

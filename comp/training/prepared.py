@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from comp.data.balance import oversampled
-from comp.data.data_check import screened_tables
+from comp.data.data_check import checked_tables
 from comp.data.freed import give_back_freed
 from comp.data.paths import Paths
 from comp.data.splitting import draw_folds, draw_split
@@ -73,7 +73,7 @@ class Prepared:
         start_from_pretrained(self.learner.model, features[self.training, 0], self.tables.targets[self.training])
 
     def seed_of(self, number: int) -> int:
-        """Each stage draws orders, alterations and dropout of its own."""
+        """Each stage draws orders, augmentations and dropout of its own."""
         return 1000 * self.choices.seed + number
 
     def sweep(self, stage: Stage, number: int, epochs: Epochs) -> Sweep:
@@ -87,9 +87,9 @@ class Prepared:
 def prepare(competition: Competition, choices: Choices, workspace: Workspace, console: Console) -> Prepared:
     """Read and check the data, draw the split and build the model; nothing is written yet."""
     competition, recipe = resolve(competition, choices)
-    tables = screened_tables(competition, workspace, console)
-    assert tables.screening is not None
-    tables = replace(tables, screening=tables.screening.of_found())
+    tables = checked_tables(competition, workspace, console)
+    assert tables.data_check is not None
+    tables = replace(tables, data_check=tables.data_check.of_found())
     give_back_freed()
     validates = which_validate(tables, recipe, choices)
     training, validating = (~validates).nonzero()[0], validates.nonzero()[0]
@@ -149,10 +149,10 @@ def which_validate(tables: Tables, recipe: Recipe, choices: Choices) -> npt.NDAr
     """True for the rows (N,) that validate: a share of them, one of several folds, or none."""
     if choices.all_data:
         return np.zeros(len(tables.train), bool)
-    groups, alike = tables.groups, tables.alike
+    groups, duplicates = tables.groups, tables.duplicate_groups
     if choices.folds is not None and choices.fold is not None:
         validates: npt.NDArray[np.bool_] = (
-            draw_folds(tables.targets, choices.folds, choices.seed, groups, alike) == choices.fold - 1
+            draw_folds(tables.targets, choices.folds, choices.seed, groups, duplicates) == choices.fold - 1
         )
         return validates
-    return draw_split(tables.targets, recipe.validation, choices.seed, groups, alike)
+    return draw_split(tables.targets, recipe.validation, choices.seed, groups, duplicates)

@@ -136,8 +136,8 @@ def _begin(prepared: Prepared, run: Run, console: Console, config: Mapping[str, 
     competition, recipe, choices, tables = prepared.competition, prepared.recipe, prepared.choices, prepared.tables
     try:
         run.write_split(tables.train["id"].to_list(), tables.train.index.isin(prepared.validating).tolist())
-        if tables.screening is not None and len(tables.screening.listed(odd=False)):
-            tables.screening.write_list(run.folder / "screening.csv", odd=False)
+        if tables.data_check is not None and len(tables.data_check.listed(odd=False)):
+            tables.data_check.write_list(run.folder / "data-check.csv", odd=False)
         # Last: with it the folder is a run, which another process may want to go on with.
         run.write_config(config)
     except OSError:
@@ -155,8 +155,8 @@ def _begin(prepared: Prepared, run: Run, console: Console, config: Mapping[str, 
         console.say(f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU")
     for note in tables.notes:
         console.say(note)
-    if tables.ignored:
-        console.say(f"{tables.ignored} test images are not in the sample submission and are left out")
+    if tables.not_asked_for:
+        console.say(f"{tables.not_asked_for} test images are not in the sample submission and are left out")
     return Training(prepared, run, console, bool(config["by_hand"]))
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from comp.data.kept import KeptImages
+    from comp.data.image_cache import ImageCache
     from comp.data.loading import ImageEpochs
     from comp.declare.viewpoint import View
     from comp.training.features import Features
@@ -63,7 +63,7 @@ def shared_features(
     rows: Rows,
     size: int,
     views: Sequence[View],
-    kept: Mapping[int, KeptImages] | None,
+    kept: Mapping[int, ImageCache] | None,
 ) -> Iterator[Features]:
     """The features (B, V, F) of some rows in order, in the batches that one process would look at, each by one of all.
 
@@ -89,7 +89,7 @@ def own_features(
     rows: Rows,
     size: int,
     views: Sequence[View],
-    kept: Mapping[int, KeptImages] | None,
+    kept: Mapping[int, ImageCache] | None,
 ) -> Iterator[Features]:
     """Of every ``count`` batches the one that this process looks at."""
     own = images.blocks(rows, views)[processes.rank :: processes.count]

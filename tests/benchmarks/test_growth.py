@@ -6,7 +6,7 @@ import pytest
 from benchmarks import growth
 from benchmarks.growth_steps import STEPS, measured, quiet
 from benchmarks.synthetic import Synthetic
-from comp.data.data_check import screened_tables
+from comp.data.data_check import checked_tables
 from comp.data.tables import read_tables
 from comp.training import prepared
 
@@ -36,15 +36,15 @@ def test_every_step_that_is_listed_is_measured(tmp_path, monkeypatch):
 def test_the_images_of_a_synthetic_competition_are_told_apart_but_for_a_few(tmp_path):
     made = Synthetic(tmp_path, 400, 3)
     made.make()
-    measured("screening", made, 0.0)
+    measured("data_check", made, 0.0)
     made.tell_apart()
-    tables = screened_tables(made.competition, made.workspace, quiet())
-    assert tables.screening.opened == 0
-    assert 0 < tables.screening.counts()["duplicates"] <= 16
+    tables = checked_tables(made.competition, made.workspace, quiet())
+    assert tables.data_check.opened == 0
+    assert 0 < tables.data_check.counts()["duplicates"] <= 16
 
 
 def test_each_step_runs_in_a_process_of_its_own_and_images_are_screened_once(tmp_path, capsys, monkeypatch):
-    wanted = ("labels", "screening, all new", "screening, pairs new")
+    wanted = ("labels", "data check, all new", "data check, pairs new")
     monkeypatch.setattr(growth, "STEPS", {name: growth.STEPS[name] for name in wanted})
     growth.main([60], [2, 3], tmp_path, tmp_path / "growth.json", tmp_path / "growth.svg")
     points = json.loads((tmp_path / "growth.json").read_text())

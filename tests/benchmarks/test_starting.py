@@ -13,7 +13,7 @@ def test_a_training_is_timed_until_its_first_step_and_leaves_no_run(shades, work
     assert found.processor > 0
     assert found.seconds > 0
     assert not workspace.runs.exists()
-    assert list(workspace.cache.glob("screening/*"))
+    assert list(workspace.cache.glob("data-check/*"))
 
 
 def test_a_command_that_does_not_train_is_timed_until_it_ends_and_one_that_fails_is_not_timed(workspace):

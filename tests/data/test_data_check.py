@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from comp.console import Console
-from comp.data.data_check import class_shares, screen_tables, screened_tables, with_prior
-from comp.data.images import read_image
+from comp.data.data_check import check_images, checked_tables, class_shares, with_prior
+from comp.data.reading import read_image
 from comp.data.tables import read_tables
 from comp.errors import DataError
 from comp.runs import find_run
@@ -30,7 +30,7 @@ def data(shades, workspace):
 
 @pytest.fixture
 def screen(shades, workspace):
-    return lambda: screened_tables(shades.competition, workspace, Console())
+    return lambda: checked_tables(shades.competition, workspace, Console())
 
 
 def picture(seed, size=(64, 48)):
@@ -88,9 +88,9 @@ def test_images_that_can_t_be_read_are_left_out_of_training_and_kept_in_the_test
     assert [tables.classes[target] for target in tables.targets] == list(tables.train["label"])
     assert len(tables.test) == 12
     assert list(tables.test["id"][~tables.readable]) == ["q05", "q07"]
-    found = tables.screening.images.set_index("id")["problem"]
+    found = tables.data_check.images.set_index("id")["problem"]
     assert found[found != ""].to_dict() == ways
-    assert tables.screening.counts() == {
+    assert tables.data_check.counts() == {
         "unreadable_train": 5,
         "unreadable_test": 2,
         "duplicates": 0,
@@ -126,9 +126,9 @@ def test_a_class_without_any_image_that_can_be_read_is_still_a_class(data, scree
 def test_plain_images_are_not_spoken_of(data, screen):
     tables = screen()
     assert tables.notes == []
-    assert tables.screening.listed(odd=True).empty
+    assert tables.data_check.listed(odd=True).empty
     assert tables.readable.all()
-    assert len(set(tables.alike)) == 36
+    assert len(set(tables.duplicate_groups)) == 36
 
 
 def test_duplicates_conflicts_and_leaks_are_found(data, screen):
@@ -142,7 +142,7 @@ def test_duplicates_conflicts_and_leaks_are_found(data, screen):
     picture(11, (128, 96)).save(data / "test/q01.png")
     shutil.copy(data / "test/q02.png", data / "test/q03.png")
     tables = screen()
-    images = tables.screening.images.set_index("id")
+    images = tables.data_check.images.set_index("id")
     marked = {
         column: images[column][images[column] != ""].to_dict() for column in ("duplicate", "conflict", "leak", "like")
     }
@@ -166,7 +166,7 @@ def test_duplicates_conflicts_and_leaks_are_found(data, screen):
             "q01": "train/t11.png",
         },
     }
-    sets = pd.Series(tables.alike, tables.train["id"])
+    sets = pd.Series(tables.duplicate_groups, tables.train["id"])
     assert sets["t00"] == sets["t03"]
     assert sets["t05"] == sets["t09"]
     assert len(set(sets)) == 32
@@ -183,8 +183,8 @@ def test_of_many_that_only_look_alike_exact_copies_are_kept_together(data, scree
             data / "train" / f"t{number:02}.png"
         )
     tables = screen()
-    assert tables.screening.torn == 20
-    sets = pd.Series(tables.alike, tables.train["id"])
+    assert tables.data_check.torn == 20
+    sets = pd.Series(tables.duplicate_groups, tables.train["id"])
     assert sets["t20"] == sets["t21"] != sets["t22"]
     assert "20 images are not kept together, though they look alike" in " ".join(tables.notes)
 
@@ -192,13 +192,13 @@ def test_of_many_that_only_look_alike_exact_copies_are_kept_together(data, scree
 def test_the_split_is_the_same_whoever_screens_and_from_the_cache(data, screen, shades, workspace):
     spoil(data)
     first = screen()
-    assert first.screening.opened == 48
+    assert first.data_check.opened == 48
     again = screen()
     # What has no bytes to know it by is looked at again.
-    assert again.screening.opened == 2
-    assert (first.alike == again.alike).all()
+    assert again.data_check.opened == 2
+    assert (first.duplicate_groups == again.duplicate_groups).all()
     shutil.rmtree(workspace.cache)
-    pd.testing.assert_frame_equal(screen().screening.images, first.screening.images)
+    pd.testing.assert_frame_equal(screen().data_check.images, first.data_check.images)
 
 
 def test_images_of_a_label_function_may_lie_anywhere(data, shades, workspace, tmp_path):
@@ -206,9 +206,9 @@ def test_images_of_a_label_function_may_lie_anywhere(data, shades, workspace, tm
     outside = tmp_path / "elsewhere.png"
     (data / "train/t00.png").rename(outside)
     tables.train.loc[0, "path"] = str(outside)
-    screening = screen_tables(tables, data, workspace.cache / "x.parquet", Console())
-    assert screening.images["path"][0] == str(outside)
-    assert screening.images["problem"][0] == ""
+    check = check_images(tables, data, workspace.cache / "x.parquet", Console())
+    assert check.images["path"][0] == str(outside)
+    assert check.images["problem"][0] == ""
 
 
 def test_an_image_that_can_t_be_read_has_the_shares_of_the_classes(data, screen):
@@ -254,14 +254,14 @@ def test_a_training_records_what_it_left_out_and_submits_every_row(shades, data,
     assert trained.status == 0, trained.err
     run = find_run(workspace, trained.last_line)
     assert "5 of 36 training images can't be read and are left out: 'train/t00.png' (empty)" in run.log.read_text()
-    assert run.record("config")["screening"] == {
+    assert run.record("config")["data_check"] == {
         "unreadable_train": 5,
         "unreadable_test": 2,
         "duplicates": 2,
         "conflicts": 0,
         "leaks": 0,
     }
-    listed = pd.read_csv(run.folder / "screening.csv", keep_default_na=False).set_index("id")
+    listed = pd.read_csv(run.folder / "data-check.csv", keep_default_na=False).set_index("id")
     assert listed["problem"]["t02"] == "truncated"
     assert listed["like"]["t11"] == "train/t14.png"
     parts = run.parts()
@@ -310,7 +310,7 @@ def test_names_with_markup_and_line_ends_are_shown_as_they_are(shades, data, com
 
 def test_a_place_that_can_t_be_written_costs_the_table_and_not_the_training(shades, data, comp, workspace):
     workspace.cache.mkdir(parents=True)
-    (workspace.cache / "screening").write_text("a file where the folder should be")
+    (workspace.cache / "data-check").write_text("a file where the folder should be")
     ended = comp("--competitions", shades.plugins, "check", "shades")
     assert ended.status == 1
     assert len(ended.err.splitlines()) == 1
@@ -326,7 +326,7 @@ def test_two_commands_at_once_leave_one_whole_table(shades, data, comp, workspac
     ended = [process.communicate() for process in both]
     assert [err for _, err in ended] == ["", ""]
     assert all("36 images to train on and 12 to predict" in out for out, _ in ended)
-    names = {path.name for path in (workspace.cache / "screening").iterdir()}
+    names = {path.name for path in (workspace.cache / "data-check").iterdir()}
     assert names == {"shades.parquet", "shades.near.npz", "shades.csv"}
     assert "0 of them opened" in comp("--competitions", shades.plugins, "check", "shades").out
 
@@ -350,7 +350,7 @@ def test_whatever_files_hold_every_image_is_used_or_listed_and_none_is_lost(data
         part, name = ("train", f"t{number:02}") if number < 100 else ("test", f"q{number - 100:02}")
         replace_image(data / part / f"{name}.png", content)
     tables = screen()
-    listed = tables.screening.listed(odd=False)
+    listed = tables.data_check.listed(odd=False)
     unreadable = set(listed["id"][listed["problem"] != ""])
     assert set(tables.train["id"]) | unreadable >= {f"t{number:02}" for number in range(36)}
     assert not set(tables.train["id"]) & unreadable

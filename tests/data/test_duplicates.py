@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from comp.data.duplicates import close_pairs, connected, duplicate_sets, near_pairs, perceptual_hashes
-from comp.data.screening import Screened, screen, screen_file
+from comp.data.file_facts import FileFacts, facts_of, facts_of_each
 
 
 def picture(seed, size=(96, 72)):
@@ -41,7 +41,7 @@ def sets_of(found):
         sides = (np.array([getattr(found[row], side) for row in rows]) for side in ("width", "height"))
         return near_pairs(thumbnails, *sides)
 
-    return duplicate_sets(pd.DataFrame(found, columns=Screened._fields), near)
+    return duplicate_sets(pd.DataFrame(found, columns=FileFacts._fields), near)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def sets(tmp_path):
         for name, image in images.items():
             paths.append(tmp_path / f"{name}.png")
             image.save(paths[-1]) if isinstance(image, Image.Image) else paths[-1].write_bytes(image)
-        same, alike = sets_of(list(screen(paths)))
+        same, alike = sets_of(list(facts_of_each(paths)))
         return dict(zip(images, same.tolist(), strict=True)), dict(zip(images, alike.tolist(), strict=True))
 
     return find
@@ -92,12 +92,12 @@ def test_files_that_can_t_be_read_are_no_duplicates_of_each_other(sets):
 def test_no_images_have_no_sets():
     same, alike = sets_of([])
     assert len(same) == len(alike) == 0
-    assert sets_of([Screened("empty")])[1].tolist() == [0]
+    assert sets_of([FileFacts("empty")])[1].tolist() == [0]
 
 
 def test_the_hash_is_of_what_is_seen_and_not_of_its_brightness(tmp_path):
     picture(0).save(tmp_path / "x.png")
-    thumbnail = np.frombuffer(screen_file(tmp_path / "x.png").thumbnail, np.uint8).reshape(1, 16, 16)
+    thumbnail = np.frombuffer(facts_of(tmp_path / "x.png").thumbnail, np.uint8).reshape(1, 16, 16)
     darker = (thumbnail * 0.5).astype(np.uint8)
     mirrored = thumbnail[:, :, ::-1].copy()
     hashes = perceptual_hashes(np.concatenate([thumbnail, darker, mirrored]))

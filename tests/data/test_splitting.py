@@ -291,13 +291,13 @@ def test_without_duplicates_a_split_and_folds_are_as_they_were(seed, kind, count
 def test_duplicates_are_on_one_side_and_in_one_fold_and_no_other_row_moves(seed, kind, count):
     rows = 90
     targets = shuffled([30, 30, 30], seed) if kind == "single" else tags_drawn(seed, rows, 4)
-    alike = sets_drawn(np.random.default_rng(seed), rows)
-    alone = np.bincount(alike)[alike] == 1
+    duplicates = sets_drawn(np.random.default_rng(seed), rows)
+    alone = np.bincount(duplicates)[duplicates] == 1
     for drawn, before in (
-        (draw_split(targets, 0.3, seed, alike=alike), draw_split(targets, 0.3, seed)),
-        (draw_folds(targets, count, seed, alike=alike), draw_folds(targets, count, seed)),
+        (draw_split(targets, 0.3, seed, duplicates=duplicates), draw_split(targets, 0.3, seed)),
+        (draw_folds(targets, count, seed, duplicates=duplicates), draw_folds(targets, count, seed)),
     ):
-        assert all(len(np.unique(drawn[alike == number])) == 1 for number in np.unique(alike))
+        assert all(len(np.unique(drawn[duplicates == number])) == 1 for number in np.unique(duplicates))
         assert (drawn[alone] == before[alone]).all()
         assert len(np.unique(drawn)) == len(np.unique(before))
 
@@ -306,34 +306,34 @@ def test_duplicates_are_on_one_side_and_in_one_fold_and_no_other_row_moves(seed,
 @given(seed=SEEDS)
 def test_a_class_trains_though_all_its_images_are_duplicates(seed):
     targets = np.repeat([0, 1, 2], [20, 2, 3])
-    alike = np.arange(25)
-    alike[20:22], alike[22:25] = 20, 22
-    validates = draw_split(targets, 0.3, seed, alike=alike)
+    duplicates = np.arange(25)
+    duplicates[20:22], duplicates[22:25] = 20, 22
+    validates = draw_split(targets, 0.3, seed, duplicates=duplicates)
     assert not validates[20:].any()
     assert validates[:20].any()
 
 
 def test_all_images_alike_can_t_be_split():
     with pytest.raises(DataError, match="duplicates of each other"):
-        draw_split(np.repeat([0, 1], 10), 0.2, 0, alike=np.zeros(20, int))
+        draw_split(np.repeat([0, 1], 10), 0.2, 0, duplicates=np.zeros(20, int))
     with pytest.raises(DataError, match="are of 2 groups, too few for 3 folds"):
-        draw_folds(np.repeat([0, 1], 10), 3, 0, alike=np.repeat([0, 1], 10))
+        draw_folds(np.repeat([0, 1], 10), 3, 0, duplicates=np.repeat([0, 1], 10))
 
 
 def test_every_fold_has_rows_though_nearly_all_are_duplicates():
-    targets, alike = np.repeat([0, 1], 10), np.repeat([0, 1, 2, 3], [14, 3, 2, 1])
+    targets, duplicates = np.repeat([0, 1], 10), np.repeat([0, 1, 2, 3], [14, 3, 2, 1])
     for seed in range(20):
-        folds = draw_folds(targets, 3, seed, alike=alike)
+        folds = draw_folds(targets, 3, seed, duplicates=duplicates)
         assert set(folds) == {0, 1, 2}
-        assert all(len(np.unique(folds[alike == number])) == 1 for number in range(4))
+        assert all(len(np.unique(folds[duplicates == number])) == 1 for number in range(4))
 
 
 @moderately
 @given(seed=SEEDS)
 def test_groups_that_share_duplicates_are_one(seed):
     rng = np.random.default_rng(seed)
-    targets, groups, alike = shuffled([30, 30], seed), rng.integers(12, size=60), np.arange(60)
-    alike[rng.permutation(60)[:6]] = [0, 0, 1, 1, 2, 2]
-    for parts in (draw_split(targets, 0.3, seed, groups, alike), draw_folds(targets, 2, seed, groups, alike)):
+    targets, groups, duplicates = shuffled([30, 30], seed), rng.integers(12, size=60), np.arange(60)
+    duplicates[rng.permutation(60)[:6]] = [0, 0, 1, 1, 2, 2]
+    for parts in (draw_split(targets, 0.3, seed, groups, duplicates), draw_folds(targets, 2, seed, groups, duplicates)):
         assert all(len(np.unique(parts[groups == number])) == 1 for number in np.unique(groups))
-        assert all(len(np.unique(parts[alike == number])) == 1 for number in np.unique(alike))
+        assert all(len(np.unique(parts[duplicates == number])) == 1 for number in np.unique(duplicates))

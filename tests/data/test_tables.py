@@ -17,7 +17,7 @@ def test_tables_have_targets_in_the_order_of_the_sorted_classes(shades):
     assert [tables.classes[target] for target in tables.targets] == list(tables.train["label"])
     assert tables.targets.dtype == np.int64
     assert tables.train["path"].map(lambda path: Path(path).is_file()).all()
-    assert tables.ignored == 0
+    assert tables.not_asked_for == 0
 
 
 def test_images_to_predict_are_those_of_the_sample_in_the_order_of_their_ids(shades):
@@ -27,7 +27,7 @@ def test_images_to_predict_are_those_of_the_sample_in_the_order_of_their_ids(sha
     assert [Path(path).stem for path in tables.test["path"]] == ["q01", "q05", "q11"]
     assert list(tables.test.index) == [0, 1, 2]
     assert list(tables.sample_submission.ids) == ["q05", "q01", "q11"]
-    assert tables.ignored == 9
+    assert tables.not_asked_for == 9
 
 
 def test_an_id_of_the_sample_without_an_image_is_an_error_before_training(shades):

@@ -10,7 +10,7 @@ import torch
 
 from comp import runner
 from comp.console import Console
-from comp.data.images import centre, read_image
+from comp.data.reading import centre, read_image
 from comp.data.tables import read_tables
 from comp.report.comparing import compare
 from comp.report.explaining import explain

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comp.data.images import read_image
+from comp.data.reading import read_image
 from comp.data.tables import read_tables
 
 
@@ -118,7 +118,7 @@ def test_of_thousands_of_images_only_the_photographs_that_are_there_twice_are_du
     dogs_vs_cats, dog_breeds, planet
 ):
     none = {"unreadable_train": 0, "unreadable_test": 0, "duplicates": 0, "conflicts": 0, "leaks": 0}
-    found = {run.competition.name: run.run.record("config")["screening"] for run in (dogs_vs_cats, dog_breeds, planet)}
+    found = {run.competition.name: run.run.record("config")["data_check"] for run in (dogs_vs_cats, dog_breeds, planet)}
     assert found == {
         "dogs-vs-cats": none | {"duplicates": 2, "leaks": 1},
         "dog-breeds": none | {"leaks": 1},

@@ -167,11 +167,11 @@ def test_an_exploration_is_of_the_data_the_recipe_and_the_split(shaded):
     page = explore(shaded.competition, Choices(), shaded.workspace, Console())
     assert page == shaded.workspace.runs / "shades" / "explore.html"
     found = Reader(page)
-    assert {"advice", "classes", "samples", "altered", "shapes"} <= found.ids
+    assert {"advice", "classes", "samples", "augmented", "shapes"} <= found.ids
     assert "together" not in found.ids
     assert "small images: half of the images are less than 20 px" not in found.text  # 20 px are enlarged to no more
     assert "20 × 20" in found.text
-    # 36 samples, one as it is, six alterations, the two fixed views.
+    # 36 samples, one as it is, six augmentations, the two fixed views.
     assert found.pictures == 36 + 1 + 6 + 2
 
 

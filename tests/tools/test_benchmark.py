@@ -35,7 +35,7 @@ def test_every_rate_and_every_part_is_measured(at_home, workspace, settings):
     measured = benchmark(at_home, Choices(settings=settings), 24, workspace, Console())
     assert set(measured.rates) == {
         *(MODEL_TRAINS, MODEL_PREDICTS, FOLDED_PREDICTS, TRAINING, PREDICTING),
-        *("reading and altering files", "reading and altering kept images"),
+        *("reading and augmenting files", "reading and augmenting kept images"),
         *(FROZEN, CACHED),
     }
     assert all(rate > 0 for rate in measured.rates.values())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comp.data.data_check import screened_tables
+from comp.data.data_check import checked_tables
 from comp.errors import RunError
 from comp.submission.postprocessing import from_record
 from comp.submission.predictions import Member, read_members
@@ -45,7 +45,7 @@ def ensemble(
     the same rows, validating in the same folds, of the same data.
     """
     members = _of_one_kind(read_members(runs))
-    tables = screened_tables(competition, workspace, console)
+    tables = checked_tables(competition, workspace, console)
     refuse_other_data(members, tables)
     parts = np.array(_parts(members[0], tables))
     rows = (parts != "train").nonzero()[0]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comp.data.data_check import screened_tables
+from comp.data.data_check import checked_tables
 from comp.errors import RunError
 from comp.submission.predictions import Member, read_members
 from comp.submission.scoring import score_untuned, tune_on_probabilities
@@ -37,7 +37,7 @@ def join(competition: Competition, runs: Sequence[Run], workspace: Workspace, co
     Raises RunError unless every fold is there once, all of the same seed, recipe and data.
     """
     members = _in_order(read_members(runs))
-    tables = screened_tables(competition, workspace, console)
+    tables = checked_tables(competition, workspace, console)
     refuse_other_data(members, tables)
     folds = _fold_of_rows(members, tables)
     probabilities = np.empty((len(folds), len(tables.classes)))

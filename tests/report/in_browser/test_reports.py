@@ -235,8 +235,8 @@ def test_an_exploration_shows_each_class_the_alterations_and_the_views(browser, 
         page = watched.page
         counts = [int(text) for text in page.locator("#classes tbody td:nth-child(2)").all_inner_texts()]
         assert counts == [16, 16, 16, 16]
-        assert page.locator("#altered .views").first.locator("img").count() == 7
-        assert page.locator("#altered .views").last.locator("img").count() == 2
+        assert page.locator("#augmented .views").first.locator("img").count() == 7
+        assert page.locator("#augmented .views").last.locator("img").count() == 2
         assert re.search(r"few images: 64 images are labelled", page.locator("#advice").inner_text())
         page.select_option("#gallery [name=actual]", "3")
         assert set(numbers(page.locator(VISIBLE), "actual")) == {3}

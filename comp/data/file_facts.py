@@ -1,4 +1,4 @@
-"""Screening: what each image file is, found by opening it once."""
+"""What each image file is, found by opening it once."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,18 +13,18 @@ import pandas as pd
 import PIL
 from PIL import Image, UnidentifiedImageError
 
-from comp.data.images import opened, to_rgb, turned_upright
+from comp.data.reading import opened, to_rgb, turned_upright
 from comp.data.threads import in_threads
 
 # Raised when the same file is judged in another way than before; another Pillow may read what this one can't.
-SCREENED_BY = f"1, Pillow {PIL.__version__}"
+JUDGED_BY = f"1, Pillow {PIL.__version__}"
 THUMBNAIL = 16
 # Grey levels between the darkest and the lightest part of an image in which nothing is to be seen, as in a blank page.
 FLAT = 2
 ORIENTATION = 0x0112
 
 
-class Screened(NamedTuple):
+class FileFacts(NamedTuple):
     """What was found of one file.
 
     problem: why it can't be read as an image, in a word or two; empty where it can.
@@ -70,7 +70,7 @@ TINY = 16
 HUGE = 89_478_485
 
 
-def oddities(found: Screened) -> tuple[str, ...]:
+def oddities(found: FileFacts) -> tuple[str, ...]:
     """Which of `ODDITIES` a readable file has, in their order; none for one that can't be read.
 
     An aspect is extreme where one side is more than EXTREME_ASPECT times the other, an image tiny with a side of fewer
@@ -116,22 +116,22 @@ def odd_of(found: pd.DataFrame) -> npt.NDArray[np.object_]:
     _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     kinds = np.empty(len(first), dtype=object)
     for place, row in enumerate(found.iloc[first].itertuples(index=False)):
-        kinds[place] = oddities(Screened(*(getattr(row, name) for name in Screened._fields if name != "thumbnail")))
+        kinds[place] = oddities(FileFacts(*(getattr(row, name) for name in FileFacts._fields if name != "thumbnail")))
     return kinds[inverse]
 
 
-def screen(paths: Iterable[Path]) -> Iterator[Screened]:
+def facts_of_each(paths: Iterable[Path]) -> Iterator[FileFacts]:
     """What each of these files is, in their order; several are opened at once."""
     remaining = iter(paths)
-    for found in in_threads(_screen_files, iter(lambda: tuple(islice(remaining, TOGETHER)), ())):
+    for found in in_threads(_facts_of_each, iter(lambda: tuple(islice(remaining, TOGETHER)), ())):
         yield from found
 
 
-def _screen_files(paths: Sequence[Path]) -> list[Screened]:
-    return [screen_file(path) for path in paths]
+def _facts_of_each(paths: Sequence[Path]) -> list[FileFacts]:
+    return [facts_of(path) for path in paths]
 
 
-def screen_file(path: Path) -> Screened:
+def facts_of(path: Path) -> FileFacts:
     """What a file is; nothing that is wrong with it is raised.
 
     All of it is decoded, as the end may be missing, but a JPEG at its smallest scale, which spares most of the work.
@@ -139,28 +139,28 @@ def screen_file(path: Path) -> Screened:
     try:
         mode = path.stat().st_mode
         if not S_ISREG(mode):
-            return Screened("a folder" if S_ISDIR(mode) else "not a file")
+            return FileFacts("a folder" if S_ISDIR(mode) else "not a file")
         with path.open("rb") as file:
             content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
             if not file.tell():
-                return Screened("empty", content=content)
+                return FileFacts("empty", content=content)
     except FileNotFoundError:
-        return Screened("a broken link" if path.is_symlink() else "missing")
+        return FileFacts("a broken link" if path.is_symlink() else "missing")
     except OSError as error:
-        return Screened("can't be opened", error.strerror or str(error))
+        return FileFacts("can't be opened", error.strerror or str(error))
     try:
         return _decoded(path, content)
     except UnidentifiedImageError:
-        return Screened("not an image", content=content)
+        return FileFacts("not an image", content=content)
     except Image.DecompressionBombError as error:
-        return Screened("too large", str(error), content=content)
+        return FileFacts("too large", str(error), content=content)
     except MemoryError:
         raise
     except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
-        return Screened("truncated" if "truncat" in str(error).lower() else "damaged", str(error), content=content)
+        return FileFacts("truncated" if "truncat" in str(error).lower() else "damaged", str(error), content=content)
 
 
-def _decoded(path: Path, content: str) -> Screened:
+def _decoded(path: Path, content: str) -> FileFacts:
     with opened(path) as image:
         width, height = image.size
         format_, mode = image.format or "", image.mode
@@ -173,7 +173,7 @@ def _decoded(path: Path, content: str) -> Screened:
             orientation = _orientation(image)
             width, height = (height, width) if orientation >= 5 else (width, height)
         small = thumbnail(to_rgb(turned_upright(image)))
-        return Screened(
+        return FileFacts(
             format=format_,
             mode=mode,
             width=width,

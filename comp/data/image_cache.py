@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from comp.data.images import Pixels, opened, read_image
+from comp.data.reading import Pixels, opened, read_image
 from comp.data.threads import in_threads
 from comp.files import alone, is_held
 
@@ -27,7 +27,7 @@ READING = 1
 SAMPLED = 64
 
 
-class KeptImages:
+class ImageCache:
     """The images of some rows, RGB (H, W, 3), all with the same shorter side, in one file that is mapped, not read.
 
     Processes share its pages; what is handed to another process is the file's place alone.
@@ -50,8 +50,8 @@ class KeptImages:
         image: Pixels = self._pixels[start : start + 3 * height * width].reshape(height, width, 3)
         return image
 
-    def __reduce__(self) -> tuple[type["KeptImages"], tuple[Path, Rows]]:
-        return KeptImages, (self.folder, self.rows)
+    def __reduce__(self) -> tuple[type["ImageCache"], tuple[Path, Rows]]:
+        return ImageCache, (self.folder, self.rows)
 
     def _place(self, row: int) -> int | None:
         place = int(self.rows.searchsorted(row))
@@ -91,8 +91,8 @@ def keep(
     interpolation: str,
     advance: Callable[[int], None],
     say: Callable[[str], None],
-    beside: Collection[KeptImages] = (),
-) -> KeptImages | None:
+    beside: Collection[ImageCache] = (),
+) -> ImageCache | None:
     """The images of these rows as `read_image` gives them, from the cache or put there; None where there is no room.
 
     paths: of all rows. content: a fingerprint of their files' bytes. cache: its folder; other images that were kept
@@ -105,11 +105,11 @@ def keep(
         "reading": [READING, short_side, interpolation, version("pillow")],
     }
     key = hashlib.blake2b(json.dumps(made_from, sort_keys=True).encode(), digest_size=16).hexdigest()
-    kept = KeptImages(cache / key, rows)
+    kept = ImageCache(cache / key, rows)
     cache.mkdir(parents=True, exist_ok=True)
     with alone(cache / f"{key}.lock", lambda: say("another process keeps the same images; waiting for it")):
         if not kept.whole:
-            kept = KeptImages(cache / key, rows)
+            kept = ImageCache(cache / key, rows)
             stay = {other.folder for other in beside}
             wanted, room = _estimate(paths, rows, short_side), _room(cache) - sum(map(_size, stay))
             size = f"{len(rows)} images at {short_side} px take about {wanted / 1e6:.0f} MB"

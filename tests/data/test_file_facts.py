@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from comp.data.images import read_image
-from comp.data.screening import ODDITIES, Screened, oddities, screen, screen_file
+from comp.data.file_facts import ODDITIES, FileFacts, facts_of, facts_of_each, oddities
+from comp.data.reading import read_image
 from comp.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -43,7 +43,7 @@ def turned(orientation):
 
 
 def test_a_plain_photograph_has_no_problem_and_nothing_odd(tmp_path):
-    found = screen_file(save(tmp_path / "plain.jpg", noise()))
+    found = facts_of(save(tmp_path / "plain.jpg", noise()))
     assert (found.problem, found.format, found.mode) == ("", "JPEG", "RGB")
     assert (found.width, found.height, found.orientation) == (40, 30, 1)
     assert len(found.thumbnail) == 256
@@ -63,7 +63,7 @@ def test_a_plain_photograph_has_no_problem_and_nothing_odd(tmp_path):
     ],
 )
 def test_a_file_that_is_no_image_has_its_problem(tmp_path, problem, content):
-    found = screen_file(write(tmp_path / "x.jpg", content))
+    found = facts_of(write(tmp_path / "x.jpg", content))
     assert found.problem == problem
     assert found.content
     assert oddities(found) == ()
@@ -75,7 +75,7 @@ def test_a_header_that_claims_billions_of_pixels_is_not_believed(tmp_path):
     whole = bytearray(encoded(noise(), "PNG"))
     whole[16:24] = (60000).to_bytes(4, "big") * 2
     whole[29:33] = crc32(whole[12:29]).to_bytes(4, "big")
-    found = screen_file(write(tmp_path / "bomb.png", bytes(whole)))
+    found = facts_of(write(tmp_path / "bomb.png", bytes(whole)))
     assert found.problem == "too large"
     assert "3600000000" in found.detail
 
@@ -85,9 +85,9 @@ def test_what_is_no_file_is_not_read(tmp_path):
     (tmp_path / "link.jpg").symlink_to(tmp_path / "nowhere.jpg")
     (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
-    problems = {name: screen_file(tmp_path / f"{name}.jpg").problem for name in ("folder", "link", "pipe", "absent")}
+    problems = {name: facts_of(tmp_path / f"{name}.jpg").problem for name in ("folder", "link", "pipe", "absent")}
     assert problems == {"folder": "a folder", "link": "a broken link", "pipe": "not a file", "absent": "missing"}
-    assert screen_file(tmp_path / "loop.jpg").problem == "can't be opened"
+    assert facts_of(tmp_path / "loop.jpg").problem == "can't be opened"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_what_is_no_file_is_not_read(tmp_path):
     ],
 )
 def test_what_is_odd_is_named(tmp_path, odd, suffix, image, options):
-    found = screen_file(save(tmp_path / f"x{suffix}", image, **options))
+    found = facts_of(save(tmp_path / f"x{suffix}", image, **options))
     assert found.problem == ""
     assert odd in oddities(found)
     assert set(oddities(found)) <= {odd, "tiny"} | ({"extreme aspect"} if image.height < 30 else set())
@@ -118,26 +118,26 @@ def test_what_is_odd_is_named(tmp_path, odd, suffix, image, options):
 def test_an_image_may_be_odd_in_several_ways(tmp_path):
     frames = [noise().convert("P"), noise(30, 40).rotate(90).convert("P")]
     path = save(tmp_path / "x.gif", frames[0], save_all=True, append_images=frames[1:])
-    assert oddities(screen_file(path)) == ("palette", "animated")
+    assert oddities(facts_of(path)) == ("palette", "animated")
     path = save(tmp_path / "x.png", frames[0], transparency=bytes(range(256)))
-    assert oddities(screen_file(path)) == ("palette", "alpha")
+    assert oddities(facts_of(path)) == ("palette", "alpha")
     deep = Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(30, 40) * 50)
-    assert oddities(screen_file(save(tmp_path / "deep.png", deep))) == ("grey", "16 bits")
-    assert oddities(screen_file(save(tmp_path / "deep.tif", deep))) == ("grey", "16 bits")
+    assert oddities(facts_of(save(tmp_path / "deep.png", deep))) == ("grey", "16 bits")
+    assert oddities(facts_of(save(tmp_path / "deep.tif", deep))) == ("grey", "16 bits")
 
 
 def test_colours_of_16_bits_are_named_though_pillow_reads_eight(tmp_path):
     import cv2
 
     cv2.imwrite(str(tmp_path / "deep.png"), np.arange(3600, dtype=np.uint16).reshape(30, 40, 3))
-    found = screen_file(tmp_path / "deep.png")
+    found = facts_of(tmp_path / "deep.png")
     assert (found.mode, oddities(found)) == ("RGB", ("16 bits",))
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_size_and_thumbnail_are_those_of_the_upright_image(tmp_path, orientation, suffix):
-    found = screen_file(save(tmp_path / f"x{suffix}", noise(32, 64), **turned(orientation)))
+    found = facts_of(save(tmp_path / f"x{suffix}", noise(32, 64), **turned(orientation)))
     upright = read_image(tmp_path / f"x{suffix}", min(found.width, found.height))
     assert (found.height, found.width) == upright.shape[:2]
     assert found.orientation == orientation
@@ -147,22 +147,22 @@ def test_size_and_thumbnail_are_those_of_the_upright_image(tmp_path, orientation
 
 def test_a_thumbnail_uses_all_greys_and_a_blank_one_none(tmp_path):
     dim = Image.fromarray(np.linspace(100, 104, 1200).reshape(30, 40).astype(np.uint8))
-    thumbnail = np.frombuffer(screen_file(save(tmp_path / "dim.png", dim)).thumbnail, np.uint8)
+    thumbnail = np.frombuffer(facts_of(save(tmp_path / "dim.png", dim)).thumbnail, np.uint8)
     assert (thumbnail.min(), thumbnail.max()) == (0, 255)
     blank = Image.new("RGB", (40, 30), "white")
-    assert not any(screen_file(save(tmp_path / "blank.png", blank)).thumbnail)
+    assert not any(facts_of(save(tmp_path / "blank.png", blank)).thumbnail)
 
 
 def test_files_keep_their_order_though_several_are_opened_at_once(tmp_path):
     paths = [save(tmp_path / f"{side}.png", Image.new("L", (side, 20))) for side in range(1, 150)]
-    assert [found.width for found in screen(paths)] == list(range(1, 150))
-    assert list(screen([])) == []
+    assert [found.width for found in facts_of_each(paths)] == list(range(1, 150))
+    assert list(facts_of_each([])) == []
 
 
 def test_the_huge_are_named_before_they_are_refused():
-    assert oddities(Screened(format="PNG", mode="RGB", width=10_000, height=8_000)) == ()
-    assert oddities(Screened(format="PNG", mode="RGB", width=10_000, height=9_000)) == ("huge",)
-    assert set(oddities(Screened(mode="LA", width=1, height=9, alpha=True))) <= set(ODDITIES)
+    assert oddities(FileFacts(format="PNG", mode="RGB", width=10_000, height=8_000)) == ()
+    assert oddities(FileFacts(format="PNG", mode="RGB", width=10_000, height=9_000)) == ("huge",)
+    assert set(oddities(FileFacts(mode="LA", width=1, height=9, alpha=True))) <= set(ODDITIES)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -171,14 +171,14 @@ def test_what_is_screened_as_readable_is_read_and_nothing_else(tmp_path, kind):
     path = tmp_path / "cut.jpg"
     for length in {*range(0, len(whole), max(1, len(whole) // 40)), *range(len(whole) - 12, len(whole) + 1)}:
         path.write_bytes(whole[:length])
-        readable = not screen_file(path).problem
+        readable = not facts_of(path).problem
         try:
             read_image(path, 30)
         except DataError:
             assert not readable
         else:
             assert readable
-    assert not screen_file(write(path, whole)).problem
+    assert not facts_of(write(path, whole)).problem
 
 
 @settings(max_examples=150, deadline=None)
@@ -189,7 +189,7 @@ def test_a_damaged_file_is_screened_as_it_is_read(tmp_path_factory, seed, kind):
     places = rng.integers(len(damaged), size=4)
     damaged[places] = rng.integers(256, size=4)
     path = write(tmp_path_factory.getbasetemp() / "damaged", damaged.tobytes())
-    found = screen_file(path)
+    found = facts_of(path)
     try:
         read_image(path, 16)
     except DataError:

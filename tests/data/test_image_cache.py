@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comp.data import kept as module
-from comp.data.images import read_image
-from comp.data.kept import keep
+from comp.data import image_cache as module
+from comp.data.image_cache import keep
 from comp.data.loading import ImageDataset, Preprocessing
+from comp.data.reading import read_image
 from comp.declare.viewpoint import upright
 from comp.files import alone
 

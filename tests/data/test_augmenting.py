@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.data.augmentation import apply_symmetry, seed_pipeline, training_pipeline
-from comp.data.images import with_margin
+from comp.data.augmenting import apply_symmetry, seed_pipeline, training_pipeline
+from comp.data.reading import with_margin
 from comp.declare.viewpoint import side_on, top_down, upright
 
 FAMILIES = pytest.mark.parametrize("family", [side_on, top_down, upright])

@@ -1,4 +1,4 @@
-"""The screening table: what was found of each file, kept so that a file which did not change is not opened again."""
+"""The table of facts: what was found of each file, kept so that a file which did not change is not opened again."""
 
 import os
 from array import array
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
-from comp.data.screening import SCREENED_BY, THUMBNAIL, Screened, screen
+from comp.data.file_facts import JUDGED_BY, THUMBNAIL, FileFacts, facts_of_each
 from comp.files import replacing
 
 Rows = npt.NDArray[np.int64]
@@ -29,9 +29,9 @@ MOST_COST = 1 / 20
 # replaced may keep its size and its date, but not the time it was changed on this machine.
 KEY = {"path": pa.string(), "size": pa.int64(), "written": pa.int64(), "changed": pa.int64(), "by": pa.string()}
 KINDS = {"str": pa.string(), "int": pa.int64(), "bool": pa.bool_(), "bytes": pa.binary()}
-SCREENED = {name: KINDS[kind.__name__] for name, kind in Screened.__annotations__.items()}
-SCHEMA = pa.schema({**KEY, **SCREENED})
-FACTS = [name for name in SCREENED if name != "thumbnail"]
+KINDS_OF_FACTS = {name: KINDS[kind.__name__] for name, kind in FileFacts.__annotations__.items()}
+SCHEMA = pa.schema({**KEY, **KINDS_OF_FACTS})
+FACTS = [name for name in KINDS_OF_FACTS if name != "thumbnail"]
 # Rows that are held as objects before they become a part of a table, and rows of thumbnails that are read at once.
 AT_ONCE = 1 << 14
 
@@ -40,7 +40,7 @@ AT_ONCE = 1 << 14
 class Found:
     """What was found of some files, a row each, in their order.
 
-    table: the columns of `Screened` but for the thumbnail, ``path``, below the folder they are relative to, and
+    table: the columns of `FileFacts` but for the thumbnail, ``path``, below the folder they are relative to, and
         ``size``, in bytes, -1 where the file has none.
     opened: how many files had to be opened.
     thumbnails: gives those (R, THUMBNAIL, THUMBNAIL) of some rows, none of which may have a problem.
@@ -51,7 +51,7 @@ class Found:
     thumbnails: Callable[[Rows], Thumbnails]
 
 
-def screen_anew(
+def read_facts(
     paths: Sequence[str],
     root: Path,
     kept: Path,
@@ -77,7 +77,9 @@ def screen_anew(
     opened = _Opened(keys)
     unsaved, saved, cost = 0, monotonic(), 0.0
     try:
-        for row, screened in zip(unknown.tolist(), screen(Path(paths[row]) for row in unknown.tolist()), strict=True):
+        for row, screened in zip(
+            unknown.tolist(), facts_of_each(Path(paths[row]) for row in unknown.tolist()), strict=True
+        ):
             opened.add(row, screened)
             unsaved += screened.content != ""
             advance(1)
@@ -108,7 +110,7 @@ def _keys(paths: Sequence[str], root: Path) -> pa.Table:
             facts.extend((-1, -1, -1))
     inside = f"{root}/"
     names = pa.array([path.removeprefix(inside) for path in paths], pa.string())
-    by = pa.repeat(SCREENED_BY, len(paths))
+    by = pa.repeat(JUDGED_BY, len(paths))
     return pa.table([names, *map(pa.array, np.frombuffer(facts, np.int64).reshape(-1, 3).T), by], schema=pa.schema(KEY))
 
 
@@ -128,7 +130,7 @@ class _Known:
             file = parquet.ParquetFile(kept, memory_map=False)
             file.schema_arrow.field("thumbnail")
             facts = file.read([*KEY, *FACTS]).cast(self.facts.schema)
-            self.believed = np.flatnonzero(pc.equal(facts["by"], SCREENED_BY).to_numpy())
+            self.believed = np.flatnonzero(pc.equal(facts["by"], JUDGED_BY).to_numpy())
             self.facts = facts if len(self.believed) == len(facts) else facts.take(self.believed)
             self.file = file
 
@@ -160,7 +162,7 @@ class _Known:
         assert self.file is not None
         with self._saying():
             return _read_stacked(self.file, self.believed[places])
-        again = [one.thumbnail for one in screen(Path(paths[row]) for row in rows.tolist())]
+        again = [one.thumbnail for one in facts_of_each(Path(paths[row]) for row in rows.tolist())]
         return _stacked(pa.chunked_array([again], pa.binary()), np.arange(len(rows)))
 
     @contextmanager
@@ -178,10 +180,10 @@ class _Opened:
 
     keys: pa.Table
     rows: list[int] = field(default_factory=list)
-    waiting: list[Screened] = field(default_factory=list)
+    waiting: list[FileFacts] = field(default_factory=list)
     parts: list[pa.Table] = field(default_factory=lambda: [SCHEMA.empty_table()])
 
-    def add(self, row: int, screened: Screened) -> None:
+    def add(self, row: int, screened: FileFacts) -> None:
         self.rows.append(row)
         self.waiting.append(screened)
         if len(self.waiting) == AT_ONCE:
@@ -190,7 +192,7 @@ class _Opened:
     def table(self) -> pa.Table:
         if self.waiting:
             columns: Any = zip(*self.waiting, strict=True)
-            found = [pa.array(column, kind) for column, kind in zip(columns, SCREENED.values(), strict=True)]
+            found = [pa.array(column, kind) for column, kind in zip(columns, KINDS_OF_FACTS.values(), strict=True)]
             self.parts.append(pa.table([*self.keys.take(self.rows).columns, *found], schema=SCHEMA))
             self.rows, self.waiting = [], []
         return pa.concat_tables(self.parts)

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from comp.data import screening_table
-from comp.data.screening import Screened, screen_file
-from comp.data.screening_table import screen_anew
+from comp.data import facts_table
+from comp.data.facts_table import read_facts
+from comp.data.file_facts import FileFacts, facts_of
 
 
 class Folder:
@@ -28,13 +28,13 @@ class Folder:
         """What was found, and how many files were opened."""
         self.said, self.done = [], 0
         names = list(map(str, paths or self.paths))
-        found = screen_anew(names, self.root, self.table, self._advance, self.said.append)
+        found = read_facts(names, self.root, self.table, self._advance, self.said.append)
         assert self.done == len(found.table)
         kinds = found.table.drop(columns=["path", "size"]).to_dict("records")
         readable = np.flatnonzero(found.table["problem"] == "")
         thumbnails = dict(zip(readable.tolist(), found.thumbnails(readable), strict=True))
         every = (thumbnails[row].tobytes() if row in thumbnails else b"" for row in range(len(kinds)))
-        return [Screened(**kind, thumbnail=one) for kind, one in zip(kinds, every, strict=True)], found.opened
+        return [FileFacts(**kind, thumbnail=one) for kind, one in zip(kinds, every, strict=True)], found.opened
 
     def _advance(self, amount):
         self.done += amount
@@ -51,7 +51,7 @@ def images(tmp_path):
 def test_a_file_that_did_not_change_is_not_opened_again(images):
     found, opened = images.screen()
     assert [one.width for one in found] == [20, 21, 22, 23, 24, 25]
-    assert found == list(map(screen_file, images.paths))
+    assert found == list(map(facts_of, images.paths))
     assert opened == 6
     assert images.screen() == (found, 0)
     assert images.said == []
@@ -130,7 +130,7 @@ def test_a_full_disk_costs_the_table_and_nothing_else(images, monkeypatch):
     images.screen()
     kept = images.table.read_bytes()
     Image.new("RGB", (99, 20)).save(images.paths[2])
-    monkeypatch.setattr(screening_table.parquet, "write_table", full)
+    monkeypatch.setattr(facts_table.parquet, "write_table", full)
     found, opened = images.screen()
     assert (opened, found[2].width) == (1, 99)
     assert images.table.read_bytes() == kept
@@ -143,13 +143,13 @@ def test_a_full_disk_costs_the_table_and_nothing_else(images, monkeypatch):
 def test_a_cache_that_is_removed_meanwhile_is_made_again(images, monkeypatch):
     images.screen()
     Image.new("RGB", (99, 20)).save(images.paths[2])
-    really = screening_table.screen
+    really = facts_table.facts_of_each
 
     def removing(paths):
         shutil.rmtree(images.table.parent)
         yield from really(paths)
 
-    monkeypatch.setattr(screening_table, "screen", removing)
+    monkeypatch.setattr(facts_table, "facts_of_each", removing)
     assert images.screen()[0][2].width == 99
     assert images.said == []
     monkeypatch.undo()
@@ -157,7 +157,7 @@ def test_a_cache_that_is_removed_meanwhile_is_made_again(images, monkeypatch):
 
 
 def test_what_was_found_before_an_interrupt_is_kept(images, monkeypatch):
-    really = screening_table.screen
+    really = facts_table.facts_of_each
 
     def interrupted(paths):
         for place, found in enumerate(really(paths)):
@@ -165,7 +165,7 @@ def test_what_was_found_before_an_interrupt_is_kept(images, monkeypatch):
                 raise KeyboardInterrupt
             yield found
 
-    monkeypatch.setattr(screening_table, "screen", interrupted)
+    monkeypatch.setattr(facts_table, "facts_of_each", interrupted)
     with pytest.raises(KeyboardInterrupt):
         images.screen()
     monkeypatch.undo()
@@ -173,7 +173,7 @@ def test_what_was_found_before_an_interrupt_is_kept(images, monkeypatch):
 
 
 def test_a_killed_process_loses_the_work_of_seconds(images, monkeypatch):
-    really = screening_table.screen
+    really = facts_table.facts_of_each
     opened = []
 
     def killed(paths):
@@ -182,9 +182,9 @@ def test_a_killed_process_loses_the_work_of_seconds(images, monkeypatch):
                 opened.append(len(pd.read_parquet(images.table)))
             yield found
 
-    monkeypatch.setattr(screening_table, "screen", killed)
-    monkeypatch.setattr(screening_table, "KEEP_EVERY", 0)
-    monkeypatch.setattr(screening_table, "MOST_COST", float("inf"))
+    monkeypatch.setattr(facts_table, "facts_of_each", killed)
+    monkeypatch.setattr(facts_table, "KEEP_EVERY", 0)
+    monkeypatch.setattr(facts_table, "MOST_COST", float("inf"))
     images.screen()
     assert opened == [4]
 
@@ -195,7 +195,7 @@ def test_two_that_screen_at_once_both_end_and_leave_one_whole_table(images):
     def work():
         for _ in range(5):
             names = list(map(str, images.paths))
-            found = screen_anew(names, images.root, images.table, lambda amount: None, ended.append)
+            found = read_facts(names, images.root, images.table, lambda amount: None, ended.append)
             ended.append(found.table["width"].to_list())
             images.table.unlink(missing_ok=True)
 

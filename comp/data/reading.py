@@ -25,7 +25,7 @@ INTERPOLATIONS = {
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "DIB", "JPEG2000", "PPM")
 # A side this many times the other is cut to its middle: of one pixel by a million, enlarged, nothing else would fit.
 LONGEST_SIDE = 16
-# comp.data.screening names images that are huge; the rest is said of metadata, which nothing follows from.
+# comp.data.file_facts names images that are huge; the rest is said of metadata, which nothing follows from.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from comp.data.images import LONGEST_SIDE, centre, read_image, to_rgb, with_margin
+from comp.data.reading import LONGEST_SIDE, centre, read_image, to_rgb, with_margin
 from comp.errors import DataError
 
 # Left half red, right half blue: enough to see colours and orientation through any compression.

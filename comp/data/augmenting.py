@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from comp.data.images import Pixels, with_margin
+from comp.data.reading import Pixels, with_margin
 
 if TYPE_CHECKING:
     import albumentations as A  # noqa: N812 - as its own documentation has it
@@ -27,7 +27,7 @@ ERASED_RATIO = (0.3, 1 / 0.3)
 
 
 def training_pipeline(viewpoint: Viewpoint, size: int, erasing: float = 0.0) -> A.Compose:
-    """Random alterations of an RGB array whose shorter side is ``size * max_zoom`` or more; gives (size, size, 3).
+    """Random augmentations of an RGB array whose shorter side is ``size * max_zoom`` or more; gives (size, size, 3).
 
     Rotation, a square cut out at a random place and zoom, flips, light: fast.ai lesson 2's ``tfms_from_model``.
     erasing: the chance that a rectangle of what these, or a pipeline of one's own, gave is overwritten with noise
