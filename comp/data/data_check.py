@@ -1,4 +1,4 @@
-"""Screening a competition's images: which can't be read, which are odd, which are duplicates, and what follows."""
+"""The data check: which images can't be read, which are odd, which are duplicates, and what follows."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_every_view_is_a_square_of_bytes(family, size, zoom):
 
 
 @FAMILIES
-def test_alterations_are_many_and_follow_from_the_seed(family):
+def test_augmentations_are_many_and_follow_from_the_seed(family):
     image = noise(36, 40)
     views = [view.tobytes() for view in views_of(family(), image, 32, 20)]
     assert len(set(views)) == 20
@@ -87,7 +87,7 @@ def test_zoom_shows_no_less_than_its_share_of_the_shorter_side():
     assert max(seen) >= 58
 
 
-def test_a_pipeline_of_ones_own_replaces_the_alterations():
+def test_a_pipeline_of_ones_own_replaces_the_augmentations():
     def invert(size):
         return A.Compose([A.CenterCrop(size, size), A.InvertImg(p=1)])
 

@@ -71,7 +71,7 @@ def test_a_random_view_follows_from_seed_draw_and_row_alone(paths):
 
 
 @pytest.mark.parametrize("viewpoint", [upright(), side_on(), top_down(max_zoom=1.5)])
-def test_another_seed_draw_or_row_is_another_alteration(paths, viewpoint):
+def test_another_seed_draw_or_row_is_another_augmentation(paths, viewpoint):
     same = [paths[0]] * 2
     views = tuple(View(draw=draw) for draw in range(5))
     seen = [

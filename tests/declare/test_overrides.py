@@ -62,7 +62,7 @@ def test_other_fields_stay_as_they_are(planet):
     assert recipe == Recipe(stages=[RECIPE.stages[0], Stage(size=128, train="all")], dropout=0.25)
 
 
-def test_the_competition_s_layer_rates_and_alterations_can_be_set(planet):
+def test_the_competition_s_layer_rates_and_augmentations_can_be_set(planet):
     competition, recipe = apply_overrides(
         planet, RECIPE, ["layer_lr_ratio=7", "augment.max_zoom=1.3", "augment.flips=none"]
     )

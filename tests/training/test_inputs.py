@@ -164,7 +164,7 @@ def test_the_plain_view_is_the_first_of_every_kind_of_test_time_augmentation():
             assert len(set(views)) == len(views) == count
 
 
-def test_every_stage_draws_an_order_and_alterations_of_its_own(images):
+def test_every_stage_draws_an_order_and_augmentations_of_its_own(images):
     stage, rows = Stage(size=16, train="all"), np.arange(36)
     learner = learner_of()
     first, again, second = (

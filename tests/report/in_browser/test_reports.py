@@ -230,7 +230,7 @@ def test_tags_have_a_curve_each_and_their_mistakes_are_marked(browser, tagged):
         assert all("1" in of_card for of_card in places)
 
 
-def test_an_exploration_shows_each_class_the_alterations_and_the_views(browser, single, tagged):
+def test_an_exploration_shows_each_class_the_augmentations_and_the_views(browser, single, tagged):
     with watching(browser, f"file://{single.page('explore.html')}") as watched:
         page = watched.page
         counts = [int(text) for text in page.locator("#classes tbody td:nth-child(2)").all_inner_texts()]
