@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints."""
+"""The command line: it parses, calls and prints. Its door is `main`."""
 
 from comp.cli.commands import OBJECTS, app, main
 

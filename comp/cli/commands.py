@@ -1,4 +1,4 @@
-"""The command line: every command, and how each ends."""
+"""Every command, in the groups that help lists, and how each ends."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from comp.cli import data, results, serving, training, trying
+from comp.cli import data, results, training
+from comp.cli.options import Here
 from comp.errors import CompError
 from comp.interrupts import STATUSES, ending_on_sigterm
+from comp.runs import Workspace
 from comp.training.launching import help_out, helps, leading
 from comp.training.spinning import spin_little
 
@@ -21,44 +24,70 @@ from comp.training.spinning import spin_little
 # time until a training's first step: torch and what belongs to it are hundreds of thousands, and stay. A step of a
 # training leaves some five objects, none of them with a tensor.
 OBJECTS = 100_000
-# By their names, in the order that help lists them in.
-COMMANDS: dict[str, Callable[..., None]] = {
-    "list": data.list_competitions,
-    "new": data.new,
-    "download": data.download,
-    "check": data.check,
-    "train": training.train,
-    "sweep": trying.sweep,
-    "lr-find": trying.lr_find,
-    "bench": trying.bench,
-    "schedule": trying.schedule,
-    "predict": results.predict,
-    "notebook": results.notebook,
-    "explore": data.explore,
-    "report": results.report,
-    "compare": results.compare,
-    "board": serving.board,
-    "diagnose": results.diagnose,
-    "submit": results.submit,
-    "join": results.join,
-    "ensemble": results.ensemble,
-    "run": training.run_all,
-    "rehearse": training.rehearse,
-    "runs": results.runs,
-    "scores": results.scores,
-    "serve": serving.serve,
+# In the order of work.
+GROUPS: dict[str, dict[str, Callable[..., None]]] = {
+    "Start": {"list": data.list_competitions, "new": data.new, "download": data.download},
+    "Look before training": {
+        "check": data.check,
+        "explore": data.explore,
+        "schedule": training.schedule,
+        "lr-find": training.lr_find,
+        "bench": training.bench,
+    },
+    "Train and submit": {
+        "run": training.run,
+        "train": training.train,
+        "predict": results.predict,
+        "submit": results.submit,
+    },
+    "After a run": {
+        "runs": results.runs,
+        "scores": results.scores,
+        "report": results.report,
+        "diagnose": results.diagnose,
+        "compare": results.compare,
+        "board": results.board,
+    },
+    "More from runs": {"join": results.join, "ensemble": results.ensemble, "sweep": training.sweep},
+    "Kaggle here, and comp there": {
+        "rehearse": training.rehearse,
+        "serve": data.serve,
+        "notebook": results.notebook,
+    },
 }
+
+
+class Grouped(TyperGroup):
+    """Lists the commands of each group; a first sentence of at most 64 characters is not cut at 80 columns."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as typer calls it
+        longest = max(map(len, self.commands))
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                helps = [(name, self.commands[name].get_short_help_str(72 - longest)) for name in commands]
+                formatter.write_dl([(name.ljust(longest), text) for name, text in helps])
+
 
 app = typer.Typer(
     name="comp",
+    cls=Grouped,
     help="Start a Kaggle image competition: download, train, predict, submit.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for name, command in COMMANDS.items():
-    app.command(name)(command)
+for commands in GROUPS.values():
+    for name, command in commands.items():
+        app.command(name)(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"comp {version('comp-starter')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -68,8 +97,11 @@ def common(
         list[Path], typer.Option(metavar="DIR", help="A folder of more competitions, beside the repository's.")
     ] = [],  # noqa: B006
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001 - main reads it
+    version: Annotated[  # noqa: ARG001 - its callback ends the command
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
-    context.obj = competitions
+    context.obj = Here(competitions, Workspace.from_environment())
 
 
 def main() -> None:
@@ -90,10 +122,10 @@ def main() -> None:
         # typer turns an interrupt into such a status and says nothing.
         if end.code not in STATUSES:
             raise
-        _fail("stopped; the same command again goes on from here.", debug, int(end.code))
+        _fail("stopped; the same command again resumes from here.", debug, int(end.code))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        remedy = "make room or set COMP_HOME to a folder that can be written; the same command again goes on."
+        remedy = "make room or set COMP_HOME to a folder that can be written; the same command again resumes."
         _fail(f"{where}{error.strerror or error}; {remedy}", debug)
     except Exception as error:
         _fail(f"unexpected {type(error).__name__}: {error}; run again with --debug to see where.", debug)

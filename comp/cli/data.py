@@ -1,23 +1,24 @@
-"""A competition and its files: what there is, a new one, its download, what is in it."""
+"""A competition and its files: which there are, a new one, its download, its data, a Kaggle that serves them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from comp.cli.context import competition_by, folders_of, new_console
-from comp.cli.options import Backbone, DeleteArchives, Name, RecipeName, Seed, Settings
+from comp.cli.options import DeleteArchives, Here, Name, Port, command, option
+from comp.declare.competition import KaggleDataset, find_competitions, load_competition
 from comp.errors import DeclarationError, OverrideError
-from comp.runs import Workspace
+
+if TYPE_CHECKING:
+    from comp.runs.resolve import Choices
 
 
-def list_competitions(context: typer.Context) -> None:
-    """The competitions there are."""
-    from comp.declare.competition import find_competitions, load_competition
-
-    declared = find_competitions(*folders_of(context))
+@command()
+def list_competitions(here: Here) -> None:
+    """List the competitions, each with its metric and its recipes."""
+    declared = find_competitions(*here.folders)
     width, wrong = max(map(len, declared), default=0), []
     for name, declaration in declared.items():
         try:
@@ -30,55 +31,75 @@ def list_competitions(context: typer.Context) -> None:
         raise DeclarationError(" ".join(wrong))
 
 
+@command()
 def new(
-    context: typer.Context,
+    here: Here,
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the new competition shall be called here.")],
-    kaggle: Annotated[str | None, typer.Option(metavar="SLUG", help="Its slug at Kaggle, or its address.")] = None,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The folder, or archive, that its files are in.")
-    ] = None,
-    dataset: Annotated[
-        list[str], typer.Option(metavar="OWNER/SLUG", help="A data set at Kaggle with images that it lacks.")
-    ] = [],  # noqa: B006
+    kaggle: Annotated[str | None, option("SLUG", "Its slug at Kaggle, or its address.")] = None,
+    data: Annotated[Path | None, option("DIR", "The folder, or archive, that its files are in.")] = None,
+    dataset: Annotated[list[str], option("OWNER/SLUG", "A data set at Kaggle with images that it lacks.")] = [],  # noqa: B006
 ) -> None:
-    """Make a competition's folder: look at its files, infer what to declare, say what is a guess."""
-    from comp.declare.competition import KaggleDataset
+    """Infer a new competition's declaration from its files.
+
+    It says what of the declaration is a guess.
+    """
     from comp.new.start import Source, start
 
-    folders = folders_of(context)
-    if not folders:
+    if not here.folders:
         raise OverrideError("There is no folder of competitions to make it in; name one with --competitions DIR.")
     source = Source(kaggle, data, [KaggleDataset(handle) for handle in dataset])
-    print(start(name, source, folders[-1], Workspace.from_environment(), new_console()))
+    print(start(name, source, here.folders[-1], here.workspace, here.console))
 
 
-def download(context: typer.Context, name: Name, delete_archives: DeleteArchives = False) -> None:
-    """Bring a competition's files from Kaggle and unpack them."""
+@command()
+def download(here: Here, name: Name, delete_archives: DeleteArchives = False) -> None:
+    """Download a competition's files from Kaggle and unpack them."""
     from comp import runner
 
-    workspace = Workspace.from_environment()
-    print(runner.download(competition_by(context, name), workspace, new_console(), delete_archives=delete_archives))
+    print(runner.download(here.competition(name), here.workspace, here.console, delete_archives=delete_archives))
 
 
-def check(context: typer.Context, name: Name) -> None:
-    """Open every image once; say what can't be read, what is odd and what is there twice."""
+@command()
+def check(here: Here, name: Name) -> None:
+    """Open every image once; list the broken, odd and duplicate ones."""
     from comp import runner
 
-    print(runner.check(competition_by(context, name), Workspace.from_environment(), new_console()))
+    print(runner.check(here.competition(name), here.workspace, here.console))
 
 
-def explore(
-    context: typer.Context,
-    name: Name,
-    recipe: RecipeName = "standard",
-    backbone: Backbone = None,
-    settings: Settings = [],  # noqa: B006
-    seed: Seed = 0,
-    folds: Annotated[int | None, typer.Option(metavar="K", help="Show how the rows are dealt to K folds.")] = None,
-) -> None:
-    """Write a page about the data: classes, samples, shapes, augmentations, the split, advice."""
+@command("recipe", "backbone", "settings", "seed", "folds")
+def explore(here: Here, name: Name, choices: Choices) -> None:
+    """Write a page about the data: classes, images, split, advice."""
     from comp.report.exploring import explore as write_page
-    from comp.runs.resolve import Choices
 
-    choices = Choices(recipe, backbone, tuple(settings), seed, folds=folds)
-    print(write_page(competition_by(context, name), choices, Workspace.from_environment(), new_console()))
+    print(write_page(here.competition(name), choices, here.workspace, here.console))
+
+
+@command()
+def serve(
+    here: Here,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds a folder per competition or data set.")],
+    port: Port = 8642,
+    faults: Annotated[Path | None, option("FILE", "A plan of what goes wrong, to rehearse bad days.")] = None,
+    kernels: Annotated[
+        bool, option(None, "Execute notebooks that are pushed: code, with your rights, here.", "--kernels")
+    ] = False,
+) -> None:
+    """Be a Kaggle on this machine: serve files, grade submissions.
+
+    It keeps a leaderboard, and serves until it is interrupted.
+    """
+    from comp.kaggle.sources import DeclaredGraders
+    from comp.local_kaggle.faults import read_plan
+    from comp.local_kaggle.server import serve as serve_until_interrupted
+
+    serve_until_interrupted(
+        folder,
+        DeclaredGraders(here.folders),
+        here.workspace.cache / "local-kaggle" / "state",
+        port,
+        announce=lambda url: print(f"export COMP_KAGGLE_URL={url}", flush=True),
+        faults=read_plan(faults) if faults else (),
+        kernels=kernels,
+        say=lambda line: print(line, flush=True),
+    )

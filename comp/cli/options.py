@@ -1,33 +1,147 @@
-"""Arguments and options that several commands take."""
+"""What a command works with: its arguments, the options that several commands take, and its `Here`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+from comp.declare.competition import REPOSITORY_COMPETITIONS, Competition, competition_named, declaration_of
+from comp.runs import Run, Workspace, find_run
+
+if TYPE_CHECKING:  # they take longer to import than `comp --help` may take
+    from comp.console import Console
+    from comp.runs.resolve import Choices
+
+Command = Callable[..., None]
+
+
+def option(metavar: str | None, text: str, *names: str, **limits: Any) -> Any:
+    """An option of a command; its help stands alone."""
+    return typer.Option(*names, metavar=metavar, help=text, **limits)
+
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A competition, as `comp list` names it.")]
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A run: its folder, competition/run, or a competition for its newest.")
 ]
-RunNames = Annotated[list[str], typer.Argument(metavar="RUN", help="Runs: their folders, or competition/run.")]
-RecipeName = Annotated[
-    str, typer.Option("--recipe", help="quick, standard, or another the competition has; with --like, that run's.")
-]
-Backbone = Annotated[str | None, typer.Option(help="A timm model, or local-dir:PATH; instead of the recipe's.")]
-Settings = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
-Seed = Annotated[int, typer.Option(min=0, help="What split, order and augmentations are drawn from.")]
-# Of what is trained several times: each recipe with each seed.
-Recipes = Annotated[list[str], typer.Option("--recipe", help="As for train; may be given several times.")]
-Seeds = Annotated[list[int], typer.Option("--seed", min=0, help="As for train; may be given several times.")]
-AllData = Annotated[bool, typer.Option("--all-data", help="Train on every labelled image; none validates.")]
-Folds = Annotated[int | None, typer.Option(metavar="K", help="Deal the rows to K folds and train as often.")]
-Fold = Annotated[int | None, typer.Option(metavar="I", help="Train only the I-th of the folds.")]
-Like = Annotated[
-    str | None,
-    typer.Option(metavar="RUN", help="Take this run's recipe, rates found and post-processing (for --all-data)."),
-]
-Processes = Annotated[int, typer.Option(min=1, metavar="N", help="Share every batch among so many processes or GPUs.")]
-DeleteArchives = Annotated[
-    bool, typer.Option("--delete-archives", help="Delete what was downloaded once it is unpacked.")
-]
+RunNames = Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs: their folders, or competition/run.")]
+Processes = Annotated[int, option("N", "Share every batch among N processes, one per GPU.", min=1)]
+DeleteArchives = Annotated[bool, option(None, "Delete the archives once they are unpacked.", "--delete-archives")]
+Port = Annotated[int, option("PORT", "The port; 0 takes any that is free.", min=0, max=65535)]
+
+RECIPE = "A recipe of the competition, as `comp list` names it"
+SEED = "What split, order and augmentation are drawn from"
+EACH = "; given several times, a run each."
+# Of a person's choices: the annotation and the default of the option that sets each.
+CHOICES: dict[str, tuple[Any, Any]] = {
+    "recipe": (Annotated[str, option("RECIPE", f"{RECIPE}.")], "standard"),
+    "backbone": (Annotated[str | None, option("MODEL", "A timm model or local-dir:PATH, not the recipe's.")], None),
+    "settings": (
+        Annotated[list[str], option("FIELD=VALUE", "Change a field of the recipe; several times.", "--set")],
+        [],
+    ),
+    "seed": (Annotated[int, option("N", f"{SEED}.", min=0)], 0),
+    "all_data": (Annotated[bool, option(None, "Train on every labelled image; none validates.", "--all-data")], False),
+    "folds": (Annotated[int | None, option("K", "Split the labelled images into K folds, to validate in turn.")], None),
+    "fold": (Annotated[int | None, option("I", "Train the I-th of the K folds only.")], None),
+    "like": (
+        Annotated[
+            str | None, option("RUN", "Take over this run's recipe and rates, with --all-data its post-processing too.")
+        ],
+        None,
+    ),
+}
+SEVERAL: dict[str, tuple[Any, Any]] = {
+    "recipe": (Annotated[list[str], option("RECIPE", RECIPE + EACH)], ["standard"]),
+    "seed": (Annotated[list[int], option("N", SEED + EACH, min=0)], [0]),
+}
+
+
+@dataclass(frozen=True)
+class Here:
+    """Where a command works: in which workspace, and with which folders of competitions beside the repository's."""
+
+    more: Sequence[Path]
+    workspace: Workspace
+
+    @property
+    def folders(self) -> list[Path]:
+        # A comp that was installed from a wheel has no repository.
+        return [*([REPOSITORY_COMPETITIONS] if REPOSITORY_COMPETITIONS.is_dir() else []), *self.more]
+
+    @cached_property
+    def console(self) -> Console:
+        from comp.console import Console
+
+        return Console()
+
+    def competition(self, of: str | Run) -> Competition:
+        """The competition of this name, or the one that a run is of."""
+        return competition_named(of if isinstance(of, str) else of.competition, *self.folders)
+
+    def declaration(self, of: str | Run) -> Path:
+        return declaration_of(of if isinstance(of, str) else of.competition, *self.folders)
+
+    def run(self, text: str) -> Run:
+        return find_run(self.workspace, text)
+
+    def choices(self, settings: Sequence[str] = (), like: str | None = None, **chosen: Any) -> Choices:
+        from comp.runs.resolve import Choices
+
+        return Choices(settings=tuple(settings), like=self.run(like) if like else None, **chosen)
+
+    def several(self, recipe: Sequence[str], seed: Sequence[int], **chosen: Any) -> list[Choices]:
+        """Each recipe with each seed, once."""
+        each = (self.choices(recipe=name, seed=number, **chosen) for name, number in product(recipe, seed))
+        return list(dict.fromkeys(each))
+
+
+def command(*fields: str, several: bool = False) -> Callable[[Command], Command]:
+    """A command of typer's from a function that takes `here` first.
+
+    fields: those of a person's choices that it has options for; it is given the ``choices`` that they make, or where
+    recipe and seed may be given several times, the ``several``.
+    """
+    options = {name: (CHOICES | SEVERAL if several else CHOICES)[name] for name in fields}
+
+    def decorate(function: Command) -> Command:
+        def called(context: typer.Context, **given: Any) -> None:
+            here: Here = context.obj
+            chosen = {name: given.pop(name) for name in options}
+            if several:
+                given["several"] = here.several(**chosen)
+            elif options:
+                given["choices"] = here.choices(**chosen)
+            function(here, **given)
+
+        called.__doc__ = function.__doc__
+        called.__signature__ = _signature(function, options)  # type: ignore[attr-defined]
+        return called
+
+    return decorate
+
+
+def _signature(function: Command, options: dict[str, tuple[Any, Any]]) -> inspect.Signature:
+    """What typer reads: the function's own arguments, the shared options, then its own options."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    # No option is of the type that isn't imported yet.
+    hints = get_type_hints(function, localns={"Choices": object}, include_extras=True)
+    own = [
+        parameter.replace(annotation=hints[name], kind=kind)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in ("here", "choices", "several")
+    ]
+    shared = [
+        inspect.Parameter(name, kind, default=default, annotation=annotation)
+        for name, (annotation, default) in options.items()
+    ]
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    required = [parameter for parameter in own if parameter.default is parameter.empty]
+    return inspect.Signature([context, *required, *shared, *(one for one in own if one not in required)])

@@ -1,152 +1,168 @@
-"""Training, and all steps from the download to the submission."""
+"""Training and what is around it: what one looks at before, several runs, a search, a rehearsal."""
 
 from __future__ import annotations
 
-from itertools import product
-from typing import Annotated
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from comp.cli.context import competition_by, declaration_by, new_console, refuse_two_places
-from comp.cli.options import (
-    AllData,
-    Backbone,
-    DeleteArchives,
-    Fold,
-    Folds,
-    Like,
-    Name,
-    Processes,
-    RecipeName,
-    Recipes,
-    Seed,
-    Seeds,
-    Settings,
-)
+from comp.cli.options import CHOICES, DeleteArchives, Here, Name, Processes, command, option
 from comp.errors import OverrideError
-from comp.runs import Workspace, find_run
 from comp.training.launching import helped
 
+if TYPE_CHECKING:
+    from comp.runs.resolve import Choices
 
+
+@command("recipe", "settings")
+def schedule(here: Here, name: Name, choices: Choices) -> None:
+    """Draw a recipe's learning rates before a step is trained."""
+    from comp.training.rates import draw_schedule
+
+    print(draw_schedule(here.competition(name), choices, here.workspace, here.console))
+
+
+@command("recipe", "backbone", "settings", "seed")
+def lr_find(
+    here: Here,
+    name: Name,
+    choices: Choices,
+    stage: Annotated[int, option("N", "The stage, from 1, whose layer groups, image size and inputs are used.")] = 1,
+) -> None:
+    """Run an LR range test and suggest a learning rate."""
+    from comp.training.rates import find_rate
+
+    print(find_rate(here.competition(name), choices, here.workspace, here.console, stage))
+
+
+@command("recipe", "backbone", "settings")
+def bench(
+    here: Here,
+    name: Name,
+    choices: Choices,
+    size: Annotated[int, option("N", "The size of the images, in pixels.", min=8)] = 224,
+    batch_size: Annotated[int | None, option("N", "Images per step, instead of the recipe's.", min=2)] = None,
+    json: Annotated[Path | None, option("FILE", "Where to write the numbers as JSON.")] = None,
+) -> None:
+    """Measure how fast images train and are predicted here."""
+    from comp.tools.benchmark import bench as measure
+
+    if batch_size is not None:
+        choices = replace(choices, settings=(*choices.settings, f"batch_size={batch_size}"))
+    measure(here.competition(name), choices, size, here.workspace, here.console, json)
+
+
+@command(*CHOICES)
 def train(
-    context: typer.Context,
+    here: Here,
+    choices: Choices,
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="A competition, as `comp list` names it.")
     ] = None,
-    recipe: RecipeName = "standard",
-    backbone: Backbone = None,
-    settings: Settings = [],  # noqa: B006
-    seed: Seed = 0,
-    all_data: AllData = False,
-    folds: Folds = None,
-    fold: Fold = None,
-    like: Like = None,
-    resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped, as it was begun.")
-    ] = None,
+    resume: Annotated[str | None, option("RUN", "Resume a run that was stopped, with the options it had.")] = None,
     processes: Processes = 1,
 ) -> None:
-    """Train a recipe on data that was downloaded; of --folds all, predicted and joined."""
-    from comp import runner
-    from comp.runs.resolve import Choices
+    """Train a recipe on data that were downloaded.
 
-    workspace = Workspace.from_environment()
-    found = find_run(workspace, like) if like else None
-    choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, found)
+    All folds of --folds are predicted as well, and joined.
+    """
+    from comp import runner
+
     if resume is not None:
-        if name is not None or choices != Choices():
-            raise OverrideError("--resume goes on with a run as it was begun; leave NAME and other options out.")
-        stopped = find_run(workspace, resume)
-        competition = competition_by(context, stopped.competition)
+        if name is not None or choices != type(choices)():
+            raise OverrideError("--resume takes the options that the run had; leave NAME and other options out.")
+        stopped = here.run(resume)
+        competition = here.competition(stopped)
         with helped(processes):
-            print(runner.resume(competition, stopped, workspace, new_console()).folder)
+            print(runner.resume(competition, stopped, here.workspace, here.console).folder)
         return
     if name is None:
         raise OverrideError("There is nothing to train; name a competition, as `comp list` does, or a run to --resume.")
-    step = runner.cross_validate if folds and not fold else runner.train
-    competition = competition_by(context, name)
+    step = runner.cross_validate if choices.folds and not choices.fold else runner.train
+    competition = here.competition(name)
     with helped(processes):
-        print(step(competition, choices, workspace, new_console()).folder)
+        print(step(competition, choices, here.workspace, here.console).folder)
 
 
-def run_all(
-    context: typer.Context,
+@command(*CHOICES, several=True)
+def run(
+    here: Here,
     name: Name,
-    recipe: Recipes = ["standard"],  # noqa: B006
-    backbone: Backbone = None,
-    settings: Settings = [],  # noqa: B006
-    seed: Seeds = [0],  # noqa: B006
-    all_data: AllData = False,
-    folds: Folds = None,
-    fold: Fold = None,
-    like: Like = None,
-    submit: Annotated[bool, typer.Option("--submit", help="Upload the submission and wait for its score.")] = False,
+    several: list[Choices],
+    submit: Annotated[bool, option(None, "Upload the submission and wait for its score.", "--submit")] = False,
     delete_archives: DeleteArchives = False,
     processes: Processes = 1,
     on: Annotated[
         str | None,
-        typer.Option(
-            metavar="WHERE",
-            help="kaggle: a notebook with a GPU; the run is brought here. ray, ray://HOST:PORT: what is trained "
-            "several times, side by side.",
-        ),
+        option("WHERE", "kaggle: a notebook there. ray or ray://HOST:PORT: folds, recipes and seeds side by side."),
     ] = None,
 ) -> None:
     """All steps: download, train, predict, write the submission."""
     from comp import runner
-    from comp.runs.resolve import Choices
 
-    workspace = Workspace.from_environment()
-    found = find_run(workspace, like) if like else None
-    named = (
-        Choices(name_of_recipe, backbone, tuple(settings), number, all_data, folds, fold, found)
-        for name_of_recipe, number in product(recipe, seed)
-    )
-    choices, *others = several = list(dict.fromkeys(named))
-    refuse_two_places(on, processes)
-    if others and (submit or on == "kaggle"):
+    _refuse_two_places(on, processes)
+    if len(several) > 1 and (submit or on == "kaggle"):
         which = "--submit" if submit else "--on kaggle"
         raise OverrideError(f"{which} is for one training, but there are {len(several)}; name one recipe and one seed.")
+    work = here.workspace, here.console
     if on == "kaggle":
-        declaration = declaration_by(context, name)
-        done = runner.run_at_kaggle(
-            declaration, choices, workspace, new_console(), submitting=submit, delete_archives=delete_archives
-        )
-        print(done.folder)
+        declaration, (choices,) = here.declaration(name), several
+        trained = runner.run_at_kaggle(declaration, choices, *work, submitting=submit, delete_archives=delete_archives)
+        print(trained.folder)
         return
-    competition = competition_by(context, name)
-    if others:
-        with helped(processes):
-            for trained in runner.run_each(
-                competition, several, workspace, new_console(), delete_archives=delete_archives, on=on
-            ):
-                print(trained.folder)
-        return
+    competition = here.competition(name)
     with helped(processes):
-        done = runner.run(
-            competition, choices, workspace, new_console(), submitting=submit, delete_archives=delete_archives, on=on
-        )
-    print(done.folder)
+        if len(several) > 1:
+            made = runner.run_each(competition, several, *work, delete_archives=delete_archives, on=on)
+        else:
+            one = several[0]
+            made = [runner.run(competition, one, *work, submitting=submit, delete_archives=delete_archives, on=on)]
+    for trained in made:
+        print(trained.folder)
 
 
+@command(*CHOICES)
 def rehearse(
-    context: typer.Context,
+    here: Here,
     name: Name,
-    recipe: RecipeName = "standard",
-    backbone: Backbone = None,
-    settings: Settings = [],  # noqa: B006
-    seed: Seed = 0,
-    all_data: AllData = False,
-    folds: Folds = None,
-    fold: Fold = None,
-    like: Like = None,
-    share: Annotated[float, typer.Option(min=0.01, max=0.5, help="Of the labelled images, how many to hide.")] = 0.2,
+    choices: Choices,
+    share: Annotated[float, option("SHARE", "The share of the labelled images to hide.", min=0.01, max=0.5)] = 0.2,
 ) -> None:
-    """Run everything on a Kaggle of this machine that hides part of the labels, and say what score to expect."""
-    from comp import runner
-    from comp.runs.resolve import Choices
+    """Run all steps against hidden labels and say what to expect.
 
-    workspace = Workspace.from_environment()
-    found = find_run(workspace, like) if like else None
-    choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, found)
-    print(runner.rehearse(competition_by(context, name), choices, workspace, new_console(), share).folder)
+    A Kaggle of this machine hides a part of the labels, and grades the submission by them.
+    """
+    from comp import runner
+
+    print(runner.rehearse(here.competition(name), choices, here.workspace, here.console, share).folder)
+
+
+@command("recipe", "backbone", "settings", "seed")
+def sweep(
+    here: Here,
+    name: Name,
+    choices: Choices,
+    space: Annotated[
+        list[str], option("FIELD=VALUES", "dropout=0..0.5, weight_decay=1e-4..1:log or batch_size=16,32.")
+    ],
+    trials: Annotated[int, option("N", "How many runs, with those of the same sweep that are there.", min=1)] = 20,
+    processes: Processes = 1,
+    on: Annotated[str | None, option("WHERE", "ray or ray://HOST:PORT: trials side by side.")] = None,
+) -> None:
+    """Search for a recipe's best values; each trial is a run.
+
+    A trial that is worse than most is stopped early.
+    """
+    from comp.tools.sweeps.searching import sweep as search
+
+    _refuse_two_places(on, processes)
+    competition = here.competition(name)
+    with helped(processes):
+        print(search(competition, choices, space, trials, here.workspace, here.console, on))
+
+
+def _refuse_two_places(on: str | None, processes: int) -> None:
+    if on is not None and processes > 1:
+        raise OverrideError("--processes is for this machine, and --on names another place; leave one of the two out.")

@@ -108,6 +108,15 @@ class History:
         """epochs.csv, a row per epoch; losses and score are NaN where no row validated. Raises RunError without it."""
         return self._read("epochs.csv", EPOCH_COLUMNS)
 
+    def last_score(self) -> tuple[str, float] | None:
+        """The metric and its value after the last epoch, read without pandas; None where there is none."""
+        try:
+            with (self.folder / "epochs.csv").open(encoding="utf-8", newline="") as file:
+                *_, last = csv.DictReader(file)
+            return last["metric"], float(last["score"])
+        except (OSError, LookupError, ValueError):
+            return None
+
     def steps(self) -> pd.DataFrame:
         """history.csv, a row per step; the rates of groups that were frozen are NaN. Raises RunError without it."""
         return self._read("history.csv", STEP_COLUMNS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import tempfile
@@ -20,6 +21,7 @@ import torch
 from comp.data.loading import ImageEpochs, collate
 from comp.data.reading import with_margin
 from comp.declare.viewpoint import View
+from comp.files import write_text
 from comp.submission.scoring import score_logits
 from comp.training.backbone import set_size, training_mode
 from comp.training.checkpoints import save_weights
@@ -120,6 +122,22 @@ class Benchmark:
             "milliseconds per image": parts,
             "peak memory in bytes": self.memory,
         }
+
+
+def bench(
+    competition: Competition,
+    choices: Choices,
+    size: int,
+    workspace: Workspace,
+    console: Console,
+    json_file: Path | None = None,
+) -> None:
+    """Measure how fast the competition's images train and are predicted here; the data must have been downloaded."""
+    measured = benchmark(competition, choices, size, workspace, console)
+    for line in measured.lines():
+        console.say(line)
+    if json_file is not None:
+        write_text(json_file, json.dumps(measured.as_record(), indent=2) + "\n")
 
 
 def benchmark(

@@ -13,8 +13,8 @@ from comp import runner
 from comp.console import Console
 from comp.runs import Run, list_runs
 from comp.runs.resolve import Choices
-from comp.tools import trying
 from comp.tools.side_by_side import _needs, _room
+from comp.tools.sweeps.searching import sweep as search
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[client]'")
 
@@ -136,7 +136,7 @@ def test_a_sweep_goes_on_after_its_worker_was_killed_and_after_it_was_stopped_an
 
         said.say = say
         space = ["dropout=0..0.5", "stages.learning_rate=1e-3..1e-1:log"]
-        return trying.sweep(two_stages, Choices(settings=(LONG,)), space, 4, workspace, said, on), lines
+        return search(two_stages, Choices(settings=(LONG,)), space, 4, workspace, said, on), lines
 
     with pytest.raises(KeyboardInterrupt):
         sweep(stopped_by=" is done, run ")

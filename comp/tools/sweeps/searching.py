@@ -9,34 +9,85 @@ from __future__ import annotations
 import hashlib
 import math
 import shlex
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+from comp.console import Console
+from comp.data.data_check import checked_tables
+from comp.declare.competition import Competition
 from comp.errors import DivergedError, RunError
 from comp.files import held
-from comp.runs import Run
-from comp.runs.resolve import fingerprint, resolve
+from comp.kaggle import goals
+from comp.runs import Run, Workspace
+from comp.runs.resolve import Choices, fingerprint, resolve
+from comp.tools.side_by_side import Job, each, refuse_other_places
 from comp.tools.sweeps.journal import study_at
-from comp.tools.sweeps.space import read_space
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from comp.declare.competition import Competition
-    from comp.runs import Workspace
-    from comp.runs.resolve import Choices
-    from comp.tools.sweeps.space import Dimension
-    from comp.training.prepared import Prepared
-    from comp.training.training import Training
+from comp.tools.sweeps.space import Dimension, read_space
+from comp.training.prepared import Prepared, prepare
+from comp.training.training import Training
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Trials that are drawn anywhere in the space before any is drawn near the best, or stopped for being worse than most.
 AT_RANDOM = 5
+
+
+def sweep(
+    competition: Competition,
+    choices: Choices,
+    space: Sequence[str],
+    trials: int,
+    workspace: Workspace,
+    console: Console,
+    on: str | None = None,
+) -> str:
+    """Search a space of the recipe's fields: train so many trials, each a run, and say which was best, by what command.
+
+    A sweep that was stopped goes on; more trials can be added to one that ended. The data must have been downloaded.
+    on: where trials are trained side by side, as `each` takes it; else one after the other, here.
+    """
+    if on is not None:
+        refuse_other_places(on)
+    with search(competition, choices, space, workspace) as found:
+        if on is not None:
+            checked_tables(competition, workspace, console)  # once, not in every trial
+        # On processors no more at once than are drawn without knowing of any other.
+        share = max(1, min(AT_RANDOM, trials - found.drawn))
+        each(_trials(found, trials, console), on, share, workspace.data(competition.name), console)
+        console.log = None
+        for line in found.lines():
+            console.say(line)
+        return found.best
+
+
+def _trials(found: Search, trials: int, console: Console) -> Iterator[Job]:
+    """The trials that are left, each drawn when it is asked for."""
+    while found.drawn < trials:
+        trial, drawn = found.draw()
+        console.log = None
+        console.say(f"trial {found.drawn} of {trials}: {' '.join(drawn.settings)}")
+        yield Job(f"trial {found.drawn} of {trials}", partial(try_out, found, trial, drawn))
+
+
+def try_out(found: Search, trial: optuna.Trial, drawn: Choices, console: Console) -> Run:
+    """Train a trial of a search, or what is left of it."""
+    from comp.runner import train_stages
+    from comp.training.resuming import under_way
+
+    if (run := found.run_of(trial)) is not None:
+        return run
+    prepared = prepare(found.competition, drawn, found.workspace, console)
+    found.refuse_other_data(prepared)
+    # One that was trained before the sweep was stopped, or for its own sake, isn't trained again.
+    with under_way(prepared, found.workspace, console, goals.predicted) as training, found.tried(trial, training):
+        train_stages(training, console)
+    return training.run
 
 
 class _PrunedError(Exception):
