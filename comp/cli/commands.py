@@ -48,8 +48,8 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "compare": results.compare,
         "board": results.board,
     },
-    "More from runs": {"join": results.join, "ensemble": results.ensemble, "sweep": training.sweep},
-    "Kaggle here, and comp there": {
+    "Combine and search": {"join": results.join, "ensemble": results.ensemble, "sweep": training.sweep},
+    "Local Kaggle, and notebooks at Kaggle": {
         "rehearse": training.rehearse,
         "serve": data.serve,
         "notebook": results.notebook,

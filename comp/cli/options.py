@@ -34,17 +34,19 @@ RunName = Annotated[
 RunNames = Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs: their folders, or competition/run.")]
 Processes = Annotated[int, option("N", "Share every batch among N processes, one per GPU.", min=1)]
 DeleteArchives = Annotated[bool, option(None, "Delete the archives once they are unpacked.", "--delete-archives")]
-Port = Annotated[int, option("PORT", "The port; 0 takes any that is free.", min=0, max=65535)]
+Port = Annotated[int, option("PORT", "The port; 0 takes any that is free.", "--port", min=0, max=65535)]
 
 RECIPE = "A recipe of the competition, as `comp list` names it"
 SEED = "What split, order and augmentation are drawn from"
 EACH = "; given several times, a run each."
 # Of a person's choices: the annotation and the default of the option that sets each.
 CHOICES: dict[str, tuple[Any, Any]] = {
-    "recipe": (Annotated[str, option("RECIPE", f"{RECIPE}.")], "standard"),
+    "recipe": (Annotated[str, option("RECIPE", f"{RECIPE}.", "--recipe")], "standard"),
     "backbone": (Annotated[str | None, option("MODEL", "A timm model or local-dir:PATH, not the recipe's.")], None),
     "settings": (
-        Annotated[list[str], option("FIELD=VALUE", "Change a field of the recipe; several times.", "--set")],
+        Annotated[
+            list[str], option("FIELD=VALUE", "Change a field of the recipe; may be given several times.", "--set")
+        ],
         [],
     ),
     "seed": (Annotated[int, option("N", f"{SEED}.", min=0)], 0),
@@ -59,7 +61,7 @@ CHOICES: dict[str, tuple[Any, Any]] = {
     ),
 }
 SEVERAL: dict[str, tuple[Any, Any]] = {
-    "recipe": (Annotated[list[str], option("RECIPE", RECIPE + EACH)], ["standard"]),
+    "recipe": (Annotated[list[str], option("RECIPE", RECIPE + EACH, "--recipe")], ["standard"]),
     "seed": (Annotated[list[int], option("N", SEED + EACH, min=0)], [0]),
 }
 

@@ -128,7 +128,7 @@ def rehearse(
     here: Here,
     name: Name,
     choices: Choices,
-    share: Annotated[float, option("SHARE", "The share of the labelled images to hide.", min=0.01, max=0.5)] = 0.2,
+    share: Annotated[float, option("S", "The share of the labelled images to hide.", min=0.01, max=0.5)] = 0.2,
 ) -> None:
     """Run all steps against hidden labels and say what to expect.
 

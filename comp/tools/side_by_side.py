@@ -129,7 +129,7 @@ def _run_of(ray: Any, ended: Any, job: Job) -> Run:
         run, error = ray.get(ended)
     except ray.exceptions.RayError as lost:
         raise RunError(
-            f"{name} was lost {LOSSES + 1} times ({type(lost).__name__}); the same command again goes on."
+            f"{name} was lost {LOSSES + 1} times ({type(lost).__name__}); the same command again resumes."
         ) from None
     if run is None:
         raise RunError(f"{name}: {error}")

@@ -1,6 +1,8 @@
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -10,24 +12,11 @@ from comp.runs import create_run
 from tests.cli.spoiling import TINY
 
 HEAVY = ("torch", "torchvision", "timm", "numpy", "pandas", "sklearn", "albumentations", "cv2", "PIL", "kaggle", "rich")
-COMMANDS = (
-    *(
-        "new",
-        "list",
-        "download",
-        "check",
-        "train",
-        "sweep",
-        "lr-find",
-        "schedule",
-        "bench",
-        "predict",
-        "notebook",
-        "diagnose",
-    ),
-    *("submit", "explore", "report", "compare", "board", "join", "ensemble", "run", "rehearse", "runs", "scores"),
-    "serve",
-)
+COMMANDS = [
+    *("list", "new", "download", "check", "explore", "schedule", "lr-find", "bench", "run", "train", "predict"),
+    *("submit", "runs", "scores", "report", "diagnose", "compare", "board", "join", "ensemble", "sweep", "rehearse"),
+    *("serve", "notebook"),
+]
 
 
 def in_a_process(*command, **environment):
@@ -50,18 +39,34 @@ def test_list_names_every_competition_with_metric_and_recipes(comp):
     assert "quick, standard" in rows["planet"]
 
 
-def test_help_names_every_command(comp):
+def test_help_lists_every_command_in_the_order_of_work_each_in_one_whole_line(comp, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     ended = comp("--help")
     assert ended.status == 0
+    listed = ended.out[ended.out.index("Start:") :]
+    assert re.findall(r"^  (\S+)  +\S.*\.$", listed, re.MULTILINE) == COMMANDS
+    assert "..." not in listed
+    assert max(map(len, listed.splitlines())) <= 80
+
+
+def test_the_help_of_each_command_names_no_option_that_it_lacks(comp):
     for command in COMMANDS:
-        assert f"\n  {command} " in ended.out
+        ended = comp(command, "--help")
+        assert ended.status == 0
+        assert f"comp {command} " in ended.out
+        options = set(re.findall(r"^  (--[\w-]+)", ended.out, re.MULTILINE))
+        assert set(re.findall(r"--[a-z][\w-]*", ended.out)) == options
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_of_its_own(comp, command):
-    ended = comp(command, "--help")
-    assert ended.status == 0
-    assert f"comp {command} " in ended.out
+def test_the_version_is_that_of_the_package(comp):
+    assert comp("--version").out == f"comp {version('comp-starter')}\n"
+
+
+def test_several_recipes_and_seeds_are_refused_where_one_training_is_needed(comp):
+    ended = comp("run", "digits", "--recipe", "quick", "--recipe", "standard", "--submit")
+    assert ended.status == 1
+    assert "--submit" in ended.err
+    assert "2" in ended.err
 
 
 def test_a_declaration_that_can_t_be_loaded_hides_no_other(comp, tmp_path):
@@ -100,13 +105,17 @@ def test_an_error_ends_a_process_with_status_1_and_one_sentence():
 
 
 def test_runs_that_can_t_be_read_are_listed_with_what_to_do(comp, workspace):
-    whole, gone, scoreless = (create_run(workspace, "digits", "quick") for _ in range(3))
-    for run in (whole, scoreless):
+    whole, gone, scoreless, trained = (create_run(workspace, "digits", "quick") for _ in range(4))
+    for run in (whole, scoreless, trained):
         run.write_config({"competition": "digits"})
     gone.log.touch()
+    (trained.folder / "epochs.csv").write_text("stage,metric,score\n1,accuracy,0.5\n1,accuracy,0.875\n")
+    trained.weights.parent.mkdir()
+    trained.weights.touch()
     (scoreless.folder / "scores.json").write_text("{")
     rows = {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in comp("runs").out.splitlines()}
     assert rows[whole.name] == "stopped"
+    assert rows[trained.name].split() == ["accuracy", "0.87500", "not", "predicted"]
     assert rows[gone.name] == f"The run {gone.name} has no config.json: put the file back, or delete {gone.folder}."
     assert rows[scoreless.name].endswith(f": delete it, and `comp predict {scoreless.name}` makes it anew.")
     assert comp("report", gone.name).err == f"Error: {rows[gone.name]}\n"

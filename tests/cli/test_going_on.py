@@ -31,7 +31,7 @@ def test_features_that_were_being_computed_when_it_was_asked_to_end_are_gone_on_
     finally:
         signal.signal(signal.SIGTERM, before)
     assert ended.status == 143
-    assert ended.err.splitlines() == ["Error: stopped; the same command again goes on from here."]
+    assert ended.err.splitlines() == ["Error: stopped; the same command again resumes from here."]
     again = comp(*plugins, "train", "shades", *TINY)
     assert "features of 16 of 36 images at 16 px: found in the cache" in again.out
     assert sum(batches) == 36 + 16
@@ -84,7 +84,7 @@ def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on(down
         assert time.monotonic() - began < 30
     assert run.returncode == 128 + number
     assert "stopped in stage 1; `comp train --resume shades/standard-1` goes on from there" in printed
-    assert errors.splitlines() == ["Error: stopped; the same command again goes on from here."]
+    assert errors.splitlines() == ["Error: stopped; the same command again resumes from here."]
     assert list(workspace.folder.rglob(".*.part")) == []
     again = subprocess.run(long, capture_output=True, text=True, check=True)
     assert "going on with shades/standard-1, which was stopped: stage 1, epoch " in again.stdout

@@ -101,7 +101,7 @@ def test_a_disk_too_full_for_the_state_stops_in_one_sentence_and_goes_on_later(
     with files_of_at_most(8_000):
         said = sentence(*plugins, *whole)
     assert "make room" in said
-    assert "the same command again goes on" in said
+    assert "the same command again resumes" in said
     (run,) = (workspace.runs / "shades").iterdir()
     assert [path.name for path in run.rglob("*") if ".part" in path.name] == []
     ended = comp(*plugins, *whole)

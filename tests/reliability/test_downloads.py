@@ -298,7 +298,7 @@ def test_an_interrupt_leaves_a_stalled_download_within_seconds_and_says_how_to_g
         status, _, errors = running.ends()
     assert time.monotonic() - began < 10
     assert status == 130
-    assert errors == "Error: stopped; the same command again goes on from here.\n"
+    assert errors == "Error: stopped; the same command again resumes from here.\n"
     assert "Traceback" not in errors
     assert fetching(Fault(BLOBS, "drop", times=None, after_bytes=700_000)).status == 0
     intact()
