@@ -24,7 +24,7 @@ from benchmarks.task import Measured, Task
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.errors import CompError, OverrideError
 from comp.runs import Workspace
-from comp.training.spinning import SPINS
+from comp.training.launching import SPINS
 
 MISSING = (
     "fastai is not installed, and it is no part of comp; install it beside comp for this comparison, and only for it: "

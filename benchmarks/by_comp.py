@@ -66,7 +66,7 @@ def _recipe(task: Task, recipe: Recipe) -> Recipe:
 def _fit(prepared: Prepared, stage: Stage, number: int) -> Iterator[Epoch]:
     epochs, validation = prepared.inputs(stage, number)
     if isinstance(stage.learning_rate, str):
-        stage = replace(stage, learning_rate=prepared.sweep(stage, number, epochs).suggestion)
+        stage = replace(stage, learning_rate=prepared.range_test(stage, number, epochs).suggestion)
     for event in prepared.learner.fit(stage, float(stage.learning_rate), epochs, validation, prepared.seed_of(number)):
         if isinstance(event, Epoch):
             yield event

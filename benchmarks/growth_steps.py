@@ -20,7 +20,7 @@ from rich.console import Console as Terminal
 from benchmarks.synthetic import MOST_COLUMNS, Synthetic, named
 from comp.cli import OBJECTS
 from comp.console import Console
-from comp.training.spinning import spin_little
+from comp.training.launching import spin_little
 
 # Values that an array of probabilities may have here: 4 bytes each, and as many again for what is made of them.
 MOST_VALUES = 250_000_000

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from comp.training.spinning import spin_little
+from comp.training.launching import spin_little
 
 spin_little()  # before torch is imported
 
@@ -38,11 +38,11 @@ from comp.runs import TABLES, Run, Workspace, find_run
 from comp.runs.resolve import Choices, recipe_of, resolve
 from comp.submission.predictions import read_predictions
 from comp.training.backbone import set_size
-from comp.training.checkpoints import load_weights
-from comp.training.curves import sweep_as_png, sweep_in_characters
-from comp.training.finder import Sweep
+from comp.training.curves import range_test_as_png, range_test_in_characters
+from comp.training.finder import RangeTest
 from comp.training.prepared import Prepared, prepare
 from comp.training.resuming import start
+from comp.training.state import load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,14 +54,14 @@ if TYPE_CHECKING:
     from comp.training.training import Training
 
 
-class Curve(Sweep):
+class Curve(RangeTest):
     """A sweep that a notebook shows as a picture, and a terminal as characters; printed, it says its suggestions."""
 
     def __repr__(self) -> str:
-        return sweep_in_characters(self)
+        return range_test_in_characters(self)
 
     def _repr_png_(self) -> bytes:
-        return sweep_as_png(self)
+        return range_test_as_png(self)
 
 
 class Session:
@@ -173,7 +173,7 @@ class Session:
         model = deepcopy(learner.model)
         try:
             epochs, _ = self.prepared.inputs(stage, number)
-            found = self.prepared.sweep(stage, number, epochs)
+            found = self.prepared.range_test(stage, number, epochs)
         finally:
             # A transformer was brought to the stage's size.
             learner.model = learner.evaluated = model

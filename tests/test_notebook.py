@@ -15,7 +15,7 @@ from comp.errors import CompError, DeclarationError, OverrideError, RunError
 from comp.notebook import Session
 from comp.runs import Run
 from comp.training.backbone import layer_groups
-from comp.training.spinning import SPINS
+from comp.training.launching import SPINS
 
 TINY = ("stages.size=16", "stages.cycles=1", "stages.cycle_length=1")
 

@@ -17,8 +17,7 @@ from comp.cli.options import Here
 from comp.errors import CompError
 from comp.interrupts import STATUSES, ending_on_sigterm
 from comp.runs import Workspace
-from comp.training.launching import help_out, helps, leading
-from comp.training.spinning import spin_little
+from comp.training.launching import help_out, helps, leading, spin_little
 
 # How many objects are made between two looks for garbage. With the 700 that are usual, looking takes a fifth of the
 # time until a training's first step: torch and what belongs to it are hundreds of thousands, and stay. A step of a

@@ -8,7 +8,7 @@ import numpy as np
 
 from comp.declare.recipe import LAYER_GROUPS
 from comp.report import figures
-from comp.training.finder import Sweep
+from comp.training.finder import RangeTest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,9 +48,9 @@ def stages_of(run: Run, recipe: Recipe, metric: str) -> list[dict[str, Any]]:
 
 def _charts(run: Run, number: int, epochs: pd.DataFrame, steps: pd.DataFrame, metric: str) -> list[tuple[str, Any]]:
     charts = []
-    swept = run.history.sweep(number)
+    swept = run.history.range_test(number)
     if swept is not None:
-        sweep = Sweep(*(swept[column].to_numpy(float) for column in ("rate", "loss", "smoothed")))
+        sweep = RangeTest(*(swept[column].to_numpy(float) for column in ("rate", "loss", "smoothed")))
         drawn = figures.sweep(sweep.rates, sweep.losses, sweep.smoothed, sweep.suggestions)
         charts.append((f"Learning-rate finder; taken: {sweep.suggestion:.2g}", drawn))
     numbers = np.arange(1, len(steps) + 1)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from comp.training.finder import Sweep
+    from comp.training.finder import RangeTest
     from comp.training.learner import Epoch
 
 EPOCH_COLUMNS = (
@@ -31,7 +31,7 @@ EPOCH_COLUMNS = (
     "images_per_second",
 )
 STAGE_COLUMNS = ("stage", "seconds", "memory_mb")
-SWEEP_COLUMNS = ("rate", "loss", "smoothed")
+RANGE_TEST_COLUMNS = ("rate", "loss", "smoothed")
 STEP_COLUMNS = ("stage", "cycle", "epoch", "step", "loss", "lr_early", "lr_late", "lr_head")
 TABLES = ("stages.csv", "epochs.csv", "history.csv")
 NOT_FLOATS: dict[str, type] = {"stage": int, "cycle": int, "epoch": int, "step": int, "metric": str}
@@ -91,12 +91,12 @@ class History:
         row = {"stage": stage, "seconds": seconds, "memory_mb": round(memory / 1e6)}
         _append(self.folder / "stages.csv", STAGE_COLUMNS, [row])
 
-    def write_sweep(self, stage: int, sweep: Sweep) -> None:
+    def write_range_test(self, stage: int, sweep: RangeTest) -> None:
         """learning-rate-<stage>.csv: what a sweep's picture shows."""
         columns = zip(sweep.rates, sweep.losses, sweep.smoothed, strict=True)
-        rows = [dict(zip(SWEEP_COLUMNS, map(float, values), strict=True)) for values in columns]
+        rows = [dict(zip(RANGE_TEST_COLUMNS, map(float, values), strict=True)) for values in columns]
         with replacing(self.folder / f"learning-rate-{stage}.csv") as unfinished:
-            _append(unfinished, SWEEP_COLUMNS, rows)
+            _append(unfinished, RANGE_TEST_COLUMNS, rows)
 
     @property
     def began(self) -> bool:
@@ -125,10 +125,10 @@ class History:
         """stages.csv, a row per stage that ended. Raises RunError without it."""
         return self._read("stages.csv", STAGE_COLUMNS)
 
-    def sweep(self, stage: int) -> pd.DataFrame | None:
+    def range_test(self, stage: int) -> pd.DataFrame | None:
         """The finder's sweep before a stage, a row per rate; None where there was none. Raises RunError."""
         file = f"learning-rate-{stage}.csv"
-        return self._read(file, SWEEP_COLUMNS) if (self.folder / file).is_file() else None
+        return self._read(file, RANGE_TEST_COLUMNS) if (self.folder / file).is_file() else None
 
     def _read(self, file: str, columns: Sequence[str]) -> pd.DataFrame:
         import pandas as pd

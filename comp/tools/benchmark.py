@@ -24,12 +24,12 @@ from comp.declare.viewpoint import View
 from comp.files import write_text
 from comp.submission.scoring import score_logits
 from comp.training.backbone import set_size, training_mode
-from comp.training.checkpoints import save_weights
 from comp.training.features import FeatureEpochs
 from comp.training.inputs import HEAD_BATCHES, forward_batch, tta_views, workers
 from comp.training.learner import Step
 from comp.training.memory import peak_memory
 from comp.training.prepared import prepare
+from comp.training.state import save_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

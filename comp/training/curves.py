@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 78, 18
 
 
-class Sweep(Protocol):
+class RangeTest(Protocol):
     """A finder's sweep: losses and their smoothed curve against the head's rates, all (N,), and rates by rule."""
 
     @property
@@ -34,12 +34,12 @@ class Sweep(Protocol):
     def suggestions(self) -> Mapping[str, float]: ...
 
 
-def draw_sweep(sweep: Sweep, path: Path) -> None:
+def draw_range_test(sweep: RangeTest, path: Path) -> None:
     """The losses against the rates, with the suggestions marked, as a PNG file."""
-    _write(sweep_as_png(sweep), path)
+    _write(range_test_as_png(sweep), path)
 
 
-def sweep_as_png(sweep: Sweep) -> bytes:
+def range_test_as_png(sweep: RangeTest) -> bytes:
     """The same as the bytes of a PNG."""
     from matplotlib.figure import Figure
 
@@ -54,7 +54,7 @@ def sweep_as_png(sweep: Sweep) -> bytes:
     return _png(figure)
 
 
-def sweep_in_characters(sweep: Sweep) -> str:
+def range_test_in_characters(sweep: RangeTest) -> str:
     """The same as lines of text; each suggestion is marked by its first letter."""
     plot = _blank()
     low, high = without_outliers(sweep.smoothed)

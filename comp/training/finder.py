@@ -12,7 +12,7 @@ import torch
 from comp.declare.recipe import Stage
 from comp.errors import RunError
 from comp.training.learner import Epochs, Learner, gathered
-from comp.training.randomness import random_states, restore_random_states
+from comp.training.state import random_states, restore_random_states
 
 LOWEST, HIGHEST, BATCHES = 1e-6, 10.0, 100
 # Fewer rates than these make no curve: a recipe that gathers more mini-batches per step is swept with fewer of them.
@@ -29,7 +29,7 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Sweep:
+class RangeTest:
     """Losses against the head's learning rate, each (N,), and what they suggest.
 
     smoothed: the losses' exponential moving average, corrected for its start.
@@ -67,9 +67,9 @@ class Sweep:
         return self.suggestions[DEFAULT]
 
 
-def sweep(
+def range_test(
     learner: Learner, stage: Stage, training: Epochs, seed: int, advance: Callable[[], None] = lambda: None
-) -> Sweep:
+) -> RangeTest:
     """Multiply the rate after every step, from LOWEST to HIGHEST, until the loss diverges or after BATCHES.
 
     A step is one of training, clipped as the recipe says, of as many mini-batches as it gathers while that leaves
@@ -103,7 +103,7 @@ def sweep(
             f"No learning rate could be found: the loss is no number after {len(losses)} mini-batches at rates below "
             f"{rates[len(losses)]:.1g}; check the images, or set the stage's learning_rate."
         )
-    return Sweep(rates[: len(losses)], np.array(losses), np.array(smoothed))
+    return RangeTest(rates[: len(losses)], np.array(losses), np.array(smoothed))
 
 
 @contextmanager

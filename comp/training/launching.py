@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 # How long those that help may take to end, in seconds, when the one that leads has ended or one of them failed.
 LAST_WORDS = 10.0
+# With the hundreds of thousands of looks that are usual, one other busy process on the cores makes a training five
+# times slower; with these few an idle machine loses about 5 %.
+SPINS = "1000"
 
 
 def launched() -> bool:
@@ -166,3 +169,8 @@ def _end_with(other: BaseProcess) -> None:
 def _killed(other: BaseProcess) -> str:
     name = signal.Signals(-(other.exitcode or 0)).name
     return f"A process of this training was killed by {name}; the same command again goes on from here."
+
+
+def spin_little() -> None:
+    """Let threads sleep soon, unless the environment says otherwise; it is read once, when torch is imported."""
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)

@@ -21,17 +21,14 @@ from torch.optim import Optimizer
 from comp.declare.metrics import Target
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import DivergedError
-from comp.training.averaging import Average
-from comp.training.backbone import Classifier, freeze, training_mode
+from comp.training.backbone import Classifier, Pair, foldable, folded, freeze, training_mode
 from comp.training.features import Features
-from comp.training.folding import Pair, foldable, folded
-from comp.training.losses import classification_loss, rows_count
+from comp.training.losses import Mixing, classification_loss, rows_count
 from comp.training.memory import keep_freed_memory
-from comp.training.mixing import Mixing
-from comp.training.optimizers import build_optimizer
+from comp.training.optimizers import Average, build_optimizer
 from comp.training.passes import Passes, Undo, out_of_memory
 from comp.training.processes import NoRoomError, Processes, processes
-from comp.training.schedule import scheduler
+from comp.training.schedules import scheduler
 from comp.training.state import StageState
 
 # What torch and timm consist of stays for as long as the process: looking through it for garbage, as every stage does

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from comp.declare.competition import Competition
     from comp.declare.recipe import Recipe, Stage
     from comp.runs import Workspace
-    from comp.training.finder import Sweep
+    from comp.training.finder import RangeTest
     from comp.training.inputs import Images
     from comp.training.learner import Epochs, Learner, Validation
 
@@ -57,31 +57,34 @@ class Prepared:
         import torch
 
         from comp.training.backbone import set_size
-        from comp.training.transfer import is_new
+        from comp.training.heads import is_new
 
         set_size(self.learner.model, stage.size)
-        if self.recipe.head == "pretrained" and is_new(self.learner.model):
+        if self.recipe.head == "pretrained" and is_new(self.learner.model.head):
             self._start_head(stage)
         targets = torch.from_numpy(self.tables.targets)
         return self.images.for_stage(self.learner, stage, targets, self.training, self.validating, self.seed_of(number))
 
     def _start_head(self, stage: Stage) -> None:
-        from comp.training.transfer import start_from_pretrained
+        from comp.training.heads import start_from_pretrained
 
         views = self.competition.augment.views(stage.views if stage.cached else 1)
         features = self.images.features(self.learner, stage.size, views)
-        start_from_pretrained(self.learner.model, features[self.training, 0], self.tables.targets[self.training])
+        (pretrained,) = self.learner.model.own_classifier
+        start_from_pretrained(
+            self.learner.model.head, pretrained, features[self.training, 0], self.tables.targets[self.training]
+        )
 
     def seed_of(self, number: int) -> int:
         """Each stage draws orders, augmentations and dropout of its own."""
         return 1000 * self.choices.seed + number
 
-    def sweep(self, stage: Stage, number: int, epochs: Epochs) -> Sweep:
+    def range_test(self, stage: Stage, number: int, epochs: Epochs) -> RangeTest:
         """The learning-rate finder's sweep before a stage; the model stays as it is."""
-        from comp.training.finder import sweep
+        from comp.training.finder import range_test
 
         with self.images.console.bar("finding a learning rate", None, "batches") as bar:
-            return sweep(self.learner, stage, epochs, self.seed_of(number), lambda: bar.advance(1))
+            return range_test(self.learner, stage, epochs, self.seed_of(number), lambda: bar.advance(1))
 
 
 def prepare(competition: Competition, choices: Choices, workspace: Workspace, console: Console) -> Prepared:
@@ -107,7 +110,8 @@ def _untrained(
     """The learner, and the fingerprint of its backbone."""
     import torch
 
-    from comp.training.backbone import build_classifier, digest, prior_logits
+    from comp.training.backbone import build_classifier, digest
+    from comp.training.heads import prior_logits
     from comp.training.learner import Learner, choose_device
     from comp.training.losses import class_weights
 

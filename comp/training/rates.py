@@ -10,10 +10,10 @@ from comp.declare.recipe import LAYER_GROUPS
 from comp.errors import OverrideError
 from comp.runs import Workspace
 from comp.runs.resolve import Choices, resolve
-from comp.training.curves import draw_rates, draw_sweep, rates_in_characters
-from comp.training.plan import in_words, planned_rates
+from comp.training.curves import draw_range_test, draw_rates, rates_in_characters
 from comp.training.prepared import prepare
-from comp.training.reporting import say_sweep
+from comp.training.reporting import say_range_test
+from comp.training.schedules import in_words, planned_rates
 
 
 def draw_schedule(competition: Competition, choices: Choices, workspace: Workspace, console: Console) -> Path:
@@ -35,8 +35,8 @@ def find_rate(competition: Competition, choices: Choices, workspace: Workspace, 
     if not 1 <= number <= len(stages):
         raise OverrideError(f"--stage is {number}, but the recipe {choices.recipe!r} has stages 1 to {len(stages)}.")
     epochs, _ = prepared.inputs(stages[number - 1], number)
-    sweep = prepared.sweep(stages[number - 1], number, epochs)
+    sweep = prepared.range_test(stages[number - 1], number, epochs)
     picture = workspace.runs / competition.name / f"learning-rate-{choices.recipe}-{number}.png"
-    draw_sweep(sweep, picture)
-    say_sweep(console, sweep)
+    draw_range_test(sweep, picture)
+    say_range_test(console, sweep)
     return picture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from comp.console import Console
 from comp.declare.recipe import Stage
-from comp.training.curves import sweep_in_characters
-from comp.training.finder import Sweep
+from comp.training.curves import range_test_in_characters
+from comp.training.finder import RangeTest
 from comp.training.learner import Epoch
 
 EPOCH = "{:>6}  {:>10}  {:>10}  {:>10}  {:>8}  {:>9}"
@@ -28,7 +28,7 @@ def say_epoch(console: Console, epoch: Epoch, score: float | None) -> None:
     console.say(EPOCH.format(epoch.number + 1, train_loss, valid_loss, metric, seconds, speed))
 
 
-def say_sweep(console: Console, sweep: Sweep) -> None:
+def say_range_test(console: Console, sweep: RangeTest) -> None:
     """The finder's curve in characters, and its suggestions in words."""
-    console.say(sweep_in_characters(sweep))
+    console.say(range_test_in_characters(sweep))
     console.say(f"suggestions: {sweep}")

@@ -1,21 +1,24 @@
-"""Where a stage stands between two of its steps, and the file that a training goes on from after it was stopped."""
+"""What a training resumes from: where a stage stands between two steps, random states, and weights, in files."""
 
 import io
+import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from comp.errors import RunError
 from comp.files import replacing
-from comp.training.averaging import Average
 from comp.training.backbone import Classifier
-from comp.training.randomness import random_states, restore_random_states
+from comp.training.optimizers import Average
 
 
 @dataclass
@@ -101,3 +104,45 @@ def load_state(path: Path) -> dict[str, Any] | None:
             "its beginning."
         ) from None
     return state
+
+
+def random_states() -> dict[str, Any]:
+    """Of Python's generator, numpy's, torch's and each GPU's; plain numbers and tensors, fit for a file."""
+    version, internal, gauss = random.getstate()
+    name, keys, *rest = np.random.get_state()
+    return {
+        "python": [version, list(internal), gauss],
+        "numpy": [name, torch.from_numpy(np.asarray(keys, np.int64)), *rest],
+        "torch": torch.get_rng_state(),
+        "gpus": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Give back what `random_states` gave; of GPUs that are no longer there, nothing."""
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"])
+    for gpu, state in zip(range(torch.cuda.device_count()), states["gpus"], strict=False):
+        torch.cuda.set_rng_state(state, gpu)
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(weights)
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Raises RunError where the file is missing, broken, or of another model."""
+    try:
+        model.load_state_dict(load_file(path))
+    except FileNotFoundError:
+        raise RunError(
+            f"{path} doesn't exist: the training did not end, or the file was removed; "
+            f"`comp train --resume {'/'.join(path.parts[-4:-2])}` goes on from what is there."
+        ) from None
+    except (SafetensorError, RuntimeError) as error:
+        raise RunError(f"{path} can't be loaded ({str(error).splitlines()[0]}); train again.") from None

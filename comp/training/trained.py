@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from comp.training.backbone import build_classifier, set_size
-from comp.training.checkpoints import load_weights
 from comp.training.learner import Learner, choose_device
+from comp.training.state import load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

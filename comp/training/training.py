@@ -13,12 +13,11 @@ from comp.interrupts import deferred
 from comp.kaggle import goals
 from comp.submission.scoring import score_logits
 from comp.training.backbone import set_size
-from comp.training.checkpoints import save_weights
-from comp.training.curves import draw_sweep
+from comp.training.curves import draw_range_test
 from comp.training.learner import Step
 from comp.training.memory import peak_memory
-from comp.training.reporting import say_epoch, say_stage, say_sweep
-from comp.training.state import save_state
+from comp.training.reporting import say_epoch, say_range_test, say_stage
+from comp.training.state import save_state, save_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -150,12 +149,12 @@ class Training:
         if trains in self.found:
             self.console.say(f"learning rate {self.found[trains]:.2g}, as found before")
         else:
-            sweep = self.prepared.sweep(stage, number, epochs)
+            sweep = self.prepared.range_test(stage, number, epochs)
             self.found[trains] = sweep.suggestion
             picture = self.run.folder / f"learning-rate-{number}.png"
-            draw_sweep(sweep, picture)
-            self.run.history.write_sweep(number, sweep)
-            say_sweep(self.console, sweep)
+            draw_range_test(sweep, picture)
+            self.run.history.write_range_test(number, sweep)
+            say_range_test(self.console, sweep)
         return self.found[trains]
 
     def finish(self) -> None:

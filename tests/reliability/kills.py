@@ -59,7 +59,7 @@ class Workload:
         named(training.Training, "fit", "training")
         named(training.Training, "save", "saving")
         named(training.Training, "finish", "saving")
-        named(prepared.Prepared, "sweep", "learning-rate sweep")
+        named(prepared.Prepared, "range_test", "LR range test")
         named(resuming, "load_state", "taking up")
         runner.run(self.competition, self.choices, Workspace(workspace), Console())
 

@@ -5,7 +5,7 @@ import pytest
 
 from comp.errors import RunError
 from comp.runs import STEP_COLUMNS, TABLES, create_run
-from comp.training.finder import Sweep
+from comp.training.finder import RangeTest
 from comp.training.learner import Epoch
 
 
@@ -80,10 +80,14 @@ def test_what_a_stage_took_is_read_back(started):
 
 def test_a_sweep_is_read_back_where_there_was_one(started):
     run = started("planet", "quick")
-    swept = Sweep(np.array([1e-6, 1e-3]), np.array([2.5, 1.0]), np.array([2.5, 1.75]))
-    run.history.write_sweep(2, swept)
-    assert run.history.sweep(1) is None
-    assert run.history.sweep(2).to_dict("list") == {"rate": [1e-6, 1e-3], "loss": [2.5, 1.0], "smoothed": [2.5, 1.75]}
+    swept = RangeTest(np.array([1e-6, 1e-3]), np.array([2.5, 1.0]), np.array([2.5, 1.75]))
+    run.history.write_range_test(2, swept)
+    assert run.history.range_test(1) is None
+    assert run.history.range_test(2).to_dict("list") == {
+        "rate": [1e-6, 1e-3],
+        "loss": [2.5, 1.0],
+        "smoothed": [2.5, 1.75],
+    }
 
 
 def test_tables_that_are_not_there_or_can_t_be_read_are_one_sentence(started):

@@ -1,5 +1,4 @@
 import json
-import math
 import os
 import pickle
 
@@ -15,12 +14,10 @@ from comp.declare.recipe import LAYER_GROUPS
 from comp.errors import BackboneError
 from comp.training.backbone import (
     build_classifier,
-    build_head,
     digest,
     expectations,
     freeze,
     layer_groups,
-    prior_logits,
     set_size,
     training_mode,
 )
@@ -328,26 +325,6 @@ def test_without_drop_path_nothing_is_skipped():
 def test_a_backbone_that_skips_no_paths_is_named():
     with pytest.raises(BackboneError, match=r"`drop_path` is 0.2, but the backbone 'vgg11' .*; leave it at 0"):
         build("vgg11", drop_path=0.2)
-
-
-def test_a_head_of_standardised_features_does_not_mind_their_scale():
-    features = torch.randn(64, 5)
-    head, scaled = (build_head(5, PRIOR, 0.0) for _ in range(2))
-    for one in (head, scaled):
-        nn.init.ones_(one[-1].weight)
-    assert torch.allclose(head(features), scaled(features * 1000 + 7), atol=1e-3)
-
-
-def test_the_prior_is_the_share_of_each_class():
-    targets = np.array([0, 0, 0, 1])
-    shares = np.exp(prior_logits(targets, 3, "single"))
-    assert shares == pytest.approx(np.array([3.5, 1.5, 0.5]) / 5.5)
-    assert shares.sum() == pytest.approx(1)
-
-
-def test_the_prior_of_tags_is_the_share_of_each_and_finite():
-    logits = prior_logits(np.array([[1, 0, 1], [1, 0, 0]]), 3, "multi")
-    assert [1 / (1 + math.exp(-logit)) for logit in logits] == pytest.approx([2.5 / 3, 0.5 / 3, 0.5])
 
 
 def test_a_digest_changes_with_any_weight_or_statistic():

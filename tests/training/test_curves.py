@@ -8,13 +8,13 @@ from PIL import Image
 from comp.training.curves import (
     HEIGHT,
     WIDTH,
+    draw_range_test,
     draw_rates,
-    draw_sweep,
+    range_test_as_png,
+    range_test_in_characters,
     rates_in_characters,
-    sweep_as_png,
-    sweep_in_characters,
 )
-from comp.training.finder import Sweep
+from comp.training.finder import RangeTest
 
 GROUPS = ("early", "late", "head")
 PIXELS = (960, 540)
@@ -22,7 +22,7 @@ PIXELS = (960, 540)
 
 def swept(losses, highest=10.0):
     losses = np.asarray(losses, dtype=float)
-    return Sweep(np.geomspace(1e-6, highest, len(losses)), losses, losses)
+    return RangeTest(np.geomspace(1e-6, highest, len(losses)), losses, losses)
 
 
 def bowl(points=100):
@@ -66,19 +66,19 @@ def inside(text):
 
 
 def test_a_sweep_is_drawn_as_a_picture(tmp_path):
-    draw_sweep(bowl(), tmp_path / "new" / "sweep.png")
+    draw_range_test(bowl(), tmp_path / "new" / "sweep.png")
     assert_is_a_page_with_a_curve(tmp_path / "new" / "sweep.png")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["sweep.png"]
-    assert_is_a_page_with_a_curve(BytesIO(sweep_as_png(bowl())))
+    assert_is_a_page_with_a_curve(BytesIO(range_test_as_png(bowl())))
 
 
 def test_other_losses_are_another_picture():
-    assert sweep_as_png(bowl()) != sweep_as_png(swept(FALLS))
-    assert sweep_as_png(bowl()) == sweep_as_png(bowl())
+    assert range_test_as_png(bowl()) != range_test_as_png(swept(FALLS))
+    assert range_test_as_png(bowl()) == range_test_as_png(bowl())
 
 
 def test_a_sweep_in_characters_has_a_mark_for_each_suggestion():
-    text = sweep_in_characters(bowl())
+    text = range_test_in_characters(bowl())
     assert_fits_a_terminal(text)
     assert "loss against the learning rate" in text
     for mark in "MSV":
@@ -89,14 +89,16 @@ def test_a_sweep_in_characters_has_a_mark_for_each_suggestion():
 
 def test_the_marks_stand_from_left_to_right_as_the_rates_grow():
     sweep = bowl()
-    columns = {mark: max(line.find(mark) for line in inside(sweep_in_characters(sweep)).splitlines()) for mark in "MSV"}
+    columns = {
+        mark: max(line.find(mark) for line in inside(range_test_in_characters(sweep)).splitlines()) for mark in "MSV"
+    }
     by_rate = sorted(sweep.suggestions, key=sweep.suggestions.__getitem__)
     places = [columns[rule[0].upper()] for rule in by_rate]
     assert places == sorted(places)
 
 
 def test_a_loss_that_shoots_up_at_the_end_doesn_t_flatten_the_curve():
-    heights = [float(line.split("┤")[0]) for line in sweep_in_characters(bowl()).splitlines() if "┤" in line]
+    heights = [float(line.split("┤")[0]) for line in range_test_in_characters(bowl()).splitlines() if "┤" in line]
     assert max(heights) < 4
 
 
@@ -105,17 +107,17 @@ def test_a_loss_that_shoots_up_at_the_end_doesn_t_flatten_the_curve():
 def test_suggestions_at_the_edges_are_drawn(edge, highest):
     sweep = swept(EDGES[edge], highest)
     assert all(np.isfinite(rate) and rate > 0 for rate in sweep.suggestions.values())
-    text = sweep_in_characters(sweep)
+    text = range_test_in_characters(sweep)
     assert_fits_a_terminal(text)
     assert set("MSV") & set(inside(text)), "one mark may cover another, not all"
     if highest < 1:
-        assert_is_a_page_with_a_curve(BytesIO(sweep_as_png(sweep)))
+        assert_is_a_page_with_a_curve(BytesIO(range_test_as_png(sweep)))
 
 
 def test_a_curve_is_not_drawn_over_the_one_before():
-    first = sweep_in_characters(bowl())
-    sweep_in_characters(swept(RISES))
-    assert sweep_in_characters(bowl()) == first
+    first = range_test_in_characters(bowl())
+    range_test_in_characters(swept(RISES))
+    assert range_test_in_characters(bowl()) == first
 
 
 def planned():

@@ -11,7 +11,7 @@ from comp.declare.recipe import Recipe, Stage
 from comp.errors import RunError
 from comp.training.backbone import build_classifier, freeze
 from comp.training.features import FeatureEpochs
-from comp.training.finder import BATCHES, HIGHEST, LOWEST, Sweep, sweep
+from comp.training.finder import BATCHES, HIGHEST, LOWEST, RangeTest, range_test
 from comp.training.learner import Epoch, Learner, choose_device
 
 SIZE, ROWS = 32, 48
@@ -63,7 +63,7 @@ def test_a_sweep_gives_back_everything_bit_for_bit(name, train):
     learner = learner_of(name)
     freeze(learner.model, 2)
     before = everything(learner)
-    found = sweep(learner, replace(HEAD, train=train), Images(), seed=0)
+    found = range_test(learner, replace(HEAD, train=train), Images(), seed=0)
     after = everything(learner)
     assert all(torch.equal(before[0][key], after[0][key]) for key in before[0])
     assert before[1:] == after[1:]
@@ -75,19 +75,19 @@ def test_a_training_after_a_sweep_is_the_training_without_it():
     for sweeps in (False, True):
         learner = learner_of()
         if sweeps:
-            sweep(learner, replace(HEAD, train="all"), Images(), seed=5)
+            range_test(learner, replace(HEAD, train="all"), Images(), seed=5)
         ends.append([e.train_loss for e in learner.fit(HEAD, 1e-2, Images(), None, 0) if isinstance(e, Epoch)])
     assert ends[0] == ends[1]
 
 
 def test_the_same_seed_sweeps_the_same_way():
-    one, other = (sweep(learner_of(), HEAD, Images(), seed=1) for _ in range(2))
+    one, other = (range_test(learner_of(), HEAD, Images(), seed=1) for _ in range(2))
     assert np.array_equal(one.losses, other.losses)
 
 
 def test_the_rate_grows_by_the_same_factor_and_is_the_head_s_whatever_else_trains():
     for train in ("head", "all"):
-        rates = sweep(learner_of(), replace(HEAD, train=train), Images(), seed=0).rates
+        rates = range_test(learner_of(), replace(HEAD, train=train), Images(), seed=0).rates
         assert rates[0] == pytest.approx(LOWEST)
         assert np.allclose(rates[1:] / rates[:-1], (HIGHEST / LOWEST) ** (1 / (BATCHES - 1)))
 
@@ -98,14 +98,14 @@ def test_gathered_batches_are_one_step_and_a_hundred_all_together(accumulation, 
     learner = learner_of(recipe=replace(RECIPE, accumulation=accumulation))
     taken = []
     learner.step = lambda stage, together, optimizer: taken.append(len(together)) or torch.tensor(1.0)
-    sweep(learner, HEAD, images, seed=0)
+    range_test(learner, HEAD, images, seed=0)
     assert set(taken) == {in_a_step}
     assert sum(taken) == BATCHES
 
 
 def test_a_sweep_ends_where_the_loss_diverges():
     learner = learner_of(recipe=replace(RECIPE, optimizer="sgd", dropout=0.0))
-    found = sweep(learner, replace(HEAD, train="all"), Images(), seed=0)
+    found = range_test(learner, replace(HEAD, train="all"), Images(), seed=0)
     assert len(found.rates) < BATCHES
     assert all(LOWEST / 10 <= rate < found.rates[-1] for rate in found.suggestions.values())
 
@@ -115,7 +115,7 @@ def test_a_sweep_on_cached_features_trains_the_head_on_them():
     features = np.random.default_rng(0).normal(size=(ROWS, 1, learner.model.width)).astype(np.float32)
     features[1::2] += 1
     training = FeatureEpochs(features, np.arange(ROWS), CLASSES, 16, seed=0)
-    found = sweep(learner, replace(HEAD, cached=True), training, seed=0)
+    found = range_test(learner, replace(HEAD, cached=True), training, seed=0)
     assert found.smoothed.min() < 0.5 * found.smoothed[0]
 
 
@@ -123,7 +123,7 @@ def test_rates_at_which_training_fails_come_from_no_suggestion():
     """What is suggested trains: its loss ends below where it began."""
     for rule in ("minimum", "steepest", "valley"):
         learner = learner_of()
-        rate = sweep(learner, HEAD, Images(), seed=0).suggestions[rule]
+        rate = range_test(learner, HEAD, Images(), seed=0).suggestions[rule]
         epochs = learner.fit(replace(HEAD, cycle_length=6), rate, Images(), None, 0)
         losses = [epoch.train_loss for epoch in epochs if isinstance(epoch, Epoch)]
         assert losses[-1] < losses[0]
@@ -134,12 +134,12 @@ def test_a_loss_that_is_never_a_number_is_said():
     with torch.no_grad():
         learner.model.head[-1].bias.fill_(float("nan"))
     with pytest.raises(RunError, match="No learning rate could be found"):
-        sweep(learner, HEAD, Images(), seed=0)
+        range_test(learner, HEAD, Images(), seed=0)
 
 
 def curve(losses):
     losses = np.asarray(losses, float)
-    return Sweep(np.geomspace(LOWEST, HIGHEST, BATCHES)[: len(losses)], losses, losses)
+    return RangeTest(np.geomspace(LOWEST, HIGHEST, BATCHES)[: len(losses)], losses, losses)
 
 
 def test_the_suggestions_of_a_textbook_curve():

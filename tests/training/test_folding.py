@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from comp.training.backbone import build_classifier, set_size
-from comp.training.folding import foldable, folded
+from comp.training.backbone import build_classifier, foldable, folded, set_size
 
 SIZE = 64
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8))

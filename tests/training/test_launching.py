@@ -157,7 +157,9 @@ def test_processes_that_a_launcher_started_find_the_rate_and_take_the_steps_of_o
     assert (status, err) == (0, "")
     one, two = list_runs(workspace)
     # At the highest rates a rounding error is multiplied from step to step.
-    assert two.history.sweep(2).to_numpy()[:-4] == pytest.approx(one.history.sweep(2).to_numpy()[:-4], rel=1e-3)
+    assert two.history.range_test(2).to_numpy()[:-4] == pytest.approx(
+        one.history.range_test(2).to_numpy()[:-4], rel=1e-3
+    )
     assert two.history.steps().to_numpy() == pytest.approx(one.history.steps().to_numpy(), rel=1e-3, nan_ok=True)
 
 

@@ -5,8 +5,8 @@ from torch import nn
 
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.training.backbone import build_classifier, layer_groups
-from comp.training.optimizers import build_optimizer
-from comp.training.schedule import group_rates
+from comp.training.optimizers import Average, build_optimizer
+from comp.training.schedules import group_rates
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
 EVERY = pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
@@ -106,3 +106,107 @@ def test_unless_it_is_named_all_parameters_decay_in_one_part_per_layer_group(opt
     assert [(group["name"], group["weight_decay"]) for group in built.param_groups] == [
         (name, 0.1) for name in LAYER_GROUPS
     ]
+
+
+def small_model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+
+def train(model, average, steps, first=1):
+    """Random weights for so many steps; the weights after each."""
+    history = []
+    for step in range(first, first + steps):
+        generator = torch.Generator().manual_seed(step)
+        for parameter in model.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=generator)
+        model(torch.randn(8, 3, generator=generator))
+        history.append({name: value.clone() for name, value in model.state_dict().items()})
+        average.update(step)
+    return history
+
+
+@pytest.mark.parametrize("decay", [0.3, 0.9, 0.9999])
+def test_the_average_is_the_weighted_sum_of_the_weights_of_all_steps(decay):
+    model = small_model()
+    average = Average(model, decay)
+    history = train(model, average, 12)
+    # At step n the average keeps d_n of itself, so that step k weighs (1 - d_k) times all later d's.
+    kept = [min(decay, 1 - step**-0.75) for step in range(1, 13)]
+    weights = [(1 - kept[step]) * np.prod(kept[step + 1 :]) for step in range(12)]
+    assert sum(weights) == pytest.approx(1)
+    for name, found in average.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            assert found == 12
+        else:
+            expected = sum(weight * state[name] for weight, state in zip(weights, history, strict=True))
+            assert torch.allclose(found, expected, atol=1e-5), name
+
+
+def test_once_warmed_up_the_average_keeps_its_decay():
+    model = small_model()
+    average = Average(model, 0.9)
+    before = {name: value.clone() for name, value in average.state_dict().items()}
+    with torch.no_grad():
+        model[0].weight.add_(1)
+    average.update(10_000)
+    assert torch.allclose(average.module[0].weight, before["0.weight"] + 0.1)
+    assert torch.equal(average.module[2].weight, before["2.weight"])
+
+
+def test_averaged_weights_are_nearer_to_where_noisy_weights_hover():
+    model = nn.Linear(50, 50)
+    average = Average(model, 0.99)
+    for step in range(1, 301):
+        model.weight.data = 1 + torch.randn(50, 50, generator=torch.Generator().manual_seed(step))
+        average.update(step)
+    assert float(average.module.weight.detach().std()) < 0.25 * float(model.weight.detach().std())
+
+
+def test_the_average_is_a_model_of_its_own_in_evaluation():
+    model = small_model()
+    average = Average(model, 0.9)
+    train(model, average, 5)
+    model.train()
+    average.update(6)
+    assert not any(module.training for module in average.module.modules())
+    assert all(module.training for module in model.modules())
+    mine = {value.data_ptr() for value in model.state_dict().values()}
+    assert not mine & {value.data_ptr() for value in average.state_dict().values()}
+
+
+def test_a_model_is_given_the_averaged_weights_and_statistics():
+    model = small_model()
+    average = Average(model, 0.9)
+    train(model, average, 5)
+    inputs = torch.randn(4, 3)
+    averaged = average.module(inputs)
+    assert not torch.allclose(model.eval()(inputs), averaged)
+    average.into(model)
+    assert torch.equal(model.eval()(inputs), averaged)
+
+
+def test_what_is_frozen_stays_as_it_is_to_the_last_bit():
+    model = build_classifier("test_resnet", pretrained=False, dropout=0.0, prior=np.zeros(3))
+    average = Average(model, 0.9)
+    for step in range(1, 20):
+        with torch.no_grad():
+            model.head[-1].weight.add_(1)
+        average.update(step)
+    for name, value in average.module.backbone.state_dict().items():
+        assert torch.equal(value, model.backbone.state_dict()[name]), name
+    assert not torch.equal(average.module.head[-1].weight, model.head[-1].weight)
+
+
+def test_an_average_that_is_saved_and_loaded_goes_on_the_same():
+    model, again = small_model(), small_model()
+    average = Average(model, 0.9)
+    train(model, average, 5)
+    saved = {name: value.clone() for name, value in average.state_dict().items()}
+    resumed = Average(again, 0.9)
+    again.load_state_dict(model.state_dict())
+    resumed.load_state_dict(saved)
+    train(model, average, 5, first=6)
+    train(again, resumed, 5, first=6)
+    for name, value in average.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name

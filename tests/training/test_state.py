@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from comp.errors import RunError
-from comp.training.randomness import random_states, restore_random_states
-from comp.training.state import load_state, save_state
+from comp.training.state import load_state, random_states, restore_random_states, save_state
 
 
 class Hostile:

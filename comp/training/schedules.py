@@ -1,4 +1,4 @@
-"""Learning-rate schedules of a stage, per mini-batch, by torch's own schedulers."""
+"""Learning-rate schedules of a stage, per step, by torch's own schedulers, and what they plan before any step."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,17 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from comp.declare.recipe import Stage
+from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 
 WARM_UP = 0.25
 FLAT = 0.75
 # A descent of fewer steps would end far above zero.
 FEWEST_DOWN = 4
+# A rate that is to be found is drawn as this one; the shape is the same for any.
+NOMINAL_RATE = 1e-3
+STEPS_PER_EPOCH = 50
+
+Array = npt.NDArray[np.float64]
 
 
 def group_rates(peak: float, ratio: float, groups: int) -> list[float]:
@@ -50,7 +55,7 @@ def scheduler(optimizer: Optimizer, stage: Stage, steps_per_epoch: int) -> LRSch
     )
 
 
-def simulate(stage: Stage, steps_per_epoch: int, peak: float, ratio: float) -> npt.NDArray[np.float64]:
+def simulate(stage: Stage, steps_per_epoch: int, peak: float, ratio: float) -> Array:
     """The rates that a stage would train at, (steps, groups): of its last layer groups, the head's last."""
     optimizer = SGD(
         [
@@ -65,3 +70,33 @@ def simulate(stage: Stage, steps_per_epoch: int, peak: float, ratio: float) -> n
         optimizer.step()
         schedule.step()
     return np.array(rates)
+
+
+def planned_rates(recipe: Recipe, layer_lr_ratio: float) -> tuple[Array, Array]:
+    """Epochs (N,) from the start of the training, and rates (N, 3) of early, late, head; NaN where one is frozen."""
+    parts = []
+    for stage in recipe.stages:
+        rates = simulate(stage, STEPS_PER_EPOCH, peak_of(stage), layer_lr_ratio)
+        frozen = len(LAYER_GROUPS) - rates.shape[1]
+        parts.append(np.pad(rates, ((0, 0), (frozen, 0)), constant_values=np.nan))
+    rates = np.concatenate(parts)
+    return np.arange(len(rates)) / STEPS_PER_EPOCH, rates
+
+
+def peak_of(stage: Stage) -> float:
+    return NOMINAL_RATE if isinstance(stage.learning_rate, str) else stage.learning_rate
+
+
+def in_words(recipe: Recipe, layer_lr_ratio: float) -> list[str]:
+    """A line per stage: what trains, for how long, at which rates."""
+    lines = []
+    for number, stage in enumerate(recipe.stages, start=1):
+        head = 1.0 if isinstance(stage.learning_rate, str) else stage.learning_rate
+        rates = ", ".join(f"{head / layer_lr_ratio**place:.2g}" for place in reversed(range(stage.groups)))
+        times = " x the rate found" if isinstance(stage.learning_rate, str) else ""
+        lengths = " + ".join(map(str, stage.cycle_epochs))
+        lines.append(
+            f"stage {number}: {', '.join(LAYER_GROUPS[-stage.groups :])} at {stage.size} px, "
+            f"{lengths} epochs of {stage.schedule}, peaks [{rates}]{times}"
+        )
+    return lines
