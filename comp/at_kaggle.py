@@ -8,23 +8,18 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from comp import runner
 from comp.console import Console
-from comp.declare.competition import find_competitions, load_competition
+from comp.declare.competition import Competition, find_competitions, load_competition
 from comp.errors import DataError, RunError
 from comp.files import replacing
 from comp.kaggle.mounts import mount_of
 from comp.runs import Workspace, list_runs
 from comp.tools.notebooks.packages import ARCHIVE, FINAL, unpack
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from comp.declare.competition import Competition
 
 
 def predict(package: Path) -> None:

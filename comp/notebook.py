@@ -14,14 +14,17 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from comp.training.launching import spin_little
 
@@ -33,6 +36,7 @@ from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.recipe import LAYER_GROUPS, Stage
 from comp.errors import OverrideError, RunError
 from comp.files import replacing
+from comp.kaggle.rows import SubmissionRow
 from comp.report.mistakes import most_confused, top_losses
 from comp.runs import TABLES, Run, Workspace, find_run
 from comp.runs.resolve import Choices, recipe_of, resolve
@@ -43,15 +47,7 @@ from comp.training.finder import RangeTest
 from comp.training.prepared import Prepared, prepare
 from comp.training.resuming import start
 from comp.training.state import load_weights
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    import numpy.typing as npt
-    import pandas as pd
-
-    from comp.kaggle.rows import SubmissionRow
-    from comp.training.training import Training
+from comp.training.training import Training
 
 
 class Curve(RangeTest):

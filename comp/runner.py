@@ -6,25 +6,24 @@ that one without torch starts at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from comp.console import Console
+from comp.declare.competition import Competition
 from comp.errors import CredentialsError, OverrideError, RunError
 from comp.files import holds_files
+from comp.kaggle.rows import SubmissionRow
+from comp.runs import Goal, Run, Workspace
+from comp.runs.resolve import Choices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from comp.console import Console
-    from comp.declare.competition import Competition
-    from comp.kaggle.goals import Goal
-    from comp.kaggle.rows import SubmissionRow
-    from comp.runs import Run, Workspace
-    from comp.runs.resolve import Choices
     from comp.training.training import Training
 
 
@@ -54,7 +53,7 @@ def run(
             )
     resolve(competition, choices)  # what can't be is said before gigabytes are downloaded
     download(competition, workspace, console, delete_archives=delete_archives)
-    goal = goals.submitted(competition, workspace) if submitting else goals.reported
+    goal = goals.submitted(competition, workspace) if submitting else attrgetter("reported")
     if choices.folds is not None and choices.fold is None:
         trained = cross_validate(competition, choices, workspace, console, goal, on)
         _report_and_submit(competition, trained, workspace, console, submitting)
@@ -223,13 +222,12 @@ def train(competition: Competition, choices: Choices, workspace: Workspace, cons
 
     The data must have been downloaded.
     """
-    from comp.kaggle import goals
     from comp.training.prepared import prepare
 
     prepared = prepare(competition, choices, workspace, console)
     from comp.training.resuming import under_way
 
-    with under_way(prepared, workspace, console, goals.trained) as training:
+    with under_way(prepared, workspace, console, attrgetter("trained")) as training:
         train_stages(training, console)
     return training.run
 
@@ -291,30 +289,21 @@ def train_fold(competition: Competition, choices: Choices, workspace: Workspace,
 
 def train_stages(training: Training, console: Console) -> None:
     """Train the stages that are left."""
-    from comp.kaggle import goals
-
-    if goals.trained(training.run):
-        return
-    for stage in training.remaining:
-        training.fit_or_go_back(stage)
-    training.finish()
-    diagnose(training.run, console)
+    if not training.run.trained:
+        training.train_stages()
+        diagnose(training.run, console)
 
 
 def _train_and_predict(competition: Competition, training: Training, workspace: Workspace, console: Console) -> None:
-    from comp.kaggle import goals
-
     train_stages(training, console)
-    if not goals.predicted(training.run):
+    if not training.run.predicted:
         predict(competition, training.run, workspace, console)
 
 
 def _report_and_submit(
     competition: Competition, trained: Run, workspace: Workspace, console: Console, submitting: bool
 ) -> None:
-    from comp.kaggle import goals
-
-    if not goals.reported(trained):
+    if not trained.reported:
         report(competition, trained, workspace, console)
     if submitting:
         submit(competition, trained, workspace, console)

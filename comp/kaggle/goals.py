@@ -1,35 +1,17 @@
-"""How far a run can get, so that the same command knows what is left to do."""
+"""Goals of a run that Kaggle or other runs know of, so that the same command knows what is left to do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from comp.kaggle.endpoint import endpoint_at
 from comp.kaggle.sources import is_here
 from comp.kaggle.uploads import tag_of
-from comp.runs import Run
+from comp.runs import Goal, Run
 
 if TYPE_CHECKING:
     from comp.declare.competition import Competition
     from comp.runs import Workspace
-
-Goal = Callable[[Run], bool]
-
-
-def trained(run: Run) -> bool:
-    """Whether it has weights."""
-    return run.weights.is_file()
-
-
-def predicted(run: Run) -> bool:
-    """Whether it has a submission."""
-    return run.submission.is_file()
-
-
-def reported(run: Run) -> bool:
-    """Whether it has a page, or a reason for none."""
-    return run.report.is_file() or run.has("no-report")
 
 
 def submitted(competition: Competition, workspace: Workspace) -> Goal:
@@ -40,7 +22,7 @@ def submitted(competition: Competition, workspace: Workspace) -> Goal:
     here = is_here(competition, workspace)
 
     def goal(run: Run) -> bool:
-        if not (predicted(run) and run.has("submitted")):
+        if not (run.predicted and run.has("submitted")):
             return False
         record = run.record("submitted")
         return (

@@ -1,6 +1,6 @@
 """Runs on disk: the workspace that they lie in, one run's folder, its history, and which runs there are."""
 
-from comp.runs.folder import Run
+from comp.runs.folder import Goal, Run
 from comp.runs.history import EPOCH_COLUMNS, STEP_COLUMNS, TABLES, History
 from comp.runs.listing import broken_runs, create_run, find_run, list_runs, take_in
 from comp.runs.workspace import Workspace
@@ -9,6 +9,7 @@ __all__ = [
     "EPOCH_COLUMNS",
     "STEP_COLUMNS",
     "TABLES",
+    "Goal",
     "History",
     "Run",
     "Workspace",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> Difference |
 
 
 def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The values in nested records and lists of records, by their place: ``recipe.stages.1.size``."""
+    """The values in nested records and lists of records, with their fields' names: ``recipe.stages.1.size``."""
     if isinstance(value, dict):
         named = list(value.items())
     elif isinstance(value, list) and any(isinstance(part, dict) for part in value):

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from comp.errors import RunError
 from comp.files import held, is_held, replacing, write_text
 from comp.runs.history import History
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
 # The commands that write what a run may lack.
 MAKES = {"trained": "train --resume", "scores": "predict", "submitted": "submit"}
@@ -50,9 +48,24 @@ class Run:
         return tuple(self.record("config").get("members", ()))
 
     @property
+    def trained(self) -> bool:
+        """Whether it has weights."""
+        return self.weights.is_file()
+
+    @property
+    def predicted(self) -> bool:
+        """Whether it has a submission."""
+        return self.submission.is_file()
+
+    @property
+    def reported(self) -> bool:
+        """Whether it has a page, or a reason for none."""
+        return self.report.is_file() or self.has("no-report")
+
+    @property
     def finished(self) -> bool:
         """Whether it has weights to predict with, or is a blend, which is there whole or not at all."""
-        return self.weights.is_file() or self.predictions("test").is_file()
+        return self.trained or self.predictions("test").is_file()
 
     @property
     def weights(self) -> Path:
@@ -183,6 +196,10 @@ class Run:
     def validating(self) -> set[str]:
         """The ids of the rows that validate, by split.csv."""
         return {id_ for id_, part in self.parts().items() if part != "train"}
+
+
+# How far a run is to get.
+Goal = Callable[[Run], bool]
 
 
 def latest_order(runs: Path) -> int:

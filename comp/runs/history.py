@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comp.errors import RunError
 from comp.files import replacing
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
-
+if TYPE_CHECKING:  # `comp --help` passes here
     import pandas as pd
-
-    from comp.training.finder import RangeTest
-    from comp.training.learner import Epoch
 
 EPOCH_COLUMNS = (
     "stage",
@@ -47,21 +43,12 @@ class History:
 
     folder: Path
 
-    def append_epoch(self, stage: int, epoch: Epoch, metric: str, score: float | None) -> None:
-        """One row for the epoch in epochs.csv, and one per step in history.csv."""
-        place = {"stage": stage, "cycle": epoch.cycle + 1, "epoch": epoch.number + 1}
-        steps = [{**place, "step": number, **step} for number, step in enumerate(epoch.steps, start=1)]
-        _append(self.folder / "history.csv", STEP_COLUMNS, steps)
-        row = {
-            **place,
-            "train_loss": epoch.train_loss,
-            "valid_loss": epoch.valid_loss,
-            "metric": metric,
-            "score": score,
-            "seconds": epoch.seconds,
-            "images_per_second": epoch.images_per_second,
-        }
-        _append(self.folder / "epochs.csv", EPOCH_COLUMNS, [row])
+    def append_epoch(self, epoch: Mapping[str, Any], steps: Iterable[Mapping[str, float]]) -> None:
+        """One row in epochs.csv, of EPOCH_COLUMNS, and one per step in history.csv, of its loss and learning rates."""
+        same = {column: epoch[column] for column in ("stage", "cycle", "epoch")}
+        rows = [{**same, "step": number, **step} for number, step in enumerate(steps, start=1)]
+        _append(self.folder / "history.csv", STEP_COLUMNS, rows)
+        _append(self.folder / "epochs.csv", EPOCH_COLUMNS, [epoch])
 
     def sizes(self) -> dict[str, int]:
         """The bytes of each of TABLES, which are on disk when this returns."""
@@ -91,10 +78,9 @@ class History:
         row = {"stage": stage, "seconds": seconds, "memory_mb": round(memory / 1e6)}
         _append(self.folder / "stages.csv", STAGE_COLUMNS, [row])
 
-    def write_range_test(self, stage: int, sweep: RangeTest) -> None:
-        """learning-rate-<stage>.csv: what a sweep's picture shows."""
-        columns = zip(sweep.rates, sweep.losses, sweep.smoothed, strict=True)
-        rows = [dict(zip(RANGE_TEST_COLUMNS, map(float, values), strict=True)) for values in columns]
+    def write_range_test(self, stage: int, *columns: Iterable[float]) -> None:
+        """learning-rate-<stage>.csv: the columns of an LR range test, in the order of RANGE_TEST_COLUMNS."""
+        rows = [dict(zip(RANGE_TEST_COLUMNS, map(float, row), strict=True)) for row in zip(*columns, strict=True)]
         with replacing(self.folder / f"learning-rate-{stage}.csv") as unfinished:
             _append(unfinished, RANGE_TEST_COLUMNS, rows)
 

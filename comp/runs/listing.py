@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from comp.errors import RunError
 from comp.runs.folder import Run, latest_order, order_of
-
-if TYPE_CHECKING:
-    from comp.runs.workspace import Workspace
+from comp.runs.workspace import Workspace
 
 
 def create_run(workspace: Workspace, competition: str, name: str) -> Run:

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
-import shlex
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import geometric_mean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from comp.declare.competition import Competition
 from comp.declare.overrides import apply_overrides
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import Viewpoint
 from comp.errors import OverrideError, RunError
 from comp.runs import Run
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from comp.data.tables import Tables
-    from comp.declare.competition import Competition
-
-# Rows whose values are objects at the same time.
-AT_ONCE = 1 << 14
 # Those of NVIDIA's and AMD's drivers, of Windows' GPU in Linux, and of Jetson's.
 DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvmap", "/dev/nvhost-ctrl")
-PACKAGES = ("accelerate", "albumentations", "numpy", "pillow", "scikit-learn", "timm", "torch")
 
 
 @dataclass(frozen=True)
@@ -123,40 +112,6 @@ def has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def to_config(
-    competition: Competition, recipe: Recipe, choices: Choices, tables: Tables, device: str, precision: str
-) -> dict[str, Any]:
-    """Everything that a run's results follow from, as JSON can hold it."""
-    augment = {field.name: getattr(competition.augment, field.name) for field in fields(Viewpoint)}
-    augment["pipeline"] = getattr(augment["pipeline"], "__qualname__", None)
-    return {
-        "command": shlex.join(["comp", *sys.argv[1:]]),
-        "competition": competition.name,
-        "kaggle": competition.kaggle,
-        "metric": competition.metric,
-        "classes": list(tables.classes),
-        "recipe_name": choices.recipe,
-        "settings": list(choices.settings),
-        "recipe": asdict(recipe),
-        "augment": augment,
-        "layer_lr_ratio": competition.layer_lr_ratio,
-        "seed": choices.seed,
-        "all_data": choices.all_data,
-        "folds": choices.folds,
-        "fold": choices.fold,
-        "like": None if choices.like is None else choices.like.name,
-        # What was tuned on rows that validated is the best there is where none does.
-        "postprocessing": choices.like.record("scores")["postprocessing"]
-        if choices.like and choices.all_data
-        else None,
-        "data": {"train": len(tables.train), "test": len(tables.test), "fingerprint": fingerprint(tables)},
-        "data_check": None if tables.data_check is None else tables.data_check.counts(),
-        "device": device,
-        "precision": precision,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-    }
-
-
 def from_config(
     competition: Competition, config: dict[str, Any], trained: dict[str, Any] | None = None
 ) -> tuple[Competition, Recipe]:
@@ -185,24 +140,3 @@ def _of_this_version() -> Iterator[None]:
         yield
     except (KeyError, TypeError) as error:
         raise RunError(f"The run's config.json is of another version of comp ({error}); train again.") from None
-
-
-def fingerprint(tables: Tables) -> str:
-    """A digest of all ids, labels and file sizes: data that changed since a run shows in it."""
-    digest = hashlib.blake2b(digest_size=16)
-    for table, label in ((tables.train, "label"), (tables.test, "id")):
-        for start in range(0, len(table), AT_ONCE):
-            rows = table[start : start + AT_ONCE]
-            sizes = rows["size"].to_list() if "size" in rows else map(_size, rows["path"])
-            # A broken link has no size.
-            known = (None if size < 0 else size for size in sizes)
-            values = zip(rows["id"].to_list(), rows[label].to_list(), known, strict=True)
-            digest.update("".join(map(repr, values)).encode())
-    return digest.hexdigest()
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116, a Path of each would take longer
-    except (OSError, ValueError):
-        return -1

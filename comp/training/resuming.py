@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from comp.console import Console
+from comp.declare.competition import Competition
 from comp.errors import CompError, RunError
 from comp.files import sweep
-from comp.kaggle import goals
-from comp.runs import create_run, find_run, list_runs
+from comp.runs import Goal, Run, Workspace, create_run, list_runs
 from comp.runs.differences import difference
-from comp.runs.resolve import Choices, has_gpu, to_config
-from comp.training.prepared import prepare
+from comp.runs.resolve import has_gpu
+from comp.training.config import choices_of, config_of
+from comp.training.prepared import Prepared, prepare
 from comp.training.state import load_state
 from comp.training.training import Training
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from comp.console import Console
-    from comp.declare.competition import Competition
-    from comp.kaggle.goals import Goal
-    from comp.runs import Run, Workspace
-    from comp.training.prepared import Prepared
 
 # Of a config, what says nothing about the results, and what makes them differ in their last digits only.
 NOT_COMPARED = ("command", "order")
@@ -70,7 +64,7 @@ def resumed(competition: Competition, run: Run, workspace: Workspace, console: C
 
     Raises RunError where it ended, is still under way, or where recipe or data are others than they were.
     """
-    if run.members or goals.trained(run):
+    if run.members or run.trained:
         raise RunError(f"The training of {run.name} has ended; predict with it by `comp predict {run.name}`.")
     recorded = run.record("config")
     prepared = prepare(competition, choices_of(run, workspace), workspace, console)
@@ -94,41 +88,6 @@ def resumed(competition: Competition, run: Run, workspace: Workspace, console: C
         if other is not None:
             console.say(f"{run.name} was begun with another {other.field}: {other.one}, and now {other.other}")
         yield training
-
-
-def choices_of(run: Run, workspace: Workspace) -> Choices:
-    """What a person chose for it. Raises RunError where it was trained by hand, or by another version of comp."""
-    config = run.record("config")
-    if config.get("by_hand"):
-        raise RunError(f"{run.name} was trained by hand, so there is no recipe to go on with.")
-    try:
-        like = None if config["like"] is None else find_run(workspace, config["like"])
-        return Choices(
-            recipe=config["recipe_name"],
-            backbone=None if like else config["recipe"]["backbone"],
-            settings=tuple(config["settings"]),
-            seed=config["seed"],
-            all_data=config["all_data"],
-            folds=config["folds"],
-            fold=config["fold"],
-            like=like,
-        )
-    except KeyError as error:
-        raise RunError(f"The config of {run.name} is of another version of comp (no {error}); train anew.") from None
-
-
-def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
-    """Everything that the training's results follow from."""
-    accelerator = prepared.learner.accelerator
-    config = to_config(
-        prepared.competition,
-        prepared.recipe,
-        prepared.choices,
-        prepared.tables,
-        prepared.learner.device,
-        accelerator.mixed_precision,
-    )
-    return {**config, "weights": prepared.weights, "by_hand": by_hand}
 
 
 def _begin(prepared: Prepared, run: Run, console: Console, config: Mapping[str, Any]) -> Training:
@@ -165,9 +124,9 @@ def _take_up(prepared: Prepared, run: Run, console: Console) -> Training:
     sweep(run.folder)
     console.log = run.log
     training = Training(prepared, run, console)
-    if goals.trained(run):
+    if run.trained:
         run.last.unlink(missing_ok=True)
-        done = "predicted" if goals.predicted(run) else "trained"
+        done = "predicted" if run.predicted else "trained"
         console.say(f"{run.name} is the same and was {done} before: going on with it")
         return training
     state = load_state(run.last)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
+from comp.console import Console
+from comp.declare.competition import Competition
+from comp.declare.recipe import Recipe
+from comp.runs import Run
 from comp.training.backbone import build_classifier, set_size
 from comp.training.learner import Learner, choose_device
 from comp.training.state import load_weights
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from comp.console import Console
-    from comp.declare.competition import Competition
-    from comp.declare.recipe import Recipe
-    from comp.runs import Run
 
 
 def kept_learners(

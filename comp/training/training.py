@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from torch import Tensor
+
+from comp.console import Console
 from comp.declare.recipe import Stage
 from comp.errors import DivergedError, RunError
 from comp.interrupts import deferred
-from comp.kaggle import goals
+from comp.runs import Run
 from comp.submission.scoring import score_logits
 from comp.training.backbone import set_size
 from comp.training.curves import draw_range_test
-from comp.training.learner import Step
+from comp.training.learner import Epoch, Epochs, Step
 from comp.training.memory import peak_memory
+from comp.training.prepared import Prepared
 from comp.training.reporting import say_epoch, say_range_test, say_stage
 from comp.training.state import save_state, save_weights
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    from torch import Tensor
-
-    from comp.console import Console
-    from comp.runs import Run
-    from comp.training.learner import Epoch, Epochs
-    from comp.training.prepared import Prepared
 
 # What a training that is killed may lose, unless saving takes longer than a fiftieth of it.
 SAVE_SECONDS = 10.0
@@ -86,7 +81,13 @@ class Training:
     @property
     def remaining(self) -> Sequence[Stage]:
         """The recipe's stages that are still to be trained; the first may have been begun."""
-        return () if goals.trained(self.run) else self.prepared.recipe.stages[self.number - 1 :]
+        return () if self.run.trained else self.prepared.recipe.stages[self.number - 1 :]
+
+    def train_stages(self) -> None:
+        """Train the recipe's stages that are left, and keep the weights."""
+        for stage in self.remaining:
+            self.fit_or_go_back(stage)
+        self.finish()
 
     def fit_or_go_back(self, stage: Stage) -> None:
         """Train one stage; where its loss becomes no number, go on from the last cycle that ended with one.
@@ -153,7 +154,7 @@ class Training:
             self.found[trains] = sweep.suggestion
             picture = self.run.folder / f"learning-rate-{number}.png"
             draw_range_test(sweep, picture)
-            self.run.history.write_range_test(number, sweep)
+            self.run.history.write_range_test(number, sweep.rates, sweep.losses, sweep.smoothed)
             say_range_test(self.console, sweep)
         return self.found[trains]
 
@@ -239,7 +240,18 @@ class Training:
         """In the tables, on the terminal, and its weights where they are kept."""
         prepared = self.prepared
         score = score_logits(prepared.competition, prepared.tables.targets[prepared.validating], epoch.logits)
-        self.run.history.append_epoch(number, epoch, prepared.competition.metric, score)
+        row = {
+            "stage": number,
+            "cycle": epoch.cycle + 1,
+            "epoch": epoch.number + 1,
+            "train_loss": epoch.train_loss,
+            "valid_loss": epoch.valid_loss,
+            "metric": prepared.competition.metric,
+            "score": score,
+            "seconds": epoch.seconds,
+            "images_per_second": epoch.images_per_second,
+        }
+        self.run.history.append_epoch(row, epoch.steps)
         say_epoch(self.console, epoch, score)
         if epoch.broken or not epoch.ends_cycle or epoch.cycle + 1 == stage.cycles:
             return

@@ -1,3 +1,5 @@
+from operator import attrgetter
+
 import pytest
 
 from comp.kaggle import goals
@@ -25,25 +27,14 @@ def submitted(run):
     return write
 
 
-def test_how_far_a_run_got(run):
-    each = (goals.trained, goals.predicted, goals.reported)
-    assert not any(goal(run) for goal in each)
-    run.weights.parent.mkdir()
-    run.weights.touch()
-    assert [goal(run) for goal in each] == [True, False, False]
-    run.submission.touch()
-    run.write_record("no-report", {"error": "no room"})
-    assert all(goal(run) for goal in each)
-
-
 def test_a_fold_got_where_what_it_was_joined_in_got(run, tmp_path):
     assert not goals.joined()(run)
     joined = create_run(Workspace(tmp_path), "shades", "folds")
     joined.write_config({"members": [run.name], "kind": "folds"})
     assert goals.joined()(run)
-    assert not goals.joined(goals.predicted)(run)
+    assert not goals.joined(attrgetter("predicted"))(run)
     joined.submission.touch()
-    assert goals.joined(goals.predicted)(run)
+    assert goals.joined(attrgetter("predicted"))(run)
 
 
 @pytest.mark.parametrize(

@@ -75,3 +75,15 @@ def test_a_run_without_a_config_that_can_be_read_says_what_to_do(workspace, star
     with pytest.raises(RunError, match="put the file back"):
         find_run(workspace, "planet/quick-1").record("config")
     assert broken_runs(workspace, "dogs") == []
+
+
+def test_how_far_a_run_got(started):
+    run = started("planet", "quick")
+    assert [run.trained, run.predicted, run.reported] == [False, False, False]
+    run.weights.parent.mkdir()
+    run.weights.touch()
+    assert [run.trained, run.predicted, run.reported] == [True, False, False]
+    run.submission.touch()
+    run.write_record("no-report", {"error": "no room"})
+    assert run.predicted
+    assert run.reported

@@ -1,12 +1,9 @@
 import csv
 
-import numpy as np
 import pytest
 
 from comp.errors import RunError
 from comp.runs import STEP_COLUMNS, TABLES, create_run
-from comp.training.finder import RangeTest
-from comp.training.learner import Epoch
 
 
 def rows(path):
@@ -14,28 +11,18 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def epoch(number, cycle, steps, valid_loss=0.5):
-    return Epoch(
-        number=number,
-        cycle=cycle,
-        ends_cycle=True,
-        train_loss=0.25,
-        valid_loss=valid_loss,
-        seconds=2.0,
-        images_per_second=64.0,
-        steps=steps,
-        logits=None,
-    )
+def epoch(stage, number, cycle=1, valid_loss=0.5, score=None):
+    losses = {"train_loss": 0.25, "valid_loss": valid_loss, "metric": "mean_f2", "score": score}
+    return {"stage": stage, "cycle": cycle, "epoch": number, **losses, "seconds": 2.0, "images_per_second": 64.0}
 
 
 def test_history_has_a_row_per_step_and_epochs_a_row_per_epoch(workspace):
     run = create_run(workspace, "planet", "quick")
-    run.history.append_epoch(
-        1, epoch(0, 0, [{"loss": 0.75, "lr_head": 1e-3}, {"loss": 0.5, "lr_head": 5e-4}]), "mean_f2", 0.9
-    )
+    steps = [{"loss": 0.75, "lr_head": 1e-3}, {"loss": 0.5, "lr_head": 5e-4}]
+    run.history.append_epoch(epoch(1, 1, score=0.9), steps)
     whole = {"loss": 0.25, "lr_early": 1e-5, "lr_late": 1e-4, "lr_head": 1e-3}
-    run.history.append_epoch(2, epoch(0, 0, [whole]), "mean_f2", 0.92)
-    run.history.append_epoch(2, epoch(1, 1, [whole], valid_loss=None), "mean_f2", None)
+    run.history.append_epoch(epoch(2, 1, score=0.92), [whole])
+    run.history.append_epoch(epoch(2, 2, cycle=2, valid_loss=None), [whole])
 
     history, epochs = rows(run.folder / "history.csv"), rows(run.folder / "epochs.csv")
     assert tuple(history[0]) == STEP_COLUMNS
@@ -57,7 +44,7 @@ def test_the_tables_of_a_run_are_read_back_with_gaps_where_nothing_validated_or_
     run = started("planet", "quick")
     assert not run.history.began
     step = {"loss": 0.5, "lr_head": 1e-3}
-    run.history.append_epoch(1, epoch(0, 0, [step, step], valid_loss=None), "mean_f2", None)
+    run.history.append_epoch(epoch(1, 1, valid_loss=None), [step, step])
     assert run.history.began
     epochs, steps = run.history.epochs(), run.history.steps()
     assert epochs["train_loss"].tolist() == [0.25]
@@ -80,8 +67,7 @@ def test_what_a_stage_took_is_read_back(started):
 
 def test_a_sweep_is_read_back_where_there_was_one(started):
     run = started("planet", "quick")
-    swept = RangeTest(np.array([1e-6, 1e-3]), np.array([2.5, 1.0]), np.array([2.5, 1.75]))
-    run.history.write_range_test(2, swept)
+    run.history.write_range_test(2, [1e-6, 1e-3], [2.5, 1.0], [2.5, 1.75])
     assert run.history.range_test(1) is None
     assert run.history.range_test(2).to_dict("list") == {
         "rate": [1e-6, 1e-3],
@@ -105,10 +91,10 @@ def test_tables_are_cut_to_what_was_there(started):
     run = started("planet", "quick")
     assert run.history.sizes() == dict.fromkeys(TABLES, 0)
     step = {"loss": 0.5, "lr_head": 1e-3}
-    run.history.append_epoch(1, epoch(0, 0, [step, step]), "mean_f2", 0.5)
+    run.history.append_epoch(epoch(1, 1, score=0.5), [step, step])
     run.history.append_stage(1, 2.0, 1_000_000)
     sizes, before = run.history.sizes(), [rows(run.folder / name) for name in TABLES]
-    run.history.append_epoch(1, epoch(1, 0, [step, step]), "mean_f2", 0.6)
+    run.history.append_epoch(epoch(1, 2, score=0.6), [step, step])
     run.history.append_stage(2, 2.0, 1_000_000)
     with (run.folder / "history.csv").open("a") as file:
         file.write("1,1,3")

@@ -1,6 +1,7 @@
 """A loss that becomes no number: the training goes back to the last weights whose losses were, and on from there."""
 
 from dataclasses import replace
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from comp import runner
 from comp.console import Console
 from comp.declare.recipe import Stage
 from comp.errors import RunError
-from comp.kaggle import goals
 from comp.runs import list_runs
 from comp.runs.resolve import Choices
 from comp.training import training as module
@@ -139,7 +139,7 @@ def test_what_is_gone_back_to_outlives_a_kill(with_stages, workspace, train, mon
         with pytest.raises(SystemExit):
             runner.train(competition, Choices(), workspace, Console())
     with under_way(
-        prepare(competition, Choices(), workspace, Console()), workspace, Console(), goals.trained
+        prepare(competition, Choices(), workspace, Console()), workspace, Console(), attrgetter("trained")
     ) as training:
         assert training.where() == "stage 1, epoch 2, step 3"
         spoilt_from(training, 5)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from dataclasses import replace
+from operator import attrgetter
 from types import SimpleNamespace
 
 import pandas as pd
@@ -16,7 +17,6 @@ from comp import runner
 from comp.console import Console
 from comp.declare.recipe import Stage
 from comp.errors import DataError, KaggleError, RunError
-from comp.kaggle import goals
 from comp.kaggle.client import Kaggle
 from comp.runs import History, Run, Workspace, list_runs
 from comp.runs.resolve import Choices
@@ -264,8 +264,8 @@ def test_nobody_else_takes_up_a_run_while_it_is_trained_and_predicted(with_stage
     competition = with_stages(replace(HEAD, learning_rate=0.01))
     prepared = prepare(competition, Choices(), workspace, Console())
     with (
-        under_way(prepared, workspace, Console(), goals.predicted) as mine,
-        under_way(prepared, workspace, Console(), goals.predicted) as other,
+        under_way(prepared, workspace, Console(), attrgetter("predicted")) as mine,
+        under_way(prepared, workspace, Console(), attrgetter("predicted")) as other,
     ):
         assert mine.run != other.run
 

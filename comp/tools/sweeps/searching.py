@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,13 @@ from comp.data.data_check import checked_tables
 from comp.declare.competition import Competition
 from comp.errors import DivergedError, RunError
 from comp.files import held
-from comp.kaggle import goals
+from comp.report.diagnosing import diagnosis_of
 from comp.runs import Run, Workspace
-from comp.runs.resolve import Choices, fingerprint, resolve
+from comp.runs.resolve import Choices, resolve
 from comp.tools.side_by_side import Job, each, refuse_other_places
 from comp.tools.sweeps.journal import study_at
 from comp.tools.sweeps.space import Dimension, read_space
+from comp.training.config import fingerprint
 from comp.training.prepared import Prepared, prepare
 from comp.training.training import Training
 
@@ -77,7 +79,6 @@ def _trials(found: Search, trials: int, console: Console) -> Iterator[Job]:
 
 def try_out(found: Search, trial: optuna.Trial, drawn: Choices, console: Console) -> Run:
     """Train a trial of a search, or what is left of it."""
-    from comp.runner import train_stages
     from comp.training.resuming import under_way
 
     if (run := found.run_of(trial)) is not None:
@@ -85,8 +86,12 @@ def try_out(found: Search, trial: optuna.Trial, drawn: Choices, console: Console
     prepared = prepare(found.competition, drawn, found.workspace, console)
     found.refuse_other_data(prepared)
     # One that was trained before the sweep was stopped, or for its own sake, isn't trained again.
-    with under_way(prepared, found.workspace, console, goals.predicted) as training, found.tried(trial, training):
-        train_stages(training, console)
+    predicted = attrgetter("predicted")
+    with under_way(prepared, found.workspace, console, predicted) as training, found.tried(trial, training):
+        if not training.run.trained:
+            training.train_stages()
+            for line in diagnosis_of(training.run):
+                console.say(line)
     return training.run
 
 

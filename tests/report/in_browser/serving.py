@@ -9,7 +9,6 @@ import uvicorn
 from comp.declare.competition import REPOSITORY_COMPETITIONS
 from comp.report.board import create_board
 from comp.runs import create_run
-from comp.training.learner import Epoch
 
 FOLDERS = [REPOSITORY_COMPETITIONS]
 
@@ -36,5 +35,6 @@ def started(workspace, name="quick", competition="digits"):
 
 
 def trained_an_epoch(run, number, score=0.5):
-    epoch = Epoch(number, 0, False, 1.25, 1.5, 2.0, 10.0, [{"loss": 1.25, "lr_head": 1e-3}], None)
-    run.history.append_epoch(1, epoch, "accuracy", score)
+    measured = {"train_loss": 1.25, "valid_loss": 1.5, "metric": "accuracy", "score": score}
+    epoch = {"stage": 1, "cycle": 1, "epoch": number + 1, **measured, "seconds": 2.0, "images_per_second": 10.0}
+    run.history.append_epoch(epoch, [{"loss": 1.25, "lr_head": 1e-3}])

@@ -1,0 +1,100 @@
+"""The config of a training: everything that its results follow from, as config.json has it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shlex
+import sys
+from dataclasses import asdict, fields
+from importlib.metadata import version
+from typing import Any
+
+from comp.data.tables import Tables
+from comp.declare.viewpoint import Viewpoint
+from comp.errors import RunError
+from comp.runs import Run, Workspace, find_run
+from comp.runs.resolve import Choices
+from comp.training.prepared import Prepared
+
+# Rows whose values are objects at the same time.
+AT_ONCE = 1 << 14
+PACKAGES = ("accelerate", "albumentations", "numpy", "pillow", "scikit-learn", "timm", "torch")
+
+
+def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
+    """Everything that the training's results follow from, as JSON can hold it."""
+    competition, recipe, choices, tables = prepared.competition, prepared.recipe, prepared.choices, prepared.tables
+    augment = {field.name: getattr(competition.augment, field.name) for field in fields(Viewpoint)}
+    augment["pipeline"] = getattr(augment["pipeline"], "__qualname__", None)
+    return {
+        "command": shlex.join(["comp", *sys.argv[1:]]),
+        "competition": competition.name,
+        "kaggle": competition.kaggle,
+        "metric": competition.metric,
+        "classes": list(tables.classes),
+        "recipe_name": choices.recipe,
+        "settings": list(choices.settings),
+        "recipe": asdict(recipe),
+        "augment": augment,
+        "layer_lr_ratio": competition.layer_lr_ratio,
+        "seed": choices.seed,
+        "all_data": choices.all_data,
+        "folds": choices.folds,
+        "fold": choices.fold,
+        "like": None if choices.like is None else choices.like.name,
+        # What was tuned on rows that validated is the best there is where none does.
+        "postprocessing": choices.like.record("scores")["postprocessing"]
+        if choices.like and choices.all_data
+        else None,
+        "data": {"train": len(tables.train), "test": len(tables.test), "fingerprint": fingerprint(tables)},
+        "data_check": None if tables.data_check is None else tables.data_check.counts(),
+        "device": prepared.learner.device,
+        "precision": prepared.learner.accelerator.mixed_precision,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "weights": prepared.weights,
+        "by_hand": by_hand,
+    }
+
+
+def choices_of(run: Run, workspace: Workspace) -> Choices:
+    """What a person chose for it. Raises RunError where it was trained by hand, or by another version of comp."""
+    config = run.record("config")
+    if config.get("by_hand"):
+        raise RunError(f"{run.name} was trained by hand, so there is no recipe to go on with.")
+    try:
+        like = None if config["like"] is None else find_run(workspace, config["like"])
+        return Choices(
+            recipe=config["recipe_name"],
+            backbone=None if like else config["recipe"]["backbone"],
+            settings=tuple(config["settings"]),
+            seed=config["seed"],
+            all_data=config["all_data"],
+            folds=config["folds"],
+            fold=config["fold"],
+            like=like,
+        )
+    except KeyError as error:
+        raise RunError(f"The config of {run.name} is of another version of comp (no {error}); train anew.") from None
+
+
+def fingerprint(tables: Tables) -> str:
+    """A digest of all ids, labels and file sizes: data that changed since a run shows in it."""
+    digest = hashlib.blake2b(digest_size=16)
+    for table, label in ((tables.train, "label"), (tables.test, "id")):
+        for start in range(0, len(table), AT_ONCE):
+            rows = table[start : start + AT_ONCE]
+            sizes = rows["size"].to_list() if "size" in rows else map(_size, rows["path"])
+            # A broken link has no size.
+            known = (None if size < 0 else size for size in sizes)
+            values = zip(rows["id"].to_list(), rows[label].to_list(), known, strict=True)
+            digest.update("".join(map(repr, values)).encode())
+    return digest.hexdigest()
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116, a Path of each would take longer
+    except (OSError, ValueError):
+        return -1

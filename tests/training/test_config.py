@@ -1,0 +1,114 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from comp.data.tables import read_tables
+from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named, find_competitions
+from comp.declare.recipe import Recipe, Stage
+from comp.errors import RunError
+from comp.runs.resolve import Choices, from_config, resolve
+from comp.training.config import config_of, fingerprint
+from comp.training.prepared import Prepared
+
+NAMES = sorted(find_competitions(REPOSITORY_COMPETITIONS))
+LEARNER = SimpleNamespace(device="cpu", accelerator=SimpleNamespace(mixed_precision="no"))
+
+
+def named(name):
+    return competition_named(name, REPOSITORY_COMPETITIONS)
+
+
+@pytest.fixture
+def tables(shades):
+    return read_tables(shades.competition, shades.files)
+
+
+def written(competition, choices, tables):
+    """The config as it comes out of a file."""
+    resolved = resolve(competition, choices)
+    prepared = Prepared(
+        *resolved, choices, tables, training=[], validating=[], learner=LEARNER, images=None, weights=""
+    )
+    return resolved, json.loads(json.dumps(config_of(prepared)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_comes_back_from_a_config_as_it_went_in(name, tables):
+    competition = named(name)
+    for recipe in competition.recipes:
+        resolved, config = written(competition, Choices(recipe), tables)
+        assert from_config(competition, config) == resolved
+
+
+def test_what_was_set_by_hand_comes_back_from_a_config(tables):
+    competition = named("planet")
+    settings = ("batch_size=7", "stages.size=48", "layer_lr_ratio=5", "augment.max_zoom=1.5", "augment.flips=none")
+    resolved, config = written(competition, Choices("quick", "resnet18", settings, seed=3, all_data=True), tables)
+    assert config["settings"] == list(settings)
+    assert (config["seed"], config["all_data"], config["recipe_name"]) == (3, True, "quick")
+    back, recipe = from_config(competition, config)
+    assert (back, recipe) == resolved
+    assert (recipe.backbone, recipe.batch_size, {stage.size for stage in recipe.stages}) == ("resnet18", 7, {48})
+    assert (back.layer_lr_ratio, back.augment.max_zoom, back.augment.flips) == (5, 1.5, "none")
+
+
+def test_a_config_goes_before_what_was_declared_since(tables):
+    competition = named("planet")
+    resolved, config = written(competition, Choices("quick"), tables)
+    augment = replace(competition.augment, max_zoom=3.0)
+    changed = replace(
+        competition, layer_lr_ratio=9, augment=augment, recipes={"standard": competition.recipes["standard"]}
+    )
+    back, recipe = from_config(changed, config)
+    assert (back.layer_lr_ratio, back.augment) == (competition.layer_lr_ratio, competition.augment)
+    assert recipe == resolved[1]
+
+
+def test_a_pipeline_of_one_s_own_is_recorded_by_name_and_taken_from_the_declaration(tables):
+    def strong(size):
+        raise NotImplementedError
+
+    competition = replace(named("planet"), augment=replace(named("planet").augment, pipeline=strong))
+    _, config = written(competition, Choices("quick"), tables)
+    assert config["augment"]["pipeline"].endswith("strong")
+    assert from_config(competition, config)[0].augment.pipeline is strong
+
+
+@pytest.mark.parametrize("break_it", [lambda c: c.pop("recipe"), lambda c: c["recipe"].update(learning_rates=3)])
+def test_a_config_of_another_version_is_an_error(tables, break_it):
+    _, config = written(named("planet"), Choices("quick"), tables)
+    break_it(config)
+    with pytest.raises(RunError, match="of another version of comp"):
+        from_config(named("planet"), config)
+
+
+@pytest.mark.parametrize(("gpu", "size"), [(False, 64), (True, 128)])
+def test_a_recipe_has_its_form_for_a_cpu_where_there_is_no_gpu(monkeypatch, tables, gpu, size):
+    small, large = (Recipe(stages=[Stage(size=pixels, train="head")]) for pixels in (64, 128))
+    competition = replace(named("planet"), recipes={"standard": replace(large, on_cpu=small)})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    resolved, config = written(competition, Choices(), tables)
+    assert resolved[1].stages[0].size == size
+    assert resolved[1].on_cpu is None
+    assert from_config(competition, config) == resolved
+
+
+def test_the_fingerprint_of_data_changes_with_ids_labels_and_file_sizes(shades, tables):
+    same = read_tables(shades.competition, shades.files)
+    assert fingerprint(same) == fingerprint(tables)
+    relabelled = tables.train.assign(label=["blue", *tables.train["label"][1:]])
+    assert fingerprint(replace(tables, train=relabelled)) != fingerprint(tables)
+    assert fingerprint(replace(tables, test=tables.test.iloc[1:])) != fingerprint(tables)
+    before = fingerprint(tables)
+    path = Path(tables.test["path"][3])
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert fingerprint(tables) != before
+
+
+def test_the_fingerprint_does_not_depend_on_where_the_data_lies(shades, tables, tmp_path):
+    before = fingerprint(tables)
+    moved = shades.files.rename(tmp_path / "elsewhere")
+    assert fingerprint(read_tables(shades.competition, moved)) == before
