@@ -1,9 +1,10 @@
 """Files that appear whole or not at all, and files that say that somebody is at work."""
 
 import fcntl
+import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,6 +48,15 @@ def sweep(folder: Path) -> None:
 def holds_files(folder: Path) -> bool:
     """Whether anything lies right in a folder, but for what is hidden; False where there is no folder."""
     return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
+
+
+def digest_of_source(files: Iterable[Path], root: Path) -> str:
+    """A digest, 16 hexadecimal digits, of files: their paths below ``root`` and their bytes."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(set(files)):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 @contextmanager

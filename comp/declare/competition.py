@@ -6,7 +6,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from comp.declare.metrics import METRICS, Metric
 from comp.declare.recipe import Recipe
 from comp.declare.viewpoint import Viewpoint, side_on
 from comp.errors import CompError, DeclarationError
+from comp.files import digest_of_source
 
 if TYPE_CHECKING:
     from comp.declare.metrics import Target
@@ -52,6 +53,7 @@ class Competition:
     layer_lr_ratio: how much smaller each earlier layer group's learning rate is: 10 where images resemble ImageNet's, 3
         where they don't (satellites, X-rays).
     recipes: by name; ``standard`` is the one used unless another is asked for.
+    source: a digest of the Python files in its folder; not declared, but known when it is loaded.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Competition:
     layer_lr_ratio: float = 10
     extra_data: Sequence[KaggleDataset] = ()
     sample_submission: str = "sample_submission.csv"
+    source: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check(self, "name", str)
@@ -149,7 +152,8 @@ def load_competition(declaration: Path) -> Competition:
     expected = declaration.parent.name.replace("_", "-")
     if competition.name != expected:
         raise DeclarationError(f"{declaration}: `name` is {competition.name!r}, but its folder says {expected!r}.")
-    return competition
+    folder = declaration.parent
+    return replace(competition, source=digest_of_source(folder.rglob("*.py"), folder))
 
 
 def competition_named(name: str, *folders: Path) -> Competition:
