@@ -255,7 +255,7 @@ def cross_validate(
     on: where folds are trained side by side, as `each` takes it; else one after the other, here.
     """
     from comp.data.data_check import checked_tables
-    from comp.tools.ensembles.joining import join
+    from comp.tools.ensembles import join
     from comp.tools.side_by_side import Job, each
 
     if on is not None:
@@ -329,8 +329,8 @@ def predict(competition: Competition, trained: Run, workspace: Workspace, consol
 
     if trained.members:
         raise RunError(
-            f"{trained.name} is a blend of other runs and has no weights to predict with; predict "
-            f"{', '.join(trained.members)} and blend them again."
+            f"{trained.name} is made of other runs and has no weights to predict with; predict "
+            f"{', '.join(trained.members)} and combine them again."
         )
     config = trained.record("config")
     competition, recipe = from_config(competition, config, trained.record("trained"))

@@ -38,7 +38,7 @@ def submit(
 @command()
 def join(here: Here, names: RunNames) -> None:
     """Join the folds of one training into a run with one submission."""
-    from comp.tools.ensembles.joining import join as join_folds
+    from comp.tools.ensembles import join as join_folds
 
     members = [here.run(name) for name in names]
     print(join_folds(here.competition(members[0]), members, here.workspace, here.console).folder)
@@ -54,7 +54,7 @@ def ensemble(
     ] = None,
 ) -> None:
     """Combine the predictions of several runs into one submission."""
-    from comp.tools.ensembles.ensembles import ensemble as combine
+    from comp.tools.ensembles import ensemble as combine
 
     members = [here.run(name) for name in names]
     print(combine(here.competition(members[0]), members, here.workspace, here.console, how).folder)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def diagnosis_of(trained: Run) -> list[str]:
     """A line per finding, or one that says that nothing looks wrong; a run may have ended before any epoch did."""
     if trained.members:
-        raise RunError(f"{trained.name} is a blend of other runs; diagnose {', '.join(trained.members)} instead.")
+        raise RunError(f"{trained.name} is made of other runs; diagnose {', '.join(trained.members)} instead.")
     recipe = as_it_went(trained)
     if trained.history.began:
         epochs, steps = trained.history.epochs(), trained.history.steps()

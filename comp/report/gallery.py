@@ -46,7 +46,7 @@ def gallery(
     rows = worth_a_picture(outcomes, PICTURES)
     ranks = {name: {row: rank for rank, row in enumerate(order.tolist())} for name, order in orders(outcomes).items()}
     heats: dict[int, str] = {}
-    why_not = "a blend has no weights of its own" if run.members else ""
+    why_not = "a run made of other runs has no weights of its own" if run.members else ""
     if with_maps and not run.members:
         heats, why_not = _heats(competition, run, outcomes, rows, paths, console)
     cards = []

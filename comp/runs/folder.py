@@ -29,7 +29,7 @@ class Run:
     post-processing. submission.csv, sending.json while it is uploaded and submitted.json once it was. report.html: all
     of it to look at.
     While it trains, checkpoints/last.pt is what a training that is stopped goes on from.
-    A blend of other runs, its members, has what they predict together, and neither history nor weights.
+    A run made of others, its members, has what they predict together, and neither history nor weights.
     """
 
     folder: Path
@@ -44,7 +44,7 @@ class Run:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The names of the runs that this one is a blend of; of a training there are none."""
+        """The names of the runs that this one is made of: joined folds, or an ensemble; none of a training."""
         return tuple(self.record("config").get("members", ()))
 
     @property
@@ -64,7 +64,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether it has weights to predict with, or is a blend, which is there whole or not at all."""
+        """Whether it has weights to predict with, or is made of other runs, which is there whole or not at all."""
         return self.trained or self.predictions("test").is_file()
 
     @property

@@ -16,7 +16,7 @@ from comp.report.exploring import explore
 from comp.report.outcomes import judge
 from comp.runs.resolve import Choices
 from comp.submission.postprocessing import Clip, MostProbable, Thresholds
-from comp.tools.ensembles.joining import join
+from comp.tools.ensembles import join
 
 MEGABYTES = 1e6
 MANY = """
@@ -92,7 +92,7 @@ def test_a_run_without_weights_is_reported_without_maps_and_says_why(shaded):
 def test_joined_folds_are_reported_with_every_fold(shaded):
     joined = join(shaded.competition, shaded.folds(3), shaded.workspace, Console())
     page = report(shaded, joined)
-    assert "There are no activation maps: a blend has no weights of its own" in page.text
+    assert "There are no activation maps: a run made of other runs has no weights of its own" in page.text
     assert "Mean of the folds" in page.text
     assert "comp join shades/standard-1 shades/standard-2 shades/standard-3" in page.text
     assert page.pictures == 36

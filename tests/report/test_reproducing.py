@@ -38,7 +38,7 @@ def test_what_was_trained_like_another_run_names_it_and_neither_recipe_nor_backb
     assert "--backbone" not in words
 
 
-def test_a_blend_is_made_of_its_members():
+def test_a_joined_run_or_an_ensemble_is_made_of_its_members():
     folds = {"members": ["digits/a-1", "digits/a-2"], "kind": "folds"}
     assert command_of(folds) == "comp join digits/a-1 digits/a-2"
     assert command_of({**folds, "kind": "ensemble", "how": "mean"}) == "comp ensemble digits/a-1 digits/a-2 --how mean"

@@ -53,7 +53,7 @@ def test_a_split_that_is_not_there_is_an_error(workspace):
         run.parts()
 
 
-def test_a_blend_knows_its_members_and_a_training_has_none(started):
+def test_a_joined_run_knows_its_members_and_a_training_has_none(started):
     run = started("planet", "quick")
     assert run.members == ()
     run.write_record("config", {"competition": "planet", "members": ["planet/quick-2", "planet/quick-3"]})

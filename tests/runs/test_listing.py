@@ -63,15 +63,15 @@ def test_a_run_looked_for_in_an_empty_home_is_an_error(workspace):
         find_run(workspace, "planet")
 
 
-def test_a_competition_s_newest_run_is_one_that_was_trained_or_is_a_blend(workspace, started):
-    trained, blend = started("planet", "quick", at=1000), started("planet", "ensemble", at=2000)
+def test_a_competition_s_newest_run_is_one_that_was_trained_or_is_an_ensemble(workspace, started):
+    trained, ensemble = started("planet", "quick", at=1000), started("planet", "ensemble", at=2000)
     started("planet", "quick", at=3000)
     trained.weights.parent.mkdir()
     trained.weights.touch()
     assert find_run(workspace, "planet") == trained
-    blend.predictions("test").parent.mkdir()
-    blend.predictions("test").touch()
-    assert find_run(workspace, "planet") == blend
+    ensemble.predictions("test").parent.mkdir()
+    ensemble.predictions("test").touch()
+    assert find_run(workspace, "planet") == ensemble
 
 
 def test_a_clock_that_jumps_back_changes_no_order(workspace):

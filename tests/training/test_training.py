@@ -186,7 +186,7 @@ def test_a_head_from_the_pretrained_classifier_is_refused_for_tags_before_anythi
         resolve(tags, Choices())
 
 
-def test_a_blend_is_not_diagnosed(at_home, workspace):
+def test_a_joined_run_is_not_diagnosed(at_home, workspace):
     joined = runner.cross_validate(at_home, Choices(folds=2), workspace, Console())
     with pytest.raises(RunError, match="diagnose shades/standard-1, shades/standard-2 instead"):
         runner.diagnose(joined, Console())

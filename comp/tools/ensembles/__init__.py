@@ -1,1 +1,5 @@
-"""Runs made of other runs: joined folds, and ensembles."""
+"""Runs made of other runs, their members. Its door: `join` for the folds of one training, `ensemble` for any runs."""
+
+from comp.tools.ensembles.combining import ensemble, join
+
+__all__ = ["ensemble", "join"]

@@ -1,23 +1,22 @@
-"""The runs that an ensemble is made of: refusing those that don't belong together, and stacking their predictions."""
+"""The members of a joined run or an ensemble: those that don't belong together are refused."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
+from comp.data.tables import Tables
 from comp.errors import RunError
 from comp.runs.differences import difference
 from comp.submission.predictions import Member
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+Array = npt.NDArray[Any]
 
-    import numpy.typing as npt
-
-    from comp.data.tables import Tables
-
-    Array = npt.NDArray[Any]
+OF_FOLDS = ("competition", "folds", "seed", "classes", "data", "recipe_name", "recipe", "augment", "layer_lr_ratio")
 
 
 def refuse_differences(members: Sequence[Member], fields: Sequence[str], advice: str) -> None:
@@ -44,42 +43,78 @@ def refuse_other_data(members: Sequence[Member], tables: Tables) -> None:
             )
 
 
-def refuse_other_parts(members: Sequence[Member]) -> None:
-    """Raise RunError for a run in which other rows validate, or in other folds, than in the first."""
+def all_folds(members: Sequence[Member]) -> list[Member]:
+    """The members by their folds; raises RunError unless each fold of one training is there once."""
+    if not members:
+        raise RunError("There are no runs to join; name the runs of all folds.")
+    for member in members:
+        if member.config.get("fold") is None:
+            raise RunError(
+                f"{member.name} is not one fold of a training; train folds with "
+                f"`comp train {member.run.competition} --folds 5 --fold 1` and so on."
+            )
+    refuse_differences(members, OF_FOLDS, "join folds of one training: the same seed, recipe and data")
+    by_fold: dict[int, Member] = {}
+    for member in members:
+        fold = member.config["fold"]
+        if (same := by_fold.setdefault(fold, member)) is not member:
+            raise RunError(f"{same.name} and {member.name} are both fold {fold}; leave one of them out.")
+    count = members[0].config["folds"]
+    missing = [fold for fold in range(1, count + 1) if fold not in by_fold]
+    if missing:
+        raise RunError(
+            f"Fold {', '.join(map(str, missing))} of {count} is missing; train with --folds {count} "
+            f"--fold {missing[0]} and the same seed and recipe, or name the run if there is one."
+        )
+    return [by_fold[fold] for fold in sorted(by_fold)]
+
+
+def fold_of_rows(members: Sequence[Member], ids: pd.Series) -> Array:
+    """The fold (N,), from 1, in which each labelled image validated; raises RunError unless it did in one."""
+    folds = pd.concat([pd.Series(fold, member.valid.index) for fold, member in enumerate(members, start=1)])
+    times = folds.index.value_counts().reindex(ids, fill_value=0)
+    wrong = times[times != 1]
+    if len(wrong):
+        raise RunError(
+            f"Each labelled image should have validated in one fold, but {wrong.index[0]!r} did in {wrong.iloc[0]} of "
+            "them; train all folds on the data as they are now."
+        )
+    return folds[ids].to_numpy()
+
+
+def same_parts(members: Sequence[Member], tables: Tables) -> Array:
+    """The part of each labelled image (N,), in the tables' order: train, valid or the number of its fold.
+
+    Raises RunError for a run in which other images validate, or in other folds, than in the first, or that predicted
+    others than those.
+    """
     first, *others = members
     for other in others:
-        differing = sorted(
-            id_ for id_ in first.parts.keys() | other.parts.keys() if first.parts.get(id_) != other.parts.get(id_)
-        )
+        ids = first.parts.keys() | other.parts.keys()
+        differing = sorted(id_ for id_ in ids if first.parts.get(id_) != other.parts.get(id_))
         if differing:
-            id_ = differing[0]
-            theirs, mine = (_part_in_words(member.parts.get(id_)) for member in (other, first))
+            theirs, mine = (_in_words(member.parts.get(differing[0])) for member in (other, first))
             raise RunError(
-                f"{other.name} has other validation rows or folds than {first.name}: {len(differing)} images differ, "
-                f"the first {id_!r}, which {theirs} in the one and {mine} in the other; train both with the same seed "
-                "and folds."
+                f"{other.name} has other validation images or folds than {first.name}: {len(differing)} images differ, "
+                f"the first {differing[0]!r}, which {theirs} in the one and {mine} in the other; train both with the "
+                "same seed and folds."
             )
-
-
-def _part_in_words(part: str | None) -> str:
-    return {None: "is not", "train": "trains", "valid": "validates"}.get(part, f"validates in fold {part}")
-
-
-def refuse_other_rows(members: Sequence[Member], ids: set[str]) -> None:
-    """Raise RunError for a run that predicted other validating rows than those with these ids."""
+    missing = [id_ for id_ in tables.train["id"] if id_ not in first.parts]
+    if missing:
+        raise RunError(
+            f"{len(missing)} labelled images are not in the split of {first.name}, the first {missing[0]!r}; "
+            "train again on the data as they are now."
+        )
+    parts = [first.parts[id_] for id_ in tables.train["id"]]
+    validating = {id_ for id_, part in zip(tables.train["id"], parts, strict=True) if part != "train"}
     for member in members:
-        if set(member.valid.index) != ids:
+        if set(member.valid.index) != validating:
             raise RunError(
-                f"{member.name} predicted {len(member.valid)} validation rows, which are not the {len(ids)} that its "
-                f"split and the data name; predict again with `comp predict {member.name}`."
+                f"{member.name} predicted {len(member.valid)} validation images, which are not the {len(validating)} "
+                f"that its split and the data name; predict again with `comp predict {member.name}`."
             )
+    return np.array(parts)
 
 
-def stack_test(members: Sequence[Member], tables: Tables) -> Array:
-    """Of M members, the probabilities (M, T, C) of the test images in the tables' order."""
-    return np.stack([member.test.loc[tables.test["id"]].to_numpy() for member in members])
-
-
-def stack_valid(members: Sequence[Member], ids: Sequence[str]) -> Array:
-    """Of M members, the probabilities (M, R, C) of the validating rows with these ids."""
-    return np.stack([member.valid.loc[list(ids)].to_numpy() for member in members])
+def _in_words(part: str | None) -> str:
+    return {None: "is not", "train": "trains", "valid": "validates"}.get(part, f"validates in fold {part}")

@@ -30,10 +30,10 @@ SOURCE = "predict.ipynb"
 def write_predicting(declaration: Path, run: Run, workspace: Workspace, console: Console) -> Path:
     """``kaggle/`` in the run's folder: the notebook with its metadata, and in ``data/`` the data set; there whole.
 
-    Raises RunError where the run is not predicted yet, or is a blend, which has no weights of its own.
+    Raises RunError where the run is not predicted yet, or is made of other runs, and has no weights of its own.
     """
     if run.members:
-        raise RunError(f"{run.name} is a blend of other runs and has no weights; name one of {', '.join(run.members)}.")
+        raise RunError(f"{run.name} is made of other runs and has no weights; name one of {', '.join(run.members)}.")
     if "shares" not in run.record("scores"):
         raise RunError(f"{run.name} was predicted by an older comp; run `comp predict {run.name}` once more.")
     competition = load_competition(declaration)

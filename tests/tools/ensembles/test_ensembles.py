@@ -3,41 +3,19 @@ import pandas as pd
 import pytest
 
 from comp.console import Console
-from comp.errors import RunError
-from comp.runs import find_run, list_runs
-from comp.tools.ensembles.ensembles import ensemble
-from comp.tools.ensembles.joining import join
+from comp.runs import find_run
+from comp.tools import ensembles
+from comp.tools.ensembles import join
+from tests.tools.ensembles.conftest import HALF, predictions, refusal
 
 
-def predictions(run, part):
-    return pd.read_parquet(run.predictions(part)).set_index("id")
-
-
-@pytest.fixture
-def made(predicting, shades):
-    return predicting(shades)
-
-
-HALF = np.where(np.arange(36) % 2, "valid", "train")
-
-
-def blend(made, runs, how=None):
-    return ensemble(made.competition, runs, made.workspace, Console(), how)
-
-
-def refusal(made, runs, how=None):
-    before = list_runs(made.workspace)
-    with pytest.raises(RunError) as raised:
-        blend(made, runs, how)
-    assert list_runs(made.workspace) == before
-    said = str(raised.value)
-    assert said.endswith(".")
-    return said
+def ensemble(made, runs, how=None):
+    return ensembles.ensemble(made.competition, runs, made.workspace, Console(), how)
 
 
 def test_the_plain_mean_is_that_of_both_parts(made):
     members = [made.run(HALF, seed=seed) for seed in (1, 2)]
-    run = blend(made, members, "mean")
+    run = ensemble(made, members, "mean")
     for part in ("valid", "test"):
         mean = sum(predictions(member, part) for member in members) / 2
         assert np.allclose(predictions(run, part), mean.loc[predictions(run, part).index])
@@ -45,51 +23,38 @@ def test_the_plain_mean_is_that_of_both_parts(made):
     assert set(predictions(run, "valid").index) == members[0].validating()
 
 
-def test_ranks_sum_to_one_by_row(made):
-    run = blend(made, [made.run(HALF, seed=seed) for seed in (1, 2, 3)], "ranks")
-    for part in ("valid", "test"):
-        assert np.allclose(predictions(run, part).sum(axis=1), 1)
-
-
 def test_fitted_weights_are_recorded_and_are_those_of_the_test_predictions(made):
     members = [made.run(HALF, seed=1, knows=0.1), made.run(HALF, seed=2, knows=0.6)]
-    run = blend(made, members, "weights")
-    weights = run.record("scores")["ways"]["weights"]["weights"]
+    run = ensemble(made, members, "weights")
+    weights = run.record("scores")["methods"]["weights"]["weights"]
     assert sum(weights) == pytest.approx(1)
     assert weights[1] > weights[0] >= 0
     weighted = sum(weight * predictions(member, "test") for weight, member in zip(weights, members, strict=True))
     assert np.allclose(predictions(run, "test"), weighted.loc[predictions(run, "test").index])
 
 
-def test_every_run_and_every_way_is_scored_and_the_gain_is_over_the_best_run(made):
+def test_every_run_and_every_method_is_scored_and_the_gain_is_over_the_best_run(made, capsys):
     members = [made.run(HALF, seed=seed, knows=knows) for seed, knows in ((1, 0.3), (2, 0.5), (3, 0.4))]
-    scores = blend(made, members).record("scores")
+    run = ensemble(made, members)
+    scores = run.record("scores")
     assert [one["run"] for one in scores["members"]] == [member.name for member in members]
     assert [one["tuned"] for one in scores["members"]] == [member.record("scores")["tuned"] for member in members]
-    assert set(scores["ways"]) == {"mean", "ranks", "weights"}
-    assert scores["tuned"] == max(way["tuned"] for way in scores["ways"].values())
+    assert set(scores["methods"]) == {"mean", "ranks", "weights"}
+    assert scores["tuned"] == max(method["tuned"] for method in scores["methods"].values())
     best = max(one["tuned"] for one in scores["members"])
     assert scores["gain"] == pytest.approx(scores["tuned"] - best)
     assert next(one for one in scores["members"] if one["run"] == scores["best_run"])["tuned"] == best
-
-
-def test_of_ways_that_score_the_same_the_simplest_is_taken(made):
-    members = [made.run(HALF, seed=seed, knows=9) for seed in (1, 2)]
-    scores = blend(made, members).record("scores")
-    assert [way["tuned"] for way in scores["ways"].values()] == [1, 1, 1]
-    assert (scores["how"], scores["gain"]) == ("mean", 0)
-
-
-def test_the_table_and_the_gain_are_printed_and_logged(made, capsys):
-    members = [made.run(HALF, seed=seed, knows=0.4) for seed in (1, 2)]
-    run = blend(made, members)
     log = run.log.read_text()
     assert log == capsys.readouterr().out
-    assert [line.split()[0] for line in log.splitlines()[2:7]] == [
-        "shades/standard-1", "shades/standard-2", "mean", "ranks", "weights"
-    ]  # fmt: skip
-    assert " alone, " in log
+    names = [*(member.name for member in members), "mean", "ranks", "weights"]
+    assert [line.split()[0] for line in log.splitlines()[2:8]] == names
     assert log.splitlines()[-2].endswith((" better", " worse"))
+
+
+def test_of_methods_that_score_the_same_the_simplest_is_taken(made):
+    scores = ensemble(made, [made.run(HALF, seed=seed, knows=9) for seed in (1, 2)]).record("scores")
+    assert [method["tuned"] for method in scores["methods"].values()] == [1, 1, 1]
+    assert (scores["how"], scores["gain"]) == ("mean", 0)
 
 
 TAGS = """
@@ -107,7 +72,7 @@ competition = Competition(
 """
 
 
-def test_tags_are_blended_in_every_way_and_their_thresholds_tuned(make, predicting):
+def test_tags_are_combined_by_every_method_and_their_thresholds_tuned(make, predicting):
     made = make(TAGS)
     tags = ["bright", "bright red", "red", "dark"]
     for number in range(48):
@@ -119,19 +84,19 @@ def test_tags_are_blended_in_every_way_and_their_thresholds_tuned(make, predicti
     parts = np.where(np.arange(40) % 8 < 4, "valid", "train")
     members = [world.run(parts, seed=seed, knows=knows) for seed, knows in ((1, 0.3), (2, 0.6))]
     for how in ("mean", "ranks", "weights"):
-        run = blend(world, members, how)
+        run = ensemble(world, members, how)
         assert run.record("scores")["postprocessing"]["kind"] == "Thresholds"
         assert run.submission.is_file()
         assert predictions(run, "valid").to_numpy().max() <= 1
 
 
-def test_ensembles_and_joined_runs_are_blended_again_and_joined_folds_cross_fit_the_weights(made):
+def test_joined_runs_and_ensembles_are_combined_again_and_joined_folds_cross_fit_the_weights(made):
     joined = [join(made.competition, made.folds(3, seed=seed, knows=0.4), made.workspace, Console()) for seed in (1, 2)]
-    first = blend(made, joined)
+    first = ensemble(made, joined)
     assert first.parts() == joined[0].parts()
     assert first.record("config")["folds"] == 3
     third = join(made.competition, made.folds(3, seed=3, knows=0.4), made.workspace, Console())
-    second = blend(made, [first, third])
+    second = ensemble(made, [first, third])
     assert second.members == ("shades/ensemble-1", "shades/standard-3folds-3")
     assert second.record("scores")["rows"] == 36
     assert find_run(made.workspace, "shades") == second
@@ -139,37 +104,40 @@ def test_ensembles_and_joined_runs_are_blended_again_and_joined_folds_cross_fit_
 
 def test_a_seed_is_recorded_where_all_members_share_it(made):
     same = [made.run(HALF, seed=1), made.run(HALF, seed=1, name="quick")]
-    assert blend(made, same).record("config")["seed"] == 1
-    assert blend(made, [same[0], made.run(HALF, seed=2)]).record("config")["seed"] is None
+    assert ensemble(made, same).record("config")["seed"] == 1
+    assert ensemble(made, [same[0], made.run(HALF, seed=2)]).record("config")["seed"] is None
 
 
-def test_runs_on_all_data_are_blended_as_said_but_not_compared(made, capsys):
+def test_runs_on_all_data_are_combined_as_said_but_not_compared(made, capsys):
     members = [made.run(["train"] * 36, seed=seed) for seed in (1, 2)]
-    assert "no row validates" in refusal(made, members).lower()
-    assert "0 rows validate, too few to fit weights" in refusal(made, members, "weights")
-    run = blend(made, members, "mean")
+    for how in (None, "ranks", "weights"):
+        assert "--how mean" in refusal(ensembles.ensemble, made, members, how)
+    run = ensemble(made, members, "mean")
     assert "tuned" not in run.record("scores")
-    assert "no row validates, so there is no score" in capsys.readouterr().out
+    assert "there is no score" in capsys.readouterr().out
     assert len(pd.read_csv(run.submission)) == 12
 
 
-def test_runs_whose_rows_differ_are_refused(made):
+def test_runs_on_all_data_keep_the_post_processing_that_they_share(made):
+    shared = {"kind": "MostProbable"}
+    members = [made.run(["train"] * 36, seed=seed, postprocessing=shared) for seed in (1, 2)]
+    assert ensemble(made, members, "mean").record("scores")["postprocessing"] == shared
+    other = made.run(["train"] * 36, postprocessing=None)
+    assert "--like" in refusal(ensembles.ensemble, made, [*members, other], "mean")
+
+
+def test_runs_whose_validation_images_or_folds_differ_are_refused(made):
     first, other = made.run(HALF), made.run(HALF[::-1])
-    assert refusal(made, [first, other]) == (
-        "shades/standard-2 has other validation rows or folds than shades/standard-1: "
-        "36 images differ, the first 't00', which validates in the one and trains in the other; "
-        "train both with the same seed and folds."
-    )
-
-
-def test_runs_whose_folds_differ_are_refused(made):
-    first = join(made.competition, made.folds(3), made.workspace, Console())
+    said = refusal(ensembles.ensemble, made, [first, other])
+    assert "shades/standard-2 has other validation images or folds than shades/standard-1: 36 images" in said
+    assert "'t00', which validates in the one and trains in the other" in said
+    joined = join(made.competition, made.folds(3), made.workspace, Console())
     dealt = np.arange(36) % 3
     dealt[[4, 5]] = dealt[[5, 4]]
-    other = join(made.competition, made.folds(3, dealt=dealt), made.workspace, Console())
-    said = refusal(made, [first, other])
+    again = join(made.competition, made.folds(3, dealt=dealt), made.workspace, Console())
+    said = refusal(ensembles.ensemble, made, [joined, again])
     assert "2 images differ, the first 't04', which validates in fold 3 in the one and validates in fold 2" in said
-    assert "other validation rows or folds" in refusal(made, [first, made.run(HALF)])
+    assert "other validation images or folds" in refusal(ensembles.ensemble, made, [joined, first])
 
 
 @pytest.mark.parametrize(
@@ -182,43 +150,42 @@ def test_runs_whose_folds_differ_are_refused(made):
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_runs_on_other_data_are_told_in_what_they_differ(made, changed, says):
-    assert says in refusal(made, [made.run(HALF), made.run(HALF, **changed)])
+    assert says in refusal(ensembles.ensemble, made, [made.run(HALF), made.run(HALF, **changed)])
 
 
 def test_runs_that_predicted_other_images_are_named(made):
     first, second = made.run(HALF), made.run(HALF)
-    for part, says in (("valid", "predicted 17 validation rows"), ("test", "predicted 11 test images")):
+    for part, says in (("valid", "predicted 17 validation images"), ("test", "predicted 11 test images")):
         whole = pd.read_parquet(second.predictions(part))
         whole.iloc[1:].to_parquet(second.predictions(part), index=False)
-        said = refusal(made, [first, second])
-        assert said.startswith(f"shades/standard-2 {says}")
+        assert refusal(ensembles.ensemble, made, [first, second]).startswith(f"shades/standard-2 {says}")
         whole.to_parquet(second.predictions(part), index=False)
 
 
-def test_an_image_that_came_since_is_named(made, shades):
+def test_an_image_that_came_since_is_named(made):
     members = [made.run(HALF, seed=seed) for seed in (1, 2)]
     folder = made.workspace.data("shades")
     (folder / "train" / "t99.png").write_bytes((folder / "train" / "t00.png").read_bytes())
     with (folder / "train.csv").open("a") as file:
         file.write("t99,red\n")
-    assert "1 labelled images are not in the split of shades/standard-1, the first 't99'" in refusal(made, members)
+    assert "the split of shades/standard-1, the first 't99'" in refusal(ensembles.ensemble, made, members)
 
 
 def test_one_run_or_one_run_twice_is_no_ensemble(made):
     run = made.run(HALF)
-    assert "two runs or more" in refusal(made, [run])
-    assert "shades/standard-1 is named twice" in refusal(made, [run, run])
+    assert "two runs or more" in refusal(ensembles.ensemble, made, [run])
+    assert "shades/standard-1 is named twice" in refusal(ensembles.ensemble, made, [run, run])
 
 
 @pytest.mark.parametrize("failing", ["write_predictions", "write_submission"])
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_blend_that_can_t_be_completed_leaves_nothing(made, monkeypatch, failing, failure):
+def test_an_ensemble_that_can_t_be_completed_leaves_nothing(made, monkeypatch, failing, failure):
     members = [made.run(HALF, seed=seed) for seed in (1, 2)]
 
     def fail(*_):
         raise failure
 
-    monkeypatch.setattr(f"comp.tools.ensembles.blends.{failing}", fail)
+    monkeypatch.setattr(f"comp.tools.ensembles.combining.{failing}", fail)
     with pytest.raises(type(failure)):
-        blend(made, members)
+        ensemble(made, members)
     assert sorted(path.name for path in (made.workspace.runs / "shades").iterdir()) == ["standard-1", "standard-2"]

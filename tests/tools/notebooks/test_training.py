@@ -19,7 +19,7 @@ from comp.kaggle.sources import graders
 from comp.local_kaggle.server import running
 from comp.runs import Run, Workspace, list_runs
 from comp.runs.resolve import Choices, resolve
-from comp.tools.ensembles.joining import join
+from comp.tools.ensembles import join
 from comp.tools.notebooks.training import arguments_of, bring
 
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from comp.tools.ensembles.blending import cross_fitted_mean, fit_weights, rank_mean, weighted_mean
+from comp.tools.ensembles.methods import cross_fitted_mean, fit_weights, rank_mean, weighted_mean
 
 SEEDS = st.integers(0, 2**32 - 1)
 KINDS = pytest.mark.parametrize("kind", ["single", "multi"])
@@ -96,15 +96,15 @@ def test_the_plain_mean_is_the_mean():
     assert weighted_mean(probabilities, np.array([0, 1, 0])) == pytest.approx(probabilities[1])
 
 
-def test_cross_fitted_rows_have_no_say_in_their_own_weights():
+def test_cross_fitted_images_have_no_say_in_their_own_weights():
     probabilities, targets = drawn("single", 3, 2, 60, 3)
     folds = np.arange(60) % 3
-    blended = cross_fitted_mean(probabilities, targets, folds)
+    mean = cross_fitted_mean(probabilities, targets, folds)
     other = targets.copy()
     other[folds == 1] = (other[folds == 1] + 1) % 3
     again = cross_fitted_mean(probabilities, other, folds)
-    assert again[folds == 1] == pytest.approx(blended[folds == 1])
-    assert not np.allclose(again[folds != 1], blended[folds != 1])
+    assert again[folds == 1] == pytest.approx(mean[folds == 1])
+    assert not np.allclose(again[folds != 1], mean[folds != 1])
 
 
 def test_cross_fitting_shows_that_weights_of_models_that_guess_are_worth_nothing():
@@ -116,6 +116,6 @@ def test_cross_fitting_shows_that_weights_of_models_that_guess_are_worth_nothing
 
 
 @KINDS
-def test_no_rows_blend_to_no_rows(kind):
+def test_no_images_are_combined_to_none(kind):
     empty = np.empty((2, 0, 3))
     assert weighted_mean(empty).shape == rank_mean(empty, kind).shape == (0, 3)

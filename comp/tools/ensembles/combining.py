@@ -1,0 +1,243 @@
+"""The run that members become: joined folds, or an ensemble, with predictions, scores and a submission, no weights."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from comp.console import Console
+from comp.data.data_check import checked_tables
+from comp.data.tables import Tables
+from comp.declare.competition import Competition
+from comp.errors import RunError
+from comp.runs import Run, Workspace, create_run
+from comp.submission.postprocessing import from_record
+from comp.submission.predictions import Member, read_members, write_predictions
+from comp.submission.scoring import score_untuned, tune_on_probabilities
+from comp.submission.submission import build_submission, write_submission
+from comp.tools.ensembles.members import all_folds, fold_of_rows, refuse_differences, refuse_other_data, same_parts
+from comp.tools.ensembles.methods import (
+    Combined,
+    Method,
+    as_table,
+    best_method,
+    by_every_method,
+    compare,
+    cross_fit_folds,
+    describe,
+    weighted_mean,
+)
+
+OF_ENSEMBLES = ("competition", "classes", "data")
+
+
+@dataclass(frozen=True)
+class _Together:
+    """Members on the data as they are now."""
+
+    competition: Competition
+    members: Sequence[Member]
+    tables: Tables
+    workspace: Workspace
+    console: Console
+
+    @property
+    def test(self) -> npt.NDArray[Any]:
+        """Their probabilities (M, T, C) of the test images, in the tables' order."""
+        return np.stack([member.test.loc[self.tables.test["id"]].to_numpy() for member in self.members])
+
+    def write(
+        self,
+        name: str,
+        config: Mapping[str, Any],
+        parts: npt.NDArray[Any],
+        combined: Combined,
+        scores: Mapping[str, Any],
+        lines: Sequence[str],
+    ) -> Run:
+        """A new run folder; one that can't be completed is removed.
+
+        name: of the folder, before its number. config: what is special to this kind. lines: what is said of it.
+        parts: (N,) of every labelled image, in the tables' order: train, valid or the number of its fold.
+        """
+        competition, tables, first = self.competition, self.tables, self.members[0].config
+        probabilities = combined.postprocessing(combined.test)
+        submission = build_submission(
+            list(tables.test["id"]),
+            probabilities,
+            tables.classes,
+            tables.sample_submission,
+            competition.submission,
+            competition.target,
+        )
+        common = {
+            "command": shlex.join(["comp", *sys.argv[1:]]),
+            "members": [member.name for member in self.members],
+            "competition": competition.name,
+            "kaggle": competition.kaggle,
+            "metric": competition.metric,
+            "classes": first["classes"],
+            "data": first["data"],
+        }
+        run = create_run(self.workspace, competition.name, name)
+        try:
+            self.console.log = run.log
+            for line in lines:
+                self.console.say(line)
+            run.write_parts(tables.train["id"], parts)
+            validating = tables.train["id"][parts != "train"]
+            write_predictions(run.predictions("valid"), validating, combined.valid, tables.classes)
+            write_predictions(run.predictions("test"), tables.test["id"], combined.test, tables.classes)
+            run.write_record("scores", scores)
+            write_submission(submission, run.submission)
+            self.console.say(f"wrote {run.submission} with {len(submission)} rows")
+            # Last, so that a folder with a config is whole.
+            run.write_config({**common, **config})
+        except BaseException:
+            shutil.rmtree(run.folder, ignore_errors=True)
+            raise
+        return run
+
+
+def _together(competition: Competition, members: Sequence[Member], workspace: Workspace, console: Console) -> _Together:
+    tables = checked_tables(competition, workspace, console)
+    refuse_other_data(members, tables)
+    return _Together(competition, members, tables, workspace, console)
+
+
+def join(competition: Competition, runs: Sequence[Run], workspace: Workspace, console: Console) -> Run:
+    """The folds of one training, each predicted, as one run: out-of-fold scores, mean test predictions, a submission.
+
+    Raises RunError unless every fold is there once, all of the same seed, recipe and data.
+    """
+    members = all_folds(read_members(runs))
+    together = _together(competition, members, workspace, console)
+    ids, targets = together.tables.train["id"], together.tables.targets
+    folds = fold_of_rows(members, ids)
+    valid = pd.concat([member.valid for member in members]).loc[ids].to_numpy()
+    even = np.full(len(members), 1 / len(members))
+    tuned = tune_on_probabilities(competition, targets, valid, of_one_model=True)
+    combined = Combined(valid, weighted_mean(together.test), even, *tuned)
+    scores = _score_folds(competition, members, folds, targets, combined)
+    shared = {name: members[0].config[name] for name in ("recipe_name", "seed", "folds")}
+    return together.write(
+        f"{shared['recipe_name']}-{len(members)}folds",
+        {"kind": "folds", **shared},
+        folds.astype(str),
+        combined,
+        scores,
+        _describe_folds(competition, scores),
+    )
+
+
+def ensemble(
+    competition: Competition, runs: Sequence[Run], workspace: Workspace, console: Console, how: Method | None = None
+) -> Run:
+    """The runs' predictions combined by the method ``how``, or else by the one that scores best, as a run of its own.
+
+    Every method is scored, fitted weights on images that they were not fitted on. Raises RunError unless all runs
+    predict the same images, validating in the same folds, of the same data.
+    """
+    members = read_members(runs)
+    if len(members) < 2:
+        raise RunError("An ensemble is of two runs or more; name them all.")
+    refuse_differences(members, OF_ENSEMBLES, "combine runs on the same data")
+    together = _together(competition, members, workspace, console)
+    tables = together.tables
+    parts = same_parts(members, tables)
+    rows = (parts != "train").nonzero()[0]
+    ids, targets = tables.train["id"].iloc[rows], tables.targets[rows]
+    valid = np.stack([member.valid.loc[ids].to_numpy() for member in members])
+    folds = cross_fit_folds(parts[rows], targets, None if tables.groups is None else tables.groups[rows])
+    of_folds = bool({*parts[rows]} - {"valid"})
+    methods = by_every_method(competition, valid, together.test, targets, folds, of_folds=of_folds)
+    chosen = _chosen(methods, how, len(rows))
+    if not len(rows):
+        methods[chosen] = _postprocessed_alike(methods[chosen], members)
+    alone = {
+        member.name: tune_on_probabilities(competition, targets, one, of_one_model=of_folds)[1]
+        for member, one in zip(members, valid, strict=True)
+    }
+    scores = compare(alone, methods, chosen)
+    seeds = {member.config.get("seed") for member in members}
+    whole = all(member.config.get("fold") is None for member in members)
+    config = {
+        "kind": "ensemble",
+        "how": chosen,
+        "recipe_name": "ensemble",
+        "seed": seeds.pop() if len(seeds) == 1 else None,
+        "folds": members[0].config.get("folds") if whole else None,
+    }
+    return together.write("ensemble", config, parts, methods[chosen], scores, describe(competition, scores))
+
+
+def _chosen(methods: Mapping[Method, Combined], how: Method | None, rows: int) -> Method:
+    if how is None and not rows:
+        raise RunError("No image validates in these runs, so methods can't be compared; say --how mean.")
+    if how == "ranks" and not rows:
+        raise RunError(
+            "No image validates in these runs, so no post-processing can be tuned for ranks; say --how mean."
+        )
+    if how is not None and how not in methods:
+        raise RunError(f"{rows} images validate in these runs, too few to fit weights; say --how mean.")
+    return how or best_method(methods)
+
+
+def _postprocessed_alike(combined: Combined, members: Sequence[Member]) -> Combined:
+    """With the post-processing that all members took over from runs like them; raises RunError where theirs differ."""
+    first, *others = (member.config.get("postprocessing") for member in members)
+    if any(other != first for other in others):
+        raise RunError(
+            f"{', '.join(member.name for member in members)} have post-processing of different runs and no image "
+            "validates to tune another; train them on all data with the same --like."
+        )
+    if first is None:
+        return combined
+    return replace(combined, postprocessing=from_record(first), record={**combined.record, "postprocessing": first})
+
+
+def _score_folds(
+    competition: Competition,
+    members: Sequence[Member],
+    folds: npt.NDArray[Any],
+    targets: npt.NDArray[Any],
+    combined: Combined,
+) -> dict[str, Any]:
+    """The record of the scores of all images, with each fold's, and their mean and standard deviation.
+
+    ``tuned`` of a fold is after the post-processing tuned on all images. The standard deviation is that of these folds
+    (divided by their number), as scikit-learn's users print it.
+    """
+    of_folds = []
+    for fold, member in enumerate(members, start=1):
+        rows = folds == fold
+        valid, truth = combined.valid[rows], targets[rows]
+        untuned = score_untuned(competition, truth, valid)
+        tuned = competition.scoring(truth, combined.postprocessing(valid))
+        of_folds.append({"run": member.name, "rows": int(rows.sum()), "untuned": untuned, "tuned": tuned})
+    table = pd.DataFrame(of_folds)[["untuned", "tuned"]]
+    spread = {"mean": table.mean().to_dict(), "standard_deviation": table.std(ddof=0).to_dict()}
+    return {**combined.record, **spread, "folds": of_folds}
+
+
+def _describe_folds(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
+    """The scores as a table."""
+    folds, mean, deviation = scores["folds"], scores["mean"], scores["standard_deviation"]
+    spread = [f"{mean[name]:.5f} ± {deviation[name]:.5f}" for name in ("untuned", "tuned")]
+    return [
+        f"{competition.name}: {len(folds)} folds joined, every labelled image predicted by a model that did not see it",
+        *as_table(
+            ["fold", "images", competition.metric, "post-processed"],
+            *([fold, one["rows"], one["untuned"], one["tuned"]] for fold, one in enumerate(folds, start=1)),
+            ["mean", "", *spread],
+            ["all images", scores["rows"], scores["untuned"], scores["tuned"]],
+        ),
+    ]

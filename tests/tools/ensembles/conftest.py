@@ -1,0 +1,30 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from comp.console import Console
+from comp.errors import RunError
+from comp.runs import list_runs
+
+HALF = np.where(np.arange(36) % 2, "valid", "train")
+
+
+def predictions(run, part):
+    return pd.read_parquet(run.predictions(part)).set_index("id")
+
+
+@pytest.fixture
+def made(predicting, shades):
+    return predicting(shades)
+
+
+def refusal(combine, made, runs, *options):
+    """The sentence with which the runs are refused; nothing is written."""
+    before = list_runs(made.workspace)
+    with pytest.raises(RunError) as raised:
+        combine(made.competition, runs, made.workspace, Console(), *options)
+    assert list_runs(made.workspace) == before
+    assert len(list((made.workspace.runs / "shades").iterdir())) == len(before)
+    said = str(raised.value)
+    assert said.endswith(".")
+    return said
