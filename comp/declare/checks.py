@@ -1,66 +1,114 @@
-"""Checks of declared values: a mistake is one sentence that names the field, what was found and what would be right."""
+"""Checks of declared values: what a field may be is said once, in its annotation.
+
+    size: Annotated[int, between(8, 4096)]
+    optimizer: Literal["adamw", "sgd"]
+
+A whole number passes for a float; True and False never pass for numbers, nor do infinity and NaN; text isn't empty. A
+mistake is one sentence that names the field, what was found and what
+would be right.
+"""
 
 import difflib
 import inspect
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from comp.errors import DeclarationError
 
 NAMES = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
 
 
-def check(
-    declaration: object,
-    field: str,
-    kind: type,
-    *,
-    at_least: float | None = None,
-    at_most: float | None = None,
-    above: float | None = None,
-    one_of: Collection[Any] | None = None,
-) -> None:
-    """Raise DeclarationError unless the field holds a ``kind`` within the bounds.
+class Rule(NamedTuple):
+    """What a value of the annotated type must be besides, and the words for it."""
 
-    A whole number passes for a float; True and False never pass for numbers, and infinity for none.
-    """
-    value = getattr(declaration, field)
-    right_kind = isinstance(value, (int, float) if kind is float else kind) and (
-        kind is bool or not isinstance(value, bool)
-    )
-    if (
-        right_kind
-        and not (isinstance(value, float) and not math.isfinite(value))
-        and (at_least is None or value >= at_least)
-        and (at_most is None or value <= at_most)
-        and (above is None or value > above)
-        and (one_of is None or value in one_of)
-        and (kind is not str or value != "")
-    ):
-        return
-    if one_of is not None:
-        wanted = "one of " + ", ".join(map(str, one_of))
-    else:
-        bounds = [("at least", at_least), ("above", above), ("at most", at_most)]
-        limits = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
-        wanted = " ".join(filter(None, [NAMES.get(kind, f"a {kind.__name__}"), limits]))
-    raise wrong(declaration, field, value, wanted)
+    holds: Callable[[Any], bool]
+    words: str = ""
 
 
-def check_sequence(declaration: object, field: str, kind: type, wanted: str, *, at_least: int = 0) -> None:
-    """Make the field a tuple; raise DeclarationError unless it holds so many parts, each a ``kind``."""
-    value = getattr(declaration, field)
-    parts = tuple(value) if isinstance(value, Iterable) else None
-    if parts is None or len(parts) < at_least or not all(isinstance(part, kind) for part in parts):
-        raise wrong(declaration, field, value, wanted)
-    object.__setattr__(declaration, field, parts)
+def between(least: float, most: float = math.inf) -> Rule:
+    """Both bounds included; of a list, they bound its length."""
+    words = f" of at least {least:g}" if most == math.inf else f" from {least:g} to {most:g}"
+    return Rule(lambda value: least <= (len(value) if isinstance(value, tuple) else value) <= most, words)
+
+
+def above(bound: float) -> Rule:
+    return Rule(lambda value: value > bound, f" above {bound:g}")
+
+
+def matching(pattern: str) -> Rule:
+    return Rule(lambda text: re.fullmatch(pattern, text, re.DOTALL) is not None)
+
+
+def one_of(names: Collection[str]) -> Rule:
+    return Rule(lambda name: name in names, f", one of {', '.join(names)}")
+
+
+def check(declaration: Any) -> None:
+    """Raise DeclarationError unless each field of the dataclass is what its annotation says; lists become tuples."""
+    for field in fields(declaration):
+        hint, found = hints_of(declaration.__class__)[field.name], getattr(declaration, field.name)
+        bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+        is_list = get_origin(bare) is Sequence and isinstance(found, Iterable) and not isinstance(found, str)
+        value = tuple(found) if is_list else found
+        if not fits(value, hint):
+            raise wrong(declaration, field.name, found, words_for(hint))
+        object.__setattr__(declaration, field.name, value)
+
+
+def refuse(declaration: object, field: str, when: object, wanted: str) -> None:
+    """Raise DeclarationError for a field that can't be what it is beside the others."""
+    if when:
+        raise wrong(declaration, field, getattr(declaration, field), wanted)
 
 
 def wrong(declaration: object, field: str, found: object, wanted: str) -> DeclarationError:
     """The one sentence for a field that can't be what it is."""
     return DeclarationError(f"{type(declaration).__name__}: `{field}` is {found!r}, but it should be {wanted}.")
+
+
+@cache
+def hints_of(declared: type) -> dict[str, Any]:
+    return get_type_hints(declared, include_extras=True)
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is what an annotation says."""
+    kind, parts = get_origin(hint), get_args(hint)
+    if kind is Annotated:
+        return fits(value, parts[0]) and all(rule.holds(value) for rule in parts[1:] if isinstance(rule, Rule))
+    if kind is Literal:
+        return any(type(value) is type(part) and value == part for part in parts)
+    if kind in (Union, UnionType):
+        return any(fits(value, part) for part in parts)
+    if kind is Callable:
+        return callable(value)
+    if kind is Sequence:
+        return isinstance(value, tuple) and all(fits(part, parts[0]) for part in value)
+    if kind is Mapping:
+        return isinstance(value, Mapping) and all(fits(part, parts[1]) for part in value.values())
+    if hint in (int, float):
+        numbers = int if hint is int else (int, float)
+        return isinstance(value, numbers) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, hint) and (hint is not str or value != "")
+
+
+def words_for(hint: Any) -> str:
+    """What an annotation asks for; text within it says so itself."""
+    kind, parts = get_origin(hint), get_args(hint)
+    if kind is Annotated:
+        said = next((part for part in parts[1:] if isinstance(part, str)), None)
+        return said or words_for(parts[0]) + "".join(rule.words for rule in parts[1:])
+    if kind in (Literal, Union, UnionType):
+        words = [repr(part) if kind is Literal else words_for(part) for part in parts if part is not NoneType]
+        return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    if kind is Sequence:
+        return f"a list of {words_for(parts[0])}"
+    return NAMES.get(hint, f"a {getattr(hint, '__name__', 'function')}")
 
 
 def misspelt(error: TypeError, words: Mapping[str, Any]) -> str | None:

@@ -1,40 +1,36 @@
-"""What a plugin folder declares, and finding the plugin folders."""
+"""What a competition's folder declares, and finding these folders."""
 
 from __future__ import annotations
 
 import importlib.util
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, Literal
 
-from comp.declare.checks import check, check_sequence, misspelt, wrong
+from comp.declare.checks import between, check, matching, misspelt, one_of, refuse
 from comp.declare.forms import SubmissionForm
 from comp.declare.labels import LabelSource, TestImages
-from comp.declare.metrics import METRICS, Metric
+from comp.declare.metrics import METRICS, Metric, Target
 from comp.declare.recipe import Recipe
 from comp.declare.viewpoint import Viewpoint, side_on
 from comp.errors import CompError, DeclarationError
 from comp.files import digest_of_source
 
-if TYPE_CHECKING:
-    from comp.declare.metrics import Target
-
 REPOSITORY_COMPETITIONS = Path(__file__).resolve().parents[2] / "competitions"
+
+Slug = Annotated[str, matching(r"[a-z0-9]+(-[a-z0-9]+)*"), "small letters, digits and single dashes"]
 
 
 @dataclass(frozen=True)
 class KaggleDataset:
     """A Kaggle data set, ``owner/name``, whose files are put beside the competition's."""
 
-    handle: str
+    handle: Annotated[str, matching(r"[\w-]+/[\w-]+"), "like 'owner/name', as in the data set's address"]
 
     def __post_init__(self) -> None:
-        check(self, "handle", str)
-        if not re.fullmatch(r"[\w-]+/[\w-]+", self.handle):
-            raise wrong(self, "handle", self.handle, "like 'owner/name', as in the data set's address")
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,52 +52,31 @@ class Competition:
     source: a digest of the Python files in its folder; not declared, but known when it is loaded.
     """
 
-    name: str
-    kaggle: str
-    labels: LabelSource
-    test: TestImages
-    submission: SubmissionForm
-    metric: str
-    recipes: Mapping[str, Recipe]
-    augment: Viewpoint = field(default_factory=side_on)
-    layer_lr_ratio: float = 10
-    extra_data: Sequence[KaggleDataset] = ()
+    name: Slug
+    kaggle: Slug
+    labels: Annotated[LabelSource, "a label source, like FileNames, Folders, CsvLabels, CsvColumns or LabelFunction"]
+    test: Annotated[TestImages, "TestImages(...)"]
+    submission: Annotated[
+        SubmissionForm, "a form: ProbabilityOf, ProbabilityPerClass, ClassName, ClassNumber or TagNames"
+    ]
+    metric: Annotated[str, one_of(METRICS)]
+    recipes: Annotated[Mapping[str, Recipe], "recipes by name, like {'standard': Recipe(...)}"]
+    augment: Annotated[Viewpoint, "a viewpoint: side_on(), top_down() or upright()"] = field(default_factory=side_on)
+    layer_lr_ratio: Annotated[float, between(1)] = 10
+    extra_data: Annotated[Sequence[KaggleDataset], "a list of KaggleDataset('owner/name')"] = ()
     sample_submission: str = "sample_submission.csv"
-    source: str = field(default="", compare=False, repr=False)
+    source: Literal[""] | str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        check(self, "name", str)
-        check(self, "kaggle", str)
-        for name, value in (("name", self.name), ("kaggle", self.kaggle)):
-            if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", value):
-                raise wrong(self, name, value, "small letters, digits and single dashes")
-        for name, kinds, wanted in (
-            ("labels", LabelSource, "a label source, like FileNames, Folders, CsvLabels, CsvColumns or LabelFunction"),
-            ("test", TestImages, "TestImages(...)"),
-            (
-                "submission",
-                SubmissionForm,
-                "a form: ProbabilityOf, ProbabilityPerClass, ClassName, ClassNumber or TagNames",
-            ),
-            ("augment", Viewpoint, "a viewpoint: side_on(), top_down() or upright()"),
-            ("recipes", Mapping, "recipes by name, like {'standard': Recipe(...)}"),
-        ):
-            if not isinstance(getattr(self, name), kinds):
-                raise wrong(self, name, getattr(self, name), wanted)
-        check(self, "metric", str, one_of=METRICS)
-        check(self, "layer_lr_ratio", float, at_least=1)
-        check(self, "sample_submission", str)
-        check_sequence(self, "extra_data", KaggleDataset, "a list of KaggleDataset('owner/name')")
-        if "standard" not in self.recipes or not all(isinstance(recipe, Recipe) for recipe in self.recipes.values()):
-            raise wrong(self, "recipes", list(self.recipes), "recipes by name, 'standard' among them")
-        if self.target not in self.scoring.targets:
-            raise wrong(self, "metric", self.metric, f"one for {_target_words(self.target)}, as `labels` gives them")
-        if self.target not in self.submission.targets:
-            form = type(self.submission).__name__
-            raise wrong(self, "submission", form, f"a form for {_target_words(self.target)}, as `labels` gives them")
-        if self.scoring.takes != self.submission.takes:
-            form = type(self.submission).__name__
-            raise wrong(self, "submission", form, f"a form with {self.scoring.takes}, which {self.metric} compares")
+        check(self)
+        refuse(self, "recipes", "standard" not in self.recipes, "recipes by name, 'standard' among them")
+        what = "one class per image" if self.target == "single" else "tags"
+        suits = self.target in self.scoring.targets
+        refuse(self, "metric", not suits, f"one for {what}, as `labels` gives them")
+        suits = self.target in self.submission.targets
+        refuse(self, "submission", not suits, f"a form for {what}, as `labels` gives them")
+        suits = self.scoring.takes == self.submission.takes
+        refuse(self, "submission", not suits, f"a form with {self.scoring.takes}, which {self.metric} compares")
 
     @property
     def target(self) -> Target:
@@ -110,10 +85,6 @@ class Competition:
     @property
     def scoring(self) -> Metric:
         return METRICS[self.metric]
-
-
-def _target_words(target: Target) -> str:
-    return "one class per image" if target == "single" else "tags"
 
 
 def find_competitions(*folders: Path) -> dict[str, Path]:

@@ -7,22 +7,19 @@ after the id (`encode`) and back (`decode`). ``decode(encode(x))`` gives x, for 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from comp.declare.checks import check, check_sequence
+from comp.declare.checks import between, check
 from comp.declare.labels import in_order
+from comp.declare.metrics import Kind, Target
 from comp.errors import SubmissionError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy.typing as npt
     import pandas as pd
 
-    from comp.declare.metrics import Kind, Target
-
-    Predictions = npt.NDArray[Any]
+    from comp.declare.metrics import Predictions
 
 
 @dataclass(frozen=True)
@@ -34,27 +31,21 @@ class ProbabilityOf:
     targets: ClassVar[tuple[Target, ...]] = ("single",)
 
     def __post_init__(self) -> None:
-        check(self, "label", str)
+        check(self)
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-        import pandas as pd
-
-        return pd.DataFrame({_only(columns): predictions[:, self._place(classes)]})
+        return _one_column(columns, predictions[:, self._index(classes)])
 
     def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
-        import numpy as np
-
-        positive = _numbers(frame[[_only(list(frame.columns))]])[:, 0]
-        _require_probabilities(positive)
-        probabilities = np.empty((len(frame), 2))
-        place = self._place(classes)
-        probabilities[:, place], probabilities[:, 1 - place] = positive, 1 - positive
+        index = self._index(classes)
+        probabilities = _probabilities(_only(frame).to_frame())[:, [0, 0]]
+        probabilities[:, 1 - index] = 1 - probabilities[:, index]
         return probabilities
 
     def classes_in(self, *_frames: pd.DataFrame) -> tuple[str, ...]:
         return (f"not {self.label}", self.label)
 
-    def _place(self, classes: Sequence[str]) -> int:
+    def _index(self, classes: Sequence[str]) -> int:
         if len(classes) != 2 or self.label not in classes:
             raise SubmissionError(
                 f"ProbabilityOf: `label` is {self.label!r}, but the data's classes are {', '.join(classes)}; "
@@ -81,9 +72,7 @@ class ProbabilityPerClass:
 
     def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
         _require_columns(list(frame.columns), classes)
-        probabilities = _numbers(frame[list(classes)])
-        _require_probabilities(probabilities)
-        return probabilities
+        return _probabilities(frame[list(classes)])
 
     def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
         return tuple(frames[0].columns)
@@ -97,50 +86,37 @@ class ClassName:
     targets: ClassVar[tuple[Target, ...]] = ("single",)
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-        import pandas as pd
-
-        return pd.DataFrame({_only(columns): [classes[index] for index in predictions]})
+        return _one_column(columns, [classes[index] for index in predictions])
 
     def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
-        import numpy as np
-
-        index = {name: place for place, name in enumerate(classes)}
-        names = frame[_only(list(frame.columns))]
-        _require_known(set(names), classes)
-        return np.array([index[name] for name in names])
+        return _indices(_only(frame), classes)
 
     def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
-        return in_order({name for frame in frames for name in frame[_only(list(frame.columns))]})
+        return in_order({name for frame in frames for name in _only(frame)})
 
 
 @dataclass(frozen=True)
 class ClassNumber:
     """One column: the number of the predicted class, counted from 0 in this order (dogs-vs-cats: a dog is 1)."""
 
-    labels: Sequence[str]
+    labels: Annotated[Sequence[str], between(2), "the names of at least two classes, in the order of their numbers"]
     takes: ClassVar[Kind] = "classes"
     targets: ClassVar[tuple[Target, ...]] = ("single",)
 
     def __post_init__(self) -> None:
-        check_sequence(
-            self, "labels", str, "the names of at least two classes, in the order of their numbers", at_least=2
-        )
+        check(self)
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-        import pandas as pd
-
         self._require_all(classes)
-        number = {name: place for place, name in enumerate(self.labels)}
-        return pd.DataFrame({_only(columns): [number[classes[index]] for index in predictions]})
+        number = {name: number for number, name in enumerate(self.labels)}
+        return _one_column(columns, [number[classes[index]] for index in predictions])
 
     def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
         import numpy as np
 
         self._require_all(classes)
-        index = {str(number): classes.index(name) for number, name in enumerate(self.labels)}
-        numbers = frame[_only(list(frame.columns))].astype(str)
-        _require_known(set(numbers), list(index))
-        return np.array([index[number] for number in numbers])
+        numbers = _indices(_only(frame).astype(str), [str(number) for number in range(len(self.labels))])
+        return np.array([classes.index(name) for name in self.labels])[numbers]
 
     def classes_in(self, *_frames: pd.DataFrame) -> tuple[str, ...]:
         return tuple(self.labels)
@@ -162,43 +138,50 @@ class TagNames:
     targets: ClassVar[tuple[Target, ...]] = ("multi",)
 
     def __post_init__(self) -> None:
-        check(self, "separator", str)
+        check(self)
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-        import pandas as pd
-
         unfit = [name for name in classes if self.separator in name]
         if unfit:
             raise SubmissionError(
                 f"TagNames: `separator` is {self.separator!r}, but the tag {unfit[0]!r} has it in its name; "
                 "it should be what the sample submission has between tags."
             )
-        texts = [
-            self.separator.join(name for name, present in zip(classes, row, strict=True) if present)
-            for row in predictions
-        ]
-        return pd.DataFrame({_only(columns): texts})
+        tags = ([name for name, present in zip(classes, row, strict=True) if present] for row in predictions)
+        return _one_column(columns, [self.separator.join(names) for names in tags])
 
     def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
         import numpy as np
 
-        index = {name: place for place, name in enumerate(classes)}
-        rows = [[tag for tag in text.split(self.separator) if tag] for text in frame[_only(list(frame.columns))]]
+        index = {name: number for number, name in enumerate(classes)}
+        rows = [self._tags(text) for text in _only(frame)]
         _require_known({tag for row in rows for tag in row}, classes)
         tags = np.zeros((len(rows), len(classes)), dtype=np.int64)
-        for place, row in enumerate(rows):
-            tags[place, [index[tag] for tag in row]] = 1
+        for number, row in enumerate(rows):
+            tags[number, [index[tag] for tag in row]] = 1
         return tags
 
     def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
-        texts = [text for frame in frames for text in frame[_only(list(frame.columns))]]
-        return in_order({tag for text in texts for tag in text.split(self.separator) if tag})
+        return in_order({tag for frame in frames for text in _only(frame) for tag in self._tags(text)})
+
+    def _tags(self, text: str) -> list[str]:
+        return [tag for tag in text.split(self.separator) if tag]
 
 
 SubmissionForm = ProbabilityOf | ProbabilityPerClass | ClassName | ClassNumber | TagNames
 
 
-def _only(columns: Sequence[str]) -> str:
+def _one_column(columns: Sequence[str], values: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame({_only_one(columns): values})
+
+
+def _only(frame: pd.DataFrame) -> pd.Series[Any]:
+    return frame[_only_one(list(frame.columns))]
+
+
+def _only_one(columns: Sequence[str]) -> str:
     if len(columns) != 1:
         raise SubmissionError(
             f"The sample submission has {len(columns)} columns after the id ({', '.join(columns[:5])}), "
@@ -207,24 +190,30 @@ def _only(columns: Sequence[str]) -> str:
     return columns[0]
 
 
+def _indices(names: pd.Series[str], known: Sequence[str]) -> Predictions:
+    """The index of each name among those that are known (N,)."""
+    import numpy as np
+
+    _require_known(set(names), known)
+    index = {name: number for number, name in enumerate(known)}
+    return np.array([index[name] for name in names], dtype=np.intp)
+
+
 def _require_columns(columns: Sequence[str], classes: Sequence[str]) -> None:
     missing, extra = sorted(set(classes) - set(columns)), sorted(set(columns) - set(classes))
     if missing or extra:
+        odd = [
+            f"{', '.join(names[:5])} {'is' if len(names) == 1 else 'are'} {what}"
+            for names, what in ((missing, "missing"), (extra, "no class"))
+            if names
+        ]
         raise SubmissionError(
-            "The columns after the id should be the classes of the training data, but "
-            + " and ".join(
-                part
-                for part in (
-                    f"{', '.join(missing[:5])} {'is' if len(missing) == 1 else 'are'} missing" if missing else "",
-                    f"{', '.join(extra[:5])} {'is' if len(extra) == 1 else 'are'} no class" if extra else "",
-                )
-                if part
-            )
-            + "."
+            f"The columns after the id should be the classes of the training data, but {' and '.join(odd)}."
         )
 
 
-def _numbers(frame: pd.DataFrame) -> Predictions:
+def _probabilities(frame: pd.DataFrame) -> Predictions:
+    """The numbers (N, C), each from 0 to 1."""
     import numpy as np
     import pandas as pd
 
@@ -236,13 +225,10 @@ def _numbers(frame: pd.DataFrame) -> Predictions:
             f"Column {frame.columns[column]!r} holds {frame.iloc[row, column]!r} in data row {frame.index[row] + 1}, "
             "but it should hold a number."
         )
-    return numbers
-
-
-def _require_probabilities(numbers: Predictions) -> None:
     outside = numbers[(numbers < 0) | (numbers > 1)]
     if outside.size:
         raise SubmissionError(f"Probabilities should be from 0 to 1, but {outside.flat[0]:g} was found.")
+    return numbers
 
 
 def _require_known(names: set[str], classes: Sequence[str]) -> None:

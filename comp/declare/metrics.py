@@ -7,13 +7,11 @@ metrics and `comp list` reads declarations in a blink.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
 
     Predictions = npt.NDArray[Any]
@@ -43,6 +41,17 @@ class Metric:
         return float(self.score(targets, predictions))
 
 
+def _of_scikit_learn(name: str, **options: Any) -> Callable[[Predictions, Predictions], float]:
+    """Its metric of that name, which is imported when a score is wanted."""
+
+    def score(targets: Predictions, predictions: Predictions) -> float:
+        from sklearn import metrics
+
+        return float(getattr(metrics, name)(targets, predictions, **options))
+
+    return score
+
+
 def _log_loss(targets: Predictions, probabilities: Predictions) -> float:
     """Multi-class log loss; for tags, the mean over the columns of each tag's own."""
     import numpy as np
@@ -52,19 +61,6 @@ def _log_loss(targets: Predictions, probabilities: Predictions) -> float:
         return float(log_loss(targets, probabilities, labels=np.arange(probabilities.shape[1])))
     columns = zip(targets.T, probabilities.T, strict=True)
     return float(np.mean([log_loss(target, probability, labels=[0, 1]) for target, probability in columns]))
-
-
-def _accuracy(targets: Predictions, classes: Predictions) -> float:
-    from sklearn.metrics import accuracy_score
-
-    return float(accuracy_score(targets, classes))
-
-
-def _mean_f(targets: Predictions, tags: Predictions, *, beta: float) -> float:
-    """F-beta of each row's tags, averaged over the rows."""
-    from sklearn.metrics import fbeta_score
-
-    return float(fbeta_score(targets, tags, beta=beta, average="samples", zero_division=0))
 
 
 def _roc_auc(targets: Predictions, probabilities: Predictions) -> float:
@@ -89,12 +85,6 @@ def _mean_columnwise_roc_auc(targets: Predictions, probabilities: Predictions) -
     return float(np.mean([roc_auc_score(targets[:, column], probabilities[:, column]) for column in defined]))
 
 
-def _macro_f1(targets: Predictions, classes: Predictions) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(targets, classes, average="macro", zero_division=0))
-
-
 def _quadratic_kappa(targets: Predictions, classes: Predictions) -> float:
     import numpy as np
     from sklearn.metrics import cohen_kappa_score
@@ -104,16 +94,23 @@ def _quadratic_kappa(targets: Predictions, classes: Predictions) -> float:
     return float(cohen_kappa_score(targets, classes, labels=every, weights="quadratic"))
 
 
+def _mean_f(beta: float) -> Callable[[Predictions, Predictions], float]:
+    """F-beta of each image's tags, averaged over the images."""
+    return _of_scikit_learn("fbeta_score", beta=beta, average="samples", zero_division=0)
+
+
+_macro_f1 = _of_scikit_learn("f1_score", average="macro", zero_division=0)
+
 METRICS = {
     metric.name: metric
     for metric in (
         Metric("log_loss", "probabilities", False, ("single", "multi"), _log_loss),
-        Metric("accuracy", "classes", True, ("single",), _accuracy),
+        Metric("accuracy", "classes", True, ("single",), _of_scikit_learn("accuracy_score")),
         Metric("macro_f1", "classes", True, ("single",), _macro_f1),
         Metric("quadratic_kappa", "classes", True, ("single",), _quadratic_kappa),
         Metric("roc_auc", "probabilities", True, ("single",), _roc_auc),
         Metric("mean_columnwise_roc_auc", "probabilities", True, ("multi",), _mean_columnwise_roc_auc),
-        Metric("mean_f1", "tags", True, ("multi",), partial(_mean_f, beta=1), beta=1),
-        Metric("mean_f2", "tags", True, ("multi",), partial(_mean_f, beta=2), beta=2),
+        Metric("mean_f1", "tags", True, ("multi",), _mean_f(1), beta=1),
+        Metric("mean_f2", "tags", True, ("multi",), _mean_f(2), beta=2),
     )
 }

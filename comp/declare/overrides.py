@@ -3,83 +3,105 @@
 from __future__ import annotations
 
 import difflib
-import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any
 
+from comp.declare.checks import fits, hints_of
+from comp.declare.competition import Competition
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import DeclarationError, OverrideError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from comp.declare.competition import Competition
-
 COMPETITION_FIELDS = ("layer_lr_ratio", "augment")
+TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+Steps = tuple[str, ...]
 
 
 def apply_overrides(competition: Competition, recipe: Recipe, settings: Sequence[str]) -> tuple[Competition, Recipe]:
-    """The two with every ``field=value`` applied, in order.
+    """The two with every ``field=value`` applied, all together: one may be right only beside another, in any order.
 
     A field is one of the recipe (``batch_size``), of a stage by its number from 1 (``stages.2.size``), or the
-    competition's ``layer_lr_ratio`` and ``augment.max_zoom`` and the like. ``stages.size=96`` is that of every stage.
-    Raises OverrideError that names the setting, what was found and what would be right.
+    competition's ``layer_lr_ratio`` and ``augment.max_zoom`` and the like. ``stages.size=96`` is that of every stage
+    that isn't set by its number. Of two settings of the same field the later one counts.
+    Raises OverrideError that names the settings, what was found and what would be right.
     """
+    of_competition: dict[Steps, str] = {}
+    of_recipe: dict[Steps, str] = {}
     for setting in settings:
-        path, equals, text = setting.partition("=")
+        path, equals, _ = setting.partition("=")
         if not equals:
             raise OverrideError(f"--set takes field=value, but {setting!r} was given.")
-        steps = path.strip().split(".")
-        try:
-            if steps[0] in COMPETITION_FIELDS:
-                competition = _replaced(competition, steps, text, setting)
-            else:
-                recipe = _replaced(recipe, steps, text, setting)
-        except DeclarationError as error:
-            raise OverrideError(f"--set {setting}: {error}") from error
-    return competition, recipe
+        steps = tuple(path.strip().split("."))
+        (of_competition if steps[0] in COMPETITION_FIELDS else of_recipe)[steps] = setting
+    return _replaced(competition, of_competition), _replaced(recipe, of_recipe)
 
 
-def _replaced(declaration: Any, steps: list[str], text: str, setting: str) -> Any:
-    """The declaration with the field at the end of ``steps`` replaced by what ``text`` says."""
-    name, *rest = steps
-    known = {field.name for field in fields(declaration)}
-    if name not in known:
-        if isinstance(declaration, Recipe) and name in {field.name for field in fields(Stage)}:
-            raise OverrideError(
-                f"--set {setting}: {name!r} is a field of the stages; write stages.{'.'.join(steps)}={text} for all of "
-                f"them, or stages.1.{'.'.join(steps)}={text} for the first."
-            )
-        near = difflib.get_close_matches(name, known, n=1)
-        meant = f"did you mean {near[0]!r}? There" if near else "there"
-        raise OverrideError(f"--set {setting}: there is no field {name!r}; {meant} are {', '.join(sorted(known))}.")
-    value = getattr(declaration, name)
-    if not rest:
-        return replace(declaration, **{name: _parsed(declaration, name, text, setting)})
-    if is_dataclass(value):
-        return replace(declaration, **{name: _replaced(value, rest, text, setting)})
-    if isinstance(value, tuple):
-        if not re.fullmatch(r"\d+", rest[0]):
-            return replace(declaration, **{name: tuple(_replaced(part, rest, text, setting) for part in value)})
-        place = int(rest[0]) - 1
-        if not 0 <= place < len(value) or len(rest) == 1:
-            there = f"there is only {name}.1" if len(value) == 1 else f"{name} are numbered 1 to {len(value)}"
-            raise OverrideError(f"--set {setting}: {there}, as in {name}.1.size=96.")
-        parts = list(value)
-        parts[place] = _replaced(parts[place], rest[1:], text, setting)
-        return replace(declaration, **{name: tuple(parts)})
-    raise OverrideError(f"--set {setting}: {name!r} has no fields of its own.")
-
-
-def _parsed(declaration: Any, name: str, text: str, setting: str) -> Any:
-    """What the text says for the field; where it says nothing, the text, for the declaration's own check to refuse."""
-    # Imported here: only an override needs it, and it takes longer to import than `comp list` may take.
-    from pydantic import TypeAdapter, ValidationError
-
-    hint = get_type_hints(type(declaration))[name]
-    if is_dataclass(hint) or not isinstance(getattr(declaration, name), (str, int, float, bool)):
-        raise OverrideError(f"--set {setting}: {name!r} can't be set as a whole; set one of its fields.")
+def _replaced(declaration: Any, settings: Mapping[Steps, str]) -> Any:
+    """The declaration with the fields at the ends of the steps set."""
+    by_field: dict[str, dict[Steps, str]] = defaultdict(dict)
+    for (name, *rest), setting in settings.items():
+        by_field[name][tuple(rest)] = setting
+    changes = {name: _changed(declaration, name, inner) for name, inner in by_field.items()}
     try:
-        return TypeAdapter(hint).validate_strings(text)
-    except ValidationError:
-        return text
+        return replace(declaration, **changes)
+    except DeclarationError as error:
+        raise OverrideError(f"{' '.join(f'--set {setting}' for setting in settings.values())}: {error}") from error
+
+
+def _changed(declaration: Any, name: str, settings: Mapping[Steps, str]) -> Any:
+    """The value of a field; the steps go on from there, and are none where they end at it."""
+    setting = next(iter(settings.values()))
+    hint = hints_of(declaration.__class__).get(name)
+    if hint is None:
+        raise OverrideError(f"--set {setting}: {_unknown(declaration, name, setting)}")
+    value = getattr(declaration, name)
+    if () in settings and not isinstance(value, (str, int, float)):
+        raise OverrideError(f"--set {settings[()]}: {name!r} can't be set as a whole; set one of its fields.")
+    if isinstance(value, tuple):
+        return _changed_parts(name, value, settings)
+    if is_dataclass(value):
+        return _replaced(value, settings)
+    if () not in settings or len(settings) > 1:
+        raise OverrideError(f"--set {setting}: {name!r} has no fields of its own.")
+    return _read(setting.partition("=")[2], hint)
+
+
+def _changed_parts(name: str, parts: tuple[Any, ...], settings: Mapping[Steps, str]) -> tuple[Any, ...]:
+    of_all = {steps: setting for steps, setting in settings.items() if not steps[0].isdecimal()}
+    of_one: dict[int, dict[Steps, str]] = defaultdict(dict)
+    for (number, *rest), setting in settings.items():
+        if number.isdecimal():
+            if not 1 <= int(number) <= len(parts) or not rest:
+                there = f"there is only {name}.1" if len(parts) == 1 else f"{name} are numbered 1 to {len(parts)}"
+                raise OverrideError(f"--set {setting}: {there}, as in {name}.1.size=96.")
+            of_one[int(number)][tuple(rest)] = setting
+    return tuple(_replaced(part, {**of_all, **of_one[number]}) for number, part in enumerate(parts, start=1))
+
+
+def _unknown(declaration: Any, name: str, setting: str) -> str:
+    if isinstance(declaration, Recipe) and name in {field.name for field in fields(Stage)}:
+        return (
+            f"{name!r} is a field of the stages; write stages.{setting} for all of them, or stages.1.{setting} for the "
+            "first."
+        )
+    known = sorted(field.name for field in fields(declaration))
+    near = difflib.get_close_matches(name, known, n=1)
+    meant = f"did you mean {near[0]!r}? There" if near else "there"
+    return f"there is no field {name!r}; {meant} are {', '.join(known)}."
+
+
+def _read(text: str, hint: Any) -> Any:
+    """What the text says for the field; where nothing fits, a value that the field's own check refuses."""
+    readings: tuple[Callable[[str], Any], ...] = (float, int, lambda word: TRUTHS[word.lower()])
+    found: Any = text
+    for reading in readings:
+        try:
+            value = reading(text)
+        except (ValueError, KeyError):
+            continue
+        if fits(value, hint):
+            return value
+        found = value if type(value) is not bool else found
+    return text if fits(text, hint) else found

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from comp.declare.checks import check, check_sequence, wrong
+from comp.declare.checks import above, between, check, refuse
 
 LAYER_GROUPS = ("early", "late", "head")
+
+Count = Annotated[int, between(1, 10_000)]
+Amount = Annotated[float, between(0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,45 +23,32 @@ class Stage:
         groups train: 2 is the late half of the backbone and the head.
     cycles, cycle_length, cycle_multiplier: how many cosine descents of the learning rate, the epochs of the first, and
         how much longer each next one is: 3, 1 and 2 make 1 + 2 + 4 = 7 epochs (SGDR, arXiv:1608.03983).
-    learning_rate: the peak of the head's rate, or ``find``: a sweep before the stage chooses it (arXiv:1506.01186);
-        earlier layer groups get it divided by the layer-LR ratio and its square.
+    learning_rate: the peak of the head's rate, or ``find``: an LR range test before the stage chooses it
+        (arXiv:1506.01186); earlier layer groups get it divided by the layer-LR ratio and its square.
     schedule: ``sgdr``; ``one_cycle``, a warm-up over the first quarter, then one descent (arXiv:1708.07120); or
         ``flat_cosine``, the peak for three quarters, then one descent.
     cached: train the head on features computed once per image and view instead of on images (lesson 2's precompute).
     views: how many views of each image are cached: the viewpoint's fixed views first, then random augmentations.
     """
 
-    size: int
-    train: Literal["head", "all"] | int
-    cycles: int = 1
-    cycle_length: int = 1
-    cycle_multiplier: int = 1
-    learning_rate: float | Literal["find"] = "find"
+    size: Annotated[int, between(8, 4096)]
+    train: Annotated[Literal["head", "all", 1, 2, 3], "'head', 'all', or how many of the last layer groups: 1, 2 or 3"]
+    cycles: Count = 1
+    cycle_length: Count = 1
+    cycle_multiplier: Count = 1
+    learning_rate: Literal["find"] | Annotated[float, above(0)] = "find"
     schedule: Literal["sgdr", "one_cycle", "flat_cosine"] = "sgdr"
     cached: bool = False
-    views: int = 1
+    views: Count = 1
 
     def __post_init__(self) -> None:
-        check(self, "size", int, at_least=8, at_most=4096)
-        if isinstance(self.train, (bool, float)) or self.train not in ("head", "all", 1, 2, 3):
-            raise wrong(self, "train", self.train, "'head', 'all', or how many of the last layer groups: 1, 2 or 3")
-        for field in ("cycles", "cycle_length", "cycle_multiplier", "views"):
-            check(self, field, int, at_least=1, at_most=10_000)
-        if isinstance(self.learning_rate, str):
-            if self.learning_rate != "find":
-                raise wrong(self, "learning_rate", self.learning_rate, "'find', or a number above 0")
-        else:
-            check(self, "learning_rate", float, above=0)
-        check(self, "schedule", str, one_of=("sgdr", "one_cycle", "flat_cosine"))
-        check(self, "cached", bool)
-        if self.cached and self.groups > 1:
-            raise wrong(self, "cached", True, "False where the backbone trains: its features change with every step")
-        if self.views > 1 and not self.cached:
-            raise wrong(self, "views", self.views, "1 without `cached`: images are augmented anew in every epoch")
-        if self.schedule != "sgdr" and self.cycles != 1:
-            raise wrong(
-                self, "cycles", self.cycles, f"1 with schedule {self.schedule!r}; give its epochs as `cycle_length`"
-            )
+        check(self)
+        trains_backbone = self.cached and self.groups > 1
+        refuse(self, "cached", trains_backbone, "False where the backbone trains: its features change with every step")
+        uncached = self.views > 1 and not self.cached
+        refuse(self, "views", uncached, "1 without `cached`: images are augmented anew in every epoch")
+        several = self.schedule != "sgdr" and self.cycles != 1
+        refuse(self, "cycles", several, f"1 with schedule {self.schedule!r}; give its epochs as `cycle_length`")
 
     @property
     def groups(self) -> int:
@@ -101,79 +91,55 @@ class Recipe:
         those of small batches are noise.
     dropout: of the head's input. drop_path: the rate at which blocks of the backbone are skipped (arXiv:1603.09382).
     label_smoothing: the share of a target spread over the classes (arXiv:1512.00567).
-    mixup, cutmix: both parameters of the Beta distribution that pairs of images are blended (arXiv:1710.09412) or
-        pasted (arXiv:1905.04899) by; with both a batch gets one of the two; cached features are only blended.
+    mixup, cutmix: both parameters of the Beta distribution that pairs of images are mixed (arXiv:1710.09412) or
+        pasted (arXiv:1905.04899) by; with both a batch gets one of the two; cached features are only mixed.
     random_erasing: the chance that a rectangle of a training image is overwritten (arXiv:1708.04896).
     ema: the decay of the moving average of weights that is validated and kept (timm's); 0 keeps the last weights.
     balance: what rare classes get: ``weights`` in the loss, ``oversample``: their images several times an epoch, or
         nothing.
     snapshots: of how many last cycles of the last stage the weights are kept, and their predictions averaged
         (arXiv:1704.00109).
-    validation: the share of the labelled rows that validates.
+    validation: the share of the labelled images that validates.
     tta: ``none``, ``fixed`` (the viewpoint's flips) or ``random`` (the plain view and ``tta_views`` random ones).
     on_cpu: the recipe in its place on a machine without a GPU.
     """
 
-    stages: Sequence[Stage]
+    stages: Annotated[Sequence[Stage], between(1), "a list of at least one Stage"]
     backbone: str = "resnet34.a1_in1k"
     pretrained: bool = True
     head: Literal["new", "pretrained"] = "new"
-    batch_size: int = 64
-    accumulation: int = 1
-    clip_norm: float = 0.0
+    batch_size: Annotated[int, between(2)] = 64
+    accumulation: Count = 1
+    clip_norm: Amount = 0.0
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    weight_decay: float = 0.01
+    weight_decay: Amount = 0.01
     decay: Literal["all", "matrices"] = "all"
     freeze_batch_norm: bool = False
-    dropout: float = 0.0
-    drop_path: float = 0.0
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    random_erasing: float = 0.0
-    ema: float = 0.0
+    dropout: Annotated[float, between(0, 0.95)] = 0.0
+    drop_path: Annotated[float, between(0, 0.95)] = 0.0
+    label_smoothing: Annotated[float, between(0, 0.5)] = 0.0
+    mixup: Amount = 0.0
+    cutmix: Amount = 0.0
+    random_erasing: Annotated[float, between(0, 1)] = 0.0
+    ema: Annotated[float, between(0, 0.99999)] = 0.0
     balance: Literal["none", "weights", "oversample"] = "none"
-    snapshots: int = 1
-    validation: float = 0.2
+    snapshots: Annotated[int, between(1)] = 1
+    validation: Annotated[float, between(0.01, 0.5)] = 0.2
     tta: Literal["none", "fixed", "random"] = "fixed"
-    tta_views: int = 4
+    tta_views: Annotated[int, between(1, 64)] = 4
     on_cpu: Recipe | None = None
 
     def __post_init__(self) -> None:
-        check_sequence(self, "stages", Stage, "a list of at least one Stage", at_least=1)
-        check(self, "backbone", str)
-        check(self, "pretrained", bool)
-        check(self, "head", str, one_of=("new", "pretrained"))
-        if self.head == "pretrained" and not self.pretrained:
-            raise wrong(self, "head", self.head, "'new' where the backbone is not pretrained")
-        check(self, "batch_size", int, at_least=2)
-        check(self, "accumulation", int, at_least=1, at_most=10_000)
-        check(self, "optimizer", str, one_of=("adamw", "sgd"))
-        check(self, "freeze_batch_norm", bool)
-        check(self, "decay", str, one_of=("all", "matrices"))
-        for field, most in (("dropout", 0.95), ("drop_path", 0.95), ("label_smoothing", 0.5), ("random_erasing", 1)):
-            check(self, field, float, at_least=0, at_most=most)
-        for field in ("weight_decay", "clip_norm", "mixup", "cutmix"):
-            check(self, field, float, at_least=0)
-        check(self, "ema", float, at_least=0, at_most=0.99999)
-        check(self, "balance", str, one_of=("none", "weights", "oversample"))
-        check(self, "snapshots", int, at_least=1)
-        check(self, "validation", float, at_least=0.01, at_most=0.5)
-        check(self, "tta", str, one_of=("none", "fixed", "random"))
-        check(self, "tta_views", int, at_least=1, at_most=64)
-        if self.snapshots > self.stages[-1].cycles:
-            wanted = f"at most {self.stages[-1].cycles}, the cycles of the last stage"
-            raise wrong(self, "snapshots", self.snapshots, wanted)
-        if self.cutmix and all(stage.cached for stage in self.stages):
-            raise wrong(self, "cutmix", self.cutmix, "0 where all stages are cached: features have no area to paste")
-        if self.random_erasing and all(stage.cached for stage in self.stages):
-            raise wrong(
-                self, "random_erasing", self.random_erasing, "0 where all stages are cached: no image is augmented"
-            )
+        check(self)
+        from_scratch = self.head == "pretrained" and not self.pretrained
+        refuse(self, "head", from_scratch, "'new' where the backbone is not pretrained")
+        cycles = self.stages[-1].cycles
+        refuse(self, "snapshots", self.snapshots > cycles, f"at most {cycles}, the cycles of the last stage")
+        if all(stage.cached for stage in self.stages):
+            refuse(self, "cutmix", self.cutmix, "0 where all stages are cached: features have no area to paste")
+            refuse(self, "random_erasing", self.random_erasing, "0 where all stages are cached: no image is augmented")
         if all(stage.groups == 1 for stage in self.stages):
-            if self.drop_path:
-                raise wrong(self, "drop_path", self.drop_path, "0 where only the head trains: no block is skipped")
-            if self.freeze_batch_norm:
-                raise wrong(self, "freeze_batch_norm", True, "False where only the head trains: it is frozen anyway")
-        if self.on_cpu is not None and (not isinstance(self.on_cpu, Recipe) or self.on_cpu.on_cpu is not None):
-            raise wrong(self, "on_cpu", self.on_cpu, "a Recipe without `on_cpu` of its own")
+            refuse(self, "drop_path", self.drop_path, "0 where only the head trains: no block is skipped")
+            frozen = self.freeze_batch_norm
+            refuse(self, "freeze_batch_norm", frozen, "False where only the head trains: it is frozen anyway")
+        refuse(self, "on_cpu", self.on_cpu and self.on_cpu.on_cpu, "a Recipe without `on_cpu` of its own")

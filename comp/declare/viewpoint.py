@@ -6,15 +6,15 @@ The three families are those of fast.ai's lesson 2 (transforms_side_on, transfor
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from comp.declare.checks import check, wrong
+from comp.declare.checks import between, check
 
 # Elements of the square's symmetry group: quarter turns 0 to 3, then the same of the mirror image.
 SYMMETRIES = {"none": (0,), "horizontal": (0, 4), "dihedral": (0, 1, 2, 3, 4, 5, 6, 7)}
 
 Flips = Literal["none", "horizontal", "dihedral"]
-Pipeline = Callable[[int], Any]
+Pipeline = Annotated[Callable[[int], Any], "a function of the image size that returns a pipeline"]
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,13 @@ class Viewpoint:
     """
 
     flips: Flips
-    max_zoom: float = 1.1
-    max_rotation: float = 10.0
-    max_light: float = 0.05
+    max_zoom: Annotated[float, between(1, 4)] = 1.1
+    max_rotation: Annotated[float, between(0, 180)] = 10.0
+    max_light: Annotated[float, between(0, 1)] = 0.05
     pipeline: Pipeline | None = None
 
     def __post_init__(self) -> None:
-        check(self, "flips", str, one_of=("none", "horizontal", "dihedral"))
-        check(self, "max_zoom", float, at_least=1, at_most=4)
-        check(self, "max_rotation", float, at_least=0, at_most=180)
-        check(self, "max_light", float, at_least=0, at_most=1)
-        if self.pipeline is not None and not callable(self.pipeline):
-            raise wrong(self, "pipeline", self.pipeline, "a function of the image size that returns a pipeline")
+        check(self)
 
     @property
     def fixed_views(self) -> tuple[View, ...]:
@@ -67,11 +62,7 @@ class Viewpoint:
 
 
 def side_on(
-    *,
-    max_zoom: float = 1.1,
-    max_rotation: float = 10,
-    max_light: float = 0.05,
-    pipeline: Pipeline | None = None,
+    *, max_zoom: float = 1.1, max_rotation: float = 10, max_light: float = 0.05, pipeline: Pipeline | None = None
 ) -> Viewpoint:
     """Photos taken standing up: cats, cars, plates of food. A mirror image is as likely as the image itself."""
     return Viewpoint(
@@ -80,11 +71,7 @@ def side_on(
 
 
 def top_down(
-    *,
-    max_zoom: float = 1.05,
-    max_rotation: float = 10,
-    max_light: float = 0.05,
-    pipeline: Pipeline | None = None,
+    *, max_zoom: float = 1.05, max_rotation: float = 10, max_light: float = 0.05, pipeline: Pipeline | None = None
 ) -> Viewpoint:
     """Pictures without an up: satellites, microscopes. Quarter turns and flips in both directions."""
     return Viewpoint(
@@ -93,11 +80,7 @@ def top_down(
 
 
 def upright(
-    *,
-    max_zoom: float = 1.1,
-    max_rotation: float = 5,
-    max_light: float = 0.05,
-    pipeline: Pipeline | None = None,
+    *, max_zoom: float = 1.1, max_rotation: float = 5, max_light: float = 0.05, pipeline: Pipeline | None = None
 ) -> Viewpoint:
     """Pictures that a flip would change the meaning of: digits, text, traffic signs."""
     return Viewpoint(flips="none", max_zoom=max_zoom, max_rotation=max_rotation, max_light=max_light, pipeline=pipeline)

@@ -11,9 +11,9 @@ import json
 import logging
 import threading
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from comp.declare.checks import check
+from comp.declare.checks import between, check
 from comp.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -54,22 +54,16 @@ class Fault:
 
     at: str
     what: What
-    times: int | None = 1
-    skip: int = 0
-    after_bytes: int = 0
-    seconds: float = 3600.0
-    status: int = 0
+    times: Annotated[int, between(1)] | None = 1
+    skip: Annotated[int, between(0)] = 0
+    after_bytes: Annotated[int, between(0)] = 0
+    seconds: Annotated[float, between(0)] = 3600.0
+    status: Annotated[int, between(0)] = 0
     message: str = "That went wrong."
     retry_after: int | None = None
 
     def __post_init__(self) -> None:
-        check(self, "at", str)
-        check(self, "what", str, one_of=get_args(What))
-        for name in ("skip", "after_bytes", "status"):
-            check(self, name, int, at_least=0)
-        check(self, "seconds", float, at_least=0)
-        if self.times is not None:
-            check(self, "times", int, at_least=1)
+        check(self)
 
 
 def read_plan(file: Path) -> list[Fault]:

@@ -76,8 +76,8 @@ def test_a_test_image_that_the_sample_asks_for_and_that_is_not_there_is_named(sh
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--set", "batch_size=many"), "`batch_size` is 'many', but it should be a whole number at least 2."),
-        (("--set", "stages.1.size=big"), "`size` is 'big', but it should be a whole number at least 8"),
+        (("--set", "batch_size=many"), "`batch_size` is 'many', but it should be a whole number of at least 2"),
+        (("--set", "stages.1.size=big"), "`size` is 'big', but it should be a whole number from 8 to 4096"),
         (("--set", "stages.size"), "--set takes field=value"),
         (("--set", "sizes=3"), "there is no field 'sizes'"),
         (("--recipe", "fast"), "shades has no recipe 'fast'; it has standard"),
@@ -111,7 +111,7 @@ def test_serving_a_folder_that_is_not_there_is_an_error(sentence, tmp_path):
 def test_serving_with_a_plan_of_faults_that_can_t_be_is_an_error(sentence, tmp_path):
     (tmp_path / "plan.json").write_text('[{"at": "archives", "what": "explode"}]')
     told = sentence("serve", tmp_path, "--faults", tmp_path / "plan.json")
-    assert told.startswith("Fault: `what` is 'explode', but it should be one of refuse, page,")
+    assert told.startswith("Fault: `what` is 'explode', but it should be 'refuse', 'page',")
 
 
 def test_predicting_a_run_whose_data_is_gone_is_an_error(downloaded, sentence, comp, workspace):

@@ -1,22 +1,18 @@
-from dataclasses import fields, replace
-from textwrap import dedent
-from typing import get_type_hints
+from dataclasses import replace
 
 import pytest
 
 from comp.declare.competition import (
     REPOSITORY_COMPETITIONS,
     Competition,
-    KaggleDataset,
     competition_named,
     find_competitions,
     load_competition,
 )
 from comp.declare.forms import ClassName, ProbabilityOf, ProbabilityPerClass, TagNames
-from comp.declare.labels import CsvLabels, FileNames, Folders, LabelFunction, TestImages
+from comp.declare.labels import CsvLabels, Folders, TestImages
 from comp.declare.metrics import METRICS
 from comp.declare.recipe import Recipe, Stage
-from comp.declare.viewpoint import Viewpoint, side_on
 from comp.errors import DeclarationError
 
 RECIPE = Recipe(stages=[Stage(size=64, train="head")])
@@ -56,7 +52,7 @@ competition = Competition(
 def write_plugin(root, name="two_cats", text=DECLARATION):
     (root / name).mkdir(parents=True)
     path = root / name / "competition.py"
-    path.write_text(dedent(text))
+    path.write_text(text)
     return path
 
 
@@ -64,60 +60,6 @@ def test_a_declaration_tells_its_target_and_its_metric():
     assert declare().target == "single"
     assert declare().scoring is METRICS["log_loss"]
     assert declare(labels=TAGS, submission=TagNames(), metric="mean_f2").target == "multi"
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("name", ""),
-        ("name", "Two-Cats"),
-        ("name", "two_cats"),
-        ("name", "two--cats"),
-        ("name", "-cats"),
-        ("name", "cats\n"),
-        ("name", None),
-        ("kaggle", "c/two-cats"),
-        ("kaggle", "https://www.kaggle.com/c/two-cats"),
-        ("kaggle", 7),
-        ("labels", "train"),
-        ("labels", None),
-        ("labels", TestImages("train")),
-        ("test", "test"),
-        ("test", Folders("test")),
-        ("submission", "label"),
-        ("submission", ProbabilityOf),
-        ("metric", "logloss"),
-        ("metric", None),
-        ("metric", ["log_loss"]),
-        ("augment", "side_on"),
-        ("augment", side_on),
-        ("recipes", RECIPE),
-        ("recipes", None),
-        ("recipes", {}),
-        ("recipes", {"quick": RECIPE}),
-        ("recipes", {"standard": RECIPE, "quick": None}),
-        ("layer_lr_ratio", 0.9),
-        ("layer_lr_ratio", "10"),
-        ("layer_lr_ratio", float("inf")),
-        ("layer_lr_ratio", None),
-        ("extra_data", ["owner/name"]),
-        ("extra_data", None),
-        ("extra_data", KaggleDataset("owner/name")),
-        ("sample_submission", ""),
-        ("sample_submission", None),
-    ],
-)
-def test_a_wrong_field_is_named(field, value):
-    with pytest.raises(DeclarationError) as error:
-        declare(**{field: value})
-    assert str(error.value).startswith(f"Competition: `{field}` is ")
-    assert "but it should be " in str(error.value)
-
-
-@pytest.mark.parametrize("handle", ["", "owner", "owner/name/x", "owner name/x", "/name", "owner/", None, 3])
-def test_a_wrong_data_set_handle_is_named(handle):
-    with pytest.raises(DeclarationError, match="KaggleDataset: `handle` is "):
-        KaggleDataset(handle)
 
 
 @pytest.mark.parametrize(
@@ -144,58 +86,6 @@ def test_every_metric_has_a_form_that_carries_it(metric):
         labels = Folders("train") if target == "single" else TAGS
         form = next(form for form in forms if form.takes == metric.takes and target in form.targets)
         assert declare(labels=labels, submission=form, metric=metric.name).scoring is metric
-
-
-@pytest.mark.parametrize(
-    ("source", "fields"),
-    [
-        (FileNames, {"pattern": ""}),
-        (FileNames, {"pattern": None}),
-        (FileNames, {"pattern": "train/*.jpg"}),
-        (FileNames, {"pattern": "{label}/*.jpg"}),
-        (FileNames, {"pattern": "train/{label}.{label}.jpg"}),
-        (FileNames, {"pattern": "{label}/{label}.jpg"}),
-        (Folders, {"folder": ""}),
-        (Folders, {"folder": 3}),
-        (CsvLabels, {"csv": ""}),
-        (CsvLabels, {"csv": None}),
-        (CsvLabels, {"image": ""}),
-        (CsvLabels, {"label": 0}),
-        (CsvLabels, {"folder": ""}),
-        (CsvLabels, {"suffix": "jpg"}),
-        (CsvLabels, {"suffix": None}),
-        (CsvLabels, {"suffix": 3}),
-        (CsvLabels, {"separator": ""}),
-        (CsvLabels, {"separator": 3}),
-        (CsvLabels, {"group": ""}),
-        (CsvLabels, {"group": 3}),
-        (TestImages, {"folder": ""}),
-        (TestImages, {"suffix": "png"}),
-        (TestImages, {"suffix": None}),
-        (TestImages, {"with_suffix": "yes"}),
-        (LabelFunction, {"function": "read"}),
-        (LabelFunction, {"target": "tags"}),
-        (LabelFunction, {"target": None}),
-        (ProbabilityOf, {"label": ""}),
-        (ProbabilityOf, {"label": 1}),
-        (TagNames, {"separator": ""}),
-        (TagNames, {"separator": None}),
-    ],
-)
-def test_a_wrong_field_of_a_part_is_named(source, fields):
-    right = {
-        FileNames: {"pattern": "train/{label}.*.jpg"},
-        Folders: {"folder": "train"},
-        CsvLabels: {"csv": "train.csv", "image": "id", "label": "label", "folder": "train"},
-        TestImages: {"folder": "test"},
-        LabelFunction: {"function": print},
-        ProbabilityOf: {"label": "cat"},
-        TagNames: {},
-    }[source]
-    source(**right)
-    (field,) = fields
-    with pytest.raises(DeclarationError, match=f"^{source.__name__}: `{field}` is "):
-        source(**{**right, **fields})
 
 
 def test_plugins_are_found_by_folder_and_dashes_stand_for_underscores(tmp_path):
@@ -241,15 +131,8 @@ def test_an_unknown_name_is_told_the_known_ones(tmp_path):
         ("competition = 'two-cats'", "should set `competition = Competition"),
         (DECLARATION.replace('"log_loss"', '"logloss"'), "`metric` is 'logloss'"),
         (DECLARATION.replace("size=64", "size=0"), "`size` is 0"),
-        (DECLARATION.replace("kaggle=", "slug="), "Competition has no field `slug`; there are name, kaggle, labels,"),
-        (
-            DECLARATION.replace("metric=", "metrik="),
-            "Competition has no field `metrik`; did you mean `metric`? There are",
-        ),
-        (
-            "from comp import side_on\nside_on(zoom=2)",
-            "side_on has no field `zoom`; did you mean `max_zoom`? There are",
-        ),
+        (DECLARATION.replace("metric=", "metrik="), "did you mean `metric`?"),
+        ("from comp import side_on\nside_on(zoom=2)", "side_on has no field `zoom`; did you mean `max_zoom`?"),
         ("len(key=2)", "TypeError: len() takes no keyword arguments."),
     ],
 )
@@ -264,8 +147,3 @@ def test_a_plugin_that_cannot_be_loaded_is_named_with_the_reason(tmp_path, text,
 def test_the_repositorys_own_plugins_load():
     found = find_competitions(REPOSITORY_COMPETITIONS)
     assert {load_competition(declaration).name for declaration in found.values()} == set(found) != set()
-
-
-@pytest.mark.parametrize("kind", [Competition, Recipe, Stage, Viewpoint])
-def test_the_types_of_the_fields_can_be_resolved_for_overrides(kind):
-    assert set(get_type_hints(kind)) == {field.name for field in fields(kind)}

@@ -1,4 +1,4 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -50,11 +50,25 @@ def test_a_field_takes_the_value_that_is_written(planet, setting, read, expected
     assert competition == planet
 
 
-def test_settings_that_need_each_other_are_given_one_after_the_other(planet):
-    with pytest.raises(OverrideError, match="`views` is 2"):
-        apply_overrides(planet, RECIPE, ["stages.1.cached=no"])
-    _, recipe = apply_overrides(planet, RECIPE, ["stages.1.views=1", "stages.1.cached=no"])
-    assert recipe.stages[0] == Stage(size=64, train="head")
+@pytest.mark.parametrize(
+    ("settings", "read", "expected"),
+    [
+        (["stages.1.views=1", "stages.1.cached=no"], lambda recipe: recipe.stages[0], Stage(size=64, train="head")),
+        (["stages.1.cached=no", "stages.1.views=1"], lambda recipe: recipe.stages[0], Stage(size=64, train="head")),
+        (["snapshots=2", "stages.2.cycles=2"], lambda recipe: recipe.snapshots, 2),
+        (["head=pretrained", "pretrained=true"], lambda recipe: recipe.head, "pretrained"),
+    ],
+)
+def test_settings_that_need_each_other_are_taken_together(planet, settings, read, expected):
+    before = replace(RECIPE, pretrained=False)
+    _, recipe = apply_overrides(planet, before, settings)
+    assert read(recipe) == expected
+    assert apply_overrides(planet, before, settings[::-1]) == (planet, recipe)
+
+
+def test_settings_that_contradict_each_other_are_all_named(planet):
+    with pytest.raises(OverrideError, match=r"--set stages.1.cached=no --set stages.1.size=32: Stage: `views` is 2"):
+        apply_overrides(planet, RECIPE, ["stages.1.cached=no", "stages.1.size=32"])
 
 
 def test_other_fields_stay_as_they_are(planet):
@@ -72,70 +86,49 @@ def test_the_competition_s_layer_rates_and_augmentations_can_be_set(planet):
     assert recipe == RECIPE
 
 
-def test_later_settings_go_before_earlier_ones(planet):
-    _, recipe = apply_overrides(planet, RECIPE, ["stages.size=32", "stages.2.size=48", "batch_size=8", "batch_size=9"])
+def test_a_stage_s_own_setting_goes_before_that_of_all_and_a_later_one_before_an_earlier(planet):
+    settings = ["stages.2.size=48", "stages.size=32", "batch_size=8", "batch_size=9"]
+    _, recipe = apply_overrides(planet, RECIPE, settings)
     assert [stage.size for stage in recipe.stages] == [32, 48]
     assert recipe.batch_size == 9
 
 
 @pytest.mark.parametrize(
-    ("setting", "says"),
+    ("setting", "named"),
     [
-        ("batch_size=many", "Recipe: `batch_size` is 'many', but it should be a whole number at least 2."),
-        ("batch_size=1.5", "Recipe: `batch_size` is '1.5', but it should be a whole number at least 2."),
-        ("batch_size=", "Recipe: `batch_size` is '', but it should be a whole number at least 2."),
-        ("batch_size=0", "`batch_size` is 0, but it should be a whole number at least 2"),
-        ("weight_decay=much", "Recipe: `weight_decay` is 'much', but it should be a number at least 0."),
-        ("weight_decay=nan", "`weight_decay` is nan, but it should be a number at least 0"),
-        ("dropout=2", "`dropout` is 2.0, but it should be a number at least 0 and at most 0.95"),
-        ("pretrained=perhaps", "Recipe: `pretrained` is 'perhaps', but it should be True or False."),
-        ("optimizer=adam", "Recipe: `optimizer` is 'adam', but it should be one of adamw, sgd."),
-        ("stages.1.size=big", "Stage: `size` is 'big', but it should be a whole number at least 8 and at most 4096."),
-        (
-            "stages.2.learning_rate=fast",
-            "Stage: `learning_rate` is 'fast', but it should be 'find', or a number above 0.",
-        ),
-        ("stages.2.train=tail", "Stage: `train` is 'tail', but it should be 'head', 'all', or how many of the last"),
-        ("layer_lr_ratio=ten", "Competition: `layer_lr_ratio` is 'ten', but it should be a number at least 1."),
-        ("augment.max_zoom=far", "Viewpoint: `max_zoom` is 'far', but it should be a number at least 1 and at most 4."),
-        ("stages.size=4", "`size` is 4, but it should be a whole number at least 8"),
-        ("stages.2.views=2", "`views` is 2, but it should be 1 without `cached`"),
-        ("layer_lr_ratio=0.5", "`layer_lr_ratio` is 0.5, but it should be a number at least 1"),
-        ("augment.flips=sideways", "`flips` is 'sideways', but it should be one of none, horizontal, dihedral."),
-        (
-            "batch-size=16",
-            "there is no field 'batch-size'; did you mean 'batch_size'? There are accumulation, backbone, balance,",
-        ),
-        (
-            "stages.2.sizes=96",
-            "there is no field 'sizes'; did you mean 'size'? There are cached, cycle_length, cycle_multiplier, cycles,",
-        ),
-        (
-            "augment.zoom=2",
-            "there is no field 'zoom'; did you mean 'max_zoom'? There are flips, max_light, max_rotation, max_zoom,",
-        ),
-        ("metric=accuracy", "there is no field 'metric'; there are accumulation"),
-        ("=3", "there is no field ''"),
-        (
-            "learning_rate=1e-3",
-            "'learning_rate' is a field of the stages; write stages.learning_rate=1e-3 for all of them",
-        ),
-        ("stages.3.size=96", "stages are numbered 1 to 2, as in stages.1.size=96"),
-        ("stages.0.size=96", "stages are numbered 1 to 2, as in stages.1.size=96"),
-        ("stages.1=96", "stages are numbered 1 to 2, as in stages.1.size=96"),
-        ("stages=96", "'stages' can't be set as a whole; set one of its fields"),
-        ("augment=side_on", "'augment' can't be set as a whole; set one of its fields"),
+        ("batch_size=many", "Recipe: `batch_size` is 'many'"),
+        ("batch_size=1.5", "`batch_size` is 1.5"),
+        ("batch_size=", "`batch_size` is ''"),
+        ("batch_size=0", "`batch_size` is 0"),
+        ("weight_decay=nan", "`weight_decay` is nan"),
+        ("dropout=2", "`dropout` is 2"),
+        ("pretrained=perhaps", "`pretrained` is 'perhaps'"),
+        ("stages.1.size=big", "Stage: `size` is 'big'"),
+        ("stages.2.train=4", "`train` is 4"),
+        ("layer_lr_ratio=ten", "Competition: `layer_lr_ratio` is 'ten'"),
+        ("augment.max_zoom=far", "Viewpoint: `max_zoom` is 'far'"),
+        ("stages.2.views=2", "`views` is 2"),
+        ("batch-size=16", "no field 'batch-size'; did you mean 'batch_size'?"),
+        ("stages.2.sizes=96", "no field 'sizes'; did you mean 'size'?"),
+        ("augment.zoom=2", "no field 'zoom'; did you mean 'max_zoom'?"),
+        ("metric=accuracy", "no field 'metric'; there are accumulation"),
+        ("=3", "no field ''"),
+        ("learning_rate=1e-3", "write stages.learning_rate=1e-3 for all of them, or stages.1.learning_rate=1e-3"),
+        ("stages.3.size=96", "stages are numbered 1 to 2"),
+        ("stages.0.size=96", "stages are numbered 1 to 2"),
+        ("stages.1=96", "stages are numbered 1 to 2"),
+        ("stages=96", "'stages' can't be set as a whole"),
+        ("augment=side_on", "'augment' can't be set as a whole"),
         ("augment.pipeline=mine", "'pipeline' can't be set"),
         ("batch_size.more=1", "'batch_size' has no fields of its own"),
     ],
 )
-def test_a_wrong_setting_is_one_sentence_with_setting_found_and_right(planet, setting, says):
+def test_a_wrong_setting_is_one_sentence_with_the_setting_and_what_was_found(planet, setting, named):
     with pytest.raises(OverrideError) as raised:
         apply_overrides(planet, RECIPE, [setting])
     message = str(raised.value)
     assert message.startswith(f"--set {setting}: ")
-    assert says in message
-    assert message.endswith(".")
+    assert named in message
     assert "\n" not in message
 
 
@@ -152,6 +145,5 @@ def test_nonsense_in_any_field_gets_the_declaration_s_own_sentence(planet, part)
 
 
 def test_a_setting_without_an_equals_sign_is_told_what_is_wanted(planet):
-    with pytest.raises(OverrideError) as raised:
+    with pytest.raises(OverrideError, match=r"field=value.*'batch_size'"):
         apply_overrides(planet, RECIPE, ["batch_size"])
-    assert str(raised.value) == "--set takes field=value, but 'batch_size' was given."

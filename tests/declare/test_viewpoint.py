@@ -2,8 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.declare.viewpoint import View, Viewpoint, side_on, top_down, upright
-from comp.errors import DeclarationError
+from comp.declare.viewpoint import View, side_on, top_down, upright
 
 FAMILIES = pytest.mark.parametrize(
     ("viewpoint", "fixed"), [(upright(), 1), (side_on(), 2), (top_down(), 8)], ids=["upright", "side_on", "top_down"]
@@ -43,29 +42,3 @@ def test_limits_and_a_pipeline_of_ones_own_are_kept(family):
     viewpoint = family(max_zoom=1.3, max_rotation=7, max_light=0.2, pipeline=pipeline)
     assert (viewpoint.max_zoom, viewpoint.max_rotation, viewpoint.max_light) == (1.3, 7, 0.2)
     assert viewpoint.pipeline is pipeline
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("flips", "vertical"),
-        ("flips", None),
-        ("max_zoom", 0.9),
-        ("max_zoom", 4.1),
-        ("max_zoom", "1.1"),
-        ("max_zoom", float("nan")),
-        ("max_zoom", True),
-        ("max_rotation", -1),
-        ("max_rotation", 181),
-        ("max_rotation", None),
-        ("max_light", -0.01),
-        ("max_light", 1.01),
-        ("max_light", [0.1]),
-        ("pipeline", "flip"),
-        ("pipeline", 3),
-    ],
-)
-def test_a_wrong_field_is_named_with_what_was_found(field, value):
-    with pytest.raises(DeclarationError) as error:
-        Viewpoint(**{"flips": "none", field: value})
-    assert f"`{field}` is {value!r}" in str(error.value)

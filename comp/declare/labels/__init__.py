@@ -6,13 +6,11 @@ scene's) adds ``group`` (text). Every image has its label and every label its im
 them. What a source put up with is in ``table.attrs["notes"]``, a line each.
 """
 
-from comp.declare.labels.columns import ONE_OR_ZERO, CsvColumns
-from comp.declare.labels.csv import CsvLabels
-from comp.declare.labels.files import IMAGE_SUFFIXES, read_csv, read_csv_in_blocks, read_ids
+from comp.declare.labels.columns import ONE_OR_ZERO, CsvColumns, CsvLabels
+from comp.declare.labels.csv import read_csv, read_csv_in_blocks, read_ids
+from comp.declare.labels.files import IMAGE_SUFFIXES, FileNames, Folders, TestImages
 from comp.declare.labels.function import LabelFunction
-from comp.declare.labels.paths import FileNames, Folders
 from comp.declare.labels.table import classes_of, in_order
-from comp.declare.labels.test import TestImages
 
 LabelSource = FileNames | Folders | CsvLabels | CsvColumns | LabelFunction
 

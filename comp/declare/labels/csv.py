@@ -1,150 +1,100 @@
-"""Labels in a column of a CSV."""
+"""Reading a CSV as the text it is."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comp.declare.checks import check
-from comp.declare.labels.files import all_placed, check_suffix, left_out, names_in, placed, read_csv
-from comp.declare.labels.table import table
 from comp.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import pandas as pd
+    from pandas.io.parsers import TextFileReader
 
+
+def read_csv(path: Path, columns: Sequence[str] = (), *, spaced: bool = False) -> pd.DataFrame:
+    """A CSV with every value as the text it is (no NaN, no lost zeros); raises DataError for a missing column.
+
+    spaced: spaces before values and around the columns' names are no part of them.
+    """
+    with _wrong_said(path), _reader(path, spaced=spaced) as reader:
+        frame = reader.read()
+    return _named(frame.iloc[1:], _names(path, frame, columns, spaced=spaced))
+
+
+def read_csv_in_blocks(path: Path, cells: int) -> Iterator[pd.DataFrame]:
+    """As `read_csv`, about so many values at a time, each row at its place in the index; at least one block."""
+    with _wrong_said(path), _reader(path) as reader:
+        head = reader.get_chunk(1)
+        names = _names(path, head)
+        yield _named(head.iloc[1:], names)
+        while True:
+            try:
+                frame = reader.get_chunk(max(1, cells // len(names)))
+            except StopIteration:
+                return
+            yield _named(frame, names)
+
+
+def read_ids(path: Path) -> tuple[tuple[str, ...], pd.Series[str]]:
+    """The names of a CSV's columns, and the values of the first; what else is in its rows isn't looked at."""
+    with _wrong_said(path), _reader(path) as reader:
+        names = _names(path, reader.get_chunk(1))
+    with _wrong_said(path), _reader(path, first_only=True) as reader:
+        ids = _named(reader.read().iloc[1:], names[:1])[names[0]]
+    return tuple(names), ids
+
+
+def _reader(path: Path, *, spaced: bool = False, first_only: bool = False) -> TextFileReader:
     import pandas as pd
 
-    from comp.declare.metrics import Target
+    # With its names as a first row: pandas would rename a second column of a name, and take a first one without for the
+    # names of rows.
+    return pd.read_csv(
+        path,
+        header=None,
+        dtype=str,
+        keep_default_na=False,
+        encoding="utf-8-sig",
+        skipinitialspace=spaced,
+        usecols=[0] if first_only else None,
+        iterator=True,
+    )
 
 
-@dataclass(frozen=True)
-class CsvLabels:
-    """Labels in a CSV: a column that names the image, a column with its class or with its separated tags.
+@contextmanager
+def _wrong_said(path: Path) -> Iterator[None]:
+    import pandas as pd
 
-    Values are the text they are, but for spaces around them; a row that is there twice counts once.
-
-    csv: the file, relative to the competition's data folder.
-    image, label: the names of the two columns.
-    folder, suffix: where the image of a row is: ``folder / (value of image + suffix)``. Leave the suffix empty where
-        the column already has it. In the folder, ``{column}`` stands for the row's value of a column.
-    separator: what stands between tags; with it the target is ``multi``, without it ``single``.
-    group: the name of a column; images that share its value are never on both sides of a split.
-    shared: the folder has images without a row as well: those to predict.
-    """
-
-    csv: str
-    image: str
-    label: str
-    folder: str
-    suffix: str = ""
-    separator: str | None = None
-    group: str | None = None
-    shared: bool = False
-
-    def __post_init__(self) -> None:
-        for field in ("csv", "image", "label", "folder"):
-            check(self, field, str)
-        check(self, "shared", bool)
-        check_suffix(self, self.suffix)
-        for field in ("separator", "group"):
-            if getattr(self, field) is not None:
-                check(self, field, str)
-
-    @property
-    def target(self) -> Target:
-        return "single" if self.separator is None else "multi"
-
-    def read(self, folder: Path) -> pd.DataFrame:
-        grouped = () if self.group is None else (self.group,)
-        placeholders = re.findall(r"\{([^{}]+)\}", self.folder)
-        rows = read_csv(folder / self.csv, columns=(self.image, self.label, *grouped, *placeholders), spaced=True)
-        if rows.empty:
-            raise DataError(f"{folder / self.csv} has no rows; download the data again.")
-        folders = _folders(folder, self.folder, rows, placeholders)
-        names, paths, notes = self._images(rows[self.image], folders)
-        for column in (self.label, *grouped):
-            trimmed = rows[column].str.strip()
-            notes += _trimmed(self.csv, rows[column], trimmed)
-            rows[column] = trimmed
-            empty = rows[column] == ""
-            if empty.any() and not (column == self.label and self.separator is not None):
-                name = names[empty].iloc[0]
-                raise DataError(f"{self.csv} gives image {name!r} an empty {column!r}; fill it in or remove the row.")
-        labels: Sequence[str | tuple[str, ...]] = rows[self.label].array
-        if self.separator is not None:
-            parts = (text.split(self.separator) for text in rows[self.label].to_list())
-            labels = [tuple(sorted({tag.strip() for tag in tags} - {""})) for tags in parts]
-        groups = None if self.group is None else rows[self.group].array
-        return table(names.array, paths, labels, groups, notes)
-
-    def _images(self, names: pd.Series[str], folders: Sequence[str]) -> tuple[pd.Series[str], list[str], list[str]]:
-        """The name and the file of each row, and what was put up with; every image of the folders has its row."""
-        import numpy as np
-
-        stripped = names.str.strip()
-        if (stripped == "").any():
-            raise DataError(f"{self.csv} has a row with an empty {self.image!r}; name its image or remove the row.")
-        bare, paths = names, self._paths(folders, names)
-        anywhere = {path.rpartition("/")[0] for path in paths}
-        # A file's own name may begin or end with a space.
-        spaced = (names != stripped).to_numpy()
-        if spaced.any():
-            without = self._paths(folders, stripped)
-            anywhere |= {path.rpartition("/")[0] for path in without}
-        places = [place for place in sorted(map(Path, anywhere)) if _is_folder(place)]
-        listed = [(str(place), *names_in(place, self.suffix or None)) for place in places]
-        present = {path for place, names_there, _ in listed for path in all_placed(place, names_there)}
-        others = [placed(place, name) for place, _, names_there in listed for name in names_there]
-        if spaced.any():
-            whole = np.array([path in present for path in paths], dtype=bool)
-            bare = names.where(whole, stripped)
-            paths = [path if is_whole else other for path, other, is_whole in zip(paths, without, whole, strict=True)]
-        unlabelled = present.difference(paths)
-        # Else each row has an image of its own.
-        if len(paths) != len(present) - len(unlabelled) and (missing := sorted(map(Path, set(paths) - present))):
-            raise DataError(
-                f"{len(missing)} of {len(paths)} rows of {self.csv} have no image, the first {missing[0]}; "
-                "check `folder` and `suffix` of CsvLabels, or download the data again."
-            )
-        if unlabelled and not self.shared:
-            raise DataError(
-                f"{len(unlabelled)} images have no row in {self.csv}, the first {min(map(Path, unlabelled))}; "
-                "add their labels or move them out of the folder; say shared=True if they are those to predict."
-            )
-        return bare, paths, [*_trimmed(self.csv, names, bare), *left_out(others, self.suffix)]
-
-    def _paths(self, folders: Sequence[str], names: pd.Series[str]) -> list[str]:
-        files = [f"{name}{self.suffix}" for name in names.to_list()]
-        if len(set(folders)) == 1:
-            return all_placed(folders[0], files)
-        return [placed(folder, file) for folder, file in zip(folders, files, strict=True)]
-
-
-def _is_folder(place: Path) -> bool:
     try:
-        return place.is_dir()
-    except (OSError, ValueError):  # no name of a file, as it is too long
-        return False
+        yield
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} doesn't exist; check its name in competition.py, or download the data again."
+        ) from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} can't be read as a CSV: it is no UTF-8 text; save it as UTF-8.") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
+        raise DataError(f"{path} can't be read as a CSV: {' '.join(str(error).split())}.") from None
 
 
-def _trimmed(csv: str, values: pd.Series[str], trimmed: pd.Series[str]) -> list[str]:
-    changed = values[values != trimmed]
-    if changed.empty:
-        return []
-    return [
-        f"{csv}: spaces around {len(changed)} values of {values.name!s} are left out, the first {changed.iloc[0]!r}"
-    ]
+def _names(path: Path, frame: pd.DataFrame, columns: Sequence[str] = (), *, spaced: bool = False) -> pd.Index[str]:
+    """Those in a first row; raises DataError for one that is missing or there twice."""
+    import pandas as pd
+
+    first = frame.iloc[0].fillna("")
+    names = pd.Index((first.str.strip() if spaced else first).to_list())
+    missing = [column for column in columns if column not in names]
+    if missing:
+        raise DataError(f"{path} has no column {missing[0]!r}; its columns are {', '.join(map(str, names[:10]))}.")
+    doubled = names[names.duplicated()]
+    if len(doubled):
+        raise DataError(f"{path} has the column {doubled[0]!r} twice; remove one or rename it.")
+    return names
 
 
-def _folders(root: Path, template: str, rows: pd.DataFrame, columns: Sequence[str]) -> list[str]:
-    """The folder of each row, below ``root``: the template with the row's values for ``{column}``."""
-    filled = [template] * len(rows)
-    for column in columns:
-        filled = [
-            text.replace(f"{{{column}}}", value.strip()) for text, value in zip(filled, rows[column], strict=True)
-        ]
-    folders = {place: str(root / place) for place in set(filled)}
-    return [folders[place] for place in filled]
+def _named(frame: pd.DataFrame, names: pd.Index[str]) -> pd.DataFrame:
+    """Rows after the first, which has the names, counted from 0."""
+    return frame.fillna("").set_axis(frame.index - 1, axis=0).set_axis(names, axis=1)

@@ -1,138 +1,136 @@
-"""Finding the images in a folder, and reading a CSV as the text it is."""
+"""The images in folders, and what the names of files and folders say of them: labels, and ids of images to predict."""
 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from comp.declare.checks import wrong
+from comp.declare.checks import check, matching, refuse
+from comp.declare.labels.table import table
+from comp.declare.metrics import Target
 from comp.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     import pandas as pd
-    from pandas.io.parsers import TextFileReader
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 
+Suffix = Annotated[Literal[""] | Annotated[str, matching(r"\..*")], "empty or start with a dot, like '.jpg'"]
 
-def read_csv(path: Path, columns: Sequence[str] = (), *, spaced: bool = False) -> pd.DataFrame:
-    """A CSV with every value as the text it is (no NaN, no lost zeros); raises DataError for a missing column.
 
-    spaced: spaces before values and around the columns' names are no part of them.
+@dataclass(frozen=True)
+class FileNames:
+    """Labels in file names: ``FileNames("train/{label}.*.jpg")`` reads ``train/cat.0.jpg`` as a cat.
+
+    ``{label}`` stands for the class, the shortest text that fits, and ``*`` for anything else; neither spans
+    folders. The id is the name without its suffix (``cat.0``). An image of the same suffix (``.*``: of any) in the
+    folder that doesn't fit the pattern is an error.
     """
-    with _wrong_said(path), _reader(path, spaced=spaced) as reader:
-        frame = reader.read()
-    return _named(frame.iloc[1:], _names(path, frame, columns, spaced=spaced))
+
+    pattern: str
+    target: ClassVar[Target] = "single"
+
+    def __post_init__(self) -> None:
+        check(self)
+        once = Path(self.pattern).name.count("{label}") == self.pattern.count("{label}") == 1
+        refuse(self, "pattern", not once, "a path whose file name has {label} in it once")
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        pattern = Path(self.pattern)
+        pieces = re.split(r"(\{label\}|\*)", pattern.name)
+        parts = ({"{label}": "(?P<label>.+?)", "*": ".*"}.get(piece, re.escape(piece)) for piece in pieces)
+        regex = re.compile("".join(parts), re.DOTALL)
+        suffix = "" if "*" in pattern.suffix else pattern.suffix
+        names, paths, notes = _images_in(folder / pattern.parent, suffix)
+        matches = [regex.fullmatch(name) for name in names]
+        for path, match in zip(paths, matches, strict=True):
+            if match is None:
+                raise DataError(
+                    f"{path} has no label: its name doesn't fit the pattern {self.pattern!r}; mend the pattern in "
+                    "competition.py or remove the file."
+                )
+        labels = [match["label"] for match in matches if match]
+        return table([PurePath(name).stem for name in names], paths, labels, notes=notes)
 
 
-def read_csv_in_blocks(path: Path, cells: int) -> Iterator[pd.DataFrame]:
-    """As `read_csv`, about so many values at a time, each row at its place in the index; at least one block."""
-    with _wrong_said(path), _reader(path) as reader:
-        head = reader.get_chunk(1)
-        names = _names(path, head)
-        yield _named(head.iloc[1:], names)
-        while True:
-            try:
-                frame = reader.get_chunk(max(1, cells // len(names)))
-            except StopIteration:
-                return
-            yield _named(frame, names)
+@dataclass(frozen=True)
+class Folders:
+    """A folder per class: ``Folders("train")`` reads ``train/cat/0.jpg`` as a cat.
 
-
-def read_ids(path: Path) -> tuple[tuple[str, ...], pd.Series[str]]:
-    """The names of a CSV's columns, and the values of the first; what else is in its rows isn't looked at."""
-    with _wrong_said(path), _reader(path) as reader:
-        names = _names(path, reader.get_chunk(1))
-    with _wrong_said(path), _reader(path, first_only=True) as reader:
-        ids = _named(reader.read().iloc[1:], names[:1])[names[0]]
-    return tuple(names), ids
-
-
-def _reader(path: Path, *, spaced: bool = False, first_only: bool = False) -> TextFileReader:
-    import pandas as pd
-
-    # With its names as a first row: pandas would rename a second column of a name, and take a first one without for the
-    # names of rows.
-    return pd.read_csv(
-        path,
-        header=None,
-        dtype=str,
-        keep_default_na=False,
-        encoding="utf-8-sig",
-        skipinitialspace=spaced,
-        usecols=[0] if first_only else None,
-        iterator=True,
-    )
-
-
-@contextmanager
-def _wrong_said(path: Path) -> Iterator[None]:
-    import pandas as pd
-
-    try:
-        yield
-    except FileNotFoundError:
-        raise DataError(
-            f"{path} doesn't exist; check its name in competition.py, or download the data again."
-        ) from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path} can't be read as a CSV: it is no UTF-8 text; save it as UTF-8.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
-        raise DataError(f"{path} can't be read as a CSV: {' '.join(str(error).split())}.") from None
-
-
-def _names(path: Path, frame: pd.DataFrame, columns: Sequence[str] = (), *, spaced: bool = False) -> pd.Index[str]:
-    """Those in a first row; raises DataError for one that is missing or there twice."""
-    import pandas as pd
-
-    first = frame.iloc[0].fillna("")
-    names = pd.Index((first.str.strip() if spaced else first).to_list())
-    missing = [column for column in columns if column not in names]
-    if missing:
-        raise DataError(f"{path} has no column {missing[0]!r}; its columns are {', '.join(map(str, names[:10]))}.")
-    doubled = names[names.duplicated()]
-    if len(doubled):
-        raise DataError(f"{path} has the column {doubled[0]!r} twice; remove one or rename it.")
-    return names
-
-
-def _named(frame: pd.DataFrame, names: pd.Index[str]) -> pd.DataFrame:
-    """Rows after the first, which has the names, counted from 0."""
-    return frame.fillna("").set_axis(frame.index - 1, axis=0).set_axis(names, axis=1)
-
-
-def check_suffix(declaration: object, suffix: object) -> None:
-    if not isinstance(suffix, str) or (suffix and not suffix.startswith(".")):
-        raise wrong(declaration, "suffix", suffix, "empty or start with a dot, like '.jpg'")
-
-
-def left_out(others: Sequence[str], suffix: str) -> list[str]:
-    """A line that names the images that a suffix leaves out, by their paths, if there are any."""
-    if not others:
-        return []
-    return [f"{len(others)} images do not end in {suffix!r} and are left out, the first {others[0]!r}"]
-
-
-def images_in(folder: Path, suffix: str | None = None, *, required: bool = True) -> list[str]:
-    """The names of the images right in a folder, sorted; hidden files are none.
-
-    suffix: keep only files that end in it; without it, any of IMAGE_SUFFIXES.
+    The id is the path below the folder, without its suffix (``cat/0``).
     """
-    return sorted(names_in(folder, suffix, required=required)[0])
+
+    folder: str
+    target: ClassVar[Target] = "single"
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        root = folder / self.folder
+        loose = [name for name in sorted(names_in(root, required=False)[0]) if not (root / name).is_dir()]
+        if loose:
+            raise DataError(
+                f"{root / loose[0]} has no label: it lies beside the class folders of {root} and not in one."
+            )
+        classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        if not classes:
+            raise DataError(f"{root} holds no class folders; check `folder` of Folders in competition.py.")
+        ids: list[str] = []
+        paths: list[str] = []
+        labels: list[str] = []
+        for place in classes:
+            names = sorted(names_in(place, required=False)[0])
+            if not names:
+                raise DataError(f"{place} holds no image files, so it is no class; add some, or remove the folder.")
+            ids += [f"{place.name}/{PurePath(name).stem}" for name in names]
+            paths += all_placed(str(place), names)
+            labels += [place.name] * len(names)
+        return table(ids, paths, labels)
 
 
-def names_in(folder: Path, suffix: str | None = None, *, required: bool = True) -> tuple[list[str], list[str]]:
-    """The names that `images_in` gives, in any order, and those of the images that the suffix leaves out, sorted."""
+@dataclass(frozen=True)
+class TestImages:
+    """Where the images to predict are. Their ids are the file names without suffix (``with_suffix``: with it)."""
+
+    __test__: ClassVar[bool] = False
+
+    folder: str
+    suffix: Suffix = ""
+    with_suffix: bool = False
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """The table of the test images: ``id`` and ``path``."""
+        names, paths, notes = _images_in(folder / self.folder, self.suffix)
+        ids = names if self.with_suffix else [name[: -len(self.suffix or PurePath(name).suffix)] for name in names]
+        return table(ids, paths, [""] * len(names), notes=notes)[["id", "path"]]
+
+
+def _images_in(folder: Path, suffix: str) -> tuple[list[str], list[str], list[str]]:
+    """The names and the paths of the images right in a folder, sorted, and what is said of those left out."""
+    found, others = names_in(folder, suffix)
+    return sorted(found), all_placed(str(folder), sorted(found)), left_out(all_placed(str(folder), others), suffix)
+
+
+def names_in(folder: Path, suffix: str = "", *, required: bool = True) -> tuple[list[str], list[str]]:
+    """The names of the images right in a folder, in any order, and of those that the suffix leaves out, sorted.
+
+    suffix: what the names end in; if it is empty, any of IMAGE_SUFFIXES. Hidden files are none.
+    Raises DataError for a folder that isn't there or, where they are required, has no images.
+    """
     if not folder.is_dir():
         raise DataError(
             f"The image folder {folder} doesn't exist; check its name in competition.py, or download the data."
         )
     any_image = tuple(IMAGE_SUFFIXES)
-    wanted = any_image if suffix is None else suffix.lower()
+    wanted = suffix.lower() or any_image
     found, others = [], []
     for name in os.listdir(folder):  # noqa: PTH208, a Path of each would take longer
         small = name.lower()
@@ -145,6 +143,13 @@ def names_in(folder: Path, suffix: str | None = None, *, required: bool = True) 
     return found, sorted(others)
 
 
+def left_out(others: Sequence[str], suffix: str) -> list[str]:
+    """A line that names the images that a suffix leaves out, by their paths, if there are any."""
+    if not others:
+        return []
+    return [f"{len(others)} images do not end in {suffix!r} and are left out, the first {others[0]!r}"]
+
+
 def all_placed(folder: str, names: Sequence[str]) -> list[str]:
     """`placed` of many names in one folder, in less time where none has a slash or is shorter than two letters."""
     if "/" in "".join(names) or min(map(len, names), default=0) < 2:
@@ -153,13 +158,13 @@ def all_placed(folder: str, names: Sequence[str]) -> list[str]:
     return [start + name for name in names]
 
 
-def placed(folder: Path | str, name: str) -> str:
+def placed(folder: str, name: str) -> str:
     """``folder / name`` as text: of a million files the paths as objects would take most of a start's time and memory.
 
-    folder: as text, it must be as `Path` writes it.
+    folder: as `Path` writes it.
     """
-    text, slashed = str(folder), f"/{name}/"
+    slashed = f"/{name}/"
     # What `Path` would write otherwise.
-    if "//" in slashed or "/./" in slashed or text in ("/", "."):
-        return str(Path(text, name))
-    return f"{text}/{name}"
+    if "//" in slashed or "/./" in slashed or folder in ("/", "."):
+        return str(Path(folder, name))
+    return f"{folder}/{name}"

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from comp.declare.checks import check, wrong
+from comp.declare.checks import check
 from comp.declare.labels.table import table
+from comp.declare.metrics import Target
 from comp.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pandas as pd
-
-    from comp.declare.metrics import Target
 
 
 @dataclass(frozen=True)
@@ -27,21 +24,17 @@ class LabelFunction:
     Images that share a value in its column ``group``, where it has one, are never on both sides of a split.
     """
 
-    function: Callable[[Path], pd.DataFrame]
+    function: Annotated[Callable[[Path], Any], "a function of the data folder that returns the table"]
     target: Target = "single"
 
     def __post_init__(self) -> None:
-        if not callable(self.function):
-            raise wrong(self, "function", self.function, "a function of the data folder that returns the table")
-        check(self, "target", str, one_of=("single", "multi"))
+        check(self)
 
     def read(self, folder: Path) -> pd.DataFrame:
-        import pandas as pd
-
         result = self.function(folder)
         name = getattr(self.function, "__name__", "the function")
         missing = {"id", "path", "label"} - set(getattr(result, "columns", ()))
-        if not isinstance(result, pd.DataFrame) or missing:
+        if missing:
             raise DataError(
                 f"LabelFunction: {name} should return a DataFrame with the columns id, path and label, "
                 f"but {', '.join(sorted(missing))} {'is' if len(missing) == 1 else 'are'} missing."
@@ -63,10 +56,10 @@ class LabelFunction:
         return table(ids, paths, labels, list(result["group"].astype(str)))
 
     def _label(self, image: str, found: Any) -> str | tuple[str, ...]:
-        if self.target == "single" and (isinstance(found, str) or not isinstance(found, Iterable)):
-            if found != "" and not _is_no_value(found):
-                return str(found)
-        elif self.target == "multi" and isinstance(found, Iterable) and not isinstance(found, str):
+        is_one = isinstance(found, str) or not isinstance(found, Iterable)
+        if self.target == "single" and is_one and found != "" and not _is_missing(found):
+            return str(found)
+        if self.target == "multi" and not is_one:
             return tuple(sorted({str(tag) for tag in found}))
         wanted = "the name of its class" if self.target == "single" else "a list of its tags"
         # pandas takes the class names NA, null and None for missing values, unless it is told not to.
@@ -74,11 +67,7 @@ class LabelFunction:
         raise DataError(f"LabelFunction: image {image!r} has the label {found!r}, but it should be {wanted}{advice}.")
 
 
-def _is_no_value(found: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     from pandas import isna
 
-    return not isinstance(found, str) and bool(isna(found))
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value)
+    return not isinstance(value, Iterable) and bool(isna(value))

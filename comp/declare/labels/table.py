@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
+from comp.declare.metrics import Target
 from comp.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import TypeVar
-
     import pandas as pd
     from pandas.api.extensions import ExtensionArray
-
-    from comp.declare.metrics import Target
 
     Value = TypeVar("Value")
     Column = Sequence[Value] | ExtensionArray
@@ -67,16 +64,8 @@ def _check_names(paths: Sequence[str]) -> None:
     try:
         "\n".join(paths).encode()
     except UnicodeEncodeError:
-        wrong = next(path for path in paths if not _is_unicode(path))
-        raise DataError(f"The name of {wrong!r} is no UTF-8; rename the file.") from None
-
-
-def _is_unicode(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        path = next(path for path in paths if re.search("[\ud800-\udfff]", path))
+        raise DataError(f"The name of {path!r} is no UTF-8; rename the file.") from None
 
 
 def classes_of(frame: pd.DataFrame, target: Target) -> tuple[str, ...]:

@@ -1,12 +1,121 @@
-from hypothesis import given
+"""Labels in the names of files and folders, and the images to predict."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from comp.declare.labels.files import all_placed, placed
+from comp.declare.labels import FileNames, Folders, TestImages
+from comp.declare.labels.files import all_placed, names_in, placed
+from comp.errors import DataError
+from tests.declare.labels.conftest import ODD, rows_of, touch
+
+CLASS_NAMES = st.text(ODD, min_size=1, max_size=12)
+NAMES = FileNames("train/{label}.*.jpg")
 
 
-@given(
-    folder=st.sampled_from(["/a/b", "/", ".", "a"]),
-    names=st.lists(st.text("ab./", max_size=4), max_size=4),
+def test_file_names_give_the_class_and_the_id(tmp_path):
+    touch(tmp_path, "train/cat.0.jpg", "train/dog.1.jpg")
+    assert rows_of(NAMES.read(tmp_path)) == [
+        ("cat.0", tmp_path / "train/cat.0.jpg", "cat"),
+        ("dog.1", tmp_path / "train/dog.1.jpg", "dog"),
+    ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(labels=st.lists(CLASS_NAMES, min_size=1, max_size=6))
+def test_file_names_round_trip(fresh, labels):
+    folder = fresh()
+    names = [f"{label}.{number}" for number, label in enumerate(labels)]
+    touch(folder, *(f"train/{name}.jpg" for name in names))
+    frame = NAMES.read(folder)
+    assert dict(zip(frame["id"], frame["label"], strict=True)) == dict(zip(names, labels, strict=True))
+    assert [Path(path).stem for path in frame["path"]] == list(frame["id"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(label=CLASS_NAMES, before=st.text("xy.+(*[", max_size=4), after=st.text("_.$)+", min_size=1, max_size=4))
+def test_every_character_of_a_pattern_but_the_placeholders_stands_for_itself(fresh, label, before, after):
+    before, fixed = before.replace("*", ""), f"1{after}"
+    assume(fixed[0] not in label and before + label != "." and not before.startswith("."))
+    folder = touch(fresh(), f"train/{before}{label}{fixed}2.png")
+    assert list(FileNames(f"train/{before}{{label}}{fixed}*.png").read(folder)["label"]) == [label]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "ids"), [("train/{label}.*.jpg", ["cat.0"]), ("train/{label}.*", ["cat.0", "dog.1"])]
 )
+def test_images_of_another_suffix_hidden_and_other_files_have_no_label(tmp_path, pattern, ids):
+    touch(tmp_path, "train/cat.0.jpg", "train/dog.1.png", "train/readme.txt", "train/.cat.1.jpg")
+    frame = FileNames(pattern).read(tmp_path)
+    assert list(frame["id"]) == ids
+    assert len(frame.attrs["notes"]) == 2 - len(ids)
+    assert all(text in note for note in frame.attrs["notes"] for text in ("1 images", "'.jpg'", "train/dog.1.png"))
+
+
+@settings(max_examples=50, deadline=None)
+@given(classes=st.dictionaries(CLASS_NAMES, st.integers(1, 3), min_size=1, max_size=4))
+def test_folders_round_trip(fresh, classes):
+    folder = fresh()
+    touch(folder, *(f"train/{name}/{n}.jpg" for name, count in classes.items() for n in range(count)))
+    frame = Folders("train").read(folder)
+    assert frame["label"].value_counts().to_dict() == classes
+    assert list(frame["id"]) == sorted(f"{path.parent.name}/{path.stem}" for path in map(Path, frame["path"]))
+    assert all(Path(path).parent.name == label for path, label in zip(frame["path"], frame["label"], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("source", "files", "said"),
+    [
+        (NAMES, ["train/cat.0.jpg", "train/fish.jpg"], r"fish\.jpg has no label.*pattern"),
+        (Folders("train"), ["train/cat/0.jpg", "train/lost.jpg"], r"lost\.jpg has no label"),
+        (Folders("train"), ["train/cat/0.jpg", "train/dog/readme.txt"], "dog holds no image files"),
+        (Folders("train"), ["train/.hidden/0.jpg"], "train holds no class folders.*`folder`"),
+        (Folders("train"), ["train/cat/0.jpg", "train/cat/0.png"], r"'cat/0' with the path '.*0\.jpg' and '.*0\.png'"),
+        (TestImages("test"), ["test/a.jpg", "test/a.png"], "the first 'a'"),
+        (TestImages("test", ".png"), ["test/a.jpg"], r"test holds no \.png files"),
+        (Folders("train"), [], r"train doesn't exist"),
+        (FileNames("train/{label}.jpg"), [], r"train doesn't exist"),
+        (TestImages("train"), [], r"train doesn't exist"),
+        (NAMES, [b"train/cat.\xff.jpg".decode(errors="surrogateescape")], r"cat\.\\udcff\.jpg' is no UTF-8; rename"),
+    ],
+)
+def test_each_mistake_of_files_and_folders_is_named(tmp_path, source, files, said):
+    with pytest.raises(DataError, match=said):
+        source.read(touch(tmp_path, *files))
+
+
+def test_file_names_may_have_spaces_line_ends_and_markup(tmp_path):
+    names = ["a b", "a\nb", "[red]a", "ü犬", "%s {x}", "'\"", "-rf"]
+    touch(tmp_path, *(f"train/cat.{name}.jpg" for name in names), *(f"folders/{name}/{name}.jpg" for name in names))
+    assert sorted(NAMES.read(tmp_path)["id"]) == sorted(f"cat.{name}" for name in names)
+    assert sorted(Folders("folders").read(tmp_path)["label"]) == sorted(names)
+
+
+@pytest.mark.parametrize(("with_suffix", "ids"), [(False, ["1", "10", "2"]), (True, ["1.jpg", "10.jpg", "2.jpg"])])
+def test_test_images_have_the_ids_of_the_sample_submission(tmp_path, with_suffix, ids):
+    touch(tmp_path, "test/10.jpg", "test/2.jpg", "test/1.jpg", "test/labels.csv")
+    frame = TestImages("test", with_suffix=with_suffix).read(tmp_path)
+    assert list(frame.columns) == ["id", "path"]
+    assert list(frame["id"]) == ids
+    assert [Path(path).name for path in frame["path"]] == ["1.jpg", "10.jpg", "2.jpg"]
+
+
+def test_a_suffix_of_two_parts_is_no_part_of_the_id(tmp_path):
+    touch(tmp_path, "test/a.full.jpg", "test/a.half.jpg", "test/b.FULL.JPG")
+    frame = TestImages("test", suffix=".full.jpg").read(tmp_path)
+    assert list(frame["id"]) == ["a", "b"]
+    assert "a.half.jpg" in frame.attrs["notes"][0]
+
+
+def test_the_images_of_a_folder_are_told_from_those_of_another_suffix(tmp_path):
+    touch(tmp_path, "b.JPG", "a.jpg", ".c.jpg", "d.txt", "e.full.jpg")
+    assert sorted(names_in(tmp_path)[0]) == ["a.jpg", "b.JPG", "e.full.jpg"]
+    assert names_in(tmp_path, ".full.jpg") == (["e.full.jpg"], ["a.jpg", "b.JPG"])
+    assert names_in(tmp_path, ".png", required=False)[0] == []
+
+
+@given(folder=st.sampled_from(["/a/b", "/", ".", "a"]), names=st.lists(st.text("ab./", max_size=4), max_size=4))
 def test_many_names_are_placed_as_each_is(folder, names):
     assert all_placed(folder, names) == [placed(folder, name) for name in names]

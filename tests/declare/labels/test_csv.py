@@ -1,0 +1,202 @@
+"""Labels in one column of a CSV, whatever people's files are like."""
+
+import csv
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from comp.declare.labels import CsvLabels, read_csv, read_ids
+from comp.errors import DataError
+from tests.declare.labels.conftest import ODD, rows_of, touch
+
+CLASS_NAMES = st.text(ODD, min_size=1, max_size=12)
+CSV = CsvLabels("train.csv", image="id", label="label", folder="train", suffix=".png")
+TAGS = CsvLabels("train.csv", image="id", label="tags", folder="train", suffix=".png", separator=" ")
+
+
+def write_csv(folder, rows, label="label"):
+    pd.DataFrame(rows, columns=["id", label]).to_csv(folder / "train.csv", index=False)
+    return folder
+
+
+def from_text(folder, text, source=CSV, encoding="utf-8", images=("train/0.png", "train/1.png")):
+    """The table of a train.csv with just these bytes, its images beside it."""
+    touch(folder, *images)
+    (folder / "train.csv").write_bytes(text.encode(encoding))
+    return source.read(folder)
+
+
+@settings(max_examples=50, deadline=None)
+@given(labels=st.lists(CLASS_NAMES | st.sampled_from(["NA", "nan", "None", "007", "1e3", "True"]), min_size=1))
+def test_a_csv_round_trips_classes_as_the_text_they_are(fresh, labels):
+    labels = [label for label in labels if label.strip()]
+    assume(labels)
+    folder = write_csv(fresh(), [(f"{number:03}", label) for number, label in enumerate(labels)])
+    touch(folder, *(f"train/{number:03}.png" for number in range(len(labels))))
+    assert rows_of(CSV.read(folder)) == [
+        (f"{number:03}", folder / f"train/{number:03}.png", label.strip()) for number, label in enumerate(labels)
+    ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    separator=st.sampled_from([" ", ",", ";", "|", ", ", "::"]),
+    rows=st.lists(st.sets(CLASS_NAMES, max_size=4), min_size=1, max_size=6),
+)
+def test_a_csv_round_trips_tags_with_any_separator(fresh, separator, rows):
+    rows = [{tag.strip() for tag in tags} - {""} for tags in rows]
+    assume(not any(set(separator) & set(tag) for tags in rows for tag in tags))
+    folder = write_csv(fresh(), [(f"{n}", separator.join(tags)) for n, tags in enumerate(rows)], label="tags")
+    touch(folder, *(f"train/{number}.png" for number in range(len(rows))))
+    source = replace(TAGS, separator=separator)
+    assert source.target == "multi"
+    frame = source.read(folder)
+    assert dict(zip(frame["id"], frame["label"], strict=True)) == {
+        f"{number}": tuple(sorted(tags)) for number, tags in enumerate(rows)
+    }
+
+
+def test_tags_are_each_counted_once_whatever_their_order_and_spacing(tmp_path):
+    frame = from_text(tmp_path, "id,tags\n0, haze  clear haze \n", TAGS, images=["train/0.png"])
+    assert list(frame["label"]) == [("clear", "haze")]
+
+
+def test_names_that_have_their_suffix_need_none(tmp_path):
+    images = ["train/a.jpg", "train/b.png"]
+    frame = from_text(tmp_path, "id,label\na.jpg,cat\nb.png,dog\n", replace(CSV, suffix=""), images=images)
+    assert rows_of(frame) == [("a.jpg", tmp_path / images[0], "cat"), ("b.png", tmp_path / images[1], "dog")]
+
+
+def test_names_may_lead_to_folders_below(tmp_path):
+    images = ["train/x/0.png", "train/y/0.png"]
+    frame = from_text(tmp_path, "id,label\nx/0,cat\ny/0,dog\n", images=images)
+    assert list(frame["path"]) == [str(tmp_path / image) for image in images]
+
+
+def test_a_csv_gives_the_group_of_each_image(tmp_path):
+    frame = from_text(tmp_path, "patient,id,label\n07,1,cat\n7,0,dog\n", replace(CSV, group="patient"))
+    assert list(frame.columns) == ["id", "path", "label", "group"]
+    assert list(zip(frame["id"], frame["group"], strict=True)) == [("0", "7"), ("1", "07")]
+    assert list(CSV.read(tmp_path).columns) == ["id", "path", "label"]
+
+
+@pytest.mark.parametrize(
+    "text", ["\ufeffid,label\n007,cat\n", "id,label\r\n007,cat\r\n", '"id","label"\r"007","cat"\r']
+)
+def test_a_mark_of_the_encoding_and_any_line_ends_and_quotes_leave_no_trace(tmp_path, text):
+    frame = from_text(tmp_path, text, images=["train/007.png"])
+    assert rows_of(frame) == [("007", tmp_path / "train/007.png", "cat")]
+    assert frame.attrs["notes"] == []
+
+
+@pytest.mark.parametrize("name", ["NA", "N/A", "null", "NULL", "None", "nan", "NaN", "#N/A"])
+def test_a_class_may_have_the_name_of_nothing(tmp_path, name):
+    frame = from_text(tmp_path, f"id,label\n0,cat\nNA,{name}\n", images=["train/0.png", "train/NA.png"])
+    assert list(frame["label"]) == ["cat", name]
+
+
+def test_spaces_around_values_and_names_of_columns_are_left_out_and_said(tmp_path):
+    images = [f"train/{number}.png" for number in range(3)]
+    frame = from_text(tmp_path, 'id , label\n0, "cat, tame" \n1 ,cat\n2,\tdog\n', images=images)
+    assert list(frame["id"]) == ["0", "1", "2"]
+    assert list(frame["label"]) == ["cat, tame", "cat", "dog"]
+    of_ids, of_labels = frame.attrs["notes"]
+    assert all(text in of_ids for text in ("train.csv", "1 values of id", "'1 '"))
+    assert all(text in of_labels for text in ("train.csv", "2 values of label", "'cat, tame '"))
+
+
+def test_a_file_s_own_name_may_begin_and_end_with_spaces(tmp_path):
+    frame = from_text(tmp_path, 'id,label\n" 0 ",cat\n1 ,dog\n', images=["train/ 0 .png", "train/1.png"])
+    assert list(frame["id"]) == [" 0 ", "1"]
+
+
+def test_a_doubled_row_counts_once_and_is_said(tmp_path):
+    frame = from_text(tmp_path, "id,label\n0,cat\n1,dog\n0,cat\n0 ,cat\n")
+    assert list(frame["id"]) == ["0", "1"]
+    assert "2 rows are doubled" in frame.attrs["notes"][-1]
+    assert "'0'" in frame.attrs["notes"][-1]
+    assert list(from_text(tmp_path, "id,tags\n0,a b\n1,c\n0,b a\n", TAGS)["label"]) == [("a", "b"), ("c",)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("id,label\n0,cat\n1,dog\n0,dog\n", "'0' with the label 'cat' and 'dog'"),
+        ("id,label\n0,cat\n ,dog\n", "empty 'id'"),
+        ("id,label\n0,cat\n1\n", "image '1' an empty 'label'"),
+        ("id,label\n0,cat\n1,dog,tame\n", "can't be read as a CSV: .*line 3"),
+        ("id,label\n0,cat,tame\n1,dog,tame\n", "can't be read as a CSV"),
+        ("id,label,label\n0,cat,cat\n", "column 'label' twice"),
+        ("id;label\n0;cat\n", "no column 'id'; its columns are id;label"),
+        ("id,label\n0,cat\n", "1 images have no row .*1.png; add their labels or move them .* shared=True"),
+        ("id,label\n0,cat\n1,dog\n2,dog\n", "1 of 3 rows .* no image, the first .*2.png; check `folder`"),
+        (f"id,label\n0,cat\n1,dog\n{'x' * 300}/1,dog\n", "1 of 3 rows"),
+        ("id,label\n0,cat\n1,dog\nno/1,dog\n", "1 of 3 rows .*no/1.png"),
+        ('id,label\n0,cat\n1,"dog\n', "can't be read as a CSV: .*EOF inside string"),
+        ("id,label\n", "has no rows"),
+        ("", "can't be read as a CSV"),
+    ],
+)
+def test_each_mistake_of_a_label_file_is_one_sentence(tmp_path, text, said):
+    with pytest.raises(DataError, match=rf"train\.csv.*{said}|{said}") as raised:
+        from_text(tmp_path, text)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1", "cp1252", "utf-32"])
+def test_a_label_file_in_another_encoding_says_which_is_right(tmp_path, encoding):
+    with pytest.raises(DataError, match="save it as UTF-8"):
+        from_text(tmp_path, "id,label\n0,é\n", encoding=encoding)
+
+
+def test_a_csv_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"train\.csv doesn't exist"):
+        read_csv(tmp_path / "train.csv")
+
+
+@pytest.mark.parametrize("source", [CSV, TAGS], ids=["single", "multi"])
+def test_an_image_without_a_group_and_a_group_without_its_column_are_named(tmp_path, source):
+    grouped = replace(source, group="patient")
+    with pytest.raises(DataError, match="image '1' an empty 'patient'"):
+        from_text(tmp_path, f"id,{source.label},patient\n0,cat,7\n1,dog,\n", grouped)
+    with pytest.raises(DataError, match=f"no column 'patient'; its columns are id, {source.label}"):
+        from_text(tmp_path, f"id,{source.label}\n0,cat\n1,dog\n", grouped)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    text=st.text(',"\n\r; \t\ufeff\0abé0123.', max_size=60) | st.binary(max_size=60).map(lambda b: b.decode("latin-1")),
+    head=st.sampled_from(["", "id,label\n", "id,tags\n", "\ufeffid , label\r\n"]),
+    source=st.sampled_from([CSV, TAGS, replace(CSV, group="label")]),
+    encoding=st.sampled_from(["utf-8", "utf-16", "latin-1"]),
+)
+def test_any_label_file_is_a_table_of_all_images_or_one_sentence(fresh, text, head, source, encoding):
+    folder = touch(fresh(), "train/0.png", "train/1.png")
+    (folder / "train.csv").write_bytes((head + text).encode(encoding, errors="replace"))
+    try:
+        frame = source.read(folder)
+    except DataError:
+        return
+    assert list(frame["id"]) == ["0", "1"]
+    assert all(frame["label"].map(bool)) or source is TAGS
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.lists(st.text('ab0 "\n,é', max_size=3), min_size=1, max_size=4), max_size=6),
+    names=st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True),
+)
+def test_only_the_ids_are_looked_at_where_only_they_are_wanted(rows, names, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "ids.csv"
+    # A line of spaces alone is no row.
+    rows = [row for row in rows if "".join(row).strip() or len(row) > 1]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([names, *rows])
+    columns, ids = read_ids(path)
+    assert columns == tuple(names)
+    assert ids.to_list() == [row[0] for row in rows]
+    assert ids.name == names[0]
+    assert list(ids.index) == list(range(len(rows)))

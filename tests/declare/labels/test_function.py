@@ -1,0 +1,70 @@
+import pandas as pd
+import pytest
+
+from comp.declare.labels import LabelFunction
+from comp.errors import DataError
+from tests.declare.labels.conftest import rows_of, touch
+
+
+@pytest.fixture
+def reading(tmp_path, monkeypatch):
+    """A function that reads the table with these columns by a label function, beside the images 0.png and 1.png."""
+    monkeypatch.chdir(touch(tmp_path, "0.png", "1.png"))
+
+    def made(target="single", **columns):
+        columns.setdefault("path", [tmp_path / f"{image}.png" for image in columns.get("id", ())])
+        return LabelFunction(lambda folder: pd.DataFrame(columns), target=target).read(tmp_path)
+
+    return made
+
+
+def test_a_function_gives_ids_paths_and_labels_as_text(tmp_path, reading):
+    assert rows_of(reading(id=[1, 0], path=[tmp_path / "1.png", str(tmp_path / "0.png")], label=[3, 4])) == [
+        ("0", tmp_path / "0.png", "4"),
+        ("1", tmp_path / "1.png", "3"),
+    ]
+
+
+def test_a_function_gives_tags(reading):
+    assert list(reading("multi", id=["0"], label=[["b", "a", "b"]])["label"]) == [("a", "b")]
+
+
+def test_a_function_gives_groups_as_text(reading):
+    frame = reading(id=["1", "0"], label=["a", "b"], group=[12, 7])
+    assert list(zip(frame["id"], frame["group"], strict=True)) == [("0", "7"), ("1", "12")]
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"id": ["0"]}, "label is missing"),
+        ({"name": []}, "id, label are missing"),
+        ({"id": ["0"], "path": ["absent.png"], "label": ["a"]}, r"1 images that don't exist.*absent\.png"),
+        ({"id": ["0", "0"], "path": ["0.png"] * 2, "label": ["a", "b"]}, "ids occur more than once, the first '0'"),
+        *(
+            ({"id": ["0", "1"], "label": ["a", label]}, "image '1' has the label.*the name of its class")
+            for label in ("", ["b"])
+        ),
+        *(
+            ({"id": ["0", "1"], "label": ["a", label]}, "image '1' has the label.*read_csv if its name is NA")
+            for label in (None, float("nan"))
+        ),
+        *(
+            ({"id": ["0"], "label": pd.Series([tags], dtype=object), "target": "multi"}, "'0' .* a list of its tags")
+            for tags in ("clear haze", None, 3)
+        ),
+        *(
+            ({"id": ["0", "1"], "label": ["a", "b"], "group": ["x", group]}, "image '1' has no group")
+            for group in (None, float("nan"), "")
+        ),
+    ],
+)
+def test_each_mistake_of_a_function_s_table_is_named(reading, columns, said):
+    with pytest.raises(DataError, match=said):
+        reading(**columns)
+
+
+@pytest.mark.parametrize("result", [None, [("0", "0.png", "a")], {"id": ["0"]}])
+def test_a_function_that_gives_no_table_is_named(tmp_path, result):
+    with pytest.raises(DataError, match="should return a DataFrame with the columns id, path and label"):
+        LabelFunction(lambda folder: result).read(tmp_path)

@@ -1,0 +1,43 @@
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comp.declare.labels import classes_of, in_order
+from comp.errors import DataError
+from tests.declare.labels.conftest import ODD
+
+
+def test_classes_come_from_the_data():
+    assert classes_of(pd.DataFrame({"label": ["dog", "cat", "dog"]}), "single") == ("cat", "dog")
+    assert classes_of(pd.DataFrame({"label": [("haze",), (), ("clear", "haze")]}), "multi") == ("clear", "haze")
+
+
+@pytest.mark.parametrize(
+    ("labels", "target", "said"),
+    [
+        (["cat", "cat"], "single", "'cat'"),
+        (["", ""], "single", "no labels at all"),
+        ([(), ()], "multi", "no labels at all"),
+        ([("a",), ("a",)], "multi", "'a'"),
+    ],
+)
+def test_a_table_without_two_classes_is_refused(labels, target, said):
+    with pytest.raises(DataError, match=said):
+        classes_of(pd.DataFrame({"label": pd.Series(labels, dtype=object)}), target)
+
+
+def test_numbers_are_ordered_as_numbers_and_all_else_as_text():
+    assert in_order(["10", "9", "-1", "0"]) == ("-1", "0", "9", "10")
+    assert in_order(["10", "9", "a"]) == ("10", "9", "a")
+    assert in_order(["1.5", "10", "9"]) == ("1.5", "10", "9")
+
+
+@given(
+    names=st.sets(
+        st.text(ODD, min_size=1, max_size=12) | st.integers().map(str) | st.sampled_from(["01", "1", "-0", "²", "٣"])
+    )
+)
+def test_the_order_does_not_depend_on_where_names_came_from(names):
+    assert in_order(sorted(names)) == in_order(sorted(names, reverse=True))
+    assert set(in_order(names)) == names

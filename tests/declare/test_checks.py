@@ -1,0 +1,154 @@
+"""Every field of every word is checked as its annotation says, and a mistake names the field and what was found."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal
+
+import pytest
+
+import comp
+from comp import (
+    ClassNumber,
+    Competition,
+    CsvColumns,
+    CsvLabels,
+    FileNames,
+    Folders,
+    KaggleDataset,
+    LabelFunction,
+    ProbabilityOf,
+    Recipe,
+    Stage,
+    TagNames,
+    TestImages,
+)
+from comp.declare.checks import above, between, check, hints_of, matching, misspelt, one_of
+from comp.declare.viewpoint import Viewpoint, side_on
+from comp.errors import DeclarationError
+
+STAGE = Stage(size=64, train="head")
+IN_CSV = {"csv": "train.csv", "image": "id", "folder": "train"}
+RIGHT = {
+    Stage: {"size": 64, "train": "head"},
+    Recipe: {"stages": [STAGE]},
+    Viewpoint: {"flips": "none"},
+    KaggleDataset: {"handle": "owner/name"},
+    FileNames: {"pattern": "train/{label}.*.jpg"},
+    Folders: {"folder": "train"},
+    CsvLabels: {**IN_CSV, "label": "label"},
+    CsvColumns: {**IN_CSV, "labels": ["a", "b"]},
+    LabelFunction: {"function": print},
+    TestImages: {"folder": "test"},
+    ProbabilityOf: {"label": "cat"},
+    ClassNumber: {"labels": ["cat", "dog"]},
+    TagNames: {},
+    Competition: {
+        "name": "two-cats",
+        "kaggle": "two-cats-2026",
+        "labels": Folders("train"),
+        "test": TestImages("test"),
+        "submission": ProbabilityOf("cat"),
+        "metric": "log_loss",
+        "recipes": {"standard": Recipe(stages=[STAGE])},
+    },
+}
+WRONG = {
+    Stage: {"size": 7, "train": "tail", "cycles": 0, "cycle_length": 1.5, "cycle_multiplier": -2, "views": True}
+    | {"learning_rate": 0, "schedule": "cosine", "cached": 1},
+    Recipe: {"stages": [], "backbone": "", "pretrained": "yes", "head": "old", "batch_size": 1, "accumulation": 0}
+    | {"clip_norm": -1, "optimizer": "adam", "weight_decay": -0.1, "decay": "none", "freeze_batch_norm": 1}
+    | {"dropout": 1, "drop_path": 1.0, "label_smoothing": 0.6, "mixup": -1, "cutmix": None, "random_erasing": 2}
+    | {"ema": 1, "balance": "all", "snapshots": 0, "validation": 0.51, "tta": True, "tta_views": 65, "on_cpu": STAGE},
+    Viewpoint: {"flips": "vertical", "max_zoom": 0.9, "max_rotation": 181, "max_light": [0.1], "pipeline": "flip"},
+    KaggleDataset: {"handle": "owner/name/x"},
+    FileNames: {"pattern": "train/*.jpg"},
+    Folders: {"folder": ""},
+    CsvLabels: {"csv": "", "image": None, "label": 0, "folder": "", "suffix": "jpg", "separator": "", "group": 3}
+    | {"shared": 1},
+    CsvColumns: {"csv": None, "image": "", "labels": ["a"], "folder": 3, "suffix": "png", "target": "tags"}
+    | {"group": "", "shared": 1},
+    LabelFunction: {"function": "read", "target": "tags"},
+    TestImages: {"folder": "", "suffix": "png", "with_suffix": "yes"},
+    ProbabilityOf: {"label": ""},
+    ClassNumber: {"labels": ["cat"]},
+    TagNames: {"separator": ""},
+    Competition: {"name": "Two-Cats", "kaggle": "c/two-cats", "labels": "train", "test": "test", "submission": "label"}
+    | {"metric": "logloss", "augment": side_on, "recipes": {"quick": RIGHT}, "layer_lr_ratio": 0.9}
+    | {"extra_data": ["owner/name"], "sample_submission": ""},
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "field", "value"),
+    [(word, field, value) for word, wrong in WRONG.items() for field, value in wrong.items()],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_wrong_field_is_named_with_what_was_found(word, field, value):
+    word(**RIGHT[word])
+    with pytest.raises(DeclarationError, match=f"^{word.__name__}: `{field}` is .*, but it should be ") as error:
+        word(**{**RIGHT[word], field: value})
+    assert repr(value) in str(error.value)
+
+
+def test_the_table_above_has_every_field_of_every_word():
+    words = {word for name in comp.__all__ if fields_of(word := getattr(comp, name))} | {Viewpoint}
+    assert {word: set(wrong) for word, wrong in WRONG.items()} == {word: fields_of(word) for word in words}
+
+
+def fields_of(word):
+    return {field.name for field in fields(word) if field.compare} if isinstance(word, type) else set()
+
+
+@dataclass
+class Anything:
+    whole: Annotated[int, between(2, 8)] = 2
+    number: Literal["find"] | Annotated[float, above(0)] = 1
+    text: str | None = None
+    slug: Annotated[str, matching("[a-z]+"), "small letters"] = "a"
+    name: Annotated[str, one_of(["mean", "max"])] = "max"
+    yes: bool = True
+    parts: Annotated[Sequence[str], between(1)] = ("a",)
+    by_name: Mapping[str, float] | None = None
+
+    def __post_init__(self):
+        check(self)
+
+
+@pytest.mark.parametrize(
+    ("field", "right", "wrong", "wanted"),
+    [
+        ("whole", [2, 8], [1, 9, 2.0, "2", True, None], "a whole number from 2 to 8"),
+        ("number", [1, 0.5, "find"], [0, math.inf, math.nan, True, "found", None], "'find' or a number above 0"),
+        ("text", [None, "a"], ["", 3, ["a"]], "text"),
+        ("slug", ["ab"], ["A", "a\n", "", 3], "small letters"),
+        ("name", ["mean"], ["median", ["mean"], None], "text, one of mean, max"),
+        ("yes", [False], [0, "yes", None], "True or False"),
+        ("parts", [("a", "b"), ["a"]], [[], "ab", [1], None], "a list of text of at least 1"),
+        ("by_name", [{"a": 1}], [{"a": "b"}, ["a"]], ""),
+    ],
+)
+def test_an_annotation_says_what_is_right(field, right, wrong, wanted):
+    for value in right:
+        assert getattr(Anything(**{field: value}), field) == (tuple(value) if isinstance(value, list) else value)
+    for value in wrong:
+        with pytest.raises(DeclarationError, match=re.escape(f"`{field}` is {value!r}, but it should be {wanted}")):
+            Anything(**{field: value})
+
+
+@pytest.mark.parametrize("word", WRONG)
+def test_annotations_can_be_read_by_overrides(word):
+    assert set(hints_of(word)) >= fields_of(word)
+
+
+@pytest.mark.parametrize(
+    ("field", "meant"), [("slug", "there are name"), ("metrik", "did you mean `metric`?"), ("zoom", "there are name")]
+)
+def test_a_field_that_a_word_has_not_is_told_those_it_has(field, meant):
+    with pytest.raises(TypeError) as raised:
+        Competition(**{**RIGHT[Competition], field: 1})
+    said = misspelt(raised.value, vars(comp))
+    assert f"Competition has no field `{field}`" in said
+    assert meant in said
+    assert misspelt(TypeError("len() takes no keyword arguments"), vars(comp)) is None
