@@ -17,7 +17,7 @@ from comp.console import Console
 from comp.declare.competition import Competition, find_competitions, load_competition
 from comp.errors import DataError, RunError
 from comp.files import replacing
-from comp.kaggle.mounts import mount_of
+from comp.kaggle.sources import mount_of
 from comp.runs import Workspace, list_runs
 from comp.tools.notebooks.packages import ARCHIVE, FINAL, unpack
 

@@ -36,7 +36,7 @@ from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.recipe import LAYER_GROUPS, Stage
 from comp.errors import OverrideError, RunError
 from comp.files import replacing
-from comp.kaggle.rows import SubmissionRow
+from comp.kaggle.client import SubmissionRow
 from comp.report.mistakes import most_confused, top_losses
 from comp.runs import TABLES, Run, Workspace, find_run
 from comp.runs.resolve import Choices, recipe_of, resolve

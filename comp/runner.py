@@ -19,7 +19,7 @@ from comp.console import Console
 from comp.declare.competition import Competition
 from comp.errors import CredentialsError, OverrideError, RunError
 from comp.files import holds_files
-from comp.kaggle.rows import SubmissionRow
+from comp.kaggle.client import SubmissionRow
 from comp.runs import Goal, Run, Workspace
 from comp.runs.resolve import Choices
 
@@ -41,7 +41,7 @@ def run(
 
     Where the same was begun before and stopped, it goes on from there. on: where folds are trained side by side.
     """
-    from comp.kaggle import goals
+    from comp.kaggle.submitting import has_score
     from comp.runs.resolve import resolve
     from comp.tools.side_by_side import refuse_other_places
 
@@ -53,7 +53,7 @@ def run(
             )
     resolve(competition, choices)  # what can't be is said before gigabytes are downloaded
     download(competition, workspace, console, delete_archives=delete_archives)
-    goal = goals.submitted(competition, workspace) if submitting else attrgetter("reported")
+    goal = has_score(competition, workspace) if submitting else attrgetter("reported")
     if choices.folds is not None and choices.fold is None:
         trained = cross_validate(competition, choices, workspace, console, goal, on)
         _report_and_submit(competition, trained, workspace, console, submitting)
@@ -149,10 +149,9 @@ def download(
     competition: Competition, workspace: Workspace, console: Console, *, delete_archives: bool = False
 ) -> Path:
     """The competition's files and its data sets', unpacked in one folder; does nothing where they already are."""
+    from comp.kaggle.downloads import amount
     from comp.kaggle.fetch import fetch, nowhere
-    from comp.kaggle.mounts import mount_of
-    from comp.kaggle.progress import amount
-    from comp.kaggle.sources import kaggle_of
+    from comp.kaggle.sources import kaggle_of, mount_of
 
     handles, folder = [dataset.handle for dataset in competition.extra_data], workspace.data(competition.name)
     with (
@@ -185,7 +184,7 @@ def download(
 @contextmanager
 def _or_linked(competition: Competition, folder: Path) -> Iterator[None]:
     """Name the other way to its data where Kaggle doesn't know a competition whose slug may only stand for one."""
-    from comp.kaggle.refusals import MissingError
+    from comp.kaggle.failures import MissingError
 
     try:
         yield
@@ -276,13 +275,16 @@ def cross_validate(
 
 def train_fold(competition: Competition, choices: Choices, workspace: Workspace, console: Console, goal: Goal) -> Run:
     """Train and predict one fold, or what is left of it."""
-    from comp.kaggle import goals
     from comp.training.prepared import prepare
 
     prepared = prepare(competition, choices, workspace, console)
     from comp.training.resuming import under_way
 
-    with under_way(prepared, workspace, console, goals.joined(goal)) as training:
+    def got_there(run: Run) -> bool:
+        """Whether the joined run that it is a fold of got to the goal."""
+        return any(goal(joined) for joined in run.joined_in())
+
+    with under_way(prepared, workspace, console, got_there) as training:
         _train_and_predict(competition, training, workspace, console)
     return training.run
 

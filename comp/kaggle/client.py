@@ -1,41 +1,39 @@
-"""A connection to Kaggle, over its official client: list, download, submit, read back scores."""
+"""A connection to Kaggle, over its official client: list, download, upload, read the leaderboard."""
 
 from __future__ import annotations
 
 import datetime as dt
-import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, cast, get_type_hints
 
 from comp.errors import KaggleError
-from comp.kaggle import patience, uploads
-from comp.kaggle.downloads import download
-from comp.kaggle.endpoint import Endpoint, endpoint_at, endpoint_from_environment
-from comp.kaggle.official import local_user, sign_in
-from comp.kaggle.patience import patiently
-from comp.kaggle.progress import silent, unheard
-from comp.kaggle.refusals import (
+from comp.kaggle import connection
+from comp.kaggle.connection import Endpoint, Subject, endpoint_at, endpoint_from_environment, local_user, sign_in
+from comp.kaggle.downloads import Download, Progress, download, unwatched
+from comp.kaggle.failures import (
     ForbiddenError,
-    Subject,
-    about_competition,
-    about_dataset,
-    about_signing_in,
+    PassingError,
+    Say,
     in_one_sentence,
+    not_data,
+    patiently,
+    refusal,
+    silent,
 )
-from comp.kaggle.rows import LeaderboardRow, SubmissionRow, leaderboard_row, submission_row
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from comp.kaggle.progress import Progress, Say
-
-Answer = TypeVar("Answer")
+Status = Literal["pending", "complete", "error"]
 
 PAGE_SIZE = 200
-POLL_SECONDS = (1.0, 10.0)  # at first, at most
+# The parts of the official client, by what their methods are about.
+SERVICES = {
+    "blobs": "blob_api_client",
+    "competitions": "competition_api_client",
+    "datasets": "dataset_api_client",
+    "kernels": "kernels_api_client",
+}
 
 
 @dataclass(frozen=True)
@@ -72,27 +70,53 @@ class RemoteFolder:
 
 
 @dataclass(frozen=True)
-class Download:
-    """An archive that was brought here.
+class SubmissionRow:
+    """A submission as Kaggle lists it; ``date`` is in UTC, ``size`` in bytes, ``error`` says why it has no score."""
 
-    size: in bytes. validator: Kaggle's ETag or Last-Modified of it. md5: in hexadecimal, where Kaggle says it.
-    """
-
-    path: Path
+    ref: int
+    team: str
+    file_name: str
     size: int
-    validator: str | None
-    md5: str | None
+    date: dt.datetime | None
+    message: str
+    status: Status
+    public_score: float | None
+    private_score: float | None
+    error: str | None
 
 
 @dataclass(frozen=True)
-class Allowance:
-    """How many submissions were made today, and how many more may be; a day is one of UTC."""
+class LeaderboardRow:
+    """A team's best score, 1 being the first rank; ``date`` is in UTC."""
 
-    made_today: int
-    left_today: int
+    rank: int
+    team: str
+    score: float | None
+    date: dt.datetime | None
 
 
-def connect(url: str | None = None, say: Say = unheard) -> Kaggle:
+@dataclass(frozen=True)
+class Standing:
+    """A place, 1 being the first, among ``of`` teams, the one with the score included."""
+
+    place: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.place:,} of {self.of:,}"
+
+
+def standing_of(score: float, board: Sequence[LeaderboardRow], own: str | None, *, higher_is_better: bool) -> Standing:
+    """Where this score puts the team ``own`` among the others, whatever its best one is; equal scores share a place.
+
+    own: None for a team that is not on the board.
+    """
+    others = [row.score for row in board if row.team != own]
+    better = sum((other > score) if higher_is_better else (other < score) for other in others if other is not None)
+    return Standing(better + 1, len(others) + 1)
+
+
+def connect(url: str | None = None, say: Say = silent) -> Kaggle:
     """Sign in to the Kaggle at ``url``; without one, to where ``COMP_KAGGLE_URL`` points, or to Kaggle itself.
 
     Credentials are taken as Kaggle's own client takes them (``KAGGLE_API_TOKEN``, ``KAGGLE_USERNAME`` with
@@ -104,23 +128,22 @@ def connect(url: str | None = None, say: Say = unheard) -> Kaggle:
         KaggleError: Kaggle can't be reached.
     """
     endpoint = endpoint_from_environment() if url is None else endpoint_at(url)
-    subject = about_signing_in(endpoint)
-    return patiently(lambda: _signed_in(endpoint, subject, say), say)
 
+    def signed_in() -> Kaggle:
+        with in_one_sentence(Subject("the sign-in", endpoint.url, endpoint)):
+            return Kaggle(endpoint, sign_in(endpoint), say)
 
-def _signed_in(endpoint: Endpoint, subject: Subject, say: Say) -> Kaggle:
-    with in_one_sentence(subject):
-        return Kaggle(endpoint, sign_in(endpoint), say)
+    return patiently(signed_in, say)
 
 
 class Kaggle:
     """A live connection; make one with `connect`.
 
-    What fails for a while is asked again, see `comp.kaggle.patience`. Every method raises KaggleError, in one sentence
+    What fails for a while is asked again, see `comp.kaggle.failures`. Every method raises KaggleError, in one sentence
     with the remedy, when Kaggle refuses or is away for longer.
     """
 
-    def __init__(self, endpoint: Endpoint, api: Any, say: Say = unheard) -> None:
+    def __init__(self, endpoint: Endpoint, api: Any, say: Say = silent) -> None:
         self.endpoint = endpoint
         self.say = say
         self._api = api
@@ -132,31 +155,28 @@ class Kaggle:
             return local_user()
         return str(self._api.config_values[self._api.CONFIG_NAME_USER])
 
-    def ask(self, subject: Subject, call: Callable[[Any], Answer]) -> Answer:
-        """What ``call`` makes of the official client, asked again where that may help; it must be safe to repeat."""
-        return patiently(lambda: self.ask_once(subject, call), self.say)
+    def ask(self, subject: Subject, method: str, **fields: Any) -> Any:
+        """As `ask_once`, asked again where that may help; it must be safe to repeat."""
+        return patiently(lambda: self.ask_once(subject, method, **fields), self.say)
 
-    def ask_once(self, subject: Subject, call: Callable[[Any], Answer]) -> Answer:
-        """What ``call`` makes of the official client."""
-        with in_one_sentence(subject), self._api.build_kaggle_client() as client:
-            return call(client)
+    def ask_once(self, subject: Subject, method: str, **fields: Any) -> Any:
+        """The answer of the official client's method, like ``competitions.list_data_files``, to a request with these
+        fields."""
+        with in_one_sentence(subject):
+            return self._call(method, fields)
 
-    def competition_files(self, slug: str) -> list[RemoteFile]:
-        """Every file of a competition, however many pages Kaggle lists them on."""
-        from kagglesdk.competitions.types.competition_api_service import ApiListDataFilesRequest
-
-        request = ApiListDataFilesRequest()
-        request.competition_name = slug
-        pages = self.pages(
-            about_competition(slug, self.endpoint),
-            request,
-            lambda client: client.competitions.competition_api_client.list_data_files,
-        )
-        return [RemoteFile(file.name, file.total_bytes) for page in pages for file in page.files]
+    def pages(self, subject: Subject, method: str, **fields: Any) -> Iterator[Any]:
+        """Every page of a list; the same token twice would be a server going round in circles."""
+        page, seen = self.ask(subject, method, page_size=PAGE_SIZE, **fields), set[str]()
+        yield page
+        while (token := page.next_page_token) and token not in seen:
+            seen.add(token)
+            page = self.ask(subject, method, page_size=PAGE_SIZE, page_token=token, **fields)
+            yield page
 
     def competition(self, slug: str) -> CompetitionFacts:
         """What Kaggle says of a competition."""
-        found = self._facts(slug)
+        found = self.facts(slug)
         return CompetitionFacts(
             title=found.title or "",
             description=found.description or "",
@@ -164,204 +184,138 @@ class Kaggle:
             only_notebooks=bool(found.is_kernels_submissions_only),
         )
 
+    def facts(self, slug: str) -> Any:
+        """Kaggle's own record of a competition, kagglesdk's ApiCompetition."""
+        return self.ask(self.endpoint.competition(slug), "competitions.get_competition", competition_name=slug)
+
+    def competition_files(self, slug: str) -> list[RemoteFile]:
+        """Every file of a competition, however many pages Kaggle lists them on."""
+        return [
+            RemoteFile(file.name, file.total_bytes)
+            for page in self._of_competition(slug, "list_data_files")
+            for file in page.files
+        ]
+
     def competition_folder(self, slug: str, folder: str = "", at_least: int = 1000) -> RemoteFolder:
         """A folder of a competition, with at least so many of its files if it has them; the top one by default."""
-        from kagglesdk.competitions.types.competition_api_service import ApiListDataTreeFilesRequest
-
         files: list[RemoteFile] = []
-        folders: list[str] = []
+        folders: dict[str, None] = {}
         whole = True
         inside = f"{folder}/" if folder else ""
-        request = ApiListDataTreeFilesRequest()
-        request.competition_name, request.path = slug, folder
-        for page in self.pages(
-            about_competition(slug, self.endpoint),
-            request,
-            lambda client: client.competitions.competition_api_client.list_data_tree_files,
-        ):
+        for page in self._of_competition(slug, "list_data_tree_files", path=folder):
             files += [RemoteFile(inside + PurePosixPath(file.name).name, file.total_bytes) for file in page.files]
-            folders += [inside + PurePosixPath(found.name).name for found in page.directories]
+            folders |= {inside + PurePosixPath(found.name).name: None for found in page.directories}
             whole = not page.next_page_token
             if len(files) >= at_least:
                 break
-        return RemoteFolder(tuple(files), tuple(dict.fromkeys(folders)), whole)
+        return RemoteFolder(tuple(files), tuple(folders), whole)
 
     def dataset_files(self, handle: str) -> list[RemoteFile]:
         """Every file of the data set ``owner/name``."""
-        from kagglesdk.datasets.types.dataset_api_service import ApiListDatasetFilesRequest
-
-        request = ApiListDatasetFilesRequest()
-        request.owner_slug, request.dataset_slug = _owner_and_name(handle)
-        subject = about_dataset(handle, self.endpoint)
-        files = []
-        for page in self.pages(subject, request, lambda client: client.datasets.dataset_api_client.list_dataset_files):
+        owner, name = _owner_and_name(handle)
+        subject, files = self.endpoint.dataset(handle), list[RemoteFile]()
+        for page in self.pages(subject, "datasets.list_dataset_files", owner_slug=owner, dataset_slug=name):
             if page.error_message:
                 raise KaggleError(f"Kaggle can't list {subject}: {page.error_message}")
             files += [RemoteFile(file.name, file.total_bytes) for file in page.files]
         return files
 
-    def download_competition(self, slug: str, folder: Path, progress: Progress = silent) -> Download:
+    def download_competition(self, slug: str, folder: Path, progress: Progress = unwatched) -> Download:
         """All files of a competition as one archive in ``folder``, named after the slug."""
-        from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
-
-        request = ApiDownloadDataFilesRequest()
-        request.competition_name = slug
 
         def ask() -> Any:
-            with self._api.build_kaggle_client() as client:
-                return client.competitions.competition_api_client.download_data_files(request)
+            return self._call("competitions.download_data_files", {"competition_name": slug})
 
-        subject = about_competition(slug, self.endpoint)
         with self._closed_to_newcomers(slug):
-            return self._download(ask, folder / f"{slug}.zip", subject, progress)
+            return download(ask, folder / f"{slug}.zip", self.endpoint.competition(slug), progress, self.say)
 
-    def download_file(self, slug: str, name: str, folder: Path, progress: Progress = silent) -> Download:
+    def download_file(self, slug: str, name: str, folder: Path, progress: Progress = unwatched) -> Download:
         """One file of a competition, by its path inside it, in ``folder`` under its own name."""
         path = folder / PurePosixPath(name).name
-        return self._download(self._asking_for(slug, name), path, about_competition(slug, self.endpoint), progress)
+        return download(lambda: self._file(slug, name), path, self.endpoint.competition(slug), progress, self.say)
 
     def file_address(self, slug: str, name: str) -> str:
         """Where the bytes of one file are, for requests of some of them; the address is good for minutes."""
 
         def address() -> str:
-            with in_one_sentence(about_competition(slug, self.endpoint)):
-                response = self._asking_for(slug, name)()
-                response.close()
+            with in_one_sentence(self.endpoint.competition(slug)), self._file(slug, name) as response:
                 return cast("str", response.url)
 
         return patiently(address, self.say)
 
-    def _asking_for(self, slug: str, name: str) -> Callable[[], Any]:
-        from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFileRequest
-
-        request = ApiDownloadDataFileRequest()
-        request.competition_name, request.file_name = slug, name
-
-        def ask() -> Any:
-            with self._api.build_kaggle_client() as client:
-                return client.competitions.competition_api_client.download_data_file(request)
-
-        return ask
-
-    def download_dataset(self, handle: str, folder: Path, progress: Progress = silent) -> Download:
+    def download_dataset(self, handle: str, folder: Path, progress: Progress = unwatched) -> Download:
         """All files of the data set ``owner/name`` as one archive in ``folder``, named after the name."""
-        from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
-
-        request = ApiDownloadDatasetRequest()
-        request.owner_slug, request.dataset_slug = _owner_and_name(handle)
+        owner, name = _owner_and_name(handle)
 
         def ask() -> Any:
-            with self._api.build_kaggle_client() as client:
-                return client.datasets.dataset_api_client.download_dataset(request)
+            return self._call("datasets.download_dataset", {"owner_slug": owner, "dataset_slug": name})
 
-        subject = about_dataset(handle, self.endpoint)
-        return self._download(ask, folder / f"{request.dataset_slug}.zip", subject, progress)
+        return download(ask, folder / f"{name}.zip", self.endpoint.dataset(handle), progress, self.say)
 
-    def must_take_files(self, slug: str) -> None:
-        """Raise KaggleError if a competition takes no submissions any more, or notebooks only."""
-        facts = self._facts(slug)
-        page = self.endpoint.competition_page(slug)
-        if facts.submissions_disabled:
-            raise KaggleError(f"Competition {slug!r} is closed: it takes no more submissions; see {page}.")
-        if facts.is_kernels_submissions_only:
-            raise KaggleError(
-                f"Competition {slug!r} takes notebooks, not files; submit one that writes the file, at {page}."
+    def upload(self, subject: Subject, path: Path, method: str, **fields: Any) -> str:
+        """Bring a file to the address that ``method`` asks for, once; the token by which Kaggle knows it then."""
+        facts = path.stat()
+        size, changed = facts.st_size, int(facts.st_mtime)
+        ticket = self.ask_once(subject, method, content_length=size, last_modified_epoch_seconds=changed, **fields)
+        # Not the official upload_complete: it prints a failure instead of raising it, and waits without limit.
+        with in_one_sentence(subject), path.open("rb") as file, self.endpoint.session() as session:
+            # an empty file would go out in chunks, without the length that was announced
+            content = file if size else b""
+            response = session.put(ticket.create_url, data=content, timeout=connection.TIMEOUT_SECONDS)
+        if response.status_code == 429 or response.status_code >= 500:
+            raise refusal(response, subject)
+        if response.status_code >= 400:
+            raise PassingError(
+                f"The address for the upload of {path.name} was refused ({response.status_code})",
+                "run the same command again in a few minutes",
             )
-
-    def allowance(self, slug: str) -> Allowance:
-        """How many submissions one's own team may still make today."""
-        from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionLimitsRequest
-
-        request = ApiGetSubmissionLimitsRequest()
-        request.competition_name = slug
-        limits = self.ask(
-            about_competition(slug, self.endpoint),
-            lambda client: client.competitions.competition_api_client.get_submission_limits(request),
-        )
-        return Allowance(limits.num_today, limits.num_allowed_now)
-
-    def submit(self, slug: str, csv: Path, message: str) -> int:
-        """Upload a submission; the number by which Kaggle knows it.
-
-        The message gets the file's fingerprint at its end. By that the submission is recognised when Kaggle took it
-        and its answer was lost, so that it is not made twice.
-
-        Raises:
-            DataError: there is no file ``csv``.
-        """
-        return uploads.submit(self, slug, csv, message)
-
-    def sent(self, slug: str, csv: Path, *, shows_late: bool = False) -> SubmissionRow | None:
-        """The submission of this very file that Kaggle has already, if there is one that it could read.
-
-        shows_late: it may have been made a moment ago, so that the list is asked again for some seconds.
-        """
-        tag = uploads.tag_of(csv)
-
-        def is_it(row: SubmissionRow) -> bool:
-            return row.message.endswith(tag) and row.status != "error"
-
-        found = next(filter(is_it, self.submissions(slug)), None)
-        return uploads.search(self, slug, is_it) if found is None and shows_late else found
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            raise not_data(subject)
+        return cast("str", ticket.token)
 
     def submissions(self, slug: str) -> list[SubmissionRow]:
         """The submissions of one's own team, the latest first."""
-        from kagglesdk.competitions.types.competition_api_service import ApiListSubmissionsRequest
-
-        request = ApiListSubmissionsRequest()
-        request.competition_name = slug
-        pages = self.pages(
-            about_competition(slug, self.endpoint),
-            request,
-            lambda client: client.competitions.competition_api_client.list_submissions,
-        )
-        return [submission_row(row) for page in pages for row in page.submissions]
-
-    def wait_for_score(self, slug: str, ref: int, timeout_seconds: float = 600.0) -> SubmissionRow:
-        """Wait until the submission ``ref`` is scored; one that Kaggle could not score is given with its error.
-
-        Raises:
-            KaggleError: Kaggle has not scored it within ``timeout_seconds``.
-        """
-        page = self.endpoint.competition_page(slug)
-        deadline = time.monotonic() + timeout_seconds
-        pause, longest = POLL_SECONDS
-        while True:
-            row = next((row for row in self.submissions(slug) if row.ref == ref), None)
-            if row is not None and row.status != "pending":
-                return row
-            if time.monotonic() + pause > deadline:
-                raise KaggleError(
-                    f"Submission {ref} is uploaded and has no score after {timeout_seconds:.0f} seconds; run the same "
-                    f"command again to go on waiting, or look at {page}."
-                )
-            patience.wait(pause)
-            pause = min(2 * pause, longest)
+        return [
+            SubmissionRow(
+                ref=row.ref,
+                team=row.team_name,
+                file_name=row.file_name or "",
+                size=row.total_bytes or 0,
+                date=_in_utc(row.date),
+                message=row.description or "",
+                status=cast("Status", row.status.name.lower()),
+                public_score=_score(row.public_score),
+                private_score=_score(row.private_score),
+                error=row.error_description or None,
+            )
+            for page in self._of_competition(slug, "list_submissions")
+            for row in page.submissions
+        ]
 
     def leaderboard(self, slug: str, *, private: bool = False) -> list[LeaderboardRow]:
         """A leaderboard, best first; the private one is there when the competition is over."""
-        from kagglesdk.competitions.types.competition_api_service import ApiGetLeaderboardRequest
-
-        request = ApiGetLeaderboardRequest()
-        request.competition_name = slug
-        request.override_public = not private
-        pages = self.pages(
-            about_competition(slug, self.endpoint),
-            request,
-            lambda client: client.competitions.competition_api_client.get_leaderboard,
-        )
+        pages = self._of_competition(slug, "get_leaderboard", override_public=not private)
         rows = [row for page in pages for row in page.submissions]
-        return [leaderboard_row(rank, row) for rank, row in enumerate(rows, start=1)]
+        return [
+            LeaderboardRow(rank, row.team_name or "", _score(row.score), _in_utc(row.submission_date))
+            for rank, row in enumerate(rows, start=1)
+        ]
 
-    def _facts(self, slug: str) -> Any:
-        from kagglesdk.competitions.types.competition_api_service import ApiGetCompetitionRequest
+    def _call(self, method: str, fields: dict[str, Any]) -> Any:
+        part, _, name = method.partition(".")
+        with self._api.build_kaggle_client() as client:
+            call = getattr(getattr(getattr(client, part), SERVICES[part]), name)
+            request = get_type_hints(call)["request"]()
+            for field, value in fields.items():
+                setattr(request, field, value)
+            return call(request)
 
-        request = ApiGetCompetitionRequest()
-        request.competition_name = slug
-        return self.ask(
-            about_competition(slug, self.endpoint),
-            lambda client: client.competitions.competition_api_client.get_competition(request),
-        )
+    def _of_competition(self, slug: str, method: str, **fields: Any) -> Iterator[Any]:
+        subject = self.endpoint.competition(slug)
+        return self.pages(subject, f"competitions.{method}", competition_name=slug, **fields)
+
+    def _file(self, slug: str, name: str) -> Any:
+        return self._call("competitions.download_data_file", {"competition_name": slug, "file_name": name})
 
     @contextmanager
     def _closed_to_newcomers(self, slug: str) -> Iterator[None]:
@@ -370,7 +324,7 @@ class Kaggle:
             yield
         except ForbiddenError as refused:
             try:
-                facts = self._facts(slug)
+                facts = self.facts(slug)
             except KaggleError:
                 raise refused from None
             closed = facts.new_entrant_deadline or facts.deadline
@@ -378,25 +332,8 @@ class Kaggle:
                 raise
             raise ForbiddenError(
                 f"Competition {slug!r} is closed to newcomers since {closed:%Y-%m-%d} and you had not joined it (403); "
-                f"if it still takes late submissions, accept its rules at {self.endpoint.competition_page(slug)}."
+                f"if it still takes late submissions, accept its rules at {self.endpoint.competition(slug).page}."
             ) from None
-
-    def _download(self, ask: Any, path: Path, subject: Subject, progress: Progress) -> Download:
-        origin = download(ask, path, subject, progress, self.say)
-        return Download(path, path.stat().st_size, origin.validator, origin.md5)
-
-    def pages(self, subject: Subject, request: Any, method: Callable[[Any], Any]) -> Iterator[Any]:
-        """Every page of a list; the same token twice would be a server going round in circles."""
-        request.page_size = PAGE_SIZE
-        seen = set()
-        while True:
-            page = self.ask(subject, lambda client: method(client)(request))
-            yield page
-            token = page.next_page_token
-            if not token or token in seen:
-                return
-            seen.add(token)
-            request.page_token = token
 
 
 def _owner_and_name(handle: str) -> tuple[str, str]:
@@ -404,3 +341,14 @@ def _owner_and_name(handle: str) -> tuple[str, str]:
     if not owner or not name or "/" in name:
         raise KaggleError(f"A Kaggle data set is named owner/name; {handle!r} is not.")
     return owner, name
+
+
+def _score(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def _in_utc(date: dt.datetime | None) -> dt.datetime | None:
+    return date.replace(tzinfo=dt.UTC) if date is not None else None

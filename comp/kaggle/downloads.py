@@ -1,4 +1,8 @@
-"""One file from Kaggle to disk: resumed where it was cut, checked, and whole or not there at all."""
+"""Files from Kaggle to disk: resumed where they were cut, checked, whole or not there at all, several at once.
+
+The official client's own download writes under the final name from the first byte on, compares no digest, appends
+whatever range a server answers with, and gives up after five drops, however much each of them brought.
+"""
 
 from __future__ import annotations
 
@@ -10,53 +14,70 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from threading import Event, Semaphore, Thread
+from typing import TypeVar
+
+import requests
 
 from comp.errors import DataError
-from comp.kaggle.patience import wait_after
-from comp.kaggle.progress import amount, unheard
-from comp.kaggle.refusals import PassingError, in_one_sentence, not_data, refusal
+from comp.kaggle import connection
+from comp.kaggle.connection import Subject
+from comp.kaggle.failures import PassingError, Say, in_one_sentence, not_data, refusal, silent, wait_after
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    import requests
-
-    from comp.kaggle.progress import Progress, Say
-    from comp.kaggle.refusals import Subject
+Result = TypeVar("Result")
+# Called as bytes arrive: how many are there, and of how many in all, or None where the server doesn't say.
+Progress = Callable[[int, int | None], None]
 
 CHUNK_BYTES = 1 << 16  # what a drop may cost
 WEB_PAGE = (b"<!doctype html", b"<html")
+AT_ONCE = 4
+LEAVING_SECONDS = 2.0  # what a stalled connection may delay an interrupt
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What a file is a copy of.
+class Download:
+    """A file at Kaggle that is brought to ``path``.
 
-    validator: the server's ETag or Last-Modified. size: in bytes. md5: in hexadecimal, where the server says it;
-    Kaggle's storage does for most files.
+    size: in bytes, where the server says it. validator: its ETag or Last-Modified. md5: in hexadecimal; Kaggle's
+    storage says it of most files.
     """
 
-    validator: str | None
+    path: Path
     size: int | None
+    validator: str | None
     md5: str | None = None
+
+
+class StoppedError(Exception):
+    """A job was told to stop before it was done."""
 
 
 class _DamagedError(PassingError):
     """What arrived is not what was sent."""
 
 
+def unwatched(done_bytes: int, total_bytes: int | None, /) -> None:
+    """Progress that nobody watches."""
+
+
+def amount(size: float) -> str:
+    """A number of bytes, for a person."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.2f} MB"
+
+
 def download(
-    ask: Callable[[], requests.Response], path: Path, subject: Subject, progress: Progress, say: Say = unheard
-) -> Origin:
+    ask: Callable[[], requests.Response], path: Path, subject: Subject, progress: Progress, say: Say = silent
+) -> Download:
     """Bring what ``ask`` answers to ``path``.
 
-    The bytes go to ``<path>.part``. A part that is there is gone on with if it is of the same file, known by its
-    validator in ``<path>.origin.json``; otherwise it starts afresh. A whole ``path`` of the same file is left as it
-    is. A connection that drops or falls silent is taken up again, with pauses of seconds, as long as that brings
-    bytes. What arrived gets its name only when its length and, where the server says it, its MD5 are right.
+    The bytes go to ``<path>.part``, which is resumed if it is of the same file, known by its validator in
+    ``<path>.origin.json``, and begun afresh otherwise. A whole ``path`` of the same file is left as it is. A connection
+    that drops or falls silent is resumed, with pauses of seconds, as long as that brings bytes. What arrived gets its
+    name only when its length and, where the server says it, its MD5 are right.
 
     Args:
         ask: sends the official client's request and gives its streaming response, already redirected to the file.
@@ -74,13 +95,23 @@ def download(
     while True:
         before = _size(part)
         try:
-            with _disk_in_one_sentence(path):
-                return _attempt(ask, path, subject, progress)
+            return _attempt(ask, path, subject, progress)
         except PassingError as error:
             # What arrived damaged is fetched anew once only: it may be many gigabytes.
             failed = 2 if isinstance(error, _DamagedError) else 1
             failures = failed if _size(part) > before else failures + failed
             wait_after(error, failures, say)
+        except OSError as error:
+            reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
+            raise DataError(
+                f"{path} can't be written: {reason}; give it room or rights and run the same command again."
+            ) from error
+
+
+def downloaded_before(path: Path) -> Download | None:
+    """The file at ``path``, if it was brought by `download` and has the length that it came with."""
+    known = _read_note(path)
+    return known if known is not None and path.is_file() and known.size in (None, _size(path)) else None
 
 
 def forget(path: Path) -> None:
@@ -89,66 +120,98 @@ def forget(path: Path) -> None:
         trace.unlink(missing_ok=True)
 
 
-def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject, progress: Progress) -> Origin:
-    # Not the official download_file: it reports no progress, appends without looking at Content-Range, and never
-    # flushes to disk.
-    part, note = _part(path), _note(path)
+@contextlib.contextmanager
+def at_once(jobs: Sequence[Callable[[Event], Result]]) -> Iterator[Sequence[Future[Result]]]:
+    """Run jobs that wait for the network in threads, at most `AT_ONCE` at once; gives a future for each.
+
+    Each job is called with an event that says when it should stop, and raises StoppedError then: when another one
+    fails, whose error is then every later future's, and when the block ends, for example by an interrupt. The threads
+    are daemons: one that waits for a server that has fallen silent doesn't keep the process from ending.
+    """
+    stop, slots, failed = Event(), Semaphore(AT_ONCE), list[BaseException]()
+
+    def work(job: Callable[[Event], Result], future: Future[Result]) -> None:
+        with slots:
+            if stop.is_set():
+                future.set_exception(failed[0] if failed else StoppedError())
+                return
+            try:
+                future.set_result(job(stop))
+            except BaseException as error:
+                if not isinstance(error, StoppedError):
+                    failed.append(error)
+                    stop.set()
+                future.set_exception(failed[0] if failed else error)
+
+    futures = [Future[Result]() for _ in jobs]
+    threads = [Thread(target=work, args=pair, daemon=True) for pair in zip(jobs, futures, strict=True)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield futures
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(LEAVING_SECONDS)
+
+
+def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject, progress: Progress) -> Download:
     with in_one_sentence(subject):
         response = ask()
     try:
         _must_be_data(response, subject)
-        origin = _origin(response)
-        known = _read(note)
-        same = origin.validator is not None and known == origin
+        origin = _origin(response, path)
+        same = origin.validator is not None and _read_note(path) == origin
         if same and _size(path) == origin.size:
             progress(_size(path), origin.size)
             return origin
-
         path.parent.mkdir(parents=True, exist_ok=True)
+        part = _part(path)
         start = _size(part) if same else 0
-        if origin.size is not None and start > origin.size:
-            start = 0
         if start and start != origin.size:
             response, start = _from_byte(start, response, origin, subject)
         if not start:
             part.unlink(missing_ok=True)
             # What is there is of another version, and would be taken for this one by its length.
             path.unlink(missing_ok=True)
-            _write(note, origin)
-        _must_fit(path, origin, start)
+            _note(path).write_text(json.dumps({key: value for key, value in asdict(origin).items() if key != "path"}))
+        _must_fit(origin, start)
         digest = hashlib.md5(usedforsecurity=False)
         if start and origin.md5:
-            _digest_what_is_there(part, digest)
+            with part.open("rb") as arrived:
+                hashlib.file_digest(arrived, lambda: digest)
         if start != origin.size:
-            _stream(response, part, start, origin.size, subject, progress, digest)
+            _stream(response, origin, start, digest, subject, progress)
     finally:
         response.close()
-
-    _must_be_whole(path, origin, digest.hexdigest())
+    _must_be_whole(origin, digest.hexdigest())
     _flush(part)
     part.replace(path)
     _flush(path.parent)
     return origin
 
 
-def _from_byte(start: int, whole: requests.Response, origin: Origin, subject: Subject) -> tuple[requests.Response, int]:
+def _from_byte(
+    start: int, whole: requests.Response, origin: Download, subject: Subject
+) -> tuple[requests.Response, int]:
     """The rest of the file from ``start`` on, or all of it from 0 where the server won't or it has changed."""
-    import requests
-
-    from comp.kaggle.official import TIMEOUT_SECONDS
-
-    if whole.request.method != "GET" or not origin.validator or origin.validator.startswith("W/"):
+    validator = origin.validator or ""
+    if whole.request.method != "GET" or validator.startswith("W/") or start > (origin.size or 0):
         return whole, 0
     # The headers of the request that was redirected: the signed-in session would add the user's token, which the
     # redirect to a storage host has rightly taken off.
-    headers = {**whole.request.headers, "Range": f"bytes={start}-", "If-Range": origin.validator}
-    session = requests.Session()
-    session.trust_env = not subject.endpoint.is_local
+    headers = {**whole.request.headers, "Range": f"bytes={start}-", "If-Range": validator}
+    session = subject.endpoint.session()
     with in_one_sentence(subject):
         request = requests.Request("GET", whole.url, headers=headers).prepare()
         settings = session.merge_environment_settings(whole.url, {}, True, None, None)
-        rest = session.send(request, timeout=TIMEOUT_SECONDS, **settings)
-    if _is_the_rest(rest, start, origin):
+        rest = session.send(request, timeout=connection.TIMEOUT_SECONDS, **settings)
+    promised = f"bytes {start}-{(origin.size or 0) - 1}/{origin.size}"
+    if (
+        rest.status_code == 206
+        and rest.headers.get("Content-Range") == promised
+        and _validator(rest) in (None, origin.validator)
+    ):
         whole.close()
         return rest, start
     rest.close()
@@ -157,54 +220,34 @@ def _from_byte(start: int, whole: requests.Response, origin: Origin, subject: Su
     return whole, 0
 
 
-def _is_the_rest(response: requests.Response, start: int, origin: Origin) -> bool:
-    """Whether these are the bytes from ``start`` on, of the same file."""
-    validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
-    promised = f"bytes {start}-{(origin.size or 0) - 1}/{origin.size}"
-    return (
-        response.status_code == 206
-        and response.headers.get("Content-Range") == promised
-        and validator in (None, origin.validator)
-    )
-
-
 def _stream(
     response: requests.Response,
-    part: Path,
+    origin: Download,
     start: int,
-    total: int | None,
+    digest: hashlib._Hash,
     subject: Subject,
     progress: Progress,
-    digest: hashlib._Hash,
 ) -> None:
-    import requests
-
     done = start
     try:
-        with part.open("ab") as file:
+        with _part(origin.path).open("ab") as file:
             for chunk in response.iter_content(CHUNK_BYTES):
                 if not done and chunk.lstrip()[:20].lower().startswith(WEB_PAGE):
                     raise not_data(subject)
-                progress(done, total)
+                progress(done, origin.size)
                 file.write(chunk)
                 digest.update(chunk)
                 done += len(chunk)
-        progress(done, total)
+        progress(done, origin.size)
     except requests.RequestException as error:
         raise PassingError(
-            f"The connection to {subject.endpoint.url} dropped while {part.stem} was being downloaded",
+            f"The connection to {subject.endpoint.url} dropped while {origin.path.name} was being downloaded",
             "run the same command again to go on from there",
         ) from error
 
 
-def _digest_what_is_there(part: Path, digest: hashlib._Hash) -> None:
-    with part.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-
-
-def _must_be_whole(path: Path, origin: Origin, md5: str) -> None:
-    size = _size(_part(path))
+def _must_be_whole(origin: Download, md5: str) -> None:
+    path, size = origin.path, _size(_part(origin.path))
     if origin.size is not None and size != origin.size:
         wrong = f"{path.name} came with {size} bytes instead of the {origin.size} that were promised"
     elif origin.md5 is not None and md5 != origin.md5:
@@ -222,8 +265,8 @@ def _must_be_data(response: requests.Response, subject: Subject) -> None:
         raise not_data(subject)
 
 
-def _must_fit(path: Path, origin: Origin, start: int) -> None:
-    free = shutil.disk_usage(path.parent).free
+def _must_fit(origin: Download, start: int) -> None:
+    path, free = origin.path, shutil.disk_usage(origin.path.parent).free
     if origin.size is not None and origin.size - start > free:
         raise DataError(
             f"{path.name} needs {amount(origin.size - start)} and {path.parent} has {amount(free)} free; "
@@ -231,17 +274,19 @@ def _must_fit(path: Path, origin: Origin, start: int) -> None:
         )
 
 
-def _origin(response: requests.Response) -> Origin:
+def _origin(response: requests.Response, path: Path) -> Download:
     length = response.headers.get("Content-Length", "")
     # an encoded body is unpacked on the way, so its length and digest say nothing about the file's
-    encoded = "Content-Encoding" in response.headers
-    size = int(length) if length.isdecimal() and not encoded else None
-    validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
-    md5 = None if encoded else _md5(response.headers.get("x-goog-hash", ""))
-    return Origin(validator if size is not None else None, size, md5)
+    if "Content-Encoding" in response.headers or not length.isdecimal():
+        return Download(path, None, None)
+    return Download(path, int(length), _validator(response), _md5_in(response.headers.get("x-goog-hash", "")))
 
 
-def _md5(hashes: str) -> str | None:
+def _validator(response: requests.Response) -> str | None:
+    return response.headers.get("ETag") or response.headers.get("Last-Modified")
+
+
+def _md5_in(hashes: str) -> str | None:
     """The MD5 in hexadecimal, of ``crc32c=n03x6A==,md5=Ojk9c3dhfxgoKVVHYwFbHQ==`` as Google's storage says it."""
     for entry in hashes.split(","):
         kind, _, value = entry.strip().partition("=")
@@ -251,28 +296,23 @@ def _md5(hashes: str) -> str | None:
     return None
 
 
-def _note(path: Path) -> Path:
-    return path.with_name(path.name + ".origin.json")
-
-
 def _part(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def _note(path: Path) -> Path:
+    return path.with_name(path.name + ".origin.json")
 
 
-def _read(note: Path) -> Origin | None:
+def _read_note(path: Path) -> Download | None:
     try:
-        found: Any = json.loads(note.read_text())
-        return Origin(**found)
+        return Download(path, **json.loads(_note(path).read_text()))
     except (OSError, TypeError, ValueError):
         return None
 
 
-def _write(note: Path, origin: Origin) -> None:
-    note.write_text(json.dumps(asdict(origin)))
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _flush(path: Path) -> None:
@@ -282,14 +322,3 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextlib.contextmanager
-def _disk_in_one_sentence(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
-        raise DataError(
-            f"{path} can't be written: {reason}; give it room or rights and run the same command again."
-        ) from error

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Event
+from typing import Any
 
 from comp.errors import DataError
-from comp.files import holds_files
-from comp.kaggle.archives import NESTED_SUFFIXES, extract, link
-from comp.kaggle.client import Download
-from comp.kaggle.concurrently import Jobs, StoppedError
-from comp.kaggle.downloads import forget
-from comp.kaggle.formats import DamagedError, kind_of
-from comp.kaggle.progress import silent_for, unheard
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from threading import Event
-
-    from comp.kaggle.client import Kaggle
-    from comp.kaggle.progress import Progress, ProgressOf, Say
+from comp.files import alone, holds_files, write_text
+from comp.kaggle.archives import NESTED_SUFFIXES, DamagedError, extract, kind_of, link
+from comp.kaggle.client import Kaggle
+from comp.kaggle.downloads import Download, Progress, StoppedError, at_once, downloaded_before, forget, unwatched
+from comp.kaggle.failures import Say, silent
 
 RECORD = ".complete.json"
 ARCHIVES = ".archives"
 LOCK = ".lock"
 RESERVED = (RECORD, ARCHIVES, LOCK)
+UNPACKED = "unpacked.json"  # among the archives, until all are
 
 
 @dataclass(frozen=True)
@@ -48,11 +41,6 @@ class FetchedArchive:
     validator: str | None
     md5: str | None = None
     mount: str | None = None
-
-
-def nowhere(source: str, /) -> Path | None:  # noqa: ARG001
-    """Where a source is mounted that is not."""
-    return None
 
 
 @dataclass(frozen=True)
@@ -84,13 +72,18 @@ class _Record:
         return sum(len(set(names) - _names_in(folder / place)) for place, names in (self.files or {}).items())
 
 
+def nowhere(source: str, /) -> Path | None:  # noqa: ARG001
+    """Where a source is mounted that is not."""
+    return None
+
+
 def fetch(
     connect: Callable[[], Kaggle],
     slug: str,
     datasets: Sequence[str],
     folder: Path,
-    progress: ProgressOf = silent_for,
-    say: Say = unheard,
+    progress: Callable[[str], Progress] = lambda _: unwatched,
+    say: Say = silent,
     *,
     mount_of: Callable[[str], Path | None] = nowhere,
     delete_archives: bool = False,
@@ -100,7 +93,7 @@ def fetch(
     All archives are downloaded at once and unpacked in order: where two sources hold a file of the same name, the
     later one's stays. ``folder/.complete.json`` is written last and says what was fetched; with it there, nothing is
     done and nobody is connected to, unless files that it lists are gone. Then all is unpacked again, from the archives
-    that were kept where they were. Interrupted, the next call goes on: archives that are unpacked are not asked for
+    that were kept where they were. Interrupted, the next call resumes: archives that are unpacked are not asked for
     again, one that is half downloaded is resumed. A second process waits for the first. Of a source that is mounted
     there are links instead, and nobody is connected to for it.
 
@@ -118,10 +111,10 @@ def fetch(
         KaggleError: Kaggle refuses or is away.
         DataError: an archive can't be unpacked, or the folder can't be written.
     """
-    sources = [slug, *datasets]
+    sources, kept = [slug, *datasets], folder / ARCHIVES
     found = _read(folder / RECORD, sources)
-    if found is not None and not found.gone(folder) and not (delete_archives and (folder / ARCHIVES).exists()):
-        return FetchReport(folder, found.archives, was_there=True, kept=(folder / ARCHIVES).exists())
+    if found is not None and not found.gone(folder) and not (delete_archives and kept.exists()):
+        return FetchReport(folder, found.archives, was_there=True, kept=kept.exists())
     with _alone_in(folder, say):
         found = _read(folder / RECORD, sources)
         if found is not None and not found.gone(folder):
@@ -130,11 +123,11 @@ def fetch(
             archives, downloaded = _bring(connect, sources, folder, progress, say, mount_of, found)
             report = FetchReport(folder, archives, was_there=False, kept=True, downloaded=downloaded)
         if delete_archives:
-            shutil.rmtree(folder / ARCHIVES, ignore_errors=True)
-        return replace(report, kept=(folder / ARCHIVES).exists())
+            shutil.rmtree(kept, ignore_errors=True)
+        return replace(report, kept=kept.exists())
 
 
-def adopt(found: Path, sources: Sequence[str], folder: Path, say: Say = unheard) -> bool:
+def adopt(found: Path, sources: Sequence[str], folder: Path, say: Say = silent) -> bool:
     """Make ``folder`` what `fetch` would make it, of what is ``found`` on this machine: a folder, or one archive.
 
     Of a folder there are links, so that nothing is copied and nothing in it is changed; an archive is unpacked.
@@ -211,7 +204,7 @@ def _bring(
     connect: Callable[[], Kaggle],
     sources: Sequence[str],
     folder: Path,
-    progress: ProgressOf,
+    progress: Callable[[str], Progress],
     say: Say,
     mount_of: Callable[[str], Path | None],
     lost: _Record | None,
@@ -220,59 +213,63 @@ def _bring(
 
     lost: what lay there before files of it were removed.
     """
-    places = {source: folder / ARCHIVES / source.replace("/", "_") for source in sources}
-    done: list[FetchedArchive] = []
-    for source, place in places.items() if lost is None else ():
-        receipt = _read(place / RECORD, [source])
-        if receipt is None:
-            break
-        done += receipt.archives
+    unpacked = folder / ARCHIVES / UNPACKED
+    begun = _read(unpacked, sources) if lost is None else None
+    done = [] if begun is None else list(begun.archives)
     # What comes after one that isn't unpacked yet is unpacked again, so that the later one's files stay.
     missing = sources[len(done) :]
+    archives = {source: folder / ARCHIVES / source.replace("/", "_") / _name(source) for source in missing}
     mounts = {source: mount for source in missing if (mount := mount_of(source)) is not None}
-    kept = {} if lost is None else _kept(lost, places)
+    kept = {
+        source: download
+        for source, archive in archives.items()
+        if lost is not None and (download := downloaded_before(archive)) is not None
+    }
     absent = [source for source in missing if source not in mounts and source not in kept]
     if lost is not None:
         say(f"{_gone_in_words(lost, folder)}; {_again_in_words([_name(source) for source in absent], bool(kept))}")
     jobs = []
     if absent:
         kaggle = connect()
-        jobs = [
-            partial(_download, kaggle, source, source == sources[0], places[source], progress(_name(source)))
-            for source in absent
-        ]
+        for source in absent:
+            bring = kaggle.download_competition if source == sources[0] else kaggle.download_dataset
+            jobs.append(partial(_watched, partial(bring, source, archives[source].parent), progress(_name(source))))
     # Half unpacked again, all files may be there, but an earlier source's in place of a later one's.
     (folder / RECORD).unlink(missing_ok=True)
-    with Jobs(jobs) as downloads:
+    with at_once(jobs) as downloads:
         for source in missing:
             if source in mounts:
-                archive = _linked(mounts[source], source, folder, say)
-            elif source in kept:
-                archive = _unpacked(kept[source], source, folder, say)
+                notes = link(mounts[source], folder, RESERVED)
+                done.append(FetchedArchive(source, mounts[source].name, 0, None, mount=str(mounts[source])))
             else:
-                archive = _unpacked(downloads.result(absent.index(source)), source, folder, say)
-            places[source].mkdir(parents=True, exist_ok=True)
-            _write(places[source] / RECORD, [source], (archive,))
-            done.append(archive)
+                got = kept.get(source) or downloads[absent.index(source)].result()
+                notes = _extracted(got.path, folder)
+                done.append(FetchedArchive(source, got.path.name, got.path.stat().st_size, got.validator, got.md5))
+            for note in notes:
+                say(note)
+            _write(unpacked, sources, done)
     _write(folder / RECORD, sources, done, _files_in(folder))
-    for place in places.values():
-        # With everything recorded, an archive that is kept says nothing any more about what lies unpacked.
-        with contextlib.suppress(OSError):
-            (place / RECORD).unlink(missing_ok=True)
-            place.rmdir()
     with contextlib.suppress(OSError):
-        (folder / ARCHIVES).rmdir()
+        unpacked.unlink(missing_ok=True)
+        unpacked.parent.rmdir()
     return tuple(done), tuple(archive for archive in done if not archive.mount and archive.source not in kept)
 
 
-def _kept(lost: _Record, places: Mapping[str, Path]) -> dict[str, Download]:
-    """The archives, by source, that lie where they were downloaded to, and are as long as they were."""
-    kept = {}
-    for archive in lost.archives:
-        path = places[archive.source] / archive.name
-        if archive.size and path.is_file() and path.stat().st_size == archive.size:
-            kept[archive.source] = Download(path, archive.size, archive.validator, archive.md5)
-    return kept
+def _watched(bring: Callable[[Progress], Download], progress: Progress, stop: Event) -> Download:
+    def told(done_bytes: int, total_bytes: int | None, /) -> None:
+        if stop.is_set():
+            raise StoppedError
+        progress(done_bytes, total_bytes)
+
+    return bring(told)
+
+
+def _extracted(archive: Path, folder: Path) -> list[str]:
+    try:
+        return extract(archive, folder, RESERVED)
+    except DamagedError:
+        forget(archive)
+        raise
 
 
 def _gone_in_words(lost: _Record, folder: Path) -> str:
@@ -284,35 +281,6 @@ def _again_in_words(downloaded: Sequence[str], kept: bool) -> str:
     if downloaded:
         return f"{' and '.join(downloaded)} {'is' if len(downloaded) == 1 else 'are'} downloaded again"
     return "the kept archives are unpacked again" if kept else "what is mounted is linked again"
-
-
-def _linked(mount: Path, source: str, folder: Path, say: Say) -> FetchedArchive:
-    for note in link(mount, folder, RESERVED):
-        say(note)
-    return FetchedArchive(source, mount.name, 0, None, mount=str(mount))
-
-
-def _download(
-    kaggle: Kaggle, source: str, is_competition: bool, place: Path, progress: Progress, stop: Event
-) -> Download:
-    def watched(done_bytes: int, total_bytes: int | None, /) -> None:
-        if stop.is_set():
-            raise StoppedError
-        progress(done_bytes, total_bytes)
-
-    bring: Callable[..., Download] = kaggle.download_competition if is_competition else kaggle.download_dataset
-    return bring(source, place, watched)
-
-
-def _unpacked(got: Download, source: str, folder: Path, say: Say) -> FetchedArchive:
-    try:
-        notes = extract(got.path, folder, RESERVED)
-    except DamagedError:
-        forget(got.path)
-        raise
-    for note in notes:
-        say(note)
-    return FetchedArchive(source, got.path.name, got.size, got.validator, got.md5)
 
 
 def _name(source: str) -> str:
@@ -345,10 +313,9 @@ def _read(record: Path, sources: Sequence[str]) -> _Record | None:
     try:
         content: Any = json.loads(record.read_text(encoding="utf-8"))
         archives = tuple(FetchedArchive(**archive) for archive in content["archives"])
-        files = content.get("files")
+        return _Record(archives, content.get("files")) if content["sources"] == list(sources) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return _Record(archives, files) if [archive.source for archive in archives] == list(sources) else None
 
 
 def _write(
@@ -358,33 +325,17 @@ def _write(
     files: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     content = {"sources": list(sources), "archives": [asdict(archive) for archive in archives], "files": files}
-    beside = record.with_name(record.name + ".part")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(content))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(record)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise DataError(f"{record} can't be written: {error.strerror or error}; make room and run again.") from error
+    write_text(record, json.dumps(content))
 
 
 @contextlib.contextmanager
 def _alone_in(folder: Path, say: Say) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("w")
+        with alone(folder / LOCK, lambda: say(f"another download to {folder} is under way; waiting for it")):
+            yield
     except OSError as error:
         raise DataError(
-            f"{folder} can't be written: {error.strerror or error}; make it writable, or set COMP_HOME to a folder "
-            "that is."
+            f"{folder} can't be written: {error.strerror or error}; make it writable and give it room, or set "
+            "COMP_HOME to another folder."
         ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another download to {folder} is under way; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
+from comp.console import Console
+from comp.declare.competition import Competition
 from comp.errors import KaggleError, RunError
 from comp.files import replacing
-from comp.kaggle.rows import LeaderboardRow
+from comp.kaggle.client import Kaggle, LeaderboardRow, Standing, standing_of
 from comp.kaggle.sources import kaggle_of
-from comp.kaggle.standing import Standing, standing_of
-from comp.kaggle.submitting import record
-from comp.kaggle.uploads import tag_of
-from comp.runs import broken_runs, list_runs
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from comp.console import Console
-    from comp.declare.competition import Competition
-    from comp.kaggle.client import Kaggle
-    from comp.runs import Run, Workspace
+from comp.kaggle.submitting import record, tag_of
+from comp.runs import Run, Workspace, broken_runs, list_runs
 
 
 @dataclass(frozen=True)
@@ -110,7 +102,7 @@ def _news(kaggle: Kaggle, competition: Competition, runs: Sequence[Run], place: 
         tag = tag_of(run.submission) if run.submission.is_file() else None
         of_this_run = [row for row in submissions if tag and row.message.endswith(tag)]
         if of_this_run:
-            record(run, kaggle, of_this_run[0])
+            record(run, kaggle, of_this_run[0].ref, of_this_run[0])
     private = any(row.private_score is not None for row in submissions)
     own = submissions[0].team if submissions else None
     board = Board(kaggle.leaderboard(competition.kaggle, private=private), own, private)

@@ -1,26 +1,29 @@
-"""Which Kaggle a competition is fetched from: the real one, one named by COMP_KAGGLE_URL, or one started for it."""
+"""Where a competition's files are: at Kaggle, at one on this machine or started for it, or mounted in a notebook."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from comp.declare.competition import find_competitions, load_competition
+from comp.declare.competition import Competition, find_competitions, load_competition
 from comp.errors import CompError
 from comp.kaggle.client import Kaggle, connect
-from comp.kaggle.endpoint import endpoint_at, endpoint_from_environment
+from comp.kaggle.connection import endpoint_at, endpoint_from_environment
+from comp.kaggle.failures import Say
 from comp.local_kaggle.bundled import BUNDLED
+from comp.local_kaggle.grading import Grader
+from comp.runs import Workspace
+from comp.submission.submission import grader
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
-
-    from comp.declare.competition import Competition
-    from comp.kaggle.progress import Say
-    from comp.local_kaggle.grading import Grader
-    from comp.runs import Workspace
+# The names are kagglehub's: each says that one is in such a notebook, and where its data sources are mounted.
+NOTEBOOKS = {
+    "KAGGLE_KERNEL_RUN_TYPE": "KAGGLE_CACHE_MOUNT_FOLDER",
+    "COLAB_RELEASE_TAG": "COLAB_CACHE_MOUNT_FOLDER",
+}
+USUAL_ROOT = "/kaggle/input"
 
 
 @contextmanager
@@ -59,7 +62,41 @@ def _bundled(competition: Competition) -> Callable[[Path, str], None] | None:
     return None if os.environ.get("COMP_KAGGLE_URL") else BUNDLED.get(competition.kaggle)
 
 
-class DeclaredGraders(Mapping[str, "Grader"]):
+def mount_of(source: str) -> Path | None:
+    """The folder of a competition, by its slug, or of a data set, ``owner/name``; None where there is none.
+
+    Outside of such a notebook there is none, nor where ``COMP_KAGGLE_URL`` names the Kaggle to ask.
+    """
+    if os.environ.get("COMP_KAGGLE_URL"):
+        return None
+    return next((folder for folder in _candidates(source) if folder.is_dir() and any(folder.iterdir())), None)
+
+
+def _candidates(source: str) -> Iterator[Path]:
+    owner, _, name = source.rpartition("/")
+    for inside, where in NOTEBOOKS.items():
+        if inside in os.environ:
+            root = Path(os.environ.get(where) or USUAL_ROOT)
+            yield root / ("datasets" if owner else "competitions") / source
+            yield root / name
+    if "COLAB_RELEASE_TAG" in os.environ:
+        yield from _downloaded_by_kagglehub(owner, name)
+
+
+def _downloaded_by_kagglehub(owner: str, name: str) -> Iterator[Path]:
+    """Where kagglehub keeps what it downloaded whole, the latest version first."""
+    cache = Path(os.environ.get("KAGGLEHUB_CACHE") or "~/.cache/kagglehub").expanduser()
+    if not owner:
+        if (cache / "competitions" / f"{name}.complete").is_file():
+            yield cache / "competitions" / name
+        return
+    place = cache / "datasets" / owner / name
+    marks = (re.fullmatch(r"(\d+)\.complete", path.name) for path in place.glob("*.complete"))
+    for version in sorted((int(mark[1]) for mark in marks if mark), reverse=True):
+        yield place / "versions" / str(version)
+
+
+class DeclaredGraders(Mapping[str, Grader]):
     """How the local Kaggle grades, by slug: of all that is declared in some folders whenever it is asked for.
 
     A declaration that can't be loaded, because it is just being written, is left out.
@@ -87,11 +124,8 @@ class DeclaredGraders(Mapping[str, "Grader"]):
 
 def graders(competitions: Iterable[Competition]) -> Mapping[str, Grader]:
     """How the local Kaggle grades each competition, by slug."""
-    from comp.local_kaggle import grading
-    from comp.submission.submission import grader
-
     return {
-        competition.kaggle: grading.Grader(
+        competition.kaggle: Grader(
             competition.metric,
             competition.scoring.higher_is_better,
             grader(competition.submission, competition.scoring, competition.target),

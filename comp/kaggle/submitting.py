@@ -1,23 +1,33 @@
-"""A run's submission, sent once and no more, and what Kaggle says to it."""
+"""A run's submission: sent once and no more, whatever is lost on the way, and what Kaggle says to it.
+
+Kaggle takes a submission in three requests: an address to upload to, the bytes, and the submission itself. The first
+two may be repeated; a third whose answer was lost may have been taken. So every submission's message ends with the
+fingerprint of its file, and before a third request is repeated the list of submissions is searched for it.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
 
-from comp.errors import KaggleError, RunError
+from comp.console import Console
+from comp.declare.competition import Competition
+from comp.errors import DataError, KaggleError, RunError
 from comp.files import alone
-from comp.kaggle.sources import kaggle_of
-from comp.kaggle.standing import standing_of
-from comp.kaggle.uploads import tag_of
+from comp.kaggle import failures
+from comp.kaggle.client import Kaggle, SubmissionRow, standing_of
+from comp.kaggle.connection import Subject, endpoint_at
+from comp.kaggle.failures import ATTEMPTS, PassingError, patiently, wait_after
+from comp.kaggle.sources import is_here, kaggle_of
+from comp.runs import Run, Workspace
 from comp.submission.submission import check_submission, read_sample_submission
 
-if TYPE_CHECKING:
-    from comp.console import Console
-    from comp.declare.competition import Competition
-    from comp.kaggle.client import Kaggle
-    from comp.kaggle.rows import LeaderboardRow, SubmissionRow
-    from comp.runs import Run, Workspace
+SEARCHES_SECONDS = (2.0, 4.0, 8.0)
+POLL_SECONDS = (1.0, 10.0)  # at first, at most
 
 
 def send(
@@ -39,20 +49,149 @@ def send(
         kaggle = connect()
         with alone(run.folder.parent / ".submitting", lambda: console.say("waiting for another submission to be sent")):
             reference = _sent_once(kaggle, slug, run, console, message)
-        graded = kaggle.wait_for_score(slug, reference)
-        _record(run, kaggle, reference, graded)
+        graded = wait_for_score(kaggle, slug, reference)
+        record(run, kaggle, reference, graded)
         if graded.status == "error":
             raise KaggleError(
                 f"Kaggle could not score submission {reference} ({graded.file_name}): "
                 f"{graded.error or 'it gave no reason.'}"
             )
-        try:
-            place = _place(competition, graded, kaggle.leaderboard(slug))
-        except KaggleError as error:
-            # The submission is made and scored all the same.
-            place = f", but its place is not known: {error}"
+        place = ""
+        if graded.public_score is not None:
+            try:
+                board = kaggle.leaderboard(slug)
+                better = competition.scoring.higher_is_better
+                standing = standing_of(graded.public_score, board, graded.team, higher_is_better=better)
+                place = f", place {standing}"
+            except KaggleError as error:
+                # The submission is made and scored all the same.
+                place = f", but its place is not known: {error}"
     console.say(f"leaderboard: {_in_words(competition, graded)}{place}")
     return graded
+
+
+def must_fit_the_sample(competition: Competition, run: Run, workspace: Workspace) -> None:
+    """Raise RunError without a submission, SubmissionError where it doesn't fit the sample submission."""
+    if not run.submission.is_file():
+        raise RunError(f"The run {run.name} has no submission.csv; make it with `comp predict {run.name}`.")
+    sample = read_sample_submission(workspace.data(competition.name) / competition.sample_submission)
+    classes = run.record("config")["classes"]
+    check_submission(run.submission, classes, sample, competition.submission, competition.target)
+
+
+def record(run: Run, kaggle: Kaggle, reference: int, row: SubmissionRow | None) -> None:
+    """Keep what Kaggle says to the run's submission; without a row, that it has it."""
+    known = {
+        "reference": reference,
+        "kaggle": kaggle.endpoint.url,
+        "file": tag_of(run.submission),
+        "status": row.status if row else "pending",
+        "score": row.public_score if row else None,
+        "private_score": row.private_score if row else None,
+    }
+    run.write_record("submitted", known | ({"error": row.error} if row and row.error else {}))
+
+
+def has_score(competition: Competition, workspace: Workspace) -> Callable[[Run], bool]:
+    """Whether a run's submission, as it is now, has a score from the Kaggle that is meant: the real one, or one here.
+
+    Those on this machine are as good as one another: their addresses change from day to day.
+    """
+    here = is_here(competition, workspace)
+
+    def goal(run: Run) -> bool:
+        if not (run.submission.is_file() and run.has("submitted")):
+            return False
+        known = run.record("submitted")
+        return (
+            known["status"] == "complete"
+            and known["file"] == tag_of(run.submission)
+            and endpoint_at(known["kaggle"]).is_local == here
+        )
+
+    return goal
+
+
+def tag_of(csv: Path) -> str:
+    """The fingerprint of a submission's file, as it ends its message: 12 hexadecimal digits of SHA-256."""
+    with csv.open("rb") as file:
+        return f"#{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
+
+
+def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
+    """Upload a submission; the number by which Kaggle knows it.
+
+    The message gets the file's fingerprint at its end. By that the submission is recognised when Kaggle took it
+    and its answer was lost, so that it is not made twice.
+
+    Raises:
+        DataError: there is no file ``csv``.
+    """
+    if not csv.is_file():
+        raise DataError(f"There is no submission {csv}; run `comp predict` first.")
+    subject = kaggle.endpoint.competition(slug)
+    tagged = f"{message} {tag_of(csv)}".lstrip()
+    known = {row.ref for row in kaggle.submissions(slug)}
+    # Each try to an address of its own, because the one before may have run out.
+    start = {"competition_name": slug, "file_name": csv.name}
+    token = patiently(lambda: kaggle.upload(subject, csv, "competitions.start_submission_upload", **start), kaggle.say)
+    failed = 0
+    while True:
+        try:
+            return _create(kaggle, slug, token, tagged, subject)
+        except KaggleError as error:
+            passing = isinstance(error, PassingError)
+            # Kaggle that asks to wait has not taken it; a repeated request may hear that it was submitted already.
+            if (passing or failed) and getattr(error, "wait_seconds", None) is None:
+                if isinstance(error, PassingError):
+                    kaggle.say(f"{error.cause}; looking whether the submission was taken")
+                taken = _search(kaggle, slug, lambda row: row.ref not in known and row.message == tagged)
+                if taken is not None:
+                    return taken.ref
+            if not isinstance(error, PassingError):
+                raise
+            failed += 1
+            if failed >= ATTEMPTS:
+                raise KaggleError(
+                    f"{error.cause} when {csv.name} was submitted, and the list of submissions doesn't have it; run "
+                    "the same command again: it looks there first, so that nothing is submitted twice."
+                ) from error
+            wait_after(error, failed, kaggle.say)
+
+
+def sent(kaggle: Kaggle, slug: str, csv: Path, *, shows_late: bool = False) -> SubmissionRow | None:
+    """The submission of this very file that Kaggle has already, if there is one that it could read.
+
+    shows_late: it may have been made a moment ago, so that the list is asked again for some seconds.
+    """
+    tag = tag_of(csv)
+
+    def is_it(row: SubmissionRow) -> bool:
+        return row.message.endswith(tag) and row.status != "error"
+
+    found = next(filter(is_it, kaggle.submissions(slug)), None)
+    return _search(kaggle, slug, is_it) if found is None and shows_late else found
+
+
+def wait_for_score(kaggle: Kaggle, slug: str, reference: int, timeout_seconds: float = 600.0) -> SubmissionRow:
+    """Wait until a submission is scored; one that Kaggle could not score is given with its error.
+
+    Raises:
+        KaggleError: Kaggle has not scored it within ``timeout_seconds``.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    pause, longest = POLL_SECONDS
+    while True:
+        row = next((row for row in kaggle.submissions(slug) if row.ref == reference), None)
+        if row is not None and row.status != "pending":
+            return row
+        if time.monotonic() + pause > deadline:
+            raise KaggleError(
+                f"Submission {reference} is uploaded and has no score after {timeout_seconds:.0f} seconds; run the "
+                f"same command again to go on waiting, or look at {kaggle.endpoint.competition(slug).page}."
+            )
+        failures.wait(pause)
+        pause = min(2 * pause, longest)
 
 
 def _sent_once(kaggle: Kaggle, slug: str, run: Run, console: Console, message: str | None) -> int:
@@ -67,66 +206,69 @@ def _sent_once(kaggle: Kaggle, slug: str, run: Run, console: Console, message: s
         console.say("an upload of this file ended without an answer; looking whether it was taken")
     answered = run.record("submitted") if run.has("submitted") else {}
     was_taken = answered.get("file") == this["file"] and answered["status"] != "error"
-    sent = kaggle.sent(slug, run.submission, shows_late=unanswered or was_taken)
-    if sent is not None:
-        when = f" on {sent.date:%Y-%m-%d %H:%M} UTC" if sent.date else ""
+    row = sent(kaggle, slug, run.submission, shows_late=unanswered or was_taken)
+    if row is not None:
+        when = f" on {row.date:%Y-%m-%d %H:%M} UTC" if row.date else ""
         console.say(f"{slug} has this very file, submitted{when}; it is not sent again")
-        reference = sent.ref
+        reference = row.ref
     else:
-        kaggle.must_take_files(slug)
+        _must_take_files(kaggle, slug)
         console.say(f"submitting {run.name}: {_left_today(kaggle, slug)}")
         run.write_record("sending", this)
-        reference = kaggle.submit(slug, run.submission, message or _words(run))
+        scores = run.record("scores")
+        words = f"{run.name} {scores['metric']} {scores.get('tuned', '')}".strip()
+        reference = submit(kaggle, slug, run.submission, message or words)
         console.say(f"submitted {run.submission.name} to {slug}")
-    _record(run, kaggle, reference, sent)
+    record(run, kaggle, reference, row)
     run.remove_record("sending")
     return reference
 
 
-def must_fit_the_sample(competition: Competition, run: Run, workspace: Workspace) -> None:
-    """Raise RunError without a submission, SubmissionError where it doesn't fit the sample submission."""
-    if not run.submission.is_file():
-        raise RunError(f"The run {run.name} has no submission.csv; make it with `comp predict {run.name}`.")
-    sample = read_sample_submission(workspace.data(competition.name) / competition.sample_submission)
-    classes = run.record("config")["classes"]
-    check_submission(run.submission, classes, sample, competition.submission, competition.target)
-
-
-def record(run: Run, kaggle: Kaggle, row: SubmissionRow) -> None:
-    """Keep what Kaggle says to the run's submission."""
-    _record(run, kaggle, row.ref, row)
-
-
-def _record(run: Run, kaggle: Kaggle, reference: int, row: SubmissionRow | None) -> None:
-    known = {
-        "reference": reference,
-        "kaggle": kaggle.endpoint.url,
-        "file": tag_of(run.submission),
-        "status": row.status if row else "pending",
-        "score": row.public_score if row else None,
-        "private_score": row.private_score if row else None,
-    }
-    run.write_record("submitted", known | ({"error": row.error} if row and row.error else {}))
-
-
-def _words(run: Run) -> str:
-    scores = run.record("scores")
-    return f"{run.name} {scores['metric']} {scores.get('tuned', '')}".strip()
+def _must_take_files(kaggle: Kaggle, slug: str) -> None:
+    facts, page = kaggle.facts(slug), kaggle.endpoint.competition(slug).page
+    if facts.submissions_disabled:
+        raise KaggleError(f"Competition {slug!r} is closed: it takes no more submissions; see {page}.")
+    if facts.is_kernels_submissions_only:
+        raise KaggleError(
+            f"Competition {slug!r} takes notebooks, not files; submit one that writes the file, at {page}."
+        )
 
 
 def _left_today(kaggle: Kaggle, slug: str) -> str:
     try:
-        allowance = kaggle.allowance(slug)
+        subject = kaggle.endpoint.competition(slug)
+        limits = kaggle.ask(subject, "competitions.get_submission_limits", competition_name=slug)
     except KaggleError as error:
         return f"how many submissions are left today is not known: {error}"
-    if allowance.left_today:
-        return f"{allowance.left_today} submissions left today, this one included"
+    if limits.num_allowed_now:
+        return f"{limits.num_allowed_now} submissions left today, this one included"
     now = dt.datetime.now(dt.UTC)
     minutes = 24 * 60 - (60 * now.hour + now.minute)
     raise KaggleError(
-        f"No submission to {slug} is left today, {allowance.made_today} were made; the next day begins at 00:00 UTC, "
+        f"No submission to {slug} is left today, {limits.num_today} were made; the next day begins at 00:00 UTC, "
         f"in {minutes // 60} h {minutes % 60} min."
     )
+
+
+def _create(kaggle: Kaggle, slug: str, token: str, message: str, subject: Subject) -> int:
+    answer = kaggle.ask_once(
+        subject,
+        "competitions.create_submission",
+        competition_name=slug,
+        blob_file_tokens=token,
+        submission_description=message,
+    )
+    return cast("int", answer.ref)
+
+
+def _search(kaggle: Kaggle, slug: str, is_it: Callable[[SubmissionRow], bool]) -> SubmissionRow | None:
+    """The submission that was made a moment ago, if Kaggle has it: the list may show it a little later."""
+    for seconds in SEARCHES_SECONDS:
+        failures.wait(seconds)
+        found = next(filter(is_it, kaggle.submissions(slug)), None)
+        if found is not None:
+            return found
+    return None
 
 
 def _in_words(competition: Competition, row: SubmissionRow) -> str:
@@ -134,10 +276,3 @@ def _in_words(competition: Competition, row: SubmissionRow) -> str:
         return f"no score: {row.error}" if row.error else "Kaggle gives no score"
     private = "" if row.private_score is None else f" public, {row.private_score:.5f} private"
     return f"{competition.metric} {row.public_score:.5f}{private}"
-
-
-def _place(competition: Competition, row: SubmissionRow, board: list[LeaderboardRow]) -> str:
-    if row.public_score is None:
-        return ""
-    better = competition.scoring.higher_is_better
-    return f", place {standing_of(row.public_score, board, row.team, higher_is_better=better)}"

@@ -14,7 +14,7 @@ from remotezip import RemoteZip, RemoteZipError
 from comp.declare.labels import read_csv
 from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.archives import NESTED_SUFFIXES
-from comp.kaggle.official import TIMEOUT_SECONDS
+from comp.kaggle.connection import TIMEOUT_SECONDS
 from comp.new.look import Look, is_image, is_table, lifted, unpacked
 from comp.new.on_disk import LARGEST_TABLE, pixels_of
 

@@ -28,7 +28,7 @@ def _nobody_is_signed_in(monkeypatch, tmp_path_factory):
 def waits(monkeypatch):
     """The seconds that were to be waited; nobody waits in a test."""
     seconds = []
-    monkeypatch.setattr("comp.kaggle.patience.wait", seconds.append)
+    monkeypatch.setattr("comp.kaggle.failures.wait", seconds.append)
     return seconds
 
 

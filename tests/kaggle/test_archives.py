@@ -194,7 +194,7 @@ def test_archives_without_end_are_given_up(tmp_path):
 
 def test_too_little_room_is_noticed_before_anything_is_unpacked(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr("comp.kaggle.formats.shutil.disk_usage", lambda path: usage(10**9, 0, 10**6))
+    monkeypatch.setattr("comp.kaggle.archives.shutil.disk_usage", lambda path: usage(10**9, 0, 10**6))
     with pytest.raises(DataError, match=r"10\.00 MB .* 1\.00 MB free"):
         extract(write_zip(tmp_path / "bomb.zip", {"zeros": bytes(10**7)}), tmp_path / "data")
     assert not (tmp_path / "data").exists()

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from comp.kaggle.concurrently import AT_ONCE, Jobs, StoppedError
+from comp.kaggle.downloads import AT_ONCE, StoppedError, at_once
 
 
 def until_stopped(stop):
@@ -12,8 +12,8 @@ def until_stopped(stop):
 
 
 def test_every_job_gives_its_result():
-    with Jobs([lambda stop, number=number: number for number in range(10)]) as jobs:
-        assert [jobs.result(number) for number in range(10)] == list(range(10))
+    with at_once([lambda stop, number=number: number for number in range(10)]) as jobs:
+        assert [jobs[number].result() for number in range(10)] == list(range(10))
 
 
 def test_jobs_run_at_once_but_not_too_many():
@@ -28,9 +28,9 @@ def test_jobs_run_at_once_but_not_too_many():
         with lock:
             running.pop()
 
-    with Jobs([job] * (2 * AT_ONCE)) as jobs:
+    with at_once([job] * (2 * AT_ONCE)) as jobs:
         for number in range(2 * AT_ONCE):
-            jobs.result(number)
+            jobs[number].result()
     assert max(most) == AT_ONCE
 
 
@@ -38,12 +38,12 @@ def test_the_first_that_fails_stops_the_others_and_is_what_is_raised():
     def fails(stop):
         raise ValueError("the reason")
 
-    with Jobs([until_stopped, fails]) as jobs, pytest.raises(ValueError, match="the reason"):
-        jobs.result(0)
+    with at_once([until_stopped, fails]) as jobs, pytest.raises(ValueError, match="the reason"):
+        jobs[0].result()
 
 
 def test_when_the_block_ends_early_jobs_are_told_and_no_one_waits_long_for_one_that_doesn_t_listen(monkeypatch):
-    monkeypatch.setattr("comp.kaggle.concurrently.LEAVING_SECONDS", 0.1)
+    monkeypatch.setattr("comp.kaggle.downloads.LEAVING_SECONDS", 0.1)
     ended, deaf = [], threading.Event()
 
     def listens(stop):
@@ -51,7 +51,7 @@ def test_when_the_block_ends_early_jobs_are_told_and_no_one_waits_long_for_one_t
         ended.append(True)
 
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), Jobs([listens, lambda stop: deaf.wait(10)]):
+    with pytest.raises(KeyboardInterrupt), at_once([listens, lambda stop: deaf.wait(10)]):
         raise KeyboardInterrupt
     assert ended
     assert time.monotonic() - began < 5

@@ -9,7 +9,7 @@ import pytest
 
 from comp.errors import DataError, KaggleError
 from comp.kaggle.client import connect
-from comp.kaggle.concurrently import StoppedError
+from comp.kaggle.downloads import StoppedError
 
 SLUG = "two-digits"
 DATASET = "someone/more-digits"

@@ -1,13 +1,13 @@
 import pytest
 
 from comp.errors import KaggleError
-from comp.kaggle.endpoint import KAGGLE_URL, endpoint_from_environment
+from comp.kaggle.connection import KAGGLE_URL, endpoint_from_environment
 
 
 def test_without_a_setting_it_is_kaggle_itself():
     endpoint = endpoint_from_environment()
     assert (endpoint.url, endpoint.is_local) == (KAGGLE_URL, False)
-    assert endpoint.competition_page("planet") == "https://www.kaggle.com/competitions/planet"
+    assert endpoint.competition("planet").page == "https://www.kaggle.com/competitions/planet"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000/", "http://localhost:1", "http://[::1]:9"])

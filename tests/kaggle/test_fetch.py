@@ -162,8 +162,6 @@ def test_the_later_of_two_sources_stays_also_when_it_is_the_earlier_that_is_miss
     fetch(connect, SLUG, [DATASET], folder)
     of_the_dataset = (folder / "labels.csv").read_text()
     (folder / ".complete.json").unlink()
-    receipt = {"archives": [{"source": DATASET, "name": "more-digits.zip", "size": 1, "validator": None}]}
-    (folder / ".archives" / DATASET.replace("/", "_") / ".complete.json").write_text(json.dumps(receipt))
     fetch(connect, SLUG, [DATASET], folder)
     assert (folder / "labels.csv").read_text() == of_the_dataset != "of the competition"
 
@@ -211,7 +209,7 @@ def test_an_interrupted_fetch_goes_on_with_what_is_missing(url, tmp_path):
         return stop
 
     def receipts():
-        return list((tmp_path / DATA / ".archives").glob("*/.complete.json"))
+        return list((tmp_path / DATA / ".archives").glob("unpacked.json"))
 
     with pytest.raises(KeyboardInterrupt):
         fetch(connect, SLUG, [DATASET], tmp_path / DATA, interrupt)

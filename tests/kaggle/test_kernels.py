@@ -11,8 +11,7 @@ import requests
 
 from comp.errors import KaggleError
 from comp.kaggle.client import connect
-from comp.kaggle.datasets import create
-from comp.kaggle.kernels import Notebook, download_output, execution, output, push
+from comp.kaggle.notebooks import Notebook, create_dataset, download_output, execution, output, push
 from comp.local_kaggle.faults import Fault
 from comp.local_kaggle.server import running
 
@@ -49,7 +48,7 @@ def test_its_cells_are_executed_with_inputs_mounted_and_nobody_s_credentials(ser
         monkeypatch.setenv(name, "secret")
     (tmp_path / "labels--a.csv").write_text("id")
     with serving() as kaggle:
-        handle = create(kaggle, "my-labels", [tmp_path / "labels--a.csv"], lambda _: None)
+        handle = create_dataset(kaggle, "my-labels", [tmp_path / "labels--a.csv"], lambda _: None)
         assert handle == "you/my-labels"
         cells = (
             "import os, pathlib; inputs = pathlib.Path(os.environ['KAGGLE_CACHE_MOUNT_FOLDER'])",
@@ -110,8 +109,8 @@ def test_whatever_answer_is_lost_it_is_pushed_and_its_data_set_made_once(serving
     (tmp_path / "a.txt").write_text("a")
     faults = [Fault(at, "lose") for at in ("SaveKernel", "CreateDataset", "StartBlobUpload", "uploads")]
     with serving(*faults) as kaggle:
-        create(kaggle, "my-labels", [tmp_path / "a.txt"], lambda _: None)
-        create(kaggle, "my-labels", [], lambda _: None)
+        create_dataset(kaggle, "my-labels", [tmp_path / "a.txt"], lambda _: None)
+        create_dataset(kaggle, "my-labels", [], lambda _: None)
         handle, _ = ended(kaggle, notebook("print('once')", datasets=["you/my-labels"]))
         assert push(kaggle, notebook("print('twice')")) == handle
         assert output(kaggle, handle).log == "once\n"
@@ -151,6 +150,6 @@ def test_names_that_kaggle_would_not_take_are_refused(serving, tmp_path):
         with pytest.raises(KaggleError, match="slug is its title"):
             push(kaggle, notebook("print(1)", name="Not-This"))
         with pytest.raises(KaggleError, match="title 6 to 50"):
-            create(kaggle, "x" * 51, [tmp_path / "a.txt"], lambda _: None)
+            create_dataset(kaggle, "x" * 51, [tmp_path / "a.txt"], lambda _: None)
         with pytest.raises(KaggleError, match="join that competition"):
             push(kaggle, notebook("print(1)", competitions=["no-such"]))

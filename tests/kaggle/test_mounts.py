@@ -12,7 +12,7 @@ from comp.errors import DataError
 from comp.kaggle.archives import extract, link
 from comp.kaggle.client import connect
 from comp.kaggle.fetch import fetch
-from comp.kaggle.mounts import mount_of
+from comp.kaggle.sources import mount_of
 
 SLUG = "two-digits"
 DATASET = "someone/more-digits"

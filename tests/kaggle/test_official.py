@@ -8,7 +8,8 @@ import pytest
 
 from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.client import connect
-from comp.kaggle.official import _api_class
+from comp.kaggle.connection import _api_class
+from comp.kaggle.submitting import submit
 
 SLUG = "two-digits"
 DATASET = "someone/more-digits"
@@ -38,7 +39,7 @@ def test_without_credentials_one_sentence_says_where_to_put_the_token(capfd):
 
 def test_importing_the_official_client_neither_prints_nor_signs_in_nor_spoils_a_later_import():
     program = (
-        "import sys; from comp.kaggle.official import _api_class; _api_class(); assert 'kaggle' not in sys.modules\n"
+        "import sys; from comp.kaggle.connection import _api_class; _api_class(); assert 'kaggle' not in sys.modules\n"
         "print('quiet'); import kaggle; assert type(kaggle.api) is kaggle.KaggleApi"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
@@ -49,7 +50,7 @@ def test_importing_the_official_client_neither_prints_nor_signs_in_nor_spoils_a_
 def test_a_settings_folder_that_cannot_be_made_is_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path / "file" / "kaggle"))
-    program = "from comp.kaggle.official import _api_class; _api_class()"
+    program = "from comp.kaggle.connection import _api_class; _api_class()"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert "KaggleError: Kaggle's client can't make its settings folder" in done.stderr
 
@@ -70,7 +71,7 @@ def test_a_server_on_this_machine_is_never_sent_the_users_credentials(answering,
     with answering(answer) as seen:
         kaggle = connect()
         kaggle.competition_files(SLUG)
-        kaggle.submit(SLUG, csv, "")
+        submit(kaggle, SLUG, csv, "")
         kaggle.download_competition(SLUG, tmp_path)
         (tmp_path / f"{SLUG}.zip").rename(tmp_path / f"{SLUG}.zip.part")
         (tmp_path / f"{SLUG}.zip.part").write_bytes(b"{")

@@ -1,8 +1,7 @@
 import pytest
 
 from comp.errors import KaggleError
-from comp.kaggle.patience import patiently
-from comp.kaggle.refusals import PassingError
+from comp.kaggle.failures import PassingError, patiently
 
 
 def failing(*errors):

@@ -57,7 +57,7 @@ def test_a_server_that_is_not_there_is_named(monkeypatch):
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch):
-    monkeypatch.setattr("comp.kaggle.official.TIMEOUT_SECONDS", (1.0, 0.1))
+    monkeypatch.setattr("comp.kaggle.connection.TIMEOUT_SECONDS", (1.0, 0.1))
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

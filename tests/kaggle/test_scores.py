@@ -5,7 +5,7 @@ import pytest
 from comp.console import Console
 from comp.kaggle.client import connect
 from comp.kaggle.scores import scores_of
-from comp.kaggle.submitting import send
+from comp.kaggle.submitting import send, submit
 from comp.local_kaggle.faults import Fault
 
 
@@ -42,7 +42,7 @@ def others(shades, tmp_path, monkeypatch, *shares):
         )
         with monkeypatch.context() as patch:
             patch.setenv("KAGGLE_USERNAME", f"team {number}")
-            connect().submit("shades", path, "")
+            submit(connect(), "shades", path, "")
 
 
 def test_every_run_has_its_scores_their_gap_and_its_place(
@@ -115,7 +115,7 @@ def test_without_kaggle_and_without_a_leaderboard_there_is_no_place(runs, shown,
 
 
 def test_a_score_that_came_after_the_wait_is_kept_in_the_run(shades, serving, workspace, runs, shown, monkeypatch):
-    monkeypatch.setattr("comp.kaggle.client.POLL_SECONDS", (601.0, 601.0))
+    monkeypatch.setattr("comp.kaggle.submitting.POLL_SECONDS", (601.0, 601.0))
     with serving(shades, Fault("ListSubmissions", "pending", skip=2)), pytest.raises(Exception, match="no score after"):
         send(shades.competition, runs[0], workspace, Console(), None)
     assert runs[0].record("submitted")["score"] is None

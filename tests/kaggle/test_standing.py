@@ -1,8 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.kaggle.rows import LeaderboardRow
-from comp.kaggle.standing import standing_of
+from comp.kaggle.client import LeaderboardRow, standing_of
 
 
 def board(*scores):

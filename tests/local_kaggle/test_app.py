@@ -5,6 +5,7 @@ from urllib.parse import quote
 import pytest
 import requests
 
+from comp.kaggle.submitting import submit
 from comp.local_kaggle.app import team_of
 
 SLUG = "two-digits"
@@ -106,7 +107,7 @@ def test_the_leaderboard_is_a_page_and_names_are_escaped(url, tmp_path, monkeypa
     monkeypatch.setenv("KAGGLE_USERNAME", "<script>")
     csv = tmp_path / "s.csv"
     csv.write_text("id,label\n1,7\n2,NA\n")
-    connect().submit(SLUG, csv, "")
+    submit(connect(), SLUG, csv, "")
     page = requests.get(f"{url}/c/{SLUG}", timeout=5)
     assert page.headers["Content-Type"].startswith("text/html")
     assert "&lt;script&gt;" in page.text

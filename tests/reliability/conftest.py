@@ -34,7 +34,7 @@ FILES = {"train.csv": ROWS.encode(), "train/1.png": BLOB[:2000], "blobs/blob.bin
 def waits(monkeypatch):
     """The seconds that were to be waited; nobody waits in a test."""
     seconds = []
-    monkeypatch.setattr("comp.kaggle.patience.wait", seconds.append)
+    monkeypatch.setattr("comp.kaggle.failures.wait", seconds.append)
     return seconds
 
 

@@ -135,7 +135,7 @@ def test_what_is_larger_than_the_disk_is_noticed_before_a_byte_is_written(tmp_pa
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_disk_that_fills_up_meanwhile_is_one_sentence_and_leaves_nothing(tmp_path, place, disk, kind, monkeypatch):
     archive = packed(kind, [("a", b"a"), ("noise", NOISE * 10)], tmp_path)
-    monkeypatch.setattr("comp.kaggle.formats._must_fit", lambda *_: None)  # as where another program takes the room
+    monkeypatch.setattr("comp.kaggle.archives._must_fit", lambda *_: None)  # as where another program takes the room
     with disk(place, size=300_000):
         with pytest.raises(DataError, match=r"can't be unpacked into .*: No space left on device; mend that"):
             extract(archive, place / "data")

@@ -14,7 +14,7 @@ UPLOADING = ("GetCompetition", "ListSubmissions", "StartSubmissionUpload", "uplo
 @pytest.fixture
 def impatient(monkeypatch):
     """A server that is silent for a third of a second is given up."""
-    monkeypatch.setattr("comp.kaggle.official.TIMEOUT_SECONDS", (5.0, 0.3))
+    monkeypatch.setattr("comp.kaggle.connection.TIMEOUT_SECONDS", (5.0, 0.3))
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_a_score_that_doesn_t_come_is_one_sentence_and_the_same_command_goes_on_
     sending, sentence, run, sent_once, kaggle_has, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr("comp.kaggle.client.POLL_SECONDS", (601.0, 601.0))
+        patch.setattr("comp.kaggle.submitting.POLL_SECONDS", (601.0, 601.0))
         told = sentence(sending(run, Fault("ListSubmissions", "pending", times=None)))
     assert "Submission 1 is uploaded and has no score after 600 seconds; run the same command again" in told
     assert run.record("submitted")["status"] == "pending"

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from comp.declare.competition import load_competition
 from comp.errors import RunError
 from comp.kaggle.client import connect
-from comp.kaggle.datasets import LICENSE
-from comp.kaggle.kernels import Notebook
+from comp.kaggle.notebooks import LICENSE, Notebook
 from comp.tools.notebooks.packages import backbone_files, pack, plugin_files, records_of
 from comp.tools.notebooks.wheels import build_wheel
 from comp.tools.notebooks.writing import name_at_kaggle, notebook_text

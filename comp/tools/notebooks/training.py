@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 from comp.declare.competition import load_competition
 from comp.errors import KaggleError, RunError
 from comp.files import held, write_text
-from comp.kaggle import patience
+from comp.kaggle import failures
+from comp.kaggle.archives import unpack
 from comp.kaggle.client import connect
-from comp.kaggle.datasets import create
 from comp.kaggle.downloads import forget
-from comp.kaggle.formats import unpack
-from comp.kaggle.kernels import Notebook, download_output, execution, output, push
-from comp.kaggle.refusals import PassingError
+from comp.kaggle.failures import PassingError
+from comp.kaggle.notebooks import Notebook, create_dataset, download_output, execution, output, push
 from comp.runs import Run, Workspace, list_runs, take_in
 from comp.runs.resolve import resolve
 from comp.tools.notebooks.packages import (
@@ -154,7 +153,7 @@ def _push(
         files = pack(dict(_files(declaration, recipe, choices)), folder)
         files.append(build_wheel(folder))
         with console.bar("uploading what the training needs", len(files), "files") as bar:
-            package = create(kaggle, name, files, lambda _: bar.advance(1))
+            package = create_dataset(kaggle, name, files, lambda _: bar.advance(1))
     source = notebook_text(
         "train",
         title=name.replace("-", " "),
@@ -195,7 +194,7 @@ def _follow(kaggle: Kaggle, handle: str, record: Path, console: Console) -> None
                 console.say(f"the notebook is {known}" if known in ("queued", "running") else f"it ended: {known}")
             if known in ("complete", "error", "cancelled"):
                 break
-            patience.wait(pause)
+            failures.wait(pause)
             pause = min(1.5 * pause, longest)
     left = output(kaggle, handle)
     if known == "complete" and ARCHIVE in left.files:

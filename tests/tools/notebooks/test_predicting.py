@@ -13,7 +13,7 @@ import timm
 from timm.models import save_for_hf
 
 from comp.kaggle.client import connect
-from comp.kaggle.kernels import execution, output
+from comp.kaggle.notebooks import execution, output
 from comp.local_kaggle.kernels import make_environment
 from comp.local_kaggle.server import running
 from comp.runs import Run

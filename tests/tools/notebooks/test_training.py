@@ -11,10 +11,10 @@ import pytest
 
 from comp.console import Console
 from comp.errors import KaggleError
-from comp.kaggle import patience
+from comp.kaggle import failures
+from comp.kaggle.archives import DamagedError
 from comp.kaggle.client import Kaggle, connect
-from comp.kaggle.formats import DamagedError
-from comp.kaggle.kernels import Notebook, execution, push
+from comp.kaggle.notebooks import Notebook, execution, push
 from comp.kaggle.sources import graders
 from comp.local_kaggle.server import running
 from comp.runs import Run, Workspace, list_runs
@@ -48,7 +48,7 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
 
     workspace.runs.joinpath("shades", "standard-1").mkdir(parents=True)
     with monkeypatch.context() as patch:
-        patch.setattr(patience, "wait", interrupt)
+        patch.setattr(failures, "wait", interrupt)
         left = train("--seed", 3)
     assert left.status == 130, left.err
     (name,) = pushed(kaggle)

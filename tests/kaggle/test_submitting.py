@@ -1,9 +1,6 @@
-from operator import attrgetter
-
 import pytest
 
-from comp.kaggle import goals
-from comp.kaggle.uploads import tag_of
+from comp.kaggle.submitting import has_score, tag_of
 from comp.runs import Workspace, create_run
 
 REAL, HERE, ALSO_HERE = "https://api.kaggle.com", "http://127.0.0.1:8008", "http://127.0.0.1:9"
@@ -27,16 +24,6 @@ def submitted(run):
     return write
 
 
-def test_a_fold_got_where_what_it_was_joined_in_got(run, tmp_path):
-    assert not goals.joined()(run)
-    joined = create_run(Workspace(tmp_path), "shades", "folds")
-    joined.write_config({"members": [run.name], "kind": "folds"})
-    assert goals.joined()(run)
-    assert not goals.joined(attrgetter("predicted"))(run)
-    joined.submission.touch()
-    assert goals.joined(attrgetter("predicted"))(run)
-
-
 @pytest.mark.parametrize(
     ("meant", "at", "done"),
     [(None, REAL, True), (None, HERE, False), (HERE, HERE, True), (ALSO_HERE, HERE, True), (HERE, REAL, False)],
@@ -45,14 +32,14 @@ def test_a_score_counts_where_it_is_of_the_kaggle_that_is_meant(
     run, submitted, shades, tmp_path, monkeypatch, meant, at, done
 ):
     monkeypatch.delenv("COMP_KAGGLE_URL", raising=False)
-    goal = goals.submitted(shades.competition, Workspace(tmp_path, kaggle=meant))
+    goal = has_score(shades.competition, Workspace(tmp_path, kaggle=meant))
     assert not goal(run)
     submitted(at=at)
     assert goal(run) is done
 
 
 def test_a_score_counts_for_the_file_that_has_it(run, submitted, shades, tmp_path):
-    goal = goals.submitted(shades.competition, Workspace(tmp_path, kaggle=REAL))
+    goal = has_score(shades.competition, Workspace(tmp_path, kaggle=REAL))
     submitted(status="pending")
     assert not goal(run)
     submitted()

@@ -1,20 +1,24 @@
-"""From what goes wrong between here and Kaggle to one sentence with its remedy."""
+"""What goes wrong between here and Kaggle: one sentence with its remedy, and whether another try may help."""
 
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TypeVar
+
+import requests
+from urllib3.exceptions import NewConnectionError
 
 from comp.errors import CredentialsError, KaggleError
+from comp.kaggle.connection import TOKEN_REMEDY, Subject
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+ATTEMPTS = 4  # that bring nothing, in a row
+LONGEST_WAIT_SECONDS = 60.0
 
-    import requests
-
-    from comp.kaggle.endpoint import Endpoint
+Answer = TypeVar("Answer")
+Say = Callable[[str], None]  # called with one line for a person, from any thread
 
 
 class PassingError(KaggleError):
@@ -37,53 +41,54 @@ class MissingError(KaggleError):
     """Kaggle has no such thing, or doesn't show it to this user (404)."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is being asked about, as a sentence names it, and the page where a person can look at it."""
-
-    what: str
-    page: str
-    endpoint: Endpoint
-    is_dataset: bool = False
-
-    def __str__(self) -> str:
-        return self.what
+def silent(line: str, /) -> None:
+    """Lines that nobody reads."""
 
 
-def about_competition(slug: str, endpoint: Endpoint) -> Subject:
-    return Subject(f"competition {slug!r}", endpoint.competition_page(slug), endpoint)
+def patiently(call: Callable[[], Answer], say: Say) -> Answer:
+    """What ``call`` gives, asked again after each `PassingError` that waiting may mend; it must be safe to repeat."""
+    failures = 0
+    while True:
+        try:
+            return call()
+        except PassingError as error:
+            failures += 1
+            wait_after(error, failures, say)
 
 
-def about_dataset(handle: str, endpoint: Endpoint) -> Subject:
-    return Subject(f"data set {handle!r}", endpoint.dataset_page(handle), endpoint, is_dataset=True)
+def wait_after(error: PassingError, failures: int, say: Say) -> None:
+    """Wait before the next try, or raise ``error`` where none is worth it: the last ``failures`` tries all failed.
+
+    As long as Kaggle asked for, if that is at most a minute; where it didn't say, 1, 2 and 4 seconds.
+    """
+    seconds = 2.0 ** (failures - 1) if error.wait_seconds is None else error.wait_seconds
+    if failures >= ATTEMPTS or seconds > LONGEST_WAIT_SECONDS:
+        raise error
+    say(f"{error.cause}; trying again in {seconds:.0f} s")
+    wait(seconds)
 
 
-def about_notebook(handle: str, endpoint: Endpoint) -> Subject:
-    return Subject(f"notebook {handle!r}", endpoint.notebook_page(handle), endpoint, is_dataset=True)
-
-
-def about_signing_in(endpoint: Endpoint) -> Subject:
-    return Subject("the sign-in", endpoint.url, endpoint)
+def wait(seconds: float) -> None:
+    time.sleep(seconds)
 
 
 @contextmanager
 def in_one_sentence(subject: Subject) -> Iterator[None]:
     """Turn the exceptions of requests and of the official client into a KaggleError about ``subject``."""
-    import requests
-
     url = subject.endpoint.url
     try:
         yield
     except requests.HTTPError as error:
         raise refusal(error.response, subject) from error
-    except requests.JSONDecodeError as error:
+    except (json.JSONDecodeError, requests.JSONDecodeError) as error:
         raise not_data(subject) from error
     except requests.Timeout as error:
         raise PassingError(
             f"{url} did not answer in time", "check the connection and run the same command again"
         ) from error
     except requests.ConnectionError as error:
-        if subject.endpoint.is_local and _never_connected(error):
+        reason = getattr(error.args[0], "reason", None) if error.args else None
+        if subject.endpoint.is_local and isinstance(reason, NewConnectionError):
             raise KaggleError(
                 f"Nothing answers at {url}; start it with `comp serve`, or unset COMP_KAGGLE_URL."
             ) from error
@@ -91,11 +96,8 @@ def in_one_sentence(subject: Subject) -> Iterator[None]:
             f"Nothing answers at {url}", "check the connection and run the same command again"
         ) from error
     except requests.RequestException as error:
-        raise PassingError(f"The exchange with {url} about {subject} broke off", "run the same command again") from (
-            error
-        )
-    except json.JSONDecodeError as error:
-        raise not_data(subject) from error
+        broken = f"The exchange with {url} about {subject} broke off"
+        raise PassingError(broken, "run the same command again") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise KaggleError(
             f"The answer of {url} about {subject} is not one that the installed kaggle package understands "
@@ -110,28 +112,24 @@ def not_data(subject: Subject) -> KaggleError:
     )
 
 
-def refusal(response: requests.Response | None, subject: Subject) -> KaggleError:
+def refusal(response: requests.Response, subject: Subject) -> KaggleError:
     """The error for a response of 400 or more."""
-    status = 0 if response is None else response.status_code
+    status = response.status_code
     if status == 401:
-        return CredentialsError(
-            f"Kaggle does not accept the credentials for {subject} (401): make a new token at "
-            "https://www.kaggle.com/settings/api and put it into the file ~/.kaggle/access_token or into the "
-            "environment variable KAGGLE_API_TOKEN."
-        )
+        return CredentialsError(f"Kaggle does not accept the credentials for {subject} (401): {TOKEN_REMEDY}.")
     if status == 403:
-        return ForbiddenError(
-            f"Kaggle keeps {subject} from you (403): it may be private; ask its owner at {subject.page}."
-            if subject.is_dataset
-            else f"Kaggle keeps {subject} from you (403): join it and accept its rules at {subject.page}, then run "
-            "the same command again."
+        remedy = (
+            f"it may be private; ask its owner at {subject.page}"
+            if subject.has_owner
+            else f"join it and accept its rules at {subject.page}, then run the same command again"
         )
+        return ForbiddenError(f"Kaggle keeps {subject} from you (403): {remedy}.")
     if status == 404:
         return MissingError(
             f"There is no {subject} at {subject.endpoint.url}, or it is not visible to you (404); check its name."
         )
     if status == 429:
-        return _too_many("" if response is None else response.headers.get("Retry-After", ""))
+        return _too_many(response.headers.get("Retry-After", "").strip())
     if status >= 500:
         return PassingError(
             f"{subject.endpoint.url} failed on {subject} ({status})", "run the same command again in a few minutes"
@@ -141,26 +139,16 @@ def refusal(response: requests.Response | None, subject: Subject) -> KaggleError
 
 def _too_many(retry_after: str) -> KaggleError:
     cause = "Kaggle has had too many requests from you (429)"
-    if not retry_after.strip().isdecimal():
+    if not retry_after.isdecimal():
         return KaggleError(f"{cause}; wait a few minutes and run the same command again.")
     seconds = int(retry_after)
     long = f"{seconds} seconds" if seconds < 120 else f"{-(-seconds // 60)} minutes"
     return PassingError(cause, f"wait {long} and run the same command again", float(seconds))
 
 
-def _never_connected(error: requests.ConnectionError) -> bool:
-    from urllib3.exceptions import NewConnectionError
-
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(reason, NewConnectionError)
-
-
-def _reason(response: requests.Response | None) -> str:
+def _reason(response: requests.Response) -> str:
     try:
-        message = response.json()["message"] if response is not None else None
-    except (ValueError, KeyError, TypeError):
-        message = None
-    if not isinstance(message, str) or not message.strip():
-        return "it gave no reason."
-    words = " ".join(message.split())[:300]
-    return words if words.endswith((".", "!", "?")) else f"{words}."
+        words = " ".join(response.json()["message"].split())[:300]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        words = ""
+    return words if words.endswith((".", "!", "?")) else f"{words or 'it gave no reason'}."
