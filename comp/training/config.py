@@ -16,10 +16,13 @@ from comp.declare.viewpoint import Viewpoint
 from comp.errors import RunError
 from comp.runs import Run, Workspace, find_run
 from comp.runs.resolve import Choices
+from comp.runs.source import source_digest
 from comp.training.prepared import Prepared
 
 # Rows whose values are objects at the same time.
 AT_ONCE = 1 << 14
+# What a training's results follow from, beside what its declaration's folder defines.
+CODE = ("comp.training", "comp.data")
 PACKAGES = ("accelerate", "albumentations", "numpy", "pillow", "scikit-learn", "timm", "torch")
 
 
@@ -53,6 +56,10 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         "device": prepared.learner.device,
         "precision": prepared.learner.accelerator.mixed_precision,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "source": {
+            **{name.replace(".", "/"): source_digest(name) for name in CODE},
+            "competition.py": competition.source,
+        },
         "weights": prepared.weights,
         "by_hand": by_hand,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from typing import Any
@@ -36,13 +36,18 @@ def start(prepared: Prepared, workspace: Workspace, console: Console, *, by_hand
 def under_way(prepared: Prepared, workspace: Workspace, console: Console, done: Goal) -> Iterator[Training]:
     """The latest training of the same config that nobody works on and that didn't get as far, or a new one.
 
-    Nobody else takes it up for as long as the block lasts. A new one that ends with an error before its first epoch
-    leaves no folder.
+    One of the same config but of other source is not resumed, and that is said. Nobody else resumes the run for as long
+    as the block lasts. A new one that ends with an error before its first epoch leaves no folder.
     """
     resolved = config_of(prepared)
     config = _as_recorded(resolved)
+    of_other_source: list[str] = []
     for run in reversed(list_runs(workspace, prepared.competition.name)):
-        if _same(run, config) and not done(run) and _splits_as(run, prepared):
+        if not _same(run, config) or done(run):
+            continue
+        if changed := _changed_source(run, config):
+            of_other_source.append(_why_not_resumed(run, changed))
+        elif _splits_as(run, prepared):
             with run.held() as alone:
                 # Who held it may just have finished it.
                 if alone and not done(run):
@@ -51,7 +56,10 @@ def under_way(prepared: Prepared, workspace: Workspace, console: Console, done: 
     run = create_run(workspace, prepared.competition.name, prepared.choices.recipe)
     with run.held():
         try:
-            yield _begin(prepared, run, console, resolved)
+            training = _begin(prepared, run, console, resolved)
+            for line in of_other_source[:1]:
+                console.say(line)
+            yield training
         except CompError:
             if not run.history.began and not run.last.is_file():
                 shutil.rmtree(run.folder, ignore_errors=True)
@@ -69,7 +77,8 @@ def resumed(competition: Competition, run: Run, workspace: Workspace, console: C
     recorded = run.record("config")
     prepared = prepare(competition, choices_of(run, workspace), workspace, console)
     config = _as_recorded(config_of(prepared))
-    other = difference(_without(recorded, *NOT_COMPARED, *OF_THE_MACHINE), _without(config, *OF_THE_MACHINE))
+    said = (*OF_THE_MACHINE, "source")
+    other = difference(_without(recorded, *NOT_COMPARED, *said), _without(config, *said))
     if other is not None:
         raise RunError(
             f"{run.name} was begun with another {other.field} ({other.one}, and now {other.other}), so it can't go on; "
@@ -87,6 +96,10 @@ def resumed(competition: Competition, run: Run, workspace: Workspace, console: C
         other = difference(*({field: known.get(field) for field in OF_THE_MACHINE} for known in (recorded, config)))
         if other is not None:
             console.say(f"{run.name} was begun with another {other.field}: {other.one}, and now {other.other}")
+        if changed := _changed_source(run, config):
+            console.say(
+                f"{_listed(changed)} changed since {run.name} was begun: it is resumed with the code as it is now"
+            )
         yield training
 
 
@@ -152,9 +165,24 @@ def _splits_as(run: Run, prepared: Prepared) -> bool:
 
 def _same(run: Run, config: Mapping[str, Any]) -> bool:
     try:
-        return _without(run.record("config"), *NOT_COMPARED) == config
+        return _without(run.record("config"), *NOT_COMPARED, "source") == _without(config, "source")
     except RunError:
         return False
+
+
+def _changed_source(run: Run, config: Mapping[str, Any]) -> list[str]:
+    """The packages, or the declaration, whose source is another than when the run was begun."""
+    before = run.record("config").get("source", {})
+    return [name for name, digest in config["source"].items() if before.get(name) != digest]
+
+
+def _why_not_resumed(run: Run, changed: Sequence[str]) -> str:
+    how = "" if run.trained else f"; `comp train --resume {run.name}` resumes that one"
+    return f"{_listed(changed)} changed since {run.name}, so this is a new run{how}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
 def _as_recorded(config: Mapping[str, Any]) -> dict[str, Any]:

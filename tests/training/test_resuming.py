@@ -20,7 +20,7 @@ from comp.errors import DataError, KaggleError, RunError
 from comp.kaggle.client import Kaggle
 from comp.runs import History, Run, Workspace, list_runs
 from comp.runs.resolve import Choices
-from comp.training import backbone, prepared
+from comp.training import backbone, config, prepared
 from comp.training import training as module
 from comp.training.prepared import prepare
 from comp.training.resuming import resumed, start, under_way
@@ -320,6 +320,62 @@ def test_a_run_of_other_versions_goes_on_when_it_is_named_and_that_is_said(with_
     capsys.readouterr()
     runner.resume(competition, run, workspace, Console())
     assert "was begun with another versions.torch: 1.0, and now" in capsys.readouterr().out
+
+
+@pytest.fixture
+def edited(monkeypatch):
+    """Stands for an edit of the source of a package."""
+
+    def edit(package):
+        digest = config.source_digest
+        monkeypatch.setattr(config, "source_digest", lambda name: "e" * 16 if name == package else digest(name))
+
+    return edit
+
+
+def test_edited_code_begins_a_new_run_and_says_what_changed(with_stages, workspace, killed, edited, capsys):
+    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    killed(competition, workspace, 2)
+    edited("comp.training")
+    new = runner.train(competition, Choices(), workspace, Console())
+    assert new.name == "shades/standard-2"
+    line = (
+        "comp/training changed since shades/standard-1, so this is a new run; `comp train --resume shades/standard-1`"
+    )
+    assert line in capsys.readouterr().out
+    assert line in new.log.read_text()
+    # From here on, the new one is the same.
+    assert runner._run(competition, Choices(), workspace, Console(), attrgetter("reported")) == new
+    assert "changed since" not in capsys.readouterr().out
+
+
+def test_edited_code_after_the_training_predicts_no_run_of_the_old_code(with_stages, workspace, edited, capsys):
+    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    first = runner.train(competition, Choices(), workspace, Console())
+    edited("comp.data")
+    assert runner._run(competition, Choices(), workspace, Console(), attrgetter("reported")) != first
+    assert "comp/data changed since shades/standard-1, so this is a new run\n" in capsys.readouterr().out
+
+
+def test_an_edited_declaration_begins_a_new_run_where_only_a_function_of_its_own_changed(
+    with_stages, workspace, killed, capsys
+):
+    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    killed(competition, workspace, 2)
+    other = replace(competition, source="e" * 16)
+    assert runner.train(other, Choices(), workspace, Console()).name == "shades/standard-2"
+    assert "competition.py changed since shades/standard-1" in capsys.readouterr().out
+
+
+def test_a_run_of_the_code_before_an_edit_is_resumed_when_it_is_named(with_stages, workspace, killed, edited, capsys):
+    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    killed(competition, workspace, 2)
+    (run,) = list_runs(workspace)
+    edited("comp.training")
+    edited("comp.data")
+    assert runner.resume(competition, run, workspace, Console()) == run
+    said = "comp/training and comp/data changed since shades/standard-1 was begun: it is resumed with the code as it is"
+    assert said in capsys.readouterr().out
 
 
 def test_a_backbone_with_other_weights_is_not_gone_on_with(with_stages, workspace, killed, monkeypatch):
