@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,15 +93,13 @@ def serve(
     """
     from comp.kaggle.sources import DeclaredGraders
     from comp.local_kaggle.faults import read_plan
-    from comp.local_kaggle.server import serve as serve_until_interrupted
+    from comp.local_kaggle.server import running, without_answers
 
-    serve_until_interrupted(
-        folder,
-        DeclaredGraders(here.folders),
-        here.workspace.cache / "local-kaggle" / "state",
-        port,
-        announce=lambda url: print(f"export COMP_KAGGLE_URL={url}", flush=True),
-        faults=read_plan(faults) if faults else (),
-        kernels=kernels,
-        say=lambda line: print(line, flush=True),
-    )
+    state = here.workspace.cache / "local-kaggle" / "state"
+    plan = read_plan(faults) if faults else ()
+    graders = DeclaredGraders(here.folders)
+    with suppress(KeyboardInterrupt), running(folder, graders, state, plan, kernels=kernels, port=port) as url:
+        print(f"export COMP_KAGGLE_URL={url}", flush=True)
+        if line := without_answers(folder):
+            print(line, flush=True)
+        threading.Event().wait()

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from comp.local_kaggle.catalog import ANSWERS, RIVALS
+import numpy as np
+import pandas as pd
+from PIL import Image
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    import numpy as np
-    import pandas as pd
+from comp.local_kaggle.catalog import ANSWERS, TEAMS
 
 TEST_SHARE = 0.25
 
@@ -22,45 +20,39 @@ def build_digits(folder: Path, slug: str) -> None:
     """scikit-learn's 1,797 handwritten digits as ``folder/<slug>``, with a quarter of the labels as hidden answers.
 
     The data are real (UCI's Optical Recognition of Handwritten Digits, Alpaydin and Kaynak 1998): 8 x 8 pixels in 17
-    shades. The rivals are what scikit-learn's classifiers, trained on the same images, answer. Does nothing where the
-    folder is already there.
+    shades. The other teams' answers are those of scikit-learn's classifiers, trained on the same images. Does nothing
+    where the folder is already there.
     """
-    place, hidden = folder / slug, folder / ANSWERS
-    answers, rivals = hidden / f"{slug}.csv", hidden / RIVALS / slug
-    if place.is_dir() and answers.is_file() and rivals.is_dir():
+    files, hidden = folder / slug, folder / ANSWERS
+    answers, teams = hidden / f"{slug}.csv", hidden / TEAMS / slug
+    if files.is_dir() and answers.is_file() and teams.is_dir():
         return
-    import numpy as np
-    from PIL import Image
-    from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits  # scikit-learn takes a second to import
     from sklearn.model_selection import train_test_split
 
     digits = load_digits()
     pixels = (digits.images * (255 / 16)).astype(np.uint8)
-    rows = np.arange(len(pixels))
-    train, test = train_test_split(rows, test_size=TEST_SHARE, stratify=digits.target, random_state=0)
+    train, test = train_test_split(np.arange(len(pixels)), test_size=TEST_SHARE, stratify=digits.target, random_state=0)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as building:
-        unfinished = Path(building) / slug
+        new_files, new_teams = Path(building, slug), Path(building, TEAMS)
         for part, chosen in (("train", train), ("test", test)):
-            (unfinished / part).mkdir(parents=True)
-            for row in chosen:
-                image = Image.fromarray(pixels[row])
-                image.save(unfinished / part / f"{row:04}.png")
-        _table(train, digits.target).to_csv(unfinished / "train.csv", index=False)
-        _table(test, np.zeros(len(pixels), int)).to_csv(unfinished / "sample_submission.csv", index=False)
-        of_rivals = Path(building) / RIVALS
-        of_rivals.mkdir()
-        for team, answered in _answers_of_rivals(pixels.reshape(len(pixels), -1) / 255, digits.target, train):
-            _table(test, answered).to_csv(of_rivals / f"{team}.csv", index=False)
-        rivals.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(rivals, ignore_errors=True)
-        of_rivals.rename(rivals)
-        _table(test, digits.target).to_csv(answers, index=False)
-        shutil.rmtree(place, ignore_errors=True)
-        unfinished.rename(place)
+            (new_files / part).mkdir(parents=True)
+            for index in chosen:
+                Image.fromarray(pixels[index]).save(new_files / part / f"{index:04}.png")
+        _write(new_files / "train.csv", train, digits.target)
+        _write(new_files / "sample_submission.csv", test, np.zeros(len(pixels), int))
+        new_teams.mkdir()
+        for team, answered in _answers_of_teams(pixels.reshape(len(pixels), -1) / 255, digits.target, train):
+            _write(new_teams / f"{team}.csv", test, answered)
+        teams.parent.mkdir(parents=True, exist_ok=True)
+        _write(answers, test, digits.target)
+        for new, place in ((new_teams, teams), (new_files, files)):
+            shutil.rmtree(place, ignore_errors=True)
+            new.rename(place)
 
 
-def _answers_of_rivals(pixels: np.ndarray, labels: np.ndarray, train: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def _answers_of_teams(pixels: np.ndarray, labels: np.ndarray, train: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Each team's name and its answers to all images (N,), from their pixels (N, P) and the labels of ``train``."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
@@ -80,12 +72,9 @@ def _answers_of_rivals(pixels: np.ndarray, labels: np.ndarray, train: np.ndarray
         yield team, classifier.fit(pixels[train], labels[train]).predict(pixels)
 
 
-def _table(rows: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
-    import numpy as np
-    import pandas as pd
-
-    chosen = np.sort(rows)
-    return pd.DataFrame({"id": [f"{row:04}" for row in chosen], "label": labels[chosen]})
+def _write(csv: Path, indices: np.ndarray, labels: np.ndarray) -> None:
+    chosen = np.sort(indices)
+    pd.DataFrame({"id": [f"{index:04}" for index in chosen], "label": labels[chosen]}).to_csv(csv, index=False)
 
 
 BUNDLED: Mapping[str, Callable[[Path, str], None]] = {"digits": build_digits}

@@ -11,19 +11,15 @@ import shutil
 import tempfile
 import threading
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 from comp.errors import DataError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import TracebackType
-    from typing import Self
-
 ANSWERS = ".answers"
-RIVALS = "rivals"
+TEAMS = "teams"
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 _LARGEST_DIGESTED_BYTES = 1 << 30
@@ -31,23 +27,19 @@ _LARGEST_DIGESTED_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class CatalogFile:
-    """A file as it is listed: its path inside the entry with ``/``, its size in bytes, its date in naive UTC."""
+    """A file as it is listed: its path inside the entry with ``/``, its size in bytes, its date in naive UTC.
+
+    path: on disk; None inside the archive that stands for the folder.
+    """
 
     name: str
     size: int
     date: dt.datetime
-
-
-@dataclass(frozen=True)
-class _Member:
-    """A file on disk, or one inside the archive that stands for the folder."""
-
-    listed: CatalogFile
-    path: Path | None
+    path: Path | None = None
 
 
 class Catalog:
-    """What a directory serves. A context manager: archives it has to make live in a temporary folder until it ends.
+    """The entries that a directory serves. A context manager: archives it has to make live in a temporary folder.
 
     Every folder whose name is a slug can be asked for as a competition or, under any owner, as a data set. Names that
     begin with a dot are served by nobody, nor is anything that a link leads to in ``.answers``.
@@ -69,9 +61,7 @@ class Catalog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._made, ignore_errors=True)
 
     def slugs(self) -> list[str]:
@@ -81,46 +71,46 @@ class Catalog:
         folder = self.root / slug
         return bool(_SLUG.fullmatch(slug)) and folder.is_dir() and not self._is_hidden(folder)
 
-    def things(self, slug: str) -> list[Path]:
+    def contents(self, slug: str) -> list[Path]:
         """The files and folders right in an entry that anybody may see."""
-        return sorted(
-            path for path in (self.root / slug).iterdir() if not path.name.startswith(".") and not self._is_hidden(path)
-        )
+        return sorted(path for path in (self.root / slug).iterdir() if not self._is_hidden(path))
 
     def answers(self, slug: str) -> Path | None:
         """The hidden answers, for grading only."""
-        path = self.root / ANSWERS / f"{slug}.csv"
+        path = self._hidden / f"{slug}.csv"
         return path if self.has(slug) and path.is_file() else None
 
-    def unanswered(self) -> list[str]:
-        """The competitions that nothing can be graded of: entries with a sample submission and no hidden answers."""
-        return [slug for slug in self.slugs() if self.answers(slug) is None and self._has_sample(slug)]
-
-    def rivals(self, slug: str) -> list[Path]:
+    def teams(self, slug: str) -> list[Path]:
         """Submissions of other teams, hidden like the answers; each is named for its team."""
-        return sorted((self._hidden / RIVALS / slug).glob("*.csv"))
+        return sorted((self._hidden / TEAMS / slug).glob("*.csv"))
+
+    def unanswered(self) -> list[str]:
+        """The competitions of which nothing can be graded: a sample submission is there, and no hidden answers."""
+        return [
+            slug
+            for slug in self.slugs()
+            if self.answers(slug) is None and any("sample_submission" in file.name for file in self.files(slug))
+        ]
 
     def files(self, slug: str) -> list[CatalogFile]:
         """Every visible file, sorted by name; of a folder that is one archive, what the archive holds."""
-        return [member.listed for member in self._members(slug).values()]
+        own = self._own_archive(slug)
+        found = _inside(own) if own is not None else self._on_disk(self.root / slug)
+        return sorted(found, key=lambda file: file.name)
 
     def file(self, slug: str, name: str) -> Path | None:
         """Where the bytes of a listed file are, or None if it isn't listed."""
-        member = self._members(slug).get(name)
-        if member is None or member.path is not None:
-            return None if member is None else member.path
-        archive = self._own_archive(slug)
-        if archive is None:
-            return None
-        with self._making:
-            path = self._made / _digest(slug, name, str(archive.stat().st_mtime_ns))
-            if not path.exists():
-                beside = path.with_name(path.name + ".part")
-                with zipfile.ZipFile(archive) as source, source.open(name) as member_file, beside.open("wb") as out:
-                    shutil.copyfileobj(member_file, out)
-                _date_like(archive, beside)
-                beside.replace(path)
-            return path
+        found = next((file for file in self.files(slug) if file.name == name), None)
+        own = self._own_archive(slug)
+        if found is None or found.path is not None or own is None:
+            return found.path if found else None
+
+        def extract(path: Path) -> None:
+            with zipfile.ZipFile(own) as source, source.open(name) as member, path.open("wb") as out:
+                shutil.copyfileobj(member, out)
+
+        when = own.stat().st_mtime_ns
+        return self._once(_digest(slug, name, str(when)), when, extract)
 
     def archive(self, slug: str) -> Path:
         """The whole entry as one zip: the folder's own ``<slug>.zip`` if that is all it holds, else one made here.
@@ -128,29 +118,21 @@ class Catalog:
         A made one is stored uncompressed, the same bytes and date for the same files, so that a download that was cut
         can be resumed after the server was started anew.
         """
-        if slug in self._revised:
-            return self._revised[slug]
-        own = self._own_archive(slug)
-        if own is not None:
+        if own := self._revised.get(slug) or self._own_archive(slug):
             return own
-        with self._making:
-            members = [(member.listed.name, member.path) for member in self._members(slug).values() if member.path]
-            facts = [(name, path, path.stat()) for name, path in members]
-            digest = _digest(slug, *(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, _, stat in facts))
-            path = self._made / f"{digest}.zip"
-            if not path.exists():
-                beside = path.with_name(path.name + ".part")
-                with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as out:
-                    for name, source, stat in facts:
-                        info = zipfile.ZipInfo(name, _EPOCH_OF_ZIP)
-                        info.file_size = stat.st_size  # zipfile must know of files over 4 GB beforehand
-                        info.external_attr = 0o644 << 16
-                        with source.open("rb") as read, out.open(info, "w") as write:
-                            shutil.copyfileobj(read, write, 1 << 20)
-                newest = max((stat.st_mtime_ns for _, _, stat in facts), default=0)
-                os.utime(beside, ns=(newest, newest))
-                beside.replace(path)
-            return path
+        members = [(file.name, file.path, file.path.stat()) for file in self.files(slug) if file.path]
+
+        def pack(path: Path) -> None:
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as out:
+                for name, source, stat in members:
+                    info = zipfile.ZipInfo(name, _EPOCH_OF_ZIP)
+                    info.file_size = stat.st_size  # zipfile must know of files over 4 GB beforehand
+                    info.external_attr = 0o644 << 16
+                    with source.open("rb") as read, out.open(info, "w") as write:
+                        shutil.copyfileobj(read, write, 1 << 20)
+
+        digest = _digest(slug, *(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, _, stat in members))
+        return self._once(f"{digest}.zip", max((stat.st_mtime_ns for _, _, stat in members), default=0), pack)
 
     def revise(self, slug: str) -> None:
         """Serve another version of the archive from now on: with a file more at its beginning, so that every byte
@@ -176,46 +158,46 @@ class Catalog:
         return self._md5s[key]
 
     def _own_archive(self, slug: str) -> Path | None:
-        visible = [path for path in (self.root / slug).iterdir() if not path.name.startswith(".")]
-        alone = len(visible) == 1 and visible[0].name == f"{slug}.zip" and visible[0].is_file()
-        return visible[0] if alone and not self._is_hidden(visible[0]) and zipfile.is_zipfile(visible[0]) else None
+        match self.contents(slug):
+            case [only] if only.name == f"{slug}.zip" and only.is_file() and zipfile.is_zipfile(only):
+                return only
+        return None
 
-    def _has_sample(self, slug: str) -> bool:
-        return any("sample_submission" in name for name in self._members(slug))
+    def _once(self, name: str, when_ns: int, write: Callable[[Path], None]) -> Path:
+        """A file of this name and date in the temporary folder, written unless it is there."""
+        path = self._made / name
+        with self._making:
+            if not path.exists():
+                beside = path.with_name(f"{name}.part")
+                write(beside)
+                os.utime(beside, ns=(when_ns, when_ns))
+                beside.replace(path)
+        return path
 
-    def _members(self, slug: str) -> dict[str, _Member]:
-        own = self._own_archive(slug)
-        found = self._inside(own) if own is not None else self._on_disk(self.root / slug)
-        return {member.listed.name: member for member in sorted(found, key=lambda member: member.listed.name)}
-
-    def _inside(self, archive: Path) -> Iterator[_Member]:
-        date = _naive_utc(archive.stat().st_mtime)
-        with zipfile.ZipFile(archive) as source:
-            for info in source.infolist():
-                if not info.is_dir() and not any(part.startswith(".") for part in info.filename.split("/")):
-                    yield _Member(CatalogFile(info.filename, info.file_size, date), None)
-
-    def _on_disk(self, folder: Path) -> Iterator[_Member]:
+    def _on_disk(self, folder: Path) -> Iterator[CatalogFile]:
         for base, folders, names in os.walk(folder):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            for name in names:
-                path = Path(base, name)
-                if not name.startswith(".") and path.is_file() and not self._is_hidden(path):
+            for path in (Path(base, name) for name in names):
+                if path.is_file() and not self._is_hidden(path):
                     stat = path.stat()
-                    listed = CatalogFile(path.relative_to(folder).as_posix(), stat.st_size, _naive_utc(stat.st_mtime))
-                    yield _Member(listed, path)
+                    name = path.relative_to(folder).as_posix()
+                    yield CatalogFile(name, stat.st_size, _naive_utc(stat.st_mtime), path)
 
     def _is_hidden(self, path: Path) -> bool:
-        return path.is_symlink() and path.resolve().is_relative_to(self._hidden)
+        leads_to_answers = path.is_symlink() and path.resolve().is_relative_to(self._hidden)
+        return path.name.startswith(".") or leads_to_answers
+
+
+def _inside(archive: Path) -> Iterator[CatalogFile]:
+    date = _naive_utc(archive.stat().st_mtime)
+    with zipfile.ZipFile(archive) as source:
+        for info in source.infolist():
+            if not info.is_dir() and not any(part.startswith(".") for part in info.filename.split("/")):
+                yield CatalogFile(info.filename, info.file_size, date)
 
 
 def _digest(*facts: str) -> str:
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
-
-
-def _date_like(model: Path, path: Path) -> None:
-    when = model.stat().st_mtime_ns
-    os.utime(path, ns=(when, when))
 
 
 def _naive_utc(timestamp: float) -> dt.datetime:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import pandas as pd
 
 from comp.errors import CompError, SubmissionError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +75,6 @@ def _score(grader: Grader, truth: pd.DataFrame, given: pd.DataFrame, submission:
 
 
 def _read(csv: Path) -> pd.DataFrame:
-    import pandas as pd
-
     try:
         return pd.read_csv(csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (ValueError, pd.errors.ParserError, OSError) as error:

@@ -16,22 +16,20 @@ import subprocess
 import sysconfig
 import threading
 import venv
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
+import nbformat
 from kagglesdk.kernels.types import kernels_api_service as kernels
 from kagglesdk.kernels.types.kernels_enums import KernelWorkerStatus
 
 from comp.files import write_text
-from comp.local_kaggle.protocol import Asker, Call, RefusedError, page_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from comp.local_kaggle.catalog import Catalog
-    from comp.local_kaggle.datasets import Datasets
+from comp.local_kaggle.catalog import Catalog
+from comp.local_kaggle.datasets import Datasets
+from comp.local_kaggle.protocol import Asker, Calls, RefusedError, calls_of, filled, page_of
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{3,49}")  # Kaggle's limits
 LARGEST_SOURCE_BYTES = 1 << 20
@@ -71,17 +69,19 @@ class Kernels:
             self._executing = False
             running = list(self._processes)
         for process in running:
-            _stop(process)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         for thread in self._threads:
             thread.join(5)
 
-    def calls(self) -> Mapping[tuple[str, str], Call]:
-        service = "kernels.KernelsApiService"
-        return {
-            (service, "SaveKernel"): (kernels.ApiSaveKernelRequest, self._save),
-            (service, "GetKernelSessionStatus"): (kernels.ApiGetKernelSessionStatusRequest, self._status),
-            (service, "ListKernelSessionOutput"): (kernels.ApiListKernelSessionOutputRequest, self._output),
-        }
+    def calls(self) -> Calls:
+        return calls_of(
+            "kernels.KernelsApiService",
+            kernels,
+            SaveKernel=self._save,
+            GetKernelSessionStatus=self._status,
+            ListKernelSessionOutput=self._output,
+        )
 
     def file(self, owner: str, name: str, path: str) -> Path | None:
         """Where a file lies that the latest version wrote, None if it didn't."""
@@ -101,41 +101,35 @@ class Kernels:
             raise RefusedError(400, "A notebook's slug is its title, 5 to 50 letters, digits and dashes for spaces.")
         if len((request.text or "").encode()) > LARGEST_SOURCE_BYTES:
             raise RefusedError(400, "The source of a notebook has at most 1 MB.")
-        response = kernels.ApiSaveKernelResponse()
-        inputs, unknown = self._inputs(request)
-        response.invalid_competition_sources = [slug for slug in unknown if "/" not in slug]
-        response.invalid_dataset_sources = [slug for slug in unknown if "/" in slug]
+        mounts = self._mounts(request)
         with self._lock:
             before = self._known(handle)
             version = Version(before.number + 1 if before else 1)
             self._latest[handle] = version
         place = self._place(handle)
         shutil.rmtree(place, ignore_errors=True)
-        _lay_out(place, inputs, _script(request))
+        _lay_out(place, {mount: paths for mount, paths in mounts.items() if paths is not None}, _script(request))
         self._keep(handle, version)
-        thread = threading.Thread(
-            target=self._execute, args=(handle, version, bool(request.enable_internet)), daemon=True
+        arguments = (handle, version, bool(request.enable_internet))
+        self._threads.append(threading.Thread(target=self._execute, args=arguments, daemon=True))
+        self._threads[-1].start()
+        unknown = [mount.partition("/")[::2] for mount, paths in mounts.items() if paths is None]
+        return filled(
+            kernels.ApiSaveKernelResponse,
+            invalid_competition_sources=[slug for kind, slug in unknown if kind == "competitions"],
+            invalid_dataset_sources=[slug for kind, slug in unknown if kind == "datasets"],
+            ref=f"/code/{handle}",
+            url=f"{asker.base_url}/",
+            version_number=version.number,
         )
-        self._threads.append(thread)
-        thread.start()
-        response.ref, response.url, response.version_number = f"/code/{handle}", f"{asker.base_url}/", version.number
-        return response
 
-    def _inputs(self, request: Any) -> tuple[dict[str, list[Path]], list[str]]:
-        """The files and folders of what is mounted, by its path below the inputs' folder; the names of what is not."""
-        found, unknown = {}, []
-        for slug in request.competition_data_sources:
-            if self._catalog.has(slug):
-                found[f"competitions/{slug}"] = self._catalog.things(slug)
-            else:
-                unknown.append(slug)
-        for handle in request.dataset_data_sources:
-            things = self._datasets.things(handle)
-            if things is not None:
-                found[f"datasets/{handle}"] = things
-            else:
-                unknown.append(handle)
-        return found, unknown
+    def _mounts(self, request: Any) -> dict[str, list[Path] | None]:
+        """The contents of each source by its path below the inputs' folder; None where there is no such source."""
+        catalog = self._catalog
+        return {
+            f"competitions/{slug}": catalog.contents(slug) if catalog.has(slug) else None
+            for slug in request.competition_data_sources
+        } | {f"datasets/{handle}": self._datasets.contents(handle) for handle in request.dataset_data_sources}
 
     def _execute(self, handle: str, version: Version, internet: bool) -> None:
         place = self._place(handle)
@@ -160,37 +154,37 @@ class Kernels:
             with self._lock:
                 self._processes.discard(process)
                 stopped = not self._executing
-            ended = replace(version, status="COMPLETE")
-            if status:
-                failure = "The server was stopped." if stopped else f"The notebook ended with status {status}."
-                ended = replace(version, status="ERROR", failure=failure)
+            failure = "The server was stopped." if stopped else f"The notebook ended with status {status}."
         except OSError as error:
-            ended = replace(version, status="ERROR", failure=str(error))
+            status, failure = 1, str(error)
+        ended = replace(version, status="ERROR", failure=failure) if status else replace(version, status="COMPLETE")
         self._keep(handle, ended)
 
     def _status(self, request: Any, asker: Asker) -> Any:
         version = self._own(f"{request.user_name}/{request.kernel_slug}", asker)
-        response = kernels.ApiGetKernelSessionStatusResponse()
-        response.status = KernelWorkerStatus[version.status]
-        response.failure_message = version.failure
-        return response
+        return filled(
+            kernels.ApiGetKernelSessionStatusResponse,
+            status=KernelWorkerStatus[version.status],
+            failure_message=version.failure,
+        )
 
     def _output(self, request: Any, asker: Asker) -> Any:
         handle = f"{request.user_name}/{request.kernel_slug}"
         self._own(handle, asker)
         place = self._place(handle)
         page, token = page_of(list(_written(place / "working")), request)
-        response = kernels.ApiListKernelSessionOutputResponse()
-        response.next_page_token = token
         log = place / LOG
         text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-        response.log = json.dumps([{"stream_name": "stdout", "time": 0.0, "data": text}])
-        for name, _ in page:
-            file = kernels.ApiKernelSessionOutputFile()
-            file.file_name = name
-            file.url = f"{asker.base_url}/outputs/{handle}/{quote(name)}"
-            response.files.append(file)
-        return response
+        url = f"{asker.base_url}/outputs/{handle}"
+        return filled(
+            kernels.ApiListKernelSessionOutputResponse,
+            next_page_token=token,
+            log=json.dumps([{"stream_name": "stdout", "time": 0.0, "data": text}]),
+            files=[
+                filled(kernels.ApiKernelSessionOutputFile, file_name=name, url=f"{url}/{quote(name)}")
+                for name, _ in page
+            ],
+        )
 
     def _own(self, handle: str, asker: Asker) -> Version:
         version = self._known(handle)
@@ -251,14 +245,14 @@ def variables(place: Path) -> dict[str, str]:
     }
 
 
-def _lay_out(place: Path, inputs: Mapping[str, list[Path]], script: str) -> None:
+def _lay_out(place: Path, mounts: Mapping[str, list[Path]], script: str) -> None:
     for name in ("working", "temp", "home", "input"):
         (place / name).mkdir(parents=True)
-    for path, things in inputs.items():
-        mount = place / "input" / path
-        mount.mkdir(parents=True)
-        for thing in things:
-            (mount / thing.name).symlink_to(thing.resolve())
+    for mount, paths in mounts.items():
+        folder = place / "input" / mount
+        folder.mkdir(parents=True)
+        for path in paths:
+            (folder / path.name).symlink_to(path.resolve())
     (place / SCRIPT).write_text(script, encoding="utf-8")
 
 
@@ -266,8 +260,6 @@ def _script(request: Any) -> str:
     """A notebook's code cells, one after the other; they must be plain Python."""
     if request.kernel_type != "notebook":
         return str(request.text)
-    import nbformat
-
     try:
         notebook: Any = nbformat.reads(request.text, as_version=4)  # type: ignore[no-untyped-call]
         return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
@@ -280,8 +272,3 @@ def _written(folder: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink():
             yield path.relative_to(folder).as_posix(), path
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Running the local Kaggle: until it is interrupted, or for as long as a block lasts."""
+"""Running the local Kaggle, for as long as a block lasts."""
 
 from __future__ import annotations
 
@@ -7,75 +7,27 @@ import errno
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from comp.errors import DataError, KaggleError
 from comp.local_kaggle.app import HOSTS, create_app
 from comp.local_kaggle.catalog import ANSWERS, Catalog
 from comp.local_kaggle.datasets import Datasets
-from comp.local_kaggle.faults import Faulty
+from comp.local_kaggle.faults import Fault, Faulty
+from comp.local_kaggle.grading import Grader
 from comp.local_kaggle.kernels import Kernels
-from comp.local_kaggle.protocol import LocalKaggle
-from comp.local_kaggle.rivals import enter_rivals
+from comp.local_kaggle.protocol import LocalKaggle, Terms
 from comp.local_kaggle.store import Store
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from comp.local_kaggle.faults import Fault
-    from comp.local_kaggle.grading import Grader
-    from comp.local_kaggle.protocol import Terms
 
 START_SECONDS = 20.0
 MOST_NAMED = 5
 
 
-def serve(
-    folder: Path,
-    graders: Mapping[str, Grader],
-    state: Path,
-    port: int,
-    host: str = "127.0.0.1",
-    announce: Callable[[str], None] = lambda _: None,
-    faults: Sequence[Fault] = (),
-    *,
-    kernels: bool = False,
-    say: Callable[[str], None] = lambda _: None,
-) -> None:
-    """Serve the folders of ``folder`` until the process is interrupted.
-
-    Args:
-        folder: holds a folder for each competition or data set, and ``.answers/<slug>.csv`` for those to be graded;
-            ``.answers/rivals/<slug>/<team>.csv`` are submissions of other teams, who are on the leaderboard at once.
-        graders: by slug.
-        state: folder for submissions and the leaderboard; made if missing.
-        port: 0 for any that is free.
-        host: 127.0.0.1 or localhost.
-        announce: called with the address once it can be connected to.
-        faults: what is to go wrong.
-        kernels: whether to execute, on this machine, the notebooks that are pushed.
-        say: called, after ``announce``, with a line about what can't be graded.
-
-    Raises:
-        KaggleError: the port is taken, or the host is not this machine.
-        DataError: ``folder`` isn't there, or ``state`` can't be written.
-        SubmissionError: a rival's submission can't be scored.
-    """
-    with _server(folder, graders, state, host, port, faults, {}, kernels) as (server, listening, url):
-        announce(url)
-        if line := without_answers(folder):
-            say(line)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[listening])
-
-
 def without_answers(folder: Path) -> str | None:
-    """A line that names what nothing is graded of, or None where everything is."""
+    """A line that names the competitions of which nothing is graded, or None where there are none."""
     with Catalog(folder) as catalog:
         slugs = catalog.unanswered()
     if not slugs:
@@ -93,45 +45,26 @@ def running(
     terms: Mapping[str, Terms] | None = None,
     *,
     kernels: bool = False,
+    port: int = 0,
 ) -> Iterator[str]:
-    """The local Kaggle in a thread, on a free port, for as long as the block lasts; gives its address.
+    """The local Kaggle in a thread for as long as the block lasts; gives its address.
 
     Args:
-        folder, graders, state, faults, kernels: as for `serve`.
+        folder: holds a folder for each competition or data set, and ``.answers/<slug>.csv`` for those to be graded;
+            ``.answers/teams/<slug>/<team>.csv`` are submissions of other teams, who are on the leaderboard at once.
+        graders: by slug.
+        state: folder for submissions and the leaderboard; made if missing.
+        faults: what is to go wrong.
         terms: what competitions allow, by slug; else many submissions a day.
+        kernels: whether to execute, on this machine, the notebooks that are pushed.
+        port: 0 for any that is free.
 
     Raises:
-        DataError, SubmissionError: as `serve`.
+        KaggleError: the port is taken.
+        DataError: ``folder`` isn't there, or ``state`` can't be written.
+        SubmissionError: another team's submission can't be scored.
     """
-    with _server(folder, graders, state, "127.0.0.1", 0, faults, terms or {}, kernels) as (server, listening, url):
-        thread = threading.Thread(target=server.run, args=([listening],), name="local Kaggle", daemon=True)
-        thread.start()
-        try:
-            deadline = time.monotonic() + START_SECONDS
-            while not server.started:
-                if not thread.is_alive() or time.monotonic() > deadline:
-                    raise KaggleError("The local Kaggle did not start; run `comp serve` to see why.")
-                time.sleep(0.01)
-            yield url
-        finally:
-            server.should_exit = True
-            thread.join(START_SECONDS)
-
-
-@contextlib.contextmanager
-def _server(
-    folder: Path,
-    graders: Mapping[str, Grader],
-    state: Path,
-    host: str,
-    port: int,
-    faults: Sequence[Fault],
-    terms: Mapping[str, Terms],
-    kernels: bool,
-) -> Iterator[tuple[uvicorn.Server, socket.socket, str]]:
-    if host not in HOSTS:
-        raise KaggleError(f"The local Kaggle listens on {' or '.join(HOSTS)} only, and {host!r} was asked for.")
-    with Catalog(folder) as catalog, contextlib.closing(bound(host, port)) as listening:
+    with Catalog(folder) as catalog, contextlib.closing(bound(port)) as listening:
         uploads = state / "uploads"
         try:
             uploads.mkdir(parents=True, exist_ok=True)
@@ -140,48 +73,50 @@ def _server(
                 f"The local Kaggle can't keep submissions in {state}: {error.strerror or error}; make it writable."
             ) from error
         store = Store(state / "submissions.sqlite")
-        enter_rivals(catalog, store, graders)
         datasets = Datasets(state / "datasets", uploads, store, catalog)
         with Kernels(state / "kernels", catalog, datasets, executing=kernels) as pushed:
-            kaggle = LocalKaggle(catalog, store, graders, uploads, terms, {**datasets.calls(), **pushed.calls()})
-            connections: dict[Any, asyncio.Transport] = {}
-            app = create_app(kaggle, pushed)
+            more = {**datasets.calls(), **pushed.calls()}
+            kaggle = LocalKaggle(catalog, store, graders, uploads, terms or {}, more)
+            kaggle.enter_teams()
+            app = Faulty(create_app(kaggle, pushed), faults, kaggle)
             config = uvicorn.Config(
-                Faulty(app, faults, kaggle, connections) if faults else app,
-                http=_remembering(connections),
+                app,
+                http=app.protocol(),
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
                 timeout_graceful_shutdown=3,
             )
-            yield uvicorn.Server(config), listening, f"http://{host}:{listening.getsockname()[1]}"
+            with _in_a_thread(uvicorn.Server(config), listening):
+                yield f"http://{HOSTS[0]}:{listening.getsockname()[1]}"
 
 
-def _remembering(connections: dict[Any, asyncio.Transport]) -> type[H11Protocol]:
-    """HTTP that keeps the connections by who is at their other end, so that a fault can end one."""
+@contextlib.contextmanager
+def _in_a_thread(server: uvicorn.Server, listening: socket.socket) -> Iterator[None]:
+    thread = threading.Thread(target=server.run, args=([listening],), name="local Kaggle", daemon=True)
+    thread.start()
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not server.started:
+            if not thread.is_alive() or time.monotonic() > deadline:
+                raise KaggleError("The local Kaggle did not start; run `comp serve` to see why.")
+            time.sleep(0.01)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(START_SECONDS)
 
-    class Remembering(H11Protocol):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            connections[transport.get_extra_info("peername")] = transport
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            connections.pop(self.transport.get_extra_info("peername"), None)
-            super().connection_lost(exc)
-
-    return Remembering
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises KaggleError where the port is taken."""
+def bound(port: int) -> socket.socket:
+    """A socket that listens on this machine only. Raises KaggleError where the port is taken."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((host, port))
+        listening.bind((HOSTS[0], port))
         listening.listen(128)
     except (OSError, OverflowError) as error:
         listening.close()
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         reason = "is taken by another program" if taken else f"can't be listened on ({error})"
-        raise KaggleError(f"Port {port} of {host} {reason}; choose another with --port.") from error
+        raise KaggleError(f"Port {port} of {HOSTS[0]} {reason}; choose another with --port.") from error
     return listening

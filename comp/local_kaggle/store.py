@@ -5,17 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from comp.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from comp.local_kaggle.grading import Scores
+from comp.local_kaggle.grading import Scores
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS uploads (
@@ -72,6 +69,9 @@ class Standing:
     entries: int
 
 
+Dated = TypeVar("Dated", Submission, Standing)
+
+
 class Store:
     """Every call opens its own connection and commits before it returns, so any thread may call.
 
@@ -89,71 +89,52 @@ class Store:
 
     def announce(self, slug: str, team: str, file_name: str, size: int) -> Upload:
         upload = Upload(secrets.token_urlsafe(24), slug, team, file_name, size)
-        with self._open() as connection:
-            connection.execute(
-                "INSERT INTO uploads (token, slug, team, file_name, size) VALUES (?, ?, ?, ?, ?)",
-                (upload.token, slug, team, file_name, size),
-            )
+        self._do("INSERT INTO uploads VALUES (?, ?, ?, ?, ?)", upload.token, slug, team, file_name, size)
         return upload
 
     def upload(self, token: str) -> Upload | None:
-        with self._open() as connection:
-            row = connection.execute("SELECT * FROM uploads WHERE token = ?", (token,)).fetchone()
-        return Upload(**row) if row is not None else None
+        rows = self._do("SELECT * FROM uploads WHERE token = ?", token)
+        return Upload(**rows[0]) if rows else None
 
     def forget(self, token: str) -> None:
         """As though the upload had never been announced."""
-        with self._open() as connection:
-            connection.execute("DELETE FROM uploads WHERE token = ?", (token,))
+        self._do("DELETE FROM uploads WHERE token = ?", token)
 
     def submit(self, upload: Upload, message: str) -> int | None:
         """Make the upload a pending submission; its id, or None if it was submitted already."""
-        now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
         with self._open() as connection:
             if not connection.execute("DELETE FROM uploads WHERE token = ?", (upload.token,)).rowcount:
                 return None
             return connection.execute(
                 "INSERT INTO submissions (slug, team, file_name, size, date, message, status) "
                 "VALUES (?, ?, ?, ?, ?, ?, 'pending')",
-                (upload.slug, upload.team, upload.file_name, upload.size, now.isoformat(), message),
+                (upload.slug, upload.team, upload.file_name, upload.size, _now(), message),
             ).lastrowid
 
     def enter(self, slug: str, team: str, file_name: str, size: int, scores: Scores) -> None:
         """A team's scored submission, unless it has made one."""
-        now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
-        with self._open() as connection:
-            connection.execute(
-                "INSERT INTO submissions (slug, team, file_name, size, date, message, status, score, private_score) "
-                "SELECT ?1, ?2, ?3, ?4, ?5, '', 'complete', ?6, ?7 "
-                "WHERE NOT EXISTS (SELECT 1 FROM submissions WHERE slug = ?1 AND team = ?2)",
-                (slug, team, file_name, size, now.isoformat(), scores.public, scores.private),
-            )
+        self._do(
+            "INSERT INTO submissions (slug, team, file_name, size, date, message, status, score, private_score) "
+            "SELECT ?1, ?2, ?3, ?4, ?5, '', 'complete', ?6, ?7 "
+            "WHERE NOT EXISTS (SELECT 1 FROM submissions WHERE slug = ?1 AND team = ?2)",
+            *(slug, team, file_name, size, _now(), scores.public, scores.private),
+        )
 
-    def score(self, submission_id: int, score: float | None, private_score: float | None = None) -> None:
-        with self._open() as connection:
-            connection.execute(
-                "UPDATE submissions SET status = 'complete', score = ?, private_score = ? WHERE id = ?",
-                (score, private_score, submission_id),
-            )
+    def score(self, submission_id: int, scores: Scores | None) -> None:
+        """The submission is complete; None leaves it without a score."""
+        public, private = (scores.public, scores.private) if scores else (None, None)
+        self._do(
+            "UPDATE submissions SET status = 'complete', score = ?, private_score = ? WHERE id = ?",
+            *(public, private, submission_id),
+        )
 
     def fail(self, submission_id: int, error: str) -> None:
-        with self._open() as connection:
-            connection.execute(
-                "UPDATE submissions SET status = 'error', error = ? WHERE id = ?", (error, submission_id)
-            )
-
-    def submission(self, submission_id: int) -> Submission | None:
-        with self._open() as connection:
-            row = connection.execute("SELECT * FROM submissions WHERE id = ?", (submission_id,)).fetchone()
-        return _submission(row) if row is not None else None
+        self._do("UPDATE submissions SET status = 'error', error = ? WHERE id = ?", error, submission_id)
 
     def submissions(self, slug: str, team: str) -> list[Submission]:
         """A team's submissions, the latest first."""
-        with self._open() as connection:
-            rows = connection.execute(
-                "SELECT * FROM submissions WHERE slug = ? AND team = ? ORDER BY id DESC", (slug, team)
-            ).fetchall()
-        return [_submission(row) for row in rows]
+        rows = self._do("SELECT * FROM submissions WHERE slug = ? AND team = ? ORDER BY id DESC", slug, team)
+        return [_dated(Submission, row) for row in rows]
 
     def made(self, slug: str, team: str, since: dt.datetime) -> int:
         """How many submissions a team made from ``since`` on, in naive UTC, that could be scored."""
@@ -163,25 +144,28 @@ class Store:
         """Each team's best public or private score, best first; of equal scores the earlier stands higher."""
         column = "private_score" if private else "score"
         order = f"{column} DESC, id" if higher_is_better else f"{column}, id"
+        rows = self._do(
+            f"""
+            SELECT team_id, team, {column} AS score, date, entries FROM (
+                SELECT *, ROW_NUMBER() OVER (PARTITION BY team ORDER BY {order}) AS rank,
+                       MIN(id) OVER (PARTITION BY team) AS team_id, COUNT(*) OVER (PARTITION BY team) AS entries
+                FROM submissions WHERE slug = ? AND status = 'complete' AND {column} IS NOT NULL
+            ) WHERE rank = 1 ORDER BY {order}
+            """,
+            slug,
+        )
+        return [_dated(Standing, row) for row in rows]
+
+    def _do(self, statement: str, *values: Any) -> list[sqlite3.Row]:
         with self._open() as connection:
-            rows = connection.execute(
-                f"""
-                SELECT team_id, team, {column} AS score, date, entries FROM (
-                    SELECT *, ROW_NUMBER() OVER (PARTITION BY team ORDER BY {order}) AS place,
-                           MIN(id) OVER (PARTITION BY team) AS team_id, COUNT(*) OVER (PARTITION BY team) AS entries
-                    FROM submissions WHERE slug = ? AND status = 'complete' AND {column} IS NOT NULL
-                ) WHERE place = 1 ORDER BY {order}
-                """,
-                (slug,),
-            ).fetchall()
-        return [Standing(**{**row, "date": dt.datetime.fromisoformat(row["date"])}) for row in rows]
+            return connection.execute(statement, values).fetchall()
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self._path, timeout=30.0)) as connection, connection:
-                connection.row_factory = _by_name
+                connection.row_factory = sqlite3.Row
                 yield connection
         except (sqlite3.DatabaseError, OSError) as error:
             raise DataError(
@@ -190,9 +174,9 @@ class Store:
             ) from error
 
 
-def _by_name(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
-    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat()
 
 
-def _submission(row: dict[str, Any]) -> Submission:
-    return Submission(**{**row, "date": dt.datetime.fromisoformat(row["date"])})
+def _dated(kind: type[Dated], row: sqlite3.Row) -> Dated:
+    return kind(**{**row, "date": dt.datetime.fromisoformat(row["date"])})

@@ -70,7 +70,7 @@ def serve(workspace: Workspace, folders: Sequence[Path], port: int, announce: Ca
     folders: of the competitions there are. announce: called with the address once it can be connected to.
     Raises KaggleError where the port is taken.
     """
-    with contextlib.closing(bound(HOSTS[0], port)) as listening:
+    with contextlib.closing(bound(port)) as listening:
         config = uvicorn.Config(
             create_board(workspace, folders),
             log_level="warning",

@@ -52,10 +52,10 @@ def test_the_hidden_answers_are_nowhere_in_what_is_served(built):
     assert hidden["label"].nunique() == 10
 
 
-def test_rivals_learned_from_the_same_images_and_are_graded_on_the_hidden_answers(built):
+def test_other_teams_learned_from_the_same_images_and_are_graded_on_the_hidden_answers(built):
     answers = table(built / ".answers" / "digits.csv")
     shares = {}
-    for path in (built / ".answers" / "rivals" / "digits").iterdir():
+    for path in (built / ".answers" / "teams" / "digits").iterdir():
         submitted = table(path)
         assert list(submitted["id"]) == list(answers["id"])
         shares[path.stem] = (submitted["label"] == answers["label"]).mean()
@@ -77,9 +77,9 @@ def test_a_build_that_was_cut_short_is_made_anew(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"digits", ".answers"}
 
 
-def test_digits_that_were_made_before_there_were_rivals_get_them(built, tmp_path):
+def test_digits_that_were_made_before_there_were_other_teams_get_them(built, tmp_path):
     shutil.copytree(built, tmp_path, dirs_exist_ok=True)
-    shutil.rmtree(tmp_path / ".answers" / "rivals")
+    shutil.rmtree(tmp_path / ".answers" / "teams")
     build_digits(tmp_path, "digits")
     for path in (built / ".answers").rglob("*.csv"):
         assert (tmp_path / path.relative_to(built)).read_bytes() == path.read_bytes()

@@ -5,6 +5,7 @@ from contextlib import closing
 import pytest
 
 from comp.errors import DataError
+from comp.local_kaggle.grading import Scores
 from comp.local_kaggle.store import Store
 
 
@@ -13,9 +14,9 @@ def store(tmp_path):
     return Store(tmp_path / "state" / "submissions.sqlite")
 
 
-def submitted(store, team, score, slug="s"):
+def submitted(store, team, score, slug="s", private=None):
     ref = store.submit(store.announce(slug, team, "a.csv", 1), "")
-    store.score(ref, score)
+    store.score(ref, None if score is None else Scores(score, private))
     return ref
 
 
@@ -44,25 +45,25 @@ def test_many_threads_may_submit_at_once(store):
 
 
 def test_submissions_outlive_the_store(store, tmp_path):
-    ref = submitted(store, "a", 0.25)
-    again = Store(tmp_path / "state" / "submissions.sqlite").submission(ref)
+    submitted(store, "a", 0.25)
+    (again,) = Store(tmp_path / "state" / "submissions.sqlite").submissions("s", "a")
     assert (again.score, again.status, again.team) == (0.25, "complete", "a")
 
 
-def test_a_file_of_before_private_scores_is_gone_on_with(store, tmp_path):
+def test_a_file_without_private_scores_gets_them(store, tmp_path):
     ref = submitted(store, "a", 0.25)
     path = tmp_path / "state" / "submissions.sqlite"
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("ALTER TABLE submissions DROP COLUMN private_score")
     again = Store(path)
-    assert again.submission(ref).private_score is None
-    again.score(ref, 0.25, 0.5)
-    assert again.submission(ref).private_score == 0.5
+    assert again.submissions("s", "a")[0].private_score is None
+    again.score(ref, Scores(0.25, 0.5))
+    assert again.submissions("s", "a")[0].private_score == 0.5
 
 
 def test_each_leaderboard_has_its_own_best(store):
     for team, public, private in [("a", 0.9, 0.1), ("a", 0.2, 0.4), ("b", 0.5, 0.6)]:
-        store.score(submitted(store, team, None), public, private)
+        submitted(store, team, public, private=private)
     board = store.leaderboard("s", higher_is_better=True, private=True)
     assert [(row.team, row.score) for row in board] == [("b", 0.6), ("a", 0.4)]
     assert [row.score for row in store.leaderboard("s", higher_is_better=True)] == [0.9, 0.5]

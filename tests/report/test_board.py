@@ -7,6 +7,7 @@ import pytest
 import requests
 
 from comp.errors import KaggleError
+from comp.local_kaggle.grading import Scores
 from comp.local_kaggle.store import Store
 from comp.report.board import SILENT_SECONDS, board_facts, serve
 from comp.report.rendering import render
@@ -73,7 +74,7 @@ def test_leaderboards_are_the_local_kaggle_s(workspace):
     store = Store(workspace.cache / "local-kaggle" / "state" / "submissions.sqlite")
     for team, score in (("me", 0.9), ("<b>you</b>", 0.95)):
         upload = store.announce("digits", team, "submission.csv", 10)
-        store.score(store.submit(upload, "first"), score)
+        store.score(store.submit(upload, "first"), Scores(score, None))
     (digits,) = board_facts(workspace, FOLDERS)["competitions"]
     assert [(standing.team, standing.score) for standing in digits["standings"]] == [("<b>you</b>", 0.95), ("me", 0.9)]
     with served(workspace) as url:

@@ -23,7 +23,7 @@ def serving_digits(files, tmp_path):
     return lambda: running(files, graders([competition_named("digits", REPOSITORY_COMPETITIONS)]), tmp_path / "state")
 
 
-def test_rivals_are_on_the_leaderboard_from_the_start_and_once(serving_digits):
+def test_other_teams_are_on_the_leaderboard_from_the_start_and_once(serving_digits):
     for _ in range(2):
         with serving_digits() as url:
             board = connect(url).leaderboard("digits")
@@ -33,17 +33,17 @@ def test_rivals_are_on_the_leaderboard_from_the_start_and_once(serving_digits):
         assert board == sorted(board, key=lambda row: -row.score)
 
 
-def test_what_rivals_answered_is_not_served(serving_digits):
+def test_other_teams_submissions_are_not_served(serving_digits):
     with serving_digits() as url:
         for path in ("files/digits/../.answers", "files/.answers", "files/digits/.answers"):
-            answer = requests.get(f"{url}/{path}/rivals/digits/decision tree.csv", timeout=10)
+            answer = requests.get(f"{url}/{path}/teams/digits/decision tree.csv", timeout=10)
             assert answer.status_code == 404
 
 
-def test_a_rival_that_can_t_be_scored_is_named(shades, serving):
-    rival = shades.served / ".answers" / "rivals" / "shades" / "sloppy.csv"
-    rival.parent.mkdir(parents=True)
-    rival.write_text("id,label\n")
+def test_a_team_that_can_t_be_scored_is_named(shades, serving):
+    team = shades.served / ".answers" / "teams" / "shades" / "sloppy.csv"
+    team.parent.mkdir(parents=True)
+    team.write_text("id,label\n")
     says = r"sloppy\.csv can't be scored: .* Mend it, or delete it\."
     with pytest.raises(SubmissionError, match=says), serving(shades):
         pass
