@@ -20,8 +20,6 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
-import py7zr
-
 from comp.errors import CompError, DataError
 from comp.kaggle.downloads import amount
 
@@ -205,6 +203,8 @@ def _must_have_ended(source: tarfile.TarFile) -> None:
 
 
 def _unpack_7z(archive: Path, folder: Path) -> list[Path]:
+    import py7zr  # which a notebook at Kaggle lacks
+
     # By the open file, not by its name, so that no threads of py7zr's outlive an interrupt.
     with archive.open("rb") as file, py7zr.SevenZipFile(file) as source:
         members = list(source.files)

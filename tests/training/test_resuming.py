@@ -472,7 +472,7 @@ def test_folds_that_are_joined_and_not_submitted_are_submitted_and_not_trained_a
     competition, choices = with_stages(replace(HEAD, learning_rate=0.01)), Choices(folds=2)
     with serving(shades):
         with monkeypatch.context() as patched:
-            patched.setattr(Kaggle, "submit", refusing("No submission is left today."))
+            patched.setattr("comp.kaggle.submitting.submit", refusing("No submission is left today."))
             with pytest.raises(KaggleError):
                 runner.run(competition, choices, workspace, Console(), submitting=True)
         before = list_runs(workspace)

@@ -13,7 +13,7 @@ from comp.console import Console
 from comp.errors import KaggleError
 from comp.kaggle import failures
 from comp.kaggle.archives import DamagedError
-from comp.kaggle.client import Kaggle, connect
+from comp.kaggle.client import connect
 from comp.kaggle.notebooks import Notebook, execution, push
 from comp.kaggle.sources import graders
 from comp.local_kaggle.server import running
@@ -58,7 +58,7 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
         raise KaggleError("No submission is left today.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Kaggle, "submit", refuse)
+        patch.setattr("comp.kaggle.submitting.submit", refuse)
         refused = train("--seed", 3, "--submit")
     assert (refused.status, refused.err) == (1, "Error: No submission is left today.\n")
     assert f"following the notebook you/{name}" in refused.out
