@@ -54,7 +54,7 @@ def data_check(made: Synthetic) -> Step:
     from comp.data.tables import read_tables
 
     root = made.workspace.data(made.competition.name)
-    return partial(check_images, read_tables(made.competition, root), root, made.screened, quiet())
+    return partial(check_images, read_tables(made.competition, root), made.competition, made.workspace, quiet())
 
 
 def splitting(made: Synthetic) -> Step:

@@ -110,7 +110,10 @@ class Synthetic:
             contents[copy] = contents[original]
         looks[copies[0]], looks[copies[2]] = looks[copies[1]], looks[copies[3]]
         looks[copies[2], 2] ^= 1
-        columns = {"content": pa.array(contents), "thumbnail": pa.array(list(map(bytes, looks)), pa.binary())}
+        columns = {
+            "content": pa.array(contents),
+            "thumbnail": pa.array(list(map(bytes, looks)), pa.binary(THUMBNAIL**2)),
+        }
         for name, column in columns.items():
             known = known.set_column(known.schema.get_field_index(name), name, column)
         parquet.write_table(known, self.screened)

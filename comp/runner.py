@@ -202,18 +202,18 @@ def check(competition: Competition, workspace: Workspace, console: Console) -> P
     from comp.data.findings import lines_of_check
     from comp.data.tables import read_tables
 
-    root, kept = workspace.data(competition.name), facts_file(competition, workspace)
-    tables = read_tables(competition, root)
+    tables = read_tables(competition, workspace.data(competition.name))
     started = monotonic()
-    check = check_images(tables, root, kept, console)
+    check = check_images(tables, competition, workspace, console)
     console.say(
         f"{competition.name}: {len(tables.train)} images to train on and {len(tables.test)} to predict, "
         f"{check.opened} of them opened, in {monotonic() - started:.1f} s"
     )
     for line in (*tables.notes, *lines_of_check(check)):
         console.say(line)
-    check.write_list(kept.with_suffix(".csv"), odd=True)
-    return kept.with_suffix(".csv")
+    found = facts_file(competition, workspace).with_suffix(".csv")
+    check.write_list(found, odd=True)
+    return found
 
 
 def train(competition: Competition, choices: Choices, workspace: Workspace, console: Console) -> Run:
@@ -322,8 +322,8 @@ def diagnose(trained: Run, console: Console) -> None:
 
 def predict(competition: Competition, trained: Run, workspace: Workspace, console: Console) -> Path:
     """Predict validation and test images with test-time augmentation, tune post-processing, write the submission."""
-    from comp.data.data_check import checked_tables, class_shares
-    from comp.data.paths import Paths
+    from comp.data.data_check import checked_tables
+    from comp.data.tables import class_counts
     from comp.runs.resolve import from_config
     from comp.submission.predictions import mean_over_views, write_predictions
     from comp.submission.scoring import describe, tune_on_logits
@@ -342,11 +342,11 @@ def predict(competition: Competition, trained: Run, workspace: Workspace, consol
     console.log = trained.log
 
     validates = tables.train["id"].isin(trained.validating()).to_numpy()
-    labelled = (Paths.in_column(tables.train["path"]), validates.nonzero()[0])
+    labelled = (tables.train["path"].array, validates.nonzero()[0])
     unlabelled = (readable_test_images(tables), None)
     valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], workspace, console)
     postprocessing, scores = tune_on_logits(competition, tables.targets[validates], valid, config["postprocessing"])
-    shares = class_shares(tables.targets[~validates], len(tables.classes))
+    shares = class_counts(tables.targets[~validates], len(tables.classes)) / (~validates).sum()
     write_predictions(
         trained.predictions("valid"),
         tables.train["id"][validates],

@@ -1,39 +1,73 @@
 """From a viewpoint to albumentations: what a training image goes through, and the fixed views of prediction."""
 
-from __future__ import annotations
-
 import random
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
-from comp.data.reading import Pixels, with_margin
-
-if TYPE_CHECKING:
-    import albumentations as A  # noqa: N812 - as its own documentation has it
-
-    from comp.declare.viewpoint import Viewpoint
+from comp.data.reading import Pixels, centre, with_margin
+from comp.declare.viewpoint import View, Viewpoint
+from comp.errors import DeclarationError
 
 # OpenCV's own threads fight with the loader's processes and torch's.
 cv2.setNumThreads(0)
 
+# An albumentations `Compose`. Its import takes a second, and a head on cached features needs none of it.
+Pipeline = Any
+
 CHANCE_OF_ROTATION = 0.75
 CHANCE_OF_LIGHT = 0.75
-# Of the paper's experiments: the rectangle's share of the image, and its width to its height. albumentations draws a
+# From the paper's experiments: the rectangle's share of the image, and its width to its height. albumentations draws a
 # share of at most 0.3, which has room for every ratio; the paper draws again what has none.
 ERASED_SHARE = (0.02, 0.4)
 ERASED_RATIO = (0.3, 1 / 0.3)
 
 
-def training_pipeline(viewpoint: Viewpoint, size: int, erasing: float = 0.0) -> A.Compose:
-    """Random augmentations of an RGB array whose shorter side is ``size * max_zoom`` or more; gives (size, size, 3).
+@dataclass(frozen=True)
+class Preprocessing:
+    """What stands between a file and the backbone: the square's side in pixels, the interpolation, the viewpoint.
+
+    erasing: the chance that a rectangle of a random view is overwritten; for views that train.
+    """
+
+    size: int
+    interpolation: str
+    viewpoint: Viewpoint
+    erasing: float = 0.0
+
+    def pipeline(self) -> Pipeline:
+        """A new pipeline of the random views; it holds the random state of the image it is at."""
+        return training_pipeline(self.viewpoint, self.size, self.erasing)
+
+    def seen(self, view: View, read: Callable[[int], Pixels], pipeline: Pipeline, seed: int, row: int) -> Pixels:
+        """An image in one view (size, size, 3).
+
+        read: gives the image by its shorter side, in pixels. A random view follows from the seed, its draw and the
+        image's row alone, so it doesn't depend on who reads the image, or when.
+        """
+        if view.draw is None:
+            return apply_symmetry(centre(read(self.size), self.size), view.symmetry)
+        seed_pipeline(pipeline, seed, view.draw, row)
+        augmented: Pixels = pipeline(image=read(with_margin(self.size, self.viewpoint.max_zoom)))["image"]
+        if augmented.shape != (self.size, self.size, 3):
+            raise DeclarationError(
+                f"Viewpoint: `pipeline` gave an array of shape {augmented.shape}, but it should be "
+                f"{(self.size, self.size, 3)}; end it with a crop or a resize to the size it is given."
+            )
+        return augmented
+
+
+def training_pipeline(viewpoint: Viewpoint, size: int, erasing: float = 0.0) -> Pipeline:
+    """Random augmentation of an RGB array whose shorter side is ``size * max_zoom`` or more; gives (size, size, 3).
 
     Rotation, a square cut out at a random place and zoom, flips, light: fast.ai lesson 2's ``tfms_from_model``.
     erasing: the chance that a rectangle of what these, or a pipeline of one's own, gave is overwritten with noise
         (arXiv:1708.04896).
     """
-    import albumentations as A  # noqa: N812 - a head on cached features needs none of it
+    import albumentations as A  # noqa: N812 - as its own documentation has it
 
     flips = {"none": [], "horizontal": [A.HorizontalFlip(p=0.5)], "dihedral": [A.SquareSymmetry(p=1.0)]}
     erase = [A.Erasing(scale=ERASED_SHARE, ratio=ERASED_RATIO, fill="random", p=erasing)] if erasing > 0 else []
@@ -50,10 +84,10 @@ def training_pipeline(viewpoint: Viewpoint, size: int, erasing: float = 0.0) -> 
     return A.Compose(steps)
 
 
-def seed_pipeline(pipeline: A.Compose, *numbers: int) -> None:
+def seed_pipeline(pipeline: Pipeline, *numbers: int) -> None:
     """Let what the pipeline does next follow from these numbers alone."""
     seed = np.random.SeedSequence(numbers)
-    # Of one state for all steps: set_random_seed starts each step with the same draws, so that an image would be
+    # From one state for all steps: set_random_seed starts each step with the same draws, so that an image would be
     # turned, mirrored and lit together, or not at all.
     pipeline.set_random_state(np.random.default_rng(seed), random.Random(int(seed.generate_state(1)[0])))
 

@@ -1,207 +1,136 @@
-"""The data check: which images can't be read, which are odd, which are duplicates, and what follows."""
+"""The data check: every file of a competition is opened once, and tables hold what can be read.
+
+`checked_tables` is the room's door: a run calls it once and hands the tables on.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Any, Literal
+import ctypes
+import gc
+import sys
+from collections.abc import Hashable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
-from comp.data.duplicates import duplicate_sets
+from comp.console import Console
+from comp.data.duplicates import duplicate_groups, kept_near_pairs
 from comp.data.facts_table import read_facts
-from comp.data.file_facts import odd_of
-from comp.data.findings import lines_for_training
-from comp.data.near import near_of
-from comp.data.tables import read_tables
+from comp.data.file_facts import oddities
+from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training
+from comp.data.tables import Tables, read_tables
+from comp.declare.competition import Competition
 from comp.errors import DataError
-from comp.files import replacing
+from comp.runs import Workspace
 
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
-    from pathlib import Path
+Groups = npt.NDArray[np.int64]
 
-    import numpy.typing as npt
-
-    from comp.console import Console
-    from comp.data.tables import Tables
-    from comp.declare.competition import Competition
-    from comp.runs import Workspace
-
-    Groups = npt.NDArray[np.int64]
-
-# A set of images that only look alike is not kept together if it is more of the training images than this, and than
+# A group of images that only look alike is not kept together if it is more of the training images than this, and than
 # that number: no even split would be left.
 LARGEST_SHARE = 0.05
-LARGEST_SET = 10
-LISTED = ("part", "id", "path", "label", "problem", "detail", "odd", "duplicate", "conflict", "leak", "like")
+LARGEST_GROUP = 10
 
 
-@dataclass(frozen=True)
-class DataCheck:
-    """What was found in the training and the test images.
-
-    images: a row per image, those to train on first, with the columns
-        ``part`` (train or test), ``id``, ``path`` (below the data folder), ``label`` and ``size``, in bytes, -1 where
-        the file has none;
-        ``problem``, ``detail``, ``format``, ``mode``, ``width``, ``height`` and ``content``, as in
-        `comp.data.file_facts.FileFacts`, and ``odd``, a tuple of `ODDITIES`;
-        ``duplicate`` and ``conflict``, exact or near, of a training image with a duplicate among the others, or with
-        one that has another label, and ``leak``, of a test image with a duplicate among the training images;
-        ``like``, the path of that duplicate. All are empty text where there is nothing.
-    duplicate_groups: the number of the group (N,) that each training image which can be read is in.
-    torn: how many training images are not kept together, though they look alike, as they are too many.
-    opened: how many of the files had to be opened.
-    can_be_read: which images of a part (R,) can be read, by its name.
-    """
-
-    images: pd.DataFrame
-    duplicate_groups: Groups
-    torn: int
-    opened: int
-    can_be_read: Mapping[str, npt.NDArray[np.bool_]]
-
-    def readable(self, part: Literal["train", "test"]) -> npt.NDArray[np.bool_]:
-        """Which images of a part can be read."""
-        return self.can_be_read[part]
-
-    def of_found(self) -> DataCheck:
-        """With the rows of those images only that have a problem or a duplicate, as a training keeps it."""
-        return replace(self, images=self.images[self._found].reset_index(drop=True))
-
-    @property
-    def _found(self) -> pd.Series[bool]:
-        columns = (self.images[name] != "" for name in ("problem", "duplicate", "conflict", "leak"))
-        return reduce(or_, columns)
-
-    def counts(self) -> dict[str, int]:
-        """How many images have a problem, by part, and how many are duplicates, conflicts and leaks."""
-        images, found = self.images, self.images["problem"] != ""
-        unreadable = {f"unreadable_{part}": int((found & (images["part"] == part)).sum()) for part in ("train", "test")}
-        return unreadable | {f"{name}s": int((images[name] != "").sum()) for name in ("duplicate", "conflict", "leak")}
-
-    def listed(self, *, odd: bool) -> pd.DataFrame:
-        """The images with a problem or a duplicate; with ``odd`` also those that are odd."""
-        found = self._found
-        if odd:
-            found |= self.images["odd"].map(len) > 0
-        # Of these rows only: pandas would give an empty table the rows of what it is assigned.
-        listed = self.images.loc[found, list(LISTED)]
-        return listed.assign(odd=listed["odd"].map("; ".join))
-
-    def write_list(self, path: Path, *, odd: bool) -> None:
-        """Write `listed` as a CSV."""
-        with replacing(path) as unfinished:
-            self.listed(odd=odd).to_csv(unfinished, index=False, lineterminator="\n")
-
-
-def checked_tables(competition: Competition, workspace: Workspace, console: Console) -> Tables:
+def checked_tables(
+    competition: Competition, workspace: Workspace, console: Console, *, every_image: bool = False
+) -> Tables:
     """The tables of a competition's files, without the training images that can't be read.
 
-    Every image is opened once; what was found is kept in the cache. Raises DataError or SubmissionError.
+    Every file is opened once; what was found is kept in the cache. Raises DataError or SubmissionError.
+    every_image: whether the data check has a row of each image, or of those with a problem or a duplicate only.
     """
-    root = workspace.data(competition.name)
-    tables = read_tables(competition, root)
-    check = check_images(tables, root, facts_file(competition, workspace), console)
-    readable = check.readable("train")
+    tables = read_tables(competition, workspace.data(competition.name))
+    check = check_images(tables, competition, workspace, console)
+    readable, images = check.readable["train"], check.images
     if not readable.any():
-        first = check.images.iloc[0]
         raise DataError(
-            f"None of the {len(readable)} training images can be read, the first {first['path']!r} "
-            f"({first['problem']}); download the data again."
+            f"None of the {len(readable)} training images can be read, the first {images['path'][0]!r} "
+            f"({images['problem'][0]}); download the data again."
         )
-    images = check.images
-    of_files = {part: images.loc[images["part"] == part, ["size", "content"]] for part in ("train", "test")}
-    return replace(
-        tables,
-        train=_beside(tables.train, of_files["train"])[readable].reset_index(drop=True),
-        test=_beside(tables.test, of_files["test"]),
-        targets=tables.targets[readable],
-        notes=[*tables.notes, *lines_for_training(check)],
-        data_check=check,
+    train, test = (
+        table.assign(size=facts["size"].array, content=facts["content"].array)
+        for table, facts in ((tables.train, images[: len(tables.train)]), (tables.test, images[len(tables.train) :]))
     )
+    notes = [*tables.notes, *lines_for_training(check)]
+    tables = replace(
+        tables,
+        train=train[readable].reset_index(drop=True),
+        test=test,
+        targets=tables.targets[readable],
+        notes=notes,
+        data_check=check if every_image else check.of_found(),
+    )
+    del check, images, train, test
+    _give_back_freed()
+    return tables
 
 
-def _beside(table: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(size=facts["size"].array, content=facts["content"].array)
+def _give_back_freed() -> None:
+    """Let go of what nothing refers to any more, before torch takes a gigabyte beside it.
+
+    Arrow and, where it is glibc, the C library keep freed memory else.
+    """
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    if sys.platform.startswith("linux") and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 def facts_file(competition: Competition, workspace: Workspace) -> Path:
-    """Where the table of facts of a competition is kept."""
+    """Where a competition's table of facts is kept."""
     return workspace.cache / "data-check" / f"{competition.name}.parquet"
 
 
-def check_images(tables: Tables, root: Path, kept: Path, console: Console) -> DataCheck:
-    """Open the images of the tables below ``root``, but for those whose row in the table ``kept`` still holds."""
+def check_images(tables: Tables, competition: Competition, workspace: Workspace, console: Console) -> DataCheck:
+    """Open the images of the tables, but for those that did not change since they were opened."""
+    kept = facts_file(competition, workspace)
     both = [tables.train.assign(part="train"), tables.test.assign(part="test", label="")]
     images = pd.concat(both, ignore_index=True)
-    paths = images["path"].tolist()
-    with console.bar("checking images", len(paths), "images") as bar:
-        found = read_facts(paths, root, kept, bar.advance, console.say)
+    with console.bar("checking images", len(images), "images") as bar:
+        found = read_facts(images["path"].tolist(), workspace.data(competition.name), kept, bar.advance, console.say)
     for column in ("path", "size", "problem", "detail", "format", "mode", "width", "height", "content"):
         images[column] = found.table[column]
-    images["odd"] = odd_of(found.table)
+    images["odd"] = oddities(found.table)
 
-    same, alike = duplicate_sets(found.table, lambda rows: near_of(found, rows, kept.with_suffix(".near.npz")))
-    trains = (images["part"] == "train").to_numpy()
-    for column in ("duplicate", "conflict", "leak", "like"):
-        images[column] = ""
-    _mark(images, trains, alike, "near")
+    near = partial(kept_near_pairs, found.table, thumbnails=found.thumbnails, kept=kept.with_suffix(".near.npz"))
+    same, look_alike = duplicate_groups(found.table, near)
+    trains, readable = (images["part"] == "train").to_numpy(), (images["problem"] == "").to_numpy()
+    images[[*OF_DUPLICATES, "like"]] = ""
+    _mark(images, trains, look_alike, "near")
     _mark(images, trains, same, "exact")
-    kept_rows = trains & (images["problem"] == "").to_numpy()
-    together, torn = _kept_together(same[kept_rows], alike[kept_rows])
-    readable = (images["problem"] == "").to_numpy()
+    together, torn = _kept_together(same[trains & readable], look_alike[trains & readable])
     return DataCheck(images, together, torn, found.opened, {"train": readable[trains], "test": readable[~trains]})
 
 
-def _mark(images: pd.DataFrame, trains: npt.NDArray[np.bool_], sets: Groups, how: str) -> None:
-    """Say in the columns ``duplicate``, ``conflict`` and ``leak`` where an image shares a set with a training image."""
-    of_several = np.bincount(sets)[sets] > 1
-    twice = np.flatnonzero(of_several)
-    labels, paths = (dict(zip(twice.tolist(), images[name].iloc[twice], strict=True)) for name in ("label", "path"))
-    # Of each set the first two training images, and the first of each label.
-    members: dict[int, list[int]] = {}
-    of_label: dict[int, dict[Hashable, int]] = {}
-    for row in np.flatnonzero(of_several & trains).tolist():
-        firsts = members.setdefault(int(sets[row]), [])
-        firsts += [row] if len(firsts) < 2 else []
-        of_label.setdefault(int(sets[row]), {}).setdefault(labels[row], row)
-    marks: dict[str, dict[int, str]] = {column: {} for column in ("duplicate", "conflict", "leak", "like")}
-    for row in twice.tolist():
-        others = [other for other in members.get(int(sets[row]), ()) if other != row]
-        if not others:
-            continue
-        marks["duplicate" if trains[row] else "leak"][row] = how
-        unlike = [other for label, other in of_label[int(sets[row])].items() if trains[row] and label != labels[row]]
-        if unlike:
-            marks["conflict"][row] = how
-        marks["like"][row] = paths[(unlike or others)[0]]
+def _mark(images: pd.DataFrame, trains: npt.NDArray[np.bool_], groups: Groups, how: str) -> None:
+    """Say in the columns of `OF_DUPLICATES` where an image is in a group with a training image."""
+    several = np.flatnonzero(np.bincount(groups)[groups] > 1)
+    several = several[np.argsort(groups[several], kind="stable")]
+    labels, paths = (dict(zip(several.tolist(), images[name].iloc[several], strict=True)) for name in ("label", "path"))
+    marks: dict[str, dict[int, str]] = {column: {} for column in (*OF_DUPLICATES, "like")}
+    for members in np.split(several, np.flatnonzero(np.diff(groups[several])) + 1):
+        training = [row for row in members.tolist() if trains[row]]
+        first_of_label: dict[Hashable, int] = {labels[row]: row for row in reversed(training)}
+        for row in members.tolist():
+            others = [other for other in training[:2] if other != row]
+            if not others:
+                continue
+            marks["duplicate" if trains[row] else "leak"][row] = how
+            unlike = [other for label, other in first_of_label.items() if trains[row] and label != labels[row]]
+            if unlike:
+                marks["conflict"][row] = how
+            marks["like"][row] = paths[min(unlike or others)]
     for column, values in marks.items():
         images.loc[list(values), column] = list(values.values())
 
 
-def _kept_together(same: Groups, alike: Groups) -> tuple[Groups, int]:
-    """The sets to keep together, and how many images of sets that are too large are held to exact copies only."""
-    sizes = np.bincount(alike)[alike]
-    torn = sizes > max(LARGEST_SET, LARGEST_SHARE * len(alike))
-    return np.where(torn, alike.max(initial=0) + 1 + same, alike), int(torn.sum())
-
-
-def class_shares(targets: npt.NDArray[Any], classes: int) -> npt.NDArray[np.float64]:
-    """The share (C,) of each class, or tag, in targets (N,) or (N, C)."""
-    shares: npt.NDArray[np.float64] = (
-        np.bincount(targets, minlength=classes) / len(targets) if targets.ndim == 1 else targets.mean(axis=0)
-    )
-    return shares
-
-
-def with_prior(tables: Tables, probabilities: npt.NDArray[Any], shares: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The probabilities (R, C) of the test images that can be read, with rows for the others: (T, C).
-
-    Those have the classes' shares (C,) of the training rows: nothing else is known of them.
-    """
-    filled = np.tile(shares.astype(probabilities.dtype), (len(tables.test), 1))
-    filled[tables.readable] = probabilities
-    return filled
+def _kept_together(same: Groups, look_alike: Groups) -> tuple[Groups, int]:
+    """The groups to keep together, and how many images of groups that are too large are held to exact copies only."""
+    sizes = np.bincount(look_alike)[look_alike]
+    torn = sizes > max(LARGEST_GROUP, LARGEST_SHARE * len(look_alike))
+    return np.where(torn, look_alike.max(initial=0) + 1 + same, look_alike), int(torn.sum())

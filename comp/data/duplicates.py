@@ -1,8 +1,12 @@
 """Images that are the same, or nearly: by digests of their files, and by perceptual hashes of what they show."""
 
+import hashlib
+import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import combinations
 from math import comb
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +15,19 @@ from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from comp.data.file_facts import judged_by
+from comp.files import replacing
+from comp.runs.source import source_digest
+
 Hashes = npt.NDArray[np.uint64]
-Places = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int64]
 Thumbnails = npt.NDArray[np.uint8]
 
 LOWEST = 8
 # Two images are near-duplicates where at most so many bits of their hashes differ, their thumbnails correlate so much,
 # and their aspects differ by so much at most. A copy that was compressed again, resized or made lighter is found. Of
-# 8,797 images of dogs, cats, breeds, forests and handwritten digits, the three pairs found are the three true ones; the
-# most alike of the others are two handwritten ones, at 0.987.
+# 8,797 images of dogs, cats, breeds, forests and handwritten digits, the three pairs found are the three true ones; of
+# the others two handwritten ones correlate most, by 0.987.
 MOST_BITS = 6
 LEAST_CORRELATION = 0.99
 MOST_ASPECT = 1.05
@@ -31,58 +39,77 @@ MOST_AGREEING = 4
 SORTING = 20
 
 
-def duplicate_sets(found: pd.DataFrame, near: Callable[[Places], Places]) -> tuple[Places, Places]:
-    """The number of its set (N,) for each file: of those with the same bytes, and of those that look alike as well.
+def duplicate_groups(found: pd.DataFrame, near: Callable[[Rows], Rows]) -> tuple[Rows, Rows]:
+    """The number of its group (N,) for each file: of those with the same bytes, and of those that look alike as well.
 
     found: a row per file with the columns of `FileFacts`, without its thumbnail. near: gives the pairs (P, 2) of
-    near-duplicates among some of the rows, as places in these.
-    A file that can't be read is in a set of its own.
+    near-duplicates among some of the rows.
+    A file that can't be read is in a group of its own.
     """
     contents = np.array(found["content"].to_list(), dtype="S32")
     unreadable = np.flatnonzero(found["problem"] != "")
     contents[unreadable] = [f"-{row}".encode() for row in unreadable]
     _, first, same = np.unique(contents, return_index=True, return_inverse=True)
     large = (found["problem"] == "").to_numpy() & (found[["width", "height"]].min(axis=1) >= LEAST_SIDE).to_numpy()
-    compared = first[large[first]]
-    pairs = compared[near(compared)]
     copies = np.stack([np.arange(len(found)), first[same]], axis=1)
-    return same.astype(np.int64), connected(len(found), np.concatenate([pairs, copies]))
+    return same.astype(np.int64), connected(len(found), np.concatenate([near(first[large[first]]), copies]))
 
 
-def near_pairs(thumbnails: Thumbnails, width: Places, height: Places) -> Places:
-    """Pairs of places (P, 2) of images that look alike, by their thumbnails (N, S, S) and sides (N,) in pixels.
+def kept_near_pairs(found: pd.DataFrame, rows: Rows, thumbnails: Callable[[], Thumbnails], kept: Path) -> Rows:
+    """`near_pairs` (P, 2) among some rows; finding them takes longer than reading them, so they are kept in a file.
 
-    One of which nothing is to be seen, whose thumbnail is all 0, looks like no other.
+    found, thumbnails: of all rows, as in `comp.data.facts_table.Facts`.
     """
-    shows = np.flatnonzero(thumbnails.any(axis=(1, 2)))
-    pairs = shows[close_pairs(perceptual_hashes(thumbnails)[shows], MOST_BITS)]
-    aspects = (width / height)[pairs]
+    made_from = hashlib.blake2b(judged_by() + source_digest("comp.data.duplicates").encode(), digest_size=16)
+    made_from.update("".join(found["content"].iloc[rows]).encode())
+    of = made_from.hexdigest()
+    pairs: Rows
+    with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(kept) as file:
+        if str(file["of"]) == of:
+            pairs = rows[file["pairs"]]
+            return pairs
+    pairs = near_pairs(thumbnails(), found["width"].to_numpy(), found["height"].to_numpy(), rows)
+    # Where the disk is full, the table of facts said so, and they are found again the next time.
+    with suppress(OSError), replacing(kept) as unfinished, unfinished.open("wb") as written:
+        np.savez(written, of=np.array(of), pairs=pairs)
+    return rows[pairs]
+
+
+def near_pairs(thumbnails: Thumbnails, width: Rows, height: Rows, rows: Rows) -> Rows:
+    """Pairs (P, 2) of images that look alike, as indices in ``rows``: those that are compared of all.
+
+    thumbnails, width, height: of all images, (N, S, S) and (N,) in pixels. One in which nothing is to be seen, whose
+    thumbnail is all 0, looks like no other.
+    """
+    shows = np.flatnonzero(np.asarray(thumbnails.any(axis=(1, 2)))[rows])
+    pairs = shows[close_pairs(perceptual_hashes(thumbnails, rows[shows]), MOST_BITS)]
+    aspects = (width / np.maximum(height, 1))[rows[pairs]]
     pairs = pairs[aspects.max(axis=1) <= MOST_ASPECT * aspects.min(axis=1)]
-    near: Places = pairs[correlations(thumbnails, pairs) >= LEAST_CORRELATION]
+    near: Rows = pairs[correlations(thumbnails, rows[pairs]) >= LEAST_CORRELATION]
     return near
 
 
-def perceptual_hashes(thumbnails: Thumbnails) -> Hashes:
-    """64 bits (N,) of each grey thumbnail (N, S, S): which of its 64 lowest frequencies lie above their median.
+def perceptual_hashes(thumbnails: Thumbnails, rows: Rows) -> Hashes:
+    """64 bits (R,) of some grey thumbnails, of (N, S, S): which of 64 low frequencies lie above their median.
 
     pHash (Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions"): what an image shows
     changes many bits; its size, its compression and its brightness change few.
     """
-    hashes = np.empty(len(thumbnails), np.uint64)
-    for start in range(0, len(thumbnails), AT_ONCE):
-        chosen = thumbnails[start : start + AT_ONCE].astype(np.float32)
+    hashes = np.empty(len(rows), np.uint64)
+    for start in range(0, len(rows), AT_ONCE):
+        chosen = thumbnails[rows[start : start + AT_ONCE]].astype(np.float32)
         lowest = dctn(chosen, axes=(1, 2))[:, :LOWEST, :LOWEST].reshape(len(chosen), -1)
         bits = lowest > np.median(lowest, axis=1, keepdims=True)
         hashes[start : start + AT_ONCE] = np.packbits(bits, axis=1).view(">u8")[:, 0]
     return hashes
 
 
-def close_pairs(hashes: Hashes, distance: int) -> Places:
-    """Pairs of places (P, 2) whose hashes differ in at most ``distance`` of their 64 bits.
+def close_pairs(hashes: Hashes, distance: int) -> Rows:
+    """Pairs of indices (P, 2) of hashes that differ in at most ``distance`` of their 64 bits.
 
-    Of places with the same hash each is paired with the first alone, and only that with others. The bits are cut into
-    bands; of ``distance + k`` bands two hashes so close agree in ``k`` at least, so only those are compared that agree
-    in some ``k`` of them (Manku et al. 2007, 10.1145/1242572.1242592): much less than each with each, as long as most
+    Equal hashes are each paired with the first of them alone, and only that with others. The bits are cut into bands;
+    two hashes so close agree in ``k`` of ``distance + k`` bands at least, so only those are compared that agree in
+    some ``k`` of them (Manku et al. 2007, 10.1145/1242572.1242592): much less than each with each, as long as most
     differ. With more hashes a larger k is chosen, or the comparisons would grow with the square of their number.
     """
     values, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
@@ -102,23 +129,23 @@ def _work(count: int, distance: int, agreeing: int) -> float:
     return choices * count * (SORTING + count * 2 ** (-64 * agreeing / (distance + agreeing)))
 
 
-def _close_where(values: Hashes, mask: np.uint64, distance: int) -> Places:
-    """The pairs of places (P, 2) that are close among those which agree in all bits of the mask."""
+def _close_where(values: Hashes, mask: np.uint64, distance: int) -> Rows:
+    """The pairs of indices (P, 2) that are close among those which agree in all bits of the mask."""
     order = np.argsort(values & mask, kind="stable")
     ordered = values[order]
     agreed = ordered & mask
     found = [np.empty((0, 2), np.int64)]
-    places, step = np.arange(len(order)), 0
-    while len(places):
+    firsts, step = np.arange(len(order)), 0
+    while len(firsts):
         step += 1
-        places = places[: np.searchsorted(places, len(order) - step)]
-        places = places[agreed[places] == agreed[places + step]]
-        near = places[np.bitwise_count(ordered[places] ^ ordered[places + step]) <= distance]
+        firsts = firsts[: np.searchsorted(firsts, len(order) - step)]
+        firsts = firsts[agreed[firsts] == agreed[firsts + step]]
+        near = firsts[np.bitwise_count(ordered[firsts] ^ ordered[firsts + step]) <= distance]
         found.append(order[np.stack([near, near + step], axis=1)])
     return np.concatenate(found)
 
 
-def correlations(thumbnails: Thumbnails, pairs: Places) -> npt.NDArray[np.float32]:
+def correlations(thumbnails: Thumbnails, pairs: Rows) -> npt.NDArray[np.float32]:
     """Pearson's correlation (P,) of the greys of each pair's thumbnails."""
     found = np.empty(len(pairs), np.float32)
     for start in range(0, len(pairs), AT_ONCE):
@@ -129,8 +156,8 @@ def correlations(thumbnails: Thumbnails, pairs: Places) -> npt.NDArray[np.float3
     return found
 
 
-def connected(count: int, pairs: Places) -> Places:
-    """The number of its set (N,) for each of ``count`` places: those that pairs lead to, over any others, share one."""
+def connected(count: int, pairs: Rows) -> Rows:
+    """The number of its group (N,) for each of ``count`` indices: pairs connect them, also over any others."""
     graph = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    numbers: Places = connected_components(graph, directed=False)[1].astype(np.int64)
+    numbers: Rows = connected_components(graph, directed=False)[1].astype(np.int64)
     return numbers

@@ -4,10 +4,9 @@ import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
-from comp.data.file_facts import JUDGED_BY, THUMBNAIL, FileFacts, facts_of_each
+from comp.data.file_facts import BLANK, THUMBNAIL, FileFacts, facts_of_each, judged_by
 from comp.files import replacing
 
 Rows = npt.NDArray[np.int64]
@@ -25,30 +24,29 @@ Thumbnails = npt.NDArray[np.uint8]
 # Seconds of work that a killed process loses at most, unless writing the table takes longer than a twentieth of that.
 KEEP_EVERY = 30.0
 MOST_COST = 1 / 20
-# A file is known by its place, its size in bytes, when it was written and changed (ns), and who judged it. One that was
-# replaced may keep its size and its date, but not the time it was changed on this machine.
-KEY = {"path": pa.string(), "size": pa.int64(), "written": pa.int64(), "changed": pa.int64(), "by": pa.string()}
-KINDS = {"str": pa.string(), "int": pa.int64(), "bool": pa.bool_(), "bytes": pa.binary()}
-KINDS_OF_FACTS = {name: KINDS[kind.__name__] for name, kind in FileFacts.__annotations__.items()}
-SCHEMA = pa.schema({**KEY, **KINDS_OF_FACTS})
-FACTS = [name for name in KINDS_OF_FACTS if name != "thumbnail"]
-# Rows that are held as objects before they become a part of a table, and rows of thumbnails that are read at once.
+# Files whose facts are held as objects before they become a part of a table, and thumbnails that are read at once.
 AT_ONCE = 1 << 14
+# A file is known by its place, its size in bytes, and when it was written and changed (ns). One that was replaced may
+# keep its size and its date, but not the time it was changed on this machine.
+KEY = {"path": pa.string(), "size": pa.int64(), "written": pa.int64(), "changed": pa.int64()}
+TYPES = {"str": pa.string(), "int": pa.int64(), "bool": pa.bool_(), "bytes": pa.binary(len(BLANK))}
+SCHEMA = pa.schema({**KEY, **{name: TYPES[kind.__name__] for name, kind in FileFacts.__annotations__.items()}})
+BUT_THUMBNAILS = [name for name in SCHEMA.names if name != "thumbnail"]
 
 
 @dataclass(frozen=True)
-class Found:
+class Facts:
     """What was found of some files, a row each, in their order.
 
     table: the columns of `FileFacts` but for the thumbnail, ``path``, below the folder they are relative to, and
         ``size``, in bytes, -1 where the file has none.
     opened: how many files had to be opened.
-    thumbnails: gives those (R, THUMBNAIL, THUMBNAIL) of some rows, none of which may have a problem.
+    thumbnails: gives all of them (N, THUMBNAIL, THUMBNAIL), read only then.
     """
 
     table: pd.DataFrame
     opened: int
-    thumbnails: Callable[[Rows], Thumbnails]
+    thumbnails: Callable[[], Thumbnails]
 
 
 def read_facts(
@@ -57,46 +55,38 @@ def read_facts(
     kept: Path,
     advance: Callable[[int], None],
     say: Callable[[str], None],
-) -> Found:
-    """What was found of each of these files.
+) -> Facts:
+    """What is known of these files, after those have been opened of which nothing is known.
 
     root: the folder that the table's paths are relative to. kept: the table, a Parquet file, written whole or not at
     all; where it can't be read or written, which is said, the files are opened again.
     advance: is called with the number of files that were done since.
     """
-    keys = _keys(paths, root)
-    known = _Known(kept, say)
-    places = known.places(keys)
-    unknown = np.flatnonzero(places < 0)
+    keys, known = _keys(paths, root), _Known(kept, say)
+    rows = known.rows_of(keys)
+    unknown = np.flatnonzero(rows < 0)
     advance(len(paths) - len(unknown))
     if not len(unknown):
-        return Found(_facts(known.facts, keys, places), 0, lambda rows: known.thumbnails(places[rows], paths, rows))
+        return Facts(_frame(_taken(known.facts, rows)), 0, lambda: known.thumbnails(rows, paths))
 
-    before = pa.concat_tables([known.whole().take(places[places >= 0])])
-    order = np.argsort(np.concatenate([np.flatnonzero(places >= 0), unknown]), kind="stable")
-    opened = _Opened(keys)
-    unsaved, saved, cost = 0, monotonic(), 0.0
+    growing = _Growing(_taken(known.with_thumbnails(), rows[rows >= 0]), keys.take(unknown))
+    order = np.argsort(np.concatenate([np.flatnonzero(rows >= 0), unknown]), kind="stable")
+    saved, cost = monotonic(), 0.0
     try:
-        for row, screened in zip(
-            unknown.tolist(), facts_of_each(Path(paths[row]) for row in unknown.tolist()), strict=True
-        ):
-            opened.add(row, screened)
-            unsaved += screened.content != ""
+        for facts in facts_of_each(Path(paths[row]) for row in unknown.tolist()):
+            growing.add(facts)
             advance(1)
-            if unsaved and monotonic() - saved > max(KEEP_EVERY, cost / MOST_COST):
+            if growing.unsaved and monotonic() - saved > max(KEEP_EVERY, cost / MOST_COST):
                 began = monotonic()
-                _write(pa.concat_tables([before, opened.table()]), kept, say)
-                unsaved, saved, cost = 0, monotonic(), monotonic() - began
+                _write(growing.table(), kept, say)
+                growing.unsaved, saved, cost = False, monotonic(), monotonic() - began
     finally:
-        every = pa.concat_tables([before, opened.table()])
-        # Less than all after an interrupt.
-        if len(every) == len(order) and not np.array_equal(order, np.arange(len(order))):
-            every = every.take(order)
-        if unsaved:
-            _write(every, kept, say)
-    return Found(
-        _frame(every.select(["path", *FACTS, "size"])), len(unknown), lambda rows: _stacked(every["thumbnail"], rows)
-    )
+        table = growing.table()
+        # After an interrupt it has fewer rows, in their own order.
+        table = _taken(table, order) if len(table) == len(order) else table
+        if growing.unsaved:
+            _write(table, kept, say)
+    return Facts(_frame(table), len(unknown), lambda: _stacked(table["thumbnail"].chunks))
 
 
 def _keys(paths: Sequence[str], root: Path) -> pa.Table:
@@ -110,60 +100,48 @@ def _keys(paths: Sequence[str], root: Path) -> pa.Table:
             facts.extend((-1, -1, -1))
     inside = f"{root}/"
     names = pa.array([path.removeprefix(inside) for path in paths], pa.string())
-    by = pa.repeat(JUDGED_BY, len(paths))
-    return pa.table([names, *map(pa.array, np.frombuffer(facts, np.int64).reshape(-1, 3).T), by], schema=pa.schema(KEY))
+    return pa.table([names, *map(pa.array, np.frombuffer(facts, np.int64).reshape(-1, 3).T)], schema=pa.schema(KEY))
 
 
 class _Known:
-    """The table as it is on disk, of this version's rows; thumbnails are read when they are asked for.
-
-    The file stays open: another process may put another one in its place.
-    """
+    """The table as it is on disk; its thumbnails are read only where they are needed."""
 
     def __init__(self, kept: Path, say: Callable[[str], None]) -> None:
         self.kept, self.say = kept, say
-        self.facts = SCHEMA.empty_table().drop_columns("thumbnail")
-        self.believed = np.empty(0, np.int64)
         self.file: parquet.ParquetFile | None = None
+        self.facts = SCHEMA.empty_table().select(BUT_THUMBNAILS)
         # Not asked for first: another process may remove it in between.
         with self._saying(), suppress(FileNotFoundError):
             file = parquet.ParquetFile(kept, memory_map=False)
-            file.schema_arrow.field("thumbnail")
-            facts = file.read([*KEY, *FACTS]).cast(self.facts.schema)
-            self.believed = np.flatnonzero(pc.equal(facts["by"], JUDGED_BY).to_numpy())
-            self.facts = facts if len(self.believed) == len(facts) else facts.take(self.believed)
-            self.file = file
+            if file.schema_arrow.equals(SCHEMA) and (file.schema_arrow.metadata or {}).get(b"judged by") == judged_by():
+                self.facts, self.file = file.read(BUT_THUMBNAILS), file
 
-    def places(self, keys: pa.Table) -> Rows:
-        """Where the table has the row of each key; -1 where it has none."""
+    def rows_of(self, keys: pa.Table) -> Rows:
+        """The row of each key; -1 where there is none."""
         if self.facts["path"].equals(keys["path"]):
-            places = np.arange(len(keys))
+            rows = np.arange(len(keys))
         else:
-            # Of a path that is there twice the last row is the newest.
+            # A path that is there twice was changed in between: its last row is the newest.
             named = pd.Series(np.arange(len(self.facts)), index=self.facts["path"].to_pandas())
             newest = named[~named.index.duplicated(keep="last")]
-            places = newest.reindex(keys["path"].to_pandas(), fill_value=-1).to_numpy(np.int64)
+            rows = newest.reindex(keys["path"].to_pandas(), fill_value=-1).to_numpy(np.int64)
         for name in ("size", "written", "changed"):
             known = np.append(self.facts[name].to_numpy(), -1)
-            places = np.where(known[places] == keys[name].to_numpy(), places, -1)
-        return places
+            rows = np.where(known[rows] == keys[name].to_numpy(), rows, -1)
+        return rows
 
-    def whole(self) -> pa.Table:
-        """The table with its thumbnails."""
-        thumbnails = pa.chunked_array([[b""] * len(self.facts)], pa.binary())
-        if self.file is not None and len(self.facts):
-            thumbnails = self.file.read(["thumbnail"])["thumbnail"].cast(pa.binary()).take(pa.array(self.believed))
-        return self.facts.append_column("thumbnail", thumbnails).select(SCHEMA.names)
+    def with_thumbnails(self) -> pa.Table:
+        return SCHEMA.empty_table() if self.file is None else self.file.read(SCHEMA.names)
 
-    def thumbnails(self, places: Rows, paths: Sequence[str], rows: Rows) -> Thumbnails:
-        """Of some places in the table, which are those of these rows of the paths."""
-        if not len(places):
-            return _stacked(SCHEMA.empty_table()["thumbnail"], places)
-        assert self.file is not None
-        with self._saying():
-            return _read_stacked(self.file, self.believed[places])
-        again = [one.thumbnail for one in facts_of_each(Path(paths[row]) for row in rows.tolist())]
-        return _stacked(pa.chunked_array([again], pa.binary()), np.arange(len(rows)))
+    def thumbnails(self, rows: Rows, paths: Sequence[str]) -> Thumbnails:
+        """Those of some rows, which these paths have."""
+        if self.file is not None:
+            with self._saying():
+                batches = self.file.iter_batches(AT_ONCE, columns=["thumbnail"])
+                every = _stacked([batch["thumbnail"] for batch in batches])
+                return every if _are_all(rows, len(every)) else every[rows]
+        again = [facts.thumbnail for facts in facts_of_each(map(Path, paths))]
+        return _stacked([pa.array(again, SCHEMA.field("thumbnail").type)])
 
     @contextmanager
     def _saying(self) -> Iterator[None]:
@@ -174,68 +152,58 @@ class _Known:
             self.say(f"{self.kept} can't be read ({why}), so all images are opened again")
 
 
-@dataclass
-class _Opened:
-    """What was found of files that were opened, as tables: a million tuples would take a gigabyte."""
+class _Growing:
+    """A table and the facts of files that are opened, added in parts: a million tuples would take a gigabyte.
 
-    keys: pa.Table
-    rows: list[int] = field(default_factory=list)
-    waiting: list[FileFacts] = field(default_factory=list)
-    parts: list[pa.Table] = field(default_factory=lambda: [SCHEMA.empty_table()])
+    unsaved: whether a file was added whose bytes were read.
+    """
 
-    def add(self, row: int, screened: FileFacts) -> None:
-        self.rows.append(row)
-        self.waiting.append(screened)
+    def __init__(self, table: pa.Table, keys: pa.Table) -> None:
+        self.parts, self.keys, self.unsaved = [table], keys, False
+        self.waiting: list[FileFacts] = []
+
+    def add(self, facts: FileFacts) -> None:
+        self.waiting.append(facts)
+        self.unsaved |= facts.content != ""
         if len(self.waiting) == AT_ONCE:
             self.table()
 
     def table(self) -> pa.Table:
         if self.waiting:
-            columns: Any = zip(*self.waiting, strict=True)
-            found = [pa.array(column, kind) for column, kind in zip(columns, KINDS_OF_FACTS.values(), strict=True)]
-            self.parts.append(pa.table([*self.keys.take(self.rows).columns, *found], schema=SCHEMA))
-            self.rows, self.waiting = [], []
+            count, types = len(self.waiting), SCHEMA.types[len(KEY) :]
+            found = [
+                pa.array(column, kind) for column, kind in zip(zip(*self.waiting, strict=True), types, strict=True)
+            ]
+            self.parts.append(pa.table([*self.keys[:count].columns, *found], schema=SCHEMA))
+            self.keys, self.waiting = self.keys[count:], []
         return pa.concat_tables(self.parts)
 
 
-def _facts(known: pa.Table, keys: pa.Table, places: Rows) -> pd.DataFrame:
-    chosen = known.select(FACTS)
-    if not np.array_equal(places, np.arange(len(known))):
-        chosen = chosen.take(places)
-    return _frame(chosen.append_column("size", keys["size"]).append_column("path", keys["path"]))
+def _are_all(rows: Rows, count: int) -> bool:
+    return np.array_equal(rows, np.arange(count))
+
+
+def _taken(table: pa.Table, rows: Rows) -> pa.Table:
+    return table if _are_all(rows, len(table)) else table.take(rows)
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
-    frame: pd.DataFrame = table.to_pandas(split_blocks=True)
+    frame: pd.DataFrame = table.select(BUT_THUMBNAILS).drop_columns(["written", "changed"]).to_pandas(split_blocks=True)
     return frame
 
 
-def _stacked(thumbnails: pa.ChunkedArray, rows: Rows) -> Thumbnails:
-    stacked = np.empty((len(rows), THUMBNAIL, THUMBNAIL), np.uint8)
-    for start in range(0, len(rows), AT_ONCE):
-        chosen = thumbnails.take(pa.array(rows[start : start + AT_ONCE])).to_pylist()
-        stacked[start : start + AT_ONCE] = np.frombuffer(b"".join(chosen), np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL)
-    return stacked
+def _stacked(thumbnails: Sequence[pa.Array]) -> Thumbnails:
+    rows = (np.frombuffer(part.buffers()[1], np.uint8)[len(BLANK) * part.offset :] for part in thumbnails)
+    parts = [row[: len(BLANK) * len(part)] for row, part in zip(rows, thumbnails, strict=True)]
+    return np.concatenate([np.empty(0, np.uint8), *parts]).reshape(-1, THUMBNAIL, THUMBNAIL)
 
 
-def _read_stacked(file: parquet.ParquetFile, rows: Rows) -> Thumbnails:
-    """As `_stacked`, read piece by piece: the column as a whole would be there beside what is made of it."""
-    stacked = np.empty((len(rows), THUMBNAIL, THUMBNAIL), np.uint8)
-    order, start = np.argsort(rows, kind="stable"), 0
-    ascending = rows[order]
-    for batch in file.iter_batches(AT_ONCE, columns=["thumbnail"]):
-        low, high = np.searchsorted(ascending, [start, start + len(batch)])
-        thumbnails = pa.chunked_array([batch["thumbnail"]])
-        stacked[order[low:high]] = _stacked(thumbnails, ascending[low:high] - start)
-        start += len(batch)
-    return stacked
-
-
-def _write(found: pa.Table, kept: Path, say: Callable[[str], None]) -> None:
-    """Of the files whose bytes were read: one that could not be opened today may be opened tomorrow."""
+def _write(table: pa.Table, kept: Path, say: Callable[[str], None]) -> None:
+    """Without the files whose bytes were not read: one that could not be opened today may be opened tomorrow."""
     try:
         with replacing(kept) as unfinished:
-            read = pc.not_equal(found["content"], "")
-            parquet.write_table(found if pc.all(read).as_py() else found.filter(read), unfinished)
+            read = pc.not_equal(table["content"], "")
+            table = table if pc.all(read).as_py() else table.filter(read)
+            parquet.write_table(table.replace_schema_metadata({"judged by": judged_by()}), unfinished)
     except OSError as error:
         say(f"{kept} can't be written ({error.strerror or error}), so the images will be opened again the next time")

@@ -1,7 +1,7 @@
 """What each image file is, found by opening it once."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -13,12 +13,12 @@ import pandas as pd
 import PIL
 from PIL import Image, UnidentifiedImageError
 
-from comp.data.reading import opened, to_rgb, turned_upright
-from comp.data.threads import in_threads
+from comp.data.reading import in_threads, opened, to_rgb, turned_upright
+from comp.runs.source import source_digest
 
-# Raised when the same file is judged in another way than before; another Pillow may read what this one can't.
-JUDGED_BY = f"1, Pillow {PIL.__version__}"
+# The side of a thumbnail in pixels, and one in which nothing is to be seen, nor compared.
 THUMBNAIL = 16
+BLANK = bytes(THUMBNAIL**2)
 # Grey levels between the darkest and the lightest part of an image in which nothing is to be seen, as in a blank page.
 FLAT = 2
 ORIENTATION = 0x0112
@@ -33,7 +33,7 @@ class FileFacts(NamedTuple):
     sixteen_bit: whether its components have sixteen bits. alpha: whether it has transparency.
     orientation: EXIF's, 1 where there is none. animated: whether it has more frames than the first.
     content: a digest of the file's bytes, in hexadecimal; empty where they could not be read.
-    thumbnail: THUMBNAIL rows of THUMBNAIL grey bytes; empty where there is a problem.
+    thumbnail: THUMBNAIL rows of THUMBNAIL grey bytes; BLANK where there is a problem.
     """
 
     problem: str = ""
@@ -47,7 +47,7 @@ class FileFacts(NamedTuple):
     orientation: int = 1
     animated: bool = False
     content: str = ""
-    thumbnail: bytes = b""
+    thumbnail: bytes = BLANK
 
 
 # What is odd about images that are read all the same, and what becomes of them.
@@ -70,37 +70,23 @@ TINY = 16
 HUGE = 89_478_485
 
 
-def oddities(found: FileFacts) -> tuple[str, ...]:
-    """Which of `ODDITIES` a readable file has, in their order; none for one that can't be read.
+def judged_by() -> bytes:
+    """What the facts of a file follow from beside its bytes; another Pillow may read what this one can't."""
+    return f"{source_digest('comp.data.file_facts', 'comp.data.reading')}, Pillow {PIL.__version__}".encode()
+
+
+def oddities(found: pd.DataFrame) -> npt.NDArray[np.object_]:
+    """The names of its `ODDITIES`, a tuple (N,), for each file: a row each with the columns of `FileFacts`.
 
     An aspect is extreme where one side is more than EXTREME_ASPECT times the other, an image tiny with a side of fewer
     than TINY pixels, and huge with more than HUGE: Pillow warns of a decompression bomb then, and with twice as many it
-    decodes nothing.
+    decodes nothing. A file that can't be read has none. Files with the same oddities share one tuple.
     """
-    if found.problem:
-        return ()
-    shorter, longer = sorted((found.width, found.height))
-    holds = (
-        found.mode == "CMYK",
-        found.mode.startswith(("1", "L", "I", "F")) and found.mode != "LAB",
-        found.mode in ("P", "PA"),
-        found.alpha,
-        found.sixteen_bit,
-        found.orientation > 1,
-        found.animated,
-        longer > EXTREME_ASPECT * shorter,
-        shorter < TINY,
-        found.width * found.height > HUGE,
-    )
-    return tuple(name for name, is_so in zip(ODDITIES, holds, strict=True) if is_so)
-
-
-def odd_of(found: pd.DataFrame) -> npt.NDArray[np.object_]:
-    """The `oddities` (N,) of files that were screened, a row each; those that are alike in them share one tuple."""
     shorter, longer = np.sort(found[["width", "height"]].to_numpy(), axis=1).T
-    parts = [
-        found["problem"] != "",
-        pd.factorize(found["mode"])[0],
+    holds = (
+        found["mode"] == "CMYK",
+        found["mode"].str.match("[1LIF](?!AB)"),
+        found["mode"].isin(("P", "PA")),
         found["alpha"],
         found["sixteen_bit"],
         found["orientation"] > 1,
@@ -108,27 +94,20 @@ def odd_of(found: pd.DataFrame) -> npt.NDArray[np.object_]:
         longer > EXTREME_ASPECT * shorter,
         shorter < TINY,
         shorter * longer > HUGE,
-    ]
-    codes = np.zeros(len(found), np.int64)
-    for part in parts:
-        values = np.asarray(part, dtype=np.int64)
-        codes = codes * (int(values.max(initial=0)) + 1) + values
-    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    kinds = np.empty(len(first), dtype=object)
-    for place, row in enumerate(found.iloc[first].itertuples(index=False)):
-        kinds[place] = oddities(FileFacts(*(getattr(row, name) for name in FileFacts._fields if name != "thumbnail")))
-    return kinds[inverse]
+    )
+    bits = sum(np.asarray(is_so, np.int64) << bit for bit, is_so in enumerate(holds))
+    codes = np.where(found["problem"] == "", bits, 0)
+    names = {code: tuple(name for bit, name in enumerate(ODDITIES) if code >> bit & 1) for code in set(codes.tolist())}
+    named: npt.NDArray[np.object_] = pd.Series(codes).map(names).to_numpy(object)
+    return named
 
 
 def facts_of_each(paths: Iterable[Path]) -> Iterator[FileFacts]:
     """What each of these files is, in their order; several are opened at once."""
     remaining = iter(paths)
-    for found in in_threads(_facts_of_each, iter(lambda: tuple(islice(remaining, TOGETHER)), ())):
+    groups = iter(lambda: tuple(islice(remaining, TOGETHER)), ())
+    for found in in_threads(lambda group: [facts_of(path) for path in group], groups):
         yield from found
-
-
-def _facts_of_each(paths: Sequence[Path]) -> list[FileFacts]:
-    return [facts_of(path) for path in paths]
 
 
 def facts_of(path: Path) -> FileFacts:
@@ -188,11 +167,11 @@ def _decoded(path: Path, content: str) -> FileFacts:
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """THUMBNAIL x THUMBNAIL greys from 0, the darkest, to 255, the lightest; all 0 where they hardly differ."""
+    """THUMBNAIL x THUMBNAIL greys from 0, the darkest, to 255, the lightest; BLANK where they hardly differ."""
     grey = np.asarray(image.convert("L").convert("F").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
     contrast = grey.max() - grey.min()
     if contrast < FLAT:
-        return bytes(grey.size)
+        return BLANK
     stretched: bytes = ((grey - grey.min()) * (255 / contrast)).round().astype(np.uint8).tobytes()
     return stretched
 

@@ -1,40 +1,88 @@
-"""What the data check found, in words: all of it for `comp check`, and for a training what follows from it."""
+"""What the data check found, and in words: all of it for `comp check`, and for a training what follows from it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from comp.data.file_facts import ODDITIES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import pandas as pd
-
-    from comp.data.data_check import DataCheck
+from comp.files import replacing
 
 EXAMPLES = 3
 ROW = "  {:<24}{:>8}  {}"
+# What duplicates are called, and what becomes of them.
 OF_DUPLICATES = {
     "duplicate": ("duplicates", "kept together in one part of the split"),
     "conflict": ("conflicting labels", "duplicates with another label; mend the labels if you can"),
     "leak": ("leaks", "test images that are duplicates of training images"),
 }
+LISTED = ("part", "id", "path", "label", "problem", "detail", "odd", *OF_DUPLICATES, "like")
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """What was found in the training and the test images.
+
+    images: a row per image, those to train on first, with the columns
+        ``part`` (train or test), ``id``, ``path`` (below the data folder), ``label`` and ``size``, in bytes, -1 where
+        the file has none;
+        ``problem``, ``detail``, ``format``, ``mode``, ``width``, ``height`` and ``content``, as in
+        `comp.data.file_facts.FileFacts`, and ``odd``, a tuple of `ODDITIES`;
+        ``duplicate`` and ``conflict``, exact or near, of a training image with a duplicate among the others, or with
+        one that has another label, and ``leak``, of a test image with a duplicate among the training images;
+        ``like``, the path of that duplicate. All are empty text where there is nothing.
+    duplicate_groups: the group (N,) of each training image that can be read.
+    torn: how many training images are not kept together, though they look alike, as they are too many.
+    opened: how many of the files had to be opened.
+    readable: which images of a part, train or test, can be read (R,).
+    """
+
+    images: pd.DataFrame
+    duplicate_groups: npt.NDArray[np.int64]
+    torn: int
+    opened: int
+    readable: Mapping[str, npt.NDArray[np.bool_]]
+
+    @property
+    def found(self) -> pd.Series[bool]:
+        """Which images have a problem or a duplicate."""
+        return (self.images[["problem", *OF_DUPLICATES]] != "").any(axis=1)
+
+    def of_found(self) -> DataCheck:
+        """With the rows of these only, as a training keeps it."""
+        return replace(self, images=self.images[self.found].reset_index(drop=True))
+
+    def counts(self) -> dict[str, int]:
+        """How many images can't be read, by part, and how many are duplicates, conflicts and leaks."""
+        unreadable = {f"unreadable_{part}": int((~readable).sum()) for part, readable in self.readable.items()}
+        return unreadable | {f"{name}s": int((self.images[name] != "").sum()) for name in OF_DUPLICATES}
+
+    def write_list(self, path: Path, *, odd: bool) -> None:
+        """Write the images that were `found` as a CSV; with ``odd`` also those that are odd."""
+        listed = self.images[self.found | (self.images["odd"].map(len) > 0) if odd else self.found]
+        # Joined in these rows only: pandas would give an empty table the rows of what it is assigned.
+        listed = listed[list(LISTED)].assign(odd=listed["odd"].map("; ".join))
+        with replacing(path) as unfinished:
+            listed.to_csv(unfinished, index=False, lineterminator="\n")
 
 
 def lines_for_training(check: DataCheck) -> list[str]:
     """A line for each finding that a training has to live with."""
     images, lines = check.images, []
     for part, follows in (("train", "left out"), ("test", "predicted by the classes' shares of the training images")):
-        of_part = images["part"] == part
-        unreadable = images[of_part & (images["problem"] != "")]
+        unreadable = images[(images["part"] == part) & (images["problem"] != "")]
         if len(unreadable):
-            name = "training" if part == "train" else "test"
-            lines.append(
-                f"{len(unreadable)} of {of_part.sum()} {name} images can't be read and are {follows}: "
-                f"{_problems(unreadable)}"
+            of_all = (
+                f"{len(unreadable)} of {len(check.readable[part])} {'training' if part == 'train' else part} images"
             )
+            lines.append(f"{of_all} can't be read and are {follows}: {_problems(unreadable)}")
     for column, (name, follows) in OF_DUPLICATES.items():
         found = images[images[column] != ""]
         if len(found):
@@ -42,11 +90,11 @@ def lines_for_training(check: DataCheck) -> list[str]:
             lines.append(f"{len(found)} {name} ({exact} exact, {len(found) - exact} near), {follows}: {_likes(found)}")
     if check.torn:
         lines.append(
-            f"{check.torn} images are not kept together, though they look alike: in sets that large no even split "
+            f"{check.torn} images are not kept together, though they look alike: in groups that large no even split "
             "would be left"
         )
     odd: Counter[str] = Counter()
-    # Those that are alike in them share one tuple.
+    # Files with the same oddities share one tuple.
     for names, count in Counter(images["odd"]).items():
         odd.update(dict.fromkeys(names, count))
     if odd:
@@ -80,10 +128,9 @@ def _problems(found: pd.DataFrame) -> str:
 
 
 def _likes(found: pd.DataFrame) -> str:
-    labels = zip(found["path"], found["like"], strict=True)
-    return _examples((f"{path!r} like {like!r}" for path, like in labels), len(found))
+    pairs = zip(found["path"], found["like"], strict=True)
+    return _examples((f"{path!r} like {like!r}" for path, like in pairs), len(found))
 
 
-def _examples(named: Iterator[str], count: int) -> str:
-    first = ", ".join(text for text, _ in zip(named, range(EXAMPLES), strict=False))
-    return first + (", …" if count > EXAMPLES else "")
+def _examples(named: Iterable[str], count: int) -> str:
+    return ", ".join(islice(named, EXAMPLES)) + (", …" if count > EXAMPLES else "")

@@ -1,4 +1,4 @@
-"""Images kept on disk as a stage reads them, so that only their first epoch decodes files."""
+"""The image cache: images on disk as a stage reads them, so that only their first epoch decodes files."""
 
 import hashlib
 import json
@@ -9,28 +9,25 @@ from contextlib import suppress
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from comp.data.reading import Pixels, opened, read_image
-from comp.data.threads import in_threads
+from comp.data.reading import Paths, Pixels, in_threads, opened, read_image
 from comp.files import alone, is_held
+from comp.runs.source import source_digest
 
 Rows = npt.NDArray[np.int64]
 
-# Of the disk's free bytes, those that kept images have included.
+# The part of the disk's free bytes, those that cached images have included, that they may take.
 SHARE_OF_DISK = 0.5
-# Raised when `read_image` makes other pixels of the same file.
-READING = 1
 SAMPLED = 64
 
 
 class ImageCache:
     """The images of some rows, RGB (H, W, 3), all with the same shorter side, in one file that is mapped, not read.
 
-    Processes share its pages; what is handed to another process is the file's place alone.
+    Processes share its pages; another process is handed the folder and the rows alone.
 
     rows: in ascending order, none twice.
     """
@@ -39,52 +36,38 @@ class ImageCache:
         self.folder, self.rows = folder, rows
 
     def __contains__(self, row: int) -> bool:
-        return self._place(row) is not None
+        return row in self.rows[self.rows.searchsorted(row) :][:1]
 
     def __getitem__(self, row: int) -> Pixels:
-        place = self._place(row)
-        if place is None:
+        if row not in self:
             raise KeyError(row)
-        height, width = self._shapes[place]
-        start = self._starts[place]
-        image: Pixels = self._pixels[start : start + 3 * height * width].reshape(height, width, 3)
+        shapes, starts, pixels = self._arrays
+        index = self.rows.searchsorted(row)
+        image: Pixels = pixels[starts[index] : starts[index + 1]].reshape(*shapes[index], 3)
         return image
 
     def __reduce__(self) -> tuple[type["ImageCache"], tuple[Path, Rows]]:
         return ImageCache, (self.folder, self.rows)
 
-    def _place(self, row: int) -> int | None:
-        place = int(self.rows.searchsorted(row))
-        return place if place < len(self.rows) and self.rows[place] == row else None
-
     @cached_property
-    def _shapes(self) -> npt.NDArray[np.int64]:
-        shapes: npt.NDArray[np.int64] = np.load(self.folder / "shapes.npy", mmap_mode="r")
-        return shapes
-
-    @cached_property
-    def _starts(self) -> npt.NDArray[np.int64]:
-        starts: npt.NDArray[np.int64] = np.load(self.folder / "starts.npy", mmap_mode="r")
-        return starts
-
-    @cached_property
-    def _pixels(self) -> npt.NDArray[np.uint8]:
-        return np.memmap(self.folder / "pixels", dtype=np.uint8, mode="r")
+    def _arrays(self) -> tuple[Rows, Rows, npt.NDArray[np.uint8]]:
+        """The images' heights and widths (N, 2), where each starts and the last ends (N + 1,), and their bytes."""
+        shapes, starts = (np.load(self.folder / f"{name}.npy", mmap_mode="r") for name in ("shapes", "starts"))
+        return shapes, starts, np.memmap(self.folder / "pixels", dtype=np.uint8, mode="r")
 
     @property
     def whole(self) -> bool:
         """Whether the files are there and hold what they should."""
         try:
-            rows = len(self.rows)
-            lengths = len(self._shapes), len(self._starts) - 1
-            return lengths == (rows, rows) and self._pixels.size == self._starts[-1]
+            shapes, starts, pixels = self._arrays
+            return len(shapes) == len(starts) - 1 == len(self.rows) and pixels.size == starts[-1]
         except (OSError, ValueError, EOFError):
             return False
 
 
-def keep(
+def cached_images(
     cache: Path,
-    paths: Sequence[Path],
+    paths: Paths | Sequence[Path],
     rows: Rows,
     content: str,
     short_side: int,
@@ -95,21 +78,19 @@ def keep(
 ) -> ImageCache | None:
     """The images of these rows as `read_image` gives them, from the cache or put there; None where there is no room.
 
-    paths: of all rows. content: a fingerprint of their files' bytes. cache: its folder; other images that were kept
+    paths: of all rows. content: a fingerprint of their files' bytes. cache: its folder; other images that are cached
     there are removed, the longest unused first, where all together would take more than SHARE_OF_DISK.
     advance: is called with the number of images that were done since. beside: what must stay there as well.
     """
     made_from = {
         "content": content,
         "rows": hashlib.blake2b(rows.tobytes(), digest_size=16).hexdigest(),
-        "reading": [READING, short_side, interpolation, version("pillow")],
+        "reading": [source_digest("comp.data.reading"), short_side, interpolation, version("pillow")],
     }
     key = hashlib.blake2b(json.dumps(made_from, sort_keys=True).encode(), digest_size=16).hexdigest()
-    kept = ImageCache(cache / key, rows)
     cache.mkdir(parents=True, exist_ok=True)
-    with alone(cache / f"{key}.lock", lambda: say("another process keeps the same images; waiting for it")):
-        if not kept.whole:
-            kept = ImageCache(cache / key, rows)
+    with alone(cache / f"{key}.lock", lambda: say("another process caches the same images; waiting for it")):
+        if not ImageCache(cache / key, rows).whole:
             stay = {other.folder for other in beside}
             wanted, room = _estimate(paths, rows, short_side), _room(cache) - sum(map(_size, stay))
             size = f"{len(rows)} images at {short_side} px take about {wanted / 1e6:.0f} MB"
@@ -119,25 +100,28 @@ def keep(
             _make_room(cache, room - wanted, stay)
             read = partial(read_image, short_side=short_side, interpolation=interpolation)
             try:
-                _write(kept.folder, (paths[row] for row in rows), read, advance)
+                _write(cache / key, in_threads(read, (Path(paths[row]) for row in rows)), advance)
             except OSError as error:
                 say(f"{size}, which can't be written ({error.strerror}): they are read anew in every epoch")
                 return None
             say(f"{size} of the {room / 1e6:.0f} MB for them in {cache}")
     with suppress(OSError):
-        os.utime(kept.folder)
-    return kept
+        os.utime(cache / key)
+    return ImageCache(cache / key, rows)
 
 
-def _write(folder: Path, paths: Iterable[Path], read: Callable[[Path], Pixels], advance: Callable[[int], None]) -> None:
-    """All of it or nothing; nobody else writes there."""
-    unfinished = folder.with_suffix(".part")
+def _write(folder: Path, images: Iterable[Pixels], advance: Callable[[int], None]) -> None:
+    """All of them or nothing; nobody else writes there."""
+    unfinished, shapes = folder.with_suffix(".part"), []
     for old in (unfinished, folder):
         shutil.rmtree(old, ignore_errors=True)
     try:
         unfinished.mkdir()
         with (unfinished / "pixels").open("wb") as file:
-            shapes = [_append(file, image, advance) for image in in_threads(read, paths)]
+            for image in images:
+                file.write(image.tobytes())
+                shapes.append(image.shape[:2])
+                advance(1)
             file.flush()
             os.fsync(file.fileno())
         sizes = np.array(shapes, dtype=np.int64).reshape(-1, 2)
@@ -149,30 +133,24 @@ def _write(folder: Path, paths: Iterable[Path], read: Callable[[Path], Pixels], 
         raise
 
 
-def _append(file: BinaryIO, image: Pixels, advance: Callable[[int], None]) -> tuple[int, int]:
-    file.write(image.tobytes())
-    advance(1)
-    return image.shape[0], image.shape[1]
-
-
-def _estimate(paths: Sequence[Path], rows: Rows, short_side: int) -> float:
+def _estimate(paths: Paths | Sequence[Path], rows: Rows, short_side: int) -> float:
     """The bytes that the images will take, from the sizes of some."""
     aspects = []
     for row in rows[:: max(1, len(rows) // SAMPLED)]:
-        with suppress(Exception), opened(paths[row]) as image:
+        with suppress(Exception), opened(Path(paths[row])) as image:
             aspects.append(max(image.size) / min(image.size))
     return float(len(rows) * 3 * short_side**2 * (np.mean(aspects) if aspects else 1))
 
 
 def _room(cache: Path) -> float:
-    """The bytes that kept images may take."""
+    """The bytes that cached images may take."""
     return SHARE_OF_DISK * (shutil.disk_usage(cache).free + sum(map(_size, _folders(cache))))
 
 
 def _make_room(cache: Path, room: float, stay: Collection[Path]) -> None:
     """Remove what killed processes left, and the images that were unused for the longest time, until the others fit.
 
-    Who trains on images that are removed goes on with what it has mapped, or with the files.
+    Who trains on images that are removed keeps what it has mapped, or reads the files.
     """
     for unfinished in cache.glob("*.part"):
         if not is_held(unfinished.with_suffix(".lock")):
@@ -188,15 +166,14 @@ def _folders(cache: Path) -> list[Path]:
     return [path for path in cache.iterdir() if path.is_dir() and path.suffix != ".part"]
 
 
+# Another process may make room meanwhile.
 def _used(folder: Path) -> float:
-    try:
+    with suppress(FileNotFoundError):
         return folder.stat().st_mtime
-    except FileNotFoundError:  # another process made room
-        return 0.0
+    return 0.0
 
 
 def _size(folder: Path) -> int:
-    try:
+    with suppress(FileNotFoundError):
         return sum(path.stat().st_size for path in folder.iterdir())
-    except FileNotFoundError:
-        return 0
+    return 0

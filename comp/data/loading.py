@@ -1,12 +1,10 @@
 """Batches of images: every image in the views asked for, as bytes, in an order that is known beforehand."""
 
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,109 +12,68 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from comp.data.augmenting import apply_symmetry, seed_pipeline, training_pipeline
+from comp.data.augmenting import Pipeline, Preprocessing
 from comp.data.image_cache import ImageCache
-from comp.data.paths import Paths
-from comp.data.reading import Pixels, centre, read_image, with_margin
-from comp.data.threads import in_threads
-from comp.declare.viewpoint import View, Viewpoint
-from comp.errors import DeclarationError
-
-if TYPE_CHECKING:
-    import albumentations as A  # noqa: N812 - as its own documentation has it
+from comp.data.reading import Paths, Pixels, in_threads, read_image
+from comp.declare.viewpoint import View
 
 # Forward passes that are read for at once where threads share the reading: of one's few images some would wait.
 PASSES_AT_ONCE = 4
 
-# A random augmentation is drawn from (seed, draw, row) alone, so it doesn't depend on who loads the image, or when.
+# A row, and the views that are wanted of it.
 Request = tuple[int, tuple[View, ...]]
 Rows = Sequence[int] | npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What stands between a file and the backbone: the square's side in pixels, the interpolation, the viewpoint.
-
-    erasing: the chance that a rectangle of a random view is overwritten; for views that train.
-    """
-
-    size: int
-    interpolation: str
-    viewpoint: Viewpoint
-    erasing: float = 0.0
 
 
 class ImageDataset(Dataset[tuple[int, Pixels]]):
     """Images by (row, views): gives the row and its views, (V, size, size, 3) bytes of RGB.
 
-    The file is read once for all views of it, or not at all where it is ``kept``: by the shorter side, in pixels, that
-    it is read at. Those of a batch are shared among threads, each with a pipeline of its own, unless processes read.
+    The file is read once for all views of it, or not at all where it is in one of the ``caches``: by the shorter side,
+    in pixels, that it is read at. Those of a batch are shared among threads, each with a pipeline of its own, unless
+    processes read.
     """
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        paths: Paths | Sequence[Path],
         preprocessing: Preprocessing,
         seed: int,
-        kept: Mapping[int, ImageCache] | None = None,
+        caches: Mapping[int, ImageCache] | None = None,
     ) -> None:
-        self.paths = paths if isinstance(paths, Paths) else Paths(paths)
-        self.preprocessing = preprocessing
-        self.seed = seed
-        self.kept = kept or {}
-        self.pipeline = self._new_pipeline()
+        self.paths, self.preprocessing, self.seed, self.caches = paths, preprocessing, seed, caches or {}
+        self.pipeline = preprocessing.pipeline()
 
     def __getitem__(self, request: Request) -> tuple[int, Pixels]:
-        return self._viewed(request, self.pipeline)
+        return self._seen(request, self.pipeline)
 
     def __getitems__(self, requests: Sequence[Request]) -> list[tuple[int, Pixels]]:
         """Each of some requests. OpenCV and Pillow work without Python's lock, so threads do it in less time."""
         count = min(len(self._pipelines), len(requests)) if get_worker_info() is None else 1
         if count <= 1:
             return [self[request] for request in requests]
-        shares = [requests[first::count] for first in range(count)]
-        viewed = list(in_threads(self._viewed_each, zip(shares, self._pipelines[:count], strict=True), count))
-        return [viewed[place % count][place // count] for place in range(len(requests))]
+        shares = ((requests[first::count], self._pipelines[first]) for first in range(count))
+        seen = list(in_threads(lambda share: [self._seen(request, share[1]) for request in share[0]], shares, count))
+        return [seen[index % count][index // count] for index in range(len(requests))]
 
     @cached_property
-    def _pipelines(self) -> list["A.Compose"]:
+    def _pipelines(self) -> list[Pipeline]:
         """One for each thread, as a pipeline holds the random state of the image it is at."""
-        return [self.pipeline, *(self._new_pipeline() for _ in range(1, torch.get_num_threads()))]
+        return [self.pipeline, *(self.preprocessing.pipeline() for _ in range(1, torch.get_num_threads()))]
 
-    def _new_pipeline(self) -> "A.Compose":
-        return training_pipeline(self.preprocessing.viewpoint, self.preprocessing.size, self.preprocessing.erasing)
-
-    def _viewed_each(self, share: tuple[Sequence[Request], "A.Compose"]) -> list[tuple[int, Pixels]]:
-        requests, pipeline = share
-        return [self._viewed(request, pipeline) for request in requests]
-
-    def _viewed(self, request: Request, pipeline: "A.Compose") -> tuple[int, Pixels]:
+    def _seen(self, request: Request, pipeline: Pipeline) -> tuple[int, Pixels]:
         row, views = request
         # Fixed views share one reading of the file, random ones another with a margin.
         read = cache(partial(self.read, row))
-        return row, np.stack([self._view(row, view, read, pipeline) for view in views])
+        return row, np.stack([self.preprocessing.seen(view, read, pipeline, self.seed, row) for view in views])
 
     def read(self, row: int, short_side: int) -> Pixels:
         """The image of a row (H, W, 3), its shorter side as given, in pixels."""
-        kept = self.kept.get(short_side)
-        if kept is not None and row in kept:
+        cached = self.caches.get(short_side)
+        if cached is not None and row in cached:
             # Another training may have needed the room, and another machine may not have them.
             with suppress(OSError):
-                return kept[row]
-        return read_image(self.paths[row], short_side, self.preprocessing.interpolation)
-
-    def _view(self, row: int, view: View, read: Callable[[int], Pixels], pipeline: "A.Compose") -> Pixels:
-        size = self.preprocessing.size
-        if view.draw is None:
-            return apply_symmetry(centre(read(size), size), view.symmetry)
-        seed_pipeline(pipeline, self.seed, view.draw, row)
-        augmented: Pixels = pipeline(image=read(with_margin(size, self.preprocessing.viewpoint.max_zoom)))["image"]
-        if augmented.shape != (size, size, 3):
-            raise DeclarationError(
-                f"Viewpoint: `pipeline` gave an array of shape {augmented.shape}, but it should be {(size, size, 3)}; "
-                "end it with a crop or a resize to the size it is given."
-            )
-        return augmented
+                return cached[row]
+        return read_image(Path(self.paths[row]), short_side, self.preprocessing.interpolation)
 
 
 class InOrder(Sampler[Request]):
@@ -154,10 +111,10 @@ class Shuffled(Sampler[Request]):
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
         copies = _copies_before(order) if self.most_copies > 1 else None
         first = View(draw=self.epoch * self.most_copies)
-        for place in range(self.skipped, len(order) - len(order) % self.batch_size):
-            if place % self.batch_size in self.own:
-                view = first if copies is None else View(draw=self.epoch * self.most_copies + int(copies[place]))
-                yield int(order[place]), (view,)
+        for index in range(self.skipped, len(order) - len(order) % self.batch_size):
+            if index % self.batch_size in self.own:
+                view = first if copies is None else View(draw=self.epoch * self.most_copies + int(copies[index]))
+                yield int(order[index]), (view,)
 
 
 def _copies_before(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

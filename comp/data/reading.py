@@ -1,19 +1,28 @@
 """Reading images: every file becomes RGB in the same way, in training and in prediction."""
 
 import math
+import os
 import warnings
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from PIL import Image, ImageOps
 
 from comp.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
+# The paths of many files are a table's column: processes share its memory, where a list of a million paths would be
+# copied into each of them, as Python writes to every object that it looks at.
+Paths = pd.api.extensions.ExtensionArray
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -25,6 +34,8 @@ INTERPOLATIONS = {
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "DIB", "JPEG2000", "PPM")
 # A side this many times the other is cut to its middle: of one pixel by a million, enlarged, nothing else would fit.
 LONGEST_SIDE = 16
+# Items that wait for a thread, per thread: enough to keep it busy, few enough to end soon after an interrupt.
+AHEAD = 16
 # comp.data.file_facts names images that are huge; the rest is said of metadata, which nothing follows from.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -115,3 +126,20 @@ def centre(pixels: Pixels, size: int) -> Pixels:
 def with_margin(size: int, max_zoom: float) -> int:
     """The shorter side, in pixels, that leaves room to cut a square of ``size`` out at every zoom."""
     return math.ceil(size * max_zoom)
+
+
+def in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int = os.cpu_count() or 1
+) -> Iterator[Result]:
+    """What the function gives for each, in order; as many at once as there are threads, and few of them waiting."""
+    with ThreadPoolExecutor(threads) as pool:
+        under_way: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                under_way.append(pool.submit(function, item))
+                if len(under_way) > threads * AHEAD:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,12 +1,10 @@
-"""Which rows validate: a split, or folds. Stratified by class or tags, groups kept whole, drawn from a seed alone."""
+"""Which rows validate, and how often the others train: stratified, groups kept whole, drawn from a seed alone."""
 
 import warnings
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from sklearn.model_selection import (
     GroupKFold,
     GroupShuffleSplit,
@@ -17,25 +15,14 @@ from sklearn.model_selection import (
 )
 
 from comp.data.duplicates import connected
-from comp.declare.metrics import Target
+from comp.data.tables import class_counts
 from comp.errors import DataError
 
+Rows = npt.NDArray[np.int64]
 Targets = npt.NDArray[np.int64]
 Groups = npt.ArrayLike
 
 GROUPED_DRAWS = 100
-
-
-def targets_of(table: pd.DataFrame, classes: Sequence[str], target: Target) -> Targets:
-    """The labels as numbers: (N,) places in ``classes`` for one class per image, (N, C) of 0 and 1 for tags."""
-    index = {name: place for place, name in enumerate(classes)}
-    if target == "single":
-        return np.array([index[name] for name in table["label"].to_list()], dtype=np.int64)
-    tags = np.zeros((len(table), len(classes)), dtype=np.int64)
-    labels = table["label"].to_list()
-    rows = np.repeat(np.arange(len(labels)), [len(names) for names in labels])
-    tags[rows, [index[name] for names in labels for name in names]] = 1
-    return tags
 
 
 def draw_split(
@@ -43,9 +30,9 @@ def draw_split(
 ) -> npt.NDArray[np.bool_]:
     """True for the rows that validate (N,), about ``share`` of them.
 
-    duplicates: the duplicate group (N,) of each row. They stay on one side: where one would be
-    on both, all go where its first row is, or train if a class would have no other rows to train on; so the rest of the
-    split is as it would be without them.
+    duplicates: the duplicate group (N,) of each row. Such a group stays on one side: where it would be on both, all of
+    it goes where its first row is, or trains if a class would have no other rows to train on; so the rest of the split
+    is as it would be without duplicates.
 
     One class per image: every class has its share; a class with a single image trains. Tags: iterative stratification
     (Sechidis et al. 2011, 10.1007/978-3-642-23808-6_10). With ``groups`` (N,) the rows of a group stay on one side.
@@ -54,7 +41,7 @@ def draw_split(
     if groups is not None:
         return _draw_grouped_split(targets, share, seed, _joined(groups, duplicates))
     drawn = _draw_stratified_split(targets, share, seed)
-    return drawn if duplicates is None else _sides_of_sets(drawn, targets, duplicates)
+    return drawn if duplicates is None else _together(drawn, targets, duplicates)
 
 
 def _draw_stratified_split(targets: Targets, share: float, seed: int) -> npt.NDArray[np.bool_]:
@@ -62,38 +49,35 @@ def _draw_stratified_split(targets: Targets, share: float, seed: int) -> npt.NDA
     counts = np.bincount(targets) if targets.ndim == 1 else None
     candidates = rows if counts is None else rows[counts[targets] > 1]
     smallest = 2 if counts is None else max(int((counts > 1).sum()), 1)
-    # Of the candidates, not of all rows: where many classes have one image, one of two would validate with both.
+    # A share of the candidates, not of all rows: where many classes have one image, too many of them would validate.
     validating = max(round(len(candidates) * share), smallest)
     if len(candidates) < 2 * smallest or validating > len(candidates) - smallest:
         raise DataError(
             f"{len(rows)} labelled images are too few to split off {share:.0%} for validation; "
             "train with --all-data, or add images."
         )
-    if targets.ndim == 1:
-        chosen = train_test_split(
-            candidates, test_size=validating, stratify=targets[candidates], random_state=seed, shuffle=True
-        )[1]
-    else:
-        # Imported here: only tags are split by it, and Kaggle's machines don't have it.
-        from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
+    if counts is not None:
+        drawn = train_test_split(candidates, test_size=validating, stratify=targets[candidates], random_state=seed)
+        return np.isin(rows, drawn[1])
+    # Imported here: only tags are split by it, and Kaggle's machines don't have it.
+    from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
-        splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=validating / len(rows), random_state=seed)
-        chosen = next(splitter.split(rows[:, None], targets))[1]
-    return np.isin(rows, chosen)
+    splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=validating / len(rows), random_state=seed)
+    return np.isin(rows, next(splitter.split(rows[:, None], targets))[1])
 
 
 def _draw_grouped_split(targets: Targets, share: float, seed: int, groups: Targets) -> npt.NDArray[np.bool_]:
-    """Of many draws of groups, one that leaves the most classes a row to train on, and then is nearest to the share."""
+    """The one of many draws of groups that leaves the most classes a row to train on, and is nearest to the share."""
     count = groups.max(initial=0) + 1
     if count == 1:
         raise DataError(
             f"All {len(targets)} labelled images are of one group, or of groups that share duplicates, so none can "
             "validate while others train; train with --all-data, or mend the groups."
         )
-    totals = rows_of_each(targets)
+    totals = class_counts(targets)
 
-    def badness(validating: npt.NDArray[np.int64]) -> tuple[int, float]:
-        counts = rows_of_each(targets[validating], len(totals))
+    def badness(validating: Rows) -> tuple[int, float]:
+        counts = class_counts(targets[validating], len(totals))
         untrained = int(((counts == totals) & (totals > 0)).sum())
         return untrained, float(np.abs(counts - share * totals).sum() + abs(len(validating) - share * len(targets)))
 
@@ -103,10 +87,10 @@ def _draw_grouped_split(targets: Targets, share: float, seed: int, groups: Targe
     return np.isin(np.arange(len(targets)), chosen)
 
 
-def _sides_of_sets(drawn: npt.NDArray[np.bool_], targets: Targets, duplicates: Targets) -> npt.NDArray[np.bool_]:
+def _together(drawn: npt.NDArray[np.bool_], targets: Targets, duplicates: Targets) -> npt.NDArray[np.bool_]:
     validates = _as_first(drawn, duplicates)
-    classes = len(rows_of_each(targets))
-    trained, drawn_to_train = (rows_of_each(targets[rows], classes) for rows in (~validates, ~drawn))
+    classes = len(class_counts(targets))
+    trained, drawn_to_train = (class_counts(targets[rows], classes) for rows in (~validates, ~drawn))
     moved = validates & ~drawn & with_any(targets, (trained == 0) & (drawn_to_train > 0))
     validates &= ~np.isin(duplicates, duplicates[moved])
     if not validates.any():
@@ -118,34 +102,24 @@ def _sides_of_sets(drawn: npt.NDArray[np.bool_], targets: Targets, duplicates: T
 
 
 def _as_first(parts: npt.NDArray[Any], duplicates: Targets) -> npt.NDArray[Any]:
-    """The parts (N,), but for each row that of the first row of its set."""
+    """The parts (N,), but for each row that of the first row of its duplicate group."""
     _, first, numbers = np.unique(duplicates, return_index=True, return_inverse=True)
     return parts[first[numbers]]
 
 
-def rows_of_each(targets: Targets, classes: int = 0) -> npt.NDArray[np.int64]:
-    """How many rows each class or tag has (C,), in targets (N,) or (N, C); of at least so many classes."""
-    counts: npt.NDArray[np.int64] = (
-        np.bincount(targets, minlength=classes) if targets.ndim == 1 else targets.sum(axis=0)
-    )
-    return counts
-
-
 def with_any(targets: Targets, classes: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """True for the rows (N,) that have one of the classes, or tags, for which (C,) it is true."""
-    if targets.ndim == 1:
-        return classes[targets]
-    return np.asarray(targets[:, classes].any(axis=1))
+    return classes[targets] if targets.ndim == 1 else np.asarray(targets[:, classes].any(axis=1))
 
 
 def _joined(groups: Groups, duplicates: Targets | None) -> Targets:
-    """Groups as whole numbers (N,) from 0; those that share a set of duplicates are one."""
+    """Groups as whole numbers (N,) from 0; those that share duplicates are one."""
     numbered = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
     if duplicates is None:
         return numbered
-    # Each row is held to its group and to its set.
-    sets = numbered.max() + 1 + np.unique(duplicates, return_inverse=True)[1]
-    joined = connected(int(sets.max()) + 1, np.stack([numbered, sets], axis=1))[numbered]
+    # Each row is held to its group and to its duplicates.
+    others = numbered.max() + 1 + np.unique(duplicates, return_inverse=True)[1]
+    joined = connected(int(others.max()) + 1, np.stack([numbered, others], axis=1))[numbered]
     # Numbered as the groups are, so that without any duplicates the same split is drawn.
     least = np.full(joined.max() + 1, numbered.max())
     np.minimum.at(least, joined, numbered)
@@ -154,13 +128,13 @@ def _joined(groups: Groups, duplicates: Targets | None) -> Targets:
 
 def draw_folds(
     targets: Targets, count: int, seed: int, groups: Groups | None = None, duplicates: Targets | None = None
-) -> npt.NDArray[np.int64]:
+) -> Rows:
     """The fold (N,), 0 to ``count`` - 1, in which each row validates; every fold has rows.
 
     One class per image: the rows of a class differ by one between folds at most, and a class with fewer rows than
     folds is in as many folds as it has rows. Tags: iterative stratification (Sechidis et al. 2011). With ``groups``
     (N,) the rows of a group are in one fold, the classes as even as that allows; of tags, only the number of groups is
-    even. A set of duplicates, see `draw_split`, is in the fold of its first row.
+    even. A duplicate group, see `draw_split`, is in the fold of its first row.
     Raises DataError for fewer rows or groups than folds.
     """
     if count < 2:
@@ -168,13 +142,11 @@ def draw_folds(
     if count > len(targets):
         raise DataError(f"{len(targets)} labelled images are too few for {count} folds; ask for fewer folds.")
     if groups is None:
-        drawn = _draw_stratified_folds(targets, count, seed)
-        if duplicates is None:
-            return drawn
-        folds = _as_first(drawn, duplicates)
-        if len(np.unique(folds)) == count:
+        folds = _draw_stratified_folds(targets, count, seed)
+        folds = folds if duplicates is None else _as_first(folds, duplicates)
+        if duplicates is None or _has_all(folds, count):
             return folds
-        # Nearly all rows are of a few sets.
+        # Nearly all rows are of a few duplicate groups.
         groups = duplicates
     numbered = _joined(groups, duplicates)
     if count > numbered.max() + 1:
@@ -183,34 +155,71 @@ def draw_folds(
             "ask for fewer folds."
         )
     if targets.ndim == 1 and np.bincount(targets).max() >= count:
-        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-        folds = _fold_of_rows(splitter, targets, numbered)
+        folds = _folds_by(StratifiedGroupKFold(count, shuffle=True, random_state=seed), targets, numbered)
         # A few large groups can leave it a fold without any.
-        if len(np.unique(folds)) == count:
+        if _has_all(folds, count):
             return folds
-    return _fold_of_rows(GroupKFold(count, shuffle=True, random_state=seed), targets, numbered)
+    return _folds_by(GroupKFold(count, shuffle=True, random_state=seed), targets, numbered)
 
 
-def _draw_stratified_folds(targets: Targets, count: int, seed: int) -> npt.NDArray[np.int64]:
+def _draw_stratified_folds(targets: Targets, count: int, seed: int) -> Rows:
     if targets.ndim == 1:
         # scikit-learn refuses folds if no class has a row for each: one more class has, and is dropped again.
         padded = np.append(targets, np.full(count, targets.max() + 1))
-        return _fold_of_rows(StratifiedKFold(count, shuffle=True, random_state=seed), padded)[: len(targets)]
+        return _folds_by(StratifiedKFold(count, shuffle=True, random_state=seed), padded)[: len(targets)]
     from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
-    folds = _fold_of_rows(MultilabelStratifiedKFold(count, shuffle=True, random_state=seed), targets)
+    folds = _folds_by(MultilabelStratifiedKFold(count, shuffle=True, random_state=seed), targets)
     # Where rows are as few as folds, tags alone can leave a fold without any.
-    if len(np.unique(folds)) < count:
-        folds = _fold_of_rows(KFold(count, shuffle=True, random_state=seed), targets)
-    return folds
+    return folds if _has_all(folds, count) else _folds_by(KFold(count, shuffle=True, random_state=seed), targets)
 
 
-def _fold_of_rows(splitter: Any, targets: Targets, groups: Targets | None = None) -> npt.NDArray[np.int64]:
+def _has_all(folds: Rows, count: int) -> bool:
+    return len(np.unique(folds)) == count
+
+
+def _folds_by(splitter: Any, targets: Targets, groups: Targets | None = None) -> Rows:
     folds = np.empty(len(targets), dtype=np.int64)
     with warnings.catch_warnings():
         # That a class has fewer rows than there are folds is as it should be.
         warnings.simplefilter("ignore", UserWarning)
-        parts: Iterable[Any] = splitter.split(np.zeros((len(targets), 1)), targets, groups)
-        for fold, (_, validating) in enumerate(parts):
+        for fold, (_, validating) in enumerate(splitter.split(np.zeros((len(targets), 1)), targets, groups)):
             folds[validating] = fold
     return folds
+
+
+def oversampled(rows: Rows, targets: Targets, seed: int) -> Rows:
+    """The rows in their order, those of rare classes several times in a row: how often follows from the seed alone.
+
+    rows: of the training set, (R,). targets: of all rows of the table, (N,) indices of classes or (N, C) of 0 and 1.
+
+    One class per image: every class gets as many rows as the most frequent one has, each row as many copies as any
+    other of its class or one more; which ones, is drawn. Tags: repeat factor sampling (LVIS, arXiv:1908.03195). A tag
+    on a share f of the rows asks for ``max(1, sqrt(t / f))`` copies of each, and a row gets what its rarest tag asks
+    for, the fraction as a chance of one more. LVIS has t = 0.001 for its 1,200 categories; here it is the median of
+    the tags' shares (as in arXiv:1411.4734), so that the rarer half of the tags is repeated however many there are.
+    """
+    generator = np.random.default_rng(seed)
+    chosen = targets[rows]
+    copies = _to_the_most_frequent(chosen, generator) if chosen.ndim == 1 else _by_repeat_factor(chosen, generator)
+    return np.repeat(rows, copies)
+
+
+def _to_the_most_frequent(classes: Rows, generator: np.random.Generator) -> Rows:
+    copies, counts = np.empty(len(classes), np.int64), np.bincount(classes)
+    for members in np.split(np.argsort(classes, kind="stable"), counts.cumsum()[:-1]):
+        if len(members):
+            copies[members], rest = divmod(int(counts.max()), len(members))
+            copies[generator.choice(members, rest, replace=False)] += 1
+    return copies
+
+
+def _by_repeat_factor(tags: Rows, generator: np.random.Generator) -> Rows:
+    shares = tags.mean(axis=0)
+    present = shares > 0
+    factors = np.ones(tags.shape[1])
+    if present.any():
+        factors[present] = np.maximum(1, np.sqrt(np.median(shares[present]) / shares[present]))
+    whole, fraction = np.divmod(np.where(tags > 0, factors, 1).max(axis=1), 1)
+    copies: Rows = whole.astype(np.int64) + (generator.random(len(tags)) < fraction)
+    return copies

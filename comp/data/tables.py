@@ -1,28 +1,24 @@
-"""A competition's data on disk, read and checked before anything is trained."""
+"""A competition's tables: the labelled images, the images to predict and the sample submission, checked."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from comp.data.splitting import targets_of
+from comp.data.findings import DataCheck
+from comp.declare.competition import Competition
 from comp.declare.labels import classes_of
+from comp.declare.metrics import Target
 from comp.errors import DataError
 from comp.files import holds_files
 from comp.submission.postprocessing import untuned
 from comp.submission.submission import SampleSubmission, must_fit, read_sample_submission
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    from comp.data.data_check import DataCheck
-    from comp.declare.competition import Competition
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class Tables:
 
     So what is random about a row, like the views of test-time augmentation, follows from its id.
 
-    targets: (N,) places in ``classes``, or (N, C) of 0 and 1, in the order of ``train``.
+    targets: (N,) indices in ``classes``, or (N, C) of 0 and 1, in the order of ``train``.
     not_asked_for: how many test images the sample submission doesn't ask for.
     notes: what was put up with, a line each.
     data_check: what was found in the images; then in ``train`` are only those that can be read.
@@ -54,7 +50,7 @@ class Tables:
     @property
     def readable(self) -> npt.NDArray[np.bool_]:
         """Which of the test images (T,) can be read; all of them, as far as is known."""
-        return np.ones(len(self.test), bool) if self.data_check is None else self.data_check.readable("test")
+        return np.ones(len(self.test), bool) if self.data_check is None else self.data_check.readable["test"]
 
     @property
     def groups(self) -> npt.NDArray[Any] | None:
@@ -101,9 +97,38 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
     return Tables(nothing, asked, sample_submission, tuple(classes), targets, len(test) - len(asked), notes)
 
 
+def targets_of(table: pd.DataFrame, classes: Sequence[str], target: Target) -> npt.NDArray[np.int64]:
+    """The labels as numbers: (N,) indices in ``classes`` for one class per image, (N, C) of 0 and 1 for tags."""
+    index = {name: number for number, name in enumerate(classes)}
+    labels = table["label"].to_list()
+    if target == "single":
+        return np.array([index[name] for name in labels], dtype=np.int64)
+    tags = np.zeros((len(table), len(classes)), dtype=np.int64)
+    rows = np.repeat(np.arange(len(labels)), [len(names) for names in labels])
+    tags[rows, [index[name] for names in labels for name in names]] = 1
+    return tags
+
+
+def class_counts(targets: npt.NDArray[np.int64], classes: int = 0) -> npt.NDArray[np.int64]:
+    """How many rows each class or tag has (C,), in targets (N,) or (N, C); of at least so many classes."""
+    counts: npt.NDArray[np.int64] = (
+        np.bincount(targets, minlength=classes) if targets.ndim == 1 else targets.sum(axis=0)
+    )
+    return counts
+
+
+def with_prior(tables: Tables, probabilities: npt.NDArray[Any], shares: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The probabilities (R, C) of the test images that can be read, with rows for the others: (T, C).
+
+    Those have the classes' shares (C,) of the training images: nothing else is known of them.
+    """
+    filled = np.tile(shares.astype(probabilities.dtype), (len(tables.test), 1))
+    filled[tables.readable] = probabilities
+    return filled
+
+
 def _rare(classes: Sequence[str], targets: npt.NDArray[Any]) -> list[str]:
-    counts = np.bincount(targets, minlength=len(classes)) if targets.ndim == 1 else targets.sum(axis=0)
-    single = np.flatnonzero(counts == 1)
+    single = np.flatnonzero(class_counts(targets, len(classes)) == 1)
     if not len(single):
         return []
     named = ", ".join(repr(classes[place]) for place in single[:3])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comp.data.paths import Paths
 from comp.data.tables import read_tables
 from comp.report import classes as of_classes
 from comp.report import figures
@@ -64,7 +64,7 @@ def explain(
         "outcomes": None,
     }
     if len(predicted.rows):
-        paths = Paths(tables.train["path"].iloc[predicted.rows])
+        paths = [Path(path) for path in tables.train["path"].iloc[predicted.rows]]
         cards, why_no_maps = gallery(competition, run, predicted.outcomes, paths, console, with_maps=with_maps)
         facts |= {
             "outcomes": predicted.outcomes,

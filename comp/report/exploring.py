@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from comp.data.augmenting import Preprocessing
 from comp.data.data_check import checked_tables
-from comp.data.loading import ImageDataset, Preprocessing
+from comp.data.loading import ImageDataset
 from comp.data.reading import read_image
 from comp.data.splitting import draw_folds
 from comp.declare.viewpoint import View
@@ -47,7 +48,7 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
     """Write explore.html beside the competition's runs; nothing is trained, and no weights are loaded."""
     competition, recipe = resolve(competition, choices)
     root = workspace.data(competition.name)
-    tables = checked_tables(competition, workspace, console)
+    tables = checked_tables(competition, workspace, console, every_image=True)
     assert tables.data_check is not None
     images = tables.data_check.images
     parts, names = _parts(tables, recipe, choices)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from comp.data.file_facts import ODDITIES
-from comp.data.findings import OF_DUPLICATES, lines_for_training
+from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training
 from comp.data.reading import read_image
 from comp.report.advice import Advice
 from comp.report.pictures import SIDE, thumbnail
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from comp.data.data_check import DataCheck
 
 LISTED = 20
 PAIRS = 12

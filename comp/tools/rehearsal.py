@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from comp.data.data_check import checked_tables
-from comp.data.splitting import draw_split, rows_of_each, with_any
+from comp.data.splitting import draw_split, with_any
 from comp.declare.labels import CsvLabels, TestImages, read_csv
 from comp.errors import DataError
 from comp.kaggle.sources import graders
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from comp.console import Console
-    from comp.data.tables import Tables
+    from comp.data.tables import Tables, class_counts
     from comp.declare.competition import Competition
     from comp.runs import Run
 
@@ -124,7 +124,7 @@ def which_hide(tables: Tables, share: float, seed: int) -> Rows:
     targets = tables.targets
     hidden = draw_split(targets, share, seed + HIDING, tables.groups, tables.duplicate_groups)
     classes = len(tables.classes)
-    lost = (rows_of_each(targets, classes) > 0) & (rows_of_each(targets[~hidden], classes) == 0)
+    lost = (class_counts(targets, classes) > 0) & (class_counts(targets[~hidden], classes) == 0)
     shown = with_any(targets, lost)
     for together in (tables.groups, tables.duplicate_groups):
         if together is not None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from comp.data.reading import Paths
 from comp.errors import CompError
 from comp.files import alone, write_text
 
@@ -24,7 +25,7 @@ Features = npt.NDArray[np.float32]
 MARK_SECONDS = 10.0
 
 
-def content_digest(paths: Sequence[Path], contents: Sequence[str] | None = None) -> str:
+def content_digest(paths: Paths, contents: Sequence[str] | None = None) -> str:
     """A fingerprint of the files' bytes, in order.
 
     contents: their digests, each `blake2b` of 16 bytes in hexadecimal, where they are known: then no file is read.
@@ -34,7 +35,7 @@ def content_digest(paths: Sequence[Path], contents: Sequence[str] | None = None)
         fingerprint.update(bytes.fromhex("".join(contents)))
         return fingerprint.hexdigest()
     for path in paths:
-        fingerprint.update(hashlib.blake2b(path.read_bytes(), digest_size=16).digest())
+        fingerprint.update(hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest())
     return fingerprint.hexdigest()
 
 

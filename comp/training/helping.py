@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from comp.data.image_cache import ImageCache
-    from comp.data.paths import Paths
+    from comp.data.reading import Paths
     from comp.declare.metrics import Target
     from comp.declare.recipe import Recipe, Stage
     from comp.declare.viewpoint import View, Viewpoint

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from comp.console import Console
-from comp.data.image_cache import ImageCache, keep
-from comp.data.loading import ImageDataset, ImageEpochs, Preprocessing, in_views
-from comp.data.paths import Paths
-from comp.data.reading import with_margin
+from comp.data.augmenting import Preprocessing
+from comp.data.image_cache import ImageCache, cached_images
+from comp.data.loading import ImageDataset, ImageEpochs, in_views
+from comp.data.reading import Paths, with_margin
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View, Viewpoint
+from comp.runs.source import source_digest
 from comp.training.backbone import Expectations, digest
 from comp.training.features import FeatureEpochs, Features, cached_features, content_digest, in_batches
 from comp.training.learner import Epochs, Learner, Validation
@@ -31,8 +32,6 @@ from comp.training.sharing import SharedEpochs, ask_with_images, refuse_small_ba
 Rows = npt.NDArray[np.int64]
 
 HEAD_BATCHES = 4
-# Raised when the same draw augments an image in another way than before, so that no cache mixes the two.
-AUGMENTATIONS = 2
 # Raised when a backbone's features are computed with other roundings than before.
 ROUNDINGS = 1
 
@@ -62,7 +61,7 @@ class Images:
 
     def only(self, rows: Rows) -> "Images":
         contents = None if self.contents is None else [self.contents[row] for row in rows]
-        return replace(self, paths=self.paths.of(rows), contents=contents)
+        return replace(self, paths=self.paths.take(rows), contents=contents)
 
     @cached_property
     def content(self) -> str:
@@ -82,7 +81,8 @@ class Images:
             "views": [asdict(view) for view in views],
             # Only random views depend on these.
             "augmentations": [repr(self.dataset(size, self.seed).pipeline), self.viewpoint.max_zoom] if drawn else None,
-            "drawn": [AUGMENTATIONS, self.seed] if drawn else None,
+            "pixels": source_digest("comp.data.reading", "comp.data.augmenting"),
+            "drawn": self.seed if drawn else None,
             "precision": [ROUNDINGS, str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
         }
 
@@ -158,7 +158,7 @@ class Images:
             if not len(rows):
                 continue
             with self.console.bar(f"keeping images at {side} px", len(np.unique(rows)), "images") as bar:
-                found = keep(
+                found = cached_images(
                     self.cache / "images",
                     self.paths,
                     np.unique(rows),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comp.data.data_check import check_images, facts_file, with_prior
-from comp.data.paths import Paths
-from comp.data.tables import read_test_tables
+from comp.data.data_check import check_images
+from comp.data.reading import Paths
+from comp.data.tables import read_test_tables, with_prior
 from comp.errors import RunError
 from comp.runs.resolve import from_config
 from comp.submission.postprocessing import from_record
@@ -62,7 +62,8 @@ def predict_logits(
 
 
 def readable_test_images(tables: Tables) -> Paths:
-    return Paths.in_column(tables.test["path"][tables.readable])
+    paths: Paths = tables.test["path"].array[tables.readable]
+    return paths
 
 
 def write_test_predictions(
@@ -108,7 +109,7 @@ def predict_test_images(competition: Competition, trained: Run, workspace: Works
     competition, recipe = from_config(competition, config, trained.record("trained"))
     root = workspace.data(competition.name)
     tables = read_test_tables(competition, root, config["classes"])
-    tables = replace(tables, data_check=check_images(tables, root, facts_file(competition, workspace), console))
+    tables = replace(tables, data_check=check_images(tables, competition, workspace, console))
     (logits,) = predict_logits(competition, recipe, trained, [(readable_test_images(tables), None)], workspace, console)
     postprocessing, shares = from_record(scores["postprocessing"]), np.array(scores["shares"])
     write_test_predictions(competition, trained, tables, logits, shares, postprocessing, console)

@@ -6,16 +6,13 @@ is not had on top of the gigabyte that torch takes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comp.data.balance import oversampled
 from comp.data.data_check import checked_tables
-from comp.data.freed import give_back_freed
-from comp.data.paths import Paths
-from comp.data.splitting import draw_folds, draw_split
+from comp.data.splitting import draw_folds, draw_split, oversampled
 from comp.errors import BackboneError
 from comp.runs.resolve import Choices, resolve
 
@@ -91,9 +88,6 @@ def prepare(competition: Competition, choices: Choices, workspace: Workspace, co
     """Read and check the data, draw the split and build the model; nothing is written yet."""
     competition, recipe = resolve(competition, choices)
     tables = checked_tables(competition, workspace, console)
-    assert tables.data_check is not None
-    tables = replace(tables, data_check=tables.data_check.of_found())
-    give_back_freed()
     validates = which_validate(tables, recipe, choices)
     training, validating = (~validates).nonzero()[0], validates.nonzero()[0]
     if recipe.balance == "oversample":
@@ -139,7 +133,7 @@ def _images(
     from comp.training.inputs import Images
 
     return Images(
-        Paths.in_column(tables.train["path"]),
+        tables.train["path"].array,
         expectations(learner.model.backbone),
         competition.augment,
         choices.seed,

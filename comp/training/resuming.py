@@ -108,7 +108,7 @@ def _begin(prepared: Prepared, run: Run, console: Console, config: Mapping[str, 
     competition, recipe, choices, tables = prepared.competition, prepared.recipe, prepared.choices, prepared.tables
     try:
         run.write_split(tables.train["id"].to_list(), tables.train.index.isin(prepared.validating).tolist())
-        if tables.data_check is not None and len(tables.data_check.listed(odd=False)):
+        if tables.data_check is not None and tables.data_check.found.any():
             tables.data_check.write_list(run.folder / "data-check.csv", odd=False)
         # Last: with it the folder is a run, which another process may want to go on with.
         run.write_config(config)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.data.balance import oversampled
+from comp.data.splitting import oversampled
 
 CLASSES = st.lists(st.integers(0, 4), min_size=1, max_size=80).map(np.array)
 

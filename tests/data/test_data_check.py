@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from comp.console import Console
-from comp.data.data_check import check_images, checked_tables, class_shares, with_prior
+from comp.data.data_check import check_images, checked_tables
 from comp.data.reading import read_image
-from comp.data.tables import read_tables
+from comp.data.tables import read_tables, with_prior
 from comp.errors import DataError
 from comp.runs import find_run
 
@@ -30,7 +30,7 @@ def data(shades, workspace):
 
 @pytest.fixture
 def screen(shades, workspace):
-    return lambda: checked_tables(shades.competition, workspace, Console())
+    return lambda: checked_tables(shades.competition, workspace, Console(), every_image=True)
 
 
 def picture(seed, size=(64, 48)):
@@ -126,7 +126,7 @@ def test_a_class_without_any_image_that_can_be_read_is_still_a_class(data, scree
 def test_plain_images_are_not_spoken_of(data, screen):
     tables = screen()
     assert tables.notes == []
-    assert tables.data_check.listed(odd=True).empty
+    assert not tables.data_check.found.any()
     assert tables.readable.all()
     assert len(set(tables.duplicate_groups)) == 36
 
@@ -206,7 +206,7 @@ def test_images_of_a_label_function_may_lie_anywhere(data, shades, workspace, tm
     outside = tmp_path / "elsewhere.png"
     (data / "train/t00.png").rename(outside)
     tables.train.loc[0, "path"] = str(outside)
-    check = check_images(tables, data, workspace.cache / "x.parquet", Console())
+    check = check_images(tables, shades.competition, workspace, Console())
     assert check.images["path"][0] == str(outside)
     assert check.images["problem"][0] == ""
 
@@ -214,13 +214,11 @@ def test_images_of_a_label_function_may_lie_anywhere(data, shades, workspace, tm
 def test_an_image_that_can_t_be_read_has_the_shares_of_the_classes(data, screen):
     spoil(data)
     tables = screen()
-    filled = with_prior(
-        tables, np.full((10, 3), [0.5, 0.25, 0.25]), class_shares(np.array([0, 0, 0, 1, 2, 2, 2, 2]), 3)
-    )
+    filled = with_prior(tables, np.full((10, 3), [0.5, 0.25, 0.25]), np.array([3, 1, 4]) / 8)
     assert filled.shape == (12, 3)
     assert filled[~tables.readable].tolist() == [[3 / 8, 1 / 8, 4 / 8]] * 2
     assert (filled[tables.readable] == [0.5, 0.25, 0.25]).all()
-    tags = with_prior(tables, np.zeros((10, 3)), class_shares(np.array([[1, 0, 1], [1, 0, 0]]), 3))
+    tags = with_prior(tables, np.zeros((10, 3)), np.array([1, 0, 0.5]))
     assert tags[~tables.readable].tolist() == [[1, 0, 0.5]] * 2
 
 
@@ -350,7 +348,7 @@ def test_whatever_files_hold_every_image_is_used_or_listed_and_none_is_lost(data
         part, name = ("train", f"t{number:02}") if number < 100 else ("test", f"q{number - 100:02}")
         replace_image(data / part / f"{name}.png", content)
     tables = screen()
-    listed = tables.data_check.listed(odd=False)
+    listed = tables.data_check.images[tables.data_check.found]
     unreadable = set(listed["id"][listed["problem"] != ""])
     assert set(tables.train["id"]) | unreadable >= {f"t{number:02}" for number in range(36)}
     assert not set(tables.train["id"]) & unreadable

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from comp.data.duplicates import close_pairs, connected, duplicate_sets, near_pairs, perceptual_hashes
+from comp.data.duplicates import close_pairs, connected, duplicate_groups, near_pairs, perceptual_hashes
 from comp.data.file_facts import FileFacts, facts_of, facts_of_each
 
 
@@ -36,12 +36,10 @@ def copies(image):
 
 
 def sets_of(found):
-    def near(rows):
-        thumbnails = np.frombuffer(b"".join(found[row].thumbnail for row in rows), np.uint8).reshape(-1, 16, 16)
-        sides = (np.array([getattr(found[row], side) for row in rows]) for side in ("width", "height"))
-        return near_pairs(thumbnails, *sides)
-
-    return duplicate_sets(pd.DataFrame(found, columns=FileFacts._fields), near)
+    table = pd.DataFrame(found, columns=FileFacts._fields)
+    thumbnails = np.frombuffer(b"".join(facts.thumbnail for facts in found), np.uint8).reshape(-1, 16, 16)
+    sides = (table[side].to_numpy(np.int64) for side in ("width", "height"))
+    return duplicate_groups(table, lambda rows: rows[near_pairs(thumbnails, *sides, rows)])
 
 
 @pytest.fixture
@@ -100,7 +98,7 @@ def test_the_hash_is_of_what_is_seen_and_not_of_its_brightness(tmp_path):
     thumbnail = np.frombuffer(facts_of(tmp_path / "x.png").thumbnail, np.uint8).reshape(1, 16, 16)
     darker = (thumbnail * 0.5).astype(np.uint8)
     mirrored = thumbnail[:, :, ::-1].copy()
-    hashes = perceptual_hashes(np.concatenate([thumbnail, darker, mirrored]))
+    hashes = perceptual_hashes(np.concatenate([thumbnail, darker, mirrored]), np.arange(3))
     assert np.bitwise_count(hashes[0] ^ hashes[1]) <= 2
     assert np.bitwise_count(hashes[0] ^ hashes[2]) > 16
 

@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from comp.data import image_cache as module
-from comp.data.image_cache import keep
-from comp.data.loading import ImageDataset, Preprocessing
+from comp.data.augmenting import Preprocessing
+from comp.data.image_cache import cached_images
+from comp.data.loading import ImageDataset
 from comp.data.reading import read_image
 from comp.declare.viewpoint import upright
 from comp.files import alone
@@ -35,10 +36,10 @@ def said():
 
 @pytest.fixture
 def keeping(paths, tmp_path, said):
-    """`keep` of the rows above, at 24 pixels."""
+    """`cached_images` of the rows above, at 24 pixels."""
 
     def call(content="1", rows=ROWS, side=24, advance=lambda _: None, **others):
-        return keep(tmp_path / "cache", paths, rows, content, side, "bilinear", advance, said.append, **others)
+        return cached_images(tmp_path / "cache", paths, rows, content, side, "bilinear", advance, said.append, **others)
 
     return call
 
@@ -141,7 +142,7 @@ def test_a_disk_that_is_full_is_said_and_nothing_is_kept(keeping, monkeypatch, s
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "_append", full)
+    monkeypatch.setattr(module.os, "fsync", full)
     assert keeping() is None
     assert "which can't be written (No space left on device)" in said[0]
     assert list((tmp_path / "cache").iterdir()) == []

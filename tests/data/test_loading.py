@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from comp.data.augmenting import apply_symmetry
-from comp.data.loading import ImageDataset, ImageEpochs, InOrder, Preprocessing, Shuffled, in_views, share
+from comp.data.augmenting import Preprocessing, apply_symmetry
+from comp.data.loading import ImageDataset, ImageEpochs, InOrder, Shuffled, in_views, share
 from comp.data.reading import centre, read_image
 from comp.declare.viewpoint import View, side_on, top_down, upright
 from comp.errors import DataError

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from comp.data.splitting import draw_folds, draw_split, targets_of
+from comp.data.splitting import draw_folds, draw_split
+from comp.data.tables import targets_of
 from comp.errors import DataError
 
 SHARES = st.sampled_from([0.05, 0.1, 0.2, 0.25, 1 / 3, 0.5])

@@ -1,11 +1,11 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from comp.console import Console
-from comp.data.paths import Paths
 from comp.data.tables import read_tables
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View, side_on, top_down, upright
@@ -31,7 +31,7 @@ def tables(shades):
 @pytest.fixture
 def images(tables, tmp_path):
     expected = expectations(learner_of().model.backbone)
-    return Images(Paths(tables.train["path"]), expected, side_on(), 0, tmp_path / "cache", Console())
+    return Images(tables.train["path"].array, expected, side_on(), 0, tmp_path / "cache", Console())
 
 
 def cached(images):
@@ -87,7 +87,7 @@ def test_seed_and_viewpoint_make_other_features_only_of_random_views(images):
 def test_a_changed_file_makes_other_features(images):
     learner = learner_of()
     images.features(learner, 16, (View(),))
-    images.paths[3].write_bytes(images.paths[0].read_bytes())
+    Path(images.paths[3]).write_bytes(Path(images.paths[0]).read_bytes())
     changed = Images(images.paths, images.expected, side_on(), 0, images.cache, images.console)
     features = changed.features(learner, 16, (View(),))
     assert cached(images) == 2

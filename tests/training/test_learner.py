@@ -10,7 +10,8 @@ from PIL import Image
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, AdamW
 
-from comp.data.loading import ImageDataset, ImageEpochs, Preprocessing, in_views
+from comp.data.augmenting import Preprocessing
+from comp.data.loading import ImageDataset, ImageEpochs, in_views
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View, side_on, upright
 from comp.errors import RunError
