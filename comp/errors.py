@@ -6,7 +6,7 @@ CompError
 ├── DataError             the files on disk are not what the declaration says
 ├── BackboneError         timm doesn't know the backbone, or its weights can't be loaded
 ├── RunError              a run folder is missing, incomplete or can't be written
-│   └── DivergedError     the loss of a training is no longer a number
+│   └── DivergedError     the loss of a training became NaN or infinite
 ├── SubmissionError       a submission doesn't fit its sample submission
 └── KaggleError           Kaggle refused, or could not be reached
     └── CredentialsError  Kaggle wants to know who is asking
@@ -42,7 +42,7 @@ class DivergedError(RunError):
 
     def __init__(self, epoch: int, learning_rate: float) -> None:
         super().__init__(
-            f"The loss is no longer a number in epoch {epoch}; "
+            f"The loss became NaN or infinite in epoch {epoch}; "
             f"lower the stage's learning rate, which is {learning_rate:g}."
         )
         self.epoch, self.learning_rate = epoch, learning_rate

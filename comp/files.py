@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and files that say that somebody is at work."""
+"""Files that appear whole or not at all, and locks."""
 
 import fcntl
 import hashlib

@@ -6,20 +6,17 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import FrameType
 
 from comp.errors import CompError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # The exit statuses of processes that they ended, as a shell reports them.
 STATUSES = tuple(128 + number for number in SIGNALS)
-# What is under way when it is asked to end may take so many seconds.
+# The seconds that the block under way may still take when it is asked to end.
 GRACE = 5.0
 
 
@@ -82,8 +79,8 @@ def deferred(grace: float = GRACE) -> Iterator[Deferred]:
     try:
         yield waiting
     except (RuntimeError, CompError):
-        # Torch's, of processes that read images and were ended with this one; or a loss that is no number, which the
-        # training that goes on comes upon again.
+        # Torch's, because processes that read images were ended with this one; or a loss that diverged, which the
+        # resumed training comes upon again.
         if not waiting.asked:
             raise
     finally:

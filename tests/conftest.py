@@ -4,6 +4,7 @@ import shutil
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 
@@ -17,8 +18,10 @@ from PIL import Image
 from comp import cli
 from comp.declare.competition import load_competition
 from comp.kaggle.sources import graders
+from comp.local_kaggle.protocol import LocalKaggle
 from comp.local_kaggle.server import running
 from comp.runs import Workspace, create_run
+from tests.local_kaggle.terms import Strict
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 
@@ -137,9 +140,9 @@ def serving(monkeypatch, tmp_path):
 
     @contextmanager
     def start(made, *faults, terms=None):
-        allowed = {made.name: terms} if terms else None
+        kind = partial(Strict, terms=terms) if terms else LocalKaggle
         with (
-            running(made.served, graders([made.competition]), tmp_path / "state", faults, allowed) as url,
+            running(made.served, graders([made.competition]), tmp_path / "state", faults, kind) as url,
             monkeypatch.context() as patch,
         ):
             patch.setenv("COMP_KAGGLE_URL", url)

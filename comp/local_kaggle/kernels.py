@@ -56,7 +56,7 @@ class Kernels:
 
     def __init__(self, folder: Path, catalog: Catalog, datasets: Datasets, *, executing: bool) -> None:
         self._folder, self._catalog, self._datasets, self._executing = folder, catalog, datasets, executing
-        self._latest: dict[str, Version] = {}
+        self._under_way: set[str] = set()
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -105,11 +105,11 @@ class Kernels:
         with self._lock:
             before = self._known(handle)
             version = Version(before.number + 1 if before else 1)
-            self._latest[handle] = version
+            self._under_way.add(handle)
+            self._keep(handle, version)
         place = self._place(handle)
         shutil.rmtree(place, ignore_errors=True)
         _lay_out(place, {mount: paths for mount, paths in mounts.items() if paths is not None}, _script(request))
-        self._keep(handle, version)
         arguments = (handle, version, bool(request.enable_internet))
         self._threads.append(threading.Thread(target=self._execute, args=arguments, daemon=True))
         self._threads[-1].start()
@@ -194,20 +194,17 @@ class Kernels:
 
     def _known(self, handle: str) -> Version | None:
         """The latest version; one that a server before this one did not end, ended with an error."""
-        if handle in self._latest:
-            return self._latest[handle]
         owner, _, name = handle.partition("/")
         if not SLUG.fullmatch(name) or owner in ("", ".", ".."):
             return None
         with contextlib.suppress(OSError, ValueError, TypeError):
             version = Version(**json.loads((self._folder / owner / name / "version.json").read_text(encoding="utf-8")))
-            if version.status in ("QUEUED", "RUNNING"):
-                version = replace(version, status="ERROR", failure="The server was stopped.")
-            return self._latest.setdefault(handle, version)
+            if version.status in ("QUEUED", "RUNNING") and handle not in self._under_way:
+                return replace(version, status="ERROR", failure="The server was stopped.")
+            return version
         return None
 
     def _keep(self, handle: str, version: Version) -> None:
-        self._latest[handle] = version
         write_text(self._folder / handle / "version.json", json.dumps(asdict(version)))
 
     def _place(self, handle: str) -> Path:

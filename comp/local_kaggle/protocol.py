@@ -28,23 +28,8 @@ from comp.local_kaggle.grading import Grader, grade
 from comp.local_kaggle.store import Store, Submission
 
 LARGEST_SUBMISSION_BYTES = 512 << 20
+DAILY_SUBMISSIONS = 100  # of a team, per day of UTC
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What a competition allows.
-
-    daily_submissions: how many a team may make a day of UTC. closed: it takes none any more. notebooks_only: it takes
-        notebooks, not files. joined: whether those who ask have accepted its rules. newcomers_until: when that ended,
-        in naive UTC.
-    """
-
-    daily_submissions: int = 100
-    closed: bool = False
-    notebooks_only: bool = False
-    joined: bool = True
-    newcomers_until: dt.datetime | None = None
 
 
 class RefusedError(Exception):
@@ -102,15 +87,15 @@ def page_of(rows: Sequence[Item], request: Any) -> tuple[Sequence[Item], str]:
 class LocalKaggle:
     """What the API can be asked, over the catalog, the store and the graders.
 
-    uploads: where announced files arrive. terms: by slug; the default ones otherwise. more: further calls.
+    uploads: where announced files arrive. more: further calls.
     """
 
     catalog: Catalog
     store: Store
     graders: Mapping[str, Grader]
     uploads: Path
-    terms: Mapping[str, Terms] = field(default_factory=dict)
     more: Calls = field(default_factory=dict)
+    daily_submissions: int = DAILY_SUBMISSIONS
 
     def __post_init__(self) -> None:
         self._calls: Calls = {
@@ -178,18 +163,15 @@ class LocalKaggle:
 
     def _competition(self, request: Any, asker: Asker) -> Any:
         slug = self._known(request.competition_name)
-        grader, terms = self.graders.get(slug), self._terms_of(slug)
+        grader = self.graders.get(slug)
         return filled(
             competitions.ApiCompetition,
             ref=slug,
             title=slug.replace("-", " ").title(),
             url=f"{asker.base_url}/c/{slug}",
             evaluation_metric=grader.metric if grader else "",
-            max_daily_submissions=terms.daily_submissions,
-            submissions_disabled=terms.closed,
-            is_kernels_submissions_only=terms.notebooks_only,
-            user_has_entered=terms.joined,
-            new_entrant_deadline=terms.newcomers_until,
+            max_daily_submissions=self.daily_submissions,
+            user_has_entered=True,
         )
 
     def _limits(self, request: Any, asker: Asker) -> Any:
@@ -199,7 +181,7 @@ class LocalKaggle:
             competitions.ApiSubmissionLimits,
             num_today=today,
             num_total=self.store.made(slug, asker.team, dt.datetime.min),
-            num_allowed_now=max(0, self._terms_of(slug).daily_submissions - today),
+            num_allowed_now=max(0, self.daily_submissions - today),
         )
 
     def _list_competition(self, request: Any, asker: Asker) -> Any:
@@ -230,10 +212,7 @@ class LocalKaggle:
         )
 
     def _download_competition(self, request: Any, asker: Asker) -> Redirect:
-        slug = self._known(request.competition_name)
-        if not self._terms_of(slug).joined:
-            raise RefusedError(403, "You must accept this competition's rules before you can download its files.")
-        return Redirect(f"/archives/{slug}.zip")
+        return Redirect(f"/archives/{self._known(request.competition_name)}.zip")
 
     def _download_dataset(self, request: Any, asker: Asker) -> Redirect:
         slug = self._known(request.dataset_slug)
@@ -252,14 +231,10 @@ class LocalKaggle:
 
     def _submit(self, request: Any, asker: Asker) -> Any:
         slug = self._known(request.competition_name)
-        terms, upload = self._terms_of(slug), self.store.upload(request.blob_file_tokens)
+        upload = self.store.upload(request.blob_file_tokens)
         if upload is None or upload.slug != slug or not (self.uploads / upload.token).is_file():
             raise RefusedError(400, "There is no such upload for this competition; upload the file again.")
-        if not terms.joined:
-            raise RefusedError(403, "You must accept this competition's rules before you can submit to it.")
-        if terms.closed:
-            raise RefusedError(400, "This competition takes no more submissions.")
-        if self._made_today(slug, asker) >= terms.daily_submissions:
+        if self._made_today(slug, asker) >= self.daily_submissions:
             raise RefusedError(400, "You have made all of today's submissions.")
         ref = self.store.submit(upload, request.submission_description or "")
         if ref is None:
@@ -336,9 +311,6 @@ class LocalKaggle:
 
     def _introspect(self, request: Any, asker: Asker) -> Any:
         return filled(oauth.IntrospectTokenResponse, active=True, username=asker.team)
-
-    def _terms_of(self, slug: str) -> Terms:
-        return self.terms.get(slug, Terms())
 
     def _made_today(self, slug: str, asker: Asker) -> int:
         now = dt.datetime.now(dt.UTC).replace(tzinfo=None)

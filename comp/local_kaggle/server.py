@@ -7,7 +7,7 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -19,7 +19,7 @@ from comp.local_kaggle.datasets import Datasets
 from comp.local_kaggle.faults import Fault, Faulty
 from comp.local_kaggle.grading import Grader
 from comp.local_kaggle.kernels import Kernels
-from comp.local_kaggle.protocol import LocalKaggle, Terms
+from comp.local_kaggle.protocol import LocalKaggle
 from comp.local_kaggle.store import Store
 
 START_SECONDS = 20.0
@@ -42,7 +42,7 @@ def running(
     graders: Mapping[str, Grader],
     state: Path,
     faults: Sequence[Fault] = (),
-    terms: Mapping[str, Terms] | None = None,
+    kind: Callable[..., LocalKaggle] = LocalKaggle,
     *,
     kernels: bool = False,
     port: int = 0,
@@ -55,7 +55,7 @@ def running(
         graders: by slug.
         state: folder for submissions and the leaderboard; made if missing.
         faults: what is to go wrong.
-        terms: what competitions allow, by slug; else many submissions a day.
+        kind: what answers the API.
         kernels: whether to execute, on this machine, the notebooks that are pushed.
         port: 0 for any that is free.
 
@@ -76,7 +76,7 @@ def running(
         datasets = Datasets(state / "datasets", uploads, store, catalog)
         with Kernels(state / "kernels", catalog, datasets, executing=kernels) as pushed:
             more = {**datasets.calls(), **pushed.calls()}
-            kaggle = LocalKaggle(catalog, store, graders, uploads, terms or {}, more)
+            kaggle = kind(catalog, store, graders, uploads, more)
             kaggle.enter_teams()
             app = Faulty(create_app(kaggle, pushed), faults, kaggle)
             config = uvicorn.Config(

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from comp.local_kaggle.faults import Fault
-from comp.local_kaggle.protocol import Terms
+from tests.local_kaggle.terms import Terms
 
 BLOBS = "archives/blobs.zip"
 SIZE = 1_000_114  # of that archive, in bytes

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from comp.local_kaggle.faults import Fault
-from comp.local_kaggle.protocol import Terms
+from tests.local_kaggle.terms import Terms
 
 UPLOADING = ("GetCompetition", "ListSubmissions", "StartSubmissionUpload", "uploads", "CreateSubmission")
 
