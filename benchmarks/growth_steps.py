@@ -152,9 +152,7 @@ def submission(made: Synthetic) -> Step:
         processed = untuned(competition.scoring, "single", made.classes)(probabilities(made))
 
     def write() -> None:
-        built = build_submission(
-            named(made.rows), processed, made.names, read_sample_submission(sample), competition.submission, "single"
-        )
+        built = build_submission(competition, made.names, read_sample_submission(sample), named(made.rows), processed)
         write_submission(built, made.folder / "submission.csv")
 
     return write

@@ -217,14 +217,8 @@ class Predicting:
         truth = targets if targets.ndim == 2 else np.eye(len(tables.classes))[targets]
         valid = (valid + knows * truth) / (1 + knows)
         postprocessing, scores = tune_on_probabilities(competition, targets, valid)
-        form = competition.submission
         written = build_submission(
-            list(tables.test["id"]),
-            postprocessing(test),
-            tables.classes,
-            tables.sample_submission,
-            form,
-            competition.target,
+            competition, tables.classes, tables.sample_submission, list(tables.test["id"]), postprocessing(test)
         )
         run.write_parts(tables.train["id"], parts)
         write_predictions(run.predictions("valid"), tables.train["id"][validates], valid, tables.classes)

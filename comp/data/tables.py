@@ -89,7 +89,7 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
     sample_submission = read_sample_submission(folder / competition.sample_submission)
     test = competition.test.read(folder)
     even = untuned(competition.scoring, competition.target, len(classes))(np.full((1, len(classes)), 1 / len(classes)))
-    must_fit(test["id"].array, even, classes, sample_submission, competition.submission, competition.target)
+    must_fit(competition, classes, sample_submission, test["id"].array, even)
     asked = test[pd.Index(sample_submission.ids).get_indexer(pd.Index(test["id"])) >= 0].reset_index(drop=True)
     nothing = test.iloc[:0].assign(label="")
     targets = targets_of(nothing, classes, competition.target)

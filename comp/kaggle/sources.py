@@ -128,7 +128,7 @@ def graders(competitions: Iterable[Competition]) -> Mapping[str, Grader]:
         competition.kaggle: Grader(
             competition.metric,
             competition.scoring.higher_is_better,
-            grader(competition.submission, competition.scoring, competition.target),
+            grader(competition),
         )
         for competition in competitions
     }

@@ -76,7 +76,7 @@ def must_fit_the_sample(competition: Competition, run: Run, workspace: Workspace
         raise RunError(f"The run {run.name} has no submission.csv; make it with `comp predict {run.name}`.")
     sample = read_sample_submission(workspace.data(competition.name) / competition.sample_submission)
     classes = run.record("config")["classes"]
-    check_submission(run.submission, classes, sample, competition.submission, competition.target)
+    check_submission(competition, classes, sample, run.submission)
 
 
 def record(run: Run, kaggle: Kaggle, reference: int, row: SubmissionRow | None) -> None:

@@ -18,7 +18,7 @@ from comp.report.predicted import Predicted, read_members, read_predicted
 from comp.report.rendering import write_page
 from comp.report.reproducing import command_of
 from comp.report.stages import stages_of
-from comp.submission.postprocessing import Clip, ClipAndNormalise, MostProbable, PostProcessing, Thresholds, untuned
+from comp.submission.postprocessing import Clip, MostProbable, PostProcessing, Thresholds, untuned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,7 +154,7 @@ def _per_class(competition: Competition, predicted: Predicted) -> dict[str, Any]
 def _calibration(predicted: Predicted) -> dict[str, Any]:
     outcomes = predicted.outcomes
     named = {"as predicted": outcomes.probabilities}
-    if isinstance(predicted.postprocessing, (Clip, ClipAndNormalise)):
+    if isinstance(predicted.postprocessing, Clip):
         named["with post-processing"] = predicted.postprocessing(outcomes.probabilities)
     curves, errors = {}, {}
     for name, probabilities in named.items():

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from comp.declare.metrics import Metric
 
-    import numpy.typing as npt
-
-    from comp.declare.metrics import Metric
-
-    Array = npt.NDArray[Any]
+Array = npt.NDArray[Any]
 
 CLIPS = (1e-7, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2)
 TEMPERATURES = (0.5, 2.0)
@@ -36,30 +33,23 @@ class Clip:
 
     temperature: what the logits are divided by before, above 1 for a model that is too sure, below 1 for one that is
         not sure enough, as a mean over views is (Guo et al. 2017, arXiv:1706.04599).
+    sums_to_one: the probabilities of a row sum to one before and after, those of one class per image.
     """
 
     smallest: float
     temperature: float = 1.0
+    sums_to_one: bool = False
 
     def __call__(self, probabilities: Array) -> Array:
-        yes, no = (part.clip(FAINTEST, 1) ** (1 / self.temperature) for part in (probabilities, 1 - probabilities))
-        tempered: Array = probabilities if self.temperature == 1 else yes / (yes + no)
-        return tempered.clip(self.smallest, 1 - self.smallest)
-
-
-@dataclass(frozen=True)
-class ClipAndNormalise:
-    """The same where the probabilities of a row sum to one, and still do after."""
-
-    smallest: float
-    temperature: float = 1.0
-
-    def __call__(self, probabilities: Array) -> Array:
-        powers = probabilities.clip(FAINTEST, 1) ** (1 / self.temperature)
-        tempered = probabilities if self.temperature == 1 else powers / powers.sum(axis=1, keepdims=True)
+        tempered = probabilities if self.temperature == 1 else self._tempered(probabilities)
         clipped = tempered.clip(self.smallest, 1 - self.smallest)
-        normalised: Array = clipped / clipped.sum(axis=1, keepdims=True)
-        return normalised
+        result: Array = clipped / clipped.sum(axis=1, keepdims=True) if self.sums_to_one else clipped
+        return result
+
+    def _tempered(self, probabilities: Array) -> Array:
+        yes, no = (part.clip(FAINTEST, 1) ** (1 / self.temperature) for part in (probabilities, 1 - probabilities))
+        tempered: Array = yes / (yes.sum(axis=1, keepdims=True) if self.sums_to_one else yes + no)
+        return tempered
 
 
 @dataclass(frozen=True)
@@ -81,7 +71,7 @@ class Thresholds:
         return (probabilities > np.array(self.thresholds)).astype(np.int64)
 
 
-PostProcessing = Clip | ClipAndNormalise | MostProbable | Thresholds
+PostProcessing = Clip | MostProbable | Thresholds
 
 
 def untuned(metric: Metric, target: str, classes: int) -> PostProcessing:
@@ -90,7 +80,7 @@ def untuned(metric: Metric, target: str, classes: int) -> PostProcessing:
         return MostProbable()
     if metric.takes == "tags":
         return Thresholds((1 / (1 + (metric.beta or 1) ** 2),) * classes)
-    return (ClipAndNormalise if target == "single" else Clip)(CLIPS[0])
+    return Clip(CLIPS[0], sums_to_one=target == "single")
 
 
 def tune(
@@ -102,18 +92,16 @@ def tune(
         is less sure than any of them already.
     """
     start = untuned(metric, target, probabilities.shape[1])
-    if isinstance(start, (Clip, ClipAndNormalise)) and metric.name == "log_loss":
+    if isinstance(start, Clip) and metric.name == "log_loss":
         return _tune_clip(start, metric, targets, probabilities, hottest)
     if isinstance(start, Thresholds):
         return _tune_thresholds(start, metric.beta or 1, targets, probabilities)
     return start
 
 
-def _tune_clip(
-    start: Clip | ClipAndNormalise, metric: Metric, targets: Array, probabilities: Array, hottest: float
-) -> PostProcessing:
-    def loss(postprocessing: PostProcessing) -> float:
-        return metric(targets, postprocessing(probabilities))
+def _tune_clip(start: Clip, metric: Metric, targets: Array, probabilities: Array, hottest: float) -> Clip:
+    def loss(clip: Clip) -> float:
+        return metric(targets, clip(probabilities))
 
     found = minimize_scalar(
         lambda logarithm: loss(replace(start, temperature=float(np.exp(logarithm)))),
@@ -156,9 +144,6 @@ def to_record(postprocessing: PostProcessing) -> dict[str, Any]:
 
 def from_record(record: dict[str, Any]) -> PostProcessing:
     """The post-processing that `to_record` wrote."""
-    kinds: dict[str, Callable[..., PostProcessing]] = {
-        kind.__name__: kind for kind in (Clip, ClipAndNormalise, MostProbable, Thresholds)
-    }
+    kinds: dict[str, Callable[..., PostProcessing]] = {kind.__name__: kind for kind in (Clip, MostProbable, Thresholds)}
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-    kind = kinds[str(fields.pop("kind"))]
-    return kind(**fields)
+    return kinds[str(fields.pop("kind"))](**fields)

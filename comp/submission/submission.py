@@ -6,25 +6,20 @@ written and read back in blocks of rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from comp.declare.competition import Competition
 from comp.declare.labels import read_csv_in_blocks, read_ids
 from comp.errors import SubmissionError
 from comp.files import replacing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    from comp.declare.forms import SubmissionForm
-    from comp.declare.metrics import Metric, Target
 
 ROUNDING = 1e-3
 # Values that are numbers or text at the same time.
@@ -38,37 +33,32 @@ class SampleSubmission:
     columns: Sequence[str]
     ids: pd.Series[str]
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def rows(self, rows: slice) -> SampleSubmission:
-        return SampleSubmission(self.columns, self.ids.iloc[rows])
-
 
 @dataclass(frozen=True)
 class Submission:
     """Predictions in the sample submission's rows and columns.
 
-    predictions: (R, …), as the form takes them. indices: of the sample submission's ids among these (N,).
+    predictions: (R, …), as the competition's form takes them. indices: of the ids asked for among these (N,).
     """
 
+    competition: Competition
+    classes: Sequence[str]
     sample_submission: SampleSubmission
     predictions: npt.NDArray[Any]
     indices: npt.NDArray[np.intp]
-    classes: Sequence[str]
-    form: SubmissionForm
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def blocks(self, cells: int = CELLS) -> Iterator[pd.DataFrame]:
-        """Its rows with about so many values at a time, each at its place in the index."""
+        """Its rows with about so many values at a time, each at its index."""
         id_column, *columns = self.sample_submission.columns
         # What is read of the predictions counts, too: of many classes one may be written.
         rows = max(1, cells // max(len(columns), self.predictions[:1].size))
         for start in range(0, len(self), rows):
             chosen = slice(start, start + rows)
-            block = self.form.encode(self.predictions[self.indices[chosen]], self.classes, columns)
+            predictions = self.predictions[self.indices[chosen]]
+            block = self.competition.submission.encode(predictions, self.classes, columns)
             block.insert(0, id_column, self.sample_submission.ids.iloc[chosen].to_list())
             yield block.set_axis(range(start, start + len(block)), axis=0)
 
@@ -85,35 +75,34 @@ def read_sample_submission(path: Path) -> SampleSubmission:
 
 
 def build_submission(
-    ids: Sequence[str],
-    predictions: npt.NDArray[Any],
+    competition: Competition,
     classes: Sequence[str],
     sample_submission: SampleSubmission,
-    form: SubmissionForm,
-    target: Target,
+    ids: Sequence[str],
+    predictions: npt.NDArray[Any],
 ) -> Submission:
     """Predictions by id, in the sample submission's rows and columns; raises SubmissionError if they don't fit."""
-    submission = Submission(sample_submission, predictions, indices_of(sample_submission, ids), classes, form)
-    _check(submission.blocks(), classes, sample_submission, form, target)
+    indices = _indices(sample_submission, ids)
+    submission = Submission(competition, classes, sample_submission, predictions, indices)
+    _check(submission.blocks(), competition, classes, sample_submission)
     return submission
 
 
 def must_fit(
-    ids: Sequence[str],
-    prediction: npt.NDArray[Any],
+    competition: Competition,
     classes: Sequence[str],
     sample_submission: SampleSubmission,
-    form: SubmissionForm,
-    target: Target,
+    ids: Sequence[str],
+    prediction: npt.NDArray[Any],
 ) -> None:
     """Raise SubmissionError where no submission could be built for these ids, each with the same prediction (1, …)."""
-    form.encode(prediction, classes, sample_submission.columns[1:])
-    indices_of(sample_submission, ids)
-    first = sample_submission.rows(slice(1))
-    _check(Submission(first, prediction, np.zeros(1, np.intp), classes, form).blocks(), classes, first, form, target)
+    columns, asked = sample_submission.columns, sample_submission.ids
+    competition.submission.encode(prediction, classes, columns[1:])
+    _indices(sample_submission, ids)
+    build_submission(competition, classes, SampleSubmission(columns, asked[:1]), asked[:1].to_list(), prediction)
 
 
-def indices_of(sample_submission: SampleSubmission, ids: Sequence[str]) -> npt.NDArray[np.intp]:
+def _indices(sample_submission: SampleSubmission, ids: Sequence[str]) -> npt.NDArray[np.intp]:
     """The index in ``ids`` of each id that is asked for; raises SubmissionError for one that is missing or doubled."""
     asked, known = sample_submission.ids, pd.Index(ids)
     if not known.is_unique:
@@ -124,106 +113,9 @@ def indices_of(sample_submission: SampleSubmission, ids: Sequence[str]) -> npt.N
         if (missing := asked[indices < 0]).empty:
             return indices
     raise SubmissionError(
-        f"{len(missing)} of the sample submission's {len(sample_submission)} ids have no prediction, "
+        f"{len(missing)} of the sample submission's {len(asked)} ids have no prediction, "
         f"the first {missing.iloc[0]!r}" + (f"; there are ids like {known[0]!r}." if len(known) else ".")
     )
-
-
-def check_submission(
-    path: Path, classes: Sequence[str], sample_submission: SampleSubmission, form: SubmissionForm, target: Target
-) -> None:
-    """Raise SubmissionError unless a CSV has the sample submission's columns and ids, and values that the form allows.
-
-    Raises DataError where it can't be read.
-    """
-    try:
-        _check(read_csv_in_blocks(path, CELLS), classes, sample_submission, form, target)
-    except SubmissionError as error:
-        raise SubmissionError(f"{path} can't be submitted, `comp predict` writes it anew: {error}") from None
-
-
-def _check(
-    blocks: Iterable[pd.DataFrame],
-    classes: Sequence[str],
-    sample_submission: SampleSubmission,
-    form: SubmissionForm,
-    target: Target,
-) -> None:
-    checked = 0
-    for block in blocks:
-        part = sample_submission.rows(slice(checked, checked + len(block)))
-        _check_block(block, classes, part, form, target)
-        checked += len(block)
-    if checked != len(sample_submission):
-        raise SubmissionError(f"There are {checked} rows, but the sample submission has {len(sample_submission)}.")
-
-
-def _check_block(
-    block: pd.DataFrame,
-    classes: Sequence[str],
-    sample_submission: SampleSubmission,
-    form: SubmissionForm,
-    target: Target,
-) -> None:
-    if list(block.columns) != list(sample_submission.columns):
-        raise SubmissionError(
-            f"The columns are {', '.join(block.columns[:5])}, but the sample submission's are "
-            f"{', '.join(sample_submission.columns[:5])}."
-        )
-    id_column = sample_submission.columns[0]
-    if not np.array_equal(block[id_column].astype(str).to_numpy(object), sample_submission.ids.to_numpy(object)):
-        raise SubmissionError(
-            "The ids are not the sample submission's, each once and in its order; the first that should be another is "
-            f"{_first_other(block[id_column].astype(str), sample_submission.ids)!r}."
-        )
-    if block.empty:
-        return
-    decoded = form.decode(block.drop(columns=id_column), classes)
-    if form.takes == "probabilities" and target == "single":
-        sums = decoded.sum(axis=1)
-        worst = np.abs(sums - 1).argmax()
-        if abs(sums[worst] - 1) > ROUNDING:
-            raise SubmissionError(
-                f"The probabilities of a row should sum to one, but those of {block[id_column].iloc[worst]!r} "
-                f"sum to {sums[worst]:.4f}."
-            )
-
-
-def _first_other(ids: Iterable[str], asked: Iterable[str]) -> str | None:
-    return next((found for found, wanted in zip_longest(ids, asked) if found != wanted), None)
-
-
-def grader(form: SubmissionForm, metric: Metric, target: Target) -> Callable[[pd.DataFrame, pd.DataFrame], float]:
-    """A function that scores a submission against the answers, both as text in the sample submission's columns.
-
-    It raises SubmissionError for a submission that doesn't have the answers' columns and ids, in any order of rows.
-    """
-
-    def score(answers: pd.DataFrame, submission: pd.DataFrame) -> float:
-        return metric(*compared(form, target, answers, submission))
-
-    return score
-
-
-def compared(
-    form: SubmissionForm, target: Target, answers: pd.DataFrame, submission: pd.DataFrame
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Targets and predictions as metrics take them, in the answers' order, of both as text; raises SubmissionError."""
-    id_column, *columns = answers.columns
-    if list(submission.columns) != list(answers.columns):
-        raise SubmissionError(f"The columns should be {', '.join(answers.columns[:5])}.")
-    if sorted(submission[id_column]) != sorted(answers[id_column]):
-        raise SubmissionError(f"The column {id_column!r} should hold each of the {len(answers)} ids once.")
-    theirs = submission.set_index(id_column).loc[answers[id_column]].reset_index(drop=True)
-    truth = answers[columns]
-    classes = form.classes_in(truth, theirs)
-    decoded = form.decode(truth, classes)
-    predicted = form.decode(theirs, classes)
-    if form.takes == "probabilities" and target == "single":
-        # As Kaggle does, and with the same clipping: a sure mistake costs much, not everything.
-        decoded, clipped = decoded.argmax(axis=1), predicted.clip(1e-15, 1 - 1e-15)
-        predicted = clipped / clipped.sum(axis=1, keepdims=True)
-    return decoded, predicted
 
 
 def write_submission(submission: Submission, path: Path, cells: int = CELLS) -> None:
@@ -231,3 +123,83 @@ def write_submission(submission: Submission, path: Path, cells: int = CELLS) -> 
     with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         for number, block in enumerate(submission.blocks(cells)):
             block.to_csv(file, index=False, header=number == 0, float_format="%.9g", lineterminator="\n")
+
+
+def check_submission(
+    competition: Competition, classes: Sequence[str], sample_submission: SampleSubmission, path: Path
+) -> None:
+    """Raise SubmissionError unless a CSV has the sample submission's columns and ids, and values that the form allows.
+
+    Raises DataError where it can't be read.
+    """
+    try:
+        _check(read_csv_in_blocks(path, CELLS), competition, classes, sample_submission)
+    except SubmissionError as error:
+        raise SubmissionError(f"{path} can't be submitted, `comp predict` writes it anew: {error}") from None
+
+
+def _check(
+    blocks: Iterable[pd.DataFrame],
+    competition: Competition,
+    classes: Sequence[str],
+    sample_submission: SampleSubmission,
+) -> None:
+    columns, asked, checked = sample_submission.columns, sample_submission.ids, 0
+    for block in blocks:
+        if list(block.columns) != list(columns):
+            raise SubmissionError(
+                f"The columns are {', '.join(block.columns[:5])}, but the sample submission's are "
+                f"{', '.join(columns[:5])}."
+            )
+        ids, expected = block[columns[0]].astype(str), asked[checked : checked + len(block)]
+        if not np.array_equal(ids.to_numpy(object), expected.to_numpy(object)):
+            other = next((found for found, wanted in zip_longest(ids, expected) if found != wanted), None)
+            raise SubmissionError(
+                "The ids are not the sample submission's, each once and in its order; the first that should be another "
+                f"is {other!r}."
+            )
+        if len(block):
+            _check_values(block, competition, classes)
+        checked += len(block)
+    if checked != len(asked):
+        raise SubmissionError(f"There are {checked} rows, but the sample submission has {len(asked)}.")
+
+
+def _check_values(block: pd.DataFrame, competition: Competition, classes: Sequence[str]) -> None:
+    decoded = competition.submission.decode(block.iloc[:, 1:], classes)
+    if competition.submission.takes == "probabilities" and competition.target == "single":
+        sums = decoded.sum(axis=1)
+        worst = np.abs(sums - 1).argmax()
+        if abs(sums[worst] - 1) > ROUNDING:
+            raise SubmissionError(
+                f"The probabilities of a row should sum to one, but those of {block.iloc[worst, 0]!r} "
+                f"sum to {sums[worst]:.4f}."
+            )
+
+
+def grader(competition: Competition) -> Callable[[pd.DataFrame, pd.DataFrame], float]:
+    """A function that scores a submission against the answers, both as text in the sample submission's columns.
+
+    It raises SubmissionError for a submission that doesn't have the answers' columns and ids, in any order of rows.
+    """
+    return lambda answers, submission: competition.scoring(*compared(competition, answers, submission))
+
+
+def compared(
+    competition: Competition, answers: pd.DataFrame, submission: pd.DataFrame
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Targets and predictions as metrics take them, in the answers' order, of both as text; raises SubmissionError."""
+    id_column, *columns = answers.columns
+    if list(submission.columns) != list(answers.columns):
+        raise SubmissionError(f"The columns should be {', '.join(answers.columns[:5])}.")
+    if sorted(submission[id_column]) != sorted(answers[id_column]):
+        raise SubmissionError(f"The column {id_column!r} should hold each of the {len(answers)} ids once.")
+    form = competition.submission
+    theirs = submission.set_index(id_column).loc[answers[id_column]].reset_index(drop=True)
+    classes = form.classes_in(answers[columns], theirs)
+    targets, predictions = form.decode(answers[columns], classes), form.decode(theirs, classes)
+    if form.takes == "probabilities" and competition.target == "single":
+        # As Kaggle does, and with the same clipping: a sure mistake costs much, not everything.
+        clipped = predictions.clip(1e-15, 1 - 1e-15)
+        return targets.argmax(axis=1), clipped / clipped.sum(axis=1, keepdims=True)
+    return targets, predictions

@@ -60,9 +60,7 @@ class Rehearsal:
     def judge(self, run: Run, seed: int, console: Console) -> None:
         """Say and record what the run's submission lets one expect."""
         competition = self.competition
-        targets, predictions = compared(
-            competition.submission, competition.target, read_csv(self.answers), read_csv(run.submission)
-        )
+        targets, predictions = compared(competition, read_csv(self.answers), read_csv(run.submission))
         score = competition.scoring(targets, predictions)
         low, high = interval(competition.scoring, targets, predictions, self.groups, seed)
         # Where every draw of them scores alike, or none can be scored, they say nothing of how far off that is.

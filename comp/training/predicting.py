@@ -86,12 +86,7 @@ def write_test_predictions(
     ids, classes = tables.test["id"], trained.record("config")["classes"]
     write_predictions(trained.predictions("test"), ids, probabilities, classes)
     submission = build_submission(
-        list(ids),
-        postprocessing(probabilities),
-        classes,
-        tables.sample_submission,
-        competition.submission,
-        competition.target,
+        competition, classes, tables.sample_submission, list(ids), postprocessing(probabilities)
     )
     write_submission(submission, trained.submission)
     console.say(f"wrote {trained.submission} with {len(submission)} rows")

@@ -5,12 +5,14 @@ import pytest
 
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.forms import ProbabilityPerClass
-from comp.submission.postprocessing import ClipAndNormalise, MostProbable, Thresholds
-from comp.submission.scoring import describe, score_logits, tune_on_logits
+from comp.declare.metrics import METRICS
+from comp.submission.postprocessing import Clip, MostProbable, Thresholds
+from comp.submission.scoring import describe, interval, score_logits, tune_on_logits
 
 DIGITS, PLANET, BREEDS = (
     competition_named(name, REPOSITORY_COMPETITIONS) for name in ("digits", "planet", "dog-breeds")
 )
+ACCURACY = METRICS["accuracy"]
 
 
 def test_the_score_of_an_epoch_is_the_metric_of_its_logits():
@@ -31,9 +33,7 @@ def test_the_record_tells_plain_augmented_and_tuned_scores_apart():
     assert isinstance(postprocessing, MostProbable)
     assert (record["plain"], record["tta"], record["tuned"]) == (0.5, 1.0, 1.0)
     assert (record["metric"], record["higher_is_better"], record["rows"]) == ("accuracy", True, 2)
-    assert describe(record) == (
-        "validation accuracy: 0.50000 plain, 1.00000 with TTA, 1.00000 with tuned post-processing, on 2 rows"
-    )
+    assert all(text in describe(record) for text in ("accuracy", "0.50000 plain", "1.00000 with TTA", "on 2 rows"))
 
 
 def test_thresholds_are_tuned_on_the_validation_rows():
@@ -53,14 +53,12 @@ def test_thresholds_are_tuned_on_the_validation_rows():
 def test_clipping_pays_for_a_sure_mistake():
     logits = np.array([[[30.0, -30.0]]] * 19 + [[[-30.0, 30.0]]])
     postprocessing, record = tune_on_logits(BREEDS, np.zeros(20, int), logits)
-    assert isinstance(postprocessing, ClipAndNormalise)
+    assert isinstance(postprocessing, Clip)
     assert postprocessing.smallest > 1e-3
     assert record["tuned"] < record["tta"]
 
 
-@pytest.mark.parametrize(
-    ("competition", "kind"), [(DIGITS, MostProbable), (PLANET, Thresholds), (BREEDS, ClipAndNormalise)]
-)
+@pytest.mark.parametrize(("competition", "kind"), [(DIGITS, MostProbable), (PLANET, Thresholds), (BREEDS, Clip)])
 def test_without_validation_rows_post_processing_is_the_untuned_one(competition, kind):
     targets = np.empty((0, 3), int) if competition is PLANET else np.empty(0, int)
     postprocessing, record = tune_on_logits(competition, targets, np.empty((0, 1, 3), np.float32))
@@ -71,10 +69,43 @@ def test_without_validation_rows_post_processing_is_the_untuned_one(competition,
     postprocessing, record = tune_on_logits(competition, targets, np.empty((0, 1, 3), np.float32), found)
     assert postprocessing == Thresholds((0.1, 0.2, 0.3))
     assert record["postprocessing"] == {"kind": "Thresholds", "thresholds": (0.1, 0.2, 0.3)}
-    assert describe(record) == "no row validates, so there is no score and nothing to tune post-processing on"
+    assert "no score" in describe(record)
 
 
 def test_columns_of_tags_are_scored_as_probabilities_that_stand_alone():
     competition = replace(PLANET, metric="log_loss", submission=ProbabilityPerClass())
     targets, logits = np.array([[1, 0], [0, 1]]), np.zeros((2, 2))
     assert score_logits(competition, targets, logits) == pytest.approx(np.log(2), rel=1e-5)
+
+
+def answered(right, wrong):
+    """Targets and predictions of two classes, so many of them right and wrong."""
+    targets = np.arange(right + wrong) % 2
+    return targets, np.where(np.arange(right + wrong) < right, targets, 1 - targets)
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(180, 20), (1200, 800)])
+def test_the_interval_of_an_accuracy_is_that_of_a_binomial(right, wrong):
+    low, high = interval(ACCURACY, *answered(right, wrong))
+    share = right / (right + wrong)
+    half = 1.96 * np.sqrt(share * (1 - share) / (right + wrong))
+    assert low == pytest.approx(share - half, abs=half / 4)
+    assert high == pytest.approx(share + half, abs=half / 4)
+
+
+def test_rows_that_are_copies_of_each_other_say_no_more_than_one_of_them():
+    targets, predictions = answered(45, 5)
+    alone = interval(ACCURACY, targets, predictions)
+    copies = interval(ACCURACY, *(np.repeat(column, 8) for column in (targets, predictions)))
+    grouped = interval(
+        ACCURACY, *(np.repeat(column, 8) for column in (targets, predictions)), groups=np.repeat(np.arange(50), 8)
+    )
+    assert grouped == pytest.approx(alone, abs=0.03)
+    assert copies[1] - copies[0] < 0.6 * (grouped[1] - grouped[0])
+
+
+def test_draws_that_have_no_score_do_not_count():
+    targets, probabilities = np.array([0, 0, 0, 1]), np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.5, 0.5]])
+    low, high = interval(METRICS["roc_auc"], targets, probabilities)
+    assert 0 <= low <= high <= 1
+    assert np.isnan(interval(METRICS["roc_auc"], targets[:3], probabilities[:3])).all()

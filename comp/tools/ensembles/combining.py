@@ -71,12 +71,7 @@ class _Together:
         competition, tables, first = self.competition, self.tables, self.members[0].config
         probabilities = combined.postprocessing(combined.test)
         submission = build_submission(
-            list(tables.test["id"]),
-            probabilities,
-            tables.classes,
-            tables.sample_submission,
-            competition.submission,
-            competition.target,
+            competition, tables.classes, tables.sample_submission, list(tables.test["id"]), probabilities
         )
         common = {
             "command": shlex.join(["comp", *sys.argv[1:]]),
