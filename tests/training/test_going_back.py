@@ -112,7 +112,7 @@ def test_a_stage_that_breaks_in_a_later_cycle_keeps_the_cycles_before(with_stage
 
 def test_a_training_that_breaks_before_any_cycle_ended_says_what_to_change(with_stages, workspace, capsys):
     competition = with_stages(TOO_HIGH, HEAD)
-    with pytest.raises(RunError, match=r"no longer a number in epoch \d; lower the stage's learning rate, .* 1e\+12"):
+    with pytest.raises(RunError, match=r"NaN or infinite in epoch \d; lower the stage's learning rate, .* 1e\+12"):
         runner.train(competition, Choices(), workspace, Console())
     (run,) = list_runs(workspace)
     assert not run.weights.is_file()
