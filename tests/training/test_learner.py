@@ -213,7 +213,7 @@ def test_without_validation_rows_nothing_is_validated(paths):
 def test_a_loss_that_is_no_number_ends_the_training_with_the_rate_that_did_it(paths):
     learner = learner_of("test_resnet", replace(RECIPE, optimizer="sgd"))
     stage = Stage(size=SIZE, train="all", cycle_length=5, learning_rate=1e12)
-    with pytest.raises(RunError, match=r"no longer a number in epoch \d; lower the stage's learning rate, .* 1e\+12"):
+    with pytest.raises(RunError, match=r"NaN or infinite in epoch \d; lower the stage's learning rate, .* 1e\+12"):
         fit(learner, stage, paths)
 
 
@@ -376,7 +376,7 @@ def test_a_validation_loss_that_is_no_number_is_reported_before_the_training_end
     training = ImageEpochs(dataset_of(paths), TRAINING, CLASSES, 8, workers=0)
     broken = np.full((len(VALIDATING), 1, learner.model.width), np.nan, np.float32)
     events = learner.fit(HEAD, 1e-2, training, Validation(lambda: [broken], CLASSES[VALIDATING]), 0)
-    with pytest.raises(RunError, match="no longer a number"):
+    with pytest.raises(RunError, match="NaN or infinite"):
         deque(map(seen.append, events))
     assert np.isfinite(seen[-1].train_loss)
     assert not np.isfinite(seen[-1].valid_loss)
