@@ -37,7 +37,7 @@ from comp.declare.recipe import LAYER_GROUPS, Stage
 from comp.errors import OverrideError, RunError
 from comp.files import replacing
 from comp.kaggle.client import SubmissionRow
-from comp.report.mistakes import most_confused, top_losses
+from comp.report.outcomes import most_confused, top_losses
 from comp.runs import TABLES, Run, Workspace, find_run
 from comp.runs.resolve import Choices, recipe_of, resolve
 from comp.submission.predictions import read_predictions

@@ -314,7 +314,7 @@ def _report_and_submit(
 
 def diagnose(trained: Run, console: Console) -> None:
     """Say in words what the losses of a run show, and the one change to try; the run may have ended early."""
-    from comp.report.diagnosing import diagnosis_of
+    from comp.report.diagnosis import diagnosis_of
 
     for line in diagnosis_of(trained):
         console.say(line)
@@ -362,7 +362,7 @@ def predict(competition: Competition, trained: Run, workspace: Workspace, consol
 
 def report(competition: Competition, trained: Run, workspace: Workspace, console: Console) -> None:
     """Write the run's page as far as it costs seconds, without activation maps; what it lacks spoils no run."""
-    from comp.report.explaining import explain
+    from comp.report.report import explain
 
     try:
         page = explain(competition, trained, workspace, console, with_maps=False)

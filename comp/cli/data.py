@@ -72,7 +72,7 @@ def check(here: Here, name: Name) -> None:
 @command("recipe", "backbone", "settings", "seed", "folds")
 def explore(here: Here, name: Name, choices: Choices) -> None:
     """Write a page about the data: classes, images, split, advice."""
-    from comp.report.exploring import explore as write_page
+    from comp.report.explore import explore as write_page
 
     print(write_page(here.competition(name), choices, here.workspace, here.console))
 

@@ -83,7 +83,7 @@ def diagnose(here: Here, run: RunName) -> None:
 @command()
 def report(here: Here, run: RunName) -> None:
     """Write a page about a run: scores, mistakes, calibration."""
-    from comp.report.explaining import explain
+    from comp.report.report import explain
 
     trained = here.run(run)
     print(explain(here.competition(trained), trained, here.workspace, here.console))
@@ -95,7 +95,7 @@ def compare(here: Here, names: RunNames) -> None:
 
     It shows what differs, their curves, and what each gains per class.
     """
-    from comp.report.comparing import compare as write_page
+    from comp.report.compare import compare as write_page
 
     found = [here.run(name) for name in names]
     print(write_page(here.competition(found[0]), found, here.workspace))

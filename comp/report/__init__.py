@@ -1,4 +1,8 @@
-"""Pages to look at, each one file: their names, where a run or a competition keeps them."""
+"""Pages to look at, each one file, and what a run's curves say.
 
+The doors: `report.explain`, `explore.explore`, `compare.compare`, `board.serve` and `diagnosis.diagnosis_of`.
+"""
+
+# Where a competition's pages lie, beside its runs.
 EXPLORATION = "explore.html"
 COMPARISON = "compare.html"

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 from scipy.stats import ks_2samp
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from comp.data.findings import DataCheck
+from comp.declare.metrics import Metric
+from comp.declare.recipe import Recipe
 
-    import numpy.typing as npt
-    import pandas as pd
-
-    from comp.declare.metrics import Metric
-    from comp.declare.recipe import Recipe
-
-    Array = npt.NDArray[Any]
+Array = npt.NDArray[Any]
 
 # A median this much smaller or larger than the size that is trained at.
 ENLARGED, REDUCED = 0.75, 2.0
@@ -63,125 +61,105 @@ def advise(
     counts: images of each class (C,). pretrained_at: the side in pixels that the backbone was pretrained at.
     """
     train, test = (images[images["part"] == part] for part in ("train", "test"))
-    found = [
-        _size_of_images(train, recipe),
-        _size_of_backbone(recipe, pretrained_at),
-        _shape(train, recipe),
-        *_unlike(train, test),
-        _balance(counts, classes, metric),
-        _rare(counts, classes),
-        _few(len(train)),
-    ]
-    return [advice for advice in found if advice is not None]
+    found = list(_of_classes(counts, classes, metric))
+    if len(train):
+        found = [*_of_sizes(train, recipe, pretrained_at), *_unlike(train, test), *found]
+    if len(train) < FEW_IMAGES:
+        evidence = (
+            f"{len(train):,} images are labelled, and the score of one split of them depends on luck; "
+            "with folds each of them validates once"
+        )
+        found.append(Advice("few images", evidence, "--folds 5"))
+    return found
 
 
-def _size_of_images(train: pd.DataFrame, recipe: Recipe) -> Advice | None:
-    if train.empty:
-        return None
-    shorter = float(train[["width", "height"]].min(axis=1).median())
+def advice_on_files(check: DataCheck) -> Iterator[Advice]:
+    """What is worth mending before a training."""
+    counts = check.counts()
+    if conflicts := counts["conflicts"]:
+        evidence = f"{_counted(conflicts, 'labelled image has', 'labelled images have')} a duplicate with another label"
+        yield Advice("conflicting labels", f"{evidence}, so one of the two is wrong")
+    if leaks := counts["leaks"]:
+        evidence = f"{_counted(leaks, 'image to predict has', 'images to predict have')} a labelled duplicate"
+        yield Advice("leaks", f"{evidence}, so a score on them says less")
+    if counts["unreadable_train"] + counts["unreadable_test"]:
+        evidence = _counted(counts["unreadable_train"], "labelled image", "labelled images")
+        yield Advice("unreadable", f"{evidence} and {counts['unreadable_test']} to predict can't be read")
+
+
+def _of_sizes(train: pd.DataFrame, recipe: Recipe, pretrained_at: int | None) -> Iterator[Advice]:
     last, size = len(recipe.stages), recipe.stages[-1].size
+    sides = train[["width", "height"]]
+    shorter = float(sides.min(axis=1).median())
     if shorter < ENLARGED * size:
-        return Advice(
+        yield Advice(
             "small images",
             f"half of the images are less than {shorter:.0f} px wide or high, and the last stage enlarges them to "
             f"{size} px; that often helps a pretrained backbone, but costs time and shows nothing more, so compare",
             f"--set stages.{last}.size={_rounded(shorter)}",
         )
-    if shorter > REDUCED * size:
-        return Advice(
+    elif shorter > REDUCED * size:
+        yield Advice(
             "large images",
             f"half of the images are more than {shorter:.0f} px wide and high, and the last stage sees {size} px of "
             "them; where small details count, compare",
             f"--set stages.{last}.size={_rounded(min(1.5 * size, shorter))}",
         )
-    return None
+    if pretrained_at and recipe.pretrained and max(size / pretrained_at, pretrained_at / size) >= UNLIKE_PRETRAINING:
+        yield Advice(
+            "unlike the pretraining",
+            f"the backbone was pretrained at {pretrained_at} px and the last stage trains at {size} px: things appear "
+            f"{'larger' if size > pretrained_at else 'smaller'} than it knows them",
+            f"--set stages.{last}.size={_rounded(pretrained_at)}",
+        )
+    share = float((sides.max(axis=1) / sides.min(axis=1) > LONG).mean())
+    if share >= MANY:
+        evidence = (
+            f"the middle square, which is what one view sees, leaves out more than a third of {share:.0%} of the "
+            "images; what matters may stand there"
+        )
+        yield Advice("long shapes", evidence, "" if recipe.tta == "random" else "--set tta=random")
 
 
-def _size_of_backbone(recipe: Recipe, pretrained_at: int | None) -> Advice | None:
-    if pretrained_at is None or not recipe.pretrained:
-        return None
-    last, size = len(recipe.stages), recipe.stages[-1].size
-    if max(size / pretrained_at, pretrained_at / size) < UNLIKE_PRETRAINING:
-        return None
-    return Advice(
-        "unlike the pretraining",
-        f"the backbone was pretrained at {pretrained_at} px and the last stage trains at {size} px: things appear "
-        f"{'larger' if size > pretrained_at else 'smaller'} than it knows them",
-        f"--set stages.{last}.size={_rounded(pretrained_at)}",
-    )
-
-
-def _shape(train: pd.DataFrame, recipe: Recipe) -> Advice | None:
-    if train.empty:
-        return None
-    longer = train[["width", "height"]].max(axis=1) / train[["width", "height"]].min(axis=1)
-    share = float((longer > LONG).mean())
-    if share < MANY:
-        return None
-    text = (
-        f"of {share:.0%} of the images the middle square, which is what one view sees, leaves out more than a third; "
-        "what matters may stand there"
-    )
-    return Advice("long shapes", text, "" if recipe.tta == "random" else "--set tta=random")
-
-
-def _unlike(train: pd.DataFrame, test: pd.DataFrame) -> list[Advice]:
-    found = []
-    if train.empty or test.empty:
-        return []
+def _unlike(train: pd.DataFrame, test: pd.DataFrame) -> Iterator[Advice]:
+    if test.empty:
+        return
     areas = [np.sqrt(part["width"] * part["height"]) for part in (train, test)]
     if ks_2samp(*areas).statistic > UNLIKE:
         medians = " and ".join(f"{np.median(area):.0f} px" for area in areas)
-        found.append(
-            Advice(
-                "unlike test images",
-                f"training and test images differ in size, medians of {medians}; they may come from other cameras or "
-                "sites, and the validation score may not hold for the test images",
-            )
+        yield Advice(
+            "unlike test images",
+            f"training and test images differ in size, medians of {medians}; they may come from other cameras or "
+            "sites, and the validation score may not hold for the test images",
         )
     modes = [part["mode"].value_counts(normalize=True) for part in (train, test)]
-    apart = float(modes[0].sub(modes[1], fill_value=0).abs().sum() / 2)
-    if apart > UNLIKE:
+    if float(modes[0].sub(modes[1], fill_value=0).abs().sum() / 2) > UNLIKE:
         named = " and ".join(f"{mode.iloc[0]:.0%} {mode.index[0]}" for mode in modes)
-        found.append(
-            Advice("unlike test images", f"training and test images differ in colour mode, {named} in the main")
-        )
-    return found
+        yield Advice("unlike test images", f"training and test images differ in colour mode, mostly {named}")
 
 
-def _balance(counts: Array, classes: Sequence[str], metric: Metric) -> Advice | None:
+def _of_classes(counts: Array, classes: Sequence[str], metric: Metric) -> Iterator[Advice]:
     most, least = int(counts.argmax()), int(counts.argmin())
-    if counts[most] < IMBALANCED * max(int(counts[least]), 1):
-        return None
-    text = f"{classes[most]} has {counts[most]:,} images and {classes[least]} {counts[least]:,}"
-    if metric.name in CLASSES_ALIKE:
-        return Advice("imbalance", f"{text}; in {metric.name} every class counts the same", "--set balance=oversample")
-    return Advice(
-        "imbalance",
-        f"{text}; {metric.name} counts images, not classes, so shares like the test images' are best left as they are",
-    )
-
-
-def _rare(counts: Array, classes: Sequence[str]) -> Advice | None:
+    if counts[most] >= IMBALANCED * max(int(counts[least]), 1):
+        text = f"{classes[most]} has {counts[most]:,} images and {classes[least]} {counts[least]:,}"
+        if metric.name in CLASSES_ALIKE:
+            yield Advice(
+                "imbalance", f"{text}; in {metric.name} every class counts the same", "--set balance=oversample"
+            )
+        else:
+            follows = "counts images, not classes, so shares like the test images' are best left as they are"
+            yield Advice("imbalance", f"{text}; {metric.name} {follows}")
     rare = [name for name, count in zip(classes, counts, strict=True) if count < FEW_OF_A_CLASS]
-    if not rare:
-        return None
-    named = ", ".join(rare[:3]) + (f" and {len(rare) - 3} more" if len(rare) > 3 else "")
-    few = (
-        f"have fewer than {FEW_OF_A_CLASS} images each" if len(rare) > 1 else f"has fewer than {FEW_OF_A_CLASS} images"
-    )
-    return Advice("rare classes", f"{named} {few}: what they score on one split is chance", "--folds 5")
+    if rare:
+        named = ", ".join(rare[:3]) + (f" and {len(rare) - 3} more" if len(rare) > 3 else "")
+        have = (
+            f"have fewer than {FEW_OF_A_CLASS} images each" if rare[1:] else f"has fewer than {FEW_OF_A_CLASS} images"
+        )
+        yield Advice("rare classes", f"{named} {have}: their score on one split is chance", "--folds 5")
 
 
-def _few(images: int) -> Advice | None:
-    if images >= FEW_IMAGES:
-        return None
-    return Advice(
-        "few images",
-        f"{images:,} images are labelled, and the score of one split of them depends on luck; "
-        "with folds each of them validates once",
-        "--folds 5",
-    )
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
 
 
 def _rounded(side: float) -> int:

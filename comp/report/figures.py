@@ -7,51 +7,38 @@ the data are never drawn into them: those stand in the page beside them.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from io import StringIO
 from threading import Lock
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import Any, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from comp.training.curves import without_outliers
+from comp.training.finder import RangeTest
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    import numpy.typing as npt
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-
-    Array = npt.NDArray[Any]
-
+Array = npt.NDArray[Any]
 P = ParamSpec("P")
 DRAWING = Lock()
-# Colours that no one draws with, each in the place of a variable of the style sheet.
-VARIABLES = {
-    "#010101": "--ink",
-    "#020202": "--quiet",
-    "#030303": "--line",
-    "#040404": "--series-1",
-    "#050505": "--series-2",
-    "#060606": "--series-3",
-    "#070707": "--series-4",
-    "#080808": "--series-5",
-    "#090909": "--series-6",
-}
-INK, QUIET, LINE, *SERIES = VARIABLES
+# Colours that no one draws with, each for a variable of the style sheet.
+INK, QUIET, LINE, *SERIES = (f"#{number:02}{number:02}{number:02}" for number in range(1, 10))
+VARIABLES = {INK: "--ink", QUIET: "--quiet", LINE: "--line"}
+VARIABLES |= {colour: f"--series-{number}" for number, colour in enumerate(SERIES, start=1)}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "text.color": INK,
     "font.size": 13,
     "font.family": "DejaVu Sans",
-    "xtick.labelsize": 12,
-    "ytick.labelsize": 12,
     "axes.edgecolor": LINE,
     "axes.facecolor": "none",
     "axes.grid": True,
@@ -66,10 +53,11 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.7,
     "lines.solid_capstyle": "round",
-    "xtick.color": LINE,
-    "xtick.labelcolor": QUIET,
-    "ytick.color": LINE,
-    "ytick.labelcolor": QUIET,
+    **{
+        f"{axis}tick.{name}": value
+        for axis in "xy"
+        for name, value in (("color", LINE), ("labelcolor", QUIET), ("labelsize", 12))
+    },
 }
 # In points, which are the page's pixels where a chart is as wide as a phone; nowhere is it much narrower, lest its
 # letters become small.
@@ -95,29 +83,19 @@ def _styled(draw: Callable[P, Markup]) -> Callable[P, Markup]:
 @_styled
 def histograms(values: Mapping[str, Array], axis: str, *, log: bool = False) -> Markup:
     """The shares of several sets of values (N,), over each other, by what they are called."""
-    figure, axes = _blank()
-    every = np.concatenate([part for part in values.values() if len(part)])
+    figure, axes = _blank(axis, "% of images")
+    every = np.concatenate(list(values.values()))
     low, high = float(every.min()), float(every.max())
     if low == high:
         low, high = low - 0.5, high + 0.5
-    edges = np.geomspace(low, high, BINS + 1) if log else np.linspace(low, high, BINS + 1)
-    for place, (name, part) in enumerate(values.items()):
-        if not len(part):
-            continue
-        shares, _ = np.histogram(part, edges)
-        axes.stairs(
-            shares / len(part) * 100,
-            edges,
-            fill=place == 0,
-            color=SERIES[place],
-            alpha=0.45 if place == 0 else 1,
-            linewidth=1.6,
-            label=name,
-        )
+    edges = (np.geomspace if log else np.linspace)(low, high, BINS + 1).tolist()
+    for index, (name, part) in enumerate((name, part) for name, part in values.items() if len(part)):
+        looks: Any = {"histtype": "step", "linewidth": 1.6} if index else {"histtype": "stepfilled", "alpha": 0.45}
+        axes.hist(part, edges, weights=[100 / len(part)] * len(part), color=SERIES[index], label=name, **looks)
     if log:
         axes.set_xscale("log")
         _logarithmic(axes.xaxis)
-    axes.set(xlabel=axis, ylabel="% of images", ylim=(0, None))
+    axes.set_ylim(0, None)
     axes.grid(visible=False, axis="x")
     if len(values) > 1:
         _legend(axes)
@@ -125,14 +103,14 @@ def histograms(values: Mapping[str, Array], axis: str, *, log: bool = False) -> 
 
 
 @_styled
-def sweep(rates: Array, losses: Array, smoothed: Array, suggestions: Mapping[str, float]) -> Markup:
-    """The finder's losses against the head's learning rate, (N,) each, and the rates that are suggested by rule."""
-    figure, axes = _blank()
-    axes.plot(rates, losses, color=LINE, linewidth=1)
-    axes.plot(rates, smoothed, color=SERIES[0])
-    for place, (rule, rate) in enumerate(suggestions.items(), start=1):
-        axes.axvline(rate, color=SERIES[place], linestyle=(0, (3, 2)), linewidth=1.3, label=f"{rule} {rate:.2g}")
-    axes.set(xscale="log", xlabel="learning rate of the head", ylabel="loss", ylim=without_outliers(smoothed))
+def range_test(found: RangeTest) -> Markup:
+    """The finder's losses against the head's learning rate, and the rates that are suggested by rule."""
+    figure, axes = _blank("learning rate of the head", "loss")
+    axes.plot(found.rates, found.losses, color=LINE, linewidth=1)
+    axes.plot(found.rates, found.smoothed, color=SERIES[0])
+    for index, (rule, rate) in enumerate(found.suggestions.items(), start=1):
+        axes.axvline(rate, color=SERIES[index], linestyle=(0, (3, 2)), linewidth=1.3, label=f"{rule} {rate:.2g}")
+    axes.set(xscale="log", ylim=without_outliers(found.smoothed))
     _logarithmic(axes.xaxis)
     _legend(axes)
     return svg(figure, "Loss against the learning rate")
@@ -141,11 +119,11 @@ def sweep(rates: Array, losses: Array, smoothed: Array, suggestions: Mapping[str
 @_styled
 def rates(steps: Array, of_groups: Mapping[str, Array]) -> Markup:
     """The learning rates (N,) of the layer groups that train, by name, against the number of the step (N,)."""
-    figure, axes = _blank()
-    for place, (group, values) in enumerate(reversed(list(of_groups.items()))):
-        axes.plot(*_thinned(steps, values), color=SERIES[place], label=group)
-    axes.set(xlabel="step", ylabel="learning rate", ylim=(0, None))
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    figure, axes = _blank("step", "learning rate")
+    for index, (group, values) in enumerate(reversed(list(of_groups.items()))):
+        axes.plot(*_thinned(steps, values), color=SERIES[index], label=group)
+    axes.set_ylim(0, None)
+    _whole(axes)
     axes.yaxis.set_major_formatter(_as_written)
     if len(of_groups) > 1:
         axes.set_yscale("log")
@@ -159,17 +137,17 @@ def rates(steps: Array, of_groups: Mapping[str, Array]) -> Markup:
 @_styled
 def losses(steps: Array, of_steps: Array, ends: Array, valid: Array) -> Markup:
     """The loss of each step (N,), smoothed over it, and the validation loss (E,) at the steps where epochs end (E,)."""
-    figure, axes = _blank()
+    figure, axes = _blank("step", "loss")
     axes.plot(*_thinned(steps, of_steps), color=SERIES[0], alpha=0.3, linewidth=0.9)
-    axes.plot(*_thinned(steps, exponential_mean(of_steps)), color=SERIES[0], label="training, smoothed")
+    # Corrected for its start, as pandas' adjusted mean is.
+    smoothed = pd.Series(of_steps).ewm(alpha=1 - SMOOTHING).mean().to_numpy()
+    axes.plot(*_thinned(steps, smoothed), color=SERIES[0], label="training, smoothed")
     if np.isfinite(valid).any():
-        marker = "o" if len(ends) <= 30 else ""
-        axes.plot(ends, valid, color=SERIES[1], marker=marker, markersize=3.5, label="validation")
-    axes.set(xlabel="step", ylabel="loss")
+        axes.plot(ends, valid, color=SERIES[1], marker=_marker(ends), markersize=3.5, label="validation")
     finite = np.concatenate([of_steps[np.isfinite(of_steps)], valid[np.isfinite(valid)]])
     if len(finite):
         axes.set_ylim(0, float(np.quantile(finite, 0.995)) * 1.05 or None)
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    _whole(axes)
     _legend(axes)
     return svg(figure, "Loss per step")
 
@@ -177,10 +155,9 @@ def losses(steps: Array, of_steps: Array, ends: Array, valid: Array) -> Markup:
 @_styled
 def scores(epochs: Array, values: Array, metric: str) -> Markup:
     """The validation score (E,) after each epoch (E,)."""
-    figure, axes = _blank()
-    axes.plot(epochs, values, color=SERIES[1], marker="o" if len(epochs) <= 30 else "", markersize=3.5)
-    axes.set(xlabel="epoch", ylabel=metric)
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    figure, axes = _blank("epoch", metric)
+    axes.plot(epochs, values, color=SERIES[1], marker=_marker(epochs), markersize=3.5)
+    _whole(axes)
     return svg(figure, f"{metric} per epoch")
 
 
@@ -193,10 +170,10 @@ def reliability(curves: Mapping[str, tuple[Array, Array, Array]], confidences: A
     figure = Figure(figsize=(WIDTH / 72, 1.35 * HEIGHT / 72), layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     axes.plot([0, 1], [0, 1], color=QUIET, linestyle=(0, (3, 2)), linewidth=1)
-    for place, (name, (predicted, observed, counts)) in enumerate(curves.items()):
-        axes.plot(predicted, observed, color=SERIES[place], alpha=0.45, linewidth=1.2)
+    for index, (name, (predicted, observed, counts)) in enumerate(curves.items()):
+        axes.plot(predicted, observed, color=SERIES[index], alpha=0.45, linewidth=1.2)
         sizes = 6 + 50 * np.sqrt(counts / counts.max())
-        axes.scatter(predicted, observed, sizes, color=SERIES[place], alpha=0.85, linewidths=0, label=name)
+        axes.scatter(predicted, observed, sizes, color=SERIES[index], alpha=0.85, linewidths=0, label=name)
     axes.set(ylabel="share that is true", ylim=(-0.03, 1.03), xlim=(0, 1))
     if len(curves) > 1:
         _legend(axes)
@@ -223,12 +200,11 @@ def thresholds(candidates: Array, score: Array, taken: float, usual: float) -> M
 @_styled
 def over_each_other(curves: Sequence[tuple[Array, Array]], horizontal: str, vertical: str) -> Markup:
     """Curves of several runs in the order of the series' colours, each (x, y) of (N,), x whole."""
-    figure, axes = _blank()
-    for place, (across, up) in enumerate(curves):
-        colour, dashes = SERIES[place % len(SERIES)], ("-", (0, (4, 2)), (0, (1, 1.5)))[place // len(SERIES) % 3]
-        axes.plot(*_thinned(across, up), color=colour, linestyle=dashes)
-    axes.set(xlabel=horizontal, ylabel=vertical)
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    figure, axes = _blank(horizontal, vertical)
+    for index, (across, up) in enumerate(curves):
+        dashes = ("-", (0, (4, 2)), (0, (1, 1.5)))[index // len(SERIES) % 3]
+        axes.plot(*_thinned(across, up), color=SERIES[index % len(SERIES)], linestyle=dashes)
+    _whole(axes)
     return svg(figure, f"{vertical} against {horizontal}")
 
 
@@ -264,28 +240,29 @@ def svg(figure: Figure, label: str) -> Markup:
     return Markup(re.sub(r"\n\s*", "\n", drawn))
 
 
-def exponential_mean(values: Array) -> Array:
-    """The exponential moving average (N,), corrected for its start."""
-    average, means = 0.0, []
-    for taken, value in enumerate(values, start=1):
-        average = SMOOTHING * average + (1 - SMOOTHING) * value
-        means.append(average / (1 - SMOOTHING**taken))
-    return np.array(means)
-
-
 def _legend(axes: Axes) -> None:
     """The names of the curves above them, where they hide none."""
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0, handlelength=1.2, columnspacing=1)
 
 
-def _blank() -> tuple[Figure, Axes]:
+def _blank(horizontal: str, vertical: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
-    return figure, figure.subplots()
+    axes = figure.subplots()
+    axes.set(xlabel=horizontal, ylabel=vertical)
+    return figure, axes
 
 
 def _thinned(across: Array, up: Array) -> tuple[Array, Array]:
     kept = np.unique(np.linspace(0, len(across) - 1, min(len(across), POINTS)).round().astype(int))
     return np.asarray(across)[kept], np.asarray(up)[kept]
+
+
+def _whole(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+
+
+def _marker(epochs: Array) -> str:
+    return "o" if len(epochs) <= 30 else ""
 
 
 def _as_written(value: float, _: float) -> str:

@@ -1,80 +1,157 @@
-"""What was predicted of labelled images, judged image by image."""
+"""What was predicted of labelled images, judged image by image and class by class."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_fscore_support
 
-from comp.report.mistakes import LIKELY, SMALLEST
+from comp.data.tables import Tables
+from comp.errors import RunError
+from comp.submission.postprocessing import PostProcessing, Thresholds, from_record
+from comp.submission.predictions import Member
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+Array = npt.NDArray[Any]
 
-    import numpy.typing as npt
-
-    Array = npt.NDArray[Any]
+# The smallest probability whose logarithm is taken.
+SMALLEST = 1e-7
+LIKELY = 0.5
+# Of probabilities in a calibration curve.
+BINS = 10
+CANDIDATES = np.linspace(0.01, 0.99, 99)
+# More classes are put in an order in which those that are confused stand together, and no more than MOST are shown.
+READ_AS_THEY_ARE = 20
+MOST = 150
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Labelled images and what was predicted of them, N of them over C classes or tags.
+    """Labelled images and what was predicted of them: N images over C classes or tags.
 
-    targets: (N,) places in ``classes``, or (N, C) of 0 and 1. predicted: the same of what was predicted.
-    folds: the part of each row (N,), ``valid`` or the number of its fold.
-    losses: (N,), as `comp.report.mistakes.top_losses` counts them. uncertainty: (N,), the entropy of what is predicted,
-    as a share of the largest there could be. dearest: (N,) the place of the class that costs most: of one class per
-    image the label's, of tags the one that was missed or invented worst.
+    ids: (N,). folds: the part that each validated in (N,), ``valid`` or the number of its fold.
+    targets: indices of ``classes`` (N,), or (N, C) of 0 and 1. probabilities: (N, C).
+    thresholds: a tag is predicted where its probability is above its own (C,), or a half.
     """
 
-    ids: Sequence[str]
-    classes: Sequence[str]
-    folds: Sequence[str]
+    ids: Array
+    folds: Array
+    classes: tuple[str, ...]
     targets: Array
-    predicted: Array
     probabilities: Array
-    losses: Array
-    uncertainty: Array
-    dearest: Array
+    thresholds: tuple[float, ...] | None = None
 
     @property
     def tags(self) -> bool:
         return self.targets.ndim == 2
 
-    @property
+    @cached_property
+    def truth(self) -> Array:
+        """(N, C) of bool: which classes or tags each image has."""
+        return one_hot(self.targets, len(self.classes))
+
+    @cached_property
+    def answers(self) -> Array:
+        """(N, C) of bool: which classes or tags were predicted."""
+        if not self.tags:
+            return one_hot(self.probabilities.argmax(axis=1), len(self.classes))
+        limits: Any = LIKELY if self.thresholds is None else np.array(self.thresholds)
+        above: Array = self.probabilities > limits
+        return above
+
+    @cached_property
     def right(self) -> Array:
         """(N,): whether all was predicted as it is labelled."""
-        same: Array = self.targets == self.predicted
-        return np.all(same, axis=1) if self.tags else same
+        same: Array = (self.truth == self.answers).all(axis=1)
+        return same
+
+    @cached_property
+    def costs(self) -> Array:
+        """The loss (N, C) of each class or tag; of one class per image only the label costs."""
+        chances = self.probabilities.clip(SMALLEST, 1 - SMALLEST)
+        costs: Array = -np.where(self.truth, np.log(chances), np.log(1 - chances) if self.tags else 0)
+        return costs
+
+    @cached_property
+    def losses(self) -> Array:
+        """(N,): the cross-entropy, of tags the mean over them."""
+        losses: Array = self.costs.mean(axis=1) if self.tags else self.costs.sum(axis=1)
+        return losses
+
+    @property
+    def costliest(self) -> Array:
+        """(N,): the index of the class that costs most: the label's, or the tag's that was predicted worst."""
+        indices: Array = self.costs.argmax(axis=1)
+        return indices
+
+    @cached_property
+    def uncertainty(self) -> Array:
+        """(N,): the entropy of what is predicted, as a share of the largest there could be."""
+        chances = self.probabilities.clip(SMALLEST, 1 - SMALLEST)
+        entropies = -chances * np.log(chances)
+        if self.tags:
+            shares: Array = (entropies - (1 - chances) * np.log(1 - chances)).mean(axis=1) / np.log(2)
+        else:
+            shares = entropies.sum(axis=1) / np.log(len(self.classes))
+        return shares
+
+    def take(self, rows: Array) -> Outcomes:
+        """The outcomes of some images, by their indices."""
+        names = ("ids", "folds", "targets", "probabilities")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
-def judge(
-    ids: Sequence[str],
-    folds: Sequence[str],
-    targets: Array,
-    probabilities: Array,
-    classes: Sequence[str],
-    thresholds: Sequence[float] | None = None,
-) -> Outcomes:
-    """The outcomes of probabilities (N, C); of tags a probability above its threshold (C,), or a half, predicts one."""
-    clipped = probabilities.clip(SMALLEST, 1 - SMALLEST)
-    rows = np.arange(len(targets))
-    if targets.ndim == 1:
-        predicted = probabilities.argmax(axis=1)
-        losses, dearest = -np.log(clipped[rows, targets]), targets
-        entropy = -(clipped * np.log(clipped)).sum(axis=1) / np.log(len(classes))
-    else:
-        predicted = (probabilities > np.array(thresholds or [LIKELY] * len(classes))).astype(targets.dtype)
-        by_tag = -np.where(targets == 1, np.log(clipped), np.log(1 - clipped))
-        losses, dearest = by_tag.mean(axis=1), by_tag.argmax(axis=1)
-        binary = clipped * np.log(clipped) + (1 - clipped) * np.log(1 - clipped)
-        entropy = -binary.mean(axis=1) / np.log(2)
-    return Outcomes(ids, classes, folds, targets, predicted, probabilities, losses, entropy, dearest)
+@dataclass(frozen=True)
+class Predicted:
+    """A run, its scores, and its outcomes on the rows (R,) of ``tables.train`` that validated, which may be none."""
+
+    member: Member
+    scores: dict[str, Any]
+    postprocessing: PostProcessing
+    rows: Array
+    outcomes: Outcomes
+
+
+def read_outcomes(member: Member, tables: Tables) -> Predicted:
+    """Raises RunError where the run is of other classes, or predicted images that are no longer labelled."""
+    if member.config.get("classes") != list(tables.classes):
+        raise RunError(f"{member.name} was trained on other classes than the data now has; train again.")
+    gone = member.valid.index.difference(list(tables.train["id"]))
+    if len(gone):
+        raise RunError(
+            f"{member.name} validated on {len(gone)} images that are not labelled now, the first {gone[0]!r}; "
+            "train again on the data as they are now."
+        )
+    rows = np.flatnonzero(tables.train["id"].isin(member.valid.index))
+    ids = tables.train["id"].iloc[rows].to_numpy(object)
+    scores = member.run.record("scores")
+    postprocessing = from_record(scores["postprocessing"])
+    outcomes = Outcomes(
+        ids,
+        np.array([member.parts.get(id_, "valid") for id_ in ids], object),
+        tuple(tables.classes),
+        tables.targets[rows],
+        member.valid.loc[ids].to_numpy(float),
+        postprocessing.thresholds if isinstance(postprocessing, Thresholds) else None,
+    )
+    return Predicted(member, scores, postprocessing, rows, outcomes)
+
+
+def one_hot(targets: Array, classes: int) -> Array:
+    """Targets, indices (N,) or (N, C) of 0 and 1, as (N, C) of bool."""
+    hot: Array = targets == 1 if targets.ndim == 2 else targets[:, None] == np.arange(classes)
+    return hot
 
 
 def orders(outcomes: Outcomes) -> dict[str, Array]:
-    """Rows in the orders that are worth looking at: the dearest, the least certain, and the most surely right first."""
+    """Rows in the orders worth looking at: highest loss, least certain, and most surely right first."""
     right = np.flatnonzero(outcomes.right)
     return {
         "loss": np.argsort(-outcomes.losses, kind="stable"),
@@ -83,26 +160,130 @@ def orders(outcomes: Outcomes) -> dict[str, Array]:
     }
 
 
-def worth_a_picture(outcomes: Outcomes, most: int) -> list[int]:
-    """At most so many rows, the dearest first: the ends of all orders, and of every class the dearest and surest."""
-    ordered = orders(outcomes)
-    chosen: dict[int, None] = {}
-    for order, share in (("loss", 0.35), ("uncertain", 0.15), ("sure", 0.15)):
-        chosen.update(dict.fromkeys(ordered[order][: int(most * share)].tolist()))
-    by_class = [_of_class(outcomes, place, ordered["loss"]) for place in range(len(outcomes.classes))]
-    for turn in range(most):
-        # The first, the last, the second, the last but one: of few there are the dearest and the surest.
-        place = turn // 2 if turn % 2 == 0 else -1 - turn // 2
-        more = [int(rows[place]) for rows in by_class if len(rows) > turn]
-        if not more or len(chosen) >= most:
-            break
-        for row in more:
-            if len(chosen) < most:
-                chosen.setdefault(row)
-    return [row for row in ordered["loss"].tolist() if row in chosen]
+def most_confused(targets: Array, probabilities: Array, classes: Sequence[str]) -> pd.DataFrame:
+    """The mistakes by how often they were made, most often first.
+
+    targets: (N,) of one class per image, or (N, C) of tags. probabilities: (N, C).
+    One class: columns ``label``, ``predicted``, ``count``. Tags: columns ``tag``, ``missed``, ``invented``, with a tag
+    predicted where it is more likely than not.
+    """
+    if targets.ndim == 2:
+        truth, answers = targets == 1, probabilities > LIKELY
+        table = pd.DataFrame(
+            {"tag": classes, "missed": (truth & ~answers).sum(axis=0), "invented": (~truth & answers).sum(axis=0)}
+        )
+        worst_first = (table["missed"] + table["invented"]).sort_values(ascending=False, kind="stable").index
+        return table.loc[worst_first].reset_index(drop=True)
+    counts = confusion_counts(targets, probabilities.argmax(axis=1), classes).rename_axis("label")
+    pairs = counts.melt(ignore_index=False, var_name="predicted", value_name="count").reset_index()
+    mistakes = pairs[(pairs["label"] != pairs["predicted"]) & (pairs["count"] > 0)]
+    return mistakes.sort_values(["count", "label", "predicted"], ascending=[False, True, True], ignore_index=True)
 
 
-def _of_class(outcomes: Outcomes, place: int, order: Array) -> Array:
-    of_it = outcomes.targets[order, place] == 1 if outcomes.tags else outcomes.targets[order] == place
-    found: Array = order[of_it]
-    return found
+def top_losses(ids: Sequence[str], targets: Array, probabilities: Array, classes: Sequence[str]) -> pd.DataFrame:
+    """The images by their loss, highest first: ``id``, ``label``, ``predicted``, ``probability``, ``loss``.
+
+    targets: (N,) of one class per image, or (N, C) of tags. probabilities: (N, C).
+    One class: the probability is the label's. Tags: the loss is the mean over the tags, the probability that of the tag
+    that costs most, which ``predicted`` names with a minus where it was missed and a plus where it was invented.
+    """
+    outcomes = Outcomes(np.array(ids, object), np.array(ids, object), tuple(classes), targets, probabilities)
+    names, costliest, rows = np.array(classes, object), outcomes.costliest, np.arange(len(targets))
+    if outcomes.tags:
+        labels: Any = [" ".join(names[tags]) for tags in outcomes.truth]
+        predicted = np.where(outcomes.truth[rows, costliest], "-", "+").astype(object) + names[costliest]
+    else:
+        labels, predicted = names[targets], names[probabilities.argmax(axis=1)]
+    table = pd.DataFrame(
+        {
+            "id": outcomes.ids,
+            "label": labels,
+            "predicted": predicted,
+            "probability": probabilities[rows, costliest],
+            "loss": outcomes.losses,
+        }
+    )
+    return table.sort_values("loss", ascending=False, kind="stable", ignore_index=True)
+
+
+def confusion_counts(targets: Array, predicted: Array, classes: Sequence[str]) -> pd.DataFrame:
+    """How many images (C, C) of each class, a row, were predicted as each, a column."""
+    counts = confusion_matrix(targets, predicted, labels=np.arange(len(classes))) if len(targets) else 0
+    return pd.DataFrame(counts, index=list(classes), columns=list(classes))
+
+
+def confusion_to_read(counts: pd.DataFrame) -> pd.DataFrame:
+    """The counts (K, K) of at most MOST classes, those that are confused most; of many, the confused side by side."""
+    mistakes = counts.to_numpy() - np.diag(np.diag(counts))
+    worst_first = np.argsort(-(mistakes.sum(axis=0) + mistakes.sum(axis=1)), kind="stable")
+    shown = np.sort(worst_first[:MOST])
+    if len(shown) > READ_AS_THEY_ARE:
+        # Hierarchical clustering: the more often two classes are confused, the nearer they are.
+        between = mistakes[np.ix_(shown, shown)]
+        apart = 1 / (1 + (between + between.T)[np.triu_indices(len(between), 1)].astype(float))
+        shown = shown[leaves_list(optimal_leaf_ordering(linkage(apart, method="average"), apart))]
+    return counts.iloc[shown, shown]
+
+
+def figures_of_classes(outcomes: Outcomes, beta: float = 1.0) -> pd.DataFrame:
+    """A row per class or tag, in their order; what there is nothing to count from is NaN.
+
+    Columns ``name``; ``images`` and ``predicted``, how many; ``precision``, ``recall`` and ``score``, its F-beta;
+    ``average_precision`` of its probability against the rest; ``loss``, the mean of its images', or of the tag alone.
+    """
+    precision, recall, score, images = precision_recall_fscore_support(
+        outcomes.truth.astype(int), outcomes.answers.astype(int), beta=beta, average=None, zero_division=np.nan
+    )
+    average = [
+        average_precision_score(of_class, column) if of_class.any() else np.nan
+        for of_class, column in zip(outcomes.truth.T, outcomes.probabilities.T, strict=True)
+    ]
+    losses = outcomes.costs.mean(axis=0) if outcomes.tags else _ratio(outcomes.costs.sum(axis=0), images)
+    return pd.DataFrame(
+        {
+            "name": outcomes.classes,
+            "images": images,
+            "predicted": outcomes.answers.sum(axis=0),
+            "precision": precision,
+            "recall": recall,
+            "score": score,
+            "average_precision": average,
+            "loss": losses,
+        }
+    )
+
+
+def _ratio(amounts: Array, counts: Array) -> Array:
+    ratios: Array = np.divide(amounts, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    return ratios
+
+
+def confidences(outcomes: Outcomes, probabilities: Array) -> tuple[Array, Array]:
+    """What is to be calibrated (M,), and if it is true (M,): the class predicted, the second of two, or every tag."""
+    if outcomes.tags:
+        return probabilities.ravel(), outcomes.truth.ravel()
+    if len(outcomes.classes) == 2:
+        return probabilities[:, 1], outcomes.targets == 1
+    chosen = probabilities.argmax(axis=1)
+    return probabilities.max(axis=1), chosen == outcomes.targets
+
+
+def reliability(confidence: Array, true: Array) -> tuple[Array, Array, Array, float]:
+    """Mean confidence, share that is true and count of each tenth that has any, (B,), and the calibration error.
+
+    confidence, true: (M,). The error is the expected one: the mean distance of the two, weighed by the
+    counts (Guo et al. 2017, arXiv:1706.04599).
+    """
+    observed, predicted = calibration_curve(true, confidence, n_bins=BINS)
+    bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
+    counts = np.bincount(bins, minlength=BINS)
+    counts = counts[counts > 0]
+    return predicted, observed, counts, float(np.average(np.abs(predicted - observed), weights=counts))
+
+
+def threshold_curve(truth: Array, probabilities: Array, beta: float) -> Array:
+    """F-beta (T,) of one tag, (N,) of bool, at each of CANDIDATES."""
+    chosen = probabilities[:, None] > CANDIDATES
+    hits = (chosen & truth[:, None]).sum(axis=0)
+    curve: Array = (1 + beta**2) * hits / np.maximum(beta**2 * truth.sum() + chosen.sum(axis=0), 1)
+    return curve

@@ -13,16 +13,24 @@ import re
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from io import BytesIO
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from matplotlib import colormaps
+from PIL import Image
 
 from comp.files import write_text
-from comp.report.matrices import confusion_cells
 
-if TYPE_CHECKING:
-    from pathlib import Path
+# Pixels of a side, about twice what it is shown at on a small screen with two of its pixels to one of the page.
+SIDE = 176
+# How much of the picture the hottest spot of a map covers.
+OPAQUE = 0.72
+MAP_SIDE = 48
 
 
 def render(template: str, **facts: Any) -> str:
@@ -42,33 +50,31 @@ def _templates() -> Environment:
     templates = Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
-    style, script = (Markup(_source(templates, name)) for name in ("page.css", "page.js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    style, script = (Markup(loader.get_source(templates, name)[0]) for name in ("page.css", "page.js"))
     templates.globals.update(
         style=style,
         script=script,
-        script_digest=digest,
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         version=version("comp-starter"),
         now=lambda: f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
     templates.filters.update(
-        amount=amount,
+        amount=lambda number: f"{number:,}",
         seconds=seconds,
-        score=score,
+        score=lambda value: "–" if _is_missing(value) else f"{value:.5f}",
+        rounded=lambda value, digits=4: "–" if _is_missing(value) else f"{value:.{digits}f}",
         percent=percent,
-        signed=lambda change: f"{change:+.5f}".replace("-", "−"),
+        signed=lambda change, digits=5: f"{change:+.{digits}f}".replace("-", "−"),
         numbered=lambda names: list(enumerate(names)),
         pairs=lambda values: [(value, value) for value in values],
         pretty=lambda record: json.dumps(record, indent=2, ensure_ascii=False),
-        confusion_cells=confusion_cells,
         breakable=breakable,
     )
     return templates
 
 
-def _source(templates: Environment, name: str) -> str:
-    assert templates.loader is not None
-    return templates.loader.get_source(templates, name)[0]
+def _is_missing(value: float | None) -> bool:
+    return value is None or value != value
 
 
 def breakable(name: str) -> Markup:
@@ -76,29 +82,39 @@ def breakable(name: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[_\-./])", name))
 
 
-def amount(number: int) -> str:
-    """A whole number with its thousands apart: 12,345."""
-    return f"{number:,}"
-
-
-def score(value: float | None) -> str:
-    return "–" if value is None or value != value else f"{value:.5f}"
-
-
 def percent(share: float | None) -> str:
     """A share in %, with a digit more where it is small."""
-    if share is None or share != share:
+    if share is None or _is_missing(share):
         return "–"
     return f"{100 * share:.0f} %" if share >= 0.1 or share == 0 else f"{100 * share:.1f} %"
 
 
 def seconds(value: float | None) -> str:
     """A time in words: 41 s, 12 min, 3 h 05 min."""
-    if value is None or value != value:
+    if value is None or _is_missing(value):
         return "–"
-    if value < 10:
-        return f"{value:.1f} s"
     if value < 120:
-        return f"{value:.0f} s"
+        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
     minutes = round(value / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def thumbnail(pixels: npt.NDArray[np.uint8], side: int = SIDE) -> str:
+    """RGB (H, W, 3) as a data URI, its longer side ``side`` pixels at most."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return _webp(picture, quality=72)
+
+
+def heat(activation: npt.NDArray[Any]) -> str:
+    """An activation map (H, W) of 0 to 1 as a picture to lay over another: hotter is brighter and less transparent."""
+    coloured = colormaps["inferno"](0.25 + 0.75 * activation)
+    coloured[..., 3] = OPAQUE * activation
+    whole = Image.fromarray((255 * coloured).round().astype(np.uint8))
+    return _webp(whole.resize((MAP_SIDE, MAP_SIDE), Image.Resampling.BILINEAR), quality=75)
+
+
+def _webp(picture: Image.Image, quality: int) -> str:
+    file = BytesIO()
+    picture.save(file, "WEBP", quality=quality, method=4)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

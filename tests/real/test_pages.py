@@ -12,10 +12,10 @@ from comp import runner
 from comp.console import Console
 from comp.data.reading import centre, read_image
 from comp.data.tables import read_tables
-from comp.report.comparing import compare
-from comp.report.explaining import explain
-from comp.report.exploring import explore
-from comp.report.gallery import _maps_of
+from comp.report.compare import compare
+from comp.report.explore import explore
+from comp.report.gallery import maps_of
+from comp.report.report import explain
 from comp.runs.resolve import Choices
 from tests.real.conftest import BACKBONE
 from tests.report.in_browser.browsing import launched, looked_at, watching
@@ -61,7 +61,7 @@ def test_covering_where_a_map_is_hot_costs_the_prediction_more_than_where_it_is_
     one = finished_one
     if one.competition.name == "planet":
         pytest.skip("of 64 pixels its last activations are 2 by 2: too coarse to cover a part")
-    size, interpolation, maps = _maps_of(one.competition, one.run, len(one.run.record("config")["classes"]), Console())
+    size, interpolation, maps = maps_of(one.competition, one.run, len(one.run.record("config")["classes"]), Console())
     tables = read_tables(one.competition, one.data)
     paths = tables.train["path"].iloc[:: len(tables.train) // 40]
     images = np.stack([centre(read_image(Path(path), size, interpolation), size) for path in paths])

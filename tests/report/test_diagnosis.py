@@ -1,6 +1,8 @@
 """The diagnosis of trainings that were made to go wrong; tests/report/record.py says how each was."""
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +13,9 @@ import pytest
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.overrides import apply_overrides
 from comp.declare.recipe import Recipe, Stage
-from comp.report.diagnosis import diagnose, healthy
+from comp.report.diagnosis import diagnose, diagnosis_of, healthy
 from comp.report.rules import Finding
-from comp.runs import EPOCH_COLUMNS, STEP_COLUMNS, Run
+from comp.runs import EPOCH_COLUMNS, STEP_COLUMNS, Run, create_run
 from comp.runs.resolve import recipe_of
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -211,7 +213,7 @@ def test_a_healthy_training_has_no_finding(name):
 def test_without_validation_it_is_said_what_can_t_be_seen():
     epochs, _, recipe = recorded("healthy_all_data")
     said = healthy(epochs, recipe)
-    assert said.endswith("; no row validated, so overfitting can't be seen")
+    assert said.endswith("; no image validated, so overfitting can't be seen")
     assert "nan" not in said
 
 
@@ -233,7 +235,7 @@ def test_without_validation_nothing_is_guessed_about_it(name):
 def test_a_loss_that_overflowed_is_found_in_the_stage_that_did_it():
     epochs, steps, recipe = recorded("no_number")
     finding = only_finding(epochs, steps, recipe)
-    assert (finding.kind, finding.stage) == ("loss is no number", 2)
+    assert (finding.kind, finding.stage) == ("loss is not finite", 2)
     assert "at a learning rate of 1e+09" in finding.evidence
     assert finding.change == "--set stages.2.learning_rate=1e+08"
 
@@ -243,7 +245,7 @@ def test_a_training_that_broke_off_says_which_stage_is_not_done_and_at_what_rate
     finding = only_finding(epochs[epochs["stage"] == 1], steps[steps["stage"] == 1], recipe)
     assert (finding.kind, finding.stage) == ("unfinished", 2)
     assert "0 of 2 epochs recorded, at a learning rate of 1e+09" in finding.evidence
-    assert finding.change == "the same command again, which goes on from there"
+    assert finding.change == "the same command again, which resumes it"
 
 
 def test_a_head_from_the_pretrained_classifier_may_learn_little():
@@ -257,7 +259,7 @@ def test_a_loss_that_was_recorded_as_no_number_is_found_where_it_began(value):
     losses = steps["loss"].where(steps.index < 20, value)
     broken = epochs[:2].assign(train_loss=[2.3, value], valid_loss=[2.3, float("nan")])
     finding = only_finding(broken, steps[:32].assign(loss=losses[:32]), recipe)
-    assert finding.kind == "loss is no number"
+    assert finding.kind == "loss is not finite"
     assert "from step 21 of 32 on, at a learning rate of 3e-06" in finding.evidence
     assert finding.change == "--set stages.1.learning_rate=3e-07"
 
@@ -266,8 +268,8 @@ def test_a_validation_loss_alone_can_be_no_number():
     epochs, steps, recipe = recorded("healthy_sgdr")
     epochs.loc[3, "valid_loss"] = float("nan")
     finding = only_finding(epochs, steps, recipe)
-    assert (finding.kind, finding.stage) == ("loss is no number", 1)
-    assert "validation loss is no number in epoch 4" in finding.evidence
+    assert (finding.kind, finding.stage) == ("loss is not finite", 1)
+    assert "validation loss is not finite in epoch 4" in finding.evidence
 
 
 def test_a_run_without_any_epoch_is_unfinished_at_the_declared_rate():
@@ -319,3 +321,79 @@ def test_every_change_is_one_that_the_command_line_takes(name):
 def test_a_finding_is_one_line_with_all_of_it():
     finding = Finding("too few epochs", 2, "train loss 0.6 is above", "--set stages.2.cycle_length=4")
     assert str(finding) == "stage 2: too few epochs: train loss 0.6 is above; try --set stages.2.cycle_length=4"
+
+
+@pytest.fixture
+def run_of(workspace):
+    """A run folder with the tables and the recipe of a recording."""
+
+    def make(name):
+        run = create_run(workspace, "digits", name)
+        recipe = json.loads((HISTORIES / name / "recipe.json").read_text())
+        run.write_record("config", {"competition": "digits", "recipe": recipe})
+        for table in ("epochs.csv", "history.csv"):
+            shutil.copy(HISTORIES / name / table, run.folder / table)
+        return run
+
+    return make
+
+
+def test_diagnose_prints_what_went_wrong_and_the_change_to_try(run_of, comp):
+    run_of("rate_too_high")
+    ended = comp("diagnose", "digits/rate_too_high-1")
+    assert (ended.status, ended.err) == (0, "")
+    (line,) = ended.out.splitlines()
+    assert line.startswith("stage 1: learning rate too high: the loss rose from 2.3 to ")
+    assert line.endswith("; try --set stages.1.learning_rate=0.1")
+
+
+def test_diagnose_says_that_nothing_looks_wrong(run_of, comp):
+    ended = comp("diagnose", run_of("healthy_sgdr").folder)
+    assert ended.status == 0
+    assert re.fullmatch(r"nothing looks wrong: train loss .*, accuracy 0\.98513 after 7 epochs\n", ended.out)
+
+
+def test_a_run_that_broke_off_in_its_first_epoch_is_diagnosed(run_of, comp):
+    run = run_of("rate_too_high")
+    for table in ("epochs.csv", "history.csv"):
+        (run.folder / table).unlink()
+    ended = comp("diagnose", run.folder)
+    assert ended.status == 0
+    assert ended.out.startswith("stage 1: unfinished: 0 of 4 epochs recorded, at a learning rate of 1;")
+
+
+def test_an_unknown_run_is_one_sentence(comp, workspace):
+    ended = comp("diagnose", "digits/none-1")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err == f"Error: There is no run 'digits/none-1' in {workspace.runs}.\n"
+
+
+def test_a_training_ends_with_its_diagnosis(shades, serving, comp):
+    plugins = ("--competitions", shades.plugins)
+    with serving(shades):
+        comp(*plugins, "download", "shades")
+        *_, said, folder = comp(*plugins, "train", "shades", "--set", "stages.1.learning_rate=1e4").out.splitlines()
+    assert said.startswith("stage 1: learning rate too high: ")
+    assert said in (Path(folder) / "log.txt").read_text()
+
+
+def test_a_history_of_another_version_is_one_sentence(run_of, comp):
+    run = run_of("healthy_sgdr")
+    (run.folder / "history.csv").write_text("stage,loss\n1,2.3\n")
+    ended = comp("diagnose", run.folder)
+    assert ended.status == 1
+    assert "history.csv has no column cycle, epoch, step, lr_early, lr_late, lr_head" in ended.err
+
+
+def test_a_config_of_another_version_is_one_sentence(run_of, comp):
+    run = run_of("healthy_sgdr")
+    run.write_record("config", {"competition": "digits"})
+    ended = comp("diagnose", run.folder)
+    assert ended.status == 1
+    assert "config.json is of another version of comp" in ended.err
+
+
+def test_lines_come_in_the_order_of_the_stages(run_of):
+    run = run_of("head_not_converged")
+    lines = diagnosis_of(run)
+    assert [line.partition(":")[0] for line in lines] == ["stage 1"]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from comp.report import figures
+from comp.training.finder import RangeTest
 
 STEPS = np.arange(1, 101)
 FALLING = np.linspace(2, 0.5, 100)
@@ -18,7 +19,7 @@ CHARTS = {
     "one value": lambda: figures.histograms(
         {"labelled": np.full(5, 3.0), "to predict": np.empty(0)}, "width", log=True
     ),
-    "sweep": lambda: figures.sweep(np.geomspace(1e-6, 10, 100), FALLING, FALLING, {"valley": 1e-3}),
+    "range test": lambda: figures.range_test(RangeTest(np.geomspace(1e-6, 10, 100), FALLING, FALLING)),
     "a rate": lambda: figures.rates(STEPS, HEAD),
     "rates": lambda: figures.rates(STEPS, {"late": HEAD["head"] / 10, **HEAD}),
     "losses": lambda: figures.losses(STEPS, FALLING, ENDS, FALLING[::10]),
@@ -65,7 +66,7 @@ def test_text_is_text_and_no_formula():
 
 
 def test_logarithmic_ticks_are_numbers():
-    ticks = re.findall(r"<text[^>]*>([^<]*)</text>", CHARTS["sweep"]())
+    ticks = re.findall(r"<text[^>]*>([^<]*)</text>", CHARTS["range test"]())
     assert {"1e-05", "0.001", "1"} <= set(ticks)
     assert not any("mathdefault" in tick for tick in ticks)
 
@@ -74,10 +75,3 @@ def test_a_long_training_s_chart_is_small():
     steps = np.arange(1, 200_001)
     noise = np.random.default_rng(0).random(len(steps))
     assert len(figures.losses(steps, noise, steps[::2000], noise[::2000])) < 60_000
-
-
-def test_an_exponential_mean_starts_at_the_first_value_and_follows():
-    assert figures.exponential_mean(np.array([2.0, 2.0, 2.0])) == pytest.approx([2, 2, 2])
-    means = figures.exponential_mean(np.array([0.0] * 50 + [1.0] * 50))
-    assert means[49] == 0
-    assert 0.9 < means[-1] < 1

@@ -88,7 +88,7 @@ def test_the_stages_after_a_broken_one_are_trained_and_judged(train, capsys):
     capsys.readouterr()
     runner.diagnose(run, Console())
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("stage 2: loss is no number: ")
+    assert lines[0].startswith("stage 2: loss is not finite: ")
     assert lines[0].endswith("try --set stages.2.learning_rate=1e+11")
     assert not any("unfinished" in line for line in lines)
 
@@ -118,7 +118,7 @@ def test_a_training_that_breaks_before_any_cycle_ended_says_what_to_change(with_
     assert not run.weights.is_file()
     capsys.readouterr()
     runner.diagnose(run, Console())
-    assert capsys.readouterr().out.startswith("stage 1: loss is no number")
+    assert capsys.readouterr().out.startswith("stage 1: loss is not finite")
 
 
 def test_what_is_gone_back_to_outlives_a_kill(with_stages, workspace, train, monkeypatch):

@@ -512,7 +512,7 @@ def test_a_run_is_not_gone_on_with_by_another_split(with_stages, workspace, kill
 def test_a_page_that_can_t_be_written_is_said_and_holds_nothing_up(
     with_stages, workspace, shades, serving, monkeypatch, capsys
 ):
-    monkeypatch.setattr("comp.report.explaining.explain", refusing("no page"))
+    monkeypatch.setattr("comp.report.report.explain", refusing("no page"))
     competition = with_stages(replace(HEAD, learning_rate=0.01))
     with serving(shades):
         one, other = (runner.run(competition, Choices(), workspace, Console()) for _ in range(2))

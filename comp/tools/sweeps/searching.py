@@ -25,7 +25,7 @@ from comp.data.data_check import checked_tables
 from comp.declare.competition import Competition
 from comp.errors import DivergedError, RunError
 from comp.files import held
-from comp.report.diagnosing import diagnosis_of
+from comp.report.diagnosis import diagnosis_of
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices, resolve
 from comp.tools.side_by_side import Job, each, refuse_other_places

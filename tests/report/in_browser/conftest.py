@@ -10,9 +10,9 @@ from PIL import Image
 from comp import runner
 from comp.console import Console
 from comp.declare.competition import Competition, load_competition
-from comp.report.comparing import compare
-from comp.report.explaining import explain
-from comp.report.exploring import explore
+from comp.report.compare import compare
+from comp.report.explore import explore
+from comp.report.report import explain
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
 from tests.report.in_browser.browsing import launched

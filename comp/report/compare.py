@@ -1,0 +1,150 @@
+"""Runs of a competition side by side: what differs in their settings, their curves, and what each gains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from comp.data.tables import read_tables
+from comp.declare.competition import Competition
+from comp.errors import RunError
+from comp.report import COMPARISON, figures
+from comp.report.outcomes import Outcomes, Predicted, figures_of_classes, read_outcomes
+from comp.report.rendering import write_page
+from comp.runs import Run, Workspace
+from comp.runs.differences import flat
+from comp.submission.predictions import read_members
+
+# What a run's settings are not, or what follows from others.
+NO_SETTINGS = ("command", "order", "classes", "kaggle", "competition", "metric", "settings", "postprocessing")
+# A mean loss that is lower by more than this many standard errors is called better.
+CERTAIN = 2.0
+# With fewer images the standard error itself is chance.
+FEWEST = 10
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What one run gains over another on the same images.
+
+    better, worse: how many images are right in the one alone, and in the other alone.
+    loss: how much lower its mean loss is, below zero where it is higher; error: that number's standard error.
+    """
+
+    images: int
+    better: int
+    worse: int
+    loss: float
+    error: float
+
+    @property
+    def certain(self) -> bool:
+        """Whether the difference of losses can hardly be chance."""
+        return self.images >= FEWEST and abs(self.loss) > CERTAIN * self.error
+
+
+def compare(competition: Competition, runs: Sequence[Run], workspace: Workspace) -> Path:
+    """Write compare.html beside the competition's runs; the first run is what the others are measured by.
+
+    Raises RunError for a single run, one that was not predicted with, and runs of several competitions.
+    """
+    if len(runs) < 2:
+        raise RunError("A comparison is of two runs or more; name them all.")
+    for run in runs:
+        if run.competition != competition.name:
+            raise RunError(
+                f"{run.name} is a run of {run.competition} and {runs[0].name} of {competition.name}; compare runs of "
+                "one competition."
+            )
+    tables = read_tables(competition, workspace.data(competition.name))
+    found = [read_outcomes(member, tables) for member in read_members(runs)]
+    facts = {
+        "competition": competition,
+        "runs": [_facts(one) for one in found],
+        "differences": differences([one.member.config for one in found]),
+        "charts": _charts(runs, competition.metric),
+        **_gains([one.outcomes for one in found], competition.scoring.beta or 1.0),
+    }
+    return write_page(workspace.runs / competition.name / COMPARISON, "compare", **facts)
+
+
+def differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """The fields of the runs' configs that are not the same in all, named like ``recipe.stages.1.size``, and values."""
+    each = [dict(flat({name: part for name, part in config.items() if name not in NO_SETTINGS})) for config in configs]
+    fields = dict.fromkeys(field for one in each for field in one)
+    rows = [(field, [_in_words(one.get(field)) for one in each]) for field in fields]
+    return [(field, values) for field, values in rows if len(set(values)) > 1]
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return {None: "–", True: "yes", False: "no"}[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def gain(one: Outcomes, other: Outcomes) -> Gain:
+    """What ``one`` gains over ``other``, outcomes of the same images in the same order."""
+    saved = other.losses - one.losses
+    error = float(saved.std(ddof=1) / np.sqrt(len(saved))) if len(saved) > 1 else float("inf")
+    better, worse = int((one.right & ~other.right).sum()), int((~one.right & other.right).sum())
+    return Gain(len(saved), better, worse, float(saved.mean()), error)
+
+
+def _facts(one: Predicted) -> dict[str, Any]:
+    run = one.member.run
+    return {
+        "name": run.folder.name,
+        "scores": one.scores,
+        "leaderboard": run.record("submitted").get("score") if run.has("submitted") else None,
+        "right": float(one.outcomes.right.mean()) if len(one.rows) else None,
+        "seconds": float(run.history.stages()["seconds"].sum()) if (run.folder / "stages.csv").is_file() else None,
+    }
+
+
+def _charts(runs: Sequence[Run], metric: str) -> list[tuple[str, Any]]:
+    """The runs' curves over each other, epoch by epoch through all stages; ensembles have none."""
+    epochs = [run.history.epochs() if run.history.began else None for run in runs]
+    charts = []
+    for caption, column, axis in (
+        ("Training loss per epoch", "train_loss", "loss"),
+        ("Validation loss per epoch", "valid_loss", "loss"),
+        (f"Validation {metric} per epoch", "score", metric),
+    ):
+        curves = [_curve(table, column) for table in epochs]
+        if any(len(values) for _, values in curves):
+            charts.append((caption, figures.over_each_other(curves, "epoch", axis)))
+    return charts
+
+
+def _curve(epochs: pd.DataFrame | None, column: str) -> tuple[Any, Any]:
+    values = np.empty(0) if epochs is None else epochs[column].to_numpy(float)
+    known = np.flatnonzero(np.isfinite(values))
+    return known + 1, values[known]
+
+
+def _gains(found: Sequence[Outcomes], beta: float) -> dict[str, Any]:
+    """What every run gains over the first, on the images that validated in both; None where there are none."""
+    first, *others = found
+    gains: list[Gain | None] = []
+    changes = []
+    for one in others:
+        _, mine, theirs = np.intersect1d(one.ids, first.ids, return_indices=True)
+        if len(mine):
+            now, before = one.take(mine), first.take(theirs)
+            gains.append(gain(now, before))
+            changes.append(
+                (figures_of_classes(now, beta)["score"] - figures_of_classes(before, beta)["score"]).to_list()
+            )
+        else:
+            gains.append(None)
+            changes.append([np.nan] * len(first.classes))
+    alone = figures_of_classes(first, beta)[["name", "images", "score"]].to_numpy().tolist() if len(first.ids) else []
+    largest = np.nan_to_num(np.abs(changes), nan=-1.0).max(axis=0)
+    per_class = [(*of_class, of_runs) for of_class, *of_runs in zip(alone, *changes, strict=False)]
+    order = np.argsort(-largest[: len(per_class)], kind="stable")
+    return {"gains": gains, "per_class": [per_class[index] for index in order], "score_name": f"F{beta:g}"}

@@ -1,0 +1,221 @@
+"""What a competition's data look like before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from comp.console import Console
+from comp.data.augmenting import Preprocessing
+from comp.data.data_check import checked_tables
+from comp.data.file_facts import ODDITIES
+from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training
+from comp.data.loading import ImageDataset
+from comp.data.reading import read_image
+from comp.data.splitting import draw_folds
+from comp.data.tables import Tables
+from comp.declare.competition import Competition
+from comp.declare.recipe import Recipe
+from comp.declare.viewpoint import View
+from comp.report import EXPLORATION, figures
+from comp.report.advice import advice_on_files, advise
+from comp.report.outcomes import one_hot
+from comp.report.rendering import SIDE, thumbnail, write_page
+from comp.runs import Workspace
+from comp.runs.resolve import Choices, resolve
+from comp.training.backbone import pretraining
+from comp.training.inputs import tta_views
+from comp.training.prepared import which_validate
+
+Array = npt.NDArray[Any]
+
+SAMPLES = 240
+FEWEST, MOST = 2, 14
+AUGMENTATIONS = 6
+# Images of which the one with the most contrast is augmented: all views of a plain one look the same.
+CANDIDATES = 20
+TOGETHER_AT_MOST = 80
+LISTED = 20
+PAIRS = 12
+# The worst first.
+OF_PAIRS = {"conflict": "conflicting labels", "leak": "leak", "duplicate": "duplicate"}
+
+
+def explore(competition: Competition, choices: Choices, workspace: Workspace, console: Console) -> Path:
+    """Write explore.html beside the competition's runs; nothing is trained, and no weights are loaded."""
+    competition, recipe = resolve(competition, choices)
+    tables = checked_tables(competition, workspace, console, every_image=True)
+    check = tables.data_check
+    assert check is not None
+    readable = check.images[check.images["problem"] == ""]
+    parts, names = _parts(tables, recipe, choices)
+    truth = one_hot(tables.targets, len(tables.classes))
+    counts = truth.sum(axis=0)
+    of_parts = np.stack([truth[parts == part].sum(axis=0) for part in range(len(names))], axis=1)
+    size, interpolation = pretraining(recipe.backbone)
+    facts = {
+        "competition": competition,
+        "recipe": recipe,
+        "recipe_name": choices.recipe,
+        "seed": choices.seed,
+        "tables": tables,
+        "tags": tables.targets.ndim == 2,
+        "advice": [
+            *advice_on_files(check),
+            *advise(readable, counts, tables.classes, competition.scoring, recipe, size),
+        ],
+        "parts": names,
+        "split_sizes": np.bincount(parts, minlength=len(names)).tolist(),
+        "per_class": [
+            (tables.classes[index], int(counts[index]), of_parts[index].tolist())
+            for index in np.argsort(-counts, kind="stable")
+        ],
+        "groups": None if tables.groups is None else len(set(tables.groups)),
+        "together": _together(tables),
+        "shapes": _shapes(readable),
+        "sizes": _by_part(readable["width"].astype(str) + " × " + readable["height"].astype(str), readable["part"], 6),
+        "modes": _by_part(readable["format"] + ", " + readable["mode"], readable["part"], 12),
+        "samples": _samples(tables, truth, np.array(names)[parts], choices.seed, console),
+        "augmented": _augmented(competition, recipe, tables, interpolation, choices.seed),
+        "check": _check(check, tables.notes, workspace.data(competition.name)),
+    }
+    return write_page(workspace.runs / competition.name / EXPLORATION, "explore", **facts)
+
+
+def _parts(tables: Tables, recipe: Recipe, choices: Choices) -> tuple[Array, list[str]]:
+    """The number of each labelled image's part (N,), and what the parts are called."""
+    if choices.folds is not None:
+        folds = draw_folds(tables.targets, choices.folds, choices.seed, tables.groups, tables.duplicate_groups)
+        return folds, [f"fold {fold}" for fold in range(1, choices.folds + 1)]
+    return which_validate(tables, recipe, choices).astype(int), ["train", "valid"]
+
+
+def _together(tables: Tables) -> dict[str, Any] | None:
+    """How often tags are given together, of the most frequent ones."""
+    if tables.targets.ndim == 1:
+        return None
+    kept = np.sort(np.argsort(-tables.targets.sum(axis=0), kind="stable")[:TOGETHER_AT_MOST])
+    counts = tables.targets[:, kept].T @ tables.targets[:, kept]
+    return {
+        "names": [tables.classes[index] for index in kept],
+        "counts": counts.tolist(),
+        "totals": np.diag(counts).tolist(),
+        "left_out": len(tables.classes) - len(kept),
+        "per_image": float(tables.targets.sum(axis=1).mean()),
+        "sets": len(np.unique(tables.targets, axis=0)),
+    }
+
+
+def _shapes(images: pd.DataFrame) -> list[tuple[str, Any]]:
+    """Histograms of what is not the same in all images."""
+    charts = []
+    for caption, axis, column in (
+        ("Width", "columns of pixels", images["width"]),
+        ("Height", "rows of pixels", images["height"]),
+        ("Shapes", "width divided by height", images["width"] / images["height"]),
+    ):
+        if column.nunique() > 1:
+            labelled = images["part"] == "train"
+            values = {"labelled": column[labelled].to_numpy(float), "to predict": column[~labelled].to_numpy(float)}
+            spread = bool(column.max() > 8 * column.min())
+            charts.append((caption, figures.histograms(values, axis, log=spread)))
+    return charts
+
+
+def _by_part(named: pd.Series[str], part: pd.Series[str], most: int) -> list[tuple[str, int, int]]:
+    """The most frequent names, with how many images of each part have them; the others together."""
+    counts = pd.crosstab(named, part).reindex(columns=["train", "test"], fill_value=0)
+    ordered = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+    rows = list(ordered.head(most).itertuples(name=None))
+    rest = ordered.iloc[most:]
+    return [*rows, (f"{len(rest)} others", *rest.sum().tolist())] if len(rest) else rows
+
+
+def _samples(tables: Tables, truth: Array, parts: Array, seed: int, console: Console) -> list[dict[str, Any]]:
+    """Some images of each class as they are, drawn from the seed."""
+    order = np.random.default_rng(seed).permutation(len(truth))
+    each = int(np.clip(SAMPLES // len(tables.classes), FEWEST, MOST))
+    of_classes = [order[has][:each] for has in truth[order].T]
+    chosen = dict.fromkeys(int(rows[turn]) for turn in range(each) for rows in of_classes if len(rows) > turn)
+    cards = []
+    with console.bar("pictures", len(chosen), "images") as bar:
+        for row in list(chosen)[: 2 * SAMPLES]:
+            picture = thumbnail(read_image(Path(tables.train["path"].iloc[row]), SIDE))
+            indices = np.flatnonzero(truth[row]).tolist()
+            cards.append(
+                {"id": tables.train["id"].iloc[row], "part": parts[row], "actual": indices, "picture": picture}
+            )
+            bar.advance(1)
+    return cards
+
+
+def _augmented(
+    competition: Competition, recipe: Recipe, tables: Tables, interpolation: str, seed: int
+) -> dict[str, Any]:
+    """One image as it is, under augmentations of training, and in the views that are averaged in prediction."""
+    some: list[int] = np.random.default_rng(seed).permutation(len(tables.train))[:CANDIDATES].tolist()
+    paths = [Path(tables.train["path"].iloc[row]) for row in some]
+    contrasts = [float(read_image(path, SIDE // 4).std()) for path in paths]
+    index = int(np.argmax(contrasts))
+    size, viewpoint = recipe.stages[-1].size, competition.augment
+
+    def views(seen: tuple[View, ...], erasing: float) -> list[str]:
+        dataset = ImageDataset([paths[index]], Preprocessing(size, interpolation, viewpoint, erasing), seed)
+        return [thumbnail(pixels) for pixels in dataset[0, seen][1]]
+
+    return {
+        "id": tables.train["id"].iloc[some[index]],
+        "original": thumbnail(read_image(paths[index], SIDE)),
+        "size": size,
+        "training": views(tuple(View(draw=draw) for draw in range(AUGMENTATIONS)), recipe.random_erasing),
+        "tta": views(tta_views(recipe, viewpoint), 0.0),
+    }
+
+
+def _check(check: DataCheck, notes: Sequence[str], root: Path) -> dict[str, Any]:
+    """What the data check found: counts, the files that can't be read, and pairs of duplicates as pictures.
+
+    notes: what was put up with in files of labels and images, a line each.
+    """
+    images, of_images = check.images, lines_for_training(check)
+    unreadable = images[images["problem"] != ""]
+    return {
+        "kinds": _kinds(images),
+        "notes": [note for note in notes if note not in of_images],
+        "torn": check.torn,
+        "unreadable": unreadable[["path", "problem", "detail"]].head(LISTED).to_numpy().tolist(),
+        "unreadable_left_out": max(0, len(unreadable) - LISTED),
+        "pairs": _pairs(images, root),
+    }
+
+
+def _kinds(images: pd.DataFrame) -> list[tuple[str, int, int, str]]:
+    """Each kind of finding that there is: its name, how many images of each part have it, and what is done."""
+    labelled = images["part"] == "train"
+    masks = [("unreadable", images["problem"] != "", "left out; predicted by the classes' shares")]
+    for name, follows in ODDITIES.items():
+        masks.append((name, pd.Series([name in names for names in images["odd"]], images.index), follows))
+    for column, (name, follows) in OF_DUPLICATES.items():
+        masks += [(f"{how} {name}", images[column] == how, follows) for how in ("exact", "near")]
+    return [(name, (mask & labelled).sum(), (mask & ~labelled).sum(), text) for name, mask, text in masks if mask.any()]
+
+
+def _pairs(images: pd.DataFrame, root: Path) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Images beside those they are like, each pair once, conflicts first."""
+    kinds: dict[frozenset[str], tuple[str, tuple[str, str]]] = {}
+    for column, kind in OF_PAIRS.items():
+        for path, like, how in images.loc[images[column] != "", ["path", "like", column]].itertuples(index=False):
+            kinds.setdefault(frozenset((path, like)), (f"{how} {kind}", (path, like)))
+    labels = images.set_index("path")["label"]
+
+    def side(path: str) -> dict[str, Any]:
+        label = labels[path]
+        words = label if isinstance(label, str) else ", ".join(label)
+        return {"path": path, "label": words, "picture": thumbnail(read_image(root / path, SIDE))}
+
+    return [(kind, [side(path) for path in both]) for kind, both in list(kinds.values())[:PAIRS]]

@@ -1,0 +1,28 @@
+"""A page as a reader without a browser finds it."""
+
+from html.parser import HTMLParser
+
+
+class Page(HTMLParser):
+    """Which elements are there by id, how many pictures, and the text."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.ids, self.words, self.pictures, self.goes_on = set(), [], 0, False
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.ids.add(found.get("id"))
+        self.pictures += tag == "img" and found.get("class") != "map"
+        self.goes_on = tag == "wbr"
+
+    def handle_data(self, data):
+        if self.goes_on:
+            self.words[-1] += data
+        else:
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())

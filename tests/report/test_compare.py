@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from comp.errors import RunError
+from comp.report.compare import compare, differences, gain
+from tests.report.reading import Page
+from tests.report.test_outcomes import judged
+
+ANIMALS = ("cat", "dog")
+
+
+def test_a_comparison_says_what_the_second_gains_on_the_images_of_both(shaded, parts):
+    weak, strong = (shaded.run(parts, knows=knows, seed=1) for knows in (0.2, 3.0))
+    page = Page(compare(shaded.competition, [weak, strong], shaded.workspace))
+    assert "Gains over standard-1" in page.text
+    assert "standard-2 12" in page.text
+    assert "more than chance" in page.text
+
+
+def test_runs_that_share_no_validation_image_are_compared_without_gains(shaded):
+    first, second, _ = shaded.folds(3)
+    page = Page(compare(shaded.competition, [first, second], shaded.workspace))
+    assert "no image validated in both" in page.text
+    assert "fold" in page.text
+
+
+def test_a_comparison_is_of_two_runs_or_more_of_one_competition(shaded, parts):
+    run = shaded.run(parts)
+    with pytest.raises(RunError, match="two runs or more"):
+        compare(shaded.competition, [run], shaded.workspace)
+    other = shaded.run(parts, competition="planet")
+    with pytest.raises(RunError, match=r"is a run of planet and shades/standard-1 of shades"):
+        compare(shaded.competition, [run, other], shaded.workspace)
+
+
+def test_only_fields_that_differ_are_named_by_where_they_stand():
+    first = {"seed": 0, "recipe": {"dropout": 0.5, "stages": [{"size": 64}, {"size": 128}]}, "command": "comp train a"}
+    other = {"seed": 0, "recipe": {"dropout": 0.0, "stages": [{"size": 64}]}, "command": "comp train b"}
+    assert differences([first, other]) == [("recipe.dropout", ["0.5", "0.0"]), ("recipe.stages.2.size", ["128", "–"])]
+    assert differences([first, first]) == []
+    rows = differences([{"fold": None, "all_data": True, "list": [1, 2]}, {"fold": 1, "all_data": False, "list": []}])
+    assert rows == [("fold", ["–", "1"]), ("all_data", ["yes", "no"]), ("list", ["1, 2", ""])]
+
+
+def test_a_gain_counts_what_is_right_in_one_alone_and_how_much_of_the_loss_is_saved():
+    one = judged([0, 0, 0], [[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]], ANIMALS)
+    other = judged([0, 0, 0], [[0.4, 0.6], [0.8, 0.2], [0.7, 0.3]], ANIMALS)
+    found, back = gain(one, other), gain(other, one)
+    assert (found.images, found.better, found.worse) == (3, 1, 1)
+    assert found.loss == pytest.approx((np.log(0.9 / 0.4) + np.log(0.4 / 0.7)) / 3) == -back.loss
+
+
+def test_a_difference_is_certain_only_beyond_its_standard_errors():
+    sure, less, noisy = (
+        judged([0] * 50, np.stack([chances, 1 - chances], axis=1), ANIMALS)
+        for chances in (np.full(50, 0.9), np.full(50, 0.8), np.random.default_rng(0).uniform(0.8, 0.99, 50))
+    )
+    assert gain(sure, less).certain
+    assert not gain(sure, noisy).certain
+    assert not gain(sure.take(np.array([0])), less.take(np.array([0]))).certain

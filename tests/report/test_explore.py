@@ -1,0 +1,134 @@
+"""What the page of the data is made of, and what it advises."""
+
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from comp.console import Console
+from comp.declare.metrics import METRICS
+from comp.declare.recipe import Recipe, Stage
+from comp.report.advice import advise
+from comp.report.explore import explore
+from comp.runs.resolve import Choices
+from tests.report.reading import Page
+
+STAGES = [Stage(size=224, train="head", learning_rate=1e-3)]
+RECIPE = Recipe(stages=STAGES)
+MANY = np.array([3000, 3000])
+
+
+def test_an_exploration_is_of_the_data_the_recipe_and_the_split(shaded):
+    path = explore(shaded.competition, Choices(), shaded.workspace, Console())
+    assert path == shaded.workspace.runs / "shades" / "explore.html"
+    page = Page(path)
+    assert {"advice", "classes", "samples", "augmented", "shapes", "check"} <= page.ids
+    assert "together" not in page.ids
+    assert "20 × 20" in page.text
+    assert "small images" not in page.text  # 20 px are enlarged to no more
+    # 36 samples, one as it is, six augmentations, the two fixed views.
+    assert page.pictures == 36 + 1 + 6 + 2
+
+
+def test_what_the_data_check_found_is_counted_listed_and_shown_side_by_side(shaded):
+    data = shaded.workspace.data("shades")
+    shutil.copy(data / "train" / "t00.png", data / "test" / "q03.png")
+    shutil.copy(data / "train" / "t01.png", data / "train" / "t02.png")  # one is green, the other blue
+    (data / "train" / "t05.png").write_bytes((data / "train" / "t05.png").read_bytes()[:200])
+    (data / "test" / "q01.png").write_text("<b>no image</b>")
+    page = Page(explore(shaded.competition, Choices(), shaded.workspace, Console()))
+    for advice in ("unreadable: 1 labelled image and 1 ", "conflicting labels: 2 labelled images", "leaks: 1 image "):
+        assert advice in page.text
+    assert "exact leaks 0 1 " in page.text
+    assert "exact conflicting labels 2 0 " in page.text
+    assert re.search(r"train/t05.png (truncated|damaged)", page.text)
+    assert "exact conflicting labels green train/t01.png blue train/t02.png" in page.text
+    assert "exact leak to predict test/q03.png red train/t00.png" in page.text
+    # As without them, but for one that can't be read, and two pairs.
+    assert page.pictures == 35 + 1 + 6 + 2 + 2 * 2
+
+
+def test_the_same_exploration_is_the_same_but_for_its_date(shaded):
+    pages = [explore(shaded.competition, Choices(seed=3), shaded.workspace, Console()).read_text() for _ in range(2)]
+    first, again = (re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "", page) for page in pages)
+    assert first == again
+
+
+def images(train=(256, 256), test=None, mode="RGB", test_mode="RGB"):
+    rows = [("train", *train, mode)] * 30 + [("test", *(test or train), test_mode)] * 30
+    return pd.DataFrame(rows, columns=["part", "width", "height", "mode"])
+
+
+def advised(frame=None, counts=MANY, metric="accuracy", recipe=RECIPE, pretrained_at=224):
+    frame = images() if frame is None else frame
+    names = [f"c{index}" for index in range(len(counts))]
+    # Enough images that their number is no subject, but for the test of it.
+    frame = pd.concat([frame] * 70, ignore_index=True)
+    return advise(frame, np.array(counts), names, METRICS[metric], recipe, pretrained_at)
+
+
+def test_data_as_the_recipe_expects_them_need_no_advice():
+    assert advised() == []
+
+
+@pytest.mark.parametrize(
+    ("size", "kind", "change"),
+    [
+        ((64, 80), "small images", "--set stages.1.size=64"),
+        ((600, 500), "large images", "--set stages.1.size=320"),
+        ((460, 455), "large images", "--set stages.1.size=320"),
+    ],
+)
+def test_images_much_smaller_or_larger_than_the_last_stage_are_named_with_a_size_to_try(size, kind, change):
+    (found,) = advised(images(size))
+    assert (found.kind, found.change) == (kind, change)
+    assert str(min(size)) in found.evidence
+
+
+def test_a_stage_unlike_the_pretraining_is_named_unless_there_was_none():
+    (found,) = advised(pretrained_at=448)
+    assert "448 px" in found.evidence
+    assert "smaller" in found.evidence
+    assert found.change == "--set stages.1.size=448"
+    assert advised(pretrained_at=448, recipe=Recipe(stages=STAGES, pretrained=False)) == []
+
+
+@pytest.mark.parametrize(("tta", "change"), [("fixed", "--set tta=random"), ("random", "")])
+def test_long_shapes_ask_for_other_views(tta, change):
+    (found,) = advised(images((512, 256)), recipe=Recipe(stages=STAGES, tta=tta))
+    assert (found.kind, found.change) == ("long shapes", change)
+    assert "100%" in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("frame", "both"),
+    [(images((256, 256), (400, 256)), "256 px and 320 px"), (images(test_mode="L"), "100% RGB and 100% L")],
+)
+def test_test_images_of_another_size_or_colour_are_named(frame, both):
+    (found,) = advised(frame)
+    assert (found.kind, found.change) == ("unlike test images", "")
+    assert both in found.evidence
+
+
+@pytest.mark.parametrize(("metric", "change"), [("macro_f1", "--set balance=oversample"), ("log_loss", "")])
+def test_imbalance_is_mended_only_for_metrics_that_count_classes_alike(metric, change):
+    (found,) = advised(counts=[5000, 300], metric=metric)
+    assert (found.kind, found.change) == ("imbalance", change)
+    assert "c0 has 5,000 images and c1 300" in found.evidence
+    assert advised(counts=[5000, 600], metric=metric) == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "named"), [([4000, 3, 4, 5, 6, 7], "c1, c2, c3 and 2 more have "), ([4000, 3], "c1 has ")]
+)
+def test_rare_classes_are_named_and_counted(counts, named):
+    _, rare = advised(counts=counts)
+    assert (rare.kind, rare.change) == ("rare classes", "--folds 5")
+    assert rare.evidence.startswith(f"{named}fewer than 20 images")
+
+
+def test_few_images_ask_for_folds():
+    (found,) = advise(images(), MANY, ("a", "b"), METRICS["accuracy"], RECIPE, 224)
+    assert (found.kind, found.change) == ("few images", "--folds 5")
