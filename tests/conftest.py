@@ -5,6 +5,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from textwrap import dedent
 
@@ -15,12 +16,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comp import cli
-from comp.declare.competition import load_competition
+from comp import cli, runner
+from comp.console import Console
+from comp.data.tables import read_tables
+from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named, load_competition
 from comp.kaggle.sources import graders
 from comp.local_kaggle.protocol import LocalKaggle
 from comp.local_kaggle.server import running
 from comp.runs import Workspace, create_run
+from comp.submission.predictions import write_predictions
+from comp.submission.scoring import tune_on_probabilities
+from comp.submission.submission import build_submission, write_submission
 from tests.local_kaggle.terms import Strict
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
@@ -39,12 +45,30 @@ def _a_small_heap():
     gc.unfreeze()
 
 
-@pytest.fixture(autouse=True)
-def _nobodys_environment(monkeypatch, tmp_path, tmp_path_factory):
+def be_nobody(patch, home):
+    """Take what is set for this machine's user out of the environment."""
     for name in list(os.environ):
         if name.startswith(("KAGGLE_", "COMP_")) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+            patch.delenv(name)
+    patch.setenv("HOME", str(home))
+
+
+@pytest.fixture(scope="session")
+def _homes(tmp_path_factory):
+    """Folders that are there and empty, one after the other."""
+    parent = tmp_path_factory.mktemp("homes")
+
+    def made():
+        for number in count():
+            (parent / str(number)).mkdir()
+            yield parent / str(number)
+
+    return made()
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_environment(monkeypatch, tmp_path, _homes):
+    be_nobody(monkeypatch, next(_homes))
     monkeypatch.setenv("COMP_HOME", str(tmp_path / "home"))
 
 
@@ -204,10 +228,6 @@ class Predicting:
         parts: of every labelled row, "train" or "valid". knows: how much of the truth of the rows that validate is
         mixed into what is drawn from ``seed``.
         """
-        from comp.submission.predictions import write_predictions
-        from comp.submission.scoring import tune_on_probabilities
-        from comp.submission.submission import build_submission, write_submission
-
         tables, competition = self.tables, self.competition
         run = create_run(self.workspace, competition.name, name)
         validates = np.array(parts) == "valid"
@@ -255,8 +275,6 @@ def predicting(workspace):
     """The data of a made competition downloaded, so that runs of it can be written: ``predicting(shades).run(...)``."""
 
     def start(made):
-        from comp.data.tables import read_tables
-
         shutil.copytree(made.files, workspace.data(made.name))
         return Predicting(made.competition, workspace, read_tables(made.competition, workspace.data(made.name)))
 
@@ -266,16 +284,9 @@ def predicting(workspace):
 @pytest.fixture(scope="session")
 def downloaded_digits(tmp_path_factory):
     """A workspace with the digits, brought once from the local Kaggle by the real client; not to be written to."""
-    from comp import runner
-    from comp.console import Console
-    from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
-
     place = Workspace(tmp_path_factory.mktemp("digits"))
     with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith(("KAGGLE_", "COMP_")) or name.lower().endswith("_proxy"):
-                patch.delenv(name)
-        patch.setenv("HOME", str(place.folder))
+        be_nobody(patch, place.folder)
         runner.download(competition_named("digits", REPOSITORY_COMPETITIONS), place, Console())
     return place
 

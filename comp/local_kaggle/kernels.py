@@ -50,7 +50,8 @@ class Version:
 class Kernels:
     """Pushed notebooks. A context manager: those that are being executed when it ends are stopped.
 
-    folder: ``<owner>/<name>/<version>/`` with ``input/`` (links to what it reads), ``working/``, its log and script.
+    folder: ``<owner>/<name>/`` with ``version.json`` and, of the latest version, ``execution/``: ``input/`` (links to
+        what it reads), ``working/``, its log and its script.
     executing: whether notebooks are taken at all.
     """
 

@@ -1,5 +1,4 @@
 import io
-import os
 import threading
 import zipfile
 from contextlib import contextmanager
@@ -14,14 +13,6 @@ from comp.local_kaggle.grading import Grader
 from comp.local_kaggle.server import running
 
 SLUG = "two-digits"
-
-
-@pytest.fixture(autouse=True)
-def _nobody_is_signed_in(monkeypatch, tmp_path_factory):
-    for name in list(os.environ):
-        if name.startswith("KAGGLE_") or name.lower().endswith("_proxy") or name == "COMP_KAGGLE_URL":
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
 
 
 @pytest.fixture(autouse=True)

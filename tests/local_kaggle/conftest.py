@@ -1,5 +1,5 @@
-"""The local Kaggle is tested through the client, with what the client's own tests stand on."""
+"""The local Kaggle is tested through the client, with the fixtures of the client's own tests."""
 
-from tests.kaggle.conftest import _nobody_is_signed_in, answering, graders, kaggle, served, url, waits
+from tests.kaggle.conftest import answering, graders, kaggle, served, url, waits
 
-__all__ = ["_nobody_is_signed_in", "answering", "graders", "kaggle", "served", "url", "waits"]
+__all__ = ["answering", "graders", "kaggle", "served", "url", "waits"]
