@@ -159,7 +159,7 @@ def download(
         _or_linked(competition, folder),
         console.downloads() as progress,
     ):
-        report = fetch(
+        fetched = fetch(
             connect,
             competition.kaggle,
             handles,
@@ -170,15 +170,15 @@ def download(
             mount_of=mount_of if workspace.kaggle is None else nowhere,
             delete_archives=delete_archives,
         )
-    if not report.was_there:
-        for mounted in (archive for archive in report.archives if archive.mount):
+    if not fetched.was_there:
+        for mounted in (archive for archive in fetched.archives if archive.mount):
             console.say(f"{mounted.source} is mounted at {mounted.mount}; nothing is downloaded for it")
-        if report.downloaded:
-            console.say(f"downloaded {', '.join(archive.name for archive in report.downloaded)} to {report.folder}")
-        if report.kept and report.downloaded:
-            size = amount(sum(archive.size for archive in report.archives))
+        if fetched.downloaded:
+            console.say(f"downloaded {', '.join(archive.name for archive in fetched.downloaded)} to {folder}")
+        if fetched.downloaded and not delete_archives:
+            size = amount(sum(archive.size for archive in fetched.archives))
             console.say(f"the archives are kept, {size}; --delete-archives deletes them")
-    return report.folder
+    return folder
 
 
 @contextmanager

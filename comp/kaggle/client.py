@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast, get_type_hints
 
@@ -71,12 +72,11 @@ class RemoteFolder:
 
 @dataclass(frozen=True)
 class SubmissionRow:
-    """A submission as Kaggle lists it; ``date`` is in UTC, ``size`` in bytes, ``error`` says why it has no score."""
+    """A submission as Kaggle lists it; ``date`` is in UTC, ``error`` says why it has no score."""
 
     ref: int
     team: str
     file_name: str
-    size: int
     date: dt.datetime | None
     message: str
     status: Status
@@ -163,7 +163,7 @@ class Kaggle:
         """The answer of the official client's method, like ``competitions.list_data_files``, to a request with these
         fields."""
         with in_one_sentence(subject):
-            return self._call(method, fields)
+            return self._call(method, **fields)
 
     def pages(self, subject: Subject, method: str, **fields: Any) -> Iterator[Any]:
         """Every page of a list; the same token twice would be a server going round in circles."""
@@ -210,46 +210,37 @@ class Kaggle:
                 break
         return RemoteFolder(tuple(files), tuple(folders), whole)
 
-    def dataset_files(self, handle: str) -> list[RemoteFile]:
-        """Every file of the data set ``owner/name``."""
-        owner, name = _owner_and_name(handle)
-        subject, files = self.endpoint.dataset(handle), list[RemoteFile]()
-        for page in self.pages(subject, "datasets.list_dataset_files", owner_slug=owner, dataset_slug=name):
-            if page.error_message:
-                raise KaggleError(f"Kaggle can't list {subject}: {page.error_message}")
-            files += [RemoteFile(file.name, file.total_bytes) for file in page.files]
-        return files
-
     def download_competition(self, slug: str, folder: Path, progress: Progress = unwatched) -> Download:
         """All files of a competition as one archive in ``folder``, named after the slug."""
 
-        def ask() -> Any:
-            return self._call("competitions.download_data_files", {"competition_name": slug})
-
+        ask = partial(self._call, "competitions.download_data_files", competition_name=slug)
         with self._closed_to_newcomers(slug):
             return download(ask, folder / f"{slug}.zip", self.endpoint.competition(slug), progress, self.say)
 
     def download_file(self, slug: str, name: str, folder: Path, progress: Progress = unwatched) -> Download:
         """One file of a competition, by its path inside it, in ``folder`` under its own name."""
+        ask = partial(self._call, "competitions.download_data_file", competition_name=slug, file_name=name)
         path = folder / PurePosixPath(name).name
-        return download(lambda: self._file(slug, name), path, self.endpoint.competition(slug), progress, self.say)
+        return download(ask, path, self.endpoint.competition(slug), progress, self.say)
 
     def file_address(self, slug: str, name: str) -> str:
         """Where the bytes of one file are, for requests of some of them; the address is good for minutes."""
 
         def address() -> str:
-            with in_one_sentence(self.endpoint.competition(slug)), self._file(slug, name) as response:
+            with (
+                in_one_sentence(self.endpoint.competition(slug)),
+                self._call("competitions.download_data_file", competition_name=slug, file_name=name) as response,
+            ):
                 return cast("str", response.url)
 
         return patiently(address, self.say)
 
     def download_dataset(self, handle: str, folder: Path, progress: Progress = unwatched) -> Download:
         """All files of the data set ``owner/name`` as one archive in ``folder``, named after the name."""
-        owner, name = _owner_and_name(handle)
-
-        def ask() -> Any:
-            return self._call("datasets.download_dataset", {"owner_slug": owner, "dataset_slug": name})
-
+        owner, _, name = handle.partition("/")
+        if not owner or not name or "/" in name:
+            raise KaggleError(f"A Kaggle data set is named owner/name; {handle!r} is not.")
+        ask = partial(self._call, "datasets.download_dataset", owner_slug=owner, dataset_slug=name)
         return download(ask, folder / f"{name}.zip", self.endpoint.dataset(handle), progress, self.say)
 
     def upload(self, subject: Subject, path: Path, method: str, **fields: Any) -> str:
@@ -280,7 +271,6 @@ class Kaggle:
                 ref=row.ref,
                 team=row.team_name,
                 file_name=row.file_name or "",
-                size=row.total_bytes or 0,
                 date=_in_utc(row.date),
                 message=row.description or "",
                 status=cast("Status", row.status.name.lower()),
@@ -301,7 +291,7 @@ class Kaggle:
             for rank, row in enumerate(rows, start=1)
         ]
 
-    def _call(self, method: str, fields: dict[str, Any]) -> Any:
+    def _call(self, method: str, **fields: Any) -> Any:
         part, _, name = method.partition(".")
         with self._api.build_kaggle_client() as client:
             call = getattr(getattr(getattr(client, part), SERVICES[part]), name)
@@ -313,9 +303,6 @@ class Kaggle:
     def _of_competition(self, slug: str, method: str, **fields: Any) -> Iterator[Any]:
         subject = self.endpoint.competition(slug)
         return self.pages(subject, f"competitions.{method}", competition_name=slug, **fields)
-
-    def _file(self, slug: str, name: str) -> Any:
-        return self._call("competitions.download_data_file", {"competition_name": slug, "file_name": name})
 
     @contextmanager
     def _closed_to_newcomers(self, slug: str) -> Iterator[None]:
@@ -334,13 +321,6 @@ class Kaggle:
                 f"Competition {slug!r} is closed to newcomers since {closed:%Y-%m-%d} and you had not joined it (403); "
                 f"if it still takes late submissions, accept its rules at {self.endpoint.competition(slug).page}."
             ) from None
-
-
-def _owner_and_name(handle: str) -> tuple[str, str]:
-    owner, _, name = handle.partition("/")
-    if not owner or not name or "/" in name:
-        raise KaggleError(f"A Kaggle data set is named owner/name; {handle!r} is not.")
-    return owner, name
 
 
 def _score(text: str | None) -> float | None:

@@ -13,6 +13,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -159,7 +160,10 @@ def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject,
     with in_one_sentence(subject):
         response = ask()
     try:
-        _must_be_data(response, subject)
+        if response.status_code >= 400:
+            raise refusal(response, subject)
+        if response.headers.get("Content-Type", "").lower().startswith("text/html"):
+            raise not_data(subject)
         origin = _origin(response, path)
         same = origin.validator is not None and _read_note(path) == origin
         if same and _size(path) == origin.size:
@@ -184,7 +188,14 @@ def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject,
             _stream(response, origin, start, digest, subject, progress)
     finally:
         response.close()
-    _must_be_whole(origin, digest.hexdigest())
+    wrong = ""
+    if origin.size not in (None, _size(part)):
+        wrong = f"{path.name} came with {_size(part)} bytes instead of the {origin.size} that were promised"
+    elif origin.md5 not in (None, digest.hexdigest()):
+        wrong = f"{path.name} came with other bytes than were promised"
+    if wrong:
+        forget(path)
+        raise _DamagedError(wrong, "run the same command again to download it anew")
     _flush(part)
     part.replace(path)
     _flush(path.parent)
@@ -246,25 +257,6 @@ def _stream(
         ) from error
 
 
-def _must_be_whole(origin: Download, md5: str) -> None:
-    path, size = origin.path, _size(_part(origin.path))
-    if origin.size is not None and size != origin.size:
-        wrong = f"{path.name} came with {size} bytes instead of the {origin.size} that were promised"
-    elif origin.md5 is not None and md5 != origin.md5:
-        wrong = f"{path.name} came with other bytes than were promised"
-    else:
-        return
-    forget(path)
-    raise _DamagedError(wrong, "run the same command again to download it anew")
-
-
-def _must_be_data(response: requests.Response, subject: Subject) -> None:
-    if response.status_code >= 400:
-        raise refusal(response, subject)
-    if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html":
-        raise not_data(subject)
-
-
 def _must_fit(origin: Download, start: int) -> None:
     path, free = origin.path, shutil.disk_usage(origin.path.parent).free
     if origin.size is not None and origin.size - start > free:
@@ -288,12 +280,11 @@ def _validator(response: requests.Response) -> str | None:
 
 def _md5_in(hashes: str) -> str | None:
     """The MD5 in hexadecimal, of ``crc32c=n03x6A==,md5=Ojk9c3dhfxgoKVVHYwFbHQ==`` as Google's storage says it."""
-    for entry in hashes.split(","):
-        kind, _, value = entry.strip().partition("=")
-        if kind == "md5":
-            with contextlib.suppress(binascii.Error):
-                return base64.b64decode(value, validate=True).hex()
-    return None
+    said = re.search(r"\bmd5=([^,\s]*)", hashes)
+    try:
+        return base64.b64decode(said[1], validate=True).hex() if said else None
+    except binascii.Error:
+        return None
 
 
 def _part(path: Path) -> Path:

@@ -82,22 +82,18 @@ def in_one_sentence(subject: Subject) -> Iterator[None]:
         raise refusal(error.response, subject) from error
     except (json.JSONDecodeError, requests.JSONDecodeError) as error:
         raise not_data(subject) from error
-    except requests.Timeout as error:
-        raise PassingError(
-            f"{url} did not answer in time", "check the connection and run the same command again"
-        ) from error
-    except requests.ConnectionError as error:
+    except requests.RequestException as error:
         reason = getattr(error.args[0], "reason", None) if error.args else None
         if subject.endpoint.is_local and isinstance(reason, NewConnectionError):
             raise KaggleError(
                 f"Nothing answers at {url}; start it with `comp serve`, or unset COMP_KAGGLE_URL."
             ) from error
-        raise PassingError(
-            f"Nothing answers at {url}", "check the connection and run the same command again"
-        ) from error
-    except requests.RequestException as error:
-        broken = f"The exchange with {url} about {subject} broke off"
-        raise PassingError(broken, "run the same command again") from error
+        cause = f"The exchange with {url} about {subject} broke off"
+        if isinstance(error, requests.ConnectionError):
+            cause = f"Nothing answers at {url}"
+        if isinstance(error, requests.Timeout):
+            cause = f"{url} did not answer in time"
+        raise PassingError(cause, "check the connection and run the same command again") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise KaggleError(
             f"The answer of {url} about {subject} is not one that the installed kaggle package understands "

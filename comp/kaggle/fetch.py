@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -44,32 +44,22 @@ class FetchedArchive:
 
 
 @dataclass(frozen=True)
-class FetchReport:
-    """What lies in ``folder``; ``was_there`` if an earlier fetch had brought it, ``kept`` if the archives still are.
+class Fetched:
+    """What was fetched into a folder.
 
-    downloaded: the archives that were brought for it: by this fetch, or an earlier one that was interrupted.
+    files: the names in each folder, by its path; none where the record is from before they were listed. was_there: an
+    earlier fetch had brought it. downloaded: the archives that were brought for it, by this fetch or an earlier one
+    that was interrupted.
     """
 
-    folder: Path
     archives: tuple[FetchedArchive, ...]
-    was_there: bool
-    kept: bool
+    files: Mapping[str, Sequence[str]]
+    was_there: bool = True
     downloaded: tuple[FetchedArchive, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Record:
-    """What an earlier fetch brought.
-
-    files: the names in each folder, by its path; None where the record is from before they were listed.
-    """
-
-    archives: tuple[FetchedArchive, ...]
-    files: Mapping[str, Sequence[str]] | None = None
 
     def gone(self, folder: Path) -> int:
         """How many of the files are in ``folder`` no more; one look at each folder, none at a file."""
-        return sum(len(set(names) - _names_in(folder / place)) for place, names in (self.files or {}).items())
+        return sum(len(set(names) - _names_in(folder / place)) for place, names in self.files.items())
 
 
 def nowhere(source: str, /) -> Path | None:  # noqa: ARG001
@@ -87,7 +77,7 @@ def fetch(
     *,
     mount_of: Callable[[str], Path | None] = nowhere,
     delete_archives: bool = False,
-) -> FetchReport:
+) -> Fetched:
     """Bring a competition's files and those of its extra data sets into ``folder``, unpacked.
 
     All archives are downloaded at once and unpacked in order: where two sources hold a file of the same name, the
@@ -114,17 +104,14 @@ def fetch(
     sources, kept = [slug, *datasets], folder / ARCHIVES
     found = _read(folder / RECORD, sources)
     if found is not None and not found.gone(folder) and not (delete_archives and kept.exists()):
-        return FetchReport(folder, found.archives, was_there=True, kept=kept.exists())
+        return found
     with _alone_in(folder, say):
         found = _read(folder / RECORD, sources)
-        if found is not None and not found.gone(folder):
-            report = FetchReport(folder, found.archives, was_there=True, kept=True)
-        else:
-            archives, downloaded = _bring(connect, sources, folder, progress, say, mount_of, found)
-            report = FetchReport(folder, archives, was_there=False, kept=True, downloaded=downloaded)
+        if found is None or found.gone(folder):
+            found = _bring(connect, sources, folder, progress, say, mount_of, found)
         if delete_archives:
             shutil.rmtree(kept, ignore_errors=True)
-        return replace(report, kept=kept.exists())
+        return found
 
 
 def adopt(found: Path, sources: Sequence[str], folder: Path, say: Say = silent) -> bool:
@@ -207,12 +194,9 @@ def _bring(
     progress: Callable[[str], Progress],
     say: Say,
     mount_of: Callable[[str], Path | None],
-    lost: _Record | None,
-) -> tuple[tuple[FetchedArchive, ...], tuple[FetchedArchive, ...]]:
-    """The archives that are unpacked now, and those of them that were downloaded.
-
-    lost: what lay there before files of it were removed.
-    """
+    lost: Fetched | None,
+) -> Fetched:
+    """Unpack what isn't yet; everything where files of what had been fetched are ``lost``."""
     unpacked = folder / ARCHIVES / UNPACKED
     begun = _read(unpacked, sources) if lost is None else None
     done = [] if begun is None else list(begun.archives)
@@ -227,7 +211,7 @@ def _bring(
     }
     absent = [source for source in missing if source not in mounts and source not in kept]
     if lost is not None:
-        say(f"{_gone_in_words(lost, folder)}; {_again_in_words([_name(source) for source in absent], bool(kept))}")
+        say(_lost_in_words(lost, folder, [_name(source) for source in absent], bool(kept)))
     jobs = []
     if absent:
         kaggle = connect()
@@ -248,11 +232,13 @@ def _bring(
             for note in notes:
                 say(note)
             _write(unpacked, sources, done)
-    _write(folder / RECORD, sources, done, _files_in(folder))
+    files = _files_in(folder)
+    _write(folder / RECORD, sources, done, files)
     with contextlib.suppress(OSError):
         unpacked.unlink(missing_ok=True)
         unpacked.parent.rmdir()
-    return tuple(done), tuple(archive for archive in done if not archive.mount and archive.source not in kept)
+    downloaded = tuple(archive for archive in done if not archive.mount and archive.source not in kept)
+    return Fetched(tuple(done), files, was_there=False, downloaded=downloaded)
 
 
 def _watched(bring: Callable[[Progress], Download], progress: Progress, stop: Event) -> Download:
@@ -272,15 +258,12 @@ def _extracted(archive: Path, folder: Path) -> list[str]:
         raise
 
 
-def _gone_in_words(lost: _Record, folder: Path) -> str:
-    gone, listed = lost.gone(folder), sum(len(names) for names in (lost.files or {}).values())
-    return f"{gone} of {listed} files in {folder} {'is' if gone == 1 else 'are'} gone"
-
-
-def _again_in_words(downloaded: Sequence[str], kept: bool) -> str:
+def _lost_in_words(lost: Fetched, folder: Path, downloaded: Sequence[str], kept: bool) -> str:
+    gone, listed = lost.gone(folder), sum(len(names) for names in lost.files.values())
+    again = "the kept archives are unpacked again" if kept else "what is mounted is linked again"
     if downloaded:
-        return f"{' and '.join(downloaded)} {'is' if len(downloaded) == 1 else 'are'} downloaded again"
-    return "the kept archives are unpacked again" if kept else "what is mounted is linked again"
+        again = f"{' and '.join(downloaded)} {'is' if len(downloaded) == 1 else 'are'} downloaded again"
+    return f"{gone} of {listed} files in {folder} {'is' if gone == 1 else 'are'} gone; {again}"
 
 
 def _name(source: str) -> str:
@@ -308,12 +291,12 @@ def _names_in(folder: Path) -> set[str]:
         return set()
 
 
-def _read(record: Path, sources: Sequence[str]) -> _Record | None:
+def _read(record: Path, sources: Sequence[str]) -> Fetched | None:
     """What the record says was fetched, or None if it isn't there or is of other sources."""
     try:
         content: Any = json.loads(record.read_text(encoding="utf-8"))
         archives = tuple(FetchedArchive(**archive) for archive in content["archives"])
-        return _Record(archives, content.get("files")) if content["sources"] == list(sources) else None
+        return Fetched(archives, content.get("files") or {}) if content["sources"] == list(sources) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -124,12 +123,9 @@ def _scored(run: Run, board: Board, competition: Competition) -> ScoredRun:
     return replace(scored, standing=standing_of(on_board, board.rows, board.own, higher_is_better=better))
 
 
-def _board_file(place: Path, *, private: bool) -> Path:
-    return place / f"leaderboard-{'private' if private else 'public'}.csv"
-
-
 def _write_board(place: Path, board: Board) -> None:
-    with replacing(_board_file(place, private=board.private)) as unfinished, unfinished.open("w", newline="") as file:
+    name = f"leaderboard-{'private' if board.private else 'public'}.csv"
+    with replacing(place / name) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ("rank", "team", "score", "date", "own"))
         writer.writeheader()
         for row in board.rows:
@@ -141,15 +137,15 @@ def _read_board(place: Path) -> Board:
     """The leaderboard as it was downloaded last, the private one if there is one; empty if none was."""
     for private in (True, False):
         try:
-            with _board_file(place, private=private).open(newline="", encoding="utf-8") as file:
+            name = f"leaderboard-{'private' if private else 'public'}.csv"
+            with (place / name).open(newline="", encoding="utf-8") as file:
                 rows = list(csv.DictReader(file))
-            own = next((row["team"] for row in rows if row["own"]), None)
-            return Board([_row(row) for row in rows], own, private)
+            scores = [float(row["score"]) if row["score"] else None for row in rows]
+            board = [
+                LeaderboardRow(int(row["rank"]), row["team"], score, None)
+                for row, score in zip(rows, scores, strict=True)
+            ]
+            return Board(board, next((row["team"] for row in rows if row["own"]), None), private)
         except (OSError, KeyError, ValueError):
             continue
     return Board([], None, private=False)
-
-
-def _row(row: dict[str, str]) -> LeaderboardRow:
-    date = dt.datetime.fromisoformat(row["date"]) if row["date"] else None
-    return LeaderboardRow(int(row["rank"]), row["team"], float(row["score"]) if row["score"] else None, date)

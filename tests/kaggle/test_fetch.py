@@ -47,15 +47,16 @@ def test_a_competition_and_its_data_sets_end_in_one_folder(url, tmp_path):
         names.append(name)
         return lambda done, total: None
 
-    report = fetch(connect, SLUG, [DATASET], tmp_path / "data" / "digits", progress)
-    assert files(report.folder) == ALL
-    assert not report.was_there
+    folder = tmp_path / "data" / "digits"
+    fetched = fetch(connect, SLUG, [DATASET], folder, progress)
+    assert files(folder) == ALL
+    assert not fetched.was_there
     assert names == ["two-digits.zip", "more-digits.zip"]
-    record = json.loads((report.folder / ".complete.json").read_text())
+    record = json.loads((folder / ".complete.json").read_text())
     assert record["sources"] == [SLUG, DATASET]
     assert [archive["name"] for archive in record["archives"]] == names
     assert all(archive["size"] and archive["validator"] for archive in record["archives"])
-    assert archives(report.folder) == ["more-digits.zip", "two-digits.zip"]
+    assert archives(folder) == ["more-digits.zip", "two-digits.zip"]
 
 
 def test_a_second_fetch_does_nothing(url, tmp_path):
@@ -66,11 +67,9 @@ def test_a_second_fetch_does_nothing(url, tmp_path):
 
 
 def test_archives_are_deleted_on_request_at_once_or_later(url, tmp_path):
-    assert not fetch(connect, SLUG, [DATASET], tmp_path / "a", delete_archives=True).kept
-    assert fetch(connect, SLUG, [DATASET], tmp_path / "b").kept
-    later = fetch(never, SLUG, [DATASET], tmp_path / "b", delete_archives=True)
-    assert later.was_there
-    assert not later.kept
+    fetch(connect, SLUG, [DATASET], tmp_path / "a", delete_archives=True)
+    fetch(connect, SLUG, [DATASET], tmp_path / "b")
+    assert fetch(never, SLUG, [DATASET], tmp_path / "b", delete_archives=True).was_there
     for folder in (tmp_path / "a", tmp_path / "b"):
         assert files(folder) == ALL
         assert not (folder / ".archives").exists()

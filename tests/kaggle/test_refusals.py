@@ -35,11 +35,6 @@ def test_every_refusal_is_one_sentence_with_the_remedy(answering, status, body, 
     assert "\n" not in str(caught.value)
 
 
-def test_a_data_set_that_is_kept_private_names_its_owner_as_the_remedy(answering):
-    with answering(lambda handler: handler.send(403)), pytest.raises(KaggleError, match="ask its owner"):
-        connect().dataset_files("someone/secret")
-
-
 def test_a_web_page_is_never_saved_as_an_archive(answering, tmp_path):
     page = {"Content-Type": "text/html; charset=utf-8"}
     with answering(lambda handler: handler.send(200, b"<html>", page)), pytest.raises(KaggleError, match="web page"):
@@ -66,7 +61,7 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch):
             connect().competition_files(SLUG)
 
 
-def test_a_data_set_without_owner_and_name_is_refused(kaggle):
+def test_a_data_set_without_owner_and_name_is_refused(kaggle, tmp_path):
     for handle in ["digits", "a/b/c", "/b", "a/", ""]:
         with pytest.raises(KaggleError, match="owner/name"):
-            kaggle.dataset_files(handle)
+            kaggle.download_dataset(handle, tmp_path)
