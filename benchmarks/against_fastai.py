@@ -116,14 +116,15 @@ def task_for(
     Raises OverrideError for a competition whose images fastai would not be given in the same way.
     """
     from comp.console import Console
-    from comp.runs.resolve import Choices
+    from comp.runs.resolve import Choices, Experiment
     from comp.training.prepared import prepare
 
     competition = competition_named(name, REPOSITORY_COMPETITIONS)
     augment = competition.augment
     if competition.target != "single" or augment.pipeline is not None:
         raise OverrideError(f"{name} has tags or a pipeline of its own; name a competition with one class per image.")
-    prepared = prepare(competition, Choices(recipe or "quick", backbone), Workspace.from_environment(), Console())
+    choices = Choices(recipe or "quick", backbone)
+    prepared = prepare(Experiment.of(competition, choices, Workspace.from_environment()), Console())
     draws = np.random.default_rng(0)
     rows = [
         draws.permutation(part)[: None if recipe else most]
@@ -132,14 +133,14 @@ def task_for(
     table = prepared.tables.train.iloc[np.concatenate(rows)]
     return Task(
         competition=name,
-        backbone=prepared.recipe.backbone,
-        pretrained=prepared.recipe.pretrained,
+        backbone=prepared.experiment.recipe.backbone,
+        pretrained=prepared.experiment.recipe.pretrained,
         recipe=recipe or "quick",
         rows=(rows[0].tolist(), rows[1].tolist()),
         paths=list(map(str, table["path"])),
         labels=list(table["label"]),
         validates=[False] * len(rows[0]) + [True] * len(rows[1]),
-        size=prepared.recipe.stages[-1].size if recipe else size,
+        size=prepared.experiment.recipe.stages[-1].size if recipe else size,
         batch_size=batch_size,
         epochs=None if recipe else epochs,
         learning_rate=1e-3,

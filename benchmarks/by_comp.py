@@ -16,7 +16,7 @@ from comp.console import Console
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.recipe import Recipe, Stage
 from comp.runs import Workspace
-from comp.runs.resolve import Choices
+from comp.runs.resolve import Choices, Experiment
 from comp.submission.predictions import mean_over_views
 from comp.training.learner import Epoch
 from comp.training.prepared import Prepared, prepare
@@ -25,9 +25,10 @@ from comp.training.prepared import Prepared, prepare
 def measure(task: Task) -> Measured:
     workspace = Workspace.from_environment()
     choices = Choices(task.recipe, task.backbone, (f"batch_size={task.batch_size}",))
-    prepared = prepare(competition_named(task.competition, REPOSITORY_COMPETITIONS), choices, workspace, Console())
+    competition = competition_named(task.competition, REPOSITORY_COMPETITIONS)
+    prepared = prepare(Experiment.of(competition, choices, workspace), Console())
     learner = prepared.learner
-    learner.recipe = recipe = _recipe(task, prepared.recipe)
+    learner.recipe = recipe = _recipe(task, prepared.experiment.recipe)
     training, validating = map(np.array, task.rows)
     targets = prepared.tables.targets[validating]
     predicting, losses = {}, {}

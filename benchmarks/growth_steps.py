@@ -8,11 +8,12 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from rich.console import Console as Terminal
@@ -78,26 +79,29 @@ def importing(_: Synthetic) -> Step:
 def start(made: Synthetic) -> Step:
     """What `comp train` does until an optimizer step was taken."""
     from comp import runner
+    from comp.data import data_check
     from comp.runs.resolve import Choices
-    from comp.training import prepared
 
-    untrained = prepared._untrained
-
-    def stepping(*arguments: Any) -> Any:
-        # Only now, as torch is not imported before.
-        learner, weights = untrained(*arguments)
-        take = learner.step
-
-        def step(*arguments: Any) -> None:
-            take(*arguments)
-            raise Stepped
-
-        learner.step = step  # type: ignore[assignment]
-        return learner, weights
+    read = data_check.checked_tables
 
     def begin() -> None:
-        prepared._untrained = stepping  # type: ignore[assignment]
-        with suppress(Stepped):
+        with suppress(Stepped), ExitStack() as patches:
+
+            def read_and_end_after_a_step(*arguments: Any) -> Any:
+                tables = read(*arguments)
+                # Only now, as torch is not imported before.
+                from comp.training.learner import Learner
+
+                take = Learner.step
+
+                def step(*arguments: Any) -> None:
+                    take(*arguments)
+                    raise Stepped
+
+                patches.enter_context(patch.object(Learner, "step", step))
+                return tables
+
+            patches.enter_context(patch.object(data_check, "checked_tables", read_and_end_after_a_step))
             runner.train(made.competition, Choices(), made.workspace, quiet())
 
     return begin
@@ -112,11 +116,15 @@ def shuffling(made: Synthetic) -> Step:
 
 def workers(made: Synthetic) -> Step:
     """Reading with processes beside a start; gives the private memory of each in MB."""
+    from comp.data.data_check import checked_tables
     from comp.data.loading import ImageEpochs
-    from comp.runs.resolve import Choices
+    from comp.runs.resolve import Choices, Experiment
+
+    experiment = Experiment.of(made.competition, Choices(), made.workspace)
+    tables = checked_tables(experiment.competition, experiment.workspace, quiet())
     from comp.training.prepared import prepare
 
-    ready = prepare(made.competition, Choices(), made.workspace, quiet())
+    ready = prepare(experiment, quiet(), tables)
     dataset = ready.images.dataset(32, 0)
 
     def read() -> float:

@@ -39,7 +39,7 @@ from comp.files import replacing
 from comp.kaggle.client import SubmissionRow
 from comp.report.outcomes import most_confused, top_losses
 from comp.runs import TABLES, Run, Workspace, find_run
-from comp.runs.resolve import Choices, recipe_of, resolve
+from comp.runs.resolve import Choices, Experiment, recipe_of
 from comp.submission.predictions import read_predictions
 from comp.training.backbone import set_size
 from comp.training.curves import range_test_as_png, range_test_in_characters
@@ -93,7 +93,7 @@ class Session:
         self.choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, taken_from)
         if folds is not None and fold is None:
             raise OverrideError(f"A session trains one fold, so with folds={folds} give fold=1 to {folds} as well.")
-        resolve(self.competition, self.choices)
+        self.experiment = Experiment.of(self.competition, self.choices, self.workspace)
         self.console = Console()
         self._training: Training | None = None
         self._trains: Literal["head", "all"] | int = "head"
@@ -115,18 +115,18 @@ class Session:
     @cached_property
     def prepared(self) -> Prepared:
         """The data, the split and the model. Raises DataError, SubmissionError or BackboneError."""
-        return prepare(self.competition, self.choices, self.workspace, self.console)
+        return prepare(self.experiment, self.console)
 
     @property
     def stages(self) -> Sequence[Stage]:
         """The recipe's stages."""
-        return self.prepared.recipe.stages
+        return self.experiment.recipe.stages
 
     @property
     def training(self) -> Training:
         """The training under way; the first step that trains makes its run folder."""
         if self._training is None:
-            self._training = start(self.prepared, self.workspace, self.console, by_hand=True)
+            self._training = start(self.prepared, self.console, by_hand=True)
             self._training.found = self._found
         return self._training
 

@@ -1,29 +1,27 @@
-"""The steps of a run, in order: download, train, predict, submit, report.
+"""The steps of a run, in order: download, read and check, train, predict, report, submit.
 
-Nothing is computed here: tables, arrays and files are carried from room to room. A step imports the rooms it needs, so
-that one without torch starts at once.
+Nothing is computed here. A step imports the rooms it needs: one without torch starts at once, and torch is imported
+after the tables are read, as what reading them takes for a while is then given back and used again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from comp.console import Console
-from comp.declare.competition import Competition
-from comp.errors import CredentialsError, OverrideError, RunError
-from comp.files import holds_files
-from comp.kaggle.client import SubmissionRow
+from comp.declare.competition import Competition, load_competition
+from comp.errors import OverrideError
 from comp.runs import Goal, Run, Workspace
-from comp.runs.resolve import Choices
+from comp.runs.resolve import Choices, Experiment
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a start that trains nothing imports neither pandas nor torch
+    from comp.data.tables import Tables
+    from comp.kaggle.client import SubmissionRow
     from comp.training.training import Training
 
 
@@ -39,46 +37,64 @@ def run(
 ) -> Run:
     """All steps, from Kaggle to the CSV; with ``submitting`` back to Kaggle and its score.
 
-    Where the same was begun before and stopped, it goes on from there. on: where folds are trained side by side.
+    The same that was begun before and stopped is resumed. on: where folds are trained side by side.
     """
     from comp.kaggle.submitting import has_score
-    from comp.runs.resolve import resolve
     from comp.tools.side_by_side import refuse_other_places
 
     if on is not None:
         refuse_other_places(on, "kaggle")
-        if choices.folds is None or choices.fold is not None:
+        if not choices.every_fold:
             raise OverrideError(
                 "--on ray trains side by side, but there is one training; give --folds, or several --seed or --recipe."
             )
-    resolve(competition, choices)  # what can't be is said before gigabytes are downloaded
+    experiment = Experiment.of(competition, choices, workspace)  # refused, if at all, before gigabytes are downloaded
     download(competition, workspace, console, delete_archives=delete_archives)
     goal = has_score(competition, workspace) if submitting else attrgetter("reported")
-    if choices.folds is not None and choices.fold is None:
-        trained = cross_validate(competition, choices, workspace, console, goal, on)
-        _report_and_submit(competition, trained, workspace, console, submitting)
+    if choices.every_fold:
+        trained = _every_fold(experiment, console, goal, on)
+        _report_and_submit(experiment, trained, console, submitting)
         return trained
-    return _run(competition, choices, workspace, console, goal, submitting)
+    return _run(experiment, console, goal, submitting)
 
 
-def _run(
-    competition: Competition,
-    choices: Choices,
-    workspace: Workspace,
-    console: Console,
-    goal: Goal,
-    submitting: bool = False,
-) -> Run:
+def _run(experiment: Experiment, console: Console, goal: Goal, submitting: bool = False) -> Run:
+    with _under_way(experiment, console, goal) as training:
+        _train_and_predict(training)
+        _report_and_submit(experiment, training.run, console, submitting, training.prepared.tables)
+    return training.run
+
+
+@contextmanager
+def _under_way(experiment: Experiment, console: Console, goal: Goal) -> Iterator[Training]:
+    """The experiment's training, a new one or the one that was stopped before it got to ``goal``."""
+    from comp.data.data_check import checked_tables
+
+    tables = checked_tables(experiment.competition, experiment.workspace, console)
     from comp.training.prepared import prepare
-
-    prepared = prepare(competition, choices, workspace, console)
-    # Here, as it imports torch: see comp.training.prepared.
     from comp.training.resuming import under_way
 
-    with under_way(prepared, workspace, console, goal) as training:
-        _train_and_predict(competition, training, workspace, console)
-        _report_and_submit(competition, training.run, workspace, console, submitting)
-    return training.run
+    with under_way(prepare(experiment, console, tables), console, goal) as training:
+        yield training
+
+
+def _train_and_predict(training: Training) -> None:
+    from comp.training.predicting import predict_after
+
+    train_stages(training)
+    if not training.run.predicted:
+        predict_after(training)
+
+
+def _report_and_submit(
+    experiment: Experiment, trained: Run, console: Console, submitting: bool, tables: Tables | None = None
+) -> None:
+    competition, workspace = experiment.competition, experiment.workspace
+    if not trained.reported:
+        report(competition, trained, workspace, console, tables)
+    if submitting:
+        submit(competition, trained, workspace, console)
+        report(competition, trained, workspace, console, tables)  # with its score
 
 
 def run_each(
@@ -95,14 +111,12 @@ def run_each(
     on: where they are trained side by side, as `each` takes it; of each its folds where there are folds.
     """
     from comp.data.data_check import checked_tables
-    from comp.runs.resolve import resolve
     from comp.tools.side_by_side import Job, each, refuse_other_places
 
     if on is not None:
         refuse_other_places(on, "kaggle")
-    for choices in several:
-        resolve(competition, choices)
-    if any(choices.folds is not None and choices.fold is None for choices in several):
+    experiments = [Experiment.of(competition, choices, workspace) for choices in several]
+    if any(choices.every_fold for choices in several):
         return [
             run(competition, choices, workspace, console, delete_archives=delete_archives, on=on) for choices in several
         ]
@@ -110,11 +124,8 @@ def run_each(
     if on is not None:
         checked_tables(competition, workspace, console)  # once, not in every training
     jobs = [
-        Job(
-            f"{choices.recipe}, seed {choices.seed}",
-            partial(_run, competition, choices, workspace, goal=lambda _: False),
-        )
-        for choices in several
+        Job(f"{one.choices.recipe}, seed {one.choices.seed}", partial(_run, one, goal=lambda _: False))
+        for one in experiments
     ]
     return each(jobs, on, len(jobs), data, console)
 
@@ -132,139 +143,92 @@ def run_at_kaggle(
 
     Where the same was begun before and interrupted, that notebook is followed.
     """
-    from comp.declare.competition import load_competition
     from comp.tools.notebooks.training import trained_at_kaggle
 
     with trained_at_kaggle(declaration, choices, workspace, console) as trained:
         if submitting:
             competition = load_competition(declaration)
-            # The submission is held against the sample once more.
+            # The submission is held against the sample submission once more.
             download(competition, workspace, console, delete_archives=delete_archives)
             submit(competition, trained, workspace, console)
             report(competition, trained, workspace, console)
     return trained
 
 
+def rehearse(competition: Competition, choices: Choices, workspace: Workspace, console: Console, share: float) -> Run:
+    """All steps on a Kaggle of this machine that hides a share of the labels, and what score that lets one expect."""
+    from comp.tools.rehearsal import rehearsal
+
+    Experiment.of(competition, choices, workspace)  # refused, if at all, before the data are laid out
+    with rehearsal(competition, workspace, share, choices.seed, console) as rehearsed:
+        submitted = run(
+            rehearsed.competition, choices, rehearsed.workspace, console, submitting=True, delete_archives=True
+        )
+        rehearsed.judge(submitted, choices.seed, console)
+    return submitted
+
+
 def download(
     competition: Competition, workspace: Workspace, console: Console, *, delete_archives: bool = False
 ) -> Path:
-    """The competition's files and its data sets', unpacked in one folder; does nothing where they already are."""
-    from comp.kaggle.downloads import amount
-    from comp.kaggle.fetch import fetch, nowhere
-    from comp.kaggle.sources import kaggle_of, mount_of
+    """The folder of the competition's files and its data sets'; does nothing where they already are."""
+    from comp.kaggle import data
 
-    handles, folder = [dataset.handle for dataset in competition.extra_data], workspace.data(competition.name)
-    with (
-        kaggle_of(competition, workspace, console.say) as connect,
-        _or_linked(competition, folder),
-        console.downloads() as progress,
-    ):
-        fetched = fetch(
-            connect,
-            competition.kaggle,
-            handles,
-            folder,
-            progress,
-            console.say,
-            # A workspace that knows one Kaggle only has that one's data.
-            mount_of=mount_of if workspace.kaggle is None else nowhere,
-            delete_archives=delete_archives,
-        )
-    if not fetched.was_there:
-        for mounted in (archive for archive in fetched.archives if archive.mount):
-            console.say(f"{mounted.source} is mounted at {mounted.mount}; nothing is downloaded for it")
-        if fetched.downloaded:
-            console.say(f"downloaded {', '.join(archive.name for archive in fetched.downloaded)} to {folder}")
-        if fetched.downloaded and not delete_archives:
-            size = amount(sum(archive.size for archive in fetched.archives))
-            console.say(f"the archives are kept, {size}; --delete-archives deletes them")
-    return folder
+    return data.download(competition, workspace, console, delete_archives=delete_archives)
 
 
-@contextmanager
-def _or_linked(competition: Competition, folder: Path) -> Iterator[None]:
-    """Name the other way to its data where Kaggle doesn't know a competition whose slug may only stand for one."""
-    from comp.kaggle.failures import MissingError
-
-    try:
-        yield
-    except (CredentialsError, MissingError) as error:
-        if competition.kaggle != competition.name or holds_files(folder):
-            raise
-        linking = f"where the files are on this machine, `comp new {competition.name} --data DIR` links them instead"
-        error.args = (f"{str(error).removesuffix('.')}; {linking}.",)
-        raise
-
-
-def check(competition: Competition, workspace: Workspace, console: Console) -> Path:
-    """Open every image once, say what is wrong or odd with any, and write the whole list as a CSV."""
-    from comp.data.data_check import check_images, facts_file
-    from comp.data.findings import lines_of_check
-    from comp.data.tables import read_tables
-
-    tables = read_tables(competition, workspace.data(competition.name))
-    started = monotonic()
-    check = check_images(tables, competition, workspace, console)
-    console.say(
-        f"{competition.name}: {len(tables.train)} images to train on and {len(tables.test)} to predict, "
-        f"{check.opened} of them opened, in {monotonic() - started:.1f} s"
-    )
-    for line in (*tables.notes, *lines_of_check(check)):
-        console.say(line)
-    found = facts_file(competition, workspace).with_suffix(".csv")
-    check.write_list(found, odd=True)
-    return found
-
-
-def train(competition: Competition, choices: Choices, workspace: Workspace, console: Console) -> Run:
+def train(
+    competition: Competition, choices: Choices, workspace: Workspace, console: Console, on: str | None = None
+) -> Run:
     """Train a recipe stage by stage, in a new run folder or that of the same training that was stopped.
 
+    Where folds are chosen, and none of them, all are trained, predicted and joined; on: where, as `each` takes it.
     The data must have been downloaded.
     """
-    from comp.training.prepared import prepare
-
-    prepared = prepare(competition, choices, workspace, console)
-    from comp.training.resuming import under_way
-
-    with under_way(prepared, workspace, console, attrgetter("trained")) as training:
-        train_stages(training, console)
+    experiment = Experiment.of(competition, choices, workspace)
+    if choices.every_fold:
+        return _every_fold(experiment, console, lambda _: True, on)
+    with _under_way(experiment, console, attrgetter("trained")) as training:
+        train_stages(training)
     return training.run
 
 
 def resume(competition: Competition, stopped: Run, workspace: Workspace, console: Console) -> Run:
     """Train this run to its end."""
+    from comp.data.data_check import checked_tables
+
+    experiment = Experiment.of_run(competition, stopped, workspace)
+    tables = checked_tables(experiment.competition, workspace, console)
+    from comp.training.prepared import prepare
     from comp.training.resuming import resumed
 
-    with resumed(competition, stopped, workspace, console) as training:
-        train_stages(training, console)
+    with resumed(prepare(experiment, console, tables), stopped, console) as training:
+        train_stages(training)
     return training.run
 
 
-def cross_validate(
-    competition: Competition,
-    choices: Choices,
-    workspace: Workspace,
-    console: Console,
-    goal: Goal = lambda _: True,
-    on: str | None = None,
-) -> Run:
+def train_stages(training: Training) -> None:
+    """Train the stages that are left, and say what their losses show."""
+    if not training.run.trained:
+        training.train_stages()
+        diagnose(training.run, training.console)
+
+
+def _every_fold(experiment: Experiment, console: Console, goal: Goal, on: str | None) -> Run:
     """Train and predict every fold that isn't yet, each a run of its own, and join them.
 
     Folds whose joined run didn't get to ``goal`` are not trained again, nor joined twice.
-    on: where folds are trained side by side, as `each` takes it; else one after the other, here.
     """
     from comp.data.data_check import checked_tables
     from comp.tools.ensembles import join
     from comp.tools.side_by_side import Job, each
 
+    competition, workspace = experiment.competition, experiment.workspace
     if on is not None:
         checked_tables(competition, workspace, console)  # once, not in every fold
-    count = choices.folds or 0
+    count = experiment.choices.folds or 0
     jobs = [
-        Job(
-            f"fold {fold} of {count}",
-            partial(train_fold, competition, replace(choices, fold=fold), workspace, goal=goal),
-        )
+        Job(f"fold {fold} of {count}", partial(_train_fold, experiment.with_fold(fold), goal=goal))
         for fold in range(1, count + 1)
     ]
     trained = each(jobs, on, count, workspace.data(competition.name), console)
@@ -273,43 +237,15 @@ def cross_validate(
     return joined or join(competition, trained, workspace, console)
 
 
-def train_fold(competition: Competition, choices: Choices, workspace: Workspace, console: Console, goal: Goal) -> Run:
+def _train_fold(experiment: Experiment, console: Console, goal: Goal) -> Run:
     """Train and predict one fold, or what is left of it."""
-    from comp.training.prepared import prepare
 
-    prepared = prepare(competition, choices, workspace, console)
-    from comp.training.resuming import under_way
+    def joined(fold: Run) -> bool:
+        return any(goal(run) for run in fold.joined_in())
 
-    def got_there(run: Run) -> bool:
-        """Whether the joined run that it is a fold of got to the goal."""
-        return any(goal(joined) for joined in run.joined_in())
-
-    with under_way(prepared, workspace, console, got_there) as training:
-        _train_and_predict(competition, training, workspace, console)
+    with _under_way(experiment, console, joined) as training:
+        _train_and_predict(training)
     return training.run
-
-
-def train_stages(training: Training, console: Console) -> None:
-    """Train the stages that are left."""
-    if not training.run.trained:
-        training.train_stages()
-        diagnose(training.run, console)
-
-
-def _train_and_predict(competition: Competition, training: Training, workspace: Workspace, console: Console) -> None:
-    train_stages(training, console)
-    if not training.run.predicted:
-        predict(competition, training.run, workspace, console)
-
-
-def _report_and_submit(
-    competition: Competition, trained: Run, workspace: Workspace, console: Console, submitting: bool
-) -> None:
-    if not trained.reported:
-        report(competition, trained, workspace, console)
-    if submitting:
-        submit(competition, trained, workspace, console)
-        report(competition, trained, workspace, console)  # with its score
 
 
 def diagnose(trained: Run, console: Console) -> None:
@@ -323,49 +259,21 @@ def diagnose(trained: Run, console: Console) -> None:
 def predict(competition: Competition, trained: Run, workspace: Workspace, console: Console) -> Path:
     """Predict validation and test images with test-time augmentation, tune post-processing, write the submission."""
     from comp.data.data_check import checked_tables
-    from comp.data.tables import class_counts
-    from comp.runs.resolve import from_config
-    from comp.submission.predictions import mean_over_views, write_predictions
-    from comp.submission.scoring import describe, tune_on_logits
-    from comp.training.predicting import predict_logits, readable_test_images, write_test_predictions
 
-    if trained.members:
-        raise RunError(
-            f"{trained.name} is made of other runs and has no weights to predict with; predict "
-            f"{', '.join(trained.members)} and combine them again."
-        )
-    config = trained.record("config")
-    competition, recipe = from_config(competition, config, trained.record("trained"))
     tables = checked_tables(competition, workspace, console)
-    if list(tables.classes) != config["classes"]:
-        raise RunError(f"{trained.name} was trained on other classes than the data now has; train again.")
-    console.log = trained.log
+    from comp.training import predicting
 
-    validates = tables.train["id"].isin(trained.validating()).to_numpy()
-    labelled = (tables.train["path"].array, validates.nonzero()[0])
-    unlabelled = (readable_test_images(tables), None)
-    valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], workspace, console)
-    postprocessing, scores = tune_on_logits(competition, tables.targets[validates], valid, config["postprocessing"])
-    shares = class_counts(tables.targets[~validates], len(tables.classes)) / (~validates).sum()
-    write_predictions(
-        trained.predictions("valid"),
-        tables.train["id"][validates],
-        mean_over_views(valid, competition.target),
-        tables.classes,
-    )
-    # With what predicts other images without the training images at hand.
-    trained.write_record("scores", {**scores, "shares": shares.tolist()})
-    console.say(describe(scores))
-    write_test_predictions(competition, trained, tables, test, shares, postprocessing, console)
-    return trained.submission
+    return predicting.predict(competition, trained, tables, workspace, console)
 
 
-def report(competition: Competition, trained: Run, workspace: Workspace, console: Console) -> None:
+def report(
+    competition: Competition, trained: Run, workspace: Workspace, console: Console, tables: Tables | None = None
+) -> None:
     """Write the run's page as far as it costs seconds, without activation maps; what it lacks spoils no run."""
     from comp.report.report import explain
 
     try:
-        page = explain(competition, trained, workspace, console, with_maps=False)
+        page = explain(competition, trained, workspace, console, with_maps=False, tables=tables)
     except Exception as error:  # whatever it is, the run is worth more than its page
         console.say(f"no report was written: {error}")
         with suppress(OSError):
@@ -379,23 +287,9 @@ def submit(
 ) -> SubmissionRow:
     """Check the run's submission once more, upload it, wait for its score and say where it stands.
 
-    Of an upload that was interrupted the same call goes on; a file that Kaggle has is not sent again.
+    An upload that was interrupted goes on; a file that Kaggle has is not sent again.
     """
     from comp.kaggle.submitting import send
 
     console.log = trained.log
     return send(competition, trained, workspace, console, message)
-
-
-def rehearse(competition: Competition, choices: Choices, workspace: Workspace, console: Console, share: float) -> Run:
-    """All steps on a Kaggle of this machine that hides a share of the labels, and what score that lets one expect."""
-    from comp.runs.resolve import resolve
-    from comp.tools.rehearsal import rehearsal
-
-    resolve(competition, choices)
-    with rehearsal(competition, workspace, share, choices.seed, console) as rehearsed:
-        submitted = run(
-            rehearsed.competition, choices, rehearsed.workspace, console, submitting=True, delete_archives=True
-        )
-        rehearsed.judge(submitted, choices.seed, console)
-    return submitted

@@ -64,9 +64,9 @@ def download(here: Here, name: Name, delete_archives: DeleteArchives = False) ->
 @command()
 def check(here: Here, name: Name) -> None:
     """Open every image once; list the broken, odd and duplicate ones."""
-    from comp import runner
+    from comp.data.data_check import check as check_images
 
-    print(runner.check(here.competition(name), here.workspace, here.console))
+    print(check_images(here.competition(name), here.workspace, here.console))
 
 
 @command("recipe", "backbone", "settings", "seed", "folds")

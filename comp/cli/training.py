@@ -80,10 +80,9 @@ def train(
         return
     if name is None:
         raise OverrideError("There is nothing to train; name a competition, as `comp list` does, or a run to --resume.")
-    step = runner.cross_validate if choices.folds and not choices.fold else runner.train
     competition = here.competition(name)
     with helped(processes):
-        print(step(competition, choices, here.workspace, here.console).folder)
+        print(runner.train(competition, choices, here.workspace, here.console).folder)
 
 
 @command(*CHOICES, several=True)

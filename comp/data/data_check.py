@@ -12,6 +12,7 @@ from collections.abc import Hashable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from comp.console import Console
 from comp.data.duplicates import duplicate_groups, kept_near_pairs
 from comp.data.facts_table import read_facts
 from comp.data.file_facts import oddities
-from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training
+from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training, lines_of_check
 from comp.data.tables import Tables, read_tables
 from comp.declare.competition import Competition
 from comp.errors import DataError
@@ -79,6 +80,22 @@ def _give_back_freed() -> None:
     pa.default_memory_pool().release_unused()
     if sys.platform.startswith("linux") and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
+
+
+def check(competition: Competition, workspace: Workspace, console: Console) -> Path:
+    """Open every image once, say what is wrong or odd with any, and write the whole list as a CSV."""
+    tables = read_tables(competition, workspace.data(competition.name))
+    started = monotonic()
+    found = check_images(tables, competition, workspace, console)
+    console.say(
+        f"{competition.name}: {len(tables.train)} images to train on and {len(tables.test)} to predict, "
+        f"{found.opened} of them opened, in {monotonic() - started:.1f} s"
+    )
+    for line in (*tables.notes, *lines_of_check(found)):
+        console.say(line)
+    table = facts_file(competition, workspace).with_suffix(".csv")
+    found.write_list(table, odd=True)
+    return table
 
 
 def facts_file(competition: Competition, workspace: Workspace) -> Path:

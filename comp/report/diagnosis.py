@@ -45,8 +45,8 @@ def as_it_went(trained: Run) -> Recipe:
     # What was trained by hand is not the recipe that was declared.
     ended = trained.record("trained") if trained.has("trained") else None
     recipe = recipe_of(trained.record("config"), ended)
-    for broken in (ended or {}).get("broken", ()):
-        recipe = _as_begun(recipe, **broken)
+    for diverged in (ended or {}).get("diverged", ()):
+        recipe = _as_begun(recipe, **diverged)
     return recipe
 
 

@@ -19,7 +19,7 @@ from comp.report.rendering import SIDE, heat, thumbnail
 from comp.runs import Run
 from comp.runs.resolve import from_config
 from comp.training.backbone import expectations
-from comp.training.trained import kept_learners
+from comp.training.predicting import kept_learners
 
 # About 8 kB each: with them and a table of 10,000 images a page is below 5 MB.
 PICTURES = 200

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from comp.console import Console
-from comp.data.tables import read_tables
+from comp.data.tables import Tables, read_tables
 from comp.declare.competition import Competition
 from comp.declare.recipe import LAYER_GROUPS, Recipe
 from comp.report import figures
@@ -44,13 +44,20 @@ OVERCONFIDENT, UNDERCONFIDENT = 1.02, 0.98
 
 
 def explain(
-    competition: Competition, run: Run, workspace: Workspace, console: Console, *, with_maps: bool = True
+    competition: Competition,
+    run: Run,
+    workspace: Workspace,
+    console: Console,
+    *,
+    with_maps: bool = True,
+    tables: Tables | None = None,
 ) -> Path:
     """Write report.html in the run's folder; raises RunError for a run that was not predicted with.
 
     with_maps: with activation maps, for which the run's model is loaded and looks at the pictures once more.
+    tables: the competition's; without them they are read.
     """
-    tables = read_tables(competition, workspace.data(competition.name))
+    tables = tables or read_tables(competition, workspace.data(competition.name))
     predicted = read_outcomes(read_members([run])[0], tables)
     config, outcomes = predicted.member.config, predicted.outcomes
     recipe = None if run.members else as_it_went(run)

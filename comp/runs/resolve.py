@@ -16,7 +16,7 @@ from comp.declare.overrides import apply_overrides
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import Viewpoint
 from comp.errors import OverrideError, RunError
-from comp.runs import Run
+from comp.runs import Run, Workspace, find_run
 
 # Those of NVIDIA's and AMD's drivers, of Windows' GPU in Linux, and of Jetson's.
 DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvmap", "/dev/nvhost-ctrl")
@@ -52,6 +52,55 @@ class Choices:
             raise OverrideError("--like takes rates that were found for its own backbone; leave --backbone out.")
         if self.like is not None:
             object.__setattr__(self, "recipe", self.like.record("config")["recipe_name"])
+
+    @property
+    def every_fold(self) -> bool:
+        """Whether they are of several trainings, one for each fold."""
+        return self.folds is not None and self.fold is None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is to be trained, resolved, and where: a competition and its recipe with every choice applied."""
+
+    competition: Competition
+    recipe: Recipe
+    choices: Choices
+    workspace: Workspace
+
+    @classmethod
+    def of(cls, competition: Competition, choices: Choices, workspace: Workspace) -> Experiment:
+        """Raises OverrideError for a choice that doesn't fit."""
+        return cls(*resolve(competition, choices), choices, workspace)
+
+    @classmethod
+    def of_run(cls, competition: Competition, run: Run, workspace: Workspace) -> Experiment:
+        """That of a run which was stopped, as it is declared now.
+
+        Raises RunError where the run ended, was trained by hand, or by another version of comp.
+        """
+        if run.members or run.trained:
+            raise RunError(f"The training of {run.name} has ended; predict with it by `comp predict {run.name}`.")
+        config = run.record("config")
+        if config.get("by_hand"):
+            raise RunError(f"{run.name} was trained by hand, so there is no recipe to resume.")
+        with _of_this_version():
+            like = None if config["like"] is None else find_run(workspace, config["like"])
+            choices = Choices(
+                recipe=config["recipe_name"],
+                backbone=None if like else config["recipe"]["backbone"],
+                settings=tuple(config["settings"]),
+                seed=config["seed"],
+                all_data=config["all_data"],
+                folds=config["folds"],
+                fold=config["fold"],
+                like=like,
+            )
+        return cls.of(competition, choices, workspace)
+
+    def with_fold(self, fold: int) -> Experiment:
+        """The training of one fold, from 1."""
+        return replace(self, choices=replace(self.choices, fold=fold))
 
 
 def resolve(competition: Competition, choices: Choices) -> tuple[Competition, Recipe]:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from comp.declare.competition import Competition
     from comp.declare.recipe import Stage
     from comp.runs import Workspace
-    from comp.runs.resolve import Choices
+    from comp.runs.resolve import Choices, Experiment
     from comp.training.learner import Epoch, Learner
     from comp.training.prepared import Prepared
 
@@ -147,7 +147,7 @@ def benchmark(
 
     size: of the images, in pixels. A recipe that trains heads on cached features only is measured with all layers.
     """
-    prepared = prepare(competition, choices, workspace, console)
+    prepared = prepare(Experiment.of(competition, choices, workspace), console)
     learner, images = prepared.learner, prepared.images
     stage = _stage(prepared, size)
     set_size(learner.model, size)
@@ -236,8 +236,8 @@ def _steps(events: Iterator[Step | Epoch]) -> int:
 
 def _stage(prepared: Prepared, size: int) -> Stage:
     """The last stage on images, endless."""
-    stages = [stage for stage in prepared.recipe.stages if not stage.cached]
-    last = stages[-1] if stages else replace(prepared.recipe.stages[-1], cached=False, views=1, train="all")
+    stages = [stage for stage in prepared.experiment.recipe.stages if not stage.cached]
+    last = stages[-1] if stages else replace(prepared.experiment.recipe.stages[-1], cached=False, views=1, train="all")
     return replace(last, size=size, schedule="one_cycle", cycles=1, cycle_length=10_000, cycle_multiplier=1)
 
 
@@ -272,7 +272,7 @@ def _finish() -> None:
 
 def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: int, model_trains: float) -> dict[str, float]:
     """Milliseconds per image of each part of an epoch's work, one after the other in this process."""
-    learner, augment, timed = prepared.learner, prepared.competition.augment, rows[:TIMED].tolist()
+    learner, augment, timed = prepared.learner, prepared.experiment.competition.augment, rows[:TIMED].tolist()
     side, augmented = with_margin(size, augment.max_zoom), (View(draw=0),)
     files, requests = [dataset.paths[row] for row in timed], [(row, augmented) for row in timed]
     without = prepared.images.dataset(size, 0)
@@ -290,7 +290,7 @@ def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: int, mode
         "augment": _milliseconds(lambda: [dataset[request] for request in requests]) - kept,
         "collate": _milliseconds(lambda: collate(samples)),
         "transfer": _milliseconds(lambda: stacked.to(device)),
-        "metric": _milliseconds(lambda: score_logits(prepared.competition, targets, logits)),
+        "metric": _milliseconds(lambda: score_logits(prepared.experiment.competition, targets, logits)),
     }
     with tempfile.TemporaryDirectory() as place:
         save = _milliseconds(lambda: save_weights(learner.model, Path(place) / "weights.safetensors"))
@@ -315,10 +315,10 @@ def _setting(prepared: Prepared, stage: Stage, kept: bool) -> dict[str, Any]:
     accelerator = prepared.learner.accelerator
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
-        "competition": prepared.competition.name,
-        "backbone": prepared.recipe.backbone,
+        "competition": prepared.experiment.competition.name,
+        "backbone": prepared.experiment.recipe.backbone,
         "size": stage.size,
-        "batch size": prepared.recipe.batch_size,
+        "batch size": prepared.experiment.recipe.batch_size,
         "trains": stage.trains,
         "device": gpu or f"{os.cpu_count()} cores of {platform.processor() or platform.machine()}",
         "precision": accelerator.mixed_precision if accelerator.mixed_precision != "no" else "fp32",

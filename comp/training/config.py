@@ -13,9 +13,6 @@ from typing import Any
 
 from comp.data.tables import Tables
 from comp.declare.viewpoint import Viewpoint
-from comp.errors import RunError
-from comp.runs import Run, Workspace, find_run
-from comp.runs.resolve import Choices
 from comp.runs.source import source_digest
 from comp.training.prepared import Prepared
 
@@ -28,7 +25,8 @@ PACKAGES = ("accelerate", "albumentations", "numpy", "pillow", "scikit-learn", "
 
 def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
     """Everything that the training's results follow from, as JSON can hold it."""
-    competition, recipe, choices, tables = prepared.competition, prepared.recipe, prepared.choices, prepared.tables
+    experiment, tables = prepared.experiment, prepared.tables
+    competition, recipe, choices = experiment.competition, experiment.recipe, experiment.choices
     augment = {field.name: getattr(competition.augment, field.name) for field in fields(Viewpoint)}
     augment["pipeline"] = getattr(augment["pipeline"], "__qualname__", None)
     return {
@@ -63,27 +61,6 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         "weights": prepared.weights,
         "by_hand": by_hand,
     }
-
-
-def choices_of(run: Run, workspace: Workspace) -> Choices:
-    """What a person chose for it. Raises RunError where it was trained by hand, or by another version of comp."""
-    config = run.record("config")
-    if config.get("by_hand"):
-        raise RunError(f"{run.name} was trained by hand, so there is no recipe to go on with.")
-    try:
-        like = None if config["like"] is None else find_run(workspace, config["like"])
-        return Choices(
-            recipe=config["recipe_name"],
-            backbone=None if like else config["recipe"]["backbone"],
-            settings=tuple(config["settings"]),
-            seed=config["seed"],
-            all_data=config["all_data"],
-            folds=config["folds"],
-            fold=config["fold"],
-            like=like,
-        )
-    except KeyError as error:
-        raise RunError(f"The config of {run.name} is of another version of comp (no {error}); train anew.") from None
 
 
 def fingerprint(tables: Tables) -> str:

@@ -2,38 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from comp.console import Console
 from comp.data.data_check import check_images
 from comp.data.reading import Paths
-from comp.data.tables import read_test_tables, with_prior
+from comp.data.tables import Tables, class_counts, read_test_tables, with_prior
+from comp.declare.competition import Competition
+from comp.declare.recipe import Recipe
 from comp.errors import RunError
+from comp.runs import Run, Workspace
 from comp.runs.resolve import from_config
-from comp.submission.postprocessing import from_record
+from comp.submission.postprocessing import PostProcessing, from_record
 from comp.submission.predictions import mean_over_views, write_predictions
+from comp.submission.scoring import describe, tune_on_logits
 from comp.submission.submission import build_submission, write_submission
-from comp.training.backbone import expectations
+from comp.training.backbone import build_classifier, expectations, set_size
 from comp.training.inputs import Images
-from comp.training.trained import kept_learners
+from comp.training.learner import Learner, choose_device
+from comp.training.state import load_weights
+from comp.training.training import Training
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+Array = npt.NDArray[Any]
+# Images, and which of them to predict; None for all.
+Part = tuple[Paths, npt.NDArray[np.int64] | None]
 
-    import numpy.typing as npt
 
-    from comp.console import Console
-    from comp.data.tables import Tables
-    from comp.declare.competition import Competition
-    from comp.declare.recipe import Recipe
-    from comp.runs import Run, Workspace
-    from comp.submission.postprocessing import PostProcessing
+def predict_after(training: Training) -> Path:
+    """Predict with what has just been trained, as `predict` does."""
+    experiment, tables = training.prepared.experiment, training.prepared.tables
+    return predict(experiment.competition, training.run, tables, experiment.workspace, training.console)
 
-    Array = npt.NDArray[Any]
-    # Images, and which of them to predict; None for all.
-    Part = tuple[Paths, npt.NDArray[np.int64] | None]
+
+def predict(competition: Competition, trained: Run, tables: Tables, workspace: Workspace, console: Console) -> Path:
+    """Predict validation and test images with test-time augmentation, tune post-processing, write the submission.
+
+    Raises RunError for a run that has no weights, was trained on other classes, or predicts NaN.
+    """
+    if trained.members:
+        raise RunError(
+            f"{trained.name} is made of other runs and has no weights to predict with; predict "
+            f"{', '.join(trained.members)} and combine them again."
+        )
+    config = trained.record("config")
+    competition, recipe = from_config(competition, config, trained.record("trained"))
+    if list(tables.classes) != config["classes"]:
+        raise RunError(f"{trained.name} was trained on other classes than the data now has; train again.")
+    console.log = trained.log
+    validates = tables.train["id"].isin(trained.validating()).to_numpy()
+    labelled = (tables.train["path"].array, validates.nonzero()[0])
+    unlabelled = (readable_test_images(tables), None)
+    valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], workspace, console)
+    postprocessing, scores = tune_on_logits(competition, tables.targets[validates], valid, config["postprocessing"])
+    shares = class_counts(tables.targets[~validates], len(tables.classes)) / (~validates).sum()
+    ids, probabilities = tables.train["id"][validates], mean_over_views(valid, competition.target)
+    write_predictions(trained.predictions("valid"), ids, probabilities, tables.classes)
+    # With what predicts other images without the training images at hand.
+    trained.write_record("scores", {**scores, "shares": shares.tolist()})
+    console.say(describe(scores))
+    write_test_predictions(competition, trained, tables, test, shares, postprocessing, console)
+    return trained.submission
 
 
 def predict_logits(
@@ -108,3 +142,29 @@ def predict_test_images(competition: Competition, trained: Run, workspace: Works
     (logits,) = predict_logits(competition, recipe, trained, [(readable_test_images(tables), None)], workspace, console)
     postprocessing, shares = from_record(scores["postprocessing"]), np.array(scores["shares"])
     write_test_predictions(competition, trained, tables, logits, shares, postprocessing, console)
+
+
+def kept_learners(
+    competition: Competition, recipe: Recipe, trained: Run, classes: int, console: Console
+) -> Iterator[Learner]:
+    """A learner with each of the run's kept weights, the last ones first.
+
+    Raises RunError where its training did not end.
+    """
+    record = trained.record("trained")
+    snapshots = [trained.checkpoint(name) for name in record["snapshots"]]
+    at_once = record.get("at_once", {}).get("forward")
+    for weights in (trained.weights, *snapshots):
+        learner = load_learner(competition, recipe, weights, classes)
+        learner.passes.forward, learner.passes.say = at_once, console.say
+        yield learner
+        # Of what the one ran out of memory with the next would, too.
+        at_once = learner.passes.forward
+
+
+def load_learner(competition: Competition, recipe: Recipe, weights: Path, classes: int) -> Learner:
+    """The model with these weights, at the size of the last stage."""
+    model = build_classifier(recipe.backbone, pretrained=False, dropout=recipe.dropout, prior=np.zeros(classes))
+    set_size(model, recipe.stages[-1].size)
+    load_weights(model, weights)
+    return Learner(model, recipe, competition.target, competition.layer_lr_ratio, choose_device())

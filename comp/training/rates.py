@@ -9,7 +9,7 @@ from comp.declare.competition import Competition
 from comp.declare.recipe import LAYER_GROUPS
 from comp.errors import OverrideError
 from comp.runs import Workspace
-from comp.runs.resolve import Choices, resolve
+from comp.runs.resolve import Choices, Experiment, resolve
 from comp.training.curves import draw_range_test, draw_rates, rates_in_characters
 from comp.training.prepared import prepare
 from comp.training.reporting import say_range_test
@@ -30,8 +30,8 @@ def draw_schedule(competition: Competition, choices: Choices, workspace: Workspa
 
 def find_rate(competition: Competition, choices: Choices, workspace: Workspace, console: Console, number: int) -> Path:
     """An LR range test of the stage of this number, from 1, as it would start on pretrained weights."""
-    prepared = prepare(competition, choices, workspace, console)
-    stages = prepared.recipe.stages
+    prepared = prepare(Experiment.of(competition, choices, workspace), console)
+    stages = prepared.experiment.recipe.stages
     if not 1 <= number <= len(stages):
         raise OverrideError(f"--stage is {number}, but the recipe {choices.recipe!r} has stages 1 to {len(stages)}.")
     epochs, _ = prepared.inputs(stages[number - 1], number)

@@ -1,4 +1,4 @@
-"""Which run a training goes on in: in the one that was stopped, or in a new one."""
+"""Which run a training is recorded in: the one that was stopped and is resumed, or a new one."""
 
 from __future__ import annotations
 
@@ -10,30 +10,29 @@ from itertools import zip_longest
 from typing import Any
 
 from comp.console import Console
-from comp.declare.competition import Competition
 from comp.errors import CompError, RunError
 from comp.files import sweep
-from comp.runs import Goal, Run, Workspace, create_run, list_runs
+from comp.runs import Goal, Run, create_run, list_runs
 from comp.runs.differences import difference
 from comp.runs.resolve import has_gpu
-from comp.training.config import choices_of, config_of
-from comp.training.prepared import Prepared, prepare
+from comp.training.config import config_of
+from comp.training.prepared import Prepared
 from comp.training.state import load_state
 from comp.training.training import Training
 
 # Of a config, what says nothing about the results, and what makes them differ in their last digits only.
 NOT_COMPARED = ("command", "order")
 OF_THE_MACHINE = ("versions", "device", "precision")
+ONLY_SAID = (*OF_THE_MACHINE, "source")
 
 
-def start(prepared: Prepared, workspace: Workspace, console: Console, *, by_hand: bool = False) -> Training:
+def start(prepared: Prepared, console: Console, *, by_hand: bool = False) -> Training:
     """A new run folder with the resolved config and the split."""
-    run = create_run(workspace, prepared.competition.name, prepared.choices.recipe)
-    return _begin(prepared, run, console, config_of(prepared, by_hand=by_hand))
+    return _begin(prepared, _new_run(prepared), console, config_of(prepared, by_hand=by_hand))
 
 
 @contextmanager
-def under_way(prepared: Prepared, workspace: Workspace, console: Console, done: Goal) -> Iterator[Training]:
+def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Training]:
     """The latest training of the same config that nobody works on and that didn't get as far, or a new one.
 
     One of the same config but of other source is not resumed, and that is said. Nobody else resumes the run for as long
@@ -42,7 +41,7 @@ def under_way(prepared: Prepared, workspace: Workspace, console: Console, done: 
     resolved = config_of(prepared)
     config = _as_recorded(resolved)
     of_other_source: list[str] = []
-    for run in reversed(list_runs(workspace, prepared.competition.name)):
+    for run in reversed(list_runs(prepared.experiment.workspace, prepared.experiment.competition.name)):
         if not _same(run, config) or done(run):
             continue
         if changed := _changed_source(run, config):
@@ -51,9 +50,9 @@ def under_way(prepared: Prepared, workspace: Workspace, console: Console, done: 
             with run.held() as alone:
                 # Who held it may just have finished it.
                 if alone and not done(run):
-                    yield _take_up(prepared, run, console)
+                    yield _resume(prepared, run, console)
                     return
-    run = create_run(workspace, prepared.competition.name, prepared.choices.recipe)
+    run = _new_run(prepared)
     with run.held():
         try:
             training = _begin(prepared, run, console, resolved)
@@ -67,32 +66,28 @@ def under_way(prepared: Prepared, workspace: Workspace, console: Console, done: 
 
 
 @contextmanager
-def resumed(competition: Competition, run: Run, workspace: Workspace, console: Console) -> Iterator[Training]:
-    """A training that was stopped, on this machine or another.
+def resumed(prepared: Prepared, run: Run, console: Console) -> Iterator[Training]:
+    """A training that was stopped, on this machine or another, by `Experiment.of_run`.
 
-    Raises RunError where it ended, is still under way, or where recipe or data are others than they were.
+    Raises RunError where it is still under way, or where recipe or data are others than they were.
     """
-    if run.members or run.trained:
-        raise RunError(f"The training of {run.name} has ended; predict with it by `comp predict {run.name}`.")
-    recorded = run.record("config")
-    prepared = prepare(competition, choices_of(run, workspace), workspace, console)
-    config = _as_recorded(config_of(prepared))
-    said = (*OF_THE_MACHINE, "source")
-    other = difference(_without(recorded, *NOT_COMPARED, *said), _without(config, *said))
+    recorded, config = run.record("config"), _as_recorded(config_of(prepared))
+    anew = f"train anew with `comp train {prepared.experiment.competition.name}`"
+    other = difference(_without(recorded, *NOT_COMPARED, *ONLY_SAID), _without(config, *ONLY_SAID))
     if other is not None:
         raise RunError(
-            f"{run.name} was begun with another {other.field} ({other.one}, and now {other.other}), so it can't go on; "
-            f"put that back, or train anew with `comp train {competition.name}`."
+            f"{run.name} was begun with another {other.field} ({other.one}, and now {other.other}), so it can't be "
+            f"resumed; put that back, or {anew}."
         )
     if not _splits_as(run, prepared):
         raise RunError(
-            f"{run.name} was begun with other rows to validate than are drawn now, by another version of comp or for "
-            f"other groups or duplicates, so it can't go on; train anew with `comp train {competition.name}`."
+            f"{run.name} was begun with other images to validate than are drawn now, by another version of comp or for "
+            f"other groups or duplicates, so it can't be resumed; {anew}."
         )
     with run.held() as alone:
         if not alone:
             raise RunError(f"{run.name} is being trained by another process; let it end, or stop it.")
-        training = _take_up(prepared, run, console)
+        training = _resume(prepared, run, console)
         other = difference(*({field: known.get(field) for field in OF_THE_MACHINE} for known in (recorded, config)))
         if other is not None:
             console.say(f"{run.name} was begun with another {other.field}: {other.one}, and now {other.other}")
@@ -103,36 +98,47 @@ def resumed(competition: Competition, run: Run, workspace: Workspace, console: C
         yield training
 
 
+def _new_run(prepared: Prepared) -> Run:
+    experiment = prepared.experiment
+    return create_run(experiment.workspace, experiment.competition.name, experiment.choices.recipe)
+
+
 def _begin(prepared: Prepared, run: Run, console: Console, config: Mapping[str, Any]) -> Training:
     """Everything that is known before the first step, into the run's folder."""
-    competition, recipe, choices, tables = prepared.competition, prepared.recipe, prepared.choices, prepared.tables
+    tables = prepared.tables
     try:
         run.write_split(tables.train["id"].to_list(), tables.train.index.isin(prepared.validating).tolist())
         if tables.data_check is not None and tables.data_check.found.any():
             tables.data_check.write_list(run.folder / "data-check.csv", odd=False)
-        # Last: with it the folder is a run, which another process may want to go on with.
+        # Last: with it the folder is a run, which another process may want to resume.
         run.write_config(config)
     except OSError:
         shutil.rmtree(run.folder, ignore_errors=True)
         raise
     console.log = run.log
+    for line in _introduction(prepared, run):
+        console.say(line)
+    return Training(prepared, run, console, bool(config["by_hand"]))
+
+
+def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
+    experiment, tables = prepared.experiment, prepared.tables
+    competition, recipe, choices = experiment.competition, experiment.recipe, experiment.choices
     fold = f", fold {choices.fold} of {choices.folds}" if choices.fold else ""
-    console.say(
+    yield (
         f"{competition.name}: {len(tables.train) - len(prepared.validating)} images train and "
         f"{len(prepared.validating)} validate, {len(tables.test)} to predict, {len(tables.classes)} classes; "
         f"{recipe.backbone} on {prepared.learner.device}, run {run.name}{fold}"
     )
     declared = competition.recipes.get(choices.recipe)
     if choices.like is None and declared is not None and declared.on_cpu is not None and not has_gpu():
-        console.say(f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU")
-    for note in tables.notes:
-        console.say(note)
+        yield f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU"
+    yield from tables.notes
     if tables.not_asked_for:
-        console.say(f"{tables.not_asked_for} test images are not in the sample submission and are left out")
-    return Training(prepared, run, console, bool(config["by_hand"]))
+        yield f"{tables.not_asked_for} test images are not in the sample submission and are left out"
 
 
-def _take_up(prepared: Prepared, run: Run, console: Console) -> Training:
+def _resume(prepared: Prepared, run: Run, console: Console) -> Training:
     """As it was when it was last saved; from its beginning where it wasn't."""
     sweep(run.folder)
     console.log = run.log
@@ -140,14 +146,14 @@ def _take_up(prepared: Prepared, run: Run, console: Console) -> Training:
     if run.trained:
         run.last.unlink(missing_ok=True)
         done = "predicted" if run.predicted else "trained"
-        console.say(f"{run.name} is the same and was {done} before: going on with it")
+        console.say(f"resuming {run.name}, which is the same and was {done} before")
         return training
     state = load_state(run.last)
     if state is None:
         run.history.cut({})
     else:
         training.load(state)
-    console.say(f"going on with {run.name}, which was stopped: {training.where()}")
+    console.say(f"resuming {run.name}, which was stopped: {training.where()}")
     return training
 
 

@@ -12,12 +12,12 @@ from typing import Any
 from torch import Tensor
 
 from comp.console import Console
-from comp.declare.recipe import Stage
+from comp.declare.recipe import Recipe, Stage
 from comp.errors import DivergedError, RunError
 from comp.interrupts import deferred
 from comp.runs import Run
 from comp.submission.scoring import score_logits
-from comp.training.backbone import set_size
+from comp.training.backbone import Classifier, set_size
 from comp.training.curves import draw_range_test
 from comp.training.learner import Epoch, Epochs, Step
 from comp.training.memory import peak_memory
@@ -31,8 +31,8 @@ MOST_COST = 1 / 50
 
 
 @dataclass(frozen=True)
-class Good:
-    """Weights whose losses were numbers: of the end of so many cycles of the stage under way, or of what was before."""
+class Finite:
+    """The last weights with finite losses: of the end of so many cycles of the stage under way, or from before it."""
 
     weights: Mapping[str, Tensor]
     cycles: int
@@ -43,14 +43,14 @@ class Training:
     """The live state of a training.
 
     by_hand: its stages are not the recipe's; what it trains is not saved on the way.
-    found: the learning rate that a sweep found, by how many layer groups trained, and whether on cached features.
+    found: the learning rate by LR range test, by how many layer groups trained, and whether on cached features.
     fitted: the stages that made the weights what they are, with the rates they were trained at.
-    broken: the stages whose loss became no number, as trained.json has them.
+    diverged: the stages whose loss became NaN or infinite, as trained.json has them.
     snapshots: the weights kept at the ends of the last stage's cycles, the latest first, without the very last.
-    good: what is gone back to when the loss is no longer a number.
+    last_finite: the weights that are restored when the loss diverges.
     size: of the images that the model was made for last, in pixels.
     touched: whether the backbone may be another than it was built.
-    resumed: where a stage that was stopped goes on.
+    resumed: where the stage was stopped that is resumed.
     began: the time, in seconds, at which the stage under way would have begun, had it not been stopped.
     after_epoch: called when an epoch is recorded; what it raises ends the training.
     """
@@ -61,9 +61,9 @@ class Training:
     by_hand: bool = False
     found: dict[tuple[int, bool], float] = field(default_factory=dict)
     fitted: list[Stage] = field(default_factory=list)
-    broken: list[dict[str, Any]] = field(default_factory=list)
+    diverged: list[dict[str, Any]] = field(default_factory=list)
     snapshots: list[Path] = field(default_factory=list)
-    good: Good | None = None
+    last_finite: Finite | None = None
     size: int = 0
     touched: bool = False
     resumed: dict[str, Any] | None = None
@@ -75,31 +75,31 @@ class Training:
     @property
     def number(self) -> int:
         """Of the stage that is next, from 1."""
-        lost = [stage for stage in self.broken if not stage["cycles_kept"]]
+        lost = [stage for stage in self.diverged if not stage["cycles_kept"]]
         return len(self.fitted) + len(lost) + 1
 
     @property
     def remaining(self) -> Sequence[Stage]:
         """The recipe's stages that are still to be trained; the first may have been begun."""
-        return () if self.run.trained else self.prepared.recipe.stages[self.number - 1 :]
+        return () if self.run.trained else self._recipe.stages[self.number - 1 :]
 
     def train_stages(self) -> None:
         """Train the recipe's stages that are left, and keep the weights."""
         for stage in self.remaining:
-            self.fit_or_go_back(stage)
+            self.fit_or_restore(stage)
         self.finish()
 
-    def fit_or_go_back(self, stage: Stage) -> None:
-        """Train one stage; where its loss becomes no number, go on from the last cycle that ended with one.
+    def fit_or_restore(self, stage: Stage) -> None:
+        """Train one stage; where its loss diverges, restore the weights of the last cycle that ended with a finite one.
 
         Raises DivergedError where there is none.
         """
         try:
             self.fit(stage)
         except DivergedError as error:
-            if self.good is None:
+            if self.last_finite is None:
                 raise
-            self._go_back(stage, error, self.good)
+            self._restore(stage, error, self.last_finite)
         if self.remaining:
             self.save()
 
@@ -117,9 +117,9 @@ class Training:
         else:
             rate, self.resumed = resumed["rate"], None
             self.began -= resumed.get("seconds", 0.0)
-        count = max(number, len(prepared.recipe.stages))
-        say_stage(self.console, number, count, stage, rate, prepared.competition.metric)
-        steps = stage.epochs * ceil(len(epochs) / prepared.recipe.accumulation)
+        count = max(number, len(self._recipe.stages))
+        say_stage(self.console, number, count, stage, rate, prepared.experiment.competition.metric)
+        steps = stage.epochs * ceil(len(epochs) / self._recipe.accumulation)
         saved = None if resumed is None else resumed["state"]
         with self.console.bar("training", steps, "steps") as bar, deferred() as interrupt:
             bar.advance(0 if saved is None else saved["taken"])
@@ -136,7 +136,7 @@ class Training:
                 if asked or time.monotonic() - self.saved > max(SAVE_SECONDS, self.cost / MOST_COST):
                     self.save(rate)
                 if asked:
-                    self._say_how_to_go_on(number)
+                    self._say_how_to_resume(number)
                     break
         self.fitted.append(replace(stage, learning_rate=rate))
         self.run.history.append_stage(number, time.perf_counter() - self.began, peak_memory())
@@ -163,7 +163,7 @@ class Training:
         passes = self.prepared.learner.passes
         record = {
             "stages": [asdict(fitted) for fitted in self.fitted],
-            "broken": self.broken,
+            "diverged": self.diverged,
             "snapshots": [path.stem for path in self.snapshots],
             "at_once": {"training": passes.training, "forward": passes.forward},
         }
@@ -172,13 +172,13 @@ class Training:
         self.run.last.unlink(missing_ok=True)
 
     def save(self, rate: float | None = None) -> None:
-        """Write what a training that is stopped from now on goes on from; ``rate``: of the stage under way.
+        """Write what a training that is stopped from now on is resumed from; ``rate``: of the stage under way.
 
         Raises OSError; what was saved before is still there then.
         """
         if self.by_hand:
             return
-        began, learner = time.monotonic(), self.prepared.learner
+        began, learner, finite = time.monotonic(), self.prepared.learner, self.last_finite
         stage = None
         if learner.under_way is not None:
             of_stage = learner.under_way.state_dict()
@@ -188,9 +188,9 @@ class Training:
         state = {
             "found": [[*trains, found] for trains, found in self.found.items()],
             "fitted": [asdict(fitted) for fitted in self.fitted],
-            "broken": self.broken,
+            "diverged": self.diverged,
             "snapshots": [path.stem for path in self.snapshots],
-            "good": None if self.good is None else [dict(self.good.weights), self.good.cycles],
+            "last_finite": finite and [dict(finite.weights), finite.cycles],
             "size": self.size,
             "touched": self.touched,
             "weights": self._changing(learner.model.state_dict()),
@@ -208,9 +208,9 @@ class Training:
         try:
             self.found = {(groups, cached): found for groups, cached, found in state["found"]}
             self.fitted = [Stage(**fitted) for fitted in state["fitted"]]
-            self.broken, self.size, self.touched = state["broken"], state["size"], state["touched"]
+            self.diverged, self.size, self.touched = state["diverged"], state["size"], state["touched"]
             self.snapshots = [self.run.checkpoint(name) for name in state["snapshots"]]
-            self.good = None if state["good"] is None else Good(*state["good"])
+            self.last_finite = None if state["last_finite"] is None else Finite(*state["last_finite"])
             self.resumed = state["stage"]
             learner.passes.training, learner.passes.forward = state["passes"]
             set_size(learner.model, self.size)
@@ -225,28 +225,28 @@ class Training:
         self.run.history.cut(tables)
 
     def where(self) -> str:
-        """Where it goes on, in words."""
+        """Where it is resumed, in words."""
         if self.resumed is None:
-            return f"stage {self.number} of {len(self.prepared.recipe.stages)}"
+            return f"stage {self.number} of {len(self._recipe.stages)}"
         state = self.resumed["state"]
         return f"stage {self.number}, epoch {state['epoch'] + 1}, step {len(state['losses']) + 1}"
 
     def _begin(self, stage: Stage) -> None:
         self.touched |= stage.groups > 1 or self.size not in (0, stage.size)
         self.size, self.snapshots = stage.size, []
-        self._keep_good(self.prepared.learner.model.state_dict() if self.fitted else None, cycles=0)
+        self.last_finite = Finite(self._copied(self.prepared.learner.model), 0) if self.fitted else None
 
     def _record(self, stage: Stage, number: int, epoch: Epoch) -> None:
         """In the tables, on the terminal, and its weights where they are kept."""
-        prepared = self.prepared
-        score = score_logits(prepared.competition, prepared.tables.targets[prepared.validating], epoch.logits)
+        competition, targets = self.prepared.experiment.competition, self.prepared.tables.targets
+        score = score_logits(competition, targets[self.prepared.validating], epoch.logits)
         row = {
             "stage": number,
             "cycle": epoch.cycle + 1,
             "epoch": epoch.number + 1,
             "train_loss": epoch.train_loss,
             "valid_loss": epoch.valid_loss,
-            "metric": prepared.competition.metric,
+            "metric": competition.metric,
             "score": score,
             "seconds": epoch.seconds,
             "images_per_second": epoch.images_per_second,
@@ -255,43 +255,46 @@ class Training:
         say_epoch(self.console, epoch, score)
         if epoch.broken or not epoch.ends_cycle or epoch.cycle + 1 == stage.cycles:
             return
-        self._keep_good(prepared.learner.evaluated.state_dict(), epoch.cycle + 1)
-        # Of an earlier stage none is averaged; the last cycle's weights are the run's own.
-        kept = prepared.recipe.snapshots if number >= len(prepared.recipe.stages) else 1
+        model = self.prepared.learner.evaluated
+        self.last_finite = Finite(self._copied(model), epoch.cycle + 1)
+        # The snapshots of an earlier stage are not averaged; the last cycle's weights are the run's own.
+        kept = self._recipe.snapshots if number >= len(self._recipe.stages) else 1
         if stage.cycles - epoch.cycle <= kept:
             self.snapshots.insert(0, self.run.checkpoint(f"stage-{number}-cycle-{epoch.cycle + 1}"))
-            save_weights(prepared.learner.evaluated, self.snapshots[0])
+            save_weights(model, self.snapshots[0])
 
-    def _keep_good(self, weights: Mapping[str, Tensor] | None, cycles: int) -> None:
-        if weights is None:
-            self.good = None
-            return
-        copied = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self._changing(weights).items()}
-        self.good = Good(copied, cycles)
-
-    def _go_back(self, stage: Stage, error: DivergedError, good: Good) -> None:
+    def _restore(self, stage: Stage, error: DivergedError, finite: Finite) -> None:
         number, trained = self.number, replace(stage, learning_rate=error.learning_rate)
-        if good.cycles:
-            self.fitted.append(replace(trained, cycles=good.cycles))
+        if finite.cycles:
+            self.fitted.append(replace(trained, cycles=finite.cycles))
         # The last cycle that is kept is the run's own weights now.
-        kept = [path for path in self.snapshots if good.cycles and path.stem != f"stage-{number}-cycle-{good.cycles}"]
+        own = f"stage-{number}-cycle-{finite.cycles}"
+        kept = [path for path in self.snapshots if finite.cycles and path.stem != own]
         for path in set(self.snapshots) - set(kept):
             path.unlink(missing_ok=True)
         self.snapshots, self.size = kept, self.fitted[-1].size
         learner = self.prepared.learner
         learner.under_way, learner.evaluated = None, learner.model
         set_size(learner.model, self.size)
-        self._give(good.weights)
-        self.broken.append(
-            {"number": number, "stage": asdict(trained), "epoch": error.epoch, "cycles_kept": good.cycles}
+        self._give(finite.weights)
+        self.diverged.append(
+            {"number": number, "stage": asdict(trained), "epoch": error.epoch, "cycles_kept": finite.cycles}
         )
-        # What broke this stage would break the next one that trains as much.
+        # The rate that this stage diverged at would let the next one diverge that trains as much.
         self.found.pop((stage.groups, stage.cached), None)
-        whose = f"of the end of cycle {good.cycles}" if good.cycles else "from before the stage"
+        whose = f"of the end of cycle {finite.cycles}" if finite.cycles else "from before the stage"
         self.console.say(
-            f"stage {number}: the loss is no longer a number in epoch {error.epoch}, so the weights are those {whose} "
-            f"again; try --set stages.{number}.learning_rate={error.learning_rate / 10:.2g}"
+            f"stage {number}: the loss diverged in epoch {error.epoch}, so the weights {whose} are restored; "
+            f"try --set stages.{number}.learning_rate={error.learning_rate / 10:.2g}"
         )
+
+    @property
+    def _recipe(self) -> Recipe:
+        return self.prepared.experiment.recipe
+
+    def _copied(self, model: Classifier) -> dict[str, Tensor]:
+        weights = self._changing(model.state_dict())
+        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
 
     def _changing(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those that are not as the model was built."""
@@ -301,6 +304,6 @@ class Training:
         model = self.prepared.learner.model
         model.load_state_dict({**model.state_dict(), **weights})
 
-    def _say_how_to_go_on(self, number: int) -> None:
+    def _say_how_to_resume(self, number: int) -> None:
         if not self.by_hand:
-            self.console.say(f"stopped in stage {number}; `comp train --resume {self.run.name}` goes on from there")
+            self.console.say(f"stopped in stage {number}; `comp train --resume {self.run.name}` resumes it there")

@@ -83,11 +83,11 @@ def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on(down
         # Seconds on a machine of one's own.
         assert time.monotonic() - began < 30
     assert run.returncode == 128 + number
-    assert "stopped in stage 1; `comp train --resume shades/standard-1` goes on from there" in printed
+    assert "stopped in stage 1; `comp train --resume shades/standard-1` resumes it there" in printed
     assert errors.splitlines() == ["Error: stopped; the same command again resumes from here."]
     assert list(workspace.folder.rglob(".*.part")) == []
     again = subprocess.run(long, capture_output=True, text=True, check=True)
-    assert "going on with shades/standard-1, which was stopped: stage 1, epoch " in again.stdout
+    assert "resuming shades/standard-1, which was stopped: stage 1, epoch " in again.stdout
     assert [path.name for path in (workspace.runs / "shades").glob("*/")] == ["standard-1"]
     epochs = (workspace.runs / "shades" / "standard-1" / "epochs.csv").read_text().splitlines()
     assert len(epochs) == 1 + 200

@@ -63,7 +63,7 @@ def test_a_disk_too_full_for_the_weights_leaves_none_and_the_next_training_goes_
     )
     ended = comp("--competitions", downloaded.plugins, "train", "shades", *TINY)
     assert ended.status == 0
-    assert "going on with shades/standard-1, which was stopped" in ended.out
+    assert "resuming shades/standard-1, which was stopped" in ended.out
 
 
 def test_a_disk_too_full_for_the_download_says_so_and_the_next_goes_on(shades, sentence, comp, workspace, monkeypatch):
@@ -106,7 +106,7 @@ def test_a_disk_too_full_for_the_state_stops_in_one_sentence_and_goes_on_later(
     assert [path.name for path in run.rglob("*") if ".part" in path.name] == []
     ended = comp(*plugins, *whole)
     assert ended.status == 0
-    assert "going on with shades/standard-1" in ended.out
+    assert "resuming shades/standard-1" in ended.out
     assert [path.name for path in (workspace.runs / "shades").iterdir()] == ["standard-1"]
 
 

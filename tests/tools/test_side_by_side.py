@@ -43,7 +43,7 @@ def trained(two_stages, workspace):
         said = Console()
         said.say = (lines := []).append
         choices = Choices(settings=(LONG,), folds=2)
-        return runner.cross_validate(two_stages, choices, workspace, said, on=on), "\n".join(lines)
+        return runner.train(two_stages, choices, workspace, said, on=on), "\n".join(lines)
 
     return train
 
@@ -117,7 +117,7 @@ def test_a_fold_whose_worker_was_killed_goes_on_elsewhere_and_ends_as_it_would_h
     joined, said = trained(on="ray")
     assert "side by side on Ray, each with 1 processor" in said
     (name,) = killed
-    assert f"going on with {name}, which was stopped: stage 2" in (workspace.runs / name / "log.txt").read_text()
+    assert f"resuming {name}, which was stopped: stage 2" in (workspace.runs / name / "log.txt").read_text()
     folds = [Run(workspace.runs / member) for member in joined.members]
     assert [(run.submission.read_bytes(), run.parts()) for run in (*folds, joined)] == expected
     assert len(list_runs(workspace)) == 3
@@ -145,7 +145,7 @@ def test_a_sweep_goes_on_after_its_worker_was_killed_and_after_it_was_stopped_an
     killed = killing()
     best, lines = sweep()
     (name,) = killed
-    assert f"going on with {name}, which was stopped: stage 2" in (workspace.runs / name / "log.txt").read_text()
+    assert f"resuming {name}, which was stopped: stage 2" in (workspace.runs / name / "log.txt").read_text()
     runs = list_runs(workspace)
     settings = [run.record("config")["settings"] for run in runs]
     assert settings[: len(begun)] == begun

@@ -9,7 +9,8 @@ from comp.data.tables import read_tables
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named, find_competitions
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import RunError
-from comp.runs.resolve import Choices, from_config, resolve
+from comp.runs import Workspace
+from comp.runs.resolve import Choices, Experiment, from_config, resolve
 from comp.training.config import config_of, fingerprint
 from comp.training.prepared import Prepared
 
@@ -29,9 +30,8 @@ def tables(shades):
 def written(competition, choices, tables):
     """The config as it comes out of a file."""
     resolved = resolve(competition, choices)
-    prepared = Prepared(
-        *resolved, choices, tables, training=[], validating=[], learner=LEARNER, images=None, weights=""
-    )
+    experiment = Experiment(*resolved, choices, Workspace(Path()))
+    prepared = Prepared(experiment, tables, training=[], validating=[], learner=LEARNER, images=None, weights="")
     return resolved, json.loads(json.dumps(config_of(prepared)))
 
 

@@ -12,7 +12,7 @@ from comp.console import Console
 from comp.declare.recipe import Stage
 from comp.errors import RunError
 from comp.runs import list_runs
-from comp.runs.resolve import Choices
+from comp.runs.resolve import Choices, Experiment
 from comp.training import training as module
 from comp.training.prepared import prepare
 from comp.training.resuming import start, under_way
@@ -64,13 +64,11 @@ def test_a_stage_that_breaks_leaves_the_weights_from_before_it_and_the_next_goes
     run = train(HEAD, TOO_HIGH)
     assert weights(run) == weights(train(HEAD))
     said = capsys.readouterr().out
-    assert (
-        "stage 2: the loss is no longer a number in epoch 1, so the weights are those from before the stage again; "
-        "try --set stages.2.learning_rate=1e+11" in said
-    )
+    assert "stage 2: the loss diverged in epoch 1, so the weights from before the stage are restored" in said
+    assert "--set stages.2.learning_rate=1e+11" in said
     record = run.record("trained")
     assert [stage["train"] for stage in record["stages"]] == ["head"]
-    (broken,) = record["broken"]
+    (broken,) = record["diverged"]
     assert (broken["number"], broken["epoch"], broken["cycles_kept"]) == (2, 1, 0)
     assert broken["stage"]["learning_rate"] == 1e12
     assert np.isnan(run.history.epochs()["train_loss"].iloc[-1]) or not np.isfinite(
@@ -95,14 +93,16 @@ def test_the_stages_after_a_broken_one_are_trained_and_judged(train, capsys):
 
 def test_a_stage_that_breaks_in_a_later_cycle_keeps_the_cycles_before(with_stages, workspace, train, capsys):
     stage = replace(ALL, cycles=4, cycle_length=1)
-    training = start(prepare(with_stages(stage, snapshots=3), Choices(), workspace, Console()), workspace, Console())
+    training = start(
+        prepare(Experiment.of(with_stages(stage, snapshots=3), Choices(), workspace), Console()), Console()
+    )
     # Three steps an epoch: the third of the third cycle.
     spoilt_from(training, 8)
-    training.fit_or_go_back(stage)
+    training.fit_or_restore(stage)
     training.finish()
     record = training.run.record("trained")
     assert record["stages"][0]["cycles"] == 2
-    assert record["broken"][0]["cycles_kept"] == 2
+    assert record["diverged"][0]["cycles_kept"] == 2
     assert "those of the end of cycle 2 again" in capsys.readouterr().out
     assert weights(training.run) == weights(train(replace(stage, cycles=2)))
     # Of the last three cycles the second is the run's own weights now, and the third was never there.
@@ -139,11 +139,11 @@ def test_what_is_gone_back_to_outlives_a_kill(with_stages, workspace, train, mon
         with pytest.raises(SystemExit):
             runner.train(competition, Choices(), workspace, Console())
     with under_way(
-        prepare(competition, Choices(), workspace, Console()), workspace, Console(), attrgetter("trained")
+        prepare(Experiment.of(competition, Choices(), workspace), Console()), Console(), attrgetter("trained")
     ) as training:
         assert training.where() == "stage 1, epoch 2, step 3"
         spoilt_from(training, 5)
-        training.fit_or_go_back(stage)
+        training.fit_or_restore(stage)
         training.finish()
     assert training.run.record("trained")["stages"][0]["cycles"] == 1
     assert weights(training.run) == weights(train(replace(stage, cycles=1)))
@@ -151,11 +151,11 @@ def test_what_is_gone_back_to_outlives_a_kill(with_stages, workspace, train, mon
 
 def test_a_rate_that_broke_a_stage_is_not_taken_for_the_next_one(with_stages, workspace):
     stages = (HEAD, replace(ALL, learning_rate="find"))
-    training = start(prepare(with_stages(*stages), Choices(), workspace, Console()), workspace, Console())
+    training = start(prepare(Experiment.of(with_stages(*stages), Choices(), workspace), Console()), Console())
     training.found[3, False] = 1e12
     for stage in stages:
-        training.fit_or_go_back(stage)
-    assert training.broken[0]["stage"]["learning_rate"] == 1e12
+        training.fit_or_restore(stage)
+    assert training.diverged[0]["stage"]["learning_rate"] == 1e12
     assert training.found == {}
 
 
@@ -163,10 +163,10 @@ def test_a_long_epoch_ends_soon_after_its_loss_is_no_number(with_stages, workspa
     monkeypatch.setattr("comp.training.learner.CHECKED", 2)
     stage = replace(ALL, cycle_length=2)
     training = start(
-        prepare(with_stages(HEAD, stage, batch_size=2), Choices(), workspace, Console()), workspace, Console()
+        prepare(Experiment.of(with_stages(HEAD, stage, batch_size=2), Choices(), workspace), Console()), Console()
     )
-    training.fit_or_go_back(HEAD)
+    training.fit_or_restore(HEAD)
     spoilt_from(training, 3)
-    training.fit_or_go_back(stage)
+    training.fit_or_restore(stage)
     steps = training.run.history.steps()
     assert (steps["stage"] == 2).sum() == 4

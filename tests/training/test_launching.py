@@ -190,7 +190,7 @@ def test_a_training_in_two_processes_that_was_killed_ends_as_one_that_was_not(st
     assert not stopped.weights.exists()
     status, out, err = apart(still, *command)
     assert (status, err) == (0, "")
-    assert f"going on with {stopped.name}, which was stopped: stage 1, epoch 2, step 2" in out
+    assert f"resuming {stopped.name}, which was stopped: stage 1, epoch 2, step 2" in out
     whole, resumed = list_runs(workspace)
     assert resumed.weights.read_bytes() == whole.weights.read_bytes()
 

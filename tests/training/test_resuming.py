@@ -19,11 +19,11 @@ from comp.declare.recipe import Stage
 from comp.errors import DataError, KaggleError, RunError
 from comp.kaggle.client import Kaggle
 from comp.runs import History, Run, Workspace, list_runs
-from comp.runs.resolve import Choices
-from comp.training import backbone, config, prepared
+from comp.runs.resolve import Choices, Experiment
+from comp.training import config, prepared
 from comp.training import training as module
 from comp.training.prepared import prepare
-from comp.training.resuming import resumed, start, under_way
+from comp.training.resuming import start, under_way
 from comp.training.state import load_state, save_state
 from comp.training.training import Training
 
@@ -202,7 +202,7 @@ def test_a_run_that_was_trained_goes_on_with_its_predictions(
     with serving(shades):
         run = runner.run(competition, Choices(), workspace, Console())
     assert (run, run.weights.stat().st_mtime_ns) == (trained, weights)
-    assert "shades/standard-1 is the same and was trained before: going on with it" in capsys.readouterr().out
+    assert "resuming shades/standard-1, which is the same and was trained before" in capsys.readouterr().out
     assert run.submission.is_file()
 
 
@@ -262,10 +262,10 @@ def test_a_run_that_is_being_trained_is_left_alone_and_another_is_begun(with_sta
 
 def test_nobody_else_takes_up_a_run_while_it_is_trained_and_predicted(with_stages, workspace):
     competition = with_stages(replace(HEAD, learning_rate=0.01))
-    prepared = prepare(competition, Choices(), workspace, Console())
+    prepared = prepare(Experiment.of(competition, Choices(), workspace), Console())
     with (
-        under_way(prepared, workspace, Console(), attrgetter("predicted")) as mine,
-        under_way(prepared, workspace, Console(), attrgetter("predicted")) as other,
+        under_way(prepared, Console(), attrgetter("predicted")) as mine,
+        under_way(prepared, Console(), attrgetter("predicted")) as other,
     ):
         assert mine.run != other.run
 
@@ -277,7 +277,7 @@ def test_a_run_is_gone_on_with_by_its_name(with_stages, workspace, killed, capsy
     (run,) = list_runs(workspace)
     capsys.readouterr()
     assert runner.resume(competition, run, workspace, Console()) == run
-    assert "going on with shades/standard-1, which was stopped: stage 2, epoch 1, step" in capsys.readouterr().out
+    assert "resuming shades/standard-1, which was stopped: stage 2, epoch 1, step" in capsys.readouterr().out
     runner.predict(competition, run, workspace, Console())
     same(run, expected)
     with pytest.raises(RunError, match=r"has ended; predict with it by `comp predict shades/standard-1`"):
@@ -345,7 +345,7 @@ def test_edited_code_begins_a_new_run_and_says_what_changed(with_stages, workspa
     assert line in capsys.readouterr().out
     assert line in new.log.read_text()
     # From here on, the new one is the same.
-    assert runner._run(competition, Choices(), workspace, Console(), attrgetter("reported")) == new
+    assert runner._run(Experiment.of(competition, Choices(), workspace), Console(), attrgetter("reported")) == new
     assert "changed since" not in capsys.readouterr().out
 
 
@@ -353,7 +353,7 @@ def test_edited_code_after_the_training_predicts_no_run_of_the_old_code(with_sta
     competition = with_stages(replace(HEAD, learning_rate=0.01))
     first = runner.train(competition, Choices(), workspace, Console())
     edited("comp.data")
-    assert runner._run(competition, Choices(), workspace, Console(), attrgetter("reported")) != first
+    assert runner._run(Experiment.of(competition, Choices(), workspace), Console(), attrgetter("reported")) != first
     assert "comp/data changed since shades/standard-1, so this is a new run\n" in capsys.readouterr().out
 
 
@@ -408,26 +408,26 @@ def test_a_state_that_can_t_be_gone_on_from_is_one_sentence_and_changes_nothing(
 def test_folds_that_are_there_are_not_trained_again(with_stages, workspace, killed):
     competition, choices = with_stages(replace(HEAD, learning_rate=0.01)), Choices(folds=3)
     expected = undisturbed(competition, workspace, Choices(folds=3, fold=2))
-    killed(competition, workspace, 6, choices, runner.cross_validate)
+    killed(competition, workspace, 6, choices)
     before = {run.name: run.submission.is_file() for run in list_runs(workspace)}
     assert before == {"shades/standard-1": True, "shades/standard-2": False}
-    joined = runner.cross_validate(competition, choices, workspace, Console())
+    joined = runner.train(competition, choices, workspace, Console())
     assert list(joined.members) == ["shades/standard-1", "shades/standard-2", "shades/standard-3"]
     same(list_runs(workspace)[1], expected)
     # Those are joined now, so the same again is another training.
-    other = runner.cross_validate(competition, choices, workspace, Console())
+    other = runner.train(competition, choices, workspace, Console())
     assert not set(joined.members) & set(other.members)
 
 
 def test_an_error_before_the_first_epoch_leaves_no_run(with_stages, workspace, monkeypatch):
-    build = backbone.build_classifier
+    build = prepared.build_classifier
 
     def breaking(*arguments, **options):
         # After it was screened: one that was broken before is left out.
         (workspace.data("shades") / "train" / "t05.png").write_bytes(b"no image")
         return build(*arguments, **options)
 
-    monkeypatch.setattr(backbone, "build_classifier", breaking)
+    monkeypatch.setattr(prepared, "build_classifier", breaking)
     competition = with_stages(ALL)
     with pytest.raises(DataError):
         runner.train(competition, Choices(), workspace, Console())
@@ -447,9 +447,9 @@ def test_a_frozen_backbone_is_not_written_each_time(with_stages, workspace, kill
 
 def test_a_training_by_hand_is_not_gone_on_with(with_stages, workspace):
     competition = with_stages(replace(HEAD, learning_rate=0.01))
-    by_hand = start(prepare(competition, Choices(), workspace, Console()), workspace, Console(), by_hand=True)
-    with pytest.raises(RunError, match="was trained by hand"), resumed(competition, by_hand.run, workspace, Console()):
-        pass
+    by_hand = start(prepare(Experiment.of(competition, Choices(), workspace), Console()), Console(), by_hand=True)
+    with pytest.raises(RunError, match="was trained by hand"):
+        runner.resume(competition, by_hand.run, workspace, Console())
     assert runner.train(competition, Choices(), workspace, Console()) != by_hand.run
 
 
@@ -504,7 +504,7 @@ def test_a_run_is_not_gone_on_with_by_another_split(with_stages, workspace, kill
     for name in ("draw_split", "draw_folds"):
         draw = getattr(prepared, name)
         monkeypatch.setattr(prepared, name, lambda *arguments, draw=draw: draw(*arguments[:2], 77, *arguments[3:]))
-    with pytest.raises(RunError, match="was begun with other rows to validate than are drawn now"):
+    with pytest.raises(RunError, match="was begun with other images to validate"):
         runner.resume(competition, stopped, workspace, Console())
     assert runner.train(competition, choices, workspace, Console()) != stopped
 

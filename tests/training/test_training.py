@@ -10,11 +10,11 @@ from comp import TagNames, runner
 from comp.console import Console
 from comp.declare.recipe import Stage
 from comp.errors import OverrideError, RunError
-from comp.runs.resolve import Choices, as_trained, from_config, resolve
+from comp.runs.resolve import Choices, Experiment, as_trained, from_config, resolve
 from comp.submission.predictions import mean_over_views
+from comp.training.predicting import kept_learners
 from comp.training.prepared import prepare
 from comp.training.resuming import start
-from comp.training.trained import kept_learners
 
 HEAD = Stage(size=16, train="head", cached=True, cycle_length=2)
 ALL = Stage(size=16, train="all", cycles=2, learning_rate=1e-3)
@@ -33,13 +33,13 @@ def begin(at_home, workspace):
     def begun(*stages, choices=None, **fields):
         recipe = replace(at_home.recipes["standard"], stages=stages, **fields)
         competition = replace(at_home, recipes={"standard": recipe})
-        return start(prepare(competition, choices or Choices(), workspace, Console()), workspace, Console())
+        return start(prepare(Experiment.of(competition, choices or Choices(), workspace), Console()), Console())
 
     return begun
 
 
 def trained(training):
-    for stage in training.prepared.recipe.stages:
+    for stage in training.prepared.experiment.recipe.stages:
         training.fit(stage)
     training.finish()
     return training.run
@@ -74,7 +74,7 @@ def test_the_weights_at_the_end_of_the_last_cycles_are_kept_and_their_prediction
     training = begin(replace(HEAD, cycles=3, cycle_length=1, learning_rate=0.05), snapshots=2)
     run = trained(training)
     assert sorted(path.stem for path in run.weights.parent.iterdir()) == ["model", "stage-1-cycle-2"]
-    competition = training.prepared.competition
+    competition = training.prepared.experiment.competition
     runner.predict(competition, run, workspace, Console())
     _, recipe = from_config(competition, run.record("config"), run.record("trained"))
     images, means = training.prepared.images, []
@@ -110,7 +110,7 @@ def test_weighted_classes_start_from_even_chances(begin):
 
 def test_a_training_like_another_has_its_recipe_and_the_rates_it_found(begin, workspace, capsys):
     first = trained(begin(HEAD, replace(ALL, learning_rate="find"), dropout=0.1))
-    competition = begin(HEAD).prepared.competition
+    competition = begin(HEAD).prepared.experiment.competition
     runner.predict(competition, first, workspace, Console())
     _, recipe = as_trained(competition, first)
     found = [stage["learning_rate"] for stage in first.record("trained")["stages"]]
@@ -129,13 +129,13 @@ def test_a_training_like_another_has_its_recipe_and_the_rates_it_found(begin, wo
 
 def test_a_training_like_a_run_of_another_competition_is_refused(begin):
     training = begin(HEAD)
-    other = replace(training.prepared.competition, name="hues")
+    other = replace(training.prepared.experiment.competition, name="hues")
     with pytest.raises(RunError, match="is a run of shades, and not of hues"):
         as_trained(other, training.run)
 
 
 def test_every_fold_is_trained_predicted_and_joined(at_home, workspace):
-    joined = runner.cross_validate(at_home, Choices(folds=3), workspace, Console())
+    joined = runner.train(at_home, Choices(folds=3), workspace, Console())
     assert len(joined.members) == 3
     members = [workspace.runs / name for name in joined.members]
     folds = [json.loads((member / "config.json").read_text())["fold"] for member in members]
@@ -152,7 +152,7 @@ def test_every_fold_is_trained_predicted_and_joined(at_home, workspace):
 
 def test_one_fold_trained_alone_is_that_fold_of_all(at_home, workspace):
     alone = runner.train(at_home, Choices(folds=3, fold=2), workspace, Console())
-    joined = runner.cross_validate(at_home, Choices(folds=3), workspace, Console())
+    joined = runner.train(at_home, Choices(folds=3), workspace, Console())
     second = workspace.runs / joined.members[1]
     assert (alone.folder / "split.csv").read_text() == (second / "split.csv").read_text()
     assert alone.weights.read_bytes() == (second / "checkpoints" / "model.safetensors").read_bytes()
@@ -187,6 +187,6 @@ def test_a_head_from_the_pretrained_classifier_is_refused_for_tags_before_anythi
 
 
 def test_a_joined_run_is_not_diagnosed(at_home, workspace):
-    joined = runner.cross_validate(at_home, Choices(folds=2), workspace, Console())
+    joined = runner.train(at_home, Choices(folds=2), workspace, Console())
     with pytest.raises(RunError, match="diagnose shades/standard-1, shades/standard-2 instead"):
         runner.diagnose(joined, Console())

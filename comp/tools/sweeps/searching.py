@@ -27,12 +27,13 @@ from comp.errors import DivergedError, RunError
 from comp.files import held
 from comp.report.diagnosis import diagnosis_of
 from comp.runs import Run, Workspace
-from comp.runs.resolve import Choices, resolve
+from comp.runs.resolve import Choices, Experiment, resolve
 from comp.tools.side_by_side import Job, each, refuse_other_places
 from comp.tools.sweeps.journal import study_at
 from comp.tools.sweeps.space import Dimension, read_space
 from comp.training.config import fingerprint
 from comp.training.prepared import Prepared, prepare
+from comp.training.resuming import under_way
 from comp.training.training import Training
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -79,15 +80,13 @@ def _trials(found: Search, trials: int, console: Console) -> Iterator[Job]:
 
 def try_out(found: Search, trial: optuna.Trial, drawn: Choices, console: Console) -> Run:
     """Train a trial of a search, or what is left of it."""
-    from comp.training.resuming import under_way
-
     if (run := found.run_of(trial)) is not None:
         return run
-    prepared = prepare(found.competition, drawn, found.workspace, console)
+    prepared = prepare(Experiment.of(found.competition, drawn, found.workspace), console)
     found.refuse_other_data(prepared)
     # One that was trained before the sweep was stopped, or for its own sake, isn't trained again.
     predicted = attrgetter("predicted")
-    with under_way(prepared, found.workspace, console, predicted) as training, found.tried(trial, training):
+    with under_way(prepared, console, predicted) as training, found.tried(trial, training):
         if not training.run.trained:
             training.train_stages()
             for line in diagnosis_of(training.run):
