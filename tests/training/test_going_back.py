@@ -103,7 +103,7 @@ def test_a_stage_that_breaks_in_a_later_cycle_keeps_the_cycles_before(with_stage
     record = training.run.record("trained")
     assert record["stages"][0]["cycles"] == 2
     assert record["diverged"][0]["cycles_kept"] == 2
-    assert "those of the end of cycle 2 again" in capsys.readouterr().out
+    assert "the weights of the end of cycle 2 are restored" in capsys.readouterr().out
     assert weights(training.run) == weights(train(replace(stage, cycles=2)))
     # Of the last three cycles the second is the run's own weights now, and the third was never there.
     assert record["snapshots"] == []

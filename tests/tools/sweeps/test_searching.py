@@ -43,7 +43,7 @@ def test_a_sweep_trains_the_recipe_itself_first_and_says_which_trial_was_best(sw
     with serving(shades):
         went_on = comp("--competitions", shades.plugins, *best[1:])
     assert (went_on.status, len(list_runs(workspace))) == (0, 3)
-    assert f"{runs[scores.index(max(scores))].name} is the same and was trained before: going on with it" in went_on.out
+    assert f"resuming {runs[scores.index(max(scores))].name}, which is the same and was trained before" in went_on.out
 
 
 def test_a_trial_that_ends_without_a_score_counts_and_the_next_is_another(sweep, workspace, monkeypatch):
