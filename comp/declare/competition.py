@@ -54,17 +54,17 @@ class Competition:
 
     name: Slug
     kaggle: Slug
+    extra_data: Annotated[Sequence[KaggleDataset], "a list of KaggleDataset('owner/name')"] = ()
     labels: Annotated[LabelSource, "a label source, like FileNames, Folders, CsvLabels, CsvColumns or LabelFunction"]
     test: Annotated[TestImages, "TestImages(...)"]
     submission: Annotated[
         SubmissionForm, "a form: ProbabilityOf, ProbabilityPerClass, ClassName, ClassNumber or TagNames"
     ]
-    metric: Annotated[str, one_of(METRICS)]
-    recipes: Annotated[Mapping[str, Recipe], "recipes by name, like {'standard': Recipe(...)}"]
+    sample_submission: str = "sample_submission.csv"
     augment: Annotated[Viewpoint, "a viewpoint: side_on(), top_down() or upright()"] = field(default_factory=side_on)
     layer_lr_ratio: Annotated[float, between(1)] = 10
-    extra_data: Annotated[Sequence[KaggleDataset], "a list of KaggleDataset('owner/name')"] = ()
-    sample_submission: str = "sample_submission.csv"
+    metric: Annotated[str, one_of(METRICS)]
+    recipes: Annotated[Mapping[str, Recipe], "recipes by name, like {'standard': Recipe(...)}"]
     source: Literal[""] | str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:

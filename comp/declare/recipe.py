@@ -21,25 +21,25 @@ class Stage:
     size: pixels of a side of the square images.
     train: ``head`` (the backbone is frozen), ``all`` (with layer-wise learning rates), or how many of the last layer
         groups train: 2 is the late half of the backbone and the head.
+    cached: train the head on features computed once per image and view instead of on images (lesson 2's precompute).
+    views: how many views of each image are cached: the viewpoint's fixed views first, then random augmentations.
+    schedule: ``sgdr``; ``one_cycle``, a warm-up over the first quarter, then one descent (arXiv:1708.07120); or
+        ``flat_cosine``, the peak for three quarters, then one descent.
     cycles, cycle_length, cycle_multiplier: how many cosine descents of the learning rate, the epochs of the first, and
         how much longer each next one is: 3, 1 and 2 make 1 + 2 + 4 = 7 epochs (SGDR, arXiv:1608.03983).
     learning_rate: the peak of the head's rate, or ``find``: an LR range test before the stage chooses it
         (arXiv:1506.01186); earlier layer groups get it divided by the layer-LR ratio and its square.
-    schedule: ``sgdr``; ``one_cycle``, a warm-up over the first quarter, then one descent (arXiv:1708.07120); or
-        ``flat_cosine``, the peak for three quarters, then one descent.
-    cached: train the head on features computed once per image and view instead of on images (lesson 2's precompute).
-    views: how many views of each image are cached: the viewpoint's fixed views first, then random augmentations.
     """
 
     size: Annotated[int, between(8, 4096)]
     train: Annotated[Literal["head", "all", 1, 2, 3], "'head', 'all', or how many of the last layer groups: 1, 2 or 3"]
+    cached: bool = False
+    views: Count = 1
+    schedule: Literal["sgdr", "one_cycle", "flat_cosine"] = "sgdr"
     cycles: Count = 1
     cycle_length: Count = 1
     cycle_multiplier: Count = 1
     learning_rate: Literal["find"] | Annotated[float, above(0)] = "find"
-    schedule: Literal["sgdr", "one_cycle", "flat_cosine"] = "sgdr"
-    cached: bool = False
-    views: Count = 1
 
     def __post_init__(self) -> None:
         check(self)
@@ -76,20 +76,20 @@ class Stage:
 class Recipe:
     """How a competition is trained and predicted. What regularises is off unless it is named.
 
-    stages: in order; the weights are carried on from each to the next.
     backbone: a timm model name, or ``local-dir:PATH`` of a folder with its config.json and weights.
     pretrained: start from the backbone's pretrained weights, or from scratch.
     head: ``new``, or ``pretrained``: it starts as the part of the pretrained classifier that is about the classes at
         hand, for images like those of the pretraining, at a small learning rate; one class per image.
     batch_size: images per mini-batch of stages on images; a head on cached features takes four times as many. At least
         2, for the head's batch norm.
+    dropout: of the head's input.
     accumulation: mini-batches whose gradients make one optimizer step.
     clip_norm: the largest norm of a step's gradients, longer ones are scaled down to it; 0 leaves them as they are.
     optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
     weight_decay: of all parameters; with ``decay="matrices"`` of none that is a vector: biases and norm layers.
     freeze_batch_norm: a backbone that trains keeps the statistics it was pretrained with (lesson 2's ``bn_freeze``):
         those of small batches are noise.
-    dropout: of the head's input. drop_path: the rate at which blocks of the backbone are skipped (arXiv:1603.09382).
+    drop_path: the rate at which blocks of the backbone are skipped (arXiv:1603.09382).
     label_smoothing: the share of a target spread over the classes (arXiv:1512.00567).
     mixup, cutmix: both parameters of the Beta distribution that pairs of images are mixed (arXiv:1710.09412) or
         pasted (arXiv:1905.04899) by; with both a batch gets one of the two; cached features are only mixed.
@@ -101,21 +101,21 @@ class Recipe:
         (arXiv:1704.00109).
     validation: the share of the labelled images that validates.
     tta: ``none``, ``fixed`` (the viewpoint's flips) or ``random`` (the plain view and ``tta_views`` random ones).
+    stages: in order; the weights are carried on from each to the next.
     on_cpu: the recipe in its place on a machine without a GPU.
     """
 
-    stages: Annotated[Sequence[Stage], between(1), "a list of at least one Stage"]
     backbone: str = "resnet34.a1_in1k"
     pretrained: bool = True
     head: Literal["new", "pretrained"] = "new"
     batch_size: Annotated[int, between(2)] = 64
+    dropout: Annotated[float, between(0, 0.95)] = 0.0
     accumulation: Count = 1
     clip_norm: Amount = 0.0
     optimizer: Literal["adamw", "sgd"] = "adamw"
     weight_decay: Amount = 0.01
     decay: Literal["all", "matrices"] = "all"
     freeze_batch_norm: bool = False
-    dropout: Annotated[float, between(0, 0.95)] = 0.0
     drop_path: Annotated[float, between(0, 0.95)] = 0.0
     label_smoothing: Annotated[float, between(0, 0.5)] = 0.0
     mixup: Amount = 0.0
@@ -127,6 +127,7 @@ class Recipe:
     validation: Annotated[float, between(0.01, 0.5)] = 0.2
     tta: Literal["none", "fixed", "random"] = "fixed"
     tta_views: Annotated[int, between(1, 64)] = 4
+    stages: Annotated[Sequence[Stage], between(1), "a list of at least one Stage"]
     on_cpu: Recipe | None = None
 
     def __post_init__(self) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import requests
 from remotezip import RemoteZip, RemoteZipError
@@ -14,14 +15,9 @@ from remotezip import RemoteZip, RemoteZipError
 from comp.declare.labels import read_csv
 from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.archives import NESTED_SUFFIXES
+from comp.kaggle.client import CompetitionFacts, Kaggle, RemoteFile
 from comp.kaggle.connection import TIMEOUT_SECONDS
-from comp.new.look import Look, is_image, is_table, lifted, unpacked
-from comp.new.on_disk import LARGEST_TABLE, pixels_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from comp.kaggle.client import CompetitionFacts, Kaggle, RemoteFile
+from comp.new.look import LARGEST_TABLE, Look, is_image, is_table, pixels_of
 
 MOST_FOLDERS = 200  # that Kaggle is asked to list, one by one
 FILES_OF_A_FOLDER = 2000  # that tell how its images are called
@@ -55,20 +51,20 @@ def look_at_kaggle(
     listed, folders, complete = _listed(kaggle, slug, tick, whole=whole)
     seen: list[_Seen] = []
     for remote in listed:
-        if not remote.name.lower().endswith(NESTED_SUFFIXES):
+        if remote.name.lower().endswith(NESTED_SUFFIXES):
+            tick()
+            seen += _members(kaggle, slug, remote.name, [other.name for other in listed])
+        else:
             seen.append(_Seen(remote.name, remote.name, remote.size))
-            continue
-        tick()
-        seen += _members(kaggle, slug, remote.name, [other.name for other in listed])
     paths = lifted([file.path for file in seen])
     seen = [replace(file, path=path) for file, path in zip(seen, paths, strict=True)]
     with tempfile.TemporaryDirectory() as place:
         tables = {}
         for file in seen:
-            if is_table(PurePosixPath(file.path)) and file.size <= LARGEST_TABLE:
+            if is_table(file.path) and file.size <= LARGEST_TABLE:
                 tables[file.path] = read_csv(_brought(kaggle, slug, file, Path(place)))
                 tick()
-        image = next((file for file in seen if is_image(PurePosixPath(file.path))), None)
+        image = next((file for file in seen if is_image(file.path)), None)
         pixels = None if image is None else pixels_of(_brought(kaggle, slug, image, Path(place)))
     return Look(paths, tables, folders, complete, pixels, **asdict(facts))
 
@@ -78,32 +74,27 @@ def _listed(
 ) -> tuple[list[RemoteFile], list[str], bool]:
     """Files and folders, and whether they are all: folder by folder, or every file if Kaggle lists no folders."""
     files: list[RemoteFile] = []
-    folders = [""]
-    complete = True
-    if not whole:
-        try:
-            for place in folders:
-                if len(files) and folders.index(place) >= MOST_FOLDERS:
-                    complete = False
-                    break
-                content = kaggle.competition_folder(slug, place, at_least=FILES_OF_A_FOLDER)
-                tick()
-                files += content.files
-                folders += content.folders
-                complete = complete and content.whole
-            return files, folders[1:], complete
-        except CredentialsError:
-            raise
-        except KaggleError:
-            pass  # of one that lists files only; what else is wrong shows there too
-    return kaggle.competition_files(slug), [], True
+    folders, complete = [""], True
+    try:
+        for number, place in enumerate([] if whole else folders):
+            if files and number >= MOST_FOLDERS:
+                return files, folders[1:], False
+            content = kaggle.competition_folder(slug, place, at_least=FILES_OF_A_FOLDER)
+            tick()
+            files += content.files
+            folders += content.folders
+            complete = complete and content.whole
+    except CredentialsError:
+        raise
+    except KaggleError:
+        whole = True  # of one that lists files only; what else is wrong shows there too
+    return (kaggle.competition_files(slug), [], True) if whole else (files, folders[1:], complete)
 
 
 def _members(kaggle: Kaggle, slug: str, name: str, listed: Sequence[str]) -> list[_Seen]:
     """The files in an archive."""
     place = PurePosixPath(name).parent
     within = [PurePosixPath(other) for other in listed if PurePosixPath(other).is_relative_to(place)]
-    beside = {path.relative_to(place).parts[0] for path in within}
     address = kaggle.file_address(slug, name)
     try:
         with _remote_zip(kaggle, address) as archive:
@@ -113,12 +104,33 @@ def _members(kaggle: Kaggle, slug: str, name: str, listed: Sequence[str]) -> lis
     inner = next((member.filename for member in members if member.filename.lower().endswith(NESTED_SUFFIXES)), None)
     if inner is not None:
         raise OpaqueError(f"{inner} in {name}")
-    if not members:
-        return []
+    beside = {path.relative_to(place).parts[0] for path in within}
     paths = unpacked(name, [member.filename for member in members], sorted(beside))
     return [
         _Seen(path, member.filename, member.file_size, address) for path, member in zip(paths, members, strict=True)
     ]
+
+
+def unpacked(archive: str, members: Sequence[str], beside: Sequence[str]) -> list[str]:
+    """Where unpacking puts the members of an archive: beside it, or in a folder of its name.
+
+    beside: the names of what lies beside the archive.
+    """
+    path = PurePosixPath(archive)
+    tops = {PurePosixPath(member).parts[0] for member in members}
+    apart = len(tops) != 1 or tops & set(beside)
+    place = path.with_suffix("") if apart else path.parent
+    return lifted([str(place / member) for member in members])
+
+
+def lifted(paths: Sequence[str]) -> list[str]:
+    """The paths, with ``train.csv/train.csv`` made ``train.csv`` where it is alone in its folder, as unpacking does."""
+    alone = Counter(str(PurePosixPath(path).parent) for path in paths)
+    whole = []
+    for path in map(PurePosixPath, paths):
+        only = len(path.parts) > 1 and path.name == path.parent.name and alone[str(path.parent)] == 1
+        whole.append(str(path.parent if only else path))
+    return whole
 
 
 def _brought(kaggle: Kaggle, slug: str, file: _Seen, place: Path) -> Path:

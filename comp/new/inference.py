@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from comp.declare.competition import Competition, KaggleDataset
 from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, SubmissionForm, TagNames
 from comp.declare.labels import CsvColumns, CsvLabels, TestImages
 from comp.declare.metrics import METRICS
+from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import Viewpoint, side_on, top_down, upright
-from comp.new.matching import find_sample, find_test
-from comp.new.recipes import recipes_for
-from comp.new.sources import SEPARATORS, Found, find_labels
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
-
-    from comp.declare.metrics import Kind, Target
-    from comp.new.look import Look
+from comp.new.labels import SEPARATORS, Found, find_labels
+from comp.new.look import Look
+from comp.new.matching import SampleTable, find_asked, find_sample
 
 # What Kaggle calls metrics, in small letters without spaces, and what they are called here.
 KAGGLE_METRICS = (
@@ -37,7 +30,16 @@ GRADES = r"grade|severity|diagnosis|level|stage|rating|isup|retinopathy|blindnes
 NAMES_OF_NUMBERS = r"(map|names?|classes|labels?)[^/]*\.(json|txt)$"
 TOP_DOWN = r"satellite|aerial|amazon|planet|histopath|microscop|cells?\b|protein|tissue|galax|retin|blindness|melanoma"
 UPRIGHT = r"digit|mnist|handwrit|\btext\b|\bocr\b|traffic.?sign|kuzushiji|grapheme"
+VIEWPOINTS = (
+    (UPRIGHT, upright(), "upright(), because a mirror image would mean something else"),
+    (TOP_DOWN, top_down(), "top_down(), because the images have no up"),
+)
 UNLIKE_PHOTOS = TOP_DOWN + r"|x-?ray|catheter|chest|radiograph|pneumo|\bscans?\b|\bmri\b|spectrogram|" + UPRIGHT
+
+SMALL_BACKBONE = "mobilenetv2_100.ra_in1k"
+BACKBONE = "resnet34.a1_in1k"
+# What the backbones were trained at, and the smallest of their sizes that leaves them something to look at.
+USUAL_SIZE, SMALLEST_SIZE = 224, 96
 
 
 @dataclass(frozen=True)
@@ -64,52 +66,51 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
 
     Raises DataError, with what is missing, where there is no sample submission, no image that it asks for, or no label.
     """
-    sample_path, sample = find_sample(look)
-    test = find_test(look, sample)
-    labels = find_labels(look, test, sample, sample_path)
+    sample = find_sample(look)
+    asked = find_asked(look, sample)
+    labels = find_labels(look, asked, sample)
+    words = f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()
+    ratio, like = (3, "unlike") if re.search(UNLIKE_PHOTOS, words) else (10, "like")
+    suffix = asked.fit.suffix
+    test = TestImages(asked.folder.path, suffix=suffix, with_suffix=not suffix)
     form, form_finding = _form(labels, sample, look.metric)
     metric, metric_finding = _metric(labels, form, look)
-    viewpoint, viewpoint_finding = _viewpoint(look, kaggle)
-    ratio = 3 if re.search(UNLIKE_PHOTOS, _words(look, kaggle)) else 10
-    like = "unlike" if ratio == 3 else "like"
-    recipes, recipe_text = recipes_for(look.pixels)
-
-    ending = "" if test.fit.with_suffix else f", without {test.fit.suffix!r}"
-    some = ", where the labelled ones are too" if test.shared else ""
-    findings = [
-        Finding("labels", labels.seen),
-        *(Finding("labels", doubt, sure=False) for doubt in labels.doubts),
-        Finding("test", f"{sample_path} asks for the images in {test.folder.path}{some}, by name{ending}"),
-        form_finding,
-        metric_finding,
-        viewpoint_finding,
-        Finding("layers", f"layer_lr_ratio {ratio}, for images {like} photographs", sure=False),
-        Finding("recipes", recipe_text),
-    ]
-    if isinstance(labels.source, (CsvLabels, CsvColumns)) and labels.source.group:
-        text = f"images of one {labels.source.group!r} are kept on one side of a split"
-        findings.insert(1, Finding("groups", text))
-    if look.only_notebooks:
-        findings.append(Finding("kaggle", "takes submissions from notebooks only, so none can be uploaded", sure=False))
-    if not look.whole:
-        findings.append(Finding("files", "large folders were looked at in part", sure=False))
+    viewpoint, viewpoint_finding = _viewpoint(words)
+    recipes, recipe_finding = recipes_for(look.pixels)
     competition = Competition(
         name=name,
         kaggle=kaggle,
         extra_data=[KaggleDataset(handle) for handle in datasets],
         labels=labels.source,
-        test=TestImages(
-            test.folder.path,
-            suffix="" if test.fit.with_suffix else test.fit.suffix,
-            with_suffix=test.fit.with_suffix,
-        ),
+        test=test,
         submission=form,
-        sample_submission=sample_path,
+        sample_submission=sample.path,
         augment=viewpoint,
         layer_lr_ratio=ratio,
         metric=metric,
         recipes=recipes,
     )
+    findings = [Finding("labels", labels.seen)]
+    if isinstance(labels.source, (CsvLabels, CsvColumns)) and labels.source.group:
+        text = f"images of one {labels.source.group!r} are kept on one side of a split"
+        findings.append(Finding("groups", text))
+    some, ending = (
+        ", where the labelled ones are too" if asked.shared else "",
+        f", without {suffix!r}" if suffix else "",
+    )
+    findings += [
+        *(Finding("labels", doubt, sure=False) for doubt in labels.doubts),
+        Finding("test", f"{sample.path} asks for the images in {test.folder}{some}, by name{ending}"),
+        form_finding,
+        metric_finding,
+        viewpoint_finding,
+        Finding("layers", f"layer_lr_ratio {ratio}, for images {like} photographs", sure=False),
+        recipe_finding,
+    ]
+    if look.only_notebooks:
+        findings.append(Finding("kaggle", "takes submissions from notebooks only, so none can be uploaded", sure=False))
+    if not look.whole:
+        findings.append(Finding("files", "large folders were looked at in part", sure=False))
     title = look.title or kaggle.replace("-", " ").title()
     return InferredDeclaration(competition, title, _task(look, competition, labels), tuple(findings))
 
@@ -125,20 +126,20 @@ def _task(look: Look, competition: Competition, labels: Found) -> str:
     return f"{asked}{'.' if look.description.strip() else '?'} {metric[0].upper()}{metric[1:]}."
 
 
-def _form(labels: Found, sample: pd.DataFrame, kaggles_metric: str) -> tuple[SubmissionForm, Finding]:
-    columns, classes = list(sample.columns[1:]), labels.classes
+def _form(labels: Found, sample: SampleTable, kaggles_metric: str) -> tuple[SubmissionForm, Finding]:
+    columns, values, classes = sample.columns, sample.values, labels.classes
     if len(columns) > 1:
         odd = sorted(set(columns) ^ set(classes))
         doubt = f"; but {', '.join(odd[:3])} {'is' if len(odd) == 1 else 'are'} only in one of the two" if odd else ""
         text = f"a probability in each of {len(columns)} columns, which are the classes{doubt}"
         return ProbabilityPerClass(), Finding("submission", text, sure=not odd)
-    column, values = columns[0], sample.iloc[:, 1].str.strip()
+    column = columns[0]
     if labels.source.target == "multi":
         separator = next((mark for mark in SEPARATORS if values.str.contains(mark, regex=False).any()), None)
         between = separator or getattr(labels.source, "separator", None) or " "
         return TagNames(between), Finding("submission", f"tags in {column!r} with {between!r} between them")
     named = _named_metric(kaggles_metric, "single")
-    wanted: Kind | None = METRICS[named].takes if named else None
+    wanted = METRICS[named].takes if named else None
     fraction = any(re.fullmatch(r"\d*\.\d*[1-9]\d*", value) for value in values)
     if len(classes) == 2 and (fraction or (wanted != "classes" and not set(values) & (set(classes) - {"0", "1"}))):
         return _probability_of(column, classes, sure=fraction or wanted == "probabilities")
@@ -147,7 +148,7 @@ def _form(labels: Found, sample: pd.DataFrame, kaggles_metric: str) -> tuple[Sub
     if all(value.isdecimal() and int(value) < len(classes) for value in values):
         text = f"the number of the class in {column!r}: {', '.join(f'{n} {c}' for n, c in enumerate(classes[:3]))}"
         return ClassNumber(classes), Finding("submission", f"{text}{', …' if len(classes) > 3 else ''}", sure=False)
-    text = f"the class in {column!r}, where the sample has {values.iloc[0]!r}, which is none"
+    text = f"the class in {column!r}, where the sample submission has {values.iloc[0]!r}, which is none"
     return ClassName(), Finding("submission", text, sure=False)
 
 
@@ -160,7 +161,7 @@ def _probability_of(column: str, classes: Sequence[str], *, sure: bool) -> tuple
     return ProbabilityOf(label), Finding("submission", text, sure=sure and clear)
 
 
-def _named_metric(kaggles: str, target: Target) -> str | None:
+def _named_metric(kaggles: str, target: str) -> str | None:
     """Our metric for what Kaggle calls it."""
     letters = re.sub(r"[^a-z0-9]", "", kaggles.lower())
     named = next((ours for pattern, ours in KAGGLE_METRICS if letters and re.search(pattern, letters)), None)
@@ -194,17 +195,37 @@ def _guessed_metric(labels: Found, form: SubmissionForm, look: Look) -> str:
     return "quadratic_kappa" if numbers and not names and graded else "accuracy"
 
 
-def _viewpoint(look: Look, kaggle: str) -> tuple[Viewpoint, Finding]:
-    words = _words(look, kaggle)
-    for pattern, viewpoint, what in (
-        (UPRIGHT, upright(), "upright(), because a mirror image would mean something else"),
-        (TOP_DOWN, top_down(), "top_down(), because the images have no up"),
-    ):
+def _viewpoint(words: str) -> tuple[Viewpoint, Finding]:
+    for pattern, viewpoint, because in VIEWPOINTS:
         found = re.search(pattern, words)
         if found:
-            return viewpoint, Finding("augment", f"{what}, going by the word {found.group()!r}", sure=False)
+            return viewpoint, Finding("augment", f"{because}, going by the word {found.group()!r}", sure=False)
     return side_on(), Finding("augment", "side_on(), as for photographs", sure=False)
 
 
-def _words(look: Look, kaggle: str) -> str:
-    return f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()
+def recipes_for(pixels: tuple[int, int] | None) -> tuple[Mapping[str, Recipe], Finding]:
+    """Quick and standard, and why they look at images in that size.
+
+    pixels: width and height of an image, if one was seen.
+    """
+    shorter = min(pixels) if pixels else USUAL_SIZE
+    # Twice as large as it is, an image shows no more, but the backbone sees things in the size it knows.
+    size = min(USUAL_SIZE, max(SMALLEST_SIZE, -(-2 * shorter // 32) * 32))
+    head = Stage(
+        size=size, train="head", cached=True, views=2, schedule="one_cycle", cycle_length=20, learning_rate=1e-3
+    )
+    quick = Recipe(backbone=SMALL_BACKBONE, batch_size=32, dropout=0.5, stages=[head])
+    late_half = Stage(size=size, train=2, schedule="one_cycle", cycle_length=8, learning_rate=1e-3)
+    standard = Recipe(
+        backbone=BACKBONE,
+        dropout=0.5,
+        stages=[
+            Stage(size=size, train="head", cached=True, views=2, cycle_length=5),
+            Stage(size=size, train="all", cycles=3, cycle_length=1, cycle_multiplier=2),
+        ],
+        on_cpu=Recipe(
+            backbone=SMALL_BACKBONE, batch_size=16, dropout=0.5, freeze_batch_norm=True, stages=[head, late_half]
+        ),
+    )
+    seen = f"images of {pixels[0]} x {pixels[1]} pixels" if pixels else "images of unknown size"
+    return {"quick": quick, "standard": standard}, Finding("recipes", f"quick and standard at {size} px, for {seen}")

@@ -1,19 +1,22 @@
-"""What can be seen of a competition before its images are here: names of files, small tables, one image's size."""
+"""A look at a competition's files: names, small tables and one image's size; from here, or from afar by `at_kaggle`."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
 
-from comp.declare.labels import IMAGE_SUFFIXES
+import pandas as pd
+from PIL import Image
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from comp.declare.labels import IMAGE_SUFFIXES, read_csv
+from comp.kaggle.client import CompetitionFacts
 
-    import pandas as pd
+LARGEST_TABLE = 64 << 20  # bytes; labels are far smaller
+MOST_OPENED = 20  # images, of which one that isn't broken tells the size
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,8 @@ class ImageFolder:
         return PurePosixPath(self.path).name
 
     @property
-    def suffix(self) -> str:
-        """That of most of its images."""
-        return Counter(PurePosixPath(name).suffix for name in self.names).most_common(1)[0][0]
+    def suffixes(self) -> set[str]:
+        return {PurePosixPath(name).suffix for name in self.names}
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,8 @@ class Look:
     def image_folders(self) -> list[ImageFolder]:
         """Every folder with images in it, in the order of their paths."""
         names = defaultdict(list)
-        for path in map(PurePosixPath, self.files):
-            if is_image(path):
-                names[str(path.parent)].append(path.name)
+        for path in map(PurePosixPath, filter(is_image, self.files)):
+            names[str(path.parent)].append(path.name)
         return [ImageFolder(path, tuple(sorted(names[path]))) for path in sorted(names)]
 
     def folders_in(self, parent: str) -> list[str]:
@@ -72,34 +73,37 @@ class Look:
         return sorted(path.name for path in found if str(path.parent) == parent and path.name and path.name[0] != ".")
 
 
-def is_image(path: PurePosixPath) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden
+def look_at_folder(folder: Path, facts: CompetitionFacts | None = None) -> Look:
+    """What there is on disk, unpacked."""
+    files, folders = [], []
+    for base, inside, names in os.walk(folder, followlinks=True):
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
+        place = Path(base).relative_to(folder)
+        folders += [(place / name).as_posix() for name in inside]
+        files += [(place / name).as_posix() for name in sorted(names) if not name.startswith(".")]
+    small = (file for file in files if is_table(file) and (folder / file).stat().st_size <= LARGEST_TABLE)
+    tables = {file: read_csv(folder / file) for file in small}
+    images = [folder / file for file in files if is_image(file)][:MOST_OPENED]
+    pixels = next((size for image in images if (size := pixels_of(image))), None)
+    return Look(files, tables, folders, True, pixels, **({} if facts is None else asdict(facts)))
 
 
-def is_table(path: PurePosixPath) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() == ".csv" and not hidden
+def pixels_of(image: Path) -> tuple[int, int] | None:
+    """Width and height, if it is an image that can be opened."""
+    try:
+        with Image.open(image) as opened:
+            return opened.size
+    except (OSError, Image.DecompressionBombError):
+        return None
 
 
-def lifted(paths: Sequence[str]) -> list[str]:
-    """The paths, with ``train.csv/train.csv`` made ``train.csv`` where it is alone in its folder, as unpacking does."""
-    alone = Counter(str(PurePosixPath(path).parent) for path in paths)
-    whole = []
-    for path in map(PurePosixPath, paths):
-        only = len(path.parts) > 1 and path.name == path.parent.name and alone[str(path.parent)] == 1
-        whole.append(str(path.parent if only else path))
-    return whole
+def is_image(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path)
 
 
-def unpacked(archive: str, members: Sequence[str], beside: Sequence[str]) -> list[str]:
-    """Where unpacking puts the members of an archive: beside it, or in a folder of its name.
+def is_table(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() == ".csv" and not _is_hidden(path)
 
-    beside: the names of what lies beside the archive.
-    """
-    path = PurePosixPath(archive)
-    tops = {PurePosixPath(member).parts[0] for member in members}
-    place = path.parent
-    if len(tops) != 1 or tops & set(beside):
-        place = place / path.name[: -len(path.suffix)]
-    return lifted([str(place / member) for member in members])
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(path).parts)

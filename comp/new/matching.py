@@ -1,33 +1,29 @@
-"""Which images the values of a column name, with or without their suffix."""
+"""What a column's values name: the sample submission, the images to predict, and those of a table of labels."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from comp.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    import pandas as pd
-
-    from comp.new.look import ImageFolder, Look
+from comp.new.look import ImageFolder, Look
 
 
 @dataclass(frozen=True)
 class Fit:
     """How a column's values name the images of some folders.
 
-    share: of the images that are named. suffix: what a value lacks to be a file's name. images: those that are named.
+    share: of the images that are named. suffix: what a value lacks to be a file's name; empty where it is one.
+    images: those that are named.
     """
 
     share: float
     suffix: str
-    with_suffix: bool
     images: tuple[str, ...]
 
 
@@ -35,28 +31,48 @@ def fit(names: Sequence[str], values: Collection[str]) -> Fit:
     """The better of two ways: values that are whole file names, or names without their suffix."""
     whole = tuple(name for name in names if name in values)
     stems = tuple(name for name in names if PurePosixPath(name).stem in values)
-    with_suffix = len(whole) > len(stems)
-    named = whole if with_suffix else stems
-    suffix = Counter(PurePosixPath(name).suffix for name in named).most_common(1)[0][0] if named else ""
-    return Fit(len(named) / max(len(names), 1), suffix, with_suffix, named)
+    named = whole if len(whole) > len(stems) else stems
+    suffixes = Counter(PurePosixPath(name).suffix for name in stems)
+    suffix = suffixes.most_common(1)[0][0] if named and named is stems else ""
+    return Fit(len(named) / max(len(names), 1), suffix, named)
 
 
 @dataclass(frozen=True)
-class Test:
+class SampleTable:
+    """The sample submission: where it is, and what it asks for."""
+
+    path: str
+    table: pd.DataFrame
+
+    @property
+    def ids(self) -> pd.Series[str]:
+        return self.table.iloc[:, 0].str.strip()
+
+    @property
+    def columns(self) -> list[str]:
+        """Those after the id."""
+        return list(self.table.columns[1:])
+
+    @property
+    def values(self) -> pd.Series[str]:
+        """Those of the first column after the id."""
+        return self.table.iloc[:, 1].str.strip()
+
+
+@dataclass(frozen=True)
+class Asked:
     """The images to predict: their folder, and how the sample submission's ids name them.
 
     shared: the folder has other images as well.
     """
-
-    __test__ = False
 
     folder: ImageFolder
     fit: Fit
     shared: bool
 
 
-def find_sample(look: Look) -> tuple[str, pd.DataFrame]:
-    """The sample submission's path and table. Raises DataError where no CSV can be one."""
+def find_sample(look: Look) -> SampleTable:
+    """The sample submission. Raises DataError where no CSV can be one."""
 
     def rank(path: str) -> tuple[bool, bool, int, str]:
         name = PurePosixPath(path).name.lower()
@@ -74,7 +90,7 @@ def find_sample(look: Look) -> tuple[str, pd.DataFrame]:
             "sample_submission.csv beside them: a line like id,label, and a row with any answer per image to predict."
         )
     path = max(fitting, key=rank)
-    return path, look.tables[path]
+    return SampleTable(path, look.tables[path])
 
 
 def _why_not(table: pd.DataFrame) -> str:
@@ -87,28 +103,28 @@ def _why_not(table: pd.DataFrame) -> str:
     return f"has a single column, {header!r}; {remedy}"
 
 
-def find_test(look: Look, sample: pd.DataFrame) -> Test:
+def find_asked(look: Look, sample: SampleTable) -> Asked:
     """The folder of the images that the sample submission's ids name. Raises DataError where there is none."""
-    ids = set(sample.iloc[:, 0].str.strip())
 
-    def rank(found: Test) -> tuple[float, int]:
+    def rank(found: Asked) -> tuple[float, int]:
         path = found.folder.path.lower()
         return found.fit.share + ("test" in path) - ("train" in path), len(found.fit.images)
 
-    fits = [(folder, fit(folder.names, ids)) for folder in look.image_folders]
-    candidates = [Test(folder, named, shared=named.share < 1) for folder, named in fits if named.images]
     if not look.image_folders:
         raise DataError(
             "There are no images among the competition's files; if they are in a data set of their own, put both into "
             "one folder and name it with --data."
         )
+    ids = set(sample.ids)
+    fits = [(folder, fit(folder.names, ids)) for folder in look.image_folders]
+    candidates = [Asked(folder, named, shared=named.share < 1) for folder, named in fits if named.images]
     if not candidates:
         places = ", ".join(folder.path for folder in look.image_folders[:5])
         raise DataError(
-            f"The sample submission asks for {sample.iloc[0, 0]!r}, but no image is called so; there are images in "
-            f"{places}."
+            f"The sample submission asks for {sample.table.iloc[0, 0]!r}, but no image is called so; there are images "
+            f"in {places}."
         )
     found = max(candidates, key=rank)
     # A few images that nobody asks for don't make it the training images' folder too.
-    others = [folder for folder in look.image_folders if folder != found.folder]
-    return Test(found.folder, found.fit, shared=found.shared and (not others or found.fit.share < 0.9))
+    shared = found.shared and (len(look.image_folders) == 1 or found.fit.share < 0.9)
+    return Asked(found.folder, found.fit, shared)

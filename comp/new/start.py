@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from comp.data.tables import read_tables
-from comp.declare.competition import load_competition
+from comp.console import Console
+from comp.data.tables import Tables, read_tables
+from comp.declare.competition import Competition, KaggleDataset, load_competition
 from comp.errors import CompError, DataError, DeclarationError, KaggleError, OverrideError
 from comp.files import holds_files
-from comp.kaggle.client import connect
+from comp.kaggle.client import CompetitionFacts, connect
 from comp.kaggle.fetch import adopt, disown, fetch
 from comp.new.at_kaggle import OpaqueError, look_at_kaggle
-from comp.new.inference import Finding, infer
-from comp.new.on_disk import look_at_folder
+from comp.new.inference import Finding, InferredDeclaration, infer
+from comp.new.look import Look, look_at_folder
 from comp.new.writing import write
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from comp.console import Console
-    from comp.data.tables import Tables
-    from comp.declare.competition import Competition, KaggleDataset
-    from comp.kaggle.client import CompetitionFacts, Kaggle
-    from comp.new.inference import InferredDeclaration
-    from comp.new.look import Look
-    from comp.runs import Workspace
+from comp.runs import Workspace
 
 # A Makefile's own targets, which a competition of the name would hide.
 TAKEN = frozenset(
@@ -81,13 +72,12 @@ def start(name: str, source: Source, competitions: Path, workspace: Workspace, c
         if not holds_files(workspace.data(competition.name)):
             _adopt_for(competition, declaration, source.data, workspace.data(competition.name), console)
             return declaration
-    slug = source.slug or name
+    slug, here = source.slug or name, workspace.data(name)
     _check_name(name, slug, folder)
-    here = workspace.data(name)
     if source.data is None:
         look, inferred = _from_kaggle(name, slug, [dataset.handle for dataset in source.datasets], here, console)
     else:
-        facts = None if source.slug is None else _facts(slug, console)
+        facts = _facts(source.slug, console) if source.slug else None
         look, inferred = _from_disk(name, slug, source.data, here, facts, console)
         if source.slug is None:
             guess = f"{slug!r} stands for the slug in the competition's address, which submitting needs"
@@ -97,16 +87,22 @@ def start(name: str, source: Source, competitions: Path, workspace: Workspace, c
     for finding in (*inferred.findings, verdict):
         mark = " " if finding.sure else "?" if fits or finding is not verdict else "!"
         console.say(f"{mark} {finding.about:<11} {finding.text}")
-    guesses = sum(not finding.sure for finding in inferred.findings)
-    if guesses:
-        of_them = (
-            "1 line with a ? is a guess; confirm or change it"
-            if guesses == 1
-            else (f"{guesses} lines with a ? are guesses; confirm or change them")
-        )
-        console.say(f"{of_them} in {written.name}")
+    if not all(finding.sure for finding in inferred.findings):
+        console.say(f"each ? marks a guess; confirm or change it in {written.name}")
     console.say(f"next: {'' if fits else 'mend what check found, then '}make {name}")
     return written
+
+
+def _check_name(name: str, slug: str, folder: Path) -> None:
+    for what, text in (("name", name), ("slug in its address", slug)):
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", text):
+            raise DeclarationError(
+                f"A competition's {what} has small letters, digits and single dashes, but {text!r} was given."
+            )
+    if name in TAKEN:
+        raise DeclarationError(f"`make {name}` does something else already; give the competition another name.")
+    if folder.exists():
+        raise DeclarationError(f"{folder} is there already; remove it, or give the competition another name.")
 
 
 def _adopt_for(competition: Competition, declaration: Path, data: Path, here: Path, console: Console) -> None:
@@ -122,18 +118,6 @@ def _adopt_for(competition: Competition, declaration: Path, data: Path, here: Pa
     console.say(f"{declaration} stays as it is; its data are those of {data}")
     console.say(f"  check       {_fit_together(tables)}")
     console.say(f"next: make {competition.name}")
-
-
-def _check_name(name: str, slug: str, folder: Path) -> None:
-    for what, text in (("name", name), ("slug in its address", slug)):
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", text):
-            raise DeclarationError(
-                f"A competition's {what} has small letters, digits and single dashes, but {text!r} was given."
-            )
-    if name in TAKEN:
-        raise DeclarationError(f"`make {name}` does something else already; give the competition another name.")
-    if folder.exists():
-        raise DeclarationError(f"{folder} is there already; remove it, or give the competition another name.")
 
 
 def _facts(slug: str, console: Console) -> CompetitionFacts | None:
@@ -163,13 +147,22 @@ def _from_kaggle(
 ) -> tuple[Look, InferredDeclaration]:
     kaggle = connect(say=console.say)
     facts = kaggle.competition(slug)
+
+    def looked(doing: str, *, whole: bool) -> Look:
+        with console.bar(doing, None, "requests") as bar:
+            return look_at_kaggle(kaggle, slug, facts, lambda: bar.advance(1), whole=whole)
+
+    def downloaded() -> tuple[Look, InferredDeclaration]:
+        with console.downloads() as progress:
+            fetch(lambda: kaggle, slug, list(datasets), here, progress, console.say)
+        look = look_at_folder(here, facts)
+        return look, infer(look, name, slug, datasets)
+
     if datasets:
         # Where their files come to lie beside the competition's only unpacking shows.
-        look = _downloaded(kaggle, slug, datasets, here, facts, console)
-        return look, infer(look, name, slug, datasets)
+        return downloaded()
     try:
-        with console.bar("looking at the competition's files", None, "requests") as bar:
-            look = look_at_kaggle(kaggle, slug, facts, lambda: bar.advance(1))
+        look = looked("looking at the competition's files", whole=False)
         if not look.image_folders:
             raise DataError(
                 f"{slug} has no images among its files; name the data set that has them: --dataset OWNER/SLUG."
@@ -180,21 +173,11 @@ def _from_kaggle(
             if look.whole:
                 raise
         console.say("large folders were looked at in part, which was not enough; every file is being listed")
-        with console.bar("listing all files", None, "requests") as bar:
-            look = look_at_kaggle(kaggle, slug, facts, lambda: bar.advance(1), whole=True)
+        look = looked("listing all files", whole=True)
         return look, infer(look, name, slug)
     except OpaqueError as error:
         console.say(f"{error} can't be looked into from afar, so the whole competition is downloaded")
-        look = _downloaded(kaggle, slug, (), here, facts, console)
-        return look, infer(look, name, slug)
-
-
-def _downloaded(
-    kaggle: Kaggle, slug: str, datasets: Sequence[str], here: Path, facts: CompetitionFacts, console: Console
-) -> Look:
-    with console.downloads() as progress:
-        fetch(lambda: kaggle, slug, list(datasets), here, progress, console.say)
-    return look_at_folder(here, facts)
+        return downloaded()
 
 
 def _held_against_the_files(competition: Competition, look: Look, here: Path) -> tuple[bool, Finding]:
@@ -202,15 +185,13 @@ def _held_against_the_files(competition: Competition, look: Look, here: Path) ->
     if not (look.whole and len(look.files) <= MOST_CHECKED):
         return True, Finding("check", "not held against the data yet; training does that first", sure=False)
     with tempfile.TemporaryDirectory() as place:
-        folder = here
-        if not holds_files(here):
-            folder = Path(place)
+        folder = here if holds_files(here) else Path(place)
+        if folder != here:
             _lay_out(look, folder)
         try:
-            tables = read_tables(competition, folder)
+            return True, Finding("check", _fit_together(read_tables(competition, folder)))
         except CompError as error:
             return False, Finding("check", str(error).replace(f"{folder}/", ""), sure=False)
-    return True, Finding("check", _fit_together(tables))
 
 
 def _fit_together(tables: Tables) -> str:

@@ -1,25 +1,37 @@
-"""A new competition's folder, made from ``templates/``."""
+"""A new competition's folder, made from ``templates/``: the source of its declaration, formatted as ruff does.
+
+The source has only the fields that differ from their defaults.
+"""
 
 from __future__ import annotations
 
+import inspect
 import re
 import shutil
 import tempfile
 import textwrap
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from comp.declare.competition import load_competition
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from comp.declare.competition import Competition, load_competition
+from comp.declare.recipe import Recipe
+from comp.declare.viewpoint import Viewpoint, side_on, top_down, upright
 from comp.errors import DeclarationError
-from comp.new.source import WIDTH, assignment, words_of
-
-if TYPE_CHECKING:
-    from comp.new.inference import InferredDeclaration
+from comp.new.inference import InferredDeclaration
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 # Like ASCII's, and mistaken for them.
 PLAIN = str.maketrans({"–": "-", "—": "-", "‘": "'", "’": "'", "“": "'", "”": "'", '"': "'", "\\": "/", "\u00a0": " "})  # noqa: RUF001
+
+WIDTH = 120
+STEP = 4
+VIEWPOINTS = {"horizontal": side_on, "dihedral": top_down, "none": upright}
+# What a person should see, even where it is the default.
+ALWAYS = {Competition: {"augment", "layer_lr_ratio"}, Recipe: {"backbone"}}
 
 
 def write(inferred: InferredDeclaration, folder: Path) -> Path:
@@ -27,8 +39,6 @@ def write(inferred: InferredDeclaration, folder: Path) -> Path:
 
     Raises DeclarationError where the folder is there already.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     if folder.exists():
         raise DeclarationError(f"{folder} is there already; remove it, or give the competition another name.")
     # Not HTML: nothing is escaped.
@@ -39,7 +49,7 @@ def write(inferred: InferredDeclaration, folder: Path) -> Path:
         "task": _plain(inferred.task),
         "has_slug": all(finding.sure for finding in inferred.findings if finding.about == "kaggle"),
         "doubts": [replace(finding, text=_plain(finding.text)) for finding in inferred.findings if not finding.sure],
-        **_source(inferred),
+        **_parts(inferred),
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as beside:
@@ -54,7 +64,7 @@ def write(inferred: InferredDeclaration, folder: Path) -> Path:
     return folder / "competition.py"
 
 
-def _source(inferred: InferredDeclaration) -> dict[str, str]:
+def _parts(inferred: InferredDeclaration) -> dict[str, str]:
     recipes = dict(inferred.competition.recipes)
     words = sorted(words_of(inferred.competition))
     imports = f"from comp import {', '.join(words)}"
@@ -72,3 +82,101 @@ def _plain(text: str) -> str:
     """Text for a comment or a page: one line, without what means something there."""
     printable = "".join(character if character.isprintable() else " " for character in text.translate(PLAIN))
     return re.sub(r"\s+", " ", printable).strip()
+
+
+def assignment(name: str, value: Any, names: Mapping[str, Any]) -> str:
+    """``name = value`` as a statement; a part that is one of ``names`` is called so.
+
+    Competitions and recipes have a line for each field, however short.
+    """
+    return f"{name} = {_source(value, 0, len(name) + 3, names)}"
+
+
+def words_of(value: Any) -> set[str]:
+    """The names that the source of a declaration needs to import."""
+    if isinstance(value, Viewpoint):
+        return {VIEWPOINTS[value.flips].__name__}
+    if is_dataclass(value):
+        inside = (word for field in fields(value) for word in words_of(getattr(value, field.name)))
+        return {type(value).__name__, *inside}
+    if isinstance(value, Mapping):
+        return {word for part in value.values() for word in words_of(part)}
+    if isinstance(value, (list, tuple)):
+        return {word for part in value for word in words_of(part)}
+    return set()
+
+
+def _source(value: Any, indent: int, before: int, names: Mapping[str, Any]) -> str:
+    """The expression of a value.
+
+    indent: of the line that it begins in; before: how many characters that line has before it, indent included.
+    """
+    named = next((name for name, known in names.items() if known is value), None)
+    if named is not None:
+        return named
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, (list, tuple)):
+        return _bracketed("[", [("", part) for part in value], "]", indent, before, names)
+    if isinstance(value, Mapping):
+        return _bracketed("{", [(f"{_text(key)}: ", part) for key, part in value.items()], "}", indent, before, names)
+    if isinstance(value, Viewpoint):
+        function = VIEWPOINTS[value.flips]
+        usual = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+        parts = [(f"{name}=", getattr(value, name)) for name in usual if getattr(value, name) != usual[name]]
+        return _bracketed(f"{function.__name__}(", parts, ")", indent, before, names)
+    if is_dataclass(value):
+        opening = f"{type(value).__name__}("
+        each_a_line = isinstance(value, (Recipe, Competition))
+        return _bracketed(opening, _arguments(value), ")", indent, before, names, each_a_line=each_a_line)
+    return _number(value) if isinstance(value, float) else repr(value)
+
+
+def _number(value: float) -> str:
+    """The shorter of 0.001 and 1e-3."""
+    mantissa, _, exponent = f"{value:e}".partition("e")
+    short = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return short if len(short) < len(repr(value)) and float(short) == value else repr(value)
+
+
+def _arguments(declaration: Any) -> list[tuple[str, Any]]:
+    arguments = []
+    for number, field in enumerate(fields(declaration)):
+        value = getattr(declaration, field.name)
+        usual = field.default if field.default_factory is MISSING else field.default_factory()
+        if number == 0 and not field.kw_only:
+            arguments.append(("", value))
+        elif field.compare and (value != usual or field.name in ALWAYS.get(type(declaration), ())):
+            arguments.append((f"{field.name}=", value))
+    return arguments
+
+
+def _bracketed(
+    opening: str,
+    parts: list[tuple[str, Any]],
+    closing: str,
+    indent: int,
+    before: int,
+    names: Mapping[str, Any],
+    *,
+    each_a_line: bool = False,
+) -> str:
+    """On one line if it fits, else, of a call, with all arguments on the next, else with a line for each part."""
+    inner = indent + STEP
+    on_one = ", ".join(head + _source(part, inner, 0, names) for head, part in parts)
+    if "\n" not in on_one and not each_a_line:
+        # Behind it comes a comma.
+        if before + len(opening) + len(on_one) + len(closing) + 1 <= WIDTH:
+            return f"{opening}{on_one}{closing}"
+        if closing == ")" and inner + len(on_one) <= WIDTH:
+            return f"{opening}\n{' ' * inner}{on_one}\n{' ' * indent}{closing}"
+    lines = [f"{' ' * inner}{head}{_source(part, inner, inner + len(head), names)},\n" for head, part in parts]
+    return f"{opening}\n{''.join(lines)}{' ' * indent}{closing}"
+
+
+def _text(text: str) -> str:
+    """A string literal in the quotes that need fewer backslashes, double ones where both are as good."""
+    quote = "'" if text.count('"') > text.count("'") else '"'
+    others = {"'": "'", '"': '"', quote: f"\\{quote}"}
+    inside = "".join(others.get(character) or repr(character)[1:-1] for character in text)
+    return f"{quote}{inside}{quote}"

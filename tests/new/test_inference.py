@@ -9,9 +9,9 @@ from comp.data.tables import read_tables
 from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, TagNames
 from comp.declare.labels import CsvColumns, CsvLabels, FileNames, Folders
 from comp.errors import DataError
+from comp.new.at_kaggle import lifted, unpacked
 from comp.new.inference import infer
-from comp.new.look import Look, lifted, unpacked
-from comp.new.on_disk import look_at_folder
+from comp.new.look import Look, look_at_folder
 
 WORDS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=3, max_size=8)
 SUFFIXES = st.sampled_from([".jpg", ".png", ".tif", ".JPG", ".jpeg"])

@@ -1,24 +1,20 @@
-"""Label sources that fit a competition's files, the likeliest first."""
+"""The label source that fits a competition's files: in a table, in folders of classes, or in the names of images."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import Any
+
+import pandas as pd
 
 from comp.declare.labels import ONE_OR_ZERO, CsvColumns, CsvLabels, FileNames, Folders, LabelSource, in_order
 from comp.errors import DataError
-from comp.new.matching import Fit, fit
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    import pandas as pd
-
-    from comp.new.look import ImageFolder, Look
-    from comp.new.matching import Test
+from comp.new.look import ImageFolder, Look
+from comp.new.matching import Asked, Fit, SampleTable, fit
 
 SEPARATORS = ("|", ";", ",", " ")
 LABEL_NAMES = r"label|class|target|category|species|breed|type|diagnosis|grade|level|tags?|answer"
@@ -47,25 +43,26 @@ class Labels:
 
     columns: tuple[str, ...]
     classes: tuple[str, ...]
-    separator: str | None
-    single: bool
     sure: float
+    separator: str | None = None
+    single: bool = True
     doubts: tuple[str, ...] = ()
 
 
-def find_labels(look: Look, test: Test, sample: pd.DataFrame, sample_path: str) -> Found:
+def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
     """The label source with the most to say for it. Raises DataError where there is none."""
-    tables = {path: table for path, table in look.tables.items() if path != sample_path and len(table)}
-    in_tables = [one for path, table in tables.items() for one in _in_table(look, path, table, test, sample)]
-    in_folders = list(_in_folders(look, test))
+    tables = {path: table for path, table in look.tables.items() if path != sample.path and len(table)}
+    in_tables = [one for path, table in tables.items() for one in _in_table(look, path, table, asked, sample)]
+    in_folders = list(_in_folders(look, asked))
     best = max(in_tables, key=lambda one: one.sure, default=None)
-    # A CSV that tells no more than the folders do is one file more to go wrong.
-    needless = best is not None and isinstance(best.source, CsvLabels) and "{" in best.source.folder
-    if best is not None and not (needless and best.source.group is None and in_folders):  # type: ignore[union-attr]
-        return best
-    found = [*in_folders, *_in_names(look, test)]
+    if best is not None:
+        # A CSV that tells no more than the folders do is one file more to go wrong.
+        needless = isinstance(best.source, CsvLabels) and "{" in best.source.folder and best.source.group is None
+        if not (needless and in_folders):
+            return best
+    found = [*in_folders, *_in_names(look, asked)]
     if not found:
-        places = ", ".join(folder.path for folder in look.image_folders if folder != test.folder) or "no other folder"
+        places = ", ".join(folder.path for folder in look.image_folders if folder != asked.folder) or "no other folder"
         raise DataError(
             f"The labels can't be found: no CSV names the images of {places}, and neither a folder of class folders "
             "nor file names tell; move each class to a folder of its own, like train/cat and train/dog."
@@ -73,13 +70,13 @@ def find_labels(look: Look, test: Test, sample: pd.DataFrame, sample_path: str) 
     return max(found, key=lambda one: one.sure)
 
 
-def _in_table(look: Look, path: str, table: pd.DataFrame, test: Test, sample: pd.DataFrame) -> Iterator[Found]:
+def _in_table(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     total = sum(len(folder.names) for folder in look.image_folders)
-    for place, folders in _places(look, test):
+    for place, folders in _places(look, asked):
         names = [name for folder in folders for name in folder.names]
-        if test.folder in folders:
-            asked = set(test.fit.images)
-            names = [name for name in names if name not in asked]
+        if asked.folder in folders:
+            to_predict = set(asked.fit.images)
+            names = [name for name in names if name not in to_predict]
         for column in table.columns:
             named = fit(names, set(table[column].str.strip()))
             if named.share < 0.5:
@@ -87,91 +84,81 @@ def _in_table(look: Look, path: str, table: pd.DataFrame, test: Test, sample: pd
             where = place if len(folders) == 1 else _placed_by(table, column, place, folders, named)
             labels = _labels_of(table, column, sample, re.findall(r"\{(.+)\}", where or ""))
             if where is not None and labels is not None:
-                found = _from_table(path, table, column, where, named, labels, shared=test.folder in folders)
-                # Of a folder and of all beside it, what names more images says more.
+                found = _from_table(path, table, column, where, named, labels, shared=asked.folder in folders)
+                # Of a folder and of all beside it, the one that names more images says more.
                 yield replace(found, sure=found.sure + len(named.images) / total)
 
 
-def _places(look: Look, test: Test) -> Iterator[tuple[str, list[ImageFolder]]]:
+def _places(look: Look, asked: Asked) -> Iterator[tuple[str, list[ImageFolder]]]:
     """Each folder of images that could be trained on, and the folders that lie together in another."""
     together = defaultdict(list)
     for folder in look.image_folders:
-        if folder != test.folder or test.shared:
+        if folder != asked.folder or asked.shared:
             yield folder.path, [folder]
-        if folder != test.folder:
+        if folder != asked.folder:
             together[folder.parent].append(folder)
-    for parent, folders in together.items():
-        if len(folders) > 1:
-            yield parent, folders
+    yield from ((parent, folders) for parent, folders in together.items() if len(folders) > 1)
 
 
 def _placed_by(table: pd.DataFrame, column: str, parent: str, folders: Sequence[ImageFolder], named: Fit) -> str | None:
     """The parent with ``{column}`` for the column that says in which of its folders an image lies."""
     lies_in = {name: folder.own_name for folder in folders for name in folder.names}
-    values = table[column].str.strip() + ("" if named.with_suffix else named.suffix)
-    rows = table[values.isin(lies_in)]
-    lying = values[values.isin(lies_in)].map(lies_in)
+    values = table[column].str.strip() + named.suffix
+    there = values.isin(lies_in)
+    lying = values[there].map(lies_in)
     for other in table.columns:
-        if other != column and (rows[other].str.strip() == lying).all():
+        if other != column and (table[other][there].str.strip() == lying).all():
             return str(PurePosixPath(parent) / f"{{{other}}}")
     return None
 
 
-def _labels_of(table: pd.DataFrame, image: str, sample: pd.DataFrame, placing: Sequence[str]) -> Labels | None:
+def _labels_of(table: pd.DataFrame, image: str, sample: SampleTable, placing: Sequence[str]) -> Labels | None:
     """placing: the columns that say in which folder an image lies, as that of its class may."""
-    others = [column for column in table.columns if column != image]
-    asked = list(sample.columns[1:])
+    others, asked = [column for column in table.columns if column != image], sample.columns
     if len(asked) > 1 and set(asked) <= set(others):
-        return _one_column_each(table, asked)
+        return _one_column_each(table, asked, sure=3)
     if len(asked) > 1:
         for column in others:
             if set(table[column].str.strip()) - {""} == set(asked):
-                return Labels((column,), in_order(asked), None, single=True, sure=3)
+                return Labels((column,), in_order(asked), sure=3)
         for column in others:
             for separator in SEPARATORS:
                 if _tags(table[column], separator) == set(asked):
-                    return Labels((column,), in_order(asked), separator, single=False, sure=3)
+                    return Labels((column,), in_order(asked), 3, separator, single=False)
     binary = [column for column in others if set(table[column].str.strip()) <= set(ONE_OR_ZERO)]
     if len(asked) == 1 and asked[0] not in others and len(binary) > 2:
         return _one_column_each(table, binary, sure=1, doubts=("which columns are classes",))
-    chosen = _label_column(table, others, asked, placing)
-    return None if chosen is None else _one_column(table, chosen, asked, sample)
+    able = [column for column in others if table[column].str.strip().nunique() > 1]
+
+    def rank(column: str) -> tuple[bool, bool, bool, int]:
+        words = bool(re.search(LABEL_NAMES, column.lower()))
+        return column in asked, column in placing, words, -table[column].nunique()
+
+    return _one_column(table, max(able, key=rank), sample) if able else None
 
 
 def _one_column_each(
-    table: pd.DataFrame, columns: Sequence[str], sure: float = 3, doubts: tuple[str, ...] = ()
+    table: pd.DataFrame, columns: Sequence[str], sure: float, doubts: tuple[str, ...] = ()
 ) -> Labels | None:
     values = table[list(columns)].apply(lambda column: column.str.strip())
     if not values.isin(list(ONE_OR_ZERO)).all(axis=None):
         return None
     ones = values.apply(lambda column: column.map(ONE_OR_ZERO)).sum(axis=1)
-    return Labels(tuple(columns), in_order(columns), None, bool((ones == 1).all()), sure, doubts)
+    return Labels(tuple(columns), in_order(columns), sure, single=bool((ones == 1).all()), doubts=doubts)
 
 
-def _label_column(
-    table: pd.DataFrame, others: Sequence[str], asked: Sequence[str], placing: Sequence[str]
-) -> str | None:
-    def rank(column: str) -> tuple[bool, bool, bool, int]:
-        words = bool(re.search(LABEL_NAMES, column.lower()))
-        return column in asked, column in placing, words, -table[column].nunique()
-
-    able = [column for column in others if table[column].str.strip().nunique() > 1]
-    return max(able, key=rank, default=None)
-
-
-def _one_column(table: pd.DataFrame, column: str, asked: Sequence[str], sample: pd.DataFrame) -> Labels | None:
-    values = table[column].str.strip()
-    sure = 2.0 if column in asked else 1.0
-    doubts = () if column in asked or len(table.columns) == 2 else (f"whether the labels are in {column!r}",)
-    separator = _separator(values, sample.iloc[:, 1])
+def _one_column(table: pd.DataFrame, column: str, sample: SampleTable) -> Labels | None:
+    values, is_asked = table[column].str.strip(), column in sample.columns
+    sure = 2.0 if is_asked else 1.0
+    doubts = () if is_asked or len(table.columns) == 2 else (f"whether the labels are in {column!r}",)
+    separator = _separator(values, sample.table.iloc[:, 1])
     if separator is not None:
-        tags = in_order(_tags(values, separator))
         doubts = (*doubts, f"whether {column!r} has tags, or classes with {separator!r} in their names")
-        return Labels((column,), tags, separator, single=False, sure=sure, doubts=doubts)
+        return Labels((column,), in_order(_tags(values, separator)), sure, separator, single=False, doubts=doubts)
     classes = set(values) - {""}
     if len(classes) > max(len(table) * 0.5, 2) or "" in set(values):
         return None
-    return Labels((column,), in_order(classes), None, single=True, sure=sure, doubts=doubts)
+    return Labels((column,), in_order(classes), sure, doubts=doubts)
 
 
 def _separator(values: pd.Series[str], submitted: pd.Series[str]) -> str | None:
@@ -198,23 +185,25 @@ def _tags(values: pd.Series[str], separator: str) -> set[str]:
 def _from_table(
     path: str, table: pd.DataFrame, image: str, folder: str, named: Fit, labels: Labels, *, shared: bool
 ) -> Found:
-    suffix = "" if named.with_suffix else named.suffix
-    group = _group(table, {image, *labels.columns})
-    extra = {"shared": shared, "group": group}
+    rest: dict[str, Any] = {
+        "image": image,
+        "folder": folder,
+        "suffix": named.suffix,
+        "shared": shared,
+        "group": _group(table, {image, *labels.columns}),
+    }
+    source: LabelSource
     if len(labels.columns) > 1:
-        target = "single" if labels.single else "multi"
-        source: LabelSource = CsvColumns(path, image, labels.columns, folder, suffix, target, **extra)  # type: ignore[arg-type]
-        said = f"a column of 0 and 1 for each of {len(labels.columns)} classes, " + (
-            "just one of them 1 in a row" if labels.single else "any number of them 1 in a row"
-        )
+        source = CsvColumns(path, labels=labels.columns, target="single" if labels.single else "multi", **rest)
+        ones = "just one of them 1 in a row" if labels.single else "any number of them 1 in a row"
+        column, said = "", f"a column of 0 and 1 for each of {len(labels.columns)} classes, {ones}"
     else:
         column = labels.columns[0]
-        source = CsvLabels(path, image, column, folder, suffix, labels.separator, **extra)  # type: ignore[arg-type]
+        source = CsvLabels(path, label=column, separator=labels.separator, **rest)
         what = "classes" if labels.single else f"tags with {labels.separator!r} between them"
         said = f"{len(labels.classes)} {what} in {column!r}"
     seen = f"{path} names the images of {folder} in {image!r}, and has {said}"
     sure = labels.sure + named.share + table[image].is_unique
-    column = "" if len(labels.columns) > 1 else labels.columns[0]
     return Found(source, labels.classes, seen, sure, labels.doubts, column)
 
 
@@ -228,30 +217,28 @@ def _group(table: pd.DataFrame, taken: set[str]) -> str | None:
     return None
 
 
-def _in_folders(look: Look, test: Test) -> Iterator[Found]:
+def _in_folders(look: Look, asked: Asked) -> Iterator[Found]:
     """A folder for each class, all in one that has no images of its own."""
     with_images = {folder.path for folder in look.image_folders}
     for parent in sorted({folder.parent for folder in look.image_folders} - {"."} - with_images):
         classes = look.folders_in(parent)
-        if len(classes) > 1 and test.folder.own_name not in classes and "test" not in parent.lower():
+        if len(classes) > 1 and asked.folder.own_name not in classes and "test" not in parent.lower():
             seen = f"{parent} has a folder for each of {len(classes)} classes"
             yield Found(Folders(parent), in_order(classes), seen, sure=2)
 
 
-def _in_names(look: Look, test: Test) -> Iterator[Found]:
+def _in_names(look: Look, asked: Asked) -> Iterator[Found]:
     """Classes at the beginning or the end of the images' names."""
-    for folder in look.image_folders:
-        if folder == test.folder:
-            continue
+    for folder in (folder for folder in look.image_folders if folder != asked.folder):
         stems = [PurePosixPath(name).stem for name in folder.names]
+        suffix = folder.suffixes.pop() if len(folder.suffixes) == 1 else ".*"
         for separator in (".", "_", "-", " "):
-            for place, pattern in ((0, f"{{label}}{separator}*"), (-1, f"*{separator}{{label}}")):
-                tokens = [stem.split(separator) for stem in stems]
-                labels = {parts[place] for parts in tokens}
+            tokens = [stem.split(separator) for stem in stems]
+            for index, pattern in ((0, f"{{label}}{separator}*"), (-1, f"*{separator}{{label}}")):
+                labels = {parts[index] for parts in tokens}
                 several = all(len(parts) > 1 for parts in tokens) and 1 < len(labels) <= len(stems) / 3
                 if several and all(re.fullmatch(r"[^\W\d_][\w ]*", label) for label in labels):
-                    suffix = folder.suffix if len({PurePosixPath(name).suffix for name in folder.names}) == 1 else ".*"
-                    path = pattern + suffix if folder.path == "." else f"{folder.path}/{pattern}{suffix}"
+                    path = str(PurePosixPath(folder.path) / (pattern + suffix))
                     seen = f"the names of the images in {folder.path} have {len(labels)} classes in them"
-                    doubts = () if place == 0 and separator == "." else ("whether that is the class",)
+                    doubts = () if index == 0 and separator == "." else ("whether that is the class",)
                     yield Found(FileNames(path), in_order(labels), seen, 1 - len(labels) / len(stems), doubts)
