@@ -1,40 +1,37 @@
-import pytest
+"""Listing, looking and reading leaderboards, with the local Kaggle at the other end."""
 
-from comp.errors import DataError, KaggleError
-from comp.kaggle.client import RemoteFile, connect
-from comp.kaggle.submitting import sent, submit, tag_of, wait_for_score
-from comp.local_kaggle.server import running
+import zipfile
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+from remotezip import RemoteZip
+
+from comp.errors import KaggleError
+from comp.kaggle import client
+from comp.kaggle.client import LeaderboardRow, RemoteFile, standing_of
 
 SLUG = "two-digits"
 
 
-def test_a_local_kaggle_where_the_competition_is_not_declared_says_so(served, tmp_path, monkeypatch):
-    (tmp_path / "mine.csv").write_text("id,label\n1,7\n2,NA\n")
-    with running(served, {}, tmp_path / "state") as url:
-        kaggle = connect(url)
-        row = wait_for_score(kaggle, SLUG, submit(kaggle, SLUG, tmp_path / "mine.csv", ""))
-    assert row.public_score is None
-    assert row.error == f"no competition is declared with kaggle={SLUG!r} where this local Kaggle was started"
-
-
-def test_files_are_listed_with_their_sizes(kaggle, served):
-    assert kaggle.competition_files(SLUG) == [
-        RemoteFile("notes/read me.txt", 5),
-        RemoteFile("sample_submission.csv", 17),
-        RemoteFile("train.zip", (served / SLUG / "train.zip").stat().st_size),
-    ]
-
-
-def test_a_list_of_many_pages_is_read_to_its_end(kaggle, served):
-    for number in range(450):
+def test_files_are_listed_with_their_sizes_however_many_pages_they_take(kaggle, served, monkeypatch):
+    monkeypatch.setattr(client, "PAGE_SIZE", 10)
+    for number in range(25):
         (served / SLUG / f"{number:03}.txt").touch()
-    files = kaggle.competition_files(SLUG)
-    assert len({file.name for file in files}) == len(files) == 453
+    *empty, notes, sample, train = kaggle.competition_files(SLUG)
+    assert empty == [RemoteFile(f"{number:03}.txt", 0) for number in range(25)]
+    assert (notes, sample) == (RemoteFile("notes/read me.txt", 5), RemoteFile("sample_submission.csv", 17))
+    assert train == RemoteFile("train.zip", (served / SLUG / "train.zip").stat().st_size)
 
 
-def test_an_unknown_competition_and_data_set_are_said_to_be_unknown(kaggle, tmp_path):
+def test_what_is_not_there_is_one_sentence(kaggle, tmp_path):
     calls = [
         lambda: kaggle.competition_files("nowhere"),
+        lambda: kaggle.competition("nowhere"),
+        lambda: kaggle.competition_folder("nowhere"),
+        lambda: kaggle.download_file("nowhere", "a.csv", tmp_path),
+        lambda: kaggle.file_address("nowhere", "a.csv"),
         lambda: kaggle.download_competition("nowhere", tmp_path),
         lambda: kaggle.download_dataset("someone/nowhere", tmp_path),
         lambda: kaggle.submissions("nowhere"),
@@ -45,107 +42,69 @@ def test_an_unknown_competition_and_data_set_are_said_to_be_unknown(kaggle, tmp_
             call()
 
 
-def test_a_submission_is_graded_and_stands_on_the_leaderboard(kaggle, tmp_path, monkeypatch):
-    half, whole = tmp_path / "half.csv", tmp_path / "whole.csv"
-    half.write_text("id,label\n1,7\n2,3\n")
-    whole.write_text("id,label\n2,NA\n1,7\n")
-    row = wait_for_score(kaggle, SLUG, submit(kaggle, SLUG, half, "a first try"), timeout_seconds=5)
-    assert (row.status, row.public_score, row.file_name) == ("complete", 0.5, "half.csv")
-    assert row.message == f"a first try {tag_of(half)}"
-    assert row.date is not None
-    assert row.date.utcoffset().total_seconds() == 0
-
-    monkeypatch.setenv("KAGGLE_USERNAME", "Åda <b>")
-    other = connect()
-    assert other.submissions(SLUG) == []
-    submit(other, SLUG, whole, "")
-    board = other.leaderboard(SLUG)
-    assert [(row.rank, row.team, row.score) for row in board] == [(1, "Åda <b>", 1.0), (2, "you", 0.5)]
-    assert [row.public_score for row in kaggle.submissions(SLUG)] == [0.5]
+@pytest.mark.parametrize("handle", ["digits", "a/b/c", "/b", "a/", ""])
+def test_a_data_set_without_owner_and_name_is_refused(kaggle, tmp_path, handle):
+    with pytest.raises(KaggleError, match="owner/name"):
+        kaggle.download_dataset(handle, tmp_path)
 
 
-def test_a_malformed_submission_gets_an_error_with_the_reason(kaggle, tmp_path):
-    csv = tmp_path / "wrong.csv"
-    for content, reason in [
-        ("id,digit\n1,7\n", "columns"),
-        ("id,label\n1,7\n", "ids are not those"),
-        ("\n", "can't be read as a CSV"),
-        ('id,label\n1,"7\n', "can't be read as a CSV"),
-        ("id,label\n1,7,8,9\n1,2,3,4,5\n", "can't be read as a CSV"),
-    ]:
-        csv.write_text(content)
-        row = wait_for_score(kaggle, SLUG, submit(kaggle, SLUG, csv, ""), timeout_seconds=5)
-        assert (row.status, row.public_score) == ("error", None)
-        assert reason in row.error
-    assert kaggle.leaderboard(SLUG) == []
+def test_what_kaggle_says_of_a_competition(kaggle):
+    found = kaggle.competition(SLUG)
+    assert (found.title, found.metric, found.only_notebooks) == ("Two Digits", "accuracy", False)
 
 
-def test_bytes_that_are_no_text_are_an_error_too(kaggle, tmp_path):
-    csv = tmp_path / "wrong.csv"
-    csv.write_bytes(b"\xff\xfe\x00\x81" * 10)
-    submit(kaggle, SLUG, csv, "")
-    assert kaggle.submissions(SLUG)[0].status == "error"
+def test_a_folder_lists_what_is_right_in_it(kaggle):
+    top = kaggle.competition_folder(SLUG)
+    assert [file.name for file in top.files] == ["sample_submission.csv", "train.zip"]
+    assert (top.folders, top.whole) == (("notes",), True)
+    notes = kaggle.competition_folder(SLUG, "notes")
+    assert (notes.files, notes.folders) == ((RemoteFile("notes/read me.txt", 5),), ())
 
 
-def test_without_answers_a_submission_is_complete_and_has_no_score(kaggle, served, tmp_path):
-    (served / ".answers" / f"{SLUG}.csv").unlink()
-    csv = tmp_path / "s.csv"
-    csv.write_text("id,label\n1,7\n")
-    row = wait_for_score(kaggle, SLUG, submit(kaggle, SLUG, csv, ""), timeout_seconds=5)
-    assert (row.status, row.public_score) == ("complete", None)
-    assert kaggle.leaderboard(SLUG) == []
+def test_of_a_large_folder_no_more_is_listed_than_was_asked_for(kaggle, served, monkeypatch):
+    monkeypatch.setattr(client, "PAGE_SIZE", 10)
+    (served / SLUG / "train").mkdir()
+    for number in range(35):
+        (served / SLUG / "train" / f"{number:03}.png").touch()
+    some = kaggle.competition_folder(SLUG, "train", at_least=15)
+    assert ([file.name for file in some.files], some.whole) == ([f"train/{n:03}.png" for n in range(20)], False)
+    every = kaggle.competition_folder(SLUG, "train", at_least=35)
+    assert (len(every.files), every.whole) == (35, True)
 
 
-def test_a_submission_that_is_not_there_or_empty_is_refused(kaggle, tmp_path):
-    with pytest.raises(DataError, match="comp predict"):
-        submit(kaggle, SLUG, tmp_path / "none.csv", "")
-    (tmp_path / "empty.csv").touch()
-    with pytest.raises(KaggleError, match="between 1 and"):
-        submit(kaggle, SLUG, tmp_path / "empty.csv", "")
+def test_one_file_is_downloaded_alone(kaggle, tmp_path):
+    got = kaggle.download_file(SLUG, "notes/read me.txt", tmp_path)
+    assert got.path == tmp_path / "read me.txt"
+    assert got.path.read_text() == "hello"
+    assert not list(tmp_path.glob("*.zip"))
 
 
-def test_waiting_for_a_score_ends(kaggle):
-    with pytest.raises(KaggleError, match="no score after 0 seconds"):
-        wait_for_score(kaggle, SLUG, 99, timeout_seconds=0)
+def test_an_archive_s_contents_are_read_from_its_address(kaggle, served):
+    address = kaggle.file_address(SLUG, "train.zip")
+    with RemoteZip(address, session=requests.Session()) as archive:
+        assert archive.namelist() == zipfile.ZipFile(served / SLUG / "train.zip").namelist()
+        assert archive.read("train/1.b.png") == b"one"
 
 
-def test_what_is_left_today_is_counted_without_those_that_failed(kaggle, tmp_path):
-    def limits():
-        subject, method = kaggle.endpoint.competition(SLUG), "competitions.get_submission_limits"
-        answer = kaggle.ask(subject, method, competition_name=SLUG)
-        return answer.num_today, answer.num_allowed_now
-
-    csv = tmp_path / "s.csv"
-    assert limits() == (0, 100)
-    for content in ("id,label\n1,7\n2,3\n", "id,label\n1,7\n2,4\n", "id,label\n1,7\n"):
-        csv.write_text(content)
-        submit(kaggle, SLUG, csv, "")
-    assert limits() == (2, 98)
+def board(*scores):
+    return [LeaderboardRow(rank, f"t{rank}", score, None) for rank, score in enumerate(scores, start=1)]
 
 
-def test_a_file_is_known_again_whatever_was_said_about_it(kaggle, tmp_path):
-    csv, copy = tmp_path / "s.csv", tmp_path / "other name.csv"
-    csv.write_text("id,label\n1,7\n2,3\n")
-    assert sent(kaggle, SLUG, csv) is None
-    ref = submit(kaggle, SLUG, csv, "one #000000000000")
-    copy.write_bytes(csv.read_bytes())
-    assert sent(kaggle, SLUG, copy).ref == ref
-    copy.write_bytes(csv.read_bytes() + b"\n")
-    assert sent(kaggle, SLUG, copy) is None
+def test_a_score_stands_behind_all_that_are_better():
+    up = board(0.9, 0.8, 0.8, 0.7, None)
+    places = [standing_of(score, up, None, higher_is_better=True).place for score in (1.0, 0.9, 0.85, 0.8, 0.75, 0.1)]
+    assert places == [1, 1, 2, 2, 4, 5]
+    down = board(0.1, 0.2, 0.3)
+    assert [standing_of(score, down, None, higher_is_better=False).place for score in (0.05, 0.2, 0.9)] == [1, 2, 4]
 
 
-def test_a_file_that_could_not_be_scored_may_be_sent_again(kaggle, tmp_path):
-    csv = tmp_path / "s.csv"
-    csv.write_text("id,label\n1,7\n")
-    submit(kaggle, SLUG, csv, "")
-    assert sent(kaggle, SLUG, csv) is None
+def test_one_s_own_best_does_not_count_beside_the_score():
+    teams = board(0.9, 0.8, 0.7)
+    standings = [standing_of(0.75, teams, own, higher_is_better=True) for own in ("t1", "t2", None)]
+    assert [str(standing) for standing in standings] == ["2 of 3", "2 of 3", "3 of 4"]
 
 
-def test_the_private_leaderboard_is_another(kaggle, served, tmp_path):
-    (served / ".answers" / f"{SLUG}.csv").write_text("id,label,Usage\n1,7,Public\n2,NA,Private\n")
-    csv = tmp_path / "s.csv"
-    csv.write_text("id,label\n1,7\n2,3\n")
-    row = wait_for_score(kaggle, SLUG, submit(kaggle, SLUG, csv, ""), timeout_seconds=5)
-    assert (row.public_score, row.private_score) == (1.0, 0.0)
-    assert [row.score for row in kaggle.leaderboard(SLUG)] == [1.0]
-    assert [row.score for row in kaggle.leaderboard(SLUG, private=True)] == [0.0]
+@given(scores=st.lists(st.floats(0, 1), max_size=30), score=st.floats(0, 1), up=st.booleans())
+def test_every_place_is_on_the_board_or_just_behind_it(scores, score, up):
+    standing = standing_of(score, board(*sorted(scores, reverse=up)), None, higher_is_better=up)
+    assert 1 <= standing.place <= standing.of == len(scores) + 1

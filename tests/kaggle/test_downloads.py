@@ -1,15 +1,17 @@
 import hashlib
 import json
 import os
+import threading
+import time
 import zipfile
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
-from comp.errors import DataError, KaggleError
+from comp.errors import DataError
 from comp.kaggle.client import connect
-from comp.kaggle.downloads import StoppedError
+from comp.kaggle.downloads import AT_ONCE, StoppedError, at_once
 
 SLUG = "two-digits"
 DATASET = "someone/more-digits"
@@ -79,17 +81,6 @@ def test_a_part_that_was_spoilt_on_disk_is_noticed_and_the_file_downloaded_anew(
     assert len(waits) == 1
 
 
-def test_a_download_that_was_cut_starts_afresh_when_the_file_has_changed(kaggle, big, tmp_path):
-    cut(kaggle, tmp_path)
-    content = bytearray(big.read_bytes())
-    content[-1] ^= 1
-    big.write_bytes(content + b"\0" * 9)
-    calls = Calls()
-    got = kaggle.download_dataset(DATASET, tmp_path, calls)
-    assert calls[0][0] == 0
-    assert got.path.read_bytes() == bytes(content) + b"\0" * 9
-
-
 @pytest.mark.parametrize("note", ["", "{", "[]", '{"validator": null, "size": null}', '{"other": 1}'])
 def test_a_part_of_unknown_origin_is_not_gone_on_with(kaggle, big, tmp_path, note):
     (tmp_path / "more-digits.zip.part").write_bytes(b"of something else")
@@ -124,35 +115,6 @@ def test_a_file_that_is_there_is_not_downloaded_again(kaggle, big, tmp_path):
     assert calls == [(big.stat().st_size,) * 2]
 
 
-def test_a_dropped_connection_is_taken_up_again(answering, tmp_path):
-    data = os.urandom(300_000)
-
-    def answer(handler):
-        if handler.command == "POST":
-            handler.send(302, headers={"Location": f"http://{handler.headers['Host']}/all.zip"})
-        elif "Range" in handler.headers:
-            start = int(handler.headers["Range"].removeprefix("bytes=").removesuffix("-"))
-            assert handler.headers["If-Range"] == '"v"'
-            handler.send(206, data[start:], {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"})
-        else:
-            handler.send(200, data[:100_000], {"Content-Length": str(len(data)), "ETag": '"v"'})
-
-    with answering(answer) as seen:
-        got = connect().download_competition(SLUG, tmp_path)
-    assert got.path.read_bytes() == data
-    assert sum("Range" in headers for _, headers in seen) == 1
-
-
-def test_a_connection_that_keeps_dropping_says_how_to_go_on(answering, tmp_path):
-    with (
-        answering(lambda handler: handler.send(200, b"half", {"Content-Length": "8", "ETag": '"v"'})) as seen,
-        pytest.raises(KaggleError, match=r"dropped .* run the same command again"),
-    ):
-        connect().download_competition(SLUG, tmp_path)
-    assert 1 < len(seen) < 10
-    assert (tmp_path / f"{SLUG}.zip.part").exists()
-
-
 def test_a_206_of_other_bytes_than_asked_for_is_not_appended(answering, tmp_path):
     def answer(handler):
         if handler.command == "POST":
@@ -179,3 +141,47 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(kaggle, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="can't be written"):
         kaggle.download_competition(SLUG, tmp_path / "file")
+
+
+def until_stopped(stop):
+    assert stop.wait(10)
+    raise StoppedError
+
+
+def test_jobs_run_at_once_but_not_too_many():
+    together, running, most = threading.Barrier(AT_ONCE), [], []
+
+    def job(stop):
+        running.append(1)
+        most.append(len(running))
+        together.wait(10)
+        running.pop()
+        return "done"
+
+    with at_once([job] * (2 * AT_ONCE)) as jobs:
+        assert [job.result() for job in jobs] == ["done"] * (2 * AT_ONCE)
+    assert max(most) == AT_ONCE
+
+
+def test_the_first_that_fails_stops_the_others_and_is_what_is_raised():
+    def fails(stop):
+        raise ValueError("the reason")
+
+    with at_once([until_stopped, fails]) as jobs, pytest.raises(ValueError, match="the reason"):
+        jobs[0].result()
+
+
+def test_when_the_block_ends_early_jobs_are_told_and_no_one_waits_long_for_one_that_doesn_t_listen(monkeypatch):
+    monkeypatch.setattr("comp.kaggle.downloads.LEAVING_SECONDS", 0.1)
+    ended, deaf = [], threading.Event()
+
+    def listens(stop):
+        stop.wait(10)
+        ended.append(True)
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), at_once([listens, lambda stop: deaf.wait(10)]):
+        raise KeyboardInterrupt
+    assert ended
+    assert time.monotonic() - began < 5
+    deaf.set()

@@ -1,48 +1,167 @@
+"""A submission, its score and what is kept of both; bad days are in tests/reliability/test_submissions.py."""
+
 import pytest
 
-from comp.kaggle.submitting import has_score, tag_of
+from comp.errors import DataError, KaggleError
+from comp.kaggle.client import connect
+from comp.kaggle.sources import DeclaredGraders
+from comp.kaggle.submitting import has_score, sent, submit, tag_of, wait_for_score
+from comp.local_kaggle.server import running
 from comp.runs import Workspace, create_run
 
+SLUG = "two-digits"
 REAL, HERE, ALSO_HERE = "https://api.kaggle.com", "http://127.0.0.1:8008", "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def run(tmp_path):
-    made = create_run(Workspace(tmp_path), "shades", "quick")
-    made.write_config({"competition": "shades"})
-    return made
+def csv(tmp_path):
+    """Half of it is right."""
+    path = tmp_path / "half.csv"
+    path.write_text("id,label\n1,7\n2,3\n")
+    return path
+
+
+def graded(kaggle, csv, message=""):
+    return wait_for_score(kaggle, SLUG, submit(kaggle, SLUG, csv, message), timeout_seconds=5)
+
+
+def test_a_submission_is_graded_and_stands_on_the_leaderboard(kaggle, csv, tmp_path, monkeypatch):
+    row = graded(kaggle, csv, "a first try")
+    assert (row.status, row.public_score, row.file_name) == ("complete", 0.5, "half.csv")
+    assert row.message == f"a first try {tag_of(csv)}"
+    assert row.date.utcoffset().total_seconds() == 0
+
+    whole = tmp_path / "whole.csv"
+    whole.write_text("id,label\n2,NA\n1,7\n")
+    monkeypatch.setenv("KAGGLE_USERNAME", "Åda <b>")
+    other = connect()
+    assert other.submissions(SLUG) == []
+    submit(other, SLUG, whole, "")
+    board = other.leaderboard(SLUG)
+    assert [(row.rank, row.team, row.score) for row in board] == [(1, "Åda <b>", 1.0), (2, "you", 0.5)]
+    assert [row.public_score for row in kaggle.submissions(SLUG)] == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"id,digit\n1,7\n", "columns"),
+        (b"id,label\n1,7\n", "ids are not those"),
+        (b"\n", "can't be read as a CSV"),
+        (b'id,label\n1,"7\n', "can't be read as a CSV"),
+        (b"id,label\n1,7,8,9\n1,2,3,4,5\n", "can't be read as a CSV"),
+        (b"\xff\xfe\x00\x81" * 10, ""),
+    ],
+)
+def test_a_malformed_submission_gets_an_error_with_the_reason_and_may_be_sent_again(kaggle, csv, content, reason):
+    csv.write_bytes(content)
+    row = graded(kaggle, csv)
+    assert (row.status, row.public_score) == ("error", None)
+    assert reason in row.error
+    assert kaggle.leaderboard(SLUG) == []
+    assert sent(kaggle, SLUG, csv) is None
+
+
+@pytest.mark.parametrize(("declared", "answered"), [(True, False), (False, True)])
+def test_without_answers_or_a_declaration_it_is_complete_and_has_no_score(
+    served, graders, csv, tmp_path, declared, answered
+):
+    if not answered:
+        (served / ".answers" / f"{SLUG}.csv").unlink()
+    with running(served, graders if declared else {}, tmp_path / "state") as url:
+        kaggle = connect(url)
+        row = graded(kaggle, csv)
+        assert (row.status, row.public_score) == ("complete", None)
+        assert row.error
+        assert kaggle.leaderboard(SLUG) == []
+
+
+def test_what_was_submitted_before_its_competition_was_declared_is_graded_afterwards(shades, tmp_path):
+    source = shades.declaration.read_text()
+    shades.declaration.unlink()
+    csv = tmp_path / "submission.csv"
+    csv.write_text("id,colour\n" + "".join(f"q{number:02},red\n" for number in range(12)))
+    with running(shades.served, DeclaredGraders([shades.plugins]), tmp_path / "state") as url:
+        kaggle = connect(url)
+        ref = submit(kaggle, "shades", csv, "")
+        assert wait_for_score(kaggle, "shades", ref).public_score is None
+        shades.declaration.write_text("this is being wr")
+        assert wait_for_score(kaggle, "shades", ref).public_score is None
+        shades.declaration.write_text(source)
+        assert 0 < wait_for_score(kaggle, "shades", ref).public_score < 1
+        assert kaggle.competition("shades").metric == "accuracy"
+
+
+def test_a_submission_that_is_not_there_or_empty_is_refused(kaggle, tmp_path):
+    with pytest.raises(DataError, match="comp predict"):
+        submit(kaggle, SLUG, tmp_path / "none.csv", "")
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(KaggleError, match="between 1 and"):
+        submit(kaggle, SLUG, tmp_path / "empty.csv", "")
+
+
+def test_what_is_left_today_is_counted_without_those_that_failed(kaggle, csv):
+    def limits():
+        subject, method = kaggle.endpoint.competition(SLUG), "competitions.get_submission_limits"
+        answer = kaggle.ask(subject, method, competition_name=SLUG)
+        return answer.num_today, answer.num_allowed_now
+
+    assert limits() == (0, 100)
+    for content in ("id,label\n1,7\n2,3\n", "id,label\n1,7\n2,4\n", "id,label\n1,7\n"):
+        csv.write_text(content)
+        submit(kaggle, SLUG, csv, "")
+    assert limits() == (2, 98)
+
+
+def test_a_file_is_known_again_whatever_was_said_about_it(kaggle, csv, tmp_path):
+    copy = tmp_path / "other name.csv"
+    assert sent(kaggle, SLUG, csv) is None
+    ref = submit(kaggle, SLUG, csv, "one #000000000000")
+    copy.write_bytes(csv.read_bytes())
+    assert sent(kaggle, SLUG, copy).ref == ref
+    copy.write_bytes(csv.read_bytes() + b"\n")
+    assert sent(kaggle, SLUG, copy) is None
+
+
+def test_the_private_leaderboard_is_another(kaggle, served, csv):
+    (served / ".answers" / f"{SLUG}.csv").write_text("id,label,Usage\n1,7,Public\n2,NA,Private\n")
+    row = graded(kaggle, csv)
+    assert (row.public_score, row.private_score) == (1.0, 0.0)
+    assert [row.score for row in kaggle.leaderboard(SLUG)] == [1.0]
+    assert [row.score for row in kaggle.leaderboard(SLUG, private=True)] == [0.0]
 
 
 @pytest.fixture
-def submitted(run):
-    """Records what Kaggle said to the run's submission."""
+def submitted(tmp_path):
+    """A run, and what records what Kaggle said to its submission."""
+    run = create_run(Workspace(tmp_path), "shades", "quick")
+    run.write_config({"competition": "shades"})
 
-    def write(content="id\n", at=REAL, status="complete"):
-        run.submission.write_text(content)
+    def write(at=REAL, status="complete"):
+        run.submission.write_text("id\n")
         run.write_record("submitted", {"status": status, "file": tag_of(run.submission), "kaggle": at})
 
-    return write
+    return run, write
 
 
 @pytest.mark.parametrize(
     ("meant", "at", "done"),
     [(None, REAL, True), (None, HERE, False), (HERE, HERE, True), (ALSO_HERE, HERE, True), (HERE, REAL, False)],
 )
-def test_a_score_counts_where_it_is_of_the_kaggle_that_is_meant(
-    run, submitted, shades, tmp_path, monkeypatch, meant, at, done
-):
-    monkeypatch.delenv("COMP_KAGGLE_URL", raising=False)
+def test_a_score_counts_where_it_is_of_the_kaggle_that_is_meant(submitted, shades, tmp_path, meant, at, done):
+    run, write = submitted
     goal = has_score(shades.competition, Workspace(tmp_path, kaggle=meant))
     assert not goal(run)
-    submitted(at=at)
+    write(at=at)
     assert goal(run) is done
 
 
-def test_a_score_counts_for_the_file_that_has_it(run, submitted, shades, tmp_path):
+def test_a_score_counts_for_the_file_that_has_it(submitted, shades, tmp_path):
+    run, write = submitted
     goal = has_score(shades.competition, Workspace(tmp_path, kaggle=REAL))
-    submitted(status="pending")
+    write(status="pending")
     assert not goal(run)
-    submitted()
+    write()
     assert goal(run)
     run.submission.write_text("id\n1\n")
     assert not goal(run)

@@ -83,10 +83,23 @@ def test_every_kind_is_unpacked_whole_also_from_inside_another(tmp_path, place, 
         assert tree(place / outer) == {"beside": b"b", **{f"inner/{name}": content for name, content in FILES.items()}}
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/evil", "..\\evil", "C:\\evil"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_path_leaves_the_folder(tmp_path, refused, kind, name):
-    assert "is refused, nothing was unpacked" in refused(packed(kind, [("good", b"g"), (name, b"evil")], tmp_path))
+def test_no_path_leaves_the_folder(tmp_path, refused, kind):
+    for name in (
+        "../evil",
+        "a/../../evil",
+        "/evil",
+        "..",
+        "..\\evil",
+        "\\evil",
+        "a/..\\..\\evil",
+        "C:\\evil",
+        "C:evil",
+    ):
+        archive = packed(kind, [("good", b"g"), (name, b"evil")], tmp_path)
+        assert "nothing was unpacked" in refused(archive), name
+    outer = packed("zip", [("good", b"g"), (f"inner.{kind}", archive.read_bytes())], tmp_path)
+    assert "nothing was unpacked" in refused(outer)
 
 
 def links(tmp_path):

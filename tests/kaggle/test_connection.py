@@ -1,3 +1,5 @@
+"""Which Kaggle is meant, and what is sent to it: credentials go to Kaggle alone."""
+
 import json
 import os
 import subprocess
@@ -8,7 +10,7 @@ import pytest
 
 from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.client import connect
-from comp.kaggle.connection import _api_class
+from comp.kaggle.connection import KAGGLE_URL, _api_class, endpoint_from_environment
 from comp.kaggle.submitting import submit
 
 SLUG = "two-digits"
@@ -30,6 +32,46 @@ def secrets(monkeypatch):
     monkeypatch.setenv("VERBOSE", "1")
 
 
+@pytest.mark.parametrize(
+    ("given", "url", "local"),
+    [
+        ("", KAGGLE_URL, False),
+        ("http://127.0.0.1:8000/", "http://127.0.0.1:8000", True),
+        ("http://localhost:1", "http://localhost:1", True),
+        ("http://[::1]:9", "http://[::1]:9", True),
+        ("https://staging.kaggle.com/api", "https://staging.kaggle.com/api", False),
+    ],
+)
+def test_kaggle_over_https_and_this_machine_are_spoken_to(monkeypatch, given, url, local):
+    monkeypatch.setenv("COMP_KAGGLE_URL", given)
+    endpoint = endpoint_from_environment()
+    assert (endpoint.url, endpoint.is_local) == (url, local)
+    page = endpoint.competition("planet").page
+    assert page == (f"{url}/c/planet" if local else "https://www.kaggle.com/competitions/planet")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.kaggle.com",
+        "https://kaggle.com.example.org",
+        "https://notkaggle.com",
+        "https://me:hunter2@example.org/x",
+        "https://kaggle.com@example.org",
+        "http://127.0.0.1.example.org",
+        "localhost:8000",
+        "http://[::1",
+        "http://127.0.0.1:port",
+        "ftp://localhost",
+    ],
+)
+def test_any_other_host_is_refused_because_credentials_go_nowhere_else(monkeypatch, url):
+    monkeypatch.setenv("COMP_KAGGLE_URL", url)
+    with pytest.raises(KaggleError, match="COMP_KAGGLE_URL") as caught:
+        endpoint_from_environment()
+    assert "hunter2" not in str(caught.value)
+
+
 def test_without_credentials_one_sentence_says_where_to_put_the_token(capfd):
     with pytest.raises(CredentialsError, match=r"~/\.kaggle/access_token") as caught:
         connect()
@@ -37,12 +79,15 @@ def test_without_credentials_one_sentence_says_where_to_put_the_token(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def python(program):
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+
 def test_importing_the_official_client_neither_prints_nor_signs_in_nor_spoils_a_later_import():
-    program = (
+    done = python(
         "import sys; from comp.kaggle.connection import _api_class; _api_class(); assert 'kaggle' not in sys.modules\n"
         "print('quiet'); import kaggle; assert type(kaggle.api) is kaggle.KaggleApi"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("quiet\nAuthentication required")
 
@@ -50,9 +95,9 @@ def test_importing_the_official_client_neither_prints_nor_signs_in_nor_spoils_a_
 def test_a_settings_folder_that_cannot_be_made_is_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path / "file" / "kaggle"))
-    program = "from comp.kaggle.connection import _api_class; _api_class()"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
-    assert "KaggleError: Kaggle's client can't make its settings folder" in done.stderr
+    done = python("from comp.kaggle.connection import _api_class; _api_class()")
+    assert "KaggleError: " in done.stderr
+    assert "KAGGLE_CONFIG_DIR" in done.stderr
 
 
 def test_a_server_on_this_machine_is_never_sent_the_users_credentials(answering, secrets, tmp_path):
@@ -83,20 +128,17 @@ def test_a_server_on_this_machine_is_never_sent_the_users_credentials(answering,
 
 def test_credentials_are_in_no_message_and_no_output(answering, secrets, capfd):
     with answering(lambda handler: handler.send(403, b'{"code": 403, "message": "no"}')):
-        kaggle = connect()
-        for call in (kaggle.competition_files, kaggle.submissions, kaggle.leaderboard):
-            with pytest.raises(KaggleError) as caught:
-                call(SLUG)
-            assert SECRET not in repr(caught.value) + repr(caught.value.__cause__)
+        with pytest.raises(KaggleError) as caught:
+            connect().submissions(SLUG)
+        assert SECRET not in repr(caught.value) + repr(caught.value.__cause__)
     assert SECRET not in "".join(capfd.readouterr())
 
 
 def test_kaggle_itself_gets_the_legacy_key_as_its_own_client_sends_it(monkeypatch):
     monkeypatch.setenv("KAGGLE_USERNAME", "me")
     monkeypatch.setenv("KAGGLE_KEY", SECRET)
-    monkeypatch.delenv("COMP_KAGGLE_URL", raising=False)
     client = connect()._api.build_kaggle_client()
-    assert client.http_client()._endpoint == "https://api.kaggle.com"
+    assert client.http_client()._endpoint == KAGGLE_URL
     assert client.http_client()._session.auth == ("me", SECRET)
 
 
@@ -141,6 +183,4 @@ def test_the_official_functions_work_with_only_the_endpoint_changed(url, tmp_pat
     api.competition_leaderboard_cli(SLUG, view=True)
     api.competition_list_files_cli(SLUG)
     printed = capfd.readouterr().out
-    assert "SubmissionStatus.COMPLETE" in printed or "COMPLETE" in printed
-    assert "ada" in printed
-    assert "train.zip" in printed
+    assert all(words in printed for words in ("COMPLETE", "ada", "train.zip"))
