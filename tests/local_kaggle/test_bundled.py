@@ -1,5 +1,4 @@
-import shutil
-
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -8,11 +7,16 @@ from sklearn.datasets import load_digits
 from comp.local_kaggle.bundled import BUNDLED, build_digits
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bundled")
-    build_digits(folder, "digits")
-    return folder
+@pytest.fixture
+def built(digits_served):
+    return digits_served
+
+
+@pytest.fixture
+def one_team(monkeypatch):
+    """The only other team, which is quicker to train than those there are."""
+    teams = [("all zeros", np.zeros(1797, int))]
+    monkeypatch.setattr("comp.local_kaggle.bundled._answers_of_teams", lambda *_: teams)
 
 
 def table(path):
@@ -70,19 +74,19 @@ def test_a_second_build_leaves_everything_alone(built):
     assert {path: path.stat().st_mtime_ns for path in built.rglob("*")} == before
 
 
-def test_a_build_that_was_cut_short_is_made_anew(tmp_path):
+@pytest.mark.usefixtures("one_team")
+def test_a_build_that_was_cut_short_is_made_anew(built, tmp_path):
     (tmp_path / "digits" / "train").mkdir(parents=True)
-    build_digits(tmp_path, "digits")
-    assert len(list((tmp_path / "digits" / "test").iterdir())) == 450
-    assert {path.name for path in tmp_path.iterdir()} == {"digits", ".answers"}
-
-
-def test_digits_that_were_made_before_there_were_other_teams_get_them(built, tmp_path):
-    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
-    shutil.rmtree(tmp_path / ".answers" / "teams")
-    build_digits(tmp_path, "digits")
-    for path in (built / ".answers").rglob("*.csv"):
-        assert (tmp_path / path.relative_to(built)).read_bytes() == path.read_bytes()
+    teams = tmp_path / ".answers" / "teams" / "digits"
+    for missing in (None, teams, tmp_path / ".answers" / "digits.csv"):
+        if missing is not None:
+            missing.rename(missing.with_suffix(".lost"))
+        build_digits(tmp_path, "digits")
+        assert [path.name for path in teams.iterdir()] == ["all zeros.csv"]
+        assert len(list((tmp_path / "digits" / "test").iterdir())) == 450
+        for name in (".answers/digits.csv", "digits/train.csv", "digits/test/0021.png"):
+            assert (tmp_path / name).read_bytes() == (built / name).read_bytes()
+        assert {path.name for path in tmp_path.iterdir()} == {"digits", ".answers"}
 
 
 def test_the_demo_s_competition_is_among_the_bundled():

@@ -5,22 +5,16 @@ from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.errors import SubmissionError
 from comp.kaggle.client import connect
 from comp.kaggle.sources import graders
-from comp.local_kaggle.bundled import build_digits
 from comp.local_kaggle.server import running
 
 TEAMS = ["support vector machine", "random forest", "k-nearest neighbours", "logistic regression", "decision tree"]
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("files")
-    build_digits(folder, "digits")
-    return folder
-
-
 @pytest.fixture
-def serving_digits(files, tmp_path):
-    return lambda: running(files, graders([competition_named("digits", REPOSITORY_COMPETITIONS)]), tmp_path / "state")
+def serving_digits(digits_served, tmp_path):
+    return lambda: running(
+        digits_served, graders([competition_named("digits", REPOSITORY_COMPETITIONS)]), tmp_path / "state"
+    )
 
 
 def test_other_teams_are_on_the_leaderboard_from_the_start_and_once(serving_digits):
