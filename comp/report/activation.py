@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy.typing as npt
-
-
-class Classified(Protocol):
-    """A timm backbone without its classifier, a head on its pooled features, and what scales bytes for them."""
-
-    backbone: Any
-    head: nn.Sequential
-    scale: Tensor
-    shift: Tensor
+from comp.training.backbone import Classifier
 
 
 class ActivationMaps:
@@ -32,34 +22,29 @@ class ActivationMaps:
     is explained by what enters its last block: after it the other tokens lead nowhere.
     """
 
-    def __init__(self, model: Classified) -> None:
-        self._parts = _InParts(model)
-        blocks = getattr(model.backbone, "blocks", None)
-        self._by_token = getattr(model.backbone, "global_pool", "") in ("token", "map")
-        layer = self._parts.activations
-        if self._by_token:
-            if blocks is None or not hasattr(blocks[-1], "norm1"):
-                raise ValueError("its class token is not like a vision transformer's")
-            layer = blocks[-1].norm1
-        self._parts.cut = not self._by_token
+    def __init__(self, model: Classifier) -> None:
+        blocks: Any = getattr(model.backbone, "blocks", None)
+        by_token = getattr(model.backbone, "global_pool", "") in ("token", "map")
+        if by_token and (blocks is None or not hasattr(blocks[-1], "norm1")):
+            raise ValueError("its class token is not like a vision transformer's")
+        self._parts = _InParts(model, cut=not by_token)
+        layer = blocks[-1].norm1 if by_token else self._parts.activations
         self._cam = GradCAM(self._parts, [layer], self._as_channels_first)
 
     def __call__(self, images: npt.NDArray[np.uint8], classes: Sequence[int]) -> npt.NDArray[np.float32]:
-        """Where each image (B, S, S, 3) speaks for the class of its place (B,): (B, S, S), 0 to 1.
+        """Where each image (B, S, S, 3) speaks for the class of its index (B,): (B, S, S), 0 to 1.
 
         A map is 0 everywhere where nothing does. Raises ValueError where the model's activations are no grid.
         """
         channels_first = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
-        targets = [ClassifierOutputTarget(place) for place in classes]
-        maps: npt.NDArray[np.float32] = self._cam(channels_first, targets)
+        maps: npt.NDArray[np.float32] = self._cam(channels_first, [ClassifierOutputTarget(index) for index in classes])
         return maps.astype(np.float32)
 
     def _as_channels_first(self, activations: Tensor) -> Tensor:
         """Activations as (B, C, H, W), whether they were that, (B, H, W, C), or tokens (B, N, C) behind others."""
         backbone = self._parts.model.backbone
-        width = backbone.num_features
         if activations.ndim == 4:
-            last = getattr(backbone, "output_fmt", "") == "NHWC" or activations.shape[1] != width
+            last = getattr(backbone, "output_fmt", "") == "NHWC" or activations.shape[1] != backbone.num_features
             return activations.permute(0, 3, 1, 2) if last else activations
         if activations.ndim != 3:
             raise ValueError(f"its activations have the shape {tuple(activations.shape)}")
@@ -76,9 +61,9 @@ class _InParts(nn.Module):
     cut: gradients end there; what comes before needs none.
     """
 
-    def __init__(self, model: Classified) -> None:
+    def __init__(self, model: Classifier, *, cut: bool) -> None:
         super().__init__()
-        self.model, self.cut = cast("Any", model), True
+        self.model, self.cut = model, cut
         self.activations = nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:

@@ -4,64 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
-from comp.declare.competition import find_competitions, load_competition
+from comp.declare.competition import Competition, find_competitions, load_competition
 from comp.errors import CompError, RunError
 from comp.local_kaggle.app import HOSTS
 from comp.local_kaggle.server import bound
 from comp.local_kaggle.store import Store
 from comp.report import COMPARISON, EXPLORATION, figures
 from comp.report.rendering import render
-from comp.runs import Run, broken_runs, list_runs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    from markupsafe import Markup
-    from starlette.requests import Request
-
-    from comp.declare.competition import Competition
-    from comp.runs import Workspace
+from comp.runs import Run, Workspace, broken_runs, list_runs
 
 REFRESH_SECONDS = 2
 # A training by hand that wrote nothing for as long is called stopped.
 SILENT_SECONDS = 30 * 60
 OF_COMPETITIONS = (EXPLORATION, COMPARISON)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A run as the board shows it.
-
-    state: ``training``, ``stopped``, ``trained``, ``predicted`` or ``submitted``; of a run that can't be read,
-        ``broken``, and ``problem`` says why and what to do.
-    score: of the validation rows, in all views and after post-processing where that is ``tuned``; else of the plain
-        view in the last epoch.
-    epochs: how many ended, and of how many.
-    """
-
-    name: str
-    folder: str
-    state: str
-    has_report: bool
-    score: float | None = None
-    tuned: bool = False
-    leaderboard: float | None = None
-    epochs: tuple[int, int] | None = None
-    last: Mapping[str, Any] = field(default_factory=dict)
-    chart: Markup | None = None
-    problem: str | None = None
 
 
 def serve(workspace: Workspace, folders: Sequence[Path], port: int, announce: Callable[[str], None]) -> None:
@@ -71,13 +39,8 @@ def serve(workspace: Workspace, folders: Sequence[Path], port: int, announce: Ca
     Raises KaggleError where the port is taken.
     """
     with contextlib.closing(bound(port)) as listening:
-        config = uvicorn.Config(
-            create_board(workspace, folders),
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-        )
+        options: Any = {"log_level": "warning", "access_log": False, "lifespan": "off", "timeout_graceful_shutdown": 1}
+        config = uvicorn.Config(create_board(workspace, folders), **options)
         announce(f"http://{HOSTS[0]}:{listening.getsockname()[1]}")
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
@@ -155,57 +118,50 @@ def _standings(workspace: Workspace, competition: Competition | None) -> list[An
     return Store(state).leaderboard(competition.kaggle, higher_is_better=competition.scoring.higher_is_better)
 
 
-def _row(run: Run) -> Row:
+def _row(run: Run) -> dict[str, Any]:
+    """A run as the board shows it.
+
+    ``state``: training, stopped, trained, predicted or submitted; of a run that can't be read broken, and ``problem``
+    says why and what to do. ``score``: of the validation images, in all views and after post-processing where that is
+    ``tuned``; else of the plain view in the last epoch. ``epochs``: how many ended, and of how many.
+    """
+    row = {"folder": run.folder.name, "has_report": run.report.is_file(), "problem": None}
     try:
         config = run.record("config")
-        scores = run.record("scores") if run.has("scores") else {}
-        submitted = run.record("submitted") if run.has("submitted") else {}
+        scores, submitted = (run.record(name) if run.has(name) else {} for name in ("scores", "submitted"))
         path = run.folder / "epochs.csv"
         written = path.stat().st_mtime_ns if path.is_file() else 0
         done, last, chart = _epochs(run, written) if written else (0, {}, None)
         stages = config.get("recipe", {}).get("stages", [])
-        total = sum(_epochs_of(stage) for stage in stages)
+        total = sum(
+            stage["cycle_length"] * stage["cycle_multiplier"] ** cycle
+            for stage in stages
+            for cycle in range(stage["cycles"])
+        )
         newest = max(written, (run.folder / "config.json").stat().st_mtime_ns)
         # A notebook's session holds no run while a person thinks.
         under_way = time.time() - newest / 1e9 < SILENT_SECONDS if config.get("by_hand") else run.is_held
-        state = (
-            "submitted"
-            if submitted
-            else "predicted"
-            if scores
-            else "trained"
-            if run.finished
-            else "training"
-            if under_way
-            else "stopped"
-        )
-        return Row(
-            run.name,
-            run.folder.name,
-            state,
-            run.report.is_file(),
-            score=scores.get("tuned", last.get("score")),
-            tuned="tuned" in scores,
-            leaderboard=submitted.get("score"),
-            epochs=(done, max(total, done)) if stages else None,
-            last=last,
-            chart=chart,
-        )
+        reached = {"submitted": submitted, "predicted": scores, "trained": run.finished, "training": under_way}
+        return row | {
+            "state": next((state for state, is_so in reached.items() if is_so), "stopped"),
+            "score": scores.get("tuned", last.get("score")),
+            "tuned": "tuned" in scores,
+            "leaderboard": submitted.get("score"),
+            "epochs": (done, max(total, done)) if stages else None,
+            "last": last,
+            "chart": chart,
+        }
     except RunError as error:
         problem = str(error)
     except (OSError, KeyError, TypeError, AttributeError) as error:
         # It is just being removed, or of a version that wrote other files.
         problem = f"{run.name} can't be read ({type(error).__name__}: {error}): if it stays so, delete {run.folder}."
-    return Row(run.name, run.folder.name, "broken", run.report.is_file(), problem=problem)
+    return row | {"state": "broken", "problem": problem}
 
 
 @lru_cache(maxsize=1024)
-def _epochs(run: Run, _written: int) -> tuple[int, dict[str, Any], Markup]:
+def _epochs(run: Run, _written: int) -> tuple[int, dict[Any, Any], Any]:
     """How many epochs ended, the last one's numbers, and their losses as a small chart."""
     epochs = run.history.epochs()
     chart = figures.progress(epochs["train_loss"].to_numpy(float), epochs["valid_loss"].to_numpy(float))
-    return len(epochs), {str(name): value for name, value in epochs.iloc[-1].items() if value == value}, chart
-
-
-def _epochs_of(stage: Mapping[str, Any]) -> int:
-    return sum(stage["cycle_length"] * stage["cycle_multiplier"] ** cycle for cycle in range(stage["cycles"]))
+    return len(epochs), epochs.iloc[-1].to_dict(), chart

@@ -14,7 +14,7 @@ from comp.data.tables import read_tables
 from comp.declare.competition import Competition
 from comp.errors import RunError
 from comp.report import COMPARISON, figures
-from comp.report.outcomes import Outcomes, Predicted, figures_of_classes, read_outcomes
+from comp.report.outcomes import Outcomes, figures_of_classes, read_outcomes
 from comp.report.rendering import write_page
 from comp.runs import Run, Workspace
 from comp.runs.differences import flat
@@ -62,13 +62,14 @@ def compare(competition: Competition, runs: Sequence[Run], workspace: Workspace)
                 "one competition."
             )
     tables = read_tables(competition, workspace.data(competition.name))
-    found = [read_outcomes(member, tables) for member in read_members(runs)]
+    members = read_members(runs)
+    found = [read_outcomes(member, tables) for member in members]
     facts = {
         "competition": competition,
-        "runs": [_facts(one) for one in found],
-        "differences": differences([one.member.config for one in found]),
+        "runs": [_facts(run, outcomes) for run, outcomes in zip(runs, found, strict=True)],
+        "differences": differences([member.config for member in members]),
         "charts": _charts(runs, competition.metric),
-        **_gains([one.outcomes for one in found], competition.scoring.beta or 1.0),
+        **_gains(found, competition.scoring.beta or 1.0),
     }
     return write_page(workspace.runs / competition.name / COMPARISON, "compare", **facts)
 
@@ -95,13 +96,12 @@ def gain(one: Outcomes, other: Outcomes) -> Gain:
     return Gain(len(saved), better, worse, float(saved.mean()), error)
 
 
-def _facts(one: Predicted) -> dict[str, Any]:
-    run = one.member.run
+def _facts(run: Run, outcomes: Outcomes) -> dict[str, Any]:
     return {
         "name": run.folder.name,
-        "scores": one.scores,
+        "scores": run.record("scores"),
         "leaderboard": run.record("submitted").get("score") if run.has("submitted") else None,
-        "right": float(one.outcomes.right.mean()) if len(one.rows) else None,
+        "right": float(outcomes.right.mean()) if len(outcomes.ids) else None,
         "seconds": float(run.history.stages()["seconds"].sum()) if (run.folder / "stages.csv").is_file() else None,
     }
 

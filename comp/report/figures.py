@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from io import StringIO
+from pathlib import Path
 from threading import Lock
 from typing import Any, ParamSpec
 
@@ -29,36 +30,10 @@ from comp.training.finder import RangeTest
 Array = npt.NDArray[Any]
 P = ParamSpec("P")
 DRAWING = Lock()
-# Colours that no one draws with, each for a variable of the style sheet.
-INK, QUIET, LINE, *SERIES = (f"#{number:02}{number:02}{number:02}" for number in range(1, 10))
-VARIABLES = {INK: "--ink", QUIET: "--quiet", LINE: "--line"}
-VARIABLES |= {colour: f"--series-{number}" for number, colour in enumerate(SERIES, start=1)}
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "text.color": INK,
-    "font.size": 13,
-    "font.family": "DejaVu Sans",
-    "axes.edgecolor": LINE,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "axes.labelcolor": QUIET,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.facecolor": "none",
-    "grid.color": LINE,
-    "grid.linewidth": 0.6,
-    "legend.fontsize": 12,
-    "legend.frameon": False,
-    "lines.linewidth": 1.7,
-    "lines.solid_capstyle": "round",
-    **{
-        f"{axis}tick.{name}": value
-        for axis in "xy"
-        for name, value in (("color", LINE), ("labelcolor", QUIET), ("labelsize", 12))
-    },
-}
+STYLE = mpl.rc_params_from_file(Path(__file__).parent / "templates" / "page.mplstyle", use_default_template=False)
+# Colours that no one draws with, each for a variable of the page's style sheet.
+_, QUIET, LINE, *SERIES = COLOURS = [f"#{number:02}{number:02}{number:02}" for number in range(1, 10)]
+VARIABLES = dict(zip(COLOURS, ("ink", "quiet", "line", *(f"series-{number}" for number in range(1, 7))), strict=True))
 # In points, which are the page's pixels where a chart is as wide as a phone; nowhere is it much narrower, lest its
 # letters become small.
 WIDTH, HEIGHT = 340, 210
@@ -143,7 +118,7 @@ def losses(steps: Array, of_steps: Array, ends: Array, valid: Array) -> Markup:
     smoothed = pd.Series(of_steps).ewm(alpha=1 - SMOOTHING).mean().to_numpy()
     axes.plot(*_thinned(steps, smoothed), color=SERIES[0], label="training, smoothed")
     if np.isfinite(valid).any():
-        axes.plot(ends, valid, color=SERIES[1], marker=_marker(ends), markersize=3.5, label="validation")
+        axes.plot(ends, valid, color=SERIES[1], marker=_marker(ends), label="validation")
     finite = np.concatenate([of_steps[np.isfinite(of_steps)], valid[np.isfinite(valid)]])
     if len(finite):
         axes.set_ylim(0, float(np.quantile(finite, 0.995)) * 1.05 or None)
@@ -156,7 +131,7 @@ def losses(steps: Array, of_steps: Array, ends: Array, valid: Array) -> Markup:
 def scores(epochs: Array, values: Array, metric: str) -> Markup:
     """The validation score (E,) after each epoch (E,)."""
     figure, axes = _blank("epoch", metric)
-    axes.plot(epochs, values, color=SERIES[1], marker=_marker(epochs), markersize=3.5)
+    axes.plot(epochs, values, color=SERIES[1], marker=_marker(epochs))
     _whole(axes)
     return svg(figure, f"{metric} per epoch")
 
@@ -167,7 +142,7 @@ def reliability(curves: Mapping[str, tuple[Array, Array, Array]], confidences: A
 
     curves: what was predicted, the share and the count of each bin (B,); a larger point is of more predictions.
     """
-    figure = Figure(figsize=(WIDTH / 72, 1.35 * HEIGHT / 72), layout="constrained")
+    figure = Figure(figsize=(WIDTH / 72, 1.35 * HEIGHT / 72))
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     axes.plot([0, 1], [0, 1], color=QUIET, linestyle=(0, (3, 2)), linewidth=1)
     for index, (name, (predicted, observed, counts)) in enumerate(curves.items()):
@@ -186,7 +161,7 @@ def reliability(curves: Mapping[str, tuple[Array, Array, Array]], confidences: A
 @_styled
 def thresholds(candidates: Array, score: Array, taken: float, usual: float) -> Markup:
     """A tag's score (T,) against its threshold (T,), with the one taken and the one before tuning marked."""
-    figure = Figure(figsize=(SMALL[0] / 72, SMALL[1] / 72), layout="constrained")
+    figure = Figure(figsize=(SMALL[0] / 72, SMALL[1] / 72))
     axes = figure.subplots()
     axes.plot(candidates, score, color=SERIES[0])
     axes.axvline(usual, color=QUIET, linestyle=(0, (2, 2)), linewidth=1)
@@ -212,6 +187,7 @@ def over_each_other(curves: Sequence[tuple[Array, Array]], horizontal: str, vert
 def progress(train: Array, valid: Array) -> Markup:
     """The losses of epochs (E,), small and without words."""
     figure = Figure(figsize=(120 / 72, 34 / 72))
+    figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0.06, 1, 0.88))
     for values, colour in ((train, SERIES[0]), (valid, SERIES[1])):
         axes.plot(*_thinned(np.arange(len(values)), values), color=colour, linewidth=1.4)
@@ -230,7 +206,7 @@ def svg(figure: Figure, label: str) -> Markup:
     drawn = drawn[drawn.index("<svg") :]
     for left_out in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r"font-family: [^;\"]+;? ?"):
         drawn = re.sub(left_out, "", drawn, flags=re.DOTALL)
-    drawn = re.sub("|".join(VARIABLES), lambda found: f"var({VARIABLES[found[0]]})", drawn)
+    drawn = re.sub("|".join(VARIABLES), lambda found: f"var(--{VARIABLES[found[0]]})", drawn)
     # Of several charts in a page names would not be unique; those that are referred to are digests.
     drawn = re.sub(r'<(g|text) id="[^"]*"', r"<\1", drawn)
     shape = re.search(r'viewBox="[^"]*"', drawn)
@@ -242,11 +218,11 @@ def svg(figure: Figure, label: str) -> Markup:
 
 def _legend(axes: Axes) -> None:
     """The names of the curves above them, where they hide none."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0, handlelength=1.2, columnspacing=1)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
 
 def _blank(horizontal: str, vertical: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
+    figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72))
     axes = figure.subplots()
     axes.set(xlabel=horizontal, ylabel=vertical)
     return figure, axes

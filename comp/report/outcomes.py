@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, precision
 
 from comp.data.tables import Tables
 from comp.errors import RunError
-from comp.submission.postprocessing import PostProcessing, Thresholds, from_record
+from comp.submission.postprocessing import Thresholds, from_record
 from comp.submission.predictions import Member
 
 Array = npt.NDArray[Any]
@@ -108,19 +108,11 @@ class Outcomes:
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
-@dataclass(frozen=True)
-class Predicted:
-    """A run, its scores, and its outcomes on the rows (R,) of ``tables.train`` that validated, which may be none."""
+def read_outcomes(member: Member, tables: Tables) -> Outcomes:
+    """A run's outcomes on the images that validated, which may be none, in the order of the tables.
 
-    member: Member
-    scores: dict[str, Any]
-    postprocessing: PostProcessing
-    rows: Array
-    outcomes: Outcomes
-
-
-def read_outcomes(member: Member, tables: Tables) -> Predicted:
-    """Raises RunError where the run is of other classes, or predicted images that are no longer labelled."""
+    Raises RunError where the run is of other classes, or predicted images that are no longer labelled.
+    """
     if member.config.get("classes") != list(tables.classes):
         raise RunError(f"{member.name} was trained on other classes than the data now has; train again.")
     gone = member.valid.index.difference(list(tables.train["id"]))
@@ -131,9 +123,8 @@ def read_outcomes(member: Member, tables: Tables) -> Predicted:
         )
     rows = np.flatnonzero(tables.train["id"].isin(member.valid.index))
     ids = tables.train["id"].iloc[rows].to_numpy(object)
-    scores = member.run.record("scores")
-    postprocessing = from_record(scores["postprocessing"])
-    outcomes = Outcomes(
+    postprocessing = from_record(member.run.record("scores")["postprocessing"])
+    return Outcomes(
         ids,
         np.array([member.parts.get(id_, "valid") for id_ in ids], object),
         tuple(tables.classes),
@@ -141,7 +132,6 @@ def read_outcomes(member: Member, tables: Tables) -> Predicted:
         member.valid.loc[ids].to_numpy(float),
         postprocessing.thresholds if isinstance(postprocessing, Thresholds) else None,
     )
-    return Predicted(member, scores, postprocessing, rows, outcomes)
 
 
 def one_hot(targets: Array, classes: int) -> Array:
@@ -238,7 +228,8 @@ def figures_of_classes(outcomes: Outcomes, beta: float = 1.0) -> pd.DataFrame:
         average_precision_score(of_class, column) if of_class.any() else np.nan
         for of_class, column in zip(outcomes.truth.T, outcomes.probabilities.T, strict=True)
     ]
-    losses = outcomes.costs.mean(axis=0) if outcomes.tags else _ratio(outcomes.costs.sum(axis=0), images)
+    with np.errstate(invalid="ignore"):
+        losses = outcomes.costs.sum(axis=0) / (len(outcomes.ids) if outcomes.tags else images)
     return pd.DataFrame(
         {
             "name": outcomes.classes,
@@ -251,11 +242,6 @@ def figures_of_classes(outcomes: Outcomes, beta: float = 1.0) -> pd.DataFrame:
             "loss": losses,
         }
     )
-
-
-def _ratio(amounts: Array, counts: Array) -> Array:
-    ratios: Array = np.divide(amounts, counts, out=np.full(len(counts), np.nan), where=counts > 0)
-    return ratios
 
 
 def confidences(outcomes: Outcomes, probabilities: Array) -> tuple[Array, Array]:

@@ -20,7 +20,6 @@ from comp.report.gallery import gallery
 from comp.report.outcomes import (
     CANDIDATES,
     Outcomes,
-    Predicted,
     confidences,
     confusion_counts,
     confusion_to_read,
@@ -32,7 +31,7 @@ from comp.report.outcomes import (
 )
 from comp.report.rendering import write_page
 from comp.runs import Run, Workspace
-from comp.submission.postprocessing import Clip, MostProbable, PostProcessing, Thresholds, untuned
+from comp.submission.postprocessing import Clip, MostProbable, PostProcessing, Thresholds, from_record, untuned
 from comp.submission.predictions import read_members
 from comp.training.finder import RangeTest
 
@@ -58,30 +57,31 @@ def explain(
     tables: the competition's; without them they are read.
     """
     tables = tables or read_tables(competition, workspace.data(competition.name))
-    predicted = read_outcomes(read_members([run])[0], tables)
-    config, outcomes = predicted.member.config, predicted.outcomes
+    (member,) = read_members([run])
+    outcomes, scores = read_outcomes(member, tables), run.record("scores")
+    postprocessing = from_record(scores["postprocessing"])
     recipe = None if run.members else as_it_went(run)
     facts: dict[str, Any] = {
         "run": run.name,
         "competition": competition,
-        "config": config,
+        "config": member.config,
         "recipe": recipe,
-        "scores": predicted.scores,
+        "scores": scores,
         "submitted": run.record("submitted") if run.has("submitted") else {},
-        "postprocessing": in_words(predicted.postprocessing),
+        "postprocessing": in_words(postprocessing),
         "diagnosis": [] if run.members else diagnosis_of(run),
         "stages": [] if recipe is None else _stages(run, recipe, competition.metric),
-        "command": command_of(config, run.record("trained") if run.has("trained") else None),
-        "outcomes": outcomes if len(predicted.rows) else None,
+        "command": command_of(member.config, run.record("trained") if run.has("trained") else None),
+        "outcomes": outcomes if len(outcomes.ids) else None,
     }
-    if len(predicted.rows):
-        paths = [Path(path) for path in tables.train["path"].iloc[predicted.rows]]
+    if len(outcomes.ids):
+        paths = [Path(path) for path in tables.train.set_index("id")["path"].loc[outcomes.ids]]
         facts |= {
             **gallery(competition, run, outcomes, paths, console, with_maps=with_maps),
             "folds": sorted(set(outcomes.folds), key=lambda fold: (len(fold), fold)),
             "table": table_of(outcomes),
-            **_classes(competition, predicted),
-            **_calibration(predicted),
+            **_classes(competition, outcomes),
+            **_calibration(outcomes, postprocessing),
         }
     return write_page(run.report, "report", **facts)
 
@@ -129,9 +129,9 @@ def table_of(outcomes: Outcomes) -> dict[str, Any]:
     }
 
 
-def _classes(competition: Competition, predicted: Predicted) -> dict[str, Any]:
+def _classes(competition: Competition, outcomes: Outcomes) -> dict[str, Any]:
     """The figures of each class or tag; which classes are confused, or what each tag's threshold does."""
-    outcomes, beta = predicted.outcomes, competition.scoring.beta or 1.0
+    beta = competition.scoring.beta or 1.0
     facts = {"figures": figures_of_classes(outcomes, beta), "score_name": f"F{beta:g}", "confusion": None, "curves": []}
     if not outcomes.tags:
         counts = confusion_counts(outcomes.targets, outcomes.probabilities.argmax(axis=1), outcomes.classes)
@@ -166,11 +166,10 @@ def _classes(competition: Competition, predicted: Predicted) -> dict[str, Any]:
     return facts | {"curves": curves, "usual": usual}
 
 
-def _calibration(predicted: Predicted) -> dict[str, Any]:
-    outcomes = predicted.outcomes
+def _calibration(outcomes: Outcomes, postprocessing: PostProcessing) -> dict[str, Any]:
     named = {"as predicted": outcomes.probabilities}
-    if isinstance(predicted.postprocessing, Clip):
-        named["with post-processing"] = predicted.postprocessing(outcomes.probabilities)
+    if isinstance(postprocessing, Clip):
+        named["with post-processing"] = postprocessing(outcomes.probabilities)
     found = {name: reliability(*confidences(outcomes, probabilities)) for name, probabilities in named.items()}
     confidence, _ = confidences(outcomes, outcomes.probabilities)
     return {

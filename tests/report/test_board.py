@@ -15,39 +15,39 @@ from tests.report.in_browser.serving import FOLDERS, served, started, trained_an
 
 
 def rows(workspace):
-    return {row.folder: row for one in board_facts(workspace, FOLDERS)["competitions"] for row in one["rows"]}
+    return {row["folder"]: row for one in board_facts(workspace, FOLDERS)["competitions"] for row in one["rows"]}
 
 
 def test_a_run_is_shown_as_far_as_it_is(workspace):
     run = started(workspace)
     with run.held():
         (row,) = rows(workspace).values()
-        assert (row.state, row.score, row.epochs, row.chart) == ("training", None, (0, 3), None)
+        assert (row["state"], row["score"], row["epochs"], row["chart"]) == ("training", None, (0, 3), None)
         trained_an_epoch(run, 0)
         (row,) = rows(workspace).values()
-        assert (row.state, row.score, row.epochs) == ("training", 0.5, (1, 3))
-        assert row.last["train_loss"] == 1.25
-    assert rows(workspace)["quick-1"].state == "stopped"
+        assert (row["state"], row["score"], row["epochs"]) == ("training", 0.5, (1, 3))
+        assert row["last"]["train_loss"] == 1.25
+    assert rows(workspace)["quick-1"]["state"] == "stopped"
     run.weights.parent.mkdir()
     run.weights.touch()
-    assert rows(workspace)["quick-1"].state == "trained"
+    assert rows(workspace)["quick-1"]["state"] == "trained"
     assert "<small>last epoch</small>" in render("board", **board_facts(workspace, FOLDERS))
     run.write_record("scores", {"metric": "accuracy", "tuned": 0.75})
-    assert (rows(workspace)["quick-1"].state, rows(workspace)["quick-1"].score) == ("predicted", 0.75)
+    assert (rows(workspace)["quick-1"]["state"], rows(workspace)["quick-1"]["score"]) == ("predicted", 0.75)
     assert "last epoch" not in render("board", **board_facts(workspace, FOLDERS))
     run.write_record("submitted", {"score": 0.7})
-    assert (rows(workspace)["quick-1"].state, rows(workspace)["quick-1"].leaderboard) == ("submitted", 0.7)
+    assert (rows(workspace)["quick-1"]["state"], rows(workspace)["quick-1"]["leaderboard"]) == ("submitted", 0.7)
 
 
 def test_a_training_by_hand_is_called_stopped_when_it_wrote_nothing_for_long(workspace):
     run = started(workspace)
     run.write_record("config", {**run.record("config"), "by_hand": True})
     trained_an_epoch(run, 0)
-    assert rows(workspace)["quick-1"].state == "training"
+    assert rows(workspace)["quick-1"]["state"] == "training"
     long_ago = time.time() - SILENT_SECONDS - 5
     for path in run.folder.iterdir():
         os.utime(path, (long_ago, long_ago))
-    assert rows(workspace)["quick-1"].state == "stopped"
+    assert rows(workspace)["quick-1"]["state"] == "stopped"
 
 
 def test_a_run_that_can_t_be_read_is_shown_with_what_to_do(workspace):
@@ -58,13 +58,13 @@ def test_a_run_that_can_t_be_read_is_shown_with_what_to_do(workspace):
     gone.log.touch()
     (gone.folder / "config.json").unlink()
     shown = rows(workspace)
-    assert {name: row.state for name, row in shown.items()} == {
+    assert {name: row["state"] for name, row in shown.items()} == {
         "quick-1": "stopped",
         "quick-2": "broken",
         "quick-3": "broken",
         "<b>-1": "broken",
     }
-    assert shown["<b>-1"].problem.startswith("The run digits/<b>-1 has no config.json: put the file back")
+    assert shown["<b>-1"]["problem"].startswith("The run digits/<b>-1 has no config.json: put the file back")
     with served(workspace) as url:
         page = requests.get(url, timeout=10).text
     assert "The run digits/&lt;b&gt;-1 has no config.json: put the file back, or delete " in page
