@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 # Somebody who only asks whether a file is held has it for less.
 LOOK_SECONDS = 0.1
@@ -63,7 +63,7 @@ def digest_of_source(files: Iterable[Path], root: Path) -> str:
 def held(path: Path) -> Iterator[bool]:
     """Whether this process is the only one that holds the file, for the block; the kernel lets go when it dies."""
     try:
-        lock = FileLock(path).acquire(timeout=LOOK_SECONDS)
+        lock = _lock(path).acquire(timeout=LOOK_SECONDS)
     except Timeout:
         yield False
         return
@@ -89,7 +89,7 @@ def alone(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[No
 
     waiting: called before another process is waited for.
     """
-    lock = FileLock(path)
+    lock = _lock(path)
     try:
         acquired = lock.acquire(blocking=False)
     except Timeout:
@@ -100,3 +100,8 @@ def alone(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[No
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def _lock(path: Path) -> BaseFileLock:
+    # Any thread may let go; where the file system has no locks, a file that merely exists must not pass for one.
+    return FileLock(path, thread_local=False, fallback_to_soft=False)

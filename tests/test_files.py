@@ -151,3 +151,12 @@ def test_whether_somebody_holds_a_file_can_be_asked_without_holding_it(tmp_path)
         assert alone
         assert is_held(tmp_path / "log.txt")
     assert not is_held(tmp_path / "log.txt")
+
+
+def test_another_thread_may_let_go_of_a_file(tmp_path):
+    holding = held(tmp_path / "log.txt")
+    assert holding.__enter__()
+    thread = threading.Thread(target=holding.__exit__, args=(None, None, None))
+    thread.start()
+    thread.join()
+    assert not is_held(tmp_path / "log.txt")
