@@ -4,15 +4,14 @@
     optimizer: Literal["adamw", "sgd"]
 
 A whole number passes for a float; True and False never pass for numbers, nor do infinity and NaN; text isn't empty. A
-mistake is one sentence that names the field, what was found and what
-would be right.
+mistake is one sentence that names the field, what was found and what would be right.
 """
 
 import difflib
 import inspect
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from types import NoneType, UnionType
@@ -48,32 +47,38 @@ def one_of(names: Collection[str]) -> Rule:
     return Rule(lambda name: name in names, f", one of {', '.join(names)}")
 
 
-def check(declaration: Any) -> None:
-    """Raise DeclarationError unless each field of the dataclass is what its annotation says; lists become tuples."""
-    for field in fields(declaration):
-        hint, found = hints_of(declaration.__class__)[field.name], getattr(declaration, field.name)
-        bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-        is_list = get_origin(bare) is Sequence and isinstance(found, Iterable) and not isinstance(found, str)
-        value = tuple(found) if is_list else found
-        if not fits(value, hint):
-            raise wrong(declaration, field.name, found, words_for(hint))
-        object.__setattr__(declaration, field.name, value)
+class Declared:
+    """A dataclass whose fields are checked as it is made; lists become tuples. Raises DeclarationError."""
+
+    def __post_init__(self) -> None:
+        declared: Any = type(self)
+        for name, hint in hints_of(declared).items():
+            found = getattr(self, name)
+            bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+            is_list = get_origin(bare) is Sequence and isinstance(found, Iterable) and not isinstance(found, str)
+            value = tuple(found) if is_list else found
+            if not fits(value, hint):
+                raise _wrong(self, name, words_for(hint))
+            object.__setattr__(self, name, value)
+        for name, is_wrong, wanted in self.contradictions():
+            if is_wrong:
+                raise _wrong(self, name, wanted)
+
+    def contradictions(self) -> Iterator[tuple[str, object, str]]:
+        """Fields, whether each can't be what it is beside the others, and what it should be."""
+        yield from ()
 
 
-def refuse(declaration: object, field: str, when: object, wanted: str) -> None:
-    """Raise DeclarationError for a field that can't be what it is beside the others."""
-    if when:
-        raise wrong(declaration, field, getattr(declaration, field), wanted)
-
-
-def wrong(declaration: object, field: str, found: object, wanted: str) -> DeclarationError:
-    """The one sentence for a field that can't be what it is."""
-    return DeclarationError(f"{type(declaration).__name__}: `{field}` is {found!r}, but it should be {wanted}.")
+def _wrong(declaration: object, name: str, wanted: str) -> DeclarationError:
+    found = getattr(declaration, name)
+    return DeclarationError(f"{type(declaration).__name__}: `{name}` is {found!r}, but it should be {wanted}.")
 
 
 @cache
 def hints_of(declared: type) -> dict[str, Any]:
-    return get_type_hints(declared, include_extras=True)
+    """The annotations of the fields of a dataclass, by name."""
+    hints = get_type_hints(declared, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(declared)}
 
 
 def fits(value: Any, hint: Any) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from comp.declare.checks import between, check, matching, misspelt, one_of, refuse
+from comp.declare.checks import Declared, between, matching, misspelt, one_of
 from comp.declare.forms import SubmissionForm
 from comp.declare.labels import LabelSource, TestImages
 from comp.declare.metrics import METRICS, Metric, Target
@@ -24,17 +24,14 @@ Slug = Annotated[str, matching(r"[a-z0-9]+(-[a-z0-9]+)*"), "small letters, digit
 
 
 @dataclass(frozen=True)
-class KaggleDataset:
+class KaggleDataset(Declared):
     """A Kaggle data set, ``owner/name``, whose files are put beside the competition's."""
 
     handle: Annotated[str, matching(r"[\w-]+/[\w-]+"), "like 'owner/name', as in the data set's address"]
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Competition:
+class Competition(Declared):
     """Everything that is special about one competition; the runner does the rest.
 
     name: what the command line calls it; its folder has the same name with ``_`` for ``-``.
@@ -67,16 +64,13 @@ class Competition:
     recipes: Annotated[Mapping[str, Recipe], "recipes by name, like {'standard': Recipe(...)}"]
     source: Literal[""] | str = field(default="", compare=False, repr=False)
 
-    def __post_init__(self) -> None:
-        check(self)
-        refuse(self, "recipes", "standard" not in self.recipes, "recipes by name, 'standard' among them")
+    def contradictions(self) -> Iterator[tuple[str, object, str]]:
+        yield "recipes", "standard" not in self.recipes, "recipes by name, 'standard' among them"
         what = "one class per image" if self.target == "single" else "tags"
-        suits = self.target in self.scoring.targets
-        refuse(self, "metric", not suits, f"one for {what}, as `labels` gives them")
-        suits = self.target in self.submission.targets
-        refuse(self, "submission", not suits, f"a form for {what}, as `labels` gives them")
-        suits = self.scoring.takes == self.submission.takes
-        refuse(self, "submission", not suits, f"a form with {self.scoring.takes}, which {self.metric} compares")
+        yield "metric", self.target not in self.scoring.targets, f"one for {what}, as `labels` gives them"
+        yield "submission", self.target not in self.submission.targets, f"a form for {what}, as `labels` gives them"
+        takes = self.scoring.takes
+        yield "submission", takes != self.submission.takes, f"a form with {takes}, which {self.metric} compares"
 
     @property
     def target(self) -> Target:

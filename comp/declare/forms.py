@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from comp.declare.checks import between, check
+from comp.declare.checks import Declared, between
 from comp.declare.labels import in_order
 from comp.declare.metrics import Kind, Target
 from comp.errors import SubmissionError
@@ -23,15 +23,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ProbabilityOf:
+class ProbabilityOf(Declared):
     """One column: the probability of one of two classes (dogs-vs-cats: ``id,label``)."""
 
     label: str
     takes: ClassVar[Kind] = "probabilities"
     targets: ClassVar[tuple[Target, ...]] = ("single",)
-
-    def __post_init__(self) -> None:
-        check(self)
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
         return _one_column(columns, predictions[:, self._index(classes)])
@@ -96,15 +93,12 @@ class ClassName:
 
 
 @dataclass(frozen=True)
-class ClassNumber:
+class ClassNumber(Declared):
     """One column: the number of the predicted class, counted from 0 in this order (dogs-vs-cats: a dog is 1)."""
 
     labels: Annotated[Sequence[str], between(2), "the names of at least two classes, in the order of their numbers"]
     takes: ClassVar[Kind] = "classes"
     targets: ClassVar[tuple[Target, ...]] = ("single",)
-
-    def __post_init__(self) -> None:
-        check(self)
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
         self._require_all(classes)
@@ -130,15 +124,12 @@ class ClassNumber:
 
 
 @dataclass(frozen=True)
-class TagNames:
+class TagNames(Declared):
     """One column: the names of the predicted tags with a separator between them (planet: ``primary clear``)."""
 
     separator: str = " "
     takes: ClassVar[Kind] = "tags"
     targets: ClassVar[tuple[Target, ...]] = ("multi",)
-
-    def __post_init__(self) -> None:
-        check(self)
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
         unfit = [name for name in classes if self.separator in name]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from comp.declare.checks import above, between, check, refuse
+from comp.declare.checks import Declared, above, between
 
 LAYER_GROUPS = ("early", "late", "head")
 
@@ -15,7 +15,7 @@ Amount = Annotated[float, between(0)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class Stage(Declared):
     """One entry of a recipe.
 
     size: pixels of a side of the square images.
@@ -41,14 +41,13 @@ class Stage:
     cycle_multiplier: Count = 1
     learning_rate: Literal["find"] | Annotated[float, above(0)] = "find"
 
-    def __post_init__(self) -> None:
-        check(self)
+    def contradictions(self) -> Iterator[tuple[str, object, str]]:
         trains_backbone = self.cached and self.groups > 1
-        refuse(self, "cached", trains_backbone, "False where the backbone trains: its features change with every step")
+        yield "cached", trains_backbone, "False where the backbone trains: its features change with every step"
         uncached = self.views > 1 and not self.cached
-        refuse(self, "views", uncached, "1 without `cached`: images are augmented anew in every epoch")
+        yield "views", uncached, "1 without `cached`: images are augmented anew in every epoch"
         several = self.schedule != "sgdr" and self.cycles != 1
-        refuse(self, "cycles", several, f"1 with schedule {self.schedule!r}; give its epochs as `cycle_length`")
+        yield "cycles", several, f"1 with schedule {self.schedule!r}; give its epochs as `cycle_length`"
 
     @property
     def groups(self) -> int:
@@ -73,7 +72,7 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Declared):
     """How a competition is trained and predicted. What regularises is off unless it is named.
 
     backbone: a timm model name, or ``local-dir:PATH`` of a folder with its config.json and weights.
@@ -130,17 +129,16 @@ class Recipe:
     stages: Annotated[Sequence[Stage], between(1), "a list of at least one Stage"]
     on_cpu: Recipe | None = None
 
-    def __post_init__(self) -> None:
-        check(self)
+    def contradictions(self) -> Iterator[tuple[str, object, str]]:
         from_scratch = self.head == "pretrained" and not self.pretrained
-        refuse(self, "head", from_scratch, "'new' where the backbone is not pretrained")
+        yield "head", from_scratch, "'new' where the backbone is not pretrained"
         cycles = self.stages[-1].cycles
-        refuse(self, "snapshots", self.snapshots > cycles, f"at most {cycles}, the cycles of the last stage")
+        yield "snapshots", self.snapshots > cycles, f"at most {cycles}, the cycles of the last stage"
         if all(stage.cached for stage in self.stages):
-            refuse(self, "cutmix", self.cutmix, "0 where all stages are cached: features have no area to paste")
-            refuse(self, "random_erasing", self.random_erasing, "0 where all stages are cached: no image is augmented")
+            yield "cutmix", self.cutmix, "0 where all stages are cached: features have no area to paste"
+            yield "random_erasing", self.random_erasing, "0 where all stages are cached: no image is augmented"
         if all(stage.groups == 1 for stage in self.stages):
-            refuse(self, "drop_path", self.drop_path, "0 where only the head trains: no block is skipped")
+            yield "drop_path", self.drop_path, "0 where only the head trains: no block is skipped"
             frozen = self.freeze_batch_norm
-            refuse(self, "freeze_batch_norm", frozen, "False where only the head trains: it is frozen anyway")
-        refuse(self, "on_cpu", self.on_cpu and self.on_cpu.on_cpu, "a Recipe without `on_cpu` of its own")
+            yield "freeze_batch_norm", frozen, "False where only the head trains: it is frozen anyway"
+        yield "on_cpu", self.on_cpu and self.on_cpu.on_cpu, "a Recipe without `on_cpu` of its own"

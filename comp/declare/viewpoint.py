@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from comp.declare.checks import between, check
+from comp.declare.checks import Declared, between
 
 # Elements of the square's symmetry group: quarter turns 0 to 3, then the same of the mirror image.
 SYMMETRIES = {"none": (0,), "horizontal": (0, 4), "dihedral": (0, 1, 2, 3, 4, 5, 6, 7)}
@@ -30,7 +30,7 @@ class View:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Viewpoint:
+class Viewpoint(Declared):
     """What training images go through, and which fixed views test-time augmentation has.
 
     flips: ``none``, ``horizontal`` (mirror images) or ``dihedral`` (the eight symmetries of a square).
@@ -46,9 +46,6 @@ class Viewpoint:
     max_rotation: Annotated[float, between(0, 180)] = 10.0
     max_light: Annotated[float, between(0, 1)] = 0.05
     pipeline: Pipeline | None = None
-
-    def __post_init__(self) -> None:
-        check(self)
 
     @property
     def fixed_views(self) -> tuple[View, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from comp.declare.checks import between, check
+from comp.declare.checks import Declared, between
 from comp.declare.labels.csv import read_csv
 from comp.declare.labels.files import Suffix, all_placed, left_out, names_in, placed
 from comp.declare.labels.table import table
@@ -22,7 +22,7 @@ ONE_OR_ZERO = {"0": False, "0.0": False, "1": True, "1.0": True}
 
 
 @dataclass(frozen=True)
-class CsvLabels:
+class CsvLabels(Declared):
     """Labels in a CSV: a column that names the image, a column with its class or with its separated tags.
 
     Values are the text they are, but for spaces around them; a row that is there twice counts once.
@@ -45,9 +45,6 @@ class CsvLabels:
     group: str | None = None
     shared: bool = False
 
-    def __post_init__(self) -> None:
-        check(self)
-
     @property
     def target(self) -> Target:
         return "single" if self.separator is None else "multi"
@@ -64,7 +61,7 @@ class CsvLabels:
 
 
 @dataclass(frozen=True)
-class CsvColumns:
+class CsvColumns(Declared):
     """Labels in a CSV that has a column of 0 and 1 for each class (plant-pathology: ``healthy,rust,scab,…``).
 
     labels: the names of these columns, which are those of the classes.
@@ -80,9 +77,6 @@ class CsvColumns:
     target: Target = "single"
     group: str | None = None
     shared: bool = False
-
-    def __post_init__(self) -> None:
-        check(self)
 
     def read(self, folder: Path) -> pd.DataFrame:
         rows, paths, notes = _read_rows(self, folder, self.labels)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from comp.declare.checks import check, matching, refuse
+from comp.declare.checks import Declared, matching
 from comp.declare.labels.table import table
 from comp.declare.metrics import Target
 from comp.errors import DataError
@@ -23,7 +23,7 @@ Suffix = Annotated[Literal[""] | Annotated[str, matching(r"\..*")], "empty or st
 
 
 @dataclass(frozen=True)
-class FileNames:
+class FileNames(Declared):
     """Labels in file names: ``FileNames("train/{label}.*.jpg")`` reads ``train/cat.0.jpg`` as a cat.
 
     ``{label}`` stands for the class, the shortest text that fits, and ``*`` for anything else; neither spans
@@ -34,10 +34,9 @@ class FileNames:
     pattern: str
     target: ClassVar[Target] = "single"
 
-    def __post_init__(self) -> None:
-        check(self)
+    def contradictions(self) -> Iterator[tuple[str, object, str]]:
         once = Path(self.pattern).name.count("{label}") == self.pattern.count("{label}") == 1
-        refuse(self, "pattern", not once, "a path whose file name has {label} in it once")
+        yield "pattern", not once, "a path whose file name has {label} in it once"
 
     def read(self, folder: Path) -> pd.DataFrame:
         pattern = Path(self.pattern)
@@ -58,7 +57,7 @@ class FileNames:
 
 
 @dataclass(frozen=True)
-class Folders:
+class Folders(Declared):
     """A folder per class: ``Folders("train")`` reads ``train/cat/0.jpg`` as a cat.
 
     The id is the path below the folder, without its suffix (``cat/0``).
@@ -66,9 +65,6 @@ class Folders:
 
     folder: str
     target: ClassVar[Target] = "single"
-
-    def __post_init__(self) -> None:
-        check(self)
 
     def read(self, folder: Path) -> pd.DataFrame:
         root = folder / self.folder
@@ -94,7 +90,7 @@ class Folders:
 
 
 @dataclass(frozen=True)
-class TestImages:
+class TestImages(Declared):
     """Where the images to predict are. Their ids are the file names without suffix (``with_suffix``: with it)."""
 
     __test__: ClassVar[bool] = False
@@ -102,9 +98,6 @@ class TestImages:
     folder: str
     suffix: Suffix = ""
     with_suffix: bool = False
-
-    def __post_init__(self) -> None:
-        check(self)
 
     def read(self, folder: Path) -> pd.DataFrame:
         """The table of the test images: ``id`` and ``path``."""

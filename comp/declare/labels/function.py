@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from comp.declare.checks import check
+from comp.declare.checks import Declared
 from comp.declare.labels.table import table
 from comp.declare.metrics import Target
 from comp.errors import DataError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LabelFunction:
+class LabelFunction(Declared):
     """Labels by a function of one's own: given the data folder, it returns the table (columns id, path, label).
 
     Images that share a value in its column ``group``, where it has one, are never on both sides of a split.
@@ -26,9 +26,6 @@ class LabelFunction:
 
     function: Annotated[Callable[[Path], Any], "a function of the data folder that returns the table"]
     target: Target = "single"
-
-    def __post_init__(self) -> None:
-        check(self)
 
     def read(self, folder: Path) -> pd.DataFrame:
         result = self.function(folder)
