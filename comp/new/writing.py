@@ -5,6 +5,7 @@ The source has only the fields that differ from their defaults.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import shutil
@@ -66,16 +67,24 @@ def write(inferred: InferredDeclaration, folder: Path) -> Path:
 
 def _parts(inferred: InferredDeclaration) -> dict[str, str]:
     recipes = dict(inferred.competition.recipes)
-    words = sorted(words_of(inferred.competition))
+    stated = "\n".join(assignment(name, recipe, {}) for name, recipe in recipes.items())
+    declaration = assignment("competition", inferred.competition, recipes)
+    words = sorted(words_in(f"{stated}\n{declaration}"))
     imports = f"from comp import {', '.join(words)}"
     if len(imports) > WIDTH:
         imports = "from comp import (\n" + "".join(f"    {word},\n" for word in words) + ")"
     return {
         "summary": textwrap.fill(f"{_plain(inferred.title)}: {_plain(inferred.task)}", WIDTH - 3),
         "imports": imports,
-        "recipes": "\n".join(assignment(name, recipe, {}) for name, recipe in recipes.items()),
-        "declaration": assignment("competition", inferred.competition, recipes),
+        "recipes": stated,
+        "declaration": declaration,
     }
+
+
+def words_in(source: str) -> set[str]:
+    """The names that a declaration's source needs to import: those it calls."""
+    calls = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    return {call.id for call in calls if isinstance(call, ast.Name)}
 
 
 def _plain(text: str) -> str:
@@ -90,20 +99,6 @@ def assignment(name: str, value: Any, names: Mapping[str, Any]) -> str:
     Competitions and recipes have a line for each field, however short.
     """
     return f"{name} = {_source(value, 0, len(name) + 3, names)}"
-
-
-def words_of(value: Any) -> set[str]:
-    """The names that the source of a declaration needs to import."""
-    if isinstance(value, Viewpoint):
-        return {VIEWPOINTS[value.flips].__name__}
-    if is_dataclass(value):
-        inside = (word for field in fields(value) for word in words_of(getattr(value, field.name)))
-        return {type(value).__name__, *inside}
-    if isinstance(value, Mapping):
-        return {word for part in value.values() for word in words_of(part)}
-    if isinstance(value, (list, tuple)):
-        return {word for part in value for word in words_of(part)}
-    return set()
 
 
 def _source(value: Any, indent: int, before: int, names: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import json
 import zipfile
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, repeat
 from pathlib import Path
 
 import numpy as np
@@ -11,59 +11,20 @@ import pytest
 from PIL import Image
 
 BREEDS = ["affenpinscher", "afghan_hound", "african_hunting_dog", *(f"breed_{number:03}" for number in range(117))]
-SEEDLINGS = [
-    "Black-grass",
-    "Charlock",
-    "Cleavers",
-    "Common Chickweed",
-    "Common wheat",
-    "Fat Hen",
-    "Loose Silky-bent",
-    "Maize",
-    "Scentless Mayweed",
-    "Shepherds Purse",
-    "Small-flowered Cranesbill",
-    "Sugar beet",
-]
-TAGS = [
-    "agriculture",
-    "artisinal_mine",
-    "bare_ground",
-    "blooming",
-    "blow_down",
-    "clear",
-    "cloudy",
-    "conventional_mine",
-    "cultivation",
-    "habitation",
-    "haze",
-    "partly_cloudy",
-    "primary",
-    "road",
-    "selective_logging",
-    "slash_burn",
-    "water",
-]
-LINES = [
-    "ETT - Abnormal",
-    "ETT - Borderline",
-    "ETT - Normal",
-    "NGT - Abnormal",
-    "NGT - Borderline",
-    "NGT - Incompletely Imaged",
-    "NGT - Normal",
-    "CVC - Abnormal",
-    "CVC - Borderline",
-    "CVC - Normal",
-    "Swan Ganz Catheter Present",
-]
-DISEASES = {
-    "0": "Cassava Bacterial Blight (CBB)",
-    "1": "Cassava Brown Streak Disease (CBSD)",
-    "2": "Cassava Green Mottle (CGM)",
-    "3": "Cassava Mosaic Disease (CMD)",
-    "4": "Healthy",
-}
+SEEDLINGS = (  # noqa: SIM905, a line each would fill the page
+    "Black-grass,Charlock,Cleavers,Common Chickweed,Common wheat,Fat Hen,Loose Silky-bent,Maize,Scentless Mayweed,"
+    "Shepherds Purse,Small-flowered Cranesbill,Sugar beet"
+).split(",")
+TAGS = (  # noqa: SIM905
+    "agriculture artisinal_mine bare_ground blooming blow_down clear cloudy conventional_mine cultivation habitation "
+    "haze partly_cloudy primary road selective_logging slash_burn water"
+).split()
+LINES = (
+    "ETT - Abnormal,ETT - Borderline,ETT - Normal,NGT - Abnormal,NGT - Borderline,NGT - Incompletely Imaged,"
+    "NGT - Normal,CVC - Abnormal,CVC - Borderline,CVC - Normal,Swan Ganz Catheter Present"
+)
+DISEASES = {"0": "Cassava Bacterial Blight (CBB)", "3": "Cassava Mosaic Disease (CMD)", "4": "Healthy"}
+LAYOUTS = {}
 
 
 @dataclass(frozen=True)
@@ -78,284 +39,246 @@ class Layout:
     metric: str
     expects: tuple[str, ...]
 
-    def image(self, path, shade, size=32):
-        """A square of one shade with noise, in which that of one class differs from that of another."""
-        place = self.folder / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng(list(path.encode())).integers(-20, 20, (size, size, 3))
-        colour = np.array([40 + 37 * shade % 180, 40 + 71 * shade % 180, 40 + 113 * shade % 180])
-        Image.fromarray((colour + noise).clip(0, 255).astype(np.uint8)).save(place)
+    def images(self, paths, shades, size=32):
+        """Squares of one shade each with noise, in which those of one class differ from those of another."""
+        for path, shade in zip(paths, shades, strict=False):
+            place = self.folder / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng(list(path.encode())).integers(-20, 20, (size, size, 3))
+            colour = np.array([40 + 37 * shade % 180, 40 + 71 * shade % 180, 40 + 113 * shade % 180])
+            Image.fromarray((colour + noise).clip(0, 255).astype(np.uint8)).save(place)
 
-    def csv(self, name, header, rows):
+    def csv(self, name, header, *columns):
+        """A CSV of columns that end with the shortest."""
+        rows = (",".join(map(str, row)) for row in zip(*columns, strict=False))
         (self.folder / name).write_text("\n".join([header, *rows]) + "\n")
 
-    def answers(self, header, rows):
-        place = self.folder.parent / ".answers" / f"{self.slug}.csv"
-        place.parent.mkdir(exist_ok=True)
-        place.write_text("\n".join([header, *rows]) + "\n")
+    def asks(self, header, ids, sample, truth, name="sample_submission.csv"):
+        """The sample submission, and the answers that it doesn't tell."""
+        self.csv(name, header, ids, repeat(sample))
+        answers = self.folder.parent / ".answers"
+        answers.mkdir(exist_ok=True)
+        self.csv(answers / f"{self.slug}.csv", header, ids, truth)
 
-    def zip(self, name, folder):
-        """The folder in an archive, in its place."""
-        with zipfile.ZipFile(self.folder / name, "w") as archive:
-            for path in sorted((self.folder / folder).rglob("*")):
-                archive.write(path, path.relative_to(self.folder))
-                path.unlink()
-        (self.folder / folder).rmdir()
+    def zip(self, *folders):
+        """Folders in archives, in their place."""
+        for folder in folders:
+            with zipfile.ZipFile(self.folder / f"{folder}.zip", "w") as archive:
+                for path in sorted((self.folder / folder).rglob("*")):
+                    archive.write(path, path.relative_to(self.folder))
+                    path.unlink()
+            (self.folder / folder).rmdir()
+
+    def tfrecords(self, *names):
+        """Files that are no images."""
+        for name in names:
+            (self.folder / name).parent.mkdir()
+            (self.folder / name).write_bytes(b"\0" * 64)
 
 
-def hexadecimal(number, digits):
-    return f"{number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 16**digits:0{digits}x}"
+def at_kaggle(slug, metric, *expects):
+    def keep(build):
+        LAYOUTS[slug] = build, metric, expects
+        return build
+
+    return keep
 
 
+def hexadecimals(start, end, digits, suffix=""):
+    factor = 0x9E3779B97F4A7C15F39CC0605CEDC835
+    return [f"{number * factor % 16**digits:0{digits}x}{suffix}" for number in range(start, end)]
+
+
+def one_hot(index, classes):
+    return ",".join(str(int(number == index)) for number in range(classes))
+
+
+def cats_and_dogs(made, test, sample, name):
+    made.images([f"train/{'cat' if number % 2 else 'dog'}.{number // 2}.jpg" for number in range(24)], [0, 1] * 12)
+    made.images([f"{test}/{number}.jpg" for number in range(1, 9)], [1, 0] * 4)
+    made.zip("train", test)
+    made.asks("id,label", range(1, 9), sample, [0, 1] * 4, name)
+
+
+@at_kaggle(
+    "dogs-vs-cats-redux-kernels-edition",
+    "Log Loss",
+    *('FileNames("train/{label}.*.jpg")', 'ProbabilityOf("dog")', 'TestImages("test", suffix=".jpg")', "log_loss"),
+)
 def dogs_vs_cats_redux(made):
-    for number in range(24):
-        made.image(f"train/{'cat' if number % 2 else 'dog'}.{number // 2}.jpg", number % 2)
-    for number in range(1, 9):
-        made.image(f"test/{number}.jpg", number % 2)
-    made.zip("train.zip", "train")
-    made.zip("test.zip", "test")
-    made.csv("sample_submission.csv", "id,label", [f"{number},0.5" for number in range(1, 9)])
-    made.answers("id,label", [f"{number},{1 - number % 2}" for number in range(1, 9)])
+    cats_and_dogs(made, "test", 0.5, "sample_submission.csv")
 
 
+@at_kaggle(
+    "dogs-vs-cats",
+    "Categorization Accuracy",
+    *('ClassNumber(["cat", "dog"])', 'sample_submission="sampleSubmission.csv"', 'metric="accuracy"'),
+)
 def dogs_vs_cats(made):
-    for number in range(24):
-        made.image(f"train/{'cat' if number % 2 else 'dog'}.{number // 2}.jpg", number % 2)
-    for number in range(1, 9):
-        made.image(f"test1/{number}.jpg", number % 2)
-    made.zip("train.zip", "train")
-    made.zip("test1.zip", "test1")
-    made.csv("sampleSubmission.csv", "id,label", [f"{number},0" for number in range(1, 9)])
-    made.answers("id,label", [f"{number},{1 - number % 2}" for number in range(1, 9)])
+    cats_and_dogs(made, "test1", 0, "sampleSubmission.csv")
 
 
+@at_kaggle(
+    "dog-breed-identification",
+    "Multi Class Log Loss",
+    'CsvLabels("labels.csv", image="id", label="breed", folder="train", suffix=".jpg")',
+    "ProbabilityPerClass()",
+    'metric="log_loss"',
+)
 def dog_breed_identification(made):
-    ids = [hexadecimal(number, 32) for number in range(160)]
-    breeds = [BREEDS[number % 120] for number in range(160)]
-    for number, id_ in enumerate(ids):
-        made.image(f"train/{id_}.jpg", number % 120, size=24)
-    made.csv("labels.csv", "id,breed", map(",".join, zip(ids, breeds, strict=True)))
-    asked = [hexadecimal(number, 32) for number in range(500, 506)]
-    for number, id_ in enumerate(asked):
-        made.image(f"test/{id_}.jpg", number, size=24)
-    header = ",".join(["id", *BREEDS])
-    made.csv("sample_submission.csv", header, [",".join([id_, *["0.00833333333333333"] * 120]) for id_ in asked])
-    truth = [",".join([id_, *(str(int(place == number)) for place in range(120))]) for number, id_ in enumerate(asked)]
-    made.answers(header, truth)
+    ids, asked = hexadecimals(0, 160, 32), hexadecimals(500, 506, 32)
+    made.images([f"train/{id_}.jpg" for id_ in ids], [number % 120 for number in range(160)], size=24)
+    made.csv("labels.csv", "id,breed", ids, BREEDS * 2)
+    made.images([f"test/{id_}.jpg" for id_ in asked], range(6), size=24)
+    even = ",".join(["0.00833333333333333"] * 120)
+    made.asks(",".join(["id", *BREEDS]), asked, even, [one_hot(number, 120) for number in range(6)])
 
 
+@at_kaggle(
+    "cassava-leaf-disease-classification",
+    "Categorization Accuracy",
+    'CsvLabels("train.csv", image="image_id", label="label", folder="train_images")',
+    'TestImages("test_images", with_suffix=True)',
+    "submission=ClassName()",
+)
 def cassava(made):
     ids = [f"{1000015157 + 7919 * number}.jpg" for number in range(40)]
-    for number, id_ in enumerate(ids):
-        made.image(f"train_images/{id_}", number % 5, size=48)
-    made.csv("train.csv", "image_id,label", [f"{id_},{number % 5}" for number, id_ in enumerate(ids)])
-    made.image("test_images/2216849948.jpg", 4, size=48)
-    made.csv("sample_submission.csv", "image_id,label", ["2216849948.jpg,4"])
-    made.answers("image_id,label", ["2216849948.jpg,4"])
+    made.images([f"train_images/{id_}" for id_ in ids], [*range(5)] * 8, size=48)
+    made.csv("train.csv", "image_id,label", ids, [*range(5)] * 8)
+    made.images(["test_images/2216849948.jpg"], [4], size=48)
+    made.asks("image_id,label", ["2216849948.jpg"], 4, [4])
     (made.folder / "label_num_to_disease_map.json").write_text(json.dumps(DISEASES))
-    for folder, file in (("train_tfrecords", "ld_train00-1338.tfrec"), ("test_tfrecords", "ld_test00-1.tfrec")):
-        (made.folder / folder).mkdir()
-        (made.folder / folder / file).write_bytes(b"\0" * 64)
+    made.tfrecords("train_tfrecords/ld_train00-1338.tfrec", "test_tfrecords/ld_test00-1.tfrec")
 
 
+@at_kaggle(
+    "aptos2019-blindness-detection",
+    "Quadratic Weighted Kappa",
+    'CsvLabels("train.csv", image="id_code", label="diagnosis", folder="train_images", suffix=".png")',
+    'metric="quadratic_kappa"',
+    "submission=ClassName()",
+)
 def aptos(made):
-    ids = [hexadecimal(number, 12) for number in range(40)]
-    grades = [(0, 0, 0, 1, 2, 2, 3, 4)[number % 8] for number in range(40)]
-    for id_, grade in zip(ids, grades, strict=True):
-        made.image(f"train_images/{id_}.png", grade)
-    made.csv("train.csv", "id_code,diagnosis", [f"{id_},{grade}" for id_, grade in zip(ids, grades, strict=True)])
-    asked = [hexadecimal(number, 12) for number in range(100, 110)]
-    for number, id_ in enumerate(asked):
-        made.image(f"test_images/{id_}.png", number % 5)
+    ids, asked, grades = hexadecimals(0, 40, 12), hexadecimals(100, 110, 12), [0, 0, 0, 1, 2, 2, 3, 4] * 5
+    made.images([f"train_images/{id_}.png" for id_ in ids], grades)
+    made.csv("train.csv", "id_code,diagnosis", ids, grades)
+    made.images([f"test_images/{id_}.png" for id_ in asked], [*range(5)] * 2)
     made.csv("test.csv", "id_code", asked)
-    made.csv("sample_submission.csv", "id_code,diagnosis", [f"{id_},0" for id_ in asked])
-    made.answers("id_code,diagnosis", [f"{id_},{number % 5}" for number, id_ in enumerate(asked)])
+    made.asks("id_code,diagnosis", asked, 0, [*range(5)] * 2)
 
 
+@at_kaggle(
+    "planet-understanding-the-amazon-from-space",
+    "Mean F Score Beta",
+    *('separator=" "', 'TagNames(" ")', 'sample_submission="sample_submission_v2.csv"', "top_down()", "mean_f2"),
+)
 def planet(made):
-    rows = [f"{TAGS[5 + number % 2]} primary {TAGS[number % 17]}".split() for number in range(51)]
-    for number, tags in enumerate(rows):
-        made.image(f"train-jpg/train_{number}.jpg", TAGS.index(tags[-1]))
-    made.csv(
-        "train_v2.csv", "image_name,tags", [f"train_{n},{' '.join(dict.fromkeys(tags))}" for n, tags in enumerate(rows)]
-    )
+    tags = [dict.fromkeys([TAGS[5 + number % 2], "primary", TAGS[number % 17]]) for number in range(51)]
+    made.images([f"train-jpg/train_{number}.jpg" for number in range(51)], [*range(17)] * 3)
+    made.csv("train_v2.csv", "image_name,tags", [f"train_{number}" for number in range(51)], map(" ".join, tags))
     asked = [*(f"test_{number}" for number in range(6)), *(f"file_{number}" for number in range(4))]
-    for number, id_ in enumerate(asked):
-        made.image(f"test-jpg/{id_}.jpg", number)
-    sample = [f"{id_},primary clear agriculture road water" for id_ in asked]
-    made.csv("sample_submission_v2.csv", "image_name,tags", sample)
-    made.csv("test_v2_file_mapping.csv", "old,new", ["file_4.tif,test_0.tif"])
-    made.answers("image_name,tags", [f"{id_},clear primary {TAGS[number]}" for number, id_ in enumerate(asked)])
+    made.images([f"test-jpg/{id_}.jpg" for id_ in asked], range(10))
+    truth = [f"clear primary {tag}" for tag in TAGS[:10]]
+    made.asks("image_name,tags", asked, "primary clear agriculture road water", truth, "sample_submission_v2.csv")
+    made.csv("test_v2_file_mapping.csv", "old,new", ["file_4.tif"], ["test_0.tif"])
 
 
+@at_kaggle(
+    "plant-pathology-2020-fgvc7",
+    "Mean Columnwise Area Under Receiver Operating Characteristic Curve",
+    'labels=["healthy", "multiple_diseases", "rust", "scab"]',
+    'folder="images"',
+    "shared=True",
+    'TestImages("images", suffix=".jpg")',
+    'metric="roc_auc"',
+)
 def plant_pathology(made):
     header = "image_id,healthy,multiple_diseases,rust,scab"
-    one_hot = [",".join(str(int(place == number % 4)) for place in range(4)) for number in range(40)]
-    for number in range(40):
-        made.image(f"images/Train_{number}.jpg", number % 4, size=40)
-    for number in range(10):
-        made.image(f"images/Test_{number}.jpg", number % 4, size=40)
-    made.csv("train.csv", header, [f"Train_{number},{row}" for number, row in enumerate(one_hot)])
-    made.csv("test.csv", "image_id", [f"Test_{number}" for number in range(10)])
-    made.csv("sample_submission.csv", header, [f"Test_{number},0.25,0.25,0.25,0.25" for number in range(10)])
-    made.answers(header, [f"Test_{number},{one_hot[number]}" for number in range(10)])
+    ids, asked = [f"Train_{number}" for number in range(40)], [f"Test_{number}" for number in range(10)]
+    truth = [one_hot(number % 4, 4) for number in range(40)]
+    made.images([f"images/{id_}.jpg" for id_ in ids], [*range(4)] * 10, size=40)
+    made.images([f"images/{id_}.jpg" for id_ in asked], [*range(4)] * 3, size=40)
+    made.csv("train.csv", header, ids, truth)
+    made.csv("test.csv", "image_id", asked)
+    made.asks(header, asked, "0.25,0.25,0.25,0.25", truth)
 
 
+def cells(made, header, suffix, table, sample):
+    """Two classes, a column of 0 and 1."""
+    ids = hexadecimals(0, 32, 32, suffix)
+    made.images([f"{'train' if number < 24 else 'test'}/{id_}" for number, id_ in enumerate(ids)], [0, 1] * 16)
+    named = ids if suffix == ".jpg" else [id_.removesuffix(suffix) for id_ in ids]
+    made.csv(table, header, named[:24], [0, 1] * 12)
+    made.asks(header, named[24:], sample, [0, 1] * 4)
+
+
+@at_kaggle(
+    "aerial-cactus-identification",
+    "Area Under Receiver Operating Characteristic Curve",
+    'CsvLabels("train.csv", image="id", label="has_cactus", folder="train")',
+    *('ProbabilityOf("1")', "top_down()", 'metric="roc_auc"'),
+)
 def aerial_cactus(made):
-    ids = [f"{hexadecimal(number, 32)}.jpg" for number in range(32)]
-    for number, id_ in enumerate(ids):
-        made.image(f"{'train' if number < 24 else 'test'}/{id_}", number % 2)
-    made.zip("train.zip", "train")
-    made.zip("test.zip", "test")
-    made.csv("train.csv", "id,has_cactus", [f"{id_},{number % 2}" for number, id_ in enumerate(ids[:24])])
-    made.csv("sample_submission.csv", "id,has_cactus", [f"{id_},0.5" for id_ in ids[24:]])
-    made.answers("id,has_cactus", [f"{id_},{number % 2}" for number, id_ in enumerate(ids[24:])])
+    cells(made, "id,has_cactus", ".jpg", "train.csv", 0.5)
+    made.zip("train", "test")
 
 
+@at_kaggle(
+    "histopathologic-cancer-detection",
+    "Area Under Receiver Operating Characteristic Curve",
+    *('folder="train", suffix=".tif"', 'ProbabilityOf("1")', 'TestImages("test", suffix=".tif")', "top_down()"),
+)
 def histopathologic(made):
-    ids = [hexadecimal(number, 40) for number in range(32)]
-    for number, id_ in enumerate(ids):
-        made.image(f"{'train' if number < 24 else 'test'}/{id_}.tif", number % 2)
-    made.csv("train_labels.csv", "id,label", [f"{id_},{number % 2}" for number, id_ in enumerate(ids[:24])])
-    made.csv("sample_submission.csv", "id,label", [f"{id_},0" for id_ in ids[24:]])
-    made.answers("id,label", [f"{id_},{number % 2}" for number, id_ in enumerate(ids[24:])])
+    cells(made, "id,label", ".tif", "train_labels.csv", 0)
 
 
+@at_kaggle(
+    "plant-seedlings-classification",
+    "Mean F Score",
+    *('Folders("train")', 'TestImages("test", with_suffix=True)', "submission=ClassName()", 'metric="accuracy"'),
+)
 def plant_seedlings(made):
-    for number in range(48):
-        made.image(f"train/{SEEDLINGS[number % 12]}/{hexadecimal(number, 9)}.png", number % 12)
-    asked = [f"{hexadecimal(number, 9)}.png" for number in range(100, 112)]
-    for number, id_ in enumerate(asked):
-        made.image(f"test/{id_}", number)
-    made.csv("sample_submission.csv", "file,species", [f"{id_},Sugar beet" for id_ in asked])
-    made.answers("file,species", [f"{id_},{SEEDLINGS[number]}" for number, id_ in enumerate(asked)])
+    names = hexadecimals(0, 48, 9, ".png")
+    made.images([f"train/{SEEDLINGS[number % 12]}/{name}" for number, name in enumerate(names)], [*range(12)] * 4)
+    asked = hexadecimals(100, 112, 9, ".png")
+    made.images([f"test/{id_}" for id_ in asked], range(12))
+    made.asks("file,species", asked, "Sugar beet", SEEDLINGS)
 
 
+@at_kaggle(
+    "state-farm-distracted-driver-detection",
+    "Multi Class Log Loss",
+    *('"driver_imgs_list.csv"', 'folder="imgs/train/{classname}"', 'group="subject"', "ProbabilityPerClass()"),
+    'TestImages("imgs/test", with_suffix=True)',
+)
 def state_farm(made):
-    rows = []
-    for number in range(60):
-        subject, name, file = f"p{2 + number % 6:03}", f"c{number // 6}", f"img_{44733 + 331 * number}.jpg"
-        made.image(f"imgs/train/{name}/{file}", number // 6, size=40)
-        rows.append(f"{subject},{name},{file}")
-    made.csv("driver_imgs_list.csv", "subject,classname,img", rows)
-    asked = [f"img_{number}.jpg" for number in (1, 10, 100, 1000, 100000, 100001, 100002, 100003, 100004, 100005)]
-    for number, id_ in enumerate(asked):
-        made.image(f"imgs/test/{id_}", number, size=40)
+    subjects, files = zip(*((f"p{2 + n % 6:03}", f"img_{44733 + 331 * n}.jpg") for n in range(60)), strict=True)
+    names = [f"c{number // 6}" for number in range(60)]
+    paths = [f"imgs/train/{name}/{file}" for name, file in zip(names, files, strict=True)]
+    made.images(paths, [number // 6 for number in range(60)], size=40)
+    made.csv("driver_imgs_list.csv", "subject,classname,img", subjects, names, files)
+    asked = [f"img_{number}.jpg" for number in (1, 10, 100, 1000, *range(100000, 100006))]
+    made.images([f"imgs/test/{id_}" for id_ in asked], range(10), size=40)
     header = ",".join(["img", *(f"c{number}" for number in range(10))])
-    made.csv("sample_submission.csv", header, [f"{id_}{',0.1' * 10}" for id_ in asked])
-    truth = [",".join([id_, *(str(int(place == number)) for place in range(10))]) for number, id_ in enumerate(asked)]
-    made.answers(header, truth)
+    made.asks(header, asked, ",".join(["0.1"] * 10), [one_hot(number, 10) for number in range(10)])
 
 
+@at_kaggle(
+    "ranzcr-clip-catheter-line-classification",
+    "Mean Columnwise Area Under Receiver Operating Characteristic Curve",
+    *("CsvColumns(", 'target="multi"', 'group="PatientID"', 'metric="mean_columnwise_roc_auc"'),
+)
 def ranzcr(made):
-    pairs = list(combinations(range(11), 2))
     names = [f"1.2.826.0.1.3680043.8.498.{10**37 + 7919 * number}" for number in range(54)]
-    marks = [",".join(str(int(line in pairs[number])) for line in range(11)) for number in range(54)]
-    header = ",".join(["StudyInstanceUID", *LINES])
-    for number, name in enumerate(names):
-        made.image(f"{'train' if number < 44 else 'test'}/{name}.jpg", number)
-    rows = [f"{name},{mark},{hexadecimal(n % 16, 9)}" for n, (name, mark) in enumerate(zip(names, marks, strict=True))]
-    made.csv("train.csv", f"{header},PatientID", rows[:44])
-    annotated = [f'{name},CVC - Normal,"[[1487, 1279], [1477, 1168]]"' for name in names[:20] for _ in range(2)]
-    made.csv("train_annotations.csv", "StudyInstanceUID,label,data", annotated)
-    made.csv("sample_submission.csv", header, [f"{name}{',0' * 11}" for name in names[44:]])
-    made.answers(header, [f"{name},{mark}" for name, mark in zip(names[44:], marks[44:], strict=True)])
-    for folder in ("train_tfrecords", "test_tfrecords"):
-        (made.folder / folder).mkdir()
-        (made.folder / folder / "00-1881.tfrec").write_bytes(b"\0" * 64)
-
-
-LAYOUTS = {
-    "dogs-vs-cats-redux-kernels-edition": (
-        dogs_vs_cats_redux,
-        "Log Loss",
-        ('FileNames("train/{label}.*.jpg")', 'ProbabilityOf("dog")', 'TestImages("test", suffix=".jpg")', "log_loss"),
-    ),
-    "dogs-vs-cats": (
-        dogs_vs_cats,
-        "Categorization Accuracy",
-        ('ClassNumber(["cat", "dog"])', 'sample_submission="sampleSubmission.csv"', 'metric="accuracy"'),
-    ),
-    "dog-breed-identification": (
-        dog_breed_identification,
-        "Multi Class Log Loss",
-        (
-            'CsvLabels("labels.csv", image="id", label="breed", folder="train", suffix=".jpg")',
-            "ProbabilityPerClass()",
-            'metric="log_loss"',
-        ),
-    ),
-    "cassava-leaf-disease-classification": (
-        cassava,
-        "Categorization Accuracy",
-        (
-            'CsvLabels("train.csv", image="image_id", label="label", folder="train_images")',
-            'TestImages("test_images", with_suffix=True)',
-            "submission=ClassName()",
-        ),
-    ),
-    "aptos2019-blindness-detection": (
-        aptos,
-        "Quadratic Weighted Kappa",
-        (
-            'CsvLabels("train.csv", image="id_code", label="diagnosis", folder="train_images", suffix=".png")',
-            'metric="quadratic_kappa"',
-            "submission=ClassName()",
-        ),
-    ),
-    "planet-understanding-the-amazon-from-space": (
-        planet,
-        "Mean F Score Beta",
-        ('separator=" "', 'TagNames(" ")', 'sample_submission="sample_submission_v2.csv"', "top_down()", "mean_f2"),
-    ),
-    "plant-pathology-2020-fgvc7": (
-        plant_pathology,
-        "Mean Columnwise Area Under Receiver Operating Characteristic Curve",
-        (
-            'labels=["healthy", "multiple_diseases", "rust", "scab"]',
-            'folder="images"',
-            "shared=True",
-            'TestImages("images", suffix=".jpg")',
-            'metric="roc_auc"',
-        ),
-    ),
-    "aerial-cactus-identification": (
-        aerial_cactus,
-        "Area Under Receiver Operating Characteristic Curve",
-        (
-            'CsvLabels("train.csv", image="id", label="has_cactus", folder="train")',
-            'ProbabilityOf("1")',
-            "top_down()",
-            'metric="roc_auc"',
-        ),
-    ),
-    "histopathologic-cancer-detection": (
-        histopathologic,
-        "Area Under Receiver Operating Characteristic Curve",
-        ('folder="train", suffix=".tif"', 'ProbabilityOf("1")', 'TestImages("test", suffix=".tif")', "top_down()"),
-    ),
-    "plant-seedlings-classification": (
-        plant_seedlings,
-        "Mean F Score",
-        ('Folders("train")', 'TestImages("test", with_suffix=True)', "submission=ClassName()", 'metric="accuracy"'),
-    ),
-    "state-farm-distracted-driver-detection": (
-        state_farm,
-        "Multi Class Log Loss",
-        (
-            '"driver_imgs_list.csv"',
-            'folder="imgs/train/{classname}"',
-            'group="subject"',
-            'TestImages("imgs/test", with_suffix=True)',
-            "ProbabilityPerClass()",
-        ),
-    ),
-    "ranzcr-clip-catheter-line-classification": (
-        ranzcr,
-        "Mean Columnwise Area Under Receiver Operating Characteristic Curve",
-        ("CsvColumns(", 'target="multi"', 'group="PatientID"', 'metric="mean_columnwise_roc_auc"'),
-    ),
-}
+    marks = [",".join(str(int(line in pair)) for line in range(11)) for pair in combinations(range(11), 2)]
+    made.images([f"{'train' if n < 44 else 'test'}/{name}.jpg" for n, name in enumerate(names)], range(54))
+    patients = hexadecimals(0, 16, 9) * 3
+    made.csv("train.csv", f"StudyInstanceUID,{LINES},PatientID", names[:44], marks, patients)
+    twice = [name for name in names[:20] for _ in range(2)]
+    places = repeat('"[[1487, 1279], [1477, 1168]]"')
+    made.csv("train_annotations.csv", "StudyInstanceUID,label,data", twice, repeat("CVC - Normal"), places)
+    made.asks(f"StudyInstanceUID,{LINES}", names[44:], ",".join("0" * 11), marks[44:])
+    made.tfrecords("train_tfrecords/00-1881.tfrec", "test_tfrecords/00-1881.tfrec")
 
 
 @pytest.fixture(params=LAYOUTS)
