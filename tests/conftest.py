@@ -139,9 +139,9 @@ class Made:
         (self.files / path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def answers(self, lines):
-        place = self.served / ".answers" / f"{self.name}.csv"
-        place.parent.mkdir(exist_ok=True)
-        place.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        path = self.served / ".answers" / f"{self.name}.csv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 @pytest.fixture
@@ -284,11 +284,11 @@ def predicting(workspace):
 @pytest.fixture(scope="session")
 def downloaded_digits(tmp_path_factory):
     """A workspace with the digits, brought once from the local Kaggle by the real client; not to be written to."""
-    place = Workspace(tmp_path_factory.mktemp("digits"))
+    workspace = Workspace(tmp_path_factory.mktemp("digits"))
     with pytest.MonkeyPatch.context() as patch:
-        be_nobody(patch, place.folder)
-        runner.download(competition_named("digits", REPOSITORY_COMPETITIONS), place, Console())
-    return place
+        be_nobody(patch, workspace.folder)
+        runner.download(competition_named("digits", REPOSITORY_COMPETITIONS), workspace, Console())
+    return workspace
 
 
 @pytest.fixture

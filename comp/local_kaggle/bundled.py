@@ -47,9 +47,9 @@ def build_digits(folder: Path, slug: str) -> None:
             _write(new_teams / f"{team}.csv", test, answered)
         teams.parent.mkdir(parents=True, exist_ok=True)
         _write(answers, test, digits.target)
-        for new, place in ((new_teams, teams), (new_files, files)):
-            shutil.rmtree(place, ignore_errors=True)
-            new.rename(place)
+        for new, final in ((new_teams, teams), (new_files, files)):
+            shutil.rmtree(final, ignore_errors=True)
+            new.rename(final)
 
 
 def _answers_of_teams(pixels: np.ndarray, labels: np.ndarray, train: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

@@ -89,7 +89,7 @@ class Kernels:
         handle = f"{owner}/{name}"
         if self._known(handle) is None:
             return None
-        return dict(_written(self._place(handle) / "working")).get(path)
+        return dict(_written(self._execution(handle) / "working")).get(path)
 
     def _save(self, request: Any, asker: Asker) -> Any:
         if not self._executing:
@@ -108,9 +108,9 @@ class Kernels:
             version = Version(before.number + 1 if before else 1)
             self._under_way.add(handle)
             self._keep(handle, version)
-        place = self._place(handle)
-        shutil.rmtree(place, ignore_errors=True)
-        _lay_out(place, {mount: paths for mount, paths in mounts.items() if paths is not None}, _script(request))
+        folder = self._execution(handle)
+        shutil.rmtree(folder, ignore_errors=True)
+        _lay_out(folder, {mount: paths for mount, paths in mounts.items() if paths is not None}, _script(request))
         arguments = (handle, version, bool(request.enable_internet))
         self._threads.append(threading.Thread(target=self._execute, args=arguments, daemon=True))
         self._threads[-1].start()
@@ -133,17 +133,17 @@ class Kernels:
         } | {f"datasets/{handle}": self._datasets.contents(handle) for handle in request.dataset_data_sources}
 
     def _execute(self, handle: str, version: Version, internet: bool) -> None:
-        place = self._place(handle)
+        folder = self._execution(handle)
         try:
-            python = make_environment(place / "python", internet=internet)
+            python = make_environment(folder / "python", internet=internet)
             with self._lock:
                 if not self._executing:
                     return
-                with (place / LOG).open("wb") as log:
+                with (folder / LOG).open("wb") as log:
                     process = subprocess.Popen(
-                        [python, "-u", place / SCRIPT],
-                        cwd=place / "working",
-                        env=variables(place),
+                        [python, "-u", folder / SCRIPT],
+                        cwd=folder / "working",
+                        env=variables(folder),
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=subprocess.STDOUT,
@@ -172,9 +172,9 @@ class Kernels:
     def _output(self, request: Any, asker: Asker) -> Any:
         handle = f"{request.user_name}/{request.kernel_slug}"
         self._own(handle, asker)
-        place = self._place(handle)
-        page, token = page_of(list(_written(place / "working")), request)
-        log = place / LOG
+        folder = self._execution(handle)
+        page, token = page_of(list(_written(folder / "working")), request)
+        log = folder / LOG
         text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
         url = f"{asker.base_url}/outputs/{handle}"
         return filled(
@@ -208,7 +208,7 @@ class Kernels:
     def _keep(self, handle: str, version: Version) -> None:
         write_text(self._folder / handle / "version.json", json.dumps(asdict(version)))
 
-    def _place(self, handle: str) -> Path:
+    def _execution(self, handle: str) -> Path:
         return self._folder / handle / "execution"
 
 
@@ -227,8 +227,8 @@ def make_environment(folder: Path, *, internet: bool) -> Path:
     return Path(paths["scripts"]) / "python"
 
 
-def variables(place: Path) -> dict[str, str]:
-    """The environment that a notebook in ``place`` is executed in: nobody's credentials, and Kaggle's own names."""
+def variables(folder: Path) -> dict[str, str]:
+    """The environment that a notebook in ``folder`` is executed in: nobody's credentials, and Kaggle's own names."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -236,22 +236,22 @@ def variables(place: Path) -> dict[str, str]:
     }
     return {
         **kept,
-        "HOME": str(place / "home"),
-        "TMPDIR": str(place / "temp"),
+        "HOME": str(folder / "home"),
+        "TMPDIR": str(folder / "temp"),
         "KAGGLE_KERNEL_RUN_TYPE": "Batch",
-        "KAGGLE_CACHE_MOUNT_FOLDER": str(place / "input"),
+        "KAGGLE_CACHE_MOUNT_FOLDER": str(folder / "input"),
     }
 
 
-def _lay_out(place: Path, mounts: Mapping[str, list[Path]], script: str) -> None:
+def _lay_out(folder: Path, mounts: Mapping[str, list[Path]], script: str) -> None:
     for name in ("working", "temp", "home", "input"):
-        (place / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True)
     for mount, paths in mounts.items():
-        folder = place / "input" / mount
-        folder.mkdir(parents=True)
+        mounted = folder / "input" / mount
+        mounted.mkdir(parents=True)
         for path in paths:
-            (folder / path.name).symlink_to(path.resolve())
-    (place / SCRIPT).write_text(script, encoding="utf-8")
+            (mounted / path.name).symlink_to(path.resolve())
+    (folder / SCRIPT).write_text(script, encoding="utf-8")
 
 
 def _script(request: Any) -> str:
