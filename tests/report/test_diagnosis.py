@@ -1,7 +1,6 @@
 """The diagnosis of trainings that were made to go wrong; tests/report/record.py says how each was."""
 
 import json
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +19,20 @@ from comp.runs.resolve import recipe_of
 
 HISTORIES = Path(__file__).parent / "histories"
 HEALTHY = sorted(folder.name for folder in HISTORIES.glob("healthy_*"))
-FAULTS = sorted(folder.name for folder in HISTORIES.iterdir() if not folder.name.startswith(("healthy_", "smoothed")))
 DIGITS = competition_named("digits", REPOSITORY_COMPETITIONS)
+TOO_HIGH, TOO_LOW, NOT_FINITE = "learning rate too high", "learning rate too low", "loss is not finite"
+FOUND = {
+    "rate_too_high": (TOO_HIGH, 1, "learning_rate=0.1", "rate of 1"),
+    "rate_too_high_later": (TOO_HIGH, 2, "learning_rate=0.03", "rate of 0.3"),
+    "rate_too_low": (TOO_LOW, 1, "learning_rate=3e-05", "in 4 epochs"),
+    "head_rate_too_low": (TOO_LOW, 1, "learning_rate=0.001", "in 8 epochs"),
+    "head_not_converged": ("head not converged", 1, "cycle_length=4", "unfrozen"),
+    "cycle_too_short": ("cycle too short", 1, "cycle_length=2", "the last 4 of 8 cycles"),
+    "too_few_epochs": ("too few epochs", 1, "cycle_length=4", "both still fell"),
+    "too_few_epochs_one": ("too few epochs", 1, "cycle_length=2", "last third of its one epoch"),
+    "too_many_epochs": ("too many epochs", 1, "cycle_length=7", "lowest in epoch 7 of 100"),
+    "no_number": (NOT_FINITE, 2, "learning_rate=1e+08", "rate of 1e+09"),
+}
 
 
 def recorded(name):
@@ -36,69 +47,100 @@ def only_finding(epochs, steps, recipe):
     return finding
 
 
-def in_words(*numbers):
-    return [f"{number:.3g}" for number in numbers]
-
-
 def as_metric(epochs, metric, scores):
     return epochs.assign(metric=metric, score=scores)
 
 
-def test_a_loss_that_explodes_is_a_rate_that_is_too_high():
-    epochs, steps, recipe = recorded("rate_too_high")
-    finding = only_finding(epochs, steps, recipe)
-    assert (finding.kind, finding.stage) == ("learning rate too high", 1)
-    top = steps["loss"].rolling(5).mean()
-    for number in (*in_words(steps["loss"][0], top.max()), f"step {top.idxmax() + 1} of {len(steps)}", "rate of 1"):
-        assert number in finding.evidence
-    assert finding.change == "--set stages.1.learning_rate=0.1"
+def in_stage(recipe, **changes):
+    return replace(recipe, stages=[replace(recipe.stages[0], **changes)])
 
 
-def test_a_later_stage_whose_rate_spoils_what_came_before_is_named_by_its_own_number():
-    epochs, steps, recipe = recorded("rate_too_high_later")
+@pytest.mark.parametrize("name", FOUND)
+def test_what_went_wrong_is_named_with_its_stage_and_a_change_that_the_command_line_takes(name):
+    epochs, steps, recipe = recorded(name)
     finding = only_finding(epochs, steps, recipe)
-    assert (finding.kind, finding.stage) == ("learning rate too high", 2)
-    assert "rate of 0.3" in finding.evidence
-    assert finding.change == "--set stages.2.learning_rate=0.03"
+    kind, stage, change, evidence = FOUND[name]
+    assert (finding.kind, finding.stage) == (kind, stage)
+    assert finding.change == f"--set stages.{stage}.{change}"
+    assert evidence in finding.evidence
+    _, changed = apply_overrides(DIGITS, recipe, [finding.change.removeprefix("--set ")])
+    assert changed != recipe
+
+
+def numbers_of(name, epochs, steps):
+    """What the evidence of a finding must name, from the tables."""
+    train, valid, losses = epochs["train_loss"], epochs["valid_loss"], steps["loss"]
+    if name == "rate_too_high":
+        means = losses.rolling(5).mean()
+        return [losses[0], means.max(), f"step {means.idxmax() + 1} of {len(losses)}"]
+    if name == "cycle_too_short":
+        cycles = [np.array_split(rows["loss"], 4) for _, rows in steps.groupby("cycle")][4:]
+        return [np.concatenate([quarters[part] for quarters in cycles]).mean() for part in (1, 3)]
+    if name == "too_few_epochs_one":
+        return [*(part.mean() for part in np.array_split(losses, 3)[1:]), valid[0]]
+    if name == "too_many_epochs":
+        return [*valid.iloc[[valid.idxmin(), -1]], *train.iloc[[valid.idxmin(), -1]]]
+    return {"head_not_converged": [*train[:2]], "too_few_epochs": [*train, *valid]}[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rate_too_high",
+        "cycle_too_short",
+        "too_few_epochs",
+        "too_few_epochs_one",
+        "too_many_epochs",
+        "head_not_converged",
+    ],
+)
+def test_the_evidence_is_the_tables_numbers(name):
+    epochs, steps, recipe = recorded(name)
+    evidence = only_finding(epochs, steps, recipe).evidence
+    for number in numbers_of(name, epochs, steps):
+        assert (number if isinstance(number, str) else f"{number:.3g}") in evidence
+
+
+def test_a_finding_is_one_line_with_all_of_it():
+    finding = Finding("too few epochs", 2, "train loss 0.6 is above", "--set stages.2.cycle_length=4")
+    assert str(finding) == "stage 2: too few epochs: train loss 0.6 is above; try --set stages.2.cycle_length=4"
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_healthy_training_has_no_finding_and_is_unfinished_where_it_was_stopped(name):
+    epochs, steps, recipe = recorded(name)
+    assert diagnose(epochs, steps, recipe) == ()
+    said = healthy(epochs, recipe)
+    assert said.startswith(f"nothing looks wrong: train loss {epochs['train_loss'].iloc[-1]:.4g}")
+    assert f"after {len(epochs)} epochs" in said
+    for count in range(1, len(epochs)):
+        rows = epochs[:count]
+        assert only_finding(rows, steps.merge(rows[["stage", "epoch"]]), recipe).kind == "unfinished", count
 
 
 def test_a_stage_that_loses_what_it_was_given_for_a_while_only_is_healthy():
-    epochs, steps, recipe = recorded("healthy_head_first")
-    first_loss_of_all, end_of_head = epochs["train_loss"][30], epochs["train_loss"][29]
-    assert first_loss_of_all > 10 * end_of_head
-    assert diagnose(epochs, steps, recipe) == ()
+    epochs, _, _ = recorded("healthy_head_first")
+    assert epochs["train_loss"][30] > 10 * epochs["train_loss"][29]
 
 
-@pytest.mark.parametrize(("name", "rate"), [("rate_too_low", "3e-05"), ("head_rate_too_low", "0.001")])
-def test_a_loss_that_creeps_is_a_rate_that_is_too_low(name, rate):
-    epochs, steps, recipe = recorded(name)
-    finding = only_finding(epochs, steps, recipe)
-    assert (finding.kind, finding.stage) == ("learning rate too low", 1)
-    assert f"from {steps['loss'][:3].median():.4g} to " in finding.evidence
-    assert f"in {len(epochs)} epochs" in finding.evidence
-    assert finding.change == f"--set stages.1.learning_rate={rate}"
-
-
-def test_a_loss_that_stands_still_is_a_rate_that_is_too_low():
+@pytest.mark.parametrize(
+    ("losses", "words"),
+    [
+        (lambda steps: np.resize([2.3, 2.31, 2.29, 2.302], steps), "hardly moved"),
+        # It falls little, but at once, and then stays: the task is hard.
+        (lambda steps: 2.1 + 0.2 * np.exp(-np.arange(steps) / 4), None),
+    ],
+)
+def test_a_loss_that_stands_still_is_a_rate_that_is_too_low_but_not_one_that_fell_at_once(losses, words):
     epochs, steps, recipe = recorded("rate_too_low")
-    still = np.resize([2.3, 2.31, 2.29, 2.302], len(steps))
-    finding = only_finding(epochs, steps.assign(loss=still), recipe)
-    assert (finding.kind, finding.change) == ("learning rate too low", "--set stages.1.learning_rate=3e-05")
-    assert "hardly moved" in finding.evidence
+    found = diagnose(epochs, steps.assign(loss=losses(len(steps))), recipe)
+    assert [finding.kind for finding in found] == ([TOO_LOW] if words else [])
+    assert words is None or words in found[0].evidence
 
 
-def test_a_loss_that_falls_little_but_at_once_and_then_stays_is_no_low_rate():
+def test_a_head_from_the_pretrained_classifier_may_learn_little():
     epochs, steps, recipe = recorded("rate_too_low")
-    hard = 2.1 + 0.2 * np.exp(-np.arange(len(steps)) / 4)
-    assert diagnose(epochs, steps.assign(loss=hard), recipe) == ()
-
-
-def test_a_head_that_still_learns_when_the_backbone_is_unfrozen_should_be_trained_longer():
-    epochs, steps, recipe = recorded("head_not_converged")
-    finding = only_finding(epochs, steps, recipe)
-    assert (finding.kind, finding.stage) == ("head not converged", 1)
-    assert "from {} to {}".format(*in_words(*epochs["train_loss"][:2])) in finding.evidence
-    assert finding.change == "--set stages.1.cycle_length=4"
+    assert diagnose(epochs, steps, replace(recipe, pretrained=True, head="pretrained")) == ()
 
 
 def test_a_head_that_nothing_follows_needs_not_be_done():
@@ -107,47 +149,25 @@ def test_a_head_that_nothing_follows_needs_not_be_done():
     assert all(finding.kind != "head not converged" for finding in diagnose(epochs[:2], steps[:8], alone))
 
 
-def test_cycles_that_each_restart_undoes_are_too_short():
-    epochs, steps, recipe = recorded("cycle_too_short")
-    finding = only_finding(epochs, steps, recipe)
-    assert (finding.kind, finding.stage) == ("cycle too short", 1)
-    cycles = [np.array_split(rows["loss"], 4) for _, rows in steps.groupby("cycle")][4:]
-    high, low = (np.concatenate([quarters[part] for quarters in cycles]).mean() for part in (1, 3))
-    assert "the last 4 of 8 cycles" in finding.evidence
-    assert "up to {} after each restart and back to {}".format(*in_words(high, low)) in finding.evidence
-    assert finding.change == "--set stages.1.cycle_length=2"
-
-
-def test_train_loss_above_validation_loss_while_both_fall_is_too_few_epochs():
-    epochs, steps, recipe = recorded("too_few_epochs")
-    finding = only_finding(epochs, steps, recipe)
-    assert (finding.kind, finding.stage) == ("too few epochs", 1)
-    for number in in_words(*epochs["train_loss"], *epochs["valid_loss"]):
-        assert number in finding.evidence
-    assert finding.change == "--set stages.1.cycle_length=4"
-
-
-def test_one_epoch_is_judged_by_its_thirds():
-    epochs, steps, recipe = recorded("too_few_epochs_one")
-    finding = only_finding(epochs, steps, recipe)
-    _, middle, last = (part.mean() for part in np.array_split(steps["loss"], 3))
-    assert finding.kind == "too few epochs"
-    for number in in_words(middle, last, epochs["valid_loss"][0]):
-        assert number in finding.evidence
-    assert finding.change == "--set stages.1.cycle_length=2"
-
-
-@pytest.mark.parametrize("regularised", [{"dropout": 0.3}, {"drop_path": 0.1}])
-def test_one_epoch_with_dropout_may_have_its_train_loss_above_validation_loss(regularised):
-    epochs, steps, recipe = recorded("too_few_epochs_one")
-    assert diagnose(epochs, steps, replace(recipe, **regularised)) == ()
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        # With one epoch the gap may be dropout's.
+        *(("too_few_epochs_one", regularised) for regularised in ({"dropout": 0.3}, {"drop_path": 0.1})),
+        # These train on another loss than validation's.
+        *(("too_few_epochs", mixed) for mixed in ({"mixup": 0.2}, {"cutmix": 1.0}, {"balance": "weights"})),
+    ],
+)
+def test_losses_that_can_t_be_compared_are_not(name, changes):
+    epochs, steps, recipe = recorded(name)
+    assert diagnose(epochs, steps, replace(recipe, **changes)) == ()
 
 
 def test_with_dropout_train_loss_above_a_validation_loss_that_no_longer_falls_is_healthy():
     epochs, steps, recipe = recorded("too_few_epochs")
-    settled = epochs.assign(valid_loss=[0.61, 0.60])
-    assert diagnose(settled, steps, replace(recipe, dropout=0.5)) == ()
-    assert only_finding(epochs, steps, replace(recipe, dropout=0.5)).kind == "too few epochs"
+    recipe = replace(recipe, dropout=0.5)
+    assert diagnose(epochs.assign(valid_loss=[0.61, 0.60]), steps, recipe) == ()
+    assert only_finding(epochs, steps, recipe).kind == "too few epochs"
 
 
 def test_smoothed_targets_put_train_loss_above_validation_loss_and_are_not_compared():
@@ -158,39 +178,19 @@ def test_smoothed_targets_put_train_loss_above_validation_loss_and_are_not_compa
     assert only_finding(epochs, steps, replace(recipe, label_smoothing=0.0)).kind == "too few epochs"
 
 
-@pytest.mark.parametrize("mixed", [{"mixup": 0.2}, {"cutmix": 1.0}, {"balance": "weights"}])
-def test_neither_are_losses_of_mixed_or_balanced_rows(mixed):
-    epochs, steps, recipe = recorded("too_few_epochs")
-    assert diagnose(epochs, steps, replace(recipe, **mixed)) == ()
-
-
-def test_a_validation_loss_that_rises_while_train_loss_falls_is_too_many_epochs():
-    epochs, steps, recipe = recorded("too_many_epochs")
-    finding = only_finding(epochs, steps, recipe)
-    best = epochs["valid_loss"].idxmin()
-    assert (finding.kind, finding.stage) == ("too many epochs", 1)
-    numbers = (*epochs["valid_loss"].iloc[[best, -1]], *epochs["train_loss"].iloc[[best, -1]])
-    for text in (*in_words(*numbers), f"epoch {best + 1} of {len(epochs)}"):
-        assert text in finding.evidence
-    assert finding.change == f"--set stages.1.cycle_length={best + 1}"
-
-
 def test_epochs_that_still_raise_the_score_are_not_too_many():
     epochs, steps, recipe = recorded("too_many_epochs")
     rising = np.linspace(0.5, 0.9, len(epochs))
     assert diagnose(as_metric(epochs, "accuracy", rising), steps, recipe) == ()
-    assert only_finding(as_metric(epochs, "accuracy", rising[::-1]), steps, recipe).kind == "too many epochs"
-    assert only_finding(as_metric(epochs, "log_loss", rising), steps, recipe).kind == "too many epochs"
+    for worse in (as_metric(epochs, "accuracy", rising[::-1]), as_metric(epochs, "log_loss", rising)):
+        assert only_finding(worse, steps, recipe).kind == "too many epochs"
 
 
-def test_of_several_cycles_those_after_the_best_epoch_are_left_out():
+def test_the_cycles_after_the_best_epoch_are_left_out():
     epochs, steps, recipe = recorded("too_many_epochs")
-    best = int(epochs["valid_loss"].idxmin()) + 1
-    in_fives = replace(recipe, stages=[replace(recipe.stages[0], cycles=20, cycle_length=5)])
-    fewer = max(best // 5, 1)
-    assert only_finding(epochs, steps, in_fives).change == f"--set stages.1.cycles={fewer}"
-    with_snapshots = replace(in_fives, snapshots=20)
-    assert only_finding(epochs, steps, with_snapshots).change == "--set stages.1.cycle_length=2"
+    in_fives = in_stage(recipe, cycles=20, cycle_length=5)
+    assert only_finding(epochs, steps, in_fives).change == "--set stages.1.cycles=1"
+    assert only_finding(epochs, steps, replace(in_fives, snapshots=20)).change == "--set stages.1.cycle_length=2"
 
 
 def test_a_stage_that_a_later_one_betters_was_not_overfitted():
@@ -201,43 +201,37 @@ def test_a_stage_that_a_later_one_betters_was_not_overfitted():
     assert diagnose(pd.concat([epochs, better]), pd.concat([steps, more]), two) == ()
 
 
-@pytest.mark.parametrize("name", HEALTHY)
-def test_a_healthy_training_has_no_finding(name):
+@pytest.mark.parametrize("name", FOUND.keys() - {"no_number"})
+def test_without_validation_what_train_loss_shows_is_found_and_nothing_is_guessed(name):
     epochs, steps, recipe = recorded(name)
-    assert diagnose(epochs, steps, recipe) == ()
-    said = healthy(epochs, recipe)
-    assert said.startswith(f"nothing looks wrong: train loss {epochs['train_loss'].iloc[-1]:.4g}")
-    assert f"after {len(epochs)} epochs" in said
+    found = diagnose(epochs.assign(valid_loss=float("nan"), score=float("nan")), steps, recipe)
+    needs_validation = name.startswith("too_")
+    assert found == (() if needs_validation else diagnose(epochs, steps, recipe))
 
 
 def test_without_validation_it_is_said_what_can_t_be_seen():
     epochs, _, recipe = recorded("healthy_all_data")
     said = healthy(epochs, recipe)
-    assert said.endswith("; no image validated, so overfitting can't be seen")
+    assert "no image validated" in said
     assert "nan" not in said
 
 
-@pytest.mark.parametrize(
-    "name", ["rate_too_high", "rate_too_low", "head_rate_too_low", "head_not_converged", "cycle_too_short"]
-)
-def test_without_validation_what_train_loss_shows_is_found_all_the_same(name):
-    epochs, steps, recipe = recorded(name)
-    blind = epochs.assign(valid_loss=float("nan"), score=float("nan"))
-    assert diagnose(blind, steps, recipe) == diagnose(epochs, steps, recipe)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_was_recorded_as_not_finite_is_found_where_it_began(value):
+    epochs, steps, recipe = recorded("rate_too_low")
+    losses = steps["loss"].where(steps.index < 20, value)
+    broken = epochs[:2].assign(train_loss=[2.3, value], valid_loss=[2.3, float("nan")])
+    finding = only_finding(broken, steps[:32].assign(loss=losses[:32]), recipe)
+    assert (finding.kind, finding.change) == (NOT_FINITE, "--set stages.1.learning_rate=3e-07")
+    assert "step 21 of 32" in finding.evidence
 
 
-@pytest.mark.parametrize("name", ["too_few_epochs", "too_few_epochs_one", "too_many_epochs"])
-def test_without_validation_nothing_is_guessed_about_it(name):
-    epochs, steps, recipe = recorded(name)
-    assert diagnose(epochs.assign(valid_loss=float("nan"), score=float("nan")), steps, recipe) == ()
-
-
-def test_a_loss_that_overflowed_is_found_in_the_stage_that_did_it():
-    epochs, steps, recipe = recorded("no_number")
+def test_a_validation_loss_alone_can_be_not_finite():
+    epochs, steps, recipe = recorded("healthy_sgdr")
+    epochs.loc[3, "valid_loss"] = float("nan")
     finding = only_finding(epochs, steps, recipe)
-    assert (finding.kind, finding.stage) == ("loss is not finite", 2)
-    assert "at a learning rate of 1e+09" in finding.evidence
-    assert finding.change == "--set stages.2.learning_rate=1e+08"
+    assert (finding.kind, finding.stage) == (NOT_FINITE, 1)
+    assert "validation loss is not finite in epoch 4" in finding.evidence
 
 
 def test_a_training_that_broke_off_says_which_stage_is_not_done_and_at_what_rate():
@@ -245,82 +239,24 @@ def test_a_training_that_broke_off_says_which_stage_is_not_done_and_at_what_rate
     finding = only_finding(epochs[epochs["stage"] == 1], steps[steps["stage"] == 1], recipe)
     assert (finding.kind, finding.stage) == ("unfinished", 2)
     assert "0 of 2 epochs recorded, at a learning rate of 1e+09" in finding.evidence
-    assert finding.change == "the same command again, which resumes it"
-
-
-def test_a_head_from_the_pretrained_classifier_may_learn_little():
-    epochs, steps, recipe = recorded("rate_too_low")
-    assert diagnose(epochs, steps, replace(recipe, pretrained=True, head="pretrained")) == ()
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_was_recorded_as_no_number_is_found_where_it_began(value):
-    epochs, steps, recipe = recorded("rate_too_low")
-    losses = steps["loss"].where(steps.index < 20, value)
-    broken = epochs[:2].assign(train_loss=[2.3, value], valid_loss=[2.3, float("nan")])
-    finding = only_finding(broken, steps[:32].assign(loss=losses[:32]), recipe)
-    assert finding.kind == "loss is not finite"
-    assert "from step 21 of 32 on, at a learning rate of 3e-06" in finding.evidence
-    assert finding.change == "--set stages.1.learning_rate=3e-07"
-
-
-def test_a_validation_loss_alone_can_be_no_number():
-    epochs, steps, recipe = recorded("healthy_sgdr")
-    epochs.loc[3, "valid_loss"] = float("nan")
-    finding = only_finding(epochs, steps, recipe)
-    assert (finding.kind, finding.stage) == ("loss is not finite", 1)
-    assert "validation loss is not finite in epoch 4" in finding.evidence
-
-
-def test_a_run_without_any_epoch_is_unfinished_at_the_declared_rate():
-    _, _, recipe = recorded("rate_too_low")
+    assert "the same command" in finding.change
     nothing = pd.DataFrame(columns=EPOCH_COLUMNS), pd.DataFrame(columns=STEP_COLUMNS)
-    finding = only_finding(*nothing, recipe)
-    assert (finding.kind, finding.stage) == ("unfinished", 1)
-    assert "0 of 4 epochs recorded, at a learning rate of 3e-06" in finding.evidence
-    to_find = replace(recipe, stages=[replace(recipe.stages[0], learning_rate="find")])
-    assert "0 of 4 epochs recorded;" in only_finding(*nothing, to_find).evidence
+    assert "0 of 7 epochs recorded;" in only_finding(*nothing, in_stage(recipe, learning_rate="find")).evidence
 
 
 def test_a_rate_that_was_found_is_read_from_the_steps():
     epochs, steps, recipe = recorded("rate_too_high")
-    to_find = replace(recipe, stages=[replace(recipe.stages[0], learning_rate="find")])
-    assert diagnose(epochs, steps, to_find) == diagnose(epochs, steps, recipe)
-
-
-@pytest.mark.parametrize("name", HEALTHY)
-def test_a_healthy_training_that_was_stopped_is_unfinished_and_nothing_else(name):
-    epochs, steps, recipe = recorded(name)
-    for count in range(1, len(epochs)):
-        rows = epochs[:count]
-        taken = steps.merge(rows[["stage", "epoch"]])
-        assert only_finding(rows, taken, recipe).kind == "unfinished", count
+    assert diagnose(epochs, steps, in_stage(recipe, learning_rate="find")) == diagnose(epochs, steps, recipe)
 
 
 @pytest.mark.parametrize("steps_per_epoch", [1, 2, 5])
 def test_a_single_epoch_of_few_steps_says_nothing(steps_per_epoch):
     recipe = Recipe(stages=[Stage(size=16, train="all", learning_rate=1e-3)])
-    losses = np.linspace(2.3, 2.2, steps_per_epoch)
-    place = {"stage": 1, "cycle": 1, "epoch": 1}
-    steps = pd.DataFrame([{**place, "loss": loss, "lr_head": 1e-3} for loss in losses])
-    epochs = pd.DataFrame([{**place, "train_loss": 2.25, "valid_loss": 2.0, "metric": "accuracy", "score": 0.3}])
+    where = {"stage": 1, "cycle": 1, "epoch": 1}
+    steps = pd.DataFrame([{**where, "loss": loss, "lr_head": 1e-3} for loss in np.linspace(2.3, 2.2, steps_per_epoch)])
+    epochs = pd.DataFrame([{**where, "train_loss": 2.25, "valid_loss": 2.0, "metric": "accuracy", "score": 0.3}])
     assert diagnose(epochs, steps, recipe) == ()
     assert healthy(epochs, recipe).endswith("after 1 epoch")
-
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_every_change_is_one_that_the_command_line_takes(name):
-    for finding in diagnose(*recorded(name)):
-        option, setting = finding.change.split()
-        assert option == "--set"
-        _, recipe = recorded(name)[1:]
-        _, changed = apply_overrides(DIGITS, recipe, [setting])
-        assert changed != recipe
-
-
-def test_a_finding_is_one_line_with_all_of_it():
-    finding = Finding("too few epochs", 2, "train loss 0.6 is above", "--set stages.2.cycle_length=4")
-    assert str(finding) == "stage 2: too few epochs: train loss 0.6 is above; try --set stages.2.cycle_length=4"
 
 
 @pytest.fixture
@@ -329,8 +265,9 @@ def run_of(workspace):
 
     def make(name):
         run = create_run(workspace, "digits", name)
-        recipe = json.loads((HISTORIES / name / "recipe.json").read_text())
-        run.write_record("config", {"competition": "digits", "recipe": recipe})
+        run.write_record(
+            "config", {"competition": "digits", "recipe": json.loads((HISTORIES / name / "recipe.json").read_text())}
+        )
         for table in ("epochs.csv", "history.csv"):
             shutil.copy(HISTORIES / name / table, run.folder / table)
         return run
@@ -338,34 +275,39 @@ def run_of(workspace):
     return make
 
 
-def test_diagnose_prints_what_went_wrong_and_the_change_to_try(run_of, comp):
-    run_of("rate_too_high")
-    ended = comp("diagnose", "digits/rate_too_high-1")
+@pytest.mark.parametrize(
+    ("name", "words"), [("rate_too_high", "stage 1: learning rate too high:"), ("healthy_sgdr", "nothing looks wrong:")]
+)
+def test_diagnose_prints_what_went_wrong_or_that_nothing_looks_so(run_of, comp, name, words):
+    ended = comp("diagnose", f"digits/{run_of(name).folder.name}")
     assert (ended.status, ended.err) == (0, "")
     (line,) = ended.out.splitlines()
-    assert line.startswith("stage 1: learning rate too high: the loss rose from 2.3 to ")
-    assert line.endswith("; try --set stages.1.learning_rate=0.1")
+    assert line.startswith(words)
 
 
-def test_diagnose_says_that_nothing_looks_wrong(run_of, comp):
-    ended = comp("diagnose", run_of("healthy_sgdr").folder)
-    assert ended.status == 0
-    assert re.fullmatch(r"nothing looks wrong: train loss .*, accuracy 0\.98513 after 7 epochs\n", ended.out)
-
-
-def test_a_run_that_broke_off_in_its_first_epoch_is_diagnosed(run_of, comp):
+def test_a_run_that_broke_off_in_its_first_epoch_is_diagnosed(run_of):
     run = run_of("rate_too_high")
     for table in ("epochs.csv", "history.csv"):
         (run.folder / table).unlink()
+    (line,) = diagnosis_of(run)
+    assert line.startswith("stage 1: unfinished: 0 of 4 epochs recorded, at a learning rate of 1;")
+
+
+def test_tables_or_a_config_of_another_version_are_one_sentence(run_of, comp):
+    run = run_of("healthy_sgdr")
+    (run.folder / "history.csv").write_text("stage,loss\n1,2.3\n")
     ended = comp("diagnose", run.folder)
-    assert ended.status == 0
-    assert ended.out.startswith("stage 1: unfinished: 0 of 4 epochs recorded, at a learning rate of 1;")
+    assert ended.status == 1
+    assert "history.csv has no column cycle, epoch, step, lr_early, lr_late, lr_head" in ended.err
+    run.write_record("config", {"competition": "digits"})
+    assert "another version of comp" in comp("diagnose", run.folder).err
 
 
 def test_an_unknown_run_is_one_sentence(comp, workspace):
     ended = comp("diagnose", "digits/none-1")
     assert (ended.status, ended.out) == (1, "")
-    assert ended.err == f"Error: There is no run 'digits/none-1' in {workspace.runs}.\n"
+    assert "'digits/none-1'" in ended.err
+    assert str(workspace.runs) in ended.err
 
 
 def test_a_training_ends_with_its_diagnosis(shades, serving, comp):
@@ -375,25 +317,3 @@ def test_a_training_ends_with_its_diagnosis(shades, serving, comp):
         *_, said, folder = comp(*plugins, "train", "shades", "--set", "stages.1.learning_rate=1e4").out.splitlines()
     assert said.startswith("stage 1: learning rate too high: ")
     assert said in (Path(folder) / "log.txt").read_text()
-
-
-def test_a_history_of_another_version_is_one_sentence(run_of, comp):
-    run = run_of("healthy_sgdr")
-    (run.folder / "history.csv").write_text("stage,loss\n1,2.3\n")
-    ended = comp("diagnose", run.folder)
-    assert ended.status == 1
-    assert "history.csv has no column cycle, epoch, step, lr_early, lr_late, lr_head" in ended.err
-
-
-def test_a_config_of_another_version_is_one_sentence(run_of, comp):
-    run = run_of("healthy_sgdr")
-    run.write_record("config", {"competition": "digits"})
-    ended = comp("diagnose", run.folder)
-    assert ended.status == 1
-    assert "config.json is of another version of comp" in ended.err
-
-
-def test_lines_come_in_the_order_of_the_stages(run_of):
-    run = run_of("head_not_converged")
-    lines = diagnosis_of(run)
-    assert [line.partition(":")[0] for line in lines] == ["stage 1"]

@@ -21,19 +21,11 @@ QUIET = (
 )
 
 
-def chromium():
-    """The browser's path and Playwright, or a reason to skip."""
-    found = shutil.which("chromium")
-    if found is None:
-        pytest.skip("there is no Chromium here; `apt-get install chromium` brings it")
-    return found, pytest.importorskip("playwright.sync_api")
-
-
 @contextmanager
 def launched():
-    """A browser without a window, for as long as the block lasts."""
-    path, playwright = chromium()
-    with playwright.sync_playwright() as driver:
+    """A browser without a window, for as long as the block lasts; skips the test where there is none."""
+    path = shutil.which("chromium") or pytest.skip("there is no Chromium here; `apt-get install chromium` brings it")
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=list(QUIET))
         yield browser
         browser.close()

@@ -1,5 +1,4 @@
 import os
-import shutil
 from dataclasses import dataclass
 from textwrap import dedent
 
@@ -65,41 +64,37 @@ class Shown:
     workspace: Workspace
     runs: list[Run]
 
-    def report(self, run=0):
-        return self.runs[run].folder / "report.html"
-
-    def page(self, name):
-        return self.workspace.runs / self.competition.name / name
+    def page(self, name, run=0):
+        """The report of a run, or a page of the competition by the name of its file."""
+        return self.runs[run].report if name == "report" else self.workspace.runs / self.competition.name / name
 
 
-def write(folder, rows, header):
+def write(path, rows):
     """A CSV as Excel writes it, quotes doubled."""
-    quoted = [",".join('"' + value.replace('"', '""') + '"' for value in row) for row in [header, *rows]]
-    folder.write_text("\n".join(quoted) + "\n", encoding="utf-8")
+    quoted = [",".join('"' + value.replace('"', '""') + '"' for value in row) for row in [("id", "label"), *rows]]
+    path.write_text("\n".join(quoted) + "\n", encoding="utf-8")
 
 
-def made(place, name, *, tags=False):
+def made(folder, *, tags=False):
     """A competition of 64 noisy squares of four colours under hostile names, 16 more to predict."""
-    declaration = place / "plugins" / "hostile" / "competition.py"
+    declaration, workspace = folder / "plugins" / "hostile" / "competition.py", Workspace(folder / "home")
     declaration.parent.mkdir(parents=True)
-    filled = ('", separator="|"', 'TagNames("|")', "mean_f2") if tags else ("", "ClassName()", "accuracy")
-    source = DECLARED.format(separator=', separator="|"' if tags else "", form=filled[1], metric=filled[2])
+    filled = (', separator="|"', 'TagNames("|")', "mean_f2") if tags else ("", "ClassName()", "accuracy")
+    source = DECLARED.format(separator=filled[0], form=filled[1], metric=filled[2])
     declaration.write_text(dedent(source), encoding="utf-8")
-    workspace = Workspace(place / name)
-    data = workspace.data("hostile")
-    rng = np.random.default_rng(0)
+    data, rng = workspace.data("hostile"), np.random.default_rng(0)
     rows = {"train": [], "test": []}
     for part, count in (("train", 64), ("test", 16)):
         (data / part).mkdir(parents=True)
         for number in range(count):
             label, id_ = number % 4, FILE.format(number=f"{part}{number:02}")
-            width = 40 + 16 * (number % 3)
-            pixels = rng.integers(0, 256, (40, width, 3)) // 3 + np.array([60 * label, 40, 180 - 60 * label])
+            pixels = rng.integers(0, 256, (40, 40 + 16 * (number % 3), 3)) // 3
+            pixels += np.array([60 * label, 40, 180 - 60 * label])
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(data / part / f"{id_}.png")
             names = [CLASSES[label], CLASSES[(label + number // 8) % 4]] if tags else [CLASSES[label]]
             rows[part].append((id_, "|".join(dict.fromkeys(names))))
-    write(data / "train.csv", rows["train"], ("id", "label"))
-    write(data / "sample_submission.csv", [(id_, CLASSES[0]) for id_, _ in rows["test"]], ("id", "label"))
+    write(data / "train.csv", rows["train"])
+    write(data / "sample_submission.csv", [(id_, CLASSES[0]) for id_, _ in rows["test"]])
     return load_competition(declaration), workspace
 
 
@@ -115,7 +110,7 @@ def nobodys_home(tmp_path_factory):
 @pytest.fixture(scope="session")
 def single(nobodys_home):
     """Two runs of one class per image, trained, predicted and reported, the second over other rows; and their pages."""
-    competition, workspace = made(nobodys_home / "single", "home")
+    competition, workspace = made(nobodys_home / "single")
     console = Console()
     first = runner.train(competition, Choices(), workspace, console)
     runner.predict(competition, first, workspace, console)
@@ -130,7 +125,7 @@ def single(nobodys_home):
 @pytest.fixture(scope="session")
 def tagged(nobodys_home):
     """One run of tags, trained, predicted and reported."""
-    competition, workspace = made(nobodys_home / "tagged", "home", tags=True)
+    competition, workspace = made(nobodys_home / "tagged", tags=True)
     console = Console()
     run = runner.train(competition, Choices("quick"), workspace, console)
     runner.predict(competition, run, workspace, console)
@@ -143,10 +138,3 @@ def tagged(nobodys_home):
 def browser():
     with launched() as started:
         yield started
-
-
-@pytest.fixture
-def copied(single, tmp_path):
-    """A workspace of one's own with the runs in it."""
-    workspace = Workspace(shutil.copytree(single.workspace.folder, tmp_path / "home", dirs_exist_ok=True))
-    return Shown(single.competition, workspace, [Run(workspace.runs / run.name) for run in single.runs])
