@@ -93,7 +93,7 @@ def _unknown(declaration: Any, name: str, setting: str) -> str:
 
 
 def _read(text: str, hint: Any) -> Any:
-    """What the text says for the field; where nothing fits, a value that the field's own check refuses."""
+    """The value that the text means in the field; where none fits, one that the field's own check refuses."""
     readings: tuple[Callable[[str], Any], ...] = (float, int, lambda word: TRUTHS[word.lower()])
     found: Any = text
     for reading in readings:

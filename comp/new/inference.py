@@ -16,7 +16,7 @@ from comp.new.labels import SEPARATORS, Found, find_labels
 from comp.new.look import Look
 from comp.new.matching import SampleTable, find_asked, find_sample
 
-# What Kaggle calls metrics, in small letters without spaces, and what they are called here.
+# Kaggle's names of metrics, in small letters without spaces, and ours.
 KAGGLE_METRICS = (
     ("kappa", "quadratic_kappa"),
     ("logloss|multiclassloss|logarithmicloss|crossentropy", "log_loss"),
@@ -38,7 +38,7 @@ UNLIKE_PHOTOS = TOP_DOWN + r"|x-?ray|catheter|chest|radiograph|pneumo|\bscans?\b
 
 SMALL_BACKBONE = "mobilenetv2_100.ra_in1k"
 BACKBONE = "resnet34.a1_in1k"
-# What the backbones were trained at, and the smallest of their sizes that leaves them something to look at.
+# The size that the backbones were trained at, and the smallest of their sizes that leaves them something to look at.
 USUAL_SIZE, SMALLEST_SIZE = 224, 96
 
 
@@ -116,7 +116,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
 
 
 def _task(look: Look, competition: Competition, labels: Found) -> str:
-    """What is to be told of an image, and how that is scored."""
+    """The question that an image is to answer, and how answers are scored."""
     count = len(labels.classes)
     kind = f"which of {count} classes" if competition.target == "single" else f"which of {count} tags"
     if count == 2:
@@ -153,7 +153,7 @@ def _form(labels: Found, sample: SampleTable, kaggles_metric: str) -> tuple[Subm
 
 
 def _probability_of(column: str, classes: Sequence[str], *, sure: bool) -> tuple[SubmissionForm, Finding]:
-    """Of the class that the column is named after, else of the one that stands for a yes, which comes last."""
+    """The class is the one that the column is named after, else the one that stands for a yes, which comes last."""
     after = [label for label in classes if label.lower() in re.split(r"[^a-z0-9]+", column.lower())]
     label = after[0] if len(after) == 1 else classes[-1]
     clear = len(after) == 1 or set(classes) == {"0", "1"}

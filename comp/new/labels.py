@@ -85,7 +85,7 @@ def _in_table(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: 
             labels = _labels_of(table, column, sample, re.findall(r"\{(.+)\}", where or ""))
             if where is not None and labels is not None:
                 found = _from_table(path, table, column, where, named, labels, shared=asked.folder in folders)
-                # Of a folder and of all beside it, the one that names more images says more.
+                # A table may name the images of a folder or of all beside it: the more images, the more that says.
                 yield replace(found, sure=found.sure + len(named.images) / total)
 
 
@@ -162,9 +162,9 @@ def _one_column(table: pd.DataFrame, column: str, sample: SampleTable) -> Labels
 
 
 def _separator(values: pd.Series[str], submitted: pd.Series[str]) -> str | None:
-    """What stands between tags, if the values are tags: they make more combinations than there are of them.
+    """The separator of tags, if the values are tags: they make more combinations than there are of them.
 
-    Of few rows the sample submission's values may tell, where most tags are in several combinations.
+    In a table of few rows the sample submission's values may tell, where most tags are in several combinations.
     """
     combinations = set(values)
     for separator in SEPARATORS:

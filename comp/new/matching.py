@@ -1,4 +1,4 @@
-"""What a column's values name: the sample submission, the images to predict, and those of a table of labels."""
+"""The sample submission, and which images the values of a column name: those to predict, or those of a table."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def find_sample(look: Look) -> SampleTable:
 
     def rank(path: str) -> tuple[bool, bool, int, str]:
         name = PurePosixPath(path).name.lower()
-        # Of sample_submission.csv and sample_submission_v2.csv the later one.
+        # The later one of sample_submission.csv and sample_submission_v2.csv.
         return "sample" in name, "submission" in name, -len(PurePosixPath(path).parts), path
 
     named = [path for path in look.tables if re.search("sample|submission", PurePosixPath(path).name.lower())]

@@ -1,4 +1,4 @@
-"""Post-processing: from probabilities to what the metric compares, tuned on validation rows only."""
+"""Post-processing: from probabilities to what the metric compares, tuned on validation images only."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ PostProcessing = Clip | MostProbable | Thresholds
 
 
 def untuned(metric: Metric, target: str, classes: int) -> PostProcessing:
-    """Post-processing before any validation row is seen; a tag's threshold is 1 / (1 + β²), the best as F nears one."""
+    """Before any validation image is seen; a tag's threshold is 1 / (1 + β²), the best as F nears one."""
     if metric.takes == "classes":
         return MostProbable()
     if metric.takes == "tags":
@@ -86,7 +86,7 @@ def untuned(metric: Metric, target: str, classes: int) -> PostProcessing:
 def tune(
     metric: Metric, target: str, targets: Array, probabilities: Array, hottest: float = TEMPERATURES[1]
 ) -> PostProcessing:
-    """The post-processing that scores best on these validation rows, as far as their number bears it out.
+    """The post-processing that scores best on these validation images, as far as their number bears it out.
 
     hottest: the highest temperature; 1 where it is for the mean of several models and was tuned on single ones: a mean
         is less sure than any of them already.

@@ -26,7 +26,7 @@ def mean_over_views(logits: npt.NDArray[Any], target: Target) -> npt.NDArray[np.
     One class per image: softmax, so rows sum to one; tags: a sigmoid each.
     """
     mean = np.empty((logits.shape[0], logits.shape[2]))
-    # In pieces: of all rows at once the views' probabilities would take several times what is kept of them.
+    # In pieces: the probabilities of all views at once would take several times the memory of their means.
     at_once = max(1, VALUES_AT_ONCE // max(1, logits.shape[1] * logits.shape[2]))
     for start in range(0, len(logits), at_once):
         exact = logits[start : start + at_once].astype(np.float64)

@@ -19,7 +19,7 @@ COVERED = (2.5, 97.5)  # percentiles
 
 
 def score_logits(competition: Competition, targets: Array, logits: Array | None) -> float | None:
-    """The metric of one view's logits (N, C), before any post-processing is tuned; None without validation rows."""
+    """The metric of one view's logits (N, C), before any post-processing is tuned; None without validation images."""
     if logits is None:
         return None
     return score_untuned(competition, targets, mean_over_views(logits[:, None], competition.target))
@@ -34,11 +34,11 @@ def score_untuned(competition: Competition, targets: Array, probabilities: Array
 def tune_on_logits(
     competition: Competition, targets: Array, logits: Array, found: dict[str, Any] | None = None
 ) -> tuple[PostProcessing, dict[str, Any]]:
-    """The post-processing tuned on the validation rows' logits (N, V, C), and the record of their scores.
+    """The post-processing tuned on the validation images' logits (N, V, C), and the record of their scores.
 
-    found: the record of post-processing tuned before, for a training in which no row validates.
+    found: the record of post-processing tuned before, for a training in which no image validates.
     ``plain`` is the score of the first view, ``tta`` of the mean over all, ``tuned`` after post-processing: the last
-    was tuned on the same rows, so it flatters a little.
+    was tuned on the same images, so it flatters a little.
     """
     postprocessing, record = tune_on_probabilities(competition, targets, mean_over_views(logits, competition.target))
     if not len(targets):
@@ -51,9 +51,9 @@ def tune_on_logits(
 def tune_on_probabilities(
     competition: Competition, targets: Array, probabilities: Array, *, of_one_model: bool = False
 ) -> tuple[PostProcessing, dict[str, Any]]:
-    """The post-processing tuned on the validation rows' probabilities (N, C), and the record of their scores.
+    """The post-processing tuned on the validation images' probabilities (N, C), and the record of their scores.
 
-    of_one_model: each row is predicted by one model, and the post-processing is for the mean of several.
+    of_one_model: each image is predicted by one model, and the post-processing is for the mean of several.
 
     ``untuned`` is the score before post-processing, ``tuned`` after it, which flatters a little.
     """
@@ -75,10 +75,10 @@ def tune_on_probabilities(
 def describe(scores: dict[str, Any]) -> str:
     """The record in one line."""
     if not scores["rows"]:
-        return "no row validates, so there is no score and nothing to tune post-processing on"
+        return "no image validates, so there is no score and nothing to tune post-processing on"
     return (
         f"validation {scores['metric']}: {scores['plain']:.5f} plain, {scores['tta']:.5f} with TTA, "
-        f"{scores['tuned']:.5f} with tuned post-processing, on {scores['rows']} rows"
+        f"{scores['tuned']:.5f} with tuned post-processing, on {scores['rows']} images"
     )
 
 

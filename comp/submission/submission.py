@@ -53,7 +53,7 @@ class Submission:
     def blocks(self, cells: int = CELLS) -> Iterator[pd.DataFrame]:
         """Its rows with about so many values at a time, each at its index."""
         id_column, *columns = self.sample_submission.columns
-        # What is read of the predictions counts, too: of many classes one may be written.
+        # The predictions that are read count, too: one class of many may be written.
         rows = max(1, cells // max(len(columns), self.predictions[:1].size))
         for start in range(0, len(self), rows):
             chosen = slice(start, start + rows)

@@ -33,7 +33,7 @@ def test_the_record_tells_plain_augmented_and_tuned_scores_apart():
     assert isinstance(postprocessing, MostProbable)
     assert (record["plain"], record["tta"], record["tuned"]) == (0.5, 1.0, 1.0)
     assert (record["metric"], record["higher_is_better"], record["rows"]) == ("accuracy", True, 2)
-    assert all(text in describe(record) for text in ("accuracy", "0.50000 plain", "1.00000 with TTA", "on 2 rows"))
+    assert all(text in describe(record) for text in ("accuracy", "0.50000 plain", "1.00000 with TTA", "on 2 images"))
 
 
 def test_thresholds_are_tuned_on_the_validation_rows():

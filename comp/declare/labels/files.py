@@ -157,7 +157,7 @@ def placed(folder: str, name: str) -> str:
     folder: as `Path` writes it.
     """
     slashed = f"/{name}/"
-    # What `Path` would write otherwise.
+    # `Path` would write these otherwise.
     if "//" in slashed or "/./" in slashed or folder in ("/", "."):
         return str(Path(folder, name))
     return f"{folder}/{name}"
