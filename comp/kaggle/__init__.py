@@ -1,1 +1,4 @@
-"""Talking to Kaggle: the client, archives, and in ``local`` a Kaggle on this machine."""
+"""Talking to Kaggle: what a competition needs is brought here once, and a submission sent once.
+
+Its door: `client.connect`, `fetch.fetch`, `submitting.send`, `scores.scores_of`, `notebooks.push`, `sources.kaggle_of`.
+"""

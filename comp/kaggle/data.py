@@ -12,7 +12,7 @@ from comp.errors import CredentialsError
 from comp.files import holds_files
 from comp.kaggle.downloads import amount
 from comp.kaggle.failures import MissingError
-from comp.kaggle.fetch import fetch, nowhere
+from comp.kaggle.fetch import fetch
 from comp.kaggle.sources import kaggle_of, mount_of
 from comp.runs import Workspace
 
@@ -38,7 +38,7 @@ def download(
             progress,
             console.say,
             # A workspace that knows one Kaggle only has that one's data.
-            mount_of=mount_of if workspace.kaggle is None else nowhere,
+            mount_of=mount_of if workspace.kaggle is None else lambda _: None,
             delete_archives=delete_archives,
         )
     if not fetched.was_there:

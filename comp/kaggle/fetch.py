@@ -62,11 +62,6 @@ class Fetched:
         return sum(len(set(names) - _names_in(folder / place)) for place, names in self.files.items())
 
 
-def nowhere(source: str, /) -> Path | None:  # noqa: ARG001
-    """Where a source is mounted that is not."""
-    return None
-
-
 def fetch(
     connect: Callable[[], Kaggle],
     slug: str,
@@ -75,7 +70,7 @@ def fetch(
     progress: Callable[[str], Progress] = lambda _: unwatched,
     say: Say = silent,
     *,
-    mount_of: Callable[[str], Path | None] = nowhere,
+    mount_of: Callable[[str], Path | None] = lambda _: None,
     delete_archives: bool = False,
 ) -> Fetched:
     """Bring a competition's files and those of its extra data sets into ``folder``, unpacked.
@@ -129,8 +124,9 @@ def adopt(found: Path, sources: Sequence[str], folder: Path, say: Say = silent) 
     Raises:
         DataError: there is nothing at ``found``, it holds archives or can't be unpacked; ``folder`` holds other data.
     """
+    record = [FetchedArchive(source, found.name, 0, None) for source in sources]
     if _links_to(found, folder):
-        _write_adopted(found, sources, folder)
+        _write(folder / RECORD, sources, record)
         return False
     if holds_files(folder):
         raise DataError(f"{folder} holds other data; remove it or move it away, and run the same command again.")
@@ -155,7 +151,7 @@ def adopt(found: Path, sources: Sequence[str], folder: Path, say: Say = silent) 
             (folder / path.name).symlink_to(path.resolve())
     else:
         raise DataError(f"There is no {found}; name the folder, or the archive, that the competition's files are in.")
-    _write_adopted(found, sources, folder)
+    _write(folder / RECORD, sources, record)
     return True
 
 
@@ -181,10 +177,6 @@ def _links_to(found: Path, folder: Path) -> bool:
 
 def _visible(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-
-
-def _write_adopted(found: Path, sources: Sequence[str], folder: Path) -> None:
-    _write(folder / RECORD, sources, [FetchedArchive(source, found.name, 0, None) for source in sources])
 
 
 def _bring(

@@ -16,11 +16,11 @@ from typing import cast
 
 from comp.console import Console
 from comp.declare.competition import Competition
-from comp.errors import DataError, KaggleError, RunError
+from comp.errors import KaggleError, RunError
 from comp.files import alone
 from comp.kaggle import failures
 from comp.kaggle.client import Kaggle, SubmissionRow, standing_of
-from comp.kaggle.connection import Subject, endpoint_at
+from comp.kaggle.connection import endpoint_at
 from comp.kaggle.failures import ATTEMPTS, PassingError, patiently, wait_after
 from comp.kaggle.sources import is_here, kaggle_of
 from comp.runs import Run, Workspace
@@ -43,7 +43,10 @@ def send(
         RunError: there is none.
         KaggleError: Kaggle takes it not, not today, or can't score it.
     """
-    must_fit_the_sample(competition, run, workspace)
+    if not run.submission.is_file():
+        raise RunError(f"The run {run.name} has no submission.csv; make it with `comp predict {run.name}`.")
+    sample = read_sample_submission(workspace.data(competition.name) / competition.sample_submission)
+    check_submission(competition, run.record("config")["classes"], sample, run.submission)
     slug = competition.kaggle
     with kaggle_of(competition, workspace, console.say) as connect:
         kaggle = connect()
@@ -68,15 +71,6 @@ def send(
                 place = f", but its place is not known: {error}"
     console.say(f"leaderboard: {_in_words(competition, graded)}{place}")
     return graded
-
-
-def must_fit_the_sample(competition: Competition, run: Run, workspace: Workspace) -> None:
-    """Raise RunError without a submission, SubmissionError where it doesn't fit the sample submission."""
-    if not run.submission.is_file():
-        raise RunError(f"The run {run.name} has no submission.csv; make it with `comp predict {run.name}`.")
-    sample = read_sample_submission(workspace.data(competition.name) / competition.sample_submission)
-    classes = run.record("config")["classes"]
-    check_submission(competition, classes, sample, run.submission)
 
 
 def record(run: Run, kaggle: Kaggle, reference: int, row: SubmissionRow | None) -> None:
@@ -123,33 +117,34 @@ def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
 
     The message gets the file's fingerprint at its end. By that the submission is recognised when Kaggle took it
     and its answer was lost, so that it is not made twice.
-
-    Raises:
-        DataError: there is no file ``csv``.
     """
-    if not csv.is_file():
-        raise DataError(f"There is no submission {csv}; run `comp predict` first.")
     subject = kaggle.endpoint.competition(slug)
     tagged = f"{message} {tag_of(csv)}".lstrip()
     known = {row.ref for row in kaggle.submissions(slug)}
+
+    def is_new(row: SubmissionRow) -> bool:
+        return row.ref not in known and row.message == tagged
+
     # Each try to an address of its own, because the one before may have run out.
     start = {"competition_name": slug, "file_name": csv.name}
     token = patiently(lambda: kaggle.upload(subject, csv, "competitions.start_submission_upload", **start), kaggle.say)
     failed = 0
     while True:
         try:
-            return _create(kaggle, slug, token, tagged, subject)
-        except KaggleError as error:
-            passing = isinstance(error, PassingError)
-            # Kaggle that asks to wait has not taken it; a repeated request may hear that it was submitted already.
-            if (passing or failed) and getattr(error, "wait_seconds", None) is None:
-                if isinstance(error, PassingError):
-                    kaggle.say(f"{error.cause}; looking whether the submission was taken")
-                taken = _search(kaggle, slug, lambda row: row.ref not in known and row.message == tagged)
-                if taken is not None:
-                    return taken.ref
-            if not isinstance(error, PassingError):
-                raise
+            answer = kaggle.ask_once(
+                subject,
+                "competitions.create_submission",
+                competition_name=slug,
+                blob_file_tokens=token,
+                submission_description=tagged,
+            )
+            return cast("int", answer.ref)
+        except PassingError as error:
+            if error.wait_seconds is None:  # Kaggle that asks to wait has not taken it
+                kaggle.say(f"{error.cause}; looking whether the submission was taken")
+                found = _search(kaggle, slug, is_new)
+                if found is not None:
+                    return found.ref
             failed += 1
             if failed >= ATTEMPTS:
                 raise KaggleError(
@@ -157,6 +152,12 @@ def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
                     "the same command again: it looks there first, so that nothing is submitted twice."
                 ) from error
             wait_after(error, failed, kaggle.say)
+        except KaggleError:
+            # That this upload was submitted already is what a repeated request may hear.
+            found = _search(kaggle, slug, is_new) if failed else None
+            if found is None:
+                raise
+            return found.ref
 
 
 def sent(kaggle: Kaggle, slug: str, csv: Path, *, shows_late: bool = False) -> SubmissionRow | None:
@@ -248,17 +249,6 @@ def _left_today(kaggle: Kaggle, slug: str) -> str:
         f"No submission to {slug} is left today, {limits.num_today} were made; the next day begins at 00:00 UTC, "
         f"in {minutes // 60} h {minutes % 60} min."
     )
-
-
-def _create(kaggle: Kaggle, slug: str, token: str, message: str, subject: Subject) -> int:
-    answer = kaggle.ask_once(
-        subject,
-        "competitions.create_submission",
-        competition_name=slug,
-        blob_file_tokens=token,
-        submission_description=message,
-    )
-    return cast("int", answer.ref)
 
 
 def _search(kaggle: Kaggle, slug: str, is_it: Callable[[SubmissionRow], bool]) -> SubmissionRow | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from comp.errors import DataError, KaggleError
+from comp.errors import KaggleError
 from comp.kaggle.client import connect
 from comp.kaggle.sources import DeclaredGraders
 from comp.kaggle.submitting import has_score, sent, submit, tag_of, wait_for_score
@@ -92,9 +92,7 @@ def test_what_was_submitted_before_its_competition_was_declared_is_graded_afterw
         assert kaggle.competition("shades").metric == "accuracy"
 
 
-def test_a_submission_that_is_not_there_or_empty_is_refused(kaggle, tmp_path):
-    with pytest.raises(DataError, match="comp predict"):
-        submit(kaggle, SLUG, tmp_path / "none.csv", "")
+def test_a_submission_that_is_empty_is_refused(kaggle, tmp_path):
     (tmp_path / "empty.csv").touch()
     with pytest.raises(KaggleError, match="between 1 and"):
         submit(kaggle, SLUG, tmp_path / "empty.csv", "")
