@@ -63,7 +63,7 @@ def test_a_folder_of_files_arrives_as_one_archive(kaggle, tmp_path):
         assert archive.namelist() == ["notes/read me.txt", "sample_submission.csv", "train.zip"]
 
 
-def test_a_download_that_was_cut_goes_on_where_it_was(kaggle, big, tmp_path):
+def test_a_download_that_was_cut_is_resumed_where_it_was(kaggle, big, tmp_path):
     left = cut(kaggle, tmp_path)
     assert 0 < left < big.stat().st_size
     calls = Calls()
@@ -82,7 +82,7 @@ def test_a_part_that_was_spoilt_on_disk_is_noticed_and_the_file_downloaded_anew(
 
 
 @pytest.mark.parametrize("note", ["", "{", "[]", '{"validator": null, "size": null}', '{"other": 1}'])
-def test_a_part_of_unknown_origin_is_not_gone_on_with(kaggle, big, tmp_path, note):
+def test_a_part_of_unknown_origin_is_not_resumed(kaggle, big, tmp_path, note):
     (tmp_path / "more-digits.zip.part").write_bytes(b"of something else")
     (tmp_path / "more-digits.zip.origin.json").write_text(note)
     assert kaggle.download_dataset(DATASET, tmp_path).path.read_bytes() == big.read_bytes()

@@ -30,22 +30,12 @@ def no_digests(monkeypatch):
     monkeypatch.setattr("comp.local_kaggle.catalog._LARGEST_DIGESTED_BYTES", -1)
 
 
-def dropping_at(fetching, intact, cut):
+@pytest.mark.parametrize("cut", [*FEW_CUTS, *(pytest.param(cut, marks=pytest.mark.full) for cut in MANY_CUTS)])
+def test_a_connection_that_drops_is_resumed(fetching, intact, cut):
     ended = fetching(Fault(BLOBS, "drop", after_bytes=cut))
     assert ended.status == 0
     assert "dropped" in ended.out or "Nothing answers" in ended.out
     intact()
-
-
-@pytest.mark.parametrize("cut", FEW_CUTS)
-def test_a_connection_that_drops_is_taken_up_again(fetching, intact, cut):
-    dropping_at(fetching, intact, cut)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("cut", MANY_CUTS)
-def test_wherever_a_connection_drops_it_is_taken_up_again(fetching, intact, cut):
-    dropping_at(fetching, intact, cut)
 
 
 def test_connections_that_all_drop_bring_the_file_together(fetching, intact):
@@ -60,7 +50,7 @@ def test_a_connection_that_never_brings_a_byte_is_given_up_with_a_sentence(refus
     nothing_that_looks_whole()
 
 
-def test_a_connection_that_falls_silent_is_taken_up_again(fetching, intact, impatient):
+def test_a_connection_that_falls_silent_is_resumed(fetching, intact, impatient):
     assert fetching(Fault(BLOBS, "stall", times=None, after_bytes=ENDS_IN_THREE)).status == 0
     intact()
 
@@ -82,8 +72,9 @@ def test_a_file_that_changes_between_commands_is_never_mixed(fetching, refused, 
     intact(VERSION=b"another\n")
 
 
-def test_a_length_that_is_wrong_is_noticed_by_the_digest(fetching, intact):
-    ended = fetching(Fault(BLOBS, "short", after_bytes=700_000))
+@pytest.mark.parametrize("what", ["short", "garble"])
+def test_a_wrong_length_or_a_flipped_bit_is_noticed_by_the_digest(fetching, intact, what):
+    ended = fetching(Fault(BLOBS, what, after_bytes=700_000))
     assert ended.status == 0
     assert "came with other bytes than were promised" in ended.out
     intact()
@@ -106,37 +97,29 @@ def test_without_a_digest_unpacking_notices_and_the_next_command_downloads_anew(
     intact()
 
 
-def test_a_flipped_bit_is_noticed_by_the_digest(fetching, intact):
-    assert "other bytes than were promised" in fetching(Fault(BLOBS, "garble", after_bytes=500_000)).out
-    intact()
+def always(at, status, **more):
+    return Fault(at, "refuse", times=None, status=status, **more)
 
 
-def test_credentials_that_are_refused_say_where_to_put_new_ones(refused, nothing_that_looks_whole):
-    told = refused(Fault("DownloadDataFiles", "refuse", times=None, status=401))
-    assert "https://www.kaggle.com/settings/api" in told
-    assert "~/.kaggle/access_token" in told
+@pytest.mark.parametrize(
+    ("faults", "terms", "words"),
+    [
+        ([always("DownloadDataFiles", 401)], None, ["https://www.kaggle.com/settings/api", "~/.kaggle/access_token"]),
+        ([], Terms(joined=False), ["accept its rules at http://127.0.0.1", "/c/bulky"]),
+        ([], Terms(joined=False, newcomers_until=dt.datetime(2017, 3, 1)), ["closed to newcomers since 2017-03-01"]),
+        ([always("DownloadDataset", 403)], None, ["ask its owner"]),
+        ([always("DownloadDataset", 404)], None, ["no data set 'someone/blobs'"]),
+        ([always("DownloadDataFiles", 429, retry_after=61)], None, ["wait 61 seconds"]),
+        ([always("DownloadDataFiles", 429, retry_after=3600)], None, ["wait 60 minutes"]),
+        ([always("DownloadDataFiles", 429)], None, ["a few minutes"]),
+        ([always("DownloadDataset", 503)], None, ["data set 'someone/blobs' (503)", "in a few minutes"]),
+    ],
+    ids=["401", "403", "newcomers", "403 data set", "404", "429 61", "429 3600", "429", "503"],
+)
+def test_a_refusal_is_one_sentence_with_its_remedy(refused, nothing_that_looks_whole, faults, terms, words):
+    told = refused(*faults, terms=terms)
+    assert all(word in told for word in words), told
     nothing_that_looks_whole()
-
-
-def test_rules_that_were_not_accepted_name_the_page(refused, nothing_that_looks_whole):
-    told = refused(terms=Terms(joined=False))
-    assert "accept its rules at http://127.0.0.1" in told
-    assert "/c/bulky, then run the same command again." in told
-    nothing_that_looks_whole()
-
-
-def test_a_competition_closed_to_newcomers_is_said_to_be(refused):
-    told = refused(terms=Terms(joined=False, newcomers_until=dt.datetime(2017, 3, 1)))
-    assert "Competition 'bulky' is closed to newcomers since 2017-03-01" in told
-
-
-def test_a_private_data_set_names_its_owner(refused, nothing_that_looks_whole):
-    assert "ask its owner" in refused(Fault("DownloadDataset", "refuse", times=None, status=403))
-    nothing_that_looks_whole()
-
-
-def test_what_is_not_there_is_said_by_its_name(refused):
-    assert "no data set 'someone/blobs'" in refused(Fault("DownloadDataset", "refuse", times=None, status=404))
 
 
 def test_too_many_requests_are_waited_out_when_that_is_short(fetching, intact, waits):
@@ -145,12 +128,6 @@ def test_too_many_requests_are_waited_out_when_that_is_short(fetching, intact, w
     assert ended.out.count("too many requests from you (429); trying again in 30 s") == 2
     assert waits == [30, 30]
     intact()
-
-
-@pytest.mark.parametrize(("seconds", "words"), [(61, "wait 61 seconds"), (3600, "wait 60 minutes"), (None, "a few")])
-def test_too_many_requests_that_take_longer_are_one_sentence(refused, waits, seconds, words):
-    assert words in refused(Fault("DownloadDataFiles", "refuse", times=None, status=429, retry_after=seconds))
-    assert waits == []
 
 
 @pytest.mark.parametrize("at", ["DownloadDataset", BLOBS])
@@ -169,12 +146,6 @@ def test_a_burst_in_the_middle_of_a_file_loses_nothing_of_it(fetching, intact, w
     burst = Fault(BLOBS, "refuse", times=2, skip=2, status=503)
     assert fetching(burst, drop).status == 0
     intact()
-
-
-def test_a_server_that_keeps_failing_is_one_sentence(refused, nothing_that_looks_whole):
-    told = refused(Fault("DownloadDataset", "refuse", times=None, status=503))
-    assert told.endswith("failed on data set 'someone/blobs' (503); run the same command again in a few minutes.")
-    nothing_that_looks_whole()
 
 
 @pytest.mark.parametrize("at", ["DownloadDataFiles", BLOBS])
@@ -200,7 +171,7 @@ def test_a_disk_with_too_little_room_is_noticed_before_a_byte_is_written(refused
         assert small.folder.is_dir()
 
 
-def test_a_disk_that_fills_up_meanwhile_is_one_sentence_and_the_part_is_gone_on_with(
+def test_a_disk_that_fills_up_meanwhile_is_one_sentence_and_the_part_is_resumed(
     fetching, refused, workspace, disk, data, monkeypatch
 ):
     usage = os.statvfs  # the room that is there when it is looked at is gone when it is needed
@@ -272,7 +243,7 @@ def test_two_at_once_on_one_folder_bring_everything_once(bulky, serving, process
     intact()
 
 
-def test_when_the_first_of_two_is_killed_the_second_goes_on_from_there(bulky, serving, process, until, intact, data):
+def test_when_the_first_of_two_is_killed_the_second_resumes_from_there(bulky, serving, process, until, intact, data):
     command = ("--competitions", bulky.plugins, "download", "bulky")
     with serving(
         bulky, Fault(BLOBS, "stall", after_bytes=ENDS_IN_THREE), Fault(BLOBS, "drop", None, after_bytes=700_000)
@@ -289,7 +260,7 @@ def test_when_the_first_of_two_is_killed_the_second_goes_on_from_there(bulky, se
     intact()
 
 
-def test_an_interrupt_leaves_a_stalled_download_within_seconds_and_says_how_to_go_on(
+def test_an_interrupt_leaves_a_stalled_download_within_seconds_and_says_how_to_resume(
     bulky, serving, process, until, fetching, intact, data
 ):
     with serving(bulky, Fault(BLOBS, "stall", after_bytes=ENDS_IN_THREE)):

@@ -76,15 +76,11 @@ def test_a_submission_that_never_arrives_is_one_sentence_and_can_be_repeated(
 
 
 @pytest.mark.parametrize("at", UPLOADING)
-@pytest.mark.parametrize("status", [500, 503])
-def test_a_burst_of_server_errors_is_outlasted(sending, run, sent_once, at, status):
-    assert sending(run, Fault(at, "refuse", times=3, status=status)).status == 0
-    sent_once()
-
-
-@pytest.mark.parametrize("at", UPLOADING)
-def test_a_connection_that_drops_is_tried_again(sending, run, sent_once, at):
-    assert sending(run, Fault(at, "drop", times=2)).status == 0
+@pytest.mark.parametrize(
+    "fault", [{"what": "refuse", "times": 3, "status": 503}, {"what": "drop", "times": 2}], ids=["503", "drop"]
+)
+def test_what_fails_for_a_while_at_any_request_is_tried_again(sending, run, sent_once, at, fault):
+    assert sending(run, Fault(at, **fault)).status == 0
     sent_once()
 
 
@@ -112,30 +108,22 @@ def test_a_proxy_s_page_is_never_taken_for_an_answer(sending, sentence, run, not
     not_sent()
 
 
-def test_credentials_that_are_refused_say_where_to_put_new_ones(sending, sentence, run, not_sent):
-    assert "~/.kaggle/access_token" in sentence(sending(run, Fault("StartSubmissionUpload", "refuse", status=401)))
-    not_sent()
+UNTOUCHED = Fault("uploads", "refuse", status=500)  # which would show in what is said
 
 
-def test_rules_that_were_not_accepted_name_the_page(sending, sentence, run, not_sent):
-    assert "accept its rules at http://127.0.0.1" in sentence(sending(run, terms=Terms(joined=False)))
-    not_sent()
-
-
-def test_a_competition_that_is_closed_is_said_to_be_before_anything_is_uploaded(sending, sentence, run, not_sent):
-    told = sentence(sending(run, Fault("uploads", "refuse", status=500), terms=Terms(closed=True)))
-    assert "Competition 'shades' is closed: it takes no more submissions" in told
-    not_sent()
-
-
-def test_a_competition_that_takes_notebooks_only_is_said_to(sending, sentence, run, not_sent):
-    assert "takes notebooks, not files" in sentence(sending(run, terms=Terms(notebooks_only=True)))
-    not_sent()
-
-
-def test_a_competition_that_is_not_there_is_said_by_its_name(sending, sentence, run, not_sent):
-    told = sentence(sending(run, Fault("ListSubmissions", "refuse", times=None, status=404)))
-    assert "There is no competition 'shades'" in told
+@pytest.mark.parametrize(
+    ("fault", "terms", "remedy"),
+    [
+        (Fault("StartSubmissionUpload", "refuse", status=401), None, "~/.kaggle/access_token"),
+        (UNTOUCHED, Terms(joined=False), "accept its rules at http://127.0.0.1"),
+        (UNTOUCHED, Terms(closed=True), "it takes no more submissions"),
+        (UNTOUCHED, Terms(notebooks_only=True), "takes notebooks, not files"),
+        (Fault("ListSubmissions", "refuse", times=None, status=404), None, "There is no competition 'shades'"),
+    ],
+    ids=["401", "403", "closed", "notebooks only", "404"],
+)
+def test_a_refusal_is_one_sentence_with_its_remedy(sending, sentence, run, not_sent, fault, terms, remedy):
+    assert remedy in sentence(sending(run, fault, terms=terms))
     not_sent()
 
 
