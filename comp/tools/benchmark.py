@@ -7,41 +7,35 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from operator import truediv
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from comp.data.loading import ImageEpochs, collate
+from comp.console import Console
+from comp.data.loading import ImageDataset, ImageEpochs, collate
 from comp.data.reading import with_margin
+from comp.declare.competition import Competition
+from comp.declare.recipe import Stage
 from comp.declare.viewpoint import View
 from comp.files import write_text
+from comp.runs import Workspace
+from comp.runs.resolve import Choices, Experiment
 from comp.submission.scoring import score_logits
 from comp.training.backbone import set_size, training_mode
 from comp.training.features import FeatureEpochs
 from comp.training.inputs import HEAD_BATCHES, forward_batch, tta_views, workers
-from comp.training.learner import Step
+from comp.training.learner import Epoch, Learner, Step
 from comp.training.memory import peak_memory
-from comp.training.prepared import prepare
+from comp.training.prepared import Prepared, prepare
 from comp.training.state import save_weights
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from comp.console import Console
-    from comp.data.loading import ImageDataset
-    from comp.declare.competition import Competition
-    from comp.declare.recipe import Stage
-    from comp.runs import Workspace
-    from comp.runs.resolve import Choices, Experiment
-    from comp.training.learner import Epoch, Learner
-    from comp.training.prepared import Prepared
 
 IMAGES = 512  # that are read; more of them only fill the machine's file cache
 BATCHES = 8  # of each rate in a round

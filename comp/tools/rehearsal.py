@@ -6,36 +6,31 @@ It is served by a Kaggle on this machine, which is the only one that it can spea
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
+from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.data.splitting import draw_split, with_any
+from comp.data.tables import Tables, class_counts
+from comp.declare.competition import Competition
 from comp.declare.labels import CsvLabels, TestImages, read_csv
 from comp.errors import DataError
 from comp.kaggle.sources import graders
 from comp.local_kaggle.server import running
-from comp.runs import Workspace
+from comp.runs import Run, Workspace
 from comp.submission.postprocessing import untuned
 from comp.submission.scoring import interval
 from comp.submission.submission import compared
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy.typing as npt
-    import pandas as pd
-
-    from comp.console import Console
-    from comp.data.tables import Tables, class_counts
-    from comp.declare.competition import Competition
-    from comp.runs import Run
-
-    Rows = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.bool_]
 
 SEPARATORS = (" ", ",", ";", "|", "\t", "\x1f")
 # Not the number that the split of those that are left is drawn from.
