@@ -63,21 +63,29 @@ def test_the_form_follows_from_classes_sample_and_metric(value, classes, metric,
 
 
 @pytest.mark.parametrize(
-    ("named", "ours"),
-    [("Log Loss", "log_loss"), ("AUC", "roc_auc"), ("Area Under Receiver Operating Characteristic Curve", "roc_auc")],
+    ("named", "ours", "sure"),
+    [
+        ("Log Loss", "log_loss", True),
+        ("AUC", "roc_auc", True),
+        ("Area Under Receiver Operating Characteristic Curve", "roc_auc", True),
+        ("", "roc_auc", False),
+        ("Weighted Fancy Score", "roc_auc", False),
+        ("Quadratic Weighted Kappa", "roc_auc", False),
+    ],
 )
-def test_a_metric_that_kaggle_names_is_taken(named, ours):
+def test_kaggle_s_metric_is_taken_or_where_it_is_unknown_or_does_not_fit_one_is_guessed(named, ours, sure):
     inferred = infer(binary(metric=named), "mine", "mine")
     assert inferred.competition.metric == ours
-    assert about(inferred, "metric").sure
-
-
-@pytest.mark.parametrize("named", ["", "Weighted Fancy Score", "Quadratic Weighted Kappa"])
-def test_a_metric_that_is_not_known_or_does_not_fit_the_submission_is_guessed_and_said(named):
-    inferred = infer(binary(metric=named), "mine", "mine")
-    assert inferred.competition.metric == "roc_auc"
-    assert not about(inferred, "metric").sure
+    assert about(inferred, "metric").sure == sure
     assert named in about(inferred, "metric").text
+
+
+def of_column(column, values, sample, file=""):
+    """Twelve images whose labels are in a column, and what the sample submission says of one to predict."""
+    rows = [f"{number},{values[number % len(values)]}" for number in range(12)]
+    images = " ".join(f"train/{number}.png" for number in range(12))
+    tables = {"train": table(f"id,{column}", *rows), "sample_submission": table(f"id,{column}", f"90,{sample}")}
+    return infer(look(f"{images} test/90.png {file}", **tables), "mine", "mine").competition
 
 
 @pytest.mark.parametrize(
@@ -85,25 +93,14 @@ def test_a_metric_that_is_not_known_or_does_not_fit_the_submission_is_guessed_an
     [("diagnosis", "", "quadratic_kappa"), ("label", "", "accuracy"), ("grade", "label_names.json", "accuracy")],
 )
 def test_numbers_are_grades_where_the_column_says_so_and_no_file_names_them(column, file, metric):
-    rows = [f"{number},{number % 4}" for number in range(12)]
-    images = " ".join(f"train/{number}.png" for number in range(12))
-    sample = table(f"id,{column}", "90,0")
-    found = look(f"{images} test/90.png {file}", train=table(f"id,{column}", *rows), sample_submission=sample)
-    assert infer(found, "mine", "mine").competition.metric == metric
+    assert of_column(column, "0123", 0, file).metric == metric
 
 
 def test_class_names_with_spaces_are_no_tags_and_tags_are_no_class_names():
     species = ["Common wheat", "Common Chickweed", "Maize", "Fat Hen"]
-    images = " ".join(f"train/{number}.png" for number in range(12))
-    rows = [f"{number},{species[number % 4]}" for number in range(12)]
-    sample = table("id,species", "90,Maize")
-    found = look(f"{images} test/90.png", train=table("id,species", *rows), sample_submission=sample)
-    assert infer(found, "mine", "mine").competition.submission == ClassName()
+    assert of_column("species", species, "Maize").submission == ClassName()
     tags = ["clear road", "clear", "road water", "clear water", "water", "clear road water"]
-    rows = [f"{number},{tags[number % 6]}" for number in range(12)]
-    sample = table("id,tags", "90,clear road")
-    found = look(f"{images} test/90.png", train=table("id,tags", *rows), sample_submission=sample)
-    assert infer(found, "mine", "mine").competition.submission == TagNames(" ")
+    assert of_column("tags", tags, "clear road").submission == TagNames(" ")
 
 
 def test_a_csv_of_the_test_images_or_of_annotations_is_not_where_labels_come_from():
