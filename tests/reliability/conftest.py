@@ -154,7 +154,7 @@ class Process:
         self._process.send_signal(signal)
         while signal == SIGINT and self.runs():
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=3)
+                self._process.wait(timeout=6)
             if self.runs():
                 self._process.send_signal(signal)
 
