@@ -14,22 +14,32 @@ from torch import Tensor, nn
 
 from comp.training.backbone import Classifier
 
+# A coarser grid says nothing about where in an image something is.
+SIDES = 3
+
 
 class ActivationMaps:
     """The maps of one model. Raises ValueError for one whose features have no place in the image, as of some backbones.
 
-    What pools the activations of the last layer by their mean is explained by these. A transformer with a class token
-    is explained by what enters its last block: after it the other tokens lead nowhere.
+    size: the side in pixels of the images to explain.
+    What pools the activations of the last layer by their mean is explained by these, or by those of an earlier stage
+    where they are fewer than SIDES wide. A transformer with a class token is explained by what enters its last block:
+    after it the other tokens lead nowhere.
     """
 
-    def __init__(self, model: Classifier) -> None:
-        blocks: Any = getattr(model.backbone, "blocks", None)
-        by_token = getattr(model.backbone, "global_pool", "") in ("token", "map")
+    def __init__(self, model: Classifier, size: int) -> None:
+        backbone = model.backbone
+        blocks: Any = getattr(backbone, "blocks", None)
+        by_token = getattr(backbone, "global_pool", "") in ("token", "map")
         if by_token and (blocks is None or not hasattr(blocks[-1], "norm1")):
             raise ValueError("its class token is not like a vision transformer's")
-        self._parts = _InParts(model, cut=not by_token)
-        layer = blocks[-1].norm1 if by_token else self._parts.activations
-        self._cam = GradCAM(self._parts, [layer], self._as_channels_first)
+        stages = [] if by_token else list(getattr(backbone, "feature_info", ()))
+        fine = [stage for stage in stages if size >= SIDES * stage["reduction"]]
+        earlier = fine[-1] if fine and fine[-1] is not stages[-1] else None
+        self._parts = _InParts(model, cut=not by_token and earlier is None)
+        self._width = earlier["num_chs"] if earlier else backbone.num_features
+        layer = backbone.get_submodule(earlier["module"]) if earlier else self._parts.activations
+        self._cam = GradCAM(self._parts, [blocks[-1].norm1 if by_token else layer], self._as_channels_first)
 
     def __call__(self, images: npt.NDArray[np.uint8], classes: Sequence[int]) -> npt.NDArray[np.float32]:
         """Where each image (B, S, S, 3) speaks for the class of its index (B,): (B, S, S), 0 to 1.
@@ -44,7 +54,7 @@ class ActivationMaps:
         """Activations as (B, C, H, W), whether they were that, (B, H, W, C), or tokens (B, N, C) behind others."""
         backbone = self._parts.model.backbone
         if activations.ndim == 4:
-            last = getattr(backbone, "output_fmt", "") == "NHWC" or activations.shape[1] != backbone.num_features
+            last = getattr(backbone, "output_fmt", "") == "NHWC" or activations.shape[1] != self._width
             return activations.permute(0, 3, 1, 2) if last else activations
         if activations.ndim != 3:
             raise ValueError(f"its activations have the shape {tuple(activations.shape)}")

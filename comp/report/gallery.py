@@ -113,8 +113,8 @@ def maps_of(competition: Competition, run: Run, classes: int, console: Console) 
     """The side in pixels and the interpolation that the run's model was trained with, and its activation maps."""
     competition, recipe = from_config(competition, run.record("config"), run.record("trained"))
     learner = next(kept_learners(competition, recipe, run, classes, console))
-    model = learner.evaluated.eval()
-    return recipe.stages[-1].size, expectations(model.backbone).interpolation, ActivationMaps(model)
+    model, size = learner.evaluated.eval(), recipe.stages[-1].size
+    return size, expectations(model.backbone).interpolation, ActivationMaps(model, size)
 
 
 def _middle(path: Path, size: int, interpolation: str = "bilinear") -> npt.NDArray[np.uint8]:

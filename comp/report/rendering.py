@@ -83,10 +83,12 @@ def breakable(name: str) -> Markup:
 
 
 def percent(share: float | None) -> str:
-    """A share in %, with a digit more where it is small."""
+    """A share in %, with a digit more where it is small or nearly all; all but one is not 100 %."""
     if share is None or _is_missing(share):
         return "–"
-    return f"{100 * share:.0f} %" if share >= 0.1 or share == 0 else f"{100 * share:.1f} %"
+    if share in (0, 1) or 0.1 <= share < 0.99:
+        return f"{100 * share:.0f} %"
+    return f"{100 * min(share, 0.999):.1f} %"
 
 
 def seconds(value: float | None) -> str:

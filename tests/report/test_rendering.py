@@ -82,7 +82,18 @@ def test_times_are_said_in_words(value, text):
     assert rendering.seconds(value) == text
 
 
-@pytest.mark.parametrize(("share", "text"), [(None, "–"), (0, "0 %"), (0.0123, "1.2 %"), (0.25, "25 %"), (1, "100 %")])
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (None, "–"),
+        (0, "0 %"),
+        (0.0123, "1.2 %"),
+        (0.25, "25 %"),
+        (268 / 269, "99.6 %"),
+        (0.99999, "99.9 %"),
+        (1, "100 %"),
+    ],
+)
 def test_shares_have_a_digit_more_where_they_are_small(share, text):
     assert rendering.percent(share) == text
 
