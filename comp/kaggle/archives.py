@@ -86,7 +86,7 @@ def link(source: Path, folder: Path, reserved: Collection[str] = ()) -> list[str
 
 
 def kind_of(path: Path) -> Kind | None:
-    """What kind of archive the bytes of ``path`` are, whatever its name; None if they are none."""
+    """The kind of archive that ``path`` is by its bytes, whatever its name; None if it is none."""
     with path.open("rb") as file:
         start = file.read(len(SEVEN_ZIP_STARTS))
     if start == SEVEN_ZIP_STARTS:
@@ -117,7 +117,7 @@ def unpack(archive: Path, kind: Kind, folder: Path) -> list[str]:
     except CompError:
         raise
     except Exception as error:
-        # What the disk says has a number; what a decoder says of bad bytes has none, and may be of any class.
+        # An error of the disk has a number; a decoder's of bad bytes has none, and may be of any class.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -360,7 +360,7 @@ def _move_into(source: Path, folder: Path) -> None:
 
 
 def _open_link(folder: Path) -> None:
-    """Where it is a link, a folder of links in its place, so that nothing happens where it leads to."""
+    """Put a folder of links in place of a link to a folder, so that nothing happens where it leads to."""
     if folder.is_symlink():
         things = list(folder.resolve().iterdir())
         folder.unlink()

@@ -47,7 +47,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class CompetitionFacts:
-    """What Kaggle says of a competition; ``metric`` and ``description`` in its own words, empty where it has none.
+    """A competition as Kaggle describes it; ``metric`` and ``description`` in its words, empty where it has none.
 
     only_notebooks: submissions come from notebooks at Kaggle and are not uploaded.
     """
@@ -175,7 +175,7 @@ class Kaggle:
             yield page
 
     def competition(self, slug: str) -> CompetitionFacts:
-        """What Kaggle says of a competition."""
+        """A competition's title, description and metric."""
         found = self.facts(slug)
         return CompetitionFacts(
             title=found.title or "",

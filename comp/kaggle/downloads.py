@@ -58,7 +58,7 @@ class StoppedError(Exception):
 
 
 class _DamagedError(PassingError):
-    """What arrived is not what was sent."""
+    """Other bytes arrived than were sent."""
 
 
 def unwatched(done_bytes: int, total_bytes: int | None, /) -> None:
@@ -98,7 +98,7 @@ def download(
         try:
             return _attempt(ask, path, subject, progress)
         except PassingError as error:
-            # What arrived damaged is fetched anew once only: it may be many gigabytes.
+            # A damaged file is fetched anew once only: it may be many gigabytes.
             failed = 2 if isinstance(error, _DamagedError) else 1
             failures = failed if _size(part) > before else failures + failed
             wait_after(error, failures, say)
@@ -176,7 +176,7 @@ def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject,
             response, start = _from_byte(start, response, origin, subject)
         if not start:
             part.unlink(missing_ok=True)
-            # What is there is of another version, and would be taken for this one by its length.
+            # Another version may be there, and would be taken for this one by its length.
             path.unlink(missing_ok=True)
             _note(path).write_text(json.dumps({key: value for key, value in asdict(origin).items() if key != "path"}))
         _must_fit(origin, start)
@@ -253,7 +253,7 @@ def _stream(
     except requests.RequestException as error:
         raise PassingError(
             f"The connection to {subject.endpoint.url} dropped while {origin.path.name} was being downloaded",
-            "run the same command again to go on from there",
+            "run the same command again to resume it",
         ) from error
 
 

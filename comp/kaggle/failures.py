@@ -22,7 +22,7 @@ Say = Callable[[str], None]  # called with one line for a person, from any threa
 
 
 class PassingError(KaggleError):
-    """What may be over in a while: too many requests, a failing server, a connection that dropped.
+    """A failure that may be over in a while: too many requests, a failing server, a connection that dropped.
 
     cause: what happened, without the remedy. wait_seconds: how long Kaggle asked to wait, where it did.
     """
@@ -46,7 +46,7 @@ def silent(line: str, /) -> None:
 
 
 def patiently(call: Callable[[], Answer], say: Say) -> Answer:
-    """What ``call`` gives, asked again after each `PassingError` that waiting may mend; it must be safe to repeat."""
+    """Call ``call``, again after each `PassingError` that waiting may mend; it must be safe to repeat."""
     failures = 0
     while True:
         try:

@@ -192,7 +192,7 @@ def _bring(
     unpacked = folder / ARCHIVES / UNPACKED
     begun = _read(unpacked, sources) if lost is None else None
     done = [] if begun is None else list(begun.archives)
-    # What comes after one that isn't unpacked yet is unpacked again, so that the later one's files stay.
+    # All that come after one that isn't unpacked yet are unpacked again, so that the later one's files stay.
     missing = sources[len(done) :]
     archives = {source: folder / ARCHIVES / source.replace("/", "_") / _name(source) for source in missing}
     mounts = {source: mount for source in missing if (mount := mount_of(source)) is not None}
@@ -284,7 +284,7 @@ def _names_in(folder: Path) -> set[str]:
 
 
 def _read(record: Path, sources: Sequence[str]) -> Fetched | None:
-    """What the record says was fetched, or None if it isn't there or is of other sources."""
+    """The record, or None if it isn't there or is of other sources."""
     try:
         content: Any = json.loads(record.read_text(encoding="utf-8"))
         archives = tuple(FetchedArchive(**archive) for archive in content["archives"])

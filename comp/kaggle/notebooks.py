@@ -92,7 +92,7 @@ class Output:
 def push(kaggle: Kaggle, notebook: Notebook) -> str:
     """Have the notebook executed on a GPU, once; ``owner/name``.
 
-    One of that name that is there is not pushed again, so that the same call goes on where it was interrupted.
+    One of that name that is there is not pushed again, so that the same call resumes where it was interrupted.
     """
     handle = f"{kaggle.user}/{notebook.name}"
 
@@ -119,7 +119,7 @@ def execution(kaggle: Kaggle, handle: str) -> Execution | None:
 
 
 def output(kaggle: Kaggle, handle: str) -> Output:
-    """What it wrote so far."""
+    """The log and files that it wrote so far."""
     user, _, slug = handle.partition("/")
     log, files = "", dict[str, str]()
     method = "kernels.list_kernel_session_output"
@@ -146,7 +146,7 @@ def download_output(kaggle: Kaggle, handle: str, name: str, path: Path, progress
 def create_dataset(kaggle: Kaggle, name: str, files: Iterable[Path], uploaded: Callable[[Path], None]) -> str:
     """A data set of one's own, seen by nobody else, with these files; ``owner/name``, once notebooks can read it.
 
-    One of that name that is there is left as it is, so that the same call goes on where it was interrupted.
+    One of that name that is there is left as it is, so that the same call resumes where it was interrupted.
 
     uploaded: called with each file that is at Kaggle.
     """
@@ -170,7 +170,7 @@ def create_dataset(kaggle: Kaggle, name: str, files: Iterable[Path], uploaded: C
         if time.monotonic() > deadline:
             raise KaggleError(
                 f"Kaggle has not read the files of {subject} after {LONGEST_SECONDS / 60:.0f} minutes; run the same "
-                f"command again to go on waiting, or look at {subject.page}."
+                f"command again to keep waiting, or look at {subject.page}."
             )
         failures.wait(POLL_SECONDS)
     return handle

@@ -153,7 +153,7 @@ def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
                 ) from error
             wait_after(error, failed, kaggle.say)
         except KaggleError:
-            # That this upload was submitted already is what a repeated request may hear.
+            # A repeated request may hear that this upload was submitted already.
             found = _search(kaggle, slug, is_new) if failed else None
             if found is None:
                 raise
@@ -189,7 +189,7 @@ def wait_for_score(kaggle: Kaggle, slug: str, reference: int, timeout_seconds: f
         if time.monotonic() + pause > deadline:
             raise KaggleError(
                 f"Submission {reference} is uploaded and has no score after {timeout_seconds:.0f} seconds; run the "
-                f"same command again to go on waiting, or look at {kaggle.endpoint.competition(slug).page}."
+                f"same command again to keep waiting, or look at {kaggle.endpoint.competition(slug).page}."
             )
         failures.wait(pause)
         pause = min(2 * pause, longest)

@@ -114,7 +114,7 @@ def refused(fetching):
 
 @pytest.fixture
 def sentence():
-    """Of a command that must have failed, the one sentence that says why."""
+    """The one sentence of a command that must have failed."""
     return only_sentence
 
 

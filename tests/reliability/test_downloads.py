@@ -45,7 +45,7 @@ def test_connections_that_all_drop_bring_the_file_together(fetching, intact):
 
 def test_a_connection_that_never_brings_a_byte_is_given_up_with_a_sentence(refused, nothing_that_looks_whole, waits):
     told = refused(Fault(BLOBS, "drop", times=None, after_bytes=1))
-    assert "dropped while blobs.zip was being downloaded; run the same command again to go on from there" in told
+    assert "dropped while blobs.zip was being downloaded; run the same command again" in told
     assert waits == [1, 2, 4]
     nothing_that_looks_whole()
 
@@ -141,7 +141,7 @@ def test_a_burst_of_server_errors_is_outlasted(fetching, intact, waits, at, stat
 
 
 def test_a_burst_in_the_middle_of_a_file_loses_nothing_of_it(fetching, intact, waits):
-    # Of two requests that a resumed file takes, the second, for the rest, is struck; whole answers would be cut.
+    # A resumed file takes two requests; the second, for the rest, is struck, and whole answers would be cut.
     drop = Fault(BLOBS, "drop", times=None, after_bytes=ENDS_IN_THREE)
     burst = Fault(BLOBS, "refuse", times=2, skip=2, status=503)
     assert fetching(burst, drop).status == 0
