@@ -45,7 +45,8 @@ CHOICES: dict[str, tuple[Any, Any]] = {
     "backbone": (Annotated[str | None, option("MODEL", "A timm model or local-dir:PATH, not the recipe's.")], None),
     "settings": (
         Annotated[
-            list[str], option("FIELD=VALUE", "Change a field of the recipe; may be given several times.", "--set")
+            list[str],
+            option("FIELD=VALUE", "Change a field of the recipe; several hold together, in any order.", "--set"),
         ],
         [],
     ),

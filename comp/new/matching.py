@@ -45,10 +45,6 @@ class SampleTable:
     table: pd.DataFrame
 
     @property
-    def ids(self) -> pd.Series[str]:
-        return self.table.iloc[:, 0].str.strip()
-
-    @property
     def columns(self) -> list[str]:
         """Those after the id."""
         return list(self.table.columns[1:])
@@ -115,7 +111,7 @@ def find_asked(look: Look, sample: SampleTable) -> Asked:
             "There are no images among the competition's files; if they are in a data set of their own, put both into "
             "one folder and name it with --data."
         )
-    ids = set(sample.ids)
+    ids = set(sample.table.iloc[:, 0].str.strip())
     fits = [(folder, fit(folder.names, ids)) for folder in look.image_folders]
     candidates = [Asked(folder, named, shared=named.share < 1) for folder, named in fits if named.images]
     if not candidates:
