@@ -91,19 +91,20 @@ def _of_sizes(train: pd.DataFrame, recipe: Recipe, pretrained_at: int | None) ->
     last, size = len(recipe.stages), recipe.stages[-1].size
     sides = train[["width", "height"]]
     shorter = float(sides.min(axis=1).median())
-    if shorter < ENLARGED * size:
+    smaller, larger = _rounded(shorter), _rounded(min(1.5 * size, shorter))
+    if shorter < ENLARGED * size and smaller != size:
         yield Advice(
             "small images",
-            f"half of the images are less than {shorter:.0f} px wide or high, and the last stage enlarges them to "
+            f"half of the images are at most {shorter:.0f} px wide or high, and the last stage enlarges them to "
             f"{size} px; that often helps a pretrained backbone, but costs time and shows nothing more, so compare",
-            f"--set stages.{last}.size={_rounded(shorter)}",
+            f"--set stages.{last}.size={smaller}",
         )
     elif shorter > REDUCED * size:
         yield Advice(
             "large images",
-            f"half of the images are more than {shorter:.0f} px wide and high, and the last stage sees {size} px of "
+            f"half of the images are at least {shorter:.0f} px wide and high, and the last stage sees {size} px of "
             "them; where small details count, compare",
-            f"--set stages.{last}.size={_rounded(min(1.5 * size, shorter))}",
+            f"--set stages.{last}.size={larger}",
         )
     if pretrained_at and recipe.pretrained and max(size / pretrained_at, pretrained_at / size) >= UNLIKE_PRETRAINING:
         yield Advice(

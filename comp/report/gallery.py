@@ -28,13 +28,7 @@ AT_ONCE = 16
 
 
 def gallery(
-    competition: Competition,
-    run: Run,
-    outcomes: Outcomes,
-    paths: Sequence[Path],
-    console: Console,
-    *,
-    with_maps: bool,
+    competition: Competition, run: Run, outcomes: Outcomes, paths: Sequence[Path], console: Console, *, with_maps: bool
 ) -> dict[str, Any]:
     """A card for each image worth a picture, whether they have activation maps, and why not, empty if not asked for.
 
@@ -89,12 +83,7 @@ def worth_a_picture(outcomes: Outcomes, most: int) -> list[int]:
 
 
 def _maps(
-    competition: Competition,
-    run: Run,
-    outcomes: Outcomes,
-    rows: Sequence[int],
-    paths: Sequence[Path],
-    console: Console,
+    competition: Competition, run: Run, outcomes: Outcomes, rows: list[int], paths: Sequence[Path], console: Console
 ) -> dict[int, str]:
     """Where the run's model sees what it predicts in each of these rows, or the tag that costs most."""
     size, interpolation, maps = maps_of(competition, run, len(outcomes.classes), console)

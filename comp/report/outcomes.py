@@ -85,7 +85,7 @@ class Outcomes:
         losses: Array = self.costs.mean(axis=1) if self.tags else self.costs.sum(axis=1)
         return losses
 
-    @property
+    @cached_property
     def costliest(self) -> Array:
         """(N,): the index of the class that costs most: the label's, or the tag's that was predicted worst."""
         indices: Array = self.costs.argmax(axis=1)

@@ -87,6 +87,11 @@ def test_images_much_smaller_or_larger_than_the_last_stage_are_named_with_a_size
     assert str(min(size)) in found.evidence
 
 
+def test_a_size_that_is_trained_at_already_is_no_advice():
+    small = Recipe(stages=[Stage(size=32, train="head", learning_rate=1e-3)], pretrained=False)
+    assert advised(images((8, 8)), recipe=small) == []
+
+
 def test_a_stage_unlike_the_pretraining_is_named_unless_there_was_none():
     (found,) = advised(pretrained_at=448)
     assert "448 px" in found.evidence
