@@ -268,7 +268,7 @@ def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: int, mode
     """Milliseconds per image of each part of an epoch's work, one after the other in this process."""
     learner, augment, timed = prepared.learner, prepared.experiment.competition.augment, rows[:TIMED].tolist()
     side, augmented = with_margin(size, augment.max_zoom), (View(draw=0),)
-    files, requests = [dataset.paths[row] for row in timed], [(row, augmented) for row in timed]
+    files, requests = [Path(dataset.paths[row]) for row in timed], [(row, augmented) for row in timed]
     without = prepared.images.dataset(size, 0)
     samples = [dataset[request] for request in requests]
     stacked = collate(samples)[1]

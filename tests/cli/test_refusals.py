@@ -97,7 +97,7 @@ def test_an_image_that_breaks_after_it_was_screened_is_named_and_leaves_no_featu
         (workspace.data("shades") / "train" / "t05.png").write_bytes(b"not an image")
         return build(*arguments, **options)
 
-    monkeypatch.setattr(backbone, "build_classifier", breaking)
+    monkeypatch.setattr("comp.training.prepared.build_classifier", breaking)
     with serving(shades):
         said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
     assert "t05.png can't be read as an image" in said
