@@ -18,6 +18,7 @@ from comp.declare.competition import Competition, load_competition
 from comp.errors import OverrideError
 from comp.runs import Goal, Run, Workspace
 from comp.runs.resolve import Choices, Experiment
+from comp.training.launching import is_main, main_first
 
 if TYPE_CHECKING:  # a start that trains nothing imports neither pandas nor torch
     from comp.data.tables import Tables
@@ -49,7 +50,8 @@ def run(
                 "--on ray trains side by side, but there is one training; give --folds, or several --seed or --recipe."
             )
     experiment = Experiment.of(competition, choices, workspace)  # refused, if at all, before gigabytes are downloaded
-    download(competition, workspace, console, delete_archives=delete_archives)
+    with main_first():
+        download(competition, workspace, console, delete_archives=delete_archives)
     goal = has_score(competition, workspace) if submitting else attrgetter("reported")
     if choices.every_fold:
         trained = _every_fold(experiment, console, goal, on)
@@ -70,7 +72,8 @@ def _under_way(experiment: Experiment, console: Console, goal: Goal) -> Iterator
     """The experiment's training, a new one or the one that was stopped before it got to ``goal``."""
     from comp.data.data_check import checked_tables
 
-    tables = checked_tables(experiment.competition, experiment.workspace, console)
+    with main_first():
+        tables = checked_tables(experiment.competition, experiment.workspace, console)
     from comp.training.prepared import prepare
     from comp.training.resuming import under_way
 
@@ -89,6 +92,8 @@ def _train_and_predict(training: Training) -> None:
 def _report_and_submit(
     experiment: Experiment, trained: Run, console: Console, submitting: bool, tables: Tables | None = None
 ) -> None:
+    if not is_main():
+        return
     competition, workspace = experiment.competition, experiment.workspace
     if not trained.reported:
         report(competition, trained, workspace, console, tables)
@@ -120,7 +125,8 @@ def run_each(
         return [
             run(competition, choices, workspace, console, delete_archives=delete_archives, on=on) for choices in several
         ]
-    data = download(competition, workspace, console, delete_archives=delete_archives)
+    with main_first():
+        data = download(competition, workspace, console, delete_archives=delete_archives)
     if on is not None:
         checked_tables(competition, workspace, console)  # once, not in every training
     jobs = [
@@ -198,7 +204,8 @@ def resume(competition: Competition, stopped: Run, workspace: Workspace, console
     from comp.data.data_check import checked_tables
 
     experiment = Experiment.of_run(competition, stopped, workspace)
-    tables = checked_tables(experiment.competition, workspace, console)
+    with main_first():
+        tables = checked_tables(experiment.competition, workspace, console)
     from comp.training.prepared import prepare
     from comp.training.resuming import resumed
 
@@ -232,6 +239,8 @@ def _every_fold(experiment: Experiment, console: Console, goal: Goal, on: str | 
         for fold in range(1, count + 1)
     ]
     trained = each(jobs, on, count, workspace.data(competition.name), console)
+    if not is_main():
+        return trained[0]
     members = {run.name for run in trained}
     joined = next((run for run in trained[0].joined_in() if set(run.members) == members), None)
     return joined or join(competition, trained, workspace, console)

@@ -17,7 +17,7 @@ from comp.cli.options import Here
 from comp.errors import CompError
 from comp.interrupts import STATUSES, ending_on_sigterm
 from comp.runs import Workspace
-from comp.training.launching import help_out, helps, leading, spin_little
+from comp.training.launching import LOST, begin_process, lost, only_main, report_error, spin_little
 
 # How many objects are made between two looks for garbage. With the 700 that are usual, looking takes a fifth of the
 # time until a training's first step: torch and what belongs to it are hundreds of thousands, and stay. A step of a
@@ -54,6 +54,9 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "notebook": results.notebook,
     },
 }
+
+# What several processes do together; where a launcher starts them for another command, rank 0 does it alone.
+SHARED = ("run", "train")
 
 
 class Grouped(TyperGroup):
@@ -100,6 +103,8 @@ def common(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
+    if context.invoked_subcommand not in SHARED:
+        only_main()
     context.obj = Here(competitions, Workspace.from_environment())
 
 
@@ -108,11 +113,9 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     spin_little()
     gc.set_threshold(OBJECTS)
-    if helps():
-        help_out()
-        return
+    begin_process()
     try:
-        with ending_on_sigterm(), leading():
+        with ending_on_sigterm():
             # So that --debug may stand behind the command as well.
             app([argument for argument in sys.argv[1:] if argument != "--debug"])
     except CompError as error:
@@ -127,11 +130,15 @@ def main() -> None:
         remedy = "make room or set COMP_HOME to a folder that can be written; the same command again resumes."
         _fail(f"{where}{error.strerror or error}; {remedy}", debug)
     except Exception as error:
+        if lost(error):
+            _fail(LOST, debug)
         _fail(f"unexpected {type(error).__name__}: {error}; run again with --debug to see where.", debug)
 
 
 def _fail(sentence: str, debug: bool, status: int = 1) -> None:
     if debug:
         traceback.print_exc()
-    print("Error:", " ".join(sentence.split()), file=sys.stderr)
+    sentence = " ".join(sentence.split())
+    if status != 1 or not report_error(sentence):
+        print("Error:", sentence, file=sys.stderr)
     sys.exit(status)

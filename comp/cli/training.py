@@ -10,7 +10,7 @@ import typer
 
 from comp.cli.options import CHOICES, DeleteArchives, Here, Name, Processes, command, option
 from comp.errors import OverrideError
-from comp.training.launching import helped
+from comp.training.launching import start_processes
 
 if TYPE_CHECKING:
     from comp.runs.resolve import Choices
@@ -75,13 +75,13 @@ def train(
             raise OverrideError("--resume takes the options that the run had; leave NAME and other options out.")
         stopped = here.run(resume)
         competition = here.competition(stopped)
-        with helped(processes):
+        if not start_processes(processes):
             print(runner.resume(competition, stopped, here.workspace, here.console).folder)
         return
     if name is None:
         raise OverrideError("There is nothing to train; name a competition, as `comp list` does, or a run to --resume.")
     competition = here.competition(name)
-    with helped(processes):
+    if not start_processes(processes):
         print(runner.train(competition, choices, here.workspace, here.console).folder)
 
 
@@ -112,12 +112,13 @@ def run(
         print(trained.folder)
         return
     competition = here.competition(name)
-    with helped(processes):
-        if len(several) > 1:
-            made = runner.run_each(competition, several, *work, delete_archives=delete_archives, on=on)
-        else:
-            one = several[0]
-            made = [runner.run(competition, one, *work, submitting=submit, delete_archives=delete_archives, on=on)]
+    if start_processes(processes):
+        return
+    if len(several) > 1:
+        made = runner.run_each(competition, several, *work, delete_archives=delete_archives, on=on)
+    else:
+        one = several[0]
+        made = [runner.run(competition, one, *work, submitting=submit, delete_archives=delete_archives, on=on)]
     for trained in made:
         print(trained.folder)
 
@@ -147,7 +148,6 @@ def sweep(
         list[str], option("FIELD=VALUES", "dropout=0..0.5, weight_decay=1e-4..1:log or batch_size=16,32.")
     ],
     trials: Annotated[int, option("N", "How many runs, with those of the same sweep that are there.", min=1)] = 20,
-    processes: Processes = 1,
     on: Annotated[str | None, option("WHERE", "ray or ray://HOST:PORT: trials side by side.")] = None,
 ) -> None:
     """Search for a recipe's best values; each trial is a run.
@@ -156,10 +156,8 @@ def sweep(
     """
     from comp.tools.sweeps.searching import sweep as search
 
-    _refuse_two_places(on, processes)
     competition = here.competition(name)
-    with helped(processes):
-        print(search(competition, choices, space, trials, here.workspace, here.console, on))
+    print(search(competition, choices, space, trials, here.workspace, here.console, on))
 
 
 def _refuse_two_places(on: str | None, processes: int) -> None:

@@ -169,7 +169,7 @@ def benchmark(
         _training(learner)
         assert learner.under_way is not None
         for _ in range(BATCHES):
-            learner.step(stage, [resident], learner.under_way.optimizer)
+            learner.step(learner.model, [resident], learner.under_way.optimizer)
         return BATCHES * len(resident[0])
 
     @torch.inference_mode()

@@ -42,7 +42,7 @@ def content_digest(paths: Paths, contents: Sequence[str] | None = None) -> str:
 def cached_features(
     cache: Path,
     made_from: dict[str, Any],
-    compute: Callable[[int], Iterable[Features]],
+    compute: Callable[[int], Iterable[Tensor]],
     shape: tuple[int, int, int],
     waiting: Callable[[], None] = lambda: None,
 ) -> tuple[Features, bool]:
@@ -98,7 +98,7 @@ class Unfinished:
         except (OSError, ValueError):
             return 0
 
-    def complete(self, compute: Callable[[int], Iterable[Features]]) -> None:
+    def complete(self, compute: Callable[[int], Iterable[Tensor]]) -> None:
         """Write the rows that are missing and put the file in its place; what is on disk outlives an interruption.
 
         Written and not mapped: on a full disk a mapped page ends the process, where a write raises OSError.
@@ -118,11 +118,11 @@ class Unfinished:
                 self.part.unlink(missing_ok=True)
                 self.mark.unlink(missing_ok=True)
 
-    def _append(self, file: BinaryIO, compute: Callable[[int], Iterable[Features]]) -> None:
+    def _append(self, file: BinaryIO, compute: Callable[[int], Iterable[Tensor]]) -> None:
         marked = time.monotonic()
         try:
             for batch in compute(self.done):
-                file.write(np.ascontiguousarray(batch, dtype=np.float32).tobytes())
+                file.write(batch.cpu().numpy().tobytes())
                 file.flush()
                 self.done += len(batch)
                 if time.monotonic() - marked > MARK_SECONDS:
@@ -185,7 +185,7 @@ class FeatureEpochs:
             yield self.features[rows, views[rows]], self.targets[rows]
 
 
-def in_batches(features: Features, rows: npt.NDArray[np.int64], batch_size: int = 4096) -> Iterator[Features]:
+def in_batches(features: Features, rows: npt.NDArray[np.int64], batch_size: int = 4096) -> Iterator[Tensor]:
     """The features of some rows, in order, as batches (B, V, F)."""
     for start in range(0, len(rows), batch_size):
-        yield np.ascontiguousarray(features[rows[start : start + batch_size]])
+        yield torch.from_numpy(np.ascontiguousarray(features[rows[start : start + batch_size]]))

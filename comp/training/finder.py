@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import torch
 
 from comp.declare.recipe import Stage
 from comp.errors import RunError
-from comp.training.learner import Epochs, Learner, gathered
+from comp.training.learner import Epochs, Learner
 from comp.training.state import random_states, restore_random_states
 
 LOWEST, HIGHEST, BATCHES = 1e-6, 10.0, 100
@@ -83,13 +83,13 @@ def range_test(
     average = 0.0
     with unchanged(learner):
         torch.manual_seed(seed)
-        optimizer = learner.ready(stage, LOWEST, training.batch_size)
+        network, optimizer = learner.ready(stage, LOWEST, training.batch_size)
         batches = (batch for number in count() for batch in training.epoch(number))
-        steps = gathered(batches, in_a_step)
+        steps = iter(lambda: list(islice(batches, in_a_step)), [])
         for taken, (rate, together) in enumerate(zip(rates, steps, strict=False), start=1):
             for group in optimizer.param_groups:
                 group["lr"] *= rate / LOWEST if taken == 1 else rate / rates[taken - 2]
-            loss = float(learner.step(stage, together, optimizer))
+            loss = float(learner.step(network, together, optimizer))
             if not np.isfinite(loss):
                 break
             average = SMOOTHING * average + (1 - SMOOTHING) * loss

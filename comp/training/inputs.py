@@ -5,6 +5,7 @@ Here the data room and the training room meet.
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -23,17 +24,23 @@ from comp.data.loading import ImageDataset, ImageEpochs, in_views
 from comp.data.reading import Paths, with_margin
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View, Viewpoint
+from comp.errors import RunError
 from comp.runs.source import source_digest
 from comp.training.backbone import Expectations, digest
 from comp.training.features import FeatureEpochs, Features, cached_features, content_digest, in_batches
+from comp.training.launching import from_main, is_main, main_first
 from comp.training.learner import Epochs, Learner, Validation
-from comp.training.sharing import SharedEpochs, ask_with_images, refuse_small_batches, shared_features
+from comp.training.processes import in_order, same_weights
 
 Rows = npt.NDArray[np.int64]
 
 HEAD_BATCHES = 4
-# Raised when a backbone's features are computed with other roundings than before.
-ROUNDINGS = 1
+FEATURES_FOLLOW_FROM = (
+    "comp.data.reading",
+    "comp.data.augmenting",
+    "comp.training.backbone",
+    "comp.training.learner",
+)
 
 
 @dataclass(frozen=True)
@@ -81,19 +88,28 @@ class Images:
             "views": [asdict(view) for view in views],
             # Only random views depend on these.
             "augmentations": [repr(self.dataset(size, self.seed).pipeline), self.viewpoint.max_zoom] if drawn else None,
-            "pixels": source_digest("comp.data.reading", "comp.data.augmenting"),
+            "source": source_digest(*FEATURES_FOLLOW_FROM),
             "drawn": self.seed if drawn else None,
-            "precision": [ROUNDINGS, str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
+            "precision": [str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
         }
 
-        shape, began = (len(self.paths), len(views), learner.model.width), time.monotonic()
-        features, found = cached_features(
-            self.cache / "features",
-            made_from,
-            lambda start: self._computed(learner, size, views, start),
-            shape,
-            lambda: self.console.say("another process computes the same features; waiting for it"),
-        )
+        began, shape = time.monotonic(), (len(self.paths), len(views), learner.model.width)
+        cached = partial(cached_features, self.cache / "features", made_from, shape=shape)
+        if is_main():
+            waiting = partial(self.console.say, "another process computes the same features; waiting for it")
+            features, found = cached(
+                lambda start: self._computed(learner, size, views, from_main(start)), waiting=waiting
+            )
+            if found:
+                from_main(None)
+        else:
+            # Rank 0 writes them, and says from where on it needs the others, if at all.
+            start = from_main(None)
+            if start is not None:
+                deque(self._computed(learner, size, views, start), maxlen=0)
+        with main_first():
+            if not is_main():
+                features, found = cached(_not_here)
         how = "found in the cache" if found else f"computed in {time.monotonic() - began:.0f} s"
         self.console.say(f"features of {len(self.paths)} images at {size} px: {how}")
         return features
@@ -104,7 +120,7 @@ class Images:
         """What a stage trains on, in orders and augmentations drawn from ``seed``, and validates on where rows do."""
         batch_size = learner.recipe.batch_size
         epochs: Epochs
-        validation: Callable[[], Iterable[Features]]
+        validation: Callable[[], Iterable[Tensor]]
         if stage.cached:
             features = self.features(learner, stage.size, self.viewpoint.views(stage.views))
             epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, seed)
@@ -115,7 +131,7 @@ class Images:
             validation = lambda: self._features(learner, validating, stage.size, (View(),), kept)  # noqa: E731
         return epochs, Validation(validation, targets[validating]) if len(validating) else None
 
-    def to_predict(self, learner: Learner, rows: Rows | None = None) -> Iterable[Features]:
+    def to_predict(self, learner: Learner, rows: Rows | None = None) -> Iterable[Tensor]:
         """The features of some rows, all if none are named, in the recipe's TTA views, as batches (B, V, F).
 
         Those of a backbone that was trained are not cached: no other run has it. Where a stage cached the features of
@@ -136,7 +152,7 @@ class Images:
             return in_batches(self.features(learner, size, views), rows)
         return in_batches(chosen.features(learner, size, views), chosen._all_rows())
 
-    def _computed(self, learner: Learner, size: int, views: Sequence[View], start: int = 0) -> Iterator[Features]:
+    def _computed(self, learner: Learner, size: int, views: Sequence[View], start: int = 0) -> Iterator[Tensor]:
         """From row ``start`` on, in the batches that they would have been in from the first row on."""
         if start:
             self.console.say(f"features of {start} of {len(self.paths)} images at {size} px: found in the cache")
@@ -157,7 +173,7 @@ class Images:
         for side, rows in rows_by_side.items():
             if not len(rows):
                 continue
-            with self.console.bar(f"keeping images at {side} px", len(np.unique(rows)), "images") as bar:
+            with main_first(), self.console.bar(f"caching images at {side} px", len(np.unique(rows)), "images") as bar:
                 found = cached_images(
                     self.cache / "images",
                     self.paths,
@@ -193,15 +209,11 @@ class Images:
         seed: int,
         kept: Mapping[int, ImageCache],
     ) -> Epochs:
-        recipe, processes = learner.recipe, learner.processes
-        dataset = self.dataset(size, seed, recipe.random_erasing, kept)
-        own = partial(ImageEpochs, dataset, training, targets, recipe.batch_size, workers=workers())
-        if processes is None:
-            return own()
-        refuse_small_batches(min(recipe.batch_size, len(training)), processes.count)
-        asked = (size, seed, recipe.random_erasing, kept, training, targets, recipe.batch_size)
-        ask_with_images(processes, self, "train_on", *asked)
-        return SharedEpochs(own(rank=processes.rank, count=processes.count), processes)
+        rank, count = learner.accelerator.process_index, learner.accelerator.num_processes
+        dataset = self.dataset(size, seed, learner.recipe.random_erasing, kept)
+        return ImageEpochs(
+            dataset, training, targets, learner.recipe.batch_size, workers=workers(), rank=rank, count=count
+        )
 
     def _features(
         self,
@@ -210,13 +222,25 @@ class Images:
         size: int,
         views: Sequence[View],
         kept: Mapping[int, ImageCache] | None = None,
-    ) -> Iterator[Features]:
-        if learner.processes is None:
+    ) -> Iterator[Tensor]:
+        """Pooled features of rows in order, (B, V, F) each; of several processes each looks at every n-th batch.
+
+        A batch's features are so the same, bit for bit, as in one process on such a device.
+        """
+        rank, count = learner.accelerator.process_index, learner.accelerator.num_processes
+        if count == 1:
             return learner.features(self.views(rows, size, views, kept))
-        return shared_features(self, learner, rows, size, views, kept)
+        same_weights(learner.evaluated)
+        blocks = self.blocks(rows, views)
+        own = np.concatenate([rows[:0], *blocks[rank::count]])
+        return in_order(learner.features(self.views(own, size, views, kept)), len(blocks))
 
     def _all_rows(self) -> Rows:
         return np.arange(len(self.paths))
+
+
+def _not_here(_: int) -> Iterator[Tensor]:
+    raise RunError("The features that rank 0 computed aren't here: several machines need the same COMP_HOME.")
 
 
 def tta_views(recipe: Recipe, viewpoint: Viewpoint) -> tuple[View, ...]:

@@ -1,176 +1,162 @@
-"""Several processes for one training: starting them, and what the one that leads and those that help do first.
+"""One command in several processes: starting them, and what only the first of them (rank 0) does.
 
-A launcher of torch (`accelerate launch -m comp ...`, `torchrun -m comp ...`) starts the command line in every process;
-`--processes` starts the others itself. Either way the command runs in the first one only.
+``--processes N`` starts them by torch's elastic agent, `accelerate launch -m comp ...` and `torchrun -m comp ...` by
+theirs, on several machines too. All processes take the same steps on the same data; rank 0 alone writes and speaks.
+Nothing here imports torch where there is one process.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import ctypes
+import json
+import logging
 import os
 import signal
-import socket
 import sys
-import threading
-from contextlib import contextmanager, suppress
-from multiprocessing.connection import wait
-from typing import TYPE_CHECKING
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
 
-from comp.errors import OverrideError, RunError
+from comp.errors import OverrideError
+from comp.interrupts import STATUSES
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from multiprocessing.process import BaseProcess
-
-# How long those that help may take to end, in seconds, when the one that leads has ended or one of them failed.
-LAST_WORDS = 10.0
-# With the hundreds of thousands of looks that are usual, one other busy process on the cores makes a training five
-# times slower; with these few an idle machine loses about 5 %.
+# With the hundreds of thousands of looks for work that are usual before a thread of torch sleeps, one other busy
+# process on the cores makes a training five times slower; with these few an idle machine loses about 5 %.
 SPINS = "1000"
+PR_SET_PDEATHSIG = 1  # prctl's, from Linux' prctl.h
+LOST = "Another process of this training has ended; the same command again resumes."
 
-
-def launched() -> bool:
-    """Whether a launcher started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
-
-
-def helps() -> bool:
-    """Whether it is one of those that help."""
-    return launched() and os.environ["RANK"] != "0"
-
-
-def help_out() -> None:
-    """Help until the process that leads has ended, whatever else should end this one; an error is one sentence."""
-    from comp.training.helping import help_until_the_end
-    from comp.training.processes import LostError
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    try:
-        help_until_the_end()
-    except LostError:
-        sys.exit(1)  # whoever ended says why
-    except Exception as error:
-        sentence = " ".join(f"{error}".split()) or type(error).__name__
-        print(f"Error: process {os.environ['RANK']} of this training: {sentence}", file=sys.stderr, flush=True)  # noqa: T201
-        os._exit(1)
-
-
-@contextmanager
-def leading() -> Iterator[None]:
-    """Where a launcher started several processes, have the others help for the block."""
-    if not launched():
-        yield
-        return
-    from torch import distributed
-
-    from comp.training.learner import choose_device
-    from comp.training.processes import LostError, processes
-
-    joined = processes(choose_device())
-    assert joined is not None
-    well = False
-    try:
-        yield
-        well = True
-    except SystemExit as end:
-        # As typer ends a command.
-        well = not end.code
-        raise
-    finally:
-        if well:
-            with suppress(LostError):
-                joined.ask(None)
-        # Whoever still waits for this one comes to know by it that this one has ended.
-        distributed.destroy_process_group()
-
-
-@contextmanager
-def helped(count: int) -> Iterator[None]:
-    """Have this process lead ``count`` for the block, the others of which it starts; for 1, do nothing.
-
-    Raises OverrideError for more processes than GPUs, or where a launcher started several already.
-    """
-    if count == 1:
-        yield
-        return
-    if launched():
-        raise OverrideError("--processes starts processes, but a launcher has already; leave one of the two out.")
-    # Before torch is imported: its threads are for the cores that a process has for itself.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    # So that GPUs are counted without being touched: who has touched one can't be forked.
-    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-    import torch
-
-    import comp.training.helping  # noqa: F401 - once, before there are several processes
-    from comp.training.processes import LostError
-
-    if 0 < torch.cuda.device_count() < count:
-        raise OverrideError(
-            f"--processes is {count}, but there are {torch.cuda.device_count()} GPUs, and each process takes one."
-        )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    sizes = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
-    os.environ.update({**sizes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
-    # Forked, they needn't import anything; no thread of ours was started yet, and no GPU touched.
-    others = [multiprocessing.get_context("fork").Process(target=_help, args=(rank,)) for rank in range(1, count)]
-    for other in others:
-        other.start()
-    for other in others:
-        threading.Thread(target=_end_with, args=(other,), daemon=True).start()
-    _be(0)
-    try:
-        with leading():
-            yield
-        for other in others:
-            other.join(LAST_WORDS)
-    except LostError:
-        for other in others:
-            other.join(LAST_WORDS)
-            if (other.exitcode or 0) < 0:
-                raise RunError(_killed(other)) from None
-        sys.exit(1)  # one that failed has said why
-    finally:
-        for other in others:
-            other.kill()
-
-
-def _be(rank: int) -> None:
-    os.environ.update({"RANK": str(rank), "LOCAL_RANK": str(rank)})
-
-
-def _help(rank: int) -> None:
-    """Help for as long as the process that started this one lives."""
-    _be(rank)
-    starter = multiprocessing.parent_process()
-
-    def end_with_it() -> None:
-        if starter is not None:
-            starter.join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_it, daemon=True).start()
-    help_out()
-
-
-def _end_with(other: BaseProcess) -> None:
-    """End this process if another one failed and its own way to the end is blocked, as a GPU's may be."""
-    while other.exitcode is None:
-        wait([other.sentinel])
-        threading.Event().wait(LAST_WORDS)
-    if other.exitcode:
-        if other.exitcode < 0:
-            print(f"Error: {_killed(other)}", file=sys.stderr, flush=True)  # noqa: T201
-        os._exit(1)
-
-
-def _killed(other: BaseProcess) -> str:
-    name = signal.Signals(-(other.exitcode or 0)).name
-    return f"A process of this training was killed by {name}; the same command again goes on from here."
+Value = TypeVar("Value")
 
 
 def spin_little() -> None:
     """Let threads sleep soon, unless the environment says otherwise; it is read once, when torch is imported."""
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+
+
+def launched() -> bool:
+    """Whether this is one of several processes of the same command."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def is_main() -> bool:
+    """Whether it is the only one, or rank 0."""
+    return not launched() or os.environ["RANK"] == "0"
+
+
+def start_processes(count: int) -> bool:
+    """Run this command in so many processes, and wait for them; False where this is to run it itself.
+
+    An error in one of them, or its end by a signal, ends all. Raises OverrideError for more processes than GPUs.
+    """
+    if launched():
+        if count not in (1, int(os.environ["WORLD_SIZE"])):
+            raise OverrideError("--processes starts processes, but a launcher has already; leave one of the two out.")
+        return False
+    if count == 1:
+        return False
+    import torch
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    if 0 < torch.cuda.device_count() < count:
+        raise OverrideError(
+            f"--processes is {count}, but there are {torch.cuda.device_count()} GPUs, and each process takes one."
+        )
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    # What the agent would log is said below, in one sentence.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    with tempfile.TemporaryDirectory() as folder:
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=count,
+            run_id=uuid.uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(log_dir=folder),
+        )
+        try:
+            elastic_launch(config, sys.executable)("-m", "comp", *sys.argv[1:])
+        except SignalException as stopped:
+            sys.exit(128 + int(stopped.sigval))
+        except ChildFailedError as error:
+            # What the processes that lost another one say follows from what that one says.
+            first = min(
+                error.failures.values(), key=lambda one: (one.exitcode >= 0, LOST in one.message, one.timestamp)
+            )
+            if first.exitcode in STATUSES:
+                sys.exit(first.exitcode)
+            killed = f"A process of this training was killed by {first.signal_name()}; the same command again resumes."
+            print("Error:", killed if first.exitcode < 0 else first.message, file=sys.stderr)  # noqa: T201
+            sys.exit(1)
+    return True
+
+
+def begin_process() -> None:
+    """Make this process one of several, where it is: workers are silent, and leave signals to rank 0, which saves."""
+    if not launched():
+        return
+    if sys.platform.startswith("linux"):
+        # With whoever launched it.
+        ends_by = signal.SIGTERM if is_main() else signal.SIGKILL
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ends_by)
+    if not is_main():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for as long as the process
+
+
+def only_main() -> None:
+    """Let rank 0 go on as if it were alone, for a command that doesn't train; the others end here."""
+    if not is_main():
+        sys.exit(0)
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK"):
+        os.environ.pop(name, None)
+
+
+def lost(error: BaseException) -> bool:
+    """Whether it only says that another process of the same command has ended."""
+    return launched() and isinstance(error, RuntimeError) and any(word in str(error) for word in ("gloo", "NCCL"))
+
+
+def report_error(sentence: str) -> bool:
+    """Have the launcher say it, once for all processes; False where none launched this one."""
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if file is not None and launched():
+        Path(file).write_text(json.dumps({"message": sentence, "timestamp": int(time.time())}), encoding="utf-8")
+    return launched() and (file is not None or not is_main())
+
+
+def wait_for_all() -> None:
+    """Until every process has come here."""
+    if launched():
+        from comp.training.processes import barrier
+
+        barrier()
+
+
+def from_main(value: Value) -> Value:
+    """Rank 0's value, in all processes."""
+    if not launched():
+        return value
+    from comp.training.processes import broadcast
+
+    received: Value = broadcast(value)
+    return received
+
+
+@contextmanager
+def main_first() -> Iterator[None]:
+    """The block in rank 0 and then in the others, which find what it has made: downloads, caches."""
+    if not is_main():
+        from_main(None)
+    yield
+    if is_main():
+        from_main(None)

@@ -46,7 +46,7 @@ def classification_loss(
     return binary_cross_entropy_with_logits(logits, smoothed, weight=weights)
 
 
-def rows_count(targets: Tensor, target: Target, class_weights: Tensor | None) -> Tensor:
+def samples_count(targets: Tensor, target: Target, class_weights: Tensor | None) -> Tensor:
     """How much these rows count in the mean over a batch that they are a part of; a scalar.
 
     So that the losses of a batch's parts, each times its part of the batch's count, add up to the batch's loss.

@@ -1,14 +1,135 @@
-"""How this process asks for memory while a network runs on the processor, and how much it has had."""
+"""Memory: smaller micro-batches where a pass has no room, how the processor's memory is asked for, its peak."""
 
 import ctypes
 import resource
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, TypeVar
 
 import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from comp.errors import RunError
+
+# Batch norm can't standardise a single sample.
+FEWEST = 2
 # mallopt's parameters, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST = 1 << 30
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class MicroBatches:
+    """The most samples of one pass through the network, None while memory suffices for what is given.
+
+    training: of a pass forward and back. forward: of one without gradients.
+    processes: how many share each batch; one can't make its share smaller without the others.
+    say: told once, in words, when either is halved.
+    """
+
+    training: int | None = None
+    forward: int | None = None
+    processes: int = 1
+    say: Callable[[str], None] = lambda _: None
+
+    def within_memory(
+        self,
+        kind: Literal["training", "forward"],
+        samples: int,
+        work: Callable[[], Result],
+        undo: Callable[[], None] = lambda: None,
+    ) -> Result:
+        """Work on so many samples, in micro-batches; again in smaller ones where memory runs out.
+
+        undo: takes back what a pass that ran out of memory has changed.
+        Raises RunError where memory doesn't suffice for the smallest.
+        """
+        while True:
+            slices = self.slices(samples) if kind == "training" else self.forward_slices(samples)
+            most = max((part.stop - part.start for part in slices), default=0)
+            try:
+                return work()
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+            # Not where the error is at hand: it holds on to the tensors of the pass that had no room.
+            undo()
+            self._halve(kind, most)
+
+    def slices(self, samples: int) -> list[slice]:
+        """A mini-batch for training as even micro-batches of at most ``training`` samples, none of a single one."""
+        count = 1 if self.training is None else max(1, min(-(-samples // self.training), samples // FEWEST))
+        bounds = [samples * part // count for part in range(count + 1)]
+        return [slice(start, end) for start, end in pairwise(bounds)]
+
+    def forward_slices(self, samples: int) -> list[slice]:
+        """A batch without gradients as micro-batches of at most ``forward`` samples."""
+        most = self.forward or max(samples, 1)
+        return [slice(start, min(start + most, samples)) for start in range(0, samples, most)]
+
+    def _halve(self, kind: Literal["training", "forward"], samples: int) -> None:
+        if kind == "training" and self.processes > 1:
+            raise RunError(
+                f"Memory doesn't suffice for {samples} images at once in each of {self.processes} processes; set half "
+                f"the batch (--set batch_size={self.processes * samples // 2}, with twice the --set accumulation=...)."
+            )
+        half = max(samples // 2, FEWEST if kind == "training" else 1)
+        if half >= samples or half == getattr(self, kind):
+            raise RunError(
+                f"Memory doesn't suffice for {samples} image{'s' if samples > 1 else ''} at once; take a smaller "
+                "backbone (--backbone) or smaller images (--set stages.size=...)."
+            )
+        setattr(self, kind, half)
+        clear_device_cache(garbage_collection=True)
+        if kind == "forward":
+            self.say(f"out of memory with {samples} images at once: from now on {half} go through the network")
+            return
+        self.say(
+            f"out of memory with {samples} samples at once: from now on micro-batches of {half}, whose gradients are "
+            "added up; a step is of as many samples as before, but batch norm learns the statistics of the fewer"
+        )
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a pass of fewer samples might succeed."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and should_reduce_batch_size(error)
+
+
+class Undo:
+    """What a pass in training changes beside gradients, as it was when this was made or last remembered.
+
+    That is torch's random states, and batch norm's statistics.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._statistics = [
+            buffer for module in model.modules() if isinstance(module, _BatchNorm) for buffer in module.buffers()
+        ]
+        self._kept = [buffer.clone() for buffer in self._statistics]
+        self.remember()
+
+    @torch.no_grad()
+    def remember(self) -> None:
+        self._on_cpu = torch.get_rng_state()
+        self._on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        if self._kept:
+            torch._foreach_copy_(self._kept, self._statistics)
+
+    @torch.no_grad()
+    def undo(self) -> None:
+        torch.set_rng_state(self._on_cpu)
+        if self._on_gpus:
+            torch.cuda.set_rng_state_all(self._on_gpus)
+        if self._kept:
+            torch._foreach_copy_(self._statistics, self._kept)
 
 
 def keep_freed_memory() -> None:

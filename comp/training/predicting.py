@@ -25,7 +25,7 @@ from comp.submission.scoring import describe, tune_on_logits
 from comp.submission.submission import build_submission, write_submission
 from comp.training.backbone import build_classifier, expectations, set_size
 from comp.training.inputs import Images
-from comp.training.learner import Learner, choose_device
+from comp.training.learner import Learner
 from comp.training.state import load_weights
 from comp.training.training import Training
 
@@ -35,12 +35,20 @@ Part = tuple[Paths, npt.NDArray[np.int64] | None]
 
 
 def predict_after(training: Training) -> Path:
-    """Predict with what has just been trained, as `predict` does."""
-    experiment, tables = training.prepared.experiment, training.prepared.tables
-    return predict(experiment.competition, training.run, tables, experiment.workspace, training.console)
+    """Predict with what has just been trained, as `predict` does; the last weights are those of the learner."""
+    experiment, tables, run = training.prepared.experiment, training.prepared.tables, training.run
+    just_trained = training.prepared.learner if training.fitted else None
+    return predict(experiment.competition, run, tables, experiment.workspace, training.console, just_trained)
 
 
-def predict(competition: Competition, trained: Run, tables: Tables, workspace: Workspace, console: Console) -> Path:
+def predict(
+    competition: Competition,
+    trained: Run,
+    tables: Tables,
+    workspace: Workspace,
+    console: Console,
+    just_trained: Learner | None = None,
+) -> Path:
     """Predict validation and test images with test-time augmentation, tune post-processing, write the submission.
 
     Raises RunError for a run that has no weights, was trained on other classes, or predicts NaN.
@@ -58,7 +66,7 @@ def predict(competition: Competition, trained: Run, tables: Tables, workspace: W
     validates = tables.train["id"].isin(trained.validating()).to_numpy()
     labelled = (tables.train["path"].array, validates.nonzero()[0])
     unlabelled = (readable_test_images(tables), None)
-    valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], workspace, console)
+    valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], workspace, console, just_trained)
     postprocessing, scores = tune_on_logits(competition, tables.targets[validates], valid, config["postprocessing"])
     shares = class_counts(tables.targets[~validates], len(tables.classes)) / (~validates).sum()
     ids, probabilities = tables.train["id"][validates], mean_over_views(valid, competition.target)
@@ -77,6 +85,7 @@ def predict_logits(
     parts: Sequence[Part],
     workspace: Workspace,
     console: Console,
+    just_trained: Learner | None = None,
 ) -> list[Array]:
     """The logits (N, V, C) of each part's rows; every kept snapshot in every TTA view is one of the V views.
 
@@ -84,7 +93,7 @@ def predict_logits(
     """
     config = trained.record("config")
     found: list[list[Array]] = [[] for _ in parts]
-    for learner in kept_learners(competition, recipe, trained, len(config["classes"]), console):
+    for learner in kept_learners(competition, recipe, trained, len(config["classes"]), console, just_trained):
         expected = expectations(learner.model.backbone)
         for (paths, rows), logits in zip(parts, found, strict=True):
             images = Images(paths, expected, competition.augment, config["seed"], workspace.cache, console)
@@ -145,21 +154,30 @@ def predict_test_images(competition: Competition, trained: Run, workspace: Works
 
 
 def kept_learners(
-    competition: Competition, recipe: Recipe, trained: Run, classes: int, console: Console
+    competition: Competition,
+    recipe: Recipe,
+    trained: Run,
+    classes: int,
+    console: Console,
+    just_trained: Learner | None = None,
 ) -> Iterator[Learner]:
     """A learner with each of the run's kept weights, the last ones first.
 
+    just_trained: has the last ones already.
     Raises RunError where its training did not end.
     """
     record = trained.record("trained")
     snapshots = [trained.checkpoint(name) for name in record["snapshots"]]
     at_once = record.get("at_once", {}).get("forward")
     for weights in (trained.weights, *snapshots):
-        learner = load_learner(competition, recipe, weights, classes)
-        learner.passes.forward, learner.passes.say = at_once, console.say
+        if just_trained is not None and weights == trained.weights:
+            learner, just_trained.recipe = just_trained, recipe
+        else:
+            learner = load_learner(competition, recipe, weights, classes)
+        learner.micro_batches.forward, learner.micro_batches.say = at_once, console.say
         yield learner
         # Of what the one ran out of memory with the next would, too.
-        at_once = learner.passes.forward
+        at_once = learner.micro_batches.forward
 
 
 def load_learner(competition: Competition, recipe: Recipe, weights: Path, classes: int) -> Learner:
@@ -167,4 +185,4 @@ def load_learner(competition: Competition, recipe: Recipe, weights: Path, classe
     model = build_classifier(recipe.backbone, pretrained=False, dropout=recipe.dropout, prior=np.zeros(classes))
     set_size(model, recipe.stages[-1].size)
     load_weights(model, weights)
-    return Learner(model, recipe, competition.target, competition.layer_lr_ratio, choose_device())
+    return Learner(model, recipe, competition.target, competition.layer_lr_ratio)

@@ -24,7 +24,8 @@ from comp.training.backbone import build_classifier, digest, expectations, set_s
 from comp.training.finder import RangeTest, range_test
 from comp.training.heads import is_new, prior_logits, start_from_pretrained
 from comp.training.inputs import Images
-from comp.training.learner import Epochs, Learner, Validation, choose_device
+from comp.training.launching import main_first
+from comp.training.learner import Epochs, Learner, Validation
 from comp.training.losses import class_weights
 
 Rows = npt.NDArray[np.int64]
@@ -84,7 +85,7 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
     if recipe.balance == "oversample":
         training = oversampled(training, tables.targets, choices.seed)
     learner, weights = _untrained(experiment, tables, training)
-    learner.passes.say = console.say
+    learner.micro_batches.say = console.say
     images = Images(
         tables.train["path"].array,
         expectations(learner.model.backbone),
@@ -100,20 +101,25 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
 def _untrained(experiment: Experiment, tables: Tables, training: Rows) -> tuple[Learner, str]:
     """The learner, and the fingerprint of its backbone."""
     competition, recipe = experiment.competition, experiment.recipe
-    torch.manual_seed(experiment.choices.seed)
     seen: npt.NDArray[Any] = tables.targets[training]
     balanced, prior = None, prior_logits(seen, len(tables.classes), competition.target)
     if recipe.balance == "weights":
         # Weighted, every class is as common as the others.
         balanced, prior = class_weights(seen, len(tables.classes), competition.target), np.zeros(len(tables.classes))
-    model = build_classifier(
-        recipe.backbone, pretrained=recipe.pretrained, dropout=recipe.dropout, drop_path=recipe.drop_path, prior=prior
-    )
+    with main_first():  # weights are downloaded once
+        torch.manual_seed(experiment.choices.seed)
+        model = build_classifier(
+            recipe.backbone,
+            pretrained=recipe.pretrained,
+            dropout=recipe.dropout,
+            drop_path=recipe.drop_path,
+            prior=prior,
+        )
     if recipe.head == "pretrained" and model.own_classifier == (None,):
         raise BackboneError(
             f"Recipe: `head` is 'pretrained', but {recipe.backbone} has no linear classifier; let it be 'new'."
         )
-    learner = Learner(model, recipe, competition.target, competition.layer_lr_ratio, choose_device(), balanced)
+    learner = Learner(model, recipe, competition.target, competition.layer_lr_ratio, balanced)
     return learner, digest(model.backbone)
 
 

@@ -1,172 +1,127 @@
-"""Several processes that train one model: the first leads, the others do their share of what it asks for.
-
-The first goes through the steps of a run as it would alone, and it alone writes. Before it does what is shared it says
-so; the others wait for that, so nothing of a run depends on them but the arithmetic.
-"""
+"""What several processes that train one model exchange: features, gradients by torch's DDP, and rank 0's decisions."""
 
 import functools
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from accelerate import Accelerator
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, distributed, nn
+from torch.nn.functional import pad
 
-from comp.errors import RunError
+from comp.data.loading import share
+from comp.errors import OverrideError
+from comp.training.backbone import Classifier
+from comp.training.memory import FEWEST, keep_freed_memory
 
-# The others wait while the first one downloads, screens, writes pages.
+# The others wait while rank 0 downloads, checks the data, writes pages.
 PATIENCE = timedelta(days=7)
-
-Arguments = ParamSpec("Arguments")
-Given = TypeVar("Given")
-
-
-class LostError(RunError):
-    """Another process of the training ended."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Another process of this training has ended, and says itself why; the same command again goes on from here."
-        )
+# Batch norm of so few samples in each process learns poor statistics; of all processes together it learns better ones.
+SMALL = 16
 
 
-class NoRoomError(torch.OutOfMemoryError):
-    """One of the processes has no memory for its share."""
-
-
-def processes(accelerator: Accelerator) -> "Processes | None":
-    """Those that train together, this one among them; None where it is alone. The first call waits for all."""
-    return _joined() if accelerator.num_processes > 1 else None
+def choose_device() -> Accelerator:
+    """A GPU if there is one, in bfloat16, or half precision where it lacks that; the processor in single precision."""
+    if not torch.cuda.is_available():
+        keep_freed_memory()
+        # One of several processes, as launchers count them, talks to the others only where it is told to be on one.
+        return Accelerator(mixed_precision="no", cpu="LOCAL_RANK" in os.environ)
+    # Emulated, as on a T4, bfloat16 is slower than single precision.
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return Accelerator(mixed_precision="bf16" if native else "fp16")
 
 
 @functools.cache
-def _joined() -> "Processes":
-    return Processes()
+def control() -> distributed.ProcessGroup:
+    """The processes' connections beside the devices' own: what rank 0 says must not wait for a GPU."""
+    if not distributed.is_initialized():
+        choose_device()
+    group = distributed.new_group(backend="gloo", timeout=PATIENCE)
+    assert isinstance(group, distributed.ProcessGroup)
+    return group
 
 
-def _with_the_others(method: Callable[Arguments, Given]) -> Callable[Arguments, Given]:
-    """Raise LostError where a connection breaks: a process that ends closes all of its."""
-
-    @functools.wraps(method)
-    def wrapped(*arguments: Arguments.args, **named: Arguments.kwargs) -> Given:
-        try:
-            return method(*arguments, **named)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            raise LostError from error
-
-    return wrapped
+def broadcast(value: Any) -> Any:
+    """Rank 0's value, in all processes."""
+    values = [value]
+    distributed.broadcast_object_list(values, src=0, group=control())
+    return values[0]
 
 
-class Processes:
-    """The connections between the processes.
+def barrier() -> None:
+    distributed.barrier(group=control())
 
-    rank: of this one, from 0, which leads. count: how many they are. looks_at: what the others were told of last.
+
+def in_order(own: Iterator[Tensor], blocks: int) -> Iterator[Tensor]:
+    """So many blocks of samples, of which each process gives every n-th, in the order of all, in all processes."""
+    rank, count = distributed.get_rank(), distributed.get_world_size()
+    for first in range(0, blocks, count):
+        together = min(count, blocks - first)
+        block = next(own).cpu() if rank < together else None
+        gathered: list[Any] = [None] * count
+        distributed.all_gather_object(gathered, block, group=control())
+        yield from gathered[:together]
+
+
+@torch.no_grad()
+def same_weights(model: nn.Module) -> None:
+    """Give rank 0's weights and statistics to all."""
+    for tensor in model.state_dict().values():
+        sent = tensor.contiguous()
+        distributed.broadcast(sent, src=0)
+        tensor.copy_(sent)
+
+
+def shares(batch_size: int) -> list[int]:
+    """How many samples of a batch each process has. Raises OverrideError where they are too few for batch norm."""
+    count = distributed.get_world_size()
+    if batch_size < FEWEST * count:
+        raise OverrideError(
+            f"A batch of {batch_size} samples is too few for {count} processes, which take {FEWEST} each at least; "
+            "start fewer, or raise batch_size."
+        )
+    return [len(share(batch_size, rank, count)) for rank in range(count)]
+
+
+class SharedBatch(nn.Module):
+    """A classifier whose processes each take their share of a batch: their images (b, ...) in, all logits (B, C) out.
+
+    Each sends its own images through the backbone, and the features of all through the head, whose batch norm sees the
+    batch so, and whose loss is the whole batch's.
     """
 
-    looks_at: object = None
+    def __init__(self, model: Classifier, sizes: Sequence[int]) -> None:
+        super().__init__()
+        if torch.cuda.is_available() and max(sizes) < SMALL:
+            model.backbone = convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]
+        self.model, self.sizes = model, sizes
 
-    def __init__(self) -> None:
-        self.rank, self.count = distributed.get_rank(), distributed.get_world_size()
-        # Beside the devices' own connections: what is asked for must not wait for a GPU.
-        control = distributed.new_group(backend="gloo", timeout=PATIENCE)
-        assert isinstance(control, distributed.ProcessGroup)
-        self._control = control
-
-    @property
-    def leads(self) -> bool:
-        return self.rank == 0
-
-    @_with_the_others
-    def ask(self, what: str | None, *arguments: Any) -> None:
-        """Tell the others what to do next, by its name and as plain values; None ends them. They ask nobody."""
-        if self.leads:
-            distributed.broadcast_object_list([(what, arguments)], src=0, group=self._control)
-
-    @_with_the_others
-    def asked(self) -> tuple[str | None, tuple[Any, ...]]:
-        """What to do next, and with what."""
-        order: list[Any] = [None]
-        distributed.broadcast_object_list(order, src=0, group=self._control)
-        what, arguments = order[0]
-        return what, arguments
-
-    @_with_the_others
-    def give(self, array: npt.NDArray[np.float32]) -> None:
-        """An array for the leader."""
-        distributed.send(torch.from_numpy(array), dst=0, group=self._control)
-
-    @_with_the_others
-    def take(self, rank: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        """The array of this shape that another process gives."""
-        taken = torch.empty(shape)
-        distributed.recv(taken, src=rank, group=self._control)
-        return taken.numpy()
-
-    @_with_the_others
-    def sizes(self, rows: int | None) -> list[int]:
-        """How many rows each process has of what is to be gathered; None where its memory didn't suffice.
-
-        Raises NoRoomError in all of them if it didn't in one.
-        """
-        own = torch.tensor([-1 if rows is None else rows])
-        every = [torch.empty_like(own) for _ in range(self.count)]
-        distributed.all_gather(every, own, group=self._control)
-        sizes = [int(one) for one in every]
-        if min(sizes) < 0:
-            raise NoRoomError
-        return sizes
-
-    def gathered(self, rows: Tensor, sizes: list[int]) -> Tensor:
-        """The rows (b, ...) of all processes, in the order of their ranks: (sum of sizes, ...).
-
-        What every process makes smaller is the same loss of all rows. So where each takes the `average` of their
-        gradients afterwards, those of its own rows have to count as often as there are processes.
-        """
-        gathered: Tensor = _Gathered.apply(rows, self, sizes)
-        return gathered
-
-    @_with_the_others
-    def gather(self, rows: Tensor, sizes: list[int]) -> Tensor:
-        """As `gathered`, without gradients."""
-        padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
-        padded[: len(rows)] = rows
-        every = [torch.empty_like(padded) for _ in sizes]
-        distributed.all_gather(every, padded)
-        return torch.cat([part[:size] for part, size in zip(every, sizes, strict=True)])
-
-    @_with_the_others
-    def average(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Let the gradients of all processes be their mean."""
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        together = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        distributed.all_reduce(together)
-        together /= self.count
-        means = torch.split(together, [gradient.numel() for gradient in gradients])
-        for gradient, mean in zip(gradients, means, strict=True):
-            gradient.copy_(mean.view_as(gradient))
-
-    @_with_the_others
-    @torch.no_grad()
-    def same_weights(self, model: nn.Module) -> None:
-        """Give the leader's weights and statistics to all."""
-        for tensor in model.state_dict().values():
-            sent = tensor.contiguous()
-            distributed.broadcast(sent, src=0)
-            tensor.copy_(sent)
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model.head(gathered(self.model.features(images), self.sizes))
+        return logits
 
 
-class _Gathered(torch.autograd.Function):
-    @staticmethod
-    def forward(context: Any, rows: Tensor, processes: Processes, sizes: list[int]) -> Tensor:
-        start = sum(sizes[: processes.rank])
-        context.own, context.count = slice(start, start + len(rows)), processes.count
-        return processes.gather(rows.detach(), sizes)
+def gathered(samples: Tensor, sizes: Sequence[int]) -> Tensor:
+    """The samples (b, ...) of all processes, in the order of their ranks: (sum of sizes, ...).
 
-    @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return gradients[0][context.own] * context.count, None, None
+    All processes make the same loss of them. DDP averages their gradients, so those of a process's own samples count as
+    often as there are processes.
+    """
+    own = samples.detach()
+    padded = pad(own, (0, 0) * (own.ndim - 1) + (0, max(sizes) - len(own)))
+    every = [torch.empty_like(padded) for _ in sizes]
+    distributed.all_gather(every, padded)
+    parts = [part[:size] for part, size in zip(every, sizes, strict=True)]
+    if samples.requires_grad:
+        parts[distributed.get_rank()] = own + len(sizes) * (samples - own)
+    return torch.cat(parts)
+
+
+def seed_worker(seed: int, step: int) -> None:
+    """Let a worker draw dropout and mixup of its own, by step, so that a resumed training draws the same."""
+    if rank := distributed.get_rank():
+        torch.manual_seed(int(np.random.SeedSequence([seed, rank, step]).generate_state(1)[0]))

@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from comp.console import Console
@@ -16,6 +18,7 @@ from comp.runs import Goal, Run, create_run, list_runs
 from comp.runs.differences import difference
 from comp.runs.resolve import has_gpu
 from comp.training.config import config_of
+from comp.training.launching import from_main, is_main, wait_for_all
 from comp.training.prepared import Prepared
 from comp.training.state import load_state
 from comp.training.training import Training
@@ -38,6 +41,10 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
     One of the same config but of other source is not resumed, and that is said. Nobody else resumes the run for as long
     as the block lasts. A new one that ends with an error before its first epoch leaves no folder.
     """
+    if not is_main():
+        with _following(prepared, console) as training:
+            yield training
+        return
     resolved = config_of(prepared)
     config = _as_recorded(resolved)
     of_other_source: list[str] = []
@@ -50,7 +57,7 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
             with run.held() as alone:
                 # Who held it may just have finished it.
                 if alone and not done(run):
-                    yield _resume(prepared, run, console)
+                    yield _followed(_resume(prepared, run, console))
                     return
     run = _new_run(prepared)
     with run.held():
@@ -58,7 +65,7 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
             training = _begin(prepared, run, console, resolved)
             for line in of_other_source[:1]:
                 console.say(line)
-            yield training
+            yield _followed(training)
         except CompError:
             if not run.history.began and not run.last.is_file():
                 shutil.rmtree(run.folder, ignore_errors=True)
@@ -71,6 +78,10 @@ def resumed(prepared: Prepared, run: Run, console: Console) -> Iterator[Training
 
     Raises RunError where it is still under way, or where recipe or data are others than they were.
     """
+    if not is_main():
+        with _following(prepared, console) as training:
+            yield training
+        return
     recorded, config = run.record("config"), _as_recorded(config_of(prepared))
     anew = f"train anew with `comp train {prepared.experiment.competition.name}`"
     other = difference(_without(recorded, *NOT_COMPARED, *ONLY_SAID), _without(config, *ONLY_SAID))
@@ -95,6 +106,26 @@ def resumed(prepared: Prepared, run: Run, console: Console) -> Iterator[Training
             console.say(
                 f"{_listed(changed)} changed since {run.name} was begun: it is resumed with the code as it is now"
             )
+        yield _followed(training)
+
+
+def _followed(training: Training) -> Training:
+    """The training, once the workers have copied its folder."""
+    from_main(training.run.folder)
+    wait_for_all()
+    return training
+
+
+@contextmanager
+def _following(prepared: Prepared, console: Console) -> Iterator[Training]:
+    """A worker's training: that of rank 0, in a copy of its folder that nobody keeps."""
+    with TemporaryDirectory() as scratch:
+        folder = from_main(Path())
+        run = Run(Path(scratch) / prepared.experiment.competition.name / folder.name)
+        shutil.copytree(folder, run.folder)
+        wait_for_all()
+        training = _resume(prepared, run, console)
+        training.by_hand = True
         yield training
 
 

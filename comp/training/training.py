@@ -128,7 +128,7 @@ class Training:
                     bar.advance(1)
                 else:
                     self._record(stage, number, event)
-                    if event.broken:
+                    if event.diverged:
                         continue
                     self.after_epoch()
                 # Looked at once: a signal between two looks would end the loop without anything saved.
@@ -160,7 +160,7 @@ class Training:
 
     def finish(self) -> None:
         """Keep the weights, and what they were trained by: the run can be predicted with."""
-        passes = self.prepared.learner.passes
+        passes = self.prepared.learner.micro_batches
         record = {
             "stages": [asdict(fitted) for fitted in self.fitted],
             "diverged": self.diverged,
@@ -194,7 +194,7 @@ class Training:
             "size": self.size,
             "touched": self.touched,
             "weights": self._changing(learner.model.state_dict()),
-            "passes": [learner.passes.training, learner.passes.forward],
+            "passes": [learner.micro_batches.training, learner.micro_batches.forward],
             "tables": self.run.history.sizes(),
             "stage": stage,
         }
@@ -212,7 +212,7 @@ class Training:
             self.snapshots = [self.run.checkpoint(name) for name in state["snapshots"]]
             self.last_finite = None if state["last_finite"] is None else Finite(*state["last_finite"])
             self.resumed = state["stage"]
-            learner.passes.training, learner.passes.forward = state["passes"]
+            learner.micro_batches.training, learner.micro_batches.forward = state["passes"]
             set_size(learner.model, self.size)
             self._give(state["weights"])
             tables = state["tables"]
@@ -253,7 +253,7 @@ class Training:
         }
         self.run.history.append_epoch(row, epoch.steps)
         say_epoch(self.console, epoch, score)
-        if epoch.broken or not epoch.ends_cycle or epoch.cycle + 1 == stage.cycles:
+        if epoch.diverged or not epoch.ends_cycle or epoch.cycle + 1 == stage.cycles:
             return
         model = self.prepared.learner.evaluated
         self.last_finite = Finite(self._copied(model), epoch.cycle + 1)

@@ -17,11 +17,11 @@ def test_features_that_were_being_computed_when_it_was_asked_to_end_are_gone_on_
 
     pooled, batches = Learner._pooled, []
 
-    def asked_to_end(learner, images):
+    def asked_to_end(learner, network, images):
         batches.append(len(images))
         if len(batches) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return pooled(learner, images)
+        return pooled(learner, network, images)
 
     monkeypatch.setattr(Learner, "_pooled", asked_to_end)
     plugins = ("--competitions", downloaded.plugins)

@@ -17,7 +17,7 @@ MADE_FROM = {"weights": "a", "size": 64, "views": [{"symmetry": 0, "draw": None}
 
 
 def computed(start=0, batch=3):
-    return iter([FEATURES[start : start + batch] for start in range(start, len(FEATURES), batch)])
+    return iter([torch.from_numpy(FEATURES[start : start + batch]) for start in range(start, len(FEATURES), batch)])
 
 
 def never(start):
@@ -58,7 +58,9 @@ def test_the_order_of_what_they_are_made_from_does_not_matter(tmp_path):
 )
 def test_a_change_of_anything_they_are_made_from_computes_them_anew(tmp_path, change):
     cached_features(tmp_path, MADE_FROM, computed, SHAPE)
-    other, found = cached_features(tmp_path, {**MADE_FROM, **change}, lambda start: iter([FEATURES + 1]), SHAPE)
+    other, found = cached_features(
+        tmp_path, {**MADE_FROM, **change}, lambda start: iter([torch.from_numpy(FEATURES + 1)]), SHAPE
+    )
     assert not found
     assert np.array_equal(other, FEATURES + 1)
     assert len(names(tmp_path)) == 2
@@ -152,7 +154,7 @@ def test_a_damaged_file_is_made_anew(tmp_path, damage):
 
 @pytest.mark.parametrize("rows", [0, 3, 8, 14])
 def test_features_of_more_or_fewer_rows_than_announced_are_not_kept(tmp_path, rows):
-    batches = [np.zeros((1, *SHAPE[1:]), np.float32)] * rows
+    batches = [torch.zeros(1, *SHAPE[1:])] * rows
     with pytest.raises(ValueError, match=r"rows of features|broadcast"):
         cached_features(tmp_path, MADE_FROM, lambda start: iter(batches), SHAPE)
     assert names(tmp_path) == []

@@ -12,7 +12,7 @@ from comp.errors import RunError
 from comp.training.backbone import build_classifier, freeze
 from comp.training.features import FeatureEpochs
 from comp.training.finder import BATCHES, HIGHEST, LOWEST, RangeTest, range_test
-from comp.training.learner import Epoch, Learner, choose_device
+from comp.training.learner import Epoch, Learner
 
 SIZE, ROWS = 32, 48
 CLASSES = torch.arange(ROWS) % 2
@@ -42,7 +42,7 @@ def learner_of(name="test_resnet", recipe=RECIPE):
     model = build_classifier(name, pretrained=False, dropout=recipe.dropout, prior=np.zeros(2))
     if hasattr(model.backbone, "set_input_size"):
         model.backbone.set_input_size(img_size=(SIZE, SIZE))
-    return Learner(model, recipe, "single", 10.0, choose_device())
+    return Learner(model, recipe, "single", 10.0)
 
 
 def everything(learner):
@@ -97,7 +97,7 @@ def test_gathered_batches_are_one_step_and_a_hundred_all_together(accumulation, 
     images = Images()
     learner = learner_of(recipe=replace(RECIPE, accumulation=accumulation))
     taken = []
-    learner.step = lambda stage, together, optimizer: taken.append(len(together)) or torch.tensor(1.0)
+    learner.step = lambda network, together, optimizer: taken.append(len(together)) or torch.tensor(1.0)
     range_test(learner, HEAD, images, seed=0)
     assert set(taken) == {in_a_step}
     assert sum(taken) == BATCHES

@@ -11,7 +11,7 @@ from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View, side_on, top_down, upright
 from comp.training.backbone import build_classifier, expectations
 from comp.training.inputs import Images, tta_views
-from comp.training.learner import Learner, choose_device
+from comp.training.learner import Learner
 
 HEAD = Stage(size=16, train="head", cached=True, views=2)
 RECIPE = Recipe(backbone="test_resnet", pretrained=False, batch_size=4, stages=[HEAD])
@@ -20,7 +20,7 @@ RECIPE = Recipe(backbone="test_resnet", pretrained=False, batch_size=4, stages=[
 def learner_of(recipe=RECIPE, weights=0):
     torch.manual_seed(weights)
     model = build_classifier(recipe.backbone, pretrained=False, dropout=0.0, prior=np.zeros(3))
-    return Learner(model, recipe, "single", 10, choose_device())
+    return Learner(model, recipe, "single", 10)
 
 
 @pytest.fixture
@@ -82,6 +82,15 @@ def test_seed_and_viewpoint_make_other_features_only_of_random_views(images):
     assert cached(images) == 2
     other.features(learner, 16, drawn)
     assert cached(images) == 3
+
+
+def test_edited_source_makes_other_features(images, monkeypatch):
+    images.features(learner_of(), 16, (View(),))
+    digests = {}
+    monkeypatch.setattr("comp.training.inputs.source_digest", lambda *modules: digests.setdefault(modules, "edited"))
+    images.features(learner_of(), 16, (View(),))
+    assert cached(images) == 2
+    assert {module for modules in digests for module in modules} >= {"comp.data.reading", "comp.training.backbone"}
 
 
 def test_a_changed_file_makes_other_features(images):

@@ -1,24 +1,30 @@
-"""Trainings in two processes, each forked from this one, where everything is imported already."""
+"""Trainings in two processes; but for one test each forked from this one, where everything is imported already."""
 
 import multiprocessing
 import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from torch import nn
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from comp import cli
+from comp.data.loading import ImageDataset
 from comp.errors import DataError
 from comp.runs import list_runs
 from comp.training import backbone, finder, training
-from comp.training.helping import Helper
+from comp.training.launching import LOST, report_error, start_processes
+from comp.training.learner import Learner
+from comp.training.state import load_state
 
 # Neither 61 nor 37 images, nor batches of 7, divide by 2.
 STILL = """
@@ -78,16 +84,20 @@ def still(make, workspace):
 
 @pytest.fixture
 def apart(tmp_path):
-    """The command line in a process of its own: ``apart(still, "train", "shades")`` gives its status, out and err."""
+    """The command line in processes of its own, forked: ``apart(still, "train", "shades")`` gives status, out and err.
 
-    def start(made, *arguments, before=lambda: None, environment=None, name="alone"):
+    processes: so many, as a launcher starts them; of the status and what is said, that of rank 0.
+    before: called in each of them first.
+    """
+
+    def start(made, rank, arguments, before, environment):
         def work():
             for number, stream in ((1, "out"), (2, "err")):
-                os.dup2(os.open(tmp_path / f"{name}.{stream}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
+                os.dup2(os.open(tmp_path / f"{rank}.{stream}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
             # As a new process has them.
             sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
             AcceleratorState._reset_state(reset_partial_state=True)
-            os.environ.update(environment or {})
+            os.environ.update(environment)
             sys.argv = ["comp", "--competitions", str(made.plugins), *map(str, arguments)]
             before()
             cli.main()
@@ -96,30 +106,32 @@ def apart(tmp_path):
         process.start()
         return process
 
-    def end(process, name="alone"):
-        process.join(120)
-        assert process.exitcode is not None
-        return process.exitcode, *((tmp_path / f"{name}.{stream}").read_text() for stream in ("out", "err"))
-
-    def call(made, *arguments, launcher=False, **named):
-        if not launcher:
-            return end(start(made, *arguments, **named))
+    def call(made, *arguments, processes=1, before=lambda: None):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            sizes = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-        both = [
-            start(made, *arguments, environment={**sizes, "RANK": rank, "LOCAL_RANK": rank}, name=rank, **named)
-            for rank in "01"
-        ]
-        helped = end(both[1], "1")
-        assert helped == (0, "", "")
-        return end(both[0], "0")
+            port = free.getsockname()[1]
+        sizes = {"WORLD_SIZE": f"{processes}", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
+        started = []
+        for rank in range(processes):
+            ranks = {**sizes, "RANK": f"{rank}", "LOCAL_RANK": f"{rank}"} if processes > 1 else {}
+            started.append(start(made, rank, arguments, before, ranks))
+        for process in started:
+            process.join(120)
+            assert process.exitcode is not None
+        for rank in range(1, processes):
+            assert (tmp_path / f"{rank}.out").read_text() == "", "workers say nothing"
+        return started[0].exitcode, *((tmp_path / f"0.{stream}").read_text() for stream in ("out", "err"))
 
     return call
 
 
 def replaced(owner, name, with_what):
     return lambda: setattr(owner, name, with_what)
+
+
+def in_worker(owner, name, with_what):
+    """Replaced in rank 1 alone."""
+    return lambda: os.environ.get("RANK") == "1" and setattr(owner, name, with_what)
 
 
 def predicted(run, part):
@@ -130,7 +142,7 @@ def test_two_processes_train_and_predict_as_one_does(still, apart, workspace):
     status, alone, err = apart(still, "train", "shades", "--folds", 2)
     assert (status, err) == (0, "")
     shutil.rmtree(workspace.cache)
-    status, together, err = apart(still, "train", "shades", "--folds", 2, "--processes", 2)
+    status, together, err = apart(still, "train", "shades", "--folds", 2, processes=2)
     assert (status, err) == (0, "")
     assert "on cpu, run shades/standard-1" in alone
     assert "on 2 x cpu, run shades/standard-3" in together
@@ -149,22 +161,21 @@ def test_two_processes_train_and_predict_as_one_does(still, apart, workspace):
     assert list(predicted(runs[-1], "test").index) == [f"test{number:02}" for number in range(37)]
 
 
-def test_processes_that_a_launcher_started_find_the_rate_and_take_the_steps_of_one(still, apart, workspace):
+def test_two_processes_find_the_rate_and_take_the_steps_of_one(still, apart, workspace):
     command = ("train", "shades", "--set", "stages.2.learning_rate=find", "--set", "stages.2.cycles=1")
     few = replaced(finder, "BATCHES", 24)
     assert apart(still, *command, before=few)[0] == 0
-    status, _, err = apart(still, *command, before=few, launcher=True)
+    status, _, err = apart(still, *command, before=few, processes=2)
     assert (status, err) == (0, "")
     one, two = list_runs(workspace)
     # At the highest rates a rounding error is multiplied from step to step.
-    assert two.history.range_test(2).to_numpy()[:-4] == pytest.approx(
-        one.history.range_test(2).to_numpy()[:-4], rel=1e-3
-    )
+    found, expected = two.history.range_test(2).to_numpy()[:-4], one.history.range_test(2).to_numpy()[:-4]
+    assert found == pytest.approx(expected, rel=1e-3)
     assert two.history.steps().to_numpy() == pytest.approx(one.history.steps().to_numpy(), rel=1e-3, nan_ok=True)
 
 
 def killed_in(epoch):
-    """Saves after every step, and is killed after the first step of this epoch, counted from 0."""
+    """Saves after every step, and rank 0 is killed after the first step of this epoch, counted from 0."""
 
     def patch():
         training.SAVE_SECONDS, training.MOST_COST = 0.0, 1e9
@@ -173,7 +184,7 @@ def killed_in(epoch):
         def save_and_die(self, rate=None):
             save(self, rate)
             state = self.prepared.learner.under_way
-            if state is not None and state.epoch == epoch and len(state.losses) == 1:
+            if state is not None and state.epoch == epoch and len(state.losses) == 1 and os.environ["RANK"] == "0":
                 os.kill(os.getpid(), signal.SIGKILL)
 
         training.Training.save = save_and_die
@@ -182,79 +193,138 @@ def killed_in(epoch):
 
 
 def test_a_training_in_two_processes_that_was_killed_ends_as_one_that_was_not(still, apart, workspace):
-    command = ("train", "shades", "--recipe", "drawn", "--processes", 2)
-    assert apart(still, *command)[0] == 0
-    status, _, _ = apart(still, *command, before=killed_in(1))
+    command = ("train", "shades", "--recipe", "drawn")
+    assert apart(still, *command, processes=2)[0] == 0
+    status, _, _ = apart(still, *command, processes=2, before=killed_in(1))
     assert status == -signal.SIGKILL
     stopped = list_runs(workspace)[-1]
     assert not stopped.weights.exists()
-    status, out, err = apart(still, *command)
+    status, out, err = apart(still, *command, processes=2)
     assert (status, err) == (0, "")
     assert f"resuming {stopped.name}, which was stopped: stage 1, epoch 2, step 2" in out
     whole, resumed = list_runs(workspace)
     assert resumed.weights.read_bytes() == whole.weights.read_bytes()
 
 
-def fails(self):
+def test_a_signal_saves_and_ends_all(still, apart, workspace):
+    def patch():
+        step = Learner.step
+
+        def interrupted(self, *given):
+            if self.under_way is not None and self.under_way.taken == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return step(self, *given)
+
+        Learner.step = interrupted
+
+    status, _, err = apart(still, "train", "shades", "--recipe", "drawn", processes=2, before=patch)
+    assert status == 128 + signal.SIGTERM
+    assert "resumes" in err
+    (run,) = list_runs(workspace)
+    assert load_state(run.last)["stage"]["state"]["taken"] == 4
+
+
+def fails(*_):
     raise DataError("train/x.png can't be read as an image.")
 
 
-def dies(self, _):
+def dies(*_):
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def hangs_up(self, *_):
-    raise DataError("the disk is gone.")
 
 
 @pytest.mark.parametrize(
     ("before", "sentence"),
     [
-        (replaced(Helper, "batch", fails), "process 1 of this training: train/x.png can't be read as an image."),
-        (replaced(Helper, "step", dies), "A process of this training was killed by SIGKILL; the same command again"),
-        (replaced(training.Training, "_record", hangs_up), "the disk is gone."),
+        (in_worker(ImageDataset, "read", fails), LOST),
+        (in_worker(Learner, "step", dies), LOST),
+        (replaced(training.Training, "_record", fails), "train/x.png can't be read as an image."),
     ],
 )
-def test_an_error_in_one_process_ends_both_with_one_sentence(still, apart, workspace, before, sentence):
-    status, _, err = apart(still, "train", "shades", "--recipe", "drawn", "--processes", 2, before=before)
+def test_an_error_in_one_process_ends_both(still, apart, before, sentence):
+    """What the launcher makes of it is below."""
+    status, _, err = apart(still, "train", "shades", "--recipe", "drawn", processes=2, before=before)
     assert status == 1
-    assert err.startswith(f"Error: {sentence}")
+    assert err == f"Error: {sentence}\n"
+
+
+@pytest.mark.parametrize(
+    ("exits", "messages", "sentence"),
+    [
+        ((1, 1), (LOST, "x.png can't be read."), "x.png can't be read."),
+        ((1, -9), (LOST, None), "killed by SIGKILL"),
+        ((1, 1), ("a batch of 3 is too few", "a batch of 3 is too few"), "a batch of 3 is too few"),
+    ],
+)
+def test_the_launcher_says_the_error_of_the_process_that_failed_first(
+    tmp_path, monkeypatch, capsys, exits, messages, sentence
+):
+    failures = {}
+    for rank, (status, message) in enumerate(zip(exits, messages, strict=True)):
+        file = tmp_path / f"{rank}.json"
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(file))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", str(rank))
+        if message is not None:
+            assert report_error(message)
+        failures[rank] = ProcessFailure(rank, 1000 + rank, status, str(file))
+
+    def fail(*_):
+        raise ChildFailedError("comp", failures)
+
+    monkeypatch.delenv("RANK")
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", lambda *_: fail)
+    with pytest.raises(SystemExit, match="1"):
+        start_processes(2)
+    assert sentence in capsys.readouterr().err
+
+
+def test_the_processes_that_an_option_starts_end_together_and_are_resumed(still, workspace):
+    """The real ones, of which the worker is killed."""
+    command = [sys.executable, "-m", "comp", "--competitions", str(still.plugins), "train", "shades"]
+    command += ["--recipe", "drawn", "--set", "stages.1.cycles=400", "--processes", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as launcher:
+        while not (runs := list_runs(workspace)) or not runs[0].history.began:
+            assert launcher.poll() is None, launcher.communicate()
+            time.sleep(0.05)
+        started = [int(pid) for pid in Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()]
+        workers = [pid for pid in started if b"\0RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes()]
+        os.kill(workers[0], signal.SIGKILL)
+        _, err = launcher.communicate(timeout=60)
+    assert launcher.returncode == 1
+    assert "SIGKILL" in err
     assert len(err.splitlines()) == 1
-    assert list_runs(workspace) == []
+    assert not any(Path(f"/proc/{pid}").exists() for pid in started)
 
 
-def test_too_little_memory_in_one_process_halves_what_goes_through_both_at_once(still, apart, workspace):
-    def without_norm():
-        """Batch norm sees fewer rows at once; without it the gradients of parts add up to those of the whole."""
-        build_head = backbone.build_head
-        backbone.build_head = lambda *arguments: nn.Sequential(nn.Identity(), *build_head(*arguments)[1:])
-
+def test_several_processes_whose_memory_runs_out_are_told_a_batch_size(still, apart, workspace):
     def narrow():
-        without_norm()
-        features = backbone.Classifier.features
-
         def narrow_features(self, images):
-            if torch.is_grad_enabled() and torch.distributed.get_rank() == 1 and len(images) > 2:
+            if torch.is_grad_enabled() and len(images) > 2:
                 raise torch.OutOfMemoryError
             return features(self, images)
 
-        backbone.Classifier.features = narrow_features
+        features, backbone.Classifier.features = backbone.Classifier.features, narrow_features
 
-    assert apart(still, "train", "shades", before=without_norm)[0] == 0
-    status, out, err = apart(still, "train", "shades", "--processes", 2, before=narrow)
-    assert (status, err) == (0, "")
-    assert out.count("out of memory with 4 rows at once: from now on 2") == 1
-    one, two = list_runs(workspace)
-    assert two.record("trained")["at_once"] == {"training": 2, "forward": None}
-    assert two.history.steps()["loss"].to_numpy() == pytest.approx(one.history.steps()["loss"].to_numpy(), rel=1e-4)
+    status, _, err = apart(still, "train", "shades", "--recipe", "drawn", processes=2, before=narrow)
+    assert status == 1
+    assert "--set batch_size=8" in err
 
 
 def test_a_batch_too_small_for_the_processes_is_refused(still, apart, workspace):
-    options = ("--recipe", "drawn", "--set", "batch_size=3", "--processes", 2)
-    status, _, err = apart(still, "train", "shades", *options)
+    status, _, err = apart(still, "train", "shades", "--recipe", "drawn", "--set", "batch_size=3", processes=2)
     assert status == 1
-    assert err == (
-        "Error: A batch of 3 rows is too few for 2 processes, which take 2 rows each at least; start fewer, or raise "
-        "batch_size.\n"
-    )
+    assert "3 samples" in err
+    assert "batch_size" in err
     assert list_runs(workspace) == []
+
+
+def test_a_command_that_does_not_train_runs_in_rank_0_alone(still, apart):
+    status, out, err = apart(still, "list", processes=2)
+    assert (status, err) == (0, "")
+    assert "shades" in out
+
+
+def test_more_processes_than_a_launcher_started_are_refused(still, apart):
+    status, _, err = apart(still, "train", "shades", "--processes", 3, processes=2)
+    assert status == 1
+    assert "--processes" in err

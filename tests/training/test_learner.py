@@ -17,7 +17,7 @@ from comp.declare.viewpoint import View, side_on, upright
 from comp.errors import RunError
 from comp.training.backbone import build_classifier, layer_groups, set_size
 from comp.training.features import FeatureEpochs, in_batches
-from comp.training.learner import Epoch, Learner, Step, Validation, choose_device
+from comp.training.learner import Epoch, Learner, Step, Validation
 
 ROWS, SIZE = 24, 32
 TRAINING, VALIDATING = np.arange(16), np.arange(16, ROWS)
@@ -49,7 +49,7 @@ def learner_of(name, recipe=RECIPE, target="single", ratio=10.0, seed=0):
     prior = np.zeros(2 if target == "single" else 3)
     model = build_classifier(name, pretrained=False, dropout=recipe.dropout, prior=prior)
     set_size(model, SIZE)
-    return Learner(model, recipe, target, ratio, choose_device())
+    return Learner(model, recipe, target, ratio)
 
 
 def dataset_of(paths, viewpoint=UNALTERED):
@@ -374,8 +374,8 @@ def test_a_validation_loss_that_is_no_number_is_reported_before_the_training_end
     """As where the last step of an epoch breaks the weights: its own loss was still a number."""
     learner, seen = learner_of("test_resnet"), []
     training = ImageEpochs(dataset_of(paths), TRAINING, CLASSES, 8, workers=0)
-    broken = np.full((len(VALIDATING), 1, learner.model.width), np.nan, np.float32)
-    events = learner.fit(HEAD, 1e-2, training, Validation(lambda: [broken], CLASSES[VALIDATING]), 0)
+    diverged = torch.full((len(VALIDATING), 1, learner.model.width), torch.nan)
+    events = learner.fit(HEAD, 1e-2, training, Validation(lambda: [diverged], CLASSES[VALIDATING]), 0)
     with pytest.raises(RunError, match="NaN or infinite"):
         deque(map(seen.append, events))
     assert np.isfinite(seen[-1].train_loss)

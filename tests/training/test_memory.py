@@ -11,9 +11,9 @@ from comp.declare.recipe import Recipe, Stage
 from comp.errors import RunError
 from comp.training.backbone import build_classifier
 from comp.training.features import FeatureEpochs, in_batches
-from comp.training.learner import Epoch, Learner, Validation, choose_device
-from comp.training.losses import class_weights, classification_loss, rows_count
-from comp.training.passes import Passes, out_of_memory
+from comp.training.learner import Epoch, Learner, Validation
+from comp.training.losses import class_weights, classification_loss, samples_count
+from comp.training.memory import MicroBatches, out_of_memory
 
 ROWS = 24
 CLASSES = torch.arange(ROWS) % 3
@@ -47,9 +47,9 @@ class Narrow(nn.Module):
 def learner_of(recipe=RECIPE, room=None, **narrow):
     torch.manual_seed(0)
     model = build_classifier("test_resnet", pretrained=False, dropout=recipe.dropout, prior=np.zeros(3))
-    learner = Learner(model, recipe, "single", 10.0, choose_device())
+    learner = Learner(model, recipe, "single", 10.0)
     said = []
-    learner.passes.say = said.append
+    learner.micro_batches.say = said.append
     if room is not None:
         model.head = Narrow(model.head, room, **narrow)
     return learner, said
@@ -74,7 +74,7 @@ def weight(learner):
 
 @given(rows=st.integers(1, 200), most=st.integers(2, 100))
 def test_parts_are_all_rows_in_order_even_and_of_two_at_least(rows, most):
-    parts = Passes(training=most).parts(rows)
+    parts = MicroBatches(training=most).slices(rows)
     assert [row for part in parts for row in range(rows)[part]] == list(range(rows))
     lengths = [part.stop - part.start for part in parts]
     assert max(lengths) - min(lengths) <= 1
@@ -85,7 +85,7 @@ def test_parts_are_all_rows_in_order_even_and_of_two_at_least(rows, most):
 
 @given(rows=st.integers(0, 200), most=st.one_of(st.none(), st.integers(1, 100)))
 def test_parts_without_gradients_are_all_rows_in_order(rows, most):
-    parts = list(Passes(forward=most).forward_parts(rows))
+    parts = list(MicroBatches(forward=most).forward_slices(rows))
     assert [row for part in parts for row in range(rows)[part]] == list(range(rows))
 
 
@@ -113,8 +113,8 @@ def test_losses_of_unequal_parts_by_what_they_count_add_up_to_the_loss_of_all(ta
         return classification_loss(logits[part], shares[part], target, label_smoothing=smoothing, class_weights=weights)
 
     parts = [slice(0, cut), slice(cut, rows)]
-    counts = [rows_count(shares[part], target, weights) for part in parts]
-    total = rows_count(shares, target, weights)
+    counts = [samples_count(shares[part], target, weights) for part in parts]
+    total = samples_count(shares, target, weights)
     together = sum(loss(part) * count / total for part, count in zip(parts, counts, strict=True))
     assert float(together) == pytest.approx(float(loss(slice(0, rows))), rel=1e-4, abs=1e-6)
 
@@ -124,14 +124,14 @@ def test_a_batch_that_memory_has_no_room_for_makes_the_same_step_in_parts(room):
     plain, narrow = (without_norm(learner_of()[0]) for _ in range(2))
     narrow.model.head = Narrow(narrow.model.head, room)
     said = []
-    narrow.passes.say = said.append
+    narrow.micro_batches.say = said.append
     fitted(plain)
     epochs = fitted(narrow)
     assert narrow.model.head.largest <= room
     assert torch.allclose(weight(narrow), weight(plain), atol=1e-6)
     assert len(epochs) == 2
     assert len(said) == 2 if room < 3 else 1
-    assert "from now on 3" in said[0]
+    assert "micro-batches of 3" in said[0]
 
 
 @pytest.mark.parametrize("balance", ["none", "weights"])
@@ -153,7 +153,7 @@ def test_the_step_that_had_no_memory_leaves_no_trace():
     recipe = replace(RECIPE, dropout=0.5, mixup=0.4)
     surprised, said = learner_of(recipe, room=3)
     knew, _ = learner_of(recipe)
-    knew.passes.training = 3
+    knew.micro_batches.training = 3
     fitted(surprised)
     fitted(knew)
     assert len(said) == 1
@@ -176,7 +176,7 @@ def test_gathered_batches_are_begun_again_together():
     late.model.head = Late(late.model.head, 4)
     fitted(plain, batch=4)
     fitted(late, batch=4)
-    assert late.passes.training == 2
+    assert late.micro_batches.training == 2
     assert torch.allclose(weight(late), weight(plain), atol=1e-6)
 
 
@@ -224,7 +224,7 @@ def test_features_of_a_batch_that_memory_has_no_room_for_are_computed_in_parts()
     narrow = np.concatenate(list(learner.features(images)))
     assert narrow.shape == (9, 2, learner.model.width)
     assert narrow == pytest.approx(plain, abs=1e-5)
-    assert (learner.passes.forward, learner.passes.training) == (2, None)
+    assert (learner.micro_batches.forward, learner.micro_batches.training) == (2, None)
     assert [line.partition(":")[0] for line in said] == [
         "out of memory with 8 images at once",
         "out of memory with 4 images at once",
