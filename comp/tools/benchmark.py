@@ -275,7 +275,7 @@ def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: int, mode
     logits = np.zeros((len(timed), len(prepared.tables.classes)), np.float32)
     targets = prepared.tables.targets[rows[:TIMED]]
     device = learner.accelerator.device
-    read = _milliseconds(lambda: [file.read_bytes() for file in files])
+    read = _milliseconds(lambda: [Path(file).read_bytes() for file in files])
     decode = _milliseconds(lambda: [without.read(row, side) for row in timed]) - read
     kept = _milliseconds(lambda: [dataset.read(row, side) for row in timed])
     parts = {
