@@ -1,5 +1,32 @@
+from html.parser import HTMLParser
+
 import numpy as np
 import pytest
+
+
+class Page(HTMLParser):
+    """A page as one reads it without a browser: its elements by id, how many pictures it has, and its text."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.ids, self.words, self.pictures, self.goes_on = set(), [], 0, False
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.ids.add(found.get("id"))
+        self.pictures += tag == "img" and found.get("class") != "map"
+        self.goes_on = tag == "wbr"
+
+    def handle_data(self, data):
+        if self.goes_on:
+            self.words[-1] += data
+        else:
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
 
 
 @pytest.fixture

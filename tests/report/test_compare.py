@@ -3,7 +3,7 @@ import pytest
 
 from comp.errors import RunError
 from comp.report.compare import compare, differences, gain
-from tests.report.reading import Page
+from tests.report.conftest import Page
 from tests.report.test_outcomes import judged
 
 ANIMALS = ("cat", "dog")

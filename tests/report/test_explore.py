@@ -13,7 +13,7 @@ from comp.declare.recipe import Recipe, Stage
 from comp.report.advice import advise
 from comp.report.explore import explore
 from comp.runs.resolve import Choices
-from tests.report.reading import Page
+from tests.report.conftest import Page
 
 STAGES = [Stage(size=224, train="head", learning_rate=1e-3)]
 RECIPE = Recipe(stages=STAGES)

@@ -13,7 +13,7 @@ from comp.report.outcomes import orders
 from comp.report.report import ROWS, command_of, explain, in_words, table_of
 from comp.submission.postprocessing import Clip, MostProbable, Thresholds
 from comp.tools.ensembles import join
-from tests.report.reading import Page
+from tests.report.conftest import Page
 from tests.report.test_outcomes import drawn, judged
 
 MEGABYTES = 1e6
