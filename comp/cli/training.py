@@ -154,7 +154,7 @@ def sweep(
 
     A trial that is worse than most is stopped early.
     """
-    from comp.tools.sweeps.searching import sweep as search
+    from comp.tools.sweeps import sweep as search
 
     competition = here.competition(name)
     print(search(competition, choices, space, trials, here.workspace, here.console, on))

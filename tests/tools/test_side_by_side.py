@@ -14,7 +14,7 @@ from comp.console import Console
 from comp.runs import Run, list_runs
 from comp.runs.resolve import Choices
 from comp.tools.side_by_side import _needs, _room
-from comp.tools.sweeps.searching import sweep as search
+from comp.tools.sweeps import sweep as search
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[client]'")
 

@@ -1,23 +1,28 @@
 """A search for a recipe's best values: a study of Optuna's, whose every trial is a run.
 
 It is repeatable: what a trial draws follows from the seed and from the trials that were drawn and ended before it. The
-study is a journal beside the runs, which several machines may write to, and goes on where it was stopped.
+study is a journal beside the runs, which several machines may write to, and which a stopped sweep resumes from.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import math
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from comp.console import Console
@@ -29,12 +34,10 @@ from comp.report.diagnosis import diagnosis_of
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices, Experiment, resolve
 from comp.tools.side_by_side import Job, each, refuse_other_places
-from comp.tools.sweeps.journal import study_at
 from comp.tools.sweeps.space import Dimension, read_space
 from comp.training.config import fingerprint
 from comp.training.prepared import Prepared, prepare
 from comp.training.resuming import under_way
-from comp.training.training import Training
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Trials that are drawn anywhere in the space before any is drawn near the best, or stopped for being worse than most.
@@ -52,7 +55,7 @@ def sweep(
 ) -> str:
     """Search a space of the recipe's fields: train so many trials, each a run, and say which was best, by what command.
 
-    A sweep that was stopped goes on; more trials can be added to one that ended. The data must have been downloaded.
+    A sweep that was stopped is resumed; more trials can be added to one that ended. The data must have been downloaded.
     on: where trials are trained side by side, as `each` takes it; else one after the other, here.
     """
     if on is not None:
@@ -75,32 +78,12 @@ def _trials(found: Search, trials: int, console: Console) -> Iterator[Job]:
         trial, drawn = found.draw()
         console.log = None
         console.say(f"trial {found.drawn} of {trials}: {' '.join(drawn.settings)}")
-        yield Job(f"trial {found.drawn} of {trials}", partial(try_out, found, trial, drawn))
-
-
-def try_out(found: Search, trial: optuna.Trial, drawn: Choices, console: Console) -> Run:
-    """Train a trial of a search, or what is left of it."""
-    if (run := found.run_of(trial)) is not None:
-        return run
-    prepared = prepare(Experiment.of(found.competition, drawn, found.workspace), console)
-    found.refuse_other_data(prepared)
-    # One that was trained before the sweep was stopped, or for its own sake, isn't trained again.
-    predicted = attrgetter("predicted")
-    with under_way(prepared, console, predicted) as training, found.tried(trial, training):
-        if not training.run.trained:
-            training.train_stages()
-            for line in diagnosis_of(training.run):
-                console.say(line)
-    return training.run
-
-
-class _PrunedError(Exception):
-    """A trial is worse than most were at this epoch."""
+        yield Job(f"trial {found.drawn} of {trials}", partial(found.train, trial, drawn))
 
 
 @contextmanager
 def search(competition: Competition, choices: Choices, texts: Sequence[str], workspace: Workspace) -> Iterator[Search]:
-    """The study of this space, begun or taken up; nobody else searches it for the block.
+    """The study of this space, new or resumed; nobody else searches it for the block.
 
     Raises OverrideError for a space that can't be, and RunError where another process searches it.
     """
@@ -137,6 +120,38 @@ def _options(choices: Choices) -> list[str]:
     return ["--recipe", choices.recipe, *backbone, *settings, "--seed", str(choices.seed)]
 
 
+def study_at(journal: Path) -> JournalStorage:
+    """What is written in the journal, which nobody else writes to now; a new one where there is none."""
+    written = journal.read_bytes() if journal.is_file() else b""
+    whole = written.rfind(b"\n") + 1
+    if whole < len(written):
+        # A disk was full, or a machine went down: behind half a line Optuna could read no more.
+        os.truncate(journal, whole)
+    return JournalStorage(JournalFileBackend(str(journal), _Lock(journal)))
+
+
+class _Lock(JournalFileOpenLock):
+    """One that the kernel lets go of when its process dies; Optuna's own then hold everybody up for half a minute."""
+
+    def __init__(self, journal: Path) -> None:
+        self.path = journal.with_suffix(".lock")
+        self.file: BinaryIO | None = None
+
+    def acquire(self) -> bool:
+        self.file = self.path.open("ab")
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        assert self.file is not None
+        self.file.close()
+        self.file = None
+
+
+class _PrunedError(Exception):
+    """A trial is worse than most were at this epoch."""
+
+
 @dataclass(frozen=True)
 class Search:
     """A study under way."""
@@ -161,12 +176,44 @@ class Search:
         trial.set_user_attr("settings", settings)
         return trial, replace(self.choices, settings=(*self.choices.settings, *settings))
 
-    def run_of(self, trial: optuna.Trial) -> Run | None:
-        """The run of a trial that ended: whoever trained it may have been lost on the way workspace."""
+    def train(self, trial: optuna.Trial, drawn: Choices, console: Console) -> Run:
+        """Train a trial, or what is left of it, until its end, or until it is worse than most or diverged."""
         known = self.study.get_trials(deepcopy=False)[trial.number]
-        return Run(self.workspace.runs / known.user_attrs["run"]) if known.state in ENDED else None
+        if known.state in ENDED:  # and whoever trained it was lost on the way home
+            return Run(self.workspace.runs / known.user_attrs["run"])
+        prepared = prepare(Experiment.of(self.competition, drawn, self.workspace), console)
+        self._refuse_other_data(prepared)
 
-    def refuse_other_data(self, prepared: Prepared) -> None:
+        def look() -> None:
+            if self._report(trial, run) and trial.should_prune():
+                raise _PrunedError
+
+        # A run that was trained before the sweep was stopped, or for its own sake, isn't trained again.
+        with under_way(prepared, console, attrgetter("predicted")) as training:
+            run = training.run
+            trial.set_user_attr("run", run.name)
+            training.after_epoch = look
+            try:
+                if not run.trained:
+                    training.train_stages()
+                    for line in diagnosis_of(run):
+                        console.say(line)
+            except (_PrunedError, DivergedError) as error:
+                diverged = isinstance(error, DivergedError)
+                console.say("the loss is NaN or infinite" if diverged else "worse than most at this epoch")
+                run.last.unlink(missing_ok=True)
+                self.study.tell(trial, state=TrialState.PRUNED)
+                return run
+            self._report(trial, run)
+            score = float(run.history.epochs()["score"].iloc[-1])
+            if math.isnan(score):
+                # Its last stage broke off, and the weights before it have no score of their own.
+                self.study.tell(trial, state=TrialState.PRUNED)
+            else:
+                self.study.tell(trial, score)
+        return run
+
+    def _refuse_other_data(self, prepared: Prepared) -> None:
         """Raise RunError unless the data are those of the trials before."""
         now = fingerprint(prepared.tables)
         if self.study.user_attrs.get("data", now) != now:
@@ -175,33 +222,6 @@ class Search:
                 "compared; begin another with --seed."
             )
         self.study.set_user_attr("data", now)
-
-    @contextmanager
-    def tried(self, trial: optuna.Trial, training: Training) -> Iterator[None]:
-        """Train in the block; it is left where the trial is worse than most, or its loss becomes no number."""
-        run = training.run
-        trial.set_user_attr("run", run.name)
-
-        def look() -> None:
-            if self._report(trial, run) and trial.should_prune():
-                raise _PrunedError
-
-        training.after_epoch = look
-        try:
-            yield
-        except (_PrunedError, DivergedError) as error:
-            diverged = isinstance(error, DivergedError)
-            training.console.say("the loss is no longer a number" if diverged else "worse than most at this epoch")
-            run.last.unlink(missing_ok=True)
-            self.study.tell(trial, state=TrialState.PRUNED)
-            return
-        self._report(trial, run)
-        score = float(run.history.epochs()["score"].iloc[-1])
-        if math.isnan(score):
-            # Its last stage broke off, and the weights before it have no score of their own.
-            self.study.tell(trial, state=TrialState.PRUNED)
-        else:
-            self.study.tell(trial, score)
 
     def _report(self, trial: optuna.Trial, run: Run) -> bool:
         """Tell the study of the run's epochs that it doesn't know; whether there are any."""
@@ -214,35 +234,21 @@ class Search:
     def lines(self) -> list[str]:
         """The trials as a table, the best first."""
         sign = -1 if self.competition.scoring.higher_is_better else 1
-
-        def order(trial: optuna.trial.FrozenTrial) -> tuple[bool, float]:
-            return trial.state != TrialState.COMPLETE, sign * (trial.value if trial.value is not None else math.inf)
-
         row = "{:>5}  {:<32}  {:>10}  {}"
-        trials = sorted(self.study.get_trials(states=ENDED), key=order)
-        return [
-            row.format("trial", "run", self.competition.metric, "settings"),
-            *(
-                row.format(number, trial.user_attrs["run"], _score(trial), " ".join(trial.user_attrs["settings"]))
-                for trial in trials
-                for number in [self._number(trial)]
-            ),
-        ]
-
-    def _number(self, trial: optuna.trial.FrozenTrial) -> int:
-        """From 1, among those that ended."""
-        ended = self.study.get_trials(deepcopy=False, states=ENDED)
-        return 1 + [other.number for other in ended].index(trial.number)
+        ranked = []
+        for number, trial in enumerate(self.study.get_trials(states=ENDED), start=1):
+            whole = trial.state == TrialState.COMPLETE and trial.value is not None
+            score = f"{trial.value:.5f}" if whole else "stopped"
+            order = (not whole, sign * (math.inf if trial.value is None else trial.value), number)
+            settings = " ".join(trial.user_attrs["settings"])
+            ranked.append((order, row.format(number, trial.user_attrs["run"], score, settings)))
+        return [row.format("trial", "run", self.competition.metric, "settings"), *(line for _, line in sorted(ranked))]
 
     @property
     def best(self) -> str:
-        """The command that goes on with the best trial; raises RunError where all were stopped early."""
+        """The command that uses the best trial's run; raises RunError where all were stopped early."""
         if not self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             raise RunError("No trial went to its end; begin another sweep with a smaller --space.")
-        settings: Any = self.study.best_trial.user_attrs["settings"]
+        settings: list[str] = self.study.best_trial.user_attrs["settings"]
         choices = replace(self.choices, settings=(*self.choices.settings, *settings))
         return shlex.join(["comp", "run", self.competition.name, *_options(choices)])
-
-
-def _score(trial: optuna.trial.FrozenTrial) -> str:
-    return "stopped" if trial.value is None or trial.state == TrialState.PRUNED else f"{trial.value:.5f}"

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from optuna.trial import Trial
+
+from comp.declare.competition import Competition
 from comp.declare.overrides import COMPETITION_FIELDS, apply_overrides
+from comp.declare.recipe import Recipe
 from comp.errors import OverrideError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from optuna.trial import Trial
-
-    from comp.declare.competition import Competition
-    from comp.declare.recipe import Recipe
 
 RANGE = re.compile(r"(?P<low>[^:]+?)\.\.(?P<high>[^:]+?)(?P<log>:log)?")
 
