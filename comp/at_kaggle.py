@@ -19,7 +19,7 @@ from comp.errors import DataError, RunError
 from comp.files import replacing
 from comp.kaggle.sources import mount_of
 from comp.runs import Workspace, list_runs
-from comp.tools.notebooks.packages import ARCHIVE, FINAL, unpack
+from comp.tools.notebooks.package import ARCHIVE, FINAL, unpack
 
 
 def predict(package: Path) -> None:

@@ -58,6 +58,21 @@ class Choices:
         """Whether they are of several trainings, one for each fold."""
         return self.folds is not None and self.fold is None
 
+    def options(self) -> list[str]:
+        """The options of a command that make these choices."""
+        words = ["--recipe", self.recipe] if self.like is None else ["--like", self.like.name]
+        if self.backbone is not None:
+            words += ["--backbone", self.backbone]
+        for setting in self.settings:
+            words += ["--set", setting]
+        words += ["--seed", str(self.seed)]
+        if self.all_data:
+            words.append("--all-data")
+        for option, number in (("--folds", self.folds), ("--fold", self.fold)):
+            if number is not None:
+                words += [option, str(number)]
+        return words
+
 
 @dataclass(frozen=True)
 class Experiment:

@@ -1,1 +1,1 @@
-"""Runs on Kaggle's own machines: what is packed for them, the notebooks that unpack it there, and the way back."""
+"""Runs on Kaggle's own machines. Its door: `trained_at_kaggle` trains there, `write_predicting` predicts there."""

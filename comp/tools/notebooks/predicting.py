@@ -5,22 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from comp.console import Console
 from comp.declare.competition import load_competition
 from comp.errors import RunError
 from comp.kaggle.client import connect
 from comp.kaggle.notebooks import LICENSE, Notebook
-from comp.tools.notebooks.packages import backbone_files, pack, plugin_files, records_of
-from comp.tools.notebooks.wheels import build_wheel
-from comp.tools.notebooks.writing import name_at_kaggle, notebook_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from comp.console import Console
-    from comp.runs import Run, Workspace
+from comp.runs import Run, Workspace
+from comp.tools.notebooks.package import backbone_files, name_at_kaggle, notebook_text, pack, plugin_files, records_of
 
 FOLDER = "kaggle"
 SOURCE = "predict.ipynb"
@@ -36,36 +30,31 @@ def write_predicting(declaration: Path, run: Run, workspace: Workspace, console:
     if "shares" not in run.record("scores"):
         raise RunError(f"{run.name} was predicted by an older comp; run `comp predict {run.name}` once more.")
     competition = load_competition(declaration)
-    owner = connect(workspace.kaggle, console.say).user
-    name = name_at_kaggle(*run.name.split("/"))
-    notebook = Notebook(
-        name,
-        notebook_text(
-            "predict",
-            title=name.replace("-", " "),
-            competition=competition.kaggle,
-            run=run.name,
-            owner=owner,
-            package=name,
-            internet=False,
-        ),
-        competitions=[competition.kaggle],
-        datasets=[f"{owner}/{name}", *(dataset.handle for dataset in competition.extra_data)],
+    owner, name = connect(workspace.kaggle, console.say).user, name_at_kaggle(*run.name.split("/"))
+    title = name.replace("-", " ")
+    source = notebook_text(
+        "predict",
+        title=title,
+        competition=competition.kaggle,
+        run=run.name,
+        owner=owner,
+        package=name,
         internet=False,
     )
+    datasets = [f"{owner}/{name}", *(dataset.handle for dataset in competition.extra_data)]
+    metadata = Notebook(name, source, [competition.kaggle], datasets, internet=False).metadata(owner, SOURCE)
+    described = {"id": f"{owner}/{name}", "title": title, "licenses": [{"name": LICENSE}]}
     folder = run.folder / FOLDER
     with tempfile.TemporaryDirectory(dir=run.folder, prefix=".packing-") as beside:
         unfinished = Path(beside) / FOLDER
         (unfinished / "data").mkdir(parents=True)
         pack(dict(_files(declaration, run)), unfinished / "data")
-        build_wheel(unfinished / "data")
-        described = {"id": f"{owner}/{name}", "title": notebook.title, "licenses": [{"name": LICENSE}]}
-        _write_json(unfinished / "data" / "dataset-metadata.json", described)
-        _write_json(unfinished / "kernel-metadata.json", notebook.metadata(owner, SOURCE))
-        (unfinished / SOURCE).write_text(notebook.source, encoding="utf-8")
+        (unfinished / "data" / "dataset-metadata.json").write_text(json.dumps(described, indent=2) + "\n")
+        (unfinished / "kernel-metadata.json").write_text(json.dumps(metadata, indent=2) + "\n")
+        (unfinished / SOURCE).write_text(source, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
-    console.say(f"{notebook.title}: a notebook without internet, and a private data set with the weights and comp")
+    console.say(f"{title}: a notebook without internet, and a private data set with the weights and comp")
     console.say(f"next: kaggle datasets create -p {folder / 'data'}   (later: kaggle datasets version -m again -p ...)")
     console.say(f"then: kaggle kernels push -p {folder}")
     return folder
@@ -73,11 +62,7 @@ def write_predicting(declaration: Path, run: Run, workspace: Workspace, console:
 
 def _files(declaration: Path, run: Run) -> Iterator[tuple[str, Path]]:
     yield from plugin_files(declaration)
-    yield from records_of(run, "config", "trained", "scores")
+    yield from records_of(run)
     for name in ("model", *run.record("trained")["snapshots"]):
         yield f"runs/{run.name}/checkpoints/{name}.safetensors", run.checkpoint(name)
     yield from backbone_files(run.record("config")["recipe"]["backbone"], weights=False)
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

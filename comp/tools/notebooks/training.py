@@ -7,44 +7,38 @@ import secrets
 import shlex
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from comp.declare.competition import load_competition
+from comp.console import Console
+from comp.declare.competition import Competition, load_competition
 from comp.errors import KaggleError, RunError
 from comp.files import held, write_text
 from comp.kaggle import failures
 from comp.kaggle.archives import unpack
-from comp.kaggle.client import connect
+from comp.kaggle.client import Kaggle, connect
 from comp.kaggle.downloads import forget
 from comp.kaggle.failures import PassingError
 from comp.kaggle.notebooks import Notebook, create_dataset, download_output, execution, output, push
 from comp.runs import Run, Workspace, list_runs, take_in
-from comp.runs.resolve import resolve
-from comp.tools.notebooks.packages import (
+from comp.runs.resolve import Choices, resolve
+from comp.tools.notebooks.package import (
     ARCHIVE,
     BACKBONE,
     FINAL,
     LOCAL,
     backbone_files,
+    name_at_kaggle,
+    notebook_text,
     pack,
     plugin_files,
     records_of,
 )
-from comp.tools.notebooks.wheels import build_wheel
-from comp.tools.notebooks.writing import name_at_kaggle, notebook_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from comp.console import Console
-    from comp.declare.competition import Competition
-    from comp.declare.recipe import Recipe
-    from comp.kaggle.client import Kaggle
-    from comp.runs.resolve import Choices
 
 POLL_SECONDS = (1.0, 20.0)  # at first, at most
 
@@ -54,7 +48,7 @@ def trained_at_kaggle(declaration: Path, choices: Choices, workspace: Workspace,
     """The run that `comp run` with these choices makes at Kaggle, as a run of this workspace.
 
     The notebook's name is kept in the workspace until the block ends well: called again, the same notebook is
-    followed, or the run that it brought is gone on with.
+    followed, or the run that it brought is taken.
 
     Raises:
         OverrideError: what was chosen doesn't fit the competition.
@@ -62,98 +56,77 @@ def trained_at_kaggle(declaration: Path, choices: Choices, workspace: Workspace,
         KaggleError: Kaggle doesn't take the notebook, or it failed; its log is kept then.
     """
     competition = load_competition(declaration)
-    _, recipe = resolve(competition, choices)
-    arguments = arguments_of(competition, choices, recipe)
+    backbone = resolve(competition, choices)[1].backbone
+    arguments = arguments_of(competition, choices, backbone)
     kaggle = connect(workspace.kaggle, console.say)
-    asked = [kaggle.endpoint.url, kaggle.user, str(declaration), recipe.backbone, *arguments]
+    asked = [kaggle.endpoint.url, kaggle.user, str(declaration), backbone, *arguments]
     record = workspace.notebooks / f"{competition.name}-{sha256(json.dumps(asked).encode()).hexdigest()[:8]}.json"
     record.parent.mkdir(parents=True, exist_ok=True)
     with held(record.with_suffix(".lock")) as alone:
         if not alone:
             raise RunError(f"Another process follows this training of {competition.name} at Kaggle; let it end.")
-        brought = _brought(record, workspace)
-        if brought is not None:
-            console.say(f"{brought.name} was brought from Kaggle before: going on with it")
-            yield brought
-            record.unlink()
-            return
-        name = _name(record, competition)
-        handle = f"{kaggle.user}/{name}"
-        if execution(kaggle, handle) is None:
-            try:
-                _push(kaggle, name, declaration, competition, recipe, choices, arguments, console)
-            except PassingError:
-                raise
-            except KaggleError:
-                record.unlink()
-                raise
-            console.say(f"pushed the notebook {handle}; Ctrl-C leaves it running, and the same command follows it")
+        known = _read(record)
+        run = Run(workspace.runs / known.get("run", "none"))
+        if run.has("config"):
+            console.say(f"{run.name} was brought from Kaggle before")
         else:
-            console.say(f"following the notebook {handle}, which was pushed before")
-        _follow(kaggle, handle, record, console)
-        run = bring(kaggle, handle, recipe.backbone, workspace, console)
-        write_text(record, json.dumps({"name": name, "run": run.name}) + "\n")
+            name = known.get("name") or name_at_kaggle(competition.name, secrets.token_hex(4))
+            write_text(record, json.dumps({"name": name}) + "\n")
+            handle = f"{kaggle.user}/{name}"
+            if execution(kaggle, handle) is None:
+                files = dict(_files(declaration, backbone, choices))
+                try:
+                    _push(kaggle, name, competition, files, arguments, console)
+                except KaggleError as error:
+                    if not isinstance(error, PassingError):
+                        record.unlink()
+                    raise
+                console.say(f"pushed the notebook {handle}; Ctrl-C leaves it running, and the same command follows it")
+            else:
+                console.say(f"following the notebook {handle}, which was pushed before")
+            _follow(kaggle, handle, record, console)
+            run = bring(kaggle, handle, backbone, workspace, console)
+            write_text(record, json.dumps({"name": name, "run": run.name}) + "\n")
         yield run
         record.unlink()
 
 
-def _brought(record: Path, workspace: Workspace) -> Run | None:
-    """The run that a notebook brought which is not done with."""
+def _read(record: Path) -> dict[str, str]:
+    """The name of the notebook that was begun, and of the run that it brought; empty where none was begun."""
     try:
-        run = Run(workspace.runs / json.loads(record.read_text(encoding="utf-8"))["run"])
-    except (OSError, ValueError, KeyError):
-        return None
-    return run if run.has("config") else None
+        return dict(json.loads(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
-def arguments_of(competition: Competition, choices: Choices, recipe: Recipe) -> list[str]:
+def arguments_of(competition: Competition, choices: Choices, backbone: str) -> list[str]:
     """What `comp run` is called with at Kaggle, in a workspace with the packed files."""
-    words = [competition.name]
+    if backbone.startswith(LOCAL) and choices.like is None:
+        choices = replace(choices, backbone=f"{LOCAL}{BACKBONE}")
+    return [competition.name, *choices.options()]
+
+
+def _files(declaration: Path, backbone: str, choices: Choices) -> Iterator[tuple[str, Path]]:
+    yield from plugin_files(declaration)
+    yield from backbone_files(backbone, weights=True)
     if choices.like is not None:
-        words += ["--like", choices.like.name]
-    else:
-        words += ["--recipe", choices.recipe]
-        if recipe.backbone.startswith(LOCAL):
-            words += ["--backbone", f"{LOCAL}{BACKBONE}"]
-        elif choices.backbone is not None:
-            words += ["--backbone", choices.backbone]
-    for setting in choices.settings:
-        words += ["--set", setting]
-    words += ["--seed", str(choices.seed)]
-    if choices.all_data:
-        words.append("--all-data")
-    for option, number in (("--folds", choices.folds), ("--fold", choices.fold)):
-        if number is not None:
-            words += [option, str(number)]
-    return words
-
-
-def _name(record: Path, competition: Competition) -> str:
-    """The notebook's, which is new unless one was begun."""
-    try:
-        return str(json.loads(record.read_text(encoding="utf-8"))["name"])
-    except (OSError, ValueError, KeyError):
-        name = name_at_kaggle(competition.name, secrets.token_hex(4))
-        write_text(record, json.dumps({"name": name}) + "\n")
-        return name
+        folds = [Run(choices.like.folder.parent.parent / member) for member in choices.like.members]
+        for run in (choices.like, *folds):
+            yield from records_of(run)
 
 
 def _push(
     kaggle: Kaggle,
     name: str,
-    declaration: Path,
     competition: Competition,
-    recipe: Recipe,
-    choices: Choices,
+    files: Mapping[str, Path],
     arguments: list[str],
     console: Console,
 ) -> None:
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        files = pack(dict(_files(declaration, recipe, choices)), folder)
-        files.append(build_wheel(folder))
-        with console.bar("uploading what the training needs", len(files), "files") as bar:
-            package = create_dataset(kaggle, name, files, lambda _: bar.advance(1))
+    with tempfile.TemporaryDirectory() as folder:
+        packed = pack(files, Path(folder))
+        with console.bar("uploading what the training needs", len(packed), "files") as bar:
+            package = create_dataset(kaggle, name, packed, lambda _: bar.advance(1))
     source = notebook_text(
         "train",
         title=name.replace("-", " "),
@@ -167,15 +140,6 @@ def _push(
     datasets = [package, *(dataset.handle for dataset in competition.extra_data)]
     # With internet for the backbone's weights.
     push(kaggle, Notebook(name, source, [competition.kaggle], datasets, internet=True))
-
-
-def _files(declaration: Path, recipe: Recipe, choices: Choices) -> Iterator[tuple[str, Path]]:
-    yield from plugin_files(declaration)
-    yield from backbone_files(recipe.backbone, weights=True)
-    if choices.like is not None:
-        folds = [Run(choices.like.folder.parent.parent / member) for member in choices.like.members]
-        for run in (choices.like, *folds):
-            yield from records_of(run, "config", "trained", "scores")
 
 
 def _follow(kaggle: Kaggle, handle: str, record: Path, console: Console) -> None:
@@ -209,7 +173,7 @@ def _follow(kaggle: Kaggle, handle: str, record: Path, console: Console) -> None
 
 
 def bring(kaggle: Kaggle, handle: str, backbone: str, workspace: Workspace, console: Console) -> Run:
-    """Take in the runs that a notebook made, members before their blend; gives the one that was asked for.
+    """Take in the runs that a notebook made, members before the run made of them; gives the one that was asked for.
 
     backbone: as it is called here, if it is a folder's. Each run is there whole or not at all.
     """
@@ -218,8 +182,8 @@ def bring(kaggle: Kaggle, handle: str, backbone: str, workspace: Workspace, cons
         download_output(kaggle, handle, ARCHIVE, archive, progress(ARCHIVE))
     workspace.runs.mkdir(parents=True, exist_ok=True)
     names: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(dir=workspace.runs, prefix=".arriving-") as place:
-        arrived = Workspace(Path(place))
+    with tempfile.TemporaryDirectory(dir=workspace.runs, prefix=".arriving-") as folder:
+        arrived = Workspace(Path(folder))
         arrived.runs.mkdir()
         unpack(archive, "zip", arrived.runs)
         final = (arrived.runs / FINAL).read_text(encoding="utf-8").strip()
@@ -234,8 +198,8 @@ def bring(kaggle: Kaggle, handle: str, backbone: str, workspace: Workspace, cons
             run.write_record("config", _renamed(brought, names))
             if run.has("scores"):
                 run.write_record("scores", _renamed(run.record("scores"), names))
-            old = run.name
-            names[old] = take_in(workspace, run.folder, run.folder.parent.name, _without_number(run.folder.name)).name
+            number = run.folder.name.rpartition("-")
+            names[run.name] = take_in(workspace, run.folder, run.folder.parent.name, number[0]).name
     forget(archive)
     console.say(f"brought {names[final]} from {handle}")
     return Run(workspace.runs / names[final])
@@ -248,10 +212,6 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
     if isinstance(value, list):
         return [_renamed(part, names) for part in value]
     return names.get(value, value) if isinstance(value, str) else value
-
-
-def _without_number(name: str) -> str:
-    return name.rpartition("-")[0]
 
 
 def _command() -> str:

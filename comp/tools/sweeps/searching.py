@@ -89,7 +89,7 @@ def search(competition: Competition, choices: Choices, texts: Sequence[str], wor
     """
     declared, recipe = resolve(competition, choices)
     space = read_space(texts, declared, recipe)
-    name = shlex.join(["comp", "sweep", competition.name, *_options(choices), *(f"--space={text}" for text in texts)])
+    name = shlex.join(["comp", "sweep", competition.name, *choices.options(), *(f"--space={text}" for text in texts)])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
     journal = workspace.runs / competition.name / "sweeps" / f"{digest}.log"
@@ -111,13 +111,6 @@ def search(competition: Competition, choices: Choices, texts: Sequence[str], wor
         if not study.trials and None not in first.values():
             study.enqueue_trial(first)
         yield Search(competition, choices, workspace, space, study)
-
-
-def _options(choices: Choices) -> list[str]:
-    """What a person chose, as they would type it."""
-    backbone = [] if choices.backbone is None else ["--backbone", choices.backbone]
-    settings = [part for setting in choices.settings for part in ("--set", setting)]
-    return ["--recipe", choices.recipe, *backbone, *settings, "--seed", str(choices.seed)]
 
 
 def study_at(journal: Path) -> JournalStorage:
@@ -251,4 +244,4 @@ class Search:
             raise RunError("No trial went to its end; begin another sweep with a smaller --space.")
         settings: list[str] = self.study.best_trial.user_attrs["settings"]
         choices = replace(self.choices, settings=(*self.choices.settings, *settings))
-        return shlex.join(["comp", "run", self.competition.name, *_options(choices)])
+        return shlex.join(["comp", "run", self.competition.name, *choices.options()])

@@ -65,7 +65,7 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
 
     ended = train("--seed", 3, "--submit")
     assert ended.status == 0, ended.err
-    assert "shades/standard-2 was brought from Kaggle before: going on with it" in ended.out
+    assert "shades/standard-2 was brought from Kaggle before" in ended.out
     assert pushed(kaggle) == [name]
     run = Run(workspace.runs / "shades" / "standard-2")
     assert ended.last_line == str(run.folder)
@@ -186,7 +186,7 @@ def test_every_option_of_a_training_is_passed_on(shades, predicting):
 
     def words(**chosen):
         choices = Choices(**chosen)
-        return " ".join(arguments_of(competition, choices, resolve(competition, choices)[1]))
+        return " ".join(arguments_of(competition, choices, resolve(competition, choices)[1].backbone))
 
     assert words() == "shades --recipe standard --seed 0"
     given = words(backbone="test_vit", settings=["batch_size=4", "dropout=0.1"], seed=7, folds=3, fold=2)
