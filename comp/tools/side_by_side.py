@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console as Terminal
 
 from comp.console import Console
 from comp.errors import CompError, OverrideError, RunError
 from comp.runs import Run
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
 # How often what was lost with its worker or node is begun again; it goes on from what was saved.
 LOSSES = 5
