@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from PIL import Image
-from pyarrow import parquet
 
 from comp import (
     ClassName,
@@ -58,7 +57,7 @@ class Synthetic:
 
     @property
     def screened(self) -> Path:
-        return self.workspace.cache / "data-check" / f"{self.competition.name}.parquet"
+        return self.workspace.cache / "data-check" / f"{self.competition.name}.arrow"
 
     @property
     def competition(self) -> Competition:
@@ -100,7 +99,7 @@ class Synthetic:
 
         One in a hundred stays a copy of another, and as many look nearly like another.
         """
-        known = parquet.read_table(self.screened)
+        known = pa.ipc.open_file(str(self.screened)).read_all()
         rng = np.random.default_rng(0)
         contents = [row.tobytes().hex() for row in rng.integers(256, size=(len(known), 16), dtype=np.uint8)]
         looks = rng.integers(256, size=(len(known), THUMBNAIL**2), dtype=np.uint8)
@@ -116,7 +115,8 @@ class Synthetic:
         }
         for name, column in columns.items():
             known = known.set_column(known.schema.get_field_index(name), name, column)
-        parquet.write_table(known, self.screened)
+        with pa.ipc.new_file(str(self.screened), known.schema) as file:
+            file.write_table(known)
 
 
 def named(rows: int) -> list[str]:

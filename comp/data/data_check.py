@@ -100,7 +100,7 @@ def check(competition: Competition, workspace: Workspace, console: Console) -> P
 
 def facts_file(competition: Competition, workspace: Workspace) -> Path:
     """Where a competition's table of facts is kept."""
-    return workspace.cache / "data-check" / f"{competition.name}.parquet"
+    return workspace.cache / "data-check" / f"{competition.name}.arrow"
 
 
 def check_images(tables: Tables, competition: Competition, workspace: Workspace, console: Console) -> DataCheck:
@@ -110,12 +110,13 @@ def check_images(tables: Tables, competition: Competition, workspace: Workspace,
     images = pd.concat(both, ignore_index=True)
     with console.bar("checking images", len(images), "images") as bar:
         found = read_facts(images["path"].tolist(), workspace.data(competition.name), kept, bar.advance, console.say)
+    facts = found.frame()
     for column in ("path", "size", "problem", "detail", "format", "mode", "width", "height", "content"):
-        images[column] = found.table[column]
-    images["odd"] = oddities(found.table)
+        images[column] = facts[column]
+    images["odd"] = oddities(facts)
 
-    near = partial(kept_near_pairs, found.table, thumbnails=found.thumbnails, kept=kept.with_suffix(".near.npz"))
-    same, look_alike = duplicate_groups(found.table, near)
+    near = partial(kept_near_pairs, facts, thumbnails=found.thumbnails, kept=kept.with_suffix(".near.npz"))
+    same, look_alike = duplicate_groups(facts, near)
     trains, readable = (images["part"] == "train").to_numpy(), (images["problem"] == "").to_numpy()
     images[[*OF_DUPLICATES, "like"]] = ""
     _mark(images, trains, look_alike, "near")

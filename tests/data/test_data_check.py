@@ -314,7 +314,7 @@ def test_a_place_that_can_t_be_written_costs_the_table_and_not_the_training(shad
     assert len(ended.err.splitlines()) == 1
     trained = comp("--competitions", shades.plugins, "train", "shades", "--set", "stages.cycle_length=1")
     assert trained.status == 0, trained.err
-    assert "shades.parquet can't be written (" in trained.out
+    assert "shades.arrow can't be written (" in trained.out
     assert list(workspace.cache.glob("*/.*.part")) == []
 
 
@@ -325,7 +325,7 @@ def test_two_commands_at_once_leave_one_whole_table(shades, data, comp, workspac
     assert [err for _, err in ended] == ["", ""]
     assert all("36 images to train on and 12 to predict" in out for out, _ in ended)
     names = {path.name for path in (workspace.cache / "data-check").iterdir()}
-    assert names == {"shades.parquet", "shades.near.npz", "shades.csv"}
+    assert names == {"shades.arrow", "shades.near.npz", "shades.csv"}
     assert "0 of them opened" in comp("--competitions", shades.plugins, "check", "shades").out
 
 

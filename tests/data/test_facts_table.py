@@ -2,6 +2,7 @@ import errno
 import os
 import shutil
 import threading
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ class Folder:
     """Images in a folder, the table they are screened into, and what was said."""
 
     def __init__(self, place, count=6):
-        self.root, self.table, self.said = place / "images", place / "cache" / "table.parquet", []
+        self.root, self.table, self.said = place / "images", place / "cache" / "table.arrow", []
         self.root.mkdir()
         self.paths = [self.root / f"{number}.png" for number in range(count)]
         for number, path in enumerate(self.paths):
@@ -30,7 +31,7 @@ class Folder:
         names = list(map(str, paths or self.paths))
         found = read_facts(names, self.root, self.table, self._advance, self.said.append)
         assert self.done == len(found.table)
-        kinds = found.table.drop(columns=["path", "size"]).to_dict("records")
+        kinds = found.frame().drop(columns=["path", "size"]).to_dict("records")
         thumbnails = map(np.ndarray.tobytes, found.thumbnails())
         return [FileFacts(**kind, thumbnail=one) for kind, one in zip(kinds, thumbnails, strict=True)], found.opened
 
@@ -89,7 +90,7 @@ def test_images_that_are_gone_are_gone_from_the_table(images):
     images.paths = images.paths[1:]
     Image.new("RGB", (5, 5)).save(images.paths[0])
     images.screen()
-    assert sorted(pd.read_parquet(images.table)["path"]) == ["1.png", "2.png", "3.png", "4.png", "5.png"]
+    assert sorted(pd.read_feather(images.table)["path"]) == ["1.png", "2.png", "3.png", "4.png", "5.png"]
 
 
 def test_files_in_a_folder_that_was_moved_are_not_opened_again(images, tmp_path):
@@ -100,7 +101,7 @@ def test_files_in_a_folder_that_was_moved_are_not_opened_again(images, tmp_path)
     assert images.screen()[1] == 0
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1 this is no table PAR1", b"\0" * 999])
+@pytest.mark.parametrize("content", [b"", b"ARROW1 this is no table ARROW1", b"\0" * 999])
 def test_a_damaged_table_is_said_and_made_again(images, content):
     found, _ = images.screen()
     images.table.write_bytes(content)
@@ -120,19 +121,19 @@ def test_what_other_code_or_another_pillow_found_is_not_believed(images, monkeyp
 
 def test_a_table_with_other_columns_is_made_again(images):
     found, _ = images.screen()
-    pd.read_parquet(images.table).drop(columns="thumbnail").to_parquet(images.table)
+    pd.read_feather(images.table).drop(columns="thumbnail").to_feather(images.table)
     assert images.screen() == (found, 6)
 
 
 def test_a_full_disk_costs_the_table_and_nothing_else(images, monkeypatch):
-    def full(table, path):
-        path.write_bytes(b"half a ta")
+    def full(path, _):
+        Path(path).write_bytes(b"half a ta")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     images.screen()
     kept = images.table.read_bytes()
     Image.new("RGB", (99, 20)).save(images.paths[2])
-    monkeypatch.setattr(facts_table.parquet, "write_table", full)
+    monkeypatch.setattr(facts_table.pa.ipc, "new_file", full)
     found, opened = images.screen()
     assert (opened, found[2].width) == (1, 99)
     assert images.table.read_bytes() == kept
@@ -181,7 +182,7 @@ def test_a_killed_process_loses_the_work_of_seconds(images, monkeypatch):
     def killed(paths):
         for place, found in enumerate(really(paths)):
             if place == 4:
-                opened.append(len(pd.read_parquet(images.table)))
+                opened.append(len(pd.read_feather(images.table)))
             yield found
 
     monkeypatch.setattr(facts_table, "facts_of_each", killed)
@@ -198,7 +199,7 @@ def test_two_that_screen_at_once_both_end_and_leave_one_whole_table(images):
         for _ in range(5):
             names = list(map(str, images.paths))
             found = read_facts(names, images.root, images.table, lambda amount: None, ended.append)
-            ended.append(found.table["width"].to_list())
+            ended.append(found.frame()["width"].to_list())
             images.table.unlink(missing_ok=True)
 
     threads = [threading.Thread(target=work) for _ in range(4)]

@@ -70,6 +70,12 @@ def test_other_files_rows_or_sizes_are_kept_apart(keeping, other):
     assert keeping(**other).folder != keeping().folder
 
 
+def test_images_that_edited_code_reads_are_cached_apart(keeping, monkeypatch):
+    first = keeping()
+    monkeypatch.setattr(module, "source_digest", lambda *_: "of edited source")
+    assert keeping().folder != first.folder
+
+
 @pytest.mark.parametrize("damage", ["cut", "no shapes", "gone"])
 def test_what_was_damaged_is_made_anew(keeping, damage):
     kept = keeping()
