@@ -136,6 +136,7 @@ def test_a_hundred_thousand_hashes_are_compared_in_seconds():
     assert len(pairs) < 1010
 
 
+@settings(deadline=None)
 @given(pairs=st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19))))
 def test_connected_places_share_a_number(pairs):
     numbers = connected(20, np.array(pairs, np.int64).reshape(-1, 2))
