@@ -155,16 +155,16 @@ def layer_groups(model: Classifier) -> dict[str, list[nn.Parameter]]:
     layers = group_parameters(model.backbone, model.backbone.group_matcher(coarse=False))
     parameters = dict(model.backbone.named_parameters())
     middle = len(layers) / 2
-    early = [parameters[name] for place, layer in enumerate(sorted(layers)) for name in layers[layer] if place < middle]
-    late = [parameters[name] for place, layer in enumerate(sorted(layers)) for name in layers[layer] if place >= middle]
+    early = [parameters[name] for index, layer in enumerate(sorted(layers)) for name in layers[layer] if index < middle]
+    late = [parameters[name] for index, layer in enumerate(sorted(layers)) for name in layers[layer] if index >= middle]
     return {"early": early, "late": late, "head": list(model.head.parameters())}
 
 
 def freeze(model: Classifier, trained: int) -> None:
     """Let the last ``trained`` layer groups train, and none before them: 1 is the head, 3 is all."""
-    for place, parameters in enumerate(reversed(layer_groups(model).values())):
+    for index, parameters in enumerate(reversed(layer_groups(model).values())):
         for parameter in parameters:
-            parameter.requires_grad_(place < trained)
+            parameter.requires_grad_(index < trained)
 
 
 def training_mode(model: Classifier, *, freeze_batch_norm: bool = False) -> None:

@@ -2,68 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from comp.files import replacing
+from comp.training.finder import RangeTest
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
+if TYPE_CHECKING:  # pictures are drawn by few commands, and their library is slow to import
     from matplotlib.figure import Figure
 
-    Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.float64]
 
 WIDTH, HEIGHT = 78, 18
 
 
-class RangeTest(Protocol):
-    """A finder's sweep: losses and their smoothed curve against the head's rates, all (N,), and rates by rule."""
-
-    @property
-    def rates(self) -> Array: ...
-    @property
-    def losses(self) -> Array: ...
-    @property
-    def smoothed(self) -> Array: ...
-    @property
-    def suggestions(self) -> Mapping[str, float]: ...
-
-
-def draw_range_test(sweep: RangeTest, path: Path) -> None:
+def draw_range_test(test: RangeTest, path: Path) -> None:
     """The losses against the rates, with the suggestions marked, as a PNG file."""
-    _write(range_test_as_png(sweep), path)
+    _write(range_test_as_png(test), path)
 
 
-def range_test_as_png(sweep: RangeTest) -> bytes:
+def range_test_as_png(test: RangeTest) -> bytes:
     """The same as the bytes of a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    axes.plot(sweep.rates, sweep.losses, color="0.8", label="loss of the mini-batch")
-    axes.plot(sweep.rates, sweep.smoothed, color="C0", label="smoothed")
-    for place, (rule, rate) in enumerate(sweep.suggestions.items(), start=1):
-        axes.axvline(rate, color=f"C{place}", linestyle="--", label=f"{rule}: {rate:.2g}")
-    axes.set(xscale="log", xlabel="learning rate of the head", ylabel="loss", ylim=without_outliers(sweep.smoothed))
+    axes.plot(test.rates, test.losses, color="0.8", label="loss of the mini-batch")
+    axes.plot(test.rates, test.smoothed, color="C0", label="smoothed")
+    for index, (rule, rate) in enumerate(test.suggestions.items(), start=1):
+        axes.axvline(rate, color=f"C{index}", linestyle="--", label=f"{rule}: {rate:.2g}")
+    axes.set(xscale="log", xlabel="learning rate of the head", ylabel="loss", ylim=without_outliers(test.smoothed))
     axes.legend()
     return _png(figure)
 
 
-def range_test_in_characters(sweep: RangeTest) -> str:
+def range_test_in_characters(test: RangeTest) -> str:
     """The same as lines of text; each suggestion is marked by its first letter."""
     plot = _blank()
-    low, high = without_outliers(sweep.smoothed)
-    heights = sweep.smoothed.clip(low, high)
-    plot.plot(sweep.rates.tolist(), heights.tolist(), marker="braille")
-    for rule, rate in sweep.suggestions.items():
-        place = int(np.abs(np.log(sweep.rates / rate)).argmin())
-        plot.scatter([float(sweep.rates[place])], [float(heights[place])], marker=rule[0].upper())
-    decades = np.arange(np.ceil(np.log10(sweep.rates[0])), np.floor(np.log10(sweep.rates[-1])) + 1)
+    low, high = without_outliers(test.smoothed)
+    heights = test.smoothed.clip(low, high)
+    plot.plot(test.rates.tolist(), heights.tolist(), marker="braille")
+    for rule, rate in test.suggestions.items():
+        index = int(np.abs(np.log(test.rates / rate)).argmin())
+        plot.scatter([float(test.rates[index])], [float(heights[index])], marker=rule[0].upper())
+    decades = np.arange(np.ceil(np.log10(test.rates[0])), np.floor(np.log10(test.rates[-1])) + 1)
     plot.xscale("log")
     plot.xticks([float(10**decade) for decade in decades], [f"1e{decade:.0f}" for decade in decades])
     plot.title("loss against the learning rate")
@@ -76,8 +63,8 @@ def draw_rates(epochs: Array, rates: Array, groups: Sequence[str], path: Path) -
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    for place, group in enumerate(groups):
-        axes.plot(epochs, rates[:, place], label=group)
+    for index, group in enumerate(groups):
+        axes.plot(epochs, rates[:, index], label=group)
     axes.set(yscale="log", xlabel="epoch", ylabel="learning rate", ylim=_without_ends(rates))
     axes.legend()
     _write(_png(figure), path)
@@ -87,10 +74,10 @@ def rates_in_characters(epochs: Array, rates: Array, groups: Sequence[str], titl
     """The same as lines of text, of the groups' first letters; one that doesn't train has rates of NaN and no line."""
     plot = _blank()
     low, high = _without_ends(rates)
-    for place, group in enumerate(groups):
-        drawn = rates[:, place] >= low
+    for index, group in enumerate(groups):
+        drawn = rates[:, index] >= low
         if drawn.any():
-            plot.scatter(epochs[drawn].tolist(), rates[drawn, place].tolist(), marker=group[0])
+            plot.scatter(epochs[drawn].tolist(), rates[drawn, index].tolist(), marker=group[0])
     decades = np.arange(np.ceil(np.log10(low)), np.floor(np.log10(high)) + 1)
     plot.yscale("log")
     plot.yticks([float(10**decade) for decade in decades], [f"1e{decade:.0f}" for decade in decades])

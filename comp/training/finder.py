@@ -1,4 +1,4 @@
-"""The learning-rate finder: a sweep over rates that leaves everything as it was (Smith 2015, arXiv:1506.01186)."""
+"""The learning-rate finder: an LR range test, which leaves everything as it was (Smith 2015, arXiv:1506.01186)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,8 +74,8 @@ def range_test(
 
     A step is one of training, clipped as the recipe says, of as many mini-batches as it gathers while that leaves
     FEWEST_STEPS of them. Model, statistics and random state are given back bit for bit. Frozen groups stay frozen,
-    layer groups keep their ratios: the rates are the head's. Raises RunError where the loss is no number at the lowest
-    rates already.
+    layer groups keep their ratios: the rates are the head's. Raises RunError where the loss is NaN or infinite at the
+    lowest rates already.
     """
     in_a_step = min(learner.recipe.accumulation, BATCHES // FEWEST_STEPS)
     rates, losses = np.geomspace(LOWEST, HIGHEST, BATCHES // in_a_step), []
@@ -100,8 +100,8 @@ def range_test(
                 break
     if len(losses) < SETTLED:
         raise RunError(
-            f"No learning rate could be found: the loss is no number after {len(losses)} mini-batches at rates below "
-            f"{rates[len(losses)]:.1g}; check the images, or set the stage's learning_rate."
+            f"No learning rate could be found: the loss is NaN or infinite after {len(losses)} mini-batches at rates "
+            f"below {rates[len(losses)]:.1g}; check the images, or set the stage's learning_rate."
         )
     return RangeTest(rates[: len(losses)], np.array(losses), np.array(smoothed))
 
@@ -136,10 +136,10 @@ def _longest_descent(losses: Array) -> tuple[int, int]:
     """
     lengths = np.ones(len(losses), int)
     starts = np.arange(len(losses))
-    for place in range(1, len(losses)):
-        higher = np.flatnonzero(losses[:place] > losses[place])
+    for index in range(1, len(losses)):
+        higher = np.flatnonzero(losses[:index] > losses[index])
         if len(higher):
             best = higher[lengths[higher].argmax()]
-            lengths[place], starts[place] = lengths[best] + 1, starts[best]
+            lengths[index], starts[index] = lengths[best] + 1, starts[best]
     end = int(lengths.argmax())
     return int(starts[end]), end

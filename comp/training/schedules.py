@@ -28,7 +28,7 @@ Array = npt.NDArray[np.float64]
 
 def group_rates(peak: float, ratio: float, groups: int) -> list[float]:
     """The peak rates of the last ``groups`` of early, late, head: ``[peak / ratio², peak / ratio, peak]``."""
-    return [peak / ratio**place for place in reversed(range(groups))]
+    return [peak / ratio**index for index in reversed(range(groups))]
 
 
 def scheduler(optimizer: Optimizer, stage: Stage, steps_per_epoch: int) -> LRScheduler:
@@ -92,7 +92,7 @@ def in_words(recipe: Recipe, layer_lr_ratio: float) -> list[str]:
     lines = []
     for number, stage in enumerate(recipe.stages, start=1):
         head = 1.0 if isinstance(stage.learning_rate, str) else stage.learning_rate
-        rates = ", ".join(f"{head / layer_lr_ratio**place:.2g}" for place in reversed(range(stage.groups)))
+        rates = ", ".join(f"{head / layer_lr_ratio**index:.2g}" for index in reversed(range(stage.groups)))
         times = " x the rate found" if isinstance(stage.learning_rate, str) else ""
         lengths = " + ".join(map(str, stage.cycle_epochs))
         lines.append(

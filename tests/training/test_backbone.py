@@ -356,11 +356,6 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
         build_classifier(f"local-dir:{tmp_path}", pretrained=True, dropout=0, prior=np.zeros(2))
 
 
-def test_an_unknown_backbone_is_answered_with_what_is_near():
-    with pytest.raises(BackboneError, match="resnet34"):
-        build_classifier("resnet35", pretrained=False, dropout=0, prior=np.zeros(2))
-
-
 def test_frozen_batch_norm_keeps_its_statistics_while_its_weights_train():
     model = build("test_resnet")
     freeze(model, 3)

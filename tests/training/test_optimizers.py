@@ -25,11 +25,6 @@ def in_groups(optimizer):
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-@pytest.mark.parametrize(("groups", "rates"), [(1, [0.9]), (2, [0.3, 0.9]), (3, [0.1, 0.3, 0.9])])
-def test_each_earlier_group_learns_at_a_rate_smaller_by_the_ratio(groups, rates):
-    assert group_rates(0.9, 3, groups) == pytest.approx(rates)
-
-
 @OPTIMIZERS
 @pytest.mark.parametrize("decay", ["all", "matrices"])
 @pytest.mark.parametrize("groups", [1, 2, 3])
