@@ -70,9 +70,7 @@ def train(package: Path, arguments: Sequence[str]) -> None:
             last = line.strip() or last
     if process.returncode:
         raise RunError(f"The training ended with status {process.returncode}: {last}")
-    made = [run for run in list_runs(workspace) if run.name not in known]
-    # The last line is its folder, unless a library had a last word.
-    final = next((run for run in made if run.folder == Path(last)), made[-1])
+    *_, final = made = [run for run in list_runs(workspace) if run.name not in known]
     with replacing(Path(ARCHIVE)) as unfinished, zipfile.ZipFile(unfinished, "w") as archive:
         archive.writestr(FINAL, final.name)
         for run in made:

@@ -61,32 +61,43 @@ def run(
 
 
 def _run(experiment: Experiment, console: Console, goal: Goal, submitting: bool = False) -> Run:
-    with _under_way(experiment, console, goal) as training:
+    with _training(experiment, console, goal) as training:
         _train_and_predict(training)
         _report_and_submit(experiment, training.run, console, submitting, training.prepared.tables)
     return training.run
 
 
 @contextmanager
-def _under_way(experiment: Experiment, console: Console, goal: Goal) -> Iterator[Training]:
-    """The experiment's training, a new one or the one that was stopped before it got to ``goal``."""
+def _training(
+    experiment: Experiment, console: Console, goal: Goal = lambda _: False, stopped: Run | None = None
+) -> Iterator[Training]:
+    """The training of ``stopped``; else the one of this experiment that didn't get to ``goal``, or a new one."""
     from comp.data.data_check import checked_tables
 
     with main_first():
         tables = checked_tables(experiment.competition, experiment.workspace, console)
     from comp.training.prepared import prepare
-    from comp.training.resuming import under_way
+    from comp.training.resuming import resumed, under_way
 
-    with under_way(prepare(experiment, console, tables), console, goal) as training:
+    prepared = prepare(experiment, console, tables)
+    with under_way(prepared, console, goal) if stopped is None else resumed(prepared, stopped, console) as training:
         yield training
 
 
-def _train_and_predict(training: Training) -> None:
+def _train(training: Training) -> Run:
+    """Train the stages that are left, and say what their losses show."""
+    if not training.run.trained:
+        training.train_stages()
+        diagnose(training.run, training.console)
+    return training.run
+
+
+def _train_and_predict(training: Training) -> Run:
     from comp.training.predicting import predict_after
 
-    train_stages(training)
-    if not training.run.predicted:
+    if not _train(training).predicted:
         predict_after(training)
+    return training.run
 
 
 def _report_and_submit(
@@ -194,31 +205,14 @@ def train(
     experiment = Experiment.of(competition, choices, workspace)
     if choices.every_fold:
         return _every_fold(experiment, console, lambda _: True, on)
-    with _under_way(experiment, console, attrgetter("trained")) as training:
-        train_stages(training)
-    return training.run
+    with _training(experiment, console, attrgetter("trained")) as training:
+        return _train(training)
 
 
 def resume(competition: Competition, stopped: Run, workspace: Workspace, console: Console) -> Run:
     """Train this run to its end."""
-    from comp.data.data_check import checked_tables
-
-    experiment = Experiment.of_run(competition, stopped, workspace)
-    with main_first():
-        tables = checked_tables(experiment.competition, workspace, console)
-    from comp.training.prepared import prepare
-    from comp.training.resuming import resumed
-
-    with resumed(prepare(experiment, console, tables), stopped, console) as training:
-        train_stages(training)
-    return training.run
-
-
-def train_stages(training: Training) -> None:
-    """Train the stages that are left, and say what their losses show."""
-    if not training.run.trained:
-        training.train_stages()
-        diagnose(training.run, training.console)
+    with _training(Experiment.of_run(competition, stopped, workspace), console, stopped=stopped) as training:
+        return _train(training)
 
 
 def _every_fold(experiment: Experiment, console: Console, goal: Goal, on: str | None) -> Run:
@@ -252,9 +246,8 @@ def _train_fold(experiment: Experiment, console: Console, goal: Goal) -> Run:
     def joined(fold: Run) -> bool:
         return any(goal(run) for run in fold.joined_in())
 
-    with _under_way(experiment, console, joined) as training:
-        _train_and_predict(training)
-    return training.run
+    with _training(experiment, console, joined) as training:
+        return _train_and_predict(training)
 
 
 def diagnose(trained: Run, console: Console) -> None:

@@ -240,7 +240,7 @@ class Predicting:
         written = build_submission(
             competition, tables.classes, tables.sample_submission, list(tables.test["id"]), postprocessing(test)
         )
-        run.write_parts(tables.train["id"], parts)
+        run.write_split(tables.train["id"], parts)
         write_predictions(run.predictions("valid"), tables.train["id"][validates], valid, tables.classes)
         write_predictions(run.predictions("test"), tables.test["id"], test, tables.classes)
         run.write_record("scores", scores)

@@ -2,8 +2,7 @@
 
 from comp.runs.folder import Goal, Run
 from comp.runs.history import EPOCH_COLUMNS, STEP_COLUMNS, TABLES, History
-from comp.runs.listing import broken_runs, create_run, find_run, list_runs, take_in
-from comp.runs.workspace import Workspace
+from comp.runs.workspace import Workspace, broken_runs, create_run, find_run, list_runs, take_in
 
 __all__ = [
     "EPOCH_COLUMNS",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ MAKES = {"trained": "train --resume", "scores": "predict", "submitted": "submit"
 class Run:
     """One run folder, ``runs/<competition>/<name>``.
 
-    config.json: everything resolved before the first step, and the run's place in the order of all. split.csv: which
+    config.json: everything resolved before the first step, and the run's number in the order of all. split.csv: which
     rows validate. history.csv and the other tables of its `History`. checkpoints/model.safetensors: the weights.
     trained.json: the stages that were trained, at the learning rates they had, and what other weights are averaged with
     the last ones. predictions/: probabilities with ids, as Parquet. scores.json: validation scores and
     post-processing. submission.csv, sending.json while it is uploaded and submitted.json once it was. report.html: all
     of it to look at.
-    While it trains, checkpoints/last.pt is what a training that is stopped goes on from.
+    While it trains, checkpoints/last.pt is what it is resumed from where it is stopped.
     A run made of others, its members, has what they predict together, and neither history nor weights.
     """
 
@@ -73,7 +73,7 @@ class Run:
 
     @property
     def last(self) -> Path:
-        """Where a training that was stopped goes on from."""
+        """What a training that was stopped is resumed from."""
         return self.folder / "checkpoints" / "last.pt"
 
     def joined_in(self) -> list[Run]:
@@ -83,11 +83,9 @@ class Run:
             Run(path.parent) for path, other in others if other.get("kind") == "folds" and self.name in other["members"]
         ]
 
-    @contextmanager
-    def held(self) -> Iterator[bool]:
+    def held(self) -> AbstractContextManager[bool]:
         """Whether nobody else works on this run; if so, nobody else can for the block, or until this process dies."""
-        with held(self.log) as alone:
-            yield alone
+        return held(self.log)
 
     @property
     def is_held(self) -> bool:
@@ -124,7 +122,7 @@ class Run:
         write_text(self.folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write config.json; the run is one of the home's from then on, and its latest, whatever the clock says."""
+        """Write config.json; the run is one of the workspace's from then on, and the latest."""
         self.write_record("config", {**config, "order": latest_order(self.folder.parent.parent) + 1})
 
     def record(self, name: str) -> dict[str, Any]:
@@ -161,11 +159,7 @@ class Run:
     def has(self, name: str) -> bool:
         return (self.folder / f"{name}.json").is_file()
 
-    def write_split(self, ids: Iterable[str], validates: Iterable[bool]) -> None:
-        """split.csv: ``id`` and ``part``, which is train or valid."""
-        self.write_parts(ids, ("valid" if valid else "train" for valid in validates))
-
-    def write_parts(self, ids: Iterable[str], parts: Iterable[str]) -> None:
+    def write_split(self, ids: Iterable[str], parts: Iterable[str]) -> None:
         """split.csv: ``id`` and ``part``: train, valid or, where folds are joined, the number of the row's fold."""
         with (
             replacing(self.folder / "split.csv") as unfinished,
@@ -174,10 +168,6 @@ class Run:
             writer = csv.writer(file)
             writer.writerow(("id", "part"))
             writer.writerows(zip(ids, parts, strict=True))
-
-    def parts(self) -> dict[str, str]:
-        """The part of each row by its id, by split.csv; raises RunError where there is none."""
-        return dict(self.split())
 
     def split(self) -> Iterator[tuple[str, str]]:
         """The id and the part of each row of split.csv, in its order; raises RunError where there is none."""
@@ -195,7 +185,7 @@ class Run:
 
     def validating(self) -> set[str]:
         """The ids of the rows that validate, by split.csv."""
-        return {id_ for id_, part in self.parts().items() if part != "train"}
+        return {id_ for id_, part in self.split() if part != "train"}
 
 
 # How far a run is to get.
@@ -203,14 +193,14 @@ Goal = Callable[[Run], bool]
 
 
 def latest_order(runs: Path) -> int:
-    """The last place in the order of all runs in a folder; 0 where there is none."""
+    """The last number in the order of all runs in a folder; 0 where there is none."""
     return max((order_of(path) for path in runs.glob("*/*/config.json")), default=0)
 
 
 def order_of(path: Path) -> int:
-    """The run's place in the order of all; 0 where its config has none."""
-    place = _config(path).get("order", 0)
-    return place if isinstance(place, int) else 0
+    """The run's number in the order of all; 0 where its config has none."""
+    order = _config(path).get("order", 0)
+    return order if isinstance(order, int) else 0
 
 
 def _config(path: Path) -> dict[str, Any]:

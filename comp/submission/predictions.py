@@ -74,7 +74,7 @@ def read_members(runs: Sequence[Run]) -> list[Member]:
         if run in runs[:index]:
             raise RunError(f"The run {run.name} is named twice; name each run once.")
         valid, test = (_kept(run, part) for part in ("valid", "test"))
-        members.append(Member(run, run.record("config"), run.parts(), valid, test))
+        members.append(Member(run, run.record("config"), dict(run.split()), valid, test))
     return members
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 from comp.console import Console
 from comp.errors import CompError, RunError
@@ -52,7 +54,8 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
         if not _same(run, config) or done(run):
             continue
         if changed := _changed_source(run, config):
-            of_other_source.append(_why_not_resumed(run, changed))
+            how = "" if run.trained else f"; `comp train --resume {run.name}` resumes that one"
+            of_other_source.append(f"{changed} changed since {run.name}, so this is a new run{how}")
         elif _splits_as(run, prepared):
             with run.held() as alone:
                 # Who held it may just have finished it.
@@ -103,9 +106,7 @@ def resumed(prepared: Prepared, run: Run, console: Console) -> Iterator[Training
         if other is not None:
             console.say(f"{run.name} was begun with another {other.field}: {other.one}, and now {other.other}")
         if changed := _changed_source(run, config):
-            console.say(
-                f"{_listed(changed)} changed since {run.name} was begun: it is resumed with the code as it is now"
-            )
+            console.say(f"{changed} changed since {run.name} was begun: it is resumed with the code as it is now")
         yield _followed(training)
 
 
@@ -138,7 +139,7 @@ def _begin(prepared: Prepared, run: Run, console: Console, config: Mapping[str, 
     """Everything that is known before the first step, into the run's folder."""
     tables = prepared.tables
     try:
-        run.write_split(tables.train["id"].to_list(), tables.train.index.isin(prepared.validating).tolist())
+        run.write_split(*_split_of(prepared))
         if tables.data_check is not None and tables.data_check.found.any():
             tables.data_check.write_list(run.folder / "data-check.csv", odd=False)
         # Last: with it the folder is a run, which another process may want to resume.
@@ -190,14 +191,17 @@ def _resume(prepared: Prepared, run: Run, console: Console) -> Training:
 
 def _splits_as(run: Run, prepared: Prepared) -> bool:
     """Whether the same rows validate."""
-    ids = prepared.tables.train["id"].to_list()
-    validates = prepared.tables.train.index.isin(prepared.validating).tolist()
     try:
         # Row by row, as it was written; what a dict of a million rows takes is more than a start has left.
-        recorded = ((id_, part != "train") for id_, part in run.split())
-        return all(one == other for one, other in zip_longest(recorded, zip(ids, validates, strict=True)))
+        return all(one == other for one, other in zip_longest(run.split(), zip(*_split_of(prepared), strict=True)))
     except RunError:
         return False
+
+
+def _split_of(prepared: Prepared) -> tuple[list[str], list[str]]:
+    """The id of each labelled image, and its part."""
+    train = prepared.tables.train
+    return train["id"].to_list(), np.where(train.index.isin(prepared.validating), "valid", "train").tolist()
 
 
 def _same(run: Run, config: Mapping[str, Any]) -> bool:
@@ -207,19 +211,10 @@ def _same(run: Run, config: Mapping[str, Any]) -> bool:
         return False
 
 
-def _changed_source(run: Run, config: Mapping[str, Any]) -> list[str]:
-    """The packages, or the declaration, whose source is another than when the run was begun."""
+def _changed_source(run: Run, config: Mapping[str, Any]) -> str:
+    """The packages and the declaration whose source is another than when the run was begun, in words; "" for none."""
     before = run.record("config").get("source", {})
-    return [name for name, digest in config["source"].items() if before.get(name) != digest]
-
-
-def _why_not_resumed(run: Run, changed: Sequence[str]) -> str:
-    how = "" if run.trained else f"; `comp train --resume {run.name}` resumes that one"
-    return f"{_listed(changed)} changed since {run.name}, so this is a new run{how}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    return ", ".join(name for name, digest in config["source"].items() if before.get(name) != digest)
 
 
 def _as_recorded(config: Mapping[str, Any]) -> dict[str, Any]:

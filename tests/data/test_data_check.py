@@ -262,7 +262,7 @@ def test_a_training_records_what_it_left_out_and_submits_every_row(shades, data,
     listed = pd.read_csv(run.folder / "data-check.csv", keep_default_na=False).set_index("id")
     assert listed["problem"]["t02"] == "truncated"
     assert listed["like"]["t11"] == "train/t14.png"
-    parts = run.parts()
+    parts = dict(run.split())
     assert not {"t00", "t04"} & set(parts)
     assert parts["t11"] == parts["t14"]
 
@@ -290,7 +290,7 @@ def test_folds_with_images_that_can_t_be_read_are_joined(shades, data, comp, wor
     assert ended.status == 0, ended.err
     joined = find_run(workspace, ended.last_line)
     assert len(pd.read_csv(joined.submission)) == 12
-    assert len(joined.parts()) == 31
+    assert len(dict(joined.split())) == 31
 
 
 def test_names_with_markup_and_line_ends_are_shown_as_they_are(shades, data, comp):

@@ -124,6 +124,6 @@ def test_of_thousands_of_images_only_the_photographs_that_are_there_twice_are_du
         "dog-breeds": none | {"leaks": 1},
         "planet": none,
     }
-    parts = dogs_vs_cats.run.parts()
+    parts = dict(dogs_vs_cats.run.split())
     assert parts["dog.31"] == parts["dog.196"]
     assert "1000 four components" in planet.run.log.read_text()

@@ -27,7 +27,7 @@ def test_a_record_that_is_not_there_or_broken_is_an_error(workspace):
 
 def test_the_split_is_read_back_as_it_was_written(workspace):
     run = create_run(workspace, "planet", "quick")
-    run.write_split(["007", "a,b", 'say "x"', "né"], [True, False, True, True])
+    run.write_split(["007", "a,b", 'say "x"', "né"], ["valid", "train", "valid", "valid"])
     assert run.validating() == {"007", 'say "x"', "né"}
     with (run.folder / "split.csv").open(newline="") as file:
         assert [row["part"] for row in csv.DictReader(file)] == ["valid", "train", "valid", "valid"]
@@ -36,21 +36,21 @@ def test_the_split_is_read_back_as_it_was_written(workspace):
 def test_a_split_of_unequal_lengths_is_refused_and_leaves_nothing(workspace):
     run = create_run(workspace, "planet", "quick")
     with pytest.raises(ValueError, match=r"shorter|longer"):
-        run.write_split(["a", "b"], [True])
+        run.write_split(["a", "b"], ["train"])
     assert list(run.folder.iterdir()) == []
 
 
 def test_the_folds_that_rows_validated_in_are_read_back(workspace):
     run = create_run(workspace, "planet", "quick")
-    run.write_parts(["007", "a,b"], ["2", "1"])
-    assert run.parts() == {"007": "2", "a,b": "1"}
+    run.write_split(["007", "a,b"], ["2", "1"])
+    assert dict(run.split()) == {"007": "2", "a,b": "1"}
     assert run.validating() == {"007", "a,b"}
 
 
 def test_a_split_that_is_not_there_is_an_error(workspace):
     run = create_run(workspace, "planet", "quick")
     with pytest.raises(RunError, match=r"has no split\.csv, which says what validates; train anew"):
-        run.parts()
+        dict(run.split())
 
 
 def test_a_joined_run_knows_its_members_and_a_training_has_none(started):

@@ -1,6 +1,124 @@
+import os
+
 import pytest
 
-from comp.runs import Workspace
+from comp.errors import RunError
+from comp.runs import Workspace, broken_runs, create_run, find_run, list_runs
+
+
+def test_runs_of_a_recipe_are_numbered_from_one(workspace):
+    names = [create_run(workspace, "planet", "quick").name for _ in range(3)]
+    assert names == ["planet/quick-1", "planet/quick-2", "planet/quick-3"]
+    assert create_run(workspace, "planet", "standard").name == "planet/standard-1"
+    assert create_run(workspace, "digits", "quick").name == "digits/quick-1"
+
+
+def test_a_new_run_never_takes_a_folder_that_is_there(workspace):
+    first, second = (create_run(workspace, "planet", "quick") for _ in range(2))
+    first.folder.rmdir()
+    (second.folder / "config.json").write_text("{}")
+    assert create_run(workspace, "planet", "quick").name == "planet/quick-1"
+    assert create_run(workspace, "planet", "quick").name == "planet/quick-3"
+
+
+def test_runs_are_listed_oldest_first_and_only_those_with_a_config(workspace, started):
+    late, early = started("planet", "quick", at=2000), started("digits", "quick", at=1000)
+    create_run(workspace, "planet", "quick")
+    assert list_runs(workspace) == [early, late]
+    assert list_runs(workspace, "planet") == [late]
+    assert list_runs(workspace, "dog-breeds") == []
+
+
+def test_there_are_no_runs_in_a_new_home(workspace):
+    assert list_runs(workspace) == []
+
+
+@pytest.mark.parametrize("pattern", ["*", "pl*", "/", "**", "[p]lanet", ""])
+def test_the_name_of_a_competition_is_no_pattern(workspace, started, pattern):
+    started("planet", "quick")
+    assert list_runs(workspace, pattern) == []
+
+
+def test_a_run_is_found_by_its_folder_by_its_name_and_as_its_competition_s_newest(workspace, started, monkeypatch):
+    first, second = started("planet", "quick", at=1000), started("planet", "quick", at=2000)
+    started("digits", "quick", at=3000)
+    assert find_run(workspace, str(first.folder)) == first
+    assert find_run(workspace, "planet/quick-1") == first
+    assert find_run(workspace, "planet") == second
+    monkeypatch.chdir(first.folder.parent)
+    assert find_run(workspace, "quick-1") == first
+    assert find_run(workspace, "quick-1").competition == "planet"
+
+
+@pytest.mark.parametrize("text", ["planet/quick-9", "no-such", "/no/such/folder", "**", "../planet"])
+def test_a_run_that_is_not_there_is_an_error_that_names_the_latest(workspace, started, text):
+    started("planet", "quick")
+    with pytest.raises(RunError) as raised:
+        find_run(workspace, text)
+    assert str(raised.value) == f"There is no run {text!r} in {workspace.runs}; there are planet/quick-1."
+
+
+def test_a_run_looked_for_in_an_empty_home_is_an_error(workspace):
+    with pytest.raises(RunError, match=r"^There is no run 'planet' in .*runs\.$"):
+        find_run(workspace, "planet")
+
+
+def test_a_competition_s_newest_run_is_one_that_was_trained_or_is_an_ensemble(workspace, started):
+    trained, ensemble = started("planet", "quick", at=1000), started("planet", "ensemble", at=2000)
+    started("planet", "quick", at=3000)
+    trained.weights.parent.mkdir()
+    trained.weights.touch()
+    assert find_run(workspace, "planet") == trained
+    ensemble.predictions("test").parent.mkdir()
+    ensemble.predictions("test").touch()
+    assert find_run(workspace, "planet") == ensemble
+
+
+def test_a_clock_that_jumps_back_changes_no_order(workspace):
+    runs = []
+    for number, at in enumerate((3000, 1000, 2000)):
+        run = create_run(workspace, "planet", f"recipe{number}")
+        run.write_config({"competition": "planet"})
+        os.utime(run.folder / "config.json", (at, at))
+        runs.append(run)
+    assert list_runs(workspace) == runs
+    assert find_run(workspace, "planet") == runs[-1]
+
+
+def test_a_run_with_a_broken_config_does_not_hide_the_others(workspace, started):
+    run, broken = started("planet", "quick"), started("planet", "quick")
+    (broken.folder / "config.json").write_text("{")
+    assert list_runs(workspace) == [run]
+    assert broken_runs(workspace) == [broken]
+    later = create_run(workspace, "planet", "quick")
+    later.write_config({"competition": "planet"})
+    assert later.record("config")["order"] == 1
+
+
+def test_a_run_that_is_about_to_begin_is_not_broken(workspace):
+    create_run(workspace, "planet", "quick")
+    begun = create_run(workspace, "planet", "quick")
+    with begun.held():
+        assert broken_runs(workspace) == []
+    assert broken_runs(workspace) == [begun]
+
+
+def test_a_run_that_is_not_there_is_an_error_that_names_those_like_it(workspace, started):
+    for competition, recipe in (("planet", "quick"), ("planet", "standard"), ("dogs", "quick")):
+        started(competition, recipe)
+    for text, like in (
+        ("quick-1", "planet/quick-1, dogs/quick-1"),
+        ("planet/quick-9", "planet/quick-1, planet/standard-1"),
+    ):
+        with pytest.raises(RunError, match=rf"; there are {like}\.$"):
+            find_run(workspace, text)
+
+
+def test_of_many_runs_the_latest_are_named_and_how_many_there_are(workspace, started):
+    for _ in range(7):
+        started("planet", "quick")
+    with pytest.raises(RunError, match=r"; the latest of 7 are (planet/quick-\d, ){4}planet/quick-\d\.$"):
+        find_run(workspace, "planet/quick-9")
 
 
 def test_the_home_is_the_folder_that_comp_home_names(monkeypatch, tmp_path):

@@ -110,7 +110,7 @@ def test_a_fold_whose_worker_was_killed_goes_on_elsewhere_and_ends_as_it_would_h
     trained, workspace, cluster, killing
 ):
     trained()
-    expected = [(run.submission.read_bytes(), run.parts()) for run in list_runs(workspace)]
+    expected = [(run.submission.read_bytes(), dict(run.split())) for run in list_runs(workspace)]
     shutil.rmtree(workspace.runs)
 
     killed = killing()
@@ -119,7 +119,7 @@ def test_a_fold_whose_worker_was_killed_goes_on_elsewhere_and_ends_as_it_would_h
     (name,) = killed
     assert f"resuming {name}, which was stopped: stage 2" in (workspace.runs / name / "log.txt").read_text()
     folds = [Run(workspace.runs / member) for member in joined.members]
-    assert [(run.submission.read_bytes(), run.parts()) for run in (*folds, joined)] == expected
+    assert [(run.submission.read_bytes(), dict(run.split())) for run in (*folds, joined)] == expected
     assert len(list_runs(workspace)) == 3
 
 

@@ -374,7 +374,7 @@ def test_a_run_of_the_code_before_an_edit_is_resumed_when_it_is_named(with_stage
     edited("comp.training")
     edited("comp.data")
     assert runner.resume(competition, run, workspace, Console()) == run
-    said = "comp/training and comp/data changed since shades/standard-1 was begun: it is resumed with the code as it is"
+    said = "comp/training, comp/data changed since shades/standard-1 was begun: it is resumed with the code as it is"
     assert said in capsys.readouterr().out
 
 

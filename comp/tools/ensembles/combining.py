@@ -87,7 +87,7 @@ class _Together:
             self.console.log = run.log
             for line in lines:
                 self.console.say(line)
-            run.write_parts(tables.train["id"], parts)
+            run.write_split(tables.train["id"], parts)
             validating = tables.train["id"][parts != "train"]
             write_predictions(run.predictions("valid"), validating, combined.valid, tables.classes)
             write_predictions(run.predictions("test"), tables.test["id"], combined.test, tables.classes)

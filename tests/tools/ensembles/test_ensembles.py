@@ -19,7 +19,7 @@ def test_the_plain_mean_is_that_of_both_parts(made):
     for part in ("valid", "test"):
         mean = sum(predictions(member, part) for member in members) / 2
         assert np.allclose(predictions(run, part), mean.loc[predictions(run, part).index])
-    assert run.parts() == members[0].parts()
+    assert dict(run.split()) == dict(members[0].split())
     assert set(predictions(run, "valid").index) == members[0].validating()
 
 
@@ -93,7 +93,7 @@ def test_tags_are_combined_by_every_method_and_their_thresholds_tuned(make, pred
 def test_joined_runs_and_ensembles_are_combined_again_and_joined_folds_cross_fit_the_weights(made):
     joined = [join(made.competition, made.folds(3, seed=seed, knows=0.4), made.workspace, Console()) for seed in (1, 2)]
     first = ensemble(made, joined)
-    assert first.parts() == joined[0].parts()
+    assert dict(first.split()) == dict(joined[0].split())
     assert first.record("config")["folds"] == 3
     third = join(made.competition, made.folds(3, seed=3, knows=0.4), made.workspace, Console())
     second = ensemble(made, [first, third])

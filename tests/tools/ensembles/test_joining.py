@@ -24,7 +24,7 @@ def joined(made):
 
 def test_every_labelled_image_is_predicted_by_the_fold_it_validated_in(made, joined):
     members, run = joined
-    whole, parts = predictions(run, "valid"), run.parts()
+    whole, parts = predictions(run, "valid"), dict(run.split())
     assert list(whole.index) == list(parts) == list(made.tables.train["id"])
     assert run.validating() == set(parts)
     for fold, member in enumerate(members, start=1):
