@@ -183,7 +183,7 @@ class Session:
         ``fit(learning_rate=1e-3, cycles=3, cycle_multiplier=2)`` trains what was frozen to, unfrozen or trained last,
         at the size of the stage before. Without a learning rate one is found. A stage that doesn't end, because it is
         interrupted or its loss is no longer a number, leaves all as it was before it.
-        Raises OverrideError or DeclarationError for fields that can't be, RunError where the loss is no number.
+        Raises OverrideError or DeclarationError for fields that can't be, RunError where the loss is NaN or infinite.
         """
         stage = self._stage(stage, changes)
         with self._as_before_unless_it_ends():
@@ -238,7 +238,7 @@ class Session:
     def predict(self) -> pd.DataFrame:
         """Probabilities of the test images by id, with test-time augmentation; writes the submission as well.
 
-        Raises RunError where nothing was trained yet, or what is predicted is no number.
+        Raises RunError where nothing was trained yet, or a prediction is NaN or infinite.
         """
         self._check_trained("predict")
         self.training.finish()

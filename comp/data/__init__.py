@@ -1,3 +1,5 @@
+"""A competition's images and labels: tables, data check, split, reading, augmenting, loading; `checked_tables` is the door."""
+
 import os
 
 # Else albumentations asks a server for newer versions of itself whenever it is imported.

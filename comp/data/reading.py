@@ -84,7 +84,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     16-bit grey keeps its upper eight bits, which ``convert`` would clip. Of grey numbers whose full scale the file
     doesn't say (32-bit, floats), 0 to 1, 0 to 255 and 0 to 65,535 become 0 to 255, and any other range is stretched to
-    that: what is no number is black.
+    that: NaN is black.
     """
     if image.mode.startswith("I;16"):
         return _grey(np.asarray(image) // 256)

@@ -89,7 +89,7 @@ def predict_logits(
 ) -> list[Array]:
     """The logits (N, V, C) of each part's rows; every kept snapshot in every TTA view is one of the V views.
 
-    Raises RunError where one is no number.
+    Raises RunError where one is NaN or infinite.
     """
     config = trained.record("config")
     found: list[list[Array]] = [[] for _ in parts]
@@ -100,7 +100,7 @@ def predict_logits(
             logits.append(learner.logits(images.to_predict(learner, rows)))
     stacked = [np.concatenate(logits, axis=1) for logits in found]
     if not all(np.isfinite(logits).all() for logits in stacked):
-        raise RunError(f"{trained.name} predicts what is no number; train again with a lower learning rate.")
+        raise RunError(f"{trained.name} predicts NaN or infinity; train again with a lower learning rate.")
     return stacked
 
 
@@ -176,7 +176,7 @@ def kept_learners(
             learner = load_learner(competition, recipe, weights, classes)
         learner.micro_batches.forward, learner.micro_batches.say = at_once, console.say
         yield learner
-        # Of what the one ran out of memory with the next would, too.
+        # The next one would run out of memory with what this one did.
         at_once = learner.micro_batches.forward
 
 

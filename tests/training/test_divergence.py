@@ -1,4 +1,4 @@
-"""A loss that becomes no number: the training goes back to the last weights whose losses were, and on from there."""
+"""A loss that becomes NaN: the training restores the last weights whose losses were finite, and goes on from there."""
 
 from dataclasses import replace
 from operator import attrgetter
@@ -43,7 +43,7 @@ def train(with_stages, workspace):
 
 
 def spoilt_from(training, step):
-    """The head gives what is no number from this step of a stage on."""
+    """The head gives NaN from this step of a stage on."""
     learner = training.prepared.learner
 
     def spoil(head, inputs, outputs):
