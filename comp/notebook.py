@@ -182,7 +182,7 @@ class Session:
 
         ``fit(learning_rate=1e-3, cycles=3, cycle_multiplier=2)`` trains what was frozen to, unfrozen or trained last,
         at the size of the stage before. Without a learning rate one is found. A stage that doesn't end, because it is
-        interrupted or its loss is no longer a number, leaves all as it was before it.
+        interrupted or its loss became NaN, leaves all as it was before it.
         Raises OverrideError or DeclarationError for fields that can't be, RunError where the loss is NaN or infinite.
         """
         stage = self._stage(stage, changes)

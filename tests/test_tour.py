@@ -1,4 +1,4 @@
-"""What README, tour and design say of the code is there: functions by file and name, and lines by what stands in them."""
+"""README, tour and design name functions and lines that are there, by what stands in them."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""A competition's images and labels: tables, data check, split, reading, augmenting, loading; `checked_tables` is the door."""
+"""Images and labels: tables, data check, split, reading, augmenting, loading. `checked_tables` is the door."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Trainings that are stopped and gone on with, in one process: what a killed process leaves is what these leave."""
+"""Trainings that are stopped and resumed, in one process: they leave what a killed process leaves."""
 
 import fcntl
 import json
