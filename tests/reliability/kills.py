@@ -60,7 +60,7 @@ class Workload:
         named(training.Training, "save", "saving")
         named(training.Training, "finish", "saving")
         named(prepared.Prepared, "range_test", "LR range test")
-        named(resuming, "load_state", "taking up")
+        named(resuming, "load_state", "resuming")
         runner.run(self.competition, self.choices, Workspace(workspace), Console())
 
 
@@ -163,8 +163,8 @@ def until_it_ends(workload, folder, seconds, draw, counts):
 
 
 def has_ended(workload, folder):
-    """Whether it was killed after its last file was written: the same command again would be another run."""
-    return any(run.submission.is_file() for run in list_runs(Workspace(folder / "home"), workload.competition.name))
+    """Whether it was killed after its last file, the page, was written: the same command again is another run then."""
+    return any(run.reported for run in list_runs(Workspace(folder / "home"), workload.competition.name))
 
 
 def same(one: Run, other: Run) -> bool:
