@@ -56,7 +56,7 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
 }
 
 # What several processes do together; where a launcher starts them for another command, rank 0 does it alone.
-SHARED = ("run", "train")
+SHARED = ("run", "sweep", "train")
 
 
 class Grouped(TyperGroup):

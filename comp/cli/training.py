@@ -10,7 +10,7 @@ import typer
 
 from comp.cli.options import CHOICES, DeleteArchives, Here, Name, Processes, command, option
 from comp.errors import OverrideError
-from comp.training.launching import start_processes
+from comp.training.launching import only_main, start_processes
 
 if TYPE_CHECKING:
     from comp.runs.resolve import Choices
@@ -148,6 +148,7 @@ def sweep(
         list[str], option("FIELD=VALUES", "dropout=0..0.5, weight_decay=1e-4..1:log or batch_size=16,32.")
     ],
     trials: Annotated[int, option("N", "How many runs, with those of the same sweep that are there.", min=1)] = 20,
+    processes: Processes = 1,
     on: Annotated[str | None, option("WHERE", "ray or ray://HOST:PORT: trials side by side.")] = None,
 ) -> None:
     """Search for a recipe's best values; each trial is a run.
@@ -156,7 +157,12 @@ def sweep(
     """
     from comp.tools.sweeps import sweep as search
 
+    _refuse_two_places(on, processes)
+    if on is not None:
+        only_main()
     competition = here.competition(name)
+    if start_processes(processes):
+        return
     print(search(competition, choices, space, trials, here.workspace, here.console, on))
 
 

@@ -174,6 +174,17 @@ def test_two_processes_find_the_rate_and_take_the_steps_of_one(still, apart, wor
     assert two.history.steps().to_numpy() == pytest.approx(one.history.steps().to_numpy(), rel=1e-3, nan_ok=True)
 
 
+def test_two_processes_share_the_trials_of_a_sweep(still, apart, workspace):
+    command = ("sweep", "shades", "--recipe", "drawn", "--space", "dropout=0.1..0.5", "--trials", 2)
+    for _ in range(2):  # again, nothing is trained
+        status, out, err = apart(still, *command, processes=2)
+        assert (status, err) == (0, "")
+        runs = list_runs(workspace)
+        assert len({tuple(run.record("config")["settings"]) for run in runs}) == len(runs) == 2
+        assert all(run.trained for run in runs)
+    assert out.splitlines()[-1].startswith("comp run shades")
+
+
 def killed_in(epoch):
     """Saves after every step, and rank 0 is killed after the first step of this epoch, counted from 0."""
 

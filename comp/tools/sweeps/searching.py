@@ -12,7 +12,7 @@ import math
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
@@ -36,6 +36,7 @@ from comp.runs.resolve import Choices, Experiment, resolve
 from comp.tools.side_by_side import Job, each, refuse_other_places
 from comp.tools.sweeps.space import Dimension, read_space
 from comp.training.config import fingerprint
+from comp.training.launching import from_main, is_main, main_first
 from comp.training.prepared import Prepared, prepare
 from comp.training.resuming import under_way
 
@@ -60,12 +61,18 @@ def sweep(
     """
     if on is not None:
         refuse_other_places(on)
+    if not is_main():
+        nothing: Choices | None = None
+        while (drawn := from_main(nothing)) is not None:
+            _follow(competition, drawn, workspace, console)
+        return ""
     with search(competition, choices, space, workspace) as found:
         if on is not None:
             checked_tables(competition, workspace, console)  # once, not in every trial
         # On processors no more at once than are drawn without knowing of any other.
         share = max(1, min(AT_RANDOM, trials - found.drawn))
         each(_trials(found, trials, console), on, share, workspace.data(competition.name), console)
+        from_main(None)
         console.log = None
         for line in found.lines():
             console.say(line)
@@ -79,6 +86,27 @@ def _trials(found: Search, trials: int, console: Console) -> Iterator[Job]:
         console.log = None
         console.say(f"trial {found.drawn} of {trials}: {' '.join(drawn.settings)}")
         yield Job(f"trial {found.drawn} of {trials}", partial(found.train, trial, drawn))
+
+
+def _follow(competition: Competition, drawn: Choices, workspace: Workspace, console: Console) -> None:
+    """A worker's part of a trial, which rank 0 draws, prunes and tells the study of."""
+
+    def look() -> None:
+        if from_main(False):  # rank 0 says
+            raise _PrunedError
+
+    prepared = _prepared(competition, drawn, workspace, console)
+    with under_way(prepared, console, attrgetter("predicted")) as training:
+        training.after_epoch = look
+        if not training.run.trained:
+            with suppress(_PrunedError, DivergedError):
+                training.train_stages()
+
+
+def _prepared(competition: Competition, drawn: Choices, workspace: Workspace, console: Console) -> Prepared:
+    with main_first():
+        tables = checked_tables(competition, workspace, console)
+    return prepare(Experiment.of(competition, drawn, workspace), console, tables)
 
 
 @contextmanager
@@ -174,11 +202,12 @@ class Search:
         known = self.study.get_trials(deepcopy=False)[trial.number]
         if known.state in ENDED:  # and whoever trained it was lost on the way home
             return Run(self.workspace.runs / known.user_attrs["run"])
-        prepared = prepare(Experiment.of(self.competition, drawn, self.workspace), console)
+        from_main(drawn)
+        prepared = _prepared(self.competition, drawn, self.workspace, console)
         self._refuse_other_data(prepared)
 
         def look() -> None:
-            if self._report(trial, run) and trial.should_prune():
+            if from_main(self._report(trial, run) and trial.should_prune()):
                 raise _PrunedError
 
         # A run that was trained before the sweep was stopped, or for its own sake, isn't trained again.

@@ -127,7 +127,11 @@ def test_two_processes_are_not_at_one_sweep(sweep, shades, workspace):
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(("--on", "moon"), "moon"), (("--on", "kaggle"), "kaggle")],
+    [
+        (("--on", "moon"), "moon"),
+        (("--on", "kaggle"), "kaggle"),
+        (("--on", "ray", "--processes", 2), "--processes"),
+    ],
 )
 def test_a_place_where_no_sweep_can_be_is_refused(sweep, workspace, arguments, says):
     ended = sweep(*SPACE, *arguments)
