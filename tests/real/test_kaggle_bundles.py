@@ -18,7 +18,12 @@ def bring(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with running(BUNDLES, {}, tmp_path / "state") as url:
         monkeypatch.setenv("COMP_KAGGLE_URL", url)
-        yield lambda slug, *datasets: fetch(connect, slug, datasets, tmp_path / slug).folder
+
+        def bring(slug, *datasets):
+            fetch(connect, slug, datasets, tmp_path / slug)
+            return tmp_path / slug
+
+        yield bring
 
 
 def count(folder, pattern):
