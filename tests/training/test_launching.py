@@ -302,8 +302,11 @@ def test_the_processes_that_an_option_starts_end_together_and_are_resumed(still,
         os.kill(workers[0], signal.SIGKILL)
         _, err = launcher.communicate(timeout=60)
     assert launcher.returncode == 1
-    assert "SIGKILL" in err
-    assert len(err.splitlines()) == 1
+    *stopped, last = err.splitlines()
+    assert "SIGKILL" in last
+    # The launcher ends rank 0, which may have the time to save and to say so before it sees that the worker is gone.
+    assert len(stopped) <= 1
+    assert all("stopped" in line for line in stopped)
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)
 
 
