@@ -28,9 +28,17 @@ class LabelFunction(Declared):
     target: Target = "single"
 
     def read(self, folder: Path) -> pd.DataFrame:
+        import pandas as pd
+
         result = self.function(folder)
         name = getattr(self.function, "__name__", "the function")
-        missing = {"id", "path", "label"} - set(getattr(result, "columns", ()))
+        if not isinstance(result, pd.DataFrame):
+            found = f"{type(result).__module__}.{type(result).__qualname__}"
+            raise DataError(
+                f"LabelFunction: {name} should return a DataFrame with the columns id, path and label, "
+                f"of pandas, but it returned a {found}."
+            )
+        missing = {"id", "path", "label"} - set(result.columns)
         if missing:
             raise DataError(
                 f"LabelFunction: {name} should return a DataFrame with the columns id, path and label, "

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
@@ -64,7 +66,11 @@ def test_each_mistake_of_a_function_s_table_is_named(reading, columns, said):
         reading(**columns)
 
 
-@pytest.mark.parametrize("result", [None, [("0", "0.png", "a")], {"id": ["0"]}])
+# A table of another library.
+LIKE_A_TABLE = SimpleNamespace(columns=["id", "path", "label"])
+
+
+@pytest.mark.parametrize("result", [None, [("0", "0.png", "a")], {"id": ["0"]}, LIKE_A_TABLE])
 def test_a_function_that_gives_no_table_is_named(tmp_path, result):
     with pytest.raises(DataError, match="should return a DataFrame with the columns id, path and label"):
         LabelFunction(lambda folder: result).read(tmp_path)
