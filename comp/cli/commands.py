@@ -139,6 +139,6 @@ def _fail(sentence: str, debug: bool, status: int = 1) -> None:
     if debug:
         traceback.print_exc()
     sentence = " ".join(sentence.split())
-    if status != 1 or not report_error(sentence):
+    if not report_error(sentence):
         print("Error:", sentence, file=sys.stderr)
     sys.exit(status)

@@ -18,6 +18,7 @@ from accelerate.state import AcceleratorState
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from comp import cli
+from comp.cli import commands
 from comp.data.loading import ImageDataset
 from comp.errors import DataError
 from comp.runs import list_runs
@@ -289,6 +290,17 @@ def test_the_launcher_says_the_error_of_the_process_that_failed_first(
     assert sentence in capsys.readouterr().err
 
 
+def test_rank_0_leaves_it_to_the_launcher_to_say_that_it_was_stopped(tmp_path, monkeypatch, capsys):
+    """The launcher ends it as well where a worker was killed, and two sentences would be said of one end."""
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(SystemExit, match="143"):
+        commands._fail("stopped", debug=False, status=128 + signal.SIGTERM)
+    assert not capsys.readouterr().err
+    assert "stopped" in (tmp_path / "error.json").read_text()
+
+
 def test_the_processes_that_an_option_starts_end_together_and_are_resumed(still, workspace):
     """The real ones, of which the worker is killed."""
     command = [sys.executable, "-m", "comp", "--competitions", str(still.plugins), "train", "shades"]
@@ -302,11 +314,8 @@ def test_the_processes_that_an_option_starts_end_together_and_are_resumed(still,
         os.kill(workers[0], signal.SIGKILL)
         _, err = launcher.communicate(timeout=60)
     assert launcher.returncode == 1
-    *stopped, last = err.splitlines()
-    assert "SIGKILL" in last
-    # The launcher ends rank 0, which may have the time to save and to say so before it sees that the worker is gone.
-    assert len(stopped) <= 1
-    assert all("stopped" in line for line in stopped)
+    assert "SIGKILL" in err
+    assert len(err.splitlines()) == 1
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)
 
 
