@@ -2,7 +2,7 @@
 
 from comp.declare.competition import Competition, KaggleDataset
 from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, TagNames
-from comp.declare.labels import CsvColumns, CsvLabels, FileNames, Folders, LabelFunction, TestImages
+from comp.declare.labels import CsvColumns, CsvImages, CsvLabels, FileNames, Folders, LabelFunction, TestImages
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import side_on, top_down, upright
 
@@ -11,6 +11,7 @@ __all__ = [
     "ClassNumber",
     "Competition",
     "CsvColumns",
+    "CsvImages",
     "CsvLabels",
     "FileNames",
     "Folders",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from comp.declare.checks import Declared, between, matching, misspelt, one_of
 from comp.declare.forms import SubmissionForm
-from comp.declare.labels import LabelSource, TestImages
+from comp.declare.labels import CsvImages, LabelSource, TestImages
 from comp.declare.metrics import METRICS, Metric, Target
 from comp.declare.recipe import Recipe
 from comp.declare.viewpoint import Viewpoint, side_on
@@ -39,6 +39,9 @@ class Competition(Declared):
     extra_data: data sets to download as well; all paths below are relative to the one folder they share.
     labels: where labels come from.
     test: where the images to predict are.
+    combine: how the predictions of one answer's images become the answer's, where a label source and ``test`` say which
+        belong together: their ``mean``, their ``max``, or a function of them (I, C) that returns (C,). What should sum
+        to one is made to again.
     submission: how predictions are written; ids, order and columns are the sample submission's.
     sample_submission: the name of that file.
     metric: one of `comp.declare.metrics.METRICS`.
@@ -53,7 +56,10 @@ class Competition(Declared):
     kaggle: Slug
     extra_data: Annotated[Sequence[KaggleDataset], "a list of KaggleDataset('owner/name')"] = ()
     labels: Annotated[LabelSource, "a label source, like FileNames, Folders, CsvLabels, CsvColumns or LabelFunction"]
-    test: Annotated[TestImages, "TestImages(...)"]
+    test: Annotated[TestImages | CsvImages, "TestImages(...) or CsvImages(...)"]
+    combine: Annotated[
+        Literal["mean", "max"] | Callable[[Any], Any], "'mean', 'max' or a function of (I, C) that returns (C,)"
+    ] = "mean"
     submission: Annotated[
         SubmissionForm, "a form: ProbabilityOf, ProbabilityPerClass, ClassName, ClassNumber or TagNames"
     ]

@@ -13,6 +13,7 @@ from comp import (
     ClassNumber,
     Competition,
     CsvColumns,
+    CsvImages,
     CsvLabels,
     FileNames,
     Folders,
@@ -39,6 +40,7 @@ RIGHT = {
     Folders: {"folder": "train"},
     CsvLabels: {**IN_CSV, "label": "label"},
     CsvColumns: {**IN_CSV, "labels": ["a", "b"]},
+    CsvImages: IN_CSV,
     LabelFunction: {"function": print},
     TestImages: {"folder": "test"},
     ProbabilityOf: {"label": "cat"},
@@ -66,9 +68,10 @@ WRONG = {
     FileNames: {"pattern": "train/*.jpg"},
     Folders: {"folder": ""},
     CsvLabels: {"csv": "", "image": None, "label": 0, "folder": "", "suffix": "jpg", "separator": "", "group": 3}
-    | {"shared": 1},
+    | {"shared": 1, "answer": ""},
     CsvColumns: {"csv": None, "image": "", "labels": ["a"], "folder": 3, "suffix": "png", "target": "tags"}
-    | {"group": "", "shared": 1},
+    | {"group": "", "shared": 1, "answer": 1},
+    CsvImages: {"csv": "", "image": 1, "folder": None, "suffix": "png", "answer": ""},
     LabelFunction: {"function": "read", "target": "tags"},
     TestImages: {"folder": "", "suffix": "png", "with_suffix": "yes"},
     ProbabilityOf: {"label": ""},
@@ -76,7 +79,7 @@ WRONG = {
     TagNames: {"separator": ""},
     Competition: {"name": "Two-Cats", "kaggle": "c/two-cats", "labels": "train", "test": "test", "submission": "label"}
     | {"metric": "logloss", "augment": side_on, "recipes": {"quick": RIGHT}, "layer_lr_ratio": 0.9}
-    | {"extra_data": ["owner/name"], "sample_submission": ""},
+    | {"extra_data": ["owner/name"], "sample_submission": "", "combine": "median"},
 }
 
 

@@ -2,11 +2,12 @@
 
 The table has one row per image: ``id`` (text), ``path`` (text) and ``label``: the name of the class for a ``single``
 target, a tuple of tag names for a ``multi`` one. A source that knows which images belong together (one patient's, one
-scene's) adds ``group`` (text). Every image has its label and every label its image, or there is a DataError that names
-them. What a source put up with is in ``table.attrs["notes"]``, a line each.
+scene's) adds ``group`` (text); one that knows which are one answer, whose predictions are combined, ``answer`` (text).
+Every image has its label and every label its image, or there is a DataError that names them. What a source put up with
+is in ``table.attrs["notes"]``, a line each.
 """
 
-from comp.declare.labels.columns import ONE_OR_ZERO, CsvColumns, CsvLabels
+from comp.declare.labels.columns import ONE_OR_ZERO, CsvColumns, CsvImages, CsvLabels
 from comp.declare.labels.csv import read_csv, read_csv_in_blocks, read_ids
 from comp.declare.labels.files import IMAGE_SUFFIXES, FileNames, Folders, TestImages
 from comp.declare.labels.function import LabelFunction
@@ -18,6 +19,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "ONE_OR_ZERO",
     "CsvColumns",
+    "CsvImages",
     "CsvLabels",
     "FileNames",
     "Folders",

@@ -1,16 +1,16 @@
-"""Labels in columns of a CSV: one with the class or the tags of each image, or one of 0 and 1 for each class."""
+"""Images named in a CSV, and their labels: a column with the class or the tags, or one of 0 and 1 for each class."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 from comp.declare.checks import Declared, between
 from comp.declare.labels.csv import read_csv
-from comp.declare.labels.files import Suffix, all_placed, left_out, names_in, placed
+from comp.declare.labels.files import Suffix, all_placed, images_of_answers, left_out, names_in, placed
 from comp.declare.labels.table import table
 from comp.declare.metrics import Target
 from comp.errors import DataError
@@ -30,9 +30,12 @@ class CsvLabels(Declared):
     csv: the file, relative to the competition's data folder.
     image, label: the names of the two columns.
     folder, suffix: where the image of a row is: ``folder / (value of image + suffix)``. Leave the suffix empty where
-        the column already has it. In the folder, ``{column}`` stands for the row's value of a column.
+        the column already has it. In the folder, ``{column}`` stands for the row's value of a column. A suffix with
+        ``*`` gives a row several images, which are one answer: ``/*.png`` those of a folder of its own.
     separator: what stands between tags; with it the target is ``multi``, without it ``single``.
     group: the name of a column; images that share its value are never on both sides of a split.
+    answer: the name of a column, or a text with ``{column}``; images that share it have one label, and are predicted
+        together.
     shared: the folder has images without a row as well: those to predict.
     """
 
@@ -43,21 +46,26 @@ class CsvLabels(Declared):
     suffix: Suffix = ""
     separator: str | None = None
     group: str | None = None
+    answer: str | None = None
     shared: bool = False
+
+    def contradictions(self) -> Iterator[tuple[str, object, str]]:
+        yield from _contradictions(self)
 
     @property
     def target(self) -> Target:
         return "single" if self.separator is None else "multi"
 
     def read(self, folder: Path) -> pd.DataFrame:
-        rows, paths, notes = _read_rows(self, folder, [self.label])
+        found = _read_rows(self, folder, [self.label])
+        rows = found.rows
         labels: Sequence[str | tuple[str, ...]] = rows[self.label].array
         if self.separator is None:
             _require_filled(self.csv, rows, self.label)
         else:
             parts = (text.split(self.separator) for text in rows[self.label].to_list())
             labels = [tuple(sorted({tag.strip() for tag in tags} - {""})) for tags in parts]
-        return table(rows.index.array, paths, labels, None if self.group is None else rows[self.group].array, notes)
+        return found.table(labels)
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class CsvColumns(Declared):
 
     labels: the names of these columns, which are those of the classes.
     target: ``single`` where just one of them is 1 in every row, ``multi`` where any number may be.
-    csv, image, folder, suffix, group, shared: as `CsvLabels` has them.
+    csv, image, folder, suffix, group, answer, shared: as `CsvLabels` has them.
     """
 
     csv: str
@@ -76,14 +84,17 @@ class CsvColumns(Declared):
     suffix: Suffix = ""
     target: Target = "single"
     group: str | None = None
+    answer: str | None = None
     shared: bool = False
 
+    def contradictions(self) -> Iterator[tuple[str, object, str]]:
+        yield from _contradictions(self)
+
     def read(self, folder: Path) -> pd.DataFrame:
-        rows, paths, notes = _read_rows(self, folder, self.labels)
-        columns = (rows[column] for column in self.labels)
-        found = [self._classes(image, values) for image, *values in zip(rows.index, *columns, strict=True)]
-        labels = found if self.target == "multi" else [classes[0] for classes in found]
-        return table(rows.index.array, paths, labels, None if self.group is None else rows[self.group].array, notes)
+        found = _read_rows(self, folder, self.labels)
+        columns = (found.rows[column] for column in self.labels)
+        labels = [self._classes(image, values) for image, *values in zip(found.rows.index, *columns, strict=True)]
+        return found.table(labels if self.target == "multi" else [classes[0] for classes in labels])
 
     def _classes(self, image: str, values: Sequence[str]) -> tuple[str, ...]:
         for column, value in zip(self.labels, values, strict=True):
@@ -100,31 +111,121 @@ class CsvColumns(Declared):
         return tuple(sorted(chosen))
 
 
-def _read_rows(
-    source: CsvLabels | CsvColumns, folder: Path, labels: Sequence[str]
-) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """The rows, named by their images, with trimmed labels and groups; their files; and what was put up with."""
+@dataclass(frozen=True)
+class CsvImages(Declared):
+    """The images to predict, each named in a row of a CSV: where a column says which answer an image belongs to.
+
+    csv, image, folder, suffix, answer: as `CsvLabels` has them. The folder may have images without a row.
+    """
+
+    csv: str
+    image: str
+    folder: str
+    suffix: Suffix = ""
+    answer: str | None = None
+    group: ClassVar[None] = None
+    shared: ClassVar[bool] = True
+
+    def contradictions(self) -> Iterator[tuple[str, object, str]]:
+        yield from _contradictions(self)
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """The table of the test images, as `TestImages` gives it."""
+        found = _read_rows(self, folder, [])
+        return found.table([""] * len(found.paths)).drop(columns="label")
+
+
+Source = CsvLabels | CsvColumns | CsvImages
+
+
+class _Found(NamedTuple):
+    """The rows of a CSV, named by their images, with trimmed labels; their files; and what was put up with."""
+
+    rows: pd.DataFrame
+    paths: list[str]
+    groups: Sequence[str] | None
+    answers: Sequence[str] | None
+    notes: list[str]
+
+    def table(self, labels: Sequence[str | tuple[str, ...]]) -> pd.DataFrame:
+        return table(self.rows.index.array, self.paths, labels, self.groups, self.notes, self.answers)
+
+
+def _contradictions(source: Source) -> Iterator[tuple[str, object, str]]:
+    several = "*" in source.suffix
+    yield "folder", several and _columns_in(source.folder), "without {column} where `suffix` has a *"
+    yield "answer", several and source.answer, "left out where `suffix` has a *: a row is an answer"
+
+
+def _columns_in(template: str) -> list[str]:
+    return re.findall(r"\{([^{}]+)\}", template)
+
+
+def _read_rows(source: Source, folder: Path, labels: Sequence[str]) -> _Found:
     grouped = [] if source.group is None else [source.group]
-    placing = re.findall(r"\{([^{}]+)\}", source.folder)
-    rows = read_csv(folder / source.csv, columns=(source.image, *labels, *grouped, *placing), spaced=True)
+    placing = _columns_in(source.folder)
+    answer = source.answer if source.answer is None or _columns_in(source.answer) else f"{{{source.answer}}}"
+    answering = _columns_in(answer or "")
+    rows = read_csv(folder / source.csv, columns=(source.image, *labels, *grouped, *placing, *answering), spaced=True)
     if rows.empty:
         raise DataError(f"{folder / source.csv} has no rows; download the data again.")
-    names, paths, notes = _find_images(source, rows[source.image], _folders(folder, source.folder, rows, placing))
+    if "*" in source.suffix:
+        rows, names, paths, notes = _several_images(source, folder / source.folder, rows)
+    else:
+        filled = _filled(source.folder, rows)
+        folders = {place: str(folder / place) for place in set(filled)}
+        names, paths, notes = _find_images(source, rows[source.image], [folders[place] for place in filled])
     for column in (*labels, *grouped):
         trimmed = rows[column].str.strip()
         notes += _trimmed(source.csv, rows[column], trimmed)
         rows[column] = trimmed
-    rows = rows.set_axis(names.array, axis=0)
-    for column in grouped:
+    rows = rows.set_axis(names, axis=0)
+    for column in (*grouped, *answering):
         _require_filled(source.csv, rows, column)
-    return rows, paths, notes
+    answers = _filled(answer, rows) if answer else None
+    if "*" in source.suffix:
+        answers = rows[source.image].to_list()
+    return _Found(rows, paths, rows[source.group].array if source.group else None, answers, notes)
+
+
+def _several_images(
+    source: Source, place: Path, rows: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.Index[str], list[str], list[str]]:
+    """A row for each image of a row, the images' names and files, and nothing that was put up with."""
+    import pandas as pd
+
+    rows = rows.assign(**{source.image: rows[source.image].str.strip()})
+    if (doubled := rows[source.image].duplicated()).any():
+        raise DataError(f"{source.csv} has two rows of {rows[source.image][doubled].iloc[0]!r}; remove one.")
+    found = images_of_answers(place, source.suffix)
+    places = pd.Index(rows[source.image]).get_indexer(pd.Index(found.answers))
+    missing = rows[source.image][~rows[source.image].isin(found.answers)]
+    if len(missing):
+        raise DataError(
+            f"{len(missing)} of {len(rows)} rows of {source.csv} have no image, the first "
+            f"{place / (missing.iloc[0] + source.suffix)}; check `folder` and `suffix`, or download the data again."
+        )
+    kept = [number for number, row in enumerate(places) if row >= 0]
+    if len(kept) < len(places) and not source.shared:
+        unlabelled = next(path for path, row in zip(found.paths, places, strict=True) if row < 0)
+        raise DataError(_unlabelled(source, len(places) - len(kept), unlabelled))
+    ids, paths = ([values[number] for number in kept] for values in (found.ids, found.paths))
+    return rows.iloc[places[kept]], pd.Index(ids), paths, []
+
+
+def _unlabelled(source: Source, count: int, first: object) -> str:
+    return (
+        f"{count} images have no row in {source.csv}, the first {first}; "
+        "add their labels or move them out of the folder; say shared=True if they are those to predict."
+    )
 
 
 def _find_images(
-    source: CsvLabels | CsvColumns, names: pd.Series[str], folders: Sequence[str]
-) -> tuple[pd.Series[str], list[str], list[str]]:
+    source: Source, names: pd.Series[str], folders: Sequence[str]
+) -> tuple[pd.Index[str], list[str], list[str]]:
     """The name and the file of each row, and what was put up with; every image of the folders has its row."""
     import numpy as np
+    import pandas as pd
 
     def files(names: pd.Series[str]) -> list[str]:
         with_suffix = [f"{name}{source.suffix}" for name in names.to_list()]
@@ -156,21 +257,17 @@ def _find_images(
             "check `folder` and `suffix` of CsvLabels, or download the data again."
         )
     if unlabelled and not source.shared:
-        raise DataError(
-            f"{len(unlabelled)} images have no row in {source.csv}, the first {min(map(Path, unlabelled))}; "
-            "add their labels or move them out of the folder; say shared=True if they are those to predict."
-        )
-    return bare, paths, [*_trimmed(source.csv, names, bare), *left_out(others, source.suffix)]
+        raise DataError(_unlabelled(source, len(unlabelled), min(map(Path, unlabelled))))
+    return pd.Index(bare.array), paths, [*_trimmed(source.csv, names, bare), *left_out(others, source.suffix)]
 
 
-def _folders(root: Path, template: str, rows: pd.DataFrame, columns: Sequence[str]) -> list[str]:
-    """The folder of each row, below ``root``: the template with the row's values for ``{column}``."""
+def _filled(template: str, rows: pd.DataFrame) -> list[str]:
+    """The template of each row, with the row's values for ``{column}``."""
     filled = [template] * len(rows)
-    for column in columns:
+    for column in _columns_in(template):
         values = zip(filled, rows[column].str.strip(), strict=True)
         filled = [text.replace(f"{{{column}}}", value) for text, value in values]
-    folders = {place: str(root / place) for place in set(filled)}
-    return [folders[place] for place in filled]
+    return filled
 
 
 def _is_folder(place: Path) -> bool:

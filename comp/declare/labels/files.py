@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from comp.declare.checks import Declared, matching
 from comp.declare.labels.table import table
@@ -19,16 +19,19 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 
-Suffix = Annotated[Literal[""] | Annotated[str, matching(r"\..*")], "empty or start with a dot, like '.jpg'"]
+Suffix = Annotated[
+    Literal[""] | Annotated[str, matching(r"\..*|[^*]*\*.*")],
+    "empty, or start with a dot, like '.jpg', or have a * for several images of an answer, like '/*.jpg'",
+]
 
 
 @dataclass(frozen=True)
 class FileNames(Declared):
     """Labels in file names: ``FileNames("train/{label}.*.jpg")`` reads ``train/cat.0.jpg`` as a cat.
 
-    ``{label}`` stands for the class, the shortest text that fits, and ``*`` for anything else; neither spans
-    folders. The id is the name without its suffix (``cat.0``). An image of the same suffix (``.*``: of any) in the
-    folder that doesn't fit the pattern is an error.
+    ``{label}`` stands for the class and ``{answer}``, where there is one, for what the image shows with others, both
+    the shortest text that fits, and ``*`` for anything else; none spans folders. The id is the name without its suffix
+    (``cat.0``). An image of the same suffix (``.*``: of any) in the folder that doesn't fit the pattern is an error.
     """
 
     pattern: str
@@ -37,11 +40,15 @@ class FileNames(Declared):
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
         once = Path(self.pattern).name.count("{label}") == self.pattern.count("{label}") == 1
         yield "pattern", not once, "a path whose file name has {label} in it once"
+        answers = self.pattern.count("{answer}")
+        most = min(Path(self.pattern).name.count("{answer}"), 1)
+        yield "pattern", answers > most, "a path whose file name has {answer} in it once, if at all"
 
     def read(self, folder: Path) -> pd.DataFrame:
         pattern = Path(self.pattern)
-        pieces = re.split(r"(\{label\}|\*)", pattern.name)
-        parts = ({"{label}": "(?P<label>.+?)", "*": ".*"}.get(piece, re.escape(piece)) for piece in pieces)
+        pieces = re.split(r"(\{label\}|\{answer\}|\*)", pattern.name)
+        meant = {"{label}": "(?P<label>.+?)", "{answer}": "(?P<answer>.+?)", "*": ".*"}
+        parts = (meant.get(piece, re.escape(piece)) for piece in pieces)
         regex = re.compile("".join(parts), re.DOTALL)
         suffix = "" if "*" in pattern.suffix else pattern.suffix
         names, paths, notes = _images_in(folder / pattern.parent, suffix)
@@ -53,7 +60,8 @@ class FileNames(Declared):
                     "competition.py or remove the file."
                 )
         labels = [match["label"] for match in matches if match]
-        return table([PurePath(name).stem for name in names], paths, labels, notes=notes)
+        answers = [match["answer"] for match in matches if match] if "answer" in regex.groupindex else None
+        return table([PurePath(name).stem for name in names], paths, labels, notes=notes, answers=answers)
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,11 @@ class Folders(Declared):
 
 @dataclass(frozen=True)
 class TestImages(Declared):
-    """Where the images to predict are. Their ids are the file names without suffix (``with_suffix``: with it)."""
+    """Where the images to predict are. Their ids are the file names without suffix (``with_suffix``: with it).
+
+    A suffix with ``*`` has several images for an answer: ``/*.png`` reads ``7/0.png`` and ``7/1.png`` as images of the
+    answer ``7``, and ``_*.png`` so ``7_0.png`` and ``7_1.png``.
+    """
 
     __test__: ClassVar[bool] = False
 
@@ -100,10 +112,40 @@ class TestImages(Declared):
     with_suffix: bool = False
 
     def read(self, folder: Path) -> pd.DataFrame:
-        """The table of the test images: ``id`` and ``path``."""
+        """The table of the test images: ``id`` and ``path``, and ``answer`` where one has several."""
+        if "*" in self.suffix:
+            found = images_of_answers(folder / self.folder, self.suffix)
+            nothing = [""] * len(found.ids)
+            return table(found.ids, found.paths, nothing, answers=found.answers)[["id", "path", "answer"]]
         names, paths, notes = _images_in(folder / self.folder, self.suffix)
         ids = names if self.with_suffix else [name[: -len(self.suffix or PurePath(name).suffix)] for name in names]
         return table(ids, paths, [""] * len(names), notes=notes)[["id", "path"]]
+
+
+class AnswerImages(NamedTuple):
+    """Images by their ids, which are their places in a folder without suffix, and what each belongs to."""
+
+    ids: list[str]
+    paths: list[str]
+    answers: list[str]
+
+
+def images_of_answers(folder: Path, suffix: str) -> AnswerImages:
+    """The images whose place in a folder is the name of an answer, the longest that fits, and then the suffix.
+
+    suffix: with ``*`` for anything within one name. Raises DataError where there are none.
+    """
+    regex = re.compile("(.+)" + "[^/]*".join(map(re.escape, suffix.split("*"))), re.DOTALL)
+    found = AnswerImages([], [], [])
+    for place in sorted(path.relative_to(folder).as_posix() for path in folder.glob("*" + suffix)):
+        match = regex.fullmatch(place)
+        if match is not None and not any(part.startswith(".") for part in place.split("/")):
+            found.ids.append(place.removesuffix(PurePath(place).suffix))
+            found.paths.append(placed(str(folder), place))
+            found.answers.append(match[1])
+    if not found.ids:
+        raise DataError(f"{folder} holds no images that end in {suffix!r}; check it in competition.py.")
+    return found
 
 
 def _images_in(folder: Path, suffix: str) -> tuple[list[str], list[str], list[str]]:

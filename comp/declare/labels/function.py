@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class LabelFunction(Declared):
     """Labels by a function of one's own: given the data folder, it returns the table (columns id, path, label).
 
-    Images that share a value in its column ``group``, where it has one, are never on both sides of a split.
+    Images that share a value in its column ``group``, where it has one, are never on both sides of a split; those that
+    share one in its column ``answer`` are predicted together.
     """
 
     function: Annotated[Callable[[Path], Any], "a function of the data folder that returns the table"]
@@ -52,13 +53,16 @@ class LabelFunction(Declared):
             raise DataError(
                 f"LabelFunction: {name} names {len(absent)} images that don't exist, the first {absent[0]}."
             )
-        if "group" not in result:
-            return table(ids, paths, labels)
-        ungrouped = result["group"].isna() | (result["group"].astype(str) == "")
-        if ungrouped.any():
-            image = str(result["id"][ungrouped].iloc[0])
-            raise DataError(f"LabelFunction: image {image!r} has no group; give it one, or leave out the column.")
-        return table(ids, paths, labels, list(result["group"].astype(str)))
+        kept: dict[str, list[str] | None] = {}
+        for column in ("group", "answer"):
+            values = result.get(column)
+            if values is not None and (empty := values.isna() | (values.astype(str) == "")).any():
+                image = str(result["id"][empty].iloc[0])
+                raise DataError(
+                    f"LabelFunction: image {image!r} has no {column}; give it one, or leave out the column."
+                )
+            kept[column] = None if values is None else list(values.astype(str))
+        return table(ids, paths, labels, kept["group"], answers=kept["answer"])
 
     def _label(self, image: str, found: Any) -> str | tuple[str, ...]:
         is_one = isinstance(found, str) or not isinstance(found, Iterable)

@@ -23,25 +23,42 @@ def table(
     labels: Column[str | tuple[str, ...]],
     groups: Column[str] | None = None,
     notes: Iterable[str] = (),
+    answers: Column[str] | None = None,
 ) -> pd.DataFrame:
     """The table of these rows, in the order of their ids; a row that is there twice counts once.
 
-    notes: what else was put up with. Raises DataError for an id of two images, labels or groups, and for a file whose
-    name is no Unicode.
+    notes: what else was put up with. Raises DataError for an id of two images, labels or groups, for an answer of two
+    labels or groups, and for a file whose name is no Unicode.
     """
     import pandas as pd
 
     _check_names(paths)
-    columns = {"id": ids, "path": paths, "label": labels, **({} if groups is None else {"group": groups})}
-    frame = pd.DataFrame(columns)
+    columns = {"id": ids, "path": paths, "label": labels, "group": groups, "answer": answers}
+    frame = pd.DataFrame({name: values for name, values in columns.items() if values is not None})
     notes = list(notes)
     # Else no row is there twice, and to compare all columns takes longer.
     if not frame["id"].is_unique:
         frame, doubled = _once(frame)
         notes += doubled
     frame = frame.sort_values("id", kind="stable", ignore_index=True)
+    if answers is not None:
+        _check_answers(frame)
     frame.attrs["notes"] = notes
     return frame
+
+
+def _check_answers(frame: pd.DataFrame) -> None:
+    """Raise DataError where the images of one answer have several labels or groups."""
+    first = frame.drop_duplicates("answer").set_index("answer")
+    for column in frame.columns.intersection(["label", "group"]):
+        expected = frame["answer"].map(first[column])
+        other = frame[[one != two for one, two in zip(frame[column], expected, strict=True)]]
+        if len(other):
+            answer, found = other["answer"].iloc[0], other[column].iloc[0]
+            raise DataError(
+                f"The images of the answer {answer!r} should have one {column}, but {first[column][answer]!r} and "
+                f"{found!r} were found; mend them, or name what else tells the answers apart."
+            )
 
 
 def _once(whole: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -56,8 +56,8 @@ def test_a_function_gives_groups_as_text(reading):
             for tags in ("clear haze", None, 3)
         ),
         *(
-            ({"id": ["0", "1"], "label": ["a", "b"], "group": ["x", group]}, "image '1' has no group")
-            for group in (None, float("nan"), "")
+            ({"id": ["0", "1"], "label": ["a", "b"], column: ["x", empty]}, f"image '1' has no {column}")
+            for column, empty in (("group", None), ("group", float("nan")), ("group", ""), ("answer", ""))
         ),
     ],
 )

@@ -1,0 +1,111 @@
+"""Several images for one answer, as each label source and the test images say which belong together."""
+
+import pandas as pd
+import pytest
+
+from comp.declare.labels import CsvColumns, CsvImages, CsvLabels, FileNames, LabelFunction, TestImages
+from comp.errors import DataError, DeclarationError
+from tests.declare.labels.conftest import touch
+
+IN_CSV = {"csv": "train.csv", "label": "sick", "folder": "train"}
+A_ROW_EACH = CsvLabels(**IN_CSV, image="who", suffix="/*.png")
+FOLDERS = ["train/a/0.png", "train/a/1.png", "train/b/0.png"]
+OF_FOLDERS = {"a/0": "a", "a/1": "a", "b/0": "b"}
+BY_FOLDER = ["who,sick", "a,yes", "b,no"]
+NAMED = ["train/a_0.png", "train/a_b_0.png", "train/a_b_1.png"]
+OF_NAMED = {"a_0": "a", "a_b_0": "a_b", "a_b_1": "a_b"}
+EACH = ["image,who,side,sick", "0,a,L,yes", "1,a,R,yes", "2,b,L,no"]
+IMAGES = ["train/0.png", "train/1.png", "train/2.png"]
+OF_EACH = {"0": "a", "1": "a", "2": "b"}
+
+
+def by_function(folder):
+    ids = ["0", "1", "2"]
+    return pd.DataFrame(
+        {
+            "id": ids,
+            "path": [folder / f"train/{id_}.png" for id_ in ids],
+            "label": ["y", "y", "n"],
+            "answer": list("aab"),
+        }
+    )
+
+
+def read(source, folder, files, lines=()):
+    touch(folder, *files)
+    if lines:
+        (folder / "train.csv").write_text("\n".join(lines) + "\n")
+    return source.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("source", "files", "lines", "answers"),
+    [
+        (A_ROW_EACH, FOLDERS, BY_FOLDER, OF_FOLDERS),
+        (CsvLabels(**IN_CSV, image="who", suffix="_*.png"), NAMED, ["who,sick", "a,yes", "a_b,no"], OF_NAMED),
+        (CsvLabels(**IN_CSV, image="image", suffix=".png", answer="who"), IMAGES, EACH, OF_EACH),
+        (
+            CsvLabels(**IN_CSV, image="image", suffix=".png", answer="{who}_{side}"),
+            IMAGES,
+            EACH,
+            {"0": "a_L", "1": "a_R", "2": "b_L"},
+        ),
+        (
+            CsvColumns("train.csv", image="who", labels=["yes", "no"], folder="train", suffix="/*.png"),
+            FOLDERS,
+            ["who,yes,no", "a,1,0", "b,0,1"],
+            OF_FOLDERS,
+        ),
+        (
+            FileNames("train/{label}.{answer}.*.png"),
+            ["train/yes.a.0.png", "train/yes.a.1.png", "train/no.b.0.png"],
+            [],
+            {"no.b.0": "b", "yes.a.0": "a", "yes.a.1": "a"},
+        ),
+        (LabelFunction(by_function), IMAGES, [], OF_EACH),
+        (TestImages("train", suffix="/*.png"), [*FOLDERS, "train/.b/0.png", "train/a/.0.png"], [], OF_FOLDERS),
+        (TestImages("train", suffix="_*.png"), NAMED, [], OF_NAMED),
+        (
+            CsvImages("train.csv", image="image", folder="train/{who}", suffix=".png", answer="who"),
+            ["train/a/0.png", "train/a/1.png", "train/b/2.png", "train/b/3.png"],
+            EACH,
+            OF_EACH,
+        ),
+    ],
+)
+def test_images_belong_to_the_answers_that_the_declaration_names(tmp_path, source, files, lines, answers):
+    frame = read(source, tmp_path, files, lines)
+    assert dict(zip(frame["id"], frame["answer"], strict=True)) == answers
+    assert ("label" in frame) == hasattr(source, "target")
+
+
+@pytest.mark.parametrize(
+    ("source", "files", "lines", "said"),
+    [
+        (A_ROW_EACH, FOLDERS[:2], BY_FOLDER, r"1 of 2 rows.*train/b/\*\.png"),
+        (A_ROW_EACH, FOLDERS, BY_FOLDER[:2], r"1 images have no row.*train/b/0\.png"),
+        (A_ROW_EACH, FOLDERS, [*BY_FOLDER, "b,yes"], "two rows of 'b'"),
+        (A_ROW_EACH, ["train/0.png"], BY_FOLDER, r"no images that end in '/\*\.png'"),
+        (
+            CsvLabels(**IN_CSV, image="image", suffix=".png", answer="side"),
+            IMAGES,
+            EACH,
+            "answer 'L'.*one label.*'yes'.*'no'",
+        ),
+        (
+            CsvLabels(**IN_CSV, image="image", suffix=".png", answer="sick", group="side"),
+            IMAGES,
+            EACH,
+            "answer 'yes'.*one group.*'L'.*'R'",
+        ),
+    ],
+)
+def test_images_that_make_no_answer_are_named(tmp_path, source, files, lines, said):
+    with pytest.raises(DataError, match=said):
+        read(source, tmp_path, files, lines)
+
+
+@pytest.mark.parametrize(("field", "changed"), [("folder", {"folder": "{who}"}), ("answer", {"answer": "who"})])
+def test_a_row_is_not_said_to_be_an_answer_twice(field, changed):
+    with pytest.raises(DeclarationError, match=f"`{field}`"):
+        CsvLabels(**{**IN_CSV, "image": "who", "suffix": "/*.png", **changed})
