@@ -113,6 +113,8 @@ def words_for(hint: Any) -> str:
         return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
     if kind is Sequence:
         return f"a list of {words_for(parts[0])}"
+    if kind is Callable:
+        return "a function"
     return NAMES.get(hint, f"a {getattr(hint, '__name__', 'function')}")
 
 

@@ -6,9 +6,10 @@ import difflib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from comp.declare.checks import fits, hints_of
+from comp.declare.checks import NAMES, fits, hints_of
 from comp.declare.competition import Competition
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import DeclarationError, OverrideError
@@ -57,13 +58,14 @@ def _changed(declaration: Any, name: str, settings: Mapping[Steps, str]) -> Any:
     if hint is None:
         raise OverrideError(f"--set {setting}: {_unknown(declaration, name, setting)}")
     value = getattr(declaration, name)
-    if () in settings and not isinstance(value, (str, int, float)):
+    whole = () in settings
+    if whole and not _is_written(hint):
         raise OverrideError(f"--set {settings[()]}: {name!r} can't be set as a whole; set one of its fields.")
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and not whole:
         return _changed_parts(name, value, settings)
-    if is_dataclass(value):
+    if is_dataclass(value) and not whole:
         return _replaced(value, settings)
-    if () not in settings or len(settings) > 1:
+    if not whole or len(settings) > 1:
         raise OverrideError(f"--set {setting}: {name!r} has no fields of its own.")
     return _read(setting.partition("=")[2], hint)
 
@@ -90,6 +92,14 @@ def _unknown(declaration: Any, name: str, setting: str) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     meant = f"did you mean {near[0]!r}? There" if near else "there"
     return f"there is no field {name!r}; {meant} are {', '.join(known)}."
+
+
+def _is_written(hint: Any) -> bool:
+    """Whether some text is a value of the field."""
+    kind, parts = get_origin(hint), get_args(hint)
+    if kind in (Union, UnionType):
+        return any(map(_is_written, parts))
+    return _is_written(parts[0]) if kind is Annotated else kind is Literal or hint in NAMES
 
 
 def _read(text: str, hint: Any) -> Any:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from comp.declare.brought import short_name
 from comp.declare.checks import Declared, above, between
 
 LAYER_GROUPS = ("early", "late", "head")
 
 Count = Annotated[int, between(1, 10_000)]
 Amount = Annotated[float, between(0)]
+Schedule = Annotated[
+    Literal["sgdr", "one_cycle", "flat_cosine"] | Callable[[int, int], float],
+    "'sgdr', 'one_cycle', 'flat_cosine', or a function of step and steps that returns a factor of the peak",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +29,8 @@ class Stage(Declared):
     cached: train the head on features computed once per image and view instead of on images (lesson 2's precompute).
     views: how many views of each image are cached: the viewpoint's fixed views first, then random augmentations.
     schedule: ``sgdr``; ``one_cycle``, a warm-up over the first quarter, then one descent (arXiv:1708.07120); or
-        ``flat_cosine``, the peak for three quarters, then one descent.
+        ``flat_cosine``, the peak for three quarters, then one descent; or a function ``(step, steps)`` of the optimizer
+        steps taken in the stage and all that it has, which returns the factor of the peak rate.
     cycles, cycle_length, cycle_multiplier: how many cosine descents of the learning rate, the epochs of the first, and
         how much longer each next one is: 3, 1 and 2 make 1 + 2 + 4 = 7 epochs (SGDR, arXiv:1608.03983).
     learning_rate: the peak of the head's rate, or ``find``: an LR range test before the stage chooses it
@@ -35,7 +41,7 @@ class Stage(Declared):
     train: Annotated[Literal["head", "all", 1, 2, 3], "'head', 'all', or how many of the last layer groups: 1, 2 or 3"]
     cached: bool = False
     views: Count = 1
-    schedule: Literal["sgdr", "one_cycle", "flat_cosine"] = "sgdr"
+    schedule: Schedule = "sgdr"
     cycles: Count = 1
     cycle_length: Count = 1
     cycle_multiplier: Count = 1
@@ -47,7 +53,7 @@ class Stage(Declared):
         uncached = self.views > 1 and not self.cached
         yield "views", uncached, "1 without `cached`: images are augmented anew in every epoch"
         several = self.schedule != "sgdr" and self.cycles != 1
-        yield "cycles", several, f"1 with schedule {self.schedule!r}; give its epochs as `cycle_length`"
+        yield "cycles", several, f"1 with schedule {short_name(self.schedule)!r}; give its epochs as `cycle_length`"
 
     @property
     def groups(self) -> int:

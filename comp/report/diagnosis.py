@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from comp.declare.recipe import Recipe, Stage
+from comp.declare.recipe import Recipe
 from comp.errors import RunError
 from comp.report.rules import (
     Finding,
@@ -25,7 +25,7 @@ from comp.report.rules import (
     unfinished,
 )
 from comp.runs import EPOCH_COLUMNS, STEP_COLUMNS, Run
-from comp.runs.resolve import recipe_of
+from comp.runs.resolve import recipe_of, stage_of
 
 
 def diagnosis_of(trained: Run) -> list[str]:
@@ -53,7 +53,7 @@ def as_it_went(trained: Run) -> Recipe:
 def _as_begun(recipe: Recipe, *, number: int, stage: dict[str, Any], cycles_kept: int, **_: Any) -> Recipe:
     """The recipe with a stage that diverged as it was begun, not as what is left of it."""
     stages = list(recipe.stages)
-    stages[number - 1 : number if cycles_kept else number - 1] = [Stage(**stage)]
+    stages[number - 1 : number if cycles_kept else number - 1] = [stage_of(stage)]
     return replace(recipe, stages=stages)
 
 

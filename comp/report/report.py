@@ -12,6 +12,7 @@ import pandas as pd
 
 from comp.console import Console
 from comp.data.tables import Tables, read_tables
+from comp.declare.brought import short_name
 from comp.declare.competition import Competition
 from comp.declare.recipe import LAYER_GROUPS, Recipe
 from comp.report import figures
@@ -193,6 +194,7 @@ def _stages(run: Run, recipe: Recipe, metric: str) -> list[dict[str, Any]]:
                 {
                     "number": number,
                     "stage": stage,
+                    "schedule": short_name(stage.schedule),
                     "rate": float(own_steps["lr_head"].max()),
                     "charts": _charts(run, number, own, own_steps, metric),
                     "epochs": len(own),

@@ -11,11 +11,12 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
+from comp.declare.brought import with_parts
 from comp.declare.competition import Competition
 from comp.declare.overrides import apply_overrides
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import Viewpoint
-from comp.errors import OverrideError, RunError
+from comp.errors import DeclarationError, OverrideError, RunError
 from comp.runs import Run, Workspace, find_run
 
 # Those of NVIDIA's and AMD's drivers, of Windows' GPU in Linux, and of Jetson's.
@@ -183,24 +184,36 @@ def from_config(
 
     trained: the record of the stages that were trained, at the learning rates they had.
     """
-    recipe = recipe_of(config, trained)
+    recipe = recipe_of(config, trained, competition)
     with _of_this_version():
-        augment = Viewpoint(**{**config["augment"], "pipeline": competition.augment.pipeline})
+        augment = Viewpoint(**with_parts(config["augment"], competition.augment))
         return replace(competition, augment=augment, layer_lr_ratio=config["layer_lr_ratio"]), recipe
 
 
-def recipe_of(config: dict[str, Any], trained: dict[str, Any] | None = None) -> Recipe:
-    """The recipe of a run: with its stages as they were declared, or as they were trained."""
+def recipe_of(
+    config: dict[str, Any], trained: dict[str, Any] | None = None, competition: Competition | None = None
+) -> Recipe:
+    """The recipe of a run: with its stages as they were declared, or as they were trained.
+
+    competition: brings the recipe's functions; using one that it doesn't bring raises RunError.
+    """
+    declared = {} if competition is None else competition.recipes
     with _of_this_version():
-        stages = [Stage(**stage) for stage in (trained or config["recipe"])["stages"]]
+        stages = [stage_of(stage, declared) for stage in (trained or config["recipe"])["stages"]]
         # A last stage trained by hand may have fewer cycles than the recipe's.
         snapshots = min(config["recipe"].get("snapshots", 1), stages[-1].cycles)
-        return Recipe(**{**config["recipe"], "stages": stages, "snapshots": snapshots})
+        own = with_parts({name: value for name, value in config["recipe"].items() if name != "stages"}, declared)
+        return Recipe(**{**own, "stages": stages, "snapshots": snapshots})
+
+
+def stage_of(record: dict[str, Any], *declared: Any) -> Stage:
+    """A stage as it was recorded, with the functions that the declarations bring."""
+    return Stage(**with_parts(record, *declared))
 
 
 @contextmanager
 def _of_this_version() -> Iterator[None]:
     try:
         yield
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, DeclarationError) as error:
         raise RunError(f"The run's config.json is of another version of comp ({error}); train again.") from None

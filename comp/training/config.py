@@ -7,12 +7,11 @@ import os
 import platform
 import shlex
 import sys
-from dataclasses import asdict, fields
 from importlib.metadata import version
 from typing import Any
 
 from comp.data.tables import Tables
-from comp.declare.viewpoint import Viewpoint
+from comp.declare.brought import recorded
 from comp.runs.source import source_digest
 from comp.training.prepared import Prepared
 
@@ -27,8 +26,6 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
     """Everything that the training's results follow from, as JSON can hold it."""
     experiment, tables = prepared.experiment, prepared.tables
     competition, recipe, choices = experiment.competition, experiment.recipe, experiment.choices
-    augment = {field.name: getattr(competition.augment, field.name) for field in fields(Viewpoint)}
-    augment["pipeline"] = getattr(augment["pipeline"], "__qualname__", None)
     return {
         "command": shlex.join(["comp", *sys.argv[1:]]),
         "competition": competition.name,
@@ -37,8 +34,8 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         "classes": list(tables.classes),
         "recipe_name": choices.recipe,
         "settings": list(choices.settings),
-        "recipe": asdict(recipe),
-        "augment": augment,
+        "recipe": recorded(recipe),
+        "augment": recorded(competition.augment),
         "layer_lr_ratio": competition.layer_lr_ratio,
         "seed": choices.seed,
         "all_data": choices.all_data,

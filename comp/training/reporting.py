@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from comp.console import Console
+from comp.declare.brought import short_name
 from comp.declare.recipe import Stage
 from comp.training.curves import range_test_in_characters
 from comp.training.finder import RangeTest
@@ -16,7 +17,7 @@ def say_stage(console: Console, number: int, count: int, stage: Stage, learning_
     views = f" on cached features of {stage.views} view{'s' if stage.views > 1 else ''}" if stage.cached else ""
     console.say(
         f"stage {number} of {count}: {stage.trains}{views}, {stage.size} px, "
-        f"{stage.epochs} epochs of {stage.schedule}, learning rate {learning_rate:.2g}"
+        f"{stage.epochs} epochs of {short_name(stage.schedule)}, learning rate {learning_rate:.2g}"
     )
     console.say(EPOCH.format("epoch", "train loss", "valid loss", metric, "seconds", "images/s"))
 

@@ -1,5 +1,9 @@
 """Learning-rate schedules of a stage, per step, by torch's own schedulers, and what they plan before any step."""
 
+from collections.abc import Callable
+from functools import partial
+from numbers import Real
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -8,12 +12,16 @@ from torch.optim.lr_scheduler import (
     ConstantLR,
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
+    LambdaLR,
     LRScheduler,
     OneCycleLR,
     SequentialLR,
 )
 
-from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
+from comp.declare.brought import short_name
+from comp.declare.checks import fits
+from comp.declare.recipe import LAYER_GROUPS, Amount, Recipe, Stage
+from comp.errors import DeclarationError
 
 WARM_UP = 0.25
 FLAT = 0.75
@@ -38,8 +46,11 @@ def scheduler(optimizer: Optimizer, stage: Stage, steps_per_epoch: int) -> LRSch
     ``one_cycle``: up over the first quarter and down to near zero (arXiv:1708.07120).
     ``flat_cosine``: the peak for three quarters, then one cosine descent, of four steps at least.
     A descent of n steps ends at ``(1 + cos(pi * (n - 1) / n)) / 2`` of its peak: few steps end well above zero.
+    A function gives each step's factor of the peak; raises DeclarationError where one is no number from 0 on.
     """
     steps = stage.epochs * steps_per_epoch
+    if callable(stage.schedule):
+        return LambdaLR(optimizer, partial(_factor, stage.schedule, steps))
     if stage.schedule == "one_cycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
         # torch's own needs a step to start at, one for the peak and one to end at, and divides by zero without.
@@ -53,6 +64,17 @@ def scheduler(optimizer: Optimizer, stage: Stage, steps_per_epoch: int) -> LRSch
     return CosineAnnealingWarmRestarts(
         optimizer, T_0=stage.cycle_length * steps_per_epoch, T_mult=stage.cycle_multiplier
     )
+
+
+def _factor(schedule: Callable[[int, int], float], steps: int, step: int) -> float:
+    # torch asks for the rate after the last step as well.
+    factor = schedule(min(step, steps - 1), steps)
+    if not isinstance(factor, Real) or not fits(float(factor), Amount):
+        raise DeclarationError(
+            f"Stage: `schedule` returned {factor!r} for step {step} of {steps}, but it should return a number of at "
+            "least 0, the factor of the peak rate."
+        )
+    return float(factor)
 
 
 def simulate(stage: Stage, steps_per_epoch: int, peak: float, ratio: float) -> Array:
@@ -97,6 +119,6 @@ def in_words(recipe: Recipe, layer_lr_ratio: float) -> list[str]:
         lengths = " + ".join(map(str, stage.cycle_epochs))
         lines.append(
             f"stage {number}: {', '.join(LAYER_GROUPS[-stage.groups :])} at {stage.size} px, "
-            f"{lengths} epochs of {stage.schedule}, peaks [{rates}]{times}"
+            f"{lengths} epochs of {short_name(stage.schedule)}, peaks [{rates}]{times}"
         )
     return lines

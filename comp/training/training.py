@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ from typing import Any
 from torch import Tensor
 
 from comp.console import Console
+from comp.declare.brought import recorded
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import DivergedError, RunError
 from comp.interrupts import deferred
 from comp.runs import Run
+from comp.runs.resolve import stage_of
 from comp.submission.scoring import score_logits
 from comp.training.backbone import Classifier, set_size
 from comp.training.curves import draw_range_test
@@ -162,7 +164,7 @@ class Training:
         """Keep the weights, and what they were trained by: the run can be predicted with."""
         passes = self.prepared.learner.micro_batches
         record = {
-            "stages": [asdict(fitted) for fitted in self.fitted],
+            "stages": [recorded(fitted) for fitted in self.fitted],
             "diverged": self.diverged,
             "snapshots": [path.stem for path in self.snapshots],
             "at_once": {"training": passes.training, "forward": passes.forward},
@@ -187,7 +189,7 @@ class Training:
             stage = {"rate": rate, "seconds": time.perf_counter() - self.began, "state": of_stage}
         state = {
             "found": [[*trains, found] for trains, found in self.found.items()],
-            "fitted": [asdict(fitted) for fitted in self.fitted],
+            "fitted": [recorded(fitted) for fitted in self.fitted],
             "diverged": self.diverged,
             "snapshots": [path.stem for path in self.snapshots],
             "last_finite": finite and [dict(finite.weights), finite.cycles],
@@ -204,10 +206,10 @@ class Training:
 
     def load(self, state: dict[str, Any]) -> None:
         """Be as it was when that was saved, in the tables as well. Raises RunError where it is no state of this run."""
-        learner = self.prepared.learner
+        learner, recipes = self.prepared.learner, (self._recipe, self.prepared.experiment.competition.recipes)
         try:
             self.found = {(groups, cached): found for groups, cached, found in state["found"]}
-            self.fitted = [Stage(**fitted) for fitted in state["fitted"]]
+            self.fitted = [stage_of(fitted, *recipes) for fitted in state["fitted"]]
             self.diverged, self.size, self.touched = state["diverged"], state["size"], state["touched"]
             self.snapshots = [self.run.checkpoint(name) for name in state["snapshots"]]
             self.last_finite = None if state["last_finite"] is None else Finite(*state["last_finite"])
@@ -278,7 +280,7 @@ class Training:
         set_size(learner.model, self.size)
         self._give(finite.weights)
         self.diverged.append(
-            {"number": number, "stage": asdict(trained), "epoch": error.epoch, "cycles_kept": finite.cycles}
+            {"number": number, "stage": recorded(trained), "epoch": error.epoch, "cycles_kept": finite.cycles}
         )
         # The rate that this stage diverged at would let the next one diverge that trains as much.
         self.found.pop((stage.groups, stage.cached), None)

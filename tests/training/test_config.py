@@ -67,17 +67,27 @@ def test_a_config_goes_before_what_was_declared_since(tables):
     assert recipe == resolved[1]
 
 
-def test_a_pipeline_of_one_s_own_is_recorded_by_name_and_taken_from_the_declaration(tables):
+def test_functions_are_recorded_by_name_and_taken_from_the_declaration(tables):
     def strong(size):
         raise NotImplementedError
 
-    competition = replace(named("planet"), augment=replace(named("planet").augment, pipeline=strong))
-    _, config = written(competition, Choices("quick"), tables)
-    assert config["augment"]["pipeline"].endswith("strong")
-    assert from_config(competition, config)[0].augment.pipeline is strong
+    def flat(step, steps):
+        raise NotImplementedError
+
+    planet = named("planet")
+    quick = planet.recipes["quick"]
+    quick = replace(quick, stages=[replace(stage, schedule=flat) for stage in quick.stages])
+    competition = replace(planet, augment=replace(planet.augment, pipeline=strong), recipes={"standard": quick})
+    resolved, config = written(competition, Choices(), tables)
+    assert "strong" in config["augment"]["pipeline"]["function"]
+    assert "flat" in config["recipe"]["stages"][0]["schedule"]["function"]
+    assert from_config(competition, config) == resolved
 
 
-@pytest.mark.parametrize("break_it", [lambda c: c.pop("recipe"), lambda c: c["recipe"].update(learning_rates=3)])
+@pytest.mark.parametrize(
+    "break_it",
+    [lambda c: c.pop("recipe"), lambda c: c["recipe"].update(learning_rates=3), lambda c: c["recipe"].update(head=3)],
+)
 def test_a_config_of_another_version_is_an_error(tables, break_it):
     _, config = written(named("planet"), Choices("quick"), tables)
     break_it(config)

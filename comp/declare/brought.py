@@ -1,0 +1,125 @@
+"""What a declaration brings of its own, functions and classes: their names in records, and digests of their source."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from comp.errors import RunError
+from comp.files import digest_of_source
+
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def name_of(brought: Callable[..., Any]) -> str:
+    """Module and qualified name, ``competitions.shades.competition:focal``.
+
+    Of functions that share theirs, as those without a name do, a digest of what they do tells them apart; of a partial
+    function and of an object, what it was made with.
+    """
+    if isinstance(brought, partial):
+        named = [repr(value) for value in brought.args] + [
+            f"{key}={value!r}" for key, value in brought.keywords.items()
+        ]
+        return ADDRESS.sub("", f"{name_of(brought.func)}({', '.join(named)})")
+    if not hasattr(brought, "__qualname__"):
+        return f"{name_of(type(brought))} {ADDRESS.sub('', repr(brought))}"
+    name = f"{brought.__module__}:{brought.__qualname__}"
+    if "<" not in name:
+        return name
+    closure = [repr(cell.cell_contents) for cell in getattr(brought, "__closure__", None) or ()]
+    written = ADDRESS.sub("", repr((closure, getattr(brought, "__defaults__", None), _does(brought))))
+    return f"{name} {hashlib.blake2b(written.encode(), digest_size=4).hexdigest()}"
+
+
+def short_name(part: object) -> str:
+    """A part in words: its name, or that of the function that was brought in its place."""
+    return part if isinstance(part, str) else str(getattr(part, "__name__", type(part).__name__))
+
+
+def source_of(brought: Callable[..., Any]) -> str:
+    """A digest of the file that it is defined in, and of all beside a ``competition.py``; with its name, a key."""
+    function = brought.func if isinstance(brought, partial) else brought
+    if not hasattr(function, "__qualname__"):
+        function = type(function)
+    try:
+        file = Path(inspect.getsourcefile(inspect.unwrap(function)) or "")
+        files = file.parent.rglob("*.py") if file.name == "competition.py" else [file]
+        return digest_of_source(files, file.parent)
+    except (TypeError, OSError):
+        return ""  # built in, or typed into a notebook: its name has to do
+
+
+def recorded(declared: Any) -> Any:
+    """A declaration as JSON can hold it: what was brought is named."""
+    if isinstance(declared, NoLongerDeclared):
+        return declared.record
+    if is_dataclass(declared) and not isinstance(declared, type):
+        return {field.name: recorded(getattr(declared, field.name)) for field in fields(declared)}
+    if isinstance(declared, Mapping):
+        return {name: recorded(value) for name, value in declared.items()}
+    if isinstance(declared, (tuple, list)):
+        return [recorded(value) for value in declared]
+    return {"function": name_of(declared)} if callable(declared) else declared
+
+
+def with_parts(record: Mapping[str, Any], *declared: Any) -> dict[str, Any]:
+    """The fields of a record, in the place of each name what the declarations bring by it.
+
+    What they don't bring any more says so when it is used: most of a run's steps need only some of its parts.
+    """
+    known = {json.dumps(recorded(part), sort_keys=True): part for one in declared for part in _parts(one)}
+    return {
+        field: known.get(json.dumps(value, sort_keys=True), NoLongerDeclared(field, value)) if _names(value) else value
+        for field, value in record.items()
+    }
+
+
+@dataclass(frozen=True)
+class NoLongerDeclared:
+    """What a run's record names and its competition doesn't bring; using it raises RunError."""
+
+    field: str
+    record: Any
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        raise RunError(
+            f"The run was trained with `{self.field}` as {json.dumps(self.record)}, which its competition.py doesn't "
+            "have as it was; put it back, or train again."
+        )
+
+
+def _parts(declared: Any) -> Iterator[Any]:
+    """Everything in a declaration that may have been brought."""
+    if isinstance(declared, Mapping):
+        for value in declared.values():
+            yield from _parts(value)
+    elif isinstance(declared, (tuple, list)):
+        for value in declared:
+            yield from _parts(value)
+    elif callable(declared) or is_dataclass(declared):
+        yield declared
+        for field in fields(declared) if is_dataclass(declared) else ():
+            yield from _parts(getattr(declared, field.name))
+
+
+def _names(record: Any) -> bool:
+    """Whether a record names what was brought, itself or in one of its fields."""
+    return isinstance(record, Mapping) and ("function" in record or any(map(_names, record.values())))
+
+
+def _does(brought: Any) -> tuple[str, list[Any]]:
+    """A function's own lines, and at which of their columns its code stands: a line may have several without a name."""
+    positions = brought.__code__.co_positions() if hasattr(brought, "__code__") else ()
+    columns = [start for _, _, start, _ in positions]
+    try:
+        return inspect.getsource(brought), columns
+    except (TypeError, OSError):
+        return "", columns
