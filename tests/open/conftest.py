@@ -1,0 +1,98 @@
+"""Tiny competitions, each of a part that a declaration may choose or bring: from their files to a graded submission."""
+
+import os
+import shutil
+import signal
+from dataclasses import dataclass
+
+import pytest
+
+from comp import runner
+from comp.console import Console
+from comp.runs import Run, Workspace
+from comp.runs.resolve import Choices
+from comp.training import features, training
+
+FILES = ("checkpoints/model.safetensors", "submission.csv", "history.csv", "split.csv", "trained.json", "scores.json")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A made competition that was run from its files to the local Kaggle's score."""
+
+    made: object
+    workspace: Workspace
+    choices: Choices
+    run: Run
+
+    @property
+    def score(self):
+        """The local Kaggle's, against the hidden answers."""
+        return self.run.record("submitted")["score"]
+
+    @property
+    def page(self):
+        """The report, which a run does without where it can't be written."""
+        assert not self.run.has("no-report"), self.run.record("no-report")
+        return self.run.report.read_text(encoding="utf-8")
+
+    def resumes(self):
+        """Killed with SIGKILL halfway and begun again, it ends with the same bytes."""
+        again = Workspace(self.workspace.folder.parent / "again")
+        shutil.copytree(self.workspace.folder / "data", again.folder / "data")
+        halfway = max(1, len((self.run.folder / "history.csv").read_text().splitlines()) // 2)
+        assert _killed(self.made.competition, self.choices, again, halfway)
+        resumed = runner.run(self.made.competition, self.choices, again, Console())
+        for name in FILES:
+            assert (resumed.folder / name).read_bytes() == (self.run.folder / name).read_bytes(), name
+        assert resumed.name == self.run.name
+        assert not [path.name for path in resumed.folder.rglob("*.part")]
+        assert not resumed.last.exists()
+
+
+def _killed(competition, choices, workspace, saves):
+    """Whether a process that runs it was killed, after its state had been saved so many times."""
+    child = os.fork()
+    if not child:
+        training.SAVE_SECONDS, training.MOST_COST, features.MARK_SECONDS = -1.0, float("inf"), 0.0
+        save, left = training.Training.save, [saves]
+
+        def counted(*arguments):
+            save(*arguments)
+            left[0] -= 1
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        training.Training.save = counted
+        try:
+            runner.run(competition, choices, workspace, Console())
+        finally:
+            os._exit(1)
+    return os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
+@pytest.fixture
+def opened(serving, workspace):
+    """Runs a made competition by the real runner, from the local Kaggle's files to its score: `opened(made)`.
+
+    settings: as ``--set`` takes them.
+    """
+
+    def start(made, *settings, recipe="standard"):
+        choices = Choices(recipe, settings=settings)
+        with serving(made):
+            run = runner.run(made.competition, choices, workspace, Console(), submitting=True)
+        return Opened(made, workspace, choices, run)
+
+    return start
+
+
+@pytest.fixture
+def tiny(make):
+    """Starts a competition called ``shades`` from the source of its declaration: `tiny(SOURCE)`.
+
+    Its files: ``image`` and ``text`` of what this gives, and ``answers``, which nobody can download. In the source
+    ``RECIPE`` stands for fields of a Recipe that trains from scratch in a second.
+    """
+    recipe = 'backbone="test_resnet", pretrained=False, batch_size=8, tta="none"'
+    return lambda source: make(source.replace("RECIPE", recipe))
