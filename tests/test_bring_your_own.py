@@ -1,0 +1,55 @@
+"""The page's examples, each run as it stands: what it sets is set in a declaration, from files to a graded submission.
+
+An example is of the competition `shades`, whose images have a colour, unless a comment before it names another:
+`<!-- of: numbers -->` is the one that the fixture `numbers` makes.
+"""
+
+import ast
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from comp import Competition, Recipe, Stage
+from comp.runs import Run
+
+PAGE = Path(__file__).parent.parent / "docs" / "bring-your-own.md"
+EXAMPLE = re.compile(r"^#+ ([^\n]+)\n(?:(?!^#+ ).)*?(?:<!-- of: (\w+) -->\s+)?^```python\n(.*?)^```$", re.M | re.S)
+EXAMPLES = {title: (of or "shades", code) for title, of, code in EXAMPLE.findall(PAGE.read_text(encoding="utf-8"))}
+OWNERS = {field.name: owner for owner in (Competition, Recipe, Stage) for field in fields(owner)}
+
+
+def declared(source, example):
+    """The source of a declaration with the example before it, and the fields that it sets, set."""
+    names = [
+        target.id
+        for node in ast.parse(example).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    assert names, "the example sets no field"
+    tree = ast.parse(source)
+    for call in [node for node in ast.walk(tree) if isinstance(node, ast.Call)]:
+        owner = getattr(call.func, "id", None)
+        own = [name for name in names if name in OWNERS and OWNERS[name].__name__ == owner]
+        call.keywords = [keyword for keyword in call.keywords if keyword.arg not in own]
+        call.keywords += [ast.keyword(name, ast.Name(name)) for name in own]
+    return f"{example}\n\n{ast.unparse(tree)}\n"
+
+
+def test_the_page_has_every_block_as_an_example():
+    assert len(EXAMPLES) == PAGE.read_text(encoding="utf-8").count("```python")
+
+
+@pytest.mark.parametrize("title", EXAMPLES)
+def test_an_example_trains_predicts_and_is_graded(title, request, comp, serving, workspace):
+    of, example = EXAMPLES[title]
+    made = request.getfixturevalue(of)
+    made.declaration.write_text(declared(made.declaration.read_text(encoding="utf-8"), example), encoding="utf-8")
+    with serving(made):
+        ended = comp("--competitions", made.plugins, "run", made.name, "--submit")
+    assert ended.status == 0, ended.err
+    (run,) = (Run(path) for path in sorted((workspace.runs / made.name).iterdir()) if path.is_dir())
+    assert run.submission.is_file()
