@@ -157,7 +157,7 @@ def submission(made: Synthetic) -> Step:
     if made.classes > MOST_COLUMNS:
         processed = np.random.default_rng(0).integers(made.classes, size=made.rows)
     else:
-        processed = untuned(competition.scoring, "single", made.classes)(probabilities(made))
+        processed = untuned(competition, made.names)(probabilities(made))
 
     def write() -> None:
         built = build_submission(competition, made.names, read_sample_submission(sample), named(made.rows), processed)

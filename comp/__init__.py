@@ -3,6 +3,7 @@
 from comp.declare.competition import Competition, KaggleDataset
 from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, TagNames
 from comp.declare.labels import CsvColumns, CsvImages, CsvLabels, FileNames, Folders, LabelFunction, TestImages
+from comp.declare.metrics import Metric
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import side_on, top_down, upright
 
@@ -17,6 +18,7 @@ __all__ = [
     "Folders",
     "KaggleDataset",
     "LabelFunction",
+    "Metric",
     "ProbabilityOf",
     "ProbabilityPerClass",
     "Recipe",

@@ -25,7 +25,7 @@ from comp.local_kaggle.protocol import LocalKaggle
 from comp.local_kaggle.server import running
 from comp.runs import Workspace, create_run
 from comp.submission.predictions import write_predictions
-from comp.submission.scoring import tune_on_probabilities
+from comp.submission.scoring import tune_on_predictions
 from comp.submission.submission import build_submission, write_submission
 from tests.local_kaggle.terms import Strict
 
@@ -236,7 +236,7 @@ class Predicting:
         valid, test = (rng.dirichlet(np.ones(len(tables.classes)), rows) for rows in (len(targets), len(tables.test)))
         truth = targets if targets.ndim == 2 else np.eye(len(tables.classes))[targets]
         valid = (valid + knows * truth) / (1 + knows)
-        postprocessing, scores = tune_on_probabilities(competition, targets, valid)
+        postprocessing, scores = tune_on_predictions(competition, tables.classes, targets, valid)
         written = build_submission(
             competition, tables.classes, tables.sample_submission, list(tables.test["id"]), postprocessing(test)
         )

@@ -28,7 +28,7 @@ def list_competitions(here: Here) -> None:
         except DeclarationError as error:
             wrong.append(str(error))
         else:
-            print(f"{name:<{width}}  {competition.metric:<10}  {', '.join(competition.recipes)}")
+            print(f"{name:<{width}}  {competition.scoring.name:<10}  {', '.join(competition.recipes)}")
     if wrong:
         raise DeclarationError(" ".join(wrong))
 

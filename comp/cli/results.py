@@ -160,4 +160,4 @@ def scores(here: Here, name: Name) -> None:
     from comp.kaggle.scores import scores_of, show
 
     competition = here.competition(name)
-    show(scores_of(competition, here.workspace, here.console), competition.metric, here.console)
+    show(scores_of(competition, here.workspace, here.console), competition.scoring.name, here.console)

@@ -88,7 +88,7 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
     """The tables of the images to predict, with no row in ``train``; raises as `read_tables`."""
     sample_submission = read_sample_submission(folder / competition.sample_submission)
     test = competition.test.read(folder)
-    even = untuned(competition.scoring, competition.target, len(classes))(np.full((1, len(classes)), 1 / len(classes)))
+    even = untuned(competition, classes)(np.full((1, len(classes)), 1 / len(classes)))
     must_fit(competition, classes, sample_submission, test["id"].array, even)
     asked = test[pd.Index(sample_submission.ids).get_indexer(pd.Index(test["id"])) >= 0].reset_index(drop=True)
     nothing = test.iloc[:0].assign(label="")

@@ -99,7 +99,8 @@ def fits(value: Any, hint: Any) -> bool:
     if hint in (int, float):
         numbers = int if hint is int else (int, float)
         return isinstance(value, numbers) and not isinstance(value, bool) and math.isfinite(value)
-    return isinstance(value, hint) and (hint is not str or value != "")
+    # A class in place of an instance has all that a protocol asks for.
+    return isinstance(value, hint) and not isinstance(value, type) and (hint is not str or value != "")
 
 
 def words_for(hint: Any) -> str:

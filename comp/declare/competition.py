@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from comp.declare.checks import Declared, between, matching, misspelt, one_of
 from comp.declare.forms import SubmissionForm
-from comp.declare.labels import CsvImages, LabelSource, TestImages
-from comp.declare.metrics import METRICS, Metric, Target
+from comp.declare.labels import LabelSource, TestSource
+from comp.declare.metrics import METRICS, TARGETS, Metric, Target
 from comp.declare.recipe import Recipe
 from comp.declare.viewpoint import Viewpoint, side_on
 from comp.errors import CompError, DeclarationError
@@ -44,7 +44,7 @@ class Competition(Declared):
         to one is made to again.
     submission: how predictions are written; ids, order and columns are the sample submission's.
     sample_submission: the name of that file.
-    metric: one of `comp.declare.metrics.METRICS`.
+    metric: one of `comp.declare.metrics.METRICS`, or a `Metric` of one's own.
     augment: how images may be augmented.
     layer_lr_ratio: how much smaller each earlier layer group's learning rate is: 10 where images resemble ImageNet's, 3
         where they don't (satellites, X-rays).
@@ -56,7 +56,7 @@ class Competition(Declared):
     kaggle: Slug
     extra_data: Annotated[Sequence[KaggleDataset], "a list of KaggleDataset('owner/name')"] = ()
     labels: Annotated[LabelSource, "a label source, like FileNames, Folders, CsvLabels, CsvColumns or LabelFunction"]
-    test: Annotated[TestImages | CsvImages, "TestImages(...) or CsvImages(...)"]
+    test: Annotated[TestSource, "TestImages(...), CsvImages(...), or a source with a `read` of its own"]
     combine: Annotated[
         Literal["mean", "max"] | Callable[[Any], Any], "'mean', 'max' or a function of (I, C) that returns (C,)"
     ] = "mean"
@@ -66,17 +66,18 @@ class Competition(Declared):
     sample_submission: str = "sample_submission.csv"
     augment: Annotated[Viewpoint, "a viewpoint: side_on(), top_down() or upright()"] = field(default_factory=side_on)
     layer_lr_ratio: Annotated[float, between(1)] = 10
-    metric: Annotated[str, one_of(METRICS)]
+    metric: Annotated[Annotated[str, one_of(METRICS)] | Metric, f"one of {', '.join(METRICS)}, or a Metric(...)"]
     recipes: Annotated[Mapping[str, Recipe], "recipes by name, like {'standard': Recipe(...)}"]
     source: Literal[""] | str = field(default="", compare=False, repr=False)
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
         yield "recipes", "standard" not in self.recipes, "recipes by name, 'standard' among them"
-        what = "one class per image" if self.target == "single" else "tags"
+        yield "labels", self.target not in TARGETS, f"a label source whose `target` is one of {', '.join(TARGETS)}"
+        what = TARGETS[self.target]
         yield "metric", self.target not in self.scoring.targets, f"one for {what}, as `labels` gives them"
         yield "submission", self.target not in self.submission.targets, f"a form for {what}, as `labels` gives them"
         takes = self.scoring.takes
-        yield "submission", takes != self.submission.takes, f"a form with {takes}, which {self.metric} compares"
+        yield "submission", takes != self.submission.takes, f"a form with {takes}, which {self.scoring.name} compares"
 
     @property
     def target(self) -> Target:
@@ -84,7 +85,7 @@ class Competition(Declared):
 
     @property
     def scoring(self) -> Metric:
-        return METRICS[self.metric]
+        return METRICS[self.metric] if isinstance(self.metric, str) else self.metric
 
 
 def find_competitions(*folders: Path) -> dict[str, Path]:

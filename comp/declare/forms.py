@@ -9,17 +9,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, runtime_checkable
 
 from comp.declare.checks import Declared, between
 from comp.declare.labels import in_order
-from comp.declare.metrics import Kind, Target
+from comp.declare.metrics import TARGETS_OF, Kind, Target
 from comp.errors import SubmissionError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from comp.declare.metrics import Predictions
+
+
+@runtime_checkable
+class SubmissionForm(Protocol):
+    """How predictions are written; a class of one's own needs no more than this."""
+
+    @property
+    def takes(self) -> Kind:
+        """The kind of predictions that it writes, which is the kind that the metric compares."""
+
+    @property
+    def targets(self) -> Sequence[Target]:
+        """The targets that it is for."""
+
+    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str], /) -> pd.DataFrame:
+        """A row per prediction with the sample submission's columns after the id; raises SubmissionError."""
+
+    def decode(self, frame: pd.DataFrame, classes: Sequence[str], /) -> Predictions:
+        """The predictions that `encode` wrote in these columns, as numbers or text; raises SubmissionError."""
+
+    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
+        """The classes of such columns, the answers' first, as text: for a grader, which knows nothing else."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +81,7 @@ class ProbabilityPerClass:
     """
 
     takes: ClassVar[Kind] = "probabilities"
-    targets: ClassVar[tuple[Target, ...]] = ("single", "multi")
+    targets: ClassVar[tuple[Target, ...]] = TARGETS_OF["probabilities"]
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
         import pandas as pd
@@ -157,9 +179,6 @@ class TagNames(Declared):
 
     def _tags(self, text: str) -> list[str]:
         return [tag for tag in text.split(self.separator) if tag]
-
-
-SubmissionForm = ProbabilityOf | ProbabilityPerClass | ClassName | ClassNumber | TagNames
 
 
 def _one_column(columns: Sequence[str], values: Any) -> pd.DataFrame:

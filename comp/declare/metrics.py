@@ -7,38 +7,84 @@ metrics and `comp list` reads declarations in a blink.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from comp.declare.checks import Declared
+from comp.errors import CompError, DeclarationError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Predictions = npt.NDArray[Any]
 
-Kind = Literal["probabilities", "classes", "tags"]
-Target = Literal["single", "multi"]
+Target = Literal["single", "multi", "number", "shares", "fractions"]
+Kind = Literal["probabilities", "classes", "tags", "numbers", "ranking", "confidence"]
+
+TARGETS: dict[Target, str] = {
+    "single": "one class per image",
+    "multi": "tags",
+    "number": "numbers",
+    "shares": "shares of classes that sum to one",
+    "fractions": "a fraction for each class",
+}
+# The targets that have predictions of a kind.
+TARGETS_OF: dict[Kind, tuple[Target, ...]] = {
+    "probabilities": ("single", "multi", "shares", "fractions"),
+    "classes": ("single",),
+    "tags": ("multi",),
+    "numbers": ("number", "shares", "fractions"),
+    "ranking": ("single",),
+    "confidence": ("single",),
+}
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A score of predictions against targets.
+class Metric(Declared):
+    """A score of predictions against targets: ``Metric("my_metric", "probabilities", True, my_function)``.
 
-    takes: what it compares with the targets: ``probabilities`` (N, C), ``classes`` (N,) class indices, or
-        ``tags`` (N, C) of 0 and 1.
-    targets: which targets it is defined for: (N,) class indices (``single``), (N, C) of 0 and 1 (``multi``).
+    Targets are (N,) class indices (``single``), (N, C) of 0 and 1 (``multi``), (N, K) numbers in their own unit
+    (``number``), or (N, C) floats from 0 to 1, whose rows sum to one (``shares``) or not (``fractions``).
+
+    takes: what the score compares with them: ``probabilities`` (N, C), ``classes`` (N,) class indices, ``tags`` (N, C)
+        of 0 and 1, ``numbers`` (N, K), ``ranking`` (N, k) class indices, the best first and -1 for none, or
+        ``confidence`` (N, 2), a class index, -1 for none, beside how sure it is, from 0 to 1.
+    score: a function of targets and predictions, and where it is ``named`` of the C names of the classes as well.
+    targets: which targets it is defined for; if not given, all that have such predictions.
     beta: of an F score, how many times recall counts as much as precision.
     """
 
     name: str
     takes: Kind
     higher_is_better: bool
-    targets: tuple[Target, ...]
-    score: Callable[[Predictions, Predictions], float]
+    score: Annotated[Callable[..., Any], "a function of targets and predictions that returns a number"]
+    targets: Annotated[Sequence[Target], f"a list of targets: {', '.join(TARGETS)}"] = ()
     beta: float | None = None
+    named: bool = False
 
-    def __call__(self, targets: Predictions, predictions: Predictions) -> float:
-        return float(self.score(targets, predictions))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.targets:
+            object.__setattr__(self, "targets", TARGETS_OF[self.takes])
+
+    def __call__(self, targets: Predictions, predictions: Predictions, classes: Sequence[str] = ()) -> float:
+        """The score; ``classes`` are the names of the C classes, tags or numbers. Raises DeclarationError."""
+        try:
+            score = self.score(targets, predictions, *([classes] if self.named else []))
+        except CompError:
+            raise
+        except Exception as error:
+            raise DeclarationError(
+                f"Metric: `score` of {self.name!r} raises {type(error).__name__}: {error}; it should be a function of "
+                f"targets and {self.takes} that returns a number."
+            ) from error
+        # One number of numpy's or torch's is one as well, but a list of one, or text, is none.
+        shape = getattr(score, "shape", ())
+        if len(shape) or isinstance(score, str) or not hasattr(score, "__float__"):
+            found = f"an array of shape {tuple(shape)}" if len(shape) else repr(score)
+            raise DeclarationError(f"Metric: `score` of {self.name!r} returns {found}, but it should return a number.")
+        return float(score)
 
 
 def _of_scikit_learn(name: str, **options: Any) -> Callable[[Predictions, Predictions], float]:
@@ -104,13 +150,13 @@ _macro_f1 = _of_scikit_learn("f1_score", average="macro", zero_division=0)
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("log_loss", "probabilities", False, ("single", "multi"), _log_loss),
-        Metric("accuracy", "classes", True, ("single",), _of_scikit_learn("accuracy_score")),
-        Metric("macro_f1", "classes", True, ("single",), _macro_f1),
-        Metric("quadratic_kappa", "classes", True, ("single",), _quadratic_kappa),
-        Metric("roc_auc", "probabilities", True, ("single",), _roc_auc),
-        Metric("mean_columnwise_roc_auc", "probabilities", True, ("multi",), _mean_columnwise_roc_auc),
-        Metric("mean_f1", "tags", True, ("multi",), _mean_f(1), beta=1),
-        Metric("mean_f2", "tags", True, ("multi",), _mean_f(2), beta=2),
+        Metric("log_loss", "probabilities", False, _log_loss, ("single", "multi")),
+        Metric("accuracy", "classes", True, _of_scikit_learn("accuracy_score"), ("single",)),
+        Metric("macro_f1", "classes", True, _macro_f1, ("single",)),
+        Metric("quadratic_kappa", "classes", True, _quadratic_kappa, ("single",)),
+        Metric("roc_auc", "probabilities", True, _roc_auc, ("single",)),
+        Metric("mean_columnwise_roc_auc", "probabilities", True, _mean_columnwise_roc_auc, ("multi",)),
+        Metric("mean_f1", "tags", True, _mean_f(1), ("multi",), beta=1),
+        Metric("mean_f2", "tags", True, _mean_f(2), ("multi",), beta=2),
     )
 }

@@ -126,7 +126,7 @@ def graders(competitions: Iterable[Competition]) -> Mapping[str, Grader]:
     """How the local Kaggle grades each competition, by slug."""
     return {
         competition.kaggle: Grader(
-            competition.metric,
+            competition.scoring.name,
             competition.scoring.higher_is_better,
             grader(competition),
         )

@@ -265,4 +265,4 @@ def _in_words(competition: Competition, row: SubmissionRow) -> str:
     if row.public_score is None:
         return f"no score: {row.error}" if row.error else "Kaggle gives no score"
     private = "" if row.private_score is None else f" public, {row.private_score:.5f} private"
-    return f"{competition.metric} {row.public_score:.5f}{private}"
+    return f"{competition.scoring.name} {row.public_score:.5f}{private}"

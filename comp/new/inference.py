@@ -122,7 +122,7 @@ def _task(look: Look, competition: Competition, labels: Found) -> str:
     if count == 2:
         kind = " or ".join(labels.classes)
     asked = look.description.strip().rstrip(".") or kind
-    metric = competition.metric.replace("_", " ")
+    metric = competition.scoring.name.replace("_", " ")
     return f"{asked}{'.' if look.description.strip() else '?'} {metric[0].upper()}{metric[1:]}."
 
 

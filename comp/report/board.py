@@ -91,7 +91,7 @@ def board_facts(workspace: Workspace, folders: Sequence[Path]) -> dict[str, Any]
         standings = _standings(workspace, competition)
         if rows or standings:
             pages = [page for page in OF_COMPETITIONS if (workspace.runs / name / page).is_file()]
-            metric = competition.metric if competition else "score"
+            metric = competition.scoring.name if competition else "score"
             shown.append({"name": name, "metric": metric, "rows": rows, "standings": standings, "pages": pages})
     return {"competitions": shown, "refresh": REFRESH_SECONDS}
 

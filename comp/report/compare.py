@@ -21,7 +21,17 @@ from comp.runs.differences import flat
 from comp.submission.predictions import read_members
 
 # What a run's settings are not, or what follows from others.
-NO_SETTINGS = ("command", "order", "classes", "kaggle", "competition", "metric", "settings", "postprocessing")
+NO_SETTINGS = (
+    "command",
+    "order",
+    "classes",
+    "kaggle",
+    "competition",
+    "metric",
+    "higher_is_better",
+    "settings",
+    "postprocessing",
+)
 # A mean loss that is lower by more than this many standard errors is called better.
 CERTAIN = 2.0
 # With fewer images the standard error itself is chance.
@@ -68,7 +78,7 @@ def compare(competition: Competition, runs: Sequence[Run], workspace: Workspace)
         "competition": competition,
         "runs": [_facts(run, outcomes) for run, outcomes in zip(runs, found, strict=True)],
         "differences": differences([member.config for member in members]),
-        "charts": _charts(runs, competition.metric),
+        "charts": _charts(runs, competition.scoring.name),
         **_gains(found, competition.scoring.beta or 1.0),
     }
     return write_page(workspace.runs / competition.name / COMPARISON, "compare", **facts)

@@ -37,7 +37,9 @@ def diagnosis_of(trained: Run) -> list[str]:
         epochs, steps = trained.history.epochs(), trained.history.steps()
     else:
         epochs, steps = pd.DataFrame(columns=EPOCH_COLUMNS), pd.DataFrame(columns=STEP_COLUMNS)
-    return [str(finding) for finding in diagnose(epochs, steps, recipe)] or [healthy(epochs, recipe)]
+    higher_is_better = trained.record("config").get("higher_is_better", False)
+    found = diagnose(epochs, steps, recipe, higher_is_better=higher_is_better)
+    return [str(finding) for finding in found] or [healthy(epochs, recipe)]
 
 
 def as_it_went(trained: Run) -> Recipe:
@@ -57,11 +59,13 @@ def _as_begun(recipe: Recipe, *, number: int, stage: dict[str, Any], cycles_kept
     return replace(recipe, stages=stages)
 
 
-def diagnose(epochs: pd.DataFrame, steps: pd.DataFrame, recipe: Recipe) -> tuple[Finding, ...]:
+def diagnose(
+    epochs: pd.DataFrame, steps: pd.DataFrame, recipe: Recipe, *, higher_is_better: bool = False
+) -> tuple[Finding, ...]:
     """What went wrong, at most one finding for each stage, in the stages' order; empty for a healthy training.
 
     epochs, steps: epochs.csv and history.csv of a run, which may end early or be empty. A validation loss that is NaN
-    in all epochs means that no image validated.
+    in all epochs means that no image validated. higher_is_better: of its score.
     """
     findings: list[Finding] = []
     records, validated = records_of(epochs, steps, recipe), has_validation(epochs)
@@ -80,7 +84,7 @@ def diagnose(epochs: pd.DataFrame, steps: pd.DataFrame, recipe: Recipe) -> tuple
             or head_not_converged(record, later, validated=validated)
             or cycle_too_short(record)
             or too_few_epochs(record, later, recipe, validated=validated)
-            or too_many_epochs(record, later, recipe, validated=validated)
+            or too_many_epochs(record, later, recipe, validated=validated, higher_is_better=higher_is_better)
         )
         findings += [found] if found else []
     return tuple(findings)

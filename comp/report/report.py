@@ -71,7 +71,7 @@ def explain(
         "submitted": run.record("submitted") if run.has("submitted") else {},
         "postprocessing": in_words(postprocessing),
         "diagnosis": [] if run.members else diagnosis_of(run),
-        "stages": [] if recipe is None else _stages(run, recipe, competition.metric),
+        "stages": [] if recipe is None else _stages(run, recipe, competition.scoring.name),
         "command": command_of(member.config, run.record("trained") if run.has("trained") else None),
         "outcomes": outcomes if len(outcomes.ids) else None,
     }
@@ -158,7 +158,7 @@ def _classes(competition: Competition, outcomes: Outcomes) -> dict[str, Any]:
             ],
             "pairs_left_out": max(0, len(confused) - PAIRS),
         }
-    before = untuned(competition.scoring, competition.target, len(outcomes.classes))
+    before = untuned(competition, outcomes.classes)
     usual = before.thresholds[0] if isinstance(before, Thresholds) else 0.5
     curves = []
     for tag, taken in enumerate(outcomes.thresholds or [usual] * len(outcomes.classes)):

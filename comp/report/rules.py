@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from comp.declare.metrics import METRICS
 from comp.declare.recipe import Recipe, Stage
 
 Array = npt.NDArray[np.float64]
@@ -296,7 +295,9 @@ def too_few_epochs(record: Record, later: list[Record], recipe: Recipe, *, valid
     return Finding("too few epochs", record.number, evidence, record.longer)
 
 
-def too_many_epochs(record: Record, later: list[Record], recipe: Recipe, *, validated: bool) -> Finding | None:
+def too_many_epochs(
+    record: Record, later: list[Record], recipe: Recipe, *, validated: bool, higher_is_better: bool
+) -> Finding | None:
     """Overfitting: validation loss went up for good while train loss went on falling, and the score gained nothing."""
     if not validated or len(record.epochs) < 3:
         return None
@@ -309,7 +310,7 @@ def too_many_epochs(record: Record, later: list[Record], recipe: Recipe, *, vali
         return None
     if not not_comparable(recipe) and valid[-1] < GAP * train[-1]:
         return None
-    better = 1 if METRICS[record.epochs["metric"].iloc[-1]].higher_is_better else -1
+    better = 1 if higher_is_better else -1
     if better * (score[-1] - score[best]) > BETTER * abs(score[best]):
         return None
     if any(unfinished(other) is None and other.column("valid_loss")[-1] < valid[best] for other in later):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-from comp.declare.metrics import Metric
+from comp.declare.competition import Competition
 
 Array = npt.NDArray[Any]
 
@@ -74,34 +75,42 @@ class Thresholds:
 PostProcessing = Clip | MostProbable | Thresholds
 
 
-def untuned(metric: Metric, target: str, classes: int) -> PostProcessing:
-    """Before any validation image is seen; a tag's threshold is 1 / (1 + β²), the best as F nears one."""
+def untuned(competition: Competition, classes: Sequence[str]) -> PostProcessing:
+    """Of predictions for these classes (N, C), before any validation image is seen.
+
+    A tag's threshold is 1 / (1 + β²), the best as F nears one.
+    """
+    metric = competition.scoring
     if metric.takes == "classes":
         return MostProbable()
     if metric.takes == "tags":
-        return Thresholds((1 / (1 + (metric.beta or 1) ** 2),) * classes)
-    return Clip(CLIPS[0], sums_to_one=target == "single")
+        return Thresholds((1 / (1 + (metric.beta or 1) ** 2),) * len(classes))
+    return Clip(CLIPS[0], sums_to_one=competition.target in ("single", "shares"))
 
 
 def tune(
-    metric: Metric, target: str, targets: Array, probabilities: Array, hottest: float = TEMPERATURES[1]
+    competition: Competition,
+    classes: Sequence[str],
+    targets: Array,
+    probabilities: Array,
+    hottest: float = TEMPERATURES[1],
 ) -> PostProcessing:
     """The post-processing that scores best on these validation images, as far as their number bears it out.
 
     hottest: the highest temperature; 1 where it is for the mean of several models and was tuned on single ones: a mean
         is less sure than any of them already.
     """
-    start = untuned(metric, target, probabilities.shape[1])
+    start, metric = untuned(competition, classes), competition.scoring
     if isinstance(start, Clip) and metric.name == "log_loss":
-        return _tune_clip(start, metric, targets, probabilities, hottest)
+        return _tune_clip(start, partial(metric, targets, classes=classes), probabilities, hottest)
     if isinstance(start, Thresholds):
         return _tune_thresholds(start, metric.beta or 1, targets, probabilities)
     return start
 
 
-def _tune_clip(start: Clip, metric: Metric, targets: Array, probabilities: Array, hottest: float) -> Clip:
+def _tune_clip(start: Clip, score: Callable[[Array], float], probabilities: Array, hottest: float) -> Clip:
     def loss(clip: Clip) -> float:
-        return metric(targets, clip(probabilities))
+        return score(clip(probabilities))
 
     found = minimize_scalar(
         lambda logarithm: loss(replace(start, temperature=float(np.exp(logarithm)))),
@@ -109,7 +118,7 @@ def _tune_clip(start: Clip, metric: Metric, targets: Array, probabilities: Array
         method="bounded",
     )
     tempered = replace(start, temperature=float(np.exp(found.x)))
-    if len(targets) * (loss(start) - loss(tempered)) > LIKELIHOOD_OF_A_PARAMETER:
+    if len(probabilities) * (loss(start) - loss(tempered)) > LIKELIHOOD_OF_A_PARAMETER:
         start = tempered
     return min((replace(start, smallest=smallest) for smallest in CLIPS), key=loss)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,21 +19,26 @@ DRAWS = 500
 COVERED = (2.5, 97.5)  # percentiles
 
 
-def score_logits(competition: Competition, targets: Array, logits: Array | None) -> float | None:
+def score_logits(
+    competition: Competition, classes: Sequence[str], targets: Array, logits: Array | None
+) -> float | None:
     """The metric of one view's logits (N, C), before any post-processing is tuned; None without validation images."""
     if logits is None:
         return None
-    return score_untuned(competition, targets, mean_over_views(logits[:, None], competition.target))
+    return score_untuned(competition, classes, targets, mean_over_views(logits[:, None], competition.target))
 
 
-def score_untuned(competition: Competition, targets: Array, probabilities: Array) -> float:
-    """The metric of probabilities (N, C), before any post-processing is tuned."""
-    postprocessing = untuned(competition.scoring, competition.target, probabilities.shape[1])
-    return competition.scoring(targets, postprocessing(probabilities))
+def score_untuned(competition: Competition, classes: Sequence[str], targets: Array, predictions: Array) -> float:
+    """The metric of predictions (N, C), before any post-processing is tuned."""
+    return competition.scoring(targets, untuned(competition, classes)(predictions), classes)
 
 
 def tune_on_logits(
-    competition: Competition, targets: Array, logits: Array, found: dict[str, Any] | None = None
+    competition: Competition,
+    classes: Sequence[str],
+    targets: Array,
+    logits: Array,
+    found: dict[str, Any] | None = None,
 ) -> tuple[PostProcessing, dict[str, Any]]:
     """The post-processing tuned on the validation images' logits (N, V, C), and the record of their scores.
 
@@ -40,18 +46,24 @@ def tune_on_logits(
     ``plain`` is the score of the first view, ``tta`` of the mean over all, ``tuned`` after post-processing: the last
     was tuned on the same images, so it flatters a little.
     """
-    postprocessing, record = tune_on_probabilities(competition, targets, mean_over_views(logits, competition.target))
+    predictions = mean_over_views(logits, competition.target)
+    postprocessing, record = tune_on_predictions(competition, classes, targets, predictions)
     if not len(targets):
         postprocessing = from_record(found) if found else postprocessing
         return postprocessing, {**record, "postprocessing": to_record(postprocessing)}
-    plain, mean = score_logits(competition, targets, logits[:, 0]), record.pop("untuned")
+    plain, mean = score_logits(competition, classes, targets, logits[:, 0]), record.pop("untuned")
     return postprocessing, {**record, "plain": plain, "tta": mean}
 
 
-def tune_on_probabilities(
-    competition: Competition, targets: Array, probabilities: Array, *, of_one_model: bool = False
+def tune_on_predictions(
+    competition: Competition,
+    classes: Sequence[str],
+    targets: Array,
+    predictions: Array,
+    *,
+    of_one_model: bool = False,
 ) -> tuple[PostProcessing, dict[str, Any]]:
-    """The post-processing tuned on the validation images' probabilities (N, C), and the record of their scores.
+    """The post-processing tuned on the validation images' predictions (N, C), and the record of their scores.
 
     of_one_model: each image is predicted by one model, and the post-processing is for the mean of several.
 
@@ -60,14 +72,14 @@ def tune_on_probabilities(
     metric = competition.scoring
     record: dict[str, Any] = {"metric": metric.name, "higher_is_better": metric.higher_is_better, "rows": len(targets)}
     if not len(targets):
-        postprocessing = untuned(metric, competition.target, probabilities.shape[1])
+        postprocessing = untuned(competition, classes)
         return postprocessing, {**record, "postprocessing": to_record(postprocessing)}
     limits = {"hottest": 1.0} if of_one_model else {}
-    postprocessing = tune(metric, competition.target, targets, probabilities, **limits)
+    postprocessing = tune(competition, classes, targets, predictions, **limits)
     return postprocessing, {
         **record,
-        "untuned": score_untuned(competition, targets, probabilities),
-        "tuned": metric(targets, postprocessing(probabilities)),
+        "untuned": score_untuned(competition, classes, targets, predictions),
+        "tuned": metric(targets, postprocessing(predictions), classes),
         "postprocessing": to_record(postprocessing),
     }
 
@@ -83,19 +95,24 @@ def describe(scores: dict[str, Any]) -> str:
 
 
 def interval(
-    metric: Metric, targets: Array, predictions: Array, groups: Array | None = None, seed: int = 0
+    metric: Metric,
+    targets: Array,
+    predictions: Array,
+    classes: Sequence[str] = (),
+    groups: Array | None = None,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """The bootstrap's 95 % interval of a score (Efron 1979, 10.1214/aos/1176344552), from the percentiles of 500 draws.
 
-    targets, predictions: as the metric takes them, (N, …). groups: of each row (N,); those of one are drawn together,
-    as rows that resemble each other say less than as many that don't. Draws that the metric can't score, like those of
-    one class, don't count; with none left both ends are NaN.
+    targets, predictions: as the metric takes them, (N, …), for these classes. groups: of each row (N,); those of one
+    are drawn together, as rows that resemble each other say less than as many that don't. Draws that the metric can't
+    score, like those of one class, don't count; with none left both ends are NaN.
     """
     rng = np.random.default_rng(seed)
     scores = []
     for _ in range(DRAWS):
         rows = rng.integers(len(targets), size=len(targets)) if groups is None else _drawn_groups(groups, rng)
-        scores.append(metric(targets[rows], predictions[rows]))
+        scores.append(metric(targets[rows], predictions[rows], classes))
     defined = np.array(scores)[np.isfinite(scores)]
     if not len(defined):
         return float("nan"), float("nan")

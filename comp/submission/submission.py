@@ -187,8 +187,11 @@ def grader(competition: Competition) -> Callable[[pd.DataFrame, pd.DataFrame], f
 
 def compared(
     competition: Competition, answers: pd.DataFrame, submission: pd.DataFrame
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Targets and predictions as metrics take them, in the answers' order, of both as text; raises SubmissionError."""
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], tuple[str, ...]]:
+    """Targets, predictions and classes as metrics take them, in the answers' order, of both as text.
+
+    Raises SubmissionError.
+    """
     id_column, *columns = answers.columns
     if list(submission.columns) != list(answers.columns):
         raise SubmissionError(f"The columns should be {', '.join(answers.columns[:5])}.")
@@ -201,5 +204,5 @@ def compared(
     if form.takes == "probabilities" and competition.target == "single":
         # As Kaggle does, and with the same clipping: a sure mistake costs much, not everything.
         clipped = predictions.clip(1e-15, 1 - 1e-15)
-        return targets.argmax(axis=1), clipped / clipped.sum(axis=1, keepdims=True)
-    return targets, predictions
+        return targets.argmax(axis=1), clipped / clipped.sum(axis=1, keepdims=True), classes
+    return targets, predictions, classes

@@ -284,7 +284,9 @@ def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: int, mode
         "augment": _milliseconds(lambda: [dataset[request] for request in requests]) - kept,
         "collate": _milliseconds(lambda: collate(samples)),
         "transfer": _milliseconds(lambda: stacked.to(device)),
-        "metric": _milliseconds(lambda: score_logits(prepared.experiment.competition, targets, logits)),
+        "metric": _milliseconds(
+            lambda: score_logits(prepared.experiment.competition, prepared.tables.classes, targets, logits)
+        ),
     }
     with tempfile.TemporaryDirectory() as place:
         save = _milliseconds(lambda: save_weights(learner.model, Path(place) / "weights.safetensors"))

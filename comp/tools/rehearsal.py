@@ -55,9 +55,9 @@ class Rehearsal:
     def judge(self, run: Run, seed: int, console: Console) -> None:
         """Say and record what the run's submission lets one expect."""
         competition = self.competition
-        targets, predictions = compared(competition, read_csv(self.answers), read_csv(run.submission))
-        score = competition.scoring(targets, predictions)
-        low, high = interval(competition.scoring, targets, predictions, self.groups, seed)
+        judged = compared(competition, read_csv(self.answers), read_csv(run.submission))
+        score = competition.scoring(*judged)
+        low, high = interval(competition.scoring, *judged, self.groups, seed)
         # Where every draw of them scores alike, or none can be scored, they say nothing of how far off that is.
         bounded = low < high
         found = {
@@ -72,7 +72,7 @@ class Rehearsal:
             if bounded
             else f"but {self.hidden} hidden images don't tell how far off that may be; hide more (--share)"
         )
-        console.say(f"expect {competition.metric} {score:.5f} on the leaderboard, {confidence}")
+        console.say(f"expect {competition.scoring.name} {score:.5f} on the leaderboard, {confidence}")
         validation = run.record("scores").get("tuned")
         if validation is not None:
             console.say(f"validation had said {validation:.5f}")
@@ -144,9 +144,7 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
     truth: npt.NDArray[Any] = tables.targets[hidden]
     if competition.submission.takes == "probabilities" and competition.target == "single":
         truth = np.eye(len(tables.classes))[truth]
-    even = untuned(competition.scoring, competition.target, len(tables.classes))(
-        np.full((len(names), len(tables.classes)), 1 / len(tables.classes))
-    )
+    even = untuned(competition, tables.classes)(np.full((len(names), len(tables.classes)), 1 / len(tables.classes)))
     answers = served / ".answers" / f"{competition.kaggle}.csv"
     answers.parent.mkdir()
     for predictions, path in ((truth, answers), (even, place / competition.sample_submission)):

@@ -67,7 +67,9 @@ def predict(
     labelled = (tables.train["path"].array, validates.nonzero()[0])
     unlabelled = (readable_test_images(tables), None)
     valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], workspace, console, just_trained)
-    postprocessing, scores = tune_on_logits(competition, tables.targets[validates], valid, config["postprocessing"])
+    postprocessing, scores = tune_on_logits(
+        competition, tables.classes, tables.targets[validates], valid, config["postprocessing"]
+    )
     shares = class_counts(tables.targets[~validates], len(tables.classes)) / (~validates).sum()
     ids, probabilities = tables.train["id"][validates], mean_over_views(valid, competition.target)
     write_predictions(trained.predictions("valid"), ids, probabilities, tables.classes)

@@ -120,7 +120,7 @@ class Training:
             rate, self.resumed = resumed["rate"], None
             self.began -= resumed.get("seconds", 0.0)
         count = max(number, len(self._recipe.stages))
-        say_stage(self.console, number, count, stage, rate, prepared.experiment.competition.metric)
+        say_stage(self.console, number, count, stage, rate, prepared.experiment.competition.scoring.name)
         steps = stage.epochs * ceil(len(epochs) / self._recipe.accumulation)
         saved = None if resumed is None else resumed["state"]
         with self.console.bar("training", steps, "steps") as bar, deferred() as interrupt:
@@ -240,15 +240,16 @@ class Training:
 
     def _record(self, stage: Stage, number: int, epoch: Epoch) -> None:
         """In the tables, on the terminal, and its weights where they are kept."""
-        competition, targets = self.prepared.experiment.competition, self.prepared.tables.targets
-        score = score_logits(competition, targets[self.prepared.validating], epoch.logits)
+        competition, tables = self.prepared.experiment.competition, self.prepared.tables
+        truth = tables.targets[self.prepared.validating]
+        score = score_logits(competition, tables.classes, truth, epoch.logits)
         row = {
             "stage": number,
             "cycle": epoch.cycle + 1,
             "epoch": epoch.number + 1,
             "train_loss": epoch.train_loss,
             "valid_loss": epoch.valid_loss,
-            "metric": competition.metric,
+            "metric": competition.scoring.name,
             "score": score,
             "seconds": epoch.seconds,
             "images_per_second": epoch.images_per_second,

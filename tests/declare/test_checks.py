@@ -19,6 +19,7 @@ from comp import (
     Folders,
     KaggleDataset,
     LabelFunction,
+    Metric,
     ProbabilityOf,
     Recipe,
     Stage,
@@ -46,6 +47,7 @@ RIGHT = {
     ProbabilityOf: {"label": "cat"},
     ClassNumber: {"labels": ["cat", "dog"]},
     TagNames: {},
+    Metric: {"name": "mine", "takes": "classes", "higher_is_better": True, "score": max},
     Competition: {
         "name": "two-cats",
         "kaggle": "two-cats-2026",
@@ -77,6 +79,8 @@ WRONG = {
     ProbabilityOf: {"label": ""},
     ClassNumber: {"labels": ["cat"]},
     TagNames: {"separator": ""},
+    Metric: {"name": "", "takes": "labels", "higher_is_better": 1, "score": "accuracy", "targets": ["tags"]}
+    | {"beta": "2", "named": "yes"},
     Competition: {"name": "Two-Cats", "kaggle": "c/two-cats", "labels": "train", "test": "test", "submission": "label"}
     | {"metric": "logloss", "augment": side_on, "recipes": {"quick": RIGHT}, "layer_lr_ratio": 0.9}
     | {"extra_data": ["owner/name"], "sample_submission": "", "combine": "median"},

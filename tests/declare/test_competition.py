@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ from comp.declare.competition import (
 )
 from comp.declare.forms import ClassName, ProbabilityOf, ProbabilityPerClass, TagNames
 from comp.declare.labels import CsvLabels, Folders, TestImages
-from comp.declare.metrics import METRICS
+from comp.declare.metrics import METRICS, Metric
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import DeclarationError
 
@@ -71,6 +72,9 @@ def test_a_declaration_tells_its_target_and_its_metric():
         ({"submission": TagNames()}, "`submission`"),
         ({"submission": ClassName()}, "`submission`"),
         ({"metric": "accuracy"}, "`submission`"),
+        ({"metric": Metric("mine", "tags", higher_is_better=True, score=max)}, "`metric`"),
+        ({"submission": ClassName, "metric": "accuracy"}, "`submission`"),
+        ({"labels": SimpleNamespace(target="numbers", read=None)}, "`labels`"),
         ({"labels": TAGS, "submission": ProbabilityPerClass(), "metric": "mean_f2"}, "`submission`"),
     ],
 )

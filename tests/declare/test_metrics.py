@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comp.declare.metrics import METRICS
+from comp.declare.metrics import METRICS, Metric
+from comp.errors import DeclarationError
 
 moderately = settings(max_examples=40, deadline=None)
 
@@ -143,6 +144,30 @@ def test_quadratic_kappa_counts_the_distance_over_grades_that_do_not_occur():
     observed = np.mean((targets - chosen) ** 2.0)
     by_chance = np.mean((targets[:, None] - chosen[None, :]) ** 2.0)
     assert METRICS["quadratic_kappa"](targets, chosen) == pytest.approx(1 - observed / by_chance)
+
+
+@pytest.mark.parametrize("found", [1, 1.5, np.float32(2), np.array(3)])
+def test_a_metric_of_one_s_own_is_asked_for_a_number(found):
+    assert Metric("mine", "classes", True, lambda targets, predictions: found)([0], [1]) == found
+    assert (
+        Metric("mine", "classes", True, lambda targets, predictions, names: len(names), named=True)([0], [1], "ab") == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("score", "said"),
+    [
+        (lambda targets, predictions: targets == predictions, "an array of shape (3,)"),
+        (lambda targets, predictions: None, "None"),
+        (lambda targets, predictions: "good", "'good'"),
+        (lambda targets: 1.0, "TypeError"),
+        (lambda targets, predictions: targets[7], "IndexError"),
+    ],
+)
+def test_a_metric_that_gives_no_number_is_told_so(score, said):
+    with pytest.raises(DeclarationError, match=r"^Metric: `score` of 'mine'") as error:
+        Metric("mine", "classes", True, score)(np.arange(3), np.arange(3))
+    assert said in str(error.value)
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from comp import ClassName, Competition, CsvLabels, Folders, ProbabilityPerClass, Recipe, Stage, TagNames, TestImages
 from comp.declare.metrics import METRICS
 from comp.submission.postprocessing import (
     CLIPS,
@@ -17,8 +18,29 @@ from comp.submission.postprocessing import (
     untuned,
 )
 
+FORMS = {"probabilities": ProbabilityPerClass(), "classes": ClassName(), "tags": TagNames()}
 SEEDS = st.integers(0, 2**32)
 moderately = settings(max_examples=25, deadline=None)
+
+
+def declared(metric, target="single"):
+    """A competition of that metric and target."""
+    tags = CsvLabels("train.csv", image="id", label="tags", folder="train", separator=" ")
+    return Competition(
+        name="mine",
+        kaggle="mine",
+        labels=Folders("train") if target == "single" else tags,
+        test=TestImages("test"),
+        submission=FORMS[METRICS[metric].takes],
+        metric=metric,
+        recipes={"standard": Recipe(stages=[Stage(size=64, train="head")])},
+    )
+
+
+def both(metric, target, targets, probabilities, **limits):
+    """The post-processing before any row is seen, and tuned on these."""
+    competition, classes = declared(metric, target), [str(number) for number in range(probabilities.shape[1])]
+    return untuned(competition, classes), tune(competition, classes, targets, probabilities, **limits)
 
 
 def tags_drawn(rng, rows, tags, skill):
@@ -66,7 +88,7 @@ def test_the_most_probable_class_and_the_tags_above_their_thresholds_are_chosen(
     ],
 )
 def test_each_metric_has_its_post_processing_before_any_row_is_seen(name, target, expected):
-    assert untuned(METRICS[name], target, 3) == expected
+    assert untuned(declared(name, target), "abc") == expected
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -76,7 +98,7 @@ def test_post_processing_gives_what_its_metric_compares(name):
         targets, probabilities = tags_drawn(rng, 40, 3, 0.5)
         if target == "single":
             targets, probabilities = rng.integers(3, size=40), rng.dirichlet(np.ones(3), 40)
-        for postprocessing in (untuned(metric, target, 3), tune(metric, target, targets, probabilities)):
+        for postprocessing in both(name, target, targets, probabilities):
             assert np.isfinite(metric(targets, postprocessing(probabilities)))
 
 
@@ -85,7 +107,10 @@ def test_post_processing_gives_what_its_metric_compares(name):
 def test_tuned_clipping_never_scores_worse_on_the_tuning_rows(seed, rows, classes, sharpness):
     rng, metric = np.random.default_rng(seed), METRICS["log_loss"]
     targets, probabilities = rng.integers(classes, size=rows), rng.dirichlet([sharpness] * classes, rows)
-    start, tuned = untuned(metric, "single", classes), tune(metric, "single", targets, probabilities)
+    start, tuned = (
+        untuned(declared(metric.name, "single"), range(classes)),
+        both(metric.name, "single", targets, probabilities)[1],
+    )
     assert metric(targets, tuned(probabilities)) <= metric(targets, start(probabilities))
 
 
@@ -100,9 +125,9 @@ def test_the_temperature_makes_a_model_as_sure_as_it_is_right(target, temperatur
         targets = np.array([rng.choice(3, p=row) for row in right])
     else:
         targets = (rng.uniform(size=right.shape) < right).astype(int)
-    tuned = tune(metric, target, targets[:2000], probabilities[:2000])
+    start, tuned = both("log_loss", target, targets[:2000], probabilities[:2000])
     assert tuned.temperature == pytest.approx(temperature, rel=0.12)
-    untuned_loss = metric(targets[2000:], untuned(metric, target, 3)(probabilities[2000:]))
+    untuned_loss = metric(targets[2000:], start(probabilities[2000:]))
     assert metric(targets[2000:], tuned(probabilities[2000:])) <= untuned_loss + 1e-3
 
 
@@ -112,7 +137,7 @@ def test_a_temperature_is_taken_only_where_the_rows_bear_it_out():
     for _ in range(30):
         probabilities = rng.dirichlet([1.0] * 3, 60)
         targets = np.array([rng.choice(3, p=row) for row in probabilities])
-        taken += tune(metric, "single", targets, probabilities).temperature != 1
+        taken += both(metric.name, "single", targets, probabilities)[1].temperature != 1
     assert taken < 30 * 0.3
 
 
@@ -120,8 +145,13 @@ def test_for_a_mean_of_models_no_temperature_above_one_is_taken():
     rng, metric = np.random.default_rng(0), METRICS["log_loss"]
     probabilities = rng.dirichlet([0.3] * 3, 2000)
     targets = np.array([rng.choice(3, p=row) for row in Clip(1e-7, 1.6, sums_to_one=True)(probabilities)])
-    assert tune(metric, "single", targets, probabilities).temperature > 1.3
-    assert tune(metric, "single", targets, probabilities, hottest=1.0).temperature <= 1
+    assert both(metric.name, "single", targets, probabilities)[1].temperature > 1.3
+    assert (
+        tune(
+            declared(metric.name, "single"), range(probabilities.shape[1]), targets, probabilities, hottest=1.0
+        ).temperature
+        <= 1
+    )
 
 
 @given(seed=SEEDS, temperature=st.floats(0.5, 2), classes=st.integers(2, 6))
@@ -137,8 +167,8 @@ def test_clipping_is_as_strong_as_the_mistakes_ask_for():
     right = np.tile([1.0, 0.0], (100, 1))
     wrong = right.copy()
     wrong[0] = [0.0, 1.0]
-    assert tune(metric, "single", targets, right).smallest == CLIPS[0]
-    assert tune(metric, "single", targets, wrong).smallest == 1e-2
+    assert both(metric.name, "single", targets, right)[1].smallest == CLIPS[0]
+    assert both(metric.name, "single", targets, wrong)[1].smallest == 1e-2
 
 
 @moderately
@@ -151,7 +181,10 @@ def test_clipping_is_as_strong_as_the_mistakes_ask_for():
 )
 def test_tuned_thresholds_never_score_worse_on_the_tuning_rows(seed, rows, tags, skill, name):
     metric, (targets, probabilities) = METRICS[name], tags_drawn(np.random.default_rng(seed), rows, tags, skill)
-    start, tuned = untuned(metric, "multi", tags), tune(metric, "multi", targets, probabilities)
+    start, tuned = (
+        untuned(declared(metric.name, "multi"), range(tags)),
+        both(metric.name, "multi", targets, probabilities)[1],
+    )
     before, after = metric(targets, start(probabilities)), metric(targets, tuned(probabilities))
     assert after >= before - 1e-12
     assert tuned == start or after > before
@@ -165,7 +198,10 @@ def test_where_probabilities_are_noise_thresholds_stay_where_they_were(name, sha
         rng = np.random.default_rng(seed)
         targets = np.c_[np.ones((160, 2)), rng.uniform(size=160) < share].astype(np.int64)
         probabilities = np.c_[np.full((160, 2), 0.99), rng.uniform(size=160)]
-        start, tuned = untuned(metric, "multi", 3), tune(metric, "multi", targets, probabilities)
+        start, tuned = (
+            untuned(declared(metric.name, "multi"), range(3)),
+            both(metric.name, "multi", targets, probabilities)[1],
+        )
         assert tuned.thresholds[:2] == start.thresholds[:2]
         moved += tuned != start
     # Three standard errors are a bound for sums of many rows; a dozen rows that happen to agree can pass it.
@@ -177,7 +213,7 @@ def test_thresholds_move_where_many_rows_say_so():
     rng, metric = np.random.default_rng(0), METRICS["mean_f2"]
     targets = np.c_[np.ones(400), rng.uniform(size=400) < 0.5].astype(np.int64)
     probabilities = np.c_[np.full(400, 0.99), np.where(targets[:, 1], 0.1, 0.01)]
-    tuned = tune(metric, "multi", targets, probabilities)
+    tuned = both(metric.name, "multi", targets, probabilities)[1]
     assert tuned.thresholds[0] == 0.2
     assert 0.01 < tuned.thresholds[1] < 0.1
     assert metric(targets, tuned(probabilities)) == 1

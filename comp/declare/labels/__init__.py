@@ -11,9 +11,7 @@ from comp.declare.labels.columns import ONE_OR_ZERO, CsvColumns, CsvImages, CsvL
 from comp.declare.labels.csv import read_csv, read_csv_in_blocks, read_ids
 from comp.declare.labels.files import IMAGE_SUFFIXES, FileNames, Folders, TestImages
 from comp.declare.labels.function import LabelFunction
-from comp.declare.labels.table import classes_of, in_order
-
-LabelSource = FileNames | Folders | CsvLabels | CsvColumns | LabelFunction
+from comp.declare.labels.table import LabelSource, TestSource, classes_of, in_order
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -26,6 +24,7 @@ __all__ = [
     "LabelFunction",
     "LabelSource",
     "TestImages",
+    "TestSource",
     "classes_of",
     "in_order",
     "read_csv",

@@ -1,10 +1,11 @@
-"""The table that every label source gives, and the classes in it."""
+"""What every label source is, the table that it gives, and the classes in it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from comp.declare.metrics import Target
 from comp.errors import DataError
@@ -15,6 +16,26 @@ if TYPE_CHECKING:
 
     Value = TypeVar("Value")
     Column = Sequence[Value] | ExtensionArray
+
+
+@runtime_checkable
+class TestSource(Protocol):
+    """Where the images to predict come from; a class of one's own needs no more than this."""
+
+    def read(self, folder: Path, /) -> pd.DataFrame:
+        """Their table, from the competition's data folder: ``id`` and ``path``, both text."""
+
+
+@runtime_checkable
+class LabelSource(Protocol):
+    """Where labels come from; a class of one's own needs no more than this."""
+
+    @property
+    def target(self) -> Target:
+        """What its labels are."""
+
+    def read(self, folder: Path, /) -> pd.DataFrame:
+        """The table, as the package has it, from the competition's data folder."""
 
 
 def table(

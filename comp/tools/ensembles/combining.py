@@ -21,7 +21,7 @@ from comp.errors import RunError
 from comp.runs import Run, Workspace, create_run
 from comp.submission.postprocessing import from_record
 from comp.submission.predictions import Member, read_members, write_predictions
-from comp.submission.scoring import score_untuned, tune_on_probabilities
+from comp.submission.scoring import score_untuned, tune_on_predictions
 from comp.submission.submission import build_submission, write_submission
 from comp.tools.ensembles.members import all_folds, fold_of_rows, refuse_differences, refuse_other_data, same_parts
 from comp.tools.ensembles.methods import (
@@ -78,7 +78,7 @@ class _Together:
             "members": [member.name for member in self.members],
             "competition": competition.name,
             "kaggle": competition.kaggle,
-            "metric": competition.metric,
+            "metric": competition.scoring.name,
             "classes": first["classes"],
             "data": first["data"],
         }
@@ -119,9 +119,9 @@ def join(competition: Competition, runs: Sequence[Run], workspace: Workspace, co
     folds = fold_of_rows(members, ids)
     valid = pd.concat([member.valid for member in members]).loc[ids].to_numpy()
     even = np.full(len(members), 1 / len(members))
-    tuned = tune_on_probabilities(competition, targets, valid, of_one_model=True)
+    tuned = tune_on_predictions(competition, together.tables.classes, targets, valid, of_one_model=True)
     combined = Combined(valid, weighted_mean(together.test), even, *tuned)
-    scores = _score_folds(competition, members, folds, targets, combined)
+    scores = _score_folds(competition, together.tables.classes, members, folds, targets, combined)
     shared = {name: members[0].config[name] for name in ("recipe_name", "seed", "folds")}
     return together.write(
         f"{shared['recipe_name']}-{len(members)}folds",
@@ -153,12 +153,12 @@ def ensemble(
     valid = np.stack([member.valid.loc[ids].to_numpy() for member in members])
     folds = cross_fit_folds(parts[rows], targets, None if tables.groups is None else tables.groups[rows])
     of_folds = bool({*parts[rows]} - {"valid"})
-    methods = by_every_method(competition, valid, together.test, targets, folds, of_folds=of_folds)
+    methods = by_every_method(competition, tables.classes, valid, together.test, targets, folds, of_folds=of_folds)
     chosen = _chosen(methods, how, len(rows))
     if not len(rows):
         methods[chosen] = _postprocessed_alike(methods[chosen], members)
     alone = {
-        member.name: tune_on_probabilities(competition, targets, one, of_one_model=of_folds)[1]
+        member.name: tune_on_predictions(competition, tables.classes, targets, one, of_one_model=of_folds)[1]
         for member, one in zip(members, valid, strict=True)
     }
     scores = compare(alone, methods, chosen)
@@ -201,6 +201,7 @@ def _postprocessed_alike(combined: Combined, members: Sequence[Member]) -> Combi
 
 def _score_folds(
     competition: Competition,
+    classes: Sequence[str],
     members: Sequence[Member],
     folds: npt.NDArray[Any],
     targets: npt.NDArray[Any],
@@ -215,8 +216,8 @@ def _score_folds(
     for fold, member in enumerate(members, start=1):
         rows = folds == fold
         valid, truth = combined.valid[rows], targets[rows]
-        untuned = score_untuned(competition, truth, valid)
-        tuned = competition.scoring(truth, combined.postprocessing(valid))
+        untuned = score_untuned(competition, classes, truth, valid)
+        tuned = competition.scoring(truth, combined.postprocessing(valid), classes)
         of_folds.append({"run": member.name, "rows": int(rows.sum()), "untuned": untuned, "tuned": tuned})
     table = pd.DataFrame(of_folds)[["untuned", "tuned"]]
     spread = {"mean": table.mean().to_dict(), "standard_deviation": table.std(ddof=0).to_dict()}
@@ -230,7 +231,7 @@ def _describe_folds(competition: Competition, scores: Mapping[str, Any]) -> list
     return [
         f"{competition.name}: {len(folds)} folds joined, every labelled image predicted by a model that did not see it",
         *as_table(
-            ["fold", "images", competition.metric, "post-processed"],
+            ["fold", "images", competition.scoring.name, "post-processed"],
             *([fold, one["rows"], one["untuned"], one["tuned"]] for fold, one in enumerate(folds, start=1)),
             ["mean", "", *spread],
             ["all images", scores["rows"], scores["untuned"], scores["tuned"]],

@@ -15,7 +15,7 @@ from comp.data.splitting import draw_folds
 from comp.declare.competition import Competition
 from comp.declare.metrics import Target
 from comp.submission.postprocessing import PostProcessing
-from comp.submission.scoring import tune_on_probabilities
+from comp.submission.scoring import tune_on_predictions
 
 Array = npt.NDArray[Any]
 Probabilities = npt.NDArray[np.float64]
@@ -121,7 +121,14 @@ class Combined:
 
 
 def by_every_method(
-    competition: Competition, valid: Array, test: Array, targets: Array, folds: Array | None, *, of_folds: bool
+    competition: Competition,
+    classes: Sequence[str],
+    valid: Array,
+    test: Array,
+    targets: Array,
+    folds: Array | None,
+    *,
+    of_folds: bool,
 ) -> dict[Method, Combined]:
     """The runs' probabilities (M, R, C) and (M, T, C), combined by every method, the simplest first.
 
@@ -131,7 +138,7 @@ def by_every_method(
     target, even = competition.target, np.full(len(valid), 1 / len(valid))
 
     def scored(valid: Array, test: Array, weights: Array) -> Combined:
-        tuned = tune_on_probabilities(competition, targets, valid, of_one_model=of_folds)
+        tuned = tune_on_predictions(competition, classes, targets, valid, of_one_model=of_folds)
         return Combined(valid, test, weights, *tuned)
 
     methods: dict[Method, Combined] = {
@@ -173,7 +180,7 @@ def compare(alone: Mapping[str, Mapping[str, Any]], methods: Mapping[Method, Com
 
 def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
     """The record of `compare` as a table, and the gain in words."""
-    members, methods, how, metric = scores["members"], scores["methods"], scores["how"], competition.metric
+    members, methods, how, metric = scores["members"], scores["methods"], scores["how"], competition.scoring.name
     if not scores["rows"]:
         return [f"{competition.name}: {how} of {len(members)} runs; no image validates, so there is no score"]
     fitted = methods["weights"]["weights"] if "weights" in methods else [None] * len(members)

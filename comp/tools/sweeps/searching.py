@@ -264,7 +264,10 @@ class Search:
             order = (not whole, sign * (math.inf if trial.value is None else trial.value), number)
             settings = " ".join(trial.user_attrs["settings"])
             ranked.append((order, row.format(number, trial.user_attrs["run"], score, settings)))
-        return [row.format("trial", "run", self.competition.metric, "settings"), *(line for _, line in sorted(ranked))]
+        return [
+            row.format("trial", "run", self.competition.scoring.name, "settings"),
+            *(line for _, line in sorted(ranked)),
+        ]
 
     @property
     def best(self) -> str:
