@@ -1,20 +1,18 @@
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from comp.training import training
+from comp.training.learner import Learner
 from tests.cli.spoiling import TINY, files_of_at_most
 
 
 def test_features_that_were_being_computed_when_it_was_asked_to_end_are_gone_on_with(
     downloaded, comp, workspace, monkeypatch
 ):
-    from comp.training.learner import Learner
-
     pooled, batches = Learner._pooled, []
 
     def asked_to_end(learner, network, images):
@@ -62,32 +60,27 @@ def test_a_run_is_gone_on_with_by_its_name(downloaded, comp, sentence, workspace
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on(downloaded, workspace, number):
-    command = [sys.executable, "-m", "comp", "--competitions", str(downloaded.plugins), "train", "shades", *TINY]
-    # Longer than it takes to send the signal, on a busy machine as well.
-    long = (*command, "--set", "stages.cycle_length=200")
-    with subprocess.Popen(
-        long,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Tests started in the background of a shell would hand on that they ignore interrupts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as run:
-        for line in run.stdout:
-            if line.startswith("     1 "):
-                break
-        run.send_signal(number)
-        began = time.monotonic()
-        printed, errors = run.communicate(timeout=60)
-        # Seconds on a machine of one's own.
-        assert time.monotonic() - began < 30
-    assert run.returncode == 128 + number
-    assert "stopped in stage 1; `comp train --resume shades/standard-1` resumes it there" in printed
-    assert errors.splitlines() == ["Error: stopped; the same command again resumes from here."]
+def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on(
+    downloaded, comp, forked, workspace, number
+):
+    command = ("--competitions", downloaded.plugins, "train", "shades", *TINY, "--set", "stages.cycle_length=40")
+
+    def take_time():
+        say_epoch = training.say_epoch
+        training.say_epoch = lambda *arguments: (say_epoch(*arguments), time.sleep(0.1))
+
+    run = forked(*command, before=take_time)
+    run.says("     1 ")
+    os.kill(run.pid, number)
+    began = time.monotonic()
+    ended = run.ends()
+    # Seconds on a machine of one's own.
+    assert time.monotonic() - began < 30
+    assert ended.status == 128 + number
+    assert "stopped in stage 1; `comp train --resume shades/standard-1` resumes it there" in ended.out
+    assert ended.err.splitlines() == ["Error: stopped; the same command again resumes from here."]
     assert list(workspace.folder.rglob(".*.part")) == []
-    again = subprocess.run(long, capture_output=True, text=True, check=True)
-    assert "resuming shades/standard-1, which was stopped: stage 1, epoch " in again.stdout
+    assert "resuming shades/standard-1, which was stopped: stage 1, epoch " in comp(*command).out
     assert [path.name for path in (workspace.runs / "shades").glob("*/")] == ["standard-1"]
     epochs = (workspace.runs / "shades" / "standard-1" / "epochs.csv").read_text().splitlines()
-    assert len(epochs) == 1 + 200
+    assert len(epochs) == 1 + 40

@@ -1,6 +1,4 @@
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -66,19 +64,17 @@ def test_a_disk_too_full_for_the_weights_leaves_none_and_the_next_training_goes_
     assert "resuming shades/standard-1, which was stopped" in ended.out
 
 
-def test_a_disk_too_full_for_the_download_says_so_and_the_next_goes_on(shades, sentence, comp, workspace, monkeypatch):
+def test_a_disk_too_full_for_the_download_says_so_and_the_next_goes_on(
+    shades, sentence, comp, forked, workspace, monkeypatch
+):
     # Served by another process, which has all the room it needs.
-    command = [sys.executable, "-m", "comp", "serve", str(shades.served), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        monkeypatch.setenv("COMP_KAGGLE_URL", server.stdout.readline().partition("=")[2].strip())
-        try:
-            with files_of_at_most(2_000):
-                said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
-            assert "room" in said
-            assert not workspace.runs.exists()
-            assert comp("--competitions", shades.plugins, "run", "shades", *TINY).status == 0
-        finally:
-            server.terminate()
+    address = forked("serve", shades.served, "--port", 0).says("export COMP_KAGGLE_URL=")
+    monkeypatch.setenv("COMP_KAGGLE_URL", address)
+    with files_of_at_most(2_000):
+        said = sentence("--competitions", shades.plugins, "run", "shades", *TINY)
+    assert "room" in said
+    assert not workspace.runs.exists()
+    assert comp("--competitions", shades.plugins, "run", "shades", *TINY).status == 0
 
 
 def test_a_disk_too_full_for_the_predictions_leaves_those_there_were(downloaded, sentence, comp, workspace):
@@ -138,12 +134,9 @@ def test_a_cache_that_is_removed_while_it_is_used_harms_nothing(downloaded, comp
     assert (run / weights).read_bytes() == (expected / weights).read_bytes()
 
 
-def test_two_runs_at_once_on_the_same_data_end_alike(downloaded, workspace):
-    command = [sys.executable, "-m", "comp", "--competitions", str(downloaded.plugins), "train", "shades", *TINY]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    for process in both:
-        _, errors = process.communicate(timeout=240)
-        assert (process.returncode, errors) == (0, "")
+def test_two_runs_at_once_on_the_same_data_end_alike(downloaded, forked, workspace):
+    both = [forked("--competitions", downloaded.plugins, "train", "shades", *TINY) for _ in range(2)]
+    assert [(run.status, run.err) for run in (process.ends(240) for process in both)] == [(0, "")] * 2
     weights = [path.read_bytes() for path in workspace.runs.rglob("model.safetensors")]
     assert len(weights) == 2
     assert weights[0] == weights[1]

@@ -1,6 +1,5 @@
 """Trainings in two processes; but for one test each forked from this one, where everything is imported already."""
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -14,10 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
-from comp import cli
 from comp.cli import commands
 from comp.data.loading import ImageDataset
 from comp.errors import DataError
@@ -84,44 +81,28 @@ def still(make, workspace):
 
 
 @pytest.fixture
-def apart(tmp_path):
-    """The command line in processes of its own, forked: ``apart(still, "train", "shades")`` gives status, out and err.
+def apart(forked):
+    """The command line in processes of its own: ``apart(still, "train", "shades")`` gives status, out and err.
 
     processes: so many, as a launcher starts them; of the status and what is said, that of rank 0.
     before: called in each of them first.
     """
 
-    def start(made, rank, arguments, before, environment):
-        def work():
-            for number, stream in ((1, "out"), (2, "err")):
-                os.dup2(os.open(tmp_path / f"{rank}.{stream}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
-            # As a new process has them.
-            sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
-            AcceleratorState._reset_state(reset_partial_state=True)
-            os.environ.update(environment)
-            sys.argv = ["comp", "--competitions", str(made.plugins), *map(str, arguments)]
-            before()
-            cli.main()
-
-        process = multiprocessing.get_context("fork").Process(target=work)
-        process.start()
-        return process
-
     def call(made, *arguments, processes=1, before=lambda: None):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        sizes = {"WORLD_SIZE": f"{processes}", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
+            sizes = {
+                "WORLD_SIZE": f"{processes}",
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": f"{free.getsockname()[1]}",
+            }
         started = []
         for rank in range(processes):
             ranks = {**sizes, "RANK": f"{rank}", "LOCAL_RANK": f"{rank}"} if processes > 1 else {}
-            started.append(start(made, rank, arguments, before, ranks))
-        for process in started:
-            process.join(120)
-            assert process.exitcode is not None
-        for rank in range(1, processes):
-            assert (tmp_path / f"{rank}.out").read_text() == "", "workers say nothing"
-        return started[0].exitcode, *((tmp_path / f"0.{stream}").read_text() for stream in ("out", "err"))
+            started.append(forked("--competitions", made.plugins, *arguments, before=before, **ranks))
+        first, *workers = [process.ends() for process in started]
+        assert not any(worker.out for worker in workers), "workers say nothing"
+        return first.status, first.out, first.err
 
     return call
 
