@@ -22,7 +22,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
@@ -32,6 +31,7 @@ spin_little()  # before torch is imported
 
 from comp import runner
 from comp.console import Console
+from comp.data.tables import answers_of
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.recipe import LAYER_GROUPS, Stage
 from comp.errors import OverrideError, RunError
@@ -276,7 +276,7 @@ class Session:
         """
         valid = self.validated()
         table = top_losses(list(valid.index), self._targets(), valid.to_numpy(), self.prepared.tables.classes)
-        paths = self.prepared.tables.train.set_index("id")["path"]
+        paths = self.prepared.tables.answers.train.set_index("id")["path"]
         return table.assign(path=paths[table["id"]].map(Path).to_numpy())
 
     def diagnose(self) -> None:
@@ -327,7 +327,7 @@ class Session:
 
     def _check_same_rows(self, source: Run) -> None:
         tables = self.prepared.tables
-        if source.validating() != set(tables.train["id"].iloc[self.prepared.validating]):
+        if source.validating() != set(answers_of(tables.train).iloc[self.prepared.validating]):
             raise RunError(
                 f"{source.name} validated on other images, so its weights have seen some that validate here; "
                 "take the seed and the folds that it has."
@@ -336,7 +336,7 @@ class Session:
             raise RunError(f"{source.name} was trained on other classes than the data now has; train again.")
 
     def _targets(self) -> npt.NDArray[Any]:
-        return np.asarray(self.prepared.tables.targets)[self.prepared.validating]
+        return self.prepared.tables.answered(self.prepared.validating)[0]
 
 
 def _copy_history(source: Run, target: Run, snapshots: Sequence[str]) -> None:

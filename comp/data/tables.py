@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from comp.declare.metrics import Target
 from comp.errors import DataError
 from comp.files import holds_files
 from comp.submission.postprocessing import untuned
+from comp.submission.predictions import combined
 from comp.submission.submission import SampleSubmission, must_fit, read_sample_submission
 
 
@@ -27,6 +29,7 @@ class Tables:
 
     So what is random about a row, like the views of test-time augmentation, follows from its id.
 
+    train, test: with a column ``answer`` where images are predicted together, those of one value.
     targets: (N,) indices in ``classes``, or (N, C) of 0 and 1, in the order of ``train``.
     not_asked_for: how many test images the sample submission doesn't ask for.
     notes: what was put up with, a line each.
@@ -54,8 +57,42 @@ class Tables:
 
     @property
     def groups(self) -> npt.NDArray[Any] | None:
-        """The group of each row (N,), where the label source gives them."""
-        return self.train["group"].to_numpy() if "group" in self.train else None
+        """The group of each row (N,), where the label source gives them; an answer's images are of one."""
+        given = next((name for name in ("group", "answer") if name in self.train), None)
+        return None if given is None else self.train[given].to_numpy()
+
+    @cached_property
+    def answers(self) -> Tables:
+        """The same with a row per answer, by its name and with its first image; itself where each image is one."""
+        if "answer" not in self.train and "answer" not in self.test:
+            return self
+        train, test = self.train.iloc[first_rows(self.train)], self.test.iloc[first_rows(self.test)]
+        named = (table.assign(id=answers_of(table)).drop(columns="answer", errors="ignore") for table in (train, test))
+        of_train, of_test = (table.reset_index(drop=True) for table in named)
+        return replace(self, train=of_train, test=of_test, targets=self.targets[train.index], data_check=None)
+
+    def answered(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+        """The targets (A, …) of the answers of some training rows (R,), and the answer of each row (R,).
+
+        No answers where each image is one.
+        """
+        if "answer" not in self.train:
+            return self.targets[rows], None
+        chosen = self.train.iloc[rows]
+        return self.targets[rows][first_rows(chosen)], chosen["answer"].to_numpy(object)
+
+
+def answers_of(table: pd.DataFrame) -> pd.Series[str]:
+    """The answer that each image belongs to (N,); by its own id where it is one."""
+    return table["answer" if "answer" in table else "id"]
+
+
+def first_rows(table: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """The place (A,) of each answer's first image, by the answers' order."""
+    if "answer" not in table:
+        return np.arange(len(table))
+    places: npt.NDArray[np.int64] = np.unique(table["answer"].to_numpy(object), return_index=True)[1]
+    return places
 
 
 def read_tables(competition: Competition, folder: Path) -> Tables:
@@ -88,9 +125,16 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
     """The tables of the images to predict, with no row in ``train``; raises as `read_tables`."""
     sample_submission = read_sample_submission(folder / competition.sample_submission)
     test = competition.test.read(folder)
-    even = untuned(competition, classes)(np.full((1, len(classes)), 1 / len(classes)))
-    must_fit(competition, classes, sample_submission, test["id"].array, even)
-    asked = test[pd.Index(sample_submission.ids).get_indexer(pd.Index(test["id"])) >= 0].reset_index(drop=True)
+    one = combined(competition, np.full((2, len(classes)), 1 / len(classes)), np.array(["", ""]))
+    answers = answers_of(test)
+    must_fit(
+        competition,
+        classes,
+        sample_submission,
+        answers.iloc[first_rows(test)].to_list(),
+        untuned(competition, classes)(one),
+    )
+    asked = test[pd.Index(sample_submission.ids).get_indexer(pd.Index(answers)) >= 0].reset_index(drop=True)
     nothing = test.iloc[:0].assign(label="")
     targets = targets_of(nothing, classes, competition.target)
     notes = test.attrs.get("notes", ())
@@ -118,12 +162,13 @@ def class_counts(targets: npt.NDArray[np.int64], classes: int = 0) -> npt.NDArra
 
 
 def with_prior(tables: Tables, probabilities: npt.NDArray[Any], shares: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The probabilities (R, C) of the test images that can be read, with rows for the others: (T, C).
+    """The probabilities (R, C) of the answers with a test image that can be read, with rows for the others: (T, C).
 
     Those have the classes' shares (C,) of the training images: nothing else is known of them.
     """
-    filled = np.tile(shares.astype(probabilities.dtype), (len(tables.test), 1))
-    filled[tables.readable] = probabilities
+    asked = tables.answers.test["id"]
+    filled = np.tile(shares.astype(probabilities.dtype), (len(asked), 1))
+    filled[asked.isin(answers_of(tables.test)[tables.readable])] = probabilities
     return filled
 
 

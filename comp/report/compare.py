@@ -71,7 +71,7 @@ def compare(competition: Competition, runs: Sequence[Run], workspace: Workspace)
                 f"{run.name} is a run of {run.competition} and {runs[0].name} of {competition.name}; compare runs of "
                 "one competition."
             )
-    tables = read_tables(competition, workspace.data(competition.name))
+    tables = read_tables(competition, workspace.data(competition.name)).answers
     members = read_members(runs)
     found = [read_outcomes(member, tables) for member in members]
     facts = {

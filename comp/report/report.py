@@ -57,7 +57,7 @@ def explain(
     with_maps: with activation maps, for which the run's model is loaded and looks at the pictures once more.
     tables: the competition's; without them they are read.
     """
-    tables = tables or read_tables(competition, workspace.data(competition.name))
+    tables = (tables or read_tables(competition, workspace.data(competition.name))).answers
     (member,) = read_members([run])
     outcomes, scores = read_outcomes(member, tables), run.record("scores")
     postprocessing = from_record(scores["postprocessing"])

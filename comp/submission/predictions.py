@@ -1,19 +1,21 @@
-"""Predictions: the mean over an image's views, their Parquet files, and those that runs have kept."""
+"""Predictions: the mean over an image's views, answers of several images, Parquet files, and those that runs kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit, softmax
 
+from comp.declare.competition import Competition
 from comp.declare.metrics import Target
-from comp.errors import RunError
+from comp.errors import DeclarationError, RunError
 from comp.files import replacing
 from comp.runs import Run
 
@@ -35,8 +37,34 @@ def mean_over_views(logits: npt.NDArray[Any], target: Target) -> npt.NDArray[np.
     return mean
 
 
+def combined(
+    competition: Competition, predictions: npt.NDArray[Any], answers: npt.NDArray[Any] | None
+) -> npt.NDArray[Any]:
+    """The predictions (A, C) of answers, in their order, of their images' (N, C), as the competition combines them.
+
+    answers: the answer of each image (N,); None where each image is one. Probabilities that sum to one are made to
+    again. Raises DeclarationError where a function gives what isn't (C,) finite numbers.
+    """
+    if answers is None or not len(answers):
+        return predictions
+    numbers = np.unique(answers, return_inverse=True)[1]
+    order = np.argsort(numbers, kind="stable")
+    parts = np.split(predictions[order], np.flatnonzero(np.diff(numbers[order])) + 1)
+    named: dict[Any, Callable[[Any], Any]] = {"mean": partial(np.mean, axis=0), "max": partial(np.max, axis=0)}
+    function = named.get(competition.combine) or cast("Callable[[Any], Any]", competition.combine)
+    found = [np.asarray(function(part)) for part in parts]
+    for part, one in zip(parts, found, strict=True):
+        if one.shape != part.shape[1:] or not np.isfinite(one).all():
+            raise DeclarationError(
+                f"Competition: `combine` made {one.tolist()!r} of predictions {part.shape}, but it should make "
+                f"{part.shape[1]} finite numbers."
+            )
+    result = np.stack(found)
+    return result / result.sum(axis=1, keepdims=True) if competition.target == "single" else result
+
+
 def read_predictions(path: Path) -> pd.DataFrame:
-    """A Parquet file's row per image, named by its id, and column per class. Raises OSError or ValueError."""
+    """A Parquet file's row per answer, named by its id, and column per class. Raises OSError or ValueError."""
     return pd.read_parquet(path).set_index("id")
 
 
@@ -53,7 +81,7 @@ class Member:
     """A run with its predictions, as one of several that are compared, averaged or joined.
 
     config: its config.json. parts: the part of each labelled row by its id, as `Run.parts` has it.
-    valid, test: its predictions, a row per image, named by its id, and a column per class.
+    valid, test: its predictions, a row per answer, named by its id, and a column per class.
     """
 
     run: Run

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from comp.declare.competition import Competition
 from comp.declare.metrics import Metric
 from comp.submission.postprocessing import PostProcessing, from_record, to_record, tune, untuned
-from comp.submission.predictions import mean_over_views
+from comp.submission.predictions import combined, mean_over_views
 
 Array = npt.NDArray[Any]
 
@@ -20,12 +20,20 @@ COVERED = (2.5, 97.5)  # percentiles
 
 
 def score_logits(
-    competition: Competition, classes: Sequence[str], targets: Array, logits: Array | None
+    competition: Competition,
+    classes: Sequence[str],
+    targets: Array,
+    logits: Array | None,
+    answers: Array | None = None,
 ) -> float | None:
-    """The metric of one view's logits (N, C), before any post-processing is tuned; None without validation images."""
+    """The metric of one view's logits (N, C), before any post-processing is tuned; None without validation images.
+
+    targets, answers: as `tune_on_logits` takes them.
+    """
     if logits is None:
         return None
-    return score_untuned(competition, classes, targets, mean_over_views(logits[:, None], competition.target))
+    predictions = combined(competition, mean_over_views(logits[:, None], competition.target), answers)
+    return score_untuned(competition, classes, targets, predictions)
 
 
 def score_untuned(competition: Competition, classes: Sequence[str], targets: Array, predictions: Array) -> float:
@@ -39,19 +47,21 @@ def tune_on_logits(
     targets: Array,
     logits: Array,
     found: dict[str, Any] | None = None,
+    answers: Array | None = None,
 ) -> tuple[PostProcessing, dict[str, Any]]:
     """The post-processing tuned on the validation images' logits (N, V, C), and the record of their scores.
 
+    targets: (A, …) of the answers; answers: which one each image belongs to (N,), None where each is one.
     found: the record of post-processing tuned before, for a training in which no image validates.
     ``plain`` is the score of the first view, ``tta`` of the mean over all, ``tuned`` after post-processing: the last
     was tuned on the same images, so it flatters a little.
     """
-    predictions = mean_over_views(logits, competition.target)
+    predictions = combined(competition, mean_over_views(logits, competition.target), answers)
     postprocessing, record = tune_on_predictions(competition, classes, targets, predictions)
     if not len(targets):
         postprocessing = from_record(found) if found else postprocessing
         return postprocessing, {**record, "postprocessing": to_record(postprocessing)}
-    plain, mean = score_logits(competition, classes, targets, logits[:, 0]), record.pop("untuned")
+    plain, mean = score_logits(competition, classes, targets, logits[:, 0], answers), record.pop("untuned")
     return postprocessing, {**record, "plain": plain, "tta": mean}
 
 

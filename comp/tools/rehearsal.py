@@ -6,7 +6,7 @@ It is served by a Kaggle on this machine, which is the only one that it can spea
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,9 +19,9 @@ import pandas as pd
 from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.data.splitting import draw_split, with_any
-from comp.data.tables import Tables, class_counts
+from comp.data.tables import Tables, class_counts, first_rows
 from comp.declare.competition import Competition
-from comp.declare.labels import CsvLabels, TestImages, read_csv
+from comp.declare.labels import CsvImages, CsvLabels, TestImages, read_csv
 from comp.errors import DataError
 from comp.kaggle.sources import graders
 from comp.local_kaggle.server import running
@@ -102,7 +102,8 @@ def rehearsal(
         rehearsed = serve_rest(competition, tables, hidden, served)
         console.say(f"rehearsal of {competition.name}: {count} of {len(hidden)} labelled images are hidden")
         with running(served, graders([rehearsed]), folder / "state") as url:
-            groups = None if tables.groups is None else tables.groups[hidden]
+            of_answers = tables.answers.groups
+            groups = None if of_answers is None else of_answers[hidden[first_rows(tables.train)]]
             answers = served / ".answers" / f"{competition.kaggle}.csv"
             yield Rehearsal(rehearsed, Workspace(folder, kaggle=url), answers, groups, count, known)
     finally:
@@ -139,9 +140,15 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
         target = place / ("test" if hides else "train") / (id_ + path.suffix.lower())
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(path.resolve())
-    labels = _write_labels(tables, ids, hidden, place)
-    names = np.array(ids)[hidden]
-    truth: npt.NDArray[Any] = tables.targets[hidden]
+    files = [id_ + Path(path).suffix.lower() for id_, path in zip(ids, tables.train["path"], strict=True)]
+    numbers = _numbered(tables.train["answer"]) if "answer" in tables.train else None
+    labels = _write_labels(tables, files, numbers, hidden, place)
+    names = np.unique(np.array(numbers or ids)[hidden])
+    test: TestImages | CsvImages = TestImages("test")
+    if numbers is not None:
+        test = CsvImages("test.csv", image="image", folder="test", answer="answer")
+        pd.DataFrame({"image": files, "answer": numbers})[hidden].to_csv(place / "test.csv", index=False)
+    truth: npt.NDArray[Any] = tables.answered(hidden.nonzero()[0])[0]
     if competition.submission.takes == "probabilities" and competition.target == "single":
         truth = np.eye(len(tables.classes))[truth]
     even = untuned(competition, tables.classes)(np.full((len(names), len(tables.classes)), 1 / len(tables.classes)))
@@ -150,7 +157,7 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
     for predictions, path in ((truth, answers), (even, place / competition.sample_submission)):
         path.parent.mkdir(parents=True, exist_ok=True)
         _submitted(competition, tables, names, predictions).to_csv(path, index=False)
-    return replace(competition, labels=labels, test=TestImages("test"), extra_data=())
+    return replace(competition, labels=labels, test=test, extra_data=())
 
 
 def _submitted(
@@ -162,12 +169,17 @@ def _submitted(
     return values
 
 
-def _write_labels(tables: Tables, ids: list[str], hidden: Rows, place: Path) -> CsvLabels:
-    """The labels of the rows that aren't hidden, as a CSV that is read back alike."""
-    import pandas as pd
+def _numbered(names: Iterable[object]) -> list[str]:
+    """The numbers of the names, in their order, as texts of one length."""
+    numbers = np.unique(np.array(list(names), object), return_inverse=True)[1].tolist()
+    return [f"{number:0{len(str(max(numbers)))}}" for number in numbers]
 
+
+def _write_labels(
+    tables: Tables, files: Sequence[str], answers: Sequence[str] | None, hidden: Rows, place: Path
+) -> CsvLabels:
+    """The labels of the rows that aren't hidden, as a CSV that is read back alike."""
     known = tables.train[~hidden]
-    files = [id_ + Path(path).suffix.lower() for id_, path in zip(ids, tables.train["path"], strict=True)]
     labels, separator = known["label"], None
     if tables.targets.ndim == 2:
         separator = next((mark for mark in SEPARATORS if not any(mark in name for name in tables.classes)), None)
@@ -175,8 +187,9 @@ def _write_labels(tables: Tables, ids: list[str], hidden: Rows, place: Path) -> 
             raise DataError("The names of the tags have every separator in them; rename one to rehearse.")
         labels = known["label"].map(separator.join)
     written = pd.DataFrame({"image": np.array(files)[~hidden], "label": labels.to_numpy()})
-    if tables.groups is not None:
-        written["group"] = tables.groups[~hidden]
+    columns = {"group": tables.groups, "answer": answers}
+    given = {name: np.array(values)[~hidden] for name, values in columns.items() if values is not None}
+    written = written.assign(**given)
     written.to_csv(place / "train.csv", index=False)
     return CsvLabels(
         "train.csv",
@@ -184,7 +197,8 @@ def _write_labels(tables: Tables, ids: list[str], hidden: Rows, place: Path) -> 
         label="label",
         folder="train",
         separator=separator,
-        group=None if tables.groups is None else "group",
+        group="group" if "group" in given else None,
+        answer="answer" if "answer" in given else None,
     )
 
 

@@ -58,6 +58,7 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         },
         "weights": prepared.weights,
         "by_hand": by_hand,
+        **({} if tables.answers is tables else {"combine": recorded(competition.combine)}),
     }
 
 
@@ -70,7 +71,8 @@ def fingerprint(tables: Tables) -> str:
             sizes = rows["size"].to_list() if "size" in rows else map(_size, rows["path"])
             # A broken link has no size.
             known = (None if size < 0 else size for size in sizes)
-            values = zip(rows["id"].to_list(), rows[label].to_list(), known, strict=True)
+            answers = [] if "answer" not in rows else [rows["answer"].to_list()]
+            values = zip(rows["id"].to_list(), rows[label].to_list(), known, *answers, strict=True)
             digest.update("".join(map(repr, values)).encode())
     return digest.hexdigest()
 

@@ -13,14 +13,14 @@ import numpy.typing as npt
 from comp.console import Console
 from comp.data.data_check import check_images
 from comp.data.reading import Paths
-from comp.data.tables import Tables, class_counts, read_test_tables, with_prior
+from comp.data.tables import Tables, answers_of, class_counts, read_test_tables, with_prior
 from comp.declare.competition import Competition
 from comp.declare.recipe import Recipe
 from comp.errors import RunError
 from comp.runs import Run, Workspace
 from comp.runs.resolve import from_config
 from comp.submission.postprocessing import PostProcessing, from_record
-from comp.submission.predictions import mean_over_views, write_predictions
+from comp.submission.predictions import combined, mean_over_views, write_predictions
 from comp.submission.scoring import describe, tune_on_logits
 from comp.submission.submission import build_submission, write_submission
 from comp.training.backbone import build_classifier, expectations, set_size
@@ -63,15 +63,17 @@ def predict(
     if list(tables.classes) != config["classes"]:
         raise RunError(f"{trained.name} was trained on other classes than the data now has; train again.")
     console.log = trained.log
-    validates = tables.train["id"].isin(trained.validating()).to_numpy()
+    validates = answers_of(tables.train).isin(trained.validating()).to_numpy()
     labelled = (tables.train["path"].array, validates.nonzero()[0])
     unlabelled = (readable_test_images(tables), None)
     valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], workspace, console, just_trained)
+    targets, answers = tables.answered(validates.nonzero()[0])
     postprocessing, scores = tune_on_logits(
-        competition, tables.classes, tables.targets[validates], valid, config["postprocessing"]
+        competition, tables.classes, targets, valid, config["postprocessing"], answers
     )
     shares = class_counts(tables.targets[~validates], len(tables.classes)) / (~validates).sum()
-    ids, probabilities = tables.train["id"][validates], mean_over_views(valid, competition.target)
+    probabilities = combined(competition, mean_over_views(valid, competition.target), answers)
+    ids = tables.train["id"][validates] if answers is None else np.unique(answers)
     write_predictions(trained.predictions("valid"), ids, probabilities, tables.classes)
     # With what predicts other images without the training images at hand.
     trained.write_record("scores", {**scores, "shares": shares.tolist()})
@@ -124,11 +126,13 @@ def write_test_predictions(
 
     shares: of the classes (C,) in the images that it was trained on, which the others are given.
     """
-    probabilities = with_prior(tables, mean_over_views(logits, competition.target), shares)
-    unread = len(tables.test) - int(tables.readable.sum())
-    if unread:
-        console.say(f"{unread} test images can't be read and are given the classes' shares of the training images")
-    ids, classes = tables.test["id"], trained.record("config")["classes"]
+    answers = tables.test["answer"].to_numpy(object)[tables.readable] if "answer" in tables.test else None
+    of_answers = combined(competition, mean_over_views(logits, competition.target), answers)
+    probabilities = with_prior(tables, of_answers, shares)
+    ids, classes = tables.answers.test["id"], trained.record("config")["classes"]
+    if unread := len(ids) - len(of_answers):
+        what = "test images can't" if answers is None else "answers have no test image that can"
+        console.say(f"{unread} {what} be read and are given the classes' shares of the training images")
     write_predictions(trained.predictions("test"), ids, probabilities, classes)
     submission = build_submission(
         competition, classes, tables.sample_submission, list(ids), postprocessing(probabilities)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from comp.console import Console
+from comp.data.tables import first_rows
 from comp.errors import CompError, RunError
 from comp.files import sweep
 from comp.runs import Goal, Run, create_run, list_runs
@@ -165,6 +166,8 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
     declared = competition.recipes.get(choices.recipe)
     if choices.like is None and declared is not None and declared.on_cpu is not None and not has_gpu():
         yield f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU"
+    if (answers := tables.answers) is not tables:
+        yield f"these images make {len(answers.train)} labelled answers, and {len(answers.test)} to predict"
     yield from tables.notes
     if tables.not_asked_for:
         yield f"{tables.not_asked_for} test images are not in the sample submission and are left out"
@@ -199,9 +202,10 @@ def _splits_as(run: Run, prepared: Prepared) -> bool:
 
 
 def _split_of(prepared: Prepared) -> tuple[list[str], list[str]]:
-    """The id of each labelled image, and its part."""
-    train = prepared.tables.train
-    return train["id"].to_list(), np.where(train.index.isin(prepared.validating), "valid", "train").tolist()
+    """The id of each labelled answer, and its part."""
+    train, answers = prepared.tables.train, prepared.tables.answers.train["id"]
+    validates = train.index.isin(prepared.validating)[first_rows(train)]
+    return answers.to_list(), np.where(validates, "valid", "train").tolist()
 
 
 def _same(run: Run, config: Mapping[str, Any]) -> bool:

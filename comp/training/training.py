@@ -241,8 +241,8 @@ class Training:
     def _record(self, stage: Stage, number: int, epoch: Epoch) -> None:
         """In the tables, on the terminal, and its weights where they are kept."""
         competition, tables = self.prepared.experiment.competition, self.prepared.tables
-        truth = tables.targets[self.prepared.validating]
-        score = score_logits(competition, tables.classes, truth, epoch.logits)
+        targets, answers = tables.answered(self.prepared.validating)
+        score = score_logits(competition, tables.classes, targets, epoch.logits, answers)
         row = {
             "stage": number,
             "cycle": epoch.cycle + 1,

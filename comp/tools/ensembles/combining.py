@@ -103,7 +103,7 @@ class _Together:
 
 
 def _together(competition: Competition, members: Sequence[Member], workspace: Workspace, console: Console) -> _Together:
-    tables = checked_tables(competition, workspace, console)
+    tables = checked_tables(competition, workspace, console).answers
     refuse_other_data(members, tables)
     return _Together(competition, members, tables, workspace, console)
 

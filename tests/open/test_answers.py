@@ -1,0 +1,133 @@
+"""Patients of several images, of which some show nothing: one answer each, from files to the leaderboard."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from comp import runner
+from comp.console import Console
+from comp.errors import DeclarationError
+from comp.runs.resolve import Choices
+from comp.submission.predictions import combined, read_predictions
+
+PATIENTS = """
+from comp import Competition, {words}, ProbabilityOf, Recipe, Stage, top_down
+
+
+def sickest(predictions):
+    return predictions[predictions[:, 1].argmax()]
+
+
+competition = Competition(
+    name="patients",
+    kaggle="patients",
+    labels=CsvLabels("train.csv", image="{image}", label="sick", {train}),
+    test={test},
+    combine={combine},
+    submission=ProbabilityOf("yes"),
+    augment=top_down(),
+    metric="roc_auc",
+    recipes={{
+        "standard": Recipe(
+            backbone="test_resnet",
+            pretrained=False,
+            batch_size=16,
+            tta="none",
+            stages=[Stage(size=16, train="head", cached=True, cycle_length=8, learning_rate=1e-2)],
+        )
+    }},
+)
+"""
+FOLDERS = {
+    "words": "CsvLabels, TestImages",
+    "image": "patient",
+    "train": 'folder="train", suffix="/*.png"',
+    "test": 'TestImages("test", suffix="/*.png")',
+}
+ROWS = {
+    "words": "CsvImages, CsvLabels",
+    "image": "image",
+    "train": 'folder="train/{patient}", suffix=".png", answer="patient"',
+    "test": 'CsvImages("test.csv", image="image", folder="test/{patient}", suffix=".png", answer="patient")',
+}
+GREY = (120, 120, 120)
+
+
+@pytest.fixture
+def patients(make):
+    """40 patients to learn from and 30 to predict, of three images each: of the sick, two are red, else none."""
+
+    def made(layout, combine):
+        made = make(PATIENTS.format(**layout, combine=combine), "patients")
+        tables = {}
+        for part, count in (("train", 40), ("test", 30)):
+            lines = ["image,patient,sick"]
+            for number in range(count):
+                patient, sick = f"{part[0]}{number}", number % 2
+                for image in range(3):
+                    made.image(f"{part}/{patient}/{part[0]}{number}_{image}.png", "red" if sick and image else GREY)
+                    lines.append(f"{part[0]}{number}_{image},{patient},{('no', 'yes')[sick]}")
+            tables[part] = lines
+        each = {part: list(dict.fromkeys(line.partition(",")[2] for line in lines)) for part, lines in tables.items()}
+        made.text("train.csv", tables["train"] if layout is ROWS else each["train"])
+        if layout is ROWS:
+            made.text("test.csv", [line.rpartition(",")[0] for line in tables["test"]])
+        made.text("sample_submission.csv", ["patient,sick", *(f"t{number},0.5" for number in range(30))])
+        made.answers(["patient,sick", *(f"t{number},{number % 2}" for number in range(30))])
+        return made
+
+    return made
+
+
+@pytest.mark.parametrize(("layout", "combine"), [(FOLDERS, '"mean"'), (ROWS, '"max"'), (FOLDERS, "sickest")])
+def test_images_of_one_answer_train_alone_and_are_predicted_and_scored_together(patients, opened, layout, combine):
+    done = opened(patients(layout, combine))
+    assert done.score > 0.9
+    run = done.run
+    assert run.record("scores")["rows"] == len(run.validating()) == len(read_predictions(run.predictions("valid")))
+    assert len(read_predictions(run.predictions("test"))) == 30
+    assert len(pd.read_csv(run.folder / "split.csv")) == 40
+    assert done.page
+    done.resumes()
+
+
+def test_folds_and_ensembles_are_of_answers(patients, serving, workspace):
+    made = patients(FOLDERS, '"mean"')
+    with serving(made):
+        joined = runner.run(made.competition, Choices(folds=2), workspace, Console())
+    parts, valid = joined.split(), read_predictions(joined.predictions("valid"))
+    assert {id_ for id_, _ in parts} == set(valid.index) == {f"t{number}" for number in range(40)}
+    assert joined.record("scores")["rows"] == 40
+
+
+def test_a_rehearsal_hides_whole_answers(patients, serving, workspace):
+    made = patients(ROWS, '"max"')
+    with serving(made):
+        runner.download(made.competition, workspace, Console())
+    run = runner.rehearse(made.competition, Choices(), workspace, Console(), share=0.25)
+    assert run.record("rehearsal")["hidden"] == 3 * len(read_predictions(run.predictions("test"))) > 0
+    assert run.record("rehearsal")["score"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("combine", "expected"),
+    [
+        ("mean", [[0.4, 0.6], [0.9, 0.1]]),
+        ("max", [[0.6 / 1.4, 0.8 / 1.4], [0.9, 0.1]]),
+        (lambda part: part[0], [[0.2, 0.8], [0.9, 0.1]]),
+    ],
+)
+def test_answers_are_combined_in_their_order(patients, combine, expected):
+    competition = replace(patients(FOLDERS, '"mean"').competition, combine=combine)
+    predictions = np.array([[0.2, 0.8], [0.9, 0.1], [0.6, 0.4]])
+    found = combined(competition, predictions, np.array(["a", "b", "a"], object))
+    assert np.allclose(found, expected)
+
+
+@pytest.mark.parametrize("wrong", [lambda part: part, lambda part: part.max(), lambda part: part[0] * np.nan])
+def test_what_combines_to_no_prediction_is_named(patients, wrong):
+    competition = replace(patients(FOLDERS, '"mean"').competition, combine=wrong)
+    with pytest.raises(DeclarationError, match="`combine`"):
+        combined(competition, np.full((2, 2), 0.5), np.array(["a", "a"], object))
