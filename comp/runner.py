@@ -189,9 +189,9 @@ def download(
     competition: Competition, workspace: Workspace, console: Console, *, delete_archives: bool = False
 ) -> Path:
     """The folder of the competition's files and its data sets'; does nothing where they already are."""
-    from comp.kaggle import data
+    from comp.kaggle import fetch
 
-    return data.download(competition, workspace, console, delete_archives=delete_archives)
+    return fetch.download(competition, workspace, console, delete_archives=delete_archives)
 
 
 def train(

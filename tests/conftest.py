@@ -24,7 +24,7 @@ from comp import cli, runner
 from comp.console import Console
 from comp.data.tables import read_tables
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named, load_competition
-from comp.kaggle.sources import graders
+from comp.local_kaggle.grading import graders
 from comp.local_kaggle.protocol import LocalKaggle
 from comp.local_kaggle.server import running
 from comp.runs import Workspace, create_run

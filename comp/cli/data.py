@@ -91,8 +91,8 @@ def serve(
 
     It keeps a leaderboard, and serves until it is interrupted.
     """
-    from comp.kaggle.sources import DeclaredGraders
     from comp.local_kaggle.faults import read_plan
+    from comp.local_kaggle.grading import DeclaredGraders
     from comp.local_kaggle.server import running, without_answers
 
     state = here.workspace.cache / "local-kaggle" / "state"

@@ -15,13 +15,15 @@ import stat
 import tarfile
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from comp.errors import CompError, DataError
-from comp.kaggle.downloads import amount
+from comp.kaggle.downloads import must_fit
 
 Kind = Literal["zip", "tar", "7z"]
 
@@ -60,15 +62,11 @@ def extract(archive: Path, folder: Path, reserved: Collection[str] = ()) -> list
         DamagedError: the archive, or one in it, is damaged.
         DataError: it would write outside ``folder``, holds links, or doesn't fit on the disk.
     """
-    with _staged(archive, folder, reserved) as staging:
-        kind = kind_of(archive)
-        if kind is None:
-            shutil.copyfile(archive, staging / archive.name)
-            notes = []
+    with _staged(archive, folder, reserved) as (staging, notes):
+        if kind := kind_of(archive):
+            notes += unpack(archive, kind, staging)
         else:
-            notes = unpack(archive, kind, staging)
-        notes += _unpack_nested(staging, depth=1)
-        _lift_lone_files(staging)
+            shutil.copyfile(archive, staging / archive.name)
     return notes
 
 
@@ -78,10 +76,8 @@ def link(source: Path, folder: Path, reserved: Collection[str] = ()) -> list[str
     They are links, of whole folders where nothing in one has to move; archives among them are unpacked. Nothing in
     ``source`` is changed. Arguments, returns and raises as `extract`.
     """
-    with _staged(source, folder, reserved) as staging:
+    with _staged(source, folder, reserved) as (staging, notes):
         _mirror(source.absolute(), staging)
-        notes = _unpack_nested(staging, depth=1)
-        _lift_lone_files(staging)
     return notes
 
 
@@ -112,8 +108,20 @@ def unpack(archive: Path, kind: Kind, folder: Path) -> list[str]:
         DataError: a member would leave the folder, is a link or a device, or there is too little room.
         OSError: the disk is full, or refuses.
     """
+    listed: dict[Kind, Callable[[Any], Iterator[_Member]]] = {"zip": _in_zip, "tar": _in_tar, "7z": _in_7z}
     try:
-        twice = {"zip": _unpack_zip, "tar": _unpack_tar, "7z": _unpack_7z}[kind](archive, folder)
+        with archive.open("rb") as file, _opened(file, kind) as source:
+            members = list(_checked(archive, listed[kind](source), folder))
+            places = Counter(_place(folder, member.name) for member in members if not member.is_folder)
+            twice = [place.name for place, count in places.items() if count > 1]
+            if kind != "7z":
+                for member in members:
+                    _write(member, _place(folder, member.name))
+            elif not twice:
+                source.max_extract_size = sum(member.size for member in members)
+                source.extractall(folder)
+                for path in folder.rglob("*"):
+                    path.chmod(0o755 if path.is_dir() else 0o644)
     except CompError:
         raise
     except Exception as error:
@@ -127,38 +135,50 @@ def unpack(archive: Path, kind: Kind, folder: Path) -> list[str]:
         ) from error
     if not twice:
         return []
+    if kind == "7z":
+        raise _refused(archive, twice[0], "is in it more than once")
     count = f"{len(twice)} files" if len(twice) > 1 else "a file"
-    return [f"{archive.name} holds {count} more than once, like {twice[0].name}; the last one was taken"]
+    return [f"{archive.name} holds {count} more than once, like {twice[0]}; the last one was taken"]
 
 
-def _unpack_zip(archive: Path, folder: Path) -> list[Path]:
-    """The files that are in it twice; the same for the other kinds."""
-    with zipfile.ZipFile(archive) as source:
-        members = source.infolist()
-        _must_be_all(archive, len(members))
-        for member in members:
-            # A backslash comes from Windows tools that take it for the slash that the format asks for.
-            member.filename = member.filename.replace("\\", "/")
-            _must_stay_inside(archive, member.filename)
-            if stat.S_ISLNK(member.external_attr >> 16):
-                raise _refused(archive, member.filename, "is a link")
-            if member.is_dir() and member.file_size:
-                raise _refused(archive, member.filename, "is a folder with content")
-        _must_fit(archive, (member.file_size for member in members), folder)
-        for member in members:
-            place = _place(folder, member.filename)
-            if member.is_dir():
-                place.mkdir(parents=True, exist_ok=True)
-            else:
-                _write(source.open(member), place, member.file_size)
-    return _twice(_place(folder, member.filename) for member in members if not member.is_dir())
+@dataclass(frozen=True)
+class _Member:
+    """A file or folder in an archive: its size in bytes as announced, why it is refused, and how it is read."""
+
+    name: str
+    size: int
+    is_folder: bool
+    refused: str
+    open: Callable[[], IO[bytes] | None] = lambda: None
 
 
-def _must_be_all(archive: Path, found: int) -> None:
+def _opened(file: IO[bytes], kind: Kind) -> Any:
+    if kind == "zip":
+        return zipfile.ZipFile(file)
+    if kind == "tar":
+        return tarfile.open(fileobj=file)
+    import py7zr  # which a notebook at Kaggle lacks
+
+    # By the open file, not by its name, so that no threads of py7zr's outlive an interrupt.
+    return py7zr.SevenZipFile(file)
+
+
+def _in_zip(source: zipfile.ZipFile) -> Iterator[_Member]:
+    members = source.infolist()
+    _must_be_all(source, len(members))
+    for member in members:
+        # A backslash comes from Windows tools that take it for the slash that the format asks for.
+        member.filename = member.filename.replace("\\", "/")
+        is_link = stat.S_ISLNK(member.external_attr >> 16)
+        wrong = "is a link" if is_link else "is a folder with content" if member.is_dir() and member.file_size else ""
+        yield _Member(member.filename, member.file_size, member.is_dir(), wrong, partial(source.open, member))
+
+
+def _must_be_all(source: zipfile.ZipFile, found: int) -> None:
     """zipfile doesn't compare the length of the directory it read with the number of files at the archive's end."""
-    with archive.open("rb") as file:
-        file.seek(-min(archive.stat().st_size, ZIP_END), 2)
-        end = file.read()
+    assert source.fp is not None
+    source.fp.seek(-min(source.fp.seek(0, 2), ZIP_END), 2)
+    end = source.fp.read()
     at = end.rfind(b"PK\x05\x06")
     announced = int.from_bytes(end[at + 10 : at + 12], "little")
     if announced == 0xFFFF and (large := end.rfind(b"PK\x06\x06", 0, at)) >= 0:
@@ -168,31 +188,11 @@ def _must_be_all(archive: Path, found: int) -> None:
         raise zipfile.BadZipFile(f"its directory lists {found} of {announced} files")
 
 
-def _unpack_tar(archive: Path, folder: Path) -> list[Path]:
-    with tarfile.open(archive) as source:
-        members, free = [], shutil.disk_usage(folder).free
-        for member in source:
-            _must_stay_inside(archive, member.name)
-            if not (member.isfile() or member.isdir()):
-                raise _refused(archive, member.name, "is a link or a device")
-            members.append(member)
-            # At once, because the next member may lie behind terabytes of zeros.
-            free -= member.size
-            if free < 0:
-                _must_fit(archive, (member.size for member in members), folder)
-        _must_have_ended(source)
-        for member in members:
-            place = _place(folder, member.name)
-            content = source.extractfile(member)
-            if content is None:
-                place.mkdir(parents=True, exist_ok=True)
-            else:
-                _write(content, place, member.size)
-    return _twice(_place(folder, member.name) for member in members if not member.isdir())
-
-
-def _must_have_ended(source: tarfile.TarFile) -> None:
-    """tarfile takes a damaged header for the end, and never reads to where compression keeps its checksum."""
+def _in_tar(source: tarfile.TarFile) -> Iterator[_Member]:
+    for member in source:
+        wrong = "" if member.isfile() or member.isdir() else "is a link or a device"
+        yield _Member(member.name, member.size, member.isdir(), wrong, partial(source.extractfile, member))
+    # tarfile takes a damaged header for the end, and never reads to where compression keeps its checksum.
     file = source.fileobj
     assert file is not None
     file.seek(source.offset)
@@ -202,77 +202,65 @@ def _must_have_ended(source: tarfile.TarFile) -> None:
         pass
 
 
-def _unpack_7z(archive: Path, folder: Path) -> list[Path]:
-    import py7zr  # which a notebook at Kaggle lacks
-
-    # By the open file, not by its name, so that no threads of py7zr's outlive an interrupt.
-    with archive.open("rb") as file, py7zr.SevenZipFile(file) as source:
-        members = list(source.files)
-        for member in members:
-            _must_stay_inside(archive, member.filename)
-            if member.is_symlink or member.is_junction or member.is_socket:
-                raise _refused(archive, member.filename, "is a link or a device")
-        sizes = [member.uncompressed for member in members]
-        _must_fit(archive, sizes, folder)
-        source.max_extract_size = sum(sizes)
-        if twice := _twice(_place(folder, member.filename) for member in members if not member.is_directory):
-            raise _refused(archive, twice[0].name, "is in it more than once")
-        source.extractall(folder)
-    for path in folder.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    return []
+def _in_7z(source: Any) -> Iterator[_Member]:
+    for member in source.files:
+        wrong = "is a link or a device" if member.is_symlink or member.is_junction or member.is_socket else ""
+        yield _Member(member.filename, member.uncompressed, member.is_directory, wrong)
 
 
-def _twice(places: Iterable[Path]) -> list[Path]:
-    return [place for place, count in Counter(places).items() if count > 1]
-
-
-def _write(content: IO[bytes], place: Path, announced: int) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    written = 0
-    with content, place.open("wb") as file:
-        while chunk := content.read(CHUNK_BYTES):
-            written += len(chunk)
-            if written > announced:
-                break
-            file.write(chunk)
-    if written != announced:
-        raise zipfile.BadZipFile(f"{place.name} has not the {announced} bytes that it announces")
-
-
-def _place(folder: Path, name: str) -> Path:
-    return folder.joinpath(*(part for part in name.split("/") if part not in {"", "."}))
-
-
-def _must_stay_inside(archive: Path, name: str) -> None:
-    slashed = name.replace("\\", "/")
-    if not name or "\0" in name or slashed.startswith("/") or re.match(r"[A-Za-z]:", name):
-        raise _refused(archive, name, "is not a path inside a folder")
-    if ".." in PurePosixPath(slashed).parts:
-        raise _refused(archive, name, "leads out of the folder")
+def _checked(archive: Path, members: Iterable[_Member], folder: Path) -> Iterator[_Member]:
+    """The members, as far as each may be written; raises DataError at the first that may not."""
+    total = 0
+    for member in members:
+        slashed = member.name.replace("\\", "/")
+        if not slashed or "\0" in slashed or slashed.startswith("/") or re.match(r"[A-Za-z]:", slashed):
+            raise _refused(archive, member.name, "is not a path inside a folder")
+        if ".." in PurePosixPath(slashed).parts:
+            raise _refused(archive, member.name, "leads out of the folder")
+        if member.refused:
+            raise _refused(archive, member.name, member.refused)
+        # At once, because in a tar the next member may lie behind terabytes of zeros.
+        total += member.size
+        must_fit(f"{archive.name} unpacks to at least", total, folder.parent)
+        yield member
 
 
 def _refused(archive: Path, name: str, why: str) -> DataError:
     return DataError(f"{archive.name} is refused, nothing was unpacked: {name!r} in it {why}.")
 
 
-def _must_fit(archive: Path, sizes: Iterable[int], folder: Path) -> None:
-    needed, free = sum(sizes), shutil.disk_usage(folder).free
-    if needed > free:
-        raise DataError(
-            f"{archive.name} unpacks to {amount(needed)} and {folder.parent} has {amount(free)} free; make "
-            "room and run the same command again."
-        )
+def _place(folder: Path, name: str) -> Path:
+    return folder.joinpath(*(part for part in name.split("/") if part not in {"", "."}))
+
+
+def _write(member: _Member, place: Path) -> None:
+    (place if member.is_folder else place.parent).mkdir(parents=True, exist_ok=True)
+    if member.is_folder or (content := member.open()) is None:
+        return
+    written = 0
+    with content, place.open("wb") as file:
+        while chunk := content.read(CHUNK_BYTES):
+            written += len(chunk)
+            if written > member.size:
+                break
+            file.write(chunk)
+    if written != member.size:
+        raise zipfile.BadZipFile(f"{place.name} has not the {member.size} bytes that it announces")
 
 
 @contextmanager
-def _staged(source: Path, folder: Path, reserved: Collection[str]) -> Iterator[Path]:
-    """A hidden folder beside ``folder``, whose contents are moved into that when the block ends well."""
-    staging = folder.with_name(f".{folder.name}.partial")
+def _staged(source: Path, folder: Path, reserved: Collection[str]) -> Iterator[tuple[Path, list[str]]]:
+    """A hidden folder beside ``folder``, and notes of it.
+
+    When the block ends well, archives in it are unpacked, and its contents are moved into ``folder``.
+    """
+    staging, notes = folder.with_name(f".{folder.name}.partial"), list[str]()
     try:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        yield staging
+        yield staging, notes
+        notes += _unpack_nested(staging, depth=1)
+        _lift_lone_files(staging)
         for name in reserved:
             if (staging / name).exists():
                 raise DataError(f"{source.name} holds {name}, a name that comp keeps for itself; unpack it by hand.")
@@ -322,7 +310,7 @@ def _unpack_nested(folder: Path, depth: int) -> list[str]:
         things = list(inner.iterdir())
         place = archive.parent
         if len(things) != 1 or (place / things[0].name).exists():
-            place /= _without_suffix(archive.name)
+            place /= re.sub(r"\.(zip|tar|tar\.gz|tgz|7z)$", "", archive.name, flags=re.IGNORECASE) or archive.name
             place.mkdir(exist_ok=True)
             _open_link(place)
         for thing in things:
@@ -367,8 +355,3 @@ def _open_link(folder: Path) -> None:
         folder.mkdir()
         for thing in things:
             (folder / thing.name).symlink_to(thing)
-
-
-def _without_suffix(name: str) -> str:
-    suffix = next(suffix for suffix in sorted(NESTED_SUFFIXES, key=len, reverse=True) if name.lower().endswith(suffix))
-    return name[: -len(suffix)] or name

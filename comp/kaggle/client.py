@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -12,7 +11,7 @@ from typing import Any, Literal, cast, get_type_hints
 
 from comp.errors import KaggleError
 from comp.kaggle import connection
-from comp.kaggle.connection import Endpoint, Subject, endpoint_at, endpoint_from_environment, local_user, sign_in
+from comp.kaggle.connection import Endpoint, Subject, endpoint_at, local_user, sign_in
 from comp.kaggle.downloads import Download, Progress, download, unwatched
 from comp.kaggle.failures import (
     ForbiddenError,
@@ -127,7 +126,7 @@ def connect(url: str | None = None, say: Say = silent) -> Kaggle:
         CredentialsError: there are none, or Kaggle doesn't accept them.
         KaggleError: Kaggle can't be reached.
     """
-    endpoint = endpoint_from_environment() if url is None else endpoint_at(url)
+    endpoint = endpoint_at(url)
 
     def signed_in() -> Kaggle:
         with in_one_sentence(Subject("the sign-in", endpoint.url, endpoint)):
@@ -167,12 +166,12 @@ class Kaggle:
 
     def pages(self, subject: Subject, method: str, **fields: Any) -> Iterator[Any]:
         """Every page of a list; the same token twice would be a server going round in circles."""
-        page, seen = self.ask(subject, method, page_size=PAGE_SIZE, **fields), set[str]()
-        yield page
-        while (token := page.next_page_token) and token not in seen:
+        token, seen = "", set[str]()
+        while token not in seen:
             seen.add(token)
-            page = self.ask(subject, method, page_size=PAGE_SIZE, page_token=token, **fields)
+            page = self.ask(subject, method, page_size=PAGE_SIZE, **fields, **({"page_token": token} if token else {}))
             yield page
+            token = page.next_page_token or ""
 
     def competition(self, slug: str) -> CompetitionFacts:
         """A competition's title, description and metric."""
@@ -212,10 +211,23 @@ class Kaggle:
 
     def download_competition(self, slug: str, folder: Path, progress: Progress = unwatched) -> Download:
         """All files of a competition as one archive in ``folder``, named after the slug."""
-
+        subject = self.endpoint.competition(slug)
         ask = partial(self._call, "competitions.download_data_files", competition_name=slug)
-        with self._closed_to_newcomers(slug):
-            return download(ask, folder / f"{slug}.zip", self.endpoint.competition(slug), progress, self.say)
+        try:
+            return download(ask, folder / f"{slug}.zip", subject, progress, self.say)
+        except ForbiddenError as refused:
+            # Can accepting its rules still help?
+            try:
+                facts = self.facts(slug)
+            except KaggleError:
+                raise refused from None
+            closed = facts.new_entrant_deadline or facts.deadline
+            if facts.user_has_entered or closed is None or closed > dt.datetime.now(dt.UTC).replace(tzinfo=None):
+                raise
+            raise ForbiddenError(
+                f"Competition {slug!r} is closed to newcomers since {closed:%Y-%m-%d} and you had not joined it (403); "
+                f"if it still takes late submissions, accept its rules at {subject.page}."
+            ) from None
 
     def download_file(self, slug: str, name: str, folder: Path, progress: Progress = unwatched) -> Download:
         """One file of a competition, by its path inside it, in ``folder`` under its own name."""
@@ -226,14 +238,9 @@ class Kaggle:
     def file_address(self, slug: str, name: str) -> str:
         """Where the bytes of one file are, for requests of some of them; the address is good for minutes."""
 
-        def address() -> str:
-            with (
-                in_one_sentence(self.endpoint.competition(slug)),
-                self._call("competitions.download_data_file", competition_name=slug, file_name=name) as response,
-            ):
-                return cast("str", response.url)
-
-        return patiently(address, self.say)
+        method, subject = "competitions.download_data_file", self.endpoint.competition(slug)
+        with self.ask(subject, method, competition_name=slug, file_name=name) as response:
+            return cast("str", response.url)
 
     def download_dataset(self, handle: str, folder: Path, progress: Progress = unwatched) -> Download:
         """All files of the data set ``owner/name`` as one archive in ``folder``, named after the name."""
@@ -303,24 +310,6 @@ class Kaggle:
     def _of_competition(self, slug: str, method: str, **fields: Any) -> Iterator[Any]:
         subject = self.endpoint.competition(slug)
         return self.pages(subject, f"competitions.{method}", competition_name=slug, **fields)
-
-    @contextmanager
-    def _closed_to_newcomers(self, slug: str) -> Iterator[None]:
-        """Say of a competition that keeps its files whether accepting its rules can still help."""
-        try:
-            yield
-        except ForbiddenError as refused:
-            try:
-                facts = self.facts(slug)
-            except KaggleError:
-                raise refused from None
-            closed = facts.new_entrant_deadline or facts.deadline
-            if facts.user_has_entered or closed is None or closed > dt.datetime.now(dt.UTC).replace(tzinfo=None):
-                raise
-            raise ForbiddenError(
-                f"Competition {slug!r} is closed to newcomers since {closed:%Y-%m-%d} and you had not joined it (403); "
-                f"if it still takes late submissions, accept its rules at {self.endpoint.competition(slug).page}."
-            ) from None
 
 
 def _score(text: str | None) -> float | None:

@@ -76,14 +76,8 @@ class Subject:
         return self.what
 
 
-def endpoint_from_environment() -> Endpoint:
-    """Kaggle's own address, or what ``COMP_KAGGLE_URL`` says, as `endpoint_at` has it."""
-    given = os.environ.get("COMP_KAGGLE_URL", "").strip()
-    return endpoint_at(given) if given else Endpoint(KAGGLE_URL, is_local=False)
-
-
-def endpoint_at(url: str) -> Endpoint:
-    """The Kaggle at an address.
+def endpoint_at(url: str | None = None) -> Endpoint:
+    """The Kaggle at an address; without one, at what ``COMP_KAGGLE_URL`` says, or Kaggle itself.
 
     Only two kinds of host are spoken to: Kaggle's over https, with the user's credentials, and this machine's, with
     none. A third would either be handed the user's token or refuse every request.
@@ -91,7 +85,7 @@ def endpoint_at(url: str) -> Endpoint:
     Raises:
         KaggleError: it is no http(s) address, or of a third kind.
     """
-    given = url.rstrip("/")
+    given = (url or os.environ.get("COMP_KAGGLE_URL", "")).strip().rstrip("/") or KAGGLE_URL
     try:
         parts = urlsplit(given)
         scheme, host, _ = parts.scheme, parts.hostname or "", parts.port
@@ -101,15 +95,12 @@ def endpoint_at(url: str) -> Endpoint:
         return Endpoint(given, is_local=True)
     if scheme == "https" and (host == "kaggle.com" or host.endswith(".kaggle.com")):
         return Endpoint(given, is_local=False)
+    # Somebody may have put a ``user:password@`` into it.
+    shown = re.sub(r"^([^/]*//)?[^/]*@", r"\1", given)
     raise KaggleError(
-        f"COMP_KAGGLE_URL is {without_user(given)!r}, which is neither Kaggle over https nor this machine, and your "
+        f"COMP_KAGGLE_URL is {shown!r}, which is neither Kaggle over https nor this machine, and your "
         "credentials are sent nowhere else; unset it, or set it to what `comp serve` prints."
     )
-
-
-def without_user(url: str) -> str:
-    """The address without a ``user:password@`` someone may have put into it."""
-    return re.sub(r"^([^/]*//)?[^/]*@", r"\1", url)
 
 
 def sign_in(endpoint: Endpoint) -> Any:

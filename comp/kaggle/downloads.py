@@ -17,10 +17,10 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Semaphore, Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import requests
 
@@ -52,6 +52,10 @@ class Download:
     validator: str | None
     md5: str | None = None
 
+    def facts(self) -> dict[str, Any]:
+        """Which file it is, wherever it lies."""
+        return {"size": self.size, "validator": self.validator, "md5": self.md5}
+
 
 class StoppedError(Exception):
     """A job was told to stop before it was done."""
@@ -68,6 +72,15 @@ def unwatched(done_bytes: int, total_bytes: int | None, /) -> None:
 def amount(size: float) -> str:
     """A number of bytes, for a person."""
     return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.2f} MB"
+
+
+def must_fit(what: str, size: int, folder: Path) -> None:
+    """Raise DataError, beginning with ``what``, where so many bytes are more than is free on the disk of ``folder``."""
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise DataError(
+            f"{what} {amount(size)} and {folder} has {amount(free)} free; make room and run the same command again."
+        )
 
 
 def download(
@@ -178,8 +191,8 @@ def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject,
             part.unlink(missing_ok=True)
             # Another version may be there, and would be taken for this one by its length.
             path.unlink(missing_ok=True)
-            _note(path).write_text(json.dumps({key: value for key, value in asdict(origin).items() if key != "path"}))
-        _must_fit(origin, start)
+            _note(path).write_text(json.dumps(origin.facts()))
+        must_fit(f"{path.name} needs", (origin.size or 0) - start, path.parent)
         digest = hashlib.md5(usedforsecurity=False)
         if start and origin.md5:
             with part.open("rb") as arrived:
@@ -255,15 +268,6 @@ def _stream(
             f"The connection to {subject.endpoint.url} dropped while {origin.path.name} was being downloaded",
             "run the same command again to resume it",
         ) from error
-
-
-def _must_fit(origin: Download, start: int) -> None:
-    path, free = origin.path, shutil.disk_usage(origin.path.parent).free
-    if origin.size is not None and origin.size - start > free:
-        raise DataError(
-            f"{path.name} needs {amount(origin.size - start)} and {path.parent} has {amount(free)} free; "
-            "make room and run the same command again."
-        )
 
 
 def _origin(response: requests.Response, path: Path) -> Download:

@@ -29,8 +29,14 @@ STATUSES: dict[str, Status] = {
     "CANCEL_REQUESTED": "cancelled",
     "CANCEL_ACKNOWLEDGED": "cancelled",
 }
-# Kaggle's torch has no kernels for its other GPU, the P100.
-MACHINE = "NvidiaTeslaT4"
+# What is the same for all of ours; Kaggle's torch has no kernels for its other GPU, the P100.
+SETTINGS = {
+    "language": "python",
+    "kernel_type": "notebook",
+    "is_private": True,
+    "enable_gpu": True,
+    "machine_shape": "NvidiaTeslaT4",
+}
 LICENSE = "other"
 POLL_SECONDS = 3.0
 LONGEST_SECONDS = 1800.0  # that a data set may take to be ready
@@ -60,11 +66,7 @@ class Notebook:
             "id": f"{owner}/{self.name}",
             "title": self.title,
             "code_file": file,
-            "language": "python",
-            "kernel_type": "notebook",
-            "is_private": True,
-            "enable_gpu": True,
-            "machine_shape": MACHINE,
+            **SETTINGS,
             "enable_internet": self.internet,
             "competition_sources": list(self.competitions),
             "dataset_sources": list(self.datasets),
@@ -95,11 +97,33 @@ def push(kaggle: Kaggle, notebook: Notebook) -> str:
     One of that name that is there is not pushed again, so that the same call resumes where it was interrupted.
     """
     handle = f"{kaggle.user}/{notebook.name}"
+    subject = kaggle.endpoint.notebook(handle)
 
     def pushed() -> None:
         # An earlier try may have been taken, and its answer lost.
-        if execution(kaggle, handle) is None:
-            _save(kaggle, notebook, handle)
+        if execution(kaggle, handle) is not None:
+            return
+        answer = kaggle.ask_once(
+            subject,
+            "kernels.save_kernel",
+            slug=handle,
+            new_title=notebook.title,
+            text=notebook.source,
+            **SETTINGS,
+            enable_internet=notebook.internet,
+            competition_data_sources=list(notebook.competitions),
+            dataset_data_sources=list(notebook.datasets),
+        )
+        if answer.error:
+            raise KaggleError(f"Kaggle did not take the {subject}: {answer.error}")
+        for slug in answer.invalid_competition_sources:
+            raise KaggleError(
+                f"Kaggle does not give {slug!r} to the {subject}: join that competition and accept its rules at "
+                f"{kaggle.endpoint.competition(slug).page}, then run the same command again."
+            )
+        for name in answer.invalid_dataset_sources:
+            dataset = kaggle.endpoint.dataset(name)
+            raise KaggleError(f"Kaggle does not give the {dataset} to the {subject}; look at {dataset.page}.")
 
     patiently(pushed, kaggle.say)
     return handle
@@ -108,13 +132,8 @@ def push(kaggle: Kaggle, notebook: Notebook) -> str:
 def execution(kaggle: Kaggle, handle: str) -> Execution | None:
     """How far it is; None where there is no such notebook."""
     user, _, slug = handle.partition("/")
-    answer = _if_there(
-        kaggle,
-        kaggle.endpoint.notebook(handle),
-        "kernels.get_kernel_session_status",
-        user_name=user,
-        kernel_slug=slug,
-    )
+    subject, method = kaggle.endpoint.notebook(handle), "kernels.get_kernel_session_status"
+    answer = _if_there(kaggle, subject, method, user_name=user, kernel_slug=slug)
     return None if answer is None else Execution(STATUSES[answer.status.name], answer.failure_message or "")
 
 
@@ -132,12 +151,12 @@ def output(kaggle: Kaggle, handle: str) -> Output:
 def download_output(kaggle: Kaggle, handle: str, name: str, path: Path, progress: Progress = unwatched) -> None:
     """One file that it wrote; raises KaggleError where it didn't."""
     subject = kaggle.endpoint.notebook(handle)
-    if name not in output(kaggle, handle).files:
-        raise KaggleError(f"The {subject} ended without writing {name}; see its log at {subject.page}.")
 
     def ask() -> requests.Response:
         # The address is good for minutes, so it is asked for anew with each try.
-        address = output(kaggle, handle).files[name]
+        address = output(kaggle, handle).files.get(name)
+        if address is None:
+            raise KaggleError(f"The {subject} ended without writing {name}; see its log at {subject.page}.")
         return kaggle.endpoint.session().get(address, stream=True, timeout=connection.TIMEOUT_SECONDS)
 
     download(ask, path, subject, progress, kaggle.say)
@@ -182,35 +201,6 @@ def _if_there(kaggle: Kaggle, subject: Subject, method: str, **fields: Any) -> A
         return kaggle.ask(subject, method, **fields)
     except (MissingError, ForbiddenError):
         return None
-
-
-def _save(kaggle: Kaggle, notebook: Notebook, handle: str) -> None:
-    subject = kaggle.endpoint.notebook(handle)
-    answer = kaggle.ask_once(
-        subject,
-        "kernels.save_kernel",
-        slug=handle,
-        new_title=notebook.title,
-        text=notebook.source,
-        language="python",
-        kernel_type="notebook",
-        is_private=True,
-        enable_gpu=True,
-        machine_shape=MACHINE,
-        enable_internet=notebook.internet,
-        competition_data_sources=list(notebook.competitions),
-        dataset_data_sources=list(notebook.datasets),
-    )
-    if answer.error:
-        raise KaggleError(f"Kaggle did not take the {subject}: {answer.error}")
-    for slug in answer.invalid_competition_sources:
-        raise KaggleError(
-            f"Kaggle does not give {slug!r} to the {subject}: join that competition and accept its rules at "
-            f"{kaggle.endpoint.competition(slug).page}, then run the same command again."
-        )
-    for name in answer.invalid_dataset_sources:
-        dataset = kaggle.endpoint.dataset(name)
-        raise KaggleError(f"Kaggle does not give the {dataset} to the {subject}; look at {dataset.page}.")
 
 
 def _text_of(log: str) -> str:

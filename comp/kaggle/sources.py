@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from comp.declare.competition import Competition, find_competitions, load_competition
-from comp.errors import CompError
+from comp.declare.competition import Competition
 from comp.kaggle.client import Kaggle, connect
-from comp.kaggle.connection import endpoint_at, endpoint_from_environment
+from comp.kaggle.connection import endpoint_at
 from comp.kaggle.failures import Say
 from comp.local_kaggle.bundled import BUNDLED
-from comp.local_kaggle.grading import Grader
+from comp.local_kaggle.grading import graders
 from comp.runs import Workspace
-from comp.submission.submission import grader
 
 # The names are kagglehub's: each says that one is in such a notebook, and where its data sources are mounted.
 NOTEBOOKS = {
@@ -55,7 +52,7 @@ def is_here(competition: Competition, workspace: Workspace) -> bool:
     """Whether the competition's Kaggle is one on this machine."""
     if workspace.kaggle is not None:
         return endpoint_at(workspace.kaggle).is_local
-    return _bundled(competition) is not None or endpoint_from_environment().is_local
+    return _bundled(competition) is not None or endpoint_at().is_local
 
 
 def _bundled(competition: Competition) -> Callable[[Path, str], None] | None:
@@ -74,61 +71,16 @@ def mount_of(source: str) -> Path | None:
 
 def _candidates(source: str) -> Iterator[Path]:
     owner, _, name = source.rpartition("/")
+    kind = "datasets" if owner else "competitions"
     for inside, where in NOTEBOOKS.items():
         if inside in os.environ:
             root = Path(os.environ.get(where) or USUAL_ROOT)
-            yield root / ("datasets" if owner else "competitions") / source
+            yield root / kind / source
             yield root / name
     if "COLAB_RELEASE_TAG" in os.environ:
-        yield from _downloaded_by_kagglehub(owner, name)
-
-
-def _downloaded_by_kagglehub(owner: str, name: str) -> Iterator[Path]:
-    """Where kagglehub keeps what it downloaded whole, the latest version first."""
-    cache = Path(os.environ.get("KAGGLEHUB_CACHE") or "~/.cache/kagglehub").expanduser()
-    if not owner:
-        if (cache / "competitions" / f"{name}.complete").is_file():
-            yield cache / "competitions" / name
-        return
-    place = cache / "datasets" / owner / name
-    marks = (re.fullmatch(r"(\d+)\.complete", path.name) for path in place.glob("*.complete"))
-    for version in sorted((int(mark[1]) for mark in marks if mark), reverse=True):
-        yield place / "versions" / str(version)
-
-
-class DeclaredGraders(Mapping[str, Grader]):
-    """How the local Kaggle grades, by slug: of all that is declared in some folders whenever it is asked for.
-
-    A declaration that can't be loaded, because it is just being written, is left out.
-    """
-
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self.folders = folders
-
-    def __getitem__(self, slug: str) -> Grader:
-        return self._found()[slug]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found())
-
-    def __len__(self) -> int:
-        return len(self._found())
-
-    def _found(self) -> Mapping[str, Grader]:
-        declared = []
-        for declaration in find_competitions(*self.folders).values():
-            with suppress(CompError):
-                declared.append(load_competition(declaration))
-        return graders(declared)
-
-
-def graders(competitions: Iterable[Competition]) -> Mapping[str, Grader]:
-    """How the local Kaggle grades each competition, by slug."""
-    return {
-        competition.kaggle: Grader(
-            competition.scoring.name,
-            competition.scoring.higher_is_better,
-            grader(competition),
-        )
-        for competition in competitions
-    }
+        # Where kagglehub keeps what it downloaded whole, the latest version first.
+        place = Path(os.environ.get("KAGGLEHUB_CACHE") or "~/.cache/kagglehub").expanduser() / kind / source
+        if not owner and place.with_name(f"{name}.complete").is_file():
+            yield place
+        whole = [path.stem for path in place.glob("*.complete") if path.stem.isdecimal()]
+        yield from (place / "versions" / version for version in sorted(whole, key=int, reverse=True))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from comp.declare.competition import Competition, find_competitions, load_competition
 from comp.errors import CompError, SubmissionError
+from comp.submission.submission import grader
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,40 @@ class Grader:
     metric: str
     higher_is_better: bool
     score: Callable[[pd.DataFrame, pd.DataFrame], float]
+
+
+def graders(competitions: Iterable[Competition]) -> Mapping[str, Grader]:
+    """How each competition is graded, by slug."""
+    return {
+        competition.kaggle: Grader(competition.scoring.name, competition.scoring.higher_is_better, grader(competition))
+        for competition in competitions
+    }
+
+
+class DeclaredGraders(Mapping[str, Grader]):
+    """As `graders` has them: of all that is declared in some folders whenever it is asked for.
+
+    A declaration that can't be loaded, because it is just being written, is left out.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = folders
+
+    def __getitem__(self, slug: str) -> Grader:
+        return self._found()[slug]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found())
+
+    def __len__(self) -> int:
+        return len(self._found())
+
+    def _found(self) -> Mapping[str, Grader]:
+        declared = []
+        for declaration in find_competitions(*self.folders).values():
+            with suppress(CompError):
+                declared.append(load_competition(declaration))
+        return graders(declared)
 
 
 @dataclass(frozen=True)

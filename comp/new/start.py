@@ -14,7 +14,8 @@ from comp.declare.competition import Competition, KaggleDataset, load_competitio
 from comp.errors import CompError, DataError, DeclarationError, KaggleError, OverrideError
 from comp.files import holds_files
 from comp.kaggle.client import CompetitionFacts, connect
-from comp.kaggle.fetch import adopt, disown, fetch
+from comp.kaggle.fetch import fetch
+from comp.new.adopting import adopted
 from comp.new.at_kaggle import OpaqueError, look_at_kaggle
 from comp.new.inference import Finding, InferredDeclaration, infer
 from comp.new.look import Look, look_at_folder
@@ -107,14 +108,14 @@ def _check_name(name: str, slug: str, folder: Path) -> None:
 
 def _adopt_for(competition: Competition, declaration: Path, data: Path, here: Path, console: Console) -> None:
     """The data of a competition that is declared; raises DataError, and puts nothing there, where they don't fit it."""
-    adopt(data, [competition.kaggle, *(dataset.handle for dataset in competition.extra_data)], here, console.say)
-    try:
-        tables = read_tables(competition, here)
-    except CompError as error:
-        disown(here)
-        raise DataError(
-            f"{data} doesn't fit {declaration}, which says how it is read: {str(error).replace(f'{here}/', '')}"
-        ) from error
+    sources = [competition.kaggle, *(dataset.handle for dataset in competition.extra_data)]
+    with adopted(data, sources, here, console.say):
+        try:
+            tables = read_tables(competition, here)
+        except CompError as error:
+            raise DataError(
+                f"{data} doesn't fit {declaration}, which says how it is read: {str(error).replace(f'{here}/', '')}"
+            ) from error
     console.say(f"{declaration} stays as it is; its data are those of {data}")
     console.say(f"  check       {_fit_together(tables)}")
     console.say(f"next: make {competition.name}")
@@ -131,15 +132,9 @@ def _facts(slug: str, console: Console) -> CompetitionFacts | None:
 def _from_disk(
     name: str, slug: str, data: Path, here: Path, facts: CompetitionFacts | None, console: Console
 ) -> tuple[Look, InferredDeclaration]:
-    adopted = adopt(data, [slug], here, console.say)
-    try:
+    with adopted(data, [slug], here, console.say):
         look = look_at_folder(here, facts)
         return look, infer(look, name, slug)
-    except BaseException:
-        if adopted:
-            # Only links, or what an archive still has.
-            disown(here)
-        raise
 
 
 def _from_kaggle(
@@ -154,7 +149,7 @@ def _from_kaggle(
 
     def downloaded() -> tuple[Look, InferredDeclaration]:
         with console.downloads() as progress:
-            fetch(lambda: kaggle, slug, list(datasets), here, progress, console.say)
+            fetch(lambda: kaggle, [slug, *datasets], here, progress, console.say)
         look = look_at_folder(here, facts)
         return look, infer(look, name, slug, datasets)
 

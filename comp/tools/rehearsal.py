@@ -23,7 +23,7 @@ from comp.data.tables import Tables, class_counts, first_rows
 from comp.declare.competition import Competition
 from comp.declare.labels import CsvImages, CsvLabels, TestImages, read_csv
 from comp.errors import DataError
-from comp.kaggle.sources import graders
+from comp.local_kaggle.grading import graders
 from comp.local_kaggle.server import running
 from comp.runs import Run, Workspace
 from comp.submission.postprocessing import untuned

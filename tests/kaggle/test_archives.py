@@ -107,7 +107,7 @@ def test_what_an_earlier_unpacking_left_half_done_is_cleared(unpacked, tmp_path)
 
 def test_too_little_room_is_noticed_before_anything_is_unpacked(unpacked, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr("comp.kaggle.archives.shutil.disk_usage", lambda path: usage(10**9, 0, 10**6))
+    monkeypatch.setattr("comp.kaggle.downloads.shutil.disk_usage", lambda path: usage(10**9, 0, 10**6))
     with pytest.raises(DataError, match=r"10\.00 MB .* 1\.00 MB free"):
         unpacked({"zeros": bytes(10**7)})
     assert not (tmp_path / "data").exists()

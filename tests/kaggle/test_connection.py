@@ -10,7 +10,7 @@ import pytest
 
 from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.client import connect
-from comp.kaggle.connection import KAGGLE_URL, _api_class, endpoint_from_environment
+from comp.kaggle.connection import KAGGLE_URL, _api_class, endpoint_at
 from comp.kaggle.submitting import submit
 
 SLUG = "two-digits"
@@ -44,7 +44,7 @@ def secrets(monkeypatch):
 )
 def test_kaggle_over_https_and_this_machine_are_spoken_to(monkeypatch, given, url, local):
     monkeypatch.setenv("COMP_KAGGLE_URL", given)
-    endpoint = endpoint_from_environment()
+    endpoint = endpoint_at()
     assert (endpoint.url, endpoint.is_local) == (url, local)
     page = endpoint.competition("planet").page
     assert page == (f"{url}/c/planet" if local else "https://www.kaggle.com/competitions/planet")
@@ -68,7 +68,7 @@ def test_kaggle_over_https_and_this_machine_are_spoken_to(monkeypatch, given, ur
 def test_any_other_host_is_refused_because_credentials_go_nowhere_else(monkeypatch, url):
     monkeypatch.setenv("COMP_KAGGLE_URL", url)
     with pytest.raises(KaggleError, match="COMP_KAGGLE_URL") as caught:
-        endpoint_from_environment()
+        endpoint_at()
     assert "hunter2" not in str(caught.value)
 
 

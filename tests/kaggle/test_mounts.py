@@ -108,20 +108,18 @@ def test_a_mounted_competition_and_data_set_lie_as_they_would_downloaded_and_nob
     more = {"train/5.b.png": b"five", "train.csv": b"id\n5\n", "deep/er/6.png": b"six", "new/7.png": b"seven"}
     lay_out(inputs / "datasets" / DATASET, more)
     before = contents(inputs)
-    fetched = fetch(never, SLUG, [DATASET], tmp_path / "linked", mount_of=mount_of)
-    assert not fetched.was_there
+    lines = []
+    fetch(never, [SLUG, DATASET], tmp_path / "linked", say=lines.append, mount_of=mount_of)
+    mounts = (inputs / "competitions" / SLUG, inputs / "datasets" / DATASET)
+    assert [line.split(";")[0].rpartition(" ")[2] for line in lines] == list(map(str, mounts))
     assert not (tmp_path / "linked" / ".archives").exists()
-    assert [archive.mount for archive in fetched.archives] == [
-        str(inputs / "competitions" / SLUG),
-        str(inputs / "datasets" / DATASET),
-    ]
     for name, files in (("a.zip", FILES), ("b.zip", more)):
         (tmp_path / name).write_bytes(zipped(files))
         extract(tmp_path / name, tmp_path / "downloaded")
     assert contents(tmp_path / "linked") == contents(tmp_path / "downloaded")
     assert contents(inputs) == before
     assert (tmp_path / "linked" / "new").is_symlink()
-    assert fetch(never, SLUG, [DATASET], tmp_path / "linked").was_there
+    fetch(never, [SLUG, DATASET], tmp_path / "linked")
 
 
 def test_what_is_not_mounted_is_downloaded_into_the_same_folder_and_nothing_mounted_is_written_to(
@@ -134,11 +132,11 @@ def test_what_is_not_mounted_is_downloaded_into_the_same_folder_and_nothing_moun
     def only(source):
         return {DATASET: inputs / "more-digits"}.get(source)
 
-    fetch(connect, SLUG, [DATASET], tmp_path / "a", mount_of=only)
+    fetch(connect, [SLUG, DATASET], tmp_path / "a", mount_of=only)
     found = contents(tmp_path / "a")
     assert (found["train/0.a.png"], found["train/1.b.png"], found["labels.csv"]) == (b"another", b"one", b"mounted")
 
-    fetch(connect, SLUG, [DATASET], tmp_path / "b", mount_of=lambda source: inputs / SLUG if source == SLUG else None)
+    fetch(connect, [SLUG, DATASET], tmp_path / "b", mount_of=lambda source: inputs / SLUG if source == SLUG else None)
     found = contents(tmp_path / "b")
     assert (found["train/0.a.png"], found["more/2.png"], found["more/9.png"]) == (b"mounted", b"two", b"nine")
     assert contents(inputs) == before
@@ -147,7 +145,7 @@ def test_what_is_not_mounted_is_downloaded_into_the_same_folder_and_nothing_moun
 def test_a_mount_whose_archive_is_damaged_is_one_sentence_and_leaves_nothing(inputs, tmp_path):
     lay_out(inputs / SLUG, {"a.csv": b"a", "test.zip": b"PK\x03\x04 and nothing else"})
     with pytest.raises(DataError, match=r"test\.zip"):
-        fetch(never, SLUG, [], tmp_path / "data", mount_of=mount_of)
+        fetch(never, [SLUG], tmp_path / "data", mount_of=mount_of)
     assert contents(tmp_path / "data") == {}
     assert not (tmp_path / ".data.partial").exists()
 

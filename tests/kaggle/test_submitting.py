@@ -4,8 +4,8 @@ import pytest
 
 from comp.errors import KaggleError
 from comp.kaggle.client import connect
-from comp.kaggle.sources import DeclaredGraders
 from comp.kaggle.submitting import has_score, sent, submit, tag_of, wait_for_score
+from comp.local_kaggle.grading import DeclaredGraders
 from comp.local_kaggle.server import running
 from comp.runs import Workspace, create_run
 

@@ -4,7 +4,7 @@ import requests
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.errors import SubmissionError
 from comp.kaggle.client import connect
-from comp.kaggle.sources import graders
+from comp.local_kaggle.grading import graders
 from comp.local_kaggle.server import running
 
 TEAMS = ["support vector machine", "random forest", "k-nearest neighbours", "logistic regression", "decision tree"]

@@ -9,8 +9,7 @@ import pytest
 from comp import runner
 from comp.console import Console
 from comp.declare.competition import load_competition
-from comp.kaggle.sources import graders
-from comp.local_kaggle.grading import Grader
+from comp.local_kaggle.grading import Grader, graders
 from comp.local_kaggle.server import running
 from comp.runs.resolve import Choices
 

@@ -7,7 +7,7 @@ import pytest
 from comp import runner
 from comp.console import Console
 from comp.declare.competition import REPOSITORY_COMPETITIONS, Competition, competition_named, find_competitions
-from comp.kaggle.sources import graders
+from comp.local_kaggle.grading import graders
 from comp.local_kaggle.server import running
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices

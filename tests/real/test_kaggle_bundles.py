@@ -20,7 +20,7 @@ def bring(tmp_path, monkeypatch):
         monkeypatch.setenv("COMP_KAGGLE_URL", url)
 
         def bring(slug, *datasets):
-            fetch(connect, slug, datasets, tmp_path / slug)
+            fetch(connect, [slug, *datasets], tmp_path / slug)
             return tmp_path / slug
 
         yield bring

@@ -176,7 +176,7 @@ def test_a_disk_that_fills_up_meanwhile_is_one_sentence_and_the_part_is_resumed(
 ):
     usage = os.statvfs  # the room that is there when it is looked at is gone when it is needed
     with disk(workspace.folder / "data", size=700_000) as small:
-        monkeypatch.setattr("comp.kaggle.downloads._must_fit", lambda *_: None)
+        monkeypatch.setattr("comp.kaggle.downloads.must_fit", lambda *_: None)
         # It is begun when the competition's own archive is there, which else may be the one that finds no room.
         assert "blobs.zip can't be written: the disk is full; give it room" in refused(Fault(BLOBS, "drop"))
         assert not list(data.rglob("blobs.zip"))

@@ -15,7 +15,7 @@ from comp.kaggle import failures
 from comp.kaggle.archives import DamagedError
 from comp.kaggle.client import connect
 from comp.kaggle.notebooks import Notebook, execution, push
-from comp.kaggle.sources import graders
+from comp.local_kaggle.grading import graders
 from comp.local_kaggle.server import running
 from comp.runs import Run, Workspace, list_runs
 from comp.runs.resolve import Choices, resolve

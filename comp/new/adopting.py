@@ -1,0 +1,85 @@
+"""A competition's files that are on this machine already: what downloading them would leave, made of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from comp.errors import DataError
+from comp.files import holds_files
+from comp.kaggle.archives import NESTED_SUFFIXES, DamagedError, extract, kind_of
+from comp.kaggle.failures import Say
+from comp.kaggle.fetch import RECORD, RESERVED, write_record
+
+
+@contextmanager
+def adopted(found: Path, sources: Sequence[str], folder: Path, say: Say) -> Iterator[None]:
+    """``folder`` as `fetch` would make it, of what is ``found``: a folder, or one archive; undone if the block fails.
+
+    Of a folder there are links, so that nothing is copied and nothing in it is changed; an archive is unpacked.
+    Where the very same links are there already, they stay, whatever happens.
+
+    Args:
+        found: has the files of all ``sources``.
+        sources: the competition's slug, and the ``owner/name`` of each data set.
+        folder: made if missing; may hold what a failed download left.
+        say: called with a line worth knowing.
+
+    Raises:
+        DataError: there is nothing at ``found``, it holds archives or can't be unpacked; ``folder`` holds other data.
+    """
+    were_there = found.is_dir() and holds_files(folder) and _visible(folder) == _visible(found)
+    if holds_files(folder) and not were_there:
+        raise DataError(f"{folder} holds other data; remove it or move it away, and run the same command again.")
+    if not were_there:
+        _put(found, folder, say)
+    write_record(folder, sources, [{"source": source, "name": found.name} for source in sources], {})
+    try:
+        yield
+    except BaseException:
+        if not were_there:
+            # Only links, or what an archive still has.
+            _remove(folder)
+        raise
+
+
+def _visible(folder: Path) -> dict[str, Path]:
+    """Where what lies in a folder really is, by name."""
+    return {path.name: path.resolve() for path in sorted(folder.iterdir()) if not path.name.startswith(".")}
+
+
+def _put(found: Path, folder: Path, say: Say) -> None:
+    which = "name the folder, or the archive, that the competition's files are in"
+    if found.is_file():
+        if kind_of(found) is None:
+            raise DataError(f"{found} is neither a folder nor an archive (zip, tar or 7z) of the competition's files.")
+        try:
+            for note in extract(found, folder, RESERVED):
+                say(note)
+        except DamagedError as error:
+            raise DataError(f"{found} can't be unpacked: it is damaged or cut short; get another copy.") from error
+        return
+    if not found.is_dir():
+        raise DataError(f"There is no {found}; {which}.")
+    inside = _visible(found)
+    if not inside:
+        raise DataError(f"{found} is empty; {which}.")
+    for name, path in inside.items():
+        if path.is_file() and name.lower().endswith(NESTED_SUFFIXES):
+            raise DataError(f"{found} holds {name}, which is not unpacked; unpack it there.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in inside.items():
+        (folder / name).symlink_to(path)
+
+
+def _remove(folder: Path) -> None:
+    """What was put into a folder, with the folder if nothing else is in it."""
+    for path in [*(folder / name for name in _visible(folder)), folder / RECORD]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
