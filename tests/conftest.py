@@ -7,7 +7,6 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from pathlib import Path
 from textwrap import dedent
@@ -25,13 +24,11 @@ from comp.console import Console
 from comp.data.tables import read_tables
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named, load_competition
 from comp.local_kaggle.grading import graders
-from comp.local_kaggle.protocol import LocalKaggle
 from comp.local_kaggle.server import running
 from comp.runs import Workspace, create_run
 from comp.submission.predictions import write_predictions
 from comp.submission.scoring import tune_on_predictions
 from comp.submission.submission import build_submission, write_submission
-from tests.local_kaggle.terms import Strict
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 
@@ -226,10 +223,9 @@ def serving(monkeypatch, tmp_path):
     """The local Kaggle with a made competition, for as long as the block lasts; with faults, going wrong as planned."""
 
     @contextmanager
-    def start(made, *faults, terms=None):
-        kind = partial(Strict, terms=terms) if terms else LocalKaggle
+    def start(made, *faults):
         with (
-            running(made.served, graders([made.competition]), tmp_path / "state", faults, kind) as url,
+            running(made.served, graders([made.competition]), tmp_path / "state", faults) as url,
             monkeypatch.context() as patch,
         ):
             patch.setenv("COMP_KAGGLE_URL", url)

@@ -12,16 +12,17 @@ from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from comp.errors import DataError
 from comp.local_kaggle import LOCAL_TOKEN_PREFIX, LOCAL_USER
 from comp.local_kaggle.kernels import Kernels
-from comp.local_kaggle.protocol import Asker, LocalKaggle, Redirect, RefusedError
+from comp.local_kaggle.protocol import Asker, LocalKaggle
 from comp.local_kaggle.store import Standing
 
 HOSTS = ("127.0.0.1", "localhost")
@@ -33,22 +34,14 @@ def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
 
     async def api(request: Request) -> Response:
         if "origin" in request.headers:
-            return _refused(403, "A web page has no business here.")
+            raise HTTPException(403, "A web page has no business here.")
         asker = Asker(team_of(request.headers.get("authorization")), str(request.base_url).rstrip("/"))
         service, name = request.path_params["service"], request.path_params["name"]
         try:
             body = json.loads(await request.body() or b"{}")
         except ValueError:
-            return _refused(400, "The request is not JSON.")
-        try:
-            answer = await run_in_threadpool(kaggle.answer, service, name, body, asker)
-        except RefusedError as error:
-            return _refused(error.status, error.message)
-        except DataError as error:
-            return _refused(500, str(error))
-        if isinstance(answer, Redirect):
-            return RedirectResponse(asker.base_url + answer.path, status_code=302)
-        return JSONResponse(answer)
+            raise HTTPException(400, "The request is not JSON.") from None
+        return await run_in_threadpool(kaggle.answer, service, name, body, asker)
 
     def archive(request: Request) -> Response:
         slug = request.path_params["slug"]
@@ -63,7 +56,7 @@ def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
 
     def stored(path: Path | None, media_type: str = "application/octet-stream") -> Response:
         if path is None:
-            return _refused(404, "Not found")
+            raise HTTPException(404, "Not found")
         # Kaggle's files lie in Google's storage, which says their digest this way.
         md5 = catalog.md5(path)
         return FileResponse(path, media_type=media_type, headers={"x-goog-hash": f"md5={md5}"} if md5 else None)
@@ -71,7 +64,7 @@ def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
     async def upload(request: Request) -> Response:
         announced = await run_in_threadpool(kaggle.store.upload, request.path_params["token"])
         if announced is None:
-            return _refused(404, "This upload was not announced.")
+            raise HTTPException(404, "This upload was not announced.")
         beside = kaggle.uploads / f"{announced.token}.part"
         size = 0
         with beside.open("wb") as out:
@@ -82,7 +75,7 @@ def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
                 out.write(chunk)
         if size != announced.size:
             beside.unlink()
-            return _refused(400, f"The upload is not the {announced.size} bytes that were announced.")
+            raise HTTPException(400, f"The upload is not the {announced.size} bytes that were announced.")
         beside.replace(kaggle.uploads / announced.token)
         return Response()
 
@@ -107,6 +100,7 @@ def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
             Route("/c/{slug}", leaderboard),
             Route("/", index),
         ],
+        exception_handlers={HTTPException: _refused, DataError: _refused},
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS))],
     )
 
@@ -125,7 +119,10 @@ def team_of(authorization: str | None) -> str:
     return name.strip() or LOCAL_USER
 
 
-def _refused(status: int, message: str) -> Response:
+def _refused(_: Request, error: Exception) -> Response:
+    """An error in the form in which Kaggle sends them."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    message = error.detail if isinstance(error, HTTPException) else str(error)
     return JSONResponse({"code": status, "message": message}, status_code=status)
 
 

@@ -13,9 +13,10 @@ from typing import Any
 from kagglesdk.blobs.types import blob_api_service as blobs
 from kagglesdk.datasets.types import dataset_api_service as datasets
 from kagglesdk.datasets.types.dataset_enums import DatabundleVersionStatus
+from starlette.exceptions import HTTPException
 
 from comp.local_kaggle.catalog import Catalog
-from comp.local_kaggle.protocol import Asker, Calls, RefusedError, calls_of, filled
+from comp.local_kaggle.protocol import Asker, Calls, calls_of, filled
 from comp.local_kaggle.store import Store
 
 SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{2,49}")  # Kaggle's limits
@@ -56,16 +57,16 @@ class Datasets:
 
     def _announce(self, request: Any, asker: Asker) -> Any:
         if not 0 <= request.content_length <= LARGEST_FILE_BYTES:
-            raise RefusedError(400, f"A file has at most {LARGEST_FILE_BYTES} bytes.")
+            raise HTTPException(400, f"A file has at most {LARGEST_FILE_BYTES} bytes.")
         if PurePath(request.name or "").name != request.name or request.name.startswith("."):
-            raise RefusedError(400, f"{request.name!r} is not the name of a file.")
+            raise HTTPException(400, f"{request.name!r} is not the name of a file.")
         token = self.store.announce("", asker.team, request.name, request.content_length).token
         return filled(blobs.ApiStartBlobUploadResponse, token=token, create_url=f"{asker.base_url}/uploads/{token}")
 
     def _create(self, request: Any, asker: Asker) -> Any:
         owner, name = request.owner_slug or asker.team, request.slug
         if not SLUG.fullmatch(name or "") or not 6 <= len(request.title or "") <= 50:
-            raise RefusedError(400, "A data set's slug has 3 to 50 letters, digits and dashes, its title 6 to 50.")
+            raise HTTPException(400, "A data set's slug has 3 to 50 letters, digits and dashes, its title 6 to 50.")
         if self.catalog.has(name) or self._versions(owner, name):
             return _answer(asker, owner, name, error=f"The title {request.title!r} is already in use by a data set.")
         self._add(owner, name, request.files, asker)
@@ -74,19 +75,19 @@ class Datasets:
     def _create_version(self, request: Any, asker: Asker) -> Any:
         owner, name = request.owner_slug, request.dataset_slug
         if not self._versions(owner, name):
-            raise RefusedError(404, "Not found")
+            raise HTTPException(404, "Not found")
         self._add(owner, name, request.body.files, asker)
         return _answer(asker, owner, name)
 
     def _status(self, request: Any, asker: Asker) -> Any:
         if self.contents(f"{request.owner_slug}/{request.dataset_slug}") is None:
-            raise RefusedError(403, "Permission 'datasets.get' was denied")
+            raise HTTPException(403, "Permission 'datasets.get' was denied")
         return filled(datasets.ApiGetDatasetStatusResponse, status=DatabundleVersionStatus.READY)
 
     def _add(self, owner: str, name: str, files: list[Any], asker: Asker) -> None:
         """The next version, there whole or not at all."""
         if owner != asker.team:
-            raise RefusedError(403, "Data sets are made under one's own name.")
+            raise HTTPException(403, "Data sets are made under one's own name.")
         uploads = [self.store.upload(file.token) for file in files]
         folder = self.folder / owner / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +96,7 @@ class Datasets:
             version.mkdir()
             for upload in uploads:
                 if upload is None or upload.team != asker.team or not (self.uploads / upload.token).is_file():
-                    raise RefusedError(400, "There is no such upload; upload the file again.")
+                    raise HTTPException(400, "There is no such upload; upload the file again.")
                 shutil.copyfile(self.uploads / upload.token, version / upload.file_name)
             version.rename(folder / str(max(self._versions(owner, name), default=0) + 1))
         for upload in filter(None, uploads):

@@ -9,22 +9,25 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from comp.errors import DeclarationError
 from comp.local_kaggle.protocol import LocalKaggle
 
 log = logging.getLogger(__name__)
 
-What = Literal["refuse", "page", "drop", "stall", "short", "garble", "change", "expire", "lose", "pending", "late"]
+What = Literal[
+    "refuse", "page", "drop", "stall", "short", "garble", "change", "expire", "lose", "set", "pending", "late"
+]
 PAGE = "<!DOCTYPE html><html><body><h1>Sign in to use this network</h1></body></html>"
 
 
@@ -45,6 +48,7 @@ class Fault:
         expire: the upload's address has run out.
         lose: the request is done, but its answer doesn't arrive: the connection ends or, with a ``status``, a gateway
             says that.
+        set: the answer says ``fields``, by their names in Kaggle's protocol.
         pending: the submissions in the answer are not scored yet.
         late: the latest submission is not in the answer yet.
     times: how many requests are struck, after the first ``skip`` of those at ``at``; None for all.
@@ -59,6 +63,7 @@ class Fault:
     status: NonNegativeInt = 0
     message: str = "That went wrong."
     retry_after: int | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
     def is_at(self, path: str) -> bool:
         return path.startswith(f"/{self.at}") or path.endswith(f"/{self.at}")
@@ -86,22 +91,6 @@ class Faulty:
     def __init__(self, app: ASGIApp, plan: Sequence[Fault], kaggle: LocalKaggle) -> None:
         self._app, self._plan, self._kaggle = app, plan, kaggle
         self._seen = [0] * len(plan)
-        self._connections: dict[Any, asyncio.Transport] = {}
-
-    def protocol(self) -> type[H11Protocol]:
-        """HTTP that keeps the connections by who is at their other end, so that a fault can end one."""
-        connections = self._connections
-
-        class Remembering(H11Protocol):
-            def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-                super().connection_made(transport)
-                connections[transport.get_extra_info("peername")] = transport
-
-            def connection_lost(self, exc: Exception | None) -> None:
-                connections.pop(self.transport.get_extra_info("peername"), None)
-                super().connection_lost(exc)
-
-        return Remembering
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         fault = self._strikes(scope["path"])
@@ -114,7 +103,10 @@ class Faulty:
             case "refuse" | "page":
                 while (await receive()).get("more_body"):  # else the client is still sending when it is answered
                     pass
-                answer = _refusal(fault) if fault.what == "refuse" else HTMLResponse(PAGE)
+                answer: Response = HTMLResponse(PAGE)
+                if fault.what == "refuse":
+                    headers = {} if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
+                    answer = JSONResponse({"code": fault.status, "message": fault.message}, fault.status, headers)
                 await answer(scope, receive, send)
             case "drop" | "stall":
                 await self._cut(fault, scope, receive, send)
@@ -129,11 +121,11 @@ class Faulty:
                 if fault.status:
                     await Response(status_code=fault.status)(scope, receive, send)
                 else:
-                    await self._end(scope, receive)
+                    await _end(receive, send)
             case _:
-                status, headers, body = await self._answer(scope, receive)
+                status, kept, body = await self._answer(scope, receive)
                 answer = Response(_changed(fault, body), status)
-                answer.raw_headers += [header for header in headers if header[0] != b"content-length"]
+                answer.raw_headers += [header for header in kept if header[0] != b"content-length"]
                 await answer(scope, receive, send)
 
     def _strikes(self, path: str) -> Fault | None:
@@ -152,13 +144,9 @@ class Faulty:
         left = fault.after_bytes
 
         async def end() -> None:
-            if fault.what == "stall":
-                try:
-                    await asyncio.wait_for(_until_left(receive), fault.seconds)
-                except TimeoutError:
-                    await self._end(scope, receive)
-            else:
-                await self._end(scope, receive)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(_until_left(receive), fault.seconds if fault.what == "stall" else 0)
+            await _end(receive, send)
 
         async def send_some(message: Message) -> None:
             nonlocal left
@@ -189,15 +177,6 @@ class Faulty:
         await self._app(scope, receive, keep)
         return start["status"], list(start["headers"]), bytes(body)
 
-    async def _end(self, scope: Scope, receive: Receive) -> None:
-        self._connections[tuple(scope["client"])].close()
-        await _until_left(receive)
-
-
-def _refusal(fault: Fault) -> Response:
-    headers = {} if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
-    return JSONResponse({"code": fault.status, "message": fault.message}, fault.status, headers)
-
 
 def _changed(fault: Fault, body: bytes) -> bytes:
     at = fault.after_bytes
@@ -206,6 +185,8 @@ def _changed(fault: Fault, body: bytes) -> bytes:
     if fault.what == "garble":
         return body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
     content = json.loads(body)
+    if fault.what == "set":
+        return json.dumps(content | fault.fields).encode()
     rows = content.get("submissions", [])
     unscored = [
         {name: row[name] for name in row if name not in ("publicScore", "privateScore")} | {"status": "PENDING"}
@@ -213,6 +194,12 @@ def _changed(fault: Fault, body: bytes) -> bytes:
     ]
     content["submissions"] = rows[1:] if fault.what == "late" else unscored
     return json.dumps(content).encode()
+
+
+async def _end(receive: Receive, send: Send) -> None:
+    """End the connection, which uvicorn's own ``send`` knows."""
+    cast("Any", send).__self__.transport.close()
+    await _until_left(receive)
 
 
 async def _until_left(receive: Receive) -> None:

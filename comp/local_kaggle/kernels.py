@@ -25,11 +25,12 @@ from urllib.parse import quote
 import nbformat
 from kagglesdk.kernels.types import kernels_api_service as kernels
 from kagglesdk.kernels.types.kernels_enums import KernelWorkerStatus
+from starlette.exceptions import HTTPException
 
 from comp.files import write_text
 from comp.local_kaggle.catalog import Catalog
 from comp.local_kaggle.datasets import Datasets
-from comp.local_kaggle.protocol import Asker, Calls, RefusedError, calls_of, filled, page_of
+from comp.local_kaggle.protocol import Asker, Calls, calls_of, filled, page_of
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{3,49}")  # Kaggle's limits
 LARGEST_SOURCE_BYTES = 1 << 20
@@ -93,15 +94,15 @@ class Kernels:
 
     def _save(self, request: Any, asker: Asker) -> Any:
         if not self._executing:
-            raise RefusedError(400, "This local Kaggle executes no notebooks; start it with `comp serve --kernels`.")
+            raise HTTPException(400, "This local Kaggle executes no notebooks; start it with `comp serve --kernels`.")
         handle = request.slug or ""
         owner, _, name = handle.partition("/")
         if owner != asker.team:
-            raise RefusedError(403, "Notebooks are pushed under one's own name.")
+            raise HTTPException(403, "Notebooks are pushed under one's own name.")
         if not SLUG.fullmatch(name) or (request.new_title or "").lower().replace(" ", "-") != name:
-            raise RefusedError(400, "A notebook's slug is its title, 5 to 50 letters, digits and dashes for spaces.")
+            raise HTTPException(400, "A notebook's slug is its title, 5 to 50 letters, digits and dashes for spaces.")
         if len((request.text or "").encode()) > LARGEST_SOURCE_BYTES:
-            raise RefusedError(400, "The source of a notebook has at most 1 MB.")
+            raise HTTPException(400, "The source of a notebook has at most 1 MB.")
         mounts = self._mounts(request)
         with self._lock:
             before = self._known(handle)
@@ -190,7 +191,7 @@ class Kernels:
     def _own(self, handle: str, asker: Asker) -> Version:
         version = self._known(handle)
         if version is None or not handle.startswith(f"{asker.team}/"):
-            raise RefusedError(403, "Permission 'kernels.get' was denied")
+            raise HTTPException(403, "Permission 'kernels.get' was denied")
         return version
 
     def _known(self, handle: str) -> Version | None:
@@ -262,7 +263,7 @@ def _script(request: Any) -> str:
         notebook: Any = nbformat.reads(request.text, as_version=4)  # type: ignore[no-untyped-call]
         return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     except (ValueError, AttributeError) as error:
-        raise RefusedError(400, "The source is not a notebook.") from error
+        raise HTTPException(400, "The source is not a notebook.") from error
 
 
 def _written(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -1,6 +1,6 @@
 """Kaggle's wire protocol: kagglesdk's own request messages in, its response messages out.
 
-A message that would give a file gives the address to be redirected to, as Kaggle's does.
+A request for a file is redirected to its address, as Kaggle does; one that is refused raises HTTPException.
 """
 
 # ruff: noqa: ARG002 - every call has the same shape, whether or not it asks who asks
@@ -21,6 +21,8 @@ from kagglesdk.datasets.databundles.types import databundle_api_types as databun
 from kagglesdk.datasets.types import dataset_api_service as datasets
 from kagglesdk.kaggle_object import KaggleObject, ListSerializer
 from kagglesdk.security.types import oauth_service as oauth
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from comp.errors import SubmissionError
 from comp.local_kaggle.catalog import ANSWERS, Catalog, CatalogFile
@@ -30,21 +32,6 @@ from comp.local_kaggle.store import Store, Submission
 LARGEST_SUBMISSION_BYTES = 512 << 20
 DAILY_SUBMISSIONS = 100  # of a team, per day of UTC
 Item = TypeVar("Item")
-
-
-class RefusedError(Exception):
-    """A request that gets an error status and a sentence, in the form in which Kaggle sends them."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
-
-
-@dataclass(frozen=True)
-class Redirect:
-    """The path, on this server, of the file that was asked for."""
-
-    path: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +64,7 @@ def page_of(rows: Sequence[Item], request: Any) -> tuple[Sequence[Item], str]:
     size = min(max(request.page_size or 20, 1), 1000)
     token = request.page_token or ""
     if token and not token.isdecimal():
-        raise RefusedError(400, "The page token is not one of this server.")
+        raise HTTPException(400, "The page token is not one of this server.")
     number = getattr(request, "page", None) or 1
     start = int(token) if token else (max(number, 1) - 1) * size
     return rows[start : start + size], str(start + size) if start + size < len(rows) else ""
@@ -95,7 +82,6 @@ class LocalKaggle:
     graders: Mapping[str, Grader]
     uploads: Path
     more: Calls = field(default_factory=dict)
-    daily_submissions: int = DAILY_SUBMISSIONS
 
     def __post_init__(self) -> None:
         self._calls: Calls = {
@@ -106,8 +92,10 @@ class LocalKaggle:
                 GetSubmissionLimits=self._limits,
                 ListDataFiles=self._list_competition,
                 ListDataTreeFiles=self._list_folder,
-                DownloadDataFiles=self._download_competition,
-                DownloadDataFile=lambda request, _: self._file(request.competition_name, request.file_name),
+                DownloadDataFiles=lambda request, asker: self._download(request.competition_name, None, asker),
+                DownloadDataFile=lambda request, asker: self._download(
+                    request.competition_name, request.file_name or "?", asker
+                ),
                 StartSubmissionUpload=self._announce,
                 CreateSubmission=self._submit,
                 ListSubmissions=self._list_submissions,
@@ -117,28 +105,24 @@ class LocalKaggle:
                 "datasets.DatasetApiService",
                 datasets,
                 ListDatasetFiles=self._list_dataset,
-                DownloadDataset=self._download_dataset,
+                DownloadDataset=lambda request, asker: self._download(request.dataset_slug, request.file_name, asker),
             ),
             ("security.OAuthService", "IntrospectToken"): (oauth.IntrospectTokenRequest, self._introspect),
             **self.more,
         }
 
-    def answer(self, service: str, name: str, body: Any, asker: Asker) -> dict[str, Any] | Redirect:
-        """The JSON of the response to the JSON ``body`` of the request ``service/name``, or where its file is.
-
-        Raises:
-            RefusedError: with the status to send.
-        """
+    def answer(self, service: str, name: str, body: Any, asker: Asker) -> Response:
+        """The response to the JSON ``body`` of the request ``service/name``."""
         if (service, name) not in self._calls:
-            raise RefusedError(501, f"The local Kaggle doesn't know {service}/{name}.")
+            raise HTTPException(501, f"The local Kaggle doesn't know {service}/{name}.")
         message, call = self._calls[service, name]
         try:
             request = message.from_dict(body)
             _must_be_typed(request)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise RefusedError(400, f"The request is not a {message.__name__}.") from error
-        response = call(request, asker)
-        return response if isinstance(response, Redirect) else response.to_dict()
+            raise HTTPException(400, f"The request is not a {message.__name__}.") from error
+        answer = call(request, asker)
+        return answer if isinstance(answer, Response) else JSONResponse(answer.to_dict())
 
     def higher_is_better(self, slug: str) -> bool:
         return self.graders[slug].higher_is_better if slug in self.graders else True
@@ -170,7 +154,7 @@ class LocalKaggle:
             title=slug.replace("-", " ").title(),
             url=f"{asker.base_url}/c/{slug}",
             evaluation_metric=grader.metric if grader else "",
-            max_daily_submissions=self.daily_submissions,
+            max_daily_submissions=DAILY_SUBMISSIONS,
             user_has_entered=True,
         )
 
@@ -181,7 +165,7 @@ class LocalKaggle:
             competitions.ApiSubmissionLimits,
             num_today=today,
             num_total=self.store.made(slug, asker.team, dt.datetime.min),
-            num_allowed_now=max(0, self.daily_submissions - today),
+            num_allowed_now=max(0, DAILY_SUBMISSIONS - today),
         )
 
     def _list_competition(self, request: Any, asker: Asker) -> Any:
@@ -211,17 +195,19 @@ class LocalKaggle:
             files=[_file_row(databundles.ApiFile, name, below[name]) for name, is_folder in page if not is_folder],
         )
 
-    def _download_competition(self, request: Any, asker: Asker) -> Redirect:
-        return Redirect(f"/archives/{self._known(request.competition_name)}.zip")
-
-    def _download_dataset(self, request: Any, asker: Asker) -> Redirect:
-        slug = self._known(request.dataset_slug)
-        return self._file(slug, request.file_name) if request.file_name else Redirect(f"/archives/{slug}.zip")
+    def _download(self, slug: str | None, name: str | None, asker: Asker) -> Response:
+        """Where a file of an entry is, or the archive of all."""
+        path = f"archives/{self._known(slug)}.zip"
+        if name:
+            if not any(file.name == name for file in self.catalog.files(self._known(slug))):
+                raise HTTPException(404, "Not found")
+            path = f"files/{slug}/{quote(name)}"
+        return RedirectResponse(f"{asker.base_url}/{path}", status_code=302)
 
     def _announce(self, request: Any, asker: Asker) -> Any:
         slug = self._known(request.competition_name)
         if not 0 < request.content_length <= LARGEST_SUBMISSION_BYTES:
-            raise RefusedError(400, f"A submission has between 1 and {LARGEST_SUBMISSION_BYTES} bytes.")
+            raise HTTPException(400, f"A submission has between 1 and {LARGEST_SUBMISSION_BYTES} bytes.")
         upload = self.store.announce(slug, asker.team, request.file_name or "submission.csv", request.content_length)
         return filled(
             competitions.ApiStartSubmissionUploadResponse,
@@ -233,12 +219,12 @@ class LocalKaggle:
         slug = self._known(request.competition_name)
         upload = self.store.upload(request.blob_file_tokens)
         if upload is None or upload.slug != slug or not (self.uploads / upload.token).is_file():
-            raise RefusedError(400, "There is no such upload for this competition; upload the file again.")
-        if self._made_today(slug, asker) >= self.daily_submissions:
-            raise RefusedError(400, "You have made all of today's submissions.")
+            raise HTTPException(400, "There is no such upload for this competition; upload the file again.")
+        if self._made_today(slug, asker) >= DAILY_SUBMISSIONS:
+            raise HTTPException(400, "You have made all of today's submissions.")
         ref = self.store.submit(upload, request.submission_description or "")
         if ref is None:
-            raise RefusedError(400, "This upload was submitted already.")
+            raise HTTPException(400, "This upload was submitted already.")
         (self.uploads / upload.token).replace(self.uploads / f"{ref}.csv")
         self._grade(slug, ref)
         return filled(competitions.ApiCreateSubmissionResponse, message=f"Successfully submitted to {slug}", ref=ref)
@@ -318,18 +304,13 @@ class LocalKaggle:
 
     def _known(self, slug: str | None) -> str:
         if not slug or not self.catalog.has(slug):
-            raise RefusedError(404, "Not found")
+            raise HTTPException(404, "Not found")
         return slug
 
     def _listed(self, slug: str | None, request: Any, row: Callable[[], Any]) -> tuple[list[Any], str]:
         """A page of an entry's files, each as a message of the kind ``row``, and the token of the next page."""
         page, token = page_of(self.catalog.files(self._known(slug)), request)
         return [_file_row(row, file.name, file, ref=file.name) for file in page], token
-
-    def _file(self, slug: str | None, name: str) -> Redirect:
-        if not any(file.name == name for file in self.catalog.files(self._known(slug))):
-            raise RefusedError(404, "Not found")
-        return Redirect(f"/files/{slug}/{quote(name)}")
 
 
 def _file_row(message: Callable[[], Item], name: str, file: CatalogFile, **fields: str) -> Item:

@@ -7,7 +7,7 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -42,7 +42,6 @@ def running(
     graders: Mapping[str, Grader],
     state: Path,
     faults: Sequence[Fault] = (),
-    kind: Callable[..., LocalKaggle] = LocalKaggle,
     *,
     kernels: bool = False,
     port: int = 0,
@@ -55,7 +54,6 @@ def running(
         graders: by slug.
         state: folder for submissions and the leaderboard; made if missing.
         faults: what is to go wrong.
-        kind: what answers the API.
         kernels: whether to execute, on this machine, the notebooks that are pushed.
         port: 0 for any that is free.
 
@@ -76,12 +74,12 @@ def running(
         datasets = Datasets(state / "datasets", uploads, store, catalog)
         with Kernels(state / "kernels", catalog, datasets, executing=kernels) as pushed:
             more = {**datasets.calls(), **pushed.calls()}
-            kaggle = kind(catalog, store, graders, uploads, more)
+            kaggle = LocalKaggle(catalog, store, graders, uploads, more)
             kaggle.enter_teams()
             app = Faulty(create_app(kaggle, pushed), faults, kaggle)
             config = uvicorn.Config(
                 app,
-                http=app.protocol(),
+                http="h11",
                 log_level="warning",
                 access_log=False,
                 lifespan="off",

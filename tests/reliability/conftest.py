@@ -95,8 +95,8 @@ def nothing_that_looks_whole(data):
 def fetching(comp, bulky, serving):
     """Calls `comp download` against a local Kaggle that goes wrong as planned."""
 
-    def call(*faults, terms=None, more=()):
-        with serving(bulky, *faults, terms=terms):
+    def call(*faults, more=()):
+        with serving(bulky, *faults):
             return comp("--competitions", bulky.plugins, "download", "bulky", *more)
 
     return call
@@ -244,8 +244,8 @@ def submittable(shades, predicting):
 def sending(comp, shades, serving):
     """Calls `comp submit RUN` against a local Kaggle that goes wrong as planned."""
 
-    def call(run, *faults, terms=None, more=()):
-        with serving(shades, *faults, terms=terms):
+    def call(run, *faults, more=()):
+        with serving(shades, *faults):
             return comp("--competitions", shades.plugins, "submit", run.folder, *more)
 
     return call

@@ -1,6 +1,5 @@
 """Downloads on bad days: `comp download` against a local Kaggle that goes wrong as planned."""
 
-import datetime as dt
 import os
 import random
 import signal
@@ -9,7 +8,6 @@ import time
 import pytest
 
 from comp.local_kaggle.faults import Fault
-from tests.local_kaggle.terms import Terms
 
 BLOBS = "archives/blobs.zip"
 SIZE = 1_000_114  # of that archive, in bytes
@@ -101,23 +99,29 @@ def always(at, status, **more):
     return Fault(at, "refuse", times=None, status=status, **more)
 
 
+CLOSED = {"userHasEntered": False, "newEntrantDeadline": "2017-03-01T00:00:00Z"}
+
+
 @pytest.mark.parametrize(
-    ("faults", "terms", "words"),
+    ("faults", "words"),
     [
-        ([always("DownloadDataFiles", 401)], None, ["https://www.kaggle.com/settings/api", "~/.kaggle/access_token"]),
-        ([], Terms(joined=False), ["accept its rules at http://127.0.0.1", "/c/bulky"]),
-        ([], Terms(joined=False, newcomers_until=dt.datetime(2017, 3, 1)), ["closed to newcomers since 2017-03-01"]),
-        ([always("DownloadDataset", 403)], None, ["ask its owner"]),
-        ([always("DownloadDataset", 404)], None, ["no data set 'someone/blobs'"]),
-        ([always("DownloadDataFiles", 429, retry_after=61)], None, ["wait 61 seconds"]),
-        ([always("DownloadDataFiles", 429, retry_after=3600)], None, ["wait 60 minutes"]),
-        ([always("DownloadDataFiles", 429)], None, ["a few minutes"]),
-        ([always("DownloadDataset", 503)], None, ["data set 'someone/blobs' (503)", "in a few minutes"]),
+        ([always("DownloadDataFiles", 401)], ["https://www.kaggle.com/settings/api", "~/.kaggle/access_token"]),
+        ([always("DownloadDataFiles", 403)], ["accept its rules at http://127.0.0.1", "/c/bulky"]),
+        (
+            [always("DownloadDataFiles", 403), Fault("GetCompetition", "set", fields=CLOSED)],
+            ["closed to newcomers since 2017-03-01"],
+        ),
+        ([always("DownloadDataset", 403)], ["ask its owner"]),
+        ([always("DownloadDataset", 404)], ["no data set 'someone/blobs'"]),
+        ([always("DownloadDataFiles", 429, retry_after=61)], ["wait 61 seconds"]),
+        ([always("DownloadDataFiles", 429, retry_after=3600)], ["wait 60 minutes"]),
+        ([always("DownloadDataFiles", 429)], ["a few minutes"]),
+        ([always("DownloadDataset", 503)], ["data set 'someone/blobs' (503)", "in a few minutes"]),
     ],
     ids=["401", "403", "newcomers", "403 data set", "404", "429 61", "429 3600", "429", "503"],
 )
-def test_a_refusal_is_one_sentence_with_its_remedy(refused, nothing_that_looks_whole, faults, terms, words):
-    told = refused(*faults, terms=terms)
+def test_a_refusal_is_one_sentence_with_its_remedy(refused, nothing_that_looks_whole, faults, words):
+    told = refused(*faults)
     assert all(word in told for word in words), told
     nothing_that_looks_whole()
 

@@ -6,7 +6,6 @@ import signal
 import pytest
 
 from comp.local_kaggle.faults import Fault
-from tests.local_kaggle.terms import Terms
 
 UPLOADING = ("GetCompetition", "ListSubmissions", "StartSubmissionUpload", "uploads", "CreateSubmission")
 
@@ -108,33 +107,33 @@ def test_a_proxy_s_page_is_never_taken_for_an_answer(sending, sentence, run, not
     not_sent()
 
 
-UNTOUCHED = Fault("uploads", "refuse", status=500)  # which would show in what is said
-
-
 @pytest.mark.parametrize(
-    ("fault", "terms", "remedy"),
+    ("fault", "remedy"),
     [
-        (Fault("StartSubmissionUpload", "refuse", status=401), None, "~/.kaggle/access_token"),
-        (UNTOUCHED, Terms(joined=False), "accept its rules at http://127.0.0.1"),
-        (UNTOUCHED, Terms(closed=True), "it takes no more submissions"),
-        (UNTOUCHED, Terms(notebooks_only=True), "takes notebooks, not files"),
-        (Fault("ListSubmissions", "refuse", times=None, status=404), None, "There is no competition 'shades'"),
+        (Fault("StartSubmissionUpload", "refuse", status=401), "~/.kaggle/access_token"),
+        (Fault("CreateSubmission", "refuse", status=403), "accept its rules at http://127.0.0.1"),
+        (Fault("GetCompetition", "set", fields={"submissionsDisabled": True}), "it takes no more submissions"),
+        (Fault("GetCompetition", "set", fields={"isKernelsSubmissionsOnly": True}), "takes notebooks, not files"),
+        (Fault("ListSubmissions", "refuse", times=None, status=404), "There is no competition 'shades'"),
     ],
     ids=["401", "403", "closed", "notebooks only", "404"],
 )
-def test_a_refusal_is_one_sentence_with_its_remedy(sending, sentence, run, not_sent, fault, terms, remedy):
-    assert remedy in sentence(sending(run, fault, terms=terms))
+def test_a_refusal_is_one_sentence_with_its_remedy(sending, sentence, run, not_sent, fault, remedy):
+    uploading = Fault("uploads", "refuse", status=500)  # which would show in what is said
+    ended = sending(run, fault, uploading)
+    assert remedy in sentence(ended)
+    assert ("(500)" in ended.out) == (fault.at == "CreateSubmission")
     not_sent()
 
 
 def test_the_submissions_left_today_are_shown_and_without_any_nothing_is_uploaded(
-    sending, sentence, submittable, kaggle_has
+    sending, sentence, submittable, kaggle_has, monkeypatch
 ):
-    two = Terms(daily_submissions=2)
+    monkeypatch.setattr("comp.local_kaggle.protocol.DAILY_SUBMISSIONS", 2)
     runs = [submittable(seed=seed) for seed in range(3)]
-    assert "2 submissions left today, this one included" in sending(runs[0], terms=two).out
-    assert "1 submissions left today" in sending(runs[1], terms=two).out
-    told = sentence(sending(runs[2], Fault("uploads", "refuse", status=500), terms=two))
+    assert "2 submissions left today, this one included" in sending(runs[0]).out
+    assert "1 submissions left today" in sending(runs[1]).out
+    told = sentence(sending(runs[2], Fault("uploads", "refuse", status=500)))
     assert "No submission to shades is left today, 2 were made; the next day begins at 00:00 UTC, in " in told
     assert len(kaggle_has()) == 2
 
