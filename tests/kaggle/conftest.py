@@ -1,4 +1,5 @@
 import io
+import os
 import threading
 import zipfile
 from contextlib import contextmanager
@@ -24,11 +25,23 @@ def waits(monkeypatch):
 
 
 def zipped(files):
+    """A zip of files by their paths; a file that is a dictionary is a zip itself."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            archive.writestr(name, zipped(content) if isinstance(content, dict) else content)
     return buffer.getvalue()
+
+
+def contents(folder):
+    """What is read at each path, links followed; what begins with a dot aside."""
+    paths = [Path(base, name) for base, _, names in os.walk(folder, followlinks=True) for name in names]
+    found = {path.relative_to(folder).as_posix(): path for path in paths}
+    return {name: path.read_bytes() for name, path in found.items() if not name.startswith(".")}
+
+
+def never():
+    raise AssertionError("nobody should be connected to")
 
 
 @pytest.fixture

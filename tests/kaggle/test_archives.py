@@ -2,21 +2,13 @@
 
 import io
 import tarfile
-import zipfile
 from collections import namedtuple
 
 import pytest
 
 from comp.errors import DataError
 from comp.kaggle.archives import extract
-
-
-def zipped(files):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
+from tests.kaggle.conftest import contents, zipped
 
 
 def tarred(files, mode):
@@ -35,10 +27,8 @@ def unpacked(tmp_path):
 
     def call(content, name="all.zip"):
         (tmp_path / name).write_bytes(zipped(content) if isinstance(content, dict) else content)
-        folder = tmp_path / "data"
-        extract(tmp_path / name, folder)
-        files = [path for path in folder.rglob("*") if not path.is_dir()]
-        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+        extract(tmp_path / name, tmp_path / "data")
+        return contents(tmp_path / "data")
 
     return call
 
@@ -52,9 +42,9 @@ def test_tar_is_unpacked_whatever_compresses_it(unpacked, tmp_path, mode):
 
 def test_archives_inside_are_unpacked_in_place_of_themselves(unpacked):
     files = {
-        "train.zip": zipped({"train/a.png": b"a", "train/b.zip": zipped({"b.png": b"b"})}),
-        "train_v2.csv.zip": zipped({"train_v2.csv": b"csv"}),
-        "loose.zip": zipped({"1.png": b"1", "2.png": b"2"}),
+        "train.zip": {"train/a.png": b"a", "train/b.zip": {"b.png": b"b"}},
+        "train_v2.csv.zip": {"train_v2.csv": b"csv"},
+        "loose.zip": {"1.png": b"1", "2.png": b"2"},
         "sets/test.tar.gz": tarred({"test/1.png": b"t"}, "w:gz"),
         "notes.zip": b"no archive, only called so",
     }
@@ -70,13 +60,14 @@ def test_archives_inside_are_unpacked_in_place_of_themselves(unpacked):
 
 
 def test_two_inner_archives_with_the_same_folder_do_not_mix(unpacked):
-    parts = {f"{name}.zip": zipped({"images/1.png": name.encode()}) for name in ("test", "train")}
+    parts = {f"{name}.zip": {"images/1.png": name.encode()} for name in ("test", "train")}
     assert unpacked(parts) == {"images/1.png": b"test", "train/images/1.png": b"train"}
 
 
 def test_zip_files_by_content_but_not_by_name_are_data(unpacked):
     model = {"model.npz": zipped({"weights": b"w"})}
     assert unpacked(model) == model
+    assert unpacked(b"id\n", "train.csv") == {**model, "train.csv": b"id\n"}
 
 
 def test_a_file_alone_in_a_folder_of_its_name_takes_the_folders_place(unpacked):
@@ -84,11 +75,9 @@ def test_a_file_alone_in_a_folder_of_its_name_takes_the_folders_place(unpacked):
     assert unpacked({"train_v2.csv/train_v2.csv": b"csv", **others}) == {"train_v2.csv": b"csv", **others}
 
 
-def test_a_file_that_is_no_archive_is_taken_as_it_is(unpacked):
-    assert unpacked(b"id\n", "train.csv") == {"train.csv": b"id\n"}
-
-
-def test_unpacking_again_replaces_and_leaves_the_rest(unpacked):
+def test_unpacking_again_replaces_and_leaves_the_rest(unpacked, tmp_path):
+    (tmp_path / ".data.partial").mkdir()
+    (tmp_path / ".data.partial" / "stale").touch()  # as of a process that was killed
     unpacked({"a/1": b"old", "b": b"b", "c/c1": b"c"})
     assert unpacked({"a/1": b"new", "a/2": b"2", "b/b1": b"b", "c": b"c"}) == {
         "a/1": b"new",
@@ -96,12 +85,6 @@ def test_unpacking_again_replaces_and_leaves_the_rest(unpacked):
         "b/b1": b"b",
         "c": b"c",
     }
-
-
-def test_what_an_earlier_unpacking_left_half_done_is_cleared(unpacked, tmp_path):
-    (tmp_path / ".data.partial").mkdir()
-    (tmp_path / ".data.partial" / "stale").touch()
-    assert unpacked({"a": b"a"}) == {"a": b"a"}
     assert not (tmp_path / ".data.partial").exists()
 
 

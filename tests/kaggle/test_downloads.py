@@ -45,15 +45,22 @@ def cut(kaggle, folder):
     return (folder / "more-digits.zip.part").stat().st_size
 
 
-def test_a_download_arrives_whole_and_tells_its_progress(kaggle, big, tmp_path):
-    calls = Calls()
+def test_a_download_arrives_whole_tells_its_progress_and_is_not_repeated(kaggle, big, tmp_path):
+    calls, size = Calls(), big.stat().st_size
     got = kaggle.download_dataset(DATASET, tmp_path / "here", calls)
     assert got.path.read_bytes() == big.read_bytes()
-    assert got.size == big.stat().st_size
-    assert calls[0] == (0, got.size)
-    assert calls[-1] == (got.size, got.size)
+    assert (got.size, got.md5) == (size, hashlib.md5(big.read_bytes()).hexdigest())
+    assert (calls[0], calls[-1]) == ((0, size), (size, size))
     assert calls == sorted(calls)
-    assert not got.path.with_name("more-digits.zip.part").exists()
+    part, before = got.path.with_name("more-digits.zip.part"), got.path.stat().st_ino
+    assert not part.exists()
+    again = Calls()
+    kaggle.download_dataset(DATASET, tmp_path / "here", again)
+    assert again == [(size, size)]
+    got.path.rename(part)  # as of a process that was killed before its name was given
+    kaggle.download_dataset(DATASET, tmp_path / "here", again)
+    assert again == [(size, size)]
+    assert got.path.stat().st_ino == before
 
 
 def test_a_folder_of_files_arrives_as_one_archive(kaggle, tmp_path):
@@ -70,7 +77,6 @@ def test_a_download_that_was_cut_is_resumed_where_it_was(kaggle, big, tmp_path):
     got = kaggle.download_dataset(DATASET, tmp_path, calls)
     assert calls[0] == (left, big.stat().st_size)
     assert got.path.read_bytes() == big.read_bytes()
-    assert got.md5 == hashlib.md5(big.read_bytes()).hexdigest()
 
 
 def test_a_part_that_was_spoilt_on_disk_is_noticed_and_the_file_downloaded_anew(kaggle, big, tmp_path, waits):
@@ -81,19 +87,13 @@ def test_a_part_that_was_spoilt_on_disk_is_noticed_and_the_file_downloaded_anew(
     assert len(waits) == 1
 
 
-@pytest.mark.parametrize("note", ["", "{", "[]", '{"validator": null, "size": null}', '{"other": 1}'])
-def test_a_part_of_unknown_origin_is_not_resumed(kaggle, big, tmp_path, note):
-    (tmp_path / "more-digits.zip.part").write_bytes(b"of something else")
-    (tmp_path / "more-digits.zip.origin.json").write_text(note)
-    assert kaggle.download_dataset(DATASET, tmp_path).path.read_bytes() == big.read_bytes()
-
-
-def test_a_part_that_is_already_whole_only_gets_its_name(kaggle, big, tmp_path):
-    path = kaggle.download_dataset(DATASET, tmp_path).path
-    path.rename(path.with_name(path.name + ".part"))
-    calls = Calls()
-    assert kaggle.download_dataset(DATASET, tmp_path, calls).path.read_bytes() == big.read_bytes()
-    assert calls == []
+def test_a_part_of_unknown_origin_is_not_resumed(kaggle, big, tmp_path):
+    for note in ("", "{", "[]", '{"validator": null, "size": null}', '{"other": 1}'):
+        (tmp_path / "more-digits.zip.part").write_bytes(b"of something else")
+        (tmp_path / "more-digits.zip.origin.json").write_text(note)
+        got = kaggle.download_dataset(DATASET, tmp_path)
+        assert got.path.read_bytes() == big.read_bytes(), note
+        got.path.unlink()
 
 
 def test_no_byte_is_written_after_a_download_was_told_to_stop(kaggle, big, tmp_path):
@@ -104,15 +104,6 @@ def test_no_byte_is_written_after_a_download_was_told_to_stop(kaggle, big, tmp_p
     with pytest.raises(StoppedError):
         kaggle.download_dataset(DATASET, tmp_path, stop)
     assert part.read_bytes() == b""
-
-
-def test_a_file_that_is_there_is_not_downloaded_again(kaggle, big, tmp_path):
-    path = kaggle.download_dataset(DATASET, tmp_path).path
-    before = path.stat().st_ino
-    calls = Calls()
-    kaggle.download_dataset(DATASET, tmp_path, calls)
-    assert path.stat().st_ino == before
-    assert calls == [(big.stat().st_size,) * 2]
 
 
 def test_a_206_of_other_bytes_than_asked_for_is_not_appended(answering, tmp_path):
@@ -130,17 +121,14 @@ def test_a_206_of_other_bytes_than_asked_for_is_not_appended(answering, tmp_path
         assert connect().download_competition(SLUG, tmp_path).path.read_bytes() == b"abcdefgh"
 
 
-def test_a_full_disk_is_noticed_before_anything_is_downloaded(kaggle, tmp_path, monkeypatch):
+def test_a_folder_without_room_or_that_cannot_be_written_is_one_sentence(kaggle, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="can't be written"):
+        kaggle.download_competition(SLUG, tmp_path / "file")
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("comp.kaggle.downloads.shutil.disk_usage", lambda path: usage(1, 1, 0))
     with pytest.raises(DataError, match="make room"):
         kaggle.download_competition(SLUG, tmp_path)
-
-
-def test_a_folder_that_cannot_be_written_is_one_sentence(kaggle, tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="can't be written"):
-        kaggle.download_competition(SLUG, tmp_path / "file")
 
 
 def until_stopped(stop):

@@ -10,20 +10,11 @@ import pytest
 from comp.errors import DataError, KaggleError
 from comp.kaggle.client import connect
 from comp.kaggle.fetch import fetch
+from tests.kaggle.conftest import contents, never
 
 SLUG = "two-digits"
 BOTH = [SLUG, "someone/more-digits"]
 ALL = ["labels.csv", "more/2.png", "notes/read me.txt", "sample_submission.csv", "train/0.a.png", "train/1.b.png"]
-
-
-def never():
-    raise AssertionError("nobody should be connected to")
-
-
-def files(folder):
-    """But for what begins with a dot."""
-    found = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    return sorted(name for name in found if not name.startswith("."))
 
 
 def archives(folder):
@@ -49,7 +40,7 @@ def bring(url, folder):
 
 def test_a_competition_and_its_data_sets_end_in_one_folder_and_a_second_fetch_does_nothing(bring, folder):
     assert bring() == [f"downloaded two-digits.zip, more-digits.zip to {folder}"]
-    assert files(folder) == ALL
+    assert sorted(contents(folder)) == ALL
     record = json.loads((folder / ".complete.json").read_text())
     assert record["sources"] == [archive["source"] for archive in record["archives"]] == BOTH
     assert all(archive["size"] and archive["validator"] and archive["md5"] for archive in record["archives"])
@@ -69,7 +60,7 @@ def test_archives_are_deleted_on_request_at_once_or_later(bring, folder):
     for deleting in (True, False):
         bring(delete_archives=deleting)
         bring(never, delete_archives=True)
-        assert files(folder) == ALL
+        assert sorted(contents(folder)) == ALL
         assert not (folder / ".archives").exists()
         shutil.rmtree(folder)
 
@@ -83,12 +74,12 @@ def test_what_is_gone_is_unpacked_again_from_archives_that_were_kept_and_nobody_
     before, record = archives(folder), (folder / ".complete.json").read_text()
     for name in gone:
         shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
-    missing = len(ALL) - len(files(folder))
+    missing = len(ALL) - len(contents(folder))
     line, *_ = bring(never)
     if ".complete.json" not in gone:
         assert line.startswith(f"{missing} of 6 files in {folder}")
         assert "kept archives" in line
-    assert files(folder) == ALL
+    assert sorted(contents(folder)) == ALL
     assert (archives(folder), (folder / ".complete.json").read_text()) == (before, record)
     assert bring(never) == []
 
@@ -106,7 +97,7 @@ def test_what_is_gone_is_downloaded_again_where_no_whole_archive_was_kept(bring,
         with pytest.raises(AssertionError):
             bring(never)
     lost, downloaded = bring(delete_archives=not kept)
-    assert files(folder) == ALL
+    assert sorted(contents(folder)) == ALL
     assert all(words in lost for words in ("2 of 6 files", "are gone", *asked, "downloaded again"))
     assert downloaded == f"downloaded {', '.join(asked)} to {folder}"
 
@@ -134,7 +125,7 @@ def test_archives_are_downloaded_at_once(bring, folder):
         return meet
 
     bring(progress=progress)
-    assert files(folder) == ALL
+    assert sorted(contents(folder)) == ALL
 
 
 @pytest.mark.parametrize("record", ["", "{}", "[]", '{"archives": [1]}', f'{{"sources": ["{SLUG}"], "files": {{}}}}'])
@@ -142,7 +133,7 @@ def test_a_record_that_says_nothing_or_is_of_other_sources_is_no_record(bring, f
     folder.mkdir(parents=True)
     (folder / ".complete.json").write_text(record)
     bring()
-    assert files(folder) == ALL
+    assert sorted(contents(folder)) == ALL
 
 
 def test_an_interrupted_fetch_resumes_with_what_is_missing(bring, folder):
@@ -163,7 +154,7 @@ def test_an_interrupted_fetch_resumes_with_what_is_missing(bring, folder):
     asked = []
     bring(progress=lambda name: asked.append(name) or (lambda done, total: None))
     assert asked == ["more-digits.zip"]
-    assert files(folder) == ALL
+    assert sorted(contents(folder)) == ALL
 
 
 def test_a_failed_fetch_leaves_no_record(bring):

@@ -1,8 +1,4 @@
-import io
-import os
 import shutil
-import zipfile
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +9,7 @@ from comp.kaggle.archives import extract, link
 from comp.kaggle.client import connect
 from comp.kaggle.fetch import fetch
 from comp.kaggle.sources import mount_of
+from tests.kaggle.conftest import contents, never, zipped
 
 SLUG = "two-digits"
 DATASET = "someone/more-digits"
@@ -26,29 +23,11 @@ FILES = {
 }
 
 
-def never():
-    raise AssertionError("nobody should be connected to")
-
-
-def zipped(files):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, zipped(content) if isinstance(content, dict) else content)
-    return buffer.getvalue()
-
-
 def lay_out(folder, files):
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(zipped(content) if isinstance(content, dict) else content)
     return folder
-
-
-def contents(folder):
-    """What is read at each path, links followed; what begins with a dot aside."""
-    paths = [Path(base, name) for base, _, names in os.walk(folder, followlinks=True) for name in names]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths if not path.name.startswith(".")}
 
 
 @pytest.fixture
@@ -59,17 +38,9 @@ def inputs(tmp_path, monkeypatch):
     return tmp_path / "input"
 
 
-@pytest.mark.parametrize(
-    ("source", "place"),
-    [
-        (SLUG, SLUG),
-        (SLUG, f"competitions/{SLUG}"),
-        (DATASET, "more-digits"),
-        (DATASET, f"datasets/{DATASET}"),
-    ],
-)
-def test_what_is_mounted_is_found_in_every_place_that_kaggle_has_for_it(inputs, source, place):
-    assert mount_of(source) is None
+@pytest.mark.parametrize("place", [SLUG, f"competitions/{SLUG}", "more-digits", f"datasets/{DATASET}"])
+def test_what_is_mounted_is_found_in_every_place_that_kaggle_has_for_it(inputs, place):
+    source = SLUG if SLUG in place else DATASET
     (inputs / place).mkdir(parents=True)
     assert mount_of(source) is None
     (inputs / place / "a.csv").touch()

@@ -78,7 +78,7 @@ def test_its_cells_are_executed_with_inputs_mounted_and_nobody_s_credentials(ser
             assert requests.get(f"{kaggle.endpoint.url}/outputs/{handle}/{path}", timeout=5).status_code == 404
 
 
-def test_without_internet_it_reaches_no_other_machine(serving):
+def test_without_internet_it_reaches_no_other_machine_and_comp_is_not_there_before_it_is_installed(serving):
     tries = """
 import socket
 for call in (lambda: socket.socket().connect(("192.0.2.1", 9)), lambda: socket.getaddrinfo("example.org", 80)):
@@ -88,24 +88,23 @@ for call in (lambda: socket.socket().connect(("192.0.2.1", 9)), lambda: socket.g
         print(type(error).__name__, error)
 listening = socket.create_server(("127.0.0.1", 0))
 print(socket.create_connection(listening.getsockname()) is not None)
+import kagglesdk, comp
 """
     with serving() as kaggle:
-        handle, _ = ended(kaggle, notebook(tries))
-        assert output(kaggle, handle).log.splitlines() == [
-            "OSError [Errno 101] Network is unreachable",
-            "gaierror [Errno -3] the notebook has no internet",
-            "True",
-        ]
+        handle, now = ended(kaggle, notebook(tries))
+        *reached, _, _, _, missing = output(kaggle, handle).log.splitlines()
+    assert reached == [
+        "OSError [Errno 101] Network is unreachable",
+        "gaierror [Errno -3] the notebook has no internet",
+        "True",
+    ]
+    assert (now.status, now.failure) == ("error", "The notebook ended with status 1.")
+    assert missing == "ModuleNotFoundError: No module named 'comp'"
 
 
-def test_comp_is_not_there_before_the_notebook_installs_it(serving):
-    with serving() as kaggle:
-        handle, now = ended(kaggle, notebook("import kagglesdk, comp"))
-        assert (now.status, now.failure) == ("error", "The notebook ended with status 1.")
-        assert output(kaggle, handle).log.splitlines()[-1] == "ModuleNotFoundError: No module named 'comp'"
-
-
-def test_whatever_answer_is_lost_it_is_pushed_and_its_data_set_made_once(serving, tmp_path):
+def test_whatever_answer_is_lost_it_is_pushed_once_and_its_data_set_made_once_and_nobody_else_sees_it(
+    serving, tmp_path, monkeypatch
+):
     (tmp_path / "a.txt").write_text("a")
     faults = [Fault(at, "lose") for at in ("SaveKernel", "CreateDataset", "StartBlobUpload", "uploads")]
     with serving(*faults) as kaggle:
@@ -114,6 +113,11 @@ def test_whatever_answer_is_lost_it_is_pushed_and_its_data_set_made_once(serving
         handle, _ = ended(kaggle, notebook("print('once')", datasets=["you/my-labels"]))
         assert push(kaggle, notebook("print('twice')")) == handle
         assert output(kaggle, handle).log == "once\n"
+        monkeypatch.setenv("KAGGLE_USERNAME", "another")
+        other = connect()
+        assert execution(other, handle) is execution(other, "another/a-notebook") is None
+        with pytest.raises(KaggleError, match="403"):
+            output(other, handle)
     state = tmp_path / "state"
     assert json.loads((state / "kernels" / handle / "version.json").read_text())["number"] == 1
     assert [path.name for path in (state / "datasets" / "you" / "my-labels").iterdir()] == ["1"]
@@ -131,17 +135,6 @@ def test_what_the_server_executes_when_it_ends_is_stopped_and_said_to_be_when_it
     with serving() as kaggle:
         assert execution(kaggle, handle).status == "error"
         assert execution(kaggle, handle).failure == "The server was stopped."
-
-
-def test_nobody_else_s_notebook_or_data_set_can_be_seen_or_made(serving, monkeypatch):
-    with serving() as kaggle:
-        handle, _ = ended(kaggle, notebook("print(1)"))
-        monkeypatch.setenv("KAGGLE_USERNAME", "another")
-        other = connect()
-        assert execution(other, handle) is None
-        assert execution(other, "another/a-notebook") is None
-        with pytest.raises(KaggleError, match="403"):
-            output(other, handle)
 
 
 def test_names_that_kaggle_would_not_take_are_refused(serving, tmp_path):

@@ -31,25 +31,27 @@ def shown(comp, shades):
     return call
 
 
-def others(shades, tmp_path, monkeypatch, *shares):
-    """Teams that have such shares of the 12 answers right."""
-    answers = (shades.served / ".answers" / "shades.csv").read_text().splitlines()
-    for number, right in enumerate(shares):
-        path = tmp_path / f"{number}.csv"
-        rows = [line if place < right else f"{line.split(',')[0]},none" for place, line in enumerate(answers[1:])]
-        path.write_text(
-            "\n".join([answers[0].split(",Usage")[0], *(",".join(row.split(",")[:2]) for row in rows)]) + "\n"
-        )
-        with monkeypatch.context() as patch:
-            patch.setenv("KAGGLE_USERNAME", f"team {number}")
-            submit(connect(), "shades", path, "")
+@pytest.fixture
+def others(shades, tmp_path, monkeypatch):
+    """Submits for teams that have such shares of the 12 answers right."""
+
+    def call(*shares):
+        lines = (shades.served / ".answers" / "shades.csv").read_text().splitlines()
+        header, *answers = (line.split(",")[:2] for line in lines)
+        for number, right in enumerate(shares):
+            given = [(id_, label if place < right else "none") for place, (id_, label) in enumerate(answers)]
+            path = tmp_path / f"{number}.csv"
+            path.write_text("".join(f"{','.join(row)}\n" for row in (header, *given)))
+            with monkeypatch.context() as patch:
+                patch.setenv("KAGGLE_USERNAME", f"team {number}")
+                submit(connect(), "shades", path, "")
+
+    return call
 
 
-def test_every_run_has_its_scores_their_gap_and_its_place(
-    shades, serving, workspace, runs, shown, tmp_path, monkeypatch
-):
+def test_every_run_has_its_scores_their_gap_and_its_place(shades, serving, workspace, runs, shown, others):
     with serving(shades):
-        others(shades, tmp_path, monkeypatch, 12, 11, 1, 0)
+        others(12, 11, 1, 0)
         send(shades.competition, runs[0], workspace, Console(), None)
         header, rows, below = shown()
     assert header.split() == ["run", "validation", "public", "gap", "private", "place"]
@@ -66,9 +68,9 @@ def test_every_run_has_its_scores_their_gap_and_its_place(
     assert below == ["accuracy; gap: public minus validation; ~ by validation"]
 
 
-def test_no_run_stands_behind_another_of_one_s_own(shades, serving, workspace, runs, shown, tmp_path, monkeypatch):
+def test_no_run_stands_behind_another_of_one_s_own(shades, serving, workspace, runs, shown, others):
     with serving(shades):
-        others(shades, tmp_path, monkeypatch, 0)
+        others(0)
         for run in (runs[2], runs[0]):
             send(shades.competition, run, workspace, Console(), None)
         _, rows, _ = shown()
@@ -76,15 +78,13 @@ def test_no_run_stands_behind_another_of_one_s_own(shades, serving, workspace, r
     assert [rows[run.name][4] for run in runs] == ["1 of 2", "~1 of 2", "1 of 2"]
 
 
-def test_private_scores_stand_on_the_private_leaderboard(
-    shades, serving, workspace, runs, shown, tmp_path, monkeypatch
-):
+def test_private_scores_stand_on_the_private_leaderboard(shades, serving, workspace, runs, shown, others):
     place = shades.served / ".answers" / "shades.csv"
     header, *answers = place.read_text().splitlines()
     usage = [f"{line},{'Public' if number % 2 else 'Private'}" for number, line in enumerate(answers)]
     place.write_text("\n".join([f"{header},Usage", *usage]) + "\n")
     with serving(shades):
-        others(shades, tmp_path, monkeypatch, 1)  # the one right answer is private
+        others(1)  # the one right answer is private
         send(shades.competition, runs[2], workspace, Console(), None)
         _, rows, _ = shown()
     record = runs[2].record("submitted")
@@ -99,40 +99,34 @@ def test_private_scores_stand_on_the_private_leaderboard(
 def test_without_kaggle_scores_and_leaderboard_are_as_they_were_seen_last(
     shades, serving, workspace, runs, shown, monkeypatch
 ):
+    address = "http://127.0.0.1:9"
+    with monkeypatch.context() as patch:
+        patch.setenv("COMP_KAGGLE_URL", address)
+        _, rows, _ = shown()
+    assert [row[1:] for row in rows.values()] == [["-", "-", "-", "-"]] * 3
     with serving(shades):
         send(shades.competition, runs[0], workspace, Console(), None)
         seen = shown()
-    monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("COMP_KAGGLE_URL", address)
     first_line, rows, _ = shown()
-    assert first_line.startswith("scores are as they were seen last: Nothing answers at http://127.0.0.1:9")
+    assert first_line.startswith(f"scores are as they were seen last: Nothing answers at {address}")
     assert rows == seen[1]
 
 
-def test_without_kaggle_and_without_a_leaderboard_there_is_no_place(runs, shown, monkeypatch):
-    monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")
-    _, rows, _ = shown()
-    assert [row[1:] for row in rows.values()] == [["-", "-", "-", "-"]] * 3
-
-
-def test_a_score_that_came_after_the_wait_is_kept_in_the_run(shades, serving, workspace, runs, shown, monkeypatch):
+def test_a_score_that_came_after_the_wait_is_kept_in_the_run(shades, serving, workspace, runs, monkeypatch):
     monkeypatch.setattr("comp.kaggle.submitting.POLL_SECONDS", (601.0, 601.0))
     with serving(shades, Fault("ListSubmissions", "pending", skip=2)), pytest.raises(Exception, match="no score after"):
         send(shades.competition, runs[0], workspace, Console(), None)
     assert runs[0].record("submitted")["score"] is None
     with serving(shades):
-        shown()
-    assert runs[0].record("submitted")["score"] is not None
+        rows = scores_of(shades.competition, workspace, Console())
+    assert runs[0].record("submitted")["score"] == rows[0].public is not None
+    assert [row.validation for row in rows] == [run.record("scores")["tuned"] for run in runs]
+    assert [row.submitted for row in rows] == [True, False, False]
+    assert [row.gap for row in rows] == [rows[0].public - rows[0].validation, None, None]
 
 
 def test_without_runs_there_is_one_sentence(comp, shades):
     ended = comp("--competitions", shades.plugins, "scores", "shades")
     assert ended.status == 1
     assert ended.err == "Error: There is no run of shades yet; make one with `comp run shades`.\n"
-
-
-def test_scores_of_is_in_the_runs_order_with_numbers(shades, serving, workspace, runs):
-    with serving(shades):
-        rows = scores_of(shades.competition, workspace, Console())
-    assert [row.validation for row in rows] == [run.record("scores")["tuned"] for run in runs]
-    assert [row.submitted for row in rows] == [False] * 3
-    assert [row.gap for row in rows] == [None] * 3

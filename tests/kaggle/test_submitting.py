@@ -25,11 +25,18 @@ def graded(kaggle, csv, message=""):
     return wait_for_score(kaggle, SLUG, submit(kaggle, SLUG, csv, message), timeout_seconds=5)
 
 
-def test_a_submission_is_graded_and_stands_on_the_leaderboard(kaggle, csv, tmp_path, monkeypatch):
-    row = graded(kaggle, csv, "a first try")
+def test_a_submission_is_graded_known_again_and_stands_on_the_leaderboard(kaggle, csv, tmp_path, monkeypatch):
+    assert sent(kaggle, SLUG, csv) is None
+    row = graded(kaggle, csv, "a first try #000000000000")
     assert (row.status, row.public_score, row.file_name) == ("complete", 0.5, "half.csv")
-    assert row.message == f"a first try {tag_of(csv)}"
+    assert row.message == f"a first try #000000000000 {tag_of(csv)}"
     assert row.date.utcoffset().total_seconds() == 0
+
+    # It is known again whatever was said about it.
+    copy = csv.rename(tmp_path / "other name.csv")
+    assert sent(kaggle, SLUG, copy).ref == row.ref
+    copy.write_bytes(copy.read_bytes() + b"\n")
+    assert sent(kaggle, SLUG, copy) is None
 
     whole = tmp_path / "whole.csv"
     whole.write_text("id,label\n2,NA\n1,7\n")
@@ -92,13 +99,7 @@ def test_what_was_submitted_before_its_competition_was_declared_is_graded_afterw
         assert kaggle.competition("shades").metric == "accuracy"
 
 
-def test_a_submission_that_is_empty_is_refused(kaggle, tmp_path):
-    (tmp_path / "empty.csv").touch()
-    with pytest.raises(KaggleError, match="between 1 and"):
-        submit(kaggle, SLUG, tmp_path / "empty.csv", "")
-
-
-def test_what_is_left_today_is_counted_without_those_that_failed(kaggle, csv):
+def test_what_is_left_today_is_counted_without_those_that_failed_or_were_refused(kaggle, csv):
     def limits():
         subject, method = kaggle.endpoint.competition(SLUG), "competitions.get_submission_limits"
         answer = kaggle.ask(subject, method, competition_name=SLUG)
@@ -108,17 +109,10 @@ def test_what_is_left_today_is_counted_without_those_that_failed(kaggle, csv):
     for content in ("id,label\n1,7\n2,3\n", "id,label\n1,7\n2,4\n", "id,label\n1,7\n"):
         csv.write_text(content)
         submit(kaggle, SLUG, csv, "")
+    csv.write_text("")
+    with pytest.raises(KaggleError, match="between 1 and"):
+        submit(kaggle, SLUG, csv, "")
     assert limits() == (2, 98)
-
-
-def test_a_file_is_known_again_whatever_was_said_about_it(kaggle, csv, tmp_path):
-    copy = tmp_path / "other name.csv"
-    assert sent(kaggle, SLUG, csv) is None
-    ref = submit(kaggle, SLUG, csv, "one #000000000000")
-    copy.write_bytes(csv.read_bytes())
-    assert sent(kaggle, SLUG, copy).ref == ref
-    copy.write_bytes(csv.read_bytes() + b"\n")
-    assert sent(kaggle, SLUG, copy) is None
 
 
 def test_the_private_leaderboard_is_another(kaggle, served, csv):
@@ -129,37 +123,24 @@ def test_the_private_leaderboard_is_another(kaggle, served, csv):
     assert [row.score for row in kaggle.leaderboard(SLUG, private=True)] == [0.0]
 
 
-@pytest.fixture
-def submitted(tmp_path):
-    """A run, and what records what Kaggle said to its submission."""
-    run = create_run(Workspace(tmp_path), "shades", "quick")
-    run.write_config({"competition": "shades"})
-
-    def write(at=REAL, status="complete"):
-        run.submission.write_text("id\n")
-        run.write_record("submitted", {"status": status, "file": tag_of(run.submission), "kaggle": at})
-
-    return run, write
-
-
 @pytest.mark.parametrize(
     ("meant", "at", "done"),
     [(None, REAL, True), (None, HERE, False), (HERE, HERE, True), (ALSO_HERE, HERE, True), (HERE, REAL, False)],
 )
-def test_a_score_counts_where_it_is_of_the_kaggle_that_is_meant(submitted, shades, tmp_path, meant, at, done):
-    run, write = submitted
+def test_a_score_counts_for_its_file_where_it_is_of_the_kaggle_that_is_meant(
+    shades, tmp_path, meant, at, done
+):
+    run = create_run(Workspace(tmp_path), "shades", "quick")
+
+    def write(at, status="complete"):
+        run.submission.write_text("id\n")
+        run.write_record("submitted", {"status": status, "file": tag_of(run.submission), "kaggle": at})
+
     goal = has_score(shades.competition, Workspace(tmp_path, kaggle=meant))
     assert not goal(run)
-    write(at=at)
-    assert goal(run) is done
-
-
-def test_a_score_counts_for_the_file_that_has_it(submitted, shades, tmp_path):
-    run, write = submitted
-    goal = has_score(shades.competition, Workspace(tmp_path, kaggle=REAL))
-    write(status="pending")
+    write(at, "pending")
     assert not goal(run)
-    write()
-    assert goal(run)
+    write(at)
+    assert goal(run) is done
     run.submission.write_text("id\n1\n")
     assert not goal(run)
