@@ -127,9 +127,7 @@ def test_the_private_leaderboard_is_another(kaggle, served, csv):
     ("meant", "at", "done"),
     [(None, REAL, True), (None, HERE, False), (HERE, HERE, True), (ALSO_HERE, HERE, True), (HERE, REAL, False)],
 )
-def test_a_score_counts_for_its_file_where_it_is_of_the_kaggle_that_is_meant(
-    shades, tmp_path, meant, at, done
-):
+def test_a_score_counts_for_its_file_where_it_is_of_the_kaggle_that_is_meant(shades, tmp_path, meant, at, done):
     run = create_run(Workspace(tmp_path), "shades", "quick")
 
     def write(at, status="complete"):
