@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 
 from benchmarks.task import Measured, Task
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.declare.reading import sides
 from comp.errors import CompError, OverrideError
 from comp.runs import Workspace
 from comp.training.launching import SPINS
@@ -140,7 +141,7 @@ def task_for(
         paths=list(map(str, table["path"])),
         labels=list(table["label"]),
         validates=[False] * len(rows[0]) + [True] * len(rows[1]),
-        size=prepared.experiment.recipe.stages[-1].size if recipe else size,
+        size=sides(prepared.experiment.recipe.stages[-1].size)[0] if recipe else size,
         batch_size=batch_size,
         epochs=None if recipe else epochs,
         learning_rate=1e-3,

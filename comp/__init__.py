@@ -4,10 +4,12 @@ from comp.declare.competition import Competition, KaggleDataset
 from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, TagNames
 from comp.declare.labels import CsvColumns, CsvImages, CsvLabels, FileNames, Folders, LabelFunction, TestImages
 from comp.declare.metrics import Metric
+from comp.declare.reading import Channels, PixelTable
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import side_on, top_down, upright
 
 __all__ = [
+    "Channels",
     "ClassName",
     "ClassNumber",
     "Competition",
@@ -19,6 +21,7 @@ __all__ = [
     "KaggleDataset",
     "LabelFunction",
     "Metric",
+    "PixelTable",
     "ProbabilityOf",
     "ProbabilityPerClass",
     "Recipe",

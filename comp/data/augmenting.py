@@ -8,7 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from comp.data.reading import Pixels, centre, with_margin
+from comp.data.reading import Pixels, Reading, centre, with_margin
+from comp.declare.reading import Size, sides
 from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import DeclarationError
 
@@ -28,13 +29,13 @@ ERASED_RATIO = (0.3, 1 / 0.3)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What stands between a file and the backbone: the square's side in pixels, the interpolation, the viewpoint.
+    """What stands between a file and the backbone: the size, how the file is read, the viewpoint.
 
     erasing: the chance that a rectangle of a random view is overwritten; for views that train.
     """
 
-    size: int
-    interpolation: str
+    size: Size
+    reading: Reading
     viewpoint: Viewpoint
     erasing: float = 0.0
 
@@ -42,42 +43,51 @@ class Preprocessing:
         """A new pipeline of the random views; it holds the random state of the image it is at."""
         return training_pipeline(self.viewpoint, self.size, self.erasing)
 
-    def seen(self, view: View, read: Callable[[int], Pixels], pipeline: Pipeline, seed: int, row: int) -> Pixels:
-        """An image in one view (size, size, 3).
+    def seen(self, view: View, read: Callable[[Size], Pixels], pipeline: Pipeline, seed: int, row: int) -> Pixels:
+        """An image in one view (size, size, C).
 
-        read: gives the image by its shorter side, in pixels. A random view follows from the seed, its draw and the
+        read: gives the image so that it covers a size. A random view follows from the seed, its draw and the
         image's row alone, so it doesn't depend on who reads the image, or when.
         """
         if view.draw is None:
             return apply_symmetry(centre(read(self.size), self.size), view.symmetry)
         seed_pipeline(pipeline, seed, view.draw, row)
         augmented: Pixels = pipeline(image=read(with_margin(self.size, self.viewpoint.max_zoom)))["image"]
-        if augmented.shape != (self.size, self.size, 3):
+        wanted = (*sides(self.size), self.reading.depth.channels)
+        if augmented.shape != wanted or augmented.dtype != np.uint8:
             raise DeclarationError(
-                f"Viewpoint: `pipeline` gave an array of shape {augmented.shape}, but it should be "
-                f"{(self.size, self.size, 3)}; end it with a crop or a resize to the size it is given."
+                f"Viewpoint: `pipeline` gave an array of {augmented.dtype} of shape {augmented.shape}, but it should "
+                f"be uint8 of {wanted}; end it with a crop or a resize to the size it is given."
             )
         return augmented
 
 
-def training_pipeline(viewpoint: Viewpoint, size: int, erasing: float = 0.0) -> Pipeline:
-    """Random augmentation of an RGB array whose shorter side is ``size * max_zoom`` or more; gives (size, size, 3).
+def training_pipeline(viewpoint: Viewpoint, size: Size, erasing: float = 0.0) -> Pipeline:
+    """Random augmentation of an array of bytes that covers ``size * max_zoom``; gives (size, size, C).
 
-    Rotation, a square cut out at a random place and zoom, flips, light: fast.ai lesson 2's ``tfms_from_model``.
+    Rotation, a cut at a random place and zoom, flips, light: fast.ai lesson 2's ``tfms_from_model``.
     erasing: the chance that a rectangle of what these, or a pipeline of one's own, gave is overwritten with noise
         (arXiv:1708.04896).
     """
     import albumentations as A  # noqa: N812 - as its own documentation has it
 
-    flips = {"none": [], "horizontal": [A.HorizontalFlip(p=0.5)], "dihedral": [A.SquareSymmetry(p=1.0)]}
+    flips = {
+        "none": [],
+        "horizontal": [A.HorizontalFlip(p=0.5)],
+        "both": [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)],
+        "dihedral": [A.SquareSymmetry(p=1.0)],
+    }
     erase = [A.Erasing(scale=ERASED_SHARE, ratio=ERASED_RATIO, fill="random", p=erasing)] if erasing > 0 else []
     if viewpoint.pipeline is not None:
         return A.Compose([viewpoint.pipeline(size), *erase])
-    light, cut = viewpoint.max_light, (size, with_margin(size, viewpoint.max_zoom))
+    (height, width), light = sides(size), viewpoint.max_light
+    heights = height, sides(with_margin(size, viewpoint.max_zoom))[0]
     steps = [
         A.Rotate(limit=viewpoint.max_rotation, border_mode=cv2.BORDER_REFLECT_101, p=CHANCE_OF_ROTATION),
-        A.RandomSizedCrop(min_max_height=cut, size=(size, size), area_for_downscale="image"),
-        *flips[viewpoint.flips],
+        A.RandomSizedCrop(
+            min_max_height=heights, size=(height, width), w2h_ratio=width / height, area_for_downscale="image"
+        ),
+        *flips[viewpoint.at(size).flips],
         A.RandomBrightnessContrast(brightness_limit=light, contrast_limit=light, p=CHANCE_OF_LIGHT),
         *erase,
     ]

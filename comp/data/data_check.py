@@ -22,7 +22,7 @@ import pyarrow as pa
 from comp.console import Console
 from comp.data.duplicates import duplicate_groups, kept_near_pairs
 from comp.data.facts_table import read_facts
-from comp.data.file_facts import oddities
+from comp.data.file_facts import judged_by, oddities
 from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training, lines_of_check
 from comp.data.tables import Tables, read_tables
 from comp.declare.competition import Competition
@@ -45,7 +45,7 @@ def checked_tables(
     Every file is opened once; what was found is kept in the cache. Raises DataError or SubmissionError.
     every_image: whether the data check has a row of each image, or of those with a problem or a duplicate only.
     """
-    tables = read_tables(competition, workspace.data(competition.name))
+    tables = read_tables(competition, workspace.data(competition.name), console.say)
     check = check_images(tables, competition, workspace, console)
     readable, images = check.readable["train"], check.images
     if not readable.any():
@@ -84,7 +84,7 @@ def _give_back_freed() -> None:
 
 def check(competition: Competition, workspace: Workspace, console: Console) -> Path:
     """Open every image once, say what is wrong or odd with any, and write the whole list as a CSV."""
-    tables = read_tables(competition, workspace.data(competition.name))
+    tables = read_tables(competition, workspace.data(competition.name), console.say)
     started = monotonic()
     found = check_images(tables, competition, workspace, console)
     console.say(
@@ -109,20 +109,39 @@ def check_images(tables: Tables, competition: Competition, workspace: Workspace,
     both = [tables.train.assign(part="train"), tables.test.assign(part="test", label="")]
     images = pd.concat(both, ignore_index=True)
     with console.bar("checking images", len(images), "images") as bar:
-        found = read_facts(images["path"].tolist(), workspace.data(competition.name), kept, bar.advance, console.say)
+        found = read_facts(
+            images["path"].tolist(),
+            workspace.data(competition.name),
+            kept,
+            bar.advance,
+            console.say,
+            competition.read,
+        )
     facts = found.frame()
+    trains = (images["part"] == "train").to_numpy()
+    depth, levels = found.depth(np.flatnonzero(trains if trains.any() else ~trains))
+    unlike = (facts["problem"] == "") & (facts["channels"] != depth.channels)
+    facts.loc[unlike, "detail"] = f"most training images have {depth.channels}"
+    facts.loc[unlike, "problem"] = facts["channels"].astype(str) + " channels"
     for column in ("path", "size", "problem", "detail", "format", "mode", "width", "height", "content"):
         images[column] = facts[column]
     images["odd"] = oddities(facts)
 
-    near = partial(kept_near_pairs, facts, thumbnails=found.thumbnails, kept=kept.with_suffix(".near.npz"))
+    near = partial(
+        kept_near_pairs,
+        facts,
+        thumbnails=found.thumbnails,
+        kept=kept.with_suffix(".near.npz"),
+        judge=judged_by(competition.read),
+    )
     same, look_alike = duplicate_groups(facts, near)
-    trains, readable = (images["part"] == "train").to_numpy(), (images["problem"] == "").to_numpy()
+    readable = (images["problem"] == "").to_numpy()
     images[[*OF_DUPLICATES, "like"]] = ""
     _mark(images, trains, look_alike, "near")
     _mark(images, trains, same, "exact")
     together, torn = _kept_together(same[trains & readable], look_alike[trains & readable])
-    return DataCheck(images, together, torn, found.opened, {"train": readable[trains], "test": readable[~trains]})
+    parts = {"train": readable[trains], "test": readable[~trains]}
+    return DataCheck(images, together, torn, found.opened, parts, depth, levels)
 
 
 def _mark(images: pd.DataFrame, trains: npt.NDArray[np.bool_], groups: Groups, how: str) -> None:

@@ -15,7 +15,6 @@ from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from comp.data.file_facts import judged_by
 from comp.files import replacing
 from comp.runs.source import source_digest
 
@@ -55,12 +54,14 @@ def duplicate_groups(found: pd.DataFrame, near: Callable[[Rows], Rows]) -> tuple
     return same.astype(np.int64), connected(len(found), np.concatenate([near(first[large[first]]), copies]))
 
 
-def kept_near_pairs(found: pd.DataFrame, rows: Rows, thumbnails: Callable[[], Thumbnails], kept: Path) -> Rows:
+def kept_near_pairs(
+    found: pd.DataFrame, rows: Rows, thumbnails: Callable[[], Thumbnails], kept: Path, judge: bytes
+) -> Rows:
     """`near_pairs` (P, 2) among some rows; finding them takes longer than reading them, so they are kept in a file.
 
-    found, thumbnails: of all rows, as in `comp.data.facts_table.Facts`.
+    found, thumbnails: of all rows, as in `comp.data.facts_table.Facts`. judge: as in `judged_by`.
     """
-    made_from = hashlib.blake2b(judged_by() + source_digest("comp.data.duplicates").encode(), digest_size=16)
+    made_from = hashlib.blake2b(judge + source_digest("comp.data.duplicates").encode(), digest_size=16)
     made_from.update("".join(found["content"].iloc[rows]).encode())
     of = made_from.hexdigest()
     pairs: Rows

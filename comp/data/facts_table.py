@@ -14,6 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from comp.data.file_facts import BLANK, THUMBNAIL, FileFacts, facts_of_each, judged_by
+from comp.data.readers import files_of
+from comp.data.reading import Depth
+from comp.declare.reading import Channels, Read
 from comp.files import replacing
 
 Rows = npt.NDArray[np.int64]
@@ -26,7 +29,13 @@ AT_ONCE = 1 << 14
 # A file is known by its place, its size in bytes, and when it was written and changed (ns). One that was replaced may
 # keep its size and its date, but not the time it was changed on this machine.
 KEY = {"path": pa.string(), "size": pa.int64(), "written": pa.int64(), "changed": pa.int64()}
-TYPES = {"str": pa.string(), "int": pa.int64(), "bool": pa.bool_(), "bytes": pa.binary(len(BLANK))}
+TYPES = {
+    "str": pa.string(),
+    "int": pa.int64(),
+    "bool": pa.bool_(),
+    "bytes": pa.binary(len(BLANK)),
+    "tuple": pa.list_(pa.float64()),
+}
 SCHEMA = pa.schema({**KEY, **{name: TYPES[kind.__name__] for name, kind in FileFacts.__annotations__.items()}})
 
 
@@ -43,9 +52,29 @@ class Facts:
     opened: int
 
     def frame(self) -> pd.DataFrame:
-        """The table without the thumbnails."""
-        frame: pd.DataFrame = self.table.drop_columns(["written", "changed", "thumbnail"]).to_pandas(split_blocks=True)
+        """The table without the thumbnails, and without the depths."""
+        left_out = ["written", "changed", "thumbnail", "low", "high"]
+        frame: pd.DataFrame = self.table.drop_columns(left_out).to_pandas(split_blocks=True)
         return frame
+
+    def depth(self, rows: Rows) -> tuple[Depth, int]:
+        """What the readable files among these rows have in common, and how many of 256 levels half of them use.
+
+        Of several numbers of channels it is that of the most files; where there is none, as of ordinary images.
+        """
+        some = self.table.select(["problem", "channels", "low", "high"]).take(rows)
+        some = some.filter(pc.equal(some["problem"], ""))
+        if not len(some):
+            return Depth(), 256
+        channels = pc.mode(some["channels"])[0]["mode"].as_py()
+        some = some.filter(pc.equal(some["channels"], channels))
+        some = some.filter(pc.greater(pc.list_value_length(some["low"]), 0))
+        if not len(some):
+            return Depth(channels), 256
+        low, high = (np.array(some[name].to_pylist()) for name in ("low", "high"))
+        least, greatest = low.min(axis=0), high.max(axis=0)
+        used = ((high - low) / np.maximum(greatest - least, 1e-300)).max(axis=1)
+        return Depth(channels, tuple(least.tolist()), tuple(greatest.tolist())), round(255 * float(np.median(used))) + 1
 
     def thumbnails(self) -> npt.NDArray[np.uint8]:
         """Those of all files (N, THUMBNAIL, THUMBNAIL)."""
@@ -62,14 +91,17 @@ def read_facts(
     kept: Path,
     advance: Callable[[int], None],
     say: Callable[[str], None],
+    read: Read | Channels = "images",
 ) -> Facts:
     """What is known of these files, after those have been opened of which nothing is known.
 
     root: the folder that the table's paths are relative to. kept: the table, an Arrow file, written whole or not at
     all; where it can't be read or written, which is said, the files are opened again.
-    advance: is called with the number of files that were done since.
+    advance: is called with the number of files that were done since. read: as in `Competition`.
+    Raises DeclarationError where what it gives is no image.
     """
-    keys, known = _keys(paths, root), _read(kept, say)
+    judge = judged_by(read)
+    keys, known = _keys(paths, root, read), _read(kept, say, judge)
     rows = _rows_of(keys, known)
     unknown = np.flatnonzero(rows < 0)
     advance(len(paths) - len(unknown))
@@ -77,29 +109,35 @@ def read_facts(
     order = np.argsort(np.concatenate([np.flatnonzero(rows >= 0), unknown]), kind="stable")
     saved, cost = monotonic(), 0.0
     try:
-        for facts in facts_of_each(Path(paths[row]) for row in unknown.tolist()):
+        for facts in facts_of_each((Path(paths[row]) for row in unknown.tolist()), read):
             growing.add(facts)
             advance(1)
             if growing.unsaved and monotonic() - saved > max(KEEP_EVERY, cost / MOST_COST):
                 began = monotonic()
-                _write(growing.table(), kept, say)
+                _write(growing.table(), kept, say, judge)
                 growing.unsaved, saved, cost = False, monotonic(), monotonic() - began
     finally:
         table = growing.table()
         # After an interrupt it has fewer rows, in their own order.
         table = _taken(table, order) if len(table) == len(order) else table
         if growing.unsaved:
-            _write(table, kept, say)
+            _write(table, kept, say, judge)
     return Facts(table, len(unknown))
 
 
-def _keys(paths: Sequence[str], root: Path) -> pa.Table:
-    """The key of each file; one that can't be asked has -1 for its size and times."""
+def _keys(paths: Sequence[str], root: Path, read: Read | Channels) -> pa.Table:
+    """The key of each file; one that can't be asked has -1 for its size and times.
+
+    Of an image in several files it is their sizes' sum and the last of their times.
+    """
     facts = array("q")
+    several = isinstance(read, Channels)
     for path in paths:
         try:
-            found = os.stat(path)  # noqa: PTH116, a Path of each would take longer
-            facts.extend((found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+            # A Path of each would take longer.
+            found = [os.stat(file) for file in (files_of(Path(path), read) if several else (path,))]  # noqa: PTH116
+            facts.append(sum(one.st_size for one in found))
+            facts.extend((max(one.st_mtime_ns for one in found), max(one.st_ctime_ns for one in found)))
         except (OSError, ValueError):
             facts.extend((-1, -1, -1))
     inside = f"{root}/"
@@ -152,7 +190,7 @@ class _Growing:
         return pa.concat_tables(self.parts)
 
 
-def _read(kept: Path, say: Callable[[str], None]) -> pa.Table:
+def _read(kept: Path, say: Callable[[str], None], judge: bytes) -> pa.Table:
     """The table that other commands left, mapped; an empty one where it can't be read or was made by other code."""
     try:
         with pa.memory_map(str(kept)) as file:
@@ -163,15 +201,15 @@ def _read(kept: Path, say: Callable[[str], None]) -> pa.Table:
     except Exception as error:  # a damaged file makes pyarrow raise nearly anything
         say(f"{kept} can't be read ({' '.join(str(error).split())}), so all images are opened again")
         return SCHEMA.empty_table()
-    believed = table.schema.equals(SCHEMA) and (table.schema.metadata or {}).get(b"judged by") == judged_by()
+    believed = table.schema.equals(SCHEMA) and (table.schema.metadata or {}).get(b"judged by") == judge
     return table.replace_schema_metadata(None) if believed else SCHEMA.empty_table()
 
 
-def _write(table: pa.Table, kept: Path, say: Callable[[str], None]) -> None:
+def _write(table: pa.Table, kept: Path, say: Callable[[str], None], judge: bytes) -> None:
     """Without the files whose bytes were not read: one that could not be opened today may be opened tomorrow."""
     read = pc.not_equal(table["content"], "")
     table = table if pc.all(read).as_py() else table.filter(read)
-    schema = SCHEMA.with_metadata({"judged by": judged_by()})
+    schema = SCHEMA.with_metadata({"judged by": judge})
     try:
         with replacing(kept) as unfinished, pa.ipc.new_file(str(unfinished), schema) as file:
             file.write_table(table.cast(schema))

@@ -1,6 +1,7 @@
 """What each image file is, found by opening it once."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,11 @@ import pandas as pd
 import PIL
 from PIL import Image, UnidentifiedImageError
 
-from comp.data.reading import in_threads, opened, to_rgb, turned_upright
+from comp.data.readers import array_of, files_of, opened, to_rgb, turned_upright
+from comp.data.reading import RGB, as_bytes, channels_in, in_threads, range_of
+from comp.declare.brought import key_of, short_name
+from comp.declare.reading import Channels, Read
+from comp.errors import DeclarationError
 from comp.runs.source import source_digest
 
 # The side of a thumbnail in pixels, and one in which nothing is to be seen, nor compared.
@@ -29,7 +34,8 @@ class FileFacts(NamedTuple):
 
     problem: why it can't be read as an image, in a word or two; empty where it can.
     detail: what the decoder said of it.
-    format, mode: as Pillow names them, before anything is converted. width, height: in pixels, upright.
+    format, mode: as Pillow names them, before anything is converted; of other files the reader and the kind of numbers.
+    width, height: in pixels, upright. channels, low, high: as in `comp.data.reading.Depth`, of this file.
     sixteen_bit: whether its components have sixteen bits. alpha: whether it has transparency.
     orientation: EXIF's, 1 where there is none. animated: whether it has more frames than the first.
     content: a digest of the file's bytes, in hexadecimal; empty where they could not be read.
@@ -48,6 +54,9 @@ class FileFacts(NamedTuple):
     animated: bool = False
     content: str = ""
     thumbnail: bytes = BLANK
+    channels: int = 3
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
 
 
 # What is odd about images that are read all the same, and what becomes of them.
@@ -56,7 +65,7 @@ ODDITIES = {
     "grey": "given three equal components",
     "palette": "converted to RGB",
     "alpha": "transparency left out",
-    "16 bits": "the upper eight kept",
+    "16 bits": "the upper eight kept, unless `read` is 'deep'",
     "EXIF-rotated": "turned upright",
     "animated": "the first frame taken",
     "extreme aspect": "seen in the middle only, where one view is taken",
@@ -70,9 +79,10 @@ TINY = 16
 HUGE = 89_478_485
 
 
-def judged_by() -> bytes:
+def judged_by(read: Read | Channels = "images") -> bytes:
     """What the facts of a file follow from beside its bytes; another Pillow may read what this one can't."""
-    return f"{source_digest('comp.data.file_facts', 'comp.data.reading')}, Pillow {PIL.__version__}".encode()
+    source = source_digest("comp.data.file_facts", "comp.data.reading", "comp.data.readers")
+    return f"{source}, {json.dumps(key_of(read))}, Pillow {PIL.__version__}".encode()
 
 
 def oddities(found: pd.DataFrame) -> npt.NDArray[np.object_]:
@@ -102,33 +112,38 @@ def oddities(found: pd.DataFrame) -> npt.NDArray[np.object_]:
     return named
 
 
-def facts_of_each(paths: Iterable[Path]) -> Iterator[FileFacts]:
+def facts_of_each(paths: Iterable[Path], read: Read | Channels = "images") -> Iterator[FileFacts]:
     """What each of these files is, in their order; several are opened at once."""
     remaining = iter(paths)
     groups = iter(lambda: tuple(islice(remaining, TOGETHER)), ())
-    for found in in_threads(lambda group: [facts_of(path) for path in group], groups):
+    for found in in_threads(lambda group: [facts_of(path, read) for path in group], groups):
         yield from found
 
 
-def facts_of(path: Path) -> FileFacts:
-    """What a file is; nothing that is wrong with it is raised.
+def facts_of(path: Path, read: Read | Channels = "images") -> FileFacts:
+    """What a file is; nothing that is wrong with it is raised, but DeclarationError for a reader that is wrong.
 
     All of it is decoded, as the end may be missing, but a JPEG at its smallest scale, which spares most of the work.
     """
+    digest = hashlib.blake2b(digest_size=16)
+    for part in files_of(path, read):
+        try:
+            mode = part.stat().st_mode
+            if not S_ISREG(mode):
+                return FileFacts("a folder" if S_ISDIR(mode) else "not a file")
+            with part.open("rb") as file:
+                hashlib.file_digest(file, lambda: digest)
+                if not file.tell():
+                    return FileFacts("empty", content=digest.hexdigest())
+        except FileNotFoundError:
+            return FileFacts("a broken link" if part.is_symlink() else "missing", str(part) if part != path else "")
+        except OSError as error:
+            return FileFacts("can't be opened", error.strerror or str(error))
+    content = digest.hexdigest()
     try:
-        mode = path.stat().st_mode
-        if not S_ISREG(mode):
-            return FileFacts("a folder" if S_ISDIR(mode) else "not a file")
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-            if not file.tell():
-                return FileFacts("empty", content=content)
-    except FileNotFoundError:
-        return FileFacts("a broken link" if path.is_symlink() else "missing")
-    except OSError as error:
-        return FileFacts("can't be opened", error.strerror or str(error))
-    try:
-        return _decoded(path, content)
+        return _decoded(path, content) if read == "images" else _read(path, content, read)
+    except DeclarationError:
+        raise
     except UnidentifiedImageError:
         return FileFacts("not an image", content=content)
     except Image.DecompressionBombError as error:
@@ -164,6 +179,23 @@ def _decoded(path: Path, content: str) -> FileFacts:
             content=content,
             thumbnail=small,
         )
+
+
+def _read(path: Path, content: str, read: Read | Channels) -> FileFacts:
+    array = array_of(path, read)
+    low, high = range_of(array)
+    grey = as_bytes(array, RGB).reshape(*array.shape[:2], -1).mean(axis=2).round().astype(np.uint8)
+    return FileFacts(
+        format=short_name(read),
+        mode=f"{array.dtype}",
+        width=array.shape[1],
+        height=array.shape[0],
+        content=content,
+        thumbnail=thumbnail(Image.fromarray(grey)),
+        channels=channels_in(array),
+        low=low,
+        high=high,
+    )
 
 
 def thumbnail(image: Image.Image) -> bytes:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from comp.data.file_facts import ODDITIES
+from comp.data.reading import RGB, Depth
 from comp.files import replacing
 
 EXAMPLES = 3
@@ -42,6 +43,7 @@ class DataCheck:
     torn: how many training images are not kept together, though they look alike, as they are too many.
     opened: how many of the files had to be opened.
     readable: which images of a part, train or test, can be read (R,).
+    depth: what a reader's arrays have in common. levels: how many of the 256 that it leaves half of the images use.
     """
 
     images: pd.DataFrame
@@ -49,6 +51,8 @@ class DataCheck:
     torn: int
     opened: int
     readable: Mapping[str, npt.NDArray[np.bool_]]
+    depth: Depth = RGB
+    levels: int = 256
 
     @property
     def found(self) -> pd.Series[bool]:
@@ -75,7 +79,7 @@ class DataCheck:
 
 def lines_for_training(check: DataCheck) -> list[str]:
     """A line for each finding that a training has to live with."""
-    images, lines = check.images, []
+    images, lines = check.images, list(_of_depth(check))
     for part, follows in (("train", "left out"), ("test", "predicted by the classes' shares of the training images")):
         unreadable = images[(images["part"] == part) & (images["problem"] != "")]
         if len(unreadable):
@@ -105,6 +109,7 @@ def lines_for_training(check: DataCheck) -> list[str]:
 def lines_of_check(check: DataCheck) -> Iterator[str]:
     """A row for each kind of finding: how many there are, what becomes of them, the first few."""
     images = check.images
+    yield from _of_depth(check)
     unreadable = images[images["problem"] != ""]
     if len(unreadable):
         follows = "left out of training; a test image is predicted by the classes' shares"
@@ -120,6 +125,15 @@ def lines_of_check(check: DataCheck) -> Iterator[str]:
                 yield ROW.format(f"{how} {name}", len(found), f"{follows}: {_likes(found)}")
     if check.torn:
         yield ROW.format("look alike", check.torn, "too many to be kept together in one part of the split")
+
+
+def _of_depth(check: DataCheck) -> Iterator[str]:
+    depth = check.depth
+    if depth.low:
+        yield (
+            f"values from {min(depth.low):g} to {max(depth.high):g} in {depth.channels} channels of the training "
+            f"images become 256 levels, of which half of the images use {check.levels} or fewer"
+        )
 
 
 def _problems(found: pd.DataFrame) -> str:

@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from comp.data.reading import Paths, Pixels, in_threads, opened, read_image
+from comp.data.reading import Paths, Pixels, Reading, in_threads, read_image
+from comp.declare.reading import Size, size_in_words
 from comp.files import alone, is_held
 from comp.runs.source import source_digest
 
@@ -21,11 +21,11 @@ Rows = npt.NDArray[np.int64]
 
 # The part of the disk's free bytes, those that cached images have included, that they may take.
 SHARE_OF_DISK = 0.5
-SAMPLED = 64
+SAMPLED = 16
 
 
 class ImageCache:
-    """The images of some rows, RGB (H, W, 3), all with the same shorter side, in one file that is mapped, not read.
+    """The images of some rows (H, W, C), all covering the same size, in one file that is mapped, not read.
 
     Processes share its pages; another process is handed the folder and the rows alone.
 
@@ -43,7 +43,7 @@ class ImageCache:
             raise KeyError(row)
         shapes, starts, pixels = self._arrays
         index = self.rows.searchsorted(row)
-        image: Pixels = pixels[starts[index] : starts[index + 1]].reshape(*shapes[index], 3)
+        image: Pixels = pixels[starts[index] : starts[index + 1]].reshape(shapes[index])
         return image
 
     def __reduce__(self) -> tuple[type["ImageCache"], tuple[Path, Rows]]:
@@ -51,7 +51,7 @@ class ImageCache:
 
     @cached_property
     def _arrays(self) -> tuple[Rows, Rows, npt.NDArray[np.uint8]]:
-        """The images' heights and widths (N, 2), where each starts and the last ends (N + 1,), and their bytes."""
+        """The images' shapes (N, 3), where each starts and the last ends (N + 1,), and their bytes."""
         shapes, starts = (np.load(self.folder / f"{name}.npy", mmap_mode="r") for name in ("shapes", "starts"))
         return shapes, starts, np.memmap(self.folder / "pixels", dtype=np.uint8, mode="r")
 
@@ -70,13 +70,13 @@ def cached_images(
     paths: Paths | Sequence[Path],
     rows: Rows,
     content: str,
-    short_side: int,
-    interpolation: str,
+    size: Size,
+    reading: Reading,
     advance: Callable[[int], None],
     say: Callable[[str], None],
     beside: Collection[ImageCache] = (),
 ) -> ImageCache | None:
-    """The images of these rows as `read_image` gives them, from the cache or put there; None where there is no room.
+    """The images of these rows at a size, as `read_image` gives them, from the cache or put there; None for no room.
 
     paths: of all rows. content: a fingerprint of their files' bytes. cache: its folder; other images that are cached
     there are removed, the longest unused first, where all together would take more than SHARE_OF_DISK.
@@ -85,26 +85,26 @@ def cached_images(
     made_from = {
         "content": content,
         "rows": hashlib.blake2b(rows.tobytes(), digest_size=16).hexdigest(),
-        "reading": [source_digest("comp.data.reading"), short_side, interpolation, version("pillow")],
+        "reading": [source_digest("comp.data.reading", "comp.data.readers"), size, *reading.key],
     }
     key = hashlib.blake2b(json.dumps(made_from, sort_keys=True).encode(), digest_size=16).hexdigest()
     cache.mkdir(parents=True, exist_ok=True)
     with alone(cache / f"{key}.lock", lambda: say("another process caches the same images; waiting for it")):
         if not ImageCache(cache / key, rows).whole:
             stay = {other.folder for other in beside}
-            wanted, room = _estimate(paths, rows, short_side), _room(cache) - sum(map(_size, stay))
-            size = f"{len(rows)} images at {short_side} px take about {wanted / 1e6:.0f} MB"
+            read = partial(read_image, size=size, reading=reading)
+            wanted, room = _estimate(paths, rows, read), _room(cache) - sum(map(_size, stay))
+            said = f"{len(rows)} images at {size_in_words(size)} px take about {wanted / 1e6:.0f} MB"
             if wanted > room:
-                say(f"{size}, more than the {room / 1e6:.0f} MB for them in {cache}: they are read anew in every epoch")
+                say(f"{said}, more than the {room / 1e6:.0f} MB for them in {cache}: they are read anew in every epoch")
                 return None
             _make_room(cache, room - wanted, stay)
-            read = partial(read_image, short_side=short_side, interpolation=interpolation)
             try:
                 _write(cache / key, in_threads(read, (Path(paths[row]) for row in rows)), advance)
             except OSError as error:
-                say(f"{size}, which can't be written ({error.strerror}): they are read anew in every epoch")
+                say(f"{said}, which can't be written ({error.strerror}): they are read anew in every epoch")
                 return None
-            say(f"{size} of the {room / 1e6:.0f} MB for them in {cache}")
+            say(f"{said} of the {room / 1e6:.0f} MB for them in {cache}")
     with suppress(OSError):
         os.utime(cache / key)
     return ImageCache(cache / key, rows)
@@ -120,26 +120,23 @@ def _write(folder: Path, images: Iterable[Pixels], advance: Callable[[int], None
         with (unfinished / "pixels").open("wb") as file:
             for image in images:
                 file.write(image.tobytes())
-                shapes.append(image.shape[:2])
+                shapes.append(image.shape)
                 advance(1)
             file.flush()
             os.fsync(file.fileno())
-        sizes = np.array(shapes, dtype=np.int64).reshape(-1, 2)
+        sizes = np.array(shapes, dtype=np.int64).reshape(-1, 3)
         np.save(unfinished / "shapes.npy", sizes)
-        np.save(unfinished / "starts.npy", np.concatenate([[0], 3 * sizes.prod(axis=1).cumsum()]))
+        np.save(unfinished / "starts.npy", np.concatenate([[0], sizes.prod(axis=1).cumsum()]))
         unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
 
 
-def _estimate(paths: Paths | Sequence[Path], rows: Rows, short_side: int) -> float:
-    """The bytes that the images will take, from the sizes of some."""
-    aspects = []
-    for row in rows[:: max(1, len(rows) // SAMPLED)]:
-        with suppress(Exception), opened(Path(paths[row])) as image:
-            aspects.append(max(image.size) / min(image.size))
-    return float(len(rows) * 3 * short_side**2 * (np.mean(aspects) if aspects else 1))
+def _estimate(paths: Paths | Sequence[Path], rows: Rows, read: Callable[[Path], Pixels]) -> float:
+    """The bytes that the images will take, from those of some."""
+    some = in_threads(read, (Path(paths[row]) for row in rows[:: max(1, len(rows) // SAMPLED)]))
+    return float(len(rows) * np.mean([image.nbytes for image in some]))
 
 
 def _room(cache: Path) -> float:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from comp.data.augmenting import Pipeline, Preprocessing
 from comp.data.image_cache import ImageCache
 from comp.data.reading import Paths, Pixels, in_threads, read_image
+from comp.declare.reading import Size
 from comp.declare.viewpoint import View
 
 # Forward passes that are read for at once where threads share the reading: of one's few images some would wait.
@@ -26,10 +27,10 @@ Rows = Sequence[int] | npt.NDArray[np.int64]
 
 
 class ImageDataset(Dataset[tuple[int, Pixels]]):
-    """Images by (row, views): gives the row and its views, (V, size, size, 3) bytes of RGB.
+    """Images by (row, views): gives the row and its views, (V, size, size, C) bytes.
 
-    The file is read once for all views of it, or not at all where it is in one of the ``caches``: by the shorter side,
-    in pixels, that it is read at. Those of a batch are shared among threads, each with a pipeline of its own, unless
+    The file is read once for all views of it, or not at all where it is in one of the ``caches``: by the size that it
+    is read at. Those of a batch are shared among threads, each with a pipeline of its own, unless
     processes read.
     """
 
@@ -38,7 +39,7 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         paths: Paths | Sequence[Path],
         preprocessing: Preprocessing,
         seed: int,
-        caches: Mapping[int, ImageCache] | None = None,
+        caches: Mapping[Size, ImageCache] | None = None,
     ) -> None:
         self.paths, self.preprocessing, self.seed, self.caches = paths, preprocessing, seed, caches or {}
         self.pipeline = preprocessing.pipeline()
@@ -66,14 +67,14 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         read = cache(partial(self.read, row))
         return row, np.stack([self.preprocessing.seen(view, read, pipeline, self.seed, row) for view in views])
 
-    def read(self, row: int, short_side: int) -> Pixels:
-        """The image of a row (H, W, 3), its shorter side as given, in pixels."""
-        cached = self.caches.get(short_side)
+    def read(self, row: int, size: Size) -> Pixels:
+        """The image of a row (H, W, C) that covers the size."""
+        cached = self.caches.get(size)
         if cached is not None and row in cached:
             # Another training may have needed the room, and another machine may not have them.
             with suppress(OSError):
                 return cached[row]
-        return read_image(Path(self.paths[row]), short_side, self.preprocessing.interpolation)
+        return read_image(Path(self.paths[row]), size, self.preprocessing.reading)
 
 
 class InOrder(Sampler[Request]):
@@ -128,7 +129,7 @@ def _copies_before(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 class ImageEpochs:
-    """The training rows, shuffled and augmented anew each epoch, as images (B, size, size, 3) and their targets.
+    """The training rows, shuffled and augmented anew each epoch, as images (B, size, size, C) and their targets.
 
     targets: (N,) or (N, C) of all rows of the data set. The last rows of an epoch that fill no batch are left out.
     rank, count: of the processes that share each batch; this one reads its own part of it.
@@ -171,7 +172,7 @@ def share(rows: int, rank: int, count: int) -> range:
 def in_views(
     dataset: ImageDataset, rows: Rows, views: Sequence[View], batch_size: int, *, workers: int
 ) -> Iterator[Tensor]:
-    """Some rows in order, each in these views, as batches (B, V, size, size, 3) of at most ``batch_size`` images."""
+    """Some rows in order, each in these views, as batches (B, V, size, size, C) of at most ``batch_size`` images."""
     at_once = max(1, batch_size // len(views))
     read_at_once = at_once if workers else PASSES_AT_ONCE * at_once
     for _, images in loader(dataset, InOrder(rows, views), read_at_once, workers=workers):
@@ -181,7 +182,7 @@ def in_views(
 def loader(
     dataset: ImageDataset, sampler: Sampler[Request], batch_size: int, *, workers: int, drop_last: bool = False
 ) -> DataLoader[tuple[int, Pixels]]:
-    """Batches of rows (B,) and images (B, V, size, size, 3) as bytes; they are scaled on the device.
+    """Batches of rows (B,) and images (B, V, size, size, C) as bytes; they are scaled on the device.
 
     workers: processes that read ahead; 0 reads in this one, by threads, which is fastest where the model runs on the
         same cores.
@@ -208,5 +209,5 @@ def _leave_interrupts(_: int) -> None:
 
 
 def collate(samples: list[tuple[int, Pixels]]) -> tuple[Tensor, Tensor]:
-    """A batch of rows (B,) and images (B, V, size, size, 3)."""
+    """A batch of rows (B,) and images (B, V, size, size, C)."""
     return torch.tensor([row for row, _ in samples]), torch.from_numpy(np.stack([views for _, views in samples]))

@@ -1,21 +1,25 @@
-"""Reading images: every file becomes RGB in the same way, in training and in prediction."""
+"""Reading images: every file becomes pixels in the same way, in training and in prediction."""
 
 import math
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import Image
 
-from comp.errors import DataError
+from comp.data.readers import array_of, opened, to_rgb, turned_upright
+from comp.declare.brought import key_of
+from comp.declare.reading import Channels, Fit, Read, Size, sides
+from comp.errors import DataError, DeclarationError
 
 Pixels = npt.NDArray[np.uint8]
 # The paths of many files are a table's column: processes share its memory, where a list of a million paths would be
@@ -30,8 +34,6 @@ INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-# Not all that Pillow knows: it would run a PostScript file that is named .jpg through Ghostscript.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "DIB", "JPEG2000", "PPM")
 # A side this many times the other is cut to its middle: of one pixel by a million, enlarged, nothing else would fit.
 LONGEST_SIDE = 16
 # Items that wait for a thread, per thread: enough to keep it busy, few enough to end soon after an interrupt.
@@ -41,71 +43,141 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
-def read_image(path: Path, short_side: int, interpolation: str = "bilinear") -> Pixels:
-    """The image as RGB (H, W, 3), upright by its EXIF orientation, its shorter side resized to ``short_side`` pixels.
+@dataclass(frozen=True)
+class Depth:
+    """What the arrays of a reader have in common, as the training images show it.
 
-    Four-component, grey, palette and 16-bit images become RGB, see `to_rgb`; of an animation the first frame is taken,
-    of an image longer than LONGEST_SIDE times its shorter side the middle. A large JPEG is decoded at one of its own
-    reduced scales, never below ``short_side``.
-    Raises DataError for a file that is no readable image.
+    channels: C. low, high: the least and the greatest value of each channel (C,), which become 0 and 255; empty where
+    they are bytes already.
     """
+
+    channels: int = 3
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any] | None) -> "Depth":
+        """That of a run's config; None stands for ordinary images."""
+        return RGB if record is None else cls(record["channels"], tuple(record["low"]), tuple(record["high"]))
+
+
+# What an ordinary image becomes.
+RGB = Depth()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file becomes pixels of some size.
+
+    interpolation: as timm names it. fit: as in `Viewpoint`. read: as in `Competition`. depth: of what is read so.
+    """
+
+    interpolation: str = "bilinear"
+    fit: Fit = "crop"
+    read: Read | Channels = "images"
+    depth: Depth = RGB
+
+    @property
+    def key(self) -> list[Any]:
+        """What pixels follow from beside the file and their size, as JSON can hold it."""
+        return [self.interpolation, self.fit, key_of(self.read), asdict(self.depth), version("pillow")]
+
+
+ORDINARY = Reading()
+
+
+def read_image(path: Path, size: Size, reading: Reading = ORDINARY) -> Pixels:
+    """The image as bytes (H, W, C) that cover the size: a square or rectangle is to be cut out.
+
+    With ``fit="crop"`` the image is resized until it just covers the size, by its shorter side where that is a square;
+    with ``pad`` until it fits in, and its reflection fills the rest. An ordinary image is RGB, upright by its EXIF
+    orientation: four-component, grey, palette and 16-bit images become RGB, see `to_rgb`; of an animation the first
+    frame is taken, of an image longer than LONGEST_SIDE times its shorter side the middle. A large JPEG is decoded at
+    one of its own reduced scales, never below the size.
+    Raises DataError for a file that is no readable image, DeclarationError for what `array_of` refuses.
+    """
+    box = sides(size)
     try:
-        with opened(path) as image:
-            if image.mode in ("RGB", "L"):
-                image.draft(image.mode, (short_side, short_side))
-            upright = to_rgb(turned_upright(image))
+        planes = _ordinary(path, max(box)) if reading.read == "images" else _planes(path, reading)
+    except DeclarationError:
+        raise
     except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
         raise DataError(f"{path} can't be read as an image ({error}); replace it or remove it and its label.") from None
-    upright = _middle(upright)
-    scale = short_side / min(upright.size)
-    width, height = (max(short_side, round(side * scale)) for side in upright.size)
-    if (width, height) != upright.size:
-        upright = upright.resize((width, height), INTERPOLATIONS[interpolation], reducing_gap=3.0)
-    return np.asarray(upright)
+    fitted = [_fitted(_middle(plane), box, reading) for plane in planes]
+    return fitted[0] if len(fitted) == 1 and fitted[0].ndim == 3 else np.dstack(fitted)
 
 
-@contextmanager
-def opened(file: Path | IO[bytes]) -> Iterator[Image.Image]:
-    """The image in a file, its pixels not decoded yet; what Pillow raises is passed on."""
-    with Image.open(file, formats=FORMATS) as image:
-        yield image
+def _fitted(image: Image.Image, box: tuple[int, int], reading: Reading) -> Pixels:
+    """The image resized so that it covers the box, or fits in it and is filled up."""
+    pads = reading.fit == "pad"
+    scale = (min if pads else max)(box[0] / image.height, box[1] / image.width)
+    height, width = (max(1, round(side * scale)) for side in (image.height, image.width))
+    height, width = map(min if pads else max, (height, width), box)
+    if (width, height) != image.size:
+        image = image.resize((width, height), INTERPOLATIONS[reading.interpolation], reducing_gap=3.0)
+    pixels = np.asarray(image)
+    if not pads:
+        return pixels
+    gaps = box[0] - height, box[1] - width
+    return np.pad(pixels, [*((gap // 2, gap - gap // 2) for gap in gaps), (0, 0)][: pixels.ndim], mode="reflect")
 
 
-def turned_upright(image: Image.Image) -> Image.Image:
-    """The image, decoded and turned as its EXIF orientation asks; EXIF that can't be read says nothing."""
-    image.load()
-    with suppress(Exception):
-        ImageOps.exif_transpose(image, in_place=True)
-    return image
+def _ordinary(path: Path, least: int) -> list[Image.Image]:
+    """An ordinary image in RGB, its sides at least as long where it is."""
+    with opened(path) as image:
+        if image.mode in ("RGB", "L"):
+            image.draft(image.mode, (least, least))
+        return [to_rgb(turned_upright(image))]
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """The image in mode RGB; transparency is dropped.
+def _planes(path: Path, reading: Reading) -> list[Image.Image]:
+    """The bytes of another image: one in RGB where it has three channels, as grey gets, else one of each channel."""
+    array = array_of(path, reading.read)
+    if (channels := channels_in(array)) != reading.depth.channels:
+        raise ValueError(f"it has {channels} channels, but the training images have {reading.depth.channels}")
+    pixels = as_bytes(array, reading.depth)
+    if channels == 3:
+        return [Image.fromarray(pixels).convert("RGB")]
+    return [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(pixels, 2, 0)]
 
-    16-bit grey keeps its upper eight bits, which ``convert`` would clip. Of grey numbers whose full scale the file
-    doesn't say (32-bit, floats), 0 to 1, 0 to 255 and 0 to 65,535 become 0 to 255, and any other range is stretched to
-    that: NaN is black.
+
+def channels_in(array: npt.NDArray[Any]) -> int:
+    """How many channels an array (H, W) or (H, W, C) becomes: grey has three equal ones."""
+    return 3 if array.ndim == 2 else int(array.shape[2])
+
+
+def as_bytes(array: npt.NDArray[Any], depth: Depth) -> Pixels:
+    """An array's values as bytes: as they are where they are bytes, else from the lowest to the highest of the depth.
+
+    Where that is not known they are the array's own. What lies outside is clipped; NaN becomes 0.
     """
-    if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image) // 256)
-    if image.mode in ("I", "F"):
-        return _grey(_to_bytes(np.asarray(image, dtype=np.float64)))
-    if image.mode == "P" and "transparency" in image.info:
-        # Straight to RGB, Pillow would warn and, for some palettes, mix up colours.
-        image = image.convert("RGBA")
-    return image.convert("RGB")
+    if array.dtype == np.uint8:
+        return array
+    values = array.astype(np.float64)
+    low, high = (np.array(ends) if ends else None for ends in (depth.low, depth.high))
+    if low is None or high is None:
+        ends = range_of(array)
+        low, high = (np.array(found or [0.0]) for found in ends)
+    if array.ndim == 2:
+        low, high = low[0], high[0]
+    with np.errstate(invalid="ignore"):
+        scaled = (values - low) * 255 / np.where(high > low, high - low, np.inf)
+    pixels: Pixels = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255).round().astype(np.uint8)
+    return pixels
 
 
-def _grey(values: npt.NDArray[Any]) -> Image.Image:
-    return Image.fromarray(values.astype(np.uint8)).convert("RGB")
-
-
-def _to_bytes(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
-    if low < 0 or high > 65535:
-        return (values - low) * (255 / (high - low))
-    return values * (255 if high <= 1 else 1 if high <= 255 else 1 / 256)
+def range_of(array: npt.NDArray[Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The least and the greatest finite value of each channel; empty for bytes, and where there is none."""
+    if array.dtype == np.uint8:
+        return (), ()
+    values = array.astype(np.float64).reshape(*array.shape[:2], -1)
+    finite = np.isfinite(values)
+    if not finite.any(axis=(0, 1)).all():
+        return (), ()
+    low = values.min(axis=(0, 1), where=finite, initial=np.inf)
+    high = values.max(axis=(0, 1), where=finite, initial=-np.inf)
+    times = channels_in(array) // len(low)
+    return tuple(low.tolist()) * times, tuple(high.tolist()) * times
 
 
 def _middle(image: Image.Image) -> Image.Image:
@@ -117,15 +189,26 @@ def _middle(image: Image.Image) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def centre(pixels: Pixels, size: int) -> Pixels:
-    """The middle square of (H, W, 3), ``size`` pixels a side."""
-    top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
-    return pixels[top : top + size, left : left + size]
+def centre(pixels: Pixels, size: Size) -> Pixels:
+    """The middle of (H, W, C), of that size."""
+    height, width = sides(size)
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    return pixels[top : top + height, left : left + width]
 
 
-def with_margin(size: int, max_zoom: float) -> int:
-    """The shorter side, in pixels, that leaves room to cut a square of ``size`` out at every zoom."""
-    return math.ceil(size * max_zoom)
+def with_margin(size: Size, max_zoom: float) -> Size:
+    """The size that leaves room to cut ``size`` out at every zoom."""
+    if isinstance(size, int):
+        return math.ceil(size * max_zoom)
+    height = math.ceil(size[0] * max_zoom)
+    return height, math.ceil(height * size[1] / size[0])
+
+
+def in_rgb(pixels: Pixels) -> Pixels:
+    """Pixels (H, W, C) to look at: of more channels than three the first ones, a second of two in green."""
+    if pixels.shape[2] == 2:
+        return np.dstack([pixels, np.zeros_like(pixels[:, :, 0])])
+    return pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels.repeat(3, axis=2)
 
 
 def in_threads(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from comp.data.findings import DataCheck
+from comp.data.preparing import prepare_files
+from comp.data.reading import RGB, Depth
 from comp.declare.competition import Competition
 from comp.declare.labels import classes_of
 from comp.declare.metrics import Target
@@ -49,6 +51,11 @@ class Tables:
     def duplicate_groups(self) -> npt.NDArray[np.int64] | None:
         """The duplicate group that each row is in (N,), where the images were screened."""
         return None if self.data_check is None else self.data_check.duplicate_groups
+
+    @property
+    def depth(self) -> Depth:
+        """What the training images have in common; as of ordinary ones, where they were not looked at."""
+        return RGB if self.data_check is None else self.data_check.depth
 
     @property
     def readable(self) -> npt.NDArray[np.bool_]:
@@ -95,13 +102,14 @@ def first_rows(table: pd.DataFrame) -> npt.NDArray[np.int64]:
     return places
 
 
-def read_tables(competition: Competition, folder: Path) -> Tables:
+def read_tables(competition: Competition, folder: Path, say: Callable[[str], None] = lambda _: None) -> Tables:
     """The tables of the files in ``folder``; no image is opened.
 
     Even probabilities are held against the sample submission, so that what wouldn't fit it after hours of training
     comes out now. Raises DataError or SubmissionError.
     """
     must_be_here(competition, folder)
+    prepare_files(competition, folder, say)
     train = competition.labels.read(folder)
     classes = classes_of(train, competition.target)
     unlabelled = read_test_tables(competition, folder, classes)

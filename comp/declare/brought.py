@@ -45,16 +45,23 @@ def short_name(part: object) -> str:
 
 
 def source_of(brought: Callable[..., Any]) -> str:
-    """A digest of the file that it is defined in, and of all beside a ``competition.py``; with its name, a key."""
+    """A digest of the file that it is defined in, or of all that a competition's folder has; with its name, a key."""
     function = brought.func if isinstance(brought, partial) else brought
     if not hasattr(function, "__qualname__"):
         function = type(function)
     try:
         file = Path(inspect.getsourcefile(inspect.unwrap(function)) or "")
-        files = file.parent.rglob("*.py") if file.name == "competition.py" else [file]
-        return digest_of_source(files, file.parent)
+        folder = next((place for place in file.parents if (place / "competition.py").is_file()), None)
+        return (
+            digest_of_source([file], file.parent) if folder is None else digest_of_source(folder.rglob("*.py"), folder)
+        )
     except (TypeError, OSError):
         return ""  # built in, or typed into a notebook: its name has to do
+
+
+def key_of(declared: Any) -> list[Any]:
+    """What caches that follow from a declaration are keyed by: its record, and the source of all that was brought."""
+    return [recorded(declared), [source_of(part) for part in _parts(declared) if callable(part)]]
 
 
 def recorded(declared: Any) -> Any:

@@ -56,7 +56,7 @@ class Declared:
             found = getattr(self, name)
             bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
             is_list = get_origin(bare) is Sequence and isinstance(found, Iterable) and not isinstance(found, str)
-            value = tuple(found) if is_list else found
+            value = tuple(found) if is_list or isinstance(found, list) else found
             if not fits(value, hint):
                 raise _wrong(self, name, words_for(hint))
             object.__setattr__(self, name, value)
@@ -94,6 +94,8 @@ def fits(value: Any, hint: Any) -> bool:
         return callable(value)
     if kind is Sequence:
         return isinstance(value, tuple) and all(fits(part, parts[0]) for part in value)
+    if kind is tuple:
+        return isinstance(value, tuple) and len(value) == len(parts) and all(map(fits, value, parts))
     if kind is Mapping:
         return isinstance(value, Mapping) and all(fits(part, parts[1]) for part in value.values())
     if hint in (int, float):

@@ -13,6 +13,7 @@ from comp.declare.checks import Declared, between, matching, misspelt, one_of
 from comp.declare.forms import SubmissionForm
 from comp.declare.labels import LabelSource, TestSource
 from comp.declare.metrics import METRICS, TARGETS, Metric, Target
+from comp.declare.reading import Channels, PixelTable, Read
 from comp.declare.recipe import Recipe
 from comp.declare.viewpoint import Viewpoint, side_on
 from comp.errors import CompError, DeclarationError
@@ -42,6 +43,11 @@ class Competition(Declared):
     combine: how the predictions of one answer's images become the answer's, where a label source and ``test`` say which
         belong together: their ``mean``, their ``max``, or a function of them (I, C) that returns (C,). What should sum
         to one is made to again.
+    read: how a file becomes pixels: a name of `comp.declare.reading.READERS`, ``Channels([...])`` of several files, or
+        a function of the path that returns an array (H, W) of grey or (H, W, C). Bytes are taken as they are; other
+        numbers become bytes by the range that the training images have.
+    prepare: what is done once after the data were unpacked: a ``PixelTable(...)``, several, or a function of the data
+        folder and a new folder, which it writes images to. It is then the folder ``prepared/`` beside the data.
     submission: how predictions are written; ids, order and columns are the sample submission's.
     sample_submission: the name of that file.
     metric: one of `comp.declare.metrics.METRICS`, or a `Metric` of one's own.
@@ -60,6 +66,12 @@ class Competition(Declared):
     combine: Annotated[
         Literal["mean", "max"] | Callable[[Any], Any], "'mean', 'max' or a function of (I, C) that returns (C,)"
     ] = "mean"
+    read: Read | Channels = "images"
+    prepare: (
+        PixelTable
+        | Annotated[Sequence[PixelTable], "a list of PixelTable(...)"]
+        | Annotated[Callable[[Path, Path], Any], "a function of the data folder and a new one"]
+    ) = ()
     submission: Annotated[
         SubmissionForm, "a form: ProbabilityOf, ProbabilityPerClass, ClassName, ClassNumber or TagNames"
     ]

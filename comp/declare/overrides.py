@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -24,8 +25,9 @@ def apply_overrides(competition: Competition, recipe: Recipe, settings: Sequence
     """The two with every ``field=value`` applied, all together: one may be right only beside another, in any order.
 
     A field is one of the recipe (``batch_size``), of a stage by its number from 1 (``stages.2.size``), or the
-    competition's ``layer_lr_ratio`` and ``augment.max_zoom`` and the like. ``stages.size=96`` is that of every stage
-    that isn't set by its number. Of two settings of the same field the later one counts.
+    competition's ``layer_lr_ratio`` and ``augment.max_zoom`` and the like. ``stages.size=96``, or of a rectangle
+    ``stages.size=96x160``, height first, is that of every stage that isn't set by its number. Of two settings of the
+    same field the later one counts.
     Raises OverrideError that names the settings, what was found and what would be right.
     """
     of_competition: dict[Steps, str] = {}
@@ -106,6 +108,10 @@ def _read(text: str, hint: Any) -> Any:
     """The value that the text means in the field; where none fits, one that the field's own check refuses."""
     readings: tuple[Callable[[str], Any], ...] = (float, int, lambda word: TRUTHS[word.lower()])
     found: Any = text
+    if re.fullmatch(r"\d+x\d+", text):
+        found = tuple(map(int, text.split("x")))
+        if fits(found, hint):
+            return found
     for reading in readings:
         try:
             value = reading(text)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from comp.declare.brought import short_name
 from comp.declare.checks import Declared, above, between
+from comp.declare.reading import sides, size_in_words
 
 LAYER_GROUPS = ("early", "late", "head")
 
@@ -17,13 +19,14 @@ Schedule = Annotated[
     Literal["sgdr", "one_cycle", "flat_cosine"] | Callable[[int, int], float],
     "'sgdr', 'one_cycle', 'flat_cosine', or a function of step and steps that returns a factor of the peak",
 ]
+Side = Annotated[int, between(8, 4096)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage(Declared):
     """One entry of a recipe.
 
-    size: pixels of a side of the square images.
+    size: pixels of a side of the square images, or their ``(height, width)``.
     train: ``head`` (the backbone is frozen), ``all`` (with layer-wise learning rates), or how many of the last layer
         groups train: 2 is the late half of the backbone and the head.
     cached: train the head on features computed once per image and view instead of on images (lesson 2's precompute).
@@ -37,7 +40,7 @@ class Stage(Declared):
         (arXiv:1506.01186); earlier layer groups get it divided by the layer-LR ratio and its square.
     """
 
-    size: Annotated[int, between(8, 4096)]
+    size: Side | Annotated[tuple[Side, Side], "(height, width)"]
     train: Annotated[Literal["head", "all", 1, 2, 3], "'head', 'all', or how many of the last layer groups: 1, 2 or 3"]
     cached: bool = False
     views: Count = 1
@@ -54,6 +57,16 @@ class Stage(Declared):
         yield "views", uncached, "1 without `cached`: images are augmented anew in every epoch"
         several = self.schedule != "sgdr" and self.cycles != 1
         yield "cycles", several, f"1 with schedule {short_name(self.schedule)!r}; give its epochs as `cycle_length`"
+
+    @property
+    def pixels(self) -> str:
+        """The size in words."""
+        return size_in_words(self.size)
+
+    @property
+    def area(self) -> int:
+        """Pixels of an image."""
+        return math.prod(sides(self.size))
 
     @property
     def groups(self) -> int:

@@ -4,17 +4,20 @@ A declaration only; `comp.data.augmenting` turns it into an albumentations pipel
 The three families are those of fast.ai's lesson 2 (transforms_side_on, transforms_top_down, transforms_basic).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from comp.declare.checks import Declared, between
+from comp.declare.reading import Fit, Size, sides
 
 # Elements of the square's symmetry group: quarter turns 0 to 3, then the same of the mirror image.
-SYMMETRIES = {"none": (0,), "horizontal": (0, 4), "dihedral": (0, 1, 2, 3, 4, 5, 6, 7)}
+SYMMETRIES = {"none": (0,), "horizontal": (0, 4), "both": (0, 2, 4, 6), "dihedral": (0, 1, 2, 3, 4, 5, 6, 7)}
 
-Flips = Literal["none", "horizontal", "dihedral"]
-Pipeline = Annotated[Callable[[int], Any], "a function of the image size that returns a pipeline"]
+Flips = Literal["none", "horizontal", "both", "dihedral"]
+Pipeline = Annotated[Callable[[Any], Any], "a function of the image size that returns a pipeline"]
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,16 @@ class View:
 class Viewpoint(Declared):
     """What training images go through, and which fixed views test-time augmentation has.
 
-    flips: ``none``, ``horizontal`` (mirror images) or ``dihedral`` (the eight symmetries of a square).
+    flips: ``none``, ``horizontal`` (mirror images), ``both`` (upside down as well) or ``dihedral`` (the eight
+        symmetries of a square; of a rectangle ``both``).
     max_zoom: the largest magnification before a random square is cut out; 1 is none.
     max_rotation: degrees to either side.
     max_light: the largest relative change of brightness and of contrast; 0 is none.
-    pipeline: a function of the image size in pixels that returns an albumentations pipeline of one's own; it is given
-        RGB arrays (H, W, 3) of any size and must return (size, size, 3). It replaces the random augmentations above.
+    pipeline: a function of a stage's size, in pixels or ``(height, width)``, that returns an albumentations pipeline of
+        one's own; it is given arrays (H, W, C) of any size and must return (size, size, C). It replaces the random
+        augmentations above.
+    fit: how an image becomes a square or rectangle: ``crop`` keeps its middle, ``pad`` keeps all of it and fills the
+        rest with its reflection.
     """
 
     flips: Flips
@@ -46,10 +53,16 @@ class Viewpoint(Declared):
     max_rotation: Annotated[float, between(0, 180)] = 10.0
     max_light: Annotated[float, between(0, 1)] = 0.05
     pipeline: Pipeline | None = None
+    fit: Fit = "crop"
+
+    def at(self, size: Size) -> Viewpoint:
+        """As images of this size allow it: a quarter turn of a rectangle has another shape."""
+        height, width = sides(size)
+        return self if height == width or self.flips != "dihedral" else replace(self, flips="both")
 
     @property
     def fixed_views(self) -> tuple[View, ...]:
-        """The plain centre view, then its flips: one, two or eight views."""
+        """The plain centre view, then its flips: one, two, four or eight views."""
         return tuple(View(symmetry) for symmetry in SYMMETRIES[self.flips])
 
     def views(self, count: int) -> tuple[View, ...]:
@@ -59,25 +72,36 @@ class Viewpoint(Declared):
 
 
 def side_on(
-    *, max_zoom: float = 1.1, max_rotation: float = 10, max_light: float = 0.05, pipeline: Pipeline | None = None
+    *,
+    max_zoom: float = 1.1,
+    max_rotation: float = 10,
+    max_light: float = 0.05,
+    pipeline: Pipeline | None = None,
+    fit: Fit = "crop",
 ) -> Viewpoint:
     """Photos taken standing up: cats, cars, plates of food. A mirror image is as likely as the image itself."""
-    return Viewpoint(
-        flips="horizontal", max_zoom=max_zoom, max_rotation=max_rotation, max_light=max_light, pipeline=pipeline
-    )
+    return Viewpoint(flips="horizontal", **locals())
 
 
 def top_down(
-    *, max_zoom: float = 1.05, max_rotation: float = 10, max_light: float = 0.05, pipeline: Pipeline | None = None
+    *,
+    max_zoom: float = 1.05,
+    max_rotation: float = 10,
+    max_light: float = 0.05,
+    pipeline: Pipeline | None = None,
+    fit: Fit = "crop",
 ) -> Viewpoint:
     """Pictures without an up: satellites, microscopes. Quarter turns and flips in both directions."""
-    return Viewpoint(
-        flips="dihedral", max_zoom=max_zoom, max_rotation=max_rotation, max_light=max_light, pipeline=pipeline
-    )
+    return Viewpoint(flips="dihedral", **locals())
 
 
 def upright(
-    *, max_zoom: float = 1.1, max_rotation: float = 5, max_light: float = 0.05, pipeline: Pipeline | None = None
+    *,
+    max_zoom: float = 1.1,
+    max_rotation: float = 5,
+    max_light: float = 0.05,
+    pipeline: Pipeline | None = None,
+    fit: Fit = "crop",
 ) -> Viewpoint:
     """Pictures that a flip would change the meaning of: digits, text, traffic signs."""
-    return Viewpoint(flips="none", max_zoom=max_zoom, max_rotation=max_rotation, max_light=max_light, pipeline=pipeline)
+    return Viewpoint(flips="none", **locals())

@@ -12,6 +12,7 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
+from comp.declare.reading import Size, sides
 from comp.training.backbone import Classifier
 
 # A coarser grid says nothing about where in an image something is.
@@ -21,28 +22,29 @@ SIDES = 3
 class ActivationMaps:
     """The maps of one model. Raises ValueError for one whose features have no place in the image, as of some backbones.
 
-    size: the side in pixels of the images to explain.
+    size: of the images to explain.
     What pools the activations of the last layer by their mean is explained by these, or by those of an earlier stage
     where they are fewer than SIDES wide. A transformer with a class token is explained by what enters its last block:
     after it the other tokens lead nowhere.
     """
 
-    def __init__(self, model: Classifier, size: int) -> None:
+    def __init__(self, model: Classifier, size: Size) -> None:
         backbone = model.backbone
         blocks: Any = getattr(backbone, "blocks", None)
         by_token = getattr(backbone, "global_pool", "") in ("token", "map")
         if by_token and (blocks is None or not hasattr(blocks[-1], "norm1")):
             raise ValueError("its class token is not like a vision transformer's")
         stages = [] if by_token else list(getattr(backbone, "feature_info", ()))
-        fine = [stage for stage in stages if size >= SIDES * stage["reduction"]]
+        fine = [stage for stage in stages if min(sides(size)) >= SIDES * stage["reduction"]]
         earlier = fine[-1] if fine and fine[-1] is not stages[-1] else None
+        self._shape = sides(size)
         self._parts = _InParts(model, cut=not by_token and earlier is None)
         self._width = earlier["num_chs"] if earlier else backbone.num_features
         layer = backbone.get_submodule(earlier["module"]) if earlier else self._parts.activations
         self._cam = GradCAM(self._parts, [blocks[-1].norm1 if by_token else layer], self._as_channels_first)
 
     def __call__(self, images: npt.NDArray[np.uint8], classes: Sequence[int]) -> npt.NDArray[np.float32]:
-        """Where each image (B, S, S, 3) speaks for the class of its index (B,): (B, S, S), 0 to 1.
+        """Where each image (B, H, W, C) speaks for the class of its index (B,): (B, H, W), 0 to 1.
 
         A map is 0 everywhere where nothing does. Raises ValueError where the model's activations are no grid.
         """
@@ -59,10 +61,12 @@ class ActivationMaps:
         if activations.ndim != 3:
             raise ValueError(f"its activations have the shape {tuple(activations.shape)}")
         tokens = activations[:, getattr(backbone, "num_prefix_tokens", 0) :]
-        side = round(tokens.shape[1] ** 0.5)
-        if side * side != tokens.shape[1]:
-            raise ValueError(f"its {tokens.shape[1]} tokens are no square grid")
-        return tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)
+        # As many times wider than high as the image.
+        height, width = self._shape
+        rows = max(1, round((tokens.shape[1] * height / width) ** 0.5))
+        if tokens.shape[1] % rows:
+            raise ValueError(f"its {tokens.shape[1]} tokens are no grid of the image's shape")
+        return tokens.transpose(1, 2).reshape(len(tokens), -1, rows, tokens.shape[1] // rows)
 
 
 class _InParts(nn.Module):
@@ -77,7 +81,7 @@ class _InParts(nn.Module):
         self.activations = nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Bytes of RGB (B, 3, S, S) to logits (B, C)."""
+        """Bytes, channels first, to logits (B, C)."""
         model = self.model
         with torch.set_grad_enabled(not self.cut):
             activations = model.backbone.forward_features(images.float() * model.scale + model.shift)

@@ -89,6 +89,8 @@ def advice_on_files(check: DataCheck) -> Iterator[Advice]:
 
 def _of_sizes(train: pd.DataFrame, recipe: Recipe, pretrained_at: int | None) -> Iterator[Advice]:
     last, size = len(recipe.stages), recipe.stages[-1].size
+    if not isinstance(size, int):  # who chose the shape has looked at the images
+        return
     sides = train[["width", "height"]]
     shorter = float(sides.min(axis=1).median())
     smaller, larger = _rounded(shorter), _rounded(min(1.5 * size, shorter))

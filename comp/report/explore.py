@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from comp.data.data_check import checked_tables
 from comp.data.file_facts import ODDITIES
 from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training
 from comp.data.loading import ImageDataset
-from comp.data.reading import read_image
+from comp.data.reading import Reading, read_image
 from comp.data.splitting import draw_folds
 from comp.data.tables import Tables
 from comp.declare.competition import Competition
+from comp.declare.reading import size_in_words
 from comp.declare.recipe import Recipe
 from comp.declare.viewpoint import View
 from comp.report import EXPLORATION, figures
@@ -58,6 +60,7 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
     counts = truth.sum(axis=0)
     of_parts = np.stack([truth[parts == part].sum(axis=0) for part in range(len(names))], axis=1)
     size, interpolation = pretraining(recipe.backbone)
+    reading = Reading(interpolation, competition.augment.fit, competition.read, tables.depth)
     facts = {
         "competition": competition,
         "recipe": recipe,
@@ -80,11 +83,16 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
         "shapes": _shapes(readable),
         "sizes": _by_part(readable["width"].astype(str) + " × " + readable["height"].astype(str), readable["part"], 6),
         "modes": _by_part(readable["format"] + ", " + readable["mode"], readable["part"], 12),
-        "samples": _samples(tables, truth, np.array(names)[parts], choices.seed, console),
-        "augmented": _augmented(competition, recipe, tables, interpolation, choices.seed),
-        "check": _check(check, tables.notes, workspace.data(competition.name)),
+        "samples": _samples(tables, truth, np.array(names)[parts], choices.seed, console, reading),
+        "augmented": _augmented(competition, recipe, tables, reading, choices.seed),
+        "check": _check(check, tables.notes, workspace.data(competition.name), reading),
     }
     return write_page(workspace.runs / competition.name / EXPLORATION, "explore", **facts)
+
+
+def _as_it_is(reading: Reading) -> Reading:
+    """The image as it is, for people."""
+    return replace(reading, interpolation="bilinear", fit="crop")
 
 
 def _parts(tables: Tables, recipe: Recipe, choices: Choices) -> tuple[Array, list[str]]:
@@ -136,7 +144,9 @@ def _by_part(named: pd.Series[str], part: pd.Series[str], most: int) -> list[tup
     return [*rows, (f"{len(rest)} others", *rest.sum().tolist())] if len(rest) else rows
 
 
-def _samples(tables: Tables, truth: Array, parts: Array, seed: int, console: Console) -> list[dict[str, Any]]:
+def _samples(
+    tables: Tables, truth: Array, parts: Array, seed: int, console: Console, reading: Reading
+) -> list[dict[str, Any]]:
     """Some images of each class as they are, drawn from the seed."""
     order = np.random.default_rng(seed).permutation(len(truth))
     each = int(np.clip(SAMPLES // len(tables.classes), FEWEST, MOST))
@@ -145,7 +155,7 @@ def _samples(tables: Tables, truth: Array, parts: Array, seed: int, console: Con
     cards = []
     with console.bar("pictures", len(chosen), "images") as bar:
         for row in list(chosen)[: 2 * SAMPLES]:
-            picture = thumbnail(read_image(Path(tables.train["path"].iloc[row]), SIDE))
+            picture = thumbnail(read_image(Path(tables.train["path"].iloc[row]), SIDE, _as_it_is(reading)))
             indices = np.flatnonzero(truth[row]).tolist()
             cards.append(
                 {"id": tables.train["id"].iloc[row], "part": parts[row], "actual": indices, "picture": picture}
@@ -154,30 +164,28 @@ def _samples(tables: Tables, truth: Array, parts: Array, seed: int, console: Con
     return cards
 
 
-def _augmented(
-    competition: Competition, recipe: Recipe, tables: Tables, interpolation: str, seed: int
-) -> dict[str, Any]:
+def _augmented(competition: Competition, recipe: Recipe, tables: Tables, reading: Reading, seed: int) -> dict[str, Any]:
     """One image as it is, under augmentations of training, and in the views that are averaged in prediction."""
     some: list[int] = np.random.default_rng(seed).permutation(len(tables.train))[:CANDIDATES].tolist()
     paths = [Path(tables.train["path"].iloc[row]) for row in some]
-    contrasts = [float(read_image(path, SIDE // 4).std()) for path in paths]
+    contrasts = [float(read_image(path, SIDE // 4, _as_it_is(reading)).std()) for path in paths]
     index = int(np.argmax(contrasts))
     size, viewpoint = recipe.stages[-1].size, competition.augment
 
     def views(seen: tuple[View, ...], erasing: float) -> list[str]:
-        dataset = ImageDataset([paths[index]], Preprocessing(size, interpolation, viewpoint, erasing), seed)
+        dataset = ImageDataset([paths[index]], Preprocessing(size, reading, viewpoint, erasing), seed)
         return [thumbnail(pixels) for pixels in dataset[0, seen][1]]
 
     return {
         "id": tables.train["id"].iloc[some[index]],
-        "original": thumbnail(read_image(paths[index], SIDE)),
-        "size": size,
+        "original": thumbnail(read_image(paths[index], SIDE, _as_it_is(reading))),
+        "size": size_in_words(size),
         "training": views(tuple(View(draw=draw) for draw in range(AUGMENTATIONS)), recipe.random_erasing),
         "tta": views(tta_views(recipe, viewpoint), 0.0),
     }
 
 
-def _check(check: DataCheck, notes: Sequence[str], root: Path) -> dict[str, Any]:
+def _check(check: DataCheck, notes: Sequence[str], root: Path, reading: Reading) -> dict[str, Any]:
     """What the data check found: counts, the files that can't be read, and pairs of duplicates as pictures.
 
     notes: what was put up with in files of labels and images, a line each.
@@ -190,7 +198,7 @@ def _check(check: DataCheck, notes: Sequence[str], root: Path) -> dict[str, Any]
         "torn": check.torn,
         "unreadable": unreadable[["path", "problem", "detail"]].head(LISTED).to_numpy().tolist(),
         "unreadable_left_out": max(0, len(unreadable) - LISTED),
-        "pairs": _pairs(images, root),
+        "pairs": _pairs(images, root, _as_it_is(reading)),
     }
 
 
@@ -205,7 +213,7 @@ def _kinds(images: pd.DataFrame) -> list[tuple[str, int, int, str]]:
     return [(name, (mask & labelled).sum(), (mask & ~labelled).sum(), text) for name, mask, text in masks if mask.any()]
 
 
-def _pairs(images: pd.DataFrame, root: Path) -> list[tuple[str, list[dict[str, Any]]]]:
+def _pairs(images: pd.DataFrame, root: Path, reading: Reading) -> list[tuple[str, list[dict[str, Any]]]]:
     """Images beside those they are like, each pair once, conflicts first."""
     kinds: dict[frozenset[str], tuple[str, tuple[str, str]]] = {}
     for column, kind in OF_PAIRS.items():
@@ -216,6 +224,6 @@ def _pairs(images: pd.DataFrame, root: Path) -> list[tuple[str, list[dict[str, A
     def side(path: str) -> dict[str, Any]:
         label = labels[path]
         words = label if isinstance(label, str) else ", ".join(label)
-        return {"path": path, "label": words, "picture": thumbnail(read_image(root / path, SIDE))}
+        return {"path": path, "label": words, "picture": thumbnail(read_image(root / path, SIDE, reading))}
 
     return [(kind, [side(path) for path in both]) for kind, both in list(kinds.values())[:PAIRS]]

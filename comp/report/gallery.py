@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from comp.console import Console
-from comp.data.reading import centre, read_image
+from comp.data.reading import Depth, Reading, centre, read_image
 from comp.declare.competition import Competition
+from comp.declare.reading import Size
 from comp.errors import BackboneError, RunError
 from comp.report.activation import ActivationMaps
 from comp.report.outcomes import Outcomes, orders
@@ -43,7 +45,7 @@ def gallery(
             maps = _maps(competition, run, outcomes, rows, paths, console)
         except (BackboneError, RunError, ValueError) as error:
             why_not = str(error).rstrip(".")
-    cards = []
+    cards, reading = [], reading_of(competition, run)
     with console.bar("pictures", len(rows), "images") as bar:
         for row in rows:
             cards.append(
@@ -56,7 +58,7 @@ def gallery(
                     "predicted": np.flatnonzero(outcomes.answers[row]).tolist(),
                     "costliest": int(outcomes.costliest[row]),
                     "probabilities": outcomes.probabilities[row].tolist(),
-                    "picture": thumbnail(_middle(paths[row], SIDE)),
+                    "picture": thumbnail(_middle(paths[row], SIDE, reading)),
                     "map": maps.get(row),
                     "ranks": {name: of_rows[row] for name, of_rows in ranks.items() if row in of_rows},
                 }
@@ -86,26 +88,35 @@ def _maps(
     competition: Competition, run: Run, outcomes: Outcomes, rows: list[int], paths: Sequence[Path], console: Console
 ) -> dict[int, str]:
     """Where the run's model sees what it predicts in each of these rows, or the tag that costs most."""
-    size, interpolation, maps = maps_of(competition, run, len(outcomes.classes), console)
+    size, reading, maps = maps_of(competition, run, len(outcomes.classes), console)
     explained = outcomes.costliest if outcomes.tags else outcomes.probabilities.argmax(axis=1)
     pictures = {}
     with console.bar("activation maps", len(rows), "images") as bar:
         for some in (rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)):
-            images = np.stack([_middle(paths[row], size, interpolation) for row in some])
+            images = np.stack([_middle(paths[row], size, reading) for row in some])
             found = maps(images, explained[list(some)].tolist())
             pictures.update({row: heat(activation) for row, activation in zip(some, found, strict=True)})
             bar.advance(len(some))
     return pictures
 
 
-def maps_of(competition: Competition, run: Run, classes: int, console: Console) -> tuple[int, str, ActivationMaps]:
-    """The side in pixels and the interpolation that the run's model was trained with, and its activation maps."""
+def maps_of(competition: Competition, run: Run, classes: int, console: Console) -> tuple[Size, Reading, ActivationMaps]:
+    """The size that the run's model was trained at, how images are read for it, and its activation maps."""
     competition, recipe = from_config(competition, run.record("config"), run.record("trained"))
     learner = next(kept_learners(competition, recipe, run, classes, console))
     model, size = learner.evaluated.eval(), recipe.stages[-1].size
-    return size, expectations(model.backbone).interpolation, ActivationMaps(model, size)
+    reading = replace(reading_of(competition, run), interpolation=expectations(model.backbone).interpolation)
+    return size, reading, ActivationMaps(model, size)
 
 
-def _middle(path: Path, size: int, interpolation: str = "bilinear") -> npt.NDArray[np.uint8]:
-    """The plain view: the middle square of the image."""
-    return centre(read_image(path, size, interpolation), size)
+def reading_of(competition: Competition, run: Run) -> Reading:
+    """How the run's images are read; a page shows them as wide as they are, whatever the model has seen of them."""
+    first = Run(run.folder.parent.parent / run.members[0]) if run.members else run
+    config = first.record("config")
+    fit = config.get("augment", {}).get("fit", "crop")
+    return Reading(fit=fit, read=competition.read, depth=Depth.of(config.get("depth")))
+
+
+def _middle(path: Path, size: Size, reading: Reading) -> npt.NDArray[np.uint8]:
+    """The plain view."""
+    return centre(read_image(path, size, reading), size)

@@ -24,6 +24,7 @@ from markupsafe import Markup
 from matplotlib import colormaps
 from PIL import Image
 
+from comp.data.reading import in_rgb
 from comp.files import write_text
 
 # Pixels of a side, about twice what it is shown at on a small screen with two of its pixels to one of the page.
@@ -102,8 +103,8 @@ def seconds(value: float | None) -> str:
 
 
 def thumbnail(pixels: npt.NDArray[np.uint8], side: int = SIDE) -> str:
-    """RGB (H, W, 3) as a data URI, its longer side ``side`` pixels at most."""
-    picture = Image.fromarray(pixels)
+    """Pixels (H, W, C) as a data URI, its longer side ``side`` pixels at most."""
+    picture = Image.fromarray(np.ascontiguousarray(in_rgb(pixels)))
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     return _webp(picture, quality=72)
 

@@ -157,7 +157,7 @@ def benchmark(
     events = learner.fit(stage, 1e-6, epochs(dataset), None, seed=0)
     resident = next(_endless(epochs(dataset)))
     views = tta_views(learner.recipe, competition.augment)
-    forward = torch.randint(0, 256, (forward_batch(), size, size, 3), dtype=torch.uint8)
+    forward = torch.randint(0, 256, (forward_batch(), size, size, prepared.tables.depth.channels), dtype=torch.uint8)
     readers = {FROM_FILES: _endless(epochs(files)), FROM_KEPT: _endless(epochs(dataset))}
     predicted = rows[: max(1, BATCHES * forward_batch() // len(views))]
 

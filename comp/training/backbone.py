@@ -22,6 +22,7 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from comp.declare.reading import Size, sides, size_in_words
 from comp.errors import BackboneError
 from comp.training.heads import build_head
 
@@ -59,8 +60,8 @@ class Classifier(nn.Module):
         # A timm model: it has more than torch's types know of a module.
         self.backbone: Any = backbone
         self.head = head
-        self.register_buffer("scale", 1 / (255 * torch.tensor(std)).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("shift", (-torch.tensor(mean) / torch.tensor(std)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", 1 / (255 * torch.tensor(std)).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("shift", (-torch.tensor(mean) / torch.tensor(std)).view(1, -1, 1, 1), persistent=False)
 
     @property
     def width(self) -> int:
@@ -72,14 +73,14 @@ class Classifier(nn.Module):
         return self.head[-1].get_parameter("weight").shape[0]
 
     def features(self, images: Tensor) -> Tensor:
-        """Bytes of RGB (B, size, size, 3) to pooled features (B, F)."""
+        """Bytes (B, size, size, channels) to pooled features (B, F)."""
         # A batch of images in rows of pixels already has the layout that convolutions are fastest in: channels last.
         channels_first = images.permute(0, 3, 1, 2).float()
         features: Tensor = self.backbone(channels_first * self.scale + self.shift)
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Bytes of RGB (B, size, size, 3) to logits (B, C)."""
+        """Bytes (B, size, size, channels) to logits (B, C)."""
         logits: Tensor = self.head(self.features(images))
         return logits
 
@@ -89,12 +90,18 @@ class Expectations:
     """What a backbone's weights expect of images."""
 
     interpolation: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 def build_classifier(
-    backbone: str, *, pretrained: bool, dropout: float, prior: npt.NDArray[Any], drop_path: float = 0.0
+    backbone: str,
+    *,
+    pretrained: bool,
+    dropout: float,
+    prior: npt.NDArray[Any],
+    drop_path: float = 0.0,
+    channels: int = 3,
 ) -> Classifier:
     """A backbone by its timm name, or ``local-dir:PATH``, with a new head for the classes of ``prior``.
 
@@ -102,19 +109,23 @@ def build_classifier(
         class is rare (arXiv:1708.02002, section 3.3).
     drop_path: the rate at which the backbone's last block is skipped for an image in training, earlier ones at rates
         that grow to it (arXiv:1603.09382).
+    channels: of the images. For others than three timm repeats or adds up the first layer's weights.
     Raises BackboneError for an unknown name, a backbone without layer groups, weights that can't be loaded, and a
     ``drop_path`` for a backbone without blocks that could be skipped.
     """
-    body, own_classifier = _create(backbone, pretrained=pretrained, drop_path=drop_path)
-    expected = expectations(body)
+    body, own_classifier = _create(backbone, pretrained=pretrained, drop_path=drop_path, channels=channels)
+    expected = expectations(body, channels)
     head = build_head(body.head_hidden_size, prior, dropout)
     return Classifier(body, head, expected.mean, expected.std, own_classifier if pretrained else None)
 
 
-def expectations(backbone: nn.Module) -> Expectations:
-    """The preprocessing that timm keeps with the backbone's weights."""
+def expectations(backbone: nn.Module, channels: int = 3) -> Expectations:
+    """The preprocessing that timm keeps with the weights; other than three channels have the mean of the colours'."""
     config: dict[str, Any] = timm.data.resolve_model_data_config(backbone)  # type: ignore[attr-defined, no-untyped-call]
-    return Expectations(config["interpolation"], tuple(config["mean"]), tuple(config["std"]))
+    mean, std = (tuple(config[name]) for name in ("mean", "std"))
+    if len(mean) != channels:
+        mean, std = ((sum(values) / len(values),) * channels for values in (mean, std))
+    return Expectations(config["interpolation"], mean, std)
 
 
 def pretraining(backbone: str) -> tuple[int, str]:
@@ -135,19 +146,20 @@ def pretraining(backbone: str) -> tuple[int, str]:
     return int(known.input_size[-1]), str(known.interpolation)
 
 
-def set_size(model: Classifier, size: int) -> None:
+def set_size(model: Classifier, size: Size) -> None:
     """Let a transformer take images of ``size`` pixels; convolutional backbones take any that is large enough."""
-    blank = torch.zeros(1, size, size, 3, dtype=torch.uint8, device=next(model.parameters()).device)
+    device = next(model.parameters()).device
+    blank = torch.zeros(1, *sides(size), model.scale.shape[1], dtype=torch.uint8, device=device)
     try:
         if hasattr(model.backbone, "set_input_size"):
-            model.backbone.set_input_size(img_size=(size, size))
+            model.backbone.set_input_size(img_size=sides(size))
         # timm says only when it is given an image that its side should have been a multiple of the patch's.
         model.eval()
         with torch.no_grad():
             model.features(blank)
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise BackboneError(f"The backbone can't take images of {size} pixels a side: {reason}.") from None
+        raise BackboneError(f"The backbone can't take images of {size_in_words(size)} pixels: {reason}.") from None
 
 
 def layer_groups(model: Classifier) -> dict[str, list[nn.Parameter]]:
@@ -190,7 +202,7 @@ def digest(model: nn.Module) -> str:
     return fingerprint.hexdigest()
 
 
-def _create(name: str, *, pretrained: bool, drop_path: float) -> tuple[Any, nn.Linear | None]:
+def _create(name: str, *, pretrained: bool, drop_path: float, channels: int) -> tuple[Any, nn.Linear | None]:
     """The timm model without its classifier, and that where it is linear."""
     local = name.removeprefix("local-dir:") if name.startswith("local-dir:") else None
     if local is None:
@@ -202,6 +214,8 @@ def _create(name: str, *, pretrained: bool, drop_path: float) -> tuple[Any, nn.L
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
+    if channels != 3:
+        options["in_chans"] = channels
     try:
         # With its own classifier weights are loaded strictly: those of another architecture are refused, not skipped.
         body: Any = timm.create_model(name, pretrained=pretrained, **options)
@@ -246,7 +260,7 @@ def _must_be_known(name: str, *, pretrained: bool) -> None:
 def foldable(model: Classifier, images: Tensor) -> list[Pair]:
     """The pairs of a classifier in evaluation that folding hardly changes the features of these images by.
 
-    images: bytes of RGB (B, size, size, 3). None of the pairs where a feature changes by more than TOLERANCE, as where
+    images: bytes (B, size, size, channels). None of the pairs where a feature changes by more than TOLERANCE, as where
     something else also takes what a convolution gives.
     """
     pairs = _pairs(model, images)

@@ -48,6 +48,7 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         if choices.like and choices.all_data
         else None,
         "data": {"train": len(tables.train), "test": len(tables.test), "fingerprint": fingerprint(tables)},
+        "depth": recorded(tables.depth),
         "data_check": None if tables.data_check is None else tables.data_check.counts(),
         "device": prepared.learner.device,
         "precision": prepared.learner.accelerator.mixed_precision,

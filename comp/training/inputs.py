@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,9 @@ from comp.console import Console
 from comp.data.augmenting import Preprocessing
 from comp.data.image_cache import ImageCache, cached_images
 from comp.data.loading import ImageDataset, ImageEpochs, in_views
-from comp.data.reading import Paths, with_margin
+from comp.data.reading import RGB, Depth, Paths, Reading, with_margin
+from comp.declare.brought import key_of
+from comp.declare.reading import Channels, Read, Size, size_in_words
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import RunError
@@ -37,6 +40,7 @@ Rows = npt.NDArray[np.int64]
 HEAD_BATCHES = 4
 FEATURES_FOLLOW_FROM = (
     "comp.data.reading",
+    "comp.data.readers",
     "comp.data.augmenting",
     "comp.training.backbone",
     "comp.training.learner",
@@ -49,7 +53,7 @@ class Images:
 
     paths: of all rows, in the table's order. contents: the digests of their files' bytes, in hexadecimal, where they
     are known. cache: the folder for their features and for the images at the sizes
-    that they train at.
+    that they train at. read, depth: how they are read, and what they have in common.
     """
 
     paths: Paths
@@ -59,11 +63,17 @@ class Images:
     cache: Path
     console: Console
     contents: Sequence[str] | None = None
+    read: Read | Channels = "images"
+    depth: Depth = RGB
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.expected.interpolation, self.viewpoint.fit, self.read, self.depth)
 
     def dataset(
-        self, size: int, seed: int, erasing: float = 0.0, kept: Mapping[int, ImageCache] | None = None
+        self, size: Size, seed: int, erasing: float = 0.0, kept: Mapping[Size, ImageCache] | None = None
     ) -> ImageDataset:
-        preprocessing = Preprocessing(size, self.expected.interpolation, self.viewpoint, erasing)
+        preprocessing = Preprocessing(size, self.reading, self.viewpoint, erasing)
         return ImageDataset(self.paths, preprocessing, seed, kept)
 
     def only(self, rows: Rows) -> "Images":
@@ -74,7 +84,7 @@ class Images:
     def content(self) -> str:
         return content_digest(self.paths, self.contents)
 
-    def features(self, learner: Learner, size: int, views: Sequence[View]) -> Features:
+    def features(self, learner: Learner, size: Size, views: Sequence[View]) -> Features:
         """The pooled features (N, V, F) of all rows in these views, from the cache where they were computed before."""
         drawn = any(view.draw is not None for view in views)
         made_from = {
@@ -85,9 +95,10 @@ class Images:
             "images": self.content,
             "size": size,
             "expected": asdict(self.expected),
+            "reading": self.reading.key,
             "views": [asdict(view) for view in views],
             # Only random views depend on these.
-            "augmentations": [repr(self.dataset(size, self.seed).pipeline), self.viewpoint.max_zoom] if drawn else None,
+            "augmentations": self._augmentations(size) if drawn else None,
             "source": source_digest(*FEATURES_FOLLOW_FROM),
             "drawn": self.seed if drawn else None,
             "precision": [str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
@@ -111,8 +122,17 @@ class Images:
             if not is_main():
                 features, found = cached(_not_here)
         how = "found in the cache" if found else f"computed in {time.monotonic() - began:.0f} s"
-        self.console.say(f"features of {len(self.paths)} images at {size} px: {how}")
+        self.console.say(f"features of {len(self.paths)} images at {size_in_words(size)} px: {how}")
         return features
+
+    def _augmentations(self, size: Size) -> list[Any]:
+        """What random views follow from: the pipeline as albumentations writes it down, and one's own by its source."""
+        pipeline = self.dataset(size, self.seed).pipeline
+        try:
+            written = pipeline.to_dict()
+        except Exception:  # a function of one's own among the steps
+            written = repr(pipeline)
+        return [written, self.viewpoint.max_zoom, key_of(self.viewpoint.pipeline)]
 
     def for_stage(
         self, learner: Learner, stage: Stage, targets: Tensor, training: Rows, validating: Rows, seed: int
@@ -122,7 +142,7 @@ class Images:
         epochs: Epochs
         validation: Callable[[], Iterable[Tensor]]
         if stage.cached:
-            features = self.features(learner, stage.size, self.viewpoint.views(stage.views))
+            features = self.features(learner, stage.size, self.viewpoint.at(stage.size).views(stage.views))
             epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, seed)
             validation = lambda: in_batches(features[:, :1], validating)  # noqa: E731
         else:
@@ -143,7 +163,8 @@ class Images:
             return iter(())
         stages = learner.recipe.stages
         cached = any(
-            stage.cached and stage.size == size and self.viewpoint.views(stage.views) == views for stage in stages
+            stage.cached and stage.size == size and self.viewpoint.at(size).views(stage.views) == views
+            for stage in stages
         )
         chosen = self.only(rows)
         if any(stage.groups > 1 for stage in stages):
@@ -152,47 +173,49 @@ class Images:
             return in_batches(self.features(learner, size, views), rows)
         return in_batches(chosen.features(learner, size, views), chosen._all_rows())
 
-    def _computed(self, learner: Learner, size: int, views: Sequence[View], start: int = 0) -> Iterator[Tensor]:
+    def _computed(self, learner: Learner, size: Size, views: Sequence[View], start: int = 0) -> Iterator[Tensor]:
         """From row ``start`` on, in the batches that they would have been in from the first row on."""
         if start:
-            self.console.say(f"features of {start} of {len(self.paths)} images at {size} px: found in the cache")
-        text = f"features of {len(self.paths)} images in {len(views)} views at {size} px"
+            found = f"{start} of {len(self.paths)} images at {size_in_words(size)} px"
+            self.console.say(f"features of {found}: found in the cache")
+        text = f"features of {len(self.paths)} images in {len(views)} views at {size_in_words(size)} px"
         with self.console.bar(text, len(self.paths) * len(views), "images") as bar:
             bar.advance(start * len(views))
             for batch in self._features(learner, self._all_rows()[start:], size, views):
                 yield batch
                 bar.advance(batch.shape[0] * batch.shape[1])
 
-    def kept(self, stage: Stage, training: Rows, validating: Rows) -> dict[int, ImageCache]:
-        """The images of a stage of several epochs, by their shorter side, where there is room for them."""
+    def kept(self, stage: Stage, training: Rows, validating: Rows) -> dict[Size, ImageCache]:
+        """The images of a stage of several epochs, by the size that they cover, where there is room for them."""
         if stage.epochs == 1:
             return {}
-        rows_by_side = {with_margin(stage.size, self.viewpoint.max_zoom): training}
-        rows_by_side[stage.size] = np.concatenate([rows_by_side.get(stage.size, validating[:0]), validating])
-        kept: dict[int, ImageCache] = {}
-        for side, rows in rows_by_side.items():
+        rows_by_size: dict[Size, Rows] = {with_margin(stage.size, self.viewpoint.max_zoom): training}
+        rows_by_size[stage.size] = np.concatenate([rows_by_size.get(stage.size, validating[:0]), validating])
+        kept: dict[Size, ImageCache] = {}
+        for size, rows in rows_by_size.items():
             if not len(rows):
                 continue
-            with main_first(), self.console.bar(f"caching images at {side} px", len(np.unique(rows)), "images") as bar:
+            text = f"caching images at {size_in_words(size)} px"
+            with main_first(), self.console.bar(text, len(np.unique(rows)), "images") as bar:
                 found = cached_images(
                     self.cache / "images",
                     self.paths,
                     np.unique(rows),
                     self.content,
-                    side,
-                    self.expected.interpolation,
+                    size,
+                    self.reading,
                     bar.advance,
                     self.console.say,
                     beside=kept.values(),
                 )
             if found is not None:
-                kept[side] = found
+                kept[size] = found
         return kept
 
     def views(
-        self, rows: Rows, size: int, views: Sequence[View], kept: Mapping[int, ImageCache] | None = None
+        self, rows: Rows, size: Size, views: Sequence[View], kept: Mapping[Size, ImageCache] | None = None
     ) -> Iterable[Tensor]:
-        """Some rows in order, each in these views, as batches (B, V, size, size, 3)."""
+        """Some rows in order, each in these views, as batches (B, V, size, size, C)."""
         return in_views(self.dataset(size, self.seed, kept=kept), rows, views, forward_batch(), workers=workers())
 
     def blocks(self, rows: Rows, views: Sequence[View]) -> list[Rows]:
@@ -203,11 +226,11 @@ class Images:
     def _epochs(
         self,
         learner: Learner,
-        size: int,
+        size: Size,
         targets: Tensor,
         training: Rows,
         seed: int,
-        kept: Mapping[int, ImageCache],
+        kept: Mapping[Size, ImageCache],
     ) -> Epochs:
         rank, count = learner.accelerator.process_index, learner.accelerator.num_processes
         dataset = self.dataset(size, seed, learner.recipe.random_erasing, kept)
@@ -219,9 +242,9 @@ class Images:
         self,
         learner: Learner,
         rows: Rows,
-        size: int,
+        size: Size,
         views: Sequence[View],
-        kept: Mapping[int, ImageCache] | None = None,
+        kept: Mapping[Size, ImageCache] | None = None,
     ) -> Iterator[Tensor]:
         """Pooled features of rows in order, (B, V, F) each; of several processes each looks at every n-th batch.
 
@@ -248,7 +271,7 @@ def tta_views(recipe: Recipe, viewpoint: Viewpoint) -> tuple[View, ...]:
     if recipe.tta == "none":
         return (View(),)
     if recipe.tta == "fixed":
-        return viewpoint.fixed_views
+        return viewpoint.at(recipe.stages[-1].size).fixed_views
     return (View(), *(View(draw=draw) for draw in range(recipe.tta_views)))
 
 

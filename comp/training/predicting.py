@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from comp.console import Console
 from comp.data.data_check import check_images
-from comp.data.reading import Paths
+from comp.data.preparing import prepare_files
+from comp.data.reading import Depth, Paths
 from comp.data.tables import Tables, answers_of, class_counts, read_test_tables, with_prior
 from comp.declare.competition import Competition
 from comp.declare.recipe import Recipe
@@ -98,9 +99,19 @@ def predict_logits(
     config = trained.record("config")
     found: list[list[Array]] = [[] for _ in parts]
     for learner in kept_learners(competition, recipe, trained, len(config["classes"]), console, just_trained):
-        expected = expectations(learner.model.backbone)
+        depth = Depth.of(config.get("depth"))
+        expected = expectations(learner.model.backbone, depth.channels)
         for (paths, rows), logits in zip(parts, found, strict=True):
-            images = Images(paths, expected, competition.augment, config["seed"], workspace.cache, console)
+            images = Images(
+                paths,
+                expected,
+                competition.augment,
+                config["seed"],
+                workspace.cache,
+                console,
+                read=competition.read,
+                depth=depth,
+            )
             logits.append(learner.logits(images.to_predict(learner, rows)))
     stacked = [np.concatenate(logits, axis=1) for logits in found]
     if not all(np.isfinite(logits).all() for logits in stacked):
@@ -152,6 +163,7 @@ def predict_test_images(competition: Competition, trained: Run, workspace: Works
         raise RunError(f"{trained.name} was predicted by an older comp; run `comp predict {trained.name}` once more.")
     competition, recipe = from_config(competition, config, trained.record("trained"))
     root = workspace.data(competition.name)
+    prepare_files(competition, root, console.say)
     tables = read_test_tables(competition, root, config["classes"])
     tables = replace(tables, data_check=check_images(tables, competition, workspace, console))
     (logits,) = predict_logits(competition, recipe, trained, [(readable_test_images(tables), None)], workspace, console)
@@ -173,22 +185,25 @@ def kept_learners(
     Raises RunError where its training did not end.
     """
     record = trained.record("trained")
+    channels = Depth.of(trained.record("config").get("depth")).channels
     snapshots = [trained.checkpoint(name) for name in record["snapshots"]]
     at_once = record.get("at_once", {}).get("forward")
     for weights in (trained.weights, *snapshots):
         if just_trained is not None and weights == trained.weights:
             learner, just_trained.recipe = just_trained, recipe
         else:
-            learner = load_learner(competition, recipe, weights, classes)
+            learner = load_learner(competition, recipe, weights, classes, channels)
         learner.micro_batches.forward, learner.micro_batches.say = at_once, console.say
         yield learner
         # The next one would run out of memory with what this one did.
         at_once = learner.micro_batches.forward
 
 
-def load_learner(competition: Competition, recipe: Recipe, weights: Path, classes: int) -> Learner:
+def load_learner(competition: Competition, recipe: Recipe, weights: Path, classes: int, channels: int = 3) -> Learner:
     """The model with these weights, at the size of the last stage."""
-    model = build_classifier(recipe.backbone, pretrained=False, dropout=recipe.dropout, prior=np.zeros(classes))
+    model = build_classifier(
+        recipe.backbone, pretrained=False, dropout=recipe.dropout, prior=np.zeros(classes), channels=channels
+    )
     set_size(model, recipe.stages[-1].size)
     load_weights(model, weights)
     return Learner(model, recipe, competition.target, competition.layer_lr_ratio)

@@ -56,7 +56,7 @@ class Prepared:
         return self.images.for_stage(self.learner, stage, targets, self.training, self.validating, self.seed_of(number))
 
     def _start_head(self, stage: Stage) -> None:
-        views = self.experiment.competition.augment.views(stage.views if stage.cached else 1)
+        views = self.experiment.competition.augment.at(stage.size).views(stage.views if stage.cached else 1)
         features = self.images.features(self.learner, stage.size, views)
         (pretrained,) = self.learner.model.own_classifier
         start_from_pretrained(
@@ -88,12 +88,14 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
     learner.micro_batches.say = console.say
     images = Images(
         tables.train["path"].array,
-        expectations(learner.model.backbone),
+        expectations(learner.model.backbone, tables.depth.channels),
         competition.augment,
         choices.seed,
         experiment.workspace.cache,
         console,
         tables.train["content"].array,
+        competition.read,
+        tables.depth,
     )
     return Prepared(experiment, tables, training, validating, learner, images, weights)
 
@@ -114,6 +116,7 @@ def _untrained(experiment: Experiment, tables: Tables, training: Rows) -> tuple[
             dropout=recipe.dropout,
             drop_path=recipe.drop_path,
             prior=prior,
+            channels=tables.depth.channels,
         )
     if recipe.head == "pretrained" and model.own_classifier == (None,):
         raise BackboneError(

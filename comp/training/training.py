@@ -13,6 +13,7 @@ from torch import Tensor
 
 from comp.console import Console
 from comp.declare.brought import recorded
+from comp.declare.reading import Size
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import DivergedError, RunError
 from comp.interrupts import deferred
@@ -50,7 +51,7 @@ class Training:
     diverged: the stages whose loss became NaN or infinite, as trained.json has them.
     snapshots: the weights kept at the ends of the last stage's cycles, the latest first, without the very last.
     last_finite: the weights that are restored when the loss diverges.
-    size: of the images that the model was made for last, in pixels.
+    size: of the images that the model was made for last.
     touched: whether the backbone may be another than it was built.
     resumed: where the stage was stopped that is resumed.
     began: the time, in seconds, at which the stage under way would have begun, had it not been stopped.
@@ -66,7 +67,7 @@ class Training:
     diverged: list[dict[str, Any]] = field(default_factory=list)
     snapshots: list[Path] = field(default_factory=list)
     last_finite: Finite | None = None
-    size: int = 0
+    size: Size = 0
     touched: bool = False
     resumed: dict[str, Any] | None = None
     began: float = 0.0

@@ -148,9 +148,9 @@ def test_a_cache_that_is_removed_meanwhile_is_made_again(images, monkeypatch):
     Image.new("RGB", (99, 20)).save(images.paths[2])
     really = facts_table.facts_of_each
 
-    def removing(paths):
+    def removing(paths, *read):
         shutil.rmtree(images.table.parent)
-        yield from really(paths)
+        yield from really(paths, *read)
 
     monkeypatch.setattr(facts_table, "facts_of_each", removing)
     assert images.screen()[0][2].width == 99
@@ -162,8 +162,8 @@ def test_a_cache_that_is_removed_meanwhile_is_made_again(images, monkeypatch):
 def test_what_was_found_before_an_interrupt_is_kept(images, monkeypatch):
     really = facts_table.facts_of_each
 
-    def interrupted(paths):
-        for place, found in enumerate(really(paths)):
+    def interrupted(paths, *read):
+        for place, found in enumerate(really(paths, *read)):
             if place == 4:
                 raise KeyboardInterrupt
             yield found
@@ -179,8 +179,8 @@ def test_a_killed_process_loses_the_work_of_seconds(images, monkeypatch):
     really = facts_table.facts_of_each
     opened = []
 
-    def killed(paths):
-        for place, found in enumerate(really(paths)):
+    def killed(paths, *read):
+        for place, found in enumerate(really(paths, *read)):
             if place == 4:
                 opened.append(len(pd.read_feather(images.table)))
             yield found

@@ -9,7 +9,7 @@ from comp.data import image_cache as module
 from comp.data.augmenting import Preprocessing
 from comp.data.image_cache import cached_images
 from comp.data.loading import ImageDataset
-from comp.data.reading import read_image
+from comp.data.reading import Reading, read_image
 from comp.declare.viewpoint import upright
 from comp.files import alone
 
@@ -39,7 +39,7 @@ def keeping(paths, tmp_path, said):
     """`cached_images` of the rows above, at 24 pixels."""
 
     def call(content="1", rows=ROWS, side=24, advance=lambda _: None, **others):
-        return cached_images(tmp_path / "cache", paths, rows, content, side, "bilinear", advance, said.append, **others)
+        return cached_images(tmp_path / "cache", paths, rows, content, side, Reading(), advance, said.append, **others)
 
     return call
 
@@ -51,7 +51,7 @@ def test_kept_images_are_those_that_are_read(keeping, paths):
     for row, path in enumerate(paths):
         assert (row in kept) is (row in ROWS)
         if row in kept:
-            np.testing.assert_array_equal(kept[row], read_image(path, 24, "bilinear"))
+            np.testing.assert_array_equal(kept[row], read_image(path, 24))
 
 
 def test_what_is_kept_is_read_from_no_file_again(keeping, paths, said):
@@ -129,9 +129,9 @@ def test_what_the_same_stage_needs_is_not_removed_to_make_room(keeping, monkeypa
 
 def test_images_that_another_training_removed_are_read_from_their_files(keeping, paths):
     kept = keeping()
-    dataset = ImageDataset(paths, Preprocessing(24, "bilinear", upright(max_zoom=1)), 0, {24: kept})
+    dataset = ImageDataset(paths, Preprocessing(24, Reading(), upright(max_zoom=1)), 0, {24: kept})
     shutil.rmtree(kept.folder)
-    np.testing.assert_array_equal(dataset.read(2, 24), read_image(paths[2], 24, "bilinear"))
+    np.testing.assert_array_equal(dataset.read(2, 24), read_image(paths[2], 24))
 
 
 def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(keeping, tmp_path):

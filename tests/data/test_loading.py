@@ -11,7 +11,7 @@ from PIL import Image
 
 from comp.data.augmenting import Preprocessing, apply_symmetry
 from comp.data.loading import ImageDataset, ImageEpochs, InOrder, Shuffled, in_views, share
-from comp.data.reading import centre, read_image
+from comp.data.reading import Reading, centre, read_image
 from comp.declare.viewpoint import View, side_on, top_down, upright
 from comp.errors import DataError
 
@@ -30,7 +30,7 @@ def paths(tmp_path_factory) -> list[Path]:
 
 
 def dataset_of(paths, viewpoint=None, size=16, seed=0):
-    return ImageDataset(paths, Preprocessing(size, "bilinear", viewpoint or top_down()), seed)
+    return ImageDataset(paths, Preprocessing(size, Reading(), viewpoint or top_down()), seed)
 
 
 def by_row(epoch_of_batches):
@@ -55,8 +55,8 @@ def test_a_fixed_view_is_the_symmetry_of_the_plain_centre(paths):
 
 
 def test_the_interpolation_is_the_backbones(paths):
-    nearest = ImageDataset(paths, Preprocessing(16, "nearest", upright()), 0)
-    assert np.array_equal(nearest[3, (PLAIN,)][1][0], centre(read_image(paths[3], 16, "nearest"), 16))
+    nearest = ImageDataset(paths, Preprocessing(16, Reading("nearest"), upright()), 0)
+    assert np.array_equal(nearest[3, (PLAIN,)][1][0], centre(read_image(paths[3], 16, Reading("nearest")), 16))
 
 
 def test_a_random_view_follows_from_seed_draw_and_row_alone(paths):
@@ -203,7 +203,7 @@ def test_rows_that_are_repeated_keep_their_targets_and_are_other_images(paths):
 
 def test_random_views_are_erased_and_fixed_ones_are_not(paths):
     def views(erasing):
-        dataset = ImageDataset(paths, Preprocessing(16, "bilinear", top_down(), erasing), 0)
+        dataset = ImageDataset(paths, Preprocessing(16, Reading(), top_down(), erasing), 0)
         return dataset[2, (PLAIN, View(draw=0), View(draw=1))][1]
 
     whole, erased = views(0.0), views(1.0)

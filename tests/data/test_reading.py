@@ -7,7 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from comp.data.reading import LONGEST_SIDE, centre, read_image, to_rgb, with_margin
+from comp.data.readers import to_rgb
+from comp.data.reading import LONGEST_SIDE, Reading, centre, read_image, with_margin
 from comp.errors import DataError
 
 # Left half red, right half blue: enough to see colours and orientation through any compression.
@@ -122,13 +123,13 @@ def test_a_large_jpeg_is_decoded_at_no_less_than_was_asked_for(tmp_path, short_s
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
 def test_every_interpolation_that_timm_names_is_known(tmp_path, interpolation):
     path = save(tmp_path / "image.png", red_and_blue())
-    assert_red_and_blue(read_image(path, 24, interpolation))
+    assert_red_and_blue(read_image(path, 24, Reading(interpolation)))
 
 
 def test_interpolations_differ(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
     path = save(tmp_path / "noise.png", Image.fromarray(noise))
-    results = [read_image(path, 24, name).tobytes() for name in ("nearest", "bilinear", "bicubic", "lanczos")]
+    results = [read_image(path, 24, Reading(name)).tobytes() for name in ("nearest", "bilinear", "bicubic", "lanczos")]
     assert len(set(results)) == 4
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import comp
 from comp import (
+    Channels,
     ClassNumber,
     Competition,
     CsvColumns,
@@ -20,6 +21,7 @@ from comp import (
     KaggleDataset,
     LabelFunction,
     Metric,
+    PixelTable,
     ProbabilityOf,
     Recipe,
     Stage,
@@ -35,6 +37,8 @@ IN_CSV = {"csv": "train.csv", "image": "id", "folder": "train"}
 RIGHT = {
     Stage: {"size": 64, "train": "head"},
     Recipe: {"stages": [STAGE]},
+    Channels: {"suffixes": ["_red.png", "_green.png"]},
+    PixelTable: {"table": "train.csv", "into": "train"},
     Viewpoint: {"flips": "none"},
     KaggleDataset: {"handle": "owner/name"},
     FileNames: {"pattern": "train/{label}.*.jpg"},
@@ -65,10 +69,19 @@ WRONG = {
     | {"clip_norm": -1, "optimizer": "adam", "weight_decay": -0.1, "decay": "none", "freeze_batch_norm": 1}
     | {"dropout": 1, "drop_path": 1.0, "label_smoothing": 0.6, "mixup": -1, "cutmix": None, "random_erasing": 2}
     | {"ema": 1, "balance": "all", "snapshots": 0, "validation": 0.51, "tta": True, "tta_views": 65, "on_cpu": STAGE},
-    Viewpoint: {"flips": "vertical", "max_zoom": 0.9, "max_rotation": 181, "max_light": [0.1], "pipeline": "flip"},
+    Channels: {"suffixes": ["_red.png"], "read": "tiff"},
+    PixelTable: {"table": "train.txt", "into": "", "pixels": 3, "image": "", "label": 0, "size": [28]},
+    Viewpoint: {
+        "flips": "vertical",
+        "fit": "stretch",
+        "max_zoom": 0.9,
+        "max_rotation": 181,
+        "max_light": [0.1],
+        "pipeline": "flip",
+    },
     KaggleDataset: {"handle": "owner/name/x"},
     FileNames: {"pattern": "train/*.jpg"},
-    Folders: {"folder": ""},
+    Folders: {"folder": "", "suffix": "png"},
     CsvLabels: {"csv": "", "image": None, "label": 0, "folder": "", "suffix": "jpg", "separator": "", "group": 3}
     | {"shared": 1, "answer": ""},
     CsvColumns: {"csv": None, "image": "", "labels": ["a"], "folder": 3, "suffix": "png", "target": "tags"}
@@ -83,7 +96,7 @@ WRONG = {
     | {"beta": "2", "named": "yes"},
     Competition: {"name": "Two-Cats", "kaggle": "c/two-cats", "labels": "train", "test": "test", "submission": "label"}
     | {"metric": "logloss", "augment": side_on, "recipes": {"quick": RIGHT}, "layer_lr_ratio": 0.9}
-    | {"extra_data": ["owner/name"], "sample_submission": "", "combine": "median"},
+    | {"extra_data": ["owner/name"], "sample_submission": "", "combine": "median", "read": "tiff", "prepare": "images"},
 }
 
 

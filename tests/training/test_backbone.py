@@ -148,7 +148,7 @@ def test_a_larger_size_keeps_what_a_transformer_has_learned():
 
 @pytest.mark.parametrize("size", [50, 8])
 def test_a_size_that_a_transformer_cannot_take_is_named(size):
-    with pytest.raises(BackboneError, match=f"can't take images of {size} pixels a side"):
+    with pytest.raises(BackboneError, match=f"can't take images of {size} pixels"):
         set_size(build("test_vit"), size)
 
 

@@ -12,6 +12,7 @@ from torch.optim import SGD, AdamW
 
 from comp.data.augmenting import Preprocessing
 from comp.data.loading import ImageDataset, ImageEpochs, in_views
+from comp.data.reading import Reading
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View, side_on, upright
 from comp.errors import RunError
@@ -53,7 +54,7 @@ def learner_of(name, recipe=RECIPE, target="single", ratio=10.0, seed=0):
 
 
 def dataset_of(paths, viewpoint=UNALTERED):
-    return ImageDataset(paths, Preprocessing(SIZE, "bilinear", viewpoint), 0)
+    return ImageDataset(paths, Preprocessing(SIZE, Reading(), viewpoint), 0)
 
 
 def features_of(learner, paths, rows=range(ROWS), views=PLAIN):

@@ -17,11 +17,18 @@ from comp.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+# Those of the kinds that are opened, as Pillow knows them: `comp.data.readers.FORMATS`.
+IMAGE_SUFFIXES = frozenset(
+    re.findall(
+        r"\S+",
+        ".jpg .jpeg .jpe .jfif .png .apng .gif .bmp .dib .tif .tiff .webp .jp2 .j2k .j2c .jpc .jpf .jpx .pbm .pgm .ppm "
+        ".pnm .pfm",
+    )
+)
 
 Suffix = Annotated[
-    Literal[""] | Annotated[str, matching(r"\..*|[^*]*\*.*")],
-    "empty, or start with a dot, like '.jpg', or have a * for several images of an answer, like '/*.jpg'",
+    Literal[""] | Annotated[str, matching(r".*[.*].*")],
+    "empty, or have a dot in it, like '.jpg' or '_green.png', or a * for several images of an answer, like '/*.jpg'",
 ]
 
 
@@ -68,15 +75,17 @@ class FileNames(Declared):
 class Folders(Declared):
     """A folder per class: ``Folders("train")`` reads ``train/cat/0.jpg`` as a cat.
 
-    The id is the path below the folder, without its suffix (``cat/0``).
+    The id is the path below the folder, without its suffix (``cat/0``). suffix: what names end in; if it is empty, any
+    of IMAGE_SUFFIXES.
     """
 
     folder: str
+    suffix: Suffix = ""
     target: ClassVar[Target] = "single"
 
     def read(self, folder: Path) -> pd.DataFrame:
         root = folder / self.folder
-        loose = [name for name in sorted(names_in(root, required=False)[0]) if not (root / name).is_dir()]
+        loose = [name for name in sorted(names_in(root, self.suffix, required=False)[0]) if not (root / name).is_dir()]
         if loose:
             raise DataError(
                 f"{root / loose[0]} has no label: it lies beside the class folders of {root} and not in one."
@@ -87,14 +96,17 @@ class Folders(Declared):
         ids: list[str] = []
         paths: list[str] = []
         labels: list[str] = []
+        left: list[str] = []
         for place in classes:
-            names = sorted(names_in(place, required=False)[0])
+            found, others = names_in(place, self.suffix, required=False)
+            names = sorted(found)
+            left += all_placed(str(place), others)
             if not names:
                 raise DataError(f"{place} holds no image files, so it is no class; add some, or remove the folder.")
             ids += [f"{place.name}/{PurePath(name).stem}" for name in names]
             paths += all_placed(str(place), names)
             labels += [place.name] * len(names)
-        return table(ids, paths, labels)
+        return table(ids, paths, labels, notes=left_out(left, self.suffix))
 
 
 @dataclass(frozen=True)
@@ -182,7 +194,7 @@ def left_out(others: Sequence[str], suffix: str) -> list[str]:
     """A line that names the images that a suffix leaves out, by their paths, if there are any."""
     if not others:
         return []
-    return [f"{len(others)} images do not end in {suffix!r} and are left out, the first {others[0]!r}"]
+    return [f"{len(others)} images do not end in {suffix!r} and have no rows of their own, the first {others[0]!r}"]
 
 
 def all_placed(folder: str, names: Sequence[str]) -> list[str]:

@@ -1,0 +1,166 @@
+"""What is made once of a competition's files, as its ``prepare`` says: images, where they are none yet."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator
+from math import isqrt
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow.parquet as pq
+from PIL import Image
+
+from comp.data.reading import in_threads
+from comp.declare.brought import key_of
+from comp.declare.competition import Competition
+from comp.declare.reading import PixelTable
+from comp.errors import CompError, DataError
+from comp.files import alone
+
+Array = npt.NDArray[Any]
+
+PREPARED = "prepared"
+# In it: what it was made from.
+MARK = ".made-from.json"
+# Rows of a table that are read at once.
+AT_ONCE = 256
+
+
+def prepare_files(competition: Competition, folder: Path, say: Callable[[str], None] = lambda _: None) -> None:
+    """Let ``prepared/`` in a competition's folder be what its ``prepare`` makes of the others.
+
+    Nothing is done where it was made by the same source, from files with the same names, sizes and dates. It appears
+    whole or not at all. Raises DataError where it can't be made.
+    """
+    if not competition.prepare:
+        return
+    place, unfinished = folder / PREPARED, folder / f".{PREPARED}.part"
+    made_from = json.dumps([key_of(competition.prepare), _there(folder)])
+    if _made_from(place) == made_from:
+        return
+    with alone(folder / f".{PREPARED}.lock", lambda: say("another process prepares the same files; waiting for it")):
+        if _made_from(place) == made_from:
+            return
+        say(f"preparing {place}")
+        began = monotonic()
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            unfinished.mkdir()
+            _make(competition, folder, unfinished)
+            count = sum(path.is_file() for path in unfinished.rglob("*"))
+            (unfinished / MARK).write_text(made_from, encoding="utf-8")
+            shutil.rmtree(place, ignore_errors=True)
+            unfinished.rename(place)
+        except CompError:
+            raise
+        except Exception as error:  # it is anybody's code
+            raise DataError(f"Competition: `prepare` failed with {type(error).__name__}: {error}.") from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        say(f"prepared {count} files in {place} in {monotonic() - began:.0f} s")
+
+
+def _there(folder: Path) -> list[tuple[str, int, int]]:
+    """What lies right in the folder: a download that was repeated shows in it."""
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != PREPARED)
+    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.is_file()]
+
+
+def _made_from(place: Path) -> str | None:
+    try:
+        return (place / MARK).read_text(encoding="utf-8")
+    except OSError:
+        return None
+
+
+def _make(competition: Competition, folder: Path, new: Path) -> None:
+    prepare = competition.prepare
+    if callable(prepare):
+        prepare(folder, new)
+        return
+    for table in (prepare,) if isinstance(prepare, PixelTable) else prepare:
+        write = _write_array if competition.read == "npy" else _write_png
+        deque(in_threads(write, _images_in(table, folder, new)), maxlen=0)
+
+
+def _images_in(table: PixelTable, folder: Path, new: Path) -> Iterator[tuple[Path, Array]]:
+    """The place of each image, without suffix, and its pixels (H, W) or (H, W, C)."""
+    paths = sorted(folder.glob(table.table))
+    if not paths:
+        raise DataError(f"PixelTable: `table` is {table.table!r}, but {folder} has no such file.")
+    others, number = [name for name in (table.image, table.label) if name], 0
+    for path in paths:
+        for frame in _frames(path, others):
+            there = list(frame.columns)
+            for name in (*others, *table.pixels):
+                if name not in there:
+                    raise DataError(
+                        f"{path} has no column {name!r}; its columns are {', '.join(map(str, there[:10]))}."
+                    )
+            if table.pixels:
+                cells = zip(*(frame[name] for name in table.pixels), strict=True)
+                images = [np.stack([_numbers(cell) for cell in row], axis=-1) for row in cells]
+            else:
+                images = list(frame.drop(columns=others).to_numpy())
+            numbers = pd.Series(range(number + 1, number + len(frame) + 1), frame.index)
+            number += len(frame)
+            names = (frame[table.image] if table.image else numbers).astype(str)
+            places = frame[table.label].astype(str) + "/" if table.label else pd.Series("", frame.index)
+            for name, values in zip(places + names, images, strict=True):
+                if name.count("/") != (table.label is not None) or ".." in name:
+                    raise DataError(f"{path} has an image called {name!r}, which can't be a file's name.")
+                target = new / table.into / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                yield target, _shaped(values, table, path)
+
+
+def _frames(path: Path, texts: list[str]) -> Iterator[pd.DataFrame]:
+    """Some rows of a table after the other. texts: columns whose values are names."""
+    if path.suffix == ".csv":
+        with pd.read_csv(path, chunksize=AT_ONCE, dtype=dict.fromkeys(texts, str), keep_default_na=False) as chunks:
+            yield from chunks
+    elif path.suffix == ".parquet":
+        with pq.ParquetFile(path) as file:
+            yield from (batch.to_pandas() for batch in file.iter_batches(AT_ONCE))
+    else:
+        yield pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _numbers(cell: Any) -> Array:
+    """One channel's values: an array, a list, or text with spaces between."""
+    return np.array(cell.split() if isinstance(cell, str) else np.asarray(cell).ravel(), np.float64)
+
+
+def _shaped(values: Array, table: PixelTable, path: Path) -> Array:
+    side = isqrt(len(values))
+    height, width = table.size or (side, side)
+    if height * width != len(values):
+        raise DataError(
+            f"{path} has {len(values)} values an image, which are not {height} x {width}; give `size` of PixelTable, "
+            "(height, width)."
+        )
+    image = values.reshape(height, width, -1)
+    return image[:, :, 0] if image.shape[2] == 1 else image
+
+
+def _write_array(placed: tuple[Path, Array]) -> None:
+    place, image = placed
+    np.save(place.with_name(f"{place.name}.npy"), image.astype(np.float32))
+
+
+def _write_png(placed: tuple[Path, Array]) -> None:
+    place, image = placed
+    pixels = image.astype(np.uint8)
+    if not np.array_equal(pixels, image) or image.shape[2:] not in ((), (3,)):
+        raise DataError(
+            f"PixelTable: the image {place.name!r} is no bytes of one or three channels, but of {image.dtype} from "
+            f'{image.min():g} to {image.max():g} and of shape {image.shape}; say read="npy", which takes any numbers.'
+        )
+    Image.fromarray(pixels).save(place.with_name(f"{place.name}.png"), compress_level=1)

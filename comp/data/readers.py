@@ -1,0 +1,160 @@
+"""What a file holds: an ordinary image as Pillow has it, others as arrays, by the name of their kind or a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from comp.declare.reading import Channels, Read
+from comp.errors import DeclarationError
+
+Array = npt.NDArray[Any]
+
+# Not all that Pillow knows: it would run a PostScript file that is named .jpg through Ghostscript.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "DIB", "JPEG2000", "PPM")
+# An array that has fewer rows than this, and more channels, has its channels first.
+FEWEST_ROWS = 16
+
+
+@contextmanager
+def opened(file: Path | IO[bytes]) -> Iterator[Image.Image]:
+    """The image in a file, its pixels not decoded yet; what Pillow raises is passed on."""
+    with Image.open(file, formats=FORMATS) as image:
+        yield image
+
+
+def turned_upright(image: Image.Image) -> Image.Image:
+    """The image, decoded and turned as its EXIF orientation asks; EXIF that can't be read says nothing."""
+    image.load()
+    with suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The image in mode RGB; transparency is dropped.
+
+    16-bit grey keeps its upper eight bits, which ``convert`` would clip. Of grey numbers whose full scale the file
+    doesn't say (32-bit, floats), 0 to 1, 0 to 255 and 0 to 65,535 become 0 to 255, and any other range is stretched to
+    that: NaN is black.
+    """
+    if image.mode.startswith("I;16"):
+        return _grey(np.asarray(image) // 256)
+    if image.mode in ("I", "F"):
+        return _grey(_to_bytes(np.asarray(image, dtype=np.float64)))
+    if image.mode == "P" and "transparency" in image.info:
+        # Straight to RGB, Pillow would warn and, for some palettes, mix up colours.
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _grey(values: npt.NDArray[Any]) -> Image.Image:
+    return Image.fromarray(values.astype(np.uint8)).convert("RGB")
+
+
+def _to_bytes(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
+    if low < 0 or high > 65535:
+        return (values - low) * (255 / (high - low))
+    return values * (255 if high <= 1 else 1 if high <= 255 else 1 / 256)
+
+
+def files_of(path: Path, read: Read | Channels) -> list[Path]:
+    """All files that are read for the image of this path. Raises DeclarationError for a path that is no channel's."""
+    if not isinstance(read, Channels):
+        return [path]
+    for suffix in read.suffixes:
+        if path.name.endswith(suffix):
+            return [path.with_name(path.name.removesuffix(suffix) + other) for other in read.suffixes]
+    raise DeclarationError(
+        f"Competition: `read` has the channels {', '.join(read.suffixes)}, but {path} ends in none of them; let "
+        "`labels` and `test` name the file of one channel, by its suffix."
+    )
+
+
+def array_of(path: Path, read: Read | Channels) -> Array:
+    """The numbers in a file, (H, W) of grey or (H, W, C).
+
+    What the reader raises is passed on. Raises DeclarationError for what is no such array, and for a reader that isn't
+    installed.
+    """
+    if isinstance(read, Channels):
+        found = np.dstack([_one_channel(file, read.read) for file in files_of(path, read)])
+    else:
+        found = np.asarray(NAMED[read](path) if isinstance(read, str) else read(path))
+    shape = found.shape
+    channels_first = len(shape) == 3 and shape[0] < FEWEST_ROWS < shape[2]
+    if len(shape) not in (2, 3) or 0 in shape or found.dtype.kind not in "buif" or channels_first:
+        raise DeclarationError(
+            f"Competition: `read` gave an array of {found.dtype} of shape {shape} for {path}, but it should be numbers "
+            f"of shape (height, width) or (height, width, channels)."
+        )
+    return found
+
+
+def _one_channel(file: Path, read: Read) -> Array:
+    if read == "images":
+        with opened(file) as image:
+            return np.asarray(to_rgb(turned_upright(image)).convert("L"))
+    found = array_of(file, read)
+    return found if found.ndim == 2 else found.mean(axis=2)
+
+
+def _deep(path: Path) -> Array:
+    """An image as deep as it is; Pillow knows such greys, and OpenCV colours and further channels."""
+    with opened(path) as image:
+        if image.mode.startswith(("I", "F")):
+            return np.asarray(image)
+    import cv2
+
+    found = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if found is None:
+        raise ValueError("OpenCV can't decode it")
+    if found.ndim == 3 and found.shape[2] in (3, 4):
+        # OpenCV has blue first.
+        found = found[:, :, [2, 1, 0, 3][: found.shape[2]]]
+    return found
+
+
+def _dicom(path: Path) -> Array:
+    """What a viewer shows, as bytes, where the file says how; else its values, scaled to their unit."""
+    try:
+        import pydicom
+        from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, convert_color_space
+    except ImportError:
+        raise DeclarationError(
+            "Competition: `read` is 'dicom', but pydicom isn't installed; run pip install 'comp-starter[dicom]'."
+        ) from None
+    file = pydicom.dcmread(path)
+    stored = file.pixel_array
+    colours = file.get("SamplesPerPixel", 1) > 1
+    if int(file.get("NumberOfFrames", 1) or 1) > 1:
+        stored = stored[0]
+    if colours:
+        return convert_color_space(stored, file.PhotometricInterpretation, "RGB")
+    inverted = file.PhotometricInterpretation == "MONOCHROME1"
+    if "VOILUTSequence" in file:
+        ends = np.array([0, 2 ** file.VOILUTSequence[0].LUTDescriptor[2] - 1])
+    elif "WindowCenter" in file:
+        # Far outside of every window.
+        ends = apply_voi_lut(np.array([-1e9, 1e9]), file)
+    else:
+        least = -(2 ** (file.BitsStored - 1)) if file.PixelRepresentation else 0
+        return apply_modality_lut(2 * least + 2**file.BitsStored - 1 - stored if inverted else stored, file)
+    shown: Array = (apply_voi_lut(apply_modality_lut(stored, file), file) - ends[0]) * (255 / (ends[1] - ends[0]))
+    shown = shown.clip(0, 255).round().astype(np.uint8)
+    return 255 - shown if inverted else shown
+
+
+NAMED: dict[str, Callable[[Path], Array]] = {
+    "deep": _deep,
+    "npy": lambda path: np.load(path, allow_pickle=False),
+    "dicom": _dicom,
+}

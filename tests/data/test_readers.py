@@ -1,0 +1,183 @@
+"""Files that are no ordinary images, written by the libraries that write them elsewhere."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from comp.data.file_facts import facts_of
+from comp.data.readers import FORMATS, NAMED, array_of
+from comp.data.reading import Depth, Reading, as_bytes, read_image
+from comp.declare.labels import IMAGE_SUFFIXES
+from comp.declare.reading import READERS, Channels
+from comp.errors import DataError, DeclarationError
+
+RAMP = np.linspace(0, 4095, 20 * 24).reshape(20, 24).astype(np.uint16)
+COLOURS = np.random.default_rng(0).integers(0, 65536, (20, 24, 3), dtype=np.uint16)
+
+
+def dicom(path, values, **tags):
+    pydicom = pytest.importorskip("pydicom")
+    file = pydicom.Dataset()
+    file.file_meta = pydicom.dataset.FileMetaDataset()
+    file.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    file.SOPClassUID, file.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1", "1.2.3"
+    samples = values.shape[-1] if values.ndim == 3 and values.shape[-1] == 3 else 1
+    file.Rows, file.Columns = values.shape[:2] if samples == 3 or values.ndim == 2 else values.shape[1:]
+    file.SamplesPerPixel, file.PhotometricInterpretation = samples, "RGB" if samples == 3 else "MONOCHROME2"
+    if samples == 3:
+        file.PlanarConfiguration = 0
+    bits = 8 * values.dtype.itemsize
+    file.BitsAllocated, file.BitsStored, file.HighBit = bits, min(bits, 12), min(bits, 12) - 1
+    file.PixelRepresentation = int(values.dtype.kind == "i")
+    for name, value in tags.items():
+        setattr(file, name, value)
+    file.PixelData = values.tobytes()
+    file.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_every_name_is_read_by_a_function():
+    assert {"images", *NAMED} == set(READERS)
+
+
+@pytest.mark.parametrize(("suffix", "values"), [(".png", RAMP), (".tif", RAMP), (".tif", RAMP / np.float32(4095) - 1)])
+def test_deep_greys_are_read_as_they_are(tmp_path, suffix, values):
+    path = tmp_path / f"x{suffix}"
+    Image.fromarray(values).save(path)
+    assert np.array_equal(array_of(path, "deep"), values)
+
+
+@pytest.mark.parametrize(("suffix", "channels"), [(".png", 3), (".tif", 3), (".tif", 4)])
+@pytest.mark.parametrize("kind", [np.uint16, np.uint8])
+def test_deep_colours_are_read_in_the_order_of_the_file(tmp_path, suffix, channels, kind):
+    values = np.dstack([COLOURS, COLOURS[:, :, :1] // 2]).astype(kind)[:, :, :channels]
+    blue_first = values[:, :, [2, 1, 0, 3][:channels]]
+    assert cv2.imwrite(str(tmp_path / f"x{suffix}"), blue_first)
+    assert np.array_equal(array_of(tmp_path / f"x{suffix}", "deep"), values)
+
+
+@pytest.mark.parametrize("values", [RAMP, COLOURS])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_truncated_deep_image_is_never_half_read(tmp_path, values, suffix):
+    path = tmp_path / f"x{suffix}"
+    cv2.imwrite(str(path), values)
+    whole = path.read_bytes()
+    for length in range(1, len(whole) - 20, len(whole) // 15):
+        path.write_bytes(whole[:length])
+        assert facts_of(path, "deep").problem
+        with pytest.raises(DataError):
+            read_image(path, 16, Reading(read="deep"))
+
+
+def test_arrays_of_numpy_are_read_and_code_in_them_is_not_run(tmp_path):
+    np.save(tmp_path / "x.npy", COLOURS)
+    assert np.array_equal(array_of(tmp_path / "x.npy", "npy"), COLOURS)
+    np.save(tmp_path / "x.npy", np.array([[object()]]), allow_pickle=True)
+    assert facts_of(tmp_path / "x.npy", "npy").problem == "damaged"
+
+
+def test_a_dicom_file_is_shown_through_its_window(tmp_path):
+    window = {"WindowCenter": 2048, "WindowWidth": 1024}
+    shown = array_of(dicom(tmp_path / "x.dcm", RAMP, **window), "dicom")
+    assert shown.dtype == np.uint8
+    assert (shown[RAMP < 1535] == 0).all()
+    assert (shown[RAMP > 2561] == 255).all()
+    assert abs(int(shown[np.abs(RAMP.astype(int) - 2048) < 5].mean()) - 128) < 2
+    inverted = array_of(dicom(tmp_path / "x.dcm", RAMP, PhotometricInterpretation="MONOCHROME1", **window), "dicom")
+    assert np.array_equal(inverted, 255 - shown)
+    # The same window in Hounsfield units.
+    rescaled = dict(window, WindowCenter=1024, RescaleSlope=1, RescaleIntercept=-1024)
+    assert np.array_equal(array_of(dicom(tmp_path / "x.dcm", RAMP, **rescaled), "dicom"), shown)
+
+
+def test_a_dicom_file_is_shown_through_its_voi_lut(tmp_path):
+    from pydicom import Dataset
+
+    table = Dataset()
+    table.LUTDescriptor = [4096, 0, 12]
+    table.add_new("LUTData", "US", list(range(4095, -1, -1)))
+    shown = array_of(dicom(tmp_path / "x.dcm", RAMP, VOILUTSequence=[table]), "dicom")
+    assert np.array_equal(shown, ((4095 - RAMP.astype(float)) * 255 / 4095).round())
+
+
+def test_a_dicom_file_without_a_window_has_its_values(tmp_path):
+    assert np.array_equal(array_of(dicom(tmp_path / "x.dcm", RAMP), "dicom"), RAMP)
+    inverted = array_of(dicom(tmp_path / "x.dcm", RAMP, PhotometricInterpretation="MONOCHROME1"), "dicom")
+    assert np.array_equal(inverted, 4095 - RAMP)
+    signed = RAMP.astype(np.int16) - 2048
+    assert np.array_equal(
+        array_of(dicom(tmp_path / "x.dcm", signed, RescaleSlope=2, RescaleIntercept=5), "dicom"), 2 * signed + 5.0
+    )
+
+
+def test_of_a_dicom_file_the_first_frame_is_taken_and_colours_are_kept(tmp_path):
+    frames = np.stack([RAMP, RAMP[::-1]])
+    assert np.array_equal(array_of(dicom(tmp_path / "x.dcm", frames, NumberOfFrames=2), "dicom"), RAMP)
+    colours = (COLOURS >> 8).astype(np.uint8)
+    assert np.array_equal(array_of(dicom(tmp_path / "x.dcm", colours), "dicom"), colours)
+
+
+def test_channels_in_files_of_their_own_are_one_image(tmp_path):
+    for name, number in (("red", 10), ("green", 20), ("blue", 30), ("far", 40)):
+        Image.new("L", (24, 20), number).save(tmp_path / f"x_{name}.png")
+    read = Channels(["_red.png", "_green.png", "_blue.png", "_far.png"])
+    for named in ("x_green.png", "x_far.png"):
+        assert array_of(tmp_path / named, read)[3, 3].tolist() == [10, 20, 30, 40]
+    before = facts_of(tmp_path / "x_red.png", read)
+    Image.new("L", (24, 20), 41).save(tmp_path / "x_far.png")
+    assert facts_of(tmp_path / "x_red.png", read).content != before.content
+    (tmp_path / "x_far.png").unlink()
+    assert facts_of(tmp_path / "x_red.png", read)[:2] == ("missing", str(tmp_path / "x_far.png"))
+    with pytest.raises(DeclarationError, match=r"_red\.png.*other\.png"):
+        facts_of(tmp_path / "other.png", read)
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros(3), np.zeros((3, 224, 224)), np.zeros((2, 0)), np.array([["a"]]), 7, np.zeros((4, 4), complex)]
+)
+def test_a_function_that_gives_no_image_is_refused_by_the_field_s_name(tmp_path, wrong):
+    (tmp_path / "x.bin").write_bytes(b"x")
+    with pytest.raises(DeclarationError, match=r"Competition: `read` .*x\.bin"):
+        facts_of(tmp_path / "x.bin", lambda path: wrong)
+
+
+def test_what_a_function_raises_is_said_of_the_file(tmp_path):
+    (tmp_path / "x.bin").write_bytes(b"x")
+    found = facts_of(tmp_path / "x.bin", lambda path: 1 / 0)
+    assert (found.problem, found.detail) == ("damaged", "division by zero")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_any_number_of_channels_is_resized_alike(tmp_path, channels, fit):
+    array = np.random.default_rng(0).integers(0, 256, (40, 60, channels), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", array)
+    pixels = read_image(tmp_path / "x.npy", 30, Reading("bicubic", fit, "npy", Depth(channels)))
+    assert pixels.shape == ((30, 45, channels) if fit == "crop" else (30, 30, channels))
+    for channel in range(channels):
+        Image.fromarray(array[:, :, channel]).save(tmp_path / "x.png")
+        alone = read_image(tmp_path / "x.png", 30, Reading("bicubic", fit))
+        assert np.array_equal(pixels[:, :, channel], alone[:, :, 0])
+
+
+def test_values_become_bytes_by_the_depth_and_nothing_else(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([[-5, 0, 100], [200, 400, 10]], np.float32))
+    reading = Reading(read="npy", depth=Depth(3, (0.0,) * 3, (200.0,) * 3))
+    assert read_image(tmp_path / "x.npy", 2, reading)[:, :, 0].tolist() == [[0, 0, 128], [255, 255, 13]]
+    two = np.dstack([np.array([[0, 10]]), np.array([[0.0, np.nan]])])
+    assert as_bytes(two, Depth(2, (0.0, 0.0), (10.0, 1.0))).tolist() == [[[0, 0], [255, 0]]]
+    assert as_bytes(np.array([[7, 7]]), Depth(3, (7.0,) * 3, (7.0,) * 3)).tolist() == [[0, 0]]
+    assert as_bytes(np.array([[True, False]]), Depth()).tolist() == [[255, 0]]
+
+
+def test_another_number_of_channels_than_the_training_images_have_is_named(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((8, 8, 4), np.uint8))
+    with pytest.raises(DataError, match=r"x\.npy.* 4 .* 3"):
+        read_image(tmp_path / "x.npy", 8, Reading(read="npy"))
+
+
+def test_what_is_listed_as_an_image_is_what_is_opened_as_one():
+    Image.init()
+    assert {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS} == IMAGE_SUFFIXES

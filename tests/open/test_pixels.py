@@ -1,0 +1,151 @@
+"""Competitions whose files are no ordinary squares of RGB."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.data.test_readers import dicom
+
+pytestmark = pytest.mark.long
+
+SOURCE = """
+import numpy as np
+
+from comp import (
+    Channels, ClassName, Competition, CsvLabels, Folders, PixelTable, Recipe, Stage, TestImages, side_on, top_down,
+)
+
+BRIGHTNESS = "low", "middle", "high"
+
+
+def read(path):
+    return np.frombuffer(path.read_bytes()[3:], np.float32).reshape(24, 20, 5)
+
+
+def prepare(data, new):
+    for part in ("train", "test"):
+        (new / part).mkdir()
+        for line in (data / f"{part}.txt").read_text().splitlines():
+            name, number = line.split()
+            noise = np.random.default_rng(list(name.encode())).integers(0, 50, (20, 24))
+            np.save(new / part / f"{name}.npy", (noise + int(number)).astype(np.uint8))
+
+
+competition = Competition(
+    name="shades",
+    kaggle="shades",
+    DECLARED
+    submission=ClassName(),
+    metric="accuracy",
+    recipes={
+        "standard": Recipe(
+            RECIPE,
+            stages=[
+                Stage(size=SIZE, train="head", cached=True, views=2, cycle_length=4, learning_rate=1e-2),
+                Stage(size=SIZE, train="all", schedule="one_cycle", cycle_length=6, learning_rate=1e-2),
+            ],
+        )
+    },
+)
+"""
+CSV = """labels=CsvLabels("train.csv", image="id", label="shade", folder="train", suffix="{0}"),
+    test=TestImages("test", suffix="{0}"),"""
+IN_PREPARED = CSV.format(".npy").replace('"train"', '"prepared/train"').replace('"test"', '"prepared/test"')
+SHADES = {"low": 0.15, "middle": 0.5, "high": 0.85}
+FIELDS = {
+    "channels": CSV.format("_b.png") + 'read=Channels(["_a.png", "_b.png", "_c.png", "_d.png"]), augment=top_down(),',
+    "function": CSV.format(".raw") + "read=read, augment=top_down(),",
+    "npy": CSV.format(".npy") + 'read="npy",',
+    "dicom": CSV.format(".dcm") + 'read="dicom",',
+    "deep": CSV.format(".tif") + 'read="deep",',
+    "rectangles": CSV.format(".png") + 'augment=top_down(fit="pad"),',
+    "rows of a CSV": """labels=Folders("prepared/train"), test=TestImages("prepared/test"),
+    prepare=[PixelTable(table="train.csv", into="train", label="shade"), PixelTable(table="test.csv", into="test")],""",
+    "rows of Parquet": IN_PREPARED
+    + """read="npy", prepare=[
+        PixelTable(table=f"{part}_*.parquet", into=part, image="id", size=(20, 24)) for part in ("train", "test")
+    ],""",
+    "rows of JSON": IN_PREPARED
+    + """read="npy", prepare=[
+        PixelTable(table=f"{part}.json", into=part, image="id", pixels=["band_1", "band_2"])
+        for part in ("train", "test")
+    ],""",
+    "prepared": IN_PREPARED + 'read="npy", prepare=prepare,',
+}
+
+
+# The others are read and cached as one of these is.
+RESUMED = {"channels", "deep", "rectangles", "rows of a CSV"}
+
+
+def write(made, kind, part, rows):
+    """The files of one part; rows: the shade of each image by its name."""
+    place = made.files / part
+    place.mkdir()
+    values = {
+        name: np.clip(SHADES[shade] + np.random.default_rng(list(name.encode())).normal(0, 0.1, (20, 24)), 0, 1)
+        for name, shade in rows.items()
+    }
+    for name, grey in values.items():
+        match kind:
+            case "channels":
+                for number, channel in enumerate("abcd"):
+                    # Only the last channel tells.
+                    shown = grey if channel == "d" else np.full_like(grey, 0.2 * number)
+                    Image.fromarray((255 * shown).astype(np.uint8)).save(place / f"{name}_{channel}.png")
+            case "function":
+                (place / f"{name}.raw").write_bytes(b"RAW" + np.dstack([grey.T] * 5).astype(np.float32).tobytes())
+            case "npy":
+                np.save(place / f"{name}.npy", np.dstack([grey, 1000 * grey]))
+            case "dicom":
+                dicom(place / f"{name}.dcm", (1000 * grey).astype(np.uint16))
+            case "deep":
+                Image.fromarray((300 * grey).astype(np.uint16)).save(place / f"{name}.tif")
+            case "rectangles":
+                Image.fromarray((255 * grey).astype(np.uint8)).save(place / f"{name}.png")
+    match kind:
+        case "rows of a CSV":
+            lines = [
+                ",".join(
+                    [*([rows[name]] if part == "train" else []), *map(str, (255 * grey[:, :20]).astype(int).ravel())]
+                )
+                for name, grey in values.items()
+            ]
+            head = ",".join([*(["shade"] if part == "train" else []), *(f"pixel{number}" for number in range(400))])
+            made.text(f"{part}.csv", [head, *lines])
+        case "rows of Parquet":
+            table = pd.DataFrame([grey.ravel() for grey in values.values()]).rename(columns=str)
+            table.insert(0, "id", list(rows))
+            for half in (0, 1):
+                table[half::2].to_parquet(made.files / f"{part}_{half}.parquet")
+        case "rows of JSON":
+            records = [
+                {"id": name, "band_1": grey[:, :20].ravel().tolist(), "band_2": [-20.5] * 400}
+                for name, grey in values.items()
+            ]
+            (made.files / f"{part}.json").write_text(json.dumps(records))
+        case "prepared":
+            made.text(f"{part}.txt", [f"{name} {int(200 * SHADES[shade])}" for name, shade in rows.items()])
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_it_is_trained_on_and_graded_and_resumed(tiny, opened, kind):
+    size = "(32, 48)" if kind == "rectangles" else "32"
+    made = tiny(SOURCE.replace("DECLARED", FIELDS[kind]).replace("SIZE", size))
+    shades = list(SHADES)
+    train = {f"t{number:02}": shades[number % 3] for number in range(45)}
+    test = {f"{number}" if "CSV" in kind else f"q{number}": shades[number * number % 3] for number in range(1, 16)}
+    write(made, kind, "train", train)
+    write(made, kind, "test", test)
+    if "CSV" not in kind:
+        made.text("train.csv", ["id,shade", *(f"{id_},{shade}" for id_, shade in train.items())])
+    made.text("sample_submission.csv", ["id,shade", *(f"{id_},low" for id_ in test)])
+    made.answers(["id,shade", *(f"{id_},{shade}" for id_, shade in test.items())])
+    run = opened(made)
+    assert run.score >= 0.8
+    assert run.page
+    if kind in RESUMED:
+        run.resumes()
