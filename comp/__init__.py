@@ -5,7 +5,7 @@ from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, Probabilit
 from comp.declare.labels import CsvColumns, CsvImages, CsvLabels, FileNames, Folders, LabelFunction, TestImages
 from comp.declare.metrics import Metric
 from comp.declare.reading import Channels, PixelTable
-from comp.declare.recipe import Recipe, Stage
+from comp.declare.recipe import Head, Recipe, Stage
 from comp.declare.viewpoint import side_on, top_down, upright
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "CsvLabels",
     "FileNames",
     "Folders",
+    "Head",
     "KaggleDataset",
     "LabelFunction",
     "Metric",

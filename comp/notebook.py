@@ -175,7 +175,7 @@ class Session:
             learner.model = learner.evaluated = model
         self._found[stage.groups, stage.cached] = found.suggestion
         self.console.say(f"suggestions: {found}")
-        return Curve(found.rates, found.losses, found.smoothed)
+        return Curve(**vars(found))
 
     def fit(self, stage: Stage | None = None, **changes: Any) -> None:
         """Train a stage: one of the recipe's or of your own, with fields changed, or one of these fields alone.

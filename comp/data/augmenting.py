@@ -1,5 +1,6 @@
 """From a viewpoint to albumentations: what a training image goes through, and the fixed views of prediction."""
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 
 from comp.data.reading import Pixels, Reading, centre, with_margin
+from comp.declare.brought import ADDRESS
 from comp.declare.reading import Size, sides
 from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import DeclarationError
@@ -92,6 +94,15 @@ def training_pipeline(viewpoint: Viewpoint, size: Size, erasing: float = 0.0) ->
         *erase,
     ]
     return A.Compose(steps)
+
+
+def serialised(pipeline: Pipeline) -> str:
+    """What a pipeline does, in words: as albumentations writes it to a file, or as far as it can be told."""
+    try:
+        written = json.dumps(pipeline.to_dict(), sort_keys=True, default=repr)
+    except (NotImplementedError, TypeError, ValueError):
+        written = repr(pipeline)  # with a transform that can't be written, as a function without a name
+    return ADDRESS.sub("", written)
 
 
 def seed_pipeline(pipeline: Pipeline, *numbers: int) -> None:

@@ -90,6 +90,8 @@ def fits(value: Any, hint: Any) -> bool:
         return any(type(value) is type(part) and value == part for part in parts)
     if kind in (Union, UnionType):
         return any(fits(value, part) for part in parts)
+    if hint is Any:
+        return True
     if kind is Callable:
         return callable(value)
     if kind is Sequence:

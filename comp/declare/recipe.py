@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 from comp.declare.brought import short_name
 from comp.declare.checks import Declared, above, between
@@ -20,6 +20,22 @@ Schedule = Annotated[
     "'sgdr', 'one_cycle', 'flat_cosine', or a function of step and steps that returns a factor of the peak",
 ]
 Side = Annotated[int, between(8, 4096)]
+
+
+HEADS = ("linear", "mlp", "gem", "attention", "pretrained")
+
+
+@dataclass(frozen=True)
+class Head(Declared):
+    """A head of one's own that says what it takes.
+
+    build: a function of features and outputs, F and C, that returns a torch module with logits (B, C).
+    pooled: the module takes pooled features (B, F); or else the backbone's last maps (B, F, H, W), of a transformer its
+        tokens (B, T, F).
+    """
+
+    build: Callable[[int, int], Any]
+    pooled: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,14 +112,21 @@ class Recipe(Declared):
 
     backbone: a timm model name, or ``local-dir:PATH`` of a folder with its config.json and weights.
     pretrained: start from the backbone's pretrained weights, or from scratch.
-    head: ``new``, or ``pretrained``: it starts as the part of the pretrained classifier that is about the classes at
-        hand, for images like those of the pretraining, at a small learning rate; one class per image.
+    head: ``linear``; ``mlp``, with a hidden layer; ``gem``, linear on generalised means of the last maps
+        (arXiv:1711.02512), whose power trains with the late layers; ``attention``, linear on means weighted by
+        attention (arXiv:1802.04712); ``pretrained``, linear, and starts as the part of the pretrained classifier that
+        is about the classes at hand, for images like those of the pretraining, at a small learning rate, one class per
+        image; or a function of features and outputs that returns a torch module, or a `Head` of it.
     batch_size: images per mini-batch of stages on images; a head on cached features takes four times as many. At least
         2, for the head's batch norm.
     dropout: of the head's input.
     accumulation: mini-batches whose gradients make one optimizer step.
     clip_norm: the largest norm of a step's gradients, longer ones are scaled down to it; 0 leaves them as they are.
-    optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
+    optimizer: ``adamw``; ``sgd`` (momentum 0.9); any of `timm.optim.list_optimizers`, like ``muon``; or a function of
+        the parameter groups, dicts with ``params``, ``lr``, ``weight_decay`` and ``name``, that returns one of torch's.
+    optimizer_options: more arguments of an optimizer by name, like ``{"betas": (0.9, 0.95)}``.
+    rate_rule: which rate the finder's range test suggests: ``valley``, ``minimum``, ``steepest``, or a function of the
+        rates and the smoothed losses, arrays (N,).
     weight_decay: of all parameters; with ``decay="matrices"`` of none that is a vector: biases and norm layers.
     freeze_batch_norm: a backbone that trains keeps the statistics it was pretrained with (lesson 2's ``bn_freeze``):
         those of small batches are noise.
@@ -125,12 +148,22 @@ class Recipe(Declared):
 
     backbone: str = "resnet34.a1_in1k"
     pretrained: bool = True
-    head: Literal["new", "pretrained"] = "new"
+    head: Annotated[
+        Literal["linear", "mlp", "gem", "attention", "pretrained"] | Head | Callable[[int, int], Any],
+        f"one of {', '.join(HEADS)}, or a function of features and outputs",
+    ] = "linear"
     batch_size: Annotated[int, between(2)] = 64
     dropout: Annotated[float, between(0, 0.95)] = 0.0
     accumulation: Count = 1
     clip_norm: Amount = 0.0
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: str | Callable[[list[dict[str, Any]]], Any] = "adamw"
+    optimizer_options: Annotated[Mapping[str, Any], "arguments by name, like {'momentum': 0.95}"] = field(
+        default_factory=dict
+    )
+    rate_rule: Annotated[
+        Literal["valley", "minimum", "steepest"] | Callable[[Any, Any], float],
+        "'valley', 'minimum', 'steepest', or a function of rates and losses that returns a rate",
+    ] = "valley"
     weight_decay: Amount = 0.01
     decay: Literal["all", "matrices"] = "all"
     freeze_batch_norm: bool = False
@@ -150,7 +183,7 @@ class Recipe(Declared):
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
         from_scratch = self.head == "pretrained" and not self.pretrained
-        yield "head", from_scratch, "'new' where the backbone is not pretrained"
+        yield "head", from_scratch, "'linear' where the backbone is not pretrained"
         cycles = self.stages[-1].cycles
         yield "snapshots", self.snapshots > cycles, f"at most {cycles}, the cycles of the last stage"
         if all(stage.cached for stage in self.stages):
@@ -160,4 +193,6 @@ class Recipe(Declared):
             yield "drop_path", self.drop_path, "0 where only the head trains: no block is skipped"
             frozen = self.freeze_batch_norm
             yield "freeze_batch_norm", frozen, "False where only the head trains: it is frozen anyway"
+        options = bool(self.optimizer_options) and not isinstance(self.optimizer, str)
+        yield "optimizer_options", options, "left out beside a function, which has its own"
         yield "on_cpu", self.on_cpu and self.on_cpu.on_cpu, "a Recipe without `on_cpu` of its own"

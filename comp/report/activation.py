@@ -86,5 +86,5 @@ class _InParts(nn.Module):
         with torch.set_grad_enabled(not self.cut):
             activations = model.backbone.forward_features(images.float() * model.scale + model.shift)
         activations = self.activations(activations.detach().requires_grad_() if self.cut else activations)
-        logits: Tensor = model.head(model.backbone.forward_head(activations))
+        logits: Tensor = model.head(model.given(activations))
         return logits

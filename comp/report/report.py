@@ -14,7 +14,7 @@ from comp.console import Console
 from comp.data.tables import Tables, read_tables
 from comp.declare.brought import short_name
 from comp.declare.competition import Competition
-from comp.declare.recipe import LAYER_GROUPS, Recipe
+from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.report import figures
 from comp.report.diagnosis import as_it_went, diagnosis_of
 from comp.report.gallery import gallery
@@ -196,7 +196,7 @@ def _stages(run: Run, recipe: Recipe, metric: str) -> list[dict[str, Any]]:
                     "stage": stage,
                     "schedule": short_name(stage.schedule),
                     "rate": float(own_steps["lr_head"].max()),
-                    "charts": _charts(run, number, own, own_steps, metric),
+                    "charts": _charts(run, number, stage, own, own_steps, metric),
                     "epochs": len(own),
                     "images_per_second": float(own["images_per_second"].median()),
                     "seconds": ended.get("seconds"),
@@ -208,19 +208,23 @@ def _stages(run: Run, recipe: Recipe, metric: str) -> list[dict[str, Any]]:
     return shown
 
 
-def _charts(run: Run, number: int, epochs: pd.DataFrame, steps: pd.DataFrame, metric: str) -> list[tuple[str, Any]]:
+def _charts(
+    run: Run, number: int, stage: Stage, epochs: pd.DataFrame, steps: pd.DataFrame, metric: str
+) -> list[tuple[str, Any]]:
     charts = []
     swept = run.history.range_test(number)
     if swept is not None:
-        sweep = RangeTest(*(swept[column].to_numpy(float) for column in ("rate", "loss", "smoothed")))
-        charts.append((f"Learning-rate finder; taken: {sweep.suggestion:.2g}", figures.range_test(sweep)))
+        rates, losses, smoothed = (swept[column].to_numpy(float) for column in ("rate", "loss", "smoothed"))
+        sweep = RangeTest(rates, losses, smoothed)
+        taken = steps["lr_head"].max() if isinstance(stage.learning_rate, str) else stage.learning_rate
+        charts.append((f"Learning-rate finder; taken: {taken:.2g}", figures.range_test(sweep)))
     numbers = np.arange(1, len(steps) + 1)
     columns = {group: steps[f"lr_{group}"].to_numpy(float) for group in LAYER_GROUPS}
     trained = {group: values for group, values in columns.items() if np.isfinite(values).all()}
     charts.append(("Learning rate of each layer group that trains", figures.rates(numbers, trained)))
     ends = np.cumsum(steps.groupby("epoch", sort=True).size().to_numpy())
-    losses = figures.losses(numbers, steps["loss"].to_numpy(float), ends, epochs["valid_loss"].to_numpy(float))
-    charts.append(("Loss per step", losses))
+    per_step = figures.losses(numbers, steps["loss"].to_numpy(float), ends, epochs["valid_loss"].to_numpy(float))
+    charts.append(("Loss per step", per_step))
     if epochs["score"].notna().any():
         scores = figures.scores(epochs["epoch"].to_numpy(), epochs["score"].to_numpy(float), metric)
         charts.append((f"Validation {metric} per epoch", scores))

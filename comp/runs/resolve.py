@@ -132,7 +132,8 @@ def resolve(competition: Competition, choices: Choices) -> tuple[Competition, Re
     competition, recipe = apply_overrides(competition, recipe, choices.settings)
     if recipe.head == "pretrained" and competition.target == "multi":
         raise OverrideError(
-            f"{competition.name} has tags, but `head` is 'pretrained', which is for one class per image; say head=new."
+            f"{competition.name} has tags, but `head` is 'pretrained', which is for one class per image; say "
+            "head=linear."
         )
     if choices.backbone is not None:
         recipe = replace(recipe, backbone=choices.backbone)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from comp.declare.reading import Size, sides, size_in_words
-from comp.errors import BackboneError
-from comp.training.heads import build_head
+from comp.declare.recipe import Head
+from comp.errors import BackboneError, DeclarationError
+from comp.training.heads import build_head, pool_generalised, takes_maps
 
 # By name: a convolution, and the batch norm that alone takes what it gives.
 Pair = tuple[str, str]
@@ -40,6 +41,9 @@ class Classifier(nn.Module):
     """Images as bytes in, logits out: scaling as the weights expect it, backbone, head.
 
     ``features`` and ``head`` are its two halves, so that a frozen backbone's features can be computed once.
+
+    width: F, the number of features. outputs: C. shape: of an image's features, (F,) where they are pooled; else it is
+    known from `set_size` on.
     """
 
     scale: Tensor
@@ -48,13 +52,19 @@ class Classifier(nn.Module):
     def __init__(
         self,
         backbone: Any,
-        head: nn.Sequential,
+        head: nn.Module,
         mean: Sequence[float],
         std: Sequence[float],
         own_classifier: nn.Linear | None = None,
+        *,
+        width: int,
+        outputs: int,
+        pooled: bool = True,
     ) -> None:
         """``own_classifier``: what the backbone was pretrained with, on its features; neither trained nor saved."""
         super().__init__()
+        self.width, self.outputs, self.pooled = width, outputs, pooled
+        self.shape: tuple[int, ...] = (width,)
         # In a tuple, or it would be one of the module's parts.
         self.own_classifier = (own_classifier,)
         # A timm model: it has more than torch's types know of a module.
@@ -63,21 +73,20 @@ class Classifier(nn.Module):
         self.register_buffer("scale", 1 / (255 * torch.tensor(std)).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("shift", (-torch.tensor(mean) / torch.tensor(std)).view(1, -1, 1, 1), persistent=False)
 
-    @property
-    def width(self) -> int:
-        """F, how many features the backbone pools."""
-        return self.head[-1].get_parameter("weight").shape[1]
-
-    @property
-    def classes(self) -> int:
-        return self.head[-1].get_parameter("weight").shape[0]
-
     def features(self, images: Tensor) -> Tensor:
-        """Bytes (B, size, size, channels) to pooled features (B, F)."""
+        """Bytes (B, size, size, channels) to pooled features (B, F), or to maps (B, F, H, W) or tokens (B, T, F)."""
         # A batch of images in rows of pixels already has the layout that convolutions are fastest in: channels last.
-        channels_first = images.permute(0, 3, 1, 2).float()
-        features: Tensor = self.backbone(channels_first * self.scale + self.shift)
+        scaled = images.permute(0, 3, 1, 2).float() * self.scale + self.shift
+        features: Tensor = self.backbone(scaled) if self.pooled else self.given(self.backbone.forward_features(scaled))
         return features
+
+    def given(self, activations: Tensor) -> Tensor:
+        """What the head is given of the backbone's last activations."""
+        if self.pooled:
+            pooled: Tensor = self.backbone.forward_head(activations)
+            return pooled
+        last = activations.ndim == 4 and activations.shape[1] != self.width
+        return activations.permute(0, 3, 1, 2) if last else activations
 
     def forward(self, images: Tensor) -> Tensor:
         """Bytes (B, size, size, channels) to logits (B, C)."""
@@ -102,11 +111,13 @@ def build_classifier(
     prior: npt.NDArray[Any],
     drop_path: float = 0.0,
     channels: int = 3,
+    head: str | Callable[[int, int], Any] | Head = "linear",
 ) -> Classifier:
-    """A backbone by its timm name, or ``local-dir:PATH``, with a new head for the classes of ``prior``.
+    """A backbone by its timm name, or ``local-dir:PATH``, with a new head for the outputs of ``prior``.
 
     prior: the logits (C,) of the classes' shares, where the head starts: without them its first steps only learn which
         class is rare (arXiv:1708.02002, section 3.3).
+    head: by name, or a function of features and outputs.
     drop_path: the rate at which the backbone's last block is skipped for an image in training, earlier ones at rates
         that grow to it (arXiv:1603.09382).
     channels: of the images. For others than three timm repeats or adds up the first layer's weights.
@@ -114,9 +125,13 @@ def build_classifier(
     ``drop_path`` for a backbone without blocks that could be skipped.
     """
     body, own_classifier = _create(backbone, pretrained=pretrained, drop_path=drop_path, channels=channels)
-    expected = expectations(body, channels)
-    head = build_head(body.head_hidden_size, prior, dropout)
-    return Classifier(body, head, expected.mean, expected.std, own_classifier if pretrained else None)
+    expected, pooled = expectations(body, channels), not takes_maps(head)
+    width = body.head_hidden_size if pooled else body.num_features
+    if head == "gem":
+        pool_generalised(body)
+    built = build_head(width, prior, dropout, head)
+    own = own_classifier if pretrained else None
+    return Classifier(body, built, expected.mean, expected.std, own, width=width, outputs=len(prior), pooled=pooled)
 
 
 def expectations(backbone: nn.Module, channels: int = 3) -> Expectations:
@@ -156,10 +171,26 @@ def set_size(model: Classifier, size: Size) -> None:
         # timm says only when it is given an image that its side should have been a multiple of the patch's.
         model.eval()
         with torch.no_grad():
-            model.features(blank)
+            features = model.features(blank)
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise BackboneError(f"The backbone can't take images of {size_in_words(size)} pixels: {reason}.") from None
+    model.shape = tuple(features.shape[1:])
+    _check_head(model, features)
+
+
+@torch.no_grad()
+def _check_head(model: Classifier, features: Tensor) -> None:
+    """Raise DeclarationError where a head doesn't give the logits that it should."""
+    wanted = f"logits (B, {model.outputs}) of features {('B', *model.shape)}".replace("'", "")
+    try:
+        given = tuple(model.head(features).shape)
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DeclarationError(f"Recipe: `head` should give {wanted}, but ends with an error: {reason}.") from error
+    if given != (1, model.outputs):
+        found = ("B", *given[1:])
+        raise DeclarationError(f"Recipe: `head` gives {found}, but should give {wanted}.".replace("'B'", "B"))
 
 
 def layer_groups(model: Classifier) -> dict[str, list[nn.Parameter]]:

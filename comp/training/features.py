@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,7 +44,7 @@ def cached_features(
     cache: Path,
     made_from: dict[str, Any],
     compute: Callable[[int], Iterable[Tensor]],
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     waiting: Callable[[], None] = lambda: None,
 ) -> tuple[Features, bool]:
     """Features (N, V, F) from the cache, or computed and put there; and whether they were found.
@@ -69,7 +70,7 @@ def cached_features(
     return found, True
 
 
-def _whole(path: Path, shape: tuple[int, int, int]) -> Features | None:
+def _whole(path: Path, shape: tuple[int, ...]) -> Features | None:
     """The features that the file holds; None where it isn't there, or was damaged."""
     try:
         found: Features = np.load(path, mmap_mode="r")
@@ -84,7 +85,7 @@ class Unfinished:
     Only one process at a time may have those of a path.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
         self.path, self.shape = path, shape
         self.part, self.mark = path.with_suffix(".part"), path.with_suffix(".rows")
         self.done = 0
@@ -158,34 +159,37 @@ class Unfinished:
 
     def _size(self, rows: int) -> int:
         """Bytes of the file with so many rows."""
-        return len(self._header()) + 4 * rows * self.shape[1] * self.shape[2]
+        return len(self._header()) + 4 * rows * prod(self.shape[1:])
 
 
 class FeatureEpochs:
     """Cached features of the training rows in a new order each epoch, each row in one view drawn for it.
 
-    features: (N, V, F) of all rows; rows: which of them train; targets: (N,) or (N, C) of all rows.
+    features: (N, V, ...) of all rows; rows: which of them train; targets: (N,) or (N, C) of all rows.
     """
 
     def __init__(
         self, features: Features, rows: npt.NDArray[np.int64], targets: Tensor, batch_size: int, seed: int
     ) -> None:
-        self.features, self.targets = torch.from_numpy(np.ascontiguousarray(features[rows])), targets[rows]
+        # Maps stay on the disk and are read batch by batch: they may be more than the memory.
+        self.features, self.rows = (features[rows], np.arange(len(rows))) if features.ndim == 3 else (features, rows)
+        self.targets = targets[rows]
         self.batch_size, self.seed = min(batch_size, len(rows)), seed
 
     def __len__(self) -> int:
-        return len(self.features) // self.batch_size
+        return len(self.rows) // self.batch_size
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         generator = np.random.default_rng([self.seed, number])
-        order = generator.permutation(len(self.features))
-        views = generator.integers(self.features.shape[1], size=len(self.features))
+        order = generator.permutation(len(self.rows))
+        views = generator.integers(self.features.shape[1], size=len(self.rows))
         for step in range(start, len(self)):
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield self.features[rows, views[rows]], self.targets[rows]
+            yield torch.from_numpy(self.features[self.rows[rows], views[rows]]), self.targets[rows]
 
 
 def in_batches(features: Features, rows: npt.NDArray[np.int64], batch_size: int = 4096) -> Iterator[Tensor]:
-    """The features of some rows, in order, as batches (B, V, F)."""
-    for start in range(0, len(rows), batch_size):
-        yield torch.from_numpy(np.ascontiguousarray(features[rows[start : start + batch_size]]))
+    """The features of some rows, in order, as batches (B, V, ...); of maps fewer at a time, as they are larger."""
+    at_once = max(1, batch_size // prod(features.shape[3:]))
+    for start in range(0, len(rows), at_once):
+        yield torch.from_numpy(np.ascontiguousarray(features[rows[start : start + at_once]]))

@@ -4,13 +4,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
+from numbers import Real
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from comp.declare.brought import short_name
+from comp.declare.checks import above, fits
 from comp.declare.recipe import Stage
-from comp.errors import RunError
+from comp.errors import DeclarationError, RunError
 from comp.training.learner import Epochs, Learner
 from comp.training.state import random_states, restore_random_states
 
@@ -23,8 +27,6 @@ DIVERGED = 4.0
 # Before so many batches the smoothed loss is the first batches' chance.
 SETTLED = 10
 
-DEFAULT = "valley"
-
 Array = npt.NDArray[np.float64]
 
 
@@ -32,12 +34,14 @@ Array = npt.NDArray[np.float64]
 class RangeTest:
     """Losses against the head's learning rate, each (N,), and what they suggest.
 
-    smoothed: the losses' exponential moving average, corrected for its start.
+    smoothed: the losses' exponential moving average, corrected for its start. rule: whose suggestion is taken; the
+    default is the one that trained best on real competitions: docs/recipes.md has the table.
     """
 
     rates: Array
     losses: Array
     smoothed: Array
+    rule: str | Callable[[Array, Array], float] = "valley"
 
     @property
     def suggestions(self) -> dict[str, float]:
@@ -46,16 +50,25 @@ class RangeTest:
         ``minimum``: a tenth of the rate where the loss is lowest, fast.ai lesson 2's rule.
         ``steepest``: where the loss falls fastest per factor of the rate.
         ``valley``: two thirds along the longest stretch in which the loss falls.
+        A rule of one's own by its name; raises DeclarationError where it gives no rate.
         """
         lowest = int(self.smoothed.argmin())
         before = slice(0, max(lowest + 1, 2))
         slopes = np.gradient(self.smoothed[before], np.log(self.rates[before]))
         start, end = _longest_descent(self.smoothed)
+        own = {short_name(self.rule): self._by_own(self.rule)} if callable(self.rule) else {}
         return {
             "minimum": float(max(self.rates[lowest] / 10, self.rates[0])),
             "steepest": float(self.rates[slopes.argmin()]),
             "valley": float(self.rates[start + round((end - start) * 2 / 3)]),
+            **own,
         }
+
+    def _by_own(self, rule: Callable[[Array, Array], float]) -> float:
+        rate = rule(self.rates, self.smoothed)
+        if not isinstance(rate, Real) or not fits(float(rate), Annotated[float, above(0)]):
+            raise DeclarationError(f"Recipe: `rate_rule` returned {rate!r}, but it should return a rate above 0.")
+        return float(rate)
 
     def __str__(self) -> str:
         named = ", ".join(f"{rule} {rate:.2g}" for rule, rate in self.suggestions.items())
@@ -63,8 +76,8 @@ class RangeTest:
 
     @property
     def suggestion(self) -> float:
-        """The rule's that trained best on real competitions; docs/recipes.md has the table."""
-        return self.suggestions[DEFAULT]
+        """The rule's."""
+        return self.suggestions[short_name(self.rule)]
 
 
 def range_test(
@@ -103,7 +116,7 @@ def range_test(
             f"No learning rate could be found: the loss is NaN or infinite after {len(losses)} mini-batches at rates "
             f"below {rates[len(losses)]:.1g}; check the images, or set the stage's learning_rate."
         )
-    return RangeTest(rates[: len(losses)], np.array(losses), np.array(smoothed))
+    return RangeTest(rates[: len(losses)], np.array(losses), np.array(smoothed), learner.recipe.rate_rule)
 
 
 @contextmanager

@@ -1,23 +1,102 @@
-"""Heads: what turns a backbone's pooled features into logits, and what its weights start from."""
+"""Heads: what turns a backbone's features into logits, and what its weights start from."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from timm.layers import SelectAdaptivePool2d  # type: ignore[attr-defined]
+from torch import Tensor, nn
 
 from comp.declare.metrics import Target
-from comp.errors import BackboneError
+from comp.declare.recipe import Head
+from comp.errors import BackboneError, DeclarationError
+
+HIDDEN = 512
+ATTENDED = 128
 
 
-def build_head(features: int, prior: npt.NDArray[Any], dropout: float) -> nn.Sequential:
+def build_head(
+    features: int, prior: npt.NDArray[Any], dropout: float, head: str | Callable[[int, int], Any] | Head = "linear"
+) -> nn.Module:
+    """The head by its name, or as a function of features and outputs builds it; `takes_maps` says what it is given.
+
+    prior: the logits (C,) that a named head gives to anything when it is new.
+    Raises DeclarationError where a function builds no module.
+    """
+    if not isinstance(head, str):
+        build = head.build if isinstance(head, Head) else head
+        built = build(features, len(prior))
+        if not isinstance(built, nn.Module):
+            raise DeclarationError(
+                f"Recipe: `head` built {built!r}, but it should build a torch module of {features} features and "
+                f"{len(prior)} outputs."
+            )
+        return built
+    if head == "attention":
+        return nn.Sequential(AttentionPooling(features), *_classifier(features, prior, dropout))
+    if head == "mlp":
+        hidden = [nn.BatchNorm1d(features, affine=False), nn.Dropout(dropout), nn.Linear(features, HIDDEN), nn.ReLU()]
+        return nn.Sequential(*hidden, *_classifier(HIDDEN, prior, dropout))
+    return nn.Sequential(*_classifier(features, prior, dropout))
+
+
+def takes_maps(head: object) -> bool:
+    """Whether a head is given the backbone's last maps or tokens, and not their mean."""
+    return head == "attention" or (isinstance(head, Head) and not head.pooled)
+
+
+def _classifier(features: int, prior: npt.NDArray[Any], dropout: float) -> list[nn.Module]:
     """A linear classifier of standardised features: it converges in few epochs, whatever the features' scales."""
     linear = nn.Linear(features, len(prior))
     nn.init.zeros_(linear.weight)
     with torch.no_grad():
         linear.bias.copy_(torch.as_tensor(prior))
-    return nn.Sequential(nn.BatchNorm1d(features, affine=False), nn.Dropout(dropout), linear)
+    return [nn.BatchNorm1d(features, affine=False), nn.Dropout(dropout), linear]
+
+
+class AttentionPooling(nn.Module):
+    """Maps (B, F, H, W) or tokens (B, T, F) to their mean (B, F), weighted by gated attention (arXiv:1802.04712)."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.content, self.gate = nn.Linear(features, ATTENDED), nn.Linear(features, ATTENDED)
+        self.score = nn.Linear(ATTENDED, 1)
+        nn.init.zeros_(self.score.weight)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        tokens = maps.flatten(2).transpose(1, 2) if maps.ndim == 4 else maps
+        weights = self.score(self.content(tokens).tanh() * self.gate(tokens).sigmoid()).softmax(dim=1)
+        pooled: Tensor = (weights * tokens).sum(dim=1)
+        return pooled
+
+
+class GeM(nn.Module):
+    """Generalised mean pooling (arXiv:1711.02512): the mean of the activations' p-th powers, its root; p is learned.
+
+    average: the pooling in whose place it stands, a mean.
+    """
+
+    def __init__(self, average: nn.Module, p: float = 3.0) -> None:
+        super().__init__()
+        self.average, self.p = average, nn.Parameter(torch.tensor([p]))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        powers = maps.float().clamp(min=1e-6).pow(self.p)
+        mean: Tensor = self.average(powers).pow(1 / self.p)
+        return mean
+
+
+def pool_generalised(backbone: nn.Module) -> None:
+    """Put GeM in the place of a backbone's global pooling; raises BackboneError where that isn't one mean of maps."""
+    pools = [name for name, module in backbone.named_modules() if isinstance(module, SelectAdaptivePool2d)]
+    if len(pools) != 1:
+        raise BackboneError(
+            "Recipe: `head` is 'gem', but the backbone has no mean over maps that it could replace; take 'linear' or "
+            "'attention', or a convolutional backbone."
+        )
+    backbone.set_submodule(pools[0], GeM(backbone.get_submodule(pools[0])))
 
 
 def prior_logits(targets: npt.NDArray[np.int64], classes: int, target: Target) -> npt.NDArray[np.float64]:
@@ -31,13 +110,14 @@ def prior_logits(targets: npt.NDArray[np.int64], classes: int, target: Target) -
     return logits
 
 
-def is_new(head: nn.Sequential) -> bool:
-    """Whether it is as it was built: all its weights are zero."""
+def is_new(head: nn.Module) -> bool:
+    """Whether a linear head is as it was built: all its weights are zero."""
+    assert isinstance(head, nn.Sequential)
     return not bool(head[-1].get_parameter("weight").any())
 
 
 def start_from_pretrained(
-    head: nn.Sequential, pretrained: nn.Linear | None, features: npt.NDArray[np.float32], targets: npt.NDArray[Any]
+    head: nn.Module, pretrained: nn.Linear | None, features: npt.NDArray[np.float32], targets: npt.NDArray[Any]
 ) -> list[int]:
     """Give each class the row of the pretrained classifier that most images of the class fall to.
 
@@ -52,7 +132,8 @@ def start_from_pretrained(
     """
     if pretrained is None or targets.ndim != 1:
         why = "the backbone has no linear classifier" if pretrained is None else "an image has several tags"
-        raise BackboneError(f"Recipe: `head` is 'pretrained', but {why}; let it be 'new'.")
+        raise BackboneError(f"Recipe: `head` is 'pretrained', but {why}; let it be 'linear'.")
+    assert isinstance(head, nn.Sequential)
     norm, linear = head[0], head[-1]
     assert isinstance(norm, nn.BatchNorm1d)
     weight, bias = pretrained.weight.detach(), pretrained.bias.detach()

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from comp.console import Console
-from comp.data.augmenting import Preprocessing
+from comp.data.augmenting import Preprocessing, serialised
 from comp.data.image_cache import ImageCache, cached_images
 from comp.data.loading import ImageDataset, ImageEpochs, in_views
 from comp.data.reading import RGB, Depth, Paths, Reading, with_margin
@@ -97,6 +97,7 @@ class Images:
             "expected": asdict(self.expected),
             "reading": self.reading.key,
             "views": [asdict(view) for view in views],
+            "shape": list(learner.model.shape),
             # Only random views depend on these.
             "augmentations": self._augmentations(size) if drawn else None,
             "source": source_digest(*FEATURES_FOLLOW_FROM),
@@ -104,7 +105,7 @@ class Images:
             "precision": [str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
         }
 
-        began, shape = time.monotonic(), (len(self.paths), len(views), learner.model.width)
+        began, shape = time.monotonic(), (len(self.paths), len(views), *learner.model.shape)
         cached = partial(cached_features, self.cache / "features", made_from, shape=shape)
         if is_main():
             waiting = partial(self.console.say, "another process computes the same features; waiting for it")
@@ -128,11 +129,7 @@ class Images:
     def _augmentations(self, size: Size) -> list[Any]:
         """What random views follow from: the pipeline as albumentations writes it down, and one's own by its source."""
         pipeline = self.dataset(size, self.seed).pipeline
-        try:
-            written = pipeline.to_dict()
-        except Exception:  # a function of one's own among the steps
-            written = repr(pipeline)
-        return [written, self.viewpoint.max_zoom, key_of(self.viewpoint.pipeline)]
+        return [serialised(pipeline), self.viewpoint.max_zoom, key_of(self.viewpoint.pipeline)]
 
     def for_stage(
         self, learner: Learner, stage: Stage, targets: Tensor, training: Rows, validating: Rows, seed: int

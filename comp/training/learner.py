@@ -126,7 +126,7 @@ class Learner:
         self.recipe, self.target, self.layer_lr_ratio = recipe, target, layer_lr_ratio
         self.class_weights = None if class_weights is None else class_weights.to(accelerator.device)
         mixes = recipe.mixup or recipe.cutmix
-        self.mixing = Mixing(recipe.mixup, recipe.cutmix, model.classes, target) if mixes else None
+        self.mixing = Mixing(recipe.mixup, recipe.cutmix, model.outputs, target) if mixes else None
         self.micro_batches = MicroBatches(processes=accelerator.num_processes)
         self._undo = Undo(model)
         self._foldable: list[Pair] | None = None
@@ -247,7 +247,10 @@ class Learner:
         for batch in batches:
             inputs, targets = (part.to(self.accelerator.device, non_blocking=True) for part in batch)
             if self.mixing is not None:
-                inputs, targets = self.mixing(inputs, targets)
+                # Cached maps are blended as pooled features are.
+                shape = inputs.shape
+                inputs, targets = self.mixing(inputs.flatten(1) if network is self.model.head else inputs, targets)
+                inputs = inputs.reshape(shape)
             slices = self.micro_batches.slices(len(targets))
             for part in slices:
                 with self.accelerator.autocast():
@@ -271,16 +274,16 @@ class Learner:
 
     @torch.inference_mode()
     def features(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Pooled features (B, V, F) on the device, of batches of images in their views, (B, V, size, size, 3) bytes."""
+        """Features (B, V, ...) on the device, of batches of images in their views, (B, V, size, size, 3) bytes."""
         network: Classifier | None = None
         for batch in images:
             flat, within_memory = batch.flatten(0, 1), self.micro_batches.within_memory
             network = network or within_memory("forward", 1, partial(self._folded, flat[:1]))
             pooled = within_memory("forward", len(flat), partial(self._pooled, network, flat))
-            yield pooled.reshape(*batch.shape[:2], -1)
+            yield pooled.reshape(*batch.shape[:2], *pooled.shape[1:])
 
     def _pooled(self, network: Classifier, images: Tensor) -> Tensor:
-        """Bytes of RGB (B, size, size, 3) to pooled features (B, F)."""
+        """Bytes of RGB (B, size, size, 3) to features (B, ...)."""
         slices, device = self.micro_batches.forward_slices(len(images)), self.accelerator.device
         with self.accelerator.autocast():
             parts = [network.features(images[part].to(device, non_blocking=True)).float() for part in slices]
@@ -297,14 +300,14 @@ class Learner:
 
     @torch.inference_mode()
     def logits(self, features: Iterable[Tensor]) -> npt.NDArray[np.float32]:
-        """The head's logits (N, V, C) for batches of pooled features (B, V, F)."""
+        """The head's logits (N, V, C) for batches of features (B, V, ...)."""
         head = self.evaluated.eval().head
         batches = [
             head(batch.flatten(0, 1).to(self.accelerator.device)).reshape(*batch.shape[:2], -1).cpu()
             for batch in features
         ]
         if not batches:
-            return np.empty((0, 1, self.model.classes), np.float32)
+            return np.empty((0, 1, self.model.outputs), np.float32)
         return torch.cat(batches).numpy()
 
     def _validate(self, validation: Validation | None) -> tuple[npt.NDArray[np.float32] | None, float | None]:

@@ -1,13 +1,18 @@
 """Optimizers over layer groups, each with its rate and weight decay, and the moving average of the weights (EMA)."""
 
+import difflib
+from collections.abc import Callable
 from fnmatch import fnmatch
+from functools import partial
 from typing import Any, Generic, TypeVar
 
+from timm.optim import create_optimizer_v2, list_optimizers  # type: ignore[attr-defined]
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from comp.declare.recipe import LAYER_GROUPS, Recipe
+from comp.errors import DeclarationError
 from comp.training.backbone import Classifier, layer_groups
 from comp.training.schedules import group_rates
 
@@ -15,6 +20,8 @@ Module = TypeVar("Module", bound=nn.Module)
 
 # Of timm's two, the power for trainings of fewer than a million steps.
 WARM_UP_POWER = 3 / 4
+# By torch's own names; timm's sgd is Nesterov's.
+TORCHS: dict[str, Callable[..., Optimizer]] = {"adamw": AdamW, "sgd": partial(SGD, momentum=0.9)}
 
 
 def build_optimizer(model: Classifier, recipe: Recipe, learning_rate: float, ratio: float, groups: int) -> Optimizer:
@@ -24,6 +31,8 @@ def build_optimizer(model: Classifier, recipe: Recipe, learning_rate: float, rat
 
     Each of the optimizer's ``param_groups`` has the ``name`` of its layer group. With ``decay="matrices"`` a layer
     group has two of them at the same rate, one that decays and one that doesn't; none is empty.
+    Raises DeclarationError for a name that timm doesn't know, arguments that don't fit it, and a function that returns
+    something else.
     """
     members = layer_groups(model)
     parts: list[dict[str, Any]] = [
@@ -31,9 +40,42 @@ def build_optimizer(model: Classifier, recipe: Recipe, learning_rate: float, rat
         for name, rate in zip(LAYER_GROUPS[-groups:], group_rates(learning_rate, ratio, groups), strict=True)
         for decay, parameters in _by_decay(model, members[name], recipe)
     ]
-    if recipe.optimizer == "sgd":
-        return SGD(parts, momentum=0.9)
-    return AdamW(parts)
+    if callable(recipe.optimizer):
+        return _checked(recipe.optimizer(parts), parts)
+    build = TORCHS.get(recipe.optimizer) or partial(
+        create_optimizer_v2, opt=recipe.optimizer, lr=learning_rate, weight_decay=recipe.weight_decay
+    )
+    try:
+        return _checked(build(parts, **recipe.optimizer_options), parts)
+    except (ValueError, TypeError, AssertionError, ImportError, RuntimeError) as error:
+        known = optimizer_names()
+        if recipe.optimizer in known:
+            raise DeclarationError(
+                f"Recipe: `optimizer` {recipe.optimizer!r} with `optimizer_options` {dict(recipe.optimizer_options)!r} "
+                f"can't be made: {str(error).rstrip('.') or type(error).__name__}."
+            ) from error
+        near = ", ".join(difflib.get_close_matches(recipe.optimizer, known, n=3)) or "adamw, sgd"
+        raise DeclarationError(
+            f"Recipe: `optimizer` is {recipe.optimizer!r}, but it should be one of timm's, like {near} (`comp list "
+            "--what optimizers`), or a function of the parameter groups."
+        ) from error
+
+
+def optimizer_names() -> list[str]:
+    """Those that a recipe may name."""
+    # Its step needs the graph of the gradients.
+    return [str(name) for name in list_optimizers() if name != "adahessian"]
+
+
+def _checked(optimizer: Any, parts: list[dict[str, Any]]) -> Optimizer:
+    """An optimizer that a function made of the parts, if it is one of them all."""
+    names = {part["name"] for part in parts}
+    if not isinstance(optimizer, Optimizer) or {group.get("name") for group in optimizer.param_groups} != names:
+        raise DeclarationError(
+            f"Recipe: `optimizer` returned {type(optimizer).__name__}, but it should return a torch optimizer of the "
+            f"parameter groups that it is given, with their names {', '.join(sorted(names))}."
+        )
+    return optimizer
 
 
 def _by_decay(

@@ -202,7 +202,12 @@ def kept_learners(
 def load_learner(competition: Competition, recipe: Recipe, weights: Path, classes: int, channels: int = 3) -> Learner:
     """The model with these weights, at the size of the last stage."""
     model = build_classifier(
-        recipe.backbone, pretrained=False, dropout=recipe.dropout, prior=np.zeros(classes), channels=channels
+        recipe.backbone,
+        pretrained=False,
+        dropout=recipe.dropout,
+        prior=np.zeros(classes),
+        channels=channels,
+        head=recipe.head,
     )
     set_size(model, recipe.stages[-1].size)
     load_weights(model, weights)

@@ -17,7 +17,7 @@ from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.data.splitting import draw_folds, draw_split, oversampled
 from comp.data.tables import Tables
-from comp.declare.recipe import Recipe, Stage
+from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.errors import BackboneError
 from comp.runs.resolve import Choices, Experiment
 from comp.training.backbone import build_classifier, digest, expectations, set_size
@@ -27,6 +27,8 @@ from comp.training.inputs import Images
 from comp.training.launching import main_first
 from comp.training.learner import Epochs, Learner, Validation
 from comp.training.losses import class_weights
+from comp.training.optimizers import build_optimizer
+from comp.training.schedules import NOMINAL_RATE
 
 Rows = npt.NDArray[np.int64]
 
@@ -117,12 +119,15 @@ def _untrained(experiment: Experiment, tables: Tables, training: Rows) -> tuple[
             drop_path=recipe.drop_path,
             prior=prior,
             channels=tables.depth.channels,
+            head=recipe.head,
         )
     if recipe.head == "pretrained" and model.own_classifier == (None,):
         raise BackboneError(
-            f"Recipe: `head` is 'pretrained', but {recipe.backbone} has no linear classifier; let it be 'new'."
+            f"Recipe: `head` is 'pretrained', but {recipe.backbone} has no linear classifier; let it be 'linear'."
         )
     learner = Learner(model, recipe, competition.target, competition.layer_lr_ratio, balanced)
+    # One that can't be made is said before anything is written.
+    build_optimizer(model, recipe, NOMINAL_RATE, competition.layer_lr_ratio, len(LAYER_GROUPS))
     return learner, digest(model.backbone)
 
 

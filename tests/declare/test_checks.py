@@ -18,6 +18,7 @@ from comp import (
     CsvLabels,
     FileNames,
     Folders,
+    Head,
     KaggleDataset,
     LabelFunction,
     Metric,
@@ -47,6 +48,7 @@ RIGHT = {
     CsvColumns: {**IN_CSV, "labels": ["a", "b"]},
     CsvImages: IN_CSV,
     LabelFunction: {"function": print},
+    Head: {"build": print},
     TestImages: {"folder": "test"},
     ProbabilityOf: {"label": "cat"},
     ClassNumber: {"labels": ["cat", "dog"]},
@@ -66,7 +68,8 @@ WRONG = {
     Stage: {"size": 7, "train": "tail", "cycles": 0, "cycle_length": 1.5, "cycle_multiplier": -2, "views": True}
     | {"learning_rate": 0, "schedule": "cosine", "cached": 1},
     Recipe: {"stages": [], "backbone": "", "pretrained": "yes", "head": "old", "batch_size": 1, "accumulation": 0}
-    | {"clip_norm": -1, "optimizer": "adam", "weight_decay": -0.1, "decay": "none", "freeze_batch_norm": 1}
+    | {"rate_rule": "lowest", "optimizer_options": ["lr"]}
+    | {"clip_norm": -1, "optimizer": 3, "weight_decay": -0.1, "decay": "none", "freeze_batch_norm": 1}
     | {"dropout": 1, "drop_path": 1.0, "label_smoothing": 0.6, "mixup": -1, "cutmix": None, "random_erasing": 2}
     | {"ema": 1, "balance": "all", "snapshots": 0, "validation": 0.51, "tta": True, "tta_views": 65, "on_cpu": STAGE},
     Channels: {"suffixes": ["_red.png"], "read": "tiff"},
@@ -87,6 +90,7 @@ WRONG = {
     CsvColumns: {"csv": None, "image": "", "labels": ["a"], "folder": 3, "suffix": "png", "target": "tags"}
     | {"group": "", "shared": 1, "answer": 1},
     CsvImages: {"csv": "", "image": 1, "folder": None, "suffix": "png", "answer": ""},
+    Head: {"build": "linear", "pooled": 1},
     LabelFunction: {"function": "read", "target": "tags"},
     TestImages: {"folder": "", "suffix": "png", "with_suffix": "yes"},
     ProbabilityOf: {"label": ""},

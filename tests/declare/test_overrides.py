@@ -117,6 +117,7 @@ def test_a_stage_s_own_setting_goes_before_that_of_all_and_a_later_one_before_an
         ("stages.3.size=96", "stages are numbered 1 to 2"),
         ("stages.0.size=96", "stages are numbered 1 to 2"),
         ("stages.1=96", "stages are numbered 1 to 2"),
+        ("optimizer_options=1", "'optimizer_options' can't be set as a whole"),
         ("stages=96", "'stages' can't be set as a whole"),
         ("augment=side_on", "'augment' can't be set as a whole"),
         ("augment.pipeline=mine", "'pipeline' can't be set"),
@@ -135,7 +136,7 @@ def test_a_wrong_setting_is_one_sentence_with_the_setting_and_what_was_found(pla
 @pytest.mark.parametrize("part", [Recipe, Stage], ids=["recipe", "stage"])
 def test_nonsense_in_any_field_gets_the_declaration_s_own_sentence(planet, part):
     for field in fields(part):
-        if field.name in ("stages", "on_cpu", "backbone"):
+        if field.name in ("stages", "on_cpu", "backbone", "optimizer", "optimizer_options"):
             continue
         setting = f"{'stages.2.' if part is Stage else ''}{field.name}=nonsense"
         with pytest.raises(OverrideError) as raised:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comp.declare.recipe import Recipe, Stage
-from comp.errors import RunError
+from comp.errors import DeclarationError, RunError
 from comp.training.backbone import build_classifier, freeze
 from comp.training.features import FeatureEpochs
 from comp.training.finder import BATCHES, HIGHEST, LOWEST, RangeTest, range_test
@@ -158,3 +158,14 @@ def test_any_curve_has_suggestions_within_its_rates(losses):
     found = curve(losses)
     for rule, rate in found.suggestions.items():
         assert LOWEST / 11 <= rate <= found.rates[-1] * (1 + 1e-9), rule
+
+
+def test_a_rule_of_one_s_own_chooses_the_rate():
+    found = RangeTest(np.array([1e-3, 1e-2, 1e-1]), np.zeros(3), np.array([2.0, 1.0, 3.0]), lambda r, s: r[s.argmin()])
+    assert found.suggestion == found.suggestions["<lambda>"] == 1e-2
+
+
+@pytest.mark.parametrize("rate", [0, np.nan, None, np.array([1.0])])
+def test_a_rule_that_gives_no_rate_is_named(rate):
+    with pytest.raises(DeclarationError, match="`rate_rule` returned"):
+        _ = RangeTest(np.array([1.0, 2.0]), np.ones(2), np.ones(2), lambda rates, losses: rate).suggestion

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from comp.errors import BackboneError
-from comp.training.backbone import build_classifier
+from comp.declare.recipe import HEADS, Head
+from comp.errors import BackboneError, DeclarationError
+from comp.training.backbone import build_classifier, digest, layer_groups, set_size
 from comp.training.heads import build_head, is_new, prior_logits, start_from_pretrained
 
 PRIOR = np.zeros(3)
@@ -88,3 +89,72 @@ def test_the_prior_is_the_share_of_each_class():
 def test_the_prior_of_tags_is_the_share_of_each_and_finite():
     logits = prior_logits(np.array([[1, 0, 1], [1, 0, 0]]), 3, "multi")
     assert [1 / (1 + math.exp(-logit)) for logit in logits] == pytest.approx([2.5 / 3, 0.5 / 3, 0.5])
+
+
+def build(head, backbone="test_resnet", size=32):
+    torch.manual_seed(0)
+    model = build_classifier(backbone, pretrained=False, dropout=0.5, prior=np.log([0.5, 0.3, 0.2]), head=head)
+    set_size(model, size)
+    return model.eval()
+
+
+def convolution(features, outputs):
+    return nn.Sequential(nn.Conv2d(features, outputs, 1), nn.AdaptiveMaxPool2d(1), nn.Flatten())
+
+
+IMAGES = torch.randint(0, 256, (4, 32, 32, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_convnext", "test_vit"])
+@pytest.mark.parametrize("head", [name for name in HEADS if name not in ("pretrained", "gem")])
+def test_a_named_head_starts_from_the_prior_whatever_it_is_given(head, backbone):
+    model = build(head, backbone)
+    with torch.no_grad():
+        features = model.features(IMAGES)
+        assert features.shape[1:] == model.shape
+        assert torch.allclose(model.head(features).exp(), torch.tensor([0.5, 0.3, 0.2]).expand(4, 3))
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_convnext"])
+def test_gem_is_the_mean_where_its_power_is_one_and_near_the_largest_where_it_is_great(backbone):
+    model, mean = build("gem", backbone), build("linear", backbone)
+    pool = model.backbone.get_submodule(
+        next(name.removesuffix(".p") for name, _ in model.backbone.named_parameters() if name.endswith(".p"))
+    )
+    maps = torch.rand(2, 5, 4, 4)
+    with torch.no_grad():
+        pool.p.fill_(1)
+        assert torch.allclose(pool(maps).flatten(1), maps.mean(dim=(2, 3)), atol=1e-5)
+        pool.p.fill_(100)
+        assert torch.allclose(pool(maps).flatten(1), maps.amax(dim=(2, 3)), atol=0.05)
+    assert any(parameter is pool.p for parameter in layer_groups(model)["late"])
+    assert digest(model.backbone) != digest(mean.backbone)
+
+
+def test_a_backbone_without_a_mean_over_maps_has_no_gem():
+    with pytest.raises(BackboneError, match="`head` is 'gem'"):
+        build("gem", "test_vit")
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_convnext"])
+def test_a_head_of_one_s_own_takes_pooled_features_or_maps(backbone):
+    model = build(nn.Linear, backbone)
+    assert model.shape == (model.width,)
+    maps = build(Head(convolution, pooled=False), backbone)
+    assert len(maps.shape) == 3
+    with torch.no_grad():
+        assert maps(IMAGES).shape == model(IMAGES).shape == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("head", "named"),
+    [
+        (lambda features, outputs: nn.Linear(features, outputs + 1), r"`head` gives \(B, 4\).*logits \(B, 3\)"),
+        (lambda features, outputs: nn.Linear(features + 1, outputs), "`head` should give .* shapes cannot be"),
+        (lambda features, outputs: None, "`head` built None"),
+        (convolution, "`head` should give"),
+    ],
+)
+def test_a_wrong_head_is_told_what_it_should_give(head, named):
+    with pytest.raises(DeclarationError, match=named):
+        build(head)

@@ -4,8 +4,9 @@ import torch
 from torch import nn
 
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
+from comp.errors import DeclarationError
 from comp.training.backbone import build_classifier, layer_groups
-from comp.training.optimizers import Average, build_optimizer
+from comp.training.optimizers import Average, build_optimizer, optimizer_names
 from comp.training.schedules import group_rates
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
@@ -101,6 +102,44 @@ def test_unless_it_is_named_all_parameters_decay_in_one_part_per_layer_group(opt
     assert [(group["name"], group["weight_decay"]) for group in built.param_groups] == [
         (name, 0.1) for name in LAYER_GROUPS
     ]
+
+
+def radam(groups):
+    return torch.optim.RAdam(groups, betas=(0.8, 0.9))
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "lion", "nadamw", "lamb", radam])
+def test_any_optimizer_keeps_the_layer_groups_with_their_rates_and_decay(optimizer):
+    model = build("test_resnet")
+    built = build_optimizer(model, recipe(optimizer=optimizer, decay="matrices", weight_decay=0.1), 0.9, 3, 3)
+    rates = {(group["name"], round(group["lr"], 6)) for group in built.param_groups}
+    assert rates == {("early", 0.1), ("late", 0.3), ("head", 0.9)}
+    assert {group["weight_decay"] for group in built.param_groups} == {0.0, 0.1}
+    assert {id(parameter) for parameter in in_groups(built)} == {id(parameter) for parameter in model.parameters()}
+    model(torch.zeros(2, 32, 32, 3, dtype=torch.uint8)).sum().backward()
+    built.step()
+
+
+def test_an_optimizer_takes_its_arguments():
+    options = {"optimizer": "muon", "optimizer_options": {"momentum": 0.5}}
+    built = build_optimizer(build("test_resnet"), recipe(**options), 0.9, 3, 1)
+    assert {group["momentum"] for group in built.param_groups} == {0.5}
+    assert "muon" in optimizer_names()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"optimizer": "adamx"}, "`optimizer` is 'adamx'.*like adam"),
+        ({"optimizer": "muon", "optimizer_options": {"momentun": 1}}, "'momentun'"),
+        ({"optimizer": "adamw", "optimizer_options": {"betas": 1}}, "`optimizer` 'adamw' with `optimizer_options`"),
+        ({"optimizer": lambda groups: groups}, "`optimizer` returned list"),
+        ({"optimizer": lambda groups: torch.optim.SGD(groups[0]["params"], 1)}, "`optimizer` returned SGD"),
+    ],
+)
+def test_an_optimizer_that_can_t_be_made_is_named(options, named):
+    with pytest.raises(DeclarationError, match=named):
+        build_optimizer(build("test_resnet"), recipe(**options), 0.9, 3, 2)
 
 
 def small_model():

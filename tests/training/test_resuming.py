@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import torch
 
 from comp import runner
 from comp.console import Console
@@ -107,6 +108,10 @@ def same(run, other):
     assert not run.last.exists()
 
 
+def slower(step, steps):
+    return 1 / (1 + step)
+
+
 RECIPES = {
     "cached head, then all": ((HEAD, ALL), {"dropout": 0.3}),
     "average, mixing, gathered, snapshots": (
@@ -120,6 +125,14 @@ RECIPES = {
     "flat, then down; other sizes": (
         (replace(HEAD, schedule="flat_cosine", learning_rate=0.01), replace(HEAD, size=24, learning_rate=0.01)),
         {"ema": 0.9},
+    ),
+    "attention on cached maps, Muon, a schedule of one's own": (
+        (replace(HEAD, schedule=slower, learning_rate=0.01), replace(HEAD, schedule=slower)),
+        {"head": "attention", "optimizer": "muon", "mixup": 0.4, "rate_rule": "steepest"},
+    ),
+    "means of powers, an optimizer of one's own": (
+        (replace(ALL, schedule=slower, cycles=1, cycle_length=2),),
+        {"head": "gem", "optimizer": torch.optim.RAdam},
     ),
 }
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.optim import SGD
 
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
+from comp.errors import DeclarationError
 from comp.training.schedules import (
     NOMINAL_RATE,
     STEPS_PER_EPOCH,
@@ -193,3 +194,14 @@ def test_the_drawn_peak_of_other_schedules_is_the_stage_s(schedule):
     _, rates = rates_of(Stage(size=64, train="head", cycle_length=4, schedule=schedule, learning_rate=2e-3))
     assert rates[:, -1].max() == pytest.approx(2e-3, rel=0.01)
     assert rates[-1, -1] < 2e-4
+
+
+def test_a_function_gives_each_step_s_factor_of_every_group_s_peak():
+    stage = Stage(size=64, train=2, cycle_length=2, schedule=lambda step, steps: (steps - step) / steps)
+    assert simulate(stage, 2, 0.8, 2) == pytest.approx(np.array([[0.4, 0.8], [0.3, 0.6], [0.2, 0.4], [0.1, 0.2]]))
+
+
+@pytest.mark.parametrize("factor", [-1, math.nan, None, "half"])
+def test_a_factor_that_is_none_is_told_what_it_should_be(factor):
+    with pytest.raises(DeclarationError, match=r"`schedule` returned .* for step 0 of 4"):
+        simulate(Stage(size=64, train=1, schedule=lambda step, steps: factor), 4, 1, 1)
