@@ -1,8 +1,5 @@
 import os
 
-import pytest
-
-from comp.errors import DataError
 from comp.local_kaggle.catalog import Catalog
 
 SLUG = "two-digits"
@@ -55,8 +52,3 @@ def test_links_to_the_answers_are_not_served(served):
     with Catalog(served) as catalog:
         assert "cheat.csv" not in [file.name for file in catalog.files(SLUG)]
         assert not catalog.has("cheat")
-
-
-def test_a_directory_that_is_not_there_is_one_sentence(tmp_path):
-    with pytest.raises(DataError, match="There is no folder"):
-        Catalog(tmp_path / "nowhere")

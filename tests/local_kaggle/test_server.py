@@ -1,8 +1,7 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
+import tempfile
 import threading
 
 import pytest
@@ -23,28 +22,20 @@ def test_it_listens_on_this_machine_only(served, tmp_path):
                 assert connection.connect_ex((address, port)) or address.startswith("127."), address
 
 
-def test_a_port_in_use_is_one_sentence(served, tmp_path):
+@pytest.mark.parametrize(("port", "says"), [(None, "taken.*--port"), (-1, "--port"), (70000, "--port")])
+def test_a_port_in_use_or_that_can_t_be_is_one_sentence(served, tmp_path, port, says):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(KaggleError, match=rf"{port}.*taken.*--port"), running(served, {}, tmp_path, port=port):
+        port = port or taken.getsockname()[1]
+        with pytest.raises(KaggleError, match=f"{port}.*{says}"), running(served, {}, tmp_path, port=port):
             pass
 
 
-@pytest.mark.parametrize("port", [-1, 70000])
-def test_a_port_that_can_t_be_is_one_sentence(served, tmp_path, port):
-    with pytest.raises(KaggleError, match=rf"{port}.*--port"), running(served, {}, tmp_path / "state", port=port):
-        pass
-
-
-def test_a_missing_directory_is_one_sentence(tmp_path):
-    with pytest.raises(DataError, match="nowhere"), running(tmp_path / "nowhere", {}, tmp_path / "state"):
-        pass
-
-
-def test_a_state_folder_that_cannot_be_made_is_one_sentence(served, tmp_path):
+def test_folders_that_are_missing_or_can_t_be_written_are_one_sentence(served, tmp_path):
     (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"no folder .*nowhere"), running(tmp_path / "nowhere", {}, tmp_path / "state"):
+        pass
     with pytest.raises(DataError, match="writable"), running(served, {}, tmp_path / "file" / "state"):
         pass
 
@@ -73,23 +64,14 @@ def test_competitions_without_answers_are_named_and_data_sets_not(served, folder
     assert line is None if named is None else line.endswith(named)
 
 
-def test_serving_says_where_it_is_then_what_gets_no_score_and_ends_quietly(served, tmp_path):
+def test_serving_says_where_it_is_then_what_gets_no_score_and_ends_quietly(served, forked, tmp_path):
     (served / "unanswered").mkdir()
     (served / "unanswered" / "sample_submission.csv").touch()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "comp", "serve", str(served), "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    )
-    try:
-        url, line = process.stdout.readline().strip(), process.stdout.readline()
-        assert line.endswith(": unanswered\n")
-        assert requests.get(url.removeprefix("export COMP_KAGGLE_URL="), timeout=5).status_code == 200
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=15)
-    finally:
-        process.kill()
-    assert (process.returncode, errors) == (0, "")
+    process = forked("serve", served, "--port", 0, before=lambda: setattr(tempfile, "tempdir", str(tmp_path)))
+    assert requests.get(process.says("export COMP_KAGGLE_URL="), timeout=5).status_code == 200
+    assert list(tmp_path.glob("comp-serve-*"))
+    assert process.says("without ").endswith(": unanswered")
+    os.kill(process.pid, signal.SIGINT)
+    ended = process.ends(15)
+    assert (ended.status, ended.err) == (0, "")
     assert not list(tmp_path.glob("comp-serve-*"))

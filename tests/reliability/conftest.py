@@ -1,14 +1,16 @@
 import os
 import random
 import subprocess
-import sys
 import time
 import zipfile
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
+from functools import partial
 from signal import SIGINT
 
 import pytest
+
+from comp.local_kaggle.store import Store
+from tests.kaggle.conftest import waits
 
 BULKY = """
 from comp import ClassName, Competition, CsvLabels, KaggleDataset, Recipe, Stage, TestImages, side_on
@@ -30,12 +32,7 @@ BLOB = random.Random(0).randbytes(1_000_000)
 FILES = {"train.csv": ROWS.encode(), "train/1.png": BLOB[:2000], "blobs/blob.bin": BLOB}
 
 
-@pytest.fixture(autouse=True)
-def waits(monkeypatch):
-    """The seconds that were to be waited; nobody waits in a test."""
-    seconds = []
-    monkeypatch.setattr("comp.kaggle.failures.wait", seconds.append)
-    return seconds
+__all__ = ["waits"]
 
 
 @pytest.fixture
@@ -67,13 +64,9 @@ def intact(data):
     def check(**more):
         assert tree(data) == {**FILES, **more}
         assert (data / ".complete.json").is_file()
-        nothing_unfinished(data.parent)
+        assert not [path for path in data.parent.rglob("*") if path.name.endswith((".part", ".partial"))]
 
     return check
-
-
-def nothing_unfinished(folder):
-    assert not [path for path in folder.rglob("*") if path.name.endswith((".part", ".partial"))]
 
 
 @pytest.fixture
@@ -95,87 +88,58 @@ def nothing_that_looks_whole(data):
 def fetching(comp, bulky, serving):
     """Calls `comp download` against a local Kaggle that goes wrong as planned."""
 
-    def call(*faults, more=()):
+    def call(*faults):
         with serving(bulky, *faults):
-            return comp("--competitions", bulky.plugins, "download", "bulky", *more)
+            return comp("--competitions", bulky.plugins, "download", "bulky")
 
     return call
 
 
 @pytest.fixture
-def refused(fetching):
+def refused(fetching, sentence):
     """The same, where it must fail; gives the one sentence that says why."""
-
-    def call(*faults, **others):
-        return only_sentence(fetching(*faults, **others))
-
-    return call
+    return lambda *faults: sentence(fetching(*faults))
 
 
 @pytest.fixture
 def sentence():
     """The one sentence of a command that must have failed."""
-    return only_sentence
+
+    def only(ended):
+        (line,) = ended.err.splitlines()
+        assert (ended.status, line[:7], line[-1]) == (1, "Error: ", ".")
+        assert "unexpected" not in line
+        return line[7:]
+
+    return only
 
 
-def only_sentence(ended):
-    lines = ended.err.splitlines()
-    assert ended.status == 1
-    assert len(lines) == 1, ended.err
-    assert lines[0].startswith("Error: ")
-    assert lines[0].endswith(".")
-    assert "unexpected" not in lines[0]
-    return lines[0].removeprefix("Error: ")
-
-
-class Process:
-    """`comp` in a process of its own."""
-
-    def __init__(self, *arguments, **environment):
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "comp", *map(str, arguments)],
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def says(self):
-        """The next line that it prints."""
-        return self._process.stdout.readline()
-
-    def ends(self, seconds=60):
-        """Status, what was printed, what was said of errors."""
-        out, err = self._process.communicate(timeout=seconds)
-        return self._process.returncode, out, err
-
-    def send(self, signal):
-        """An interrupt is repeated, as by hand: Python loses one that comes while it clears away an object."""
-        self._process.send_signal(signal)
-        while signal == SIGINT and self.runs():
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=6)
-            if self.runs():
-                self._process.send_signal(signal)
-
-    def runs(self):
-        return self._process.poll() is None
+def leave_the_server():
+    """Let go of the connections of the server in the process forked from: whoever is at their other end awaits that."""
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - while it is listed, it is one of them
+        with suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{number}").startswith("socket:"):  # noqa: PTH115 - of no file
+                os.close(int(number))
 
 
 @pytest.fixture
-def process():
-    """Starts `comp` in a process of its own, which doesn't outlive the test."""
-    started = []
+def process(forked):
+    """Starts `comp` in a process of its own beside the local Kaggle in this one."""
+    return partial(forked, before=leave_the_server)
 
-    def start(*arguments, **environment):
-        started.append(Process(*arguments, **environment))
-        return started[-1]
 
-    yield start
-    for one in started:
-        if one.runs():
-            one.send(9)
-            one.ends()
+@pytest.fixture
+def interrupted():
+    """Interrupts a process, repeatedly as by hand: Python loses one that comes while it clears away an object."""
+
+    def call(process):
+        for _ in range(5):
+            os.kill(process.pid, SIGINT)
+            with suppress(AssertionError):
+                return process.ends(6)
+        raise AssertionError("it can't be interrupted")
+
+    return call
 
 
 @pytest.fixture
@@ -192,33 +156,28 @@ def until():
 
 
 @pytest.fixture
-def disk(tmp_path):
-    """Mounts a disk of so many bytes on a folder, or refuses to write on it: `disk(folder, size=...)`."""
+def disk():
+    """Mounts a disk of so many bytes on a folder, and gives what changes it: `disk(folder, size=...)`."""
     mounted = []
 
-    @contextmanager
-    def mount(folder: Path, size: int):
+    def mount(folder, size):
         folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True, check=False
-        )
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
         mounted.append(folder)
-        yield Disk(folder)
+        return lambda options: subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
 
     yield mount
     for folder in mounted:
         subprocess.run(["umount", folder], check=True)
 
 
-class Disk:
-    def __init__(self, folder):
-        self.folder = folder
-
-    def remount(self, mode):
-        """``ro`` or ``rw``."""
-        subprocess.run(["mount", "-o", f"remount,{mode}", self.folder], check=True)
+@pytest.fixture
+def impatient(monkeypatch):
+    """A server that is silent for a third of a second is given up."""
+    monkeypatch.setattr("comp.kaggle.connection.TIMEOUT_SECONDS", (5.0, 0.3))
 
 
 @pytest.fixture
@@ -244,9 +203,9 @@ def submittable(shades, predicting):
 def sending(comp, shades, serving):
     """Calls `comp submit RUN` against a local Kaggle that goes wrong as planned."""
 
-    def call(run, *faults, more=()):
+    def call(run, *faults):
         with serving(shades, *faults):
-            return comp("--competitions", shades.plugins, "submit", run.folder, *more)
+            return comp("--competitions", shades.plugins, "submit", run.folder)
 
     return call
 
@@ -254,6 +213,4 @@ def sending(comp, shades, serving):
 @pytest.fixture
 def kaggle_has(tmp_path):
     """The submissions that the local Kaggle has of `shades`, the latest first."""
-    from comp.local_kaggle.store import Store
-
     return lambda: Store(tmp_path / "state" / "submissions.sqlite").submissions("shades", "you")

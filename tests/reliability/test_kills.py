@@ -1,12 +1,7 @@
 """A run that is killed with SIGKILL at any moment and begun again is the run that never was."""
 
 import csv
-import importlib.util
-import os
-import subprocess
-import sys
 import zipfile
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +10,7 @@ import pytest
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.recipe import Stage
 from comp.runs.resolve import Choices
+from tests.reliability.kills import Workload, kill_at_random
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 DOGS = SHARED / "data" / "dogs-vs-cats-redux-kernels-edition"
@@ -24,29 +20,19 @@ SEED = 4
 RUNS = 100
 
 
-def kills():
-    """The module beside this one."""
-    spec = importlib.util.spec_from_file_location("kills", Path(__file__).with_name("kills.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["kills"] = module
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def serving(forked, monkeypatch, tmp_path):
+    """Starts a Kaggle in another process, which is the one that is meant then."""
 
+    def start(folder, *options):
+        server = forked(*options, "serve", folder, "--port", 0, COMP_HOME=str(tmp_path / "kaggle"))
+        monkeypatch.setenv("COMP_KAGGLE_URL", server.says("export COMP_KAGGLE_URL="))
 
-@contextmanager
-def serving(folder, state, *options):
-    """A Kaggle in another process; its address."""
-    command = [sys.executable, "-m", "comp", *map(str, options), "serve", str(folder), "--port", "0"]
-    environment = {**os.environ, "COMP_HOME": str(state)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
-        try:
-            yield server.stdout.readline().partition("=")[2].strip()
-        finally:
-            server.terminate()
+    return start
 
 
 @pytest.fixture
-def colours(shades, tmp_path, monkeypatch):
+def colours(shades, serving):
     """All steps, of a few small images: a sweep, a head on cached features, then the whole network."""
     competition = shades.competition
     stages = [
@@ -54,20 +40,19 @@ def colours(shades, tmp_path, monkeypatch):
         Stage(size=16, train="all", cycles=2, learning_rate=1e-3),
     ]
     recipe = replace(competition.recipes["standard"], stages=stages, dropout=0.3, ema=0.9, mixup=0.2, snapshots=2)
-    with serving(shades.served, tmp_path / "kaggle", "--competitions", shades.plugins) as url:
-        monkeypatch.setenv("COMP_KAGGLE_URL", url)
-        yield kills().Workload(replace(competition, recipes={"standard": recipe}), Choices())
+    serving(shades.served, "--competitions", shades.plugins)
+    return Workload(replace(competition, recipes={"standard": recipe}), Choices())
 
 
 @pytest.fixture
 def digits():
     """All steps, on a Kaggle that the run starts for itself: two stages, the network from scratch, on images."""
     settings = ("stages.cycles=1", "stages.cycle_length=1", "stages.size=8", "backbone=test_resnet", "tta_views=1")
-    return kills().Workload(competition_named("digits", REPOSITORY_COMPETITIONS), Choices("quick", settings=settings))
+    return Workload(competition_named("digits", REPOSITORY_COMPETITIONS), Choices("quick", settings=settings))
 
 
 @pytest.fixture
-def dogs(tmp_path, monkeypatch):
+def dogs(tmp_path, serving):
     """All steps, from a Kaggle in another process: real images and weights, a head on cached features.
 
     A part of the images, smaller, and of the epochs: so that two hundred of such runs can be made.
@@ -88,11 +73,11 @@ def dogs(tmp_path, monkeypatch):
         ids = [Path(name).stem for name in test.namelist()]
     with (served / "sample_submission.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("id", "label"), *((id_, 0.5) for id_ in sorted(ids, key=int))])
-    with serving(served.parent, tmp_path / "kaggle") as url:
-        monkeypatch.setenv("COMP_KAGGLE_URL", url)
-        competition = competition_named("dogs-vs-cats", REPOSITORY_COMPETITIONS)
-        choices = Choices("quick", f"local-dir:{BACKBONE}", ("stages.size=96", "stages.cycle_length=10"))
-        yield kills().Workload(competition, choices)
+    serving(served.parent)
+    competition = competition_named("dogs-vs-cats", REPOSITORY_COMPETITIONS)
+    return Workload(
+        competition, Choices("quick", f"local-dir:{BACKBONE}", ("stages.size=96", "stages.cycle_length=10"))
+    )
 
 
 def report(counts):
@@ -100,7 +85,7 @@ def report(counts):
 
 
 def test_a_run_that_is_killed_ends_with_the_same_bytes(colours, tmp_path):
-    counts = kills().kill_at_random(colours, tmp_path / "runs", runs=4, seed=SEED)
+    counts = kill_at_random(colours, tmp_path / "runs", runs=4, seed=SEED)
     assert counts.identical == counts.runs == 4, counts
     assert counts.kills >= 4
 
@@ -109,5 +94,5 @@ def test_a_run_that_is_killed_ends_with_the_same_bytes(colours, tmp_path):
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("workload", ["digits", "dogs"])
 def test_a_hundred_runs_that_are_killed_end_with_the_same_bytes(workload, request, tmp_path):
-    counts = kills().kill_at_random(request.getfixturevalue(workload), tmp_path / "runs", RUNS, SEED, report)
+    counts = kill_at_random(request.getfixturevalue(workload), tmp_path / "runs", RUNS, SEED, report)
     assert counts.identical == counts.runs == RUNS, counts
