@@ -4,22 +4,46 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import comp
 from comp.cli.options import DeleteArchives, Here, Name, Port, command, option
 from comp.declare.competition import KaggleDataset, find_competitions, load_competition
+from comp.declare.metrics import METRICS
+from comp.declare.reading import READERS
+from comp.declare.recipe import HEADS
 from comp.errors import DeclarationError, OverrideError
 
 if TYPE_CHECKING:
     from comp.runs.resolve import Choices
 
 
+class What(StrEnum):
+    """What a declaration takes by name."""
+
+    METRICS = "metrics"
+    HEADS = "heads"
+    OPTIMIZERS = "optimizers"
+    LABELS = "labels"
+    FORMS = "forms"
+    READERS = "readers"
+
+
 @command()
-def list_competitions(here: Here) -> None:
+def list_competitions(
+    here: Here, what: Annotated[What | None, option("KIND", "What a declaration takes by name instead.")] = None
+) -> None:
     """List the competitions, each with its metric and its recipes."""
+    if what is not None:
+        named = _parts(what)
+        width = max(map(len, named))
+        for name, words in named.items():
+            print(f"{name:<{width}}  {words}".rstrip())
+        return
     declared = find_competitions(*here.folders)
     width, wrong = max(map(len, declared), default=0), []
     for name, declaration in declared.items():
@@ -31,6 +55,23 @@ def list_competitions(here: Here) -> None:
             print(f"{name:<{width}}  {competition.scoring.name:<10}  {', '.join(competition.recipes)}")
     if wrong:
         raise DeclarationError(" ".join(wrong))
+
+
+def _parts(what: What) -> dict[str, str]:
+    """The names of a kind, each with what it is."""
+    if what is What.METRICS:
+        ends = {True: "higher is better", False: "lower is better"}
+        return {name: f"{metric.takes}, {ends[metric.higher_is_better]}" for name, metric in METRICS.items()}
+    if what is What.OPTIMIZERS:
+        from comp.training.optimizers import optimizer_names
+
+        return dict.fromkeys(optimizer_names(), "")
+    if what in (What.LABELS, What.FORMS):
+        has = {What.LABELS: ("target", "read"), What.FORMS: ("takes", "encode")}[what]
+        words = {name: getattr(comp, name) for name in comp.__all__ if name != "Competition"}
+        found = {name: word for name, word in words.items() if all(hasattr(word, field) for field in has)}
+        return {name: (word.__doc__ or "").splitlines()[0] for name, word in found.items()}
+    return READERS if what is What.READERS else HEADS
 
 
 @command()

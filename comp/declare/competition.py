@@ -54,6 +54,8 @@ class Competition(Declared):
     augment: how images may be augmented.
     layer_lr_ratio: how much smaller each earlier layer group's learning rate is: 10 where images resemble ImageNet's, 3
         where they don't (satellites, X-rays).
+    log_with: an experiment tracker that is told losses, rates, metrics and the config as well: ``tensorboard``,
+        ``wandb``, ``mlflow`` or ``trackio``, or a function of the run's folder that returns a tracker of Accelerate's.
     recipes: by name; ``standard`` is the one used unless another is asked for.
     source: a digest of the Python files in its folder; not declared, but known when it is loaded.
     """
@@ -79,6 +81,10 @@ class Competition(Declared):
     augment: Annotated[Viewpoint, "a viewpoint: side_on(), top_down() or upright()"] = field(default_factory=side_on)
     layer_lr_ratio: Annotated[float, between(1)] = 10
     metric: Annotated[Annotated[str, one_of(METRICS)] | Metric, f"one of {', '.join(METRICS)}, or a Metric(...)"]
+    log_with: Annotated[
+        Literal["tensorboard", "wandb", "mlflow", "trackio"] | Callable[[Path], Any] | None,
+        "'tensorboard', 'wandb', 'mlflow', 'trackio', or a function of the run's folder",
+    ] = None
     recipes: Annotated[Mapping[str, Recipe], "recipes by name, like {'standard': Recipe(...)}"]
     source: Literal[""] | str = field(default="", compare=False, repr=False)
 

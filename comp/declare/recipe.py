@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from comp.declare.brought import short_name
-from comp.declare.checks import Declared, above, between
+from comp.declare.checks import Declared, above, between, one_of
 from comp.declare.reading import sides, size_in_words
 
 LAYER_GROUPS = ("early", "late", "head")
@@ -22,7 +22,14 @@ Schedule = Annotated[
 Side = Annotated[int, between(8, 4096)]
 
 
-HEADS = ("linear", "mlp", "gem", "attention", "pretrained")
+HEADS = {
+    "linear": "a linear classifier of the standardised features",
+    "mlp": "a hidden layer of 512 before it",
+    "gem": "linear, on generalised means of the last maps (arXiv:1711.02512); their power trains with the late layers",
+    "attention": "linear, on means of the last maps or tokens that are weighted by attention (arXiv:1802.04712)",
+    "pretrained": "linear, and starts as the part of the pretrained classifier that is about the classes at hand, for "
+    "images like those of the pretraining, at a small learning rate; one class per image",
+}
 
 
 @dataclass(frozen=True)
@@ -112,11 +119,7 @@ class Recipe(Declared):
 
     backbone: a timm model name, or ``local-dir:PATH`` of a folder with its config.json and weights.
     pretrained: start from the backbone's pretrained weights, or from scratch.
-    head: ``linear``; ``mlp``, with a hidden layer; ``gem``, linear on generalised means of the last maps
-        (arXiv:1711.02512), whose power trains with the late layers; ``attention``, linear on means weighted by
-        attention (arXiv:1802.04712); ``pretrained``, linear, and starts as the part of the pretrained classifier that
-        is about the classes at hand, for images like those of the pretraining, at a small learning rate, one class per
-        image; or a function of features and outputs that returns a torch module, or a `Head` of it.
+    head: one of `HEADS`, or a function of features and outputs that returns a torch module, or a `Head` of it.
     batch_size: images per mini-batch of stages on images; a head on cached features takes four times as many. At least
         2, for the head's batch norm.
     dropout: of the head's input.
@@ -149,7 +152,7 @@ class Recipe(Declared):
     backbone: str = "resnet34.a1_in1k"
     pretrained: bool = True
     head: Annotated[
-        Literal["linear", "mlp", "gem", "attention", "pretrained"] | Head | Callable[[int, int], Any],
+        Annotated[str, one_of(HEADS)] | Head | Callable[[int, int], Any],
         f"one of {', '.join(HEADS)}, or a function of features and outputs",
     ] = "linear"
     batch_size: Annotated[int, between(2)] = 64

@@ -50,6 +50,11 @@ class History:
         _append(self.folder / "history.csv", STEP_COLUMNS, rows)
         _append(self.folder / "epochs.csv", EPOCH_COLUMNS, [epoch])
 
+    def steps_taken(self) -> int:
+        """The rows of history.csv."""
+        with (self.folder / "history.csv").open("rb") as file:
+            return sum(1 for _ in file) - 1
+
     def sizes(self) -> dict[str, int]:
         """The bytes of each of TABLES, which are on disk when this returns."""
         sizes = dict.fromkeys(TABLES, 0)

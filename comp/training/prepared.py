@@ -29,6 +29,7 @@ from comp.training.learner import Epochs, Learner, Validation
 from comp.training.losses import class_weights
 from comp.training.optimizers import build_optimizer
 from comp.training.schedules import NOMINAL_RATE
+from comp.training.tracking import check_installed
 
 Rows = npt.NDArray[np.int64]
 
@@ -82,6 +83,7 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
     """
     competition, recipe, choices = experiment.competition, experiment.recipe, experiment.choices
     tables = tables or checked_tables(competition, experiment.workspace, console)
+    check_installed(competition.log_with)
     validates = which_validate(tables, experiment.recipe, choices)
     training, validating = (~validates).nonzero()[0], validates.nonzero()[0]
     if recipe.balance == "oversample":

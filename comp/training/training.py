@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from comp.training.memory import peak_memory
 from comp.training.prepared import Prepared
 from comp.training.reporting import say_epoch, say_range_test, say_stage
 from comp.training.state import save_state, save_weights
+from comp.training.tracking import Tracker
 
 # What a training that is killed may lose, unless saving takes longer than a fiftieth of it.
 SAVE_SECONDS = 10.0
@@ -74,6 +76,10 @@ class Training:
     after_epoch: Callable[[], None] = lambda: None
     saved: float = field(default_factory=time.monotonic)
     cost: float = 0.0
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        return Tracker(self.prepared.experiment.competition.log_with, self.run)
 
     @property
     def number(self) -> int:
@@ -163,6 +169,7 @@ class Training:
 
     def finish(self) -> None:
         """Keep the weights, and what they were trained by: the run can be predicted with."""
+        self.tracker.finish()
         passes = self.prepared.learner.micro_batches
         record = {
             "stages": [recorded(fitted) for fitted in self.fitted],
@@ -256,6 +263,7 @@ class Training:
             "images_per_second": epoch.images_per_second,
         }
         self.run.history.append_epoch(row, epoch.steps)
+        self.tracker.epoch(row, epoch.steps, self.run.history.steps_taken())
         say_epoch(self.console, epoch, score)
         if epoch.diverged or not epoch.ends_cycle or epoch.cycle + 1 == stage.cycles:
             return

@@ -39,6 +39,23 @@ def test_list_names_every_competition_with_metric_and_recipes(comp):
     assert "quick, standard" in rows["planet"]
 
 
+@pytest.mark.parametrize(
+    ("what", "named"),
+    [
+        ("metrics", "quadratic_kappa"),
+        ("heads", "attention"),
+        ("optimizers", "muon"),
+        ("labels", "CsvColumns"),
+        ("forms", "TagNames"),
+        ("readers", "dicom"),
+    ],
+)
+def test_list_names_what_a_declaration_may_name(comp, what, named):
+    names = [line.split()[0] for line in comp("list", "--what", what).out.splitlines()]
+    assert named in names
+    assert not {"Competition", "Recipe"} & set(names)
+
+
 def test_help_lists_every_command_in_the_order_of_work_each_in_one_whole_line(comp, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     ended = comp("--help")

@@ -1,0 +1,91 @@
+"""What an experiment tracker is told of a run: its config, losses and rates per step, and its metrics per epoch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
+
+from comp.errors import OverrideError
+from comp.runs import Run
+from comp.training.launching import is_main
+
+LogWith = str | Callable[[Path], Any] | None
+
+
+def check_installed(log_with: LogWith) -> None:
+    """Raise OverrideError where the package of the tracker isn't there."""
+    if isinstance(log_with, str) and not find_spec(log_with):
+        raise OverrideError(
+            f"Competition: `log_with` is {log_with!r}, but {log_with} isn't installed; install it: "
+            f"pip install 'comp-starter[{log_with}]'."
+        )
+
+
+class Tracker:
+    """A run as one of Accelerate's trackers shows it; started when there is something to tell, and without one silent.
+
+    log_with: its name, or a function of the run's folder that returns an `accelerate.tracking.GeneralTracker`.
+    """
+
+    def __init__(self, log_with: LogWith, run: Run) -> None:
+        self.log_with, self.run = log_with if is_main() else None, run
+        self._started: GeneralTracker | None = None
+
+    def epoch(self, row: Mapping[str, Any], steps: Sequence[Mapping[str, float]], taken: int) -> None:
+        """The steps of an epoch, each with its losses and rates, then the epoch.
+
+        taken: steps of the run when it ended.
+        """
+        if self.log_with is None:
+            return
+        if self._started is None:
+            self._started = self._start(self.log_with)
+        for number, step in enumerate(steps, start=taken - len(steps) + 1):
+            self._started.log(dict(step), step=number)
+        shown = {"train_loss": row["train_loss"], "valid_loss": row["valid_loss"], row["metric"]: row["score"]}
+        of_epoch = {f"epoch/{name}": value for name, value in shown.items() if value is not None}
+        self._started.log({**of_epoch, "epoch/images_per_second": row["images_per_second"]}, step=taken)
+
+    def finish(self) -> None:
+        if self._started is not None:
+            self._started.finish()
+            self._started = None
+
+    def _start(self, log_with: str | Callable[[Path], Any]) -> GeneralTracker:
+        folder, config = self.run.folder, self.run.record("config")
+        if isinstance(log_with, str):
+            made = LOGGER_TYPE_TO_CLASS[log_with](**_arguments(log_with, folder))
+        else:
+            made = log_with(folder)
+        made.start()
+        made.store_init_configuration(dict(_flat(config)))
+        return made
+
+
+def _arguments(name: str, folder: Path) -> dict[str, Any]:
+    """Of a tracker: its project is the competition; a run that is resumed goes on where the tracker can."""
+    project, title = folder.parent.name, folder.name
+    if name == "tensorboard":
+        return {"run_name": name, "logging_dir": folder}
+    if name == "mlflow":
+        return {"experiment_name": project, "run_name": title}
+    if name == "trackio":
+        return {"run_name": project, "name": title, "resume": "allow"}
+    config = hashlib.blake2b((folder / "config.json").read_bytes(), digest_size=4).hexdigest()
+    return {"run_name": project, "name": title, "id": f"{title}-{config}", "resume": "allow", "dir": folder}
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str | int | float | bool]]:
+    """A config as plain values by their path, ``recipe.stages.0.size``."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else key)
+    elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
+        yield from _flat({str(index): inner for index, inner in enumerate(value)}, name)
+    else:
+        yield name, value if isinstance(value, (str, int, float, bool)) else str(value)
