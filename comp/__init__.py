@@ -1,5 +1,6 @@
 """The words a competition.py needs."""
 
+from comp.declare.columns import Columns
 from comp.declare.competition import Competition, KaggleDataset
 from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, TagNames
 from comp.declare.labels import CsvColumns, CsvImages, CsvLabels, FileNames, Folders, LabelFunction, TestImages
@@ -12,6 +13,7 @@ __all__ = [
     "Channels",
     "ClassName",
     "ClassNumber",
+    "Columns",
     "Competition",
     "CsvColumns",
     "CsvImages",

@@ -111,6 +111,8 @@ def read_tables(competition: Competition, folder: Path, say: Callable[[str], Non
     must_be_here(competition, folder)
     prepare_files(competition, folder, say)
     train = competition.labels.read(folder)
+    if competition.columns is not None:
+        train = competition.columns.joined(train, folder / competition.columns.train)
     classes = classes_of(train, competition.target)
     unlabelled = read_test_tables(competition, folder, classes)
     targets = targets_of(train, classes, competition.target)
@@ -133,6 +135,8 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
     """The tables of the images to predict, with no row in ``train``; raises as `read_tables`."""
     sample_submission = read_sample_submission(folder / competition.sample_submission)
     test = competition.test.read(folder)
+    if competition.columns is not None:
+        test = competition.columns.joined(test, folder / competition.columns.test)
     one = combined(competition, np.full((2, len(classes)), 1 / len(classes)), np.array(["", ""]))
     answers = answers_of(test)
     must_fit(

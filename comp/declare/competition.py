@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from comp.declare.checks import Declared, between, matching, misspelt, one_of
+from comp.declare.columns import Columns
 from comp.declare.forms import SubmissionForm
 from comp.declare.labels import LabelSource, TestSource
 from comp.declare.metrics import METRICS, TARGETS, Metric, Target
@@ -48,6 +49,7 @@ class Competition(Declared):
         numbers become bytes by the range that the training images have.
     prepare: what is done once after the data were unpacked: a ``PixelTable(...)``, several, or a function of the data
         folder and a new folder, which it writes images to. It is then the folder ``prepared/`` beside the data.
+    columns: of the table, as further inputs beside the images.
     submission: how predictions are written; ids, order and columns are the sample submission's.
     sample_submission: the name of that file.
     metric: one of `comp.declare.metrics.METRICS`, or a `Metric` of one's own.
@@ -74,6 +76,7 @@ class Competition(Declared):
         | Annotated[Sequence[PixelTable], "a list of PixelTable(...)"]
         | Annotated[Callable[[Path, Path], Any], "a function of the data folder and a new one"]
     ) = ()
+    columns: Annotated[Columns | None, "Columns(...)"] = None
     submission: Annotated[
         SubmissionForm, "a form: ProbabilityOf, ProbabilityPerClass, ClassName, ClassNumber or TagNames"
     ]

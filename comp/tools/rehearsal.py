@@ -20,6 +20,7 @@ from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.data.splitting import draw_split, with_any
 from comp.data.tables import Tables, class_counts, first_rows
+from comp.declare.columns import in_table
 from comp.declare.competition import Competition
 from comp.declare.labels import CsvImages, CsvLabels, TestImages, read_csv
 from comp.errors import DataError
@@ -157,7 +158,12 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
     for predictions, path in ((truth, answers), (even, place / competition.sample_submission)):
         path.parent.mkdir(parents=True, exist_ok=True)
         _submitted(competition, tables, names, predictions).to_csv(path, index=False)
-    return replace(competition, labels=labels, test=test, extra_data=())
+    columns = competition.columns
+    if columns is not None:
+        written = pd.DataFrame({"image": files, **{name: tables.train[in_table(name)] for name in columns.names}})
+        written.to_csv(place / "columns.csv", index=False)
+        columns = replace(columns, train="columns.csv", test="columns.csv", image="image")
+    return replace(competition, labels=labels, test=test, columns=columns, extra_data=())
 
 
 def _submitted(

@@ -12,6 +12,7 @@ from typing import Any
 
 from comp.data.tables import Tables
 from comp.declare.brought import recorded
+from comp.declare.columns import in_table
 from comp.runs.source import source_digest
 from comp.training.prepared import Prepared
 
@@ -72,8 +73,8 @@ def fingerprint(tables: Tables) -> str:
             sizes = rows["size"].to_list() if "size" in rows else map(_size, rows["path"])
             # A broken link has no size.
             known = (None if size < 0 else size for size in sizes)
-            answers = [] if "answer" not in rows else [rows["answer"].to_list()]
-            values = zip(rows["id"].to_list(), rows[label].to_list(), known, *answers, strict=True)
+            others = [rows[name].to_list() for name in rows if name == "answer" or name.startswith(in_table(""))]
+            values = zip(rows["id"].to_list(), rows[label].to_list(), known, *others, strict=True)
             digest.update("".join(map(repr, values)).encode())
     return digest.hexdigest()
 

@@ -12,6 +12,7 @@ import comp
 from comp import (
     Channels,
     ClassNumber,
+    Columns,
     Competition,
     CsvColumns,
     CsvImages,
@@ -47,6 +48,7 @@ RIGHT = {
     CsvLabels: {**IN_CSV, "label": "label"},
     CsvColumns: {**IN_CSV, "labels": ["a", "b"]},
     CsvImages: IN_CSV,
+    Columns: {"train": "train.csv", "test": "test.csv", "image": "id", "numbers": ["age"]},
     LabelFunction: {"function": print},
     Head: {"build": print},
     TestImages: {"folder": "test"},
@@ -89,6 +91,7 @@ WRONG = {
     | {"shared": 1, "answer": ""},
     CsvColumns: {"csv": None, "image": "", "labels": ["a"], "folder": 3, "suffix": "png", "target": "tags"}
     | {"group": "", "shared": 1, "answer": 1},
+    Columns: {"train": "", "test": None, "image": 3, "numbers": [1], "categories": "sex", "dropout": 1},
     CsvImages: {"csv": "", "image": 1, "folder": None, "suffix": "png", "answer": ""},
     Head: {"build": "linear", "pooled": 1},
     LabelFunction: {"function": "read", "target": "tags"},
@@ -101,7 +104,8 @@ WRONG = {
     Competition: {"name": "Two-Cats", "kaggle": "c/two-cats", "labels": "train", "test": "test", "submission": "label"}
     | {"log_with": "comet"}
     | {"metric": "logloss", "augment": side_on, "recipes": {"quick": RIGHT}, "layer_lr_ratio": 0.9}
-    | {"extra_data": ["owner/name"], "sample_submission": "", "combine": "median", "read": "tiff", "prepare": "images"},
+    | {"extra_data": ["owner/name"], "sample_submission": "", "combine": "median", "read": "tiff", "prepare": "images"}
+    | {"columns": ["age"]},
 }
 
 

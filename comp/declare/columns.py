@@ -1,0 +1,66 @@
+"""Columns of a table as further inputs beside the images: age, sex, site."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Annotated
+
+from comp.declare.checks import Declared, between
+from comp.declare.labels.csv import read_csv
+from comp.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Columns(Declared):
+    """Columns that are joined to an image's features before the head, standardised by the training images.
+
+    train, test: the CSVs that have them for the labelled images and for those to predict, relative to the data folder.
+    image: the column that names the image, by its id or its file's name, or else its answer.
+    numbers: columns of numbers; a missing one is taken as the mean.
+    categories: columns of names; a missing one is a category of its own, where training images have such.
+    dropout: the chance that a value is hidden from the head for a training step.
+    """
+
+    train: str
+    test: str
+    image: str
+    numbers: Sequence[str] = ()
+    categories: Sequence[str] = ()
+    dropout: Annotated[float, between(0, 0.95)] = 0.0
+
+    def contradictions(self) -> Iterator[tuple[str, object, str]]:
+        yield "numbers", not (self.numbers or self.categories), "a list of columns, or `categories` one"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.numbers, *self.categories)
+
+    def joined(self, table: pd.DataFrame, csv: Path) -> pd.DataFrame:
+        """The table with each image's values as trimmed text, in columns named as `in_table` says.
+
+        Raises DataError for an image without a row, or with several.
+        """
+        rows = read_csv(csv, columns=(self.image, *self.names), spaced=True)[[self.image, *self.names]]
+        rows = rows.apply(lambda column: column.str.strip()).drop_duplicates().set_index(self.image)
+        if (doubled := rows.index[rows.index.duplicated()]).size:
+            raise DataError(f"{csv} has several rows of {doubled[0]!r}, which differ; every image needs one.")
+        named = [table["id"], [PurePath(path).name for path in table["path"]]]
+        places = rows.index.get_indexer(named[0])
+        for names in (named[1], *([table["answer"]] if "answer" in table else [])):
+            missing = places < 0
+            places[missing] = rows.index.get_indexer(names)[missing]
+        if (missing := places < 0).any():
+            like = f"its {self.image!r} are like {rows.index[0]!r}" if len(rows) else "it has none"
+            first = table["id"][missing].iloc[0]
+            raise DataError(f"{missing.sum()} images have no row in {csv}, the first {first!r}; {like}.")
+        return table.assign(**{in_table(name): rows[name].array[places] for name in self.names})
+
+
+def in_table(name: str) -> str:
+    """What a column is called in the table of images, which has columns of its own."""
+    return f"column {name}"
