@@ -131,7 +131,8 @@ def _copies_before(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 class ImageEpochs:
     """The training rows, shuffled and augmented anew each epoch, as images (B, size, size, C) and their targets.
 
-    targets: (N,) or (N, C) of all rows of the data set. The last rows of an epoch that fill no batch are left out.
+    targets: (N,) or (N, C) of all rows of the data set. columns: (N, K) of them, if any, given between the two.
+    The last rows of an epoch that fill no batch are left out.
     rank, count: of the processes that share each batch; this one reads its own part of it.
     """
 
@@ -145,7 +146,9 @@ class ImageEpochs:
         workers: int,
         rank: int = 0,
         count: int = 1,
+        columns: Tensor | None = None,
     ) -> None:
+        self.columns = [] if columns is None else [columns]
         self.batch_size = min(batch_size, len(rows))
         own = share(self.batch_size, rank, count)
         self.sampler = Shuffled(rows, dataset.seed, self.batch_size, own)
@@ -155,11 +158,11 @@ class ImageEpochs:
     def __len__(self) -> int:
         return len(self.sampler) // self.batch_size
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         """The batches from the one with index ``start`` on; the images before it are not read."""
         self.sampler.epoch, self.sampler.skipped = number, start * self.batch_size
         for rows, images in self.batches:
-            yield images[:, 0], self.targets[rows]
+            yield images[:, 0], *(values[rows] for values in self.columns), self.targets[rows]
 
 
 def share(rows: int, rank: int, count: int) -> range:

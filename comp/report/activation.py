@@ -86,5 +86,5 @@ class _InParts(nn.Module):
         with torch.set_grad_enabled(not self.cut):
             activations = model.backbone.forward_features(images.float() * model.scale + model.shift)
         activations = self.activations(activations.detach().requires_grad_() if self.cut else activations)
-        logits: Tensor = model.head(model.given(activations))
-        return logits
+        # A linear head's maps don't depend on the columns of a table.
+        return model.on_features(model.given(activations))

@@ -20,12 +20,13 @@ from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.norm_act import BatchNormAct2d
 from timm.models import group_parameters
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from comp.declare.reading import Size, sides, size_in_words
 from comp.declare.recipe import Head
 from comp.errors import BackboneError, DeclarationError
-from comp.training.heads import build_head, pool_generalised, takes_maps
+from comp.training.heads import build_head, joined, pool_generalised, takes_maps
 
 # By name: a convolution, and the batch norm that alone takes what it gives.
 Pair = tuple[str, str]
@@ -43,7 +44,8 @@ class Classifier(nn.Module):
     ``features`` and ``head`` are its two halves, so that a frozen backbone's features can be computed once.
 
     width: F, the number of features. outputs: C. shape: of an image's features, (F,) where they are pooled; else it is
-    known from `set_size` on.
+    known from `set_size` on. columns: K, how many inputs of a table the head is given beside them; hidden from it in
+    training by column_dropout.
     """
 
     scale: Tensor
@@ -60,6 +62,8 @@ class Classifier(nn.Module):
         width: int,
         outputs: int,
         pooled: bool = True,
+        columns: int = 0,
+        column_dropout: float = 0.0,
     ) -> None:
         """``own_classifier``: what the backbone was pretrained with, on its features; neither trained nor saved."""
         super().__init__()
@@ -70,6 +74,7 @@ class Classifier(nn.Module):
         # A timm model: it has more than torch's types know of a module.
         self.backbone: Any = backbone
         self.head = head
+        self.columns, self.column_dropout = columns, column_dropout
         self.register_buffer("scale", 1 / (255 * torch.tensor(std)).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("shift", (-torch.tensor(mean) / torch.tensor(std)).view(1, -1, 1, 1), persistent=False)
 
@@ -88,10 +93,21 @@ class Classifier(nn.Module):
         last = activations.ndim == 4 and activations.shape[1] != self.width
         return activations.permute(0, 3, 1, 2) if last else activations
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Bytes (B, size, size, channels) to logits (B, C)."""
-        logits: Tensor = self.head(self.features(images))
+    def joined(self, features: Tensor, columns: Tensor | None = None) -> Tensor:
+        """What the head is given: features (B, ...) and columns (B, K); of unknown ones the means and no category."""
+        if not self.columns:
+            return features
+        known = features.new_zeros(len(features), self.columns) if columns is None else columns
+        return joined(features, functional.dropout(known, self.column_dropout, self.training))
+
+    def on_features(self, features: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Features and columns to logits (B, C)."""
+        logits: Tensor = self.head(self.joined(features, columns))
         return logits
+
+    def forward(self, images: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Bytes (B, size, size, channels), and columns (B, K), to logits (B, C)."""
+        return self.on_features(self.features(images), columns)
 
 
 @dataclass(frozen=True)
@@ -112,6 +128,8 @@ def build_classifier(
     drop_path: float = 0.0,
     channels: int = 3,
     head: str | Callable[[int, int], Any] | Head = "linear",
+    columns: int = 0,
+    column_dropout: float = 0.0,
 ) -> Classifier:
     """A backbone by its timm name, or ``local-dir:PATH``, with a new head for the outputs of ``prior``.
 
@@ -121,6 +139,8 @@ def build_classifier(
     drop_path: the rate at which the backbone's last block is skipped for an image in training, earlier ones at rates
         that grow to it (arXiv:1603.09382).
     channels: of the images. For others than three timm repeats or adds up the first layer's weights.
+    columns: how many inputs of a table the head is given beside the features. column_dropout: the chance that one is
+        hidden from it in training.
     Raises BackboneError for an unknown name, a backbone without layer groups, weights that can't be loaded, and a
     ``drop_path`` for a backbone without blocks that could be skipped.
     """
@@ -129,9 +149,18 @@ def build_classifier(
     width = body.head_hidden_size if pooled else body.num_features
     if head == "gem":
         pool_generalised(body)
-    built = build_head(width, prior, dropout, head)
-    own = own_classifier if pretrained else None
-    return Classifier(body, built, expected.mean, expected.std, own, width=width, outputs=len(prior), pooled=pooled)
+    return Classifier(
+        body,
+        build_head(width + columns, prior, dropout, head),
+        expected.mean,
+        expected.std,
+        own_classifier if pretrained else None,
+        width=width,
+        outputs=len(prior),
+        pooled=pooled,
+        columns=columns,
+        column_dropout=column_dropout,
+    )
 
 
 def expectations(backbone: nn.Module, channels: int = 3) -> Expectations:
@@ -182,7 +211,8 @@ def set_size(model: Classifier, size: Size) -> None:
 @torch.no_grad()
 def _check_head(model: Classifier, features: Tensor) -> None:
     """Raise DeclarationError where a head doesn't give the logits that it should."""
-    wanted = f"logits (B, {model.outputs}) of features {('B', *model.shape)}".replace("'", "")
+    features = model.joined(features)
+    wanted = f"logits (B, {model.outputs}) of features {('B', *features.shape[1:])}".replace("'", "")
     try:
         given = tuple(model.head(features).shape)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:

@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import sys
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -61,6 +62,11 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         "weights": prepared.weights,
         "by_hand": by_hand,
         **({} if tables.answers is tables else {"combine": recorded(competition.combine)}),
+        **(
+            {}
+            if prepared.encoding is None
+            else {"columns": {"declared": recorded(competition.columns), "encoding": asdict(prepared.encoding)}}
+        ),
     }
 
 
@@ -73,7 +79,7 @@ def fingerprint(tables: Tables) -> str:
             sizes = rows["size"].to_list() if "size" in rows else map(_size, rows["path"])
             # A broken link has no size.
             known = (None if size < 0 else size for size in sizes)
-            others = [rows[name].to_list() for name in rows if name == "answer" or name.startswith(in_table(""))]
+            others = [rows[name].to_list() for name in rows if name == "answer" or str(name).startswith(in_table(""))]
             values = zip(rows["id"].to_list(), rows[label].to_list(), known, *others, strict=True)
             digest.update("".join(map(repr, values)).encode())
     return digest.hexdigest()

@@ -165,27 +165,34 @@ class Unfinished:
 class FeatureEpochs:
     """Cached features of the training rows in a new order each epoch, each row in one view drawn for it.
 
-    features: (N, V, ...) of all rows; rows: which of them train; targets: (N,) or (N, C) of all rows.
+    features: (N, V, ...) of all rows; rows: which of them train; targets: (N,) or (N, C) of all rows, columns: (N, K).
     """
 
     def __init__(
-        self, features: Features, rows: npt.NDArray[np.int64], targets: Tensor, batch_size: int, seed: int
+        self,
+        features: Features,
+        rows: npt.NDArray[np.int64],
+        targets: Tensor,
+        batch_size: int,
+        seed: int,
+        columns: Tensor | None = None,
     ) -> None:
         # Maps stay on the disk and are read batch by batch: they may be more than the memory.
         self.features, self.rows = (features[rows], np.arange(len(rows))) if features.ndim == 3 else (features, rows)
-        self.targets = targets[rows]
+        self.others = [values[rows] for values in (columns, targets) if values is not None]
         self.batch_size, self.seed = min(batch_size, len(rows)), seed
 
     def __len__(self) -> int:
         return len(self.rows) // self.batch_size
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         generator = np.random.default_rng([self.seed, number])
         order = generator.permutation(len(self.rows))
         views = generator.integers(self.features.shape[1], size=len(self.rows))
         for step in range(start, len(self)):
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield torch.from_numpy(self.features[self.rows[rows], views[rows]]), self.targets[rows]
+            own = torch.from_numpy(self.features[self.rows[rows], views[rows]])
+            yield own, *(values[rows] for values in self.others)
 
 
 def in_batches(features: Features, rows: npt.NDArray[np.int64], batch_size: int = 4096) -> Iterator[Tensor]:

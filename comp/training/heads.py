@@ -99,6 +99,16 @@ def pool_generalised(backbone: nn.Module) -> None:
     backbone.set_submodule(pools[0], GeM(backbone.get_submodule(pools[0])))
 
 
+def joined(features: Tensor, columns: Tensor) -> Tensor:
+    """Features (B, F), maps (B, F, H, W) or tokens (B, T, F) with columns (B, K) as K more, the same everywhere."""
+    axis = 1 if features.ndim == 4 else -1
+    for _ in range(features.ndim - 2):
+        columns = columns.unsqueeze(-1 if axis == 1 else 1)
+    shape = list(features.shape)
+    shape[axis] = columns.shape[axis]
+    return torch.cat([features, columns.to(features.dtype).expand(shape)], dim=axis)
+
+
 def prior_logits(targets: npt.NDArray[np.int64], classes: int, target: Target) -> npt.NDArray[np.float64]:
     """The logits (C,) of each class's share of the rows, half a row added to each so that none is infinite."""
     if target == "single":
@@ -142,10 +152,12 @@ def start_from_pretrained(
     classes = len(linear.get_parameter("bias"))
     rows = [int(np.bincount(fallen[targets == index], minlength=len(weight)).argmax()) for index in range(classes)]
     mean, variance = pooled.mean(dim=0), pooled.var(dim=0, correction=0)
+    # Columns of the table come after them, and start as they are.
+    own = pooled.shape[1]
     with torch.no_grad():
-        norm.get_buffer("running_mean").copy_(mean)
-        norm.get_buffer("running_var").copy_(variance)
+        norm.get_buffer("running_mean")[:own].copy_(mean)
+        norm.get_buffer("running_var")[:own].copy_(variance)
         # The head sees standardised features, the pretrained classifier saw them as they are.
-        linear.get_parameter("weight").copy_(weight[rows] * (variance + norm.eps).sqrt())
+        linear.get_parameter("weight")[:, :own].copy_(weight[rows] * (variance + norm.eps).sqrt())
         linear.get_parameter("bias").copy_(bias[rows] + weight[rows] @ mean)
     return rows

@@ -52,8 +52,8 @@ class Images:
     """The images of a table, and everything needed to read them as the backbone's weights expect.
 
     paths: of all rows, in the table's order. contents: the digests of their files' bytes, in hexadecimal, where they
-    are known. cache: the folder for their features and for the images at the sizes
-    that they train at. read, depth: how they are read, and what they have in common.
+    are known. columns: (N, K), where the competition has any. cache: the folder for their features and for the images
+    at the sizes that they train at. read, depth: how they are read, and what they have in common.
     """
 
     paths: Paths
@@ -65,6 +65,7 @@ class Images:
     contents: Sequence[str] | None = None
     read: Read | Channels = "images"
     depth: Depth = RGB
+    columns: Tensor | None = None
 
     @property
     def reading(self) -> Reading:
@@ -140,13 +141,14 @@ class Images:
         validation: Callable[[], Iterable[Tensor]]
         if stage.cached:
             features = self.features(learner, stage.size, self.viewpoint.at(stage.size).views(stage.views))
-            epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, seed)
+            epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, seed, self.columns)
             validation = lambda: in_batches(features[:, :1], validating)  # noqa: E731
         else:
             kept = self.kept(stage, training, validating)
             epochs = self._epochs(learner, stage.size, targets, training, seed, kept)
             validation = lambda: self._features(learner, validating, stage.size, (View(),), kept)  # noqa: E731
-        return epochs, Validation(validation, targets[validating]) if len(validating) else None
+        columns = None if self.columns is None else self.columns[validating]
+        return epochs, Validation(validation, targets[validating], columns) if len(validating) else None
 
     def to_predict(self, learner: Learner, rows: Rows | None = None) -> Iterable[Tensor]:
         """The features of some rows, all if none are named, in the recipe's TTA views, as batches (B, V, F).
@@ -232,7 +234,14 @@ class Images:
         rank, count = learner.accelerator.process_index, learner.accelerator.num_processes
         dataset = self.dataset(size, seed, learner.recipe.random_erasing, kept)
         return ImageEpochs(
-            dataset, training, targets, learner.recipe.batch_size, workers=workers(), rank=rank, count=count
+            dataset,
+            training,
+            targets,
+            learner.recipe.batch_size,
+            workers=workers(),
+            rank=rank,
+            count=count,
+            columns=self.columns,
         )
 
     def _features(

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from comp.declare.metrics import Target
@@ -32,7 +32,11 @@ from comp.training.state import StageState
 gc.freeze()
 atexit.register(gc.unfreeze)
 
-Batch = tuple[Tensor, Tensor]
+# Images or features, the columns of their rows where a competition has any, and targets, the last.
+Batch = tuple[Tensor, ...]
+
+# Inputs, and columns if any, to logits.
+Network = Callable[..., Tensor]
 
 # Steps between two looks at the loss within an epoch: each look waits for the GPU.
 CHECKED = 100
@@ -50,7 +54,7 @@ class Epochs(Protocol):
     def __len__(self) -> int: ...
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Batches of inputs (B, ...) and targets (B,) or (B, C), from the one with index ``start`` on.
+        """Batches of inputs (B, ...), of columns (B, K) if any, and targets (B,) or (B, C), from index ``start`` on.
 
         Nothing is drawn for them but from the epoch's number: an epoch that is resumed in its middle goes on as it
         would have.
@@ -59,10 +63,11 @@ class Epochs(Protocol):
 
 @dataclass(frozen=True)
 class Validation:
-    """The validation samples in order: their pooled features (B, 1, F) anew at every call, and their targets."""
+    """The validation samples in order: pooled features (B, 1, F) anew at every call, targets, and columns (N, K)."""
 
     features: Callable[[], Iterable[Tensor]]
     targets: Tensor
+    columns: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -205,14 +210,14 @@ class Learner:
             self.evaluated = self.model
         self.under_way = None
 
-    def ready(self, stage: Stage, learning_rate: float, batch_size: int) -> tuple[nn.Module, Optimizer]:
+    def ready(self, stage: Stage, learning_rate: float, batch_size: int) -> tuple[Network, Optimizer]:
         """Freeze what the stage doesn't train; what its inputs go through, and an optimizer at the groups' peak rates.
 
         batch_size: samples of a batch, of all processes together.
         """
         self.accelerator.free_memory()
         freeze(self.model, stage.groups)
-        network: nn.Module = self.model.head if stage.cached else self.model
+        network: Network = self.model.on_features if stage.cached else self.model
         self.shares = ()
         if self.accelerator.num_processes > 1 and not stage.cached:
             self.shares, self.micro_batches.training = shares(batch_size), None
@@ -224,7 +229,7 @@ class Learner:
         )
         return network, optimizer
 
-    def step(self, network: nn.Module, batches: Sequence[Batch], optimizer: Optimizer) -> Tensor:
+    def step(self, network: Network, batches: Sequence[Batch], optimizer: Optimizer) -> Tensor:
         """One optimizer step by the gradients of some mini-batches; their mean loss, detached."""
         self._undo.remember()
 
@@ -232,7 +237,7 @@ class Learner:
             optimizer.zero_grad()
             self._undo.undo()
 
-        most = max(len(targets) for _, targets in batches)
+        most = max(len(batch[-1]) for batch in batches)
         work = partial(self._forward_and_backward, network, batches)
         loss = self.micro_batches.within_memory("training", most, work, undo)
         if self.recipe.clip_norm:
@@ -241,20 +246,20 @@ class Learner:
         optimizer.zero_grad()
         return loss
 
-    def _forward_and_backward(self, network: nn.Module, batches: Sequence[Batch]) -> Tensor:
+    def _forward_and_backward(self, network: Network, batches: Sequence[Batch]) -> Tensor:
         """Add the gradients of the mean loss of some mini-batches; returns that loss, detached."""
         losses, share = [], 1 / len(batches)
         for batch in batches:
-            inputs, targets = (part.to(self.accelerator.device, non_blocking=True) for part in batch)
+            inputs, *columns, targets = (part.to(self.accelerator.device, non_blocking=True) for part in batch)
             if self.mixing is not None:
                 # Cached maps are blended as pooled features are.
-                shape = inputs.shape
-                inputs, targets = self.mixing(inputs.flatten(1) if network is self.model.head else inputs, targets)
+                shape, flat = inputs.shape, inputs.flatten(1) if network == self.model.on_features else inputs
+                inputs, targets, *columns = self.mixing(flat, targets, *columns)
                 inputs = inputs.reshape(shape)
             slices = self.micro_batches.slices(len(targets))
             for part in slices:
                 with self.accelerator.autocast():
-                    logits = network(inputs[part])
+                    logits = network(inputs[part], *(values[part] for values in columns))
                 labels = gathered(targets, self.shares) if self.shares else targets[part]
                 loss = share * classification_loss(
                     logits.float(),
@@ -299,13 +304,15 @@ class Learner:
         return folded(network, self._foldable) if self._foldable else network
 
     @torch.inference_mode()
-    def logits(self, features: Iterable[Tensor]) -> npt.NDArray[np.float32]:
-        """The head's logits (N, V, C) for batches of features (B, V, ...)."""
-        head = self.evaluated.eval().head
-        batches = [
-            head(batch.flatten(0, 1).to(self.accelerator.device)).reshape(*batch.shape[:2], -1).cpu()
-            for batch in features
-        ]
+    def logits(self, features: Iterable[Tensor], columns: Tensor | None = None) -> npt.NDArray[np.float32]:
+        """The head's logits (N, V, C) for batches of features (B, V, ...), and the columns (N, K) of all."""
+        network, device, batches, start = self.evaluated.eval(), self.accelerator.device, [], 0
+        for batch in features:
+            own = None if columns is None else columns[start : start + len(batch)].to(device)
+            of_views = None if own is None else own.repeat_interleave(batch.shape[1], dim=0)
+            logits = network.on_features(batch.flatten(0, 1).to(device), of_views)
+            batches.append(logits.reshape(*batch.shape[:2], -1).cpu())
+            start += len(batch)
         if not batches:
             return np.empty((0, 1, self.model.outputs), np.float32)
         return torch.cat(batches).numpy()
@@ -314,7 +321,7 @@ class Learner:
         """The logits (N, C) of the validation samples, and their loss; no logits where that is NaN or infinite."""
         if validation is None:
             return None, None
-        logits = self.logits(validation.features())[:, 0]
+        logits = self.logits(validation.features(), validation.columns)[:, 0]
         loss = float(classification_loss(torch.from_numpy(logits), validation.targets, self.target))
         # The last step spoiled the weights, or the sum of their products overflows.
         return logits if math.isfinite(loss) else None, loss

@@ -97,24 +97,27 @@ class Mixing:
         self.cutmix = CutMix(alpha=cutmix) if cutmix > 0 else None
         self.classes, self.target = classes, target
 
-    def __call__(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, inputs: Tensor, targets: Tensor, *columns: Tensor) -> tuple[Tensor, ...]:
         """A batch of images (B, size, size, 3) or of pooled features (B, F), and its targets, mixed.
 
         targets: (B,) places of classes, or (B, C) of 0 and 1 for tags; given back as shares (B, C). Images come back
         as floats from 0 to 255 where they were blended, else as the bytes they were. Features are blended or left as
         they are: they have no area to paste. Blending them is Manifold Mixup (arXiv:1806.05236) at the last layer.
+        columns: (B, K) each, mixed as the shares are and given back after them.
         """
         shares = (one_hot(targets, self.classes) if self.target == "single" else targets).float()
+        # Whatever stands beside the shares is mixed as they are.
+        shares, widths = torch.cat([shares, *columns], dim=1), [shares.shape[1], *(one.shape[1] for one in columns)]
         if inputs.ndim == 2:
             if self.mixup is not None:
                 # torchvision's takes images only: each feature is a channel of one pixel.
                 pixels, shares = self.mixup(inputs[:, :, None, None], shares)
                 inputs = pixels[:, :, 0, 0]
-            return inputs, shares
+            return inputs, *torch.split(shares, widths, dim=1)
         # torchvision's images are (B, 3, size, size); as a view only, they stay channels last in memory.
         images = inputs.permute(0, 3, 1, 2)
         if self.cutmix is not None and (self.mixup is None or torch.rand(()) < 0.5):
             images, shares = self.cutmix(images, shares)
         elif self.mixup is not None:
             images, shares = self.mixup(images.float(), shares)
-        return images.permute(0, 2, 3, 1), shares
+        return images.permute(0, 2, 3, 1), *torch.split(shares, widths, dim=1)

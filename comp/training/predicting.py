@@ -9,8 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
 
 from comp.console import Console
+from comp.data.columns import Encoding
 from comp.data.data_check import check_images
 from comp.data.preparing import prepare_files
 from comp.data.reading import Depth, Paths
@@ -31,8 +35,8 @@ from comp.training.state import load_weights
 from comp.training.training import Training
 
 Array = npt.NDArray[Any]
-# Images, and which of them to predict; None for all.
-Part = tuple[Paths, npt.NDArray[np.int64] | None]
+# Images, their columns (N, K) if any, and which of them to predict; None for all.
+Part = tuple[Paths, Tensor | None, npt.NDArray[np.int64] | None]
 
 
 def predict_after(training: Training) -> Path:
@@ -65,8 +69,8 @@ def predict(
         raise RunError(f"{trained.name} was trained on other classes than the data now has; train again.")
     console.log = trained.log
     validates = answers_of(tables.train).isin(trained.validating()).to_numpy()
-    labelled = (tables.train["path"].array, validates.nonzero()[0])
-    unlabelled = (readable_test_images(tables), None)
+    labelled = (tables.train["path"].array, inputs_of(config, tables.train), validates.nonzero()[0])
+    unlabelled = readable_test_images(config, tables)
     valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], workspace, console, just_trained)
     targets, answers = tables.answered(validates.nonzero()[0])
     postprocessing, scores = tune_on_logits(
@@ -101,7 +105,7 @@ def predict_logits(
     for learner in kept_learners(competition, recipe, trained, len(config["classes"]), console, just_trained):
         depth = Depth.of(config.get("depth"))
         expected = expectations(learner.model.backbone, depth.channels)
-        for (paths, rows), logits in zip(parts, found, strict=True):
+        for (paths, columns, rows), logits in zip(parts, found, strict=True):
             images = Images(
                 paths,
                 expected,
@@ -112,16 +116,22 @@ def predict_logits(
                 read=competition.read,
                 depth=depth,
             )
-            logits.append(learner.logits(images.to_predict(learner, rows)))
+            own = columns if columns is None or rows is None else columns[rows]
+            logits.append(learner.logits(images.to_predict(learner, rows), own))
     stacked = [np.concatenate(logits, axis=1) for logits in found]
     if not all(np.isfinite(logits).all() for logits in stacked):
         raise RunError(f"{trained.name} predicts NaN or infinity; train again with a lower learning rate.")
     return stacked
 
 
-def readable_test_images(tables: Tables) -> Paths:
-    paths: Paths = tables.test["path"].array[tables.readable]
-    return paths
+def readable_test_images(config: dict[str, Any], tables: Tables) -> Part:
+    readable = tables.test[tables.readable]
+    return readable["path"].array, inputs_of(config, readable), None
+
+
+def inputs_of(config: dict[str, Any], table: pd.DataFrame) -> Tensor | None:
+    """The columns (N, K) of a table's images as the run with this config.json encoded them; None where it has none."""
+    return torch.from_numpy(Encoding(**config["columns"]["encoding"])(table)) if "columns" in config else None
 
 
 def write_test_predictions(
@@ -165,8 +175,12 @@ def predict_test_images(competition: Competition, trained: Run, workspace: Works
     root = workspace.data(competition.name)
     prepare_files(competition, root, console.say)
     tables = read_test_tables(competition, root, config["classes"])
+    if "columns" in config:
+        for line in Encoding(**config["columns"]["encoding"]).lines(tables.test, "test images"):
+            console.say(line)
     tables = replace(tables, data_check=check_images(tables, competition, workspace, console))
-    (logits,) = predict_logits(competition, recipe, trained, [(readable_test_images(tables), None)], workspace, console)
+    parts = [readable_test_images(config, tables)]
+    (logits,) = predict_logits(competition, recipe, trained, parts, workspace, console)
     postprocessing, shares = from_record(scores["postprocessing"]), np.array(scores["shares"])
     write_test_predictions(competition, trained, tables, logits, shares, postprocessing, console)
 
@@ -184,22 +198,25 @@ def kept_learners(
     just_trained: has the last ones already.
     Raises RunError where its training did not end.
     """
-    record = trained.record("trained")
-    channels = Depth.of(trained.record("config").get("depth")).channels
+    record, config = trained.record("trained"), trained.record("config")
+    channels = Depth.of(config.get("depth")).channels
+    columns = Encoding(**config["columns"]["encoding"]).width if "columns" in config else 0
     snapshots = [trained.checkpoint(name) for name in record["snapshots"]]
     at_once = record.get("at_once", {}).get("forward")
     for weights in (trained.weights, *snapshots):
         if just_trained is not None and weights == trained.weights:
             learner, just_trained.recipe = just_trained, recipe
         else:
-            learner = load_learner(competition, recipe, weights, classes, channels)
+            learner = load_learner(competition, recipe, weights, classes, channels, columns)
         learner.micro_batches.forward, learner.micro_batches.say = at_once, console.say
         yield learner
         # The next one would run out of memory with what this one did.
         at_once = learner.micro_batches.forward
 
 
-def load_learner(competition: Competition, recipe: Recipe, weights: Path, classes: int, channels: int = 3) -> Learner:
+def load_learner(
+    competition: Competition, recipe: Recipe, weights: Path, classes: int, channels: int = 3, columns: int = 0
+) -> Learner:
     """The model with these weights, at the size of the last stage."""
     model = build_classifier(
         recipe.backbone,
@@ -208,6 +225,7 @@ def load_learner(competition: Competition, recipe: Recipe, weights: Path, classe
         prior=np.zeros(classes),
         channels=channels,
         head=recipe.head,
+        columns=columns,
     )
     set_size(model, recipe.stages[-1].size)
     load_weights(model, weights)

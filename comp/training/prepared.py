@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from comp.console import Console
+from comp.data.columns import Encoding, encoding_of
 from comp.data.data_check import checked_tables
 from comp.data.splitting import draw_folds, draw_split, oversampled
 from comp.data.tables import Tables
@@ -40,6 +41,7 @@ class Prepared:
 
     training, validating: rows of ``tables.train``; a row that is over-sampled trains several times an epoch.
     weights: a fingerprint of the backbone's, as it was built.
+    encoding: of the competition's columns, by the rows that train.
     """
 
     experiment: Experiment
@@ -49,6 +51,7 @@ class Prepared:
     learner: Learner
     images: Images
     weights: str
+    encoding: Encoding | None = None
 
     def inputs(self, stage: Stage, number: int) -> tuple[Epochs, Validation | None]:
         """What the stage of this number, from 1, trains on and validates on, at its size."""
@@ -88,7 +91,9 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
     training, validating = (~validates).nonzero()[0], validates.nonzero()[0]
     if recipe.balance == "oversample":
         training = oversampled(training, tables.targets, choices.seed)
-    learner, weights = _untrained(experiment, tables, training)
+    columns = competition.columns
+    encoding = None if columns is None else encoding_of(columns, tables.train.iloc[training].drop_duplicates("id"))
+    learner, weights = _untrained(experiment, tables, training, 0 if encoding is None else encoding.width)
     learner.micro_batches.say = console.say
     images = Images(
         tables.train["path"].array,
@@ -100,11 +105,12 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
         tables.train["content"].array,
         competition.read,
         tables.depth,
+        None if encoding is None else torch.from_numpy(encoding(tables.train)),
     )
-    return Prepared(experiment, tables, training, validating, learner, images, weights)
+    return Prepared(experiment, tables, training, validating, learner, images, weights, encoding)
 
 
-def _untrained(experiment: Experiment, tables: Tables, training: Rows) -> tuple[Learner, str]:
+def _untrained(experiment: Experiment, tables: Tables, training: Rows, columns: int) -> tuple[Learner, str]:
     """The learner, and the fingerprint of its backbone."""
     competition, recipe = experiment.competition, experiment.recipe
     seen: npt.NDArray[Any] = tables.targets[training]
@@ -122,6 +128,8 @@ def _untrained(experiment: Experiment, tables: Tables, training: Rows) -> tuple[
             prior=prior,
             channels=tables.depth.channels,
             head=recipe.head,
+            columns=columns,
+            column_dropout=competition.columns.dropout if competition.columns else 0.0,
         )
     if recipe.head == "pretrained" and model.own_classifier == (None,):
         raise BackboneError(

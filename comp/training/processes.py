@@ -100,8 +100,9 @@ class SharedBatch(nn.Module):
             model.backbone = convert_sync_batchnorm(model.backbone)  # type: ignore[no-untyped-call]
         self.model, self.sizes = model, sizes
 
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.model.head(gathered(self.model.features(images), self.sizes))
+    def forward(self, images: Tensor, columns: Tensor | None = None) -> Tensor:
+        own = self.model.joined(self.model.features(images), columns)
+        logits: Tensor = self.model.head(gathered(own, self.sizes))
         return logits
 
 

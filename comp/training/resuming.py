@@ -168,6 +168,10 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
         yield f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU"
     if (answers := tables.answers) is not tables:
         yield f"these images make {len(answers.train)} labelled answers, and {len(answers.test)} to predict"
+    if (encoding := prepared.encoding) is not None:
+        yield f"{encoding.width} inputs of the table's columns are joined to the features of each image"
+        for table, what in ((tables.train, "labelled images"), (tables.test, "test images")):
+            yield from encoding.lines(table, what)
     yield from tables.notes
     if tables.not_asked_for:
         yield f"{tables.not_asked_for} test images are not in the sample submission and are left out"

@@ -1,0 +1,104 @@
+"""Images that say nothing, beside columns that say all: age and site, from files to the leaderboard."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from comp import runner
+from comp.console import Console
+from comp.declare.competition import load_competition
+from comp.runs import Workspace
+from comp.runs.resolve import Choices
+from comp.submission.predictions import read_predictions
+from comp.training.predicting import predict_test_images
+
+MOLES = """
+from comp import Columns, Competition, CsvLabels, ProbabilityOf, Recipe, Stage, TestImages, side_on
+
+competition = Competition(
+    name="shades",
+    kaggle="shades",
+    labels=CsvLabels("train.csv", image="image", label="kind", folder="train", suffix=".png"),
+    test=TestImages("test", suffix=".png"),
+    columns=Columns("train.csv", "test.csv", image="image", numbers=["age"], categories=["site"], dropout=0.1),
+    submission=ProbabilityOf("bad"),
+    augment=side_on(),
+    metric="roc_auc",
+    recipes={"standard": Recipe(RECIPE, STAGES)},
+)
+"""
+CACHED = "stages=[Stage(size=16, train='head', cached=True, cycle_length=6, learning_rate=3e-2)]"
+ON_IMAGES = CACHED.replace("cached=True, ", "").replace("cycle_length=6", "cycle_length=3")
+RECIPES = {
+    "cached features": CACHED,
+    "images": ON_IMAGES,
+    "mixed images, then maps": f"head='attention', mixup=0.2, ema=0.5, {CACHED.replace('[', '[' + ON_IMAGES[8:-1] + ', ')}",
+}
+
+
+@pytest.fixture
+def moles(tiny):
+    """60 images of noise to learn from and 40 to predict; what is bad follows from age and site alone."""
+
+    def made(recipe=CACHED):
+        made, rng = tiny(MOLES.replace("STAGES", recipe)), np.random.default_rng(0)
+        answers = ["image,kind"]
+        for part, count in (("train", 60), ("test", 40)):
+            lines = ["image,kind,age,site" if part == "train" else "image,age,site"]
+            for number in range(count):
+                name, age, site = f"{part}{number:02}", int(rng.integers(20, 80)), ("arm", "leg")[rng.integers(2)]
+                made.image(f"{part}/{name}.png", "green", size=16)
+                kind = ["good", "bad"][(age > 50) if site == "arm" else (age > 40)]
+                age, site = ("" if number == 3 else age), ("moon" if name == "test05" else site)
+                lines.append(f"{name},{kind},{age},{site}" if part == "train" else f"{name},{age},{site}")
+                answers += [f"{name},{kind}"] if part == "test" else []
+            made.text(f"{part}.csv", lines)
+        made.text(
+            "sample_submission.csv",
+            [answers[0], *(line.replace("good", "0").replace("bad", "0") for line in answers[1:])],
+        )
+        made.answers([line.replace("good", "0").replace("bad", "1") for line in answers])
+        return made
+
+    return made
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_labels_that_follow_from_columns_alone_are_learned(moles, opened, recipe):
+    done = opened(moles(recipe))
+    assert done.score > 0.85
+    said = done.run.log.read_text()
+    assert "'age': 1 of 60 labelled images" in said
+    assert "'site': 1 of 40 test images" in said
+    assert done.page
+    done.resumes()
+    encoding = done.run.record("config")["columns"]["encoding"]
+    assert encoding["categories"] == {"site": ["arm", "leg"]}
+
+
+def test_a_run_predicts_elsewhere_by_the_statistics_that_it_recorded(moles, opened, tmp_path):
+    done = opened(moles())
+    elsewhere = Workspace(tmp_path / "elsewhere")
+    files = elsewhere.data("shades")
+    files.mkdir(parents=True)
+    for name in ("test", "test.csv", "sample_submission.csv"):
+        (files / name).symlink_to(done.workspace.data("shades") / name)
+    before = read_predictions(done.run.predictions("test"))
+    predict_test_images(load_competition(done.made.declaration), done.run, elsewhere, Console())
+    assert read_predictions(done.run.predictions("test")).equals(before)
+
+
+def test_a_rehearsal_has_the_columns_too(moles, serving, workspace):
+    made = moles()
+    with serving(made):
+        runner.download(made.competition, workspace, Console())
+    run = runner.rehearse(made.competition, Choices(), workspace, Console(), share=0.3)
+    assert run.record("rehearsal")["score"] > 0.8
+
+
+def test_without_its_columns_the_same_training_guesses(moles, serving, workspace):
+    made = moles()
+    with serving(made):
+        run = runner.run(replace(made.competition, columns=None), Choices(), workspace, Console(), submitting=True)
+    assert run.record("submitted")["score"] < 0.75
