@@ -28,12 +28,13 @@ competition = Competition(
     recipes={"standard": Recipe(RECIPE, STAGES)},
 )
 """
-CACHED = "stages=[Stage(size=16, train='head', cached=True, cycle_length=6, learning_rate=3e-2)]"
-ON_IMAGES = CACHED.replace("cached=True, ", "").replace("cycle_length=6", "cycle_length=3")
+STAGE = "Stage(size=16, train='head', cached=True, cycle_length=6, learning_rate=3e-2)"
+ON_IMAGES = STAGE.replace("cached=True, ", "").replace("cycle_length=6", "cycle_length=3")
+CACHED = f"stages=[{STAGE}]"
 RECIPES = {
     "cached features": CACHED,
-    "images": ON_IMAGES,
-    "mixed images, then maps": f"head='attention', mixup=0.2, ema=0.5, {CACHED.replace('[', '[' + ON_IMAGES[8:-1] + ', ')}",
+    "images": f"stages=[{ON_IMAGES}]",
+    "mixed images, then maps": f"head='attention', mixup=0.2, ema=0.5, stages=[{ON_IMAGES}, {STAGE}]",
 }
 
 

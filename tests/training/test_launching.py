@@ -26,13 +26,14 @@ from comp.training.state import load_state
 
 # Neither 61 nor 37 images, nor batches of 7, divide by 2.
 STILL = """
-from comp import ClassName, Competition, CsvLabels, Recipe, Stage, TestImages, upright
+from comp import ClassName, Columns, Competition, CsvLabels, Recipe, Stage, TestImages, upright
 
 competition = Competition(
     name="shades",
     kaggle="shades",
     labels=CsvLabels("train.csv", image="id", label="colour", folder="train", suffix=".png"),
     test=TestImages("test", suffix=".png"),
+    columns=Columns("ages.csv", "ages.csv", image="id", numbers=["age"]),
     submission=ClassName(),
     augment=upright(max_zoom=1, max_rotation=0, max_light=0),
     metric="accuracy",
@@ -69,10 +70,12 @@ competition = Competition(
 def still(make, workspace):
     """61 images to learn from and 37 to predict in this workspace; nothing is drawn in the standard recipe."""
     made = make(STILL)
-    colours = ["red", "green", "blue", "red"]
+    colours, ages = ["red", "green", "blue", "red"], ["id,age"]
     for part, count in (("train", 61), ("test", 37)):
         for number in range(count):
             made.image(f"{part}/{part}{number:02}.png", colours[number % 4], size=36)
+            ages.append(f"{part}{number:02},{number * number % 97}")
+    made.text("ages.csv", ages)
     made.text("train.csv", ["id,colour", *(f"train{number:02},{colours[number % 4]}" for number in range(61))])
     made.text("sample_submission.csv", ["id,colour", *(f"test{number:02},red" for number in range(37))])
     workspace.data("shades").parent.mkdir(parents=True)
