@@ -1,0 +1,80 @@
+"""How a network is trained, by other names and by functions of a competition's own: three colours, told apart."""
+
+import pytest
+
+OWN = """
+import albumentations as A
+import torch
+from torch import nn
+
+from comp import Head
+
+
+def two_layers(features, outputs):
+    pool = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
+    return nn.Sequential(pool, nn.LayerNorm(features), nn.Linear(features, 32), nn.ReLU(), nn.Linear(32, outputs))
+
+
+def radam(groups):
+    return torch.optim.RAdam(groups, betas=(0.8, 0.99))
+
+
+def linear(step, steps):
+    return 1 - step / steps
+
+
+def lowest(rates, losses):
+    return rates[losses.argmin()] / 3
+
+
+def paint(image, **_):
+    return image
+
+
+def painted(size):
+    return A.Compose([A.Resize(size, size), A.Lambda(image=paint, name="paint")])
+
+"""
+DECLARED = 'Stage(size=16, train="head", cached=True, cycle_length=8, learning_rate=1e-2)'
+STAGE = DECLARED.replace("8", "40")
+FUNCTIONS = """head=Head(two_layers, pooled=False), optimizer=radam, rate_rule=lowest,
+            stages=[Stage(size=16, train="head", cached=True, views=3, cycle_length=40, schedule=linear)],"""
+PARTS = {
+    "functions": FUNCTIONS,
+    "a hidden layer, Lion": f'head="mlp", optimizer="lion", stages=[{STAGE.replace("1e-2", "1e-3")}],',
+    "attention, Muon": f"""head="attention", optimizer="muon", optimizer_options={{"momentum": 0.9}},
+            stages=[{STAGE}],""",
+    "means of powers": f"""head="gem", freeze_batch_norm=True,
+            stages=[{STAGE}, Stage(size=16, train="all", cycle_length=2, learning_rate=1e-3)],""",
+}
+
+
+@pytest.fixture
+def colours(shades):
+    """The competition with these fields of its recipe."""
+
+    def declared(fields):
+        source = shades.declaration.read_text()
+        source = source.replace(f"stages=[{DECLARED}],", fields).replace("side_on()", "side_on(pipeline=painted)")
+        shades.declaration.write_text(OWN + source)
+        return shades
+
+    return declared
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_it_tells_colours_apart_and_resumes_byte_for_byte(colours, opened, name):
+    ended = opened(colours(PARTS[name]))
+    assert ended.score > 0.7  # a third is chance
+    assert ended.page
+    ended.resumes()
+
+
+def test_edited_augmentation_never_meets_features_that_it_made_before(colours, opened, workspace):
+    made = colours(FUNCTIONS)
+    cached = lambda: {path.name for path in (workspace.cache / "features").glob("*.npy")}  # noqa: E731
+    opened(made)
+    before = cached()
+    made.declaration.write_text(made.declaration.read_text().replace("    return image\n", "    return 255 - image\n"))
+    opened(made)
+    assert cached() > before
