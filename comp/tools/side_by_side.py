@@ -41,8 +41,9 @@ def refuse_other_places(on: str, *others: str) -> None:
 def each(jobs: Iterable[Job], on: str | None, share: int, data: Path, console: Console) -> list[Run]:
     """The runs of all jobs, in their order: one after the other, here, or side by side on Ray.
 
-    jobs: the next one is taken when there is room for it. on: None for here; ``ray`` for the cluster at RAY_ADDRESS, or
-    without that one of this machine's own; or ``ray://host:port``. What jobs say on Ray is in their runs' logs.
+    jobs: the next one is taken when there is room for it. on: None for here; ``ray`` for the cluster that this process
+    is connected to, for that at RAY_ADDRESS, or else for one of this machine's own; or ``ray://host:port``. What jobs
+    say on Ray is in their runs' logs.
     share: how many share the processors of a cluster without GPUs. data: the folder that every node must see.
     Raises RunError where a job on Ray ended with an error, or was lost too often.
     """
@@ -69,15 +70,17 @@ def each(jobs: Iterable[Job], on: str | None, share: int, data: Path, console: C
 
 @contextmanager
 def _connected(on: str) -> Iterator[Any]:
-    """Ray, for the block."""
+    """Ray, for the block; who was connected before it stays so."""
     ray = _ray()
-    address = on if on.startswith("ray://") else os.environ.get("RAY_ADDRESS")
-    quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    try:
-        ray.init(address=address, **quiet) if address else ray.init(include_dashboard=False, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(f"Ray can't be reached at {address or 'this machine'} ({reason}); check --on.") from None
+    own = not (on == "ray" and ray.is_initialized())
+    if own:
+        address = on if on.startswith("ray://") else os.environ.get("RAY_ADDRESS")
+        quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+        try:
+            ray.init(address=address, **quiet) if address else ray.init(include_dashboard=False, **quiet)
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise RunError(f"Ray can't be reached at {address or 'this machine'} ({reason}); check --on.") from None
     try:
         # What a competition.py defines can't be imported on another node.
         for name, module in list(sys.modules.items()):
@@ -85,7 +88,8 @@ def _connected(on: str) -> Iterator[Any]:
                 ray.cloudpickle.register_pickle_by_value(module)
         yield ray
     finally:
-        ray.shutdown()
+        if own:
+            ray.shutdown()
 
 
 def _ray() -> Any:

@@ -70,6 +70,16 @@ def cluster():
     cluster.shutdown()
 
 
+@pytest.fixture(scope="module")
+def connected(cluster):
+    """This process to these nodes, whose workers then import once what the tests need."""
+    import ray
+
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
 def holder_of(path):
     """The process that holds a lock on the file."""
     wanted = path.stat().st_ino
@@ -106,8 +116,29 @@ def killing(workspace):
     names.append("nobody")  # so that nobody is killed any more
 
 
+def test_recipes_and_seeds_train_side_by_side_as_they_do_one_after_the_other(comp, shades, workspace, serving, cluster):
+    def run(*arguments):
+        return comp("--competitions", shades.plugins, "run", "shades", "--seed", 0, "--seed", 1, *arguments)
+
+    with serving(shades):
+        here = run()
+        assert (here.status, here.err) == (0, "")
+        expected = {run.record("config")["seed"]: run.submission.read_bytes() for run in list_runs(workspace)}
+        assert sorted(expected) == [0, 1]
+        shutil.rmtree(workspace.runs)
+        there = run("--on", "ray")
+        assert (there.status, there.err) == (0, "")
+        assert {run.record("config")["seed"]: run.submission.read_bytes() for run in list_runs(workspace)} == expected
+        assert [Run(Path(line)).record("config")["seed"] for line in there.out.splitlines()[-2:]] == [0, 1]
+
+        # What is there is not trained again.
+        assert run("--seed", 2).status == 0
+    assert sorted(run.record("config")["seed"] for run in list_runs(workspace)) == [0, 1, 2]
+    assert all(run.report.is_file() for run in list_runs(workspace))
+
+
 def test_a_fold_whose_worker_was_killed_goes_on_elsewhere_and_ends_as_it_would_have(
-    trained, workspace, cluster, killing
+    trained, workspace, connected, killing
 ):
     trained()
     expected = [(run.submission.read_bytes(), dict(run.split())) for run in list_runs(workspace)]
@@ -124,7 +155,7 @@ def test_a_fold_whose_worker_was_killed_goes_on_elsewhere_and_ends_as_it_would_h
 
 
 def test_a_sweep_goes_on_after_its_worker_was_killed_and_after_it_was_stopped_and_no_trial_is_lost_or_doubled(
-    two_stages, workspace, cluster, killing
+    two_stages, workspace, connected, killing
 ):
     def sweep(on="ray", stopped_by=None):
         said, lines = Console(), []
@@ -157,27 +188,6 @@ def test_a_sweep_goes_on_after_its_worker_was_killed_and_after_it_was_stopped_an
     _, again = sweep(on=None)
     assert again[-4:] == table
     assert len(list_runs(workspace)) == 4
-
-
-def test_recipes_and_seeds_train_side_by_side_as_they_do_one_after_the_other(comp, shades, workspace, serving, cluster):
-    def run(*arguments):
-        return comp("--competitions", shades.plugins, "run", "shades", "--seed", 0, "--seed", 1, *arguments)
-
-    with serving(shades):
-        here = run()
-        assert (here.status, here.err) == (0, "")
-        expected = {run.record("config")["seed"]: run.submission.read_bytes() for run in list_runs(workspace)}
-        assert sorted(expected) == [0, 1]
-        shutil.rmtree(workspace.runs)
-        there = run("--on", "ray")
-        assert (there.status, there.err) == (0, "")
-        assert {run.record("config")["seed"]: run.submission.read_bytes() for run in list_runs(workspace)} == expected
-        assert [Run(Path(line)).record("config")["seed"] for line in there.out.splitlines()[-2:]] == [0, 1]
-
-        # What is there is not trained again.
-        assert run("--seed", 2).status == 0
-    assert sorted(run.record("config")["seed"] for run in list_runs(workspace)) == [0, 1, 2]
-    assert all(run.report.is_file() for run in list_runs(workspace))
 
 
 @pytest.mark.parametrize(

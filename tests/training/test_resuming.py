@@ -28,7 +28,8 @@ from comp.training.resuming import start, under_way
 from comp.training.state import load_state, save_state
 from comp.training.training import Training
 
-HEAD = Stage(size=16, train="head", cached=True, cycle_length=2)
+FINDS = Stage(size=16, train="head", cached=True, cycle_length=2)
+HEAD = replace(FINDS, learning_rate=0.01)
 ALL = Stage(size=16, train="all", cycles=2, learning_rate=1e-3)
 FILES = ("checkpoints/model.safetensors", "submission.csv", "history.csv", "split.csv", "trained.json", "scores.json")
 
@@ -113,7 +114,7 @@ def slower(step, steps):
 
 
 RECIPES = {
-    "cached head, then all": ((HEAD, ALL), {"dropout": 0.3}),
+    "cached head, then all": ((FINDS, ALL), {"dropout": 0.3}),
     "average, mixing, gathered, snapshots": (
         (replace(ALL, train=2),),
         {"ema": 0.9, "mixup": 0.4, "cutmix": 0.4, "accumulation": 2, "snapshots": 2, "batch_size": 4, "drop_path": 0.0},
@@ -123,7 +124,7 @@ RECIPES = {
         {"optimizer": "sgd", "balance": "oversample", "clip_norm": 1.0, "random_erasing": 0.5},
     ),
     "flat, then down; other sizes": (
-        (replace(HEAD, schedule="flat_cosine", learning_rate=0.01), replace(HEAD, size=24, learning_rate=0.01)),
+        (replace(HEAD, schedule="flat_cosine"), replace(HEAD, size=24)),
         {"ema": 0.9},
     ),
     "attention on cached maps, Muon, a schedule of one's own": (
@@ -153,7 +154,7 @@ def test_a_training_that_is_killed_anywhere_ends_as_one_that_never_was(with_stag
 
 
 def test_what_was_not_saved_is_trained_again(with_stages, workspace, monkeypatch):
-    competition = with_stages(replace(HEAD, learning_rate=0.01), ALL)
+    competition = with_stages(HEAD, ALL)
     expected = undisturbed(competition, workspace)
     append, epochs = History.append_epoch, []
 
@@ -233,14 +234,14 @@ def test_what_was_predicted_and_not_submitted_is_submitted_and_then_left_alone(w
     "other", [Choices(seed=1), Choices(settings=("dropout=0.1",)), Choices(all_data=True), Choices(backbone="test_vit")]
 )
 def test_another_training_is_not_gone_on_with(with_stages, workspace, killed, other):
-    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    competition = with_stages(HEAD)
     killed(competition, workspace, 2)
     run = runner.train(competition, other, workspace, Console())
     assert run.name == "shades/standard-2"
 
 
 def test_a_training_on_other_data_is_not_gone_on_with(with_stages, workspace, killed):
-    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    competition = with_stages(HEAD)
     killed(competition, workspace, 2)
     table = workspace.data("shades") / "train.csv"
     table.write_text(table.read_text().replace("t00,red", "t00,blue"))
@@ -248,7 +249,7 @@ def test_a_training_on_other_data_is_not_gone_on_with(with_stages, workspace, ki
 
 
 def test_the_latest_of_several_is_gone_on_with_whatever_the_clock_says(with_stages, workspace, killed, monkeypatch):
-    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    competition = with_stages(HEAD)
     killed(competition, workspace, 2)
     shutil.copytree(workspace.runs / "shades" / "standard-1", workspace.runs / "shades" / "standard-2")
     second = Run(workspace.runs / "shades" / "standard-2")
@@ -259,7 +260,7 @@ def test_the_latest_of_several_is_gone_on_with_whatever_the_clock_says(with_stag
 
 
 def test_a_run_that_is_being_trained_is_left_alone_and_another_is_begun(with_stages, workspace, killed):
-    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    competition = with_stages(HEAD)
     killed(competition, workspace, 2)
     (first,) = list_runs(workspace)
     before = first.last.read_bytes()
@@ -274,7 +275,7 @@ def test_a_run_that_is_being_trained_is_left_alone_and_another_is_begun(with_sta
 
 
 def test_nobody_else_takes_up_a_run_while_it_is_trained_and_predicted(with_stages, workspace):
-    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    competition = with_stages(HEAD)
     prepared = prepare(Experiment.of(competition, Choices(), workspace), Console())
     with (
         under_way(prepared, Console(), attrgetter("predicted")) as mine,
@@ -284,7 +285,7 @@ def test_nobody_else_takes_up_a_run_while_it_is_trained_and_predicted(with_stage
 
 
 def test_a_run_is_gone_on_with_by_its_name(with_stages, workspace, killed, capsys):
-    competition = with_stages(HEAD, ALL, dropout=0.3)
+    competition = with_stages(FINDS, ALL, dropout=0.3)
     expected = undisturbed(competition, workspace, Choices(settings=("batch_size=6",), seed=3))
     killed(competition, workspace, 9, Choices(settings=("batch_size=6",), seed=3))
     (run,) = list_runs(workspace)
@@ -298,7 +299,7 @@ def test_a_run_is_gone_on_with_by_its_name(with_stages, workspace, killed, capsy
 
 
 def test_the_time_of_a_stage_is_counted_on_when_it_goes_on(with_stages, workspace, killed, monkeypatch):
-    competition, record = with_stages(replace(HEAD, learning_rate=0.01)), Training._record
+    competition, record = with_stages(HEAD), Training._record
     seconds = [0.0]
 
     def in_a_hundred_seconds(training, *arguments):
@@ -315,16 +316,16 @@ def test_the_time_of_a_stage_is_counted_on_when_it_goes_on(with_stages, workspac
 
 
 def test_a_run_whose_declaration_has_changed_is_not_gone_on_with(with_stages, workspace, killed):
-    killed(with_stages(replace(HEAD, learning_rate=0.01)), workspace, 2)
+    killed(with_stages(HEAD), workspace, 2)
     (run,) = list_runs(workspace)
     before = run.last.read_bytes()
     with pytest.raises(RunError, match=r"another recipe\.stages\.1\.cycle_length \(2, and now 3\)"):
-        runner.resume(with_stages(replace(HEAD, cycle_length=3, learning_rate=0.01)), run, workspace, Console())
+        runner.resume(with_stages(replace(HEAD, cycle_length=3)), run, workspace, Console())
     assert run.last.read_bytes() == before
 
 
 def test_a_run_of_other_versions_goes_on_when_it_is_named_and_that_is_said(with_stages, workspace, killed, capsys):
-    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    competition = with_stages(HEAD)
     killed(competition, workspace, 2)
     (run,) = list_runs(workspace)
     config = run.record("config")
@@ -347,7 +348,7 @@ def edited(monkeypatch):
 
 
 def test_edited_code_begins_a_new_run_and_says_what_changed(with_stages, workspace, killed, edited, capsys):
-    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    competition = with_stages(HEAD)
     killed(competition, workspace, 2)
     edited("comp.training")
     new = runner.train(competition, Choices(), workspace, Console())
@@ -363,7 +364,7 @@ def test_edited_code_begins_a_new_run_and_says_what_changed(with_stages, workspa
 
 
 def test_edited_code_after_the_training_predicts_no_run_of_the_old_code(with_stages, workspace, edited, capsys):
-    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    competition = with_stages(HEAD)
     first = runner.train(competition, Choices(), workspace, Console())
     edited("comp.data")
     assert runner._run(Experiment.of(competition, Choices(), workspace), Console(), attrgetter("reported")) != first
@@ -373,7 +374,7 @@ def test_edited_code_after_the_training_predicts_no_run_of_the_old_code(with_sta
 def test_an_edited_declaration_begins_a_new_run_where_only_a_function_of_its_own_changed(
     with_stages, workspace, killed, capsys
 ):
-    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    competition = with_stages(HEAD)
     killed(competition, workspace, 2)
     other = replace(competition, source="e" * 16)
     assert runner.train(other, Choices(), workspace, Console()).name == "shades/standard-2"
@@ -381,7 +382,7 @@ def test_an_edited_declaration_begins_a_new_run_where_only_a_function_of_its_own
 
 
 def test_a_run_of_the_code_before_an_edit_is_resumed_when_it_is_named(with_stages, workspace, killed, edited, capsys):
-    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    competition = with_stages(HEAD)
     killed(competition, workspace, 2)
     (run,) = list_runs(workspace)
     edited("comp.training")
@@ -392,7 +393,7 @@ def test_a_run_of_the_code_before_an_edit_is_resumed_when_it_is_named(with_stage
 
 
 def test_a_backbone_with_other_weights_is_not_gone_on_with(with_stages, workspace, killed, monkeypatch):
-    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    competition = with_stages(HEAD)
     killed(competition, workspace, 2)
     (run,) = list_runs(workspace)
     run.write_record("config", {**run.record("config"), "weights": "f00d"})
@@ -402,7 +403,7 @@ def test_a_backbone_with_other_weights_is_not_gone_on_with(with_stages, workspac
 
 @pytest.mark.parametrize("state", ["broken", "of another model"])
 def test_a_state_that_can_t_be_gone_on_from_is_one_sentence_and_changes_nothing(with_stages, workspace, killed, state):
-    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    competition = with_stages(HEAD)
     killed(competition, workspace, 4)
     (run,) = list_runs(workspace)
     epochs = (run.folder / "epochs.csv").read_bytes()
@@ -419,7 +420,7 @@ def test_a_state_that_can_t_be_gone_on_from_is_one_sentence_and_changes_nothing(
 
 
 def test_folds_that_are_there_are_not_trained_again(with_stages, workspace, killed):
-    competition, choices = with_stages(replace(HEAD, learning_rate=0.01)), Choices(folds=3)
+    competition, choices = with_stages(HEAD), Choices(folds=3)
     expected = undisturbed(competition, workspace, Choices(folds=3, fold=2))
     killed(competition, workspace, 6, choices)
     before = {run.name: run.submission.is_file() for run in list_runs(workspace)}
@@ -449,7 +450,7 @@ def test_an_error_before_the_first_epoch_leaves_no_run(with_stages, workspace, m
 
 
 def test_a_frozen_backbone_is_not_written_each_time(with_stages, workspace, killed):
-    killed(with_stages(replace(HEAD, learning_rate=0.01)), workspace, 2)
+    killed(with_stages(HEAD), workspace, 2)
     (frozen,) = list_runs(workspace)
     small = frozen.last.stat().st_size
     shutil.rmtree(frozen.folder)
@@ -459,7 +460,7 @@ def test_a_frozen_backbone_is_not_written_each_time(with_stages, workspace, kill
 
 
 def test_a_training_by_hand_is_not_gone_on_with(with_stages, workspace):
-    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    competition = with_stages(HEAD)
     by_hand = start(prepare(Experiment.of(competition, Choices(), workspace), Console()), Console(), by_hand=True)
     with pytest.raises(RunError, match="was trained by hand"):
         runner.resume(competition, by_hand.run, workspace, Console())
@@ -467,7 +468,7 @@ def test_a_training_by_hand_is_not_gone_on_with(with_stages, workspace):
 
 
 def test_rows_of_the_tables_belong_to_the_place_that_was_saved(with_stages, workspace, killed):
-    competition = with_stages(replace(HEAD, cycle_length=3, learning_rate=0.01))
+    competition = with_stages(replace(HEAD, cycle_length=3))
     killed(competition, workspace, 3)
     (run,) = list_runs(workspace)
     sizes = {name: (run.folder / name).stat().st_size for name in ("epochs.csv", "history.csv")}
@@ -482,7 +483,7 @@ def test_rows_of_the_tables_belong_to_the_place_that_was_saved(with_stages, work
 def test_folds_that_are_joined_and_not_submitted_are_submitted_and_not_trained_again(
     with_stages, workspace, shades, serving, monkeypatch
 ):
-    competition, choices = with_stages(replace(HEAD, learning_rate=0.01)), Choices(folds=2)
+    competition, choices = with_stages(HEAD), Choices(folds=2)
     with serving(shades):
         with monkeypatch.context() as patched:
             patched.setattr("comp.kaggle.submitting.submit", refusing("No submission is left today."))
@@ -502,16 +503,14 @@ def test_a_leaderboard_that_is_away_is_said_and_the_submission_stands(
 ):
     monkeypatch.setattr(Kaggle, "leaderboard", refusing("It is hidden."))
     with serving(shades):
-        run = runner.run(
-            with_stages(replace(HEAD, learning_rate=0.01)), Choices(), workspace, Console(), submitting=True
-        )
+        run = runner.run(with_stages(HEAD), Choices(), workspace, Console(), submitting=True)
     assert run.record("submitted")["status"] == "complete"
     assert "its place is not known: It is hidden." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("folds", [None, 3])
 def test_a_run_is_not_gone_on_with_by_another_split(with_stages, workspace, killed, monkeypatch, folds):
-    competition, choices = with_stages(replace(HEAD, learning_rate=0.01)), Choices(folds=folds, fold=folds)
+    competition, choices = with_stages(HEAD), Choices(folds=folds, fold=folds)
     killed(competition, workspace, 2, choices)
     (stopped,) = list_runs(workspace)
     for name in ("draw_split", "draw_folds"):
@@ -526,7 +525,7 @@ def test_a_page_that_can_t_be_written_is_said_and_holds_nothing_up(
     with_stages, workspace, shades, serving, monkeypatch, capsys
 ):
     monkeypatch.setattr("comp.report.report.explain", refusing("no page"))
-    competition = with_stages(replace(HEAD, learning_rate=0.01))
+    competition = with_stages(HEAD)
     with serving(shades):
         one, other = (runner.run(competition, Choices(), workspace, Console()) for _ in range(2))
     assert one != other
