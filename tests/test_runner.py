@@ -15,7 +15,7 @@ from comp.errors import KaggleError, OverrideError, RunError
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
 
-TINY = ("stages.size=16", "stages.cycles=1", "stages.cycle_length=1")
+TINY = ("stages.size=16", "stages.cycles=1", "stages.cycle_length=1", "tta_views=2")
 DIGITS = competition_named("digits", REPOSITORY_COMPETITIONS)
 
 
@@ -250,18 +250,18 @@ def test_another_seed_draws_another_split_and_other_weights(shades, serving, wor
     assert first.weights.read_bytes() == same.weights.read_bytes() != other.weights.read_bytes()
 
 
-def test_with_all_data_no_row_validates_and_every_row_trains(digits_home):
-    all_data = choices("stages.size=8", all_data=True)
-    run = runner.train(DIGITS, all_data, digits_home, Console())
+def test_with_all_data_no_row_validates_and_every_row_trains(again):
+    _, workspace = again
+    run = runner.train(DIGITS, choices("stages.size=8", all_data=True), workspace, Console())
     assert set(csv(run.folder / "split.csv")["part"]) == {"train"}
     assert set(csv(run.folder / "epochs.csv")["valid_loss"]) == {""}
-    runner.predict(DIGITS, run, digits_home, Console())
+    runner.predict(DIGITS, run, workspace, Console())
     scores = run.record("scores")
     assert scores["rows"] == 0
     assert "tuned" not in scores
     assert len(predictions(run, "valid")) == 0
     assert len(csv(run.submission)) == 450
-    graded = runner.submit(DIGITS, run, digits_home, Console())
+    graded = runner.submit(DIGITS, run, workspace, Console())
     assert graded.public_score > 0.2
 
 
@@ -299,17 +299,17 @@ def test_a_cached_head_and_then_the_whole_network_train_in_one_run(shades, servi
         source.replace(
             "stages=[",
             "tta='random', tta_views=2, stages=[Stage(size=24, train='all', cycles=2, learning_rate=1e-3), "
-            "Stage(size=16, train='head'), ",
+            "Stage(size=16, train='head', learning_rate=1e-2), ",
         ).replace("cycle_length=8", "views=3, schedule='one_cycle', cycle_length=4")
     )
     with serving(shades):
-        run = runner.run(shades.competition, Choices(), workspace, Console(), submitting=True)
+        run = runner.run(shades.competition, Choices(), workspace, Console())
     history, epochs = csv(run.folder / "history.csv"), csv(run.folder / "epochs.csv")
     assert list(epochs["stage"]) == ["1", "1", "2", "3", "3", "3", "3"]
     assert list(epochs["cycle"]) == ["1", "2", "1", "1", "1", "1", "1"]
     assert (history["lr_early"] != "").tolist() == (history["stage"] == "1").tolist()
     assert len(list((workspace.cache / "features").iterdir())) >= 1
-    assert run.record("submitted")["status"] == "complete"
+    assert run.predicted
 
 
 def test_ids_outside_the_sample_are_left_out_and_said_to_be(shades, serving, workspace, capsys):

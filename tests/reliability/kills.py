@@ -19,6 +19,7 @@ from pathlib import Path
 from comp import runner
 from comp.console import Console
 from comp.declare.competition import Competition
+from comp.kaggle.connection import Endpoint, sign_in
 from comp.runs import Run, Workspace, list_runs
 from comp.runs.resolve import Choices
 from comp.training import features, prepared, resuming, training
@@ -126,8 +127,9 @@ def undisturbed(workload, folder):
 
 def import_all(folder):
     """What a try had to import, so that the next ones don't."""
+    sign_in(Endpoint("http://127.0.0.1", is_local=True))
     for name in (folder / "imported.txt").read_text().split():
-        # That one asks for credentials when it is imported alone.
+        # That one asks for credentials when it is imported alone; signing in imports it.
         if name not in sys.modules and name.partition(".")[0] != "kaggle":
             with contextlib.suppress(BaseException):
                 importlib.import_module(name)

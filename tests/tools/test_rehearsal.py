@@ -1,6 +1,5 @@
 import builtins
 import io
-import shutil
 import socket
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -71,15 +70,10 @@ def table(targets, groups=None, classes=None):
 
 
 @pytest.fixture(scope="module")
-def rehearsed(downloaded_digits, tmp_path_factory):
+def rehearsed(few_digits, tmp_path_factory):
     """The digits rehearsed by someone with credentials for the real Kaggle: its run, its workspace and what it did."""
     place = tmp_path_factory.mktemp("rehearsed")
-    workspace, person = Workspace(place / "home"), place / "person"
-    shutil.copytree(downloaded_digits.folder / "data", workspace.folder / "data")
-    labels = pd.read_csv(workspace.data("digits") / "train.csv", dtype=str)
-    for id_ in labels["id"][400:]:
-        (workspace.data("digits") / "train" / f"{id_}.png").unlink()
-    labels[:400].to_csv(workspace.data("digits") / "train.csv", index=False)
+    workspace, person = few_digits(Workspace(place / "home")), place / "person"
     (person / ".kaggle").mkdir(parents=True)
     (person / ".kaggle" / "kaggle.json").write_text('{"username": "me", "key": "0123456789abcdef"}')
     (person / ".kaggle" / "access_token").write_text("a-real-token")

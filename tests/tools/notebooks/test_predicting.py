@@ -37,13 +37,14 @@ def backbone(tmp_path):
 
 
 @pytest.fixture
-def run(shades, serving, comp, workspace, backbone):
+def run(shades, comp, workspace, backbone):
     """A run of the shades with three snapshots."""
+    shutil.copytree(shades.files, workspace.data("shades"))
     settings = ("stages.cycles=3", "stages.cycle_length=2", "snapshots=3")
     chosen = ("--backbone", f"local-dir:{backbone}", *(f"--set={setting}" for setting in settings))
-    with serving(shades):
-        ended = comp("--competitions", shades.plugins, "run", "shades", *chosen)
-    assert ended.status == 0, ended.err
+    for command in (("train", "shades", *chosen), ("predict", "shades")):
+        ended = comp("--competitions", shades.plugins, *command)
+        assert ended.status == 0, ended.err
     return Run(workspace.runs / "shades" / "standard-1")
 
 
@@ -81,7 +82,29 @@ def in_kaggle_s_place(place, notebook):
     )
 
 
-def test_executed_without_network_it_writes_the_submission_that_the_run_has(run, written, shades, backbone, tmp_path):
+def test_the_data_set_has_no_folders_and_without_network_it_gives_the_submission_that_the_run_has(
+    run, written, shades, backbone, tmp_path
+):
+    names = {path.name for path in (written / "data").iterdir()}
+    kept = run.record("trained")["snapshots"]
+    snapshots = {f"runs--shades--standard-1--checkpoints--{name}.safetensors" for name in kept}
+    assert len(snapshots) == 2
+    assert names - snapshots == {
+        "dataset-metadata.json",
+        "comp_starter-0.1.0-py3-none-any.whl",
+        "competitions--shades--competition.py",
+        "backbone--config.json",
+        "runs--shades--standard-1--config.json",
+        "runs--shades--standard-1--trained.json",
+        "runs--shades--standard-1--scores.json",
+        "runs--shades--standard-1--checkpoints--model.safetensors",
+    }
+    described = json.loads((written / "kernel-metadata.json").read_text())
+    assert described["enable_internet"] is False
+    assert described["competition_sources"] == ["shades"]
+    assert described["dataset_sources"] == ["you/comp-shades-standard-1"]
+    nbformat.validate(nbformat.read(written / "predict.ipynb", as_version=4))
+
     shutil.rmtree(backbone)
     place = tmp_path / "there"
     (place / "input").mkdir(parents=True)
@@ -123,25 +146,3 @@ def test_pushed_with_kaggle_s_own_client_it_predicts_the_test_set_that_is_mounte
     assert (submission[kept] == before.idxmax(axis=1)[kept]).all()
     assert submission["z1"] == "red"
     assert "1 test images can't be read" in found.log
-
-
-def test_the_data_set_has_no_folders_and_everything_that_predicting_needs(run, written):
-    names = {path.name for path in (written / "data").iterdir()}
-    kept = run.record("trained")["snapshots"]
-    snapshots = {f"runs--shades--standard-1--checkpoints--{name}.safetensors" for name in kept}
-    assert len(snapshots) == 2
-    assert names - snapshots == {
-        "dataset-metadata.json",
-        "comp_starter-0.1.0-py3-none-any.whl",
-        "competitions--shades--competition.py",
-        "backbone--config.json",
-        "runs--shades--standard-1--config.json",
-        "runs--shades--standard-1--trained.json",
-        "runs--shades--standard-1--scores.json",
-        "runs--shades--standard-1--checkpoints--model.safetensors",
-    }
-    described = json.loads((written / "kernel-metadata.json").read_text())
-    assert described["enable_internet"] is False
-    assert described["competition_sources"] == ["shades"]
-    assert described["dataset_sources"] == ["you/comp-shades-standard-1"]
-    nbformat.validate(nbformat.read(written / "predict.ipynb", as_version=4))
