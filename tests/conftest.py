@@ -1,4 +1,5 @@
 import gc
+import json
 import multiprocessing
 import os
 import shutil
@@ -359,8 +360,14 @@ def few_digits(downloaded_digits):
         table = workspace.data("digits") / "train.csv"
         header, *rows = table.read_text().splitlines(keepends=True)
         table.write_text("".join((header, *rows[:400])))
-        for row in rows[400:]:
-            (workspace.data("digits") / "train" / f"{row.partition(',')[0]}.png").unlink()
+        left_out = {f"{row.partition(',')[0]}.png" for row in rows[400:]}
+        for name in left_out:
+            (workspace.data("digits") / "train" / name).unlink()
+        # Or a download would bring them back.
+        record = workspace.data("digits") / ".complete.json"
+        known = json.loads(record.read_text())
+        known["files"]["train"] = [name for name in known["files"]["train"] if name not in left_out]
+        record.write_text(json.dumps(known))
         return workspace
 
     return start
