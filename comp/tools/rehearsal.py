@@ -18,11 +18,13 @@ import pandas as pd
 
 from comp.console import Console
 from comp.data.data_check import checked_tables
+from comp.data.readers import files_of
 from comp.data.splitting import draw_split, with_any
 from comp.data.tables import Tables, class_counts, first_rows
 from comp.declare.columns import in_table
 from comp.declare.competition import Competition
 from comp.declare.labels import CsvImages, CsvLabels, TestImages, read_csv
+from comp.declare.reading import Channels
 from comp.errors import DataError
 from comp.local_kaggle.grading import graders
 from comp.local_kaggle.server import running
@@ -137,17 +139,23 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
     """
     place = served / competition.kaggle
     ids = [f"{number:0{len(str(len(hidden)))}}" for number in range(len(hidden))]
+    files, read = [], competition.read
     for id_, path, hides in zip(ids, map(Path, tables.train["path"]), hidden, strict=True):
-        target = place / ("test" if hides else "train") / (id_ + path.suffix.lower())
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(path.resolve())
-    files = [id_ + Path(path).suffix.lower() for id_, path in zip(ids, tables.train["path"], strict=True)]
+        endings = read.suffixes if isinstance(read, Channels) else [path.suffix.lower()]
+        files.append(id_ + endings[0])
+        for file, ending in zip(files_of(path, read), endings, strict=True):
+            target = place / ("test" if hides else "train") / (id_ + ending)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(file.resolve())
+    # Only ordinary images are found in a folder without it.
+    suffix = "" if read == "images" else files[0][len(ids[0]) :]
+    files = [file.removesuffix(suffix) for file in files]
     numbers = _numbered(tables.train["answer"]) if "answer" in tables.train else None
-    labels = _write_labels(tables, files, numbers, hidden, place)
+    labels = _write_labels(tables, files, numbers, hidden, place, suffix)
     names = np.unique(np.array(numbers or ids)[hidden])
-    test: TestImages | CsvImages = TestImages("test")
+    test: TestImages | CsvImages = TestImages("test", suffix=suffix)
     if numbers is not None:
-        test = CsvImages("test.csv", image="image", folder="test", answer="answer")
+        test = CsvImages("test.csv", image="image", folder="test", suffix=suffix, answer="answer")
         pd.DataFrame({"image": files, "answer": numbers})[hidden].to_csv(place / "test.csv", index=False)
     truth: npt.NDArray[Any] = tables.answered(hidden.nonzero()[0])[0]
     if competition.submission.takes == "probabilities" and competition.target == "single":
@@ -163,7 +171,7 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
         written = pd.DataFrame({"image": files, **{name: tables.train[in_table(name)] for name in columns.names}})
         written.to_csv(place / "columns.csv", index=False)
         columns = replace(columns, train="columns.csv", test="columns.csv", image="image")
-    return replace(competition, labels=labels, test=test, columns=columns, extra_data=())
+    return replace(competition, labels=labels, test=test, columns=columns, extra_data=(), prepare=())
 
 
 def _submitted(
@@ -182,7 +190,7 @@ def _numbered(names: Iterable[object]) -> list[str]:
 
 
 def _write_labels(
-    tables: Tables, files: Sequence[str], answers: Sequence[str] | None, hidden: Rows, place: Path
+    tables: Tables, files: Sequence[str], answers: Sequence[str] | None, hidden: Rows, place: Path, suffix: str
 ) -> CsvLabels:
     """The labels of the rows that aren't hidden, as a CSV that is read back alike."""
     known = tables.train[~hidden]
@@ -202,6 +210,7 @@ def _write_labels(
         image="image",
         label="label",
         folder="train",
+        suffix=suffix,
         separator=separator,
         group="group" if "group" in given else None,
         answer="answer" if "answer" in given else None,
