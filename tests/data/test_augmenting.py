@@ -4,16 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.data.augmenting import apply_symmetry, seed_pipeline, training_pipeline
-from comp.data.reading import with_margin
-from comp.declare.viewpoint import side_on, top_down, upright
+from comp.data.augmenting import Preprocessing, apply_symmetry, seed_pipeline, training_pipeline
+from comp.data.reading import Reading, with_margin
+from comp.declare.reading import sides
+from comp.declare.viewpoint import View, side_on, top_down, upright
+from comp.errors import DeclarationError
 
 FAMILIES = pytest.mark.parametrize("family", [side_on, top_down, upright])
 SQUARE = np.arange(6 * 6 * 3, dtype=np.uint8).reshape(6, 6, 3)
 
 
-def noise(height, width):
-    return np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+def noise(height, width, channels=3):
+    return np.random.default_rng(0).integers(0, 255, (height, width, channels), dtype=np.uint8)
 
 
 def views_of(viewpoint, image, size, draws, erasing=0.0):
@@ -43,15 +45,34 @@ def test_a_symmetry_is_its_quarter_turns_of_the_image_or_its_mirror_image(symmet
 
 
 @FAMILIES
-@pytest.mark.parametrize("size", [8, 31, 64])
+@pytest.mark.parametrize("size", [8, 31, 64, (8, 31), (64, 20)])
 @pytest.mark.parametrize("zoom", [1, 1.1, 2])
-def test_every_view_is_a_square_of_bytes(family, size, zoom):
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_every_view_has_the_size_and_the_channels_of_the_image(family, size, zoom, channels):
     viewpoint = family(max_zoom=zoom)
-    margin = with_margin(size, zoom)
-    for image in (noise(margin, margin), noise(margin, 2 * margin), noise(margin + 1, margin)):
-        for view in views_of(viewpoint, image, size, 5):
-            assert view.shape == (size, size, 3)
+    height, width = sides(with_margin(size, zoom))
+    for image in (noise(height, width, channels), noise(height, 2 * width, channels)):
+        for view in views_of(viewpoint, image, size, 5, erasing=0.5):
+            assert view.shape == (*sides(size), channels)
             assert view.dtype == np.uint8
+
+
+def test_a_fixed_view_of_a_rectangle_is_a_symmetry_that_keeps_its_shape():
+    preprocessing = Preprocessing((8, 12), Reading(), top_down())
+    image = noise(10, 12)
+    views = [preprocessing.seen(view, lambda size: image, None, 0, 0) for view in top_down().at((8, 12)).fixed_views]
+    assert len({view.tobytes() for view in views}) == 4
+    assert [view.shape for view in views] == [(8, 12, 3)] * 4
+    assert np.array_equal(views[0], image[1:9])
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda size: A.NoOp(), lambda size: A.Compose([A.CenterCrop(size, size), A.ToFloat()])]
+)
+def test_a_pipeline_that_gives_another_shape_or_kind_is_named(wrong):
+    preprocessing = Preprocessing(8, Reading(), side_on(pipeline=wrong))
+    with pytest.raises(DeclarationError, match=r"Viewpoint: `pipeline` .*\(8, 8, 3\)"):
+        preprocessing.seen(View(draw=0), lambda size: noise(9, 9), preprocessing.pipeline(), 0, 0)
 
 
 @FAMILIES

@@ -9,7 +9,7 @@ from comp.data import image_cache as module
 from comp.data.augmenting import Preprocessing
 from comp.data.image_cache import cached_images
 from comp.data.loading import ImageDataset
-from comp.data.reading import Reading, read_image
+from comp.data.reading import Depth, Reading, read_image
 from comp.declare.viewpoint import upright
 from comp.files import alone
 
@@ -52,6 +52,19 @@ def test_kept_images_are_those_that_are_read(keeping, paths):
         assert (row in kept) is (row in ROWS)
         if row in kept:
             np.testing.assert_array_equal(kept[row], read_image(path, 24))
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_rectangles_of_any_number_of_channels_are_kept(tmp_path, channels):
+    paths = [tmp_path / f"{number}.npy" for number in range(3)]
+    for number, path in enumerate(paths):
+        np.save(path, np.random.default_rng(number).integers(0, 256, (40 + number, 30, channels), dtype=np.uint8))
+    reading = Reading(read="npy", depth=Depth(channels))
+    kept = cached_images(
+        tmp_path / "cache", paths, np.arange(3), "1", (20, 25), reading, lambda _: None, lambda _: None
+    )
+    for row, path in enumerate(paths):
+        np.testing.assert_array_equal(kept[row], read_image(path, (20, 25), reading))
 
 
 def test_what_is_kept_is_read_from_no_file_again(keeping, paths, said):

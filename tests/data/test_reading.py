@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from comp.data.readers import to_rgb
 from comp.data.reading import LONGEST_SIDE, Reading, centre, read_image, with_margin
@@ -109,6 +109,46 @@ def test_the_shorter_side_is_resized_and_the_aspect_kept(tmp_path_factory, width
     assert pixels.shape[0] == pytest.approx(height * short_side / min(width, height), abs=0.51)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    width=st.integers(1, 90),
+    height=st.integers(1, 90),
+    box=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    fit=st.sampled_from(["crop", "pad"]),
+)
+def test_an_image_covers_a_rectangle_just_so_or_fits_in_and_is_filled_up(tmp_path_factory, width, height, box, fit):
+    path = save(tmp_path_factory.getbasetemp() / "sized.png", red_and_blue(width, height))
+    found = read_image(path, box, Reading(fit=fit)).shape[:2]
+    if fit == "pad":
+        assert found == box
+    else:
+        assert found[0] == box[0] or found[1] == box[1]
+        assert all(side >= least for side, least in zip(found, box, strict=True))
+
+
+def test_what_is_filled_up_is_the_reflection(tmp_path):
+    ramp = np.arange(0, 240, 10, dtype=np.uint8)[None].repeat(12, axis=0)
+    pixels = read_image(save(tmp_path / "x.png", Image.fromarray(ramp)), 24, Reading(fit="pad"))
+    assert np.array_equal(pixels[6:18, :, 0], ramp)
+    varied = ramp.T + np.zeros((1, 12), np.uint8)
+    pixels = read_image(save(tmp_path / "x.png", Image.fromarray(varied[:12])), (24, 12), Reading(fit="pad"))
+    assert pixels[:, 0, 0].tolist() == [*range(60, 0, -10), *range(0, 120, 10), *range(100, 40, -10)]
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_decoded_large_enough_for_a_rectangle_however_it_is_turned(tmp_path, orientation):
+    noise = np.random.default_rng(0).integers(0, 255, (50, 75), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / "large.jpg", Image.fromarray(noise).resize((600, 400)), quality=95, exif=exif)
+    exact = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    scale = max(90 / exact.height, 190 / exact.width)
+    wanted = (max(190, round(exact.width * scale)), max(90, round(exact.height * scale)))
+    pixels = read_image(path, (90, 190))
+    assert pixels.shape[1::-1] == wanted
+    assert np.abs(pixels.astype(int) - np.asarray(exact.resize(wanted, Image.Resampling.BILINEAR))).mean() < 4.5
+
+
 @pytest.mark.parametrize("short_side", [100, 150, 199, 400])
 def test_a_large_jpeg_is_decoded_at_no_less_than_was_asked_for(tmp_path, short_side):
     noise = np.random.default_rng(0).integers(0, 255, (50, 75), dtype=np.uint8)
@@ -185,20 +225,25 @@ def test_a_damaged_image_is_read_or_named(tmp_path_factory, seed, kind):
 
 
 @given(height=st.integers(1, 30), width=st.integers(1, 30), data=st.data())
-def test_the_centre_is_a_square_with_equal_margins(height, width, data):
-    size = data.draw(st.integers(1, min(height, width)))
+def test_the_centre_is_a_rectangle_with_equal_margins(height, width, data):
+    size = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
     pixels = np.arange(height * width, dtype=np.int64).reshape(height, width, 1)
-    square = centre(pixels, size)
-    assert square.shape == (size, size, 1)
-    top, left = divmod(int(square[0, 0, 0]), width)
-    assert 0 <= (height - size - top) - top <= 1
-    assert 0 <= (width - size - left) - left <= 1
+    middle = centre(pixels, size)
+    assert middle.shape == (*size, 1)
+    top, left = divmod(int(middle[0, 0, 0]), width)
+    assert 0 <= (height - size[0] - top) - top <= 1
+    assert 0 <= (width - size[1] - left) - left <= 1
+    assert np.array_equal(centre(pixels, min(size)), centre(pixels, (min(size),) * 2))
 
 
-@given(size=st.integers(8, 600), zoom=st.floats(1, 4))
-def test_the_margin_leaves_room_for_the_zoom(size, zoom):
+@given(size=st.integers(8, 600), width=st.integers(8, 600), zoom=st.floats(1, 4))
+def test_the_margin_leaves_room_for_the_zoom(size, width, zoom):
     assert size * zoom <= with_margin(size, zoom) < size * zoom + 1
     assert with_margin(size, 1) == size
+    height, wide = with_margin((size, width), zoom)
+    assert height == with_margin(size, zoom)
+    assert wide >= max(width * zoom, height * width / size) - 1e-6
+    assert with_margin((size, width), 1) == (size, width)
 
 
 @pytest.mark.parametrize("mode", ["P", "PA", "LA", "RGBa", "YCbCr", "HSV"])

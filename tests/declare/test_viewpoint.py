@@ -16,6 +16,12 @@ def test_a_family_has_its_own_fixed_views_and_the_plain_one_is_the_first(viewpoi
     assert all(view.draw is None for view in viewpoint.fixed_views)
 
 
+def test_of_a_rectangle_the_views_are_those_that_keep_its_shape():
+    assert top_down().at((32, 48)).fixed_views == (View(0), View(2), View(4), View(6))
+    assert top_down().at((32, 32)) == top_down().at(32) == top_down()
+    assert side_on().at((32, 48)) == side_on()
+
+
 def test_side_on_flips_only_horizontally():
     assert side_on().fixed_views == (View(0), View(4))
 

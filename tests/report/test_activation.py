@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from comp.declare.reading import sides
 from comp.report.activation import ActivationMaps
-from comp.training.backbone import build_classifier
+from comp.training.backbone import build_classifier, set_size
 
 SIZE = 96
 
@@ -18,7 +19,7 @@ def classifier(backbone, classes=3):
 
 
 def images(count, size):
-    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (count, *sides(size), 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -32,12 +33,15 @@ def images(count, size):
         ("test_vit", 160),
         ("test_vit2", 64),
         ("test_vit4", 64),
+        ("test_resnet", (96, 160)),
+        ("test_vit2", (64, 96)),
     ],
 )
 def test_a_map_covers_its_image_whatever_the_backbone_pools(backbone, size):
     model = classifier(backbone)
+    set_size(model, size)
     found = ActivationMaps(model, size)(images(3, size), [0, 1, 2])
-    assert found.shape == (3, size, size)
+    assert found.shape == (3, *sides(size))
     assert found.dtype == np.float32
     assert found.min() >= 0
     assert found.max() <= 1

@@ -133,6 +133,21 @@ def test_a_backbone_takes_stages_of_growing_size(name, size):
         assert model(images(size=pixels)).shape == (4, 3)
 
 
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_a_backbone_takes_rectangles_of_any_number_of_channels(name, channels):
+    model = build_classifier(name, pretrained=False, dropout=0.0, prior=np.zeros(3), channels=channels).eval()
+    set_size(model, (64, 96))
+    pixels = torch.randint(0, 256, (2, 64, 96, channels), dtype=torch.uint8)
+    assert model(pixels).shape == (2, 3)
+    expected = expectations(model.backbone, channels)
+    scaled = pixels.permute(0, 3, 1, 2).float() * model.scale + model.shift
+    wanted = (pixels.permute(0, 3, 1, 2) / 255 - torch.tensor(expected.mean).view(1, -1, 1, 1)) / torch.tensor(
+        expected.std
+    ).view(1, -1, 1, 1)
+    assert torch.allclose(scaled, wanted, atol=1e-4)
+
+
 def test_a_larger_size_keeps_what_a_transformer_has_learned():
     model = build("test_vit")
     set_size(model, 64)
