@@ -2,9 +2,17 @@
 
 from comp.declare.columns import Columns
 from comp.declare.competition import Competition, KaggleDataset
-from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, TagNames
+from comp.declare.forms import (
+    ClassName,
+    ClassNumber,
+    ClassWithConfidence,
+    ProbabilityOf,
+    ProbabilityPerClass,
+    TagNames,
+    TopClasses,
+)
 from comp.declare.labels import CsvColumns, CsvImages, CsvLabels, FileNames, Folders, LabelFunction, TestImages
-from comp.declare.metrics import Metric
+from comp.declare.metrics import Metric, weighted_log_loss
 from comp.declare.reading import Channels, PixelTable
 from comp.declare.recipe import Head, Recipe, Stage
 from comp.declare.viewpoint import side_on, top_down, upright
@@ -13,6 +21,7 @@ __all__ = [
     "Channels",
     "ClassName",
     "ClassNumber",
+    "ClassWithConfidence",
     "Columns",
     "Competition",
     "CsvColumns",
@@ -31,7 +40,9 @@ __all__ = [
     "Stage",
     "TagNames",
     "TestImages",
+    "TopClasses",
     "side_on",
     "top_down",
     "upright",
+    "weighted_log_loss",
 ]

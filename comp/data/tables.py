@@ -22,6 +22,7 @@ from comp.errors import DataError
 from comp.files import holds_files
 from comp.submission.postprocessing import untuned
 from comp.submission.predictions import combined
+from comp.submission.scoring import must_score
 from comp.submission.submission import SampleSubmission, must_fit, read_sample_submission
 
 
@@ -116,6 +117,7 @@ def read_tables(competition: Competition, folder: Path, say: Callable[[str], Non
     classes = classes_of(train, competition.target)
     unlabelled = read_test_tables(competition, folder, classes)
     targets = targets_of(train, classes, competition.target)
+    must_score(competition, classes, targets)
     notes = [*train.attrs.get("notes", ()), *unlabelled.notes, *_rare(classes, targets)]
     return replace(unlabelled, train=train, targets=targets, notes=notes)
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from comp.declare.checks import Declared, between, matching, misspelt, one_of
 from comp.declare.columns import Columns
-from comp.declare.forms import SubmissionForm
+from comp.declare.forms import FORMS, SubmissionForm
 from comp.declare.labels import LabelSource, TestSource
 from comp.declare.metrics import METRICS, TARGETS, Metric, Target
 from comp.declare.reading import Channels, PixelTable, Read
@@ -77,9 +77,7 @@ class Competition(Declared):
         | Annotated[Callable[[Path, Path], Any], "a function of the data folder and a new one"]
     ) = ()
     columns: Annotated[Columns | None, "Columns(...)"] = None
-    submission: Annotated[
-        SubmissionForm, "a form: ProbabilityOf, ProbabilityPerClass, ClassName, ClassNumber or TagNames"
-    ]
+    submission: Annotated[SubmissionForm, f"a form: {', '.join(FORMS)}, or one of your own"]
     sample_submission: str = "sample_submission.csv"
     augment: Annotated[Viewpoint, "a viewpoint: side_on(), top_down() or upright()"] = field(default_factory=side_on)
     layer_lr_ratio: Annotated[float, between(1)] = 10

@@ -7,7 +7,7 @@ after the id (`encode`) and back (`decode`). ``decode(encode(x))`` gives x, for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, runtime_checkable
 
@@ -145,8 +145,25 @@ class ClassNumber(Declared):
             )
 
 
+class _Separated(Declared):
+    """One column of several words with a separator between them."""
+
+    separator: str
+
+    def _rows(self, frame: pd.DataFrame) -> list[list[str]]:
+        return [[part for part in text.split(self.separator) if part] for text in _only(frame)]
+
+    def _require_apart(self, classes: Sequence[str]) -> None:
+        unfit = [name for name in classes if self.separator in name]
+        if unfit:
+            raise SubmissionError(
+                f"{type(self).__name__}: `separator` is {self.separator!r}, but {unfit[0]!r} has it in its name; it "
+                "should be what the sample submission has between names."
+            )
+
+
 @dataclass(frozen=True)
-class TagNames(Declared):
+class TagNames(_Separated):
     """One column: the names of the predicted tags with a separator between them (planet: ``primary clear``)."""
 
     separator: str = " "
@@ -154,31 +171,101 @@ class TagNames(Declared):
     targets: ClassVar[tuple[Target, ...]] = ("multi",)
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-        unfit = [name for name in classes if self.separator in name]
-        if unfit:
-            raise SubmissionError(
-                f"TagNames: `separator` is {self.separator!r}, but the tag {unfit[0]!r} has it in its name; "
-                "it should be what the sample submission has between tags."
-            )
+        self._require_apart(classes)
         tags = ([name for name, present in zip(classes, row, strict=True) if present] for row in predictions)
         return _one_column(columns, [self.separator.join(names) for names in tags])
 
     def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
         import numpy as np
 
-        index = {name: number for number, name in enumerate(classes)}
-        rows = [self._tags(text) for text in _only(frame)]
-        _require_known({tag for row in rows for tag in row}, classes)
-        tags = np.zeros((len(rows), len(classes)), dtype=np.int64)
-        for number, row in enumerate(rows):
-            tags[number, [index[tag] for tag in row]] = 1
+        tags = np.zeros((len(frame), len(classes)), dtype=np.int64)
+        for number, row in enumerate(_numbered(self._rows(frame), classes)):
+            tags[number, row] = 1
         return tags
 
     def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
-        return in_order({tag for frame in frames for text in _only(frame) for tag in self._tags(text)})
+        return in_order({tag for frame in frames for row in self._rows(frame) for tag in row})
 
-    def _tags(self, text: str) -> list[str]:
-        return [tag for tag in text.split(self.separator) if tag]
+
+@dataclass(frozen=True)
+class TopClasses(_Separated):
+    """One column: the names of the most probable classes, the best first (whales: ``TopClasses(5)`` for MAP@5)."""
+
+    count: Annotated[int, between(1)]
+    separator: str = " "
+    takes: ClassVar[Kind] = "ranking"
+    targets: ClassVar[tuple[Target, ...]] = ("single",)
+
+    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+        self._require_apart(classes)
+        return _one_column(
+            columns, [self.separator.join(classes[index] for index in row if index >= 0) for row in predictions]
+        )
+
+    def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
+        import numpy as np
+
+        ranking = np.full((len(frame), self.count), -1)
+        for number, row in enumerate(_numbered(self._rows(frame), classes)):
+            if len(row) > self.count:
+                raise SubmissionError(
+                    f"A row should have {self.count} classes at most, but {_only(frame).iloc[number]!r} was found."
+                )
+            ranking[number, : len(row)] = row
+        return ranking
+
+    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
+        return in_order({name for frame in frames for row in self._rows(frame) for name in row})
+
+
+@dataclass(frozen=True)
+class ClassWithConfidence(_Separated):
+    """One column: the name of the predicted class and how sure it is (landmarks: ``8815 0.03``); empty for none."""
+
+    separator: str = " "
+    takes: ClassVar[Kind] = "confidence"
+    targets: ClassVar[tuple[Target, ...]] = ("single",)
+
+    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+        self._require_apart(classes)
+        return _one_column(
+            columns,
+            [
+                f"{classes[int(index)]}{self.separator}{confidence:.9g}" if index >= 0 else ""
+                for index, confidence in predictions
+            ],
+        )
+
+    def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
+        import numpy as np
+        import pandas as pd
+
+        rows = self._rows(frame)
+        if odd := next((row for row in rows if len(row) > 2), None):
+            raise SubmissionError(
+                f"A row should have a class and its confidence, but {self.separator.join(odd)!r} was found."
+            )
+        known = [row[0] if row else -1 for row in _numbered((row[:1] for row in rows), classes)]
+        # The answers themselves are sure.
+        confidences = [row[1] if len(row) > 1 else str(len(row)) for row in rows]
+        return np.stack([known, _probabilities(pd.DataFrame({"confidence": confidences}, frame.index))[:, 0]], axis=1)
+
+    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
+        return in_order({name for frame in frames for row in self._rows(frame) for name in row[:1]})
+
+
+FORMS = {
+    form.__name__: form
+    for form in (
+        ProbabilityOf,
+        ProbabilityPerClass,
+        ClassName,
+        ClassNumber,
+        TagNames,
+        TopClasses,
+        ClassWithConfidence,
+    )
+}
 
 
 def _one_column(columns: Sequence[str], values: Any) -> pd.DataFrame:
@@ -200,17 +287,31 @@ def _only_one(columns: Sequence[str]) -> str:
     return columns[0]
 
 
-def _indices(names: pd.Series[str], known: Sequence[str]) -> Predictions:
-    """The index of each name among those that are known (N,)."""
+def _indices(names: Sequence[str] | pd.Series[str], classes: Sequence[str]) -> Predictions:
+    """The index of each name among the classes (N,)."""
     import numpy as np
 
-    _require_known(set(names), known)
-    index = {name: number for number, name in enumerate(known)}
-    return np.array([index[name] for name in names], dtype=np.intp)
+    return np.array([row[0] for row in _numbered(([name] for name in names), classes)], dtype=np.intp)
+
+
+def _numbered(rows: Iterable[Sequence[str]], classes: Sequence[str]) -> list[list[int]]:
+    """The indices of the names in each row among the classes."""
+    index, rows = {name: number for number, name in enumerate(classes)}, list(rows)
+    unknown = sorted({name for row in rows for name in row} - index.keys())
+    if unknown:
+        raise SubmissionError(
+            f"{unknown[0]!r} is not a class of the training data, whose classes are {', '.join(classes[:20])}."
+        )
+    return [[index[name] for name in row] for row in rows]
 
 
 def _require_columns(columns: Sequence[str], classes: Sequence[str]) -> None:
     missing, extra = sorted(set(classes) - set(columns)), sorted(set(columns) - set(classes))
+    if len(columns) == 1 and extra:
+        raise SubmissionError(
+            f"The sample submission has one column after the id, {columns[0]!r}, but ProbabilityPerClass() writes one "
+            f"for each of {len(classes)} classes; declare ProbabilityOf(class) where it holds the probability of one."
+        )
     if missing or extra:
         odd = [
             f"{', '.join(names[:5])} {'is' if len(names) == 1 else 'are'} {what}"
@@ -239,11 +340,3 @@ def _probabilities(frame: pd.DataFrame) -> Predictions:
     if outside.size:
         raise SubmissionError(f"Probabilities should be from 0 to 1, but {outside.flat[0]:g} was found.")
     return numbers
-
-
-def _require_known(names: set[str], classes: Sequence[str]) -> None:
-    unknown = sorted(names - set(classes))
-    if unknown:
-        raise SubmissionError(
-            f"{unknown[0]!r} is not a class of the training data, whose classes are {', '.join(classes[:20])}."
-        )

@@ -7,8 +7,10 @@ metrics and `comp list` reads declarations in a blink.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from comp.declare.checks import Declared
@@ -29,6 +31,10 @@ TARGETS: dict[Target, str] = {
     "shares": "shares of classes that sum to one",
     "fractions": "a fraction for each class",
 }
+# Zero has no logarithm.
+SMALLEST = 1e-15
+# Below this false positive rate, of the classes turned round, the area is taken.
+PAUC_RATE = 0.2
 # The targets that have predictions of a kind.
 TARGETS_OF: dict[Kind, tuple[Target, ...]] = {
     "probabilities": ("single", "multi", "shares", "fractions"),
@@ -87,57 +93,187 @@ class Metric(Declared):
         return float(score)
 
 
-def _of_scikit_learn(name: str, **options: Any) -> Callable[[Predictions, Predictions], float]:
+def grades_of(classes: Sequence[str]) -> tuple[float, ...] | None:
+    """The numbers that the names of the classes are; None where one isn't a number."""
+    if not all(re.fullmatch(r"-?\d+(\.\d+)?", name) for name in classes):
+        return None
+    return tuple(map(float, classes))
+
+
+def weighted_log_loss(weights: Mapping[str, float]) -> Metric:
+    """The log loss in which classes weigh differently, by name: ``weighted_log_loss({"any": 2})``; others weigh 1.
+
+    One class per image: the mean over images, each weighing as its class does. Tags: that over the tags.
+    """
+    score = partial(_weighted_log_loss, dict(weights))
+    return Metric("weighted_log_loss", "probabilities", False, score, ("single", "multi"), named=True)
+
+
+# Score functions are partial ones of functions of this module, not closures: those can be pickled.
+def _scikit_learn(name: str, options: Mapping[str, Any], targets: Predictions, predictions: Predictions) -> float:
     """Its metric of that name, which is imported when a score is wanted."""
+    from sklearn import metrics
 
-    def score(targets: Predictions, predictions: Predictions) -> float:
-        from sklearn import metrics
+    return float(getattr(metrics, name)(targets, predictions, **options))
 
-        return float(getattr(metrics, name)(targets, predictions, **options))
 
-    return score
+def _of_scikit_learn(name: str, **options: Any) -> Callable[[Predictions, Predictions], float]:
+    return partial(_scikit_learn, name, options)
 
 
 def _log_loss(targets: Predictions, probabilities: Predictions) -> float:
-    """Multi-class log loss; for tags, the mean over the columns of each tag's own."""
+    """Multi-class log loss, also of shares; for tags and fractions, the mean over the columns of each one's own."""
     import numpy as np
     from sklearn.metrics import log_loss
 
     if targets.ndim == 1:
         return float(log_loss(targets, probabilities, labels=np.arange(probabilities.shape[1])))
+    if targets.dtype.kind == "f":
+        yes, no = (np.log(part.clip(SMALLEST, 1)) for part in (probabilities, 1 - probabilities))
+        if np.allclose(targets.sum(axis=1), 1, atol=1e-6):
+            return float(-(targets * yes).sum(axis=1).mean())
+        return float(-(targets * yes + (1 - targets) * no).mean())
+    return float(np.mean(_log_losses(targets, probabilities)))
+
+
+def _log_losses(targets: Predictions, probabilities: Predictions) -> list[float]:
+    """The log loss of each column of tags."""
+    from sklearn.metrics import log_loss
+
     columns = zip(targets.T, probabilities.T, strict=True)
-    return float(np.mean([log_loss(target, probability, labels=[0, 1]) for target, probability in columns]))
+    return [log_loss(target, probability, labels=[0, 1]) for target, probability in columns]
 
 
-def _roc_auc(targets: Predictions, probabilities: Predictions) -> float:
-    """Two classes: of the second. More: the mean over the classes, each against the rest."""
+def _weighted_log_loss(
+    weights: Mapping[str, float] | None, targets: Predictions, probabilities: Predictions, classes: Sequence[str]
+) -> float:
+    """Without weights every class counts the same, as PLAsTiCC has it, however many images it has."""
     import numpy as np
+    from sklearn.metrics import log_loss
 
-    if targets.ndim == 1 and probabilities.shape[1] == 2:
-        return _mean_columnwise_roc_auc(targets[:, None], probabilities[:, 1:])
+    if unknown := sorted(set(weights or ()) - set(classes)):
+        raise DeclarationError(
+            f"weighted_log_loss: there is a weight for {unknown[0]!r}, but the classes are {', '.join(classes[:20])}."
+        )
+    if targets.ndim == 2:
+        of_columns = [(weights or {}).get(name, 1.0) for name in classes]
+        return float(np.average(_log_losses(targets, probabilities), weights=of_columns))
+    counts = np.bincount(targets, minlength=probabilities.shape[1])
+    of_classes = 1 / counts.clip(1) if weights is None else np.array([weights.get(name, 1.0) for name in classes])
+    labels = np.arange(probabilities.shape[1])
+    return float(log_loss(targets, probabilities, labels=labels, sample_weight=of_classes[targets]))
+
+
+def _of_columns(name: str, targets: Predictions, probabilities: Predictions) -> float:
+    """scikit-learn's score of that name: of two classes that of the second, else the mean over classes or columns.
+
+    Each class counts against the rest. Columns that are all 0 or all 1 have no area and are left out of the mean;
+    without any, it is not a number.
+    """
+    import numpy as np
+    from sklearn import metrics
+
     if targets.ndim == 1:
-        return _mean_columnwise_roc_auc(np.eye(probabilities.shape[1], dtype=int)[targets.astype(int)], probabilities)
-    return _mean_columnwise_roc_auc(targets, probabilities)
+        targets = np.eye(probabilities.shape[1], dtype=int)[targets.astype(int)]
+        if probabilities.shape[1] == 2:
+            targets, probabilities = targets[:, 1:], probabilities[:, 1:]
+    defined = [column for column in range(targets.shape[1]) if len(np.unique(targets[:, column])) == 2]
+    score = getattr(metrics, name)
+    scores = [score(targets[:, column], probabilities[:, column]) for column in defined]
+    return float(np.mean(scores)) if scores else float("nan")
 
 
-def _mean_columnwise_roc_auc(targets: Predictions, probabilities: Predictions) -> float:
-    """Columns that are all 0 or all 1 have no area and are left out of the mean; without any, it is not a number."""
+def _second_of_two(name: str, probabilities: Predictions) -> Predictions:
+    if probabilities.shape[1] != 2:
+        raise DeclarationError(f"Metric: {name!r} is for two classes, but there are {probabilities.shape[1]}.")
+    second: Predictions = probabilities[:, 1]
+    return second
+
+
+def _pauc(targets: Predictions, probabilities: Predictions) -> float:
+    """The area under the ROC curve above a true positive rate of 0.8, from 0 to 0.2 (Kaggle's ISIC 2024).
+
+    That is the area below a false positive rate of 0.2 with classes and scores turned round, which scikit-learn scales
+    to lie between 0.5, by chance, and 1 (McClish 1989, 10.1177/0272989X8900900307).
+    """
     import numpy as np
     from sklearn.metrics import roc_auc_score
 
-    defined = [column for column in range(targets.shape[1]) if len(np.unique(targets[:, column])) == 2]
-    if not defined:
+    second = _second_of_two("pauc", probabilities)
+    if len(np.unique(targets)) < 2:
         return float("nan")
-    return float(np.mean([roc_auc_score(targets[:, column], probabilities[:, column]) for column in defined]))
+    least = PAUC_RATE**2 / 2
+    return float(least + (PAUC_RATE - least) * (2 * roc_auc_score(1 - targets, -second, max_fpr=PAUC_RATE) - 1))
 
 
-def _quadratic_kappa(targets: Predictions, classes: Predictions) -> float:
+def _pf1(targets: Predictions, probabilities: Predictions) -> float:
+    """The probabilistic F1 of the second class: F1 of counts to which an image adds its probability.
+
+    Yacouby and Axman 2020, https://aclanthology.org/2020.eval4nlp-1.9; without a true one it is 0.
+    """
+    second = _second_of_two("pf1", probabilities)
+    return float(2 * second[targets == 1].sum() / max(second.sum() + (targets == 1).sum(), SMALLEST))
+
+
+def _kappa(power: int, targets: Predictions, classes: Predictions, names: Sequence[str]) -> float:
+    """Cohen's weighted kappa (1968, 10.1037/h0026256): a mistake weighs as much as its grades lie apart, to a power.
+
+    Grades are the numbers that the classes are named by, or else their places. Not a number where all are alike.
+    """
     import numpy as np
-    from sklearn.metrics import cohen_kappa_score
 
-    # A class that doesn't occur still lies between its neighbours; without `labels` it would count for no distance.
-    every = np.arange(max(targets.max(), classes.max()) + 1)
-    return float(cohen_kappa_score(targets, classes, labels=every, weights="quadratic"))
+    grades = np.array(grades_of(names) or range(max(targets.max(), classes.max()) + 1), dtype=float)
+    count = len(grades)
+    found = np.bincount(targets * count + classes, minlength=count**2).reshape(count, count)
+    apart = np.abs(grades[:, None] - grades) ** power
+    by_chance = (apart * np.outer(found.sum(axis=1), found.sum(axis=0))).sum() / len(targets)
+    return float(1 - (apart * found).sum() / by_chance) if by_chance else float("nan")
+
+
+def _balanced_accuracy(targets: Predictions, classes: Predictions) -> float:
+    """The mean recall of the classes that occur; scikit-learn's own warns of each class that is predicted only."""
+    import numpy as np
+    from sklearn.metrics import recall_score
+
+    return float(recall_score(targets, classes, labels=np.unique(targets), average="macro", zero_division=0))
+
+
+def _hits(targets: Predictions, ranking: Predictions) -> Predictions:
+    hits: Predictions = ranking == targets[:, None]
+    return hits
+
+
+def _top_k_accuracy(targets: Predictions, ranking: Predictions) -> float:
+    """The share of images whose class is in its ranking, of the length that the submission form has."""
+    return float(_hits(targets, ranking).any(axis=1).mean())
+
+
+def _map_at_k(targets: Predictions, ranking: Predictions) -> float:
+    """MAP@K: with one right class, the mean of one over the place where it stands, 0 where it doesn't."""
+    import numpy as np
+
+    return float((_hits(targets, ranking) / np.arange(1, ranking.shape[1] + 1)).max(axis=1).mean())
+
+
+def _gap(targets: Predictions, answers: Predictions) -> float:
+    """Global average precision, of all answers in the order of their confidence (Kaggle's Landmark Recognition).
+
+    Perronnin et al. 2009, 10.1109/CVPR.2009.5206631. Images without a class, -1, add only mistakes.
+    """
+    import numpy as np
+
+    given = answers[:, 0] >= 0
+    best_first = np.flatnonzero(given)[np.argsort(-answers[given, 1], kind="stable")]
+    right = answers[best_first, 0] == targets[best_first]
+    precision = right.cumsum() / np.arange(1, len(right) + 1)
+    return float(precision[right].sum() / max((targets >= 0).sum(), 1))
+
+
+def _rmse(targets: Predictions, numbers: Predictions) -> float:
+    """Of all numbers alike; `mcrmse` is the mean of each column's own."""
+    from sklearn.metrics import root_mean_squared_error
+
+    return float(root_mean_squared_error(targets.ravel(), numbers.ravel()))
 
 
 def _mean_f(beta: float) -> Callable[[Predictions, Predictions], float]:
@@ -145,18 +281,40 @@ def _mean_f(beta: float) -> Callable[[Predictions, Predictions], float]:
     return _of_scikit_learn("fbeta_score", beta=beta, average="samples", zero_division=0)
 
 
-_macro_f1 = _of_scikit_learn("f1_score", average="macro", zero_division=0)
+def _f1(average: str) -> Callable[[Predictions, Predictions], float]:
+    return _of_scikit_learn("f1_score", average=average, zero_division=0)
+
+
+_roc_auc, _average_precision = (partial(_of_columns, name) for name in ("roc_auc_score", "average_precision_score"))
+_balanced_log_loss = partial(_weighted_log_loss, None)
 
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("log_loss", "probabilities", False, _log_loss, ("single", "multi")),
-        Metric("accuracy", "classes", True, _of_scikit_learn("accuracy_score"), ("single",)),
-        Metric("macro_f1", "classes", True, _macro_f1, ("single",)),
-        Metric("quadratic_kappa", "classes", True, _quadratic_kappa, ("single",)),
+        Metric("log_loss", "probabilities", False, _log_loss),
+        Metric("weighted_log_loss", "probabilities", False, _balanced_log_loss, ("single",), named=True),
         Metric("roc_auc", "probabilities", True, _roc_auc, ("single",)),
-        Metric("mean_columnwise_roc_auc", "probabilities", True, _mean_columnwise_roc_auc, ("multi",)),
-        Metric("mean_f1", "tags", True, _mean_f(1), ("multi",), beta=1),
-        Metric("mean_f2", "tags", True, _mean_f(2), ("multi",), beta=2),
+        Metric("mean_columnwise_roc_auc", "probabilities", True, _roc_auc, ("multi",)),
+        Metric("average_precision", "probabilities", True, _average_precision, ("single", "multi")),
+        Metric("pauc", "probabilities", True, _pauc, ("single",)),
+        Metric("pf1", "probabilities", True, _pf1, ("single",)),
+        Metric("accuracy", "classes", True, _of_scikit_learn("accuracy_score")),
+        Metric("balanced_accuracy", "classes", True, _balanced_accuracy),
+        Metric("f1", "classes", True, _f1("binary")),
+        Metric("macro_f1", "classes", True, _f1("macro")),
+        Metric("mcc", "classes", True, _of_scikit_learn("matthews_corrcoef")),
+        Metric("linear_kappa", "classes", True, partial(_kappa, 1), named=True),
+        Metric("quadratic_kappa", "classes", True, partial(_kappa, 2), named=True),
+        Metric("micro_f1", "tags", True, _f1("micro"), beta=1),
+        Metric("mean_f05", "tags", True, _mean_f(0.5), beta=0.5),
+        Metric("mean_f1", "tags", True, _mean_f(1), beta=1),
+        Metric("mean_f2", "tags", True, _mean_f(2), beta=2),
+        Metric("top_k_accuracy", "ranking", True, _top_k_accuracy),
+        Metric("map_at_k", "ranking", True, _map_at_k),
+        Metric("gap", "confidence", True, _gap),
+        Metric("rmse", "numbers", False, _rmse),
+        Metric("mcrmse", "numbers", False, _of_scikit_learn("root_mean_squared_error")),
+        Metric("mae", "numbers", False, _of_scikit_learn("mean_absolute_error")),
+        Metric("r2", "numbers", True, _of_scikit_learn("r2_score")),
     )
 }

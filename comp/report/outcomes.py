@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, precision
 
 from comp.data.tables import Tables
 from comp.errors import RunError
-from comp.submission.postprocessing import Thresholds, from_record
+from comp.submission.postprocessing import CutPoints, Thresholds, from_record
 from comp.submission.predictions import Member
 
 Array = npt.NDArray[Any]
@@ -39,6 +39,7 @@ class Outcomes:
     ids: (N,). folds: the part that each validated in (N,), ``valid`` or the number of its fold.
     targets: indices of ``classes`` (N,), or (N, C) of 0 and 1. probabilities: (N, C).
     thresholds: a tag is predicted where its probability is above its own (C,), or a half.
+    cuts: what else than the most probable class is predicted.
     """
 
     ids: Array
@@ -47,6 +48,7 @@ class Outcomes:
     targets: Array
     probabilities: Array
     thresholds: tuple[float, ...] | None = None
+    cuts: CutPoints | None = None
 
     @property
     def tags(self) -> bool:
@@ -61,7 +63,8 @@ class Outcomes:
     def answers(self) -> Array:
         """(N, C) of bool: which classes or tags were predicted."""
         if not self.tags:
-            return one_hot(self.probabilities.argmax(axis=1), len(self.classes))
+            chosen = self.probabilities.argmax(axis=1) if self.cuts is None else self.cuts(self.probabilities)
+            return one_hot(chosen, len(self.classes))
         limits: Any = LIKELY if self.thresholds is None else np.array(self.thresholds)
         above: Array = self.probabilities > limits
         return above
@@ -131,6 +134,7 @@ def read_outcomes(member: Member, tables: Tables) -> Outcomes:
         tables.targets[rows],
         member.valid.loc[ids].to_numpy(float),
         postprocessing.thresholds if isinstance(postprocessing, Thresholds) else None,
+        postprocessing if isinstance(postprocessing, CutPoints) else None,
     )
 
 

@@ -32,7 +32,7 @@ from comp.report.outcomes import (
 )
 from comp.report.rendering import write_page
 from comp.runs import Run, Workspace
-from comp.submission.postprocessing import Clip, MostProbable, PostProcessing, Thresholds, from_record, untuned
+from comp.submission.postprocessing import Clip, PostProcessing, Thresholds, from_record, untuned
 from comp.submission.predictions import read_members
 from comp.training.finder import RangeTest
 
@@ -89,10 +89,8 @@ def explain(
 
 def in_words(postprocessing: PostProcessing) -> str:
     """What the post-processing does to probabilities."""
-    if isinstance(postprocessing, MostProbable):
-        return "the most probable class is submitted"
-    if isinstance(postprocessing, Thresholds):
-        return "tags above their thresholds are submitted"
+    if not isinstance(postprocessing, Clip):
+        return postprocessing.words
     text = f"probabilities are kept {postprocessing.smallest:g} away from 0 and 1"
     if UNDERCONFIDENT <= postprocessing.temperature <= OVERCONFIDENT:
         return text
@@ -135,8 +133,8 @@ def _classes(competition: Competition, outcomes: Outcomes) -> dict[str, Any]:
     beta = competition.scoring.beta or 1.0
     facts = {"figures": figures_of_classes(outcomes, beta), "score_name": f"F{beta:g}", "confusion": None, "curves": []}
     if not outcomes.tags:
-        counts = confusion_counts(outcomes.targets, outcomes.probabilities.argmax(axis=1), outcomes.classes)
-        confused = most_confused(outcomes.targets, outcomes.probabilities, outcomes.classes)
+        counts = confusion_counts(outcomes.targets, outcomes.answers.argmax(axis=1), outcomes.classes)
+        confused = most_confused(outcomes.targets, outcomes.answers, outcomes.classes)
         shown, images = confusion_to_read(counts), counts.sum(axis=1)
         return facts | {
             "confusion": {

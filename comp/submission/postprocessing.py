@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from comp.declare.competition import Competition
+from comp.declare.metrics import grades_of
 
 Array = npt.NDArray[Any]
 
@@ -26,6 +26,11 @@ CANDIDATE_THRESHOLDS = np.geomspace(0.03, 0.7, 32)
 # fewer validation rows the best candidate is chance. On 160 rows of planet, choosing the best outright lost 0.009 F2.
 STANDARD_ERRORS = 3.0
 ROUNDS = 2
+# Of what isn't a mean over rows, the standard error is the jackknife's over so many blocks of rows.
+BLOCKS = 20
+LOG_LOSSES = ("log_loss", "weighted_log_loss")
+MEAN_F = ("mean_f05", "mean_f1", "mean_f2")
+KAPPAS = ("linear_kappa", "quadratic_kappa")
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ class Clip:
 class MostProbable:
     """The class with the highest probability: (N, C) to (N,)."""
 
+    words: ClassVar[str] = "the most probable class is submitted"
+
     def __call__(self, probabilities: Array) -> Array:
         chosen: Array = probabilities.argmax(axis=1)
         return chosen
@@ -67,22 +74,86 @@ class Thresholds:
     """The tags whose probability exceeds their threshold: (N, C) to (N, C) of 0 and 1."""
 
     thresholds: tuple[float, ...]
+    words: ClassVar[str] = "tags above their thresholds are submitted"
 
     def __call__(self, probabilities: Array) -> Array:
         return (probabilities > np.array(self.thresholds)).astype(np.int64)
 
 
-PostProcessing = Clip | MostProbable | Thresholds
+@dataclass(frozen=True)
+class CutPoints:
+    """The class whose grade the expected grade is cut to: (N, C) to (N,).
+
+    grades: the number that each class stands for, in the order of the classes (C,).
+    cuts: ascending; an expected grade above the first is at least the second grade, and so on (C - 1,).
+    """
+
+    grades: tuple[float, ...]
+    cuts: tuple[float, ...]
+    words: ClassVar[str] = "the class is submitted that the expected grade is cut to"
+
+    def __call__(self, probabilities: Array) -> Array:
+        places = np.searchsorted(self.cuts, probabilities @ np.array(self.grades), side="left")
+        chosen: Array = np.argsort(self.grades, kind="stable")[places]
+        return chosen
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """So many of the classes, the most probable first: (N, C) to (N, count)."""
+
+    count: int
+    words: ClassVar[str] = "the most probable classes are submitted, the best first"
+
+    def __call__(self, probabilities: Array) -> Array:
+        ranked: Array = np.argsort(-probabilities, axis=1, kind="stable")[:, : self.count]
+        return ranked
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """The most probable class and its probability: (N, C) to (N, 2)."""
+
+    words: ClassVar[str] = "the most probable class is submitted with its probability"
+
+    def __call__(self, probabilities: Array) -> Array:
+        return np.stack([probabilities.argmax(axis=1), probabilities.max(axis=1)], axis=1)
+
+
+@dataclass(frozen=True)
+class AsPredicted:
+    """Numbers as they are, (N, K)."""
+
+    words: ClassVar[str] = "numbers are submitted as predicted"
+
+    def __call__(self, numbers: Array) -> Array:
+        return numbers
+
+
+PostProcessing = Clip | MostProbable | Thresholds | CutPoints | Ranking | Confidence | AsPredicted
+KINDS: dict[str, Callable[..., PostProcessing]] = {
+    kind.__name__: kind for kind in (Clip, MostProbable, Thresholds, CutPoints, Ranking, Confidence, AsPredicted)
+}
 
 
 def untuned(competition: Competition, classes: Sequence[str]) -> PostProcessing:
     """Of predictions for these classes (N, C), before any validation image is seen.
 
-    A tag's threshold is 1 / (1 + β²), the best as F nears one.
+    A tag's threshold is 1 / (1 + β²), the best as F nears one. Grades are cut half way between neighbours, where a
+    weighted kappa counts their distances.
     """
     metric = competition.scoring
+    if metric.takes == "numbers":
+        return AsPredicted()
+    if metric.takes == "ranking":
+        return Ranking(min(getattr(competition.submission, "count", len(classes)), len(classes)))
+    if metric.takes == "confidence":
+        return Confidence()
     if metric.takes == "classes":
-        return MostProbable()
+        # The most probable class is right for an accuracy alone.
+        cut = (0.0, 1.0) if len(classes) == 2 and metric.name != "accuracy" else None
+        grades = grades_of(classes) if metric.name in KAPPAS else cut
+        return MostProbable() if grades is None else CutPoints(grades, tuple(map(float, _half_way(grades))))
     if metric.takes == "tags":
         return Thresholds((1 / (1 + (metric.beta or 1) ** 2),) * len(classes))
     return Clip(CLIPS[0], sums_to_one=competition.target in ("single", "shares"))
@@ -101,10 +172,80 @@ def tune(
         is less sure than any of them already.
     """
     start, metric = untuned(competition, classes), competition.scoring
-    if isinstance(start, Clip) and metric.name == "log_loss":
-        return _tune_clip(start, partial(metric, targets, classes=classes), probabilities, hottest)
-    if isinstance(start, Thresholds):
+
+    def score(predictions: Array, rows: Array | slice = slice(None)) -> float:
+        return metric(targets[rows], predictions[rows], classes)
+
+    if isinstance(start, Clip) and metric.name in LOG_LOSSES:
+        return _tune_clip(start, score, probabilities, hottest)
+    if isinstance(start, Thresholds) and metric.name in MEAN_F:
         return _tune_thresholds(start, metric.beta or 1, targets, probabilities)
+
+    def gains(predictions: Array, others: Array, rows: Array | slice = slice(None)) -> float:
+        gain = score(others, rows) - score(predictions, rows)
+        return gain if metric.higher_is_better else -gain
+
+    if isinstance(start, CutPoints):
+        return _tune_cuts(start, gains, probabilities)
+    candidates = CANDIDATE_THRESHOLDS.tolist()
+    if isinstance(start, Thresholds):
+        # The same for all tags is best where the hits of all are counted together.
+        return _surest(start, (Thresholds((one,) * len(classes)) for one in candidates), gains, probabilities)
+    if metric.name == "pf1":
+        # What is sure counts most: a probability is made 1 above the threshold, else 0.
+        return _surest(start, (Thresholds((1 - one, one)) for one in candidates), gains, probabilities)
+    return start
+
+
+def _half_way(grades: Sequence[float]) -> Array:
+    ascending = np.sort(grades)
+    between: Array = (ascending[1:] + ascending[:-1]) / 2
+    return between
+
+
+Gains = Callable[..., float]
+
+
+def _surest(
+    start: PostProcessing, candidates: Iterable[PostProcessing], gains: Gains, probabilities: Array
+) -> PostProcessing:
+    """The candidate whose gain over ``start`` is the surest, if one's is sure at all.
+
+    gains: of processed predictions and others, what the others gain, on all rows or on some.
+    """
+    now, rows = start(probabilities), len(probabilities)
+    block = np.random.default_rng(0).permutation(rows) % BLOCKS
+    blocks = min(BLOCKS, rows)
+    best, surest = start, 0.0
+    for candidate in candidates:
+        others = candidate(probabilities)
+        gain = gains(now, others)
+        if not gain > surest or blocks < 2:
+            continue
+        # Efron and Stein 1981, 10.1214/aos/1176345462.
+        without = np.array([gains(now, others, block != one) for one in range(blocks)])
+        sure = gain - STANDARD_ERRORS * np.sqrt((blocks - 1) * without.var())
+        if sure > surest:
+            best, surest = candidate, sure
+    return best
+
+
+def _tune_cuts(start: CutPoints, gains: Gains, probabilities: Array) -> PostProcessing:
+    expected = probabilities @ np.array(start.grades)
+    # A single cut has no others to follow.
+    for _ in range(min(ROUNDS, len(start.cuts))):
+        for place in range(len(start.cuts)):
+            bounds = (min(start.grades), *start.cuts, max(start.grades))
+            low, high = bounds[place], bounds[place + 2]
+            inside = expected[(expected > low) & (expected < high)]
+            # Even steps, and as many images to each: rare classes have few images, and expected grades far from theirs.
+            steps = np.linspace(low, high, len(CANDIDATE_THRESHOLDS) // 2 + 2)[1:-1]
+            shares = np.quantile(inside, np.linspace(0, 1, len(steps) + 2)[1:-1]) if len(inside) else []
+            moved = (
+                replace(start, cuts=(*start.cuts[:place], float(cut), *start.cuts[place + 1 :]))
+                for cut in np.unique([*steps, *shares])
+            )
+            start = cast(CutPoints, _surest(start, moved, gains, probabilities))
     return start
 
 
@@ -153,6 +294,5 @@ def to_record(postprocessing: PostProcessing) -> dict[str, Any]:
 
 def from_record(record: dict[str, Any]) -> PostProcessing:
     """The post-processing that `to_record` wrote."""
-    kinds: dict[str, Callable[..., PostProcessing]] = {kind.__name__: kind for kind in (Clip, MostProbable, Thresholds)}
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-    return kinds[str(fields.pop("kind"))](**fields)
+    return KINDS[str(fields.pop("kind"))](**fields)

@@ -15,6 +15,8 @@ from comp.submission.predictions import combined, mean_over_views
 
 Array = npt.NDArray[Any]
 
+# Values of predictions that a metric is tried on.
+TRIED = 1 << 16
 DRAWS = 500
 COVERED = (2.5, 97.5)  # percentiles
 
@@ -92,6 +94,17 @@ def tune_on_predictions(
         "tuned": metric(targets, postprocessing(predictions), classes),
         "postprocessing": to_record(postprocessing),
     }
+
+
+def must_score(competition: Competition, classes: Sequence[str], targets: Array) -> None:
+    """Raise DeclarationError where the metric can't score predictions of these targets; drawn ones are tried."""
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(len(targets))[: max(2, TRIED // len(classes))]
+    if targets.ndim == 1 or competition.target == "shares":
+        drawn = rng.dirichlet(np.ones(len(classes)), len(rows))
+    else:
+        drawn = rng.uniform(size=(len(rows), len(classes)))
+    score_untuned(competition, classes, targets[rows], drawn)
 
 
 def describe(scores: dict[str, Any]) -> str:

@@ -177,6 +177,17 @@ def _check_values(block: pd.DataFrame, competition: Competition, classes: Sequen
             )
 
 
+def exact_predictions(competition: Competition, classes: Sequence[str], targets: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The predictions that are the targets, as the competition's form takes them; `compared` reads them back."""
+    takes = competition.submission.takes
+    if takes == "probabilities" and competition.target == "single":
+        exact: npt.NDArray[Any] = np.eye(len(classes))[targets]
+        return exact
+    if takes == "ranking":
+        return targets[:, None]
+    return np.stack([targets, np.ones(len(targets))], axis=1) if takes == "confidence" else targets
+
+
 def grader(competition: Competition) -> Callable[[pd.DataFrame, pd.DataFrame], float]:
     """A function that scores a submission against the answers, both as text in the sample submission's columns.
 
@@ -201,6 +212,10 @@ def compared(
     theirs = submission.set_index(id_column).loc[answers[id_column]].reset_index(drop=True)
     classes = form.classes_in(answers[columns], theirs)
     targets, predictions = form.decode(answers[columns], classes), form.decode(theirs, classes)
+    if form.takes in ("ranking", "confidence"):
+        return targets[:, 0].astype(np.intp), predictions, classes
+    if competition.target == "multi":
+        return targets.astype(np.intp), predictions, classes
     if form.takes == "probabilities" and competition.target == "single":
         # As Kaggle does, and with the same clipping: a sure mistake costs much, not everything.
         clipped = predictions.clip(1e-15, 1 - 1e-15)

@@ -31,7 +31,7 @@ from comp.local_kaggle.server import running
 from comp.runs import Run, Workspace
 from comp.submission.postprocessing import untuned
 from comp.submission.scoring import interval
-from comp.submission.submission import compared
+from comp.submission.submission import compared, exact_predictions
 
 Rows = npt.NDArray[np.bool_]
 
@@ -157,9 +157,7 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
     if numbers is not None:
         test = CsvImages("test.csv", image="image", folder="test", suffix=suffix, answer="answer")
         pd.DataFrame({"image": files, "answer": numbers})[hidden].to_csv(place / "test.csv", index=False)
-    truth: npt.NDArray[Any] = tables.answered(hidden.nonzero()[0])[0]
-    if competition.submission.takes == "probabilities" and competition.target == "single":
-        truth = np.eye(len(tables.classes))[truth]
+    truth = exact_predictions(competition, tables.classes, tables.answered(hidden.nonzero()[0])[0])
     even = untuned(competition, tables.classes)(np.full((len(names), len(tables.classes)), 1 / len(tables.classes)))
     answers = served / ".answers" / f"{competition.kaggle}.csv"
     answers.parent.mkdir()

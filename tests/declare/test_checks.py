@@ -12,6 +12,7 @@ import comp
 from comp import (
     Channels,
     ClassNumber,
+    ClassWithConfidence,
     Columns,
     Competition,
     CsvColumns,
@@ -29,6 +30,7 @@ from comp import (
     Stage,
     TagNames,
     TestImages,
+    TopClasses,
 )
 from comp.declare.checks import Declared, above, between, matching, misspelt, one_of
 from comp.declare.viewpoint import Viewpoint, side_on
@@ -55,6 +57,8 @@ RIGHT = {
     ProbabilityOf: {"label": "cat"},
     ClassNumber: {"labels": ["cat", "dog"]},
     TagNames: {},
+    TopClasses: {"count": 5},
+    ClassWithConfidence: {},
     Metric: {"name": "mine", "takes": "classes", "higher_is_better": True, "score": max},
     Competition: {
         "name": "two-cats",
@@ -99,6 +103,8 @@ WRONG = {
     ProbabilityOf: {"label": ""},
     ClassNumber: {"labels": ["cat"]},
     TagNames: {"separator": ""},
+    TopClasses: {"count": 0, "separator": ""},
+    ClassWithConfidence: {"separator": 1},
     Metric: {"name": "", "takes": "labels", "higher_is_better": 1, "score": "accuracy", "targets": ["tags"]}
     | {"beta": "2", "named": "yes"},
     Competition: {"name": "Two-Cats", "kaggle": "c/two-cats", "labels": "train", "test": "test", "submission": "label"}

@@ -10,9 +10,16 @@ from comp.declare.competition import (
     find_competitions,
     load_competition,
 )
-from comp.declare.forms import ClassName, ProbabilityOf, ProbabilityPerClass, TagNames
+from comp.declare.forms import (
+    ClassName,
+    ClassWithConfidence,
+    ProbabilityOf,
+    ProbabilityPerClass,
+    TagNames,
+    TopClasses,
+)
 from comp.declare.labels import CsvLabels, Folders, TestImages
-from comp.declare.metrics import METRICS, Metric
+from comp.declare.metrics import METRICS, TARGETS_OF, Metric
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import DeclarationError
 
@@ -74,7 +81,7 @@ def test_a_declaration_tells_its_target_and_its_metric():
         ({"metric": "accuracy"}, "`submission`"),
         ({"metric": Metric("mine", "tags", higher_is_better=True, score=max)}, "`metric`"),
         ({"submission": ClassName, "metric": "accuracy"}, "`submission`"),
-        ({"labels": SimpleNamespace(target="numbers", read=None)}, "`labels`"),
+        ({"labels": SimpleNamespace(target="numbers", read=print)}, "`labels`"),
         ({"labels": TAGS, "submission": ProbabilityPerClass(), "metric": "mean_f2"}, "`submission`"),
     ],
 )
@@ -85,9 +92,11 @@ def test_labels_metric_and_form_that_do_not_go_together_are_named(fields, named)
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 def test_every_metric_has_a_form_that_carries_it(metric):
-    forms = [ProbabilityOf("cat"), ProbabilityPerClass(), ClassName(), TagNames()]
+    forms = [ProbabilityPerClass(), ClassName(), TagNames(), TopClasses(5), ClassWithConfidence()]
+    own = dict.fromkeys(("encode", "decode", "classes_in"), print)
+    forms.append(SimpleNamespace(takes="numbers", targets=TARGETS_OF["numbers"], **own))
     for target in metric.targets:
-        labels = Folders("train") if target == "single" else TAGS
+        labels = SimpleNamespace(target=target, read=print)
         form = next(form for form in forms if form.takes == metric.takes and target in form.targets)
         assert declare(labels=labels, submission=form, metric=metric.name).scoring is metric
 

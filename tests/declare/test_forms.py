@@ -7,7 +7,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, TagNames
+from comp.declare.forms import (
+    ClassName,
+    ClassNumber,
+    ClassWithConfidence,
+    ProbabilityOf,
+    ProbabilityPerClass,
+    TagNames,
+    TopClasses,
+)
 from comp.errors import SubmissionError
 
 moderately = settings(max_examples=50, deadline=None)
@@ -69,19 +77,54 @@ def test_tags_are_read_back(classes, seed, rows, separator):
     assert set(form.classes_in(frame)) == {classes[place] for place in np.flatnonzero(tags.any(axis=0))}
 
 
+@moderately
+@given(classes=CLASSES, seed=SEEDS, rows=st.integers(1, 9), separator=st.sampled_from([" ", ",", "|", "; "]))
+def test_rankings_and_confident_answers_are_read_back(classes, seed, rows, separator):
+    assume(not any(set(separator) & set(name) for name in classes))
+    rng = np.random.default_rng(seed)
+    ranking = rng.permuted(np.tile(np.arange(len(classes)), (rows, 1)), axis=1)
+    form = TopClasses(len(classes) + 1, separator)
+    frame = form.encode(ranking, classes, ["Id"])
+    assert list(frame["Id"]) == [separator.join(classes[place] for place in row) for row in ranking]
+    assert np.array_equal(form.decode(as_csv(frame), classes), np.c_[ranking, np.full(rows, -1)])
+    assert set(form.classes_in(frame)) == set(classes)
+    answers, form = np.c_[ranking[:, 0], rng.uniform(size=rows)], ClassWithConfidence(separator)
+    answers[0] = -1, 0
+    frame = form.encode(answers, classes, ["Id"])
+    assert frame["Id"][0] == ""
+    assert form.decode(as_csv(frame), classes) == pytest.approx(answers, abs=1e-9)
+    assert set(form.classes_in(frame)) == {classes[place] for place in ranking[1:, 0]}
+
+
+def test_a_true_class_alone_is_a_ranking_and_a_sure_answer():
+    frame = pd.DataFrame({"Id": ["b", ""]})
+    assert TopClasses(2).decode(frame, ("a", "b")).tolist() == [[1, -1], [-1, -1]]
+    assert ClassWithConfidence().decode(frame, ("a", "b")).tolist() == [[1, 1], [-1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("form", "text"), [(TopClasses(2), "a b a"), (ClassWithConfidence(), "a 0.5 b"), (ClassWithConfidence(), "a b")]
+)
+def test_a_row_with_too_much_in_it_is_named(form, text):
+    with pytest.raises(SubmissionError, match=f"'{text}'|'b' in data row 1"):
+        form.decode(pd.DataFrame({"Id": [text]}), ("a", "b"))
+
+
 def test_tags_are_written_in_the_order_of_the_classes():
     frame = TagNames().encode(np.array([[1, 0, 1], [0, 0, 0]]), ("clear", "haze", "primary"), ["tags"])
     assert list(frame["tags"]) == ["clear primary", ""]
 
 
-def test_a_tag_that_holds_the_separator_is_refused():
-    with pytest.raises(SubmissionError, match="'blow down'"):
-        TagNames().encode(np.array([[1, 1, 0]]), ("blow", "down", "blow down"), ["tags"])
+@pytest.mark.parametrize("form", [TagNames(), TopClasses(5), ClassWithConfidence()])
+def test_a_name_that_holds_the_separator_is_refused(form):
+    with pytest.raises(SubmissionError, match=f"{type(form).__name__}: `separator` is ' ', but 'blow down'"):
+        form.encode(np.array([[1, 1, 0]]), ("blow", "down", "blow down"), ["tags"])
 
 
-@pytest.mark.parametrize("form", [ProbabilityOf("a"), ClassName(), TagNames()])
+@pytest.mark.parametrize("form", [ProbabilityOf("a"), ClassName(), TagNames(), TopClasses(2), ClassWithConfidence()])
 def test_a_form_of_one_column_refuses_a_sample_of_more(form):
     predictions = {"probabilities": np.array([[0.5, 0.5]]), "classes": np.array([1]), "tags": np.array([[1, 0]])}
+    predictions |= {"ranking": np.array([[1, 0]]), "confidence": np.array([[1, 0.5]])}
     with pytest.raises(SubmissionError, match=r"has 2 columns after the id \(a, b\)"):
         form.encode(predictions[form.takes], ("a", "b"), ["a", "b"])
     with pytest.raises(SubmissionError, match="has 2 columns"):
@@ -92,6 +135,11 @@ def test_a_form_of_one_column_refuses_a_sample_of_more(form):
 def test_the_probability_of_a_class_that_is_not_one_of_two_is_refused(classes):
     with pytest.raises(SubmissionError, match="`label` is 'dog'"):
         ProbabilityOf("dog").encode(np.ones((1, len(classes))), classes, ["label"])
+
+
+def test_a_column_per_class_refuses_a_sample_of_one_column():
+    with pytest.raises(SubmissionError, match=r"one column after the id, 'label', .* declare ProbabilityOf"):
+        ProbabilityPerClass().encode(np.array([[0.5, 0.5]]), ("a", "b"), ["label"])
 
 
 @pytest.mark.parametrize(
@@ -123,7 +171,7 @@ def test_a_value_that_is_no_probability_is_named(form, value):
         form.decode(pd.DataFrame([[value] * len(columns)], columns=columns), ("a", "b"))
 
 
-@pytest.mark.parametrize("form", [ClassName(), TagNames()])
+@pytest.mark.parametrize("form", [ClassName(), TagNames(), TopClasses(2), ClassWithConfidence()])
 def test_a_name_that_is_no_class_is_named_with_those_that_are(form):
     with pytest.raises(SubmissionError, match="'bird' is not a class of the training data, whose classes are cat, dog"):
         form.decode(pd.DataFrame({"label": ["cat", "bird"]}), ("cat", "dog"))

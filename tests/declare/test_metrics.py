@@ -1,9 +1,11 @@
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comp.declare.metrics import METRICS, Metric
+from comp.declare.metrics import METRICS, Metric, weighted_log_loss
 from comp.errors import DeclarationError
 
 moderately = settings(max_examples=40, deadline=None)
@@ -26,7 +28,13 @@ def pairwise_auc(targets, scores):
 
 def test_each_metric_is_listed_by_its_name_and_knows_its_direction():
     assert all(metric.name == name for name, metric in METRICS.items())
-    assert [name for name, metric in METRICS.items() if not metric.higher_is_better] == ["log_loss"]
+    assert [name for name, metric in METRICS.items() if not metric.higher_is_better] == [
+        "log_loss",
+        "weighted_log_loss",
+        "rmse",
+        "mcrmse",
+        "mae",
+    ]
 
 
 @moderately
@@ -170,12 +178,131 @@ def test_a_metric_that_gives_no_number_is_told_so(score, said):
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize("name", METRICS)
+OF_TWO = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
+NUMBERS, GUESSED = np.array([[1.0, 10], [2, 20], [3, 60]]), np.array([[1.0, 12], [4, 20], [3, 60]])
+BY_HAND = {
+    # Two of two zeros and one of two ones are right, or one of three of a class that occurs.
+    "balanced_accuracy": [([0, 0, 1, 1], [0, 0, 1, 0], 3 / 4), ([0, 0, 0, 1], [0, 2, 2, 1], (1 / 3 + 1) / 2)],
+    # Precision 1/2, recall 1/3.
+    "f1": [([1, 1, 1, 0], [1, 0, 0, 1], 2 / 5), ([0, 0], [0, 0], 0)],
+    # 2 hits; 3 tags are true and 4 predicted.
+    "micro_f1": [([[1, 1, 0], [0, 0, 1]], [[1, 0, 1], [1, 0, 1]], 4 / 7)],
+    # One hit of two predicted and one true; none.
+    "mean_f05": [([[1, 0], [0, 1]], [[1, 1], [1, 0]], 1.25 * 0.5 / (0.25 * 0.5 + 1) / 2)],
+    # 1 of 2 and 2 of 3 are in the first two, the second of them at the second place.
+    "top_k_accuracy": [([0, 1, 2], [[0, 2], [2, 1], [0, 1]], 2 / 3), ([2], [[-1, -1]], 0)],
+    "map_at_k": [([0, 1, 2], [[0, 2], [2, 1], [0, 1]], (1 + 1 / 2) / 3), ([2], [[2, 2]], 1)],
+    # In the order .8, .7, .4, .1 the ones are first and third: 1/1 and 2/3. Of three classes: 1, 1/2 and 1/2.
+    "average_precision": [
+        ([0, 1, 1, 0], OF_TWO, (1 + 2 / 3) / 2),
+        ([0, 1, 2], [[0.8, 0.1, 0.1], [0.1, 0.4, 0.5], [0.1, 0.5, 0.4]], (1 + 1 / 2 + 1 / 2) / 3),
+        ([[1, 1], [0, 1]], [[0.2, 0.5], [0.7, 0.5]], 1 / 2),
+    ],
+    # All or nothing of the area.
+    "pauc": [
+        ([0, 1], [[0.6, 0.4], [0.1, 0.9]], 0.2),
+        ([0, 1], [[0.1, 0.9], [0.6, 0.4]], 0),
+        ([1, 1], OF_TWO[:2], None),
+    ],
+    # The ones have .8 and .4 of 2 in all.
+    "pf1": [([0, 1, 1, 0], OF_TWO, 2 * 1.2 / (2 + 2)), ([0, 0], OF_TWO[:2], 0)],
+    # Errors 2 and 2, of six numbers; of each column.
+    "rmse": [(NUMBERS, GUESSED, np.sqrt(8 / 6))],
+    "mcrmse": [(NUMBERS, GUESSED, np.sqrt(4 / 3))],
+    "mae": [(NUMBERS, GUESSED, 4 / 6)],
+    # Around their means, 2 and 30, the squares are 2 and 1400.
+    "r2": [(NUMBERS, GUESSED, ((1 - 4 / 2) + (1 - 4 / 1400)) / 2)],
+    # 2 apart once, where by chance it is (0+2+1+1)/4.
+    "linear_kappa": [([0, 1], [2, 1], 1 - (2 / 2) / ((2 + 1 + 1 + 0) / 4)), ([1, 1], [1, 1], None)],
+    "quadratic_kappa": [([0, 1], [2, 1], 1 - (4 / 2) / ((4 + 1 + 1 + 0) / 4))],
+    # The zeros weigh 1/3 each, the one 1.
+    "weighted_log_loss": [
+        ([0, 0, 0, 1], [[0.5, 0.5], [0.5, 0.5], [0.25, 0.75], [0.75, 0.25]], (4 / 3 * np.log(2) + 2 * np.log(2)) / 2)
+    ],
+    # 2 true positives, 1 true negative, 1 false negative.
+    "mcc": [([1, 1, 1, 0], [1, 1, 0, 0], 2 / np.sqrt(2 * 3 * 1 * 2))],
+    # Right, wrong, right, of 4 images with a class; one has none, one no answer.
+    "gap": [
+        ([0, 1, 2, -1, 2], [[0, 0.9], [0, 0.5], [2, 0.7], [1, 0.8], [-1, 0]], (1 + 2 / 3) / 4),
+        ([0, 1], [[-1, 0], [-1, 0]], 0),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "targets", "predictions", "expected"), [(name, *case) for name, cases in BY_HAND.items() for case in cases]
+)
+def test_a_score_is_the_one_worked_by_hand(name, targets, predictions, expected):
+    score = METRICS[name](np.array(targets), np.array(predictions))
+    assert np.isnan(score) if expected is None else score == pytest.approx(expected)
+
+
+def test_every_metric_is_checked_by_hand():
+    above = {"log_loss", "accuracy", "macro_f1", "mean_f1", "mean_f2", "roc_auc", "mean_columnwise_roc_auc"}
+    assert above | BY_HAND.keys() == METRICS.keys()
+
+
+@moderately
+@given(seed=st.integers(0, 2**32), rows=st.integers(5, 60))
+def test_the_area_above_a_rate_is_that_above_it_under_the_whole_curve(seed, rows):
+    from sklearn.metrics import roc_curve
+
+    rng = draw(seed)
+    targets, p = np.r_[0, 1, rng.integers(2, size=rows - 2)], rng.uniform(size=rows)
+    false, true, _ = roc_curve(targets, p, drop_intermediate=False)
+    # At each true positive rate, how far the curve is from the right edge.
+    reached = true.searchsorted(np.linspace(0.8, 1, 20001) - 1e-12)
+    expected = np.mean(1 - false[reached]) * 0.2
+    assert METRICS["pauc"](targets, np.stack([1 - p, p], axis=1)) == pytest.approx(expected, abs=1e-3)
+
+
+def test_soft_labels_have_the_cross_entropy_of_their_row_or_of_each_column():
+    shares, fractions = np.array([[0.5, 0.5], [1.0, 0.0]]), np.array([[0.5, 1.0], [1.0, 0.0]])
+    p = np.array([[0.25, 0.75], [0.5, 0.5]])
+    assert METRICS["log_loss"](shares, p) == pytest.approx(-(np.log(0.25) / 2 + np.log(0.75) / 2 + np.log(0.5)) / 2)
+    of_cells = [(np.log(0.25) + np.log(0.75)) / 2, np.log(0.75), np.log(0.5), np.log(0.5)]
+    assert METRICS["log_loss"](fractions, p) == pytest.approx(-np.mean(of_cells))
+
+
+def test_kappas_count_the_distance_of_grades_that_are_named_by_numbers():
+    targets, chosen = np.array([0, 2, 1, 2]), np.array([0, 1, 1, 2])
+    grades = np.array([0, 1, 4])
+    for name, power in (("linear_kappa", 1), ("quadratic_kappa", 2)):
+        observed = np.mean(np.abs(grades[targets] - grades[chosen]) ** power)
+        by_chance = np.mean(np.abs(grades[targets][:, None] - grades[chosen]) ** power)
+        assert METRICS[name](targets, chosen, ("0", "1", "4")) == pytest.approx(1 - observed / by_chance)
+        assert METRICS[name](targets, chosen, ("a", "b", "c")) == METRICS[name](targets, chosen)
+
+
+def test_weights_of_classes_are_given_by_their_names():
+    metric, p = weighted_log_loss({"b": 3}), np.array([[0.5, 0.5], [0.75, 0.25]])
+    assert metric(np.array([0, 1]), p, ("a", "b")) == pytest.approx((np.log(2) + 3 * np.log(4)) / 4)
+    of_columns = (np.log(2) - np.log(0.25)) / 2, (np.log(2) - np.log(0.25)) / 2
+    assert metric(np.array([[1, 0], [0, 1]]), p, ("a", "b")) == pytest.approx(np.average(of_columns, weights=[1, 3]))
+    with pytest.raises(DeclarationError, match="a weight for 'b', but the classes are a, c"):
+        metric(np.array([0, 1]), p, ("a", "c"))
+
+
+@pytest.mark.parametrize("name", ["pauc", "pf1", "f1"])
+def test_a_metric_of_two_classes_refuses_more(name):
+    predictions = np.eye(3) if METRICS[name].takes == "probabilities" else np.arange(3)
+    with pytest.raises(DeclarationError, match=name):
+        METRICS[name](np.arange(3), predictions)
+
+
+def test_metrics_and_their_parts_can_be_sent_to_another_process():
+    for metric in (*METRICS.values(), weighted_log_loss({"a": 2})):
+        assert pickle.loads(pickle.dumps(metric)).name == metric.name
+
+
+@pytest.mark.parametrize("name", sorted(METRICS.keys() - {"f1", "pauc", "pf1"}))
 def test_perfect_predictions_have_the_best_score(name):
     metric = METRICS[name]
     for target in metric.targets:
         targets = np.array([0, 1, 2, 1, 0]) if target == "single" else np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
-        exact = np.eye(3)[targets] if target == "single" else targets.astype(float)
-        assert metric(targets, exact if metric.takes == "probabilities" else targets) == pytest.approx(
-            0 if name == "log_loss" else 1
-        )
+        if target in ("shares", "number"):
+            targets = np.eye(3)
+        exact = {"ranking": targets[:, None], "confidence": np.stack([targets, targets], -1).clip(0, [9, 1])}
+        exact |= {"probabilities": np.eye(3)[targets] if target == "single" else targets.astype(float)}
+        best = 1 if metric.higher_is_better else 0
+        assert metric(targets, exact.get(metric.takes, targets)) == pytest.approx(best, abs=1e-12)

@@ -1,16 +1,33 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comp import ClassName, Competition, CsvLabels, Folders, ProbabilityPerClass, Recipe, Stage, TagNames, TestImages
-from comp.declare.metrics import METRICS
+from comp import (
+    ClassName,
+    ClassWithConfidence,
+    Competition,
+    Metric,
+    ProbabilityPerClass,
+    Recipe,
+    Stage,
+    TagNames,
+    TestImages,
+    TopClasses,
+)
+from comp.declare.metrics import METRICS, TARGETS_OF
 from comp.submission.postprocessing import (
     CLIPS,
+    KINDS,
+    AsPredicted,
     Clip,
+    Confidence,
+    CutPoints,
     MostProbable,
+    Ranking,
     Thresholds,
     from_record,
     to_record,
@@ -18,20 +35,24 @@ from comp.submission.postprocessing import (
     untuned,
 )
 
-FORMS = {"probabilities": ProbabilityPerClass(), "classes": ClassName(), "tags": TagNames()}
+OWN = dict.fromkeys(("encode", "decode", "classes_in"), print)
+FORMS = {
+    form.takes: form for form in (ProbabilityPerClass(), ClassName(), TagNames(), TopClasses(2), ClassWithConfidence())
+}
+FORMS["numbers"] = SimpleNamespace(takes="numbers", targets=TARGETS_OF["numbers"], **OWN)
 SEEDS = st.integers(0, 2**32)
 moderately = settings(max_examples=25, deadline=None)
 
 
 def declared(metric, target="single"):
     """A competition of that metric and target."""
-    tags = CsvLabels("train.csv", image="id", label="tags", folder="train", separator=" ")
+    metric = METRICS[metric] if isinstance(metric, str) else metric
     return Competition(
         name="mine",
         kaggle="mine",
-        labels=Folders("train") if target == "single" else tags,
+        labels=SimpleNamespace(target=target, read=print),
         test=TestImages("test"),
-        submission=FORMS[METRICS[metric].takes],
+        submission=FORMS[metric.takes],
         metric=metric,
         recipes={"standard": Recipe(stages=[Stage(size=64, train="head")])},
     )
@@ -82,7 +103,14 @@ def test_the_most_probable_class_and_the_tags_above_their_thresholds_are_chosen(
         ("log_loss", "multi", Clip(CLIPS[0])),
         ("roc_auc", "single", Clip(CLIPS[0], sums_to_one=True)),
         ("accuracy", "single", MostProbable()),
+        ("macro_f1", "single", MostProbable()),
         ("quadratic_kappa", "single", MostProbable()),
+        ("map_at_k", "single", Ranking(2)),
+        ("gap", "single", Confidence()),
+        ("log_loss", "shares", Clip(CLIPS[0], sums_to_one=True)),
+        ("log_loss", "fractions", Clip(CLIPS[0])),
+        ("rmse", "number", AsPredicted()),
+        ("micro_f1", "multi", Thresholds((0.5, 0.5, 0.5))),
         ("mean_f1", "multi", Thresholds((0.5, 0.5, 0.5))),
         ("mean_f2", "multi", Thresholds((0.2, 0.2, 0.2))),
     ],
@@ -94,10 +122,13 @@ def test_each_metric_has_its_post_processing_before_any_row_is_seen(name, target
 @pytest.mark.parametrize("name", METRICS)
 def test_post_processing_gives_what_its_metric_compares(name):
     metric, rng = METRICS[name], np.random.default_rng(0)
+    count = 2 if name in ("f1", "pf1", "pauc") else 3
     for target in metric.targets:
-        targets, probabilities = tags_drawn(rng, 40, 3, 0.5)
-        if target == "single":
-            targets, probabilities = rng.integers(3, size=40), rng.dirichlet(np.ones(3), 40)
+        targets, probabilities = tags_drawn(rng, 40, count, 0.5)
+        if target in ("single", "shares"):
+            targets, probabilities = rng.integers(count, size=40), rng.dirichlet(np.ones(count), 40)
+        if target == "shares":
+            targets = rng.dirichlet(np.ones(count), 40)
         for postprocessing in both(name, target, targets, probabilities):
             assert np.isfinite(metric(targets, postprocessing(probabilities)))
 
@@ -219,9 +250,108 @@ def test_thresholds_move_where_many_rows_say_so():
     assert metric(targets, tuned(probabilities)) == 1
 
 
-@pytest.mark.parametrize(
-    "postprocessing", [Clip(1e-3, 0.8), Clip(1e-4, sums_to_one=True), MostProbable(), Thresholds((0.2, 0.1 + 0.2))]
+def test_cut_points_rankings_and_confidence_are_made_of_probabilities():
+    probabilities = np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])
+    # With the grades 0, 4 and 1: 2.3 and 0.7.
+    assert CutPoints((0, 4, 1), (0.5, 2.5))(probabilities).tolist() == [2, 2]
+    assert CutPoints((0, 4, 1), (0.8, 2.2))(probabilities).tolist() == [1, 0]
+    assert Ranking(2)(probabilities).tolist() == [[1, 2], [0, 2]]
+    assert Confidence()(probabilities).tolist() == [[1, 0.5], [0, 0.6]]
+
+
+@pytest.mark.parametrize("name", ["linear_kappa", "quadratic_kappa"])
+def test_grades_are_cut_half_way_between_their_values(name):
+    assert untuned(declared(name), ("0", "1", "4")) == CutPoints((0, 1, 4), (0.5, 2.5))
+    assert untuned(declared(name), ("10", "2", "3.5")) == CutPoints((10, 2, 3.5), (2.75, 6.75))
+
+
+@pytest.mark.parametrize("name", ["f1", "balanced_accuracy", "macro_f1", "mine"])
+def test_of_two_classes_the_threshold_follows_the_metric(name):
+    """One in ten is of the second class, and its probability is right: accuracies aside, a half is too much for it."""
+    own = Metric("mine", "classes", True, lambda targets, chosen: METRICS["f1"](targets, chosen))
+    rng, metric = np.random.default_rng(0), own if name == "mine" else METRICS[name]
+    second = rng.beta(0.5, 4.5, 6000)
+    targets, probabilities = (rng.uniform(size=6000) < second).astype(int), np.stack([1 - second, second], axis=1)
+    competition = declared(metric)
+    start = untuned(competition, "ab")
+    assert start == CutPoints((0, 1), (0.5,))
+    tuned = tune(competition, "ab", targets[:3000], probabilities[:3000])
+    assert tuned.cuts[0] < 0.5
+    assert metric(targets[3000:], tuned(probabilities[3000:])) > metric(targets[3000:], start(probabilities[3000:]))
+    assert tune(declared("accuracy"), "ab", targets, probabilities) == MostProbable()
+
+
+def graded(rng, rows):
+    """Grades 0 to 3, and probabilities whose expected grade is half of what it should be."""
+    targets = rng.integers(4, size=rows)
+    expected = (targets + rng.normal(0, 0.5, rows)).clip(0, 3) / 2
+    below = np.floor(expected).astype(int)
+    probabilities = np.zeros((rows, 4))
+    probabilities[np.arange(rows), below + 1] = expected - below
+    probabilities[np.arange(rows), below] += 1 - expected + below
+    return targets, probabilities
+
+
+def test_cut_points_move_where_many_rows_say_so():
+    targets, probabilities = graded(np.random.default_rng(0), 2000)
+    competition, metric, grades = declared("quadratic_kappa"), METRICS["quadratic_kappa"], ("0", "1", "2", "3")
+    start, tuned = untuned(competition, grades), tune(competition, grades, targets[:1000], probabilities[:1000])
+    before, after = (metric(targets[1000:], one(probabilities[1000:]), grades) for one in (start, tuned))
+    assert list(tuned.cuts) == sorted(tuned.cuts)
+    assert after > before + 0.1
+    assert after > 0.8
+
+
+@pytest.mark.parametrize(("name", "classes"), [("quadratic_kappa", "0123"), ("pf1", "ab")])
+@pytest.mark.parametrize("knows", [0, 1])
+def test_what_few_rows_say_costs_nothing_on_others(name, classes, knows):
+    metric, count, gains = METRICS[name], len(classes), []
+    competition = declared(name)
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        probabilities = rng.dirichlet(np.full(count, 2.0), 1200)
+        truth = probabilities if knows else np.full(probabilities.shape, 1 / count)
+        targets = (truth.cumsum(axis=1) < rng.uniform(size=(1200, 1))).sum(axis=1).clip(0, count - 1)
+        start = untuned(competition, classes)
+        tuned = tune(competition, classes, targets[:200], probabilities[:200])
+        before, after = (metric(targets[200:], one(probabilities[200:]), classes) for one in (start, tuned))
+        gains.append(after - before)
+    assert np.mean(gains) >= -0.005
+
+
+def test_the_probabilistic_f1_is_given_sure_answers():
+    rng = np.random.default_rng(0)
+    second = rng.beta(0.2, 1.8, 4000)
+    targets, probabilities = (rng.uniform(size=4000) < second).astype(int), np.stack([1 - second, second], axis=1)
+    tuned = tune(declared("pf1"), "ab", targets[:2000], probabilities[:2000])
+    sure = tuned(probabilities[2000:])
+    assert set(sure.ravel()) == {0, 1}
+    assert (sure.sum(axis=1) == 1).all()
+    assert METRICS["pf1"](targets[2000:], sure) > METRICS["pf1"](targets[2000:], probabilities[2000:]) + 0.02
+
+
+def test_tags_whose_hits_are_counted_together_share_their_threshold():
+    rng = np.random.default_rng(0)
+    probabilities = rng.beta(0.3, 2.7, (800, 5))
+    targets = (rng.uniform(size=probabilities.shape) < probabilities).astype(int)
+    start, tuned = both("micro_f1", "multi", targets, probabilities)
+    assert len(set(tuned.thresholds)) == 1
+    assert tuned.thresholds[0] < 0.5
+    metric = METRICS["micro_f1"]
+    assert metric(targets, tuned(probabilities)) > metric(targets, start(probabilities))
+
+
+EVERY = (
+    *(Clip(1e-3, 0.8), Clip(1e-4, sums_to_one=True), MostProbable(), Thresholds((0.2, 0.1 + 0.2))),
+    *(CutPoints((0, 1.5), (0.7,)), Ranking(5), Confidence(), AsPredicted()),
 )
+
+
+def test_every_post_processing_is_recorded_below():
+    assert {type(one) for one in EVERY} == set(KINDS.values())
+
+
+@pytest.mark.parametrize("postprocessing", EVERY, ids=repr)
 def test_post_processing_s_record_is_json_that_names_its_kind(postprocessing):
     record = json.loads(json.dumps(to_record(postprocessing)))
     assert record["kind"] == type(postprocessing).__name__

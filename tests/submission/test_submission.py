@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from comp import (
     ClassName,
+    ClassWithConfidence,
     Competition,
     CsvLabels,
     Folders,
@@ -18,6 +19,7 @@ from comp import (
     Stage,
     TagNames,
     TestImages,
+    TopClasses,
 )
 from comp.declare.labels import read_csv, read_csv_in_blocks
 from comp.declare.metrics import METRICS
@@ -27,6 +29,7 @@ from comp.submission.submission import (
     SampleSubmission,
     build_submission,
     check_submission,
+    exact_predictions,
     grader,
     read_sample_submission,
     write_submission,
@@ -41,6 +44,8 @@ FORMS = {
     "tags": (ProbabilityPerClass(), "multi", CLASSES, ["dog", "fish", "cat"]),
     "class": (ClassName(), "single", CLASSES, ["breed"]),
     "names": (TagNames(), "multi", CLASSES, ["tags"]),
+    "ranked": (TopClasses(2), "single", CLASSES, ["breeds"]),
+    "sure": (ClassWithConfidence(), "single", CLASSES, ["breed"]),
 }
 GRADED = [
     ("one", "log_loss"),
@@ -54,6 +59,9 @@ GRADED = [
     ("class", "quadratic_kappa"),
     ("names", "mean_f1"),
     ("names", "mean_f2"),
+    ("ranked", "map_at_k"),
+    ("ranked", "top_k_accuracy"),
+    ("sure", "gap"),
 ]
 EVERY_FORM = pytest.mark.parametrize("kind", FORMS)
 
@@ -84,6 +92,10 @@ def predictions_of(kind, rows, seed=0):
         return rng.integers(len(classes), size=rows)
     if form.takes == "tags":
         return rng.integers(2, size=(rows, len(classes)))
+    if form.takes == "ranking":
+        return rng.permuted(np.tile(np.arange(len(classes)), (rows, 1)), axis=1)[:, :2]
+    if form.takes == "confidence":
+        return np.c_[rng.integers(len(classes), size=rows), rng.uniform(size=rows)]
     if target == "multi":
         return rng.uniform(size=(rows, len(classes)))
     return rng.dirichlet(np.ones(len(classes)), rows)
@@ -304,7 +316,7 @@ def answers_of(kind, truth):
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=10, deadline=None)
 def test_a_grade_is_the_metric_of_the_predictions_in_any_order_of_rows(kind, name, seed, tmp_path_factory):
-    form, target, classes, columns = FORMS[kind]
+    _, target, classes, columns = FORMS[kind]
     rng, metric, rows = np.random.default_rng(seed), METRICS[name], 30
     # Every class occurs, so that the classes a grader finds are those of the data.
     places = np.r_[np.arange(len(classes)), rng.integers(len(classes), size=rows - len(classes))]
@@ -312,7 +324,7 @@ def test_a_grade_is_the_metric_of_the_predictions_in_any_order_of_rows(kind, nam
     if target == "multi":
         truth = np.eye(len(classes), dtype=np.int64)[places] | rng.integers(2, size=(rows, len(classes)))
         truth[:2] = np.eye(len(classes), dtype=np.int64)[:2]
-    written = np.eye(len(classes))[truth] if form.takes == "probabilities" and target == "single" else truth
+    written = exact_predictions(declared(kind, name), classes, truth)
     predictions = predictions_of(kind, rows, seed)
     answers = answers_of(kind, written)
     submission = built(kind, list(answers["id"]), predictions, sample_of(rng.permutation(answers["id"]), columns))

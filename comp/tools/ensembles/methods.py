@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,49 +18,42 @@ from comp.submission.postprocessing import PostProcessing
 from comp.submission.scoring import tune_on_predictions
 
 Array = npt.NDArray[Any]
-Probabilities = npt.NDArray[np.float64]
+Predictions = npt.NDArray[np.float64]
 Method = Literal["mean", "ranks", "weights"]
 
 SMALLEST = 1e-15
 CROSS_FITS = 5
 
 
-def weighted_mean(probabilities: Array, weights: Array | None = None) -> Probabilities:
-    """The mean (N, C) of M models' probabilities (M, N, C); weights (M,) sum to one, and are even if not given."""
-    models = len(probabilities)
-    mean: Probabilities = np.tensordot(np.full(models, 1 / models) if weights is None else weights, probabilities, 1)
+def weighted_mean(predictions: Array, weights: Array | None = None) -> Predictions:
+    """The mean (N, C) of M models' predictions (M, N, C); weights (M,) sum to one, and are even if not given."""
+    models = len(predictions)
+    mean: Predictions = np.tensordot(np.full(models, 1 / models) if weights is None else weights, predictions, 1)
     # Rounding may leave a mean of ones a little above one.
-    return mean.clip(0, 1)
+    return mean.clip(predictions.min(initial=0), predictions.max(initial=1))
 
 
-def rank_mean(probabilities: Array, target: Target) -> Probabilities:
+def rank_mean(predictions: Array, target: Target) -> Predictions:
     """The mean (N, C) over the models of each column's ranks within each of (M, N, C), scaled to lie between 0 and 1.
 
     Only the order counts, so a model that is too sure of itself has no more say than another. Ties share their mean
-    rank. One class per image: each image's sum to one.
+    rank. One class per image, and shares: each image's sum to one.
     """
     # Half a rank lower: the lowest of N is 1/2N above 0, as the highest is below 1, and no row is all zeros.
-    ranks = (rankdata(probabilities, axis=1) - 0.5) / max(probabilities.shape[1], 1)
-    mean: Probabilities = ranks.mean(axis=0)
-    return mean / mean.sum(axis=1, keepdims=True) if target == "single" else mean
+    ranks = (rankdata(predictions, axis=1) - 0.5) / max(predictions.shape[1], 1)
+    mean: Predictions = ranks.mean(axis=0)
+    return mean / mean.sum(axis=1, keepdims=True) if target in ("single", "shares") else mean
 
 
-def fit_weights(probabilities: Array, targets: Array) -> Probabilities:
-    """The weights (M,), none negative and summing to one, whose mean of (M, N, C) has the least log loss.
+def fit_weights(predictions: Array, targets: Array, target: Target) -> Predictions:
+    """The weights (M,), none negative and summing to one, whose mean of (M, N, C) has the least loss.
 
-    targets: (N,) indices of classes, or (N, C) of 0 and 1, for which it is the mean of the tags' binary log losses.
-    The problem is convex: there is one best loss, found by sequential least squares programming.
+    targets: (N,) or (N, C). The loss is the log loss; of tags and fractions the mean of the columns' binary ones; of
+    numbers the squared error, each column in standard deviations. The problem is convex: there is one best loss, found
+    by sequential least squares programming.
     """
-    models = len(probabilities)
-    if targets.ndim == 1:
-        likelihoods = probabilities[:, np.arange(len(targets)), targets]
-    else:
-        likelihoods = np.where(targets == 1, probabilities, 1 - probabilities).reshape(models, -1)
-
-    def loss(weights: Array) -> tuple[float, Array]:
-        mixed = np.maximum(weights @ likelihoods, SMALLEST)
-        return float(-np.log(mixed).mean()), -(likelihoods / mixed).mean(axis=1)
-
+    models = len(predictions)
+    loss = _squared_error(predictions, targets) if target == "number" else _log_loss(predictions, targets, target)
     even = np.full(models, 1 / models)
     found = minimize(
         loss,
@@ -73,19 +66,58 @@ def fit_weights(probabilities: Array, targets: Array) -> Probabilities:
     ).x.clip(0)
     fitted = found / found.sum() if found.sum() > 0 else even
     # Should the solver stop early, what it found is not to be worse than what needs no solver.
-    best: Probabilities = min((fitted, even, *np.eye(models)), key=lambda weights: loss(weights)[0])
+    best: Predictions = min((fitted, even, *np.eye(models)), key=lambda weights: loss(weights)[0])
     return best
 
 
-def cross_fitted_mean(probabilities: Array, targets: Array, folds: Array) -> Probabilities:
+# Of weights (M,), a loss and its derivatives (M,).
+Loss = Callable[[Array], tuple[float, Array]]
+
+
+def _log_loss(predictions: Array, targets: Array, target: Target) -> Loss:
+    # What each likelihood (M, …) counts. Those of classes and tags are taken out, as all others count nothing.
+    parts: list[tuple[Any, Array]]
+    if target == "single":
+        parts = [(1.0, predictions[:, np.arange(len(targets)), targets])]
+    elif target == "multi":
+        parts = [(1.0, np.where(targets == 1, predictions, 1 - predictions))]
+    else:
+        parts = [(targets, predictions)] + [(1 - targets, 1 - predictions)] * (target == "fractions")
+    parts = [(np.ravel(share), likelihoods.reshape(len(predictions), -1)) for share, likelihoods in parts]
+    count = len(targets) if target == "shares" else parts[0][1].shape[1]
+
+    def loss(weights: Array) -> tuple[float, Array]:
+        mixtures = [np.maximum(weights @ likelihoods, SMALLEST) for _, likelihoods in parts]
+        terms = list(zip(parts, mixtures, strict=True))
+        value = sum(float(-(share * np.log(mixed)).sum()) for (share, _), mixed in terms)
+        slope = sum(-(share * likelihoods / mixed).sum(axis=1) for (share, likelihoods), mixed in terms)
+        return value / count, slope / count
+
+    return loss
+
+
+def _squared_error(predictions: Array, targets: Array) -> Loss:
+    deviations = targets.std(axis=0)
+    scale = np.where(deviations > 0, deviations, 1)
+    errors = ((predictions - targets) / scale).reshape(len(predictions), -1)
+
+    def loss(weights: Array) -> tuple[float, Array]:
+        mixed = weights @ errors
+        return float((mixed**2).mean()), 2 * (errors * mixed).mean(axis=1)
+
+    return loss
+
+
+def cross_fitted_mean(predictions: Array, targets: Array, folds: Array, target: Target) -> Predictions:
     """The weighted mean (N, C) in which no image had a say in its own weights: they are fitted on the other folds.
 
     folds: (N,), the fold of each image. Its score is what fitting weights is worth on images that were not seen.
     """
-    mean = np.empty(probabilities.shape[1:])
+    mean = np.empty(predictions.shape[1:])
     for fold in np.unique(folds):
         others = folds != fold
-        mean[~others] = weighted_mean(probabilities[:, ~others], fit_weights(probabilities[:, others], targets[others]))
+        weights = fit_weights(predictions[:, others], targets[others], target)
+        mean[~others] = weighted_mean(predictions[:, ~others], weights)
     return mean
 
 
@@ -130,7 +162,7 @@ def by_every_method(
     *,
     of_folds: bool,
 ) -> dict[Method, Combined]:
-    """The runs' probabilities (M, R, C) and (M, T, C), combined by every method, the simplest first.
+    """The runs' predictions (M, R, C) and (M, T, C), combined by every method, the simplest first.
 
     folds: (R,) what fitted weights are cross-fitted by; without it, there are none.
     of_folds: the runs are joined folds, each row of ``valid`` of one model and each of ``test`` a mean of several.
@@ -143,11 +175,15 @@ def by_every_method(
 
     methods: dict[Method, Combined] = {
         "mean": scored(weighted_mean(valid), weighted_mean(test), even),
-        "ranks": scored(rank_mean(valid, target), rank_mean(test, target), even),
     }
+    # The ranks of numbers are none.
+    if target != "number":
+        methods["ranks"] = scored(rank_mean(valid, target), rank_mean(test, target), even)
     if folds is not None:
-        weights = fit_weights(valid, targets)
-        methods["weights"] = scored(cross_fitted_mean(valid, targets, folds), weighted_mean(test, weights), weights)
+        weights = fit_weights(valid, targets, target)
+        methods["weights"] = scored(
+            cross_fitted_mean(valid, targets, folds, target), weighted_mean(test, weights), weights
+        )
     return methods
 
 
