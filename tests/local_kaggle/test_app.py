@@ -5,6 +5,7 @@ from urllib.parse import quote
 import pytest
 import requests
 
+from comp.kaggle.client import connect
 from comp.kaggle.submitting import submit
 from comp.local_kaggle.app import team_of
 
@@ -63,11 +64,8 @@ def test_a_message_that_is_none_is_refused_and_the_server_goes_on(url):
     for body in [*wrong, b'{"competitionName": 3}', b'{"competitionName": ["x"]}']:
         assert requests.post(path, data=body, timeout=5).status_code in {400, 404}, body
     assert requests.post(path, json={"competitionName": SLUG}, timeout=5).status_code == 200
-
-
-def test_a_message_it_does_not_know_is_said_to_be_unknown(url):
     response = requests.post(f"{url}/v1/kernels.KernelsApiService/ListKernels", json={}, timeout=5)
-    assert response.status_code == 501
+    assert response.status_code == 501  # a message it doesn't know
 
 
 def test_ranges_are_served_and_only_of_the_same_file(url):
@@ -102,8 +100,6 @@ def test_an_upload_must_be_announced_and_of_its_announced_size(url):
 
 
 def test_the_leaderboard_is_a_page_and_names_are_escaped(url, tmp_path, monkeypatch):
-    from comp.kaggle.client import connect
-
     monkeypatch.setenv("KAGGLE_USERNAME", "<script>")
     csv = tmp_path / "s.csv"
     csv.write_text("id,label\n1,7\n2,NA\n")
@@ -115,10 +111,6 @@ def test_the_leaderboard_is_a_page_and_names_are_escaped(url, tmp_path, monkeypa
     assert "1.00000" in page.text
     assert f'href="/c/{SLUG}"' in requests.get(url, timeout=5).text
     assert requests.get(f"{url}/c/nowhere", timeout=5).status_code == 404
-
-
-def test_it_answers_to_the_names_of_this_machine_only(url):
-    assert requests.get(url, headers={"Host": "evil.example"}, timeout=5).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -137,9 +129,10 @@ def test_the_team_is_the_user_name_and_never_a_token(header, team):
     assert team_of(header) == team
 
 
-def test_a_web_page_is_not_answered(url):
+def test_a_web_page_is_not_answered_nor_who_calls_it_by_another_name(url):
     call = f"{url}/v1/competitions.CompetitionApiService/GetCompetition"
     asked = {"data": f'{{"competitionName": "{SLUG}"}}', "timeout": 5}
     assert requests.post(call, **asked).status_code == 200
     for origin in ("https://example.org", "null", url):
         assert requests.post(call, headers={"Origin": origin}, **asked).status_code == 403
+    assert requests.get(url, headers={"Host": "evil.example"}, timeout=5).status_code == 400

@@ -4,12 +4,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from comp.local_kaggle.bundled import BUNDLED, build_digits
-
-
-@pytest.fixture
-def built(digits_served):
-    return digits_served
+from comp.local_kaggle.bundled import build_digits
 
 
 @pytest.fixture
@@ -23,43 +18,32 @@ def table(path):
     return pd.read_csv(path, dtype=str)
 
 
-def test_every_digit_is_either_learned_from_or_predicted(built):
-    train, sample = table(built / "digits" / "train.csv"), table(built / "digits" / "sample_submission.csv")
+def test_every_digit_is_either_learned_from_or_predicted_with_scikit_learn_s_labels(digits_served):
+    folder, digits = digits_served / "digits", load_digits()
+    train, sample = table(folder / "train.csv"), table(folder / "sample_submission.csv")
     assert (len(train), len(sample)) == (1347, 450)
     assert sorted([*train["id"], *sample["id"]]) == [f"{row:04}" for row in range(1797)]
     for part, rows in (("train", train), ("test", sample)):
-        assert sorted(path.stem for path in (built / "digits" / part).glob("*.png")) == sorted(rows["id"])
-
-
-def test_labels_and_answers_are_scikit_learn_s(built):
-    known = table(built / "digits" / "train.csv"), table(built / ".answers" / "digits.csv")
-    labels = pd.concat(known).set_index("id")["label"].sort_index()
-    assert list(labels.astype(int)) == list(load_digits().target)
-
-
-def test_each_file_shows_its_own_digit(built):
-    pixels = load_digits().images
+        assert sorted(path.stem for path in (folder / part).glob("*.png")) == sorted(rows["id"])
     for row in (0, 7, 1796):
-        (path,) = (built / "digits").glob(f"*/{row:04}.png")
+        (path,) = folder.glob(f"*/{row:04}.png")
         with Image.open(path) as image:
             assert image.size == (8, 8)
             shown = list(image.tobytes())
-        assert [round(value / 255 * 16) for value in shown] == pixels[row].flatten().tolist()
+        assert [round(value / 255 * 16) for value in shown] == digits.images[row].flatten().tolist()
+    # The answers are nowhere in what is served.
+    answers = table(digits_served / ".answers" / "digits.csv")
+    labels = pd.concat([train, answers]).set_index("id")["label"].sort_index()
+    assert list(labels.astype(int)) == list(digits.target)
+    assert sorted(path.name for path in folder.rglob("*.csv")) == ["sample_submission.csv", "train.csv"]
+    assert set(sample["label"]) == {"0"}
+    assert answers["label"].nunique() == 10
 
 
-def test_the_hidden_answers_are_nowhere_in_what_is_served(built):
-    served = [path for path in (built / "digits").rglob("*") if path.suffix == ".csv"]
-    assert sorted(path.name for path in served) == ["sample_submission.csv", "train.csv"]
-    assert set(table(built / "digits" / "sample_submission.csv")["label"]) == {"0"}
-    hidden, shown = table(built / ".answers" / "digits.csv"), table(built / "digits" / "train.csv")
-    assert not set(hidden["id"]) & set(shown["id"])
-    assert hidden["label"].nunique() == 10
-
-
-def test_other_teams_learned_from_the_same_images_and_are_graded_on_the_hidden_answers(built):
-    answers = table(built / ".answers" / "digits.csv")
+def test_other_teams_learned_from_the_same_images_and_are_graded_on_the_hidden_answers(digits_served):
+    answers = table(digits_served / ".answers" / "digits.csv")
     shares = {}
-    for path in (built / ".answers" / "teams" / "digits").iterdir():
+    for path in (digits_served / ".answers" / "teams" / "digits").iterdir():
         submitted = table(path)
         assert list(submitted["id"]) == list(answers["id"])
         shares[path.stem] = (submitted["label"] == answers["label"]).mean()
@@ -68,14 +52,14 @@ def test_other_teams_learned_from_the_same_images_and_are_graded_on_the_hidden_a
     assert 0.8 < min(shares.values()) < max(shares.values()) < 1
 
 
-def test_a_second_build_leaves_everything_alone(built):
-    before = {path: path.stat().st_mtime_ns for path in built.rglob("*")}
-    build_digits(built, "digits")
-    assert {path: path.stat().st_mtime_ns for path in built.rglob("*")} == before
+def test_a_second_build_leaves_everything_alone(digits_served):
+    before = {path: path.stat().st_mtime_ns for path in digits_served.rglob("*")}
+    build_digits(digits_served, "digits")
+    assert {path: path.stat().st_mtime_ns for path in digits_served.rglob("*")} == before
 
 
 @pytest.mark.usefixtures("one_team")
-def test_a_build_that_was_cut_short_is_made_anew(built, tmp_path):
+def test_a_build_that_was_cut_short_is_made_anew(digits_served, tmp_path):
     (tmp_path / "digits" / "train").mkdir(parents=True)
     teams = tmp_path / ".answers" / "teams" / "digits"
     for missing in (None, teams, tmp_path / ".answers" / "digits.csv"):
@@ -85,9 +69,5 @@ def test_a_build_that_was_cut_short_is_made_anew(built, tmp_path):
         assert [path.name for path in teams.iterdir()] == ["all zeros.csv"]
         assert len(list((tmp_path / "digits" / "test").iterdir())) == 450
         for name in (".answers/digits.csv", "digits/train.csv", "digits/test/0021.png"):
-            assert (tmp_path / name).read_bytes() == (built / name).read_bytes()
+            assert (tmp_path / name).read_bytes() == (digits_served / name).read_bytes()
         assert {path.name for path in tmp_path.iterdir()} == {"digits", ".answers"}
-
-
-def test_the_demo_s_competition_is_among_the_bundled():
-    assert set(BUNDLED) == {"digits"}

@@ -30,11 +30,18 @@ def test_the_leaderboard_has_each_teams_best_in_the_metrics_direction(store):
     assert [(row.team, row.score) for row in down] == [("a", 0.1), ("b", 0.5), ("c", 0.9)]
 
 
-def test_an_upload_is_submitted_once(store):
+def test_an_upload_is_submitted_once_and_outlives_the_store(store, tmp_path):
     upload = store.announce("s", "a", "a.csv", 1)
-    assert store.submit(upload, "first") is not None
+    store.score(store.submit(upload, "first"), Scores(0.25, None))
     assert store.submit(upload, "again") is None
-    assert len(store.submissions("s", "a")) == 1
+    path = tmp_path / "state" / "submissions.sqlite"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("ALTER TABLE submissions DROP COLUMN private_score")  # as older files have none
+    again = Store(path)
+    (row,) = again.submissions("s", "a")
+    assert (row.score, row.status, row.private_score) == (0.25, "complete", None)
+    again.score(row.id, Scores(0.25, 0.5))
+    assert again.submissions("s", "a")[0].private_score == 0.5
 
 
 def test_many_threads_may_submit_at_once(store):
@@ -42,23 +49,6 @@ def test_many_threads_may_submit_at_once(store):
         refs = list(threads.map(lambda number: submitted(store, f"t{number % 4}", number), range(16)))
     assert len(set(refs)) == 16
     assert len(store.leaderboard("s", higher_is_better=True)) == 4
-
-
-def test_submissions_outlive_the_store(store, tmp_path):
-    submitted(store, "a", 0.25)
-    (again,) = Store(tmp_path / "state" / "submissions.sqlite").submissions("s", "a")
-    assert (again.score, again.status, again.team) == (0.25, "complete", "a")
-
-
-def test_a_file_without_private_scores_gets_them(store, tmp_path):
-    ref = submitted(store, "a", 0.25)
-    path = tmp_path / "state" / "submissions.sqlite"
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("ALTER TABLE submissions DROP COLUMN private_score")
-    again = Store(path)
-    assert again.submissions("s", "a")[0].private_score is None
-    again.score(ref, Scores(0.25, 0.5))
-    assert again.submissions("s", "a")[0].private_score == 0.5
 
 
 def test_each_leaderboard_has_its_own_best(store):
