@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -59,17 +59,19 @@ def send(
                 f"Kaggle could not score submission {reference} ({graded.file_name}): "
                 f"{graded.error or 'it gave no reason.'}"
             )
-        place = ""
-        if graded.public_score is not None:
+        if graded.public_score is None:
+            news = f"no score: {graded.error}" if graded.error else "Kaggle gives no score"
+        else:
+            private = "" if graded.private_score is None else f" public, {graded.private_score:.5f} private"
+            news = f"{competition.scoring.name} {graded.public_score:.5f}{private}"
             try:
-                board = kaggle.leaderboard(slug)
-                better = competition.scoring.higher_is_better
+                board, better = kaggle.leaderboard(slug), competition.scoring.higher_is_better
                 standing = standing_of(graded.public_score, board, graded.team, higher_is_better=better)
-                place = f", place {standing}"
+                news += f", place {standing}"
             except KaggleError as error:
                 # The submission is made and scored all the same.
-                place = f", but its place is not known: {error}"
-    console.say(f"leaderboard: {_in_words(competition, graded)}{place}")
+                news += f", but its place is not known: {error}"
+    console.say(f"leaderboard: {news}")
     return graded
 
 
@@ -142,8 +144,7 @@ def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
         except PassingError as error:
             if error.wait_seconds is None:  # Kaggle that asks to wait has not taken it
                 kaggle.say(f"{error.cause}; looking whether the submission was taken")
-                found = _search(kaggle, slug, is_new)
-                if found is not None:
+                if found := _found(kaggle, slug, is_new):
                     return found.ref
             failed += 1
             if failed >= ATTEMPTS:
@@ -154,10 +155,9 @@ def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
             wait_after(error, failed, kaggle.say)
         except KaggleError:
             # A repeated request may hear that this upload was submitted already.
-            found = _search(kaggle, slug, is_new) if failed else None
-            if found is None:
-                raise
-            return found.ref
+            if failed and (found := _found(kaggle, slug, is_new)):
+                return found.ref
+            raise
 
 
 def sent(kaggle: Kaggle, slug: str, csv: Path, *, shows_late: bool = False) -> SubmissionRow | None:
@@ -166,12 +166,8 @@ def sent(kaggle: Kaggle, slug: str, csv: Path, *, shows_late: bool = False) -> S
     shows_late: it may have been made a moment ago, so that the list is asked again for some seconds.
     """
     tag = tag_of(csv)
-
-    def is_it(row: SubmissionRow) -> bool:
-        return row.message.endswith(tag) and row.status != "error"
-
-    found = next(filter(is_it, kaggle.submissions(slug)), None)
-    return _search(kaggle, slug, is_it) if found is None and shows_late else found
+    pauses = (0.0, *SEARCHES_SECONDS) if shows_late else (0.0,)
+    return _found(kaggle, slug, lambda row: row.message.endswith(tag) and row.status != "error", pauses)
 
 
 def wait_for_score(kaggle: Kaggle, slug: str, reference: int, timeout_seconds: float = 600.0) -> SubmissionRow:
@@ -213,7 +209,6 @@ def _sent_once(kaggle: Kaggle, slug: str, run: Run, console: Console, message: s
         console.say(f"{slug} has this very file, submitted{when}; it is not sent again")
         reference = row.ref
     else:
-        _must_take_files(kaggle, slug)
         console.say(f"submitting {run.name}: {_left_today(kaggle, slug)}")
         run.write_record("sending", this)
         scores = run.record("scores")
@@ -225,19 +220,16 @@ def _sent_once(kaggle: Kaggle, slug: str, run: Run, console: Console, message: s
     return reference
 
 
-def _must_take_files(kaggle: Kaggle, slug: str) -> None:
-    facts, page = kaggle.facts(slug), kaggle.endpoint.competition(slug).page
+def _left_today(kaggle: Kaggle, slug: str) -> str:
+    """How many submissions, in words; raises KaggleError where there can be none."""
+    facts, subject = kaggle.facts(slug), kaggle.endpoint.competition(slug)
     if facts.submissions_disabled:
-        raise KaggleError(f"Competition {slug!r} is closed: it takes no more submissions; see {page}.")
+        raise KaggleError(f"Competition {slug!r} is closed: it takes no more submissions; see {subject.page}.")
     if facts.is_kernels_submissions_only:
         raise KaggleError(
-            f"Competition {slug!r} takes notebooks, not files; submit one that writes the file, at {page}."
+            f"Competition {slug!r} takes notebooks, not files; submit one that writes the file, at {subject.page}."
         )
-
-
-def _left_today(kaggle: Kaggle, slug: str) -> str:
     try:
-        subject = kaggle.endpoint.competition(slug)
         limits = kaggle.ask(subject, "competitions.get_submission_limits", competition_name=slug)
     except KaggleError as error:
         return f"how many submissions are left today is not known: {error}"
@@ -251,18 +243,13 @@ def _left_today(kaggle: Kaggle, slug: str) -> str:
     )
 
 
-def _search(kaggle: Kaggle, slug: str, is_it: Callable[[SubmissionRow], bool]) -> SubmissionRow | None:
-    """The submission that was made a moment ago, if Kaggle has it: the list may show it a little later."""
-    for seconds in SEARCHES_SECONDS:
-        failures.wait(seconds)
-        found = next(filter(is_it, kaggle.submissions(slug)), None)
-        if found is not None:
+def _found(
+    kaggle: Kaggle, slug: str, is_it: Callable[[SubmissionRow], bool], pauses: Sequence[float] = SEARCHES_SECONDS
+) -> SubmissionRow | None:
+    """The submission, if Kaggle has it, looked for after each pause: the list may show it a little later."""
+    for seconds in pauses:
+        if seconds:
+            failures.wait(seconds)
+        if found := next(filter(is_it, kaggle.submissions(slug)), None):
             return found
     return None
-
-
-def _in_words(competition: Competition, row: SubmissionRow) -> str:
-    if row.public_score is None:
-        return f"no score: {row.error}" if row.error else "Kaggle gives no score"
-    private = "" if row.private_score is None else f" public, {row.private_score:.5f} private"
-    return f"{competition.scoring.name} {row.public_score:.5f}{private}"

@@ -5,13 +5,12 @@ A try is a child forked from a process that has imported everything and computed
 
 import contextlib
 import importlib
+import multiprocessing
 import os
 import random
 import shutil
-import signal
 import sys
 import time
-import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,43 +84,29 @@ class Counts:
 def begin(workload, folder):
     """The process of one try; what it prints goes to a file."""
     folder.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if child:
-        return child
-    status = 1
-    try:
+
+    def work():
         os.setsid()
         printed = os.open(folder / "printed.txt", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         os.dup2(printed, 1)
         os.dup2(printed, 2)
         workload.run(folder / "home", folder / "phase.txt")
         (folder / "imported.txt").write_text("\n".join(sys.modules))
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(status)
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    return process
 
 
-def wait(child, seconds=None):
-    """The status of the child, or None if it is still at work after so many seconds."""
-    until = None if seconds is None else time.monotonic() + seconds
-    while until is None or time.monotonic() < until:
-        ended, status = os.waitpid(child, 0 if until is None else os.WNOHANG)
-        if ended:
-            return status
-        time.sleep(0.002)
-    return None
+def ended_well(process, folder):
+    process.join()
+    assert process.exitcode == 0, (folder / "printed.txt").read_text()[-3000:]
 
 
 def undisturbed(workload, folder):
     """A run that nobody kills, and the seconds that it took."""
     began = time.monotonic()
-    status = wait(begin(workload, folder))
-    assert status == 0, (folder / "printed.txt").read_text()[-3000:]
+    ended_well(begin(workload, folder), folder)
     return only_run(workload, folder), time.monotonic() - began
 
 
@@ -145,12 +130,12 @@ def until_it_ends(workload, folder, seconds, draw, counts):
     """Kill it at a time drawn evenly from the ``seconds`` that it takes, and begin it again, until it ends."""
     killed = 0
     while True:
-        child = begin(workload, folder)
+        process = begin(workload, folder)
         # Twice as long from the second time on, or few would ever end.
-        status = wait(child, draw.uniform(0, seconds if not killed else 2 * seconds))
-        if status is None:
-            os.kill(child, signal.SIGKILL)
-            wait(child)
+        process.join(draw.uniform(0, seconds if not killed else 2 * seconds))
+        if process.exitcode is None:
+            process.kill()
+            process.join()
             phase = folder / "phase.txt"
             counts.phases[(phase.exists() and phase.read_text()) or "start"] += 1
             phase.unlink(missing_ok=True)
@@ -158,7 +143,7 @@ def until_it_ends(workload, folder, seconds, draw, counts):
             if not has_ended(workload, folder):
                 continue
         else:
-            assert status == 0, (folder / "printed.txt").read_text()[-3000:]
+            ended_well(process, folder)
         if killed:
             return only_run(workload, folder)
         shutil.rmtree(folder)
