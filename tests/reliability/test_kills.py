@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.recipe import Stage
@@ -32,8 +33,16 @@ def serving(forked, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def colours(shades, serving):
-    """All steps, of a few small images: a sweep, a head on cached features, then the whole network."""
+def colours(shades, serving, monkeypatch):
+    """All steps, of a few small images: a sweep, a head on cached features, then the whole network.
+
+    Charts are not drawn: that takes more than half of so small a run, and most kills would hit nothing else.
+    """
+
+    def undrawn(figure, file, **options):
+        file.write('<svg viewBox="0 0 1 1"></svg>' if options["format"] == "svg" else b"")
+
+    monkeypatch.setattr(Figure, "savefig", undrawn)
     competition = shades.competition
     stages = [
         Stage(size=16, train="head", cached=True, cycle_length=2),
