@@ -20,6 +20,27 @@ EXAMPLES = {title: (of or "shades", code) for title, of, code in EXAMPLE.findall
 OWNERS = {field.name: owner for owner in (Competition, Recipe, Stage) for field in fields(owner)}
 
 
+@pytest.fixture
+def patients(shades):
+    """The colours again, of two images each, in a folder for each id."""
+    for place, folder in (("train", "scans"), ("test", "others")):
+        for image in sorted((shades.files / place).iterdir()):
+            for number in range(2):
+                copy = shades.files / folder / image.stem / f"{number}.png"
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(image.read_bytes())
+    return shades
+
+
+@pytest.fixture
+def people(shades):
+    """The colours again, whose CSVs have ages and sexes."""
+    head, *rows = (shades.files / "train.csv").read_text().splitlines()
+    shades.text("train.csv", [f"{head},age,sex", *(f"{row},{number + 20},f" for number, row in enumerate(rows))])
+    shades.text("test.csv", ["id,age,sex", *(f"q{number:02},{number + 30},m" for number in range(12))])
+    return shades
+
+
 def declared(source, example):
     """The source of a declaration with the example before it, and the fields that it sets, set."""
     names = [

@@ -8,7 +8,11 @@ import pytest
 
 from comp import runner
 from comp.console import Console
+from comp.data.data_check import check
 from comp.errors import DeclarationError
+from comp.notebook import Session
+from comp.report.explore import explore
+from comp.report.report import explain
 from comp.runs.resolve import Choices
 from comp.submission.predictions import combined, read_predictions
 
@@ -109,6 +113,22 @@ def test_a_rehearsal_hides_whole_answers(patients, serving, workspace):
     run = runner.rehearse(made.competition, Choices(), workspace, Console(), share=0.25)
     assert run.record("rehearsal")["hidden"] == 3 * len(read_predictions(run.predictions("test"))) > 0
     assert run.record("rehearsal")["score"] > 0.9
+
+
+def test_pages_and_sessions_are_of_answers(patients, serving, workspace):
+    made = patients(ROWS, '"max"')
+    with serving(made):
+        runner.download(made.competition, workspace, Console())
+    session = Session("patients", competitions=[made.plugins], workspace=workspace.folder)
+    session.fit(session.stages[0])
+    predicted, validated = session.predict(), session.validated()
+    assert len(predicted) == 30
+    assert set(session.top_losses()["id"]) == set(validated.index) == session.run.validating()
+    assert session.most_confused()["count"].sum() <= len(validated)
+    console = Console()
+    assert explain(made.competition, session.run, workspace, console).is_file()
+    assert explore(made.competition, Choices(), workspace, console).is_file()
+    assert check(made.competition, workspace, console).is_file()
 
 
 @pytest.mark.parametrize(
