@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 from comp.declare.checks import Declared, between
 from comp.declare.labels.csv import read_csv
 from comp.declare.labels.files import Suffix, all_placed, images_of_answers, left_out, names_in, placed
+from comp.declare.labels.naming import Names, images_below
 from comp.declare.labels.table import table
 from comp.declare.metrics import Target
 from comp.errors import DataError
@@ -37,6 +40,10 @@ class CsvLabels(Declared):
     answer: the name of a column, or a text with ``{column}``; images that share it have one label, and are predicted
         together.
     shared: the folder has images without a row as well: those to predict.
+    incomplete: rows without a label or an image are left out, and counted.
+
+    An image that isn't just there is looked for in all folders below, by its name without suffix, in any case, and by
+    its number without zeros; it must be the only one of that name.
     """
 
     csv: str
@@ -48,6 +55,7 @@ class CsvLabels(Declared):
     group: str | None = None
     answer: str | None = None
     shared: bool = False
+    incomplete: bool = False
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
         yield from _contradictions(self)
@@ -74,7 +82,7 @@ class CsvColumns(Declared):
 
     labels: the names of these columns, which are those of the classes.
     target: ``single`` where just one of them is 1 in every row, ``multi`` where any number may be.
-    csv, image, folder, suffix, group, answer, shared: as `CsvLabels` has them.
+    csv, image, folder, suffix, group, answer, shared, incomplete: as `CsvLabels` has them.
     """
 
     csv: str
@@ -86,6 +94,7 @@ class CsvColumns(Declared):
     group: str | None = None
     answer: str | None = None
     shared: bool = False
+    incomplete: bool = False
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
         yield from _contradictions(self)
@@ -125,6 +134,7 @@ class CsvImages(Declared):
     answer: str | None = None
     group: ClassVar[None] = None
     shared: ClassVar[bool] = True
+    incomplete: ClassVar[bool] = False
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
         yield from _contradictions(self)
@@ -169,12 +179,22 @@ def _read_rows(source: Source, folder: Path, labels: Sequence[str]) -> _Found:
     rows = read_csv(folder / source.csv, columns=(source.image, *labels, *grouped, *placing, *answering), spaced=True)
     if rows.empty:
         raise DataError(f"{folder / source.csv} has no rows; download the data again.")
+    read, count = rows.attrs["notes"], len(rows)
+    if source.incomplete:
+        needed = (source.image, *(labels if getattr(source, "separator", None) is None else ()))
+        rows = rows[(rows[list(needed)].apply(lambda column: column.str.strip()) != "").all(axis=1)]
     if "*" in source.suffix:
         rows, names, paths, notes = _several_images(source, folder / source.folder, rows)
     else:
         filled = _filled(source.folder, rows)
         folders = {place: str(folder / place) for place in set(filled)}
-        names, paths, notes = _find_images(source, rows[source.image], [folders[place] for place in filled])
+        names, paths, notes = _find_images(source, folder, rows[source.image], [folders[place] for place in filled])
+    if source.incomplete:
+        there = [os.path.isfile(path) for path in paths]  # noqa: PTH113, a Path of each would take longer
+        rows, names, paths = rows[there], names[there], list(compress(paths, there))
+        if len(rows) < count:
+            notes.append(f"{source.csv}: {count - len(rows)} of {count} rows have no label or no image, and are left out")
+    notes += read
     for column in (*labels, *grouped):
         trimmed = rows[column].str.strip()
         notes += _trimmed(source.csv, rows[column], trimmed)
@@ -221,7 +241,7 @@ def _unlabelled(source: Source, count: int, first: object) -> str:
 
 
 def _find_images(
-    source: Source, names: pd.Series[str], folders: Sequence[str]
+    source: Source, root: Path, names: pd.Series[str], folders: Sequence[str]
 ) -> tuple[pd.Index[str], list[str], list[str]]:
     """The name and the file of each row, and what was put up with; every image of the folders has its row."""
     import numpy as np
@@ -249,16 +269,44 @@ def _find_images(
         whole = np.array([path in present for path in paths], dtype=bool)
         bare = names.where(whole, stripped)
         paths = [path if is_whole else other for path, other, is_whole in zip(paths, without, whole, strict=True)]
-    unlabelled = present.difference(paths)
-    # Else each row has an image of its own.
-    if len(paths) != len(present) - len(unlabelled) and (missing := sorted(map(Path, set(paths) - present))):
-        raise DataError(
-            f"{len(missing)} of {len(paths)} rows of {source.csv} have no image, the first {missing[0]}; "
-            "check `folder` and `suffix` of CsvLabels, or download the data again."
-        )
-    if unlabelled and not source.shared:
+    notes = [*_trimmed(source.csv, names, bare), *left_out(others, source.suffix)]
+    # Where each row has an image of its own, none is missing.
+    if len(set(paths) & present) < len(set(paths)):
+        paths, present, found_otherwise = _named_otherwise(source, root, folders, bare.to_list(), paths, present)
+        notes = [*_trimmed(source.csv, names, bare), *found_otherwise]
+    if (unlabelled := present.difference(paths)) and not source.shared:
         raise DataError(_unlabelled(source, len(unlabelled), min(map(Path, unlabelled))))
-    return pd.Index(bare.array), paths, [*_trimmed(source.csv, names, bare), *left_out(others, source.suffix)]
+    return pd.Index(bare.array), paths, notes
+
+
+def _named_otherwise(
+    source: Source, root: Path, folders: Sequence[str], names: Sequence[str], paths: Sequence[str], present: set[str]
+) -> tuple[list[str], set[str], list[str]]:
+    """The files where some are not just where the declaration says, all files there are, and what was put up with.
+
+    A row that names no image keeps the path that isn't there, if such rows may be left out.
+    """
+    place = root / source.folder.partition("{")[0].rpartition("/")[0] if "{" in source.folder else root / source.folder
+    known = Names(images_below(place), roots=(place, root))
+    found = [
+        path if path in present else known.find(name, within=folder)
+        for name, path, folder in zip(names, paths, folders, strict=True)
+    ]
+    missing = [index for index, path in enumerate(found) if path is None]
+    if missing and not source.incomplete:
+        first, nearest = missing[0], known.nearest(names[missing[0]])
+        like = f", where the nearest name is {nearest!r}" if nearest else ""
+        raise DataError(
+            f"{len(missing)} of {len(paths)} rows of {source.csv} have no image, the first {Path(paths[first])}{like}; "
+            "check `folder` and `suffix`, say incomplete=True to leave such rows out, or download the data again."
+        )
+    others = [index for index, path in enumerate(found) if path not in (None, paths[index])]
+    notes = []
+    if others:
+        first = others[0]
+        shown = (found[first] or "").removeprefix(f"{root}/")
+        notes = [f"{source.csv}: {len(others)} images are called otherwise, the first {names[first]!r} is {shown}"]
+    return [path or asked for path, asked in zip(found, paths, strict=True)], present | set(known.paths), notes
 
 
 def _filled(template: str, rows: pd.DataFrame) -> list[str]:

@@ -1,11 +1,13 @@
-"""Reading a CSV as the text it is."""
+"""Reading a table of labels as the text it is: a CSV in any usual encoding and separator, zipped or not, or Parquet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import codecs
+import gzip
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from comp.errors import DataError
 
@@ -14,19 +16,39 @@ if TYPE_CHECKING:
     from pandas.io.parsers import TextFileReader
 
 
+# What the name of a table ends in.
+TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+SEPARATORS = ",;\t|"
+SCANNED = 1 << 20  # bytes at a time
+WINDOWS = "cp1252"
+# UTF-16's mark begins UTF-32's.
+UNICODE = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
 def read_csv(path: Path, columns: Sequence[str] = (), *, spaced: bool = False) -> pd.DataFrame:
-    """A CSV with every value as the text it is (no NaN, no lost zeros); raises DataError for a missing column.
+    """A table with every value as the text it is (no NaN, no lost zeros); raises DataError for a missing column.
 
     spaced: spaces before values and around the columns' names are no part of them.
     """
-    with _wrong_said(path), _reader(path, spaced=spaced) as reader:
-        frame = reader.read()
-    return _named(frame.iloc[1:], _names(path, frame, columns, spaced=spaced))
+    if path.suffix == ".parquet":
+        return _read_parquet(path, columns)
+    with _wrong_said(path):
+        dialect = _dialect(path)
+        with _reader(path, dialect, spaced=spaced) as reader:
+            frame = reader.read()
+    table = _named(frame.iloc[1:], _names(path, frame, columns, spaced=spaced))
+    table.attrs["notes"] = [f"{path.name} is no UTF-8, and read as Windows' text (cp1252)"] if dialect["encoding"] == WINDOWS else []
+    return table
 
 
 def read_csv_in_blocks(path: Path, cells: int) -> Iterator[pd.DataFrame]:
     """As `read_csv`, about so many values at a time, each row at its place in the index; at least one block."""
-    with _wrong_said(path), _reader(path) as reader:
+    with _wrong_said(path), _reader(path, _dialect(path)) as reader:
         head = reader.get_chunk(1)
         names = _names(path, head)
         yield _named(head.iloc[1:], names)
@@ -40,14 +62,16 @@ def read_csv_in_blocks(path: Path, cells: int) -> Iterator[pd.DataFrame]:
 
 def read_ids(path: Path) -> tuple[tuple[str, ...], pd.Series[str]]:
     """The names of a CSV's columns, and the values of the first; what else is in its rows isn't looked at."""
-    with _wrong_said(path), _reader(path) as reader:
+    with _wrong_said(path), _reader(path, _dialect(path)) as reader:
         names = _names(path, reader.get_chunk(1))
-    with _wrong_said(path), _reader(path, first_only=True) as reader:
+    with _wrong_said(path), _reader(path, _dialect(path), first_only=True) as reader:
         ids = _named(reader.read().iloc[1:], names[:1])[names[0]]
     return tuple(names), ids
 
 
-def _reader(path: Path, *, spaced: bool = False, first_only: bool = False) -> TextFileReader:
+def _reader(
+    path: Path, dialect: Mapping[str, str], *, spaced: bool = False, first_only: bool = False
+) -> TextFileReader:
     import pandas as pd
 
     # With its names as a first row: pandas would rename a second column of a name, and take a first one without for the
@@ -57,11 +81,48 @@ def _reader(path: Path, *, spaced: bool = False, first_only: bool = False) -> Te
         header=None,
         dtype=str,
         keep_default_na=False,
-        encoding="utf-8-sig",
+        **dialect,
         skipinitialspace=spaced,
         usecols=[0] if first_only else None,
         iterator=True,
     )
+
+
+def _dialect(path: Path) -> dict[str, str]:
+    """The encoding, Windows' where it is no Unicode, and the separator: the comma, unless the first row has none."""
+    try:
+        with _opened(path) as file:
+            start = file.read(4)
+            encoding = next((name for mark, name in UNICODE if start.startswith(mark)), "utf-8-sig")
+            decoder = codecs.getincrementaldecoder(encoding)()
+            head = decoder.decode(start)
+            while block := file.read(SCANNED):
+                text = decoder.decode(block)
+                head = head if "\n" in head else head + text
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        encoding = WINDOWS
+        with _opened(path) as file:
+            head = file.read(SCANNED).decode(encoding, errors="replace")
+    first = head.partition("\n")[0]
+    if "," in first or (plain := max(SEPARATORS, key=first.count)) not in first:
+        return {"encoding": encoding}
+    return {"encoding": encoding, "sep": plain}
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+
+
+def _read_parquet(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    with _wrong_said(path):
+        frame = pd.read_parquet(path)
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        raise DataError(_no_column(path, missing[0], frame.columns))
+    return frame.astype("string").fillna("").astype(object).reset_index(drop=True)
 
 
 @contextmanager
@@ -75,8 +136,8 @@ def _wrong_said(path: Path) -> Iterator[None]:
             f"{path} doesn't exist; check its name in competition.py, or download the data again."
         ) from None
     except UnicodeDecodeError:
-        raise DataError(f"{path} can't be read as a CSV: it is no UTF-8 text; save it as UTF-8.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
+        raise DataError(f"{path} can't be read as a CSV: it is neither UTF-8 nor Windows' text; save it as UTF-8.") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, EOFError, ValueError) as error:
         raise DataError(f"{path} can't be read as a CSV: {' '.join(str(error).split())}.") from None
 
 
@@ -88,11 +149,15 @@ def _names(path: Path, frame: pd.DataFrame, columns: Sequence[str] = (), *, spac
     names = pd.Index((first.str.strip() if spaced else first).to_list())
     missing = [column for column in columns if column not in names]
     if missing:
-        raise DataError(f"{path} has no column {missing[0]!r}; its columns are {', '.join(map(str, names[:10]))}.")
+        raise DataError(_no_column(path, missing[0], names))
     doubled = names[names.duplicated()]
     if len(doubled):
         raise DataError(f"{path} has the column {doubled[0]!r} twice; remove one or rename it.")
     return names
+
+
+def _no_column(path: Path, column: str, names: pd.Index[str]) -> str:
+    return f"{path} has no column {column!r}; its columns are {', '.join(map(str, names[:10]))}."
 
 
 def _named(frame: pd.DataFrame, names: pd.Index[str]) -> pd.DataFrame:

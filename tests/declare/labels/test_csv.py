@@ -130,7 +130,6 @@ def test_a_doubled_row_counts_once_and_is_said(tmp_path):
         ("id,label\n0,cat\n1,dog,tame\n", "can't be read as a CSV: .*line 3"),
         ("id,label\n0,cat,tame\n1,dog,tame\n", "can't be read as a CSV"),
         ("id,label,label\n0,cat,cat\n", "column 'label' twice"),
-        ("id;label\n0;cat\n", "no column 'id'; its columns are id;label"),
         ("id,label\n0,cat\n", "1 images have no row .*1.png; add their labels or move them .* shared=True"),
         ("id,label\n0,cat\n1,dog\n2,dog\n", "1 of 3 rows .* no image, the first .*2.png; check `folder`"),
         (f"id,label\n0,cat\n1,dog\n{'x' * 300}/1,dog\n", "1 of 3 rows"),
@@ -146,10 +145,26 @@ def test_each_mistake_of_a_label_file_is_one_sentence(tmp_path, text, said):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "latin-1", "cp1252", "utf-32"])
-def test_a_label_file_in_another_encoding_says_which_is_right(tmp_path, encoding):
-    with pytest.raises(DataError, match="save it as UTF-8"):
-        from_text(tmp_path, "id,label\n0,é\n", encoding=encoding)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_a_label_file_is_read_in_any_usual_encoding_and_separator(tmp_path, encoding, separator):
+    text = f"id{separator}label\n0{separator}Löwe klein\n"
+    frame = from_text(tmp_path, text, encoding=encoding, images=["train/0.png"])
+    assert list(frame["label"]) == ["Löwe klein"]
+    assert [note for note in frame.attrs["notes"] if "cp1252" in note] == frame.attrs["notes"]
+    assert len(frame.attrs["notes"]) == (encoding == "cp1252")
+
+
+@pytest.mark.parametrize("name", ["train.csv.gz", "train.tsv.gz", "train.parquet"])
+def test_a_label_file_may_be_zipped_or_parquet(tmp_path, name):
+    table = pd.DataFrame({"id": ["007", "1"], "label": ["NA", "é"]})
+    if name.endswith(".parquet"):
+        table.to_parquet(tmp_path / name)
+    else:
+        table.to_csv(tmp_path / name, index=False, sep="\t" if "tsv" in name else ",")
+    assert read_csv(tmp_path / name, ["id"]).to_numpy().tolist() == [["007", "NA"], ["1", "é"]]
+    with pytest.raises(DataError, match="no column 'x'"):
+        read_csv(tmp_path / name, ["x"])
 
 
 def test_a_csv_that_is_not_there_is_named(tmp_path):

@@ -1,0 +1,88 @@
+"""Which image a value of a table names, where it isn't simply the file's own name."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from comp.declare.labels.files import IMAGE_SUFFIXES
+
+Key = Callable[[str], str]
+
+
+def images_below(folder: Path, suffix: str = "") -> Iterator[str]:
+    """The paths of all images in a folder and in those below it, in order; hidden ones are none, a loop of links ends.
+
+    suffix: what their names end in; if it is empty, any of IMAGE_SUFFIXES.
+    """
+    wanted, seen = suffix.lower() or tuple(IMAGE_SUFFIXES), set()
+    for place, inside, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            inside.clear()
+            continue
+        seen.add(real)
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
+        yield from (f"{place}/{name}" for name in sorted(names) if name.lower().endswith(wanted) and name[0] != ".")
+
+
+class Names:
+    """Images by what people call them.
+
+    A value names an image by the first of these that leads to just one: its path from one of the roots, its name, these
+    without the suffix, the same whatever the case and the composition of letters, a number without the zeros before it
+    or the ``.0`` behind it.
+    """
+
+    def __init__(self, paths: Iterable[str], roots: Sequence[Path]) -> None:
+        self.paths, self._roots = list(paths), [f"{root}/" for root in roots]
+
+    def find(self, value: str, within: str = "") -> str | None:
+        """The path of the only image that the value names, and that lies in this folder."""
+        paths = (known.get(key(value)) for key, known in self._by_key)
+        return next((path for path in paths if path is not None and path.startswith(within)), None)
+
+    def nearest(self, value: str) -> str | None:
+        """The name of the image that is most like the value, if any is."""
+        import difflib
+
+        near = difflib.get_close_matches(value, (path.rpartition("/")[2] for path in self.paths[:10_000]), 1, 0.5)
+        return near[0] if near else None
+
+    @cached_property
+    def _by_key(self) -> list[tuple[Key, dict[str, str | None]]]:
+        return [(key, self._known(key, whole=whole)) for key in KEYS for whole in (True, False)]
+
+    def _known(self, key: Key, *, whole: bool) -> dict[str, str | None]:
+        """The image of each key, none where it is that of several; ``whole``: of paths from the roots, else of names."""
+        known: dict[str, str | None] = {}
+        for path in self.paths:
+            called = [path.removeprefix(root) for root in self._roots if path.startswith(root)] if whole else []
+            for name in {key(text) for text in called or ([] if whole else [path.rpartition("/")[2]])}:
+                known[name] = path if known.get(name, path) == path else None
+        return known
+
+
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def _bare(text: str) -> str:
+    """Without the suffix of an image."""
+    return str(PurePosixPath(text).with_suffix("")) if PurePosixPath(text).suffix.lower() in IMAGE_SUFFIXES else text
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", _bare(text)).casefold()
+
+
+def _counted(text: str) -> str:
+    """With whole numbers as one counts: 0101 and 101.0 are 101."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=\d)\.0$", "", _folded(text)))
+
+
+KEYS: tuple[Key, ...] = (_as_it_is, _bare, _folded, _counted)
