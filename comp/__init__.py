@@ -11,7 +11,16 @@ from comp.declare.forms import (
     TagNames,
     TopClasses,
 )
-from comp.declare.labels import CsvColumns, CsvImages, CsvLabels, FileNames, Folders, LabelFunction, TestImages
+from comp.declare.labels import (
+    CsvColumns,
+    CsvImages,
+    CsvLabels,
+    FileNames,
+    Folders,
+    LabelFunction,
+    TestFunction,
+    TestImages,
+)
 from comp.declare.metrics import Metric, weighted_log_loss
 from comp.declare.reading import Channels, PixelTable
 from comp.declare.recipe import Head, Recipe, Stage
@@ -39,6 +48,7 @@ __all__ = [
     "Recipe",
     "Stage",
     "TagNames",
+    "TestFunction",
     "TestImages",
     "TopClasses",
     "side_on",

@@ -16,7 +16,7 @@ from comp.data.findings import DataCheck
 from comp.data.preparing import prepare_files
 from comp.data.reading import RGB, Depth
 from comp.declare.competition import Competition
-from comp.declare.labels import classes_of
+from comp.declare.labels import classes_of, named_as_asked
 from comp.declare.metrics import Target
 from comp.errors import DataError
 from comp.files import holds_files
@@ -137,6 +137,8 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
     """The tables of the images to predict, with no row in ``train``; raises as `read_tables`."""
     sample_submission = read_sample_submission(folder / competition.sample_submission)
     test = competition.test.read(folder)
+    if "answer" not in test and not set(sample_submission.ids) <= set(test["id"]):
+        test = named_as_asked(test, sample_submission.ids, folder)
     if competition.columns is not None:
         test = competition.columns.joined(test, folder / competition.columns.test)
     one = combined(competition, np.full((2, len(classes)), 1 / len(classes)), np.array(["", ""]))

@@ -10,7 +10,8 @@ is in ``table.attrs["notes"]``, a line each.
 from comp.declare.labels.columns import ONE_OR_ZERO, CsvColumns, CsvImages, CsvLabels
 from comp.declare.labels.csv import read_csv, read_csv_in_blocks, read_ids
 from comp.declare.labels.files import IMAGE_SUFFIXES, FileNames, Folders, TestImages
-from comp.declare.labels.function import LabelFunction
+from comp.declare.labels.function import LabelFunction, TestFunction
+from comp.declare.labels.naming import named_as_asked
 from comp.declare.labels.table import LabelSource, TestSource, classes_of, in_order
 
 __all__ = [
@@ -23,10 +24,12 @@ __all__ = [
     "Folders",
     "LabelFunction",
     "LabelSource",
+    "TestFunction",
     "TestImages",
     "TestSource",
     "classes_of",
     "in_order",
+    "named_as_asked",
     "read_csv",
     "read_csv_in_blocks",
     "read_ids",

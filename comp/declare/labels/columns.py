@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 from comp.declare.checks import Declared, between
 from comp.declare.labels.csv import read_csv
-from comp.declare.labels.files import Suffix, all_placed, images_of_answers, left_out, names_in, placed
-from comp.declare.labels.naming import Names, images_below
+from comp.declare.labels.files import Suffix, all_placed, images_below, images_of_answers, left_out, names_in, placed
+from comp.declare.labels.naming import Names
 from comp.declare.labels.table import table
 from comp.declare.metrics import Target
 from comp.errors import DataError
@@ -193,7 +193,9 @@ def _read_rows(source: Source, folder: Path, labels: Sequence[str]) -> _Found:
         there = [os.path.isfile(path) for path in paths]  # noqa: PTH113, a Path of each would take longer
         rows, names, paths = rows[there], names[there], list(compress(paths, there))
         if len(rows) < count:
-            notes.append(f"{source.csv}: {count - len(rows)} of {count} rows have no label or no image, and are left out")
+            notes.append(
+                f"{source.csv}: {count - len(rows)} of {count} rows have no label or no image, and are left out"
+            )
     notes += read
     for column in (*labels, *grouped):
         trimmed = rows[column].str.strip()
@@ -262,7 +264,7 @@ def _find_images(
     without = files(stripped) if spaced else paths
     anywhere = {path.rpartition("/")[0] for path in (paths + without if spaced else paths)}
     places = [place for place in sorted(map(Path, anywhere)) if _is_folder(place)]
-    listed = [(str(place), *names_in(place, source.suffix)) for place in places]
+    listed = [(str(place), *names_in(place, source.suffix, required=False)) for place in places]
     present = {path for place, names_there, _ in listed for path in all_placed(place, names_there)}
     others = [placed(place, name) for place, _, names_there in listed for name in names_there]
     if spaced:

@@ -42,7 +42,9 @@ def read_csv(path: Path, columns: Sequence[str] = (), *, spaced: bool = False) -
         with _reader(path, dialect, spaced=spaced) as reader:
             frame = reader.read()
     table = _named(frame.iloc[1:], _names(path, frame, columns, spaced=spaced))
-    table.attrs["notes"] = [f"{path.name} is no UTF-8, and read as Windows' text (cp1252)"] if dialect["encoding"] == WINDOWS else []
+    table.attrs["notes"] = (
+        [f"{path.name} is no UTF-8, and read as Windows' text (cp1252)"] if dialect["encoding"] == WINDOWS else []
+    )
     return table
 
 
@@ -136,7 +138,9 @@ def _wrong_said(path: Path) -> Iterator[None]:
             f"{path} doesn't exist; check its name in competition.py, or download the data again."
         ) from None
     except UnicodeDecodeError:
-        raise DataError(f"{path} can't be read as a CSV: it is neither UTF-8 nor Windows' text; save it as UTF-8.") from None
+        raise DataError(
+            f"{path} can't be read as a CSV: it is neither UTF-8 nor Windows' text; save it as UTF-8."
+        ) from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, EOFError, ValueError) as error:
         raise DataError(f"{path} can't be read as a CSV: {' '.join(str(error).split())}.") from None
 

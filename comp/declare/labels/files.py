@@ -113,25 +113,46 @@ class Folders(Declared):
 class TestImages(Declared):
     """Where the images to predict are. Their ids are the file names without suffix (``with_suffix``: with it).
 
+    folder: one or several; where none has images right in it, those in all folders below are taken. Where the sample
+        submission calls an image otherwise, by its path or its number without zeros, it has that id.
+
     A suffix with ``*`` has several images for an answer: ``/*.png`` reads ``7/0.png`` and ``7/1.png`` as images of the
     answer ``7``, and ``_*.png`` so ``7_0.png`` and ``7_1.png``.
     """
 
     __test__: ClassVar[bool] = False
 
-    folder: str
+    folder: Annotated[Sequence[str] | str, "a folder, or a list of folders"]
     suffix: Suffix = ""
     with_suffix: bool = False
+
+    def contradictions(self) -> Iterator[tuple[str, object, str]]:
+        several = not isinstance(self.folder, str) and "*" in self.suffix
+        yield "folder", several, "one folder where `suffix` has a * for several images of an answer"
 
     def read(self, folder: Path) -> pd.DataFrame:
         """The table of the test images: ``id`` and ``path``, and ``answer`` where one has several."""
         if "*" in self.suffix:
-            found = images_of_answers(folder / self.folder, self.suffix)
+            found = images_of_answers(folder / str(self.folder), self.suffix)
             nothing = [""] * len(found.ids)
             return table(found.ids, found.paths, nothing, answers=found.answers)[["id", "path", "answer"]]
-        names, paths, notes = _images_in(folder / self.folder, self.suffix)
+        places = [folder / place for place in ([self.folder] if isinstance(self.folder, str) else self.folder)]
+        listed = [(place, *names_in(place, self.suffix, required=False)) for place in places]
+        names = [name for _, found, _ in listed for name in sorted(found)]
+        paths = [path for place, found, _ in listed for path in all_placed(str(place), sorted(found))]
+        others = [path for place, _, left in listed for path in all_placed(str(place), left)]
+        if not names:
+            paths = [path for place in places for path in images_below(place, self.suffix)]
+            names = [path.rpartition("/")[2] for path in paths]
+        if not names:
+            raise DataError(
+                f"{', '.join(map(str, places))} holds no {self.suffix or 'image'} files; check `test` in "
+                "competition.py."
+            )
+        if len(set(names)) < len(names):
+            names = [path.removeprefix(f"{folder}/") for path in paths]
         ids = names if self.with_suffix else [name[: -len(self.suffix or PurePath(name).suffix)] for name in names]
-        return table(ids, paths, [""] * len(names), notes=notes)[["id", "path"]]
+        return table(ids, paths, [""] * len(names), notes=left_out(others, self.suffix))[["id", "path"]]
 
 
 class AnswerImages(NamedTuple):
@@ -140,6 +161,22 @@ class AnswerImages(NamedTuple):
     ids: list[str]
     paths: list[str]
     answers: list[str]
+
+
+def images_below(folder: Path, suffix: str = "") -> Iterator[str]:
+    """The paths of all images in a folder and in those below it, in order; hidden ones are none, a loop of links ends.
+
+    suffix: what their names end in; if it is empty, any of IMAGE_SUFFIXES.
+    """
+    wanted, seen = suffix.lower() or tuple(IMAGE_SUFFIXES), set()
+    for place, inside, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            inside.clear()
+            continue
+        seen.add(real)
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
+        yield from (f"{place}/{name}" for name in sorted(names) if name.lower().endswith(wanted) and name[0] != ".")
 
 
 def images_of_answers(folder: Path, suffix: str) -> AnswerImages:

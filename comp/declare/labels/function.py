@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from comp.declare.checks import Declared
 from comp.declare.labels.table import table
@@ -27,6 +28,7 @@ class LabelFunction(Declared):
 
     function: Annotated[Callable[[Path], Any], "a function of the data folder that returns the table"]
     target: Target = "single"
+    word: ClassVar[str] = "LabelFunction"
 
     def read(self, folder: Path) -> pd.DataFrame:
         import pandas as pd
@@ -36,13 +38,13 @@ class LabelFunction(Declared):
         if not isinstance(result, pd.DataFrame):
             found = f"{type(result).__module__}.{type(result).__qualname__}"
             raise DataError(
-                f"LabelFunction: {name} should return a DataFrame with the columns id, path and label, "
+                f"{self.word}: {name} should return a DataFrame with the columns id, path and label, "
                 f"of pandas, but it returned a {found}."
             )
         missing = {"id", "path", "label"} - set(result.columns)
         if missing:
             raise DataError(
-                f"LabelFunction: {name} should return a DataFrame with the columns id, path and label, "
+                f"{self.word}: {name} should return a DataFrame with the columns id, path and label, "
                 f"but {', '.join(sorted(missing))} {'is' if len(missing) == 1 else 'are'} missing."
             )
         ids = [str(image) for image in result["id"]]
@@ -50,17 +52,13 @@ class LabelFunction(Declared):
         labels = [self._label(image, label) for image, label in zip(ids, result["label"], strict=True)]
         absent = [path for path in paths if not os.path.isfile(path)]  # noqa: PTH113, a Path of each would take longer
         if absent:
-            raise DataError(
-                f"LabelFunction: {name} names {len(absent)} images that don't exist, the first {absent[0]}."
-            )
+            raise DataError(f"{self.word}: {name} names {len(absent)} images that don't exist, the first {absent[0]}.")
         kept: dict[str, list[str] | None] = {}
         for column in ("group", "answer"):
             values = result.get(column)
             if values is not None and (empty := values.isna() | (values.astype(str) == "")).any():
                 image = str(result["id"][empty].iloc[0])
-                raise DataError(
-                    f"LabelFunction: image {image!r} has no {column}; give it one, or leave out the column."
-                )
+                raise DataError(f"{self.word}: image {image!r} has no {column}; give it one, or leave out the column.")
             kept[column] = None if values is None else list(values.astype(str))
         return table(ids, paths, labels, kept["group"], answers=kept["answer"])
 
@@ -73,7 +71,31 @@ class LabelFunction(Declared):
         wanted = "the name of its class" if self.target == "single" else "a list of its tags"
         # pandas takes the class names NA, null and None for missing values, unless it is told not to.
         advice = "; read it with comp.declare.labels.read_csv if its name is NA or None" if _is_missing(found) else ""
-        raise DataError(f"LabelFunction: image {image!r} has the label {found!r}, but it should be {wanted}{advice}.")
+        raise DataError(f"{self.word}: image {image!r} has the label {found!r}, but it should be {wanted}{advice}.")
+
+
+@dataclass(frozen=True)
+class TestFunction(Declared):
+    """The images to predict by a function of one's own: given the data folder, it returns the table (columns id, path).
+
+    Images that share a value in its column ``answer``, where it has one, are predicted together.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    function: Annotated[Callable[[Path], Any], "a function of the data folder that returns the table"]
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        @wraps(self.function)
+        def labelled(folder: Path) -> Any:
+            result = self.function(folder)
+            return result.assign(label="none") if hasattr(result, "assign") else result
+
+        return _Unlabelled(labelled).read(folder).drop(columns="label")
+
+
+class _Unlabelled(LabelFunction):
+    word = "TestFunction"
 
 
 def _is_missing(value: Any) -> bool:

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from comp.declare.labels.files import IMAGE_SUFFIXES
+from comp.declare.labels.table import table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Key = Callable[[str], str]
-
-
-def images_below(folder: Path, suffix: str = "") -> Iterator[str]:
-    """The paths of all images in a folder and in those below it, in order; hidden ones are none, a loop of links ends.
-
-    suffix: what their names end in; if it is empty, any of IMAGE_SUFFIXES.
-    """
-    wanted, seen = suffix.lower() or tuple(IMAGE_SUFFIXES), set()
-    for place, inside, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            inside.clear()
-            continue
-        seen.add(real)
-        inside[:] = sorted(name for name in inside if not name.startswith("."))
-        yield from (f"{place}/{name}" for name in sorted(names) if name.lower().endswith(wanted) and name[0] != ".")
 
 
 class Names:
@@ -58,7 +46,7 @@ class Names:
         return [(key, self._known(key, whole=whole)) for key in KEYS for whole in (True, False)]
 
     def _known(self, key: Key, *, whole: bool) -> dict[str, str | None]:
-        """The image of each key, none where it is that of several; ``whole``: of paths from the roots, else of names."""
+        """The image of each key, none where several have it; keys of paths from the roots, or of names alone."""
         known: dict[str, str | None] = {}
         for path in self.paths:
             called = [path.removeprefix(root) for root in self._roots if path.startswith(root)] if whole else []
@@ -86,3 +74,21 @@ def _counted(text: str) -> str:
 
 
 KEYS: tuple[Key, ...] = (_as_it_is, _bare, _folded, _counted)
+
+
+def named_as_asked(test: pd.DataFrame, asked: Collection[str], folder: Path) -> pd.DataFrame:
+    """The images to predict, with the ids of those that the sample submission calls otherwise made its.
+
+    folder: the competition's. What is called otherwise is said in the table's notes.
+    """
+    known = set(test["id"])
+    missing = [value for value in asked if value not in known]
+    names = Names(test["path"], roots=(folder,))
+    found = {path: value for value in missing if (path := names.find(value)) is not None}
+    ids = [found.get(path, called) for path, called in zip(test["path"], test["id"], strict=True)]
+    if not found or len(set(ids)) < len(ids):
+        return test
+    path, value = next(iter(found.items()))
+    first = f"{path.removeprefix(f'{folder}/')} {value!r}"
+    notes = [*test.attrs.get("notes", ()), f"the sample submission calls {len(found)} images otherwise: {first}"]
+    return table(ids, test["path"].to_list(), [""] * len(ids), notes=notes)[["id", "path"]]
