@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import codecs
 import gzip
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from comp.errors import DataError
 
@@ -43,7 +43,7 @@ def read_csv(path: Path, columns: Sequence[str] = (), *, spaced: bool = False) -
             frame = reader.read()
     table = _named(frame.iloc[1:], _names(path, frame, columns, spaced=spaced))
     table.attrs["notes"] = (
-        [f"{path.name} is no UTF-8, and read as Windows' text (cp1252)"] if dialect["encoding"] == WINDOWS else []
+        [f"{path.name} is no UTF-8, and read as Windows' text (cp1252)"] if dialect[0] == WINDOWS else []
     )
     return table
 
@@ -71,9 +71,7 @@ def read_ids(path: Path) -> tuple[tuple[str, ...], pd.Series[str]]:
     return tuple(names), ids
 
 
-def _reader(
-    path: Path, dialect: Mapping[str, str], *, spaced: bool = False, first_only: bool = False
-) -> TextFileReader:
+def _reader(path: Path, dialect: tuple[str, str], *, spaced: bool = False, first_only: bool = False) -> TextFileReader:
     import pandas as pd
 
     # With its names as a first row: pandas would rename a second column of a name, and take a first one without for the
@@ -83,14 +81,15 @@ def _reader(
         header=None,
         dtype=str,
         keep_default_na=False,
-        **dialect,
+        encoding=dialect[0],
+        sep=dialect[1],
         skipinitialspace=spaced,
         usecols=[0] if first_only else None,
         iterator=True,
     )
 
 
-def _dialect(path: Path) -> dict[str, str]:
+def _dialect(path: Path) -> tuple[str, str]:
     """The encoding, Windows' where it is no Unicode, and the separator: the comma, unless the first row has none."""
     try:
         with _opened(path) as file:
@@ -108,11 +107,11 @@ def _dialect(path: Path) -> dict[str, str]:
             head = file.read(SCANNED).decode(encoding, errors="replace")
     first = head.partition("\n")[0]
     if "," in first or (plain := max(SEPARATORS, key=first.count)) not in first:
-        return {"encoding": encoding}
-    return {"encoding": encoding, "sep": plain}
+        return encoding, ","
+    return encoding, plain
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> BinaryIO | gzip.GzipFile:
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
 
 
