@@ -9,10 +9,13 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from comp import Competition, Recipe, Stage
 from comp.runs import Run
+from tests.data.test_readers import dicom
 
 PAGE = Path(__file__).parent.parent / "docs" / "bring-your-own.md"
 EXAMPLE = re.compile(r"^#+ ([^\n]+)\n(?:(?!^#+ ).)*?(?:<!-- of: (\w+) -->\s+)?^```python\n(.*?)^```$", re.M | re.S)
@@ -58,6 +61,17 @@ def declared(source, example):
         call.keywords = [keyword for keyword in call.keywords if keyword.arg not in own]
         call.keywords += [ast.keyword(name, ast.Name(name)) for name in own]
     return f"{example}\n\n{ast.unparse(tree)}\n"
+
+
+@pytest.fixture
+def scans(shades):
+    """`shades` whose images are DICOM files."""
+    for path in shades.files.glob("t*/*.png"):
+        dicom(path.with_suffix(".dcm"), np.asarray(Image.open(path)))
+        path.unlink()
+    source = shades.declaration.read_text(encoding="utf-8")
+    shades.declaration.write_text(source.replace('".png"', '".dcm"'), encoding="utf-8")
+    return shades
 
 
 def test_the_page_has_every_block_as_an_example():
