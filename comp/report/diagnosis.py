@@ -1,31 +1,46 @@
-"""What a training's losses say went wrong, and the one change to try: reading them as fast.ai's lesson 2 teaches."""
+"""Reading a training's losses as fast.ai's lesson 2 teaches: what went wrong, and the one change to try."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from comp.declare.recipe import Recipe
 from comp.errors import RunError
-from comp.report.rules import (
-    Finding,
-    counted,
-    cycle_too_short,
-    head_not_converged,
-    not_comparable,
-    not_finite,
-    records_of,
-    too_few_epochs,
-    too_high,
-    too_low,
-    too_many_epochs,
-    unfinished,
-)
+from comp.report import rules
+from comp.report.rules import Record, counted, not_comparable
 from comp.runs import EPOCH_COLUMNS, STEP_COLUMNS, Run
 from comp.runs.resolve import recipe_of, stage_of
+
+# In the order in which a stage is held against them; its first finding is told.
+NOT_FINITE = "loss is not finite"
+RULES = {
+    NOT_FINITE: rules.not_finite,
+    "learning rate too high": rules.too_high,
+    "unfinished": rules.unfinished,
+    "learning rate too low": rules.too_low,
+    "head not converged": rules.head_not_converged,
+    "cycle too short": rules.cycle_too_short,
+    "too few epochs": rules.too_few_epochs,
+    "too many epochs": rules.too_many_epochs,
+}
+# What follows started from these weights, so it says nothing about its own settings.
+ENDING = (NOT_FINITE, "learning rate too high", "unfinished")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that went wrong in a stage, by its number from 1: the numbers it is based on, and the change to try."""
+
+    kind: str
+    stage: int
+    evidence: str
+    change: str
+
+    def __str__(self) -> str:
+        return f"stage {self.stage}: {self.kind}: {self.evidence}; try {self.change}"
 
 
 def diagnosis_of(trained: Run) -> list[str]:
@@ -47,15 +62,11 @@ def as_it_went(trained: Run) -> Recipe:
     # What was trained by hand is not the recipe that was declared.
     ended = trained.record("trained") if trained.has("trained") else None
     recipe = recipe_of(trained.record("config"), ended)
-    for diverged in (ended or {}).get("diverged", ()):
-        recipe = _as_begun(recipe, **diverged)
-    return recipe
-
-
-def _as_begun(recipe: Recipe, *, number: int, stage: dict[str, Any], cycles_kept: int, **_: Any) -> Recipe:
-    """The recipe with a stage that diverged as it was begun, not as what is left of it."""
     stages = list(recipe.stages)
-    stages[number - 1 : number if cycles_kept else number - 1] = [stage_of(stage)]
+    for diverged in (ended or {}).get("diverged", ()):
+        # As it was begun, not as what is left of it.
+        at = diverged["number"] - 1
+        stages[at : at + bool(diverged["cycles_kept"])] = [stage_of(diverged["stage"])]
     return replace(recipe, stages=stages)
 
 
@@ -67,27 +78,40 @@ def diagnose(
     epochs, steps: epochs.csv and history.csv of a run, which may end early or be empty. A validation loss that is NaN
     in all epochs means that no image validated. higher_is_better: of its score.
     """
-    findings: list[Finding] = []
-    records, validated = records_of(epochs, steps, recipe), has_validation(epochs)
-    for number, record in enumerate(records, start=1):
-        later = records[number:]
-        diverged = not_finite(record, validated=validated)
-        if diverged and later and len(later[0].epochs):
-            # The training went back to the weights from before it.
-            findings.append(diverged)
-            continue
-        if ending := diverged or too_high(record) or unfinished(record):
-            # What follows started from these weights, so it says nothing about its own settings.
-            return (*findings, ending)
-        found = (
-            too_low(record, recipe)
-            or head_not_converged(record, later, validated=validated)
-            or cycle_too_short(record)
-            or too_few_epochs(record, later, recipe, validated=validated)
-            or too_many_epochs(record, later, recipe, validated=validated, higher_is_better=higher_is_better)
-        )
-        findings += [found] if found else []
+    findings = []
+    for record in _records(epochs, steps, recipe, higher_is_better):
+        said = ((kind, rule(record)) for kind, rule in RULES.items())
+        found = next((Finding(kind, record.number, *why) for kind, why in said if why), None)
+        if found:
+            findings.append(found)
+            # After a loss that is not finite a training goes back to the weights from before it.
+            went_back = found.kind == NOT_FINITE and record.later and len(record.later[0].epochs)
+            if found.kind in ENDING and not went_back:
+                break
     return tuple(findings)
+
+
+def _records(epochs: pd.DataFrame, steps: pd.DataFrame, recipe: Recipe, higher_is_better: bool) -> list[Record]:
+    first = float(next(iter(steps["loss"]), np.nan))
+    records: list[Record] = []
+    for number in range(len(recipe.stages), 0, -1):
+        own, own_steps = epochs[epochs["stage"] == number], steps[steps["stage"] == number]
+        ends = epochs.loc[epochs["stage"] == number - 1, ["train_loss", "valid_loss"]].to_numpy(float)[-1:].ravel()
+        record = Record(
+            number,
+            recipe.stages[number - 1],
+            recipe,
+            own,
+            own_steps["loss"].to_numpy(float),
+            own_steps["lr_head"].to_numpy(float),
+            first if np.isfinite(first) else np.nan,
+            ends[np.isfinite(ends)].tolist(),
+            records,
+            has_validation(epochs),
+            higher_is_better,
+        )
+        records = [record, *records]
+    return records
 
 
 def healthy(epochs: pd.DataFrame, recipe: Recipe) -> str:

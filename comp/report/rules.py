@@ -1,13 +1,13 @@
 """The rules by which a training's losses are read, one kind of finding each.
 
-Every finding names the numbers it is based on. A rule stays silent where the numbers could be chance.
+A rule takes a stage's record, and gives the numbers it is based on, in words, and the one change to try, mostly as the
+command line takes it: ``--set stages.2.cycle_length=2``. It gives None where the numbers could be chance.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +16,6 @@ import pandas as pd
 from comp.declare.recipe import Recipe, Stage
 
 Array = npt.NDArray[np.float64]
-
-Kind = Literal[
-    "loss is not finite",
-    "learning rate too high",
-    "learning rate too low",
-    "head not converged",
-    "cycle too short",
-    "too few epochs",
-    "too many epochs",
-    "unfinished",
-]
 
 # Fewer steps say nothing about a slope.
 FEWEST_STEPS = 12
@@ -69,21 +58,30 @@ LASTING = 3
 BETTER = 0.01
 
 
+Said = tuple[str, str]
+
+
 @dataclass(frozen=True)
 class Record:
-    """A stage as it went.
+    """A stage as it went, by its number, from 1.
 
     epochs: its rows of epochs.csv. losses, rates: of each step, (N,); the rates are the head's.
     first: the run's first loss, that of guessing. before: the losses that the stage before ended with.
+    later: the stages after it. validated: whether any image of the run did.
+    higher_is_better: of the validation score.
     """
 
     number: int
     stage: Stage
+    recipe: Recipe
     epochs: pd.DataFrame
     losses: Array
     rates: Array
     first: float
-    before: tuple[float, ...]
+    before: list[float]
+    later: list[Record]
+    validated: bool
+    higher_is_better: bool
 
     @property
     def peak(self) -> float | None:
@@ -127,54 +125,22 @@ class Record:
         return "" if self.peak is None else f", at a learning rate of {self.peak:.2g}"
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that went wrong.
-
-    stage: its number, from 1. evidence: the numbers it is based on, in words. change: the one to try, mostly as the
-    command line takes it, ``--set stages.2.cycle_length=2``.
-    """
-
-    kind: Kind
-    stage: int
-    evidence: str
-    change: str
-
-    def __str__(self) -> str:
-        return f"stage {self.stage}: {self.kind}: {self.evidence}; try {self.change}"
-
-
-def records_of(epochs: pd.DataFrame, steps: pd.DataFrame, recipe: Recipe) -> list[Record]:
-    """The recipe's stages as they went, by epochs.csv and history.csv."""
-    losses = steps["loss"].to_numpy(float)
-    first = float(losses[0]) if len(losses) and np.isfinite(losses[0]) else float("nan")
-    records = []
-    before: tuple[float, ...] = ()
-    for number, stage in enumerate(recipe.stages, start=1):
-        own, own_steps = epochs[epochs["stage"] == number], steps[steps["stage"] == number]
-        rates = own_steps["lr_head"].to_numpy(float)
-        records.append(Record(number, stage, own, own_steps["loss"].to_numpy(float), rates, first, before))
-        ends = own[["train_loss", "valid_loss"]].to_numpy(float)[-1:].ravel()
-        before = tuple(ends[np.isfinite(ends)].tolist())
-    return records
-
-
-def not_finite(record: Record, *, validated: bool) -> Finding | None:
+def not_finite(record: Record) -> Said | None:
     """A loss overflowed, or became NaN."""
     wrong = np.flatnonzero(~np.isfinite(record.losses))
     if len(wrong):
         where = f"the loss is not finite from step {wrong[0] + 1} of {len(record.losses)} on"
     else:
-        names = ["train_loss", "valid_loss"] if validated else ["train_loss"]
+        names = ["train_loss", "valid_loss"] if record.validated else ["train_loss"]
         rows = record.epochs[~np.isfinite(record.epochs[names].to_numpy(float)).all(axis=1)]
         if rows.empty:
             return None
         name = "validation" if np.isfinite(rows["train_loss"].iloc[0]) else "train"
         where = f"the {name} loss is not finite in epoch {rows['epoch'].iloc[0]}"
-    return Finding("loss is not finite", record.number, where + record.at_rate, record.rate_times(0.1))
+    return where + record.at_rate, record.rate_times(0.1)
 
 
-def too_high(record: Record) -> Finding | None:
+def too_high(record: Record) -> Said | None:
     """The loss exploded; a later stage may lose what it was given for a while, if it ends no worse than it began."""
     if not len(record.losses):
         return None
@@ -188,25 +154,23 @@ def too_high(record: Record) -> Finding | None:
         f"the loss rose from {start:.3g} to {top:.3g} by step {int(means.argmax()) + width} of {len(record.losses)} "
         f"and ended at {ended:.3g}{record.at_rate}"
     )
-    return Finding("learning rate too high", record.number, evidence, record.rate_times(0.1))
+    return evidence, record.rate_times(0.1)
 
 
-def unfinished(record: Record) -> Finding | None:
+def unfinished(record: Record) -> Said | None:
     """The stage has fewer epochs than the recipe."""
     had, wanted = len(record.epochs), record.stage.epochs
     if had >= wanted and len(record.losses):
         return None
-    evidence = (
-        f"{had} of {counted(wanted, 'epoch')} recorded{record.at_rate}; it still trains, or was stopped or broke off"
-    )
-    return Finding("unfinished", record.number, evidence, "the same command again, which resumes it")
+    recorded = f"{had} of {counted(wanted, 'epoch')} recorded{record.at_rate}"
+    return f"{recorded}; it still trains, or was stopped or broke off", "the same command again, which resumes it"
 
 
-def too_low(record: Record, recipe: Recipe) -> Finding | None:
+def too_low(record: Record) -> Said | None:
     """The loss crept: it fell little, and as fast at the end as at the beginning, measured by the rates it fell at."""
     losses, rates = record.losses, record.rates
     # A head from the pretrained classifier has learned before its first step.
-    if len(losses) < FEWEST_STEPS or not rates.sum() > 0 or recipe.head == "pretrained":
+    if len(losses) < FEWEST_STEPS or not rates.sum() > 0 or record.recipe.head == "pretrained":
         return None
     start = float(np.median(losses[:START]))
     # A step counts as much as its rate, or the end of every cosine would look like the end of learning.
@@ -225,16 +189,16 @@ def too_low(record: Record, recipe: Recipe) -> Finding | None:
         f"the loss went from {start:.4g} to {end.mean():.4g} in {counted(record.stage.epochs, 'epoch')} "
         f"and {how}{record.at_rate}"
     )
-    return Finding("learning rate too low", record.number, evidence, record.rate_times(10.0))
+    return evidence, record.rate_times(10.0)
 
 
-def head_not_converged(record: Record, later: list[Record], *, validated: bool) -> Finding | None:
+def head_not_converged(record: Record) -> Said | None:
     """A head that is still far from its best sends large gradients into the backbone when that is unfrozen."""
-    if record.stage.groups > 1 or not later or later[0].stage.groups == 1:
+    if record.stage.groups > 1 or not record.later or record.later[0].stage.groups == 1:
         return None
     if record.fall is None or record.fall[1] < LEARNED * record.first:
         return None
-    if validated and len(record.epochs) > 1 and np.diff(record.column("valid_loss"))[-1] >= 0:
+    if record.validated and len(record.epochs) > 1 and np.diff(record.column("valid_loss"))[-1] >= 0:
         return None
     when = "last epoch" if len(record.epochs) > 1 else "last third of its one epoch"
     before, after = record.fall
@@ -242,21 +206,18 @@ def head_not_converged(record: Record, later: list[Record], *, validated: bool) 
         f"when the backbone was unfrozen, the head was still learning: its train loss fell from {before:.3g} "
         f"to {after:.3g} in the {when}"
     )
-    return Finding("head not converged", record.number, evidence, record.longer)
+    return evidence, record.longer
 
 
-def cycle_too_short(record: Record) -> Finding | None:
+def cycle_too_short(record: Record) -> Said | None:
     """Every restart undoes more than its cycle then gains: the cycles end before they come down.
 
     Judged by the cycles of the stage's second half, because the first ones gain by learning what is easy.
     """
-    lengths = record.stage.cycle_epochs
-    if len(lengths) < FEWEST_CYCLES or record.stage.cycle_multiplier > 1:
+    cycles = np.array_split(record.losses, len(record.stage.cycle_epochs))
+    if len(cycles) < FEWEST_CYCLES or record.stage.cycle_multiplier > 1 or len(cycles[0]) < FEWEST_STEPS:
         return None
-    cycles = np.array_split(record.losses, len(lengths))
     judged = [np.array_split(cycle, 4) for cycle in cycles[len(cycles) // 2 :]]
-    if len(cycles[0]) < FEWEST_STEPS:
-        return None
     # The first quarter still has the weights that the cycle before came down to.
     high, low = (np.concatenate([quarters[quarter] for quarters in judged]) for quarter in (1, 3))
     gain = float(judged[0][3].mean() - judged[-1][3].mean()) / (len(judged) - 1)
@@ -265,18 +226,18 @@ def cycle_too_short(record: Record) -> Finding | None:
         return None
     gained = f"only {gain:.2g} lower than" if gain > 0 else "no lower than"
     evidence = (
-        f"in the last {len(judged)} of {len(lengths)} cycles the loss went up to {high.mean():.3g} after each restart "
+        f"in the last {len(judged)} of {len(cycles)} cycles the loss went up to {high.mean():.3g} after each restart "
         f"and back to {end:.3g}, and a cycle ended {gained} the one before"
     )
-    return Finding("cycle too short", record.number, evidence, record.longer)
+    return evidence, record.longer
 
 
-def too_few_epochs(record: Record, later: list[Record], recipe: Recipe, *, validated: bool) -> Finding | None:
+def too_few_epochs(record: Record) -> Said | None:
     """Underfitting: train loss above validation loss, and both still falling.
 
     Augmentation and dropout put train loss above validation loss in a healthy training too; still falling they are not.
     """
-    if later or not validated or not_comparable(recipe) or record.fall is None:
+    if record.later or not record.validated or not_comparable(record.recipe) or record.fall is None:
         return None
     before, after = record.fall
     valid = record.column("valid_loss")
@@ -286,20 +247,17 @@ def too_few_epochs(record: Record, later: list[Record], recipe: Recipe, *, valid
         if valid[-2] - valid[-1] < FALLING * valid[-2]:
             return None
         falls = f"and in the last epoch both still fell, from {before:.3g} and {valid[-2]:.3g}"
-    elif recipe.dropout or recipe.drop_path:
+    elif record.recipe.dropout or record.recipe.drop_path:
         # With one validation it isn't known to fall, and the gap alone may be dropout's.
         return None
     else:
         falls = f"and fell from {before:.3g} in the last third of its one epoch"
-    evidence = f"train loss {after:.3g} is above validation loss {valid[-1]:.3g}, {falls}"
-    return Finding("too few epochs", record.number, evidence, record.longer)
+    return f"train loss {after:.3g} is above validation loss {valid[-1]:.3g}, {falls}", record.longer
 
 
-def too_many_epochs(
-    record: Record, later: list[Record], recipe: Recipe, *, validated: bool, higher_is_better: bool
-) -> Finding | None:
+def too_many_epochs(record: Record) -> Said | None:
     """Overfitting: validation loss went up for good while train loss went on falling, and the score gained nothing."""
-    if not validated or len(record.epochs) < 3:
+    if not record.validated or len(record.epochs) < 3:
         return None
     valid, train, score = (record.column(name) for name in ("valid_loss", "train_loss", "score"))
     best = int(valid.argmin())
@@ -308,18 +266,18 @@ def too_many_epochs(
         return None
     if valid[-1] - valid[best] < ROSE_OF_FIRST * record.first or train[-1] >= train[best]:
         return None
-    if not not_comparable(recipe) and valid[-1] < GAP * train[-1]:
+    if not not_comparable(record.recipe) and valid[-1] < GAP * train[-1]:
         return None
-    better = 1 if higher_is_better else -1
+    better = 1 if record.higher_is_better else -1
     if better * (score[-1] - score[best]) > BETTER * abs(score[best]):
         return None
-    if any(unfinished(other) is None and other.column("valid_loss")[-1] < valid[best] for other in later):
+    if any(unfinished(other) is None and other.column("valid_loss")[-1] < valid[best] for other in record.later):
         return None
     evidence = (
         f"validation loss was lowest in epoch {best + 1} of {len(valid)}, {valid[best]:.3g}, "
         f"and ended at {valid[-1]:.3g}, while train loss fell from {train[best]:.3g} to {train[-1]:.3g}"
     )
-    return Finding("too many epochs", record.number, evidence, _shortened(record, best + 1, recipe))
+    return evidence, _shortened(record, best + 1)
 
 
 def not_comparable(recipe: Recipe) -> tuple[str, ...]:
@@ -339,13 +297,13 @@ def error_of(one: Array, other: Array) -> float:
     return CERTAIN * float(np.sqrt(one.var(ddof=1) / len(one) + other.var(ddof=1) / len(other)))
 
 
-def _shortened(record: Record, epochs: int, recipe: Recipe) -> str:
+def _shortened(record: Record, epochs: int) -> str:
     """The stage with no more than so many epochs, as near as one field can bring it."""
     stage = record.stage
     if stage.cycles == 1:
         return record.set("cycle_length", max(1, epochs))
     cycles = max(1, sum(1 for end in np.cumsum(stage.cycle_epochs) if end <= epochs))
-    fewest = recipe.snapshots if record.number == len(recipe.stages) else 1
+    fewest = 1 if record.later else record.recipe.snapshots
     if fewest <= cycles < stage.cycles:
         return record.set("cycles", cycles)
     return record.set("cycle_length", max(1, stage.cycle_length // 2))

@@ -12,8 +12,7 @@ import pytest
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.overrides import apply_overrides
 from comp.declare.recipe import Recipe, Stage
-from comp.report.diagnosis import diagnose, diagnosis_of, healthy
-from comp.report.rules import Finding
+from comp.report.diagnosis import Finding, diagnose, diagnosis_of, healthy
 from comp.runs import EPOCH_COLUMNS, STEP_COLUMNS, Run, create_run
 from comp.runs.resolve import recipe_of
 
