@@ -22,7 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy.typing as npt
+import numpy as np
 import pandas as pd
 
 from comp.training.launching import spin_little
@@ -37,7 +37,7 @@ from comp.declare.recipe import LAYER_GROUPS, Stage
 from comp.errors import OverrideError, RunError
 from comp.files import replacing
 from comp.kaggle.client import SubmissionRow
-from comp.report.outcomes import most_confused, top_losses
+from comp.report.outcomes import Outcomes, most_confused, top_losses
 from comp.runs import TABLES, Run, Workspace, find_run
 from comp.runs.resolve import Choices, Experiment, recipe_of
 from comp.submission.predictions import read_predictions
@@ -267,15 +267,14 @@ class Session:
 
         Columns ``label``, ``predicted``, ``count``; of tags ``tag``, ``missed``, ``invented``.
         """
-        return most_confused(self._targets(), self.validated().to_numpy(), self.prepared.tables.classes)
+        return most_confused(self._outcomes())
 
     def top_losses(self) -> pd.DataFrame:
         """The validation images, the one that costs most first. Raises RunError before `predict`.
 
         Columns ``id``, ``label``, ``predicted``, ``probability``, ``loss`` and ``path``.
         """
-        valid = self.validated()
-        table = top_losses(list(valid.index), self._targets(), valid.to_numpy(), self.prepared.tables.classes)
+        table = top_losses(self._outcomes())
         paths = self.prepared.tables.answers.train.set_index("id")["path"]
         return table.assign(path=paths[table["id"]].map(Path).to_numpy())
 
@@ -335,8 +334,10 @@ class Session:
         if source.record("config")["classes"] != list(tables.classes):
             raise RunError(f"{source.name} was trained on other classes than the data now has; train again.")
 
-    def _targets(self) -> npt.NDArray[Any]:
-        return self.prepared.tables.answered(self.prepared.validating)[0]
+    def _outcomes(self) -> Outcomes:
+        valid, tables = self.validated(), self.prepared.tables
+        targets = tables.answered(self.prepared.validating)[0]
+        return Outcomes(np.array(valid.index), np.full(len(valid), "valid"), tables.classes, targets, valid.to_numpy())
 
 
 def _copy_history(source: Run, target: Run, snapshots: Sequence[str]) -> None:

@@ -163,5 +163,4 @@ def _row(run: Run) -> dict[str, Any]:
 def _epochs(run: Run, _written: int) -> tuple[int, dict[Any, Any], Any]:
     """How many epochs ended, the last one's numbers, and their losses as a small chart."""
     epochs = run.history.epochs()
-    chart = figures.progress(epochs["train_loss"].to_numpy(float), epochs["valid_loss"].to_numpy(float))
-    return len(epochs), epochs.iloc[-1].to_dict(), chart
+    return len(epochs), epochs.iloc[-1].to_dict(), figures.progress(epochs)

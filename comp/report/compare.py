@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from comp.errors import RunError
 from comp.report import COMPARISON, figures
 from comp.report.outcomes import Outcomes, figures_of_classes, read_outcomes
 from comp.report.rendering import write_page
-from comp.runs import Run, Workspace
+from comp.runs import EPOCH_COLUMNS, Run, Workspace
 from comp.runs.differences import flat
 from comp.submission.predictions import read_members
 
@@ -78,7 +78,7 @@ def compare(competition: Competition, runs: Sequence[Run], workspace: Workspace)
         "competition": competition,
         "runs": [_facts(run, outcomes) for run, outcomes in zip(runs, found, strict=True)],
         "differences": differences([member.config for member in members]),
-        "charts": _charts(runs, competition.scoring.name),
+        "charts": list(_charts(runs, competition.scoring.name)),
         **_gains(found, competition.scoring.beta or 1.0),
     }
     return write_page(workspace.runs / competition.name / COMPARISON, "compare", **facts)
@@ -116,25 +116,18 @@ def _facts(run: Run, outcomes: Outcomes) -> dict[str, Any]:
     }
 
 
-def _charts(runs: Sequence[Run], metric: str) -> list[tuple[str, Any]]:
+def _charts(runs: Sequence[Run], metric: str) -> Iterator[tuple[str, Any]]:
     """The runs' curves over each other, epoch by epoch through all stages; ensembles have none."""
-    epochs = [run.history.epochs() if run.history.began else None for run in runs]
-    charts = []
+    began = [run.history.epochs() if run.history.began else pd.DataFrame(columns=EPOCH_COLUMNS) for run in runs]
     for caption, column, axis in (
         ("Training loss per epoch", "train_loss", "loss"),
         ("Validation loss per epoch", "valid_loss", "loss"),
         (f"Validation {metric} per epoch", "score", metric),
     ):
-        curves = [_curve(table, column) for table in epochs]
-        if any(len(values) for _, values in curves):
-            charts.append((caption, figures.over_each_other(curves, "epoch", axis)))
-    return charts
-
-
-def _curve(epochs: pd.DataFrame | None, column: str) -> tuple[Any, Any]:
-    values = np.empty(0) if epochs is None else epochs[column].to_numpy(float)
-    known = np.flatnonzero(np.isfinite(values))
-    return known + 1, values[known]
+        curves = [epochs[column].set_axis(range(1, len(epochs) + 1)).astype(float) for epochs in began]
+        finite = [curve[np.isfinite(curve)] for curve in curves]
+        if any(map(len, finite)):
+            yield caption, figures.over_each_other(finite, "epoch", axis)
 
 
 def _gains(found: Sequence[Outcomes], beta: float) -> dict[str, Any]:

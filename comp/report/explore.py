@@ -108,11 +108,9 @@ def _together(tables: Tables) -> dict[str, Any] | None:
     if tables.targets.ndim == 1:
         return None
     kept = np.sort(np.argsort(-tables.targets.sum(axis=0), kind="stable")[:TOGETHER_AT_MOST])
-    counts = tables.targets[:, kept].T @ tables.targets[:, kept]
+    names = [tables.classes[index] for index in kept]
     return {
-        "names": [tables.classes[index] for index in kept],
-        "counts": counts.tolist(),
-        "totals": np.diag(counts).tolist(),
+        "counts": pd.DataFrame(tables.targets[:, kept].T @ tables.targets[:, kept], names, names),
         "left_out": len(tables.classes) - len(kept),
         "per_image": float(tables.targets.sum(axis=1).mean()),
         "sets": len(np.unique(tables.targets, axis=0)),

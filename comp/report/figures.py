@@ -7,12 +7,12 @@ the data are never drawn into them: those stand in the page beside them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from threading import Lock
-from typing import Any, ParamSpec
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -28,7 +28,6 @@ from comp.training.curves import without_outliers
 from comp.training.finder import RangeTest
 
 Array = npt.NDArray[Any]
-P = ParamSpec("P")
 DRAWING = Lock()
 STYLE = mpl.rc_params_from_file(Path(__file__).parent / "templates" / "page.mplstyle", use_default_template=False)
 # Colours that no one draws with, each for a variable of the page's style sheet.
@@ -40,30 +39,28 @@ WIDTH, HEIGHT = 340, 210
 SMALL = (150, 108)
 # A line has no more points than it is wide.
 POINTS = 400
+DASHED = (0, (3, 2))
+# How a number is written on an axis.
+PLAIN = "{:g}".format
 BINS = 30
 SMOOTHING = 0.95
 
 
-def _styled(draw: Callable[P, Markup]) -> Callable[P, Markup]:
-    """The function, drawing in this style; matplotlib's settings are the process's, so one draws at a time."""
-
-    @wraps(draw)
-    def drawn(*args: P.args, **options: P.kwargs) -> Markup:
-        with DRAWING, mpl.rc_context(STYLE):
-            return draw(*args, **options)
-
-    return drawn
+@contextmanager
+def _styled() -> Iterator[None]:
+    """Drawing in this style; matplotlib's settings are the process's, so one draws at a time."""
+    with DRAWING, mpl.rc_context(STYLE):
+        yield
 
 
-@_styled
+@_styled()
 def histograms(values: Mapping[str, Array], axis: str, *, log: bool = False) -> Markup:
     """The shares of several sets of values (N,), over each other, by what they are called."""
     figure, axes = _blank(axis, "% of images")
+    spans = np.geomspace if log else np.linspace
     every = np.concatenate(list(values.values()))
-    low, high = float(every.min()), float(every.max())
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    edges = (np.geomspace if log else np.linspace)(low, high, BINS + 1).tolist()
+    apart = 0.0 if np.ptp(every) else 0.5
+    edges = spans(float(every.min()) - apart, float(every.max()) + apart, BINS + 1).tolist()
     for index, (name, part) in enumerate((name, part) for name, part in values.items() if len(part)):
         looks: Any = {"histtype": "step", "linewidth": 1.6} if index else {"histtype": "stepfilled", "alpha": 0.45}
         axes.hist(part, edges, weights=[100 / len(part)] * len(part), color=SERIES[index], label=name, **looks)
@@ -72,71 +69,71 @@ def histograms(values: Mapping[str, Array], axis: str, *, log: bool = False) -> 
         _logarithmic(axes.xaxis)
     axes.set_ylim(0, None)
     axes.grid(visible=False, axis="x")
-    if len(values) > 1:
-        _legend(axes)
+    _legend(axes)
     return svg(figure, f"Histogram: {axis}")
 
 
-@_styled
+@_styled()
 def range_test(found: RangeTest) -> Markup:
     """The finder's losses against the head's learning rate, and the rates that are suggested by rule."""
     figure, axes = _blank("learning rate of the head", "loss")
     axes.plot(found.rates, found.losses, color=LINE, linewidth=1)
     axes.plot(found.rates, found.smoothed, color=SERIES[0])
     for index, (rule, rate) in enumerate(found.suggestions.items(), start=1):
-        axes.axvline(rate, color=SERIES[index], linestyle=(0, (3, 2)), linewidth=1.3, label=f"{rule} {rate:.2g}")
+        axes.axvline(rate, color=SERIES[index], linestyle=DASHED, linewidth=1.3, label=f"{rule} {rate:.2g}")
     axes.set(xscale="log", ylim=without_outliers(found.smoothed))
     _logarithmic(axes.xaxis)
     _legend(axes)
     return svg(figure, "Loss against the learning rate")
 
 
-@_styled
-def rates(steps: Array, of_groups: Mapping[str, Array]) -> Markup:
-    """The learning rates (N,) of the layer groups that train, by name, against the number of the step (N,)."""
+@_styled()
+def rates(of_groups: pd.DataFrame) -> Markup:
+    """The learning rates of the layer groups that train: a row per step, a column per group, the head's last."""
     figure, axes = _blank("step", "learning rate")
-    for index, (group, values) in enumerate(reversed(list(of_groups.items()))):
-        axes.plot(*_thinned(steps, values), color=SERIES[index], label=group)
+    for index, group in enumerate(reversed(of_groups.columns)):
+        _line(axes, np.arange(1, len(of_groups) + 1), of_groups[group], color=SERIES[index], label=group)
     axes.set_ylim(0, None)
-    _whole(axes)
-    axes.yaxis.set_major_formatter(_as_written)
-    if len(of_groups) > 1:
+    axes.yaxis.set_major_formatter(PLAIN)
+    if of_groups.shape[1] > 1:
         axes.set_yscale("log")
         _logarithmic(axes.yaxis)
-        peaks = [float(values.max()) for values in of_groups.values()]
-        axes.set_ylim(min(peaks) / 30, max(peaks) * 1.5)
+        axes.set_ylim(of_groups.max().min() / 30, of_groups.max().max() * 1.5)
         _legend(axes)
     return svg(figure, "Learning rates per layer group and step")
 
 
-@_styled
-def losses(steps: Array, of_steps: Array, ends: Array, valid: Array) -> Markup:
-    """The loss of each step (N,), smoothed over it, and the validation loss (E,) at the steps where epochs end (E,)."""
+@_styled()
+def losses(steps: pd.DataFrame, epochs: pd.DataFrame) -> Markup:
+    """The loss of each step, smoothed over it, and the validation loss at the steps where epochs end.
+
+    steps, epochs: a stage's rows of history.csv and epochs.csv.
+    """
     figure, axes = _blank("step", "loss")
-    axes.plot(*_thinned(steps, of_steps), color=SERIES[0], alpha=0.3, linewidth=0.9)
+    numbers, valid = np.arange(1, len(steps) + 1), epochs["valid_loss"]
+    _line(axes, numbers, steps["loss"], color=SERIES[0], alpha=0.3, linewidth=0.9)
     # Corrected for its start, as pandas' adjusted mean is.
-    smoothed = pd.Series(of_steps).ewm(alpha=1 - SMOOTHING).mean().to_numpy()
-    axes.plot(*_thinned(steps, smoothed), color=SERIES[0], label="training, smoothed")
+    smoothed = steps["loss"].ewm(alpha=1 - SMOOTHING).mean()
+    _line(axes, numbers, smoothed, color=SERIES[0], label="training, smoothed")
     if np.isfinite(valid).any():
-        axes.plot(ends, valid, color=SERIES[1], marker=_marker(ends), label="validation")
-    finite = np.concatenate([of_steps[np.isfinite(of_steps)], valid[np.isfinite(valid)]])
-    if len(finite):
+        ends = steps.groupby("epoch", sort=True).size().cumsum()
+        _line(axes, ends, valid, color=SERIES[1], marker=_marker(ends), label="validation")
+    finite = [loss for loss in (*steps["loss"], *valid) if np.isfinite(loss)]
+    if finite:
         axes.set_ylim(0, float(np.quantile(finite, 0.995)) * 1.05 or None)
-    _whole(axes)
     _legend(axes)
     return svg(figure, "Loss per step")
 
 
-@_styled
-def scores(epochs: Array, values: Array, metric: str) -> Markup:
-    """The validation score (E,) after each epoch (E,)."""
+@_styled()
+def scores(epochs: pd.DataFrame, metric: str) -> Markup:
+    """The validation score after each epoch, by a stage's rows of epochs.csv."""
     figure, axes = _blank("epoch", metric)
-    axes.plot(epochs, values, color=SERIES[1], marker=_marker(epochs))
-    _whole(axes)
+    _line(axes, epochs["epoch"], epochs["score"], color=SERIES[1], marker=_marker(epochs))
     return svg(figure, f"{metric} per epoch")
 
 
-@_styled
+@_styled()
 def reliability(curves: Mapping[str, tuple[Array, Array, Array]], confidences: Array) -> Markup:
     """The share that is true against what was predicted, by name, and below, how often each was predicted.
 
@@ -144,7 +141,7 @@ def reliability(curves: Mapping[str, tuple[Array, Array, Array]], confidences: A
     """
     figure = Figure(figsize=(WIDTH / 72, 1.35 * HEIGHT / 72))
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    axes.plot([0, 1], [0, 1], color=QUIET, linestyle=(0, (3, 2)), linewidth=1)
+    axes.plot([0, 1], [0, 1], color=QUIET, linestyle=DASHED, linewidth=1)
     for index, (name, (predicted, observed, counts)) in enumerate(curves.items()):
         axes.plot(predicted, observed, color=SERIES[index], alpha=0.45, linewidth=1.2)
         sizes = 6 + 50 * np.sqrt(counts / counts.max())
@@ -158,40 +155,38 @@ def reliability(curves: Mapping[str, tuple[Array, Array, Array]], confidences: A
     return svg(figure, "Reliability diagram")
 
 
-@_styled
+@_styled()
 def thresholds(candidates: Array, score: Array, taken: float, usual: float) -> Markup:
     """A tag's score (T,) against its threshold (T,), with the one taken and the one before tuning marked."""
-    figure = Figure(figsize=(SMALL[0] / 72, SMALL[1] / 72))
-    axes = figure.subplots()
+    figure, axes = _blank("", "", *SMALL)
     axes.plot(candidates, score, color=SERIES[0])
     axes.axvline(usual, color=QUIET, linestyle=(0, (2, 2)), linewidth=1)
     axes.axvline(taken, color=SERIES[1], linewidth=1.5)
     axes.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(_as_written)
+        axis.set_major_formatter(PLAIN)
     return svg(figure, "Score against threshold")
 
 
-@_styled
-def over_each_other(curves: Sequence[tuple[Array, Array]], horizontal: str, vertical: str) -> Markup:
-    """Curves of several runs in the order of the series' colours, each (x, y) of (N,), x whole."""
+@_styled()
+def over_each_other(curves: Sequence[pd.Series[float]], horizontal: str, vertical: str) -> Markup:
+    """Curves of several runs in the order of the series' colours, by their index, which is of whole numbers."""
     figure, axes = _blank(horizontal, vertical)
-    for index, (across, up) in enumerate(curves):
+    for index, curve in enumerate(curves):
         dashes = ("-", (0, (4, 2)), (0, (1, 1.5)))[index // len(SERIES) % 3]
-        axes.plot(*_thinned(across, up), color=SERIES[index % len(SERIES)], linestyle=dashes)
-    _whole(axes)
+        _line(axes, curve.index, curve, color=SERIES[index % len(SERIES)], linestyle=dashes)
     return svg(figure, f"{vertical} against {horizontal}")
 
 
-@_styled
-def progress(train: Array, valid: Array) -> Markup:
-    """The losses of epochs (E,), small and without words."""
+@_styled()
+def progress(epochs: pd.DataFrame) -> Markup:
+    """The losses of epochs, by their rows of epochs.csv, small and without words."""
     figure = Figure(figsize=(120 / 72, 34 / 72))
     figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0.06, 1, 0.88))
-    for values, colour in ((train, SERIES[0]), (valid, SERIES[1])):
-        axes.plot(*_thinned(np.arange(len(values)), values), color=colour, linewidth=1.4)
-        axes.plot(len(values) - 1, values[-1], "o", color=colour, markersize=2.5)
+    for name, colour in (("train_loss", SERIES[0]), ("valid_loss", SERIES[1])):
+        _line(axes, range(len(epochs)), epochs[name], color=colour, linewidth=1.4)
+        axes.plot(len(epochs) - 1, epochs[name].iloc[-1], "o", color=colour, markersize=2.5)
     axes.margins(x=0.03)
     axes.set_axis_off()
     return svg(figure, "Losses per epoch")
@@ -221,31 +216,25 @@ def _legend(axes: Axes) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
 
-def _blank(horizontal: str, vertical: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72))
+def _blank(horizontal: str, vertical: str, width: int = WIDTH, height: int = HEIGHT) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width / 72, height / 72))
     axes = figure.subplots()
     axes.set(xlabel=horizontal, ylabel=vertical)
     return figure, axes
 
 
-def _thinned(across: Array, up: Array) -> tuple[Array, Array]:
+def _line(axes: Axes, across: Any, up: Any, **looks: Any) -> None:
+    """A line over whole numbers, of POINTS at most."""
     kept = np.unique(np.linspace(0, len(across) - 1, min(len(across), POINTS)).round().astype(int))
-    return np.asarray(across)[kept], np.asarray(up)[kept]
-
-
-def _whole(axes: Axes) -> None:
+    axes.plot(np.asarray(across)[kept], np.asarray(up)[kept], **looks)
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
-def _marker(epochs: Array) -> str:
+def _marker(epochs: Any) -> str:
     return "o" if len(epochs) <= 30 else ""
-
-
-def _as_written(value: float, _: float) -> str:
-    return f"{value:g}"
 
 
 def _logarithmic(axis: Axis) -> None:
     """Ticks at powers of ten, written as numbers: matplotlib's own are formulas."""
-    axis.set_major_formatter(_as_written)
+    axis.set_major_formatter(PLAIN)
     axis.set_minor_formatter(NullFormatter())

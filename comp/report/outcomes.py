@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
+from scipy.special import entr
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
 from comp.data.tables import Tables
 from comp.errors import RunError
@@ -62,48 +62,54 @@ class Outcomes:
     @cached_property
     def answers(self) -> Array:
         """(N, C) of bool: which classes or tags were predicted."""
-        if not self.tags:
-            chosen = self.probabilities.argmax(axis=1) if self.cuts is None else self.cuts(self.probabilities)
-            return one_hot(chosen, len(self.classes))
-        limits: Any = LIKELY if self.thresholds is None else np.array(self.thresholds)
-        above: Array = self.probabilities > limits
-        return above
+        if self.tags:
+            return self.probabilities > np.array(LIKELY if self.thresholds is None else self.thresholds)
+        chosen = self.probabilities.argmax(axis=1) if self.cuts is None else self.cuts(self.probabilities)
+        return one_hot(chosen, len(self.classes))
 
     @cached_property
     def right(self) -> Array:
         """(N,): whether all was predicted as it is labelled."""
-        same: Array = (self.truth == self.answers).all(axis=1)
-        return same
+        return np.asarray((self.truth == self.answers).all(axis=1))
 
     @cached_property
     def costs(self) -> Array:
         """The loss (N, C) of each class or tag; of one class per image only the label costs."""
-        chances = self.probabilities.clip(SMALLEST, 1 - SMALLEST)
-        costs: Array = -np.where(self.truth, np.log(chances), np.log(1 - chances) if self.tags else 0)
-        return costs
+        of_labels = np.where(self.truth, self.probabilities, 1 - self.probabilities).clip(SMALLEST, 1 - SMALLEST)
+        return np.where(self.truth | self.tags, -np.log(of_labels), 0)
 
     @cached_property
     def losses(self) -> Array:
         """(N,): the cross-entropy, of tags the mean over them."""
-        losses: Array = self.costs.mean(axis=1) if self.tags else self.costs.sum(axis=1)
-        return losses
+        return np.asarray(self.costs.mean(axis=1) if self.tags else self.costs.sum(axis=1))
 
     @cached_property
     def costliest(self) -> Array:
         """(N,): the index of the class that costs most: the label's, or the tag's that was predicted worst."""
-        indices: Array = self.costs.argmax(axis=1)
-        return indices
+        return np.asarray(self.costs.argmax(axis=1))
 
     @cached_property
     def uncertainty(self) -> Array:
         """(N,): the entropy of what is predicted, as a share of the largest there could be."""
         chances = self.probabilities.clip(SMALLEST, 1 - SMALLEST)
-        entropies = -chances * np.log(chances)
         if self.tags:
-            shares: Array = (entropies - (1 - chances) * np.log(1 - chances)).mean(axis=1) / np.log(2)
-        else:
-            shares = entropies.sum(axis=1) / np.log(len(self.classes))
-        return shares
+            return np.asarray((entr(chances) + entr(1 - chances)).mean(axis=1) / np.log(2))
+        return np.asarray(entr(chances).sum(axis=1) / np.log(len(self.classes)))
+
+    @property
+    def confidences(self) -> tuple[Array, Array]:
+        """What is to be calibrated (M,), and if it is true (M,): of the class predicted, the second of two, any tag."""
+        if self.tags:
+            return self.probabilities.ravel(), self.truth.ravel()
+        if len(self.classes) == 2:
+            return self.probabilities[:, 1], self.truth[:, 1]
+        return self.probabilities.max(axis=1), self.probabilities.argmax(axis=1) == self.targets
+
+    @cached_property
+    def confusion(self) -> pd.DataFrame:
+        """How many images (C, C) of each class, a row, were predicted as each, a column."""
+        counts = self.truth.T.astype(float) @ self.answers
+        return pd.DataFrame(counts.astype(int), pd.Index(self.classes, name="label"), list(self.classes))
 
     def take(self, rows: Array) -> Outcomes:
         """The outcomes of some images, by their indices."""
@@ -140,8 +146,7 @@ def read_outcomes(member: Member, tables: Tables) -> Outcomes:
 
 def one_hot(targets: Array, classes: int) -> Array:
     """Targets, indices (N,) or (N, C) of 0 and 1, as (N, C) of bool."""
-    hot: Array = targets == 1 if targets.ndim == 2 else targets[:, None] == np.arange(classes)
-    return hot
+    return np.equal(targets, 1) if targets.ndim == 2 else np.equal.outer(targets, np.arange(classes))
 
 
 def orders(outcomes: Outcomes) -> dict[str, Array]:
@@ -154,56 +159,36 @@ def orders(outcomes: Outcomes) -> dict[str, Array]:
     }
 
 
-def most_confused(targets: Array, probabilities: Array, classes: Sequence[str]) -> pd.DataFrame:
+def most_confused(outcomes: Outcomes) -> pd.DataFrame:
     """The mistakes by how often they were made, most often first.
 
-    targets: (N,) of one class per image, or (N, C) of tags. probabilities: (N, C).
-    One class: columns ``label``, ``predicted``, ``count``. Tags: columns ``tag``, ``missed``, ``invented``, with a tag
-    predicted where it is more likely than not.
+    One class: columns ``label``, ``predicted``, ``count``. Tags: columns ``tag``, ``missed``, ``invented``.
     """
-    if targets.ndim == 2:
-        truth, answers = targets == 1, probabilities > LIKELY
-        table = pd.DataFrame(
-            {"tag": classes, "missed": (truth & ~answers).sum(axis=0), "invented": (~truth & answers).sum(axis=0)}
-        )
-        worst_first = (table["missed"] + table["invented"]).sort_values(ascending=False, kind="stable").index
-        return table.loc[worst_first].reset_index(drop=True)
-    counts = confusion_counts(targets, probabilities.argmax(axis=1), classes).rename_axis("label")
-    pairs = counts.melt(ignore_index=False, var_name="predicted", value_name="count").reset_index()
+    if outcomes.tags:
+        truth, answers = outcomes.truth, outcomes.answers
+        missed, invented = (truth & ~answers).sum(axis=0), (~truth & answers).sum(axis=0)
+        table = pd.DataFrame({"tag": outcomes.classes, "missed": missed, "invented": invented})
+        return table.iloc[np.argsort(-(missed + invented), kind="stable")].reset_index(drop=True)
+    pairs = outcomes.confusion.melt(ignore_index=False, var_name="predicted", value_name="count").reset_index()
     mistakes = pairs[(pairs["label"] != pairs["predicted"]) & (pairs["count"] > 0)]
     return mistakes.sort_values(["count", "label", "predicted"], ascending=[False, True, True], ignore_index=True)
 
 
-def top_losses(ids: Sequence[str], targets: Array, probabilities: Array, classes: Sequence[str]) -> pd.DataFrame:
+def top_losses(outcomes: Outcomes) -> pd.DataFrame:
     """The images by their loss, highest first: ``id``, ``label``, ``predicted``, ``probability``, ``loss``.
 
-    targets: (N,) of one class per image, or (N, C) of tags. probabilities: (N, C).
     One class: the probability is the label's. Tags: the loss is the mean over the tags, the probability that of the tag
     that costs most, which ``predicted`` names with a minus where it was missed and a plus where it was invented.
     """
-    outcomes = Outcomes(np.array(ids, object), np.array(ids, object), tuple(classes), targets, probabilities)
-    names, costliest, rows = np.array(classes, object), outcomes.costliest, np.arange(len(targets))
+    names, costliest, rows = np.array(outcomes.classes, object), outcomes.costliest, np.arange(len(outcomes.ids))
     if outcomes.tags:
         labels: Any = [" ".join(names[tags]) for tags in outcomes.truth]
         predicted = np.where(outcomes.truth[rows, costliest], "-", "+").astype(object) + names[costliest]
     else:
-        labels, predicted = names[targets], names[probabilities.argmax(axis=1)]
-    table = pd.DataFrame(
-        {
-            "id": outcomes.ids,
-            "label": labels,
-            "predicted": predicted,
-            "probability": probabilities[rows, costliest],
-            "loss": outcomes.losses,
-        }
-    )
+        labels, predicted = names[outcomes.targets], names[outcomes.probabilities.argmax(axis=1)]
+    columns = {"id": outcomes.ids, "label": labels, "predicted": predicted}
+    table = pd.DataFrame(columns | {"probability": outcomes.probabilities[rows, costliest], "loss": outcomes.losses})
     return table.sort_values("loss", ascending=False, kind="stable", ignore_index=True)
-
-
-def confusion_counts(targets: Array, predicted: Array, classes: Sequence[str]) -> pd.DataFrame:
-    """How many images (C, C) of each class, a row, were predicted as each, a column."""
-    counts = confusion_matrix(targets, predicted, labels=np.arange(len(classes))) if len(targets) else 0
-    return pd.DataFrame(counts, index=list(classes), columns=list(classes))
 
 
 def confusion_to_read(counts: pd.DataFrame) -> pd.DataFrame:
@@ -228,34 +213,13 @@ def figures_of_classes(outcomes: Outcomes, beta: float = 1.0) -> pd.DataFrame:
     precision, recall, score, images = precision_recall_fscore_support(
         outcomes.truth.astype(int), outcomes.answers.astype(int), beta=beta, average=None, zero_division=np.nan
     )
+    table = pd.DataFrame({"name": outcomes.classes, "images": images, "predicted": outcomes.answers.sum(axis=0)})
     average = [
         average_precision_score(of_class, column) if of_class.any() else np.nan
         for of_class, column in zip(outcomes.truth.T, outcomes.probabilities.T, strict=True)
     ]
-    with np.errstate(invalid="ignore"):
-        losses = outcomes.costs.sum(axis=0) / (len(outcomes.ids) if outcomes.tags else images)
-    return pd.DataFrame(
-        {
-            "name": outcomes.classes,
-            "images": images,
-            "predicted": outcomes.answers.sum(axis=0),
-            "precision": precision,
-            "recall": recall,
-            "score": score,
-            "average_precision": average,
-            "loss": losses,
-        }
-    )
-
-
-def confidences(outcomes: Outcomes, probabilities: Array) -> tuple[Array, Array]:
-    """What is to be calibrated (M,), and if it is true (M,): the class predicted, the second of two, or every tag."""
-    if outcomes.tags:
-        return probabilities.ravel(), outcomes.truth.ravel()
-    if len(outcomes.classes) == 2:
-        return probabilities[:, 1], outcomes.targets == 1
-    chosen = probabilities.argmax(axis=1)
-    return probabilities.max(axis=1), chosen == outcomes.targets
+    losses = outcomes.costs.sum(axis=0) / (len(outcomes.ids) if outcomes.tags else table["images"])
+    return table.assign(precision=precision, recall=recall, score=score, average_precision=average, loss=losses)
 
 
 def reliability(confidence: Array, true: Array) -> tuple[Array, Array, Array, float]:

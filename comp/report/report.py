@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,6 @@ from comp.report.gallery import gallery
 from comp.report.outcomes import (
     CANDIDATES,
     Outcomes,
-    confidences,
-    confusion_counts,
     confusion_to_read,
     figures_of_classes,
     most_confused,
@@ -88,7 +87,7 @@ def explain(
 
 
 def in_words(postprocessing: PostProcessing) -> str:
-    """What the post-processing does to probabilities."""
+    """How the post-processing changes probabilities."""
     if not isinstance(postprocessing, Clip):
         return postprocessing.words
     text = f"probabilities are kept {postprocessing.smallest:g} away from 0 and 1"
@@ -101,30 +100,31 @@ def in_words(postprocessing: PostProcessing) -> str:
 def table_of(outcomes: Outcomes) -> dict[str, Any]:
     """All images, those with the highest loss first, as the page's script takes them."""
     kept = np.argsort(-outcomes.losses, kind="stable")[:ROWS]
+    shown = outcomes.take(kept)
 
     def indices(hot: np.ndarray[Any, Any]) -> list[Any]:
-        return [np.flatnonzero(row).tolist() if outcomes.tags else int(row.argmax()) for row in hot[kept]]
+        return [np.flatnonzero(row).tolist() for row in hot] if outcomes.tags else hot.argmax(axis=1).tolist()
 
     columns = {
-        "id": ("image", "text", outcomes.ids[kept].tolist()),
-        "actual": ("actual", "class", indices(outcomes.truth)),
-        "predicted": ("predicted", "class", indices(outcomes.answers)),
-        "right": ("right", "right", outcomes.right[kept].astype(int).tolist()),
-        "loss": ("loss", "number", outcomes.losses[kept].round(4).tolist()),
+        "id": ("image", "text", shown.ids.tolist()),
+        "actual": ("actual", "class", indices(shown.truth)),
+        "predicted": ("predicted", "class", indices(shown.answers)),
+        "right": ("right", "right", shown.right.astype(int).tolist()),
+        "loss": ("loss", "number", shown.losses.round(4).tolist()),
     }
     if not outcomes.tags:
-        probabilities = outcomes.probabilities[kept, outcomes.targets[kept]]
+        probabilities = shown.probabilities[shown.truth]
         columns["probability"] = ("p(actual)", "number", probabilities.round(4).tolist())
     if len(set(outcomes.folds)) > 1:
-        columns["fold"] = ("fold", "text", outcomes.folds[kept].tolist())
+        columns["fold"] = ("fold", "text", shown.folds.tolist())
     heads, kinds, values = zip(*columns.values(), strict=True)
     return {
         "heads": heads,
         "columns": list(columns),
         "kinds": kinds,
-        "classes": list(outcomes.classes),
+        "classes": outcomes.classes,
         "rows": list(zip(*values, strict=True)),
-        "left_out": max(0, len(outcomes.ids) - ROWS),
+        "left_out": len(outcomes.ids) - len(kept),
     }
 
 
@@ -133,47 +133,33 @@ def _classes(competition: Competition, outcomes: Outcomes) -> dict[str, Any]:
     beta = competition.scoring.beta or 1.0
     facts = {"figures": figures_of_classes(outcomes, beta), "score_name": f"F{beta:g}", "confusion": None, "curves": []}
     if not outcomes.tags:
-        counts = confusion_counts(outcomes.targets, outcomes.answers.argmax(axis=1), outcomes.classes)
-        confused = most_confused(outcomes.targets, outcomes.answers, outcomes.classes)
-        shown, images = confusion_to_read(counts), counts.sum(axis=1)
+        confused = most_confused(outcomes)
+        shown = confusion_to_read(outcomes.confusion)
         return facts | {
-            "confusion": {
-                "names": list(shown.index),
-                "counts": shown.to_numpy().tolist(),
-                "totals": shown.sum(axis=1).tolist(),
-                "left_out": len(counts) - len(shown),
-            },
-            "pairs": [
-                (
-                    label,
-                    answer,
-                    count,
-                    count / images[label],
-                    outcomes.classes.index(label),
-                    outcomes.classes.index(answer),
-                )
-                for label, answer, count in confused.head(PAIRS).itertuples(index=False)
-            ],
+            "confusion": shown,
+            "images": outcomes.confusion.sum(axis=1),
+            "confusions_left_out": len(outcomes.classes) - len(shown),
+            "pairs": confused.head(PAIRS),
             "pairs_left_out": max(0, len(confused) - PAIRS),
         }
     before = untuned(competition, outcomes.classes)
     usual = before.thresholds[0] if isinstance(before, Thresholds) else 0.5
-    curves = []
-    for tag, taken in enumerate(outcomes.thresholds or [usual] * len(outcomes.classes)):
-        curve = threshold_curve(outcomes.truth[:, tag], outcomes.probabilities[:, tag], beta)
-        curves.append((outcomes.classes[tag], taken, figures.thresholds(CANDIDATES, curve, taken, usual)))
-    return facts | {"curves": curves, "usual": usual}
+    taken = outcomes.thresholds or [usual] * len(outcomes.classes)
+    curves = [
+        figures.thresholds(CANDIDATES, threshold_curve(truth, probabilities, beta), threshold, usual)
+        for truth, probabilities, threshold in zip(outcomes.truth.T, outcomes.probabilities.T, taken, strict=True)
+    ]
+    return facts | {"curves": list(zip(outcomes.classes, taken, curves, strict=True)), "usual": usual}
 
 
 def _calibration(outcomes: Outcomes, postprocessing: PostProcessing) -> dict[str, Any]:
-    named = {"as predicted": outcomes.probabilities}
+    named = {"as predicted": outcomes}
     if isinstance(postprocessing, Clip):
-        named["with post-processing"] = postprocessing(outcomes.probabilities)
-    found = {name: reliability(*confidences(outcomes, probabilities)) for name, probabilities in named.items()}
-    confidence, _ = confidences(outcomes, outcomes.probabilities)
+        named["with post-processing"] = replace(outcomes, probabilities=postprocessing(outcomes.probabilities))
+    found = {name: reliability(*one.confidences) for name, one in named.items()}
     return {
         "calibration_errors": {name: error for name, (*_, error) in found.items()},
-        "reliability": figures.reliability({name: curve[:3] for name, curve in found.items()}, confidence),
+        "reliability": figures.reliability({name: curve[:3] for name, curve in found.items()}, outcomes.confidences[0]),
     }
 
 
@@ -183,61 +169,50 @@ def _stages(run: Run, recipe: Recipe, metric: str) -> list[dict[str, Any]]:
         return []
     epochs, steps = run.history.epochs(), run.history.steps()
     took = run.history.stages().set_index("stage").to_dict("index") if (run.folder / "stages.csv").is_file() else {}
-    shown = []
+    stages = []
     for number, stage in enumerate(recipe.stages, start=1):
         own, own_steps = epochs[epochs["stage"] == number], steps[steps["stage"] == number]
         if len(own):
-            ended = took.get(number, {})
-            shown.append(
-                {
-                    "number": number,
-                    "stage": stage,
-                    "schedule": short_name(stage.schedule),
-                    "rate": float(own_steps["lr_head"].max()),
-                    "charts": _charts(run, number, stage, own, own_steps, metric),
-                    "epochs": len(own),
-                    "images_per_second": float(own["images_per_second"].median()),
-                    "seconds": ended.get("seconds"),
-                    "training_seconds": float(own["seconds"].sum()),
-                    "memory": ended.get("memory_mb"),
-                    "last": own.iloc[-1].to_dict(),
-                }
-            )
-    return shown
+            facts = {
+                "number": number,
+                "stage": stage,
+                "epochs": own,
+                "schedule": short_name(stage.schedule),
+                "took": took.get(number, {}),
+            }
+            charts = list(_charts(run, number, stage, own, own_steps, metric))
+            stages.append(facts | {"rate": float(own_steps["lr_head"].max()), "charts": charts})
+    return stages
 
 
 def _charts(
     run: Run, number: int, stage: Stage, epochs: pd.DataFrame, steps: pd.DataFrame, metric: str
-) -> list[tuple[str, Any]]:
-    charts = []
+) -> Iterator[tuple[str, Any]]:
     swept = run.history.range_test(number)
     if swept is not None:
-        rates, losses, smoothed = (swept[column].to_numpy(float) for column in ("rate", "loss", "smoothed"))
-        sweep = RangeTest(rates, losses, smoothed)
+        sweep = RangeTest(*swept[["rate", "loss", "smoothed"]].to_numpy(float).T)
         taken = steps["lr_head"].max() if isinstance(stage.learning_rate, str) else stage.learning_rate
-        charts.append((f"Learning-rate finder; taken: {taken:.2g}", figures.range_test(sweep)))
-    numbers = np.arange(1, len(steps) + 1)
-    columns = {group: steps[f"lr_{group}"].to_numpy(float) for group in LAYER_GROUPS}
-    trained = {group: values for group, values in columns.items() if np.isfinite(values).all()}
-    charts.append(("Learning rate of each layer group that trains", figures.rates(numbers, trained)))
-    ends = np.cumsum(steps.groupby("epoch", sort=True).size().to_numpy())
-    per_step = figures.losses(numbers, steps["loss"].to_numpy(float), ends, epochs["valid_loss"].to_numpy(float))
-    charts.append(("Loss per step", per_step))
+        yield f"Learning-rate finder; taken: {taken:.2g}", figures.range_test(sweep)
+    rates = pd.DataFrame({group: steps[f"lr_{group}"] for group in LAYER_GROUPS}).dropna(axis=1)
+    yield "Learning rate of each layer group that trains", figures.rates(rates)
+    yield "Loss per step", figures.losses(steps, epochs)
     if epochs["score"].notna().any():
-        scores = figures.scores(epochs["epoch"].to_numpy(), epochs["score"].to_numpy(float), metric)
-        charts.append((f"Validation {metric} per epoch", scores))
-    return charts
+        yield f"Validation {metric} per epoch", figures.scores(epochs, metric)
 
 
 def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = None) -> str | None:
-    """What to type for a run with this config.json, with nothing left to defaults; None for one trained by hand.
+    """The command for a run with this config.json, with nothing left to defaults; None for one trained by hand.
 
     trained: its trained.json.
     """
     if config.get("members"):
         how = [] if config.get("kind") == "folds" else ["--how", str(config["how"])]
         return shlex.join(["comp", "ensemble" if how else "join", *config["members"], *how])
-    if trained is not None and not _as_declared(config["recipe"]["stages"], trained["stages"]):
+    declared = config["recipe"]["stages"]
+    ended = declared if trained is None else trained["stages"]
+    # Rates that were to be found are numbers where a stage has ended.
+    alike = (one in (other, {**other, "learning_rate": "find"}) for one, other in zip(declared, ended, strict=False))
+    if len(declared) != len(ended) or not all(alike):
         return None
     words = ["comp", "run", str(config["competition"])]
     if config.get("like"):
@@ -252,12 +227,3 @@ def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = No
     if config.get("fold"):
         words += ["--folds", str(config["folds"]), "--fold", str(config["fold"])]
     return shlex.join(words)
-
-
-def _as_declared(declared: list[dict[str, Any]], trained: list[dict[str, Any]]) -> bool:
-    """Whether the stages are the recipe's, but for rates that were to be found."""
-    return len(declared) == len(trained) and all(
-        stage == {**other, "learning_rate": stage["learning_rate"]}
-        and stage["learning_rate"] in ("find", other["learning_rate"])
-        for stage, other in zip(declared, trained, strict=True)
-    )

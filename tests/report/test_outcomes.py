@@ -8,8 +8,6 @@ from comp.report.outcomes import (
     CANDIDATES,
     MOST,
     Outcomes,
-    confidences,
-    confusion_counts,
     confusion_to_read,
     figures_of_classes,
     most_confused,
@@ -29,6 +27,11 @@ def judged(targets, probabilities, classes=ANIMALS, thresholds=None):
     return Outcomes(ids, np.full(len(ids), "valid", object), tuple(classes), targets, probabilities, thresholds)
 
 
+def predicted(targets, answers, classes):
+    """Images of one class each, surely predicted as another or the same."""
+    return judged(targets, np.eye(len(classes))[answers], classes)
+
+
 def drawn(rows, classes, *, tags=False, seed=0):
     rng = np.random.default_rng(seed)
     targets = rng.integers(2, size=(rows, classes)) if tags else rng.integers(classes, size=rows)
@@ -42,6 +45,8 @@ def test_an_image_is_right_where_its_most_probable_class_is_the_label():
     assert outcomes.answers.argmax(axis=1).tolist() == [0, 1]
     assert outcomes.losses == pytest.approx([-np.log(0.6), -np.log(0.4)])
     assert outcomes.costliest.tolist() == [0, 2]
+    part = outcomes.take(np.array([1]))
+    assert (part.ids.tolist(), part.right.tolist(), part.losses.tolist()) == (["i1"], [False], [outcomes.losses[1]])
 
 
 def test_tags_are_right_only_together_by_their_thresholds():
@@ -67,121 +72,105 @@ def test_the_most_surely_right_are_right_and_have_the_lowest_losses():
     assert (np.diff(outcomes.losses[sure]) >= 0).all()
 
 
-def test_images_are_taken_with_all_that_is_known_of_them():
-    whole = judged([0, 1, 0], [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]], ANIMALS[:2])
-    part = whole.take(np.array([2, 0]))
-    assert part.ids.tolist() == ["i2", "i0"]
-    assert part.right.tolist() == [False, True]
-    assert part.losses.tolist() == [whole.losses[2], whole.losses[0]]
-
-
-def test_mistakes_are_counted_by_pair_the_most_frequent_first_then_by_name():
-    probabilities = [[0, 1, 0], [1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]]
-    table = most_confused(np.array([0, 0, 1, 2, 2, 1]), np.array(probabilities), ANIMALS)
+@pytest.mark.parametrize(
+    ("targets", "answers", "mistakes"),
+    [
+        (
+            [0, 0, 1, 2, 2, 1],
+            [1, 0, 0, 1, 1, 2],
+            [["emu", "dog", 2], ["cat", "dog", 1], ["dog", "cat", 1], ["dog", "emu", 1]],
+        ),
+        ([0, 1, 2], [0, 1, 2], []),
+        (np.empty(0, int), np.empty(0, int), []),
+    ],
+)
+def test_mistakes_are_counted_by_pair_the_most_frequent_first_then_by_name(targets, answers, mistakes):
+    table = most_confused(predicted(targets, answers, ANIMALS))
     assert list(table.columns) == ["label", "predicted", "count"]
-    assert table.to_numpy().tolist() == [["emu", "dog", 2], ["cat", "dog", 1], ["dog", "cat", 1], ["dog", "emu", 1]]
-
-
-@pytest.mark.parametrize("rows", [0, 3])
-def test_without_a_mistake_the_table_is_empty_and_has_its_columns(rows):
-    table = most_confused(np.arange(rows), np.eye(3)[:rows], ANIMALS)
-    assert table.empty
-    assert list(table.columns) == ["label", "predicted", "count"]
+    assert table.to_numpy().tolist() == mistakes
 
 
 def test_missed_and_invented_tags_are_counted_the_worst_first():
-    targets = np.array([[1, 0, 1], [1, 0, 1], [0, 1, 0]])
     # A tag as likely as not is not predicted.
-    table = most_confused(targets, np.array([[0.9, 0.1, 0.5], [0.9, 0.6, 0.2], [0.1, 0.9, 0.7]]), TAGS)
+    probabilities = [[0.9, 0.1, 0.5], [0.9, 0.6, 0.2], [0.1, 0.9, 0.7]]
+    table = most_confused(judged([[1, 0, 1], [1, 0, 1], [0, 1, 0]], probabilities, TAGS))
     assert list(table.columns) == ["tag", "missed", "invented"]
     assert table.to_numpy().tolist() == [["road", 2, 1], ["cloudy", 0, 1], ["clear", 0, 0]]
     assert list(table.index) == [0, 1, 2]
 
 
 def test_the_image_with_the_highest_loss_comes_first_with_its_label_s_probability():
-    probabilities = np.array([[0.7, 0.2, 0.1], [0.8, 0.1, 0.1], [0, 0, 1], [0.7, 0.2, 0.1]])
-    table = top_losses(list("adcb"), np.array([0, 1, 2, 0]), probabilities, ANIMALS)
-    assert list(table.columns) == ["id", "label", "predicted", "probability", "loss"]
-    # Images of one loss stay in their order.
-    assert list(table["id"]) == ["d", "a", "b", "c"]
-    assert list(table["label"]) == ["dog", "cat", "cat", "emu"]
-    assert list(table["predicted"]) == ["cat", "cat", "cat", "emu"]
-    assert table["probability"].tolist() == [0.1, 0.7, 0.7, 1.0]
-    assert table["loss"].tolist() == pytest.approx([-np.log(0.1), -np.log(0.7), -np.log(0.7), 0], abs=1e-6)
-
-
-def test_a_probability_of_nought_costs_much_but_not_infinitely():
-    table = top_losses(["a"], np.array([0]), np.array([[0.0, 1, 0]]), ANIMALS)
-    assert table["probability"].tolist() == [0]
-    assert table["loss"].tolist() == pytest.approx([-np.log(1e-7)])
+    table = top_losses(
+        judged([0, 1, 2, 0, 0], [[0.7, 0.2, 0.1], [0.8, 0.1, 0.1], [0, 0, 1], [0.7, 0.2, 0.1], [0, 1, 0]])
+    )
+    # Images of one loss stay in their order; a probability of nought costs much, but not infinitely.
+    assert table.drop(columns="loss").to_dict("list") == {
+        "id": ["i4", "i1", "i0", "i3", "i2"],
+        "label": ["cat", "dog", "cat", "cat", "emu"],
+        "predicted": ["dog", "cat", "cat", "cat", "emu"],
+        "probability": [0, 0.1, 0.7, 0.7, 1.0],
+    }
+    by_hand = -np.log([1e-7, 0.1, 0.7, 0.7, 1])
+    assert table["loss"].tolist() == pytest.approx(by_hand, abs=1e-6)
 
 
 def test_the_tag_that_costs_most_is_named_as_missed_or_invented():
-    targets = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0]])
-    table = top_losses(list("abc"), targets, np.array([[0.9, 0.2, 0.1], [0.1, 0.9, 0.7], [0.1, 0.1, 0.2]]), TAGS)
-    assert table["id"].tolist() == ["a", "b", "c"]
-    assert table["label"].tolist() == ["clear road", "cloudy", ""]
-    assert table["predicted"].tolist() == ["-road", "+road", "+road"]
-    assert table["probability"].tolist() == [0.1, 0.7, 0.2]
+    probabilities = [[0.9, 0.2, 0.1], [0.1, 0.9, 0.7], [0.1, 0.1, 0.2]]
+    table = top_losses(judged([[1, 0, 1], [0, 1, 0], [0, 0, 0]], probabilities, TAGS))
+    assert table.drop(columns="loss").to_dict("list") == {
+        "id": ["i0", "i1", "i2"],
+        "label": ["clear road", "cloudy", ""],
+        "predicted": ["-road", "+road", "+road"],
+        "probability": [0.1, 0.7, 0.2],
+    }
     by_hand = -np.log([0.9, 0.8, 0.1]).mean(), -np.log([0.9, 0.9, 0.3]).mean(), -np.log([0.9, 0.9, 0.8]).mean()
     assert table["loss"].tolist() == pytest.approx(by_hand)
 
 
 @pytest.mark.parametrize("targets", [np.empty(0, int), np.empty((0, 3), int)])
 def test_of_no_images_there_is_a_table_without_rows(targets):
-    assert top_losses([], targets, np.empty((0, 3)), ANIMALS).empty
+    assert top_losses(judged(targets, np.empty((0, 3)))).empty
 
 
 def test_few_classes_stand_in_their_order_in_the_confusion_matrix():
     outcomes = drawn(100, 5)
-    predicted = outcomes.probabilities.argmax(axis=1)
-    counts = confusion_to_read(confusion_counts(outcomes.targets, predicted, outcomes.classes))
+    counts = confusion_to_read(outcomes.confusion)
     assert tuple(counts.index) == tuple(counts.columns) == outcomes.classes
-    assert (counts.to_numpy() == confusion_matrix(outcomes.targets, predicted)).all()
+    assert (counts.to_numpy() == confusion_matrix(outcomes.targets, outcomes.probabilities.argmax(axis=1))).all()
 
 
-def test_many_classes_are_the_same_counts_with_the_confused_side_by_side():
-    targets = np.repeat(np.arange(60), 10)
-    predicted = targets.copy()
-    predicted[:5], predicted[590:595] = 59, 0  # the first and the last are taken for each other
-    counts = confusion_to_read(confusion_counts(targets, predicted, [f"c{index}" for index in range(60)]))
-    first, last = (list(counts.index).index(name) for name in ("c0", "c59"))
-    assert abs(first - last) == 1
-    assert counts.iloc[first, last] == 5
-    assert counts.to_numpy().sum() == 600
-    assert len(set(counts.index)) == 60
-
-
-def test_of_more_classes_than_can_be_read_the_least_confused_are_left_out():
-    names = [f"c{index}" for index in range(MOST + 30)]
-    targets = np.repeat(np.arange(MOST + 30), 2)
-    counts = confusion_to_read(confusion_counts(targets, np.where(targets < 20, (targets + 1) % 20, targets), names))
+def test_many_classes_are_the_same_counts_with_the_confused_side_by_side_and_without_the_least_confused():
+    names, targets = [f"c{index}" for index in range(MOST + 30)], np.repeat(np.arange(MOST + 30), 10)
+    answers = targets.copy()
+    answers[:5], answers[590:595] = 59, 0  # these two are taken for each other
+    counts = confusion_to_read(predicted(targets, answers, names).confusion)
+    one, other = (list(counts.index).index(name) for name in ("c0", "c59"))
+    assert abs(one - other) == 1
+    assert counts.iloc[one, other] == 5
     assert counts.shape == (MOST, MOST)
-    assert set(names[:20]) <= set(counts.index)
+    assert counts.to_numpy().sum() == 10 * MOST
+    assert len(set(counts.index)) == MOST
 
 
 @pytest.mark.parametrize("tags", [False, True])
 def test_figures_are_scikit_learn_s_of_each_class_against_the_rest(tags):
     outcomes = drawn(300, 4, tags=tags)
-    for index, one in enumerate(figures_of_classes(outcomes, beta=2).itertuples()):
+    found = figures_of_classes(outcomes, beta=2)
+    for index, one in enumerate(found.itertuples()):
         of_it, said = outcomes.truth[:, index], outcomes.answers[:, index]
         assert (one.images, one.predicted) == (of_it.sum(), said.sum())
         assert one.precision == pytest.approx(precision_score(of_it, said))
         assert one.score == pytest.approx(fbeta_score(of_it, said, beta=2))
         assert one.average_precision == pytest.approx(average_precision_score(of_it, outcomes.probabilities[:, index]))
+    if not tags:
+        mean = np.average(found["loss"], weights=found["images"])
+        assert mean == pytest.approx(log_loss(outcomes.targets, outcomes.probabilities)) == outcomes.losses.mean()
 
 
 def test_what_there_is_nothing_to_count_from_is_nan():
     absent = figures_of_classes(judged([0, 0], [[0.9, 0.1, 0], [0.8, 0.1, 0.1]])).iloc[1]
     assert (absent["name"], absent["images"]) == ("dog", 0)
     assert absent[["precision", "recall", "average_precision", "loss"]].isna().all()
-
-
-def test_the_mean_loss_of_classes_is_the_log_loss():
-    outcomes = drawn(200, 3)
-    found = figures_of_classes(outcomes)
-    mean = np.average(found["loss"], weights=found["images"])
-    assert mean == pytest.approx(log_loss(outcomes.targets, outcomes.probabilities)) == outcomes.losses.mean()
 
 
 def test_the_calibration_error_is_the_mean_distance_weighed_by_counts():
@@ -197,9 +186,9 @@ def test_the_calibration_error_is_the_mean_distance_weighed_by_counts():
 def test_what_is_calibrated_is_the_second_of_two_the_class_predicted_of_many_and_every_tag():
     two = judged([0, 1], [[0.9, 0.1], [0.8, 0.2]], ANIMALS[:2])
     many, tags = judged([2], [[0.6, 0.3, 0.1]]), drawn(5, 3, tags=True)
-    found = [[part.tolist() for part in confidences(outcomes, outcomes.probabilities)] for outcomes in (two, many)]
+    found = [[part.tolist() for part in outcomes.confidences] for outcomes in (two, many)]
     assert found == [[[0.1, 0.2], [False, True]], [[0.6], [False]]]
-    assert [len(part) for part in confidences(tags, tags.probabilities)] == [15, 15]
+    assert [len(part) for part in tags.confidences] == [15, 15]
 
 
 @settings(deadline=None, max_examples=30)
