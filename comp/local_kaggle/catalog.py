@@ -84,14 +84,6 @@ class Catalog:
         """Submissions of other teams, hidden like the answers; each is named for its team."""
         return sorted((self._hidden / TEAMS / slug).glob("*.csv"))
 
-    def unanswered(self) -> list[str]:
-        """The competitions of which nothing can be graded: a sample submission is there, and no hidden answers."""
-        return [
-            slug
-            for slug in self.slugs()
-            if self.answers(slug) is None and any("sample_submission" in file.name for file in self.files(slug))
-        ]
-
     def files(self, slug: str) -> list[CatalogFile]:
         """Every visible file, sorted by name; of a folder that is one archive, what the archive holds."""
         own = self._own_archive(slug)

@@ -29,7 +29,11 @@ MOST_NAMED = 5
 def without_answers(folder: Path) -> str | None:
     """A line that names the competitions of which nothing is graded, or None where there are none."""
     with Catalog(folder) as catalog:
-        slugs = catalog.unanswered()
+        slugs = [
+            slug
+            for slug in catalog.slugs()
+            if catalog.answers(slug) is None and any("sample_submission" in file.name for file in catalog.files(slug))
+        ]
     if not slugs:
         return None
     more = f" and {len(slugs) - MOST_NAMED} more" if len(slugs) > MOST_NAMED else ""

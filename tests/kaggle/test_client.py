@@ -40,25 +40,24 @@ def test_what_is_not_there_is_one_sentence(kaggle, tmp_path):
     for call in calls:
         with pytest.raises(KaggleError, match=r"There is no .*nowhere.*check its name"):
             call()
+    for handle in ("digits", "a/b/c", "/b", "a/", ""):
+        with pytest.raises(KaggleError, match="owner/name"):
+            kaggle.download_dataset(handle, tmp_path)
 
 
-@pytest.mark.parametrize("handle", ["digits", "a/b/c", "/b", "a/", ""])
-def test_a_data_set_without_owner_and_name_is_refused(kaggle, tmp_path, handle):
-    with pytest.raises(KaggleError, match="owner/name"):
-        kaggle.download_dataset(handle, tmp_path)
-
-
-def test_what_kaggle_says_of_a_competition(kaggle):
+def test_a_competition_is_looked_at_folder_by_folder_and_file_by_file(kaggle, served, tmp_path):
     found = kaggle.competition(SLUG)
     assert (found.title, found.metric, found.only_notebooks) == ("Two Digits", "accuracy", False)
-
-
-def test_a_folder_lists_what_is_right_in_it(kaggle):
-    top = kaggle.competition_folder(SLUG)
+    top, notes = kaggle.competition_folder(SLUG), kaggle.competition_folder(SLUG, "notes")
     assert [file.name for file in top.files] == ["sample_submission.csv", "train.zip"]
     assert (top.folders, top.whole) == (("notes",), True)
-    notes = kaggle.competition_folder(SLUG, "notes")
     assert (notes.files, notes.folders) == ((RemoteFile("notes/read me.txt", 5),), ())
+    got = kaggle.download_file(SLUG, "notes/read me.txt", tmp_path)
+    assert (got.path, got.path.read_text()) == (tmp_path / "read me.txt", "hello")
+    assert not list(tmp_path.glob("*.zip"))
+    with RemoteZip(kaggle.file_address(SLUG, "train.zip"), session=requests.Session()) as archive:
+        assert archive.namelist() == zipfile.ZipFile(served / SLUG / "train.zip").namelist()
+        assert archive.read("train/1.b.png") == b"one"
 
 
 def test_of_a_large_folder_no_more_is_listed_than_was_asked_for(kaggle, served, monkeypatch):
@@ -70,20 +69,6 @@ def test_of_a_large_folder_no_more_is_listed_than_was_asked_for(kaggle, served, 
     assert ([file.name for file in some.files], some.whole) == ([f"train/{n:03}.png" for n in range(20)], False)
     every = kaggle.competition_folder(SLUG, "train", at_least=35)
     assert (len(every.files), every.whole) == (35, True)
-
-
-def test_one_file_is_downloaded_alone(kaggle, tmp_path):
-    got = kaggle.download_file(SLUG, "notes/read me.txt", tmp_path)
-    assert got.path == tmp_path / "read me.txt"
-    assert got.path.read_text() == "hello"
-    assert not list(tmp_path.glob("*.zip"))
-
-
-def test_an_archive_s_contents_are_read_from_its_address(kaggle, served):
-    address = kaggle.file_address(SLUG, "train.zip")
-    with RemoteZip(address, session=requests.Session()) as archive:
-        assert archive.namelist() == zipfile.ZipFile(served / SLUG / "train.zip").namelist()
-        assert archive.read("train/1.b.png") == b"one"
 
 
 def board(*scores):

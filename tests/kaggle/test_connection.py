@@ -83,21 +83,18 @@ def python(program):
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_importing_the_official_client_neither_prints_nor_signs_in_nor_spoils_a_later_import():
-    done = python(
-        "import sys; from comp.kaggle.connection import _api_class; _api_class(); assert 'kaggle' not in sys.modules\n"
-        "print('quiet'); import kaggle; assert type(kaggle.api) is kaggle.KaggleApi"
+def test_importing_the_official_client_neither_prints_nor_signs_in_nor_spoils_a_later_import(tmp_path, monkeypatch):
+    imported = (
+        "import sys; from comp.kaggle.connection import _api_class; _api_class(); assert 'kaggle' not in sys.modules"
     )
+    done = python(f"{imported}\nprint('quiet'); import kaggle; assert type(kaggle.api) is kaggle.KaggleApi")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("quiet\nAuthentication required")
-
-
-def test_a_settings_folder_that_cannot_be_made_is_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path / "file" / "kaggle"))
-    done = python("from comp.kaggle.connection import _api_class; _api_class()")
-    assert "KaggleError: " in done.stderr
-    assert "KAGGLE_CONFIG_DIR" in done.stderr
+    failed = python(imported).stderr.splitlines()[-1]
+    assert "KaggleError: " in failed
+    assert "KAGGLE_CONFIG_DIR" in failed
 
 
 def test_a_server_on_this_machine_is_never_sent_the_users_credentials(answering, secrets, tmp_path):
