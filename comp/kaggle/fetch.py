@@ -140,10 +140,10 @@ def _bring(
     """Unpack everything; ``lost`` are the files that had been, where some of them are gone."""
     archives = {source: folder / ARCHIVES / source.replace("/", "_") / _name(source) for source in sources}
     mounts = {source: mount for source in sources if (mount := mount_of(source))}
-    here = {source: known for source in sources if (known := downloads.downloaded_before(archives[source]))}
-    absent = [source for source in sources if source not in mounts and source not in here]
+    whole = {source: known for source in sources if (known := downloads.downloaded_before(archives[source]))}
+    absent = [source for source in sources if source not in mounts and source not in whole]
     if lost is not None:
-        say(_lost_in_words(lost, folder, [_name(source) for source in absent], bool(here)))
+        say(_lost_in_words(lost, folder, [_name(source) for source in absent], bool(whole)))
     jobs = []
     if absent:
         kaggle = connect()
@@ -160,7 +160,7 @@ def _bring(
                 notes = link(mounts[source], folder, RESERVED)
                 facts.append({"source": source, "mount": str(mounts[source])})
             else:
-                got = here.get(source) or coming[absent.index(source)].result()
+                got = whole.get(source) or coming[absent.index(source)].result()
                 try:
                     notes = extract(got.path, folder, RESERVED)
                 except DamagedError:
