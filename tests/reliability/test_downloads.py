@@ -112,20 +112,19 @@ def test_a_refusal_is_one_sentence_with_its_remedy(refused, nothing_that_looks_w
     nothing_that_looks_whole()
 
 
-def test_too_many_requests_are_waited_out_when_that_is_short(fetching, intact, waits):
-    ended = fetching(Fault("DownloadDataFiles", "refuse", times=2, status=429, retry_after=30))
+@pytest.mark.parametrize(
+    ("at", "refusal", "waited"),
+    [
+        ("DownloadDataFiles", {"status": 429, "retry_after": 30}, [30, 30]),
+        ("DownloadDataset", {"status": 500}, [1, 2, 4]),
+        (BLOBS, {"status": 503}, [1, 2, 4]),
+    ],
+)
+def test_refusals_that_pass_soon_are_outlasted(fetching, intact, waits, at, refusal, waited):
+    ended = fetching(Fault(at, "refuse", times=len(waited), **refusal))
     assert ended.status == 0
-    assert ended.out.count("too many requests from you (429); trying again in 30 s") == 2
-    assert waits == [30, 30]
-    intact()
-
-
-@pytest.mark.parametrize(("at", "status"), [("DownloadDataset", 500), (BLOBS, 503)])
-def test_a_burst_of_server_errors_is_outlasted(fetching, intact, waits, at, status):
-    ended = fetching(Fault(at, "refuse", times=3, status=status))
-    assert ended.status == 0
-    assert waits == [1, 2, 4]
-    assert f"({status}); trying again in 4 s" in ended.out
+    assert waits == waited
+    assert ended.out.count(f"({refusal['status']}); trying again in ") == len(waited)
     intact()
 
 

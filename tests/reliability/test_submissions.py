@@ -52,13 +52,22 @@ def test_a_submission_that_shows_up_late_is_waited_for(sending, run, sent_once, 
     sent_once()
 
 
-def test_a_submission_that_never_arrives_is_one_sentence_and_can_be_repeated(
-    sending, sentence, run, not_sent, sent_once
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (Fault("CreateSubmission", "refuse", times=None, status=500), "it looks there first, so that nothing"),
+        (Fault("uploads", "drop", times=None), "run the same command again"),
+    ],
+    ids=["submission", "upload"],
+)
+def test_what_never_arrives_is_one_sentence_and_sent_after_a_look(
+    sending, sentence, run, not_sent, sent_once, waits, fault, says
 ):
-    told = sentence(sending(run, Fault("CreateSubmission", "refuse", times=None, status=500)))
-    assert "run the same command again: it looks there first, so that nothing is submitted twice" in told
+    assert says in sentence(sending(run, fault))
     not_sent()
-    assert sending(run).status == 0
+    waits.clear()
+    assert "submitted submission.csv to shades" in sending(run).out
+    assert waits[:3] == [2, 4, 8]
     sent_once()
 
 
@@ -217,14 +226,6 @@ def test_a_submission_that_was_answered_is_not_sent_again_when_it_is_listed_late
     assert len(record["file"]) == 13
     (run.folder / "submitted.json").unlink()
     assert "it is not sent again" in sending(run).out
-    sent_once()
-
-
-def test_an_upload_that_never_arrived_is_sent_after_a_look(sending, sentence, run, sent_once, waits):
-    assert sentence(sending(run, Fault("uploads", "drop", times=None)))
-    waits.clear()
-    assert "submitted submission.csv to shades" in sending(run).out
-    assert waits[:3] == [2, 4, 8]
     sent_once()
 
 
