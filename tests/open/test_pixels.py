@@ -1,12 +1,19 @@
 """Competitions whose files are no ordinary squares of RGB."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from comp import runner
+from comp.console import Console
+from comp.data.data_check import checked_tables, facts_file
+from comp.report.explore import explore
+from comp.runs import Workspace
+from comp.tools.rehearsal import serve_rest
 from tests.data.test_readers import dicom
 
 pytestmark = pytest.mark.long
@@ -131,8 +138,8 @@ def write(made, kind, part, rows):
             made.text(f"{part}.txt", [f"{name} {int(200 * SHADES[shade])}" for name, shade in rows.items()])
 
 
-@pytest.mark.parametrize("kind", FIELDS)
-def test_it_is_trained_on_and_graded_and_resumed(tiny, opened, kind):
+def of_kind(tiny, kind):
+    """A competition of 45 images to learn from, and 15 to predict."""
     size = "(32, 48)" if kind == "rectangles" else "32"
     made = tiny(SOURCE.replace("DECLARED", FIELDS[kind]).replace("SIZE", size))
     shades = list(SHADES)
@@ -144,8 +151,53 @@ def test_it_is_trained_on_and_graded_and_resumed(tiny, opened, kind):
         made.text("train.csv", ["id,shade", *(f"{id_},{shade}" for id_, shade in train.items())])
     made.text("sample_submission.csv", ["id,shade", *(f"{id_},low" for id_ in test)])
     made.answers(["id,shade", *(f"{id_},{shade}" for id_, shade in test.items())])
+    return made
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_it_is_trained_on_and_graded_and_resumed(tiny, opened, kind):
+    made = of_kind(tiny, kind)
     run = opened(made)
     assert run.score >= 0.8
     assert run.page
     if kind in RESUMED:
         run.resumes()
+
+
+def test_an_edited_reader_finds_nothing_that_it_did_not_make_and_its_competition_is_explored_and_rehearsed(
+    tiny, opened, workspace
+):
+    made = of_kind(tiny, "function")
+    first = opened(made)
+    facts = facts_file(made.competition, workspace).read_bytes()
+    kept = {
+        path: path.stat().st_mtime_ns
+        for place in ("features", "images")
+        for path in (workspace.cache / place).iterdir()
+    }
+    made.declaration.write_text(made.declaration.read_text().replace("20, 5)", "20, 5)[::-1]"))
+    second = opened(made)
+    assert second.run.name != first.run.name
+    assert facts_file(made.competition, workspace).read_bytes() != facts
+    # What is used again is touched.
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+    assert "in 5 channels" in second.run.log.read_text()
+    assert second.run.record("config")["depth"]["channels"] == 5
+    page = explore(made.competition, second.choices, workspace, Console()).read_text()
+    assert "float32" in page
+    rehearsed = runner.rehearse(made.competition, second.choices, workspace, Console(), 0.3)
+    assert rehearsed.record("rehearsal")["score"] >= 0.5
+
+
+@pytest.mark.parametrize("kind", ["channels", "rows of JSON"])
+def test_a_rehearsal_serves_what_is_read(tiny, workspace, tmp_path, kind):
+    made = of_kind(tiny, kind)
+    shutil.copytree(made.files, workspace.data(made.name))
+    tables = checked_tables(made.competition, workspace, Console())
+    hidden = np.arange(45) % 5 == 0
+    rehearsed = serve_rest(made.competition, tables, hidden, tmp_path / "again")
+    again = Workspace(tmp_path / "another")
+    shutil.copytree(tmp_path / "again" / made.name, again.data(made.name))
+    found = checked_tables(rehearsed, again, Console())
+    assert (len(found.train), len(found.test), found.depth.channels) == (36, 9, tables.depth.channels)
+    assert found.train["content"].tolist() == tables.train["content"][~hidden].tolist()
