@@ -78,6 +78,7 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
             (tables.classes[index], int(counts[index]), of_parts[index].tolist())
             for index in np.argsort(-counts, kind="stable")
         ],
+        "answers": None if tables.answers is tables else len(tables.answers.train),
         "groups": None if tables.groups is None else len(set(tables.groups)),
         "together": _together(tables),
         "shapes": _shapes(readable),

@@ -56,7 +56,8 @@ def explain(
     with_maps: with activation maps, for which the run's model is loaded and looks at the pictures once more.
     tables: the competition's; without them they are read.
     """
-    tables = (tables or read_tables(competition, workspace.data(competition.name))).answers
+    of_images = tables or read_tables(competition, workspace.data(competition.name))
+    tables = of_images.answers
     (member,) = read_members([run])
     outcomes, scores = read_outcomes(member, tables), run.record("scores")
     postprocessing = from_record(scores["postprocessing"])
@@ -72,6 +73,7 @@ def explain(
         "diagnosis": [] if run.members else diagnosis_of(run),
         "stages": [] if recipe is None else _stages(run, recipe, competition.scoring.name),
         "command": command_of(member.config, run.record("trained") if run.has("trained") else None),
+        "several": tables is not of_images,
         "outcomes": outcomes if len(outcomes.ids) else None,
     }
     if len(outcomes.ids):

@@ -12,6 +12,7 @@ from statistics import geometric_mean
 from typing import Any
 
 from comp.declare.brought import with_parts
+from comp.declare.columns import Columns
 from comp.declare.competition import Competition
 from comp.declare.overrides import apply_overrides
 from comp.declare.recipe import Recipe, Stage
@@ -188,7 +189,23 @@ def from_config(
     recipe = recipe_of(config, trained, competition)
     with _of_this_version():
         augment = Viewpoint(**with_parts(config["augment"], competition.augment))
-        return replace(competition, augment=augment, layer_lr_ratio=config["layer_lr_ratio"]), recipe
+        columns = _columns_as(competition, config)
+        return replace(competition, augment=augment, columns=columns, layer_lr_ratio=config["layer_lr_ratio"]), recipe
+
+
+def _columns_as(competition: Competition, config: dict[str, Any]) -> Columns | None:
+    """The columns as they are declared, with the run's dropout; raises RunError where some of the run's are gone."""
+    columns = competition.columns
+    if "columns" not in config:
+        return columns
+    trained = Columns(**config["columns"]["declared"])
+    gone = [name for name in trained.names if columns is None or name not in columns.names]
+    if columns is None or gone:
+        raise RunError(
+            f"The run was trained with the columns {', '.join(gone)}, which `columns` in competition.py does not name "
+            "any more; put them back, or train again."
+        )
+    return replace(columns, dropout=trained.dropout)
 
 
 def recipe_of(

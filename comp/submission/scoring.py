@@ -107,13 +107,13 @@ def must_score(competition: Competition, classes: Sequence[str], targets: Array)
     score_untuned(competition, classes, targets[rows], drawn)
 
 
-def describe(scores: dict[str, Any]) -> str:
-    """The record in one line."""
+def describe(scores: dict[str, Any], what: str = "images") -> str:
+    """The record in one line. what: its rows are."""
     if not scores["rows"]:
         return "no image validates, so there is no score and nothing to tune post-processing on"
     return (
         f"validation {scores['metric']}: {scores['plain']:.5f} plain, {scores['tta']:.5f} with TTA, "
-        f"{scores['tuned']:.5f} with tuned post-processing, on {scores['rows']} images"
+        f"{scores['tuned']:.5f} with tuned post-processing, on {scores['rows']} {what}"
     )
 
 

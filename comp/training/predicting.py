@@ -82,7 +82,7 @@ def predict(
     write_predictions(trained.predictions("valid"), ids, probabilities, tables.classes)
     # With what predicts other images without the training images at hand.
     trained.write_record("scores", {**scores, "shares": shares.tolist()})
-    console.say(describe(scores))
+    console.say(describe(scores, "images" if answers is None else "answers"))
     write_test_predictions(competition, trained, tables, test, shares, postprocessing, console)
     return trained.submission
 

@@ -8,6 +8,7 @@ import pytest
 from comp import runner
 from comp.console import Console
 from comp.declare.competition import load_competition
+from comp.errors import RunError
 from comp.runs import Workspace
 from comp.runs.resolve import Choices
 from comp.submission.predictions import read_predictions
@@ -67,7 +68,7 @@ def moles(tiny):
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_labels_that_follow_from_columns_alone_are_learned(moles, opened, recipe):
-    done = opened(moles(recipe))
+    done = opened(moles(recipe), "columns.dropout=0.05")
     assert done.score > 0.85
     said = done.run.log.read_text()
     assert "'age': 1 of 60 labelled images" in said
@@ -75,6 +76,7 @@ def test_labels_that_follow_from_columns_alone_are_learned(moles, opened, recipe
     assert done.page
     done.resumes()
     encoding = done.run.record("config")["columns"]["encoding"]
+    assert done.run.record("config")["columns"]["declared"]["dropout"] == 0.05
     assert encoding["categories"] == {"site": ["arm", "leg"]}
 
 
@@ -86,6 +88,8 @@ def test_a_run_predicts_elsewhere_by_the_statistics_that_it_recorded(moles, open
     for name in ("test", "test.csv", "sample_submission.csv"):
         (files / name).symlink_to(done.workspace.data("shades") / name)
     before = read_predictions(done.run.predictions("test"))
+    with pytest.raises(RunError, match="columns age, site"):
+        predict_test_images(replace(done.made.competition, columns=None), done.run, elsewhere, Console())
     predict_test_images(load_competition(done.made.declaration), done.run, elsewhere, Console())
     assert read_predictions(done.run.predictions("test")).equals(before)
 
