@@ -13,6 +13,7 @@ from scipy.stats import ks_2samp
 
 from comp.data.findings import DataCheck
 from comp.declare.metrics import Metric
+from comp.declare.reading import Fit
 from comp.declare.recipe import Recipe
 
 Array = npt.NDArray[Any]
@@ -54,6 +55,7 @@ def advise(
     metric: Metric,
     recipe: Recipe,
     pretrained_at: int | None,
+    fit: Fit = "crop",
 ) -> list[Advice]:
     """What follows from the images, the classes and the recipe.
 
@@ -63,7 +65,7 @@ def advise(
     train, test = (images[images["part"] == part] for part in ("train", "test"))
     found = list(_of_classes(counts, classes, metric))
     if len(train):
-        found = [*_of_sizes(train, recipe, pretrained_at), *_unlike(train, test), *found]
+        found = [*_of_sizes(train, recipe, pretrained_at, fit), *_unlike(train, test), *found]
     if len(train) < FEW_IMAGES:
         evidence = (
             f"{len(train):,} images are labelled, and the score of one split of them depends on luck; "
@@ -87,7 +89,7 @@ def advice_on_files(check: DataCheck) -> Iterator[Advice]:
         yield Advice("unreadable", f"{evidence} and {counts['unreadable_test']} to predict can't be read")
 
 
-def _of_sizes(train: pd.DataFrame, recipe: Recipe, pretrained_at: int | None) -> Iterator[Advice]:
+def _of_sizes(train: pd.DataFrame, recipe: Recipe, pretrained_at: int | None, fit: Fit) -> Iterator[Advice]:
     last, size = len(recipe.stages), recipe.stages[-1].size
     if not isinstance(size, int):  # who chose the shape has looked at the images
         return
@@ -116,7 +118,7 @@ def _of_sizes(train: pd.DataFrame, recipe: Recipe, pretrained_at: int | None) ->
             f"--set stages.{last}.size={_rounded(pretrained_at)}",
         )
     share = float((sides.max(axis=1) / sides.min(axis=1) > LONG).mean())
-    if share >= MANY:
+    if share >= MANY and fit == "crop":
         evidence = (
             f"the middle square, which is what one view sees, leaves out more than a third of {share:.0%} of the "
             "images; what matters may stand there"

@@ -70,7 +70,7 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
         "tags": tables.targets.ndim == 2,
         "advice": [
             *advice_on_files(check),
-            *advise(readable, counts, tables.classes, competition.scoring, recipe, size),
+            *advise(readable, counts, tables.classes, competition.scoring, recipe, size, competition.augment.fit),
         ],
         "parts": names,
         "split_sizes": np.bincount(parts, minlength=len(names)).tolist(),

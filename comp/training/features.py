@@ -16,7 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from comp.data.readers import files_of
 from comp.data.reading import Paths
+from comp.declare.reading import Channels, Read
 from comp.errors import CompError
 from comp.files import alone, write_text
 
@@ -26,8 +28,8 @@ Features = npt.NDArray[np.float32]
 MARK_SECONDS = 10.0
 
 
-def content_digest(paths: Paths, contents: Sequence[str] | None = None) -> str:
-    """A fingerprint of the files' bytes, in order.
+def content_digest(paths: Paths, contents: Sequence[str] | None = None, read: Read | Channels = "images") -> str:
+    """A fingerprint of the bytes of the files that are read for these paths, in order.
 
     contents: their digests, each `blake2b` of 16 bytes in hexadecimal, where they are known: then no file is read.
     """
@@ -36,7 +38,8 @@ def content_digest(paths: Paths, contents: Sequence[str] | None = None) -> str:
         fingerprint.update(bytes.fromhex("".join(contents)))
         return fingerprint.hexdigest()
     for path in paths:
-        fingerprint.update(hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest())
+        whole = b"".join(file.read_bytes() for file in files_of(Path(path), read))
+        fingerprint.update(hashlib.blake2b(whole, digest_size=16).digest())
     return fingerprint.hexdigest()
 
 

@@ -83,7 +83,7 @@ class Images:
 
     @cached_property
     def content(self) -> str:
-        return content_digest(self.paths, self.contents)
+        return content_digest(self.paths, self.contents, self.read)
 
     def features(self, learner: Learner, size: Size, views: Sequence[View]) -> Features:
         """The pooled features (N, V, F) of all rows in these views, from the cache where they were computed before."""

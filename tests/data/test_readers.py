@@ -11,6 +11,7 @@ from comp.data.reading import Depth, Reading, as_bytes, read_image
 from comp.declare.labels import IMAGE_SUFFIXES
 from comp.declare.reading import READERS, Channels
 from comp.errors import DataError, DeclarationError
+from comp.training.features import content_digest
 
 RAMP = np.linspace(0, 4095, 20 * 24).reshape(20, 24).astype(np.uint16)
 COLOURS = np.random.default_rng(0).integers(0, 65536, (20, 24, 3), dtype=np.uint16)
@@ -128,6 +129,8 @@ def test_channels_in_files_of_their_own_are_one_image(tmp_path):
     before = facts_of(tmp_path / "x_red.png", read)
     Image.new("L", (24, 20), 41).save(tmp_path / "x_far.png")
     assert facts_of(tmp_path / "x_red.png", read).content != before.content
+    paths = [str(tmp_path / "x_red.png")]
+    assert content_digest(paths, read=read) == content_digest(paths, [facts_of(tmp_path / "x_red.png", read).content])
     (tmp_path / "x_far.png").unlink()
     assert facts_of(tmp_path / "x_red.png", read)[:2] == ("missing", str(tmp_path / "x_far.png"))
     with pytest.raises(DeclarationError, match=r"_red\.png.*other\.png"):

@@ -28,6 +28,7 @@ def planet():
         ("backbone=resnet18=x", lambda recipe: recipe.backbone, "resnet18=x"),
         (" batch_size =16", lambda recipe: recipe.batch_size, 16),
         ("stages.2.size=128", lambda recipe: [stage.size for stage in recipe.stages], [64, 128]),
+        ("stages.2.size=128x96", lambda recipe: [stage.size for stage in recipe.stages], [64, (128, 96)]),
         ("stages.1.learning_rate=0.5", lambda recipe: [stage.learning_rate for stage in recipe.stages], [0.5, "find"]),
         (
             "stages.2.schedule=one_cycle",

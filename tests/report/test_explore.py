@@ -61,12 +61,12 @@ def images(train=(256, 256), test=None, mode="RGB", test_mode="RGB"):
     return pd.DataFrame(rows, columns=["part", "width", "height", "mode"])
 
 
-def advised(frame=None, counts=MANY, metric="accuracy", recipe=RECIPE, pretrained_at=224):
+def advised(frame=None, counts=MANY, metric="accuracy", recipe=RECIPE, pretrained_at=224, fit="crop"):
     frame = images() if frame is None else frame
     names = [f"c{index}" for index in range(len(counts))]
     # Enough images that their number is no subject, but for the test of it.
     frame = pd.concat([frame] * 70, ignore_index=True)
-    return advise(frame, np.array(counts), names, METRICS[metric], recipe, pretrained_at)
+    return advise(frame, np.array(counts), names, METRICS[metric], recipe, pretrained_at, fit)
 
 
 def test_data_as_the_recipe_expects_them_need_no_advice():
@@ -104,6 +104,7 @@ def test_a_stage_unlike_the_pretraining_is_named_unless_there_was_none():
 def test_long_shapes_ask_for_other_views(tta, change):
     (found,) = advised(images((512, 256)), recipe=Recipe(stages=STAGES, tta=tta))
     assert (found.kind, found.change) == ("long shapes", change)
+    assert advised(images((512, 256)), recipe=Recipe(stages=STAGES, tta=tta), fit="pad") == []
     assert "100%" in found.evidence
 
 
