@@ -106,6 +106,7 @@ class NoLongerDeclared:
 def _parts(declared: Any) -> Iterator[Any]:
     """Everything in a declaration that may have been brought."""
     if isinstance(declared, Mapping):
+        yield declared
         for value in declared.values():
             yield from _parts(value)
     elif isinstance(declared, (tuple, list)):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from accelerate import DistributedDataParallelKwargs
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -221,6 +222,8 @@ class Learner:
         self.shares = ()
         if self.accelerator.num_processes > 1 and not stage.cached:
             self.shares, self.micro_batches.training = shares(batch_size), None
+            # A head on maps leaves out what pools them, and one of one's own may leave out more.
+            self.accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=not self.model.pooled)
             network = self.accelerator.prepare_model(SharedBatch(self.model, self.shares))
         training_mode(self.model, freeze_batch_norm=self.recipe.freeze_batch_norm)
         self._undo = Undo(self.model)

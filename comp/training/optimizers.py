@@ -20,6 +20,8 @@ Module = TypeVar("Module", bound=nn.Module)
 
 # Of timm's two, the power for trainings of fewer than a million steps.
 WARM_UP_POWER = 3 / 4
+# adahessian's step needs the graph of the gradients; kron's state is the square of a layer's.
+LEFT_OUT = ("adahessian", "kron")
 # By torch's own names; timm's sgd is Nesterov's.
 TORCHS: dict[str, Callable[..., Optimizer]] = {"adamw": AdamW, "sgd": partial(SGD, momentum=0.9)}
 
@@ -63,8 +65,7 @@ def build_optimizer(model: Classifier, recipe: Recipe, learning_rate: float, rat
 
 def optimizer_names() -> list[str]:
     """Those that a recipe may name."""
-    # Its step needs the graph of the gradients.
-    return [str(name) for name in list_optimizers() if name != "adahessian"]
+    return [str(name) for name in list_optimizers() if not str(name).startswith(LEFT_OUT)]
 
 
 def _checked(optimizer: Any, parts: list[dict[str, Any]]) -> Optimizer:
