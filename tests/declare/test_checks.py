@@ -92,9 +92,9 @@ WRONG = {
     FileNames: {"pattern": "train/*.jpg"},
     Folders: {"folder": "", "suffix": "png"},
     CsvLabels: {"csv": "", "image": None, "label": 0, "folder": "", "suffix": "jpg", "separator": "", "group": 3}
-    | {"shared": 1, "answer": ""},
+    | {"shared": 1, "answer": "", "incomplete": 1},
     CsvColumns: {"csv": None, "image": "", "labels": ["a"], "folder": 3, "suffix": "png", "target": "tags"}
-    | {"group": "", "shared": 1, "answer": 1},
+    | {"group": "", "shared": 1, "answer": 1, "incomplete": None},
     Columns: {"train": "", "test": None, "image": 3, "numbers": [1], "categories": "sex", "dropout": 1},
     CsvImages: {"csv": "", "image": 1, "folder": None, "suffix": "png", "answer": ""},
     Head: {"build": "linear", "pooled": 1},

@@ -213,7 +213,7 @@ def _read_rows(source: Source, folder: Path, labels: Sequence[str]) -> _Found:
 def _several_images(
     source: Source, place: Path, rows: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.Index[str], list[str], list[str]]:
-    """A row for each image of a row, the images' names and files, and nothing that was put up with."""
+    """A row for each image of a row, the images' names and files, and what was put up with."""
     import pandas as pd
 
     rows = rows.assign(**{source.image: rows[source.image].str.strip()})
@@ -222,17 +222,18 @@ def _several_images(
     found = images_of_answers(place, source.suffix)
     places = pd.Index(rows[source.image]).get_indexer(pd.Index(found.answers))
     missing = rows[source.image][~rows[source.image].isin(found.answers)]
-    if len(missing):
+    lacking = f"{len(missing)} of {len(rows)} rows of {source.csv} have no image" if len(missing) else ""
+    if lacking and not source.incomplete:
         raise DataError(
-            f"{len(missing)} of {len(rows)} rows of {source.csv} have no image, the first "
-            f"{place / (missing.iloc[0] + source.suffix)}; check `folder` and `suffix`, or download the data again."
+            f"{lacking}, the first {place / (missing.iloc[0] + source.suffix)}; check `folder` and `suffix`, or "
+            "download the data again."
         )
     kept = [number for number, row in enumerate(places) if row >= 0]
-    if len(kept) < len(places) and not source.shared:
+    if len(kept) < len(places) and not (source.shared or source.incomplete):
         unlabelled = next(path for path, row in zip(found.paths, places, strict=True) if row < 0)
         raise DataError(_unlabelled(source, len(places) - len(kept), unlabelled))
     ids, paths = ([values[number] for number in kept] for values in (found.ids, found.paths))
-    return rows.iloc[places[kept]], pd.Index(ids), paths, []
+    return rows.iloc[places[kept]], pd.Index(ids), paths, [f"{lacking} and are left out"] if lacking else []
 
 
 def _unlabelled(source: Source, count: int, first: object) -> str:

@@ -1,5 +1,7 @@
 """Several images for one answer, as each label source and the test images say which belong together."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -77,6 +79,12 @@ def test_images_belong_to_the_answers_that_the_declaration_names(tmp_path, sourc
     frame = read(source, tmp_path, files, lines)
     assert dict(zip(frame["id"], frame["answer"], strict=True)) == answers
     assert ("label" in frame) == hasattr(source, "target")
+
+
+def test_rows_without_an_image_may_be_left_out(tmp_path):
+    frame = read(replace(A_ROW_EACH, incomplete=True), tmp_path, FOLDERS, [*BY_FOLDER, "c,no"])
+    assert sorted(set(frame["answer"])) == ["a", "b"]
+    assert any("1 of 3 rows" in note for note in frame.attrs["notes"])
 
 
 @pytest.mark.parametrize(
