@@ -20,6 +20,7 @@ from tests.data.test_readers import dicom
 PAGE = Path(__file__).parent.parent / "docs" / "bring-your-own.md"
 EXAMPLE = re.compile(r"^#+ ([^\n]+)\n(?:(?!^#+ ).)*?(?:<!-- of: (\w+) -->\s+)?^```python\n(.*?)^```$", re.M | re.S)
 EXAMPLES = {title: (of or "shades", code) for title, of, code in EXAMPLE.findall(PAGE.read_text(encoding="utf-8"))}
+COUNTED = re.compile(r"^\| \[.+\]\(#([\w-]+)\) \| (\d+) \|$", re.M)
 OWNERS = {field.name: owner for owner in (Competition, Recipe, Stage) for field in fields(owner)}
 
 
@@ -76,6 +77,16 @@ def scans(shades):
 
 def test_the_page_has_every_block_as_an_example():
     assert len(EXAMPLES) == PAGE.read_text(encoding="utf-8").count("```python")
+
+
+def test_the_changes_that_are_counted_have_so_many_lines_and_twelve_at_most():
+    lines = {
+        title.lower().replace(" ", "-"): sum(bool(line.strip()) for line in code.splitlines())
+        for title, (_, code) in EXAMPLES.items()
+    }
+    counted = {title: int(count) for title, count in COUNTED.findall(PAGE.read_text(encoding="utf-8"))}
+    assert counted == {title: lines[title] for title in counted}
+    assert max(counted.values()) <= 12
 
 
 @pytest.mark.parametrize("title", EXAMPLES)
