@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and locks."""
+"""Files that appear whole or not at all, folders with a number, digests of source, and locks."""
 
 import fcntl
 import hashlib
@@ -6,10 +6,12 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+ROOT = Path(__file__).parent.parent
 # Somebody who only asks whether a file is held has it for less.
 LOOK_SECONDS = 0.1
 
@@ -48,6 +50,38 @@ def sweep(folder: Path) -> None:
 def holds_files(folder: Path) -> bool:
     """Whether anything lies right in a folder, but for what is hidden; False where there is no folder."""
     return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
+
+
+def numbered_folder(place: Path, name: str = "") -> Path:
+    """A new folder in ``place``, called ``name`` with the next free number behind it."""
+    place.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = place / f"{name}{number}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+@cache
+def source_digest(*modules: str) -> str:
+    """The digest of the source of comp's modules by name: ``source_digest("comp.data.reading")``.
+
+    It stands in keys, so that what edited code would make is not taken for what was made before. A package stands for
+    all modules in it. None is imported. Raises ModuleNotFoundError for a name that is none of comp's. That of what a
+    competition's own folder defines is `Competition.source`.
+    """
+    files: list[Path] = []
+    for module in modules:
+        path = ROOT.joinpath(*module.split("."))
+        found = [path.with_suffix(".py")] if path.with_suffix(".py").is_file() else sorted(path.rglob("*.py"))
+        if not found:
+            raise ModuleNotFoundError(f"There is no module {module!r} in {ROOT}.")
+        files += found
+    return digest_of_source(files, ROOT)
 
 
 def digest_of_source(files: Iterable[Path], root: Path) -> str:

@@ -1,6 +1,8 @@
 import os
 import signal
 import stat
+import subprocess
+import sys
 import threading
 import time
 
@@ -8,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comp.files import alone, held, is_held, replacing, sweep, write_text
+from comp import files
+from comp.files import alone, held, is_held, replacing, source_digest, sweep, write_text
 
 
 def names(folder):
@@ -160,3 +163,47 @@ def test_another_thread_may_let_go_of_a_file(tmp_path):
     thread.start()
     thread.join()
     assert not is_held(tmp_path / "log.txt")
+
+
+@pytest.fixture
+def code(tmp_path, monkeypatch):
+    """The folder of a package's source that a test may edit."""
+    folder = tmp_path / "comp" / "data"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "images.py").write_text("SIZE = 1\n")
+    (folder / "tables.py").write_text("ROWS = 1\n")
+    monkeypatch.setattr(files, "ROOT", tmp_path)
+    source_digest.cache_clear()
+    yield folder
+    source_digest.cache_clear()
+
+
+def digest(*modules):
+    source_digest.cache_clear()
+    return source_digest(*modules)
+
+
+def test_a_digest_changes_with_the_source_of_what_it_names_alone(code):
+    whole, module = digest("comp.data"), digest("comp.data.images")
+    (code / "tables.py").write_text("ROWS = 2\n")
+    assert digest("comp.data.images") == module
+    assert digest("comp.data") != whole
+    whole = digest("comp.data")
+    (code / "images.py").rename(code / "pictures.py")
+    assert digest("comp.data") != whole
+    (code / "deeper").mkdir()
+    whole = digest("comp.data")
+    (code / "deeper" / "more.py").touch()
+    assert digest("comp.data") != whole
+
+
+def test_a_name_that_is_no_module_is_refused():
+    with pytest.raises(ModuleNotFoundError, match="pictures"):
+        source_digest("comp.data", "comp.data.pictures")
+
+
+def test_nothing_is_imported_for_a_digest():
+    code = "import sys; from comp.files import source_digest; source_digest('comp.training'); print(*sys.modules)"
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "numpy", "comp.training"} & set(imported)

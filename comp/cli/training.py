@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +12,7 @@ import typer
 
 from comp.cli.options import CHOICES, DeleteArchives, Here, Name, Processes, command, option
 from comp.errors import OverrideError
+from comp.files import write_text
 from comp.training.launching import only_main, start_processes
 
 if TYPE_CHECKING:
@@ -47,11 +50,15 @@ def bench(
     json: Annotated[Path | None, option("FILE", "Where to write the numbers as JSON.")] = None,
 ) -> None:
     """Measure how fast images train and are predicted here."""
-    from comp.tools.benchmark import bench as measure
+    from comp.tools.benchmark import benchmark
 
     if batch_size is not None:
         choices = replace(choices, settings=(*choices.settings, f"batch_size={batch_size}"))
-    measure(here.competition(name), choices, size, here.workspace, here.console, json)
+    measured = benchmark(here.competition(name), choices, size, here.workspace, here.console)
+    for line in measured.lines():
+        here.console.say(line)
+    if json is not None:
+        write_text(json, dumps(measured.as_record(), indent=2) + "\n")
 
 
 @command(*CHOICES)
@@ -74,15 +81,13 @@ def train(
         if name is not None or choices != type(choices)():
             raise OverrideError("--resume takes the options that the run had; leave NAME and other options out.")
         stopped = here.run(resume)
-        competition = here.competition(stopped)
-        if not start_processes(processes):
-            print(runner.resume(competition, stopped, here.workspace, here.console).folder)
-        return
-    if name is None:
+        work = partial(runner.resume, here.competition(stopped), stopped)
+    elif name is not None:
+        work = partial(runner.train, here.competition(name), choices)
+    else:
         raise OverrideError("There is nothing to train; name a competition, as `comp list` does, or a run to --resume.")
-    competition = here.competition(name)
     if not start_processes(processes):
-        print(runner.train(competition, choices, here.workspace, here.console).folder)
+        print(work(here.workspace, here.console).folder)
 
 
 @command(*CHOICES, several=True)

@@ -15,8 +15,7 @@ from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from comp.files import replacing
-from comp.runs.source import source_digest
+from comp.files import replacing, source_digest
 
 Hashes = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]

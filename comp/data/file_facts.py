@@ -19,7 +19,7 @@ from comp.data.reading import RGB, as_bytes, channels_in, in_threads, range_of
 from comp.declare.brought import key_of, short_name
 from comp.declare.reading import Channels, Read
 from comp.errors import DeclarationError
-from comp.runs.source import source_digest
+from comp.files import source_digest
 
 # The side of a thumbnail in pixels, and one in which nothing is to be seen, nor compared.
 THUMBNAIL = 16

@@ -14,8 +14,7 @@ import numpy.typing as npt
 
 from comp.data.reading import Paths, Pixels, Reading, in_threads, read_image
 from comp.declare.reading import Size, size_in_words
-from comp.files import alone, is_held
-from comp.runs.source import source_digest
+from comp.files import alone, is_held, source_digest
 
 Rows = npt.NDArray[np.int64]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comp.errors import RunError
+from comp.files import numbered_folder
 from comp.runs.folder import Run, latest_order, order_of
 
 
@@ -48,17 +49,7 @@ class Workspace:
 
 def create_run(workspace: Workspace, competition: str, name: str) -> Run:
     """A new run folder; ``name`` gets the next free number behind it."""
-    place = workspace.runs / competition
-    place.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        folder = place / f"{name}-{number}"
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return Run(folder)
+    return Run(numbered_folder(workspace.runs / competition, f"{name}-"))
 
 
 def take_in(workspace: Workspace, made: Path, competition: str, name: str) -> Run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import tempfile
@@ -10,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, count, islice
 from operator import truediv
 from pathlib import Path
 from statistics import median
@@ -25,7 +24,6 @@ from comp.data.reading import with_margin
 from comp.declare.competition import Competition
 from comp.declare.recipe import Stage
 from comp.declare.viewpoint import View
-from comp.files import write_text
 from comp.runs import Workspace
 from comp.runs.resolve import Choices, Experiment
 from comp.submission.scoring import score_logits
@@ -118,28 +116,13 @@ class Benchmark:
         }
 
 
-def bench(
-    competition: Competition,
-    choices: Choices,
-    size: int,
-    workspace: Workspace,
-    console: Console,
-    json_file: Path | None = None,
-) -> None:
-    """Measure how fast the competition's images train and are predicted here; the data must have been downloaded."""
-    measured = benchmark(competition, choices, size, workspace, console)
-    for line in measured.lines():
-        console.say(line)
-    if json_file is not None:
-        write_text(json_file, json.dumps(measured.as_record(), indent=2) + "\n")
-
-
 def benchmark(
     competition: Competition, choices: Choices, size: int, workspace: Workspace, console: Console
 ) -> Benchmark:
     """Measure all rates side by side, in one process and by turns, in the recipe's last stage on images.
 
-    size: of the images, in pixels. A recipe that trains heads on cached features only is measured with all layers.
+    The data must have been downloaded. A recipe that trains heads on cached features only is measured with all layers.
+    size: of the images, in pixels.
     """
     prepared = prepare(Experiment.of(competition, choices, workspace), console)
     learner, images = prepared.learner, prepared.images
@@ -154,11 +137,14 @@ def benchmark(
     def epochs(dataset: ImageDataset) -> ImageEpochs:
         return ImageEpochs(dataset, rows, targets, batch_size, workers=workers())
 
+    def endless(dataset: ImageDataset) -> Iterator[Any]:
+        return chain.from_iterable(map(epochs(dataset).epoch, count()))
+
     events = learner.fit(stage, 1e-6, epochs(dataset), None, seed=0)
-    resident = next(_endless(epochs(dataset)))
+    resident = next(endless(dataset))
     views = tta_views(learner.recipe, competition.augment)
     forward = torch.randint(0, 256, (forward_batch(), size, size, prepared.tables.depth.channels), dtype=torch.uint8)
-    readers = {FROM_FILES: _endless(epochs(files)), FROM_KEPT: _endless(epochs(dataset))}
+    readers = {FROM_FILES: endless(files), FROM_KEPT: endless(dataset)}
     predicted = rows[: max(1, BATCHES * forward_batch() // len(views))]
 
     def trains() -> int:
@@ -233,13 +219,6 @@ def _stage(prepared: Prepared, size: int) -> Stage:
     stages = [stage for stage in prepared.experiment.recipe.stages if not stage.cached]
     last = stages[-1] if stages else replace(prepared.experiment.recipe.stages[-1], cached=False, views=1, train="all")
     return replace(last, size=size, schedule="one_cycle", cycles=1, cycle_length=10_000, cycle_multiplier=1)
-
-
-def _endless(epochs: ImageEpochs) -> Iterator[Any]:
-    number = 0
-    while True:
-        yield from epochs.epoch(number)
-        number += 1
 
 
 def _by_turns(blocks: dict[str, Callable[[], int]], console: Console) -> dict[str, list[float]]:

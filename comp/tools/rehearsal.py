@@ -26,6 +26,7 @@ from comp.declare.competition import Competition
 from comp.declare.labels import CsvImages, CsvLabels, TestImages, read_csv
 from comp.declare.reading import Channels
 from comp.errors import DataError
+from comp.files import numbered_folder
 from comp.local_kaggle.grading import graders
 from comp.local_kaggle.server import running
 from comp.runs import Run, Workspace
@@ -99,7 +100,7 @@ def rehearsal(
     tables = checked_tables(competition, workspace, console)
     hidden = which_hide(tables, share, seed)
     count, known = int(hidden.sum()), int((~hidden).sum())
-    folder = _new_folder(workspace.rehearsals / competition.name)
+    folder = numbered_folder(workspace.rehearsals / competition.name)
     served = folder / "served"
     try:
         rehearsed = serve_rest(competition, tables, hidden, served)
@@ -213,15 +214,3 @@ def _write_labels(
         group="group" if "group" in given else None,
         answer="answer" if "answer" in given else None,
     )
-
-
-def _new_folder(place: Path) -> Path:
-    place.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        try:
-            (place / str(number)).mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return place / str(number)

@@ -14,7 +14,7 @@ from typing import Any
 from comp.data.tables import Tables
 from comp.declare.brought import recorded
 from comp.declare.columns import in_table
-from comp.runs.source import source_digest
+from comp.files import source_digest
 from comp.training.prepared import Prepared
 
 # Rows whose values are objects at the same time.

@@ -28,7 +28,7 @@ from comp.declare.reading import Channels, Read, Size, size_in_words
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import RunError
-from comp.runs.source import source_digest
+from comp.files import source_digest
 from comp.training.backbone import Expectations, digest
 from comp.training.features import FeatureEpochs, Features, cached_features, content_digest, in_batches
 from comp.training.launching import from_main, is_main, main_first

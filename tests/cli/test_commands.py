@@ -152,27 +152,19 @@ def test_run_ends_with_the_folder_of_the_run_and_the_next_commands_take_it(comp,
         assert (ended.status, ended.err) == (0, "")
         folder = workspace.runs / "shades" / "standard-1"
         assert Path(ended.last_line) == folder
-        assert (folder / "submission.csv").is_file()
+        assert comp(*plugins, "download", "shades").last_line == str(workspace.data("shades"))
         assert comp(*plugins, "predict", folder).last_line == str(folder / "submission.csv")
         assert comp(*plugins, "predict", "shades").last_line == str(folder / "submission.csv")
         assert comp(*plugins, "submit", "shades/standard-1", "--message", "again").last_line == str(folder)
     (row,) = comp("runs").out.splitlines()
+    # The steps one by one end as the whole run does.
+    trained = comp(*plugins, "train", "shades", *TINY).last_line
+    assert Path(trained) == workspace.runs / "shades" / "standard-2"
+    submission = Path(comp(*plugins, "predict", trained).last_line)
+    assert submission.read_bytes() == (folder / "submission.csv").read_bytes()
     assert row.split()[:2] == ["shades/standard-1", "accuracy"]
     assert "leaderboard" in row
     assert comp("runs", "planet").out == ""
-
-
-def test_the_steps_one_by_one_end_as_the_whole_run_does(comp, shades, serving, workspace):
-    plugins = ("--competitions", shades.plugins)
-    with serving(shades):
-        assert Path(comp(*plugins, "download", "shades").last_line) == workspace.data("shades")
-    for _ in range(2):
-        trained = comp(*plugins, "train", "shades", *TINY).last_line
-        comp(*plugins, "predict", trained)
-    first, second = (
-        (workspace.runs / "shades" / name / "submission.csv").read_bytes() for name in ("standard-1", "standard-2")
-    )
-    assert first == second
 
 
 @pytest.mark.parametrize("arguments", [("run",), ("run", "digits", "--seed", "soon"), ("fly",), ("list", "--loud")])

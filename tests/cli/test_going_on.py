@@ -7,7 +7,7 @@ import pytest
 
 from comp.training import training
 from comp.training.learner import Learner
-from tests.cli.spoiling import TINY, files_of_at_most
+from tests.cli.spoiling import TINY
 
 
 def test_features_that_were_being_computed_when_it_was_asked_to_end_are_gone_on_with(
@@ -48,22 +48,12 @@ def test_what_is_to_be_gone_on_with_is_named_alone(sentence, arguments, says):
     assert says in sentence(*arguments)
 
 
-def test_a_run_is_gone_on_with_by_its_name(downloaded, comp, sentence, workspace, monkeypatch):
-    monkeypatch.setattr("comp.training.training.SAVE_SECONDS", -1.0)
-    plugins = ("--competitions", downloaded.plugins)
-    whole = ("train", "shades", "--backbone", "test_resnet", "--set", "stages.cycle_length=3")
-    with files_of_at_most(8_000):
-        sentence(*plugins, *whole)
-    ended = comp(*plugins, "train", "--resume", "shades/standard-1")
-    assert Path(ended.last_line) == workspace.runs / "shades" / "standard-1"
-    assert "has ended" in sentence(*plugins, "train", "--resume", "shades/standard-1")
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on(
-    downloaded, comp, forked, workspace, number
+def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on_or_one_that_names_its_run(
+    downloaded, comp, sentence, forked, workspace, number
 ):
     command = ("--competitions", downloaded.plugins, "train", "shades", *TINY, "--set", "stages.cycle_length=40")
+    named = (*command[:3], "--resume", "shades/standard-1")
 
     def take_time():
         say_epoch = training.say_epoch
@@ -80,7 +70,10 @@ def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on(
     assert "stopped in stage 1; `comp train --resume shades/standard-1` resumes it there" in ended.out
     assert ended.err.splitlines() == ["Error: stopped; the same command again resumes from here."]
     assert list(workspace.folder.rglob(".*.part")) == []
-    assert "resuming shades/standard-1, which was stopped: stage 1, epoch " in comp(*command).out
+    again = comp(*(command if number == signal.SIGINT else named))
+    assert "resuming shades/standard-1, which was stopped: stage 1, epoch " in again.out
+    assert Path(again.last_line) == workspace.runs / "shades" / "standard-1"
     assert [path.name for path in (workspace.runs / "shades").glob("*/")] == ["standard-1"]
     epochs = (workspace.runs / "shades" / "standard-1" / "epochs.csv").read_text().splitlines()
     assert len(epochs) == 1 + 40
+    assert "has ended" in sentence(*named)

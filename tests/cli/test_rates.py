@@ -44,35 +44,12 @@ def test_lr_find_says_the_same_for_the_same_seed(on_shades, downloaded):
     assert first == again != other
 
 
-def test_lr_find_sweeps_for_the_stage_that_is_named(shades, on_shades, downloaded, workspace):
+def test_lr_find_sweeps_for_the_stage_that_is_named(shades, on_shades, downloaded):
     source = shades.declaration.read_text()
     shades.declaration.write_text(source.replace("stages=[", "stages=[Stage(size=16, train='head', cached=True), "))
     ended = on_shades("lr-find", "shades", "--stage", 2)
     assert Path(ended.last_line).name == "learning-rate-standard-2.png"
     assert Path(ended.last_line).is_file()
-
-
-@pytest.mark.parametrize("stage", [0, 2, -1])
-def test_a_stage_that_is_not_there_is_one_sentence(on_shades, downloaded, workspace, stage):
-    ended = on_shades("lr-find", "shades", "--stage", stage)
-    assert ended.status == 1
-    assert ended.err == f"Error: --stage is {stage}, but the recipe 'standard' has stages 1 to 1.\n"
-    assert not workspace.runs.exists()
-
-
-def test_lr_find_without_data_is_one_sentence(on_shades, workspace):
-    ended = on_shades("lr-find", "shades")
-    assert (ended.status, ended.out) == (1, "")
-    assert ended.err.count("\n") == 1
-    assert "run `comp download shades` first" in ended.err
-
-
-def test_a_setting_that_can_t_be_is_one_sentence(on_shades, workspace):
-    ended = on_shades("lr-find", "shades", "--set", "stages.size=soon")
-    assert ended.status == 1
-    assert ended.err.startswith("Error: --set stages.size=soon")
-    assert ended.err.count("\n") == 1
-    assert not workspace.runs.exists()
 
 
 def test_schedule_needs_no_data_and_ends_with_a_picture(comp, workspace):
@@ -94,13 +71,26 @@ def test_schedule_draws_what_is_set(on_shades):
     assert words == "stage 1: head at 16 px, 2 + 2 + 2 epochs of sgdr, peaks [0.01]"
 
 
+@pytest.mark.parametrize("stage", [0, 2, -1])
+def test_a_stage_that_is_not_there_is_one_sentence(on_shades, downloaded, workspace, stage):
+    ended = on_shades("lr-find", "shades", "--stage", stage)
+    assert ended.status == 1
+    assert ended.err == f"Error: --stage is {stage}, but the recipe 'standard' has stages 1 to 1.\n"
+    assert not workspace.runs.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(("--recipe", "fast"), "has no recipe 'fast'"), (("--set", "stages.cycles=0"), "`cycles` is 0")],
+    [
+        (("lr-find", "shades"), "run `comp download shades` first"),
+        (("lr-find", "shades", "--set", "stages.size=soon"), "--set stages.size=soon"),
+        (("schedule", "shades", "--recipe", "fast"), "has no recipe 'fast'"),
+        (("schedule", "shades", "--set", "stages.cycles=0"), "`cycles` is 0"),
+    ],
 )
-def test_a_schedule_that_can_t_be_is_one_sentence(on_shades, workspace, arguments, says):
-    ended = on_shades("schedule", "shades", *arguments)
-    assert ended.status == 1
+def test_what_can_t_be_shown_is_one_sentence(on_shades, workspace, arguments, says):
+    ended = on_shades(*arguments)
+    assert (ended.status, ended.out) == (1, "")
     assert ended.err.count("\n") == 1
     assert says in ended.err
     assert not workspace.folder.exists()

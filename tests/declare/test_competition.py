@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -160,3 +161,13 @@ def test_a_plugin_that_cannot_be_loaded_is_named_with_the_reason(tmp_path, text,
 def test_the_repositorys_own_plugins_load():
     found = find_competitions(REPOSITORY_COMPETITIONS)
     assert {load_competition(declaration).name for declaration in found.values()} == set(found) != set()
+
+
+def test_a_competition_knows_the_source_in_its_folder(tmp_path):
+    folder = tmp_path / "digits"
+    shutil.copytree(REPOSITORY_COMPETITIONS / "digits", folder)
+    before = load_competition(folder / "competition.py").source
+    (folder / "README.md").write_text("Other words.")
+    assert load_competition(folder / "competition.py").source == before
+    (folder / "losses.py").write_text("def focal(logits, targets): ...\n")
+    assert load_competition(folder / "competition.py").source != before

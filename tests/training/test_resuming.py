@@ -86,6 +86,15 @@ def killed(monkeypatch, saving_always):
     return until
 
 
+@pytest.fixture
+def stopped(with_stages, workspace, killed):
+    """A training of a head that was killed after its first epoch: the competition and its run."""
+    competition = with_stages(HEAD)
+    killed(competition, workspace, 2)
+    (run,) = list_runs(workspace)
+    return competition, run
+
+
 def all_steps(competition, choices, workspace, console):
     run = runner.train(competition, choices, workspace, console)
     if not run.submission.is_file():
@@ -230,27 +239,18 @@ def test_what_was_predicted_and_not_submitted_is_submitted_and_then_left_alone(w
     assert again.name == "shades/standard-2"
 
 
-@pytest.mark.parametrize(
-    "other", [Choices(seed=1), Choices(settings=("dropout=0.1",)), Choices(all_data=True), Choices(backbone="test_vit")]
-)
-def test_another_training_is_not_gone_on_with(with_stages, workspace, killed, other):
-    competition = with_stages(HEAD)
-    killed(competition, workspace, 2)
-    run = runner.train(competition, other, workspace, Console())
-    assert run.name == "shades/standard-2"
-
-
-def test_a_training_on_other_data_is_not_gone_on_with(with_stages, workspace, killed):
-    competition = with_stages(HEAD)
-    killed(competition, workspace, 2)
+def test_another_training_or_one_on_other_data_is_not_gone_on_with(stopped, workspace):
+    competition, _ = stopped
+    others = (Choices(seed=1), Choices(settings=("dropout=0.1",)), Choices(all_data=True), Choices(backbone="test_vit"))
+    for number, other in enumerate(others, start=2):
+        assert runner.train(competition, other, workspace, Console()).name == f"shades/standard-{number}"
     table = workspace.data("shades") / "train.csv"
     table.write_text(table.read_text().replace("t00,red", "t00,blue"))
-    assert runner.train(competition, Choices(), workspace, Console()).name == "shades/standard-2"
+    assert runner.train(competition, Choices(), workspace, Console()).name == "shades/standard-6"
 
 
-def test_the_latest_of_several_is_gone_on_with_whatever_the_clock_says(with_stages, workspace, killed, monkeypatch):
-    competition = with_stages(HEAD)
-    killed(competition, workspace, 2)
+def test_the_latest_of_several_is_gone_on_with_whatever_the_clock_says(stopped, workspace, monkeypatch):
+    competition, _ = stopped
     shutil.copytree(workspace.runs / "shades" / "standard-1", workspace.runs / "shades" / "standard-2")
     second = Run(workspace.runs / "shades" / "standard-2")
     second.write_config(second.record("config"))
@@ -259,10 +259,8 @@ def test_the_latest_of_several_is_gone_on_with_whatever_the_clock_says(with_stag
     assert runner.train(competition, Choices(), workspace, Console()) == second
 
 
-def test_a_run_that_is_being_trained_is_left_alone_and_another_is_begun(with_stages, workspace, killed):
-    competition = with_stages(HEAD)
-    killed(competition, workspace, 2)
-    (first,) = list_runs(workspace)
+def test_a_run_that_is_being_trained_is_left_alone_and_another_is_begun(stopped, workspace):
+    competition, first = stopped
     before = first.last.read_bytes()
     with first.log.open("ab") as elsewhere:
         fcntl.flock(elsewhere, fcntl.LOCK_EX)
@@ -324,10 +322,8 @@ def test_a_run_whose_declaration_has_changed_is_not_gone_on_with(with_stages, wo
     assert run.last.read_bytes() == before
 
 
-def test_a_run_of_other_versions_goes_on_when_it_is_named_and_that_is_said(with_stages, workspace, killed, capsys):
-    competition = with_stages(HEAD)
-    killed(competition, workspace, 2)
-    (run,) = list_runs(workspace)
+def test_a_run_of_other_versions_goes_on_when_it_is_named_and_that_is_said(stopped, workspace, capsys):
+    competition, run = stopped
     config = run.record("config")
     run.write_record("config", {**config, "versions": {**config["versions"], "torch": "1.0"}})
     assert runner.train(competition, Choices(), workspace, Console()) != run
@@ -347,9 +343,8 @@ def edited(monkeypatch):
     return edit
 
 
-def test_edited_code_begins_a_new_run_and_says_what_changed(with_stages, workspace, killed, edited, capsys):
-    competition = with_stages(HEAD)
-    killed(competition, workspace, 2)
+def test_edited_code_begins_a_new_run_and_says_what_changed(stopped, workspace, edited, capsys):
+    competition, _ = stopped
     edited("comp.training")
     new = runner.train(competition, Choices(), workspace, Console())
     assert new.name == "shades/standard-2"
@@ -371,20 +366,15 @@ def test_edited_code_after_the_training_predicts_no_run_of_the_old_code(with_sta
     assert "comp/data changed since shades/standard-1, so this is a new run\n" in capsys.readouterr().out
 
 
-def test_an_edited_declaration_begins_a_new_run_where_only_a_function_of_its_own_changed(
-    with_stages, workspace, killed, capsys
-):
-    competition = with_stages(HEAD)
-    killed(competition, workspace, 2)
+def test_an_edited_declaration_begins_a_new_run_where_only_a_function_of_its_own_changed(stopped, workspace, capsys):
+    competition, _ = stopped
     other = replace(competition, source="e" * 16)
     assert runner.train(other, Choices(), workspace, Console()).name == "shades/standard-2"
     assert "competition.py changed since shades/standard-1" in capsys.readouterr().out
 
 
-def test_a_run_of_the_code_before_an_edit_is_resumed_when_it_is_named(with_stages, workspace, killed, edited, capsys):
-    competition = with_stages(HEAD)
-    killed(competition, workspace, 2)
-    (run,) = list_runs(workspace)
+def test_a_run_of_the_code_before_an_edit_is_resumed_when_it_is_named(stopped, workspace, edited, capsys):
+    competition, run = stopped
     edited("comp.training")
     edited("comp.data")
     assert runner.resume(competition, run, workspace, Console()) == run
@@ -392,10 +382,8 @@ def test_a_run_of_the_code_before_an_edit_is_resumed_when_it_is_named(with_stage
     assert said in capsys.readouterr().out
 
 
-def test_a_backbone_with_other_weights_is_not_gone_on_with(with_stages, workspace, killed, monkeypatch):
-    competition = with_stages(HEAD)
-    killed(competition, workspace, 2)
-    (run,) = list_runs(workspace)
+def test_a_backbone_with_other_weights_is_not_gone_on_with(stopped, workspace, monkeypatch):
+    competition, run = stopped
     run.write_record("config", {**run.record("config"), "weights": "f00d"})
     with pytest.raises(RunError, match=r"another weights \(f00d, and now"):
         runner.resume(competition, run, workspace, Console())
