@@ -29,6 +29,7 @@ from comp import (
     Recipe,
     Stage,
     TagNames,
+    TestFunction,
     TestImages,
     TopClasses,
 )
@@ -53,6 +54,7 @@ RIGHT = {
     Columns: {"train": "train.csv", "test": "test.csv", "image": "id", "numbers": ["age"]},
     LabelFunction: {"function": print},
     Head: {"build": print},
+    TestFunction: {"function": print},
     TestImages: {"folder": "test"},
     ProbabilityOf: {"label": "cat"},
     ClassNumber: {"labels": ["cat", "dog"]},
@@ -99,6 +101,7 @@ WRONG = {
     CsvImages: {"csv": "", "image": 1, "folder": None, "suffix": "png", "answer": ""},
     Head: {"build": "linear", "pooled": 1},
     LabelFunction: {"function": "read", "target": "tags"},
+    TestFunction: {"function": "read"},
     TestImages: {"folder": "", "suffix": "png", "with_suffix": "yes"},
     ProbabilityOf: {"label": ""},
     ClassNumber: {"labels": ["cat"]},
