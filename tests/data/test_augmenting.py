@@ -117,16 +117,6 @@ def test_a_pipeline_of_ones_own_replaces_the_augmentations():
         assert np.array_equal(view, 255 - image[2:18, 7:23])
 
 
-def test_a_pipeline_of_ones_own_follows_from_the_seed_too():
-    def crop(size):
-        return A.Compose([A.RandomCrop(size, size), A.RandomBrightnessContrast(p=0.5)])
-
-    image = noise(40, 40)
-    views = [view.tobytes() for view in views_of(upright(pipeline=crop), image, 16, 20)]
-    assert views == [view.tobytes() for view in views_of(upright(pipeline=crop), image, 16, 20)]
-    assert len(set(views)) > 10
-
-
 def centre_crop(size):
     return A.CenterCrop(size, size)
 

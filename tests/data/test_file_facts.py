@@ -72,7 +72,7 @@ def test_a_file_that_is_no_image_has_its_problem(tmp_path, problem, content):
     assert found.problem == problem
     assert found.content
     assert odd(found) == ()
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=r"x\.jpg can't be read as an image"):
         read_image(tmp_path / "x.jpg", 16)
 
 
@@ -179,8 +179,9 @@ def test_what_is_screened_as_readable_is_read_and_nothing_else(tmp_path, kind):
         readable = not facts_of(path).problem
         try:
             read_image(path, 30)
-        except DataError:
+        except DataError as error:
             assert not readable
+            assert str(path) in str(error)  # noqa: PT017
         else:
             assert readable
     assert not facts_of(write(path, whole)).problem
@@ -196,8 +197,11 @@ def test_a_damaged_file_is_screened_as_it_is_read(tmp_path_factory, seed, kind):
     path = write(tmp_path_factory.getbasetemp() / "damaged", damaged.tobytes())
     found = facts_of(path)
     try:
-        read_image(path, 16)
-    except DataError:
+        pixels = read_image(path, 16)
+    except DataError as error:
         assert found.problem
+        assert str(path) in str(error)  # noqa: PT017
     else:
         assert not found.problem
+        assert pixels.shape[2] == 3
+        assert min(pixels.shape[:2]) == 16
