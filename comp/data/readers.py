@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from comp.declare.reading import Channels, Read
 from comp.errors import DeclarationError
@@ -109,14 +109,15 @@ def _one_channel(file: Path, read: Read) -> Array:
 
 def _deep(path: Path) -> Array:
     """An image as deep as it is; Pillow knows such greys, and OpenCV colours and further channels."""
-    with opened(path) as image:
+    # Of some kinds that OpenCV knows Pillow says that they are no image.
+    with suppress(UnidentifiedImageError), opened(path) as image:
         if image.mode.startswith(("I", "F")):
             return np.asarray(image)
     import cv2
 
     found = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None:
-        raise ValueError("OpenCV can't decode it")
+        raise UnidentifiedImageError("OpenCV can't decode it")
     if found.ndim == 3 and found.shape[2] in (3, 4):
         # OpenCV has blue first.
         found = found[:, :, [2, 1, 0, 3][: found.shape[2]]]
@@ -140,9 +141,9 @@ def _dicom(path: Path) -> Array:
     if colours:
         return convert_color_space(stored, file.PhotometricInterpretation, "RGB")
     inverted = file.PhotometricInterpretation == "MONOCHROME1"
-    if "VOILUTSequence" in file:
+    if file.get("VOILUTSequence"):
         ends = np.array([0, 2 ** file.VOILUTSequence[0].LUTDescriptor[2] - 1])
-    elif "WindowCenter" in file:
+    elif file.get("WindowCenter") not in (None, ""):
         # Far outside of every window.
         ends = apply_voi_lut(np.array([-1e9, 1e9]), file)
     else:

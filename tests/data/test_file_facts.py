@@ -62,6 +62,7 @@ def test_a_plain_photograph_has_no_problem_and_nothing_odd(tmp_path):
         ("not an image", b"this is text, whatever its name"),
         ("not an image", b"<!DOCTYPE html><title>Sign in</title>"),
         ("not an image", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"),
+        *[("not an image", start) for start in (b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a")],
         ("truncated", encoded(noise(), "JPEG")[:-300]),
         ("truncated", encoded(noise(), "JPEG", progressive=True)[:-300]),
         ("truncated", encoded(noise(), "PNG")[:-300]),

@@ -72,6 +72,11 @@ def test_a_truncated_deep_image_is_never_half_read(tmp_path, values, suffix):
             read_image(path, 16, Reading(read="deep"))
 
 
+def test_what_is_no_image_is_no_deep_one(tmp_path):
+    (tmp_path / "x.tif").write_bytes(b"this is text")
+    assert facts_of(tmp_path / "x.tif", "deep").problem == "not an image"
+
+
 def test_arrays_of_numpy_are_read_and_code_in_them_is_not_run(tmp_path):
     np.save(tmp_path / "x.npy", COLOURS)
     assert np.array_equal(array_of(tmp_path / "x.npy", "npy"), COLOURS)
@@ -107,6 +112,8 @@ def test_a_dicom_file_without_a_window_has_its_values(tmp_path):
     assert np.array_equal(array_of(dicom(tmp_path / "x.dcm", RAMP), "dicom"), RAMP)
     inverted = array_of(dicom(tmp_path / "x.dcm", RAMP, PhotometricInterpretation="MONOCHROME1"), "dicom")
     assert np.array_equal(inverted, 4095 - RAMP)
+    emptied = dicom(tmp_path / "x.dcm", RAMP, WindowCenter=None, WindowWidth=None, VOILUTSequence=[])
+    assert np.array_equal(array_of(emptied, "dicom"), RAMP)
     signed = RAMP.astype(np.int16) - 2048
     assert np.array_equal(
         array_of(dicom(tmp_path / "x.dcm", signed, RescaleSlope=2, RescaleIntercept=5), "dicom"), 2 * signed + 5.0
