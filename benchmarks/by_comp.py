@@ -17,7 +17,6 @@ from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.recipe import Recipe, Stage
 from comp.runs import Workspace
 from comp.runs.resolve import Choices, Experiment
-from comp.submission.predictions import mean_over_views
 from comp.training.learner import Epoch
 from comp.training.prepared import Prepared, prepare
 
@@ -44,7 +43,7 @@ def measure(task: Task) -> Measured:
         for views in task.views:
             learner.recipe = replace(recipe, tta="random" if views > 1 else "none", tta_views=max(1, views - 1))
             began = perf_counter()
-            probabilities = mean_over_views(learner.logits(images.to_predict(learner, validating)), "single")
+            probabilities = prepared.outputs.predictions(learner.logits(images.to_predict(learner, validating)))
             predicting[views] = perf_counter() - began
             losses[views] = float(log_loss(targets, probabilities, labels=range(len(prepared.tables.classes))))
     setting = {"torch": torch.__version__, "threads": str(torch.get_num_threads())}

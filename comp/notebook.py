@@ -265,14 +265,17 @@ class Session:
     def most_confused(self) -> pd.DataFrame:
         """The mistakes on the validation images, the most frequent first. Raises RunError before `predict`.
 
-        Columns ``label``, ``predicted``, ``count``; of tags ``tag``, ``missed``, ``invented``.
+        Columns ``label``, ``predicted``, ``count``; of tags ``tag``, ``missed``, ``invented``. Numbers have none.
         """
+        if self.competition.target not in ("single", "multi"):
+            raise RunError("Numbers are not taken for one another; call top_losses() for those that are farthest off.")
         return most_confused(self._outcomes())
 
     def top_losses(self) -> pd.DataFrame:
         """The validation images, the one that costs most first. Raises RunError before `predict`.
 
-        Columns ``id``, ``label``, ``predicted``, ``probability``, ``loss`` and ``path``.
+        Columns ``id``, ``label``, ``predicted``, ``probability``, ``loss`` and ``path``; of numbers ``id``,
+        ``loss``, of each its label and its prediction, and ``path``.
         """
         table = top_losses(self._outcomes())
         paths = self.prepared.tables.answers.train.set_index("id")["path"]

@@ -13,9 +13,9 @@ import typer
 import comp
 from comp.cli.options import DeleteArchives, Here, Name, Port, command, option
 from comp.declare.competition import KaggleDataset, find_competitions, load_competition
-from comp.declare.metrics import METRICS
+from comp.declare.metrics import METRICS, TARGETS
 from comp.declare.reading import READERS
-from comp.declare.recipe import HEADS
+from comp.declare.recipe import HEADS, LOSSES
 from comp.errors import DeclarationError, OverrideError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class What(StrEnum):
     """What a declaration takes by name."""
 
     METRICS = "metrics"
+    LOSSES = "losses"
     HEADS = "heads"
     OPTIMIZERS = "optimizers"
     LABELS = "labels"
@@ -62,6 +63,8 @@ def _parts(what: What) -> dict[str, str]:
     if what is What.METRICS:
         ends = {True: "higher is better", False: "lower is better"}
         return {name: f"{metric.takes}, {ends[metric.higher_is_better]}" for name, metric in METRICS.items()}
+    if what is What.LOSSES:
+        return {name: f"for {' or '.join(TARGETS[one] for one in targets)}" for name, targets in LOSSES.items()}
     if what is What.OPTIMIZERS:
         from comp.training.optimizers import optimizer_names
 

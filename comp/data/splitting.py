@@ -23,6 +23,26 @@ Targets = npt.NDArray[np.int64]
 Groups = npt.ArrayLike
 
 GROUPED_DRAWS = 100
+QUANTILES = ROWS_OF_QUANTILE = 10
+
+
+def strata(targets: npt.NDArray[Any]) -> Targets:
+    """Classes (N,) or tags (N, M) that a split of these targets is even in; of classes and tags, they are these.
+
+    Of one number, which of ten quantiles a row is in, of fewer where they would have fewer than ten rows; of several, a
+    tag for each quantile of each. Of shares and fractions the same: a class that hardly varies makes one quantile.
+    """
+    if targets.dtype.kind != "f":
+        classes: Targets = targets
+        return classes
+    quantiles = np.linspace(0, 1, int(np.clip(len(targets) // ROWS_OF_QUANTILE, 1, QUANTILES)) + 1)[1:-1]
+    columns: list[Targets] = []
+    for column in targets.T:
+        edges = np.unique(np.quantile(column, quantiles))
+        columns.append(np.unique(np.searchsorted(edges, column), return_inverse=True)[1].astype(np.int64))
+    if len(columns) == 1:
+        return columns[0]
+    return np.concatenate([np.eye(column.max(initial=0) + 1, dtype=np.int64)[column] for column in columns], axis=1)
 
 
 def draw_split(
@@ -35,9 +55,10 @@ def draw_split(
     is as it would be without duplicates.
 
     One class per image: every class has its share; a class with a single image trains. Tags: iterative stratification
-    (Sechidis et al. 2011, 10.1007/978-3-642-23808-6_10). With ``groups`` (N,) the rows of a group stay on one side.
-    Raises DataError when there are too few rows or groups to split.
+    (Sechidis et al. 2011, 10.1007/978-3-642-23808-6_10); numbers: by their quantiles, see `strata`. With ``groups``
+    (N,) the rows of a group stay on one side. Raises DataError when there are too few rows or groups to split.
     """
+    targets = strata(targets)
     if groups is not None:
         return _draw_grouped_split(targets, share, seed, _joined(groups, duplicates))
     drawn = _draw_stratified_split(targets, share, seed)
@@ -134,9 +155,10 @@ def draw_folds(
     One class per image: the rows of a class differ by one between folds at most, and a class with fewer rows than
     folds is in as many folds as it has rows. Tags: iterative stratification (Sechidis et al. 2011). With ``groups``
     (N,) the rows of a group are in one fold, the classes as even as that allows; of tags, only the number of groups is
-    even. A duplicate group, see `draw_split`, is in the fold of its first row.
+    even. Numbers are dealt by their quantiles. A duplicate group, see `draw_split`, is in the fold of its first row.
     Raises DataError for fewer rows or groups than folds.
     """
+    targets = strata(targets)
     if count < 2:
         raise DataError(f"Rows can't be dealt to {count} folds; ask for at least 2.")
     if count > len(targets):

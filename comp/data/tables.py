@@ -33,7 +33,7 @@ class Tables:
     So what is random about a row, like the views of test-time augmentation, follows from its id.
 
     train, test: with a column ``answer`` where images are predicted together, those of one value.
-    targets: (N,) indices in ``classes``, or (N, C) of 0 and 1, in the order of ``train``.
+    targets: (N,) indices in ``classes``, or (N, C) of 0 and 1 or of numbers, in the order of ``train``.
     not_asked_for: how many test images the sample submission doesn't ask for.
     notes: what was put up with, a line each.
     data_check: what was found in the images; then in ``train`` are only those that can be read.
@@ -157,8 +157,14 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
     return Tables(nothing, asked, sample_submission, tuple(classes), targets, len(test) - len(asked), notes)
 
 
-def targets_of(table: pd.DataFrame, classes: Sequence[str], target: Target) -> npt.NDArray[np.int64]:
-    """The labels as numbers: (N,) indices in ``classes`` for one class per image, (N, C) of 0 and 1 for tags."""
+def targets_of(table: pd.DataFrame, classes: Sequence[str], target: Target) -> npt.NDArray[Any]:
+    """The labels as numbers: (N,) indices in ``classes`` for one class per image, (N, C) of 0 and 1 for tags.
+
+    Of numbers, shares and fractions they are these, (N, C) floats.
+    """
+    if target not in ("single", "multi"):
+        numbers = [[value for _, value in label] for label in table["label"]]
+        return np.array(numbers, np.float64).reshape(len(table), len(classes))
     index = {name: number for number, name in enumerate(classes)}
     labels = table["label"].to_list()
     if target == "single":
@@ -169,11 +175,9 @@ def targets_of(table: pd.DataFrame, classes: Sequence[str], target: Target) -> n
     return tags
 
 
-def class_counts(targets: npt.NDArray[np.int64], classes: int = 0) -> npt.NDArray[np.int64]:
-    """How many rows each class or tag has (C,), in targets (N,) or (N, C); of at least so many classes."""
-    counts: npt.NDArray[np.int64] = (
-        np.bincount(targets, minlength=classes) if targets.ndim == 1 else targets.sum(axis=0)
-    )
+def class_counts(targets: npt.NDArray[Any], classes: int = 0) -> npt.NDArray[Any]:
+    """How many rows each class or tag has (C,), in targets (N,) or (N, C), or sums of numbers; of so many at least."""
+    counts: npt.NDArray[Any] = np.bincount(targets, minlength=classes) if targets.ndim == 1 else targets.sum(axis=0)
     return counts
 
 
@@ -190,7 +194,7 @@ def with_prior(tables: Tables, probabilities: npt.NDArray[Any], shares: npt.NDAr
 
 def _rare(classes: Sequence[str], targets: npt.NDArray[Any]) -> list[str]:
     single = np.flatnonzero(class_counts(targets, len(classes)) == 1)
-    if not len(single):
+    if not len(single) or targets.dtype.kind == "f":
         return []
     named = ", ".join(repr(classes[place]) for place in single[:3])
     of_all = f"{len(single)} of {len(classes)} {'classes' if targets.ndim == 1 else 'tags'}"

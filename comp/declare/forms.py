@@ -268,6 +268,31 @@ FORMS = {
 }
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """A column per number, named as they are, in the sample submission's order; a single one whatever its name."""
+
+    takes: ClassVar[Kind] = "numbers"
+    targets: ClassVar[tuple[Target, ...]] = ("number", "shares", "fractions")
+
+    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+        import pandas as pd
+
+        if len(classes) == 1:
+            return _one_column(columns, predictions[:, 0])
+        _require_columns(columns, classes)
+        return pd.DataFrame(predictions, columns=list(classes))[list(columns)]
+
+    def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
+        if len(classes) == 1:
+            return _numbers(_only(frame).to_frame())
+        _require_columns(list(frame.columns), classes)
+        return _numbers(frame[list(classes)])
+
+    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
+        return tuple(frames[0].columns)
+
+
 def _one_column(columns: Sequence[str], values: Any) -> pd.DataFrame:
     import pandas as pd
 
@@ -323,8 +348,8 @@ def _require_columns(columns: Sequence[str], classes: Sequence[str]) -> None:
         )
 
 
-def _probabilities(frame: pd.DataFrame) -> Predictions:
-    """The numbers (N, C), each from 0 to 1."""
+def _numbers(frame: pd.DataFrame) -> Predictions:
+    """The numbers (N, C), all finite."""
     import numpy as np
     import pandas as pd
 
@@ -336,6 +361,12 @@ def _probabilities(frame: pd.DataFrame) -> Predictions:
             f"Column {frame.columns[column]!r} holds {frame.iloc[row, column]!r} in data row {frame.index[row] + 1}, "
             "but it should hold a number."
         )
+    return numbers
+
+
+def _probabilities(frame: pd.DataFrame) -> Predictions:
+    """The numbers (N, C), each from 0 to 1."""
+    numbers = _numbers(frame)
     outside = numbers[(numbers < 0) | (numbers > 1)]
     if outside.size:
         raise SubmissionError(f"Probabilities should be from 0 to 1, but {outside.flat[0]:g} was found.")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from comp.declare.brought import short_name
 from comp.declare.checks import Declared, above, between, one_of
+from comp.declare.metrics import Target
 from comp.declare.reading import sides, size_in_words
 
 LAYER_GROUPS = ("early", "late", "head")
@@ -20,6 +21,22 @@ Schedule = Annotated[
     "'sgdr', 'one_cycle', 'flat_cosine', or a function of step and steps that returns a factor of the peak",
 ]
 Side = Annotated[int, between(8, 4096)]
+
+# The targets that each is for; the first that is for a target is its own. What it compares: `comp.submission.outputs`.
+LOSSES: dict[str, tuple[Target, ...]] = {
+    "cross_entropy": ("single", "shares"),
+    "mse": ("number", "single"),
+    "bce": ("single", "multi", "number", "shares", "fractions"),
+    "focal": ("single", "multi"),
+    "asymmetric": ("single", "multi"),
+    "l1": ("number", "single"),
+    "huber": ("number", "single"),
+    "ordinal": ("single",),
+}
+Loss = Annotated[
+    Literal[""] | Annotated[str, one_of(LOSSES)] | Callable[[Any, Any], Any],
+    f"one of {', '.join(LOSSES)}, or a function of logits and targets",
+]
 
 
 HEADS = {
@@ -120,6 +137,12 @@ class Recipe(Declared):
     backbone: a timm model name, or ``local-dir:PATH`` of a folder with its config.json and weights.
     pretrained: start from the backbone's pretrained weights, or from scratch.
     head: one of `HEADS`, or a function of features and outputs that returns a torch module, or a `Head` of it.
+    loss: a name, or a function of logits (B, C) and targets that returns their mean as a scalar; if not given, that
+        of the target: ``cross_entropy`` of one class or of shares, ``bce`` of tags and fractions, ``mse`` of numbers.
+        Also ``focal`` (arXiv:1708.02002), ``asymmetric`` (arXiv:2009.14119), ``l1``, ``huber``; of numbers ``bce``, of
+        their place between their bounds. Where classes are grades, named by numbers, ``mse``, ``l1`` and ``huber``
+        learn one number, and ``ordinal`` for each grade whether it is exceeded. A function's targets are classes (B,),
+        or floats (B, C) where batches are mixed; tags, shares, fractions (B, C); or standardised numbers (B, K).
     batch_size: images per mini-batch of stages on images; a head on cached features takes four times as many. At least
         2, for the head's batch norm.
     dropout: of the head's input.
@@ -155,6 +178,7 @@ class Recipe(Declared):
         Annotated[str, one_of(HEADS)] | Head | Callable[[int, int], Any],
         f"one of {', '.join(HEADS)}, or a function of features and outputs",
     ] = "linear"
+    loss: Loss = ""
     batch_size: Annotated[int, between(2)] = 64
     dropout: Annotated[float, between(0, 0.95)] = 0.0
     accumulation: Count = 1

@@ -31,6 +31,7 @@ NO_SETTINGS = (
     "higher_is_better",
     "settings",
     "postprocessing",
+    "outputs",
 )
 # A mean loss that is lower by more than this many standard errors is called better.
 CERTAIN = 2.0
@@ -150,4 +151,5 @@ def _gains(found: Sequence[Outcomes], beta: float) -> dict[str, Any]:
     largest = np.nan_to_num(np.abs(changes), nan=-1.0).max(axis=0)
     per_class = [(*of_class, of_runs) for of_class, *of_runs in zip(alone, *changes, strict=False)]
     order = np.argsort(-largest[: len(per_class)], kind="stable")
-    return {"gains": gains, "per_class": [per_class[index] for index in order], "score_name": f"F{beta:g}"}
+    score_name = "R²" if first.numbers else f"F{beta:g}"
+    return {"gains": gains, "per_class": [per_class[index] for index in order], "score_name": score_name}

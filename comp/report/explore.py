@@ -18,9 +18,10 @@ from comp.data.file_facts import ODDITIES
 from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training
 from comp.data.loading import ImageDataset
 from comp.data.reading import Reading, read_image
-from comp.data.splitting import draw_folds
+from comp.data.splitting import draw_folds, strata
 from comp.data.tables import Tables
 from comp.declare.competition import Competition
+from comp.declare.labels import in_words
 from comp.declare.reading import size_in_words
 from comp.declare.recipe import Recipe
 from comp.declare.viewpoint import View
@@ -56,6 +57,8 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
     assert check is not None
     readable = check.images[check.images["problem"] == ""]
     parts, names = _parts(tables, recipe, choices)
+    charts = _histograms(tables)
+    tables = _in_quantiles(tables)
     truth = one_hot(tables.targets, len(tables.classes))
     counts = truth.sum(axis=0)
     of_parts = np.stack([truth[parts == part].sum(axis=0) for part in range(len(names))], axis=1)
@@ -81,6 +84,7 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
         "answers": None if tables.answers is tables else len(tables.answers.train),
         "groups": None if tables.groups is None else len(set(tables.groups)),
         "together": _together(tables),
+        "histograms": charts,
         "shapes": _shapes(readable),
         "sizes": _by_part(readable["width"].astype(str) + " × " + readable["height"].astype(str), readable["part"], 6),
         "modes": _by_part(readable["format"] + ", " + readable["mode"], readable["part"], 12),
@@ -102,6 +106,29 @@ def _parts(tables: Tables, recipe: Recipe, choices: Choices) -> tuple[Array, lis
         folds = draw_folds(tables.targets, choices.folds, choices.seed, tables.groups, tables.duplicate_groups)
         return folds, [f"fold {fold}" for fold in range(1, choices.folds + 1)]
     return which_validate(tables, recipe, choices).astype(int), ["train", "valid"]
+
+
+def _histograms(tables: Tables) -> list[tuple[str, Any]]:
+    """Of numbers, one of each."""
+    if tables.targets.dtype.kind != "f":
+        return []
+    columns = zip(tables.classes, tables.targets.T, strict=True)
+    return [(name, figures.histograms({"labelled": values}, name, log=False)) for name, values in columns]
+
+
+def _in_quantiles(tables: Tables) -> Tables:
+    """With the quantile that a number is in as a class, and those of several numbers as tags."""
+    if tables.targets.dtype.kind != "f":
+        return tables
+    names, columns = [], []
+    for name, values in zip(tables.classes, tables.targets.T, strict=True):
+        quantiles = strata(values[:, None])
+        for quantile in np.unique(quantiles):
+            columns.append(quantiles == quantile)
+            some = values[columns[-1]]
+            names.append(f"{name} {some.min():g} to {some.max():g}")
+    has = np.stack(columns, axis=1).astype(np.int64)
+    return replace(tables, classes=tuple(names), targets=has if len(tables.classes) > 1 else has.argmax(axis=1))
 
 
 def _together(tables: Tables) -> dict[str, Any] | None:
@@ -221,8 +248,10 @@ def _pairs(images: pd.DataFrame, root: Path, reading: Reading) -> list[tuple[str
     labels = images.set_index("path")["label"]
 
     def side(path: str) -> dict[str, Any]:
-        label = labels[path]
-        words = label if isinstance(label, str) else ", ".join(label)
-        return {"path": path, "label": words, "picture": thumbnail(read_image(root / path, SIDE, reading))}
+        return {
+            "path": path,
+            "label": in_words(labels[path]),
+            "picture": thumbnail(read_image(root / path, SIDE, reading)),
+        }
 
     return [(kind, [side(path) for path in both]) for kind, both in list(kinds.values())[:PAIRS]]

@@ -156,6 +156,17 @@ def reliability(curves: Mapping[str, tuple[Array, Array, Array]], confidences: A
 
 
 @_styled()
+def scatter(truth: Array, predicted: Array, name: str) -> Markup:
+    """What was predicted (N,) against the truth (N,); on the line both are the same."""
+    figure, axes = _blank(f"{name}, labelled", "predicted")
+    both = [float(truth.min()), float(truth.max())]
+    axes.plot(both, both, color=QUIET, linestyle=(0, (3, 2)), linewidth=1)
+    step = 1 + len(truth) // POINTS
+    axes.scatter(truth[::step], predicted[::step], s=10, color=SERIES[0], alpha=0.5, linewidths=0)
+    return svg(figure, f"{name}: predicted against labelled")
+
+
+@_styled()
 def thresholds(candidates: Array, score: Array, taken: float, usual: float) -> Markup:
     """A tag's score (T,) against its threshold (T,), with the one taken and the one before tuning marked."""
     figure, axes = _blank("", "", *SMALL)

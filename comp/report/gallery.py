@@ -88,7 +88,7 @@ def _maps(
     competition: Competition, run: Run, outcomes: Outcomes, rows: list[int], paths: Sequence[Path], console: Console
 ) -> dict[int, str]:
     """Where the run's model sees what it predicts in each of these rows, or the tag that costs most."""
-    size, reading, maps = maps_of(competition, run, len(outcomes.classes), console)
+    size, reading, maps = maps_of(competition, run, console)
     explained = outcomes.costliest if outcomes.tags else outcomes.probabilities.argmax(axis=1)
     pictures = {}
     with console.bar("activation maps", len(rows), "images") as bar:
@@ -100,10 +100,10 @@ def _maps(
     return pictures
 
 
-def maps_of(competition: Competition, run: Run, classes: int, console: Console) -> tuple[Size, Reading, ActivationMaps]:
+def maps_of(competition: Competition, run: Run, console: Console) -> tuple[Size, Reading, ActivationMaps]:
     """The size that the run's model was trained at, how images are read for it, and its activation maps."""
     competition, recipe = from_config(competition, run.record("config"), run.record("trained"))
-    learner = next(kept_learners(competition, recipe, run, classes, console))
+    learner = next(kept_learners(competition, recipe, run, console))
     model, size = learner.evaluated.eval(), recipe.stages[-1].size
     reading = replace(reading_of(competition, run), interpolation=expectations(model.backbone).interpolation)
     return size, reading, ActivationMaps(model, size)

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.special import entr
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support, r2_score
 
 from comp.data.tables import Tables
 from comp.errors import RunError
@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 
 # The smallest probability whose logarithm is taken.
 SMALLEST = 1e-7
-LIKELY = 0.5
+LIKELY = NEAR = 0.5
 # Of probabilities in a calibration curve.
 BINS = 10
 CANDIDATES = np.linspace(0.01, 0.99, 99)
@@ -37,7 +37,7 @@ class Outcomes:
     """Labelled images and what was predicted of them: N images over C classes or tags.
 
     ids: (N,). folds: the part that each validated in (N,), ``valid`` or the number of its fold.
-    targets: indices of ``classes`` (N,), or (N, C) of 0 and 1. probabilities: (N, C).
+    targets: indices of ``classes`` (N,), (N, C) of 0 and 1, or (N, C) numbers; probabilities: (N, C), or numbers too.
     thresholds: a tag is predicted where its probability is above its own (C,), or a half.
     cuts: what else than the most probable class is predicted.
     """
@@ -54,6 +54,17 @@ class Outcomes:
     def tags(self) -> bool:
         return self.targets.ndim == 2
 
+    @property
+    def numbers(self) -> bool:
+        return bool(self.targets.dtype.kind == "f")
+
+    @cached_property
+    def errors(self) -> Array:
+        """Of numbers (N, C): how far off each is, in standard deviations of the labels."""
+        spread = self.targets.std(axis=0)
+        errors: Array = np.abs(self.probabilities - self.targets) / np.where(spread > 0, spread, 1)
+        return errors
+
     @cached_property
     def truth(self) -> Array:
         """(N, C) of bool: which classes or tags each image has."""
@@ -69,7 +80,9 @@ class Outcomes:
 
     @cached_property
     def right(self) -> Array:
-        """(N,): whether all was predicted as it is labelled."""
+        """(N,): whether all was predicted as it is labelled; numbers to less than half a standard deviation."""
+        if self.numbers:
+            return np.asarray((self.errors < NEAR).all(axis=1))
         return np.asarray((self.truth == self.answers).all(axis=1))
 
     @cached_property
@@ -80,7 +93,9 @@ class Outcomes:
 
     @cached_property
     def losses(self) -> Array:
-        """(N,): the cross-entropy, of tags the mean over them."""
+        """(N,): the cross-entropy, of tags the mean over them; of numbers the mean of their squared errors."""
+        if self.numbers:
+            return np.asarray((self.errors**2).mean(axis=1))
         return np.asarray(self.costs.mean(axis=1) if self.tags else self.costs.sum(axis=1))
 
     @cached_property
@@ -179,7 +194,13 @@ def top_losses(outcomes: Outcomes) -> pd.DataFrame:
 
     One class: the probability is the label's. Tags: the loss is the mean over the tags, the probability that of the tag
     that costs most, which ``predicted`` names with a minus where it was missed and a plus where it was invented.
+    Numbers: the labels and predictions of all of them, and no probability.
     """
+    if outcomes.numbers:
+        columns = {"id": outcomes.ids, "loss": outcomes.losses}
+        for name, truth, predicted in zip(outcomes.classes, outcomes.targets.T, outcomes.probabilities.T, strict=True):
+            columns |= {name: truth, f"{name} predicted": predicted}
+        return pd.DataFrame(columns).sort_values("loss", ascending=False, kind="stable", ignore_index=True)
     names, costliest, rows = np.array(outcomes.classes, object), outcomes.costliest, np.arange(len(outcomes.ids))
     if outcomes.tags:
         labels: Any = [" ".join(names[tags]) for tags in outcomes.truth]
@@ -209,7 +230,11 @@ def figures_of_classes(outcomes: Outcomes, beta: float = 1.0) -> pd.DataFrame:
 
     Columns ``name``; ``images`` and ``predicted``, how many; ``precision``, ``recall`` and ``score``, its F-beta;
     ``average_precision`` of its probability against the rest; ``loss``, the mean of its images', or of the tag alone.
+    Of numbers, only ``score``, their R², and how many ``images``.
     """
+    if outcomes.numbers:
+        r2 = r2_score(outcomes.targets, outcomes.probabilities, multioutput="raw_values")
+        return pd.DataFrame({"name": outcomes.classes, "images": len(outcomes.ids), "score": r2})
     precision, recall, score, images = precision_recall_fscore_support(
         outcomes.truth.astype(int), outcomes.answers.astype(int), beta=beta, average=None, zero_division=np.nan
     )

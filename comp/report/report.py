@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ import numpy as np
 import pandas as pd
 
 from comp.console import Console
+from comp.data.reading import read_image
 from comp.data.tables import Tables, read_tables
 from comp.declare.brought import short_name
 from comp.declare.competition import Competition
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.report import figures
 from comp.report.diagnosis import as_it_went, diagnosis_of
-from comp.report.gallery import gallery
+from comp.report.gallery import gallery, reading_of
+from comp.report.numbers import of_numbers
 from comp.report.outcomes import (
     CANDIDATES,
     Outcomes,
@@ -29,7 +32,7 @@ from comp.report.outcomes import (
     reliability,
     threshold_curve,
 )
-from comp.report.rendering import write_page
+from comp.report.rendering import SIDE, write_page
 from comp.runs import Run, Workspace
 from comp.submission.postprocessing import Clip, PostProcessing, Thresholds, from_record, untuned
 from comp.submission.predictions import read_members
@@ -74,10 +77,13 @@ def explain(
         "stages": [] if recipe is None else _stages(run, recipe, competition.scoring.name),
         "command": command_of(member.config, run.record("trained") if run.has("trained") else None),
         "several": tables is not of_images,
-        "outcomes": outcomes if len(outcomes.ids) else None,
+        "outcomes": outcomes if len(outcomes.ids) and not outcomes.numbers else None,
+        "numbers": [],
     }
-    if len(outcomes.ids):
-        paths = [Path(path) for path in tables.train.set_index("id")["path"].loc[outcomes.ids]]
+    paths = [Path(path) for path in tables.train.set_index("id")["path"].loc[outcomes.ids]]
+    if len(outcomes.ids) and outcomes.numbers:
+        facts |= of_numbers(outcomes, paths, partial(read_image, size=SIDE, reading=reading_of(competition, run)))
+    elif len(outcomes.ids):
         facts |= {
             **gallery(competition, run, outcomes, paths, console, with_maps=with_maps),
             "folds": sorted(set(outcomes.folds), key=lambda fold: (len(fold), fold)),

@@ -14,6 +14,7 @@ from typing import Any
 from comp.declare.brought import with_parts
 from comp.declare.columns import Columns
 from comp.declare.competition import Competition
+from comp.declare.losses import misfit
 from comp.declare.overrides import apply_overrides
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import Viewpoint
@@ -131,11 +132,8 @@ def resolve(competition: Competition, choices: Choices) -> tuple[Competition, Re
             raise OverrideError(f"{competition.name} has no recipe {choices.recipe!r}; it has {known}.")
         recipe = replace(named, on_cpu=None) if named.on_cpu is None or has_gpu() else named.on_cpu
     competition, recipe = apply_overrides(competition, recipe, choices.settings)
-    if recipe.head == "pretrained" and competition.target == "multi":
-        raise OverrideError(
-            f"{competition.name} has tags, but `head` is 'pretrained', which is for one class per image; say "
-            "head=linear."
-        )
+    if wrong := misfit(recipe, competition.target):
+        raise OverrideError(f"{competition.name} {wrong}.")
     if choices.backbone is not None:
         recipe = replace(recipe, backbone=choices.backbone)
     if recipe.backbone.startswith("local-dir:"):

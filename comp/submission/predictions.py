@@ -1,4 +1,4 @@
-"""Predictions: the mean over an image's views, answers of several images, Parquet files, and those that runs kept."""
+"""Predictions: answers of several images, Parquet files, and those that runs kept."""
 
 from __future__ import annotations
 
@@ -11,30 +11,11 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import expit, softmax
 
 from comp.declare.competition import Competition
-from comp.declare.metrics import Target
 from comp.errors import DeclarationError, RunError
 from comp.files import replacing
 from comp.runs import Run
-
-VALUES_AT_ONCE = 1 << 22
-
-
-def mean_over_views(logits: npt.NDArray[Any], target: Target) -> npt.NDArray[np.float64]:
-    """Logits (N, V, C) to the probabilities (N, C): of each view its own, then their mean.
-
-    One class per image: softmax, so rows sum to one; tags: a sigmoid each.
-    """
-    mean = np.empty((logits.shape[0], logits.shape[2]))
-    # In pieces: the probabilities of all views at once would take several times the memory of their means.
-    at_once = max(1, VALUES_AT_ONCE // max(1, logits.shape[1] * logits.shape[2]))
-    for start in range(0, len(logits), at_once):
-        exact = logits[start : start + at_once].astype(np.float64)
-        of_views: npt.NDArray[np.float64] = softmax(exact, axis=-1) if target == "single" else expit(exact)
-        mean[start : start + at_once] = of_views.mean(axis=1)
-    return mean
 
 
 def combined(
@@ -60,7 +41,7 @@ def combined(
                 f"{part.shape[1]} finite numbers."
             )
     result = np.stack(found)
-    return result / result.sum(axis=1, keepdims=True) if competition.target == "single" else result
+    return result / result.sum(axis=1, keepdims=True) if competition.target in ("single", "shares") else result
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

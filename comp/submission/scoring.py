@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from comp.declare.competition import Competition
 from comp.declare.metrics import Metric
+from comp.submission.outputs import Outputs
 from comp.submission.postprocessing import PostProcessing, from_record, to_record, tune, untuned
-from comp.submission.predictions import combined, mean_over_views
+from comp.submission.predictions import combined
 
 Array = npt.NDArray[Any]
 
@@ -23,6 +24,7 @@ COVERED = (2.5, 97.5)  # percentiles
 
 def score_logits(
     competition: Competition,
+    outputs: Outputs,
     classes: Sequence[str],
     targets: Array,
     logits: Array | None,
@@ -34,7 +36,7 @@ def score_logits(
     """
     if logits is None:
         return None
-    predictions = combined(competition, mean_over_views(logits[:, None], competition.target), answers)
+    predictions = combined(competition, outputs.predictions(logits[:, None]), answers)
     return score_untuned(competition, classes, targets, predictions)
 
 
@@ -45,6 +47,7 @@ def score_untuned(competition: Competition, classes: Sequence[str], targets: Arr
 
 def tune_on_logits(
     competition: Competition,
+    outputs: Outputs,
     classes: Sequence[str],
     targets: Array,
     logits: Array,
@@ -58,12 +61,12 @@ def tune_on_logits(
     ``plain`` is the score of the first view, ``tta`` of the mean over all, ``tuned`` after post-processing: the last
     was tuned on the same images, so it flatters a little.
     """
-    predictions = combined(competition, mean_over_views(logits, competition.target), answers)
+    predictions = combined(competition, outputs.predictions(logits), answers)
     postprocessing, record = tune_on_predictions(competition, classes, targets, predictions)
     if not len(targets):
         postprocessing = from_record(found) if found else postprocessing
         return postprocessing, {**record, "postprocessing": to_record(postprocessing)}
-    plain, mean = score_logits(competition, classes, targets, logits[:, 0], answers), record.pop("untuned")
+    plain, mean = score_logits(competition, outputs, classes, targets, logits[:, 0], answers), record.pop("untuned")
     return postprocessing, {**record, "plain": plain, "tta": mean}
 
 

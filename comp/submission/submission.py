@@ -167,7 +167,7 @@ def _check(
 
 def _check_values(block: pd.DataFrame, competition: Competition, classes: Sequence[str]) -> None:
     decoded = competition.submission.decode(block.iloc[:, 1:], classes)
-    if competition.submission.takes == "probabilities" and competition.target == "single":
+    if competition.submission.takes == "probabilities" and competition.target in ("single", "shares"):
         sums = decoded.sum(axis=1)
         worst = np.abs(sums - 1).argmax()
         if abs(sums[worst] - 1) > ROUNDING:

@@ -251,7 +251,7 @@ def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: int, mode
     without = prepared.images.dataset(size, 0)
     samples = [dataset[request] for request in requests]
     stacked = collate(samples)[1]
-    logits = np.zeros((len(timed), len(prepared.tables.classes)), np.float32)
+    logits = np.zeros((len(timed), prepared.outputs.width), np.float32)
     targets = prepared.tables.targets[rows[:TIMED]]
     device = learner.accelerator.device
     read = _milliseconds(lambda: [Path(file).read_bytes() for file in files])
@@ -264,7 +264,9 @@ def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: int, mode
         "collate": _milliseconds(lambda: collate(samples)),
         "transfer": _milliseconds(lambda: stacked.to(device)),
         "metric": _milliseconds(
-            lambda: score_logits(prepared.experiment.competition, prepared.tables.classes, targets, logits)
+            lambda: score_logits(
+                prepared.experiment.competition, prepared.outputs, prepared.tables.classes, targets, logits
+            )
         ),
     }
     with tempfile.TemporaryDirectory() as place:

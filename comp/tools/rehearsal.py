@@ -19,11 +19,11 @@ import pandas as pd
 from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.data.readers import files_of
-from comp.data.splitting import draw_split, with_any
+from comp.data.splitting import draw_split, strata, with_any
 from comp.data.tables import Tables, class_counts, first_rows
 from comp.declare.columns import in_table
 from comp.declare.competition import Competition
-from comp.declare.labels import CsvImages, CsvLabels, TestImages, read_csv
+from comp.declare.labels import CsvColumns, CsvImages, CsvLabels, CsvNumbers, LabelSource, TestImages, read_csv
 from comp.declare.reading import Channels
 from comp.errors import DataError
 from comp.files import numbered_folder
@@ -119,9 +119,9 @@ def rehearsal(
 
 def which_hide(tables: Tables, share: float, seed: int) -> Rows:
     """True for the rows (N,) that are hidden: drawn as those that validate are, and no class is hidden whole."""
-    targets = tables.targets
+    targets = strata(tables.targets)
     hidden = draw_split(targets, share, seed + HIDING, tables.groups, tables.duplicate_groups)
-    classes = len(tables.classes)
+    classes = len(class_counts(targets))
     lost = (class_counts(targets, classes) > 0) & (class_counts(targets[~hidden], classes) == 0)
     shown = with_any(targets, lost)
     for together in (tables.groups, tables.duplicate_groups):
@@ -152,7 +152,7 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
     suffix = "" if read == "images" else files[0][len(ids[0]) :]
     files = [file.removesuffix(suffix) for file in files]
     numbers = _numbered(tables.train["answer"]) if "answer" in tables.train else None
-    labels = _write_labels(tables, files, numbers, hidden, place, suffix)
+    labels = _write_labels(competition, tables, files, numbers, hidden, place, suffix)
     names = np.unique(np.array(numbers or ids)[hidden])
     test: TestImages | CsvImages = TestImages("test", suffix=suffix)
     if numbers is not None:
@@ -189,28 +189,35 @@ def _numbered(names: Iterable[object]) -> list[str]:
 
 
 def _write_labels(
-    tables: Tables, files: Sequence[str], answers: Sequence[str] | None, hidden: Rows, place: Path, suffix: str
-) -> CsvLabels:
+    competition: Competition,
+    tables: Tables,
+    files: Sequence[str],
+    answers: Sequence[str] | None,
+    hidden: Rows,
+    place: Path,
+    suffix: str,
+) -> LabelSource:
     """The labels of the rows that aren't hidden, as a CSV that is read back alike."""
-    known = tables.train[~hidden]
+    known, target = tables.train[~hidden], competition.target
     labels, separator = known["label"], None
-    if tables.targets.ndim == 2:
+    if target == "multi":
         separator = next((mark for mark in SEPARATORS if not any(mark in name for name in tables.classes)), None)
         if separator is None:
             raise DataError("The names of the tags have every separator in them; rename one to rehearse.")
         labels = known["label"].map(separator.join)
     written = pd.DataFrame({"image": np.array(files)[~hidden], "label": labels.to_numpy()})
+    if target not in ("single", "multi"):
+        numbers = dict(zip(tables.classes, tables.targets[~hidden].T, strict=True))
+        written = pd.DataFrame({"image": written["image"], **numbers})
     columns = {"group": tables.groups, "answer": answers}
     given = {name: np.array(values)[~hidden] for name, values in columns.items() if values is not None}
     written = written.assign(**given)
     written.to_csv(place / "train.csv", index=False)
-    return CsvLabels(
-        "train.csv",
-        image="image",
-        label="label",
-        folder="train",
-        suffix=suffix,
-        separator=separator,
-        group="group" if "group" in given else None,
-        answer="answer" if "answer" in given else None,
-    )
+    where: dict[str, Any] = {"csv": "train.csv", "image": "image", "folder": "train", "suffix": suffix}
+    where |= {name: name for name in given}
+    if target == "number":
+        bounds = getattr(competition.labels, "bounds", None)
+        return CsvNumbers(values=tables.classes, bounds=bounds, **where)
+    if target in ("shares", "fractions"):
+        return CsvColumns(labels=tables.classes, target=target, **where)
+    return CsvLabels(label="label", separator=separator, **where)

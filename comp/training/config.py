@@ -60,6 +60,7 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
             "competition.py": competition.source,
         },
         "weights": prepared.weights,
+        "outputs": prepared.outputs.record(),
         "by_hand": by_hand,
         **({} if tables.answers is tables else {"combine": recorded(competition.combine)}),
         **(

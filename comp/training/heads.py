@@ -9,7 +9,6 @@ import torch
 from timm.layers import SelectAdaptivePool2d  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
-from comp.declare.metrics import Target
 from comp.declare.recipe import Head
 from comp.errors import BackboneError, DeclarationError
 
@@ -107,17 +106,6 @@ def joined(features: Tensor, columns: Tensor) -> Tensor:
     shape = list(features.shape)
     shape[axis] = columns.shape[axis]
     return torch.cat([features, columns.to(features.dtype).expand(shape)], dim=axis)
-
-
-def prior_logits(targets: npt.NDArray[np.int64], classes: int, target: Target) -> npt.NDArray[np.float64]:
-    """The logits (C,) of each class's share of the rows, half a row added to each so that none is infinite."""
-    if target == "single":
-        share = (np.bincount(targets, minlength=classes) + 0.5) / (len(targets) + 0.5 * classes)
-        logits: npt.NDArray[np.float64] = np.log(share)
-    else:
-        share = (targets.sum(axis=0) + 0.5) / (len(targets) + 1)
-        logits = np.log(share / (1 - share))
-    return logits
 
 
 def is_new(head: nn.Module) -> bool:

@@ -17,11 +17,10 @@ from accelerate import DistributedDataParallelKwargs
 from torch import Tensor
 from torch.optim import Optimizer
 
-from comp.declare.metrics import Target
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import DivergedError
 from comp.training.backbone import Classifier, Pair, foldable, folded, freeze, training_mode
-from comp.training.losses import Mixing, classification_loss, samples_count
+from comp.training.losses import Mixing, Objective
 from comp.training.memory import MicroBatches, Undo
 from comp.training.optimizers import Average, build_optimizer
 from comp.training.processes import SharedBatch, choose_device, gathered, seed_worker, shares
@@ -109,7 +108,7 @@ class Learner:
     """A classifier on a device, with what its recipe says about training it.
 
     model: trains. evaluated: validates and predicts; the same, or the moving average of its weights while it trains.
-    class_weights: of the loss, (C,), where the recipe balances by them.
+    objective: what is minimised; None where it only predicts.
     micro_batches: how many samples go through the network at once.
     under_way: where the stage that trains stands; None between two stages.
     shares: how many samples of each of the stage's batches every process has, where several share them; empty where a
@@ -123,16 +122,16 @@ class Learner:
         self,
         model: Classifier,
         recipe: Recipe,
-        target: Target,
         layer_lr_ratio: float,
-        class_weights: Tensor | None = None,
+        objective: Objective | None = None,
     ) -> None:
         self.accelerator = accelerator = choose_device()
         self.model = self.evaluated = model.to(accelerator.device).to(memory_format=torch.channels_last)
-        self.recipe, self.target, self.layer_lr_ratio = recipe, target, layer_lr_ratio
-        self.class_weights = None if class_weights is None else class_weights.to(accelerator.device)
+        self.recipe, self.layer_lr_ratio, self.objective = recipe, layer_lr_ratio, objective
+        if objective is not None and objective.class_weights is not None:
+            objective.class_weights = objective.class_weights.to(accelerator.device)
         mixes = recipe.mixup or recipe.cutmix
-        self.mixing = Mixing(recipe.mixup, recipe.cutmix, model.outputs, target) if mixes else None
+        self.mixing = Mixing(recipe.mixup, recipe.cutmix, model.outputs) if mixes else None
         self.micro_batches = MicroBatches(processes=accelerator.num_processes)
         self._undo = Undo(model)
         self._foldable: list[Pair] | None = None
@@ -251,7 +250,8 @@ class Learner:
 
     def _forward_and_backward(self, network: Network, batches: Sequence[Batch]) -> Tensor:
         """Add the gradients of the mean loss of some mini-batches; returns that loss, detached."""
-        losses, share = [], 1 / len(batches)
+        objective, losses, share = self.objective, [], 1 / len(batches)
+        assert objective is not None
         for batch in batches:
             inputs, *columns, targets = (part.to(self.accelerator.device, non_blocking=True) for part in batch)
             if self.mixing is not None:
@@ -264,18 +264,9 @@ class Learner:
                 with self.accelerator.autocast():
                     logits = network(inputs[part], *(values[part] for values in columns))
                 labels = gathered(targets, self.shares) if self.shares else targets[part]
-                loss = share * classification_loss(
-                    logits.float(),
-                    labels,
-                    self.target,
-                    label_smoothing=self.recipe.label_smoothing,
-                    class_weights=self.class_weights,
-                )
+                loss = share * objective(logits.float(), labels)
                 if len(slices) > 1:
-                    of_part, of_all = (
-                        samples_count(some, self.target, self.class_weights) for some in (labels, targets)
-                    )
-                    loss = loss * (of_part / of_all)
+                    loss = loss * (objective.count(labels) / objective.count(targets))
                 self.accelerator.backward(loss)
                 losses.append(loss.detach())
         return torch.stack(losses).sum()
@@ -325,6 +316,7 @@ class Learner:
         if validation is None:
             return None, None
         logits = self.logits(validation.features(), validation.columns)[:, 0]
-        loss = float(classification_loss(torch.from_numpy(logits), validation.targets, self.target))
+        assert self.objective is not None
+        loss = float(self.objective.plain(torch.from_numpy(logits), validation.targets))
         # The last step spoiled the weights, or the sum of their products overflows.
         return logits if math.isfinite(loss) else None, loss

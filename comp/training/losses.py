@@ -1,62 +1,136 @@
 """Losses, the weights of rare classes in them, and mixup and CutMix, which change inputs and targets before them."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.utils.class_weight import compute_class_weight
+from timm.loss.asymmetric_loss import AsymmetricLossMultiLabel, AsymmetricLossSingleLabel
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
+from torch.nn.functional import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    log_softmax,
+    mse_loss,
+    one_hot,
+)
+from torchvision.ops import sigmoid_focal_loss
 from torchvision.transforms.v2 import CutMix, MixUp
 
-from comp.declare.metrics import Target
+from comp.declare.brought import short_name
+from comp.errors import DeclarationError
 
 MOST_WEIGHT = 100.0
+FOCUS = 2.0
+
+OF_NUMBERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse_loss, "l1": l1_loss, "huber": huber_loss}
 
 
-def classification_loss(
-    logits: Tensor,
-    targets: Tensor,
-    target: Target,
-    *,
-    label_smoothing: float = 0.0,
-    class_weights: Tensor | None = None,
-) -> Tensor:
-    """Cross-entropy for one class per image, binary cross-entropy for tags, averaged over the batch; a scalar.
+class Objective:
+    """What a training minimises: a loss of logits (B, C) and of what they are compared with, as `Outputs` has it.
 
-    logits: (B, C). targets: classes (B,) or shares of classes (B, C) for one class per image, 0 to 1 (B, C) for tags.
+    loss: a name of `comp.declare.losses.LOSSES`, or a function.
+    one_of: whether an image is of one class, by softmax, or each logit stands alone.
     label_smoothing: the share of a target spread over the classes (arXiv:1512.00567), or over a tag's yes and no.
     class_weights: (C,), above 0; what a row of the class counts (one class per image), or a row with the tag beside
         one without. A whole number counts as so many copies of the row would, whatever the smoothing: torch's own
         weights would weigh what smoothing gives to a rare class, too, and make it the best answer to every row.
     """
-    if target == "single":
-        if class_weights is None:
-            return cross_entropy(logits, targets, label_smoothing=label_smoothing)
-        weighted = _shares(targets, logits.shape[1]) * class_weights
+
+    def __init__(
+        self,
+        loss: str | Callable[[Tensor, Tensor], Tensor],
+        *,
+        one_of: bool,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
+    ) -> None:
+        self.loss, self.one_of = loss, one_of
+        self.label_smoothing, self.class_weights = label_smoothing, class_weights
+        self._seen = False
+
+    @property
+    def plain(self) -> "Objective":
+        """The same without smoothing and weights, as validation has it."""
+        return Objective(self.loss, one_of=self.one_of)
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The mean over the batch, a scalar.
+
+        targets: classes (B,) or shares of classes (B, C) for one class per image, else (B, C).
+        Raises DeclarationError where a function of one's own gives no scalar, or at once none that is finite.
+        """
+        if callable(self.loss):
+            return self._brought(self.loss, logits, targets)
+        if self.loss in OF_NUMBERS:
+            return OF_NUMBERS[self.loss](logits, targets)
+        return self._of_classes(logits, targets) if self.one_of else self._of_tags(logits, targets)
+
+    def _of_classes(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if self.loss == "asymmetric":
+            return torch.as_tensor(AsymmetricLossSingleLabel(eps=self.label_smoothing)(logits, targets))
+        losses = _focal if self.loss == "focal" else cross_entropy
+        if self.class_weights is None:
+            return losses(logits, targets, label_smoothing=self.label_smoothing)
+        weighted = _shares(targets, logits.shape[1]) * self.class_weights
         row_weights = weighted.sum(dim=1)
-        losses = cross_entropy(
-            logits, weighted / row_weights[:, None], label_smoothing=label_smoothing, reduction="none"
+        of_rows = losses(
+            logits, weighted / row_weights[:, None], label_smoothing=self.label_smoothing, reduction="none"
         )
-        return (losses * row_weights).sum() / row_weights.sum()
-    shares, weights = targets.float(), None
-    if class_weights is not None:
-        weights = shares * class_weights + (1 - shares)
-        shares = shares * class_weights / weights
-    smoothed = shares * (1 - label_smoothing) + 0.5 * label_smoothing
-    return binary_cross_entropy_with_logits(logits, smoothed, weight=weights)
+        return (of_rows * row_weights).sum() / row_weights.sum()
+
+    def _of_tags(self, logits: Tensor, targets: Tensor) -> Tensor:
+        shares, weights = targets.float(), None
+        if self.class_weights is not None:
+            weights = shares * self.class_weights + (1 - shares)
+            shares = shares * self.class_weights / weights
+        smoothed = shares * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
+        if self.loss == "asymmetric":
+            # As one row: timm's is the sum of a row, or of all.
+            whole = AsymmetricLossMultiLabel()(logits.reshape(1, -1), smoothed.reshape(1, -1))
+            return torch.as_tensor(whole) / logits.numel()
+        if self.loss == "focal":
+            focal: Tensor = sigmoid_focal_loss(logits, smoothed, alpha=-1, gamma=FOCUS, reduction="none")
+            return (focal if weights is None else focal * weights).mean()
+        return binary_cross_entropy_with_logits(logits, smoothed, weight=weights)
+
+    def _brought(self, loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, targets: Tensor) -> Tensor:
+        found, wrong = loss(logits, targets), None
+        if not isinstance(found, Tensor) or found.ndim:
+            shape = f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
+            wrong = f"a {type(found).__name__}{shape}"
+        elif not self._seen and not found.isfinite():
+            wrong = f"{float(found)} of the network as it was built"
+        if wrong:
+            raise DeclarationError(
+                f"Recipe: `loss` {short_name(loss)} returns {wrong}, but it should return the finite mean over "
+                f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)}, a scalar tensor."
+            )
+        self._seen = True
+        return found
+
+    def count(self, targets: Tensor) -> Tensor:
+        """How much these rows count in the mean over a batch that they are a part of; a scalar.
+
+        So that the losses of a batch's parts, each times its part of the batch's count, add up to the batch's loss.
+        """
+        if not self.one_of or self.class_weights is None:
+            return torch.tensor(float(len(targets)))
+        return (_shares(targets, len(self.class_weights)) * self.class_weights).sum()
 
 
-def samples_count(targets: Tensor, target: Target, class_weights: Tensor | None) -> Tensor:
-    """How much these rows count in the mean over a batch that they are a part of; a scalar.
-
-    So that the losses of a batch's parts, each times its part of the batch's count, add up to the batch's loss.
-    """
-    if target == "multi" or class_weights is None:
-        return torch.tensor(float(len(targets)))
-    return (_shares(targets, len(class_weights)) * class_weights).sum()
+def _focal(logits: Tensor, targets: Tensor, label_smoothing: float, reduction: str = "mean") -> Tensor:
+    """Cross-entropy in which a class counts the less, the surer it is already (Lin et al. 2017, arXiv:1708.02002)."""
+    logarithms = log_softmax(logits, dim=1)
+    shares = _shares(targets, logits.shape[1]) * (1 - label_smoothing) + label_smoothing / logits.shape[1]
+    losses = -(shares * (1 - logarithms.exp()) ** FOCUS * logarithms).sum(dim=1)
+    return losses.mean() if reduction == "mean" else losses
 
 
-def class_weights(targets: npt.NDArray[np.int64], classes: int, target: Target) -> Tensor:
+def class_weights(targets: npt.NDArray[np.int64], classes: int) -> Tensor:
     """What each class weighs in the loss (C,), so that the rare ones count as much as the frequent.
 
     targets: of the training rows, (N,) places of classes or (N, C) of 0 and 1.
@@ -65,7 +139,7 @@ def class_weights(targets: npt.NDArray[np.int64], classes: int, target: Target) 
     A class or tag in no row, or a tag in every row, has nothing to be balanced with and weighs 1.
     """
     weights = np.ones(classes)
-    if target == "single":
+    if targets.ndim == 1:
         present = np.unique(targets)
         weights[present] = compute_class_weight("balanced", classes=present, y=targets)
     else:
@@ -92,20 +166,20 @@ class Mixing:
     random state; timm's Mixup draws from numpy's, changes the batch it is given and takes even ones only.
     """
 
-    def __init__(self, mixup: float, cutmix: float, classes: int, target: Target) -> None:
+    def __init__(self, mixup: float, cutmix: float, classes: int) -> None:
         self.mixup = MixUp(alpha=mixup) if mixup > 0 else None
         self.cutmix = CutMix(alpha=cutmix) if cutmix > 0 else None
-        self.classes, self.target = classes, target
+        self.classes = classes
 
     def __call__(self, inputs: Tensor, targets: Tensor, *columns: Tensor) -> tuple[Tensor, ...]:
         """A batch of images (B, size, size, 3) or of pooled features (B, F), and its targets, mixed.
 
-        targets: (B,) places of classes, or (B, C) of 0 and 1 for tags; given back as shares (B, C). Images come back
+        targets: (B,) places of classes, or (B, C) numbers; given back as shares or numbers (B, C). Images come back
         as floats from 0 to 255 where they were blended, else as the bytes they were. Features are blended or left as
         they are: they have no area to paste. Blending them is Manifold Mixup (arXiv:1806.05236) at the last layer.
         columns: (B, K) each, mixed as the shares are and given back after them.
         """
-        shares = (one_hot(targets, self.classes) if self.target == "single" else targets).float()
+        shares = _shares(targets, self.classes).float()
         # Whatever stands beside the shares is mixed as they are.
         shares, widths = torch.cat([shares, *columns], dim=1), [shares.shape[1], *(one.shape[1] for one in columns)]
         if inputs.ndim == 2:

@@ -24,8 +24,9 @@ from comp.declare.recipe import Recipe
 from comp.errors import RunError
 from comp.runs import Run, Workspace
 from comp.runs.resolve import from_config
+from comp.submission.outputs import Outputs
 from comp.submission.postprocessing import PostProcessing, from_record
-from comp.submission.predictions import combined, mean_over_views, write_predictions
+from comp.submission.predictions import combined, write_predictions
 from comp.submission.scoring import describe, tune_on_logits
 from comp.submission.submission import build_submission, write_submission
 from comp.training.backbone import build_classifier, expectations, set_size
@@ -73,11 +74,12 @@ def predict(
     unlabelled = readable_test_images(config, tables)
     valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], workspace, console, just_trained)
     targets, answers = tables.answered(validates.nonzero()[0])
+    outputs = outputs_of(trained)
     postprocessing, scores = tune_on_logits(
-        competition, tables.classes, targets, valid, config["postprocessing"], answers
+        competition, outputs, tables.classes, targets, valid, config["postprocessing"], answers
     )
     shares = class_counts(tables.targets[~validates], len(tables.classes)) / (~validates).sum()
-    probabilities = combined(competition, mean_over_views(valid, competition.target), answers)
+    probabilities = combined(competition, outputs.predictions(valid), answers)
     ids = tables.train["id"][validates] if answers is None else np.unique(answers)
     write_predictions(trained.predictions("valid"), ids, probabilities, tables.classes)
     # With what predicts other images without the training images at hand.
@@ -102,7 +104,7 @@ def predict_logits(
     """
     config = trained.record("config")
     found: list[list[Array]] = [[] for _ in parts]
-    for learner in kept_learners(competition, recipe, trained, len(config["classes"]), console, just_trained):
+    for learner in kept_learners(competition, recipe, trained, console, just_trained):
         depth = Depth.of(config.get("depth"))
         expected = expectations(learner.model.backbone, depth.channels)
         for (paths, columns, rows), logits in zip(parts, found, strict=True):
@@ -122,6 +124,14 @@ def predict_logits(
     if not all(np.isfinite(logits).all() for logits in stacked):
         raise RunError(f"{trained.name} predicts NaN or infinity; train again with a lower learning rate.")
     return stacked
+
+
+def outputs_of(trained: Run) -> Outputs:
+    """What the logits of a run's model stand for; raises RunError for a run of an older version."""
+    try:
+        return Outputs.from_record(trained.record("config")["outputs"])
+    except (KeyError, TypeError):
+        raise RunError(f"{trained.name} was trained by another version of comp; train again.") from None
 
 
 def readable_test_images(config: dict[str, Any], tables: Tables) -> Part:
@@ -145,15 +155,15 @@ def write_test_predictions(
 ) -> None:
     """The run's test predictions and submission, of the logits (R, V, C) of the test images that can be read.
 
-    shares: of the classes (C,) in the images that it was trained on, which the others are given.
+    shares: of the classes (C,) in the images that it was trained on, or the means of numbers, for the others.
     """
     answers = tables.test["answer"].to_numpy(object)[tables.readable] if "answer" in tables.test else None
-    of_answers = combined(competition, mean_over_views(logits, competition.target), answers)
+    of_answers = combined(competition, outputs_of(trained).predictions(logits), answers)
     probabilities = with_prior(tables, of_answers, shares)
     ids, classes = tables.answers.test["id"], trained.record("config")["classes"]
     if unread := len(ids) - len(of_answers):
         what = "test images can't" if answers is None else "answers have no test image that can"
-        console.say(f"{unread} {what} be read and are given the classes' shares of the training images")
+        console.say(f"{unread} {what} be read and are given what the training images have on average")
     write_predictions(trained.predictions("test"), ids, probabilities, classes)
     submission = build_submission(
         competition, classes, tables.sample_submission, list(ids), postprocessing(probabilities)
@@ -189,7 +199,6 @@ def kept_learners(
     competition: Competition,
     recipe: Recipe,
     trained: Run,
-    classes: int,
     console: Console,
     just_trained: Learner | None = None,
 ) -> Iterator[Learner]:
@@ -207,7 +216,7 @@ def kept_learners(
         if just_trained is not None and weights == trained.weights:
             learner, just_trained.recipe = just_trained, recipe
         else:
-            learner = load_learner(competition, recipe, weights, classes, channels, columns)
+            learner = load_learner(competition, recipe, weights, outputs_of(trained).width, channels, columns)
         learner.micro_batches.forward, learner.micro_batches.say = at_once, console.say
         yield learner
         # The next one would run out of memory with what this one did.
@@ -215,18 +224,18 @@ def kept_learners(
 
 
 def load_learner(
-    competition: Competition, recipe: Recipe, weights: Path, classes: int, channels: int = 3, columns: int = 0
+    competition: Competition, recipe: Recipe, weights: Path, width: int, channels: int = 3, columns: int = 0
 ) -> Learner:
     """The model with these weights, at the size of the last stage."""
     model = build_classifier(
         recipe.backbone,
         pretrained=False,
         dropout=recipe.dropout,
-        prior=np.zeros(classes),
+        prior=np.zeros(width),
         channels=channels,
         head=recipe.head,
         columns=columns,
     )
     set_size(model, recipe.stages[-1].size)
     load_weights(model, weights)
-    return Learner(model, recipe, competition.target, competition.layer_lr_ratio)
+    return Learner(model, recipe, competition.layer_lr_ratio)

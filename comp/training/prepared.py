@@ -18,16 +18,18 @@ from comp.data.columns import Encoding, encoding_of
 from comp.data.data_check import checked_tables
 from comp.data.splitting import draw_folds, draw_split, oversampled
 from comp.data.tables import Tables
+from comp.declare.losses import loss_of
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.errors import BackboneError
 from comp.runs.resolve import Choices, Experiment
+from comp.submission.outputs import Outputs, outputs_for
 from comp.training.backbone import build_classifier, digest, expectations, set_size
 from comp.training.finder import RangeTest, range_test
-from comp.training.heads import is_new, prior_logits, start_from_pretrained
+from comp.training.heads import is_new, start_from_pretrained
 from comp.training.inputs import Images
 from comp.training.launching import main_first
 from comp.training.learner import Epochs, Learner, Validation
-from comp.training.losses import class_weights
+from comp.training.losses import Objective, class_weights
 from comp.training.optimizers import build_optimizer
 from comp.training.schedules import NOMINAL_RATE
 from comp.training.tracking import check_installed
@@ -40,7 +42,7 @@ class Prepared:
     """An experiment's data and a learner that has not trained yet.
 
     training, validating: rows of ``tables.train``; a row that is over-sampled trains several times an epoch.
-    weights: a fingerprint of the backbone's, as it was built.
+    outputs: what its logits stand for. weights: a fingerprint of the backbone's, as it was built.
     encoding: of the competition's columns, by the rows that train.
     """
 
@@ -50,6 +52,7 @@ class Prepared:
     validating: Rows
     learner: Learner
     images: Images
+    outputs: Outputs
     weights: str
     encoding: Encoding | None = None
 
@@ -58,7 +61,7 @@ class Prepared:
         set_size(self.learner.model, stage.size)
         if self.experiment.recipe.head == "pretrained" and is_new(self.learner.model.head):
             self._start_head(stage)
-        targets = torch.from_numpy(self.tables.targets)
+        targets = torch.from_numpy(self.outputs.compared(self.tables.targets))
         return self.images.for_stage(self.learner, stage, targets, self.training, self.validating, self.seed_of(number))
 
     def _start_head(self, stage: Stage) -> None:
@@ -93,7 +96,9 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
         training = oversampled(training, tables.targets, choices.seed)
     columns = competition.columns
     encoding = None if columns is None else encoding_of(columns, tables.train.iloc[training].drop_duplicates("id"))
-    learner, weights = _untrained(experiment, tables, training, 0 if encoding is None else encoding.width)
+    seen, loss = tables.targets[training], recipe.loss or loss_of(recipe, competition.target)
+    outputs = outputs_for(competition.target, loss, tables.classes, seen, getattr(competition.labels, "bounds", None))
+    learner, weights = _untrained(experiment, tables, outputs, seen, 0 if encoding is None else encoding.width)
     learner.micro_batches.say = console.say
     images = Images(
         tables.train["path"].array,
@@ -107,17 +112,18 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
         tables.depth,
         None if encoding is None else torch.from_numpy(encoding(tables.train)),
     )
-    return Prepared(experiment, tables, training, validating, learner, images, weights, encoding)
+    return Prepared(experiment, tables, training, validating, learner, images, outputs, weights, encoding)
 
 
-def _untrained(experiment: Experiment, tables: Tables, training: Rows, columns: int) -> tuple[Learner, str]:
-    """The learner, and the fingerprint of its backbone."""
+def _untrained(
+    experiment: Experiment, tables: Tables, outputs: Outputs, seen: npt.NDArray[Any], columns: int
+) -> tuple[Learner, str]:
+    """The learner, and the fingerprint of its backbone. seen: the targets of the rows that train."""
     competition, recipe = experiment.competition, experiment.recipe
-    seen: npt.NDArray[Any] = tables.targets[training]
-    balanced, prior = None, prior_logits(seen, len(tables.classes), competition.target)
+    balanced, prior = None, outputs.prior(seen)
     if recipe.balance == "weights":
         # Weighted, every class is as common as the others.
-        balanced, prior = class_weights(seen, len(tables.classes), competition.target), np.zeros(len(tables.classes))
+        balanced, prior = class_weights(outputs.compared(seen), outputs.width), np.zeros(outputs.width)
     with main_first():  # weights are downloaded once
         torch.manual_seed(experiment.choices.seed)
         model = build_classifier(
@@ -135,7 +141,13 @@ def _untrained(experiment: Experiment, tables: Tables, training: Rows, columns: 
         raise BackboneError(
             f"Recipe: `head` is 'pretrained', but {recipe.backbone} has no linear classifier; let it be 'linear'."
         )
-    learner = Learner(model, recipe, competition.target, competition.layer_lr_ratio, balanced)
+    objective = Objective(
+        recipe.loss or loss_of(recipe, competition.target),
+        one_of=outputs.kind == "softmax",
+        label_smoothing=recipe.label_smoothing,
+        class_weights=balanced,
+    )
+    learner = Learner(model, recipe, competition.layer_lr_ratio, objective)
     # One that can't be made is said before anything is written.
     build_optimizer(model, recipe, NOMINAL_RATE, competition.layer_lr_ratio, len(LAYER_GROUPS))
     return learner, digest(model.backbone)

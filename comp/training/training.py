@@ -250,7 +250,7 @@ class Training:
         """In the tables, on the terminal, and its weights where they are kept."""
         competition, tables = self.prepared.experiment.competition, self.prepared.tables
         targets, answers = tables.answered(self.prepared.validating)
-        score = score_logits(competition, tables.classes, targets, epoch.logits, answers)
+        score = score_logits(competition, self.prepared.outputs, tables.classes, targets, epoch.logits, answers)
         row = {
             "stage": number,
             "cycle": epoch.cycle + 1,

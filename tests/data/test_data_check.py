@@ -268,7 +268,7 @@ def test_a_training_records_what_it_left_out_and_submits_every_row(shades, data,
 
     predicted = comp("--competitions", shades.plugins, "predict", run.name)
     assert predicted.status == 0, predicted.err
-    said = "2 test images can't be read and are given the classes' shares of the training images"
+    said = "2 test images can't be read and are given what the training images have on average"
     assert said in predicted.out
     assert said in run.log.read_text()
     submission = pd.read_csv(run.submission)

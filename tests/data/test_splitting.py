@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from comp.data.splitting import draw_folds, draw_split
+from comp.data.splitting import draw_folds, draw_split, strata
 from comp.data.tables import targets_of
 from comp.errors import DataError
 
@@ -338,3 +338,23 @@ def test_groups_that_share_duplicates_are_one(seed):
     for parts in (draw_split(targets, 0.3, seed, groups, duplicates), draw_folds(targets, 2, seed, groups, duplicates)):
         assert all(len(np.unique(parts[groups == number])) == 1 for number in np.unique(groups))
         assert all(len(np.unique(parts[duplicates == number])) == 1 for number in np.unique(duplicates))
+
+
+@given(rows=st.integers(20, 150), columns=st.integers(1, 3), seed=st.integers(0, 99))
+def test_numbers_are_split_by_their_quantiles(rows, columns, seed):
+    numbers = np.random.default_rng(seed).lognormal(size=(rows, columns))
+    validates = draw_split(numbers, 0.25, seed)
+    assert validates.sum() == pytest.approx(rows / 4, abs=2 if columns == 1 else 3 + rows / 20)
+    folds = draw_folds(numbers, 4, seed)
+    assert set(folds) == {0, 1, 2, 3}
+    if columns == 1 and rows >= 40:
+        low = numbers[:, 0] < np.median(numbers)
+        assert np.ptp([low[folds == fold].mean() for fold in range(4)]) < 0.35
+
+
+def test_numbers_that_are_nearly_all_the_same_make_few_strata():
+    numbers = np.array([[0.0]] * 90 + [[1.0]] * 10)
+    assert set(strata(numbers)) <= {0, 1}
+    assert strata(np.array([[3.0]])).tolist() == [0]
+    tags = np.array([[0, 1]])
+    assert strata(tags) is tags

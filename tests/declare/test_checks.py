@@ -18,6 +18,7 @@ from comp import (
     CsvColumns,
     CsvImages,
     CsvLabels,
+    CsvNumbers,
     FileNames,
     Folders,
     Head,
@@ -50,6 +51,7 @@ RIGHT = {
     Folders: {"folder": "train"},
     CsvLabels: {**IN_CSV, "label": "label"},
     CsvColumns: {**IN_CSV, "labels": ["a", "b"]},
+    CsvNumbers: {**IN_CSV, "values": ["a"]},
     CsvImages: IN_CSV,
     Columns: {"train": "train.csv", "test": "test.csv", "image": "id", "numbers": ["age"]},
     LabelFunction: {"function": print},
@@ -76,7 +78,7 @@ WRONG = {
     Stage: {"size": 7, "train": "tail", "cycles": 0, "cycle_length": 1.5, "cycle_multiplier": -2, "views": True}
     | {"learning_rate": 0, "schedule": "cosine", "cached": 1},
     Recipe: {"stages": [], "backbone": "", "pretrained": "yes", "head": "old", "batch_size": 1, "accumulation": 0}
-    | {"rate_rule": "lowest", "optimizer_options": ["lr"]}
+    | {"loss": "logloss", "rate_rule": "lowest", "optimizer_options": ["lr"]}
     | {"clip_norm": -1, "optimizer": 3, "weight_decay": -0.1, "decay": "none", "freeze_batch_norm": 1}
     | {"dropout": 1, "drop_path": 1.0, "label_smoothing": 0.6, "mixup": -1, "cutmix": None, "random_erasing": 2}
     | {"ema": 1, "balance": "all", "snapshots": 0, "validation": 0.51, "tta": True, "tta_views": 65, "on_cpu": STAGE},
@@ -98,6 +100,8 @@ WRONG = {
     CsvColumns: {"csv": None, "image": "", "labels": ["a"], "folder": 3, "suffix": "png", "target": "tags"}
     | {"group": "", "shared": 1, "answer": 1, "incomplete": None},
     Columns: {"train": "", "test": None, "image": 3, "numbers": [1], "categories": "sex", "dropout": 1},
+    CsvNumbers: {"csv": None, "image": "", "values": [], "folder": 3, "suffix": "png", "bounds": (2, 1)}
+    | {"group": "", "shared": 1, "answer": 1, "incomplete": 1},
     CsvImages: {"csv": "", "image": 1, "folder": None, "suffix": "png", "answer": ""},
     Head: {"build": "linear", "pooled": 1},
     LabelFunction: {"function": "read", "target": "tags"},

@@ -61,7 +61,7 @@ def test_covering_where_a_map_is_hot_costs_the_prediction_more_than_where_it_is_
     one = finished_one
     if one.competition.name == "planet":
         pytest.skip("of 64 pixels its last activations are 2 by 2: too coarse to cover a part")
-    size, interpolation, maps = maps_of(one.competition, one.run, len(one.run.record("config")["classes"]), Console())
+    size, interpolation, maps = maps_of(one.competition, one.run, Console())
     tables = read_tables(one.competition, one.data)
     paths = tables.train["path"].iloc[:: len(tables.train) // 40]
     images = np.stack([centre(read_image(Path(path), size, interpolation), size) for path in paths])

@@ -6,6 +6,7 @@ import pytest
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.forms import ProbabilityPerClass
 from comp.declare.metrics import METRICS
+from comp.submission.outputs import Outputs
 from comp.submission.postprocessing import Clip, MostProbable, Thresholds
 from comp.submission.scoring import describe, interval, score_logits, tune_on_logits
 
@@ -13,23 +14,26 @@ DIGITS, PLANET, BREEDS = (
     competition_named(name, REPOSITORY_COMPETITIONS) for name in ("digits", "planet", "dog-breeds")
 )
 ACCURACY = METRICS["accuracy"]
+SOFTMAX = Outputs("softmax", 3)
 
 
 def test_the_score_of_an_epoch_is_the_metric_of_its_logits():
     logits = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6]]))
     targets = np.array([0, 1, 1, 2])
-    assert score_logits(DIGITS, "abc", targets, logits) == 0.75
-    assert score_logits(BREEDS, "abc", targets, logits) == pytest.approx(-np.log([0.7, 0.8, 0.3, 0.6]).mean(), rel=1e-5)
+    assert score_logits(DIGITS, SOFTMAX, "abc", targets, logits) == 0.75
+    assert score_logits(BREEDS, SOFTMAX, "abc", targets, logits) == pytest.approx(
+        -np.log([0.7, 0.8, 0.3, 0.6]).mean(), rel=1e-5
+    )
 
 
 def test_without_validation_rows_there_is_no_score():
-    assert score_logits(DIGITS, "abc", np.array([], int), None) is None
+    assert score_logits(DIGITS, SOFTMAX, "abc", np.array([], int), None) is None
 
 
 def test_the_record_tells_plain_augmented_and_tuned_scores_apart():
     sure, unsure = np.log([0.9, 0.1]), np.log([0.4, 0.6])
     logits = np.stack([np.stack([unsure, sure]), np.stack([sure, sure])])  # the first row's plain view is wrong
-    postprocessing, record = tune_on_logits(DIGITS, "abc", np.array([0, 0]), logits)
+    postprocessing, record = tune_on_logits(DIGITS, Outputs("softmax", 2), "abc", np.array([0, 0]), logits)
     assert isinstance(postprocessing, MostProbable)
     assert (record["plain"], record["tta"], record["tuned"]) == (0.5, 1.0, 1.0)
     assert (record["metric"], record["higher_is_better"], record["rows"]) == ("accuracy", True, 2)
@@ -42,7 +46,7 @@ def test_thresholds_are_tuned_on_the_validation_rows():
     # Present tags get 0.1 and absent ones 0.05: no untuned threshold can tell them apart.
     probabilities = np.where(targets == 1, 0.1, 0.05) + generator.uniform(-0.01, 0.01, targets.shape)
     logits = np.log(probabilities / (1 - probabilities))[:, None]
-    postprocessing, record = tune_on_logits(PLANET, "abc", targets, logits)
+    postprocessing, record = tune_on_logits(PLANET, Outputs("sigmoid", 3), "abc", targets, logits)
     assert isinstance(postprocessing, Thresholds)
     assert all(0.05 < threshold < 0.1 for threshold in postprocessing.thresholds)
     assert record["tta"] == 0
@@ -52,7 +56,7 @@ def test_thresholds_are_tuned_on_the_validation_rows():
 
 def test_clipping_pays_for_a_sure_mistake():
     logits = np.array([[[30.0, -30.0]]] * 19 + [[[-30.0, 30.0]]])
-    postprocessing, record = tune_on_logits(BREEDS, "abc", np.zeros(20, int), logits)
+    postprocessing, record = tune_on_logits(BREEDS, Outputs("softmax", 2), "ab", np.zeros(20, int), logits)
     assert isinstance(postprocessing, Clip)
     assert postprocessing.smallest > 1e-3
     assert record["tuned"] < record["tta"]
@@ -61,12 +65,15 @@ def test_clipping_pays_for_a_sure_mistake():
 @pytest.mark.parametrize(("competition", "kind"), [(DIGITS, MostProbable), (PLANET, Thresholds), (BREEDS, Clip)])
 def test_without_validation_rows_post_processing_is_the_untuned_one(competition, kind):
     targets = np.empty((0, 3), int) if competition is PLANET else np.empty(0, int)
-    postprocessing, record = tune_on_logits(competition, "abc", targets, np.empty((0, 1, 3), np.float32))
+    logits = np.empty((0, 1, 3), np.float32)
+    postprocessing, record = tune_on_logits(competition, SOFTMAX, "abc", targets, logits)
     assert isinstance(postprocessing, kind)
     assert record["rows"] == 0
     assert "tuned" not in record
     found = {"kind": "Thresholds", "thresholds": [0.1, 0.2, 0.3]}
-    postprocessing, record = tune_on_logits(competition, "abc", targets, np.empty((0, 1, 3), np.float32), found)
+    postprocessing, record = tune_on_logits(
+        competition, SOFTMAX, "abc", targets, np.empty((0, 1, 3), np.float32), found
+    )
     assert postprocessing == Thresholds((0.1, 0.2, 0.3))
     assert record["postprocessing"] == {"kind": "Thresholds", "thresholds": (0.1, 0.2, 0.3)}
     assert "no score" in describe(record)
@@ -75,7 +82,9 @@ def test_without_validation_rows_post_processing_is_the_untuned_one(competition,
 def test_columns_of_tags_are_scored_as_probabilities_that_stand_alone():
     competition = replace(PLANET, metric="log_loss", submission=ProbabilityPerClass())
     targets, logits = np.array([[1, 0], [0, 1]]), np.zeros((2, 2))
-    assert score_logits(competition, "abc", targets, logits) == pytest.approx(np.log(2), rel=1e-5)
+    assert score_logits(competition, Outputs("sigmoid", 2), "abc", targets, logits) == pytest.approx(
+        np.log(2), rel=1e-5
+    )
 
 
 def answered(right, wrong):

@@ -13,6 +13,7 @@ from comp.training.backbone import build_classifier, freeze
 from comp.training.features import FeatureEpochs
 from comp.training.finder import BATCHES, HIGHEST, LOWEST, RangeTest, range_test
 from comp.training.learner import Epoch, Learner
+from comp.training.losses import Objective
 
 SIZE, ROWS = 32, 48
 CLASSES = torch.arange(ROWS) % 2
@@ -42,7 +43,7 @@ def learner_of(name="test_resnet", recipe=RECIPE):
     model = build_classifier(name, pretrained=False, dropout=recipe.dropout, prior=np.zeros(2))
     if hasattr(model.backbone, "set_input_size"):
         model.backbone.set_input_size(img_size=(SIZE, SIZE))
-    return Learner(model, recipe, "single", 10.0)
+    return Learner(model, recipe, 10.0, Objective("cross_entropy", one_of=True))
 
 
 def everything(learner):

@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -8,7 +6,7 @@ from torch import nn
 from comp.declare.recipe import HEADS, Head
 from comp.errors import BackboneError, DeclarationError
 from comp.training.backbone import build_classifier, digest, layer_groups, set_size
-from comp.training.heads import build_head, is_new, prior_logits, start_from_pretrained
+from comp.training.heads import build_head, is_new, start_from_pretrained
 
 PRIOR = np.zeros(3)
 
@@ -77,18 +75,6 @@ def test_a_head_of_standardised_features_does_not_mind_their_scale():
     for one in (head, scaled):
         nn.init.ones_(one[-1].weight)
     assert torch.allclose(head(features), scaled(features * 1000 + 7), atol=1e-3)
-
-
-def test_the_prior_is_the_share_of_each_class():
-    targets = np.array([0, 0, 0, 1])
-    shares = np.exp(prior_logits(targets, 3, "single"))
-    assert shares == pytest.approx(np.array([3.5, 1.5, 0.5]) / 5.5)
-    assert shares.sum() == pytest.approx(1)
-
-
-def test_the_prior_of_tags_is_the_share_of_each_and_finite():
-    logits = prior_logits(np.array([[1, 0, 1], [1, 0, 0]]), 3, "multi")
-    assert [1 / (1 + math.exp(-logit)) for logit in logits] == pytest.approx([2.5 / 3, 0.5 / 3, 0.5])
 
 
 def build(head, backbone="test_resnet", size=32):

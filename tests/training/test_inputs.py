@@ -12,6 +12,7 @@ from comp.declare.viewpoint import View, side_on, top_down, upright
 from comp.training.backbone import build_classifier, expectations
 from comp.training.inputs import Images, tta_views
 from comp.training.learner import Learner
+from comp.training.losses import Objective
 
 HEAD = Stage(size=16, train="head", cached=True, views=2)
 RECIPE = Recipe(backbone="test_resnet", pretrained=False, batch_size=4, stages=[HEAD])
@@ -20,7 +21,7 @@ RECIPE = Recipe(backbone="test_resnet", pretrained=False, batch_size=4, stages=[
 def learner_of(recipe=RECIPE, weights=0):
     torch.manual_seed(weights)
     model = build_classifier(recipe.backbone, pretrained=False, dropout=0.0, prior=np.zeros(3))
-    return Learner(model, recipe, "single", 10)
+    return Learner(model, recipe, 10, Objective("cross_entropy", one_of=True))
 
 
 @pytest.fixture

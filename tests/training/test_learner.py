@@ -19,6 +19,7 @@ from comp.errors import RunError
 from comp.training.backbone import build_classifier, layer_groups, set_size
 from comp.training.features import FeatureEpochs, in_batches
 from comp.training.learner import Epoch, Learner, Step, Validation
+from comp.training.losses import Objective
 
 ROWS, SIZE = 24, 32
 TRAINING, VALIDATING = np.arange(16), np.arange(16, ROWS)
@@ -50,7 +51,9 @@ def learner_of(name, recipe=RECIPE, target="single", ratio=10.0, seed=0):
     prior = np.zeros(2 if target == "single" else 3)
     model = build_classifier(name, pretrained=False, dropout=recipe.dropout, prior=prior)
     set_size(model, SIZE)
-    return Learner(model, recipe, target, ratio)
+    name = "cross_entropy" if target == "single" else "bce"
+    objective = Objective(name, one_of=target == "single", label_smoothing=recipe.label_smoothing)
+    return Learner(model, recipe, ratio, objective)
 
 
 def dataset_of(paths, viewpoint=UNALTERED):

@@ -7,11 +7,17 @@ from scipy import stats
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
-from comp.training.losses import MOST_WEIGHT, Mixing, class_weights, classification_loss
+from comp.errors import DeclarationError
+from comp.training.losses import MOST_WEIGHT, Mixing, Objective, class_weights
 
 TARGETS = {"single": torch.tensor([0, 2, 1, 0, 0, 1]), "multi": torch.tensor([[1, 0, 1], [0, 0, 0], [1, 1, 0]] * 2)}
 EVERY = pytest.mark.parametrize("target", ["single", "multi"])
 SMOOTHED = pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+
+
+def classification_loss(logits, targets, target, **options):
+    single = target == "single"
+    return Objective("cross_entropy" if single else "bce", one_of=single, **options)(logits, targets)
 
 
 def drawn_logits(rows=6, classes=3, seed=0):
@@ -130,14 +136,14 @@ def test_the_loss_of_a_mixed_row_is_the_mix_of_the_losses(target, smoothing, wei
 def test_balanced_weights_are_scikit_learns():
     targets = np.array([0] * 70 + [1] * 25 + [2] * 5)
     expected = compute_class_weight("balanced", classes=np.arange(3), y=targets)
-    assert class_weights(targets, 3, "single").numpy() == pytest.approx(expected)
-    assert class_weights(targets, 3, "single").dtype == torch.float32
+    assert class_weights(targets, 3).numpy() == pytest.approx(expected)
+    assert class_weights(targets, 3).dtype == torch.float32
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60))
 def test_every_class_that_occurs_counts_as_much_as_any_other(targets):
     targets = np.array(targets)
-    weights = class_weights(targets, 6, "single").numpy()
+    weights = class_weights(targets, 6).numpy()
     totals = [weights[name] * (targets == name).sum() for name in np.unique(targets)]
     assert totals == pytest.approx([totals[0]] * len(totals), rel=1e-5)
     assert weights[targets].sum() == pytest.approx(len(targets), rel=1e-5)
@@ -147,7 +153,49 @@ def test_every_class_that_occurs_counts_as_much_as_any_other(targets):
 def test_a_tag_weighs_what_its_rows_lack_to_those_without_it_within_bounds():
     targets = np.zeros((1000, 5), np.int64)
     targets[:250, 0], targets[:800, 1], targets[:1, 2], targets[:, 3] = 1, 1, 1, 1
-    assert class_weights(targets, 5, "multi").tolist() == pytest.approx([3, 0.25, MOST_WEIGHT, 1, 1])
+    assert class_weights(targets, 5).tolist() == pytest.approx([3, 0.25, MOST_WEIGHT, 1, 1])
+
+
+def test_focal_loss_is_cross_entropy_that_counts_less_the_surer_it_is():
+    logits = torch.log(torch.tensor([[0.8, 0.2], [0.4, 0.6]]))
+    found = Objective("focal", one_of=True)(logits, torch.tensor([0, 0]))
+    assert float(found) == pytest.approx((0.2**2 * -np.log(0.8) + 0.6**2 * -np.log(0.4)) / 2, rel=1e-5)
+    tags = Objective("focal", one_of=False)(torch.tensor([[np.log(4.0)]]), torch.tensor([[1]]))
+    assert float(tags) == pytest.approx(0.2**2 * -np.log(0.8), rel=1e-5)
+
+
+def test_the_asymmetric_loss_forgets_easy_rows_without_a_tag():
+    loss = Objective("asymmetric", one_of=False)
+    easy, hard = (float(loss(torch.full((3, 2), logit), torch.zeros(3, 2))) for logit in (-4.0, 2.0))
+    assert easy < 1e-6
+    assert hard == pytest.approx(-np.log(1 - 0.8808 + 0.05) * (0.8808 - 0.05) ** 4, rel=1e-3)
+    assert loss(torch.zeros(3, 2), torch.ones(3, 2)).ndim == 0
+    assert Objective("asymmetric", one_of=True)(torch.zeros(3, 2), torch.tensor([0, 1, 1])).ndim == 0
+
+
+@pytest.mark.parametrize(("name", "expected"), [("mse", 6.5), ("l1", 2.5), ("huber", 2.0)])
+def test_losses_of_numbers_are_torchs(name, expected):
+    loss = Objective(name, one_of=False)(torch.tensor([[2.0], [3.0]]), torch.zeros(2, 1))
+    assert float(loss) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("loss", "named"),
+    [
+        (lambda logits, targets: (logits - targets) ** 2, r"shape \(2, 1\)"),
+        (lambda logits, targets: 3.0, "a float"),
+        (lambda logits, targets: (logits - targets).mean() / 0, "nan|inf"),
+    ],
+)
+def test_a_loss_of_one_s_own_that_is_no_finite_scalar_is_refused(loss, named):
+    with pytest.raises(DeclarationError, match=f"`loss` .*{named}"):
+        Objective(loss, one_of=False)(torch.ones(2, 1), torch.zeros(2, 1))
+
+
+def test_a_loss_of_one_s_own_may_diverge_later():
+    objective = Objective(lambda logits, targets: (logits / targets).mean(), one_of=False)
+    assert objective(torch.ones(2, 1), torch.ones(2, 1)) == 1
+    assert not objective(torch.ones(2, 1), torch.zeros(2, 1)).isfinite()
 
 
 CLASSES = 5
@@ -178,7 +226,7 @@ def own_share(inputs, mixed):
 def test_mixup_blends_images_and_labels_by_the_same_share(target, rows, seed, alpha):
     torch.manual_seed(seed)
     inputs, targets = images(rows), labels(rows, target)
-    mixed, shares = Mixing(alpha, 0.0, CLASSES, target)(inputs, targets)
+    mixed, shares = Mixing(alpha, 0.0, CLASSES)(inputs, targets)
     share = float(own_share(inputs, mixed)[0])
     assert 0 <= share <= 1
     assert torch.allclose(mixed, share * inputs + (1 - share) * inputs.roll(1, 0).float(), atol=1e-2)
@@ -193,7 +241,7 @@ def test_cutmix_pastes_one_rectangle_and_shares_labels_by_its_area(target, rows,
     # Every image is one brightness of its own, so that each pixel says whose it is.
     inputs = (torch.arange(rows, dtype=torch.uint8) * 20)[:, None, None, None].expand(rows, size, size, 3)
     targets = labels(rows, target)
-    mixed, shares = Mixing(0.0, 1.0, CLASSES, target)(inputs, targets)
+    mixed, shares = Mixing(0.0, 1.0, CLASSES)(inputs, targets)
     pasted = mixed == inputs.roll(1, 0)
     assert torch.equal(mixed, torch.where(pasted, inputs.roll(1, 0), inputs))
     assert all(torch.equal(row, pasted[0]) for row in pasted)
@@ -207,7 +255,7 @@ def test_cutmix_pastes_one_rectangle_and_shares_labels_by_its_area(target, rows,
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
 def test_the_share_of_mixup_follows_its_beta_distribution(alpha):
     torch.manual_seed(0)
-    mixing = Mixing(alpha, 0.0, CLASSES, "single")
+    mixing = Mixing(alpha, 0.0, CLASSES)
     inputs = torch.tensor([[0.0], [1.0]])
     drawn = [float(mixing(inputs, torch.tensor([0, 1]))[0][1, 0]) for _ in range(1000)]
     assert stats.kstest(drawn, stats.beta(alpha, alpha).cdf).pvalue > 0.01
@@ -215,7 +263,7 @@ def test_the_share_of_mixup_follows_its_beta_distribution(alpha):
 
 def test_the_area_of_cutmix_follows_its_beta_distribution_where_no_border_cuts_it():
     torch.manual_seed(0)
-    mixing = Mixing(0.0, 1.0, 2, "single")
+    mixing = Mixing(0.0, 1.0, 2)
     inputs = torch.stack([torch.zeros(64, 64, 3), torch.ones(64, 64, 3)])
     kept = []
     for _ in range(1500):
@@ -234,7 +282,7 @@ def test_the_area_of_cutmix_follows_its_beta_distribution_where_no_border_cuts_i
 
 def test_with_both_each_batch_gets_one_of_the_two_with_even_odds():
     torch.manual_seed(0)
-    mixing, inputs = Mixing(1.0, 1.0, CLASSES, "single"), images(2)
+    mixing, inputs = Mixing(1.0, 1.0, CLASSES), images(2)
     blended = [mixing(inputs, torch.tensor([0, 1]))[0].is_floating_point() for _ in range(400)]
     assert 160 < sum(blended) < 240
 
@@ -243,14 +291,14 @@ def test_with_both_each_batch_gets_one_of_the_two_with_even_odds():
 def test_features_are_blended_and_never_pasted(target):
     torch.manual_seed(0)
     inputs, targets = torch.randn(7, 20), labels(7, target)
-    for mixing in (Mixing(1.0, 0.0, CLASSES, target), Mixing(1.0, 1.0, CLASSES, target)):
+    for mixing in (Mixing(1.0, 0.0, CLASSES), Mixing(1.0, 1.0, CLASSES)):
         for _ in range(20):
             mixed, shares = mixing(inputs, targets)
             share = float(own_share(inputs, mixed)[0])
             assert torch.allclose(mixed, share * inputs + (1 - share) * inputs.roll(1, 0), atol=1e-4)
             given_shares = shares_of(targets)
             assert torch.allclose(shares, share * given_shares + (1 - share) * given_shares.roll(1, 0), atol=1e-3)
-    left, shares = Mixing(0.0, 1.0, CLASSES, target)(inputs, targets)
+    left, shares = Mixing(0.0, 1.0, CLASSES)(inputs, targets)
     assert torch.equal(left, inputs)
     assert torch.equal(shares, shares_of(targets))
 
@@ -259,7 +307,7 @@ def test_features_are_blended_and_never_pasted(target):
 @pytest.mark.parametrize(("mixup", "cutmix"), [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
 @pytest.mark.parametrize("inputs", [images(5), torch.randn(5, 20)], ids=["images", "features"])
 def test_what_is_given_is_not_changed_and_what_comes_follows_from_torchs_seed(target, mixup, cutmix, inputs):
-    mixing, targets = Mixing(mixup, cutmix, CLASSES, target), labels(5, target)
+    mixing, targets = Mixing(mixup, cutmix, CLASSES), labels(5, target)
     before = inputs.clone(), targets.clone()
     runs = []
     for numpys_seed in (0, 1):
@@ -277,5 +325,5 @@ def test_what_is_given_is_not_changed_and_what_comes_follows_from_torchs_seed(ta
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(1.0, 0.0), (0.0, 1.0)])
 def test_mixed_images_stay_channels_last_in_memory(mixup, cutmix):
-    mixed, _ = Mixing(mixup, cutmix, CLASSES, "single")(images(4), labels(4, "single"))
+    mixed, _ = Mixing(mixup, cutmix, CLASSES)(images(4), labels(4, "single"))
     assert mixed.is_contiguous()

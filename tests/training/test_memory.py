@@ -12,7 +12,7 @@ from comp.errors import RunError
 from comp.training.backbone import build_classifier
 from comp.training.features import FeatureEpochs, in_batches
 from comp.training.learner import Epoch, Learner, Validation
-from comp.training.losses import class_weights, classification_loss, samples_count
+from comp.training.losses import Objective, class_weights
 from comp.training.memory import MicroBatches, out_of_memory
 
 ROWS = 24
@@ -47,7 +47,7 @@ class Narrow(nn.Module):
 def learner_of(recipe=RECIPE, room=None, **narrow):
     torch.manual_seed(0)
     model = build_classifier("test_resnet", pretrained=False, dropout=recipe.dropout, prior=np.zeros(3))
-    learner = Learner(model, recipe, "single", 10.0)
+    learner = Learner(model, recipe, 10.0, Objective("cross_entropy", one_of=True))
     said = []
     learner.micro_batches.say = said.append
     if room is not None:
@@ -95,26 +95,32 @@ def test_parts_without_gradients_are_all_rows_in_order(rows, most):
     smoothing=st.sampled_from([0.0, 0.2]),
     kind=st.sampled_from(["single", "mixed", "multi"]),
     weighted=st.booleans(),
+    name=st.sampled_from(["cross_entropy", "focal"]),
 )
-def test_losses_of_unequal_parts_by_what_they_count_add_up_to_the_loss_of_all(targets, cut, smoothing, kind, weighted):
+def test_losses_of_unequal_parts_by_what_they_count_add_up_to_the_loss_of_all(
+    targets, cut, smoothing, kind, weighted, name
+):
     rows = len(targets)
     cut = min(cut, rows - 1)
     logits = torch.from_numpy(np.random.default_rng(rows).normal(size=(rows, 3)).astype(np.float32))
     classes = torch.tensor(targets)
-    target = "multi" if kind == "multi" else "single"
     shares = {
         "single": classes,
         "mixed": (nn.functional.one_hot(classes, 3) + nn.functional.one_hot(classes.roll(1), 3)) / 2,
         "multi": nn.functional.one_hot(classes, 3).float(),
     }[kind]
     weights = torch.tensor([1.0, 5.0, 0.25]) if weighted else None
+    options = {"label_smoothing": smoothing, "class_weights": weights}
+    objective = (
+        Objective("bce", one_of=False, **options) if kind == "multi" else Objective(name, one_of=True, **options)
+    )
 
     def loss(part):
-        return classification_loss(logits[part], shares[part], target, label_smoothing=smoothing, class_weights=weights)
+        return objective(logits[part], shares[part])
 
     parts = [slice(0, cut), slice(cut, rows)]
-    counts = [samples_count(shares[part], target, weights) for part in parts]
-    total = samples_count(shares, target, weights)
+    counts = [objective.count(shares[part]) for part in parts]
+    total = objective.count(shares)
     together = sum(loss(part) * count / total for part, count in zip(parts, counts, strict=True))
     assert float(together) == pytest.approx(float(loss(slice(0, rows))), rel=1e-4, abs=1e-6)
 
@@ -137,11 +143,11 @@ def test_a_batch_that_memory_has_no_room_for_makes_the_same_step_in_parts(room):
 @pytest.mark.parametrize("balance", ["none", "weights"])
 def test_parts_of_unequal_size_and_weight_are_weighed_right(balance):
     recipe = replace(RECIPE, balance=balance, batch_size=5)
-    weights = class_weights(np.array([0] * 20 + [1] * 3 + [2]), 3, "single") if balance == "weights" else None
+    weights = class_weights(np.array([0] * 20 + [1] * 3 + [2]), 3) if balance == "weights" else None
     ends = []
     for room in (5, 3):
         learner = without_norm(learner_of(recipe)[0])
-        learner.class_weights = weights
+        learner.objective.class_weights = weights
         learner.model.head = Narrow(learner.model.head, room)
         fitted(learner, batch=5)
         ends.append(weight(learner))

@@ -11,7 +11,7 @@ from comp.console import Console
 from comp.declare.recipe import Stage
 from comp.errors import OverrideError, RunError
 from comp.runs.resolve import Choices, Experiment, as_trained, from_config, resolve
-from comp.submission.predictions import mean_over_views
+from comp.submission.outputs import Outputs
 from comp.training.predicting import kept_learners
 from comp.training.prepared import prepare
 from comp.training.resuming import start
@@ -78,9 +78,9 @@ def test_the_weights_at_the_end_of_the_last_cycles_are_kept_and_their_prediction
     runner.predict(competition, run, workspace, Console())
     _, recipe = from_config(competition, run.record("config"), run.record("trained"))
     images, means = training.prepared.images, []
-    for learner in kept_learners(competition, recipe, run, 3, Console()):
+    for learner in kept_learners(competition, recipe, run, Console()):
         logits = learner.logits(images.to_predict(learner, training.prepared.validating))
-        means.append(mean_over_views(logits, "single"))
+        means.append(Outputs("softmax", 3).predictions(logits))
     assert len(means) == 2
     assert not np.allclose(means[0], means[1])
     valid = pd.read_parquet(run.predictions("valid")).set_index("id").to_numpy()
@@ -104,8 +104,8 @@ def test_oversampled_rows_train_several_times_and_validate_once(begin):
 def test_weighted_classes_start_from_even_chances(begin):
     prepared = begin(HEAD, balance="weights").prepared
     assert torch.equal(prepared.learner.model.head[-1].bias, torch.zeros(3))
-    assert prepared.learner.class_weights is not None
-    assert begin(HEAD).prepared.learner.class_weights is None
+    assert prepared.learner.objective.class_weights is not None
+    assert begin(HEAD).prepared.learner.objective.class_weights is None
 
 
 def test_a_training_like_another_has_its_recipe_and_the_rates_it_found(begin, workspace, capsys):

@@ -1,4 +1,4 @@
-"""Images named in a CSV, and their labels: a column with the class or the tags, or one of 0 and 1 for each class."""
+"""Images named in a CSV, and their labels: a column with the class or the tags, one for each class, or numbers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from comp.declare.checks import Declared, between
-from comp.declare.labels.csv import read_csv
+from comp.declare.labels.csv import numbers_in, read_csv
 from comp.declare.labels.files import Suffix, all_placed, images_below, images_of_answers, left_out, names_in, placed
 from comp.declare.labels.naming import Names
 from comp.declare.labels.table import table
@@ -21,6 +21,10 @@ from comp.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from comp.declare.labels.table import Label
+
+# What rounding may make of shares that sum to one.
+ROUNDING = 1e-3
 ONE_OR_ZERO = {"0": False, "0.0": False, "1": True, "1.0": True}
 
 
@@ -67,7 +71,7 @@ class CsvLabels(Declared):
     def read(self, folder: Path) -> pd.DataFrame:
         found = _read_rows(self, folder, [self.label])
         rows = found.rows
-        labels: Sequence[str | tuple[str, ...]] = rows[self.label].array
+        labels: Sequence[Label] = rows[self.label].array
         if self.separator is None:
             _require_filled(self.csv, rows, self.label)
         else:
@@ -78,10 +82,11 @@ class CsvLabels(Declared):
 
 @dataclass(frozen=True)
 class CsvColumns(Declared):
-    """Labels in a CSV that has a column of 0 and 1 for each class (plant-pathology: ``healthy,rust,scab,…``).
+    """Labels in a CSV that has a column for each class (plant-pathology: ``healthy,rust,scab,…``).
 
     labels: the names of these columns, which are those of the classes.
-    target: ``single`` where just one of them is 1 in every row, ``multi`` where any number may be.
+    target: ``single`` where just one of them is 1 in every row and the others 0, ``multi`` where any number may be;
+        ``shares`` for soft labels, from 0 to 1, that sum to one, ``fractions`` where each stands alone.
     csv, image, folder, suffix, group, answer, shared, incomplete: as `CsvLabels` has them.
     """
 
@@ -90,7 +95,7 @@ class CsvColumns(Declared):
     labels: Annotated[Sequence[str], between(2), "a list of at least two columns"]
     folder: str
     suffix: Suffix = ""
-    target: Target = "single"
+    target: Literal["single", "multi", "shares", "fractions"] = "single"
     group: str | None = None
     answer: str | None = None
     shared: bool = False
@@ -101,9 +106,19 @@ class CsvColumns(Declared):
 
     def read(self, folder: Path) -> pd.DataFrame:
         found = _read_rows(self, folder, self.labels)
+        if self.target in ("shares", "fractions"):
+            labels = numbers_in(self.csv, found.rows, self.labels, (0, 1))
+            for image, label in zip(found.rows.index, labels, strict=True):
+                total = sum(value for _, value in label)
+                if self.target == "shares" and abs(total - 1) > ROUNDING:
+                    raise DataError(
+                        f"{self.csv} gives image {image!r} shares that sum to {total:g}, but they should sum to one; "
+                        "say target='fractions' of CsvColumns where each stands alone."
+                    )
+            return found.table(labels)
         columns = (found.rows[column] for column in self.labels)
-        labels = [self._classes(image, values) for image, *values in zip(found.rows.index, *columns, strict=True)]
-        return found.table(labels if self.target == "multi" else [classes[0] for classes in labels])
+        classes = [self._classes(image, values) for image, *values in zip(found.rows.index, *columns, strict=True)]
+        return found.table(classes if self.target == "multi" else [chosen[0] for chosen in classes])
 
     def _classes(self, image: str, values: Sequence[str]) -> tuple[str, ...]:
         for column, value in zip(self.labels, values, strict=True):
@@ -118,6 +133,37 @@ class CsvColumns(Declared):
                 "of CsvColumns where any number is right."
             )
         return tuple(sorted(chosen))
+
+
+@dataclass(frozen=True)
+class CsvNumbers(Declared):
+    """Numbers in a CSV, one or several for each image: ``CsvNumbers("train.csv", "Id", ["Pawpularity"], "train")``.
+
+    values: the names of their columns.
+    bounds: the least and the most that any of them can be, ``(1, 100)``; without it what is seen, which is what a loss
+        that needs bounds (``bce``) has them from.
+    csv, image, folder, suffix, group, answer, shared, incomplete: as `CsvLabels` has them.
+    """
+
+    csv: str
+    image: str
+    values: Annotated[Sequence[str], between(1), "a list of at least one column"]
+    folder: str
+    suffix: Suffix = ""
+    bounds: Annotated[Sequence[float], between(2, 2), "the least and the most, like (0, 100)"] | None = None
+    group: str | None = None
+    answer: str | None = None
+    shared: bool = False
+    incomplete: bool = False
+    target: ClassVar[Target] = "number"
+
+    def contradictions(self) -> Iterator[tuple[str, object, str]]:
+        yield from _contradictions(self)
+        yield "bounds", self.bounds and self.bounds[0] >= self.bounds[1], "the least and the most, like (0, 100)"
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        found = _read_rows(self, folder, self.values)
+        return found.table(numbers_in(self.csv, found.rows, self.values, self.bounds))
 
 
 @dataclass(frozen=True)
@@ -145,7 +191,7 @@ class CsvImages(Declared):
         return found.table([""] * len(found.paths)).drop(columns="label")
 
 
-Source = CsvLabels | CsvColumns | CsvImages
+Source = CsvLabels | CsvColumns | CsvNumbers | CsvImages
 
 
 class _Found(NamedTuple):
@@ -157,7 +203,7 @@ class _Found(NamedTuple):
     answers: Sequence[str] | None
     notes: list[str]
 
-    def table(self, labels: Sequence[str | tuple[str, ...]]) -> pd.DataFrame:
+    def table(self, labels: Sequence[Label]) -> pd.DataFrame:
         return table(self.rows.index.array, self.paths, labels, self.groups, self.notes, self.answers)
 
 

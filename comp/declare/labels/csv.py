@@ -71,6 +71,26 @@ def read_ids(path: Path) -> tuple[tuple[str, ...], pd.Series[str]]:
     return tuple(names), ids
 
 
+def numbers_in(
+    csv: str, rows: pd.DataFrame, columns: Sequence[str], bounds: Sequence[float] | None
+) -> list[tuple[tuple[str, float], ...]]:
+    """The numbers of each row by the names of their columns. Raises DataError for what is none, or out of bounds."""
+    import numpy as np
+    import pandas as pd
+
+    least, most = bounds or (-np.inf, np.inf)
+    found = rows[list(columns)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    wrong = np.argwhere(~np.isfinite(found) | (found < least) | (found > most))
+    if len(wrong):
+        row, column = wrong[0]
+        wanted = "a number" if bounds is None else f"a number from {least:g} to {most:g}"
+        raise DataError(
+            f"{csv} gives image {rows.index[row]!r} {rows[columns[column]].iloc[row]!r} in column {columns[column]!r}, "
+            f"but it should be {wanted}."
+        )
+    return [tuple(zip(columns, values, strict=True)) for values in found.tolist()]
+
+
 def _reader(path: Path, dialect: tuple[str, str], *, spaced: bool = False, first_only: bool = False) -> TextFileReader:
     import pandas as pd
 

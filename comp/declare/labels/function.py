@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,13 +18,16 @@ from comp.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from comp.declare.labels.table import Label
+
 
 @dataclass(frozen=True)
 class LabelFunction(Declared):
     """Labels by a function of one's own: given the data folder, it returns the table (columns id, path, label).
 
     Images that share a value in its column ``group``, where it has one, are never on both sides of a split; those that
-    share one in its column ``answer`` are predicted together.
+    share one in its column ``answer`` are predicted together. Labels are names of classes, lists of tags, or where the
+    target is ``number``, ``shares`` or ``fractions`` dicts of numbers by their names.
     """
 
     function: Annotated[Callable[[Path], Any], "a function of the data folder that returns the table"]
@@ -62,7 +66,18 @@ class LabelFunction(Declared):
             kept[column] = None if values is None else list(values.astype(str))
         return table(ids, paths, labels, kept["group"], answers=kept["answer"])
 
-    def _label(self, image: str, found: Any) -> str | tuple[str, ...]:
+    def _label(self, image: str, found: Any) -> Label:
+        if self.target not in ("single", "multi"):
+            try:
+                label = tuple((str(name), float(value)) for name, value in found.items())
+            except (AttributeError, TypeError, ValueError):
+                label = ()
+            if not label or not all(math.isfinite(value) for _, value in label):
+                raise DataError(
+                    f"LabelFunction: image {image!r} has the label {found!r}, but it should be a dict of finite "
+                    "numbers by their names."
+                )
+            return label
         is_one = isinstance(found, str) or not isinstance(found, Iterable)
         if self.target == "single" and is_one and found != "" and not _is_missing(found):
             return str(found)

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
-from comp.declare.metrics import Target
+from comp.declare.metrics import Target, grades_of
 from comp.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
     from pandas.api.extensions import ExtensionArray
 
+    # A class, tags, or numbers by their names.
+    Label = str | tuple[str, ...] | tuple[tuple[str, float], ...]
     Value = TypeVar("Value")
     Column = Sequence[Value] | ExtensionArray
 
@@ -41,7 +43,7 @@ class LabelSource(Protocol):
 def table(
     ids: Column[str],
     paths: Sequence[str],
-    labels: Column[str | tuple[str, ...]],
+    labels: Column[Label],
     groups: Column[str] | None = None,
     notes: Iterable[str] = (),
     answers: Column[str] | None = None,
@@ -107,8 +109,13 @@ def _check_names(paths: Sequence[str]) -> None:
 
 
 def classes_of(frame: pd.DataFrame, target: Target) -> tuple[str, ...]:
-    """The names of the classes or tags that occur, in order. Raises DataError where there are not two."""
+    """The names of the classes or tags that occur, in order, or those that have numbers, in theirs.
+
+    Raises DataError where there are not two classes, or the numbers of all images are the same.
+    """
     labels = frame["label"]
+    if target in ("number", "shares", "fractions"):
+        return _names_of_numbers(frame)
     names = set(labels.unique()) if target == "single" else {tag for tags in labels for tag in tags}
     if not names or names == {""}:
         raise DataError("The table has no labels at all; check the label source in competition.py.")
@@ -117,8 +124,32 @@ def classes_of(frame: pd.DataFrame, target: Target) -> tuple[str, ...]:
     return in_order(names)
 
 
+def _names_of_numbers(frame: pd.DataFrame) -> tuple[str, ...]:
+    labels = frame["label"].to_list()
+    names = [tuple(name for name, _ in label) for label in labels]
+    if not labels or not names[0]:
+        raise DataError("The table has no labels at all; check the label source in competition.py.")
+    other = next((row for row, found in enumerate(names) if found != names[0]), None)
+    if other is not None:
+        raise DataError(
+            f"Every image should have the numbers {', '.join(names[0])}, but {frame['id'].iloc[other]!r} has "
+            f"{', '.join(names[other]) or 'none'}."
+        )
+    if len(set(labels)) == 1:
+        values = ", ".join(f"{value:g}" for _, value in labels[0])
+        raise DataError(f"All images have the same label, {values}; there is nothing to learn.")
+    return names[0]
+
+
+def in_words(label: Label) -> str:
+    """A label as a page shows it."""
+    if isinstance(label, str):
+        return label
+    return ", ".join(part if isinstance(part, str) else f"{part[0]} {part[1]:g}" for part in label)
+
+
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Class names sorted: as numbers where all are whole numbers (grades, digits), as text otherwise."""
+    """Class names sorted: as numbers where all are numbers (grades, digits), as text otherwise."""
     names = list(names)
-    whole = all(re.fullmatch(r"-?\d+", name) for name in names)
-    return tuple(sorted(names, key=(lambda name: (int(name), name)) if whole else str))
+    numbers = grades_of(names) is not None
+    return tuple(sorted(names, key=(lambda name: (float(name), name)) if numbers else str))

@@ -1,11 +1,13 @@
 """Labels in columns of 0 and 1, images in folders that a column names, and folders that hold test images too."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comp.declare.labels import CsvColumns, CsvLabels
+from comp.declare.labels import CsvColumns, CsvLabels, CsvNumbers, classes_of
 from comp.errors import DataError
 from tests.declare.labels.conftest import touch
 
@@ -101,3 +103,36 @@ def test_images_without_a_row_are_an_error_but_in_a_shared_folder(tmp_path):
         source.read(tmp_path)
     shared = CsvLabels("train.csv", image="id", label="kind", folder="all", suffix=".png", shared=True)
     assert labels_of(shared.read(tmp_path)) == {"1": "cat", "2": "dog"}
+
+
+NUMBERS = CsvNumbers("train.csv", image="id", values=["b c", "a"], folder="train", suffix=".png", bounds=(-1, 9))
+SHARES = CsvColumns("train.csv", "id", ["a", "b c"], "train", ".png", target="shares")
+
+
+def test_numbers_are_read_by_the_names_of_their_columns(tmp_path):
+    laid_out(tmp_path, "id,a,b c", "1, 0.5 ,-1", "2,1e0,9", images=["train/1.png", "train/2.png"])
+    frame = NUMBERS.read(tmp_path)
+    assert labels_of(frame) == {"1": (("b c", -1.0), ("a", 0.5)), "2": (("b c", 9.0), ("a", 1.0))}
+    assert classes_of(frame, "number") == ("b c", "a")
+
+
+@pytest.mark.parametrize("value", ["", "x", "nan", "inf", "9.5"])
+def test_what_is_no_number_within_the_bounds_is_named(tmp_path, value):
+    laid_out(tmp_path, "id,a,b c", f"1,{value},0", images=["train/1.png"])
+    with pytest.raises(DataError, match=f"image '1' '{value}' in column 'a', .*a number from -1 to 9"):
+        NUMBERS.read(tmp_path)
+
+
+def test_numbers_that_are_all_the_same_teach_nothing(tmp_path):
+    laid_out(tmp_path, "id,a,b c", "1,2,3", "2,2,3", images=["train/1.png", "train/2.png"])
+    with pytest.raises(DataError, match="the same label, 3, 2"):
+        classes_of(NUMBERS.read(tmp_path), "number")
+
+
+def test_shares_sum_to_one_and_fractions_need_not(tmp_path):
+    laid_out(tmp_path, "id,a,b c", "1,0.25,0.75", images=["train/1.png"])
+    assert labels_of(SHARES.read(tmp_path)) == {"1": (("a", 0.25), ("b c", 0.75))}
+    laid_out(tmp_path, "id,a,b c", "1,0.5,0.75")
+    with pytest.raises(DataError, match=r"image '1' shares that sum to 1\.25.*target='fractions'"):
+        SHARES.read(tmp_path)
+    assert labels_of(replace(SHARES, target="fractions").read(tmp_path)) == {"1": (("a", 0.5), ("b c", 0.75))}

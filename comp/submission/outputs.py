@@ -1,0 +1,163 @@
+"""What stands between a network's logits and predictions: what a loss compares them with, and what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit, log_softmax, softmax
+
+from comp.declare.losses import OF_NUMBERS
+from comp.declare.metrics import Target, grades_of
+from comp.errors import DeclarationError
+
+Array = npt.NDArray[Any]
+Kind = Literal["softmax", "sigmoid", "numbers", "bounded", "grades", "ordinal"]
+
+VALUES_AT_ONCE = 1 << 22
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """How logits (N, V, width) stand for predictions (N, C): probabilities, or numbers in their own unit.
+
+    kind: ``softmax`` of classes; ``sigmoid`` of each; ``numbers``, standardised; ``bounded``, the sigmoid of a number
+        between its bounds; ``grades``, one standardised number for classes that are numbers; or ``ordinal``, of each
+        class but the last the logit that it is a higher one (Frank & Hall 2001, 10.1007/3-540-44795-4_13).
+    classes: C. sums_to_one: each sigmoid is divided by those of its row.
+    offset, scale: of each number (K,); what is compared is ``(number - offset) / scale``.
+    grades: the numbers that classes (C,) stand for.
+    """
+
+    kind: Kind
+    classes: int
+    sums_to_one: bool = False
+    offset: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    grades: tuple[float, ...] = ()
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Outputs:
+        """What `record` wrote."""
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+        }
+        return cls(**fields)
+
+    def record(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self)
+
+    @property
+    def width(self) -> int:
+        """How many logits an image has."""
+        return {"grades": 1, "ordinal": self.classes - 1}.get(self.kind, self.classes)
+
+    def compared(self, targets: Array) -> Array:
+        """What a loss compares the logits (N, width) with, of targets as the tables have them."""
+        if self.kind == "ordinal":
+            return (targets[:, None] > np.arange(self.width)).astype(np.int64)
+        if self.kind == "sigmoid" and targets.ndim == 1:
+            return np.eye(self.classes, dtype=np.int64)[targets]
+        if self.offset:
+            numbers = np.array(self.grades)[targets][:, None] if self.kind == "grades" else targets
+            scaled = (numbers - self.offset) / self.scale
+            return (scaled.clip(0, 1) if self.kind == "bounded" else scaled).astype(np.float32)
+        return targets if targets.dtype.kind == "i" else targets.astype(np.float32)
+
+    def prior(self, targets: Array) -> npt.NDArray[np.float64]:
+        """The logits (width,) that fit all of these rows best together; half a row more keeps them finite."""
+        found, rows = self.compared(targets), len(targets)
+        if self.kind in ("numbers", "grades"):
+            return np.zeros(self.width)
+        counts = np.bincount(found, minlength=self.width) if found.ndim == 1 else found.sum(axis=0, dtype=np.float64)
+        if self.kind == "softmax":
+            logits: npt.NDArray[np.float64] = np.log((counts + 0.5) / (rows + 0.5 * self.width))
+            return logits
+        share = (counts + 0.5) / (rows + 1)
+        return np.log(share / (1 - share))
+
+    def predictions(self, logits: Array) -> npt.NDArray[np.float64]:
+        """Logits (N, V, width) to predictions (N, C): of each view its own, then their mean."""
+        mean = np.empty((logits.shape[0], self.classes))
+        # In pieces: the predictions of all views at once would take several times the memory of their means.
+        at_once = max(1, VALUES_AT_ONCE // max(1, logits.shape[1] * max(logits.shape[2], self.classes)))
+        for start in range(0, len(logits), at_once):
+            exact = logits[start : start + at_once].astype(np.float64)
+            mean[start : start + at_once] = self._of_views(exact).mean(axis=1)
+        return mean
+
+    def _of_views(self, logits: Array) -> Array:
+        if self.kind == "softmax":
+            return np.asarray(softmax(logits, axis=-1))
+        if self.kind == "numbers":
+            return logits * self.scale + self.offset
+        if self.kind == "bounded":
+            return np.asarray(expit(logits) * self.scale + self.offset)
+        if self.kind == "grades":
+            return _between_grades(logits[..., 0] * self.scale[0] + self.offset[0], np.array(self.grades))
+        if self.kind == "ordinal":
+            # That a class is higher than the third is never likelier than that it is higher than the second.
+            higher = np.minimum.accumulate(expit(logits), axis=-1)
+            return -np.diff(higher, axis=-1, prepend=1, append=0)
+        if self.sums_to_one:
+            # As logarithms: no row is all zeros.
+            return np.asarray(np.exp(log_softmax(-np.logaddexp(0, -logits), axis=-1)))
+        return np.asarray(expit(logits))
+
+
+def _between_grades(numbers: Array, grades: Array) -> Array:
+    """Probabilities (…, C) of the two grades about each number (…), so that the number is the expected grade."""
+    numbers = numbers.clip(grades[0], grades[-1])[..., None]
+    gaps = np.diff(grades)
+    above = ((numbers - grades[:-1]) / gaps).clip(0, 1)
+    return -np.diff(above, axis=-1, prepend=1, append=0)
+
+
+def outputs_for(
+    target: Target,
+    loss: str | Callable[..., Any],
+    classes: Sequence[str],
+    targets: Array,
+    bounds: tuple[float, float] | None = None,
+) -> Outputs:
+    """Those of a training with this loss; ``targets`` (N, …) are of the rows that train.
+
+    bounds: of numbers; without them they are those that are seen. Raises DeclarationError where a loss of numbers or
+    of an order is for classes whose names are no numbers.
+    """
+    count = len(classes)
+    if target == "number":
+        if loss != "bce":
+            return _standardised("numbers", count, targets)
+        low, high = targets.min(axis=0), targets.max(axis=0)
+        if bounds is not None:
+            low, high = (np.full(count, bound) for bound in bounds)
+        return Outputs("bounded", count, offset=_floats(low), scale=_floats(np.where(high > low, high - low, 1)))
+    if loss == "ordinal" or (target == "single" and loss in OF_NUMBERS):
+        grades = grades_of(classes)
+        if grades is None or any(one >= other for one, other in pairwise(grades)):
+            raise DeclarationError(
+                f"Recipe: `loss` is {loss!r}, which is for ordered grades, but the classes are "
+                f"{', '.join(classes[:5])}; their names should be different numbers."
+            )
+        if loss == "ordinal":
+            return Outputs("ordinal", count)
+        return _standardised("grades", count, np.array(grades)[targets][:, None], grades)
+    if target in ("single", "shares") and loss != "bce":
+        return Outputs("softmax", count)
+    return Outputs("sigmoid", count, sums_to_one=target in ("single", "shares"))
+
+
+def _standardised(kind: Kind, classes: int, numbers: Array, grades: tuple[float, ...] = ()) -> Outputs:
+    spread = numbers.std(axis=0)
+    scale = _floats(np.where(spread > 0, spread, 1))
+    return Outputs(kind, classes, offset=_floats(numbers.mean(axis=0)), scale=scale, grades=grades)
+
+
+def _floats(values: Array) -> tuple[float, ...]:
+    return tuple(map(float, values))

@@ -1,0 +1,162 @@
+"""Numbers, soft labels and ordered grades: what is red in an image says how much of it there is."""
+
+import numpy as np
+import pytest
+
+from comp import runner
+from comp.console import Console
+from comp.errors import OverrideError, RunError
+from comp.notebook import Session
+from comp.report.compare import compare
+from comp.report.explore import explore
+from comp.report.report import explain
+from comp.runs.resolve import Choices, resolve
+from comp.submission.predictions import read_predictions
+from comp.tools.ensembles import ensemble
+
+SOURCE = """
+from comp import (
+    ClassName, Competition, CsvColumns, CsvLabels, CsvNumbers, Metric, Numbers, ProbabilityPerClass, Recipe, Stage,
+    TestImages, upright,
+)
+
+
+def squared(logits, targets):
+    return ((logits - targets) ** 2).mean()
+
+
+def far(targets, predictions):
+    return abs(targets - predictions).mean()
+
+
+competition = Competition(
+    name="shades",
+    kaggle="shades",
+    labels={labels}, folder="train", suffix=".png"{more}),
+    test=TestImages("test", suffix=".png"),
+    submission={form},
+    augment=upright(max_zoom=1, max_rotation=0, max_light=0),
+    metric={metric},
+    recipes={{
+        "standard": Recipe(
+            RECIPE, loss={loss}, stages=[Stage(size=16, train="all", cycle_length=12, learning_rate=4e-3)]{fields}
+        )
+    }},
+)
+"""
+NUMBERS = {"form": "Numbers()", "metric": '"rmse"', "more": "", "fields": ""}
+SHARES = {**NUMBERS, "form": "ProbabilityPerClass()", "metric": '"log_loss"'}
+GRADES = {
+    **NUMBERS,
+    "form": "ClassName()",
+    "metric": '"quadratic_kappa"',
+    "labels": 'CsvLabels("train.csv", "id", "grade"',
+}
+ONE = 'CsvNumbers("train.csv", "id", ["age"]'
+COLOURS = 'CsvColumns("train.csv", "id", ["red", "green"]'
+# Of each: what the columns say of an image that is so red, from 0 to 1, and the worst score that is no chance.
+KINDS = {
+    "several": ({**NUMBERS, "labels": 'CsvNumbers("train.csv", "id", ["age", "cold"]', "loss": "''"}, "numbers", 8),
+    "bounded": ({**NUMBERS, "labels": ONE, "more": ", bounds=(0, 100)", "loss": "'bce'"}, "number", 12),
+    "huber": ({**NUMBERS, "labels": ONE, "loss": "'huber'", "fields": ", mixup=0.2, accumulation=2"}, "number", 14),
+    "own": (
+        {**NUMBERS, "labels": ONE, "loss": "squared", "metric": 'Metric("far", "numbers", False, far)'},
+        "number",
+        12,
+    ),
+    "shares": ({**SHARES, "labels": COLOURS, "more": ", target='shares'", "loss": "''"}, "shares", 0.6),
+    "fractions": ({**SHARES, "labels": COLOURS, "more": ", target='fractions'", "loss": "''"}, "fractions", 0.58),
+    "grades": ({**GRADES, "loss": "'mse'"}, "grade", 0.7),
+    "ordinal": ({**GRADES, "loss": "'ordinal'"}, "grade", 0.7),
+}
+COLUMNS = {
+    "numbers": ("age,cold", lambda red: (f"{100 * red:.3f}", f"{-30 * red:.3f}")),
+    "number": ("age", lambda red: (f"{100 * red:.3f}",)),
+    "shares": ("red,green", lambda red: (f"{red:.4f}", f"{1 - red:.4f}")),
+    "fractions": ("red,green", lambda red: (f"{red:.4f}", f"{1 - red / 2:.4f}")),
+    "grade": ("grade", lambda red: (("0", "1", "5")[min(int(3 * red), 2)],)),
+}
+
+
+@pytest.fixture
+def reds(tiny):
+    """80 images to learn from, 30 to predict, each red to a share and green for the rest."""
+
+    def made(kind):
+        fields, columns, _ = KINDS[kind]
+        made = tiny(SOURCE.format(**fields))
+        names, label = COLUMNS[columns]
+        rng = np.random.default_rng(0)
+        rows = {part: [] for part in ("train", "test")}
+        for part, count in (("train", 80), ("test", 30)):
+            for number, red in enumerate(rng.permutation(np.linspace(0.02, 0.98, count))):
+                made.image(f"{part}/{part}{number:02}.png", (int(255 * red), int(255 * (1 - red)), 40))
+                rows[part].append(",".join([f"{part}{number:02}", *label(red)]))
+        made.text("train.csv", [f"id,{names}", *rows["train"]])
+        made.answers([f"id,{names}", *rows["test"]])
+        made.text(
+            "sample_submission.csv",
+            [f"id,{names}", *(f"test{number:02},{','.join(label(0.5))}" for number in range(30))],
+        )
+        return made
+
+    return made
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_learned_predicted_in_its_own_unit_and_graded(kind, reds, opened):
+    made = reds(kind)
+    done = opened(made)
+    best, higher = KINDS[kind][2], made.competition.scoring.higher_is_better
+    assert done.score > best if higher else done.score < best
+    assert done.page
+    valid = read_predictions(done.run.predictions("valid"))
+    if made.competition.target != "number":
+        assert ((valid >= 0) & (valid <= 1)).all(axis=None)
+        if kind != "fractions":
+            assert valid.sum(axis=1).to_numpy() == pytest.approx(1)
+    if kind in ("bounded", "several", "shares", "grades", "ordinal"):
+        done.resumes()
+
+
+def test_numbers_are_shown_compared_blended_rehearsed_and_taken_by_hand(reds, opened, comp):
+    made = reds("several")
+    done = opened(made)
+    competition, workspace = made.competition, done.workspace
+    page = explore(competition, done.choices, workspace, Console()).read_text(encoding="utf-8")
+    assert "age 2" in page
+    again = opened(made, "loss=l1")
+    assert "R²" in compare(competition, [done.run, again.run], workspace).read_text(encoding="utf-8")
+    blend = ensemble(competition, [done.run, again.run], workspace, Console())
+    mean = [read_predictions(run.predictions("test")) for run in (done.run, again.run, blend)]
+    assert mean[2].max().max() > 1
+    assert "Largest errors" in explain(competition, blend, workspace, Console()).read_text(encoding="utf-8")
+    rehearsed = runner.rehearse(competition, done.choices, workspace, Console(), 0.3)
+    assert rehearsed.record("rehearsal")["score"] < 12
+    session = Session("shades", competitions=[made.plugins], workspace=workspace.folder)
+    session.fit(size=16, cycle_length=1, train="head", learning_rate=1e-2)
+    session.predict()
+    table = session.top_losses()
+    assert list(table)[:4] == ["id", "loss", "age", "age predicted"]
+    assert table["loss"].is_monotonic_decreasing
+    with pytest.raises(RunError, match="top_losses"):
+        session.most_confused()
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "named"),
+    [
+        ("several", "loss=cross_entropy", "`loss` is 'cross_entropy'"),
+        ("several", "label_smoothing=0.1", "`label_smoothing`"),
+        ("several", "balance=oversample", "`balance`"),
+        ("shares", "balance=weights", "balance 'weights'"),
+        ("own", "balance=weights", "`loss` is 'squared'"),
+        ("own", "head=pretrained", "head"),
+        ("shares", "loss=mse", "cross_entropy, bce"),
+        ("grades", "label_smoothing=0.1", "`label_smoothing`"),
+        ("ordinal", "balance=weights", "`loss` is 'ordinal'"),
+    ],
+)
+def test_what_means_nothing_for_a_target_is_refused(kind, setting, named, reds):
+    with pytest.raises(OverrideError, match=named):
+        resolve(reds(kind).competition, Choices(settings=[setting]))
