@@ -95,8 +95,10 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[st
 
 def _in_words(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return {None: "–", True: "yes", False: "no"}[value] if value is None or isinstance(value, bool) else str(value)
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value in (None, "") else str(value)
 
 
 def gain(one: Outcomes, other: Outcomes) -> Gain:

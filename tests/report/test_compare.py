@@ -38,8 +38,10 @@ def test_only_fields_that_differ_are_named_by_where_they_stand():
     other = {"seed": 0, "recipe": {"dropout": 0.0, "stages": [{"size": 64}]}, "command": "comp train b"}
     assert differences([first, other]) == [("recipe.dropout", ["0.5", "0.0"]), ("recipe.stages.2.size", ["128", "–"])]
     assert differences([first, first]) == []
-    rows = differences([{"fold": None, "all_data": True, "list": [1, 2]}, {"fold": 1, "all_data": False, "list": []}])
-    assert rows == [("fold", ["–", "1"]), ("all_data", ["yes", "no"]), ("list", ["1, 2", ""])]
+    one = {"fold": None, "all_data": True, "list": [1, 2], "word": "mean"}
+    rows = differences([one, {"fold": 1, "all_data": False, "list": [], "word": ""}])
+    in_words = {"fold": ["–", "1"], "all_data": ["yes", "no"], "list": ["1, 2", "none"], "word": ["mean", "–"]}
+    assert dict(rows) == in_words
 
 
 def test_a_gain_counts_what_is_right_in_one_alone_and_how_much_of_the_loss_is_saved():
