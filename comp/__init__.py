@@ -13,6 +13,7 @@ from comp.declare.forms import (
     TopClasses,
 )
 from comp.declare.labels import (
+    Coco,
     CsvColumns,
     CsvImages,
     CsvLabels,
@@ -33,6 +34,7 @@ __all__ = [
     "ClassName",
     "ClassNumber",
     "ClassWithConfidence",
+    "Coco",
     "Columns",
     "Competition",
     "CsvColumns",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, runtime_checkable
 
-from comp.declare.checks import Declared, between
+from comp.declare.checks import Declared, between, matching
 from comp.declare.labels import in_order
 from comp.declare.metrics import TARGETS_OF, Kind, Target
 from comp.errors import SubmissionError
@@ -74,27 +74,34 @@ class ProbabilityOf(Declared):
 
 
 @dataclass(frozen=True)
-class ProbabilityPerClass:
-    """A column per class, named as the classes are, in the sample submission's order.
+class ProbabilityPerClass(Declared):
+    """A column per class in the sample submission's order, named as the classes are, or as ``column`` has it.
+
+    column: with ``{class}`` in it, like ``class_{class}``, where the columns are called so.
 
     For one class per image the probabilities of a row sum to one; for tags each column stands alone.
     """
 
+    column: Annotated[str, matching(r".*\{class\}.*"), "text with {class} in it, like 'class_{class}'"] = "{class}"
     takes: ClassVar[Kind] = "probabilities"
     targets: ClassVar[tuple[Target, ...]] = TARGETS_OF["probabilities"]
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
         import pandas as pd
 
-        _require_columns(columns, classes)
-        return pd.DataFrame(predictions, columns=list(classes))[list(columns)]
+        _require_columns(columns, self._columns(classes))
+        return pd.DataFrame(predictions, columns=self._columns(classes))[list(columns)]
 
     def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
-        _require_columns(list(frame.columns), classes)
-        return _probabilities(frame[list(classes)])
+        _require_columns(list(frame.columns), self._columns(classes))
+        return _probabilities(frame[self._columns(classes)])
 
     def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
-        return tuple(frames[0].columns)
+        before, _, after = self.column.partition("{class}")
+        return tuple(column.removeprefix(before).removesuffix(after) for column in frames[0].columns)
+
+    def _columns(self, classes: Sequence[str]) -> list[str]:
+        return [self.column.replace("{class}", name) for name in classes]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.archives import NESTED_SUFFIXES
 from comp.kaggle.client import CompetitionFacts, Kaggle, RemoteFile
 from comp.kaggle.connection import TIMEOUT_SECONDS
-from comp.new.look import LARGEST_TABLE, Look, is_image, is_table, pixels_of
+from comp.new.look import LARGEST_TABLE, Look, annotations_in, is_image, is_json, is_table, pixels_of
 
 MOST_FOLDERS = 200  # that Kaggle is asked to list, one by one
 FILES_OF_A_FOLDER = 2000  # that tell how its images are called
@@ -59,14 +59,18 @@ def look_at_kaggle(
     paths = lifted([file.path for file in seen])
     seen = [replace(file, path=path) for file, path in zip(seen, paths, strict=True)]
     with tempfile.TemporaryDirectory() as place:
-        tables = {}
+        tables, annotations = {}, {}
         for file in seen:
             if is_table(file.path) and file.size <= LARGEST_TABLE:
                 tables[file.path] = read_csv(_brought(kaggle, slug, file, Path(place)))
                 tick()
+            elif is_json(file.path) and file.size <= LARGEST_TABLE:
+                if (found := annotations_in(_brought(kaggle, slug, file, Path(place)))) is not None:
+                    annotations[file.path] = found
+                tick()
         image = next((file for file in seen if is_image(file.path)), None)
         pixels = None if image is None else pixels_of(_brought(kaggle, slug, image, Path(place)))
-    return Look(paths, tables, folders, complete, pixels, **asdict(facts))
+    return Look(paths, tables, folders, complete, pixels, annotations, **asdict(facts))
 
 
 def _listed(

@@ -6,26 +6,29 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from comp.declare.competition import Competition, KaggleDataset
-from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, SubmissionForm, TagNames
-from comp.declare.labels import CsvColumns, CsvLabels, TestImages
-from comp.declare.metrics import METRICS
+from comp.declare.forms import (
+    ClassName,
+    ClassNumber,
+    ClassWithConfidence,
+    Numbers,
+    ProbabilityOf,
+    ProbabilityPerClass,
+    SubmissionForm,
+    TagNames,
+    TopClasses,
+)
+from comp.declare.labels import CsvColumns, CsvLabels, CsvNumbers
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import Viewpoint, side_on, top_down, upright
-from comp.new.labels import SEPARATORS, Found, find_labels
+from comp.new.columns import SEPARATORS, around
+from comp.new.labels import Found, find_labels
 from comp.new.look import Look
 from comp.new.matching import SampleTable, find_asked, find_sample
+from comp.new.metrics import Named, for_target, metric_of
 
-# Kaggle's names of metrics, in small letters without spaces, and ours.
-KAGGLE_METRICS = (
-    ("kappa", "quadratic_kappa"),
-    ("logloss|multiclassloss|logarithmicloss|crossentropy", "log_loss"),
-    ("auc|receiveroperating|columnwise", "roc_auc"),
-    ("accuracy", "accuracy"),
-    ("macrof", "macro_f1"),
-    ("fscorebeta|fbeta|f2", "mean_f2"),
-    ("fscore|f1", "mean_f1"),
-)
 GRADES = r"grade|severity|diagnosis|level|stage|rating|isup|retinopathy|blindness"
 NAMES_OF_NUMBERS = r"(map|names?|classes|labels?)[^/]*\.(json|txt)$"
 TOP_DOWN = r"satellite|aerial|amazon|planet|histopath|microscop|cells?\b|protein|tissue|galax|retin|blindness|melanoma"
@@ -71,8 +74,6 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     labels = find_labels(look, asked, sample)
     words = f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()
     ratio, like = (3, "unlike") if re.search(UNLIKE_PHOTOS, words) else (10, "like")
-    suffix = asked.fit.suffix
-    test = TestImages(asked.folder.path, suffix=suffix, with_suffix=not suffix)
     form, form_finding = _form(labels, sample, look.metric)
     metric, metric_finding = _metric(labels, form, look)
     viewpoint, viewpoint_finding = _viewpoint(words)
@@ -82,7 +83,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         kaggle=kaggle,
         extra_data=[KaggleDataset(handle) for handle in datasets],
         labels=labels.source,
-        test=test,
+        test=asked.source,
         submission=form,
         sample_submission=sample.path,
         augment=viewpoint,
@@ -91,16 +92,12 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         recipes=recipes,
     )
     findings = [Finding("labels", labels.seen)]
-    if isinstance(labels.source, (CsvLabels, CsvColumns)) and labels.source.group:
+    if isinstance(labels.source, (CsvLabels, CsvColumns, CsvNumbers)) and labels.source.group:
         text = f"images of one {labels.source.group!r} are kept on one side of a split"
         findings.append(Finding("groups", text))
-    some, ending = (
-        ", where the labelled ones are too" if asked.shared else "",
-        f", without {suffix!r}" if suffix else "",
-    )
     findings += [
         *(Finding("labels", doubt, sure=False) for doubt in labels.doubts),
-        Finding("test", f"{sample.path} asks for the images in {test.folder}{some}, by name{ending}"),
+        Finding("test", asked.seen),
         form_finding,
         metric_finding,
         viewpoint_finding,
@@ -118,7 +115,8 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
 def _task(look: Look, competition: Competition, labels: Found) -> str:
     """The question that an image is to answer, and how answers are scored."""
     count = len(labels.classes)
-    kind = f"which of {count} classes" if competition.target == "single" else f"which of {count} tags"
+    words = {"single": f"which of {count} classes", "multi": f"which of {count} tags"}
+    kind = words.get(competition.target, f"how much {', '.join(labels.classes[:3])}")
     if count == 2:
         kind = " or ".join(labels.classes)
     asked = look.description.strip().rstrip(".") or kind
@@ -127,22 +125,25 @@ def _task(look: Look, competition: Competition, labels: Found) -> str:
 
 
 def _form(labels: Found, sample: SampleTable, kaggles_metric: str) -> tuple[SubmissionForm, Finding]:
-    columns, values, classes = sample.columns, sample.values, labels.classes
+    columns, values, classes, target = sample.columns, sample.values, labels.classes, labels.source.target
+    if target in ("number", "fractions") or (target == "shares" and sample.takes == "numbers"):
+        odd = len(columns) > 1 and set(columns) != set(classes)
+        return Numbers(), Finding("submission", f"a number in {', '.join(map(repr, columns[:5]))}", sure=not odd)
     if len(columns) > 1:
-        odd = sorted(set(columns) ^ set(classes))
-        doubt = f"; but {', '.join(odd[:3])} {'is' if len(odd) == 1 else 'are'} only in one of the two" if odd else ""
-        text = f"a probability in each of {len(columns)} columns, which are the classes{doubt}"
-        return ProbabilityPerClass(), Finding("submission", text, sure=not odd)
+        return _probability_per_class(columns, classes)
     column = columns[0]
-    if labels.source.target == "multi":
-        separator = next((mark for mark in SEPARATORS if values.str.contains(mark, regex=False).any()), None)
-        between = separator or getattr(labels.source, "separator", None) or " "
-        return TagNames(between), Finding("submission", f"tags in {column!r} with {between!r} between them")
-    named = _named_metric(kaggles_metric, "single")
-    wanted = METRICS[named].takes if named else None
+    if target == "multi":
+        return _tag_names(labels, column, values)
+    named = metric_of(kaggles_metric)
+    wanted = for_target(named, "single") if named else None
+    if ranked := _ranked(values, classes, wanted):
+        return ranked
     fraction = any(re.fullmatch(r"\d*\.\d*[1-9]\d*", value) for value in values)
-    if len(classes) == 2 and (fraction or (wanted != "classes" and not set(values) & (set(classes) - {"0", "1"}))):
-        return _probability_of(column, classes, sure=fraction or wanted == "probabilities")
+    numeric = all(re.fullmatch(r"\d*\.?\d*", value) for value in values)
+    takes = wanted.takes if wanted else None
+    named_class = set(values) & (set(classes) - {"0", "1"})
+    if len(classes) == 2 and (fraction or (takes != "classes" and numeric and not named_class)):
+        return _probability_of(column, classes, sure=fraction or takes == "probabilities")
     if set(values) <= set(classes):
         return ClassName(), Finding("submission", f"the class in {column!r}")
     if all(value.isdecimal() and int(value) < len(classes) for value in values):
@@ -150,6 +151,44 @@ def _form(labels: Found, sample: SampleTable, kaggles_metric: str) -> tuple[Subm
         return ClassNumber(classes), Finding("submission", f"{text}{', …' if len(classes) > 3 else ''}", sure=False)
     text = f"the class in {column!r}, where the sample submission has {values.iloc[0]!r}, which is none"
     return ClassName(), Finding("submission", text, sure=False)
+
+
+def _probability_per_class(columns: Sequence[str], classes: Sequence[str]) -> tuple[SubmissionForm, Finding]:
+    before, after = around(columns)
+    if set(columns) == {f"{before}{name}{after}" for name in classes} != set(classes):
+        text = f"a probability in each of {len(columns)} columns, called {before}…{after} after the classes"
+        return ProbabilityPerClass(f"{before}{{class}}{after}"), Finding("submission", text)
+    odd = sorted(set(columns) ^ set(classes))
+    doubt = f"; but {', '.join(odd[:3])} {'is' if len(odd) == 1 else 'are'} only in one of the two" if odd else ""
+    text = f"a probability in each of {len(columns)} columns, which are the classes{doubt}"
+    return ProbabilityPerClass(), Finding("submission", text, sure=not odd)
+
+
+def _tag_names(labels: Found, column: str, values: pd.Series[str]) -> tuple[SubmissionForm, Finding]:
+    separator = next((mark for mark in SEPARATORS if values.str.contains(mark, regex=False).any()), None)
+    own = getattr(labels.source, "separator", None)
+    between = separator or (own if own in SEPARATORS else None) or " "
+    sure = separator is not None or between == own
+    return TagNames(between), Finding("submission", f"tags in {column!r} with {between!r} between them", sure=sure)
+
+
+def _ranked(
+    values: pd.Series[str], classes: Sequence[str], wanted: Named | None
+) -> tuple[SubmissionForm, Finding] | None:
+    """Several classes in a row, the best first, or a class with its confidence."""
+    takes, rows = wanted.takes if wanted else None, [value.split() for value in values]
+    most = max(map(len, rows))
+    with_number = all(len(row) == 2 and re.fullmatch(r"[01]?\.\d+|[01]", row[1]) for row in rows if row)
+    if takes == "confidence" or (takes is None and with_number and most == 2 and rows[0][0] in classes):
+        return ClassWithConfidence(" "), Finding("submission", "a class and its confidence", sure=takes is not None)
+    spaced = any(" " in name for name in classes)
+    several = most > 1 and not spaced and len({len(row) for row in rows}) == 1 and set(values).isdisjoint(classes)
+    if takes != "ranking" and not (takes is None and several and set(rows[0]) & set(classes)):
+        return None
+    count = (wanted.k if wanted else 0) or most
+    separator = " " if most > 1 else next((mark for mark in ",;|" if values.str.contains(mark, regex=False).any()), " ")
+    text = f"the {count} likeliest classes, the best first, with {separator!r} between them"
+    return TopClasses(count, separator), Finding("submission", text, sure=takes is not None)
 
 
 def _probability_of(column: str, classes: Sequence[str], *, sure: bool) -> tuple[SubmissionForm, Finding]:
@@ -161,33 +200,23 @@ def _probability_of(column: str, classes: Sequence[str], *, sure: bool) -> tuple
     return ProbabilityOf(label), Finding("submission", text, sure=sure and clear)
 
 
-def _named_metric(kaggles: str, target: str) -> str | None:
-    """Our metric for what Kaggle calls it."""
-    letters = re.sub(r"[^a-z0-9]", "", kaggles.lower())
-    named = next((ours for pattern, ours in KAGGLE_METRICS if letters and re.search(pattern, letters)), None)
-    if named == "roc_auc" and target == "multi":
-        return "mean_columnwise_roc_auc"
-    # With one class in each row, the mean F of rows is the share of right ones.
-    return "accuracy" if named in ("mean_f1", "mean_f2") and target == "single" else named
-
-
 def _metric(labels: Found, form: SubmissionForm, look: Look) -> tuple[str, Finding]:
-    target = labels.source.target
-    named = _named_metric(look.metric, target)
-    if named and METRICS[named].takes == form.takes and target in METRICS[named].targets:
-        return named, Finding("metric", f"{named}, which Kaggle calls {look.metric!r}")
+    target, named = labels.source.target, metric_of(look.metric)
+    fitting = named and for_target(named, target)
+    if fitting and fitting.takes == form.takes:
+        return fitting.name, Finding("metric", f"{fitting.name}, which Kaggle calls {look.metric!r}")
     guess = _guessed_metric(labels, form, look)
     said = f"; Kaggle says {look.metric!r}" if look.metric else ""
     return guess, Finding("metric", f"{guess} would fit what is submitted{said}", sure=False)
 
 
 def _guessed_metric(labels: Found, form: SubmissionForm, look: Look) -> str:
-    if isinstance(form, TagNames):
-        return "mean_f1"
+    if isinstance(form, (TagNames, Numbers, TopClasses, ClassWithConfidence)):
+        return {"tags": "mean_f1", "numbers": "rmse", "ranking": "map_at_k", "confidence": "gap"}[form.takes]
     if isinstance(form, ProbabilityOf):
         return "roc_auc" if set(labels.classes) == {"0", "1"} else "log_loss"
     if isinstance(form, ProbabilityPerClass):
-        return "log_loss" if labels.source.target == "single" else "mean_columnwise_roc_auc"
+        return "log_loss" if labels.source.target in ("single", "shares") else "mean_columnwise_roc_auc"
     numbers = all(label.isdecimal() for label in labels.classes) and len(labels.classes) > 2
     # Numbers that a file gives names to are no grades.
     names = any(re.search(NAMES_OF_NUMBERS, path.lower()) for path in look.files)
@@ -200,7 +229,8 @@ def _viewpoint(words: str) -> tuple[Viewpoint, Finding]:
         found = re.search(pattern, words)
         if found:
             return viewpoint, Finding("augment", f"{because}, going by the word {found.group()!r}", sure=False)
-    return side_on(), Finding("augment", "side_on(), as for photographs", sure=False)
+    others = "top_down() where the images have no up, like aerial ones, upright() where a mirror image would be wrong"
+    return side_on(), Finding("augment", f"side_on(), as for photographs; {others}", sure=False)
 
 
 def recipes_for(pixels: tuple[int, int] | None) -> tuple[Mapping[str, Recipe], Finding]:

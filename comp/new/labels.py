@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 import pandas as pd
 
-from comp.declare.labels import ONE_OR_ZERO, CsvColumns, CsvLabels, FileNames, Folders, LabelSource, in_order
+from comp.declare.labels import (
+    Coco,
+    CsvColumns,
+    CsvLabels,
+    CsvNumbers,
+    FileNames,
+    Folders,
+    LabelSource,
+    in_order,
+)
+from comp.declare.labels.naming import Names
 from comp.errors import DataError
-from comp.new.look import ImageFolder, Look
-from comp.new.matching import Asked, Fit, SampleTable, fit
+from comp.new.columns import FEW, Labels, labels_of
+from comp.new.look import ImageFolder, Look, is_image
+from comp.new.matching import Asked, Fit, SampleTable, fit, named_below
 
-SEPARATORS = ("|", ";", ",", " ")
-LABEL_NAMES = r"label|class|target|category|species|breed|type|diagnosis|grade|level|tags?|answer"
-GROUP_NAMES = r"patient|subject|lesion|study|series|sequence|individual|person|driver|slide|session|group|scene"
+GROUP_NAMES = (
+    r"patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|group|scene|location|site|video"
+)
 FEWEST_GROUPS = 4
+# Of one body by name: 10_left and 10_right.
+SIDES = r"(.+?)[_-](?:left|right|l|r)"
+TRIED = 200  # values of a column that tell whether it names images
+MOST_PARTS = 4
+PARTS = {"train", "test", "valid", "val"}
 
 
 @dataclass(frozen=True)
@@ -37,65 +54,113 @@ class Found:
     column: str = ""
 
 
-@dataclass(frozen=True)
-class Labels:
-    """Which columns of a table hold the labels, and what they say; one column, or one of 0 and 1 for each class."""
-
-    columns: tuple[str, ...]
-    classes: tuple[str, ...]
-    sure: float
-    separator: str | None = None
-    single: bool = True
-    doubts: tuple[str, ...] = ()
-
-
 def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
     """The label source with the most to say for it. Raises DataError where there is none."""
     tables = {path: table for path, table in look.tables.items() if path != sample.path and len(table)}
     in_tables = [one for path, table in tables.items() for one in _in_table(look, path, table, asked, sample)]
-    in_folders = list(_in_folders(look, asked))
+    in_tables = in_tables or [
+        one for path, table in tables.items() for one in _in_tree(look, path, table, asked, sample)
+    ]
+    in_folders = list(_in_folders(look, asked, sample))
     best = max(in_tables, key=lambda one: one.sure, default=None)
     if best is not None:
         # A CSV that tells no more than the folders do is one file more to go wrong.
-        needless = isinstance(best.source, CsvLabels) and "{" in best.source.folder and best.source.group is None
+        source = best.source
+        needless = isinstance(source, CsvLabels) and source.folder.endswith(f"{{{source.label}}}") and not source.group
         if not (needless and in_folders):
             return best
-    found = [*in_folders, *_in_names(look, asked)]
+    found = [*in_folders, *_in_json(look, asked), *_in_names(look, asked, sample)]
     if not found:
-        places = ", ".join(folder.path for folder in look.image_folders if folder != asked.folder) or "no other folder"
-        raise DataError(
-            f"The labels can't be found: no CSV names the images of {places}, and neither a folder of class folders "
-            "nor file names tell; move each class to a folder of its own, like train/cat and train/dog."
-        )
+        raise DataError(_none_found(look, tables, asked))
     return max(found, key=lambda one: one.sure)
 
 
+def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) -> str:
+    """The nearest miss: a value of a table beside the name of an image, where there are both."""
+    left = [path for path in filter(is_image, look.files) if path not in asked.images]
+    if not left:
+        return (
+            "The labels can't be found: all images are those that the sample submission asks for; put the labelled "
+            "images beside them, with a CSV that names them or in a folder for each class."
+        )
+    names = Names(left, roots=())
+    for path, table in tables.items():
+        for column in table.columns:
+            value = str(table[column].iloc[0]).strip()
+            if value and (nearest := names.nearest(value)):
+                return (
+                    f"The labels can't be found: {path} has {value!r} in {column!r}, where the nearest image is "
+                    f"{nearest!r}; let the column have the images' names, or name its images with LabelFunction."
+                )
+    return (
+        f"The labels can't be found: no table names an image like {left[0]}, it lies in no class folder, and its name "
+        "has no class; put each class in a folder of its own, like train/cat and train/dog."
+    )
+
+
 def _in_table(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: SampleTable) -> Iterator[Found]:
+    """Images right in one folder, or in folders that lie together."""
+    where, table = _part(table)
     total = sum(len(folder.names) for folder in look.image_folders)
     for place, folders in _places(look, asked):
         names = [name for folder in folders for name in folder.names]
-        if asked.folder in folders:
-            to_predict = set(asked.fit.images)
-            names = [name for name in names if name not in to_predict]
         for column in table.columns:
             named = fit(names, set(table[column].str.strip()))
             if named.share < 0.5:
                 continue
-            where = place if len(folders) == 1 else _placed_by(table, column, place, folders, named)
-            labels = _labels_of(table, column, sample, re.findall(r"\{(.+)\}", where or ""))
-            if where is not None and labels is not None:
-                found = _from_table(path, table, column, where, named, labels, shared=asked.folder in folders)
+            placed = place if len(folders) == 1 else _placed_by(table, column, place, folders, named)
+            labels = labels_of(table, column, sample, re.findall(r"\{(.+)\}", placed or ""))
+            if placed is not None and labels is not None:
+                known = {name.removesuffix(named.suffix) for name in named.images}
+                found = _from_table(path, table, column, placed, named, known, labels, where, _shares(placed, asked))
                 # A table may name the images of a folder or of all beside it: the more images, the more that says.
                 yield replace(found, sure=found.sure + len(named.images) / total)
+
+
+def _in_tree(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: SampleTable) -> Iterator[Found]:
+    """Images in folders below one, or called otherwise than their files."""
+    where, table = _part(table)
+    places = {str(place) for folder in look.image_folders for place in PurePosixPath(folder.path, "x").parents}
+    for place in sorted(places, key=lambda place: -len(PurePosixPath(place).parts)):
+        below = [image for image in named_below(look, place) if image not in asked.images]
+        names = Names(below, roots=(PurePosixPath(place), PurePosixPath()))
+        for column in table.columns:
+            values = table[column].str.strip()
+            if not below or sum(names.find(value) is not None for value in values[:TRIED]) * 2 < len(values[:TRIED]):
+                continue
+            images = {value: image for value in set(values) if (image := names.find(value)) is not None}
+            labels = labels_of(table, column, sample, ()) if len(images) * 2 >= len(below) else None
+            if labels is not None:
+                named = Fit(len(images) / len(below), "", tuple(images.values()))
+                yield _from_table(path, table, column, place, named, set(images), labels, where, _shares(place, asked))
+
+
+def _part(table: pd.DataFrame) -> tuple[Sequence[str], pd.DataFrame]:
+    """The column and its value that rows to train on have, and these rows; all where no column says so."""
+    for column in table.columns:
+        values = table[column].str.strip()
+        parts = set(values)
+        if {"train", "test"} <= {part.lower() for part in parts} and len(parts) <= MOST_PARTS:
+            train = next(part for part in parts if part.lower() == "train")
+            return (column, train), table[values == train].drop(columns=column)
+    return (), table
+
+
+def _shares(place: str, asked: Asked) -> bool:
+    """Whether images to predict lie in a folder, or below it."""
+    start = "" if place == "." else f"{place.partition('{')[0].rstrip('/')}/"
+    return any(image.startswith(start) for image in asked.images)
 
 
 def _places(look: Look, asked: Asked) -> Iterator[tuple[str, list[ImageFolder]]]:
     """Each folder of images that could be trained on, and the folders that lie together in another."""
     together = defaultdict(list)
-    for folder in look.image_folders:
-        if folder != asked.folder or asked.shared:
+    for whole in look.image_folders:
+        names = tuple(name for name in whole.names if str(PurePosixPath(whole.path, name)) not in asked.images)
+        folder = ImageFolder(whole.path, names)
+        if names and (asked.folder is None or folder.path != asked.folder.path or asked.shared):
             yield folder.path, [folder]
-        if folder != asked.folder:
+        if names and (asked.folder is None or folder.path != asked.folder.path):
             together[folder.parent].append(folder)
     yield from ((parent, folders) for parent, folders in together.items() if len(folders) > 1)
 
@@ -112,99 +177,58 @@ def _placed_by(table: pd.DataFrame, column: str, parent: str, folders: Sequence[
     return None
 
 
-def _labels_of(table: pd.DataFrame, image: str, sample: SampleTable, placing: Sequence[str]) -> Labels | None:
-    """placing: the columns that say in which folder an image lies, as that of its class may."""
-    others, asked = [column for column in table.columns if column != image], sample.columns
-    if len(asked) > 1 and set(asked) <= set(others):
-        return _one_column_each(table, asked, sure=3)
-    if len(asked) > 1:
-        for column in others:
-            if set(table[column].str.strip()) - {""} == set(asked):
-                return Labels((column,), in_order(asked), sure=3)
-        for column in others:
-            for separator in SEPARATORS:
-                if _tags(table[column], separator) == set(asked):
-                    return Labels((column,), in_order(asked), 3, separator, single=False)
-    binary = [column for column in others if set(table[column].str.strip()) <= set(ONE_OR_ZERO)]
-    if len(asked) == 1 and asked[0] not in others and len(binary) > 2:
-        return _one_column_each(table, binary, sure=1, doubts=("which columns are classes",))
-    able = [column for column in others if table[column].str.strip().nunique() > 1]
-
-    def rank(column: str) -> tuple[bool, bool, bool, int]:
-        words = bool(re.search(LABEL_NAMES, column.lower()))
-        return column in asked, column in placing, words, -table[column].nunique()
-
-    return _one_column(table, max(able, key=rank), sample) if able else None
-
-
-def _one_column_each(
-    table: pd.DataFrame, columns: Sequence[str], sure: float, doubts: tuple[str, ...] = ()
-) -> Labels | None:
-    values = table[list(columns)].apply(lambda column: column.str.strip())
-    if not values.isin(list(ONE_OR_ZERO)).all(axis=None):
-        return None
-    ones = values.apply(lambda column: column.map(ONE_OR_ZERO)).sum(axis=1)
-    return Labels(tuple(columns), in_order(columns), sure, single=bool((ones == 1).all()), doubts=doubts)
-
-
-def _one_column(table: pd.DataFrame, column: str, sample: SampleTable) -> Labels | None:
-    values, is_asked = table[column].str.strip(), column in sample.columns
-    sure = 2.0 if is_asked else 1.0
-    doubts = () if is_asked or len(table.columns) == 2 else (f"whether the labels are in {column!r}",)
-    separator = _separator(values, sample.table.iloc[:, 1])
-    if separator is not None:
-        doubts = (*doubts, f"whether {column!r} has tags, or classes with {separator!r} in their names")
-        return Labels((column,), in_order(_tags(values, separator)), sure, separator, single=False, doubts=doubts)
-    classes = set(values) - {""}
-    if len(classes) > max(len(table) * 0.5, 2) or "" in set(values):
-        return None
-    return Labels((column,), in_order(classes), sure, doubts=doubts)
-
-
-def _separator(values: pd.Series[str], submitted: pd.Series[str]) -> str | None:
-    """The separator of tags, if the values are tags: they make more combinations than there are of them.
-
-    In a table of few rows the sample submission's values may tell, where most tags are in several combinations.
-    """
-    combinations = set(values)
-    for separator in SEPARATORS:
-        if not any(separator in value for value in combinations):
-            continue
-        tags = _tags(values, separator)
-        uses = [sum(tag in value.split(separator) for value in combinations) for tag in tags]
-        shown = submitted.str.contains(separator, regex=False).any()
-        if len(tags) < len(combinations) or (shown and sum(use > 1 for use in uses) > len(tags) * 0.8):
-            return separator
-    return None
-
-
-def _tags(values: pd.Series[str], separator: str) -> set[str]:
-    return {tag.strip() for value in set(values) for tag in value.split(separator)} - {""}
-
-
 def _from_table(
-    path: str, table: pd.DataFrame, image: str, folder: str, named: Fit, labels: Labels, *, shared: bool
+    path: str,
+    table: pd.DataFrame,
+    image: str,
+    folder: str,
+    named: Fit,
+    known: set[str],
+    labels: Labels,
+    where: Sequence[str],
+    shared: bool,
 ) -> Found:
+    """known: the values that name an image."""
+    called = table[image].str.strip()
+    lacking = ~(called.isin(known) | called.isin([f"{name}{named.suffix}" for name in known]))
+    if labels.separator is None:
+        lacking |= (table[list(labels.columns)].apply(lambda column: column.str.strip()) == "").any(axis=1)
+    incomplete = bool(0 < lacking.sum() <= FEW * len(table))
+    group = _group(table, {image, *labels.columns}) or _body(called[~lacking])
     rest: dict[str, Any] = {
         "image": image,
         "folder": folder,
         "suffix": named.suffix,
         "shared": shared,
-        "group": _group(table, {image, *labels.columns}),
+        "group": group,
+        "incomplete": incomplete,
+        "where": where,
     }
     source: LabelSource
-    if len(labels.columns) > 1:
-        source = CsvColumns(path, labels=labels.columns, target="single" if labels.single else "multi", **rest)
-        ones = "just one of them 1 in a row" if labels.single else "any number of them 1 in a row"
-        column, said = "", f"a column of 0 and 1 for each of {len(labels.columns)} classes, {ones}"
+    column = labels.columns[0] if len(labels.columns) == 1 else ""
+    if labels.target == "number":
+        source = CsvNumbers(path, values=labels.columns, **rest)
+        said = f"numbers in {', '.join(map(repr, labels.columns[:5]))}"
+    elif not column:
+        target = labels.target or ("single" if labels.single else "multi")
+        source = CsvColumns(path, labels=labels.columns, target=target, **rest)
+        ones = {"single": "just one of them 1 in a row", "multi": "any number of them 1 in a row"}
+        said = f"a column for each of {len(labels.columns)} classes, {ones.get(target, 'fractions that tell how much')}"
     else:
-        column = labels.columns[0]
         source = CsvLabels(path, label=column, separator=labels.separator, **rest)
         what = "classes" if labels.single else f"tags with {labels.separator!r} between them"
         said = f"{len(labels.classes)} {what} in {column!r}"
     seen = f"{path} names the images of {folder} in {image!r}, and has {said}"
+    doubts = labels.doubts
+    if incomplete:
+        doubts = (
+            *doubts,
+            f"{lacking.sum()} of {len(table)} rows of {path} have no label or no image, and are left out",
+        )
+    if where:
+        doubts = (*doubts, f"only rows with {where[1]!r} in {where[0]!r} are trained on")
     sure = labels.sure + named.share + table[image].is_unique
-    return Found(source, labels.classes, seen, sure, labels.doubts, column)
+    return Found(source, labels.classes, seen, sure, doubts, column)
 
 
 def _group(table: pd.DataFrame, taken: set[str]) -> str | None:
@@ -217,18 +241,52 @@ def _group(table: pd.DataFrame, taken: set[str]) -> str | None:
     return None
 
 
-def _in_folders(look: Look, asked: Asked) -> Iterator[Found]:
-    """A folder for each class, all in one that has no images of its own."""
-    with_images = {folder.path for folder in look.image_folders}
-    for parent in sorted({folder.parent for folder in look.image_folders} - {"."} - with_images):
-        classes = look.folders_in(parent)
-        if len(classes) > 1 and asked.folder.own_name not in classes and "test" not in parent.lower():
-            seen = f"{parent} has a folder for each of {len(classes)} classes"
-            yield Found(Folders(parent), in_order(classes), seen, sure=2)
+def _body(called: pd.Series[str]) -> str | None:
+    """A pattern of the images' names, where most are the left or the right of one body."""
+    bodies = called.str.extract(SIDES, flags=re.IGNORECASE)[0] if len(called) else called
+    paired = bodies.dropna()
+    return SIDES if len(paired) == len(called) > 0 and paired.duplicated(keep=False).mean() > 0.5 else None
 
 
-def _in_names(look: Look, asked: Asked) -> Iterator[Found]:
-    """Classes at the beginning or the end of the images' names."""
+def _in_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
+    """A folder for each class, all in one that has no images of its own; also beside the folder of those to predict."""
+    with_images = {folder.path for folder in look.image_folders if folder.path != "."}
+    for parent in sorted({folder.parent for folder in look.image_folders if folder.path != "."} - with_images):
+        places = look.folders_in(parent)
+        other = [name for name in places if not _has_own(look, asked, str(PurePosixPath(parent, name)))]
+        classes = [name for name in places if name not in other]
+        if len(classes) < 2 or "test" in parent.lower() or (parent == "." and set(classes) & PARTS):
+            continue
+        known = bool(set(sample.values) & set(classes)) or set(sample.columns) == set(classes)
+        sure = 2 + known + ("train" in parent.lower()) + len(named_below(look, parent)) / len(look.files)
+        seen = f"{parent} has a folder for each of {len(classes)} classes"
+        yield Found(Folders(parent, without=other), in_order(classes), seen, sure)
+
+
+def _has_own(look: Look, asked: Asked, folder: str) -> bool:
+    """Whether a folder has images right in it, and others than those to predict."""
+    names = next((one.names for one in look.image_folders if one.path == folder), ())
+    return any(f"{folder}/{name}" not in asked.images for name in names)
+
+
+def _in_json(look: Look, asked: Asked) -> Iterator[Found]:
+    """Images and their categories in COCO's JSON."""
+    for path, (images, labels) in look.annotations.items():
+        left = [image for image in filter(is_image, look.files) if image not in asked.images]
+        names = Names(left, roots=(PurePosixPath(),))
+        found = {names.find(images.get(image, image)) for image in labels} - {None}
+        if not labels or len(found) < len(labels):
+            continue
+        folders = [str(PurePosixPath(image).parent) for image in found if image]
+        folder = os.path.commonpath(folders) if all(place != "." for place in folders) else "."
+        classes = in_order({name for categories in labels.values() for name in categories})
+        several = any(len(categories) > 1 for categories in labels.values())
+        source = Coco(path, folder or ".", target="multi" if several else "single")
+        yield Found(source, classes, f"{path} gives the images of {folder} {len(classes)} categories", sure=3)
+
+
+def _in_names(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
+    """Classes at the beginning or the end of the images' names; numbers only if the sample submission has them."""
     for folder in (folder for folder in look.image_folders if folder != asked.folder):
         stems = [PurePosixPath(name).stem for name in folder.names]
         suffix = folder.suffixes.pop() if len(folder.suffixes) == 1 else ".*"
@@ -237,7 +295,9 @@ def _in_names(look: Look, asked: Asked) -> Iterator[Found]:
             for index, pattern in ((0, f"{{label}}{separator}*"), (-1, f"*{separator}{{label}}")):
                 labels = {parts[index] for parts in tokens}
                 several = all(len(parts) > 1 for parts in tokens) and 1 < len(labels) <= len(stems) / 3
-                if several and all(re.fullmatch(r"[^\W\d_][\w ]*", label) for label in labels):
+                words = all(re.fullmatch(r"[^\W\d_][\w ]*", label) for label in labels)
+                numbers = all(map(str.isdecimal, labels)) and labels >= set(sample.values)
+                if several and (words or numbers):
                     path = str(PurePosixPath(folder.path) / (pattern + suffix))
                     seen = f"the names of the images in {folder.path} have {len(labels)} classes in them"
                     doubts = () if index == 0 and separator == "." else ("whether that is the class",)

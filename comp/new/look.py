@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -13,9 +13,14 @@ import pandas as pd
 from PIL import Image
 
 from comp.declare.labels import IMAGE_SUFFIXES, read_csv
+from comp.declare.labels.coco import annotated
+from comp.declare.labels.csv import TABLE_SUFFIXES
+from comp.errors import DataError
 from comp.kaggle.client import CompetitionFacts
 
 LARGEST_TABLE = 64 << 20  # bytes; labels are far smaller
+# The files of images by their ids, and the categories of each image.
+Annotations = tuple[Mapping[str, str], Mapping[str, Collection[str]]]
 MOST_OPENED = 20  # images, of which one that isn't broken tells the size
 
 
@@ -45,6 +50,7 @@ class Look:
 
     files: paths with ``/``; of a large folder maybe only some. folders: all folders, also those not looked into.
     whole: no file is left out. tables: the CSVs, all text, by path. pixels: width and height of an image.
+    annotations: the files of images by their ids and the images' categories, of the JSONs that have them, by path.
     title, metric, description: in Kaggle's words; empty if unknown. only_notebooks: nothing can be uploaded.
     """
 
@@ -53,6 +59,7 @@ class Look:
     folders: Sequence[str] = ()
     whole: bool = True
     pixels: tuple[int, int] | None = None
+    annotations: Mapping[str, Annotations] = field(default_factory=dict)
     title: str = ""
     description: str = ""
     metric: str = ""
@@ -83,9 +90,11 @@ def look_at_folder(folder: Path, facts: CompetitionFacts | None = None) -> Look:
         files += [(place / name).as_posix() for name in sorted(names) if not name.startswith(".")]
     small = (file for file in files if is_table(file) and (folder / file).stat().st_size <= LARGEST_TABLE)
     tables = {file: read_csv(folder / file) for file in small}
+    jsons = (file for file in files if is_json(file) and (folder / file).stat().st_size <= LARGEST_TABLE)
+    annotations = {file: found for file in jsons if (found := annotations_in(folder / file)) is not None}
     images = [folder / file for file in files if is_image(file)][:MOST_OPENED]
     pixels = next((size for image in images if (size := pixels_of(image))), None)
-    return Look(files, tables, folders, True, pixels, **({} if facts is None else asdict(facts)))
+    return Look(files, tables, folders, True, pixels, annotations, **({} if facts is None else asdict(facts)))
 
 
 def pixels_of(image: Path) -> tuple[int, int] | None:
@@ -97,12 +106,24 @@ def pixels_of(image: Path) -> tuple[int, int] | None:
         return None
 
 
+def annotations_in(path: Path) -> Annotations | None:
+    """The images and their categories; None where the JSON has other things."""
+    try:
+        return annotated(path)
+    except DataError:
+        return None
+
+
+def is_json(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() == ".json" and not _is_hidden(path)
+
+
 def is_image(path: str) -> bool:
     return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path)
 
 
 def is_table(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() == ".csv" and not _is_hidden(path)
+    return path.lower().endswith(TABLE_SUFFIXES) and not _is_hidden(path)
 
 
 def _is_hidden(path: str) -> bool:

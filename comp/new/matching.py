@@ -10,8 +10,16 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from comp.declare.labels import CsvImages, TestImages
+from comp.declare.labels.naming import Names
+from comp.declare.metrics import Kind
 from comp.errors import DataError
-from comp.new.look import ImageFolder, Look
+from comp.new.look import ImageFolder, Look, is_image
+from comp.new.metrics import metric_of
+
+SAMPLES = "sample|submission|benchmark|example"
+MOST = 0.9  # of the ids that are asked for
+MOST_FOLDERS = 4
 
 
 @dataclass(frozen=True)
@@ -39,10 +47,14 @@ def fit(names: Sequence[str], values: Collection[str]) -> Fit:
 
 @dataclass(frozen=True)
 class SampleTable:
-    """The sample submission: where it is, and what it asks for."""
+    """The sample submission: where it is, and what it asks for.
+
+    takes: what the metric compares, where Kaggle names one that is known.
+    """
 
     path: str
     table: pd.DataFrame
+    takes: Kind | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -57,14 +69,17 @@ class SampleTable:
 
 @dataclass(frozen=True)
 class Asked:
-    """The images to predict: their folder, and how the sample submission's ids name them.
+    """The images to predict, and how the sample submission's ids name them.
 
-    shared: the folder has other images as well.
+    source: declares them. images: their paths. folder: the only one that has them right in it; None for several.
+    shared: the folder has other images as well. seen: where they were found, in words.
     """
 
-    folder: ImageFolder
-    fit: Fit
+    source: TestImages | CsvImages
+    images: frozenset[str]
+    folder: ImageFolder | None
     shared: bool
+    seen: str
 
 
 def find_sample(look: Look) -> SampleTable:
@@ -73,9 +88,9 @@ def find_sample(look: Look) -> SampleTable:
     def rank(path: str) -> tuple[bool, bool, int, str]:
         name = PurePosixPath(path).name.lower()
         # The later one of sample_submission.csv and sample_submission_v2.csv.
-        return "sample" in name, "submission" in name, -len(PurePosixPath(path).parts), path
+        return "submission" in name, "sample" in name, -len(PurePosixPath(path).parts), path
 
-    named = [path for path in look.tables if re.search("sample|submission", PurePosixPath(path).name.lower())]
+    named = [path for path in look.tables if re.search(SAMPLES, PurePosixPath(path).name.lower())]
     fitting = [path for path in named if look.tables[path].shape[1] > 1 and len(look.tables[path])]
     if named and not fitting:
         raise DataError(f"{min(named)} {_why_not(look.tables[min(named)])}.")
@@ -86,7 +101,8 @@ def find_sample(look: Look) -> SampleTable:
             "sample_submission.csv beside them: a line like id,label, and a row with any answer per image to predict."
         )
     path = max(fitting, key=rank)
-    return SampleTable(path, look.tables[path])
+    metric = metric_of(look.metric)
+    return SampleTable(path, look.tables[path], metric.takes if metric else None)
 
 
 def _why_not(table: pd.DataFrame) -> str:
@@ -100,11 +116,10 @@ def _why_not(table: pd.DataFrame) -> str:
 
 
 def find_asked(look: Look, sample: SampleTable) -> Asked:
-    """The folder of the images that the sample submission's ids name. Raises DataError where there is none."""
+    """The images that the sample submission's ids name. Raises DataError where there are none.
 
-    def rank(found: Asked) -> tuple[float, int]:
-        path = found.folder.path.lower()
-        return found.fit.share + ("test" in path) - ("train" in path), len(found.fit.images)
+    They are in one folder, in folders below one, in several, or named in a table.
+    """
 
     if not look.image_folders:
         raise DataError(
@@ -112,15 +127,106 @@ def find_asked(look: Look, sample: SampleTable) -> Asked:
             "one folder and name it with --data."
         )
     ids = set(sample.table.iloc[:, 0].str.strip())
+    found = _in_one_folder(look, sample, ids)
+    # A few ids without an image are a mistake of the files, many of the guess.
+    if found is not None and len(found.images) >= MOST * len(ids):
+        return found
+    others = [_below_folders(look, sample, ids), _in_table(look, sample, ids), found]
+    found = max(filter(None, others), key=lambda one: len(one.images), default=None)
+    if found is not None:
+        return found
+    places = ", ".join(folder.path for folder in look.image_folders[:5])
+    asked = str(sample.table.iloc[0, 0])
+    nearest = Names(filter(is_image, look.files), roots=()).nearest(asked)
+    like = f", where the nearest name is {nearest!r}" if nearest else ""
+    raise DataError(
+        f"The sample submission asks for {asked!r}, but no image is called so; there are images in {places}{like}."
+    )
+
+
+def _in_one_folder(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
+    def rank(found: tuple[ImageFolder, Fit]) -> tuple[float, int]:
+        folder, named = found
+        path = folder.path.lower()
+        return named.share + ("test" in path) - ("train" in path), len(named.images)
+
     fits = [(folder, fit(folder.names, ids)) for folder in look.image_folders]
-    candidates = [Asked(folder, named, shared=named.share < 1) for folder, named in fits if named.images]
+    candidates = [(folder, named) for folder, named in fits if named.images]
     if not candidates:
-        places = ", ".join(folder.path for folder in look.image_folders[:5])
-        raise DataError(
-            f"The sample submission asks for {sample.table.iloc[0, 0]!r}, but no image is called so; there are images "
-            f"in {places}."
-        )
-    found = max(candidates, key=rank)
+        return None
+    folder, named = max(candidates, key=rank)
     # A few images that nobody asks for don't make it the training images' folder too.
-    shared = found.shared and (len(look.image_folders) == 1 or found.fit.share < 0.9)
-    return Asked(found.folder, found.fit, shared)
+    shared = named.share < 1 and (len(look.image_folders) == 1 or named.share < MOST)
+    some = ", where the labelled ones are too" if shared else ""
+    ending = f", without {named.suffix!r}" if named.suffix else ""
+    seen = f"{sample.path} asks for the images in {folder.path}{some}, by name{ending}"
+    source = TestImages(folder.path, suffix=named.suffix, with_suffix=not named.suffix)
+    images = frozenset(str(PurePosixPath(folder.path) / name) for name in named.images)
+    return Asked(source, images, folder, shared, seen)
+
+
+def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
+    """All images below a folder, or in several of them: the fewest folders that have the ids."""
+
+    def rank(place: str) -> tuple[int, int, float, int]:
+        found, below = named[place], named_below(look, place)
+        words = ("test" in place.lower()) - ("train" in place.lower())
+        return len(found), words, len(found) / len(below), -len(place)
+
+    places = {
+        str(parent)
+        for folder in look.image_folders
+        for parent in [PurePosixPath(folder.path), *PurePosixPath(folder.path).parents]
+    }
+    named = {place: _named(look, place, ids) for place in places}
+    chosen: list[str] = []
+    images: dict[str, str] = {}
+    while places and (best := max(places, key=rank)) and named[best]:
+        chosen.append(best)
+        images |= named[best]
+        left = ids - set(images)
+        if not left or len(chosen) == MOST_FOLDERS:
+            break
+        places = {place for place in places if not PurePosixPath(place).is_relative_to(best)} - {"."}
+        named = {place: _named(look, place, left) for place in places}
+    if not images:
+        return None
+    whole = sum(len(named_below(look, place)) for place in chosen)
+    where = ", ".join(chosen)
+    source = TestImages(chosen[0] if len(chosen) == 1 else chosen)
+    return Asked(
+        source,
+        frozenset(images.values()),
+        None,
+        len(images) < MOST * whole,
+        f"{sample.path} asks for images in {where}",
+    )
+
+
+def _named(look: Look, place: str, ids: Collection[str]) -> dict[str, str]:
+    """The image below a place of each id that names one."""
+    names = Names(named_below(look, place), roots=(PurePosixPath(place), PurePosixPath("")))
+    return {one: path for one in ids if (path := names.find(one)) is not None}
+
+
+def named_below(look: Look, place: str) -> list[str]:
+    """The paths of all images in a folder and below it."""
+    return [path for path in filter(is_image, look.files) if place == "." or path.startswith(f"{place}/")]
+
+
+def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
+    """Images that a table names beside the ids."""
+    for path, table in look.tables.items():
+        keys = [column for column in table.columns if path != sample.path and ids <= set(table[column].str.strip())]
+        for key in keys:
+            rows = table[table[key].str.strip().isin(ids)]
+            for column in rows.columns.drop(key):
+                values = set(rows[column].str.strip())
+                for folder in look.image_folders:
+                    named = fit(folder.names, values)
+                    if len(named.images) == len(values):
+                        images = frozenset(str(PurePosixPath(folder.path) / name) for name in named.images)
+                        source = CsvImages(path, image=column, folder=folder.path, suffix=named.suffix, answer=key)
+                        seen = f"{path} names the images in {folder.path} of the ids in {key!r}"
+                        return Asked(source, images, folder, len(images) < len(folder.names), seen)
+    return None

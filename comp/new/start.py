@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from comp.console import Console
@@ -90,7 +92,7 @@ def start(name: str, source: Source, competitions: Path, workspace: Workspace, c
         console.say(f"{mark} {finding.about:<11} {finding.text}")
     if not all(finding.sure for finding in inferred.findings):
         console.say(f"each ? marks a guess; confirm or change it in {written.name}")
-    console.say(f"next: {'' if fits else 'mend what check found, then '}make {name}")
+    console.say(f"next: {f'comp explore {name}, then ' if fits else 'mend what check found, then '}make {name}")
     return written
 
 
@@ -200,4 +202,11 @@ def _lay_out(look: Look, folder: Path) -> None:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).touch()
     for path, table in look.tables.items():
-        table.to_csv(folder / path, index=False)
+        as_csv = partial(table.to_csv, sep="\t" if ".tsv" in path else ",")
+        (table.to_parquet if path.endswith(".parquet") else as_csv)(folder / path, index=False)
+    for path, (images, labels) in look.annotations.items():
+        content = {
+            "images": [{"id": one, "file_name": name} for one, name in images.items()],
+            "annotations": [{"image_id": one, "label": name} for one, names in labels.items() for name in names],
+        }
+        (folder / path).write_text(json.dumps(content), encoding="utf-8")

@@ -19,6 +19,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from comp.declare.competition import Competition, load_competition
+from comp.declare.forms import TagNames
 from comp.declare.recipe import Recipe
 from comp.declare.viewpoint import Viewpoint, side_on, top_down, upright
 from comp.errors import DeclarationError
@@ -32,7 +33,7 @@ WIDTH = 120
 STEP = 4
 VIEWPOINTS = {"horizontal": side_on, "dihedral": top_down, "none": upright}
 # What a person should see, even where it is the default.
-ALWAYS = {Competition: {"augment", "layer_lr_ratio"}, Recipe: {"backbone"}}
+ALWAYS = {Competition: {"augment", "layer_lr_ratio"}, Recipe: {"backbone"}, TagNames: {"separator"}}
 
 
 def write(inferred: InferredDeclaration, folder: Path) -> Path:
@@ -139,10 +140,8 @@ def _arguments(declaration: Any) -> list[tuple[str, Any]]:
     for number, field in enumerate(fields(declaration)):
         value = getattr(declaration, field.name)
         usual = field.default if field.default_factory is MISSING else field.default_factory()
-        if number == 0 and not field.kw_only:
-            arguments.append(("", value))
-        elif field.compare and (value != usual or field.name in ALWAYS.get(type(declaration), ())):
-            arguments.append((f"{field.name}=", value))
+        if field.compare and (value != usual or field.name in ALWAYS.get(type(declaration), ())):
+            arguments.append(("" if number == 0 and not field.kw_only else f"{field.name}=", value))
     return arguments
 
 

@@ -162,9 +162,9 @@ def test_small_images_are_looked_at_in_about_twice_their_size(pixels, size):
         ("test/b.png", {"sample_submission": table("id,y", "a,0")}, "asks for 'a', but no image is called so"),
         ("test/a.png train/c.png", {"sample_submission": table("id,y", "a,0")}, "labels can't be found"),
         (
-            "test/a.png cat/c.png cat/d.png dog/e.png dog/f.png",
-            {"sample_submission": table("id,y", "a,0")},
-            "move each class to a folder of its own, like train/cat and train/dog",
+            "test/a.png images/img_001.png",
+            {"sample_submission": table("id,y", "a,0"), "train": table("id,y", "im-01,0", "im-02,1")},
+            "'im-01' in 'id', where the nearest image is 'img_001.png'",
         ),
     ],
 )

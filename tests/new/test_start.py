@@ -132,15 +132,25 @@ def test_an_address_says_the_slug_and_the_competition_s_title_is_kaggle_s(new, s
 
 def test_what_does_not_fit_together_is_said_and_the_declaration_is_there_to_be_mended(new, lay_out):
     data = lay_out("aptos2019-blindness-detection").folder
-    next((data / "train_images").iterdir()).unlink()
+    for image in sorted((data / "train_images").iterdir())[:5]:
+        image.unlink()
     ended = new("mine", "--data", data)
     assert not ended.status
-    assert re.search(r"^! check +1 of 40 rows of train.csv have no image", ended.out, re.MULTILINE)
+    assert re.search(r"^! check +5 of 40 rows of train.csv have no image", ended.out, re.MULTILINE)
     assert "next: mend what check found, then make mine" in ended.out
     readme = (Path(ended.last_line).parent / "README.md").read_text()
     assert "kaggle.com" not in readme
     assert "as `kaggle` into `competition.py`" in readme
     assert declared(ended).labels.csv == "train.csv"
+
+
+def test_few_rows_without_an_image_are_left_out_with_a_count(new, lay_out):
+    data = lay_out("aptos2019-blindness-detection").folder
+    next((data / "train_images").iterdir()).unlink()
+    ended = new("mine", "--data", data)
+    assert not ended.status
+    assert re.search(r"^\? labels +1 of 40 rows of train.csv .* left out$", ended.out, re.MULTILINE)
+    assert declared(ended).labels.incomplete
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ Every image has its label and every label its image, or there is a DataError tha
 is in ``table.attrs["notes"]``, a line each.
 """
 
+from comp.declare.labels.coco import Coco
 from comp.declare.labels.columns import ONE_OR_ZERO, CsvColumns, CsvImages, CsvLabels, CsvNumbers
 from comp.declare.labels.csv import read_csv, read_csv_in_blocks, read_ids
 from comp.declare.labels.files import IMAGE_SUFFIXES, FileNames, Folders, TestImages
@@ -18,6 +19,7 @@ from comp.declare.labels.table import LabelSource, TestSource, classes_of, in_or
 __all__ = [
     "IMAGE_SUFFIXES",
     "ONE_OR_ZERO",
+    "Coco",
     "CsvColumns",
     "CsvImages",
     "CsvLabels",

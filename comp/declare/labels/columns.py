@@ -10,7 +10,7 @@ from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
-from comp.declare.checks import Declared, between
+from comp.declare.checks import Declared, Rule, between
 from comp.declare.labels.csv import numbers_in, read_csv
 from comp.declare.labels.files import Suffix, all_placed, images_below, images_of_answers, left_out, names_in, placed
 from comp.declare.labels.naming import Names
@@ -25,7 +25,19 @@ if TYPE_CHECKING:
 
 # What rounding may make of shares that sum to one.
 ROUNDING = 1e-3
+one_pair = Rule(lambda value: len(value) in (0, 2))
 ONE_OR_ZERO = {"0": False, "0.0": False, "1": True, "1.0": True}
+
+
+Where = Annotated[Sequence[str], one_pair, "a column and its value, like ['split', 'train']"]
+
+
+def tags_in(text: str, separator: str) -> set[str]:
+    """The tags of a value, whether it is a list as Python writes it or not."""
+    text = text.strip()
+    is_list = text.startswith("[") and text.endswith("]")
+    parts = (text[1:-1] if is_list else text).split(separator)
+    return {part.strip().strip("'\"" if is_list else "") for part in parts} - {""}
 
 
 @dataclass(frozen=True)
@@ -39,12 +51,15 @@ class CsvLabels(Declared):
     folder, suffix: where the image of a row is: ``folder / (value of image + suffix)``. Leave the suffix empty where
         the column already has it. In the folder, ``{column}`` stands for the row's value of a column. A suffix with
         ``*`` gives a row several images, which are one answer: ``/*.png`` those of a folder of its own.
-    separator: what stands between tags; with it the target is ``multi``, without it ``single``.
-    group: the name of a column; images that share its value are never on both sides of a split.
+    separator: what stands between tags; with it the target is ``multi``, without it ``single``. Brackets and quotes of
+        a list, as Python writes it, are left out; an image of several rows has the tags of all.
+    group: the name of a column, or a pattern of the images' names with one group in it, like ``(.+)_(?:left|right)``;
+        images that share its value are never on both sides of a split.
     answer: the name of a column, or a text with ``{column}``; images that share it have one label, and are predicted
         together.
     shared: the folder has images without a row as well: those to predict.
     incomplete: rows without a label or an image are left out, and counted.
+    where: a column and the value of the rows that count, like ``["split", "train"]``; all, if it is empty.
 
     An image that isn't just there is looked for in all folders below, by its name without suffix, in any case, and by
     its number without zeros; it must be the only one of that name.
@@ -60,6 +75,7 @@ class CsvLabels(Declared):
     answer: str | None = None
     shared: bool = False
     incomplete: bool = False
+    where: Where = ()
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
         yield from _contradictions(self)
@@ -75,8 +91,7 @@ class CsvLabels(Declared):
         if self.separator is None:
             _require_filled(self.csv, rows, self.label)
         else:
-            parts = (text.split(self.separator) for text in rows[self.label].to_list())
-            labels = [tuple(sorted({tag.strip() for tag in tags} - {""})) for tags in parts]
+            labels = [tuple(sorted(tags_in(text, self.separator))) for text in rows[self.label].to_list()]
         return found.table(labels)
 
 
@@ -87,7 +102,8 @@ class CsvColumns(Declared):
     labels: the names of these columns, which are those of the classes.
     target: ``single`` where just one of them is 1 in every row and the others 0, ``multi`` where any number may be;
         ``shares`` for soft labels, from 0 to 1, that sum to one, ``fractions`` where each stands alone.
-    csv, image, folder, suffix, group, answer, shared, incomplete: as `CsvLabels` has them.
+    csv, image, folder, suffix, group, answer, shared, incomplete, where: as `CsvLabels` has
+        them.
     """
 
     csv: str
@@ -100,6 +116,7 @@ class CsvColumns(Declared):
     answer: str | None = None
     shared: bool = False
     incomplete: bool = False
+    where: Where = ()
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
         yield from _contradictions(self)
@@ -142,7 +159,7 @@ class CsvNumbers(Declared):
     values: the names of their columns.
     bounds: the least and the most that any of them can be, ``(1, 100)``; without it what is seen, which is what a loss
         that needs bounds (``bce``) has them from.
-    csv, image, folder, suffix, group, answer, shared, incomplete: as `CsvLabels` has them.
+    csv, image, folder, suffix, group, answer, shared, incomplete, where: as `CsvLabels` has them.
     """
 
     csv: str
@@ -155,6 +172,7 @@ class CsvNumbers(Declared):
     answer: str | None = None
     shared: bool = False
     incomplete: bool = False
+    where: Where = ()
     target: ClassVar[Target] = "number"
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
@@ -170,7 +188,7 @@ class CsvNumbers(Declared):
 class CsvImages(Declared):
     """The images to predict, each named in a row of a CSV: where a column says which answer an image belongs to.
 
-    csv, image, folder, suffix, answer: as `CsvLabels` has them. The folder may have images without a row.
+    csv, image, folder, suffix, answer, where: as `CsvLabels` has them. The folder may have images without a row.
     """
 
     csv: str
@@ -178,6 +196,7 @@ class CsvImages(Declared):
     folder: str
     suffix: Suffix = ""
     answer: str | None = None
+    where: Where = ()
     group: ClassVar[None] = None
     shared: ClassVar[bool] = True
     incomplete: ClassVar[bool] = False
@@ -218,14 +237,23 @@ def _columns_in(template: str) -> list[str]:
 
 
 def _read_rows(source: Source, folder: Path, labels: Sequence[str]) -> _Found:
-    grouped = [] if source.group is None else [source.group]
+    grouped = [] if source.group is None or "(" in source.group else [source.group]
     placing = _columns_in(source.folder)
     answer = source.answer if source.answer is None or _columns_in(source.answer) else f"{{{source.answer}}}"
     answering = _columns_in(answer or "")
-    rows = read_csv(folder / source.csv, columns=(source.image, *labels, *grouped, *placing, *answering), spaced=True)
+    wanted = (source.image, *labels, *grouped, *placing, *answering, *source.where[:1])
+    rows = read_csv(folder / source.csv, columns=wanted, spaced=True)
+    read = rows.attrs["notes"]
+    if source.where:
+        column, value = source.where
+        rows = rows[rows[column].str.strip() == value].reset_index(drop=True)
     if rows.empty:
-        raise DataError(f"{folder / source.csv} has no rows; download the data again.")
-    read, count = rows.attrs["notes"], len(rows)
+        chosen = f" with {source.where[1]!r} in {source.where[0]!r}" if source.where else ""
+        raise DataError(f"{folder / source.csv} has no rows{chosen}; check it, or download the data again.")
+    if isinstance(source, CsvLabels) and source.separator is not None and not rows[source.image].is_unique:
+        joined = {column: source.separator.join if column == source.label else "first" for column in rows}
+        rows = rows.groupby(source.image, sort=False).agg(joined).reset_index(drop=True)
+    count = len(rows)
     if source.incomplete:
         needed = (source.image, *(labels if getattr(source, "separator", None) is None else ()))
         rows = rows[(rows[list(needed)].apply(lambda column: column.str.strip()) != "").all(axis=1)]
@@ -253,7 +281,17 @@ def _read_rows(source: Source, folder: Path, labels: Sequence[str]) -> _Found:
     answers = _filled(answer, rows) if answer else None
     if "*" in source.suffix:
         answers = rows[source.image].to_list()
-    return _Found(rows, paths, rows[source.group].array if source.group else None, answers, notes)
+    return _Found(rows, paths, _groups(source, rows), answers, notes)
+
+
+def _groups(source: Source, rows: pd.DataFrame) -> Sequence[str] | None:
+    """The group of each row; by a pattern, that of an image whose name doesn't fit is its own."""
+    if source.group is None:
+        return None
+    if source.group in rows:
+        return rows[source.group].to_list()
+    names = rows.index.to_series()
+    return names.str.extract(f"^{source.group}$", expand=False).fillna(names).to_list()
 
 
 def _several_images(

@@ -76,11 +76,12 @@ class Folders(Declared):
     """A folder per class: ``Folders("train")`` reads ``train/cat/0.jpg`` as a cat.
 
     The id is the path below the folder, without its suffix (``cat/0``). suffix: what names end in; if it is empty, any
-    of IMAGE_SUFFIXES.
+    of IMAGE_SUFFIXES. without: the names of folders that are no classes.
     """
 
     folder: str
     suffix: Suffix = ""
+    without: Annotated[Sequence[str], "a list of folders"] = ()
     target: ClassVar[Target] = "single"
 
     def read(self, folder: Path) -> pd.DataFrame:
@@ -91,6 +92,7 @@ class Folders(Declared):
                 f"{root / loose[0]} has no label: it lies beside the class folders of {root} and not in one."
             )
         classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        classes = [place for place in classes if place.name not in self.without]
         if not classes:
             raise DataError(f"{root} holds no class folders; check `folder` of Folders in competition.py.")
         ids: list[str] = []

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING
 
 from comp.declare.labels.files import IMAGE_SUFFIXES
@@ -26,8 +26,8 @@ class Names:
     or the ``.0`` behind it.
     """
 
-    def __init__(self, paths: Iterable[str], roots: Sequence[Path]) -> None:
-        self.paths, self._roots = list(paths), [f"{root}/" for root in roots]
+    def __init__(self, paths: Iterable[str], roots: Sequence[PurePath]) -> None:
+        self.paths, self._roots = list(paths), ["" if root == PurePath() else f"{root}/" for root in roots]
 
     def find(self, value: str, within: str = "") -> str | None:
         """The path of the only image that the value names, and that lies in this folder."""

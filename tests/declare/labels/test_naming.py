@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from comp.declare.labels import CsvLabels, TestFunction, TestImages, named_as_asked
+from comp.declare.labels import CsvImages, CsvLabels, TestFunction, TestImages, named_as_asked
+from comp.declare.labels.columns import tags_in
 from comp.errors import DataError
 from tests.declare.labels.conftest import rows_of, touch
 
@@ -93,3 +94,19 @@ def test_a_function_may_say_where_the_images_to_predict_are(tmp_path):
     assert rows_of(source.read(tmp_path)) == [("1", tmp_path / "x.png")]
     with pytest.raises(DataError, match=r"TestFunction: .* path is missing"):
         TestFunction(lambda _: pd.DataFrame({"id": [1]})).read(tmp_path)
+
+
+def test_rows_of_another_part_don_t_count_and_rows_of_one_image_are_its_tags(tmp_path):
+    touch(tmp_path, "images/a.png", "images/b.png", "images/c.png")
+    (tmp_path / "all.csv").write_text("image,split,tag\na,train,big cat\na,train,red\nb,train,red\nc,test,\n")
+    source = CsvLabels(
+        "all.csv", image="image", label="tag", folder="images", separator="|", shared=True, where=["split", "train"]
+    )
+    assert list(source.read(tmp_path)["label"]) == [("big cat", "red"), ("red",)]
+    test = CsvImages("all.csv", image="image", folder="images", where=["split", "test"])
+    assert list(test.read(tmp_path)["id"]) == ["c"]
+
+
+@pytest.mark.parametrize("text", ["['big cat', 'red']", '["red","big cat"]', "big cat, red"])
+def test_tags_may_be_a_list_as_python_writes_it(text):
+    assert tags_in(text, ",") == {"big cat", "red"}

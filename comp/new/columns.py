@@ -1,0 +1,154 @@
+"""What the columns of a table say of its images' labels: classes, tags, numbers or shares."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from comp.declare.labels import ONE_OR_ZERO, in_order
+from comp.declare.labels.columns import tags_in
+from comp.declare.metrics import Target
+from comp.new.matching import SampleTable
+
+SEPARATORS = ("|", ";", ",", " ")
+LABEL_NAMES = r"label|class|target|category|species|breed|type|diagnosis|grade|level|tags?|answer"
+# Rows without a label or an image that may be left out.
+FEW = 0.05
+# Combinations for each tag, where the sample submission shows tags.
+MOST_SHOWN = 0.5
+TRIVIAL = {"", "0", "1", "0.0", "1.0", "0.5"}
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Which columns of a table hold the labels, and what they say; one column, or one for each class.
+
+    target: where it follows neither from the separator nor from ``single``.
+    """
+
+    columns: tuple[str, ...]
+    classes: tuple[str, ...]
+    sure: float
+    separator: str | None = None
+    single: bool = True
+    doubts: tuple[str, ...] = ()
+    target: Target | None = None
+
+
+def labels_of(table: pd.DataFrame, image: str, sample: SampleTable, placing: Sequence[str]) -> Labels | None:
+    """placing: the columns that say in which folder an image lies, as that of its class may."""
+    others, asked = [column for column in table.columns if column not in (image, "")], sample.columns
+    if len(asked) > 1 and set(asked) <= set(others):
+        return _one_column_each(table, asked, sure=3)
+    if len(asked) > 1:
+        before, after = around(asked)
+        named = {column.removeprefix(before).removesuffix(after) for column in asked}
+        for column in others:
+            values = set(table[column].str.strip()) - {""}
+            if values in (set(asked), named):
+                return Labels((column,), in_order(values), sure=3)
+        for column in others:
+            for separator in SEPARATORS:
+                if _tags(table[column], separator) == set(asked):
+                    return Labels((column,), in_order(asked), 3, separator, single=False)
+    binary = [column for column in others if set(table[column].str.strip()) <= set(ONE_OR_ZERO)]
+    if len(asked) == 1 and asked[0] not in others and len(binary) > 2:
+        return _one_column_each(table, binary, sure=1, doubts=("which columns are classes",))
+    able = [column for column in others if table[column].str.strip().nunique() > 1]
+    answered = {part for value in set(sample.values) for part in (value, *value.split())} - TRIVIAL
+
+    def rank(column: str) -> tuple[bool, bool, bool, bool, int]:
+        values, words = set(table[column].str.strip()), bool(re.search(LABEL_NAMES, column.lower()))
+        return column in asked, bool(answered & values), column in placing, words, -len(values)
+
+    return _one_column(table, image, max(able, key=rank), sample) if able else None
+
+
+def around(columns: Sequence[str]) -> tuple[str, str]:
+    """What all of the columns begin and end with, where a number stands between: class_0, class_1, …"""
+    split = [re.fullmatch(r"(\D*)(\d+)(\D*)", column) for column in columns]
+    around = {(match[1], match[3]) for match in split if match}
+    return around.pop() if all(split) and len(around) == 1 else ("", "")
+
+
+def _one_column_each(
+    table: pd.DataFrame, columns: Sequence[str], sure: float, doubts: tuple[str, ...] = ()
+) -> Labels | None:
+    values = table[list(columns)].apply(lambda column: column.str.strip())
+    if not values.isin(list(ONE_OR_ZERO)).all(axis=None):
+        numbers = values.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+        if not np.isfinite(numbers).all():
+            return None
+        shares, within = np.allclose(numbers.sum(axis=1), 1, atol=1e-3), numbers.min() >= 0 and numbers.max() <= 1
+        target: Target = "shares" if within and shares else "fractions" if within else "number"
+        return Labels(tuple(columns), tuple(columns), sure, target=target, doubts=doubts)
+    ones = values.apply(lambda column: column.map(ONE_OR_ZERO)).sum(axis=1)
+    return Labels(tuple(columns), in_order(columns), sure, single=bool((ones == 1).all()), doubts=doubts)
+
+
+def _one_column(table: pd.DataFrame, image: str, column: str, sample: SampleTable) -> Labels | None:
+    values, is_asked = table[column].str.strip(), column in sample.columns
+    known = is_asked or bool(set(sample.values) - TRIVIAL & set(values))
+    sure = 2.0 if known else 1.0
+    doubts = () if known or len(table.columns) == 2 else (f"whether the labels are in {column!r}",)
+    separator = _separator(table, image, column, sample.values)
+    if separator is not None:
+        doubts = (*doubts, f"whether {column!r} has tags, or classes with {separator!r} in their names")
+        return Labels((column,), in_order(_tags(values, separator)), sure, separator, single=False, doubts=doubts)
+    filled = values[values != ""]
+    if _are_numbers(filled, sample):
+        return Labels((column,), (column,), sure, target="number", doubts=doubts)
+    classes = set(filled)
+    if len(filled) < (1 - FEW) * len(values) or (len(classes) > max(len(filled) * 0.5, 2) and not known):
+        return None
+    return Labels((column,), in_order(classes), sure, doubts=doubts)
+
+
+def _are_numbers(values: pd.Series[str], sample: SampleTable) -> bool:
+    """Whether a column is of numbers and not of classes: by the metric, if it is known, else if they are fractions."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    if numbers.isna().any() or pd.to_numeric(sample.values, errors="coerce").isna().any():
+        return False
+    if sample.takes is not None:
+        return sample.takes == "numbers"
+    fractions = (numbers % 1 != 0).any() or (pd.to_numeric(sample.values) % 1 != 0).any()
+    return bool(fractions) and numbers.nunique() > 2
+
+
+def _separator(table: pd.DataFrame, image: str, column: str, submitted: pd.Series[str]) -> str | None:
+    """The separator of tags, if the values are tags: they make more combinations than there are of them.
+
+    Lists as Python writes them are tags. In a table of few rows the sample submission's values may tell, where most
+    tags are in several combinations, and so may an image of several rows, which has a tag in each.
+    """
+    combinations = Counter(table[column].str.strip())
+    if all(value.startswith("[") and value.endswith("]") for value in combinations if value):
+        return "," if any("," in value for value in combinations) else " "
+    for separator in SEPARATORS:
+        if not any(separator in value for value in combinations):
+            continue
+        uses = Counter(tag for value in combinations for tag in tags_in(value, separator))
+        shown = submitted.str.contains(separator, regex=False).any() and _are_tags(submitted, separator, set(uses))
+        if len(uses) < len(combinations) or (shown and (len(uses) == 1 or len(combinations) / len(uses) > MOST_SHOWN)):
+            return separator
+    in_several_rows = table.groupby(image)[column].nunique().max() > 1
+    return (
+        next(mark for mark in ("|", ";", "\t") if not any(mark in value for value in combinations))
+        if in_several_rows
+        else None
+    )
+
+
+def _are_tags(submitted: pd.Series[str], separator: str, tags: set[str]) -> bool:
+    """Whether most of what the sample submission has between separators are tags that there are."""
+    shown = {tag for value in set(submitted) for tag in tags_in(value, separator)}
+    return len(shown & tags) * 2 > len(shown)
+
+
+def _tags(values: pd.Series[str], separator: str) -> set[str]:
+    return {tag for value in set(values) for tag in tags_in(value, separator)}

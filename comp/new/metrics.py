@@ -1,0 +1,85 @@
+"""Kaggle's names of metrics and ours: whole names only, since half a name is another metric."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from comp.declare.metrics import METRICS, Kind, Target
+
+# Kaggle's names as `_plain` writes them, and ours. {m}: "mean", "macro" and the like in front of a metric of columns.
+COLUMNWISE = r"(?:mean |average |macro |macro averaged )?(?:column ?wise |per class |label )?"
+AREA = r"(?:area under (?:receiver operating characteristic|roc)(?: curve)?|(?:roc )?auc(?: roc)?|auroc)"
+LOG_LOSS = r"(?:log ?loss|logarithmic loss|cross ?entropy(?: loss)?)"
+F = r"f ?(?:1|score|measure|1 score|1 measure)"
+NAMES: tuple[tuple[str, str], ...] = (
+    (rf"{COLUMNWISE}(?:multi ?class |multi ?label |binary |two class )?{LOG_LOSS}", "log_loss"),
+    (rf"(?:class )?(?:weighted|balanced) (?:multi ?class )?{LOG_LOSS}", "weighted_log_loss"),
+    (rf"{COLUMNWISE}{AREA}", "roc_auc"),
+    (
+        rf"p ?auc(?: above .*)?|partial {AREA}",
+        "pauc",
+    ),
+    (
+        r"(?:simple |overall |mean )?(?:multi ?class )?(?:categorization |classification )?accuracy(?: score)?",
+        "accuracy",
+    ),
+    (r"balanced (?:multi ?class )?(?:classification )?accuracy|(?:mean|average) class accuracy", "balanced_accuracy"),
+    (r"top ?(?P<k>\d+) (?:categorization |classification )?accuracy", "top_k_accuracy"),
+    (r"(?:quadratic(?:ally)? weighted|quadratic|cohen s quadratic weighted) kappa|qwk", "quadratic_kappa"),
+    (r"(?:linear(?:ly)? weighted|linear) kappa", "linear_kappa"),
+    (rf"macro(?: averaged| average)? {F}|{F} macro", "macro_f1"),
+    (rf"micro(?: averaged| average)? {F}|{F} micro", "micro_f1"),
+    (rf"binary {F}|f ?1(?: score)?|f score", "f1"),
+    (rf"(?:mean|sample|samples|sample averaged) {F}(?: samples)?", "mean_f1"),
+    (r"(?:mean )?f ?2(?: score)?|mean f score beta|mean f ?beta(?: 2)?|f ?beta 2", "mean_f2"),
+    (r"(?:mean )?f ?0 ?5(?: score)?", "mean_f05"),
+    (r"(?:mean average precision (?:at|k) |map ?(?:at )?)(?P<k>\d+)", "map_at_k"),
+    (rf"{COLUMNWISE}average precision|area under precision recall curve|pr ?auc", "average_precision"),
+    (r"probabilistic f ?(?:1|score|1 score)|p ?f ?1", "pf1"),
+    (r"root mean squared? error|rmse", "rmse"),
+    (r"mean column ?wise (?:root mean squared? error|rmse)|mcrmse", "mcrmse"),
+    (r"mean absolute error|mae", "mae"),
+    (r"r ?2(?: score)?|r squared|coefficient of determination", "r2"),
+    (r"matthews correlation coefficient|mcc", "mcc"),
+    (r"global average precision(?: at \d+)?|gap(?: (?:at )?\d+)?", "gap"),
+)
+
+
+class Named(NamedTuple):
+    """One of our metrics, and how many classes a ranking has; 0 where Kaggle doesn't say."""
+
+    name: str
+    k: int = 0
+
+    @property
+    def takes(self) -> Kind:
+        return METRICS[self.name].takes
+
+
+def metric_of(kaggles: str) -> Named | None:
+    """Our metric for the whole of what Kaggle calls it; None where a word of it isn't explained."""
+    plain = _plain(kaggles)
+    for pattern, name in NAMES:
+        if found := re.fullmatch(pattern, plain):
+            return Named(name, int(found.groupdict().get("k") or 0))
+    return None
+
+
+def for_target(named: Named, target: Target) -> Named | None:
+    """The metric as it is for such targets; None where it has none."""
+    if target == "multi" and named.name == "roc_auc":
+        return Named("mean_columnwise_roc_auc")
+    # With one class in each row, the F of rows or of all answers is the share of right ones.
+    if target == "single" and named.name in ("mean_f1", "mean_f2", "mean_f05", "micro_f1"):
+        return Named("accuracy")
+    if target == "multi" and named.name == "f1":
+        return Named("mean_f1")
+    return named if target in METRICS[named.name].targets else None
+
+
+def _plain(name: str) -> str:
+    """Small letters and digits with single spaces; brackets, which explain, are left out."""
+    without = re.sub(r"\([^()]*\)", " ", name.lower()).replace("@", " at ").replace("β", " beta ")
+    words = re.sub(r"[^a-z0-9]+", " ", without).split()
+    return " ".join(word for word in words if word not in ("the", "of"))

@@ -1,0 +1,61 @@
+"""Labels in JSON files of images, annotations and categories."""
+
+import json
+
+import pytest
+
+from comp.declare.labels import Coco
+from comp.errors import DataError
+from tests.declare.labels.conftest import rows_of, touch
+
+CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+
+
+def written(folder, content, *files):
+    touch(folder, *files)
+    (folder / "train.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {
+            "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "x/b.jpg"}],
+            "annotations": [{"image_id": 7, "category_id": 1}, {"image_id": 8, "category_id": 2}],
+            "categories": CATEGORIES,
+        },
+        {
+            "images": [{"image_id": 7, "file_name": "a.jpg"}, {"image_id": 8, "file_name": "b.jpg"}],
+            "annotations": [{"image_id": 7, "category_id": 1}, {"image_id": 8, "category_id": 2}],
+            "categories": CATEGORIES,
+        },
+        [{"image_id": "a", "label": "cat"}, {"image_id": "b", "label": "dog"}],
+    ],
+)
+def test_each_image_has_the_name_of_its_category(tmp_path, content):
+    folder = written(tmp_path, content, "train/a.jpg", "train/x/b.jpg")
+    assert [row[1:] for row in rows_of(Coco("train.json", "train").read(folder))] == [
+        (folder / "train/a.jpg", "cat"),
+        (folder / "train/x/b.jpg", "dog"),
+    ]
+
+
+def test_an_image_of_several_categories_has_them_as_tags(tmp_path):
+    both = [{"image_id": "a", "category_id": 1}, {"image_id": "a", "category_id": 2}]
+    folder = written(tmp_path, {"annotations": both, "categories": CATEGORIES}, "train/a.jpg")
+    assert list(Coco("train.json", "train", target="multi").read(folder)["label"]) == [("cat", "dog")]
+    with pytest.raises(DataError, match="2 categories"):
+        Coco("train.json", "train").read(folder)
+
+
+@pytest.mark.parametrize("content", [{}, [], {"annotations": [{}]}, {"annotations": [1]}, 3, {"annotations": "x"}])
+def test_another_json_and_a_missing_image_are_named(tmp_path, content):
+    folder = written(tmp_path, content, "train/a.jpg")
+    try:
+        assert Coco("train.json", "train").read(folder).empty
+    except DataError as error:
+        assert "train.json" in str(error)  # noqa: PT017, an empty list is a table without rows
+    written(tmp_path, [{"image_id": "gone", "label": "cat"}])
+    with pytest.raises(DataError, match="'gone'"):
+        Coco("train.json", "train").read(folder)
