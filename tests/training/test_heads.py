@@ -6,7 +6,7 @@ from torch import nn
 from comp.declare.recipe import HEADS, Head
 from comp.errors import BackboneError, DeclarationError
 from comp.training.backbone import build_classifier, digest, layer_groups, set_size
-from comp.training.heads import build_head, is_new, start_from_pretrained
+from comp.training.heads import build_head, is_new, joined, start_from_pretrained
 
 PRIOR = np.zeros(3)
 
@@ -144,3 +144,27 @@ def test_a_head_of_one_s_own_takes_pooled_features_or_maps(backbone):
 def test_a_wrong_head_is_told_what_it_should_give(head, named):
     with pytest.raises(DeclarationError, match=named):
         build(head)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 5, 3), (2, 3, 4, 5)], ids=["pooled", "tokens", "maps"])
+def test_columns_are_more_features_the_same_everywhere(shape):
+    features, columns = torch.rand(shape), torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    whole = joined(features, columns)
+    axis = 1 if len(shape) == 4 else -1
+    own, added = whole.split([3, 2], dim=axis)
+    assert own.equal(features)
+    everywhere = added.movedim(axis, -1).flatten(1, -2) if len(shape) > 2 else added[:, None]
+    assert everywhere.equal(columns[:, None].expand_as(everywhere))
+
+
+def test_a_pretrained_head_starts_the_same_beside_columns():
+    torch.manual_seed(0)
+    pretrained, features, targets = nn.Linear(4, 10), np.random.default_rng(0).random((9, 4)), np.arange(9) % 3
+    heads = [build_head(width, PRIOR, dropout=0.0) for width in (4, 6)]
+    for head in heads:
+        start_from_pretrained(head, pretrained, features.astype(np.float32), targets)
+    given = torch.from_numpy(features.astype(np.float32))
+    alone, beside = (
+        head.eval()(one) for head, one in zip(heads, (given, joined(given, torch.rand(9, 2))), strict=True)
+    )
+    assert torch.allclose(alone, beside)
