@@ -11,6 +11,7 @@ from comp.declare.recipe import Recipe, Stage
 from comp.errors import RunError
 from comp.runs import Workspace
 from comp.runs.resolve import Choices, Experiment, from_config, resolve
+from comp.submission.outputs import outputs_for
 from comp.training.config import config_of, fingerprint
 from comp.training.prepared import Prepared
 
@@ -31,7 +32,8 @@ def written(competition, choices, tables):
     """The config as it comes out of a file."""
     resolved = resolve(competition, choices)
     experiment = Experiment(*resolved, choices, Workspace(Path()))
-    prepared = Prepared(experiment, tables, training=[], validating=[], learner=LEARNER, images=None, weights="")
+    outputs = outputs_for("single", "cross_entropy", tables.classes, tables.targets)
+    prepared = Prepared(experiment, tables, [], [], LEARNER, images=None, outputs=outputs, weights="")
     return resolved, json.loads(json.dumps(config_of(prepared)))
 
 
