@@ -44,6 +44,7 @@ class Found:
     """A label source that fits, its classes in order, and what it was seen by.
 
     sure: how much speaks for it. doubts: what a person should look at. column: of the labels, if they have one.
+    rows: the share of a table's rows that name an image.
     """
 
     source: LabelSource
@@ -52,15 +53,15 @@ class Found:
     sure: float
     doubts: tuple[str, ...] = ()
     column: str = ""
+    rows: float = 1.0
 
 
 def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
     """The label source with the most to say for it. Raises DataError where there is none."""
     tables = {path: table for path, table in look.tables.items() if path != sample.path and len(table)}
     in_tables = [one for path, table in tables.items() for one in _in_table(look, path, table, asked, sample)]
-    in_tables = in_tables or [
-        one for path, table in tables.items() for one in _in_tree(look, path, table, asked, sample)
-    ]
+    if max((one.rows for one in in_tables), default=0) < 1 - FEW:
+        in_tables += [one for path, table in tables.items() for one in _in_tree(look, path, table, asked, sample)]
     in_folders = list(_in_folders(look, asked, sample))
     best = max(in_tables, key=lambda one: one.sure, default=None)
     if best is not None:
@@ -227,8 +228,9 @@ def _from_table(
         )
     if where:
         doubts = (*doubts, f"only rows with {where[1]!r} in {where[0]!r} are trained on")
-    sure = labels.sure + named.share + table[image].is_unique
-    return Found(source, labels.classes, seen, sure, doubts, column)
+    rows = 1 - float(lacking.mean())
+    sure = labels.sure + named.share + rows + table[image].is_unique
+    return Found(source, labels.classes, seen, sure, doubts, column, rows)
 
 
 def _group(table: pd.DataFrame, taken: set[str]) -> str | None:

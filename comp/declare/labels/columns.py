@@ -255,8 +255,7 @@ def _read_rows(source: Source, folder: Path, labels: Sequence[str]) -> _Found:
         rows = rows.groupby(source.image, sort=False).agg(joined).reset_index(drop=True)
     count = len(rows)
     if source.incomplete:
-        needed = (source.image, *(labels if getattr(source, "separator", None) is None else ()))
-        rows = rows[(rows[list(needed)].apply(lambda column: column.str.strip()) != "").all(axis=1)]
+        rows = rows[rows[source.image].str.strip() != ""]
     if "*" in source.suffix:
         rows, names, paths, notes = _several_images(source, folder / source.folder, rows)
     else:
@@ -264,7 +263,10 @@ def _read_rows(source: Source, folder: Path, labels: Sequence[str]) -> _Found:
         folders = {place: str(folder / place) for place in set(filled)}
         names, paths, notes = _find_images(source, folder, rows[source.image], [folders[place] for place in filled])
     if source.incomplete:
-        there = [os.path.isfile(path) for path in paths]  # noqa: PTH113, a Path of each would take longer
+        needed = list(labels) if getattr(source, "separator", None) is None else []
+        filled = (rows[needed].apply(lambda column: column.str.strip()) != "").all(axis=1)
+        # A Path of each would take longer.
+        there = [full and os.path.isfile(path) for full, path in zip(filled, paths, strict=True)]  # noqa: PTH113
         rows, names, paths = rows[there], names[there], list(compress(paths, there))
         if len(rows) < count:
             notes.append(

@@ -58,10 +58,15 @@ def test_the_nearest_name_is_shown_where_none_fits(tmp_path):
 def test_rows_that_lack_a_label_or_an_image_are_left_out_and_counted_if_that_is_said(tmp_path):
     touch(tmp_path, "train/a.png", "train/b.png")
     source = CsvLabels("train.csv", image="id", label="label", folder="train", suffix=".png", incomplete=True)
-    (tmp_path / "train.csv").write_text("id,label\na,cat\nb,dog\n.DS_Store,\ngone,cat\n", encoding="utf-8")
+    touch(tmp_path, "train/unlabelled.png")
+    text = "id,label\na,cat\nb,dog\n.DS_Store,\ngone,cat\nunlabelled,\n"
+    (tmp_path / "train.csv").write_text(text, encoding="utf-8")
     frame = source.read(tmp_path)
     assert list(frame["id"]) == ["a", "b"]
-    assert any("2 of 4 rows" in note for note in frame.attrs["notes"])
+    assert any("3 of 5 rows" in note for note in frame.attrs["notes"])
+    touch(tmp_path, "train/without_a_row.png")
+    with pytest.raises(DataError, match="1 images have no row"):
+        source.read(tmp_path)
 
 
 def test_images_to_predict_may_lie_in_folders_of_folders_and_in_several(tmp_path):
