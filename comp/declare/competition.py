@@ -23,6 +23,7 @@ from comp.files import digest_of_source
 REPOSITORY_COMPETITIONS = Path(__file__).resolve().parents[2] / "competitions"
 
 Slug = Annotated[str, matching(r"[a-z0-9]+(-[a-z0-9]+)*"), "small letters, digits and single dashes"]
+KaggleSlug = Annotated[str, matching(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*"), "letters, digits and single dashes"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Competition(Declared):
     """
 
     name: Slug
-    kaggle: Slug
+    kaggle: KaggleSlug
     extra_data: Annotated[Sequence[KaggleDataset], "a list of KaggleDataset('owner/name')"] = ()
     labels: Annotated[LabelSource, "a label source, like FileNames, Folders, CsvLabels, CsvColumns or LabelFunction"]
     test: Annotated[TestSource, "TestImages(...), CsvImages(...), or a source with a `read` of its own"]

@@ -12,12 +12,11 @@ from pathlib import Path, PurePosixPath
 import requests
 from remotezip import RemoteZip, RemoteZipError
 
-from comp.declare.labels import read_csv
 from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.archives import NESTED_SUFFIXES
 from comp.kaggle.client import CompetitionFacts, Kaggle, RemoteFile
 from comp.kaggle.connection import TIMEOUT_SECONDS
-from comp.new.look import LARGEST_TABLE, Look, annotations_in, is_image, is_json, is_table, pixels_of
+from comp.new.look import LARGEST_TABLE, Look, annotations_in, is_image, is_json, is_table, pixels_of, read_table
 
 MOST_FOLDERS = 200  # that Kaggle is asked to list, one by one
 FILES_OF_A_FOLDER = 2000  # that tell how its images are called
@@ -62,7 +61,7 @@ def look_at_kaggle(
         tables, annotations = {}, {}
         for file in seen:
             if is_table(file.path) and file.size <= LARGEST_TABLE:
-                tables[file.path] = read_csv(_brought(kaggle, slug, file, Path(place)))
+                tables[file.path] = read_table(_brought(kaggle, slug, file, Path(place)))
                 tick()
             elif is_json(file.path) and file.size <= LARGEST_TABLE:
                 if (found := annotations_in(_brought(kaggle, slug, file, Path(place)))) is not None:

@@ -28,6 +28,7 @@ from comp.new.labels import Found, find_labels
 from comp.new.look import Look
 from comp.new.matching import SampleTable, find_asked, find_sample
 from comp.new.metrics import Named, for_target, metric_of
+from comp.new.pixels import pixel_tables, reader_of
 
 GRADES = r"grade|severity|diagnosis|level|stage|rating|isup|retinopathy|blindness"
 NAMES_OF_NUMBERS = r"(map|names?|classes|labels?)[^/]*\.(json|txt)$"
@@ -70,8 +71,12 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     Raises DataError, with what is missing, where there is no sample submission, no image that it asks for, or no label.
     """
     sample = find_sample(look)
-    asked = find_asked(look, sample)
-    labels = find_labels(look, asked, sample)
+    rows = None if look.image_folders else pixel_tables(look, sample)
+    if rows is not None:
+        prepared, labels, asked = rows
+    else:
+        prepared, asked = [], find_asked(look, sample)
+        labels = find_labels(look, asked, sample)
     words = f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()
     ratio, like = (3, "unlike") if re.search(UNLIKE_PHOTOS, words) else (10, "like")
     form, form_finding = _form(labels, sample, look.metric)
@@ -84,6 +89,8 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         extra_data=[KaggleDataset(handle) for handle in datasets],
         labels=labels.source,
         test=asked.source,
+        prepare=prepared,
+        read=reader_of(look),
         submission=form,
         sample_submission=sample.path,
         augment=viewpoint,

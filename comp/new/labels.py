@@ -26,7 +26,7 @@ from comp.declare.labels.naming import Names
 from comp.errors import DataError
 from comp.new.columns import FEW, Labels, labels_of
 from comp.new.look import ImageFolder, Look, is_image
-from comp.new.matching import Asked, Fit, SampleTable, fit, named_below
+from comp.new.matching import Asked, Fit, SampleTable, fit
 
 GROUP_NAMES = (
     r"patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|group|scene|location|site|video"
@@ -121,9 +121,8 @@ def _in_table(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: 
 def _in_tree(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     """Images in folders below one, or called otherwise than their files."""
     where, table = _part(table)
-    places = {str(place) for folder in look.image_folders for place in PurePosixPath(folder.path, "x").parents}
-    for place in sorted(places, key=lambda place: -len(PurePosixPath(place).parts)):
-        below = [image for image in named_below(look, place) if image not in asked.images]
+    for place in sorted(look.largest_folders, key=lambda place: -len(PurePosixPath(place).parts)):
+        below = [image for image in look.images_below[place] if image not in asked.images]
         names = Names(below, roots=(PurePosixPath(place), PurePosixPath()))
         for column in table.columns:
             values = table[column].str.strip()
@@ -260,7 +259,7 @@ def _in_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found
         if len(classes) < 2 or "test" in parent.lower() or (parent == "." and set(classes) & PARTS):
             continue
         known = bool(set(sample.values) & set(classes)) or set(sample.columns) == set(classes)
-        sure = 2 + known + ("train" in parent.lower()) + len(named_below(look, parent)) / len(look.files)
+        sure = 2 + known + ("train" in parent.lower()) + len(look.images_below[parent]) / len(look.files)
         seen = f"{parent} has a folder for each of {len(classes)} classes"
         yield Found(Folders(parent, without=other), in_order(classes), seen, sure)
 

@@ -12,15 +12,20 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 from PIL import Image
 
-from comp.declare.labels import IMAGE_SUFFIXES, read_csv
+from comp.declare.labels import IMAGE_SUFFIXES, read_csv, read_csv_in_blocks
 from comp.declare.labels.coco import annotated
 from comp.declare.labels.csv import TABLE_SUFFIXES
 from comp.errors import DataError
 from comp.kaggle.client import CompetitionFacts
 
 LARGEST_TABLE = 64 << 20  # bytes; labels are far smaller
+# A table of so many columns has a pixel in each.
+WIDE, MOST_OF_WIDE = 200, 1000
+# The readers of files that are no ordinary images, by suffix.
+READ_BY = {".dcm": "dicom", ".dicom": "dicom", ".npy": "npy"}
 # The files of images by their ids, and the categories of each image.
 Annotations = tuple[Mapping[str, str], Mapping[str, Collection[str]]]
+MOST_TRIED = 50  # folders that a table may name the images of
 MOST_OPENED = 20  # images, of which one that isn't broken tells the size
 
 
@@ -73,6 +78,20 @@ class Look:
             names[str(path.parent)].append(path.name)
         return [ImageFolder(path, tuple(sorted(names[path]))) for path in sorted(names)]
 
+    @cached_property
+    def images_below(self) -> dict[str, list[str]]:
+        """The paths of all images below each folder."""
+        below = defaultdict(list)
+        for path in filter(is_image, self.files):
+            for parent in PurePosixPath(path).parents:
+                below[str(parent)].append(path)
+        return dict(below)
+
+    @cached_property
+    def largest_folders(self) -> list[str]:
+        """The folders with the most images below them, the largest first."""
+        return sorted(self.images_below, key=lambda place: (-len(self.images_below[place]), place))[:MOST_TRIED]
+
     def folders_in(self, parent: str) -> list[str]:
         """The names of all folders right in one."""
         parents = {str(PurePosixPath(file).parent) for file in self.files}
@@ -89,7 +108,7 @@ def look_at_folder(folder: Path, facts: CompetitionFacts | None = None) -> Look:
         folders += [(place / name).as_posix() for name in inside]
         files += [(place / name).as_posix() for name in sorted(names) if not name.startswith(".")]
     small = (file for file in files if is_table(file) and (folder / file).stat().st_size <= LARGEST_TABLE)
-    tables = {file: read_csv(folder / file) for file in small}
+    tables = {file: read_table(folder / file) for file in small}
     jsons = (file for file in files if is_json(file) and (folder / file).stat().st_size <= LARGEST_TABLE)
     annotations = {file: found for file in jsons if (found := annotations_in(folder / file)) is not None}
     images = [folder / file for file in files if is_image(file)][:MOST_OPENED]
@@ -119,7 +138,16 @@ def is_json(path: str) -> bool:
 
 
 def is_image(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path)
+    return PurePosixPath(path).suffix.lower() in (IMAGE_SUFFIXES | set(READ_BY)) and not _is_hidden(path)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table; of one with a column for each pixel the first rows, which tell as much."""
+    if path.suffix == ".parquet":
+        return read_csv(path)
+    blocks = read_csv_in_blocks(path, WIDE * MOST_OF_WIDE)
+    wide = next(blocks).shape[1] >= WIDE
+    return next(blocks, pd.DataFrame()) if wide else read_csv(path)
 
 
 def is_table(path: str) -> bool:

@@ -123,8 +123,8 @@ def find_asked(look: Look, sample: SampleTable) -> Asked:
 
     if not look.image_folders:
         raise DataError(
-            "There are no images among the competition's files; if they are in a data set of their own, put both into "
-            "one folder and name it with --data."
+            f"There are no images among the competition's files, which are {_kinds(look)}; if they are in a data set "
+            "of their own, put both into one folder and name it with --data."
         )
     ids = set(sample.table.iloc[:, 0].str.strip())
     found = _in_one_folder(look, sample, ids)
@@ -142,6 +142,12 @@ def find_asked(look: Look, sample: SampleTable) -> Asked:
     raise DataError(
         f"The sample submission asks for {asked!r}, but no image is called so; there are images in {places}{like}."
     )
+
+
+def _kinds(look: Look) -> str:
+    """How many files there are of each suffix."""
+    counts = Counter(PurePosixPath(path).suffix.lower() or "without a suffix" for path in look.files)
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
 
 
 def _in_one_folder(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
@@ -169,15 +175,11 @@ def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | No
     """All images below a folder, or in several of them: the fewest folders that have the ids."""
 
     def rank(place: str) -> tuple[int, int, float, int]:
-        found, below = named[place], named_below(look, place)
+        found, below = named[place], look.images_below[place]
         words = ("test" in place.lower()) - ("train" in place.lower())
         return len(found), words, len(found) / len(below), -len(place)
 
-    places = {
-        str(parent)
-        for folder in look.image_folders
-        for parent in [PurePosixPath(folder.path), *PurePosixPath(folder.path).parents]
-    }
+    places = set(look.largest_folders)
     named = {place: _named(look, place, ids) for place in places}
     chosen: list[str] = []
     images: dict[str, str] = {}
@@ -191,7 +193,7 @@ def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | No
         named = {place: _named(look, place, left) for place in places}
     if not images:
         return None
-    whole = sum(len(named_below(look, place)) for place in chosen)
+    whole = sum(len(look.images_below[place]) for place in chosen)
     where = ", ".join(chosen)
     source = TestImages(chosen[0] if len(chosen) == 1 else chosen)
     return Asked(
@@ -205,13 +207,8 @@ def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | No
 
 def _named(look: Look, place: str, ids: Collection[str]) -> dict[str, str]:
     """The image below a place of each id that names one."""
-    names = Names(named_below(look, place), roots=(PurePosixPath(place), PurePosixPath("")))
+    names = Names(look.images_below[place], roots=(PurePosixPath(place), PurePosixPath("")))
     return {one: path for one in ids if (path := names.find(one)) is not None}
-
-
-def named_below(look: Look, place: str) -> list[str]:
-    """The paths of all images in a folder and below it."""
-    return [path for path in filter(is_image, look.files) if place == "." or path.startswith(f"{place}/")]
 
 
 def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:

@@ -97,10 +97,10 @@ def start(name: str, source: Source, competitions: Path, workspace: Workspace, c
 
 
 def _check_name(name: str, slug: str, folder: Path) -> None:
-    for what, text in (("name", name), ("slug in its address", slug)):
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", text):
+    for what, text, letters in (("name", name, "small letters"), ("slug in its address", slug, "letters")):
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", text.lower() if letters == "letters" else text):
             raise DeclarationError(
-                f"A competition's {what} has small letters, digits and single dashes, but {text!r} was given."
+                f"A competition's {what} has {letters}, digits and single dashes, but {text!r} was given."
             )
     if name in TAKEN:
         raise DeclarationError(f"`make {name}` does something else already; give the competition another name.")
@@ -179,7 +179,7 @@ def _from_kaggle(
 
 def _held_against_the_files(competition: Competition, look: Look, here: Path) -> tuple[bool, Finding]:
     """Whether labels, test images and sample submission fit together, as far as is known, and what to say of it."""
-    if not (look.whole and len(look.files) <= MOST_CHECKED):
+    if not look.whole or len(look.files) > MOST_CHECKED or competition.prepare:
         return True, Finding("check", "not held against the data yet; training does that first", sure=False)
     with tempfile.TemporaryDirectory() as place:
         folder = here if holds_files(here) else Path(place)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from comp.data.preparing import prepare_files
 from comp.data.tables import read_tables
 from comp.new.inference import infer
 from comp.new.look import look_at_folder
@@ -559,6 +560,39 @@ KINDS = {
         "accuracy",
         says="'location'",
     ),
+    "a pixel in each column": Kind(
+        [],
+        {
+            "train.csv": rows(
+                "label,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9,p10,p11,p12,p13,p14,p15", [(n % 2, *[n] * 16) for n in TWELVE]
+            ),
+            "test.csv": rows("p0,p1,p2,p3,p4,p5,p6,p7,p8,p9,p10,p11,p12,p13,p14,p15", [[n] * 16 for n in ASKED]),
+            NAMED: sample("ImageId,Label", 0, range(1, 5)),
+        },
+        ACCURACY,
+        "1/2",
+        "1",
+        "ClassName",
+        "accuracy",
+    ),
+    "DICOM": Kind(
+        [f"train/{n}.dcm" for n in TWELVE] + [f"test/{n}.dcm" for n in ASKED],
+        {"train.csv": yes(), NAMED: sample("id,target", 0.5)},
+        AUC,
+        "1",
+        "1",
+        "ProbabilityOf",
+        "roc_auc",
+    ),
+    "numpy's arrays": Kind(
+        [f"train/{n}.npy" for n in TWELVE] + [f"test/{n}.npy" for n in ASKED],
+        {"train.csv": pets(), NAMED: sample()},
+        ACCURACY,
+        "0",
+        "cat",
+        "ClassName",
+        "accuracy",
+    ),
     "left and right of one body": Kind(
         [f"train/{n // 2}_{('left', 'right')[n % 2]}.jpg" for n in TWELVE] + TEST,
         {
@@ -591,6 +625,7 @@ def test_each_kind_of_files_is_read_as_it_is_meant_without_an_edit(kind, tmp_pat
     object.__setattr__(look, "metric", kind.metric)
     inferred = infer(look, "mine", "mine")
     competition = inferred.competition
+    prepare_files(competition, tmp_path)
     tables = read_tables(competition, tmp_path)
     labels = dict(zip(tables.train["id"], tables.train["label"], strict=True))
     found = dict(labels[kind.image]) if isinstance(kind.label, dict) else labels[kind.image]
