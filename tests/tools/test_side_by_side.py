@@ -90,16 +90,21 @@ def holder_of(path):
     return None
 
 
+def is_in_its_second_stage(run):
+    stages, epochs = (run.folder / name for name in ("stages.csv", "epochs.csv"))
+    return not run.weights.exists() and stages.is_file() and epochs.read_text().count("\n") in range(20, 80)
+
+
 def kill_one_in_its_second_stage(workspace, killed):
     while not killed:
         for run in list_runs(workspace, "shades"):
-            stages, epochs = (run.folder / name for name in ("stages.csv", "epochs.csv"))
-            if run.weights.exists() or not stages.is_file() or epochs.read_text().count("\n") <= 20:
-                continue
-            if process := holder_of(run.log):
-                os.kill(process, signal.SIGKILL)
-                killed.append(run.name)
-                return
+            if is_in_its_second_stage(run) and (process := holder_of(run.log)):
+                os.kill(process, signal.SIGSTOP)  # so that it is still in it when it is killed
+                if is_in_its_second_stage(run):
+                    os.kill(process, signal.SIGKILL)
+                    killed.append(run.name)
+                    return
+                os.kill(process, signal.SIGCONT)
         time.sleep(0.02)
 
 
