@@ -31,6 +31,8 @@ TARGETS: dict[Target, str] = {
     "shares": "shares of classes that sum to one",
     "fractions": "a fraction for each class",
 }
+# What an output is, in words.
+OUTPUTS: dict[Target, str] = {"single": "classes", "multi": "tags", "number": "numbers"}
 # Zero has no logarithm.
 SMALLEST = 1e-15
 # Below this false positive rate, of the classes turned round, the area is taken.
@@ -44,6 +46,11 @@ TARGETS_OF: dict[Kind, tuple[Target, ...]] = {
     "ranking": ("single",),
     "confidence": ("single",),
 }
+
+
+def outputs_in_words(names: Sequence[str], target: Target) -> str:
+    """How many classes, tags or numbers there are; only of numbers there may be one."""
+    return "1 number" if len(names) == 1 else f"{len(names)} {OUTPUTS.get(target, 'classes')}"
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def _task(look: Look, competition: Competition, labels: Found) -> str:
     count = len(labels.classes)
     words = {"single": f"which of {count} classes", "multi": f"which of {count} tags"}
     kind = words.get(competition.target, f"how much {', '.join(labels.classes[:3])}")
-    if count == 2:
+    if count == 2 and competition.target == "single":
         kind = " or ".join(labels.classes)
     asked = look.description.strip().rstrip(".") or kind
     metric = competition.scoring.name.replace("_", " ")

@@ -13,6 +13,7 @@ from pathlib import Path
 from comp.console import Console
 from comp.data.tables import Tables, read_tables
 from comp.declare.competition import Competition, KaggleDataset, load_competition
+from comp.declare.metrics import Target, outputs_in_words
 from comp.errors import CompError, DataError, DeclarationError, KaggleError, OverrideError
 from comp.files import holds_files
 from comp.kaggle.client import CompetitionFacts, connect
@@ -119,7 +120,7 @@ def _adopt_for(competition: Competition, declaration: Path, data: Path, here: Pa
                 f"{data} doesn't fit {declaration}, which says how it is read: {str(error).replace(f'{here}/', '')}"
             ) from error
     console.say(f"{declaration} stays as it is; its data are those of {data}")
-    console.say(f"  check       {_fit_together(tables)}")
+    console.say(f"  check       {_fit_together(tables, competition.target)}")
     console.say(f"next: make {competition.name}")
 
 
@@ -186,13 +187,14 @@ def _held_against_the_files(competition: Competition, look: Look, here: Path) ->
         if folder != here:
             _lay_out(look, folder)
         try:
-            return True, Finding("check", _fit_together(read_tables(competition, folder)))
+            return True, Finding("check", _fit_together(read_tables(competition, folder), competition.target))
         except CompError as error:
             return False, Finding("check", str(error).replace(f"{folder}/", ""), sure=False)
 
 
-def _fit_together(tables: Tables) -> str:
-    counts = f"{len(tables.train)} labelled images of {len(tables.classes)} classes, {len(tables.test)} to predict"
+def _fit_together(tables: Tables, target: Target) -> str:
+    of = outputs_in_words(tables.classes, target)
+    counts = f"{len(tables.train)} labelled images of {of}, {len(tables.test)} to predict"
     return f"labels, images and sample submission fit together: {counts}"
 
 

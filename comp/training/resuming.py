@@ -15,6 +15,7 @@ import numpy as np
 
 from comp.console import Console
 from comp.data.tables import first_rows
+from comp.declare.metrics import outputs_in_words
 from comp.errors import CompError, RunError
 from comp.files import sweep
 from comp.runs import Goal, Run, create_run, list_runs
@@ -160,7 +161,8 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
     fold = f", fold {choices.fold} of {choices.folds}" if choices.fold else ""
     yield (
         f"{competition.name}: {len(tables.train) - len(prepared.validating)} images train and "
-        f"{len(prepared.validating)} validate, {len(tables.test)} to predict, {len(tables.classes)} classes; "
+        f"{len(prepared.validating)} validate, {len(tables.test)} to predict, "
+        f"{outputs_in_words(tables.classes, competition.target)}; "
         f"{recipe.backbone} on {prepared.learner.device}, run {run.name}{fold}"
     )
     declared = competition.recipes.get(choices.recipe)
