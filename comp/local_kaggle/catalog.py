@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -79,6 +80,14 @@ class Catalog:
         """The hidden answers, for grading only."""
         path = self._hidden / f"{slug}.csv"
         return path if self.has(slug) and path.is_file() else None
+
+    def facts(self, slug: str) -> dict[str, str]:
+        """The title, the description and the metric in Kaggle's words, if they stand beside the answers."""
+        try:
+            content = json.loads((self._hidden / f"{slug}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return {name: str(value) for name, value in content.items()} if isinstance(content, dict) else {}
 
     def teams(self, slug: str) -> list[Path]:
         """Submissions of other teams, hidden like the answers; each is named for its team."""

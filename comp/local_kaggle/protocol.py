@@ -147,13 +147,14 @@ class LocalKaggle:
 
     def _competition(self, request: Any, asker: Asker) -> Any:
         slug = self._known(request.competition_name)
-        grader = self.graders.get(slug)
+        grader, facts = self.graders.get(slug), self.catalog.facts(slug)
         return filled(
             competitions.ApiCompetition,
             ref=slug,
-            title=slug.replace("-", " ").title(),
+            title=facts.get("title", slug.replace("-", " ").title()),
+            description=facts.get("description", ""),
             url=f"{asker.base_url}/c/{slug}",
-            evaluation_metric=grader.metric if grader else "",
+            evaluation_metric=facts.get("metric", grader.metric if grader else ""),
             max_daily_submissions=DAILY_SUBMISSIONS,
             user_has_entered=True,
         )

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import pytest
 import requests
 
 from comp.errors import DataError, KaggleError
+from comp.kaggle.client import connect
 from comp.local_kaggle.server import running, without_answers
 
 
@@ -75,3 +77,14 @@ def test_serving_says_where_it_is_then_what_gets_no_score_and_ends_quietly(serve
     ended = process.ends(15)
     assert (ended.status, ended.err) == (0, "")
     assert not list(tmp_path.glob("comp-serve-*"))
+
+
+def test_a_competition_says_what_stands_beside_its_answers(served, tmp_path):
+    (served / ".answers").mkdir(exist_ok=True)
+    facts = {"title": "Two Digits", "description": "Which digit?", "metric": "Quadratic Weighted Kappa"}
+    (served / ".answers" / "two-digits.json").write_text(json.dumps(facts))
+    (served / ".answers" / "more-digits.json").write_text("no JSON")
+    with running(served, {}, tmp_path / "state") as url:
+        found = connect(url).competition("two-digits")
+        assert (found.title, found.description, found.metric) == tuple(facts.values())
+        assert connect(url).competition("more-digits").title == "More Digits"
