@@ -283,7 +283,7 @@ def _in_json(look: Look, asked: Asked) -> Iterator[Found]:
         classes = in_order({name for categories in labels.values() for name in categories})
         several = any(len(categories) > 1 for categories in labels.values())
         source = Coco(path, folder or ".", target="multi" if several else "single")
-        yield Found(source, classes, f"{path} gives the images of {folder} {len(classes)} categories", sure=3)
+        yield Found(source, classes, f"{path} gives the images of {folder} {len(classes)} categories", sure=6)
 
 
 def _in_names(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:

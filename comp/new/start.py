@@ -161,13 +161,13 @@ def _from_kaggle(
         return downloaded()
     try:
         look = looked("looking at the competition's files", whole=False)
-        if not look.image_folders:
-            raise DataError(
-                f"{slug} has no images among its files; name the data set that has them: --dataset OWNER/SLUG."
-            )
         try:
             return look, infer(look, name, slug)
         except DataError:
+            if not look.image_folders:
+                raise DataError(
+                    f"{slug} has no images among its files; name the data set that has them: --dataset OWNER/SLUG."
+                ) from None
             if look.whole:
                 raise
         console.say("large folders were looked at in part, which was not enough; every file is being listed")
@@ -180,7 +180,9 @@ def _from_kaggle(
 
 def _held_against_the_files(competition: Competition, look: Look, here: Path) -> tuple[bool, Finding]:
     """Whether labels, test images and sample submission fit together, as far as is known, and what to say of it."""
-    if not look.whole or len(look.files) > MOST_CHECKED or competition.prepare:
+    if competition.prepare:
+        return True, Finding("check", "the images are prepared from the tables first, and held against the rest then")
+    if not look.whole or len(look.files) > MOST_CHECKED:
         return True, Finding("check", "not held against the data yet; training does that first", sure=False)
     with tempfile.TemporaryDirectory() as place:
         folder = here if holds_files(here) else Path(place)

@@ -281,6 +281,49 @@ def ranzcr(made):
     made.tfrecords("train_tfrecords/00-1881.tfrec", "test_tfrecords/00-1881.tfrec")
 
 
+@at_kaggle(
+    "petfinder-pawpularity-score", "Root Mean Squared Error", 'values=["Pawpularity"]', "Numbers()", 'metric="rmse"'
+)
+def pawpularity(made):
+    ids, asked, scores = hexadecimals(0, 40, 32), hexadecimals(100, 108, 32), [*range(1, 81, 2)]
+    made.images([f"train/{id_}.jpg" for id_ in ids], scores)
+    made.csv("train.csv", "Id,Eyes,Face,Pawpularity", ids, repeat(1), repeat(0), scores)
+    made.images([f"test/{id_}.jpg" for id_ in asked], range(8))
+    made.asks("Id,Pawpularity", asked, 43.75, range(10, 18))
+
+
+@at_kaggle("happy-whale-and-dolphin", "MAP@5", 'label="individual_id"', "TopClasses(5)", 'metric="map_at_k"')
+def happy_whale(made):
+    ids, asked, whales = hexadecimals(0, 48, 14, ".jpg"), hexadecimals(100, 108, 14, ".jpg"), hexadecimals(0, 12, 12)
+    made.images([f"train_images/{id_}" for id_ in ids], [*range(12)] * 4)
+    made.csv("train.csv", "image,species,individual_id", ids, ["beluga", "fin_whale"] * 24, whales * 4)
+    made.images([f"test_images/{id_}" for id_ in asked], range(8))
+    made.asks("image,predictions", asked, " ".join(whales[:5]), whales)
+
+
+@at_kaggle("digit-recognizer", "Categorization Accuracy", "PixelTable(", 'Folders("prepared/train")', "upright()")
+def digit_recognizer(made):
+    names = [f"pixel{number}" for number in range(64)]
+    rows = [",".join(str((20 + 60 * (number % 4) + 3 * pixel) % 256) for pixel in range(64)) for number in range(48)]
+    made.csv("train.csv", ",".join(["label", *names]), [*range(4)] * 10, rows[:40])
+    made.csv("test.csv", ",".join(names), rows[40:])
+    made.asks("ImageId,Label", range(1, 9), 0, [*range(4)] * 2)
+
+
+@at_kaggle(
+    "iwildcam-2021-fgvc8", "Categorization Accuracy", 'Coco("train.json", folder="train")', "submission=ClassName()"
+)
+def iwildcam(made):
+    names, asked = hexadecimals(0, 32, 12), hexadecimals(100, 108, 12)
+    made.images([f"train/{number % 3}/{name}.jpg" for number, name in enumerate(names)], [*range(4)] * 8)
+    annotated = [{"image_id": name, "category_id": number % 4} for number, name in enumerate(names)]
+    parts = {"images": [{"id": name, "file_name": f"{name}.jpg"} for name in names], "annotations": annotated}
+    categories = [{"id": number, "name": name} for number, name in enumerate(("empty", "deer", "jaguar", "tapir"))]
+    (made.folder / "train.json").write_text(json.dumps({**parts, "categories": categories}))
+    made.images([f"test/{number % 2}/{name}.jpg" for number, name in enumerate(asked)], [*range(4)] * 2)
+    made.asks("Id,Category", asked, "empty", ["empty", "deer", "jaguar", "tapir"] * 2)
+
+
 @pytest.fixture(params=LAYOUTS)
 def slug(request):
     return request.param
