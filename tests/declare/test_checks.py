@@ -103,10 +103,10 @@ WRONG = {
     CsvLabels: {"csv": "", "image": None, "label": 0, "folder": "", "suffix": "jpg", "separator": "", "group": 3}
     | {"shared": 1, "answer": "", "incomplete": 1, "where": ["split"]},
     CsvColumns: {"csv": None, "image": "", "labels": ["a"], "folder": 3, "suffix": "png", "target": "tags"}
-    | {"group": "(.)_(.)", "shared": 1, "answer": 1, "incomplete": None, "where": "train"},
+    | {"group": "", "shared": 1, "answer": 1, "incomplete": None, "where": "train"},
     Columns: {"train": "", "test": None, "image": 3, "numbers": [1], "categories": "sex", "dropout": 1},
     CsvNumbers: {"csv": None, "image": "", "values": [], "folder": 3, "suffix": "png", "bounds": (2, 1)}
-    | {"group": "(.+", "shared": 1, "answer": 1, "incomplete": 1, "where": [1, 2]},
+    | {"group": "", "shared": 1, "answer": 1, "incomplete": 1, "where": [1, 2]},
     CsvImages: {"csv": "", "image": 1, "folder": None, "suffix": "png", "answer": "", "where": 3},
     Head: {"build": "linear", "pooled": 1},
     LabelFunction: {"function": "read", "target": "tags"},

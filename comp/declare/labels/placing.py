@@ -60,16 +60,7 @@ class Found(NamedTuple):
 def contradictions_of(source: Source) -> Iterator[tuple[str, object, str]]:
     several = "*" in source.suffix
     yield "folder", several and _columns_in(source.folder), "without {column} where `suffix` has a *"
-    yield "group", _groups_in(source.group) != 1, "a column's name, or a pattern with one group in it"
     yield "answer", several and source.answer, "left out where `suffix` has a *: a row is an answer"
-
-
-def _groups_in(group: str | None) -> int:
-    """How many groups a pattern has, 0 where it is none; 1 for a column's name."""
-    try:
-        return re.compile(group).groups if group and "(" in group else 1
-    except re.error:
-        return 0
 
 
 def _columns_in(template: str) -> list[str]:
@@ -88,6 +79,8 @@ def read_rows(source: Source, folder: Path, labels: Sequence[str], separator: st
     wanted = (source.image, *labels, *grouped, *placing, *answering, *source.where[:1])
     rows = read_csv(folder / source.csv, columns=wanted, spaced=True)
     read = rows.attrs["notes"]
+    if source.group is not None and source.group in rows:
+        grouped = [source.group]
     if source.where:
         column, value = source.where
         rows = rows[rows[column].str.strip() == value].reset_index(drop=True)
@@ -136,8 +129,17 @@ def _groups(source: Source, rows: pd.DataFrame) -> Sequence[str] | None:
         return None
     if source.group in rows:
         return rows[source.group].to_list()
+    try:
+        pattern = re.compile(f"^{source.group}$")
+    except re.error:
+        pattern = re.compile("")
+    if pattern.groups != 1:
+        raise DataError(
+            f"{source.csv} has no column {source.group!r}, which is no pattern with one group in it either; check "
+            "`group` in competition.py."
+        )
     names = rows.index.to_series()
-    return names.str.extract(f"^{source.group}$", expand=False).fillna(names).to_list()
+    return names.str.extract(pattern, expand=False).fillna(names).to_list()
 
 
 def _several_images(

@@ -1,6 +1,7 @@
 """Labels in one column of a CSV, whatever people's files are like."""
 
 import csv
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -81,6 +82,22 @@ def test_a_csv_gives_the_group_of_each_image(tmp_path):
     assert list(frame.columns) == ["id", "path", "label", "group"]
     assert list(zip(frame["id"], frame["group"], strict=True)) == [("0", "7"), ("1", "07")]
     assert list(CSV.read(tmp_path).columns) == ["id", "path", "label"]
+
+
+@pytest.mark.parametrize(
+    ("group", "found"),
+    [(r"(.+)_(?:l|r)", ["a", "a", "b"]), (r"(.)_l", ["a", "a_r", "b"]), ("eye (one)", ["x", "y", "x"])],
+)
+def test_a_group_is_a_column_or_a_pattern_of_names(tmp_path, group, found):
+    text = "id,label,eye (one)\na_l,cat,x\na_r,dog, y\nb_l,cat,x\n"
+    images = [f"train/{name}.png" for name in ("a_l", "a_r", "b_l")]
+    assert list(from_text(tmp_path, text, replace(CSV, group=group), images=images)["group"]) == found
+
+
+@pytest.mark.parametrize("group", ["(", "(.)_(.)"])
+def test_a_group_that_is_neither_is_named(tmp_path, group):
+    with pytest.raises(DataError, match=re.escape(f"no column {group!r}")):
+        from_text(tmp_path, "id,label\n0,cat\n1,dog\n", replace(CSV, group=group))
 
 
 @pytest.mark.parametrize(
