@@ -86,8 +86,12 @@ class Here:
         return Console()
 
     def competition(self, of: str | Run) -> Competition:
-        """The competition of this name, or the one that a run is of."""
-        return competition_named(of if isinstance(of, str) else of.competition, *self.folders)
+        """The competition of this name, or the one that a run is of, with the names that it chose."""
+        if isinstance(of, str):
+            return competition_named(of, *self.folders)
+        from comp.runs.resolve import with_names_of
+
+        return with_names_of(competition_named(of.competition, *self.folders), of.record("config"))
 
     def declaration(self, of: str | Run) -> Path:
         return declaration_of(of if isinstance(of, str) else of.competition, *self.folders)

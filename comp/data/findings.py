@@ -80,7 +80,7 @@ class DataCheck:
 def lines_for_training(check: DataCheck) -> list[str]:
     """A line for each finding that a training has to live with."""
     images, lines = check.images, list(_of_depth(check))
-    for part, follows in (("train", "left out"), ("test", "predicted by the classes' shares of the training images")):
+    for part, follows in (("train", "left out"), ("test", "given what the training images have on average")):
         unreadable = images[(images["part"] == part) & (images["problem"] != "")]
         if len(unreadable):
             of_all = (
@@ -112,7 +112,7 @@ def lines_of_check(check: DataCheck) -> Iterator[str]:
     yield from _of_depth(check)
     unreadable = images[images["problem"] != ""]
     if len(unreadable):
-        follows = "left out of training; a test image is predicted by the classes' shares"
+        follows = "left out of training; a test image is given what the training images have on average"
         yield ROW.format("unreadable", len(unreadable), f"{follows}: {_problems(unreadable)}")
     for name, follows in ODDITIES.items():
         found = images[[name in names for names in images["odd"]]]

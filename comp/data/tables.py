@@ -16,8 +16,9 @@ from comp.data.findings import DataCheck
 from comp.data.preparing import prepare_files
 from comp.data.reading import RGB, Depth
 from comp.declare.competition import Competition
+from comp.declare.forms import ClassNumber
 from comp.declare.labels import classes_of, named_as_asked
-from comp.declare.metrics import Target
+from comp.declare.metrics import Target, grades_of
 from comp.errors import DataError
 from comp.files import holds_files
 from comp.submission.postprocessing import untuned
@@ -114,12 +115,19 @@ def read_tables(competition: Competition, folder: Path, say: Callable[[str], Non
     train = competition.labels.read(folder)
     if competition.columns is not None:
         train = competition.columns.joined(train, folder / competition.columns.train)
-    classes = classes_of(train, competition.target)
+    classes = _in_order_of_grades(competition, classes_of(train, competition.target))
     unlabelled = read_test_tables(competition, folder, classes)
     targets = targets_of(train, classes, competition.target)
     must_score(competition, classes, targets)
     notes = [*train.attrs.get("notes", ()), *unlabelled.notes, *_rare(classes, targets)]
     return replace(unlabelled, train=train, targets=targets, notes=notes)
+
+
+def _in_order_of_grades(competition: Competition, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The classes as the submission numbers them: their places are the grades that a weighted kappa counts."""
+    form = competition.submission
+    numbered = isinstance(form, ClassNumber) and grades_of(classes) is None and set(form.labels) == set(classes)
+    return tuple(form.labels) if isinstance(form, ClassNumber) and numbered else classes
 
 
 def must_be_here(competition: Competition, folder: Path) -> None:

@@ -15,7 +15,7 @@ from comp.declare.competition import Competition
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import DeclarationError, OverrideError
 
-COMPETITION_FIELDS = ("layer_lr_ratio", "augment", "columns", "log_with")
+COMPETITION_FIELDS = ("layer_lr_ratio", "augment", "columns", "log_with", "metric", "read", "combine")
 TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 Steps = tuple[str, ...]
@@ -25,7 +25,8 @@ def apply_overrides(competition: Competition, recipe: Recipe, settings: Sequence
     """The two with every ``field=value`` applied, all together: one may be right only beside another, in any order.
 
     A field is one of the recipe (``batch_size``), of a stage by its number from 1 (``stages.2.size``), or the
-    competition's ``layer_lr_ratio``, ``log_with``, ``columns.dropout``, ``augment.max_zoom`` and the like.
+    competition's ``layer_lr_ratio``, ``metric``, ``read``, ``combine``, ``log_with``, ``columns.dropout``,
+    ``augment.max_zoom`` and the like.
     ``stages.size=96``, or of a rectangle ``stages.size=96x160``, height first, is that of every stage that isn't set by
     its number. Of two settings of the same field the later one counts.
     Raises OverrideError that names the settings, what was found and what would be right.

@@ -101,8 +101,9 @@ def grade(grader: Grader, answers: Path, submission: Path) -> Scores:
 def _score(grader: Grader, truth: pd.DataFrame, given: pd.DataFrame, submission: Path) -> float:
     try:
         score = float(grader.score(truth, given))
-    except CompError as error:
-        raise SubmissionError(str(error)) from error
+    except SubmissionError:
+        raise
+    # What else is raised, as by a metric that was brought, may quote the answers.
     except Exception as error:
         log.exception("the grader for %s failed on %s", grader.metric, submission.name)
         raise SubmissionError(f"The submission could not be scored ({type(error).__name__}).") from error

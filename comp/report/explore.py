@@ -231,7 +231,7 @@ def _check(check: DataCheck, notes: Sequence[str], root: Path, reading: Reading)
 def _kinds(images: pd.DataFrame) -> list[tuple[str, int, int, str]]:
     """Each kind of finding that there is: its name, how many images of each part have it, and what is done."""
     labelled = images["part"] == "train"
-    masks = [("unreadable", images["problem"] != "", "left out; predicted by the classes' shares")]
+    masks = [("unreadable", images["problem"] != "", "left out; given the training images' average")]
     for name, follows in ODDITIES.items():
         masks.append((name, pd.Series([name in names for names in images["odd"]], images.index), follows))
     for column, (name, follows) in OF_DUPLICATES.items():

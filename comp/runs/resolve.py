@@ -15,6 +15,7 @@ from comp.declare.brought import with_parts
 from comp.declare.columns import Columns
 from comp.declare.competition import Competition
 from comp.declare.losses import misfit
+from comp.declare.metrics import METRICS
 from comp.declare.overrides import apply_overrides
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import Viewpoint
@@ -184,11 +185,22 @@ def from_config(
 
     trained: the record of the stages that were trained, at the learning rates they had.
     """
-    recipe = recipe_of(config, trained, competition)
+    recipe, competition = recipe_of(config, trained, competition), with_names_of(competition, config)
     with _of_this_version():
         augment = Viewpoint(**with_parts(config["augment"], competition.augment))
         columns = _columns_as(competition, config)
         return replace(competition, augment=augment, columns=columns, layer_lr_ratio=config["layer_lr_ratio"]), recipe
+
+
+def with_names_of(competition: Competition, config: dict[str, Any]) -> Competition:
+    """The competition with what a run may have chosen by name: its metric, reader and way to combine images."""
+    named = {name: config[name] for name in ("read", "combine") if isinstance(config.get(name), str)}
+    metric = METRICS.get(config.get("metric", ""))
+    # Whose form was edited since is scored as it is declared.
+    fits = metric and metric.takes == competition.submission.takes and competition.target in metric.targets
+    if metric and fits and metric.name != competition.scoring.name:
+        named["metric"] = metric.name
+    return replace(competition, **named)
 
 
 def _columns_as(competition: Competition, config: dict[str, Any]) -> Columns | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ class Outputs:
         class but the last the logit that it is a higher one (Frank & Hall 2001, 10.1007/3-540-44795-4_13).
     classes: C. sums_to_one: each sigmoid is divided by those of its row.
     offset, scale: of each number (K,); what is compared is ``(number - offset) / scale``.
-    grades: the numbers that classes (C,) stand for.
+    grades: the numbers that classes (C,) stand for. bounds: the least and the greatest that a number may be.
     """
 
     kind: Kind
@@ -39,6 +39,7 @@ class Outputs:
     offset: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     grades: tuple[float, ...] = ()
+    bounds: tuple[float, ...] = ()
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Outputs:
@@ -89,7 +90,7 @@ class Outputs:
         for start in range(0, len(logits), at_once):
             exact = logits[start : start + at_once].astype(np.float64)
             mean[start : start + at_once] = self._of_views(exact).mean(axis=1)
-        return mean
+        return mean.clip(self.bounds[0], self.bounds[1]) if self.bounds else mean
 
     def _of_views(self, logits: Array) -> Array:
         if self.kind == "softmax":
@@ -133,7 +134,7 @@ def outputs_for(
     count = len(classes)
     if target == "number":
         if loss != "bce":
-            return _standardised("numbers", count, targets)
+            return replace(_standardised("numbers", count, targets), bounds=tuple(bounds or ()))
         low, high = targets.min(axis=0), targets.max(axis=0)
         if bounds is not None:
             low, high = (np.full(count, bound) for bound in bounds)

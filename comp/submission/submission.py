@@ -18,7 +18,7 @@ import pandas as pd
 
 from comp.declare.competition import Competition
 from comp.declare.labels import read_csv_in_blocks, read_ids
-from comp.errors import SubmissionError
+from comp.errors import CompError, DeclarationError, SubmissionError
 from comp.files import replacing
 
 ROUNDING = 1e-3
@@ -58,7 +58,7 @@ class Submission:
         for start in range(0, len(self), rows):
             chosen = slice(start, start + rows)
             predictions = self.predictions[self.indices[chosen]]
-            block = self.competition.submission.encode(predictions, self.classes, columns)
+            block = of_form(self.competition, "encode", predictions, self.classes, columns)
             block.insert(0, id_column, self.sample_submission.ids.iloc[chosen].to_list())
             yield block.set_axis(range(start, start + len(block)), axis=0)
 
@@ -97,7 +97,7 @@ def must_fit(
 ) -> None:
     """Raise SubmissionError where no submission could be built for these ids, each with the same prediction (1, …)."""
     columns, asked = sample_submission.columns, sample_submission.ids
-    competition.submission.encode(prediction, classes, columns[1:])
+    of_form(competition, "encode", prediction, classes, columns[1:])
     _indices(sample_submission, ids)
     build_submission(competition, classes, SampleSubmission(columns, asked[:1]), asked[:1].to_list(), prediction)
 
@@ -166,7 +166,7 @@ def _check(
 
 
 def _check_values(block: pd.DataFrame, competition: Competition, classes: Sequence[str]) -> None:
-    decoded = competition.submission.decode(block.iloc[:, 1:], classes)
+    decoded = of_form(competition, "decode", block.iloc[:, 1:], classes)
     if competition.submission.takes == "probabilities" and competition.target in ("single", "shares"):
         sums = decoded.sum(axis=1)
         worst = np.abs(sums - 1).argmax()
@@ -175,6 +175,20 @@ def _check_values(block: pd.DataFrame, competition: Competition, classes: Sequen
                 f"The probabilities of a row should sum to one, but those of {block.iloc[worst, 0]!r} "
                 f"sum to {sums[worst]:.4f}."
             )
+
+
+def of_form(competition: Competition, method: str, *given: Any) -> Any:
+    """What a method of the competition's form makes of this; raises DeclarationError where it fails by mistake."""
+    form = competition.submission
+    try:
+        return getattr(form, method)(*given)
+    except CompError:
+        raise
+    except Exception as error:
+        raise DeclarationError(
+            f"Competition: `submission` is {type(form).__name__}, whose `{method}` raises {type(error).__name__}: "
+            f"{error}; it should raise SubmissionError, with what doesn't fit, or nothing."
+        ) from error
 
 
 def exact_predictions(competition: Competition, classes: Sequence[str], targets: npt.NDArray[Any]) -> npt.NDArray[Any]:

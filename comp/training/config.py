@@ -40,6 +40,7 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         "recipe": recorded(recipe),
         "augment": recorded(competition.augment),
         "layer_lr_ratio": competition.layer_lr_ratio,
+        "read": recorded(competition.read),
         "seed": choices.seed,
         "all_data": choices.all_data,
         "folds": choices.folds,

@@ -100,7 +100,7 @@ def test_images_that_can_t_be_read_are_left_out_of_training_and_kept_in_the_test
     assert list(tables.notes)[:2] == [
         "5 of 36 training images can't be read and are left out: 'train/t00.png' (empty), "
         "'train/t01.png' (not an image), 'train/t02.png' (truncated), …",
-        "2 of 12 test images can't be read and are predicted by the classes' shares of the training images: "
+        "2 of 12 test images can't be read and are given what the training images have on average: "
         "'test/q05.png' (a broken link), 'test/q07.png' (empty)",
     ]
 

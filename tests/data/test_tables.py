@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from comp.data.tables import read_tables
-from comp.errors import DataError, SubmissionError
+from comp.errors import DataError, DeclarationError, SubmissionError
 
 
 def read(made):
@@ -18,6 +18,30 @@ def test_tables_have_targets_in_the_order_of_the_sorted_classes(shades):
     assert tables.targets.dtype == np.int64
     assert tables.train["path"].map(lambda path: Path(path).is_file()).all()
     assert tables.not_asked_for == 0
+
+
+def test_grades_that_are_no_numbers_are_in_the_order_of_their_submitted_numbers(shades):
+    source = shades.declaration.read_text().replace("ClassName()", 'ClassNumber(["red", "blue", "green"])')
+    shades.declaration.write_text("from comp import ClassNumber\n" + source)
+    shades.text("sample_submission.csv", ["id,colour", "q05,0", "q01,2"])
+    tables = read(shades)
+    assert tables.classes == ("red", "blue", "green")
+    assert [tables.classes[target] for target in tables.targets] == list(tables.train["label"])
+
+
+@pytest.mark.parametrize("method", ["encode", "decode"])
+def test_a_form_of_one_s_own_that_fails_by_mistake_is_an_error_that_names_the_field(shades, method):
+    own = f"""
+from comp import ClassName
+
+class Mine(ClassName):
+    def {method}(self, *given):
+        return {{}}["gone"]
+
+"""
+    shades.declaration.write_text(own + shades.declaration.read_text().replace("=ClassName()", "=Mine()"))
+    with pytest.raises(DeclarationError, match=f"`submission` is Mine, whose `{method}` raises KeyError"):
+        read(shades)
 
 
 def test_images_to_predict_are_those_of_the_sample_in_the_order_of_their_ids(shades):

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from comp.declare.metrics import Metric
 from comp.errors import SubmissionError
 from comp.local_kaggle.grading import Grader, Scores, grade
 
@@ -25,7 +26,13 @@ def test_a_grader_that_fails_or_gives_no_number_is_refused_without_a_word_of_wha
     def score(answers, submission):
         raise KeyError(answers["label"][0])
 
-    for bad, says in [(score, "KeyError"), (lambda *_: math.nan, "missing or"), (lambda *_: math.inf, "or infinite")]:
+    metric = Metric("mine", "classes", higher_is_better=True, score=score)
+    for bad, says in [
+        (score, "KeyError"),
+        (metric, "DeclarationError"),
+        (lambda *_: math.nan, "missing or"),
+        (lambda *_: math.inf, "or infinite"),
+    ]:
         with pytest.raises(SubmissionError, match=says) as caught:
             grade(Grader("m", higher_is_better=True, score=bad), csv, csv)
         assert "NA" not in str(caught.value)

@@ -2,6 +2,11 @@
 
 import pytest
 
+from comp import runner
+from comp.cli.options import Here
+from comp.console import Console
+from comp.runs.resolve import Choices, resolve
+
 OWN = """
 import albumentations as A
 import torch
@@ -68,6 +73,26 @@ def test_it_tells_colours_apart_and_resumes_byte_for_byte(colours, opened, name)
     assert ended.score > 0.7  # a third is chance
     assert ended.page
     ended.resumes()
+
+
+def test_names_that_were_set_and_functions_hold_when_a_run_is_read_back(colours, opened, workspace):
+    made = colours(FUNCTIONS)
+    settings = ("metric=macro_f1", "read=deep", "combine=max", "loss=focal", "stages.cycle_length=2")
+    run = opened(made, *settings).run
+    written = run.submission.read_bytes()
+    here = Here([made.plugins], workspace)
+    for competition in (made.competition, here.competition(run)):
+        run.submission.unlink()
+        runner.predict(competition, run, workspace, Console())
+        assert run.submission.read_bytes() == written
+        assert run.record("scores")["metric"] == "macro_f1"
+    like = runner.run(made.competition, Choices(like=run), workspace, Console())
+    for kept in (run.record("config"), like.record("config")):
+        assert (kept["metric"], kept["read"], kept["recipe"]["loss"]) == ("macro_f1", "deep", "focal")
+    assert like.record("config")["recipe"]["head"] == run.record("config")["recipe"]["head"]
+    competition, recipe = resolve(made.competition, Choices(like=like, settings=("optimizer=lion", "head=mlp")))
+    assert (competition.scoring.name, competition.read) == ("macro_f1", "deep")
+    assert (recipe.loss, recipe.optimizer, recipe.head) == ("focal", "lion", "mlp")
 
 
 def test_edited_augmentation_never_meets_features_that_it_made_before(colours, opened, workspace):

@@ -103,6 +103,13 @@ def test_a_number_that_is_the_same_in_all_rows_has_no_spread_to_divide_by():
         assert np.isfinite(outputs_for("number", loss, "ab", numbers).compared(numbers)).all()
 
 
+@pytest.mark.parametrize("loss", ["mse", "bce"])
+def test_a_number_is_never_predicted_beyond_its_bounds(loss):
+    outputs = outputs_for("number", loss, "ab", np.array([[1.0, 2], [99, 50]]), (0, 100))
+    found = outputs.predictions(np.array([[[-50, 50]], [[50, -50]]], np.float32))
+    assert found == pytest.approx(np.array([[0, 100], [100, 0]]))
+
+
 @given(numbers=st.lists(st.floats(-5, 15), min_size=1, max_size=9))
 def test_grades_as_one_number_are_probabilities_whose_expected_grade_is_that_number(numbers):
     grades, targets = np.array([0, 1, 5, 10]), np.array([0, 1, 2, 3, 3])
