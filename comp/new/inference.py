@@ -21,6 +21,7 @@ from comp.declare.forms import (
     TopClasses,
 )
 from comp.declare.labels import CsvColumns, CsvLabels, CsvNumbers
+from comp.declare.reading import Channels
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import Viewpoint, side_on, top_down, upright
 from comp.new.columns import SEPARATORS, around
@@ -90,7 +91,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         labels=labels.source,
         test=asked.source,
         prepare=prepared,
-        read=reader_of(look),
+        read=Channels(look.channels) if look.channels else reader_of(look),
         submission=form,
         sample_submission=sample.path,
         augment=viewpoint,

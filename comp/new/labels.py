@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -25,7 +25,7 @@ from comp.declare.labels import (
 from comp.declare.labels.naming import Names
 from comp.errors import DataError
 from comp.new.columns import FEW, Labels, labels_of
-from comp.new.look import ImageFolder, Look, is_image
+from comp.new.look import ImageFolder, Look
 from comp.new.matching import Asked, Fit, SampleTable, fit
 
 GROUP_NAMES = (
@@ -60,10 +60,12 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
     """The label source with the most to say for it. Raises DataError where there is none."""
     tables = {path: table for path, table in look.tables.items() if path != sample.path and len(table)}
     in_tables = [one for path, table in tables.items() for one in _in_table(look, path, table, asked, sample)]
-    if max((one.rows for one in in_tables), default=0) < 1 - FEW:
-        in_tables += [one for path, table in tables.items() for one in _in_tree(look, path, table, asked, sample)]
+    best = max(in_tables, key=_sureness, default=None)
+    if best is None or best.rows < 1 - FEW:
+        for path, table in tables.items():
+            in_tables += [*_in_tree(look, path, table, asked, sample), *_folder_each(look, path, table, asked, sample)]
+        best = max(in_tables, key=_sureness, default=None)
     in_folders = list(_in_folders(look, asked, sample))
-    best = max(in_tables, key=lambda one: one.sure, default=None)
     if best is not None:
         # A CSV that tells no more than the folders do is one file more to go wrong.
         source = best.source
@@ -73,12 +75,16 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
     found = [*in_folders, *_in_json(look, asked), *_in_names(look, asked, sample)]
     if not found:
         raise DataError(_none_found(look, tables, asked))
-    return max(found, key=lambda one: one.sure)
+    return max(found, key=_sureness)
+
+
+def _sureness(found: Found) -> float:
+    return found.sure
 
 
 def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) -> str:
     """The nearest miss: a value of a table beside the name of an image, where there are both."""
-    left = [path for path in filter(is_image, look.files) if path not in asked.images]
+    left = [path for path in look.images if path not in asked.images]
     if not left:
         return (
             "The labels can't be found: all images are those that the sample submission asks for; put the labelled "
@@ -133,6 +139,22 @@ def _in_tree(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: S
             if labels is not None:
                 named = Fit(len(images) / len(below), "", tuple(images.values()))
                 yield _from_table(path, table, column, place, named, set(images), labels, where, _shares(place, asked))
+
+
+def _folder_each(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: SampleTable) -> Iterator[Found]:
+    """A folder of images for each row."""
+    where, table = _part(table)
+    for parent, folders in look.folders_together.items():
+        for column in table.columns:
+            named = [folder for folder in folders if folder.own_name in set(table[column].str.strip())]
+            labels = labels_of(table, column, sample, ()) if len(named) * 2 >= len(table) else None
+            if labels is None or not table[column].is_unique:
+                continue
+            suffix = Counter(suffix for folder in named for suffix in folder.suffixes).most_common(1)[0][0]
+            images = tuple(f"{folder.path}/{name}" for folder in named for name in folder.names)
+            fit = Fit(len(named) / len(folders), f"/*{suffix}", images)
+            known, shared = {folder.own_name for folder in named}, _shares(parent, asked)
+            yield _from_table(path, table, column, parent, fit, known, labels, where, shared)
 
 
 def _part(table: pd.DataFrame) -> tuple[Sequence[str], pd.DataFrame]:
@@ -273,7 +295,7 @@ def _has_own(look: Look, asked: Asked, folder: str) -> bool:
 def _in_json(look: Look, asked: Asked) -> Iterator[Found]:
     """Images and their categories in COCO's JSON."""
     for path, (images, labels) in look.annotations.items():
-        left = [image for image in filter(is_image, look.files) if image not in asked.images]
+        left = [image for image in look.images if image not in asked.images]
         names = Names(left, roots=(PurePosixPath(),))
         found = {names.find(images.get(image, image)) for image in labels} - {None}
         if not labels or len(found) < len(labels):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -23,6 +24,8 @@ LARGEST_TABLE = 64 << 20  # bytes; labels are far smaller
 WIDE, MOST_OF_WIDE = 200, 1000
 # The readers of files that are no ordinary images, by suffix.
 READ_BY = {".dcm": "dicom", ".dicom": "dicom", ".npy": "npy"}
+ORDER = ("red", "green", "blue", "yellow", "nir", "infrared")
+CHANNEL = re.compile(rf"[_-]({'|'.join(ORDER)})\.\w+$", re.IGNORECASE)
 # The files of images by their ids, and the categories of each image.
 Annotations = tuple[Mapping[str, str], Mapping[str, Collection[str]]]
 MOST_TRIED = 50  # folders that a table may name the images of
@@ -71,10 +74,23 @@ class Look:
     only_notebooks: bool = False
 
     @cached_property
+    def channels(self) -> list[str]:
+        """The endings of files that hold a channel each of the same images, red first; empty where images are whole."""
+        found = Counter(match[0] for path in filter(is_image, self.files) if (match := CHANNEL.search(path)))
+        whole = len(found) > 1 and len(set(found.values())) == 1
+        return sorted(found, key=lambda ending: ORDER.index(CHANNEL.sub(r"\1", ending).lower())) if whole else []
+
+    @cached_property
+    def images(self) -> list[str]:
+        """The paths of all images; where channels have files of their own, of the first."""
+        first = self.channels[0] if self.channels else ""
+        return [path for path in self.files if is_image(path) and path.endswith(first)]
+
+    @cached_property
     def image_folders(self) -> list[ImageFolder]:
         """Every folder with images in it, in the order of their paths."""
         names = defaultdict(list)
-        for path in map(PurePosixPath, filter(is_image, self.files)):
+        for path in map(PurePosixPath, self.images):
             names[str(path.parent)].append(path.name)
         return [ImageFolder(path, tuple(sorted(names[path]))) for path in sorted(names)]
 
@@ -82,10 +98,18 @@ class Look:
     def images_below(self) -> dict[str, list[str]]:
         """The paths of all images below each folder."""
         below = defaultdict(list)
-        for path in filter(is_image, self.files):
+        for path in self.images:
             for parent in PurePosixPath(path).parents:
                 below[str(parent)].append(path)
         return dict(below)
+
+    @cached_property
+    def folders_together(self) -> dict[str, list[ImageFolder]]:
+        """The folders of images that lie in one folder, where there are several."""
+        together = defaultdict(list)
+        for folder in self.image_folders:
+            together[folder.parent].append(folder)
+        return {parent: folders for parent, folders in together.items() if len(folders) > 1}
 
     @cached_property
     def largest_folders(self) -> list[str]:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import PurePosixPath
 
 import pandas as pd
@@ -14,7 +15,7 @@ from comp.declare.labels import CsvImages, TestImages
 from comp.declare.labels.naming import Names
 from comp.declare.metrics import Kind
 from comp.errors import DataError
-from comp.new.look import ImageFolder, Look, is_image
+from comp.new.look import ImageFolder, Look
 from comp.new.metrics import metric_of
 
 SAMPLES = "sample|submission|benchmark|example"
@@ -36,13 +37,23 @@ class Fit:
 
 
 def fit(names: Sequence[str], values: Collection[str]) -> Fit:
-    """The better of two ways: values that are whole file names, or names without their suffix."""
+    """The best of three ways: values are whole names, names without their suffix, or without all that ends alike."""
     whole = tuple(name for name in names if name in values)
     stems = tuple(name for name in names if PurePosixPath(name).stem in values)
     named = whole if len(whole) > len(stems) else stems
     suffixes = Counter(PurePosixPath(name).suffix for name in stems)
     suffix = suffixes.most_common(1)[0][0] if named and named is stems else ""
-    return Fit(len(named) / max(len(names), 1), suffix, named)
+    if not named and (ending := _common_ending(names)):
+        named, suffix = tuple(name for name in names if name.removesuffix(ending) in values), ending
+    return Fit(len(named) / max(len(names), 1), suffix if named else "", named)
+
+
+def _common_ending(names: Sequence[str]) -> str:
+    """What all names end in, from a mark on that is no letter or digit: ``_red.png``."""
+    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*(name[::-1] for name in names), strict=False))
+    ending = "".join(letters[0] for letters in alike)[::-1]
+    marked = re.search(r"[^a-zA-Z0-9].*\..*", ending)
+    return marked[0] if marked else ""
 
 
 @dataclass(frozen=True)
@@ -131,13 +142,13 @@ def find_asked(look: Look, sample: SampleTable) -> Asked:
     # A few ids without an image are a mistake of the files, many of the guess.
     if found is not None and len(found.images) >= MOST * len(ids):
         return found
-    others = [_below_folders(look, sample, ids), _in_table(look, sample, ids), found]
+    others = [_folder_each(look, sample, ids), _below_folders(look, sample, ids), _in_table(look, sample, ids), found]
     found = max(filter(None, others), key=lambda one: len(one.images), default=None)
     if found is not None:
         return found
     places = ", ".join(folder.path for folder in look.image_folders[:5])
     asked = str(sample.table.iloc[0, 0])
-    nearest = Names(filter(is_image, look.files), roots=()).nearest(asked)
+    nearest = Names(look.images, roots=()).nearest(asked)
     like = f", where the nearest name is {nearest!r}" if nearest else ""
     raise DataError(
         f"The sample submission asks for {asked!r}, but no image is called so; there are images in {places}{like}."
@@ -169,6 +180,19 @@ def _in_one_folder(look: Look, sample: SampleTable, ids: set[str]) -> Asked | No
     source = TestImages(folder.path, suffix=named.suffix, with_suffix=not named.suffix)
     images = frozenset(str(PurePosixPath(folder.path) / name) for name in named.images)
     return Asked(source, images, folder, shared, seen)
+
+
+def _folder_each(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
+    """A folder of images for each id."""
+    for parent, folders in look.folders_together.items():
+        asked = [folder for folder in folders if folder.own_name in ids]
+        if len(asked) >= MOST * len(ids):
+            suffix = f"/*{Counter(suffix for folder in asked for suffix in folder.suffixes).most_common(1)[0][0]}"
+            images = frozenset(f"{folder.path}/{name}" for folder in asked for name in folder.names)
+            seen = f"{sample.path} asks for the folders in {parent}, each of several images"
+            shared = len(asked) < MOST * len(folders)
+            return Asked(TestImages(parent, suffix=suffix), images, None, shared, seen)
+    return None
 
 
 def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:

@@ -11,7 +11,7 @@ import pandas as pd
 from comp.declare.labels import Folders, TestImages, in_order
 from comp.declare.reading import PixelTable
 from comp.new.labels import Found
-from comp.new.look import READ_BY, Look, is_image
+from comp.new.look import READ_BY, Look
 from comp.new.matching import Asked, SampleTable
 
 FEWEST_PIXELS = 16
@@ -49,7 +49,7 @@ def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Fou
 
 def reader_of(look: Look) -> str:
     """How most of the images are read."""
-    suffixes = Counter(PurePosixPath(path).suffix.lower() for path in filter(is_image, look.files))
+    suffixes = Counter(PurePosixPath(path).suffix.lower() for path in look.images)
     return READ_BY.get(suffixes.most_common(1)[0][0], "images") if suffixes else "images"
 
 

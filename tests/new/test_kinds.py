@@ -19,6 +19,7 @@ ASKED = range(100, 104)
 TRAIN = [f"train/{number}.jpg" for number in TWELVE]
 TEST = [f"test/{number}.jpg" for number in ASKED]
 AUC = "Area Under Receiver Operating Characteristic Curve"
+COLOURS = ("blue", "green", "red", "yellow")
 PETS = ("cat", "dog", "owl")
 
 
@@ -592,6 +593,32 @@ KINDS = {
         "cat",
         "ClassName",
         "accuracy",
+    ),
+    "a folder of images for each row": Kind(
+        [f"train/{n}/{k}.png" for n in TWELVE for k in range(3)]
+        + [f"test/{n}/{k}.png" for n in ASKED for k in range(2)],
+        {"train.csv": yes(), NAMED: sample("id,target", 0.5)},
+        AUC,
+        "1/0",
+        "1",
+        "ProbabilityOf",
+        "roc_auc",
+        asked=8,
+        trained=36,
+    ),
+    "a file for each channel": Kind(
+        [
+            f"{part}/{n}_{colour}.png"
+            for part, ids in (("train", TWELVE), ("test", ASKED))
+            for n in ids
+            for colour in ("blue", "green", "red", "yellow")
+        ],
+        {"train.csv": rows("Id,Target", [(n, f"{n % 3} 9") for n in TWELVE]), NAMED: sample("Id,Predicted", "0 9")},
+        "Macro F1",
+        "1",
+        ("1", "9"),
+        "TagNames",
+        "?mean_f1",
     ),
     "left and right of one body": Kind(
         [f"train/{n // 2}_{('left', 'right')[n % 2]}.jpg" for n in TWELVE] + TEST,
