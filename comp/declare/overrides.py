@@ -16,6 +16,28 @@ from comp.declare.recipe import Recipe, Stage
 from comp.errors import DeclarationError, OverrideError
 
 COMPETITION_FIELDS = ("layer_lr_ratio", "augment", "columns", "log_with", "metric", "read", "combine")
+# What fastai, timm and Keras call fields of the recipe and of its stages.
+USUAL_NAMES = {
+    "lr": "learning_rate",
+    "lrs": "learning_rate",
+    "epochs": "cycle_length",
+    "epoch": "cycle_length",
+    "n_epochs": "cycle_length",
+    "num_epochs": "cycle_length",
+    "cycle_len": "cycle_length",
+    "cycle_mult": "cycle_multiplier",
+    "n_cycle": "cycles",
+    "sz": "size",
+    "img_size": "size",
+    "image_size": "size",
+    "bs": "batch_size",
+    "wd": "weight_decay",
+    "ps": "dropout",
+    "opt": "optimizer",
+    "opt_func": "optimizer",
+    "arch": "backbone",
+    "model": "backbone",
+}
 TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 Steps = tuple[str, ...]
@@ -86,11 +108,20 @@ def _changed_parts(name: str, parts: tuple[Any, ...], settings: Mapping[Steps, s
 
 
 def _unknown(declaration: Any, name: str, setting: str) -> str:
-    if isinstance(declaration, Recipe) and name in {field.name for field in fields(Stage)}:
+    usual = USUAL_NAMES.get(name.lower(), name)
+    path, _, value = setting.partition("=")
+    written = ".".join(usual if step == name else step for step in path.strip().split("."))
+    if isinstance(declaration, Recipe) and usual in {field.name for field in fields(Stage)}:
+        # The length is that of the first of several cycles, not the epochs of the stage.
+        alone = usual == "cycle_length" and usual != name and any(stage.cycles > 1 for stage in declaration.stages)
+        beside = " and stages.cycles=1" if alone else ""
+        what = "a field of the stages" if usual == name else f"{usual!r} of the stages"
         return (
-            f"{name!r} is a field of the stages; write stages.{setting} for all of them, or stages.1.{setting} for the "
-            "first."
+            f"{name!r} is {what}; write stages.{written}={value}{beside} for all of them, or "
+            f"stages.1.{written}={value} for the first."
         )
+    if usual != name and usual in {field.name for field in fields(declaration)}:
+        return f"there is no field {name!r}; did you mean {written}={value}?"
     known = sorted(field.name for field in fields(declaration))
     near = difflib.get_close_matches(name, known, n=1)
     meant = f"did you mean {near[0]!r}? There" if near else "there"

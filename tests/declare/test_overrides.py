@@ -117,6 +117,14 @@ def test_a_stage_s_own_setting_goes_before_that_of_all_and_a_later_one_before_an
         ("read=dicoms", "Competition: `read` is 'dicoms'"),
         ("=3", "no field ''"),
         ("learning_rate=1e-3", "write stages.learning_rate=1e-3 for all of them, or stages.1.learning_rate=1e-3"),
+        ("epochs=3", "write stages.cycle_length=3 for all of them"),
+        ("lr=0.1", "write stages.learning_rate=0.1 for all of them"),
+        ("LR=0.1", "write stages.learning_rate=0.1 for all of them"),
+        ("sz=96", "write stages.size=96 for all of them"),
+        ("bs=16", "did you mean batch_size=16?"),
+        ("wd=0", "did you mean weight_decay=0?"),
+        ("stages.2.lr=0.1", "did you mean stages.2.learning_rate=0.1?"),
+        ("stages.epochs=3", "did you mean stages.cycle_length=3?"),
         ("stages.3.size=96", "stages are numbered 1 to 2"),
         ("stages.0.size=96", "stages are numbered 1 to 2"),
         ("stages.1=96", "stages are numbered 1 to 2"),
@@ -151,3 +159,11 @@ def test_nonsense_in_any_field_gets_the_declaration_s_own_sentence(planet, part)
 def test_a_setting_without_an_equals_sign_is_told_what_is_wanted(planet):
     with pytest.raises(OverrideError, match=r"field=value.*'batch_size'"):
         apply_overrides(planet, RECIPE, ["batch_size"])
+
+
+@pytest.mark.parametrize(("cycles", "needed"), [(1, False), (3, True)])
+def test_epochs_of_several_cycles_are_told_to_make_one_of_them(planet, cycles, needed):
+    several = replace(RECIPE, stages=[replace(RECIPE.stages[0], cycles=cycles), RECIPE.stages[1]])
+    with pytest.raises(OverrideError) as raised:
+        apply_overrides(planet, several, ["epochs=3"])
+    assert ("stages.cycles=1" in str(raised.value)) == needed
