@@ -265,24 +265,32 @@ def _tune_clip(start: Clip, score: Callable[[Array], float], probabilities: Arra
 
 
 def _tune_thresholds(start: Thresholds, beta: float, targets: Array, probabilities: Array) -> Thresholds:
+    """Each tag's threshold moved in turn; a candidate changes one tag, so it costs (N,) whatever the number of tags."""
     thresholds = np.array(start.thresholds)
+    tags = (probabilities > thresholds).astype(np.int64)
+    true, hits, given = targets.sum(axis=1), (targets * tags).sum(axis=1), tags.sum(axis=1)
     for _ in range(ROUNDS):
         for tag in range(len(thresholds)):
-            tags = (probabilities > thresholds).astype(np.int64)
-            now, surest = _f_of_rows(targets, tags, beta), 0.0
+            is_true, probability = targets[:, tag], probabilities[:, tag]
+            before = (probability > thresholds[tag]).astype(np.int64)
+            other_hits, other_given = hits - is_true * before, given - before
+            now, surest = _f_of_rows(true, hits, given, beta), 0.0
             for candidate in CANDIDATE_THRESHOLDS:
-                tags[:, tag] = probabilities[:, tag] > candidate
-                gain = _f_of_rows(targets, tags, beta) - now
+                after = (probability > candidate).astype(np.int64)
+                gain = _f_of_rows(true, other_hits + is_true * after, other_given + after, beta) - now
                 sure = gain.mean() - STANDARD_ERRORS * gain.std() / np.sqrt(len(gain))
                 if sure > surest:
                     surest, thresholds[tag] = sure, candidate
+                    hits, given = other_hits + is_true * after, other_given + after
     return Thresholds(tuple(map(float, thresholds)))
 
 
-def _f_of_rows(targets: Array, tags: Array, beta: float) -> Array:
-    """F-beta of each row (N,); a row without tags in truth and prediction scores 0, as scikit-learn has it here."""
-    hits = (targets * tags).sum(axis=1)
-    whole = beta**2 * targets.sum(axis=1) + tags.sum(axis=1)
+def _f_of_rows(true: Array, hits: Array, given: Array, beta: float) -> Array:
+    """F-beta of each row (N,) from its counts of tags: those true, those given, and the hits among them.
+
+    A row without tags in truth and prediction scores 0, as scikit-learn has it here.
+    """
+    whole = beta**2 * true + given
     scores: Array = (1 + beta**2) * hits / np.maximum(whole, 1)
     return scores
 

@@ -1,4 +1,5 @@
 import json
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,8 +21,11 @@ from comp import (
 )
 from comp.declare.metrics import METRICS, TARGETS_OF
 from comp.submission.postprocessing import (
+    CANDIDATE_THRESHOLDS,
     CLIPS,
     KINDS,
+    ROUNDS,
+    STANDARD_ERRORS,
     AsPredicted,
     Clip,
     Confidence,
@@ -237,6 +241,46 @@ def test_where_probabilities_are_noise_thresholds_stay_where_they_were(name, sha
         moved += tuned != start
     # Three standard errors are a bound for sums of many rows; a dozen rows that happen to agree can pass it.
     assert moved <= 4
+
+
+@moderately
+@given(SEEDS, st.sampled_from(["mean_f1", "mean_f2"]))
+def test_tuned_thresholds_are_those_of_counting_every_row_anew(seed, name):
+    rng = np.random.default_rng(seed)
+    targets = (rng.uniform(size=(300, 5)) < 0.3).astype(np.float32)
+    probabilities = (0.5 * targets + 0.5 * rng.uniform(size=targets.shape) ** 2).astype(np.float32)
+    metric = METRICS[name]
+    start = untuned(declared(name, "multi"), "abcde").thresholds
+    expected = np.array(start)
+
+    def f_of_rows(tags):
+        hits, whole = (targets * tags).sum(axis=1), metric.beta**2 * targets.sum(axis=1) + tags.sum(axis=1)
+        return (1 + metric.beta**2) * hits / np.maximum(whole, 1)
+
+    for _ in range(ROUNDS):
+        for tag in range(5):
+            tags = (probabilities > expected).astype(np.int64)
+            now, surest = f_of_rows(tags), 0.0
+            for candidate in CANDIDATE_THRESHOLDS:
+                tags[:, tag] = probabilities[:, tag] > candidate
+                gain = f_of_rows(tags) - now
+                sure = gain.mean() - STANDARD_ERRORS * gain.std() / np.sqrt(len(gain))
+                if sure > surest:
+                    surest, expected[tag] = sure, candidate
+    assert tune(declared(name, "multi"), "abcde", targets, probabilities).thresholds == tuple(expected)
+
+
+def test_tuning_thresholds_takes_time_in_proportion_to_the_tags():
+    rng = np.random.default_rng(0)
+
+    def seconds(tags):
+        targets = (rng.uniform(size=(2_000, tags)) < 0.1).astype(np.int64)
+        start = time.process_time()
+        tune(declared("mean_f2", "multi"), [str(tag) for tag in range(tags)], targets, rng.uniform(size=targets.shape))
+        return time.process_time() - start
+
+    few = min(seconds(20) for _ in range(3))
+    assert seconds(320) < 2 * 16 * few
 
 
 def test_thresholds_move_where_many_rows_say_so():
