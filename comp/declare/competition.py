@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from comp.declare.viewpoint import Viewpoint, side_on
 from comp.errors import CompError, DeclarationError
 from comp.files import digest_of_source
 
+NAMED = 5  # competitions in a message, at most
 REPOSITORY_COMPETITIONS = Path(__file__).resolve().parents[2] / "competitions"
 
 Slug = Annotated[str, matching(r"[a-z0-9]+(-[a-z0-9]+)*"), "small letters, digits and single dashes"]
@@ -149,14 +151,25 @@ def load_competition(declaration: Path) -> Competition:
 
 
 def competition_named(name: str, *folders: Path) -> Competition:
-    """The competition of that name; raises DeclarationError with the names there are."""
+    """The competition of that name; raises DeclarationError with the names nearest to it."""
     return load_competition(declaration_of(name, *folders))
 
 
 def declaration_of(name: str, *folders: Path) -> Path:
-    """The file that declares the competition of that name; raises DeclarationError with the names there are."""
+    """The file that declares the competition of that name; raises DeclarationError with the names nearest to it."""
     found = find_competitions(*folders)
     declaration = found.get(name) or found.get(name.replace("_", "-"))
     if declaration is None:
-        raise DeclarationError(f"There is no competition {name!r}; there are {', '.join(sorted(found)) or 'none'}.")
+        raise DeclarationError(f"There is no competition {name!r}; {_instead_of(name, sorted(found))}.")
     return declaration
+
+
+def _instead_of(name: str, names: Sequence[str]) -> str:
+    """The names that may be meant, or all where they are few."""
+    if len(names) <= NAMED:
+        return f"there are {', '.join(names) or 'none'}"
+    wanted = name.lower().replace("_", "-")
+    inside = [one for one in names if wanted and wanted in one]
+    near = list(dict.fromkeys([*inside, *difflib.get_close_matches(wanted, names, n=NAMED)]))[:NAMED]
+    meant = f"did you mean {' or '.join(near)}? There" if near else "there"
+    return f"{meant} are {len(names)}, which `comp list` shows"

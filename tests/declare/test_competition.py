@@ -133,6 +133,20 @@ def test_an_unknown_name_is_told_the_known_ones(tmp_path):
         competition_named("three-cats", tmp_path)
 
 
+def test_an_unknown_competition_of_many_is_told_the_nearest_names_alone(tmp_path):
+    for name in ("plankton", "dogs_vs_cats", *(f"other_{number}" for number in range(20))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "competition.py").touch()
+    with pytest.raises(DeclarationError) as raised:
+        competition_named("planton", tmp_path)
+    assert "plankton" in str(raised.value)
+    assert "other-1" not in str(raised.value)
+    with pytest.raises(DeclarationError, match="dogs-vs-cats"):
+        competition_named("cats", tmp_path)
+    with pytest.raises(DeclarationError, match=r"22.*`comp list`"):
+        competition_named("zzz", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -92,9 +92,10 @@ def _once(whole: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if len(doubled):
         first, second = (doubled.iloc[row] for row in (0, 1))
         differing = next(column for column in frame.columns[1:] if first[column] != second[column])
+        ids = doubled["id"].nunique()
         raise DataError(
-            f"{doubled['id'].nunique()} ids occur more than once, the first {first['id']!r} with the {differing} "
-            f"{first[differing]!r} and {second[differing]!r}; every image needs its own id, and one label."
+            f"{ids} {'id occurs' if ids == 1 else 'ids occur'} more than once, the first {first['id']!r} with the "
+            f"{differing} {first[differing]!r} and {second[differing]!r}; every image needs its own id, and one label."
         )
     first_of = whole["id"][whole.duplicated(keep=False)].iloc[0]
     return frame, [f"{again.sum()} rows are doubled and count once, the first of {first_of!r}"]
