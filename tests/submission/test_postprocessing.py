@@ -1,5 +1,4 @@
 import json
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -268,19 +267,6 @@ def test_tuned_thresholds_are_those_of_counting_every_row_anew(seed, name):
                 if sure > surest:
                     surest, expected[tag] = sure, candidate
     assert tune(declared(name, "multi"), "abcde", targets, probabilities).thresholds == tuple(expected)
-
-
-def test_tuning_thresholds_takes_time_in_proportion_to_the_tags():
-    rng = np.random.default_rng(0)
-
-    def seconds(tags):
-        targets = (rng.uniform(size=(2_000, tags)) < 0.1).astype(np.int64)
-        start = time.process_time()
-        tune(declared("mean_f2", "multi"), [str(tag) for tag in range(tags)], targets, rng.uniform(size=targets.shape))
-        return time.process_time() - start
-
-    few = min(seconds(20) for _ in range(3))
-    assert seconds(320) < 2 * 16 * few
 
 
 def test_thresholds_move_where_many_rows_say_so():
