@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -23,14 +23,13 @@ def replacing(path: Path) -> Iterator[Path]:
     Written beside its place, flushed to disk, then renamed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(descriptor)
-    unfinished = Path(name)
+    # Not by tempfile, whose files are closed to others whatever the person's umask is.
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    unfinished.open("xb").close()
     try:
         yield unfinished
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())
-        unfinished.chmod(0o644)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

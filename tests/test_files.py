@@ -207,3 +207,12 @@ def test_nothing_is_imported_for_a_digest():
     code = "import sys; from comp.files import source_digest; source_digest('comp.training'); print(*sys.modules)"
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "numpy", "comp.training"} & set(imported)
+
+
+def test_files_keep_the_persons_umask(tmp_path):
+    before = os.umask(0o002)
+    try:
+        write_text(tmp_path / "a.txt", "a")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o664

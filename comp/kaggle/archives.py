@@ -31,6 +31,7 @@ NESTED_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z")
 DEEPEST_NESTING = 5
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without any
 SEVEN_ZIP_STARTS = b"7z\xbc\xaf\x27\x1c"
+UTF8_FLAG, LOCKED_FLAG = 0x800, 0x1  # of a zip's member: its name is UTF-8, its content needs a password
 ZIP_END = (1 << 16) + 98  # bytes: the largest comment, and the records before it
 TAR_BLOCK = 512  # bytes
 CHUNK_BYTES = 1 << 20
@@ -38,6 +39,10 @@ CHUNK_BYTES = 1 << 20
 
 class DamagedError(DataError):
     """An archive is not what was packed; another copy of it may be."""
+
+
+class LockedError(DataError):
+    """An archive is protected by a password."""
 
 
 def extract(archive: Path, folder: Path, reserved: Collection[str] = ()) -> list[str]:
@@ -120,14 +125,24 @@ def unpack(archive: Path, kind: Kind, folder: Path) -> list[str]:
             elif not twice:
                 source.max_extract_size = sum(member.size for member in members)
                 source.extractall(folder)
+                allowed = folder.stat().st_mode & 0o777  # by the person's umask
                 for path in folder.rglob("*"):
-                    path.chmod(0o755 if path.is_dir() else 0o644)
+                    path.chmod(allowed if path.is_dir() else allowed & 0o666)
+    except LockedError:
+        raise _locked(archive) from None
     except CompError:
         raise
     except Exception as error:
         # An error of the disk has a number; a decoder's of bad bytes has none, and may be of any class.
         if isinstance(error, OSError) and error.errno is not None:
             raise
+        if type(error).__name__ == "PasswordRequired":  # py7zr's, of an archive whose list of files is protected
+            raise _locked(archive) from error
+        if isinstance(error, NotImplementedError) or type(error).__name__ == "UnsupportedCompressionMethodError":
+            raise DataError(
+                f"{archive.name} is packed by a method that Python can't read; unpack it with 7-Zip, and name the "
+                "folder with `comp new --data`."
+            ) from error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DamagedError(
             f"{archive.name} is damaged or of a kind that can't be read ({reason}); run the same command again to "
@@ -166,12 +181,24 @@ def _opened(file: IO[bytes], kind: Kind) -> Any:
 def _in_zip(source: zipfile.ZipFile) -> Iterator[_Member]:
     members = source.infolist()
     _must_be_all(source, len(members))
+    if any(member.flag_bits & LOCKED_FLAG for member in members):
+        raise _locked(Path(source.filename or ""))
     for member in members:
         # A backslash comes from Windows tools that take it for the slash that the format asks for.
-        member.filename = member.filename.replace("\\", "/")
+        member.filename = _name_in_zip(member).replace("\\", "/")
         is_link = stat.S_ISLNK(member.external_attr >> 16)
         wrong = "is a link" if is_link else "is a folder with content" if member.is_dir() and member.file_size else ""
         yield _Member(member.filename, member.file_size, member.is_dir(), wrong, partial(source.open, member))
+
+
+def _name_in_zip(member: zipfile.ZipInfo) -> str:
+    """A member's name; one that isn't marked as UTF-8 is often UTF-8 all the same, else the format's cp437."""
+    if member.flag_bits & UTF8_FLAG:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename
 
 
 def _must_be_all(source: zipfile.ZipFile, found: int) -> None:
@@ -189,9 +216,14 @@ def _must_be_all(source: zipfile.ZipFile, found: int) -> None:
 
 
 def _in_tar(source: tarfile.TarFile) -> Iterator[_Member]:
+    files: dict[str, tarfile.TarInfo] = {}
     for member in source:
-        wrong = "" if member.isfile() or member.isdir() else "is a link or a device"
-        yield _Member(member.name, member.size, member.isdir(), wrong, partial(source.extractfile, member))
+        # A hard link is one more name of a file before it.
+        content = files.get(member.linkname, member) if member.islnk() else member
+        wrong = "" if content.isfile() or content.isdir() else "is a link or a device"
+        if content.isfile():
+            files[member.name] = content
+        yield _Member(member.name, content.size, member.isdir(), wrong, partial(source.extractfile, content))
     # tarfile takes a damaged header for the end, and never reads to where compression keeps its checksum.
     file = source.fileobj
     assert file is not None
@@ -203,6 +235,8 @@ def _in_tar(source: tarfile.TarFile) -> Iterator[_Member]:
 
 
 def _in_7z(source: Any) -> Iterator[_Member]:
+    if source.needs_password():
+        raise _locked(Path(source.filename or ""))
     for member in source.files:
         wrong = "is a link or a device" if member.is_symlink or member.is_junction or member.is_socket else ""
         yield _Member(member.filename, member.uncompressed, member.is_directory, wrong)
@@ -227,6 +261,10 @@ def _checked(archive: Path, members: Iterable[_Member], folder: Path) -> Iterato
 
 def _refused(archive: Path, name: str, why: str) -> DataError:
     return DataError(f"{archive.name} is refused, nothing was unpacked: {name!r} in it {why}.")
+
+
+def _locked(archive: Path) -> LockedError:
+    return LockedError(f"{archive.name} is protected by a password; unpack it by hand.")
 
 
 def _place(folder: Path, name: str) -> Path:
@@ -303,7 +341,12 @@ def _unpack_nested(folder: Path, depth: int) -> list[str]:
             raise DataError(f"{archive.name} lies {depth} archives deep; that is no competition's data.")
         inner = archive.with_name(f".{archive.name}.partial")
         inner.mkdir()
-        notes += unpack(archive, kind, inner)
+        try:
+            notes += unpack(archive, kind, inner)
+        except LockedError:
+            shutil.rmtree(inner)
+            notes.append(f"{archive.name} is protected by a password and was left as it is")
+            continue
         archive.unlink()
         notes += _unpack_nested(inner, depth + 1)
         _lift_lone_files(inner)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,6 +84,8 @@ def in_one_sentence(subject: Subject) -> Iterator[None]:
     except (json.JSONDecodeError, requests.JSONDecodeError) as error:
         raise not_data(subject) from error
     except requests.RequestException as error:
+        if wrong := _wrong_setting(error):
+            raise KaggleError(wrong) from error
         reason = getattr(error.args[0], "reason", None) if error.args else None
         if subject.endpoint.is_local and isinstance(reason, NewConnectionError):
             raise KaggleError(
@@ -94,11 +97,43 @@ def in_one_sentence(subject: Subject) -> Iterator[None]:
         if isinstance(error, requests.Timeout):
             cause = f"{url} did not answer in time"
         raise PassingError(cause, "check the connection and run the same command again") from error
+    except OSError as error:
+        # What requests itself says of a bundle that isn't there has no number; an error of the disk has one.
+        if error.errno is None and (wrong := _wrong_setting(error)):
+            raise KaggleError(wrong) from error
+        raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise KaggleError(
             f"The answer of {url} about {subject} is not one that the installed kaggle package understands "
             f"({type(error).__name__}); update it with `make setup`."
         ) from error
+
+
+def _wrong_setting(error: OSError) -> str:
+    """What a person has to change of this machine's settings before any try can succeed; empty where it isn't that."""
+    said = str(error)
+    if "CA certificate bundle" in said or isinstance(error, requests.exceptions.SSLError):
+        bundle = _set_variable("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+        if bundle:
+            return f"{bundle} is no file of certificates that Kaggle's is signed by; correct it or unset it."
+        return ""
+    is_proxy = isinstance(error, requests.exceptions.ProxyError | requests.exceptions.InvalidProxyURL)
+    without_socks = "SOCKS" in said and isinstance(error, requests.exceptions.InvalidSchema)
+    if not is_proxy and not without_socks:
+        return ""
+    proxy = _set_variable("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY") or "The proxy of this machine's settings"
+    if without_socks:
+        return f"{proxy} is a SOCKS proxy, which needs the package PySocks; install it with `pip install PySocks`."
+    return f"{proxy} is a proxy that can't be reached or used; correct it or unset it."
+
+
+def _set_variable(*names: str) -> str:
+    """The first of these environment variables that is set, with its value, in capitals or not."""
+    for name in (spelling for known in names for spelling in (known.lower(), known)):
+        if value := os.environ.get(name, ""):
+            # A proxy's address may hold a password.
+            return f"{name}={value.rpartition('@')[2]!r}"
+    return ""
 
 
 def not_data(subject: Subject) -> KaggleError:

@@ -7,7 +7,7 @@ from collections import namedtuple
 import pytest
 
 from comp.errors import DataError
-from comp.kaggle.archives import extract
+from comp.kaggle.archives import DamagedError, LockedError, extract
 from tests.kaggle.conftest import contents, zipped
 
 
@@ -94,3 +94,56 @@ def test_too_little_room_is_noticed_before_anything_is_unpacked(unpacked, tmp_pa
     with pytest.raises(DataError, match=r"10\.00 MB .* 1\.00 MB free"):
         unpacked({"zeros": bytes(10**7)})
     assert not (tmp_path / "data").exists()
+
+
+def test_names_without_the_utf8_mark_are_utf8_where_they_decode_and_cp437_elsewhere(unpacked):
+    # Two zips whose names zipfile marked, with the marks taken off: one name is UTF-8, the other cp437.
+    marked = zipped({"L\u00f6we/1.png": b"1"})
+    assert unpacked(unmarked(marked)) == {"L\u00f6we/1.png": b"1"}
+    assert "caf\u00e9.png" in unpacked(zipped({"cafX.png": b"2"}).replace(b"cafX", b"caf\x82"))
+
+
+def unmarked(archive):
+    local, central = bytearray(archive), archive.rindex(b"PK\x01\x02")
+    local[7] &= 0xF7
+    local[central + 9] &= 0xF7
+    return bytes(local)
+
+
+def test_a_hard_link_in_a_tar_is_the_file_again(unpacked):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        info = tarfile.TarInfo("a.png")
+        info.size = 3
+        archive.addfile(info, io.BytesIO(b"one"))
+        link = tarfile.TarInfo("b.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "a.png"
+        archive.addfile(link)
+    assert unpacked(buffer.getvalue(), "all.tar") == {"a.png": b"one", "b.png": b"one"}
+
+
+def locked(archive):
+    changed, central = bytearray(archive), archive.rindex(b"PK\x01\x02")
+    changed[6] |= 1
+    changed[central + 8] |= 1
+    return bytes(changed)
+
+
+def test_an_inner_archive_with_a_password_is_said_and_left_as_it_is(tmp_path):
+    inner = locked(zipped({"a.png": b"a"}))
+    (tmp_path / "all.zip").write_bytes(zipped({"secret.zip": inner, "b.png": b"b"}))
+    notes = extract(tmp_path / "all.zip", tmp_path / "data")
+    assert contents(tmp_path / "data") == {"secret.zip": inner, "b.png": b"b"}
+    assert any("secret.zip" in note and "password" in note for note in notes)
+    (tmp_path / "secret.zip").write_bytes(inner)
+    with pytest.raises(LockedError, match=r"secret\.zip"):
+        extract(tmp_path / "secret.zip", tmp_path / "more")
+
+
+def test_a_method_that_cannot_be_read_is_not_answered_with_another_download(unpacked):
+    archive = bytearray(zipped({"a.png": b"a"}))
+    central = archive.rindex(b"PK\x01\x02")
+    archive[8] = archive[central + 10] = 9  # Deflate64
+    with pytest.raises(DataError, match="7-Zip") as caught:
+        unpacked(bytes(archive))
+    assert not isinstance(caught.value, DamagedError)

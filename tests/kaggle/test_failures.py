@@ -3,10 +3,12 @@
 import socket
 
 import pytest
+import requests
 
 from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.client import connect
-from comp.kaggle.failures import PassingError, patiently
+from comp.kaggle.connection import endpoint_at
+from comp.kaggle.failures import PassingError, in_one_sentence, patiently
 
 SLUG = "two-digits"
 
@@ -81,3 +83,22 @@ def test_what_stays_is_raised_after_the_fourth_try_and_what_takes_longer_or_does
     with pytest.raises(KaggleError, match=str(error)):
         patiently(failing(*[error] * 4), print)
     assert waits == waited
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("REQUESTS_CA_BUNDLE", "/nowhere/bundle.pem", "unset"),
+        ("https_proxy", "http://me:secret@127.0.0.1:1", "unset"),
+        ("https_proxy", "socks5://127.0.0.1:1", "unset|PySocks"),
+    ],
+)
+def test_a_wrong_setting_of_this_machine_is_named_and_not_retried(monkeypatch, name, value, remedy):
+    for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "CURL_CA_BUNDLE", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(name, value)
+    subject = endpoint_at("https://api.kaggle.com").competition(SLUG)
+    with pytest.raises(KaggleError, match=f"{name}.*{remedy}") as caught, in_one_sentence(subject):
+        requests.get("https://kaggle.invalid", timeout=1)
+    assert not isinstance(caught.value, PassingError)
+    assert "secret" not in str(caught.value)
