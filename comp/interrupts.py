@@ -91,5 +91,17 @@ def deferred(grace: float = GRACE) -> Iterator[Deferred]:
         raise KeyboardInterrupt
 
 
+@contextmanager
+def own_handlers() -> Iterator[None]:
+    """Keep this process's handlers of SIGINT and SIGTERM, whatever a library sets in the block: Ray exits with 15."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if _in_main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from comp.interrupts import deferred, ending_on_sigterm
+from comp.interrupts import deferred, ending_on_sigterm, own_handlers
 
 
 def send(number):
@@ -115,3 +115,10 @@ def test_a_handler_of_one_s_own_is_kept():
     mine = signal.getsignal(signal.SIGTERM)
     with ending_on_sigterm():
         assert signal.getsignal(signal.SIGTERM) is mine
+
+
+def test_handlers_that_a_library_sets_are_undone():
+    mine = signal.getsignal(signal.SIGTERM)
+    with own_handlers():
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+    assert signal.getsignal(signal.SIGTERM) is mine

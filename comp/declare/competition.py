@@ -7,7 +7,9 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import Annotated, Any, Literal
 
 from comp.declare.checks import Declared, between, matching, misspelt, one_of
@@ -121,10 +123,18 @@ def find_competitions(*folders: Path) -> dict[str, Path]:
     return found
 
 
+class _AsWritten(SourceFileLoader):
+    """Compiles what is written now: bytecode doesn't tell an edit of the same second and length from what was there."""
+
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - as SourceFileLoader names it
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def load_competition(declaration: Path) -> Competition:
     """Run a competition.py (it is code: run only what you trust) and return the competition it declares."""
     module_name = f"competitions.{declaration.parent.name}.competition"
-    spec = importlib.util.spec_from_file_location(module_name, declaration)
+    loader = _AsWritten(module_name, str(declaration))
+    spec = importlib.util.spec_from_file_location(module_name, declaration, loader=loader)
     if spec is None or spec.loader is None:
         raise DeclarationError(f"{declaration} can't be read as a Python file.")
     module = importlib.util.module_from_spec(spec)

@@ -14,6 +14,7 @@ from rich.console import Console as Terminal
 
 from comp.console import Console
 from comp.errors import CompError, OverrideError, RunError
+from comp.interrupts import own_handlers
 from comp.runs import Run
 
 # How often what was lost with its worker or node is begun again; it goes on from what was saved.
@@ -77,7 +78,8 @@ def _connected(on: str) -> Iterator[Any]:
         address = on if on.startswith("ray://") else os.environ.get("RAY_ADDRESS")
         quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
         try:
-            ray.init(address=address, **quiet) if address else ray.init(include_dashboard=False, **quiet)
+            with own_handlers():
+                ray.init(address=address, **quiet) if address else ray.init(include_dashboard=False, **quiet)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             reason = " ".join(str(error).split())[:200]
             raise RunError(f"Ray can't be reached at {address or 'this machine'} ({reason}); check --on.") from None

@@ -1,4 +1,6 @@
+import os
 import shutil
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -185,3 +187,14 @@ def test_a_competition_knows_the_source_in_its_folder(tmp_path):
     assert load_competition(folder / "competition.py").source == before
     (folder / "losses.py").write_text("def focal(logits, targets): ...\n")
     assert load_competition(folder / "competition.py").source != before
+
+
+def test_an_edit_of_the_same_second_and_length_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    folder = shutil.copytree(REPOSITORY_COMPETITIONS / "digits", tmp_path / "digits")
+    declaration = folder / "competition.py"
+    assert load_competition(declaration).layer_lr_ratio == 1
+    times = declaration.stat().st_atime_ns, declaration.stat().st_mtime_ns
+    declaration.write_text(declaration.read_text().replace("layer_lr_ratio=1,", "layer_lr_ratio=2,"))
+    os.utime(declaration, ns=times)
+    assert load_competition(declaration).layer_lr_ratio == 2

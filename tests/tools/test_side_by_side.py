@@ -11,6 +11,7 @@ import pytest
 
 from comp import runner
 from comp.console import Console
+from comp.interrupts import own_handlers
 from comp.runs import Run, list_runs
 from comp.runs.resolve import Choices
 from comp.tools.side_by_side import _needs, _room
@@ -56,8 +57,9 @@ def cluster():
     for _ in range(3):
         cluster = Cluster()
         try:
-            cluster.add_node(num_cpus=1, include_dashboard=False)
-            cluster.add_node(num_cpus=1)
+            with own_handlers():
+                cluster.add_node(num_cpus=1, include_dashboard=False)
+                cluster.add_node(num_cpus=1)
             break
         except Exception as error:  # on a busy machine Ray's own patience runs out
             cluster.shutdown()
@@ -75,7 +77,8 @@ def connected(cluster):
     """This process to these nodes, whose workers then import once what the tests need."""
     import ray
 
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    with own_handlers():
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
 
