@@ -108,20 +108,24 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
 def _in_table(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     """Images right in one folder, or in folders that lie together."""
     where, table = _part(table)
-    total = sum(len(folder.names) for folder in look.image_folders)
-    for place, folders in _places(look, asked):
-        names = [name for folder in folders for name in folder.names]
-        for column in table.columns:
-            named = fit(names, set(table[column].str.strip()))
-            if named.share < 0.5:
-                continue
-            placed = place if len(folders) == 1 else _placed_by(table, column, place, folders, named)
-            labels = labels_of(table, column, sample, re.findall(r"\{(.+)\}", placed or ""))
-            if placed is not None and labels is not None:
-                known = {name.removesuffix(named.suffix) for name in named.images}
-                found = _from_table(path, table, column, placed, named, known, labels, where, _shares(placed, asked))
-                # A table may name the images of a folder or of all beside it: the more images, the more that says.
-                yield replace(found, sure=found.sure + len(named.images) / total)
+    values = {column: set(table[column].str.strip()) for column in table.columns}
+    fits = [
+        (place, folders, column, fit([name for folder in folders for name in folder.names], values[column]))
+        for place, folders in _places(look, asked)
+        for column in table.columns
+    ]
+    most = max((len(named.images) for *_, named in fits), default=0)
+    for place, folders, column, named in fits:
+        # Of thousands of folders each may be named as a whole, and all of them together.
+        if named.share < 0.5 or len(named.images) * 2 < most:
+            continue
+        placed = place if len(folders) == 1 else _placed_by(table, column, place, folders, named)
+        labels = labels_of(table, column, sample, re.findall(r"\{(.+)\}", placed or ""))
+        if placed is not None and labels is not None:
+            known = {name.removesuffix(named.suffix) for name in named.images}
+            found = _from_table(path, table, column, placed, named, known, labels, where, _shares(placed, asked))
+            # A table may name the images of a folder or of all beside it: the more images, the more that says.
+            yield replace(found, sure=found.sure + len(named.images) / len(look.images))
 
 
 def _in_tree(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: SampleTable) -> Iterator[Found]:
@@ -146,7 +150,8 @@ def _folder_each(look: Look, path: str, table: pd.DataFrame, asked: Asked, sampl
     where, table = _part(table)
     for parent, folders in look.folders_together.items():
         for column in table.columns:
-            named = [folder for folder in folders if folder.own_name in set(table[column].str.strip())]
+            values = set(table[column].str.strip())
+            named = [folder for folder in folders if folder.own_name in values]
             labels = labels_of(table, column, sample, ()) if len(named) * 2 >= len(table) else None
             if labels is None or not table[column].is_unique:
                 continue
@@ -273,10 +278,12 @@ def _body(called: pd.Series[str]) -> str | None:
 
 def _in_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     """A folder for each class, all in one that has no images of its own; also beside the folder of those to predict."""
-    with_images = {folder.path for folder in look.image_folders if folder.path != "."}
-    for parent in sorted({folder.parent for folder in look.image_folders if folder.path != "."} - with_images):
+    below = [folder for folder in look.image_folders if folder.path != "."]
+    # Those with images of their own, and not only images to predict.
+    own = {folder.path for folder in below if any(f"{folder.path}/{name}" not in asked.images for name in folder.names)}
+    for parent in sorted({folder.parent for folder in below} - {folder.path for folder in below}):
         places = look.folders_in(parent)
-        other = [name for name in places if not _has_own(look, asked, str(PurePosixPath(parent, name)))]
+        other = [name for name in places if str(PurePosixPath(parent, name)) not in own]
         classes = [name for name in places if name not in other]
         if len(classes) < 2 or "test" in parent.lower() or (parent == "." and set(classes) & PARTS):
             continue
@@ -284,12 +291,6 @@ def _in_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found
         sure = 2 + known + ("train" in parent.lower()) + len(look.images_below[parent]) / len(look.files)
         seen = f"{parent} has a folder for each of {len(classes)} classes"
         yield Found(Folders(parent, without=other), in_order(classes), seen, sure)
-
-
-def _has_own(look: Look, asked: Asked, folder: str) -> bool:
-    """Whether a folder has images right in it, and others than those to predict."""
-    names = next((one.names for one in look.image_folders if one.path == folder), ())
-    return any(f"{folder}/{name}" not in asked.images for name in names)
 
 
 def _in_json(look: Look, asked: Asked) -> Iterator[Found]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import PurePosixPath
+from posixpath import splitext
 
 import pandas as pd
 
@@ -39,9 +40,9 @@ class Fit:
 def fit(names: Sequence[str], values: Collection[str]) -> Fit:
     """The best of three ways: values are whole names, names without their suffix, or without all that ends alike."""
     whole = tuple(name for name in names if name in values)
-    stems = tuple(name for name in names if PurePosixPath(name).stem in values)
+    stems = tuple(name for name in names if splitext(name)[0] in values)
     named = whole if len(whole) > len(stems) else stems
-    suffixes = Counter(PurePosixPath(name).suffix for name in stems)
+    suffixes = Counter(splitext(name)[1] for name in stems)
     suffix = suffixes.most_common(1)[0][0] if named and named is stems else ""
     if not named and (ending := _common_ending(names)):
         named, suffix = tuple(name for name in names if name.removesuffix(ending) in values), ending
