@@ -261,20 +261,6 @@ class ClassWithConfidence(_Separated):
         return in_order({name for frame in frames for row in self._rows(frame) for name in row[:1]})
 
 
-FORMS = {
-    form.__name__: form
-    for form in (
-        ProbabilityOf,
-        ProbabilityPerClass,
-        ClassName,
-        ClassNumber,
-        TagNames,
-        TopClasses,
-        ClassWithConfidence,
-    )
-}
-
-
 @dataclass(frozen=True)
 class Numbers:
     """A column per number, named as they are, in the sample submission's order; a single one whatever its name."""
@@ -298,6 +284,21 @@ class Numbers:
 
     def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
         return tuple(frames[0].columns)
+
+
+FORMS = {
+    form.__name__: form
+    for form in (
+        ProbabilityOf,
+        ProbabilityPerClass,
+        ClassName,
+        ClassNumber,
+        TagNames,
+        TopClasses,
+        ClassWithConfidence,
+        Numbers,
+    )
+}
 
 
 def _one_column(columns: Sequence[str], values: Any) -> pd.DataFrame:
@@ -341,8 +342,8 @@ def _require_columns(columns: Sequence[str], classes: Sequence[str]) -> None:
     missing, extra = sorted(set(classes) - set(columns)), sorted(set(columns) - set(classes))
     if len(columns) == 1 and extra:
         raise SubmissionError(
-            f"The sample submission has one column after the id, {columns[0]!r}, but ProbabilityPerClass() writes one "
-            f"for each of {len(classes)} classes; declare ProbabilityOf(class) where it holds the probability of one."
+            f"The sample submission has one column after the id, {columns[0]!r}, but the declared form writes one for "
+            f"each of {len(classes)}; declare ProbabilityOf(class) where it holds the probability of one class."
         )
     if missing or extra:
         odd = [

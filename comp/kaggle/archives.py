@@ -42,7 +42,7 @@ class DamagedError(DataError):
 
 
 class LockedError(DataError):
-    """An archive is protected by a password."""
+    """An archive is protected by a password, or packed by a method that Python can't read."""
 
 
 def extract(archive: Path, folder: Path, reserved: Collection[str] = ()) -> list[str]:
@@ -116,7 +116,7 @@ def unpack(archive: Path, kind: Kind, folder: Path) -> list[str]:
     listed: dict[Kind, Callable[[Any], Iterator[_Member]]] = {"zip": _in_zip, "tar": _in_tar, "7z": _in_7z}
     try:
         with archive.open("rb") as file, _opened(file, kind) as source:
-            members = list(_checked(archive, listed[kind](source), folder))
+            members = list(_checked(archive, kind, listed[kind](source), folder))
             places = Counter(_place(folder, member.name) for member in members if not member.is_folder)
             twice = [place.name for place, count in places.items() if count > 1]
             if kind != "7z":
@@ -128,8 +128,6 @@ def unpack(archive: Path, kind: Kind, folder: Path) -> list[str]:
                 allowed = folder.stat().st_mode & 0o777  # by the person's umask
                 for path in folder.rglob("*"):
                     path.chmod(allowed if path.is_dir() else allowed & 0o666)
-    except LockedError:
-        raise _locked(archive) from None
     except CompError:
         raise
     except Exception as error:
@@ -139,10 +137,7 @@ def unpack(archive: Path, kind: Kind, folder: Path) -> list[str]:
         if type(error).__name__ == "PasswordRequired":  # py7zr's, of an archive whose list of files is protected
             raise _locked(archive) from error
         if isinstance(error, NotImplementedError) or type(error).__name__ == "UnsupportedCompressionMethodError":
-            raise DataError(
-                f"{archive.name} is packed by a method that Python can't read; unpack it with 7-Zip, and name the "
-                "folder with `comp new --data`."
-            ) from error
+            raise _locked(archive, "is packed by a method that 7-Zip reads, not Python") from error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DamagedError(
             f"{archive.name} is damaged or of a kind that can't be read ({reason}); run the same command again to "
@@ -216,13 +211,13 @@ def _must_be_all(source: zipfile.ZipFile, found: int) -> None:
 
 
 def _in_tar(source: tarfile.TarFile) -> Iterator[_Member]:
-    files: dict[str, tarfile.TarInfo] = {}
+    files: dict[Path, tarfile.TarInfo] = {}
     for member in source:
         # A hard link is one more name of a file before it.
-        content = files.get(member.linkname, member) if member.islnk() else member
+        content = files.get(_place(Path(), member.linkname), member) if member.islnk() else member
         wrong = "" if content.isfile() or content.isdir() else "is a link or a device"
         if content.isfile():
-            files[member.name] = content
+            files[_place(Path(), member.name)] = content
         yield _Member(member.name, content.size, member.isdir(), wrong, partial(source.extractfile, content))
     # tarfile takes a damaged header for the end, and never reads to where compression keeps its checksum.
     file = source.fileobj
@@ -242,7 +237,7 @@ def _in_7z(source: Any) -> Iterator[_Member]:
         yield _Member(member.filename, member.uncompressed, member.is_directory, wrong)
 
 
-def _checked(archive: Path, members: Iterable[_Member], folder: Path) -> Iterator[_Member]:
+def _checked(archive: Path, kind: Kind, members: Iterable[_Member], folder: Path) -> Iterator[_Member]:
     """The members, as far as each may be written; raises DataError at the first that may not."""
     total = 0
     for member in members:
@@ -253,18 +248,19 @@ def _checked(archive: Path, members: Iterable[_Member], folder: Path) -> Iterato
             raise _refused(archive, member.name, "leads out of the folder")
         if member.refused:
             raise _refused(archive, member.name, member.refused)
-        # At once, because in a tar the next member may lie behind terabytes of zeros.
         total += member.size
-        must_fit(f"{archive.name} unpacks to at least", total, folder.parent)
+        if kind == "tar":  # at once: the next member may lie behind terabytes of zeros
+            must_fit(f"{archive.name} unpacks to at least", total, folder.parent)
         yield member
+    must_fit(f"{archive.name} unpacks to", total, folder.parent)
 
 
 def _refused(archive: Path, name: str, why: str) -> DataError:
     return DataError(f"{archive.name} is refused, nothing was unpacked: {name!r} in it {why}.")
 
 
-def _locked(archive: Path) -> LockedError:
-    return LockedError(f"{archive.name} is protected by a password; unpack it by hand.")
+def _locked(archive: Path, why: str = "is protected by a password") -> LockedError:
+    return LockedError(f"{archive.name} {why}; unpack it by hand.")
 
 
 def _place(folder: Path, name: str) -> Path:
@@ -343,9 +339,9 @@ def _unpack_nested(folder: Path, depth: int) -> list[str]:
         inner.mkdir()
         try:
             notes += unpack(archive, kind, inner)
-        except LockedError:
+        except LockedError as error:
             shutil.rmtree(inner)
-            notes.append(f"{archive.name} is protected by a password and was left as it is")
+            notes.append(f"left as it is: {error}")
             continue
         archive.unlink()
         notes += _unpack_nested(inner, depth + 1)
@@ -353,7 +349,8 @@ def _unpack_nested(folder: Path, depth: int) -> list[str]:
         things = list(inner.iterdir())
         place = archive.parent
         if len(things) != 1 or (place / things[0].name).exists():
-            place /= re.sub(r"\.(zip|tar|tar\.gz|tgz|7z)$", "", archive.name, flags=re.IGNORECASE) or archive.name
+            suffix = next(suffix for suffix in NESTED_SUFFIXES if archive.name.lower().endswith(suffix))
+            place /= archive.name[: -len(suffix)] or archive.name
             place.mkdir(exist_ok=True)
             _open_link(place)
         for thing in things:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from urllib3.exceptions import NewConnectionError
 from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.connection import TOKEN_REMEDY, Subject
 
+# What requests says where the certificates that it trusts are missing, empty or those of others.
+UNTRUSTED = r"CA certificate bundle|NO_CERTIFICATE_OR_CRL|self.signed cert|unable to get (local )?issuer"
 ATTEMPTS = 4  # that bring nothing, in a row
 LONGEST_WAIT_SECONDS = 60.0
 
@@ -92,11 +95,15 @@ def in_one_sentence(subject: Subject) -> Iterator[None]:
                 f"Nothing answers at {url}; start it with `comp serve`, or unset COMP_KAGGLE_URL."
             ) from error
         cause = f"The exchange with {url} about {subject} broke off"
+        remedy = "check the connection and run the same command again"
         if isinstance(error, requests.ConnectionError):
             cause = f"Nothing answers at {url}"
         if isinstance(error, requests.Timeout):
             cause = f"{url} did not answer in time"
-        raise PassingError(cause, "check the connection and run the same command again") from error
+        if isinstance(error, requests.exceptions.ProxyError):
+            cause = f"{_proxy()} can't be reached"
+            remedy = "correct it, unset it, or run the same command again later"
+        raise PassingError(cause, remedy) from error
     except OSError as error:
         # What requests itself says of a bundle that isn't there has no number; an error of the disk has one.
         if error.errno is None and (wrong := _wrong_setting(error)):
@@ -112,19 +119,21 @@ def in_one_sentence(subject: Subject) -> Iterator[None]:
 def _wrong_setting(error: OSError) -> str:
     """What a person has to change of this machine's settings before any try can succeed; empty where it isn't that."""
     said = str(error)
-    if "CA certificate bundle" in said or isinstance(error, requests.exceptions.SSLError):
+    if re.search(UNTRUSTED, said):
         bundle = _set_variable("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-        if bundle:
-            return f"{bundle} is no file of certificates that Kaggle's is signed by; correct it or unset it."
-        return ""
-    is_proxy = isinstance(error, requests.exceptions.ProxyError | requests.exceptions.InvalidProxyURL)
-    without_socks = "SOCKS" in said and isinstance(error, requests.exceptions.InvalidSchema)
-    if not is_proxy and not without_socks:
-        return ""
-    proxy = _set_variable("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY") or "The proxy of this machine's settings"
-    if without_socks:
-        return f"{proxy} is a SOCKS proxy, which needs the package PySocks; install it with `pip install PySocks`."
-    return f"{proxy} is a proxy that can't be reached or used; correct it or unset it."
+        return bundle and f"{bundle} names no certificates that vouch for Kaggle's; correct it or unset it."
+    if "SOCKS" in said and isinstance(error, requests.exceptions.InvalidSchema):
+        return f"{_proxy()} needs the package PySocks; install it with `.venv/bin/pip install PySocks`."
+    refused = isinstance(error, requests.exceptions.ProxyError) and "failed: 407" in said
+    # Our own address was checked before.
+    if refused or isinstance(error, requests.exceptions.InvalidURL):
+        return f"{_proxy()} can't be used; correct it or unset it."
+    return ""
+
+
+def _proxy() -> str:
+    known = _set_variable("HTTPS_PROXY", "ALL_PROXY")
+    return f"The proxy {known}" if known else "The proxy of this machine's settings"
 
 
 def _set_variable(*names: str) -> str:
@@ -132,7 +141,7 @@ def _set_variable(*names: str) -> str:
     for name in (spelling for known in names for spelling in (known.lower(), known)):
         if value := os.environ.get(name, ""):
             # A proxy's address may hold a password.
-            return f"{name}={value.rpartition('@')[2]!r}"
+            return f"{name}={value.rpartition('@')[2] if name.lower().endswith('_proxy') else value!r}"
     return ""
 
 

@@ -52,8 +52,10 @@ def download(
     except (CredentialsError, MissingError) as error:
         # Kaggle doesn't know a competition whose slug may only stand for one: there is another way to its data.
         if competition.kaggle == competition.name and not holds_files(folder):
-            link = f"where the files are on this machine, `comp new {competition.name} --data DIR` links them instead"
-            error.args = (f"{str(error).removesuffix('.')}; {link}.",)
+            another = (
+                f"where the files are on this machine, `comp new {competition.name} --data DIR` links them instead"
+            )
+            error.args = (f"{str(error).removesuffix('.')}; {another}.",)
         raise
     if downloaded and not delete_archives:
         size = amount(sum(archive.stat().st_size for archive in (folder / ARCHIVES).glob("*/*.zip")))

@@ -30,16 +30,16 @@ def adopted(found: Path, sources: Sequence[str], folder: Path, say: Say) -> Iter
     Raises:
         DataError: there is nothing at ``found``, it holds archives or can't be unpacked; ``folder`` holds other data.
     """
-    were_there = found.is_dir() and holds_files(folder) and _visible(folder) == _visible(found)
+    were_there = found.is_dir() and holds_files(folder) and _links(folder) == _visible(found)
     if holds_files(folder) and not were_there:
         raise DataError(f"{folder} holds other data; remove it or move it away, and run the same command again.")
-    if not were_there:
-        _put(found, folder, say)
-    write_record(folder, sources, [{"source": source, "name": found.name} for source in sources], {})
     try:
+        if not were_there:
+            _put(found, folder, say)
+        write_record(folder, sources, [{"source": source, "name": found.name} for source in sources], {})
         yield
     except BaseException:
-        if not were_there:
+        if not were_there and folder.is_dir():
             # Only links, or what an archive still has.
             _remove(folder)
         raise
@@ -48,6 +48,12 @@ def adopted(found: Path, sources: Sequence[str], folder: Path, say: Say) -> Iter
 def _visible(folder: Path) -> dict[str, Path]:
     """Where what lies in a folder really is, by name."""
     return {path.name: path.resolve() for path in sorted(folder.iterdir()) if not path.name.startswith(".")}
+
+
+def _links(folder: Path) -> dict[str, Path]:
+    """As `_visible`; nothing where the folder is a link itself, or has other things than links."""
+    inside = {} if folder.is_symlink() else _visible(folder)
+    return inside if all((folder / name).is_symlink() for name in inside) else {}
 
 
 def _put(found: Path, folder: Path, say: Say) -> None:

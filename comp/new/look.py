@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -16,14 +16,13 @@ from PIL import Image
 from comp.declare.labels import IMAGE_SUFFIXES, read_csv, read_csv_in_blocks
 from comp.declare.labels.coco import annotated
 from comp.declare.labels.csv import TABLE_SUFFIXES
+from comp.declare.labels.files import READ_BY, walked
 from comp.errors import DataError
 from comp.kaggle.client import CompetitionFacts
 
 LARGEST_TABLE = 64 << 20  # bytes; labels are far smaller
 # A table of so many columns has a pixel in each.
 WIDE, MOST_OF_WIDE = 200, 1000
-# The readers of files that are no ordinary images, by suffix.
-READ_BY = {".dcm": "dicom", ".dicom": "dicom", ".npy": "npy"}
 ORDER = ("red", "green", "blue", "yellow", "nir", "infrared")
 CHANNEL = re.compile(rf"[_-]({'|'.join(ORDER)})\.\w+$", re.IGNORECASE)
 # The files of images by their ids, and the categories of each image.
@@ -118,19 +117,17 @@ class Look:
 
     def folders_in(self, parent: str) -> list[str]:
         """The names of all folders right in one."""
-        parents = {str(PurePosixPath(file).parent) for file in self.files}
-        found = {PurePosixPath(folder) for folder in (*self.folders, *parents)}
-        return sorted(path.name for path in found if str(path.parent) == parent and path.name and path.name[0] != ".")
+        found = (PurePosixPath(folder) for folder in {*self.folders, *map(posixpath.dirname, self.files)} - {""})
+        return sorted(path.name for path in found if str(path.parent) == parent and path.name[0] != ".")
 
 
 def look_at_folder(folder: Path, facts: CompetitionFacts | None = None) -> Look:
     """What there is on disk, unpacked."""
     files, folders = [], []
-    for base, inside, names in os.walk(folder, followlinks=True):
-        inside[:] = sorted(name for name in inside if not name.startswith("."))
+    for base, inside, names in walked(folder):
         place = Path(base).relative_to(folder)
         folders += [(place / name).as_posix() for name in inside]
-        files += [(place / name).as_posix() for name in sorted(names) if not name.startswith(".")]
+        files += [(place / name).as_posix() for name in names]
     small = (file for file in files if is_table(file) and (folder / file).stat().st_size <= LARGEST_TABLE)
     tables = {file: read_table(folder / file) for file in small}
     jsons = (file for file in files if is_json(file) and (folder / file).stat().st_size <= LARGEST_TABLE)
@@ -162,7 +159,7 @@ def is_json(path: str) -> bool:
 
 
 def is_image(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() in (IMAGE_SUFFIXES | set(READ_BY)) and not _is_hidden(path)
+    return PurePosixPath(path).suffix.lower() in (IMAGE_SUFFIXES | READ_BY.keys()) and not _is_hidden(path)
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -9,9 +9,10 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from comp.declare.labels import Folders, TestImages, in_order
+from comp.declare.labels.files import READ_BY
 from comp.declare.reading import PixelTable
 from comp.new.labels import Found
-from comp.new.look import READ_BY, Look
+from comp.new.look import Look
 from comp.new.matching import Asked, SampleTable
 
 FEWEST_PIXELS = 16

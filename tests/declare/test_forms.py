@@ -7,7 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from comp.declare import forms
 from comp.declare.forms import (
+    FORMS,
     ClassName,
     ClassNumber,
     ClassWithConfidence,
@@ -200,3 +202,8 @@ def test_a_class_without_a_number_and_a_number_without_a_class_are_refused():
         ClassNumber(["cat", "dog"]).encode(np.array([0]), ("cat", "fish"), ["label"])
     with pytest.raises(SubmissionError, match="'2' is not a class"):
         ClassNumber(["cat", "dog"]).decode(pd.DataFrame({"label": ["2"]}), ("cat", "dog"))
+
+
+def test_every_form_is_listed():
+    written = {name for name, form in vars(forms).items() if isinstance(form, type) and "encode" in vars(form)}
+    assert written - {"SubmissionForm"} == set(FORMS)

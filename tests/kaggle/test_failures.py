@@ -89,7 +89,7 @@ def test_what_stays_is_raised_after_the_fourth_try_and_what_takes_longer_or_does
     ("name", "value", "remedy"),
     [
         ("REQUESTS_CA_BUNDLE", "/nowhere/bundle.pem", "unset"),
-        ("https_proxy", "http://me:secret@127.0.0.1:1", "unset"),
+        ("https_proxy", "http://me:secret@127.0.0.1:abc", "unset"),
         ("https_proxy", "socks5://127.0.0.1:1", "unset|PySocks"),
     ],
 )
@@ -101,4 +101,14 @@ def test_a_wrong_setting_of_this_machine_is_named_and_not_retried(monkeypatch, n
     with pytest.raises(KaggleError, match=f"{name}.*{remedy}") as caught, in_one_sentence(subject):
         requests.get("https://kaggle.invalid", timeout=1)
     assert not isinstance(caught.value, PassingError)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_proxy_that_is_away_is_named_and_tried_again(monkeypatch):
+    for variable in ("HTTPS_PROXY", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("https_proxy", "http://me:secret@127.0.0.1:1")
+    subject = endpoint_at("https://api.kaggle.com").competition(SLUG)
+    with pytest.raises(PassingError, match="https_proxy=127.0.0.1:1") as caught, in_one_sentence(subject):
+        requests.get("https://kaggle.invalid", timeout=1)
     assert "secret" not in str(caught.value)

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 # What rounding may make of shares that sum to one.
 ROUNDING = 1e-3
-one_pair = Rule(lambda value: len(value) in (0, 2))
 ONE_OR_ZERO = {"0": False, "0.0": False, "1": True, "1.0": True}
 
 
-Where = Annotated[Sequence[str], one_pair, "a column and its value, like ['split', 'train']"]
+Where = Annotated[
+    Sequence[str], Rule(lambda value: len(value) in (0, 2)), "a column and its value, like ['split', 'train']"
+]
 
 
 def tags_in(text: str, separator: str) -> set[str]:
@@ -98,8 +99,7 @@ class CsvColumns(Declared):
     labels: the names of these columns, which are those of the classes.
     target: ``single`` where just one of them is 1 in every row and the others 0, ``multi`` where any number may be;
         ``shares`` for soft labels, from 0 to 1, that sum to one, ``fractions`` where each stands alone.
-    csv, image, folder, suffix, group, answer, shared, incomplete, where: as `CsvLabels` has
-        them.
+    csv, image, folder, suffix, group, answer, shared, incomplete, where: as `CsvLabels` has them.
     """
 
     csv: str

@@ -64,10 +64,12 @@ def read_csv_in_blocks(path: Path, cells: int) -> Iterator[pd.DataFrame]:
 
 def read_ids(path: Path) -> tuple[tuple[str, ...], pd.Series[str]]:
     """The names of a CSV's columns, and the values of the first; what else is in its rows isn't looked at."""
-    with _wrong_said(path), _reader(path, _dialect(path)) as reader:
-        names = _names(path, reader.get_chunk(1))
-    with _wrong_said(path), _reader(path, _dialect(path), first_only=True) as reader:
-        ids = _named(reader.read().iloc[1:], names[:1])[names[0]]
+    with _wrong_said(path):
+        dialect = _dialect(path)
+        with _reader(path, dialect) as reader:
+            names = _names(path, reader.get_chunk(1))
+        with _reader(path, dialect, first_only=True) as reader:
+            ids = _named(reader.read().iloc[1:], names[:1])[names[0]]
     return tuple(names), ids
 
 

@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 
 # Those of the kinds that are opened, as Pillow knows them: `comp.data.readers.FORMATS`.
 IMAGE_SUFFIXES = frozenset(
-    re.findall(
-        r"\S+",
-        ".jpg .jpeg .jpe .jfif .png .apng .gif .bmp .dib .tif .tiff .webp .jp2 .j2k .j2c .jpc .jpf .jpx .pbm .pgm .ppm "
-        ".pnm .pfm",
-    )
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
+    | {".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm"}
 )
+# Those that readers are for, by name.
+READ_BY = {".dcm": "dicom", ".dicom": "dicom", ".npy": "npy"}
 
 Suffix = Annotated[
     Literal[""] | Annotated[str, matching(r".*[.*].*")],
@@ -166,19 +165,28 @@ class AnswerImages(NamedTuple):
 
 
 def images_below(folder: Path, suffix: str = "") -> Iterator[str]:
-    """The paths of all images in a folder and in those below it, in order; hidden ones are none, a loop of links ends.
+    """The paths of all images in a folder and in those below it, in order; hidden ones are none.
 
     suffix: what their names end in; if it is empty, any of IMAGE_SUFFIXES.
     """
-    wanted, seen = suffix.lower() or tuple(IMAGE_SUFFIXES), set()
+    wanted = suffix.lower() or tuple(IMAGE_SUFFIXES)
+    for place, _, names in walked(folder):
+        yield from (f"{place}/{name}" for name in names if name.lower().endswith(wanted))
+
+
+def walked(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Each folder in a folder, itself first, with the folders and files in it, in order and without hidden ones.
+
+    Links are followed, but no folder is entered twice, so a loop of them ends.
+    """
+    entered = set()
     for place, inside, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
+        if (real := os.path.realpath(place)) in entered:
             inside.clear()
             continue
-        seen.add(real)
-        inside[:] = sorted(name for name in inside if not name.startswith("."))
-        yield from (f"{place}/{name}" for name in sorted(names) if name.lower().endswith(wanted) and name[0] != ".")
+        entered.add(real)
+        inside[:] = sorted(name for name in inside if name[0] != ".")
+        yield place, inside, sorted(name for name in names if name[0] != ".")
 
 
 def images_of_answers(folder: Path, suffix: str) -> AnswerImages:

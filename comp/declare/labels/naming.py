@@ -6,10 +6,11 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePath
+from posixpath import splitext
 from typing import TYPE_CHECKING
 
-from comp.declare.labels.files import IMAGE_SUFFIXES
+from comp.declare.labels.files import IMAGE_SUFFIXES, READ_BY
 from comp.declare.labels.table import table
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def _as_it_is(text: str) -> str:
 
 def _bare(text: str) -> str:
     """Without the suffix of an image."""
-    return str(PurePosixPath(text).with_suffix("")) if PurePosixPath(text).suffix.lower() in IMAGE_SUFFIXES else text
+    start, suffix = splitext(text)
+    return start if suffix.lower() in IMAGE_SUFFIXES | READ_BY.keys() else text
 
 
 def _folded(text: str) -> str:

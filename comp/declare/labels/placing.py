@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import compress
 from pathlib import Path
@@ -101,9 +102,9 @@ def read_rows(source: Source, folder: Path, labels: Sequence[str], separator: st
         names, paths, notes = _find_images(source, folder, rows[source.image], [folders[place] for place in filled])
     if source.incomplete:
         needed = list(labels) if separator is None else []
-        filled = (rows[needed].apply(lambda column: column.str.strip()) != "").all(axis=1)
+        labelled = (rows[needed].apply(lambda column: column.str.strip()) != "").all(axis=1)
         # A Path of each would take longer.
-        there = [full and os.path.isfile(path) for full, path in zip(filled, paths, strict=True)]  # noqa: PTH113
+        there = [has and os.path.isfile(path) for has, path in zip(labelled, paths, strict=True)]  # noqa: PTH113
         rows, names, paths = rows[there], names[there], list(compress(paths, there))
         if len(rows) < count:
             notes.append(
@@ -222,11 +223,16 @@ def _named_otherwise(
     A row that names no image keeps the path that isn't there, if such rows may be left out.
     """
     place = root / source.folder.partition("{")[0].rpartition("/")[0] if "{" in source.folder else root / source.folder
-    known = Names(images_below(place), roots=(place, root))
+    # Beside the usual images those of the declared suffix, like .dcm.
+    declared = images_below(place, source.suffix) if source.suffix else ()
+    known = Names(dict.fromkeys([*images_below(place), *declared]), roots=(place, root))
     found = [
         path if path in present else known.find(name, within=folder)
         for name, path, folder in zip(names, paths, folders, strict=True)
     ]
+    rows_of = Counter(found)
+    # A file is the image of one row: who calls it otherwise may mean another that is missing.
+    found = [None if path != asked and rows_of[path] > 1 else path for path, asked in zip(found, paths, strict=True)]
     missing = [index for index, path in enumerate(found) if path is None]
     if missing and not source.incomplete:
         first, nearest = missing[0], known.nearest(names[missing[0]])

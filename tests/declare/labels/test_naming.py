@@ -77,6 +77,18 @@ def test_images_to_predict_may_lie_in_folders_of_folders_and_in_several(tmp_path
     assert list(TestImages("test").read(tmp_path)["id"]) == ["test/0/1/t1", "test/0/2/t2", "test/1/t1"]
 
 
+def test_a_file_is_the_image_of_one_row(tmp_path):
+    touch(tmp_path, "train/007.png")
+    with pytest.raises(DataError, match=r"1 of 2 rows .*train/7"):
+        labelled(tmp_path, "007", "7", source=CsvLabels("train.csv", "id", "label", "train", ".png"))
+
+
+def test_images_of_another_kind_lie_in_folders_below_too(tmp_path):
+    touch(tmp_path, "train/0/a.dcm", "train/0/b.dcm")
+    frame = labelled(tmp_path, "a", "b", source=CsvLabels("train.csv", "id", "label", "train", ".dcm"))
+    assert [row[1] for row in rows_of(frame)] == [tmp_path / "train/0/a.dcm", tmp_path / "train/0/b.dcm"]
+
+
 def test_a_loop_of_links_ends(tmp_path):
     touch(tmp_path, "test/0/t1.jpg")
     (tmp_path / "test/0/again").symlink_to(tmp_path / "test")
