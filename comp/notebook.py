@@ -268,7 +268,7 @@ class Session:
         Columns ``label``, ``predicted``, ``count``; of tags ``tag``, ``missed``, ``invented``. Numbers have none.
         """
         if self.competition.target not in ("single", "multi"):
-            raise RunError("Numbers are not taken for one another; call top_losses() for those that are farthest off.")
+            raise RunError("There is no confusion between numbers; call top_losses() for those that are farthest off.")
         return most_confused(self._outcomes())
 
     def top_losses(self) -> pd.DataFrame:

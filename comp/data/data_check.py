@@ -24,7 +24,7 @@ from comp.data.duplicates import duplicate_groups, kept_near_pairs
 from comp.data.facts_table import read_facts
 from comp.data.file_facts import judged_by, oddities
 from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training, lines_of_check
-from comp.data.tables import Tables, read_tables
+from comp.data.tables import Tables, class_counts, read_tables
 from comp.declare.competition import Competition
 from comp.errors import DataError
 from comp.runs import Workspace
@@ -57,7 +57,7 @@ def checked_tables(
         table.assign(size=facts["size"].array, content=facts["content"].array)
         for table, facts in ((tables.train, images[: len(tables.train)]), (tables.test, images[len(tables.train) :]))
     )
-    notes = [*tables.notes, *lines_for_training(check)]
+    notes = [*tables.notes, *lines_for_training(check), *_lost(tables, readable)]
     tables = replace(
         tables,
         train=train[readable].reset_index(drop=True),
@@ -69,6 +69,16 @@ def checked_tables(
     del check, images, train, test
     _give_back_freed()
     return tables
+
+
+def _lost(tables: Tables, readable: npt.NDArray[np.bool_]) -> list[str]:
+    """A line that names the classes of which no image can be read, if there are any."""
+    if tables.targets.dtype.kind == "f":
+        return []
+    there, left = (class_counts(targets, len(tables.classes)) for targets in (tables.targets, tables.targets[readable]))
+    lost = [repr(tables.classes[place]) for place in np.flatnonzero((there > 0) & (left == 0))]
+    named = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")
+    return [f"no image of {named} can be read, so nothing is learned of it"] if lost else []
 
 
 def _give_back_freed() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
-from comp.declare.brought import with_parts
+from comp.declare.brought import NoLongerDeclared, recorded, with_parts
 from comp.declare.columns import Columns
 from comp.declare.competition import Competition
 from comp.declare.losses import misfit
@@ -186,6 +186,9 @@ def from_config(
     trained: the record of the stages that were trained, at the learning rates they had.
     """
     recipe, competition = recipe_of(config, trained, competition), with_names_of(competition, config)
+    for name in ("read", "combine"):
+        if config.get(name, declared := recorded(getattr(competition, name))) != declared:
+            NoLongerDeclared(name, config[name])()
     with _of_this_version():
         augment = Viewpoint(**with_parts(config["augment"], competition.augment))
         columns = _columns_as(competition, config)

@@ -199,7 +199,9 @@ class FeatureEpochs:
 
 
 def in_batches(features: Features, rows: npt.NDArray[np.int64], batch_size: int = 4096) -> Iterator[Tensor]:
-    """The features of some rows, in order, as batches (B, V, ...); of maps fewer at a time, as they are larger."""
-    at_once = max(1, batch_size // prod(features.shape[3:]))
+    """The features of some rows, in order, as batches (B, V, ...); of maps and tokens fewer at a time."""
+    # Of tokens (N, V, T, F), or of maps (N, V, F, H, W).
+    positions = features.shape[2] if features.ndim == 4 else prod(features.shape[3:])
+    at_once = max(1, batch_size // positions)
     for start in range(0, len(rows), at_once):
         yield torch.from_numpy(np.ascontiguousarray(features[rows[start : start + at_once]]))

@@ -76,7 +76,7 @@ class RangeTest:
 
     @property
     def suggestion(self) -> float:
-        """The rule's."""
+        """The rate that the rule suggests."""
         return self.suggestions[short_name(self.rule)]
 
 

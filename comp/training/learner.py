@@ -168,6 +168,8 @@ class Learner:
         state = self.under_way = StageState(optimizer, schedule, average, self.accelerator)
         if saved is not None:
             state.load_state_dict(saved)
+            if self.objective is not None:
+                self.objective.seen = True
         steps, cycle_ends = stage.epochs * math.ceil(len(training) / accumulated), np.cumsum(stage.cycle_epochs)
         while state.epoch < stage.epochs:
             began = time.perf_counter() - state.seconds
@@ -317,6 +319,6 @@ class Learner:
             return None, None
         logits = self.logits(validation.features(), validation.columns)[:, 0]
         assert self.objective is not None
-        loss = float(self.objective.plain(torch.from_numpy(logits), validation.targets))
+        loss = float(self.objective.plain()(torch.from_numpy(logits), validation.targets))
         # The last step spoiled the weights, or the sum of their products overflows.
         return logits if math.isfinite(loss) else None, loss

@@ -50,12 +50,14 @@ class Objective:
     ) -> None:
         self.loss, self.one_of = loss, one_of
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
-        self._seen = False
+        # Whether it was finite once: a training that diverges is no mistake of the loss.
+        self.seen = False
 
-    @property
     def plain(self) -> "Objective":
-        """The same without smoothing and weights, as validation has it."""
-        return Objective(self.loss, one_of=self.one_of)
+        """The same without smoothing and weights, as validation has it, of a network that this one trained."""
+        plain = Objective(self.loss, one_of=self.one_of)
+        plain.seen = True
+        return plain
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The mean over the batch, a scalar.
@@ -102,14 +104,14 @@ class Objective:
         if not isinstance(found, Tensor) or found.ndim:
             shape = f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
             wrong = f"a {type(found).__name__}{shape}"
-        elif not self._seen and not found.isfinite():
+        elif not self.seen and not found.isfinite():
             wrong = f"{float(found)} of the network as it was built"
         if wrong:
             raise DeclarationError(
                 f"Recipe: `loss` {short_name(loss)} returns {wrong}, but it should return the finite mean over "
                 f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)}, a scalar tensor."
             )
-        self._seen = True
+        self.seen = True
         return found
 
     def count(self, targets: Tensor) -> Tensor:

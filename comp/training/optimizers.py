@@ -44,22 +44,22 @@ def build_optimizer(model: Classifier, recipe: Recipe, learning_rate: float, rat
     ]
     if callable(recipe.optimizer):
         return _checked(recipe.optimizer(parts), parts)
+    known = optimizer_names()
+    if recipe.optimizer.removeprefix("lookahead_") not in known:
+        near = ", ".join(difflib.get_close_matches(recipe.optimizer, known, n=3)) or "adamw, sgd"
+        raise DeclarationError(
+            f"Recipe: `optimizer` is {recipe.optimizer!r}, but it should be one of timm's, like {near} (`comp list "
+            "--what optimizers`), or a function of the parameter groups."
+        )
     build = TORCHS.get(recipe.optimizer) or partial(
         create_optimizer_v2, opt=recipe.optimizer, lr=learning_rate, weight_decay=recipe.weight_decay
     )
     try:
         return _checked(build(parts, **recipe.optimizer_options), parts)
     except (ValueError, TypeError, AssertionError, ImportError, RuntimeError) as error:
-        known = optimizer_names()
-        if recipe.optimizer in known:
-            raise DeclarationError(
-                f"Recipe: `optimizer` {recipe.optimizer!r} with `optimizer_options` {dict(recipe.optimizer_options)!r} "
-                f"can't be made: {str(error).rstrip('.') or type(error).__name__}."
-            ) from error
-        near = ", ".join(difflib.get_close_matches(recipe.optimizer, known, n=3)) or "adamw, sgd"
         raise DeclarationError(
-            f"Recipe: `optimizer` is {recipe.optimizer!r}, but it should be one of timm's, like {near} (`comp list "
-            "--what optimizers`), or a function of the parameter groups."
+            f"Recipe: `optimizer` {recipe.optimizer!r} with `optimizer_options` {dict(recipe.optimizer_options)!r} "
+            f"can't be made: {str(error).rstrip('.') or type(error).__name__}."
         ) from error
 
 

@@ -29,6 +29,7 @@ from comp.training.training import Training
 
 # Of a config, what says nothing about the results, and what makes them differ in their last digits only.
 NOT_COMPARED = ("command", "order")
+CHOSEN = ("recipe_name", "settings", "seed", "all_data", "folds", "fold", "like")
 OF_THE_MACHINE = ("versions", "device", "precision")
 ONLY_SAID = (*OF_THE_MACHINE, "source")
 
@@ -42,8 +43,9 @@ def start(prepared: Prepared, console: Console, *, by_hand: bool = False) -> Tra
 def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Training]:
     """The latest training of the same config that nobody works on and that didn't get as far, or a new one.
 
-    One of the same config but of other source is not resumed, and that is said. Nobody else resumes the run for as long
-    as the block lasts. A new one that ends with an error before its first epoch leaves no folder.
+    One of the same choices but of another declaration, data or source is not resumed, and that is said. Nobody else
+    resumes the run for as long as the block lasts. A new one that ends with an error before its first epoch leaves no
+    folder.
     """
     if not is_main():
         with _following(prepared, console) as training:
@@ -51,13 +53,16 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
         return
     resolved = config_of(prepared)
     config = _as_recorded(resolved)
-    of_other_source: list[str] = []
+    not_resumed: list[str] = []
     for run in reversed(list_runs(prepared.experiment.workspace, prepared.experiment.competition.name)):
-        if not _same(run, config) or done(run):
+        if done(run):
             continue
-        if changed := _changed_source(run, config):
-            how = "" if run.trained else f"; `comp train --resume {run.name}` resumes that one"
-            of_other_source.append(f"{changed} changed since {run.name}, so this is a new run{how}")
+        how = "" if run.trained else f"; `comp train --resume {run.name}` resumes that one"
+        if not _same(run, config):
+            if not run.trained and (edited := _edited(run, config)):
+                not_resumed.append(f"{edited}, so this is a new run{how}")
+        elif changed := _changed_source(run, config):
+            not_resumed.append(f"{changed} changed since {run.name}, so this is a new run{how}")
         elif _splits_as(run, prepared):
             with run.held() as alone:
                 # Who held it may just have finished it.
@@ -68,7 +73,7 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
     with run.held():
         try:
             training = _begin(prepared, run, console, resolved)
-            for line in of_other_source[:1]:
+            for line in not_resumed[:1]:
                 console.say(line)
             yield _followed(training)
         except CompError:
@@ -219,6 +224,18 @@ def _same(run: Run, config: Mapping[str, Any]) -> bool:
         return _without(run.record("config"), *NOT_COMPARED, "source") == _without(config, "source")
     except RunError:
         return False
+
+
+def _edited(run: Run, config: Mapping[str, Any]) -> str:
+    """What differs from a run that was stopped, where a person chose the same; "" for other choices."""
+    try:
+        before = _without(run.record("config"), *NOT_COMPARED, "source")
+    except RunError:
+        return ""
+    if any(before.get(name) != config[name] for name in CHOSEN):
+        return ""
+    other = difference(before, _without(config, "source"))
+    return f"{other.field} was {other.one} in {run.name} and is {other.other}" if other else ""
 
 
 def _changed_source(run: Run, config: Mapping[str, Any]) -> str:

@@ -36,13 +36,11 @@ class Tracker:
         self.log_with, self.run = log_with if is_main() else None, run
         self._started: GeneralTracker | None = None
 
-    def epoch(self, row: Mapping[str, Any], steps: Sequence[Mapping[str, float]], taken: int) -> None:
-        """The steps of an epoch, each with its losses and rates, then the epoch.
-
-        taken: steps of the run when it ended.
-        """
+    def epoch(self, row: Mapping[str, Any], steps: Sequence[Mapping[str, float]]) -> None:
+        """The steps of an epoch that the run's tables have, each with its losses and rates, then the epoch."""
         if self.log_with is None:
             return
+        taken = self.run.history.steps_taken()
         if self._started is None:
             self._started = self._start(self.log_with)
         for number, step in enumerate(steps, start=taken - len(steps) + 1):

@@ -94,9 +94,13 @@ class Training:
 
     def train_stages(self) -> None:
         """Train the recipe's stages that are left, and keep the weights."""
-        for stage in self.remaining:
-            self.fit_or_restore(stage)
-        self.finish()
+        try:
+            for stage in self.remaining:
+                self.fit_or_restore(stage)
+            self.finish()
+        finally:
+            # A sweep may begin another run in this process.
+            self.tracker.finish()
 
     def fit_or_restore(self, stage: Stage) -> None:
         """Train one stage; where its loss diverges, restore the weights of the last cycle that ended with a finite one.
@@ -263,7 +267,7 @@ class Training:
             "images_per_second": epoch.images_per_second,
         }
         self.run.history.append_epoch(row, epoch.steps)
-        self.tracker.epoch(row, epoch.steps, self.run.history.steps_taken())
+        self.tracker.epoch(row, epoch.steps)
         say_epoch(self.console, epoch, score)
         if epoch.diverged or not epoch.ends_cycle or epoch.cycle + 1 == stage.cycles:
             return

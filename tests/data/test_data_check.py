@@ -121,6 +121,7 @@ def test_a_class_without_any_image_that_can_be_read_is_still_a_class(data, scree
     tables = screen()
     assert tables.classes == ("blue", "green", "red")
     assert set(tables.targets) == {0, 1}
+    assert [note for note in tables.notes if "no image of 'red'" in note]
 
 
 def test_plain_images_are_not_spoken_of(data, screen):

@@ -343,6 +343,18 @@ def edited(monkeypatch):
     return edit
 
 
+def test_an_edited_field_begins_a_new_run_and_is_named(stopped, workspace, capsys):
+    competition, _ = stopped
+    new = runner.train(replace(competition, layer_lr_ratio=7), Choices(), workspace, Console())
+    assert new.name == "shades/standard-2"
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "so this is a new run" in line)
+    assert "layer_lr_ratio" in line
+    assert "`comp train --resume shades/standard-1`" in line
+    # Another choice of a person's own is no surprise.
+    runner.train(competition, Choices(settings=["batch_size=4"]), workspace, Console())
+    assert "so this is a new run" not in capsys.readouterr().out
+
+
 def test_edited_code_begins_a_new_run_and_says_what_changed(stopped, workspace, edited, capsys):
     competition, _ = stopped
     edited("comp.training")

@@ -182,7 +182,7 @@ def _chosen(methods: Mapping[Method, Combined], how: Method | None, rows: int) -
             "No image validates in these runs, so no post-processing can be tuned for ranks; say --how mean."
         )
     if how == "ranks" and how not in methods:
-        raise RunError("These runs predict numbers, whose ranks are none; say --how mean or --how weights.")
+        raise RunError("These runs predict numbers, which can't be combined by ranks; say --how mean or --how weights.")
     if how is not None and how not in methods:
         raise RunError(f"{rows} images validate in these runs, too few to fit weights; say --how mean.")
     return how or best_method(methods)

@@ -176,7 +176,7 @@ def by_every_method(
     methods: dict[Method, Combined] = {
         "mean": scored(weighted_mean(valid), weighted_mean(test), even),
     }
-    # The ranks of numbers are none.
+    # Ranks of numbers would lose their unit.
     if target != "number":
         methods["ranks"] = scored(rank_mean(valid, target), rank_mean(test, target), even)
     if folds is not None:
