@@ -32,7 +32,7 @@ class Encoding:
         return len(self.numbers) + sum(map(len, self.categories.values()))
 
     def __call__(self, table: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """The inputs (N, K) of a table's images. What is missing or was not seen is 0: the mean, or no category."""
+        """The inputs (N, K) of a table's images. A missing number is 0, the mean, and so is what was not seen."""
         blocks = [np.empty((len(table), 0))]
         for name, (mean, deviation) in self.numbers.items():
             standardised = (_numbers(table, name) - mean) / deviation
@@ -63,7 +63,9 @@ def encoding_of(columns: Columns, training: pd.DataFrame) -> Encoding:
         values = _numbers(training, name)
         if np.isnan(values).all():
             raise DataError(f"Columns: no training image has a number in column {name!r}; leave it out.")
-        numbers[name] = [float(np.nanmean(values)), float(np.nanstd(values)) or 1.0]
+        # The deviation of equal numbers may be above zero by rounding.
+        varies = np.nanmin(values) < np.nanmax(values)
+        numbers[name] = [float(np.nanmean(values)), float(np.nanstd(values)) if varies else 1.0]
     return Encoding(numbers, {name: sorted(set(_categories(training, name))) for name in columns.categories})
 
 

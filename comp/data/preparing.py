@@ -42,7 +42,7 @@ def prepare_files(competition: Competition, folder: Path, say: Callable[[str], N
     if not competition.prepare:
         return
     place, unfinished = folder / PREPARED, folder / f".{PREPARED}.part"
-    made_from = json.dumps([key_of(competition.prepare), _there(folder)])
+    made_from = json.dumps([key_of(competition.prepare), key_of(competition.read), _there(folder)])
     if _made_from(place) == made_from:
         return
     with alone(folder / f".{PREPARED}.lock", lambda: say("another process prepares the same files; waiting for it")):

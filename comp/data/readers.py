@@ -128,7 +128,7 @@ def _dicom(path: Path) -> Array:
     """What a viewer shows, as bytes, where the file says how; else its values, scaled to their unit."""
     try:
         import pydicom
-        from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, convert_color_space
+        from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
     except ImportError:
         raise DeclarationError(
             "Competition: `read` is 'dicom', but pydicom isn't installed; run pip install 'comp-starter[dicom]'."
@@ -139,7 +139,7 @@ def _dicom(path: Path) -> Array:
     if int(file.get("NumberOfFrames", 1) or 1) > 1:
         stored = stored[0]
     if colours:
-        return convert_color_space(stored, file.PhotometricInterpretation, "RGB")
+        return stored  # RGB by pydicom already, whatever the file has
     inverted = file.PhotometricInterpretation == "MONOCHROME1"
     if file.get("VOILUTSequence"):
         ends = np.array([0, 2 ** file.VOILUTSequence[0].LUTDescriptor[2] - 1])

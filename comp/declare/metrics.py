@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Target = Literal["single", "multi", "number", "shares", "fractions"]
 Kind = Literal["probabilities", "classes", "tags", "numbers", "ranking", "confidence"]
 
+# How predictions are tuned for a metric, where what it takes doesn't say.
+Tuned = Literal["temperature", "each tag", "grades", "most probable", "rounding"]
+
 TARGETS: dict[Target, str] = {
     "single": "one class per image",
     "multi": "tags",
@@ -66,6 +69,10 @@ class Metric(Declared):
     score: a function of targets and predictions, and where it is ``named`` of the C names of the classes as well.
     targets: which targets it is defined for; if not given, all that have such predictions.
     beta: of an F score, how many times recall counts as much as precision.
+    tuned: what is tuned on validation images: ``temperature``, and clipping, for a log loss; a threshold for
+        ``each tag``, for an F score that is a mean over images; where the expected one of ``grades`` is cut;
+        ``most probable``, nothing, for an accuracy; ``rounding``, the probability above which 1 is said, else 0. If not
+        given, one threshold for two classes or for all tags, and nothing else.
     """
 
     name: str
@@ -75,6 +82,7 @@ class Metric(Declared):
     targets: Annotated[Sequence[Target], f"a list of targets: {', '.join(TARGETS)}"] = ()
     beta: float | None = None
     named: bool = False
+    tuned: Tuned | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,7 +121,9 @@ def weighted_log_loss(weights: Mapping[str, float]) -> Metric:
     One class per image: the mean over images, each weighing as its class does. Tags: that over the tags.
     """
     score = partial(_weighted_log_loss, dict(weights))
-    return Metric("weighted_log_loss", "probabilities", False, score, ("single", "multi"), named=True)
+    return Metric(
+        "weighted_log_loss", "probabilities", False, score, ("single", "multi"), named=True, tuned="temperature"
+    )
 
 
 # Score functions are partial ones of functions of this module, not closures: those can be pickled.
@@ -298,24 +308,32 @@ _balanced_log_loss = partial(_weighted_log_loss, None)
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("log_loss", "probabilities", False, _log_loss),
-        Metric("weighted_log_loss", "probabilities", False, _balanced_log_loss, ("single",), named=True),
+        Metric("log_loss", "probabilities", False, _log_loss, tuned="temperature"),
+        Metric(
+            "weighted_log_loss",
+            "probabilities",
+            False,
+            _balanced_log_loss,
+            ("single",),
+            named=True,
+            tuned="temperature",
+        ),
         Metric("roc_auc", "probabilities", True, _roc_auc, ("single",)),
         Metric("mean_columnwise_roc_auc", "probabilities", True, _roc_auc, ("multi",)),
         Metric("average_precision", "probabilities", True, _average_precision, ("single", "multi")),
         Metric("pauc", "probabilities", True, _pauc, ("single",)),
-        Metric("pf1", "probabilities", True, _pf1, ("single",)),
-        Metric("accuracy", "classes", True, _of_scikit_learn("accuracy_score")),
+        Metric("pf1", "probabilities", True, _pf1, ("single",), tuned="rounding"),
+        Metric("accuracy", "classes", True, _of_scikit_learn("accuracy_score"), tuned="most probable"),
         Metric("balanced_accuracy", "classes", True, _balanced_accuracy),
         Metric("f1", "classes", True, _f1("binary")),
         Metric("macro_f1", "classes", True, _f1("macro")),
         Metric("mcc", "classes", True, _of_scikit_learn("matthews_corrcoef")),
-        Metric("linear_kappa", "classes", True, partial(_kappa, 1), named=True),
-        Metric("quadratic_kappa", "classes", True, partial(_kappa, 2), named=True),
+        Metric("linear_kappa", "classes", True, partial(_kappa, 1), named=True, tuned="grades"),
+        Metric("quadratic_kappa", "classes", True, partial(_kappa, 2), named=True, tuned="grades"),
         Metric("micro_f1", "tags", True, _f1("micro"), beta=1),
-        Metric("mean_f05", "tags", True, _mean_f(0.5), beta=0.5),
-        Metric("mean_f1", "tags", True, _mean_f(1), beta=1),
-        Metric("mean_f2", "tags", True, _mean_f(2), beta=2),
+        Metric("mean_f05", "tags", True, _mean_f(0.5), beta=0.5, tuned="each tag"),
+        Metric("mean_f1", "tags", True, _mean_f(1), beta=1, tuned="each tag"),
+        Metric("mean_f2", "tags", True, _mean_f(2), beta=2, tuned="each tag"),
         Metric("top_k_accuracy", "ranking", True, _top_k_accuracy),
         Metric("map_at_k", "ranking", True, _map_at_k),
         Metric("gap", "confidence", True, _gap),

@@ -111,8 +111,9 @@ def maps_of(competition: Competition, run: Run, console: Console) -> tuple[Size,
 
 def reading_of(competition: Competition, run: Run) -> Reading:
     """How the run's images are read; a page shows them as wide as they are, whatever the model has seen of them."""
-    first = Run(run.folder.parent.parent / run.members[0]) if run.members else run
-    config = first.record("config")
+    if run.members:  # each of which may be made of others
+        return reading_of(competition, Run(run.folder.parent.parent / run.members[0]))
+    config = run.record("config")
     fit = config.get("augment", {}).get("fit", "crop")
     return Reading(fit=fit, read=competition.read, depth=Depth.of(config.get("depth")))
 

@@ -59,7 +59,7 @@ def explain(
     with_maps: with activation maps, for which the run's model is loaded and looks at the pictures once more.
     tables: the competition's; without them they are read.
     """
-    of_images = tables or read_tables(competition, workspace.data(competition.name))
+    of_images = tables or read_tables(competition, workspace.data(competition.name), console.say)
     tables = of_images.answers
     (member,) = read_members([run])
     outcomes, scores = read_outcomes(member, tables), run.record("scores")

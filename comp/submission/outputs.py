@@ -155,8 +155,8 @@ def outputs_for(
 
 
 def _standardised(kind: Kind, classes: int, numbers: Array, grades: tuple[float, ...] = ()) -> Outputs:
-    spread = numbers.std(axis=0)
-    scale = _floats(np.where(spread > 0, spread, 1))
+    # The deviation of equal numbers may be above zero by rounding.
+    scale = _floats(np.where(np.ptp(numbers, axis=0) > 0, numbers.std(axis=0), 1))
     return Outputs(kind, classes, offset=_floats(numbers.mean(axis=0)), scale=scale, grades=grades)
 
 

@@ -28,9 +28,6 @@ STANDARD_ERRORS = 3.0
 ROUNDS = 2
 # Of what isn't a mean over rows, the standard error is the jackknife's over so many blocks of rows.
 BLOCKS = 20
-LOG_LOSSES = ("log_loss", "weighted_log_loss")
-MEAN_F = ("mean_f05", "mean_f1", "mean_f2")
-KAPPAS = ("linear_kappa", "quadratic_kappa")
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class Thresholds:
     """The tags whose probability exceeds their threshold: (N, C) to (N, C) of 0 and 1."""
 
     thresholds: tuple[float, ...]
-    words: ClassVar[str] = "tags above their thresholds are submitted"
+    words: ClassVar[str] = "classes and tags above their thresholds count as 1, the others as 0"
 
     def __call__(self, probabilities: Array) -> Array:
         return (probabilities > np.array(self.thresholds)).astype(np.int64)
@@ -151,8 +148,8 @@ def untuned(competition: Competition, classes: Sequence[str]) -> PostProcessing:
         return Confidence()
     if metric.takes == "classes":
         # The most probable class is right for an accuracy alone.
-        cut = (0.0, 1.0) if len(classes) == 2 and metric.name != "accuracy" else None
-        grades = grades_of(classes) if metric.name in KAPPAS else cut
+        cut = (0.0, 1.0) if len(classes) == 2 and metric.tuned != "most probable" else None
+        grades = grades_of(classes) if metric.tuned == "grades" else cut
         return MostProbable() if grades is None else CutPoints(grades, tuple(map(float, _half_way(grades))))
     if metric.takes == "tags":
         return Thresholds((1 / (1 + (metric.beta or 1) ** 2),) * len(classes))
@@ -176,9 +173,9 @@ def tune(
     def score(predictions: Array, rows: Array | slice = slice(None)) -> float:
         return metric(targets[rows], predictions[rows], classes)
 
-    if isinstance(start, Clip) and metric.name in LOG_LOSSES:
+    if isinstance(start, Clip) and metric.tuned == "temperature":
         return _tune_clip(start, score, probabilities, hottest)
-    if isinstance(start, Thresholds) and metric.name in MEAN_F:
+    if isinstance(start, Thresholds) and metric.tuned == "each tag":
         return _tune_thresholds(start, metric.beta or 1, targets, probabilities)
 
     def gains(predictions: Array, others: Array, rows: Array | slice = slice(None)) -> float:
@@ -191,7 +188,7 @@ def tune(
     if isinstance(start, Thresholds):
         # The same for all tags is best where the hits of all are counted together.
         return _surest(start, (Thresholds((one,) * len(classes)) for one in candidates), gains, probabilities)
-    if metric.name == "pf1":
+    if metric.tuned == "rounding":
         # What is sure counts most: a probability is made 1 above the threshold, else 0.
         return _surest(start, (Thresholds((1 - one, one)) for one in candidates), gains, probabilities)
     return start

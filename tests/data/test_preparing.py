@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from textwrap import dedent
 
 import numpy as np
@@ -110,6 +111,14 @@ def test_a_function_is_called_once_and_again_where_it_or_the_data_changed(shades
     declaration.write_text(declaration.read_text().replace('"1")', '"2")'))
     read_tables(load_competition(declaration), files)
     assert found["n.txt"].read_text() == "id2"
+
+
+def test_another_reader_has_the_images_prepared_anew(shades_prepared):
+    pd.DataFrame(DIGITS).to_csv(shades_prepared.made.files / "digits.csv", index=False)
+    shades_prepared('PixelTable(table="digits.csv", into="x")')
+    competition = load_competition(shades_prepared.made.declaration)
+    prepare_files(replace(competition, read="npy"), shades_prepared.made.files)
+    assert {path.suffix for path in (shades_prepared.made.files / "prepared" / "x").iterdir()} == {".npy"}
 
 
 def test_a_function_that_fails_is_named_and_what_was_there_stays(shades_prepared):

@@ -84,6 +84,16 @@ def test_arrays_of_numpy_are_read_and_code_in_them_is_not_run(tmp_path):
     assert facts_of(tmp_path / "x.npy", "npy").problem == "damaged"
 
 
+def test_colours_of_a_dicom_file_are_rgb_whatever_it_stores(tmp_path):
+    pixels = pytest.importorskip("pydicom.pixels")
+    rgb = np.full((2, 2, 3), (200, 50, 30), np.uint8)
+    stored = pixels.convert_color_space(rgb, "RGB", "YBR_FULL")
+    shown = array_of(
+        dicom(tmp_path / "x.dcm", stored, PhotometricInterpretation="YBR_FULL", BitsStored=8, HighBit=7), "dicom"
+    )
+    assert np.abs(shown.astype(int) - rgb).max() <= 2
+
+
 def test_a_dicom_file_is_shown_through_its_window(tmp_path):
     window = {"WindowCenter": 2048, "WindowWidth": 1024}
     shown = array_of(dicom(tmp_path / "x.dcm", RAMP, **window), "dicom")

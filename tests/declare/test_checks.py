@@ -119,7 +119,7 @@ WRONG = {
     TopClasses: {"count": 0, "separator": ""},
     ClassWithConfidence: {"separator": 1},
     Metric: {"name": "", "takes": "labels", "higher_is_better": 1, "score": "accuracy", "targets": ["tags"]}
-    | {"beta": "2", "named": "yes"},
+    | {"beta": "2", "named": "yes", "tuned": "clip"},
     Competition: {"name": "Two-Cats", "kaggle": "c/two-cats", "labels": "train", "test": "test", "submission": "label"}
     | {"log_with": "comet"}
     | {"metric": "logloss", "augment": side_on, "recipes": {"quick": RIGHT}, "layer_lr_ratio": 0.9}

@@ -386,3 +386,13 @@ def test_post_processing_s_record_is_json_that_names_its_kind(postprocessing):
     record = json.loads(json.dumps(to_record(postprocessing)))
     assert record["kind"] == type(postprocessing).__name__
     assert from_record(record) == postprocessing
+
+
+def test_a_log_loss_of_one_s_own_has_its_temperature_tuned():
+    rng, log_loss = np.random.default_rng(0), METRICS["log_loss"]
+    targets = rng.integers(3, size=400)
+    logits = 4 * np.eye(3)[targets] + rng.normal(0, 4, (400, 3))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    own = Metric("my_log_loss", "probabilities", False, log_loss.score, tuned="temperature")
+    for metric in (log_loss, own):
+        assert tune(declared(metric), "abc", targets, probabilities).temperature > 1.1
