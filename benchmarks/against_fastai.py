@@ -141,7 +141,7 @@ def task_for(
         paths=list(map(str, table["path"])),
         labels=list(table["label"]),
         validates=[False] * len(rows[0]) + [True] * len(rows[1]),
-        size=sides(prepared.experiment.recipe.stages[-1].size)[0] if recipe else size,
+        size=sides(prepared.experiment.recipe.stages[-1].pixels)[0] if recipe else size,
         batch_size=batch_size,
         epochs=None if recipe else epochs,
         learning_rate=1e-3,

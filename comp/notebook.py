@@ -39,6 +39,7 @@ from comp.files import replacing
 from comp.kaggle.client import SubmissionRow
 from comp.report.outcomes import Outcomes, most_confused, top_losses
 from comp.runs import TABLES, Run, Workspace, find_run
+from comp.runs.pretraining import in_pixels
 from comp.runs.resolve import Choices, Experiment, recipe_of
 from comp.submission.predictions import read_predictions
 from comp.training.backbone import set_size
@@ -226,7 +227,7 @@ class Session:
         learner = self.prepared.learner
         # A copy, as what fits in part would be loaded in part.
         model = deepcopy(learner.model)
-        set_size(model, stages[-1].size)
+        set_size(model, stages[-1].pixels)
         load_weights(model, kept.weights)
         learner.model = learner.evaluated = model
         _copy_history(kept, self.run, trained["snapshots"])
@@ -293,10 +294,12 @@ class Session:
             raise OverrideError(f"A stage has no field {unknown[0]!r}; it has {', '.join(known)}.")
         if stage is None:
             size = (self.fitted[-1] if self.fitted else self.stages[0]).size
-            return Stage(**{"size": size, "train": self._trains, **changes})
-        if not isinstance(stage, Stage):
+            stage = Stage(**{"size": size, "train": self._trains, **changes})
+        elif not isinstance(stage, Stage):
             raise OverrideError(f"{stage!r} is no Stage; name the fields of one, as in fit(learning_rate=0.01).")
-        return replace(stage, **changes)
+        else:
+            stage = replace(stage, **changes)
+        return in_pixels([stage], self.experiment.recipe.backbone)[0]
 
     @contextmanager
     def _as_before_unless_it_ends(self) -> Iterator[None]:

@@ -17,6 +17,7 @@ from comp.console import Console
 from comp.declare.competition import Competition, load_competition
 from comp.errors import OverrideError
 from comp.runs import Goal, Run, Workspace
+from comp.runs.pretraining import refuse_sizes
 from comp.runs.resolve import Choices, Experiment
 from comp.training.launching import is_main, main_first
 
@@ -49,7 +50,7 @@ def run(
             raise OverrideError(
                 "--on ray trains side by side, but there is one training; give --folds, or several --seed or --recipe."
             )
-    experiment = Experiment.of(competition, choices, workspace)  # refused, if at all, before gigabytes are downloaded
+    experiment = _experiment(competition, choices, workspace)  # refused, if at all, before gigabytes are downloaded
     with main_first():
         download(competition, workspace, console, delete_archives=delete_archives)
     goal = has_score(competition, workspace) if submitting else attrgetter("reported")
@@ -58,6 +59,14 @@ def run(
         _report_and_submit(experiment, trained, console, submitting)
         return trained
     return _run(experiment, console, goal, submitting)
+
+
+def _experiment(competition: Competition, choices: Choices, workspace: Workspace) -> Experiment:
+    """What is to be trained; raises OverrideError or BackboneError for what can't be, before data are read."""
+    experiment = Experiment.of(competition, choices, workspace)
+    if is_main():
+        refuse_sizes(experiment.recipe, workspace.cache)
+    return experiment
 
 
 def _run(experiment: Experiment, console: Console, goal: Goal, submitting: bool = False) -> Run:
@@ -131,7 +140,7 @@ def run_each(
 
     if on is not None:
         refuse_other_places(on, "kaggle")
-    experiments = [Experiment.of(competition, choices, workspace) for choices in several]
+    experiments = [_experiment(competition, choices, workspace) for choices in several]
     if any(choices.every_fold for choices in several):
         return [
             run(competition, choices, workspace, console, delete_archives=delete_archives, on=on) for choices in several
@@ -176,7 +185,7 @@ def rehearse(competition: Competition, choices: Choices, workspace: Workspace, c
     """All steps on a Kaggle of this machine that hides a share of the labels, and what score that lets one expect."""
     from comp.tools.rehearsal import rehearsal
 
-    Experiment.of(competition, choices, workspace)  # refused, if at all, before the data are laid out
+    _experiment(competition, choices, workspace)  # refused, if at all, before the data are laid out
     with rehearsal(competition, workspace, share, choices.seed, console) as rehearsed:
         submitted = run(
             rehearsed.competition, choices, rehearsed.workspace, console, submitting=True, delete_archives=True
@@ -202,7 +211,7 @@ def train(
     Where folds are chosen, and none of them, all are trained, predicted and joined; on: where, as `each` takes it.
     The data must have been downloaded.
     """
-    experiment = Experiment.of(competition, choices, workspace)
+    experiment = _experiment(competition, choices, workspace)
     if choices.every_fold:
         return _every_fold(experiment, console, lambda _: True, on)
     with _training(experiment, console, attrgetter("trained")) as training:

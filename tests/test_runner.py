@@ -11,7 +11,7 @@ import pytest
 from comp import runner
 from comp.console import Console
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
-from comp.errors import KaggleError, OverrideError, RunError
+from comp.errors import BackboneError, KaggleError, OverrideError, RunError
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
 
@@ -468,3 +468,10 @@ def test_a_choice_that_can_t_be_is_said_before_anything_is_downloaded(shades, se
     with serving(shades), pytest.raises(OverrideError, match="batch_size"):
         runner.run(shades.competition, Choices(settings=("batch_size=many",)), workspace, Console())
     assert not workspace.folder.exists()
+
+
+def test_a_size_that_the_backbone_refuses_is_refused_before_anything_is_downloaded(workspace):
+    with pytest.raises(BackboneError, match=r"Stage 2.* 50 pixels"):
+        runner.run(DIGITS, choices("stages.2.size=50", backbone="test_vit"), workspace, Console())
+    assert not workspace.data("digits").exists()
+    assert not workspace.runs.exists()

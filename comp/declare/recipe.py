@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from comp.declare.brought import short_name
-from comp.declare.checks import Declared, above, between, one_of
+from comp.declare.checks import Declared, above, between, matching, one_of
 from comp.declare.metrics import Target
-from comp.declare.reading import sides, size_in_words
+from comp.declare.reading import Size, sides, size_in_words
 
 LAYER_GROUPS = ("early", "late", "head")
 
@@ -21,6 +21,7 @@ Schedule = Annotated[
     "'sgdr', 'one_cycle', 'flat_cosine', or a function of step and steps that returns a factor of the peak",
 ]
 Side = Annotated[int, between(8, 4096)]
+Relative = Annotated[str, matching(r"native|\d+(\.\d+)?x"), "'native' or times that, like '1.15x'"]
 
 # The targets that each is for; the first that is for a target is its own. What it compares: `comp.submission.outputs`.
 LOSSES: dict[str, tuple[Target, ...]] = {
@@ -66,7 +67,9 @@ class Head(Declared):
 class Stage(Declared):
     """One entry of a recipe.
 
-    size: pixels of a side of the square images, or their ``(height, width)``.
+    size: pixels of a side of the square images, or their ``(height, width)``; or relative to the size that the
+        backbone's weights were pretrained at: that itself, ``native``, or times it, ``1.15x``, as the nearest multiple
+        of 32, of a transformer of its patch's side.
     train: ``head`` (the backbone is frozen), ``all`` (with layer-wise learning rates), or how many of the last layer
         groups train: 2 is the late half of the backbone and the head.
     cached: train the head on features computed once per image and view instead of on images (lesson 2's precompute).
@@ -80,7 +83,7 @@ class Stage(Declared):
         (arXiv:1506.01186); earlier layer groups get it divided by the layer-LR ratio and its square.
     """
 
-    size: Side | Annotated[tuple[Side, Side], "(height, width)"]
+    size: Side | Annotated[tuple[Side, Side], "(height, width)"] | Relative
     train: Annotated[Literal["head", "all", 1, 2, 3], "'head', 'all', or how many of the last layer groups: 1, 2 or 3"]
     cached: bool = False
     views: Count = 1
@@ -99,14 +102,24 @@ class Stage(Declared):
         yield "cycles", several, f"1 with schedule {short_name(self.schedule)!r}; give its epochs as `cycle_length`"
 
     @property
-    def pixels(self) -> str:
-        """The size in words."""
-        return size_in_words(self.size)
+    def pixels(self) -> Size:
+        """The size in pixels; a resolved recipe has no other."""
+        assert not isinstance(self.size, str), f"{self.size} is relative to a backbone"
+        return self.size
+
+    @property
+    def pixels_in_words(self) -> str:
+        return size_in_words(self.pixels)
 
     @property
     def area(self) -> int:
         """Pixels of an image."""
-        return math.prod(sides(self.size))
+        return math.prod(sides(self.pixels))
+
+    @property
+    def factor(self) -> float:
+        """How many times the size of the pretraining a relative size is."""
+        return 1.0 if self.size == "native" else float(str(self.size).removesuffix("x"))
 
     @property
     def groups(self) -> int:

@@ -90,7 +90,7 @@ def advice_on_files(check: DataCheck) -> Iterator[Advice]:
 
 
 def _of_sizes(train: pd.DataFrame, recipe: Recipe, pretrained_at: int | None, fit: Fit) -> Iterator[Advice]:
-    last, size = len(recipe.stages), recipe.stages[-1].size
+    last, size = len(recipe.stages), recipe.stages[-1].pixels
     if not isinstance(size, int):  # who chose the shape has looked at the images
         return
     sides = train[["width", "height"]]

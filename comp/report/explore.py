@@ -30,8 +30,8 @@ from comp.report.advice import advice_on_files, advise
 from comp.report.outcomes import one_hot
 from comp.report.rendering import SIDE, thumbnail, write_page
 from comp.runs import Workspace
+from comp.runs.pretraining import pretraining
 from comp.runs.resolve import Choices, resolve
-from comp.training.backbone import pretraining
 from comp.training.inputs import tta_views
 from comp.training.prepared import which_validate
 
@@ -62,8 +62,8 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
     truth = one_hot(tables.targets, len(tables.classes))
     counts = truth.sum(axis=0)
     of_parts = np.stack([truth[parts == part].sum(axis=0) for part in range(len(names))], axis=1)
-    size, interpolation = pretraining(recipe.backbone)
-    reading = Reading(interpolation, competition.augment.fit, competition.read, tables.depth)
+    known = pretraining(recipe.backbone)
+    reading = Reading(known.interpolation, competition.augment.fit, competition.read, tables.depth)
     facts = {
         "competition": competition,
         "recipe": recipe,
@@ -73,7 +73,7 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
         "tags": tables.targets.ndim == 2,
         "advice": [
             *advice_on_files(check),
-            *advise(readable, counts, tables.classes, competition.scoring, recipe, size, competition.augment.fit),
+            *advise(readable, counts, tables.classes, competition.scoring, recipe, known.side, competition.augment.fit),
         ],
         "parts": names,
         "split_sizes": np.bincount(parts, minlength=len(names)).tolist(),
@@ -196,7 +196,7 @@ def _augmented(competition: Competition, recipe: Recipe, tables: Tables, reading
     paths = [Path(tables.train["path"].iloc[row]) for row in some]
     contrasts = [float(read_image(path, SIDE // 4, _as_it_is(reading)).std()) for path in paths]
     index = int(np.argmax(contrasts))
-    size, viewpoint = recipe.stages[-1].size, competition.augment
+    size, viewpoint = recipe.stages[-1].pixels, competition.augment
 
     def views(seen: tuple[View, ...], erasing: float) -> list[str]:
         dataset = ImageDataset([paths[index]], Preprocessing(size, reading, viewpoint, erasing), seed)

@@ -104,7 +104,7 @@ def maps_of(competition: Competition, run: Run, console: Console) -> tuple[Size,
     """The size that the run's model was trained at, how images are read for it, and its activation maps."""
     competition, recipe = from_config(competition, run.record("config"), run.record("trained"))
     learner = next(kept_learners(competition, recipe, run, console))
-    model, size = learner.evaluated.eval(), recipe.stages[-1].size
+    model, size = learner.evaluated.eval(), recipe.stages[-1].pixels
     reading = replace(reading_of(competition, run), interpolation=expectations(model.backbone).interpolation)
     return size, reading, ActivationMaps(model, size)
 

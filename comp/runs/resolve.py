@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
@@ -21,6 +21,7 @@ from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import Viewpoint
 from comp.errors import DeclarationError, OverrideError, RunError
 from comp.runs import Run, Workspace, find_run
+from comp.runs.pretraining import in_pixels
 
 # Those of NVIDIA's and AMD's drivers, of Windows' GPU in Linux, and of Jetson's.
 DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvmap", "/dev/nvhost-ctrl")
@@ -80,17 +81,24 @@ class Choices:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is to be trained, resolved, and where: a competition and its recipe with every choice applied."""
+    """What is to be trained, resolved, and where: a competition and its recipe with every choice applied.
+
+    relative: the sizes that are declared relative to the backbone's pretraining, by the numbers of their stages.
+    """
 
     competition: Competition
     recipe: Recipe
     choices: Choices
     workspace: Workspace
+    relative: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, competition: Competition, choices: Choices, workspace: Workspace) -> Experiment:
         """Raises OverrideError for a choice that doesn't fit."""
-        return cls(*resolve(competition, choices), choices, workspace)
+        competition, recipe = _chosen(competition, choices)
+        sizes = {str(number): stage.size for number, stage in enumerate(recipe.stages, start=1)}
+        relative = {number: size for number, size in sizes.items() if isinstance(size, str)}
+        return cls(competition, _in_pixels(recipe), choices, workspace, relative)
 
     @classmethod
     def of_run(cls, competition: Competition, run: Run, workspace: Workspace) -> Experiment:
@@ -123,7 +131,20 @@ class Experiment:
 
 
 def resolve(competition: Competition, choices: Choices) -> tuple[Competition, Recipe]:
-    """The competition and the recipe with every choice applied; raises OverrideError for one that doesn't fit."""
+    """The competition and the recipe with every choice applied and sizes in pixels.
+
+    Raises OverrideError for a choice that doesn't fit, BackboneError where a size is relative to an unknown backbone.
+    """
+    competition, recipe = _chosen(competition, choices)
+    return competition, _in_pixels(recipe)
+
+
+def _in_pixels(recipe: Recipe) -> Recipe:
+    return replace(recipe, stages=in_pixels(recipe.stages, recipe.backbone))
+
+
+def _chosen(competition: Competition, choices: Choices) -> tuple[Competition, Recipe]:
+    """The competition and the recipe with every choice applied, at the sizes that are declared."""
     if choices.like is not None:
         competition, recipe = as_trained(competition, choices.like)
     else:

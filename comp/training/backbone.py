@@ -3,7 +3,6 @@
 import copy
 import difflib
 import hashlib
-import json
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -170,24 +169,6 @@ def expectations(backbone: nn.Module, channels: int = 3) -> Expectations:
     if len(mean) != channels:
         mean, std = ((sum(values) / len(values),) * channels for values in (mean, std))
     return Expectations(config["interpolation"], mean, std)
-
-
-def pretraining(backbone: str) -> tuple[int, str]:
-    """The side in pixels and the interpolation that a backbone's weights were trained with, without loading them.
-
-    Raises BackboneError for an unknown name.
-    """
-    if backbone.startswith("local-dir:"):
-        file = Path(backbone.removeprefix("local-dir:")) / "config.json"
-        try:
-            config = json.loads(file.read_text(encoding="utf-8"))["pretrained_cfg"]
-            return int(config["input_size"][-1]), str(config["interpolation"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BackboneError(f"{file} can't be read as timm's description of a backbone ({error}).") from None
-    known = timm.models.get_pretrained_cfg(backbone)
-    if known is None:
-        raise BackboneError(f"timm knows no backbone {backbone!r}; see timm.list_models().")
-    return int(known.input_size[-1]), str(known.interpolation)
 
 
 def set_size(model: Classifier, size: Size) -> None:

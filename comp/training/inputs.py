@@ -140,13 +140,13 @@ class Images:
         epochs: Epochs
         validation: Callable[[], Iterable[Tensor]]
         if stage.cached:
-            features = self.features(learner, stage.size, self.viewpoint.at(stage.size).views(stage.views))
+            features = self.features(learner, stage.pixels, self.viewpoint.at(stage.pixels).views(stage.views))
             epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, seed, self.columns)
             validation = lambda: in_batches(features[:, :1], validating)  # noqa: E731
         else:
             kept = self.kept(stage, training, validating)
-            epochs = self._epochs(learner, stage.size, targets, training, seed, kept)
-            validation = lambda: self._features(learner, validating, stage.size, (View(),), kept)  # noqa: E731
+            epochs = self._epochs(learner, stage.pixels, targets, training, seed, kept)
+            validation = lambda: self._features(learner, validating, stage.pixels, (View(),), kept)  # noqa: E731
         columns = None if self.columns is None else self.columns[validating]
         return epochs, Validation(validation, targets[validating], columns) if len(validating) else None
 
@@ -156,13 +156,13 @@ class Images:
         Those of a backbone that was trained are not cached: no other run has it. Where a stage cached the features of
         all rows in just these views they are taken from there.
         """
-        size, views = learner.recipe.stages[-1].size, tta_views(learner.recipe, self.viewpoint)
+        size, views = learner.recipe.stages[-1].pixels, tta_views(learner.recipe, self.viewpoint)
         rows = self._all_rows() if rows is None else rows
         if not len(rows):
             return iter(())
         stages = learner.recipe.stages
         cached = any(
-            stage.cached and stage.size == size and self.viewpoint.at(size).views(stage.views) == views
+            stage.cached and stage.pixels == size and self.viewpoint.at(size).views(stage.views) == views
             for stage in stages
         )
         chosen = self.only(rows)
@@ -188,8 +188,8 @@ class Images:
         """The images of a stage of several epochs, by the size that they cover, where there is room for them."""
         if stage.epochs == 1:
             return {}
-        rows_by_size: dict[Size, Rows] = {with_margin(stage.size, self.viewpoint.max_zoom): training}
-        rows_by_size[stage.size] = np.concatenate([rows_by_size.get(stage.size, validating[:0]), validating])
+        rows_by_size: dict[Size, Rows] = {with_margin(stage.pixels, self.viewpoint.max_zoom): training}
+        rows_by_size[stage.pixels] = np.concatenate([rows_by_size.get(stage.pixels, validating[:0]), validating])
         kept: dict[Size, ImageCache] = {}
         for size, rows in rows_by_size.items():
             if not len(rows):
@@ -277,7 +277,7 @@ def tta_views(recipe: Recipe, viewpoint: Viewpoint) -> tuple[View, ...]:
     if recipe.tta == "none":
         return (View(),)
     if recipe.tta == "fixed":
-        return viewpoint.at(recipe.stages[-1].size).fixed_views
+        return viewpoint.at(recipe.stages[-1].pixels).fixed_views
     return (View(), *(View(draw=draw) for draw in range(recipe.tta_views)))
 
 

@@ -236,6 +236,6 @@ def load_learner(
         head=recipe.head,
         columns=columns,
     )
-    set_size(model, recipe.stages[-1].size)
+    set_size(model, recipe.stages[-1].pixels)
     load_weights(model, weights)
     return Learner(model, recipe, competition.layer_lr_ratio)

@@ -58,15 +58,15 @@ class Prepared:
 
     def inputs(self, stage: Stage, number: int) -> tuple[Epochs, Validation | None]:
         """What the stage of this number, from 1, trains on and validates on, at its size."""
-        set_size(self.learner.model, stage.size)
+        set_size(self.learner.model, stage.pixels)
         if self.experiment.recipe.head == "pretrained" and is_new(self.learner.model.head):
             self._start_head(stage)
         targets = torch.from_numpy(self.outputs.compared(self.tables.targets))
         return self.images.for_stage(self.learner, stage, targets, self.training, self.validating, self.seed_of(number))
 
     def _start_head(self, stage: Stage) -> None:
-        views = self.experiment.competition.augment.at(stage.size).views(stage.views if stage.cached else 1)
-        features = self.images.features(self.learner, stage.size, views)
+        views = self.experiment.competition.augment.at(stage.pixels).views(stage.views if stage.cached else 1)
+        features = self.images.features(self.learner, stage.pixels, views)
         (pretrained,) = self.learner.model.own_classifier
         start_from_pretrained(
             self.learner.model.head, pretrained, features[self.training, 0], self.tables.targets[self.training]

@@ -16,7 +16,7 @@ def say_stage(console: Console, number: int, count: int, stage: Stage, learning_
     """The heading of a stage and of its epochs' table."""
     views = f" on cached features of {stage.views} view{'s' if stage.views > 1 else ''}" if stage.cached else ""
     console.say(
-        f"stage {number} of {count}: {stage.trains}{views}, {stage.pixels} px, "
+        f"stage {number} of {count}: {stage.trains}{views}, {stage.pixels_in_words} px, "
         f"{stage.epochs} epochs of {short_name(stage.schedule)}, learning rate {learning_rate:.2g}"
     )
     console.say(EPOCH.format("epoch", "train loss", "valid loss", metric, "seconds", "images/s"))

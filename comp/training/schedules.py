@@ -118,7 +118,7 @@ def in_words(recipe: Recipe, layer_lr_ratio: float) -> list[str]:
         times = " x the rate found" if isinstance(stage.learning_rate, str) else ""
         lengths = " + ".join(map(str, stage.cycle_epochs))
         lines.append(
-            f"stage {number}: {', '.join(LAYER_GROUPS[-stage.groups :])} at {stage.pixels} px, "
+            f"stage {number}: {', '.join(LAYER_GROUPS[-stage.groups :])} at {stage.pixels_in_words} px, "
             f"{lengths} epochs of {short_name(stage.schedule)}, peaks [{rates}]{times}"
         )
     return lines

@@ -246,8 +246,8 @@ class Training:
         return f"stage {self.number}, epoch {state['epoch'] + 1}, step {len(state['losses']) + 1}"
 
     def _begin(self, stage: Stage) -> None:
-        self.touched |= stage.groups > 1 or self.size not in (0, stage.size)
-        self.size, self.snapshots = stage.size, []
+        self.touched |= stage.groups > 1 or self.size not in (0, stage.pixels)
+        self.size, self.snapshots = stage.pixels, []
         self.last_finite = Finite(self._copied(self.prepared.learner.model), 0) if self.fitted else None
 
     def _record(self, stage: Stage, number: int, epoch: Epoch) -> None:
@@ -288,7 +288,7 @@ class Training:
         kept = [path for path in self.snapshots if finite.cycles and path.stem != own]
         for path in set(self.snapshots) - set(kept):
             path.unlink(missing_ok=True)
-        self.snapshots, self.size = kept, self.fitted[-1].size
+        self.snapshots, self.size = kept, self.fitted[-1].pixels
         learner = self.prepared.learner
         learner.under_way, learner.evaluated = None, learner.model
         set_size(learner.model, self.size)

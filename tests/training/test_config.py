@@ -31,7 +31,7 @@ def tables(shades):
 def written(competition, choices, tables):
     """The config as it comes out of a file."""
     resolved = resolve(competition, choices)
-    experiment = Experiment(*resolved, choices, Workspace(Path()))
+    experiment = Experiment.of(competition, choices, Workspace(Path()))
     outputs = outputs_for("single", "cross_entropy", tables.classes, tables.targets)
     prepared = Prepared(experiment, tables, [], [], LEARNER, images=None, outputs=outputs, weights="")
     return resolved, json.loads(json.dumps(config_of(prepared)))
@@ -55,6 +55,16 @@ def test_what_was_set_by_hand_comes_back_from_a_config(tables):
     assert (back, recipe) == resolved
     assert (recipe.backbone, recipe.batch_size, {stage.size for stage in recipe.stages}) == ("resnet18", 7, {48})
     assert (back.layer_lr_ratio, back.augment.max_zoom, back.augment.flips) == (5, 1.5, "none")
+
+
+def test_a_config_has_relative_sizes_in_pixels_and_as_they_were_declared(tables):
+    choices = Choices("quick", "test_vit", ("stages.size=96", "stages.1.size=native"))
+    resolved, config = written(named("planet"), choices, tables)
+    assert config["recipe"]["stages"][0]["size"] == 160
+    assert config["relative_sizes"] == {"1": "native"}
+    assert from_config(named("planet"), config) == resolved
+    _, config = written(named("planet"), Choices("quick", "test_vit"), tables)
+    assert "relative_sizes" not in config
 
 
 def test_a_config_goes_before_what_was_declared_since(tables):

@@ -1,0 +1,145 @@
+"""What a backbone's weights were pretrained at, and which sizes of images it takes, without loading them.
+
+timm is imported where it is needed: resolving a recipe without it takes no time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from comp.declare.reading import Size, sides, size_in_words
+from comp.declare.recipe import Recipe, Stage
+from comp.errors import BackboneError
+from comp.files import write_text
+
+# By what convolutional networks divide the sides of their images; of transformers it is the patch's side.
+STEP = 32
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What timm keeps with the weights of a backbone.
+
+    side: of the square images, in pixels. fixed: whether the network was built for this size, as transformers are.
+    """
+
+    backbone: str
+    side: int
+    interpolation: str
+    fixed: bool
+
+    @cached_property
+    def network(self) -> Any:
+        """The network without numbers: it takes no memory, and computes shapes only."""
+        import timm
+        import torch
+
+        with torch.device("meta"):
+            name: str = self.backbone
+            options: dict[str, Any] = {}
+            if name.startswith("local-dir:"):
+                config = json.loads((Path(name.removeprefix("local-dir:")) / "config.json").read_text(encoding="utf-8"))
+                name, options = config["architecture"], config.get("model_args") or {}
+            return timm.create_model(name, pretrained=False, num_classes=0, **options).eval()
+
+    def refusal(self, size: Size) -> str | None:
+        """Why the network doesn't take images of this size; None where it does."""
+        import torch
+
+        network = self.network
+        try:
+            if hasattr(network, "set_input_size"):
+                network.set_input_size(img_size=sides(size))
+            with torch.no_grad():
+                network(torch.zeros(1, 3, *sides(size), device="meta"))
+        except NotImplementedError:  # an operation that needs numbers
+            return None
+        except (AssertionError, RuntimeError, ValueError) as error:
+            return str(error).splitlines()[0].rstrip(".")
+        return None
+
+    def times(self, factor: float) -> int:
+        """So many times the side, as the nearest multiple that the network takes; else the side itself."""
+        if factor == 1:
+            return self.side
+        step = (self.network.feature_info[-1].get("reduction") or STEP) if self.fixed else STEP
+        nearest = max(round(self.side * factor / step), 1) * step
+        return self.side if self.fixed and self.refusal(nearest) else nearest
+
+
+def pretraining(backbone: str) -> Pretraining:
+    """Of a backbone by its timm name or ``local-dir:PATH``; raises BackboneError for one that is unknown."""
+    if backbone.startswith("local-dir:"):
+        file = Path(backbone.removeprefix("local-dir:")) / "config.json"
+        try:
+            config = json.loads(file.read_text(encoding="utf-8"))["pretrained_cfg"]
+            side, interpolation = int(config["input_size"][-1]), str(config["interpolation"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BackboneError(f"{file} can't be read as timm's description of a backbone ({error}).") from None
+        return Pretraining(backbone, side, interpolation, bool(config.get("fixed_input_size")))
+    import timm
+
+    known = timm.models.get_pretrained_cfg(backbone)
+    if known is None:
+        raise BackboneError(f"timm knows no backbone {backbone!r}; see timm.list_models().")
+    return Pretraining(backbone, int(known.input_size[-1]), str(known.interpolation), known.fixed_input_size)
+
+
+def in_pixels(stages: Sequence[Stage], backbone: str) -> tuple[Stage, ...]:
+    """The stages with sizes relative to the backbone's pretraining as pixels; raises BackboneError."""
+    if not any(isinstance(stage.size, str) for stage in stages):
+        return tuple(stages)
+    known = pretraining(backbone)
+    return tuple(
+        replace(stage, size=known.times(stage.factor)) if isinstance(stage.size, str) else stage for stage in stages
+    )
+
+
+def refuse_sizes(recipe: Recipe, cache: Path) -> None:
+    """Raise BackboneError for the first stage whose images the backbone doesn't take.
+
+    cache: where it is kept what was tried. Without torch in this process, another one tries, so that reading the data
+    is not on top of what torch takes.
+    """
+    tried = [recipe.backbone, [list(sides(stage.pixels)) for stage in recipe.stages], version("timm")]
+    known = cache / "sizes" / hashlib.blake2b(json.dumps(tried).encode(), digest_size=16).hexdigest()
+    if known.is_file():
+        return
+    if "torch" in sys.modules:
+        refused = _refused(recipe.backbone, [stage.pixels for stage in recipe.stages])
+    else:
+        try_it = (
+            "import json, sys; from comp.runs.pretraining import _refused; print(_refused(*json.loads(sys.argv[1])))"
+        )
+        words = [sys.executable, "-c", try_it, json.dumps(tried[:2])]
+        # What else may be wrong with a backbone is said where it is built.
+        refused = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+    if refused:
+        raise BackboneError(refused)
+    write_text(known, "")
+
+
+def _refused(backbone: str, sizes: Sequence[Any]) -> str:
+    """The sentence about the first stage whose size is refused; "" where none is, or where that can't be known."""
+    try:
+        known = pretraining(backbone)
+        known.network  # noqa: B018 - built once, here
+    except Exception:  # whatever it is, it is said where the model is built
+        return ""
+    for number, size in enumerate(sizes, start=1):
+        found = size if isinstance(size, int) else (size[0], size[1])
+        if reason := known.refusal(found):
+            return (
+                f"Stage {number}: the backbone can't take images of {size_in_words(found)} pixels: {reason}; "
+                f"it was pretrained at {known.side}."
+            )
+    return ""
