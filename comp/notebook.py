@@ -64,8 +64,8 @@ class Curve(RangeTest):
 class Session:
     """One training, step by step; it is recorded in a run folder as the command line's are.
 
-    name: of a competition. recipe, backbone, seed, all_data, folds, fold, like: as on the command line; of folds one is
-        trained. settings: its ``--set``, ``["batch_size=32"]``.
+    name: of a competition. recipe, backbone, seed, split_seed, all_data, folds, fold, like: as on the command line; of
+        folds one is trained. settings: its ``--set``, ``["batch_size=32"]``.
     competitions: folders of more competitions than the repository's.
     workspace: the folder of data, caches and runs; without it COMP_HOME, or the working folder.
     Raises DeclarationError for a competition that is not there, OverrideError for a choice that doesn't fit it.
@@ -83,6 +83,7 @@ class Session:
         folds: int | None = None,
         fold: int | None = None,
         like: str | None = None,
+        split_seed: int | None = None,
         competitions: Sequence[Path | str] = (),
         workspace: Path | str | None = None,
     ) -> None:
@@ -91,7 +92,7 @@ class Session:
             Workspace.from_environment() if workspace is None else Workspace(Path(workspace).expanduser().resolve())
         )
         taken_from = None if like is None else find_run(self.workspace, like)
-        self.choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, taken_from)
+        self.choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, taken_from, split_seed)
         if folds is not None and fold is None:
             raise OverrideError(f"A session trains one fold, so with folds={folds} give fold=1 to {folds} as well.")
         self.experiment = Experiment.of(self.competition, self.choices, self.workspace)

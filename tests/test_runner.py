@@ -10,10 +10,12 @@ import pytest
 
 from comp import runner
 from comp.console import Console
+from comp.data.tables import read_tables
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.errors import BackboneError, KaggleError, OverrideError, RunError
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
+from comp.training.prepared import which_validate
 
 TINY = ("stages.size=16", "stages.cycles=1", "stages.cycle_length=1", "tta_views=2")
 DIGITS = competition_named("digits", REPOSITORY_COMPETITIONS)
@@ -475,3 +477,20 @@ def test_a_size_that_the_backbone_refuses_is_refused_before_anything_is_download
         runner.run(DIGITS, choices("stages.2.size=50", backbone="test_vit"), workspace, Console())
     assert not workspace.data("digits").exists()
     assert not workspace.runs.exists()
+
+
+@pytest.mark.parametrize("folds", [{}, {"folds": 3, "fold": 2}])
+def test_seeds_that_share_a_seed_for_the_split_have_the_same(shades, folds):
+    tables, recipe = read_tables(shades.competition, shades.files), shades.competition.recipes["standard"]
+    theirs, first, second = (
+        which_validate(tables, recipe, Choices(seed=seed, split_seed=split, **folds))
+        for seed, split in ((7, None), (0, 7), (1, 7))
+    )
+    assert (first == theirs).all()
+    assert (second == theirs).all()
+    assert (which_validate(tables, recipe, Choices(**folds)) != theirs).any()
+
+
+def test_a_seed_for_the_split_that_is_the_seed_says_nothing_more():
+    assert choices(seed=3, split_seed=3) == choices(seed=3)
+    assert choices(seed=3, split_seed=4).options()[-2:] == ["--split-seed", "4"]

@@ -113,7 +113,7 @@ def check(here: Here, name: Name) -> None:
     print(check_images(here.competition(name), here.workspace, here.console))
 
 
-@command("recipe", "backbone", "settings", "seed", "folds")
+@command("recipe", "backbone", "settings", "seed", "split_seed", "folds")
 def explore(here: Here, name: Name, choices: Choices) -> None:
     """Write a page about the data: classes, images, split, advice."""
     from comp.report.explore import explore as write_page

@@ -37,7 +37,7 @@ DeleteArchives = Annotated[bool, option(None, "Delete the archives once they are
 Port = Annotated[int, option("PORT", "The port; 0 takes any that is free.", "--port", min=0, max=65535)]
 
 RECIPE = "A recipe of the competition, as `comp list` names it"
-SEED = "What split, order and augmentation are drawn from"
+SEED = "What orders and augmentations are drawn from, and the split"
 EACH = "; given several times, a run each."
 # Of a person's choices: the annotation and the default of the option that sets each.
 CHOICES: dict[str, tuple[Any, Any]] = {
@@ -51,6 +51,7 @@ CHOICES: dict[str, tuple[Any, Any]] = {
         [],
     ),
     "seed": (Annotated[int, option("N", f"{SEED}.", min=0)], 0),
+    "split_seed": (Annotated[int | None, option("N", "What the split is drawn from, if not --seed.", min=0)], None),
     "all_data": (Annotated[bool, option(None, "Train on every labelled image; none validates.", "--all-data")], False),
     "folds": (Annotated[int | None, option("K", "Split the labelled images into K folds, to validate in turn.")], None),
     "fold": (Annotated[int | None, option("I", "Train the I-th of the K folds only.")], None),

@@ -50,7 +50,11 @@ def ensemble(
     names: RunNames,
     how: Annotated[
         Literal["mean", "ranks", "weights"] | None,
-        option("HOW", "mean, ranks or weights; else the one that scores best on the validation images.", "--how"),
+        option(
+            "HOW",
+            "mean, ranks, weights, greedy or nnls; else the one that scores best on the validation images.",
+            "--how",
+        ),
     ] = None,
 ) -> None:
     """Combine the predictions of several runs into one submission."""

@@ -103,7 +103,7 @@ def _as_it_is(reading: Reading) -> Reading:
 def _parts(tables: Tables, recipe: Recipe, choices: Choices) -> tuple[Array, list[str]]:
     """The number of each labelled image's part (N,), and what the parts are called."""
     if choices.folds is not None:
-        folds = draw_folds(tables.targets, choices.folds, choices.seed, tables.groups, tables.duplicate_groups)
+        folds = draw_folds(tables.targets, choices.folds, choices.splits_by, tables.groups, tables.duplicate_groups)
         return folds, [f"fold {fold}" for fold in range(1, choices.folds + 1)]
     return which_validate(tables, recipe, choices).astype(int), ["train", "valid"]
 

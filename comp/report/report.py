@@ -228,6 +228,8 @@ def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = No
     else:
         words += ["--recipe", config["recipe_name"], "--backbone", config["recipe"]["backbone"]]
     words += ["--seed", str(config["seed"])]
+    if "split_seed" in config:
+        words += ["--split-seed", str(config["split_seed"])]
     for setting in config.get("settings", ()):
         words += ["--set", setting]
     if config.get("all_data"):

@@ -33,7 +33,8 @@ class Choices:
 
     settings: fields set by hand, ``field=value``. all_data: no row validates. folds: how many the rows are dealt to;
     fold: which of them validates, from 1. like: a run whose recipe, found learning rates and post-processing are taken
-    over.
+    over. split_seed: what the split is drawn from, where that is not ``seed``: trainings of several seeds that share it
+    can be blended.
     """
 
     recipe: str = "standard"
@@ -44,8 +45,11 @@ class Choices:
     folds: int | None = None
     fold: int | None = None
     like: Run | None = None
+    split_seed: int | None = None
 
     def __post_init__(self) -> None:
+        if self.split_seed == self.seed:
+            object.__setattr__(self, "split_seed", None)
         if self.folds is not None and self.folds < 2:
             raise OverrideError(f"--folds is {self.folds}, but it should be at least 2.")
         if self.fold is not None and not 1 <= self.fold <= (self.folds or 0):
@@ -57,6 +61,11 @@ class Choices:
             raise OverrideError("--like takes rates that were found for its own backbone; leave --backbone out.")
         if self.like is not None:
             object.__setattr__(self, "recipe", self.like.record("config")["recipe_name"])
+
+    @property
+    def splits_by(self) -> int:
+        """The seed that the split is drawn from."""
+        return self.seed if self.split_seed is None else self.split_seed
 
     @property
     def every_fold(self) -> bool:
@@ -73,7 +82,7 @@ class Choices:
         words += ["--seed", str(self.seed)]
         if self.all_data:
             words.append("--all-data")
-        for option, number in (("--folds", self.folds), ("--fold", self.fold)):
+        for option, number in (("--split-seed", self.split_seed), ("--folds", self.folds), ("--fold", self.fold)):
             if number is not None:
                 words += [option, str(number)]
         return words
@@ -122,6 +131,7 @@ class Experiment:
                 folds=config["folds"],
                 fold=config["fold"],
                 like=like,
+                split_seed=config.get("split_seed"),
             )
         return cls.of(competition, choices, workspace)
 

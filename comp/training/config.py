@@ -63,6 +63,7 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         "weights": prepared.weights,
         "outputs": prepared.outputs.record(),
         "by_hand": by_hand,
+        **({} if choices.split_seed is None else {"split_seed": choices.split_seed}),
         **({"relative_sizes": dict(experiment.relative)} if experiment.relative else {}),
         **({} if tables.answers is tables else {"combine": recorded(competition.combine)}),
         **(

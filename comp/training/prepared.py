@@ -160,7 +160,7 @@ def which_validate(tables: Tables, recipe: Recipe, choices: Choices) -> npt.NDAr
     together = tables.groups, tables.duplicate_groups
     if choices.folds is not None and choices.fold is not None:
         validates: npt.NDArray[np.bool_] = (
-            draw_folds(tables.targets, choices.folds, choices.seed, *together) == choices.fold - 1
+            draw_folds(tables.targets, choices.folds, choices.splits_by, *together) == choices.fold - 1
         )
         return validates
-    return draw_split(tables.targets, recipe.validation, choices.seed, *together)
+    return draw_split(tables.targets, recipe.validation, choices.splits_by, *together)

@@ -29,7 +29,7 @@ from comp.training.training import Training
 
 # Of a config, what says nothing about the results, and what makes them differ in their last digits only.
 NOT_COMPARED = ("command", "order")
-CHOSEN = ("recipe_name", "settings", "seed", "all_data", "folds", "fold", "like")
+CHOSEN = ("recipe_name", "settings", "seed", "split_seed", "all_data", "folds", "fold", "like")
 OF_THE_MACHINE = ("versions", "device", "precision")
 ONLY_SAID = (*OF_THE_MACHINE, "source")
 
@@ -232,7 +232,7 @@ def _edited(run: Run, config: Mapping[str, Any]) -> str:
         before = _without(run.record("config"), *NOT_COMPARED, "source")
     except RunError:
         return ""
-    if any(before.get(name) != config[name] for name in CHOSEN):
+    if any(before.get(name) != config.get(name) for name in CHOSEN):
         return ""
     other = difference(before, _without(config, "source"))
     return f"{other.field} was {other.one} in {run.name} and is {other.other}" if other else ""

@@ -16,7 +16,10 @@ from comp.submission.predictions import Member
 
 Array = npt.NDArray[Any]
 
-OF_FOLDS = ("competition", "folds", "seed", "classes", "data", "recipe_name", "recipe", "augment", "layer_lr_ratio")
+OF_FOLDS = (
+    *("competition", "folds", "seed", "split_seed", "classes", "data"),
+    *("recipe_name", "recipe", "augment", "layer_lr_ratio"),
+)
 
 
 def refuse_differences(members: Sequence[Member], fields: Sequence[str], advice: str) -> None:
@@ -97,7 +100,7 @@ def same_parts(members: Sequence[Member], tables: Tables) -> Array:
             raise RunError(
                 f"{other.name} has other validation images or folds than {first.name}: {len(differing)} images differ, "
                 f"the first {differing[0]!r}, which {theirs} in the one and {mine} in the other; train both with the "
-                "same seed and folds."
+                "same --split-seed and --folds."
             )
     missing = [id_ for id_ in tables.train["id"] if id_ not in first.parts]
     if missing:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import LinearConstraint, minimize
 from scipy.stats import rankdata
 
 from comp.data.splitting import draw_folds
@@ -16,12 +15,14 @@ from comp.declare.competition import Competition
 from comp.declare.metrics import Target
 from comp.submission.postprocessing import PostProcessing
 from comp.submission.scoring import tune_on_predictions
+from comp.tools.ensembles.weights import Fit, fit_greedily, fit_least_squares, fit_weights
 
 Array = npt.NDArray[Any]
 Predictions = npt.NDArray[np.float64]
-Method = Literal["mean", "ranks", "weights"]
+Method = Literal["mean", "ranks", "weights", "greedy", "nnls"]
 
-SMALLEST = 1e-15
+# What fits weights (M,) on predictions (M, N, C) and targets, the simplest first.
+FITTED: dict[Method, Fit] = {"weights": fit_weights, "greedy": fit_greedily, "nnls": fit_least_squares}
 CROSS_FITS = 5
 
 
@@ -45,78 +46,17 @@ def rank_mean(predictions: Array, target: Target) -> Predictions:
     return mean / mean.sum(axis=1, keepdims=True) if target in ("single", "shares") else mean
 
 
-def fit_weights(predictions: Array, targets: Array, target: Target) -> Predictions:
-    """The weights (M,), none negative and summing to one, whose mean of (M, N, C) has the least loss.
-
-    targets: (N,) or (N, C). The loss is the log loss; of tags and fractions the mean of the columns' binary ones; of
-    numbers the squared error, each column in standard deviations. The problem is convex: there is one best loss, found
-    by sequential least squares programming.
-    """
-    models = len(predictions)
-    loss = _squared_error(predictions, targets) if target == "number" else _log_loss(predictions, targets, target)
-    even = np.full(models, 1 / models)
-    found = minimize(
-        loss,
-        even,
-        jac=True,
-        method="SLSQP",
-        bounds=[(0, 1)] * models,
-        constraints=LinearConstraint(np.ones(models), 1, 1),
-        options={"ftol": 1e-9},
-    ).x.clip(0)
-    fitted = found / found.sum() if found.sum() > 0 else even
-    # Should the solver stop early, what it found is not to be worse than what needs no solver.
-    best: Predictions = min((fitted, even, *np.eye(models)), key=lambda weights: loss(weights)[0])
-    return best
-
-
-# Of weights (M,), a loss and its derivatives (M,).
-Loss = Callable[[Array], tuple[float, Array]]
-
-
-def _log_loss(predictions: Array, targets: Array, target: Target) -> Loss:
-    # What each likelihood (M, …) counts. Those of classes and tags are taken out, as all others count nothing.
-    parts: list[tuple[Any, Array]]
-    if target == "single":
-        parts = [(1.0, predictions[:, np.arange(len(targets)), targets])]
-    elif target == "multi":
-        parts = [(1.0, np.where(targets == 1, predictions, 1 - predictions))]
-    else:
-        parts = [(targets, predictions)] + [(1 - targets, 1 - predictions)] * (target == "fractions")
-    parts = [(np.ravel(share), likelihoods.reshape(len(predictions), -1)) for share, likelihoods in parts]
-    count = len(targets) if target == "shares" else parts[0][1].shape[1]
-
-    def loss(weights: Array) -> tuple[float, Array]:
-        mixtures = [np.maximum(weights @ likelihoods, SMALLEST) for _, likelihoods in parts]
-        terms = list(zip(parts, mixtures, strict=True))
-        value = sum(float(-(share * np.log(mixed)).sum()) for (share, _), mixed in terms)
-        slope = sum(-(share * likelihoods / mixed).sum(axis=1) for (share, likelihoods), mixed in terms)
-        return value / count, slope / count
-
-    return loss
-
-
-def _squared_error(predictions: Array, targets: Array) -> Loss:
-    deviations = targets.std(axis=0)
-    scale = np.where(deviations > 0, deviations, 1)
-    errors = ((predictions - targets) / scale).reshape(len(predictions), -1)
-
-    def loss(weights: Array) -> tuple[float, Array]:
-        mixed = weights @ errors
-        return float((mixed**2).mean()), 2 * (errors * mixed).mean(axis=1)
-
-    return loss
-
-
-def cross_fitted_mean(predictions: Array, targets: Array, folds: Array, target: Target) -> Predictions:
-    """The weighted mean (N, C) in which no image had a say in its own weights: they are fitted on the other folds.
+def cross_fitted_mean(
+    predictions: Array, targets: Array, folds: Array, target: Target, fit: Fit = fit_weights
+) -> Predictions:
+    """The weighted mean (N, C) in which no image had a say in its own weights: ``fit`` finds them on the other folds.
 
     folds: (N,), the fold of each image. Its score is what fitting weights is worth on images that were not seen.
     """
     mean = np.empty(predictions.shape[1:])
     for fold in np.unique(folds):
         others = folds != fold
-        weights = fit_weights(predictions[:, others], targets[others], target)
+        weights = fit(predictions[:, others], targets[others], target)
         mean[~others] = weighted_mean(predictions[:, ~others], weights)
     return mean
 
@@ -180,10 +120,11 @@ def by_every_method(
     if target != "number":
         methods["ranks"] = scored(rank_mean(valid, target), rank_mean(test, target), even)
     if folds is not None:
-        weights = fit_weights(valid, targets, target)
-        methods["weights"] = scored(
-            cross_fitted_mean(valid, targets, folds, target), weighted_mean(test, weights), weights
-        )
+        for method, fit in FITTED.items():
+            weights = fit(valid, targets, target)
+            methods[method] = scored(
+                cross_fitted_mean(valid, targets, folds, target, fit), weighted_mean(test, weights), weights
+            )
     return methods
 
 
@@ -219,7 +160,8 @@ def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
     members, methods, how, metric = scores["members"], scores["methods"], scores["how"], competition.scoring.name
     if not scores["rows"]:
         return [f"{competition.name}: {how} of {len(members)} runs; no image validates, so there is no score"]
-    fitted = methods["weights"]["weights"] if "weights" in methods else [None] * len(members)
+    shown = how if how in FITTED else "weights"
+    fitted = methods[shown]["weights"] if shown in methods else [None] * len(members)
     rows = [(one["run"], one, weight) for one, weight in zip(members, fitted, strict=True)]
     rows += [(method, one, None) for method, one in methods.items()]
     before = next(one["tuned"] for one in members if one["run"] == scores["best_run"])
@@ -227,9 +169,9 @@ def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
     gained = "no better" if abs(gain) < 5e-6 else f"{abs(gain):.5f} {'better' if gain > 0 else 'worse'}"
     return [
         f"{competition.name}: {len(members)} runs on {scores['rows']} images; "
-        "`weights` is scored on images that its weights were not fitted on",
+        f"{', '.join(f'`{name}`' for name in FITTED)} are scored on images that their weights were not fitted on",
         *as_table(
-            ["", metric, "post-processed", "weight"],
+            ["", metric, "post-processed", f"by {shown}"],
             *(
                 [name, one["untuned"], one["tuned"], "" if weight is None else f"{weight:.3f}"]
                 for name, one, weight in rows

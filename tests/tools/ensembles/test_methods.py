@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from comp.tools.ensembles.methods import cross_fitted_mean, fit_weights, rank_mean, weighted_mean
+from comp.tools.ensembles.methods import FITTED, cross_fitted_mean, rank_mean, weighted_mean
+from comp.tools.ensembles.weights import fit_greedily, fit_weights
 
 SEEDS = st.integers(0, 2**32 - 1)
 KINDS = pytest.mark.parametrize("kind", ["single", "multi", "shares", "fractions", "number"])
@@ -39,11 +40,12 @@ def loss(predictions, targets, kind):
     return -(targets * yes + (1 - targets) * no).mean()
 
 
+@pytest.mark.parametrize("fit", FITTED.values())
 @KINDS
 @moderately
 @given(seed=SEEDS, models=st.integers(1, 6), rows=st.integers(1, 40), classes=st.integers(2, 5))
-def test_fitted_weights_are_non_negative_and_sum_to_one(kind, seed, models, rows, classes):
-    weights = fit_weights(*drawn(kind, seed, models, rows, classes), kind)
+def test_fitted_weights_are_non_negative_and_sum_to_one(fit, kind, seed, models, rows, classes):
+    weights = fit(*drawn(kind, seed, models, rows, classes), kind)
     assert weights.shape == (models,)
     assert (weights >= 0).all()
     assert weights.sum() == pytest.approx(1)
@@ -66,10 +68,38 @@ def test_fitted_weights_are_the_best_of_a_fine_grid(kind):
     assert loss(weighted_mean(probabilities, fit_weights(probabilities, targets, kind)), targets, kind) <= grid + 1e-7
 
 
-def test_a_model_that_knows_gets_all_the_weight_beside_one_that_guesses():
+@pytest.mark.parametrize("fit", FITTED.values())
+def test_a_model_that_knows_gets_all_the_weight_beside_one_that_guesses(fit):
     targets = np.random.default_rng(0).integers(0, 3, 200)
     knows, guesses = np.eye(3)[targets] * 0.9 + 0.1 / 3, np.full((200, 3), 1 / 3)
-    assert fit_weights(np.stack([guesses, knows]), targets, "single") == pytest.approx([0, 1], abs=1e-4)
+    assert fit(np.stack([guesses, knows]), targets, "single") == pytest.approx([0, 1], abs=1e-4)
+
+
+@KINDS
+@moderately
+@given(seed=SEEDS, models=st.integers(2, 5), rows=st.integers(5, 60))
+def test_greedy_selection_loses_no_more_than_any_model_and_lies_near_the_best(kind, seed, models, rows):
+    probabilities, targets = drawn(kind, seed, models, rows, 3)
+    weights = fit_greedily(probabilities, targets, kind)
+    greedy = loss(weighted_mean(probabilities, weights), targets, kind)
+    assert greedy <= min(loss(model, targets, kind) for model in probabilities) + 1e-9
+    best = loss(weighted_mean(probabilities, fit_weights(probabilities, targets, kind)), targets, kind)
+    assert greedy <= best + 0.02
+
+
+@KINDS
+def test_least_squares_are_the_least_of_a_fine_grid(kind):
+    probabilities, targets = drawn(kind, 7, 2, 300, 4)
+    truth = np.eye(4)[targets] if kind == "single" else targets
+    scale = targets.std(axis=0) if kind == "number" else 1
+    weights = FITTED["nnls"](probabilities, targets, kind)
+
+    def squares(share):
+        mixed = share * probabilities[0] + (1 - share) * probabilities[1]
+        return (((mixed - truth) / scale) ** 2).sum()
+
+    # Least squares may sum to another number than one; scaled they are not far from the least.
+    assert squares(weights[0]) <= min(map(squares, np.linspace(0, 1, 201))) * 1.02
 
 
 @RANKED
