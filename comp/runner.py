@@ -18,7 +18,7 @@ from comp.declare.competition import Competition, load_competition
 from comp.errors import OverrideError
 from comp.runs import Goal, Run, Workspace
 from comp.runs.pretraining import refuse_sizes
-from comp.runs.resolve import Choices, Experiment
+from comp.runs.resolve import Choices, Experiment, with_names_of
 from comp.training.launching import is_main, main_first
 
 if TYPE_CHECKING:  # a start that trains nothing imports neither pandas nor torch
@@ -271,6 +271,7 @@ def predict(competition: Competition, trained: Run, workspace: Workspace, consol
     """Predict validation and test images with test-time augmentation, tune post-processing, write the submission."""
     from comp.data.data_check import checked_tables
 
+    competition = with_names_of(competition, trained.record("config"))
     tables = checked_tables(competition, workspace, console)
     from comp.training import predicting
 

@@ -24,6 +24,7 @@ from comp.data.duplicates import duplicate_groups, kept_near_pairs
 from comp.data.facts_table import read_facts
 from comp.data.file_facts import judged_by, oddities
 from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training, lines_of_check
+from comp.data.reading import Depth
 from comp.data.tables import Tables, class_counts, read_tables
 from comp.declare.competition import Competition
 from comp.errors import DataError
@@ -113,8 +114,13 @@ def facts_file(competition: Competition, workspace: Workspace) -> Path:
     return workspace.cache / "data-check" / f"{competition.name}.arrow"
 
 
-def check_images(tables: Tables, competition: Competition, workspace: Workspace, console: Console) -> DataCheck:
-    """Open the images of the tables, but for those that did not change since they were opened."""
+def check_images(
+    tables: Tables, competition: Competition, workspace: Workspace, console: Console, depth: Depth | None = None
+) -> DataCheck:
+    """Open the images of the tables, but for those that did not change since they were opened.
+
+    depth: of the images that a run was trained on; else it is that of the training images.
+    """
     kept = facts_file(competition, workspace)
     both = [tables.train.assign(part="train"), tables.test.assign(part="test", label="")]
     images = pd.concat(both, ignore_index=True)
@@ -129,7 +135,8 @@ def check_images(tables: Tables, competition: Competition, workspace: Workspace,
         )
     facts = found.frame()
     trains = (images["part"] == "train").to_numpy()
-    depth, levels = found.depth(np.flatnonzero(trains if trains.any() else ~trains))
+    seen, levels = found.depth(np.flatnonzero(trains if trains.any() else ~trains))
+    depth = depth or seen
     unlike = (facts["problem"] == "") & (facts["channels"] != depth.channels)
     facts.loc[unlike, "detail"] = f"most training images have {depth.channels}"
     facts.loc[unlike, "problem"] = facts["channels"].astype(str) + " channels"
@@ -151,7 +158,7 @@ def check_images(tables: Tables, competition: Competition, workspace: Workspace,
     _mark(images, trains, same, "exact")
     together, torn = _kept_together(same[trains & readable], look_alike[trains & readable])
     parts = {"train": readable[trains], "test": readable[~trains]}
-    return DataCheck(images, together, torn, found.opened, parts, depth, levels)
+    return DataCheck(images, together, torn, found.opened, parts, depth, levels, found.unlike(depth))
 
 
 def _mark(images: pd.DataFrame, trains: npt.NDArray[np.bool_], groups: Groups, how: str) -> None:

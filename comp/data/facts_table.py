@@ -76,6 +76,17 @@ class Facts:
         used = ((high - low) / np.maximum(greatest - least, 1e-300)).max(axis=1)
         return Depth(channels, tuple(least.tolist()), tuple(greatest.tolist())), round(255 * float(np.median(used))) + 1
 
+    def unlike(self, depth: Depth) -> dict[str, int]:
+        """How many readable files the depth doesn't fit: those of bytes, and those with values that lie outside."""
+        some = self.table.select(["problem", "channels", "low", "high"])
+        some = some.filter(pc.and_(pc.equal(some["problem"], ""), pc.equal(some["channels"], depth.channels)))
+        deep = some.filter(pc.greater(pc.list_value_length(some["low"]), 0))
+        if not depth.low:
+            return {"deeper": len(deep)}
+        low, high = (np.array(deep[name].to_pylist()).reshape(-1, depth.channels) for name in ("low", "high"))
+        outside = ((low < np.array(depth.low)) | (high > np.array(depth.high))).any(axis=1)
+        return {"bytes": len(some) - len(deep), "outside": int(outside.sum())}
+
     def thumbnails(self) -> npt.NDArray[np.uint8]:
         """Those of all files (N, THUMBNAIL, THUMBNAIL)."""
         parts = [np.empty(0, np.uint8)]

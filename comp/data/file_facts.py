@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -14,7 +15,18 @@ import pandas as pd
 import PIL
 from PIL import Image, UnidentifiedImageError
 
-from comp.data.readers import array_of, files_of, opened, to_rgb, turned_upright
+from comp.data.readers import (
+    Array,
+    array_of,
+    bands_of,
+    deep_values,
+    files_of,
+    has_16_bits,
+    is_deep,
+    opened,
+    to_rgb,
+    turned_upright,
+)
 from comp.data.reading import RGB, as_bytes, channels_in, in_threads, range_of
 from comp.declare.brought import key_of, short_name
 from comp.declare.reading import Channels, Read
@@ -65,7 +77,7 @@ ODDITIES = {
     "grey": "given three equal components",
     "palette": "converted to RGB",
     "alpha": "transparency left out",
-    "16 bits": "the upper eight kept, unless `read` is 'deep'",
+    "16 bits": "scaled by what the training images hold",
     "EXIF-rotated": "turned upright",
     "animated": "the first frame taken",
     "extreme aspect": "seen in the middle only, where one view is taken",
@@ -141,7 +153,9 @@ def facts_of(path: Path, read: Read | Channels = "images") -> FileFacts:
             return FileFacts("can't be opened", error.strerror or str(error))
     content = digest.hexdigest()
     try:
-        return _decoded(path, content) if read == "images" else _read(path, content, read)
+        return (
+            _decoded(path, content) if read == "images" else _of_array(array_of(path, read), short_name(read), content)
+        )
     except DeclarationError:
         raise
     except UnidentifiedImageError:
@@ -155,10 +169,10 @@ def facts_of(path: Path, read: Read | Channels = "images") -> FileFacts:
 
 
 def _decoded(path: Path, content: str) -> FileFacts:
-    with opened(path) as image:
+    with suppress(UnidentifiedImageError), opened(path) as image:
         width, height = image.size
         format_, mode = image.format or "", image.mode
-        sixteen_bit = ";16" in mode or any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
+        deep, sixteen_bit = is_deep(image), has_16_bits(image)
         # Pillow turns a TIFF upright as it decodes it; of other formats some tell their EXIF only then.
         orientation = _orientation(image) if format_ == "TIFF" else 1
         image.draft("L", (2 * THUMBNAIL, 2 * THUMBNAIL))
@@ -166,8 +180,9 @@ def _decoded(path: Path, content: str) -> FileFacts:
         if format_ != "TIFF":
             orientation = _orientation(image)
             width, height = (height, width) if orientation >= 5 else (width, height)
-        small = thumbnail(to_rgb(turned_upright(image)))
-        return FileFacts(
+        values = deep_values(image, path) if deep else None
+        of_values = FileFacts() if values is None else _of_array(values, format_, content)
+        return of_values._replace(
             format=format_,
             mode=mode,
             width=width,
@@ -177,16 +192,16 @@ def _decoded(path: Path, content: str) -> FileFacts:
             orientation=orientation,
             animated=_is_animated(image),
             content=content,
-            thumbnail=small,
+            thumbnail=thumbnail(to_rgb(turned_upright(image))) if values is None else of_values.thumbnail,
         )
+    return _of_array(bands_of(path), "TIFF", content)
 
 
-def _read(path: Path, content: str, read: Read | Channels) -> FileFacts:
-    array = array_of(path, read)
+def _of_array(array: Array, format_: str, content: str) -> FileFacts:
     low, high = range_of(array)
     grey = as_bytes(array, RGB).reshape(*array.shape[:2], -1).mean(axis=2).round().astype(np.uint8)
     return FileFacts(
-        format=short_name(read),
+        format=format_,
         mode=f"{array.dtype}",
         width=array.shape[1],
         height=array.shape[0],

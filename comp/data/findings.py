@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -24,6 +24,13 @@ OF_DUPLICATES = {
     "conflict": ("conflicting labels", "duplicates with another label; mend the labels if you can"),
     "leak": ("leaks", "test images that are duplicates of training images"),
 }
+# What doesn't fit the training images' depth, and what becomes of it.
+UNLIKE = {
+    "bytes": "of eight bits stay as they are, beside deeper ones",
+    "outside": "to predict have values outside of these, which are clipped",
+    "deeper": "to predict are deeper than the eight bits of the training images: the upper eight are kept",
+}
+FEW_LEVELS = 64
 LISTED = ("part", "id", "path", "label", "problem", "detail", "odd", *OF_DUPLICATES, "like")
 
 
@@ -43,7 +50,8 @@ class DataCheck:
     torn: how many training images are not kept together, though they look alike, as they are too many.
     opened: how many of the files had to be opened.
     readable: which images of a part, train or test, can be read (R,).
-    depth: what a reader's arrays have in common. levels: how many of the 256 that it leaves half of the images use.
+    depth: what images that are no bytes have in common. levels: how many of the 256 that it leaves half of the training
+        images use. unlike: how many images it doesn't fit, by the reason, as `Facts.unlike` counts them.
     """
 
     images: pd.DataFrame
@@ -53,6 +61,7 @@ class DataCheck:
     readable: Mapping[str, npt.NDArray[np.bool_]]
     depth: Depth = RGB
     levels: int = 256
+    unlike: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def found(self) -> pd.Series[bool]:
@@ -130,10 +139,19 @@ def lines_of_check(check: DataCheck) -> Iterator[str]:
 def _of_depth(check: DataCheck) -> Iterator[str]:
     depth = check.depth
     if depth.low:
+        remedy = "; if outliers take the others, clip in a `read` of your own" if check.levels < FEW_LEVELS else ""
         yield (
             f"values from {min(depth.low):g} to {max(depth.high):g} in {depth.channels} channels of the training "
-            f"images become 256 levels, of which half of the images use {check.levels} or fewer"
+            f"images become 256 levels, of which half of the images use {check.levels} or fewer{remedy}"
         )
+    yield from lines_of_unlike(check)
+
+
+def lines_of_unlike(check: DataCheck) -> Iterator[str]:
+    """A line for each reason why images don't fit the training images' depth."""
+    for reason, count in check.unlike.items():
+        if count:
+            yield f"{count} {'images' if count > 1 else 'image'} {UNLIKE[reason]}"
 
 
 def _problems(found: pd.DataFrame) -> str:

@@ -18,6 +18,8 @@ Array = npt.NDArray[Any]
 
 # Not all that Pillow knows: it would run a PostScript file that is named .jpg through Ghostscript.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "DIB", "JPEG2000", "PPM")
+# The tag of a TIFF that says what its components beside the colours are: 1 and 2 for transparency.
+EXTRA_SAMPLES = 338
 # An array that has fewer rows than this, and more channels, has its channels first.
 FEWEST_ROWS = 16
 
@@ -37,12 +39,55 @@ def turned_upright(image: Image.Image) -> Image.Image:
     return image
 
 
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image that isn't decoded yet has more than eight bits a component."""
+    return image.mode.startswith(("I", "F")) or has_16_bits(image)
+
+
+def has_16_bits(image: Image.Image) -> bool:
+    """Whether an image that isn't decoded yet has sixteen bits a component, of which Pillow keeps eight of colours."""
+    return ";16" in image.mode or any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
+
+
+def deep_values(image: Image.Image, path: Path) -> Array:
+    """What a deep image of this file holds, upright: (H, W) of grey, (H, W, 3) of colours.
+
+    Of a TIFF with four components, none of which it calls transparency, all: (H, W, 4).
+    """
+    if image.mode.startswith(("I", "F")):
+        return np.asarray(turned_upright(image))
+    bands = image.format == "TIFF" and not {1, 2} & set(image.tag_v2.get(EXTRA_SAMPLES, ()))  # type: ignore[attr-defined]
+    return _by_opencv(path, every_band=bands)
+
+
+def bands_of(path: Path) -> Array:
+    """What a TIFF holds that Pillow doesn't know, as of floats in several bands; UnidentifiedImageError for no TIFF."""
+    with path.open("rb") as file:
+        if file.read(4) not in (b"II*\0", b"MM\0*"):
+            raise UnidentifiedImageError("it is no image")
+    return _by_opencv(path, every_band=True)
+
+
+def _by_opencv(path: Path, *, every_band: bool) -> Array:
+    import cv2
+
+    # It would write to the terminal what it thinks of each file.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # Orientation is followed where colours are asked for.
+    how = cv2.IMREAD_UNCHANGED if every_band else cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
+    found = cv2.imdecode(np.fromfile(path, np.uint8), how)
+    if found is None:
+        raise UnidentifiedImageError("OpenCV can't decode it")
+    # OpenCV has blue first.
+    return found if found.ndim == 2 else found[:, :, [2, 1, 0, *range(3, found.shape[2])]]
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """The image in mode RGB; transparency is dropped.
 
-    16-bit grey keeps its upper eight bits, which ``convert`` would clip. Of grey numbers whose full scale the file
-    doesn't say (32-bit, floats), 0 to 1, 0 to 255 and 0 to 65,535 become 0 to 255, and any other range is stretched to
-    that: NaN is black.
+    Of what is deeper than the training images are, 16-bit grey keeps its upper eight bits, which ``convert`` clips;
+    of grey numbers whose full scale the file doesn't say (32-bit, floats), 0 to 1, 0 to 255 and 0 to 65,535 become 0 to
+    255, and any other range is stretched to that: NaN is black.
     """
     if image.mode.startswith("I;16"):
         return _grey(np.asarray(image) // 256)
@@ -100,28 +145,16 @@ def array_of(path: Path, read: Read | Channels) -> Array:
 
 
 def _one_channel(file: Path, read: Read) -> Array:
-    if read == "images":
-        with opened(file) as image:
-            return np.asarray(to_rgb(turned_upright(image)).convert("L"))
     found = array_of(file, read)
+    if found.ndim == 3 and found.dtype == np.uint8 and read == "images":
+        return np.asarray(Image.fromarray(found).convert("L"))
     return found if found.ndim == 2 else found.mean(axis=2)
 
 
-def _deep(path: Path) -> Array:
-    """An image as deep as it is; Pillow knows such greys, and OpenCV colours and further channels."""
-    # Of some kinds that OpenCV knows Pillow says that they are no image.
+def _image(path: Path) -> Array:
     with suppress(UnidentifiedImageError), opened(path) as image:
-        if image.mode.startswith(("I", "F")):
-            return np.asarray(image)
-    import cv2
-
-    found = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if found is None:
-        raise UnidentifiedImageError("OpenCV can't decode it")
-    if found.ndim == 3 and found.shape[2] in (3, 4):
-        # OpenCV has blue first.
-        found = found[:, :, [2, 1, 0, 3][: found.shape[2]]]
-    return found
+        return deep_values(image, path) if is_deep(image) else np.asarray(to_rgb(turned_upright(image)))
+    return bands_of(path)
 
 
 def _dicom(path: Path) -> Array:
@@ -155,7 +188,7 @@ def _dicom(path: Path) -> Array:
 
 
 NAMED: dict[str, Callable[[Path], Array]] = {
-    "deep": _deep,
+    "images": _image,
     "npy": lambda path: np.load(path, allow_pickle=False),
     "dicom": _dicom,
 }

@@ -6,6 +6,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +15,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from comp.data.readers import array_of, opened, to_rgb, turned_upright
+from comp.data.readers import Array, array_of, bands_of, deep_values, is_deep, opened, to_rgb, turned_upright
 from comp.declare.brought import key_of
 from comp.declare.reading import Channels, Fit, Read, Size, sides
 from comp.errors import DataError, DeclarationError
@@ -45,10 +46,10 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 @dataclass(frozen=True)
 class Depth:
-    """What the arrays of a reader have in common, as the training images show it.
+    """What images that are no bytes have in common, as the training images show it.
 
     channels: C. low, high: the least and the greatest value of each channel (C,), which become 0 and 255; empty where
-    they are bytes already.
+    all are bytes already.
     """
 
     channels: int = 3
@@ -91,14 +92,15 @@ def read_image(path: Path, size: Size, reading: Reading = ORDINARY) -> Pixels:
 
     With ``fit="crop"`` the image is resized until it just covers the size, by its shorter side where that is a square;
     with ``pad`` until it fits in, and its reflection fills the rest. An ordinary image is RGB, upright by its EXIF
-    orientation: four-component, grey, palette and 16-bit images become RGB, see `to_rgb`; of an animation the first
-    frame is taken, of an image longer than LONGEST_SIDE times its shorter side the middle. A large JPEG is decoded at
-    one of its own reduced scales, never below the size.
+    orientation: four-component, grey and palette images become RGB, see `to_rgb`, and deeper ones bytes by the depth
+    that the training images have, where these are deep; of an animation the first frame is taken, of an image longer
+    than LONGEST_SIDE times its shorter side the middle. A large JPEG is decoded at one of its own reduced scales, never
+    below the size.
     Raises DataError for a file that is no readable image, DeclarationError for what `array_of` refuses.
     """
-    box = sides(size)
+    box, read, depth = sides(size), reading.read, reading.depth
     try:
-        planes = _ordinary(path, max(box)) if reading.read == "images" else _planes(path, reading)
+        planes = _ordinary(path, max(box), depth) if read == "images" else _planes(array_of(path, read), depth)
     except DeclarationError:
         raise
     except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
@@ -122,23 +124,31 @@ def _fitted(image: Image.Image, box: tuple[int, int], reading: Reading) -> Pixel
     return np.pad(pixels, [*((gap // 2, gap - gap // 2) for gap in gaps), (0, 0)][: pixels.ndim], mode="reflect")
 
 
-def _ordinary(path: Path, least: int) -> list[Image.Image]:
-    """An ordinary image in RGB, its sides at least as long where it is."""
-    with opened(path) as image:
+def _ordinary(path: Path, least: int, depth: Depth) -> list[Image.Image]:
+    """An ordinary image in RGB, its sides at least as long where it is; a deep one as `_planes` has it."""
+    with suppress(UnidentifiedImageError), opened(path) as image:
+        if depth.low and is_deep(image):
+            return _planes(deep_values(image, path), depth)
+        _must_have(3, depth)
         if image.mode in ("RGB", "L"):
             image.draft(image.mode, (least, least))
         return [to_rgb(turned_upright(image))]
+    return _planes(bands_of(path), depth)
 
 
-def _planes(path: Path, reading: Reading) -> list[Image.Image]:
-    """The bytes of another image: one in RGB where it has three channels, as grey gets, else one of each channel."""
-    array = array_of(path, reading.read)
-    if (channels := channels_in(array)) != reading.depth.channels:
-        raise ValueError(f"it has {channels} channels, but the training images have {reading.depth.channels}")
-    pixels = as_bytes(array, reading.depth)
-    if channels == 3:
+def _planes(array: Array, depth: Depth) -> list[Image.Image]:
+    """The bytes of an array: an image in RGB where it has three channels, as grey gets, else one of each channel."""
+    _must_have(channels_in(array), depth)
+    pixels = as_bytes(array, depth)
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
         return [Image.fromarray(pixels).convert("RGB")]
     return [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(pixels, 2, 0)]
+
+
+def _must_have(channels: int, depth: Depth) -> None:
+    """Raise ValueError where the training images have another number of channels."""
+    if channels != depth.channels:
+        raise ValueError(f"it has {channels} channels, but the training images have {depth.channels}")
 
 
 def channels_in(array: npt.NDArray[Any]) -> int:

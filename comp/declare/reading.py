@@ -11,8 +11,7 @@ from comp.declare.checks import Declared, between, one_of
 
 # The names that `read` may have, and what is read by each.
 READERS = {
-    "images": "ordinary images (JPEG, PNG, TIFF, WebP and others), eight bits a component",
-    "deep": "images of 16 bits or floats a component (PNG, TIFF), scaled by what the training images hold",
+    "images": "images (JPEG, PNG, TIFF, WebP and others); deeper ones than eight bits scaled by the training images",
     "npy": "arrays that numpy saved, (H, W) or (H, W, C)",
     "dicom": "DICOM by pydicom: its VOI LUT or window applied, MONOCHROME1 inverted, the first frame",
 }

@@ -16,6 +16,7 @@ from torch import Tensor
 from comp.console import Console
 from comp.data.columns import Encoding
 from comp.data.data_check import check_images
+from comp.data.findings import lines_of_unlike
 from comp.data.preparing import prepare_files
 from comp.data.reading import Depth, Paths
 from comp.data.tables import Tables, answers_of, class_counts, read_test_tables, with_prior
@@ -188,7 +189,10 @@ def predict_test_images(competition: Competition, trained: Run, workspace: Works
     if "columns" in config:
         for line in Encoding(**config["columns"]["encoding"]).lines(tables.test, "test images"):
             console.say(line)
-    tables = replace(tables, data_check=check_images(tables, competition, workspace, console))
+    found = check_images(tables, competition, workspace, console, Depth.of(config.get("depth")))
+    for line in lines_of_unlike(found):
+        console.say(line)
+    tables = replace(tables, data_check=found)
     parts = [readable_test_images(config, tables)]
     (logits,) = predict_logits(competition, recipe, trained, parts, workspace, console)
     postprocessing, shares = from_record(scores["postprocessing"]), np.array(scores["shares"])

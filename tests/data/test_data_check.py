@@ -2,6 +2,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from zlib import crc32
@@ -15,7 +16,7 @@ from PIL import Image
 
 from comp.console import Console
 from comp.data.data_check import check_images, checked_tables
-from comp.data.reading import read_image
+from comp.data.reading import Reading, read_image
 from comp.data.tables import read_tables, with_prior
 from comp.errors import DataError
 from comp.runs import find_run
@@ -210,6 +211,54 @@ def test_images_of_a_label_function_may_lie_anywhere(data, shades, workspace, tm
     check = check_images(tables, shades.competition, workspace, Console())
     assert check.images["path"][0] == str(outside)
     assert check.images["problem"][0] == ""
+
+
+DEEP = {
+    "10 bits of 16": (np.uint16, 1023, 0),
+    "12 bits of 16": (np.uint16, 4095, 0),
+    "whole numbers of 32 bits": (np.int32, 3000, -1000),
+    "floats": (np.float32, 0.1, 0),
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_greys_deeper_than_eight_bits_keep_their_levels_by_what_the_training_images_hold(
+    data, shades, workspace, screen, kind
+):
+    of_kind, high, low = DEEP[kind]
+    ramp = np.linspace(low, high, 48 * 64).reshape(48, 64)
+    declaration = shades.declaration.read_text()
+    shades.declaration.write_text(declaration.replace(".png", ".tif"))
+    for path in data.glob("*/*.png"):
+        # Of the images to predict one has half of the range, and one is darker than it.
+        values = {"q00": ramp / 2, "q01": 2 * ramp - high}.get(path.stem, ramp)
+        Image.fromarray(values.astype(of_kind)).save(path.with_suffix(".tif"))
+        path.unlink()
+    tables = screen()
+    assert (tables.depth.low, tables.depth.high) == ((np.float64(of_kind(low)),) * 3, (np.float64(of_kind(high)),) * 3)
+    assert tables.data_check.levels == 256
+    assert tables.data_check.unlike == {"bytes": 0, "outside": 1}
+    (said,) = (note for note in tables.notes if "256 levels" in note)
+    assert f"{high:g}" in said
+    reading = Reading(depth=tables.depth)
+    assert len(np.unique(read_image(data / "train/t00.tif", 48, reading))) == 256
+    half = read_image(data / "test/q00.tif", 48, reading)
+    assert half.max() == pytest.approx((high / 2 - low) / (high - low) * 255, abs=1)
+    # Those to predict alone are judged by it as well.
+    alone = replace(tables, train=tables.train[:0])
+    judged = check_images(alone, shades.competition, workspace, Console(), tables.depth)
+    assert (judged.depth, judged.unlike) == (tables.depth, tables.data_check.unlike)
+
+
+def test_few_levels_that_outliers_leave_are_said(data, screen):
+    for number, path in enumerate(sorted(data.glob("train/*.png"))):
+        values = np.random.default_rng(number).integers(0, 1024, (48, 64), np.uint16)
+        values[0, 0] = 65535 if number == 7 else 0
+        Image.fromarray(values).save(path)
+    tables = screen()
+    assert tables.data_check.levels == 5
+    assert any("`read`" in note for note in tables.notes)
+    assert any(note.startswith("12 images of eight bits") for note in tables.notes)
 
 
 def test_an_image_that_can_t_be_read_has_the_shares_of_the_classes(data, screen):

@@ -1,9 +1,12 @@
 """Files that are no ordinary images, written by the libraries that write them elsewhere."""
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from comp.data.file_facts import facts_of
 from comp.data.readers import FORMATS, NAMED, array_of
@@ -39,14 +42,14 @@ def dicom(path, values, **tags):
 
 
 def test_every_name_is_read_by_a_function():
-    assert {"images", *NAMED} == set(READERS)
+    assert set(NAMED) == set(READERS)
 
 
 @pytest.mark.parametrize(("suffix", "values"), [(".png", RAMP), (".tif", RAMP), (".tif", RAMP / np.float32(4095) - 1)])
 def test_deep_greys_are_read_as_they_are(tmp_path, suffix, values):
     path = tmp_path / f"x{suffix}"
     Image.fromarray(values).save(path)
-    assert np.array_equal(array_of(path, "deep"), values)
+    assert np.array_equal(array_of(path, "images"), values)
 
 
 @pytest.mark.parametrize(("suffix", "channels"), [(".png", 3), (".tif", 3), (".tif", 4)])
@@ -55,7 +58,39 @@ def test_deep_colours_are_read_in_the_order_of_the_file(tmp_path, suffix, channe
     values = np.dstack([COLOURS, COLOURS[:, :, :1] // 2]).astype(kind)[:, :, :channels]
     blue_first = values[:, :, [2, 1, 0, 3][:channels]]
     assert cv2.imwrite(str(tmp_path / f"x{suffix}"), blue_first)
-    assert np.array_equal(array_of(tmp_path / f"x{suffix}", "deep"), values)
+    # A fourth component of eight bits is transparency.
+    expected = values if kind != np.uint8 else values[:, :, :3]
+    assert np.array_equal(array_of(tmp_path / f"x{suffix}", "images"), expected)
+
+
+def test_the_transparency_of_deep_colours_is_dropped(tmp_path):
+    cv2.imwrite(str(tmp_path / "x.png"), np.dstack([COLOURS[:, :, ::-1], COLOURS[:, :, :1]]))
+    assert np.array_equal(array_of(tmp_path / "x.png", "images"), COLOURS)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_deep_colours_are_turned_upright_as_pillow_turns_their_upper_bits(tmp_path, orientation):
+    cv2.imwrite(str(tmp_path / "plain.png"), COLOURS)
+    exif = struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    chunk = struct.pack(">I4s", len(exif), b"eXIf") + exif + struct.pack(">I", zlib.crc32(b"eXIf" + exif))
+    plain = (tmp_path / "plain.png").read_bytes()
+    start = plain.index(b"IDAT") - 4
+    (tmp_path / "x.png").write_bytes(plain[:start] + chunk + plain[start:])
+    with Image.open(tmp_path / "x.png") as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    assert np.array_equal(array_of(tmp_path / "x.png", "images") >> 8, upright)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int16, np.uint32])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_deep_kinds_that_pillow_does_not_know_are_read_too(tmp_path, kind, channels):
+    values = (np.dstack([COLOURS, COLOURS[:, :, :1] // 3])[:, :, :channels] // 2).astype(kind)
+    cv2.imwrite(str(tmp_path / "x.tif"), values[:, :, [2, 1, 0, 3][:channels]] if channels > 1 else values)
+    assert np.array_equal(array_of(tmp_path / "x.tif", "images").reshape(values.shape), values)
+    found = facts_of(tmp_path / "x.tif")
+    assert (found.problem, found.channels) == ("", channels if channels > 1 else 3)
+    pixels = read_image(tmp_path / "x.tif", 20, Reading(depth=Depth(found.channels, found.low, found.high)))
+    assert (pixels.min(), pixels.max()) == (0, 255)
 
 
 @pytest.mark.parametrize("values", [RAMP, COLOURS])
@@ -67,14 +102,15 @@ def test_a_truncated_deep_image_is_never_half_read(tmp_path, values, suffix):
     whole = path.read_bytes()
     for length in range(1, len(whole) - 20, len(whole) // 15):
         path.write_bytes(whole[:length])
-        assert facts_of(path, "deep").problem
+        assert facts_of(path).problem
         with pytest.raises(DataError):
-            read_image(path, 16, Reading(read="deep"))
+            read_image(path, 16, Reading(depth=Depth(3, (0.0,) * 3, (1.0,) * 3)))
 
 
-def test_what_is_no_image_is_no_deep_one(tmp_path):
-    (tmp_path / "x.tif").write_bytes(b"this is text")
-    assert facts_of(tmp_path / "x.tif", "deep").problem == "not an image"
+@pytest.mark.parametrize("content", [b"this is text", b"II*\0", b"MM\0*and no more"])
+def test_what_is_no_image_is_no_deep_one(tmp_path, content):
+    (tmp_path / "x.tif").write_bytes(content)
+    assert facts_of(tmp_path / "x.tif").problem == "not an image"
 
 
 def test_arrays_of_numpy_are_read_and_code_in_them_is_not_run(tmp_path):

@@ -77,7 +77,8 @@ def test_it_tells_colours_apart_and_resumes_byte_for_byte(colours, opened, name)
 
 def test_names_that_were_set_and_functions_hold_when_a_run_is_read_back(colours, opened, workspace):
     made = colours(FUNCTIONS)
-    settings = ("metric=macro_f1", "read=deep", "combine=max", "loss=focal", "stages.cycle_length=2")
+    made.declaration.write_text(made.declaration.read_text().replace("metric=", 'read="npy", metric='))
+    settings = ("metric=macro_f1", "read=images", "combine=max", "loss=focal", "stages.cycle_length=2")
     run = opened(made, *settings).run
     written = run.submission.read_bytes()
     here = Here([made.plugins], workspace)
@@ -88,10 +89,10 @@ def test_names_that_were_set_and_functions_hold_when_a_run_is_read_back(colours,
         assert run.record("scores")["metric"] == "macro_f1"
     like = runner.run(made.competition, Choices(like=run), workspace, Console())
     for kept in (run.record("config"), like.record("config")):
-        assert (kept["metric"], kept["read"], kept["recipe"]["loss"]) == ("macro_f1", "deep", "focal")
+        assert (kept["metric"], kept["read"], kept["recipe"]["loss"]) == ("macro_f1", "images", "focal")
     assert like.record("config")["recipe"]["head"] == run.record("config")["recipe"]["head"]
     competition, recipe = resolve(made.competition, Choices(like=like, settings=("optimizer=lion", "head=mlp")))
-    assert (competition.scoring.name, competition.read) == ("macro_f1", "deep")
+    assert (competition.scoring.name, competition.read) == ("macro_f1", "images")
     assert (recipe.loss, recipe.optimizer, recipe.head) == ("focal", "lion", "mlp")
 
 

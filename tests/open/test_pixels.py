@@ -14,6 +14,7 @@ from comp.data.data_check import checked_tables, facts_file
 from comp.report.explore import explore
 from comp.runs import Workspace
 from comp.tools.rehearsal import serve_rest
+from comp.training.predicting import predict_test_images
 from tests.data.test_readers import dicom
 
 pytestmark = pytest.mark.long
@@ -67,7 +68,7 @@ FIELDS = {
     "function": CSV.format(".raw") + "read=read, augment=top_down(),",
     "npy": CSV.format(".npy") + 'read="npy",',
     "dicom": CSV.format(".dcm") + 'read="dicom",',
-    "deep": CSV.format(".tif") + 'read="deep",',
+    "deep": CSV.format(".tif"),
     "rectangles": CSV.format(".png") + 'augment=top_down(fit="pad"),',
     "rows of a CSV": """labels=Folders("prepared/train"), test=TestImages("prepared/test"),
     prepare=[PixelTable(table="train.csv", into="train", label="shade"), PixelTable(table="test.csv", into="test")],""",
@@ -162,6 +163,20 @@ def test_it_is_trained_on_and_graded_and_resumed(tiny, opened, kind):
     assert run.page
     if kind in RESUMED:
         run.resumes()
+    if kind == "deep":
+        _judges_others_by_its_own_depth(run)
+
+
+def _judges_others_by_its_own_depth(opened):
+    """One brighter image to predict changes nothing for the others, where no training image is at hand."""
+    run, data = opened.run, opened.workspace.data("shades")
+    before = pd.read_parquet(run.predictions("test"))
+    Image.fromarray(np.full((20, 24), 60_000, np.uint16)).save(data / "test" / "q1.tif")
+    shutil.rmtree(data / "train")
+    predict_test_images(opened.made.competition, run, opened.workspace, Console())
+    after = pd.read_parquet(run.predictions("test"))
+    others = before["id"] != "q1"
+    pd.testing.assert_frame_equal(after[others], before[others])
 
 
 def test_an_edited_reader_finds_nothing_that_it_did_not_make_and_its_competition_is_explored_and_rehearsed(
