@@ -26,7 +26,7 @@ from comp.declare.labels import (
 )
 from comp.declare.metrics import Metric, weighted_log_loss
 from comp.declare.reading import Channels, PixelTable
-from comp.declare.recipe import Head, Recipe, Stage
+from comp.declare.recipe import Ensemble, Head, Recipe, Stage
 from comp.declare.viewpoint import side_on, top_down, upright
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "CsvImages",
     "CsvLabels",
     "CsvNumbers",
+    "Ensemble",
     "FileNames",
     "Folders",
     "Head",

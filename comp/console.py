@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console as Terminal
@@ -54,6 +55,17 @@ class Bar:
 
     def advance(self, amount: float) -> None:
         self.progress.advance(self.task, amount)
+
+
+def in_minutes(seconds: float) -> str:
+    """``4:05``, or ``1:04:05`` with hours."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+
+
+def at_the_end_of(seconds: float) -> str:
+    """The time of the day in so many seconds, as ``22:45:10``."""
+    return f"{datetime.now() + timedelta(seconds=seconds):%H:%M:%S}"
 
 
 @dataclass

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from comp.console import Console
@@ -18,12 +19,13 @@ from comp.declare.competition import Competition, load_competition
 from comp.errors import OverrideError
 from comp.runs import Goal, Run, Workspace
 from comp.runs.pretraining import refuse_sizes
-from comp.runs.resolve import Choices, Experiment, with_names_of
+from comp.runs.resolve import Choices, Experiment, is_blend, trainings_of, with_names_of
 from comp.training.launching import is_main, main_first
 
 if TYPE_CHECKING:  # a start that trains nothing imports neither pandas nor torch
     from comp.data.tables import Tables
     from comp.kaggle.client import SubmissionRow
+    from comp.tools.side_by_side import Job
     from comp.training.training import Training
 
 
@@ -46,27 +48,34 @@ def run(
 
     if on is not None:
         refuse_other_places(on, "kaggle")
-        if not choices.every_fold:
+        if choices.time is not None:
+            raise OverrideError("--time is kept on this machine; leave --on out, or give --on without --time.")
+        if not (choices.every_fold or is_blend(competition, choices)):
             raise OverrideError(
-                "--on ray trains side by side, but there is one training; give --folds, or several --seed or --recipe."
+                "--on ray trains side by side, but there is one training; give --folds, or several --seed, --recipe or "
+                "--backbone."
             )
-    experiment = _experiment(competition, choices, workspace)  # refused, if at all, before gigabytes are downloaded
+    experiments = _experiments(competition, choices, workspace)  # refused before gigabytes are downloaded
     with main_first():
         download(competition, workspace, console, delete_archives=delete_archives)
     goal = has_score(competition, workspace) if submitting else attrgetter("reported")
-    if choices.every_fold:
-        trained = _every_fold(experiment, console, goal, on)
-        _report_and_submit(experiment, trained, console, submitting)
-        return trained
-    return _run(experiment, console, goal, submitting)
+    if not is_blend(competition, choices) and not choices.every_fold:
+        return _run(experiments[0], console, goal, submitting)
+    trained = _several(experiments, choices, console, goal, on)
+    _report_and_submit(experiments[0], trained, console, submitting)
+    return trained
 
 
-def _experiment(competition: Competition, choices: Choices, workspace: Workspace) -> Experiment:
-    """What is to be trained; raises OverrideError or BackboneError for what can't be, before data are read."""
-    experiment = Experiment.of(competition, choices, workspace)
-    if is_main():
+def _experiments(competition: Competition, choices: Choices, workspace: Workspace) -> list[Experiment]:
+    """What is to be trained, one or several; raises OverrideError or BackboneError for what can't be.
+
+    No data are read for it.
+    """
+    several = trainings_of(competition, choices) if is_blend(competition, choices) else [choices]
+    experiments = [Experiment.of(competition, one, workspace) for one in several]
+    for experiment in experiments if is_main() else ():
         refuse_sizes(experiment.recipe, workspace.cache)
-    return experiment
+    return experiments
 
 
 def _run(experiment: Experiment, console: Console, goal: Goal, submitting: bool = False) -> Run:
@@ -78,13 +87,17 @@ def _run(experiment: Experiment, console: Console, goal: Goal, submitting: bool 
 
 @contextmanager
 def _training(
-    experiment: Experiment, console: Console, goal: Goal = lambda _: False, stopped: Run | None = None
+    experiment: Experiment,
+    console: Console,
+    goal: Goal = lambda _: False,
+    stopped: Run | None = None,
+    tables: Tables | None = None,
 ) -> Iterator[Training]:
     """The training of ``stopped``; else the one of this experiment that didn't get to ``goal``, or a new one."""
     from comp.data.data_check import checked_tables
 
     with main_first():
-        tables = checked_tables(experiment.competition, experiment.workspace, console)
+        tables = tables or checked_tables(experiment.competition, experiment.workspace, console)
     from comp.training.prepared import prepare
     from comp.training.resuming import resumed, under_way
 
@@ -140,8 +153,8 @@ def run_each(
 
     if on is not None:
         refuse_other_places(on, "kaggle")
-    experiments = [_experiment(competition, choices, workspace) for choices in several]
-    if any(choices.every_fold for choices in several):
+    each_of_one = [_experiments(competition, choices, workspace) for choices in several]
+    if any(choices.every_fold or is_blend(competition, choices) for choices in several):
         return [
             run(competition, choices, workspace, console, delete_archives=delete_archives, on=on) for choices in several
         ]
@@ -151,7 +164,7 @@ def run_each(
         checked_tables(competition, workspace, console)  # once, not in every training
     jobs = [
         Job(f"{one.choices.recipe}, seed {one.choices.seed}", partial(_run, one, goal=lambda _: False))
-        for one in experiments
+        for (one,) in each_of_one
     ]
     return each(jobs, on, len(jobs), data, console)
 
@@ -185,7 +198,7 @@ def rehearse(competition: Competition, choices: Choices, workspace: Workspace, c
     """All steps on a Kaggle of this machine that hides a share of the labels, and what score that lets one expect."""
     from comp.tools.rehearsal import rehearsal
 
-    _experiment(competition, choices, workspace)  # refused, if at all, before the data are laid out
+    _experiments(competition, choices, workspace)  # refused, if at all, before the data are laid out
     with rehearsal(competition, workspace, share, choices.seed, console) as rehearsed:
         submitted = run(
             rehearsed.competition, choices, rehearsed.workspace, console, submitting=True, delete_archives=True
@@ -208,13 +221,14 @@ def train(
 ) -> Run:
     """Train a recipe stage by stage, in a new run folder or that of the same training that was stopped.
 
-    Where folds are chosen, and none of them, all are trained, predicted and joined; on: where, as `each` takes it.
+    Where folds are chosen, and none of them, all are trained, predicted and joined; several recipes or backbones are
+    blended. on: where, as `each` takes it.
     The data must have been downloaded.
     """
-    experiment = _experiment(competition, choices, workspace)
-    if choices.every_fold:
-        return _every_fold(experiment, console, lambda _: True, on)
-    with _training(experiment, console, attrgetter("trained")) as training:
+    experiments = _experiments(competition, choices, workspace)
+    if is_blend(competition, choices) or choices.every_fold:
+        return _several(experiments, choices, console, lambda _: True, on)
+    with _training(experiments[0], console, attrgetter("trained")) as training:
         return _train(training)
 
 
@@ -224,38 +238,84 @@ def resume(competition: Competition, stopped: Run, workspace: Workspace, console
         return _train(training)
 
 
+def _several(experiments: Sequence[Experiment], choices: Choices, console: Console, goal: Goal, on: str | None) -> Run:
+    """The folds of one training, joined; or the blend of several."""
+    blends = is_blend(experiments[0].competition, choices)
+    return (
+        _blended(experiments, choices, console, goal, on) if blends else _every_fold(experiments[0], console, goal, on)
+    )
+
+
 def _every_fold(experiment: Experiment, console: Console, goal: Goal, on: str | None) -> Run:
     """Train and predict every fold that isn't yet, each a run of its own, and join them.
 
     Folds whose joined run didn't get to ``goal`` are not trained again, nor joined twice.
     """
     from comp.data.data_check import checked_tables
-    from comp.tools.ensembles import join
-    from comp.tools.side_by_side import Job, each
+    from comp.tools.side_by_side import each
 
     competition, workspace = experiment.competition, experiment.workspace
     if on is not None:
         checked_tables(competition, workspace, console)  # once, not in every fold
-    count = experiment.choices.folds or 0
-    jobs = [
-        Job(f"fold {fold} of {count}", partial(_train_fold, experiment.with_fold(fold), goal=goal))
+    jobs = _jobs(experiment, lambda fold: any(goal(run) for run in fold.joined_in()))
+    return _joined(experiment, each(jobs, on, len(jobs), workspace.data(competition.name), console), console)
+
+
+def _blended(experiments: Sequence[Experiment], choices: Choices, console: Console, goal: Goal, on: str | None) -> Run:
+    """Train what fits in the time, each in its folds, and keep the blend of those that have ended in one run.
+
+    What was trained before is found again, whatever it was trained for.
+    """
+    from comp.data.data_check import checked_tables
+    from comp.tools.ensembles import blend, blend_under_way
+
+    began = monotonic()
+    competition, workspace = experiments[0].competition, experiments[0].workspace
+    with main_first():
+        tables = checked_tables(competition, workspace, console)
+    from comp.tools.planning import Plan, all_on
+
+    blended, members = blend_under_way(workspace, competition.name, choices, goal), list[Run]()
+    plan = Plan(list(experiments), tables, console, choices.time, began)
+    ended = all_on(on, [_jobs(one) for one in experiments], workspace.data(competition.name), console) if on else None
+    for experiment in plan:
+        if members and is_main() and on is None:
+            blended = blend(competition, choices, members, workspace, console, tables, into=blended, complete=False)
+        trained = plan.work(_jobs(experiment, tables=tables)) if ended is None else next(ended)
+        if trained:
+            members.append(_joined(experiment, trained, console, tables) if len(trained) > 1 else trained[0])
+    if not is_main():
+        return members[0]
+    return blend(competition, choices, members, workspace, console, tables, into=blended, complete=True)
+
+
+def _jobs(experiment: Experiment, goal: Goal = lambda _: False, tables: Tables | None = None) -> list[Job]:
+    """The trainings of an experiment: one for each fold, where it has folds."""
+    from comp.tools.side_by_side import Job
+
+    count = experiment.choices.folds
+    if not experiment.choices.every_fold or count is None:
+        return [Job(experiment.name, partial(_train_one, experiment, goal=goal, tables=tables))]
+    return [
+        Job(f"fold {fold} of {count}", partial(_train_one, experiment.with_fold(fold), goal=goal, tables=tables))
         for fold in range(1, count + 1)
     ]
-    trained = each(jobs, on, count, workspace.data(competition.name), console)
+
+
+def _joined(experiment: Experiment, trained: Sequence[Run], console: Console, tables: Tables | None = None) -> Run:
+    """The folds as one run, which may have been joined before."""
+    from comp.tools.ensembles import join
+
     if not is_main():
         return trained[0]
     members = {run.name for run in trained}
     joined = next((run for run in trained[0].joined_in() if set(run.members) == members), None)
-    return joined or join(competition, trained, workspace, console)
+    return joined or join(experiment.competition, trained, experiment.workspace, console, tables)
 
 
-def _train_fold(experiment: Experiment, console: Console, goal: Goal) -> Run:
-    """Train and predict one fold, or what is left of it."""
-
-    def joined(fold: Run) -> bool:
-        return any(goal(run) for run in fold.joined_in())
-
-    with _training(experiment, console, joined) as training:
+def _train_one(experiment: Experiment, console: Console, goal: Goal, tables: Tables | None = None) -> Run:
+    """Train and predict, or what is left of it."""
+    with _training(experiment, console, goal, tables=tables) as training:
         return _train_and_predict(training)
 
 

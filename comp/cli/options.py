@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from comp.declare.competition import REPOSITORY_COMPETITIONS, Competition, competition_named, declaration_of
+from comp.errors import OverrideError
 from comp.runs import Run, Workspace, find_run
 
 if TYPE_CHECKING:  # they take longer to import than `comp --help` may take
@@ -42,7 +44,13 @@ EACH = "; given several times, a run each."
 # Of a person's choices: the annotation and the default of the option that sets each.
 CHOICES: dict[str, tuple[Any, Any]] = {
     "recipe": (Annotated[str, option("RECIPE", f"{RECIPE}.", "--recipe")], "standard"),
-    "backbone": (Annotated[str | None, option("MODEL", "A timm model or local-dir:PATH, not the recipe's.")], None),
+    "backbone": (
+        Annotated[
+            list[str],
+            option("MODEL", "A timm model or local-dir:PATH, not the recipe's; several are blended.", "--backbone"),
+        ],
+        [],
+    ),
     "settings": (
         Annotated[
             list[str],
@@ -55,6 +63,13 @@ CHOICES: dict[str, tuple[Any, Any]] = {
     "all_data": (Annotated[bool, option(None, "Train on every labelled image; none validates.", "--all-data")], False),
     "folds": (Annotated[int | None, option("K", "Split the labelled images into K folds, to validate in turn.")], None),
     "fold": (Annotated[int | None, option("I", "Train the I-th of the K folds only.")], None),
+    "time": (
+        Annotated[
+            str | None,
+            option("TIME", "Blend as many folds and backbones as fit in 30m, 90s or 1h30m, the best first.", "--time"),
+        ],
+        None,
+    ),
     "like": (
         Annotated[
             str | None, option("RUN", "Take over this run's recipe and rates, with --all-data its post-processing too.")
@@ -66,6 +81,22 @@ SEVERAL: dict[str, tuple[Any, Any]] = {
     "recipe": (Annotated[list[str], option("RECIPE", RECIPE + EACH, "--recipe")], ["standard"]),
     "seed": (Annotated[list[int], option("N", SEED + EACH, min=0)], [0]),
 }
+
+
+def seconds_of(text: str) -> float:
+    """Of a time like 30m, 90s or 1h30m; raises OverrideError."""
+    found = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", text.strip().lower())
+    try:
+        seconds = (
+            sum(float(part) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True) if part)
+            if found
+            else 0
+        )
+    except ValueError:
+        seconds = 0
+    if seconds <= 0:
+        raise OverrideError(f"--time is {text!r}, but it should be like 30m, 90s or 1h30m.")
+    return seconds
 
 
 @dataclass(frozen=True)
@@ -100,10 +131,25 @@ class Here:
     def run(self, text: str) -> Run:
         return find_run(self.workspace, text)
 
-    def choices(self, settings: Sequence[str] = (), like: str | None = None, **chosen: Any) -> Choices:
+    def choices(
+        self,
+        settings: Sequence[str] = (),
+        like: str | None = None,
+        backbone: Sequence[str] = (),
+        time: str | None = None,
+        **chosen: Any,
+    ) -> Choices:
         from comp.runs.resolve import Choices
 
-        return Choices(settings=tuple(settings), like=self.run(like) if like else None, **chosen)
+        several = tuple(dict.fromkeys(backbone))
+        return Choices(
+            settings=tuple(settings),
+            like=self.run(like) if like else None,
+            backbone=several[0] if len(several) == 1 else None,
+            backbones=several if len(several) > 1 else (),
+            time=None if time is None else seconds_of(time),
+            **chosen,
+        )
 
     def several(self, recipe: Sequence[str], seed: Sequence[int], **chosen: Any) -> list[Choices]:
         """Each recipe with each seed, once."""

@@ -49,7 +49,7 @@ def ensemble(
     here: Here,
     names: RunNames,
     how: Annotated[
-        Literal["mean", "ranks", "weights"] | None,
+        Literal["mean", "ranks", "weights", "greedy", "nnls"] | None,
         option(
             "HOW",
             "mean, ranks, weights, greedy or nnls; else the one that scores best on the validation images.",

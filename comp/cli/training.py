@@ -86,6 +86,7 @@ def train(
         work = partial(runner.train, here.competition(name), choices)
     else:
         raise OverrideError("There is nothing to train; name a competition, as `comp list` does, or a run to --resume.")
+    _refuse_time(processes, choices)
     if not start_processes(processes):
         print(work(here.workspace, here.console).folder)
 
@@ -107,6 +108,7 @@ def run(
     from comp import runner
 
     _refuse_two_places(on, processes)
+    _refuse_time(processes, *several)
     if len(several) > 1 and (submit or on == "kaggle"):
         which = "--submit" if submit else "--on kaggle"
         raise OverrideError(f"{which} is for one training, but there are {len(several)}; name one recipe and one seed.")
@@ -169,6 +171,11 @@ def sweep(
     if start_processes(processes):
         return
     print(search(competition, choices, space, trials, here.workspace, here.console, on))
+
+
+def _refuse_time(processes: int, *several: Choices) -> None:
+    if processes > 1 and any(choices.time is not None for choices in several):
+        raise OverrideError("--time is kept in one process; leave --processes out, or give it without --time.")
 
 
 def _refuse_two_places(on: str | None, processes: int) -> None:

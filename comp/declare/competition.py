@@ -18,7 +18,7 @@ from comp.declare.forms import FORMS, SubmissionForm
 from comp.declare.labels import LabelSource, TestSource
 from comp.declare.metrics import METRICS, TARGETS, Metric, Target
 from comp.declare.reading import Channels, PixelTable, Read
-from comp.declare.recipe import Recipe
+from comp.declare.recipe import Ensemble, Recipe
 from comp.declare.viewpoint import Viewpoint, side_on
 from comp.errors import CompError, DeclarationError
 from comp.files import digest_of_source
@@ -63,7 +63,8 @@ class Competition(Declared):
         where they don't (satellites, X-rays).
     log_with: an experiment tracker that is told losses, rates, metrics and the config as well: ``tensorboard``,
         ``wandb``, ``mlflow`` or ``trackio``, or a function of the run's folder that returns a tracker of Accelerate's.
-    recipes: by name; ``standard`` is the one used unless another is asked for.
+    recipes: by name, each a `Recipe` or an `Ensemble` of several; ``standard`` is the one used unless another is asked
+        for.
     source: a digest of the Python files in its folder; not declared, but known when it is loaded.
     """
 
@@ -91,11 +92,12 @@ class Competition(Declared):
         Literal["tensorboard", "wandb", "mlflow", "trackio"] | Callable[[Path], Any] | None,
         "'tensorboard', 'wandb', 'mlflow', 'trackio', or a function of the run's folder",
     ] = None
-    recipes: Annotated[Mapping[str, Recipe], "recipes by name, like {'standard': Recipe(...)}"]
+    recipes: Annotated[Mapping[str, Recipe | Ensemble], "recipes by name, like {'standard': Recipe(...)}"]
     source: Literal[""] | str = field(default="", compare=False, repr=False)
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
-        yield "recipes", "standard" not in self.recipes, "recipes by name, 'standard' among them"
+        standard = isinstance(self.recipes.get("standard"), Recipe)
+        yield "recipes", not standard, "recipes by name, a Recipe 'standard' among them"
         yield "labels", self.target not in TARGETS, f"a label source whose `target` is one of {', '.join(TARGETS)}"
         what = TARGETS[self.target]
         yield "metric", self.target not in self.scoring.targets, f"one for {what}, as `labels` gives them"

@@ -236,3 +236,22 @@ class Recipe(Declared):
         options = bool(self.optimizer_options) and not isinstance(self.optimizer, str)
         yield "optimizer_options", options, "left out beside a function, which has its own"
         yield "on_cpu", self.on_cpu and self.on_cpu.on_cpu, "a Recipe without `on_cpu` of its own"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble(Declared):
+    """A recipe of several trainings that are blended: each member in all its folds, with each backbone.
+
+    members: recipes, those first that are worth most for the time they take. One alone is called by its number, as in
+        ``strong.2``.
+    backbones: timm model names or ``local-dir:PATH``, each for all members; without any, each member has its own.
+    folds: how many each is trained in.
+    """
+
+    members: Annotated[Sequence[Recipe], between(1), "a list of at least one Recipe"]
+    backbones: Annotated[Sequence[str], "a list of backbones"] = ()
+    folds: Annotated[int, between(2, 100)] = 5
+
+    def contradictions(self) -> Iterator[tuple[str, object, str]]:
+        shares = {recipe.validation for recipe in self.members}
+        yield "members", len(shares) > 1, "recipes with the same `validation`, so that they can share a split"

@@ -68,7 +68,11 @@ def write(inferred: InferredDeclaration, folder: Path) -> Path:
 
 def _parts(inferred: InferredDeclaration) -> dict[str, str]:
     recipes = dict(inferred.competition.recipes)
-    stated = "\n".join(assignment(name, recipe, {}) for name, recipe in recipes.items())
+    # One that has others as members calls them by their names.
+    stated = "\n".join(
+        assignment(name, recipe, {other: known for other, known in recipes.items() if known is not recipe})
+        for name, recipe in recipes.items()
+    )
     declaration = assignment("competition", inferred.competition, recipes)
     words = sorted(words_in(f"{stated}\n{declaration}"))
     imports = f"from comp import {', '.join(words)}"

@@ -17,12 +17,14 @@ from comp.declare.competition import Competition
 from comp.declare.losses import misfit
 from comp.declare.metrics import METRICS
 from comp.declare.overrides import apply_overrides
-from comp.declare.recipe import Recipe, Stage
+from comp.declare.recipe import Ensemble, Recipe, Stage
 from comp.declare.viewpoint import Viewpoint
 from comp.errors import DeclarationError, OverrideError, RunError
 from comp.runs import Run, Workspace, find_run
 from comp.runs.pretraining import in_pixels
 
+# Of a recipe that has time for them.
+FOLDS = 5
 # Those of NVIDIA's and AMD's drivers, of Windows' GPU in Linux, and of Jetson's.
 DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvmap", "/dev/nvhost-ctrl")
 
@@ -34,7 +36,7 @@ class Choices:
     settings: fields set by hand, ``field=value``. all_data: no row validates. folds: how many the rows are dealt to;
     fold: which of them validates, from 1. like: a run whose recipe, found learning rates and post-processing are taken
     over. split_seed: what the split is drawn from, where that is not ``seed``: trainings of several seeds that share it
-    can be blended.
+    can be blended. backbones: several, each of a training. time: the seconds that all trainings together may take.
     """
 
     recipe: str = "standard"
@@ -46,6 +48,8 @@ class Choices:
     fold: int | None = None
     like: Run | None = None
     split_seed: int | None = None
+    backbones: Sequence[str] = ()
+    time: float | None = None
 
     def __post_init__(self) -> None:
         if self.split_seed == self.seed:
@@ -57,7 +61,7 @@ class Choices:
             raise OverrideError(f"--fold is {self.fold}, but it should be {wanted}.")
         if self.all_data and self.folds is not None:
             raise OverrideError("--all-data lets no row validate, and --folds every row; give one of the two.")
-        if self.like is not None and self.backbone is not None:
+        if self.like is not None and (self.backbone is not None or self.backbones):
             raise OverrideError("--like takes rates that were found for its own backbone; leave --backbone out.")
         if self.like is not None:
             object.__setattr__(self, "recipe", self.like.record("config")["recipe_name"])
@@ -75,8 +79,8 @@ class Choices:
     def options(self) -> list[str]:
         """The options of a command that make these choices."""
         words = ["--recipe", self.recipe] if self.like is None else ["--like", self.like.name]
-        if self.backbone is not None:
-            words += ["--backbone", self.backbone]
+        for backbone in self.backbones or filter(None, [self.backbone]):
+            words += ["--backbone", backbone]
         for setting in self.settings:
             words += ["--set", setting]
         words += ["--seed", str(self.seed)]
@@ -85,7 +89,7 @@ class Choices:
         for option, number in (("--split-seed", self.split_seed), ("--folds", self.folds), ("--fold", self.fold)):
             if number is not None:
                 words += [option, str(number)]
-        return words
+        return words if self.time is None else [*words, "--time", f"{self.time:g}s"]
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,53 @@ class Experiment:
         """The training of one fold, from 1."""
         return replace(self, choices=replace(self.choices, fold=fold))
 
+    def of_one_split(self) -> Experiment:
+        """Its training with a share of the rows validating, in place of folds."""
+        return replace(self, choices=replace(self.choices, folds=None, fold=None))
+
+    @property
+    def name(self) -> str:
+        """Its recipe and backbone, in words."""
+        return f"{self.choices.recipe} with {Path(self.recipe.backbone.removeprefix('local-dir:')).name}"
+
+
+def is_blend(competition: Competition, choices: Choices) -> bool:
+    """Whether what is chosen is several trainings that are blended."""
+    several = isinstance(competition.recipes.get(choices.recipe), Ensemble)
+    return several or bool(choices.backbones) or choices.time is not None
+
+
+def trainings_of(competition: Competition, choices: Choices) -> list[Choices]:
+    """The choices of each training that is blended, in the order of their worth; raises OverrideError."""
+    for option, chosen in (("--fold", choices.fold), ("--all-data", choices.all_data), ("--like", choices.like)):
+        if chosen:
+            raise OverrideError(f"{option} is for one training, but several are to be blended; leave it out.")
+    declared, folds = competition.recipes.get(choices.recipe), choices.folds
+    names, backbones = [choices.recipe], choices.backbones or (choices.backbone,)
+    if isinstance(declared, Ensemble):
+        names = [f"{choices.recipe}.{number}" for number in range(1, len(declared.members) + 1)]
+        backbones = (declared.backbones or (None,)) if backbones == (None,) else backbones
+        folds = folds or declared.folds
+    elif choices.time is not None:
+        folds = folds or FOLDS
+    each = replace(choices, folds=folds, backbones=(), time=None)
+    return [replace(each, recipe=name, backbone=backbone) for name in names for backbone in dict.fromkeys(backbones)]
+
+
+def recipe_named(competition: Competition, name: str) -> Recipe:
+    """A recipe as it is declared, or by its number one of several: ``strong.2``; raises OverrideError."""
+    of, _, number = name.rpartition(".")
+    several, declared = competition.recipes.get(of), competition.recipes.get(name)
+    if isinstance(several, Ensemble) and number.isdecimal() and 1 <= int(number) <= len(several.members):
+        return several.members[int(number) - 1]
+    if isinstance(declared, Ensemble):
+        known = ", ".join(f"{name}.{number}" for number in range(1, len(declared.members) + 1))
+        raise OverrideError(f"The recipe {name!r} of {competition.name} is several; name one of them here: {known}.")
+    if declared is None:
+        known = ", ".join(competition.recipes)
+        raise OverrideError(f"{competition.name} has no recipe {name!r}; it has {known}.")
+    return declared
+
 
 def resolve(competition: Competition, choices: Choices) -> tuple[Competition, Recipe]:
     """The competition and the recipe with every choice applied and sizes in pixels.
@@ -155,13 +206,12 @@ def _in_pixels(recipe: Recipe) -> Recipe:
 
 def _chosen(competition: Competition, choices: Choices) -> tuple[Competition, Recipe]:
     """The competition and the recipe with every choice applied, at the sizes that are declared."""
+    if choices.backbones:
+        raise OverrideError(f"--backbone is given {len(choices.backbones)} times, but this is one training; name one.")
     if choices.like is not None:
         competition, recipe = as_trained(competition, choices.like)
     else:
-        named = competition.recipes.get(choices.recipe)
-        if named is None:
-            known = ", ".join(competition.recipes)
-            raise OverrideError(f"{competition.name} has no recipe {choices.recipe!r}; it has {known}.")
+        named = recipe_named(competition, choices.recipe)
         recipe = replace(named, on_cpu=None) if named.on_cpu is None or has_gpu() else named.on_cpu
     competition, recipe = apply_overrides(competition, recipe, choices.settings)
     if wrong := misfit(recipe, competition.target):

@@ -8,17 +8,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from rich.console import Console as Terminal
 
-from comp.console import Console
+from comp.console import Console, at_the_end_of, in_minutes
 from comp.errors import CompError, OverrideError, RunError
 from comp.interrupts import own_handlers
 from comp.runs import Run
 
 # How often what was lost with its worker or node is begun again; it goes on from what was saved.
 LOSSES = 5
+# Seconds; when less than that ends is not worth a line.
+SAID = 10.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def each(jobs: Iterable[Job], on: str | None, share: int, data: Path, console: C
     Raises RunError where a job on Ray ended with an error, or was lost too often.
     """
     if on is None:
-        return [job.work(console) for job in jobs]
+        return list(_here(jobs, console))
     with _connected(on) as ray:
         cpus, gpus = _needs(ray.nodes(), share)
         asking = f"{cpus} processor{'s' if cpus > 1 else ''}" + (f" and {gpus} GPU" if gpus else "")
@@ -67,6 +70,18 @@ def each(jobs: Iterable[Job], on: str | None, share: int, data: Path, console: C
             place = under_way.pop(ended)
             done[place] = _run_of(ray, ended, begun[place])
             console.say(f"{begun[place].name} is done, run {done[place].name}")
+
+
+def _here(jobs: Iterable[Job], console: Console) -> Iterator[Run]:
+    """One after the other; of several it is said when the last should end, if each takes as long as the one before."""
+    count = len(jobs) if isinstance(jobs, Sequence) else 0
+    for number, job in enumerate(jobs, start=1):
+        began = monotonic()
+        yield job.work(console)
+        if number < count and (left := (count - number) * (monotonic() - began)) >= SAID:
+            console.say(
+                f"{number} of {count} are done; expected to end at {at_the_end_of(left)}, in {in_minutes(left)}"
+            )
 
 
 @contextmanager

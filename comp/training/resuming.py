@@ -20,7 +20,7 @@ from comp.errors import CompError, RunError
 from comp.files import sweep
 from comp.runs import Goal, Run, create_run, list_runs
 from comp.runs.differences import difference
-from comp.runs.resolve import has_gpu
+from comp.runs.resolve import has_gpu, recipe_named
 from comp.training.config import config_of
 from comp.training.launching import from_main, is_main, wait_for_all
 from comp.training.prepared import Prepared
@@ -170,8 +170,7 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
         f"{outputs_in_words(tables.classes, competition.target)}; "
         f"{recipe.backbone} on {prepared.learner.device}, run {run.name}{fold}"
     )
-    declared = competition.recipes.get(choices.recipe)
-    if choices.like is None and declared is not None and declared.on_cpu is not None and not has_gpu():
+    if choices.like is None and recipe_named(competition, choices.recipe).on_cpu is not None and not has_gpu():
         yield f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU"
     if (answers := tables.answers) is not tables:
         yield f"these images make {len(answers.train)} labelled answers, and {len(answers.test)} to predict"

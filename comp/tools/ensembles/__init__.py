@@ -1,5 +1,8 @@
-"""Runs made of other runs, their members. Its door: `join` for the folds of one training, `ensemble` for any runs."""
+"""Runs made of other runs, their members.
 
-from comp.tools.ensembles.combining import ensemble, join
+Its door: `join` for the folds of one training, `ensemble` for any runs, `blend` for several trainings as they end.
+"""
 
-__all__ = ["ensemble", "join"]
+from comp.tools.ensembles.combining import blend, blend_under_way, ensemble, join
+
+__all__ = ["blend", "blend_under_way", "ensemble", "join"]

@@ -17,8 +17,10 @@ from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.data.tables import Tables
 from comp.declare.competition import Competition
+from comp.declare.recipe import Ensemble
 from comp.errors import RunError
-from comp.runs import Run, Workspace, create_run
+from comp.runs import Goal, Run, Workspace, create_run, list_runs
+from comp.runs.resolve import Choices
 from comp.submission.postprocessing import from_record
 from comp.submission.predictions import Member, read_members, write_predictions
 from comp.submission.scoring import score_untuned, tune_on_predictions
@@ -62,10 +64,12 @@ class _Together:
         combined: Combined,
         scores: Mapping[str, Any],
         lines: Sequence[str],
+        into: Run | None = None,
     ) -> Run:
         """A new run folder; one that can't be completed is removed.
 
         name: of the folder, before its number. config: what is special to this kind. lines: what is said of it.
+        into: the run that this takes the place of, in its folder.
         parts: (N,) of every labelled image, in the tables' order: train, valid or the number of its fold.
         """
         competition, tables, first = self.competition, self.tables, self.members[0].config
@@ -82,7 +86,7 @@ class _Together:
             "classes": first["classes"],
             "data": first["data"],
         }
-        run = create_run(self.workspace, competition.name, name)
+        run = create_run(self.workspace, competition.name, name) if into is None else into
         try:
             self.console.log = run.log
             for line in lines:
@@ -92,29 +96,44 @@ class _Together:
             write_predictions(run.predictions("valid"), validating, combined.valid, tables.classes)
             write_predictions(run.predictions("test"), tables.test["id"], combined.test, tables.classes)
             run.write_record("scores", scores)
+            run.report.unlink(missing_ok=True)
             write_submission(submission, run.submission)
             self.console.say(f"wrote {run.submission} with {len(submission)} rows")
             # Last, so that a folder with a config is whole.
             run.write_config({**common, **config})
         except BaseException:
-            shutil.rmtree(run.folder, ignore_errors=True)
+            if into is None:
+                shutil.rmtree(run.folder, ignore_errors=True)
             raise
         return run
 
 
-def _together(competition: Competition, members: Sequence[Member], workspace: Workspace, console: Console) -> _Together:
-    tables = checked_tables(competition, workspace, console).answers
+def _together(
+    competition: Competition,
+    members: Sequence[Member],
+    workspace: Workspace,
+    console: Console,
+    tables: Tables | None = None,
+) -> _Together:
+    tables = (tables or checked_tables(competition, workspace, console)).answers
     refuse_other_data(members, tables)
     return _Together(competition, members, tables, workspace, console)
 
 
-def join(competition: Competition, runs: Sequence[Run], workspace: Workspace, console: Console) -> Run:
+def join(
+    competition: Competition,
+    runs: Sequence[Run],
+    workspace: Workspace,
+    console: Console,
+    tables: Tables | None = None,
+) -> Run:
     """The folds of one training, each predicted, as one run: out-of-fold scores, mean test predictions, a submission.
 
+    tables: as read and checked; without them they are.
     Raises RunError unless every fold is there once, all of the same seed, recipe and data.
     """
     members = all_folds(read_members(runs))
-    together = _together(competition, members, workspace, console)
+    together = _together(competition, members, workspace, console, tables)
     ids, targets = together.tables.train["id"], together.tables.targets
     folds = fold_of_rows(members, ids)
     valid = pd.concat([member.valid for member in members]).loc[ids].to_numpy()
@@ -122,7 +141,8 @@ def join(competition: Competition, runs: Sequence[Run], workspace: Workspace, co
     tuned = tune_on_predictions(competition, together.tables.classes, targets, valid, of_one_model=True)
     combined = Combined(valid, weighted_mean(together.test), even, *tuned)
     scores = _score_folds(competition, together.tables.classes, members, folds, targets, combined)
-    shared = {name: members[0].config[name] for name in ("recipe_name", "seed", "folds")}
+    first = members[0].config
+    shared = {name: first[name] for name in ("recipe_name", "seed", "split_seed", "folds") if name in first}
     return together.write(
         f"{shared['recipe_name']}-{len(members)}folds",
         {"kind": "folds", **shared},
@@ -141,11 +161,59 @@ def ensemble(
     Every method is scored, fitted weights on images that they were not fitted on. Raises RunError unless all runs
     predict the same images, validating in the same folds, of the same data.
     """
-    members = read_members(runs)
-    if len(members) < 2:
+    if len(runs) < 2:
         raise RunError("An ensemble is of two runs or more; name them all.")
+    return _combined(competition, runs, workspace, console, how)
+
+
+def blend(
+    competition: Competition,
+    choices: Choices,
+    runs: Sequence[Run],
+    workspace: Workspace,
+    console: Console,
+    tables: Tables,
+    *,
+    into: Run | None,
+    complete: bool,
+) -> Run:
+    """The trainings of ``choices`` that have ended, combined by the method that scores best, in one run.
+
+    into: that run, which is written again with each training that has ended. complete: no other is to follow.
+    """
+    if into is not None and into.record("config")["complete"] >= complete and set(into.members) >= _names(runs):
+        return into
+    own = {"recipe_name": choices.recipe, "options": choices.options(), "complete": complete}
+    return _combined(competition, runs, workspace, console, tables=tables, into=into, own=own)
+
+
+def blend_under_way(workspace: Workspace, competition: str, choices: Choices, done: Goal) -> Run | None:
+    """The latest blend of these choices that lacks trainings, or didn't get as far as ``done``."""
+    for run in reversed(list_runs(workspace, competition)):
+        config = run.record("config")
+        if config.get("options") == choices.options():
+            return None if config["complete"] and done(run) else run
+    return None
+
+
+def _names(runs: Sequence[Run]) -> set[str]:
+    return {run.name for run in runs}
+
+
+def _combined(
+    competition: Competition,
+    runs: Sequence[Run],
+    workspace: Workspace,
+    console: Console,
+    how: Method | None = None,
+    tables: Tables | None = None,
+    into: Run | None = None,
+    own: Mapping[str, Any] | None = None,
+) -> Run:
+    """own: what the config has of a blend in place of an ensemble's."""
+    members = read_members(runs)
     refuse_differences(members, OF_ENSEMBLES, "combine runs on the same data")
-    together = _together(competition, members, workspace, console)
+    together = _together(competition, members, workspace, console, tables)
     tables = together.tables
     parts = same_parts(members, tables)
     rows = (parts != "train").nonzero()[0]
@@ -170,8 +238,14 @@ def ensemble(
         "recipe_name": "ensemble",
         "seed": seeds.pop() if len(seeds) == 1 else None,
         "folds": members[0].config.get("folds") if whole else None,
+        **(own or {}),
     }
-    return together.write("ensemble", config, parts, methods[chosen], scores, describe(competition, scores))
+    lines = describe(competition, scores)
+    if own and not own["complete"]:
+        lines = lines[-1:]
+    whole_recipe = isinstance(competition.recipes.get(config["recipe_name"]), Ensemble)
+    name = f"{config['recipe_name']}-blend" if own and not whole_recipe else config["recipe_name"]
+    return together.write(name, config, parts, methods[chosen], scores, lines, into)
 
 
 def _chosen(methods: Mapping[Method, Combined], how: Method | None, rows: int) -> Method:

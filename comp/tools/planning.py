@@ -1,0 +1,344 @@
+"""What of several trainings fits in a time: what each costs here is measured and planned, and the plan is kept."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import count, islice
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import torch
+
+from comp.console import Console, at_the_end_of, in_minutes
+from comp.data.loading import ImageEpochs
+from comp.data.tables import Tables
+from comp.declare.reading import Size
+from comp.declare.recipe import Stage
+from comp.declare.viewpoint import View
+from comp.errors import OverrideError, RunError
+from comp.runs import Run
+from comp.runs.resolve import Experiment
+from comp.tools.side_by_side import Job, each
+from comp.training.backbone import set_size
+from comp.training.inputs import forward_batch, tta_views, workers
+from comp.training.learner import Step
+from comp.training.prepared import Prepared, prepare
+
+# Seconds: of preparing, recording and predicting one training, and of an epoch of a head; corrected by what they take.
+OF_A_TRAINING, OF_AN_EPOCH = 2.0, 0.05
+# Seconds that the blend, its submission and its page take at the end, before they were seen to take others.
+OF_THE_END = 15.0
+# Images, labelled and to be predicted, that make it a second longer.
+BLENDED = 1000
+# Of the time, how much later what trains is stopped; all together may take a tenth longer.
+LATE = 0.05
+# Seconds that one speed is measured for, and images of it at most.
+MEASURED, IMAGES = 1.0, 1024
+# How much more or less a training may take than was planned, in what that says of the next.
+LEAST, MOST = 0.5, 3.0
+
+# A computation of features: backbone, size, views, and whether of the labelled or of the test images.
+Computed = tuple[str, Size, tuple[View, ...], str]
+
+
+class TimeUp(BaseException):
+    """The time is over; like an interrupt, it is no error of what it ends."""
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Images per second of a backbone here, by their size: predicted, and trained by how many layer groups train."""
+
+    predicted: dict[Size, float] = field(default_factory=dict)
+    trained: dict[tuple[Size, int], float] = field(default_factory=dict)
+
+
+@dataclass
+class Plan:
+    """Trainings in the order of their worth, of which those are taken that fit in the time.
+
+    seconds: that all may take; None for all that it takes. began: when they did, by `time.monotonic`.
+    """
+
+    experiments: list[Experiment]
+    tables: Tables
+    console: Console
+    seconds: float | None
+    began: float
+    speeds: dict[str, Speeds] = field(default_factory=dict)
+    computed: set[Computed] = field(default_factory=set)
+    spent: list[float] = field(default_factory=list)
+    estimated: list[float] = field(default_factory=list)
+    over: bool = False
+
+    def __iter__(self) -> Iterator[Experiment]:
+        """The next that fits in what is left of the time, until none does; between two of them it is looked anew."""
+        waiting = list(self.experiments)
+        if self.seconds is not None:
+            self._measure()
+            waiting = self.experiments = self._in_folds_or_not()
+            self._say_plan()
+        while waiting:
+            chosen = next((one for one in waiting if self._fits(one)), None)
+            if chosen is None:
+                break
+            waiting.remove(chosen)
+            began, cost = time.monotonic(), self._cost(chosen)
+            yield chosen
+            if self.over:
+                break
+            self.spent.append(time.monotonic() - began)
+            self.estimated.append(cost)
+            self.computed |= self._features(chosen).keys()
+            if waiting:
+                self._say_end(waiting)
+        for one in waiting:
+            self.console.say(f"left out, as it would take {in_minutes(self._cost(one))} more: {one.name}")
+
+    @property
+    def end(self) -> float:
+        """Seconds that the blend, its submission and its page take."""
+        return OF_THE_END + (len(self.tables.train) + len(self.tables.test)) / BLENDED
+
+    @property
+    def left(self) -> float:
+        """Seconds that may still be spent on trainings."""
+        return np.inf if self.seconds is None else self.seconds - (time.monotonic() - self.began) - self.end
+
+    def work(self, jobs: Sequence[Job]) -> list[Run]:
+        """The runs of all jobs, one after the other; of the first alone, or none, where the time is over before.
+
+        Raises RunError where then there is nothing at all.
+        """
+        runs: list[Run] = []
+        try:
+            with self._stopping():
+                for job in jobs:
+                    runs.append(job.work(self.console))  # noqa: PERF401 - those that ended are of use
+        except TimeUp:
+            self.over = True
+            if not runs and not self.spent:
+                raise RunError(
+                    "The time is over and no training has ended; the same command goes on where this one was stopped."
+                ) from None
+            self.console.say(
+                "the time is over: what was being trained is stopped; the same command would go on with it"
+            )
+            return [] if self.spent else runs[:1]
+        return runs
+
+    @contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """Raise TimeUp in the block where it lasts past the end of the time."""
+        alarm = getattr(signal, "SIGALRM", None)
+        if self.seconds is None or alarm is None or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal calls it
+            raise TimeUp
+
+        before = signal.signal(alarm, stop)
+        signal.setitimer(signal.ITIMER_REAL, max(self.left + LATE * self.seconds, 0.01))
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(alarm, before)
+
+    def _fits(self, experiment: Experiment) -> bool:
+        return self.seconds is None or self._cost(experiment) <= self.left
+
+    def _cost(self, experiment: Experiment, computed: set[Computed] | None = None) -> float:
+        """Seconds that it takes beside the features that are there, by what others took."""
+        if self.seconds is None:
+            return 0.0
+        ratio = sum(self.spent) / sum(self.estimated) if self.spent else 1.0
+        own, speeds = self._features(experiment), self.speeds[experiment.recipe.backbone]
+        missing = own.keys() - (self.computed if computed is None else computed)
+        reading = sum(own[one] / speeds.predicted[one[1]] for one in missing)
+        return min(max(ratio, LEAST), MOST) * (self._training(experiment) + reading)
+
+    def _rows(self, experiment: Experiment) -> tuple[int, float, float]:
+        """How many trainings it is, and the images that train and validate in each."""
+        folds, labelled = experiment.choices.folds, len(self.tables.train)
+        validating = labelled / folds if folds else labelled * experiment.recipe.validation
+        return folds or 1, labelled - validating, validating
+
+    def _features(self, experiment: Experiment) -> dict[Computed, float]:
+        """What is computed once for all folds: how many views of images each is."""
+        recipe, viewpoint = experiment.recipe, experiment.competition.augment
+        labelled, test = len(self.tables.train), len(self.tables.test)
+        found: dict[Computed, float] = {}
+        for stage in recipe.stages:
+            if stage.cached:
+                views = viewpoint.at(stage.pixels).views(stage.views)
+                found[recipe.backbone, stage.pixels, views, "labelled"] = labelled * len(views)
+        if all(stage.groups == 1 for stage in recipe.stages):
+            views, size = tta_views(recipe, viewpoint), recipe.stages[-1].pixels
+            times, _, validating = self._rows(experiment)
+            found.setdefault((recipe.backbone, size, views, "labelled"), times * validating * len(views))
+            found[recipe.backbone, size, views, "test"] = test * len(views)
+        return found
+
+    def _training(self, experiment: Experiment) -> float:
+        """Seconds of all its trainings, without features that are computed once."""
+        recipe, speeds = experiment.recipe, self.speeds[experiment.recipe.backbone]
+        times, training, validating = self._rows(experiment)
+        seconds = OF_A_TRAINING
+        for stage in recipe.stages:
+            epoch = OF_AN_EPOCH
+            if not stage.cached:
+                epoch += training / speeds.trained[stage.pixels, stage.groups]
+                epoch += validating / speeds.predicted[stage.pixels]
+            seconds += stage.epochs * epoch
+        if any(stage.groups > 1 for stage in recipe.stages):
+            views = len(tta_views(recipe, experiment.competition.augment))
+            seconds += (validating + len(self.tables.test)) * views / speeds.predicted[recipe.stages[-1].pixels]
+        return times * seconds
+
+    def _measure(self) -> None:
+        with self.console.bar("measuring what trainings cost here", None, "speeds") as bar:
+            for experiment in self.experiments:
+                speeds = self.speeds.setdefault(experiment.recipe.backbone, Speeds())
+                lacking = [
+                    stage
+                    for stage in experiment.recipe.stages
+                    if stage.pixels not in speeds.predicted
+                    or not (stage.cached or (stage.pixels, stage.groups) in speeds.trained)
+                ]
+                if not lacking:
+                    continue
+                prepared = prepare(_first(experiment), self.console, self.tables)
+                for stage in lacking:
+                    if stage.pixels not in speeds.predicted:
+                        speeds.predicted[stage.pixels] = _predicted(prepared, stage)
+                    if not stage.cached:
+                        speeds.trained[stage.pixels, stage.groups] = _trained(prepared, stage)
+                    bar.advance(1)
+
+    def _in_folds_or_not(self) -> list[Experiment]:
+        """The trainings in their folds; of one split each where the folds of none fit.
+
+        Raises OverrideError where nothing fits.
+        """
+        split = [one.of_one_split() for one in self.experiments]
+        first = next((place for place, one in enumerate(split) if self._fits(one)), None)
+        if first is None:
+            costs = [self._cost(one) for one in split]
+            least = int(np.argmin(costs))
+            assert self.seconds is not None
+            needed = in_minutes(time.monotonic() - self.began + costs[least] + self.end)
+            raise OverrideError(
+                f"--time is {in_minutes(self.seconds)}, but {split[least].name} alone, which takes the least, needs "
+                f"about {needed} here; give it that, or name smaller sizes."
+            )
+        if self._fits(self.experiments[first]):
+            return self.experiments
+        if folds := self.experiments[first].choices.folds:
+            cost = in_minutes(self._cost(self.experiments[first]))
+            self.console.say(f"{folds} folds of {split[first].name} would take {cost}, so one split validates")
+        return split
+
+    def _say_plan(self) -> None:
+        """What will be trained, and when all is expected to end."""
+        assert self.seconds is not None
+        for backbone, speeds in self.speeds.items():
+            known = [f"{speed:.0f} images/s predicted at {size} px" for size, speed in speeds.predicted.items()]
+            known += [
+                f"{speed:.0f} trained at {size} px, {groups} of 3 layer groups"
+                for (size, groups), speed in speeds.trained.items()
+            ]
+            self.console.say(f"measured here: {backbone.rpartition('/')[2]}: {', '.join(known)}")
+        computed, total, lines = set[Computed](), 0.0, list[str]()
+        for one in self.experiments:
+            cost = self._cost(one, computed)
+            taken = total + cost <= self.left
+            how = f"about {in_minutes(cost)}" if taken else f"not planned, as it takes about {in_minutes(cost)}"
+            in_folds = f" in {one.choices.folds} folds" if one.choices.folds else ""
+            lines.append(f"  {one.name}{in_folds}: {how}")
+            if taken:
+                total, computed = total + cost, computed | self._features(one).keys()
+        end = total + self.end
+        whole = in_minutes(time.monotonic() - self.began + end)
+        self.console.say(f"plan for {in_minutes(self.seconds)}, expected to end at {at_the_end_of(end)} after {whole}:")
+        for line in lines:
+            self.console.say(line)
+
+    def _say_end(self, waiting: Sequence[Experiment]) -> None:
+        if self.seconds is None:
+            left = len(waiting) * sum(self.spent) / len(self.spent)
+        else:
+            computed, left = set(self.computed), 0.0
+            for one in waiting:
+                cost = self._cost(one, computed)
+                if left + cost <= self.left:
+                    left, computed = left + cost, computed | self._features(one).keys()
+            left += self.end
+        done = len(self.experiments) - len(waiting)
+        self.console.say(
+            f"{done} of {len(self.experiments)} trainings are done; "
+            f"expected to end at {at_the_end_of(left)}, in {in_minutes(left)}"
+        )
+
+
+def all_on(on: str, jobs: Sequence[Sequence[Job]], data: Path, console: Console) -> Iterator[list[Run]]:
+    """The runs of several trainings' jobs, trained side by side, a list for each training."""
+    every = [job for some in jobs for job in some]
+    runs = iter(each(every, on, len(every), data, console))
+    return iter([list(islice(runs, len(some))) for some in jobs])
+
+
+def _first(experiment: Experiment) -> Experiment:
+    return experiment.with_fold(1) if experiment.choices.folds else experiment
+
+
+def _predicted(prepared: Prepared, stage: Stage) -> float:
+    """Images per second, read and sent through the network."""
+    set_size(prepared.learner.model, stage.pixels)
+    rows = np.random.default_rng(0).permutation(prepared.training)
+    block, done, began = forward_batch() if torch.cuda.is_available() else 2 * forward_batch(), 0, 0.0
+    for number in count():
+        some = np.resize(rows, block) if number == 0 else np.resize(np.roll(rows, -number * block), block)
+        for _ in prepared.learner.features(prepared.images.views(some, stage.pixels, (View(),))):
+            pass
+        # The first are slower.
+        if number == 0:
+            began = time.perf_counter()
+            continue
+        done += block
+        if time.perf_counter() - began > MEASURED or done >= IMAGES:
+            return done / (time.perf_counter() - began)
+    raise AssertionError
+
+
+def _trained(prepared: Prepared, stage: Stage) -> float:
+    """Images per second, read, augmented and trained on; the model is of no use afterwards."""
+    set_size(prepared.learner.model, stage.pixels)
+    batch_size = min(prepared.learner.recipe.batch_size, forward_batch())
+    targets = torch.from_numpy(prepared.outputs.compared(prepared.tables.targets))
+    dataset = prepared.images.dataset(stage.pixels, 0)
+    columns = prepared.images.columns
+    epochs = ImageEpochs(dataset, prepared.training, targets, batch_size, workers=workers(), columns=columns)
+    endless = replace(stage, schedule="one_cycle", cycles=1, cycle_length=10_000, cycle_multiplier=1)
+    done, began = 0, 0.0
+    events = prepared.learner.fit(endless, 1e-6, epochs, None, seed=0)
+    try:
+        for event in events:
+            if not isinstance(event, Step):
+                continue
+            if not began:
+                began = time.perf_counter()
+                continue
+            done += event.images
+            if time.perf_counter() - began > MEASURED or done >= IMAGES:
+                break
+    finally:
+        prepared.learner.under_way = None
+    return done / (time.perf_counter() - began)
