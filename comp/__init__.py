@@ -14,6 +14,7 @@ from comp.declare.forms import (
 )
 from comp.declare.labels import (
     Coco,
+    CocoImages,
     CsvColumns,
     CsvImages,
     CsvLabels,
@@ -25,16 +26,19 @@ from comp.declare.labels import (
     TestImages,
 )
 from comp.declare.metrics import Metric, weighted_log_loss
+from comp.declare.own_images import AskForAll, HideShare
 from comp.declare.reading import Channels, PixelTable
 from comp.declare.recipe import Ensemble, Head, Recipe, Stage
 from comp.declare.viewpoint import side_on, top_down, upright
 
 __all__ = [
+    "AskForAll",
     "Channels",
     "ClassName",
     "ClassNumber",
     "ClassWithConfidence",
     "Coco",
+    "CocoImages",
     "Columns",
     "Competition",
     "CsvColumns",
@@ -45,6 +49,7 @@ __all__ = [
     "FileNames",
     "Folders",
     "Head",
+    "HideShare",
     "KaggleDataset",
     "LabelFunction",
     "Metric",

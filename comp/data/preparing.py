@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections import deque
@@ -17,9 +18,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 from PIL import Image
 
+from comp.data.own_images import ask_for_all, hide
 from comp.data.reading import in_threads
 from comp.declare.brought import key_of
 from comp.declare.competition import Competition
+from comp.declare.own_images import AskForAll, HideShare
 from comp.declare.reading import PixelTable
 from comp.errors import CompError, DataError
 from comp.files import alone
@@ -42,7 +45,7 @@ def prepare_files(competition: Competition, folder: Path, say: Callable[[str], N
     if not competition.prepare:
         return
     place, unfinished = folder / PREPARED, folder / f".{PREPARED}.part"
-    made_from = json.dumps([key_of(competition.prepare), key_of(competition.read), _there(folder)])
+    made_from = json.dumps([key_of(competition.prepare), key_of(competition.read), _there(competition, folder)])
     if _made_from(place) == made_from:
         return
     with alone(folder / f".{PREPARED}.lock", lambda: say("another process prepares the same files; waiting for it")):
@@ -67,8 +70,12 @@ def prepare_files(competition: Competition, folder: Path, say: Callable[[str], N
         say(f"prepared {count} files in {place} in {monotonic() - began:.0f} s")
 
 
-def _there(folder: Path) -> list[tuple[str, int, int]]:
-    """What lies right in the folder: a download that was repeated shows in it."""
+def _there(competition: Competition, folder: Path) -> list[tuple[str, int, int]] | str:
+    """What lies right in the folder: a download that was repeated shows in it; of images of one's own, their paths."""
+    if isinstance(competition.prepare, (HideShare, AskForAll)):
+        source = competition.prepare.labels if isinstance(competition.prepare, HideShare) else competition.test
+        paths_there = "\n".join(source.read(folder)["path"]).removeprefix(f"{folder}/")
+        return f"{competition.submission!r} {hashlib.blake2b(paths_there.encode(), digest_size=16).hexdigest()}"
     paths = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != PREPARED)
     return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.is_file()]
 
@@ -82,6 +89,12 @@ def _made_from(place: Path) -> str | None:
 
 def _make(competition: Competition, folder: Path, new: Path) -> None:
     prepare = competition.prepare
+    if isinstance(prepare, HideShare):
+        hide(prepare, competition, folder, new)
+        return
+    if isinstance(prepare, AskForAll):
+        ask_for_all(competition, folder, new)
+        return
     if callable(prepare):
         prepare(folder, new)
         return

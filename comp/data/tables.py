@@ -17,7 +17,7 @@ from comp.data.preparing import prepare_files
 from comp.data.reading import RGB, Depth
 from comp.declare.competition import Competition
 from comp.declare.forms import ClassNumber
-from comp.declare.labels import classes_of, named_as_asked
+from comp.declare.labels import TestImages, classes_of, named_as_asked
 from comp.declare.metrics import Target, grades_of
 from comp.errors import DataError
 from comp.files import holds_files
@@ -143,10 +143,12 @@ def must_be_here(competition: Competition, folder: Path) -> None:
 
 def read_test_tables(competition: Competition, folder: Path, classes: Sequence[str]) -> Tables:
     """The tables of the images to predict, with no row in ``train``; raises as `read_tables`."""
-    sample_submission = read_sample_submission(folder / competition.sample_submission)
+    sample_submission = read_sample_submission(folder / competition.sample_submission, competition.id_column)
     test = competition.test.read(folder)
     if "answer" not in test and not set(sample_submission.ids) <= set(test["id"]):
         test = named_as_asked(test, sample_submission.ids, folder)
+        if isinstance(competition.test, TestImages):
+            test = competition.test.with_hidden(test, sample_submission.ids.to_list(), folder)
     if competition.columns is not None:
         test = competition.columns.joined(test, folder / competition.columns.test)
     one = combined(competition, np.full((2, len(classes)), 1 / len(classes)), np.array(["", ""]))

@@ -17,6 +17,7 @@ from comp.declare.columns import Columns
 from comp.declare.forms import FORMS, SubmissionForm
 from comp.declare.labels import LabelSource, TestSource
 from comp.declare.metrics import METRICS, TARGETS, Metric, Target
+from comp.declare.own_images import AskForAll, HideShare
 from comp.declare.reading import Channels, PixelTable, Read
 from comp.declare.recipe import Ensemble, Recipe
 from comp.declare.viewpoint import Viewpoint, side_on
@@ -52,11 +53,12 @@ class Competition(Declared):
     read: how a file becomes pixels: a name of `comp.declare.reading.READERS`, ``Channels([...])`` of several files, or
         a function of the path that returns an array (H, W) of grey or (H, W, C). Bytes are taken as they are; other
         numbers become bytes by the range that the training images have.
-    prepare: what is done once after the data were unpacked: a ``PixelTable(...)``, several, or a function of the data
-        folder and a new folder, which it writes images to. It is then the folder ``prepared/`` beside the data.
+    prepare: what is done once after the data were unpacked: a ``PixelTable(...)``, several, ``HideShare(...)``,
+        ``AskForAll()``, or a function of the data folder and a new folder, which it writes images to. It is then the
+        folder ``prepared/`` beside the data.
     columns: of the table, as further inputs beside the images.
     submission: how predictions are written; ids, order and columns are the sample submission's.
-    sample_submission: the name of that file.
+    sample_submission: the name of that file. id_column: its column of ids, if that isn't the first.
     metric: one of `comp.declare.metrics.METRICS`, or a `Metric` of one's own.
     augment: how images may be augmented.
     layer_lr_ratio: how much smaller each earlier layer group's learning rate is: 10 where images resemble ImageNet's, 3
@@ -79,12 +81,15 @@ class Competition(Declared):
     read: Read | Channels = "images"
     prepare: (
         PixelTable
+        | HideShare
+        | AskForAll
         | Annotated[Sequence[PixelTable], "a list of PixelTable(...)"]
         | Annotated[Callable[[Path, Path], Any], "a function of the data folder and a new one"]
     ) = ()
     columns: Annotated[Columns | None, "Columns(...)"] = None
     submission: Annotated[SubmissionForm, f"a form: {', '.join(FORMS)}, or one of your own"]
     sample_submission: str = "sample_submission.csv"
+    id_column: Literal[""] | str = ""
     augment: Annotated[Viewpoint, "a viewpoint: side_on(), top_down() or upright()"] = field(default_factory=side_on)
     layer_lr_ratio: Annotated[float, between(1)] = 10
     metric: Annotated[Annotated[str, one_of(METRICS)] | Metric, f"one of {', '.join(METRICS)}, or a Metric(...)"]

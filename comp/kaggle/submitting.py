@@ -45,7 +45,8 @@ def send(
     """
     if not run.submission.is_file():
         raise RunError(f"The run {run.name} has no submission.csv; make it with `comp predict {run.name}`.")
-    sample = read_sample_submission(workspace.data(competition.name) / competition.sample_submission)
+    path = workspace.data(competition.name) / competition.sample_submission
+    sample = read_sample_submission(path, competition.id_column)
     check_submission(competition, run.record("config")["classes"], sample, run.submission)
     slug = competition.kaggle
     with kaggle_of(competition, workspace, console.say) as connect:

@@ -24,6 +24,7 @@ USAGE, PUBLIC = "Usage", "Public"  # as in the solution files that Kaggle's comp
 class Grader:
     """A competition's metric on tables.
 
+    id_column: of the answers; the first, if it is empty.
     score: called with the answers and the submission, both tables of text (an empty field is ""); gives the score, or
         raises CompError with the reason why the submission doesn't fit.
     """
@@ -31,12 +32,18 @@ class Grader:
     metric: str
     higher_is_better: bool
     score: Callable[[pd.DataFrame, pd.DataFrame], float]
+    id_column: str = ""
 
 
 def graders(competitions: Iterable[Competition]) -> Mapping[str, Grader]:
     """How each competition is graded, by slug."""
     return {
-        competition.kaggle: Grader(competition.scoring.name, competition.scoring.higher_is_better, grader(competition))
+        competition.kaggle: Grader(
+            competition.scoring.name,
+            competition.scoring.higher_is_better,
+            grader(competition),
+            competition.id_column,
+        )
         for competition in competitions
     }
 
@@ -90,7 +97,7 @@ def grade(grader: Grader, answers: Path, submission: Path) -> Scores:
         return Scores(_score(grader, truth, given, submission), None)
     is_public = truth.pop(USAGE) == PUBLIC
     _score(grader, truth, given, submission)  # is it a submission of all rows?
-    id_column = truth.columns[0]
+    id_column = grader.id_column or truth.columns[0]
     public, private = (
         _score(grader, part, given[given[id_column].isin(part[id_column])], submission)
         for part in (truth[is_public], truth[~is_public])

@@ -13,12 +13,14 @@ import pandas as pd
 from comp.declare.labels import ONE_OR_ZERO, in_order
 from comp.declare.labels.columns import tags_in
 from comp.declare.metrics import Target
-from comp.new.matching import SampleTable
+from comp.new.sample import SampleTable
 
 SEPARATORS = ("|", ";", ",", " ")
 LABEL_NAMES = r"label|class|target|category|species|breed|type|diagnosis|grade|level|tags?|answer"
 # Rows without a label or an image that may be left out.
 FEW = 0.05
+# Values that are there once each are no classes, where there are more than a few rows.
+MOST_CLASSES, FEWEST_ROWS = 0.9, 20
 # Combinations for each tag, where the sample submission shows tags.
 MOST_SHOWN = 0.5
 TRIVIAL = {"", "0", "1", "0.0", "1.0", "0.5"}
@@ -40,9 +42,14 @@ class Labels:
     target: Target | None = None
 
 
-def labels_of(table: pd.DataFrame, image: str, sample: SampleTable, placing: Sequence[str]) -> Labels | None:
-    """placing: the columns that say in which folder an image lies, as that of its class may."""
-    others, asked = [column for column in table.columns if column not in (image, "")], sample.columns
+def labels_of(
+    table: pd.DataFrame, image: str, sample: SampleTable, placing: Sequence[str], key: str | None = None
+) -> Labels | None:
+    """placing: the columns that say in which folder an image lies, as that of its class may.
+
+    key: the column of what is asked for, which has no labels.
+    """
+    others, asked = [column for column in table.columns if column not in (image, key, "")], sample.columns
     if len(asked) > 1 and set(asked) <= set(others):
         return _one_column_each(table, asked, sure=3)
     if len(asked) > 1:
@@ -104,7 +111,10 @@ def _one_column(table: pd.DataFrame, image: str, column: str, sample: SampleTabl
     if _are_numbers(filled, sample):
         return Labels((column,), (column,), sure, target="number", doubts=doubts)
     classes = set(filled)
-    if len(filled) < (1 - FEW) * len(values) or (len(classes) > max(len(filled) * 0.5, 2) and not known):
+    most = MOST_CLASSES if known else 0.5
+    if len(filled) < (1 - FEW) * len(values) or (
+        len(classes) > max(len(filled) * most, 2) and (not known or len(filled) >= FEWEST_ROWS)
+    ):
         return None
     return Labels((column,), in_order(classes), sure, doubts=doubts)
 

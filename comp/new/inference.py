@@ -21,15 +21,19 @@ from comp.declare.forms import (
     TopClasses,
 )
 from comp.declare.labels import CsvColumns, CsvLabels, CsvNumbers
-from comp.declare.reading import Channels
+from comp.declare.metrics import Target
+from comp.declare.own_images import AskForAll, HideShare
+from comp.declare.reading import Channels, PixelTable
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import Viewpoint, side_on, top_down, upright
 from comp.new.columns import SEPARATORS, around
 from comp.new.labels import Found, find_labels
 from comp.new.look import Look
-from comp.new.matching import SampleTable, find_asked, find_sample
+from comp.new.matching import find_asked
 from comp.new.metrics import Named, for_target, metric_of
+from comp.new.own_images import own_images
 from comp.new.pixels import pixel_tables, reader_of
+from comp.new.sample import SampleTable, find_sample
 
 GRADES = r"grade|severity|diagnosis|level|stage|rating|isup|retinopathy|blindness"
 NAMES_OF_NUMBERS = r"(map|names?|classes|labels?)[^/]*\.(json|txt)$"
@@ -71,12 +75,15 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
 
     Raises DataError, with what is missing, where there is no sample submission, no image that it asks for, or no label.
     """
-    sample = find_sample(look)
-    rows = None if look.image_folders else pixel_tables(look, sample)
-    if rows is not None:
-        prepared, labels, asked = rows
+    found = find_sample(look)
+    prepared: Sequence[PixelTable] | AskForAll | HideShare = ()
+    rows = None if look.image_folders or found is None else pixel_tables(look, found)
+    if found is None:
+        prepared, labels, asked, sample = own_images(look)
+    elif rows is not None:
+        sample, (prepared, labels, asked) = found, rows
     else:
-        prepared, asked = [], find_asked(look, sample)
+        sample, asked = found, find_asked(look, found)
         labels = find_labels(look, asked, sample)
     words = f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()
     ratio, like = (3, "unlike") if re.search(UNLIKE_PHOTOS, words) else (10, "like")
@@ -94,6 +101,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         read=Channels(look.channels) if look.channels else reader_of(look),
         submission=form,
         sample_submission=sample.path,
+        id_column="" if sample.id == sample.table.columns[0] else sample.id,
         augment=viewpoint,
         layer_lr_ratio=ratio,
         metric=metric,
@@ -105,7 +113,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         findings.append(Finding("groups", text))
     findings += [
         *(Finding("labels", doubt, sure=False) for doubt in labels.doubts),
-        Finding("test", asked.seen),
+        Finding("test", asked.seen.format(name=name), asked.sure),
         form_finding,
         metric_finding,
         viewpoint_finding,
@@ -134,6 +142,9 @@ def _task(look: Look, competition: Competition, labels: Found) -> str:
 
 def _form(labels: Found, sample: SampleTable, kaggles_metric: str) -> tuple[SubmissionForm, Finding]:
     columns, values, classes, target = sample.columns, sample.values, labels.classes, labels.source.target
+    if not columns:
+        form = _own_form(sample, target)
+        return form, Finding("submission", f"{type(form).__name__}(), in a sample submission that is written")
     if target in ("number", "fractions") or (target == "shares" and sample.takes == "numbers"):
         odd = len(columns) > 1 and set(columns) != set(classes)
         return Numbers(), Finding("submission", f"a number in {', '.join(map(repr, columns[:5]))}", sure=not odd)
@@ -143,7 +154,7 @@ def _form(labels: Found, sample: SampleTable, kaggles_metric: str) -> tuple[Subm
     if target == "multi":
         return _tag_names(labels, column, values)
     named = metric_of(kaggles_metric)
-    wanted = for_target(named, "single") if named else None
+    wanted = for_target(named, "single", len(classes)) if named else None
     if ranked := _ranked(values, classes, wanted):
         return ranked
     fraction = any(re.fullmatch(r"\d*\.\d*[1-9]\d*", value) for value in values)
@@ -159,6 +170,15 @@ def _form(labels: Found, sample: SampleTable, kaggles_metric: str) -> tuple[Subm
         return ClassNumber(classes), Finding("submission", f"{text}{', …' if len(classes) > 3 else ''}", sure=False)
     text = f"the class in {column!r}, where the sample submission has {values.iloc[0]!r}, which is none"
     return ClassName(), Finding("submission", text, sure=False)
+
+
+def _own_form(sample: SampleTable, target: Target) -> SubmissionForm:
+    """By the metric, where one is named, else the plainest."""
+    if target in ("number", "fractions") or sample.takes == "numbers":
+        return Numbers()
+    if target == "shares" or sample.takes == "probabilities":
+        return ProbabilityPerClass()
+    return TagNames(" ") if target == "multi" else ClassName()
 
 
 def _probability_per_class(columns: Sequence[str], classes: Sequence[str]) -> tuple[SubmissionForm, Finding]:
@@ -210,7 +230,7 @@ def _probability_of(column: str, classes: Sequence[str], *, sure: bool) -> tuple
 
 def _metric(labels: Found, form: SubmissionForm, look: Look) -> tuple[str, Finding]:
     target, named = labels.source.target, metric_of(look.metric)
-    fitting = named and for_target(named, target)
+    fitting = named and for_target(named, target, len(labels.classes))
     if fitting and fitting.takes == form.takes:
         return fitting.name, Finding("metric", f"{fitting.name}, which Kaggle calls {look.metric!r}")
     guess = _guessed_metric(labels, form, look)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -24,9 +23,10 @@ from comp.declare.labels import (
 )
 from comp.declare.labels.naming import Names
 from comp.errors import DataError
-from comp.new.columns import FEW, Labels, labels_of
+from comp.new.columns import FEW, TRIVIAL, Labels, labels_of
 from comp.new.look import ImageFolder, Look
-from comp.new.matching import Asked, Fit, SampleTable, fit
+from comp.new.matching import Asked, Fit, fit, in_json, several, suffix_of
+from comp.new.sample import SampleTable
 
 GROUP_NAMES = (
     r"patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|group|scene|location|site|video"
@@ -37,6 +37,9 @@ SIDES = r"(.+?)[_-](?:left|right|l|r)"
 TRIED = 200  # values of a column that tell whether it names images
 MOST_PARTS = 4
 PARTS = {"train", "test", "valid", "val"}
+# Folders that lie side by side, and are no classes.
+PREPARED = "prepared"
+NO_CLASSES = {"images", "image", "img", "imgs", "masks", "mask", "labels", "label", "annotations", "json", "xml"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Found:
     """A label source that fits, its classes in order, and what it was seen by.
 
     sure: how much speaks for it. doubts: what a person should look at. column: of the labels, if they have one.
-    rows: the share of a table's rows that name an image.
+    rows: the share of a table's rows that name an image. path: of the table, if there is one.
     """
 
     source: LabelSource
@@ -54,6 +57,7 @@ class Found:
     doubts: tuple[str, ...] = ()
     column: str = ""
     rows: float = 1.0
+    path: str = ""
 
 
 def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
@@ -63,7 +67,7 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
     best = max(in_tables, key=_sureness, default=None)
     if best is None or best.rows < 1 - FEW:
         for path, table in tables.items():
-            in_tables += [*_in_tree(look, path, table, asked, sample), *_folder_each(look, path, table, asked, sample)]
+            in_tables += [*_in_tree(look, path, table, asked, sample), *_several(look, path, table, asked, sample)]
         best = max(in_tables, key=_sureness, default=None)
     in_folders = list(_in_folders(look, asked, sample))
     if best is not None:
@@ -71,8 +75,10 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
         source = best.source
         needless = isinstance(source, CsvLabels) and source.folder.endswith(f"{{{source.label}}}") and not source.group
         if not (needless and in_folders):
-            return best
-    found = [*in_folders, *_in_json(look, asked), *_in_names(look, asked, sample)]
+            alike = [path for path in tables if path != best.path and list(tables[path]) == list(tables[best.path])]
+            left = (f"images in {', '.join(alike)} are not trained on",) if alike else ()
+            return replace(best, doubts=(*best.doubts, *left))
+    found = [*in_folders, *_in_json(look, asked, sample), *_in_names(look, asked, sample)]
     if not found:
         raise DataError(_none_found(look, tables, asked))
     return max(found, key=_sureness)
@@ -90,7 +96,17 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
             "The labels can't be found: all images are those that the sample submission asks for; put the labelled "
             "images beside them, with a CSV that names them or in a folder for each class."
         )
-    names = Names(left, roots=())
+    names = Names(left, roots=(PurePosixPath(),))
+    for path, table in tables.items():
+        for column in table.columns:
+            values = table[column].str.strip()[:TRIED]
+            if sum(names.find(value) is not None for value in values) * 2 > len(values):
+                others = ", ".join(repr(other) for other in table.columns if other not in (column, ""))
+                return (
+                    f"The labels can't be found: {path} names the images in {column!r}, but beside it has "
+                    f"{others or 'no column'}, with no classes, tags or numbers of these images; put the labels beside "
+                    "the names, or join the tables in a LabelFunction."
+                )
     for path, table in tables.items():
         for column in table.columns:
             value = str(table[column].iloc[0]).strip()
@@ -120,10 +136,10 @@ def _in_table(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: 
         if named.share < 0.5 or len(named.images) * 2 < most:
             continue
         placed = place if len(folders) == 1 else _placed_by(table, column, place, folders, named)
-        labels = labels_of(table, column, sample, re.findall(r"\{(.+)\}", placed or ""))
+        labels = labels_of(table, column, sample, re.findall(r"\{(.+)\}", placed or ""), asked.key)
         if placed is not None and labels is not None:
             known = {name.removesuffix(named.suffix) for name in named.images}
-            found = _from_table(path, table, column, placed, named, known, labels, where, _shares(placed, asked))
+            found = _from_table(path, table, column, placed, named, known, labels, where, asked)
             # A table may name the images of a folder or of all beside it: the more images, the more that says.
             yield replace(found, sure=found.sure + len(named.images) / len(look.images))
 
@@ -139,27 +155,25 @@ def _in_tree(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: S
             if not below or sum(names.find(value) is not None for value in values[:TRIED]) * 2 < len(values[:TRIED]):
                 continue
             images = {value: image for value in set(values) if (image := names.find(value)) is not None}
-            labels = labels_of(table, column, sample, ()) if len(images) * 2 >= len(below) else None
+            labels = labels_of(table, column, sample, (), asked.key) if len(images) * 2 >= len(below) else None
             if labels is not None:
-                named = Fit(len(images) / len(below), "", tuple(images.values()))
-                yield _from_table(path, table, column, place, named, set(images), labels, where, _shares(place, asked))
+                named = Fit(len(images) / len(below), suffix_of(images.values()), tuple(images.values()))
+                yield _from_table(path, table, column, place, named, set(images), labels, where, asked)
 
 
-def _folder_each(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: SampleTable) -> Iterator[Found]:
-    """A folder of images for each row."""
+def _several(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: SampleTable) -> Iterator[Found]:
+    """Several images for each row."""
     where, table = _part(table)
-    for parent, folders in look.folders_together.items():
-        for column in table.columns:
-            values = set(table[column].str.strip())
-            named = [folder for folder in folders if folder.own_name in values]
-            labels = labels_of(table, column, sample, ()) if len(named) * 2 >= len(table) else None
-            if labels is None or not table[column].is_unique:
-                continue
-            suffix = Counter(suffix for folder in named for suffix in folder.suffixes).most_common(1)[0][0]
-            images = tuple(f"{folder.path}/{name}" for folder in named for name in folder.names)
-            fit = Fit(len(named) / len(folders), f"/*{suffix}", images)
-            known, shared = {folder.own_name for folder in named}, _shares(parent, asked)
-            yield _from_table(path, table, column, parent, fit, known, labels, where, shared)
+    left = [image for image in look.images if image not in asked.images]
+    for column in table.columns:
+        found = several(left, set(table[column].str.strip()) - {""}) if table[column].is_unique else None
+        if found is None or len(found.images) * 2 < len(table):
+            continue
+        labels = labels_of(table, column, sample, (), asked.key)
+        if labels is not None:
+            images = tuple(image for images in found.images.values() for image in images)
+            named = Fit(len(images) / len(left), found.suffix, images)
+            yield _from_table(path, table, column, found.folder, named, set(found.images), labels, where, asked)
 
 
 def _part(table: pd.DataFrame) -> tuple[Sequence[str], pd.DataFrame]:
@@ -213,7 +227,7 @@ def _from_table(
     known: set[str],
     labels: Labels,
     where: Sequence[str],
-    shared: bool,
+    asked: Asked,
 ) -> Found:
     """known: the values that name an image."""
     called = table[image].str.strip()
@@ -222,12 +236,14 @@ def _from_table(
         lacking |= (table[list(labels.columns)].apply(lambda column: column.str.strip()) == "").any(axis=1)
     incomplete = bool(0 < lacking.sum() <= FEW * len(table))
     group = _group(table, {image, *labels.columns}) or _body(called[~lacking])
+    answer = _answer(table, image, labels, named, asked)
     rest: dict[str, Any] = {
         "image": image,
         "folder": folder,
         "suffix": named.suffix,
-        "shared": shared,
-        "group": group,
+        "shared": _shares(folder, asked),
+        "group": None if group == answer else group,
+        "answer": answer,
         "incomplete": incomplete,
         "where": where,
     }
@@ -256,7 +272,16 @@ def _from_table(
         doubts = (*doubts, f"only rows with {where[1]!r} in {where[0]!r} are trained on")
     rows = 1 - float(lacking.mean())
     sure = labels.sure + named.share + rows + table[image].is_unique
-    return Found(source, labels.classes, seen, sure, doubts, column, rows)
+    return Found(source, labels.classes, seen, sure, doubts, column, rows, path)
+
+
+def _answer(table: pd.DataFrame, image: str, labels: Labels, named: Fit, asked: Asked) -> str | None:
+    """The column that says which images are predicted together, where each such answer has one label."""
+    key = asked.key
+    if key is None or key == image or key not in table or "*" in named.suffix or table[key].is_unique:
+        return None
+    constant = (table.groupby(key)[list(labels.columns)].nunique() == 1).all(axis=None)
+    return key if constant and labels.separator is None else None
 
 
 def _group(table: pd.DataFrame, taken: set[str]) -> str | None:
@@ -285,28 +310,50 @@ def _in_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found
         places = look.folders_in(parent)
         other = [name for name in places if str(PurePosixPath(parent, name)) not in own]
         classes = [name for name in places if name not in other]
-        if len(classes) < 2 or "test" in parent.lower() or (parent == "." and set(classes) & PARTS):
+        called = {name.lower() for name in classes}
+        if len(classes) < 2 or "test" in parent.lower() or called <= NO_CLASSES or (parent == "." and called & PARTS):
             continue
         known = bool(set(sample.values) & set(classes)) or set(sample.columns) == set(classes)
         sure = 2 + known + ("train" in parent.lower()) + len(look.images_below[parent]) / len(look.files)
         seen = f"{parent} has a folder for each of {len(classes)} classes"
-        yield Found(Folders(parent, without=other), in_order(classes), seen, sure)
+        odd = len(sample.values) and not known and not set(sample.values) <= TRIVIAL
+        doubts = (f"whether {', '.join(classes[:3])} are the classes",) if odd else ()
+        valid = _given_validation(look, parent, classes)
+        if valid:
+            seen = f"{seen}; those in {valid} validate"
+        if parent == "." and not sample.columns:
+            other = [*other, PREPARED]
+        yield Found(Folders(parent, without=other, valid=valid), in_order(classes), seen, sure, doubts)
 
 
-def _in_json(look: Look, asked: Asked) -> Iterator[Found]:
+def _given_validation(look: Look, parent: str, classes: Sequence[str]) -> str:
+    """The folder beside one of class folders that has the images to validate on, if there is one."""
+    path = PurePosixPath(parent)
+    beside = str(path.parent)
+    for name in look.folders_in(beside) if "train" in path.name.lower() else ():
+        place = str(PurePosixPath(beside, name))
+        inside = {folder.own_name for folder in look.image_folders if folder.parent == place}
+        if re.match("val|dev", name.lower()) and inside and inside <= set(classes):
+            return place
+    return ""
+
+
+def _in_json(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     """Images and their categories in COCO's JSON."""
-    for path, (images, labels) in look.annotations.items():
-        left = [image for image in look.images if image not in asked.images]
-        names = Names(left, roots=(PurePosixPath(),))
-        found = {names.find(images.get(image, image)) for image in labels} - {None}
-        if not labels or len(found) < len(labels):
+    for path, said in look.annotations.items():
+        found = in_json(look, path, [said.files.get(image, image) for image in said.categories])
+        if not said.categories or found is None or asked.images.intersection(found[1]):
             continue
-        folders = [str(PurePosixPath(image).parent) for image in found if image]
-        folder = os.path.commonpath(folders) if all(place != "." for place in folders) else "."
-        classes = in_order({name for categories in labels.values() for name in categories})
-        several = any(len(categories) > 1 for categories in labels.values())
-        source = Coco(path, folder or ".", target="multi" if several else "single")
-        yield Found(source, classes, f"{path} gives the images of {folder} {len(classes)} categories", sure=6)
+        folder, images = found
+        ids = {one for categories in said.categories.values() for one in categories}
+        by_id = bool(set(sample.values) & ids) and not set(sample.values) & set(said.names.values())
+        classes = in_order(ids if by_id else {said.names.get(one, one) for one in ids})
+        tags = any(len(categories) > 1 for categories in said.categories.values())
+        source = Coco(path, folder, target="multi" if tags else "single", classes="id" if by_id else "name")
+        seen = f"{path} gives the images of {folder} {len(classes)} categories, by their {source.classes}"
+        others = [other for other, known in look.annotations.items() if other != path and known.categories]
+        doubts = (f"images in {', '.join(others)} are not trained on",) if others else ()
+        yield Found(source, classes, seen, 6 + len(images) / len(look.images), doubts)
 
 
 def _in_names(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:

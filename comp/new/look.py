@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from comp.declare.labels import IMAGE_SUFFIXES, read_csv, read_csv_in_blocks
-from comp.declare.labels.coco import annotated
+from comp.declare.labels.coco import Annotated, annotated
 from comp.declare.labels.csv import TABLE_SUFFIXES
 from comp.declare.labels.files import READ_BY, walked
 from comp.errors import DataError
@@ -25,8 +25,6 @@ LARGEST_TABLE = 64 << 20  # bytes; labels are far smaller
 WIDE, MOST_OF_WIDE = 200, 1000
 ORDER = ("red", "green", "blue", "yellow", "nir", "infrared")
 CHANNEL = re.compile(rf"[_-]({'|'.join(ORDER)})\.\w+$", re.IGNORECASE)
-# The files of images by their ids, and the categories of each image.
-Annotations = tuple[Mapping[str, str], Mapping[str, Collection[str]]]
 MOST_TRIED = 50  # folders that a table may name the images of
 MOST_OPENED = 20  # images, of which one that isn't broken tells the size
 
@@ -57,7 +55,7 @@ class Look:
 
     files: paths with ``/``; of a large folder maybe only some. folders: all folders, also those not looked into.
     whole: no file is left out. tables: the CSVs, all text, by path. pixels: width and height of an image.
-    annotations: the files of images by their ids and the images' categories, of the JSONs that have them, by path.
+    annotations: what the JSONs of images and categories say, by path.
     title, metric, description: in Kaggle's words; empty if unknown. only_notebooks: nothing can be uploaded.
     """
 
@@ -66,7 +64,7 @@ class Look:
     folders: Sequence[str] = ()
     whole: bool = True
     pixels: tuple[int, int] | None = None
-    annotations: Mapping[str, Annotations] = field(default_factory=dict)
+    annotations: Mapping[str, Annotated] = field(default_factory=dict)
     title: str = ""
     description: str = ""
     metric: str = ""
@@ -101,14 +99,6 @@ class Look:
             for parent in PurePosixPath(path).parents:
                 below[str(parent)].append(path)
         return dict(below)
-
-    @cached_property
-    def folders_together(self) -> dict[str, list[ImageFolder]]:
-        """The folders of images that lie in one folder, where there are several."""
-        together = defaultdict(list)
-        for folder in self.image_folders:
-            together[folder.parent].append(folder)
-        return {parent: folders for parent, folders in together.items() if len(folders) > 1}
 
     @cached_property
     def largest_folders(self) -> list[str]:
@@ -146,7 +136,7 @@ def pixels_of(image: Path) -> tuple[int, int] | None:
         return None
 
 
-def annotations_in(path: Path) -> Annotations | None:
+def annotations_in(path: Path) -> Annotated | None:
     """The images and their categories; None where the JSON has other things."""
     try:
         return annotated(path)

@@ -1,10 +1,10 @@
-"""The sample submission, and which images the values of a column name: those to predict, or those of a table."""
+"""Which images the values of a column name: those to predict, or those of a table."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import PurePosixPath
@@ -12,16 +12,17 @@ from posixpath import splitext
 
 import pandas as pd
 
-from comp.declare.labels import CsvImages, TestImages
+from comp.declare.labels import IMAGE_SUFFIXES, CocoImages, CsvImages, TestImages
 from comp.declare.labels.naming import Names
-from comp.declare.metrics import Kind
 from comp.errors import DataError
 from comp.new.look import ImageFolder, Look
-from comp.new.metrics import metric_of
+from comp.new.sample import SampleTable
 
-SAMPLES = "sample|submission|benchmark|example"
 MOST = 0.9  # of the ids that are asked for
 MOST_FOLDERS = 4
+COUNTED = re.compile(r"[^a-zA-Z0-9]\d+\.\w+")
+MARKS = "-_ ."
+TRIED = 50  # images of a JSON that tell which folder it means
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,15 @@ class Fit:
     share: float
     suffix: str
     images: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Several:
+    """Images of values that have several each: their folder, what a value lacks to name them, with a *, and whose."""
+
+    folder: str
+    suffix: str
+    images: dict[str, list[str]]
 
 
 def fit(names: Sequence[str], values: Collection[str]) -> Fit:
@@ -54,29 +64,34 @@ def _common_ending(names: Sequence[str]) -> str:
     alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*(name[::-1] for name in names), strict=False))
     ending = "".join(letters[0] for letters in alike)[::-1]
     marked = re.search(r"[^a-zA-Z0-9].*\..*", ending)
-    return marked[0] if marked else ""
+    # Images that are counted are several of one: see `several`.
+    return marked[0] if marked and not COUNTED.fullmatch(marked[0]) else ""
 
 
-@dataclass(frozen=True)
-class SampleTable:
-    """The sample submission: where it is, and what it asks for.
+def several(paths: Iterable[str], values: Collection[str]) -> Several | None:
+    """The images in folders that are called by the values, or whose names begin with them, as most values have some."""
+    found: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for path in paths:
+        *folders, name = path.split("/")
+        stem, suffix = splitext(name)
+        for depth, folder in enumerate(folders):
+            if folder in values:
+                below = "/*" * (len(folders) - depth) + suffix
+                found["/".join(folders[:depth]), below][folder].append(path)
+        for mark in MARKS:
+            start = stem.rpartition(mark)[0]
+            if start in values:
+                found["/".join(folders), f"{mark}*{suffix}"][start].append(path)
+    if not found:
+        return None
+    (folder, suffix), images = max(found.items(), key=lambda one: (len(one[1]), one[0]))
+    return Several(folder or ".", suffix, dict(images))
 
-    takes: what the metric compares, where Kaggle names one that is known.
-    """
 
-    path: str
-    table: pd.DataFrame
-    takes: Kind | None = None
-
-    @property
-    def columns(self) -> list[str]:
-        """Those after the id."""
-        return list(self.table.columns[1:])
-
-    @property
-    def values(self) -> pd.Series[str]:
-        """Those of the first column after the id."""
-        return self.table.iloc[:, 1].str.strip()
+def suffix_of(paths: Iterable[str]) -> str:
+    """What all of the images end in, where that is none of the usual suffixes."""
+    suffixes = {splitext(path)[1] for path in paths}
+    return suffixes.pop() if len(suffixes) == 1 and not {one.lower() for one in suffixes} <= IMAGE_SUFFIXES else ""
 
 
 @dataclass(frozen=True)
@@ -84,76 +99,58 @@ class Asked:
     """The images to predict, and how the sample submission's ids name them.
 
     source: declares them. images: their paths. folder: the only one that has them right in it; None for several.
-    shared: the folder has other images as well. seen: where they were found, in words.
+    shared: the folder has other images as well. seen: where they were found, in words. answered: how many ids have an
+    image. sure: not a guess.
     """
 
-    source: TestImages | CsvImages
+    source: TestImages | CsvImages | CocoImages
     images: frozenset[str]
     folder: ImageFolder | None
     shared: bool
     seen: str
+    answered: int = 0
+    sure: bool = True
 
-
-def find_sample(look: Look) -> SampleTable:
-    """The sample submission. Raises DataError where no CSV can be one."""
-
-    def rank(path: str) -> tuple[bool, bool, int, str]:
-        name = PurePosixPath(path).name.lower()
-        # The later one of sample_submission.csv and sample_submission_v2.csv.
-        return "submission" in name, "sample" in name, -len(PurePosixPath(path).parts), path
-
-    named = [path for path in look.tables if re.search(SAMPLES, PurePosixPath(path).name.lower())]
-    fitting = [path for path in named if look.tables[path].shape[1] > 1 and len(look.tables[path])]
-    if named and not fitting:
-        raise DataError(f"{min(named)} {_why_not(look.tables[min(named)])}.")
-    if not fitting:
-        seen = ", ".join(sorted(look.tables)) or "no CSV at all"
-        raise DataError(
-            f"There is no sample submission among the competition's files, which have {seen}; put a "
-            "sample_submission.csv beside them: a line like id,label, and a row with any answer per image to predict."
-        )
-    path = max(fitting, key=rank)
-    metric = metric_of(look.metric)
-    return SampleTable(path, look.tables[path], metric.takes if metric else None)
-
-
-def _why_not(table: pd.DataFrame) -> str:
-    """What a CSV lacks to be a sample submission, and what to do."""
-    if table.shape[1] > 1:
-        return "has no rows; give it one, with any answer, for each image to predict"
-    header = table.columns[0]
-    mark = next((mark for mark in ";\t|" if mark in header), None)
-    remedy = f"separate its columns by commas, not by {mark!r}" if mark else "give it a second one, of any answers"
-    return f"has a single column, {header!r}; {remedy}"
+    @property
+    def key(self) -> str | None:
+        """The column of a table that has the ids, beside the images' names."""
+        return self.source.answer if isinstance(self.source, CsvImages) else None
 
 
 def find_asked(look: Look, sample: SampleTable) -> Asked:
     """The images that the sample submission's ids name. Raises DataError where there are none.
 
-    They are in one folder, in folders below one, in several, or named in a table.
+    They are in one folder, in folders below one, in several, or named in a table or a JSON; those that only notebooks
+    at Kaggle get to see are nowhere.
     """
 
-    if not look.image_folders:
-        raise DataError(
-            f"There are no images among the competition's files, which are {_kinds(look)}; if they are in a data set "
-            "of their own, put both into one folder and name it with --data."
-        )
-    ids = set(sample.table.iloc[:, 0].str.strip())
+    must_have_images(look)
+    ids = set(sample.ids)
     found = _in_one_folder(look, sample, ids)
     # A few ids without an image are a mistake of the files, many of the guess.
-    if found is not None and len(found.images) >= MOST * len(ids):
+    if found is not None and found.answered >= MOST * len(ids):
         return found
-    others = [_folder_each(look, sample, ids), _below_folders(look, sample, ids), _in_table(look, sample, ids), found]
-    found = max(filter(None, others), key=lambda one: len(one.images), default=None)
+    ways = (_in_json, _in_table, _several, _below_folders)
+    others = [*(way(look, sample, ids) for way in ways), found]
+    found = max(filter(None, others), key=lambda one: one.answered, default=None) or _hidden(look, sample, ids)
     if found is not None:
         return found
     places = ", ".join(folder.path for folder in look.image_folders[:5])
-    asked = str(sample.table.iloc[0, 0])
+    asked = sample.ids.iloc[0]
     nearest = Names(look.images, roots=()).nearest(asked)
     like = f", where the nearest name is {nearest!r}" if nearest else ""
     raise DataError(
-        f"The sample submission asks for {asked!r}, but no image is called so; there are images in {places}{like}."
+        f"The sample submission asks for {asked!r}, but no image is called so; there are images in {places}{like}; let "
+        "a table name the image of each id, or write a TestFunction."
     )
+
+
+def must_have_images(look: Look) -> None:
+    if not look.image_folders:
+        raise DataError(
+            f"There are no images among the competition's files, which are {_kinds(look)}; if these hold the images, "
+            "write them out as PNG, and if a data set has them, put both into one folder; then name it with --data."
+        )
 
 
 def _kinds(look: Look) -> str:
@@ -180,20 +177,69 @@ def _in_one_folder(look: Look, sample: SampleTable, ids: set[str]) -> Asked | No
     seen = f"{sample.path} asks for the images in {folder.path}{some}, by name{ending}"
     source = TestImages(folder.path, suffix=named.suffix, with_suffix=not named.suffix)
     images = frozenset(str(PurePosixPath(folder.path) / name) for name in named.images)
-    return Asked(source, images, folder, shared, seen)
+    return Asked(source, images, folder, shared, seen, len(images))
 
 
-def _folder_each(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
-    """A folder of images for each id."""
-    for parent, folders in look.folders_together.items():
-        asked = [folder for folder in folders if folder.own_name in ids]
-        if len(asked) >= MOST * len(ids):
-            suffix = f"/*{Counter(suffix for folder in asked for suffix in folder.suffixes).most_common(1)[0][0]}"
-            images = frozenset(f"{folder.path}/{name}" for folder in asked for name in folder.names)
-            seen = f"{sample.path} asks for the folders in {parent}, each of several images"
-            shared = len(asked) < MOST * len(folders)
-            return Asked(TestImages(parent, suffix=suffix), images, None, shared, seen)
+def _in_json(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
+    """Images that a JSON gives the ids."""
+    for path, said in look.annotations.items():
+        if ids <= set(said.files) and (found := in_json(look, path, [said.files[one] for one in ids])):
+            folder, images = found
+            seen = f"{path} names the images in {folder} of the ids that {sample.path} asks for"
+            return Asked(CocoImages(path, folder), frozenset(images), None, True, seen, len(ids))
     return None
+
+
+def in_json(look: Look, path: str, names: Sequence[str]) -> tuple[str, list[str]] | None:
+    """The folder that a JSON's names are relative to, and their images; None where some have none."""
+    there, beside = set(look.images), str(PurePosixPath(path).parent)
+    for place in dict.fromkeys((beside, ".", *look.largest_folders)):
+        if all(str(PurePosixPath(place, name)) in there for name in names[:TRIED]):
+            images = [str(PurePosixPath(place, name)) for name in names]
+            if there.issuperset(images):
+                return place, images
+    known = Names(look.images, roots=(PurePosixPath(beside), PurePosixPath()))
+    found = [image for name in names if (image := known.find(name)) is not None]
+    common = _common_folder(found)
+    return (common, found) if found and len(found) == len(names) else None
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    """The deepest folder that has all of them in it or below."""
+    parts = zip(*(PurePosixPath(path).parent.parts for path in paths), strict=False)
+    return str(PurePosixPath(*(part[0] for part in takewhile(lambda part: len(set(part)) == 1, parts))))
+
+
+def _several(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
+    """Several images for each id."""
+    found = several(look.images, ids)
+    if found is None or len(found.images) < MOST * len(ids):
+        return None
+    images = frozenset(path for paths in found.images.values() for path in paths)
+    below = [path for path in look.images_below[found.folder] if path.endswith(splitext(found.suffix)[1])]
+    seen = f"{sample.path} asks for what is in {found.folder}, each of several images: its id and then {found.suffix}"
+    shared = len(images) < MOST * len(below)
+    return Asked(TestImages(found.folder, suffix=found.suffix), images, None, shared, seen, len(found.images))
+
+
+def _hidden(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
+    """The folder that a notebook at Kaggle will find the images in, where none of those that are asked for is here."""
+    tables = [path for path, table in look.tables.items() if path != sample.path and _has_ids(table, ids)]
+    is_there = any("test" in folder.path.lower() for folder in look.image_folders)
+    if is_there or not (look.only_notebooks or any("test" in path.lower() for path in tables)):
+        return None
+    training = [folder for folder in look.image_folders if "train" in folder.path.lower()] or look.image_folders
+    like = max(training, key=lambda folder: len(folder.names))
+    folder = re.sub("train", "test", like.path)
+    suffix = Counter(splitext(name)[1] for name in like.names).most_common(1)[0][0]
+    whole = all(splitext(one)[1].lower() == suffix.lower() for one in ids)
+    source = TestImages(folder, suffix="" if whole else suffix, with_suffix=whole, hidden=True)
+    seen = f"no image that {sample.path} asks for is here; a notebook at Kaggle is expected to find them in {folder}"
+    return Asked(source, frozenset(), None, False, seen, sure=False)
+
+
+def _has_ids(table: pd.DataFrame, ids: set[str]) -> bool:
+    return any(ids <= set(table[column].str.strip()) for column in table.columns)
 
 
 def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
@@ -220,14 +266,9 @@ def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | No
         return None
     whole = sum(len(look.images_below[place]) for place in chosen)
     where = ", ".join(chosen)
-    source = TestImages(chosen[0] if len(chosen) == 1 else chosen)
-    return Asked(
-        source,
-        frozenset(images.values()),
-        None,
-        len(images) < MOST * whole,
-        f"{sample.path} asks for images in {where}",
-    )
+    source = TestImages(chosen[0] if len(chosen) == 1 else chosen, suffix=suffix_of(images.values()))
+    seen = f"{sample.path} asks for images in {where}"
+    return Asked(source, frozenset(images.values()), None, len(images) < MOST * whole, seen, len(images))
 
 
 def _named(look: Look, place: str, ids: Collection[str]) -> dict[str, str]:
@@ -248,7 +289,21 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
                     named = fit(folder.names, values)
                     if len(named.images) == len(values):
                         images = frozenset(str(PurePosixPath(folder.path) / name) for name in named.images)
-                        source = CsvImages(path, image=column, folder=folder.path, suffix=named.suffix, answer=key)
+                        place = _by_column(rows, folder)
+                        source = CsvImages(path, image=column, folder=place, suffix=named.suffix, answer=key)
                         seen = f"{path} names the images in {folder.path} of the ids in {key!r}"
-                        return Asked(source, images, folder, len(images) < len(folder.names), seen)
+                        return Asked(source, images, folder, len(images) < len(folder.names), seen, len(ids))
+                names = Names(look.images, roots=(PurePosixPath(),))
+                found = [image for value in values if (image := names.find(value)) is not None]
+                if len(found) == len(values):
+                    place = _common_folder(found)
+                    source = CsvImages(path, image=column, folder=place, suffix=suffix_of(found), answer=key)
+                    seen = f"{path} names the images below {place} of the ids in {key!r}"
+                    return Asked(source, frozenset(found), None, False, seen, len(ids))
     return None
+
+
+def _by_column(rows: pd.DataFrame, folder: ImageFolder) -> str:
+    """The folder, or its parent with ``{column}`` where a column has its name: other rows may lie beside it."""
+    alike = [column for column in rows.columns if (rows[column].str.strip() == folder.own_name).all()]
+    return str(PurePosixPath(folder.parent) / f"{{{alike[0]}}}") if alike else folder.path

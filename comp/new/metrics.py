@@ -44,6 +44,8 @@ NAMES: tuple[tuple[str, str], ...] = (
     (r"matthews correlation coefficient|mcc", "mcc"),
     (r"global average precision(?: at \d+)?|gap(?: (?:at )?\d+)?", "gap"),
 )
+# What one of two classes, the yes, is asked for.
+OF_YES = ("f1", "pf1", "pauc")
 
 
 class Named(NamedTuple):
@@ -58,16 +60,30 @@ class Named(NamedTuple):
 
 
 def metric_of(kaggles: str) -> Named | None:
-    """Our metric for the whole of what Kaggle calls it; None where a word of it isn't explained."""
-    plain = _plain(kaggles)
+    """Our metric for the whole of what Kaggle calls it; None where a word of it isn't explained.
+
+    Brackets are words of the name, ``F1-Score (Macro)``, unless they only say it once more, ``Area Under Curve (AUC)``.
+    """
+    outside, inside = re.sub(r"\([^()]*\)", " ", kaggles), " ".join(re.findall(r"\(([^()]*)\)", kaggles))
+    whole = _named(re.sub("[()]", " ", kaggles))
+    if whole is not None or not inside:
+        return whole
+    again = _named(outside)
+    return again if again is not None and _named(inside) == again else None
+
+
+def _named(text: str) -> Named | None:
+    plain = _plain(text)
     for pattern, name in NAMES:
         if found := re.fullmatch(pattern, plain):
             return Named(name, int(found.groupdict().get("k") or 0))
     return None
 
 
-def for_target(named: Named, target: Target) -> Named | None:
-    """The metric as it is for such targets; None where it has none."""
+def for_target(named: Named, target: Target, classes: int = 2) -> Named | None:
+    """The metric as it is for such targets, of so many classes; None where it has none."""
+    if target == "single" and classes > 2 and named.name in OF_YES:
+        return None
     if target == "multi" and named.name == "roc_auc":
         return Named("mean_columnwise_roc_auc")
     # With one class in each row, the F of rows or of all answers is the share of right ones.
@@ -79,7 +95,6 @@ def for_target(named: Named, target: Target) -> Named | None:
 
 
 def _plain(name: str) -> str:
-    """Small letters and digits with single spaces; brackets, which explain, are left out."""
-    without = re.sub(r"\([^()]*\)", " ", name.lower()).replace("@", " at ").replace("β", " beta ")
-    words = re.sub(r"[^a-z0-9]+", " ", without).split()
+    """Small letters and digits with single spaces."""
+    words = re.sub(r"[^a-z0-9]+", " ", name.lower().replace("@", " at ").replace("β", " beta ")).split()
     return " ".join(word for word in words if word not in ("the", "of"))

@@ -208,9 +208,10 @@ def _lay_out(look: Look, folder: Path) -> None:
     for path, table in look.tables.items():
         as_csv = partial(table.to_csv, sep="\t" if ".tsv" in path else ",")
         (table.to_parquet if path.endswith(".parquet") else as_csv)(folder / path, index=False)
-    for path, (images, labels) in look.annotations.items():
+    for path, said in look.annotations.items():
         content = {
-            "images": [{"id": one, "file_name": name} for one, name in images.items()],
-            "annotations": [{"image_id": one, "label": name} for one, names in labels.items() for name in names],
+            "images": [{"id": one, "file_name": name} for one, name in said.files.items()],
+            "annotations": [{"image_id": one, "label": name} for one, ids in said.categories.items() for name in ids],
+            "categories": [{"id": one, "name": name} for one, name in said.names.items()],
         }
         (folder / path).write_text(json.dumps(content), encoding="utf-8")

@@ -7,7 +7,7 @@ written and read back in blocks of rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,18 @@ CELLS = 1 << 21
 
 @dataclass(frozen=True)
 class SampleSubmission:
-    """What a sample submission asks for: its columns, the id's first, and its ids (N,) as text."""
+    """What a sample submission asks for: its columns, the id's first, and its ids (N,) as text.
+
+    order: of the columns in the file, where the id's is not the first.
+    """
 
     columns: Sequence[str]
     ids: pd.Series[str]
+    order: Sequence[str] = ()
+
+    @property
+    def header(self) -> list[str]:
+        return list(self.order or self.columns)
 
 
 @dataclass(frozen=True)
@@ -60,18 +68,22 @@ class Submission:
             predictions = self.predictions[self.indices[chosen]]
             block = of_form(self.competition, "encode", predictions, self.classes, columns)
             block.insert(0, id_column, self.sample_submission.ids.iloc[chosen].to_list())
-            yield block.set_axis(range(start, start + len(block)), axis=0)
+            yield block[self.sample_submission.header].set_axis(range(start, start + len(block)), axis=0)
 
 
-def read_sample_submission(path: Path) -> SampleSubmission:
-    """The ids and columns of the sample submission. Raises SubmissionError if it can't be one."""
-    columns, ids = read_ids(path)
+def read_sample_submission(path: Path, id_column: str = "") -> SampleSubmission:
+    """The ids and columns of the sample submission. Raises SubmissionError if it can't be one.
+
+    id_column: that of the ids; the first, if it is empty.
+    """
+    columns, ids = read_ids(path, id_column)
     if len(columns) < 2 or ids.empty:
         raise SubmissionError(f"{path} has {len(columns)} columns and {len(ids)} rows; it is no sample submission.")
     doubled = ids[ids.duplicated()]
     if len(doubled):
         raise SubmissionError(f"{path} has the id {doubled.iloc[0]!r} more than once.")
-    return SampleSubmission(tuple(columns), ids)
+    others = tuple(column for column in columns if column != ids.name)
+    return SampleSubmission((str(ids.name), *others), ids, () if columns[0] == ids.name else columns)
 
 
 def build_submission(
@@ -99,7 +111,7 @@ def must_fit(
     columns, asked = sample_submission.columns, sample_submission.ids
     of_form(competition, "encode", prediction, classes, columns[1:])
     _indices(sample_submission, ids)
-    build_submission(competition, classes, SampleSubmission(columns, asked[:1]), asked[:1].to_list(), prediction)
+    build_submission(competition, classes, replace(sample_submission, ids=asked[:1]), asked[:1].to_list(), prediction)
 
 
 def _indices(sample_submission: SampleSubmission, ids: Sequence[str]) -> npt.NDArray[np.intp]:
@@ -146,10 +158,10 @@ def _check(
 ) -> None:
     columns, asked, checked = sample_submission.columns, sample_submission.ids, 0
     for block in blocks:
-        if list(block.columns) != list(columns):
+        if list(block.columns) != sample_submission.header:
             raise SubmissionError(
                 f"The columns are {', '.join(block.columns[:5])}, but the sample submission's are "
-                f"{', '.join(columns[:5])}."
+                f"{', '.join(sample_submission.header[:5])}."
             )
         ids, expected = block[columns[0]].astype(str), asked[checked : checked + len(block)]
         if not np.array_equal(ids.to_numpy(object), expected.to_numpy(object)):
@@ -159,20 +171,21 @@ def _check(
                 f"is {other!r}."
             )
         if len(block):
-            _check_values(block, competition, classes)
+            _check_values(block.set_index(columns[0]), competition, classes)
         checked += len(block)
     if checked != len(asked):
         raise SubmissionError(f"There are {checked} rows, but the sample submission has {len(asked)}.")
 
 
 def _check_values(block: pd.DataFrame, competition: Competition, classes: Sequence[str]) -> None:
-    decoded = of_form(competition, "decode", block.iloc[:, 1:], classes)
+    """block: a submission's rows by their ids."""
+    decoded = of_form(competition, "decode", block, classes)
     if competition.submission.takes == "probabilities" and competition.target in ("single", "shares"):
         sums = decoded.sum(axis=1)
         worst = np.abs(sums - 1).argmax()
         if abs(sums[worst] - 1) > ROUNDING:
             raise SubmissionError(
-                f"The probabilities of a row should sum to one, but those of {block.iloc[worst, 0]!r} "
+                f"The probabilities of a row should sum to one, but those of {block.index[worst]!r} "
                 f"sum to {sums[worst]:.4f}."
             )
 
@@ -217,7 +230,8 @@ def compared(
 
     Raises SubmissionError.
     """
-    id_column, *columns = answers.columns
+    id_column = competition.id_column or answers.columns[0]
+    columns = [column for column in answers.columns if column != id_column]
     if list(submission.columns) != list(answers.columns):
         raise SubmissionError(f"The columns should be {', '.join(answers.columns[:5])}.")
     if sorted(submission[id_column]) != sorted(answers[id_column]):

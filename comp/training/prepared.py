@@ -154,7 +154,7 @@ def _untrained(
 
 
 def which_validate(tables: Tables, recipe: Recipe, choices: Choices) -> npt.NDArray[np.bool_]:
-    """True for the rows (N,) that validate: a share of them, one of several folds, or none."""
+    """True for the rows (N,) that validate: those given, or a share of all, one of several folds, or none."""
     if choices.all_data:
         return np.zeros(len(tables.train), bool)
     together = tables.groups, tables.duplicate_groups
@@ -163,4 +163,7 @@ def which_validate(tables: Tables, recipe: Recipe, choices: Choices) -> npt.NDAr
             draw_folds(tables.targets, choices.folds, choices.splits_by, *together) == choices.fold - 1
         )
         return validates
+    if "validates" in tables.train:
+        given: npt.NDArray[np.bool_] = tables.train["validates"].to_numpy(bool)
+        return given
     return draw_split(tables.targets, recipe.validation, choices.splits_by, *together)

@@ -30,6 +30,11 @@ from comp.new.metrics import NAMES, for_target, metric_of
         ("Macro-averaged F1", "macro_f1", 0),
         ("Macro F1 Score", "macro_f1", 0),
         ("Micro F1", "micro_f1", 0),
+        ("F1-Score (Macro)", "macro_f1", 0),
+        ("F1-Score (Weighted)", None, 0),
+        ("Area Under ROC (AUC)", "roc_auc", 0),
+        ("Mean Average Precision (IoU)", None, 0),
+        ("Accuracy (weighted)", None, 0),
         ("F1 Score", "f1", 0),
         ("Mean F Score", "mean_f1", 0),
         ("Mean F Score Beta", "mean_f2", 0),
@@ -54,6 +59,10 @@ def test_a_metric_is_known_by_its_whole_name_or_not_at_all(kaggles, ours, k):
 
 def test_every_metric_that_is_named_is_one_that_there_is():
     assert {name for _, name in NAMES} <= set(METRICS)
+
+
+def test_the_f1_of_yes_is_none_of_more_than_two_classes():
+    assert for_target(metric_of("F1 Score"), "single", 3) is None
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_what_can_t_be_is_one_sentence_and_leaves_nothing(new, served, arguments
     ("name", "content", "says"),
     [
         ("data", None, "is empty; name the folder"),
-        ("data/notes.txt", b"", "no sample submission"),
+        ("data/notes.txt", b"", "no images among the competition's files, which are 1 .txt"),
         ("whole.zip", b"some notes", "neither a folder nor an archive"),
         ("whole.zip", b"PK\x03\x04 cut short", "damaged or cut short; get another copy"),
     ],

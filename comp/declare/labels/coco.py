@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from comp.declare.checks import Declared
 from comp.declare.labels.files import images_below, placed
@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 IMAGE = ("id", "image_id")
 FILE = ("file_name", "filename", "image", "name")
 CATEGORY = ("category_id", "category", "label")
+CATEGORY_ID, CATEGORY_NAME = ("id", "category_id"), ("name", "scientificName")
+
+
+class Annotated(NamedTuple):
+    """What such a JSON says, all text.
+
+    files: of the images, by their ids. categories: the ids of each annotated image's. names: of the categories by ids.
+    """
+
+    files: Mapping[str, str]
+    categories: Mapping[str, Collection[str]]
+    names: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -29,48 +41,76 @@ class Coco(Declared):
 
     json: the file, relative to the competition's data folder. folder: of the images.
     target: ``single`` where an image has one category, ``multi`` where it may have several.
+    classes: whether they are called by the ``name`` of their category, or by its ``id``.
     """
 
     json: str
     folder: str
     target: Literal["single", "multi"] = "single"
+    classes: Literal["name", "id"] = "name"
 
     def read(self, folder: Path) -> pd.DataFrame:
         path = folder / self.json
-        images, labels = annotated(path)
-        known = Names(images_below(folder / self.folder), roots=(folder / self.folder, folder))
-        there = set(known.paths)
-        ids, paths, found = [], [], []
-        for image, categories in labels.items():
-            name = images.get(image, image)
-            direct = placed(str(folder / self.folder), name)
-            file = direct if direct in there else known.find(name)
-            if file is None:
-                raise DataError(f"{path} names the image {name!r}, which {folder / self.folder} has not.")
-            if self.target == "single" and len(categories) > 1:
-                raise DataError(f"{path} gives {name!r} {len(categories)} categories; say target='multi' of Coco.")
-            ids.append(image)
-            paths.append(file)
-            found.append(tuple(sorted(categories)) if self.target == "multi" else next(iter(categories)))
-        return table(ids, paths, found)
+        said, found = annotated(path), []
+        for image, ids in said.categories.items():
+            called = {said.names.get(one, one) if self.classes == "name" else one for one in ids}
+            if self.target == "single" and len(called) > 1:
+                name = said.files.get(image, image)
+                raise DataError(f"{path} gives {name!r} {len(called)} categories; say target='multi' of Coco.")
+            found.append(tuple(sorted(called)) if self.target == "multi" else next(iter(called)))
+        return table(list(said.categories), _paths_of(said, list(said.categories), path, folder, self.folder), found)
 
 
-def annotated(path: Path) -> tuple[dict[str, str], dict[str, set[str]]]:
-    """The file of each image by its id, and the names of its categories; raises DataError for another JSON."""
+@dataclass(frozen=True)
+class CocoImages(Declared):
+    """The images to predict, by the ids that the ``images`` of such a JSON give them; json, folder: as `Coco`'s."""
+
+    json: str
+    folder: str
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """The table of the test images: ``id`` and ``path``."""
+        path = folder / self.json
+        said = annotated(path)
+        ids = list(said.files)
+        return table(ids, _paths_of(said, ids, path, folder, self.folder), [""] * len(ids))[["id", "path"]]
+
+
+def _paths_of(said: Annotated, images: Sequence[str], path: Path, root: Path, place: str) -> list[str]:
+    """The file of each image; raises DataError for one that isn't there."""
+    folder = root / place
+    known = Names(images_below(folder), roots=(folder, root))
+    there, found = set(known.paths), []
+    for image in images:
+        name = said.files.get(image, image)
+        direct = placed(str(folder), name)
+        file = direct if direct in there else known.find(name)
+        if file is None:
+            raise DataError(f"{path} names the image {name!r}, which {folder} has not.")
+        found.append(file)
+    return found
+
+
+def annotated(path: Path) -> Annotated:
+    """What a JSON says of images; raises DataError for another one."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        parts: Mapping[str, Any] = {"annotations": content} if isinstance(content, list) else content
-        names = {str(one["id"]): str(one.get("name", one["id"])) for one in parts.get("categories", ())}
-        images = {_of(one, IMAGE): _of(one, (*FILE, *IMAGE)) for one in parts.get("images", ())}
-        labels: dict[str, set[str]] = defaultdict(set)
-        for one in parts["annotations"]:
-            category = _of(one, CATEGORY)
-            labels[_of(one, ("image_id", "id"))].add(names.get(category, category))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        parts: Mapping[str, Any] = content
+        called: tuple[str, ...] = (*FILE, *IMAGE)
+        if isinstance(content, list):
+            called = FILE
+            is_label = bool(content) and any(key in content[0] for key in CATEGORY)
+            parts = {"annotations" if is_label else "images": content}
+        names = {_of(one, CATEGORY_ID): _of(one, (*CATEGORY_NAME, *CATEGORY_ID)) for one in parts.get("categories", ())}
+        files = {_of(one, IMAGE): _of(one, called) for one in parts.get("images", ())}
+        categories: dict[str, set[str]] = defaultdict(set)
+        for one in parts.get("annotations", ()) if files else parts["annotations"]:
+            categories[_of(one, ("image_id", "id"))].add(_of(one, CATEGORY))
     except FileNotFoundError:
         raise DataError(f"{path} doesn't exist; check its name in competition.py.") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} has no images, annotations and categories as COCO writes them ({error}).") from None
-    return images, dict(labels)
+    return Annotated(files, dict(categories), names)
 
 
 def _of(one: Mapping[str, Any], keys: Sequence[str]) -> str:

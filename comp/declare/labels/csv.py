@@ -62,14 +62,18 @@ def read_csv_in_blocks(path: Path, cells: int) -> Iterator[pd.DataFrame]:
             yield _named(frame, names)
 
 
-def read_ids(path: Path) -> tuple[tuple[str, ...], pd.Series[str]]:
-    """The names of a CSV's columns, and the values of the first; what else is in its rows isn't looked at."""
+def read_ids(path: Path, column: str = "") -> tuple[tuple[str, ...], pd.Series[str]]:
+    """The names of a CSV's columns, and the values of one; what else is in its rows isn't looked at.
+
+    column: the first, if it is empty. Raises DataError where there is none of that name.
+    """
     with _wrong_said(path):
         dialect = _dialect(path)
         with _reader(path, dialect) as reader:
-            names = _names(path, reader.get_chunk(1))
-        with _reader(path, dialect, first_only=True) as reader:
-            ids = _named(reader.read().iloc[1:], names[:1])[names[0]]
+            names = _names(path, reader.get_chunk(1), [column] if column else ())
+        place = list(names).index(column) if column else 0
+        with _reader(path, dialect, only=place) as reader:
+            ids: pd.Series[str] = _named(reader.read().iloc[1:], names[[place]])[names[place]]
     return tuple(names), ids
 
 
@@ -93,7 +97,7 @@ def numbers_in(
     return [tuple(zip(columns, values, strict=True)) for values in found.tolist()]
 
 
-def _reader(path: Path, dialect: tuple[str, str], *, spaced: bool = False, first_only: bool = False) -> TextFileReader:
+def _reader(path: Path, dialect: tuple[str, str], *, spaced: bool = False, only: int | None = None) -> TextFileReader:
     import pandas as pd
 
     # With its names as a first row: pandas would rename a second column of a name, and take a first one without for the
@@ -106,7 +110,7 @@ def _reader(path: Path, dialect: tuple[str, str], *, spaced: bool = False, first
         encoding=dialect[0],
         sep=dialect[1],
         skipinitialspace=spaced,
-        usecols=[0] if first_only else None,
+        usecols=None if only is None else [only],
         iterator=True,
     )
 

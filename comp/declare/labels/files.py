@@ -75,16 +75,36 @@ class Folders(Declared):
     """A folder per class: ``Folders("train")`` reads ``train/cat/0.jpg`` as a cat.
 
     The id is the path below the folder, without its suffix (``cat/0``). suffix: what names end in; if it is empty, any
-    of IMAGE_SUFFIXES. without: the names of folders that are no classes.
+    of IMAGE_SUFFIXES. without: the names of folders that are no classes. valid: a folder with such folders of the same
+    classes, whose images validate, unless folds are trained or all data; their ids begin with it (``valid/cat/0``).
     """
 
     folder: str
     suffix: Suffix = ""
     without: Annotated[Sequence[str], "a list of folders"] = ()
+    valid: Literal[""] | str = ""
     target: ClassVar[Target] = "single"
 
     def read(self, folder: Path) -> pd.DataFrame:
-        root = folder / self.folder
+        read = self._images(folder / self.folder)
+        if not self.valid:
+            return table(*read[:3], notes=left_out(read[3], self.suffix))
+        more = self._images(folder / self.valid)
+        ids, paths, labels = (
+            [*read[0], *(f"{self.valid}/{one}" for one in more[0])],
+            read[1] + more[1],
+            read[2] + more[2],
+        )
+        if unknown := sorted(set(more[2]) - set(read[2])):
+            raise DataError(
+                f"{folder / self.valid} has the class {unknown[0]!r}, which {folder / self.folder} has not; remove its "
+                "folder, or leave out `valid` of Folders."
+            )
+        validates = [False] * len(read[0]) + [True] * len(more[0])
+        return table(ids, paths, labels, notes=left_out(read[3] + more[3], self.suffix), validates=validates)
+
+    def _images(self, root: Path) -> tuple[list[str], list[str], list[str], list[str]]:
+        """Ids, paths and labels, and the paths of those that the suffix leaves out."""
         loose = [name for name in sorted(names_in(root, self.suffix, required=False)[0]) if not (root / name).is_dir()]
         if loose:
             raise DataError(
@@ -107,7 +127,7 @@ class Folders(Declared):
             ids += [f"{place.name}/{PurePath(name).stem}" for name in names]
             paths += all_placed(str(place), names)
             labels += [place.name] * len(names)
-        return table(ids, paths, labels, notes=left_out(left, self.suffix))
+        return ids, paths, labels, left
 
 
 @dataclass(frozen=True)
@@ -119,6 +139,9 @@ class TestImages(Declared):
 
     A suffix with ``*`` has several images for an answer: ``/*.png`` reads ``7/0.png`` and ``7/1.png`` as images of the
     answer ``7``, and ``_*.png`` so ``7_0.png`` and ``7_1.png``.
+
+    hidden: the images come to light only where a notebook at Kaggle is graded; those that are asked for and not there
+        are predicted as images that can't be read are.
     """
 
     __test__: ClassVar[bool] = False
@@ -126,8 +149,11 @@ class TestImages(Declared):
     folder: Annotated[Sequence[str] | str, "a folder, or a list of folders"]
     suffix: Suffix = ""
     with_suffix: bool = False
+    hidden: bool = False
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
+        one = isinstance(self.folder, str) and "*" not in self.suffix
+        yield "hidden", self.hidden and not one, "False for several folders, and for several images of an answer"
         several = not isinstance(self.folder, str) and "*" in self.suffix
         yield "folder", several, "one folder where `suffix` has a * for several images of an answer"
 
@@ -138,6 +164,7 @@ class TestImages(Declared):
             nothing = [""] * len(found.ids)
             return table(found.ids, found.paths, nothing, answers=found.answers)[["id", "path", "answer"]]
         places = [folder / place for place in ([self.folder] if isinstance(self.folder, str) else self.folder)]
+        places = [place for place in places if place.is_dir() or not self.hidden]
         listed = [(place, *names_in(place, self.suffix, required=False)) for place in places]
         names = [name for _, found, _ in listed for name in sorted(found)]
         paths = [path for place, found, _ in listed for path in all_placed(str(place), sorted(found))]
@@ -145,7 +172,7 @@ class TestImages(Declared):
         if not names:
             paths = [path for place in places for path in images_below(place, self.suffix)]
             names = [path.rpartition("/")[2] for path in paths]
-        if not names:
+        if not names and not self.hidden:
             raise DataError(
                 f"{', '.join(map(str, places))} holds no {self.suffix or 'image'} files; check `test` in "
                 "competition.py."
@@ -154,6 +181,17 @@ class TestImages(Declared):
             names = [path.removeprefix(f"{folder}/") for path in paths]
         ids = names if self.with_suffix else [name[: -len(self.suffix or PurePath(name).suffix)] for name in names]
         return table(ids, paths, [""] * len(names), notes=left_out(others, self.suffix))[["id", "path"]]
+
+    def with_hidden(self, test: pd.DataFrame, asked: Sequence[str], folder: Path) -> pd.DataFrame:
+        """The table, as `read` gives it, with a row of each hidden image that is asked for: a path where nothing is."""
+        known = set(test["id"])
+        missing = [one for one in asked if one not in known] if self.hidden else []
+        if not missing:
+            return test
+        paths = all_placed(str(folder / str(self.folder)), [f"{one}{self.suffix}" for one in missing])
+        note = f"{len(missing)} of {len(asked)} images that are asked for are hidden, and not in {self.folder}"
+        ids, notes = [*test["id"], *missing], [*test.attrs.get("notes", ()), note]
+        return table(ids, [*test["path"], *paths], [""] * len(ids), notes=notes)[["id", "path"]]
 
 
 class AnswerImages(NamedTuple):

@@ -26,7 +26,8 @@ class LabelFunction(Declared):
     """Labels by a function of one's own: given the data folder, it returns the table (columns id, path, label).
 
     Images that share a value in its column ``group``, where it has one, are never on both sides of a split; those that
-    share one in its column ``answer`` are predicted together. Labels are names of classes, lists of tags, or where the
+    share one in its column ``answer`` are predicted together; those that are true in a column ``validates`` are the
+    validation set. Labels are names of classes, lists of tags, or where the
     target is ``number``, ``shares`` or ``fractions`` dicts of numbers by their names.
     """
 
@@ -64,7 +65,8 @@ class LabelFunction(Declared):
                 image = str(result["id"][empty].iloc[0])
                 raise DataError(f"{self.word}: image {image!r} has no {column}; give it one, or leave out the column.")
             kept[column] = None if values is None else list(values.astype(str))
-        return table(ids, paths, labels, kept["group"], answers=kept["answer"])
+        validates = None if "validates" not in result else list(result["validates"].astype(bool))
+        return table(ids, paths, labels, kept["group"], answers=kept["answer"], validates=validates)
 
     def _label(self, image: str, found: Any) -> Label:
         if self.target not in ("single", "multi"):

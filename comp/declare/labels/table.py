@@ -47,6 +47,7 @@ def table(
     groups: Column[str] | None = None,
     notes: Iterable[str] = (),
     answers: Column[str] | None = None,
+    validates: Column[bool] | None = None,
 ) -> pd.DataFrame:
     """The table of these rows, in the order of their ids; a row that is there twice counts once.
 
@@ -56,7 +57,7 @@ def table(
     import pandas as pd
 
     _check_names(paths)
-    columns = {"id": ids, "path": paths, "label": labels, "group": groups, "answer": answers}
+    columns = {"id": ids, "path": paths, "label": labels, "group": groups, "answer": answers, "validates": validates}
     frame = pd.DataFrame({name: values for name, values in columns.items() if values is not None})
     notes = list(notes)
     # Else no row is there twice, and to compare all columns takes longer.

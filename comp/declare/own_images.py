@@ -1,0 +1,37 @@
+"""Images of one's own as a competition: what Kaggle's hosts make of theirs, a sample submission and hidden answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from comp.declare.checks import Declared, between
+from comp.declare.labels import LabelSource
+
+# What ``prepare`` makes of them, below ``prepared/``.
+TRAIN, VALID, TEST = "train", "valid", "test"
+SAMPLE, ANSWERS = "sample_submission.csv", "answers.csv"
+
+
+@dataclass(frozen=True)
+class AskForAll(Declared):
+    """For ``prepare``: a ``prepared/sample_submission.csv`` that asks for all images that ``test`` has."""
+
+
+@dataclass(frozen=True)
+class HideShare(Declared):
+    """For ``prepare``: hides a share of the labelled images, to be predicted: ``HideShare(Folders("."))``.
+
+    The others lie in ``prepared/train``, in a folder per class, those of a given validation set in ``prepared/valid``;
+    the hidden ones in ``prepared/test``, all as links; ``prepared/sample_submission.csv`` asks for them, and
+    `comp submit` grades by ``prepared/answers.csv`` on this machine.
+
+    labels: of all images, one class each. share: of each class, at least one image.
+    """
+
+    labels: Annotated[LabelSource, "a label source with one class an image, like Folders"]
+    share: Annotated[float, between(0.01, 0.9)] = 0.2
+
+    def contradictions(self) -> Iterator[tuple[str, object, str]]:
+        yield "labels", self.labels.target != "single", "a label source with one class an image, like Folders"

@@ -1,0 +1,70 @@
+"""Images of one's own, without a sample submission: one is written; where none are to predict a share is hidden."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from comp.declare.labels import Folders, TestImages
+from comp.declare.own_images import SAMPLE, TEST, TRAIN, VALID, AskForAll, HideShare
+from comp.errors import DataError
+from comp.new.labels import PREPARED, Found, find_labels
+from comp.new.look import Look
+from comp.new.matching import Asked, must_have_images, suffix_of
+from comp.new.metrics import metric_of
+from comp.new.sample import SampleTable
+
+IS_TEST = re.compile(r"(^|[_\W])test", re.IGNORECASE)
+
+
+def own_images(look: Look) -> tuple[HideShare | AskForAll, Found, Asked, SampleTable]:
+    """What to prepare, labels, images to predict and the sample submission that will be there.
+
+    Raises DataError where there are no labels, or none that can be hidden.
+    """
+    metric = metric_of(look.metric)
+    path = f"{PREPARED}/{SAMPLE}"
+    sample = SampleTable(path, pd.DataFrame({"id": []}, dtype=str), "id", metric.takes if metric else None)
+    must_have_images(look)
+    place = _test_folder(look)
+    if place is not None:
+        images = frozenset(look.images_below[place])
+        source = TestImages(place, suffix=suffix_of(images))
+        asked = Asked(source, images, None, False, f"all images in {place}, as there is no sample submission: {path}")
+        return AskForAll(), _labels(look, asked, sample), asked, sample
+    nothing = Asked(TestImages("."), frozenset(), None, False, "")
+    labels = _labels(look, nothing, sample)
+    if labels.source.target != "single" or getattr(labels.source, "answer", None):
+        raise DataError(
+            f"There are no images to predict, and no sample submission: {labels.seen}; put other images in a folder "
+            "test beside them."
+        )
+    inside = Folders(f"{PREPARED}/{TRAIN}", valid=f"{PREPARED}/{VALID}" if getattr(labels.source, "valid", "") else "")
+    hiding = HideShare(labels.source)
+    seen = f"there are none, so {hiding.share:.0%} of the labelled are hidden, and graded by: make {{name}}-submit"
+    asked = Asked(TestImages(f"{PREPARED}/{TEST}"), frozenset(), None, False, seen)
+    return hiding, replace(labels, source=inside), asked, sample
+
+
+def _labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
+    try:
+        return find_labels(look, asked, sample)
+    except DataError as error:
+        seen = ", ".join(sorted(look.tables)) or "no CSV at all"
+        raise DataError(
+            f"There is no sample submission among the competition's files, which have {seen}. {error}"
+        ) from error
+
+
+def _test_folder(look: Look) -> str | None:
+    """The topmost folder of images to predict."""
+    called = {
+        str(parent)
+        for folder in look.image_folders
+        for parent in (PurePosixPath(folder.path), *PurePosixPath(folder.path).parents)
+        if IS_TEST.search(parent.name)
+    }
+    return min(called, key=lambda place: (place.count("/"), -len(look.images_below[place]), place), default=None)
