@@ -283,7 +283,7 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
         keys = [column for column in table.columns if path != sample.path and ids <= set(table[column].str.strip())]
         for key in keys:
             rows = table[table[key].str.strip().isin(ids)]
-            for column in rows.columns.drop(key):
+            for column in (other for other in rows.columns if other != key and rows[other].is_unique):
                 values = set(rows[column].str.strip())
                 for folder in look.image_folders:
                     named = fit(folder.names, values)
