@@ -171,21 +171,21 @@ def _check(
                 f"is {other!r}."
             )
         if len(block):
-            _check_values(block.set_index(columns[0]), competition, classes)
+            _check_values(block.drop(columns=columns[0]), ids, competition, classes)
         checked += len(block)
     if checked != len(asked):
         raise SubmissionError(f"There are {checked} rows, but the sample submission has {len(asked)}.")
 
 
-def _check_values(block: pd.DataFrame, competition: Competition, classes: Sequence[str]) -> None:
-    """block: a submission's rows by their ids."""
+def _check_values(block: pd.DataFrame, ids: pd.Series[str], competition: Competition, classes: Sequence[str]) -> None:
+    """block: a submission's rows, without their ids."""
     decoded = of_form(competition, "decode", block, classes)
     if competition.submission.takes == "probabilities" and competition.target in ("single", "shares"):
         sums = decoded.sum(axis=1)
         worst = np.abs(sums - 1).argmax()
         if abs(sums[worst] - 1) > ROUNDING:
             raise SubmissionError(
-                f"The probabilities of a row should sum to one, but those of {block.index[worst]!r} "
+                f"The probabilities of a row should sum to one, but those of {ids.iloc[worst]!r} "
                 f"sum to {sums[worst]:.4f}."
             )
 

@@ -14,6 +14,7 @@ from comp import (
     ClassNumber,
     ClassWithConfidence,
     Coco,
+    CocoImages,
     Columns,
     Competition,
     CsvColumns,
@@ -24,6 +25,7 @@ from comp import (
     FileNames,
     Folders,
     Head,
+    HideShare,
     KaggleDataset,
     LabelFunction,
     Metric,
@@ -53,6 +55,8 @@ RIGHT = {
     FileNames: {"pattern": "train/{label}.*.jpg"},
     Folders: {"folder": "train"},
     Coco: {"json": "train.json", "folder": "train"},
+    CocoImages: {"json": "test.json", "folder": "test"},
+    HideShare: {"labels": Folders("train")},
     CsvLabels: {**IN_CSV, "label": "label"},
     CsvColumns: {**IN_CSV, "labels": ["a", "b"]},
     CsvNumbers: {**IN_CSV, "values": ["a"]},
@@ -100,8 +104,10 @@ WRONG = {
     },
     KaggleDataset: {"handle": "owner/name/x"},
     FileNames: {"pattern": "train/*.jpg"},
-    Folders: {"folder": "", "suffix": "png", "without": "masks"},
-    Coco: {"json": "", "folder": 1, "target": "shares"},
+    Folders: {"folder": "", "suffix": "png", "without": "masks", "valid": 1},
+    Coco: {"json": "", "folder": 1, "target": "shares", "classes": "number"},
+    CocoImages: {"json": "", "folder": 1},
+    HideShare: {"labels": "train", "share": 1},
     CsvLabels: {"csv": "", "image": None, "label": 0, "folder": "", "suffix": "jpg", "separator": "", "group": 3}
     | {"shared": 1, "answer": "", "incomplete": 1, "where": ["split"]},
     CsvColumns: {"csv": None, "image": "", "labels": ["a"], "folder": 3, "suffix": "png", "target": "tags"}
@@ -114,7 +120,7 @@ WRONG = {
     Ensemble: {"members": [STAGE], "backbones": "resnet18", "folds": 1},
     LabelFunction: {"function": "read", "target": "tags"},
     TestFunction: {"function": "read"},
-    TestImages: {"folder": "", "suffix": "png", "with_suffix": "yes"},
+    TestImages: {"folder": "", "suffix": "png", "with_suffix": "yes", "hidden": 1},
     ProbabilityOf: {"label": ""},
     ProbabilityPerClass: {"column": "label"},
     ClassNumber: {"labels": ["cat"]},
@@ -127,7 +133,7 @@ WRONG = {
     | {"log_with": "comet"}
     | {"metric": "logloss", "augment": side_on, "recipes": {"quick": RIGHT}, "layer_lr_ratio": 0.9}
     | {"extra_data": ["owner/name"], "sample_submission": "", "combine": "median", "read": "tiff", "prepare": "images"}
-    | {"columns": ["age"]},
+    | {"columns": ["age"], "id_column": 1},
 }
 
 

@@ -83,7 +83,11 @@ def row_of(name, inferred):
     competition = inferred.competition
     (metric,) = (finding for finding in inferred.findings if finding.about == "metric")
     parts = [
-        re.sub(r"\n\s*", " ", assignment("_", part, {})[4:]).replace("( ", "(").replace(", )", ")").replace(" )", ")").replace("|", "\\|")
+        re.sub(r"\n\s*", " ", assignment("_", part, {})[4:])
+        .replace("( ", "(")
+        .replace(", )", ")")
+        .replace(" )", ")")
+        .replace("|", "\\|")
         for part in (competition.labels, competition.test, competition.submission)
     ]
     return f"| {name} | `{'` | `'.join(parts)}` | {'' if metric.sure else '? '}{competition.scoring.name} |"
