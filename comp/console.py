@@ -21,8 +21,11 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
+
+# What stands beside a bar: its text, amount, speed and time.
+BESIDE_A_BAR = 72
 
 
 class Speed(ProgressColumn):
@@ -55,6 +58,10 @@ class Bar:
 
     def advance(self, amount: float) -> None:
         self.progress.advance(self.task, amount)
+
+    def say(self, text: str) -> None:
+        """Another text before the bar."""
+        self.progress.update(self.task, description=text)
 
 
 def in_minutes(seconds: float) -> str:
@@ -118,8 +125,9 @@ class Console:
 
     def _progress(self) -> Progress:
         columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            # A line stays one on a narrow terminal: what its text leaves is the bar's.
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+            BarColumn(bar_width=min(40, max(8, self.terminal.width - BESIDE_A_BAR))),
             Amount(),
             Speed(),
             TimeRemainingColumn(),

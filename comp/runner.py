@@ -132,7 +132,7 @@ def _report_and_submit(
         report(competition, trained, workspace, console, tables)
     if submitting:
         submit(competition, trained, workspace, console)
-        report(competition, trained, workspace, console, tables)  # with its score
+        report(competition, trained, workspace, console, tables, again=True)  # with its score
 
 
 def run_each(
@@ -339,9 +339,18 @@ def predict(competition: Competition, trained: Run, workspace: Workspace, consol
 
 
 def report(
-    competition: Competition, trained: Run, workspace: Workspace, console: Console, tables: Tables | None = None
+    competition: Competition,
+    trained: Run,
+    workspace: Workspace,
+    console: Console,
+    tables: Tables | None = None,
+    *,
+    again: bool = False,
 ) -> None:
-    """Write the run's page as far as it costs seconds, without activation maps; what it lacks spoils no run."""
+    """Write the run's page as far as it costs seconds, without activation maps; what it lacks spoils no run.
+
+    again: it was announced before.
+    """
     from comp.report.report import explain
 
     try:
@@ -351,7 +360,8 @@ def report(
         with suppress(OSError):
             trained.write_record("no-report", {"error": str(error)})
     else:
-        console.say(f"wrote {page}")
+        if not again:
+            console.say(f"wrote {page}")
 
 
 def submit(

@@ -50,6 +50,19 @@ def test_bars_are_shown_on_a_terminal_only(capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_a_bar_is_one_line_of_a_terminal_of_eighty_columns_with_the_text_it_was_given_last():
+    screen = io.StringIO()
+    console = Console(terminal=Terminal(file=screen, force_terminal=True, width=80, color_system=None))
+    with console.bar("training", 12_345, "images") as bar:
+        bar.say("training, 3 h 05 min left of all stages")
+        bar.advance(1_000)
+        bar.progress.refresh()
+    # When it is taken away, it goes back by no more than the one line.
+    assert screen.getvalue().count("\x1b[1A") == 1
+    lines = screen.getvalue().replace("\r", "\n").splitlines()
+    assert any("3 h 05 min left" in line and " 1000/12345 " in line for line in lines)
+
+
 def test_a_bar_on_a_terminal_tells_amount_and_unit():
     screen = io.StringIO()
     console = Console(terminal=Terminal(file=screen, force_terminal=True, width=120))

@@ -15,6 +15,7 @@ from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.errors import BackboneError, KaggleError, OverrideError, RunError
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
+from comp.training import predicting
 from comp.training.prepared import which_validate
 
 TINY = ("stages.size=16", "stages.cycles=1", "stages.cycle_length=1", "tta_views=2")
@@ -161,6 +162,8 @@ def test_the_log_has_the_lines_that_were_printed(whole):
         "leaderboard: accuracy",
     ):
         assert any(line.startswith(beginning) for line in log.splitlines()), beginning
+    # Its page is written again with its score, and announced once.
+    assert log.count("report.html") == 1
 
 
 def test_predicting_again_gives_the_same_bytes(again):
@@ -172,6 +175,26 @@ def test_predicting_again_gives_the_same_bytes(again):
     runner.predict(DIGITS, run, workspace, Console())
     assert run.submission.read_bytes() == before
     assert predictions(run, "test").equals(test)
+
+
+def test_a_run_whose_augmented_views_lose_is_predicted_without_them(again, monkeypatch):
+    run, workspace = again
+    whole = predicting.predict_logits
+
+    def spoilt(competition, recipe, *others):
+        found = whole(competition, recipe, *others)
+        # In each view but the plain one, the opposite.
+        return [np.concatenate([part[:, :1], -9 * part[:, 1:]], axis=1) for part in found]
+
+    monkeypatch.setattr(predicting, "predict_logits", spoilt)
+    runner.predict(DIGITS, run, workspace, Console())
+    scores = run.record("scores")
+    assert (scores["tta_used"], scores["tuned"]) == (False, scores["plain"])
+    assert scores["tta"] < scores["plain"]
+    submitted = run.submission.read_bytes()
+    # Other test images at Kaggle are predicted in the same way.
+    predicting.predict_test_images(DIGITS, run, workspace, Console())
+    assert run.submission.read_bytes() == submitted
 
 
 def test_predictions_belong_to_ids_whatever_the_order_of_the_sample(again):

@@ -41,7 +41,8 @@ def join(here: Here, names: RunNames) -> None:
     from comp.tools.ensembles import join as join_folds
 
     members = [here.run(name) for name in names]
-    print(join_folds(here.competition(members[0]), members, here.workspace, here.console).folder)
+    joined = join_folds(here.competition(members[0]), members, here.workspace, here.console)
+    _report(here, joined)
 
 
 @command()
@@ -61,7 +62,17 @@ def ensemble(
     from comp.tools.ensembles import ensemble as combine
 
     members = [here.run(name) for name in names]
-    print(combine(here.competition(members[0]), members, here.workspace, here.console, how).folder)
+    combined = combine(here.competition(members[0]), members, here.workspace, here.console, how)
+    _report(here, combined)
+
+
+def _report(here: Here, made: Run) -> None:
+    """Write the page of a run made of others, and print where the run is."""
+    from comp import runner
+
+    if made.members:
+        runner.report(here.competition(made), made, here.workspace, here.console)
+    print(made.folder)
 
 
 @command()
@@ -113,7 +124,12 @@ def board(here: Here, port: Port = 8643) -> None:
     """
     from comp.report.board import serve as serve_until_interrupted
 
-    serve_until_interrupted(here.workspace, here.folders, port, announce=lambda url: print(url, flush=True))
+    serve_until_interrupted(here.workspace, here.folders, port, announce=_announce)
+
+
+def _announce(url: str) -> None:
+    print(url, flush=True)
+    print("Ctrl+C stops it.", file=sys.stderr, flush=True)
 
 
 @command()

@@ -10,9 +10,10 @@ import pandas as pd
 from comp.declare.recipe import Recipe
 from comp.errors import RunError
 from comp.report import rules
-from comp.report.rules import Record, counted, not_comparable
+from comp.report.rules import LEARNED, Record, counted, not_comparable
 from comp.runs import EPOCH_COLUMNS, STEP_COLUMNS, Run
 from comp.runs.resolve import recipe_of, stage_of
+from comp.submission.scoring import TIMID
 
 # In the order in which a stage is held against them; its first finding is told.
 NOT_FINITE = "loss is not finite"
@@ -21,11 +22,14 @@ RULES = {
     "learning rate too high": rules.too_high,
     "unfinished": rules.unfinished,
     "learning rate too low": rules.too_low,
+    "no better than guessing": rules.no_better_than_guessing,
     "head not converged": rules.head_not_converged,
     "cycle too short": rules.cycle_too_short,
     "too few epochs": rules.too_few_epochs,
     "too many epochs": rules.too_many_epochs,
 }
+# A validation loss so many times its lowest before is said, though it came down again.
+SHAKEN = 1.5
 # What follows started from these weights, so it says nothing about its own settings.
 ENDING = (NOT_FINITE, "learning rate too high", "unfinished")
 
@@ -53,8 +57,28 @@ def diagnosis_of(trained: Run) -> list[str]:
     else:
         epochs, steps = pd.DataFrame(columns=EPOCH_COLUMNS), pd.DataFrame(columns=STEP_COLUMNS)
     higher_is_better = trained.record("config").get("higher_is_better", False)
-    found = diagnose(epochs, steps, recipe, higher_is_better=higher_is_better)
+    guessing = trained.record("trained").get("guessing") if trained.has("trained") else None
+    found = diagnose(epochs, steps, recipe, higher_is_better=higher_is_better, guessing=guessing)
+    if not found and (timid := under_confident(trained, recipe)):
+        found = (timid,)
     return [str(finding) for finding in found] or [healthy(epochs, recipe)]
+
+
+def under_confident(trained: Run, recipe: Recipe) -> Finding | None:
+    """What the temperature that fits the validation images says of a run that was predicted with."""
+    scores = trained.record("scores") if trained.has("scores") else {}
+    temperature = scores.get("postprocessing", {}).get("temperature", 1.0)
+    if temperature >= TIMID:
+        return None
+    softened = next((field for field in not_comparable(recipe) if field != "balance"), None)
+    last, length = len(recipe.stages), recipe.stages[-1].cycle_length
+    return Finding(
+        "badly under-confident",
+        last,
+        f"a temperature of {temperature:.2f} fits the validation images best, so probabilities are far too near to "
+        f"each other{f', as {softened} makes them' if softened else ''}",
+        f"--set {softened}=0" if softened else f"--set stages.{last}.cycle_length={2 * length}",
+    )
 
 
 def as_it_went(trained: Run) -> Recipe:
@@ -71,15 +95,21 @@ def as_it_went(trained: Run) -> Recipe:
 
 
 def diagnose(
-    epochs: pd.DataFrame, steps: pd.DataFrame, recipe: Recipe, *, higher_is_better: bool = False
+    epochs: pd.DataFrame,
+    steps: pd.DataFrame,
+    recipe: Recipe,
+    *,
+    higher_is_better: bool = False,
+    guessing: float | None = None,
 ) -> tuple[Finding, ...]:
     """What went wrong, at most one finding for each stage, in the stages' order; empty for a healthy training.
 
     epochs, steps: epochs.csv and history.csv of a run, which may end early or be empty. A validation loss that is NaN
-    in all epochs means that no image validated. higher_is_better: of its score.
+    in all epochs means that no image validated. higher_is_better: of its score. guessing: the validation loss of
+    predicting the classes' shares for every image; without it the first training loss stands for it.
     """
     findings = []
-    for record in _records(epochs, steps, recipe, higher_is_better):
+    for record in _records(epochs, steps, recipe, higher_is_better, guessing):
         said = ((kind, rule(record)) for kind, rule in RULES.items())
         found = next((Finding(kind, record.number, *why) for kind, why in said if why), None)
         if found:
@@ -91,7 +121,9 @@ def diagnose(
     return tuple(findings)
 
 
-def _records(epochs: pd.DataFrame, steps: pd.DataFrame, recipe: Recipe, higher_is_better: bool) -> list[Record]:
+def _records(
+    epochs: pd.DataFrame, steps: pd.DataFrame, recipe: Recipe, higher_is_better: bool, guessing: float | None
+) -> list[Record]:
     first = float(next(iter(steps["loss"]), np.nan))
     records: list[Record] = []
     for number in range(len(recipe.stages), 0, -1):
@@ -109,6 +141,8 @@ def _records(epochs: pd.DataFrame, steps: pd.DataFrame, recipe: Recipe, higher_i
             records,
             has_validation(epochs),
             higher_is_better,
+            first if guessing is None else guessing,
+            int((steps["stage"] <= number).sum()),
         )
         records = [record, *records]
     return records
@@ -120,12 +154,31 @@ def healthy(epochs: pd.DataFrame, recipe: Recipe) -> str:
     numbers = [f"train loss {last['train_loss']:.4g}"]
     numbers += [f"validation loss {last['valid_loss']:.4g}"] if np.isfinite(last["valid_loss"]) else []
     numbers += [f"{last['metric']} {last['score']:.5g}"] if np.isfinite(last["score"]) else []
-    text = f"nothing looks wrong: {', '.join(numbers)} after {counted(len(epochs), 'epoch')}"
+    rose = rise_on_the_way(epochs)
+    verdict = "it ended well" if rose else "nothing looks wrong"
+    text = f"{verdict}: {', '.join(numbers)} after {counted(len(epochs), 'epoch')}{rose}"
     if not has_validation(epochs):
         return f"{text}; no image validated, so overfitting can't be seen"
     if reasons := not_comparable(recipe):
         return f"{text}; train and validation loss are not compared, because of {' and '.join(reasons)}"
     return text
+
+
+def rise_on_the_way(epochs: pd.DataFrame) -> str:
+    """The largest rise of validation loss in a stage that was made good again, in words; empty without a large one."""
+    losses = epochs["valid_loss"].astype(float)
+    lowest = losses.groupby(epochs["stage"]).transform(lambda of_stage: of_stage.cummin().shift())
+    rises = (losses - lowest)[(losses > SHAKEN * lowest) & (losses > SHAKEN * losses.iloc[-1])]
+    if rises.empty or rises.max() < LEARNED * losses.iloc[0]:
+        return ""
+    at = rises.idxmax()
+    stage, epoch = epochs.loc[at, ["stage", "epoch"]]
+    restarted = epochs.loc[at, "cycle"] != epochs["cycle"].shift().loc[at]
+    return (
+        f"; on the way, in epoch {epoch} of stage {stage}, validation loss rose from {lowest[at]:.3g} to "
+        f"{losses[at]:.3g}{', where a cycle restarts' if restarted else ''}, and came back: a learning rate that is "
+        "lower there would be steadier"
+    )
 
 
 def has_validation(epochs: pd.DataFrame) -> bool:

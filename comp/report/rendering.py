@@ -26,6 +26,7 @@ from PIL import Image
 
 from comp.data.reading import in_rgb
 from comp.files import write_text
+from comp.runs.history import time_in_words
 
 # Pixels of a side, about twice what it is shown at on a small screen with two of its pixels to one of the page.
 SIDE = 176
@@ -93,13 +94,8 @@ def percent(share: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A time in words: 41 s, 12 min, 3 h 05 min."""
-    if value is None or _is_missing(value):
-        return "–"
-    if value < 120:
-        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
-    minutes = round(value / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
+    """A time in words, or a dash for none."""
+    return "–" if value is None or _is_missing(value) else time_in_words(value)
 
 
 def thumbnail(pixels: npt.NDArray[np.uint8], side: int = SIDE) -> str:

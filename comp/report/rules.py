@@ -41,6 +41,10 @@ START = 3
 MOVED = 0.01
 # Below this share of the first loss a few hard images make the loss, and it falls and rises by large shares.
 LEARNED = 0.05
+# At this share of the loss of guessing and above, nothing was learned that holds for other images.
+NO_BETTER = 0.97
+# Batch norm's running statistics have a tenth of each batch (torch's momentum): after so many they are of what is now.
+FEW_STEPS = 60
 # With fewer cycles there is one restart, or none, to judge by.
 FEWEST_CYCLES = 3
 # What a restart must cost, as a share of the loss and in times what a cycle gains, to call cycles too short.
@@ -68,7 +72,8 @@ class Record:
     epochs: its rows of epochs.csv. losses, rates: of each step, (N,); the rates are the head's.
     first: the run's first loss, that of guessing. before: the losses that the stage before ended with.
     later: the stages after it. validated: whether any image of the run did.
-    higher_is_better: of the validation score.
+    higher_is_better: of the validation score. guessing: the validation loss of the classes' shares alone.
+    taken: steps of the run up to the stage's end.
     """
 
     number: int
@@ -82,6 +87,8 @@ class Record:
     later: list[Record]
     validated: bool
     higher_is_better: bool
+    guessing: float
+    taken: int
 
     @property
     def peak(self) -> float | None:
@@ -190,6 +197,36 @@ def too_low(record: Record) -> Said | None:
         f"and {how}{record.at_rate}"
     )
     return evidence, record.rate_times(10.0)
+
+
+def no_better_than_guessing(record: Record) -> Said | None:
+    """A training that ends at, or far above, the validation loss of guessing by the classes' shares.
+
+    Training losses may look well all the same: they are normalised by their own batches and seen with the weights
+    under way, validation by batch norm's running statistics and with averaged weights, which need steps to follow.
+    """
+    if not record.validated or (record.later and len(record.later[0].epochs)) or too_many_epochs(record):
+        return None
+    ended, train = (float(record.column(name)[-1]) for name in ("valid_loss", "train_loss"))
+    if not ended >= NO_BETTER * record.guessing:
+        return None
+    evidence = f"validation loss ended at {ended:.3g}; guessing the same for every image has {record.guessing:.3g}"
+    learned, steps = train < UNTRAINED * record.guessing, counted(record.taken, "step")
+    if learned:
+        evidence += f", and train loss came down to {train:.3g}"
+    if record.recipe.ema and 1 / (1 - record.recipe.ema) > record.taken / 2:
+        why = f"the weights that validate are an average over more than the {steps} there were"
+        return f"{evidence}; {why}", "--set ema=0"
+    if record.taken < FEW_STEPS:
+        follow = "batch norm's running statistics, by which validation is normalised, to follow the weights"
+        return f"{evidence}; {steps} are too few {f'for {follow}' if learned else 'to learn from'}", record.longer
+    if learned and ended < EXPLODED * record.guessing:
+        return f"{evidence}; what it learns doesn't hold for images that it hasn't seen", record.rate_times(0.1)
+    if learned:
+        why = "batch norm's running statistics lag behind weights that move so fast"
+        return f"{evidence}; {why}{record.at_rate}", record.rate_times(0.1)
+    shaken = record.losses.max() >= (1 + CREPT) * record.losses[0]
+    return f"{evidence}; it learned nothing{record.at_rate}", record.rate_times(0.1 if shaken else 10.0)
 
 
 def head_not_converged(record: Record) -> Said | None:

@@ -137,6 +137,38 @@ class History:
         return table
 
 
+def epochs_of(stage: Mapping[str, Any]) -> int:
+    """How many epochs a stage has, as a config's recipe has it."""
+    cycles = range(int(stage["cycles"]))
+    return sum(int(stage["cycle_length"]) * int(stage["cycle_multiplier"]) ** cycle for cycle in cycles)
+
+
+def seconds_left(stages: Sequence[Mapping[str, Any]], number: int, ended: int, seconds: float) -> float | None:
+    """About how long a training goes on whose stage ``number``, from 1, has ended so many epochs, each in ``seconds``.
+
+    A later stage's epoch takes as much longer as its images have more pixels. None where the stage trains on cached
+    features and a later one doesn't: its pace says nothing about theirs.
+    """
+    under_way, *later = stages[number - 1 :]
+    if under_way.get("cached") and not all(stage.get("cached") for stage in later):
+        return None
+    whole = sum(epochs_of(stage) * _pixels(stage) / _pixels(under_way) for stage in later if not stage.get("cached"))
+    return float(seconds * (max(0, epochs_of(under_way) - ended) + whole))
+
+
+def _pixels(stage: Mapping[str, Any]) -> float:
+    size = stage.get("size", 1)
+    return float(size[0] * size[1]) if isinstance(size, list | tuple) else float(size) ** 2
+
+
+def time_in_words(seconds: float) -> str:
+    """41 s, 12 min, 3 h 05 min."""
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
 def _append(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     with path.open("a", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, restval="")

@@ -20,6 +20,8 @@ Array = npt.NDArray[Any]
 TRIED = 1 << 16
 DRAWS = 500
 COVERED = (2.5, 97.5)  # percentiles
+# Below this temperature a model is called badly under-confident: a probability of 0.8 should have been 0.85 or more.
+TIMID = 0.8
 
 
 def score_logits(
@@ -53,21 +55,36 @@ def tune_on_logits(
     logits: Array,
     found: dict[str, Any] | None = None,
     answers: Array | None = None,
+    views: int | None = None,
 ) -> tuple[PostProcessing, dict[str, Any]]:
     """The post-processing tuned on the validation images' logits (N, V, C), and the record of their scores.
 
     targets: (A, …) of the answers; answers: which one each image belongs to (N,), None where each is one.
     found: the record of post-processing tuned before, for a training in which no image validates.
+    views: of each snapshot, the plain one first; without it all V are of one.
     ``plain`` is the score of the first view, ``tta`` of the mean over all, ``tuned`` after post-processing: the last
-    was tuned on the same images, so it flatters a little.
+    was tuned on the same images, so it flatters a little. ``tta_used`` is false where, after post-processing, the
+    snapshots' plain views alone score better; ``tuned`` is then theirs.
     """
-    predictions = combined(competition, outputs.predictions(logits), answers)
-    postprocessing, record = tune_on_predictions(competition, classes, targets, predictions)
+
+    def tuned(some: Array) -> tuple[PostProcessing, dict[str, Any]]:
+        predictions = combined(competition, outputs.predictions(some), answers)
+        return tune_on_predictions(competition, classes, targets, predictions)
+
+    views = views or logits.shape[1]
+    postprocessing, record = tuned(logits)
     if not len(targets):
         postprocessing = from_record(found) if found else postprocessing
         return postprocessing, {**record, "postprocessing": to_record(postprocessing)}
     plain, mean = score_logits(competition, outputs, classes, targets, logits[:, 0], answers), record.pop("untuned")
-    return postprocessing, {**record, "plain": plain, "tta": mean}
+    scores = {"plain": plain, "tta": mean, "tta_used": True}
+    if views > 1:
+        alone, others = tuned(logits[:, ::views])
+        gain = others["tuned"] - record["tuned"]
+        if gain > 0 if competition.scoring.higher_is_better else gain < 0:
+            del others["untuned"]
+            return alone, {**others, **scores, "tta_used": False}
+    return postprocessing, {**record, **scores}
 
 
 def tune_on_predictions(
@@ -114,10 +131,16 @@ def describe(scores: dict[str, Any], what: str = "images") -> str:
     """The record in one line. what: its rows are."""
     if not scores["rows"]:
         return "no image validates, so there is no score and nothing to tune post-processing on"
-    return (
+    text = (
         f"validation {scores['metric']}: {scores['plain']:.5f} plain, {scores['tta']:.5f} with TTA, "
         f"{scores['tuned']:.5f} with tuned post-processing, on {scores['rows']} {what}"
     )
+    if not scores.get("tta_used", True):
+        text += "; TTA loses on them, so it is not used: what is submitted is predicted from the plain view"
+    temperature = scores["postprocessing"].get("temperature", 1.0)
+    if temperature < TIMID:
+        text += f"; badly under-confident, as its temperature of {temperature:.2f} shows: train longer"
+    return text
 
 
 def interval(

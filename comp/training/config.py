@@ -15,6 +15,7 @@ from comp.data.tables import Tables
 from comp.declare.brought import recorded
 from comp.declare.columns import in_table
 from comp.files import source_digest
+from comp.runs.resolve import Choices
 from comp.training.prepared import Prepared
 
 # Rows whose values are objects at the same time.
@@ -63,6 +64,7 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         "weights": prepared.weights,
         "outputs": prepared.outputs.record(),
         "by_hand": by_hand,
+        **({"tta_used": False} if _loses_by_views(choices) else {}),
         **({} if choices.split_seed is None else {"split_seed": choices.split_seed}),
         **({"relative_sizes": dict(experiment.relative)} if experiment.relative else {}),
         **({} if tables.answers is tables else {"combine": recorded(competition.combine)}),
@@ -72,6 +74,11 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
             else {"columns": {"declared": recorded(competition.columns), "encoding": asdict(prepared.encoding)}}
         ),
     }
+
+
+def _loses_by_views(choices: Choices) -> bool:
+    """Whether test-time augmentation lost in the run that this one is like, where no image validates to see it."""
+    return bool(choices.like and choices.all_data and choices.like.record("scores").get("tta_used") is False)
 
 
 def fingerprint(tables: Tables) -> str:

@@ -31,7 +31,7 @@ from comp.submission.predictions import combined, write_predictions
 from comp.submission.scoring import describe, tune_on_logits
 from comp.submission.submission import build_submission, write_submission
 from comp.training.backbone import build_classifier, expectations, set_size
-from comp.training.inputs import Images
+from comp.training.inputs import Images, tta_views
 from comp.training.learner import Learner
 from comp.training.state import load_weights
 from comp.training.training import Training
@@ -76,9 +76,13 @@ def predict(
     valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], workspace, console, just_trained)
     targets, answers = tables.answered(validates.nonzero()[0])
     outputs = outputs_of(trained)
+    views = len(tta_views(recipe, competition.augment))
     postprocessing, scores = tune_on_logits(
-        competition, outputs, tables.classes, targets, valid, config["postprocessing"], answers
+        competition, outputs, tables.classes, targets, valid, config["postprocessing"], answers, views
     )
+    # Where no image validates, as the run that it is like found.
+    if not scores.setdefault("tta_used", config.get("tta_used", True)):
+        valid, test = valid[:, ::views], test[:, ::views]
     shares = class_counts(tables.targets[~validates], len(tables.classes)) / (~validates).sum()
     probabilities = combined(competition, outputs.predictions(valid), answers)
     ids = tables.train["id"][validates] if answers is None else np.unique(answers)
@@ -183,6 +187,8 @@ def predict_test_images(competition: Competition, trained: Run, workspace: Works
     if "shares" not in scores:
         raise RunError(f"{trained.name} was predicted by an older comp; run `comp predict {trained.name}` once more.")
     competition, recipe = from_config(competition, config, trained.record("trained"))
+    if not scores.get("tta_used", True):
+        recipe = replace(recipe, tta="none")
     root = workspace.data(competition.name)
     prepare_files(competition, root, console.say)
     tables = read_test_tables(competition, root, config["classes"])

@@ -76,6 +76,15 @@ class Prepared:
         """Each stage draws orders, augmentations and dropout of its own."""
         return 1000 * self.experiment.choices.seed + number
 
+    def guessing(self) -> float | None:
+        """The validation loss of predicting what the training rows have on average; None where no image validates."""
+        targets, objective = self.tables.targets, self.learner.objective
+        if not len(self.validating) or objective is None:
+            return None
+        compared = torch.from_numpy(self.outputs.compared(targets[self.validating]))
+        prior = torch.from_numpy(self.outputs.prior(targets[self.training])).float()
+        return float(objective.plain()(prior.expand(len(compared), -1), compared))
+
     def range_test(self, stage: Stage, number: int, epochs: Epochs) -> RangeTest:
         """The LR range test before a stage; the model stays as it is."""
         with self.images.console.bar("finding a learning rate", None, "batches") as bar:

@@ -119,6 +119,6 @@ def in_words(recipe: Recipe, layer_lr_ratio: float) -> list[str]:
         lengths = " + ".join(map(str, stage.cycle_epochs))
         lines.append(
             f"stage {number}: {', '.join(LAYER_GROUPS[-stage.groups :])} at {stage.pixels_in_words} px, "
-            f"{lengths} epochs of {short_name(stage.schedule)}, peaks [{rates}]{times}"
+            f"{lengths} epoch{'' if stage.epochs == 1 else 's'} of {short_name(stage.schedule)}, peaks [{rates}]{times}"
         )
     return lines

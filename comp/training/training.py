@@ -19,6 +19,7 @@ from comp.declare.recipe import Recipe, Stage
 from comp.errors import DivergedError, RunError
 from comp.interrupts import deferred
 from comp.runs import Run
+from comp.runs.history import seconds_left, time_in_words
 from comp.runs.resolve import stage_of
 from comp.submission.scoring import score_logits
 from comp.training.backbone import Classifier, set_size
@@ -143,6 +144,9 @@ class Training:
                     self._record(stage, number, event)
                     if event.diverged:
                         continue
+                    stages = [recorded(one) for one in self._recipe.stages]
+                    if not self.by_hand and (left := seconds_left(stages, number, event.number + 1, event.seconds)):
+                        bar.say(f"training, {time_in_words(left)} left of all stages")
                     self.after_epoch()
                 # Looked at once: a signal between two looks would end the loop without anything saved.
                 asked = interrupt.asked
@@ -179,6 +183,8 @@ class Training:
             "stages": [recorded(fitted) for fitted in self.fitted],
             "diverged": self.diverged,
             "snapshots": [path.stem for path in self.snapshots],
+            # What its validation loss is held against.
+            "guessing": self.prepared.guessing(),
             "at_once": {"training": passes.training, "forward": passes.forward},
         }
         self.run.write_record("trained", record)

@@ -24,6 +24,7 @@ def test_folds_are_joined_ensembles_made_of_them_and_both_submitted_and_listed(c
     ended = call("ensemble", "shades/standard-3folds-1", "shades/standard-3folds-2", "--how", "ranks")
     assert (ended.status, ended.err) == (0, "")
     assert Path(ended.last_line) == made.workspace.runs / "shades" / "ensemble-1"
+    assert (Path(ended.last_line) / "report.html").is_file()
     with serving(shades):
         for name in ("shades/standard-3folds-1", "shades"):
             assert call("submit", name).status == 0

@@ -20,6 +20,13 @@ HISTORIES = Path(__file__).parent / "histories"
 HEALTHY = sorted(folder.name for folder in HISTORIES.glob("healthy_*"))
 DIGITS = competition_named("digits", REPOSITORY_COMPETITIONS)
 TOO_HIGH, TOO_LOW, NOT_FINITE = "learning rate too high", "learning rate too low", "loss is not finite"
+# Where validation loss rose most on the way, though the training ended well.
+RISES = {
+    "healthy_head_first": "in epoch 4 of stage 2, validation loss rose from 0.157 to 0.332, where a cycle restarts",
+    "healthy_one_cycle": "in epoch 3 of stage 1, validation loss rose from 0.568 to 1.35, and came back",
+    "healthy_sgdr": "in epoch 4 of stage 1, validation loss rose from 0.114 to 0.597, where a cycle restarts",
+}
+GUESSING = "no better than guessing"
 FOUND = {
     "rate_too_high": (TOO_HIGH, 1, "learning_rate=0.1", "rate of 1"),
     "rate_too_high_later": (TOO_HIGH, 2, "learning_rate=0.03", "rate of 0.3"),
@@ -110,7 +117,9 @@ def test_a_healthy_training_has_no_finding_and_is_unfinished_where_it_was_stoppe
     epochs, steps, recipe = recorded(name)
     assert diagnose(epochs, steps, recipe) == ()
     said = healthy(epochs, recipe)
-    assert said.startswith(f"nothing looks wrong: train loss {epochs['train_loss'].iloc[-1]:.4g}")
+    verdict = "it ended well" if name in RISES else "nothing looks wrong"
+    assert said.startswith(f"{verdict}: train loss {epochs['train_loss'].iloc[-1]:.4g}")
+    assert RISES.get(name, "") in said
     assert f"after {len(epochs)} epochs" in said
     for count in range(1, len(epochs)):
         rows = epochs[:count]
@@ -132,14 +141,15 @@ def test_a_stage_that_loses_what_it_was_given_for_a_while_only_is_healthy():
 )
 def test_a_loss_that_stands_still_is_a_rate_that_is_too_low_but_not_one_that_fell_at_once(losses, words):
     epochs, steps, recipe = recorded("rate_too_low")
-    found = diagnose(epochs, steps.assign(loss=losses(len(steps))), recipe)
+    losses = losses(len(steps))
+    found = diagnose(epochs.assign(valid_loss=losses[-1]), steps.assign(loss=losses), recipe)
     assert [finding.kind for finding in found] == ([TOO_LOW] if words else [])
     assert words is None or words in found[0].evidence
 
 
 def test_a_head_from_the_pretrained_classifier_may_learn_little():
     epochs, steps, recipe = recorded("rate_too_low")
-    assert diagnose(epochs, steps, replace(recipe, pretrained=True, head="pretrained")) == ()
+    assert diagnose(epochs, steps, replace(recipe, pretrained=True, head="pretrained"), guessing=4.0) == ()
 
 
 def test_a_head_that_nothing_follows_needs_not_be_done():
@@ -275,7 +285,7 @@ def run_of(workspace):
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("rate_too_high", "stage 1: learning rate too high:"), ("healthy_sgdr", "nothing looks wrong:")]
+    ("name", "words"), [("rate_too_high", "stage 1: learning rate too high:"), ("healthy_sgdr", "it ended well:")]
 )
 def test_diagnose_prints_what_went_wrong_or_that_nothing_looks_so(run_of, comp, name, words):
     ended = comp("diagnose", f"digits/{run_of(name).folder.name}")
@@ -307,6 +317,53 @@ def test_an_unknown_run_is_one_sentence(comp, workspace):
     assert (ended.status, ended.out) == (1, "")
     assert "'digits/none-1'" in ended.err
     assert str(workspace.runs) in ended.err
+
+
+@pytest.mark.parametrize(
+    ("ends", "changes", "change", "words"),
+    [
+        (6.75e8, {}, "--set stages.1.cycle_length=2", "6.75e+08; guessing the same for every image has 2.3"),
+        (6.75e8, {"ema": 0.999}, "--set ema=0", "an average over more than the 34 steps"),
+        (2.29, {}, "--set stages.1.cycle_length=2", "34 steps are too few"),
+        (2.0, {}, None, None),
+    ],
+)
+def test_a_validation_loss_that_ends_at_or_far_above_guessing_is_found_after_one_epoch(ends, changes, change, words):
+    epochs, steps, recipe = recorded("too_few_epochs_one")
+    steps = pd.concat([steps] * 3)[:34].assign(loss=np.linspace(2.3, 0.6, 34))
+    found = diagnose(epochs.assign(valid_loss=ends), steps, replace(recipe, **changes), guessing=2.3)
+    assert [(one.kind, one.change) for one in found] == ([(GUESSING, change)] if words else [])
+    assert all(words in one.evidence for one in found)
+
+
+@pytest.mark.parametrize(
+    ("ends", "train", "cause", "rate"),
+    [(9e4, 0.1, "running statistics lag", "0.0004"), (2.4, 2.35, "learned nothing", "0.04")],
+)
+def test_after_enough_steps_the_rate_made_the_validation_loss_what_it_is(ends, train, cause, rate):
+    epochs, steps, recipe = recorded("healthy_with_dropout")
+    spoilt = epochs.assign(valid_loss=[*epochs["valid_loss"][:-1] * 0 + 2.3, ends], train_loss=train)
+    (finding,) = diagnose(spoilt, steps, recipe, guessing=2.3)
+    assert (finding.kind, finding.change) == (GUESSING, f"--set stages.1.learning_rate={rate}")
+    assert cause in finding.evidence
+
+
+@pytest.mark.parametrize(
+    ("temperature", "settings", "change"),
+    [
+        (0.64, {}, "--set stages.1.cycle_length=2"),
+        (0.64, {"label_smoothing": 0.1}, "--set label_smoothing=0"),
+        (0.95, {}, None),
+    ],
+)
+def test_a_run_whose_temperature_is_far_below_one_is_under_confident(run_of, temperature, settings, change):
+    run = run_of("healthy_sgdr")
+    config = run.record("config")
+    run.write_record("config", {**config, "recipe": {**config["recipe"], **settings}})
+    run.write_record("scores", {"postprocessing": {"kind": "Clip", "smallest": 1e-4, "temperature": temperature}})
+    (line,) = diagnosis_of(run)
+    assert ("under-confident" in line) == (change is not None)
+    assert change is None or line.endswith(f"try {change}")
 
 
 def test_a_training_ends_with_its_diagnosis(shades, serving, comp):

@@ -4,6 +4,7 @@ import pytest
 
 from comp.errors import RunError
 from comp.runs import STEP_COLUMNS, TABLES, create_run
+from comp.runs.history import seconds_left, time_in_words
 
 
 def rows(path):
@@ -102,3 +103,19 @@ def test_tables_are_cut_to_what_was_there(started):
     assert [rows(run.folder / name) for name in TABLES] == before
     run.history.cut({})
     assert not run.history.began
+
+
+def test_the_time_left_counts_all_stages_by_their_epochs_and_pixels():
+    stages = [
+        {"size": 16, "cycles": 2, "cycle_length": 1, "cycle_multiplier": 2},  # 1 + 2 epochs
+        {"size": 32, "cycles": 1, "cycle_length": 2, "cycle_multiplier": 1},
+        {"size": [16, 32], "cycles": 1, "cycle_length": 1, "cycle_multiplier": 1},
+    ]
+    assert seconds_left(stages, 1, 1, 10.0) == 10 * (2 + 2 * 4 + 2)
+    assert seconds_left(stages, 3, 1, 10.0) == 0
+    assert seconds_left([{**stages[0], "cached": True}, stages[1]], 1, 1, 0.1) is None
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(4.25, "4.2 s"), (41.4, "41 s"), (11100, "3 h 05 min")])
+def test_times_are_said_in_words(seconds, words):
+    assert time_in_words(seconds) == words

@@ -40,6 +40,27 @@ def test_the_record_tells_plain_augmented_and_tuned_scores_apart():
     assert all(text in describe(record) for text in ("accuracy", "0.50000 plain", "1.00000 with TTA", "on 2 images"))
 
 
+def test_augmented_views_that_lose_are_not_used_and_that_is_said():
+    right, wrong = np.log([0.6, 0.4]), np.log([0.1, 0.9])
+    # Two snapshots of two views each; the plain ones are right.
+    logits = np.stack([np.stack([right, wrong, right, wrong])] * 3)
+    _, record = tune_on_logits(DIGITS, Outputs("softmax", 2), "ab", np.zeros(3, int), logits, views=2)
+    assert (record["plain"], record["tta"], record["tuned"], record["tta_used"]) == (1.0, 0.0, 1.0, False)
+    assert "TTA loses" in describe(record)
+    _, record = tune_on_logits(DIGITS, Outputs("softmax", 2), "ab", np.zeros(3, int), logits[:, ::2], views=1)
+    assert record["tta_used"]
+    assert "TTA loses" not in describe(record)
+
+
+def test_a_temperature_far_below_one_is_said_to_be_under_confident():
+    rows = np.arange(400) % 20
+    # One of twenty is wrong, where two of five would be at these probabilities.
+    logits = np.where((rows > 0)[:, None], np.log([0.6, 0.4]), np.log([0.4, 0.6]))[:, None]
+    _, record = tune_on_logits(BREEDS, Outputs("softmax", 2), "ab", np.zeros(400, int), logits)
+    assert record["postprocessing"]["temperature"] < 0.6
+    assert "under-confident" in describe(record)
+
+
 def test_thresholds_are_tuned_on_the_validation_rows():
     generator = np.random.default_rng(0)
     targets = generator.integers(0, 2, (400, 3))

@@ -38,6 +38,8 @@ from comp.tools.ensembles.methods import (
     weighted_mean,
 )
 
+# With this weight a run is the ensemble.
+ALONE = 0.9995
 OF_ENSEMBLES = ("competition", "classes", "data")
 
 
@@ -158,8 +160,9 @@ def ensemble(
 ) -> Run:
     """The runs' predictions combined by the method ``how``, or else by the one that scores best, as a run of its own.
 
-    Every method is scored, fitted weights on images that they were not fitted on. Raises RunError unless all runs
-    predict the same images, validating in the same folds, of the same data.
+    Every method is scored, fitted weights on images that they were not fitted on. Where the weights leave one run
+    alone, that run is given back, and no copy of it is made. Raises RunError unless all runs predict the same images,
+    validating in the same folds, of the same data.
     """
     if len(runs) < 2:
         raise RunError("An ensemble is of two runs or more; name them all.")
@@ -223,6 +226,11 @@ def _combined(
     of_folds = bool({*parts[rows]} - {"valid"})
     methods = by_every_method(competition, tables.classes, valid, together.test, targets, folds, of_folds=of_folds)
     chosen = _chosen(methods, how, len(rows))
+    alone_at = int(methods[chosen].weights.argmax())
+    if methods[chosen].weights[alone_at] >= ALONE:
+        only = members[alone_at].run
+        console.say(f"{chosen} gives {only.name} all the weight, so the others add nothing to it and no run is made")
+        return only
     if not len(rows):
         methods[chosen] = _postprocessed_alike(methods[chosen], members)
     alone = {

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from comp.console import Console
-from comp.runs import find_run
+from comp.runs import find_run, list_runs
 from comp.tools import ensembles
 from comp.tools.ensembles import join
 from tests.tools.ensembles.conftest import HALF, predictions, refusal
@@ -24,7 +24,7 @@ def test_the_plain_mean_is_that_of_both_parts(made):
 
 
 def test_fitted_weights_are_recorded_and_are_those_of_the_test_predictions(made):
-    members = [made.run(HALF, seed=1, knows=0.1), made.run(HALF, seed=2, knows=0.6)]
+    members = [made.run(HALF, seed=1, knows=0.1), made.run(HALF, seed=2, knows=0.15)]
     run = ensemble(made, members, "weights")
     weights = run.record("scores")["methods"]["weights"]["weights"]
     assert sum(weights) == pytest.approx(1)
@@ -33,8 +33,16 @@ def test_fitted_weights_are_recorded_and_are_those_of_the_test_predictions(made)
     assert np.allclose(predictions(run, "test"), weighted.loc[predictions(run, "test").index])
 
 
+def test_weights_that_leave_one_run_alone_make_no_copy_of_it(made, capsys):
+    members = [made.run(HALF, seed=1, knows=0), made.run(HALF, seed=2, knows=50)]
+    before = len(list_runs(made.workspace))
+    assert ensemble(made, members, "weights").name == members[1].name
+    assert len(list_runs(made.workspace)) == before
+    assert f"{members[1].name} all the weight" in capsys.readouterr().out
+
+
 def test_every_run_and_every_method_is_scored_and_the_gain_is_over_the_best_run(made, capsys):
-    members = [made.run(HALF, seed=seed, knows=knows) for seed, knows in ((1, 0.3), (2, 0.5), (3, 0.4))]
+    members = [made.run(HALF, seed=seed, knows=knows) for seed, knows in ((1, 0.1), (2, 0.12), (3, 0.1))]
     run = ensemble(made, members)
     scores = run.record("scores")
     assert [one["run"] for one in scores["members"]] == [member.name for member in members]
