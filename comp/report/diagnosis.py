@@ -166,18 +166,18 @@ def healthy(epochs: pd.DataFrame, recipe: Recipe) -> str:
 
 def rise_on_the_way(epochs: pd.DataFrame) -> str:
     """The largest rise of validation loss in a stage that was made good again, in words; empty without a large one."""
-    losses = epochs["valid_loss"].astype(float)
-    lowest = losses.groupby(epochs["stage"]).transform(lambda of_stage: of_stage.cummin().shift())
-    rises = (losses - lowest)[(losses > SHAKEN * lowest) & (losses > SHAKEN * losses.iloc[-1])]
-    if rises.empty or rises.max() < LEARNED * losses.iloc[0]:
+    losses, stages, cycles = (epochs[name].to_numpy() for name in ("valid_loss", "stage", "cycle"))
+    lowest = epochs.groupby("stage")["valid_loss"].cummin().groupby(epochs["stage"]).shift().to_numpy(float)
+    shaken = (losses > SHAKEN * lowest) & (losses > SHAKEN * losses[-1])
+    rises = np.where(shaken, losses - lowest, 0)
+    at = int(rises.argmax())
+    if not rises[at] > LEARNED * losses[0]:
         return ""
-    at = rises.idxmax()
-    stage, epoch = epochs.loc[at, ["stage", "epoch"]]
-    restarted = epochs.loc[at, "cycle"] != epochs["cycle"].shift().loc[at]
+    restarted = ", where a cycle restarts" if cycles[at] != cycles[at - 1] else ""
     return (
-        f"; on the way, in epoch {epoch} of stage {stage}, validation loss rose from {lowest[at]:.3g} to "
-        f"{losses[at]:.3g}{', where a cycle restarts' if restarted else ''}, and came back: a learning rate that is "
-        "lower there would be steadier"
+        f"; on the way, in epoch {epochs['epoch'].iloc[at]} of stage {stages[at]}, validation loss rose from "
+        f"{lowest[at]:.3g} to {losses[at]:.3g}{restarted}, and came back: a learning rate that is lower there would be "
+        "steadier"
     )
 
 
