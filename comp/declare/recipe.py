@@ -17,8 +17,8 @@ LAYER_GROUPS = ("early", "late", "head")
 Count = Annotated[int, between(1, 10_000)]
 Amount = Annotated[float, between(0)]
 Schedule = Annotated[
-    Literal["sgdr", "one_cycle", "flat_cosine"] | Callable[[int, int], float],
-    "'sgdr', 'one_cycle', 'flat_cosine', or a function of step and steps that returns a factor of the peak",
+    Literal["sgdr", "one_cycle", "flat_cosine", "lbfgs"] | Callable[[int, int], float],
+    "'sgdr', 'one_cycle', 'flat_cosine', 'lbfgs', or a function of step and steps that returns a factor of the peak",
 ]
 Side = Annotated[int, between(8, 4096)]
 Relative = Annotated[str, matching(r"native|\d+(\.\d+)?x"), "'native' or times that, like '1.15x'"]
@@ -76,7 +76,9 @@ class Stage(Declared):
     views: how many views of each image are cached: the viewpoint's fixed views first, then random augmentations.
     schedule: ``sgdr``; ``one_cycle``, a warm-up over the first quarter, then one descent (arXiv:1708.07120); or
         ``flat_cosine``, the peak for three quarters, then one descent; or a function ``(step, steps)`` of the optimizer
-        steps taken in the stage and all that it has, which returns the factor of the peak rate.
+        steps taken in the stage and all that it has, which returns the factor of the peak rate. ``lbfgs`` takes no
+        steps by batches: the head's optimum on cached features, with the strength of regularisation by
+        cross-validation, in seconds and without a learning rate.
     cycles, cycle_length, cycle_multiplier: how many cosine descents of the learning rate, the epochs of the first, and
         how much longer each next one is: 3, 1 and 2 make 1 + 2 + 4 = 7 epochs (SGDR, arXiv:1608.03983).
     learning_rate: the peak of the head's rate, or ``find``: an LR range test before the stage chooses it
@@ -100,6 +102,11 @@ class Stage(Declared):
         yield "views", uncached, "1 without `cached`: images are augmented anew in every epoch"
         several = self.schedule != "sgdr" and self.cycles != 1
         yield "cycles", several, f"1 with schedule {short_name(self.schedule)!r}; give its epochs as `cycle_length`"
+
+        if self.schedule == "lbfgs":
+            yield "schedule", not self.cached, "another where the stage is not cached: 'lbfgs' is for cached features"
+            yield "cycle_length", self.cycle_length != 1, "1 with schedule 'lbfgs', which has no epochs"
+            yield "learning_rate", self.learning_rate not in ("find", 1.0), "left out with schedule 'lbfgs'"
 
     @property
     def pixels(self) -> Size:
@@ -226,6 +233,10 @@ class Recipe(Declared):
         yield "head", from_scratch, "'linear' where the backbone is not pretrained"
         cycles = self.stages[-1].cycles
         yield "snapshots", self.snapshots > cycles, f"at most {cycles}, the cycles of the last stage"
+        solved = any(stage.schedule == "lbfgs" for stage in self.stages)
+        other = solved and self.head not in ("linear", "pretrained")
+        yield "head", other, "'linear' or 'pretrained' with a stage of schedule 'lbfgs'"
+        yield "mixup", solved and self.mixup, "0 with a stage of schedule 'lbfgs', which has no batches"
         if all(stage.cached for stage in self.stages):
             yield "cutmix", self.cutmix, "0 where all stages are cached: features have no area to paste"
             yield "random_erasing", self.random_erasing, "0 where all stages are cached: no image is augmented"

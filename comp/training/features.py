@@ -169,6 +169,7 @@ class FeatureEpochs:
     """Cached features of the training rows in a new order each epoch, each row in one view drawn for it.
 
     features: (N, V, ...) of all rows; rows: which of them train; targets: (N,) or (N, C) of all rows, columns: (N, K).
+    folds: (N,) of all rows, for a head whose regularisation is chosen by cross-validation.
     """
 
     def __init__(
@@ -179,7 +180,9 @@ class FeatureEpochs:
         batch_size: int,
         seed: int,
         columns: Tensor | None = None,
+        folds: npt.NDArray[np.int64] | None = None,
     ) -> None:
+        self.folds = np.zeros(len(rows), np.int64) if folds is None else folds[rows]
         # Maps stay on the disk and are read batch by batch: they may be more than the memory.
         self.features, self.rows = (features[rows], np.arange(len(rows))) if features.ndim == 3 else (features, rows)
         self.others = [values[rows] for values in (columns, targets) if values is not None]
@@ -187,6 +190,13 @@ class FeatureEpochs:
 
     def __len__(self) -> int:
         return len(self.rows) // self.batch_size
+
+    def whole(self) -> tuple[Tensor, Tensor]:
+        """What a head is given of all training rows in all views (N, V, F), and their targets."""
+        *columns, targets = self.others
+        inputs = torch.from_numpy(np.ascontiguousarray(self.features[self.rows]))
+        beside = [values[:, None].expand(-1, inputs.shape[1], -1).to(inputs.dtype) for values in columns]
+        return torch.cat([inputs, *beside], dim=-1), targets
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         generator = np.random.default_rng([self.seed, number])

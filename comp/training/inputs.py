@@ -133,7 +133,14 @@ class Images:
         return [serialised(pipeline), self.viewpoint.max_zoom, key_of(self.viewpoint.pipeline)]
 
     def for_stage(
-        self, learner: Learner, stage: Stage, targets: Tensor, training: Rows, validating: Rows, seed: int
+        self,
+        learner: Learner,
+        stage: Stage,
+        targets: Tensor,
+        training: Rows,
+        validating: Rows,
+        seed: int,
+        folds: Rows | None = None,
     ) -> tuple[Epochs, Validation | None]:
         """What a stage trains on, in orders and augmentations drawn from ``seed``, and validates on where rows do."""
         batch_size = learner.recipe.batch_size
@@ -141,7 +148,7 @@ class Images:
         validation: Callable[[], Iterable[Tensor]]
         if stage.cached:
             features = self.features(learner, stage.pixels, self.viewpoint.at(stage.pixels).views(stage.views))
-            epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, seed, self.columns)
+            epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, seed, self.columns, folds)
             validation = lambda: in_batches(features[:, :1], validating)  # noqa: E731
         else:
             kept = self.kept(stage, training, validating)

@@ -15,16 +15,19 @@ import numpy.typing as npt
 import torch
 from accelerate import DistributedDataParallelKwargs
 from torch import Tensor
+from torch.nn import Sequential
 from torch.optim import Optimizer
 
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import DivergedError
 from comp.training.backbone import Classifier, Pair, foldable, folded, freeze, training_mode
+from comp.training.features import FeatureEpochs
 from comp.training.losses import Mixing, Objective
 from comp.training.memory import MicroBatches, Undo
 from comp.training.optimizers import Average, build_optimizer
 from comp.training.processes import SharedBatch, choose_device, gathered, seed_worker, shares
 from comp.training.schedules import scheduler
+from comp.training.solving import solve
 from comp.training.state import StageState
 
 # What torch and timm consist of stays for as long as the process: looking through it for garbage, as every stage does
@@ -113,10 +116,12 @@ class Learner:
     under_way: where the stage that trains stands; None between two stages.
     shares: how many samples of each of the stage's batches every process has, where several share them; empty where a
         head trains on cached features, faster than its gradients could be exchanged: there all take the same steps.
+    strength: of the regularisation that L-BFGS found best for the head.
     """
 
     under_way: StageState | None = None
     shares: Sequence[int] = ()
+    strength: float | None = None
 
     def __init__(
         self,
@@ -160,6 +165,9 @@ class Learner:
         Raises DivergedError after an epoch whose loss is NaN or infinite.
         """
         torch.manual_seed(seed)
+        if stage.schedule == "lbfgs":
+            yield from self._solve(training, validation)
+            return
         network, optimizer = self.ready(stage, learning_rate, training.batch_size)
         accumulated = self.recipe.accumulation
         schedule = scheduler(optimizer, stage, math.ceil(len(training) / accumulated))
@@ -211,6 +219,19 @@ class Learner:
             average.into(self.model)
             self.evaluated = self.model
         self.under_way = None
+
+    def _solve(self, training: Epochs, validation: Validation | None) -> Iterator[Step | Epoch]:
+        """The head's optimum on cached features, as one epoch of one step."""
+        assert isinstance(training, FeatureEpochs) and isinstance(self.model.head, Sequential) and self.objective
+        self.evaluated, began = self.model, time.perf_counter()
+        self.model.eval()
+        inputs, targets = (values.to(self.accelerator.device) for values in training.whole())
+        loss, self.strength = solve(self.model.head, inputs, targets, training.folds, self.objective)
+        yield Step(1, 1, len(inputs))
+        logits, valid_loss = self._validate(validation) if math.isfinite(loss) else (None, None)
+        seconds = time.perf_counter() - began
+        rates = {"loss": loss, "lr_head": 1.0}
+        yield Epoch(0, 0, True, loss, valid_loss, seconds, len(inputs) / seconds, [rates], logits)
 
     def ready(self, stage: Stage, learning_rate: float, batch_size: int) -> tuple[Network, Optimizer]:
         """Freeze what the stage doesn't train; what its inputs go through, and an optimizer at the groups' peak rates.

@@ -32,6 +32,7 @@ from comp.training.learner import Epochs, Learner, Validation
 from comp.training.losses import Objective, class_weights
 from comp.training.optimizers import build_optimizer
 from comp.training.schedules import NOMINAL_RATE
+from comp.training.solving import FOLDS
 from comp.training.tracking import check_installed
 
 Rows = npt.NDArray[np.int64]
@@ -62,7 +63,12 @@ class Prepared:
         if self.experiment.recipe.head == "pretrained" and is_new(self.learner.model.head):
             self._start_head(stage)
         targets = torch.from_numpy(self.outputs.compared(self.tables.targets))
-        return self.images.for_stage(self.learner, stage, targets, self.training, self.validating, self.seed_of(number))
+        folds = None
+        if stage.schedule == "lbfgs":
+            together = self.tables.groups, self.tables.duplicate_groups
+            folds = draw_folds(self.tables.targets, FOLDS, self.seed_of(number), *together)
+        rows = self.training, self.validating
+        return self.images.for_stage(self.learner, stage, targets, *rows, self.seed_of(number), folds)
 
     def _start_head(self, stage: Stage) -> None:
         views = self.experiment.competition.augment.at(stage.pixels).views(stage.views if stage.cached else 1)

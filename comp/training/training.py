@@ -160,6 +160,8 @@ class Training:
 
     def rate_of(self, stage: Stage, number: int, epochs: Epochs) -> float:
         """The stage's own rate, or the one found for what it trains, earlier in this run or now."""
+        if stage.schedule == "lbfgs":
+            return 1.0
         if not isinstance(stage.learning_rate, str):
             return stage.learning_rate
         # Cached features come in larger batches, and unaltered.

@@ -1,0 +1,137 @@
+"""A linear head's optimum on cached features by L-BFGS, regularised as strongly as cross-validation says."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.optimize import minimize_scalar
+from torch import Tensor, nn
+
+from comp.training.losses import Objective
+
+# Of half the squared weights beside the mean loss: from strong to weak, each fit starts from the one before.
+STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+FOLDS = 3
+# A larger sample would choose hardly better.
+MOST_ROWS = 6_000
+ITERATIONS = 60
+# Logits are multiplied by between exp(-2) and exp(2).
+FACTOR = 2.0
+
+
+@dataclass
+class Weights:
+    """Of a linear head on standardised inputs: ``inputs @ (scale * start + change) + bias``.
+
+    start: (C, F), what the head starts from: zeros, or the pretrained classifier's rows. Only ``change`` is
+    regularised, so a head of few images stays near its start.
+    """
+
+    start: Tensor
+    scale: Tensor
+    change: Tensor
+    bias: Tensor
+
+    @property
+    def matrix(self) -> Tensor:
+        return self.scale * self.start + self.change
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        return inputs @ self.matrix.T + self.bias
+
+    def times(self, factor: float) -> "Weights":
+        """With so many times the logits."""
+        return Weights(self.start, factor * self.scale, factor * self.change, factor * self.bias)
+
+    def copy(self) -> "Weights":
+        return Weights(self.start, *(values.detach().clone() for values in (self.scale, self.change, self.bias)))
+
+
+def solve(
+    head: nn.Sequential,
+    inputs: Tensor,
+    targets: Tensor,
+    folds: npt.NDArray[np.int64],
+    objective: Objective,
+) -> tuple[float, float]:
+    """Give a head of batch norm, dropout and linear layer the weights with the least regularised loss.
+
+    inputs: (N, V, F), of the training samples in their views. targets: (N,) or (N, C), as the objective takes them.
+    folds: (N,), from 0; chosen by the loss on what these leave out: the strength of regularisation, one of `STRENGTHS`,
+        and what the logits are multiplied by after it. Heads that are regularised more than their own loss would have
+        it, and so are too unsure, are better ones once they are as sure as they may be.
+    Returns the mean loss on the inputs, and the strength.
+    """
+    norm, linear = head[0], head[-1]
+    flat = inputs.flatten(0, 1)
+    start = linear.weight.detach().clone()
+    # That of a pretrained start has its statistics.
+    if not bool(start.any()):
+        norm.running_mean.copy_(flat.mean(dim=0))
+        norm.running_var.copy_(flat.var(dim=0, correction=0))
+    standardised = (inputs - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
+    first = Weights(start, torch.tensor(1.0, device=start.device), torch.zeros_like(start), linear.bias.detach())
+    strength, factor = _chosen(standardised, targets, folds, objective, first)
+    found = _fit(standardised, targets, objective, first, strength).times(factor)
+    with torch.no_grad():
+        linear.weight.copy_(found.matrix)
+        linear.bias.copy_(found.bias)
+        of_views = targets.repeat_interleave(inputs.shape[1], dim=0)
+        loss = objective(found.logits(standardised.flatten(0, 1)), of_views)
+    return float(loss), strength
+
+
+def _chosen(
+    inputs: Tensor, targets: Tensor, folds: npt.NDArray[np.int64], objective: Objective, first: Weights
+) -> tuple[float, float]:
+    """The strength and the factor of the logits with the least loss on left-out folds, of at most `MOST_ROWS`."""
+    count = len(folds)
+    sampled = np.random.default_rng(0).permutation(len(folds))[:MOST_ROWS]
+    inputs, targets, folds = inputs[sampled], targets[sampled], folds[sampled]
+    left_out = [torch.from_numpy(folds == fold) for fold in np.unique(folds)]
+    fits = [first] * len(left_out)
+    tried: list[tuple[float, float, float]] = []
+    for strength in STRENGTHS:
+        fits = [
+            _fit(inputs[~out], targets[~out], objective, fit, strength)
+            for out, fit in zip(left_out, fits, strict=True)
+        ]
+        # Predictions are means over views.
+        logits = torch.cat([fit.logits(inputs[out]).mean(dim=1) for out, fit in zip(left_out, fits, strict=True)])
+        truth = torch.cat([targets[out] for out in left_out])
+        tried.append((*_scaled(logits, truth, objective.plain()), strength))
+        if len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]:
+            break
+    _, factor, strength = min(tried)
+    # The penalty stands for a number of samples, and all are more than those tried.
+    return strength * len(sampled) / count, factor
+
+
+def _scaled(logits: Tensor, targets: Tensor, objective: Objective) -> tuple[float, float]:
+    """The least loss of multiplied logits, and what they are multiplied by."""
+    found = minimize_scalar(
+        lambda exponent: float(objective(math.exp(exponent) * logits, targets)),
+        bounds=(-FACTOR, FACTOR),
+        method="bounded",
+    )
+    return float(found.fun), math.exp(float(found.x))
+
+
+def _fit(inputs: Tensor, targets: Tensor, objective: Objective, first: Weights, strength: float) -> Weights:
+    found, views = first.copy(), inputs.shape[1]
+    flat, of_views = inputs.flatten(0, 1), targets.repeat_interleave(views, dim=0)
+    free = [found.change, found.bias] + ([found.scale] if bool(found.start.any()) else [])
+    for values in free:
+        values.requires_grad_()
+    optimizer = torch.optim.LBFGS(free, max_iter=ITERATIONS, history_size=10, line_search_fn="strong_wolfe")
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = objective(found.logits(flat), of_views) + strength / 2 * found.change.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    return found.copy()

@@ -1,0 +1,83 @@
+"""The head that L-BFGS finds on cached features."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from comp.training.heads import build_head
+from comp.training.losses import Objective
+from comp.training.solving import solve
+
+ROWS, WIDTH, CLASSES = 150, 12, 3
+FOLDS = np.arange(ROWS) % 3
+
+
+def data(noise: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    targets = torch.randint(CLASSES, (ROWS,), generator=rng)
+    means = 2 * torch.randn(CLASSES, WIDTH, generator=rng)
+    return means[targets][:, None] + noise * torch.randn(ROWS, 2, WIDTH, generator=rng), targets
+
+
+def head(outputs: int = CLASSES) -> nn.Sequential:
+    built = build_head(WIDTH, np.zeros(outputs), 0.5).eval()
+    assert isinstance(built, nn.Sequential)
+    return built
+
+
+def test_it_is_scikit_learns_logistic_regression_of_the_chosen_strength() -> None:
+    inputs, targets = data(noise=3)
+    solved = head()
+    _, strength = solve(solved, inputs, targets, FOLDS, Objective("cross_entropy", one_of=True))
+    flat = inputs.flatten(0, 1).double().numpy()
+    standardised = (flat - flat.mean(axis=0)) / flat.std(axis=0)
+    theirs = LogisticRegression(C=1 / (strength * len(flat)), tol=1e-8, max_iter=2000)
+    theirs.fit(standardised, targets.repeat_interleave(2).numpy())
+    with torch.no_grad():
+        ours = solved(inputs.flatten(0, 1)).numpy()
+    logits = theirs.decision_function(standardised)
+    factor = (ours * logits).sum() / (logits**2).sum()
+    np.testing.assert_allclose(ours, factor * logits, atol=0.03)
+
+
+def test_inputs_that_say_nothing_make_a_head_that_says_nothing() -> None:
+    inputs = torch.randn(ROWS, 1, WIDTH, generator=torch.Generator().manual_seed(1))
+    targets, solved = torch.arange(ROWS) % CLASSES, head()
+    solve(solved, inputs, targets, np.arange(ROWS) // 3 % 3, Objective("cross_entropy", one_of=True))
+    with torch.no_grad():
+        assert solved(inputs[:, 0]).softmax(dim=1).max() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("loss", "one_of", "targets"),
+    [
+        ("bce", False, torch.randint(2, (ROWS, CLASSES))),
+        ("mse", False, torch.randn(ROWS, CLASSES)),
+        ("focal", True, torch.arange(ROWS) % CLASSES),
+    ],
+)
+def test_it_lowers_any_loss(loss: str, one_of: bool, targets: torch.Tensor) -> None:
+    inputs = torch.randn(ROWS, 2, WIDTH, generator=torch.Generator().manual_seed(1))
+    inputs[..., :CLASSES] += targets[:, None] if targets.ndim == 2 else nn.functional.one_hot(targets)[:, None]
+    objective, solved = Objective(loss, one_of=one_of), head()
+    with torch.no_grad():
+        before = objective(solved(inputs[:, 0]), targets)
+    loss_found, _ = solve(solved, inputs, targets, FOLDS, objective)
+    assert loss_found < before
+    with torch.no_grad():
+        assert objective(solved(inputs.flatten(0, 1)), targets.repeat_interleave(2, dim=0)) == pytest.approx(loss_found)
+
+
+def test_a_head_with_a_start_stays_near_it_where_the_images_say_little() -> None:
+    inputs, targets = data()
+    started = head()
+    with torch.no_grad():
+        rows = torch.randn(CLASSES, WIDTH, generator=torch.Generator().manual_seed(2))
+        started[-1].get_parameter("weight").copy_(rows)
+    shuffled = targets[torch.randperm(ROWS, generator=torch.Generator().manual_seed(3))]
+    solve(started, inputs, shuffled, FOLDS, Objective("cross_entropy", one_of=True))
+    found = started[-1].get_parameter("weight").detach()
+    scale = (found * rows).sum() / rows.square().sum()
+    assert (found - scale * rows).norm() < 0.2
