@@ -50,10 +50,10 @@ def ensemble(
     here: Here,
     names: RunNames,
     how: Annotated[
-        Literal["mean", "ranks", "weights", "greedy", "nnls"] | None,
+        Literal["mean", "logits", "ranks", "weights", "greedy", "nnls"] | None,
         option(
             "HOW",
-            "mean, ranks, weights, greedy or nnls; else the one that scores best on the validation images.",
+            "mean, logits, ranks, weights, greedy or nnls; else the one that scores best on the validation images.",
             "--how",
         ),
     ] = None,

@@ -18,8 +18,6 @@ from comp.errors import DeclarationError
 Array = npt.NDArray[Any]
 Kind = Literal["softmax", "sigmoid", "numbers", "bounded", "grades", "ordinal"]
 
-VALUES_AT_ONCE = 1 << 22
-
 
 @dataclass(frozen=True)
 class Outputs:
@@ -83,16 +81,14 @@ class Outputs:
         return np.log(share / (1 - share))
 
     def predictions(self, logits: Array) -> npt.NDArray[np.float64]:
-        """Logits (N, V, width) to predictions (N, C): of each view its own, then their mean."""
-        mean = np.empty((logits.shape[0], self.classes))
-        # In pieces: the predictions of all views at once would take several times the memory of their means.
-        at_once = max(1, VALUES_AT_ONCE // max(1, logits.shape[1] * max(logits.shape[2], self.classes)))
-        for start in range(0, len(logits), at_once):
-            exact = logits[start : start + at_once].astype(np.float64)
-            mean[start : start + at_once] = self._of_views(exact).mean(axis=1)
-        return mean.clip(self.bounds[0], self.bounds[1]) if self.bounds else mean
+        """Logits (N, V, width) to predictions (N, C): those of the mean logits of an image's views.
 
-    def _of_views(self, logits: Array) -> Array:
+        A view that shows little has little say so, where in a mean of probabilities it would make the image unsure.
+        """
+        predictions = self._of(logits.mean(axis=1, dtype=np.float64))
+        return predictions.clip(self.bounds[0], self.bounds[1]) if self.bounds else predictions
+
+    def _of(self, logits: Array) -> Array:
         if self.kind == "softmax":
             return np.asarray(softmax(logits, axis=-1))
         if self.kind == "numbers":

@@ -222,7 +222,9 @@ class Learner:
 
     def _solve(self, training: Epochs, validation: Validation | None) -> Iterator[Step | Epoch]:
         """The head's optimum on cached features, as one epoch of one step."""
-        assert isinstance(training, FeatureEpochs) and isinstance(self.model.head, Sequential) and self.objective
+        assert isinstance(training, FeatureEpochs)
+        assert isinstance(self.model.head, Sequential)
+        assert self.objective is not None
         self.evaluated, began = self.model, time.perf_counter()
         self.model.eval()
         inputs, targets = (values.to(self.accelerator.device) for values in training.whole())

@@ -65,13 +65,16 @@ def solve(
     Returns the mean loss on the inputs, and the strength.
     """
     norm, linear = head[0], head[-1]
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert isinstance(linear, nn.Linear)
+    mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
     flat = inputs.flatten(0, 1)
     start = linear.weight.detach().clone()
     # That of a pretrained start has its statistics.
     if not bool(start.any()):
-        norm.running_mean.copy_(flat.mean(dim=0))
-        norm.running_var.copy_(flat.var(dim=0, correction=0))
-    standardised = (inputs - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
+        mean.copy_(flat.mean(dim=0))
+        variance.copy_(flat.var(dim=0, correction=0))
+    standardised = (inputs - mean) / (variance + norm.eps).sqrt()
     first = Weights(start, torch.tensor(1.0, device=start.device), torch.zeros_like(start), linear.bias.detach())
     strength, factor = _chosen(standardised, targets, folds, objective, first)
     found = _fit(standardised, targets, objective, first, strength).times(factor)
@@ -95,8 +98,7 @@ def _chosen(
     tried: list[tuple[float, float, float]] = []
     for strength in STRENGTHS:
         fits = [
-            _fit(inputs[~out], targets[~out], objective, fit, strength)
-            for out, fit in zip(left_out, fits, strict=True)
+            _fit(inputs[~out], targets[~out], objective, fit, strength) for out, fit in zip(left_out, fits, strict=True)
         ]
         # Predictions are means over views.
         logits = torch.cat([fit.logits(inputs[out]).mean(dim=1) for out, fit in zip(left_out, fits, strict=True)])

@@ -35,8 +35,8 @@ from comp.tools.ensembles.methods import (
     compare,
     cross_fit_folds,
     describe,
-    weighted_mean,
 )
+from comp.tools.ensembles.weights import weighted_mean
 
 # With this weight a run is the ensemble.
 ALONE = 0.9995
@@ -263,8 +263,10 @@ def _chosen(methods: Mapping[Method, Combined], how: Method | None, rows: int) -
         raise RunError(
             "No image validates in these runs, so no post-processing can be tuned for ranks; say --how mean."
         )
-    if how == "ranks" and how not in methods:
-        raise RunError("These runs predict numbers, which can't be combined by ranks; say --how mean or --how weights.")
+    if how in ("logits", "ranks") and how not in methods:
+        raise RunError(
+            f"These runs predict numbers, which can't be combined by {how}; say --how mean or --how weights."
+        )
     if how is not None and how not in methods:
         raise RunError(f"{rows} images validate in these runs, too few to fit weights; say --how mean.")
     return how or best_method(methods)

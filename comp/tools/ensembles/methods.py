@@ -15,23 +15,22 @@ from comp.declare.competition import Competition
 from comp.declare.metrics import Target
 from comp.submission.postprocessing import PostProcessing
 from comp.submission.scoring import tune_on_predictions
-from comp.tools.ensembles.weights import Fit, fit_greedily, fit_least_squares, fit_weights
+from comp.tools.ensembles.weights import (
+    Fit,
+    fit_greedily,
+    fit_least_squares,
+    fit_weights,
+    mean_of_logits,
+    weighted_mean,
+)
 
 Array = npt.NDArray[Any]
 Predictions = npt.NDArray[np.float64]
-Method = Literal["mean", "ranks", "weights", "greedy", "nnls"]
+Method = Literal["mean", "logits", "ranks", "weights", "greedy", "nnls"]
 
 # What fits weights (M,) on predictions (M, N, C) and targets, the simplest first.
 FITTED: dict[Method, Fit] = {"weights": fit_weights, "greedy": fit_greedily, "nnls": fit_least_squares}
 CROSS_FITS = 5
-
-
-def weighted_mean(predictions: Array, weights: Array | None = None) -> Predictions:
-    """The mean (N, C) of M models' predictions (M, N, C); weights (M,) sum to one, and are even if not given."""
-    models = len(predictions)
-    mean: Predictions = np.tensordot(np.full(models, 1 / models) if weights is None else weights, predictions, 1)
-    # Rounding may leave a mean of ones a little above one.
-    return mean.clip(predictions.min(initial=0), predictions.max(initial=1))
 
 
 def rank_mean(predictions: Array, target: Target) -> Predictions:
@@ -49,7 +48,7 @@ def rank_mean(predictions: Array, target: Target) -> Predictions:
 def cross_fitted_mean(
     predictions: Array, targets: Array, folds: Array, target: Target, fit: Fit = fit_weights
 ) -> Predictions:
-    """The weighted mean (N, C) in which no image had a say in its own weights: ``fit`` finds them on the other folds.
+    """The combination (N, C) in which no image had a say in its own weights: ``fit`` finds them on the other folds.
 
     folds: (N,), the fold of each image. Its score is what fitting weights is worth on images that were not seen.
     """
@@ -57,8 +56,13 @@ def cross_fitted_mean(
     for fold in np.unique(folds):
         others = folds != fold
         weights = fit(predictions[:, others], targets[others], target)
-        mean[~others] = weighted_mean(predictions[:, ~others], weights)
+        mean[~others] = _weighted(fit, predictions[:, ~others], target, weights)
     return mean
+
+
+def _weighted(fit: Fit, predictions: Array, target: Target, weights: Array) -> Predictions:
+    """By weights that were fitted for what they do: of logits or of predictions."""
+    return mean_of_logits(predictions, target, weights) if fit is fit_weights else weighted_mean(predictions, weights)
 
 
 def cross_fit_folds(parts: Array, targets: Array, groups: Array | None) -> Array | None:
@@ -118,12 +122,13 @@ def by_every_method(
     }
     # Ranks of numbers would lose their unit.
     if target != "number":
+        methods["logits"] = scored(mean_of_logits(valid, target), mean_of_logits(test, target), even)
         methods["ranks"] = scored(rank_mean(valid, target), rank_mean(test, target), even)
     if folds is not None:
         for method, fit in FITTED.items():
             weights = fit(valid, targets, target)
             methods[method] = scored(
-                cross_fitted_mean(valid, targets, folds, target, fit), weighted_mean(test, weights), weights
+                cross_fitted_mean(valid, targets, folds, target, fit), _weighted(fit, test, target, weights), weights
             )
     return methods
 

@@ -8,29 +8,65 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import LinearConstraint, minimize, nnls
+from scipy.special import expit, logsumexp, softmax
 
 from comp.declare.metrics import Target
 
 Array = npt.NDArray[Any]
 Weights = npt.NDArray[np.float64]
+Predictions = npt.NDArray[np.float64]
 # Of predictions (M, N, C), targets and their kind: the weights (M,), none negative and summing to one.
 Fit = Callable[[Array, Array, Target], Weights]
 # Of weights (M,), a loss and its derivatives (M,).
 Loss = Callable[[Array], tuple[float, Array]]
 
 SMALLEST = 1e-15
+ONE_OF = ("single", "shares")
 SELECTIONS = 50
 
 
+def weighted_mean(predictions: Array, weights: Array | None = None) -> Predictions:
+    """The mean (N, C) of M models' predictions (M, N, C); weights (M,) sum to one, and are even if not given."""
+    models = len(predictions)
+    mean: Predictions = np.tensordot(np.full(models, 1 / models) if weights is None else weights, predictions, 1)
+    # Rounding may leave a mean of ones a little above one.
+    return mean.clip(predictions.min(initial=0), predictions.max(initial=1))
+
+
+def mean_of_logits(predictions: Array, target: Target, weights: Array | None = None) -> Predictions:
+    """`weighted_mean` of the logits of probabilities, as a logarithmic opinion pool has it (10.1214/ss/1177013825).
+
+    Of models that are right on different images it is the surer one: a model that doesn't know has less say.
+    Numbers are averaged as they are.
+    """
+    if target == "number":
+        return weighted_mean(predictions, weights)
+    even = np.full(len(predictions), 1 / len(predictions))
+    logits = np.tensordot(even if weights is None else weights, _logits(predictions, target), 1)
+    pooled: Predictions = softmax(logits, axis=-1) if target in ONE_OF else expit(logits)
+    return pooled
+
+
+def _logits(predictions: Array, target: Target) -> Array:
+    logarithms: Array = np.log(predictions.clip(SMALLEST, 1))
+    if target in ONE_OF:
+        return logarithms
+    odds: Array = logarithms - np.log((1 - predictions).clip(SMALLEST, 1))
+    return odds
+
+
 def fit_weights(predictions: Array, targets: Array, target: Target) -> Weights:
-    """The weights (M,), none negative and summing to one, whose mean of (M, N, C) has the least loss.
+    """The weights (M,), none negative and summing to one, whose `mean_of_logits` of (M, N, C) has the least loss.
 
     targets: (N,) or (N, C). The loss is the log loss; of tags and fractions the mean of the columns' binary ones; of
     numbers the squared error, each column in standard deviations. The problem is convex: there is one best loss, found
     by sequential least squares programming.
     """
     models = len(predictions)
-    loss = _loss(predictions, targets, target)
+    if target == "number":
+        loss = _squared_error(predictions, targets)
+    else:
+        loss = _log_loss_of_logits(_logits(predictions, target), targets, target)
     even = np.full(models, 1 / models)
     found = minimize(
         loss,
@@ -50,7 +86,7 @@ def fit_weights(predictions: Array, targets: Array, target: Target) -> Weights:
 def fit_greedily(predictions: Array, targets: Array, target: Target) -> Weights:
     """The weights (M,) by forward selection with replacement (Caruana et al. 2004, 10.1145/1015330.1015432).
 
-    Time after time the model is added whose mean with all that were chosen before has the least loss of `fit_weights`;
+    Time after time the model is added whose mean with all that were chosen before has the least loss;
     the best of these means counts. Weights are whole numbers of at most 50 choices, so few models are chosen, and they
     follow chance less.
     """
@@ -102,6 +138,23 @@ def _log_loss(predictions: Array, targets: Array, target: Target) -> Loss:
         terms = list(zip(parts, mixtures, strict=True))
         value = sum(float(-(share * np.log(mixed)).sum()) for (share, _), mixed in terms)
         slope = sum(-(share * likelihoods / mixed).sum(axis=1) for (share, likelihoods), mixed in terms)
+        return value / count, slope / count
+
+    return loss
+
+
+def _log_loss_of_logits(logits: Array, targets: Array, target: Target) -> Loss:
+    truth: Array = np.eye(logits.shape[2])[targets] if target == "single" else targets
+    count = len(targets) if target in ONE_OF else targets.size
+
+    def loss(weights: Array) -> tuple[float, Array]:
+        mixed = np.tensordot(weights, logits, 1)
+        if target in ONE_OF:
+            of_all, probabilities = logsumexp(mixed, axis=-1), softmax(mixed, axis=-1)
+        else:
+            of_all, probabilities = np.logaddexp(0, mixed), expit(mixed)
+        value = float(of_all.sum() - (truth * mixed).sum())
+        slope = np.tensordot(logits, probabilities - truth, 2)
         return value / count, slope / count
 
     return loss

@@ -47,21 +47,21 @@ def test_every_run_and_every_method_is_scored_and_the_gain_is_over_the_best_run(
     scores = run.record("scores")
     assert [one["run"] for one in scores["members"]] == [member.name for member in members]
     assert [one["tuned"] for one in scores["members"]] == [member.record("scores")["tuned"] for member in members]
-    assert set(scores["methods"]) == {"mean", "ranks", "weights", "greedy", "nnls"}
+    assert set(scores["methods"]) == {"mean", "logits", "ranks", "weights", "greedy", "nnls"}
     assert scores["tuned"] == max(method["tuned"] for method in scores["methods"].values())
     best = max(one["tuned"] for one in scores["members"])
     assert scores["gain"] == pytest.approx(scores["tuned"] - best)
     assert next(one for one in scores["members"] if one["run"] == scores["best_run"])["tuned"] == best
     log = run.log.read_text()
     assert log == capsys.readouterr().out
-    names = [*(member.name for member in members), "mean", "ranks", "weights", "greedy", "nnls"]
-    assert [line.split()[0] for line in log.splitlines()[2:10]] == names
+    names = [*(member.name for member in members), "mean", "logits", "ranks", "weights", "greedy", "nnls"]
+    assert [line.split()[0] for line in log.splitlines()[2:11]] == names
     assert log.splitlines()[-2].endswith((" better", " worse"))
 
 
 def test_of_methods_that_score_the_same_the_simplest_is_taken(made):
     scores = ensemble(made, [made.run(HALF, seed=seed, knows=9) for seed in (1, 2)]).record("scores")
-    assert [method["tuned"] for method in scores["methods"].values()] == [1] * 5
+    assert [method["tuned"] for method in scores["methods"].values()] == [1] * 6
     assert (scores["how"], scores["gain"]) == ("mean", 0)
 
 

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from comp.tools.ensembles.methods import FITTED, cross_fitted_mean, rank_mean, weighted_mean
-from comp.tools.ensembles.weights import fit_greedily, fit_weights
+from comp.tools.ensembles.methods import FITTED, cross_fitted_mean, rank_mean
+from comp.tools.ensembles.weights import fit_greedily, fit_weights, mean_of_logits, weighted_mean
 
 SEEDS = st.integers(0, 2**32 - 1)
 KINDS = pytest.mark.parametrize("kind", ["single", "multi", "shares", "fractions", "number"])
@@ -56,16 +56,20 @@ def test_fitted_weights_are_non_negative_and_sum_to_one(fit, kind, seed, models,
 @given(seed=SEEDS, models=st.integers(2, 5), rows=st.integers(5, 60))
 def test_fitted_weights_lose_no_more_than_the_plain_mean_or_any_model_alone(kind, seed, models, rows):
     probabilities, targets = drawn(kind, seed, models, rows, 3)
-    fitted = loss(weighted_mean(probabilities, fit_weights(probabilities, targets, kind)), targets, kind)
-    assert fitted <= loss(weighted_mean(probabilities), targets, kind) + 1e-9
+    fitted = loss(mean_of_logits(probabilities, kind, fit_weights(probabilities, targets, kind)), targets, kind)
+    assert fitted <= loss(mean_of_logits(probabilities, kind), targets, kind) + 1e-9
     assert fitted <= min(loss(model, targets, kind) for model in probabilities) + 1e-9
 
 
 @KINDS
 def test_fitted_weights_are_the_best_of_a_fine_grid(kind):
     probabilities, targets = drawn(kind, 7, 2, 300, 4)
-    grid = min(loss(weighted_mean(probabilities, np.array([w, 1 - w])), targets, kind) for w in np.linspace(0, 1, 201))
-    assert loss(weighted_mean(probabilities, fit_weights(probabilities, targets, kind)), targets, kind) <= grid + 1e-7
+    shares = [np.array([w, 1 - w]) for w in np.linspace(0, 1, 201)]
+    grid = min(loss(mean_of_logits(probabilities, kind, share), targets, kind) for share in shares)
+    assert (
+        loss(mean_of_logits(probabilities, kind, fit_weights(probabilities, targets, kind)), targets, kind)
+        <= grid + 1e-7
+    )
 
 
 @pytest.mark.parametrize("fit", FITTED.values())
@@ -83,8 +87,8 @@ def test_greedy_selection_loses_no_more_than_any_model_and_lies_near_the_best(ki
     weights = fit_greedily(probabilities, targets, kind)
     greedy = loss(weighted_mean(probabilities, weights), targets, kind)
     assert greedy <= min(loss(model, targets, kind) for model in probabilities) + 1e-9
-    best = loss(weighted_mean(probabilities, fit_weights(probabilities, targets, kind)), targets, kind)
-    assert greedy <= best + 0.02
+    even = loss(weighted_mean(probabilities), targets, kind)
+    assert greedy <= even + 0.02
 
 
 @KINDS
@@ -136,6 +140,14 @@ def test_the_plain_mean_is_the_mean():
     assert weighted_mean(probabilities, np.array([0, 1, 0])) == pytest.approx(probabilities[1])
 
 
+@RANKED
+def test_the_mean_of_logits_is_that_of_the_surer_model(kind):
+    sure, unsure = (np.array([[share, 1 - share]]) for share in (0.98, 0.5))
+    pooled = mean_of_logits(np.stack([sure, unsure]), kind)
+    assert pooled.sum() == pytest.approx(1)
+    assert pooled[0, 0] == pytest.approx(0.875)  # an odds ratio of 49 is halved in its logarithm: 7
+
+
 def test_cross_fitted_images_have_no_say_in_their_own_weights():
     probabilities, targets = drawn("single", 3, 2, 60, 3)
     folds = np.arange(60) % 3
@@ -150,7 +162,7 @@ def test_cross_fitted_images_have_no_say_in_their_own_weights():
 def test_cross_fitting_shows_that_weights_of_models_that_guess_are_worth_nothing():
     rng = np.random.default_rng(0)
     targets, guesses = rng.integers(0, 2, 40), rng.dirichlet([1, 1], (12, 40))
-    seen = loss(weighted_mean(guesses, fit_weights(guesses, targets, "single")), targets, "single")
+    seen = loss(mean_of_logits(guesses, "single", fit_weights(guesses, targets, "single")), targets, "single")
     honest = loss(cross_fitted_mean(guesses, targets, np.arange(40) % 5, "single"), targets, "single")
     assert seen < np.log(2) < honest
 
