@@ -9,6 +9,7 @@ import pytest
 import timm
 
 from comp.declare.competition import find_competitions, load_competition
+from comp.declare.recipe import Ensemble
 
 REPOSITORY = Path(__file__).parents[1]
 FOLDERS = sorted(path for path in (REPOSITORY / "competitions").iterdir() if path.is_dir() and path.name[0] not in "._")
@@ -39,11 +40,13 @@ def test_the_folder_declares_the_competition_of_its_name(folder):
 
 @every_folder
 def test_every_backbone_is_known_to_timm_with_weights_where_it_starts_from_them(folder):
+    tagged = timm.list_pretrained()
+    known = {*tagged, *(model.partition(".")[0] for model in tagged)}
     for name, recipe in load_competition(folder / "competition.py").recipes.items():
-        assert recipe.backbone.partition(".")[0] in timm.list_models(), name
-        if recipe.pretrained:
-            tagged = timm.list_pretrained()
-            assert recipe.backbone in {*tagged, *(model.partition(".")[0] for model in tagged)}, name
+        members = recipe.members if isinstance(recipe, Ensemble) else [recipe]
+        named = [member.backbone for member in members if member.pretrained] + list(getattr(recipe, "backbones", ()))
+        assert known.issuperset(named), name
+        assert all(member.backbone.partition(".")[0] in timm.list_models() for member in members), name
 
 
 @every_folder

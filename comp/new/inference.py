@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -24,7 +24,6 @@ from comp.declare.labels import CsvColumns, CsvLabels, CsvNumbers
 from comp.declare.metrics import Target
 from comp.declare.own_images import AskForAll, HideShare
 from comp.declare.reading import Channels, PixelTable
-from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import Viewpoint, side_on, top_down, upright
 from comp.new.columns import SEPARATORS, around
 from comp.new.labels import Found, find_labels
@@ -33,6 +32,7 @@ from comp.new.matching import find_asked
 from comp.new.metrics import Named, for_target, metric_of
 from comp.new.own_images import own_images
 from comp.new.pixels import pixel_tables, reader_of
+from comp.new.recipes import recipes_for
 from comp.new.sample import SampleTable, find_sample
 
 GRADES = r"grade|severity|diagnosis|level|stage|rating|isup|retinopathy|blindness"
@@ -44,11 +44,6 @@ VIEWPOINTS = (
     (TOP_DOWN, top_down(), "top_down(), because the images have no up"),
 )
 UNLIKE_PHOTOS = TOP_DOWN + r"|x-?ray|catheter|chest|radiograph|pneumo|\bscans?\b|\bmri\b|spectrogram|" + UPRIGHT
-
-SMALL_BACKBONE = "mobilenetv2_100.ra_in1k"
-BACKBONE = "resnet34.a1_in1k"
-# The size that the backbones were trained at, and the smallest of their sizes that leaves them something to look at.
-USUAL_SIZE, SMALLEST_SIZE = 224, 96
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     form, form_finding = _form(labels, sample, look.metric)
     metric, metric_finding = _metric(labels, form, look)
     viewpoint, viewpoint_finding = _viewpoint(words)
-    recipes, recipe_finding = recipes_for(look.pixels)
+    recipes, recipes_seen = recipes_for(look.pixels, len(look.images), like_photographs=like == "like")
     competition = Competition(
         name=name,
         kaggle=kaggle,
@@ -118,7 +113,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         metric_finding,
         viewpoint_finding,
         Finding("layers", f"layer_lr_ratio {ratio}, for images {like} photographs", sure=False),
-        recipe_finding,
+        Finding("recipes", recipes_seen),
     ]
     if look.only_notebooks:
         findings.append(Finding("kaggle", "takes submissions from notebooks only, so none can be uploaded", sure=False))
@@ -259,31 +254,3 @@ def _viewpoint(words: str) -> tuple[Viewpoint, Finding]:
             return viewpoint, Finding("augment", f"{because}, going by the word {found.group()!r}", sure=False)
     others = "top_down() where the images have no up, like aerial ones, upright() where a mirror image would be wrong"
     return side_on(), Finding("augment", f"side_on(), as for photographs; {others}", sure=False)
-
-
-def recipes_for(pixels: tuple[int, int] | None) -> tuple[Mapping[str, Recipe], Finding]:
-    """Quick and standard, and why they look at images in that size.
-
-    pixels: width and height of an image, if one was seen.
-    """
-    shorter = min(pixels) if pixels else USUAL_SIZE
-    # Twice as large as it is, an image shows no more, but the backbone sees things in the size it knows.
-    size = min(USUAL_SIZE, max(SMALLEST_SIZE, -(-2 * shorter // 32) * 32))
-    head = Stage(
-        size=size, train="head", cached=True, views=2, schedule="one_cycle", cycle_length=20, learning_rate=1e-3
-    )
-    quick = Recipe(backbone=SMALL_BACKBONE, batch_size=32, dropout=0.5, stages=[head])
-    late_half = Stage(size=size, train=2, schedule="one_cycle", cycle_length=8, learning_rate=1e-3)
-    standard = Recipe(
-        backbone=BACKBONE,
-        dropout=0.5,
-        stages=[
-            Stage(size=size, train="head", cached=True, views=2, cycle_length=5),
-            Stage(size=size, train="all", cycles=3, cycle_length=1, cycle_multiplier=2),
-        ],
-        on_cpu=Recipe(
-            backbone=SMALL_BACKBONE, batch_size=16, dropout=0.5, freeze_batch_norm=True, stages=[head, late_half]
-        ),
-    )
-    seen = f"images of {pixels[0]} x {pixels[1]} pixels" if pixels else "images of unknown size"
-    return {"quick": quick, "standard": standard}, Finding("recipes", f"quick and standard at {size} px, for {seen}")

@@ -3,7 +3,7 @@
 make planet
 """
 
-from comp import Competition, CsvLabels, KaggleDataset, Recipe, Stage, TagNames, TestImages, top_down
+from comp import Competition, CsvLabels, Ensemble, KaggleDataset, Recipe, Stage, TagNames, TestImages, top_down
 
 
 def on_two_cores(late_half: Stage, snapshots: int = 1) -> Recipe:
@@ -15,14 +15,14 @@ def on_two_cores(late_half: Stage, snapshots: int = 1) -> Recipe:
         freeze_batch_norm=True,
         snapshots=snapshots,
         stages=[
-            Stage(
-                size=192, train="head", cached=True, views=2, schedule="one_cycle", cycle_length=20, learning_rate=1e-3
-            ),
+            Stage(size=late_half.size, train="head", cached=True, views=2, schedule="lbfgs"),
             late_half,
         ],
     )
 
 
+quick = on_two_cores(Stage(size="native", train=2, schedule="one_cycle", cycle_length=8, learning_rate=1e-3))
+cycles = on_two_cores(Stage(size="native", train=2, cycles=3, cycle_length=8, learning_rate=1e-3), snapshots=3)
 standard = Recipe(
     backbone="resnet34.a1_in1k",
     dropout=0.5,
@@ -31,7 +31,12 @@ standard = Recipe(
         for size in (64, 128, 256)
         for train in ("head", "all")
     ],
-    on_cpu=on_two_cores(Stage(size=192, train=2, cycles=3, cycle_length=8, learning_rate=1e-3), snapshots=3),
+    on_cpu=cycles,
+)
+
+strong = Ensemble(
+    members=[quick, cycles],
+    backbones=["tf_efficientnet_lite2.in1k", "mobilenetv2_100.ra_in1k", "tf_efficientnet_lite0.in1k"],
 )
 
 competition = Competition(
@@ -47,8 +52,5 @@ competition = Competition(
     augment=top_down(max_zoom=1, max_rotation=0, max_light=0),  # the eight symmetries alone: with more, F2 falls
     layer_lr_ratio=3,
     metric="mean_f2",
-    recipes={
-        "quick": on_two_cores(Stage(size=192, train=2, schedule="one_cycle", cycle_length=8, learning_rate=1e-3)),
-        "standard": standard,
-    },
+    recipes={"quick": quick, "standard": standard, "strong": strong},
 )

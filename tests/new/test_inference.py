@@ -145,12 +145,6 @@ def test_words_in_the_name_suggest_a_viewpoint_which_is_to_be_confirmed(slug, fl
     assert not about(inferred, "augment").sure
 
 
-@pytest.mark.parametrize(("pixels", "size"), [(None, 224), ((32, 32), 96), ((96, 96), 192), ((2000, 300), 224)])
-def test_small_images_are_looked_at_in_about_twice_their_size(pixels, size):
-    recipes = infer(binary(pixels=pixels), "mine", "mine").competition.recipes
-    assert {stage.size for recipe in recipes.values() for stage in recipe.stages} == {size}
-
-
 @pytest.mark.parametrize(
     ("files", "tables", "sentence"),
     [

@@ -14,11 +14,12 @@ from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, TagNames
 from comp.declare.labels import CsvColumns, CsvLabels, FileNames, Folders, TestImages
 from comp.declare.viewpoint import side_on, top_down, upright
 from comp.errors import DeclarationError
-from comp.new.inference import Finding, InferredDeclaration, recipes_for
+from comp.new.inference import Finding, InferredDeclaration
+from comp.new.recipes import recipes_for
 from comp.new.writing import assignment, words_in, write
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
-RECIPES = recipes_for((300, 400))[0]
+RECIPES = recipes_for((300, 400), 500, like_photographs=False)[0]
 
 
 ASCII = st.text(st.characters(codec="ascii"), min_size=1, max_size=60)
