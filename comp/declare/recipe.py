@@ -78,7 +78,7 @@ class Stage(Declared):
         ``flat_cosine``, the peak for three quarters, then one descent; or a function ``(step, steps)`` of the optimizer
         steps taken in the stage and all that it has, which returns the factor of the peak rate. ``lbfgs`` takes no
         steps by batches: the head's optimum on cached features, with the strength of regularisation by
-        cross-validation, in seconds and without a learning rate.
+        cross-validation, in seconds; it knows neither epochs nor a learning rate.
     cycles, cycle_length, cycle_multiplier: how many cosine descents of the learning rate, the epochs of the first, and
         how much longer each next one is: 3, 1 and 2 make 1 + 2 + 4 = 7 epochs (SGDR, arXiv:1608.03983).
     learning_rate: the peak of the head's rate, or ``find``: an LR range test before the stage chooses it
@@ -103,10 +103,8 @@ class Stage(Declared):
         several = self.schedule != "sgdr" and self.cycles != 1
         yield "cycles", several, f"1 with schedule {short_name(self.schedule)!r}; give its epochs as `cycle_length`"
 
-        if self.schedule == "lbfgs":
-            yield "schedule", not self.cached, "another where the stage is not cached: 'lbfgs' is for cached features"
-            yield "cycle_length", self.cycle_length != 1, "1 with schedule 'lbfgs', which has no epochs"
-            yield "learning_rate", self.learning_rate not in ("find", 1.0), "left out with schedule 'lbfgs'"
+        solved = self.schedule == "lbfgs" and not self.cached
+        yield "schedule", solved, "another where the stage is not cached: 'lbfgs' is for cached features"
 
     @property
     def pixels(self) -> Size:
@@ -143,6 +141,8 @@ class Stage(Declared):
     @property
     def cycle_epochs(self) -> tuple[int, ...]:
         """The epochs of each cycle."""
+        if self.schedule == "lbfgs":
+            return (1,)
         return tuple(self.cycle_length * self.cycle_multiplier**cycle for cycle in range(self.cycles))
 
     @property
