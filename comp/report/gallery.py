@@ -19,9 +19,8 @@ from comp.report.activation import ActivationMaps
 from comp.report.outcomes import Outcomes, orders
 from comp.report.rendering import SIDE, heat, thumbnail
 from comp.runs import Run
-from comp.runs.resolve import from_config
 from comp.training.backbone import expectations
-from comp.training.predicting import kept_learners
+from comp.training.predicting import Trained, kept_learners
 
 # About 8 kB each: with them and a table of 10,000 images a page is below 5 MB.
 PICTURES = 200
@@ -102,10 +101,10 @@ def _maps(
 
 def maps_of(competition: Competition, run: Run, console: Console) -> tuple[Size, Reading, ActivationMaps]:
     """The size that the run's model was trained at, how images are read for it, and its activation maps."""
-    competition, recipe = from_config(competition, run.record("config"), run.record("trained"))
-    learner = next(kept_learners(competition, recipe, run, console))
-    model, size = learner.evaluated.eval(), recipe.stages[-1].pixels
-    reading = replace(reading_of(competition, run), interpolation=expectations(model.backbone).interpolation)
+    trained = Trained.of(run, competition)
+    learner = next(kept_learners(trained, console))
+    model, size = learner.evaluated.eval(), trained.recipe.stages[-1].pixels
+    reading = replace(reading_of(trained.competition, run), interpolation=expectations(model.backbone).interpolation)
     return size, reading, ActivationMaps(model, size)
 
 

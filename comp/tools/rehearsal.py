@@ -121,8 +121,8 @@ def which_hide(tables: Tables, share: float, seed: int) -> Rows:
     """True for the rows (N,) that are hidden: drawn as those that validate are, and no class is hidden whole."""
     targets = strata(tables.targets)
     hidden = draw_split(targets, share, seed + HIDING, tables.groups, tables.duplicate_groups)
-    classes = len(class_counts(targets))
-    lost = (class_counts(targets, classes) > 0) & (class_counts(targets[~hidden], classes) == 0)
+    there = class_counts(targets)
+    lost = (there > 0) & (class_counts(targets[~hidden], len(there)) == 0)
     shown = with_any(targets, lost)
     for together in (tables.groups, tables.duplicate_groups):
         if together is not None:

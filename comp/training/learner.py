@@ -280,10 +280,7 @@ class Learner:
         for batch in batches:
             inputs, *columns, targets = (part.to(self.accelerator.device, non_blocking=True) for part in batch)
             if self.mixing is not None:
-                # Cached maps are blended as pooled features are.
-                shape, flat = inputs.shape, inputs.flatten(1) if network == self.model.on_features else inputs
-                inputs, targets, *columns = self.mixing(flat, targets, *columns)
-                inputs = inputs.reshape(shape)
+                inputs, targets, *columns = self.mixing(inputs, targets, *columns)
             slices = self.micro_batches.slices(len(targets))
             for part in slices:
                 with self.accelerator.autocast():

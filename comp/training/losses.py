@@ -174,7 +174,7 @@ class Mixing:
         self.classes = classes
 
     def __call__(self, inputs: Tensor, targets: Tensor, *columns: Tensor) -> tuple[Tensor, ...]:
-        """A batch of images (B, size, size, 3) or of pooled features (B, F), and its targets, mixed.
+        """A batch of images (B, size, size, 3), which are bytes, or of features (B, ...), and its targets, mixed.
 
         targets: (B,) places of classes, or (B, C) numbers; given back as shares or numbers (B, C). Images come back
         as floats from 0 to 255 where they were blended, else as the bytes they were. Features are blended or left as
@@ -184,11 +184,11 @@ class Mixing:
         shares = _shares(targets, self.classes).float()
         # Whatever stands beside the shares is mixed as they are.
         shares, widths = torch.cat([shares, *columns], dim=1), [shares.shape[1], *(one.shape[1] for one in columns)]
-        if inputs.ndim == 2:
+        if inputs.dtype != torch.uint8:
             if self.mixup is not None:
                 # torchvision's takes images only: each feature is a channel of one pixel.
-                pixels, shares = self.mixup(inputs[:, :, None, None], shares)
-                inputs = pixels[:, :, 0, 0]
+                pixels, shares = self.mixup(inputs.reshape(len(inputs), -1, 1, 1), shares)
+                inputs = pixels.reshape(inputs.shape)
             return inputs, *torch.split(shares, widths, dim=1)
         # torchvision's images are (B, 3, size, size); as a view only, they stay channels last in memory.
         images = inputs.permute(0, 3, 1, 2)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,38 @@ Array = npt.NDArray[Any]
 Part = tuple[Paths, Tensor | None, npt.NDArray[np.int64] | None]
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A run with weights, and what its records say: competition and recipe as they were, what its model takes.
+
+    depth: of the images. encoding: of the columns, where it has any. outputs: what its logits stand for.
+    """
+
+    run: Run
+    config: Mapping[str, Any]
+    competition: Competition
+    recipe: Recipe
+    depth: Depth
+    encoding: Encoding | None
+    outputs: Outputs
+
+    @classmethod
+    def of(cls, run: Run, competition: Competition) -> Trained:
+        """Raises RunError where its training did not end, or where another version of comp trained it."""
+        config = run.record("config")
+        competition, recipe = from_config(competition, config, run.record("trained"))
+        encoding = Encoding(**config["columns"]["encoding"]) if "columns" in config else None
+        try:
+            outputs = Outputs.from_record(config["outputs"])
+        except (KeyError, TypeError):
+            raise RunError(f"{run.name} was trained by another version of comp; train again.") from None
+        return cls(run, config, competition, recipe, Depth.of(config.get("depth")), encoding, outputs)
+
+    def columns_of(self, table: pd.DataFrame) -> Tensor | None:
+        """The columns (N, K) of a table's images as they were encoded for it; None where it has none."""
+        return None if self.encoding is None else torch.from_numpy(self.encoding(table))
+
+
 def predict_after(training: Training) -> Path:
     """Predict with what has just been trained, as `predict` does; the last weights are those of the learner."""
     experiment, tables, run = training.prepared.experiment, training.prepared.tables, training.run
@@ -50,7 +82,7 @@ def predict_after(training: Training) -> Path:
 
 def predict(
     competition: Competition,
-    trained: Run,
+    run: Run,
     tables: Tables,
     workspace: Workspace,
     console: Console,
@@ -60,44 +92,41 @@ def predict(
 
     Raises RunError for a run that has no weights, was trained on other classes, or predicts NaN.
     """
-    if trained.members:
+    if run.members:
         raise RunError(
-            f"{trained.name} is made of other runs and has no weights to predict with; predict "
-            f"{', '.join(trained.members)} and combine them again."
+            f"{run.name} is made of other runs and has no weights to predict with; predict "
+            f"{', '.join(run.members)} and combine them again."
         )
-    config = trained.record("config")
-    competition, recipe = from_config(competition, config, trained.record("trained"))
+    trained = Trained.of(run, competition)
+    competition, config = trained.competition, trained.config
     if list(tables.classes) != config["classes"]:
-        raise RunError(f"{trained.name} was trained on other classes than the data now has; train again.")
-    console.log = trained.log
-    validates = answers_of(tables.train).isin(trained.validating()).to_numpy()
-    labelled = (tables.train["path"].array, inputs_of(config, tables.train), validates.nonzero()[0])
-    unlabelled = readable_test_images(config, tables)
-    valid, test = predict_logits(competition, recipe, trained, [labelled, unlabelled], workspace, console, just_trained)
-    targets, answers = tables.answered(validates.nonzero()[0])
-    outputs = outputs_of(trained)
-    views = len(tta_views(recipe, competition.augment))
+        raise RunError(f"{run.name} was trained on other classes than the data now has; train again.")
+    console.log = run.log
+    validates = answers_of(tables.train).isin(run.validating()).to_numpy()
+    rows = validates.nonzero()[0]
+    labelled = (tables.train["path"].array, trained.columns_of(tables.train), rows)
+    valid, test = _logits(trained, [labelled, _test_images(trained, tables)], workspace, console, just_trained)
+    targets, answers = tables.answered(rows)
+    views = len(tta_views(trained.recipe, competition.augment))
     postprocessing, scores = tune_on_logits(
-        competition, outputs, tables.classes, targets, valid, config["postprocessing"], answers, views
+        competition, trained.outputs, tables.classes, targets, valid, config["postprocessing"], answers, views
     )
     # Where no image validates, as the run that it is like found.
     if not scores.setdefault("tta_used", config.get("tta_used", True)):
         valid, test = valid[:, ::views], test[:, ::views]
     shares = class_counts(tables.targets[~validates], len(tables.classes)) / (~validates).sum()
-    probabilities = combined(competition, outputs.predictions(valid), answers)
+    probabilities = combined(competition, trained.outputs.predictions(valid), answers)
     ids = tables.train["id"][validates] if answers is None else np.unique(answers)
-    write_predictions(trained.predictions("valid"), ids, probabilities, tables.classes)
+    write_predictions(run.predictions("valid"), ids, probabilities, tables.classes)
     # With what predicts other images without the training images at hand.
-    trained.write_record("scores", {**scores, "shares": shares.tolist()})
+    run.write_record("scores", {**scores, "shares": shares.tolist()})
     console.say(describe(scores, "images" if answers is None else "answers"))
-    write_test_predictions(competition, trained, tables, test, shares, postprocessing, console)
-    return trained.submission
+    _write_test_predictions(trained, tables, test, shares, postprocessing, console)
+    return run.submission
 
 
-def predict_logits(
-    competition: Competition,
-    recipe: Recipe,
-    trained: Run,
+def _logits(
+    trained: Trained,
     parts: Sequence[Part],
     workspace: Workspace,
     console: Console,
@@ -107,145 +136,114 @@ def predict_logits(
 
     Raises RunError where one is NaN or infinite.
     """
-    config = trained.record("config")
     found: list[list[Array]] = [[] for _ in parts]
-    for learner in kept_learners(competition, recipe, trained, console, just_trained):
-        depth = Depth.of(config.get("depth"))
-        expected = expectations(learner.model.backbone, depth.channels)
+    for learner in kept_learners(trained, console, just_trained):
+        expected = expectations(learner.model.backbone, trained.depth.channels)
         for (paths, columns, rows), logits in zip(parts, found, strict=True):
             images = Images(
                 paths,
                 expected,
-                competition.augment,
-                config["seed"],
+                trained.competition.augment,
+                trained.config["seed"],
                 workspace.cache,
                 console,
-                read=competition.read,
-                depth=depth,
+                read=trained.competition.read,
+                depth=trained.depth,
             )
             own = columns if columns is None or rows is None else columns[rows]
             logits.append(learner.logits(images.to_predict(learner, rows), own))
     stacked = [np.concatenate(logits, axis=1) for logits in found]
     if not all(np.isfinite(logits).all() for logits in stacked):
-        raise RunError(f"{trained.name} predicts NaN or infinity; train again with a lower learning rate.")
+        raise RunError(f"{trained.run.name} predicts NaN or infinity; train again with a lower learning rate.")
     return stacked
 
 
-def outputs_of(trained: Run) -> Outputs:
-    """What the logits of a run's model stand for; raises RunError for a run of an older version."""
-    try:
-        return Outputs.from_record(trained.record("config")["outputs"])
-    except (KeyError, TypeError):
-        raise RunError(f"{trained.name} was trained by another version of comp; train again.") from None
-
-
-def readable_test_images(config: dict[str, Any], tables: Tables) -> Part:
+def _test_images(trained: Trained, tables: Tables) -> Part:
+    """Those that can be read."""
     readable = tables.test[tables.readable]
-    return readable["path"].array, inputs_of(config, readable), None
+    return readable["path"].array, trained.columns_of(readable), None
 
 
-def inputs_of(config: dict[str, Any], table: pd.DataFrame) -> Tensor | None:
-    """The columns (N, K) of a table's images as the run with this config.json encoded them; None where it has none."""
-    return torch.from_numpy(Encoding(**config["columns"]["encoding"])(table)) if "columns" in config else None
-
-
-def write_test_predictions(
-    competition: Competition,
-    trained: Run,
-    tables: Tables,
-    logits: Array,
-    shares: Array,
-    postprocessing: PostProcessing,
-    console: Console,
+def _write_test_predictions(
+    trained: Trained, tables: Tables, logits: Array, shares: Array, postprocessing: PostProcessing, console: Console
 ) -> None:
     """The run's test predictions and submission, of the logits (R, V, C) of the test images that can be read.
 
     shares: of the classes (C,) in the images that it was trained on, or the means of numbers, for the others.
     """
+    run, competition, classes = trained.run, trained.competition, trained.config["classes"]
     answers = tables.test["answer"].to_numpy(object)[tables.readable] if "answer" in tables.test else None
-    of_answers = combined(competition, outputs_of(trained).predictions(logits), answers)
-    probabilities = with_prior(tables, of_answers, shares)
-    ids, classes = tables.answers.test["id"], trained.record("config")["classes"]
+    of_answers = combined(competition, trained.outputs.predictions(logits), answers)
+    probabilities, ids = with_prior(tables, of_answers, shares), tables.answers.test["id"]
     if unread := len(ids) - len(of_answers):
         what = "test images can't" if answers is None else "answers have no test image that can"
         console.say(f"{unread} {what} be read and are given what the training images have on average")
-    write_predictions(trained.predictions("test"), ids, probabilities, classes)
+    write_predictions(run.predictions("test"), ids, probabilities, classes)
     submission = build_submission(
         competition, classes, tables.sample_submission, list(ids), postprocessing(probabilities)
     )
-    write_submission(submission, trained.submission)
-    console.say(f"wrote {trained.submission} with {len(submission)} rows")
+    write_submission(submission, run.submission)
+    console.say(f"wrote {run.submission} with {len(submission)} rows")
 
 
-def predict_test_images(competition: Competition, trained: Run, workspace: Workspace, console: Console) -> None:
+def predict_test_images(competition: Competition, run: Run, workspace: Workspace, console: Console) -> None:
     """Predict the test images that are in the data folder now, by the post-processing that the run has.
 
     They may be others than when it was trained, and no training image needs to be there. Raises RunError, DataError or
     SubmissionError.
     """
-    config, scores = trained.record("config"), trained.record("scores")
+    scores = run.record("scores")
     if "shares" not in scores:
-        raise RunError(f"{trained.name} was predicted by an older comp; run `comp predict {trained.name}` once more.")
-    competition, recipe = from_config(competition, config, trained.record("trained"))
+        raise RunError(f"{run.name} was predicted by an older comp; run `comp predict {run.name}` once more.")
+    trained = Trained.of(run, competition)
     if not scores.get("tta_used", True):
-        recipe = replace(recipe, tta="none")
+        trained = replace(trained, recipe=replace(trained.recipe, tta="none"))
     root = workspace.data(competition.name)
-    prepare_files(competition, root, console.say)
-    tables = read_test_tables(competition, root, config["classes"])
-    if "columns" in config:
-        for line in Encoding(**config["columns"]["encoding"]).lines(tables.test, "test images"):
+    prepare_files(trained.competition, root, console.say)
+    tables = read_test_tables(trained.competition, root, trained.config["classes"])
+    if trained.encoding is not None:
+        for line in trained.encoding.lines(tables.test, "test images"):
             console.say(line)
-    found = check_images(tables, competition, workspace, console, Depth.of(config.get("depth")))
+    found = check_images(tables, trained.competition, workspace, console, trained.depth)
     for line in lines_of_unlike(found):
         console.say(line)
     tables = replace(tables, data_check=found)
-    parts = [readable_test_images(config, tables)]
-    (logits,) = predict_logits(competition, recipe, trained, parts, workspace, console)
+    (logits,) = _logits(trained, [_test_images(trained, tables)], workspace, console)
     postprocessing, shares = from_record(scores["postprocessing"]), np.array(scores["shares"])
-    write_test_predictions(competition, trained, tables, logits, shares, postprocessing, console)
+    _write_test_predictions(trained, tables, logits, shares, postprocessing, console)
 
 
-def kept_learners(
-    competition: Competition,
-    recipe: Recipe,
-    trained: Run,
-    console: Console,
-    just_trained: Learner | None = None,
-) -> Iterator[Learner]:
+def kept_learners(trained: Trained, console: Console, just_trained: Learner | None = None) -> Iterator[Learner]:
     """A learner with each of the run's kept weights, the last ones first.
 
     just_trained: has the last ones already.
-    Raises RunError where its training did not end.
     """
-    record, config = trained.record("trained"), trained.record("config")
-    channels = Depth.of(config.get("depth")).channels
-    columns = Encoding(**config["columns"]["encoding"]).width if "columns" in config else 0
-    snapshots = [trained.checkpoint(name) for name in record["snapshots"]]
+    run, recipe, record = trained.run, trained.recipe, trained.run.record("trained")
+    snapshots = [run.checkpoint(name) for name in record["snapshots"]]
     at_once = record.get("at_once", {}).get("forward")
-    for weights in (trained.weights, *snapshots):
-        if just_trained is not None and weights == trained.weights:
+    for weights in (run.weights, *snapshots):
+        if just_trained is not None and weights == run.weights:
             learner, just_trained.recipe = just_trained, recipe
         else:
-            learner = load_learner(competition, recipe, weights, outputs_of(trained).width, channels, columns)
+            learner = _loaded(trained, weights)
         learner.micro_batches.forward, learner.micro_batches.say = at_once, console.say
         yield learner
         # The next one would run out of memory with what this one did.
         at_once = learner.micro_batches.forward
 
 
-def load_learner(
-    competition: Competition, recipe: Recipe, weights: Path, width: int, channels: int = 3, columns: int = 0
-) -> Learner:
+def _loaded(trained: Trained, weights: Path) -> Learner:
     """The model with these weights, at the size of the last stage."""
+    recipe = trained.recipe
     model = build_classifier(
         recipe.backbone,
         pretrained=False,
         dropout=recipe.dropout,
-        prior=np.zeros(width),
-        channels=channels,
+        prior=np.zeros(trained.outputs.width),
+        channels=trained.depth.channels,
         head=recipe.head,
-        columns=columns,
+        columns=0 if trained.encoding is None else trained.encoding.width,
     )
     set_size(model, recipe.stages[-1].pixels)
     load_weights(model, weights)
-    return Learner(model, recipe, competition.layer_lr_ratio)
+    return Learner(model, recipe, trained.competition.layer_lr_ratio)

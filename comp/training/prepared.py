@@ -103,7 +103,9 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
     Raises DataError or SubmissionError for data that can't be trained on, BackboneError for a model that can't be.
     """
     competition, recipe, choices = experiment.competition, experiment.recipe, experiment.choices
-    tables = tables or checked_tables(competition, experiment.workspace, console)
+    if tables is None:
+        with main_first():
+            tables = checked_tables(competition, experiment.workspace, console)
     check_installed(competition.log_with)
     validates = which_validate(tables, experiment.recipe, choices)
     training, validating = (~validates).nonzero()[0], validates.nonzero()[0]

@@ -264,7 +264,7 @@ def test_the_share_of_mixup_follows_its_beta_distribution(alpha):
 def test_the_area_of_cutmix_follows_its_beta_distribution_where_no_border_cuts_it():
     torch.manual_seed(0)
     mixing = Mixing(0.0, 1.0, 2)
-    inputs = torch.stack([torch.zeros(64, 64, 3), torch.ones(64, 64, 3)])
+    inputs = torch.stack([torch.full((64, 64, 3), value, dtype=torch.uint8) for value in (0, 1)])
     kept = []
     for _ in range(1500):
         mixed, shares = mixing(inputs, torch.tensor([0, 1]))
@@ -288,9 +288,10 @@ def test_with_both_each_batch_gets_one_of_the_two_with_even_odds():
 
 
 @EVERY
-def test_features_are_blended_and_never_pasted(target):
+@pytest.mark.parametrize("shape", [(20,), (5, 2, 2)], ids=["pooled", "maps"])
+def test_features_are_blended_and_never_pasted(target, shape):
     torch.manual_seed(0)
-    inputs, targets = torch.randn(7, 20), labels(7, target)
+    inputs, targets = torch.randn(7, *shape), labels(7, target)
     for mixing in (Mixing(1.0, 0.0, CLASSES), Mixing(1.0, 1.0, CLASSES)):
         for _ in range(20):
             mixed, shares = mixing(inputs, targets)

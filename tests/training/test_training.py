@@ -10,9 +10,9 @@ from comp import TagNames, runner
 from comp.console import Console
 from comp.declare.recipe import Stage
 from comp.errors import OverrideError, RunError
-from comp.runs.resolve import Choices, Experiment, as_trained, from_config, resolve
+from comp.runs.resolve import Choices, Experiment, as_trained, resolve
 from comp.submission.outputs import Outputs
-from comp.training.predicting import kept_learners
+from comp.training.predicting import Trained, kept_learners
 from comp.training.prepared import prepare
 from comp.training.resuming import start
 
@@ -76,9 +76,8 @@ def test_the_weights_at_the_end_of_the_last_cycles_are_kept_and_their_prediction
     assert sorted(path.stem for path in run.weights.parent.iterdir()) == ["model", "stage-1-cycle-2"]
     competition = training.prepared.experiment.competition
     runner.predict(competition, run, workspace, Console())
-    _, recipe = from_config(competition, run.record("config"), run.record("trained"))
     images, means = training.prepared.images, []
-    for learner in kept_learners(competition, recipe, run, Console()):
+    for learner in kept_learners(Trained.of(run, competition), Console()):
         logits = learner.logits(images.to_predict(learner, training.prepared.validating))
         means.append(Outputs("softmax", 3).predictions(logits))
     assert len(means) == 2

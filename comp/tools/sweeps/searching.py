@@ -36,7 +36,7 @@ from comp.runs.resolve import Choices, Experiment, resolve
 from comp.tools.side_by_side import Job, each, refuse_other_places
 from comp.tools.sweeps.space import Dimension, read_space
 from comp.training.config import fingerprint
-from comp.training.launching import from_main, is_main, main_first
+from comp.training.launching import from_main, is_main
 from comp.training.prepared import Prepared, prepare
 from comp.training.resuming import under_way
 
@@ -95,18 +95,12 @@ def _follow(competition: Competition, drawn: Choices, workspace: Workspace, cons
         if from_main(False):  # rank 0 says
             raise _PrunedError
 
-    prepared = _prepared(competition, drawn, workspace, console)
+    prepared = prepare(Experiment.of(competition, drawn, workspace), console)
     with under_way(prepared, console, attrgetter("predicted")) as training:
         training.after_epoch = look
         if not training.run.trained:
             with suppress(_PrunedError, DivergedError):
                 training.train_stages()
-
-
-def _prepared(competition: Competition, drawn: Choices, workspace: Workspace, console: Console) -> Prepared:
-    with main_first():
-        tables = checked_tables(competition, workspace, console)
-    return prepare(Experiment.of(competition, drawn, workspace), console, tables)
 
 
 @contextmanager
@@ -203,7 +197,7 @@ class Search:
         if known.state in ENDED:  # and whoever trained it was lost on the way home
             return Run(self.workspace.runs / known.user_attrs["run"])
         from_main(drawn)
-        prepared = _prepared(self.competition, drawn, self.workspace, console)
+        prepared = prepare(Experiment.of(self.competition, drawn, self.workspace), console)
         self._refuse_other_data(prepared)
 
         def look() -> None:
