@@ -6,13 +6,14 @@ the data are never drawn into them: those stand in the page beside them.
 
 from __future__ import annotations
 
+import pickle
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, wraps
 from io import StringIO
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
@@ -28,6 +29,7 @@ from comp.training.curves import without_outliers
 from comp.training.finder import RangeTest
 
 Array = npt.NDArray[Any]
+Given = ParamSpec("Given")
 DRAWING = Lock()
 STYLE = mpl.rc_params_from_file(Path(__file__).parent / "templates" / "page.mplstyle", use_default_template=False)
 # Colours that no one draws with, each for a variable of the page's style sheet.
@@ -46,14 +48,24 @@ BINS = 30
 SMOOTHING = 0.95
 
 
-@contextmanager
-def _styled() -> Iterator[None]:
-    """Drawing in this style; matplotlib's settings are the process's, so one draws at a time."""
-    with DRAWING, mpl.rc_context(STYLE):
-        yield
+def _styled(draw: Callable[Given, Markup]) -> Callable[Given, Markup]:
+    """Draw in this style, and nothing twice: a page that is written again, with a run's score, has the same charts."""
+
+    @wraps(draw)
+    def styled(*given: Given.args, **named: Given.kwargs) -> Markup:
+        return _drawn(draw, pickle.dumps((given, named)))
+
+    return styled
 
 
-@_styled()
+@lru_cache(maxsize=128)
+def _drawn(draw: Callable[..., Markup], content: bytes) -> Markup:
+    given, named = pickle.loads(content)
+    with DRAWING, mpl.rc_context(STYLE):  # matplotlib's settings are the process's, so one draws at a time
+        return draw(*given, **named)
+
+
+@_styled
 def histograms(values: Mapping[str, Array], axis: str, *, log: bool = False) -> Markup:
     """The shares of several sets of values (N,), over each other, by what they are called."""
     figure, axes = _blank(axis, "% of images")
@@ -73,7 +85,7 @@ def histograms(values: Mapping[str, Array], axis: str, *, log: bool = False) -> 
     return svg(figure, f"Histogram: {axis}")
 
 
-@_styled()
+@_styled
 def range_test(found: RangeTest) -> Markup:
     """The finder's losses against the head's learning rate, and the rates that are suggested by rule."""
     figure, axes = _blank("learning rate of the head", "loss")
@@ -87,7 +99,7 @@ def range_test(found: RangeTest) -> Markup:
     return svg(figure, "Loss against the learning rate")
 
 
-@_styled()
+@_styled
 def rates(of_groups: pd.DataFrame) -> Markup:
     """The learning rates of the layer groups that train: a row per step, a column per group, the head's last."""
     figure, axes = _blank("step", "learning rate")
@@ -103,7 +115,7 @@ def rates(of_groups: pd.DataFrame) -> Markup:
     return svg(figure, "Learning rates per layer group and step")
 
 
-@_styled()
+@_styled
 def losses(steps: pd.DataFrame, epochs: pd.DataFrame) -> Markup:
     """The loss of each step, smoothed over it, and the validation loss at the steps where epochs end.
 
@@ -125,7 +137,7 @@ def losses(steps: pd.DataFrame, epochs: pd.DataFrame) -> Markup:
     return svg(figure, "Loss per step")
 
 
-@_styled()
+@_styled
 def scores(epochs: pd.DataFrame, metric: str) -> Markup:
     """The validation score after each epoch, by a stage's rows of epochs.csv."""
     figure, axes = _blank("epoch", metric)
@@ -133,7 +145,7 @@ def scores(epochs: pd.DataFrame, metric: str) -> Markup:
     return svg(figure, f"{metric} per epoch")
 
 
-@_styled()
+@_styled
 def reliability(curves: Mapping[str, tuple[Array, Array, Array]], confidences: Array) -> Markup:
     """The share that is true against what was predicted, by name, and below, how often each was predicted.
 
@@ -155,7 +167,7 @@ def reliability(curves: Mapping[str, tuple[Array, Array, Array]], confidences: A
     return svg(figure, "Reliability diagram")
 
 
-@_styled()
+@_styled
 def scatter(truth: Array, predicted: Array, name: str) -> Markup:
     """What was predicted (N,) against the truth (N,); on the line both are the same."""
     figure, axes = _blank(f"{name}, labelled", "predicted")
@@ -166,7 +178,7 @@ def scatter(truth: Array, predicted: Array, name: str) -> Markup:
     return svg(figure, f"{name}: predicted against labelled")
 
 
-@_styled()
+@_styled
 def thresholds(candidates: Array, score: Array, taken: float, usual: float) -> Markup:
     """A tag's score (T,) against its threshold (T,), with the one taken and the one before tuning marked."""
     figure, axes = _blank("", "", *SMALL)
@@ -179,7 +191,7 @@ def thresholds(candidates: Array, score: Array, taken: float, usual: float) -> M
     return svg(figure, "Score against threshold")
 
 
-@_styled()
+@_styled
 def over_each_other(curves: Sequence[pd.Series[float]], horizontal: str, vertical: str) -> Markup:
     """Curves of several runs in the order of the series' colours, by their index, which is of whole numbers."""
     figure, axes = _blank(horizontal, vertical)
@@ -189,7 +201,7 @@ def over_each_other(curves: Sequence[pd.Series[float]], horizontal: str, vertica
     return svg(figure, f"{vertical} against {horizontal}")
 
 
-@_styled()
+@_styled
 def progress(epochs: pd.DataFrame) -> Markup:
     """The losses of epochs, by their rows of epochs.csv, small and without words."""
     figure = Figure(figsize=(120 / 72, 34 / 72))

@@ -59,6 +59,15 @@ def test_a_chart_is_an_element_with_a_name_and_colours_of_the_page(charts):
         assert "<style" not in chart
 
 
+def test_the_same_is_drawn_once(monkeypatch):
+    shown = np.linspace(0, 3, 60)
+    first = figures.scatter(shown, shown, "age")
+    monkeypatch.setattr(figures, "svg", None)
+    assert figures.scatter(shown.copy(), shown.copy(), "age") is first
+    with pytest.raises(TypeError):
+        figures.scatter(shown, shown + 1, "age")
+
+
 def test_charts_in_one_page_share_no_names_but_for_the_same_shapes(charts):
     both = [dict(re.findall(r'id="(\w+)"[^>]*? d="([^"]*)"', chart)) for chart in charts.values()]
     for one in both:
