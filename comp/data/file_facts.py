@@ -27,7 +27,7 @@ from comp.data.readers import (
     to_rgb,
     turned_upright,
 )
-from comp.data.reading import RGB, as_bytes, channels_in, in_threads, range_of
+from comp.data.reading import Depth, as_bytes, channels_in, in_threads, range_of
 from comp.declare.brought import key_of, short_name
 from comp.declare.reading import Channels, Read
 from comp.errors import DeclarationError
@@ -198,8 +198,8 @@ def _decoded(path: Path, content: str) -> FileFacts:
 
 
 def _of_array(array: Array, format_: str, content: str) -> FileFacts:
-    low, high = range_of(array)
-    grey = as_bytes(array, RGB).reshape(*array.shape[:2], -1).mean(axis=2).round().astype(np.uint8)
+    depth = Depth(channels_in(array), *range_of(array))
+    grey = as_bytes(array, depth).reshape(*array.shape[:2], -1).mean(axis=2).round().astype(np.uint8)
     return FileFacts(
         format=format_,
         mode=f"{array.dtype}",
@@ -207,9 +207,9 @@ def _of_array(array: Array, format_: str, content: str) -> FileFacts:
         height=array.shape[0],
         content=content,
         thumbnail=thumbnail(Image.fromarray(grey)),
-        channels=channels_in(array),
-        low=low,
-        high=high,
+        channels=depth.channels,
+        low=depth.low,
+        high=depth.high,
     )
 
 

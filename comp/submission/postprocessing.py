@@ -178,19 +178,18 @@ def tune(
     if isinstance(start, Thresholds) and metric.tuned == "each tag":
         return _tune_thresholds(start, metric.beta or 1, targets, probabilities)
 
-    def gains(predictions: Array, others: Array, rows: Array | slice = slice(None)) -> float:
-        gain = score(others, rows) - score(predictions, rows)
-        return gain if metric.higher_is_better else -gain
+    def worth(predictions: Array, rows: Array | slice = slice(None)) -> float:
+        return score(predictions, rows) if metric.higher_is_better else -score(predictions, rows)
 
     if isinstance(start, CutPoints):
-        return _tune_cuts(start, gains, probabilities)
+        return _tune_cuts(start, worth, probabilities)
     candidates = CANDIDATE_THRESHOLDS.tolist()
     if isinstance(start, Thresholds):
         # The same for all tags is best where the hits of all are counted together.
-        return _surest(start, (Thresholds((one,) * len(classes)) for one in candidates), gains, probabilities)
+        return _surest(start, (Thresholds((one,) * len(classes)) for one in candidates), worth, probabilities)
     if metric.tuned == "rounding":
         # What is sure counts most: a probability is made 1 above the threshold, else 0.
-        return _surest(start, (Thresholds((1 - one, one)) for one in candidates), gains, probabilities)
+        return _surest(start, (Thresholds((1 - one, one)) for one in candidates), worth, probabilities)
     return start
 
 
@@ -200,34 +199,36 @@ def _half_way(grades: Sequence[float]) -> Array:
     return between
 
 
-Gains = Callable[..., float]
-
-
 def _surest(
-    start: PostProcessing, candidates: Iterable[PostProcessing], gains: Gains, probabilities: Array
+    start: PostProcessing, candidates: Iterable[PostProcessing], worth: Callable[..., float], probabilities: Array
 ) -> PostProcessing:
     """The candidate whose gain over ``start`` is the surest, if one's is sure at all.
 
-    gains: of processed predictions and others, what the others gain, on all rows or on some.
+    worth: of processed predictions, on all rows or on some; the more the better.
     """
     now, rows = start(probabilities), len(probabilities)
     block = np.random.default_rng(0).permutation(rows) % BLOCKS
     blocks = min(BLOCKS, rows)
-    best, surest = start, 0.0
+    if blocks < 2:
+        return start
+    left = [block != one for one in range(blocks)]
+    best, surest, before, without_before = start, 0.0, worth(now), None
     for candidate in candidates:
         others = candidate(probabilities)
-        gain = gains(now, others)
-        if not gain > surest or blocks < 2:
+        gain = worth(others) - before
+        if not gain > surest:
             continue
+        if without_before is None:
+            without_before = np.array([worth(now, some) for some in left])
         # Efron and Stein 1981, 10.1214/aos/1176345462.
-        without = np.array([gains(now, others, block != one) for one in range(blocks)])
+        without = np.array([worth(others, some) for some in left]) - without_before
         sure = gain - STANDARD_ERRORS * np.sqrt((blocks - 1) * without.var())
         if sure > surest:
             best, surest = candidate, sure
     return best
 
 
-def _tune_cuts(start: CutPoints, gains: Gains, probabilities: Array) -> PostProcessing:
+def _tune_cuts(start: CutPoints, worth: Callable[..., float], probabilities: Array) -> PostProcessing:
     expected = probabilities @ np.array(start.grades)
     # A single cut has no others to follow.
     for _ in range(min(ROUNDS, len(start.cuts))):
@@ -242,7 +243,7 @@ def _tune_cuts(start: CutPoints, gains: Gains, probabilities: Array) -> PostProc
                 replace(start, cuts=(*start.cuts[:place], float(cut), *start.cuts[place + 1 :]))
                 for cut in np.unique([*steps, *shares])
             )
-            start = cast(CutPoints, _surest(start, moved, gains, probabilities))
+            start = cast(CutPoints, _surest(start, moved, worth, probabilities))
     return start
 
 

@@ -72,7 +72,8 @@ def test_it_tells_colours_apart_and_resumes_byte_for_byte(colours, opened, name)
     ended = opened(colours(PARTS[name]))
     assert ended.score > 0.7  # a third is chance
     assert ended.page
-    ended.resumes()
+    if name in ("functions", "a hidden layer, Lion"):  # the others are killed in tests/training/test_resuming.py
+        ended.resumes()
 
 
 def test_names_that_were_set_and_functions_hold_when_a_run_is_read_back(colours, opened, workspace):

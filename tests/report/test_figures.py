@@ -60,12 +60,11 @@ def test_a_chart_is_an_element_with_a_name_and_colours_of_the_page(charts):
 
 
 def test_the_same_is_drawn_once(monkeypatch):
-    shown = np.linspace(0, 3, 60)
-    first = figures.scatter(shown, shown, "age")
+    first = figures.scatter(FALLING, FALLING + 1, "age")
     monkeypatch.setattr(figures, "svg", None)
-    assert figures.scatter(shown.copy(), shown.copy(), "age") is first
+    assert figures.scatter(FALLING.copy(), FALLING + 1, "age") is first
     with pytest.raises(TypeError):
-        figures.scatter(shown, shown + 1, "age")
+        figures.scatter(FALLING, FALLING + 2, "age")
 
 
 def test_charts_in_one_page_share_no_names_but_for_the_same_shapes(charts):
