@@ -181,8 +181,8 @@ def test_a_run_whose_augmented_views_lose_is_predicted_without_them(again, monke
     run, workspace = again
     whole = predicting.predict_logits
 
-    def spoilt(competition, recipe, *others):
-        found = whole(competition, recipe, *others)
+    def spoilt(*given):
+        found = whole(*given)
         # In each view but the plain one, the opposite.
         return [np.concatenate([part[:, :1], -9 * part[:, 1:]], axis=1) for part in found]
 

@@ -87,6 +87,8 @@ def _give_back_freed() -> None:
 
     Arrow and, where it is glibc, the C library keep freed memory else.
     """
+    if "torch" in sys.modules:  # it is too late then
+        return
     gc.collect()
     pa.default_memory_pool().release_unused()
     if sys.platform.startswith("linux") and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:

@@ -105,7 +105,7 @@ def predict(
     validates = answers_of(tables.train).isin(run.validating()).to_numpy()
     rows = validates.nonzero()[0]
     labelled = (tables.train["path"].array, trained.columns_of(tables.train), rows)
-    valid, test = _logits(trained, [labelled, _test_images(trained, tables)], workspace, console, just_trained)
+    valid, test = predict_logits(trained, [labelled, _test_images(trained, tables)], workspace, console, just_trained)
     targets, answers = tables.answered(rows)
     views = len(tta_views(trained.recipe, competition.augment))
     postprocessing, scores = tune_on_logits(
@@ -125,7 +125,7 @@ def predict(
     return run.submission
 
 
-def _logits(
+def predict_logits(
     trained: Trained,
     parts: Sequence[Part],
     workspace: Workspace,
@@ -208,7 +208,7 @@ def predict_test_images(competition: Competition, run: Run, workspace: Workspace
     for line in lines_of_unlike(found):
         console.say(line)
     tables = replace(tables, data_check=found)
-    (logits,) = _logits(trained, [_test_images(trained, tables)], workspace, console)
+    (logits,) = predict_logits(trained, [_test_images(trained, tables)], workspace, console)
     postprocessing, shares = from_record(scores["postprocessing"]), np.array(scores["shares"])
     _write_test_predictions(trained, tables, logits, shares, postprocessing, console)
 
