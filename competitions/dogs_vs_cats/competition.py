@@ -8,12 +8,15 @@ from comp import Competition, Ensemble, FileNames, ProbabilityOf, Recipe, Stage,
 BACKBONES = ["tf_efficientnet_lite2.in1k", "mobilenetv2_100.ra_in1k", "tf_efficientnet_lite0.in1k"]
 
 
-def head(size: str, backbone: str = BACKBONES[0]) -> Recipe:
+def head(size: str, views: int = 2) -> Recipe:
     """The optimum of a linear head on features of photographs like those of the pretraining."""
-    return Recipe(backbone=backbone, stages=[Stage(size=size, train="head", cached=True, views=2, schedule="lbfgs")])
+    return Recipe(
+        backbone=BACKBONES[0],
+        stages=[Stage(size=size, train="head", cached=True, views=views, schedule="lbfgs")],
+    )
 
 
-quick, large = head("native"), head("1.15x")
+quick, large = head("native", views=1), head("1.15x")
 standard = Recipe(
     backbone="resnet34.a1_in1k",
     dropout=0.5,
@@ -23,7 +26,7 @@ standard = Recipe(
     ],
     on_cpu=large,
 )
-strong = Ensemble(members=[quick, large], backbones=BACKBONES)
+strong = Ensemble(members=[head("native"), large], backbones=BACKBONES)
 
 competition = Competition(
     name="dogs-vs-cats",
