@@ -21,6 +21,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "bring-your-own.md"
 EXAMPLE = re.compile(r"^#+ ([^\n]+)\n(?:(?!^#+ ).)*?(?:<!-- of: (\w+) -->\s+)?^```python\n(.*?)^```$", re.M | re.S)
 EXAMPLES = {title: (of or "shades", code) for title, of, code in EXAMPLE.findall(PAGE.read_text(encoding="utf-8"))}
 COUNTED = re.compile(r"^\| \[.+\]\(#([\w-]+)\) \| (\d+) \|$", re.M)
+# Where the competition's own recipe would leave out what an example is of.
+SETTINGS = {"An augmentation": ("--set", "stages.views=4")}
 OWNERS = {field.name: owner for owner in (Competition, Recipe, Stage) for field in fields(owner)}
 
 
@@ -118,7 +120,7 @@ def test_an_example_trains_predicts_and_is_graded(title, request, comp, serving,
     made = request.getfixturevalue(of)
     made.declaration.write_text(declared(made.declaration.read_text(encoding="utf-8"), example), encoding="utf-8")
     with serving(made):
-        ended = comp("--competitions", made.plugins, "run", made.name, "--submit")
+        ended = comp("--competitions", made.plugins, "run", made.name, "--submit", *SETTINGS.get(title, ()))
     assert ended.status == 0, ended.err
     (run,) = (Run(path) for path in sorted((workspace.runs / made.name).iterdir()) if path.is_dir())
     assert run.submission.is_file()

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from comp.data.reading import Pixels, Reading, centre, with_margin
-from comp.declare.brought import ADDRESS
+from comp.declare.brought import ADDRESS, called
 from comp.declare.reading import Size, sides
 from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import DeclarationError
@@ -21,6 +21,8 @@ cv2.setNumThreads(0)
 # An albumentations `Compose`. Its import takes a second, and a head on cached features needs none of it.
 Pipeline = Any
 
+# What one's own is called in a message.
+OWN = "Viewpoint: `pipeline`"
 CHANCE_OF_ROTATION = 0.75
 CHANCE_OF_LIGHT = 0.75
 # From the paper's experiments: the rectangle's share of the image, and its width to its height. albumentations draws a
@@ -54,11 +56,12 @@ class Preprocessing:
         if view.draw is None:
             return apply_symmetry(centre(read(self.size), self.size), view.symmetry)
         seed_pipeline(pipeline, seed, view.draw, row)
-        augmented: Pixels = pipeline(image=read(with_margin(self.size, self.viewpoint.max_zoom)))["image"]
+        image = read(with_margin(self.size, self.viewpoint.max_zoom))
+        augmented: Pixels = called(OWN, lambda: pipeline(image=image)["image"])
         wanted = (*sides(self.size), self.reading.depth.channels)
         if augmented.shape != wanted or augmented.dtype != np.uint8:
             raise DeclarationError(
-                f"Viewpoint: `pipeline` gave an array of {augmented.dtype} of shape {augmented.shape}, but it should "
+                f"{OWN} gave an array of {augmented.dtype} of shape {augmented.shape}, but it should "
                 f"be uint8 of {wanted}; end it with a crop or a resize to the size it is given."
             )
         return augmented
@@ -81,7 +84,10 @@ def training_pipeline(viewpoint: Viewpoint, size: Size, erasing: float = 0.0) ->
     }
     erase = [A.Erasing(scale=ERASED_SHARE, ratio=ERASED_RATIO, fill="random", p=erasing)] if erasing > 0 else []
     if viewpoint.pipeline is not None:
-        return A.Compose([viewpoint.pipeline(size), *erase])
+        own = called(OWN, viewpoint.pipeline, size)
+        if not isinstance(own, (A.BasicTransform, A.BaseCompose)):
+            raise DeclarationError(f"{OWN} returned {own!r}, but it should return a pipeline of albumentations.")
+        return A.Compose([own, *erase])
     (height, width), light = sides(size), viewpoint.max_light
     heights = height, sides(with_margin(size, viewpoint.max_zoom))[0]
     steps = [

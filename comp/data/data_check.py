@@ -50,9 +50,11 @@ def checked_tables(
     check = check_images(tables, competition, workspace, console)
     readable, images = check.readable["train"], check.images
     if not readable.any():
+        why = f"{images['problem'][0]}: {images['detail'][0]}".removesuffix(": ")
+        remedy = "download the data again" if competition.read == "images" else "see whether `read` is right"
         raise DataError(
-            f"None of the {len(readable)} training images can be read, the first {images['path'][0]!r} "
-            f"({images['problem'][0]}); download the data again."
+            f"None of the {len(readable)} training images can be read, the first {images['path'][0]!r} ({why}); "
+            f"{remedy}."
         )
     train, test = (
         table.assign(size=facts["size"].array, content=facts["content"].array)

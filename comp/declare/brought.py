@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from comp.errors import RunError
+from comp.errors import CompError, DeclarationError, RunError
 from comp.files import digest_of_source
 
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -42,6 +42,17 @@ def name_of(brought: Callable[..., Any]) -> str:
 def short_name(part: object) -> str:
     """A part in words: its name, or that of the function that was brought in its place."""
     return part if isinstance(part, str) else str(getattr(part, "__name__", type(part).__name__))
+
+
+def called(field: str, brought: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of one's own returns; DeclarationError that names the field it stands in for what it raises."""
+    try:
+        return brought(*arguments)
+    except CompError:
+        raise
+    except Exception as error:  # it is anybody's code
+        reason = str(error).rstrip(".") or "without a word"
+        raise DeclarationError(f"{field} {short_name(brought)} raises {type(error).__name__}: {reason}.") from error
 
 
 def source_of(brought: Callable[..., Any]) -> str:

@@ -92,7 +92,10 @@ class Competition(Declared):
     id_column: Literal[""] | str = ""
     augment: Annotated[Viewpoint, "a viewpoint: side_on(), top_down() or upright()"] = field(default_factory=side_on)
     layer_lr_ratio: Annotated[float, between(1)] = 10
-    metric: Annotated[Annotated[str, one_of(METRICS)] | Metric, f"one of {', '.join(METRICS)}, or a Metric(...)"]
+    metric: Annotated[
+        Annotated[str, one_of(METRICS)] | Metric,
+        f"one of {', '.join(METRICS)}, or of a function Metric('its name', takes=..., higher_is_better=..., score=it)",
+    ]
     log_with: Annotated[
         Literal["tensorboard", "wandb", "mlflow", "trackio"] | Callable[[Path], Any] | None,
         "'tensorboard', 'wandb', 'mlflow', 'trackio', or a function of the run's folder",

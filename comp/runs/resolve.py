@@ -279,10 +279,11 @@ def from_config(
 def with_names_of(competition: Competition, config: dict[str, Any]) -> Competition:
     """The competition with what a run may have chosen by name: its metric, reader and way to combine images."""
     named = {name: config[name] for name in ("read", "combine") if isinstance(config.get(name), str)}
-    metric = METRICS.get(config.get("metric", ""))
+    chosen = config.get("scoring", config.get("metric"))
+    metric = METRICS.get(chosen) if isinstance(chosen, str) else None
     # Whose form was edited since is scored as it is declared.
     fits = metric and metric.takes == competition.submission.takes and competition.target in metric.targets
-    if metric and fits and metric.name != competition.scoring.name:
+    if metric and fits and metric is not competition.scoring:
         named["metric"] = metric.name
     return replace(competition, **named)
 

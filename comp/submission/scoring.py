@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from comp.declare.competition import Competition
 from comp.declare.metrics import Metric
+from comp.errors import DeclarationError
 from comp.submission.outputs import Outputs
 from comp.submission.postprocessing import PostProcessing, from_record, to_record, tune, untuned
 from comp.submission.predictions import combined
@@ -98,6 +99,7 @@ def tune_on_predictions(
     """The post-processing tuned on the validation images' predictions (N, C), and the record of their scores.
 
     of_one_model: each image is predicted by one model, and the post-processing is for the mean of several.
+    Raises DeclarationError where a metric of one's own isn't finite.
 
     ``untuned`` is the score before post-processing, ``tuned`` after it, which flatters a little.
     """
@@ -107,10 +109,12 @@ def tune_on_predictions(
         postprocessing = untuned(competition, classes)
         return postprocessing, {**record, "postprocessing": to_record(postprocessing)}
     limits = {"hottest": 1.0} if of_one_model else {}
+    score = score_untuned(competition, classes, targets, predictions)
+    _must_be_finite(competition, score, f"the predictions of {len(targets)} validation images")
     postprocessing = tune(competition, classes, targets, predictions, **limits)
     return postprocessing, {
         **record,
-        "untuned": score_untuned(competition, classes, targets, predictions),
+        "untuned": score,
         "tuned": metric(targets, postprocessing(predictions), classes),
         "postprocessing": to_record(postprocessing),
     }
@@ -124,7 +128,17 @@ def must_score(competition: Competition, classes: Sequence[str], targets: Array)
         drawn = rng.dirichlet(np.ones(len(classes)), len(rows))
     else:
         drawn = rng.uniform(size=(len(rows), len(classes)))
-    score_untuned(competition, classes, targets[rows], drawn)
+    score = score_untuned(competition, classes, targets[rows], drawn)
+    _must_be_finite(competition, score, "drawn predictions")
+
+
+def _must_be_finite(competition: Competition, score: float, of: str) -> None:
+    """Raise DeclarationError where a metric of one's own isn't; those by name aren't where they aren't defined."""
+    if isinstance(competition.metric, Metric) and not np.isfinite(score):
+        raise DeclarationError(
+            f"Metric: `score` of {competition.metric.name!r} returns {score} of {of}, but it should return a finite "
+            "number; what it divides by may be 0 there."
+        )
 
 
 def describe(scores: dict[str, Any], what: str = "images") -> str:

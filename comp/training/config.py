@@ -34,6 +34,8 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         "competition": competition.name,
         "kaggle": competition.kaggle,
         "metric": competition.scoring.name,
+        # Which of two of that name.
+        "scoring": recorded(competition.metric),
         "higher_is_better": competition.scoring.higher_is_better,
         "classes": list(tables.classes),
         "recipe_name": choices.recipe,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from comp.declare.brought import short_name
+from comp.declare.brought import called, short_name
 from comp.declare.checks import above, fits
 from comp.declare.recipe import Stage
 from comp.errors import DeclarationError, RunError
@@ -65,9 +65,10 @@ class RangeTest:
         }
 
     def _by_own(self, rule: Callable[[Array, Array], float]) -> float:
-        rate = rule(self.rates, self.smoothed)
+        rate = called("Recipe: `rate_rule`", rule, self.rates, self.smoothed)
         if not isinstance(rate, Real) or not fits(float(rate), Annotated[float, above(0)]):
-            raise DeclarationError(f"Recipe: `rate_rule` returned {rate!r}, but it should return a rate above 0.")
+            found = f"an array of shape {rate.shape}" if isinstance(rate, np.ndarray) and rate.ndim else repr(rate)
+            raise DeclarationError(f"Recipe: `rate_rule` returned {found}, but it should return a rate above 0.")
         return float(rate)
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ import torch
 from timm.layers import SelectAdaptivePool2d  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
+from comp.declare.brought import called
 from comp.declare.recipe import Head
 from comp.errors import BackboneError, DeclarationError
 
@@ -26,7 +27,7 @@ def build_head(
     """
     if not isinstance(head, str):
         build = head.build if isinstance(head, Head) else head
-        built = build(features, len(prior))
+        built = called("Recipe: `head`", build, features, len(prior))
         if not isinstance(built, nn.Module):
             raise DeclarationError(
                 f"Recipe: `head` built {built!r}, but it should build a torch module of {features} features and "

@@ -1,6 +1,7 @@
 """Losses, the weights of rare classes in them, and mixup and CutMix, which change inputs and targets before them."""
 
 from collections.abc import Callable
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from torch.nn.functional import (
 from torchvision.ops import sigmoid_focal_loss
 from torchvision.transforms.v2 import CutMix, MixUp
 
-from comp.declare.brought import short_name
+from comp.declare.brought import called, short_name
 from comp.errors import DeclarationError
 
 MOST_WEIGHT = 100.0
@@ -66,7 +67,9 @@ class Objective:
         Raises DeclarationError where a function of one's own gives no scalar, or at once none that is finite.
         """
         if callable(self.loss):
-            return self._brought(self.loss, logits, targets)
+            found = self.loss(logits, targets)
+            self._must_be_a_loss(found, logits, targets)
+            return found
         if self.loss in OF_NUMBERS:
             return OF_NUMBERS[self.loss](logits, targets)
         return self._of_classes(logits, targets) if self.one_of else self._of_tags(logits, targets)
@@ -99,20 +102,39 @@ class Objective:
             return (focal if weights is None else focal * weights).mean()
         return binary_cross_entropy_with_logits(logits, smoothed, weight=weights)
 
-    def _brought(self, loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, targets: Tensor) -> Tensor:
-        found, wrong = loss(logits, targets), None
+    def try_on(self, targets: Tensor, width: int, *, mixed: bool) -> None:
+        """Call a function of one's own once, with some logits, before anything is computed that it is for.
+
+        targets: of some rows, as `Outputs.compared` has them; mixed: batches will be. Raises DeclarationError where it
+        fails or gives no finite scalar with a gradient.
+        """
+        if not callable(self.loss):
+            return
+        if mixed and self.one_of:
+            targets = _shares(targets, width).float()
+        logits = torch.linspace(-1, 1, len(targets) * width, device=targets.device).reshape(-1, width).requires_grad_()
+        with torch.random.fork_rng():
+            found = called("Recipe: `loss`", self.loss, logits, targets)
+        self._must_be_a_loss(found, logits, targets, " of drawn logits")
+        if not found.requires_grad:
+            self._refuse("returns a number without a gradient", logits, targets)
+        self.seen = False
+
+    def _must_be_a_loss(
+        self, found: Any, logits: Tensor, targets: Tensor, of: str = " of the network as built"
+    ) -> None:
         if not isinstance(found, Tensor) or found.ndim:
             shape = f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
-            wrong = f"a {type(found).__name__}{shape}"
-        elif not self.seen and not found.isfinite():
-            wrong = f"{float(found)} of the network as it was built"
-        if wrong:
-            raise DeclarationError(
-                f"Recipe: `loss` {short_name(loss)} returns {wrong}, but it should return the finite mean over "
-                f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)}, a scalar tensor."
-            )
+            self._refuse(f"returns a {type(found).__name__}{shape}", logits, targets)
+        if not self.seen and not found.isfinite():
+            self._refuse(f"returns {float(found)}{of}", logits, targets)
         self.seen = True
-        return found
+
+    def _refuse(self, what: str, logits: Tensor, targets: Tensor) -> NoReturn:
+        raise DeclarationError(
+            f"Recipe: `loss` {short_name(self.loss)} {what}, but it should return the finite mean over logits "
+            f"{tuple(logits.shape)} and targets {tuple(targets.shape)}, a scalar tensor."
+        )
 
     def count(self, targets: Tensor) -> Tensor:
         """How much these rows count in the mean over a batch that they are a part of; a scalar.

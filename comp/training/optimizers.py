@@ -11,6 +11,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from comp.declare.brought import called
 from comp.declare.recipe import LAYER_GROUPS, Recipe
 from comp.errors import DeclarationError
 from comp.training.backbone import Classifier, layer_groups
@@ -43,7 +44,7 @@ def build_optimizer(model: Classifier, recipe: Recipe, learning_rate: float, rat
         for decay, parameters in _by_decay(model, members[name], recipe)
     ]
     if callable(recipe.optimizer):
-        return _checked(recipe.optimizer(parts), parts)
+        return _checked(called("Recipe: `optimizer`", recipe.optimizer, parts), parts)
     known = optimizer_names()
     if recipe.optimizer.removeprefix("lookahead_") not in known:
         near = ", ".join(difflib.get_close_matches(recipe.optimizer, known, n=3)) or "adamw, sgd"

@@ -7,6 +7,7 @@ back and used again, and is not had on top of the gigabyte that torch takes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,16 @@ import numpy.typing as npt
 import torch
 
 from comp.console import Console
+from comp.data.augmenting import Preprocessing
 from comp.data.columns import Encoding, encoding_of
 from comp.data.data_check import checked_tables
 from comp.data.splitting import draw_folds, draw_split, oversampled
 from comp.data.tables import Tables
+from comp.declare.competition import Competition
 from comp.declare.losses import loss_of
+from comp.declare.reading import Size, sides
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
+from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import BackboneError
 from comp.runs.resolve import Choices, Experiment
 from comp.submission.outputs import Outputs, outputs_for
@@ -31,9 +36,12 @@ from comp.training.launching import main_first
 from comp.training.learner import Epochs, Learner, Validation
 from comp.training.losses import Objective, class_weights
 from comp.training.optimizers import build_optimizer
-from comp.training.schedules import NOMINAL_RATE
+from comp.training.schedules import NOMINAL_RATE, simulate
 from comp.training.solving import FOLDS
 from comp.training.tracking import check_installed
+
+# Rows that a loss of one's own is tried on.
+TRIED = 8
 
 Rows = npt.NDArray[np.int64]
 
@@ -129,7 +137,27 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
         tables.depth,
         None if encoding is None else torch.from_numpy(encoding(tables.train)),
     )
+    _try_functions(competition, recipe, images)
     return Prepared(experiment, tables, training, validating, learner, images, outputs, weights, encoding)
+
+
+def _try_functions(competition: Competition, recipe: Recipe, images: Images) -> None:
+    """Raise DeclarationError for a schedule or an augmentation of one's own that is wrong, before images are read."""
+    for stage in recipe.stages:
+        if callable(stage.schedule):
+            simulate(stage, 1, NOMINAL_RATE, competition.layer_lr_ratio)
+        if competition.augment.pipeline is not None and augments(competition.augment, stage):
+            views = Preprocessing(stage.pixels, images.reading, competition.augment)
+            views.seen(View(draw=0), partial(_noise, images.depth.channels), views.pipeline(), 0, 0)
+
+
+def _noise(channels: int, size: Size) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (*sides(size), channels), np.uint8)
+
+
+def augments(viewpoint: Viewpoint, stage: Stage) -> bool:
+    """Whether images that train are seen in random views."""
+    return not stage.cached or any(view.draw is not None for view in viewpoint.at(stage.pixels).views(stage.views))
 
 
 def _untrained(
@@ -165,7 +193,9 @@ def _untrained(
         class_weights=balanced,
     )
     learner = Learner(model, recipe, competition.layer_lr_ratio, objective)
-    # One that can't be made is said before anything is written.
+    # What can't be made, or is no loss, is said before anything is computed or written.
+    some = torch.from_numpy(outputs.compared(seen[:TRIED])).to(learner.accelerator.device)
+    objective.try_on(some, outputs.width, mixed=learner.mixing is not None)
     build_optimizer(model, recipe, NOMINAL_RATE, competition.layer_lr_ratio, len(LAYER_GROUPS))
     return learner, digest(model.backbone)
 

@@ -23,7 +23,7 @@ from comp.runs.differences import difference
 from comp.runs.resolve import has_gpu, recipe_named
 from comp.training.config import config_of
 from comp.training.launching import from_main, is_main, wait_for_all
-from comp.training.prepared import Prepared
+from comp.training.prepared import Prepared, augments
 from comp.training.state import load_state
 from comp.training.training import Training
 
@@ -178,6 +178,12 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
         yield f"{encoding.width} inputs of the table's columns are joined to the features of each image"
         for table, what in ((tables.train, "labelled images"), (tables.test, "test images")):
             yield from encoding.lines(table, what)
+    viewpoint = competition.augment
+    if viewpoint.pipeline is not None and not any(augments(viewpoint, stage) for stage in recipe.stages):
+        yield (
+            "`augment` has a `pipeline` of its own, but no training image goes through it: all stages are cached in "
+            "fixed views; raise their `views`, or leave out `cached`"
+        )
     yield from tables.notes
     if tables.not_asked_for:
         yield f"{tables.not_asked_for} test images are not in the sample submission and are left out"

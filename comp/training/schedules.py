@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from comp.declare.brought import short_name
+from comp.declare.brought import called, short_name
 from comp.declare.checks import fits
 from comp.declare.recipe import LAYER_GROUPS, Amount, Recipe, Stage
 from comp.errors import DeclarationError
@@ -68,7 +68,7 @@ def scheduler(optimizer: Optimizer, stage: Stage, steps_per_epoch: int) -> LRSch
 
 def _factor(schedule: Callable[[int, int], float], steps: int, step: int) -> float:
     # torch asks for the rate after the last step as well.
-    factor = schedule(min(step, steps - 1), steps)
+    factor = called("Stage: `schedule`", schedule, min(step, steps - 1), steps)
     if not isinstance(factor, Real) or not fits(float(factor), Amount):
         raise DeclarationError(
             f"Stage: `schedule` returned {factor!r} for step {step} of {steps}, but it should return a number of at "

@@ -10,7 +10,8 @@ from typing import Any
 
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 
-from comp.errors import OverrideError
+from comp.declare.brought import called
+from comp.errors import DeclarationError, OverrideError
 from comp.runs import Run
 from comp.training.launching import is_main
 
@@ -59,7 +60,11 @@ class Tracker:
         if isinstance(log_with, str):
             made = LOGGER_TYPE_TO_CLASS[log_with](**_arguments(log_with, folder))
         else:
-            made = log_with(folder)
+            made = called("Competition: `log_with`", log_with, folder)
+            if not isinstance(made, GeneralTracker):
+                raise DeclarationError(
+                    f"Competition: `log_with` returned {made!r}, but it should return a GeneralTracker of Accelerate's."
+                )
         made.start()
         made.store_init_configuration(dict(_flat(config)))
         return made

@@ -3,6 +3,7 @@
 import pytest
 
 from comp import runner
+from comp.cli.options import Here
 from comp.console import Console
 from comp.errors import DeclarationError
 from comp.runs.resolve import Choices
@@ -81,3 +82,28 @@ def test_a_metric_of_one_s_own_that_gives_no_number_is_refused_before_training(d
     with serving(made), pytest.raises(DeclarationError, match="`score` of 'nearly' returns an array"):
         runner.run(made.competition, Choices("standard"), workspace, Console())
     assert not list(workspace.runs.rglob("config.json"))
+
+
+def test_a_metric_of_the_same_name_that_was_set_is_another_than_the_declared_one(shades, opened, workspace):
+    source = shades.declaration.read_text()
+    source = source.replace("ClassName()", "ProbabilityPerClass()").replace("ClassName", "ProbabilityPerClass")
+    source = source.replace('"accuracy"', 'weighted_log_loss({"red": 50})').replace("cycle_length=8", "cycle_length=2")
+    shades.declaration.write_text(source.replace("import ", "import weighted_log_loss, ", 1))
+    colours = ["red", "green", "blue"]
+    for name in ("sample_submission.csv", ".answers/shades.csv"):
+        path = (shades.served if name[0] == "." else shades.files) / name
+        rows = (line.split(",") for line in path.read_text().splitlines()[1:])
+        one_hot = (",".join([id_, *(str(int(colour == one)) for one in colours)]) for id_, colour in rows)
+        path.write_text("\n".join(["id,red,green,blue", *one_hot, ""]))
+    declared = opened(shades)
+    scores = [declared.run.record("scores")]
+    declared.resumes()
+    for name in ("weighted_log_loss", "log_loss"):
+        run = opened(shades, f"metric={name}").run
+        written = (run.folder / "scores.json").read_bytes()
+        for competition in (shades.competition, Here([shades.plugins], workspace).competition(run)):
+            runner.predict(competition, run, workspace, Console())
+            assert (run.folder / "scores.json").read_bytes() == written
+        scores.append(run.record("scores"))
+    weighted, balanced, plain = (record["tuned"] for record in scores)
+    assert len({weighted, balanced, plain}) == 3

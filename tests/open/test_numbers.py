@@ -66,6 +66,17 @@ KINDS = {
     ),
     "shares": ({**SHARES, "labels": COLOURS, "more": ", target='shares'", "loss": "''"}, "shares", 0.6),
     "fractions": ({**SHARES, "labels": COLOURS, "more": ", target='fractions'", "loss": "''"}, "fractions", 0.58),
+    "tags": (
+        {
+            **SHARES,
+            "metric": '"mean_columnwise_roc_auc"',
+            "labels": COLOURS,
+            "more": ", target='multi'",
+            "loss": "'asymmetric'",
+        },
+        "tags",
+        0.9,
+    ),
     "grades": ({**GRADES, "loss": "'mse'"}, "grade", 0.7),
     "ordinal": ({**GRADES, "loss": "'ordinal'"}, "grade", 0.7),
 }
@@ -74,6 +85,7 @@ COLUMNS = {
     "number": ("age", lambda red: (f"{100 * red:.3f}",)),
     "shares": ("red,green", lambda red: (f"{red:.4f}", f"{1 - red:.4f}")),
     "fractions": ("red,green", lambda red: (f"{red:.4f}", f"{1 - red / 2:.4f}")),
+    "tags": ("red,green", lambda red: (str(int(red > 0.4)), str(int(red < 0.6)))),
     "grade": ("grade", lambda red: (("0", "1", "5")[min(int(3 * red), 2)],)),
 }
 
@@ -113,7 +125,7 @@ def test_it_is_learned_predicted_in_its_own_unit_and_graded(kind, reds, opened):
     valid = read_predictions(done.run.predictions("valid"))
     if made.competition.target != "number":
         assert ((valid >= 0) & (valid <= 1)).all(axis=None)
-        if kind != "fractions":
+        if kind not in ("fractions", "tags"):
             assert valid.sum(axis=1).to_numpy() == pytest.approx(1)
     if kind in ("several", "ordinal"):  # the others resume as one of these does
         done.resumes()

@@ -44,11 +44,13 @@ DECLARED = 'Stage(size=16, train="head", cached=True, cycle_length=8, learning_r
 STAGE = DECLARED.replace("8", "40")
 FUNCTIONS = """head=Head(two_layers, pooled=False), optimizer=radam, rate_rule=lowest,
             stages=[Stage(size=16, train="head", cached=True, views=3, cycle_length=40, schedule=linear)],"""
+UNUSED = "no training image goes through"
 PARTS = {
     "functions": FUNCTIONS,
     "a hidden layer, Lion": f'head="mlp", optimizer="lion", stages=[{STAGE.replace("1e-2", "1e-3")}],',
     "attention, Muon": f"""head="attention", optimizer="muon", optimizer_options={{"momentum": 0.9}},
             stages=[{STAGE}],""",
+    "asymmetric loss": f'loss="asymmetric", label_smoothing=0.1, stages=[{STAGE}],',
     "means of powers": f"""head="gem", freeze_batch_norm=True,
             stages=[{STAGE}, Stage(size=16, train="all", cycle_length=2, learning_rate=1e-3)],""",
 }
@@ -100,8 +102,9 @@ def test_names_that_were_set_and_functions_hold_when_a_run_is_read_back(colours,
 def test_edited_augmentation_never_meets_features_that_it_made_before(colours, opened, workspace):
     made = colours(FUNCTIONS)
     cached = lambda: {path.name for path in (workspace.cache / "features").glob("*.npy")}  # noqa: E731
-    opened(made)
+    assert UNUSED not in opened(made).run.log.read_text()
     before = cached()
     made.declaration.write_text(made.declaration.read_text().replace("    return image\n", "    return 255 - image\n"))
     opened(made)
     assert cached() > before
+    assert UNUSED in opened(made, "stages.views=1").run.log.read_text()

@@ -5,10 +5,11 @@ import pytest
 
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.forms import ProbabilityPerClass
-from comp.declare.metrics import METRICS
+from comp.declare.metrics import METRICS, Metric
+from comp.errors import DeclarationError
 from comp.submission.outputs import Outputs
 from comp.submission.postprocessing import Clip, MostProbable, Thresholds
-from comp.submission.scoring import describe, interval, score_logits, tune_on_logits
+from comp.submission.scoring import describe, interval, score_logits, tune_on_logits, tune_on_predictions
 
 DIGITS, PLANET, BREEDS = (
     competition_named(name, REPOSITORY_COMPETITIONS) for name in ("digits", "planet", "dog-breeds")
@@ -139,3 +140,17 @@ def test_draws_that_have_no_score_do_not_count():
     low, high = interval(METRICS["roc_auc"], targets, probabilities)
     assert 0 <= low <= high <= 1
     assert np.isnan(interval(METRICS["roc_auc"], targets[:3], probabilities[:3])).all()
+
+
+@pytest.mark.parametrize("rows", [0, 4])
+def test_a_metric_of_one_s_own_that_is_no_number_is_named_and_not_recorded(rows):
+    own = Metric("own", "classes", True, lambda targets, classes: np.float64(classes.sum()) / 0 if rows else 0.0)
+    competition, predictions = replace(DIGITS, metric=own), np.eye(2)[[0, 1, 1, 0]][:rows]
+    if not rows:
+        assert "tuned" not in tune_on_predictions(competition, "ab", np.zeros(0, int), predictions)[1]
+        return
+    with np.errstate(all="ignore"), pytest.raises(DeclarationError, match="`score` of 'own' returns inf"):
+        tune_on_predictions(competition, "ab", np.array([0, 1, 1, 0]), predictions)
+    # Those by name may be undefined, as an area with one class is.
+    undefined = replace(BREEDS, metric="roc_auc")
+    assert np.isnan(tune_on_predictions(undefined, "ab", np.zeros(4, int), predictions)[1]["tuned"])

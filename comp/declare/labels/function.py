@@ -10,6 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+from comp.declare.brought import called
 from comp.declare.checks import Declared
 from comp.declare.labels.table import table
 from comp.declare.metrics import Target
@@ -38,7 +39,7 @@ class LabelFunction(Declared):
     def read(self, folder: Path) -> pd.DataFrame:
         import pandas as pd
 
-        result = self.function(folder)
+        result = called(f"{self.word}:", self.function, folder)
         name = getattr(self.function, "__name__", "the function")
         if not isinstance(result, pd.DataFrame):
             found = f"{type(result).__module__}.{type(result).__qualname__}"
@@ -105,7 +106,7 @@ class TestFunction(Declared):
     def read(self, folder: Path) -> pd.DataFrame:
         @wraps(self.function)
         def labelled(folder: Path) -> Any:
-            result = self.function(folder)
+            result = called(f"{TestFunction.__name__}:", self.function, folder)
             return result.assign(label="none") if hasattr(result, "assign") else result
 
         return _Unlabelled(labelled).read(folder).drop(columns="label")

@@ -16,6 +16,7 @@ import pandas as pd
 from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.data.tables import Tables
+from comp.declare.brought import recorded
 from comp.declare.competition import Competition
 from comp.declare.recipe import Ensemble
 from comp.errors import RunError
@@ -85,6 +86,7 @@ class _Together:
             "competition": competition.name,
             "kaggle": competition.kaggle,
             "metric": competition.scoring.name,
+            "scoring": recorded(competition.metric),
             "classes": first["classes"],
             "data": first["data"],
         }
