@@ -36,6 +36,8 @@ from comp.report.rendering import SIDE, write_page
 from comp.runs import Run, Workspace
 from comp.submission.postprocessing import Clip, PostProcessing, Thresholds, from_record, untuned
 from comp.submission.predictions import read_members
+from comp.submission.uncertainty import doubt
+from comp.submission.uncertainty import in_words as errors_in_words
 from comp.training.finder import RangeTest
 
 PAIRS = 20
@@ -72,7 +74,10 @@ def explain(
         "recipe": recipe,
         "scores": scores,
         "submitted": run.record("submitted") if run.has("submitted") else {},
-        "postprocessing": in_words(postprocessing),
+        "postprocessing": "; ".join(
+            filter(None, [in_words(postprocessing), errors_in_words(scores.get("standard_errors") or {})])
+        ),
+        "doubt": doubt(scores),
         "diagnosis": [] if run.members else diagnosis_of(run),
         "stages": [] if recipe is None else _stages(run, recipe, competition.scoring.name),
         "command": command_of(member.config, run.record("trained") if run.has("trained") else None),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from comp.errors import DeclarationError
 from comp.submission.outputs import Outputs
 from comp.submission.postprocessing import PostProcessing, from_record, to_record, tune, untuned
 from comp.submission.predictions import combined
+from comp.submission.uncertainty import standard_errors
 
 Array = npt.NDArray[Any]
 
@@ -78,14 +79,16 @@ def tune_on_logits(
         postprocessing = from_record(found) if found else postprocessing
         return postprocessing, {**record, "postprocessing": to_record(postprocessing)}
     plain, mean = score_logits(competition, outputs, classes, targets, logits[:, 0], answers), record.pop("untuned")
-    scores = {"plain": plain, "tta": mean, "tta_used": True}
+    scores, used = {"plain": plain, "tta": mean, "tta_used": True}, logits
     if views > 1:
         alone, others = tuned(logits[:, ::views])
         gain = others["tuned"] - record["tuned"]
         if gain > 0 if competition.scoring.higher_is_better else gain < 0:
             del others["untuned"]
-            return alone, {**others, **scores, "tta_used": False}
-    return postprocessing, {**record, **scores}
+            used, postprocessing, record, scores["tta_used"] = logits[:, ::views], alone, others, False
+    predictions = combined(competition, outputs.predictions(used), answers)
+    errors = standard_errors(competition, classes, targets, predictions, postprocessing)
+    return postprocessing, {**record, **scores, "standard_errors": errors}
 
 
 def tune_on_predictions(
@@ -147,7 +150,7 @@ def describe(scores: dict[str, Any], what: str = "images") -> str:
         return "no image validates, so there is no score and nothing to tune post-processing on"
     text = (
         f"validation {scores['metric']}: {scores['plain']:.5f} plain, {scores['tta']:.5f} with TTA, "
-        f"{scores['tuned']:.5f} with tuned post-processing, on {scores['rows']} {what}"
+        f"{with_error(scores)} with tuned post-processing, on {scores['rows']} {what}"
     )
     if not scores.get("tta_used", True):
         text += "; TTA loses on them, so it is not used: what is submitted is predicted from the plain view"
@@ -155,6 +158,12 @@ def describe(scores: dict[str, Any], what: str = "images") -> str:
     if temperature < TIMID:
         text += f"; badly under-confident, as its temperature of {temperature:.2f} shows: train longer"
     return text
+
+
+def with_error(scores: Mapping[str, Any]) -> str:
+    """The score after post-processing, with its standard error where that is known."""
+    error = (scores.get("standard_errors") or {}).get("tuned")
+    return f"{scores['tuned']:.5f}" + ("" if error is None else f" ± {error:.5f}")
 
 
 def interval(

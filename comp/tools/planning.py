@@ -82,7 +82,8 @@ class Plan:
         waiting = list(self.experiments)
         if self.seconds is not None:
             self._measure()
-            waiting = self.experiments = self._in_folds_or_not()
+            self.experiments = self._in_folds_or_not()
+            waiting = list(self.experiments)
             self._say_plan()
         while waiting:
             chosen = next((one for one in waiting if self._fits(one)), None)

@@ -30,6 +30,7 @@ from comp.submission.postprocessing import PostProcessing, from_record
 from comp.submission.predictions import combined, write_predictions
 from comp.submission.scoring import describe, tune_on_logits
 from comp.submission.submission import build_submission, write_submission
+from comp.submission.uncertainty import doubt
 from comp.training.backbone import build_classifier, expectations, set_size
 from comp.training.inputs import Images, tta_views
 from comp.training.learner import Learner
@@ -121,6 +122,8 @@ def predict(
     # With what predicts other images without the training images at hand.
     run.write_record("scores", {**scores, "shares": shares.tolist()})
     console.say(describe(scores, "images" if answers is None else "answers"))
+    for line in filter(None, [doubt(scores)]):
+        console.say(line)
     _write_test_predictions(trained, tables, test, shares, postprocessing, console)
     return run.submission
 

@@ -24,8 +24,9 @@ from comp.runs import Goal, Run, Workspace, create_run, list_runs
 from comp.runs.resolve import Choices
 from comp.submission.postprocessing import from_record
 from comp.submission.predictions import Member, read_members, write_predictions
-from comp.submission.scoring import score_untuned, tune_on_predictions
+from comp.submission.scoring import score_untuned, tune_on_predictions, with_error
 from comp.submission.submission import build_submission, write_submission
+from comp.submission.uncertainty import doubt, standard_errors
 from comp.tools.ensembles.members import all_folds, fold_of_rows, refuse_differences, refuse_other_data, same_parts
 from comp.tools.ensembles.methods import (
     Combined,
@@ -142,9 +143,11 @@ def join(
     folds = fold_of_rows(members, ids)
     valid = pd.concat([member.valid for member in members]).loc[ids].to_numpy()
     even = np.full(len(members), 1 / len(members))
-    tuned = tune_on_predictions(competition, together.tables.classes, targets, valid, of_one_model=True)
+    classes = together.tables.classes
+    tuned = tune_on_predictions(competition, classes, targets, valid, of_one_model=True)
     combined = Combined(valid, weighted_mean(together.test), even, *tuned)
-    scores = _score_folds(competition, together.tables.classes, members, folds, targets, combined)
+    scores = _score_folds(competition, classes, members, folds, targets, combined)
+    scores["standard_errors"] = standard_errors(competition, classes, targets, valid, combined.postprocessing)
     first = members[0].config
     shared = {name: first[name] for name in ("recipe_name", "seed", "split_seed", "folds") if name in first}
     return together.write(
@@ -153,7 +156,7 @@ def join(
         folds.astype(str),
         combined,
         scores,
-        _describe_folds(competition, scores),
+        [*_describe_folds(competition, scores), *filter(None, [doubt(scores)])],
     )
 
 
@@ -240,6 +243,8 @@ def _combined(
         for member, one in zip(members, valid, strict=True)
     }
     scores = compare(alone, methods, chosen)
+    best = methods[chosen]
+    scores["standard_errors"] = standard_errors(competition, tables.classes, targets, best.valid, best.postprocessing)
     seeds = {member.config.get("seed") for member in members}
     whole = all(member.config.get("fold") is None for member in members)
     config = {
@@ -250,9 +255,9 @@ def _combined(
         "folds": members[0].config.get("folds") if whole else None,
         **(own or {}),
     }
-    lines = describe(competition, scores)
+    lines = [*describe(competition, scores), *filter(None, [doubt(scores)])]
     if own and not own["complete"]:
-        lines = lines[-1:]
+        lines = describe(competition, scores)[-1:]
     whole_recipe = isinstance(competition.recipes.get(config["recipe_name"]), Ensemble)
     name = f"{config['recipe_name']}-blend" if own and not whole_recipe else config["recipe_name"]
     return together.write(name, config, parts, methods[chosen], scores, lines, into)
@@ -322,6 +327,6 @@ def _describe_folds(competition: Competition, scores: Mapping[str, Any]) -> list
             ["fold", "images", competition.scoring.name, "post-processed"],
             *([fold, one["rows"], one["untuned"], one["tuned"]] for fold, one in enumerate(folds, start=1)),
             ["mean", "", *spread],
-            ["all images", scores["rows"], scores["untuned"], scores["tuned"]],
+            ["all images", scores["rows"], scores["untuned"], with_error(scores)],
         ),
     ]

@@ -120,6 +120,8 @@ def by_every_method(
     methods: dict[Method, Combined] = {
         "mean": scored(weighted_mean(valid), weighted_mean(test), even),
     }
+    if len(valid) == 1:
+        return methods
     # Ranks of numbers would lose their unit.
     if target != "number":
         methods["logits"] = scored(mean_of_logits(valid, target), mean_of_logits(test, target), even)

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.submission.postprocessing import Clip, Thresholds, tune
+from comp.submission.uncertainty import doubt, in_words, standard_errors
+
+BREEDS, PLANET, DIGITS = (
+    competition_named(name, REPOSITORY_COMPETITIONS) for name in ("dog-breeds", "planet", "digits")
+)
+
+
+def drawn(rows, seed=0, temperature=1.5):
+    """Targets, and probabilities (N, 3) that are too sure of them by a temperature."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (rows, 3))
+    true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    targets = np.array([rng.choice(3, p=row) for row in true])
+    sure = true**temperature
+    return targets, sure / sure.sum(axis=1, keepdims=True)
+
+
+def test_the_standard_error_of_a_temperature_is_how_much_it_varies_from_draw_to_draw():
+    found, told = [], []
+    for seed in range(25):
+        targets, predictions = drawn(200, seed)
+        tuned = tune(BREEDS, "abc", targets, predictions)
+        assert isinstance(tuned, Clip)
+        found.append(tuned.temperature)
+        told.append(standard_errors(BREEDS, "abc", targets, predictions, tuned).get("temperature", np.nan))
+    assert np.nanmedian(told) == pytest.approx(np.std(found), rel=0.35)
+
+
+def test_the_standard_error_of_a_mean_over_rows_is_that_of_the_mean():
+    targets, predictions = drawn(4000)
+    right = predictions.argmax(axis=1) == targets
+    tuned = tune(DIGITS, "abc", targets, predictions)
+    errors = standard_errors(DIGITS, "abc", targets, predictions, tuned)
+    assert errors["tuned"] == pytest.approx(right.std() / np.sqrt(len(right)), rel=0.4)
+    assert errors["gained"] == 0
+
+
+def test_thresholds_have_a_standard_error_each():
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, (300, 2))
+    predictions = (0.1 * targets + rng.normal(0.1, 0.02, targets.shape)).clip(0, 1)
+    tuned = tune(PLANET, "ab", targets, predictions)
+    assert isinstance(tuned, Thresholds)
+    errors = standard_errors(PLANET, "ab", targets, predictions, tuned)
+    assert len(errors["thresholds"]) == 2
+    assert all(error < 0.1 for error in errors["thresholds"])
+    assert "thresholds" in in_words(errors)
+
+
+def test_few_rows_are_said_to_be_too_few_where_many_are_not():
+    scores = {}
+    for rows in (40, 4000):
+        targets, predictions = drawn(rows)
+        tuned = Clip(1e-7, 1.5, sums_to_one=True)
+        scores[rows] = {"rows": rows, "standard_errors": standard_errors(BREEDS, "abc", targets, predictions, tuned)}
+    assert "40 rows are too few" in doubt(scores[40])
+    assert "--folds" in doubt(scores[40])
+    assert "--folds" not in doubt(scores[40] | {"folds": [1]})
+    assert doubt(scores[4000]) is None
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_of_two_rows_nothing_is_said(rows):
+    targets, predictions = drawn(4)
+    errors = standard_errors(BREEDS, "abc", targets[:rows], predictions[:rows], Clip(1e-7, sums_to_one=True))
+    assert errors == {}
+    assert doubt({"rows": rows, "standard_errors": errors}) is None
+    assert doubt({"rows": rows}) is None

@@ -1,0 +1,44 @@
+import shutil
+
+import pytest
+
+from comp import runner
+from comp.console import Console
+from comp.runs.resolve import Choices
+
+STRONG = """    recipes={
+        "strong": Ensemble(
+            members=[
+                Recipe(
+                    backbone=backbone,
+                    pretrained=False,
+                    batch_size=8,
+                    stages=[Stage(size=size, train="head", cached=True, cycle_length=8, learning_rate=1e-2)],
+                )
+                for backbone, size in (("test_resnet", 16), ("test_efficientnet", 32))
+            ],
+            folds=2,
+        ),
+"""
+
+
+@pytest.fixture
+def strong(shades, workspace):
+    """The shades, downloaded, with a recipe of two trainings in two folds each."""
+    declared = shades.declaration.read_text().replace("import ClassName,", "import ClassName, Ensemble,")
+    assert "    recipes={\n" in declared
+    shades.declaration.write_text(declared.replace("    recipes={\n", STRONG))
+    shutil.copytree(shades.files, workspace.data("shades"))
+    return shades.competition
+
+
+@pytest.fixture
+def train(strong, workspace):
+    """Trains what is chosen; gives the run and what was said."""
+
+    def start(**chosen):
+        said = Console()
+        said.say = (lines := []).append
+        return runner.train(strong, Choices(**{"recipe": "strong", **chosen}), workspace, said), "\n".join(lines)
+
+    return start

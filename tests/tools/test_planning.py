@@ -1,0 +1,155 @@
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from comp.console import Console
+from comp.data.data_check import checked_tables
+from comp.errors import OverrideError, RunError
+from comp.runs import list_runs
+from comp.runs.resolve import Choices, Experiment, trainings_of
+from comp.tools import planning
+from comp.tools.planning import Plan, Speeds
+from comp.tools.side_by_side import Job
+
+BACKBONES = ("test_resnet", "test_efficientnet")
+
+
+class Clock:
+    """Time that passes only when it is told to."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    told = Clock()
+    monkeypatch.setattr(planning, "time", SimpleNamespace(monotonic=told.monotonic, perf_counter=time.perf_counter))
+    return told
+
+
+@pytest.fixture
+def plan(strong, workspace, monkeypatch):
+    """A plan of two trainings, the second on images four times as large, and what it says; speeds are known."""
+
+    def make(seconds, images_per_second=10.0, began=0.0, **chosen):
+        said = Console()
+        said.say = (lines := []).append
+        several = trainings_of(strong, Choices("strong", **chosen))
+        experiments = [Experiment.of(strong, one, workspace) for one in several]
+        made = Plan(experiments, checked_tables(strong, workspace, Console()), said, seconds, began)
+        speeds = {16: images_per_second, 32: images_per_second / 4}
+        monkeypatch.setattr(
+            made, "_measure", lambda: made.speeds.update({name: Speeds(dict(speeds)) for name in BACKBONES})
+        )
+        return made, lines
+
+    return make
+
+
+def taken(plan, clock, seconds=0.0):
+    """The names of the trainings that a plan takes, each of which takes so long."""
+    names = []
+    for one in plan:
+        names.append((one.choices.recipe, one.choices.folds))
+        clock.now += seconds
+    return names
+
+
+def test_all_are_taken_in_order_where_they_fit(plan, clock):
+    made, lines = plan(600)
+    assert taken(made, clock, 1) == [("strong.1", 2), ("strong.2", 2)]
+    assert "plan for 10:00" in "\n".join(lines)
+    assert any("1 of 2 trainings are done" in line for line in lines)
+
+
+def test_what_does_not_fit_is_left_out_and_named(plan, clock):
+    made, lines = plan(40)
+    assert taken(made, clock, 10) == [("strong.1", 2)]
+    assert "left out" in lines[-1]
+    assert "strong.2" in lines[-1]
+
+
+def test_one_split_validates_where_folds_take_too_long(plan, clock):
+    made, lines = plan(25.5)
+    assert taken(made, clock, 1)[0] == ("strong.1", None)
+    assert any("2 folds of strong.1" in line for line in lines)
+
+
+def test_a_time_in_which_nothing_fits_is_refused_with_the_least_that_is_needed(plan, clock):
+    made, _ = plan(5)
+    with pytest.raises(OverrideError, match=r"strong\.1 .* needs about 0:2\d"):
+        taken(made, clock)
+
+
+def test_trainings_that_take_longer_than_planned_leave_less_room_for_the_next(plan, clock):
+    assert len(taken(plan(80)[0], clock, 5)) == 2
+    clock.now = 0
+    assert len(taken(plan(80)[0], clock, 45)) == 1
+
+
+def test_without_a_time_all_are_taken_and_the_end_is_said(plan, clock):
+    made, lines = plan(None)
+    assert len(taken(made, clock, 30)) == 2
+    assert "1 of 2 trainings are done" in lines[0]
+    assert "0:30" in lines[0]
+
+
+def jobs(*runs):
+    def work(run, console):
+        if run is None:
+            time.sleep(30)
+        return run
+
+    return [Job("one", lambda console, run=run: work(run, console)) for run in runs]
+
+
+def test_what_lasts_past_the_end_of_the_time_is_stopped(plan):
+    made, lines = plan(0.2, began=time.monotonic())
+    began = time.monotonic()
+    assert made.work(jobs("fold 1", None)) == ["fold 1"]  # better than nothing
+    assert made.over
+    assert time.monotonic() - began < 5
+    assert "time is over" in lines[-1]
+    made.spent.append(1.0)
+    assert made.work(jobs("fold 1", None)) == []  # another training is there whole
+    with pytest.raises(RunError, match="no training has ended"):
+        plan(0.2, began=time.monotonic())[0].work(jobs(None))
+
+
+def test_a_blend_in_a_time_is_trained_as_it_was_planned(train, workspace, monkeypatch):
+    monkeypatch.setattr(planning, "MEASURED", 0.05)
+    run, said = train(time=120.0)
+    assert len(run.members) == 2
+    assert run.record("config")["complete"]
+    assert "measured here: test_resnet" in said
+    assert "expected to end" in said
+    again, _ = train(time=120.0)
+    assert again.members == run.members
+
+
+def test_a_plain_recipe_is_trained_in_folds_where_there_is_time(train, workspace, monkeypatch):
+    monkeypatch.setattr(planning, "MEASURED", 0.05)
+    run, _ = train(recipe="standard", time=120.0)
+    assert run.folder.name == "standard-blend-1"
+    assert run.record("config")["folds"] == 5
+    assert sum(one.record("config").get("fold") is not None for one in list_runs(workspace)) == 5
+
+
+def test_training_on_images_is_measured_by_what_trains(strong, workspace, monkeypatch):
+    monkeypatch.setattr(planning, "MEASURED", 0.05)
+    experiment = Experiment.of(strong, Choices(), workspace)
+    stages = [replace(experiment.recipe.stages[0], cached=False, train=train) for train in ("head", "all")]
+    experiment = replace(experiment, recipe=replace(experiment.recipe, stages=stages))
+    tables = checked_tables(strong, workspace, Console())
+    made = Plan([experiment], tables, Console(), 600, time.monotonic())
+    (one,) = made
+    speeds = made.speeds["test_resnet"]
+    assert speeds.predicted.keys() == {16}
+    assert speeds.trained.keys() == {(16, 1), (16, 3)}
+    assert one.recipe == experiment.recipe
