@@ -232,7 +232,7 @@ def _combined(
     methods = by_every_method(competition, tables.classes, valid, together.test, targets, folds, of_folds=of_folds)
     chosen = _chosen(methods, how, len(rows))
     alone_at = int(methods[chosen].weights.argmax())
-    if methods[chosen].weights[alone_at] >= ALONE:
+    if own is None and methods[chosen].weights[alone_at] >= ALONE:
         only = members[alone_at].run
         console.say(f"{chosen} gives {only.name} all the weight, so the others add nothing to it and no run is made")
         return only
