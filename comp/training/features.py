@@ -26,6 +26,8 @@ Features = npt.NDArray[np.float32]
 
 # What a computation that is killed may lose.
 MARK_SECONDS = 10.0
+# That a head is solved on at once: 2 GiB.
+MOST_VALUES = 1 << 29
 
 
 def content_digest(paths: Paths, contents: Sequence[str] | None = None, read: Read | Channels = "images") -> str:
@@ -191,12 +193,17 @@ class FeatureEpochs:
     def __len__(self) -> int:
         return len(self.rows) // self.batch_size
 
-    def whole(self) -> tuple[Tensor, Tensor]:
-        """What a head is given of all training rows in all views (N, V, F), and their targets."""
-        *columns, targets = self.others
-        inputs = torch.from_numpy(np.ascontiguousarray(self.features[self.rows]))
+    def whole(self) -> tuple[Tensor, Tensor, npt.NDArray[np.int64]]:
+        """What a head is given of the training rows in all views (N, V, F), their targets and folds.
+
+        Of rows that would not fit in memory a sample is drawn, of `MOST_VALUES`.
+        """
+        most = max(1, MOST_VALUES // prod(self.features.shape[1:]))
+        drawn = np.sort(np.random.default_rng(self.seed).permutation(len(self.rows))[:most])
+        *columns, targets = (values[drawn] for values in self.others)
+        inputs = torch.from_numpy(np.ascontiguousarray(self.features[self.rows[drawn]]))
         beside = [values[:, None].expand(-1, inputs.shape[1], -1).to(inputs.dtype) for values in columns]
-        return torch.cat([inputs, *beside], dim=-1), targets
+        return torch.cat([inputs, *beside], dim=-1), targets, self.folds[drawn]
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         generator = np.random.default_rng([self.seed, number])

@@ -165,13 +165,11 @@ class Learner:
         Raises DivergedError after an epoch whose loss is NaN or infinite.
         """
         torch.manual_seed(seed)
-        if stage.schedule == "lbfgs":
-            yield from self._solve(training, validation)
-            return
+        solved = stage.schedule == "lbfgs"
         network, optimizer = self.ready(stage, learning_rate, training.batch_size)
         accumulated = self.recipe.accumulation
         schedule = scheduler(optimizer, stage, math.ceil(len(training) / accumulated))
-        average = Average(self.model, self.recipe.ema) if self.recipe.ema else None
+        average = Average(self.model, self.recipe.ema) if self.recipe.ema and not solved else None
         self.evaluated = self.model if average is None else average.module
         state = self.under_way = StageState(optimizer, schedule, average, self.accelerator)
         if saved is not None:
@@ -179,6 +177,12 @@ class Learner:
             if self.objective is not None:
                 self.objective.seen = True
         steps, cycle_ends = stage.epochs * math.ceil(len(training) / accumulated), np.cumsum(stage.cycle_epochs)
+        if solved and not state.epoch:
+            epoch = self._solved(training, validation)
+            state.end_epoch()
+            yield epoch
+            if epoch.diverged:
+                raise DivergedError(1, learning_rate)
         while state.epoch < stage.epochs:
             began = time.perf_counter() - state.seconds
             training_mode(self.model, freeze_batch_norm=self.recipe.freeze_batch_norm)
@@ -220,20 +224,20 @@ class Learner:
             self.evaluated = self.model
         self.under_way = None
 
-    def _solve(self, training: Epochs, validation: Validation | None) -> Iterator[Step | Epoch]:
+    def _solved(self, training: Epochs, validation: Validation | None) -> Epoch:
         """The head's optimum on cached features, as one epoch of one step."""
         assert isinstance(training, FeatureEpochs)
         assert isinstance(self.model.head, Sequential)
         assert self.objective is not None
-        self.evaluated, began = self.model, time.perf_counter()
+        began = time.perf_counter()
         self.model.eval()
-        inputs, targets = (values.to(self.accelerator.device) for values in training.whole())
-        loss, self.strength = solve(self.model.head, inputs, targets, training.folds, self.objective)
-        yield Step(1, 1, len(inputs))
-        logits, valid_loss = self._validate(validation) if math.isfinite(loss) else (None, None)
+        inputs, targets, folds = training.whole()
+        inputs, targets = inputs.to(self.accelerator.device), targets.to(self.accelerator.device)
+        loss, self.strength = solve(self.model.head, inputs, targets, folds, self.objective)
         seconds = time.perf_counter() - began
-        rates = {"loss": loss, "lr_head": 1.0}
-        yield Epoch(0, 0, True, loss, valid_loss, seconds, len(inputs) / seconds, [rates], logits)
+        logits, valid_loss = self._validate(validation) if math.isfinite(loss) else (None, None)
+        steps = [{"loss": loss, "lr_head": 1.0}]
+        return Epoch(0, 0, True, loss, valid_loss, seconds, len(inputs) / seconds, steps, logits)
 
     def ready(self, stage: Stage, learning_rate: float, batch_size: int) -> tuple[Network, Optimizer]:
         """Freeze what the stage doesn't train; what its inputs go through, and an optimizer at the groups' peak rates.

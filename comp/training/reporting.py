@@ -15,11 +15,9 @@ EPOCH = "{:>6}  {:>10}  {:>10}  {:>10}  {:>8}  {:>9}"
 def say_stage(console: Console, number: int, count: int, stage: Stage, learning_rate: float, metric: str) -> None:
     """The heading of a stage and of its epochs' table."""
     views = f" on cached features of {stage.views} view{'s' if stage.views > 1 else ''}" if stage.cached else ""
-    epochs = f"{stage.epochs} epoch{'' if stage.epochs == 1 else 's'}"
-    console.say(
-        f"stage {number} of {count}: {stage.trains}{views}, {stage.pixels_in_words} px, "
-        f"{epochs} of {short_name(stage.schedule)}, learning rate {learning_rate:.2g}"
-    )
+    epochs = f"{stage.epochs} epoch{'s' if stage.epochs > 1 else ''} of {short_name(stage.schedule)}"
+    how = "solved by L-BFGS" if stage.schedule == "lbfgs" else f"{epochs}, learning rate {learning_rate:.2g}"
+    console.say(f"stage {number} of {count}: {stage.trains}{views}, {stage.pixels_in_words} px, {how}")
     console.say(EPOCH.format("epoch", "train loss", "valid loss", metric, "seconds", "images/s"))
 
 

@@ -155,6 +155,8 @@ class Training:
                 if asked:
                     self._say_how_to_resume(number)
                     break
+        if stage.schedule == "lbfgs" and learner.strength is not None:
+            self.console.say(f"the head's weights are regularised by {learner.strength:.2g}, as cross-validation found")
         self.fitted.append(replace(stage, learning_rate=rate))
         self.run.history.append_stage(number, time.perf_counter() - self.began, peak_memory())
 

@@ -215,6 +215,19 @@ def test_an_epoch_draws_each_row_at_most_once_in_one_of_its_views(count, views, 
     assert set(inputs[:, 1].tolist()) <= set(range(views))
 
 
+def test_a_head_is_solved_on_all_rows_and_views_or_on_as_many_rows_as_fit(monkeypatch):
+    features = np.arange(24, dtype=np.float32).reshape(4, 3, 2)
+    columns = torch.tensor([[7.0], [8.0], [9.0], [10.0]])
+    epochs = FeatureEpochs(features, np.array([3, 1]), torch.arange(4), 2, 0, columns, np.array([0, 1, 0, 2]))
+    inputs, targets, folds = epochs.whole()
+    assert inputs.shape == (2, 3, 3)
+    assert (inputs[0, :, :2].numpy() == features[3]).all()
+    assert inputs[0, :, 2].tolist() == [10.0] * 3
+    assert (targets.tolist(), folds.tolist()) == ([3, 1], [2, 1])
+    monkeypatch.setattr("comp.training.features.MOST_VALUES", 6)
+    assert epochs.whole()[0].shape == (1, 3, 3)
+
+
 def test_epochs_differ_in_order_and_views_and_follow_from_seed_and_number():
     features = np.random.default_rng(0).normal(size=(30, 3, 2)).astype(np.float32)
 

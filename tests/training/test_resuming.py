@@ -120,6 +120,7 @@ def slower(step, steps):
 
 RECIPES = {
     "cached head, then all": ((FINDS, ALL), {"dropout": 0.3}),
+    "a solved head, then all with their average": ((replace(FINDS, schedule="lbfgs", cycles=1), ALL), {"ema": 0.9}),
     "average, mixing, gathered, snapshots": (
         (replace(ALL, train=2),),
         {"ema": 0.9, "mixup": 0.4, "cutmix": 0.4, "accumulation": 2, "snapshots": 2, "batch_size": 4, "drop_path": 0.0},
