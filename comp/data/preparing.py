@@ -22,15 +22,14 @@ from comp.data.own_images import ask_for_all, hide
 from comp.data.reading import in_threads
 from comp.declare.brought import key_of
 from comp.declare.competition import Competition
-from comp.declare.own_images import AskForAll, HideShare
+from comp.declare.own_images import PREPARED, AskForAll, HideShare
 from comp.declare.reading import PixelTable
 from comp.errors import CompError, DataError
 from comp.files import alone
 
 Array = npt.NDArray[Any]
 
-PREPARED = "prepared"
-# In it: what it was made from.
+# In the folder: what it was made from.
 MARK = ".made-from.json"
 # Rows of a table that are read at once.
 AT_ONCE = 256

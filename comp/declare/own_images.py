@@ -9,7 +9,8 @@ from typing import Annotated
 from comp.declare.checks import Declared, between
 from comp.declare.labels import LabelSource
 
-# What ``prepare`` makes of them, below ``prepared/``.
+# Where ``prepare`` puts what it makes, and what it makes of them.
+PREPARED = "prepared"
 TRAIN, VALID, TEST = "train", "valid", "test"
 SAMPLE, ANSWERS = "sample_submission.csv", "answers.csv"
 

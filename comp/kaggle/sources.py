@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from comp.declare.competition import Competition
+from comp.declare.own_images import ANSWERS as OF_HIDDEN
+from comp.declare.own_images import PREPARED, HideShare
+from comp.files import replacing
 from comp.kaggle.client import Kaggle, connect
 from comp.kaggle.connection import endpoint_at
 from comp.kaggle.failures import Say
 from comp.local_kaggle.bundled import BUNDLED
+from comp.local_kaggle.catalog import ANSWERS
 from comp.local_kaggle.grading import graders
 from comp.runs import Workspace
 
@@ -29,13 +34,14 @@ def kaggle_of(competition: Competition, workspace: Workspace, say: Say) -> Itera
 
     What is waited for is said to ``say``.
 
-    A competition that only the local Kaggle has (the demo's) is made from what is installed and served meanwhile.
+    A competition that only the local Kaggle has is served meanwhile: the demo's, made from what is installed, and one
+    of a person's own images, part of them hidden, which is graded only.
     """
     if workspace.kaggle is not None:
         only = workspace.kaggle
         yield lambda: connect(only, say)
         return
-    build = _bundled(competition)
+    build = _bundled(competition, workspace)
     if build is None:
         yield lambda: connect(say=say)
         return
@@ -52,11 +58,25 @@ def is_here(competition: Competition, workspace: Workspace) -> bool:
     """Whether the competition's Kaggle is one on this machine."""
     if workspace.kaggle is not None:
         return endpoint_at(workspace.kaggle).is_local
-    return _bundled(competition) is not None or endpoint_at().is_local
+    return _bundled(competition, workspace) is not None or endpoint_at().is_local
 
 
-def _bundled(competition: Competition) -> Callable[[Path, str], None] | None:
-    return None if os.environ.get("COMP_KAGGLE_URL") else BUNDLED.get(competition.kaggle)
+def _bundled(competition: Competition, workspace: Workspace) -> Callable[[Path, str], None] | None:
+    """What lays the competition's files out in a folder by its slug, with the answers; None where Kaggle has them."""
+    if os.environ.get("COMP_KAGGLE_URL"):
+        return None
+    if not isinstance(competition.prepare, HideShare):
+        return BUNDLED.get(competition.kaggle)
+    answers = workspace.data(competition.name) / PREPARED / OF_HIDDEN
+
+    def graded_only(folder: Path, slug: str) -> None:
+        (folder / slug).mkdir(parents=True, exist_ok=True)
+        (folder / ANSWERS).mkdir(exist_ok=True)
+        if answers.is_file():
+            with replacing(folder / ANSWERS / f"{slug}.csv") as unfinished:
+                shutil.copyfile(answers, unfinished)
+
+    return graded_only
 
 
 def mount_of(source: str) -> Path | None:

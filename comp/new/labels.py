@@ -22,6 +22,7 @@ from comp.declare.labels import (
     in_order,
 )
 from comp.declare.labels.naming import Names
+from comp.declare.own_images import PREPARED
 from comp.errors import DataError
 from comp.new.columns import FEW, TRIVIAL, Labels, labels_of
 from comp.new.look import ImageFolder, Look
@@ -38,7 +39,6 @@ TRIED = 200  # values of a column that tell whether it names images
 MOST_PARTS = 4
 PARTS = {"train", "test", "valid", "val"}
 # Folders that lie side by side, and are no classes.
-PREPARED = "prepared"
 NO_CLASSES = {"images", "image", "img", "imgs", "masks", "mask", "labels", "label", "annotations", "json", "xml"}
 
 

@@ -287,7 +287,7 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
                 values = set(rows[column].str.strip())
                 for folder in look.image_folders:
                     named = fit(folder.names, values)
-                    if len(named.images) == len(values):
+                    if len(named.images) == len(values) and not _labelled(look, path, folder.path, values):
                         images = frozenset(str(PurePosixPath(folder.path) / name) for name in named.images)
                         place = _by_column(rows, folder)
                         source = CsvImages(path, image=column, folder=place, suffix=named.suffix, answer=key)
@@ -295,12 +295,20 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
                         return Asked(source, images, folder, len(images) < len(folder.names), seen, len(ids))
                 names = Names(look.images, roots=(PurePosixPath(),))
                 found = [image for value in values if (image := names.find(value)) is not None]
-                if len(found) == len(values):
-                    place = _common_folder(found)
+                place = _common_folder(found)
+                if len(found) == len(values) and not _labelled(look, path, place, values):
                     source = CsvImages(path, image=column, folder=place, suffix=suffix_of(found), answer=key)
                     seen = f"{path} names the images below {place} of the ids in {key!r}"
                     return Asked(source, frozenset(found), None, False, seen, len(ids))
     return None
+
+
+def _labelled(look: Look, path: str, place: str, values: Collection[str]) -> bool:
+    """Whether what a table seems to name are images to train on: its numbers may be no names, but like those of some."""
+    if "test" in place.lower():
+        return False
+    others = (table[column] for other, table in look.tables.items() if other != path for column in table.columns)
+    return "train" in place.lower() or any(set(values) <= set(column.str.strip()) for column in others)
 
 
 def _by_column(rows: pd.DataFrame, folder: ImageFolder) -> str:

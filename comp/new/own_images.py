@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from comp.declare.labels import Folders, TestImages
-from comp.declare.own_images import SAMPLE, TEST, TRAIN, VALID, AskForAll, HideShare
+from comp.declare.own_images import PREPARED, SAMPLE, TEST, TRAIN, VALID, AskForAll, HideShare
 from comp.errors import DataError
-from comp.new.labels import PREPARED, Found, find_labels
+from comp.new.labels import Found, find_labels
 from comp.new.look import Look
 from comp.new.matching import Asked, must_have_images, suffix_of
 from comp.new.metrics import metric_of

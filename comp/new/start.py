@@ -14,6 +14,7 @@ from comp.console import Console
 from comp.data.tables import Tables, read_tables
 from comp.declare.competition import Competition, KaggleDataset, load_competition
 from comp.declare.metrics import Target, outputs_in_words
+from comp.declare.own_images import AskForAll, HideShare
 from comp.errors import CompError, DataError, DeclarationError, KaggleError, OverrideError
 from comp.files import holds_files
 from comp.kaggle.client import CompetitionFacts, connect
@@ -83,7 +84,7 @@ def start(name: str, source: Source, competitions: Path, workspace: Workspace, c
     else:
         facts = _facts(source.slug, console) if source.slug else None
         look, inferred = _from_disk(name, slug, source.data, here, facts, console)
-        if source.slug is None:
+        if source.slug is None and not isinstance(inferred.competition.prepare, HideShare):
             guess = f"{slug!r} stands for the slug in the competition's address, which submitting needs"
             inferred = replace(inferred, findings=(*inferred.findings, Finding("kaggle", guess, sure=False)))
     fits, verdict = _held_against_the_files(inferred.competition, look, here)
@@ -180,7 +181,8 @@ def _from_kaggle(
 
 def _held_against_the_files(competition: Competition, look: Look, here: Path) -> tuple[bool, Finding]:
     """Whether labels, test images and sample submission fit together, as far as is known, and what to say of it."""
-    if competition.prepare:
+    own = isinstance(competition.prepare, (HideShare, AskForAll)) and holds_files(here)
+    if competition.prepare and not own:
         return True, Finding("check", "the images are prepared from the tables first, and held against the rest then")
     if not look.whole or len(look.files) > MOST_CHECKED:
         return True, Finding("check", "not held against the data yet; training does that first", sure=False)

@@ -145,7 +145,7 @@ KINDS = {
     ),
     "hidden images, which only a notebook will see": Kind(
         [f"train_images/{n}.png" for n in TWELVE],
-        {"train.csv": pets(), "test.csv": rows("id,site", [(n, 1) for n in ASKED]), NAMED: sample()},
+        {"train.csv": pets(), "test.csv": rows("id,age", [(n, n - 97) for n in ASKED]), NAMED: sample()},
         says="no image that sample_submission.csv asks for is here",
     ),
     "a folder for each class and images to predict, with no sample submission": Kind(
