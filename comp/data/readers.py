@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +19,8 @@ Array = npt.NDArray[Any]
 
 # Not all that Pillow knows: it would run a PostScript file that is named .jpg through Ghostscript.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "DIB", "JPEG2000", "PPM")
+if find_spec("PIL.AvifImagePlugin"):  # which older ones, as in a notebook at Kaggle, lack
+    FORMATS = (*FORMATS, "AVIF")
 # The tag of a TIFF that says what its components beside the colours are: 1 and 2 for transparency.
 EXTRA_SAMPLES = 338
 # An array that has fewer rows than this, and more channels, has its channels first.

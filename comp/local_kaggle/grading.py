@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +24,7 @@ USAGE, PUBLIC = "Usage", "Public"  # as in the solution files that Kaggle's comp
 class Grader:
     """A competition's metric on tables.
 
-    id_column: of the answers; the first, if it is empty.
+    id_column: of the answers; the first, if it is empty. guessed: whether the metric is one that `comp new` guessed.
     score: called with the answers and the submission, both tables of text (an empty field is ""); gives the score, or
         raises CompError with the reason why the submission doesn't fit.
     """
@@ -33,6 +33,7 @@ class Grader:
     higher_is_better: bool
     score: Callable[[pd.DataFrame, pd.DataFrame], float]
     id_column: str = ""
+    guessed: bool = False
 
 
 def graders(competitions: Iterable[Competition]) -> Mapping[str, Grader]:
@@ -67,11 +68,20 @@ class DeclaredGraders(Mapping[str, Grader]):
         return len(self._found())
 
     def _found(self) -> Mapping[str, Grader]:
-        declared = []
+        found: dict[str, Grader] = {}
         for declaration in find_competitions(*self.folders).values():
             with suppress(CompError):
-                declared.append(load_competition(declaration))
-        return graders(declared)
+                for slug, grader in graders([load_competition(declaration)]).items():
+                    found[slug] = replace(grader, guessed=_is_guessed(declaration))
+        return found
+
+
+def _is_guessed(declaration: Path) -> bool:
+    """Whether the metric is still among the guesses of `comp new`, which stand in the README beside a declaration."""
+    try:
+        return "\n- metric: " in declaration.with_name("README.md").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,11 @@ def grade(grader: Grader, answers: Path, submission: Path) -> Scores:
     """
     truth = _read(answers)
     given = _read(submission)
+    if grader.guessed:
+        log.warning(
+            "graded by %s, which comp new guessed: confirm it in competition.py, and take its line out of README.md",
+            grader.metric,
+        )
     if USAGE not in truth:
         return Scores(_score(grader, truth, given, submission), None)
     is_public = truth.pop(USAGE) == PUBLIC

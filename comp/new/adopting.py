@@ -30,6 +30,7 @@ def adopted(found: Path, sources: Sequence[str], folder: Path, say: Say) -> Iter
     Raises:
         DataError: there is nothing at ``found``, it holds archives or can't be unpacked; ``folder`` holds other data.
     """
+    found = found.expanduser()
     were_there = found.is_dir() and holds_files(folder) and _links(folder) == _visible(found)
     if holds_files(folder) and not were_there:
         raise DataError(f"{folder} holds other data; remove it or move it away, and run the same command again.")

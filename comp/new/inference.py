@@ -24,7 +24,6 @@ from comp.declare.labels import CsvColumns, CsvLabels, CsvNumbers
 from comp.declare.metrics import Target
 from comp.declare.own_images import AskForAll, HideShare
 from comp.declare.reading import Channels, PixelTable
-from comp.declare.viewpoint import Viewpoint, side_on, top_down, upright
 from comp.new.columns import SEPARATORS, around
 from comp.new.labels import Found, find_labels
 from comp.new.look import Look
@@ -34,16 +33,10 @@ from comp.new.own_images import own_images
 from comp.new.pixels import pixel_tables, reader_of
 from comp.new.recipes import recipes_for
 from comp.new.sample import SampleTable, find_sample
+from comp.new.viewpoints import UNLIKE_PHOTOS, viewpoint_of
 
 GRADES = r"grade|severity|diagnosis|level|stage|rating|isup|retinopathy|blindness"
 NAMES_OF_NUMBERS = r"(map|names?|classes|labels?)[^/]*\.(json|txt)$"
-TOP_DOWN = r"satellite|aerial|amazon|planet|histopath|microscop|cells?\b|protein|tissue|galax|retin|blindness|melanoma"
-UPRIGHT = r"digit|mnist|handwrit|\btext\b|\bocr\b|traffic.?sign|kuzushiji|grapheme"
-VIEWPOINTS = (
-    (UPRIGHT, upright(), "upright(), because a mirror image would mean something else"),
-    (TOP_DOWN, top_down(), "top_down(), because the images have no up"),
-)
-UNLIKE_PHOTOS = TOP_DOWN + r"|x-?ray|catheter|chest|radiograph|pneumo|\bscans?\b|\bmri\b|spectrogram|" + UPRIGHT
 
 
 @dataclass(frozen=True)
@@ -81,11 +74,12 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         sample, asked = found, find_asked(look, found)
         labels = find_labels(look, asked, sample)
     words = f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()
-    ratio, like = (3, "unlike") if re.search(UNLIKE_PHOTOS, words) else (10, "like")
     form, form_finding = _form(labels, sample, look.metric)
     metric, metric_finding = _metric(labels, form, look)
-    viewpoint, viewpoint_finding = _viewpoint(words)
-    recipes, recipes_seen = recipes_for(look.pixels, len(look.images), like_photographs=like == "like")
+    viewpoint, because = viewpoint_of(words, has_up=look.has_up)
+    unlike = bool(re.search(UNLIKE_PHOTOS, words)) or viewpoint.flips != "horizontal"
+    ratio, like = (3, "unlike") if unlike else (10, "like")
+    recipes, recipes_seen = recipes_for(look.pixels, len(look.images), like_photographs=not unlike)
     competition = Competition(
         name=name,
         kaggle=kaggle,
@@ -108,10 +102,10 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         findings.append(Finding("groups", text))
     findings += [
         *(Finding("labels", doubt, sure=False) for doubt in labels.doubts),
-        Finding("test", asked.seen.format(name=name), asked.sure),
+        Finding("test", asked.seen.replace("{name}", name), asked.sure),
         form_finding,
         metric_finding,
-        viewpoint_finding,
+        Finding("augment", because, sure=False),
         Finding("layers", f"layer_lr_ratio {ratio}, for images {like} photographs", sure=False),
         Finding("recipes", recipes_seen),
     ]
@@ -245,12 +239,3 @@ def _guessed_metric(labels: Found, form: SubmissionForm, look: Look) -> str:
     names = any(re.search(NAMES_OF_NUMBERS, path.lower()) for path in look.files)
     graded = re.search(GRADES, f"{labels.column} {look.title}".lower())
     return "quadratic_kappa" if numbers and not names and graded else "accuracy"
-
-
-def _viewpoint(words: str) -> tuple[Viewpoint, Finding]:
-    for pattern, viewpoint, because in VIEWPOINTS:
-        found = re.search(pattern, words)
-        if found:
-            return viewpoint, Finding("augment", f"{because}, going by the word {found.group()!r}", sure=False)
-    others = "top_down() where the images have no up, like aerial ones, upright() where a mirror image would be wrong"
-    return side_on(), Finding("augment", f"side_on(), as for photographs; {others}", sure=False)

@@ -19,6 +19,7 @@ from comp.declare.labels.csv import TABLE_SUFFIXES
 from comp.declare.labels.files import READ_BY, walked
 from comp.errors import DataError
 from comp.kaggle.client import CompetitionFacts
+from comp.new.viewpoints import have_up
 
 LARGEST_TABLE = 64 << 20  # bytes; labels are far smaller
 # A table of so many columns has a pixel in each.
@@ -57,6 +58,7 @@ class Look:
     whole: no file is left out. tables: the CSVs, all text, by path. pixels: width and height of an image.
     annotations: what the JSONs of images and categories say, by path.
     title, metric, description: in Kaggle's words; empty if unknown. only_notebooks: nothing can be uploaded.
+    has_up: whether the images may have an up, as far as is known.
     """
 
     files: Sequence[str]
@@ -69,6 +71,7 @@ class Look:
     description: str = ""
     metric: str = ""
     only_notebooks: bool = False
+    has_up: bool = True
 
     @cached_property
     def channels(self) -> list[str]:
@@ -122,9 +125,10 @@ def look_at_folder(folder: Path, facts: CompetitionFacts | None = None) -> Look:
     tables = {file: read_table(folder / file) for file in small}
     jsons = (file for file in files if is_json(file) and (folder / file).stat().st_size <= LARGEST_TABLE)
     annotations = {file: found for file in jsons if (found := annotations_in(folder / file)) is not None}
-    images = [folder / file for file in files if is_image(file)][:MOST_OPENED]
-    pixels = next((size for image in images if (size := pixels_of(image))), None)
-    return Look(files, tables, folders, True, pixels, annotations, **({} if facts is None else asdict(facts)))
+    images = [folder / file for file in files if is_image(file)]
+    pixels = next((size for image in images[:MOST_OPENED] if (size := pixels_of(image))), None)
+    told = {} if facts is None else asdict(facts)
+    return Look(files, tables, folders, True, pixels, annotations, has_up=have_up(images), **told)
 
 
 def pixels_of(image: Path) -> tuple[int, int] | None:

@@ -304,7 +304,7 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
 
 
 def _labelled(look: Look, path: str, place: str, values: Collection[str]) -> bool:
-    """Whether what a table seems to name are images to train on: its numbers may be no names, but like those of some."""
+    """Whether a table seems to name images to train on: numbers that are no names, but like those of some."""
     if "test" in place.lower():
         return False
     others = (table[column] for other, table in look.tables.items() if other != path for column in table.columns)

@@ -237,3 +237,11 @@ def test_another_number_of_channels_than_the_training_images_have_is_named(tmp_p
 def test_what_is_listed_as_an_image_is_what_is_opened_as_one():
     Image.init()
     assert {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS} == IMAGE_SUFFIXES
+
+
+@pytest.mark.skipif("AVIF" not in FORMATS, reason="an older Pillow")
+def test_avif_is_read_whatever_it_is_called(tmp_path):
+    Image.new("RGB", (16, 16), (200, 10, 10)).save(tmp_path / "x.avif")
+    (tmp_path / "x.avif").rename(tmp_path / "x.jpg")
+    assert facts_of(tmp_path / "x.jpg").problem == ""
+    assert np.abs(read_image(tmp_path / "x.jpg", 16).mean(axis=(0, 1)) - (200, 10, 10)).max() < 8

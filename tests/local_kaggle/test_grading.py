@@ -1,10 +1,11 @@
 import math
+from dataclasses import replace
 
 import pytest
 
 from comp.declare.metrics import Metric
 from comp.errors import SubmissionError
-from comp.local_kaggle.grading import Grader, Scores, grade
+from comp.local_kaggle.grading import DeclaredGraders, Grader, Scores, grade
 
 
 @pytest.fixture
@@ -52,3 +53,14 @@ def test_answers_with_a_usage_column_have_a_public_and_a_private_part(tmp_path):
     grader = Grader("m", higher_is_better=True, score=score)
     assert grade(grader, tmp_path / "answers.csv", tmp_path / "given.csv") == Scores(1.0, 0.5)
     assert seen == ["1234", "13", "24"]
+
+
+def test_a_metric_that_comp_guessed_is_named_whenever_it_grades(tmp_path, csv, caplog, shades):
+    folder = shades.declaration.parent
+    (folder / "README.md").write_text("- augment: side_on()\n- metric: accuracy would fit\n")
+    grader = DeclaredGraders([folder.parent])["shades"]
+    assert grader.guessed
+    grade(replace(grader, score=lambda *_: 1.0), csv, csv)
+    assert grader.metric in caplog.text
+    (folder / "README.md").write_text("- augment: side_on()\n")
+    assert not DeclaredGraders([folder.parent])["shades"].guessed

@@ -60,6 +60,12 @@ def test_a_folder_of_one_s_own_is_run_where_it_lies(new, lay_out, workspace):
     assert not [path for path in workspace.data("mine").rglob("*.png") if not path.parent.is_symlink()]
 
 
+def test_a_folder_may_begin_with_a_tilde(new, lay_out, monkeypatch):
+    data = lay_out("aptos2019-blindness-detection").folder
+    monkeypatch.setenv("HOME", str(data.parent))
+    assert not new("mine", "--data", f"~/{data.name}").status
+
+
 def test_an_archive_is_unpacked_and_run(new, lay_out, tmp_path, workspace):
     data = lay_out("aerial-cactus-identification").folder
     ended = new("mine", "--data", shutil.make_archive(tmp_path / "whole", "zip", data))

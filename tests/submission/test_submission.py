@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -347,3 +348,15 @@ def test_a_submission_without_the_answers_ids_or_columns_is_not_graded(kind, def
     _, submission = right(kind)
     with pytest.raises(SubmissionError, match="each of the 4 ids" if defect in OTHER_ROWS else "columns should be id"):
         grader(declared(kind))(submission.astype(str), DEFECTS[defect](submission).astype(str))
+
+
+def test_ids_may_stand_in_another_column_than_the_first(tmp_path):
+    competition = replace(declared("class", "accuracy"), id_column="Id")
+    (tmp_path / "sample.csv").write_text("breed,Id\ncat,7\ncat,8\n")
+    sample = read_sample_submission(tmp_path / "sample.csv", "Id")
+    built = build_submission(competition, CLASSES, sample, ["8", "7"], np.array([1, 2]))
+    write_submission(built, tmp_path / "submission.csv")
+    check_submission(competition, CLASSES, sample, tmp_path / "submission.csv")
+    assert (tmp_path / "submission.csv").read_text() == "breed,Id\nfish,7\ndog,8\n"
+    given = read_csv(tmp_path / "submission.csv")
+    assert grader(competition)(given, given) == 1

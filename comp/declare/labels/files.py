@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # Those of the kinds that are opened, as Pillow knows them: `comp.data.readers.FORMATS`.
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
+    | {".avif", ".avifs"}
     | {".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm"}
 )
 # Those that readers are for, by name.
@@ -123,7 +125,9 @@ class Folders(Declared):
             names = sorted(found)
             left += all_placed(str(place), others)
             if not names:
-                raise DataError(f"{place} holds no image files, so it is no class; add some, or remove the folder.")
+                raise DataError(
+                    f"{place} holds no image files{_instead(place)}, so it is no class; add some, or remove the folder."
+                )
             ids += [f"{place.name}/{PurePath(name).stem}" for name in names]
             paths += all_placed(str(place), names)
             labels += [place.name] * len(names)
@@ -174,8 +178,8 @@ class TestImages(Declared):
             names = [path.rpartition("/")[2] for path in paths]
         if not names and not self.hidden:
             raise DataError(
-                f"{', '.join(map(str, places))} holds no {self.suffix or 'image'} files; check `test` in "
-                "competition.py."
+                f"{', '.join(map(str, places))} holds no {self.suffix or 'image'} files{_instead(places[0])}; check "
+                "`test` in competition.py."
             )
         if len(set(names)) < len(names):
             names = [path.removeprefix(f"{folder}/") for path in paths]
@@ -271,8 +275,17 @@ def names_in(folder: Path, suffix: str = "", *, required: bool = True) -> tuple[
         elif small.endswith(any_image) and name[0] != ".":
             others.append(name)
     if required and not found:
-        raise DataError(f"{folder} holds no {suffix or 'image'} files; check its name in competition.py.")
+        raise DataError(
+            f"{folder} holds no {suffix or 'image'} files{_instead(folder)}; check its name in competition.py."
+        )
     return found, sorted(others)
+
+
+def _instead(folder: Path) -> str:
+    """What a folder without images has, in words: how many files of each suffix."""
+    counts = Counter(path.suffix.lower() or "without a suffix" for path in folder.iterdir() if path.is_file())
+    listed = ", ".join(f"{count} files {suffix}" for suffix, count in counts.most_common(3))
+    return f" but {listed}, which `read` has to be for" if listed else ""
 
 
 def left_out(others: Sequence[str], suffix: str) -> list[str]:

@@ -119,3 +119,33 @@ def test_the_images_of_a_folder_are_told_from_those_of_another_suffix(tmp_path):
 @given(folder=st.sampled_from(["/a/b", "/", ".", "a"]), names=st.lists(st.text("ab./", max_size=4), max_size=4))
 def test_many_names_are_placed_as_each_is(folder, names):
     assert all_placed(folder, names) == [placed(folder, name) for name in names]
+
+
+def test_what_lies_in_a_folder_without_images_is_counted(tmp_path):
+    touch(tmp_path, "test/1.nii", "test/2.nii", "train/cat/1.heic", "train/dog/1.jpg")
+    with pytest.raises(DataError, match=r"2 files \.nii"):
+        TestImages("test").read(tmp_path)
+    with pytest.raises(DataError, match=r"1 files \.heic"):
+        Folders("train").read(tmp_path)
+
+
+def test_hidden_images_that_are_asked_for_have_rows_and_no_files(tmp_path):
+    touch(tmp_path, "test/1.png")
+    source = TestImages("test", suffix=".png", hidden=True)
+    found = source.with_hidden(source.read(tmp_path), ["1", "2"], tmp_path)
+    assert rows_of(found) == [("1", tmp_path / "test/1.png"), ("2", tmp_path / "test/2.png")]
+    assert "1 of 2" in found.attrs["notes"][0]
+    assert TestImages("nowhere", hidden=True).read(tmp_path).empty
+
+
+def test_a_given_validation_set_is_marked_and_has_no_class_of_its_own(tmp_path):
+    touch(tmp_path, "train/cat/0.jpg", "train/dog/1.jpg", "valid/cat/0.jpg")
+    read = Folders("train", valid="valid").read(tmp_path)
+    assert dict(zip(read["id"], read["validates"], strict=True)) == {
+        "cat/0": False,
+        "dog/1": False,
+        "valid/cat/0": True,
+    }
+    touch(tmp_path, "valid/cow/0.jpg")
+    with pytest.raises(DataError, match="'cow'"):
+        Folders("train", valid="valid").read(tmp_path)

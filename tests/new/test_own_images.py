@@ -1,0 +1,78 @@
+"""Images of one's own, in a folder for each class: a sample submission is made, and a share hidden and graded here."""
+
+import pandas as pd
+import pytest
+
+from comp.console import Console
+from comp.data.tables import read_tables
+from comp.declare.competition import load_competition
+from comp.kaggle.sources import is_here, kaggle_of
+from comp.kaggle.submitting import submit, wait_for_score
+from comp.new.start import Source, start
+from comp.training.prepared import which_validate
+
+CLASSES = ("cats", "dogs")
+
+
+@pytest.fixture
+def started(tmp_path, workspace, monkeypatch):
+    """What `comp new` makes of files: the competition, and the tables of its data."""
+    monkeypatch.delenv("COMP_KAGGLE_URL", raising=False)
+    said = []
+
+    def begin(*files):
+        for file in files:
+            (tmp_path / "mine" / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "mine" / file).touch()
+        console = Console()
+        monkeypatch.setattr(console, "say", said.append)
+        competition = load_competition(
+            start("mine", Source(data=tmp_path / "mine"), tmp_path / "plugins", workspace, console)
+        )
+        return competition, read_tables(competition, workspace.data("mine"))
+
+    begin.said = said
+    return begin
+
+
+def test_a_share_of_each_class_is_hidden_and_graded_on_this_machine(started, workspace):
+    competition, tables = started(*(f"{label}/{number}.jpg" for label in CLASSES for number in range(10)))
+    prepared = workspace.data("mine") / "prepared"
+    answers = pd.read_csv(prepared / "answers.csv", dtype=str)
+    assert answers["label"].tolist() == ["cats"] * 2 + ["dogs"] * 2
+    assert list(answers["id"]) == list(tables.test["id"])
+    assert (len(tables.train), len(tables.test)) == (16, 4)
+    assert is_here(competition, workspace)
+    with kaggle_of(competition, workspace, print) as connect:
+        kaggle = connect()
+        reference = submit(kaggle, "mine", prepared / "answers.csv", "all right")
+        assert wait_for_score(kaggle, "mine", reference).public_score == 1
+    assert not any("kaggle" in line.split()[:2] for line in started.said)
+    assert started.said[-1].startswith("next: comp explore mine, then ")
+
+
+def test_an_image_that_is_added_is_there_the_next_time(started, workspace, tmp_path):
+    competition, before = started(*(f"{label}/{number}.jpg" for label in CLASSES for number in range(10)))
+    assert len(read_tables(competition, workspace.data("mine")).train) == len(before.train)
+    (tmp_path / "mine" / "cats" / "11.jpg").touch()
+    assert len(read_tables(competition, workspace.data("mine")).train) == len(before.train) + 1
+
+
+def test_a_validation_set_that_is_given_is_the_split_and_none_of_it_is_hidden(started):
+    parts = {"train": 10, "valid": 3}
+    _, tables = started(
+        *(f"{p}/{label}/{n}.jpg" for p, count in parts.items() for label in CLASSES for n in range(count))
+    )
+
+    class Choices:
+        all_data, folds, fold, seed = False, None, None, 0
+
+    validates = which_validate(tables, None, Choices())
+    assert (validates.sum(), len(tables.train)) == (6, 22)
+    assert tables.train["path"][validates].str.contains("prepared/valid/").all()
+
+
+def test_images_to_predict_are_all_asked_for(started):
+    _, tables = started(*(f"train/{label}/{n}.jpg" for label in CLASSES for n in range(3)), "test/7.jpg", "test/8.jpg")
+    assert list(tables.sample_submission.ids) == ["7", "8"]
+    assert tables.sample_submission.columns == ("id", "label")
