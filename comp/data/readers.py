@@ -18,9 +18,9 @@ from comp.errors import DeclarationError
 Array = npt.NDArray[Any]
 
 # Not all that Pillow knows: it would run a PostScript file that is named .jpg through Ghostscript.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "DIB", "JPEG2000", "PPM")
-if find_spec("PIL.AvifImagePlugin"):  # which older ones, as in a notebook at Kaggle, lack
-    FORMATS = (*FORMATS, "AVIF")
+# AVIF is what older ones, as in a notebook at Kaggle, lack.
+AVIF = ("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "DIB", "JPEG2000", "PPM", *AVIF)
 # The tag of a TIFF that says what its components beside the colours are: 1 and 2 for transparency.
 EXTRA_SAMPLES = 338
 # An array that has fewer rows than this, and more channels, has its channels first.
