@@ -146,6 +146,32 @@ def test_two_processes_train_and_predict_as_one_does(still, apart, workspace):
     assert list(predicted(runs[-1], "test").index) == [f"test{number:02}" for number in range(37)]
 
 
+def test_two_processes_learn_numbers_as_one_does(still, apart, workspace):
+    source = still.declaration.read_text()
+    for written, now in (
+        ('CsvLabels("train.csv", image="id", label="colour"', 'CsvNumbers("train.csv", image="id", values=["red"]'),
+        ("CsvLabels", "CsvNumbers"),
+        ("ClassName", "Numbers"),
+        ("accuracy", "rmse"),
+        ('balance="weights"', 'loss="huber"'),
+        ("label_smoothing=0.1,", ""),
+    ):
+        source = source.replace(written, now)
+    still.declaration.write_text(source)
+    rows = [line.split(",") for line in (still.files / "train.csv").read_text().splitlines()[1:]]
+    still.text("train.csv", ["id,red", *(f"{id_},{500 + 7 * (colour == 'red')}" for id_, colour in rows)])
+    still.text("sample_submission.csv", ["id,red", *(f"test{number:02},0" for number in range(37))])
+    assert apart(still, "train", "shades", "--folds", 2)[0] == 0
+    shutil.rmtree(workspace.cache)
+    status, out, err = apart(still, "train", "shades", "--folds", 2, processes=2)
+    assert (status, err) == (0, "")
+    assert "2 x cpu" in out
+    one, two = (run for run in list_runs(workspace) if run.members)
+    for part in ("valid", "test"):
+        assert np.allclose(predicted(two, part), predicted(one, part), rtol=1e-6)
+    assert np.ptp(predicted(two, "test")["red"]) > 3
+
+
 def test_two_processes_find_the_rate_and_take_the_steps_of_one(still, apart, workspace):
     command = ("train", "shades", "--set", "stages.2.learning_rate=find", "--set", "stages.2.cycles=1")
     few = replaced(finder, "BATCHES", 24)

@@ -46,6 +46,7 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
     def interrupt(seconds):
         raise KeyboardInterrupt
 
+    shades.declaration.write_text(shades.declaration.read_text().replace("size=16", "size=(16, 24)"))
     workspace.runs.joinpath("shades", "standard-1").mkdir(parents=True)
     with monkeypatch.context() as patch:
         patch.setattr(failures, "wait", interrupt)
@@ -72,6 +73,7 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
     assert list_runs(workspace) == [run]
     config = run.record("config")
     assert (config["seed"], config["order"], config["notebook"]) == (3, 1, f"you/{name}")
+    assert config["recipe"]["stages"][0]["size"] == [16, 24]
     assert config["command"].endswith("run shades --on kaggle --seed 3 --submit")
     assert run.record("submitted")["status"] == "complete"
     assert run.report.is_file()
