@@ -8,7 +8,6 @@ absolute paths relative; here both are refused.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import stat
@@ -22,8 +21,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal
 
+from comp.declare.labels.files import walked
 from comp.errors import CompError, DataError
 from comp.kaggle.downloads import must_fit
+from comp.kaggle.parts import DEFLATE64, PART, Deflate64File, join_parts
 
 Kind = Literal["zip", "tar", "7z"]
 
@@ -159,7 +160,7 @@ class _Member:
     size: int
     is_folder: bool
     refused: str
-    open: Callable[[], IO[bytes] | None] = lambda: None
+    open: Callable[[], IO[bytes] | Deflate64File | None] = lambda: None
 
 
 def _opened(file: IO[bytes], kind: Kind) -> Any:
@@ -183,7 +184,8 @@ def _in_zip(source: zipfile.ZipFile) -> Iterator[_Member]:
         member.filename = _name_in_zip(member).replace("\\", "/")
         is_link = stat.S_ISLNK(member.external_attr >> 16)
         wrong = "is a link" if is_link else "is a folder with content" if member.is_dir() and member.file_size else ""
-        yield _Member(member.filename, member.file_size, member.is_dir(), wrong, partial(source.open, member))
+        opens = partial(Deflate64File, source) if member.compress_type == DEFLATE64 else source.open
+        yield _Member(member.filename, member.file_size, member.is_dir(), wrong, partial(opens, member))
 
 
 def _name_in_zip(member: zipfile.ZipInfo) -> str:
@@ -312,8 +314,8 @@ def _staged(source: Path, folder: Path, reserved: Collection[str]) -> Iterator[t
 def _mirror(source: Path, folder: Path) -> None:
     """Links in ``folder`` to all that is in ``source``; folders of its own where something in them will move."""
     opened = {source}
-    for base, folders, files in os.walk(source, followlinks=True):
-        packed = any(name.lower().endswith(NESTED_SUFFIXES) for name in files)
+    for base, folders, files in walked(source):
+        packed = any(name.lower().endswith(NESTED_SUFFIXES) or PART.fullmatch(name) for name in files)
         if packed or (not folders and files == [Path(base).name]):
             place = Path(base)
             while place not in opened:
@@ -329,6 +331,7 @@ def _mirror(source: Path, folder: Path) -> None:
 
 def _unpack_nested(folder: Path, depth: int) -> list[str]:
     notes = []
+    join_parts(folder)
     for archive in sorted(path for path in folder.rglob("*") if path.name.lower().endswith(NESTED_SUFFIXES)):
         kind = kind_of(archive) if archive.is_file() else None
         if kind is None:

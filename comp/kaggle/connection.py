@@ -23,6 +23,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from comp.errors import CredentialsError, KaggleError
+from comp.kaggle.credentials import must_be_whole
 from comp.local_kaggle import LOCAL_TOKEN_PREFIX, LOCAL_USER
 
 KAGGLE_URL = "https://api.kaggle.com"
@@ -109,12 +110,13 @@ def sign_in(endpoint: Endpoint) -> Any:
     On this machine the user is ``KAGGLE_USERNAME`` or "you", and no credential is read.
 
     Raises:
-        CredentialsError: Kaggle is meant and there are no credentials, or it refuses them.
+        CredentialsError: Kaggle is meant and there are no credentials, or spoilt ones, or it refuses them.
         KaggleError: the package can't be imported, for example because its settings folder can't be made.
     """
     api = _api_class()(endpoint)
     if endpoint.is_local:
         return api
+    must_be_whole(TOKEN_REMEDY)
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):

@@ -165,8 +165,8 @@ def _bring(
                 got = whole.get(source) or coming[absent.index(source)].result()
                 try:
                     notes = extract(got.path, folder, RESERVED)
-                except DamagedError:
-                    forget(got.path)
+                except DamagedError as error:
+                    _damaged(got.path, error)
                     raise
                 facts.append({"source": source, "name": got.path.name, **got.facts(), "size": got.path.stat().st_size})
             for note in notes:
@@ -176,6 +176,19 @@ def _bring(
     if downloaded:
         say(f"downloaded {', '.join(downloaded)} to {folder}")
     return bool(downloaded)
+
+
+def _damaged(archive: Path, error: DamagedError) -> None:
+    """Delete a damaged archive; raise DataError where the one before it, downloaded too, was just so."""
+    known, found = archive.with_name(f"{archive.name}.damaged"), f"{archive.stat().st_size} {error}"
+    forget(archive)
+    if known.is_file() and known.read_text(encoding="utf-8") == found:
+        known.unlink()
+        raise DataError(
+            f"{str(error).split(';')[0]}, and so was the one before it; download it in a browser, unpack it with "
+            "7-Zip, and link its folder with `comp new NAME --data DIR`."
+        ) from error
+    write_text(known, found)
 
 
 def _watched(bring: Callable[[Progress], Download], progress: Progress, stop: Event) -> Download:

@@ -12,6 +12,7 @@ from comp.files import holds_files
 from comp.kaggle.archives import NESTED_SUFFIXES, DamagedError, extract, kind_of
 from comp.kaggle.failures import Say
 from comp.kaggle.fetch import RECORD, RESERVED, write_record
+from comp.kaggle.parts import PART
 
 
 @contextmanager
@@ -74,7 +75,7 @@ def _put(found: Path, folder: Path, say: Say) -> None:
     if not inside:
         raise DataError(f"{found} is empty; {which}.")
     for name, path in inside.items():
-        if path.is_file() and name.lower().endswith(NESTED_SUFFIXES):
+        if path.is_file() and (name.lower().endswith(NESTED_SUFFIXES) or PART.fullmatch(name)):
             raise DataError(f"{found} holds {name}, which is not unpacked; unpack it there.")
     folder.mkdir(parents=True, exist_ok=True)
     for name, path in inside.items():

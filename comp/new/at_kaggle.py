@@ -16,9 +16,11 @@ from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.archives import NESTED_SUFFIXES
 from comp.kaggle.client import CompetitionFacts, Kaggle, RemoteFile
 from comp.kaggle.connection import TIMEOUT_SECONDS
+from comp.kaggle.parts import PART
 from comp.new.look import LARGEST_TABLE, Look, annotations_in, is_image, is_json, is_table, pixels_of, read_table
 
 MOST_FOLDERS = 200  # that Kaggle is asked to list, one by one
+READ_FROM_AFAR = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 FILES_OF_A_FOLDER = 2000  # that tell how its images are called
 
 
@@ -50,6 +52,8 @@ def look_at_kaggle(
     listed, folders, complete = _listed(kaggle, slug, tick, whole=whole)
     seen: list[_Seen] = []
     for remote in listed:
+        if PART.fullmatch(remote.name):
+            raise OpaqueError(remote.name)
         if remote.name.lower().endswith(NESTED_SUFFIXES):
             tick()
             seen += _members(kaggle, slug, remote.name, [other.name for other in listed])
@@ -104,6 +108,9 @@ def _members(kaggle: Kaggle, slug: str, name: str, listed: Sequence[str]) -> lis
             members = [member for member in archive.infolist() if not member.is_dir()]
     except (zipfile.BadZipFile, RemoteZipError, requests.RequestException) as error:
         raise OpaqueError(name) from error
+    odd = next((member for member in members if member.compress_type not in READ_FROM_AFAR), None)
+    if odd is not None:
+        raise OpaqueError(f"{odd.filename} in {name}")
     inner = next((member.filename for member in members if member.filename.lower().endswith(NESTED_SUFFIXES)), None)
     if inner is not None:
         raise OpaqueError(f"{inner} in {name}")

@@ -2,12 +2,16 @@
 
 import io
 import tarfile
+import zipfile
+import zlib
 from collections import namedtuple
 
+import numpy as np
 import pytest
+from inflate64 import Deflater
 
 from comp.errors import DataError
-from comp.kaggle.archives import DamagedError, LockedError, extract
+from comp.kaggle.archives import DamagedError, LockedError, extract, link
 from tests.kaggle.conftest import contents, zipped
 
 
@@ -143,7 +147,46 @@ def test_an_inner_archive_with_a_password_is_said_and_left_as_it_is(tmp_path):
 def test_a_method_that_cannot_be_read_is_not_answered_with_another_download(unpacked):
     archive = bytearray(zipped({"a.png": b"a"}))
     central = archive.rindex(b"PK\x01\x02")
-    archive[8] = archive[central + 10] = 9  # Deflate64
+    archive[8] = archive[central + 10] = 98  # PPMd
     with pytest.raises(DataError, match="7-Zip") as caught:
         unpacked(bytes(archive))
     assert not isinstance(caught.value, DamagedError)
+
+
+def test_numbered_parts_are_put_together_and_a_missing_one_is_named(unpacked):
+    whole = zipped({"train/a.png": b"a" * 999})
+    thirds = {f"train.zip.{number + 1:03}": whole[number * 60 : (number + 1) * 60] for number in range(2)}
+    thirds["train.zip.003"] = whole[120:]
+    assert unpacked(thirds) == {"train/a.png": b"a" * 999}
+    with pytest.raises(DataError, match=r"train\.zip\.002"):
+        unpacked({name: part for name, part in thirds.items() if name != "train.zip.002"})
+    with pytest.raises(DataError, match=r"train\.zip spans .*zip -s 0"):
+        unpacked({"train.z01": whole[:60], "train.zip": whole[60:]})
+
+
+def by_deflate64(name, content, checksum=0):
+    """A zip with one member, as Windows' Explorer packs large ones."""
+    deflater = Deflater()
+    packed = deflater.deflate(content) + deflater.flush()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(name, packed)
+        (member,) = archive.infolist()
+        member.compress_type, member.file_size, member.CRC = 9, len(content), checksum or zlib.crc32(content)
+    return buffer.getvalue()
+
+
+def test_deflate64_is_read_and_its_checksum_held_against_it(unpacked, tmp_path):
+    content = bytes(np.random.default_rng(0).integers(0, 9, 300_000, np.uint8))
+    assert unpacked(by_deflate64("train/a.bin", content)) == {"train/a.bin": content}
+    with pytest.raises(DamagedError, match="checksum"):
+        unpacked(by_deflate64("train/a.bin", content, checksum=7))
+
+
+def test_a_loop_of_links_beside_what_is_mounted_ends(tmp_path):
+    (tmp_path / "mount" / "train").mkdir(parents=True)
+    (tmp_path / "mount" / "train" / "a.png").touch()
+    (tmp_path / "mount" / "again").symlink_to(tmp_path / "mount")
+    (tmp_path / "mount" / "test.zip").write_bytes(zipped({"b.png": b"b"}))
+    link(tmp_path / "mount", tmp_path / "data")
+    assert (tmp_path / "data" / "test" / "b.png").is_file() or (tmp_path / "data" / "b.png").is_file()

@@ -11,6 +11,7 @@ import pytest
 from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.client import connect
 from comp.kaggle.connection import KAGGLE_URL, _api_class, endpoint_at
+from comp.kaggle.credentials import VARIABLES, must_be_whole
 from comp.kaggle.submitting import submit
 
 SLUG = "two-digits"
@@ -181,3 +182,36 @@ def test_the_official_functions_work_with_only_the_endpoint_changed(url, tmp_pat
     api.competition_list_files_cli(SLUG)
     printed = capfd.readouterr().out
     assert all(words in printed for words in ("COMPLETE", "ada", "train.zip"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("kaggle.json", b"", "is empty"),
+        ("kaggle.json", b'{"username": "me", "key": "01', "no JSON"),
+        ("kaggle.json", b'\xef\xbb\xbf{"username": "me", "key": "01"}', "byte order mark"),
+        ("kaggle.json", '{"username": "me", "key": "01\u20132"}'.encode(), "in 'key' '\u2013'"),
+        ("kaggle.json", b'{"username": "me"}', "has no 'key'"),
+        ("kaggle.json", b"\xff\xfe{", "no UTF-8"),
+        ("access_token", "KGAT_0\u2014".encode(), "'\u2014'"),
+    ],
+)
+def test_credentials_that_are_spoilt_are_named_with_what_is_wrong(tmp_path, monkeypatch, name, content, says):
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CredentialsError) as caught:
+        must_be_whole("get another")
+    assert str(tmp_path / name) in str(caught.value)
+    assert says in str(caught.value)
+
+
+def test_a_variable_that_is_spoilt_is_named_and_good_credentials_beside_a_spoilt_file_are_enough(tmp_path, monkeypatch):
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "kaggle.json").write_bytes(b"")
+    (tmp_path / "access_token").write_text(SECRET)
+    must_be_whole("get another")
+    monkeypatch.setenv("KAGGLE_KEY", "0123\u2013")
+    with pytest.raises(CredentialsError, match="KAGGLE_KEY"):
+        must_be_whole("get another")

@@ -8,6 +8,7 @@ from threading import Barrier
 import pytest
 
 from comp.errors import DataError, KaggleError
+from comp.kaggle.archives import DamagedError
 from comp.kaggle.client import connect
 from comp.kaggle.fetch import fetch
 from tests.kaggle.conftest import contents, never
@@ -168,3 +169,16 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="COMP_HOME"):
         fetch(never, [SLUG], tmp_path / "file" / "digits")
+
+
+def test_what_is_damaged_twice_alike_is_not_answered_with_another_download_again(bring, served, folder):
+    (served / SLUG / "broken.zip").write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(DamagedError, match="anew"):
+        bring()
+    with pytest.raises(DataError, match=r"broken\.zip is damaged .*so was the one before") as caught:
+        bring()
+    assert "anew" not in str(caught.value)
+    assert "--data" in str(caught.value)
+    (served / SLUG / "broken.zip").unlink()
+    bring()
+    assert (folder / "labels.csv").is_file()

@@ -1,0 +1,87 @@
+"""What Python's zipfile lacks: archives in numbered parts, and Deflate64, by which Windows' Explorer packs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import zipfile
+import zlib
+from collections import defaultdict
+from pathlib import Path
+from typing import Self
+
+from comp.errors import DataError
+
+DEFLATE64 = 9
+# A part of an archive that is cut into pieces, and of a zip that spans several files, which is no such piece.
+PART = re.compile(r"(?P<archive>.+\.(?:zip|7z|tar|tar\.gz|tgz))\.(?P<number>\d{3})", re.IGNORECASE)
+SPANNED = re.compile(r"(?P<archive>.+)\.z\d\d", re.IGNORECASE)
+CHUNK_BYTES = 1 << 16
+
+
+def join_parts(folder: Path) -> None:
+    """Put ``train.zip`` in place of ``train.zip.001``, ``train.zip.002``, …, in a folder and those below.
+
+    Raises DataError where a part is missing, and for a zip that spans files, which only zip's own tools put together.
+    """
+    parts: dict[Path, dict[int, Path]] = defaultdict(dict)
+    for path in sorted(folder.rglob("*")):
+        if match := PART.fullmatch(path.name):
+            parts[path.with_name(match["archive"])][int(match["number"])] = path
+        elif match := SPANNED.fullmatch(path.name):
+            whole = f"{match['archive']}.zip"
+            if path.with_name(whole).exists():
+                raise DataError(
+                    f"{whole} spans several files, like {path.name}; put them together with "
+                    f"`zip -s 0 {whole} --out whole.zip` or 7-Zip, unpack that, and name its folder with --data."
+                )
+    for archive, found in parts.items():
+        missing = sorted(set(range(1, max(found) + 1)) - set(found))
+        if missing:
+            raise DataError(f"{archive.name} lacks its part {archive.name}.{missing[0]:03}; put it beside the others.")
+        with archive.open("wb") as whole_file:
+            for number in sorted(found):
+                with found[number].open("rb") as part:
+                    shutil.copyfileobj(part, whole_file)
+        for part_path in found.values():
+            part_path.unlink()
+
+
+class Deflate64File:
+    """A member of a zip that is packed by Deflate64, to be read once from its start to its end.
+
+    Raises NotImplementedError where inflate64 isn't installed, BadZipFile where its checksum is wrong.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+        try:
+            from inflate64 import Inflater  # which a notebook at Kaggle lacks
+        except ImportError as error:
+            raise NotImplementedError from error
+        assert archive.fp is not None
+        self._file, self._member, self._inflater = archive.fp, member, Inflater()
+        self._file.seek(member.header_offset)
+        header = self._file.read(30)
+        lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+        self._at, self._left, self._checksum = member.header_offset + 30 + lengths, member.compress_size, 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def read(self, _: int = -1) -> bytes:
+        """What comes next, about as much as a piece of the packed bytes holds; empty at the end."""
+        while self._left:
+            self._file.seek(self._at)
+            packed = self._file.read(min(CHUNK_BYTES, self._left))
+            if not packed:
+                raise zipfile.BadZipFile(f"{self._member.filename} ends too early")
+            self._at, self._left = self._at + len(packed), self._left - len(packed)
+            if content := bytes(self._inflater.inflate(packed)):
+                self._checksum = zlib.crc32(content, self._checksum)
+                return content
+        if self._checksum != self._member.CRC:
+            raise zipfile.BadZipFile(f"the checksum of {self._member.filename} is wrong")
+        return b""
