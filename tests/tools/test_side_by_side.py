@@ -12,7 +12,7 @@ import pytest
 from comp import runner
 from comp.console import Console
 from comp.interrupts import own_handlers
-from comp.runs import Run, list_runs
+from comp.runs import Run, Workspace, list_runs
 from comp.runs.resolve import Choices
 from comp.tools.side_by_side import _needs, _room
 from comp.tools.sweeps import sweep as search
@@ -231,3 +231,12 @@ def test_what_can_not_be_side_by_side_is_refused(comp, shades, arguments, senten
     ended = comp("--competitions", shades.plugins, "run", "shades", *arguments)
     assert ended.status == 1
     assert ended.err.startswith(f"Error: {sentence}")
+
+
+def test_a_blend_trained_side_by_side_is_that_of_one_after_the_other(strong, workspace, tmp_path):
+    other = Workspace(tmp_path / "other")
+    shutil.copytree(workspace.data("shades"), other.data("shades"))
+    one_after_the_other = runner.train(strong, Choices("strong"), workspace, Console())
+    blended = runner.train(strong, Choices("strong"), other, Console(), on="ray")
+    assert blended.members == one_after_the_other.members
+    assert blended.submission.read_bytes() == one_after_the_other.submission.read_bytes()

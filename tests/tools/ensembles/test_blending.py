@@ -1,10 +1,12 @@
+import shutil
+
 import pandas as pd
 import pytest
 
 from comp import runner
 from comp.console import Console
 from comp.errors import OverrideError
-from comp.runs import list_runs
+from comp.runs import Workspace, list_runs
 from comp.runs.resolve import Choices, is_blend, recipe_named, trainings_of
 
 
@@ -34,7 +36,9 @@ def test_the_same_command_again_finds_what_was_trained(train, workspace, strong)
     assert again.submission.read_bytes() == first.submission.read_bytes()
 
 
-def test_a_blend_is_there_after_the_first_training_and_goes_on_in_its_run(train, workspace, monkeypatch):
+def test_a_blend_is_there_after_the_first_training_and_goes_on_in_its_run(
+    train, strong, workspace, monkeypatch, tmp_path
+):
     class Stopped(BaseException):
         pass
 
@@ -58,6 +62,10 @@ def test_a_blend_is_there_after_the_first_training_and_goes_on_in_its_run(train,
     assert len(run.members) == 2
     assert [name for name in names(workspace) if name.startswith("strong.1")].count("strong.1-1") == 1
     assert len(names(workspace)) == 2 * 2 + 2 + 1
+    other = Workspace(tmp_path / "other")
+    shutil.copytree(workspace.data("shades"), other.data("shades"))
+    never_stopped = runner.train(strong, Choices("strong"), other, Console())
+    assert run.submission.read_bytes() == never_stopped.submission.read_bytes()
 
 
 def test_several_backbones_of_a_recipe_are_blended_on_one_split(train):
