@@ -49,6 +49,11 @@ class Amount(MofNCompleteColumn):
         return Text(f"{task.completed / 1e6:.1f}{total} MB")
 
 
+def plain_terminal() -> Terminal:
+    """What is printed as text, in a notebook too: there one output a cell grows, and no widget is asked for."""
+    return Terminal(highlight=False, emoji=False, soft_wrap=True, force_jupyter=False)
+
+
 @dataclass
 class Bar:
     """A progress bar under way."""
@@ -79,7 +84,7 @@ def at_the_end_of(seconds: float) -> str:
 class Console:
     """The terminal, and the log file of the run under way."""
 
-    terminal: Terminal = field(default_factory=lambda: Terminal(highlight=False, emoji=False, soft_wrap=True))
+    terminal: Terminal = field(default_factory=plain_terminal)
     log: Path | None = None
 
     def say(self, text: str = "") -> None:

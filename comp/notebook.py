@@ -31,13 +31,18 @@ spin_little()  # before torch is imported
 
 from comp import runner
 from comp.console import Console
+from comp.data.reading import in_rgb, read_image
 from comp.data.tables import answers_of
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.declare.labels import in_words
 from comp.declare.recipe import LAYER_GROUPS, Stage
+from comp.declare.viewpoint import View
 from comp.errors import OverrideError, RunError
 from comp.files import replacing
 from comp.kaggle.client import SubmissionRow
-from comp.report.outcomes import Outcomes, most_confused, top_losses
+from comp.report.outcomes import Outcomes, confusion_to_read, most_confused, top_losses
+from comp.report.plots import Plot, confusion, grid
+from comp.report.rendering import SIDE
 from comp.runs import TABLES, Run, Workspace, find_run
 from comp.runs.pretraining import in_pixels
 from comp.runs.resolve import Choices, Experiment, recipe_of
@@ -283,6 +288,31 @@ class Session:
         paths = self.prepared.tables.answers.train.set_index("id")["path"]
         return table.assign(path=paths[table["id"]].map(Path).to_numpy())
 
+    def show_batch(self, count: int = 8) -> Plot:
+        """So many images as training sees them, augmented, each below its label."""
+        tables, images, stage = self.prepared.tables, self.prepared.images, self.stages[-1]
+        rows = np.random.default_rng(self.choices.seed).permutation(self.prepared.training)[:count].tolist()
+        dataset = images.dataset(stage.pixels, self.choices.seed, self.experiment.recipe.random_erasing)
+        pictures = [in_rgb(dataset[row, (View(draw=0),)][1][0]) for row in rows]
+        return grid(pictures, [in_words(tables.train["label"].iloc[row]) for row in rows])
+
+    def plot_top_losses(self, count: int = 8) -> Plot:
+        """The validation images that cost most, each below what it is and what it was taken for.
+
+        Raises RunError before `predict`.
+        """
+        table, reading = self.top_losses().head(count), self.prepared.images.reading
+        pictures = [in_rgb(read_image(path, SIDE, reading)) for path in table["path"]]
+        named = [name for name in ("label", "predicted", "probability", "loss") if name in table]
+        titles = [" / ".join(_shortly(value) for value in row) for row in table[named].itertuples(index=False)]
+        return grid(pictures, titles)
+
+    def plot_confusion(self) -> Plot:
+        """How often each class was taken for each; of many classes those confused most. Raises RunError as above."""
+        if self.competition.target != "single":
+            raise RunError("There is a confusion matrix of one class per image only; call most_confused().")
+        return confusion(confusion_to_read(self._outcomes().confusion))
+
     def diagnose(self) -> None:
         """Say in words what the losses show, and the one change to try. Raises RunError where nothing was trained."""
         self._check_trained("diagnose")
@@ -345,6 +375,10 @@ class Session:
         valid, tables = self.validated(), self.prepared.tables
         targets = tables.answered(self.prepared.validating)[0]
         return Outcomes(np.array(valid.index), np.full(len(valid), "valid"), tables.classes, targets, valid.to_numpy())
+
+
+def _shortly(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _copy_history(source: Run, target: Run, snapshots: Sequence[str]) -> None:

@@ -44,6 +44,16 @@ def test_the_log_grows_line_by_line_and_only_once_there_is_one(tmp_path):
     assert (tmp_path / "log.txt").read_text(encoding="utf-8") == "one\nné\n"
 
 
+def test_in_a_notebook_lines_are_text_and_no_bar_or_widget_is_made(monkeypatch, capsys):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    console = Console()
+    with console.bar("training", 10, "steps") as bar:
+        bar.advance(5)
+        console.say("one")
+        console.say("two")
+    assert capsys.readouterr().out == "one\ntwo\n"
+
+
 def test_bars_are_shown_on_a_terminal_only(capsys):
     with Console().bar("training", 10, "steps") as bar:
         bar.advance(5)

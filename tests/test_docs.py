@@ -2,10 +2,12 @@
 
 import ast
 import re
+import runpy
 import shlex
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from comp.runs import Run
@@ -52,3 +54,30 @@ def test_the_page_runs_and_prints_what_it_shows_but_for_the_numbers(cells, comp,
     ended = comp(*shlex.split(command)[1:])
     assert Path(ended.last_line).parent == workspace.runs / "digits"
     assert Run(Path(ended.last_line)).submission.read_bytes() == names["same"].submission.read_bytes()
+
+
+ROOT = PAGE.parent.parent
+
+
+@pytest.mark.parametrize("where", ["kaggle", "colab"])
+def test_a_notebook_to_fork_has_the_cells_of_the_page_behind_one_that_sets_comp_up(where):
+    written = (ROOT / "notebooks" / f"{where}.ipynb").read_text(encoding="utf-8")
+    assert written == runpy.run_path(str(ROOT / "notebooks" / "make.py"))["notebook"](where)
+    made = nbformat.reads(written, as_version=4)
+    nbformat.validate(made)
+    code = [cell.source for cell in made.cells if cell.cell_type == "code"]
+    assert "git clone" in code[0]
+    assert code[2:] == [block.rstrip() for kind, block in BLOCKS if kind == "python"]
+    # Uncommented, the cell with the token is Python.
+    token = "\n".join(line.removeprefix("# ") for line in code[1].splitlines()[1:])
+    assert "KAGGLE_API_TOKEN" in token
+    ast.parse(token)
+
+
+def test_the_container_file_has_a_cpu_and_a_cuda_image_of_what_there_is():
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    assert [line.split()[-1] for line in lines if line.startswith("FROM")] == ["base", "cpu", "cuda"]
+    copied = [name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]]
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    assert {"comp", "competitions", "templates", "requirements.lock"} <= {*copied}
+    assert lines.count('ENTRYPOINT ["comp"]') == 2

@@ -53,6 +53,31 @@ def changed_groups(session, **fields):
     ]
 
 
+def png(plot):
+    return plot._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_session_shows_a_batch_its_top_losses_and_its_confusion_as_pictures(session):
+    shown = session.show_batch(6)
+    assert [axes.get_title() for axes in shown.figure.axes if axes.images] == [
+        str(label)
+        for label in session.prepared.tables.train["label"].iloc[
+            np.random.default_rng(0).permutation(session.prepared.training)[:6]
+        ]
+    ]
+    with pytest.raises(RunError):
+        session.plot_top_losses()
+    session.fit(size=16, learning_rate=1e-2)
+    session.predict()
+    worst = session.top_losses()
+    titles = [axes.get_title() for axes in session.plot_top_losses(3).figure.axes if axes.images]
+    assert [title.split(" / ")[:2] for title in titles] == worst[["label", "predicted"]].head(3).to_numpy().tolist()
+    matrix = session.plot_confusion()
+    assert sum(int(text.get_text()) for text in matrix.figure.axes[0].texts) == len(worst)
+    assert png(matrix)
+    assert png(shown)
+
+
 def test_a_run_from_python_and_the_same_from_the_command_line_give_the_same_submission(
     open_session, shades, comp, workspace, tmp_path
 ):
@@ -113,7 +138,7 @@ def test_lr_find_leaves_the_model_as_it_is_at_any_size(open_session, backbone):
 def test_a_curve_is_characters_in_a_terminal_and_a_picture_in_a_notebook(session):
     curve = session.lr_find(session.stages[0])
     assert "loss against the learning rate" in repr(curve)
-    assert str(curve).startswith("minimum ")
+    assert str(curve).startswith("minimum/10 ")
     assert str(curve).endswith(f"; taken: {curve.suggestion:.2g}")
     assert curve._repr_png_().startswith(b"\x89PNG")
 

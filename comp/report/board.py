@@ -23,8 +23,10 @@ from comp.local_kaggle.app import HOSTS
 from comp.local_kaggle.server import bound
 from comp.local_kaggle.store import Store
 from comp.report import COMPARISON, EXPLORATION, figures
+from comp.report.compare import comparison
 from comp.report.rendering import render
 from comp.runs import Run, Workspace, broken_runs, list_runs
+from comp.runs.history import epochs_of, seconds_left
 
 REFRESH_SECONDS = 2
 # A training by hand that wrote nothing for as long is called stopped.
@@ -62,9 +64,21 @@ def create_board(workspace: Workspace, folders: Sequence[Path]) -> Starlette:
         known = {run.folder.parent.name for run in list_runs(workspace)} | _declared(folders).keys()
         return _page(workspace.runs / name / page if name in known and page in OF_COMPETITIONS else None)
 
+    def compared(request: Request) -> Response:
+        name, asked = request.path_params["competition"], request.query_params.getlist("run")
+        runs = {run.folder.name: run for run in list_runs(workspace) if run.folder.parent.name == name}
+        try:
+            chosen = [runs[run] for run in asked]
+            return HTMLResponse(render("compare", **comparison(_declared(folders)[name], chosen, workspace)))
+        except KeyError:
+            return _page(None)
+        except CompError as error:
+            return HTMLResponse(render("missing", why=str(error)), status_code=409)
+
     return Starlette(
         routes=[
             Route("/", board),
+            Route("/runs/{competition}/compared", compared),
             Route("/runs/{competition}/{run}/report.html", report),
             Route("/runs/{competition}/{page}", of_competition),
         ],
@@ -123,7 +137,8 @@ def _row(run: Run) -> dict[str, Any]:
 
     ``state``: training, stopped, trained, predicted or submitted; of a run that can't be read broken, and ``problem``
     says why and what to do. ``score``: of the validation images, in all views and after post-processing where that is
-    ``tuned``; else of the plain view in the last epoch. ``epochs``: how many ended, and of how many.
+    ``tuned``; else of the plain view in the last epoch. ``epochs``: how many ended, and of how many. ``seconds``: that
+    they took; ``left``: about how many more, while it trains.
     """
     row = {"folder": run.folder.name, "has_report": run.report.is_file(), "problem": None}
     try:
@@ -131,19 +146,24 @@ def _row(run: Run) -> dict[str, Any]:
         scores, submitted = (run.record(name) if run.has(name) else {} for name in ("scores", "submitted"))
         path = run.folder / "epochs.csv"
         written = path.stat().st_mtime_ns if path.is_file() else 0
-        done, last, chart = _epochs(run, written) if written else (0, {}, None)
+        done, last, chart, seconds, of_stage = _epochs(run, written) if written else (0, {}, None, None, 0)
         stages = config.get("recipe", {}).get("stages", [])
-        total = sum(
-            stage["cycle_length"] * stage["cycle_multiplier"] ** cycle
-            for stage in stages
-            for cycle in range(stage["cycles"])
-        )
+        total = sum(map(epochs_of, stages))
         newest = max(written, (run.folder / "config.json").stat().st_mtime_ns)
         # A notebook's session holds no run while a person thinks.
         under_way = time.time() - newest / 1e9 < SILENT_SECONDS if config.get("by_hand") else run.is_held
         reached = {"submitted": submitted, "predicted": scores, "trained": run.finished, "training": under_way}
+        state = next((state for state, is_so in reached.items() if is_so), "stopped")
+        left = None
+        if state == "training" and last and int(last["stage"]) <= len(stages) and not config.get("by_hand"):
+            left = seconds_left(stages, int(last["stage"]), of_stage, last["seconds"])
+        size = stages[-1].get("size") if stages else None
         return row | {
-            "state": next((state for state, is_so in reached.items() if is_so), "stopped"),
+            "state": state,
+            "backbone": config.get("recipe", {}).get("backbone", "").split("/")[-1],
+            "size": " × ".join(map(str, size)) if isinstance(size, list) else size,
+            "seconds": seconds,
+            "left": left,
             "score": scores.get("tuned", last.get("score")),
             "tuned": "tuned" in scores,
             "leaderboard": submitted.get("score"),
@@ -160,7 +180,9 @@ def _row(run: Run) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1024)
-def _epochs(run: Run, _written: int) -> tuple[int, dict[Any, Any], Any]:
-    """How many epochs ended, the last one's numbers, and their losses as a small chart."""
+def _epochs(run: Run, _written: int) -> tuple[int, dict[Any, Any], Any, float, int]:
+    """How many epochs ended, the last one, the losses as a small chart, the time, and how many the last stage had."""
     epochs = run.history.epochs()
-    return len(epochs), epochs.iloc[-1].to_dict(), figures.progress(epochs)
+    last = epochs.iloc[-1].to_dict()
+    of_stage = int((epochs["stage"] == last["stage"]).sum())
+    return len(epochs), last, figures.progress(epochs), float(epochs["seconds"].sum()), of_stage

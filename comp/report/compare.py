@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from comp.data.tables import read_tables
 from comp.declare.competition import Competition
+from comp.declare.metrics import Metric
 from comp.errors import RunError
 from comp.report import COMPARISON, figures
-from comp.report.outcomes import Outcomes, figures_of_classes, read_outcomes
+from comp.report.outcomes import FEWEST, Outcomes, errors_of_classes, figures_of_classes, interval_of, read_outcomes
 from comp.report.rendering import write_page
 from comp.runs import EPOCH_COLUMNS, Run, Workspace
 from comp.runs.differences import flat
+from comp.submission.postprocessing import from_record
 from comp.submission.predictions import read_members
 
+Array = npt.NDArray[Any]
 # What a run's settings are not, or what follows from others.
 NO_SETTINGS = (
     "command",
@@ -35,8 +39,6 @@ NO_SETTINGS = (
 )
 # A mean loss that is lower by more than this many standard errors is called better.
 CERTAIN = 2.0
-# With fewer images the standard error itself is chance.
-FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,13 @@ class Gain:
 
 
 def compare(competition: Competition, runs: Sequence[Run], workspace: Workspace) -> Path:
-    """Write compare.html beside the competition's runs; the first run is what the others are measured by.
+    """Write compare.html beside the competition's runs; raises what `comparison` raises."""
+    path = workspace.runs / competition.name / COMPARISON
+    return write_page(path, "compare", **comparison(competition, runs, workspace))
+
+
+def comparison(competition: Competition, runs: Sequence[Run], workspace: Workspace) -> dict[str, Any]:
+    """What the page shows; the first run is what the others are measured by.
 
     Raises RunError for a single run, one that was not predicted with, and runs of several competitions.
     """
@@ -75,14 +83,41 @@ def compare(competition: Competition, runs: Sequence[Run], workspace: Workspace)
     tables = read_tables(competition, workspace.data(competition.name)).answers
     members = read_members(runs)
     found = [read_outcomes(member, tables) for member in members]
-    facts = {
+    gains = _gains(found, competition.scoring.beta or 1.0)
+    submitted = [
+        from_record(run.record("scores")["postprocessing"])(one.probabilities)
+        for run, one in zip(runs, found, strict=True)
+    ]
+    changes = [
+        _change(competition.scoring, found[0], one, submitted[0], predictions)
+        for one, predictions in zip(found[1:], submitted[1:], strict=True)
+    ]
+    return {
         "competition": competition,
-        "runs": [_facts(run, outcomes) for run, outcomes in zip(runs, found, strict=True)],
+        "runs": [
+            _facts(run, outcomes, interval_of(competition.scoring, outcomes, predictions))
+            for run, outcomes, predictions in zip(runs, found, submitted, strict=True)
+        ],
         "differences": differences([member.config for member in members]),
         "charts": list(_charts(runs, competition.scoring.name)),
-        **_gains(found, competition.scoring.beta or 1.0),
+        "changes": changes,
+        **gains,
     }
-    return write_page(workspace.runs / competition.name / COMPARISON, "compare", **facts)
+
+
+def _change(
+    metric: Metric, first: Outcomes, other: Outcomes, of_first: Array, of_other: Array
+) -> tuple[float, tuple[float, float]] | None:
+    """How much better the other run scores on the images of both, and the 95 % interval; None for too few images."""
+    _, mine, theirs = np.intersect1d(other.ids, first.ids, return_indices=True)
+    sign = 1 if metric.higher_is_better else -1
+
+    def gained(targets: Array, pairs: Array, classes: Sequence[str]) -> float:
+        return sign * (metric(targets, pairs[..., 0], classes) - metric(targets, pairs[..., 1], classes))
+
+    shared, pairs = other.take(mine), np.stack([of_other[mine], of_first[theirs]], axis=-1)
+    within = interval_of(gained, shared, pairs)
+    return None if within is None else (gained(shared.targets, pairs, shared.classes), within)
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
@@ -109,9 +144,10 @@ def gain(one: Outcomes, other: Outcomes) -> Gain:
     return Gain(len(saved), better, worse, float(saved.mean()), error)
 
 
-def _facts(run: Run, outcomes: Outcomes) -> dict[str, Any]:
+def _facts(run: Run, outcomes: Outcomes, within: tuple[float, float] | None) -> dict[str, Any]:
     return {
         "name": run.folder.name,
+        "within": within,
         "scores": run.record("scores"),
         "leaderboard": run.record("submitted").get("score") if run.has("submitted") else None,
         "right": float(outcomes.right.mean()) if len(outcomes.ids) else None,
@@ -137,21 +173,20 @@ def _gains(found: Sequence[Outcomes], beta: float) -> dict[str, Any]:
     """What every run gains over the first, on the images that validated in both; None where there are none."""
     first, *others = found
     gains: list[Gain | None] = []
-    changes = []
+    per_run: list[Array] = []
     for one in others:
         _, mine, theirs = np.intersect1d(one.ids, first.ids, return_indices=True)
         if len(mine):
             now, before = one.take(mine), first.take(theirs)
             gains.append(gain(now, before))
-            changes.append(
-                (figures_of_classes(now, beta)["score"] - figures_of_classes(before, beta)["score"]).to_list()
-            )
+            score, other = (figures_of_classes(part, beta)["score"].to_numpy() for part in (now, before))
+            per_run.append(np.stack([score, score - other, errors_of_classes(now, before, beta)], axis=1))
         else:
             gains.append(None)
-            changes.append([np.nan] * len(first.classes))
+            per_run.append(np.full((len(first.classes), 3), np.nan))
     alone = figures_of_classes(first, beta)[["name", "images", "score"]].to_numpy().tolist() if len(first.ids) else []
-    largest = np.nan_to_num(np.abs(changes), nan=-1.0).max(axis=0)
-    per_class = [(*of_class, of_runs) for of_class, *of_runs in zip(alone, *changes, strict=False)]
+    largest = np.nan_to_num(np.abs([of_run[:, 1] for of_run in per_run]), nan=-1.0).max(axis=0)
+    per_class = [(*of_class, of_runs) for of_class, *of_runs in zip(alone, *per_run, strict=False)]
     order = np.argsort(-largest[: len(per_class)], kind="stable")
     score_name = "R²" if first.numbers else f"F{beta:g}"
     return {"gains": gains, "per_class": [per_class[index] for index in order], "score_name": score_name}

@@ -27,6 +27,7 @@ from comp.declare.recipe import Recipe
 from comp.declare.viewpoint import View
 from comp.report import EXPLORATION, figures
 from comp.report.advice import advice_on_files, advise
+from comp.report.nearby import nearby
 from comp.report.outcomes import one_hot
 from comp.report.rendering import SIDE, thumbnail, write_page
 from comp.runs import Workspace
@@ -38,6 +39,7 @@ from comp.training.prepared import which_validate
 Array = npt.NDArray[Any]
 
 SAMPLES = 240
+TO_PREDICT = 28
 FEWEST, MOST = 2, 14
 AUGMENTATIONS = 6
 # Images of which the one with the most contrast is augmented: all views of a plain one look the same.
@@ -88,6 +90,8 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
         "shapes": _shapes(readable),
         "sizes": _by_part(readable["width"].astype(str) + " × " + readable["height"].astype(str), readable["part"], 6),
         "modes": _by_part(readable["format"] + ", " + readable["mode"], readable["part"], 12),
+        "nearby": nearby(tables, truth, workspace.cache, _as_it_is(reading), choices.seed),
+        "to_predict": _to_predict(tables, choices.seed, reading),
         "samples": _samples(tables, truth, np.array(names)[parts], choices.seed, console, reading),
         "augmented": _augmented(competition, recipe, tables, reading, choices.seed),
         "check": _check(check, tables.notes, workspace.data(competition.name), reading),
@@ -188,6 +192,14 @@ def _samples(
             )
             bar.advance(1)
     return cards
+
+
+def _to_predict(tables: Tables, seed: int, reading: Reading) -> list[tuple[str, str]]:
+    """The ids and pictures of some images to predict, drawn from the seed."""
+    readable = tables.test[tables.readable]
+    some = np.random.default_rng(seed).permutation(len(readable))[:TO_PREDICT].tolist()
+    ids, paths = readable["id"].to_list(), readable["path"].array
+    return [(ids[row], thumbnail(read_image(Path(paths[row]), SIDE, _as_it_is(reading)))) for row in some]
 
 
 def _augmented(competition: Competition, recipe: Recipe, tables: Tables, reading: Reading, seed: int) -> dict[str, Any]:

@@ -45,6 +45,8 @@ DASHED = (0, (3, 2))
 # How a number is written on an axis.
 PLAIN = "{:g}".format
 BINS = 30
+# A bin of fewer says little.
+FEW = 10
 SMOOTHING = 0.95
 
 
@@ -104,7 +106,10 @@ def rates(of_groups: pd.DataFrame) -> Markup:
     """The learning rates of the layer groups that train: a row per step, a column per group, the head's last."""
     figure, axes = _blank("step", "learning rate")
     for index, group in enumerate(reversed(of_groups.columns)):
-        _line(axes, np.arange(1, len(of_groups) + 1), of_groups[group], color=SERIES[index], label=group)
+        # The wider below the narrower, so that each is seen where they lie over each other.
+        width = 1.6 + 2.6 * (of_groups.shape[1] - 1 - index)
+        steps = np.arange(1, len(of_groups) + 1)
+        _line(axes, steps, of_groups[group], color=SERIES[index], label=group, linewidth=width)
     axes.set_ylim(0, None)
     axes.yaxis.set_major_formatter(PLAIN)
     if of_groups.shape[1] > 1:
@@ -149,15 +154,18 @@ def scores(epochs: pd.DataFrame, metric: str) -> Markup:
 def reliability(curves: Mapping[str, tuple[Array, Array, Array]], confidences: Array) -> Markup:
     """The share that is true against what was predicted, by name, and below, how often each was predicted.
 
-    curves: what was predicted, the share and the count of each bin (B,); a larger point is of more predictions.
+    curves: what was predicted, the share and the count of each bin (B,); a larger point is of more predictions, one of
+    fewer than FEW is hollow.
     """
     figure = Figure(figsize=(WIDTH / 72, 1.35 * HEIGHT / 72))
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     axes.plot([0, 1], [0, 1], color=QUIET, linestyle=DASHED, linewidth=1)
     for index, (name, (predicted, observed, counts)) in enumerate(curves.items()):
         axes.plot(predicted, observed, color=SERIES[index], alpha=0.45, linewidth=1.2)
-        sizes = 6 + 50 * np.sqrt(counts / counts.max())
-        axes.scatter(predicted, observed, sizes, color=SERIES[index], alpha=0.85, linewidths=0, label=name)
+        sizes, few = 6 + 50 * np.sqrt(counts / counts.max()), counts < FEW
+        looks: Any = {"color": SERIES[index], "alpha": 0.85, "linewidths": 0, "label": name}
+        axes.scatter(predicted[~few], observed[~few], sizes[~few], **looks)
+        axes.scatter(predicted[few], observed[few], 14, facecolors="none", edgecolors=SERIES[index], linewidths=1)
     axes.set(ylabel="share that is true", ylim=(-0.03, 1.03), xlim=(0, 1))
     if len(curves) > 1:
         _legend(axes)
@@ -236,7 +244,7 @@ def svg(figure: Figure, label: str) -> Markup:
 
 def _legend(axes: Axes) -> None:
     """The names of the curves above them, where they hide none."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
 
 
 def _blank(horizontal: str, vertical: str, width: int = WIDTH, height: int = HEIGHT) -> tuple[Figure, Axes]:

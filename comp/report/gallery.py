@@ -26,6 +26,8 @@ from comp.training.predicting import Trained, kept_learners
 PICTURES = 200
 SHARES = {"loss": 0.35, "uncertain": 0.15, "sure": 0.15}
 AT_ONCE = 16
+# Of many classes so many have a bar in a picture's large view, and none that is below a tenth of a percent.
+BARS, BARELY = 100, 0.0005
 
 
 def gallery(
@@ -57,6 +59,8 @@ def gallery(
                     "predicted": np.flatnonzero(outcomes.answers[row]).tolist(),
                     "costliest": int(outcomes.costliest[row]),
                     "probabilities": outcomes.probabilities[row].tolist(),
+                    "path": _shown(paths[row]),
+                    "likely": likely(outcomes.probabilities[row]),
                     "picture": thumbnail(_middle(paths[row], SIDE, reading)),
                     "map": maps.get(row),
                     "ranks": {name: of_rows[row] for name, of_rows in ranks.items() if row in of_rows},
@@ -64,6 +68,18 @@ def gallery(
             )
             bar.advance(1)
     return {"cards": cards, "has_maps": bool(maps), "why_no_maps": why_not}
+
+
+def likely(probabilities: npt.NDArray[np.float64]) -> list[str]:
+    """The classes (C,) that are worth a bar, the likeliest first, each as ``index:probability``."""
+    order = np.argsort(-probabilities, kind="stable")[:BARS]
+    return [f"{index}:{probabilities[index]:.4f}" for index in order if probabilities[index] >= BARELY]
+
+
+def _shown(path: Path) -> str:
+    """From the workspace's folder on, as a page may be mailed; elsewhere the whole path."""
+    parts = path.parts
+    return str(Path(*parts[parts.index("data") :])) if "data" in parts else str(path)
 
 
 def worth_a_picture(outcomes: Outcomes, most: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,14 +19,23 @@ from comp.data.tables import Tables
 from comp.errors import RunError
 from comp.submission.postprocessing import CutPoints, Thresholds, from_record
 from comp.submission.predictions import Member
+from comp.submission.scoring import interval
 
 Array = npt.NDArray[Any]
 
 # The smallest probability whose logarithm is taken.
 SMALLEST = 1e-7
 LIKELY = NEAR = 0.5
+# With fewer images an interval itself is chance.
+FEWEST = 10
+# Of images, of which all but one are counted at a time.
+BLOCKS = 20
+# So many draws tell the second digit of an interval; of many values fewer, as a page is worth seconds.
+DRAWS, FEWER_DRAWS, QUICK = 200, 60, 1 << 16
 # Of probabilities in a calibration curve.
 BINS = 10
+# A difference of confidence and truth that no one would see.
+NEARLY = 0.02
 CANDIDATES = np.linspace(0.01, 0.99, 99)
 # More classes are put in an order in which those that are confused stand together, and no more than MOST are shown.
 READ_AS_THEY_ARE = 20
@@ -247,6 +257,36 @@ def figures_of_classes(outcomes: Outcomes, beta: float = 1.0) -> pd.DataFrame:
     return table.assign(precision=precision, recall=recall, score=score, average_precision=average, loss=losses)
 
 
+def errors_of_classes(one: Outcomes, other: Outcomes, beta: float) -> Array:
+    """The standard error (C,) of how much each class's F-beta differs between two outcomes of the same images.
+
+    By the jackknife of BLOCKS blocks of images (Efron & Stein 1981, 10.1214/aos/1176345462); NaN for numbers.
+    """
+    if one.numbers or len(one.ids) < 2:
+        return np.full(len(one.classes), np.nan)
+    blocks = min(BLOCKS, len(one.ids))
+    in_block = np.equal.outer(np.arange(blocks), np.random.default_rng(0).permutation(len(one.ids)) % blocks)
+
+    def without(counts: Array) -> Array:
+        return np.asarray(counts.sum(axis=0) - in_block.astype(float) @ counts)
+
+    def scores(outcomes: Outcomes) -> Array:
+        truth, answers = outcomes.truth.astype(float), outcomes.answers.astype(float)
+        counted = beta**2 * without(truth) + without(answers)
+        return np.asarray((1 + beta**2) * without(truth * answers) / np.maximum(counted, 1))
+
+    return np.asarray(np.sqrt((blocks - 1) * (scores(one) - scores(other)).var(axis=0)))
+
+
+def interval_of(metric: Callable[..., float], outcomes: Outcomes, submitted: Array) -> tuple[float, float] | None:
+    """The 95 % interval of the score of these images' post-processed predictions (N, …); None for too few images."""
+    if len(outcomes.ids) < FEWEST:
+        return None
+    draws = DRAWS if submitted.size <= QUICK else FEWER_DRAWS
+    low, high = interval(metric, outcomes.targets, submitted, outcomes.classes, draws=draws)
+    return None if low != low else (low, high)
+
+
 def reliability(confidence: Array, true: Array) -> tuple[Array, Array, Array, float]:
     """Mean confidence, share that is true and count of each tenth that has any, (B,), and the calibration error.
 
@@ -258,6 +298,20 @@ def reliability(confidence: Array, true: Array) -> tuple[Array, Array, Array, fl
     counts = np.bincount(bins, minlength=BINS)
     counts = counts[counts > 0]
     return predicted, observed, counts, float(np.average(np.abs(predicted - observed), weights=counts))
+
+
+def calibration_in_words(outcomes: Outcomes) -> str:
+    """Whether predictions are as often right as they say, in one sentence."""
+    confidence, true = outcomes.confidences
+    if outcomes.tags or len(outcomes.classes) == 2:
+        confidence, true = np.maximum(confidence, 1 - confidence), true == (confidence > LIKELY)
+    says, right = float(confidence.mean()), float(true.mean())
+    chance = 2 * np.sqrt(right * (1 - right) / len(true))
+    if abs(says - right) <= max(NEARLY, chance):
+        verdict = "Well calibrated"
+    else:
+        verdict = "Too sure of itself" if says > right else "Less sure than it could be"
+    return f"{verdict}: on average it is {says:.1%} sure, and {right:.1%} are right.".replace("%", " %")
 
 
 def threshold_curve(truth: Array, probabilities: Array, beta: float) -> Array:

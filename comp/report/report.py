@@ -25,8 +25,10 @@ from comp.report.numbers import of_numbers
 from comp.report.outcomes import (
     CANDIDATES,
     Outcomes,
+    calibration_in_words,
     confusion_to_read,
     figures_of_classes,
+    interval_of,
     most_confused,
     read_outcomes,
     reliability,
@@ -82,6 +84,7 @@ def explain(
         "stages": [] if recipe is None else _stages(run, recipe, competition.scoring.name),
         "command": command_of(member.config, run.record("trained") if run.has("trained") else None),
         "several": tables is not of_images,
+        "within": interval_of(competition.scoring, outcomes, postprocessing(outcomes.probabilities)),
         "outcomes": outcomes if len(outcomes.ids) and not outcomes.numbers else None,
         "numbers": [],
     }
@@ -150,6 +153,7 @@ def _classes(competition: Competition, outcomes: Outcomes) -> dict[str, Any]:
         shown = confusion_to_read(outcomes.confusion)
         return facts | {
             "confusion": shown,
+            "places": [outcomes.classes.index(name) for name in shown.columns],
             "images": outcomes.confusion.sum(axis=1),
             "confusions_left_out": len(outcomes.classes) - len(shown),
             "pairs": confused.head(PAIRS),
@@ -171,6 +175,8 @@ def _calibration(outcomes: Outcomes, postprocessing: PostProcessing) -> dict[str
         named["with post-processing"] = replace(outcomes, probabilities=postprocessing(outcomes.probabilities))
     found = {name: reliability(*one.confidences) for name, one in named.items()}
     return {
+        "calibrated": calibration_in_words(outcomes),
+        "few": figures.FEW,
         "calibration_errors": {name: error for name, (*_, error) in found.items()},
         "reliability": figures.reliability({name: curve[:3] for name, curve in found.items()}, outcomes.confidences[0]),
     }

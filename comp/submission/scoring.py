@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from comp.declare.competition import Competition
 from comp.declare.metrics import Metric
 from comp.errors import DeclarationError
 from comp.submission.outputs import Outputs
-from comp.submission.postprocessing import PostProcessing, from_record, to_record, tune, untuned
+from comp.submission.postprocessing import PostProcessing, error_of, from_record, to_record, tune, untuned
 from comp.submission.predictions import combined
 from comp.submission.uncertainty import standard_errors
 
@@ -65,28 +65,33 @@ def tune_on_logits(
     found: the record of post-processing tuned before, for a training in which no image validates.
     views: of each snapshot, the plain one first; without it all V are of one.
     ``plain`` is the score of the first view, ``tta`` of the mean over all, ``tuned`` after post-processing: the last
-    was tuned on the same images, so it flatters a little. ``tta_used`` is false where, after post-processing, the
-    snapshots' plain views alone score better; ``tuned`` is then theirs.
+    was tuned on the same images, so it flatters a little. ``tta_loses`` is true where, after post-processing, the
+    snapshots' plain views alone score better. By more than a standard error of the difference, ``tta_used`` is false
+    and ``tuned`` theirs; by less it is chance, as a mean of views is mostly better than one.
     """
 
-    def tuned(some: Array) -> tuple[PostProcessing, dict[str, Any]]:
-        predictions = combined(competition, outputs.predictions(some), answers)
-        return tune_on_predictions(competition, classes, targets, predictions)
-
-    views = views or logits.shape[1]
-    postprocessing, record = tuned(logits)
+    views, metric = views or logits.shape[1], competition.scoring
+    predictions, plain_ones = (
+        combined(competition, outputs.predictions(some), answers) for some in (logits, logits[:, ::views])
+    )
+    postprocessing, record = tune_on_predictions(competition, classes, targets, predictions)
     if not len(targets):
         postprocessing = from_record(found) if found else postprocessing
         return postprocessing, {**record, "postprocessing": to_record(postprocessing)}
     plain, mean = score_logits(competition, outputs, classes, targets, logits[:, 0], answers), record.pop("untuned")
-    scores, used = {"plain": plain, "tta": mean, "tta_used": True}, logits
+    scores: dict[str, Any] = {"plain": plain, "tta": mean, "tta_loses": False, "tta_used": True}
     if views > 1:
-        alone, others = tuned(logits[:, ::views])
-        gain = others["tuned"] - record["tuned"]
-        if gain > 0 if competition.scoring.higher_is_better else gain < 0:
+        alone, others = tune_on_predictions(competition, classes, targets, plain_ones)
+        with_views, without = postprocessing(predictions), alone(plain_ones)
+
+        def loss(rows: Array | slice = slice(None)) -> float:
+            lost = metric(targets[rows], without[rows], classes) - metric(targets[rows], with_views[rows], classes)
+            return lost if metric.higher_is_better else -lost
+
+        scores["tta_loses"] = bool(loss() > 0)
+        if scores["tta_loses"] and loss() > error_of(loss, len(targets)):
             del others["untuned"]
-            used, postprocessing, record, scores["tta_used"] = logits[:, ::views], alone, others, False
-    predictions = combined(competition, outputs.predictions(used), answers)
+            predictions, postprocessing, record, scores["tta_used"] = plain_ones, alone, others, False
     errors = standard_errors(competition, classes, targets, predictions, postprocessing)
     return postprocessing, {**record, **scores, "standard_errors": errors}
 
@@ -154,6 +159,8 @@ def describe(scores: dict[str, Any], what: str = "images") -> str:
     )
     if not scores.get("tta_used", True):
         text += "; TTA loses on them, so it is not used: what is submitted is predicted from the plain view"
+    elif scores.get("tta_loses"):
+        text += "; TTA loses on them, but by less than chance may, so it is used"
     temperature = scores["postprocessing"].get("temperature", 1.0)
     if temperature < TIMID:
         text += f"; badly under-confident, as its temperature of {temperature:.2f} shows: train longer"
@@ -167,22 +174,24 @@ def with_error(scores: Mapping[str, Any]) -> str:
 
 
 def interval(
-    metric: Metric,
+    metric: Callable[[Array, Array, Sequence[str]], float],
     targets: Array,
     predictions: Array,
     classes: Sequence[str] = (),
     groups: Array | None = None,
     seed: int = 0,
+    draws: int = DRAWS,
 ) -> tuple[float, float]:
-    """The bootstrap's 95 % interval of a score (Efron 1979, 10.1214/aos/1176344552), from the percentiles of 500 draws.
+    """The bootstrap's 95 % interval of a score (Efron 1979, 10.1214/aos/1176344552), from the percentiles of its draws.
 
-    targets, predictions: as the metric takes them, (N, …), for these classes. groups: of each row (N,); those of one
-    are drawn together, as rows that resemble each other say less than as many that don't. Draws that the metric can't
+    metric: or any function that is called as one. targets, predictions: as the metric takes them, (N, …), for these
+    classes. groups: of each row (N,); those of one are drawn together, as rows that resemble each other say less than
+    as many that don't. Draws that the metric can't
     score, like those of one class, don't count; with none left both ends are NaN.
     """
     rng = np.random.default_rng(seed)
     scores = []
-    for _ in range(DRAWS):
+    for _ in range(draws):
         rows = rng.integers(len(targets), size=len(targets)) if groups is None else _drawn_groups(groups, rng)
         scores.append(metric(targets[rows], predictions[rows], classes))
     defined = np.array(scores)[np.isfinite(scores)]

@@ -61,6 +61,8 @@ def cached_features(
     waiting: called where another process computes the same, before it is waited for.
     """
     key = hashlib.blake2b(json.dumps(made_from, sort_keys=True).encode(), digest_size=16).hexdigest()
+    if "images" in made_from:  # so that `features_of` finds it
+        key = f"{made_from['images']}-{key}"
     path = cache / f"{key}.npy"
     found = _whole(path, shape)
     if found is None:
@@ -73,6 +75,20 @@ def cached_features(
     with contextlib.suppress(OSError):
         os.utime(path)
     return found, True
+
+
+def features_of(
+    cache: Path, paths: Paths, contents: Sequence[str] | None, read: Read | Channels = "images"
+) -> Features | None:
+    """The features (N, V, ...) that were cached last of just these images, whatever made them; None without any.
+
+    cache: that of the workspace. contents: as `content_digest` takes them.
+    """
+    files = sorted((cache / "features").glob("*.npy"), key=lambda path: path.stat().st_mtime, reverse=True)
+    if not files:
+        return None
+    of_these = f"{content_digest(paths, contents, read)}-"
+    return next((np.load(path, mmap_mode="r") for path in files if path.name.startswith(of_these)), None)
 
 
 def _whole(path: Path, shape: tuple[int, ...]) -> Features | None:

@@ -72,7 +72,8 @@ class RangeTest:
         return float(rate)
 
     def __str__(self) -> str:
-        named = ", ".join(f"{rule} {rate:.2g}" for rule, rate in self.suggestions.items())
+        words = {"minimum": "minimum/10"}
+        named = ", ".join(f"{words.get(rule, rule)} {rate:.2g}" for rule, rate in self.suggestions.items())
         return f"{named}; taken: {self.suggestion:.2g}"
 
     @property

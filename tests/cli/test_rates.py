@@ -31,7 +31,7 @@ def test_lr_find_shows_the_curve_and_suggestions_and_ends_with_a_picture(on_shad
     for mark in "┌└1":
         assert mark in ended.out
     *_, words, path = ended.out.splitlines()
-    assert words.startswith("suggestions: minimum ")
+    assert words.startswith("suggestions: minimum/10 ")
     assert "; taken: " in words
     assert Path(path) == workspace.runs / "shades" / "learning-rate-standard-1.png"
     assert picture(path) == ("PNG", (960, 540))

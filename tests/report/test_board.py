@@ -27,6 +27,7 @@ def test_a_run_is_shown_as_far_as_it_is(workspace):
         (row,) = rows(workspace).values()
         assert (row["state"], row["score"], row["epochs"]) == ("training", 0.5, (1, 3))
         assert row["last"]["train_loss"] == 1.25
+        assert (row["seconds"], row["left"]) == (2.0, 4.0)
     assert rows(workspace)["quick-1"]["state"] == "stopped"
     run.weights.parent.mkdir()
     run.weights.touch()
@@ -94,6 +95,19 @@ def test_the_board_serves_pages_that_it_knows(workspace):
         assert requests.get(f"{url}/runs/digits/quick-1/report.html", timeout=10).text == "the report"
         assert requests.get(f"{url}/runs/digits/explore.html", timeout=10).text == "the data"
         assert requests.get(f"{url}/runs/digits/compare.html", timeout=10).status_code == 404
+
+
+def test_ticked_runs_are_compared_and_what_can_t_be_is_said(shaded, parts, shades):
+    first, second = (shaded.run(parts, seed=seed) for seed in (1, 2))
+    folders = [*FOLDERS, shades.plugins]
+    with served(shaded.workspace, folders) as url:
+        compared = f"{url}/runs/shades/compared?run="
+        page = requests.get(f"{compared}{first.folder.name}&run={second.folder.name}", timeout=30)
+        assert page.status_code == 200
+        assert "Gains over standard-1" in page.text
+        assert requests.get(f"{compared}{first.folder.name}", timeout=30).status_code == 409
+        assert requests.get(f"{compared}standard-1&run=../x", timeout=30).status_code == 404
+    assert not (shaded.workspace.runs / "shades" / "compare.html").exists()
 
 
 def test_nothing_else_is_served_by_any_path(workspace):

@@ -3,6 +3,7 @@ import pytest
 
 from comp.errors import RunError
 from comp.report.compare import compare, differences, gain
+from comp.report.outcomes import errors_of_classes
 from tests.report.conftest import Page
 from tests.report.test_outcomes import judged
 
@@ -15,6 +16,17 @@ def test_a_comparison_says_what_the_second_gains_on_the_images_of_both(shaded, p
     assert "Gains over standard-1" in page.text
     assert "standard-2 12" in page.text
     assert "more than chance" in page.text
+    assert "95 % interval" in page.text
+
+
+def test_a_difference_of_classes_is_certain_only_beyond_what_images_by_chance_make():
+    truth = np.arange(200) % 2
+    good, bad = truth.copy(), truth.copy()
+    bad[:60], good[:2] = 1 - truth[:60], 1 - truth[:2]
+    outcomes = [judged(truth, np.eye(2)[answers], ANIMALS) for answers in (good, bad)]
+    errors = errors_of_classes(*outcomes, beta=1.0)
+    assert ((errors > 0.01) & (errors < 0.08)).all()
+    assert (errors_of_classes(outcomes[0], outcomes[0], 1.0) == 0).all()
 
 
 def test_runs_that_share_no_validation_image_are_compared_without_gains(shaded):

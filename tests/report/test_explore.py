@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 
 from comp.console import Console
+from comp.data.data_check import checked_tables
 from comp.declare.metrics import METRICS
 from comp.declare.recipe import Recipe, Stage
 from comp.report.advice import advise
 from comp.report.explore import explore
 from comp.runs.resolve import Choices
+from comp.training.features import content_digest
 from tests.report.conftest import Page
 
 STAGES = [Stage(size=224, train="head", learning_rate=1e-3)]
@@ -28,8 +30,21 @@ def test_an_exploration_is_of_the_data_the_recipe_and_the_split(shaded):
     assert "together" not in page.ids
     assert "20 × 20" in page.text
     assert "small images" not in page.text  # 20 px are enlarged to no more
-    # 36 samples, one as it is, six augmentations, the two fixed views.
-    assert page.pictures == 36 + 1 + 6 + 2
+    # 36 samples, 12 to predict, one as it is, six augmentations, the two fixed views.
+    assert page.pictures == 36 + 12 + 1 + 6 + 2
+    assert {"nearby", "unlabelled"} <= page.ids
+    assert "t-SNE of their pixels" in page.text
+
+
+def test_the_map_is_of_the_features_that_a_training_cached_of_these_images(shaded):
+    tables = checked_tables(shaded.competition, shaded.workspace, Console())
+    content = content_digest(tables.train["path"].array, tables.train["content"].tolist())
+    cache = shaded.workspace.cache / "features"
+    cache.mkdir(parents=True, exist_ok=True)
+    np.save(cache / f"{content}-0.npy", np.random.default_rng(0).normal(size=(36, 1, 8)).astype(np.float32))
+    np.save(cache / "0-0.npy", np.zeros((36, 1, 8), np.float32))
+    page = Page(explore(shaded.competition, Choices(), shaded.workspace, Console()))
+    assert "t-SNE of the features" in page.text
 
 
 def test_what_the_data_check_found_is_counted_listed_and_shown_side_by_side(shaded):
@@ -46,8 +61,8 @@ def test_what_the_data_check_found_is_counted_listed_and_shown_side_by_side(shad
     assert re.search(r"train/t05.png (truncated|damaged)", page.text)
     assert "exact conflicting labels green train/t01.png blue train/t02.png" in page.text
     assert "exact leak to predict test/q03.png red train/t00.png" in page.text
-    # As without them, but for one that can't be read, and two pairs.
-    assert page.pictures == 35 + 1 + 6 + 2 + 2 * 2
+    # As without them, but for one of each that can't be read, and two pairs.
+    assert page.pictures == 35 + 11 + 1 + 6 + 2 + 2 * 2
 
 
 def test_the_same_exploration_is_the_same_but_for_its_date(shaded):

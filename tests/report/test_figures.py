@@ -84,3 +84,20 @@ def test_text_is_text_and_no_formula_and_logarithmic_ticks_are_numbers(charts):
 def test_a_long_training_s_chart_is_small():
     noise = np.random.default_rng(0).random(200_000)
     assert len(figures.losses(steps(noise), epochs(noise[:10], noise[:10]))) < 60_000
+
+
+def test_rates_that_are_the_same_are_told_apart_by_their_width():
+    drawn = str(figures.rates(pd.DataFrame({"early": HEAD, "late": HEAD, "head": HEAD})))
+    widths = {
+        re.search(rf"stroke: var\(--series-{number}\); stroke-width: ([0-9.]+)", drawn)[1] for number in (1, 2, 3)
+    }
+    assert len(widths) == 3
+
+
+def test_a_bin_of_few_images_is_hollow():
+    few, many = (
+        str(figures.reliability({"": (FALLING[:3], FALLING[:3], np.array([500, 400, count]))}, FALLING / 2))
+        for count in (figures.FEW - 1, figures.FEW)
+    )
+    hollow = re.compile(r"fill: none; stroke: var\(--series-1\)(?!.*stroke-linecap)")
+    assert len(hollow.findall(few)) > len(hollow.findall(many))

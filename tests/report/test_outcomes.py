@@ -8,6 +8,7 @@ from comp.report.outcomes import (
     CANDIDATES,
     MOST,
     Outcomes,
+    calibration_in_words,
     confusion_to_read,
     figures_of_classes,
     most_confused,
@@ -47,6 +48,17 @@ def test_an_image_is_right_where_its_most_probable_class_is_the_label():
     assert outcomes.costliest.tolist() == [0, 2]
     part = outcomes.take(np.array([1]))
     assert (part.ids.tolist(), part.right.tolist(), part.losses.tolist()) == (["i1"], [False], [outcomes.losses[1]])
+
+
+@pytest.mark.parametrize(
+    ("sure", "right", "verdict"),
+    [(0.9, 90, "Well calibrated"), (0.9, 70, "Too sure of itself"), (0.6, 95, "Less sure than it could be")],
+)
+def test_calibration_is_said_in_one_sentence(sure, right, verdict):
+    targets = np.where(np.arange(100) < right, 0, 1)
+    said = calibration_in_words(judged(targets, np.tile([sure, (1 - sure) / 2, (1 - sure) / 2], (100, 1))))
+    assert said.startswith(f"{verdict}: ")
+    assert f"{sure:.1%}".replace("%", " %") in said
 
 
 def test_tags_are_right_only_together_by_their_thresholds():

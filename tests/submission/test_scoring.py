@@ -53,6 +53,18 @@ def test_augmented_views_that_lose_are_not_used_and_that_is_said():
     assert "TTA loses" not in describe(record)
 
 
+def test_augmented_views_that_lose_by_less_than_chance_are_used_and_that_is_said():
+    right, wrong = np.log([0.6, 0.4]), np.log([0.1, 0.9])
+    # Of forty images views cost ten, and save nine.
+    saved = np.log([0.45, 0.55]), np.log([0.9, 0.1])
+    pairs = [(right, wrong)] * 10 + [saved] * 9 + [(right, right)] * 21
+    logits = np.array([np.stack(pair) for pair in pairs])
+    _, record = tune_on_logits(DIGITS, Outputs("softmax", 2), "ab", np.zeros(40, int), logits, views=2)
+    assert (record["plain"], record["tta"], record["tuned"]) == (31 / 40, 30 / 40, 30 / 40)
+    assert (record["tta_loses"], record["tta_used"]) == (True, True)
+    assert "by less than chance" in describe(record)
+
+
 def test_a_temperature_far_below_one_is_said_to_be_under_confident():
     rows = np.arange(400) % 20
     # One of twenty is wrong, where two of five would be at these probabilities.

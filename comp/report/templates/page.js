@@ -32,8 +32,10 @@ for (const gallery of all(".gallery")) {
 }
 
 // A pair of classes leads to its pictures.
-for (const button of all("button[data-pair]")) button.addEventListener("click", () => {
-  const gallery = one("#" + button.dataset.gallery), [actual, predicted] = button.dataset.pair.split(" ");
+document.addEventListener("click", event => {
+  const button = event.target.closest("[data-pair]"), gallery = one("#gallery");
+  if (!button || !gallery) return;
+  const [actual, predicted] = button.dataset.pair.split(" ");
   one("[name=order]", gallery).value = "loss";
   one("[name=actual]", gallery).value = actual;
   one("[name=predicted]", gallery).value = predicted;
@@ -43,26 +45,100 @@ for (const button of all("button[data-pair]")) button.addEventListener("click", 
   one("[name=actual]", gallery).focus({preventScroll: true});
 });
 
-for (const table of all("table.sortable")) {
-  const body = table.tBodies[0], value = (row, column) => {
+// A picture opens large, its map beside it, with what was predicted and the path to copy; arrow keys lead on.
+const large = document.createElement("dialog"), made = (tag, text = "", kind = "") => {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  element.className = kind;
+  return element;
+};
+large.className = "large";
+large.setAttribute("aria-label", "One picture, large");
+const openLarge = card => {
+  const cards = all("figure", card.parentNode).filter(other => !other.hidden), at = cards.indexOf(card);
+  const parts = made("div"), said = made("div", "", "said"), [picture, map] = all(".view img", card), names = one("[name=actual]", document);
+  for (const over of map ? [null, map] : [null]) {
+    const view = made("div", "", "view");
+    view.append(...[picture, over].filter(Boolean).map(image => image.cloneNode()));
+    parts.append(view);
+  }
+  said.append(...all("figcaption > *", card).map(line => line.cloneNode(true)));
+  if (card.dataset.p) {
+    const bars = made("ol"), actual = card.dataset.actual.split(" ");
+    for (const [index, p] of card.dataset.p.split(" ").map(pair => pair.split(":"))) {
+      const row = made("li", "", actual.includes(index) ? "actual" : ""), bar = made("i");
+      bar.style.width = `${100 * p}%`;
+      row.append(made("span", one(`option[value="${index}"]`, names).textContent), bar, made("span", p));
+      bars.append(row);
+    }
+    said.append(bars);
+  }
+  if (card.dataset.path) {
+    const line = made("p"), copy = made("button", "copy path", "more");
+    copy.type = "button";
+    copy.addEventListener("click", async () => { await navigator.clipboard.writeText(card.dataset.path); copy.textContent = "copied"; });
+    line.append(made("code", card.dataset.path), " ", copy);
+    said.append(line);
+  }
+  const pager = made("p", "", "pager");
+  for (const [name, to] of [["previous", at - 1], ["next", at + 1], ["close", null]]) {
+    const button = made("button", name, "more");
+    button.type = "button";
+    button.name = name;
+    button.disabled = to !== null && !cards[to];
+    button.addEventListener("click", () => { if (to === null) large.close(); else openLarge(cards[to]); });
+    pager.append(button);
+    if (name === "previous") pager.append(made("span", `${at + 1} of ${cards.length}`));
+  }
+  said.append(pager);
+  parts.append(said);
+  large.replaceChildren(parts);
+  if (!large.open) large.showModal();
+};
+document.body.append(large);
+document.addEventListener("click", event => {
+  const view = event.target.closest("button.view");
+  if (view) openLarge(view.closest("figure"));
+  else if (event.target === large) large.close();
+});
+large.addEventListener("keydown", event => {
+  const name = {ArrowLeft: "previous", ArrowRight: "next"}[event.key], button = name && one(`[name=${name}]`, large);
+  if (button) { event.preventDefault(); button.click(); }
+});
+
+const as_sent = new Map(all("[data-part]").map(part => [part, part.innerHTML]));
+// Tables: a column's head sorts by it; on a phone, cells say which column they are of, and what matters less goes.
+const order = (table, column, down) => {
+  const body = table.tBodies[0], value = row => {
     const cell = row.cells[column], text = cell.dataset.value ?? cell.textContent.trim(), number = Number(text.replace(/[,%\s]/g, ""));
     return text !== "" && Number.isFinite(number) ? number : text;
   };
-  all("thead th", table).forEach((head, column) => {
+  all("th[aria-sort]", table).forEach(other => other.removeAttribute("aria-sort"));
+  all("thead th", table)[column].setAttribute("aria-sort", down ? "descending" : "ascending");
+  const rows = [...body.rows].map(row => [value(row), row]);
+  rows.sort(([a], [b]) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", {numeric: true})) * (down ? -1 : 1));
+  body.append(...rows.map(([, row]) => row));
+};
+const labelled = table => all("thead th", table).forEach((head, column) => {
+  const label = head.textContent.trim(), less = head.classList.contains("less");
+  for (const {cells} of table.tBodies[0].rows) if (cells[column]) {
+    cells[column].dataset.label = label;
+    if (less) cells[column].classList.add("less");
+  }
+});
+const prepared = table => {
+  labelled(table);
+  if (table.matches(".sortable")) all("thead th", table).forEach((head, column) => {
     const button = document.createElement("button");
     button.type = "button";
     button.append(...head.childNodes);
     head.append(button);
-    button.addEventListener("click", () => {
-      const down = head.getAttribute("aria-sort") !== "descending";
-      all("th[aria-sort]", table).forEach(other => other.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const rows = [...body.rows].map(row => [value(row, column), row]);
-      rows.sort(([a], [b]) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", {numeric: true})) * (down ? -1 : 1));
-      body.append(...rows.map(([, row]) => row));
-    });
+    button.addEventListener("click", () => order(table, column, head.getAttribute("aria-sort") !== "descending"));
   });
-}
+};
+all("table:not(.matrix table, .rows table)").forEach(prepared);
+for (const place of all(".tall")) if (place.scrollHeight > place.clientHeight + 4)
+  place.after(made("p", `${counted(one("tbody", place).rows.length, "row")}; the table goes on below its edge.`, "quiet goes-on"));
 
 for (const place of all(".rows")) {
   const data = JSON.parse(one("script[type='application/json']", place).textContent), controls = one(".controls", place);
@@ -70,10 +146,10 @@ for (const place of all(".rows")) {
   let page = 0, sorted = data.columns.indexOf("loss"), down = true;
   const names = places => (Array.isArray(places) ? places : [places]).map(number => data.classes[number]).join(", ");
   const cell = (value, kind) => {
-    const made = document.createElement("td");
-    made.textContent = kind === "class" ? names(value) : kind === "right" ? (value ? "yes" : "no") : kind === "number" ? value.toFixed(4) : value;
-    if (kind !== "number") made.className = "text";
-    return made;
+    const box = document.createElement("td");
+    box.textContent = kind === "class" ? names(value) : kind === "right" ? (value ? "yes" : "no") : kind === "number" ? value.toFixed(4) : value;
+    if (kind !== "number") box.className = "text";
+    return box;
   };
   const at = name => data.columns.indexOf(name), has = (value, number) => number === "" || (Array.isArray(value) ? value.includes(Number(number)) : value === Number(number));
   const show = () => {
@@ -85,37 +161,66 @@ for (const place of all(".rows")) {
     const pages = Math.max(1, Math.ceil(fits.length / size));
     page = Math.min(page, pages - 1);
     body.replaceChildren(...fits.slice(page * size, (page + 1) * size).map(row => {
-      const made = document.createElement("tr");
-      made.append(...row.map((value, column) => cell(value, data.kinds[column])));
-      return made;
+      const line = document.createElement("tr");
+      line.append(...row.map((value, column) => cell(value, data.kinds[column])));
+      return line;
     }));
     heads.forEach((head, column) => { column === sorted ? head.setAttribute("aria-sort", down ? "descending" : "ascending") : head.removeAttribute("aria-sort"); });
     one(".count", place).textContent = counted(fits.length, "row");
     one(".page", place).textContent = `${page + 1} of ${pages}`;
-    one("[name=before]", place).disabled = page === 0;
-    one("[name=after]", place).disabled = page === pages - 1;
+    one("[name=previous]", place).disabled = page === 0;
+    one("[name=next]", place).disabled = page === pages - 1;
   };
   heads.forEach((head, column) => one("button", head).addEventListener("click", () => { down = sorted === column ? !down : true; sorted = column; page = 0; show(); }));
   controls.addEventListener("input", () => { page = 0; show(); });
-  one("[name=before]", place).addEventListener("click", () => { page -= 1; show(); });
-  one("[name=after]", place).addEventListener("click", () => { page += 1; show(); });
+  one("[name=previous]", place).addEventListener("click", () => { page -= 1; show(); });
+  one("[name=next]", place).addEventListener("click", () => { page += 1; show(); });
   show();
 }
 
-// The board asks for itself again, and takes what changed.
+// The board asks for itself again, takes what changed, and keeps what was sorted, ticked and filtered.
 const board = one("main[data-refresh]");
-if (board) setInterval(async () => {
-  if (document.hidden) return;
-  try {
-    const answer = await fetch(location.href, {cache: "no-store"});
-    if (!answer.ok) throw new Error(String(answer.status));
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const part of all("[data-part]", board)) {
-      const other = one(`[data-part="${part.dataset.part}"]`, fresh);
-      if (other && other.innerHTML !== part.innerHTML && !part.contains(document.activeElement)) part.innerHTML = other.innerHTML;
+if (board) {
+  const filter = one("[name=filter]"), parts = all("[data-part]", board);
+  const ticked = part => all("[name=run]:checked", part).map(box => box.value);
+  const narrow = () => {
+    const rows = all("table.runs tbody tr", board), text = filter.value.toLowerCase();
+    rows.forEach(row => { row.hidden = !row.textContent.toLowerCase().includes(text); });
+    one(".controls .count").textContent = counted(rows.filter(row => !row.hidden).length, "run");
+  };
+  const enable = () => all("[name=compare]", board).forEach(button => { button.disabled = ticked(button.closest("section")).length < 2; });
+  filter.addEventListener("input", narrow);
+  board.addEventListener("change", enable);
+  board.addEventListener("click", event => {
+    const button = event.target.closest("[name=compare]");
+    if (button) location.assign(`${button.dataset.url}?${ticked(button.closest("section")).map(run => `run=${encodeURIComponent(run)}`).join("&")}`);
+  });
+  narrow();
+  enable();
+  setInterval(async () => {
+    if (document.hidden) return;
+    try {
+      const answer = await fetch(location.href, {cache: "no-store"});
+      if (!answer.ok) throw new Error(String(answer.status));
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const part of parts) {
+        const other = one(`[data-part="${part.dataset.part}"]`, fresh);
+        if (!other || other.innerHTML === as_sent.get(part)) continue;
+        const kept = ticked(part), sorted = all("thead th", part).findIndex(head => head.hasAttribute("aria-sort"));
+        const down = sorted >= 0 && all("thead th", part)[sorted].getAttribute("aria-sort") === "descending", inside = part.contains(document.activeElement);
+        as_sent.set(part, other.innerHTML);
+        const focused = inside ? all("a, button, input", part).indexOf(document.activeElement) : -1;
+        part.innerHTML = other.innerHTML;
+        all("table", part).forEach(prepared);
+        all("[name=run]", part).forEach(box => { box.checked = kept.includes(box.value); });
+        if (sorted >= 0) order(one("table", part), sorted, down);
+        if (focused >= 0) all("a, button, input", part)[focused]?.focus({preventScroll: true});
+      }
+      narrow();
+      enable();
+      one(".state").textContent = "";
+    } catch {
+      one(".state").textContent = "The board does not answer; it shows what it knew last.";
     }
-    one(".state").textContent = "";
-  } catch {
-    one(".state").textContent = "The board does not answer; it shows what it knew last.";
-  }
-}, Number(board.dataset.refresh) * 1000);
+  }, Number(board.dataset.refresh) * 1000);
+}

@@ -32,6 +32,26 @@ def test_the_board_follows_a_training_and_stays_where_the_reader_is(browser, wor
         watched.is_whole(served_at=url)
 
 
+def test_runs_are_sorted_filtered_and_ticked_while_the_board_refreshes(browser, workspace):
+    fast, slow = started(workspace), started(workspace, "slow")
+    for run, score in ((fast, 0.25), (slow, 0.75)):
+        trained_an_epoch(run, 0, score=score)
+    with served(workspace) as url, watching(browser, url) as watched:
+        page = watched.page
+        names = page.locator("tbody tr:visible th a, tbody tr:visible th")
+        page.get_by_role("button", name="accuracy").click()
+        for box in page.locator("[name=run]").all():
+            box.check()
+        assert page.locator("[name=compare]").is_enabled()
+        trained_an_epoch(fast, 1, score=0.5)
+        expect(page.locator("tbody")).to_contain_text("2 of 3", timeout=20_000)
+        assert [text.strip() for text in names.all_inner_texts()] == ["slow-1", "quick-1"]
+        assert page.locator("[name=run]:checked").count() == 2
+        page.fill("[name=filter]", "slow")
+        assert [text.strip() for text in names.all_inner_texts()] == ["slow-1"]
+        watched.is_whole(served_at=url)
+
+
 def test_the_board_says_when_it_is_no_longer_answered(browser, workspace):
     started(workspace)
     with served(workspace) as url, watching(browser, url) as watched:

@@ -99,13 +99,56 @@ def test_activation_maps_are_laid_over_the_pictures_until_they_are_switched_off(
 
 
 def test_a_pair_that_is_confused_leads_to_its_pictures(report):
-    button = report.locator("button[data-pair]").first
+    button = report.locator("#confused button[data-pair]").first
     actual, predicted = map(int, button.get_attribute("data-pair").split())
     count = int(button.locator("xpath=ancestor::tr").locator("td").nth(1).inner_text())
     button.click()
     cards = report.locator(VISIBLE)
     assert numbers(cards, "actual") == [actual] * count
     assert numbers(cards, "predicted") == [predicted] * count
+
+
+def test_a_cell_of_the_confusion_matrix_leads_to_its_pictures(report):
+    cell = report.locator("#confusion td.w button").first
+    actual, predicted = map(int, cell.get_attribute("data-pair").split())
+    count = int(cell.inner_text())
+    cell.click()
+    cards = report.locator(VISIBLE)
+    assert numbers(cards, "actual") == [actual] * count
+    assert numbers(cards, "predicted") == [predicted] * count
+
+
+def test_a_picture_opens_large_with_all_probabilities_its_map_and_its_path_and_arrow_keys_lead_on(report):
+    cards, large = report.locator(VISIBLE), report.locator("dialog.large")
+    cards.nth(0).locator("button.view").click()
+    assert large.locator(".view").count() == 2
+    assert large.locator(".map").count() == 1
+    shares = [float(text) for text in large.locator("li span:last-child").all_inner_texts()]
+    assert len(shares) <= len(CLASSES)
+    assert sum(shares) == pytest.approx(1, abs=0.003)
+    assert large.locator("li.actual").count() == 1
+    paths = [card.get_attribute("data-path") for card in cards.all()[:2]]
+    assert all(path.startswith("data/hostile/train/") for path in paths)
+    assert large.locator("code").inner_text() == paths[0]
+    assert large.locator("[name=previous]").is_disabled()
+    report.keyboard.press("ArrowRight")
+    assert large.locator("code").inner_text() == paths[1]
+    report.keyboard.press("ArrowLeft")
+    assert large.locator("code").inner_text() == paths[0]
+    report.keyboard.press("Escape")
+    assert not large.is_visible()
+
+
+def test_a_wide_screen_has_two_columns_and_on_a_phone_what_matters_less_is_left_out(browser, single):
+    tops, shown = {}, {}
+    for look in ("desktop", "phone"):
+        with watching(browser, f"file://{single.page('report')}", look) as watched:
+            page = watched.page
+            tops[look] = [page.locator(f"#{name}").bounding_box()["y"] for name in ("scores", "diagnosis")]
+            shown[look] = page.locator("#classes th:visible").count()
+    assert tops["desktop"][0] == tops["desktop"][1]
+    assert tops["phone"][0] < tops["phone"][1]
+    assert shown["desktop"] == shown["phone"] + 2
 
 
 @pytest.mark.parametrize(("table", "column"), [(".rows", 5), ("#classes", 8)])
@@ -131,7 +174,7 @@ def test_rows_are_searched(report):
 
 def test_all_is_reached_by_keys_alone(report):
     reached = set()
-    for _ in range(80):
+    for _ in range(110):
         report.keyboard.press("Tab")
         reached.add(report.evaluate("document.activeElement.name || document.activeElement.className"))
     assert {"order", "actual", "predicted", "right", "maps", "scroll matrix", "id"} <= reached
@@ -198,6 +241,9 @@ def test_an_exploration_shows_each_class_the_augmentations_and_the_views(browser
     with watching(browser, f"file://{single.page('explore.html')}") as watched:
         page = watched.page
         assert page.locator("#classes tbody td:nth-child(2)").all_inner_texts() == ["16"] * 4
+        assert page.locator("#unlabelled figure").count() == 16
+        assert page.locator("#nearby circle").count() == 64
+        assert page.locator("#nearby text").count() == 4
         assert [page.locator("#augmented .views").nth(row).locator("img").count() for row in range(2)] == [7, 2]
         assert re.search(r"few images: 64 ", page.locator("#advice").inner_text())
         page.select_option("#gallery [name=actual]", "3")
