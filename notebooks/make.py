@@ -1,4 +1,4 @@
-"""Writes the notebooks to fork, for Kaggle and for Colab: the cells of docs/from-python.md behind one that sets comp up.
+"""Writes the notebooks to fork for Kaggle and Colab: the cells of docs/from-python.md behind one that sets comp up.
 
 python notebooks/make.py
 """

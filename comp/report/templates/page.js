@@ -101,8 +101,8 @@ document.addEventListener("click", event => {
   if (view) openLarge(view.closest("figure"));
   else if (event.target === large) large.close();
 });
-large.addEventListener("keydown", event => {
-  const name = {ArrowLeft: "previous", ArrowRight: "next"}[event.key], button = name && one(`[name=${name}]`, large);
+document.addEventListener("keydown", event => {
+  const name = large.open && {ArrowLeft: "previous", ArrowRight: "next"}[event.key], button = name && one(`[name=${name}]`, large);
   if (button) { event.preventDefault(); button.click(); }
 });
 
