@@ -231,10 +231,14 @@ def _surest(
 def error_of(of_rows: Callable[[Array], float], rows: int) -> float:
     """The standard error of a number that is computed of some of so many rows, which are given as a mask (N,).
 
-    By the jackknife of BLOCKS blocks (Efron and Stein 1981, 10.1214/aos/1176345462).
+    By the jackknife of BLOCKS blocks (Efron and Stein 1981, 10.1214/aos/1176345462); infinite where a block's rest has
+    no such number.
     """
     block, blocks = np.random.default_rng(0).permutation(rows) % BLOCKS, min(BLOCKS, rows)
-    without = np.array([of_rows(block != one) for one in range(blocks)])
+    try:
+        without = np.array([of_rows(block != one) for one in range(blocks)])
+    except ValueError:
+        return float("inf")
     return float(np.sqrt((blocks - 1) * without.var()))
 
 
