@@ -27,7 +27,7 @@ import typer
 from comp.errors import CompError
 from comp.runs import Workspace
 
-STEP = re.compile(r"training\D*[1-9]\d*/\d+")
+STEP = re.compile(r"training[^\n]*?\s[1-9]\d*/\d+")
 # Colours, and movements of the cursor.
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 ROW = "{:>9}{:>19}  {}"

@@ -21,9 +21,9 @@ def test_an_unknown_recipe_is_told_which_there_are():
 
 def test_a_local_backbone_is_recorded_with_its_whole_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    _, recipe = resolve(named("planet"), Choices(backbone="local-dir:weights/../mine"))
+    _, recipe = resolve(named("planet"), Choices(backbone="local-dir:weights/../mine", settings=("stages.size=64",)))
     assert recipe.backbone == f"local-dir:{tmp_path.resolve() / 'mine'}"
-    _, recipe = resolve(named("planet"), Choices(settings=("backbone=local-dir:~/mine",)))
+    _, recipe = resolve(named("planet"), Choices(settings=("backbone=local-dir:~/mine", "stages.size=64")))
     assert recipe.backbone == f"local-dir:{Path.home().resolve() / 'mine'}"
 
 

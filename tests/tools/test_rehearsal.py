@@ -169,7 +169,8 @@ def test_a_rehearsal_that_fails_leaves_nothing(shades, workspace, serving):
 def test_without_its_data_a_competition_is_not_rehearsed(shades, workspace):
     with pytest.raises(DataError, match="comp download shades"):
         runner.rehearse(shades.competition, Choices(), workspace, Console(), share=0.2)
-    assert not workspace.folder.exists()
+    assert not workspace.rehearsals.exists()
+    assert not workspace.runs.exists()
 
 
 def test_no_class_and_no_tag_is_hidden_whole():

@@ -7,7 +7,7 @@ import pytest
 
 from comp.data.tables import read_tables
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named, find_competitions
-from comp.declare.recipe import Recipe, Stage
+from comp.declare.recipe import Ensemble, Recipe, Stage
 from comp.errors import RunError
 from comp.runs import Workspace
 from comp.runs.resolve import Choices, Experiment, from_config, resolve
@@ -40,9 +40,11 @@ def written(competition, choices, tables):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_comes_back_from_a_config_as_it_went_in(name, tables):
     competition = named(name)
-    for recipe in competition.recipes:
-        resolved, config = written(competition, Choices(recipe), tables)
-        assert from_config(competition, config) == resolved
+    for name, recipe in competition.recipes.items():
+        members = len(recipe.members) if isinstance(recipe, Ensemble) else 0
+        for recipe in [f"{name}.{number}" for number in range(1, members + 1)] or [name]:
+            resolved, config = written(competition, Choices(recipe), tables)
+            assert from_config(competition, config) == resolved
 
 
 def test_what_was_set_by_hand_comes_back_from_a_config(tables):
@@ -63,7 +65,7 @@ def test_a_config_has_relative_sizes_in_pixels_and_as_they_were_declared(tables)
     assert config["recipe"]["stages"][0]["size"] == 160
     assert config["relative_sizes"] == {"1": "native"}
     assert from_config(named("planet"), config) == resolved
-    _, config = written(named("planet"), Choices("quick", "test_vit"), tables)
+    _, config = written(named("planet"), Choices("quick", "test_vit", ("stages.size=96",)), tables)
     assert "relative_sizes" not in config
 
 

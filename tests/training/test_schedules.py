@@ -183,7 +183,7 @@ def test_a_rate_that_is_to_be_found_is_drawn_as_a_nominal_one():
 def test_the_words_name_groups_epochs_and_peaks():
     first, second, third = in_words(Recipe(stages=[HEAD, LATE, ALL]), 10)
     assert first == "stage 1: head at 64 px, 2 epochs of sgdr, peaks [0.01]"
-    assert second == "stage 2: late, head at 64 px, 1 epochs of sgdr, peaks [0.0004, 0.004]"
+    assert second == "stage 2: late, head at 64 px, 1 epoch of sgdr, peaks [0.0004, 0.004]"
     assert (
         third == "stage 3: early, late, head at 128 px, 1 + 2 + 4 epochs of sgdr, peaks [0.01, 0.1, 1] x the rate found"
     )

@@ -6,6 +6,7 @@ from comp.console import Console
 from comp.runs import find_run, list_runs
 from comp.tools import ensembles
 from comp.tools.ensembles import join
+from comp.tools.ensembles.weights import mean_of_logits
 from tests.tools.ensembles.conftest import HALF, predictions, refusal
 
 
@@ -29,8 +30,9 @@ def test_fitted_weights_are_recorded_and_are_those_of_the_test_predictions(made)
     weights = run.record("scores")["methods"]["weights"]["weights"]
     assert sum(weights) == pytest.approx(1)
     assert weights[1] > weights[0] >= 0
-    weighted = sum(weight * predictions(member, "test") for weight, member in zip(weights, members, strict=True))
-    assert np.allclose(predictions(run, "test"), weighted.loc[predictions(run, "test").index])
+    index = predictions(run, "test").index
+    of_members = np.stack([predictions(member, "test").loc[index].to_numpy() for member in members])
+    assert np.allclose(predictions(run, "test"), mean_of_logits(of_members, "single", np.array(weights)))
 
 
 def test_weights_that_leave_one_run_alone_make_no_copy_of_it(made, capsys):
