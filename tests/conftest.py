@@ -38,10 +38,9 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _a_small_heap():
     """Every stage of a training collects garbage, which takes longer than a small stage among all that is imported."""
-    gc.collect()
     gc.freeze()
     yield
     gc.unfreeze()
