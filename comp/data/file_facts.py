@@ -91,7 +91,7 @@ TINY = 16
 HUGE = 89_478_485
 
 
-def judged_by(read: Read | Channels = "images") -> bytes:
+def judged_by(read: Read | Channels) -> bytes:
     """What the facts of a file follow from beside its bytes; another Pillow may read what this one can't."""
     source = source_digest("comp.data.file_facts", "comp.data.reading", "comp.data.readers")
     return f"{source}, {json.dumps(key_of(read))}, Pillow {PIL.__version__}".encode()

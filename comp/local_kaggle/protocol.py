@@ -198,9 +198,10 @@ class LocalKaggle:
 
     def _download(self, slug: str | None, name: str | None, asker: Asker) -> Response:
         """Where a file of an entry is, or the archive of all."""
-        path = f"archives/{self._known(slug)}.zip"
+        slug = self._known(slug)
+        path = f"archives/{slug}.zip"
         if name:
-            if not any(file.name == name for file in self.catalog.files(self._known(slug))):
+            if not any(file.name == name for file in self.catalog.files(slug)):
                 raise HTTPException(404, "Not found")
             path = f"files/{slug}/{quote(name)}"
         return RedirectResponse(f"{asker.base_url}/{path}", status_code=302)

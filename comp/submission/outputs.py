@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -41,15 +41,11 @@ class Outputs:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Outputs:
-        """What `record` wrote."""
+        """What a config has of one, its fields as JSON."""
         fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
         }
         return cls(**fields)
-
-    def record(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        return asdict(self)
 
     @property
     def width(self) -> int:

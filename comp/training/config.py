@@ -64,7 +64,7 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
             "competition.py": competition.source,
         },
         "weights": prepared.weights,
-        "outputs": prepared.outputs.record(),
+        "outputs": asdict(prepared.outputs),
         "by_hand": by_hand,
         **({"tta_used": False} if _loses_by_views(choices) else {}),
         **({} if choices.split_seed is None else {"split_seed": choices.split_seed}),
