@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from comp.declare.own_images import PREPARED
 from comp.errors import DataError
 from comp.files import holds_files
 from comp.kaggle.archives import NESTED_SUFFIXES, DamagedError, extract, kind_of
@@ -53,8 +54,9 @@ def _visible(folder: Path) -> dict[str, Path]:
 
 
 def _links(folder: Path) -> dict[str, Path]:
-    """As `_visible`; nothing where the folder is a link itself, or has other things than links."""
-    inside = {} if folder.is_symlink() else _visible(folder)
+    """As `_visible`; nothing where the folder is a link itself, or has other things than links and what is prepared."""
+    visible = {} if folder.is_symlink() else _visible(folder)
+    inside = {name: path for name, path in visible.items() if name != PREPARED}
     return inside if all((folder / name).is_symlink() for name in inside) else {}
 
 

@@ -1,5 +1,7 @@
 """Images of one's own, in a folder for each class: a sample submission is made, and a share hidden and graded here."""
 
+import shutil
+
 import pandas as pd
 import pytest
 
@@ -56,6 +58,13 @@ def test_an_image_that_is_added_is_there_the_next_time(started, workspace, tmp_p
     assert len(read_tables(competition, workspace.data("mine")).train) == len(before.train)
     (tmp_path / "mine" / "cats" / "11.jpg").touch()
     assert len(read_tables(competition, workspace.data("mine")).train) == len(before.train) + 1
+
+
+def test_the_same_folder_is_taken_again_though_a_share_of_it_was_hidden(started, tmp_path):
+    files = [f"{label}/{number}.jpg" for label in CLASSES for number in range(10)]
+    started(*files)
+    shutil.rmtree(tmp_path / "plugins")
+    assert len(started(*files)[1].test) == 4
 
 
 def test_a_validation_set_that_is_given_is_the_split_and_none_of_it_is_hidden(started):
