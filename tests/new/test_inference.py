@@ -67,6 +67,7 @@ def test_the_form_follows_from_classes_sample_and_metric(value, classes, metric,
     [
         ("Log Loss", "log_loss", True),
         ("AUC", "roc_auc", True),
+        ("Weighted Log Loss", "weighted_log_loss", False),
         ("Area Under Receiver Operating Characteristic Curve", "roc_auc", True),
         ("", "roc_auc", False),
         ("Weighted Fancy Score", "roc_auc", False),
