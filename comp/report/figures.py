@@ -116,7 +116,7 @@ def rates(of_groups: pd.DataFrame) -> Markup:
         axes.set_yscale("log")
         _logarithmic(axes.yaxis)
         axes.set_ylim(of_groups.max().min() / 30, of_groups.max().max() * 1.5)
-        _legend(axes)
+        _legend(axes, columns=3)
     return svg(figure, "Learning rates per layer group and step")
 
 
@@ -242,9 +242,9 @@ def svg(figure: Figure, label: str) -> Markup:
     return Markup(re.sub(r"\n\s*", "\n", drawn))
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: Axes, columns: int = 2) -> None:
     """The names of the curves above them, where they hide none."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns)
 
 
 def _blank(horizontal: str, vertical: str, width: int = WIDTH, height: int = HEIGHT) -> tuple[Figure, Axes]:
