@@ -46,6 +46,7 @@ def run(
     from comp.kaggle.submitting import has_score
     from comp.tools.side_by_side import refuse_other_places
 
+    began = monotonic()
     if on is not None:
         refuse_other_places(on, "kaggle")
         if choices.time is not None:
@@ -61,7 +62,7 @@ def run(
     goal = has_score(competition, workspace) if submitting else attrgetter("reported")
     if not is_blend(competition, choices) and not choices.every_fold:
         return _run(experiments[0], console, goal, submitting)
-    trained = _several(experiments, choices, console, goal, on)
+    trained = _several(experiments, choices, console, goal, on, began)
     _report_and_submit(experiments[0], trained, console, submitting)
     return trained
 
@@ -225,9 +226,9 @@ def train(
     blended. on: where, as `each` takes it.
     The data must have been downloaded.
     """
-    experiments = _experiments(competition, choices, workspace)
+    began, experiments = monotonic(), _experiments(competition, choices, workspace)
     if is_blend(competition, choices) or choices.every_fold:
-        return _several(experiments, choices, console, lambda _: True, on)
+        return _several(experiments, choices, console, lambda _: True, on, began)
     with _training(experiments[0], console, attrgetter("trained")) as training:
         return _train(training)
 
@@ -238,12 +239,13 @@ def resume(competition: Competition, stopped: Run, workspace: Workspace, console
         return _train(training)
 
 
-def _several(experiments: Sequence[Experiment], choices: Choices, console: Console, goal: Goal, on: str | None) -> Run:
-    """The folds of one training, joined; or the blend of several."""
-    blends = is_blend(experiments[0].competition, choices)
-    return (
-        _blended(experiments, choices, console, goal, on) if blends else _every_fold(experiments[0], console, goal, on)
-    )
+def _several(
+    experiments: Sequence[Experiment], choices: Choices, console: Console, goal: Goal, on: str | None, began: float
+) -> Run:
+    """The folds of one training, joined; or the blend of several, in the time since ``began``."""
+    if is_blend(experiments[0].competition, choices):
+        return _blended(experiments, choices, console, goal, on, began)
+    return _every_fold(experiments[0], console, goal, on)
 
 
 def _every_fold(experiment: Experiment, console: Console, goal: Goal, on: str | None) -> Run:
@@ -261,7 +263,9 @@ def _every_fold(experiment: Experiment, console: Console, goal: Goal, on: str | 
     return _joined(experiment, each(jobs, on, len(jobs), workspace.data(competition.name), console), console)
 
 
-def _blended(experiments: Sequence[Experiment], choices: Choices, console: Console, goal: Goal, on: str | None) -> Run:
+def _blended(
+    experiments: Sequence[Experiment], choices: Choices, console: Console, goal: Goal, on: str | None, began: float
+) -> Run:
     """Train what fits in the time, each in its folds, and keep the blend of those that have ended in one run.
 
     What was trained before is found again, whatever it was trained for.
@@ -269,7 +273,6 @@ def _blended(experiments: Sequence[Experiment], choices: Choices, console: Conso
     from comp.data.data_check import checked_tables
     from comp.tools.ensembles import blend, blend_under_way
 
-    began = monotonic()
     competition, workspace = experiments[0].competition, experiments[0].workspace
     with main_first():
         tables = checked_tables(competition, workspace, console)
