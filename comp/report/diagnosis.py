@@ -68,7 +68,8 @@ def under_confident(trained: Run, recipe: Recipe) -> Finding | None:
     """What the temperature that fits the validation images says of a run that was predicted with."""
     scores = trained.record("scores") if trained.has("scores") else {}
     temperature = scores.get("postprocessing", {}).get("temperature", 1.0)
-    if temperature >= TIMID:
+    # A solved head has nothing to train longer: how sure it is was fitted already, on other rows.
+    if temperature >= TIMID or recipe.stages[-1].schedule == "lbfgs":
         return None
     softened = next((field for field in not_comparable(recipe) if field != "balance"), None)
     last, length = len(recipe.stages), recipe.stages[-1].cycle_length

@@ -163,7 +163,7 @@ def describe(scores: dict[str, Any], what: str = "images") -> str:
         text += "; TTA loses on them, but by less than chance may, so it is used"
     temperature = scores["postprocessing"].get("temperature", 1.0)
     if temperature < TIMID:
-        text += f"; badly under-confident, as its temperature of {temperature:.2f} shows: train longer"
+        text += f"; badly under-confident without its temperature of {temperature:.2f}"
     return text
 
 

@@ -127,7 +127,7 @@ def test_it_is_learned_predicted_in_its_own_unit_and_graded(kind, reds, opened):
         assert ((valid >= 0) & (valid <= 1)).all(axis=None)
         if kind not in ("fractions", "tags"):
             assert valid.sum(axis=1).to_numpy() == pytest.approx(1)
-    if kind in ("several", "ordinal"):  # the others resume as one of these does
+    if kind in ("several", "shares", "ordinal"):  # the others resume as one of these does
         done.resumes()
 
 

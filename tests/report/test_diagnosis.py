@@ -373,3 +373,13 @@ def test_a_training_ends_with_its_diagnosis(shades, serving, comp):
         *_, said, folder = comp(*plugins, "train", "shades", "--set", "stages.1.learning_rate=1e4").out.splitlines()
     assert said.startswith("stage 1: learning rate too high: ")
     assert said in (Path(folder) / "log.txt").read_text()
+
+
+def test_a_solved_head_is_not_told_to_train_longer(run_of):
+    run = run_of("healthy_sgdr")
+    config = run.record("config")
+    (stage,) = config["recipe"]["stages"]
+    solved = {**stage, "schedule": "lbfgs", "cached": True, "train": "head", "cycles": 1}
+    run.write_record("config", {**config, "recipe": {**config["recipe"], "stages": [solved]}})
+    run.write_record("scores", {"postprocessing": {"kind": "Clip", "smallest": 1e-4, "temperature": 0.6}})
+    assert all("under-confident" not in line for line in diagnosis_of(run))
