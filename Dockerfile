@@ -20,5 +20,5 @@ RUN test -n "$CPU_WHEELS" || { echo "Give --build-arg CPU_WHEELS=ADDRESS, as pyt
 ENTRYPOINT ["comp"]
 
 FROM base AS cuda
-RUN make setup PYTHON=python3 && rm -rf /root/.cache
+RUN make setup PYTHON=python3 && rm -rf ~/.cache
 ENTRYPOINT ["comp"]
