@@ -228,8 +228,8 @@ def _surest(
     return best
 
 
-def error_of(of_rows: Callable[[Array], float], rows: int) -> float:
-    """The standard error of a number that is computed of some of so many rows, which are given as a mask (N,).
+def error_of(of_rows: Callable[[Array], Any], rows: int) -> Array:
+    """The standard errors of what is computed of some of so many rows, given as a mask (N,): a number, or several (K,).
 
     By the jackknife of BLOCKS blocks (Efron and Stein 1981, 10.1214/aos/1176345462); infinite where a block's rest has
     no such number.
@@ -238,8 +238,8 @@ def error_of(of_rows: Callable[[Array], float], rows: int) -> float:
     try:
         without = np.array([of_rows(block != one) for one in range(blocks)])
     except ValueError:
-        return float("inf")
-    return float(np.sqrt((blocks - 1) * without.var()))
+        return np.array(np.inf)
+    return np.asarray(np.sqrt((blocks - 1) * without.var(axis=0)))
 
 
 def _tune_cuts(start: CutPoints, worth: Callable[..., float], probabilities: Array) -> PostProcessing:

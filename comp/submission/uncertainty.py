@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from comp.declare.competition import Competition
-from comp.submission.postprocessing import BLOCKS, Clip, CutPoints, PostProcessing, Thresholds, tune, untuned
+from comp.submission.postprocessing import Clip, CutPoints, PostProcessing, Thresholds, error_of, tune, untuned
 
 Array = npt.NDArray[Any]
 
+# Rows of which a standard error says something.
+FEWEST = 3
 # A decision is tuned anew without each block of rows where there are no more probabilities: it takes seconds.
 TUNED_AGAIN = 50_000
 # Of the logarithm of a temperature, for the curvature of the log likelihood.
@@ -36,32 +38,29 @@ def standard_errors(
     where there are too few rows to tell, or where the metric can't score some of them.
     """
     rows, metric = len(targets), competition.scoring
-    blocks = min(BLOCKS, rows)
-    if blocks < 3:
+    if rows < FEWEST:
         return {}
-    without = np.random.default_rng(0).permutation(rows) % blocks != np.arange(blocks)[:, None]
     after, before = postprocessing(predictions), untuned(competition, classes)(predictions)
-    try:
-        scores = np.array(
-            [[metric(targets[kept], made[kept], classes) for made in (after, before)] for kept in without]
-        )
-    except ValueError:
+
+    def scored(some: Array | slice) -> Array:
+        tuned, plain = (metric(targets[some], made[some], classes) for made in (after, before))
+        return np.array([tuned, tuned - plain if metric.higher_is_better else plain - tuned])
+
+    errors = error_of(scored, rows)
+    if not np.isfinite(errors).all():
         return {}
-    if not np.isfinite(scores).all():
-        return {}
-    sign = 1 if metric.higher_is_better else -1
-    gain = sign * (metric(targets, after, classes) - metric(targets, before, classes))
     found: dict[str, Any] = {
-        "tuned": _jackknife(scores[:, 0]),
-        "gain": _jackknife(scores[:, 0] - scores[:, 1]),
-        "gained": float(gain),
+        "tuned": float(errors[0]),
+        "gain": float(errors[1]),
+        "gained": float(scored(slice(None))[1]),
     }
     if isinstance(postprocessing, Clip) and postprocessing.temperature != 1:
         found["temperature"] = _of_temperature(postprocessing, competition, classes, targets, predictions)
     if isinstance(postprocessing, Thresholds | CutPoints) and predictions.size <= TUNED_AGAIN:
         name = "thresholds" if isinstance(postprocessing, Thresholds) else "cuts"
-        again = [asdict(tune(competition, classes, targets[kept], predictions[kept]))[name] for kept in without]
-        found[name] = [_jackknife(column) for column in np.array(again).T]
+        found[name] = error_of(
+            lambda some: np.array(asdict(tune(competition, classes, targets[some], predictions[some]))[name]), rows
+        ).tolist()
     return found
 
 
@@ -87,10 +86,6 @@ def in_words(errors: Mapping[str, Any]) -> str:
         if name in errors:
             return f"{name} are known to ± {np.median(errors[name]):.2g}, at the median"
     return ""
-
-
-def _jackknife(values: Array) -> float:
-    return float(np.sqrt((len(values) - 1) * np.var(values)))
 
 
 def _of_temperature(
