@@ -237,6 +237,9 @@ class Recipe(Declared):
         other = solved and self.head not in ("linear", "pretrained")
         yield "head", other, "'linear' or 'pretrained' with a stage of schedule 'lbfgs'"
         yield "mixup", solved and self.mixup, "0 with a stage of schedule 'lbfgs', which has no batches"
+        if all(stage.schedule == "lbfgs" for stage in self.stages):
+            yield "dropout", self.dropout, "0 where all heads are solved by 'lbfgs', which regularises by itself"
+            yield "ema", self.ema, "0 where all heads are solved by 'lbfgs': no step is taken"
         if all(stage.cached for stage in self.stages):
             yield "cutmix", self.cutmix, "0 where all stages are cached: features have no area to paste"
             yield "random_erasing", self.random_erasing, "0 where all stages are cached: no image is augmented"

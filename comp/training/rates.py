@@ -30,10 +30,13 @@ def draw_schedule(competition: Competition, choices: Choices, workspace: Workspa
 
 def find_rate(competition: Competition, choices: Choices, workspace: Workspace, console: Console, number: int) -> Path:
     """An LR range test of the stage of this number, from 1, as it would start on pretrained weights."""
-    prepared = prepare(Experiment.of(competition, choices, workspace), console)
-    stages = prepared.experiment.recipe.stages
+    experiment = Experiment.of(competition, choices, workspace)
+    stages = experiment.recipe.stages
     if not 1 <= number <= len(stages):
         raise OverrideError(f"--stage is {number}, but the recipe {choices.recipe!r} has stages 1 to {len(stages)}.")
+    if stages[number - 1].schedule == "lbfgs":
+        raise OverrideError(f"Stage {number} of {choices.recipe!r} is solved by L-BFGS: no learning rate to find.")
+    prepared = prepare(experiment, console)
     epochs, _ = prepared.inputs(stages[number - 1], number)
     sweep = prepared.range_test(stages[number - 1], number, epochs)
     picture = workspace.runs / competition.name / f"learning-rate-{choices.recipe}-{number}.png"

@@ -52,6 +52,15 @@ def test_lr_find_sweeps_for_the_stage_that_is_named(shades, on_shades, downloade
     assert Path(ended.last_line).is_file()
 
 
+def test_a_solved_stage_has_no_rate_to_find(shades, on_shades, downloaded):
+    source = shades.declaration.read_text()
+    solved = "stages=[Stage(size=16, train='head', cached=True, schedule='lbfgs'), "
+    shades.declaration.write_text(source.replace("stages=[", solved))
+    ended = on_shades("lr-find", "shades", "--stage", 1)
+    assert ended.status != 0
+    assert "L-BFGS" in ended.err
+
+
 def test_schedule_needs_no_data_and_ends_with_a_picture(comp, workspace):
     ended = comp("schedule", "planet")
     assert (ended.status, ended.err) == (0, "")

@@ -32,6 +32,7 @@ def test_stages_are_kept_in_order_whatever_held_them():
         ({"train": "head", "views": 2}, "views"),
         ({"train": "head", "schedule": "one_cycle", "cycles": 2}, "cycles"),
         ({"train": "head", "schedule": "flat_cosine", "cycles": 2}, "cycles"),
+        ({"train": "head", "schedule": "lbfgs"}, "schedule"),
     ],
 )
 def test_fields_of_a_stage_that_contradict_each_other_are_named(fields, named):
@@ -44,6 +45,10 @@ def test_fields_of_a_stage_that_contradict_each_other_are_named(fields, named):
     [
         ({"train": "head", "cached": True}, {"cutmix": 1.0}, "cutmix"),
         ({"train": "head", "cached": True}, {"random_erasing": 0.2}, "random_erasing"),
+        ({"train": "head", "cached": True, "schedule": "lbfgs"}, {"head": "mlp"}, "head"),
+        ({"train": "head", "cached": True, "schedule": "lbfgs"}, {"mixup": 0.2}, "mixup"),
+        ({"train": "head", "cached": True, "schedule": "lbfgs"}, {"dropout": 0.5}, "dropout"),
+        ({"train": "head", "cached": True, "schedule": "lbfgs"}, {"ema": 0.9}, "ema"),
         ({"train": "head"}, {"drop_path": 0.1}, "drop_path"),
         ({"train": "head"}, {"freeze_batch_norm": True}, "freeze_batch_norm"),
         ({"train": "head"}, {"snapshots": 2}, "snapshots"),
