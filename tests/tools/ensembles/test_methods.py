@@ -56,6 +56,9 @@ def test_fitted_weights_are_non_negative_and_sum_to_one(fit, kind, seed, models,
 @given(seed=SEEDS, models=st.integers(2, 5), rows=st.integers(5, 60))
 def test_fitted_weights_lose_no_more_than_the_plain_mean_or_any_model_alone(kind, seed, models, rows):
     probabilities, targets = drawn(kind, seed, models, rows, 3)
+    if kind in ("multi", "fractions"):
+        # Between 1 - 1e-15 and 1 a double has nine values: too few for the loss of a yes where the answer is no.
+        probabilities = probabilities.clip(1e-3, 1 - 1e-3)
     fitted = loss(mean_of_logits(probabilities, kind, fit_weights(probabilities, targets, kind)), targets, kind)
     assert fitted <= loss(mean_of_logits(probabilities, kind), targets, kind) + 1e-9
     assert fitted <= min(loss(model, targets, kind) for model in probabilities) + 1e-9
