@@ -1,5 +1,6 @@
 """A real browser to look at pages with: Debian's Chromium, driven by Playwright."""
 
+import multiprocessing
 import re
 import shutil
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ def launched():
         browser = driver.chromium.launch(executable_path=path, args=list(QUIET))
         yield browser
         browser.close()
+        # The driver ends when its input does, which every process that was forked meanwhile holds open too.
+        for left in multiprocessing.active_children():
+            left.kill()
 
 
 @dataclass
