@@ -52,33 +52,26 @@ def again(whole, tmp_path):
     return Run(copied.runs / run.competition / run.folder.name), copied
 
 
-def test_a_run_has_everything_that_its_training_produced(whole):
+def test_a_run_has_everything_that_its_training_produced_and_its_config_what_was_chosen(whole):
     run, _ = whole
     found = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()}
     assert found == {
-        "config.json",
-        "split.csv",
-        "trained.json",
-        "history.csv",
-        "epochs.csv",
-        "stages.csv",
-        "checkpoints/model.safetensors",
-        "predictions/valid.parquet",
-        "predictions/test.parquet",
-        "scores.json",
-        "submission.csv",
-        "submitted.json",
-        "report.html",
-        "log.txt",
+        *("config.json", "split.csv", "trained.json", "history.csv", "epochs.csv", "stages.csv", "log.txt"),
+        *("checkpoints/model.safetensors", "predictions/valid.parquet", "predictions/test.parquet"),
+        *("scores.json", "submission.csv", "submitted.json", "report.html"),
     }
+    config = run.record("config")
+    assert (config["recipe_name"], config["seed"], config["settings"]) == ("quick", 0, list(TINY))
+    assert (config["recipe"]["backbone"], config["classes"]) == ("test_resnet", list("0123456789"))
+    assert [stage["size"] for stage in config["recipe"]["stages"]] == [16, 16]
 
 
-def test_the_submission_has_the_sample_s_ids_and_classes_of_the_data(whole):
+def test_the_submission_names_the_most_probable_class_of_each_id_in_the_sample_s_order(whole):
     run, workspace = whole
     sample, submission = csv(workspace.data("digits") / "sample_submission.csv"), csv(run.submission)
     assert list(submission.columns) == list(sample.columns)
     assert list(submission["id"]) == list(sample["id"])
-    assert set(submission["label"]) <= set("0123456789")
+    assert list(submission["label"]) == list(predictions(run, "test").idxmax(axis=1)[submission["id"]])
     assert submission["label"].nunique() > 5
 
 
@@ -102,7 +95,7 @@ def test_the_split_names_every_image_once_and_a_fifth_validates_in_every_class(w
     assert shares.between(0.17, 0.23).all()
 
 
-def test_predictions_are_probabilities_by_id_for_the_rows_that_validate_and_the_rows_to_predict(whole):
+def test_predictions_are_probabilities_by_id_and_the_recorded_score_is_theirs(whole):
     run, workspace = whole
     valid, test = predictions(run, "valid"), predictions(run, "test")
     assert set(valid.index) == run.validating()
@@ -111,19 +104,7 @@ def test_predictions_are_probabilities_by_id_for_the_rows_that_validate_and_the_
         assert frame.index.is_unique
         assert list(frame.columns) == list("0123456789")
         assert np.allclose(frame.sum(axis=1), 1, atol=1e-5)
-
-
-def test_the_submission_names_the_most_probable_class_of_each_id(whole):
-    run, _ = whole
-    expected = predictions(run, "test").idxmax(axis=1)
-    submission = csv(run.submission).set_index("id")["label"]
-    assert (submission == expected[submission.index]).all()
-
-
-def test_the_recorded_score_is_that_of_the_recorded_predictions(whole):
-    run, workspace = whole
-    labels = csv(workspace.data("digits") / "train.csv").set_index("id")["label"]
-    chosen = predictions(run, "valid").idxmax(axis=1)
+    labels, chosen = csv(workspace.data("digits") / "train.csv").set_index("id")["label"], valid.idxmax(axis=1)
     scores = run.record("scores")
     assert scores["rows"] == len(chosen)
     assert scores["tuned"] == pytest.approx((chosen == labels[chosen.index]).mean())
@@ -139,42 +120,27 @@ def test_the_history_has_a_row_per_step_and_the_epochs_a_row_per_epoch(whole):
     assert losses.tolist() == pytest.approx(epochs["train_loss"].astype(float).tolist())
 
 
-def test_the_config_records_what_was_chosen(whole):
-    run, _ = whole
-    config = run.record("config")
-    assert config["recipe_name"] == "quick"
-    assert config["recipe"]["backbone"] == "test_resnet"
-    assert config["settings"] == list(TINY)
-    assert [stage["size"] for stage in config["recipe"]["stages"]] == [16, 16]
-    assert config["seed"] == 0
-    assert config["classes"] == list("0123456789")
-
-
 def test_the_log_has_the_lines_that_were_printed(whole):
-    run, _ = whole
-    log = run.log.read_text()
-    for beginning in (
-        "digits: ",
-        "stage 1 of 2",
-        "stage 2 of 2",
-        "validation accuracy",
-        "wrote ",
-        "leaderboard: accuracy",
-    ):
+    log = whole[0].log.read_text()
+    for beginning in ("digits: ", "stage 1 of 2", "stage 2 of 2", "validation accuracy", "wrote ", "leaderboard: "):
         assert any(line.startswith(beginning) for line in log.splitlines()), beginning
     # Its page is written again with its score, and announced once.
     assert log.count("report.html") == 1
 
 
-def test_predicting_again_gives_the_same_bytes(again):
+def test_predicting_again_gives_each_id_the_same_in_the_order_of_the_sample_and_for_its_rows_alone(again):
     run, workspace = again
-    before = run.submission.read_bytes()
-    test = predictions(run, "test")
-    run.submission.unlink()
-    run.predictions("test").unlink()
-    runner.predict(DIGITS, run, workspace, Console())
-    assert run.submission.read_bytes() == before
-    assert predictions(run, "test").equals(test)
+    sample = workspace.data("digits") / "sample_submission.csv"
+    before, probabilities = csv(run.submission), predictions(run, "test")
+    shuffled = csv(sample).sample(frac=1, random_state=1)
+    for asked in (shuffled, shuffled[5:15]):
+        asked.to_csv(sample, index=False)
+        runner.predict(DIGITS, run, workspace, Console())
+        after = csv(run.submission)
+        assert list(after["id"]) == list(asked["id"]) != sorted(asked["id"])
+        if asked is shuffled:
+            assert after.sort_values("id", ignore_index=True).equals(before.sort_values("id", ignore_index=True))
+            assert predictions(run, "test").loc[probabilities.index].equals(probabilities)
 
 
 def test_a_run_whose_augmented_views_lose_is_predicted_without_them(again, monkeypatch):
@@ -197,70 +163,30 @@ def test_a_run_whose_augmented_views_lose_is_predicted_without_them(again, monke
     assert run.submission.read_bytes() == submitted
 
 
-def test_predictions_belong_to_ids_whatever_the_order_of_the_sample(again):
+def test_a_run_on_other_classes_or_without_a_submission_is_not_predicted_or_submitted(again):
     run, workspace = again
-    sample = workspace.data("digits") / "sample_submission.csv"
-    before, probabilities = csv(run.submission), predictions(run, "test")
-    shuffled = csv(sample).sample(frac=1, random_state=1)
-    shuffled.to_csv(sample, index=False)
-    runner.predict(DIGITS, run, workspace, Console())
-    after = csv(run.submission)
-    assert list(after["id"]) == list(shuffled["id"]) != list(before["id"])
-    assert after.sort_values("id", ignore_index=True).equals(before.sort_values("id", ignore_index=True))
-    assert predictions(run, "test").loc[probabilities.index].equals(probabilities)
-
-
-def test_a_sample_with_fewer_rows_gets_just_those(again):
-    run, workspace = again
-    sample = workspace.data("digits") / "sample_submission.csv"
-    csv(sample).iloc[5:15].to_csv(sample, index=False)
-    runner.predict(DIGITS, run, workspace, Console())
-    assert list(csv(run.submission)["id"]) == list(csv(sample)["id"])
-
-
-def test_a_run_on_other_classes_than_the_data_now_has_is_not_predicted(again):
-    run, workspace = again
+    run.submission.unlink()
+    with pytest.raises(RunError, match=r"no submission\.csv.*comp predict digits/quick-1"):
+        runner.submit(DIGITS, run, workspace, Console())
     table = workspace.data("digits") / "train.csv"
     table.write_text(table.read_text().replace(",9\n", ",8\n"))
     with pytest.raises(RunError, match="trained on other classes"):
         runner.predict(DIGITS, run, workspace, Console())
 
 
-def test_a_run_without_a_submission_can_t_be_submitted(again):
-    run, workspace = again
-    run.submission.unlink()
-    with pytest.raises(RunError, match=r"no submission\.csv.*comp predict digits/quick-1"):
-        runner.submit(DIGITS, run, workspace, Console())
-
-
-def test_the_same_command_with_the_same_seed_gives_the_same_bytes_in_another_process(whole, tmp_path):
-    run, _ = whole
-    settings = [part for setting in TINY for part in ("--set", setting)]
-    command = [
-        sys.executable,
-        "-m",
-        "comp",
-        "run",
-        "digits",
-        "--recipe",
-        "quick",
-        "--backbone",
-        "test_resnet",
-        *settings,
-    ]
-    ended = subprocess.run(
-        command,
-        env={**os.environ, "COMP_HOME": str(tmp_path / "other")},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    folder = Path(ended.stdout.splitlines()[-1])
-    assert folder == tmp_path / "other" / "runs" / "digits" / "quick-1"
-    assert Run(folder).submission.read_bytes() == run.submission.read_bytes()
-    assert (folder / "split.csv").read_bytes() == (run.folder / "split.csv").read_bytes()
-    assert predictions(Run(folder), "test").equals(predictions(run, "test"))
+def test_the_same_command_with_the_same_seed_gives_the_same_bytes_in_another_process(shades, serving, comp, tmp_path):
+    """One that is not forked: it hashes otherwise."""
+    command = ["--competitions", shades.plugins, "run", "shades", "--set", "stages.cycle_length=1"]
+    with serving(shades) as url:
+        folders = [Path(comp(*command).last_line)]
+        environment = {**os.environ, "COMP_HOME": str(tmp_path / "other"), "COMP_KAGGLE_URL": url}
+        arguments = [sys.executable, "-m", "comp", *map(str, command)]
+        ended = subprocess.run(arguments, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    folders.append(Path(ended.stdout.splitlines()[-1]))
+    assert folders[1] == tmp_path / "other" / "runs" / "shades" / "standard-1"
+    for name in ("submission.csv", "split.csv", "history.csv", "predictions/test.parquet"):
+        one, other = ((folder / name).read_bytes() for folder in folders)
+        assert one == other, name
 
 
 def test_another_seed_draws_another_split_and_other_weights(shades, serving, workspace):
@@ -290,12 +216,16 @@ def test_with_all_data_no_row_validates_and_every_row_trains(again):
     assert graded.public_score > 0.2
 
 
-def test_a_head_on_cached_features_predicts_from_the_cache(shades, serving, workspace, capsys):
+def test_a_head_on_cached_features_predicts_from_the_cache_but_not_an_image_that_changed(
+    shades, serving, workspace, capsys
+):
+    shades.image("test/q99.png", "red")
     with serving(shades):
         run = runner.run(shades.competition, Choices(), workspace, Console())
-    cached = sorted((workspace.cache / "features").iterdir())
-    before = run.submission.read_bytes()
-    capsys.readouterr()
+    assert "1 test images are not in the sample submission and are left out" in capsys.readouterr().out
+    assert "q99" not in run.submission.read_text()
+    assert "q99" not in predictions(run, "test").index
+    cached, before = sorted((workspace.cache / "features").iterdir()), run.submission.read_bytes()
     runner.predict(shades.competition, run, workspace, Console())
     printed = capsys.readouterr().out
     # The stage cached one view and prediction takes two, so only the validation rows' were computed in those.
@@ -303,15 +233,9 @@ def test_a_head_on_cached_features_predicts_from_the_cache(shades, serving, work
     assert "features of 12 images at 16 px: found in the cache" in printed
     assert sorted((workspace.cache / "features").iterdir()) == cached
     assert run.submission.read_bytes() == before
-
-
-def test_a_changed_image_is_not_predicted_from_the_cache(shades, serving, workspace, capsys):
-    with serving(shades):
-        run = runner.run(shades.competition, Choices(), workspace, Console())
     colour = csv(run.submission).set_index("id")["colour"]
     other = workspace.data("shades") / "test" / ("q01.png" if colour["q00"] != colour["q01"] else "q03.png")
     shutil.copy(other, workspace.data("shades") / "test" / "q00.png")
-    capsys.readouterr()
     runner.predict(shades.competition, run, workspace, Console())
     assert "features of 12 images at 16 px: found in the cache" not in capsys.readouterr().out
     after = predictions(run, "test")
@@ -337,100 +261,69 @@ def test_a_cached_head_and_then_the_whole_network_train_in_one_run(shades, servi
     assert run.predicted
 
 
-def test_ids_outside_the_sample_are_left_out_and_said_to_be(shades, serving, workspace, capsys):
-    shades.image("test/q99.png", "red")
-    with serving(shades):
-        run = runner.run(shades.competition, Choices(), workspace, Console())
-    assert "1 test images are not in the sample submission and are left out" in capsys.readouterr().out
-    assert "q99" not in run.submission.read_text()
-    assert "q99" not in predictions(run, "test").index
+DECLARED = """
+import pandas as pd
+from comp import *
 
 
-TAGGED = """
-from comp import Competition, CsvLabels, Recipe, Stage, TagNames, TestImages, top_down
+def by_first_letter(folder):
+    names = {{"r": "red", "g": "green", "b": "blue"}}
+    paths = sorted((folder / "train").glob("*.png"))
+    return pd.DataFrame({{"id": [p.stem for p in paths], "path": paths, "label": [names[p.stem[0]] for p in paths]}})
 
+
+stage = Stage(size=16, train="head", cached=True, views=2, cycle_length=20, learning_rate=1e-2)
 competition = Competition(
-    name="shades",
-    kaggle="shades",
-    labels=CsvLabels("train.csv", image="id", label="tags", separator=" ", folder="train", suffix=".png"),
-    test=TestImages("test", suffix=".png"),
-    submission=TagNames(" "),
-    augment=top_down(),
-    metric="mean_f2",
-    recipes={
-        "standard": Recipe(
-            backbone="test_resnet", pretrained=False, batch_size=8,
-            stages=[Stage(size=16, train="head", cached=True, views=2, cycle_length=20, learning_rate=1e-2)],
-        )
-    },
+    name="shades", kaggle="shades", {}, augment=top_down(),
+    recipes={{"standard": Recipe(backbone="test_resnet", pretrained=False, batch_size=8, stages=[stage])}},
 )
 """
+TAGGED = """labels=CsvLabels("train.csv", image="id", label="tags", separator=" ", folder="train", suffix=".png"),
+    test=TestImages("test", suffix=".png"), submission=TagNames(" "), metric="mean_f2\""""
+PER_CLASS = """labels=LabelFunction(by_first_letter), test=TestImages("test", with_suffix=True),
+    submission=ProbabilityPerClass(), metric="log_loss\""""
+PROBABILITY_OF = """labels=Folders("train"), test=TestImages("test"),
+    submission=ProbabilityOf("green"), metric="roc_auc\""""
 
 
-def test_tags_go_the_whole_way(make, serving, workspace):
-    made = make(TAGGED)
+@pytest.fixture
+def graded(make, serving, workspace):
+    """Runs a competition of these images, whose declaration is given, to its score; gives the run."""
+
+    def run(fields, images, header, sample, answers, *, train=()):
+        made = make(DECLARED.format(fields))
+        for path, colour in images.items():
+            made.image(path, colour)
+        if train:
+            made.text("train.csv", train)
+        made.text("sample_submission.csv", [header, *(f"{id_},{sample}" for id_ in answers)])
+        made.answers([header, *(f"{id_},{answer}" for id_, answer in answers.items())])
+        with serving(made):
+            return runner.run(made.competition, Choices(), workspace, Console(), submitting=True)
+
+    return run
+
+
+def test_tags_go_the_whole_way(graded):
     colours = {"bright": (220, 220, 220), "bright red": (220, 120, 120), "red": (140, 20, 20), "dark": (20, 20, 20)}
     rows = {f"x{number:02}": list(colours)[number % 4] for number in range(60)}
-    for id_, tags in rows.items():
-        made.image(f"{'train' if id_ < 'x40' else 'test'}/{id_}.png", colours[tags])
-    made.text("train.csv", ["id,tags", *(f"{id_},{tags}" for id_, tags in rows.items() if id_ < "x40")])
-    made.text("sample_submission.csv", ["id,tags", *(f"{id_},dark" for id_ in rows if id_ >= "x40")])
-    made.answers(["id,tags", *(f"{id_},{tags}" for id_, tags in rows.items() if id_ >= "x40")])
-    with serving(made):
-        run = runner.run(made.competition, Choices(), workspace, Console(), submitting=True)
+    images = {f"{'train' if id_ < 'x40' else 'test'}/{id_}.png": colours[tags] for id_, tags in rows.items()}
+    train = ["id,tags", *(f"{id_},{tags}" for id_, tags in rows.items() if id_ < "x40")]
+    answers = {id_: tags for id_, tags in rows.items() if id_ >= "x40"}
+    run = graded(TAGGED, images, "id,tags", "dark", answers, train=train)
     assert run.record("config")["classes"] == ["bright", "dark", "red"]
     assert run.record("scores")["postprocessing"]["kind"] == "Thresholds"
     assert {tag for text in csv(run.submission)["tags"] for tag in text.split()} == {"bright", "dark", "red"}
     assert run.record("submitted")["score"] > 0.8
 
 
-PER_CLASS = """
-from pathlib import Path
-
-import pandas as pd
-
-from comp import Competition, LabelFunction, ProbabilityPerClass, Recipe, Stage, TestImages, side_on
-
-
-def by_first_letter(folder: Path) -> pd.DataFrame:
-    names = {"r": "red", "g": "green", "b": "blue"}
-    paths = sorted((folder / "train").glob("*.png"))
-    return pd.DataFrame({"id": [p.stem for p in paths], "path": paths, "label": [names[p.stem[0]] for p in paths]})
-
-
-competition = Competition(
-    name="shades",
-    kaggle="shades",
-    labels=LabelFunction(by_first_letter),
-    test=TestImages("test", with_suffix=True),
-    submission=ProbabilityPerClass(),
-    augment=side_on(),
-    metric="log_loss",
-    recipes={
-        "standard": Recipe(
-            backbone="test_resnet", pretrained=False, batch_size=8,
-            stages=[Stage(size=16, train="head", cached=True, cycle_length=20, learning_rate=1e-2)],
-        )
-    },
-)
-"""
-
-
-def test_a_probability_per_class_goes_the_whole_way_in_the_sample_s_columns(make, serving, workspace):
-    made = make(PER_CLASS)
-    letters = {"r": "red", "g": "green", "b": "blue"}
-    for number in range(36):
-        letter = "rgb"[number % 3]
-        made.image(f"train/{letter}{number}.png", letters[letter])
-    truth = {f"{number}.png": ("red", "green", "blue")[number % 3] for number in (7, 3, 11, 4, 2, 9)}
-    for id_, colour in truth.items():
-        made.image(f"test/{id_}", colour)
-    columns = ["green", "blue", "red"]
-    made.text("sample_submission.csv", [f"file,{','.join(columns)}", *(f"{id_},0.4,0.3,0.3" for id_ in truth)])
-    one_hot = {colour: ",".join(str(int(colour == column)) for column in columns) for colour in columns}
-    made.answers([f"file,{','.join(columns)}", *(f"{id_},{one_hot[colour]}" for id_, colour in truth.items())])
-    with serving(made):
-        run = runner.run(made.competition, Choices(), workspace, Console(), submitting=True)
+def test_a_probability_per_class_goes_the_whole_way_in_the_sample_s_columns(graded):
+    colours, columns = ("red", "green", "blue"), ["green", "blue", "red"]
+    images = {f"train/{colours[number % 3][0]}{number}.png": colours[number % 3] for number in range(36)}
+    truth = {f"{number}.png": colours[number % 3] for number in (7, 3, 11, 4, 2, 9)}
+    answers = {id_: ",".join(str(int(colour == column)) for column in columns) for id_, colour in truth.items()}
+    images |= {f"test/{id_}": colour for id_, colour in truth.items()}
+    run = graded(PER_CLASS, images, f"file,{','.join(columns)}", "0.4,0.3,0.3", answers)
     submission = pd.read_csv(run.submission).set_index("file")
     assert list(submission.columns) == columns
     assert list(submission.index) == list(truth)
@@ -439,41 +332,12 @@ def test_a_probability_per_class_goes_the_whole_way_in_the_sample_s_columns(make
     assert run.record("submitted")["score"] == pytest.approx(mine, rel=1e-4)
 
 
-PROBABILITY_OF = """
-from comp import Competition, Folders, ProbabilityOf, Recipe, Stage, TestImages, side_on
-
-competition = Competition(
-    name="shades",
-    kaggle="shades",
-    labels=Folders("train"),
-    test=TestImages("test"),
-    submission=ProbabilityOf("green"),
-    augment=side_on(),
-    metric="roc_auc",
-    recipes={
-        "standard": Recipe(
-            backbone="test_resnet", pretrained=False, batch_size=8, tta="none", optimizer="sgd",
-            stages=[Stage(size=16, train="head", cached=True, cycle_length=20, learning_rate=1e-2)],
-        )
-    },
-)
-"""
-
-
 @pytest.mark.parametrize("other", ["blue", "zinc"])
-def test_a_probability_of_one_class_goes_the_whole_way_wherever_the_class_stands(make, serving, workspace, other):
-    made = make(PROBABILITY_OF)
-    colours = {"green": (40, 200, 40), other: (60, 60, 160)}
-    for number in range(24):
-        name = list(colours)[number % 2]
-        made.image(f"train/{name}/{number}.png", colours[name])
-    truth = {"a": 1, "b": 0, "c": 0, "d": 1, "e": 0}
-    for id_, green in truth.items():
-        made.image(f"test/{id_}.png", colours["green" if green else other])
-    made.text("sample_submission.csv", ["id,green", *(f"{id_},0.5" for id_ in truth)])
-    made.answers(["id,green", *(f"{id_},{green}" for id_, green in truth.items())])
-    with serving(made):
-        run = runner.run(made.competition, Choices(), workspace, Console(), submitting=True)
+def test_a_probability_of_one_class_goes_the_whole_way_wherever_the_class_stands(graded, other):
+    colours, truth = {"green": (40, 200, 40), other: (60, 60, 160)}, {"a": 1, "b": 0, "c": 0, "d": 1, "e": 0}
+    images = {f"train/{name}/{number}.png": colours[name] for number in range(12) for name in colours}
+    images |= {f"test/{id_}.png": colours["green" if green else other] for id_, green in truth.items()}
+    run = graded(PROBABILITY_OF, images, "id,green", 0.5, truth)
     chances = pd.read_csv(run.submission).set_index("id")["green"]
     assert (chances > 0.5).astype(int).to_dict() == truth
     assert run.record("submitted")["score"] == 1.0
@@ -489,15 +353,13 @@ def test_a_submission_that_kaggle_can_t_score_is_an_error_and_the_upload_is_reco
     assert (submitted["reference"], submitted["status"], submitted["score"]) == (1, "error", None)
 
 
-def test_a_choice_that_can_t_be_is_said_before_anything_is_downloaded(shades, serving, workspace):
-    with serving(shades), pytest.raises(OverrideError, match="batch_size"):
-        runner.run(shades.competition, Choices(settings=("batch_size=many",)), workspace, Console())
-    assert not workspace.folder.exists()
-
-
-def test_a_size_that_the_backbone_refuses_is_refused_before_anything_is_downloaded(workspace):
-    with pytest.raises(BackboneError, match=r"Stage 2.* 50 pixels"):
-        runner.run(DIGITS, choices("stages.2.size=50", backbone="test_vit"), workspace, Console())
+def test_what_can_t_be_is_refused_before_anything_is_downloaded(workspace):
+    for refused, error, says in (
+        (choices("batch_size=many"), OverrideError, "batch_size"),
+        (choices("stages.2.size=50", backbone="test_vit"), BackboneError, r"Stage 2.* 50 pixels"),
+    ):
+        with pytest.raises(error, match=says):
+            runner.run(DIGITS, refused, workspace, Console())
     assert not workspace.data("digits").exists()
     assert not workspace.runs.exists()
 
