@@ -29,20 +29,18 @@ def test_a_difference_of_classes_is_certain_only_beyond_what_images_by_chance_ma
     assert (errors_of_classes(outcomes[0], outcomes[0], 1.0) == 0).all()
 
 
-def test_runs_that_share_no_validation_image_are_compared_without_gains(shaded):
+def test_a_comparison_is_of_two_runs_or_more_of_one_competition_and_without_gains_where_they_share_no_image(
+    shaded, parts
+):
     first, second, _ = shaded.folds(3)
     page = Page(compare(shaded.competition, [first, second], shaded.workspace))
     assert "no image validated in both" in page.text
     assert "fold" in page.text
-
-
-def test_a_comparison_is_of_two_runs_or_more_of_one_competition(shaded, parts):
-    run = shaded.run(parts)
     with pytest.raises(RunError, match="two runs or more"):
-        compare(shaded.competition, [run], shaded.workspace)
+        compare(shaded.competition, [first], shaded.workspace)
     other = shaded.run(parts, competition="planet")
     with pytest.raises(RunError, match=r"is a run of planet and shades/standard-1 of shades"):
-        compare(shaded.competition, [run, other], shaded.workspace)
+        compare(shaded.competition, [first, other], shaded.workspace)
 
 
 def test_only_fields_that_differ_are_named_by_where_they_stand():

@@ -69,14 +69,11 @@ def test_tags_are_right_only_together_by_their_thresholds():
     assert usual.costliest.tolist() == [2, 1]
 
 
-def test_an_image_is_least_certain_where_all_is_equally_likely():
+def test_an_image_is_least_certain_where_all_is_equally_likely_and_the_surest_are_right():
     outcomes = judged([0, 0, 0], [[1, 0, 0], [1 / 3] * 3, [0.5, 0.5, 0]])
     assert outcomes.uncertainty == pytest.approx([0, 1, np.log(2) / np.log(3)], abs=1e-4)
     assert orders(outcomes)["uncertain"].tolist() == [1, 2, 0]
     assert judged([[1, 0]] * 2, [[0.5, 0.5], [1, 0]], TAGS[:2]).uncertainty == pytest.approx([1, 0], abs=1e-4)
-
-
-def test_the_most_surely_right_are_right_and_have_the_lowest_losses():
     outcomes = drawn(200, 4)
     sure = orders(outcomes)["sure"]
     assert outcomes.right[sure].all()
@@ -84,22 +81,17 @@ def test_the_most_surely_right_are_right_and_have_the_lowest_losses():
     assert (np.diff(outcomes.losses[sure]) >= 0).all()
 
 
-@pytest.mark.parametrize(
-    ("targets", "answers", "mistakes"),
-    [
-        (
-            [0, 0, 1, 2, 2, 1],
-            [1, 0, 0, 1, 1, 2],
-            [["emu", "dog", 2], ["cat", "dog", 1], ["dog", "cat", 1], ["dog", "emu", 1]],
-        ),
+def test_mistakes_are_counted_by_pair_the_most_frequent_first_then_by_name():
+    mistakes = [["emu", "dog", 2], ["cat", "dog", 1], ["dog", "cat", 1], ["dog", "emu", 1]]
+    for targets, answers, expected in (
+        ([0, 0, 1, 2, 2, 1], [1, 0, 0, 1, 1, 2], mistakes),
         ([0, 1, 2], [0, 1, 2], []),
         (np.empty(0, int), np.empty(0, int), []),
-    ],
-)
-def test_mistakes_are_counted_by_pair_the_most_frequent_first_then_by_name(targets, answers, mistakes):
-    table = most_confused(predicted(targets, answers, ANIMALS))
-    assert list(table.columns) == ["label", "predicted", "count"]
-    assert table.to_numpy().tolist() == mistakes
+    ):
+        table = most_confused(predicted(targets, answers, ANIMALS))
+        assert list(table.columns) == ["label", "predicted", "count"]
+        assert table.to_numpy().tolist() == expected
+    assert all(top_losses(judged(none, np.empty((0, 3)))).empty for none in (np.empty(0, int), np.empty((0, 3), int)))
 
 
 def test_missed_and_invented_tags_are_counted_the_worst_first():
@@ -137,11 +129,6 @@ def test_the_tag_that_costs_most_is_named_as_missed_or_invented():
     }
     by_hand = -np.log([0.9, 0.8, 0.1]).mean(), -np.log([0.9, 0.9, 0.3]).mean(), -np.log([0.9, 0.9, 0.8]).mean()
     assert table["loss"].tolist() == pytest.approx(by_hand)
-
-
-@pytest.mark.parametrize("targets", [np.empty(0, int), np.empty((0, 3), int)])
-def test_of_no_images_there_is_a_table_without_rows(targets):
-    assert top_losses(judged(targets, np.empty((0, 3)))).empty
 
 
 def test_few_classes_stand_in_their_order_in_the_confusion_matrix():

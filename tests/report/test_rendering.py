@@ -15,17 +15,13 @@ from comp.report import rendering
 from comp.report.rendering import MAP_SIDE, SIDE, heat, thumbnail
 
 
-@pytest.fixture
-def page():
-    return rendering.render("missing")
-
-
-def test_a_page_asks_no_one_for_anything(page):
+def test_a_page_is_written_whole_asks_no_one_for_anything_and_lets_its_own_script_run_and_no_other(tmp_path):
+    path = rendering.write_page(tmp_path / "new" / "missing.html", "missing")
+    page = path.read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert [file.name for file in path.parent.iterdir()] == ["missing.html"]
     assert re.findall(r"(?:src|href)=\"(?!#|/|data:)", page) == []
     assert not re.search(r"url\(|@import|https?://", page)
-
-
-def test_a_page_s_policy_lets_its_own_script_run_and_no_other(page):
     (script,) = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
@@ -54,50 +50,26 @@ def test_any_text_stays_text_and_any_data_come_back(text):
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
+    ("function", "value", "text"),
     [
-        ("cat", "cat"),
-        ("old_english_sheepdog", "old_<wbr>english_<wbr>sheepdog"),
-        ("train/cat.0.jpg", "train/<wbr>cat.<wbr>0.<wbr>jpg"),
-        ("<b>-&", "&lt;b&gt;-<wbr>&amp;"),
+        (rendering.breakable, "cat", "cat"),
+        (rendering.breakable, "old_english_sheepdog", "old_<wbr>english_<wbr>sheepdog"),
+        (rendering.breakable, "train/cat.0.jpg", "train/<wbr>cat.<wbr>0.<wbr>jpg"),
+        (rendering.breakable, "<b>-&", "&lt;b&gt;-<wbr>&amp;"),
+        (rendering.seconds, None, "–"),
+        (rendering.seconds, float("nan"), "–"),
+        (rendering.seconds, 720, "12 min"),
+        (rendering.percent, None, "–"),
+        (rendering.percent, 0, "0 %"),
+        (rendering.percent, 0.0123, "1.2 %"),
+        (rendering.percent, 0.25, "25 %"),
+        (rendering.percent, 268 / 269, "99.6 %"),
+        (rendering.percent, 0.99999, "99.9 %"),
+        (rendering.percent, 1, "100 %"),
     ],
 )
-def test_the_line_of_a_long_name_may_end_between_its_words(name, shown):
-    assert rendering.breakable(name) == shown
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "–"),
-        (float("nan"), "–"),
-        (720, "12 min"),
-    ],
-)
-def test_times_are_said_in_words(value, text):
-    assert rendering.seconds(value) == text
-
-
-@pytest.mark.parametrize(
-    ("share", "text"),
-    [
-        (None, "–"),
-        (0, "0 %"),
-        (0.0123, "1.2 %"),
-        (0.25, "25 %"),
-        (268 / 269, "99.6 %"),
-        (0.99999, "99.9 %"),
-        (1, "100 %"),
-    ],
-)
-def test_shares_have_a_digit_more_where_they_are_small(share, text):
-    assert rendering.percent(share) == text
-
-
-def test_a_page_is_written_whole(tmp_path):
-    path = rendering.write_page(tmp_path / "new" / "missing.html", "missing")
-    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert [file.name for file in path.parent.iterdir()] == ["missing.html"]
+def test_long_names_may_end_their_line_between_words_and_times_and_shares_are_said_in_words(function, value, text):
+    assert function(value) == text
 
 
 def opened(uri):
@@ -114,10 +86,7 @@ def test_a_thumbnail_keeps_shape_and_colour_and_is_small():
     left, right = np.asarray(picture)[:, 40].mean(axis=0), np.asarray(picture)[:, -40].mean(axis=0)
     assert left[0] > 180 > 20 > right[0]
     assert len(uri) < 10_000
-
-
-def test_a_small_picture_is_not_enlarged():
-    assert opened(thumbnail(np.zeros((8, 8, 3), np.uint8))).size == (8, 8)
+    assert opened(thumbnail(np.zeros((8, 8, 3), np.uint8))).size == (8, 8)  # not enlarged
 
 
 def test_a_map_covers_most_where_it_is_hottest_and_nothing_where_it_is_cold():

@@ -80,15 +80,7 @@ def test_a_run_in_which_no_image_validated_has_a_report_of_what_there_is(shaded)
     assert "pictures" not in page.ids
 
 
-def test_a_run_without_predictions_says_how_to_make_them(shaded, parts):
-    run = shaded.run(parts)
-    run.predictions("valid").unlink()
-    with pytest.raises(RunError, match=r"no predictions.*`comp predict shades/standard-1`"):
-        report(shaded, run)
-    assert not run.report.exists()
-
-
-def test_a_run_of_images_that_are_gone_is_refused(shaded, parts):
+def test_a_run_of_images_that_are_gone_or_without_predictions_is_refused(shaded, parts):
     run = shaded.run(parts)
     data = shaded.workspace.data("shades")
     (data / "train" / "t00.png").unlink()
@@ -96,6 +88,10 @@ def test_a_run_of_images_that_are_gone_is_refused(shaded, parts):
     (data / "train.csv").write_text("\n".join(line for line in lines if not line.startswith("t00")) + "\n")
     with pytest.raises(RunError, match=r"1 images that are not labelled now.*'t00'.*train again"):
         report(shaded, run)
+    run.predictions("valid").unlink()
+    with pytest.raises(RunError, match=r"no predictions.*`comp predict shades/standard-1`"):
+        report(shaded, run)
+    assert not run.report.exists()
 
 
 def test_ten_thousand_validation_images_of_a_hundred_and_twenty_classes_fit_in_five_megabytes(make, predicting):
@@ -131,10 +127,7 @@ def test_pictures_are_of_every_class_and_of_the_ends_of_every_order(tags, classe
     for order, count in {"loss": 35, "uncertain": 15, "sure": 15}.items():
         assert set(orders(outcomes)[order][:count].tolist()) <= set(chosen)
     assert outcomes.truth[chosen].any(axis=0).all()
-
-
-def test_of_few_images_all_are_pictures():
-    assert sorted(worth_a_picture(drawn(7, 3), 100)) == list(range(7))
+    assert sorted(worth_a_picture(drawn(7, classes, tags=tags), 100)) == list(range(7))
 
 
 @pytest.mark.parametrize(
@@ -167,12 +160,8 @@ def test_a_command_leaves_nothing_to_defaults(changes, words):
     assert set(words) <= set(found)
     assert ("--recipe" in found) == ("--backbone" in found) == ("like" not in changes)
     assert [found[at + 1] for at, word in enumerate(found) if word == "--set"] == CONFIG["settings"]
-
-
-def test_a_joined_run_or_an_ensemble_is_made_of_its_members():
-    folds = {"members": ["digits/a-1", "digits/a-2"], "kind": "folds"}
-    assert command_of(folds) == "comp join digits/a-1 digits/a-2"
-    assert command_of({**folds, "kind": "ensemble", "how": "mean"}) == "comp ensemble digits/a-1 digits/a-2 --how mean"
+    of_members = {"members": ["digits/a-1", "digits/a-2"], "kind": "ensemble", "how": "mean"}
+    assert command_of(of_members) == "comp ensemble digits/a-1 digits/a-2 --how mean"
 
 
 @pytest.mark.parametrize(

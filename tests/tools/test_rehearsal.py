@@ -1,5 +1,6 @@
 import builtins
 import io
+import shutil
 import socket
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -112,8 +113,12 @@ def test_hidden_images_without_a_mistake_are_said_to_give_no_bounds(workspace, t
     assert "expect accuracy 1.00000 on the leaderboard, but 30 hidden images don't tell how far off that may be" in said
 
 
-def test_what_a_rehearsal_leaves_is_its_run_below_rehearsals(rehearsed):
-    run, workspace, before, *_ = rehearsed
+def test_a_rehearsal_speaks_to_this_machine_only_reads_no_credentials_and_leaves_its_run_below_rehearsals(rehearsed):
+    run, workspace, before, seen, person, _ = rehearsed
+    assert seen.hosts == {"127.0.0.1"}
+    assert any(path.endswith("train.csv") for path in seen.files)
+    # Matplotlib keeps a list of fonts there, and nothing else of it is read.
+    assert not [path for path in seen.files if str(person) in path and "matplotlib" not in path]
     place = workspace.rehearsals / "digits" / "1"
     assert run.folder == place / "runs" / "digits" / "quick-1"
     assert [path.name for path in place.iterdir()] == ["runs"]
@@ -121,26 +126,19 @@ def test_what_a_rehearsal_leaves_is_its_run_below_rehearsals(rehearsed):
     assert {path: after[path] for path in after if not {place, workspace.cache} & {*path.parents}} == before
 
 
-def test_a_rehearsal_speaks_to_this_machine_only_and_reads_no_credentials(rehearsed):
-    *_, seen, person, _ = rehearsed
-    assert seen.hosts == {"127.0.0.1"}
-    assert any(path.endswith("train.csv") for path in seen.files)
-    # Matplotlib keeps a list of fonts there, and nothing else of it is read.
-    assert not [path for path in seen.files if str(person) in path and "matplotlib" not in path]
-
-
-def test_a_second_rehearsal_with_the_same_seed_submits_the_same(shades, serving, workspace):
-    with serving(shades):
-        runner.download(shades.competition, workspace, Console())
+def test_a_second_rehearsal_with_the_same_seed_submits_the_same(shades, workspace):
     choices = Choices(settings=("stages.cycle_length=1",))
+    with pytest.raises(DataError, match="comp download shades"):
+        runner.rehearse(shades.competition, choices, workspace, Console(), share=0.25)
+    assert not workspace.rehearsals.exists()
+    shutil.copytree(shades.files, workspace.data("shades"))
     one, two = (runner.rehearse(shades.competition, choices, workspace, Console(), share=0.25) for _ in range(2))
     assert [run.folder.parents[2].name for run in (one, two)] == ["1", "2"]
     assert one.submission.read_bytes() == two.submission.read_bytes()
 
 
-def test_the_rehearsed_competition_has_the_images_that_are_not_hidden_and_their_labels(shades, serving, workspace):
-    with serving(shades):
-        runner.download(shades.competition, workspace, Console())
+def test_the_rehearsed_competition_has_the_images_that_are_not_hidden_and_leaves_nothing(shades, workspace):
+    shutil.copytree(shades.files, workspace.data("shades"))
     real = read_tables(shades.competition, workspace.data("shades"))
     with rehearsal(shades.competition, workspace, 0.25, 0, Console()) as started:
         runner.download(started.competition, started.workspace, Console())
@@ -155,22 +153,9 @@ def test_the_rehearsed_competition_has_the_images_that_are_not_hidden_and_their_
             assert pixels.pop(Path(path).read_bytes()) == truth[id_]
         assert not pixels
         assert list(found.sample_submission.columns) == ["id", "colour"]
-    assert not (workspace.rehearsals / "shades" / "1").exists()
-
-
-def test_a_rehearsal_that_fails_leaves_nothing(shades, workspace, serving):
-    with serving(shades):
-        runner.download(shades.competition, workspace, Console())
     with pytest.raises(ZeroDivisionError), rehearsal(shades.competition, workspace, 0.25, 0, Console()):
         raise ZeroDivisionError
     assert not list((workspace.rehearsals / "shades").iterdir())
-
-
-def test_without_its_data_a_competition_is_not_rehearsed(shades, workspace):
-    with pytest.raises(DataError, match="comp download shades"):
-        runner.rehearse(shades.competition, Choices(), workspace, Console(), share=0.2)
-    assert not workspace.rehearsals.exists()
-    assert not workspace.runs.exists()
 
 
 def test_no_class_and_no_tag_is_hidden_whole():

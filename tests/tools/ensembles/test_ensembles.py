@@ -61,12 +61,6 @@ def test_every_run_and_every_method_is_scored_and_the_gain_is_over_the_best_run(
     assert log.splitlines()[-2].endswith((" better", " worse"))
 
 
-def test_of_methods_that_score_the_same_the_simplest_is_taken(made):
-    scores = ensemble(made, [made.run(HALF, seed=seed, knows=9) for seed in (1, 2)]).record("scores")
-    assert [method["tuned"] for method in scores["methods"].values()] == [1] * 6
-    assert (scores["how"], scores["gain"]) == ("mean", 0)
-
-
 TAGS = """
 from comp import Competition, CsvLabels, Recipe, Stage, TagNames, TestImages
 
@@ -112,10 +106,14 @@ def test_joined_runs_and_ensembles_are_combined_again_and_joined_folds_cross_fit
     assert find_run(made.workspace, "shades") == second
 
 
-def test_a_seed_is_recorded_where_all_members_share_it(made):
-    same = [made.run(HALF, seed=1), made.run(HALF, seed=1, name="quick")]
-    assert ensemble(made, same).record("config")["seed"] == 1
-    assert ensemble(made, [same[0], made.run(HALF, seed=2)]).record("config")["seed"] is None
+def test_of_methods_that_score_the_same_the_simplest_is_taken_and_a_shared_seed_is_recorded(made):
+    members = [made.run(HALF, seed=seed, knows=9) for seed in (1, 1, 2)]
+    run = ensemble(made, members[:2])
+    assert run.record("config")["seed"] == 1
+    scores = run.record("scores")
+    assert [method["tuned"] for method in scores["methods"].values()] == [1] * 6
+    assert (scores["how"], scores["gain"]) == ("mean", 0)
+    assert ensemble(made, members[1:]).record("config")["seed"] is None
 
 
 def test_runs_on_all_data_are_combined_as_said_but_not_compared(made, capsys):

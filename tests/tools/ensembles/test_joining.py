@@ -22,7 +22,7 @@ def joined(made):
     return members, join(made, [members[index] for index in (2, 0, 1)])
 
 
-def test_every_labelled_image_is_predicted_by_the_fold_it_validated_in(made, joined):
+def test_labelled_images_are_predicted_by_the_fold_they_validated_in_and_test_images_by_the_mean_of_all(made, joined):
     members, run = joined
     whole, parts = predictions(run, "valid"), dict(run.split())
     assert list(whole.index) == list(parts) == list(made.tables.train["id"])
@@ -31,10 +31,6 @@ def test_every_labelled_image_is_predicted_by_the_fold_it_validated_in(made, joi
         of_fold = predictions(member, "valid")
         assert whole.loc[of_fold.index].equals(of_fold)
         assert {id_ for id_, part in parts.items() if part == str(fold)} == member.validating()
-
-
-def test_test_predictions_are_the_mean_of_the_folds(made, joined):
-    members, run = joined
     mean = sum(predictions(member, "test") for member in members) / 3
     assert list(predictions(run, "test").index) == list(made.tables.test["id"])
     assert np.allclose(predictions(run, "test"), mean)

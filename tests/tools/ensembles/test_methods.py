@@ -10,7 +10,7 @@ from comp.tools.ensembles.weights import fit_greedily, fit_weights, mean_of_logi
 SEEDS = st.integers(0, 2**32 - 1)
 KINDS = pytest.mark.parametrize("kind", ["single", "multi", "shares", "fractions", "number"])
 RANKED = pytest.mark.parametrize("kind", ["single", "multi", "shares"])
-moderately = settings(max_examples=20, deadline=None)
+moderately = settings(max_examples=10, deadline=None)
 
 
 def drawn(kind, seed, models, rows, classes):

@@ -82,7 +82,7 @@ def in_kaggle_s_place(place, notebook):
     )
 
 
-def test_the_data_set_has_no_folders_and_without_network_it_gives_the_submission_that_the_run_has(
+def test_without_network_it_gives_the_run_s_submission_and_pushed_by_kaggle_s_client_predicts_what_is_mounted(
     run, written, shades, backbone, tmp_path
 ):
     names = {path.name for path in (written / "data").iterdir()}
@@ -116,9 +116,7 @@ def test_the_data_set_has_no_folders_and_without_network_it_gives_the_submission
     assert (place / "working" / "submission.csv").read_bytes() == run.submission.read_bytes()
     assert [path.name for path in (place / "working").iterdir()] == ["submission.csv"]
 
-
-def test_pushed_with_kaggle_s_own_client_it_predicts_the_test_set_that_is_mounted(run, written, shades, tmp_path):
-    """Another one than at training time, and with no training image left."""
+    # Another test set than at training time, and no training image left.
     before = pd.read_parquet(run.predictions("test")).set_index("id")
     (shades.files / "test" / "q03.png").unlink()
     (shades.files / "test" / "q00.png").write_bytes(b"no image")
