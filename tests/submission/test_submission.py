@@ -133,7 +133,7 @@ def test_a_submission_has_the_samples_ids_order_and_columns_whatever_the_order_o
     submission = build(kind, ids, predictions, sample)
     assert list(submission.columns) == ["id", *columns]
     assert list(submission["id"]) == list(sample.ids)
-    assert form.decode(submission[columns], classes) == pytest.approx(predictions[order])
+    assert form.decode(submission[columns], classes) == pytest.approx(predictions[order], rel=1e-4)
     pd.testing.assert_frame_equal(
         build(kind, [ids[place] for place in shuffled], predictions[shuffled], sample), submission
     )
