@@ -106,11 +106,23 @@ def download(here: Here, name: Name, delete_archives: DeleteArchives = False) ->
 
 
 @command()
-def check(here: Here, name: Name) -> None:
+def check(
+    here: Here,
+    name: Name,
+    labels: Annotated[
+        str | None, option("RUN", "List the labels that this run's predictions contradict instead.")
+    ] = None,
+) -> None:
     """Open every image once; list the broken, odd and duplicate ones."""
+    competition = here.competition(name)
+    if labels is not None:
+        from comp.report.labels import check_labels
+
+        print(check_labels(competition, here.run(labels), here.workspace, here.console))
+        return
     from comp.data.data_check import check as check_images
 
-    print(check_images(here.competition(name), here.workspace, here.console))
+    print(check_images(competition, here.workspace, here.console))
 
 
 @command("recipe", "backbone", "settings", "seed", "split_seed", "folds")

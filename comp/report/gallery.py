@@ -49,25 +49,29 @@ def gallery(
     cards, reading = [], reading_of(competition, run)
     with console.bar("pictures", len(rows), "images") as bar:
         for row in rows:
-            cards.append(
-                {
-                    "id": outcomes.ids[row],
-                    "fold": outcomes.folds[row],
-                    "right": bool(outcomes.right[row]),
-                    "loss": float(outcomes.losses[row]),
-                    "actual": np.flatnonzero(outcomes.truth[row]).tolist(),
-                    "predicted": np.flatnonzero(outcomes.answers[row]).tolist(),
-                    "costliest": int(outcomes.costliest[row]),
-                    "probabilities": outcomes.probabilities[row].tolist(),
-                    "path": _shown(paths[row]),
-                    "likely": likely(outcomes.probabilities[row]),
-                    "picture": thumbnail(_middle(paths[row], SIDE, reading)),
-                    "map": maps.get(row),
-                    "ranks": {name: of_rows[row] for name, of_rows in ranks.items() if row in of_rows},
-                }
-            )
+            of_orders = {name: of_rows[row] for name, of_rows in ranks.items() if row in of_rows}
+            cards.append(card_of(outcomes, row, paths[row], reading) | {"map": maps.get(row), "ranks": of_orders})
             bar.advance(1)
     return {"cards": cards, "has_maps": bool(maps), "why_no_maps": why_not}
+
+
+def card_of(outcomes: Outcomes, row: int, path: Path, reading: Reading) -> dict[str, Any]:
+    """What a page shows of an image, beside its picture."""
+    return {
+        "id": outcomes.ids[row],
+        "fold": outcomes.folds[row],
+        "right": bool(outcomes.right[row]),
+        "loss": float(outcomes.losses[row]),
+        "actual": np.flatnonzero(outcomes.truth[row]).tolist(),
+        "predicted": np.flatnonzero(outcomes.answers[row]).tolist(),
+        "costliest": int(outcomes.costliest[row]),
+        "probabilities": outcomes.probabilities[row].tolist(),
+        "path": _shown(path),
+        "likely": likely(outcomes.probabilities[row]),
+        "picture": thumbnail(_middle(path, SIDE, reading)),
+        "map": None,
+        "ranks": {},
+    }
 
 
 def likely(probabilities: npt.NDArray[np.float64]) -> list[str]:

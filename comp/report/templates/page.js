@@ -36,10 +36,10 @@ document.addEventListener("click", event => {
   const button = event.target.closest("[data-pair]"), gallery = one("#gallery");
   if (!button || !gallery) return;
   const [actual, predicted] = button.dataset.pair.split(" ");
-  one("[name=order]", gallery).value = "loss";
-  one("[name=actual]", gallery).value = actual;
-  one("[name=predicted]", gallery).value = predicted;
-  one("[name=right]", gallery).value = "";
+  for (const [name, value] of Object.entries({order: "loss", actual, predicted, right: ""})) {
+    const control = one(`[name=${name}]`, gallery);
+    if (control) control.value = value;
+  }
   one(".controls", gallery).dispatchEvent(new Event("change"));
   gallery.closest("section").scrollIntoView();
   one("[name=actual]", gallery).focus({preventScroll: true});
