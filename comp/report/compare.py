@@ -81,43 +81,31 @@ def comparison(competition: Competition, runs: Sequence[Run], workspace: Workspa
                 "one competition."
             )
     tables = read_tables(competition, workspace.data(competition.name)).answers
-    members = read_members(runs)
+    members, metric = read_members(runs), competition.scoring
     found = [read_outcomes(member, tables) for member in members]
-    gains = _gains(found, competition.scoring.beta or 1.0)
     submitted = [
         from_record(run.record("scores")["postprocessing"])(one.probabilities)
         for run, one in zip(runs, found, strict=True)
     ]
-    changes = [
-        _change(competition.scoring, found[0], one, submitted[0], predictions)
-        for one, predictions in zip(found[1:], submitted[1:], strict=True)
-    ]
+    within = [interval_of(metric, *both) for both in zip(found, submitted, strict=True)]
     return {
         "competition": competition,
-        "runs": [
-            _facts(run, outcomes, interval_of(competition.scoring, outcomes, predictions))
-            for run, outcomes, predictions in zip(runs, found, submitted, strict=True)
-        ],
+        "runs": [_facts(*of_run) for of_run in zip(runs, found, within, strict=True)],
         "differences": differences([member.config for member in members]),
-        "charts": list(_charts(runs, competition.scoring.name)),
-        "changes": changes,
-        **gains,
+        "charts": list(_charts(runs, metric.name)),
+        **_gains(found, submitted, metric),
     }
 
 
-def _change(
-    metric: Metric, first: Outcomes, other: Outcomes, of_first: Array, of_other: Array
-) -> tuple[float, tuple[float, float]] | None:
-    """How much better the other run scores on the images of both, and the 95 % interval; None for too few images."""
-    _, mine, theirs = np.intersect1d(other.ids, first.ids, return_indices=True)
-    sign = 1 if metric.higher_is_better else -1
+def _change(metric: Metric, outcomes: Outcomes, now: Array, before: Array) -> tuple[float, tuple[float, float]] | None:
+    """How much better predictions score than those before, and the 95 % interval; None for too few images."""
+    sign, pairs = 1 if metric.higher_is_better else -1, np.stack([now, before], axis=-1)
 
     def gained(targets: Array, pairs: Array, classes: Sequence[str]) -> float:
         return sign * (metric(targets, pairs[..., 0], classes) - metric(targets, pairs[..., 1], classes))
 
-    shared, pairs = other.take(mine), np.stack([of_other[mine], of_first[theirs]], axis=-1)
-    within = interval_of(gained, shared, pairs)
-    return None if within is None else (gained(shared.targets, pairs, shared.classes), within)
+    within = interval_of(gained, outcomes, pairs)
+    return None if within is None else (gained(outcomes.targets, pairs, outcomes.classes), within)
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
@@ -169,24 +157,25 @@ def _charts(runs: Sequence[Run], metric: str) -> Iterator[tuple[str, Any]]:
             yield caption, figures.over_each_other(finite, "epoch", axis)
 
 
-def _gains(found: Sequence[Outcomes], beta: float) -> dict[str, Any]:
+def _gains(found: Sequence[Outcomes], submitted: Sequence[Array], metric: Metric) -> dict[str, Any]:
     """What every run gains over the first, on the images that validated in both; None where there are none."""
-    first, *others = found
+    first, beta = found[0], metric.beta or 1.0
     gains: list[Gain | None] = []
-    per_run: list[Array] = []
-    for one in others:
+    changes, per_run = [], []
+    for one, predictions in zip(found[1:], submitted[1:], strict=True):
         _, mine, theirs = np.intersect1d(one.ids, first.ids, return_indices=True)
+        now, before = one.take(mine), first.take(theirs)
+        gains.append(gain(now, before) if len(mine) else None)
+        changes.append(_change(metric, now, predictions[mine], submitted[0][theirs]))
         if len(mine):
-            now, before = one.take(mine), first.take(theirs)
-            gains.append(gain(now, before))
             score, other = (figures_of_classes(part, beta)["score"].to_numpy() for part in (now, before))
             per_run.append(np.stack([score, score - other, errors_of_classes(now, before, beta)], axis=1))
         else:
-            gains.append(None)
             per_run.append(np.full((len(first.classes), 3), np.nan))
     alone = figures_of_classes(first, beta)[["name", "images", "score"]].to_numpy().tolist() if len(first.ids) else []
     largest = np.nan_to_num(np.abs([of_run[:, 1] for of_run in per_run]), nan=-1.0).max(axis=0)
     per_class = [(*of_class, of_runs) for of_class, *of_runs in zip(alone, *per_run, strict=False)]
     order = np.argsort(-largest[: len(per_class)], kind="stable")
     score_name = "R²" if first.numbers else f"F{beta:g}"
-    return {"gains": gains, "per_class": [per_class[index] for index in order], "score_name": score_name}
+    per_class = [per_class[index] for index in order]
+    return {"gains": gains, "changes": changes, "per_class": per_class, "score_name": score_name}

@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 
 from comp.data.tables import Tables
 from comp.errors import RunError
-from comp.submission.postprocessing import CutPoints, Thresholds, from_record
+from comp.submission.postprocessing import CutPoints, Thresholds, error_of, from_record
 from comp.submission.predictions import Member
 from comp.submission.scoring import interval
 
@@ -28,8 +28,6 @@ SMALLEST = 1e-7
 LIKELY = NEAR = 0.5
 # With fewer images an interval itself is chance.
 FEWEST = 10
-# Of images, of which all but one are counted at a time.
-BLOCKS = 20
 # So many draws tell the second digit of an interval; of many values fewer, as a page is worth seconds.
 DRAWS, FEWER_DRAWS, QUICK = 200, 60, 1 << 16
 # Of probabilities in a calibration curve.
@@ -260,22 +258,17 @@ def figures_of_classes(outcomes: Outcomes, beta: float = 1.0) -> pd.DataFrame:
 def errors_of_classes(one: Outcomes, other: Outcomes, beta: float) -> Array:
     """The standard error (C,) of how much each class's F-beta differs between two outcomes of the same images.
 
-    By the jackknife of BLOCKS blocks of images (Efron & Stein 1981, 10.1214/aos/1176345462); NaN for numbers.
+    By the jackknife; NaN for numbers.
     """
     if one.numbers or len(one.ids) < 2:
         return np.full(len(one.classes), np.nan)
-    blocks = min(BLOCKS, len(one.ids))
-    in_block = np.equal.outer(np.arange(blocks), np.random.default_rng(0).permutation(len(one.ids)) % blocks)
 
-    def without(counts: Array) -> Array:
-        return np.asarray(counts.sum(axis=0) - in_block.astype(float) @ counts)
+    def scores(outcomes: Outcomes, some: Array) -> Array:
+        truth, answers = outcomes.truth[some], outcomes.answers[some]
+        counted = beta**2 * truth.sum(axis=0) + answers.sum(axis=0)
+        return np.asarray((1 + beta**2) * (truth & answers).sum(axis=0) / np.maximum(counted, 1))
 
-    def scores(outcomes: Outcomes) -> Array:
-        truth, answers = outcomes.truth.astype(float), outcomes.answers.astype(float)
-        counted = beta**2 * without(truth) + without(answers)
-        return np.asarray((1 + beta**2) * without(truth * answers) / np.maximum(counted, 1))
-
-    return np.asarray(np.sqrt((blocks - 1) * (scores(one) - scores(other)).var(axis=0)))
+    return error_of(lambda some: scores(one, some) - scores(other, some), len(one.ids))
 
 
 def interval_of(metric: Callable[..., float], outcomes: Outcomes, submitted: Array) -> tuple[float, float] | None:

@@ -36,6 +36,7 @@ from comp.report.outcomes import (
 )
 from comp.report.rendering import SIDE, write_page
 from comp.runs import Run, Workspace
+from comp.runs.resolve import Choices
 from comp.submission.postprocessing import Clip, PostProcessing, Thresholds, from_record, untuned
 from comp.submission.predictions import read_members
 from comp.submission.uncertainty import doubt
@@ -233,18 +234,14 @@ def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = No
     alike = (one in (other, {**other, "learning_rate": "find"}) for one, other in zip(declared, ended, strict=False))
     if len(declared) != len(ended) or not all(alike):
         return None
-    words = ["comp", "run", str(config["competition"])]
-    if config.get("like"):
-        words += ["--like", config["like"]]
-    else:
-        words += ["--recipe", config["recipe_name"], "--backbone", config["recipe"]["backbone"]]
-    words += ["--seed", str(config["seed"])]
-    if "split_seed" in config:
-        words += ["--split-seed", str(config["split_seed"])]
-    for setting in config.get("settings", ()):
-        words += ["--set", setting]
-    if config.get("all_data"):
-        words.append("--all-data")
-    if config.get("fold"):
-        words += ["--folds", str(config["folds"]), "--fold", str(config["fold"])]
-    return shlex.join(words)
+    like = config.get("like")
+    options = Choices(
+        recipe=config["recipe_name"],
+        backbone=None if like else config["recipe"]["backbone"],
+        **{
+            name: config[name]
+            for name in ("settings", "seed", "all_data", "folds", "fold", "split_seed")
+            if name in config
+        },
+    ).options()
+    return shlex.join(["comp", "run", config["competition"], *(["--like", like, *options[2:]] if like else options)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -207,24 +208,18 @@ def _surest(
     worth: of processed predictions, on all rows or on some; the more the better.
     """
     now, rows = start(probabilities), len(probabilities)
-    block = np.random.default_rng(0).permutation(rows) % BLOCKS
-    blocks = min(BLOCKS, rows)
-    if blocks < 2:
-        return start
-    left = [block != one for one in range(blocks)]
-    best, surest, before, without_before = start, 0.0, worth(now), None
-    for candidate in candidates:
-        others = candidate(probabilities)
-        gain = worth(others) - before
-        if not gain > surest:
-            continue
-        if without_before is None:
-            without_before = np.array([worth(now, some) for some in left])
-        # Efron and Stein 1981, 10.1214/aos/1176345462.
-        without = np.array([worth(others, some) for some in left]) - without_before
-        sure = gain - STANDARD_ERRORS * np.sqrt((blocks - 1) * without.var())
-        if sure > surest:
-            best, surest = candidate, sure
+
+    def gained(made: Array, some: Array) -> float:
+        return worth(made, some) - worth(now, some)
+
+    best, surest, before = start, 0.0, worth(now)
+    for candidate in candidates if rows > 1 else ():
+        made = candidate(probabilities)
+        gain = worth(made) - before
+        if gain > surest:
+            sure = gain - STANDARD_ERRORS * float(error_of(partial(gained, made), rows))
+            if sure > surest:
+                best, surest = candidate, sure
     return best
 
 

@@ -85,13 +85,15 @@ class Benchmark:
             for name, others in BESIDE.items()
         }
 
-    def beside(self, name: str) -> str:
-        """What a rate is of those that it is held against, in words; nothing where there is none."""
-        return ", ".join(f"{ratio:.3f} {words}" for words, ratio in self.ratios.get(name, {}).items())
-
     def lines(self) -> list[str]:
         """For a person: the setting, the rates beside the model alone, the parts and the memory."""
-        rates = [f"{name:<36}{rate:>10.1f} images/s  {self.beside(name)}".rstrip() for name, rate in self.rates.items()]
+        beside = {
+            name: ", ".join(f"{ratio:.3f} {words}" for words, ratio in held.items())
+            for name, held in self.ratios.items()
+        }
+        rates = [
+            f"{name:<36}{rate:>10.1f} images/s  {beside.get(name, '')}".rstrip() for name, rate in self.rates.items()
+        ]
         return [
             *(f"{name:<28}{value}" for name, value in self.setting.items()),
             "",
