@@ -107,14 +107,16 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
                     f"{others or 'no column'}, with no classes, tags or numbers of these images; put the labels beside "
                     "the names, or join the tables in a LabelFunction."
                 )
-    for path, table in tables.items():
-        for column in table.columns:
-            value = str(table[column].iloc[0]).strip()
-            if value and (nearest := names.nearest(value)):
-                return (
-                    f"The labels can't be found: {path} has {value!r} in {column!r}, where the nearest image is "
-                    f"{nearest!r}; let the column have the images' names, or name its images with LabelFunction."
-                )
+    columns = [(path, table[column].str.strip()) for path, table in tables.items() for column in table.columns]
+    # Else a column that tells its rows apart was meant to, like one that counts them.
+    like = next((one for one in columns if one[1].iloc[0] and names.nearest(one[1].iloc[0])), None)
+    if missed := like or next((one for one in columns if one[1].is_unique), None):
+        path, values = missed
+        return (
+            f"The labels can't be found: {path} has {values.iloc[0]!r} in {values.name!r}"
+            f"{names.instead_of(values.iloc[0])}; let the column have the images' names, or name its images with "
+            "LabelFunction."
+        )
     return (
         f"The labels can't be found: no table names an image like {left[0]}, it lies in no class folder, and its name "
         "has no class; put each class in a folder of its own, like train/cat and train/dog."

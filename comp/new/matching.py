@@ -137,11 +137,10 @@ def find_asked(look: Look, sample: SampleTable) -> Asked:
         return found
     places = ", ".join(folder.path for folder in look.image_folders[:5])
     asked = sample.ids.iloc[0]
-    nearest = Names(look.images, roots=()).nearest(asked)
-    like = f", where the nearest name is {nearest!r}" if nearest else ""
+    instead = Names(look.images, roots=()).instead_of(asked)
     raise DataError(
-        f"The sample submission asks for {asked!r}, but no image is called so; there are images in {places}{like}; let "
-        "a table name the image of each id, or write a TestFunction."
+        f"The sample submission asks for {asked!r}, but no image is called so; there are images in {places}{instead}; "
+        "let a table name the image of each id, or write a TestFunction."
     )
 
 

@@ -159,7 +159,27 @@ def test_words_in_the_name_suggest_a_viewpoint_which_is_to_be_confirmed(slug, fl
         (
             "test/a.png images/img_001.png",
             {"sample_submission": table("id,y", "a,0"), "train": table("id,y", "im-01,0", "im-02,1")},
-            "'im-01' in 'id', where the nearest image is 'img_001.png'",
+            "'im-01' in 'id', where the nearest name is 'img_001.png'",
+        ),
+        (
+            "test/a.png images/f0.png images/f1.png",
+            {"sample_submission": table("id,y", "a,0"), "train": table(",y", "0,0", "1,0", "2,1")},
+            "train.csv has '0' in '', where the nearest name is 'f0.png'",
+        ),
+        (
+            "test/a.png images/f.png images/g.png",
+            {"sample_submission": table("id,y", "a,0"), "train": table(",y", "0,0", "1,0", "2,1")},
+            "train.csv has '0' in '', where images are called like 'f.png'",
+        ),
+        (
+            "test/img_0009.png images/b.png",
+            {"sample_submission": table("id,y", "9,0")},
+            "asks for '9', .* the nearest name is 'img_0009.png'",
+        ),
+        (
+            "test/c.png images/b.png",
+            {"sample_submission": table("id,y", "0,0", "1,0")},
+            "asks for '0', .* images are called like 'c.png'",
         ),
     ],
 )

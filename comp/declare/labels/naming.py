@@ -36,11 +36,19 @@ class Names:
         return next((path for path in paths if path is not None and path.startswith(within)), None)
 
     def nearest(self, value: str) -> str | None:
-        """The name of the image that is most like the value, if any is."""
+        """The name of the image that is most like the value, or the first with no other number, if any is."""
         import difflib
 
-        near = difflib.get_close_matches(value, (path.rpartition("/")[2] for path in self.paths[:10_000]), 1, 0.5)
-        return near[0] if near else None
+        names = [path.rpartition("/")[2] for path in self.paths[:10_000]]
+        number = re.compile(rf"\D*0*{re.escape(_counted(value))}\D*")
+        numbered = (name for name in names if value[:1].isdecimal() and number.fullmatch(_bare(name)))
+        return next(iter(difflib.get_close_matches(value, names, 1, 0.5)), None) or next(numbered, None)
+
+    def instead_of(self, value: str) -> str:
+        """How images are called, where none is called by the value."""
+        if nearest := self.nearest(value):
+            return f", where the nearest name is {nearest!r}"
+        return f", where images are called like {self.paths[0].rpartition('/')[2]!r}" if self.paths else ""
 
     @cached_property
     def _by_key(self) -> list[tuple[Key, dict[str, str | None]]]:
@@ -72,7 +80,7 @@ def _folded(text: str) -> str:
 
 def _counted(text: str) -> str:
     """With whole numbers as one counts: 0101 and 101.0 are 101."""
-    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=\d)\.0$", "", _folded(text)))
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=\d)\.0+$", "", _folded(text)))
 
 
 KEYS: tuple[Key, ...] = (_as_it_is, _bare, _folded, _counted)

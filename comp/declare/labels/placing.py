@@ -235,11 +235,11 @@ def _named_otherwise(
     found = [None if path != asked and rows_of[path] > 1 else path for path, asked in zip(found, paths, strict=True)]
     missing = [index for index, path in enumerate(found) if path is None]
     if missing and not source.incomplete:
-        first, nearest = missing[0], known.nearest(names[missing[0]])
-        like = f", where the nearest name is {nearest!r}" if nearest else ""
+        first, instead = missing[0], known.instead_of(names[missing[0]])
         raise DataError(
-            f"{len(missing)} of {len(paths)} rows of {source.csv} have no image, the first {Path(paths[first])}{like}; "
-            "check `folder` and `suffix`, say incomplete=True to leave such rows out, or download the data again."
+            f"{len(missing)} of {len(paths)} rows of {source.csv} have no image, the first {Path(paths[first])}"
+            f"{instead}; check `folder` and `suffix`, say incomplete=True to leave such rows out, or "
+            "download the data again."
         )
     others = [index for index, path in enumerate(found) if path not in (None, paths[index])]
     notes = []

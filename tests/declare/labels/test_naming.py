@@ -29,6 +29,7 @@ def labelled(folder, *ids, source=BARE):
         ("train/a.jpg", "train/a.jpg"),
         ("101", "train/0101.jpg"),
         ("101.0", "train/101.jpg"),
+        ("1.00", "train/0001.jpg"),
         ("Lo\u0308we", "train/L\u00f6we.png"),
         ("1.2.840.7", "train/1.2.840.7.png"),
     ],
@@ -49,10 +50,18 @@ def test_a_name_of_two_images_is_none_of_them(tmp_path):
         labelled(tmp_path, "a")
 
 
-def test_the_nearest_name_is_shown_where_none_fits(tmp_path):
+@pytest.mark.parametrize(
+    ("called", "shown"),
+    [
+        ("im_001", "train/im_001, where the nearest name is 'img_001.png'"),
+        ("1", "train/1, where the nearest name is 'img_001.png'"),
+        ("0", "train/0, where images are called like 'img_001.png'"),
+    ],
+)
+def test_the_nearest_name_is_shown_where_none_fits(tmp_path, called, shown):
     touch(tmp_path, "train/img_001.png")
-    with pytest.raises(DataError, match=r"train/im_001, where the nearest name is 'img_001\.png'"):
-        labelled(tmp_path, "im_001")
+    with pytest.raises(DataError, match=shown):
+        labelled(tmp_path, called)
 
 
 def test_rows_that_lack_a_label_or_an_image_are_left_out_and_counted_if_that_is_said(tmp_path):
