@@ -69,13 +69,20 @@ class MostProbable:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The tags whose probability exceeds their threshold: (N, C) to (N, C) of 0 and 1."""
+    """The tags whose probability exceeds their threshold: (N, C) to (N, C) of 0 and 1.
+
+    never_none: the most probable tag is taken where none exceeds its own.
+    """
 
     thresholds: tuple[float, ...]
+    never_none: bool = False
     words: ClassVar[str] = "classes and tags above their thresholds count as 1, the others as 0"
 
     def __call__(self, probabilities: Array) -> Array:
-        return (probabilities > np.array(self.thresholds)).astype(np.int64)
+        tags = (probabilities > np.array(self.thresholds)).astype(np.int64)
+        if self.never_none and len(empty := np.flatnonzero(~tags.any(axis=1))):
+            tags[empty, probabilities[empty].argmax(axis=1)] = 1
+        return tags
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from comp.declare.competition import Competition
+from comp.declare.forms import TagNames
 from comp.declare.metrics import Metric
 from comp.errors import DeclarationError
 from comp.submission.outputs import Outputs
-from comp.submission.postprocessing import PostProcessing, error_of, from_record, to_record, tune, untuned
+from comp.submission.postprocessing import PostProcessing, Thresholds, error_of, from_record, to_record, tune, untuned
 from comp.submission.predictions import combined
 from comp.submission.uncertainty import standard_errors
 
@@ -58,12 +60,14 @@ def tune_on_logits(
     found: dict[str, Any] | None = None,
     answers: Array | None = None,
     views: int | None = None,
+    labelled: Array | None = None,
 ) -> tuple[PostProcessing, dict[str, Any]]:
     """The post-processing tuned on the validation images' logits (N, V, C), and the record of their scores.
 
     targets: (A, …) of the answers; answers: which one each image belongs to (N,), None where each is one.
     found: the record of post-processing tuned before, for a training in which no image validates.
     views: of each snapshot, the plain one first; without it all V are of one.
+    labelled: as `tune_on_predictions` takes it.
     ``plain`` is the score of the first view, ``tta`` of the mean over all, ``tuned`` after post-processing: the last
     was tuned on the same images, so it flatters a little. ``tta_loses`` is true where, after post-processing, the
     snapshots' plain views alone score better. By more than a standard error of the difference, ``tta_used`` is false
@@ -74,14 +78,14 @@ def tune_on_logits(
     predictions, plain_ones = (
         combined(competition, outputs.predictions(some), answers) for some in (logits, logits[:, ::views])
     )
-    postprocessing, record = tune_on_predictions(competition, classes, targets, predictions)
+    postprocessing, record = tune_on_predictions(competition, classes, targets, predictions, labelled=labelled)
     if not len(targets):
         postprocessing = from_record(found) if found else postprocessing
         return postprocessing, {**record, "postprocessing": to_record(postprocessing)}
     plain, mean = score_logits(competition, outputs, classes, targets, logits[:, 0], answers), record.pop("untuned")
     scores: dict[str, Any] = {"plain": plain, "tta": mean, "tta_loses": False, "tta_used": True}
     if views > 1:
-        alone, others = tune_on_predictions(competition, classes, targets, plain_ones)
+        alone, others = tune_on_predictions(competition, classes, targets, plain_ones, labelled=labelled)
         with_views, without = postprocessing(predictions), alone(plain_ones)
 
         def loss(rows: Array | slice = slice(None)) -> float:
@@ -103,29 +107,32 @@ def tune_on_predictions(
     predictions: Array,
     *,
     of_one_model: bool = False,
+    labelled: Array | None = None,
 ) -> tuple[PostProcessing, dict[str, Any]]:
     """The post-processing tuned on the validation images' predictions (N, C), and the record of their scores.
 
     of_one_model: each image is predicted by one model, and the post-processing is for the mean of several.
+    labelled: the targets (L, …) of all labelled images, if those that validate aren't all: where each has a tag, an
+        answer of tags has one as well.
     Raises DeclarationError where a metric of one's own isn't finite.
 
     ``untuned`` is the score before post-processing, ``tuned`` after it, which flatters a little.
     """
     metric = competition.scoring
     record: dict[str, Any] = {"metric": metric.name, "higher_is_better": metric.higher_is_better, "rows": len(targets)}
-    if not len(targets):
+    if len(targets):
+        record["untuned"] = score_untuned(competition, classes, targets, predictions)
+        _must_be_finite(competition, record["untuned"], f"the predictions of {len(targets)} validation images")
+        limits = {"hottest": 1.0} if of_one_model else {}
+        postprocessing = tune(competition, classes, targets, predictions, **limits)
+    else:
         postprocessing = untuned(competition, classes)
-        return postprocessing, {**record, "postprocessing": to_record(postprocessing)}
-    limits = {"hottest": 1.0} if of_one_model else {}
-    score = score_untuned(competition, classes, targets, predictions)
-    _must_be_finite(competition, score, f"the predictions of {len(targets)} validation images")
-    postprocessing = tune(competition, classes, targets, predictions, **limits)
-    return postprocessing, {
-        **record,
-        "untuned": score,
-        "tuned": metric(targets, postprocessing(predictions), classes),
-        "postprocessing": to_record(postprocessing),
-    }
+    labelled = targets if labelled is None else labelled
+    if isinstance(postprocessing, Thresholds) and isinstance(competition.submission, TagNames) and len(labelled):
+        postprocessing = replace(postprocessing, never_none=bool(labelled.any(axis=1).all()))
+    if len(targets):
+        record["tuned"] = metric(targets, postprocessing(predictions), classes)
+    return postprocessing, {**record, "postprocessing": to_record(postprocessing)}
 
 
 def must_score(competition: Competition, classes: Sequence[str], targets: Array) -> None:

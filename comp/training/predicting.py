@@ -110,7 +110,15 @@ def predict(
     targets, answers = tables.answered(rows)
     views = len(tta_views(trained.recipe, competition.augment))
     postprocessing, scores = tune_on_logits(
-        competition, trained.outputs, tables.classes, targets, valid, config["postprocessing"], answers, views
+        competition,
+        trained.outputs,
+        tables.classes,
+        targets,
+        valid,
+        config["postprocessing"],
+        answers,
+        views,
+        labelled=tables.targets,
     )
     # Where no image validates, as the run that it is like found.
     if not scores.setdefault("tta_used", config.get("tta_used", True)):

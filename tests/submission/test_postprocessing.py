@@ -256,6 +256,30 @@ def test_tuned_thresholds_are_those_of_counting_every_row_anew(seed, name):
     assert tune(declared(name, "multi"), "abcde", targets, probabilities).thresholds == tuple(expected)
 
 
+class Counted(np.ndarray):
+    """Counts the values that ufuncs read of it and of what is made of it."""
+
+    read = 0
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **named):
+        Counted.read += sum(np.size(one) for one in inputs)
+        if "out" in named:
+            named["out"] = tuple(map(np.asarray, named["out"]))
+        made = getattr(ufunc, method)(*map(np.asarray, inputs), **named)
+        return made.view(Counted) if isinstance(made, np.ndarray) else made
+
+
+def test_tuning_thresholds_reads_twice_as_much_for_twice_as_many_tags():
+    def read(tags):
+        Counted.read = 0
+        drawn = tags_drawn(np.random.default_rng(0), 50, tags, 0.5)
+        targets, probabilities = (one.view(Counted) for one in drawn)
+        tune(declared("mean_f2", "multi"), range(tags), targets, probabilities)
+        return Counted.read
+
+    assert read(32) == pytest.approx(2 * read(16), rel=0.1)
+
+
 def test_thresholds_move_where_many_rows_say_so():
     # The second tag's probabilities tell it well, but are a tenth of what they should be.
     rng, metric = np.random.default_rng(0), METRICS["mean_f2"]

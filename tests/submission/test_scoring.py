@@ -8,7 +8,7 @@ from comp.declare.forms import ProbabilityPerClass
 from comp.declare.metrics import METRICS, Metric
 from comp.errors import DeclarationError
 from comp.submission.outputs import Outputs
-from comp.submission.postprocessing import Clip, MostProbable, Thresholds
+from comp.submission.postprocessing import Clip, MostProbable, Thresholds, from_record
 from comp.submission.scoring import describe, interval, score_logits, tune_on_logits, tune_on_predictions
 
 DIGITS, PLANET, BREEDS = (
@@ -85,7 +85,20 @@ def test_thresholds_are_tuned_on_the_validation_rows():
     assert all(0.05 < threshold < 0.1 for threshold in postprocessing.thresholds)
     assert record["tta"] == 0
     assert record["tuned"] > 0.8
-    assert record["postprocessing"] == {"kind": "Thresholds", "thresholds": postprocessing.thresholds}
+    assert from_record(record["postprocessing"]) == postprocessing
+
+
+@pytest.mark.parametrize("rows", [0, 4])
+def test_where_each_labelled_image_has_a_tag_the_likeliest_is_submitted_for_want_of_another(rows):
+    faint = np.array([[0.05, 0.1, 0.01], [0.9, 0.01, 0.9]])
+    predictions, targets = np.full((rows, 3), 0.9), np.ones((rows, 3), int)
+    tagged = np.eye(3, dtype=int)
+    for labelled, first in ((tagged, [0, 1, 0]), (np.r_[tagged, [[0, 0, 0]]], [0, 0, 0])):
+        postprocessing, record = tune_on_predictions(PLANET, "abc", targets, predictions, labelled=labelled)
+        assert from_record(record["postprocessing"]) == postprocessing
+        assert postprocessing(faint).tolist() == [first, [1, 0, 1]]
+    alone = replace(PLANET, submission=ProbabilityPerClass(), metric="average_precision")
+    assert not hasattr(tune_on_predictions(alone, "abc", targets[:0], predictions[:0])[0], "never_none")
 
 
 def test_clipping_pays_for_a_sure_mistake():
@@ -109,7 +122,7 @@ def test_without_validation_rows_post_processing_is_the_untuned_one(competition,
         competition, SOFTMAX, "abc", targets, np.empty((0, 1, 3), np.float32), found
     )
     assert postprocessing == Thresholds((0.1, 0.2, 0.3))
-    assert record["postprocessing"] == {"kind": "Thresholds", "thresholds": (0.1, 0.2, 0.3)}
+    assert from_record(record["postprocessing"]) == postprocessing
     assert "no score" in describe(record)
 
 

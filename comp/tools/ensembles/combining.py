@@ -229,7 +229,9 @@ def _combined(
     valid = np.stack([member.valid.loc[ids].to_numpy() for member in members])
     folds = cross_fit_folds(parts[rows], targets, None if tables.groups is None else tables.groups[rows])
     of_folds = bool({*parts[rows]} - {"valid"})
-    methods = by_every_method(competition, tables.classes, valid, together.test, targets, folds, of_folds=of_folds)
+    methods = by_every_method(
+        competition, tables.classes, valid, together.test, targets, folds, of_folds=of_folds, labelled=tables.targets
+    )
     chosen = _chosen(methods, how, len(rows))
     alone_at = int(methods[chosen].weights.argmax())
     if own is None and methods[chosen].weights[alone_at] >= ALONE:
@@ -239,7 +241,9 @@ def _combined(
     if not len(rows):
         methods[chosen] = _postprocessed_alike(methods[chosen], members)
     alone = {
-        member.name: tune_on_predictions(competition, tables.classes, targets, one, of_one_model=of_folds)[1]
+        member.name: tune_on_predictions(
+            competition, tables.classes, targets, one, of_one_model=of_folds, labelled=tables.targets
+        )[1]
         for member, one in zip(members, valid, strict=True)
     }
     scores = compare(alone, methods, chosen)

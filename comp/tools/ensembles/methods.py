@@ -105,16 +105,18 @@ def by_every_method(
     folds: Array | None,
     *,
     of_folds: bool,
+    labelled: Array | None = None,
 ) -> dict[Method, Combined]:
     """The runs' predictions (M, R, C) and (M, T, C), combined by every method, the simplest first.
 
     folds: (R,) what fitted weights are cross-fitted by; without it, there are none.
     of_folds: the runs are joined folds, each row of ``valid`` of one model and each of ``test`` a mean of several.
+    labelled: as `tune_on_predictions` takes it.
     """
     target, even = competition.target, np.full(len(valid), 1 / len(valid))
 
     def scored(valid: Array, test: Array, weights: Array) -> Combined:
-        tuned = tune_on_predictions(competition, classes, targets, valid, of_one_model=of_folds)
+        tuned = tune_on_predictions(competition, classes, targets, valid, of_one_model=of_folds, labelled=labelled)
         return Combined(valid, test, weights, *tuned)
 
     methods: dict[Method, Combined] = {
