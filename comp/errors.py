@@ -13,6 +13,11 @@ CompError
 """
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number with its word, as in a sentence: ``1 row`` or ``2 rows``; several: its plural, if not by an s."""
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
 class CompError(Exception):
     """Base of everything a user can mend; the command line prints it without a traceback."""
 

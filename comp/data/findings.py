@@ -14,6 +14,7 @@ import pandas as pd
 
 from comp.data.file_facts import ODDITIES
 from comp.data.reading import RGB, Depth
+from comp.errors import counted
 from comp.files import replacing
 
 EXAMPLES = 3
@@ -26,11 +27,12 @@ OF_DUPLICATES = {
 }
 # What doesn't fit the training images' depth, and what becomes of it.
 UNLIKE = {
-    "bytes": "of eight bits stay as they are, beside deeper ones",
-    "outside": "to predict have values outside of these, which are clipped",
-    "deeper": "to predict are deeper than the eight bits of the training images: the upper eight are kept",
+    "bytes": "of eight bits, left as they are, beside deeper ones",
+    "outside": "to predict with values outside of these, which are clipped",
+    "deeper": "to predict, deeper than the eight bits of the training images: the upper eight are kept",
 }
 FEW_LEVELS = 64
+LONGEST_PATH = 60
 LISTED = ("part", "id", "path", "label", "problem", "detail", "odd", *OF_DUPLICATES, "like")
 
 
@@ -100,7 +102,8 @@ def lines_for_training(check: DataCheck) -> list[str]:
         found = images[images[column] != ""]
         if len(found):
             exact = int((found[column] == "exact").sum())
-            lines.append(f"{len(found)} {name} ({exact} exact, {len(found) - exact} near), {follows}: {_likes(found)}")
+            said = counted(len(found), name.removesuffix("s"), name)
+            lines.append(f"{said} ({exact} exact, {len(found) - exact} near), {follows}: {_likes(found)}")
     if check.torn:
         lines.append(
             f"{check.torn} images are not kept together, though they look alike: in groups that large no even split "
@@ -126,7 +129,7 @@ def lines_of_check(check: DataCheck) -> Iterator[str]:
     for name, follows in ODDITIES.items():
         found = images[[name in names for names in images["odd"]]]
         if len(found):
-            yield ROW.format(name, len(found), f"{follows}: {_examples(map(repr, found['path']), len(found))}")
+            yield ROW.format(name, len(found), f"{follows}: {_examples(map(_shown, found['path']), len(found))}")
     for column, (name, follows) in OF_DUPLICATES.items():
         for how in ("exact", "near"):
             found = images[images[column] == how]
@@ -151,17 +154,22 @@ def lines_of_unlike(check: DataCheck) -> Iterator[str]:
     """A line for each reason why images don't fit the training images' depth."""
     for reason, count in check.unlike.items():
         if count:
-            yield f"{count} {'images' if count > 1 else 'image'} {UNLIKE[reason]}"
+            yield f"{counted(count, 'image')} {UNLIKE[reason]}"
 
 
 def _problems(found: pd.DataFrame) -> str:
-    named = (f"{path!r} ({problem})" for path, problem in zip(found["path"], found["problem"], strict=True))
+    named = (f"{_shown(path)} ({problem})" for path, problem in zip(found["path"], found["problem"], strict=True))
     return _examples(named, len(found))
 
 
 def _likes(found: pd.DataFrame) -> str:
     pairs = zip(found["path"], found["like"], strict=True)
-    return _examples((f"{path!r} like {like!r}" for path, like in pairs), len(found))
+    return _examples((f"{_shown(path)} like {_shown(like)}" for path, like in pairs), len(found))
+
+
+def _shown(path: str) -> str:
+    """A path in a line; of a long one the ends, as the list has it whole."""
+    return repr(path if len(path) <= LONGEST_PATH else f"{path[: LONGEST_PATH // 3]}…{path[-LONGEST_PATH * 2 // 3 :]}")
 
 
 def _examples(named: Iterable[str], count: int) -> str:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from comp.data.reading import Paths, Pixels, Reading, in_threads, read_image
 from comp.declare.reading import Size, size_in_words
+from comp.errors import counted
 from comp.files import alone, is_held, source_digest
 
 Rows = npt.NDArray[np.int64]
@@ -93,7 +94,7 @@ def cached_images(
             stay = {other.folder for other in beside}
             read = partial(read_image, size=size, reading=reading)
             wanted, room = _estimate(paths, rows, read), _room(cache) - sum(map(_size, stay))
-            said = f"{len(rows)} images at {size_in_words(size)} px take about {wanted / 1e6:.0f} MB"
+            said = f"{counted(len(rows), 'image')} at {size_in_words(size)} px take about {wanted / 1e6:.0f} MB"
             if wanted > room:
                 say(f"{said}, more than the {room / 1e6:.0f} MB for them in {cache}: they are read anew in every epoch")
                 return None

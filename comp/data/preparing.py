@@ -24,7 +24,7 @@ from comp.declare.brought import key_of
 from comp.declare.competition import Competition
 from comp.declare.own_images import PREPARED, AskForAll, HideShare
 from comp.declare.reading import PixelTable
-from comp.errors import CompError, DataError
+from comp.errors import CompError, DataError, counted
 from comp.files import alone
 
 Array = npt.NDArray[Any]
@@ -66,7 +66,7 @@ def prepare_files(competition: Competition, folder: Path, say: Callable[[str], N
             raise DataError(f"Competition: `prepare` failed with {type(error).__name__}: {error}.") from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-        say(f"prepared {count} files in {place} in {monotonic() - began:.0f} s")
+        say(f"prepared {counted(count, 'file')} in {place} in {monotonic() - began:.0f} s")
 
 
 def _there(competition: Competition, folder: Path) -> list[tuple[str, int, int]] | str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from comp.declare.checks import Declared, between
 from comp.declare.labels.csv import read_csv
-from comp.errors import DataError
+from comp.errors import DataError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,8 @@ class Columns(Declared):
         if (missing := places < 0).any():
             like = f"its {self.image!r} are like {rows.index[0]!r}" if len(rows) else "it has none"
             first = table["id"][missing].iloc[0]
-            raise DataError(f"{missing.sum()} images have no row in {csv}, the first {first!r}; {like}.")
+            images = counted(missing.sum(), "image has", "images have")
+            raise DataError(f"{images} no row in {csv}, the first {first!r}, but {like}; add what is missing.")
         return table.assign(**{in_table(name): rows[name].array[places] for name in self.names})
 
 

@@ -333,7 +333,8 @@ def _numbered(rows: Iterable[Sequence[str]], classes: Sequence[str]) -> list[lis
     unknown = sorted({name for row in rows for name in row} - index.keys())
     if unknown:
         raise SubmissionError(
-            f"{unknown[0]!r} is not a class of the training data, whose classes are {', '.join(classes[:20])}."
+            f"{unknown[0]!r} is not a class of the training data, whose classes are {', '.join(classes[:20])}; the "
+            "answers should be in these words: check the label source and `submission` in competition.py."
         )
     return [[index[name] for name in row] for row in rows]
 
@@ -352,7 +353,8 @@ def _require_columns(columns: Sequence[str], classes: Sequence[str]) -> None:
             if names
         ]
         raise SubmissionError(
-            f"The columns after the id should be the classes of the training data, but {' and '.join(odd)}."
+            f"The columns after the id should be the classes of the training data, but {' and '.join(odd)}; check the "
+            "label source and `submission` in competition.py."
         )
 
 

@@ -36,6 +36,7 @@ UTF8_FLAG, LOCKED_FLAG = 0x800, 0x1  # of a zip's member: its name is UTF-8, its
 ZIP_END = (1 << 16) + 98  # bytes: the largest comment, and the records before it
 TAR_BLOCK = 512  # bytes
 CHUNK_BYTES = 1 << 20
+BY_HAND = "unpack it yourself, without what doesn't belong there, and link its folder with `comp new NAME --data DIR`"
 
 
 class DamagedError(DataError):
@@ -258,11 +259,11 @@ def _checked(archive: Path, kind: Kind, members: Iterable[_Member], folder: Path
 
 
 def _refused(archive: Path, name: str, why: str) -> DataError:
-    return DataError(f"{archive.name} is refused, nothing was unpacked: {name!r} in it {why}.")
+    return DataError(f"{archive.name} is refused, nothing was unpacked: {name!r} in it {why}; {BY_HAND}.")
 
 
 def _locked(archive: Path, why: str = "is protected by a password") -> LockedError:
-    return LockedError(f"{archive.name} {why}; unpack it by hand.")
+    return LockedError(f"{archive.name} {why}; {BY_HAND}.")
 
 
 def _place(folder: Path, name: str) -> Path:
@@ -299,7 +300,7 @@ def _staged(source: Path, folder: Path, reserved: Collection[str]) -> Iterator[t
         _lift_lone_files(staging)
         for name in reserved:
             if (staging / name).exists():
-                raise DataError(f"{source.name} holds {name}, a name that comp keeps for itself; unpack it by hand.")
+                raise DataError(f"{source.name} holds {name}, a name that comp keeps for itself; {BY_HAND}.")
         folder.mkdir(parents=True, exist_ok=True)
         _move_into(staging, folder)
     except OSError as error:
@@ -337,7 +338,7 @@ def _unpack_nested(folder: Path, depth: int) -> list[str]:
         if kind is None:
             continue
         if depth > DEEPEST_NESTING:
-            raise DataError(f"{archive.name} lies {depth} archives deep; that is no competition's data.")
+            raise DataError(f"{archive.name} lies {depth} archives deep; {BY_HAND}.")
         inner = archive.with_name(f".{archive.name}.partial")
         inner.mkdir()
         try:
@@ -358,7 +359,7 @@ def _unpack_nested(folder: Path, depth: int) -> list[str]:
             _open_link(place)
         for thing in things:
             if (place / thing.name).exists():
-                raise DataError(f"{archive.name} holds {thing.name}, which is there already; unpack them by hand.")
+                raise DataError(f"{archive.name} holds {thing.name}, which is there already; {BY_HAND}.")
             thing.replace(place / thing.name)
         inner.rmdir()
     return notes

@@ -16,7 +16,7 @@ from comp.declare.competition import Competition
 from comp.errors import CredentialsError, DataError
 from comp.files import alone, holds_files, write_text
 from comp.kaggle import downloads
-from comp.kaggle.archives import DamagedError, extract, link
+from comp.kaggle.archives import BY_HAND, DamagedError, extract, link
 from comp.kaggle.client import Kaggle
 from comp.kaggle.downloads import Download, Progress, amount, forget
 from comp.kaggle.failures import MissingError, Say, silent
@@ -185,8 +185,7 @@ def _damaged(archive: Path, error: DamagedError) -> None:
     if known.is_file() and known.read_text(encoding="utf-8") == found:
         known.unlink()
         raise DataError(
-            f"{str(error).split(';')[0]}, and so was the one before it; download it in a browser, unpack it with "
-            "7-Zip, and link its folder with `comp new NAME --data DIR`."
+            f"{str(error).split(';')[0]}, and so was the one before it; download it in a browser, {BY_HAND}."
         ) from error
     write_text(known, found)
 

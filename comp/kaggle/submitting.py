@@ -16,7 +16,7 @@ from typing import cast
 
 from comp.console import Console
 from comp.declare.competition import Competition
-from comp.errors import KaggleError, RunError
+from comp.errors import KaggleError, RunError, counted
 from comp.files import alone
 from comp.kaggle import failures
 from comp.kaggle.client import Kaggle, SubmissionRow, standing_of
@@ -235,7 +235,7 @@ def _left_today(kaggle: Kaggle, slug: str) -> str:
     except KaggleError as error:
         return f"how many submissions are left today is not known: {error}"
     if limits.num_allowed_now:
-        return f"{limits.num_allowed_now} submissions left today, this one included"
+        return f"{counted(limits.num_allowed_now, 'submission')} left today, this one included"
     now = dt.datetime.now(dt.UTC)
     minutes = 24 * 60 - (60 * now.hour + now.minute)
     raise KaggleError(

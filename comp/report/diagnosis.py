@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from comp.declare.recipe import Recipe
-from comp.errors import RunError
+from comp.errors import RunError, counted
 from comp.report import rules
-from comp.report.rules import LEARNED, Record, counted, not_comparable
+from comp.report.rules import LEARNED, Record, not_comparable
 from comp.runs import EPOCH_COLUMNS, STEP_COLUMNS, Run
 from comp.runs.resolve import recipe_of, stage_of
 from comp.submission.scoring import TIMID

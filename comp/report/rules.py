@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from comp.declare.recipe import Recipe, Stage
+from comp.errors import counted
 
 Array = npt.NDArray[np.float64]
 
@@ -344,8 +345,3 @@ def _shortened(record: Record, epochs: int) -> str:
     if fewest <= cycles < stage.cycles:
         return record.set("cycles", cycles)
     return record.set("cycle_length", max(1, stage.cycle_length // 2))
-
-
-def counted(number: int, word: str) -> str:
-    """So many of a word, in words."""
-    return f"{number} {word}" + ("" if number == 1 else "s")

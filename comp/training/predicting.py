@@ -22,7 +22,7 @@ from comp.data.reading import Depth, Paths
 from comp.data.tables import Tables, answers_of, class_counts, read_test_tables, with_prior
 from comp.declare.competition import Competition
 from comp.declare.recipe import Recipe
-from comp.errors import RunError
+from comp.errors import RunError, counted
 from comp.runs import Run, Workspace
 from comp.runs.resolve import from_config
 from comp.submission.outputs import Outputs
@@ -194,7 +194,7 @@ def _write_test_predictions(
         competition, classes, tables.sample_submission, list(ids), postprocessing(probabilities)
     )
     write_submission(submission, run.submission)
-    console.say(f"wrote {run.submission} with {len(submission)} rows")
+    console.say(f"wrote {run.submission} with {counted(len(submission), 'row')}")
 
 
 def predict_test_images(competition: Competition, run: Run, workspace: Workspace, console: Console) -> None:

@@ -64,7 +64,7 @@ def test_a_label_without_its_image_is_named(shades, run_shades):
 def test_an_image_without_a_label_is_named(shades, run_shades):
     shades.image("train/t99.png", "red")
     said = run_shades()
-    assert said.startswith("1 images have no row in train.csv, the first ")
+    assert said.startswith("1 image has no row in train.csv, the first ")
     assert "t99.png" in said
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from comp.console import Console
 from comp.data.data_check import check_images, checked_tables
+from comp.data.findings import DataCheck, lines_for_training, lines_of_check
 from comp.data.reading import Reading, read_image
 from comp.data.tables import read_tables, with_prior
 from comp.errors import DataError
@@ -177,6 +178,19 @@ def test_duplicates_conflicts_and_leaks_are_found(data, screen):
         "4 conflicting labels (2 exact, 2 near), duplicates with another label; mend the labels if you can",
         "2 leaks (1 exact, 1 near), test images that are duplicates of training images",
     ]
+
+
+def test_a_line_shows_the_ends_of_a_long_path_and_counts_one_as_one():
+    path = f"train/{'folder/' * 30}last.png"
+    row = {"part": "train", "path": path, "problem": "empty file", "odd": ("palette",), "like": path}
+    images = pd.DataFrame([row]).assign(duplicate="", conflict="", leak="exact")
+    parts = {"train": np.array([False]), "test": np.array([True])}
+    check = DataCheck(images, np.zeros(0, int), 0, 1, parts, unlike={"deeper": 1})
+    lines = [*lines_for_training(check), *lines_of_check(check)]
+    assert max(map(len, lines)) < 250
+    assert sum("last.png" in line and "'train/" in line for line in lines) == 5
+    assert any(line.startswith("1 leak (1 exact, 0 near)") for line in lines)
+    assert any(line.startswith("1 image to predict") for line in lines)
 
 
 def test_of_many_that_only_look_alike_exact_copies_are_kept_together(data, screen):

@@ -36,10 +36,10 @@ def test_a_row_is_found_by_its_image_s_id_file_or_answer(tmp_path, names, images
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (["image,sex,age", "a,f,7"], "1 images have no row in .*train.csv, the first 'b'.*'a'"),
+        (["image,sex,age", "a,f,7"], "1 image has no row in .*train.csv, the first 'b'.*'a'"),
         (["image,sex,age", "a,f,7", "a,m,7", "b,f,7"], "several rows of 'a'"),
         (["image,age", "a,7", "b,8"], "no column 'sex'"),
-        (["image,sex,age"], "the first 'a'; it has none"),
+        (["image,sex,age"], "the first 'a', but it has none"),
     ],
 )
 def test_an_image_without_a_row_of_its_own_is_named(tmp_path, lines, said):

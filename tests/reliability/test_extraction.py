@@ -115,7 +115,9 @@ def links(tmp_path):
 
 def test_links_and_devices_are_refused(tmp_path, refused):
     for archive in links(tmp_path):
-        assert "is a link" in refused(archive), archive
+        told = refused(archive)
+        assert "is a link" in told, archive
+        assert "--data DIR" in told, archive
 
 
 def test_names_that_comp_keeps_for_itself_are_refused(tmp_path, place):

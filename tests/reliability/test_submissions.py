@@ -126,7 +126,7 @@ def test_the_submissions_left_today_are_shown_and_without_any_nothing_is_uploade
     monkeypatch.setattr("comp.local_kaggle.protocol.DAILY_SUBMISSIONS", 2)
     runs = [submittable(seed=seed) for seed in range(3)]
     assert "2 submissions left today, this one included" in sending(runs[0]).out
-    assert "1 submissions left today" in sending(runs[1]).out
+    assert "1 submission left today" in sending(runs[1]).out
     told = sentence(sending(runs[2], Fault("uploads", "refuse", status=500)))
     assert "No submission to shades is left today, 2 were made; the next day begins at 00:00 UTC, in " in told
     assert len(kaggle_has()) == 2

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 from comp.declare.checks import Declared, matching
 from comp.declare.labels.table import table
 from comp.declare.metrics import Target
-from comp.errors import DataError
+from comp.errors import DataError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -284,7 +284,7 @@ def names_in(folder: Path, suffix: str = "", *, required: bool = True) -> tuple[
 def _instead(folder: Path) -> str:
     """What a folder without images has, in words: how many files of each suffix."""
     counts = Counter(path.suffix.lower() or "without a suffix" for path in folder.iterdir() if path.is_file())
-    listed = ", ".join(f"{count} files {suffix}" for suffix, count in counts.most_common(3))
+    listed = ", ".join(f"{counted(count, 'file')} {suffix}" for suffix, count in counts.most_common(3))
     return f" but {listed}, which `read` has to be for" if listed else ""
 
 
@@ -292,7 +292,8 @@ def left_out(others: Sequence[str], suffix: str) -> list[str]:
     """A line that names the images that a suffix leaves out, by their paths, if there are any."""
     if not others:
         return []
-    return [f"{len(others)} images do not end in {suffix!r} and have no rows of their own, the first {others[0]!r}"]
+    said = counted(len(others), "image does", "images do")
+    return [f"{said} not end in {suffix!r}, and count as no rows of their own, the first {others[0]!r}"]
 
 
 def all_placed(folder: str, names: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from comp.declare.brought import called
 from comp.declare.checks import Declared
 from comp.declare.labels.table import table
 from comp.declare.metrics import Target
-from comp.errors import DataError
+from comp.errors import DataError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,8 @@ class LabelFunction(Declared):
         labels = [self._label(image, label) for image, label in zip(ids, result["label"], strict=True)]
         absent = [path for path in paths if not os.path.isfile(path)]  # noqa: PTH113, a Path of each would take longer
         if absent:
-            raise DataError(f"{self.word}: {name} names {len(absent)} images that don't exist, the first {absent[0]}.")
+            images = counted(len(absent), "image that isn't", "images that aren't")
+            raise DataError(f"{self.word}: {name} names {images} there, the first {absent[0]}; leave such rows out.")
         kept: dict[str, list[str] | None] = {}
         for column in ("group", "answer"):
             values = result.get(column)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from comp.declare.labels.files import IMAGE_SUFFIXES, READ_BY
 from comp.declare.labels.table import table
+from comp.errors import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +41,7 @@ class Names:
         import difflib
 
         names = [path.rpartition("/")[2] for path in self.paths[:10_000]]
-        number = re.compile(rf"\D*0*{re.escape(_counted(value))}\D*")
+        number = re.compile(rf"\D*0*{re.escape(_as_counted(value))}\D*")
         numbered = (name for name in names if value[:1].isdecimal() and number.fullmatch(_bare(name)))
         return next(iter(difflib.get_close_matches(value, names, 1, 0.5)), None) or next(numbered, None)
 
@@ -78,12 +79,12 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFC", _bare(text)).casefold()
 
 
-def _counted(text: str) -> str:
+def _as_counted(text: str) -> str:
     """With whole numbers as one counts: 0101 and 101.0 are 101."""
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=\d)\.0+$", "", _folded(text)))
 
 
-KEYS: tuple[Key, ...] = (_as_it_is, _bare, _folded, _counted)
+KEYS: tuple[Key, ...] = (_as_it_is, _bare, _folded, _as_counted)
 
 
 def named_as_asked(test: pd.DataFrame, asked: Collection[str], folder: Path) -> pd.DataFrame:
@@ -100,5 +101,8 @@ def named_as_asked(test: pd.DataFrame, asked: Collection[str], folder: Path) -> 
         return test
     path, value = next(iter(found.items()))
     first = f"{path.removeprefix(f'{folder}/')} {value!r}"
-    notes = [*test.attrs.get("notes", ()), f"the sample submission calls {len(found)} images otherwise: {first}"]
+    notes = [
+        *test.attrs.get("notes", ()),
+        f"the sample submission calls {counted(len(found), 'image')} otherwise: {first}",
+    ]
     return table(ids, test["path"].to_list(), [""] * len(ids), notes=notes)[["id", "path"]]

@@ -14,7 +14,7 @@ from comp.declare.labels.csv import read_csv
 from comp.declare.labels.files import all_placed, images_below, images_of_answers, left_out, names_in, placed
 from comp.declare.labels.naming import Names
 from comp.declare.labels.table import table
-from comp.errors import DataError
+from comp.errors import DataError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,7 +171,7 @@ def _several_images(
 
 def _unlabelled(source: Source, count: int, first: object) -> str:
     return (
-        f"{count} images have no row in {source.csv}, the first {first}; "
+        f"{counted(count, 'image has', 'images have')} no row in {source.csv}, the first {first}; "
         "add their labels or move them out of the folder; say shared=True if they are those to predict."
     )
 
@@ -246,7 +246,8 @@ def _named_otherwise(
     if others:
         first = others[0]
         shown = (found[first] or "").removeprefix(f"{root}/")
-        notes = [f"{source.csv}: {len(others)} images are called otherwise, the first {names[first]!r} is {shown}"]
+        called = counted(len(others), "image is", "images are")
+        notes = [f"{source.csv}: {called} called otherwise, the first {names[first]!r} is {shown}"]
     return [path or asked for path, asked in zip(found, paths, strict=True)], present | set(known.paths), notes
 
 

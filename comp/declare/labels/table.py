@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from comp.declare.metrics import Target, grades_of
-from comp.errors import DataError
+from comp.errors import DataError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,13 +93,14 @@ def _once(whole: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if len(doubled):
         first, second = (doubled.iloc[row] for row in (0, 1))
         differing = next(column for column in frame.columns[1:] if first[column] != second[column])
-        ids = doubled["id"].nunique()
+        several = counted(doubled["id"].nunique(), "id occurs", "ids occur")
         raise DataError(
-            f"{ids} {'id occurs' if ids == 1 else 'ids occur'} more than once, the first {first['id']!r} with the "
-            f"{differing} {first[differing]!r} and {second[differing]!r}; every image needs its own id, and one label."
+            f"{several} more than once, the first {first['id']!r} with the {differing} {first[differing]!r} and "
+            f"{second[differing]!r}; every image needs its own id, and one label."
         )
     first_of = whole["id"][whole.duplicated(keep=False)].iloc[0]
-    return frame, [f"{again.sum()} rows are doubled and count once, the first of {first_of!r}"]
+    said = counted(again.sum(), "row is doubled and counts", "rows are doubled and count")
+    return frame, [f"{said} once, the first of {first_of!r}"]
 
 
 def _check_names(paths: Sequence[str]) -> None:

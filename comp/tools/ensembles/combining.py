@@ -19,7 +19,7 @@ from comp.data.tables import Tables
 from comp.declare.brought import recorded
 from comp.declare.competition import Competition
 from comp.declare.recipe import Ensemble
-from comp.errors import RunError
+from comp.errors import RunError, counted
 from comp.runs import Goal, Run, Workspace, create_run, list_runs
 from comp.runs.resolve import Choices
 from comp.submission.postprocessing import from_record
@@ -103,7 +103,7 @@ class _Together:
             run.write_record("scores", scores)
             run.report.unlink(missing_ok=True)
             write_submission(submission, run.submission)
-            self.console.say(f"wrote {run.submission} with {len(submission)} rows")
+            self.console.say(f"wrote {run.submission} with {counted(len(submission), 'row')}")
             # Last, so that a folder with a config is whole.
             run.write_config({**common, **config})
         except BaseException:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from comp.data.tables import Tables
-from comp.errors import RunError
+from comp.errors import RunError, counted
 from comp.runs.differences import difference
 from comp.submission.predictions import Member
 
@@ -97,8 +97,9 @@ def same_parts(members: Sequence[Member], tables: Tables) -> Array:
         differing = sorted(id_ for id_ in ids if first.parts.get(id_) != other.parts.get(id_))
         if differing:
             theirs, mine = (_in_words(member.parts.get(differing[0])) for member in (other, first))
+            images = counted(len(differing), "image differs", "images differ")
             raise RunError(
-                f"{other.name} has other validation images or folds than {first.name}: {len(differing)} images differ, "
+                f"{other.name} has other validation images or folds than {first.name}: {images}, "
                 f"the first {differing[0]!r}, which {theirs} in the one and {mine} in the other; train both with the "
                 "same --split-seed and --folds."
             )

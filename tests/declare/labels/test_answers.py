@@ -91,7 +91,7 @@ def test_rows_without_an_image_may_be_left_out(tmp_path):
     ("source", "files", "lines", "said"),
     [
         (A_ROW_EACH, FOLDERS[:2], BY_FOLDER, r"1 of 2 rows.*train/b/\*\.png"),
-        (A_ROW_EACH, FOLDERS, BY_FOLDER[:2], r"1 images have no row.*train/b/0\.png"),
+        (A_ROW_EACH, FOLDERS, BY_FOLDER[:2], r"1 image has no row.*train/b/0\.png"),
         (A_ROW_EACH, FOLDERS, [*BY_FOLDER, "b,yes"], "two rows of 'b'"),
         (A_ROW_EACH, ["train/0.png"], BY_FOLDER, r"no images that end in '/\*\.png'"),
         (

@@ -51,7 +51,7 @@ def test_images_of_another_suffix_hidden_and_other_files_have_no_label(tmp_path,
     frame = FileNames(pattern).read(tmp_path)
     assert list(frame["id"]) == ids
     assert len(frame.attrs["notes"]) == 2 - len(ids)
-    assert all(text in note for note in frame.attrs["notes"] for text in ("1 images", "'.jpg'", "train/dog.1.png"))
+    assert all(text in note for note in frame.attrs["notes"] for text in ("1 image", "'.jpg'", "train/dog.1.png"))
 
 
 @settings(max_examples=50, deadline=None)
@@ -125,7 +125,7 @@ def test_what_lies_in_a_folder_without_images_is_counted(tmp_path):
     touch(tmp_path, "test/1.nii", "test/2.nii", "train/cat/1.heic", "train/dog/1.jpg")
     with pytest.raises(DataError, match=r"2 files \.nii"):
         TestImages("test").read(tmp_path)
-    with pytest.raises(DataError, match=r"1 files \.heic"):
+    with pytest.raises(DataError, match=r"1 file \.heic"):
         Folders("train").read(tmp_path)
 
 

@@ -41,7 +41,7 @@ def test_a_function_gives_groups_as_text(reading):
     [
         ({"id": ["0"]}, "label is missing"),
         ({"name": []}, "id, label are missing"),
-        ({"id": ["0"], "path": ["absent.png"], "label": ["a"]}, r"1 images that don't exist.*absent\.png"),
+        ({"id": ["0"], "path": ["absent.png"], "label": ["a"]}, r"1 image that isn't there.*absent\.png"),
         ({"id": ["0", "0"], "path": ["0.png"] * 2, "label": ["a", "b"]}, "1 id occurs more than once, the first '0'"),
         *(
             ({"id": ["0", "1"], "label": ["a", label]}, "image '1' has the label.*the name of its class")

@@ -74,7 +74,7 @@ def test_rows_that_lack_a_label_or_an_image_are_left_out_and_counted_if_that_is_
     assert list(frame["id"]) == ["a", "b"]
     assert any("3 of 5 rows" in note for note in frame.attrs["notes"])
     touch(tmp_path, "train/without_a_row.png")
-    with pytest.raises(DataError, match="1 images have no row"):
+    with pytest.raises(DataError, match="1 image has no row"):
         source.read(tmp_path)
 
 
