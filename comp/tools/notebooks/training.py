@@ -145,18 +145,19 @@ def _push(
 def _follow(kaggle: Kaggle, handle: str, record: Path, console: Console) -> None:
     """Until it ended well; raises KaggleError where it didn't, with its log kept."""
     pause, longest = POLL_SECONDS
-    known = ""
+    known, away = "", 0
     with console.waiting(f"the notebook {handle}") as show:
         while True:
             now = execution(kaggle, handle)
-            if now is None:
+            away = away + 1 if now is None else 0
+            if away == failures.ATTEMPTS:
                 record.unlink()
                 raise KaggleError(f"The notebook {handle} is gone from Kaggle; run the same command to push it again.")
-            if now.status != known:
+            if now and now.status != known:
                 known = now.status
                 show(f"the notebook {handle} is {known}")
                 console.say(f"the notebook is {known}" if known in ("queued", "running") else f"it ended: {known}")
-            if known in ("complete", "error", "cancelled"):
+            if now and known in ("complete", "error", "cancelled"):
                 break
             failures.wait(pause)
             pause = min(1.5 * pause, longest)

@@ -14,12 +14,13 @@ from comp.errors import KaggleError
 from comp.kaggle import failures
 from comp.kaggle.archives import DamagedError
 from comp.kaggle.client import connect
-from comp.kaggle.notebooks import Notebook, execution, push
+from comp.kaggle.notebooks import Execution, Notebook, execution, push
 from comp.local_kaggle.grading import graders
 from comp.local_kaggle.server import running
 from comp.runs import Run, Workspace, list_runs
 from comp.runs.resolve import Choices, resolve
 from comp.tools.ensembles import join
+from comp.tools.notebooks import training
 from comp.tools.notebooks.training import arguments_of, bring
 
 
@@ -163,6 +164,31 @@ def test_a_notebook_that_fails_is_one_sentence_with_the_place_of_its_log(shades,
     # Nothing is left to follow, so the next is a new one.
     assert not list(workspace.notebooks.glob("*.json"))
     assert list_runs(workspace) == []
+
+
+def test_a_notebook_is_gone_only_where_it_stays_away(kaggle, train, workspace, monkeypatch):
+    refused = KaggleError("It broke off.")
+
+    def answered(*answers):
+        left = iter(answers)
+
+        def ask(*_):
+            if (answer := next(left)) is refused:
+                raise refused
+            return answer and Execution(answer)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "push", lambda *_: None)
+            patch.setattr(training, "execution", ask)
+            patch.setattr(failures, "wait", lambda _: None)
+            return train()
+
+    # A 403 or a 404, which mean that there is none, may pass.
+    assert answered(None, "queued", None, None, None, "running", None, refused).err == "Error: It broke off.\n"
+    (record,) = workspace.notebooks.glob("*.json")
+    again = answered("running", *[None] * failures.ATTEMPTS)
+    assert "is gone from Kaggle; run the same command to push it again" in again.err
+    assert not record.exists()
 
 
 def test_data_that_kaggle_does_not_give_to_the_notebook_are_named(shades, kaggle, train):
