@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
@@ -227,6 +229,7 @@ def _chosen(competition: Competition, choices: Choices) -> tuple[Competition, Re
 def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]:
     """The competition and recipe of a run, at the learning rates it trained at; of joined folds, their geometric mean.
 
+    A stage or cycle that diverged in some of the folds is as the others have it.
     Raises RunError for another competition's run, and for an ensemble: it is several recipes.
     """
     config = run.record("config")
@@ -241,13 +244,19 @@ def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]
     folds = [Run(run.folder.parent.parent / name) for name in run.members]
     resolved = [from_config(competition, fold.record("config"), fold.record("trained")) for fold in folds]
     competition, recipe = resolved[0]
-    rates = [[float(stage.learning_rate) for stage in found.stages] for _, found in resolved]
-    # The mean of one number may be off by its last digit.
-    means = [
-        of_stage[0] if len(set(of_stage)) == 1 else geometric_mean(of_stage) for of_stage in zip(*rates, strict=True)
-    ]
-    stages = [replace(stage, learning_rate=rate) for stage, rate in zip(recipe.stages, means, strict=True)]
-    return competition, replace(recipe, stages=stages)
+    of_number: dict[int, list[Stage]] = defaultdict(list)
+    for fold, (_, found) in zip(folds, resolved, strict=True):
+        lost = {stage["number"] for stage in fold.record("trained").get("diverged", ()) if not stage["cycles_kept"]}
+        for number, stage in zip((number for number in count(1) if number not in lost), found.stages, strict=False):
+            of_number[number].append(stage)
+    stages = []
+    for _, several in sorted(of_number.items()):
+        rates = [float(stage.learning_rate) for stage in several]
+        # The mean of one number may be off by its last digit.
+        mean = rates[0] if len(set(rates)) == 1 else geometric_mean(rates)
+        stages.append(replace(max(several, key=lambda stage: stage.cycles), learning_rate=mean))
+    snapshots = min(max(found.snapshots for _, found in resolved), stages[-1].cycles)
+    return competition, replace(recipe, stages=stages, snapshots=snapshots)
 
 
 def has_gpu() -> bool:

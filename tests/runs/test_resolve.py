@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from comp import Stage
+from comp.console import Console
+from comp.declare.brought import recorded
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.errors import OverrideError
 from comp.runs.resolve import Choices, resolve
+from comp.tools.ensembles import join
 
 
 def named(name):
@@ -25,6 +29,30 @@ def test_a_local_backbone_is_recorded_with_its_whole_path(tmp_path, monkeypatch)
     assert recipe.backbone == f"local-dir:{tmp_path.resolve() / 'mine'}"
     _, recipe = resolve(named("planet"), Choices(settings=("backbone=local-dir:~/mine", "stages.size=64")))
     assert recipe.backbone == f"local-dir:{Path.home().resolve() / 'mine'}"
+
+
+def test_of_joined_folds_that_diverged_differently_each_stage_is_as_the_others_have_it(shades, predicting):
+    def stage(rate, cycles=2, **fields):
+        return recorded(Stage(size=16, learning_rate=rate, cycles=cycles, **fields))
+
+    head, late, whole = {"train": "head"}, {"train": 2}, {"train": "all"}
+    lost, cut = {"number": 2, "cycles_kept": 0}, {"number": 3, "cycles_kept": 1}
+    trained = [
+        ([stage(0.1, **head), stage(0.01, 1, **whole)], [lost, cut]),
+        ([stage(0.1, **head), stage(0.2, **late), stage(0.04, **whole)], []),
+        ([stage(0.1, **head), stage(0.2, **late)], [{**cut, "cycles_kept": 0}]),
+    ]
+    made = predicting(shades)
+    declared = {"augment": recorded(made.competition.augment), "layer_lr_ratio": made.competition.layer_lr_ratio}
+    recipe = {"backbone": "test_resnet", "snapshots": 2, "stages": [stage(0.1, **head)]}
+    folds = made.folds(recipe=recipe, **declared)
+    for fold, (stages, diverged) in zip(folds, trained, strict=True):
+        fold.write_record("trained", {"stages": stages, "diverged": diverged})
+    joined = join(made.competition, folds, made.workspace, Console())
+    _, recipe = resolve(made.competition, Choices(like=joined))
+    assert [(one.train, one.cycles) for one in recipe.stages] == [("head", 2), (2, 2), ("all", 2)]
+    assert [one.learning_rate for one in recipe.stages] == pytest.approx([0.1, 0.2, 0.02])
+    assert recipe.snapshots == 2
 
 
 def test_a_recipe_for_a_machine_without_a_gpu_is_chosen_without_torch_where_there_is_no_device():
