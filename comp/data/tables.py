@@ -21,6 +21,7 @@ from comp.declare.labels import TestImages, classes_of, named_as_asked
 from comp.declare.metrics import Target, grades_of
 from comp.errors import DataError
 from comp.files import holds_files
+from comp.kaggle.record import must_be_whole
 from comp.submission.postprocessing import untuned
 from comp.submission.predictions import combined
 from comp.submission.scoring import must_score
@@ -111,6 +112,7 @@ def read_tables(competition: Competition, folder: Path, say: Callable[[str], Non
     comes out now. Raises DataError or SubmissionError.
     """
     must_be_here(competition, folder)
+    must_be_whole(competition.name, folder, say)
     prepare_files(competition, folder, say)
     train = competition.labels.read(folder)
     if competition.columns is not None:

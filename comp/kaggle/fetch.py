@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,13 +18,21 @@ from comp.kaggle.archives import BY_HAND, DamagedError, extract, link
 from comp.kaggle.client import Kaggle
 from comp.kaggle.downloads import Download, Progress, amount, forget
 from comp.kaggle.failures import MissingError, Say, silent
+from comp.kaggle.record import (
+    ARCHIVES,
+    LOCK,
+    RECORD,
+    RESERVED,
+    Listed,
+    files_in,
+    gone_from,
+    in_words,
+    must_be_whole,
+    read_record,
+    write_record,
+)
 from comp.kaggle.sources import kaggle_of, mount_of
 from comp.runs import Workspace
-
-RECORD = ".complete.json"
-ARCHIVES = ".archives"
-LOCK = ".lock"
-RESERVED = (RECORD, ARCHIVES, LOCK)
 
 
 def download(
@@ -37,6 +43,8 @@ def download(
     Raises KaggleError.
     """
     folder = workspace.data(competition.name)
+    if "data" in read_record(folder):
+        must_be_whole(competition.name, folder, console.say)
     try:
         with kaggle_of(competition, workspace, console.say) as connect, console.downloads() as progress:
             downloaded = fetch(
@@ -98,16 +106,15 @@ def fetch(
         KaggleError: Kaggle refuses or is away.
         DataError: an archive can't be unpacked, or the folder can't be written.
     """
-    record, kept = folder / RECORD, folder / ARCHIVES
-    listed = _read(record, sources)
-    if listed is not None and not _gone(listed, folder) and not (delete_archives and kept.exists()):
+    kept, listed = folder / ARCHIVES, _listed(folder, sources)
+    if listed is not None and not gone_from(folder, listed) and not (delete_archives and kept.exists()):
         return False
     downloaded = False
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with alone(folder / LOCK, lambda: say(f"another download to {folder} is under way; waiting for it")):
-            listed = _read(record, sources)
-            if listed is None or _gone(listed, folder):
+            listed = _listed(folder, sources)
+            if listed is None or gone_from(folder, listed):
                 downloaded = _bring(connect, sources, folder, progress, say, mount_of, listed)
             if delete_archives:
                 shutil.rmtree(kept, ignore_errors=True)
@@ -119,17 +126,6 @@ def fetch(
     return downloaded
 
 
-def write_record(
-    folder: Path, sources: Sequence[str], archives: Sequence[Mapping[str, Any]], files: Mapping[str, Sequence[str]]
-) -> None:
-    """Call a folder complete.
-
-    archives: what is worth knowing of each source's. files: the names in each folder, by its path; of those that are
-        listed none may get lost.
-    """
-    write_text(folder / RECORD, json.dumps({"sources": list(sources), "archives": list(archives), "files": files}))
-
-
 def _bring(
     connect: Callable[[], Kaggle],
     sources: Sequence[str],
@@ -137,7 +133,7 @@ def _bring(
     progress: Callable[[str], Progress],
     say: Say,
     mount_of: Callable[[str], Path | None],
-    lost: Mapping[str, Sequence[str]] | None,
+    lost: Listed | None,
 ) -> bool:
     """Unpack everything; ``lost`` are the files that had been, where some of them are gone."""
     archives = {source: folder / ARCHIVES / source.replace("/", "_") / _name(source) for source in sources}
@@ -171,7 +167,7 @@ def _bring(
                 facts.append({"source": source, "name": got.path.name, **got.facts(), "size": got.path.stat().st_size})
             for note in notes:
                 say(note)
-    write_record(folder, sources, facts, _files_in(folder))
+    write_record(folder, sources, files_in(folder), archives=facts)
     downloaded = [_name(source) for source in sources if source not in mounts and (source in absent or lost is None)]
     if downloaded:
         say(f"downloaded {', '.join(downloaded)} to {folder}")
@@ -203,41 +199,14 @@ def _name(source: str) -> str:
     return source.rpartition("/")[2] + ".zip"
 
 
-def _read(record: Path, sources: Sequence[str]) -> Mapping[str, Sequence[str]] | None:
-    """The files that a record lists; None if it isn't there or is of other sources."""
-    try:
-        content = json.loads(record.read_text(encoding="utf-8"))
-        return (content.get("files") or {}) if content["sources"] == list(sources) else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+def _listed(folder: Path, sources: Sequence[str]) -> Listed | None:
+    """The files that were brought from these sources; None where they never were whole."""
+    record = read_record(folder)
+    return (record.get("files") or {}) if record.get("sources") == list(sources) else None
 
 
-def _gone(listed: Mapping[str, Sequence[str]], folder: Path) -> int:
-    """How many of the files are in ``folder`` no more; one look at each folder, none at a file."""
-
-    def there(place: Path) -> set[str]:
-        return {path.name for path in place.iterdir()} if place.is_dir() else set()
-
-    return sum(len(set(names) - there(folder / place)) for place, names in listed.items())
-
-
-def _lost_in_words(lost: Mapping[str, Sequence[str]], folder: Path, downloaded: Sequence[str], kept: bool) -> str:
-    gone, listed = _gone(lost, folder), sum(map(len, lost.values()))
+def _lost_in_words(lost: Listed, folder: Path, downloaded: Sequence[str], kept: bool) -> str:
     again = "the kept archives are unpacked again" if kept else "what is mounted is linked again"
     if downloaded:
         again = f"{' and '.join(downloaded)} {'is' if len(downloaded) == 1 else 'are'} downloaded again"
-    return f"{gone} of {listed} files in {folder} {'is' if gone == 1 else 'are'} gone; {again}"
-
-
-def _files_in(folder: Path) -> dict[str, list[str]]:
-    """The names of the files, and of links to folders, in each folder by its path from ``folder``."""
-    listed = {}
-    for base, folders, names in os.walk(folder):
-        place = os.path.relpath(base, folder)
-        if place == ".":
-            folders[:] = [name for name in folders if name not in RESERVED]
-            names = [name for name in names if name not in RESERVED]
-        names += [name for name in folders if Path(base, name).is_symlink()]
-        if names:
-            listed[place] = sorted(names)
-    return listed
+    return f"{in_words(gone_from(folder, lost), lost, folder)}; {again}"

@@ -12,8 +12,8 @@ from comp.errors import DataError
 from comp.files import holds_files
 from comp.kaggle.archives import NESTED_SUFFIXES, DamagedError, extract, kind_of
 from comp.kaggle.failures import Say
-from comp.kaggle.fetch import RECORD, RESERVED, write_record
 from comp.kaggle.parts import PART
+from comp.kaggle.record import RECORD, RESERVED, files_below, write_record
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def adopted(found: Path, sources: Sequence[str], folder: Path, say: Say) -> Iter
     try:
         if not were_there:
             _put(found, folder, say)
-        write_record(folder, sources, [{"source": source, "name": found.name} for source in sources], {})
+        write_record(folder, sources, files_below(folder), data=str(found.absolute()))
         yield
     except BaseException:
         if not were_there and folder.is_dir():

@@ -267,6 +267,31 @@ def test_links_to_the_same_folder_are_taken_as_they_are(new, lay_out, workspace)
     assert sorted(workspace.data("my-own").iterdir()) == links
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_is_lost_or_cut_of_data_on_this_machine_is_noticed_by_the_next_command(
+    new, comp, lay_out, workspace, tmp_path, packed
+):
+    data = lay_out("aptos2019-blindness-detection").folder
+    new("mine", "--data", shutil.make_archive(tmp_path / "whole", "zip", data) if packed else data)
+    at = workspace.data("mine") if packed else data
+    check = ("--competitions", tmp_path / "plugins", "check", "mine")
+    images = sorted((at / "train_images").iterdir())
+    images[0].write_bytes(images[0].read_bytes()[:100])
+    said = f"1 file has another size than `comp new` found in {tmp_path}"
+    assert said in comp(*check).out
+    assert said not in comp(*check).out
+    for lost, named in ([images[1], "1 of 53"], [at / "train.csv", "2 of 53"], [at / "test_images", "12 of 53"]):
+        lost.rename(tmp_path / lost.name)
+        for command in ("check", "download"):
+            told = comp(*check[:2], command, "mine")
+            assert told.status == 1
+            assert f"{named} files in {workspace.data('mine')}" in told.err
+            assert f"`comp new mine --data {tmp_path}" in told.err
+    for lost in (images[1], at / "train.csv", at / "test_images"):
+        (tmp_path / lost.name).rename(lost)
+    assert comp(*check).status == 0
+
+
 def test_other_data_under_the_name_are_left_alone_and_the_remedy_works(new, lay_out, workspace):
     first = new("my-own", "--data", lay_out("aptos2019-blindness-detection").folder)
     shutil.rmtree(Path(first.last_line).parent)

@@ -1,0 +1,112 @@
+"""The record of what a data folder was given, by which is noticed what it lost."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from comp.declare.labels.files import walked
+from comp.declare.own_images import PREPARED
+from comp.errors import DataError, counted
+from comp.files import write_text
+
+RECORD = ".complete.json"
+ARCHIVES = ".archives"
+LOCK = ".lock"
+RESERVED = (RECORD, ARCHIVES, LOCK)
+
+# The names in each folder, by its path; their sizes where nothing could bring them again.
+Listed = Mapping[str, Sequence[str] | Mapping[str, int]]
+
+
+def write_record(folder: Path, sources: Sequence[str], files: Listed, **facts: Any) -> None:
+    """Call a folder complete.
+
+    files: of those none may get lost. facts: what else is worth knowing; ``data``, where they were on this machine.
+    """
+    write_text(folder / RECORD, json.dumps({"sources": list(sources), "files": files, **facts}))
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What `write_record` wrote; empty where there is none."""
+    try:
+        return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def must_be_whole(name: str, folder: Path, say: Callable[[str], None]) -> None:
+    """Raise DataError where files are gone that the folder of the competition ``name`` was given.
+
+    One that has another size, of data that were on this machine, is said once.
+    """
+    record = read_record(folder)
+    listed, data = record.get("files") or {}, record.get("data")
+    # A link to what is gone is there still.
+    now = files_below(folder) if data else {}
+    if gone := missing_from(now, listed) if data else gone_from(folder, listed):
+        remedy = f"remove {folder} and run `comp new {name} --data {data}`" if data else f"run `comp download {name}`"
+        raise DataError(f"{in_words(gone, listed, folder)}, the first {gone[0]}; put back what is gone, or {remedy}.")
+    if data and now != listed:
+        sizes = {(place, file): size for place, files in listed.items() for file, size in files.items()}
+        changed = [(place, file) for (place, file), size in sizes.items() if now[place][file] != size]
+        if changed:
+            place, file = changed[0]
+            say(
+                f"{counted(len(changed), 'file has', 'files have')} another size than `comp new` found in {data}, the "
+                f"first {_path(place, file)}: {now[place][file]} bytes instead of {sizes[place, file]}"
+            )
+        with suppress(OSError):
+            write_record(folder, **record | {"files": now})
+
+
+def missing_from(there: Mapping[str, Collection[str]], listed: Listed) -> list[str]:
+    """The paths of the files that are listed and not there."""
+    gone = ((place, set(names).difference(there.get(place, ()))) for place, names in listed.items())
+    return sorted(_path(place, name) for place, names in gone for name in names)
+
+
+def gone_from(folder: Path, listed: Listed) -> list[str]:
+    """The paths of the files that are in ``folder`` no more; one look at each folder, none at a file."""
+    places = [(place, folder / place) for place in listed]
+    return missing_from({place: {path.name for path in at.iterdir()} for place, at in places if at.is_dir()}, listed)
+
+
+def _path(place: str, name: str) -> str:
+    return os.path.normpath(f"{place}/{name}")
+
+
+def in_words(gone: Sequence[str], listed: Listed, folder: Path) -> str:
+    """How many files are gone."""
+    return f"{len(gone)} of {sum(map(len, listed.values()))} files in {folder} {'is' if len(gone) == 1 else 'are'} gone"
+
+
+def files_in(folder: Path) -> dict[str, list[str]]:
+    """The names of the files, and of links to folders, in each folder by its path from ``folder``."""
+    listed = {}
+    for base, folders, names in os.walk(folder):
+        place = os.path.relpath(base, folder)
+        if place == ".":
+            folders[:] = [name for name in folders if name not in RESERVED]
+            names = [name for name in names if name not in RESERVED]
+        names += [name for name in folders if Path(base, name).is_symlink()]
+        if names:
+            listed[place] = sorted(names)
+    return listed
+
+
+def files_below(folder: Path) -> dict[str, dict[str, int]]:
+    """The sizes of the files in each folder by its path from ``folder``, links followed; without what was prepared."""
+    listed = {}
+    for base, folders, names in walked(folder):
+        place = os.path.relpath(base, folder)
+        if place == "." and PREPARED in folders:
+            folders.remove(PREPARED)
+        paths = [path for name in names if (path := Path(base, name)).exists()]
+        if paths:
+            listed[place] = {path.name: path.stat().st_size for path in paths}
+    return listed
