@@ -1,10 +1,13 @@
 """Batches of images: every image in the views asked for, as bytes, in an order that is known beforehand."""
 
+import pickle
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +18,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from comp.data.augmenting import Pipeline, Preprocessing
 from comp.data.image_cache import ImageCache
 from comp.data.reading import Paths, Pixels, in_threads, read_image
+from comp.declare.competition import load_competition, loaded_declarations
 from comp.declare.reading import Size
 from comp.declare.viewpoint import View
 
+# On macOS forked processes crash in its own libraries; Windows has none.
+FORKS = sys.platform.startswith("linux")
 # Forward passes that are read for at once where threads share the reading: of one's few images some would wait.
 PASSES_AT_ONCE = 4
 
@@ -43,6 +49,11 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
     ) -> None:
         self.paths, self.preprocessing, self.seed, self.caches = paths, preprocessing, seed, caches or {}
         self.pipeline = preprocessing.pipeline()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For a process that isn't forked, which has to load the declarations first that it is made of."""
+        parts = pickle.dumps((self.paths, self.preprocessing, self.seed, self.caches))
+        return _arrived, (loaded_declarations(), parts)
 
     def __getitem__(self, request: Request) -> tuple[int, Pixels]:
         return self._seen(request, self.pipeline)
@@ -75,6 +86,12 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
             with suppress(OSError):
                 return cached[row]
         return read_image(Path(self.paths[row]), size, self.preprocessing.reading)
+
+
+def _arrived(declarations: Iterable[Path], parts: bytes) -> ImageDataset:
+    for declaration in declarations:
+        load_competition(declaration)
+    return ImageDataset(*pickle.loads(parts))
 
 
 class InOrder(Sampler[Request]):
@@ -188,8 +205,10 @@ def loader(
     """Batches of rows (B,) and images (B, V, size, size, C) as bytes; they are scaled on the device.
 
     workers: processes that read ahead; 0 reads in this one, by threads, which is fastest where the model runs on the
-        same cores.
+        same cores. Where processes can't be forked, and what was declared can't be sent to them, threads read as well.
     """
+    if not FORKS and not _can_be_sent(dataset):
+        workers = 0
     return DataLoader(
         dataset,
         batch_size=batch_size,
@@ -198,12 +217,22 @@ def loader(
         collate_fn=collate,
         drop_last=drop_last,
         pin_memory=torch.cuda.is_available(),
+        # Python 3.14 would start each as a new process, which imports torch again.
+        multiprocessing_context="fork" if workers and FORKS else None,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
         # Of its own: else every pass over the data would draw from the random state that dropout draws from.
         generator=torch.Generator(),
         worker_init_fn=_leave_interrupts if workers else None,
     )
+
+
+def _can_be_sent(dataset: ImageDataset) -> bool:
+    try:
+        pickle.dumps(dataset)
+    except (pickle.PicklingError, AttributeError, TypeError):  # of a lambda, or a function within another
+        return False
+    return True
 
 
 def _leave_interrupts(_: int) -> None:

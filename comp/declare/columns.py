@@ -57,7 +57,7 @@ class Columns(Declared):
         if (missing := places < 0).any():
             like = f"its {self.image!r} are like {rows.index[0]!r}" if len(rows) else "it has none"
             first = table["id"][missing].iloc[0]
-            images = counted(missing.sum(), "image has", "images have")
+            images = counted(int(missing.sum()), "image has", "images have")
             raise DataError(f"{images} no row in {csv}, the first {first!r}, but {like}; add what is missing.")
         return table.assign(**{in_table(name): rows[name].array[places] for name in self.names})
 

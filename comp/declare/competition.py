@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -168,6 +169,14 @@ def load_competition(declaration: Path) -> Competition:
         raise DeclarationError(f"{declaration}: `name` is {competition.name!r}, but its folder says {expected!r}.")
     folder = declaration.parent
     return replace(competition, source=digest_of_source(folder.rglob("*.py"), folder))
+
+
+def loaded_declarations() -> list[Path]:
+    """The files of the competitions that this process has loaded."""
+    named = (
+        module for name, module in list(sys.modules.items()) if re.fullmatch(r"competitions\..+\.competition", name)
+    )
+    return [Path(module.__file__) for module in named if module.__file__]
 
 
 def competition_named(name: str, *folders: Path) -> Competition:

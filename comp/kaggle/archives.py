@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal
 
 from comp.declare.labels.files import walked
-from comp.errors import CompError, DataError
+from comp.errors import CompError, DataError, counted
 from comp.kaggle.downloads import must_fit
 from comp.kaggle.parts import DEFLATE64, PART, Deflate64File, join_parts
 
@@ -149,8 +149,9 @@ def unpack(archive: Path, kind: Kind, folder: Path) -> list[str]:
         return []
     if kind == "7z":
         raise _refused(archive, twice[0], "is in it more than once")
-    count = f"{len(twice)} files" if len(twice) > 1 else "a file"
-    return [f"{archive.name} holds {count} more than once, like {twice[0]}; the last one was taken"]
+    return [
+        f"{archive.name} holds {counted(len(twice), 'file')} more than once, like {twice[0]}; the last one was taken"
+    ]
 
 
 @dataclass(frozen=True)

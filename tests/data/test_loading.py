@@ -1,3 +1,5 @@
+import pickle
+import sys
 from pathlib import Path
 from threading import Barrier
 
@@ -9,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from comp.data import loading
 from comp.data.augmenting import Preprocessing, apply_symmetry
 from comp.data.loading import ImageDataset, ImageEpochs, InOrder, Shuffled, in_views, share
 from comp.data.reading import Reading, centre, read_image
+from comp.declare.competition import load_competition
 from comp.declare.viewpoint import View, side_on, top_down, upright
 from comp.errors import DataError
 
@@ -113,6 +117,42 @@ def test_worker_processes_give_the_same_in_the_same_order(paths):
     alone = torch.cat(list(in_views(dataset_of(paths), rows, views, 2, workers=0)))
     together = torch.cat(list(in_views(dataset_of(paths), rows, views, 2, workers=2)))
     assert torch.equal(alone, together)
+
+
+BROUGHT = """
+import albumentations as A
+import numpy as np
+from comp import *
+
+def pipeline(size):
+    return A.Compose([A.CenterCrop(*size) if isinstance(size, tuple) else A.CenterCrop(size, size), A.InvertImg(p=1)])
+
+def read(path):
+    from PIL import Image
+    return np.asarray(Image.open(path).convert("RGB")) // 2
+
+competition = Competition(
+    name="mine", kaggle="mine", labels=Folders("train"), test=TestImages("test"), submission=ClassName(),
+    metric="accuracy", read=read, augment=side_on(pipeline={pipeline}),
+    recipes={"standard": Recipe(stages=[Stage(size=16, train="head")])},
+)
+"""
+
+
+@pytest.mark.parametrize(("pipeline", "sent"), [("pipeline", True), ("lambda size: pipeline(size)", False)])
+def test_a_process_that_is_not_forked_reads_with_what_was_declared(tmp_path, paths, monkeypatch, pipeline, sent):
+    declaration = tmp_path / "mine" / "competition.py"
+    declaration.parent.mkdir()
+    declaration.write_text(BROUGHT.replace("{pipeline}", pipeline))
+    competition = load_competition(declaration)
+    preprocessing = Preprocessing(16, Reading(read=competition.read), competition.augment)
+    dataset, views = ImageDataset(paths, preprocessing, 0), (PLAIN, View(draw=3))
+    monkeypatch.setattr(loading, "FORKS", False)
+    assert loading.loader(dataset, InOrder([0], views), 2, workers=2).num_workers == (2 if sent else 0)
+    if sent:
+        written, expected = pickle.dumps(dataset), dataset[1, views][1]
+        monkeypatch.delitem(sys.modules, competition.read.__module__)
+        assert np.array_equal(pickle.loads(written)[1, views][1], expected)
 
 
 def test_the_images_of_in_order_are_the_rows_each_in_the_same_views():

@@ -243,7 +243,7 @@ def test_a_file_that_is_in_an_archive_twice_is_said_to_be(tmp_path, place, refus
     assert "more than once" in refused(packed("7z", [("1.png", b"old"), ("1.png", b"new")], tmp_path))
     for kind in ("zip", "tar"):
         notes = extract(packed(kind, [("a/1.png", b"old"), ("./a/1.png", b"new")], tmp_path), place / kind)
-        assert notes == [f"all.{kind} holds a file more than once, like 1.png; the last one was taken"]
+        assert notes == [f"all.{kind} holds 1 file more than once, like 1.png; the last one was taken"]
         assert tree(place / kind) == {"a/1.png": b"new"}
 
 

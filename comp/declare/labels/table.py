@@ -99,7 +99,7 @@ def _once(whole: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             f"{second[differing]!r}; every image needs its own id, and one label."
         )
     first_of = whole["id"][whole.duplicated(keep=False)].iloc[0]
-    said = counted(again.sum(), "row is doubled and counts", "rows are doubled and count")
+    said = counted(int(again.sum()), "row is doubled and counts", "rows are doubled and count")
     return frame, [f"{said} once, the first of {first_of!r}"]
 
 
