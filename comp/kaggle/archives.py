@@ -55,15 +55,13 @@ def extract(archive: Path, folder: Path, reserved: Collection[str] = ()) -> list
     archive's name. A file alone in a folder of its own name (``train_v2.csv/train_v2.csv``) takes the folder's place.
     A file that is no archive is copied as it is. What lies in ``folder`` under the same name is replaced.
 
-    Everything happens in a hidden folder beside ``folder`` first: a failure leaves ``folder`` as it was.
+    Everything happens in a hidden folder beside ``folder`` first: a failure leaves ``folder`` as it was. What a person
+    should know of the archive is given back, a line each.
 
     Args:
         archive: of any kind that `kind_of` knows.
         folder: made if missing.
         reserved: names in ``folder`` that no file of the archive may have.
-
-    Returns:
-        What a person should know of the archive, a line each.
 
     Raises:
         DamagedError: the archive, or one in it, is damaged.
