@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 from math import isqrt
 from pathlib import Path
 from time import monotonic
@@ -22,6 +24,7 @@ from comp.data.own_images import ask_for_all, hide
 from comp.data.reading import in_threads
 from comp.declare.brought import key_of
 from comp.declare.competition import Competition
+from comp.declare.labels.csv import records_in
 from comp.declare.own_images import PREPARED, AskForAll, HideShare
 from comp.declare.reading import PixelTable
 from comp.errors import CompError, DataError, counted
@@ -107,21 +110,24 @@ def _images_in(table: PixelTable, folder: Path, new: Path) -> Iterator[tuple[Pat
     paths = sorted(folder.glob(table.table))
     if not paths:
         raise DataError(f"PixelTable: `table` is {table.table!r}, but {folder} has no such file.")
-    others, number = [name for name in (table.image, table.label) if name], 0
+    others, number = [name for name in (table.image, table.label, *table.where[:1]) if name], table.first
     for path in paths:
         for frame in _frames(path, others):
+            frame.columns = frame.columns.astype(str).str.strip()
             there = list(frame.columns)
             for name in (*others, *table.pixels):
                 if name not in there:
                     raise DataError(
                         f"{path} has no column {name!r}; its columns are {', '.join(map(str, there[:10]))}."
                     )
+            if table.where:
+                frame = frame[frame[table.where[0]].isin(table.where[1:])]
             if table.pixels:
                 cells = zip(*(frame[name] for name in table.pixels), strict=True)
                 images = [np.stack([_numbers(cell) for cell in row], axis=-1) for row in cells]
             else:
                 images = list(frame.drop(columns=others).to_numpy())
-            numbers = pd.Series(range(number + 1, number + len(frame) + 1), frame.index)
+            numbers = pd.Series(range(number, number + len(frame)), frame.index)
             number += len(frame)
             names = (frame[table.image] if table.image else numbers).astype(str)
             places = frame[table.label].astype(str) + "/" if table.label else pd.Series("", frame.index)
@@ -142,12 +148,15 @@ def _frames(path: Path, texts: list[str]) -> Iterator[pd.DataFrame]:
         with pq.ParquetFile(path) as file:
             yield from (batch.to_pandas() for batch in file.iter_batches(AT_ONCE))
     else:
-        yield pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
+        records = records_in(path)
+        while some := list(islice(records, AT_ONCE)):
+            yield pd.DataFrame(some)
 
 
 def _numbers(cell: Any) -> Array:
-    """One channel's values: an array, a list, or text with spaces between."""
-    return np.array(cell.split() if isinstance(cell, str) else np.asarray(cell).ravel(), np.float64)
+    """One channel's values: an array, a list, or text with spaces or commas between."""
+    values = re.sub(r"[\[\],]", " ", cell).split() if isinstance(cell, str) else np.asarray(cell).ravel()
+    return np.array(values, np.float64)
 
 
 def _shaped(values: Array, table: PixelTable, path: Path) -> Array:

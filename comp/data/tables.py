@@ -145,12 +145,13 @@ def must_be_here(competition: Competition, folder: Path) -> None:
 
 def read_test_tables(competition: Competition, folder: Path, classes: Sequence[str]) -> Tables:
     """The tables of the images to predict, with no row in ``train``; raises as `read_tables`."""
-    sample_submission = read_sample_submission(folder / competition.sample_submission, competition.id_column)
+    path, form = folder / competition.sample_submission, competition.submission
+    sample_submission = read_sample_submission(path, competition.id_column, form)
     test = competition.test.read(folder)
-    if "answer" not in test and not set(sample_submission.ids) <= set(test["id"]):
-        test = named_as_asked(test, sample_submission.ids, folder)
+    if "answer" not in test and not set(sample_submission.asked) <= set(test["id"]):
+        test = named_as_asked(test, sample_submission.asked.unique().tolist(), folder)
         if isinstance(competition.test, TestImages):
-            test = competition.test.with_hidden(test, sample_submission.ids.to_list(), folder)
+            test = competition.test.with_hidden(test, sample_submission.asked.unique().tolist(), folder)
     if competition.columns is not None:
         test = competition.columns.joined(test, folder / competition.columns.test)
     one = combined(competition, np.full((2, len(classes)), 1 / len(classes)), np.array(["", ""]))
@@ -162,7 +163,7 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
         answers.iloc[first_rows(test)].to_list(),
         untuned(competition, classes)(one),
     )
-    asked = test[pd.Index(sample_submission.ids).get_indexer(pd.Index(answers)) >= 0].reset_index(drop=True)
+    asked = test[answers.isin(sample_submission.asked)].reset_index(drop=True)
     nothing = test.iloc[:0].assign(label="")
     targets = targets_of(nothing, classes, competition.target)
     notes = test.attrs.get("notes", ())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, runtime_ch
 
 from comp.declare.checks import Declared, between, matching
 from comp.declare.labels import in_order
+from comp.declare.labels.csv import RowName, parts_of_rows
 from comp.declare.metrics import TARGETS_OF, Kind, Target
 from comp.errors import SubmissionError
 
@@ -102,6 +103,34 @@ class ProbabilityPerClass(Declared):
 
     def _columns(self, classes: Sequence[str]) -> list[str]:
         return [self.column.replace("{class}", name) for name in classes]
+
+
+@dataclass(frozen=True)
+class ProbabilityPerRow(Declared):
+    """One column, with a row for each image and class (rsna-intracranial-hemorrhage: ``ID_0a3_epidural,0.5``).
+
+    labels: the names of the classes. row: how an id names image and class.
+    """
+
+    labels: Annotated[Sequence[str], between(2), "the names of at least two classes"]
+    row: RowName = "{id}_{class}"
+    takes: ClassVar[Kind] = "probabilities"
+    targets: ClassVar[tuple[Target, ...]] = ("multi", "fractions")
+
+    def parts(self, ids: pd.Series[str]) -> pd.DataFrame:
+        """The image and the class of each row, in columns 0 and 1."""
+        return parts_of_rows(ids, self.row, self.labels)
+
+    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+        """The first probability of each row: who asks knows its class."""
+        _require_columns(self.labels, classes)
+        return _one_column(columns, predictions[:, 0])
+
+    def decode(self, frame: pd.DataFrame, _classes: Sequence[str]) -> Predictions:
+        return _probabilities(frame)
+
+    def classes_in(self, *_frames: pd.DataFrame) -> tuple[str, ...]:
+        return tuple(self.labels)
 
 
 @dataclass(frozen=True)
@@ -291,6 +320,7 @@ FORMS = {
     for form in (
         ProbabilityOf,
         ProbabilityPerClass,
+        ProbabilityPerRow,
         ClassName,
         ClassNumber,
         TagNames,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from comp.declare.checks import Declared, between, one_of
+from comp.declare.labels.csv import Where
 
 # The names that `read` may have, and what is read by each.
 READERS = {
@@ -47,9 +48,11 @@ class PixelTable(Declared):
     into: the folder, below ``prepared/``, that the images are put in.
     pixels: the columns that hold an image's values as an array or as text with spaces between, a channel each; where
         none is named all columns but ``image`` and ``label`` are the values of one channel.
-    image: the column with the images' names; else they are numbered from 1 in the order of the rows.
+    image: the column with the images' names; else they are numbered in the order of the rows.
     label: the column with their classes: then they are put in a folder of each class, as ``Folders`` reads them.
     size: height and width in pixels; else they are square.
+    where: a column and the values of the rows that are taken, like ``["Usage", "Training"]``; all, if it is empty.
+    first: the number of the first image, where they are numbered.
     They become .npy where the competition's ``read`` is "npy"; else PNG, which takes whole numbers from 0 to 255 of one
     or three channels only.
     """
@@ -60,6 +63,8 @@ class PixelTable(Declared):
     image: str | None = None
     label: str | None = None
     size: Annotated[tuple[int, int], "(height, width)"] | None = None
+    where: Where = ()
+    first: int = 1
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
         known = self.table.endswith((".csv", ".parquet", ".json"))

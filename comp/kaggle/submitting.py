@@ -46,7 +46,7 @@ def send(
     if not run.submission.is_file():
         raise RunError(f"The run {run.name} has no submission.csv; make it with `comp predict {run.name}`.")
     path = workspace.data(competition.name) / competition.sample_submission
-    sample = read_sample_submission(path, competition.id_column)
+    sample = read_sample_submission(path, competition.id_column, competition.submission)
     check_submission(competition, run.record("config")["classes"], sample, run.submission)
     slug = competition.kaggle
     with kaggle_of(competition, workspace, console.say) as connect:

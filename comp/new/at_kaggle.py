@@ -7,6 +7,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import requests
@@ -16,9 +17,11 @@ from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.archives import NESTED_SUFFIXES
 from comp.kaggle.client import CompetitionFacts, Kaggle, RemoteFile
 from comp.kaggle.connection import TIMEOUT_SECONDS
+from comp.kaggle.failures import Say
 from comp.kaggle.parts import PART
-from comp.new.look import LARGEST_TABLE, Look, annotations_in, is_image, is_json, is_table, pixels_of, read_table
+from comp.new.look import LARGEST_TABLE, Look, Told, is_image, pixels_of, tells
 
+LARGE_TABLE = 64 << 20  # bytes, of which it is said
 MOST_FOLDERS = 200  # that Kaggle is asked to list, one by one
 READ_FROM_AFAR = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 FILES_OF_A_FOLDER = 2000  # that tell how its images are called
@@ -42,12 +45,12 @@ class _Seen:
 
 
 def look_at_kaggle(
-    kaggle: Kaggle, slug: str, facts: CompetitionFacts, tick: Callable[[], None], *, whole: bool = False
+    kaggle: Kaggle, slug: str, facts: CompetitionFacts, tick: Callable[[], None], say: Say, *, whole: bool = False
 ) -> Look:
     """What Kaggle lists of a competition, and its small tables; zip archives are listed without being downloaded.
 
-    tick: called after each request. whole: list every file, however many requests that takes.
-    Raises OpaqueError for an archive that can't be listed.
+    tick: called after each request. say: called with a line worth knowing. whole: list every file, however many
+    requests that takes. Raises OpaqueError for an archive that can't be listed.
     """
     listed, folders, complete = _listed(kaggle, slug, tick, whole=whole)
     seen: list[_Seen] = []
@@ -62,18 +65,15 @@ def look_at_kaggle(
     paths = lifted([file.path for file in seen])
     seen = [replace(file, path=path) for file, path in zip(seen, paths, strict=True)]
     with tempfile.TemporaryDirectory() as place:
-        tables, annotations = {}, {}
-        for file in seen:
-            if is_table(file.path) and file.size <= LARGEST_TABLE:
-                tables[file.path] = read_table(_brought(kaggle, slug, file, Path(place)))
-                tick()
-            elif is_json(file.path) and file.size <= LARGEST_TABLE:
-                if (found := annotations_in(_brought(kaggle, slug, file, Path(place)))) is not None:
-                    annotations[file.path] = found
-                tick()
+        told = Told()
+        for file in (file for file in seen if tells(file.path)):
+            if LARGE_TABLE < file.size <= LARGEST_TABLE:
+                say(f"{file.path} of {file.size >> 20:,} MB is downloaded to be looked at")
+            told.add(file.path, file.size, partial(_brought, kaggle, slug, file, Path(place)))
+            tick()
         image = next((file for file in seen if is_image(file.path)), None)
         pixels = None if image is None else pixels_of(_brought(kaggle, slug, image, Path(place)))
-    return Look(paths, tables, folders, complete, pixels, annotations, **asdict(facts))
+    return Look(paths, folders=folders, whole=complete, pixels=pixels, **vars(told), **asdict(facts))
 
 
 def _listed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -20,12 +20,12 @@ from comp.declare.forms import (
     TagNames,
     TopClasses,
 )
-from comp.declare.labels import CsvColumns, CsvLabels, CsvNumbers
 from comp.declare.metrics import Target
 from comp.declare.own_images import AskForAll, HideShare
 from comp.declare.reading import Channels, PixelTable
 from comp.new.columns import SEPARATORS, around
 from comp.new.labels import Found, find_labels
+from comp.new.long_form import made_wide
 from comp.new.look import Look
 from comp.new.matching import find_asked
 from comp.new.metrics import Named, for_target, metric_of
@@ -65,16 +65,21 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     """
     found = find_sample(look)
     prepared: Sequence[PixelTable] | AskForAll | HideShare = ()
+    read, long = reader_of(look), None
     rows = None if look.image_folders or found is None else pixel_tables(look, found)
     if found is None:
         prepared, labels, asked, sample = own_images(look)
     elif rows is not None:
-        sample, (prepared, labels, asked) = found, rows
+        sample, (prepared, labels, asked, read) = found, rows
     else:
-        sample, asked = found, find_asked(look, found)
+        look, sample, long = made_wide(look, found)
+        asked = find_asked(look, sample)
         labels = find_labels(look, asked, sample)
     words = f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()
     form, form_finding = _form(labels, sample, look.metric)
+    if long is not None:
+        labels, form = replace(labels, source=long.source(labels.source)), long.form
+        form_finding = Finding("submission", f"a probability in a row for each image and class, called {long.row}")
     metric, metric_finding = _metric(labels, form, look)
     viewpoint, because = viewpoint_of(words, has_up=look.has_up)
     unlike = bool(re.search(UNLIKE_PHOTOS, words)) or viewpoint.flips != "horizontal"
@@ -87,7 +92,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         labels=labels.source,
         test=asked.source,
         prepare=prepared,
-        read=Channels(look.channels) if look.channels else reader_of(look),
+        read=Channels(look.channels) if look.channels else read,
         submission=form,
         sample_submission=sample.path,
         id_column="" if sample.id == sample.table.columns[0] else sample.id,
@@ -97,8 +102,8 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         recipes=recipes,
     )
     findings = [Finding("labels", labels.seen)]
-    if isinstance(labels.source, (CsvLabels, CsvColumns, CsvNumbers)) and labels.source.group:
-        text = f"images of one {labels.source.group!r} are kept on one side of a split"
+    if group := getattr(getattr(labels.source, "train", labels.source), "group", None):
+        text = f"images of one {group!r} are kept on one side of a split"
         findings.append(Finding("groups", text))
     findings += [
         *(Finding("labels", doubt, sure=False) for doubt in labels.doubts),
@@ -109,6 +114,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         Finding("layers", f"layer_lr_ratio {ratio}, for images {like} photographs", sure=False),
         Finding("recipes", recipes_seen),
     ]
+    findings += [Finding("files", f"{path} {why}, and is left out", sure=False) for path, why in look.aside.items()]
     if look.only_notebooks:
         findings.append(Finding("kaggle", "takes submissions from notebooks only, so none can be uploaded", sure=False))
     if not look.whole:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,16 +19,20 @@ from comp.declare.labels import (
     CsvNumbers,
     FileNames,
     Folders,
+    GivenSplit,
     LabelSource,
     in_order,
 )
 from comp.declare.labels.naming import Names
+from comp.declare.labels.placing import Rows, filled
 from comp.declare.own_images import PREPARED
 from comp.errors import DataError
 from comp.new.columns import FEW, TRIVIAL, Labels, labels_of
 from comp.new.look import ImageFolder, Look
-from comp.new.matching import Asked, Fit, fit, in_json, several, suffix_of
+from comp.new.matching import Asked, Fit, fit, in_json, suffix_of
 from comp.new.sample import SampleTable
+from comp.new.several import Several, by_template, several
+from comp.new.tables import LabelTable, joined
 
 GROUP_NAMES = (
     r"patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|group|scene|location|site|video"
@@ -36,9 +41,9 @@ FEWEST_GROUPS = 4
 # Of one body by name: 10_left and 10_right.
 SIDES = r"(.+?)[_-](?:left|right|l|r)"
 TRIED = 200  # values of a column that tell whether it names images
-MOST_PARTS = 4
-PARTS = {"train", "test", "valid", "val"}
+VALID = re.compile(r"(^|[_\W])(val|dev)", re.IGNORECASE)
 # Folders that lie side by side, and are no classes.
+PARTS = {"train", "test", "valid", "val"}
 NO_CLASSES = {"images", "image", "img", "imgs", "masks", "mask", "labels", "label", "annotations", "json", "xml"}
 
 
@@ -47,7 +52,8 @@ class Found:
     """A label source that fits, its classes in order, and what it was seen by.
 
     sure: how much speaks for it. doubts: what a person should look at. column: of the labels, if they have one.
-    rows: the share of a table's rows that name an image. path: of the table, if there is one.
+    rows: the share of a table's rows that name an image. path: of the table, if there is one. known: whether the sample
+    submission tells its column.
     """
 
     source: LabelSource
@@ -58,34 +64,63 @@ class Found:
     column: str = ""
     rows: float = 1.0
     path: str = ""
+    known: bool = True
 
 
 def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
     """The label source with the most to say for it. Raises DataError where there is none."""
     tables = {path: table for path, table in look.tables.items() if path != sample.path and len(table)}
-    in_tables = [one for path, table in tables.items() for one in _in_table(look, path, table, asked, sample)]
-    best = max(in_tables, key=_sureness, default=None)
-    if best is None or best.rows < 1 - FEW:
-        for path, table in tables.items():
-            in_tables += [*_in_tree(look, path, table, asked, sample), *_several(look, path, table, asked, sample)]
-        best = max(in_tables, key=_sureness, default=None)
+    single = [LabelTable(path, table) for path, table in tables.items()]
+    in_tables: list[Found] = []
+    best: Found | None = None
+    for some, ways in (
+        (single, (_in_table,)),
+        (single, (_in_tree, _several, _by_template)),
+        (joined(tables), (_in_table, _in_tree)),
+    ):
+        if best is None or best.rows < 1 - FEW or (some is not single and not best.known):
+            in_tables += [found for table in some for way in ways for found in way(look, table, asked, sample)]
+            best = max(in_tables, key=attrgetter("sure"), default=None)
     in_folders = list(_in_folders(look, asked, sample))
     if best is not None:
         # A CSV that tells no more than the folders do is one file more to go wrong.
         source = best.source
         needless = isinstance(source, CsvLabels) and source.folder.endswith(f"{{{source.label}}}") and not source.group
         if not (needless and in_folders):
-            alike = [path for path in tables if path != best.path and list(tables[path]) == list(tables[best.path])]
-            left = (f"images in {', '.join(alike)} are not trained on",) if alike else ()
-            return replace(best, doubts=(*best.doubts, *left))
-    found = [*in_folders, *_in_json(look, asked, sample), *_in_names(look, asked, sample)]
+            of_test = getattr(asked.source, "csv", "")
+            alike = [path for path in tables if list(tables[path]) == list(tables[best.path]) and path != of_test]
+            return _with_validation(best, alike, lambda path: _validating(look, source, path))
+    in_jsons = list(_in_json(look, asked, sample))
+    found = [*in_folders, *in_jsons, *_in_names(look, asked, sample)]
     if not found:
         raise DataError(_none_found(look, tables, asked))
-    return max(found, key=_sureness)
+    sources = {one.path: one.source for one in in_jsons}
+    return _with_validation(max(found, key=attrgetter("sure")), list(sources), sources.get)
 
 
-def _sureness(found: Found) -> float:
-    return found.sure
+def _with_validation(best: Found, alike: Sequence[str], read: Callable[[str], LabelSource | None]) -> Found:
+    """With the labels of a validation set, where one of the tables that are alike has such; others are named."""
+    left = {path for path in alike if best.path and path != best.path}
+    path = next((path for path in sorted(left) if VALID.search(PurePosixPath(path).stem)), "")
+    if path and (valid := read(path)):
+        left.remove(path)
+        train = replace(best.source, shared=True) if isinstance(best.source, Rows) else best.source
+        best = replace(best, source=GivenSplit(train, valid), seen=f"{best.seen}; those of {path} validate")
+    doubt = f"images in {', '.join(sorted(left))} are not trained on"
+    return replace(best, doubts=(*best.doubts, doubt)) if left else best
+
+
+def _validating(look: Look, source: LabelSource, path: str) -> LabelSource | None:
+    """What reads another table as a source reads its own, where most of its rows name images of one folder."""
+    if not isinstance(source, Rows):
+        return None
+    values = set(look.tables[path].get(source.image, pd.Series(dtype=str)).str.strip())
+    named = [place for place in look.images_below if VALID.search(PurePosixPath(place).name)]
+    for place in (*sorted(named, key=len), source.folder, *look.largest_folders):
+        names = Names(look.images_below.get(place, ()), roots=(PurePosixPath(place), PurePosixPath()))
+        if sum(names.find(value) is not None for value in values) > (1 - FEW) * len(values):
+            return replace(source, csv=path, folder=place, shared=True)
+    return replace(source, csv=path, shared=True) if "{" in source.image + source.folder else None
 
 
 def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) -> str:
@@ -123,70 +158,73 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
     )
 
 
-def _in_table(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: SampleTable) -> Iterator[Found]:
+def _in_table(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     """Images right in one folder, or in folders that lie together."""
-    where, table = _part(table)
-    values = {column: set(table[column].str.strip()) for column in table.columns}
+    rows = table.rows
+    values = {column: set(rows[column].str.strip()) for column in rows.columns}
     fits = [
         (place, folders, column, fit([name for folder in folders for name in folder.names], values[column]))
         for place, folders in _places(look, asked)
-        for column in table.columns
+        for column in rows.columns
     ]
     most = max((len(named.images) for *_, named in fits), default=0)
     for place, folders, column, named in fits:
         # Of thousands of folders each may be named as a whole, and all of them together.
         if named.share < 0.5 or len(named.images) * 2 < most:
             continue
-        placed = place if len(folders) == 1 else _placed_by(table, column, place, folders, named)
-        labels = labels_of(table, column, sample, re.findall(r"\{(.+)\}", placed or ""), asked.key)
+        placed = place if len(folders) == 1 else _placed_by(rows, column, place, folders, named)
+        labels = labels_of(rows, column, sample, re.findall(r"\{(.+)\}", placed or ""), asked.key)
         if placed is not None and labels is not None:
             known = {name.removesuffix(named.suffix) for name in named.images}
-            found = _from_table(path, table, column, placed, named, known, labels, where, asked)
+            found = _from_table(table, column, placed, named, known, labels, asked)
             # A table may name the images of a folder or of all beside it: the more images, the more that says.
             yield replace(found, sure=found.sure + len(named.images) / len(look.images))
 
 
-def _in_tree(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: SampleTable) -> Iterator[Found]:
+def _in_tree(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     """Images in folders below one, or called otherwise than their files."""
-    where, table = _part(table)
     for place in sorted(look.largest_folders, key=lambda place: -len(PurePosixPath(place).parts)):
         below = [image for image in look.images_below[place] if image not in asked.images]
         names = Names(below, roots=(PurePosixPath(place), PurePosixPath()))
-        for column in table.columns:
-            values = table[column].str.strip()
+        for column in table.rows.columns:
+            values = table.rows[column].str.strip()
             if not below or sum(names.find(value) is not None for value in values[:TRIED]) * 2 < len(values[:TRIED]):
                 continue
             images = {value: image for value in set(values) if (image := names.find(value)) is not None}
-            labels = labels_of(table, column, sample, (), asked.key) if len(images) * 2 >= len(below) else None
+            labels = labels_of(table.rows, column, sample, (), asked.key) if len(images) * 2 >= len(below) else None
             if labels is not None:
                 named = Fit(len(images) / len(below), suffix_of(images.values()), tuple(images.values()))
-                yield _from_table(path, table, column, place, named, set(images), labels, where, asked)
+                yield _from_table(table, column, place, named, set(images), labels, asked)
 
 
-def _several(look: Look, path: str, table: pd.DataFrame, asked: Asked, sample: SampleTable) -> Iterator[Found]:
+def _several(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     """Several images for each row."""
-    where, table = _part(table)
     left = [image for image in look.images if image not in asked.images]
-    for column in table.columns:
-        found = several(left, set(table[column].str.strip()) - {""}) if table[column].is_unique else None
-        if found is None or len(found.images) * 2 < len(table):
-            continue
-        labels = labels_of(table, column, sample, (), asked.key)
-        if labels is not None:
-            images = tuple(image for images in found.images.values() for image in images)
-            named = Fit(len(images) / len(left), found.suffix, images)
-            yield _from_table(path, table, column, found.folder, named, set(found.images), labels, where, asked)
+    for column in table.rows.columns:
+        if table.rows[column].is_unique:
+            found = several(left, set(table.rows[column].str.strip()) - {""})
+            yield from _of_several(found, column, left, table, asked, sample)
 
 
-def _part(table: pd.DataFrame) -> tuple[Sequence[str], pd.DataFrame]:
-    """The column and its value that rows to train on have, and these rows; all where no column says so."""
-    for column in table.columns:
-        values = table[column].str.strip()
-        parts = set(values)
-        if {"train", "test"} <= {part.lower() for part in parts} and len(parts) <= MOST_PARTS:
-            train = next(part for part in parts if part.lower() == "train")
-            return (column, train), table[values == train].drop(columns=column)
-    return (), table
+def _by_template(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
+    """Images that several columns name together."""
+    left = [image for image in look.images if image not in asked.images]
+    if (found := by_template(left, table.rows)) is not None:
+        template, named = found
+        rows = replace(table, whole=table.whole.assign(**{template: filled(template, table.whole)}))
+        yield from _of_several(named, template, left, rows, asked, sample)
+
+
+def _of_several(
+    found: Several | None, column: str, left: Sequence[str], table: LabelTable, asked: Asked, sample: SampleTable
+) -> Iterator[Found]:
+    if found is None or len(found.images) * 2 < len(table.rows):
+        return
+    labels = labels_of(table.rows, column, sample, (), asked.key)
+    if labels is not None:
+        images = tuple(image for images in found.images.values() for image in images)
+        named = Fit(len(images) / len(left), found.suffix, images)
+        yield _from_table(table, column, found.folder, named, set(found.images), labels, asked)
 
 
 def _shares(place: str, asked: Asked) -> bool:
@@ -221,35 +259,29 @@ def _placed_by(table: pd.DataFrame, column: str, parent: str, folders: Sequence[
 
 
 def _from_table(
-    path: str,
-    table: pd.DataFrame,
-    image: str,
-    folder: str,
-    named: Fit,
-    known: set[str],
-    labels: Labels,
-    where: Sequence[str],
-    asked: Asked,
+    table: LabelTable, image: str, folder: str, named: Fit, known: set[str], labels: Labels, asked: Asked
 ) -> Found:
     """known: the values that name an image."""
-    called = table[image].str.strip()
+    rows, path = table.rows, table.path
+    called = rows[image].str.strip()
     lacking = ~(called.isin(known) | called.isin([f"{name}{named.suffix}" for name in known]))
     if labels.separator is None:
-        lacking |= (table[list(labels.columns)].apply(lambda column: column.str.strip()) == "").any(axis=1)
-    incomplete = bool(0 < lacking.sum() <= FEW * len(table))
-    group = _group(table, {image, *labels.columns}) or _body(called[~lacking])
-    answer = _answer(table, image, labels, named, asked)
+        lacking |= (rows[list(labels.columns)].apply(lambda column: column.str.strip()) == "").any(axis=1)
+    incomplete = bool(0 < lacking.sum() <= FEW * len(rows))
+    group = _group(rows, {image, *labels.columns}) or _body(called[~lacking])
+    answer = _answer(rows, image, labels, named, asked)
     rest: dict[str, Any] = {
         "image": image,
         "folder": folder,
         "suffix": named.suffix,
-        "shared": _shares(folder, asked),
+        "join": table.join,
+        "shared": _shares(folder, asked) or bool(table.parts and table.parts.valid),
         "group": None if group == answer else group,
         "answer": answer,
         "incomplete": incomplete,
-        "where": where,
+        "where": table.where,
     }
-    source: LabelSource
+    source: CsvLabels | CsvColumns | CsvNumbers
     column = labels.columns[0] if len(labels.columns) == 1 else ""
     if labels.target == "number":
         source = CsvNumbers(path, values=labels.columns, **rest)
@@ -263,18 +295,20 @@ def _from_table(
         source = CsvLabels(path, label=column, separator=labels.separator, **rest)
         what = "classes" if labels.single else f"tags with {labels.separator!r} between them"
         said = f"{len(labels.classes)} {what} in {column!r}"
-    seen = f"{path} names the images of {folder} in {image!r}, and has {said}"
-    doubts = labels.doubts
+    joined = f", joined with {table.join}," if table.join else ""
+    seen, doubts = f"{path}{joined} names the images of {folder} in {image!r}, and has {said}", list(labels.doubts)
     if incomplete:
-        doubts = (
-            *doubts,
-            f"{lacking.sum()} of {len(table)} rows of {path} have no label or no image, and are left out",
-        )
-    if where:
-        doubts = (*doubts, f"only rows with {where[1]!r} in {where[0]!r} are trained on")
-    rows = 1 - float(lacking.mean())
-    sure = labels.sure + named.share + rows + table[image].is_unique
-    return Found(source, labels.classes, seen, sure, doubts, column, rows, path)
+        doubts.append(f"{lacking.sum()} of {len(rows)} rows of {path} have no label or no image, and are left out")
+    used: LabelSource = source
+    if table.parts is not None:
+        column_of_parts, train, valid, _ = table.parts
+        doubts.append(f"rows with {train!r} in {column_of_parts!r} are trained on, no others")
+        if valid:
+            used = GivenSplit(source, replace(source, where=(column_of_parts, valid)))
+            doubts[-1] = f"rows with {train!r} in {column_of_parts!r} are trained on, those with {valid!r} validate"
+    share = 1 - float(lacking.mean())
+    sure = labels.sure + named.share + share + rows[image].is_unique
+    return Found(used, labels.classes, seen, sure, tuple(doubts), column, share, path, labels.sure > 1)
 
 
 def _answer(table: pd.DataFrame, image: str, labels: Labels, named: Fit, asked: Asked) -> str | None:
@@ -283,7 +317,7 @@ def _answer(table: pd.DataFrame, image: str, labels: Labels, named: Fit, asked: 
     if key is None or key == image or key not in table or "*" in named.suffix or table[key].is_unique:
         return None
     constant = (table.groupby(key)[list(labels.columns)].nunique() == 1).all(axis=None)
-    return key if constant and labels.separator is None else None
+    return key if constant and (labels.separator is None or table[image].is_unique) else None
 
 
 def _group(table: pd.DataFrame, taken: set[str]) -> str | None:
@@ -313,19 +347,20 @@ def _in_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found
         other = [name for name in places if str(PurePosixPath(parent, name)) not in own]
         classes = [name for name in places if name not in other]
         called = {name.lower() for name in classes}
-        if len(classes) < 2 or "test" in parent.lower() or called <= NO_CLASSES or (parent == "." and called & PARTS):
+        no_classes = called <= NO_CLASSES or (parent == "." and called & PARTS)
+        if len(classes) < 2 or "test" in parent.lower() or no_classes:
             continue
         known = bool(set(sample.values) & set(classes)) or set(sample.columns) == set(classes)
         sure = 2 + known + ("train" in parent.lower()) + len(look.images_below[parent]) / len(look.files)
         seen = f"{parent} has a folder for each of {len(classes)} classes"
         odd = len(sample.values) and not known and not set(sample.values) <= TRIVIAL
         doubts = (f"whether {', '.join(classes[:3])} are the classes",) if odd else ()
-        valid = _given_validation(look, parent, classes)
-        if valid:
-            seen = f"{seen}; those in {valid} validate"
         if parent == "." and not sample.columns:
             other = [*other, PREPARED]
-        yield Found(Folders(parent, without=other, valid=valid), in_order(classes), seen, sure, doubts)
+        source: LabelSource = Folders(parent, without=other)
+        if valid := _given_validation(look, parent, classes):
+            seen, source = f"{seen}; those in {valid} validate", GivenSplit(source, Folders(valid))
+        yield Found(source, in_order(classes), seen, sure, doubts)
 
 
 def _given_validation(look: Look, parent: str, classes: Sequence[str]) -> str:
@@ -353,9 +388,7 @@ def _in_json(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
         tags = any(len(categories) > 1 for categories in said.categories.values())
         source = Coco(path, folder, target="multi" if tags else "single", classes="id" if by_id else "name")
         seen = f"{path} gives the images of {folder} {len(classes)} categories, by their {source.classes}"
-        others = [other for other, known in look.annotations.items() if other != path and known.categories]
-        doubts = (f"images in {', '.join(others)} are not trained on",) if others else ()
-        yield Found(source, classes, seen, 6 + len(images) / len(look.images), doubts)
+        yield Found(source, classes, seen, 6 + len(images) / len(look.images), path=path)
 
 
 def _in_names(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -15,17 +17,18 @@ from PIL import Image
 
 from comp.declare.labels import IMAGE_SUFFIXES, read_csv, read_csv_in_blocks
 from comp.declare.labels.coco import Annotated, annotated
-from comp.declare.labels.csv import TABLE_SUFFIXES
+from comp.declare.labels.csv import TABLE_SUFFIXES, records_in
 from comp.declare.labels.files import READ_BY, walked
 from comp.errors import DataError
 from comp.kaggle.client import CompetitionFacts
 from comp.new.viewpoints import have_up
 
-LARGEST_TABLE = 64 << 20  # bytes; labels are far smaller
-# A table of so many columns has a pixel in each.
-WIDE, MOST_OF_WIDE = 200, 1000
+LARGEST_TABLE = 1 << 30  # bytes
+# A table of so many columns has a pixel in each; of so many numbers in a cell each is one.
+WIDE, MOST_OF_WIDE, FEWEST_PIXELS = 200, 1000, 16
+CELLS = 1 << 21  # of a table, that are text at the same time
 ORDER = ("red", "green", "blue", "yellow", "nir", "infrared")
-CHANNEL = re.compile(rf"[_-]({'|'.join(ORDER)})\.\w+$", re.IGNORECASE)
+CHANNEL = re.compile(rf"[_-](({'|'.join(ORDER)})|(?:w|ch|channel|band)_?(\d+))\.\w+$", re.IGNORECASE)
 MOST_TRIED = 50  # folders that a table may name the images of
 MOST_OPENED = 20  # images, of which one that isn't broken tells the size
 
@@ -56,7 +59,7 @@ class Look:
 
     files: paths with ``/``; of a large folder maybe only some. folders: all folders, also those not looked into.
     whole: no file is left out. tables: the CSVs, all text, by path. pixels: width and height of an image.
-    annotations: what the JSONs of images and categories say, by path.
+    annotations: what the JSONs of images and categories say, by path. aside: why tables were not looked at, by path.
     title, metric, description: in Kaggle's words; empty if unknown. only_notebooks: nothing can be uploaded.
     has_up: whether the images may have an up, as far as is known.
     """
@@ -67,6 +70,7 @@ class Look:
     whole: bool = True
     pixels: tuple[int, int] | None = None
     annotations: Mapping[str, Annotated] = field(default_factory=dict)
+    aside: Mapping[str, str] = field(default_factory=dict)
     title: str = ""
     description: str = ""
     metric: str = ""
@@ -78,7 +82,7 @@ class Look:
         """The endings of files that hold a channel each of the same images, red first; empty where images are whole."""
         found = Counter(match[0] for path in filter(is_image, self.files) if (match := CHANNEL.search(path)))
         whole = len(found) > 1 and len(set(found.values())) == 1
-        return sorted(found, key=lambda ending: ORDER.index(CHANNEL.sub(r"\1", ending).lower())) if whole else []
+        return sorted(found, key=_place_of_channel) if whole else []
 
     @cached_property
     def images(self) -> list[str]:
@@ -114,6 +118,11 @@ class Look:
         return sorted(path.name for path in found if str(path.parent) == parent and path.name[0] != ".")
 
 
+def _place_of_channel(ending: str) -> int:
+    _, colour, number = CHANNEL.search(ending).groups()  # type: ignore[union-attr]
+    return int(number) if number else ORDER.index(colour.lower())
+
+
 def look_at_folder(folder: Path, facts: CompetitionFacts | None = None) -> Look:
     """What there is on disk, unpacked."""
     files, folders = [], []
@@ -121,14 +130,13 @@ def look_at_folder(folder: Path, facts: CompetitionFacts | None = None) -> Look:
         place = Path(base).relative_to(folder)
         folders += [(place / name).as_posix() for name in inside]
         files += [(place / name).as_posix() for name in names]
-    small = (file for file in files if is_table(file) and (folder / file).stat().st_size <= LARGEST_TABLE)
-    tables = {file: read_table(folder / file) for file in small}
-    jsons = (file for file in files if is_json(file) and (folder / file).stat().st_size <= LARGEST_TABLE)
-    annotations = {file: found for file in jsons if (found := annotations_in(folder / file)) is not None}
+    told = Told()
+    for file in filter(tells, files):
+        told.add(file, (folder / file).stat().st_size, partial(Path, folder, file))
     images = [folder / file for file in files if is_image(file)]
     pixels = next((size for image in images[:MOST_OPENED] if (size := pixels_of(image))), None)
-    told = {} if facts is None else asdict(facts)
-    return Look(files, tables, folders, True, pixels, annotations, has_up=have_up(images), **told)
+    known = {} if facts is None else asdict(facts)
+    return Look(files, folders=folders, pixels=pixels, has_up=have_up(images), **vars(told), **known)
 
 
 def pixels_of(image: Path) -> tuple[int, int] | None:
@@ -140,33 +148,73 @@ def pixels_of(image: Path) -> tuple[int, int] | None:
         return None
 
 
-def annotations_in(path: Path) -> Annotated | None:
-    """The images and their categories; None where the JSON has other things."""
-    try:
-        return annotated(path)
-    except DataError:
-        return None
-
-
-def is_json(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() == ".json" and not _is_hidden(path)
-
-
 def is_image(path: str) -> bool:
     return PurePosixPath(path).suffix.lower() in (IMAGE_SUFFIXES | READ_BY.keys()) and not _is_hidden(path)
 
 
+@dataclass
+class Told:
+    """What tables and JSONs tell, as a look has it."""
+
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    annotations: dict[str, Annotated] = field(default_factory=dict)
+    aside: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, size: int, brought: Callable[[], Path]) -> None:
+        """name: of the file. size: in bytes. brought: gives where it is, to be read."""
+        if size > LARGEST_TABLE:
+            self.aside[name] = f"has {size >> 20:,} MB, too many to be looked at"
+            return
+        path = brought()
+        try:
+            if not name.lower().endswith(".json"):
+                self.tables[name] = read_table(path)
+            elif (records := _records(path)) is not None:
+                self.tables[name] = records
+            else:
+                with suppress(DataError):
+                    self.annotations[name] = annotated(path)
+        except DataError as error:
+            self.aside[name] = str(error).replace(str(path), "it").rstrip(".")
+
+
 def read_table(path: Path) -> pd.DataFrame:
-    """A table; of one with a column for each pixel the first rows, which tell as much."""
+    """A table; of one with a pixel in each column only the first rows, and of cells of pixels only the first."""
     if path.suffix == ".parquet":
-        return read_csv(path)
-    blocks = read_csv_in_blocks(path, WIDE * MOST_OF_WIDE)
-    wide = next(blocks).shape[1] >= WIDE
-    return next(blocks, pd.DataFrame()) if wide else read_csv(path)
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path) as file:
+            wide = len(file.schema_arrow.names) >= WIDE
+            return next(file.iter_batches(MOST_OF_WIDE)).to_pandas().astype(str) if wide else read_csv(path)
+    parts: list[pd.DataFrame] = []
+    for block in read_csv_in_blocks(path, CELLS):
+        if block.shape[1] >= WIDE and len(block):
+            return block[:MOST_OF_WIDE]
+        shown = [str(column) for column in block if len(block) and numbers_in(block[column].iloc[0]) >= FEWEST_PIXELS]
+        block[shown] = block[shown].where(block.index.to_series().lt(MOST_OF_WIDE), "", axis=0)
+        parts.append(block)
+    return pd.concat(parts).rename(columns=str.strip)
 
 
-def is_table(path: str) -> bool:
-    return path.lower().endswith(TABLE_SUFFIXES) and not _is_hidden(path)
+def _records(path: Path) -> pd.DataFrame | None:
+    """The first records of a JSON list, all text, where they hold pixels."""
+    try:
+        first = list(islice(records_in(path), MOST_OF_WIDE))
+    except DataError:
+        return None
+    if not any(isinstance(value, list) and numbers_in(str(value)) >= FEWEST_PIXELS for value in first[0].values()):
+        return None
+    return pd.DataFrame(first).map(lambda value: str(value))
+
+
+def numbers_in(text: str) -> int:
+    """How many numbers a text has, where it has nothing else."""
+    return len(re.findall(r"[^\s,]+", text.strip("[] "))) if re.fullmatch(r"[\[\]\d\s.,eE+-]+", text) else 0
+
+
+def tells(path: str) -> bool:
+    """Whether a file is a table or a JSON."""
+    return path.lower().endswith((*TABLE_SUFFIXES, ".json")) and not _is_hidden(path)
 
 
 def _is_hidden(path: str) -> bool:

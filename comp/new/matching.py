@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -17,11 +17,10 @@ from comp.declare.labels.naming import Names
 from comp.errors import DataError
 from comp.new.look import ImageFolder, Look
 from comp.new.sample import SampleTable
+from comp.new.several import COUNTED, by_template, common_start, several
 
 MOST = 0.9  # of the ids that are asked for
 MOST_FOLDERS = 4
-COUNTED = re.compile(r"[^a-zA-Z0-9]\d+\.\w+")
-MARKS = "-_ ."
 TRIED = 50  # images of a JSON that tell which folder it means
 
 
@@ -38,15 +37,6 @@ class Fit:
     images: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Several:
-    """Images of values that have several each: their folder, what a value lacks to name them, with a *, and whose."""
-
-    folder: str
-    suffix: str
-    images: dict[str, list[str]]
-
-
 def fit(names: Sequence[str], values: Collection[str]) -> Fit:
     """The best of three ways: values are whole names, names without their suffix, or without all that ends alike."""
     whole = tuple(name for name in names if name in values)
@@ -61,31 +51,10 @@ def fit(names: Sequence[str], values: Collection[str]) -> Fit:
 
 def _common_ending(names: Sequence[str]) -> str:
     """What all names end in, from a mark on that is no letter or digit: ``_red.png``."""
-    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*(name[::-1] for name in names), strict=False))
-    ending = "".join(letters[0] for letters in alike)[::-1]
+    ending = common_start([name[::-1] for name in names])[::-1]
     marked = re.search(r"[^a-zA-Z0-9].*\..*", ending)
     # Images that are counted are several of one: see `several`.
     return marked[0] if marked and not COUNTED.fullmatch(marked[0]) else ""
-
-
-def several(paths: Iterable[str], values: Collection[str]) -> Several | None:
-    """The images in folders that are called by the values, or whose names begin with them, as most values have some."""
-    found: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for path in paths:
-        *folders, name = path.split("/")
-        stem, suffix = splitext(name)
-        for depth, folder in enumerate(folders):
-            if folder in values:
-                below = "/*" * (len(folders) - depth) + suffix
-                found["/".join(folders[:depth]), below][folder].append(path)
-        for mark in MARKS:
-            start = stem.rpartition(mark)[0]
-            if start in values:
-                found["/".join(folders), f"{mark}*{suffix}"][start].append(path)
-    if not found:
-        return None
-    (folder, suffix), images = max(found.items(), key=lambda one: (len(one[1]), one[0]))
-    return Several(folder or ".", suffix, dict(images))
 
 
 def suffix_of(paths: Iterable[str]) -> str:
@@ -191,8 +160,9 @@ def _in_json(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
 
 def in_json(look: Look, path: str, names: Sequence[str]) -> tuple[str, list[str]] | None:
     """The folder that a JSON's names are relative to, and their images; None where some have none."""
-    there, beside = set(look.images), str(PurePosixPath(path).parent)
-    for place in dict.fromkeys((beside, ".", *look.largest_folders)):
+    there, beside, stem = set(look.images), str(PurePosixPath(path).parent), PurePosixPath(path).stem.lower()
+    # Of folders with images of the same names that whose name the JSON's has.
+    for place in sorted(dict.fromkeys((beside, ".", *look.largest_folders)), key=lambda place: not _alike(place, stem)):
         if all(str(PurePosixPath(place, name)) in there for name in names[:TRIED]):
             images = [str(PurePosixPath(place, name)) for name in names]
             if there.issuperset(images):
@@ -201,6 +171,14 @@ def in_json(look: Look, path: str, names: Sequence[str]) -> tuple[str, list[str]
     found = [image for name in names if (image := known.find(name)) is not None]
     common = _common_folder(found)
     return (common, found) if found and len(found) == len(names) else None
+
+
+def _alike(place: str, stem: str) -> bool:
+    """Whether a word of a file's name is the folder's, or begins it."""
+    own = PurePosixPath(place).name.lower()
+    return any(
+        len(word) > 2 and (own.startswith(word) or word.startswith(own)) for word in re.split(r"[\W_\d]+", stem) if own
+    )
 
 
 def _common_folder(paths: Sequence[str]) -> str:
@@ -282,7 +260,7 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
         keys = [column for column in table.columns if path != sample.path and ids <= set(table[column].str.strip())]
         for key in keys:
             rows = table[table[key].str.strip().isin(ids)]
-            for column in (other for other in rows.columns if other != key and rows[other].is_unique):
+            for column in (str(name) for name in rows if name != key and not rows.duplicated([key, name]).any()):
                 values = set(rows[column].str.strip())
                 for folder in look.image_folders:
                     named = fit(folder.names, values)
@@ -299,6 +277,13 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
                     source = CsvImages(path, image=column, folder=place, suffix=suffix_of(found), answer=key)
                     seen = f"{path} names the images below {place} of the ids in {key!r}"
                     return Asked(source, frozenset(found), None, False, seen, len(ids))
+            together = by_template(look.images, rows)
+            if together is not None and len(together[1].images) == len(rows):
+                template, each = together
+                images = frozenset(image for several in each.images.values() for image in several)
+                source = CsvImages(path, image=template, folder=each.folder, suffix=each.suffix, answer=key)
+                seen = f"{path} names the images in {each.folder} by {template} of the ids in {key!r}"
+                return Asked(source, images, None, True, seen, len(ids))
     return None
 
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from comp.declare.labels import Folders, TestImages
+from comp.declare.labels import Folders, GivenSplit, LabelSource, TestImages
 from comp.declare.own_images import PREPARED, SAMPLE, TEST, TRAIN, VALID, AskForAll, HideShare
 from comp.errors import DataError
 from comp.new.labels import Found, find_labels
@@ -42,10 +42,12 @@ def own_images(look: Look) -> tuple[HideShare | AskForAll, Found, Asked, SampleT
             f"There are no images to predict, and no sample submission: {labels.seen}; put other images in a folder "
             "test beside them."
         )
-    inside = Folders(f"{PREPARED}/{TRAIN}", valid=f"{PREPARED}/{VALID}" if getattr(labels.source, "valid", "") else "")
+    inside: LabelSource = Folders(f"{PREPARED}/{TRAIN}")
+    if isinstance(labels.source, GivenSplit):
+        inside = GivenSplit(inside, Folders(f"{PREPARED}/{VALID}"))
     hiding = HideShare(labels.source)
     seen = f"there are none, so {hiding.share:.0%} of the labelled are hidden, and graded by: make {{name}}-submit"
-    asked = Asked(TestImages(f"{PREPARED}/{TEST}"), frozenset(), None, False, seen)
+    asked = Asked(TestImages(f"{PREPARED}/{TEST}"), frozenset(), None, False, seen, sure=False)
     return hiding, replace(labels, source=inside), asked, sample
 
 

@@ -1,8 +1,10 @@
-"""Images that are rows of tables, a pixel in each column, and files that are no ordinary images."""
+"""Images that are rows of tables, a pixel in each column or all in one, and files that are no ordinary images."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from math import isqrt
 from pathlib import PurePosixPath
 
@@ -11,53 +13,135 @@ import pandas as pd
 from comp.declare.labels import Folders, TestImages, in_order
 from comp.declare.labels.files import READ_BY
 from comp.declare.reading import PixelTable
+from comp.errors import DataError
 from comp.new.labels import Found
-from comp.new.look import Look
+from comp.new.look import FEWEST_PIXELS, Look, numbers_in
 from comp.new.matching import Asked
 from comp.new.sample import SampleTable
+from comp.new.tables import parts_of
 
-FEWEST_PIXELS = 16
+
+@dataclass(frozen=True)
+class _Pair:
+    """The rows to train on and those to predict: tables with the same columns of pixels, or parts of one.
+
+    where: the column and the values of each part. cells: whether a cell has all pixels of a channel.
+    """
+
+    train: str
+    test: str
+    pixels: Sequence[str]
+    cells: bool
+    labels: Sequence[str]
+    where: tuple[Sequence[str], Sequence[str]] = ((), ())
 
 
-def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Found, Asked] | None:
-    """What to prepare of two tables that share their columns of pixels, of which one has a label as well.
+def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Found, Asked, str] | None:
+    """What to prepare of rows that are images, their labels, those to predict and how they are read.
 
-    None where there are no such two. The images to predict are numbered from 1 in the order of their rows, unless a
-    column has the sample submission's ids.
+    None where there are none. Images to predict that no column names are numbered in the order of their rows.
+    Raises DataError where they have no column of classes, or the sample submission's ids are others.
     """
     tables = {path: table for path, table in look.tables.items() if path != sample.path and len(table)}
-    ids, found = set(sample.ids), []
-    for test, asked in tables.items():
-        # Of a large table only the first rows are looked at.
-        called = (str(name) for name in asked if asked[name].is_unique and set(asked[name].str.strip()) <= ids)
-        image = next(called, None)
-        for train, labelled in tables.items():
-            pixels = [str(name) for name in asked if name in labelled and name != image and _is_numeric(asked[name])]
-            label = [str(name) for name in labelled if name not in (*pixels, image)]
-            is_square = len(pixels) >= FEWEST_PIXELS and isqrt(len(pixels)) ** 2 == len(pixels)
-            if train != test and len(label) == 1 and label[0] not in asked and is_square:
-                found.append((test, image, train, image if image in labelled else None, label[0], len(pixels)))
-    if not found:
+    pairs = sorted(_pairs(tables, sample), key=lambda pair: ("train" not in pair.train.lower(), pair.train))
+    if not pairs:
         return None
-    test, image, train, in_train, label_column, count = max(found, key=lambda one: "train" in one[2].lower())
+    pair, ids = pairs[0], set(sample.ids)
+    train, test = tables[pair.train], tables[pair.test]
+    seen = f"{pair.train} has the pixels of an image in a row"
+    if len(pair.labels) != 1 or sample.takes == "numbers":
+        others = ", ".join(map(repr, pair.labels[:5])) or "nothing"
+        raise DataError(
+            f"{seen}, and beside them {others}, which is no single column of classes; write the images out and read "
+            "the labels with LabelFunction: docs/bring-your-own.md."
+        )
+    label = pair.labels[0]
+    able = [str(name) for name in test if name not in pair.pixels and test[name].is_unique and set(test[name]) <= ids]
+    image, first = able[0] if able else None, 1
+    if image is None:
+        numbers = sorted(int(one) for one in ids if one.isdecimal())
+        if not numbers or numbers != list(range(numbers[0], numbers[0] + len(sample.ids))):
+            raise DataError(
+                f"{seen}, but no column of {pair.test} has the ids of {sample.path}, like {sample.ids.iloc[0]!r}; add "
+                "one that has them."
+            )
+        first = numbers[0]
+    columns = list(pair.pixels) if pair.cells else []
+    unused = () if pair.cells else [name for name in train if name not in (*pair.pixels, label, image)]
+    if unused:
+        raise DataError(f"{seen}, and {unused[0]!r} beside them, which is no pixel; leave it out of {pair.train}.")
     made = [
-        PixelTable(table=train, into="train", image=in_train, label=label_column),
-        PixelTable(table=test, into="test", image=image),
+        PixelTable(
+            table=pair.train,
+            into="train",
+            pixels=columns,
+            image=image if image in train else None,
+            label=label,
+            where=pair.where[0],
+        ),
+        PixelTable(table=pair.test, into="test", pixels=columns, image=image, where=pair.where[1], first=first),
     ]
-    classes = in_order(set(tables[train][label_column].str.strip()))
-    seen = f"{train} has {count} pixels of an image in a row, and {len(classes)} classes in {label_column!r}"
-    others = sorted({one[2] for one in found} - {train})
-    doubts = (f"images in {', '.join(others)} are not trained on",) if others else ()
-    labels = Found(Folders("prepared/train"), classes, seen, sure=3, doubts=doubts, column=label_column)
-    images = Asked(TestImages("prepared/test"), frozenset(), None, False, f"{test} has the images to predict")
-    return made, labels, images
+    suffix = ".npy" if pair.cells and not _are_bytes(train, columns) else ""
+    trained = train[train[pair.where[0][0]].isin(pair.where[0][1:])] if pair.where[0] else train
+    classes = in_order(set(trained[label].str.strip()))
+    other = sorted({one.train for one in pairs} - {pair.train, pair.test})
+    doubts = (f"images in {', '.join(other)} are not trained on",) if other else ()
+    if pair.where[0]:
+        doubts = (*doubts, f"rows with {pair.where[0][1]!r} in {pair.where[0][0]!r} are trained on")
+    labels = Found(
+        Folders("prepared/train", suffix=suffix),
+        classes,
+        f"{seen}, and {len(classes)} classes in {label!r}",
+        sure=3,
+        doubts=doubts,
+        column=label,
+    )
+    source = TestImages("prepared/test", suffix=suffix)
+    asked = Asked(source, frozenset(), None, False, f"{pair.test} has the images to predict")
+    return made, labels, asked, "npy" if suffix else "images"
+
+
+def _pairs(tables: dict[str, pd.DataFrame], sample: SampleTable) -> Iterator[_Pair]:
+    def labels(table: pd.DataFrame, without: Sequence[str]) -> list[str]:
+        others = [str(name) for name in table if name not in without and name != sample.id]
+        return [name for name in others if name in sample.columns] or others
+
+    cells = {
+        path: [str(name) for name in table if _is_image(numbers_in(table[name].iloc[0]))]
+        for path, table in tables.items()
+    }
+    for path, table in tables.items():
+        if (parts := parts_of(table) if cells[path] else None) is None:
+            continue
+        counts = table[parts.column].str.strip().value_counts()
+        for some in (parts.test, *((part,) for part in parts.test)):
+            if sum(counts[part] for part in some) == len(sample.ids):
+                where = [parts.column, parts.train], [parts.column, *some]
+                yield _Pair(path, path, cells[path], True, labels(table, (*cells[path], parts.column)), where)
+                break
+    for test, asked in tables.items():
+        for train, labelled in tables.items():
+            shared = [name for name in cells[test] if name in cells[train]]
+            if not shared:
+                able = (str(name) for name in asked if name in labelled and name != sample.id)
+                shared = [name for name in able if pd.to_numeric(asked[name], errors="coerce").notna().all()]
+            own = [name for name in labels(labelled, shared) if name not in asked]
+            if train != test and own and (shared == cells[test] != [] or _is_image(len(shared))):
+                yield _Pair(train, test, shared, bool(cells[test]), own)
+
+
+def _is_image(count: int) -> bool:
+    return count >= FEWEST_PIXELS and isqrt(count) ** 2 == count
+
+
+def _are_bytes(table: pd.DataFrame, columns: Sequence[str]) -> bool:
+    """Whether pixels are what a PNG holds, as far as the first rows tell."""
+    values = pd.Series(" ".join(table[name].iloc[0] for name in columns).replace(",", " ").split())
+    numbers = pd.to_numeric(values.str.strip("[]"))
+    return len(columns) in (1, 3) and bool(((numbers % 1 == 0) & numbers.between(0, 255)).all())
 
 
 def reader_of(look: Look) -> str:
     """How most of the images are read."""
     suffixes = Counter(PurePosixPath(path).suffix.lower() for path in look.images)
     return READ_BY.get(suffixes.most_common(1)[0][0], "images") if suffixes else "images"
-
-
-def _is_numeric(values: pd.Series[str]) -> bool:
-    return bool(pd.to_numeric(values, errors="coerce").notna().all())

@@ -149,7 +149,7 @@ def _from_kaggle(
 
     def looked(doing: str, *, whole: bool) -> Look:
         with console.bar(doing, None, "requests") as bar:
-            return look_at_kaggle(kaggle, slug, facts, lambda: bar.advance(1), whole=whole)
+            return look_at_kaggle(kaggle, slug, facts, lambda: bar.advance(1), console.say, whole=whole)
 
     def downloaded() -> tuple[Look, InferredDeclaration]:
         with console.downloads() as progress:

@@ -141,7 +141,7 @@ def _number(value: float) -> str:
 
 def _arguments(declaration: Any) -> list[tuple[str, Any]]:
     arguments = []
-    for number, field in enumerate(fields(declaration)):
+    for number, field in enumerate(sorted(fields(declaration), key=lambda field: bool(field.kw_only))):
         value = getattr(declaration, field.name)
         usual = field.default if field.default_factory is MISSING else field.default_factory()
         if field.compare and (value != usual or field.name in ALWAYS.get(type(declaration), ())):

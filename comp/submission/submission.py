@@ -17,7 +17,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from comp.declare.competition import Competition
+from comp.declare.forms import ProbabilityPerRow, SubmissionForm
 from comp.declare.labels import read_csv_in_blocks, read_ids
+from comp.declare.labels.csv import widened
 from comp.errors import CompError, DeclarationError, SubmissionError
 from comp.files import replacing
 
@@ -30,12 +32,19 @@ CELLS = 1 << 21
 class SampleSubmission:
     """What a sample submission asks for: its columns, the id's first, and its ids (N,) as text.
 
+    parts: the image and the class that each id names, in columns 0 and 1, where they name both.
     order: of the columns in the file, where the id's is not the first.
     """
 
     columns: Sequence[str]
     ids: pd.Series[str]
     order: Sequence[str] = ()
+    parts: pd.DataFrame | None = None
+
+    @property
+    def asked(self) -> pd.Series[str]:
+        """What is to be predicted for each row (N,), by its id."""
+        return self.ids if self.parts is None else self.parts[0]
 
     @property
     def header(self) -> list[str]:
@@ -66,15 +75,18 @@ class Submission:
         for start in range(0, len(self), rows):
             chosen = slice(start, start + rows)
             predictions = self.predictions[self.indices[chosen]]
+            if self.sample_submission.parts is not None:
+                numbers = pd.Index(self.classes).get_indexer(pd.Index(self.sample_submission.parts[1].iloc[chosen]))
+                predictions = np.take_along_axis(predictions, numbers[:, None], axis=1)
             block = of_form(self.competition, "encode", predictions, self.classes, columns)
             block.insert(0, id_column, self.sample_submission.ids.iloc[chosen].to_list())
             yield block[self.sample_submission.header].set_axis(range(start, start + len(block)), axis=0)
 
 
-def read_sample_submission(path: Path, id_column: str = "") -> SampleSubmission:
+def read_sample_submission(path: Path, id_column: str = "", form: SubmissionForm | None = None) -> SampleSubmission:
     """The ids and columns of the sample submission. Raises SubmissionError if it can't be one.
 
-    id_column: that of the ids; the first, if it is empty.
+    id_column: that of the ids; the first, if it is empty. form: of submissions, where it says what ids name.
     """
     columns, ids = read_ids(path, id_column)
     if len(columns) < 2 or ids.empty:
@@ -83,7 +95,9 @@ def read_sample_submission(path: Path, id_column: str = "") -> SampleSubmission:
     if len(doubled):
         raise SubmissionError(f"{path} has the id {doubled.iloc[0]!r} more than once.")
     others = tuple(column for column in columns if column != ids.name)
-    return SampleSubmission((str(ids.name), *others), ids, () if columns[0] == ids.name else columns)
+    order = () if columns[0] == ids.name else columns
+    parts = form.parts(ids) if isinstance(form, ProbabilityPerRow) else None
+    return SampleSubmission((str(ids.name), *others), ids, order, parts)
 
 
 def build_submission(
@@ -108,15 +122,16 @@ def must_fit(
     prediction: npt.NDArray[Any],
 ) -> None:
     """Raise SubmissionError where no submission could be built for these ids, each with the same prediction (1, …)."""
-    columns, asked = sample_submission.columns, sample_submission.ids
-    of_form(competition, "encode", prediction, classes, columns[1:])
+    of_form(competition, "encode", prediction, classes, sample_submission.columns[1:])
     _indices(sample_submission, ids)
-    build_submission(competition, classes, replace(sample_submission, ids=asked[:1]), asked[:1].to_list(), prediction)
+    parts = sample_submission.parts
+    first = replace(sample_submission, ids=sample_submission.ids[:1], parts=None if parts is None else parts[:1])
+    build_submission(competition, classes, first, first.asked.to_list(), prediction)
 
 
 def _indices(sample_submission: SampleSubmission, ids: Sequence[str]) -> npt.NDArray[np.intp]:
     """The index in ``ids`` of each id that is asked for; raises SubmissionError for one that is missing or doubled."""
-    asked, known = sample_submission.ids, pd.Index(ids)
+    asked, known = sample_submission.asked, pd.Index(ids)
     if not known.is_unique:
         if (missing := asked[~asked.isin(known)]).empty:
             raise SubmissionError(f"The id {known[known.duplicated()][0]!r} was predicted more than once.")
@@ -237,6 +252,10 @@ def compared(
     if sorted(submission[id_column]) != sorted(answers[id_column]):
         raise SubmissionError(f"The column {id_column!r} should hold each of the {len(answers)} ids once.")
     form = competition.submission
+    if isinstance(form, ProbabilityPerRow):
+        named = id_column, form.row, form.labels, columns[0]
+        answers, submission = (widened(rows, *named) for rows in (answers, submission))
+        columns = list(form.labels)
     theirs = submission.set_index(id_column).loc[answers[id_column]].reset_index(drop=True)
     classes = form.classes_in(answers[columns], theirs)
     targets, predictions = form.decode(answers[columns], classes), form.decode(theirs, classes)

@@ -23,6 +23,7 @@ from comp.data.splitting import draw_split, strata, with_any
 from comp.data.tables import Tables, class_counts, first_rows
 from comp.declare.columns import in_table
 from comp.declare.competition import Competition
+from comp.declare.forms import ProbabilityPerClass
 from comp.declare.labels import CsvColumns, CsvImages, CsvLabels, CsvNumbers, LabelSource, TestImages, read_csv
 from comp.declare.reading import Channels
 from comp.errors import DataError
@@ -139,6 +140,8 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
     Only where labels and images are differs from the real one: they lie as simply as can be, whatever the real layout.
     """
     place = served / competition.kaggle
+    if tables.sample_submission.parts is not None:
+        competition = replace(competition, submission=ProbabilityPerClass())
     ids = [f"{number:0{len(str(len(hidden)))}}" for number in range(len(hidden))]
     files, read = [], competition.read
     for id_, path, hides in zip(ids, map(Path, tables.train["path"]), hidden, strict=True):
@@ -177,6 +180,7 @@ def _submitted(
     competition: Competition, tables: Tables, ids: npt.NDArray[Any], predictions: npt.NDArray[Any]
 ) -> pd.DataFrame:
     id_column, *columns = tables.sample_submission.columns
+    columns = columns if tables.sample_submission.parts is None else list(tables.classes)
     values = competition.submission.encode(predictions, tables.classes, columns)
     values.insert(0, id_column, ids)
     return values

@@ -13,6 +13,7 @@ from comp.declare.labels.columns import ONE_OR_ZERO, CsvColumns, CsvImages, CsvL
 from comp.declare.labels.csv import read_csv, read_csv_in_blocks, read_ids
 from comp.declare.labels.files import IMAGE_SUFFIXES, FileNames, Folders, TestImages
 from comp.declare.labels.function import LabelFunction, TestFunction
+from comp.declare.labels.given import GivenSplit
 from comp.declare.labels.naming import named_as_asked
 from comp.declare.labels.table import LabelSource, TestSource, classes_of, in_order, in_words
 
@@ -27,6 +28,7 @@ __all__ = [
     "CsvNumbers",
     "FileNames",
     "Folders",
+    "GivenSplit",
     "LabelFunction",
     "LabelSource",
     "TestFunction",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
+from comp.declare.checks import Rule
 from comp.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,6 +24,16 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 SEPARATORS = ",;\t|"
 SCANNED = 1 << 20  # bytes at a time
 WINDOWS = "cp1252"
+RowName = Annotated[
+    str,
+    Rule(lambda text: text.count("{id}") == text.count("{class}") == 1),
+    "text with {id} and {class} in it, like '{id}_{class}'",
+]
+# Before a record of a JSON list, and at its end.
+NEXT, END = re.compile(r"\s*[\[,]\s*"), re.compile(r"\s*\[?\s*\]\s*\Z")
+Where = Annotated[
+    Sequence[str], Rule(lambda value: len(value) != 1), "a column and its values, like ['split', 'train']"
+]
 # UTF-16's mark begins UTF-32's.
 UNICODE = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -60,6 +73,59 @@ def read_csv_in_blocks(path: Path, cells: int) -> Iterator[pd.DataFrame]:
             except StopIteration:
                 return
             yield _named(frame, names)
+
+
+def chosen(rows: pd.DataFrame, where: Sequence[str], path: Path) -> pd.DataFrame:
+    """The rows that have the values in the column of ``where``; raises DataError where there are none."""
+    found = rows[rows[where[0]].str.strip().isin(where[1:])] if where else rows
+    if found.empty:
+        which = f" with {' or '.join(map(repr, where[1:]))} in {where[0]!r}" if where else ""
+        raise DataError(f"{path} has no rows{which}; check it, or download the data again.")
+    return found
+
+
+def records_in(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a JSON list, one after the other, however many; raises DataError for another JSON."""
+    decoder, place = json.JSONDecoder(), 0
+    with _wrong_said(path), path.open(encoding="utf-8-sig") as file:
+        text = file.read(SCANNED)
+        is_list = text.lstrip().startswith("[")
+        while is_list and not END.match(text, place):
+            begins = NEXT.match(text, place)
+            try:
+                record, place = decoder.raw_decode(text, begins.end() if begins else len(text))
+            except ValueError:
+                more = file.read(len(text) + SCANNED)
+                is_list = bool(more)
+                text, place = text[place:] + more, 0
+                continue
+            is_list = isinstance(record, dict)
+            if is_list:
+                yield record
+        if not is_list:
+            raise DataError(f"{path} is no list of records; write it as a CSV.")
+
+
+def parts_of_rows(rows: pd.Series[str], pattern: str, classes: Sequence[str]) -> pd.DataFrame:
+    """The image and the class of rows that are named after both, in columns 0 and 1; raises DataError for another."""
+    before, after = pattern.split("{id}")
+    either = "|".join(map(re.escape, sorted(classes, key=len, reverse=True)))
+    named = "(.+)".join(re.escape(part).replace(r"\{class\}", f"({either})") for part in (before, after))
+    parts = rows.str.extract(f"^{named}$")[[0, 1] if "{class}" in after else [1, 0]].set_axis([0, 1], axis=1)
+    if (odd := parts[0].isna()).any():
+        raise DataError(
+            f"{rows.name!s} has {rows[odd].iloc[0]!r}, which is not named after an image and a class, {pattern}; the "
+            f"classes are {', '.join(classes[:10])}."
+        )
+    return parts
+
+
+def widened(rows: pd.DataFrame, column: str, pattern: str, classes: Sequence[str], value: str) -> pd.DataFrame:
+    """A row for each image, with a column for each class, of rows for each of both."""
+    parts = parts_of_rows(rows[column].str.strip(), pattern, classes).assign(value=rows[value].str.strip())
+    wide = parts.drop_duplicates().pivot(index=0, columns=1, values="value").fillna("")
+    wide = wide.reindex(columns=list(classes), fill_value="")
+    return wide.rename_axis(index=column, columns=None).reset_index()
 
 
 def read_ids(path: Path, column: str = "") -> tuple[tuple[str, ...], pd.Series[str]]:

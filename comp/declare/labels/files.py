@@ -77,36 +77,16 @@ class Folders(Declared):
     """A folder per class: ``Folders("train")`` reads ``train/cat/0.jpg`` as a cat.
 
     The id is the path below the folder, without its suffix (``cat/0``). suffix: what names end in; if it is empty, any
-    of IMAGE_SUFFIXES. without: the names of folders that are no classes. valid: a folder with such folders of the same
-    classes, whose images validate, unless folds are trained or all data; their ids begin with it (``valid/cat/0``).
+    of IMAGE_SUFFIXES. without: the names of folders that are no classes.
     """
 
     folder: str
     suffix: Suffix = ""
     without: Annotated[Sequence[str], "a list of folders"] = ()
-    valid: Literal[""] | str = ""
     target: ClassVar[Target] = "single"
 
     def read(self, folder: Path) -> pd.DataFrame:
-        read = self._images(folder / self.folder)
-        if not self.valid:
-            return table(*read[:3], notes=left_out(read[3], self.suffix))
-        more = self._images(folder / self.valid)
-        ids, paths, labels = (
-            [*read[0], *(f"{self.valid}/{one}" for one in more[0])],
-            read[1] + more[1],
-            read[2] + more[2],
-        )
-        if unknown := sorted(set(more[2]) - set(read[2])):
-            raise DataError(
-                f"{folder / self.valid} has the class {unknown[0]!r}, which {folder / self.folder} has not; remove its "
-                "folder, or leave out `valid` of Folders."
-            )
-        validates = [False] * len(read[0]) + [True] * len(more[0])
-        return table(ids, paths, labels, notes=left_out(read[3] + more[3], self.suffix), validates=validates)
-
-    def _images(self, root: Path) -> tuple[list[str], list[str], list[str], list[str]]:
-        """Ids, paths and labels, and the paths of those that the suffix leaves out."""
+        root = folder / self.folder
         loose = [name for name in sorted(names_in(root, self.suffix, required=False)[0]) if not (root / name).is_dir()]
         if loose:
             raise DataError(
@@ -131,7 +111,7 @@ class Folders(Declared):
             ids += [f"{place.name}/{PurePath(name).stem}" for name in names]
             paths += all_placed(str(place), names)
             labels += [place.name] * len(names)
-        return ids, paths, labels, left
+        return table(ids, paths, labels, notes=left_out(left, self.suffix))
 
 
 @dataclass(frozen=True)
@@ -231,14 +211,15 @@ def walked(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
         yield place, inside, sorted(name for name in names if name[0] != ".")
 
 
-def images_of_answers(folder: Path, suffix: str) -> AnswerImages:
+def images_of_answers(folder: Path, suffix: str, depth: int = 0) -> AnswerImages:
     """The images whose place in a folder is the name of an answer, the longest that fits, and then the suffix.
 
-    suffix: with ``*`` for anything within one name. Raises DataError where there are none.
+    suffix: with ``*`` for anything within one name. depth: of the folders in an answer's name. Raises DataError where
+    there are none.
     """
     regex = re.compile("(.+)" + "[^/]*".join(map(re.escape, suffix.split("*"))), re.DOTALL)
     found = AnswerImages([], [], [])
-    for place in sorted(path.relative_to(folder).as_posix() for path in folder.glob("*" + suffix)):
+    for place in sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/" * depth + "*" + suffix)):
         match = regex.fullmatch(place)
         if match is not None and not any(part.startswith(".") for part in place.split("/")):
             found.ids.append(place.removesuffix(PurePath(place).suffix))

@@ -6,12 +6,14 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from comp.declare.labels.csv import read_csv
-from comp.declare.labels.files import all_placed, images_below, images_of_answers, left_out, names_in, placed
+from comp.declare.checks import Declared
+from comp.declare.labels.csv import Where, chosen, read_csv, widened
+from comp.declare.labels.files import Suffix, all_placed, images_below, images_of_answers, left_out, names_in, placed
 from comp.declare.labels.naming import Names
 from comp.declare.labels.table import table
 from comp.errors import DataError, counted
@@ -22,27 +24,43 @@ if TYPE_CHECKING:
     from comp.declare.labels.table import Label
 
 
-class Source(Protocol):
-    """What names images in the rows of a CSV; the fields are those of `CsvLabels`."""
+@dataclass(frozen=True)
+class Rows(Declared):
+    """Images that are named in the rows of a CSV.
 
-    @property
-    def csv(self) -> str: ...
-    @property
-    def image(self) -> str: ...
-    @property
-    def folder(self) -> str: ...
-    @property
-    def suffix(self) -> str: ...
-    @property
-    def group(self) -> str | None: ...
-    @property
-    def answer(self) -> str | None: ...
-    @property
-    def shared(self) -> bool: ...
-    @property
-    def incomplete(self) -> bool: ...
-    @property
-    def where(self) -> Sequence[str]: ...
+    csv: the file, relative to the competition's data folder.
+    image: the column that names the image, or a text with ``{column}``.
+    folder, suffix: where the image of a row is: ``folder / (value of image + suffix)``. Leave the suffix empty where
+        the column already has it. In the folder, ``{column}`` stands for the row's value of a column. A suffix with
+        ``*`` gives a row several images, which are one answer: ``/*.png`` those of a folder of its own.
+    join: another CSV, whose columns are those of the rows as well: by the values of the columns that both have.
+    group: the name of a column, or a pattern of the images' names with one group in it, like ``(.+)_(?:left|right)``;
+        images that share its value are never on both sides of a split.
+    answer: the name of a column, or a text with ``{column}``; images that share it have one label, and are predicted
+        together.
+    shared: the folder has images without a row as well: those to predict.
+    incomplete: rows without a label or an image are left out, and counted.
+    where: a column and the values of the rows that count, like ``["split", "train"]``; all, if it is empty.
+
+    An image that isn't just there is looked for in all folders below, by its name without suffix, in any case, and by
+    its number without zeros; it must be the only one of that name.
+    """
+
+    csv: str
+    image: str
+    _: KW_ONLY
+    folder: str
+    suffix: Suffix = ""
+    join: Literal[""] | str = ""
+    group: str | None = None
+    answer: str | None = None
+    shared: bool = False
+    incomplete: bool = False
+    where: Where = ()
+
+    def contradictions(self) -> Iterator[tuple[str, object, str]]:
+        several = "*" in self.suffix
+        yield "folder", several and _columns_in(self.folder), "without {column} where `suffix` has a *"
 
 
 class Found(NamedTuple):
@@ -58,48 +76,49 @@ class Found(NamedTuple):
         return table(self.rows.index.array, self.paths, labels, self.groups, self.notes, self.answers)
 
 
-def contradictions_of(source: Source) -> Iterator[tuple[str, object, str]]:
-    several = "*" in source.suffix
-    yield "folder", several and _columns_in(source.folder), "without {column} where `suffix` has a *"
-    yield "answer", several and source.answer, "left out where `suffix` has a *: a row is an answer"
-
-
 def _columns_in(template: str) -> list[str]:
     return re.findall(r"\{([^{}]+)\}", template)
 
 
-def read_rows(source: Source, folder: Path, labels: Sequence[str], separator: str | None = None) -> Found:
+def read_rows(
+    source: Rows,
+    folder: Path,
+    labels: Sequence[str],
+    separator: str | None = None,
+    long: tuple[str, str] = ("", ""),
+) -> Found:
     """The rows that have an image, with the columns of their labels.
 
-    separator: what stands between the tags in these; an image of several rows has the tags of all.
+    separator: what stands between the tags in these; an image of several rows has the tags of all. long: how a row is
+    named after its image and its class, and the column of its value.
     """
     grouped = [] if source.group is None or "(" in source.group else [source.group]
-    placing = _columns_in(source.folder)
     answer = source.answer if source.answer is None or _columns_in(source.answer) else f"{{{source.answer}}}"
     answering = _columns_in(answer or "")
-    wanted = (source.image, *labels, *grouped, *placing, *answering, *source.where[:1])
-    rows = read_csv(folder / source.csv, columns=wanted, spaced=True)
+    naming = _columns_in(source.image) or [source.image]
+    beside = long[1:] if long[0] else labels
+    wanted = (*naming, *beside, *grouped, *_columns_in(source.folder), *answering, *source.where[:1])
+    rows = _joined(source, folder, wanted)
     read = rows.attrs["notes"]
     if source.group is not None and source.group in rows:
         grouped = [source.group]
-    if source.where:
-        column, value = source.where
-        rows = rows[rows[column].str.strip() == value].reset_index(drop=True)
-    if rows.empty:
-        chosen = f" with {source.where[1]!r} in {source.where[0]!r}" if source.where else ""
-        raise DataError(f"{folder / source.csv} has no rows{chosen}; check it, or download the data again.")
+    rows = chosen(rows, source.where, folder / source.csv).reset_index(drop=True)
+    if source.image not in rows:
+        rows[source.image] = filled(source.image, rows)
+    if long[0]:
+        rows = widened(rows, source.image, long[0], labels, long[1])
     if separator is not None and not rows[source.image].is_unique:
         joined = {column: separator.join if column in labels else "first" for column in rows}
-        rows = rows.groupby(source.image, sort=False).agg(joined).reset_index(drop=True)
+        rows = rows.groupby([source.image, *answering], sort=False).agg(joined).reset_index(drop=True)
     count = len(rows)
     if source.incomplete:
         rows = rows[rows[source.image].str.strip() != ""]
     if "*" in source.suffix:
         rows, names, paths, notes = _several_images(source, folder / source.folder, rows)
     else:
-        filled = _filled(source.folder, rows)
-        folders = {place: str(folder / place) for place in set(filled)}
-        names, paths, notes = _find_images(source, folder, rows[source.image], [folders[place] for place in filled])
+        placing = filled(source.folder, rows)
+        folders = {place: str(folder / place) for place in set(placing)}
+        names, paths, notes = _find_images(source, folder, rows[source.image], [folders[place] for place in placing])
     if source.incomplete:
         needed = list(labels) if separator is None else []
         labelled = (rows[needed].apply(lambda column: column.str.strip()) != "").all(axis=1)
@@ -118,13 +137,35 @@ def read_rows(source: Source, folder: Path, labels: Sequence[str], separator: st
     rows = rows.set_axis(names, axis=0)
     for column in (*grouped, *answering):
         require_filled(source.csv, rows, column)
-    answers = _filled(answer, rows) if answer else None
-    if "*" in source.suffix:
-        answers = rows[source.image].to_list()
+    answers = filled(answer, rows) if answer else rows[source.image].to_list() if "*" in source.suffix else None
+    if answer and (several := names.duplicated(keep=False)).any():
+        named = zip(names, answers or (), several, strict=True)
+        rows = rows.set_axis([f"{one}/{name}" if twice else name for name, one, twice in named], axis=0)
     return Found(rows, paths, _groups(source, rows), answers, notes)
 
 
-def _groups(source: Source, rows: pd.DataFrame) -> Sequence[str] | None:
+def _joined(source: Rows, folder: Path, wanted: Sequence[str]) -> pd.DataFrame:
+    """The rows of the CSV with those of the other, where there is one; raises DataError for a missing column."""
+    rows = read_csv(folder / source.csv, columns=() if source.join else wanted, spaced=True)
+    if not source.join:
+        return rows
+    other = read_csv(folder / source.join, spaced=True)
+    shared = [str(column) for column in rows if column in other]
+    missing = [column for column in wanted if column not in (*rows, *other)]
+    if missing or not shared:
+        lacks = f"has {missing[0]!r}" if missing else "has a column of the other"
+        raise DataError(
+            f"None of {folder / source.csv} and {source.join} {lacks}; their columns are {', '.join(rows.columns)} "
+            f"and {', '.join(other.columns)}."
+        )
+    for part in (rows, other):
+        part[shared] = part[shared].apply(lambda column: column.str.strip())
+    whole = rows.merge(other, on=shared, how="left").fillna("")
+    whole.attrs["notes"] = [*rows.attrs["notes"], *other.attrs["notes"]]
+    return whole
+
+
+def _groups(source: Rows, rows: pd.DataFrame) -> Sequence[str] | None:
     """The group of each row; by a pattern, that of an image whose name doesn't fit is its own."""
     if source.group is None:
         return None
@@ -144,7 +185,7 @@ def _groups(source: Source, rows: pd.DataFrame) -> Sequence[str] | None:
 
 
 def _several_images(
-    source: Source, place: Path, rows: pd.DataFrame
+    source: Rows, place: Path, rows: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.Index[str], list[str], list[str]]:
     """A row for each image of a row, the images' names and files, and what was put up with."""
     import pandas as pd
@@ -152,7 +193,7 @@ def _several_images(
     rows = rows.assign(**{source.image: rows[source.image].str.strip()})
     if (doubled := rows[source.image].duplicated()).any():
         raise DataError(f"{source.csv} has two rows of {rows[source.image][doubled].iloc[0]!r}; remove one.")
-    found = images_of_answers(place, source.suffix)
+    found = images_of_answers(place, source.suffix, source.image.count("/"))
     places = pd.Index(rows[source.image]).get_indexer(pd.Index(found.answers))
     missing = rows[source.image][~rows[source.image].isin(found.answers)]
     lacking = f"{len(missing)} of {len(rows)} rows of {source.csv} have no image" if len(missing) else ""
@@ -169,7 +210,7 @@ def _several_images(
     return rows.iloc[places[kept]], pd.Index(ids), paths, [f"{lacking} and are left out"] if lacking else []
 
 
-def _unlabelled(source: Source, count: int, first: object) -> str:
+def _unlabelled(source: Rows, count: int, first: object) -> str:
     return (
         f"{counted(count, 'image has', 'images have')} no row in {source.csv}, the first {first}; "
         "add their labels or move them out of the folder; say shared=True if they are those to predict."
@@ -177,7 +218,7 @@ def _unlabelled(source: Source, count: int, first: object) -> str:
 
 
 def _find_images(
-    source: Source, root: Path, names: pd.Series[str], folders: Sequence[str]
+    source: Rows, root: Path, names: pd.Series[str], folders: Sequence[str]
 ) -> tuple[pd.Index[str], list[str], list[str]]:
     """The name and the file of each row, and what was put up with; every image of the folders has its row."""
     import numpy as np
@@ -216,7 +257,7 @@ def _find_images(
 
 
 def _named_otherwise(
-    source: Source, root: Path, folders: Sequence[str], names: Sequence[str], paths: Sequence[str], present: set[str]
+    source: Rows, root: Path, folders: Sequence[str], names: Sequence[str], paths: Sequence[str], present: set[str]
 ) -> tuple[list[str], set[str], list[str]]:
     """The files where some are not just where the declaration says, all files there are, and what was put up with.
 
@@ -251,13 +292,13 @@ def _named_otherwise(
     return [path or asked for path, asked in zip(found, paths, strict=True)], present | set(known.paths), notes
 
 
-def _filled(template: str, rows: pd.DataFrame) -> list[str]:
+def filled(template: str, rows: pd.DataFrame) -> list[str]:
     """The template of each row, with the row's values for ``{column}``."""
-    filled = [template] * len(rows)
+    texts = [template] * len(rows)
     for column in _columns_in(template):
-        values = zip(filled, rows[column].str.strip(), strict=True)
-        filled = [text.replace(f"{{{column}}}", value) for text, value in values]
-    return filled
+        values = zip(texts, rows[column].str.strip(), strict=True)
+        texts = [text.replace(f"{{{column}}}", value) for text, value in values]
+    return texts
 
 
 def _is_folder(place: Path) -> bool:

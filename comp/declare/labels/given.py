@@ -1,0 +1,66 @@
+"""A validation set that a competition gives, as a label source beside that of the images to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from comp.declare.checks import Declared
+from comp.declare.labels.table import LabelSource, table
+from comp.declare.metrics import Target
+from comp.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Source = Annotated[LabelSource, "a label source, like Folders or CsvLabels"]
+
+
+@dataclass(frozen=True)
+class GivenSplit(Declared):
+    """Labels with a validation set of their own: ``GivenSplit(Folders("train"), Folders("valid"))``.
+
+    train, valid: label sources. The images of ``valid`` validate, unless folds are trained or all data; where both
+    sources have an image of one id, theirs begin with ``valid/``.
+    """
+
+    train: Source
+    valid: Source
+
+    def contradictions(self) -> Iterator[tuple[str, object, str]]:
+        yield "valid", self.train.target != self.valid.target, "a source of the same target as `train`"
+
+    @property
+    def target(self) -> Target:
+        return self.train.target
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        import pandas as pd
+
+        train, valid = self.train.read(folder), self.valid.read(folder)
+        if self.target in ("single", "multi") and (unknown := sorted(_classes(valid) - _classes(train))):
+            raise DataError(
+                f"The validation set has the class {unknown[0]!r}, which the images to train on have not; remove its "
+                "images, or declare the labels without GivenSplit."
+            )
+        if valid["id"].isin(train["id"]).any():
+            valid["id"] = "valid/" + valid["id"]
+        notes = dict.fromkeys([*train.attrs.get("notes", ()), *valid.attrs.get("notes", ())])
+        validates = [False] * len(train) + [True] * len(valid)
+        both = pd.concat([train, valid], ignore_index=True)
+        columns = {name: both[name].to_list() for name in both}
+        return table(
+            columns["id"],
+            columns["path"],
+            columns["label"],
+            columns.get("group"),
+            notes,
+            columns.get("answer"),
+            validates,
+        )
+
+
+def _classes(frame: pd.DataFrame) -> set[str]:
+    return {name for label in frame["label"] for name in ((label,) if isinstance(label, str) else label)}

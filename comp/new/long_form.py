@@ -1,0 +1,84 @@
+"""Tables in long form, with a row for each image and class, made wide: a row for each image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from comp.declare.forms import ProbabilityPerRow
+from comp.declare.labels import CsvColumns, LabelSource
+from comp.declare.labels.csv import widened
+from comp.new.look import Look
+from comp.new.sample import SampleTable
+
+MOST_CLASSES = 200
+
+
+@dataclass(frozen=True)
+class LongForm:
+    """How rows are named after image and class, the classes, and of the tables that have such rows the values' column.
+
+    tables: by their paths.
+    """
+
+    row: str
+    classes: Sequence[str]
+    tables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def form(self) -> ProbabilityPerRow:
+        return ProbabilityPerRow(self.classes, row=self.row)
+
+    def source(self, found: LabelSource) -> LabelSource:
+        """What reads the labels that were found in tables made wide."""
+        if not isinstance(found, CsvColumns) or found.csv not in self.tables:
+            return found
+        return replace(found, target="multi", row=self.row, value=self.tables[found.csv])
+
+
+def made_wide(look: Look, sample: SampleTable) -> tuple[Look, SampleTable, LongForm | None]:
+    """Files and sample submission with wide tables, where its ids name each image with each of the labels' classes."""
+    called = {name for path in look.images for name in (PurePosixPath(path).stem, PurePosixPath(path).name)}
+    if len(sample.columns) != 1 or not called.isdisjoint(sample.ids):
+        return look, sample, None
+    for long in _ways(sample.ids):
+        tables, wide = {}, {}
+        for path, table in look.tables.items():
+            value = _value_of(table, sample.id, long) if path != sample.path else None
+            if value is not None:
+                tables[path] = value
+                wide[path] = widened(table, sample.id, long.row, long.classes, value)
+        if tables or any(set(long.classes) <= set(table) for table in look.tables.values()):
+            asked = widened(sample.table, sample.id, long.row, long.classes, sample.columns[0])
+            return (
+                replace(look, tables={**look.tables, **wide}),
+                replace(sample, table=asked),
+                replace(long, tables=tables),
+            )
+    return look, sample, None
+
+
+def _ways(ids: pd.Series[str]) -> Iterator[LongForm]:
+    """How each id can be an image and a class, each with each: at one of its marks, from the right or the left."""
+    for mark in "_-. ":
+        pieces = ids.str.split(mark)
+        for place in (-1, 1, -2, 2, -3, 3):
+            if (ids.str.count(re.escape(mark)) < abs(place)).any():
+                continue
+            images, classes = (pieces.str[part].str.join(mark) for part in (slice(place), slice(place, None)))
+            names = list(dict.fromkeys(classes))
+            if 1 < len(names) <= MOST_CLASSES and images.nunique() * len(names) == len(ids) and ids.is_unique:
+                yield LongForm(f"{{id}}{mark}{{class}}", names)
+
+
+def _value_of(table: pd.DataFrame, column: str, long: LongForm) -> str | None:
+    """The only column beside that of the ids, where these have the same classes."""
+    others = [str(name) for name in table if name != column]
+    if column not in table or len(others) != 1:
+        return None
+    endings = tuple(long.row.replace("{id}", "").replace("{class}", name) for name in long.classes)
+    return others[0] if table[column].str.strip().str.endswith(endings).all() else None
