@@ -24,6 +24,7 @@ from comp import (
     Ensemble,
     FileNames,
     Folders,
+    GivenSplit,
     Head,
     HideShare,
     KaggleDataset,
@@ -32,6 +33,7 @@ from comp import (
     PixelTable,
     ProbabilityOf,
     ProbabilityPerClass,
+    ProbabilityPerRow,
     Recipe,
     Stage,
     TagNames,
@@ -57,6 +59,7 @@ RIGHT = {
     Coco: {"json": "train.json", "folder": "train"},
     CocoImages: {"json": "test.json", "folder": "test"},
     HideShare: {"labels": Folders("train")},
+    GivenSplit: {"train": Folders("train"), "valid": Folders("valid")},
     CsvLabels: {**IN_CSV, "label": "label"},
     CsvColumns: {**IN_CSV, "labels": ["a", "b"]},
     CsvNumbers: {**IN_CSV, "values": ["a"]},
@@ -69,6 +72,7 @@ RIGHT = {
     TestImages: {"folder": "test"},
     ProbabilityOf: {"label": "cat"},
     ProbabilityPerClass: {},
+    ProbabilityPerRow: {"labels": ["cat", "dog"]},
     ClassNumber: {"labels": ["cat", "dog"]},
     TagNames: {},
     TopClasses: {"count": 5},
@@ -84,6 +88,8 @@ RIGHT = {
         "recipes": {"standard": Recipe(stages=[STAGE])},
     },
 }
+WRONG_IN_CSV = {"csv": "", "image": None, "folder": 3, "suffix": "jpg", "join": 1, "group": "", "answer": 1}
+WRONG_IN_CSV |= {"shared": 1, "incomplete": None, "where": ["split"]}
 WRONG = {
     Stage: {"size": 7, "train": "tail", "cycles": 0, "cycle_length": 1.5, "cycle_multiplier": -2, "views": True}
     | {"learning_rate": 0, "schedule": "cosine", "cached": 1},
@@ -93,7 +99,8 @@ WRONG = {
     | {"dropout": 1, "drop_path": 1.0, "label_smoothing": 0.6, "mixup": -1, "cutmix": None, "random_erasing": 2}
     | {"ema": 1, "balance": "all", "snapshots": 0, "validation": 0.51, "tta": True, "tta_views": 65, "on_cpu": STAGE},
     Channels: {"suffixes": ["_red.png"], "read": "tiff"},
-    PixelTable: {"table": "train.txt", "into": "", "pixels": 3, "image": "", "label": 0, "size": [28]},
+    PixelTable: {"table": "train.txt", "into": "", "pixels": 3, "image": "", "label": 0, "size": [28]}
+    | {"where": ["Usage"], "first": "1"},
     Viewpoint: {
         "flips": "vertical",
         "fit": "stretch",
@@ -104,18 +111,18 @@ WRONG = {
     },
     KaggleDataset: {"handle": "owner/name/x"},
     FileNames: {"pattern": "train/*.jpg"},
-    Folders: {"folder": "", "suffix": "png", "without": "masks", "valid": 1},
+    Folders: {"folder": "", "suffix": "png", "without": "masks"},
     Coco: {"json": "", "folder": 1, "target": "shares", "classes": "number"},
     CocoImages: {"json": "", "folder": 1},
     HideShare: {"labels": "train", "share": 1},
-    CsvLabels: {"csv": "", "image": None, "label": 0, "folder": "", "suffix": "jpg", "separator": "", "group": 3}
-    | {"shared": 1, "answer": "", "incomplete": 1, "where": ["split"]},
-    CsvColumns: {"csv": None, "image": "", "labels": ["a"], "folder": 3, "suffix": "png", "target": "tags"}
-    | {"group": "", "shared": 1, "answer": 1, "incomplete": None, "where": "train"},
+    GivenSplit: {"train": "train", "valid": LabelFunction(print, target="number")},
+    CsvLabels: {**WRONG_IN_CSV, "label": 0, "separator": ""},
+    CsvColumns: {**WRONG_IN_CSV, "labels": ["a"], "target": "tags", "row": "{id}", "value": "x"},
     Columns: {"train": "", "test": None, "image": 3, "numbers": [1], "categories": "sex", "dropout": 1},
-    CsvNumbers: {"csv": None, "image": "", "values": [], "folder": 3, "suffix": "png", "bounds": (2, 1)}
-    | {"group": "", "shared": 1, "answer": 1, "incomplete": 1, "where": [1, 2]},
-    CsvImages: {"csv": "", "image": 1, "folder": None, "suffix": "png", "answer": "", "where": 3},
+    CsvNumbers: {**WRONG_IN_CSV, "values": [], "bounds": (2, 1)},
+    CsvImages: {
+        field: WRONG_IN_CSV[field] for field in ("csv", "image", "folder", "suffix", "answer", "where", "join")
+    },
     Head: {"build": "linear", "pooled": 1},
     Ensemble: {"members": [STAGE], "backbones": "resnet18", "folds": 1},
     LabelFunction: {"function": "read", "target": "tags"},
@@ -123,6 +130,7 @@ WRONG = {
     TestImages: {"folder": "", "suffix": "png", "with_suffix": "yes", "hidden": 1},
     ProbabilityOf: {"label": ""},
     ProbabilityPerClass: {"column": "label"},
+    ProbabilityPerRow: {"labels": ["cat"], "row": "{class}"},
     ClassNumber: {"labels": ["cat"]},
     TagNames: {"separator": ""},
     TopClasses: {"count": 0, "separator": ""},

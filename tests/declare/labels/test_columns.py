@@ -106,7 +106,7 @@ def test_images_without_a_row_are_an_error_but_in_a_shared_folder(tmp_path):
 
 
 NUMBERS = CsvNumbers("train.csv", image="id", values=["b c", "a"], folder="train", suffix=".png", bounds=(-1, 9))
-SHARES = CsvColumns("train.csv", "id", ["a", "b c"], "train", ".png", target="shares")
+SHARES = CsvColumns("train.csv", "id", ["a", "b c"], folder="train", suffix=".png", target="shares")
 
 
 def test_numbers_are_read_by_the_names_of_their_columns(tmp_path):
@@ -136,3 +136,20 @@ def test_shares_sum_to_one_and_fractions_need_not(tmp_path):
     with pytest.raises(DataError, match=r"image '1' shares that sum to 1\.25.*target='fractions'"):
         SHARES.read(tmp_path)
     assert labels_of(replace(SHARES, target="fractions").read(tmp_path)) == {"1": (("a", 0.5), ("b c", 0.75))}
+
+
+def test_a_row_that_names_no_class_and_columns_that_join_nothing_are_named(tmp_path):
+    laid_out(tmp_path, "id,y", "1_a,1", "1_c,0", images=["train/1.png"])
+    source = replace(LINES, row="{id}_{class}", value="y")
+    with pytest.raises(DataError, match="id has '1_c'"):
+        source.read(tmp_path)
+    (tmp_path / "more.csv").write_text("x,z\n1,2\n")
+    with pytest.raises(DataError, match=r"more.csv has a column of the other.*id, y and x, z"):
+        CsvLabels("train.csv", "id", "y", folder="train", join="more.csv").read(tmp_path)
+
+
+def test_an_image_of_two_answers_is_an_image_of_each(tmp_path):
+    laid_out(tmp_path, "id,who", "1,p", "1,q", "2,q", images=["train/1.png", "train/2.png"])
+    (tmp_path / "labels.csv").write_text("who,y\np,cat\nq,dog\n")
+    source = CsvLabels("train.csv", "id", "y", folder="train", suffix=".png", join="labels.csv", answer="who")
+    assert labels_of(source.read(tmp_path)) == {"p/1": "cat", "q/1": "dog", "2": "dog"}

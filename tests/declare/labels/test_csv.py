@@ -1,6 +1,7 @@
 """Labels in one column of a CSV, whatever people's files are like."""
 
 import csv
+import json
 import re
 from dataclasses import replace
 
@@ -10,6 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from comp.declare.labels import CsvLabels, read_csv, read_ids
+from comp.declare.labels import csv as reading
+from comp.declare.labels.csv import records_in
 from comp.errors import DataError
 from tests.declare.labels.conftest import ODD, rows_of, touch
 
@@ -232,3 +235,16 @@ def test_only_the_ids_are_looked_at_where_only_they_are_wanted(rows, names, tmp_
     assert ids.to_list() == [row[0] for row in rows]
     assert ids.name == names[0]
     assert list(ids.index) == list(range(len(rows)))
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_records_of_a_json_are_read_one_after_the_other_and_another_json_is_named(tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(reading, "SCANNED", at_once)
+    path = tmp_path / "a.json"
+    for records in ([], [{"a": [1, 2], "b": "x,]["}, {"a": []}]):
+        path.write_text(json.dumps(records, indent=1) + "\n")
+        assert list(records_in(path)) == records
+    for text in ('{"a": 1}', "[1]", '[{"a": 1}'):
+        path.write_text(text)
+        with pytest.raises(DataError, match="no list of records"):
+            list(records_in(path))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from comp.declare.labels import FileNames, Folders, TestImages
+from comp.declare.labels import FileNames, Folders, GivenSplit, TestImages
 from comp.declare.labels.files import all_placed, names_in, placed
 from comp.errors import DataError
 from tests.declare.labels.conftest import ODD, rows_of, touch
@@ -140,7 +140,8 @@ def test_hidden_images_that_are_asked_for_have_rows_and_no_files(tmp_path):
 
 def test_a_given_validation_set_is_marked_and_has_no_class_of_its_own(tmp_path):
     touch(tmp_path, "train/cat/0.jpg", "train/dog/1.jpg", "valid/cat/0.jpg")
-    read = Folders("train", valid="valid").read(tmp_path)
+    source = GivenSplit(Folders("train"), Folders("valid"))
+    read = source.read(tmp_path)
     assert dict(zip(read["id"], read["validates"], strict=True)) == {
         "cat/0": False,
         "dog/1": False,
@@ -148,4 +149,4 @@ def test_a_given_validation_set_is_marked_and_has_no_class_of_its_own(tmp_path):
     }
     touch(tmp_path, "valid/cow/0.jpg")
     with pytest.raises(DataError, match="'cow'"):
-        Folders("train", valid="valid").read(tmp_path)
+        source.read(tmp_path)

@@ -36,6 +36,11 @@ def test_a_function_gives_groups_as_text(reading):
     assert list(zip(frame["id"], frame["group"], strict=True)) == [("0", "7"), ("1", "12")]
 
 
+def test_a_function_says_which_images_validate(reading):
+    frame = reading(id=["1", "0"], label=["a", "b"], validates=[1, 0])
+    assert list(zip(frame["id"], frame["validates"], strict=True)) == [("0", False), ("1", True)]
+
+
 @pytest.mark.parametrize(
     ("columns", "said"),
     [

@@ -89,12 +89,12 @@ def test_images_to_predict_may_lie_in_folders_of_folders_and_in_several(tmp_path
 def test_a_file_is_the_image_of_one_row(tmp_path):
     touch(tmp_path, "train/007.png")
     with pytest.raises(DataError, match=r"1 of 2 rows .*train/7"):
-        labelled(tmp_path, "007", "7", source=CsvLabels("train.csv", "id", "label", "train", ".png"))
+        labelled(tmp_path, "007", "7", source=CsvLabels("train.csv", "id", "label", folder="train", suffix=".png"))
 
 
 def test_images_of_another_kind_lie_in_folders_below_too(tmp_path):
     touch(tmp_path, "train/0/a.dcm", "train/0/b.dcm")
-    frame = labelled(tmp_path, "a", "b", source=CsvLabels("train.csv", "id", "label", "train", ".dcm"))
+    frame = labelled(tmp_path, "a", "b", source=CsvLabels("train.csv", "id", "label", folder="train", suffix=".dcm"))
     assert [row[1] for row in rows_of(frame)] == [tmp_path / "train/0/a.dcm", tmp_path / "train/0/b.dcm"]
 
 
