@@ -234,9 +234,8 @@ class TopClasses(_Separated):
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
         self._require_apart(classes)
-        return _one_column(
-            columns, [self.separator.join(classes[index] for index in row if index >= 0) for row in predictions]
-        )
+        rows = ([classes[index] for index in row if index >= 0] for row in predictions)
+        return _one_column(columns, [self.separator.join(names) for names in rows])
 
     def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
         import numpy as np
@@ -315,20 +314,9 @@ class Numbers:
         return tuple(frames[0].columns)
 
 
-FORMS = {
-    form.__name__: form
-    for form in (
-        ProbabilityOf,
-        ProbabilityPerClass,
-        ProbabilityPerRow,
-        ClassName,
-        ClassNumber,
-        TagNames,
-        TopClasses,
-        ClassWithConfidence,
-        Numbers,
-    )
-}
+OF_PROBABILITIES = (ProbabilityOf, ProbabilityPerClass, ProbabilityPerRow, ClassWithConfidence)
+OF_NAMES = (ClassName, ClassNumber, TagNames, TopClasses, Numbers)
+FORMS = {form.__name__: form for form in (*OF_PROBABILITIES, *OF_NAMES)}
 
 
 def _one_column(columns: Sequence[str], values: Any) -> pd.DataFrame:

@@ -103,7 +103,7 @@ def _one_column(table: pd.DataFrame, image: str, column: str, sample: SampleTabl
     known = is_asked or bool(set(sample.values) - TRIVIAL & set(values))
     sure = 2.0 if known else 1.0
     doubts = () if known or len(table.columns) == 2 else (f"whether the labels are in {column!r}",)
-    separator = _separator(table, image, column, sample.values)
+    separator = _separator(table, image, column, sample)
     if separator is not None:
         doubts = (*doubts, f"whether {column!r} has tags, or classes with {separator!r} in their names")
         return Labels((column,), in_order(_tags(values, separator)), sure, separator, single=False, doubts=doubts)
@@ -130,13 +130,14 @@ def _are_numbers(values: pd.Series[str], sample: SampleTable) -> bool:
     return bool(fractions) and numbers.nunique() > 2
 
 
-def _separator(table: pd.DataFrame, image: str, column: str, submitted: pd.Series[str]) -> str | None:
+def _separator(table: pd.DataFrame, image: str, column: str, sample: SampleTable) -> str | None:
     """The separator of tags, if the values are tags: they make more combinations than there are of them.
 
     Lists as Python writes them are tags. In a table of few rows the sample submission's values may tell, where most
     tags are in several combinations, and so may an image of several rows, which has a tag in each.
     """
-    combinations = Counter(table[column].str.strip())
+    combinations, submitted = Counter(table[column].str.strip()), sample.values
+    are_tags = sample.takes == "tags" and not set(submitted) <= set(combinations)
     if all(value.startswith("[") and value.endswith("]") for value in combinations if value):
         return "," if any("," in value for value in combinations) else " "
     for separator in SEPARATORS:
@@ -144,7 +145,8 @@ def _separator(table: pd.DataFrame, image: str, column: str, submitted: pd.Serie
             continue
         uses = Counter(tag for value in combinations for tag in tags_in(value, separator))
         shown = submitted.str.contains(separator, regex=False).any() and _are_tags(submitted, separator, set(uses))
-        if len(uses) < len(combinations) or (shown and (len(uses) == 1 or len(combinations) / len(uses) > MOST_SHOWN)):
+        enough = are_tags or len(uses) == 1 or len(combinations) / len(uses) > MOST_SHOWN
+        if len(uses) < len(combinations) or (shown and enough):
             return separator
     in_several_rows = table.groupby(image)[column].nunique().max() > 1
     return (

@@ -16,6 +16,7 @@ from comp.declare.forms import (
     Numbers,
     ProbabilityOf,
     ProbabilityPerClass,
+    ProbabilityPerRow,
     SubmissionForm,
     TagNames,
     TopClasses,
@@ -23,8 +24,9 @@ from comp.declare.forms import (
 from comp.declare.metrics import Target
 from comp.declare.own_images import AskForAll, HideShare
 from comp.declare.reading import Channels, PixelTable
+from comp.errors import DataError
 from comp.new.columns import SEPARATORS, around
-from comp.new.labels import Found, find_labels
+from comp.new.labels import find_labels
 from comp.new.long_form import made_wide
 from comp.new.look import Look
 from comp.new.matching import find_asked
@@ -33,6 +35,7 @@ from comp.new.own_images import own_images
 from comp.new.pixels import pixel_tables, reader_of
 from comp.new.recipes import recipes_for
 from comp.new.sample import SampleTable, find_sample
+from comp.new.tables import Found
 from comp.new.viewpoints import UNLIKE_PHOTOS, viewpoint_of
 
 GRADES = r"grade|severity|diagnosis|level|stage|rating|isup|retinopathy|blindness"
@@ -141,8 +144,12 @@ def _form(labels: Found, sample: SampleTable, kaggles_metric: str) -> tuple[Subm
         form = _own_form(sample, target)
         return form, Finding("submission", f"{type(form).__name__}(), in a sample submission that is written")
     if target in ("number", "fractions") or (target == "shares" and sample.takes == "numbers"):
-        odd = len(columns) > 1 and set(columns) != set(classes)
-        return Numbers(), Finding("submission", f"a number in {', '.join(map(repr, columns[:5]))}", sure=not odd)
+        if len(columns) > 1 and (odd := sorted(set(columns) - set(classes))):
+            raise DataError(
+                f"{sample.path} asks for numbers in {odd[0]!r}, but the images' are in {', '.join(classes[:5])}; call "
+                "the columns alike, or give the numbers by their names in a LabelFunction: docs/bring-your-own.md."
+            )
+        return Numbers(), Finding("submission", f"a number in {', '.join(map(repr, columns[:5]))}")
     if len(columns) > 1:
         return _probability_per_class(columns, classes)
     column = columns[0]
@@ -164,7 +171,7 @@ def _form(labels: Found, sample: SampleTable, kaggles_metric: str) -> tuple[Subm
         text = f"the number of the class in {column!r}: {', '.join(f'{n} {c}' for n, c in enumerate(classes[:3]))}"
         return ClassNumber(classes), Finding("submission", f"{text}{', …' if len(classes) > 3 else ''}", sure=False)
     text = f"the class in {column!r}, where the sample submission has {values.iloc[0]!r}, which is none"
-    return ClassName(), Finding("submission", text, sure=False)
+    return ClassName(), Finding("submission", text, sure=not any(values))
 
 
 def _own_form(sample: SampleTable, target: Target) -> SubmissionForm:
@@ -242,7 +249,9 @@ def _guessed_metric(labels: Found, form: SubmissionForm, look: Look) -> str:
         return {"tags": "mean_f1", "numbers": "rmse", "ranking": "map_at_k", "confidence": "gap"}[form.takes]
     if isinstance(form, ProbabilityOf):
         return "roc_auc" if set(labels.classes) == {"0", "1"} else "log_loss"
-    if isinstance(form, ProbabilityPerClass):
+    if isinstance(form, (ProbabilityPerClass, ProbabilityPerRow)):
+        if re.search(r"log", look.metric.lower()):
+            return "log_loss"
         return "log_loss" if labels.source.target in ("single", "shares") else "mean_columnwise_roc_auc"
     numbers = all(label.isdecimal() for label in labels.classes) and len(labels.classes) > 2
     # Numbers that a file gives names to are no grades.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any
@@ -24,15 +24,16 @@ from comp.declare.labels import (
     in_order,
 )
 from comp.declare.labels.naming import Names
-from comp.declare.labels.placing import Rows, filled
+from comp.declare.labels.placing import filled
 from comp.declare.own_images import PREPARED
 from comp.errors import DataError
 from comp.new.columns import FEW, TRIVIAL, Labels, labels_of
 from comp.new.look import ImageFolder, Look
 from comp.new.matching import Asked, Fit, fit, in_json, suffix_of
-from comp.new.sample import SampleTable
+from comp.new.sample import SampleTable, is_sample
 from comp.new.several import Several, by_template, several
-from comp.new.tables import LabelTable, joined
+from comp.new.tables import Found, LabelTable, joined
+from comp.new.validating import of_parts, validating, with_validation
 
 GROUP_NAMES = (
     r"patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|group|scene|location|site|video"
@@ -41,30 +42,9 @@ FEWEST_GROUPS = 4
 # Of one body by name: 10_left and 10_right.
 SIDES = r"(.+?)[_-](?:left|right|l|r)"
 TRIED = 200  # values of a column that tell whether it names images
-VALID = re.compile(r"(^|[_\W])(val|dev)", re.IGNORECASE)
 # Folders that lie side by side, and are no classes.
 PARTS = {"train", "test", "valid", "val"}
 NO_CLASSES = {"images", "image", "img", "imgs", "masks", "mask", "labels", "label", "annotations", "json", "xml"}
-
-
-@dataclass(frozen=True)
-class Found:
-    """A label source that fits, its classes in order, and what it was seen by.
-
-    sure: how much speaks for it. doubts: what a person should look at. column: of the labels, if they have one.
-    rows: the share of a table's rows that name an image. path: of the table, if there is one. known: whether the sample
-    submission tells its column.
-    """
-
-    source: LabelSource
-    classes: tuple[str, ...]
-    seen: str
-    sure: float
-    doubts: tuple[str, ...] = ()
-    column: str = ""
-    rows: float = 1.0
-    path: str = ""
-    known: bool = True
 
 
 def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
@@ -78,7 +58,7 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
         (single, (_in_tree, _several, _by_template)),
         (joined(tables), (_in_table, _in_tree)),
     ):
-        if best is None or best.rows < 1 - FEW or (some is not single and not best.known):
+        if best is None or not best.unique or best.rows < 1 - FEW or (some is not single and not best.known):
             in_tables += [found for table in some for way in ways for found in way(look, table, asked, sample)]
             best = max(in_tables, key=attrgetter("sure"), default=None)
     in_folders = list(_in_folders(look, asked, sample))
@@ -87,40 +67,17 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
         source = best.source
         needless = isinstance(source, CsvLabels) and source.folder.endswith(f"{{{source.label}}}") and not source.group
         if not (needless and in_folders):
-            of_test = getattr(asked.source, "csv", "")
-            alike = [path for path in tables if list(tables[path]) == list(tables[best.path]) and path != of_test]
-            return _with_validation(best, alike, lambda path: _validating(look, source, path))
+            others = (path for path in tables if path != getattr(asked.source, "csv", "") and not is_sample(path))
+            alike = [path for path in others if list(tables[path]) == list(tables[best.path])]
+            return of_parts(look, best, tables) or with_validation(
+                best, alike, lambda path: validating(look, source, tables[path], path)
+            )
     in_jsons = list(_in_json(look, asked, sample))
     found = [*in_folders, *in_jsons, *_in_names(look, asked, sample)]
     if not found:
         raise DataError(_none_found(look, tables, asked))
     sources = {one.path: one.source for one in in_jsons}
-    return _with_validation(max(found, key=attrgetter("sure")), list(sources), sources.get)
-
-
-def _with_validation(best: Found, alike: Sequence[str], read: Callable[[str], LabelSource | None]) -> Found:
-    """With the labels of a validation set, where one of the tables that are alike has such; others are named."""
-    left = {path for path in alike if best.path and path != best.path}
-    path = next((path for path in sorted(left) if VALID.search(PurePosixPath(path).stem)), "")
-    if path and (valid := read(path)):
-        left.remove(path)
-        train = replace(best.source, shared=True) if isinstance(best.source, Rows) else best.source
-        best = replace(best, source=GivenSplit(train, valid), seen=f"{best.seen}; those of {path} validate")
-    doubt = f"images in {', '.join(sorted(left))} are not trained on"
-    return replace(best, doubts=(*best.doubts, doubt)) if left else best
-
-
-def _validating(look: Look, source: LabelSource, path: str) -> LabelSource | None:
-    """What reads another table as a source reads its own, where most of its rows name images of one folder."""
-    if not isinstance(source, Rows):
-        return None
-    values = set(look.tables[path].get(source.image, pd.Series(dtype=str)).str.strip())
-    named = [place for place in look.images_below if VALID.search(PurePosixPath(place).name)]
-    for place in (*sorted(named, key=len), source.folder, *look.largest_folders):
-        names = Names(look.images_below.get(place, ()), roots=(PurePosixPath(place), PurePosixPath()))
-        if sum(names.find(value) is not None for value in values) > (1 - FEW) * len(values):
-            return replace(source, csv=path, folder=place, shared=True)
-    return replace(source, csv=path, shared=True) if "{" in source.image + source.folder else None
+    return with_validation(max(found, key=attrgetter("sure")), list(sources), sources.get)
 
 
 def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) -> str:
@@ -140,7 +97,7 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
                 return (
                     f"The labels can't be found: {path} names the images in {column!r}, but beside it has "
                     f"{others or 'no column'}, with no classes, tags or numbers of these images; put the labels beside "
-                    "the names, or join the tables in a LabelFunction."
+                    "the names, or join the tables in a LabelFunction: docs/bring-your-own.md."
                 )
     columns = [(path, table[column].str.strip()) for path, table in tables.items() for column in table.columns]
     # Else a column that tells its rows apart was meant to, like one that counts them.
@@ -150,7 +107,7 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
         return (
             f"The labels can't be found: {path} has {values.iloc[0]!r} in {values.name!r}"
             f"{names.instead_of(values.iloc[0])}; let the column have the images' names, or name its images with "
-            "LabelFunction."
+            "LabelFunction: docs/bring-your-own.md."
         )
     return (
         f"The labels can't be found: no table names an image like {left[0]}, it lies in no class folder, and its name "
@@ -194,7 +151,8 @@ def _in_tree(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -
             labels = labels_of(table.rows, column, sample, (), asked.key) if len(images) * 2 >= len(below) else None
             if labels is not None:
                 named = Fit(len(images) / len(below), suffix_of(images.values()), tuple(images.values()))
-                yield _from_table(table, column, place, named, set(images), labels, asked)
+                found = _from_table(table, column, place, named, set(images), labels, asked)
+                yield replace(found, sure=found.sure + len(images) / len(look.images))
 
 
 def _several(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
@@ -275,7 +233,7 @@ def _from_table(
         "folder": folder,
         "suffix": named.suffix,
         "join": table.join,
-        "shared": _shares(folder, asked) or bool(table.parts and table.parts.valid),
+        "shared": _shares(folder, asked),
         "group": None if group == answer else group,
         "answer": answer,
         "incomplete": incomplete,
@@ -299,16 +257,14 @@ def _from_table(
     seen, doubts = f"{path}{joined} names the images of {folder} in {image!r}, and has {said}", list(labels.doubts)
     if incomplete:
         doubts.append(f"{lacking.sum()} of {len(rows)} rows of {path} have no label or no image, and are left out")
-    used: LabelSource = source
     if table.parts is not None:
-        column_of_parts, train, valid, _ = table.parts
-        doubts.append(f"rows with {train!r} in {column_of_parts!r} are trained on, no others")
-        if valid:
-            used = GivenSplit(source, replace(source, where=(column_of_parts, valid)))
-            doubts[-1] = f"rows with {train!r} in {column_of_parts!r} are trained on, those with {valid!r} validate"
+        validate = f", those with {table.parts.valid!r} validate" if table.parts.valid else ""
+        doubts.append(f"rows with {table.parts.train!r} in {table.parts.column!r} are trained on{validate}")
     share = 1 - float(lacking.mean())
     sure = labels.sure + named.share + share + rows[image].is_unique
-    return Found(used, labels.classes, seen, sure, tuple(doubts), column, share, path, labels.sure > 1)
+    return Found(
+        source, labels.classes, seen, sure, tuple(doubts), column, share, path, labels.sure > 1, rows[image].is_unique
+    )
 
 
 def _answer(table: pd.DataFrame, image: str, labels: Labels, named: Fit, asked: Asked) -> str | None:

@@ -15,7 +15,7 @@ import pandas as pd
 from comp.declare.labels import IMAGE_SUFFIXES, CocoImages, CsvImages, TestImages
 from comp.declare.labels.naming import Names
 from comp.errors import DataError
-from comp.new.look import ImageFolder, Look
+from comp.new.look import FEWEST_PIXELS, ImageFolder, Look, numbers_in
 from comp.new.sample import SampleTable
 from comp.new.several import COUNTED, by_template, common_start, several
 
@@ -99,7 +99,7 @@ def find_asked(look: Look, sample: SampleTable) -> Asked:
     # A few ids without an image are a mistake of the files, many of the guess.
     if found is not None and found.answered >= MOST * len(ids):
         return found
-    ways = (_in_json, _in_table, _several, _below_folders)
+    ways = (_in_json, _in_table, _several, _below_folders, _by_template)
     others = [*(way(look, sample, ids) for way in ways), found]
     found = max(filter(None, others), key=lambda one: one.answered, default=None) or _hidden(look, sample, ids)
     if found is not None:
@@ -109,19 +109,27 @@ def find_asked(look: Look, sample: SampleTable) -> Asked:
     instead = Names(look.images, roots=()).instead_of(asked)
     raise DataError(
         f"The sample submission asks for {asked!r}, but no image is called so; there are images in {places}{instead}; "
-        "let a table name the image of each id, or write a TestFunction."
+        "let a table name the image of each id, or write a TestFunction: docs/bring-your-own.md."
     )
 
 
 def must_have_images(look: Look) -> None:
+    for path, table in look.tables.items() if not look.image_folders else ():
+        cells = [name for name in table if len(table) and numbers_in(table[name].iloc[0]) >= FEWEST_PIXELS]
+        if cells:
+            raise DataError(
+                f"{path} has the pixels of an image in {cells[0]!r}, but there is no sample submission that asks for "
+                "some; write sample_submission.csv with an id, counted from 1, and any answer for each row to predict."
+            )
     if not look.image_folders:
         raise DataError(
-            f"There are no images among the competition's files, which are {_kinds(look)}; if these hold the images, "
-            "write them out as PNG, and if a data set has them, put both into one folder; then name it with --data."
+            f"There are no images among the competition's files, which are {kinds_of(look)}; if these hold the images, "
+            "write them out as PNG or .npy (docs/bring-your-own.md), and if a data set has them, put both into one "
+            "folder; then name it with --data."
         )
 
 
-def _kinds(look: Look) -> str:
+def kinds_of(look: Look) -> str:
     """How many files there are of each suffix."""
     counts = Counter(PurePosixPath(path).suffix.lower() or "without a suffix" for path in look.files)
     return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
@@ -259,7 +267,7 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
     for path, table in look.tables.items():
         keys = [column for column in table.columns if path != sample.path and ids <= set(table[column].str.strip())]
         for key in keys:
-            rows = table[table[key].str.strip().isin(ids)]
+            rows = table[table[key].str.strip().isin(ids)].drop_duplicates()
             for column in (str(name) for name in rows if name != key and not rows.duplicated([key, name]).any()):
                 values = set(rows[column].str.strip())
                 for folder in look.image_folders:
@@ -277,12 +285,19 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
                     source = CsvImages(path, image=column, folder=place, suffix=suffix_of(found), answer=key)
                     seen = f"{path} names the images below {place} of the ids in {key!r}"
                     return Asked(source, frozenset(found), None, False, seen, len(ids))
-            together = by_template(look.images, rows)
-            if together is not None and len(together[1].images) == len(rows):
-                template, each = together
-                images = frozenset(image for several in each.images.values() for image in several)
-                source = CsvImages(path, image=template, folder=each.folder, suffix=each.suffix, answer=key)
-                seen = f"{path} names the images in {each.folder} by {template} of the ids in {key!r}"
+    return None
+
+
+def _by_template(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
+    """Images that several columns of a table name together, beside the ids."""
+    for path, table in look.tables.items():
+        for key in (str(name) for name in table if path != sample.path and ids <= set(table[name].str.strip())):
+            rows = table[table[key].str.strip().isin(ids)]
+            template, named = by_template(look.images, rows) or ("", None)
+            if named is not None and len(named.images) == len(rows):
+                images = frozenset(image for several in named.images.values() for image in several)
+                source = CsvImages(path, image=template, folder=named.folder, suffix=named.suffix, answer=key)
+                seen = f"{path} names the images in {named.folder} by {template} of the ids in {key!r}"
                 return Asked(source, images, None, True, seen, len(ids))
     return None
 

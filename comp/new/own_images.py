@@ -9,13 +9,15 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from comp.declare.labels import Folders, GivenSplit, LabelSource, TestImages
+from comp.declare.labels.placing import Rows
 from comp.declare.own_images import PREPARED, SAMPLE, TEST, TRAIN, VALID, AskForAll, HideShare
 from comp.errors import DataError
-from comp.new.labels import Found, find_labels
+from comp.new.labels import find_labels
 from comp.new.look import Look
 from comp.new.matching import Asked, must_have_images, suffix_of
 from comp.new.metrics import metric_of
 from comp.new.sample import SampleTable
+from comp.new.tables import Found
 
 IS_TEST = re.compile(r"(^|[_\W])test", re.IGNORECASE)
 
@@ -45,10 +47,15 @@ def own_images(look: Look) -> tuple[HideShare | AskForAll, Found, Asked, SampleT
     inside: LabelSource = Folders(f"{PREPARED}/{TRAIN}")
     if isinstance(labels.source, GivenSplit):
         inside = GivenSplit(inside, Folders(f"{PREPARED}/{VALID}"))
-    hiding = HideShare(labels.source)
+    # What is prepared lies in the same folder, and has no rows.
+    hiding = HideShare(replace(labels.source, shared=True) if isinstance(labels.source, Rows) else labels.source)
     seen = f"there are none, so {hiding.share:.0%} of the labelled are hidden, and graded by: make {{name}}-submit"
     asked = Asked(TestImages(f"{PREPARED}/{TEST}"), frozenset(), None, False, seen, sure=False)
-    return hiding, replace(labels, source=inside), asked, sample
+    group = getattr(getattr(labels.source, "train", labels.source), "group", None)
+    doubts = (
+        (f"images of one {group!r} may be on both sides of a split, and among those that are hidden",) if group else ()
+    )
+    return hiding, replace(labels, source=inside, doubts=(*labels.doubts, *doubts)), asked, sample
 
 
 def _labels(look: Look, asked: Asked, sample: SampleTable) -> Found:

@@ -14,11 +14,10 @@ from comp.declare.labels import Folders, TestImages, in_order
 from comp.declare.labels.files import READ_BY
 from comp.declare.reading import PixelTable
 from comp.errors import DataError
-from comp.new.labels import Found
 from comp.new.look import FEWEST_PIXELS, Look, numbers_in
 from comp.new.matching import Asked
 from comp.new.sample import SampleTable
-from comp.new.tables import parts_of
+from comp.new.tables import Found, parts_of
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,11 @@ class SampleTable:
         return self.table[self.columns[0]].str.strip() if self.columns else pd.Series([], dtype=str)
 
 
+def is_sample(path: str) -> bool:
+    """Whether a table is called as sample submissions are."""
+    return bool(re.search(SAMPLES, PurePosixPath(path).name.lower()))
+
+
 def find_sample(look: Look) -> SampleTable | None:
     """The sample submission, if there is a CSV that can be one. Raises DataError where one asks for other things."""
 
@@ -65,7 +70,7 @@ def find_sample(look: Look) -> SampleTable | None:
         # The later one of sample_submission.csv and sample_submission_v2.csv.
         return "submission" in name, "sample" in name, -len(PurePosixPath(path).parts), path
 
-    named = [path for path in look.tables if re.search(SAMPLES, PurePosixPath(path).name.lower())]
+    named = list(filter(is_sample, look.tables))
     fitting = [path for path in named if look.tables[path].shape[1] > 1 and len(look.tables[path])]
     if not named:
         return None
@@ -79,7 +84,7 @@ def find_sample(look: Look) -> SampleTable | None:
 
 
 def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:
-    """Raise DataError where boxes, masks or texts are asked for."""
+    """Raise DataError where boxes, masks, texts or matching images are asked for."""
     of_column = [
         (f"{path} asks for {what} in {column!r}", what)
         for pattern, values, what in OTHER_COLUMNS
@@ -91,7 +96,10 @@ def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:
         for pattern, what in OTHER_METRICS
         if re.search(pattern, look.metric.lower())
     ]
-    for seen, what in (*of_column, *of_metric):
+    called = {PurePosixPath(image).stem for image in look.images} | set(table.iloc[:, 0])
+    answered = {word for value in table.iloc[:, -1] for word in value.split() if not word.isdecimal()}
+    matches = [(f"{path} has names of images for answers, in {table.columns[-1]!r}", "finding images that match")]
+    for seen, what in (*of_column, *of_metric, *(matches if answered and answered <= called else [])):
         raise DataError(
             f"{seen}, but here classes, tags and numbers of whole images are predicted; take a library for {what}."
         )

@@ -53,7 +53,9 @@ def by_template(paths: Sequence[str], table: pd.DataFrame) -> tuple[str, Several
 
     The places that a few rows' values have in paths tell; what fits most rows is right.
     """
-    columns = [str(column) for column in table if table[column].str.len().max() < LONGEST]
+    columns = [
+        str(column) for column in table if table[column].str.len().max() < LONGEST and table[column].nunique() > 1
+    ]
     best: tuple[str, Several] | None = None
     for row in table[columns].drop_duplicates()[:ROWS_TRIED].to_dict("records"):
         left, tokens = paths, {}

@@ -23,6 +23,7 @@ from comp.new.adopting import adopted
 from comp.new.at_kaggle import OpaqueError, look_at_kaggle
 from comp.new.inference import Finding, InferredDeclaration, infer
 from comp.new.look import Look, look_at_folder
+from comp.new.matching import kinds_of
 from comp.new.writing import write
 from comp.runs import Workspace
 
@@ -167,7 +168,8 @@ def _from_kaggle(
         except DataError:
             if not look.image_folders:
                 raise DataError(
-                    f"{slug} has no images among its files; name the data set that has them: --dataset OWNER/SLUG."
+                    f"{slug} has no images among its files, which are {kinds_of(look)}; name the data set that has "
+                    "them, --dataset OWNER/SLUG, or write out those in other files: docs/bring-your-own.md."
                 ) from None
             if look.whole:
                 raise

@@ -1,4 +1,4 @@
-"""The rows of tables that may have labels: those to train on, and those of two tables joined."""
+"""Tables that may have labels: their rows to train on, those of two joined, and the source that is found in them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,32 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from comp.declare.labels import LabelSource
+
 MOST_PARTS = 4
 # What rows to train on, to validate on and to predict are called.
 PARTS = (r"^train", r"^(?:val|dev)", r"test")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A label source that fits, its classes in order, and what it was seen by.
+
+    sure: how much speaks for it. doubts: what a person should look at. column: of the labels, if they have one.
+    rows: the share of a table's rows that name an image. path: of the table, if there is one. known: whether the sample
+    submission tells its column. unique: whether each row has an image of its own.
+    """
+
+    source: LabelSource
+    classes: tuple[str, ...]
+    seen: str
+    sure: float
+    doubts: tuple[str, ...] = ()
+    column: str = ""
+    rows: float = 1.0
+    path: str = ""
+    known: bool = True
+    unique: bool = True
 
 
 class Parts(NamedTuple):

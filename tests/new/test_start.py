@@ -3,6 +3,7 @@
 import re
 import shutil
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from comp.local_kaggle.server import running
 from comp.new import at_kaggle, start
 from comp.runs import Workspace
 from comp.runs.resolve import Choices
+from tests.kaggle.test_archives import by_deflate64
 
 TINY = ("pretrained=False", "stages.size=32", "stages.cycle_length=1", "stages.views=1")
 
@@ -73,14 +75,35 @@ def test_an_archive_is_unpacked_and_run(new, lay_out, tmp_path, workspace):
     assert len(declared(ended).labels.read(workspace.data("mine"))) == 24
 
 
-def test_images_in_an_archive_that_can_t_be_looked_into_are_downloaded(new, served, workspace):
+def packed_as(kind, folder):
+    """Put a folder into an archive that can't be listed from afar; what is named for it."""
+    packed = folder.parent / "train.zip"
+    if kind == "tar":
+        with tarfile.open(packed.with_name("train.tar.gz"), "w:gz") as archive:
+            archive.add(folder, "train")
+        return "train.tar.gz"
+    if kind == "parts":
+        whole = Path(shutil.make_archive(str(packed.with_suffix("")), "zip", folder.parent, "train")).read_bytes()
+        packed.unlink()
+        for number, part in enumerate((whole[:2000], whole[2000:]), start=1):
+            packed.with_name(f"train.zip.{number:03}").write_bytes(part)
+        return "train.zip.001"
+    image = min(folder.iterdir())
+    packed.write_bytes(by_deflate64(f"train/{image.name}", image.read_bytes()))
+    with zipfile.ZipFile(packed, "a") as archive:
+        for other in sorted(folder.iterdir())[1:]:
+            archive.write(other, f"train/{other.name}")
+    return f"train/{image.name} in train.zip"
+
+
+@pytest.mark.parametrize("kind", ["tar", "parts", "deflate64"])
+def test_images_in_an_archive_that_can_t_be_looked_into_are_downloaded(new, served, workspace, kind):
     made = served("histopathologic-cancer-detection")
-    with tarfile.open(made.folder / "train.tar.gz", "w:gz") as archive:
-        archive.add(made.folder / "train", "train")
+    named = packed_as(kind, made.folder / "train")
     shutil.rmtree(made.folder / "train")
     ended = new("mine", "--kaggle", made.slug)
     assert not ended.status, ended.err
-    assert "train.tar.gz can't be looked into from afar" in ended.out
+    assert f"{named} can't be looked into from afar" in ended.out
     assert len(declared(ended).labels.read(workspace.data("mine"))) == 24
 
 
