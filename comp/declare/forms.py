@@ -365,11 +365,8 @@ def _require_columns(columns: Sequence[str], classes: Sequence[str]) -> None:
             f"each of {len(classes)}; declare ProbabilityOf(class) where it holds the probability of one class."
         )
     if missing or extra:
-        odd = [
-            f"{', '.join(names[:5])} {'is' if len(names) == 1 else 'are'} {what}"
-            for names, what in ((missing, "missing"), (extra, "no class"))
-            if names
-        ]
+        both = ((missing, "missing"), (extra, "no class"))
+        odd = [f"{', '.join(some[:5])} {'is' if len(some) == 1 else 'are'} {what}" for some, what in both if some]
         raise SubmissionError(
             f"The columns after the id should be the classes of the training data, but {' and '.join(odd)}; check the "
             "label source and `submission` in competition.py."

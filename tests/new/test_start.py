@@ -131,7 +131,7 @@ def test_images_that_the_competition_lacks_are_found_in_a_data_set(new, apart, w
 def test_a_competition_without_images_asks_for_the_data_set_that_has_them(new, apart):
     ended = new("mine", "--kaggle", apart.slug)
     assert ended.status == 1
-    assert "has no images among its files; name the data set that has them: --dataset OWNER/SLUG." in ended.err
+    assert "has no images among its files, which are 3 .csv; name the data set" in ended.err
 
 
 @pytest.mark.parametrize(("slug", "whole"), [("dog-breed-identification", False), ("plant-pathology-2020-fgvc7", True)])

@@ -151,7 +151,7 @@ def test_a_doubled_row_counts_once_and_is_said(tmp_path):
         ("id,label\n0,cat,tame\n1,dog,tame\n", "can't be read as a CSV"),
         ("id,label,label\n0,cat,cat\n", "column 'label' twice"),
         ("id,label\n0,cat\n", "1 image has no row .*1.png; add their labels or move them .* shared=True"),
-        ("id,label\n0,cat\n1,dog\n2,dog\n", "1 of 3 rows .* no image, the first .*2.png; check `folder`"),
+        ("id,label\n0,cat\n1,dog\n2,dog\n", "1 of 3 rows .* no image, the first .*2.png.*; check `folder`"),
         (f"id,label\n0,cat\n1,dog\n{'x' * 300}/1,dog\n", "1 of 3 rows"),
         ("id,label\n0,cat\n1,dog\nno/1,dog\n", "1 of 3 rows .*no/1.png"),
         ('id,label\n0,cat\n1,"dog\n', "can't be read as a CSV: .*EOF inside string"),
