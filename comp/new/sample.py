@@ -99,7 +99,7 @@ def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:
     called = {PurePosixPath(image).stem for image in look.images} | set(table.iloc[:, 0])
     answered = {word for value in table.iloc[:, -1] for word in value.split() if not word.isdecimal()}
     if table.shape[1] > 1 and answered and answered <= called:
-        of_column.append((f"{path} has images' names for answers, in {table.columns[-1]!r}", "finding images that match"))
+        of_column.append((f"{path} answers with images, in {table.columns[-1]!r}", "finding images that match"))
     for seen, what in (*of_column, *of_metric):
         raise DataError(
             f"{seen}, but here classes, tags and numbers of whole images are predicted; take a library for {what}."
