@@ -13,9 +13,12 @@ STRONG = """    recipes={
                     backbone=backbone,
                     pretrained=False,
                     batch_size=8,
-                    stages=[Stage(size=size, train="head", cached=True, cycle_length=8, learning_rate=1e-2)],
+                    stages=[Stage(size=size, train="head", cached=True, **how)],
                 )
-                for backbone, size in (("test_resnet", 16), ("test_efficientnet", 32))
+                for backbone, size, how in (
+                    ("test_resnet", 16, {"cycle_length": 8, "learning_rate": 1e-2}),
+                    ("test_efficientnet", 32, {"schedule": "lbfgs"}),
+                )
             ],
             folds=2,
         ),

@@ -37,7 +37,7 @@ def clock(monkeypatch):
 def plan(strong, workspace, monkeypatch):
     """A plan of two trainings, the second on images four times as large, and what it says; speeds are known."""
 
-    def make(seconds, images_per_second=10.0, began=0.0, **chosen):
+    def make(seconds, images_per_second=10.0, began=0.0, solved=0.1, **chosen):
         said = Console()
         said.say = (lines := []).append
         several = trainings_of(strong, Choices("strong", **chosen))
@@ -45,7 +45,9 @@ def plan(strong, workspace, monkeypatch):
         made = Plan(experiments, checked_tables(strong, workspace, Console()), said, seconds, began)
         speeds = {16: images_per_second, 32: images_per_second / 4}
         monkeypatch.setattr(
-            made, "_measure", lambda: made.speeds.update({name: Speeds(dict(speeds)) for name in BACKBONES})
+            made,
+            "_measure",
+            lambda: made.speeds.update({name: Speeds(dict(speeds), solved={1: solved}) for name in BACKBONES}),
         )
         return made, lines
 
@@ -73,6 +75,10 @@ def test_what_does_not_fit_is_left_out_and_named(plan, clock):
     assert taken(made, clock, 10) == [("strong.1", 2)]
     assert "left out" in lines[-1]
     assert "strong.2" in lines[-1]
+
+
+def test_a_head_that_takes_long_to_solve_is_left_out(plan, clock):
+    assert taken(plan(600, solved=1000.0)[0], clock, 1) == [("strong.1", 2)]
 
 
 def test_one_split_validates_where_folds_take_too_long(plan, clock):
