@@ -130,8 +130,9 @@ def predict(
     # With what predicts other images without the training images at hand.
     run.write_record("scores", {**scores, "shares": shares.tolist()})
     console.say(describe(scores, "images" if answers is None else "answers"))
-    for line in filter(None, [doubt(scores)]):
-        console.say(line)
+    # Folds are joined, and then all rows decide.
+    if config["folds"] is None and (doubtful := doubt(scores)):
+        console.say(doubtful)
     _write_test_predictions(trained, tables, test, shares, postprocessing, console)
     return run.submission
 
