@@ -32,8 +32,9 @@ def recipes_for(
     size, larger = (doubled, doubled) if doubled < USUAL_SIZE else ("native", "1.15x")
     head = Stage(size=size, train="head", cached=True, views=2, schedule="lbfgs")
     large_head = Stage(size=larger, train="head", cached=True, views=2, schedule="lbfgs")
+    frozen = Recipe(backbone=SMALL_BACKBONE, stages=[head])
     if like_photographs:
-        quick = Recipe(backbone=SMALL_BACKBONE, stages=[head])
+        quick = frozen
         on_cpu = Recipe(backbone=OTHER_BACKBONE, stages=[large_head])
     else:
         length = 4 if images > MANY_IMAGES else 8
@@ -56,7 +57,8 @@ def recipes_for(
         stages=[head, Stage(size=size, train="all", cycles=3, cycle_length=1, cycle_multiplier=2)],
         on_cpu=on_cpu,
     )
-    strong = Ensemble(members=[quick, on_cpu], backbones=[SMALL_BACKBONE, OTHER_BACKBONE])
+    members = [quick, on_cpu] if like_photographs else [quick, frozen, on_cpu]
+    strong = Ensemble(members=members, backbones=[SMALL_BACKBONE, OTHER_BACKBONE])
     seen = f"images of {pixels[0]} x {pixels[1]} pixels" if pixels else "images of unknown size"
     at = "the backbone's own size" if size == "native" else f"{size} px"
     which = "like" if like_photographs else "unlike"

@@ -236,7 +236,7 @@ class Plan:
                     bar.advance(1)
 
     def _in_folds_or_not(self) -> list[Experiment]:
-        """The trainings in their folds; of one split each where the folds of none fit.
+        """The trainings in their folds; of one split each where with no backbone the folds of the first that fits do.
 
         Raises OverrideError where nothing fits.
         """
@@ -251,7 +251,8 @@ class Plan:
                 f"--time is {in_minutes(self.seconds)}, but {split[least].name} alone, which takes the least, needs "
                 f"about {needed} here; give it that, or name smaller sizes."
             )
-        if self._fits(self.experiments[first]):
+        recipe = self.experiments[first].choices.recipe
+        if any(self._fits(one) for one in self.experiments if one.choices.recipe == recipe):
             return self.experiments
         if folds := self.experiments[first].choices.folds:
             cost = in_minutes(self._cost(self.experiments[first]))

@@ -21,6 +21,10 @@ def on_two_cores(late_half: Stage, snapshots: int = 1) -> Recipe:
     )
 
 
+frozen = Recipe(
+    backbone="mobilenetv2_100.ra_in1k",
+    stages=[Stage(size="native", train="head", cached=True, views=8, schedule="lbfgs")],
+)
 quick = on_two_cores(Stage(size="native", train=2, schedule="one_cycle", cycle_length=8, learning_rate=1e-3))
 cycles = on_two_cores(Stage(size="native", train=2, cycles=3, cycle_length=8, learning_rate=1e-3), snapshots=3)
 standard = Recipe(
@@ -35,7 +39,7 @@ standard = Recipe(
 )
 
 strong = Ensemble(
-    members=[quick, cycles],
+    members=[quick, frozen, cycles],
     backbones=["tf_efficientnet_lite2.in1k", "mobilenetv2_100.ra_in1k", "tf_efficientnet_lite0.in1k"],
 )
 

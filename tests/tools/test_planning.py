@@ -87,6 +87,16 @@ def test_one_split_validates_where_folds_take_too_long(plan, clock):
     assert any("2 folds of strong.1" in line for line in lines)
 
 
+def test_folds_of_another_backbone_of_the_same_recipe_are_taken_before_one_split_of_the_first(plan, clock):
+    made, _ = plan(60, backbones=BACKBONES)
+    made._measure()
+    made._measure = lambda: None
+    made.speeds[BACKBONES[0]] = Speeds({16: 1.5, 32: 0.4}, solved={1: 0.1})
+    backbones = [one.recipe.backbone for one in made]
+    assert backbones == [BACKBONES[1], BACKBONES[1]]
+    assert made.experiments[0].choices.folds == 2
+
+
 def test_a_time_in_which_nothing_fits_is_refused_with_the_least_that_is_needed(plan, clock):
     made, _ = plan(5)
     with pytest.raises(OverrideError, match=r"strong\.1 .* needs about 0:2\d"):

@@ -1,0 +1,124 @@
+"""The score that fastai's `fine_tune` reaches in a given time, on the rows of comp's own split.
+
+python -m benchmarks.fastai_in_time dogs-vs-cats --backbone local-dir:WEIGHTS --minutes 30
+
+Beside it stands `comp run NAME --recipe strong --time 30m`. fastai is given what favours it: comp's augmentations, the
+backbone's native size, as many epochs as fit, test-time augmentation, and comp's post-processing of its predictions.
+"""
+
+import sys
+from importlib.util import find_spec
+from time import perf_counter
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks.against_fastai import MISSING
+from comp.console import Console
+from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.declare.reading import sides
+from comp.errors import CompError
+from comp.runs import Workspace
+from comp.runs.resolve import Choices, Experiment
+from comp.submission.scoring import describe, tune_on_predictions
+from comp.training.prepared import Prepared, prepare
+
+VIEWS = 4
+
+
+def score_in_time(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A competition that was downloaded.")],
+    backbone: Annotated[str, typer.Option(help="A timm model, or local-dir:PATH.")] = "mobilenetv2_100.ra_in1k",
+    minutes: Annotated[float, typer.Option(min=1, help="That it may train and predict.")] = 30,
+    seed: Annotated[int, typer.Option(help="Of comp's split, and of fastai.")] = 0,
+) -> None:
+    """Train with fastai for a given time, and score it."""
+    competition = competition_named(name, REPOSITORY_COMPETITIONS)
+    choices = Choices("quick", backbone, seed=seed)
+    prepared = prepare(Experiment.of(competition, choices, Workspace.from_environment()), Console())
+    began = perf_counter()
+    probabilities, classes, epochs = _predictions(prepared, 60 * minutes, seed)
+    seconds = perf_counter() - began
+    targets = prepared.tables.targets[prepared.validating]
+    ordered = probabilities[:, [classes.index(label) for label in prepared.tables.classes]]
+    _, scores = tune_on_predictions(competition, prepared.tables.classes, targets, ordered)
+    print(f"fastai, fine_tune({epochs}) in {seconds:.0f} s: {describe(scores, 'images')}")
+
+
+def _predictions(prepared: Prepared, seconds: float, seed: int) -> tuple[Any, list[str], int]:
+    """Of the validation images (N, C), their classes, and the epochs that fitted."""
+    from fastai.vision.all import set_seed
+
+    began = perf_counter()
+    set_seed(seed)
+    learner = _learner(prepared)
+    with learner.no_bar(), learner.no_logging():
+        learner.fine_tune(1)
+        # That was an epoch of the head and one of all layers.
+        first = perf_counter() - began
+        learner.freeze()
+        frozen = _seconds(lambda: learner.fit_one_cycle(1))
+        whole = max(first - frozen, frozen)
+        predicted = _seconds(lambda: learner.tta(n=VIEWS - 1))
+        left = seconds - (perf_counter() - began) - frozen - predicted
+        epochs = max(1, int(left / whole))
+        set_seed(seed)
+        learner = _learner(prepared)
+        with learner.no_bar(), learner.no_logging():
+            learner.fine_tune(epochs)
+            probabilities, _ = learner.tta(n=VIEWS - 1)
+    return probabilities.numpy(), list(map(str, learner.dls.vocab)), epochs
+
+
+def _learner(prepared: Prepared) -> Any:
+    from fastai.vision.all import ImageDataLoaders, Resize, aug_transforms, vision_learner
+
+    augment, recipe = prepared.experiment.competition.augment, prepared.experiment.recipe
+    table, tables = prepared.tables.train[["path"]].copy(), prepared.tables
+    table["path"] = table["path"].map(lambda path: str(path).lstrip("/"))
+    tags = tables.targets.ndim == 2
+    table["label"] = [
+        ";".join(np.array(tables.classes)[row == 1]) if tags else tables.classes[row] for row in tables.targets
+    ]
+    table["validates"] = False
+    table.loc[prepared.validating, "validates"] = True
+    loaders = ImageDataLoaders.from_df(
+        table,
+        path="/",
+        fn_col="path",
+        label_col="label",
+        label_delim=";" if tags else None,
+        valid_col="validates",
+        item_tfms=Resize(sides(recipe.stages[0].pixels)[0]),
+        batch_tfms=aug_transforms(
+            do_flip=augment.flips != "none",
+            flip_vert=augment.flips == "dihedral",
+            max_rotate=augment.max_rotation,
+            max_zoom=augment.max_zoom,
+            max_lighting=augment.max_light,
+            max_warp=0,
+        ),
+        bs=32,
+        num_workers=0,
+    )
+    return vision_learner(loaders, recipe.backbone, pretrained=True)
+
+
+def _seconds(work: Any) -> float:
+    began = perf_counter()
+    work()
+    return perf_counter() - began
+
+
+def main() -> None:
+    if find_spec("fastai") is None:
+        sys.exit(f"Error: {MISSING}")
+    try:
+        typer.run(score_in_time)
+    except CompError as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main()
