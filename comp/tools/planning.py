@@ -34,7 +34,7 @@ from comp.training.solving import MOST_ROWS
 
 # Seconds: of preparing, recording and predicting one training, and of an epoch of a head; corrected by what they take.
 OF_A_TRAINING, OF_AN_EPOCH = 2.0, 0.05
-# Gradients over all training samples that a head solved by L-BFGS takes: 300 to 380 for ten classes of 120 samples each.
+# Gradients over all training samples that a head solved by L-BFGS takes: 300 to 380 for ten classes of 120 each.
 GRADIENTS = 350
 # Seconds that the blend, its submission and its page take at the end, before they were seen to take others.
 OF_THE_END = 15.0
