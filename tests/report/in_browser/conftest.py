@@ -11,9 +11,11 @@ from comp.console import Console
 from comp.declare.competition import Competition, load_competition
 from comp.report.compare import compare
 from comp.report.explore import explore
+from comp.report.labels import check_labels
 from comp.report.report import explain
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
+from comp.submission.predictions import read_predictions, write_predictions
 from tests.report.in_browser.browsing import launched
 
 # What names in other people's data may be, and what would happen if a page took them for markup or script.
@@ -66,7 +68,9 @@ class Shown:
 
     def page(self, name, run=0):
         """The report of a run, or a page of the competition by the name of its file."""
-        return self.runs[run].report if name == "report" else self.workspace.runs / self.competition.name / name
+        if name in ("report", "labels.html"):
+            return self.runs[run].report.with_name("labels.html" if name == "labels.html" else "report.html")
+        return self.workspace.runs / self.competition.name / name
 
 
 def write(path, rows):
@@ -119,6 +123,12 @@ def single(nobodys_home):
     explain(competition, joined, workspace, console)
     explore(competition, Choices(), workspace, console)
     compare(competition, [first, joined], workspace)
+    # Four images, one of each class, look like those of the next one.
+    valid = read_predictions(joined.predictions("valid"))
+    for row in range(4):
+        valid.iloc[row] = [0.97 if name == CLASSES[(row + 1) % 4] else 0.01 for name in valid.columns]
+    write_predictions(joined.predictions("valid"), valid.index, valid.to_numpy(), valid.columns)
+    check_labels(competition, joined, workspace, console)
     return Shown(competition, workspace, [first, joined])
 
 

@@ -33,6 +33,7 @@ def numbers(cards, name):
 def test_pages_are_whole_in_the_dark_and_on_a_phone(browser, single, tagged):
     looked_at(browser, tagged.page("report"), "tagged-report", looks=["dark"])
     looked_at(browser, tagged.page("explore.html"), looks=["phone"])
+    looked_at(browser, single.page("labels.html", run=1), looks=["phone"])
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -101,6 +102,22 @@ def test_a_pair_that_is_confused_leads_to_its_pictures(report, link):
     cards = report.locator(VISIBLE)
     assert numbers(cards, "actual") == [actual] * count
     assert numbers(cards, "predicted") == [predicted] * count
+
+
+def test_a_label_that_is_contradicted_leads_to_its_picture_and_its_path(browser, single):
+    with watching(browser, f"file://{single.page('labels.html', run=1)}") as watched:
+        page = watched.page
+        cards = page.locator(VISIBLE)
+        button = page.locator("#pairs button[data-pair]").first
+        actual, predicted = map(int, button.get_attribute("data-pair").split())
+        count = int(button.locator("xpath=ancestor::tr").locator("td").nth(1).inner_text())
+        button.click()
+        assert numbers(cards, "actual") == [actual] * count
+        assert numbers(cards, "predicted") == [predicted] * count
+        cards.first.locator("button.view").click()
+        assert page.locator("dialog.large code").inner_text().startswith("data/hostile/train/<img src=x")
+        assert page.evaluate("window.owned") is None
+        watched.is_whole()
 
 
 def test_a_picture_opens_large_with_all_probabilities_its_map_and_its_path_and_arrow_keys_lead_on(report):
