@@ -32,10 +32,12 @@ def test_there_are_the_three_real_competitions_and_the_demo():
 
 
 @every_folder
-def test_the_folder_declares_the_competition_of_its_name(folder):
+def test_the_folder_declares_the_competition_of_its_name_with_a_quick_and_a_standard_recipe(folder):
     name = folder.name.replace("_", "-")
     assert find_competitions(REPOSITORY / "competitions")[name] == folder / "competition.py"
-    assert load_competition(folder / "competition.py").name == name
+    competition = load_competition(folder / "competition.py")
+    assert competition.name == name
+    assert {"quick", "standard"} <= set(competition.recipes)
 
 
 @every_folder
@@ -50,36 +52,19 @@ def test_every_backbone_is_known_to_timm_with_weights_where_it_starts_from_them(
 
 
 @every_folder
-def test_there_are_a_quick_and_a_standard_recipe(folder):
-    assert {"quick", "standard"} <= set(load_competition(folder / "competition.py").recipes)
-
-
-@every_folder
-def test_the_declaration_imports_nothing_but_comp(folder):
-    tree = ast.parse((folder / "competition.py").read_text(encoding="utf-8"))
-    imported = set()
+def test_the_declaration_is_short_imports_nothing_but_comp_and_says_as_its_readme_does_how_it_is_run(folder):
+    text = (folder / "competition.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 60
+    tree, imported = ast.parse(text), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             imported.add("." * node.level + (node.module or ""))
     assert imported == {"comp"}
-
-
-@every_folder
-def test_the_declaration_is_short_and_says_what_it_is_and_how_it_is_run(folder):
-    text = (folder / "competition.py").read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 60
-    docstring = ast.get_docstring(ast.parse(text)) or ""
     command = "make demo" if folder.name == "digits" else f"make {folder.name.replace('_', '-')}"
-    assert command in docstring
-
-
-@every_folder
-def test_the_readme_names_the_command(folder):
-    text = (folder / "README.md").read_text(encoding="utf-8")
-    command = "make demo" if folder.name == "digits" else f"make {folder.name.replace('_', '-')}"
-    assert command in text
+    assert command in (ast.get_docstring(tree) or "")
+    assert command in (folder / "README.md").read_text(encoding="utf-8")
 
 
 @every_name

@@ -116,20 +116,16 @@ def test_of_methods_that_score_the_same_the_simplest_is_taken_and_a_shared_seed_
     assert ensemble(made, members[1:]).record("config")["seed"] is None
 
 
-def test_runs_on_all_data_are_combined_as_said_but_not_compared(made, capsys):
-    members = [made.run(["train"] * 36, seed=seed) for seed in (1, 2)]
+def test_runs_on_all_data_are_combined_as_said_with_the_post_processing_that_they_share_but_not_compared(made, capsys):
+    shared = {"kind": "MostProbable"}
+    members = [made.run(["train"] * 36, seed=seed, postprocessing=shared) for seed in (1, 2)]
     for how in (None, "ranks", "weights"):
         assert "--how mean" in refusal(ensembles.ensemble, made, members, how)
     run = ensemble(made, members, "mean")
-    assert "tuned" not in run.record("scores")
+    scores = run.record("scores")
+    assert ("tuned" in scores, scores["postprocessing"]) == (False, shared)
     assert "there is no score" in capsys.readouterr().out
     assert len(pd.read_csv(run.submission)) == 12
-
-
-def test_runs_on_all_data_keep_the_post_processing_that_they_share(made):
-    shared = {"kind": "MostProbable"}
-    members = [made.run(["train"] * 36, seed=seed, postprocessing=shared) for seed in (1, 2)]
-    assert ensemble(made, members, "mean").record("scores")["postprocessing"] == shared
     other = made.run(["train"] * 36, postprocessing=None)
     assert "--like" in refusal(ensembles.ensemble, made, [*members, other], "mean")
 
@@ -161,8 +157,10 @@ def test_runs_on_other_data_are_told_in_what_they_differ(made, changed, says):
     assert says in refusal(ensembles.ensemble, made, [made.run(HALF), made.run(HALF, **changed)])
 
 
-def test_runs_that_predicted_other_images_are_named(made):
+def test_one_run_and_runs_that_predicted_other_images_are_refused(made):
     first, second = made.run(HALF), made.run(HALF)
+    assert "two runs or more" in refusal(ensembles.ensemble, made, [first])
+    assert "shades/standard-1 is named twice" in refusal(ensembles.ensemble, made, [first, first])
     for part, says in (("valid", "predicted 17 validation images"), ("test", "predicted 11 test images")):
         whole = pd.read_parquet(second.predictions(part))
         whole.iloc[1:].to_parquet(second.predictions(part), index=False)
@@ -177,12 +175,6 @@ def test_an_image_that_came_since_is_named(made):
     with (folder / "train.csv").open("a") as file:
         file.write("t99,red\n")
     assert "the split of shades/standard-1, the first 't99'" in refusal(ensembles.ensemble, made, members)
-
-
-def test_one_run_or_one_run_twice_is_no_ensemble(made):
-    run = made.run(HALF)
-    assert "two runs or more" in refusal(ensembles.ensemble, made, [run])
-    assert "shades/standard-1 is named twice" in refusal(ensembles.ensemble, made, [run, run])
 
 
 @pytest.mark.parametrize("failing", ["write_predictions", "write_submission"])
