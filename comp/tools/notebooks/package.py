@@ -12,11 +12,15 @@ import shutil
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import comp
+from comp.declare.competition import Competition
 from comp.errors import DataError, RunError
 from comp.runs import Run
+
+if TYPE_CHECKING:
+    from comp.kaggle.notebooks import Notebook
 
 # What a training leaves in the working folder: its runs, and among them the name of the one that was asked for.
 ARCHIVE = "runs.zip"
@@ -37,17 +41,23 @@ def name_at_kaggle(*words: str) -> str:
     return f"{name[: LONGEST_NAME - 9].strip('-')}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
-def notebook_text(kind: str, **values: Any) -> str:
-    """The .ipynb of a kind, ``predict`` or ``train``, from ``templates/``: what it is, the installation, its work.
+def notebook_of(
+    kind: str, name: str, competition: Competition, owner: str, *, internet: bool, **values: Any
+) -> Notebook:
+    """A notebook of a kind, ``predict`` or ``train``, from ``templates/``: what it is, the installation, its work.
 
-    values: what the templates name. A value is written into the code as Python writes it.
+    name: its own and its package's. values: what else the templates name; they are written as Python writes them.
     """
     # Kaggle's machines, which unpack by this file, write no notebooks.
     import nbformat
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    from comp.kaggle.notebooks import Notebook
+
     pages = Environment(loader=PackageLoader("comp.tools.notebooks"), undefined=StrictUndefined)
     pages.filters["python"] = repr
+    values |= {"title": name.replace("-", " "), "competition": competition.kaggle, "owner": owner, "package": name}
+    values["internet"] = internet
     cells = [nbformat.v4.new_markdown_cell(pages.get_template(f"{kind}.md.jinja").render(values))]  # type: ignore[no-untyped-call]
     for name in ("install", kind):
         source = pages.get_template(f"{name}.py.jinja").render(values)
@@ -57,7 +67,9 @@ def notebook_text(kind: str, **values: Any) -> str:
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)  # type: ignore[no-untyped-call]
     nbformat.validate(notebook)
-    return str(nbformat.writes(notebook))  # type: ignore[no-untyped-call]
+    source = str(nbformat.writes(notebook))  # type: ignore[no-untyped-call]
+    datasets = [f"{owner}/{name}", *(dataset.handle for dataset in competition.extra_data)]
+    return Notebook(name, source, [competition.kaggle], datasets, internet)
 
 
 def pack(files: Mapping[str, Path], folder: Path) -> list[Path]:

@@ -12,9 +12,9 @@ from comp.console import Console
 from comp.declare.competition import load_competition
 from comp.errors import RunError
 from comp.kaggle.client import connect
-from comp.kaggle.notebooks import LICENSE, Notebook
+from comp.kaggle.notebooks import LICENSE
 from comp.runs import Run, Workspace
-from comp.tools.notebooks.package import backbone_files, name_at_kaggle, notebook_text, pack, plugin_files, records_of
+from comp.tools.notebooks.package import backbone_files, name_at_kaggle, notebook_of, pack, plugin_files, records_of
 
 FOLDER = "kaggle"
 SOURCE = "predict.ipynb"
@@ -31,30 +31,19 @@ def write_predicting(declaration: Path, run: Run, workspace: Workspace, console:
         raise RunError(f"{run.name} was predicted by an older comp; run `comp predict {run.name}` once more.")
     competition = load_competition(declaration)
     owner, name = connect(workspace.kaggle, console.say).user, name_at_kaggle(*run.name.split("/"))
-    title = name.replace("-", " ")
-    source = notebook_text(
-        "predict",
-        title=title,
-        competition=competition.kaggle,
-        run=run.name,
-        owner=owner,
-        package=name,
-        internet=False,
-    )
-    datasets = [f"{owner}/{name}", *(dataset.handle for dataset in competition.extra_data)]
-    metadata = Notebook(name, source, [competition.kaggle], datasets, internet=False).metadata(owner, SOURCE)
-    described = {"id": f"{owner}/{name}", "title": title, "licenses": [{"name": LICENSE}]}
+    notebook = notebook_of("predict", name, competition, owner, run=run.name, internet=False)
+    described = {"id": f"{owner}/{name}", "title": notebook.title, "licenses": [{"name": LICENSE}]}
     folder = run.folder / FOLDER
     with tempfile.TemporaryDirectory(dir=run.folder, prefix=".packing-") as beside:
         unfinished = Path(beside) / FOLDER
         (unfinished / "data").mkdir(parents=True)
         pack(dict(_files(declaration, run)), unfinished / "data")
         (unfinished / "data" / "dataset-metadata.json").write_text(json.dumps(described, indent=2) + "\n")
-        (unfinished / "kernel-metadata.json").write_text(json.dumps(metadata, indent=2) + "\n")
-        (unfinished / SOURCE).write_text(source, encoding="utf-8")
+        (unfinished / "kernel-metadata.json").write_text(json.dumps(notebook.metadata(owner, SOURCE), indent=2) + "\n")
+        (unfinished / SOURCE).write_text(notebook.source, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
-    console.say(f"{title}: a notebook without internet, and a private data set with the weights and comp")
+    console.say(f"{notebook.title}: a notebook without internet, and a private data set with the weights and comp")
     console.say(f"next: kaggle datasets create -p {folder / 'data'}   (later: kaggle datasets version -m again -p ...)")
     console.say(f"then: kaggle kernels push -p {folder}")
     return folder

@@ -24,7 +24,7 @@ from comp.kaggle.archives import unpack
 from comp.kaggle.client import Kaggle, connect
 from comp.kaggle.downloads import forget
 from comp.kaggle.failures import PassingError
-from comp.kaggle.notebooks import Notebook, create_dataset, download_output, execution, output, push
+from comp.kaggle.notebooks import create_dataset, download_output, execution, output, push
 from comp.runs import Run, Workspace, list_runs, take_in
 from comp.runs.resolve import Choices, resolve
 from comp.tools.notebooks.package import (
@@ -34,7 +34,7 @@ from comp.tools.notebooks.package import (
     LOCAL,
     backbone_files,
     name_at_kaggle,
-    notebook_text,
+    notebook_of,
     pack,
     plugin_files,
     records_of,
@@ -126,20 +126,10 @@ def _push(
     with tempfile.TemporaryDirectory() as folder:
         packed = pack(files, Path(folder))
         with console.bar("uploading what the training needs", len(packed), "files") as bar:
-            package = create_dataset(kaggle, name, packed, lambda _: bar.advance(1))
-    source = notebook_text(
-        "train",
-        title=name.replace("-", " "),
-        competition=competition.kaggle,
-        command=_command(),
-        arguments=arguments,
-        owner=kaggle.user,
-        package=name,
-        internet=True,
-    )
-    datasets = [package, *(dataset.handle for dataset in competition.extra_data)]
+            create_dataset(kaggle, name, packed, lambda _: bar.advance(1))
     # With internet for the backbone's weights.
-    push(kaggle, Notebook(name, source, [competition.kaggle], datasets, internet=True))
+    given = {"command": _command(), "arguments": arguments}
+    push(kaggle, notebook_of("train", name, competition, kaggle.user, internet=True, **given))
 
 
 def _follow(kaggle: Kaggle, handle: str, record: Path, console: Console) -> None:
