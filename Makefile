@@ -13,7 +13,7 @@ WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo new test test-real test-reliability test-kills lint format lock $(COMPETITIONS) \
+.PHONY: help setup demo new test test-long test-real test-reliability test-kills lint format lock $(COMPETITIONS) \
 	$(COMPETITIONS:%=%-submit)
 
 help: ## Show this list
@@ -42,8 +42,11 @@ new: setup ## Make a competition's folder: NAME=flowers KAGGLE=its-slug [DATASET
 	@test -n "$(NAME)" || { echo "Name it: make new NAME=flowers KAGGLE=its-slug, or with DATA=its-folder" >&2; exit 2; }
 	$(COMP) new "$(NAME)" $(if $(KAGGLE),--kaggle "$(KAGGLE)") $(if $(DATASET),--dataset "$(DATASET)") $(if $(DATA),--data "$(DATA)") $(ARGS)
 
-test: setup ## Run the tests, but for those on the real competitions' images
+test: setup ## Run the tests, but for the long ones and those on the real competitions' images
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/real $(ARGS)
+
+test-long: setup ## Run the tests that start clusters, several processes, or notebooks
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/real -m long $(ARGS)
 
 test-real: setup ## Run the tests on real images (they need ../shared)
 	$(BIN)/python -m pytest tests/real $(ARGS)

@@ -41,10 +41,6 @@ from comp.submission.submission import build_submission, write_submission
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 
 
-def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _a_small_heap():
     """Every stage of a training collects garbage, which takes longer than a small stage among all that is imported."""

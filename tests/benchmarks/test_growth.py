@@ -9,6 +9,8 @@ from benchmarks.synthetic import Synthetic
 from comp.data.data_check import checked_tables
 from comp.data.tables import read_tables
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("classes", [3, 1200])
 def test_a_synthetic_competition_has_as_many_rows_and_classes_as_it_is_asked_for(tmp_path, classes):

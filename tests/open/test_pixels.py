@@ -17,8 +17,6 @@ from comp.tools.rehearsal import serve_rest
 from comp.training.predicting import predict_test_images
 from tests.data.test_readers import dicom
 
-pytestmark = pytest.mark.long
-
 SOURCE = """
 import numpy as np
 

@@ -28,6 +28,8 @@ from comp.training.state import load_state
 STILL = """
 from comp import ClassName, Columns, Competition, CsvLabels, Recipe, Stage, TestImages, upright
 
+pytestmark = pytest.mark.long
+
 competition = Competition(
     name="shades",
     kaggle="shades",

@@ -22,6 +22,8 @@ from comp.runs import Run
 LACKING = ["iterstrat", "plotext", "pytorch_grad_cam", "remotezip", "py7zr"]
 EXECUTE = """
 import nbclient, nbformat, sys
+
+pytestmark = pytest.mark.long
 notebook = nbformat.read(sys.argv[1], as_version=4)
 nbclient.NotebookClient(notebook, kernel_name="python3", timeout=200).execute(cwd=sys.argv[2])
 outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]

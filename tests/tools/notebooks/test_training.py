@@ -23,6 +23,8 @@ from comp.tools.ensembles import join
 from comp.tools.notebooks import training
 from comp.tools.notebooks.training import arguments_of, bring
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def kaggle(shades, tmp_path, monkeypatch):
