@@ -33,69 +33,51 @@ def as_csv(frame):
     return pd.read_csv(StringIO(written), dtype=str, keep_default_na=False, skip_blank_lines=False)
 
 
-def probabilities_of(seed, rows, classes):
-    return np.random.default_rng(seed).dirichlet(np.ones(classes), rows)
-
-
-@moderately
-@given(classes=CLASSES, seed=SEEDS, rows=st.integers(1, 9), place=st.integers(0, 1))
-def test_the_probability_of_one_class_is_read_back(classes, seed, rows, place):
-    classes, probabilities = classes[:2], probabilities_of(seed, rows, 2)
-    form = ProbabilityOf(classes[place])
-    frame = form.encode(probabilities, classes, ["label"])
-    assert list(frame.columns) == ["label"]
-    assert list(frame["label"]) == list(probabilities[:, place])
-    assert form.decode(as_csv(frame), classes) == pytest.approx(probabilities, abs=1e-9)
-
-
-@moderately
-@given(classes=CLASSES, seed=SEEDS, rows=st.integers(1, 9), data=st.data())
-def test_a_column_per_class_is_read_back_in_whatever_order_the_sample_has(classes, seed, rows, data):
-    columns = data.draw(st.permutations(classes))
-    probabilities, form = probabilities_of(seed, rows, len(classes)), ProbabilityPerClass()
-    frame = form.encode(probabilities, classes, columns)
-    assert list(frame.columns) == columns
-    assert all(np.array_equal(frame[name], probabilities[:, place]) for place, name in enumerate(classes))
-    assert form.decode(as_csv(frame), classes) == pytest.approx(probabilities, abs=1e-9)
-
-
-@moderately
-@given(classes=CLASSES, seed=SEEDS, rows=st.integers(1, 9))
-def test_class_names_are_read_back(classes, seed, rows):
-    chosen = np.random.default_rng(seed).integers(len(classes), size=rows)
-    frame = ClassName().encode(chosen, classes, ["breed"])
-    assert list(frame["breed"]) == [classes[place] for place in chosen]
-    assert list(ClassName().decode(as_csv(frame), classes)) == list(chosen)
-    assert set(ClassName().classes_in(frame)) == {classes[place] for place in chosen}
+def predictions_of(form, rng, rows, classes):
+    """Some of the kind that a form takes, one answer without a class among confident ones."""
+    count, order = len(classes), rng.permuted(np.tile(np.arange(len(classes)), (rows, 1)), axis=1)
+    return {
+        "probabilities": lambda: rng.dirichlet(np.ones(count), rows),
+        "classes": lambda: rng.integers(count, size=rows),
+        "tags": lambda: rng.integers(2, size=(rows, count)),
+        "ranking": lambda: np.c_[order, np.full(rows, -1)],
+        "confidence": lambda: np.r_[[[-1, 0]], np.c_[order[:, 0], rng.uniform(size=rows)]],
+    }[form.takes]()
 
 
 @moderately
 @given(classes=CLASSES, seed=SEEDS, rows=st.integers(1, 9), separator=st.sampled_from([" ", ",", "|", "; "]))
-def test_tags_are_read_back(classes, seed, rows, separator):
+def test_what_a_form_writes_is_read_back(classes, seed, rows, separator):
     assume(not any(set(separator) & set(name) for name in classes))
-    form, tags = TagNames(separator), np.random.default_rng(seed).integers(2, size=(rows, len(classes)))
-    frame = form.encode(tags, classes, ["tags"])
-    assert np.array_equal(form.decode(as_csv(frame), classes), tags)
-    assert set(form.classes_in(frame)) == {classes[place] for place in np.flatnonzero(tags.any(axis=0))}
+    rng, separated = np.random.default_rng(seed), (TagNames(separator), ClassWithConfidence(separator))
+    for form in (
+        *(ProbabilityOf(name) for name in classes[:2]),
+        *(ProbabilityPerClass(), ClassName(), ClassNumber(classes[::-1]), TopClasses(len(classes) + 1, separator)),
+        *separated,
+    ):
+        known = classes[:2] if isinstance(form, ProbabilityOf) else classes
+        predictions = predictions_of(form, rng, rows, known)
+        columns = list(rng.permutation(np.array(known, object))) if form == ProbabilityPerClass() else ["label"]
+        frame = form.encode(predictions, known, columns)
+        assert list(frame.columns) == columns
+        assert form.decode(as_csv(frame), known) == pytest.approx(predictions, abs=1e-9)
+        if form in separated or form == ClassName():
+            assert set(form.classes_in(frame)) <= set(classes)
 
 
-@moderately
-@given(classes=CLASSES, seed=SEEDS, rows=st.integers(1, 9), separator=st.sampled_from([" ", ",", "|", "; "]))
-def test_rankings_and_confident_answers_are_read_back(classes, seed, rows, separator):
-    assume(not any(set(separator) & set(name) for name in classes))
-    rng = np.random.default_rng(seed)
-    ranking = rng.permuted(np.tile(np.arange(len(classes)), (rows, 1)), axis=1)
-    form = TopClasses(len(classes) + 1, separator)
-    frame = form.encode(ranking, classes, ["Id"])
-    assert list(frame["Id"]) == [separator.join(classes[place] for place in row) for row in ranking]
-    assert np.array_equal(form.decode(as_csv(frame), classes), np.c_[ranking, np.full(rows, -1)])
-    assert set(form.classes_in(frame)) == set(classes)
-    answers, form = np.c_[ranking[:, 0], rng.uniform(size=rows)], ClassWithConfidence(separator)
-    answers[0] = -1, 0
-    frame = form.encode(answers, classes, ["Id"])
-    assert frame["Id"][0] == ""
-    assert form.decode(as_csv(frame), classes) == pytest.approx(answers, abs=1e-9)
-    assert set(form.classes_in(frame)) == {classes[place] for place in ranking[1:, 0]}
+@pytest.mark.parametrize(
+    ("form", "predictions", "written"),
+    [
+        (ProbabilityOf("b"), [[0.25, 0.75]], [0.75]),
+        (ClassName(), [1, 0], ["b", "a"]),
+        (ClassNumber(["b", "a"]), [1, 0], [0, 1]),
+        (TagNames(", "), [[1, 1], [0, 0]], ["a, b", ""]),
+        (TopClasses(2), [[1, 0], [0, -1]], ["b a", "a"]),
+        (ClassWithConfidence(), [[1, 0.5], [-1, 0]], ["b 0.5", ""]),
+    ],
+)
+def test_a_form_writes_what_is_meant(form, predictions, written):
+    assert list(form.encode(np.array(predictions), ("a", "b"), ["x"])["x"]) == written
 
 
 def test_a_true_class_alone_is_a_ranking_and_a_sure_answer():
@@ -110,11 +92,6 @@ def test_a_true_class_alone_is_a_ranking_and_a_sure_answer():
 def test_a_row_with_too_much_in_it_is_named(form, text):
     with pytest.raises(SubmissionError, match=f"'{text}'|'b' in data row 1"):
         form.decode(pd.DataFrame({"Id": [text]}), ("a", "b"))
-
-
-def test_tags_are_written_in_the_order_of_the_classes():
-    frame = TagNames().encode(np.array([[1, 0, 1], [0, 0, 0]]), ("clear", "haze", "primary"), ["tags"])
-    assert list(frame["tags"]) == ["clear primary", ""]
 
 
 @pytest.mark.parametrize("form", [TagNames(), TopClasses(5), ClassWithConfidence()])
@@ -160,7 +137,7 @@ def test_columns_that_are_not_the_classes_are_named(columns, said):
 
 
 @pytest.mark.parametrize("form", [ProbabilityOf("b"), ProbabilityPerClass()])
-@pytest.mark.parametrize("value", ["", "nan", "NaN", "inf", "-inf", "half", "0,5", None, float("nan")])
+@pytest.mark.parametrize("value", ["", "nan", "-inf", "0,5", None])
 def test_a_value_that_is_no_number_is_named_with_its_row(form, value):
     columns = ["b"] if isinstance(form, ProbabilityOf) else ["a", "b"]
     frame = pd.DataFrame([["0.5"] * len(columns)] * 3, columns=columns).astype(object)
@@ -170,7 +147,7 @@ def test_a_value_that_is_no_number_is_named_with_its_row(form, value):
 
 
 @pytest.mark.parametrize("form", [ProbabilityOf("b"), ProbabilityPerClass()])
-@pytest.mark.parametrize("value", ["-0.01", "1.0001", "1e9"])
+@pytest.mark.parametrize("value", ["-0.01", "1.0001"])
 def test_a_value_that_is_no_probability_is_named(form, value):
     columns = ["b"] if isinstance(form, ProbabilityOf) else ["a", "b"]
     with pytest.raises(SubmissionError, match=re.escape(f"from 0 to 1, but {float(value):g} was found")):
@@ -188,17 +165,6 @@ def test_a_grader_reads_the_classes_off_the_columns():
     assert ProbabilityPerClass().classes_in(pd.DataFrame({"b": ["1"], "a": ["0"]})) == ("b", "a")
     assert ClassName().classes_in(pd.DataFrame({"x": ["10", "9"]}), pd.DataFrame({"x": ["8"]})) == ("8", "9", "10")
     assert TagNames().classes_in(pd.DataFrame({"x": ["b a", ""]}), pd.DataFrame({"x": ["c"]})) == ("a", "b", "c")
-
-
-@moderately
-@given(classes=CLASSES, seed=SEEDS, rows=st.integers(1, 9), data=st.data())
-def test_class_numbers_are_read_back_in_whatever_order_they_count(classes, seed, rows, data):
-    form = ClassNumber(data.draw(st.permutations(classes)))
-    chosen = np.random.default_rng(seed).integers(len(classes), size=rows)
-    frame = form.encode(chosen, classes, ["label"])
-    assert [form.labels[number] for number in frame["label"]] == [classes[place] for place in chosen]
-    assert list(form.decode(as_csv(frame), classes)) == list(chosen)
-    assert set(form.classes_in(frame)) == set(classes)
 
 
 def test_a_class_without_a_number_and_a_number_without_a_class_are_refused():

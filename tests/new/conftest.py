@@ -3,7 +3,7 @@
 import json
 import zipfile
 from dataclasses import dataclass
-from itertools import combinations, repeat
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +11,10 @@ import pytest
 from PIL import Image
 
 BREEDS = ["affenpinscher", "afghan_hound", "african_hunting_dog", *(f"breed_{number:03}" for number in range(117))]
-SEEDLINGS = (  # noqa: SIM905, a line each would fill the page
-    "Black-grass,Charlock,Cleavers,Common Chickweed,Common wheat,Fat Hen,Loose Silky-bent,Maize,Scentless Mayweed,"
-    "Shepherds Purse,Small-flowered Cranesbill,Sugar beet"
-).split(",")
 TAGS = (  # noqa: SIM905
     "agriculture artisinal_mine bare_ground blooming blow_down clear cloudy conventional_mine cultivation habitation "
     "haze partly_cloudy primary road selective_logging slash_burn water"
 ).split()
-LINES = (
-    "ETT - Abnormal,ETT - Borderline,ETT - Normal,NGT - Abnormal,NGT - Borderline,NGT - Incompletely Imaged,"
-    "NGT - Normal,CVC - Abnormal,CVC - Borderline,CVC - Normal,Swan Ganz Catheter Present"
-)
 DISEASES = {"0": "Cassava Bacterial Blight (CBB)", "3": "Cassava Mosaic Disease (CMD)", "4": "Healthy"}
 LAYOUTS = {}
 
@@ -233,55 +225,6 @@ def histopathologic(made):
 
 
 @at_kaggle(
-    "plant-seedlings-classification",
-    "Mean F Score",
-    *('Folders("train")', 'TestImages("test", with_suffix=True)', "submission=ClassName()", 'metric="accuracy"'),
-)
-def plant_seedlings(made):
-    names = hexadecimals(0, 48, 9, ".png")
-    made.images([f"train/{SEEDLINGS[number % 12]}/{name}" for number, name in enumerate(names)], [*range(12)] * 4)
-    asked = hexadecimals(100, 112, 9, ".png")
-    made.images([f"test/{id_}" for id_ in asked], range(12))
-    made.asks("file,species", asked, "Sugar beet", SEEDLINGS)
-
-
-@at_kaggle(
-    "state-farm-distracted-driver-detection",
-    "Multi Class Log Loss",
-    *('"driver_imgs_list.csv"', 'folder="imgs/train/{classname}"', 'group="subject"', "ProbabilityPerClass()"),
-    'TestImages("imgs/test", with_suffix=True)',
-)
-def state_farm(made):
-    subjects, files = zip(*((f"p{2 + n % 6:03}", f"img_{44733 + 331 * n}.jpg") for n in range(60)), strict=True)
-    names = [f"c{number // 6}" for number in range(60)]
-    paths = [f"imgs/train/{name}/{file}" for name, file in zip(names, files, strict=True)]
-    made.images(paths, [number // 6 for number in range(60)], size=40)
-    made.csv("driver_imgs_list.csv", "subject,classname,img", subjects, names, files)
-    asked = [f"img_{number}.jpg" for number in (1, 10, 100, 1000, *range(100000, 100006))]
-    made.images([f"imgs/test/{id_}" for id_ in asked], range(10), size=40)
-    header = ",".join(["img", *(f"c{number}" for number in range(10))])
-    made.asks(header, asked, ",".join(["0.1"] * 10), [one_hot(number, 10) for number in range(10)])
-
-
-@at_kaggle(
-    "ranzcr-clip-catheter-line-classification",
-    "Mean Columnwise Area Under Receiver Operating Characteristic Curve",
-    *("CsvColumns(", 'target="multi"', 'group="PatientID"', 'metric="mean_columnwise_roc_auc"'),
-)
-def ranzcr(made):
-    names = [f"1.2.826.0.1.3680043.8.498.{10**37 + 7919 * number}" for number in range(54)]
-    marks = [",".join(str(int(line in pair)) for line in range(11)) for pair in combinations(range(11), 2)]
-    made.images([f"{'train' if n < 44 else 'test'}/{name}.jpg" for n, name in enumerate(names)], range(54))
-    patients = hexadecimals(0, 16, 9) * 3
-    made.csv("train.csv", f"StudyInstanceUID,{LINES},PatientID", names[:44], marks, patients)
-    twice = [name for name in names[:20] for _ in range(2)]
-    places = repeat('"[[1487, 1279], [1477, 1168]]"')
-    made.csv("train_annotations.csv", "StudyInstanceUID,label,data", twice, repeat("CVC - Normal"), places)
-    made.asks(f"StudyInstanceUID,{LINES}", names[44:], ",".join("0" * 11), marks[44:])
-    made.tfrecords("train_tfrecords/00-1881.tfrec", "test_tfrecords/00-1881.tfrec")
-
-
-@at_kaggle(
     "petfinder-pawpularity-score", "Root Mean Squared Error", 'values=["Pawpularity"]', "Numbers()", 'metric="rmse"'
 )
 def pawpularity(made):
@@ -292,15 +235,6 @@ def pawpularity(made):
     made.asks("Id,Pawpularity", asked, 43.75, range(10, 18))
 
 
-@at_kaggle("happy-whale-and-dolphin", "MAP@5", 'label="individual_id"', "TopClasses(5)", 'metric="map_at_k"')
-def happy_whale(made):
-    ids, asked, whales = hexadecimals(0, 48, 14, ".jpg"), hexadecimals(100, 108, 14, ".jpg"), hexadecimals(0, 12, 12)
-    made.images([f"train_images/{id_}" for id_ in ids], [*range(12)] * 4)
-    made.csv("train.csv", "image,species,individual_id", ids, ["beluga", "fin_whale"] * 24, whales * 4)
-    made.images([f"test_images/{id_}" for id_ in asked], range(8))
-    made.asks("image,predictions", asked, " ".join(whales[:5]), whales)
-
-
 @at_kaggle("digit-recognizer", "Categorization Accuracy", "PixelTable(", 'Folders("prepared/train")', "upright()")
 def digit_recognizer(made):
     names = [f"pixel{number}" for number in range(64)]
@@ -309,20 +243,6 @@ def digit_recognizer(made):
     made.csv("train.csv", ",".join(["label", *names]), [*range(4)] * 10, rows[:40])
     made.csv("test.csv", ",".join(names), rows[40:])
     made.asks("ImageId,Label", range(1, 9), 0, [*range(4)] * 2)
-
-
-@at_kaggle(
-    "iwildcam-2021-fgvc8", "Categorization Accuracy", 'Coco("train.json", folder="train")', "submission=ClassName()"
-)
-def iwildcam(made):
-    names, asked = hexadecimals(0, 32, 12), hexadecimals(100, 108, 12)
-    made.images([f"train/{number % 3}/{name}.jpg" for number, name in enumerate(names)], [*range(4)] * 8)
-    annotated = [{"image_id": name, "category_id": number % 4} for number, name in enumerate(names)]
-    parts = {"images": [{"id": name, "file_name": f"{name}.jpg"} for name in names], "annotations": annotated}
-    categories = [{"id": number, "name": name} for number, name in enumerate(("empty", "deer", "jaguar", "tapir"))]
-    (made.folder / "train.json").write_text(json.dumps({**parts, "categories": categories}))
-    made.images([f"test/{number % 2}/{name}.jpg" for number, name in enumerate(asked)], [*range(4)] * 2)
-    made.asks("Id,Category", asked, "empty", ["empty", "deer", "jaguar", "tapir"] * 2)
 
 
 @pytest.fixture(params=LAYOUTS)

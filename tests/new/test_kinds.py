@@ -9,6 +9,9 @@ import pytest
 
 from comp.data.preparing import prepare_files
 from comp.data.tables import read_tables
+from comp.kaggle.client import connect
+from comp.local_kaggle.server import running
+from comp.new.at_kaggle import look_at_kaggle
 from comp.new.inference import infer
 from comp.new.look import look_at_folder
 from comp.new.writing import assignment
@@ -37,7 +40,7 @@ TRAIN, TEST = placed("{part}/{n}.jpg", of=SETS[:1]), placed("{part}/{n}.jpg", of
 
 @dataclass(frozen=True)
 class Kind:
-    """Files, all empty, and tables as text; the label that the image named first is to have, and how many there are."""
+    """Files, none an image, and tables as text; the label that one image is to have, and how many there are."""
 
     files: list[str]
     tables: dict[str, str]
@@ -224,6 +227,12 @@ KINDS = {
         truth=("7.jpg", "1"),
         train=each("image,chain,hotel_id", lambda n: (f"{n}.jpg", n % 4, n % 6)),
         sample=sample("image,hotel_id", 3, [f"{n}.jpg" for n in ASKED]),
+    ),
+    "folders of the label, and a table of who is on an image": kind(
+        placed("train/{pet}/{n}.jpg", of=SETS[:1]) + TEST,
+        truth=("0.jpg", "cat"),
+        drivers=each("subject,classname,img", lambda n: (f"p{n // 2}", PETS[n % 3], f"{n}.jpg")),
+        says="'subject'",
     ),
     "classes in file names": kind(placed("train/{pet}.{n}.jpg", of=SETS[:1]) + TEST, truth=("cat.0", "cat")),
     "digits in file names": kind(
@@ -463,12 +472,16 @@ def row_of(name, inferred):
     return f"| {name} | `{'` | `'.join(parts)}` | {'' if metric.sure else '? '}{competition.scoring.name} |"
 
 
+def lay_out(kind, folder):
+    for file, text in {**dict.fromkeys(kind.files, "x"), **kind.tables}.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(text, encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_it_is_read_as_it_is_meant_without_an_edit(name, tmp_path):
     kind = KINDS[name]
-    for file, text in {**dict.fromkeys(kind.files, ""), **kind.tables}.items():
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / file).write_text(text, encoding="utf-8")
+    lay_out(kind, tmp_path)
     inferred = infer(replace(look_at_folder(tmp_path), metric=kind.metric), "mine", "mine")
     prepare_files(inferred.competition, tmp_path)
     tables = read_tables(inferred.competition, tmp_path)
@@ -478,3 +491,18 @@ def test_it_is_read_as_it_is_meant_without_an_edit(name, tmp_path):
     assert (len(tables.train), len(tables.test)) == (kind.trained, kind.asked)
     assert any(kind.says in finding.text for finding in inferred.findings)
     assert row_of(name, inferred) in DOCS
+
+
+def test_what_is_listed_at_kaggle_tells_as_much_as_the_files_do(tmp_path, monkeypatch):
+    afar = [
+        name for name in KINDS if re.search("JSON|pixels|together|joined|each image and class|validat|can't be", name)
+    ]
+    for number, name in enumerate(afar):
+        lay_out(KINDS[name], tmp_path / "served" / f"kind-{number}")
+    with running(tmp_path / "served", {}, tmp_path / "state") as url:
+        monkeypatch.setenv("COMP_KAGGLE_URL", url)
+        kaggle = connect(say=print)
+        for number, name in enumerate(afar):
+            slug = f"kind-{number}"
+            look = look_at_kaggle(kaggle, slug, kaggle.competition(slug), lambda: None, print)
+            assert row_of(name, infer(replace(look, metric=KINDS[name].metric), "mine", slug)) in DOCS

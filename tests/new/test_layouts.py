@@ -13,6 +13,8 @@ from comp.local_kaggle.grading import Grader, graders
 from comp.local_kaggle.server import running
 from comp.runs.resolve import Choices
 
+# What others write is run by tests of what they have: classes, tags or numbers.
+RUN = ("dogs-vs-cats", "planet-understanding-the-amazon-from-space", "petfinder-pawpularity-score", "digit-recognizer")
 TINY = ("pretrained=False", "stages.size=32", "stages.cycle_length=3", "stages.views=1")
 
 
@@ -43,6 +45,9 @@ def test_a_new_competition_is_run_to_a_graded_submission_without_an_edit(
         ended = subprocess.run([*ruff, declaration.parent], check=False, capture_output=True, text=True)
         assert not ended.returncode, ended.stdout + text
     competition = load_competition(declaration)
+    if layout.slug not in RUN:
+        assert "labels, images and sample submission fit together" in started.out
+        return
     served = layout.folder.parent
     with running(served, graders([competition]), tmp_path / "state") as url, monkeypatch.context() as patch:
         patch.setenv("COMP_KAGGLE_URL", url)
