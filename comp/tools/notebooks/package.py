@@ -59,8 +59,8 @@ def notebook_of(
     values |= {"title": name.replace("-", " "), "competition": competition.kaggle, "owner": owner, "package": name}
     values["internet"] = internet
     cells = [nbformat.v4.new_markdown_cell(pages.get_template(f"{kind}.md.jinja").render(values))]  # type: ignore[no-untyped-call]
-    for name in ("install", kind):
-        source = pages.get_template(f"{name}.py.jinja").render(values)
+    for part in ("install", kind):
+        source = pages.get_template(f"{part}.py.jinja").render(values)
         cells.append(nbformat.v4.new_code_cell(source))  # type: ignore[no-untyped-call]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"  # else drawn at random
