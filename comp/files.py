@@ -1,11 +1,11 @@
 """Files that appear whole or not at all, folders with a number, digests of source, and locks."""
 
-import fcntl
 import hashlib
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 
@@ -96,7 +96,7 @@ def digest_of_source(files: Iterable[Path], root: Path) -> str:
 def held(path: Path) -> Iterator[bool]:
     """Whether this process is the only one that holds the file, for the block; the kernel lets go when it dies."""
     try:
-        lock = _lock(path).acquire(timeout=LOOK_SECONDS)
+        lock = lock_at(path).acquire(timeout=LOOK_SECONDS)
     except Timeout:
         yield False
         return
@@ -106,6 +106,11 @@ def held(path: Path) -> Iterator[bool]:
 
 def is_held(path: Path) -> bool:
     """Whether a process holds the file, as `held` has it; False where there is no file."""
+    if sys.platform == "win32":  # which has no lock that several may hold
+        with held(path) if path.exists() else nullcontext(True) as free:
+            return not free
+    import fcntl
+
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -122,7 +127,7 @@ def alone(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[No
 
     waiting: called before another process is waited for.
     """
-    lock = _lock(path)
+    lock = lock_at(path)
     try:
         acquired = lock.acquire(blocking=False)
     except Timeout:
@@ -135,6 +140,7 @@ def alone(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[No
             path.unlink(missing_ok=True)
 
 
-def _lock(path: Path) -> BaseFileLock:
+def lock_at(path: Path) -> BaseFileLock:
+    """A lock that the kernel lets go of when its process dies, on every system."""
     # Any thread may let go; where the file system has no locks, a file that merely exists must not pass for one.
     return FileLock(path, thread_local=False, fallback_to_soft=False)

@@ -1,3 +1,4 @@
+import ast
 import os
 import signal
 import stat
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comp import files
-from comp.files import alone, held, is_held, replacing, source_digest, sweep, write_text
+from comp.files import ROOT, alone, held, is_held, replacing, source_digest, sweep, write_text
 
 
 def names(folder):
@@ -207,6 +208,16 @@ def test_nothing_is_imported_for_a_digest():
     code = "import sys; from comp.files import source_digest; source_digest('comp.training'); print(*sys.modules)"
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "numpy", "comp.training"} & set(imported)
+
+
+def test_nothing_that_only_unix_has_is_imported_with_a_module():
+    only_unix = {"fcntl", "grp", "pty", "pwd", "resource", "termios", "tty"}
+    for path in (ROOT / "comp").rglob("*.py"):
+        imports = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {name.name for node in imports for name in node.names} | {
+            getattr(node, "module", "") for node in imports
+        }
+        assert not names & only_unix, path
 
 
 def test_files_keep_the_persons_umask(tmp_path):

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -308,6 +309,8 @@ def _size(path: Path) -> int:
 
 def _flush(path: Path) -> None:
     """To disk; a folder's too, so that a rename in it outlives a power cut."""
+    if sys.platform == "win32":  # which opens no folder, and no file for this that can't be written
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,13 +1,13 @@
 """Memory: smaller micro-batches where a pass has no room, how the processor's memory is asked for, its peak."""
 
 import ctypes
-import resource
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, TypeVar
 
+import psutil
 import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import nn
@@ -150,6 +150,10 @@ def peak_memory() -> int:
     """The most bytes so far: of the GPU's memory that torch held, or without one, of the machine's in this process."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # macOS counts bytes, others blocks of 1024.
     return peak if sys.platform == "darwin" else 1024 * peak

@@ -6,7 +6,6 @@ study is a journal beside the runs, which several machines may write to, and whi
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import math
 import os
@@ -17,7 +16,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import optuna
@@ -29,7 +27,7 @@ from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.declare.competition import Competition
 from comp.errors import DivergedError, RunError
-from comp.files import held
+from comp.files import held, lock_at
 from comp.report.diagnosis import diagnosis_of
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices, Experiment, resolve
@@ -150,17 +148,14 @@ class _Lock(JournalFileOpenLock):
 
     def __init__(self, journal: Path) -> None:
         self.path = journal.with_suffix(".lock")
-        self.file: BinaryIO | None = None
 
     def acquire(self) -> bool:
-        self.file = self.path.open("ab")
-        fcntl.flock(self.file, fcntl.LOCK_EX)
+        self.lock = lock_at(self.path)
+        self.lock.acquire(poll_interval=0.005)
         return True
 
     def release(self) -> None:
-        assert self.file is not None
-        self.file.close()
-        self.file = None
+        self.lock.release()
 
 
 class _PrunedError(Exception):
