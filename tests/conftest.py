@@ -9,6 +9,8 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 from textwrap import dedent
@@ -175,6 +177,16 @@ def forked(tmp_path_factory):
         process.kill()
 
 
+@cache
+def noisy_square(path, colour, size):
+    """A file's bytes; most tests are made of the same."""
+    noise = np.random.default_rng(list(path.encode())).integers(-30, 30, (size, size, 3))
+    file = BytesIO()
+    square = Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8))
+    square.save(file, Image.registered_extensions()[Path(path).suffix.lower()])
+    return file.getvalue()
+
+
 @dataclass(frozen=True)
 class Made:
     """A competition that a test made: its plugin folder, and what the local Kaggle serves.
@@ -202,8 +214,7 @@ class Made:
         """A noisy square of one colour at ``path``; the file's name alone draws its noise."""
         target = self.files / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng(list(path.encode())).integers(-30, 30, (size, size, 3))
-        Image.fromarray((np.array(COLOURS.get(colour, colour)) + noise).clip(0, 255).astype(np.uint8)).save(target)
+        target.write_bytes(noisy_square(path, COLOURS.get(colour, colour), size))
 
     def text(self, path, lines):
         (self.files / path).write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -164,6 +164,8 @@ class Store:
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            # SQLite itself opens it to nobody else, whatever the person's umask is.
+            self._path.touch()
             with closing(sqlite3.connect(self._path, timeout=30.0)) as connection, connection:
                 connection.row_factory = sqlite3.Row
                 yield connection

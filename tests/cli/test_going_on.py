@@ -52,7 +52,7 @@ def test_what_is_to_be_gone_on_with_is_named_alone(sentence, arguments, says):
 def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on_or_one_that_names_its_run(
     downloaded, comp, sentence, forked, workspace, number
 ):
-    command = ("--competitions", downloaded.plugins, "train", "shades", *TINY, "--set", "stages.cycle_length=40")
+    command = ("--competitions", downloaded.plugins, "train", "shades", *TINY, "--set", "stages.cycle_length=15")
     named = (*command[:3], "--resume", "shades/standard-1")
 
     def take_time():
@@ -75,5 +75,5 @@ def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on_or_o
     assert Path(again.last_line) == workspace.runs / "shades" / "standard-1"
     assert [path.name for path in (workspace.runs / "shades").glob("*/")] == ["standard-1"]
     epochs = (workspace.runs / "shades" / "standard-1" / "epochs.csv").read_text().splitlines()
-    assert len(epochs) == 1 + 40
+    assert len(epochs) == 1 + 15
     assert "has ended" in sentence(*named)

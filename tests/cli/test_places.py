@@ -34,24 +34,16 @@ def test_a_file_where_the_runs_should_be_is_named(shades, serving, sentence, wor
     assert workspace.runs.read_text() == "mine"
 
 
-@pytest.mark.parametrize("room", [0, 300])
-def test_a_disk_too_full_for_the_config_and_the_split_leaves_no_run(downloaded, sentence, workspace, room):
-    with files_of_at_most(room):
-        said = sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
-    assert "make room" in said
-    nothing_half_written(workspace.folder)
-
-
-def test_a_disk_too_full_for_the_features_leaves_none(downloaded, sentence, workspace):
-    with files_of_at_most(6_000):
-        said = sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
-    assert "make room" in said
-    assert not list((workspace.cache / "features").iterdir())
-
-
-def test_a_disk_too_full_for_the_weights_leaves_none_and_the_next_training_goes_on(
+def test_a_disk_too_full_for_each_file_of_a_training_leaves_no_half_of_it_and_the_next_training_goes_on(
     downloaded, sentence, comp, workspace
 ):
+    for room in (0, 300):  # of the config, of the split
+        with files_of_at_most(room):
+            assert "make room" in sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
+        nothing_half_written(workspace.folder)
+    with files_of_at_most(6_000):
+        assert "make room" in sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
+    assert not list((workspace.cache / "features").iterdir())
     with files_of_at_most(40_000):
         sentence("--competitions", downloaded.plugins, "train", "shades", *TINY)
     assert list((workspace.cache / "features").iterdir())

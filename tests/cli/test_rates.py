@@ -24,9 +24,13 @@ def downloaded(shades, workspace):
     shutil.copytree(shades.files, workspace.data("shades"))
 
 
-def test_lr_find_shows_the_curve_and_suggestions_and_ends_with_a_picture(on_shades, downloaded, workspace):
-    ended = on_shades("lr-find", "shades")
+def test_lr_find_shows_the_curve_and_suggestions_the_same_for_the_same_seed_and_ends_with_a_picture(
+    on_shades, downloaded, workspace
+):
+    ended, again, other = (on_shades("lr-find", "shades", "--seed", seed) for seed in (4, 4, 5))
     assert (ended.status, ended.err) == (0, "")
+    same = [one.out.splitlines()[-2] for one in (ended, again, other)]
+    assert same[0] == same[1] != same[2]
     assert "loss against the learning rate" in ended.out
     for mark in "┌└1":
         assert mark in ended.out
@@ -37,11 +41,6 @@ def test_lr_find_shows_the_curve_and_suggestions_and_ends_with_a_picture(on_shad
     assert picture(path) == ("PNG", (960, 540))
     assert [path.name for path in (workspace.runs / "shades").iterdir()] == ["learning-rate-standard-1.png"]
     assert on_shades("runs").out == ""
-
-
-def test_lr_find_says_the_same_for_the_same_seed(on_shades, downloaded):
-    first, again, other = (on_shades("lr-find", "shades", "--seed", seed).out.splitlines()[-2] for seed in (4, 4, 5))
-    assert first == again != other
 
 
 def test_lr_find_sweeps_for_the_stage_that_is_named(shades, on_shades, downloaded):
@@ -80,26 +79,23 @@ def test_schedule_draws_what_is_set(on_shades):
     assert words == "stage 1: head at 16 px, 2 + 2 + 2 epochs of sgdr, peaks [0.01]"
 
 
-@pytest.mark.parametrize("stage", [0, 2, -1])
-def test_a_stage_that_is_not_there_is_one_sentence(on_shades, downloaded, workspace, stage):
-    ended = on_shades("lr-find", "shades", "--stage", stage)
-    assert ended.status == 1
-    assert ended.err == f"Error: --stage is {stage}, but the recipe 'standard' has stages 1 to 1.\n"
+def test_a_stage_that_is_not_there_is_one_sentence(on_shades, downloaded, workspace):
+    for stage in (0, 2, -1):
+        ended = on_shades("lr-find", "shades", "--stage", stage)
+        assert ended.status == 1
+        assert ended.err == f"Error: --stage is {stage}, but the recipe 'standard' has stages 1 to 1.\n"
     assert not workspace.runs.exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
+def test_what_can_t_be_shown_is_one_sentence(on_shades, workspace):
+    for arguments, says in [
         (("lr-find", "shades"), "run `comp download shades` first"),
         (("lr-find", "shades", "--set", "stages.size=soon"), "--set stages.size=soon"),
         (("schedule", "shades", "--recipe", "fast"), "has no recipe 'fast'"),
         (("schedule", "shades", "--set", "stages.cycles=0"), "`cycles` is 0"),
-    ],
-)
-def test_what_can_t_be_shown_is_one_sentence(on_shades, workspace, arguments, says):
-    ended = on_shades(*arguments)
-    assert (ended.status, ended.out) == (1, "")
-    assert ended.err.count("\n") == 1
-    assert says in ended.err
+    ]:
+        ended = on_shades(*arguments)
+        assert (ended.status, ended.out) == (1, "")
+        assert ended.err.count("\n") == 1
+        assert says in ended.err
     assert not workspace.folder.exists()

@@ -1,8 +1,6 @@
 import shutil
 import socket
 
-import pytest
-
 from comp.training import backbone
 from tests.cli.spoiling import TINY, nothing_half_written
 
@@ -21,10 +19,6 @@ def test_an_unknown_backbone_is_told_what_is_near(run_shades):
     said = run_shades("--backbone", "resnet_35")
     assert said.startswith("timm knows no backbone 'resnet_35'; near it are ")
     assert "resnet" in said.partition("near it are ")[2]
-
-
-def test_a_backbone_s_folder_without_weights_is_named(run_shades, tmp_path):
-    assert f"{tmp_path / 'mine'} doesn't exist" in run_shades("--backbone", f"local-dir:{tmp_path / 'mine'}")
 
 
 def test_without_credentials_it_is_said_how_to_get_them(sentence, workspace, monkeypatch):
@@ -73,19 +67,17 @@ def test_a_test_image_that_the_sample_asks_for_and_that_is_not_there_is_named(sh
     assert "the first 'q03'" in run_shades()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
+def test_an_override_of_the_wrong_kind_is_said_before_anything_is_downloaded(run_shades, workspace, tmp_path):
+    for arguments, says in [
         (("--set", "batch_size=many"), "`batch_size` is 'many', but it should be a whole number of at least 2"),
         (("--set", "stages.1.size=big"), "`size` is 'big', but it should be a whole number from 8 to 4096"),
         (("--set", "stages.size"), "--set takes field=value"),
         (("--set", "sizes=3"), "there is no field 'sizes'"),
         (("--recipe", "fast"), "shades has no recipe 'fast'; it has standard"),
-    ],
-)
-def test_an_override_of_the_wrong_kind_is_said_before_anything_is_downloaded(run_shades, workspace, arguments, says):
-    assert says in run_shades(*arguments)
+    ]:
+        assert says in run_shades(*arguments)
     assert not workspace.folder.exists()
+    assert f"{tmp_path / 'mine'} doesn't exist" in run_shades("--backbone", f"local-dir:{tmp_path / 'mine'}")
 
 
 def test_an_image_that_breaks_after_it_was_screened_is_named_and_leaves_no_features(
@@ -106,12 +98,6 @@ def test_an_image_that_breaks_after_it_was_screened_is_named_and_leaves_no_featu
 
 def test_serving_a_folder_that_is_not_there_is_an_error(sentence, tmp_path):
     assert str(tmp_path / "none") in sentence("serve", tmp_path / "none", "--port", "0")
-
-
-def test_serving_with_a_plan_of_faults_that_can_t_be_is_an_error(sentence, tmp_path):
-    (tmp_path / "plan.json").write_text('[{"at": "archives", "what": "explode"}]')
-    told = sentence("serve", tmp_path, "--faults", tmp_path / "plan.json")
-    assert all(word in told for word in ("what", "explode", "drop"))
 
 
 def test_predicting_a_run_whose_data_is_gone_is_an_error(downloaded, sentence, comp, workspace):

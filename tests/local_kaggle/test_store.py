@@ -1,3 +1,4 @@
+import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -57,6 +58,15 @@ def test_each_leaderboard_has_its_own_best(store):
     board = store.leaderboard("s", higher_is_better=True, private=True)
     assert [(row.team, row.score) for row in board] == [("b", 0.6), ("a", 0.4)]
     assert [row.score for row in store.leaderboard("s", higher_is_better=True)] == [0.9, 0.5]
+
+
+def test_its_file_keeps_the_person_s_umask(tmp_path):
+    before = os.umask(0o002)
+    try:
+        Store(tmp_path / "state" / "submissions.sqlite")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "state" / "submissions.sqlite").stat().st_mode & 0o777 == 0o664
 
 
 def test_a_file_that_is_no_database_is_one_sentence(tmp_path):

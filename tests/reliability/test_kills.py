@@ -94,9 +94,9 @@ def report(counts):
 
 
 def test_a_run_that_is_killed_ends_with_the_same_bytes(colours, tmp_path):
-    counts = kill_at_random(colours, tmp_path / "runs", runs=4, seed=SEED)
-    assert counts.identical == counts.runs == 4, counts
-    assert counts.kills >= 4
+    counts = kill_at_random(colours, tmp_path / "runs", runs=2, seed=SEED)
+    assert counts.identical == counts.runs == 2, counts
+    assert counts.kills >= 2
 
 
 @pytest.mark.full
