@@ -1,5 +1,4 @@
 import base64
-from itertools import product
 from urllib.parse import quote
 
 import pytest
@@ -42,18 +41,21 @@ def test_answers_and_hidden_files_are_served_by_no_path(url):
 
 
 def test_answers_are_given_by_no_message(url):
+    competitions, datasets = "competitions.CompetitionApiService", "datasets.DatasetApiService"
     slugs = [".answers", "..", f"{SLUG}/../.answers", f"../served/{SLUG}", "", "%2e%2e"]
     names = [f"{SLUG}.csv", f".answers/{SLUG}.csv", f"../.answers/{SLUG}.csv"]
-    for slug, name in product(slugs, names):
-        for service, call, body in [
-            ("competitions.CompetitionApiService", "DownloadDataFile", {"competitionName": slug, "fileName": name}),
-            ("competitions.CompetitionApiService", "DownloadDataFile", {"competitionName": SLUG, "fileName": name}),
-            ("competitions.CompetitionApiService", "DownloadDataFiles", {"competitionName": slug}),
-            ("competitions.CompetitionApiService", "ListDataFiles", {"competitionName": slug}),
-            ("datasets.DatasetApiService", "DownloadDataset", {"datasetSlug": slug, "fileName": name}),
-            ("datasets.DatasetApiService", "ListDatasetFiles", {"ownerSlug": "..", "datasetSlug": slug}),
-        ]:
-            response = requests.post(f"{url}/v1/{service}/{call}", json=body, timeout=5)
+    asked = [(f"{competitions}/DownloadDataFile", {"competitionName": SLUG, "fileName": name}) for name in names]
+    for slug in slugs:
+        asked += [
+            (f"{competitions}/{call}", {"competitionName": slug}) for call in ("DownloadDataFiles", "ListDataFiles")
+        ]
+        asked.append((f"{datasets}/ListDatasetFiles", {"ownerSlug": "..", "datasetSlug": slug}))
+        for name in names:
+            asked.append((f"{competitions}/DownloadDataFile", {"competitionName": slug, "fileName": name}))
+            asked.append((f"{datasets}/DownloadDataset", {"datasetSlug": slug, "fileName": name}))
+    with requests.Session() as session:
+        for call, body in asked:
+            response = session.post(f"{url}/v1/{call}", json=body, timeout=5)
             assert (response.status_code, response.json()["code"]) == (404, 404), (call, body)
 
 
