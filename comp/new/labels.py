@@ -55,7 +55,8 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
     best: Found | None = None
     for some, ways in (
         (single, (_in_table,)),
-        (single, (_in_tree, _several, _by_template)),
+        (single, (_in_tree, _several)),
+        (single, (_by_template,)),
         (joined(tables), (_in_table, _in_tree)),
     ):
         if best is None or not best.unique or best.rows < 1 - FEW or (some is not single and not best.known):
@@ -141,6 +142,8 @@ def _in_table(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) 
 def _in_tree(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     """Images in folders below one, or called otherwise than their files."""
     for place in sorted(look.largest_folders, key=lambda place: -len(PurePosixPath(place).parts)):
+        if len(look.images_below[place]) * 2 < len(table.rows):
+            continue
         below = [image for image in look.images_below[place] if image not in asked.images]
         names = Names(below, roots=(PurePosixPath(place), PurePosixPath()))
         for column in table.rows.columns:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 
 import pandas as pd
 
@@ -42,8 +41,7 @@ class LongForm:
 
 def made_wide(look: Look, sample: SampleTable) -> tuple[Look, SampleTable, LongForm | None]:
     """Files and sample submission with wide tables, where its ids name each image with each of the labels' classes."""
-    called = {name for path in look.images for name in (PurePosixPath(path).stem, PurePosixPath(path).name)}
-    if len(sample.columns) != 1 or not called.isdisjoint(sample.ids):
+    if len(sample.columns) != 1 or not look.image_names.isdisjoint(sample.ids):
         return look, sample, None
     for long in _ways(sample.ids):
         tables, wide = {}, {}

@@ -29,6 +29,7 @@ WIDE, MOST_OF_WIDE, FEWEST_PIXELS = 200, 1000, 16
 CELLS = 1 << 21  # of a table, that are text at the same time
 ORDER = ("red", "green", "blue", "yellow", "nir", "infrared")
 CHANNEL = re.compile(rf"[_-](({'|'.join(ORDER)})|(?:w|ch|channel|band)_?(\d+))\.\w+$", re.IGNORECASE)
+ALL_SUFFIXES = IMAGE_SUFFIXES | READ_BY.keys()
 MOST_TRIED = 50  # folders that a table may name the images of
 MOST_OPENED = 20  # images, of which one that isn't broken tells the size
 
@@ -94,8 +95,9 @@ class Look:
     def image_folders(self) -> list[ImageFolder]:
         """Every folder with images in it, in the order of their paths."""
         names = defaultdict(list)
-        for path in map(PurePosixPath, self.images):
-            names[str(path.parent)].append(path.name)
+        for path in self.images:
+            folder, _, name = path.rpartition("/")
+            names[folder or "."].append(name)
         return [ImageFolder(path, tuple(sorted(names[path]))) for path in sorted(names)]
 
     @cached_property
@@ -103,9 +105,18 @@ class Look:
         """The paths of all images below each folder."""
         below = defaultdict(list)
         for path in self.images:
-            for parent in PurePosixPath(path).parents:
-                below[str(parent)].append(path)
+            folder = path.rpartition("/")[0]
+            while folder:
+                below[folder].append(path)
+                folder = folder.rpartition("/")[0]
+            below["."].append(path)
         return dict(below)
+
+    @cached_property
+    def image_names(self) -> set[str]:
+        """The names of all images, with and without their suffix."""
+        names = {path.rpartition("/")[2] for path in self.images}
+        return names | {posixpath.splitext(name)[0] for name in names}
 
     @cached_property
     def largest_folders(self) -> list[str]:
@@ -149,7 +160,7 @@ def pixels_of(image: Path) -> tuple[int, int] | None:
 
 
 def is_image(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() in (IMAGE_SUFFIXES | READ_BY.keys()) and not _is_hidden(path)
+    return posixpath.splitext(path)[1].lower() in ALL_SUFFIXES and not _is_hidden(path)
 
 
 @dataclass
@@ -218,4 +229,4 @@ def tells(path: str) -> bool:
 
 
 def _is_hidden(path: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(path).parts)
+    return f"/{path}".count("/.") + f"/{path}".count("/__MACOSX") > 0

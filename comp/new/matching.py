@@ -99,9 +99,12 @@ def find_asked(look: Look, sample: SampleTable) -> Asked:
     # A few ids without an image are a mistake of the files, many of the guess.
     if found is not None and found.answered >= MOST * len(ids):
         return found
-    ways = (_in_json, _in_table, _several, _below_folders, _by_template)
-    others = [*(way(look, sample, ids) for way in ways), found]
-    found = max(filter(None, others), key=lambda one: one.answered, default=None) or _hidden(look, sample, ids)
+    for way in (_in_json, _in_table, _several, _below_folders, _by_template, _hidden):
+        other = way(look, sample, ids)
+        if other is not None and (found is None or other.answered > found.answered):
+            found = other
+        if found is not None and found.answered >= MOST * len(ids):
+            break
     if found is not None:
         return found
     places = ", ".join(folder.path for folder in look.image_folders[:5])
@@ -235,8 +238,12 @@ def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | No
         words = ("test" in place.lower()) - ("train" in place.lower())
         return len(found), words, len(found) / len(below), -len(place)
 
-    places = set(look.largest_folders)
+    places = {place for place in look.largest_folders if "test" in place.lower()}
     named = {place: _named(look, place, ids) for place in places}
+    # No other folder could go before one called so that has them all.
+    if not any(len(found) == len(ids) for found in named.values()):
+        places = set(look.largest_folders)
+        named |= {place: _named(look, place, ids) for place in places - named.keys()}
     chosen: list[str] = []
     images: dict[str, str] = {}
     while places and (best := max(places, key=rank)) and named[best]:

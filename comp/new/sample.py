@@ -96,9 +96,8 @@ def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:
         for pattern, what in OTHER_METRICS
         if re.search(pattern, look.metric.lower())
     ]
-    called = {PurePosixPath(image).stem for image in look.images} | set(table.iloc[:, 0])
-    answered = {word for value in table.iloc[:, -1] for word in value.split() if not word.isdecimal()}
-    if table.shape[1] > 1 and answered and answered <= called:
+    answered = {word for value in set(table.iloc[:, -1]) for word in value.split() if not word.isdecimal()}
+    if table.shape[1] > 1 and answered and answered <= look.image_names | set(table.iloc[:, 0]):
         of_column.append((f"{path} answers with images, in {table.columns[-1]!r}", "finding images that match"))
     for seen, what in (*of_column, *of_metric):
         raise DataError(
@@ -108,7 +107,7 @@ def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:
 
 def _id_of(look: Look, table: pd.DataFrame) -> str:
     """The first column, unless it can't have the ids and another one can."""
-    called = {name for path in look.images for name in (path, PurePosixPath(path).name, PurePosixPath(path).stem)}
+    called = look.image_names.union(look.images)
     shares = {column: table[column].str.strip().isin(called).mean() for column in table.columns}
     unique = [str(column) for column in table.columns if table[column].is_unique]
     first = str(table.columns[0])

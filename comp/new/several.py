@@ -15,8 +15,8 @@ from comp.declare.labels.placing import filled
 
 COUNTED = re.compile(r"[^a-zA-Z0-9]\d+\.\w+")
 MARKS = "-_ ."
-# Rows that tell how columns name images together, and the longest values of such columns.
-ROWS_TRIED, LONGEST = 20, 100
+# Rows that tell how columns name images together, paths that are held against them, and the longest values.
+ROWS_TRIED, PATHS_TRIED, LONGEST = 20, 500_000, 100
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ def by_template(paths: Sequence[str], table: pd.DataFrame) -> tuple[str, Several
         str(column) for column in table if table[column].str.len().max() < LONGEST and table[column].nunique() > 1
     ]
     best: tuple[str, Several] | None = None
-    for row in table[columns].drop_duplicates()[:ROWS_TRIED].to_dict("records"):
+    most = max(1, min(ROWS_TRIED, PATHS_TRIED // max(len(paths), 1)))
+    for row in table[columns].drop_duplicates()[:most].to_dict("records"):
         left, tokens = paths, {}
         for column, value in sorted(row.items(), key=lambda one: -len(one[1].strip())):
             token = _token(value.strip())
