@@ -29,7 +29,20 @@ from comp.runs import Workspace
 
 # A Makefile's own targets, which a competition of the name would hide.
 TAKEN = frozenset(
-    {"help", "setup", "demo", "test", "test-real", "test-reliability", "test-kills", "lint", "format", "lock", "new"}
+    {
+        "help",
+        "setup",
+        "demo",
+        "test",
+        "test-long",
+        "test-real",
+        "test-reliability",
+        "test-kills",
+        "lint",
+        "format",
+        "lock",
+        "new",
+    }
 )
 MOST_CHECKED = 50_000  # files that are laid out empty, to hold a declaration against
 
