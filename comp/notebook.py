@@ -40,13 +40,13 @@ from comp.declare.viewpoint import View
 from comp.errors import OverrideError, RunError
 from comp.files import replacing
 from comp.kaggle.client import SubmissionRow
-from comp.report.outcomes import Outcomes, confusion_to_read, most_confused, top_losses
+from comp.report.outcomes import Outcomes, confusion_to_read, most_confused, read_outcomes, top_losses
 from comp.report.plots import Plot, confusion, grid
 from comp.report.rendering import SIDE
 from comp.runs import TABLES, Run, Workspace, find_run
 from comp.runs.pretraining import in_pixels
 from comp.runs.resolve import Choices, Experiment, recipe_of
-from comp.submission.predictions import read_predictions
+from comp.submission.predictions import read_members, read_predictions
 from comp.training.backbone import set_size
 from comp.training.curves import range_test_as_png, range_test_in_characters
 from comp.training.finder import RangeTest
@@ -372,9 +372,9 @@ class Session:
             raise RunError(f"{source.name} was trained on other classes than the data now has; train again.")
 
     def _outcomes(self) -> Outcomes:
-        valid, tables = self.validated(), self.prepared.tables
-        targets = tables.answered(self.prepared.validating)[0]
-        return Outcomes(np.array(valid.index), np.full(len(valid), "valid"), tables.classes, targets, valid.to_numpy())
+        self._check_predicted()
+        (member,) = read_members([self.run])
+        return read_outcomes(member, self.prepared.tables.answers)
 
 
 def _shortly(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -80,65 +81,47 @@ def advised(frame=None, counts=MANY, metric="accuracy", recipe=RECIPE, pretraine
 
 
 @pytest.mark.parametrize(
-    ("size", "kind", "change"),
+    "given",
     [
-        ((64, 80), "small images", "--set stages.1.size=64"),
-        ((600, 500), "large images", "--set stages.1.size=320"),
-        ((460, 455), "large images", "--set stages.1.size=320"),
+        {},
+        {"frame": images((8, 8)), "recipe": Recipe(stages=[replace(STAGES[0], size=32)], pretrained=False)},
+        {"pretrained_at": 448, "recipe": Recipe(stages=STAGES, pretrained=False)},
+        {"frame": images((512, 256)), "fit": "pad"},
+        {"counts": [5000, 600]},
     ],
 )
-def test_images_much_smaller_or_larger_than_the_last_stage_are_named_with_a_size_to_try(size, kind, change):
-    (found,) = advised(images(size))
+def test_data_as_the_recipe_expects_them_need_no_advice(given):
+    assert advised(**given) == []
+
+
+UNALIKE = "unlike test images"
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "change", "evidence"),
+    [
+        ({"frame": images((64, 80))}, "small images", "--set stages.1.size=64", "64 px"),
+        ({"frame": images((600, 500))}, "large images", "--set stages.1.size=320", "500 px"),
+        ({"frame": images((460, 455))}, "large images", "--set stages.1.size=320", "455 px"),
+        ({"pretrained_at": 448}, "unlike the pretraining", "--set stages.1.size=448", "things appear smaller"),
+        ({"frame": images((512, 256))}, "long shapes", "--set tta=random", "100%"),
+        ({"frame": images((512, 256)), "recipe": Recipe(stages=STAGES, tta="random")}, "long shapes", "", "100%"),
+        ({"frame": images((256, 256), (400, 256))}, UNALIKE, "", "256 px and 320 px"),
+        ({"frame": images(test_mode="L")}, UNALIKE, "", "100% RGB and 100% L"),
+        # It is mended only for metrics that count classes alike.
+        ({"counts": [5000, 300]}, "imbalance", "", "c0 has 5,000 images and c1 300"),
+        ({"counts": [5000, 300], "metric": "macro_f1"}, "imbalance", "--set balance=oversample", "c1 300; in macro_f1"),
+        ({"counts": [4000, 3, 4, 5, 6, 7]}, "rare classes", "--folds 5", "c1, c2, c3 and 2 more have fewer than 20"),
+        ({"counts": [4000, 3]}, "rare classes", "--folds 5", "c1 has fewer than 20 images"),
+    ],
+)
+def test_what_is_unusual_is_named_with_its_numbers_and_a_change_to_try(given, kind, change, evidence):
+    *others, found = advised(**given)
+    assert len(others) == (kind == "rare classes")  # such are imbalanced, too
     assert (found.kind, found.change) == (kind, change)
-    assert str(min(size)) in found.evidence
+    assert evidence in found.evidence
 
 
-def test_data_as_the_recipe_expects_them_need_no_advice():
-    assert advised() == []
-    small = Recipe(stages=[Stage(size=32, train="head", learning_rate=1e-3)], pretrained=False)
-    assert advised(images((8, 8)), recipe=small) == []
-    assert advised(pretrained_at=448, recipe=Recipe(stages=STAGES, pretrained=False)) == []
-
-
-def test_a_stage_unlike_the_pretraining_and_few_images_are_named_with_a_change():
-    (found,) = advised(pretrained_at=448)
-    assert "448 px" in found.evidence
-    assert "smaller" in found.evidence
-    assert found.change == "--set stages.1.size=448"
+def test_few_images_ask_for_folds():
     (found,) = advise(images(), MANY, ("a", "b"), METRICS["accuracy"], RECIPE, 224)
     assert (found.kind, found.change) == ("few images", "--folds 5")
-
-
-@pytest.mark.parametrize(("tta", "change"), [("fixed", "--set tta=random"), ("random", "")])
-def test_long_shapes_ask_for_other_views(tta, change):
-    (found,) = advised(images((512, 256)), recipe=Recipe(stages=STAGES, tta=tta))
-    assert (found.kind, found.change) == ("long shapes", change)
-    assert advised(images((512, 256)), recipe=Recipe(stages=STAGES, tta=tta), fit="pad") == []
-    assert "100%" in found.evidence
-
-
-@pytest.mark.parametrize(
-    ("frame", "both"),
-    [(images((256, 256), (400, 256)), "256 px and 320 px"), (images(test_mode="L"), "100% RGB and 100% L")],
-)
-def test_test_images_of_another_size_or_colour_are_named(frame, both):
-    (found,) = advised(frame)
-    assert (found.kind, found.change) == ("unlike test images", "")
-    assert both in found.evidence
-
-
-@pytest.mark.parametrize(("metric", "change"), [("macro_f1", "--set balance=oversample"), ("log_loss", "")])
-def test_imbalance_is_mended_only_for_metrics_that_count_classes_alike(metric, change):
-    (found,) = advised(counts=[5000, 300], metric=metric)
-    assert (found.kind, found.change) == ("imbalance", change)
-    assert "c0 has 5,000 images and c1 300" in found.evidence
-    assert advised(counts=[5000, 600], metric=metric) == []
-
-
-@pytest.mark.parametrize(
-    ("counts", "named"), [([4000, 3, 4, 5, 6, 7], "c1, c2, c3 and 2 more have "), ([4000, 3], "c1 has ")]
-)
-def test_rare_classes_are_named_and_counted(counts, named):
-    _, rare = advised(counts=counts)
-    assert (rare.kind, rare.change) == ("rare classes", "--folds 5")
-    assert rare.evidence.startswith(f"{named}fewer than 20 images")

@@ -280,17 +280,6 @@ def test_tuning_thresholds_reads_twice_as_much_for_twice_as_many_tags():
     assert read(32) == pytest.approx(2 * read(16), rel=0.1)
 
 
-def test_thresholds_move_where_many_rows_say_so():
-    # The second tag's probabilities tell it well, but are a tenth of what they should be.
-    rng, metric = np.random.default_rng(0), METRICS["mean_f2"]
-    targets = np.c_[np.ones(400), rng.uniform(size=400) < 0.5].astype(np.int64)
-    probabilities = np.c_[np.full(400, 0.99), np.where(targets[:, 1], 0.1, 0.01)]
-    tuned = both(metric.name, "multi", targets, probabilities)[1]
-    assert tuned.thresholds[0] == 0.2
-    assert 0.01 < tuned.thresholds[1] < 0.1
-    assert metric(targets, tuned(probabilities)) == 1
-
-
 @pytest.mark.parametrize("name", ["linear_kappa", "quadratic_kappa"])
 def test_grades_are_cut_half_way_between_their_values(name):
     assert untuned(declared(name), ("0", "1", "4")) == CutPoints((0, 1, 4), (0.5, 2.5))
