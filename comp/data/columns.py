@@ -72,8 +72,9 @@ def encoding_of(columns: Columns, training: pd.DataFrame) -> Encoding:
 def _numbers(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
     """The column's values (N,), NaN where missing."""
     text = table[in_table(name)]
-    values = pd.to_numeric(text.mask(text.str.lower().isin(MISSING)), errors="coerce").to_numpy(np.float64)
-    wrong = ~np.isfinite(values) & ~text.str.lower().isin(MISSING).to_numpy()
+    missing = text.str.lower().isin(MISSING)
+    values = pd.to_numeric(text.mask(missing), errors="coerce").to_numpy(np.float64)
+    wrong = ~np.isfinite(values) & ~missing.to_numpy()
     if wrong.any():
         raise DataError(
             f"Columns: {name!r} is {text[wrong].iloc[0]!r} for image {table['id'][wrong].iloc[0]!r}, but it should be "

@@ -1,6 +1,7 @@
 """Batches of images: every image in the views asked for, as bytes, in an order that is known beforehand."""
 
 import pickle
+import shutil
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,10 @@ from comp.declare.viewpoint import View
 FORKS = sys.platform.startswith("linux")
 # Forward passes that are read for at once where threads share the reading: of one's few images some would wait.
 PASSES_AT_ONCE = 4
+
+# Batches that a reader process reads ahead, and the share of the shared memory, where it puts them, that all may fill.
+AHEAD = 4
+SHARED_MEMORY, SHARE_OF_IT = "/dev/shm", 0.5
 
 # A row, and the views that are wanted of it.
 Request = tuple[int, tuple[View, ...]]
@@ -220,7 +225,7 @@ def loader(
         # Python 3.14 would start each as a new process, which imports torch again.
         multiprocessing_context="fork" if workers and FORKS else None,
         persistent_workers=workers > 0,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=AHEAD if workers else None,
         # Of its own: else every pass over the data would draw from the random state that dropout draws from.
         generator=torch.Generator(),
         worker_init_fn=_leave_interrupts if workers else None,
@@ -233,6 +238,15 @@ def _can_be_sent(dataset: ImageDataset) -> bool:
     except (pickle.PicklingError, AttributeError, TypeError):  # of a lambda, or a function within another
         return False
     return True
+
+
+def readers_within(wanted: int, batch: int) -> int:
+    """As many reader processes as are wanted, or as the shared memory has room for: of batches of so many bytes."""
+    try:
+        room = shutil.disk_usage(SHARED_MEMORY).free
+    except OSError:  # as on macOS
+        return wanted
+    return min(wanted, int(SHARE_OF_IT * room) // ((AHEAD + 1) * batch))
 
 
 def _leave_interrupts(_: int) -> None:

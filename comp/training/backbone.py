@@ -5,7 +5,9 @@ import difflib
 import hashlib
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -207,10 +209,11 @@ def _check_head(model: Classifier, features: Tensor) -> None:
 def layer_groups(model: Classifier) -> dict[str, list[nn.Parameter]]:
     """The parameters of the ``early`` and ``late`` halves of the backbone's layers, in timm's order, and the head's."""
     layers = group_parameters(model.backbone, model.backbone.group_matcher(coarse=False))
-    parameters = dict(model.backbone.named_parameters())
-    middle = len(layers) / 2
-    early = [parameters[name] for index, layer in enumerate(sorted(layers)) for name in layers[layer] if index < middle]
-    late = [parameters[name] for index, layer in enumerate(sorted(layers)) for name in layers[layer] if index >= middle]
+    parameters, ordered = dict(model.backbone.named_parameters()), sorted(layers)
+    middle = (len(ordered) + 1) // 2
+    early, late = (
+        [parameters[name] for layer in half for name in layers[layer]] for half in (ordered[:middle], ordered[middle:])
+    )
     return {"early": early, "late": late, "head": list(model.head.parameters())}
 
 
@@ -329,31 +332,22 @@ def folded(model: Classifier, pairs: Sequence[Pair]) -> Classifier:
 
 def _pairs(model: Classifier, images: Tensor) -> list[Pair]:
     """Each convolution whose output, in one pass, is the input of a batch norm."""
-    outputs: list[tuple[str, Tensor]] = []
-    inputs: list[tuple[str, Tensor]] = []
-
-    def gave(name: str, _: nn.Module, __: Any, output: Tensor) -> None:
-        outputs.append((name, output))
-
-    def takes(name: str, _: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        inputs.append((name, arguments[0]))
-
-    hooks = []
-    for name, module in model.backbone.named_modules():
-        if type(module) in CONVOLUTIONS:
-            hooks.append(module.register_forward_hook(partial(gave, name)))
-        if type(module) in BATCH_NORMS and module.track_running_stats:
-            hooks.append(module.register_forward_pre_hook(partial(takes, name)))
-    try:
+    given: list[tuple[str, Tensor]] = []
+    taken: list[tuple[str, Tensor]] = []
+    with ExitStack() as hooks:
+        for name, module in model.backbone.named_modules():
+            if type(module) in CONVOLUTIONS:
+                gave = partial(lambda name, _, __, output: given.append((name, output)), name)
+                hooks.enter_context(module.register_forward_hook(gave))
+            if type(module) in BATCH_NORMS and module.track_running_stats:
+                takes = partial(lambda name, _, arguments: taken.append((name, arguments[0])), name)
+                hooks.enter_context(module.register_forward_pre_hook(takes))
         model.features(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
     # Layers that share weights have several outputs of one name.
-    once = [[name for name, _ in found] for found in (outputs, inputs)]
+    times = Counter(name for name, _ in (*given, *taken))
     return [
         (convolution, norm)
-        for convolution, output in outputs
-        for norm, taken in inputs
-        if taken is output and once[0].count(convolution) == once[1].count(norm) == 1
+        for convolution, output in given
+        for norm, took in taken
+        if took is output and times[convolution] == times[norm] == 1
     ]

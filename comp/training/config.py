@@ -15,7 +15,6 @@ from comp.data.tables import Tables
 from comp.declare.brought import recorded
 from comp.declare.columns import in_table
 from comp.files import source_digest
-from comp.runs.resolve import Choices
 from comp.training.prepared import Prepared
 
 # Rows whose values are objects at the same time.
@@ -29,6 +28,9 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
     """Everything that the training's results follow from, as JSON can hold it."""
     experiment, tables = prepared.experiment, prepared.tables
     competition, recipe, choices = experiment.competition, experiment.recipe, experiment.choices
+    encoding = None if prepared.encoding is None else asdict(prepared.encoding)
+    # What was tuned on rows that validated is the best there is where none does.
+    tuned = choices.like.record("scores") if choices.like and choices.all_data else {}
     return {
         "command": shlex.join(["comp", *sys.argv[1:]]),
         "competition": competition.name,
@@ -49,10 +51,7 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         "folds": choices.folds,
         "fold": choices.fold,
         "like": None if choices.like is None else choices.like.name,
-        # What was tuned on rows that validated is the best there is where none does.
-        "postprocessing": choices.like.record("scores")["postprocessing"]
-        if choices.like and choices.all_data
-        else None,
+        "postprocessing": tuned.get("postprocessing"),
         "data": {"train": len(tables.train), "test": len(tables.test), "fingerprint": fingerprint(tables)},
         "depth": recorded(tables.depth),
         "data_check": None if tables.data_check is None else tables.data_check.counts(),
@@ -66,21 +65,12 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         "weights": prepared.weights,
         "outputs": asdict(prepared.outputs),
         "by_hand": by_hand,
-        **({"tta_used": False} if _loses_by_views(choices) else {}),
+        **({"tta_used": False} if tuned.get("tta_used") is False else {}),
         **({} if choices.split_seed is None else {"split_seed": choices.split_seed}),
         **({"relative_sizes": dict(experiment.relative)} if experiment.relative else {}),
         **({} if tables.answers is tables else {"combine": recorded(competition.combine)}),
-        **(
-            {}
-            if prepared.encoding is None
-            else {"columns": {"declared": recorded(competition.columns), "encoding": asdict(prepared.encoding)}}
-        ),
+        **({} if encoding is None else {"columns": {"declared": recorded(competition.columns), "encoding": encoding}}),
     }
-
-
-def _loses_by_views(choices: Choices) -> bool:
-    """Whether test-time augmentation lost in the run that this one is like, where no image validates to see it."""
-    return bool(choices.like and choices.all_data and choices.like.record("scores").get("tta_used") is False)
 
 
 def fingerprint(tables: Tables) -> str:

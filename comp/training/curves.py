@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from comp.console import Console
 from comp.files import replacing
 from comp.training.finder import RangeTest
 
@@ -21,13 +22,15 @@ Array = npt.NDArray[np.float64]
 WIDTH, HEIGHT = 78, 18
 
 
-def draw_range_test(test: RangeTest, path: Path) -> None:
-    """The losses against the rates, with the suggestions marked, as a PNG file."""
+def show_range_test(console: Console, test: RangeTest, path: Path) -> None:
+    """The losses against the rates with the suggestions, in characters and words, and as a PNG file."""
     _write(range_test_as_png(test), path)
+    console.say(range_test_in_characters(test))
+    console.say(f"suggestions: {test}")
 
 
 def range_test_as_png(test: RangeTest) -> bytes:
-    """The same as the bytes of a PNG."""
+    """The losses against the rates, with the suggestions marked."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")

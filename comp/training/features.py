@@ -173,8 +173,7 @@ class Unfinished:
 
     def _header(self) -> bytes:
         written = io.BytesIO()
-        kind = np.lib.format.dtype_to_descr(np.dtype(np.float32))
-        header = {"descr": kind, "fortran_order": False, "shape": self.shape}
+        header = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
         np.lib.format.write_array_header_1_0(written, header)
         return written.getvalue()
 

@@ -101,12 +101,11 @@ def pool_generalised(backbone: nn.Module) -> None:
 
 def joined(features: Tensor, columns: Tensor) -> Tensor:
     """Features (B, F), maps (B, F, H, W) or tokens (B, T, F) with columns (B, K) as K more, the same everywhere."""
-    axis = 1 if features.ndim == 4 else -1
-    for _ in range(features.ndim - 2):
-        columns = columns.unsqueeze(-1 if axis == 1 else 1)
-    shape = list(features.shape)
-    shape[axis] = columns.shape[axis]
-    return torch.cat([features, columns.to(features.dtype).expand(shape)], dim=axis)
+    columns = columns.to(features.dtype)
+    if features.ndim == 4:
+        return torch.cat([features, columns[:, :, None, None].expand(-1, -1, *features.shape[2:])], dim=1)
+    everywhere = columns[:, None].expand(-1, features.shape[1], -1) if features.ndim == 3 else columns
+    return torch.cat([features, everywhere], dim=-1)
 
 
 def is_new(head: nn.Module) -> bool:

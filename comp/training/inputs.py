@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ from torch import Tensor
 from comp.console import Console
 from comp.data.augmenting import Preprocessing, serialised
 from comp.data.image_cache import ImageCache, cached_images
-from comp.data.loading import ImageDataset, ImageEpochs, in_views
+from comp.data.loading import SHARED_MEMORY, ImageDataset, ImageEpochs, in_views, readers_within
 from comp.data.reading import RGB, Depth, Paths, Reading, with_margin
 from comp.declare.brought import key_of
-from comp.declare.reading import Channels, Read, Size, size_in_words
+from comp.declare.reading import Channels, Read, Size, sides, size_in_words
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import RunError
@@ -152,7 +153,10 @@ class Images:
             validation = lambda: in_batches(features[:, :1], validating)  # noqa: E731
         else:
             kept = self.kept(stage, training, validating)
-            epochs = self._epochs(learner, stage.pixels, targets, training, seed, kept)
+            rank, count = learner.accelerator.process_index, learner.accelerator.num_processes
+            dataset = self.dataset(stage.pixels, seed, learner.recipe.random_erasing, kept)
+            shared = {"workers": self._workers(stage.pixels, batch_size), "rank": rank, "count": count}
+            epochs = ImageEpochs(dataset, training, targets, batch_size, **shared, columns=self.columns)
             validation = lambda: self._features(learner, validating, stage.pixels, (View(),), kept)  # noqa: E731
         columns = None if self.columns is None else self.columns[validating]
         return epochs, Validation(validation, targets[validating], columns) if len(validating) else None
@@ -222,34 +226,29 @@ class Images:
         self, rows: Rows, size: Size, views: Sequence[View], kept: Mapping[Size, ImageCache] | None = None
     ) -> Iterable[Tensor]:
         """Some rows in order, each in these views, as batches (B, V, size, size, C)."""
-        return in_views(self.dataset(size, self.seed, kept=kept), rows, views, forward_batch(), workers=workers())
+        dataset, readers = self.dataset(size, self.seed, kept=kept), self._workers(size, forward_batch())
+        return in_views(dataset, rows, views, forward_batch(), workers=readers)
+
+    def _workers(self, size: Size, images: int) -> int:
+        """Processes that read batches of so many images: fewer, which is said, where these would have no room."""
+        wanted = workers()
+        found = readers_within(wanted, images * prod(sides(size)) * self.depth.channels) if wanted else 0
+        if found < wanted and found not in self._said:
+            self._said.add(found)
+            self.console.say(
+                f"{found} processes read images, not {wanted}: more would fill {SHARED_MEMORY}; let it be larger, as "
+                "by docker run --shm-size=8g"
+            )
+        return found
+
+    @cached_property
+    def _said(self) -> set[int]:
+        return set()
 
     def blocks(self, rows: Rows, views: Sequence[View]) -> list[Rows]:
         """The rows, as many together as go through the network at once in these views."""
         at_once = max(1, forward_batch() // len(views))
         return [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
-
-    def _epochs(
-        self,
-        learner: Learner,
-        size: Size,
-        targets: Tensor,
-        training: Rows,
-        seed: int,
-        kept: Mapping[Size, ImageCache],
-    ) -> Epochs:
-        rank, count = learner.accelerator.process_index, learner.accelerator.num_processes
-        dataset = self.dataset(size, seed, learner.recipe.random_erasing, kept)
-        return ImageEpochs(
-            dataset,
-            training,
-            targets,
-            learner.recipe.batch_size,
-            workers=workers(),
-            rank=rank,
-            count=count,
-            columns=self.columns,
-        )
 
     def _features(
         self,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from accelerate import DistributedDataParallelKwargs
 from torch import Tensor
+from torch.amp import GradScaler
 from torch.nn import Sequential
 from torch.optim import Optimizer
 
@@ -165,24 +166,21 @@ class Learner:
         Raises DivergedError after an epoch whose loss is NaN or infinite.
         """
         torch.manual_seed(seed)
-        solved = stage.schedule == "lbfgs"
+        if stage.schedule == "lbfgs":
+            yield from self._solve(training, validation)
+            return
         network, optimizer = self.ready(stage, learning_rate, training.batch_size)
         accumulated = self.recipe.accumulation
-        schedule = scheduler(optimizer, stage, math.ceil(len(training) / accumulated))
-        average = Average(self.model, self.recipe.ema) if self.recipe.ema and not solved else None
+        steps_per_epoch = math.ceil(len(training) / accumulated)
+        schedule = scheduler(optimizer, stage, steps_per_epoch)
+        average = Average(self.model, self.recipe.ema) if self.recipe.ema else None
         self.evaluated = self.model if average is None else average.module
         state = self.under_way = StageState(optimizer, schedule, average, self.accelerator)
         if saved is not None:
             state.load_state_dict(saved)
             if self.objective is not None:
                 self.objective.seen = True
-        steps, cycle_ends = stage.epochs * math.ceil(len(training) / accumulated), np.cumsum(stage.cycle_epochs)
-        if solved and not state.epoch:
-            epoch = self._solved(training, validation)
-            state.end_epoch()
-            yield epoch
-            if epoch.diverged:
-                raise DivergedError(1, learning_rate)
+        cycle_ends = np.cumsum(stage.cycle_epochs)
         while state.epoch < stage.epochs:
             began = time.perf_counter() - state.seconds
             training_mode(self.model, freeze_batch_norm=self.recipe.freeze_batch_norm)
@@ -201,7 +199,7 @@ class Learner:
                 images = len(together) * training.batch_size
                 state.images += images
                 state.seconds = time.perf_counter() - began
-                yield Step(state.taken, steps, images)
+                yield Step(state.taken, stage.epochs * steps_per_epoch, images)
             losses = torch.stack(state.losses).tolist()
             logits, valid_loss = self._validate(validation) if np.isfinite(losses).all() else (None, None)
             epoch = Epoch(
@@ -221,11 +219,10 @@ class Learner:
                 raise DivergedError(epoch.number + 1, learning_rate)
         if average is not None:
             average.into(self.model)
-            self.evaluated = self.model
-        self.under_way = None
+        self.evaluated, self.under_way = self.model, None
 
-    def _solved(self, training: Epochs, validation: Validation | None) -> Epoch:
-        """The head's optimum on cached features, as one epoch of one step."""
+    def _solve(self, training: Epochs, validation: Validation | None) -> Iterator[Epoch]:
+        """Give the head its optimum on cached features, as one epoch of one step."""
         assert isinstance(training, FeatureEpochs)
         assert isinstance(self.model.head, Sequential)
         assert self.objective is not None
@@ -237,7 +234,17 @@ class Learner:
         seconds = time.perf_counter() - began
         logits, valid_loss = self._validate(validation) if math.isfinite(loss) else (None, None)
         steps = [{"loss": loss, "lr_head": 1.0}]
-        return Epoch(0, 0, True, loss, valid_loss, seconds, len(inputs) / seconds, steps, logits)
+        epoch = Epoch(0, 0, True, loss, valid_loss, seconds, len(inputs) / seconds, steps, logits)
+        yield epoch
+        if epoch.diverged:
+            raise DivergedError(1, 1.0)
+
+    def undo_stage(self) -> None:
+        """Be between two stages again after one whose loss diverged; the weights are the caller's to restore."""
+        self.under_way, self.evaluated = None, self.model
+        if (scaler := self.accelerator.scaler) is not None:
+            # That of half precision was halved at every step without finite gradients.
+            scaler.load_state_dict(GradScaler("cpu").state_dict())
 
     def ready(self, stage: Stage, learning_rate: float, batch_size: int) -> tuple[Network, Optimizer]:
         """Freeze what the stage doesn't train; what its inputs go through, and an optimizer at the groups' peak rates.

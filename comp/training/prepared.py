@@ -7,7 +7,6 @@ back and used again, and is not had on top of the gigabyte that torch takes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -143,16 +142,16 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
 
 def _try_functions(competition: Competition, recipe: Recipe, images: Images) -> None:
     """Raise DeclarationError for a schedule or an augmentation of one's own that is wrong, before images are read."""
+
+    def noise(size: Size) -> npt.NDArray[np.uint8]:
+        return np.random.default_rng(0).integers(0, 256, (*sides(size), images.depth.channels), np.uint8)
+
     for stage in recipe.stages:
         if callable(stage.schedule):
             simulate(stage, 1, NOMINAL_RATE, competition.layer_lr_ratio)
         if competition.augment.pipeline is not None and augments(competition.augment, stage):
             views = Preprocessing(stage.pixels, images.reading, competition.augment)
-            views.seen(View(draw=0), partial(_noise, images.depth.channels), views.pipeline(), 0, 0)
-
-
-def _noise(channels: int, size: Size) -> npt.NDArray[np.uint8]:
-    return np.random.default_rng(0).integers(0, 256, (*sides(size), channels), np.uint8)
+            views.seen(View(draw=0), noise, views.pipeline(), 0, 0)
 
 
 def augments(viewpoint: Viewpoint, stage: Stage) -> bool:

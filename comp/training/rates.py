@@ -10,9 +10,8 @@ from comp.declare.recipe import LAYER_GROUPS
 from comp.errors import OverrideError
 from comp.runs import Workspace
 from comp.runs.resolve import Choices, Experiment, resolve
-from comp.training.curves import draw_range_test, draw_rates, rates_in_characters
+from comp.training.curves import draw_rates, rates_in_characters, show_range_test
 from comp.training.prepared import prepare
-from comp.training.reporting import say_range_test
 from comp.training.schedules import in_words, planned_rates
 
 
@@ -38,8 +37,6 @@ def find_rate(competition: Competition, choices: Choices, workspace: Workspace, 
         raise OverrideError(f"Stage {number} of {choices.recipe!r} is solved by L-BFGS: no learning rate to find.")
     prepared = prepare(experiment, console)
     epochs, _ = prepared.inputs(stages[number - 1], number)
-    sweep = prepared.range_test(stages[number - 1], number, epochs)
     picture = workspace.runs / competition.name / f"learning-rate-{choices.recipe}-{number}.png"
-    draw_range_test(sweep, picture)
-    say_range_test(console, sweep)
+    show_range_test(console, prepared.range_test(stages[number - 1], number, epochs), picture)
     return picture

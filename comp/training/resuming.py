@@ -57,11 +57,15 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
     for run in reversed(list_runs(prepared.experiment.workspace, prepared.experiment.competition.name)):
         if done(run):
             continue
+        recorded = run.record("config")
         how = "" if run.trained else f"; `comp train --resume {run.name}` resumes that one"
-        if not _same(run, config):
-            if not run.trained and (edited := _edited(run, config)):
+        other = difference(*(_without(one, *NOT_COMPARED, "source") for one in (recorded, config)))
+        if other is not None:
+            # Another choice of a person's own is no surprise.
+            if not run.trained and all(recorded.get(name) == config.get(name) for name in CHOSEN):
+                edited = f"{other.field} was {other.one} in {run.name} and is {other.other}"
                 not_resumed.append(f"{edited}, so this is a new run{how}")
-        elif changed := _changed_source(run, config):
+        elif changed := _changed_source(recorded, config):
             not_resumed.append(f"{changed} changed since {run.name}, so this is a new run{how}")
         elif _splits_as(run, prepared):
             with run.held() as alone:
@@ -112,7 +116,7 @@ def resumed(prepared: Prepared, run: Run, console: Console) -> Iterator[Training
         other = difference(*({field: known.get(field) for field in OF_THE_MACHINE} for known in (recorded, config)))
         if other is not None:
             console.say(f"{run.name} was begun with another {other.field}: {other.one}, and now {other.other}")
-        if changed := _changed_source(run, config):
+        if changed := _changed_source(recorded, config):
             console.say(f"{changed} changed since {run.name} was begun: it is resumed with the code as it is now")
         yield _followed(training)
 
@@ -224,28 +228,9 @@ def _split_of(prepared: Prepared) -> tuple[list[str], list[str]]:
     return answers.to_list(), np.where(validates, "valid", "train").tolist()
 
 
-def _same(run: Run, config: Mapping[str, Any]) -> bool:
-    try:
-        return _without(run.record("config"), *NOT_COMPARED, "source") == _without(config, "source")
-    except RunError:
-        return False
-
-
-def _edited(run: Run, config: Mapping[str, Any]) -> str:
-    """What differs from a run that was stopped, where a person chose the same; "" for other choices."""
-    try:
-        before = _without(run.record("config"), *NOT_COMPARED, "source")
-    except RunError:
-        return ""
-    if any(before.get(name) != config.get(name) for name in CHOSEN):
-        return ""
-    other = difference(before, _without(config, "source"))
-    return f"{other.field} was {other.one} in {run.name} and is {other.other}" if other else ""
-
-
-def _changed_source(run: Run, config: Mapping[str, Any]) -> str:
+def _changed_source(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """The packages and the declaration whose source is another than when the run was begun, in words; "" for none."""
-    before = run.record("config").get("source", {})
+    before = recorded.get("source", {})
     return ", ".join(name for name, digest in config["source"].items() if before.get(name) != digest)
 
 

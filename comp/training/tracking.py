@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 from comp.declare.brought import called
 from comp.errors import DeclarationError, OverrideError
 from comp.runs import Run
+from comp.runs.differences import flat
 from comp.training.launching import is_main
 
 LogWith = str | Callable[[Path], Any] | None
@@ -66,7 +67,8 @@ class Tracker:
                     f"Competition: `log_with` returned {made!r}, but it should return a GeneralTracker of Accelerate's."
                 )
         made.start()
-        made.store_init_configuration(dict(_flat(config)))
+        plain = {name: value if isinstance(value, str | int | float) else str(value) for name, value in flat(config)}
+        made.store_init_configuration(plain)
         return made
 
 
@@ -81,14 +83,3 @@ def _arguments(name: str, folder: Path) -> dict[str, Any]:
         return {"run_name": project, "name": title, "resume": "allow"}
     config = hashlib.blake2b((folder / "config.json").read_bytes(), digest_size=4).hexdigest()
     return {"run_name": project, "name": title, "id": f"{title}-{config}", "resume": "allow", "dir": folder}
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str | int | float | bool]]:
-    """A config as plain values by their path, ``recipe.stages.0.size``."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else key)
-    elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
-        yield from _flat({str(index): inner for index, inner in enumerate(value)}, name)
-    else:
-        yield name, value if isinstance(value, (str, int, float, bool)) else str(value)

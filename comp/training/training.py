@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from comp.console import Console
-from comp.declare.brought import recorded
+from comp.declare.brought import recorded, short_name
 from comp.declare.reading import Size
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import DivergedError, RunError
@@ -23,17 +23,17 @@ from comp.runs.history import seconds_left, time_in_words
 from comp.runs.resolve import stage_of
 from comp.submission.scoring import score_logits
 from comp.training.backbone import Classifier, set_size
-from comp.training.curves import draw_range_test
+from comp.training.curves import show_range_test
 from comp.training.learner import Epoch, Epochs, Step
 from comp.training.memory import peak_memory
 from comp.training.prepared import Prepared
-from comp.training.reporting import say_epoch, say_range_test, say_stage
 from comp.training.state import save_state, save_weights
 from comp.training.tracking import Tracker
 
 # What a training that is killed may lose, unless saving takes longer than a fiftieth of it.
 SAVE_SECONDS = 10.0
 MOST_COST = 1 / 50
+EPOCH = "{:>6}  {:>10}  {:>10}  {:>10}  {:>8}  {:>9}"
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,9 @@ class Training:
                     self.after_epoch()
                 # Looked at once: a signal between two looks would end the loop without anything saved.
                 asked = interrupt.asked
-                if asked or time.monotonic() - self.saved > max(SAVE_SECONDS, self.cost / MOST_COST):
+                due = asked or time.monotonic() - self.saved > max(SAVE_SECONDS, self.cost / MOST_COST)
+                # A head that is solved has no state on its way: it is solved again.
+                if due and learner.under_way is not None:
                     self.save(rate)
                 if asked:
                     self._say_how_to_resume(number)
@@ -173,10 +175,8 @@ class Training:
         else:
             sweep = self.prepared.range_test(stage, number, epochs)
             self.found[trains] = sweep.suggestion
-            picture = self.run.folder / f"learning-rate-{number}.png"
-            draw_range_test(sweep, picture)
             self.run.history.write_range_test(number, sweep.rates, sweep.losses, sweep.smoothed)
-            say_range_test(self.console, sweep)
+            show_range_test(self.console, sweep, self.run.folder / f"learning-rate-{number}.png")
         return self.found[trains]
 
     def finish(self) -> None:
@@ -300,7 +300,7 @@ class Training:
             path.unlink(missing_ok=True)
         self.snapshots, self.size = kept, self.fitted[-1].pixels
         learner = self.prepared.learner
-        learner.under_way, learner.evaluated = None, learner.model
+        learner.undo_stage()
         set_size(learner.model, self.size)
         self._give(finite.weights)
         self.diverged.append(
@@ -333,3 +333,18 @@ class Training:
     def _say_how_to_resume(self, number: int) -> None:
         if not self.by_hand:
             self.console.say(f"stopped in stage {number}; `comp train --resume {self.run.name}` resumes it there")
+
+
+def say_stage(console: Console, number: int, count: int, stage: Stage, learning_rate: float, metric: str) -> None:
+    """The heading of a stage and of its epochs' table."""
+    views = f" on cached features of {stage.views} view{'s' if stage.views > 1 else ''}" if stage.cached else ""
+    epochs = f"{stage.epochs} epoch{'s' if stage.epochs > 1 else ''} of {short_name(stage.schedule)}"
+    how = "solved by L-BFGS" if stage.schedule == "lbfgs" else f"{epochs}, learning rate {learning_rate:.2g}"
+    console.say(f"stage {number} of {count}: {stage.trains}{views}, {stage.pixels_in_words} px, {how}")
+    console.say(EPOCH.format("epoch", "train loss", "valid loss", metric, "seconds", "images/s"))
+
+
+def say_epoch(console: Console, epoch: Epoch, score: float | None) -> None:
+    """A row of the epochs' table; the score and the loss of validation are empty where nothing validates."""
+    losses = ("" if value is None else f"{value:.5f}" for value in (epoch.train_loss, epoch.valid_loss, score))
+    console.say(EPOCH.format(epoch.number + 1, *losses, f"{epoch.seconds:.1f}", f"{epoch.images_per_second:.0f}"))

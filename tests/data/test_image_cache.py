@@ -13,20 +13,24 @@ from comp.data.reading import Depth, Reading, read_image
 from comp.declare.viewpoint import upright
 from comp.files import alone
 
-ROWS = np.array([0, 2, 3, 5])
+ROWS, READING = np.array([0, 2, 3, 5]), Reading()
 
 
 @pytest.fixture
 def paths(tmp_path):
     """Six images of different shapes, formats and modes."""
     draw, made = np.random.default_rng(0), []
+    (tmp_path / "images").mkdir()
     for number, (height, width) in enumerate([(40, 60), (64, 30), (20, 20), (50, 51), (33, 80), (90, 45)]):
         pixels = draw.integers(0, 255, (height, width, 3), dtype=np.uint8)
-        path = tmp_path / "images" / f"{number}.{'jpg' if number % 2 else 'png'}"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(pixels).convert("L" if number == 3 else "RGB").save(path)
-        made.append(path)
+        made.append(tmp_path / "images" / f"{number}.{'jpg' if number % 2 else 'png'}")
+        Image.fromarray(pixels).convert("L" if number == 3 else "RGB").save(made[-1])
     return made
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -35,16 +39,16 @@ def said():
 
 
 @pytest.fixture
-def keeping(paths, tmp_path, said):
+def keeping(paths, cache, said):
     """`cached_images` of the rows above, at 24 pixels."""
 
-    def call(content="1", rows=ROWS, side=24, advance=lambda _: None, **others):
-        return cached_images(tmp_path / "cache", paths, rows, content, side, Reading(), advance, said.append, **others)
+    def call(content="1", rows=ROWS, size=24, advance=lambda _: None, paths=paths, reading=READING, **others):
+        return cached_images(cache, paths, rows, content, size, reading, advance, said.append, **others)
 
     return call
 
 
-def test_kept_images_are_those_that_are_read(keeping, paths):
+def test_kept_images_are_those_that_are_read_and_read_from_no_file_again(keeping, paths, said):
     done = []
     kept = keeping(advance=done.append)
     assert sum(done) == len(ROWS)
@@ -52,41 +56,35 @@ def test_kept_images_are_those_that_are_read(keeping, paths):
         assert (row in kept) is (row in ROWS)
         if row in kept:
             np.testing.assert_array_equal(kept[row], read_image(path, 24))
+        path.unlink()
+    again = keeping()
+    assert again.folder == kept.folder
+    np.testing.assert_array_equal(again[5], kept[5])
+    (line,) = said
+    assert line.startswith("4 images at 24 px take about 0 MB of the ")
+    # Another process is given the place, and not the pixels.
+    handed = pickle.dumps(kept)
+    assert len(handed) < 1000
+    np.testing.assert_array_equal(pickle.loads(handed)[0], kept[0])
 
 
 @pytest.mark.parametrize("channels", [1, 5])
-def test_rectangles_of_any_number_of_channels_are_kept(tmp_path, channels):
+def test_rectangles_of_any_number_of_channels_are_kept(keeping, tmp_path, channels):
     paths = [tmp_path / f"{number}.npy" for number in range(3)]
     for number, path in enumerate(paths):
         np.save(path, np.random.default_rng(number).integers(0, 256, (40 + number, 30, channels), dtype=np.uint8))
     reading = Reading(read="npy", depth=Depth(channels))
-    kept = cached_images(
-        tmp_path / "cache", paths, np.arange(3), "1", (20, 25), reading, lambda _: None, lambda _: None
-    )
+    kept = keeping(rows=np.arange(3), size=(20, 25), paths=paths, reading=reading)
     for row, path in enumerate(paths):
         np.testing.assert_array_equal(kept[row], read_image(path, (20, 25), reading))
 
 
-def test_what_is_kept_is_read_from_no_file_again(keeping, paths, said):
+@pytest.mark.parametrize("other", [{"content": "2"}, {"rows": ROWS[:2]}, {"size": 30}, {}])
+def test_other_files_rows_sizes_or_code_are_kept_apart(keeping, monkeypatch, other):
     first = keeping()
-    for path in paths:
-        path.unlink()
-    again = keeping()
-    assert again.folder == first.folder
-    np.testing.assert_array_equal(again[5], first[5])
-    assert len(said) == 1
-    assert said[0].startswith("4 images at 24 px take about 0 MB of the ")
-
-
-@pytest.mark.parametrize("other", [{"content": "2"}, {"rows": ROWS[:2]}, {"side": 30}])
-def test_other_files_rows_or_sizes_are_kept_apart(keeping, other):
-    assert keeping(**other).folder != keeping().folder
-
-
-def test_images_that_edited_code_reads_are_cached_apart(keeping, monkeypatch):
-    first = keeping()
-    monkeypatch.setattr(module, "source_digest", lambda *_: "of edited source")
-    assert keeping().folder != first.folder
+    if not other:
+        monkeypatch.setattr(module, "source_digest", lambda *_: "of edited source")
+    assert keeping(**other).folder != first.folder
 
 
 @pytest.mark.parametrize("damage", ["cut", "no shapes", "gone"])
@@ -103,39 +101,50 @@ def test_what_was_damaged_is_made_anew(keeping, damage):
     assert again[2].shape == (24, 24, 3)
 
 
-def test_an_interruption_leaves_nothing_and_the_next_call_keeps_all(keeping, tmp_path):
+def test_an_interruption_leaves_nothing_and_the_next_call_keeps_all(keeping, cache):
     def interrupted(_):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         keeping(advance=interrupted)
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert list(cache.iterdir()) == []
     assert keeping().whole
 
 
-def test_images_that_would_take_too_much_of_the_disk_are_not_kept_and_that_is_said(
-    keeping, monkeypatch, said, tmp_path
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        (lambda patch: patch.setattr(module, "SHARE_OF_DISK", 0.0), "more than the 0 MB for them"),
+        (
+            lambda patch: patch.setattr(module.os, "fsync", full),
+            "which can't be written (No space left on device)",
+        ),
+    ],
+    ids=["too much of the disk", "full"],
+)
+def test_images_that_have_no_room_on_the_disk_are_not_kept_and_that_is_said(
+    keeping, monkeypatch, said, cache, broken, why
 ):
-    monkeypatch.setattr(module, "SHARE_OF_DISK", 0.0)
+    broken(monkeypatch)
     assert keeping() is None
-    assert "more than the 0 MB for them" in said[0]
+    assert why in said[0]
     assert "read anew in every epoch" in said[0]
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert list(cache.iterdir()) == []
 
 
-def test_the_longest_unused_are_removed_to_make_room(keeping, monkeypatch):
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_the_longest_unused_are_removed_to_make_room_but_for_what_the_same_stage_needs(keeping, monkeypatch, said):
     first, second = keeping("1"), keeping("2")
     keeping("1")
     size = module._size(first.folder)
     monkeypatch.setattr(module, "_room", lambda _: 2.5 * size)
     third = keeping("3")
     assert [kept.folder.exists() for kept in (first, second, third)] == [True, False, True]
-
-
-def test_what_the_same_stage_needs_is_not_removed_to_make_room(keeping, monkeypatch, said):
-    first = keeping("1")
-    monkeypatch.setattr(module, "_room", lambda _: 1.5 * module._size(first.folder))
-    assert keeping("2", beside=[first]) is None
+    monkeypatch.setattr(module, "_room", lambda _: 1.5 * size)
+    assert keeping("4", beside=[first]) is None
     assert first.whole
     assert "read anew in every epoch" in said[-1]
 
@@ -147,29 +156,9 @@ def test_images_that_another_training_removed_are_read_from_their_files(keeping,
     np.testing.assert_array_equal(dataset.read(2, 24), read_image(paths[2], 24))
 
 
-def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(keeping, tmp_path):
-    (tmp_path / "cache" / "dead.part").mkdir(parents=True)
-    (tmp_path / "cache" / "live.part").mkdir()
-    with alone(tmp_path / "cache" / "live.lock"):
+def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(keeping, cache):
+    for name in ("dead", "live"):
+        (cache / f"{name}.part").mkdir(parents=True)
+    with alone(cache / "live.lock"):
         kept = keeping()
-        assert sorted(path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()) == sorted(
-            [kept.folder.name, "live.part"]
-        )
-
-
-def test_a_disk_that_is_full_is_said_and_nothing_is_kept(keeping, monkeypatch, said, tmp_path):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(module.os, "fsync", full)
-    assert keeping() is None
-    assert "which can't be written (No space left on device)" in said[0]
-    assert list((tmp_path / "cache").iterdir()) == []
-
-
-def test_another_process_is_given_the_place_and_not_the_pixels(keeping):
-    kept = keeping()
-    kept[0]
-    handed = pickle.dumps(kept)
-    assert len(handed) < 1000
-    np.testing.assert_array_equal(pickle.loads(handed)[0], kept[0])
+        assert {path.name for path in cache.iterdir() if path.is_dir()} == {kept.folder.name, "live.part"}

@@ -95,7 +95,7 @@ def test_what_a_table_lacks_is_named_and_nothing_is_left(shades_prepared, table,
     assert not (shades_prepared.made.files / "prepared").exists()
 
 
-def test_a_function_is_called_once_and_again_where_it_or_the_data_changed(shades_prepared):
+def test_a_function_is_called_once_again_where_it_or_the_data_changed_and_named_where_it_fails(shades_prepared):
     files = shades_prepared.made.files
     found, said = shades_prepared("prepare", PREPARE)
     assert found["n.txt"].read_text() == "id1"
@@ -111,21 +111,16 @@ def test_a_function_is_called_once_and_again_where_it_or_the_data_changed(shades
     declaration.write_text(declaration.read_text().replace('"1")', '"2")'))
     read_tables(load_competition(declaration), files)
     assert found["n.txt"].read_text() == "id2"
+    (files / "broken").touch()
+    with pytest.raises(DataError, match=r"Competition: `prepare` .*ZeroDivisionError"):
+        prepare_files(load_competition(declaration), files)
+    assert found["n.txt"].read_text() == "id2", "what was there stays"
+    assert not list(files.glob(".prepared*"))
 
 
 def test_another_reader_has_the_images_prepared_anew(shades_prepared):
-    pd.DataFrame(DIGITS).to_csv(shades_prepared.made.files / "digits.csv", index=False)
-    shades_prepared('PixelTable(table="digits.csv", into="x")')
-    competition = load_competition(shades_prepared.made.declaration)
-    prepare_files(replace(competition, read="npy"), shades_prepared.made.files)
-    assert {path.suffix for path in (shades_prepared.made.files / "prepared" / "x").iterdir()} == {".npy"}
-
-
-def test_a_function_that_fails_is_named_and_what_was_there_stays(shades_prepared):
     files = shades_prepared.made.files
-    found, _ = shades_prepared("prepare", PREPARE)
-    (files / "broken").touch()
-    with pytest.raises(DataError, match=r"Competition: `prepare` .*ZeroDivisionError"):
-        prepare_files(load_competition(shades_prepared.made.declaration), files)
-    assert found["n.txt"].read_text() == "id1"
-    assert not list(files.glob(".prepared*"))
+    pd.DataFrame(DIGITS).to_csv(files / "digits.csv", index=False)
+    shades_prepared('PixelTable(table="digits.csv", into="x")')
+    prepare_files(replace(load_competition(shades_prepared.made.declaration), read="npy"), files)
+    assert {path.suffix for path in (files / "prepared" / "x").iterdir()} == {".npy"}

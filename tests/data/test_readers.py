@@ -21,28 +21,43 @@ COLOURS = np.random.default_rng(0).integers(0, 65536, (20, 24, 3), dtype=np.uint
 
 
 def dicom(path, values, **tags):
+    """Values (H, W), frames (N, H, W) or colours (H, W, 3) as a DICOM file."""
     pydicom = pytest.importorskip("pydicom")
     file = pydicom.Dataset()
     file.file_meta = pydicom.dataset.FileMetaDataset()
     file.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    file.SOPClassUID, file.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1", "1.2.3"
-    samples = values.shape[-1] if values.ndim == 3 and values.shape[-1] == 3 else 1
-    file.Rows, file.Columns = values.shape[:2] if samples == 3 or values.ndim == 2 else values.shape[1:]
-    file.SamplesPerPixel, file.PhotometricInterpretation = samples, "RGB" if samples == 3 else "MONOCHROME2"
-    if samples == 3:
-        file.PlanarConfiguration = 0
+    colours = values.ndim == 3 and values.shape[-1] == 3
     bits = 8 * values.dtype.itemsize
-    file.BitsAllocated, file.BitsStored, file.HighBit = bits, min(bits, 12), min(bits, 12) - 1
-    file.PixelRepresentation = int(values.dtype.kind == "i")
-    for name, value in tags.items():
+    for name, value in {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1",
+        "SOPInstanceUID": "1.2.3",
+        "Rows": values.shape[-3 if colours else -2],
+        "Columns": values.shape[-2 if colours else -1],
+        "SamplesPerPixel": 3 if colours else 1,
+        "PhotometricInterpretation": "RGB" if colours else "MONOCHROME2",
+        **({"PlanarConfiguration": 0} if colours else {}),
+        "BitsAllocated": bits,
+        "BitsStored": min(bits, 12),
+        "HighBit": min(bits, 12) - 1,
+        "PixelRepresentation": int(values.dtype.kind == "i"),
+        "PixelData": values.tobytes(),
+        **tags,
+    }.items():
         setattr(file, name, value)
-    file.PixelData = values.tobytes()
     file.save_as(path, enforce_file_format=True)
     return path
 
 
-def test_every_name_is_read_by_a_function():
+@pytest.fixture
+def shown(tmp_path):
+    """What is read of a DICOM file."""
+    return lambda values, **tags: array_of(dicom(tmp_path / "x.dcm", values, **tags), "dicom")
+
+
+def test_every_name_is_read_and_what_is_listed_as_an_image_is_what_is_opened_as_one():
     assert set(NAMED) == set(READERS)
+    Image.init()
+    assert {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS} == IMAGE_SUFFIXES
 
 
 @pytest.mark.parametrize(("suffix", "values"), [(".png", RAMP), (".tif", RAMP), (".tif", RAMP / np.float32(4095) - 1)])
@@ -68,7 +83,7 @@ def test_the_transparency_of_deep_colours_is_dropped(tmp_path):
     assert np.array_equal(array_of(tmp_path / "x.png", "images"), COLOURS)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", [2, 6, 8])
 def test_deep_colours_are_turned_upright_as_pillow_turns_their_upper_bits(tmp_path, orientation):
     cv2.imwrite(str(tmp_path / "plain.png"), COLOURS)
     exif = struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0)
@@ -120,57 +135,42 @@ def test_arrays_of_numpy_are_read_and_code_in_them_is_not_run(tmp_path):
     assert facts_of(tmp_path / "x.npy", "npy").problem == "damaged"
 
 
-def test_colours_of_a_dicom_file_are_rgb_whatever_it_stores(tmp_path):
+def test_colours_of_a_dicom_file_are_rgb_whatever_it_stores(shown):
     pixels = pytest.importorskip("pydicom.pixels")
     rgb = np.full((2, 2, 3), (200, 50, 30), np.uint8)
     stored = pixels.convert_color_space(rgb, "RGB", "YBR_FULL")
-    shown = array_of(
-        dicom(tmp_path / "x.dcm", stored, PhotometricInterpretation="YBR_FULL", BitsStored=8, HighBit=7), "dicom"
-    )
-    assert np.abs(shown.astype(int) - rgb).max() <= 2
+    found = shown(stored, PhotometricInterpretation="YBR_FULL", BitsStored=8, HighBit=7)
+    assert np.abs(found.astype(int) - rgb).max() <= 2
+    colours = (COLOURS >> 8).astype(np.uint8)
+    assert np.array_equal(shown(colours), colours)
+    # Of several frames the first.
+    assert np.array_equal(shown(np.stack([RAMP, RAMP[::-1]]), NumberOfFrames=2), RAMP)
 
 
-def test_a_dicom_file_is_shown_through_its_window(tmp_path):
+def test_a_dicom_file_is_shown_through_its_window_or_voi_lut(shown):
     window = {"WindowCenter": 2048, "WindowWidth": 1024}
-    shown = array_of(dicom(tmp_path / "x.dcm", RAMP, **window), "dicom")
-    assert shown.dtype == np.uint8
-    assert (shown[RAMP < 1535] == 0).all()
-    assert (shown[RAMP > 2561] == 255).all()
-    assert abs(int(shown[np.abs(RAMP.astype(int) - 2048) < 5].mean()) - 128) < 2
-    inverted = array_of(dicom(tmp_path / "x.dcm", RAMP, PhotometricInterpretation="MONOCHROME1", **window), "dicom")
-    assert np.array_equal(inverted, 255 - shown)
+    found = shown(RAMP, **window)
+    assert found.dtype == np.uint8
+    assert (found[RAMP < 1535] == 0).all()
+    assert (found[RAMP > 2561] == 255).all()
+    assert abs(int(found[np.abs(RAMP.astype(int) - 2048) < 5].mean()) - 128) < 2
+    assert np.array_equal(shown(RAMP, PhotometricInterpretation="MONOCHROME1", **window), 255 - found)
     # The same window in Hounsfield units.
     rescaled = dict(window, WindowCenter=1024, RescaleSlope=1, RescaleIntercept=-1024)
-    assert np.array_equal(array_of(dicom(tmp_path / "x.dcm", RAMP, **rescaled), "dicom"), shown)
-
-
-def test_a_dicom_file_is_shown_through_its_voi_lut(tmp_path):
-    from pydicom import Dataset
-
-    table = Dataset()
+    assert np.array_equal(shown(RAMP, **rescaled), found)
+    table = pytest.importorskip("pydicom").Dataset()
     table.LUTDescriptor = [4096, 0, 12]
     table.add_new("LUTData", "US", list(range(4095, -1, -1)))
-    shown = array_of(dicom(tmp_path / "x.dcm", RAMP, VOILUTSequence=[table]), "dicom")
-    assert np.array_equal(shown, ((4095 - RAMP.astype(float)) * 255 / 4095).round())
+    expected = ((4095 - RAMP.astype(float)) * 255 / 4095).round()
+    assert np.array_equal(shown(RAMP, VOILUTSequence=[table]), expected)
 
 
-def test_a_dicom_file_without_a_window_has_its_values(tmp_path):
-    assert np.array_equal(array_of(dicom(tmp_path / "x.dcm", RAMP), "dicom"), RAMP)
-    inverted = array_of(dicom(tmp_path / "x.dcm", RAMP, PhotometricInterpretation="MONOCHROME1"), "dicom")
-    assert np.array_equal(inverted, 4095 - RAMP)
-    emptied = dicom(tmp_path / "x.dcm", RAMP, WindowCenter=None, WindowWidth=None, VOILUTSequence=[])
-    assert np.array_equal(array_of(emptied, "dicom"), RAMP)
+def test_a_dicom_file_without_a_window_has_its_values(shown):
+    assert np.array_equal(shown(RAMP), RAMP)
+    assert np.array_equal(shown(RAMP, PhotometricInterpretation="MONOCHROME1"), 4095 - RAMP)
+    assert np.array_equal(shown(RAMP, WindowCenter=None, WindowWidth=None, VOILUTSequence=[]), RAMP)
     signed = RAMP.astype(np.int16) - 2048
-    assert np.array_equal(
-        array_of(dicom(tmp_path / "x.dcm", signed, RescaleSlope=2, RescaleIntercept=5), "dicom"), 2 * signed + 5.0
-    )
-
-
-def test_of_a_dicom_file_the_first_frame_is_taken_and_colours_are_kept(tmp_path):
-    frames = np.stack([RAMP, RAMP[::-1]])
-    assert np.array_equal(array_of(dicom(tmp_path / "x.dcm", frames, NumberOfFrames=2), "dicom"), RAMP)
-    colours = (COLOURS >> 8).astype(np.uint8)
-    assert np.array_equal(array_of(dicom(tmp_path / "x.dcm", colours), "dicom"), colours)
+    assert np.array_equal(shown(signed, RescaleSlope=2, RescaleIntercept=5), 2 * signed + 5.0)
 
 
 def test_channels_in_files_of_their_own_are_one_image(tmp_path):
@@ -232,11 +232,6 @@ def test_another_number_of_channels_than_the_training_images_have_is_named(tmp_p
     np.save(tmp_path / "x.npy", np.zeros((8, 8, 4), np.uint8))
     with pytest.raises(DataError, match=r"x\.npy.* 4 .* 3"):
         read_image(tmp_path / "x.npy", 8, Reading(read="npy"))
-
-
-def test_what_is_listed_as_an_image_is_what_is_opened_as_one():
-    Image.init()
-    assert {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS} == IMAGE_SUFFIXES
 
 
 @pytest.mark.skipif("AVIF" not in FORMATS, reason="an older Pillow")

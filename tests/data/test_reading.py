@@ -2,12 +2,12 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from comp.data.readers import to_rgb
-from comp.data.reading import LONGEST_SIDE, Reading, centre, read_image, with_margin
+from comp.data.reading import LONGEST_SIDE, ORDINARY, Reading, centre, read_image, with_margin
 from comp.errors import DataError
 
 # Left half red, right half blue: enough to see colours and orientation through any compression.
@@ -20,16 +20,28 @@ def red_and_blue(width=64, height=48):
     return Image.fromarray(pixels)
 
 
-def save(path, image, **options):
-    image.save(path, **options)
-    return path
-
-
 def assert_red_and_blue(pixels, tolerance=30):
     assert pixels.dtype == np.uint8
     quarter = pixels.shape[1] // 4
     assert np.abs(pixels[:, :quarter].mean(axis=(0, 1)) - RED).max() < tolerance
     assert np.abs(pixels[:, -quarter:].mean(axis=(0, 1)) - BLUE).max() < tolerance
+
+
+def exif_of(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.fixture
+def seen(tmp_path):
+    """An image as it is read at a size, after it was saved."""
+
+    def read(image, size=48, suffix=".png", reading=ORDINARY, **options):
+        image.save(tmp_path / f"image{suffix}", **options)
+        return read_image(tmp_path / f"image{suffix}", size, reading)
+
+    return read
 
 
 @pytest.mark.parametrize(
@@ -39,21 +51,18 @@ def assert_red_and_blue(pixels, tolerance=30):
         *itertools.product([".jpg", ".tif", ".webp"], ["RGB", "CMYK"]),
     ],
 )
-def test_every_kind_of_colour_image_becomes_the_same_rgb(tmp_path, mode, suffix):
-    pixels = read_image(save(tmp_path / f"image{suffix}", red_and_blue().convert(mode)), 24)
+def test_every_kind_of_colour_image_becomes_the_same_rgb(seen, mode, suffix):
+    pixels = seen(red_and_blue().convert(mode), 24, suffix)
     assert pixels.shape == (24, 32, 3)
     assert_red_and_blue(pixels)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "I;16", "1"])
-def test_grey_images_become_rgb_of_equal_components(tmp_path, mode):
+def test_grey_images_become_rgb_of_equal_components(seen, mode):
     ramp = np.linspace(0, 255, 64).astype(np.uint8)[None].repeat(48, axis=0)
-    if mode == "I;16":
-        image = Image.fromarray(ramp.astype(np.uint16) * 257)
-        assert image.mode == "I;16"
-    else:
-        image = Image.fromarray(ramp).convert(mode)
-    pixels = read_image(save(tmp_path / "grey.png", image), 48)
+    image = Image.fromarray(ramp.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(ramp).convert(mode)
+    assert image.mode == mode
+    pixels = seen(image)
     assert pixels.shape == (48, 64, 3)
     assert (pixels == pixels[:, :, :1]).all()
     if mode == "1":
@@ -62,114 +71,90 @@ def test_grey_images_become_rgb_of_equal_components(tmp_path, mode):
         assert np.array_equal(pixels[:, :, 0], ramp)
 
 
-def test_transparency_is_dropped(tmp_path):
+def test_transparency_is_dropped(seen):
     image = red_and_blue()
     image.putalpha(7)
-    assert_red_and_blue(read_image(save(tmp_path / "see_through.png", image), 48), tolerance=1)
+    assert_red_and_blue(seen(image), tolerance=1)
+
+
+# What a camera stores for each orientation, so that the upright image is red on its left.
+STORED = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_image_is_turned_upright_by_its_exif_orientation(tmp_path, orientation, suffix):
-    # What a camera stores for each orientation, so that the upright image is red on its left.
-    stored = {
-        1: lambda image: image,
-        2: lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-        3: lambda image: image.transpose(Image.Transpose.ROTATE_180),
-        4: lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
-        5: lambda image: image.transpose(Image.Transpose.TRANSPOSE),
-        6: lambda image: image.transpose(Image.Transpose.ROTATE_90),
-        7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
-        8: lambda image: image.transpose(Image.Transpose.ROTATE_270),
-    }[orientation](red_and_blue())
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    pixels = read_image(save(tmp_path / f"turned{suffix}", stored, exif=exif), 48)
+@pytest.mark.parametrize("orientation", STORED)
+def test_an_image_is_turned_upright_by_its_exif_orientation(seen, orientation, suffix):
+    image, turn = red_and_blue(), STORED[orientation]
+    pixels = seen(image if turn is None else image.transpose(turn), 48, suffix, exif=exif_of(orientation))
     assert pixels.shape == (48, 64, 3)
     assert_red_and_blue(pixels)
 
 
-def test_a_16_bit_image_is_turned_upright_too(tmp_path):
+def test_a_16_bit_image_is_turned_upright_too(seen):
     ramp = np.arange(0, 64 * 1024, 1024, dtype=np.uint16)[None].repeat(48, axis=0)
-    exif = Image.Exif()
-    exif[0x0112] = 3
-    pixels = read_image(save(tmp_path / "turned.png", Image.fromarray(ramp[::-1, ::-1].copy()), exif=exif), 48)
+    pixels = seen(Image.fromarray(ramp[::-1, ::-1].copy()), exif=exif_of(3))
     assert np.array_equal(pixels[:, :, 0], ramp // 256)
-
-
-@settings(max_examples=40, deadline=None)
-@given(width=st.integers(1, 90), height=st.integers(1, 90), short_side=st.integers(1, 100))
-def test_the_shorter_side_is_resized_and_the_aspect_kept(tmp_path_factory, width, height, short_side):
-    assume(max(width, height) <= LONGEST_SIDE * min(width, height))
-    path = save(tmp_path_factory.getbasetemp() / "sized.png", red_and_blue(width, height))
-    pixels = read_image(path, short_side)
-    assert min(pixels.shape[:2]) == short_side
-    assert pixels.shape[1] == pytest.approx(width * short_side / min(width, height), abs=0.51)
-    assert pixels.shape[0] == pytest.approx(height * short_side / min(width, height), abs=0.51)
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     width=st.integers(1, 90),
     height=st.integers(1, 90),
-    box=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    box=st.tuples(st.integers(1, 60), st.integers(1, 60)) | st.integers(1, 100),
     fit=st.sampled_from(["crop", "pad"]),
 )
 def test_an_image_covers_a_rectangle_just_so_or_fits_in_and_is_filled_up(tmp_path_factory, width, height, box, fit):
-    path = save(tmp_path_factory.getbasetemp() / "sized.png", red_and_blue(width, height))
-    found = read_image(path, box, Reading(fit=fit)).shape[:2]
+    path = tmp_path_factory.getbasetemp() / "sized.png"
+    red_and_blue(width, height).save(path)
+    found, both = read_image(path, box, Reading(fit=fit)).shape[:2], (box, box) if isinstance(box, int) else box
     if fit == "pad":
-        assert found == box
-    else:
-        assert found[0] == box[0] or found[1] == box[1]
-        assert all(side >= least for side, least in zip(found, box, strict=True))
+        assert found == both
+        return
+    assert found[0] == both[0] or found[1] == both[1]
+    assert all(side >= least for side, least in zip(found, both, strict=True))
+    if max(width, height) <= LONGEST_SIDE * min(width, height):
+        scale = max(both[0] / height, both[1] / width)
+        assert found == pytest.approx((height * scale, width * scale), abs=0.51)
 
 
-def test_what_is_filled_up_is_the_reflection(tmp_path):
+def test_what_is_filled_up_is_the_reflection(seen):
     ramp = np.arange(0, 240, 10, dtype=np.uint8)[None].repeat(12, axis=0)
-    pixels = read_image(save(tmp_path / "x.png", Image.fromarray(ramp)), 24, Reading(fit="pad"))
-    assert np.array_equal(pixels[6:18, :, 0], ramp)
+    assert np.array_equal(seen(Image.fromarray(ramp), 24, reading=Reading(fit="pad"))[6:18, :, 0], ramp)
     varied = ramp.T + np.zeros((1, 12), np.uint8)
-    pixels = read_image(save(tmp_path / "x.png", Image.fromarray(varied[:12])), (24, 12), Reading(fit="pad"))
+    pixels = seen(Image.fromarray(varied[:12]), (24, 12), reading=Reading(fit="pad"))
     assert pixels[:, 0, 0].tolist() == [*range(60, 0, -10), *range(0, 120, 10), *range(100, 40, -10)]
 
 
-@pytest.mark.parametrize("orientation", [1, 6])
-def test_a_large_jpeg_is_decoded_large_enough_for_a_rectangle_however_it_is_turned(tmp_path, orientation):
-    noise = np.random.default_rng(0).integers(0, 255, (50, 75), dtype=np.uint8)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = save(tmp_path / "large.jpg", Image.fromarray(noise).resize((600, 400)), quality=95, exif=exif)
+@pytest.mark.parametrize(
+    ("box", "orientation"), [((90, 190), 1), ((90, 190), 6), *((side, 1) for side in (100, 150, 199, 400))]
+)
+def test_a_large_jpeg_is_decoded_at_no_less_than_was_asked_for_however_it_is_turned(tmp_path, box, orientation):
+    noise, path = np.random.default_rng(0).integers(0, 255, (50, 75), dtype=np.uint8), tmp_path / "large.jpg"
+    Image.fromarray(noise).resize((600, 400)).save(path, quality=95, exif=exif_of(orientation))
     exact = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    scale = max(90 / exact.height, 190 / exact.width)
-    wanted = (max(190, round(exact.width * scale)), max(90, round(exact.height * scale)))
-    pixels = read_image(path, (90, 190))
+    height, width = (box, box) if isinstance(box, int) else box
+    scale = max(height / exact.height, width / exact.width)
+    wanted = (max(width, round(exact.width * scale)), max(height, round(exact.height * scale)))
+    pixels = read_image(path, box)
     assert pixels.shape[1::-1] == wanted
     assert np.abs(pixels.astype(int) - np.asarray(exact.resize(wanted, Image.Resampling.BILINEAR))).mean() < 4.5
 
 
-@pytest.mark.parametrize("short_side", [100, 150, 199, 400])
-def test_a_large_jpeg_is_decoded_at_no_less_than_was_asked_for(tmp_path, short_side):
-    noise = np.random.default_rng(0).integers(0, 255, (50, 75), dtype=np.uint8)
-    smooth = Image.fromarray(noise).resize((600, 400))
-    path = save(tmp_path / "large.jpg", smooth, quality=95)
-    exact = Image.open(path).convert("RGB").resize((short_side * 3 // 2, short_side), Image.Resampling.BILINEAR)
-    pixels = read_image(path, short_side)
-    assert pixels.shape[:2] == (short_side, round(short_side * 1.5))
-    assert np.abs(pixels[:, : exact.width].astype(int) - np.asarray(exact)[:, : pixels.shape[1]]).mean() < 4.5
-
-
-@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
-def test_every_interpolation_that_timm_names_is_known(tmp_path, interpolation):
-    path = save(tmp_path / "image.png", red_and_blue())
-    assert_red_and_blue(read_image(path, 24, Reading(interpolation)))
-
-
-def test_interpolations_differ(tmp_path):
+def test_every_interpolation_that_timm_names_is_known_and_differs(seen):
+    names = ("nearest", "bilinear", "bicubic", "lanczos")
     noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
-    path = save(tmp_path / "noise.png", Image.fromarray(noise))
-    results = [read_image(path, 24, Reading(name)).tobytes() for name in ("nearest", "bilinear", "bicubic", "lanczos")]
-    assert len(set(results)) == 4
+    assert len({seen(Image.fromarray(noise), 24, reading=Reading(name)).tobytes() for name in names}) == 4
+    for name in names:
+        assert_red_and_blue(seen(red_and_blue(), 24, reading=Reading(name)))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
@@ -200,16 +185,14 @@ def test_the_margin_leaves_room_for_the_zoom(size, width, zoom):
 
 
 @pytest.mark.parametrize("mode", ["P", "PA", "LA", "RGBa", "YCbCr", "HSV"])
-def test_rarer_modes_become_rgb(tmp_path, mode):
+def test_rarer_modes_become_rgb(seen, mode):
     # Palettes with transparency, and components that are no red, green and blue.
-    image = red_and_blue().convert("RGBA")
     if mode == "P":
-        save(tmp_path / "x.png", red_and_blue().convert("P"), transparency=bytes([7] * 256))
-        assert_red_and_blue(read_image(tmp_path / "x.png", 48))
+        assert_red_and_blue(seen(red_and_blue().convert("P"), transparency=bytes([7] * 256)))
         return
+    image = red_and_blue().convert("RGBA")
     through = {"PA": "P", "RGBa": "RGBA", "HSV": "RGB", "YCbCr": "RGB"}.get(mode)
-    image = image.convert(through) if through else image
-    pixels = np.asarray(to_rgb(image.convert(mode)))
+    pixels = np.asarray(to_rgb((image.convert(through) if through else image).convert(mode)))
     assert pixels.shape == (48, 64, 3)
     if mode == "LA":
         assert (pixels == pixels[:, :, :1]).all()
@@ -231,32 +214,29 @@ def test_rarer_modes_become_rgb(tmp_path, mode):
         ([0, 500_000, 1_000_000], np.int32, [0, 127, 255]),
     ],
 )
-def test_grey_numbers_of_any_scale_become_bytes(tmp_path, values, dtype, expected):
-    save(tmp_path / "x.tif", Image.fromarray(np.array([values] * 3, dtype)))
-    assert read_image(tmp_path / "x.tif", 3)[0, :, 0].tolist() == expected
+def test_grey_numbers_of_any_scale_become_bytes(seen, values, dtype, expected):
+    assert seen(Image.fromarray(np.array([values] * 3, dtype)), 3, ".tif")[0, :, 0].tolist() == expected
 
 
-def test_the_first_frame_of_an_animation_is_taken(tmp_path):
-    frames = [red_and_blue(), Image.new("RGB", (64, 48), "lime")]
-    for suffix in (".gif", ".webp", ".png"):
-        path = save(tmp_path / f"x{suffix}", frames[0], save_all=True, append_images=frames[1:])
-        assert_red_and_blue(read_image(path, 48))
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_the_first_frame_of_an_animation_is_taken(seen, suffix):
+    lime = Image.new("RGB", (64, 48), "lime")
+    assert_red_and_blue(seen(red_and_blue(), 48, suffix, save_all=True, append_images=[lime]))
 
 
 @pytest.mark.parametrize(("width", "height"), [(5000, 1), (1, 5000), (3000, 10)])
-def test_of_an_image_that_is_far_too_long_the_middle_is_kept(tmp_path, width, height):
+def test_of_an_image_that_is_far_too_long_the_middle_is_kept(seen, width, height):
     pixels = np.zeros((height, width, 3), np.uint8)
     square = max(1, min(width, height))
     top, left = (height - square) // 2, (width - square) // 2
     pixels[top : top + square, left : left + square] = 255
-    path = save(tmp_path / "long.png", Image.fromarray(pixels))
-    long = read_image(path, 32)
+    long = seen(Image.fromarray(pixels), 32)
     assert sorted(long.shape[:2]) == [32, 32 * LONGEST_SIDE]
     # An even width has no middle pixel.
     assert centre(long, 32).mean() > 120
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_damaged_exif_says_nothing_of_an_image(tmp_path):
+def test_damaged_exif_says_nothing_of_an_image(seen):
     broken = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\xff\xff\x12\x01\x03\x00\xff\xff\xff\xff\xff"
-    assert_red_and_blue(read_image(save(tmp_path / "x.jpg", red_and_blue(), exif=broken), 48))
+    assert_red_and_blue(seen(red_and_blue(), 48, ".jpg", exif=broken))

@@ -10,7 +10,8 @@ from comp.errors import DataError
 
 SHARES = st.sampled_from([0.05, 0.1, 0.2, 0.25, 1 / 3, 0.5])
 SEEDS = st.integers(0, 2**32 - 1)
-moderately = settings(max_examples=60, deadline=None)
+KINDS = pytest.mark.parametrize("kind", ["single", "multi"])
+moderately = settings(max_examples=25, deadline=None)
 
 
 def shuffled(counts, seed=0):
@@ -22,17 +23,32 @@ def tags_drawn(seed, rows, tags):
     return (rng.uniform(size=(rows, tags)) < rng.uniform(0.02, 0.9, tags)).astype(np.int64)
 
 
-@given(labels=st.lists(st.sampled_from("abc"), min_size=1))
-def test_classes_become_their_places(labels):
-    targets = targets_of(pd.DataFrame({"label": labels}), ("c", "a", "b"), "single")
-    assert [("c", "a", "b")[place] for place in targets] == labels
+def targets_drawn(kind, seed, rows, classes):
+    if kind == "multi":
+        return tags_drawn(seed, rows, classes)
+    return np.random.default_rng(seed).integers(0, classes, rows)
+
+
+def groups_drawn(seed, rows, groups):
+    """Group names of every row, ``groups`` of them, each with a row at least."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.permutation(np.append(np.arange(groups), rng.integers(0, groups, rows - groups)))
+    return np.array([f"patient {number}" for number in numbers])
+
+
+def assert_whole(parts, groups):
+    """Each group is in one part."""
+    assert (pd.Series(parts).groupby(groups).nunique() == 1).all()
 
 
 @given(labels=st.lists(st.sets(st.sampled_from("abc")).map(tuple), min_size=1))
-def test_tags_become_columns_of_0_and_1(labels):
-    targets = targets_of(pd.DataFrame({"label": labels}), ("c", "a", "b"), "multi")
-    assert targets.shape == (len(labels), 3)
-    assert [{"cab"[place] for place in np.flatnonzero(row)} for row in targets] == [set(tags) for tags in labels]
+def test_labels_become_places_of_classes_or_columns_of_0_and_1(labels):
+    tags = targets_of(pd.DataFrame({"label": labels}), ("c", "a", "b"), "multi")
+    assert tags.shape == (len(labels), 3)
+    assert [{"cab"[place] for place in np.flatnonzero(row)} for row in tags] == [set(names) for names in labels]
+    classes = [names[0] for names in labels if names]
+    targets = targets_of(pd.DataFrame({"label": classes}), ("c", "a", "b"), "single")
+    assert ["cab"[place] for place in targets] == classes
 
 
 @moderately
@@ -49,11 +65,7 @@ def test_every_class_has_its_share_within_one_row(counts, share, seed):
 
 
 @moderately
-@given(
-    counts=st.lists(st.integers(1, 20), min_size=2, max_size=30),
-    share=st.sampled_from([0.1, 0.2, 0.3, 0.5]),
-    seed=SEEDS,
-)
+@given(counts=st.lists(st.integers(1, 20), min_size=2, max_size=30), share=SHARES, seed=SEEDS)
 def test_every_class_trains_however_rare_it_is(counts, share, seed):
     targets = shuffled(counts)
     try:
@@ -65,7 +77,7 @@ def test_every_class_trains_however_rare_it_is(counts, share, seed):
     assert not validates[np.array(counts)[targets] == 1].any()
 
 
-@settings(max_examples=40, deadline=None)
+@moderately
 @given(seed=SEEDS, rows=st.integers(60, 250), tags=st.integers(2, 12), share=st.sampled_from([0.2, 0.25, 0.5]))
 def test_every_tag_of_ten_images_is_on_both_sides(seed, rows, tags, share):
     targets = tags_drawn(seed, rows, tags)
@@ -76,39 +88,35 @@ def test_every_tag_of_ten_images_is_on_both_sides(seed, rows, tags, share):
     assert (targets[~validates].sum(axis=0)[often] > 0).all()
 
 
-@pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
-def test_common_tags_keep_their_share(share):
+def test_common_tags_keep_their_share_on_both_sides_and_in_every_fold():
     targets = tags_drawn(3, 600, 8)
-    validates = draw_split(targets, share, 0)
-    assert targets[validates].mean(axis=0) == pytest.approx(targets.mean(axis=0), abs=0.03)
+    folds = draw_folds(targets, 5, 0)
+    for part in (*(draw_split(targets, share, 0) for share in (0.1, 0.2, 0.5)), *(folds == fold for fold in range(5))):
+        assert targets[part].mean(axis=0) == pytest.approx(targets.mean(axis=0), abs=0.04)
 
 
-@pytest.mark.parametrize("targets", [shuffled([30, 40, 50]), tags_drawn(0, 120, 5)], ids=["single", "multi"])
-def test_the_same_seed_draws_the_same_split_and_another_seed_another(targets):
-    splits = [draw_split(targets, 0.2, seed) for seed in range(5)]
-    for seed, split in enumerate(splits):
-        np.random.default_rng(99).shuffle(np.arange(9))
-        assert np.array_equal(draw_split(targets, 0.2, seed), split)
-    assert len({split.tobytes() for split in splits}) == 5
-
-
-def test_the_split_does_not_depend_on_nor_touch_numpys_global_random_state():
-    for targets in (shuffled([30, 40]), tags_drawn(0, 80, 4)):
-        np.random.seed(1)
-        first = draw_split(targets, 0.2, 0)
-        np.random.seed(2)
-        assert np.array_equal(draw_split(targets, 0.2, 0), first)
+@KINDS
+@pytest.mark.parametrize("grouped", [False, True], ids=["rows", "groups"])
+@pytest.mark.parametrize("draw", [draw_split, draw_folds])
+def test_what_is_drawn_follows_from_the_seed_and_not_from_numpy_s_global_state(kind, grouped, draw):
+    targets, groups = targets_drawn(kind, 2, 90, 3), groups_drawn(2, 90, 40) if grouped else None
+    how_many = 0.2 if draw is draw_split else 3
+    drawn = [draw(targets, how_many, seed, groups) for seed in range(4)]
+    for seed, parts in enumerate(drawn):
+        np.random.seed(seed)
+        assert np.array_equal(draw(targets, how_many, seed, groups), parts)
+    assert len({parts.tobytes() for parts in drawn}) == 4
 
 
 @pytest.mark.parametrize(
     "targets",
     [
         shuffled([1, 1]),
-        shuffled([1, 1, 1, 1, 1, 1, 1, 1, 1, 1]),
+        shuffled([1] * 10),
+        np.array([[1, 0], [0, 1]]),
         shuffled([2, 1]),
         shuffled([2] * 3 + [1] * 50),
         np.array([[1, 0]]),
-        np.array([[1, 0], [0, 1]]),
         np.array([[1, 0], [0, 1], [1, 1]]),
     ],
     ids=lambda targets: "x".join(map(str, targets.shape)),
@@ -117,32 +125,11 @@ def test_too_few_images_to_split_are_an_error_or_a_split_with_two_sides(targets)
     try:
         validates = draw_split(targets, 0.2, 0)
     except DataError as error:
-        assert "too few" in str(error)  # noqa: PT017
+        assert "too few to split off 20% for validation" in str(error)  # noqa: PT017
         assert "--all-data" in str(error)  # noqa: PT017
     else:
+        assert len(targets) > 2
         assert 0 < validates.sum() < len(targets)
-
-
-@pytest.mark.parametrize("targets", [shuffled([1, 1]), shuffled([1] * 10), np.array([[1, 0], [0, 1]])])
-def test_images_that_cannot_be_split_are_refused(targets):
-    with pytest.raises(DataError, match=r"too few to split off 20% for validation"):
-        draw_split(targets, 0.2, 0)
-
-
-def groups_drawn(seed, rows, groups):
-    """Group names of every row, ``groups`` of them, each with a row at least."""
-    rng = np.random.default_rng(seed)
-    numbers = rng.permutation(np.append(np.arange(groups), rng.integers(0, groups, rows - groups)))
-    return np.array([f"patient {number}" for number in numbers])
-
-
-KINDS = pytest.mark.parametrize("kind", ["single", "multi"])
-
-
-def targets_drawn(kind, seed, rows, classes):
-    if kind == "multi":
-        return tags_drawn(seed, rows, classes)
-    return np.random.default_rng(seed).integers(0, classes, rows)
 
 
 @moderately
@@ -162,40 +149,25 @@ def test_folds_have_every_class_and_all_rows_within_one_row(counts, folds, seed)
 
 @KINDS
 @moderately
-@given(seed=SEEDS, rows=st.integers(2, 120), classes=st.integers(2, 8), folds=st.integers(2, 8))
-def test_every_row_validates_in_one_fold_and_no_fold_is_empty(kind, seed, rows, classes, folds):
-    assume(rows >= folds)
-    drawn = draw_folds(targets_drawn(kind, seed, rows, classes), folds, seed)
-    assert drawn.shape == (rows,)
-    assert set(drawn) == set(range(folds))
-
-
-@KINDS
-@moderately
 @given(
     seed=SEEDS,
     rows=st.integers(2, 120),
     groups=st.integers(2, 30),
     classes=st.integers(2, 8),
     folds=st.integers(2, 8),
+    share=SHARES,
 )
-def test_folds_keep_groups_whole_and_none_is_empty(kind, seed, rows, groups, classes, folds):
-    assume(rows >= groups >= folds)
-    names = groups_drawn(seed, rows, groups)
-    drawn = draw_folds(targets_drawn(kind, seed, rows, classes), folds, seed, names)
-    assert set(drawn) == set(range(folds))
-    assert (pd.Series(drawn).groupby(names).nunique() == 1).all()
-
-
-@KINDS
-@moderately
-@given(seed=SEEDS, rows=st.integers(2, 120), groups=st.integers(2, 30), classes=st.integers(2, 8), share=SHARES)
-def test_a_split_keeps_groups_whole_and_has_two_sides(kind, seed, rows, groups, classes, share):
-    assume(rows >= groups)
-    names = groups_drawn(seed, rows, groups)
-    validates = draw_split(targets_drawn(kind, seed, rows, classes), share, seed, names)
+def test_parts_keep_groups_whole_and_none_is_empty(kind, seed, rows, groups, classes, folds, share):
+    assume(rows >= max(groups, folds))
+    targets, names = targets_drawn(kind, seed, rows, classes), groups_drawn(seed, rows, groups)
+    assert set(draw_folds(targets, folds, seed)) == set(range(folds))
+    validates = draw_split(targets, share, seed, names)
     assert 0 < validates.sum() < rows
-    assert (pd.Series(validates).groupby(names).nunique() == 1).all()
+    assert_whole(validates, names)
+    if groups >= folds:
+        drawn = draw_folds(targets, folds, seed, names)
+        assert set(drawn) == set(range(folds))
+        assert_whole(drawn, names)
 
 
 @KINDS
@@ -221,24 +193,6 @@ def test_grouped_folds_have_nearly_the_same_share_of_each_class():
         assert np.ptp(counts) <= 0.05 * counts.sum()
 
 
-def test_folds_of_tags_keep_the_share_of_common_tags():
-    targets = tags_drawn(3, 600, 8)
-    folds = draw_folds(targets, 5, 0)
-    for fold in range(5):
-        assert targets[folds == fold].mean(axis=0) == pytest.approx(targets.mean(axis=0), abs=0.04)
-
-
-@pytest.mark.parametrize("grouped", [False, True], ids=["rows", "groups"])
-@KINDS
-def test_the_same_seed_draws_the_same_folds_and_another_seed_others(kind, grouped):
-    targets, groups = targets_drawn(kind, 2, 90, 3), groups_drawn(2, 90, 40) if grouped else None
-    drawn = [draw_folds(targets, 3, seed, groups) for seed in range(4)]
-    for seed, folds in enumerate(drawn):
-        np.random.seed(seed)
-        assert np.array_equal(draw_folds(targets, 3, seed, groups), folds)
-    assert len({folds.tobytes() for folds in drawn}) == 4
-
-
 @pytest.mark.filterwarnings("error")
 def test_rare_classes_are_dealt_to_as_many_folds_as_they_have_rows_without_a_warning():
     targets = shuffled([1, 2, 3, 40])
@@ -246,24 +200,19 @@ def test_rare_classes_are_dealt_to_as_many_folds_as_they_have_rows_without_a_war
     assert [len(set(folds[targets == label])) for label in range(4)] == [1, 2, 3, 5]
 
 
+@KINDS
 @pytest.mark.parametrize(
-    ("rows", "folds", "groups", "says"),
+    ("rows", "draw", "groups", "says"),
     [
-        (10, 1, None, "can't be dealt to 1 folds; ask for at least 2"),
-        (4, 5, None, "4 labelled images are too few for 5 folds"),
-        (10, 5, ["a", "b", "c"] * 3 + ["a"], "10 labelled images are of 3 groups, too few for 5 folds"),
+        (10, lambda *given: draw_folds(given[0], 1, *given[1:]), None, "can't be dealt to 1 folds; ask for at least 2"),
+        (4, lambda *given: draw_folds(given[0], 5, *given[1:]), None, "4 labelled images are too few for 5 folds"),
+        (9, lambda *given: draw_folds(given[0], 5, *given[1:]), ["a", "b", "c"] * 3, "3 groups, too few for 5 folds"),
+        (10, lambda *given: draw_split(given[0], 0.2, *given[1:]), ["a"] * 10, "All 10 labelled images are of one gr"),
     ],
 )
-@KINDS
-def test_folds_that_can_t_be_are_refused(kind, rows, folds, groups, says):
+def test_what_can_t_be_drawn_is_refused(kind, rows, draw, groups, says):
     with pytest.raises(DataError, match=says):
-        draw_folds(targets_drawn(kind, 0, rows, 2), folds, 0, groups)
-
-
-@KINDS
-def test_rows_of_one_group_can_t_be_split(kind):
-    with pytest.raises(DataError, match="All 10 labelled images are of one group"):
-        draw_split(targets_drawn(kind, 0, 10, 2), 0.2, 0, ["a"] * 10)
+        draw(targets_drawn(kind, 0, rows, 2), 0, groups)
 
 
 # Sets of duplicates
@@ -274,33 +223,26 @@ def sets_drawn(rng, rows, largest=4):
     return rng.permutation(np.repeat(np.arange(rows), rng.choice([1, 1, 1, 1, largest], rows))[:rows])
 
 
-@settings(max_examples=20, deadline=None)
-@given(seed=SEEDS, kind=st.sampled_from(["single", "multi"]), count=st.integers(2, 6))
-def test_without_duplicates_a_split_and_folds_are_as_they_were(seed, kind, count):
-    rows = 60
-    targets = shuffled([20, 20, 20], seed) if kind == "single" else tags_drawn(seed, rows, 4)
-    alone = np.random.default_rng(seed).permutation(rows)
-    groups = [None, [f"{row // 3}" for row in range(rows)]]
-    for group in groups:
-        assert (draw_split(targets, 0.2, seed, group, alone) == draw_split(targets, 0.2, seed, group)).all()
-        assert (draw_folds(targets, count, seed, group, alone) == draw_folds(targets, count, seed, group)).all()
-
-
-@moderately
+@settings(max_examples=15, deadline=None)
 @given(seed=SEEDS, kind=st.sampled_from(["single", "multi"]), count=st.integers(2, 6))
 @example(seed=500, kind="multi", count=2)  # a tag has no other rows to train on
 def test_duplicates_are_on_one_side_and_in_one_fold_and_no_other_row_moves(seed, kind, count):
-    rows = 90
+    rows, rng = 90, np.random.default_rng(seed)
     targets = shuffled([30, 30, 30], seed) if kind == "single" else tags_drawn(seed, rows, 4)
-    duplicates = sets_drawn(np.random.default_rng(seed), rows)
+    duplicates = sets_drawn(rng, rows)
     alone = np.bincount(duplicates)[duplicates] == 1
     for drawn, before in (
         (draw_split(targets, 0.3, seed, duplicates=duplicates), draw_split(targets, 0.3, seed)),
         (draw_folds(targets, count, seed, duplicates=duplicates), draw_folds(targets, count, seed)),
     ):
-        assert all(len(np.unique(drawn[duplicates == number])) == 1 for number in np.unique(duplicates))
+        assert_whole(drawn, duplicates)
         assert (drawn[alone] == before[alone]).all()
         assert len(np.unique(drawn)) == len(np.unique(before))
+    # Where none is a duplicate, all is as it was.
+    none = rng.permutation(rows)
+    for groups in (None, [f"{row // 3}" for row in range(rows)]):
+        assert (draw_split(targets, 0.2, seed, groups, none) == draw_split(targets, 0.2, seed, groups)).all()
+        assert (draw_folds(targets, count, seed, groups, none) == draw_folds(targets, count, seed, groups)).all()
 
 
 @moderately
@@ -326,7 +268,7 @@ def test_every_fold_has_rows_though_nearly_all_are_duplicates():
     for seed in range(20):
         folds = draw_folds(targets, 3, seed, duplicates=duplicates)
         assert set(folds) == {0, 1, 2}
-        assert all(len(np.unique(folds[duplicates == number])) == 1 for number in range(4))
+        assert_whole(folds, duplicates)
 
 
 @moderately
@@ -336,10 +278,11 @@ def test_groups_that_share_duplicates_are_one(seed):
     targets, groups, duplicates = shuffled([30, 30], seed), rng.integers(12, size=60), np.arange(60)
     duplicates[rng.permutation(60)[:6]] = [0, 0, 1, 1, 2, 2]
     for parts in (draw_split(targets, 0.3, seed, groups, duplicates), draw_folds(targets, 2, seed, groups, duplicates)):
-        assert all(len(np.unique(parts[groups == number])) == 1 for number in np.unique(groups))
-        assert all(len(np.unique(parts[duplicates == number])) == 1 for number in np.unique(duplicates))
+        assert_whole(parts, groups)
+        assert_whole(parts, duplicates)
 
 
+@moderately
 @given(rows=st.integers(20, 150), columns=st.integers(1, 3), seed=st.integers(0, 99))
 def test_numbers_are_split_by_their_quantiles(rows, columns, seed):
     numbers = np.random.default_rng(seed).lognormal(size=(rows, columns))

@@ -6,9 +6,11 @@ import signal
 from dataclasses import dataclass
 
 import pytest
+from markupsafe import Markup
 
 from comp import runner
 from comp.console import Console
+from comp.report import figures
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
 from comp.training import features, training
@@ -72,14 +74,16 @@ def _killed(competition, choices, workspace, saves):
 
 
 @pytest.fixture
-def opened(serving, workspace):
+def opened(serving, workspace, monkeypatch):
     """Runs a made competition by the real runner, from the local Kaggle's files to its score: `opened(made)`.
 
-    settings: as ``--set`` takes them.
+    settings: as ``--set`` takes them. charts: whether those of its page are drawn, which takes longer than such a run.
     """
 
-    def start(made, *settings, recipe="standard"):
-        choices = Choices(recipe, settings=settings)
+    def start(made, *settings, charts=False):
+        choices = Choices(settings=settings)
+        if not charts:
+            monkeypatch.setattr(figures, "_drawn", lambda *_: Markup('<svg viewBox="0 0 1 1"></svg>'))
         with serving(made):
             run = runner.run(made.competition, choices, workspace, Console(), submitting=True)
         return Opened(made, workspace, choices, run)

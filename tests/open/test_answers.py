@@ -87,14 +87,24 @@ def patients(make):
 
 @pytest.mark.parametrize(("layout", "combine"), [(FOLDERS, '"mean"'), (ROWS, '"max"'), (FOLDERS, "sickest")])
 def test_images_of_one_answer_train_alone_and_are_predicted_and_scored_together(patients, opened, layout, combine):
-    done = opened(patients(layout, combine))
+    done = opened(patients(layout, combine), charts=layout is ROWS)
     assert done.score > 0.9
     run = done.run
     assert run.record("scores")["rows"] == len(run.validating()) == len(read_predictions(run.predictions("valid")))
     assert len(read_predictions(run.predictions("test"))) == 30
     assert len(pd.read_csv(run.folder / "split.csv")) == 40
     assert done.page
-    done.resumes()
+    if combine != '"mean"':
+        done.resumes()
+
+
+@pytest.fixture
+def at_home(patients, serving, workspace):
+    """One layout of the patients, downloaded."""
+    made = patients(ROWS, '"max"')
+    with serving(made):
+        runner.download(made.competition, workspace, Console())
+    return made
 
 
 def test_folds_and_ensembles_are_of_answers(patients, serving, workspace):
@@ -106,29 +116,23 @@ def test_folds_and_ensembles_are_of_answers(patients, serving, workspace):
     assert joined.record("scores")["rows"] == 40
 
 
-def test_a_rehearsal_hides_whole_answers(patients, serving, workspace):
-    made = patients(ROWS, '"max"')
-    with serving(made):
-        runner.download(made.competition, workspace, Console())
-    run = runner.rehearse(made.competition, Choices(), workspace, Console(), share=0.25)
+def test_a_rehearsal_hides_whole_answers(at_home, workspace):
+    run = runner.rehearse(at_home.competition, Choices(), workspace, Console(), share=0.25)
     assert run.record("rehearsal")["hidden"] == 3 * len(read_predictions(run.predictions("test"))) > 0
     assert run.record("rehearsal")["score"] > 0.9
 
 
-def test_pages_and_sessions_are_of_answers(patients, serving, workspace):
-    made = patients(ROWS, '"max"')
-    with serving(made):
-        runner.download(made.competition, workspace, Console())
-    session = Session("patients", competitions=[made.plugins], workspace=workspace.folder)
+def test_pages_and_sessions_are_of_answers(at_home, workspace):
+    session = Session("patients", competitions=[at_home.plugins], workspace=workspace.folder)
     session.fit(session.stages[0])
     predicted, validated = session.predict(), session.validated()
     assert len(predicted) == 30
     assert set(session.top_losses()["id"]) == set(validated.index) == session.run.validating()
     assert session.most_confused()["count"].sum() <= len(validated)
-    console = Console()
-    assert explain(made.competition, session.run, workspace, console).is_file()
-    assert explore(made.competition, Choices(), workspace, console).is_file()
-    assert check(made.competition, workspace, console).is_file()
+    competition, console = at_home.competition, Console()
+    assert explain(competition, session.run, workspace, console).is_file()
+    assert explore(competition, Choices(), workspace, console).is_file()
+    assert check(competition, workspace, console).is_file()
 
 
 @pytest.mark.parametrize(

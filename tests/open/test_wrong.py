@@ -62,6 +62,7 @@ OF_RECIPE = {
     "optimizer=lambda groups: torch.optim.SGD(groups[0]['params'], lr=1)": "`optimizer`.*names",
     'optimizer="adamz"': "`optimizer`.*adam",
     'optimizer_options={"bettas": (0, 1)}': "`optimizer_options`.*bettas",
+    'optimizer="muon", optimizer_options={"momentun": 1}': "`optimizer_options`.*momentun",
 }
 OF_STAGE = {"return 'x'": "`schedule`.*'x'", "return -1": "`schedule`.*-1", "return 1 / 0": "`schedule`.*ZeroDivision"}
 # These are asked for only when there is something to ask them for.

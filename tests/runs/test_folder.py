@@ -1,25 +1,19 @@
-import csv
-
 import pytest
 
 from comp.errors import RunError
 from comp.runs import broken_runs, create_run, find_run
 
 
-def test_a_record_is_read_as_it_was_written(workspace):
+def test_a_record_is_read_as_it_was_written_and_one_that_is_not_there_or_broken_an_error(workspace):
     run = create_run(workspace, "planet", "quick")
     record = {"score": 0.1 + 0.2, "classes": ["blow_down", "été"], "postprocessing": None}
     assert not run.has("scores")
+    with pytest.raises(RunError, match=r"planet/quick-1 has no scores\.json: that step is not done yet"):
+        run.record("scores")
     run.write_record("scores", record)
     assert run.has("scores")
     assert run.record("scores") == record
     assert [path.name for path in run.folder.iterdir()] == ["scores.json"]
-
-
-def test_a_record_that_is_not_there_or_broken_is_an_error(workspace):
-    run = create_run(workspace, "planet", "quick")
-    with pytest.raises(RunError, match=r"planet/quick-1 has no scores\.json: that step is not done yet"):
-        run.record("scores")
     (run.folder / "scores.json").write_text('{"score": ')
     with pytest.raises(RunError, match=r"scores\.json can't be read"):
         run.record("scores")
@@ -27,30 +21,18 @@ def test_a_record_that_is_not_there_or_broken_is_an_error(workspace):
 
 def test_the_split_is_read_back_as_it_was_written(workspace):
     run = create_run(workspace, "planet", "quick")
-    run.write_split(["007", "a,b", 'say "x"', "né"], ["valid", "train", "valid", "valid"])
-    assert run.validating() == {"007", 'say "x"', "né"}
-    with (run.folder / "split.csv").open(newline="") as file:
-        assert [row["part"] for row in csv.DictReader(file)] == ["valid", "train", "valid", "valid"]
-
-
-def test_a_split_of_unequal_lengths_is_refused_and_leaves_nothing(workspace):
-    run = create_run(workspace, "planet", "quick")
+    with pytest.raises(RunError, match=r"has no split\.csv, which says what validates; train anew"):
+        dict(run.split())
     with pytest.raises(ValueError, match=r"shorter|longer"):
         run.write_split(["a", "b"], ["train"])
     assert list(run.folder.iterdir()) == []
-
-
-def test_the_folds_that_rows_validated_in_are_read_back(workspace):
-    run = create_run(workspace, "planet", "quick")
+    run.write_split(["007", "a,b", 'say "x"', "né"], ["valid", "train", "valid", "valid"])
+    assert run.validating() == {"007", 'say "x"', "né"}
+    assert [part for _, part in run.split()] == ["valid", "train", "valid", "valid"]
+    # Of joined folds, in which fold each row validated.
     run.write_split(["007", "a,b"], ["2", "1"])
     assert dict(run.split()) == {"007": "2", "a,b": "1"}
     assert run.validating() == {"007", "a,b"}
-
-
-def test_a_split_that_is_not_there_is_an_error(workspace):
-    run = create_run(workspace, "planet", "quick")
-    with pytest.raises(RunError, match=r"has no split\.csv, which says what validates; train anew"):
-        dict(run.split())
 
 
 def test_a_joined_run_knows_its_members_and_a_training_has_none(started):

@@ -3,7 +3,7 @@ import csv
 import pytest
 
 from comp.errors import RunError
-from comp.runs import STEP_COLUMNS, TABLES, create_run
+from comp.runs import EPOCH_COLUMNS, STEP_COLUMNS, TABLES, create_run
 from comp.runs.history import seconds_left, time_in_words
 
 
@@ -17,45 +17,34 @@ def epoch(stage, number, cycle=1, valid_loss=0.5, score=None):
     return {"stage": stage, "cycle": cycle, "epoch": number, **losses, "seconds": 2.0, "images_per_second": 64.0}
 
 
-def test_history_has_a_row_per_step_and_epochs_a_row_per_epoch(workspace):
+def test_history_has_a_row_per_step_and_epochs_a_row_per_epoch_with_gaps_where_nothing_trained_or_validated(workspace):
     run = create_run(workspace, "planet", "quick")
+    assert not run.history.began
     steps = [{"loss": 0.75, "lr_head": 1e-3}, {"loss": 0.5, "lr_head": 5e-4}]
     run.history.append_epoch(epoch(1, 1, score=0.9), steps)
+    assert run.history.began
     whole = {"loss": 0.25, "lr_early": 1e-5, "lr_late": 1e-4, "lr_head": 1e-3}
     run.history.append_epoch(epoch(2, 1, score=0.92), [whole])
     run.history.append_epoch(epoch(2, 2, cycle=2, valid_loss=None), [whole])
 
     history, epochs = rows(run.folder / "history.csv"), rows(run.folder / "epochs.csv")
     assert tuple(history[0]) == STEP_COLUMNS
-    assert [(row["stage"], row["cycle"], row["epoch"], row["step"]) for row in history] == [
-        ("1", "1", "1", "1"),
-        ("1", "1", "1", "2"),
-        ("2", "1", "1", "1"),
-        ("2", "2", "2", "1"),
-    ]
+    counted = ["".join(row[name] for name in ("stage", "cycle", "epoch", "step")) for row in history]
+    assert counted == ["1111", "1112", "2111", "2221"]
     assert [row["lr_early"] for row in history] == ["", "", "1e-05", "1e-05"]
     assert [row["lr_head"] for row in history] == ["0.001", "0.0005", "0.001", "0.001"]
-    assert list(epochs[0]) == [
-        "stage", "cycle", "epoch", "train_loss", "valid_loss", "metric", "score", "seconds", "images_per_second"
-    ]  # fmt: skip
+    assert tuple(epochs[0]) == EPOCH_COLUMNS
     assert [(row["valid_loss"], row["score"]) for row in epochs] == [("0.5", "0.9"), ("0.5", "0.92"), ("", "")]
 
-
-def test_the_tables_of_a_run_are_read_back_with_gaps_where_nothing_validated_or_trained(started):
-    run = started("planet", "quick")
-    assert not run.history.began
-    step = {"loss": 0.5, "lr_head": 1e-3}
-    run.history.append_epoch(epoch(1, 1, valid_loss=None), [step, step])
-    assert run.history.began
     epochs, steps = run.history.epochs(), run.history.steps()
-    assert epochs["train_loss"].tolist() == [0.25]
-    assert epochs[["valid_loss", "score"]].isna().all(axis=None)
-    assert steps["step"].tolist() == [1, 2]
-    assert steps["lr_head"].tolist() == [1e-3, 1e-3]
-    assert steps[["lr_early", "lr_late"]].isna().all(axis=None)
+    assert epochs["train_loss"].tolist() == [0.25] * 3
+    assert epochs[["valid_loss", "score"]].isna().all(axis=1).tolist() == [False, False, True]
+    assert steps["step"].tolist() == [1, 2, 1, 1]
+    assert steps["lr_head"].tolist() == [1e-3, 5e-4, 1e-3, 1e-3]
+    assert steps[["lr_early", "lr_late"]].isna().all(axis=1).tolist() == [True, True, False, False]
 
 
-def test_what_a_stage_took_is_read_back(started):
+def test_what_a_stage_took_and_a_sweep_are_read_back(started):
     run = started("planet", "quick")
     run.history.append_stage(1, 12.5, 2_500_000_000)
     run.history.append_stage(2, 40.0, 2_750_000_000)
@@ -64,17 +53,10 @@ def test_what_a_stage_took_is_read_back(started):
         "seconds": [12.5, 40.0],
         "memory_mb": [2500.0, 2750.0],
     }
-
-
-def test_a_sweep_is_read_back_where_there_was_one(started):
-    run = started("planet", "quick")
-    run.history.write_range_test(2, [1e-6, 1e-3], [2.5, 1.0], [2.5, 1.75])
+    columns = {"rate": [1e-6, 1e-3], "loss": [2.5, 1.0], "smoothed": [2.5, 1.75]}
+    run.history.write_range_test(2, *columns.values())
     assert run.history.range_test(1) is None
-    assert run.history.range_test(2).to_dict("list") == {
-        "rate": [1e-6, 1e-3],
-        "loss": [2.5, 1.0],
-        "smoothed": [2.5, 1.75],
-    }
+    assert run.history.range_test(2).to_dict("list") == columns
 
 
 def test_tables_that_are_not_there_or_can_t_be_read_are_one_sentence(started):

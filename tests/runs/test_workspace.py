@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -6,31 +7,24 @@ from comp.errors import RunError
 from comp.runs import Workspace, broken_runs, create_run, find_run, list_runs
 
 
-def test_runs_of_a_recipe_are_numbered_from_one(workspace):
-    names = [create_run(workspace, "planet", "quick").name for _ in range(3)]
-    assert names == ["planet/quick-1", "planet/quick-2", "planet/quick-3"]
+def test_runs_of_a_recipe_are_numbered_from_one_and_never_take_a_folder_that_is_there(workspace):
+    runs = [create_run(workspace, "planet", "quick") for _ in range(3)]
+    assert [run.name for run in runs] == ["planet/quick-1", "planet/quick-2", "planet/quick-3"]
     assert create_run(workspace, "planet", "standard").name == "planet/standard-1"
     assert create_run(workspace, "digits", "quick").name == "digits/quick-1"
-
-
-def test_a_new_run_never_takes_a_folder_that_is_there(workspace):
-    first, second = (create_run(workspace, "planet", "quick") for _ in range(2))
-    first.folder.rmdir()
-    (second.folder / "config.json").write_text("{}")
+    runs[0].folder.rmdir()
+    (runs[1].folder / "config.json").write_text("{}")
     assert create_run(workspace, "planet", "quick").name == "planet/quick-1"
-    assert create_run(workspace, "planet", "quick").name == "planet/quick-3"
+    assert create_run(workspace, "planet", "quick").name == "planet/quick-4"
 
 
 def test_runs_are_listed_oldest_first_and_only_those_with_a_config(workspace, started):
+    assert list_runs(workspace) == []
     late, early = started("planet", "quick", at=2000), started("digits", "quick", at=1000)
     create_run(workspace, "planet", "quick")
     assert list_runs(workspace) == [early, late]
     assert list_runs(workspace, "planet") == [late]
     assert list_runs(workspace, "dog-breeds") == []
-
-
-def test_there_are_no_runs_in_a_new_home(workspace):
-    assert list_runs(workspace) == []
 
 
 @pytest.mark.parametrize("pattern", ["*", "pl*", "/", "**", "[p]lanet", ""])
@@ -51,16 +45,12 @@ def test_a_run_is_found_by_its_folder_by_its_name_and_as_its_competition_s_newes
 
 
 @pytest.mark.parametrize("text", ["planet/quick-9", "no-such", "/no/such/folder", "**", "../planet"])
-def test_a_run_that_is_not_there_is_an_error_that_names_the_latest(workspace, started, text):
-    started("planet", "quick")
-    with pytest.raises(RunError) as raised:
-        find_run(workspace, text)
-    assert str(raised.value) == f"There is no run {text!r} in {workspace.runs}; there are planet/quick-1."
-
-
-def test_a_run_looked_for_in_an_empty_home_is_an_error(workspace):
-    with pytest.raises(RunError, match=r"^There is no run 'planet' in .*runs\.$"):
-        find_run(workspace, "planet")
+def test_a_run_that_is_not_there_is_an_error_that_names_the_latest_if_any(workspace, started, text):
+    for there in (".", "; there are planet/quick-1."):
+        with pytest.raises(RunError) as raised:
+            find_run(workspace, text)
+        assert str(raised.value) == f"There is no run {text!r} in {workspace.runs}{there}"
+        started("planet", "quick")
 
 
 def test_a_competition_s_newest_run_is_one_that_was_trained_or_is_an_ensemble(workspace, started):
@@ -121,15 +111,11 @@ def test_of_many_runs_the_latest_are_named_and_how_many_there_are(workspace, sta
         find_run(workspace, "planet/quick-9")
 
 
-def test_the_home_is_the_folder_that_comp_home_names(monkeypatch, tmp_path):
-    monkeypatch.setenv("COMP_HOME", "~/contests")
-    assert Workspace.from_environment().folder == (tmp_path.home() / "contests").resolve()
-
-
-@pytest.mark.parametrize("value", [None, ""])
-def test_without_comp_home_the_home_is_the_working_folder(monkeypatch, tmp_path, value):
+@pytest.mark.parametrize(("value", "folder"), [("~/contests", "HOME/contests"), (None, "."), ("", ".")])
+def test_the_home_is_the_folder_that_comp_home_names_or_the_working_folder(monkeypatch, tmp_path, value, folder):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COMP_HOME")
     if value is not None:
         monkeypatch.setenv("COMP_HOME", value)
-    monkeypatch.chdir(tmp_path)
-    assert Workspace.from_environment().folder == tmp_path.resolve()
+    expected = Path(folder.replace("HOME", str(Path.home()))).resolve()
+    assert Workspace.from_environment().folder == expected

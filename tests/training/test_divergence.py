@@ -13,9 +13,8 @@ from comp.declare.recipe import Stage
 from comp.errors import RunError
 from comp.runs import list_runs
 from comp.runs.resolve import Choices, Experiment
-from comp.training import training as module
 from comp.training.prepared import prepare
-from comp.training.resuming import start, under_way
+from comp.training.resuming import under_way
 
 HEAD = Stage(size=16, train="head", cached=True, cycle_length=2, learning_rate=0.01)
 ALL = Stage(size=16, train="all", learning_rate=1e-3)
@@ -23,21 +22,9 @@ TOO_HIGH = replace(ALL, cycle_length=2, learning_rate=1e12)
 
 
 @pytest.fixture
-def with_stages(shades, serving, workspace):
-    with serving(shades):
-        runner.download(shades.competition, workspace, Console())
-
-    def declared(*stages, **fields):
-        recipe = replace(shades.competition.recipes["standard"], stages=stages, optimizer="sgd", **fields)
-        return replace(shades.competition, recipes={"standard": recipe})
-
-    return declared
-
-
-@pytest.fixture
 def train(with_stages, workspace):
-    def trained(*stages, **fields):
-        return runner.train(with_stages(*stages, **fields), Choices(), workspace, Console())
+    def trained(*stages):
+        return runner.train(with_stages(*stages, optimizer="sgd"), Choices(), workspace, Console())
 
     return trained
 
@@ -47,11 +34,11 @@ def spoilt_from(training, step):
     learner = training.prepared.learner
 
     def spoil(head, inputs, outputs):
-        if head.training and learner.under_way is not None and learner.under_way.taken >= step:
-            return outputs * torch.nan
-        return outputs
+        broken = head.training and learner.under_way is not None and learner.under_way.taken >= step
+        return outputs * torch.nan if broken else outputs
 
     learner.model.head.register_forward_hook(spoil)
+    return training
 
 
 def weights(run):
@@ -71,38 +58,30 @@ def test_a_stage_that_breaks_leaves_the_weights_from_before_it_and_the_next_goes
     (broken,) = record["diverged"]
     assert (broken["number"], broken["epoch"], broken["cycles_kept"]) == (2, 1, 0)
     assert broken["stage"]["learning_rate"] == 1e12
-    assert np.isnan(run.history.epochs()["train_loss"].iloc[-1]) or not np.isfinite(
-        run.history.epochs()["valid_loss"].iloc[-1]
-    )
+    assert not np.isfinite(run.history.epochs()[["train_loss", "valid_loss"]].iloc[-1]).all()
     runner.predict(with_stages(HEAD, TOO_HIGH), run, workspace, Console())
     assert run.submission.is_file()
 
-
-def test_the_stages_after_a_broken_one_are_trained_and_judged(train, capsys):
     run = train(HEAD, TOO_HIGH, replace(HEAD, cycle_length=3))
     assert run.history.epochs()["stage"].tolist()[-3:] == [3, 3, 3]
     assert np.isfinite(run.history.epochs()["train_loss"].iloc[-1])
     assert [stage["cycle_length"] for stage in run.record("trained")["stages"]] == [2, 3]
     capsys.readouterr()
     runner.diagnose(run, Console())
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("stage 2: loss is not finite: ")
-    assert lines[0].endswith("try --set stages.2.learning_rate=1e+11")
-    assert not any("unfinished" in line for line in lines)
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("stage 2: loss is not finite: ")
+    assert first.endswith("try --set stages.2.learning_rate=1e+11")
+    assert not any("unfinished" in line for line in others)
 
 
-def test_a_stage_that_breaks_in_a_later_cycle_keeps_the_cycles_before(with_stages, workspace, train, capsys):
+def test_a_stage_that_breaks_in_a_later_cycle_keeps_the_cycles_before(begin, train, capsys):
     stage = replace(ALL, cycles=4, cycle_length=1)
-    training = start(
-        prepare(Experiment.of(with_stages(stage, snapshots=3), Choices(), workspace), Console()), Console()
-    )
     # Three steps an epoch: the third of the third cycle.
-    spoilt_from(training, 8)
+    training = spoilt_from(begin(stage, snapshots=3, optimizer="sgd"), 8)
     training.fit_or_restore(stage)
     training.finish()
     record = training.run.record("trained")
-    assert record["stages"][0]["cycles"] == 2
-    assert record["diverged"][0]["cycles_kept"] == 2
+    assert record["stages"][0]["cycles"] == record["diverged"][0]["cycles_kept"] == 2
     assert "the weights of the end of cycle 2 are restored" in capsys.readouterr().out
     assert weights(training.run) == weights(train(replace(stage, cycles=2)))
     # Of the last three cycles the second is the run's own weights now, and the third was never there.
@@ -110,10 +89,9 @@ def test_a_stage_that_breaks_in_a_later_cycle_keeps_the_cycles_before(with_stage
     assert [path.stem for path in training.run.weights.parent.iterdir() if path.suffix != ".pt"] == ["model"]
 
 
-def test_a_training_that_breaks_before_any_cycle_ended_says_what_to_change(with_stages, workspace, capsys):
-    competition = with_stages(TOO_HIGH, HEAD)
+def test_a_training_that_breaks_before_any_cycle_ended_says_what_to_change(train, workspace, capsys):
     with pytest.raises(RunError, match=r"NaN or infinite in epoch \d; lower the stage's learning rate, .* 1e\+12"):
-        runner.train(competition, Choices(), workspace, Console())
+        train(TOO_HIGH, HEAD)
     (run,) = list_runs(workspace)
     assert not run.weights.is_file()
     capsys.readouterr()
@@ -121,52 +99,36 @@ def test_a_training_that_breaks_before_any_cycle_ended_says_what_to_change(with_
     assert capsys.readouterr().out.startswith("stage 1: loss is not finite")
 
 
-def test_what_is_gone_back_to_outlives_a_kill(with_stages, workspace, train, monkeypatch):
-    monkeypatch.setattr(module, "SAVE_SECONDS", -1.0)
-    monkeypatch.setattr(module, "MOST_COST", float("inf"))
+def test_what_is_gone_back_to_outlives_a_kill(with_stages, workspace, train, killed):
     stage = replace(ALL, cycles=3, cycle_length=1)
-    competition = with_stages(stage)
-    save, saves = module.Training.save, []
-
-    def killed(training, *arguments):
-        save(training, *arguments)
-        saves.append(training)
-        if len(saves) == 6:
-            raise SystemExit
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module.Training, "save", killed)
-        with pytest.raises(SystemExit):
-            runner.train(competition, Choices(), workspace, Console())
-    with under_way(
-        prepare(Experiment.of(competition, Choices(), workspace), Console()), Console(), attrgetter("trained")
-    ) as training:
+    competition = with_stages(stage, optimizer="sgd")
+    killed(6, runner.train, competition, Choices(), workspace, Console())
+    prepared = prepare(Experiment.of(competition, Choices(), workspace), Console())
+    with under_way(prepared, Console(), attrgetter("trained")) as training:
         assert training.where() == "stage 1, epoch 2, step 3"
-        spoilt_from(training, 5)
-        training.fit_or_restore(stage)
+        spoilt_from(training, 5).fit_or_restore(stage)
         training.finish()
     assert training.run.record("trained")["stages"][0]["cycles"] == 1
     assert weights(training.run) == weights(train(replace(stage, cycles=1)))
 
 
-def test_a_rate_that_broke_a_stage_is_not_taken_for_the_next_one(with_stages, workspace):
+def test_a_rate_and_a_gradient_scale_that_broke_a_stage_are_not_taken_for_the_next_one(begin):
     stages = (HEAD, replace(ALL, learning_rate="find"))
-    training = start(prepare(Experiment.of(with_stages(*stages), Choices(), workspace), Console()), Console())
+    training = begin(*stages, optimizer="sgd")
+    # That of half precision on a GPU, which halves it at every step without finite gradients.
+    scaler = training.prepared.learner.accelerator.scaler = torch.amp.GradScaler("cpu")
     training.found[3, False] = 1e12
     for stage in stages:
         training.fit_or_restore(stage)
     assert training.diverged[0]["stage"]["learning_rate"] == 1e12
     assert training.found == {}
+    assert scaler.get_scale() == torch.amp.GradScaler("cpu").get_scale()
 
 
-def test_a_long_epoch_ends_soon_after_its_loss_is_no_number(with_stages, workspace, monkeypatch):
+def test_a_long_epoch_ends_soon_after_its_loss_is_no_number(begin, monkeypatch):
     monkeypatch.setattr("comp.training.learner.CHECKED", 2)
     stage = replace(ALL, cycle_length=2)
-    training = start(
-        prepare(Experiment.of(with_stages(HEAD, stage, batch_size=2), Choices(), workspace), Console()), Console()
-    )
+    training = begin(HEAD, stage, batch_size=2, optimizer="sgd")
     training.fit_or_restore(HEAD)
-    spoilt_from(training, 3)
-    training.fit_or_restore(stage)
-    steps = training.run.history.steps()
-    assert (steps["stage"] == 2).sum() == 4
+    spoilt_from(training, 3).fit_or_restore(stage)
+    assert (training.run.history.steps()["stage"] == 2).sum() == 4

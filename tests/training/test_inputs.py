@@ -1,25 +1,30 @@
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from comp.console import Console
+from comp.data import loading
 from comp.data.tables import read_tables
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View, side_on, top_down, upright
+from comp.training import inputs
 from comp.training.backbone import build_classifier, expectations
 from comp.training.inputs import Images, tta_views
 from comp.training.learner import Learner
 from comp.training.losses import Objective
 
 HEAD = Stage(size=16, train="head", cached=True, views=2)
-RECIPE = Recipe(backbone="test_resnet", pretrained=False, batch_size=4, stages=[HEAD])
+ALL = Stage(size=16, train="all")
+PLAIN = (View(),)
 
 
-def learner_of(recipe=RECIPE, weights=0):
+def learner_of(weights=0, **fields):
     torch.manual_seed(weights)
+    recipe = Recipe(**{"backbone": "test_resnet", "pretrained": False, "batch_size": 4, "stages": [HEAD], **fields})
     model = build_classifier(recipe.backbone, pretrained=False, dropout=0.0, prior=np.zeros(3))
     return Learner(model, recipe, 10, Objective("cross_entropy", one_of=True))
 
@@ -55,78 +60,62 @@ def test_features_are_those_that_the_backbone_gives_each_image_alone(images):
     assert not np.allclose(features[:, 0], features[:, 1], atol=1e-3)
 
 
-def test_features_are_found_again_and_only_where_all_is_the_same(images, capsys):
-    learner, plain = learner_of(), (View(),)
-    first = images.features(learner, 16, plain)
+def test_features_are_found_again_and_only_where_all_is_the_same(images, monkeypatch, capsys):
+    learner, drawn = learner_of(), (View(draw=0),)
+    first = images.features(learner, 16, PLAIN)
     assert "found in the cache" not in capsys.readouterr().out
-    assert np.array_equal(images.features(learner_of(), 16, plain), first)
+    assert np.array_equal(images.features(learner_of(), 16, PLAIN), first)
     assert "features of 36 images at 16 px: found in the cache" in capsys.readouterr().out
+    # Only random views follow from the seed and the viewpoint.
+    other = replace(images, viewpoint=side_on(max_zoom=1.4), seed=1)
+    other.features(learner, 16, PLAIN)
     assert cached(images) == 1
     for made in (
-        lambda: images.features(learner_of(weights=1), 16, plain),
-        lambda: images.features(learner, 24, plain),
+        lambda: images.features(learner_of(weights=1), 16, PLAIN),
+        lambda: images.features(learner, 24, PLAIN),
         lambda: images.features(learner, 16, (View(4),)),
-        lambda: images.only(np.arange(8)).features(learner, 16, plain),
-        lambda: images.only(np.arange(36)[::-1]).features(learner, 16, plain),
+        lambda: images.only(np.arange(8)).features(learner, 16, PLAIN),
+        lambda: images.only(np.arange(36)[::-1]).features(learner, 16, PLAIN),
+        lambda: images.features(learner, 16, drawn),
+        lambda: other.features(learner, 16, drawn),
     ):
         before = cached(images)
         made()
         assert cached(images) == before + 1
-
-
-def test_seed_and_viewpoint_make_other_features_only_of_random_views(images):
-    learner, fixed, drawn = learner_of(), (View(),), (View(draw=0),)
-    images.features(learner, 16, fixed)
-    images.features(learner, 16, drawn)
-    other = Images(images.paths, images.expected, side_on(max_zoom=1.4), 1, images.cache, images.console)
-    other.features(learner, 16, fixed)
-    assert cached(images) == 2
-    other.features(learner, 16, drawn)
-    assert cached(images) == 3
-
-
-def test_edited_source_makes_other_features(images, monkeypatch):
-    images.features(learner_of(), 16, (View(),))
+    before = cached(images)
+    Path(images.paths[3]).write_bytes(Path(images.paths[0]).read_bytes())
+    features = replace(images).features(learner, 16, PLAIN)
+    assert np.allclose(features[3], features[0], atol=1e-5)
     digests = {}
-    monkeypatch.setattr("comp.training.inputs.source_digest", lambda *modules: digests.setdefault(modules, "edited"))
-    images.features(learner_of(), 16, (View(),))
-    assert cached(images) == 2
+    monkeypatch.setattr(inputs, "source_digest", lambda *modules: digests.setdefault(modules, "edited"))
+    images.features(learner, 16, PLAIN)
+    assert cached(images) == before + 2
     assert {module for modules in digests for module in modules} >= {"comp.data.reading", "comp.training.backbone"}
 
 
-def test_a_changed_file_makes_other_features(images):
-    learner = learner_of()
-    images.features(learner, 16, (View(),))
-    Path(images.paths[3]).write_bytes(Path(images.paths[0]).read_bytes())
-    changed = Images(images.paths, images.expected, side_on(), 0, images.cache, images.console)
-    features = changed.features(learner, 16, (View(),))
-    assert cached(images) == 2
-    assert np.allclose(features[3], features[0], atol=1e-5)
-
-
-@pytest.mark.parametrize("stage", [HEAD, Stage(size=16, train="head"), Stage(size=16, train="all")])
+@pytest.mark.parametrize("stage", [HEAD, Stage(size=16, train="head"), ALL])
 def test_a_stage_trains_on_the_training_rows_and_validates_on_the_others_in_order(images, tables, stage):
     learner, targets = learner_of(), torch.from_numpy(tables.targets)
     training, validating = np.arange(0, 24), np.array([30, 25, 35])
     epochs, validation = images.for_stage(learner, stage, targets, training, validating, seed=1)
-    batches = [(inputs, labels) for inputs, labels in epochs.epoch(0)]
+    batches = list(epochs.epoch(0))
     assert len(batches) == len(epochs) == (24 // 16 if stage.cached else 24 // 4)
     assert all(len(inputs) == len(labels) for inputs, labels in batches)
     assert validation.targets.tolist() == tables.targets[validating].tolist()
-    expected = images.features(learner, 16, (View(),))[validating]
+    expected = images.features(learner, 16, PLAIN)[validating]
     for _ in range(2):
         assert np.allclose(whole(validation.features()), expected, atol=1e-5)
 
 
 def test_images_that_train_for_several_epochs_are_read_from_their_files_once(images, tables, monkeypatch):
     training, validating = np.arange(30), np.arange(30, 36)
-    stage, targets = Stage(size=16, train="all", cycle_length=2), torch.from_numpy(tables.targets)
+    stage, targets = replace(ALL, cycle_length=2), torch.from_numpy(tables.targets)
 
     def epochs_of(stage):
         epochs, validation = images.for_stage(learner_of(), stage, targets, training, validating, 0)
         return [batch for number in (0, 1) for batch, _ in epochs.epoch(number)], whole(validation.features())
 
-    read = epochs_of(replace(stage, cycle_length=1))
+    read = epochs_of(ALL)
     epochs_of(stage)
     monkeypatch.setattr("comp.data.loading.read_image", None)
     kept = epochs_of(stage)
@@ -136,34 +125,57 @@ def test_images_that_train_for_several_epochs_are_read_from_their_files_once(ima
     assert len(list((images.cache / "images").iterdir())) == 2  # with a margin to train, without one to validate
 
 
-def test_each_image_of_a_batch_has_its_own_target(images, tables):
+def test_each_image_of_a_batch_has_its_own_target_and_each_stage_an_order_of_its_own(images, tables):
     """Colours are told from mean pixels: a batch whose targets were shuffled against its images would show."""
-    stage, rows = Stage(size=16, train="all"), np.arange(36)
-    epochs, validation = images.for_stage(learner_of(), stage, torch.from_numpy(tables.targets), rows, rows[:0], seed=1)
-    assert validation is None
-    place = {"red": 0, "green": 1, "blue": 2}
+    rows, targets, place = np.arange(36), torch.from_numpy(tables.targets), {"red": 0, "green": 1, "blue": 2}
+
+    def epochs_of(seed):
+        epochs, validation = images.for_stage(learner_of(), ALL, targets, rows, rows[:0], seed=seed)
+        assert validation is None
+        return epochs
+
     seen = 0
     for number in range(2):
-        for inputs, targets in epochs.epoch(number):
-            brightest = inputs.float().mean((1, 2)).argmax(1).tolist()
-            assert brightest == [place[tables.classes[target]] for target in targets]
-            seen += len(targets)
+        for pixels, labels in epochs_of(1).epoch(number):
+            brightest = pixels.float().mean((1, 2)).argmax(1).tolist()
+            assert brightest == [place[tables.classes[label]] for label in labels]
+            seen += len(labels)
     assert seen == 72
+    first, again, second = (torch.cat([pixels for pixels, _ in epochs_of(seed).epoch(0)]) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(("batches", "readers"), [(200, 16), (35, 3), (9, 0)])
+def test_no_more_processes_read_than_the_shared_memory_has_room_for(images, monkeypatch, capsys, batches, readers):
+    free = SimpleNamespace(free=batches * 4 * 16 * 16 * 3)
+    monkeypatch.setattr(inputs, "workers", lambda: 16)
+    monkeypatch.setattr(loading.shutil, "disk_usage", lambda _: free)
+    rows = np.arange(36)
+    for _ in range(2):
+        epochs, _ = images.for_stage(learner_of(), ALL, torch.arange(36), rows, rows[:0], seed=0)
+        assert epochs.batches.num_workers == readers
+    said = [line for line in capsys.readouterr().out.splitlines() if "/dev/shm" in line]
+    assert len(said) == (readers < 16)
+    assert all(f"{readers} processes read images, not 16" in line for line in said)
 
 
 @pytest.mark.parametrize("tta", ["none", "fixed", "random"])
 @pytest.mark.parametrize("train", ["head", "all"])
 def test_rows_are_predicted_in_the_order_they_are_asked_for(images, tta, train):
-    stage = Stage(size=16, train=train)
-    learner = learner_of(Recipe(backbone="test_resnet", pretrained=False, stages=[stage], tta=tta, tta_views=2))
+    learner = learner_of(stages=[Stage(size=16, train=train)], tta=tta, tta_views=2)
     every = whole(images.to_predict(learner))
     assert every.shape[:2] == (36, {"none": 1, "fixed": 2, "random": 3}[tta])
     some = whole(images.to_predict(learner, np.array([20, 3, 11])))
     assert np.allclose(some[:, 0], every[[20, 3, 11], 0], atol=1e-5)
+    assert list(images.to_predict(learner, np.array([], np.int64))) == []
 
 
-def test_no_rows_give_no_batches(images):
-    assert list(images.to_predict(learner_of(), np.array([], np.int64))) == []
+def test_what_a_stage_cached_for_all_rows_is_not_computed_again_for_some(images):
+    learner = learner_of(tta="fixed")
+    every = images.features(learner, 16, images.viewpoint.fixed_views)
+    assert np.array_equal(whole(images.to_predict(learner, np.array([20, 3]))), every[[20, 3]])
+    assert cached(images) == 1
 
 
 def test_the_plain_view_is_the_first_of_every_kind_of_test_time_augmentation():
@@ -172,23 +184,3 @@ def test_the_plain_view_is_the_first_of_every_kind_of_test_time_augmentation():
             views = tta_views(Recipe(stages=[HEAD], tta=tta, tta_views=3), viewpoint)
             assert views[0] == View()
             assert len(set(views)) == len(views) == count
-
-
-def test_every_stage_draws_an_order_and_augmentations_of_its_own(images):
-    stage, rows = Stage(size=16, train="all"), np.arange(36)
-    learner = learner_of()
-    first, again, second = (
-        next(images.for_stage(learner, stage, torch.arange(36), rows, rows[:0], seed=seed)[0].epoch(0))
-        for seed in (1, 1, 2)
-    )
-    assert torch.equal(first[0], again[0])
-    assert torch.equal(first[1], again[1])
-    assert not torch.equal(first[1], second[1])
-
-
-def test_what_a_stage_cached_for_all_rows_is_not_computed_again_for_some(images):
-    learner = learner_of(Recipe(backbone="test_resnet", pretrained=False, stages=[HEAD], tta="fixed"))
-    every = images.features(learner, 16, images.viewpoint.fixed_views)
-    some = whole(images.to_predict(learner, np.array([20, 3])))
-    assert np.array_equal(some, every[[20, 3]])
-    assert cached(images) == 1

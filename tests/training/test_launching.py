@@ -24,11 +24,11 @@ from comp.training.launching import LOST, report_error, start_processes
 from comp.training.learner import Learner
 from comp.training.state import load_state
 
+pytestmark = pytest.mark.long
+
 # Neither 61 nor 37 images, nor batches of 7, divide by 2.
 STILL = """
 from comp import ClassName, Columns, Competition, CsvLabels, Recipe, Stage, TestImages, upright
-
-pytestmark = pytest.mark.long
 
 competition = Competition(
     name="shades",

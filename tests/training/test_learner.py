@@ -1,3 +1,4 @@
+import re
 from collections import deque
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -25,9 +26,9 @@ ROWS, SIZE = 24, 32
 TRAINING, VALIDATING = np.arange(16), np.arange(16, ROWS)
 CLASSES = torch.arange(ROWS) % 2
 TAGS = torch.stack([CLASSES, 1 - CLASSES, CLASSES], dim=1)
-NAMES = ["test_resnet", "test_vit", "test_convnext"]
-EVERY = pytest.mark.parametrize("name", NAMES)
+EVERY = pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
 HEAD = Stage(size=SIZE, train="head", cycle_length=2, learning_rate=1e-2)
+CACHED = replace(HEAD, cached=True)
 ALL = Stage(size=SIZE, train="all", cycle_length=2, learning_rate=1e-3)
 RECIPE = Recipe(stages=[HEAD], batch_size=8, dropout=0.0)
 PLAIN = (View(),)
@@ -46,14 +47,20 @@ def paths(tmp_path_factory):
     return paths
 
 
-def learner_of(name, recipe=RECIPE, target="single", ratio=10.0, seed=0):
-    torch.manual_seed(seed)
+@pytest.fixture(scope="module")
+def features(paths):
+    """The plain view's, of test_resnet."""
+    return features_of(learner_of(), paths)
+
+
+def learner_of(name="test_resnet", target="single", ratio=10.0, **fields):
+    torch.manual_seed(0)
+    recipe = replace(RECIPE, **fields)
     prior = np.zeros(2 if target == "single" else 3)
     model = build_classifier(name, pretrained=False, dropout=recipe.dropout, prior=prior)
     set_size(model, SIZE)
-    name = "cross_entropy" if target == "single" else "bce"
-    objective = Objective(name, one_of=target == "single", label_smoothing=recipe.label_smoothing)
-    return Learner(model, recipe, ratio, objective)
+    loss = "cross_entropy" if target == "single" else "bce"
+    return Learner(model, recipe, ratio, Objective(loss, one_of=target == "single"))
 
 
 def dataset_of(paths, viewpoint=UNALTERED):
@@ -65,12 +72,23 @@ def features_of(learner, paths, rows=range(ROWS), views=PLAIN):
 
 
 def fit(learner, stage, paths, viewpoint=UNALTERED, batch_size=8, targets=CLASSES, seed=3):
+    """The events of a stage on images."""
     dataset = dataset_of(paths, viewpoint)
     epochs = ImageEpochs(dataset, TRAINING, targets, batch_size, workers=0)
     validation = Validation(
         lambda: learner.features(in_views(dataset, VALIDATING, PLAIN, 8, workers=0)), targets[VALIDATING]
     )
     return list(learner.fit(stage, stage.learning_rate, epochs, validation, seed))
+
+
+def epochs_of(events):
+    return [event for event in events if isinstance(event, Epoch)]
+
+
+def head_after(learner, training, stage):
+    """The head's weight and bias after a stage on features."""
+    list(learner.fit(stage, stage.learning_rate, training, None, seed=0))
+    return [learner.model.head[-1].weight.detach().clone(), learner.model.head[-1].bias.detach().clone()]
 
 
 def state_of(module):
@@ -82,48 +100,32 @@ def same(one, other):
 
 
 @EVERY
-def test_the_frozen_backbone_keeps_every_byte_while_the_head_trains(paths, name):
+def test_the_last_layer_groups_train_and_nothing_before_them(paths, name):
     learner = learner_of(name)
-    backbone, head = state_of(learner.model.backbone), state_of(learner.model.head)
-    fit(learner, HEAD, paths, side_on())
-    assert same(state_of(learner.model.backbone), backbone)
-    trained = state_of(learner.model.head)
-    assert all(not torch.equal(trained[key], head[key]) for key in head)
-
-
-@EVERY
-def test_every_group_trains_when_all_do(paths, name):
-    learner = learner_of(name)
-    # A head of zeros lets no gradient through, so it is trained first, as a recipe does.
-    fit(learner, HEAD, paths)
-    before = {group: [p.detach().clone() for p in ps] for group, ps in layer_groups(learner.model).items()}
-    statistics = {key: value.clone() for key, value in learner.model.backbone.named_buffers() if "running" in key}
-    fit(learner, ALL, paths)
-    for group, parameters in layer_groups(learner.model).items():
-        assert any(not torch.equal(old, new) for old, new in zip(before[group], parameters, strict=True)), group
-    now = dict(learner.model.backbone.named_buffers())
-    assert all(not torch.equal(value, now[key]) for key, value in statistics.items())
-
-
-def test_a_head_after_all_freezes_again(paths):
-    learner = learner_of("test_resnet")
-    fit(learner, ALL, paths)
-    backbone = state_of(learner.model.backbone)
-    fit(learner, HEAD, paths)
-    assert same(state_of(learner.model.backbone), backbone)
+    # A head of zeros lets no gradient through, so it is trained first, as a recipe does; and last, to see it freeze.
+    for stage in (HEAD, replace(ALL, train=2), ALL, HEAD):
+        before = {group: [p.detach().clone() for p in ps] for group, ps in layer_groups(learner.model).items()}
+        statistics = {key: value.clone() for key, value in learner.model.backbone.named_buffers() if "running" in key}
+        fit(learner, replace(stage, cycle_length=1), paths, side_on())
+        changed = [
+            any(not torch.equal(old, new) for old, new in zip(before[group], parameters, strict=True))
+            for group, parameters in layer_groups(learner.model).items()
+        ]
+        assert changed == [stage.groups == 3, stage.groups >= 2, True]
+        now = dict(learner.model.backbone.named_buffers())
+        kept = [torch.equal(value, now[key]) for key, value in statistics.items()]
+        assert stage.groups == 2 or all(kept if stage.groups == 1 else [not one for one in kept])
 
 
 @EVERY
 def test_cached_and_fresh_features_train_the_head_alike(paths, name):
-    stage = Stage(size=SIZE, train="head", cycle_length=4, learning_rate=1e-2)
-    fresh = learner_of(name)
-    on_images = [event for event in fit(fresh, stage, paths, batch_size=len(TRAINING)) if isinstance(event, Epoch)]
+    stage = replace(HEAD, cycle_length=4)
+    on_images = epochs_of(fit(learner_of(name), stage, paths, batch_size=len(TRAINING)))
     cached = learner_of(name)
     features = features_of(cached, paths)
     validation = Validation(lambda: in_batches(features, VALIDATING), CLASSES[VALIDATING])
     training = FeatureEpochs(features, TRAINING, CLASSES, len(TRAINING), seed=0)
-    events = cached.fit(replace(stage, cached=True), stage.learning_rate, training, validation, seed=3)
-    on_features = [event for event in events if isinstance(event, Epoch)]
+    on_features = epochs_of(cached.fit(replace(stage, cached=True), stage.learning_rate, training, validation, seed=3))
     assert len(on_images) == len(on_features) == 4
     for one, other in zip(on_images, on_features, strict=True):
         assert one.train_loss == pytest.approx(other.train_loss, abs=1e-5)
@@ -134,10 +136,9 @@ def test_cached_and_fresh_features_train_the_head_alike(paths, name):
 
 @pytest.mark.parametrize(("name", "optimizer"), [("test_resnet", "adamw"), ("test_vit", "sgd")])
 def test_the_same_seed_ends_with_the_same_weights(paths, name, optimizer):
-    recipe = replace(RECIPE, optimizer=optimizer, dropout=0.3)
     ends = []
     for seed in (3, 3, 4):
-        learner = learner_of(name, recipe)
+        learner = learner_of(name, optimizer=optimizer, dropout=0.3)
         for stage in (replace(HEAD, cycle_length=1), replace(ALL, cycle_length=1)):
             fit(learner, stage, paths, side_on(), seed=seed)
         ends.append(state_of(learner.model))
@@ -148,21 +149,18 @@ def test_the_same_seed_ends_with_the_same_weights(paths, name, optimizer):
 @pytest.mark.parametrize(("target", "targets"), [("single", CLASSES), ("multi", TAGS)])
 @pytest.mark.parametrize("train", ["head", "all"])
 def test_training_learns_what_can_be_told_apart(paths, target, targets, train):
-    learner = learner_of("test_resnet", target=target)
     stage = Stage(size=SIZE, train=train, cycles=2, cycle_length=3, cycle_multiplier=2, learning_rate=3e-2)
-    epochs = [event for event in fit(learner, stage, paths, targets=targets) if isinstance(event, Epoch)]
+    epochs = epochs_of(fit(learner_of(target=target), stage, paths, targets=targets))
     assert epochs[-1].train_loss < 0.4 * epochs[0].train_loss
     assert epochs[-1].valid_loss < 0.7 * np.log(2)
-    truth = targets[VALIDATING].numpy()
     chosen = epochs[-1].logits.argmax(axis=1) if target == "single" else (epochs[-1].logits > 0).astype(int)
-    assert (chosen == truth).mean() >= 0.95
+    assert (chosen == targets[VALIDATING].numpy()).mean() >= 0.95
 
 
 @pytest.mark.parametrize(("optimizer", "kind"), [("sgd", partial(SGD, momentum=0.9)), ("adamw", AdamW)])
-def test_a_stage_is_what_a_plain_loop_of_the_same_steps_is(paths, optimizer, kind):
-    learner = learner_of("test_resnet", replace(RECIPE, optimizer=optimizer, weight_decay=0.1))
-    features = features_of(learner, paths)
-    stage = Stage(size=SIZE, train="head", cached=True, cycle_length=2, learning_rate=1e-3)
+def test_a_stage_is_what_a_plain_loop_of_the_same_steps_is(features, optimizer, kind):
+    learner = learner_of(optimizer=optimizer, weight_decay=0.1)
+    stage = replace(CACHED, learning_rate=1e-3)
     training = FeatureEpochs(features, TRAINING, CLASSES, 4, seed=0)
     head = deepcopy(learner.model.head).train()
     plain = kind(head.parameters(), lr=stage.learning_rate, weight_decay=0.1)
@@ -172,28 +170,30 @@ def test_a_stage_is_what_a_plain_loop_of_the_same_steps_is(paths, optimizer, kin
         plain.zero_grad()
         cross_entropy(head(inputs), targets).backward()
         plain.step()
-    list(learner.fit(stage, stage.learning_rate, training, None, seed=0))
-    trained = learner.model.head.state_dict()
-    assert all(torch.allclose(value, trained[key], atol=1e-6) for key, value in head.state_dict().items())
+    found = head_after(learner, training, stage)
+    for mine, theirs in zip(found, (head[-1].weight, head[-1].bias), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-6)
 
 
 def test_every_step_and_epoch_is_reported_in_order(paths):
     stage = Stage(size=SIZE, train="all", cycles=2, cycle_length=1, cycle_multiplier=2, learning_rate=1e-2)
-    events = fit(learner_of("test_resnet", ratio=3.0), stage, paths)
-    steps = [event for event in events if isinstance(event, Step)]
-    epochs = [event for event in events if isinstance(event, Epoch)]
+    events = fit(learner_of(ratio=3.0), stage, paths)
+    steps, epochs = [event for event in events if isinstance(event, Step)], epochs_of(events)
     assert [type(event) for event in events] == [Step, Step, Epoch] * 3
     assert [(step.number, step.steps, step.images) for step in steps] == [(n, 6, 8) for n in range(1, 7)]
-    assert [(epoch.number, epoch.cycle) for epoch in epochs] == [(0, 0), (1, 1), (2, 1)]
+    assert [(epoch.number, epoch.cycle, epoch.ends_cycle) for epoch in epochs] == [
+        (0, 0, True),
+        (1, 1, False),
+        (2, 1, True),
+    ]
     for epoch in epochs:
-        assert len(epoch.steps) == 2
         assert epoch.train_loss == pytest.approx(np.mean([step["loss"] for step in epoch.steps]))
         assert epoch.images_per_second == pytest.approx(16 / epoch.seconds)
         assert epoch.logits.shape == (len(VALIDATING), 2)
-        assert epoch.valid_loss == pytest.approx(
-            float(cross_entropy(torch.from_numpy(epoch.logits), CLASSES[VALIDATING])), abs=1e-6
-        )
+        expected = cross_entropy(torch.from_numpy(epoch.logits), CLASSES[VALIDATING])
+        assert epoch.valid_loss == pytest.approx(float(expected), abs=1e-6)
     rates = [[step[f"lr_{group}"] for group in ("early", "late", "head")] for epoch in epochs for step in epoch.steps]
+    assert len(rates) == 6
     assert rates[0] == pytest.approx([1e-2 / 9, 1e-2 / 3, 1e-2])
     assert rates[2] == pytest.approx(rates[0])
     assert [row[2] for row in rates[2:]] == pytest.approx(
@@ -201,40 +201,31 @@ def test_every_step_and_epoch_is_reported_in_order(paths):
     )
 
 
-def test_a_head_stage_reports_the_heads_rate_alone(paths):
-    epoch = fit(learner_of("test_resnet"), HEAD, paths)[2]
-    assert [set(step) for step in epoch.steps] == [{"loss", "lr_head"}] * 2
-    assert epoch.steps[0]["lr_head"] == pytest.approx(HEAD.learning_rate)
-
-
-def test_without_validation_rows_nothing_is_validated(paths):
-    learner = learner_of("test_resnet")
-    epochs = ImageEpochs(dataset_of(paths), TRAINING, CLASSES, 8, workers=0)
-    reported = [event for event in learner.fit(HEAD, 1e-2, epochs, None, 0) if isinstance(event, Epoch)]
-    assert [(epoch.valid_loss, epoch.logits) for epoch in reported] == [(None, None)] * 2
-
-
-def test_a_loss_that_is_no_number_ends_the_training_with_the_rate_that_did_it(paths):
-    learner = learner_of("test_resnet", replace(RECIPE, optimizer="sgd"))
-    stage = Stage(size=SIZE, train="all", cycle_length=5, learning_rate=1e12)
-    with pytest.raises(RunError, match=r"NaN or infinite in epoch \d; lower the stage's learning rate, .* 1e\+12"):
-        fit(learner, stage, paths)
+def test_a_head_stage_reports_the_head_s_rate_alone_and_validates_nothing_without_rows(features):
+    training = FeatureEpochs(features, TRAINING, CLASSES, 8, seed=0)
+    for epoch in epochs_of(learner_of().fit(CACHED, 1e-2, training, None, 0)):
+        assert [set(step) for step in epoch.steps] == [{"loss", "lr_head"}] * 2
+        assert (epoch.valid_loss, epoch.logits) == (None, None)
 
 
 @EVERY
-def test_features_are_of_each_view_in_the_rows_order(paths, name):
+def test_features_are_of_each_view_in_the_rows_order_and_predicting_changes_nothing(paths, name):
     learner = learner_of(name)
+    before = state_of(learner.model)
     views = (*side_on().fixed_views, View(draw=0))
+    learner.model.train()
     together = features_of(learner, paths, views=views)
     assert together.shape == (ROWS, 3, learner.model.backbone.num_features)
     for place, view in enumerate(views):
+        learner.model.train()
         alone = features_of(learner, paths, rows=[5], views=(view,))
         assert together[5, place] == pytest.approx(alone[0, 0], abs=1e-4)
     assert not np.allclose(together[5, 0], together[5, 1], atol=1e-4)
+    assert same(state_of(learner.model), before)
 
 
-def test_logits_are_the_heads_of_every_view_in_the_rows_order(paths):
-    learner = learner_of("test_resnet")
+def test_logits_are_the_head_s_of_every_view_in_the_rows_order(paths):
+    learner = learner_of()
     torch.nn.init.normal_(learner.model.head[-1].weight)
     features = features_of(learner, paths, views=side_on().fixed_views)
     logits = learner.logits(in_batches(features, np.arange(ROWS), batch_size=5))
@@ -245,38 +236,7 @@ def test_logits_are_the_heads_of_every_view_in_the_rows_order(paths):
     assert learner.logits([]).shape == (0, 1, 2)
 
 
-def test_predicting_changes_nothing(paths):
-    learner = learner_of("test_resnet")
-    before = state_of(learner.model)
-    learner.model.train()
-    first = features_of(learner, paths)
-    learner.model.train()
-    assert np.array_equal(features_of(learner, paths), first)
-    assert same(state_of(learner.model), before)
-
-
-@pytest.mark.parametrize("train", [1, 2, 3])
-def test_the_last_layer_groups_train_and_none_before_them(paths, train):
-    learner = learner_of("test_resnet")
-    fit(learner, HEAD, paths)
-    before = {group: [p.detach().clone() for p in ps] for group, ps in layer_groups(learner.model).items()}
-    fit(learner, replace(ALL, train=train), paths)
-    changed = {
-        group: any(not torch.equal(old, new) for old, new in zip(before[group], parameters, strict=True))
-        for group, parameters in layer_groups(learner.model).items()
-    }
-    assert changed == {"early": train == 3, "late": train >= 2, "head": True}
-
-
-def head_after(learner, training, stage, **kwargs):
-    list(learner.fit(stage, stage.learning_rate, training, None, seed=0, **kwargs))
-    return learner.model.head[-1].weight.detach().clone()
-
-
-def test_gradients_of_several_batches_make_the_step_of_one_batch_of_all_their_rows(paths):
-    stage = Stage(size=SIZE, train="head", cached=True, cycle_length=3, learning_rate=1e-2)
-    features = features_of(learner_of("test_resnet"), paths)
-
+def test_gradients_of_several_batches_make_the_step_of_one_batch_of_all_their_rows(features):
     @dataclass
     class Twice:
         """Every batch twice: in one, or one after the other. The head's batch norm sees the same statistics."""
@@ -300,45 +260,35 @@ def test_gradients_of_several_batches_make_the_step_of_one_batch_of_all_their_ro
                     yield inputs, targets
 
     once = FeatureEpochs(features, TRAINING, CLASSES, 8, seed=0)
-    whole = learner_of("test_resnet", replace(RECIPE, optimizer="sgd"))
-    halves = learner_of("test_resnet", replace(RECIPE, optimizer="sgd", accumulation=2))
-    one = head_after(whole, Twice(once, together=True), stage)
-    other = head_after(halves, Twice(once, together=False), stage)
-    assert torch.allclose(one, other, atol=1e-6)
+    one = head_after(learner_of(optimizer="sgd"), Twice(once, together=True), CACHED)
+    other = head_after(learner_of(optimizer="sgd", accumulation=2), Twice(once, together=False), CACHED)
+    assert torch.allclose(one[0], other[0], atol=1e-6)
 
 
-def test_what_is_left_of_an_epoch_makes_a_step_of_its_own(paths):
-    learner = learner_of("test_resnet", replace(RECIPE, accumulation=3))
-    events = fit(learner, HEAD, paths, batch_size=4)
-    assert [(event.number, event.steps, event.images) for event in events if isinstance(event, Step)] == [
-        (1, 4, 12),
-        (2, 4, 4),
-        (3, 4, 12),
-        (4, 4, 4),
-    ]
+def test_what_is_left_of_an_epoch_makes_a_step_of_its_own(features):
+    training = FeatureEpochs(features, TRAINING, CLASSES, 4, seed=0)
+    events = learner_of(accumulation=3).fit(CACHED, 1e-2, training, None, 0)
+    steps = [(event.number, event.steps, event.images) for event in events if isinstance(event, Step)]
+    assert steps == [(1, 4, 12), (2, 4, 4), (3, 4, 12), (4, 4, 4)]
 
 
-def test_gradients_longer_than_the_norm_are_scaled_down_to_it(paths):
-    stage = Stage(size=SIZE, train="head", cached=True, learning_rate=0.1)
-    features = features_of(learner_of("test_resnet"), paths)
-    ends = {}
-    for norm in (0.0, 1e-3, 1e6):
-        learner = learner_of("test_resnet", replace(RECIPE, optimizer="sgd", weight_decay=0.0, clip_norm=norm))
-        training = FeatureEpochs(features, TRAINING, CLASSES, len(TRAINING), seed=0)
-        ends[norm] = [head_after(learner, training, stage), learner.model.head[-1].bias.detach().clone()]
-    assert all(torch.equal(free, loose) for free, loose in zip(ends[0.0], ends[1e6], strict=True))
+def test_gradients_longer_than_the_norm_are_scaled_down_to_it(features):
+    stage = replace(CACHED, cycle_length=1, learning_rate=0.1)
+    training = FeatureEpochs(features, TRAINING, CLASSES, len(TRAINING), seed=0)
+    free, clipped, loose = (
+        head_after(learner_of(optimizer="sgd", weight_decay=0.0, clip_norm=norm), training, stage)
+        for norm in (0.0, 1e-3, 1e6)
+    )
+    assert all(torch.equal(one, other) for one, other in zip(free, loose, strict=True))
     # One step from zero at rate 0.1: what it moved is the rate times the gradient.
-    moved = torch.cat([part.flatten() for part in ends[1e-3]]).norm()
-    assert float(moved) == pytest.approx(0.1 * 1e-3, rel=1e-4)
-    assert float(torch.cat([part.flatten() for part in ends[0.0]]).norm()) > 10 * float(moved)
+    moved, unclipped = (float(torch.cat([part.flatten() for part in end]).norm()) for end in (clipped, free))
+    assert moved == pytest.approx(0.1 * 1e-3, rel=1e-4)
+    assert unclipped > 10 * moved
 
 
 def test_the_average_of_the_weights_is_validated_and_kept(paths):
-    recipe = replace(RECIPE, ema=0.9)
-    learner = learner_of("test_resnet", recipe)
-    plain = learner_of("test_resnet")
-    averaged = [event for event in fit(learner, ALL, paths) if isinstance(event, Epoch)]
-    last = [event for event in fit(plain, ALL, paths) if isinstance(event, Epoch)]
+    learner = learner_of(ema=0.9)
+    averaged, last = epochs_of(fit(learner, ALL, paths)), epochs_of(fit(learner_of(), ALL, paths))
     assert [epoch.train_loss for epoch in averaged] == pytest.approx([epoch.train_loss for epoch in last])
     assert averaged[-1].valid_loss != pytest.approx(last[-1].valid_loss, abs=1e-6)
     assert learner.evaluated is learner.model
@@ -347,41 +297,25 @@ def test_the_average_of_the_weights_is_validated_and_kept(paths):
 
 
 def test_mixed_batches_train_on_shares_and_are_validated_on_labels(paths):
-    stage = Stage(size=SIZE, train="all", cycle_length=12, learning_rate=1e-2)
-    ends = {}
+    stage, ends = replace(ALL, cycle_length=8, learning_rate=1e-2), {}
     for alpha in (0.0, 1.0):
-        learner = learner_of("test_resnet", replace(RECIPE, mixup=alpha, cutmix=alpha))
-        epochs = [event for event in fit(learner, stage, paths) if isinstance(event, Epoch)]
+        epochs = epochs_of(fit(learner_of(mixup=alpha, cutmix=alpha), stage, paths))
         assert epochs[-1].valid_loss < 0.8 * epochs[0].valid_loss
         ends[alpha] = epochs[-1].train_loss
     # Shares of two classes can't be predicted: their loss stays above the labels'.
     assert ends[1.0] > 2 * ends[0.0]
 
 
-def test_cycles_say_when_they_end(paths):
-    stage = replace(HEAD, cycles=2, cycle_length=1, cycle_multiplier=2)
-    epochs = [event for event in fit(learner_of("test_resnet"), stage, paths) if isinstance(event, Epoch)]
-    assert [epoch.ends_cycle for epoch in epochs] == [True, False, True]
-
-
-def test_an_epoch_without_a_number_for_its_loss_is_reported_before_the_training_ends(paths):
-    learner, seen = learner_of("test_resnet", replace(RECIPE, optimizer="sgd")), []
-    training = ImageEpochs(dataset_of(paths), TRAINING, CLASSES, 8, workers=0)
-    events = learner.fit(replace(ALL, cycle_length=9), 1e12, training, None, 0)
-    with pytest.raises(RunError):
-        deque(map(seen.append, events))
-    assert not np.isfinite(seen[-1].train_loss)
-    assert seen[-1].logits is None
-
-
-def test_a_validation_loss_that_is_no_number_is_reported_before_the_training_ends(paths):
-    """As where the last step of an epoch breaks the weights: its own loss was still a number."""
-    learner, seen = learner_of("test_resnet"), []
-    training = ImageEpochs(dataset_of(paths), TRAINING, CLASSES, 8, workers=0)
+@pytest.mark.parametrize("what", ["training", "validation"])
+def test_a_loss_without_a_number_is_reported_before_the_training_ends_with_the_rate_that_did_it(features, what):
+    """The validation's alone is none where the last step of an epoch breaks the weights."""
+    learner, seen = learner_of(optimizer="sgd"), []
+    training = FeatureEpochs(features, TRAINING, CLASSES, 4, seed=0)
     diverged = torch.full((len(VALIDATING), 1, learner.model.width), torch.nan)
-    events = learner.fit(HEAD, 1e-2, training, Validation(lambda: [diverged], CLASSES[VALIDATING]), 0)
-    with pytest.raises(RunError, match="NaN or infinite"):
-        deque(map(seen.append, events))
-    assert np.isfinite(seen[-1].train_loss)
-    assert not np.isfinite(seen[-1].valid_loss)
+    validation = Validation(lambda: [diverged], CLASSES[VALIDATING])
+    rate = 1e38 if what == "training" else 1e-2
+    with pytest.raises(RunError, match=rf"NaN or infinite in epoch \d; .* learning rate, .*{re.escape(f'{rate:g}')}"):
+        deque(map(seen.append, learner.fit(CACHED, rate, training, None if what == "training" else validation, 0)))
+    assert np.isfinite(seen[-1].train_loss) == (what == "validation")
+    assert what == "training" or not np.isfinite(seen[-1].valid_loss)
     assert seen[-1].logits is None

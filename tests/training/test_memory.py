@@ -44,32 +44,31 @@ class Narrow(nn.Module):
         return self.module[place]
 
 
-def learner_of(recipe=RECIPE, room=None, **narrow):
+def learner_of(room=None, error=None, *, norm=True, **fields):
+    """A learner whose head has room for so many rows, and what it says.
+
+    norm: whether its head has batch norm, which sees fewer rows at a time; without it gradients that are added up are
+    those of one pass.
+    """
     torch.manual_seed(0)
+    recipe = replace(RECIPE, **fields)
     model = build_classifier("test_resnet", pretrained=False, dropout=recipe.dropout, prior=np.zeros(3))
-    learner = Learner(model, recipe, 10.0, Objective("cross_entropy", one_of=True))
-    said = []
+    learner, said = Learner(model, recipe, 10.0, Objective("cross_entropy", one_of=True)), []
     learner.micro_batches.say = said.append
+    if not norm:
+        model.head = nn.Sequential(nn.Identity(), nn.Identity(), model.head[-1])
     if room is not None:
-        model.head = Narrow(model.head, room, **narrow)
+        model.head = Narrow(model.head, room, error)
     return learner, said
 
 
 def fitted(learner, batch=6):
+    """The head's weights after a stage."""
     epochs = FeatureEpochs(FEATURES, np.arange(ROWS), CLASSES, batch, seed=0)
     validation = Validation(lambda: in_batches(FEATURES, np.arange(ROWS)), CLASSES)
-    return [event for event in learner.fit(HEAD, 1e-2, epochs, validation, 0) if isinstance(event, Epoch)]
-
-
-def without_norm(learner):
-    """Batch norm sees fewer rows at a time; without it gradients that are added up are those of one pass."""
-    learner.model.head = nn.Sequential(nn.Identity(), nn.Identity(), learner.model.head[-1])
-    return learner
-
-
-def weight(learner):
-    head = learner.model.head
-    return (head.module if isinstance(head, Narrow) else head)[-1].weight.detach()
+    events = list(learner.fit(HEAD, 1e-2, epochs, validation, 0))
+    assert sum(isinstance(event, Epoch) for event in events) == HEAD.epochs
+    return learner.model.head[-1].weight.detach()
 
 
 @given(rows=st.integers(1, 200), most=st.integers(2, 100))
@@ -100,65 +99,42 @@ def test_parts_without_gradients_are_all_rows_in_order(rows, most):
 def test_losses_of_unequal_parts_by_what_they_count_add_up_to_the_loss_of_all(
     targets, cut, smoothing, kind, weighted, name
 ):
-    rows = len(targets)
-    cut = min(cut, rows - 1)
+    rows, cut, classes = len(targets), min(cut, len(targets) - 1), torch.tensor(targets)
     logits = torch.from_numpy(np.random.default_rng(rows).normal(size=(rows, 3)).astype(np.float32))
-    classes = torch.tensor(targets)
-    shares = {
-        "single": classes,
-        "mixed": (nn.functional.one_hot(classes, 3) + nn.functional.one_hot(classes.roll(1), 3)) / 2,
-        "multi": nn.functional.one_hot(classes, 3).float(),
-    }[kind]
+    one_hot = nn.functional.one_hot(classes, 3).float()
+    shares = {"single": classes, "mixed": (one_hot + one_hot.roll(1, 0)) / 2, "multi": one_hot}[kind]
     weights = torch.tensor([1.0, 5.0, 0.25]) if weighted else None
-    options = {"label_smoothing": smoothing, "class_weights": weights}
-    objective = (
-        Objective("bce", one_of=False, **options) if kind == "multi" else Objective(name, one_of=True, **options)
-    )
-
-    def loss(part):
-        return objective(logits[part], shares[part])
-
-    parts = [slice(0, cut), slice(cut, rows)]
-    counts = [objective.count(shares[part]) for part in parts]
+    multi = kind == "multi"
+    objective = Objective("bce" if multi else name, one_of=not multi, label_smoothing=smoothing, class_weights=weights)
     total = objective.count(shares)
-    together = sum(loss(part) * count / total for part, count in zip(parts, counts, strict=True))
-    assert float(together) == pytest.approx(float(loss(slice(0, rows))), rel=1e-4, abs=1e-6)
+    parts = (slice(0, cut), slice(cut, rows))
+    together = sum(objective(logits[part], shares[part]) * objective.count(shares[part]) / total for part in parts)
+    assert float(together) == pytest.approx(float(objective(logits, shares)), rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.parametrize("room", [5, 3, 2])
 def test_a_batch_that_memory_has_no_room_for_makes_the_same_step_in_parts(room):
-    plain, narrow = (without_norm(learner_of()[0]) for _ in range(2))
-    narrow.model.head = Narrow(narrow.model.head, room)
-    said = []
-    narrow.micro_batches.say = said.append
-    fitted(plain)
-    epochs = fitted(narrow)
+    plain, _ = learner_of(norm=False)
+    narrow, said = learner_of(room, norm=False)
+    assert torch.allclose(fitted(narrow), fitted(plain), atol=1e-6)
     assert narrow.model.head.largest <= room
-    assert torch.allclose(weight(narrow), weight(plain), atol=1e-6)
-    assert len(epochs) == 2
-    assert len(said) == 2 if room < 3 else 1
+    assert len(said) == (2 if room < 3 else 1)
     assert "micro-batches of 3" in said[0]
 
 
-@pytest.mark.parametrize("balance", ["none", "weights"])
-def test_parts_of_unequal_size_and_weight_are_weighed_right(balance):
-    recipe = replace(RECIPE, balance=balance, batch_size=5)
-    weights = class_weights(np.array([0] * 20 + [1] * 3 + [2]), 3) if balance == "weights" else None
+@pytest.mark.parametrize("weights", [None, class_weights(np.array([0] * 20 + [1] * 3 + [2]), 3)])
+def test_parts_of_unequal_size_and_weight_are_weighed_right(weights):
     ends = []
     for room in (5, 3):
-        learner = without_norm(learner_of(recipe)[0])
+        learner, _ = learner_of(room, norm=False, batch_size=5)
         learner.objective.class_weights = weights
-        learner.model.head = Narrow(learner.model.head, room)
-        fitted(learner, batch=5)
-        ends.append(weight(learner))
+        ends.append(fitted(learner, batch=5))
     assert torch.allclose(*ends, atol=1e-6)
 
 
 def test_the_step_that_had_no_memory_leaves_no_trace():
     """Statistics, random state and gradients are those of a learner that knew from the start."""
-    recipe = replace(RECIPE, dropout=0.5, mixup=0.4)
-    surprised, said = learner_of(recipe, room=3)
-    knew, _ = learner_of(recipe)
+    (surprised, said), (knew, _) = (learner_of(room, dropout=0.5, mixup=0.4) for room in (3, None))
     knew.micro_batches.training = 3
     fitted(surprised)
     fitted(knew)
@@ -168,39 +144,30 @@ def test_the_step_that_had_no_memory_leaves_no_trace():
 
 
 def test_gathered_batches_are_begun_again_together():
-    recipe = replace(RECIPE, accumulation=2, batch_size=4)
-
     class Late(Narrow):
         """Has room for the first batch of the first step, and not for the second."""
 
         def forward(self, inputs):
             self.seen = getattr(self, "seen", 0) + 1
-            self.room = 4 if self.seen != 2 and self.seen < 3 else 2
+            self.room = 4 if self.seen == 1 else 2
             return super().forward(inputs)
 
-    plain, late = (without_norm(learner_of(recipe)[0]) for _ in range(2))
+    plain, late = (learner_of(norm=False, accumulation=2, batch_size=4)[0] for _ in range(2))
     late.model.head = Late(late.model.head, 4)
-    fitted(plain, batch=4)
-    fitted(late, batch=4)
+    assert torch.allclose(fitted(late, batch=4), fitted(plain, batch=4), atol=1e-6)
     assert late.micro_batches.training == 2
-    assert torch.allclose(weight(late), weight(plain), atol=1e-6)
 
 
-def test_where_two_rows_have_no_room_it_is_said_what_to_change():
-    learner, said = learner_of(room=1)
-    with pytest.raises(RunError, match=r"Memory doesn't suffice for 2 images at once; take a smaller backbone"):
-        fitted(learner)
-    assert len(said) == 2
-
-
-def test_a_batch_of_an_odd_row_too_many_ends_in_the_same_sentence():
-    learner, _ = learner_of(room=2)
-    with pytest.raises(RunError, match=r"Memory doesn't suffice for 3 images at once"):
-        fitted(learner, batch=5)
+@pytest.mark.parametrize(("room", "batch", "rows", "said"), [(1, 6, 2, 2), (2, 5, 3, 1)])
+def test_where_two_rows_have_no_room_it_is_said_what_to_change(room, batch, rows, said):
+    learner, lines = learner_of(room)
+    with pytest.raises(RunError, match=rf"Memory doesn't suffice for {rows} images at once; take a smaller backbone"):
+        fitted(learner, batch)
+    assert len(lines) == said
 
 
 def test_another_error_is_not_taken_for_one_of_memory():
-    learner, said = learner_of(room=2, error=RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    learner, said = learner_of(2, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         fitted(learner)
     assert said == []

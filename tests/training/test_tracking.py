@@ -54,7 +54,7 @@ def test_tensorboard_has_each_step_each_epoch_and_the_config(train):
     for name, column in (("accuracy", "score"), ("valid_loss", "valid_loss")):
         assert [point.value for point in shown.Scalars(f"epoch/{name}")] == pytest.approx(epochs[column].tolist())
     (written,) = run.folder.glob("tensorboard/*/hparams.yml")
-    assert "recipe.stages.0.cycle_length: 3" in written.read_text()
+    assert "recipe.stages.1.cycle_length: 3" in written.read_text()
 
 
 def test_a_tracker_of_one_s_own_is_told_the_same(shades, train):

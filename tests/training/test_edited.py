@@ -1,0 +1,158 @@
+"""After an edit of the code or of a declaration no run is resumed, and no feature used, that the old code made."""
+
+from dataclasses import replace
+from operator import attrgetter
+
+import pytest
+
+from comp import runner
+from comp.console import Console
+from comp.declare.recipe import Stage
+from comp.errors import RunError
+from comp.runs import list_runs
+from comp.runs.resolve import Choices, Experiment
+from comp.training import config
+
+HEAD = Stage(size=16, train="head", cached=True, cycle_length=2, learning_rate=0.01)
+
+
+@pytest.fixture
+def stopped(with_stages, workspace, killed):
+    """A training of a head that was killed after its first epoch: the competition and its run."""
+    competition = with_stages(HEAD)
+    killed(2, runner.train, competition, Choices(), workspace, Console())
+    (run,) = list_runs(workspace)
+    return competition, run
+
+
+@pytest.fixture
+def edited(monkeypatch):
+    """Stands for an edit of the source of a package."""
+
+    def edit(package):
+        digest = config.source_digest
+        monkeypatch.setattr(config, "source_digest", lambda name: "e" * 16 if name == package else digest(name))
+
+    return edit
+
+
+def test_an_edited_field_begins_a_new_run_and_is_named(stopped, workspace, capsys):
+    competition, _ = stopped
+    new = runner.train(replace(competition, layer_lr_ratio=7), Choices(), workspace, Console())
+    assert new.name == "shades/standard-2"
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "so this is a new run" in line)
+    assert "layer_lr_ratio" in line
+    assert "`comp train --resume shades/standard-1`" in line
+    # Another choice of a person's own is no surprise.
+    runner.train(competition, Choices(settings=["batch_size=4"]), workspace, Console())
+    assert "so this is a new run" not in capsys.readouterr().out
+
+
+def test_edited_code_begins_a_new_run_and_says_what_changed(stopped, workspace, edited, capsys):
+    competition, _ = stopped
+    edited("comp.training")
+    new = runner.train(competition, Choices(), workspace, Console())
+    assert new.name == "shades/standard-2"
+    line = (
+        "comp/training changed since shades/standard-1, so this is a new run; `comp train --resume shades/standard-1`"
+    )
+    assert line in capsys.readouterr().out
+    assert line in new.log.read_text()
+    # From here on, the new one is the same: until the code changes again, also after the training.
+    reported = lambda: runner._run(Experiment.of(competition, Choices(), workspace), Console(), attrgetter("reported"))  # noqa: E731
+    assert reported() == new
+    assert "changed since" not in capsys.readouterr().out
+    edited("comp.data")
+    new.report.unlink()
+    assert reported() != new
+    assert "comp/data changed since shades/standard-2, so this is a new run\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("recipe", None, r"another recipe\.stages\.1\.cycle_length \(2, and now 3\)"),
+        ("weights", "f00d", r"another weights \(f00d, and now"),
+    ],
+)
+def test_a_run_of_another_recipe_or_other_weights_is_not_resumed_by_its_name(
+    stopped, with_stages, workspace, field, value, named
+):
+    competition, run = stopped
+    before = run.last.read_bytes()
+    if field == "recipe":
+        recipe = replace(competition.recipes["standard"], stages=[replace(HEAD, cycle_length=3)])
+        competition = replace(competition, recipes={"standard": recipe})
+    else:
+        run.write_record("config", {**run.record("config"), field: value})
+    with pytest.raises(RunError, match=named):
+        runner.resume(competition, run, workspace, Console())
+    assert run.last.read_bytes() == before
+
+
+def test_a_run_of_the_code_before_an_edit_or_of_other_versions_is_resumed_by_its_name_and_that_is_said(
+    stopped, workspace, edited, capsys
+):
+    competition, run = stopped
+    recorded = run.record("config")
+    run.write_record("config", {**recorded, "versions": {**recorded["versions"], "torch": "1.0"}})
+    edited("comp.training")
+    edited("comp.data")
+    assert runner.resume(competition, run, workspace, Console()) == run
+    said = capsys.readouterr().out
+    assert "comp/training, comp/data changed since shades/standard-1 was begun: it is resumed with the code as" in said
+    assert "was begun with another versions.torch: 1.0, and now" in said
+
+
+OWN = """
+import albumentations as A
+import numpy as np
+from PIL import Image
+from torch import nn
+
+
+def read(path):
+    return np.asarray(Image.open(path))
+
+
+def head(features, outputs):
+    return nn.Sequential(nn.BatchNorm1d(features), nn.Linear(features, outputs))
+
+
+def loss(logits, targets):
+    return nn.functional.cross_entropy(logits, targets)
+
+
+def pipeline(size):
+    return A.Compose([A.Resize(size, size), A.HorizontalFlip(p=0.5)])
+
+
+"""
+EDITS = {
+    "read": ("np.asarray(Image.open(path))", "255 - np.asarray(Image.open(path))"),
+    "head": ("nn.Linear(features, outputs)", "nn.Linear(features, outputs, bias=False)"),
+    "loss": ("cross_entropy(logits, targets)", "cross_entropy(2 * logits, targets)"),
+    "pipeline": ("HorizontalFlip", "VerticalFlip"),
+}
+
+
+@pytest.mark.parametrize("function", EDITS)
+def test_an_edited_function_of_a_declaration_meets_no_run_and_no_feature_that_it_made_before(
+    shades, at_home, workspace, killed, capsys, function
+):
+    source = OWN + shades.declaration.read_text().replace("side_on()", "side_on(pipeline=pipeline)")
+    source = source.replace("cached=True", "cached=True, views=2").replace("metric=", "read=read, metric=")
+    shades.declaration.write_text(source.replace("pretrained=", "head=head, loss=loss, pretrained="))
+    killed(2, runner.train, shades.competition, Choices(), workspace, Console())
+    (first,) = list_runs(workspace)
+    features = set((workspace.cache / "features").glob("*.npy"))
+    shades.declaration.write_text(shades.declaration.read_text().replace(*EDITS[function]))
+    capsys.readouterr()
+    new = runner.train(shades.competition, Choices(), workspace, Console())
+    assert new != first
+    said = capsys.readouterr().out
+    assert "competition.py changed since shades/standard-1, so this is a new run" in said
+    # A head and a loss follow the features, and may be trained on those that are there.
+    if function in ("read", "pipeline"):
+        assert "found in the cache" not in said
+        assert len(set((workspace.cache / "features").glob("*.npy")) - features) == 1
