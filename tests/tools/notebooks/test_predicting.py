@@ -18,12 +18,12 @@ from comp.local_kaggle.kernels import make_environment
 from comp.local_kaggle.server import running
 from comp.runs import Run
 
+pytestmark = pytest.mark.long
+
 # What `comp` may need and Kaggle's machines lack.
 LACKING = ["iterstrat", "plotext", "pytorch_grad_cam", "remotezip", "py7zr"]
 EXECUTE = """
 import nbclient, nbformat, sys
-
-pytestmark = pytest.mark.long
 notebook = nbformat.read(sys.argv[1], as_version=4)
 nbclient.NotebookClient(notebook, kernel_name="python3", timeout=200).execute(cwd=sys.argv[2])
 outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
