@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +16,6 @@ from textwrap import dedent
 
 # Before torch is imported: on cores that others use too, its threads wait for each other for longer than they compute.
 os.environ["OMP_NUM_THREADS"] = "1"
-if sys.dont_write_bytecode:
-    # Else each process that a test starts compiles all that it imports, for longer than most tests take.
-    sys.dont_write_bytecode, sys.pycache_prefix = False, f"{tempfile.gettempdir()}/bytecode-{os.getuid()}"
-    os.environ |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": sys.pycache_prefix}
 
 import numpy as np
 import pytest

@@ -70,6 +70,11 @@ def test_a_folder_of_files_arrives_as_one_archive(kaggle, tmp_path):
         assert archive.namelist() == ["notes/read me.txt", "sample_submission.csv", "train.zip"]
 
 
+def test_an_empty_file_arrives(kaggle, served, tmp_path):
+    (served / SLUG / "empty.csv").touch()
+    assert kaggle.download_file(SLUG, "empty.csv", tmp_path).path.read_bytes() == b""
+
+
 def test_a_download_that_was_cut_is_resumed_where_it_was(kaggle, big, tmp_path):
     left = cut(kaggle, tmp_path)
     assert 0 < left < big.stat().st_size
