@@ -56,9 +56,9 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         self.pipeline = preprocessing.pipeline()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For a process that isn't forked, which has to load the declarations first that it is made of."""
+        """For a process that isn't forked, which has to load the declarations first whose functions it calls."""
         parts = pickle.dumps((self.paths, self.preprocessing, self.seed, self.caches))
-        return _arrived, (loaded_declarations(), parts)
+        return _arrived, ([path for name, path in loaded_declarations().items() if name.encode() in parts], parts)
 
     def __getitem__(self, request: Request) -> tuple[int, Pixels]:
         return self._seen(request, self.pipeline)

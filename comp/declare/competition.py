@@ -26,6 +26,7 @@ from comp.errors import CompError, DeclarationError
 from comp.files import digest_of_source
 
 NAMED = 5  # competitions in a message, at most
+DECLARATION = re.compile(r"competitions\..+\.competition")
 REPOSITORY_COMPETITIONS = Path(__file__).resolve().parents[2] / "competitions"
 
 Slug = Annotated[str, matching(r"[a-z0-9]+(-[a-z0-9]+)*"), "small letters, digits and single dashes"]
@@ -171,12 +172,10 @@ def load_competition(declaration: Path) -> Competition:
     return replace(competition, source=digest_of_source(folder.rglob("*.py"), folder))
 
 
-def loaded_declarations() -> list[Path]:
-    """The files of the competitions that this process has loaded."""
-    named = (
-        module for name, module in list(sys.modules.items()) if re.fullmatch(r"competitions\..+\.competition", name)
-    )
-    return [Path(module.__file__) for module in named if module.__file__]
+def loaded_declarations() -> dict[str, Path]:
+    """The modules of the competitions that this process has loaded, and their files."""
+    modules = [(name, module.__file__) for name, module in sys.modules.copy().items() if DECLARATION.fullmatch(name)]
+    return {name: Path(file) for name, file in modules if file}
 
 
 def competition_named(name: str, *folders: Path) -> Competition:
