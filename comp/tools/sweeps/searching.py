@@ -156,6 +156,7 @@ class _Lock(JournalFileOpenLock):
 
     def release(self) -> None:
         self.lock.release()
+        del self.lock  # that of a thread can't be sent to another machine with the study
 
 
 class _PrunedError(Exception):

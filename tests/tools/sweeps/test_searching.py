@@ -1,4 +1,5 @@
 import os
+import pickle
 import shlex
 import shutil
 import signal
@@ -166,3 +167,8 @@ def test_who_was_killed_while_writing_holds_nobody_up(tmp_path):
     lock = _Lock(tmp_path / "study.log")
     assert lock.acquire()
     lock.release()
+
+
+def test_a_trial_can_be_sent_to_another_machine(tmp_path):
+    trial = optuna.create_study(storage=study_at(tmp_path / "study.log")).ask()
+    assert pickle.loads(pickle.dumps(trial)).number == trial.number
