@@ -191,9 +191,9 @@ def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject,
             part.unlink(missing_ok=True)
             # Another version may be there, and would be taken for this one by its length.
             path.unlink(missing_ok=True)
-            part.touch()  # of an empty file nothing more comes
             _note(path).write_text(json.dumps(origin.facts()))
         must_fit(f"{path.name} needs", (origin.size or 0) - start, path.parent)
+        part.touch()  # of an empty file nothing more comes
         digest = hashlib.md5(usedforsecurity=False)
         if start and origin.md5:
             with part.open("rb") as arrived:
