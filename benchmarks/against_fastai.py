@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -190,11 +190,11 @@ def _row(cells: Sequence[str]) -> str:
     return " ".join(["|", *(f"{cell} |" if cell else "|" for cell in cells)])
 
 
-def main() -> None:
+def main(command: Callable[..., None] = compare) -> None:
     if find_spec("fastai") is None:
         sys.exit(f"Error: {MISSING}")
     try:
-        typer.run(compare)
+        typer.run(command)
     except CompError as error:
         sys.exit(f"Error: {error}")
 

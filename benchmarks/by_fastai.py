@@ -9,6 +9,7 @@ from fastai.vision.all import Callback, ImageDataLoaders, Resize, aug_transforms
 from sklearn.metrics import log_loss
 
 from benchmarks.task import Measured, Task, answer
+from comp.declare.viewpoint import Viewpoint
 from comp.training.memory import keep_freed_memory
 
 
@@ -22,15 +23,7 @@ def measure(task: Task) -> Measured:
         label_col="label",
         valid_col="validates",
         item_tfms=Resize(task.size),
-        # comp's augmentations; the perspective that fastai would also change by itself costs time.
-        batch_tfms=aug_transforms(
-            do_flip=task.flips != "none",
-            flip_vert=task.flips == "dihedral",
-            max_rotate=task.max_rotation,
-            max_zoom=task.max_zoom,
-            max_lighting=task.max_light,
-            max_warp=0,
-        ),
+        batch_tfms=augmentations(task),
         bs=task.batch_size,
         num_workers=task.workers,
     )
@@ -56,6 +49,19 @@ def measure(task: Task) -> Measured:
             losses[views] = float(log_loss(labels, probabilities.numpy(), labels=list(loaders.vocab)))
     setting = {"torch": torch.__version__, "threads": str(torch.get_num_threads())}
     return Measured(setting, epochs, trained, predicting, losses)
+
+
+def augmentations(augment: Task | Viewpoint) -> list[Any]:
+    """comp's, as fastai has them; the perspective that fastai would also change by itself costs time."""
+    transforms: list[Any] = aug_transforms(
+        do_flip=augment.flips != "none",
+        flip_vert=augment.flips == "dihedral",
+        max_rotate=augment.max_rotation,
+        max_zoom=augment.max_zoom,
+        max_lighting=augment.max_light,
+        max_warp=0,
+    )
+    return transforms
 
 
 def _timed_epochs(learner: Any) -> list[float]:

@@ -6,22 +6,19 @@ Beside it stands `comp run NAME --recipe strong --time 30m`. fastai is given wha
 backbone's native size, as many epochs as fit, test-time augmentation, and comp's post-processing of its predictions.
 """
 
-import sys
-from importlib.util import find_spec
 from time import perf_counter
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from benchmarks.against_fastai import MISSING
+from benchmarks.against_fastai import main
 from comp.console import Console
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.reading import sides
-from comp.errors import CompError
 from comp.runs import Workspace
 from comp.runs.resolve import Choices, Experiment
-from comp.submission.scoring import describe, tune_on_predictions
+from comp.submission.scoring import tune_on_predictions, with_error
 from comp.training.prepared import Prepared, prepare
 
 VIEWS = 4
@@ -43,7 +40,7 @@ def score_in_time(
     targets = prepared.tables.targets[prepared.validating]
     ordered = probabilities[:, [classes.index(label) for label in prepared.tables.classes]]
     _, scores = tune_on_predictions(competition, prepared.tables.classes, targets, ordered)
-    print(f"fastai, fine_tune({epochs}) in {seconds:.0f} s: {describe(scores, 'images')}")
+    print(f"fastai, fine_tune({epochs}) in {seconds:.0f} s: {scores['metric']} {with_error(scores)}")
 
 
 def _predictions(prepared: Prepared, seconds: float, seed: int) -> tuple[Any, list[str], int]:
@@ -63,16 +60,18 @@ def _predictions(prepared: Prepared, seconds: float, seed: int) -> tuple[Any, li
         predicted = _seconds(lambda: learner.tta(n=VIEWS - 1))
         left = seconds - (perf_counter() - began) - frozen - predicted
         epochs = max(1, int(left / whole))
-        set_seed(seed)
-        learner = _learner(prepared)
-        with learner.no_bar(), learner.no_logging():
-            learner.fine_tune(epochs)
-            probabilities, _ = learner.tta(n=VIEWS - 1)
+    set_seed(seed)
+    learner = _learner(prepared)
+    with learner.no_bar(), learner.no_logging():
+        learner.fine_tune(epochs)
+        probabilities, _ = learner.tta(n=VIEWS - 1)
     return probabilities.numpy(), list(map(str, learner.dls.vocab)), epochs
 
 
 def _learner(prepared: Prepared) -> Any:
-    from fastai.vision.all import ImageDataLoaders, Resize, aug_transforms, vision_learner
+    from fastai.vision.all import ImageDataLoaders, Resize, vision_learner
+
+    from benchmarks.by_fastai import augmentations
 
     augment, recipe = prepared.experiment.competition.augment, prepared.experiment.recipe
     table, tables = prepared.tables.train[["path"]].copy(), prepared.tables
@@ -91,14 +90,7 @@ def _learner(prepared: Prepared) -> Any:
         label_delim=";" if tags else None,
         valid_col="validates",
         item_tfms=Resize(sides(recipe.stages[0].pixels)[0]),
-        batch_tfms=aug_transforms(
-            do_flip=augment.flips != "none",
-            flip_vert=augment.flips == "dihedral",
-            max_rotate=augment.max_rotation,
-            max_zoom=augment.max_zoom,
-            max_lighting=augment.max_light,
-            max_warp=0,
-        ),
+        batch_tfms=augmentations(augment),
         bs=32,
         num_workers=0,
     )
@@ -111,14 +103,5 @@ def _seconds(work: Any) -> float:
     return perf_counter() - began
 
 
-def main() -> None:
-    if find_spec("fastai") is None:
-        sys.exit(f"Error: {MISSING}")
-    try:
-        typer.run(score_in_time)
-    except CompError as error:
-        sys.exit(f"Error: {error}")
-
-
 if __name__ == "__main__":
-    main()
+    main(score_in_time)
