@@ -73,6 +73,7 @@ class Metric(Declared):
         ``each tag``, for an F score that is a mean over images; where the expected one of ``grades`` is cut;
         ``most probable``, nothing, for an accuracy; ``rounding``, the probability above which 1 is said, else 0. If not
         given, one threshold for two classes or for all tags, and nothing else.
+    two_classes: it is defined for two classes alone.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Metric(Declared):
     beta: float | None = None
     named: bool = False
     tuned: Tuned | None = None
+    two_classes: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -106,6 +108,11 @@ class Metric(Declared):
             found = f"an array of shape {tuple(shape)}" if len(shape) else repr(score)
             raise DeclarationError(f"Metric: `score` of {self.name!r} returns {found}, but it should return a number.")
         return float(score)
+
+    def must_fit(self, classes: Sequence[str]) -> None:
+        """Raise DeclarationError where it isn't defined for so many classes."""
+        if self.two_classes and len(classes) != 2:
+            raise DeclarationError(f"Metric: {self.name!r} is for two classes, but there are {len(classes)}.")
 
 
 def grades_of(classes: Sequence[str]) -> tuple[float, ...] | None:
@@ -200,13 +207,6 @@ def _of_columns(name: str, targets: Predictions, probabilities: Predictions) -> 
     return float(np.mean(scores)) if scores else float("nan")
 
 
-def _second_of_two(name: str, probabilities: Predictions) -> Predictions:
-    if probabilities.shape[1] != 2:
-        raise DeclarationError(f"Metric: {name!r} is for two classes, but there are {probabilities.shape[1]}.")
-    second: Predictions = probabilities[:, 1]
-    return second
-
-
 def _pauc(targets: Predictions, probabilities: Predictions) -> float:
     """The area under the ROC curve above a true positive rate of 0.8, from 0 to 0.2 (Kaggle's ISIC 2024).
 
@@ -216,7 +216,7 @@ def _pauc(targets: Predictions, probabilities: Predictions) -> float:
     import numpy as np
     from sklearn.metrics import roc_auc_score
 
-    second = _second_of_two("pauc", probabilities)
+    second = probabilities[:, 1]
     if len(np.unique(targets)) < 2:
         return float("nan")
     least = PAUC_RATE**2 / 2
@@ -228,7 +228,7 @@ def _pf1(targets: Predictions, probabilities: Predictions) -> float:
 
     Yacouby and Axman 2020, https://aclanthology.org/2020.eval4nlp-1.9; without a true one it is 0.
     """
-    second = _second_of_two("pf1", probabilities)
+    second = probabilities[:, 1]
     return float(2 * second[targets == 1].sum() / max(second.sum() + (targets == 1).sum(), SMALLEST))
 
 
@@ -321,11 +321,11 @@ METRICS = {
         Metric("roc_auc", "probabilities", True, _roc_auc, ("single",)),
         Metric("mean_columnwise_roc_auc", "probabilities", True, _roc_auc, ("multi",)),
         Metric("average_precision", "probabilities", True, _average_precision, ("single", "multi")),
-        Metric("pauc", "probabilities", True, _pauc, ("single",)),
-        Metric("pf1", "probabilities", True, _pf1, ("single",), tuned="rounding"),
+        Metric("pauc", "probabilities", True, _pauc, ("single",), two_classes=True),
+        Metric("pf1", "probabilities", True, _pf1, ("single",), tuned="rounding", two_classes=True),
         Metric("accuracy", "classes", True, _of_scikit_learn("accuracy_score"), tuned="most probable"),
         Metric("balanced_accuracy", "classes", True, _balanced_accuracy),
-        Metric("f1", "classes", True, _f1("binary")),
+        Metric("f1", "classes", True, _f1("binary"), two_classes=True),
         Metric("macro_f1", "classes", True, _f1("macro")),
         Metric("mcc", "classes", True, _of_scikit_learn("matthews_corrcoef")),
         Metric("linear_kappa", "classes", True, partial(_kappa, 1), named=True, tuned="grades"),

@@ -108,8 +108,8 @@ def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:
 def _id_of(look: Look, table: pd.DataFrame) -> str:
     """The first column, unless it can't have the ids and another one can."""
     called = look.image_names.union(look.images)
-    shares = {column: table[column].str.strip().isin(called).mean() for column in table.columns}
     unique = [str(column) for column in table.columns if table[column].is_unique]
+    shares = {column: sum(text.strip() in called for text in table[column]) / max(len(table), 1) for column in unique}
     first = str(table.columns[0])
     best = max(unique, key=lambda column: shares[column], default=first)
     if first not in unique:

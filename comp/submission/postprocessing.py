@@ -9,7 +9,6 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 
 from comp.declare.competition import Competition
 from comp.declare.metrics import grades_of
@@ -264,6 +263,8 @@ def _tune_cuts(start: CutPoints, worth: Callable[..., float], probabilities: Arr
 
 
 def _tune_clip(start: Clip, score: Callable[[Array], float], probabilities: Array, hottest: float) -> Clip:
+    from scipy.optimize import minimize_scalar  # takes longer to import than `comp new` to look at most competitions
+
     def loss(clip: Clip) -> float:
         return score(clip(probabilities))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,12 @@ from comp.declare.competition import Competition
 from comp.declare.forms import TagNames
 from comp.declare.metrics import Metric
 from comp.errors import DeclarationError
-from comp.submission.outputs import Outputs
 from comp.submission.postprocessing import PostProcessing, Thresholds, error_of, from_record, to_record, tune, untuned
 from comp.submission.predictions import combined
 from comp.submission.uncertainty import standard_errors
+
+if TYPE_CHECKING:
+    from comp.submission.outputs import Outputs  # scipy.special is slow to import, and `comp new` needs none of it
 
 Array = npt.NDArray[Any]
 
@@ -136,7 +138,13 @@ def tune_on_predictions(
 
 
 def must_score(competition: Competition, classes: Sequence[str], targets: Array) -> None:
-    """Raise DeclarationError where the metric can't score predictions of these targets; drawn ones are tried."""
+    """Raise DeclarationError where the metric can't score predictions of these targets.
+
+    One of one's own is tried on drawn ones; those that have a name are known, and scikit-learn is slow to import.
+    """
+    competition.scoring.must_fit(classes)
+    if isinstance(competition.metric, str):
+        return
     rng = np.random.default_rng(0)
     rows = rng.permutation(len(targets))[: max(2, TRIED // len(classes))]
     if targets.ndim == 1 or competition.target == "shares":

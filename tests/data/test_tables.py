@@ -29,6 +29,12 @@ def test_grades_that_are_no_numbers_are_in_the_order_of_their_submitted_numbers(
     assert [tables.classes[target] for target in tables.targets] == list(tables.train["label"])
 
 
+def test_a_metric_for_two_classes_is_refused_of_three(shades):
+    shades.declaration.write_text(shades.declaration.read_text().replace('"accuracy"', '"f1"'))
+    with pytest.raises(DeclarationError, match="'f1' is for two classes, but there are 3"):
+        read(shades)
+
+
 @pytest.mark.parametrize("method", ["encode", "decode"])
 def test_a_form_of_one_s_own_that_fails_by_mistake_is_an_error_that_names_the_field(shades, method):
     own = f"""
