@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,6 @@ import numpy.typing as npt
 from comp.console import Console
 from comp.files import replacing
 from comp.training.finder import RangeTest
-
-if TYPE_CHECKING:  # pictures are drawn by few commands, and their library is slow to import
-    from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float64]
 
@@ -31,17 +28,13 @@ def show_range_test(console: Console, test: RangeTest, path: Path) -> None:
 
 def range_test_as_png(test: RangeTest) -> bytes:
     """The losses against the rates, with the suggestions marked."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
+    axes = _axes()
     axes.plot(test.rates, test.losses, color="0.8", label="loss of the mini-batch")
     axes.plot(test.rates, test.smoothed, color="C0", label="smoothed")
     for index, (rule, rate) in enumerate(test.suggestions.items(), start=1):
         axes.axvline(rate, color=f"C{index}", linestyle="--", label=f"{rule}: {rate:.2g}")
     axes.set(xscale="log", xlabel="learning rate of the head", ylabel="loss", ylim=without_outliers(test.smoothed))
-    axes.legend()
-    return _png(figure)
+    return _png(axes)
 
 
 def range_test_in_characters(test: RangeTest) -> str:
@@ -62,15 +55,11 @@ def range_test_in_characters(test: RangeTest) -> str:
 
 def draw_rates(epochs: Array, rates: Array, groups: Sequence[str], path: Path) -> None:
     """Learning rates (N, groups) of the layer groups against epochs (N,), as a PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
+    axes = _axes()
     for index, group in enumerate(groups):
         axes.plot(epochs, rates[:, index], label=group)
     axes.set(yscale="log", xlabel="epoch", ylabel="learning rate", ylim=_without_ends(rates))
-    axes.legend()
-    _write(_png(figure), path)
+    _write(_png(axes), path)
 
 
 def rates_in_characters(epochs: Array, rates: Array, groups: Sequence[str], title: str) -> str:
@@ -102,9 +91,16 @@ def _without_ends(rates: Array) -> tuple[float, float]:
     return float(peaks.min() / 10), float(peaks.max() * 1.2)
 
 
-def _png(figure: Figure) -> bytes:
+def _axes() -> Any:
+    from matplotlib.figure import Figure  # slow to import, and few commands draw
+
+    return Figure(figsize=(8, 4.5), layout="constrained").subplots()
+
+
+def _png(axes: Any) -> bytes:
+    axes.legend()
     picture = BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
+    axes.figure.savefig(picture, format="png", dpi=120)
     return picture.getvalue()
 
 

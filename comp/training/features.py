@@ -35,14 +35,14 @@ def content_digest(paths: Paths, contents: Sequence[str] | None = None, read: Re
 
     contents: their digests, each `blake2b` of 16 bytes in hexadecimal, where they are known: then no file is read.
     """
-    fingerprint = hashlib.blake2b(digest_size=16)
     if contents is not None:
-        fingerprint.update(bytes.fromhex("".join(contents)))
-        return fingerprint.hexdigest()
-    for path in paths:
-        whole = b"".join(file.read_bytes() for file in files_of(Path(path), read))
-        fingerprint.update(hashlib.blake2b(whole, digest_size=16).digest())
-    return fingerprint.hexdigest()
+        return _fingerprint(bytes.fromhex("".join(contents)))
+    whole = (b"".join(file.read_bytes() for file in files_of(Path(path), read)) for path in paths)
+    return _fingerprint(bytes.fromhex("".join(map(_fingerprint, whole))))
+
+
+def _fingerprint(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def cached_features(
@@ -54,13 +54,11 @@ def cached_features(
 ) -> tuple[Features, bool]:
     """Features (N, V, F) from the cache, or computed and put there; and whether they were found.
 
-    made_from: everything the features follow from: weights, preprocessing, views, file content. Their fingerprint is
-        the file's name, so a change of any of it is another file.
-    compute: gives them in batches from the row on that it is called with; other than 0 where a computation was stopped,
-        which then goes on: at most the last seconds of it are computed again.
+    made_from: everything they follow from; its fingerprint is the file's name, so a change of any of it is another one.
+    compute: gives them in batches from the row on that it is called with; other than 0 where a computation was stopped.
     waiting: called where another process computes the same, before it is waited for.
     """
-    key = hashlib.blake2b(json.dumps(made_from, sort_keys=True).encode(), digest_size=16).hexdigest()
+    key = _fingerprint(json.dumps(made_from, sort_keys=True).encode())
     if "images" in made_from:  # so that `features_of` finds it
         key = f"{made_from['images']}-{key}"
     path = cache / f"{key}.npy"
@@ -107,9 +105,11 @@ class Unfinished:
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self.path, self.shape = path, shape
+        self.path, self.shape, self.done = path, shape, 0
         self.part, self.mark = path.with_suffix(".part"), path.with_suffix(".rows")
-        self.done = 0
+        written = io.BytesIO()
+        np.lib.format.write_array_header_1_0(written, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        self.header = written.getvalue()
 
     @property
     def rows(self) -> int:
@@ -129,9 +129,8 @@ class Unfinished:
         try:
             with self.part.open("r+b" if self.done else "wb") as file:
                 if not self.done:
-                    file.write(self._header())
-                file.truncate(self._size(self.done))
-                file.seek(self._size(self.done))
+                    file.write(self.header)
+                file.seek(file.truncate(self._size(self.done)))
                 self._append(file, compute)
             self.part.replace(self.path)
             self.mark.unlink(missing_ok=True)
@@ -171,15 +170,9 @@ class Unfinished:
         os.fsync(file.fileno())
         write_text(self.mark, f"{self.done}\n")
 
-    def _header(self) -> bytes:
-        written = io.BytesIO()
-        header = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
-        np.lib.format.write_array_header_1_0(written, header)
-        return written.getvalue()
-
     def _size(self, rows: int) -> int:
         """Bytes of the file with so many rows."""
-        return len(self._header()) + 4 * rows * prod(self.shape[1:])
+        return len(self.header) + 4 * rows * prod(self.shape[1:])
 
 
 class FeatureEpochs:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import count, islice
 from numbers import Real
@@ -123,22 +124,15 @@ def range_test(
 
 @contextmanager
 def unchanged(learner: Learner) -> Iterator[None]:
-    """Give back weights, statistics, what is frozen, modes, gradient scale and random states as they were."""
+    """Let the block train a copy of the model, and give back gradient scale and random states as they were."""
     model, scaler = learner.model, learner.accelerator.scaler
-    state = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    trains = [parameter.requires_grad for parameter in model.parameters()]
-    modes = [module.training for module in model.modules()]
     scale = None if scaler is None else scaler.state_dict()
     generators = random_states()
+    learner.model = learner.evaluated = deepcopy(model)
     try:
         yield
     finally:
-        model.load_state_dict(state)
-        for parameter, trained in zip(model.parameters(), trains, strict=True):
-            parameter.requires_grad_(trained)
-            parameter.grad = None
-        for module, mode in zip(model.modules(), modes, strict=True):
-            module.training = mode
+        learner.model = learner.evaluated = model
         if scaler is not None:
             scaler.load_state_dict(scale)
         restore_random_states(generators)

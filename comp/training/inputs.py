@@ -150,14 +150,14 @@ class Images:
         if stage.cached:
             features = self.features(learner, stage.pixels, self.viewpoint.at(stage.pixels).views(stage.views))
             epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, seed, self.columns, folds)
-            validation = lambda: in_batches(features[:, :1], validating)  # noqa: E731
+            validation = partial(in_batches, features[:, :1], validating)
         else:
             kept = self.kept(stage, training, validating)
             rank, count = learner.accelerator.process_index, learner.accelerator.num_processes
             dataset = self.dataset(stage.pixels, seed, learner.recipe.random_erasing, kept)
             shared = {"workers": self._workers(stage.pixels, batch_size), "rank": rank, "count": count}
             epochs = ImageEpochs(dataset, training, targets, batch_size, **shared, columns=self.columns)
-            validation = lambda: self._features(learner, validating, stage.pixels, (View(),), kept)  # noqa: E731
+            validation = partial(self._features, learner, validating, stage.pixels, (View(),), kept)
         columns = None if self.columns is None else self.columns[validating]
         return epochs, Validation(validation, targets[validating], columns) if len(validating) else None
 
@@ -167,21 +167,16 @@ class Images:
         Those of a backbone that was trained are not cached: no other run has it. Where a stage cached the features of
         all rows in just these views they are taken from there.
         """
-        size, views = learner.recipe.stages[-1].pixels, tta_views(learner.recipe, self.viewpoint)
-        rows = self._all_rows() if rows is None else rows
+        stages, views = learner.recipe.stages, tta_views(learner.recipe, self.viewpoint)
+        size, rows = stages[-1].pixels, np.arange(len(self.paths)) if rows is None else rows
         if not len(rows):
             return iter(())
-        stages = learner.recipe.stages
-        cached = any(
-            stage.cached and stage.pixels == size and self.viewpoint.at(size).views(stage.views) == views
-            for stage in stages
-        )
-        chosen = self.only(rows)
         if any(stage.groups > 1 for stage in stages):
-            return chosen._computed(learner, size, views)
-        if cached:
+            return self.only(rows)._computed(learner, size, views)
+        own = self.viewpoint.at(size)
+        if any(stage.cached and stage.pixels == size and own.views(stage.views) == views for stage in stages):
             return in_batches(self.features(learner, size, views), rows)
-        return in_batches(chosen.features(learner, size, views), chosen._all_rows())
+        return in_batches(self.only(rows).features(learner, size, views), np.arange(len(rows)))
 
     def _computed(self, learner: Learner, size: Size, views: Sequence[View], start: int = 0) -> Iterator[Tensor]:
         """From row ``start`` on, in the batches that they would have been in from the first row on."""
@@ -191,7 +186,7 @@ class Images:
         text = f"features of {len(self.paths)} images in {len(views)} views at {size_in_words(size)} px"
         with self.console.bar(text, len(self.paths) * len(views), "images") as bar:
             bar.advance(start * len(views))
-            for batch in self._features(learner, self._all_rows()[start:], size, views):
+            for batch in self._features(learner, np.arange(start, len(self.paths)), size, views):
                 yield batch
                 bar.advance(batch.shape[0] * batch.shape[1])
 
@@ -202,15 +197,16 @@ class Images:
         rows_by_size: dict[Size, Rows] = {with_margin(stage.pixels, self.viewpoint.max_zoom): training}
         rows_by_size[stage.pixels] = np.concatenate([rows_by_size.get(stage.pixels, validating[:0]), validating])
         kept: dict[Size, ImageCache] = {}
-        for size, rows in rows_by_size.items():
+        for size, repeated in rows_by_size.items():
+            rows = np.unique(repeated)
             if not len(rows):
                 continue
             text = f"caching images at {size_in_words(size)} px"
-            with main_first(), self.console.bar(text, len(np.unique(rows)), "images") as bar:
+            with main_first(), self.console.bar(text, len(rows), "images") as bar:
                 found = cached_images(
                     self.cache / "images",
                     self.paths,
-                    np.unique(rows),
+                    rows,
                     self.content,
                     size,
                     self.reading,
@@ -245,11 +241,6 @@ class Images:
     def _said(self) -> set[int]:
         return set()
 
-    def blocks(self, rows: Rows, views: Sequence[View]) -> list[Rows]:
-        """The rows, as many together as go through the network at once in these views."""
-        at_once = max(1, forward_batch() // len(views))
-        return [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
-
     def _features(
         self,
         learner: Learner,
@@ -266,12 +257,11 @@ class Images:
         if count == 1:
             return learner.features(self.views(rows, size, views, kept))
         same_weights(learner.evaluated)
-        blocks = self.blocks(rows, views)
+        # As many rows as go through the network at once in these views.
+        at_once = max(1, forward_batch() // len(views))
+        blocks = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
         own = np.concatenate([rows[:0], *blocks[rank::count]])
         return in_order(learner.features(self.views(own, size, views, kept)), len(blocks))
-
-    def _all_rows(self) -> Rows:
-        return np.arange(len(self.paths))
 
 
 def _not_here(_: int) -> Iterator[Tensor]:

@@ -25,7 +25,7 @@ from comp.training.backbone import Classifier, Pair, foldable, folded, freeze, t
 from comp.training.features import FeatureEpochs
 from comp.training.losses import Mixing, Objective
 from comp.training.memory import MicroBatches, Undo
-from comp.training.optimizers import Average, build_optimizer
+from comp.training.optimizers import average_of, build_optimizer
 from comp.training.processes import SharedBatch, choose_device, gathered, seed_worker, shares
 from comp.training.schedules import scheduler
 from comp.training.solving import solve
@@ -85,9 +85,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch was: its losses, its time without validation, and the history of its steps.
+    """What an epoch was: its losses, and its time without validation.
 
-    steps: one dict per optimizer step, with the loss and the learning rate of each layer group.
+    steps: of each optimizer step the loss and the learning rate of each layer group.
     logits: of the validation samples in order, (N, C); None without a validation set, or where the loss diverged.
     """
 
@@ -125,14 +125,10 @@ class Learner:
     strength: float | None = None
 
     def __init__(
-        self,
-        model: Classifier,
-        recipe: Recipe,
-        layer_lr_ratio: float,
-        objective: Objective | None = None,
+        self, model: Classifier, recipe: Recipe, layer_lr_ratio: float, objective: Objective | None = None
     ) -> None:
         self.accelerator = accelerator = choose_device()
-        self.model = self.evaluated = model.to(accelerator.device).to(memory_format=torch.channels_last)
+        self.model = self.evaluated = model.to(accelerator.device, memory_format=torch.channels_last)
         self.recipe, self.layer_lr_ratio, self.objective = recipe, layer_lr_ratio, objective
         if objective is not None and objective.class_weights is not None:
             objective.class_weights = objective.class_weights.to(accelerator.device)
@@ -173,7 +169,7 @@ class Learner:
         accumulated = self.recipe.accumulation
         steps_per_epoch = math.ceil(len(training) / accumulated)
         schedule = scheduler(optimizer, stage, steps_per_epoch)
-        average = Average(self.model, self.recipe.ema) if self.recipe.ema else None
+        average = average_of(self.model, self.recipe.ema) if self.recipe.ema else None
         self.evaluated = self.model if average is None else average.module
         state = self.under_way = StageState(optimizer, schedule, average, self.accelerator)
         if saved is not None:
@@ -195,7 +191,7 @@ class Learner:
                 schedule.step()
                 state.taken += 1
                 if average is not None:
-                    average.update(state.taken)
+                    average.update(self.model, step=state.taken)
                 images = len(together) * training.batch_size
                 state.images += images
                 state.seconds = time.perf_counter() - began
@@ -218,7 +214,7 @@ class Learner:
             if epoch.diverged:
                 raise DivergedError(epoch.number + 1, learning_rate)
         if average is not None:
-            average.into(self.model)
+            self.model.load_state_dict(average.module.state_dict())
         self.evaluated, self.under_way = self.model, None
 
     def _solve(self, training: Epochs, validation: Validation | None) -> Iterator[Epoch]:
@@ -292,7 +288,7 @@ class Learner:
             inputs, *columns, targets = (part.to(self.accelerator.device, non_blocking=True) for part in batch)
             if self.mixing is not None:
                 inputs, targets, *columns = self.mixing(inputs, targets, *columns)
-            slices = self.micro_batches.slices(len(targets))
+            slices = self.micro_batches.slices(len(targets), "training")
             for part in slices:
                 with self.accelerator.autocast():
                     logits = network(inputs[part], *(values[part] for values in columns))
@@ -316,10 +312,9 @@ class Learner:
 
     def _pooled(self, network: Classifier, images: Tensor) -> Tensor:
         """Bytes of RGB (B, size, size, 3) to features (B, ...)."""
-        slices, device = self.micro_batches.forward_slices(len(images)), self.accelerator.device
+        slices, device = self.micro_batches.slices(len(images), "forward"), self.accelerator.device
         with self.accelerator.autocast():
-            parts = [network.features(images[part].to(device, non_blocking=True)).float() for part in slices]
-        return torch.cat(parts) if len(parts) > 1 else parts[0]
+            return torch.cat([network.features(images[part].to(device, non_blocking=True)).float() for part in slices])
 
     def _folded(self, image: Tensor) -> Classifier:
         """What `evaluated` predicts with: itself, or in single precision a copy with its batch norms folded."""

@@ -20,6 +20,7 @@ FEWEST = 2
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST = 1 << 30
 
+Kind = Literal["training", "forward"]
 Result = TypeVar("Result")
 
 
@@ -39,7 +40,7 @@ class MicroBatches:
 
     def within_memory(
         self,
-        kind: Literal["training", "forward"],
+        kind: Kind,
         samples: int,
         work: Callable[[], Result],
         undo: Callable[[], None] = lambda: None,
@@ -50,8 +51,7 @@ class MicroBatches:
         Raises RunError where memory doesn't suffice for the smallest.
         """
         while True:
-            slices = self.slices(samples) if kind == "training" else self.forward_slices(samples)
-            most = max((part.stop - part.start for part in slices), default=0)
+            most = max(part.stop - part.start for part in self.slices(samples, kind))
             try:
                 return work()
             except RuntimeError as error:
@@ -61,24 +61,20 @@ class MicroBatches:
             undo()
             self._halve(kind, most)
 
-    def slices(self, samples: int) -> list[slice]:
-        """A mini-batch for training as even micro-batches of at most ``training`` samples, none of a single one."""
-        count = 1 if self.training is None else max(1, min(-(-samples // self.training), samples // FEWEST))
+    def slices(self, samples: int, kind: Kind) -> list[slice]:
+        """A batch as even micro-batches of at most so many samples as there is memory for; in training none of one."""
+        most = getattr(self, kind) or max(samples, 1)
+        count = max(1, min(-(-samples // most), samples // _fewest(kind)))
         bounds = [samples * part // count for part in range(count + 1)]
         return [slice(start, end) for start, end in pairwise(bounds)]
 
-    def forward_slices(self, samples: int) -> list[slice]:
-        """A batch without gradients as micro-batches of at most ``forward`` samples."""
-        most = self.forward or max(samples, 1)
-        return [slice(start, min(start + most, samples)) for start in range(0, samples, most)]
-
-    def _halve(self, kind: Literal["training", "forward"], samples: int) -> None:
+    def _halve(self, kind: Kind, samples: int) -> None:
         if kind == "training" and self.processes > 1:
             raise RunError(
                 f"Memory doesn't suffice for {samples} images at once in each of {self.processes} processes; set half "
                 f"the batch (--set batch_size={self.processes * samples // 2}, with twice the --set accumulation=...)."
             )
-        half = max(samples // 2, FEWEST if kind == "training" else 1)
+        half = max(samples // 2, _fewest(kind))
         if half >= samples or half == getattr(self, kind):
             raise RunError(
                 f"Memory doesn't suffice for {samples} image{'s' if samples > 1 else ''} at once; take a smaller "
@@ -88,18 +84,21 @@ class MicroBatches:
         clear_device_cache(garbage_collection=True)
         if kind == "forward":
             self.say(f"out of memory with {samples} images at once: from now on {half} go through the network")
-            return
-        self.say(
-            f"out of memory with {samples} samples at once: from now on micro-batches of {half}, whose gradients are "
-            "added up; a step is of as many samples as before, but batch norm learns the statistics of the fewer"
-        )
+        else:
+            self.say(
+                f"out of memory with {samples} samples at once: from now on micro-batches of {half}, whose gradients "
+                "are added up; a step is of as many samples as before, but batch norm learns the statistics of the "
+                "fewer"
+            )
 
 
-def out_of_memory(error: BaseException) -> bool:
+def _fewest(kind: Kind) -> int:
+    return FEWEST if kind == "training" else 1
+
+
+def out_of_memory(error: Exception) -> bool:
     """Whether a pass of fewer samples might succeed."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and should_reduce_batch_size(error)
+    return isinstance(error, torch.OutOfMemoryError) or bool(should_reduce_batch_size(error))
 
 
 class Undo:

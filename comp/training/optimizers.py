@@ -4,11 +4,11 @@ import difflib
 from collections.abc import Callable
 from fnmatch import fnmatch
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from timm.optim import create_optimizer_v2, list_optimizers  # type: ignore[attr-defined]
 from timm.utils.model_ema import ModelEmaV3
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from comp.declare.brought import called
@@ -16,8 +16,6 @@ from comp.declare.recipe import LAYER_GROUPS, Recipe
 from comp.errors import DeclarationError
 from comp.training.backbone import Classifier, layer_groups
 from comp.training.schedules import group_rates
-
-Module = TypeVar("Module", bound=nn.Module)
 
 # Of timm's two, the power for trainings of fewer than a million steps.
 WARM_UP_POWER = 3 / 4
@@ -104,35 +102,10 @@ def _without_decay(model: Classifier) -> set[int]:
     return listed | {id(parameter) for parameter in model.parameters() if parameter.ndim < 2}
 
 
-class Average(Generic[Module]):
+def average_of(model: nn.Module, decay: float) -> ModelEmaV3:
     """An exponential moving average of a model's weights and statistics (timm's; Polyak and Juditsky 1992).
 
-    module: a model of its own, in evaluation, with the average; the model's weights as they are until the first update.
-    decay: what the average keeps of itself at a step. It is warmed up, ``1 - n ** -0.75`` at step n where that is less:
-        a training of few steps would else keep the weights that it started from.
-
-    Batch norm's statistics are averaged as the weights are, because they belong to them; its counters are copied.
+    Its ``module`` is a model of its own, in evaluation. decay: what the average keeps of itself at a step; warmed up,
+    ``1 - n ** -0.75`` at step n where that is less: a training of few steps would else keep what it started from.
     """
-
-    module: Module
-
-    def __init__(self, model: Module, decay: float) -> None:
-        self._model = model
-        self._average = ModelEmaV3(model, decay=decay, use_warmup=True, warmup_power=WARM_UP_POWER)
-        self.module = self._average.module
-
-    def update(self, step: int) -> None:
-        """Take in the model as it is after its optimizer step ``step``, counted from 1."""
-        self._average.update(self._model, step=step)
-
-    def into(self, model: Module) -> None:
-        """Give the model the averaged weights and statistics."""
-        model.load_state_dict(self.module.state_dict())
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The averaged weights and statistics, by the model's names; the step is the caller's to keep."""
-        return self.module.state_dict()
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take these; what isn't among them stays as it is."""
-        self.module.load_state_dict({**self.module.state_dict(), **state})
+    return ModelEmaV3(model, decay=decay, use_warmup=True, warmup_power=WARM_UP_POWER)

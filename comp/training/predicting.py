@@ -226,10 +226,7 @@ def predict_test_images(competition: Competition, run: Run, workspace: Workspace
 
 
 def kept_learners(trained: Trained, console: Console, just_trained: Learner | None = None) -> Iterator[Learner]:
-    """A learner with each of the run's kept weights, the last ones first.
-
-    just_trained: has the last ones already.
-    """
+    """A learner with each of the run's kept weights, the last ones first; ``just_trained`` has those already."""
     run, recipe, record = trained.run, trained.recipe, trained.run.record("trained")
     snapshots = [run.checkpoint(name) for name in record["snapshots"]]
     at_once = record.get("at_once", {}).get("forward")

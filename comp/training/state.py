@@ -11,14 +11,13 @@ import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from comp.errors import RunError
 from comp.files import replacing
-from comp.training.backbone import Classifier
-from comp.training.optimizers import Average
 
 
 @dataclass
@@ -31,7 +30,7 @@ class StageState:
 
     optimizer: Optimizer
     schedule: LRScheduler
-    average: Average[Classifier] | None
+    average: ModelEmaV3 | None
     accelerator: Accelerator
     taken: int = 0
     epoch: int = 0
@@ -50,7 +49,7 @@ class StageState:
         return {
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
+            "average": None if self.average is None else self.average.module.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
             "taken": self.taken,
             "epoch": self.epoch,
@@ -66,7 +65,8 @@ class StageState:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         if self.average is not None:
-            self.average.load_state_dict(state["average"])
+            # A frozen backbone is not saved.
+            self.average.module.load_state_dict({**self.average.module.state_dict(), **state["average"]})
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.taken, self.epoch = state["taken"], state["epoch"]

@@ -104,10 +104,7 @@ class Training:
             self.tracker.finish()
 
     def fit_or_restore(self, stage: Stage) -> None:
-        """Train one stage; where its loss diverges, restore the weights of the last cycle that ended with a finite one.
-
-        Raises DivergedError where there is none.
-        """
+        """Train one stage; where its loss diverges, restore the last weights that had a finite one, or raise."""
         try:
             self.fit(stage)
         except DivergedError as error:

@@ -1,12 +1,18 @@
+import os
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 
 from comp.console import Console
+from comp.declare.recipe import Recipe, Stage
 from comp.runs.resolve import Choices, Experiment
 from comp.training import training as module
+from comp.training.backbone import build_classifier, set_size
+from comp.training.learner import Learner
+from comp.training.losses import Objective
 from comp.training.prepared import prepare
 from comp.training.resuming import start
 
@@ -53,6 +59,43 @@ def begin(with_stages, workspace):
 def saving_always(monkeypatch):
     monkeypatch.setattr(module, "SAVE_SECONDS", -1.0)
     monkeypatch.setattr(module, "MOST_COST", float("inf"))
+
+
+def learner_of(backbone="test_resnet", outputs=2, *, size=32, one_of=True, ratio=10.0, seed=0, **fields):
+    """A learner that has not trained yet, by a recipe with these fields."""
+    torch.manual_seed(seed)
+    stages = [Stage(size=size, train="head")]
+    recipe = Recipe(**{"stages": stages, "batch_size": 8, "dropout": 0.0, "pretrained": False, **fields})
+    model = build_classifier(backbone, pretrained=False, dropout=recipe.dropout, prior=np.zeros(outputs))
+    set_size(model, size)
+    return Learner(model, recipe, ratio, Objective("cross_entropy" if one_of else "bce", one_of=one_of))
+
+
+@dataclass
+class Batches:
+    """Training samples that are the same batches in every epoch."""
+
+    batches: list
+
+    @property
+    def batch_size(self):
+        return len(self.batches[0][-1])
+
+    def __len__(self):
+        return len(self.batches)
+
+    def epoch(self, number, start=0):
+        return iter(self.batches[start:])
+
+
+class Hostile:
+    """Leaves a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
 
 
 class KilledError(BaseException):

@@ -1,5 +1,4 @@
 import json
-import os
 import pickle
 
 import numpy as np
@@ -21,6 +20,7 @@ from comp.training.backbone import (
     set_size,
     training_mode,
 )
+from tests.training.conftest import Hostile
 
 EVERY = pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
 
@@ -148,16 +148,6 @@ def test_of_why_weights_can_t_be_loaded_the_first_sentence_is_said(monkeypatch):
     monkeypatch.setattr("comp.training.backbone.timm.create_model", away)
     with pytest.raises(BackboneError, match=r"can't be loaded \(Nothing answers at the Hub\); check the network"):
         build("test_resnet", pretrained=True)
-
-
-class Hostile:
-    """Leaves a folder when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

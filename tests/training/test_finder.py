@@ -1,5 +1,6 @@
 import random
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -7,42 +8,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comp.declare.recipe import Recipe, Stage
+from comp.declare.recipe import Stage
 from comp.errors import RunError
 from comp.training import finder
-from comp.training.backbone import build_classifier, freeze, set_size
+from comp.training.backbone import freeze
 from comp.training.features import FeatureEpochs
 from comp.training.finder import HIGHEST, LOWEST, RangeTest, range_test
-from comp.training.learner import Epoch, Learner
-from comp.training.losses import Objective
+from comp.training.learner import Epoch
+from tests.training import conftest
 
 SIZE, ROWS = 32, 48
 CLASSES = torch.arange(ROWS) % 2
 HEAD = Stage(size=SIZE, train="head")
-RECIPE = Recipe(stages=[HEAD], batch_size=8, dropout=0.3)
+# Noise that is brighter for class 1.
+NOISE = torch.randint(0, 100, (ROWS, SIZE, SIZE, 3), generator=torch.Generator().manual_seed(0))
+BRIGHTER = (NOISE + 120 * CLASSES[:, None, None, None]).to(torch.uint8)
+IMAGES = conftest.Batches(list(zip(BRIGHTER.split(8), CLASSES.split(8), strict=True)))
 
-
-class Images:
-    """Noise that is brighter for class 1, the same every epoch."""
-
-    batch_size = 8
-    noise = np.random.default_rng(0).integers(0, 100, (ROWS, SIZE, SIZE, 3))
-    images = torch.from_numpy((noise + 120 * (np.arange(ROWS) % 2)[:, None, None, None]).astype(np.uint8))
-
-    def __len__(self):
-        return ROWS // 8
-
-    def epoch(self, number, start=0):
-        for start in range(0, ROWS, 8):
-            yield self.images[start : start + 8], CLASSES[start : start + 8]
-
-
-def learner_of(name="test_resnet", **fields):
-    torch.manual_seed(0)
-    recipe = replace(RECIPE, **fields)
-    model = build_classifier(name, pretrained=False, dropout=recipe.dropout, prior=np.zeros(2))
-    set_size(model, SIZE)
-    return Learner(model, recipe, 10.0, Objective("cross_entropy", one_of=True))
+learner_of = partial(conftest.learner_of, dropout=0.3)
 
 
 def features_of(learner):
@@ -71,11 +54,11 @@ def test_a_sweep_gives_back_everything_bit_for_bit_and_follows_from_the_seed(mon
     learner, stage = learner_of(name), replace(HEAD, train=train)
     freeze(learner.model, 2)
     before = everything(learner)
-    found = range_test(learner, stage, Images(), seed=0)
+    found = range_test(learner, stage, IMAGES, seed=0)
     assert everything(learner) == before
     assert found.rates[0] == pytest.approx(LOWEST)
     assert np.allclose(found.rates[1:] / found.rates[:-1], (HIGHEST / LOWEST) ** (1 / 19))
-    assert np.array_equal(range_test(learner, stage, Images(), seed=0).losses, found.losses)
+    assert np.array_equal(range_test(learner, stage, IMAGES, seed=0).losses, found.losses)
 
 
 def test_a_training_after_a_sweep_is_the_training_without_it(monkeypatch):
@@ -84,8 +67,8 @@ def test_a_training_after_a_sweep_is_the_training_without_it(monkeypatch):
     for sweeps in (False, True):
         learner = learner_of()
         if sweeps:
-            range_test(learner, replace(HEAD, train="all"), Images(), seed=5)
-        ends.append([e.train_loss for e in learner.fit(HEAD, 1e-2, Images(), None, 0) if isinstance(e, Epoch)])
+            range_test(learner, replace(HEAD, train="all"), IMAGES, seed=5)
+        ends.append([e.train_loss for e in learner.fit(HEAD, 1e-2, IMAGES, None, 0) if isinstance(e, Epoch)])
     assert ends[0] == ends[1]
 
 
@@ -93,14 +76,14 @@ def test_a_training_after_a_sweep_is_the_training_without_it(monkeypatch):
 def test_gathered_batches_are_one_step_and_a_hundred_all_together(accumulation, in_a_step):
     learner, taken = learner_of(accumulation=accumulation), []
     learner.step = lambda network, together, optimizer: taken.append(len(together)) or torch.tensor(1.0)
-    range_test(learner, HEAD, Images(), seed=0)
+    range_test(learner, HEAD, IMAGES, seed=0)
     assert set(taken) == {in_a_step}
     assert sum(taken) == finder.BATCHES
 
 
 def test_a_sweep_ends_where_the_loss_diverges():
     learner = learner_of(optimizer="sgd", dropout=0.0)
-    found = range_test(learner, replace(HEAD, train="all"), Images(), seed=0)
+    found = range_test(learner, replace(HEAD, train="all"), IMAGES, seed=0)
     assert len(found.rates) < finder.BATCHES
     assert all(LOWEST / 10 <= rate < found.rates[-1] for rate in found.suggestions.values())
 
@@ -121,7 +104,7 @@ def test_a_loss_that_is_never_a_number_is_said():
     with torch.no_grad():
         learner.model.head[-1].bias.fill_(float("nan"))
     with pytest.raises(RunError, match="No learning rate could be found"):
-        range_test(learner, HEAD, Images(), seed=0)
+        range_test(learner, HEAD, IMAGES, seed=0)
 
 
 def curve(losses):

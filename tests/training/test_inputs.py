@@ -12,21 +12,17 @@ from comp.data.tables import read_tables
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View, side_on, top_down, upright
 from comp.training import inputs
-from comp.training.backbone import build_classifier, expectations
+from comp.training.backbone import expectations
 from comp.training.inputs import Images, tta_views
-from comp.training.learner import Learner
-from comp.training.losses import Objective
+from tests.training import conftest
 
 HEAD = Stage(size=16, train="head", cached=True, views=2)
 ALL = Stage(size=16, train="all")
 PLAIN = (View(),)
 
 
-def learner_of(weights=0, **fields):
-    torch.manual_seed(weights)
-    recipe = Recipe(**{"backbone": "test_resnet", "pretrained": False, "batch_size": 4, "stages": [HEAD], **fields})
-    model = build_classifier(recipe.backbone, pretrained=False, dropout=0.0, prior=np.zeros(3))
-    return Learner(model, recipe, 10, Objective("cross_entropy", one_of=True))
+def learner_of(**fields):
+    return conftest.learner_of(outputs=3, size=16, **{"batch_size": 4, "stages": [HEAD], **fields})
 
 
 @pytest.fixture
@@ -71,7 +67,7 @@ def test_features_are_found_again_and_only_where_all_is_the_same(images, monkeyp
     other.features(learner, 16, PLAIN)
     assert cached(images) == 1
     for made in (
-        lambda: images.features(learner_of(weights=1), 16, PLAIN),
+        lambda: images.features(learner_of(seed=1), 16, PLAIN),
         lambda: images.features(learner, 24, PLAIN),
         lambda: images.features(learner, 16, (View(4),)),
         lambda: images.only(np.arange(8)).features(learner, 16, PLAIN),

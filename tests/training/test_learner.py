@@ -1,7 +1,7 @@
 import re
 from collections import deque
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,13 +14,13 @@ from torch.optim import SGD, AdamW
 from comp.data.augmenting import Preprocessing
 from comp.data.loading import ImageDataset, ImageEpochs, in_views
 from comp.data.reading import Reading
-from comp.declare.recipe import Recipe, Stage
+from comp.declare.recipe import Stage
 from comp.declare.viewpoint import View, side_on, upright
 from comp.errors import RunError
-from comp.training.backbone import build_classifier, layer_groups, set_size
+from comp.training.backbone import layer_groups
 from comp.training.features import FeatureEpochs, in_batches
-from comp.training.learner import Epoch, Learner, Step, Validation
-from comp.training.losses import Objective
+from comp.training.learner import Epoch, Step, Validation
+from tests.training.conftest import Batches, learner_of
 
 ROWS, SIZE = 24, 32
 TRAINING, VALIDATING = np.arange(16), np.arange(16, ROWS)
@@ -30,7 +30,6 @@ EVERY = pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convne
 HEAD = Stage(size=SIZE, train="head", cycle_length=2, learning_rate=1e-2)
 CACHED = replace(HEAD, cached=True)
 ALL = Stage(size=SIZE, train="all", cycle_length=2, learning_rate=1e-3)
-RECIPE = Recipe(stages=[HEAD], batch_size=8, dropout=0.0)
 PLAIN = (View(),)
 UNALTERED = upright(max_zoom=1, max_rotation=0, max_light=0)
 
@@ -51,16 +50,6 @@ def paths(tmp_path_factory):
 def features(paths):
     """The plain view's, of test_resnet."""
     return features_of(learner_of(), paths)
-
-
-def learner_of(name="test_resnet", target="single", ratio=10.0, **fields):
-    torch.manual_seed(0)
-    recipe = replace(RECIPE, **fields)
-    prior = np.zeros(2 if target == "single" else 3)
-    model = build_classifier(name, pretrained=False, dropout=recipe.dropout, prior=prior)
-    set_size(model, SIZE)
-    loss = "cross_entropy" if target == "single" else "bce"
-    return Learner(model, recipe, ratio, Objective(loss, one_of=target == "single"))
 
 
 def dataset_of(paths, viewpoint=UNALTERED):
@@ -134,26 +123,14 @@ def test_cached_and_fresh_features_train_the_head_alike(paths, name):
     assert on_images[-1].train_loss != pytest.approx(on_images[0].train_loss, abs=1e-2)
 
 
-@pytest.mark.parametrize(("name", "optimizer"), [("test_resnet", "adamw"), ("test_vit", "sgd")])
-def test_the_same_seed_ends_with_the_same_weights(paths, name, optimizer):
-    ends = []
-    for seed in (3, 3, 4):
-        learner = learner_of(name, optimizer=optimizer, dropout=0.3)
-        for stage in (replace(HEAD, cycle_length=1), replace(ALL, cycle_length=1)):
-            fit(learner, stage, paths, side_on(), seed=seed)
-        ends.append(state_of(learner.model))
-    assert same(ends[0], ends[1])
-    assert not same(ends[0], ends[2])
-
-
-@pytest.mark.parametrize(("target", "targets"), [("single", CLASSES), ("multi", TAGS)])
+@pytest.mark.parametrize(("one_of", "targets"), [(True, CLASSES), (False, TAGS)])
 @pytest.mark.parametrize("train", ["head", "all"])
-def test_training_learns_what_can_be_told_apart(paths, target, targets, train):
+def test_training_learns_what_can_be_told_apart(paths, one_of, targets, train):
     stage = Stage(size=SIZE, train=train, cycles=2, cycle_length=3, cycle_multiplier=2, learning_rate=3e-2)
-    epochs = epochs_of(fit(learner_of(target=target), stage, paths, targets=targets))
+    epochs = epochs_of(fit(learner_of(outputs=2 if one_of else 3, one_of=one_of), stage, paths, targets=targets))
     assert epochs[-1].train_loss < 0.4 * epochs[0].train_loss
     assert epochs[-1].valid_loss < 0.7 * np.log(2)
-    chosen = epochs[-1].logits.argmax(axis=1) if target == "single" else (epochs[-1].logits > 0).astype(int)
+    chosen = epochs[-1].logits.argmax(axis=1) if one_of else (epochs[-1].logits > 0).astype(int)
     assert (chosen == targets[VALIDATING].numpy()).mean() >= 0.95
 
 
@@ -237,31 +214,12 @@ def test_logits_are_the_head_s_of_every_view_in_the_rows_order(paths):
 
 
 def test_gradients_of_several_batches_make_the_step_of_one_batch_of_all_their_rows(features):
-    @dataclass
-    class Twice:
-        """Every batch twice: in one, or one after the other. The head's batch norm sees the same statistics."""
-
-        once: FeatureEpochs
-        together: bool
-
-        @property
-        def batch_size(self):
-            return self.once.batch_size * (2 if self.together else 1)
-
-        def __len__(self):
-            return len(self.once) * (1 if self.together else 2)
-
-        def epoch(self, number, start=0):
-            for inputs, targets in self.once.epoch(number, start):
-                if self.together:
-                    yield torch.cat([inputs, inputs]), torch.cat([targets, targets])
-                else:
-                    yield inputs, targets
-                    yield inputs, targets
-
-    once = FeatureEpochs(features, TRAINING, CLASSES, 8, seed=0)
-    one = head_after(learner_of(optimizer="sgd"), Twice(once, together=True), CACHED)
-    other = head_after(learner_of(optimizer="sgd", accumulation=2), Twice(once, together=False), CACHED)
+    once = list(FeatureEpochs(features, TRAINING, CLASSES, 8, seed=0).epoch(0))
+    # Every batch twice: in one, or one after the other. The head's batch norm sees the same statistics.
+    together = Batches([tuple(torch.cat([part, part]) for part in batch) for batch in once])
+    one = head_after(learner_of(optimizer="sgd"), together, CACHED)
+    in_turn = Batches([batch for batch in once for _ in range(2)])
+    other = head_after(learner_of(optimizer="sgd", accumulation=2), in_turn, CACHED)
     assert torch.allclose(one[0], other[0], atol=1e-6)
 
 

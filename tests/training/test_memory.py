@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -7,18 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from comp.declare.recipe import Recipe, Stage
+from comp.declare.recipe import Stage
 from comp.errors import RunError
-from comp.training.backbone import build_classifier
 from comp.training.features import FeatureEpochs, in_batches
-from comp.training.learner import Epoch, Learner, Validation
+from comp.training.learner import Epoch, Validation
 from comp.training.losses import Objective, class_weights
 from comp.training.memory import MicroBatches, out_of_memory
+from tests.training import conftest
 
 ROWS = 24
 CLASSES = torch.arange(ROWS) % 3
 HEAD = Stage(size=16, train="head", cached=True, cycle_length=2, learning_rate=1e-2)
-RECIPE = Recipe(stages=[HEAD], batch_size=6, optimizer="sgd", pretrained=False)
 FEATURES = np.random.default_rng(0).normal(size=(ROWS, 1, 96)).astype(np.float32)
 
 
@@ -50,11 +47,8 @@ def learner_of(room=None, error=None, *, norm=True, **fields):
     norm: whether its head has batch norm, which sees fewer rows at a time; without it gradients that are added up are
     those of one pass.
     """
-    torch.manual_seed(0)
-    recipe = replace(RECIPE, **fields)
-    model = build_classifier("test_resnet", pretrained=False, dropout=recipe.dropout, prior=np.zeros(3))
-    learner, said = Learner(model, recipe, 10.0, Objective("cross_entropy", one_of=True)), []
-    learner.micro_batches.say = said.append
+    learner, said = conftest.learner_of(outputs=3, **{"batch_size": 6, "optimizer": "sgd", **fields}), []
+    model, learner.micro_batches.say = learner.model, said.append
     if not norm:
         model.head = nn.Sequential(nn.Identity(), nn.Identity(), model.head[-1])
     if room is not None:
@@ -71,21 +65,16 @@ def fitted(learner, batch=6):
     return learner.model.head[-1].weight.detach()
 
 
-@given(rows=st.integers(1, 200), most=st.integers(2, 100))
-def test_parts_are_all_rows_in_order_even_and_of_two_at_least(rows, most):
-    parts = MicroBatches(training=most).slices(rows)
+@pytest.mark.parametrize(("kind", "fewest"), [("training", 2), ("forward", 1)])
+@given(rows=st.integers(1, 200), most=st.one_of(st.none(), st.integers(2, 100)))
+def test_parts_are_all_rows_in_order_even_and_in_training_of_two_at_least(kind, fewest, rows, most):
+    parts = MicroBatches(**{kind: most}).slices(rows, kind)
     assert [row for part in parts for row in range(rows)[part]] == list(range(rows))
     lengths = [part.stop - part.start for part in parts]
     assert max(lengths) - min(lengths) <= 1
-    assert min(lengths) >= min(2, rows)
+    assert min(lengths) >= min(fewest, rows)
     # Three rows make no two parts of two.
-    assert max(lengths) <= most or max(lengths) == 3
-
-
-@given(rows=st.integers(0, 200), most=st.one_of(st.none(), st.integers(1, 100)))
-def test_parts_without_gradients_are_all_rows_in_order(rows, most):
-    parts = list(MicroBatches(forward=most).forward_slices(rows))
-    assert [row for part in parts for row in range(rows)[part]] == list(range(rows))
+    assert max(lengths) <= (most or rows) or (kind, max(lengths)) == ("training", 3)
 
 
 @given(

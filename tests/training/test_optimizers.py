@@ -5,7 +5,7 @@ from torch import nn
 
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.training.backbone import build_classifier, layer_groups
-from comp.training.optimizers import Average, build_optimizer, optimizer_names
+from comp.training.optimizers import average_of, build_optimizer, optimizer_names
 from comp.training.schedules import group_rates
 
 EVERY = pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
@@ -102,34 +102,22 @@ def test_an_optimizer_takes_its_arguments():
     assert "muon" in optimizer_names()
 
 
-def small_model():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
-
-
-def train(model, average, steps, first=1):
-    """Random weights for so many steps; the weights after each."""
-    history = []
-    for step in range(first, first + steps):
-        generator = torch.Generator().manual_seed(step)
-        for parameter in model.parameters():
-            parameter.data = torch.randn(parameter.shape, generator=generator)
-        model(torch.randn(8, 3, generator=generator))
-        history.append({name: value.clone() for name, value in model.state_dict().items()})
-        average.update(step)
-    return history
-
-
 @pytest.mark.parametrize("decay", [0.3, 0.9, 0.9999])
 def test_the_average_is_the_weighted_sum_of_the_weights_of_all_steps(decay):
-    model = small_model()
-    average = Average(model, decay)
-    history = train(model, average, 12)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    average, history = average_of(model, decay), []
+    for step in range(1, 13):
+        for parameter in model.parameters():
+            nn.init.normal_(parameter)
+        model(torch.randn(8, 3))
+        history.append({name: value.clone() for name, value in model.state_dict().items()})
+        average.update(model, step=step)
     # At step n the average keeps d_n of itself, so that step k weighs (1 - d_k) times all later d's.
     kept = [min(decay, 1 - step**-0.75) for step in range(1, 13)]
     weights = [(1 - kept[step]) * np.prod(kept[step + 1 :]) for step in range(12)]
     assert sum(weights) == pytest.approx(1)
-    for name, found in average.state_dict().items():
+    for name, found in average.module.state_dict().items():
         if name.endswith("num_batches_tracked"):
             assert found == 12
         else:
@@ -137,40 +125,13 @@ def test_the_average_is_the_weighted_sum_of_the_weights_of_all_steps(decay):
             assert torch.allclose(found, expected, atol=1e-5), name
 
 
-def test_the_average_is_a_model_of_its_own_in_evaluation_that_another_can_be_given():
-    model = small_model()
-    average = Average(model, 0.9)
-    train(model.train(), average, 5)
-    assert not any(module.training for module in average.module.modules())
-    assert all(module.training for module in model.modules())
-    mine = {value.data_ptr() for value in model.state_dict().values()}
-    assert not mine & {value.data_ptr() for value in average.state_dict().values()}
-    inputs = torch.randn(4, 3)
-    averaged = average.module(inputs)
-    assert not torch.allclose(model.eval()(inputs), averaged)
-    average.into(model)
-    assert torch.equal(model.eval()(inputs), averaged)
-
-
 def test_what_is_frozen_stays_as_it_is_to_the_last_bit():
     model = build()
-    average = Average(model, 0.9)
+    average = average_of(model, 0.9)
     for step in range(1, 20):
         with torch.no_grad():
             model.head[-1].weight.add_(1)
-        average.update(step)
+        average.update(model, step=step)
     for name, value in average.module.backbone.state_dict().items():
         assert torch.equal(value, model.backbone.state_dict()[name]), name
     assert not torch.equal(average.module.head[-1].weight, model.head[-1].weight)
-
-
-def test_an_average_that_is_saved_and_loaded_goes_on_the_same():
-    model, again = small_model(), small_model()
-    average, resumed = Average(model, 0.9), Average(again, 0.9)
-    train(model, average, 5)
-    again.load_state_dict(model.state_dict())
-    resumed.load_state_dict({name: value.clone() for name, value in average.state_dict().items()})
-    train(model, average, 5, first=6)
-    train(again, resumed, 5, first=6)
-    for name, value in average.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name]), name

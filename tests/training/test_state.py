@@ -1,4 +1,3 @@
-import os
 import pickle
 import random
 
@@ -8,16 +7,7 @@ import torch
 
 from comp.errors import RunError
 from comp.training.state import load_state, random_states, restore_random_states, save_state
-
-
-class Hostile:
-    """Leaves a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
+from tests.training.conftest import Hostile
 
 
 def drawn():
