@@ -128,7 +128,7 @@ class Learner:
         self, model: Classifier, recipe: Recipe, layer_lr_ratio: float, objective: Objective | None = None
     ) -> None:
         self.accelerator = accelerator = choose_device()
-        self.model = self.evaluated = model.to(accelerator.device, memory_format=torch.channels_last)
+        self.model = self.evaluated = model.to(accelerator.device).to(memory_format=torch.channels_last)
         self.recipe, self.layer_lr_ratio, self.objective = recipe, layer_lr_ratio, objective
         if objective is not None and objective.class_weights is not None:
             objective.class_weights = objective.class_weights.to(accelerator.device)
