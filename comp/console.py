@@ -86,10 +86,31 @@ class Console:
 
     terminal: Terminal = field(default_factory=plain_terminal)
     log: Path | None = None
+    # What was said once for all, while several trainings are under way.
+    said: set[str] | None = None
 
     def say(self, text: str = "") -> None:
         """One line, as it is: names from the data are never read as markup or emoji."""
         self.terminal.print(text, markup=False)
+        self._to_log(text)
+
+    def detail(self, text: str) -> None:
+        """A line of one training, which among several is in its log alone."""
+        if self.said is None:
+            self.say(text)
+        else:
+            self._to_log(text)
+
+    def once(self, text: str) -> None:
+        """A line that may hold for several trainings, and is printed for the first of them."""
+        if self.said is None or text not in self.said:
+            self.say(text)
+        else:
+            self._to_log(text)
+        if self.said is not None:
+            self.said.add(text)
+
+    def _to_log(self, text: str) -> None:
         if self.log is not None:
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(text + "\n")

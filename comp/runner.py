@@ -243,6 +243,7 @@ def _several(
     experiments: Sequence[Experiment], choices: Choices, console: Console, goal: Goal, on: str | None, began: float
 ) -> Run:
     """The folds of one training, joined; or the blend of several, in the time since ``began``."""
+    console.said = set()
     if is_blend(experiments[0].competition, choices):
         return _blended(experiments, choices, console, goal, on, began)
     return _every_fold(experiments[0], console, goal, on)
@@ -260,7 +261,9 @@ def _every_fold(experiment: Experiment, console: Console, goal: Goal, on: str | 
     if on is not None:
         checked_tables(competition, workspace, console)  # once, not in every fold
     jobs = _jobs(experiment, lambda fold: any(goal(run) for run in fold.joined_in()))
-    return _joined(experiment, each(jobs, on, len(jobs), workspace.data(competition.name), console), console)
+    trained = each(jobs, on, len(jobs), workspace.data(competition.name), console)
+    _say_common_findings(trained, console)
+    return _joined(experiment, trained, console)
 
 
 def _blended(
@@ -286,6 +289,7 @@ def _blended(
             blended = blend(competition, choices, members, workspace, console, tables, into=blended, complete=False)
         trained = plan.work(_jobs(experiment, tables=tables)) if ended is None else next(ended)
         if trained:
+            _say_common_findings(trained, console)
             members.append(_joined(experiment, trained, console, tables) if len(trained) > 1 else trained[0])
     if not is_main():
         return members[0]
@@ -327,6 +331,14 @@ def diagnose(trained: Run, console: Console) -> None:
     from comp.report.diagnosis import diagnosis_of
 
     for line in diagnosis_of(trained):
+        console.detail(line)
+
+
+def _say_common_findings(trained: Sequence[Run], console: Console) -> None:
+    """What the losses of several trainings show, once for all."""
+    from comp.report.diagnosis import common_findings
+
+    for line in common_findings(trained) if is_main() else ():
         console.say(line)
 
 

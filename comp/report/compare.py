@@ -26,16 +26,8 @@ from comp.submission.predictions import read_members
 Array = npt.NDArray[Any]
 # What a run's settings are not, or what follows from others.
 NO_SETTINGS = (
-    "command",
-    "order",
-    "classes",
-    "kaggle",
-    "competition",
-    "metric",
-    "higher_is_better",
-    "settings",
-    "postprocessing",
-    "outputs",
+    *("command", "order", "classes", "kaggle", "competition", "metric", "higher_is_better"),
+    *("settings", "postprocessing", "outputs"),
 )
 # A mean loss that is lower by more than this many standard errors is called better.
 CERTAIN = 2.0
@@ -160,18 +152,17 @@ def _charts(runs: Sequence[Run], metric: str) -> Iterator[tuple[str, Any]]:
 def _gains(found: Sequence[Outcomes], submitted: Sequence[Array], metric: Metric) -> dict[str, Any]:
     """What every run gains over the first, on the images that validated in both; None where there are none."""
     first, beta = found[0], metric.beta or 1.0
-    gains: list[Gain | None] = []
-    changes, per_run = [], []
+    gains, changes, per_run = [], [], []
     for one, predictions in zip(found[1:], submitted[1:], strict=True):
         _, mine, theirs = np.intersect1d(one.ids, first.ids, return_indices=True)
         now, before = one.take(mine), first.take(theirs)
         gains.append(gain(now, before) if len(mine) else None)
         changes.append(_change(metric, now, predictions[mine], submitted[0][theirs]))
+        of_classes = np.full((len(first.classes), 3), np.nan)
         if len(mine):
             score, other = (figures_of_classes(part, beta)["score"].to_numpy() for part in (now, before))
-            per_run.append(np.stack([score, score - other, errors_of_classes(now, before, beta)], axis=1))
-        else:
-            per_run.append(np.full((len(first.classes), 3), np.nan))
+            of_classes = np.stack([score, score - other, errors_of_classes(now, before, beta)], axis=1)
+        per_run.append(of_classes)
     alone = figures_of_classes(first, beta)[["name", "images", "score"]].to_numpy().tolist() if len(first.ids) else []
     largest = np.nan_to_num(np.abs([of_run[:, 1] for of_run in per_run]), nan=-1.0).max(axis=0)
     per_class = [(*of_class, of_runs) for of_class, *of_runs in zip(alone, *per_run, strict=False)]

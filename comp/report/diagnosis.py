@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,6 +52,23 @@ def diagnosis_of(trained: Run) -> list[str]:
     """A line per finding, or one that says that nothing looks wrong; a run may have ended before any epoch did."""
     if trained.members:
         raise RunError(f"{trained.name} is made of other runs; diagnose {', '.join(trained.members)} instead.")
+    return [str(one) for one in findings_of(trained)] or [healthy(trained.history.epochs(), as_it_went(trained))]
+
+
+def common_findings(trained: Sequence[Run]) -> list[str]:
+    """Of several trainings of a recipe: a line per kind of finding, the first of its kind, and how many have it."""
+    of_kinds: dict[tuple[int, str], list[Finding]] = {}
+    for run in trained:
+        for one in findings_of(run):
+            of_kinds.setdefault((one.stage, one.kind), []).append(one)
+    return [
+        f"{alike[0]} (found in {len(alike)} of {len(trained)})" if len(trained) > 1 else str(alike[0])
+        for alike in of_kinds.values()
+    ]
+
+
+def findings_of(trained: Run) -> tuple[Finding, ...]:
+    """What went wrong in a run, which may have ended before any epoch did."""
     recipe = as_it_went(trained)
     if trained.history.began:
         epochs, steps = trained.history.epochs(), trained.history.steps()
@@ -60,8 +78,8 @@ def diagnosis_of(trained: Run) -> list[str]:
     guessing = trained.record("trained").get("guessing") if trained.has("trained") else None
     found = diagnose(epochs, steps, recipe, higher_is_better=higher_is_better, guessing=guessing)
     if not found and (timid := under_confident(trained, recipe)):
-        found = (timid,)
-    return [str(finding) for finding in found] or [healthy(epochs, recipe)]
+        return (timid,)
+    return found
 
 
 def under_confident(trained: Run, recipe: Recipe) -> Finding | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ from comp.training.inputs import tta_views
 from comp.training.prepared import which_validate
 
 Array = npt.NDArray[Any]
+# Of a path, its image as it is, as a page takes it.
+Picture = Callable[[Path | str], str]
 
 SAMPLES = 240
 TO_PREDICT = 28
@@ -66,6 +68,11 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
     of_parts = np.stack([truth[parts == part].sum(axis=0) for part in range(len(names))], axis=1)
     known = pretraining(recipe.backbone)
     reading = Reading(known.interpolation, competition.augment.fit, competition.read, tables.depth)
+    as_it_is = _as_it_is(reading)
+
+    def picture(path: Path | str) -> str:
+        return thumbnail(read_image(Path(path), SIDE, as_it_is))
+
     facts = {
         "competition": competition,
         "recipe": recipe,
@@ -90,11 +97,11 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
         "shapes": _shapes(readable),
         "sizes": _by_part(readable["width"].astype(str) + " × " + readable["height"].astype(str), readable["part"], 6),
         "modes": _by_part(readable["format"] + ", " + readable["mode"], readable["part"], 12),
-        "nearby": nearby(tables, truth, workspace.cache, _as_it_is(reading), choices.seed),
-        "to_predict": _to_predict(tables, choices.seed, reading),
-        "samples": _samples(tables, truth, np.array(names)[parts], choices.seed, console, reading),
-        "augmented": _augmented(competition, recipe, tables, reading, choices.seed),
-        "check": _check(check, tables.notes, workspace.data(competition.name), reading),
+        "nearby": nearby(tables, truth, workspace.cache, as_it_is, choices.seed),
+        "to_predict": _to_predict(tables, choices.seed, picture),
+        "samples": _samples(tables, truth, np.array(names)[parts], choices.seed, console, picture),
+        "augmented": _augmented(competition, recipe, tables, reading, choices.seed, picture),
+        "check": _check(check, tables.notes, workspace.data(competition.name), picture),
     }
     return write_page(workspace.runs / competition.name / EXPLORATION, "explore", **facts)
 
@@ -117,7 +124,7 @@ def _histograms(tables: Tables) -> list[tuple[str, Any]]:
     if tables.targets.dtype.kind != "f":
         return []
     columns = zip(tables.classes, tables.targets.T, strict=True)
-    return [(name, figures.histograms({"labelled": values}, name, log=False)) for name, values in columns]
+    return [(name, figures.histograms({"labelled": values}, name)) for name, values in columns]
 
 
 def _in_quantiles(tables: Tables) -> Tables:
@@ -175,7 +182,7 @@ def _by_part(named: pd.Series[str], part: pd.Series[str], most: int) -> list[tup
 
 
 def _samples(
-    tables: Tables, truth: Array, parts: Array, seed: int, console: Console, reading: Reading
+    tables: Tables, truth: Array, parts: Array, seed: int, console: Console, picture: Picture
 ) -> list[dict[str, Any]]:
     """Some images of each class as they are, drawn from the seed."""
     order = np.random.default_rng(seed).permutation(len(truth))
@@ -185,45 +192,43 @@ def _samples(
     cards = []
     with console.bar("pictures", len(chosen), "images") as bar:
         for row in list(chosen)[: 2 * SAMPLES]:
-            picture = thumbnail(read_image(Path(tables.train["path"].iloc[row]), SIDE, _as_it_is(reading)))
-            indices = np.flatnonzero(truth[row]).tolist()
-            cards.append(
-                {"id": tables.train["id"].iloc[row], "part": parts[row], "actual": indices, "picture": picture}
-            )
+            id_, path = tables.train[["id", "path"]].iloc[row]
+            actual = np.flatnonzero(truth[row]).tolist()
+            cards.append({"id": id_, "part": parts[row], "actual": actual, "picture": picture(path)})
             bar.advance(1)
     return cards
 
 
-def _to_predict(tables: Tables, seed: int, reading: Reading) -> list[tuple[str, str]]:
+def _to_predict(tables: Tables, seed: int, picture: Picture) -> list[tuple[str, str]]:
     """The ids and pictures of some images to predict, drawn from the seed."""
     readable = tables.test[tables.readable]
-    some = np.random.default_rng(seed).permutation(len(readable))[:TO_PREDICT].tolist()
-    ids, paths = readable["id"].to_list(), readable["path"].array
-    return [(ids[row], thumbnail(read_image(Path(paths[row]), SIDE, _as_it_is(reading)))) for row in some]
+    some = readable.iloc[np.random.default_rng(seed).permutation(len(readable))[:TO_PREDICT]]
+    return [(id_, picture(path)) for id_, path in zip(some["id"], some["path"], strict=True)]
 
 
-def _augmented(competition: Competition, recipe: Recipe, tables: Tables, reading: Reading, seed: int) -> dict[str, Any]:
+def _augmented(
+    competition: Competition, recipe: Recipe, tables: Tables, reading: Reading, seed: int, picture: Picture
+) -> dict[str, Any]:
     """One image as it is, under augmentations of training, and in the views that are averaged in prediction."""
-    some: list[int] = np.random.default_rng(seed).permutation(len(tables.train))[:CANDIDATES].tolist()
-    paths = [Path(tables.train["path"].iloc[row]) for row in some]
-    contrasts = [float(read_image(path, SIDE // 4, _as_it_is(reading)).std()) for path in paths]
-    index = int(np.argmax(contrasts))
+    some = tables.train.iloc[np.random.default_rng(seed).permutation(len(tables.train))[:CANDIDATES]]
+    contrasts = [float(read_image(Path(path), SIDE // 4, _as_it_is(reading)).std()) for path in some["path"]]
+    id_, path = some[["id", "path"]].iloc[int(np.argmax(contrasts))]
     size, viewpoint = recipe.stages[-1].pixels, competition.augment
 
     def views(seen: tuple[View, ...], erasing: float) -> list[str]:
-        dataset = ImageDataset([paths[index]], Preprocessing(size, reading, viewpoint, erasing), seed)
+        dataset = ImageDataset([Path(path)], Preprocessing(size, reading, viewpoint, erasing), seed)
         return [thumbnail(pixels) for pixels in dataset[0, seen][1]]
 
     return {
-        "id": tables.train["id"].iloc[some[index]],
-        "original": thumbnail(read_image(paths[index], SIDE, _as_it_is(reading))),
+        "id": id_,
+        "original": picture(path),
         "size": size_in_words(size),
         "training": views(tuple(View(draw=draw) for draw in range(AUGMENTATIONS)), recipe.random_erasing),
         "tta": views(tta_views(recipe, viewpoint), 0.0),
     }
 
 
-def _check(check: DataCheck, notes: Sequence[str], root: Path, reading: Reading) -> dict[str, Any]:
+def _check(check: DataCheck, notes: Sequence[str], root: Path, picture: Picture) -> dict[str, Any]:
     """What the data check found: counts, the files that can't be read, and pairs of duplicates as pictures.
 
     notes: what was put up with in files of labels and images, a line each.
@@ -236,7 +241,7 @@ def _check(check: DataCheck, notes: Sequence[str], root: Path, reading: Reading)
         "torn": check.torn,
         "unreadable": unreadable[["path", "problem", "detail"]].head(LISTED).to_numpy().tolist(),
         "unreadable_left_out": max(0, len(unreadable) - LISTED),
-        "pairs": _pairs(images, root, _as_it_is(reading)),
+        "pairs": _pairs(images, root, picture),
     }
 
 
@@ -251,7 +256,7 @@ def _kinds(images: pd.DataFrame) -> list[tuple[str, int, int, str]]:
     return [(name, (mask & labelled).sum(), (mask & ~labelled).sum(), text) for name, mask, text in masks if mask.any()]
 
 
-def _pairs(images: pd.DataFrame, root: Path, reading: Reading) -> list[tuple[str, list[dict[str, Any]]]]:
+def _pairs(images: pd.DataFrame, root: Path, picture: Picture) -> list[tuple[str, list[dict[str, Any]]]]:
     """Images beside those they are like, each pair once, conflicts first."""
     kinds: dict[frozenset[str], tuple[str, tuple[str, str]]] = {}
     for column, kind in OF_PAIRS.items():
@@ -260,10 +265,6 @@ def _pairs(images: pd.DataFrame, root: Path, reading: Reading) -> list[tuple[str
     labels = images.set_index("path")["label"]
 
     def side(path: str) -> dict[str, Any]:
-        return {
-            "path": path,
-            "label": in_words(labels[path]),
-            "picture": thumbnail(read_image(root / path, SIDE, reading)),
-        }
+        return {"path": path, "label": in_words(labels[path]), "picture": picture(root / path)}
 
     return [(kind, [side(path) for path in both]) for kind, both in list(kinds.values())[:PAIRS]]

@@ -180,7 +180,7 @@ def scatter(truth: Array, predicted: Array, name: str) -> Markup:
     """What was predicted (N,) against the truth (N,); on the line both are the same."""
     figure, axes = _blank(f"{name}, labelled", "predicted")
     both = [float(truth.min()), float(truth.max())]
-    axes.plot(both, both, color=QUIET, linestyle=(0, (3, 2)), linewidth=1)
+    axes.plot(both, both, color=QUIET, linestyle=DASHED, linewidth=1)
     step = 1 + len(truth) // POINTS
     axes.scatter(truth[::step], predicted[::step], s=10, color=SERIES[0], alpha=0.5, linewidths=0)
     return svg(figure, f"{name}: predicted against labelled")

@@ -40,14 +40,9 @@ def _of_column(name: str, truth: npt.NDArray[Any], predicted: npt.NDArray[Any]) 
 
 
 def _largest(outcomes: Outcomes, pictures: Sequence[Path], read: Any) -> list[dict[str, Any]]:
-    rows = np.argsort(-outcomes.losses, kind="stable")[:LARGEST].tolist()
-    return [
-        {
-            "id": outcomes.ids[row],
-            "picture": thumbnail(read(pictures[row])),
-            "values": list(
-                zip(outcomes.classes, outcomes.targets[row].tolist(), outcomes.probabilities[row].tolist(), strict=True)
-            ),
-        }
-        for row in rows
-    ]
+    largest = []
+    for row in np.argsort(-outcomes.losses, kind="stable")[:LARGEST].tolist():
+        values = zip(outcomes.classes, outcomes.targets[row], outcomes.probabilities[row], strict=True)
+        picture = thumbnail(read(pictures[row]))
+        largest.append({"id": outcomes.ids[row], "picture": picture, "values": list(values)})
+    return largest

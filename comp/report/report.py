@@ -69,6 +69,7 @@ def explain(
     (member,) = read_members([run])
     outcomes, scores = read_outcomes(member, tables), run.record("scores")
     postprocessing = from_record(scores["postprocessing"])
+    errors = errors_in_words(scores.get("standard_errors") or {})
     recipe = None if run.members else as_it_went(run)
     facts: dict[str, Any] = {
         "run": run.name,
@@ -77,9 +78,7 @@ def explain(
         "recipe": recipe,
         "scores": scores,
         "submitted": run.record("submitted") if run.has("submitted") else {},
-        "postprocessing": "; ".join(
-            filter(None, [in_words(postprocessing), errors_in_words(scores.get("standard_errors") or {})])
-        ),
+        "postprocessing": "; ".join(filter(None, [in_words(postprocessing), errors])),
         "doubt": doubt(scores),
         "diagnosis": [] if run.members else diagnosis_of(run),
         "stages": [] if recipe is None else _stages(run, recipe, competition.scoring.name),
@@ -199,9 +198,10 @@ def _stages(run: Run, recipe: Recipe, metric: str) -> list[dict[str, Any]]:
                 "epochs": own,
                 "schedule": short_name(stage.schedule),
                 "took": took.get(number, {}),
+                "rate": float(own_steps["lr_head"].max()),
+                "charts": list(_charts(run, number, stage, own, own_steps, metric)),
             }
-            charts = list(_charts(run, number, stage, own, own_steps, metric))
-            stages.append(facts | {"rate": float(own_steps["lr_head"].max()), "charts": charts})
+            stages.append(facts)
     return stages
 
 

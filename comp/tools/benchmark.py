@@ -91,29 +91,25 @@ class Benchmark:
             name: ", ".join(f"{ratio:.3f} {words}" for words, ratio in held.items())
             for name, held in self.ratios.items()
         }
-        rates = [
-            f"{name:<36}{rate:>10.1f} images/s  {beside.get(name, '')}".rstrip() for name, rate in self.rates.items()
-        ]
         return [
             *(f"{name:<28}{value}" for name, value in self.setting.items()),
             "",
-            *rates,
+            *(
+                f"{name:<36}{rate:>10.1f} images/s  {beside.get(name, '')}".rstrip()
+                for name, rate in self.rates.items()
+            ),
             "",
             *(f"{name:<36}{milliseconds:>10.3f} ms per image" for name, milliseconds in self.parts.items()),
             f"{'peak memory':<36}{self.memory / 1e6:>10.0f} MB",
         ]
 
     def as_record(self) -> dict[str, Any]:
-        rates = {name: round(rate, 2) for name, rate in self.rates.items()}
-        ratios = {
-            f"{name}, {words}": round(ratio, 4) for name, held in self.ratios.items() for words, ratio in held.items()
-        }
-        parts = {name: round(milliseconds, 4) for name, milliseconds in self.parts.items()}
+        ratios = {f"{name}, {words}": ratio for name, held in self.ratios.items() for words, ratio in held.items()}
         return {
             "setting": self.setting,
-            "images per second": rates,
-            "ratios": ratios,
-            "milliseconds per image": parts,
+            "images per second": {name: round(rate, 2) for name, rate in self.rates.items()},
+            "ratios": {name: round(ratio, 4) for name, ratio in ratios.items()},
+            "milliseconds per image": {name: round(milliseconds, 4) for name, milliseconds in self.parts.items()},
             "peak memory in bytes": self.memory,
         }
 
@@ -146,7 +142,6 @@ def benchmark(
     resident = next(endless(dataset))
     views = tta_views(learner.recipe, competition.augment)
     forward = torch.randint(0, 256, (forward_batch(), size, size, prepared.tables.depth.channels), dtype=torch.uint8)
-    readers = {FROM_FILES: endless(files), FROM_KEPT: endless(dataset)}
     predicted = rows[: max(1, BATCHES * forward_batch() // len(views))]
 
     def trains() -> int:
@@ -182,7 +177,8 @@ def benchmark(
         PREDICTING: predict,
         MODEL_PREDICTS: model_predicts,
         FOLDED_PREDICTS: folded_predicts,
-        **{name: read(batches) for name, batches in readers.items()},
+        FROM_FILES: read(endless(files)),
+        FROM_KEPT: read(endless(dataset)),
     }
     rounds = _by_turns(blocks, console)
     parts = _parts(prepared, dataset, rows, size, median(rounds[MODEL_TRAINS]))
@@ -259,17 +255,14 @@ def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: int, mode
     read = _milliseconds(lambda: [Path(file).read_bytes() for file in files])
     decode = _milliseconds(lambda: [without.read(row, side) for row in timed]) - read
     kept = _milliseconds(lambda: [dataset.read(row, side) for row in timed])
+    judged = prepared.experiment.competition, prepared.outputs, prepared.tables.classes, targets, logits
     parts = {
         "read": read,
         "decode and resize": decode,
         "augment": _milliseconds(lambda: [dataset[request] for request in requests]) - kept,
         "collate": _milliseconds(lambda: collate(samples)),
         "transfer": _milliseconds(lambda: stacked.to(device)),
-        "metric": _milliseconds(
-            lambda: score_logits(
-                prepared.experiment.competition, prepared.outputs, prepared.tables.classes, targets, logits
-            )
-        ),
+        "metric": _milliseconds(lambda: score_logits(*judged)),
     }
     with tempfile.TemporaryDirectory() as place:
         save = _milliseconds(lambda: save_weights(learner.model, Path(place) / "weights.safetensors"))

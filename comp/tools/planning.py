@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import torch
@@ -87,16 +86,12 @@ class Plan:
 
     def __iter__(self) -> Iterator[Experiment]:
         """The next that fits in what is left of the time, until none does; between two of them it is looked anew."""
-        waiting = list(self.experiments)
         if self.seconds is not None:
             self._measure()
             self.experiments = self._in_folds_or_not()
-            waiting = list(self.experiments)
             self._say_plan()
-        while waiting:
-            chosen = next((one for one in waiting if self._fits(one)), None)
-            if chosen is None:
-                break
+        waiting = list(self.experiments)
+        while (chosen := next((one for one in waiting if self._fits(one)), None)) is not None:
             waiting.remove(chosen)
             began, cost = time.monotonic(), self._cost(chosen)
             yield chosen
@@ -150,7 +145,7 @@ class Plan:
             yield
             return
 
-        def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal calls it
+        def stop(*_: object) -> None:
             raise TimeUp
 
         before = signal.signal(alarm, stop)
@@ -225,7 +220,8 @@ class Plan:
                 ]
                 if not lacking:
                     continue
-                prepared = prepare(_first(experiment), self.console, self.tables)
+                one = experiment.with_fold(1) if experiment.choices.folds else experiment
+                prepared = prepare(one, self.console, self.tables)
                 for stage in lacking:
                     if stage.pixels not in speeds.predicted:
                         speeds.predicted[stage.pixels] = _predicted(prepared, stage)
@@ -269,31 +265,31 @@ class Plan:
                 for (size, groups), speed in speeds.trained.items()
             ]
             self.console.say(f"measured here: {backbone.rpartition('/')[2]}: {', '.join(known)}")
-        computed, total, lines = set[Computed](), 0.0, list[str]()
-        for one in self.experiments:
-            cost = self._cost(one, computed)
-            taken = total + cost <= self.left
-            how = f"about {in_minutes(cost)}" if taken else f"not planned, as it takes about {in_minutes(cost)}"
-            in_folds = f" in {one.choices.folds} folds" if one.choices.folds else ""
-            lines.append(f"  {one.name}{in_folds}: {how}")
-            if taken:
-                total, computed = total + cost, computed | self._features(one).keys()
-        end = total + self.end
+        planned = self._planned(self.experiments)
+        end = sum(cost for _, cost, fits in planned if fits) + self.end
         whole = in_minutes(time.monotonic() - self.began + end)
         self.console.say(f"plan for {in_minutes(self.seconds)}, expected to end at {at_the_end_of(end)} after {whole}:")
-        for line in lines:
-            self.console.say(line)
+        for one, cost, fits in planned:
+            how = f"about {in_minutes(cost)}" if fits else f"not planned, as it takes about {in_minutes(cost)}"
+            in_folds = f" in {one.choices.folds} folds" if one.choices.folds else ""
+            self.console.say(f"  {one.name}{in_folds}: {how}")
+
+    def _planned(self, experiments: Sequence[Experiment]) -> list[tuple[Experiment, float, bool]]:
+        """Each with the seconds that it takes after those before it, and whether it fits behind them."""
+        computed, total, planned = set(self.computed), 0.0, []
+        for one in experiments:
+            cost = self._cost(one, computed)
+            fits = total + cost <= self.left
+            if fits:
+                total, computed = total + cost, computed | self._features(one).keys()
+            planned.append((one, cost, fits))
+        return planned
 
     def _say_end(self, waiting: Sequence[Experiment]) -> None:
         if self.seconds is None:
             left = len(waiting) * sum(self.spent) / len(self.spent)
         else:
-            computed, left = set(self.computed), 0.0
-            for one in waiting:
-                cost = self._cost(one, computed)
-                if left + cost <= self.left:
-                    left, computed = left + cost, computed | self._features(one).keys()
-            left += self.end
+            left = sum(cost for _, cost, fits in self._planned(waiting) if fits) + self.end
         done = len(self.experiments) - len(waiting)
         self.console.say(
             f"{done} of {len(self.experiments)} trainings are done; "
@@ -308,27 +304,28 @@ def all_on(on: str, jobs: Sequence[Sequence[Job]], data: Path, console: Console)
     return iter([list(islice(runs, len(some))) for some in jobs])
 
 
-def _first(experiment: Experiment) -> Experiment:
-    return experiment.with_fold(1) if experiment.choices.folds else experiment
+def _per_second(done: Iterator[int]) -> float:
+    """Images per second of what gives how many it did each time; the first time, which is slower, is left out."""
+    next(done, 0)
+    images, began = 0, time.perf_counter()
+    for some in done:
+        images += some
+        if time.perf_counter() - began > MEASURED or images >= IMAGES:
+            break
+    return images / (time.perf_counter() - began)
 
 
 def _predicted(prepared: Prepared, stage: Stage) -> float:
     """Images per second, read and sent through the network."""
     set_size(prepared.learner.model, stage.pixels)
     rows = np.random.default_rng(0).permutation(prepared.training)
-    block, done, began = forward_batch() if torch.cuda.is_available() else 2 * forward_batch(), 0, 0.0
-    for number in count():
-        some = np.resize(rows, block) if number == 0 else np.resize(np.roll(rows, -number * block), block)
-        for _ in prepared.learner.features(prepared.images.views(some, stage.pixels, (View(),))):
-            pass
-        # The first are slower.
-        if number == 0:
-            began = time.perf_counter()
-            continue
-        done += block
-        if time.perf_counter() - began > MEASURED or done >= IMAGES:
-            return done / (time.perf_counter() - began)
-    raise AssertionError
+    block = forward_batch() if torch.cuda.is_available() else 2 * forward_batch()
+
+    def predict(number: int) -> int:
+        some = np.resize(np.roll(rows, -number * block), block)
+        return sum(map(len, prepared.learner.features(prepared.images.views(some, stage.pixels, (View(),)))))
+
+    return _per_second(map(predict, count()))
 
 
 def _solved(prepared: Prepared, views: int) -> float:
@@ -341,8 +338,7 @@ def _solved(prepared: Prepared, views: int) -> float:
     rows = prepared.training[:MOST_ROWS]
     targets = torch.from_numpy(prepared.outputs.compared(prepared.tables.targets)[rows]).to(device)
     inputs = torch.rand(len(rows) * views, linear.in_features, device=device)
-    # The first is slower.
-    for _ in range(2):
+    for _ in range(2):  # the first is slower
         began = time.perf_counter()
         loss = prepared.learner.objective(linear(inputs), targets.repeat_interleave(views, dim=0))
         (slope,) = torch.autograd.grad(loss, linear.weight)
@@ -355,22 +351,18 @@ def _trained(prepared: Prepared, stage: Stage) -> float:
     set_size(prepared.learner.model, stage.pixels)
     batch_size = min(prepared.learner.recipe.batch_size, forward_batch())
     targets = torch.from_numpy(prepared.outputs.compared(prepared.tables.targets))
-    dataset = prepared.images.dataset(stage.pixels, 0)
-    columns = prepared.images.columns
-    epochs = ImageEpochs(dataset, prepared.training, targets, batch_size, workers=workers(), columns=columns)
+    images = prepared.images
+    epochs = ImageEpochs(
+        images.dataset(stage.pixels, 0),
+        prepared.training,
+        targets,
+        batch_size,
+        workers=workers(),
+        columns=images.columns,
+    )
     endless = replace(stage, schedule="one_cycle", cycles=1, cycle_length=10_000, cycle_multiplier=1)
-    done, began = 0, 0.0
     events = prepared.learner.fit(endless, 1e-6, epochs, None, seed=0)
     try:
-        for event in events:
-            if not isinstance(event, Step):
-                continue
-            if not began:
-                began = time.perf_counter()
-                continue
-            done += event.images
-            if time.perf_counter() - began > MEASURED or done >= IMAGES:
-                break
+        return _per_second(event.images for event in events if isinstance(event, Step))
     finally:
         prepared.learner.under_way = None
-    return done / (time.perf_counter() - began)

@@ -65,21 +65,15 @@ class Rehearsal:
         low, high = interval(competition.scoring, *judged, self.groups, seed)
         # Where every draw of them scores alike, or none can be scored, they say nothing of how far off that is.
         bounded = low < high
-        found = {
-            "score": score,
-            "interval": [low, high] if bounded else None,
-            "hidden": self.hidden,
-            "known": self.known,
-        }
-        run.write_record("rehearsal", found)
+        found = {"score": score, "interval": [low, high] if bounded else None}
+        run.write_record("rehearsal", {**found, "hidden": self.hidden, "known": self.known})
         confidence = (
             f"and with 95 % confidence {low:.5f} to {high:.5f}: that is what {self.hidden} hidden images say"
             if bounded
             else f"but {self.hidden} hidden images don't tell how far off that may be; hide more (--share)"
         )
         console.say(f"expect {competition.scoring.name} {score:.5f} on the leaderboard, {confidence}")
-        validation = run.record("scores").get("tuned")
-        if validation is not None:
+        if (validation := run.record("scores").get("tuned")) is not None:
             console.say(f"validation had said {validation:.5f}")
         console.say(
             f"{self.known} images were there to learn from, and will be {self.known + self.hidden}; the real test "
@@ -202,20 +196,18 @@ def _write_labels(
     suffix: str,
 ) -> LabelSource:
     """The labels of the rows that aren't hidden, as a CSV that is read back alike."""
-    known, target = tables.train[~hidden], competition.target
-    labels, separator = known["label"], None
+    target, separator = competition.target, None
+    known: dict[str, Any] = {"label": tables.train["label"][~hidden].to_numpy()}
     if target == "multi":
         separator = next((mark for mark in SEPARATORS if not any(mark in name for name in tables.classes)), None)
         if separator is None:
             raise DataError("The names of the tags have every separator in them; rename one to rehearse.")
-        labels = known["label"].map(separator.join)
-    written = pd.DataFrame({"image": np.array(files)[~hidden], "label": labels.to_numpy()})
-    if target not in ("single", "multi"):
-        numbers = dict(zip(tables.classes, tables.targets[~hidden].T, strict=True))
-        written = pd.DataFrame({"image": written["image"], **numbers})
-    columns = {"group": tables.groups, "answer": answers}
-    given = {name: np.array(values)[~hidden] for name, values in columns.items() if values is not None}
-    written = written.assign(**given)
+        known["label"] = list(map(separator.join, known["label"]))
+    elif target != "single":
+        known = dict(zip(tables.classes, tables.targets[~hidden].T, strict=True))
+    given = {"group": tables.groups, "answer": answers}
+    given = {name: np.array(values)[~hidden] for name, values in given.items() if values is not None}
+    written = pd.DataFrame({"image": np.array(files)[~hidden], **known, **given})
     written.to_csv(place / "train.csv", index=False)
     where: dict[str, Any] = {"csv": "train.csv", "image": "image", "folder": "train", "suffix": suffix}
     where |= {name: name for name in given}

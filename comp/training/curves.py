@@ -22,8 +22,8 @@ WIDTH, HEIGHT = 78, 18
 def show_range_test(console: Console, test: RangeTest, path: Path) -> None:
     """The losses against the rates with the suggestions, in characters and words, and as a PNG file."""
     _write(range_test_as_png(test), path)
-    console.say(range_test_in_characters(test))
-    console.say(f"suggestions: {test}")
+    console.detail(range_test_in_characters(test))
+    console.detail(f"suggestions: {test}")
 
 
 def range_test_as_png(test: RangeTest) -> bytes:

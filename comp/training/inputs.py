@@ -125,7 +125,7 @@ class Images:
             if not is_main():
                 features, found = cached(_not_here)
         how = "found in the cache" if found else f"computed in {time.monotonic() - began:.0f} s"
-        self.console.say(f"features of {len(self.paths)} images at {size_in_words(size)} px: {how}")
+        self.console.detail(f"features of {len(self.paths)} images at {size_in_words(size)} px: {how}")
         return features
 
     def _augmentations(self, size: Size) -> list[Any]:
@@ -182,7 +182,7 @@ class Images:
         """From row ``start`` on, in the batches that they would have been in from the first row on."""
         if start:
             found = f"{start} of {len(self.paths)} images at {size_in_words(size)} px"
-            self.console.say(f"features of {found}: found in the cache")
+            self.console.detail(f"features of {found}: found in the cache")
         text = f"features of {len(self.paths)} images in {len(views)} views at {size_in_words(size)} px"
         with self.console.bar(text, len(self.paths) * len(views), "images") as bar:
             bar.advance(start * len(views))
@@ -211,7 +211,7 @@ class Images:
                     size,
                     self.reading,
                     bar.advance,
-                    self.console.say,
+                    self.console.detail,
                     beside=kept.values(),
                 )
             if found is not None:

@@ -195,7 +195,7 @@ def _write_test_predictions(
         competition, classes, tables.sample_submission, list(ids), postprocessing(probabilities)
     )
     write_submission(submission, run.submission)
-    console.say(f"wrote {run.submission} with {counted(len(submission), 'row')}")
+    console.detail(f"wrote {run.submission} with {counted(len(submission), 'row')}")
 
 
 def predict_test_images(competition: Competition, run: Run, workspace: Workspace, console: Console) -> None:

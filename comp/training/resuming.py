@@ -160,7 +160,7 @@ def _begin(prepared: Prepared, run: Run, console: Console, config: Mapping[str, 
         raise
     console.log = run.log
     for line in _introduction(prepared, run):
-        console.say(line)
+        console.once(line)
     return Training(prepared, run, console, bool(config["by_hand"]))
 
 

@@ -155,7 +155,9 @@ class Training:
                     self._say_how_to_resume(number)
                     break
         if stage.schedule == "lbfgs" and learner.strength is not None:
-            self.console.say(f"the head's weights are regularised by {learner.strength:.2g}, as cross-validation found")
+            self.console.detail(
+                f"the head's weights are regularised by {learner.strength:.2g}, as cross-validation found"
+            )
         self.fitted.append(replace(stage, learning_rate=rate))
         self.run.history.append_stage(number, time.perf_counter() - self.began, peak_memory())
 
@@ -168,7 +170,7 @@ class Training:
         # Cached features come in larger batches, and unaltered.
         trains = stage.groups, stage.cached
         if trains in self.found:
-            self.console.say(f"learning rate {self.found[trains]:.2g}, as found before")
+            self.console.detail(f"learning rate {self.found[trains]:.2g}, as found before")
         else:
             sweep = self.prepared.range_test(stage, number, epochs)
             self.found[trains] = sweep.suggestion
@@ -337,11 +339,11 @@ def say_stage(console: Console, number: int, count: int, stage: Stage, learning_
     views = f" on cached features of {stage.views} view{'s' if stage.views > 1 else ''}" if stage.cached else ""
     epochs = f"{stage.epochs} epoch{'s' if stage.epochs > 1 else ''} of {short_name(stage.schedule)}"
     how = "solved by L-BFGS" if stage.schedule == "lbfgs" else f"{epochs}, learning rate {learning_rate:.2g}"
-    console.say(f"stage {number} of {count}: {stage.trains}{views}, {stage.pixels_in_words} px, {how}")
-    console.say(EPOCH.format("epoch", "train loss", "valid loss", metric, "seconds", "images/s"))
+    console.detail(f"stage {number} of {count}: {stage.trains}{views}, {stage.pixels_in_words} px, {how}")
+    console.detail(EPOCH.format("epoch", "train loss", "valid loss", metric, "seconds", "images/s"))
 
 
 def say_epoch(console: Console, epoch: Epoch, score: float | None) -> None:
     """A row of the epochs' table; the score and the loss of validation are empty where nothing validates."""
     losses = ("" if value is None else f"{value:.5f}" for value in (epoch.train_loss, epoch.valid_loss, score))
-    console.say(EPOCH.format(epoch.number + 1, *losses, f"{epoch.seconds:.1f}", f"{epoch.images_per_second:.0f}"))
+    console.detail(EPOCH.format(epoch.number + 1, *losses, f"{epoch.seconds:.1f}", f"{epoch.images_per_second:.0f}"))

@@ -11,7 +11,7 @@ get a fault; the tables are what the training wrote, rounded to six digits.
 import json
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,15 +31,6 @@ from comp.runs.resolve import Choices
 HISTORIES = Path(__file__).parent / "histories"
 
 
-@dataclass(frozen=True)
-class Recording:
-    """A training to record: its recipe, its seed, and whether all rows train."""
-
-    recipe: Recipe
-    seed: int = 0
-    all_data: bool = False
-
-
 def head(**settings):
     return Stage(**{"size": 16, "train": "head", "cached": True, **settings})
 
@@ -55,38 +46,34 @@ def recipe(*stages, **settings):
 SGDR = everything(cycles=3, cycle_multiplier=2, learning_rate=4e-3)
 
 RECORDINGS = {
-    "healthy_sgdr": Recording(recipe(SGDR), seed=1),
-    "healthy_one_cycle": Recording(recipe(everything(schedule="one_cycle", cycle_length=8, learning_rate=4e-3))),
-    "healthy_head_first": Recording(
-        recipe(
-            head(cycle_length=30, learning_rate=1e-2),
-            everything(cycles=3, cycle_multiplier=2, learning_rate=2e-3),
-        )
+    "healthy_sgdr": recipe(SGDR),
+    "healthy_one_cycle": recipe(everything(schedule="one_cycle", cycle_length=8, learning_rate=4e-3)),
+    "healthy_head_first": recipe(
+        head(cycle_length=30, learning_rate=1e-2), everything(cycles=3, cycle_multiplier=2, learning_rate=2e-3)
     ),
     # Train loss stays above validation loss, as it does with dropout, but neither falls any more.
-    "healthy_with_dropout": Recording(recipe(everything(cycle_length=10, learning_rate=4e-3), dropout=0.5)),
-    "healthy_all_data": Recording(recipe(SGDR), all_data=True),
+    "healthy_with_dropout": recipe(everything(cycle_length=10, learning_rate=4e-3), dropout=0.5),
+    "healthy_all_data": recipe(SGDR),
     # As few epochs as those of too_few_epochs, but with targets that put train loss above validation loss anyway.
-    "smoothed": Recording(recipe(everything(cycle_length=2, learning_rate=1e-3), label_smoothing=0.2)),
+    "smoothed": recipe(everything(cycle_length=2, learning_rate=1e-3), label_smoothing=0.2),
     # The first stage is well; the second multiplies the weights until they overflow.
-    "no_number": Recording(recipe(SGDR, everything(cycle_length=2, learning_rate=1e9), optimizer="sgd")),
-    "rate_too_high": Recording(recipe(everything(cycle_length=4, learning_rate=1.0))),
-    "rate_too_high_later": Recording(recipe(SGDR, everything(cycle_length=2, learning_rate=0.3))),
-    "rate_too_low": Recording(recipe(everything(cycle_length=4, learning_rate=3e-6))),
-    "head_rate_too_low": Recording(recipe(head(cycle_length=8, learning_rate=1e-4))),
-    "head_not_converged": Recording(
-        recipe(head(cycle_length=2, learning_rate=1e-2), everything(cycle_length=8, learning_rate=4e-3))
+    "no_number": recipe(SGDR, everything(cycle_length=2, learning_rate=1e9), optimizer="sgd"),
+    "rate_too_high": recipe(everything(cycle_length=4, learning_rate=1.0)),
+    "rate_too_high_later": recipe(SGDR, everything(cycle_length=2, learning_rate=0.3)),
+    "rate_too_low": recipe(everything(cycle_length=4, learning_rate=3e-6)),
+    "head_rate_too_low": recipe(head(cycle_length=8, learning_rate=1e-4)),
+    "head_not_converged": recipe(
+        head(cycle_length=2, learning_rate=1e-2), everything(cycle_length=8, learning_rate=4e-3)
     ),
-    "cycle_too_short": Recording(
-        recipe(everything(cycles=8, learning_rate=0.05), backbone="test_resnet", batch_size=16)
-    ),
-    "too_few_epochs": Recording(recipe(everything(cycle_length=2, learning_rate=1e-3))),
-    "too_few_epochs_one": Recording(recipe(everything(learning_rate=1e-3), batch_size=16)),
+    "cycle_too_short": recipe(everything(cycles=8, learning_rate=0.05), backbone="test_resnet", batch_size=16),
+    "too_few_epochs": recipe(everything(cycle_length=2, learning_rate=1e-3)),
+    "too_few_epochs_one": recipe(everything(learning_rate=1e-3), batch_size=16),
     # Half of the rows, and a head that can tell all of them apart.
-    "too_many_epochs": Recording(
-        recipe(head(size=8, cycle_length=100, learning_rate=1e-2), validation=0.5, batch_size=16, weight_decay=0.0)
+    "too_many_epochs": recipe(
+        head(size=8, cycle_length=100, learning_rate=1e-2), validation=0.5, batch_size=16, weight_decay=0.0
     ),
 }
+CHOICES = {"healthy_sgdr": Choices(seed=1), "healthy_all_data": Choices(all_data=True)}
 
 
 def record(names: list[str]) -> None:
@@ -95,10 +82,9 @@ def record(names: list[str]) -> None:
         workspace, console = Workspace(Path(folder)), Console()
         runner.download(digits, workspace, console)
         for name in names:
-            recording = RECORDINGS[name]
-            competition = replace(digits, recipes={"standard": recording.recipe})
+            competition = replace(digits, recipes={"standard": RECORDINGS[name]})
             try:
-                runner.train(competition, Choices(seed=recording.seed, all_data=recording.all_data), workspace, console)
+                runner.train(competition, CHOICES.get(name, Choices()), workspace, console)
             except RunError as error:
                 console.say(str(error))
             run, target = list_runs(workspace)[-1], HISTORIES / name

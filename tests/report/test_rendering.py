@@ -6,8 +6,6 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from jinja2 import UndefinedError
 from PIL import Image
 
@@ -35,16 +33,12 @@ def test_what_a_template_is_not_given_is_an_error_and_no_gap():
         rendering.render("board")
 
 
-# Compiled once: hypothesis asks a hundred times.
-TEMPLATES = rendering._templates()
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.text())
+@pytest.mark.parametrize("text", ['"><script>x</script>', "</script><!--", "'& \u2028\u2029 \\", "{{ 7 * 7 }}", ""])
 def test_any_text_stays_text_and_any_data_come_back(text):
-    shown = TEMPLATES.from_string('<b title="{{ text }}">{{ text }}</b>').render(text=text)
+    templates = rendering._templates()
+    shown = templates.from_string('<b title="{{ text }}">{{ text }}</b>').render(text=text)
     assert re.fullmatch(r'<b title="[^"<>]*">[^<>]*</b>', shown, flags=re.DOTALL)
-    data = TEMPLATES.from_string("{{ text | tojson }}").render(text=text)
+    data = templates.from_string("{{ text | tojson }}").render(text=text)
     assert json.loads(data) == text
     assert not re.search("[<>&\u2028\u2029]", data)
 

@@ -7,17 +7,6 @@ from comp import runner
 from comp.console import Console
 from comp.runs.resolve import Choices
 from comp.tools import benchmark as module
-from comp.tools.benchmark import (
-    CACHED,
-    FOLDED_PREDICTS,
-    FROZEN,
-    MODEL_PREDICTS,
-    MODEL_TRAINS,
-    PREDICTING,
-    TRAINING,
-    Benchmark,
-    benchmark,
-)
 from comp.training.learner import Learner
 
 
@@ -40,9 +29,10 @@ def test_every_rate_and_every_part_is_measured_and_steps_as_they_are_trained(at_
         return taken(learner, *given)
 
     monkeypatch.setattr(Learner, "step", step)
-    measured = benchmark(at_home, Choices(settings=settings), 24, workspace, Console())
+    measured = module.benchmark(at_home, Choices(settings=settings), 24, workspace, Console())
     assert set(measured.rates) == {
-        *(MODEL_TRAINS, MODEL_PREDICTS, FOLDED_PREDICTS, TRAINING, PREDICTING, FROZEN, CACHED),
+        *("training", "predicting", "model alone, forward and backward", "model alone, forward"),
+        *("the same, batch norm folded", "training a head on images", "training a head on cached features"),
         *("reading and augmenting files", "reading and augmenting kept images"),
     }
     assert all(rate > 0 for rate in measured.rates.values())
@@ -56,15 +46,15 @@ def test_every_rate_and_every_part_is_measured_and_steps_as_they_are_trained(at_
 
 def test_a_ratio_is_of_the_same_round_so_that_a_slower_hour_is_in_neither():
     model, end_to_end = [100.0, 50.0, 80.0], [90.0, 47.0, 40.0]
-    rounds = dict.fromkeys((MODEL_TRAINS, MODEL_PREDICTS, FOLDED_PREDICTS, FROZEN), model)
-    rounds |= dict.fromkeys((TRAINING, PREDICTING, CACHED), end_to_end)
-    measured = Benchmark({}, rounds, {}, 0)
+    rounds = dict.fromkeys((module.MODEL_TRAINS, module.MODEL_PREDICTS, module.FOLDED_PREDICTS, module.FROZEN), model)
+    rounds |= dict.fromkeys((module.TRAINING, module.PREDICTING, module.CACHED), end_to_end)
+    measured = module.Benchmark({}, rounds, {}, 0)
     assert measured.ratios == {
-        TRAINING: {"of the model alone": 0.9},
-        PREDICTING: {"of the model alone": 0.9, "of it folded": 0.9},
-        CACHED: {"times that on images": 0.9},
+        module.TRAINING: {"of the model alone": 0.9},
+        module.PREDICTING: {"of the model alone": 0.9, "of it folded": 0.9},
+        module.CACHED: {"times that on images": 0.9},
     }
-    assert measured.rates[TRAINING] == 47
+    assert measured.rates[module.TRAINING] == 47
 
 
 def test_the_numbers_are_a_table_and_json_and_no_run_is_made(at_home, shades, comp, workspace, tmp_path):

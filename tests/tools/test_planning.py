@@ -7,8 +7,7 @@ import pytest
 from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.errors import OverrideError, RunError
-from comp.runs import list_runs
-from comp.runs.resolve import Choices, Experiment, trainings_of
+from comp.runs.resolve import Choices, Experiment, is_blend, trainings_of
 from comp.tools import planning
 from comp.tools.planning import Plan, Speeds
 from comp.tools.side_by_side import Job
@@ -16,20 +15,12 @@ from comp.tools.side_by_side import Job
 BACKBONES = ("test_resnet", "test_efficientnet")
 
 
-class Clock:
-    """Time that passes only when it is told to."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def monotonic(self):
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch):
-    told = Clock()
-    monkeypatch.setattr(planning, "time", SimpleNamespace(monotonic=told.monotonic, perf_counter=time.perf_counter))
+    """Time that passes only when it is told to."""
+    told = SimpleNamespace(now=0.0)
+    patched = SimpleNamespace(monotonic=lambda: told.now, perf_counter=time.perf_counter)
+    monkeypatch.setattr(planning, "time", patched)
     return told
 
 
@@ -63,28 +54,27 @@ def taken(plan, clock, seconds=0.0):
     return names
 
 
-def test_all_are_taken_in_order_where_they_fit(plan, clock):
-    made, lines = plan(600)
-    assert taken(made, clock, 1) == [("strong.1", 2), ("strong.2", 2)]
-    assert "plan for 10:00" in "\n".join(lines)
-    assert any("1 of 2 trainings are done" in line for line in lines)
-
-
-def test_what_does_not_fit_is_left_out_and_named(plan, clock):
-    made, lines = plan(40)
-    assert taken(made, clock, 10) == [("strong.1", 2)]
-    assert "left out" in lines[-1]
-    assert "strong.2" in lines[-1]
-
-
-def test_a_head_that_takes_long_to_solve_is_left_out(plan, clock):
-    assert taken(plan(600, solved=1000.0)[0], clock, 1) == [("strong.1", 2)]
-
-
-def test_one_split_validates_where_folds_take_too_long(plan, clock):
-    made, lines = plan(25.5)
-    assert taken(made, clock, 1)[0] == ("strong.1", None)
-    assert any("2 folds of strong.1" in line for line in lines)
+@pytest.mark.parametrize(
+    ("seconds", "solved", "each", "expected", "said"),
+    [
+        (600, 0.1, 1, [("strong.1", 2), ("strong.2", 2)], ["plan for 10:00", "1 of 2 trainings are done"]),
+        (40, 0.1, 10, [("strong.1", 2)], ["left out, as it would take", "more: strong.2"]),
+        # A head that takes long to solve.
+        (600, 1000.0, 1, [("strong.1", 2)], ["left out"]),
+        (25.5, 0.1, 1, [("strong.1", None)], ["2 folds of strong.1"]),
+        # What takes longer than planned leaves less room for the next.
+        (80, 0.1, 5, [("strong.1", 2), ("strong.2", 2)], []),
+        (80, 0.1, 45, [("strong.1", 2)], []),
+        (None, 0.1, 30, [("strong.1", 2), ("strong.2", 2)], ["1 of 2 trainings are done", "in 0:30"]),
+    ],
+)
+def test_what_fits_is_taken_in_order_and_what_is_left_out_and_when_it_ends_is_said(
+    plan, clock, seconds, solved, each, expected, said
+):
+    made, lines = plan(seconds, solved=solved)
+    assert taken(made, clock, each) == expected
+    assert ("left out" in lines[-1]) == (len(expected) == 1)
+    assert all(words in "\n".join(lines) for words in said)
 
 
 def test_folds_of_another_backbone_of_the_same_recipe_are_taken_before_one_split_of_the_first(plan, clock):
@@ -103,26 +93,9 @@ def test_a_time_in_which_nothing_fits_is_refused_with_the_least_that_is_needed(p
         taken(made, clock)
 
 
-def test_trainings_that_take_longer_than_planned_leave_less_room_for_the_next(plan, clock):
-    assert len(taken(plan(80)[0], clock, 5)) == 2
-    clock.now = 0
-    assert len(taken(plan(80)[0], clock, 45)) == 1
-
-
-def test_without_a_time_all_are_taken_and_the_end_is_said(plan, clock):
-    made, lines = plan(None)
-    assert len(taken(made, clock, 30)) == 2
-    assert "1 of 2 trainings are done" in lines[0]
-    assert "0:30" in lines[0]
-
-
 def jobs(*runs):
-    def work(run, console):
-        if run is None:
-            time.sleep(30)
-        return run
-
-    return [Job("one", lambda console, run=run: work(run, console)) for run in runs]
+    """Jobs that give these runs; None is one that doesn't end."""
+    return [Job("one", lambda console, run=run: run or time.sleep(30)) for run in runs]
 
 
 def test_what_lasts_past_the_end_of_the_time_is_stopped(plan):
@@ -149,12 +122,10 @@ def test_a_blend_in_a_time_is_trained_as_it_was_planned(train, workspace, monkey
     assert again.members == run.members
 
 
-def test_a_plain_recipe_is_trained_in_folds_where_there_is_time(train, workspace, monkeypatch):
-    monkeypatch.setattr(planning, "MEASURED", 0.05)
-    run, _ = train(recipe="standard", time=120.0)
-    assert run.folder.name == "standard-blend-1"
-    assert run.record("config")["folds"] == 5
-    assert sum(one.record("config").get("fold") is not None for one in list_runs(workspace)) == 5
+def test_a_plain_recipe_is_trained_in_folds_where_there_is_time(strong):
+    (one,) = trainings_of(strong, Choices(time=120.0))
+    assert (one.recipe, one.folds) == ("standard", 5)
+    assert is_blend(strong, Choices(time=120.0))
 
 
 def test_training_on_images_is_measured_by_what_trains(strong, workspace, monkeypatch):

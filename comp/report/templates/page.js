@@ -4,7 +4,19 @@ document.documentElement.classList.add("js");
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const one = (selector, within = document) => within.querySelector(selector);
 const chosen = (controls, name) => { const control = one(`[name=${name}]`, controls); return control ? control.value : ""; };
-const listed = (text, number) => number === "" || text.split(" ").includes(number);
+// Whether what is chosen by these controls is among the values of each name, or nothing is.
+const fitting = (controls, values) => ["actual", "predicted", "right", "fold"].every(name => {
+  const value = chosen(controls, name);
+  return value === "" || [values(name)].flat().map(String).includes(value);
+});
+const compared = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", {numeric: true});
+const made = (tag, text = "", kind = "") => {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  element.className = kind;
+  if (tag === "button") element.type = "button";
+  return element;
+};
 const counted = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 
 for (const gallery of all(".gallery")) {
@@ -12,10 +24,9 @@ for (const gallery of all(".gallery")) {
   const cards = all("figure", place), step = Number(gallery.dataset.shown);
   let shown = step;
   const show = () => {
-    const order = chosen(controls, "order"), actual = chosen(controls, "actual"), predicted = chosen(controls, "predicted");
-    const right = chosen(controls, "right"), fold = chosen(controls, "fold");
-    const fits = cards.filter(({dataset}) => listed(dataset.actual || "", actual) && listed(dataset.predicted || "", predicted) &&
-      (right === "" || dataset.right === right) && (fold === "" || dataset.fold === fold) && (!order || dataset[order] !== undefined));
+    const order = chosen(controls, "order");
+    const values = ({dataset}) => name => name === "fold" ? dataset.fold : (dataset[name] || "").split(" ");
+    const fits = cards.filter(card => fitting(controls, values(card)) && (!order || card.dataset[order] !== undefined));
     if (order) fits.sort((a, b) => Number(a.dataset[order]) - Number(b.dataset[order]));
     cards.forEach(card => { card.hidden = true; });
     fits.forEach((card, number) => { card.hidden = number >= shown; place.append(card); });
@@ -46,13 +57,7 @@ document.addEventListener("click", event => {
 });
 
 // A picture opens large, its map beside it, with what was predicted and the path to copy; arrow keys lead on.
-const large = document.createElement("dialog"), made = (tag, text = "", kind = "") => {
-  const element = document.createElement(tag);
-  element.textContent = text;
-  element.className = kind;
-  return element;
-};
-large.className = "large";
+const large = made("dialog", "", "large");
 large.setAttribute("aria-label", "One picture, large");
 const openLarge = card => {
   const cards = all("figure", card.parentNode).filter(other => !other.hidden), at = cards.indexOf(card);
@@ -75,7 +80,6 @@ const openLarge = card => {
   }
   if (card.dataset.path) {
     const line = made("p"), copy = made("button", "copy path", "more");
-    copy.type = "button";
     copy.addEventListener("click", async () => { await navigator.clipboard.writeText(card.dataset.path); copy.textContent = "copied"; });
     line.append(made("code", card.dataset.path), " ", copy);
     said.append(line);
@@ -83,7 +87,6 @@ const openLarge = card => {
   const pager = made("p", "", "pager");
   for (const [name, to] of [["previous", at - 1], ["next", at + 1], ["close", null]]) {
     const button = made("button", name, "more");
-    button.type = "button";
     button.name = name;
     button.disabled = to !== null && !cards[to];
     button.addEventListener("click", () => { if (to === null) large.close(); else openLarge(cards[to]); });
@@ -116,7 +119,7 @@ const order = (table, column, down) => {
   all("th[aria-sort]", table).forEach(other => other.removeAttribute("aria-sort"));
   all("thead th", table)[column].setAttribute("aria-sort", down ? "descending" : "ascending");
   const rows = [...body.rows].map(row => [value(row), row]);
-  rows.sort(([a], [b]) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", {numeric: true})) * (down ? -1 : 1));
+  rows.sort(([a], [b]) => compared(a, b) * (down ? -1 : 1));
   body.append(...rows.map(([, row]) => row));
 };
 const labelled = table => all("thead th", table).forEach((head, column) => {
@@ -129,8 +132,7 @@ const labelled = table => all("thead th", table).forEach((head, column) => {
 const prepared = table => {
   labelled(table);
   if (table.matches(".sortable")) all("thead th", table).forEach((head, column) => {
-    const button = document.createElement("button");
-    button.type = "button";
+    const button = made("button");
     button.append(...head.childNodes);
     head.append(button);
     button.addEventListener("click", () => order(table, column, head.getAttribute("aria-sort") !== "descending"));
@@ -146,22 +148,19 @@ for (const place of all(".rows")) {
   let page = 0, sorted = data.columns.indexOf("loss"), down = true;
   const names = places => (Array.isArray(places) ? places : [places]).map(number => data.classes[number]).join(", ");
   const cell = (value, kind) => {
-    const box = document.createElement("td");
-    box.textContent = kind === "class" ? names(value) : kind === "right" ? (value ? "yes" : "no") : kind === "number" ? value.toFixed(4) : value;
-    if (kind !== "number") box.className = "text";
-    return box;
+    const text = kind === "class" ? names(value) : kind === "right" ? (value ? "yes" : "no") : kind === "number" ? value.toFixed(4) : value;
+    return made("td", text, kind === "number" ? "" : "text");
   };
-  const at = name => data.columns.indexOf(name), has = (value, number) => number === "" || (Array.isArray(value) ? value.includes(Number(number)) : value === Number(number));
+  const at = name => data.columns.indexOf(name);
   const show = () => {
-    const actual = chosen(controls, "actual"), predicted = chosen(controls, "predicted"), right = chosen(controls, "right"), fold = chosen(controls, "fold"), text = chosen(controls, "id").toLowerCase();
-    const fits = data.rows.filter(row => has(row[at("actual")], actual) && has(row[at("predicted")], predicted) && (right === "" || row[at("right")] === Number(right)) &&
-      (fold === "" || String(row[at("fold")]) === fold) && (text === "" || row[at("id")].toLowerCase().includes(text)));
+    const text = chosen(controls, "id").toLowerCase();
+    const fits = data.rows.filter(row => fitting(controls, name => row[at(name)]) && row[at("id")].toLowerCase().includes(text));
     const key = row => data.kinds[sorted] === "class" ? names(row[sorted]) : row[sorted];
-    fits.sort((a, b) => { const [x, y] = [key(a), key(b)]; return (typeof x === "number" ? x - y : String(x).localeCompare(String(y), "en", {numeric: true})) * (down ? -1 : 1); });
+    fits.sort((a, b) => compared(key(a), key(b)) * (down ? -1 : 1));
     const pages = Math.max(1, Math.ceil(fits.length / size));
     page = Math.min(page, pages - 1);
     body.replaceChildren(...fits.slice(page * size, (page + 1) * size).map(row => {
-      const line = document.createElement("tr");
+      const line = made("tr");
       line.append(...row.map((value, column) => cell(value, data.kinds[column])));
       return line;
     }));

@@ -189,7 +189,8 @@ def blend(
 
     into: that run, which is written again with each training that has ended. complete: no other is to follow.
     """
-    if into is not None and into.record("config")["complete"] >= complete and set(into.members) >= _names(runs):
+    names = {run.name for run in runs}
+    if into is not None and into.record("config")["complete"] >= complete and set(into.members) >= names:
         return into
     own = {"recipe_name": choices.recipe, "options": choices.options(), "complete": complete}
     return _combined(competition, runs, workspace, console, tables=tables, into=into, own=own)
@@ -202,10 +203,6 @@ def blend_under_way(workspace: Workspace, competition: str, choices: Choices, do
         if config.get("options") == choices.options():
             return None if config["complete"] and done(run) else run
     return None
-
-
-def _names(runs: Sequence[Run]) -> set[str]:
-    return {run.name for run in runs}
 
 
 def _combined(
@@ -268,12 +265,9 @@ def _combined(
 
 
 def _chosen(methods: Mapping[Method, Combined], how: Method | None, rows: int) -> Method:
-    if how is None and not rows:
-        raise RunError("No image validates in these runs, so methods can't be compared; say --how mean.")
-    if how == "ranks" and not rows:
-        raise RunError(
-            "No image validates in these runs, so no post-processing can be tuned for ranks; say --how mean."
-        )
+    if not rows and how in (None, "ranks"):
+        lacking = "methods can't be compared" if how is None else "no post-processing can be tuned for ranks"
+        raise RunError(f"No image validates in these runs, so {lacking}; say --how mean.")
     if how in ("logits", "ranks") and how not in methods:
         raise RunError(
             f"These runs predict numbers, which can't be combined by {how}; say --how mean or --how weights."

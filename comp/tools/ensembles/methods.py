@@ -119,9 +119,7 @@ def by_every_method(
         tuned = tune_on_predictions(competition, classes, targets, valid, of_one_model=of_folds, labelled=labelled)
         return Combined(valid, test, weights, *tuned)
 
-    methods: dict[Method, Combined] = {
-        "mean": scored(weighted_mean(valid), weighted_mean(test), even),
-    }
+    methods: dict[Method, Combined] = {"mean": scored(weighted_mean(valid), weighted_mean(test), even)}
     if len(valid) == 1:
         return methods
     # Ranks of numbers would lose their unit.
@@ -170,9 +168,9 @@ def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
     if not scores["rows"]:
         return [f"{competition.name}: {how} of {len(members)} runs; no image validates, so there is no score"]
     shown = how if how in FITTED else "weights"
-    fitted = methods[shown]["weights"] if shown in methods else [None] * len(members)
-    rows = [(one["run"], one, weight) for one, weight in zip(members, fitted, strict=True)]
-    rows += [(method, one, None) for method, one in methods.items()]
+    weights = [f"{weight:.3f}" for weight in methods[shown]["weights"]] if shown in methods else [""] * len(members)
+    rows = [(one["run"], one, weight) for one, weight in zip(members, weights, strict=True)]
+    rows += [(method, one, "") for method, one in methods.items()]
     before = next(one["tuned"] for one in members if one["run"] == scores["best_run"])
     gain = scores["gain"]
     gained = "no better" if abs(gain) < 5e-6 else f"{abs(gain):.5f} {'better' if gain > 0 else 'worse'}"
@@ -181,10 +179,7 @@ def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
         f"{', '.join(f'`{name}`' for name in FITTED)} are scored on images that their weights were not fitted on",
         *as_table(
             ["", metric, "post-processed", f"by {shown}"],
-            *(
-                [name, one["untuned"], one["tuned"], "" if weight is None else f"{weight:.3f}"]
-                for name, one, weight in rows
-            ),
+            *([name, one["untuned"], one["tuned"], weight] for name, one, weight in rows),
         ),
         f"{how}: {metric} {before:.5f} with {scores['best_run']} alone, {scores['tuned']:.5f} combined, {gained}",
     ]

@@ -90,11 +90,11 @@ def fit_greedily(predictions: Array, targets: Array, target: Target) -> Weights:
     the best of these means counts. Weights are whole numbers of at most 50 choices, so few models are chosen, and they
     follow chance less.
     """
-    loss, models = _loss(predictions, targets, target), np.eye(len(predictions))
+    loss, models = _loss_of_mean(predictions, targets, target), np.eye(len(predictions))
     chosen: Weights = np.zeros(len(models))
     best, least = chosen, np.inf
     for count in range(1, SELECTIONS + 1):
-        losses = [loss((chosen + model) / count)[0] for model in models]
+        losses = [loss((chosen + model) / count) for model in models]
         chosen = chosen + models[int(np.argmin(losses))]
         if min(losses) < least:
             best, least = chosen / count, min(losses)
@@ -117,11 +117,11 @@ def fit_least_squares(predictions: Array, targets: Array, target: Target) -> Wei
     return found / found.sum() if found.sum() > 0 else even
 
 
-def _loss(predictions: Array, targets: Array, target: Target) -> Loss:
-    return _squared_error(predictions, targets) if target == "number" else _log_loss(predictions, targets, target)
-
-
-def _log_loss(predictions: Array, targets: Array, target: Target) -> Loss:
+def _loss_of_mean(predictions: Array, targets: Array, target: Target) -> Callable[[Array], float]:
+    """Of a `weighted_mean`, by its weights (M,)."""
+    if target == "number":
+        squared = _squared_error(predictions, targets)
+        return lambda weights: squared(weights)[0]
     # What each likelihood (M, …) counts. Those of classes and tags are taken out, as all others count nothing.
     parts: list[tuple[Any, Array]]
     if target == "single":
@@ -133,12 +133,9 @@ def _log_loss(predictions: Array, targets: Array, target: Target) -> Loss:
     parts = [(np.ravel(share), likelihoods.reshape(len(predictions), -1)) for share, likelihoods in parts]
     count = len(targets) if target == "shares" else parts[0][1].shape[1]
 
-    def loss(weights: Array) -> tuple[float, Array]:
-        mixtures = [np.maximum(weights @ likelihoods, SMALLEST) for _, likelihoods in parts]
-        terms = list(zip(parts, mixtures, strict=True))
-        value = sum(float(-(share * np.log(mixed)).sum()) for (share, _), mixed in terms)
-        slope = sum(-(share * likelihoods / mixed).sum(axis=1) for (share, likelihoods), mixed in terms)
-        return value / count, slope / count
+    def loss(weights: Array) -> float:
+        logarithms = [np.log(np.maximum(weights @ likelihoods, SMALLEST)) for _, likelihoods in parts]
+        return -sum(float((share * one).sum()) for (share, _), one in zip(parts, logarithms, strict=True)) / count
 
     return loss
 

@@ -182,8 +182,8 @@ class Search:
         """The next trial, and what it is to train."""
         seed = np.random.SeedSequence([self.choices.seed, self.drawn]).generate_state(1)
         self.study.sampler = optuna.samplers.TPESampler(seed=int(seed[0]), n_startup_trials=AT_RANDOM)
-        trial = self.study.ask()
-        settings = [dimension.suggest(trial) for dimension in self.space]
+        trial = self.study.ask({dimension.field: dimension.drawn_from for dimension in self.space})
+        settings = [dimension.setting(trial.params[dimension.field]) for dimension in self.space]
         trial.set_user_attr("settings", settings)
         return trial, replace(self.choices, settings=(*self.choices.settings, *settings))
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import Trial
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from comp.declare.competition import Competition
 from comp.declare.overrides import COMPETITION_FIELDS, apply_overrides
@@ -19,25 +19,18 @@ RANGE = re.compile(r"(?P<low>[^:]+?)\.\.(?P<high>[^:]+?)(?P<log>:log)?")
 
 @dataclass(frozen=True)
 class Dimension:
-    """A field and what it may be: numbers from low to high, drawn evenly or by their logarithm, or one of choices.
+    """A field, and what a trial may draw for it.
 
     declared: what the recipe says, as a parameter of the study; None where that is not in the space.
     """
 
     field: str
-    low: float = 0
-    high: float = 0
-    log: bool = False
-    choices: tuple[str, ...] = ()
+    drawn_from: BaseDistribution
     declared: Any = None
 
-    def suggest(self, trial: Trial) -> str:
-        """The setting ``field=value`` of a trial; of numbers four digits, so that it can be typed again."""
-        if self.choices:
-            return f"{self.field}={trial.suggest_categorical(self.field, self.choices)}"
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return f"{self.field}={trial.suggest_int(self.field, self.low, self.high, log=self.log)}"
-        return f"{self.field}={trial.suggest_float(self.field, self.low, self.high, log=self.log):.4g}"
+    def setting(self, value: Any) -> str:
+        """What was drawn as ``field=value``; of numbers four digits, so that it can be typed again."""
+        return f"{self.field}={value:.4g}" if isinstance(value, float) else f"{self.field}={value}"
 
 
 def read_space(texts: Sequence[str], competition: Competition, recipe: Recipe) -> list[Dimension]:
@@ -77,7 +70,7 @@ def _dimension(text: str, competition: Competition, recipe: Recipe) -> Dimension
         read_choices = [read(choice) for choice in choices]
         declared = value_of(competition, recipe)
         same = [choice for choice, value in zip(choices, read_choices, strict=True) if value == declared]
-        return Dimension(field, choices=choices, declared=same[0] if same else None)
+        return Dimension(field, CategoricalDistribution(choices), same[0] if same else None)
     low, high, log = read(between["low"]), read(between["high"]), between["log"] is not None
     if not all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high)):
         raise OverrideError(f"--space {text}: {field!r} is no number, so name its values, as in {field}=a,b.")
@@ -86,7 +79,9 @@ def _dimension(text: str, competition: Competition, recipe: Recipe) -> Dimension
         raise OverrideError(f"--space {text}: the ends are {low:g} and {high:g}, but they should {wanted}.")
     declared = value_of(competition, recipe)
     inside = isinstance(declared, (int, float)) and not isinstance(declared, bool) and low <= declared <= high
-    return Dimension(field, low, high, log, declared=declared if inside else None)
+    whole = isinstance(low, int) and isinstance(high, int)
+    numbers = IntDistribution(low, high, log) if whole else FloatDistribution(low, high, log)
+    return Dimension(field, numbers, declared if inside else None)
 
 
 def _value(declaration: Any, *steps: str) -> Any:

@@ -1,4 +1,3 @@
-import os
 from dataclasses import dataclass
 from textwrap import dedent
 
@@ -16,6 +15,7 @@ from comp.report.report import explain
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
 from comp.submission.predictions import read_predictions, write_predictions
+from tests.conftest import be_nobody
 from tests.report.in_browser.browsing import launched
 
 # What names in other people's data may be, and what would happen if a page took them for markup or script.
@@ -29,6 +29,8 @@ FILE = "<img src=x onerror=window.owned=3>&amp; \N{CAT FACE} 'n\" {number}"
 DECLARED = """
 from comp import Competition, CsvLabels, ClassName, Recipe, Stage, TagNames, TestImages, side_on, top_down
 
+small = {{"backbone": "test_resnet", "pretrained": False, "batch_size": 8}}
+head = {{"size": 32, "train": "head", "cached": True}}
 competition = Competition(
     name="hostile",
     kaggle="hostile",
@@ -39,20 +41,9 @@ competition = Competition(
     metric="{metric}",
     recipes={{
         "standard": Recipe(
-            backbone="test_resnet",
-            pretrained=False,
-            batch_size=8,
-            stages=[
-                Stage(size=32, train="head", cached=True, cycle_length=3),
-                Stage(size=32, train="all", cycles=2, learning_rate=1e-2),
-            ],
+            stages=[Stage(cycle_length=3, **head), Stage(size=32, train="all", cycles=2, learning_rate=1e-2)], **small
         ),
-        "quick": Recipe(
-            backbone="test_resnet",
-            pretrained=False,
-            batch_size=8,
-            stages=[Stage(size=32, train="head", cached=True, learning_rate=1e-2)],
-        ),
+        "quick": Recipe(stages=[Stage(learning_rate=1e-2, **head)], **small),
     }},
 )
 """
@@ -68,8 +59,8 @@ class Shown:
 
     def page(self, name, run=0):
         """The report of a run, or a page of the competition by the name of its file."""
-        if name in ("report", "labels.html"):
-            return self.runs[run].report.with_name("labels.html" if name == "labels.html" else "report.html")
+        if name in ("report.html", "labels.html"):
+            return self.runs[run].folder / name
         return self.workspace.runs / self.competition.name / name
 
 
@@ -105,42 +96,41 @@ def made(folder, *, tags=False):
 @pytest.fixture(scope="session")
 def nobodys_home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith(("KAGGLE_", "COMP_")):
-                patch.delenv(name)
+        be_nobody(patch, tmp_path_factory.mktemp("home"))
         yield tmp_path_factory.mktemp("pages")
+
+
+def reported(competition, workspace, choices):
+    """A run, trained, predicted and reported."""
+    run = runner.train(competition, choices, workspace, Console())
+    if not run.members:
+        runner.predict(competition, run, workspace, Console())
+    explain(competition, run, workspace, Console())
+    return run
 
 
 @pytest.fixture(scope="session")
 def single(nobodys_home):
-    """Two runs of one class per image, trained, predicted and reported, the second over other rows; and their pages."""
+    """Two runs of one class per image, the second in folds, and their pages."""
     competition, workspace = made(nobodys_home / "single")
-    console = Console()
-    first = runner.train(competition, Choices(), workspace, console)
-    runner.predict(competition, first, workspace, console)
-    explain(competition, first, workspace, console)
-    joined = runner.train(competition, Choices("quick", folds=2), workspace, console)
-    explain(competition, joined, workspace, console)
-    explore(competition, Choices(), workspace, console)
+    first, joined = (reported(competition, workspace, chosen) for chosen in (Choices(), Choices("quick", folds=2)))
+    explore(competition, Choices(), workspace, Console())
     compare(competition, [first, joined], workspace)
     # Four images, one of each class, look like those of the next one.
     valid = read_predictions(joined.predictions("valid"))
     for row in range(4):
         valid.iloc[row] = [0.97 if name == CLASSES[(row + 1) % 4] else 0.01 for name in valid.columns]
     write_predictions(joined.predictions("valid"), valid.index, valid.to_numpy(), valid.columns)
-    check_labels(competition, joined, workspace, console)
+    check_labels(competition, joined, workspace, Console())
     return Shown(competition, workspace, [first, joined])
 
 
 @pytest.fixture(scope="session")
 def tagged(nobodys_home):
-    """One run of tags, trained, predicted and reported."""
+    """One run of tags."""
     competition, workspace = made(nobodys_home / "tagged", tags=True)
-    console = Console()
-    run = runner.train(competition, Choices("quick"), workspace, console)
-    runner.predict(competition, run, workspace, console)
-    explain(competition, run, workspace, console)
-    explore(competition, Choices(folds=3), workspace, console)
+    run = reported(competition, workspace, Choices("quick"))
+    explore(competition, Choices(folds=3), workspace, Console())
     return Shown(competition, workspace, [run])
 
 

@@ -2,15 +2,16 @@
 
 import html
 import re
+from contextlib import ExitStack
 
 import pytest
 
-from tests.report.in_browser.browsing import LOOKS, looked_at, watching
+from tests.report.in_browser.browsing import LOOKS, watching
 from tests.report.in_browser.conftest import CLASSES
 
 VISIBLE = "#gallery figure:not([hidden])"
 VALIDATING = 13
-PAGES = ("report", "explore.html", "compare.html")
+PAGES = ("report.html", "explore.html", "compare.html")
 # The size of a chart's letters on the screen.
 LETTERS = """[...document.querySelectorAll('svg text')].map(text => {
     const {a, b} = text.getScreenCTM();
@@ -19,43 +20,46 @@ LETTERS = """[...document.querySelectorAll('svg text')].map(text => {
 
 
 @pytest.fixture
-def report(browser, single):
-    """The first run's report, opened, and whole."""
-    with watching(browser, f"file://{single.page('report')}") as watched:
-        yield watched.page
-        watched.is_whole()
+def opened(browser):
+    """Opens pages, which must be whole still at the end."""
+    with ExitStack() as pages:
+
+        def start(path, look="desktop"):
+            watched = pages.enter_context(watching(browser, f"file://{path}", look))
+            pages.callback(watched.is_whole)
+            return watched.page
+
+        yield start
+
+
+@pytest.fixture
+def report(opened, single):
+    """The first run's report."""
+    return opened(single.page("report.html"))
 
 
 def numbers(cards, name):
     return [int(value) for value in cards.evaluate_all(f"cards => cards.map(card => card.dataset.{name} ?? -1)")]
 
 
-def test_pages_are_whole_in_the_dark_and_on_a_phone(browser, single, tagged):
-    looked_at(browser, tagged.page("report"), "tagged-report", looks=["dark"])
-    looked_at(browser, tagged.page("explore.html"), looks=["phone"])
-    looked_at(browser, single.page("labels.html", run=1), looks=["phone"])
-
-
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("name", PAGES)
-def test_hostile_names_stay_text_and_all_can_be_read(browser, single, name, look):
-    with watching(browser, f"file://{single.page(name)}", look) as watched:
-        page = watched.page
-        watched.is_whole()
-        sizes = page.evaluate(LETTERS)
-        assert 11 <= min(sizes) <= max(sizes) <= 17
-        lines = page.locator("figure:not([hidden]) figcaption > div")
-        assert lines.evaluate_all("lines => lines.filter(line => line.scrollWidth > line.clientWidth)") == []
-        assert "" not in [text.strip() for text in page.locator("th, td:not(.matrix td):not(.bar)").all_inner_texts()]
-        assert page.evaluate("window.owned") is None
-        assert page.locator("script").count() == (2 if name == "report" else 1)
-        assert page.locator("img[onerror], img[src=x]").count() == 0
-        # A separator of lines shows as the end of one.
-        shown = " ".join(page.locator("main").inner_text().split())
-        assert [hostile for hostile in CLASSES if " ".join(hostile.split()) not in shown] == []
-        if name != "compare.html":
-            assert lines.count() > 20
-            assert "<img src=x onerror=window.owned=3>&amp;" in page.locator(".id").first.inner_text()
+def test_hostile_names_stay_text_and_all_can_be_read(opened, single, name, look):
+    page = opened(single.page(name), look)
+    sizes = page.evaluate(LETTERS)
+    assert 11 <= min(sizes) <= max(sizes) <= 17
+    lines = page.locator("figure:not([hidden]) figcaption > div")
+    assert lines.evaluate_all("lines => lines.filter(line => line.scrollWidth > line.clientWidth)") == []
+    assert "" not in [text.strip() for text in page.locator("th, td:not(.matrix td):not(.bar)").all_inner_texts()]
+    assert page.evaluate("window.owned") is None
+    assert page.locator("script").count() == (2 if name == "report.html" else 1)
+    assert page.locator("img[onerror], img[src=x]").count() == 0
+    # A separator of lines shows as the end of one.
+    shown = " ".join(page.locator("main").inner_text().split())
+    assert [hostile for hostile in CLASSES if " ".join(hostile.split()) not in shown] == []
+    if name != "compare.html":
+        assert lines.count() > 20
+        assert "<img src=x onerror=window.owned=3>&amp;" in page.locator(".id").first.inner_text()
 
 
 def test_pictures_are_shown_in_the_order_that_was_chosen(report):
@@ -79,17 +83,16 @@ def test_pictures_are_filtered_by_class_and_by_right_and_wrong(report):
         report.select_option(f"#gallery [name={name}]", "")
 
 
-def test_pictures_and_rows_are_filtered_by_fold(browser, single):
-    with watching(browser, f"file://{single.page('report', run=1)}") as watched:
-        page = watched.page
-        assert page.locator("#gallery .count").inner_text() == "28 of 64 pictures"
-        page.select_option("#gallery [name=fold]", "2")
-        page.click("#gallery button.more")
-        assert numbers(page.locator(VISIBLE), "fold") == [2] * 32
-        assert not page.locator("#gallery button.more").is_visible()
-        page.select_option(".rows [name=fold]", "1")
-        assert page.locator(".rows .count").inner_text() == "32 rows"
-        assert page.locator(".rows tbody tr td:last-child").all_inner_texts() == ["1"] * 25
+def test_pictures_and_rows_are_filtered_by_fold(opened, single):
+    page = opened(single.page("report.html", run=1))
+    assert page.locator("#gallery .count").inner_text() == "28 of 64 pictures"
+    page.select_option("#gallery [name=fold]", "2")
+    page.click("#gallery button.more")
+    assert numbers(page.locator(VISIBLE), "fold") == [2] * 32
+    assert not page.locator("#gallery button.more").is_visible()
+    page.select_option(".rows [name=fold]", "1")
+    assert page.locator(".rows .count").inner_text() == "32 rows"
+    assert page.locator(".rows tbody tr td:last-child").all_inner_texts() == ["1"] * 25
 
 
 @pytest.mark.parametrize("link", ["#confused button[data-pair]", "#confusion td.w button"])
@@ -104,20 +107,18 @@ def test_a_pair_that_is_confused_leads_to_its_pictures(report, link):
     assert numbers(cards, "predicted") == [predicted] * count
 
 
-def test_a_label_that_is_contradicted_leads_to_its_picture_and_its_path(browser, single):
-    with watching(browser, f"file://{single.page('labels.html', run=1)}") as watched:
-        page = watched.page
-        cards = page.locator(VISIBLE)
-        button = page.locator("#pairs button[data-pair]").first
-        actual, predicted = map(int, button.get_attribute("data-pair").split())
-        count = int(button.locator("xpath=ancestor::tr").locator("td").nth(1).inner_text())
-        button.click()
-        assert numbers(cards, "actual") == [actual] * count
-        assert numbers(cards, "predicted") == [predicted] * count
-        cards.first.locator("button.view").click()
-        assert page.locator("dialog.large code").inner_text().startswith("data/hostile/train/<img src=x")
-        assert page.evaluate("window.owned") is None
-        watched.is_whole()
+def test_a_label_that_is_contradicted_leads_to_its_picture_and_its_path(opened, single):
+    page = opened(single.page("labels.html", run=1), "phone")
+    cards = page.locator(VISIBLE)
+    button = page.locator("#pairs button[data-pair]").first
+    actual, predicted = map(int, button.get_attribute("data-pair").split())
+    count = int(button.locator("xpath=ancestor::tr").locator("td").nth(1).inner_text())
+    button.click()
+    assert numbers(cards, "actual") == [actual] * count
+    assert numbers(cards, "predicted") == [predicted] * count
+    cards.first.locator("button.view").click()
+    assert page.locator("dialog.large code").inner_text().startswith("data/hostile/train/<img src=x")
+    assert page.evaluate("window.owned") is None
 
 
 def test_a_picture_opens_large_with_all_probabilities_its_map_and_its_path_and_arrow_keys_lead_on(report):
@@ -141,13 +142,12 @@ def test_a_picture_opens_large_with_all_probabilities_its_map_and_its_path_and_a
     assert not large.is_visible()
 
 
-def test_a_wide_screen_has_two_columns_and_on_a_phone_what_matters_less_is_left_out(browser, single):
+def test_a_wide_screen_has_two_columns_and_on_a_phone_what_matters_less_is_left_out(opened, single):
     tops, shown = {}, {}
     for look in ("desktop", "phone"):
-        with watching(browser, f"file://{single.page('report')}", look) as watched:
-            page = watched.page
-            tops[look] = [page.locator(f"#{name}").bounding_box()["y"] for name in ("scores", "diagnosis")]
-            shown[look] = page.locator("#classes th:visible").count()
+        page = opened(single.page("report.html"), look)
+        tops[look] = [page.locator(f"#{name}").bounding_box()["y"] for name in ("scores", "diagnosis")]
+        shown[look] = page.locator("#classes th:visible").count()
     assert tops["desktop"][0] == tops["desktop"][1]
     assert tops["phone"][0] < tops["phone"][1]
     assert shown["desktop"] == shown["phone"] + 2
@@ -191,7 +191,7 @@ def test_all_is_reached_by_keys_alone(report):
 
 
 def test_without_scripts_every_picture_and_table_but_one_shows(browser, single):
-    with watching(browser, f"file://{single.page('report')}", java_script_enabled=False) as watched:
+    with watching(browser, f"file://{single.page('report.html')}", java_script_enabled=False) as watched:
         cards = watched.page.locator("#gallery figure")
         assert [card.is_visible() for card in cards.all()] == [True] * VALIDATING
         assert not watched.page.locator(".controls").first.is_visible()
@@ -200,7 +200,7 @@ def test_without_scripts_every_picture_and_table_but_one_shows(browser, single):
 
 
 def test_a_report_works_in_the_frames_that_a_notebook_and_kaggle_put_it_in(browser, single, tmp_path):
-    page = single.page("report")
+    page = single.page("report.html")
     insides = {"src": f"file://{page}", "srcdoc": html.escape(page.read_text(encoding="utf-8"))}
     frames = [f'<iframe sandbox="allow-scripts" width="900" height="700" {how}="{it}">' for how, it in insides.items()]
     notebook = f'<!doctype html><meta charset="utf-8">{"</iframe>".join(frames)}'
@@ -226,41 +226,39 @@ def test_a_report_has_its_charts_and_they_take_the_colours_of_the_dark(report):
     assert len(set(colours)) == 2
 
 
-def test_tags_have_a_curve_each_and_their_mistakes_are_marked(browser, tagged):
-    with watching(browser, f"file://{tagged.page('report')}") as watched:
-        page = watched.page
-        assert page.locator("#thresholds svg").count() == 4
-        assert page.locator("#gallery figure.wrong").first.locator(".missed, .invented").count() >= 1
-        assert page.locator("#confusion").count() == 0
-        page.select_option("#gallery [name=actual]", "1")
-        tags = page.locator(VISIBLE).evaluate_all("cards => cards.map(card => card.dataset.actual.split(' '))")
-        assert tags
-        assert all("1" in of_card for of_card in tags)
-    with watching(browser, f"file://{tagged.page('explore.html')}") as watched:
-        assert watched.page.locator("#together td").count() == 16
-        assert watched.page.locator("#classes thead th").all_inner_texts()[3:] == ["fold 1", "fold 2", "fold 3"]
+def test_tags_have_a_curve_each_and_their_mistakes_are_marked(opened, tagged):
+    page = opened(tagged.page("report.html"), "dark")
+    assert page.locator("#thresholds svg").count() == 4
+    assert page.locator("#gallery figure.wrong").first.locator(".missed, .invented").count() >= 1
+    assert page.locator("#confusion").count() == 0
+    page.select_option("#gallery [name=actual]", "1")
+    tags = page.locator(VISIBLE).evaluate_all("cards => cards.map(card => card.dataset.actual.split(' '))")
+    assert tags
+    assert all("1" in of_card for of_card in tags)
+    page = opened(tagged.page("explore.html"), "phone")
+    assert page.locator("#together td").count() == 16
+    assert page.locator("#classes thead th").all_inner_texts()[3:] == ["fold 1", "fold 2", "fold 3"]
 
 
-def test_an_exploration_shows_each_class_the_augmentations_and_the_views(browser, single):
-    with watching(browser, f"file://{single.page('explore.html')}") as watched:
-        page = watched.page
-        assert page.locator("#classes tbody td:nth-child(2)").all_inner_texts() == ["16"] * 4
-        assert page.locator("#unlabelled figure").count() == 16
-        assert page.locator("#nearby circle").count() == 64
-        assert page.locator("#nearby text").count() == 4
-        assert [page.locator("#augmented .views").nth(row).locator("img").count() for row in range(2)] == [7, 2]
-        assert re.search(r"few images: 64 ", page.locator("#advice").inner_text())
-        page.select_option("#gallery [name=actual]", "3")
-        page.select_option("#gallery [name=fold]", "valid")
-        cards = page.locator(VISIBLE)
-        assert set(numbers(cards, "actual")) == {3}
-        assert set(cards.evaluate_all("cards => cards.map(card => card.dataset.fold)")) == {"valid"}
+def test_an_exploration_shows_each_class_the_augmentations_and_the_views(opened, single):
+    page = opened(single.page("explore.html"))
+    assert page.locator("#classes tbody td:nth-child(2)").all_inner_texts() == ["16"] * 4
+    assert page.locator("#unlabelled figure").count() == 16
+    assert page.locator("#nearby circle").count() == 64
+    assert page.locator("#nearby text").count() == 4
+    assert [page.locator("#augmented .views").nth(row).locator("img").count() for row in range(2)] == [7, 2]
+    assert re.search(r"few images: 64 ", page.locator("#advice").inner_text())
+    page.select_option("#gallery [name=actual]", "3")
+    page.select_option("#gallery [name=fold]", "valid")
+    cards = page.locator(VISIBLE)
+    assert set(numbers(cards, "actual")) == {3}
+    assert set(cards.evaluate_all("cards => cards.map(card => card.dataset.fold)")) == {"valid"}
 
 
-def test_a_comparison_names_what_differs_and_what_is_gained(browser, single):
-    with watching(browser, f"file://{single.page('compare.html')}") as watched:
-        fields = watched.page.locator("#differences tbody th").all_inner_texts()
-        assert {"recipe_name", "folds"} <= set(fields)
-        assert watched.page.locator("#curves svg").count() == 3
-        gains = watched.page.locator("#gains table").first.locator("tbody tr").inner_text().split("\t")
-        assert gains[:2] == ["quick-2folds-1", str(VALIDATING)]
+def test_a_comparison_names_what_differs_and_what_is_gained(opened, single):
+    page = opened(single.page("compare.html"))
+    fields = page.locator("#differences tbody th").all_inner_texts()
+    assert {"recipe_name", "folds"} <= set(fields)
+    assert page.locator("#curves svg").count() == 3
+    gains = page.locator("#gains table").first.locator("tbody tr").inner_text().split("\t")
+    assert gains[:2] == ["quick-2folds-1", str(VALIDATING)]

@@ -14,19 +14,6 @@ def names(workspace):
     return [run.folder.name for run in list_runs(workspace)]
 
 
-def test_a_recipe_of_several_trainings_becomes_one_run_with_a_submission(train, workspace, strong):
-    run, _ = train()
-    assert run.folder.name == "strong-1"
-    assert run.members == ("shades/strong.1-2folds-1", "shades/strong.2-2folds-1")
-    config, scores = run.record("config"), run.record("scores")
-    assert (config["complete"], config["folds"], config["recipe_name"]) == (True, 2, "strong")
-    assert [one["run"] for one in scores["members"]] == list(run.members)
-    assert scores["rows"] == 36
-    assert len(pd.read_csv(run.submission)) == 12
-    runner.report(strong, run, workspace, Console())
-    assert run.report.is_file()
-
-
 def test_a_blend_is_there_after_the_first_training_goes_on_in_its_run_and_is_found_again(
     train, strong, workspace, monkeypatch, tmp_path
 ):
@@ -50,7 +37,6 @@ def test_a_blend_is_there_after_the_first_training_goes_on_in_its_run_and_is_fou
     assert len(pd.read_csv(early.submission)) == 12
     run, _ = train()
     assert run.folder == early.folder
-    assert len(run.members) == 2
     before = names(workspace)
     assert len(before) == 2 * 2 + 2 + 1
     again, _ = train()
@@ -60,6 +46,28 @@ def test_a_blend_is_there_after_the_first_training_goes_on_in_its_run_and_is_fou
     shutil.copytree(workspace.data("shades"), other.data("shades"))
     never_stopped = runner.train(strong, Choices("strong"), other, Console())
     assert {one.submission.read_bytes() for one in (run, again)} == {never_stopped.submission.read_bytes()}
+    assert never_stopped.members == run.members == ("shades/strong.1-2folds-1", "shades/strong.2-2folds-1")
+    config, scores = run.record("config"), run.record("scores")
+    assert (config["complete"], config["folds"], config["recipe_name"]) == (True, 2, "strong")
+    assert [one["run"] for one in scores["members"]] == list(run.members)
+    assert scores["rows"] == 36
+    runner.report(strong, run, workspace, Console())
+    assert run.report.is_file()
+
+
+def test_a_fold_is_a_line_of_progress_and_one_of_its_score_and_what_holds_for_all_is_said_once(train, workspace):
+    data = workspace.data("shades")
+    shutil.copy(data / "train" / "t00.png", data / "test" / "q03.png")
+    run, said = train(recipe="standard", folds=3, settings=("stages.learning_rate=1e-9",))
+    *of_folds, finding = said.partition("shades: 3 folds joined")[0].splitlines()
+    assert "1 leak" in of_folds.pop(1)
+    assert [line.partition(": ")[0] for line in of_folds] == ["shades", "validation accuracy"] * 3
+    assert all(f"fold {number} of 3" in line for number, line in enumerate(of_folds[::2], start=1))
+    assert finding.endswith("(found in 3 of 3)")
+    for member in run.members[1:]:
+        log = (workspace.runs / member / "log.txt").read_text()
+        kind = finding.split(": ")[1]
+        assert all(detail in log for detail in ("1 leak", "train loss", "stage 1 of 1", f"stage 1: {kind}", "wrote "))
 
 
 def test_several_backbones_of_a_recipe_are_blended_on_one_split(train):
@@ -73,11 +81,8 @@ def test_several_backbones_of_a_recipe_are_blended_on_one_split(train):
 def test_a_member_is_trained_alone_by_its_number(train, strong):
     run, _ = train(recipe="strong.2")
     config = run.record("config")
-    assert (config["recipe_name"], config["recipe"]["backbone"], config["folds"]) == (
-        "strong.2",
-        "test_efficientnet",
-        None,
-    )
+    assert (config["recipe_name"], config["folds"]) == ("strong.2", None)
+    assert config["recipe"]["backbone"] == "test_efficientnet"
     assert recipe_named(strong, "strong.2").stages[0].size == 32
     with pytest.raises(OverrideError, match=r"strong\.1, strong\.2"):
         recipe_named(strong, "strong")
@@ -87,12 +92,10 @@ def test_a_member_is_trained_alone_by_its_number(train, strong):
 
 def test_each_member_is_trained_with_each_backbone(strong):
     chosen = trainings_of(strong, Choices("strong", backbones=("a", "b"), seed=3, folds=4))
-    assert [(one.recipe, one.backbone, one.seed, one.folds) for one in chosen] == [
-        ("strong.1", "a", 3, 4),
-        ("strong.1", "b", 3, 4),
-        ("strong.2", "a", 3, 4),
-        ("strong.2", "b", 3, 4),
+    assert [(one.recipe, one.backbone) for one in chosen] == [
+        (f"strong.{number}", backbone) for number in (1, 2) for backbone in "ab"
     ]
+    assert {(one.seed, one.folds) for one in chosen} == {(3, 4)}
     assert [one.backbone for one in trainings_of(strong, Choices("strong", "a"))] == ["a", "a"]
     assert not is_blend(strong, Choices())
     assert not is_blend(strong, Choices("strong.1"))

@@ -1,5 +1,6 @@
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.overrides import apply_overrides
@@ -18,25 +19,26 @@ def planet():
 
 
 @pytest.mark.parametrize(
-    ("text", "dimension"),
+    ("text", "drawn_from", "declared"),
     [
-        ("dropout=0.2..0.8", Dimension("dropout", 0.2, 0.8, declared=0.3)),
-        ("dropout = 0.4..0.8", Dimension("dropout", 0.4, 0.8)),
-        ("batch_size=8..32", Dimension("batch_size", 8, 32, declared=16)),
-        ("batch_size=8,16", Dimension("batch_size", choices=("8", "16"), declared="16")),
-        ("weight_decay=1e-4..1:log", Dimension("weight_decay", 1e-4, 1.0, log=True, declared=0.01)),
-        ("stages.1.learning_rate=1e-4..1e-2:log", Dimension("stages.1.learning_rate", 1e-4, 1e-2, True, declared=1e-3)),
-        ("stages.learning_rate=find,0.001", Dimension("stages.learning_rate", choices=("find", "0.001"))),
-        ("stages.cycles=1,2", Dimension("stages.cycles", choices=("1", "2"), declared="1")),
-        ("stages.2.learning_rate=1e-4..1e-2", Dimension("stages.2.learning_rate", 1e-4, 1e-2)),
-        ("optimizer=adamw,sgd", Dimension("optimizer", choices=("adamw", "sgd"), declared="adamw")),
-        ("pretrained=yes,no", Dimension("pretrained", choices=("yes", "no"), declared="yes")),
-        ("augment.max_zoom=1..1.3", Dimension("augment.max_zoom", 1.0, 1.3, declared=1)),
-        ("layer_lr_ratio=3,10", Dimension("layer_lr_ratio", choices=("3", "10"), declared="3")),
+        ("dropout=0.2..0.8", FloatDistribution(0.2, 0.8), 0.3),
+        ("dropout = 0.4..0.8", FloatDistribution(0.4, 0.8), None),
+        ("batch_size=8..32", IntDistribution(8, 32), 16),
+        ("batch_size=8,16", CategoricalDistribution(("8", "16")), "16"),
+        ("weight_decay=1e-4..1:log", FloatDistribution(1e-4, 1.0, log=True), 0.01),
+        ("stages.1.learning_rate=1e-4..1e-2:log", FloatDistribution(1e-4, 1e-2, log=True), 1e-3),
+        ("stages.learning_rate=find,0.001", CategoricalDistribution(("find", "0.001")), None),
+        ("stages.cycles=1,2", CategoricalDistribution(("1", "2")), "1"),
+        ("stages.2.learning_rate=1e-4..1e-2", FloatDistribution(1e-4, 1e-2), None),
+        ("optimizer=adamw,sgd", CategoricalDistribution(("adamw", "sgd")), "adamw"),
+        ("pretrained=yes,no", CategoricalDistribution(("yes", "no")), "yes"),
+        ("augment.max_zoom=1..1.3", FloatDistribution(1.0, 1.3), 1),
+        ("layer_lr_ratio=3,10", CategoricalDistribution(("3", "10")), "3"),
     ],
-)  # fmt: skip
-def test_a_space_is_read_with_what_the_recipe_says(planet, text, dimension):
-    assert read_space([text], planet, RECIPE) == [dimension]
+)
+def test_a_space_is_read_with_what_the_recipe_says(planet, text, drawn_from, declared):
+    field = text.partition("=")[0].strip()
+    assert read_space([text], planet, RECIPE) == [Dimension(field, drawn_from, declared)]
 
 
 @pytest.mark.parametrize(
@@ -68,8 +70,9 @@ def test_what_is_drawn_lies_in_the_space_and_can_be_set(planet):
     space = read_space(texts, planet, RECIPE)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(50):
-        trial = study.ask()
-        _, recipe = apply_overrides(planet, RECIPE, [dimension.suggest(trial) for dimension in space])
+        trial = study.ask({dimension.field: dimension.drawn_from for dimension in space})
+        settings = [dimension.setting(trial.params[dimension.field]) for dimension in space]
+        _, recipe = apply_overrides(planet, RECIPE, settings)
         assert 0.2 <= recipe.dropout <= 0.8
         assert 1e-4 <= recipe.weight_decay <= 1e-2
         assert 8 <= recipe.batch_size <= 32
