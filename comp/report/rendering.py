@@ -99,10 +99,10 @@ def seconds(value: float | None) -> str:
     return "–" if value is None or _is_missing(value) else time_in_words(value)
 
 
-def thumbnail(pixels: npt.NDArray[np.uint8], side: int = SIDE) -> str:
-    """Pixels (H, W, C) as a data URI, its longer side ``side`` pixels at most."""
+def thumbnail(pixels: npt.NDArray[np.uint8]) -> str:
+    """Pixels (H, W, C) as a data URI, its longer side SIDE pixels at most."""
     picture = Image.fromarray(np.ascontiguousarray(in_rgb(pixels)))
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     return _webp(picture, quality=72)
 
 

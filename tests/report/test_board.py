@@ -18,37 +18,41 @@ def rows(workspace):
     return {row["folder"]: row for one in board_facts(workspace, FOLDERS)["competitions"] for row in one["rows"]}
 
 
+def shown(workspace, *names):
+    """What is shown of the only run."""
+    (row,) = rows(workspace).values()
+    return tuple(row[name] for name in names)
+
+
 def test_a_run_is_shown_as_far_as_it_is(workspace):
     run = started(workspace)
     with run.held():
-        (row,) = rows(workspace).values()
-        assert (row["state"], row["score"], row["epochs"], row["chart"]) == ("training", None, (0, 3), None)
+        assert shown(workspace, "state", "score", "epochs", "chart") == ("training", None, (0, 3), None)
         trained_an_epoch(run, 0)
-        (row,) = rows(workspace).values()
-        assert (row["state"], row["score"], row["epochs"]) == ("training", 0.5, (1, 3))
-        assert row["last"]["train_loss"] == 1.25
-        assert (row["seconds"], row["left"]) == (2.0, 4.0)
-    assert rows(workspace)["quick-1"]["state"] == "stopped"
+        assert shown(workspace, "state", "score", "epochs") == ("training", 0.5, (1, 3))
+        assert shown(workspace, "last")[0]["train_loss"] == 1.25
+        assert shown(workspace, "seconds", "left") == (2.0, 4.0)
+    assert shown(workspace, "state") == ("stopped",)
     run.weights.parent.mkdir()
     run.weights.touch()
-    assert rows(workspace)["quick-1"]["state"] == "trained"
+    assert shown(workspace, "state") == ("trained",)
     assert "<small>last epoch</small>" in render("board", **board_facts(workspace, FOLDERS))
     run.write_record("scores", {"metric": "accuracy", "tuned": 0.75})
-    assert (rows(workspace)["quick-1"]["state"], rows(workspace)["quick-1"]["score"]) == ("predicted", 0.75)
+    assert shown(workspace, "state", "score") == ("predicted", 0.75)
     assert "last epoch" not in render("board", **board_facts(workspace, FOLDERS))
     run.write_record("submitted", {"score": 0.7})
-    assert (rows(workspace)["quick-1"]["state"], rows(workspace)["quick-1"]["leaderboard"]) == ("submitted", 0.7)
+    assert shown(workspace, "state", "leaderboard") == ("submitted", 0.7)
 
 
 def test_a_training_by_hand_is_called_stopped_when_it_wrote_nothing_for_long(workspace):
     run = started(workspace)
     run.write_record("config", {**run.record("config"), "by_hand": True})
     trained_an_epoch(run, 0)
-    assert rows(workspace)["quick-1"]["state"] == "training"
+    assert shown(workspace, "state") == ("training",)
     long_ago = time.time() - SILENT_SECONDS - 5
     for path in run.folder.iterdir():
         os.utime(path, (long_ago, long_ago))
-    assert rows(workspace)["quick-1"]["state"] == "stopped"
+    assert shown(workspace, "state") == ("stopped",)
 
 
 def test_a_run_that_can_t_be_read_is_shown_with_what_to_do(workspace):
@@ -58,14 +62,10 @@ def test_a_run_that_can_t_be_read_is_shown_with_what_to_do(workspace):
     gone = started(workspace, "<b>")
     gone.log.touch()
     (gone.folder / "config.json").unlink()
-    shown = rows(workspace)
-    assert {name: row["state"] for name, row in shown.items()} == {
-        "quick-1": "stopped",
-        "quick-2": "broken",
-        "quick-3": "broken",
-        "<b>-1": "broken",
-    }
-    assert shown["<b>-1"]["problem"].startswith("The run digits/<b>-1 has no config.json: put the file back")
+    found = rows(workspace)
+    broken = dict.fromkeys(("quick-2", "quick-3", "<b>-1"), "broken")
+    assert {name: row["state"] for name, row in found.items()} == {"quick-1": "stopped", **broken}
+    assert found["<b>-1"]["problem"].startswith("The run digits/<b>-1 has no config.json: put the file back")
     with served(workspace) as url:
         page = requests.get(url, timeout=10).text
     assert "The run digits/&lt;b&gt;-1 has no config.json: put the file back, or delete " in page
@@ -124,8 +124,8 @@ def test_a_competition_that_can_t_be_loaded_keeps_no_board_down(workspace, tmp_p
     (tmp_path / "more" / "broken").mkdir(parents=True)
     (tmp_path / "more" / "broken" / "competition.py").write_text("raise ValueError")
     started(workspace, competition="broken")
-    shown = board_facts(workspace, [*FOLDERS, tmp_path / "more"])["competitions"]
-    assert [one["name"] for one in shown] == ["broken"]
+    found = board_facts(workspace, [*FOLDERS, tmp_path / "more"])["competitions"]
+    assert [one["name"] for one in found] == ["broken"]
 
 
 def test_a_port_in_use_is_one_sentence(workspace):

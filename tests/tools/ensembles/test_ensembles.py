@@ -14,25 +14,20 @@ def ensemble(made, runs, how=None):
     return ensembles.ensemble(made.competition, runs, made.workspace, Console(), how)
 
 
-def test_the_plain_mean_is_that_of_both_parts(made):
-    members = [made.run(HALF, seed=seed) for seed in (1, 2)]
-    run = ensemble(made, members, "mean")
-    for part in ("valid", "test"):
-        mean = sum(predictions(member, part) for member in members) / 2
-        assert np.allclose(predictions(run, part), mean.loc[predictions(run, part).index])
+@pytest.mark.parametrize(("how", "parts"), [("mean", ("valid", "test")), ("weights", ("test",))])
+def test_predictions_are_combined_by_the_weights_that_are_recorded(made, how, parts):
+    members = [made.run(HALF, seed=seed, knows=knows) for seed, knows in ((1, 0.1), (2, 0.15))]
+    run = ensemble(made, members, how)
+    weights = np.array(run.record("scores")["methods"][how]["weights"])
+    assert weights.sum() == pytest.approx(1)
+    assert weights[1] > weights[0] >= 0 or how == "mean"
+    for part in parts:
+        found = predictions(run, part)
+        of_members = np.stack([predictions(member, part).loc[found.index].to_numpy() for member in members])
+        expected = of_members.mean(axis=0) if how == "mean" else mean_of_logits(of_members, "single", weights)
+        assert np.allclose(found, expected)
     assert dict(run.split()) == dict(members[0].split())
     assert set(predictions(run, "valid").index) == members[0].validating()
-
-
-def test_fitted_weights_are_recorded_and_are_those_of_the_test_predictions(made):
-    members = [made.run(HALF, seed=1, knows=0.1), made.run(HALF, seed=2, knows=0.15)]
-    run = ensemble(made, members, "weights")
-    weights = run.record("scores")["methods"]["weights"]["weights"]
-    assert sum(weights) == pytest.approx(1)
-    assert weights[1] > weights[0] >= 0
-    index = predictions(run, "test").index
-    of_members = np.stack([predictions(member, "test").loc[index].to_numpy() for member in members])
-    assert np.allclose(predictions(run, "test"), mean_of_logits(of_members, "single", np.array(weights)))
 
 
 def test_weights_that_leave_one_run_alone_make_no_copy_of_it(made, capsys):
