@@ -134,8 +134,9 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
     Only where labels and images are differs from the real one: they lie as simply as can be, whatever the real layout.
     """
     place = served / competition.kaggle
+    id_column, *columns = tables.sample_submission.columns
     if tables.sample_submission.parts is not None:
-        competition = replace(competition, submission=ProbabilityPerClass())
+        competition, columns = replace(competition, submission=ProbabilityPerClass()), list(tables.classes)
     ids = [f"{number:0{len(str(len(hidden)))}}" for number in range(len(hidden))]
     files, read = [], competition.read
     for id_, path, hides in zip(ids, map(Path, tables.train["path"]), hidden, strict=True):
@@ -161,23 +162,15 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
     answers.parent.mkdir()
     for predictions, path in ((truth, answers), (even, place / competition.sample_submission)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _submitted(competition, tables, names, predictions).to_csv(path, index=False)
-    columns = competition.columns
-    if columns is not None:
-        written = pd.DataFrame({"image": files, **{name: tables.train[in_table(name)] for name in columns.names}})
+        values = competition.submission.encode(predictions, tables.classes, columns)
+        values.insert(0, id_column, names)
+        values.to_csv(path, index=False)
+    given = competition.columns
+    if given is not None:
+        written = pd.DataFrame({"image": files, **{name: tables.train[in_table(name)] for name in given.names}})
         written.to_csv(place / "columns.csv", index=False)
-        columns = replace(columns, train="columns.csv", test="columns.csv", image="image")
-    return replace(competition, labels=labels, test=test, columns=columns, extra_data=(), prepare=())
-
-
-def _submitted(
-    competition: Competition, tables: Tables, ids: npt.NDArray[Any], predictions: npt.NDArray[Any]
-) -> pd.DataFrame:
-    id_column, *columns = tables.sample_submission.columns
-    columns = columns if tables.sample_submission.parts is None else list(tables.classes)
-    values = competition.submission.encode(predictions, tables.classes, columns)
-    values.insert(0, id_column, ids)
-    return values
+        given = replace(given, train="columns.csv", test="columns.csv", image="image")
+    return replace(competition, labels=labels, test=test, columns=given, extra_data=(), prepare=())
 
 
 def _numbered(names: Iterable[object]) -> list[str]:

@@ -3,8 +3,8 @@ import io
 import shutil
 import socket
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,44 +23,32 @@ DIGITS = competition_named("digits", REPOSITORY_COMPETITIONS)
 TINY = Choices("quick", "test_resnet", ("stages.size=16", "stages.cycles=1", "stages.cycle_length=1", "tta=none"))
 
 
-@dataclass
-class Watched:
-    """The hosts that were connected to or looked up, and the files that were opened."""
-
-    hosts: set
-    files: set
-
-
 @contextmanager
 def watched():
-    found = Watched(set(), set())
-    connect, look_up, opened = socket.socket.connect, socket.getaddrinfo, builtins.open
+    """The hosts that were connected to or looked up, and the files that were opened, while the block lasts."""
+    hosts, files = set(), set()
 
-    def connecting(self, address):
-        found.hosts.add(address[0])
-        return connect(self, address)
+    def noting(notes, part, function):
+        def call(*given, **named):
+            notes.add(part(*given))
+            return function(*given, **named)
 
-    def looking_up(host, *arguments, **named):
-        found.hosts.add(host)
-        return look_up(host, *arguments, **named)
-
-    def opening(file, *arguments, **named):
-        found.files.add(str(file))
-        return opened(file, *arguments, **named)
+        return call
 
     with pytest.MonkeyPatch.context() as patch:
+        connecting = noting(hosts, lambda _, address: address[0], socket.socket.connect)
         patch.setattr(socket.socket, "connect", connecting)
-        patch.setattr(socket, "getaddrinfo", looking_up)
-        patch.setattr(builtins, "open", opening)
-        patch.setattr(io, "open", opening)
-        yield found
+        patch.setattr(socket, "getaddrinfo", noting(hosts, lambda host, *_: host, socket.getaddrinfo))
+        for module in (builtins, io):
+            patch.setattr(module, "open", noting(files, lambda file, *_: str(file), open))
+        yield SimpleNamespace(hosts=hosts, files=files)
 
 
 def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def table(targets, groups=None, classes=None):
+def table(targets, groups=None):
     targets = np.array(targets)
     train = pd.DataFrame({"id": [str(row) for row in range(len(targets))]})
     if groups is not None:

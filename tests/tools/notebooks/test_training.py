@@ -1,11 +1,9 @@
 """The whole way with the real client: a training is pushed to the local Kaggle, executed, and its run brought here."""
 
-import json
 import time
 import zipfile
-from dataclasses import dataclass
-from pathlib import Path
 
+import nbformat
 import pandas as pd
 import pytest
 
@@ -89,45 +87,37 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
     assert not list(workspace.runs.glob(".arriving-*"))
 
 
-@dataclass(frozen=True)
-class Writing:
-    """A notebook that writes a file that lies here already."""
+@pytest.fixture
+def brought(kaggle, tmp_path):
+    """What `bring` takes in of a notebook that leaves these files, by their names, in its archive."""
+    archive = tmp_path / "runs.zip"
 
-    file: Path
-    name: str = "comp-shades-folds"
+    def start(workspace, backbone, contents, spoil=lambda content: content):
+        with zipfile.ZipFile(archive, "w") as out:
+            for name, content in contents.items():
+                out.writestr(str(name), content)
+        archive.write_bytes(spoil(archive.read_bytes()))
+        copy = nbformat.v4.new_code_cell(f"import shutil; shutil.copy({str(archive)!r}, 'runs.zip')")
+        source = nbformat.writes(nbformat.v4.new_notebook(cells=[copy]))
+        client = connect()
+        handle = push(client, Notebook("comp-shades-folds", source, [], [], internet=False))
+        while execution(client, handle).status in ("queued", "running"):
+            time.sleep(0.1)
+        return bring(client, handle, backbone, workspace, Console())
 
-    @property
-    def notebook(self):
-        copy = f"import shutil; shutil.copy({str(self.file)!r}, 'runs.zip')"
-        source = {"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": []}
-        source["cells"] = [
-            {"cell_type": "code", "source": copy, "metadata": {}, "outputs": [], "execution_count": None}
-        ]
-        return Notebook(self.name, json.dumps(source), [], [], internet=False)
-
-
-def executed(kaggle, notebook):
-    handle = push(kaggle, notebook)
-    while (now := execution(kaggle, handle)).status in ("queued", "running"):
-        time.sleep(0.1)
-    return handle, now
+    return start
 
 
 def test_folds_and_the_run_they_are_joined_in_are_called_as_they_are_here(
-    shades, kaggle, predicting, tmp_path, workspace
+    shades, brought, predicting, tmp_path, workspace
 ):
     there = predicting(shades)
     joined = join(there.competition, there.folds(recipe={"backbone": "local-dir:/there"}), there.workspace, Console())
-    archive = tmp_path / "runs.zip"
-    with zipfile.ZipFile(archive, "w") as out:
-        out.writestr("final.txt", joined.name)
-        for path in workspace.runs.rglob("*"):
-            out.write(path, path.relative_to(workspace.runs))
+    files = [path for path in workspace.runs.rglob("*") if path.is_file()]
     here = Workspace(tmp_path / "here")
     (here.runs / "shades" / "standard-2").mkdir(parents=True)
-    client = connect()
-    handle, _ = executed(client, Writing(archive).notebook)
-    run = bring(client, handle, "local-dir:/here", here, Console())
+    left = {path.relative_to(workspace.runs): path.read_bytes() for path in files}
+    run = brought(here, "local-dir:/here", {"final.txt": joined.name, **left})
     assert set(run.members) == {"shades/standard-1", "shades/standard-3", "shades/standard-4"}
     assert [Run(here.runs / name).record("config")["fold"] for name in run.members] == [1, 2, 3]
     assert [one["run"] for one in run.record("scores")["folds"]] == list(run.members)
@@ -138,16 +128,10 @@ def test_folds_and_the_run_they_are_joined_in_are_called_as_they_are_here(
     assert list(here.notebooks.iterdir()) == []
 
 
-def test_runs_that_came_damaged_are_not_taken_in(kaggle, shades, tmp_path, workspace):
-    archive = tmp_path / "runs.zip"
-    with zipfile.ZipFile(archive, "w") as out:
-        out.writestr("final.txt", "shades/standard-1")
-        out.writestr("shades/standard-1/config.json", '{"order": 1}')
-    archive.write_bytes(archive.read_bytes().replace(b'"order": 1', b'"order": 2'))
-    client = connect()
-    handle, _ = executed(client, Writing(archive).notebook)
+def test_runs_that_came_damaged_are_not_taken_in(brought, workspace):
+    left = {"final.txt": "shades/standard-1", "shades/standard-1/config.json": '{"order": 1}'}
     with pytest.raises(DamagedError):
-        bring(client, handle, "test_resnet", workspace, Console())
+        brought(workspace, "test_resnet", left, lambda content: content.replace(b'"order": 1', b'"order": 2'))
     assert list(workspace.runs.rglob("*")) == []
 
 
