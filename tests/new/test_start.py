@@ -4,6 +4,7 @@ import re
 import shutil
 import tarfile
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -32,18 +33,15 @@ def new(comp, tmp_path):
 @pytest.fixture
 def served(lay_out, tmp_path, monkeypatch):
     """Serves a stand-in as long as the test lasts."""
-    stack = []
+    with ExitStack() as stack:
 
-    def serve(slug):
-        made = lay_out(slug)
-        server = running(made.folder.parent, {}, tmp_path / "state")
-        stack.append(server)
-        monkeypatch.setenv("COMP_KAGGLE_URL", server.__enter__())
-        return made
+        def serve(*slug):
+            folder = lay_out(*slug)
+            url = stack.enter_context(running(folder.parent, {}, tmp_path / "state"))
+            monkeypatch.setenv("COMP_KAGGLE_URL", url)
+            return folder
 
-    yield serve
-    for server in stack:
-        server.__exit__(None, None, None)
+        yield serve
 
 
 def declared(ended):
@@ -51,11 +49,11 @@ def declared(ended):
 
 
 def test_a_folder_of_one_s_own_is_run_where_it_lies(new, lay_out, workspace):
-    data = lay_out("aptos2019-blindness-detection").folder
+    data = lay_out()
     before = sorted(data.rglob("*"))
     ended = new("mine", "--data", data)
     assert not ended.status, ended.err
-    assert "40 labelled images of 5 classes, 10 to predict" in ended.out
+    assert "40 labelled images of 5 classes, 4 to predict" in ended.out
     run = runner.run(declared(ended), Choices("quick", "test_resnet", TINY), workspace, Console())
     assert run.submission.is_file()
     assert sorted(data.rglob("*")) == before
@@ -63,13 +61,13 @@ def test_a_folder_of_one_s_own_is_run_where_it_lies(new, lay_out, workspace):
 
 
 def test_a_folder_may_begin_with_a_tilde(new, lay_out, monkeypatch):
-    data = lay_out("aptos2019-blindness-detection").folder
+    data = lay_out()
     monkeypatch.setenv("HOME", str(data.parent))
     assert not new("mine", "--data", f"~/{data.name}").status
 
 
 def test_an_archive_is_unpacked_and_run(new, lay_out, tmp_path, workspace):
-    data = lay_out("aerial-cactus-identification").folder
+    data = lay_out("aerial-cactus-identification")
     ended = new("mine", "--data", shutil.make_archive(tmp_path / "whole", "zip", data))
     assert not ended.status, ended.err
     assert len(declared(ended).labels.read(workspace.data("mine"))) == 24
@@ -99,9 +97,9 @@ def packed_as(kind, folder):
 @pytest.mark.parametrize("kind", ["tar", "parts", "deflate64"])
 def test_images_in_an_archive_that_can_t_be_looked_into_are_downloaded(new, served, workspace, kind):
     made = served("histopathologic-cancer-detection")
-    named = packed_as(kind, made.folder / "train")
-    shutil.rmtree(made.folder / "train")
-    ended = new("mine", "--kaggle", made.slug)
+    named = packed_as(kind, made / "train")
+    shutil.rmtree(made / "train")
+    ended = new("mine", "--kaggle", made.name)
     assert not ended.status, ended.err
     assert f"{named} can't be looked into from afar" in ended.out
     assert len(declared(ended).labels.read(workspace.data("mine"))) == 24
@@ -111,17 +109,17 @@ def test_images_in_an_archive_that_can_t_be_looked_into_are_downloaded(new, serv
 def apart(served):
     """Planet as Kaggle has it: the tables in the competition, the images in somebody's data set."""
     made = served("planet-understanding-the-amazon-from-space")
-    images = made.folder.parent / "planets-dataset" / "planet" / "planet"
+    images = made.parent / "planets-dataset" / "planet" / "planet"
     images.mkdir(parents=True)
     for name in ("train-jpg", "test-jpg"):
-        shutil.move(made.folder / name, images / name)
+        shutil.move(made / name, images / name)
     return made
 
 
 def test_images_that_the_competition_lacks_are_found_in_a_data_set(new, apart, workspace):
-    ended = new("mine", "--kaggle", apart.slug, "--dataset", "someone/planets-dataset")
+    ended = new("mine", "--kaggle", apart.name, "--dataset", "someone/planets-dataset")
     assert not ended.status, ended.err
-    assert "labels, images and sample submission fit together: 51 labelled images" in ended.out
+    assert "labels, images and sample submission fit together: 40 labelled images" in ended.out
     competition = declared(ended)
     assert [dataset.handle for dataset in competition.extra_data] == ["someone/planets-dataset"]
     run = runner.run(competition, Choices("quick", "test_resnet", TINY), workspace, Console())
@@ -129,7 +127,7 @@ def test_images_that_the_competition_lacks_are_found_in_a_data_set(new, apart, w
 
 
 def test_a_competition_without_images_asks_for_the_data_set_that_has_them(new, apart):
-    ended = new("mine", "--kaggle", apart.slug)
+    ended = new("mine", "--kaggle", apart.name)
     assert ended.status == 1
     assert "has no images among its files, which are 3 .csv; name the data set" in ended.err
 
@@ -138,16 +136,17 @@ def test_a_competition_without_images_asks_for_the_data_set_that_has_them(new, a
 def test_a_large_folder_s_first_files_are_listed_and_all_only_where_they_are_not_enough(
     new, served, monkeypatch, slug, whole
 ):
-    monkeypatch.setattr(client, "PAGE_SIZE", 5)
-    monkeypatch.setattr(at_kaggle, "FILES_OF_A_FOLDER", 5)
-    ended = new("mine", "--kaggle", served(slug).slug)
+    monkeypatch.setattr(client, "PAGE_SIZE", 3)
+    monkeypatch.setattr(at_kaggle, "FILES_OF_A_FOLDER", 3)
+    served(slug)
+    ended = new("mine", "--kaggle", slug)
     assert declared(ended).labels.folder == ("images" if whole else "train")
     assert ("every file is being listed" in ended.out) == whole
     assert ("? files" in ended.out) == ("? check" in ended.out) == (not whole)
 
 
 def test_an_address_says_the_slug_and_the_competition_s_title_is_kaggle_s(new, served):
-    served("aptos2019-blindness-detection")
+    served()
     ended = new("mine", "--kaggle", "https://www.kaggle.com/competitions/aptos2019-blindness-detection/data")
     assert declared(ended).kaggle == "aptos2019-blindness-detection"
     text = Path(ended.last_line).read_text()
@@ -160,7 +159,7 @@ def test_an_address_says_the_slug_and_the_competition_s_title_is_kaggle_s(new, s
 
 
 def test_what_does_not_fit_together_is_said_and_the_declaration_is_there_to_be_mended(new, lay_out):
-    data = lay_out("aptos2019-blindness-detection").folder
+    data = lay_out()
     for image in sorted((data / "train_images").iterdir())[:5]:
         image.unlink()
     ended = new("mine", "--data", data)
@@ -174,7 +173,7 @@ def test_what_does_not_fit_together_is_said_and_the_declaration_is_there_to_be_m
 
 
 def test_few_rows_without_an_image_are_left_out_with_a_count(new, lay_out):
-    data = lay_out("aptos2019-blindness-detection").folder
+    data = lay_out()
     next((data / "train_images").iterdir()).unlink()
     ended = new("mine", "--data", data)
     assert not ended.status
@@ -195,7 +194,7 @@ def test_few_rows_without_an_image_are_left_out_with_a_count(new, lay_out):
     ],
 )
 def test_what_can_t_be_is_one_sentence_and_leaves_nothing(new, served, arguments, sentence, tmp_path, workspace):
-    served("aptos2019-blindness-detection")
+    served()
     ended = new(*arguments)
     assert ended.status == 1
     assert sentence in ended.err
@@ -225,15 +224,15 @@ def test_data_that_tell_nothing_are_named_and_leave_nothing(new, tmp_path, works
 
 
 def test_a_broken_image_does_not_hide_the_size_of_the_others(new, lay_out):
-    made = lay_out("aptos2019-blindness-detection")
-    min((made.folder / "test_images").iterdir()).write_bytes(b"")
-    ended = new("mine", "--data", made.folder)
+    made = lay_out()
+    min((made / "test_images").iterdir()).write_bytes(b"")
+    ended = new("mine", "--data", made)
     assert not ended.status, ended.err
     assert "unknown size" not in ended.out
 
 
 def test_a_second_time_nothing_is_written_over(new, lay_out):
-    data = lay_out("aptos2019-blindness-detection").folder
+    data = lay_out()
     first = new("mine", "--data", data)
     text = Path(first.last_line).read_text()
     second = new("mine", "--data", data)
@@ -246,7 +245,7 @@ def test_a_second_time_nothing_is_written_over(new, lay_out):
 def test_data_of_a_competition_that_is_declared_are_linked_in_another_home(
     new, comp, lay_out, tmp_path, monkeypatch, packed
 ):
-    data = lay_out("aptos2019-blindness-detection").folder
+    data = lay_out()
     first = new("mine", "--data", data)
     declaration = Path(first.last_line)
     text = declaration.read_text() + "# mine\n"
@@ -262,17 +261,17 @@ def test_data_of_a_competition_that_is_declared_are_linked_in_another_home(
     assert not second.status, second.err
     assert second.last_line == str(declaration)
     assert f"{declaration} stays as it is" in second.out
-    assert "40 labelled images of 5 classes, 10 to predict" in second.out
+    assert "40 labelled images of 5 classes, 4 to predict" in second.out
     assert declaration.read_text() == text
     assert not comp(*plugins, "check", "mine").status
     assert not comp(*plugins, "download", "mine").status
 
 
 def test_data_that_do_not_fit_a_competition_that_is_declared_are_not_linked(new, lay_out, tmp_path, monkeypatch):
-    new("mine", "--data", lay_out("aptos2019-blindness-detection").folder)
+    new("mine", "--data", lay_out())
     elsewhere = Workspace(tmp_path / "elsewhere")
     monkeypatch.setenv("COMP_HOME", str(elsewhere.folder))
-    other = lay_out("cassava-leaf-disease-classification").folder
+    other = lay_out("cassava-leaf-disease-classification")
     told = new("mine", "--data", other).err
     assert told.startswith(f"Error: {other} doesn't fit {tmp_path / 'plugins' / 'mine' / 'competition.py'}, which says")
     assert str(elsewhere.folder) not in told
@@ -280,7 +279,7 @@ def test_data_that_do_not_fit_a_competition_that_is_declared_are_not_linked(new,
 
 
 def test_links_to_the_same_folder_are_taken_as_they_are(new, lay_out, workspace):
-    data = lay_out("aptos2019-blindness-detection").folder
+    data = lay_out()
     first = new("my-own", "--data", data)
     links = sorted(workspace.data("my-own").iterdir())
     shutil.rmtree(Path(first.last_line).parent)
@@ -294,7 +293,7 @@ def test_links_to_the_same_folder_are_taken_as_they_are(new, lay_out, workspace)
 def test_what_is_lost_or_cut_of_data_on_this_machine_is_noticed_by_the_next_command(
     new, comp, lay_out, workspace, tmp_path, packed
 ):
-    data = lay_out("aptos2019-blindness-detection").folder
+    data = lay_out()
     new("mine", "--data", shutil.make_archive(tmp_path / "whole", "zip", data) if packed else data)
     at = workspace.data("mine") if packed else data
     check = ("--competitions", tmp_path / "plugins", "check", "mine")
@@ -303,7 +302,7 @@ def test_what_is_lost_or_cut_of_data_on_this_machine_is_noticed_by_the_next_comm
     said = f"1 file has another size than `comp new` found in {tmp_path}"
     assert said in comp(*check).out
     assert said not in comp(*check).out
-    for lost, named in ([images[1], "1 of 53"], [at / "train.csv", "2 of 53"], [at / "test_images", "12 of 53"]):
+    for lost, named in ([images[1], "1 of 47"], [at / "train.csv", "2 of 47"], [at / "test_images", "6 of 47"]):
         lost.rename(tmp_path / lost.name)
         for command in ("check", "download"):
             told = comp(*check[:2], command, "mine")
@@ -316,9 +315,9 @@ def test_what_is_lost_or_cut_of_data_on_this_machine_is_noticed_by_the_next_comm
 
 
 def test_other_data_under_the_name_are_left_alone_and_the_remedy_works(new, lay_out, workspace):
-    first = new("my-own", "--data", lay_out("aptos2019-blindness-detection").folder)
+    first = new("my-own", "--data", lay_out())
     shutil.rmtree(Path(first.last_line).parent)
-    other = lay_out("cassava-leaf-disease-classification").folder
+    other = lay_out("cassava-leaf-disease-classification")
     told = new("my-own", "--data", other).err
     assert f"{workspace.data('my-own')} holds other data; remove it or move it away" in told
     assert (workspace.data("my-own") / "train_images").is_dir()
