@@ -76,6 +76,10 @@ CHOICES: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "teacher": (
+        Annotated[str | None, option("RUN", "Learn from this run's predictions of the test images as well.")],
+        None,
+    ),
 }
 SEVERAL: dict[str, tuple[Any, Any]] = {
     "recipe": (Annotated[list[str], option("RECIPE", RECIPE + EACH, "--recipe")], ["standard"]),
@@ -137,6 +141,7 @@ class Here:
         like: str | None = None,
         backbone: Sequence[str] = (),
         time: str | None = None,
+        teacher: str | None = None,
         **chosen: Any,
     ) -> Choices:
         from comp.runs.resolve import Choices
@@ -145,6 +150,7 @@ class Here:
         return Choices(
             settings=tuple(settings),
             like=self.run(like) if like else None,
+            teacher=self.run(teacher) if teacher else None,
             backbone=several[0] if len(several) == 1 else None,
             backbones=several if len(several) > 1 else (),
             time=None if time is None else seconds_of(time),

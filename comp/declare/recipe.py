@@ -186,6 +186,7 @@ class Recipe(Declared):
         nothing.
     snapshots: of how many last cycles of the last stage the weights are kept, and their predictions averaged
         (arXiv:1704.00109).
+    teacher_confidence: the probability from which a ``--teacher`` is believed of a test image; 0 believes it always.
     validation: the share of the labelled images that validates.
     tta: ``none``, ``fixed`` (the viewpoint's flips) or ``random`` (the plain view and ``tta_views`` random ones).
     stages: in order; the weights are carried on from each to the next.
@@ -222,6 +223,7 @@ class Recipe(Declared):
     ema: Annotated[float, between(0, 0.99999)] = 0.0
     balance: Literal["none", "weights", "oversample"] = "none"
     snapshots: Annotated[int, between(1)] = 1
+    teacher_confidence: Annotated[float, between(0, 1)] = 0.0
     validation: Annotated[float, between(0.01, 0.5)] = 0.2
     tta: Literal["none", "fixed", "random"] = "fixed"
     tta_views: Annotated[int, between(1, 64)] = 4

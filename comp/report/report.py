@@ -244,4 +244,6 @@ def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = No
             if name in config
         },
     ).options()
+    if "teacher" in config:
+        options += ["--teacher", config["teacher"]["run"]]
     return shlex.join(["comp", "run", config["competition"], *(["--like", like, *options[2:]] if like else options)])

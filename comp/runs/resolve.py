@@ -39,6 +39,7 @@ class Choices:
     fold: which of them validates, from 1. like: a run whose recipe, found learning rates and post-processing are taken
     over. split_seed: what the split is drawn from, where that is not ``seed``: trainings of several seeds that share it
     can be blended. backbones: several, each of a training. time: the seconds that all trainings together may take.
+    teacher: a run whose predictions of the test images are learned from as well.
     """
 
     recipe: str = "standard"
@@ -52,6 +53,7 @@ class Choices:
     split_seed: int | None = None
     backbones: Sequence[str] = ()
     time: float | None = None
+    teacher: Run | None = None
 
     def __post_init__(self) -> None:
         if self.split_seed == self.seed:
@@ -88,9 +90,11 @@ class Choices:
         words += ["--seed", str(self.seed)]
         if self.all_data:
             words.append("--all-data")
-        for option, number in (("--split-seed", self.split_seed), ("--folds", self.folds), ("--fold", self.fold)):
-            if number is not None:
-                words += [option, str(number)]
+        given: dict[str, Any] = {"--split-seed": self.split_seed, "--folds": self.folds, "--fold": self.fold}
+        given["--teacher"] = self.teacher and self.teacher.name
+        for option, value in given.items():
+            if value is not None:
+                words += [option, str(value)]
         return words if self.time is None else [*words, "--time", f"{self.time:g}s"]
 
 
@@ -128,6 +132,7 @@ class Experiment:
             raise RunError(f"{run.name} was trained by hand, so there is no recipe to resume.")
         with _of_this_version():
             like = None if config["like"] is None else find_run(workspace, config["like"])
+            teacher = find_run(workspace, config["teacher"]["run"]) if "teacher" in config else None
             choices = Choices(
                 recipe=config["recipe_name"],
                 backbone=None if like else config["recipe"]["backbone"],
@@ -138,6 +143,7 @@ class Experiment:
                 fold=config["fold"],
                 like=like,
                 split_seed=config.get("split_seed"),
+                teacher=teacher,
             )
         return cls.of(competition, choices, workspace)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -54,7 +55,8 @@ class Images:
 
     paths: of all rows, in the table's order. contents: the digests of their files' bytes, in hexadecimal, where they
     are known. columns: (N, K), where the competition has any. cache: the folder for their features and for the images
-    at the sizes that they train at. read, depth: how they are read, and what they have in common.
+    at the sizes that they train at. read, depth: how they are read, and what they have in common. parts: those that
+    they were put together from, whose features are cached each on its own.
     """
 
     paths: Paths
@@ -67,6 +69,7 @@ class Images:
     read: Read | Channels = "images"
     depth: Depth = RGB
     columns: Tensor | None = None
+    parts: "tuple[Images, ...]" = ()
 
     @property
     def reading(self) -> Reading:
@@ -82,12 +85,22 @@ class Images:
         contents = None if self.contents is None else [self.contents[row] for row in rows]
         return replace(self, paths=self.paths.take(rows), contents=contents)
 
+    def and_more(self, paths: Paths, contents: Sequence[str], columns: Tensor | None) -> "Images":
+        """These, and others after them."""
+        both = pd.concat([pd.Series(self.paths), pd.Series(paths)], ignore_index=True).array
+        more = replace(self, paths=paths, contents=contents, columns=columns)
+        columns = None if self.columns is None or columns is None else torch.cat([self.columns, columns])
+        known = None if self.contents is None else [*self.contents, *contents]
+        return replace(self, paths=both, contents=known, columns=columns, parts=(self, more))
+
     @cached_property
     def content(self) -> str:
         return content_digest(self.paths, self.contents, self.read)
 
     def features(self, learner: Learner, size: Size, views: Sequence[View]) -> Features:
         """The pooled features (N, V, F) of all rows in these views, from the cache where they were computed before."""
+        if self.parts:
+            return np.concatenate([part.features(learner, size, views) for part in self.parts])
         drawn = any(view.draw is not None for view in views)
         made_from = {
             "weights": digest(learner.evaluated.backbone),

@@ -37,6 +37,7 @@ from comp.training.losses import Objective, class_weights
 from comp.training.optimizers import build_optimizer
 from comp.training.schedules import NOMINAL_RATE, simulate
 from comp.training.solving import FOLDS
+from comp.training.teaching import Lesson, lesson_of
 from comp.training.tracking import check_installed
 
 # Rows that a loss of one's own is tried on.
@@ -51,7 +52,8 @@ class Prepared:
 
     training, validating: rows of ``tables.train``; a row that is over-sampled trains several times an epoch.
     outputs: what its logits stand for. weights: a fingerprint of the backbone's, as it was built.
-    encoding: of the competition's columns, by the rows that train.
+    encoding: of the competition's columns, by the rows that train. lesson: what a teacher adds; its test images are
+    among ``images``, after the labelled ones.
     """
 
     experiment: Experiment
@@ -63,6 +65,7 @@ class Prepared:
     outputs: Outputs
     weights: str
     encoding: Encoding | None = None
+    lesson: Lesson | None = None
 
     def inputs(self, stage: Stage, number: int) -> tuple[Epochs, Validation | None]:
         """What the stage of this number, from 1, trains on and validates on, at its size."""
@@ -70,11 +73,15 @@ class Prepared:
         if self.experiment.recipe.head == "pretrained" and is_new(self.learner.model.head):
             self._start_head(stage)
         targets = torch.from_numpy(self.outputs.compared(self.tables.targets))
-        folds = None
+        folds, training = None, self.training
         if stage.schedule == "lbfgs":
             together = self.tables.groups, self.tables.duplicate_groups
             folds = draw_folds(self.tables.targets, FOLDS, self.seed_of(number), *together)
-        rows = self.training, self.validating
+        if self.lesson is not None:
+            targets, training = self.lesson.added_to(targets, training)
+            # A teacher's word is no truth to choose by: no fold leaves it out.
+            folds = None if folds is None else np.pad(folds, (0, len(self.lesson.targets)), constant_values=-1)
+        rows = training, self.validating
         return self.images.for_stage(self.learner, stage, targets, *rows, self.seed_of(number), folds)
 
     def _start_head(self, stage: Stage) -> None:
@@ -137,7 +144,12 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
         None if encoding is None else torch.from_numpy(encoding(tables.train)),
     )
     _try_functions(competition, recipe, images)
-    return Prepared(experiment, tables, training, validating, learner, images, outputs, weights, encoding)
+    lesson = None
+    if choices.teacher is not None:
+        lesson = lesson_of(choices.teacher, recipe, tables, validating, outputs, console)
+        more = None if encoding is None else torch.from_numpy(encoding(lesson.table))
+        images = images.and_more(lesson.table["path"].array, lesson.table["content"].to_list(), more)
+    return Prepared(experiment, tables, training, validating, learner, images, outputs, weights, encoding, lesson)
 
 
 def _try_functions(competition: Competition, recipe: Recipe, images: Images) -> None:
@@ -194,7 +206,8 @@ def _untrained(
     learner = Learner(model, recipe, competition.layer_lr_ratio, objective)
     # What can't be made, or is no loss, is said before anything is computed or written.
     some = torch.from_numpy(outputs.compared(seen[:TRIED])).to(learner.accelerator.device)
-    objective.try_on(some, outputs.width, mixed=learner.mixing is not None)
+    shared = learner.mixing is not None or experiment.choices.teacher is not None
+    objective.try_on(some, outputs.width, mixed=shared)
     build_optimizer(model, recipe, NOMINAL_RATE, competition.layer_lr_ratio, len(LAYER_GROUPS))
     return learner, digest(model.backbone)
 

@@ -29,7 +29,7 @@ from comp.training.training import Training
 
 # Of a config, what says nothing about the results, and what makes them differ in their last digits only.
 NOT_COMPARED = ("command", "order")
-CHOSEN = ("recipe_name", "settings", "seed", "split_seed", "all_data", "folds", "fold", "like")
+CHOSEN = ("recipe_name", "settings", "seed", "split_seed", "all_data", "folds", "fold", "like", "teacher")
 OF_THE_MACHINE = ("versions", "device", "precision")
 ONLY_SAID = (*OF_THE_MACHINE, "source")
 

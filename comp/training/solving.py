@@ -59,9 +59,10 @@ def solve(
     """Give a head of batch norm, dropout and linear layer the weights with the least regularised loss.
 
     inputs: (N, V, F), of the training samples in their views. targets: (N,) or (N, C), as the objective takes them.
-    folds: (N,), from 0; chosen by the loss on what these leave out: the strength of regularisation, one of `STRENGTHS`,
-        and what the logits are multiplied by after it. Heads that are regularised more than their own loss would have
-        it, and so are too unsure, are better ones once they are as sure as they may be.
+    folds: (N,), from 0, or -1 for what none leaves out; chosen by the loss on what these leave out: the strength of
+        regularisation, one of `STRENGTHS`, and what the logits are multiplied by after it. Heads that are regularised
+        more than their own loss would have it, and so are too unsure, are better ones once they are as sure as they
+        may be.
     Returns the mean loss on the inputs, and the strength.
     """
     norm, linear = head[0], head[-1]
@@ -93,7 +94,7 @@ def _chosen(
     count = len(folds)
     sampled = np.random.default_rng(0).permutation(len(folds))[:MOST_ROWS]
     inputs, targets, folds = inputs[sampled], targets[sampled], folds[sampled]
-    left_out = [torch.from_numpy(folds == fold) for fold in np.unique(folds)]
+    left_out = [torch.from_numpy(folds == fold) for fold in np.unique(folds[folds >= 0])]
     fits = [first] * len(left_out)
     tried: list[tuple[float, float, float]] = []
     for strength in STRENGTHS:

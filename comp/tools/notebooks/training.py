@@ -109,10 +109,12 @@ def arguments_of(competition: Competition, choices: Choices, backbone: str) -> l
 def _files(declaration: Path, backbone: str, choices: Choices) -> Iterator[tuple[str, Path]]:
     yield from plugin_files(declaration)
     yield from backbone_files(backbone, weights=True)
-    if choices.like is not None:
-        folds = [Run(choices.like.folder.parent.parent / member) for member in choices.like.members]
-        for run in (choices.like, *folds):
+    for named in filter(None, (choices.like, choices.teacher)):
+        for run in (named, *(Run(named.folder.parent.parent / member) for member in named.members)):
             yield from records_of(run)
+            if named is choices.teacher:
+                for path in (run.folder / "split.csv", run.predictions("valid"), run.predictions("test")):
+                    yield f"runs/{run.name}/{path.relative_to(run.folder)}", path
 
 
 def _push(

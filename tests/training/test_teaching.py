@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import torch
+
+from comp import runner
+from comp.console import Console
+from comp.errors import OverrideError, RunError
+from comp.runs.resolve import Choices, Experiment, resolve
+from comp.submission.outputs import Outputs
+from comp.submission.predictions import read_predictions, write_predictions
+from comp.training.config import config_of
+from comp.training.prepared import prepare
+from comp.training.teaching import lesson_of
+
+HALF = np.where(np.arange(36) % 2, "valid", "train")
+COLOURS = ("blue", "green", "red")
+
+
+@pytest.fixture
+def made(predicting, shades):
+    return predicting(shades)
+
+
+def says(run, probabilities, ids=None):
+    """The run predicts these of the test images."""
+    ids = [f"q{number:02}" for number in range(len(probabilities))] if ids is None else ids
+    write_predictions(run.predictions("test"), ids, np.asarray(probabilities), COLOURS)
+    return run
+
+
+def truth(sure=1.0):
+    """Of the test images."""
+    places = np.array([list(COLOURS).index(("red", "green", "blue")[number * number % 3]) for number in range(12)])
+    return np.where(np.eye(3)[places] > 0, sure, (1 - sure) / 2), places
+
+
+def lesson(made, teacher, *settings, validating=(), kind="softmax", said=None):
+    _, recipe = resolve(made.competition, Choices(settings=settings))
+    console = Console()
+    if said is not None:
+        console.say = said.append
+    return lesson_of(teacher, recipe, made.tables, np.array(validating, np.int64), Outputs(kind, 3), console)
+
+
+def test_a_training_learns_what_its_teacher_says_where_labels_say_nothing(made, shades):
+    colours = [COLOURS[number // 12] for number in range(36)]  # each colour's images have all three labels
+    shades.text("train.csv", ["id,colour", *(f"t{number:02},{colour}" for number, colour in enumerate(colours))])
+    (made.workspace.data("shades") / "train.csv").write_bytes((shades.files / "train.csv").read_bytes())
+    probabilities, places = truth()
+    teacher = says(made.run(HALF), probabilities)
+    right = {}
+    for name, chosen in (("alone", None), ("taught", teacher)):
+        settings = ("stages.schedule=lbfgs",)
+        run = runner.train(
+            made.competition, Choices(settings=settings, all_data=True, teacher=chosen), made.workspace, Console()
+        )
+        runner.predict(made.competition, run, made.workspace, Console())
+        right[name] = (read_predictions(run.predictions("test")).to_numpy().argmax(axis=1) == places).mean()
+    assert right["taught"] > 0.9 > right["alone"]
+    assert run.record("config")["teacher"]["run"] == teacher.name
+
+
+def test_it_is_learned_from_images_that_the_teacher_is_sure_of(made):
+    probabilities = np.full((12, 3), 1 / 3)
+    probabilities[[2, 7]] = [0.9, 0.05, 0.05]
+    teacher = says(made.run(HALF), probabilities)
+    assert list(lesson(made, teacher).sure) == list(range(12))
+    sure = lesson(made, teacher, "teacher_confidence=0.8")
+    assert list(sure.sure) == [2, 7]
+    targets, training = sure.added_to(torch.tensor([0, 2]), np.array([1]))
+    assert targets.shape == (14, 3)
+    assert torch.equal(targets[:2], torch.eye(3)[[0, 2]])
+    assert list(training) == [1, 4, 9]
+    assert torch.allclose(targets[training[1:]], torch.tensor([0.9, 0.05, 0.05]))
+
+
+def test_of_folds_that_one_teaches_which_left_out_the_same_images(made):
+    folds = [made.run(np.where(np.arange(36) % 3 == fold, "valid", "train")) for fold in range(3)]
+    joined = made.run(np.full(36, "valid"), kind="folds", members=[fold.name for fold in folds])
+    for number, fold in enumerate(folds):
+        says(fold, np.tile(np.eye(3)[number], (12, 1)))
+    said = []
+    found = lesson(made, joined, validating=np.arange(36)[np.arange(36) % 3 == 1], said=said)
+    assert torch.equal(found.targets[0], torch.eye(3)[1])
+    assert not any("flatter" in line for line in said)
+    lesson(made, joined, validating=[0, 1], said=said)
+    assert any("flatter" in line for line in said)
+
+
+def test_another_word_of_the_teacher_is_another_training(made):
+    teacher, records = made.run(HALF), []
+    for sure in (0.9, 0.9, 0.8):
+        says(teacher, truth(sure)[0])
+        prepared = prepare(Experiment.of(made.competition, Choices(teacher=teacher), made.workspace), Console())
+        records.append(config_of(prepared)["teacher"])
+    assert records[0] == records[1] != records[2]
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "named"),
+    [
+        ({"kind": "numbers"}, OverrideError, "numbers"),
+        ({"settings": ["loss=asymmetric"]}, OverrideError, "asymmetric"),
+        ({"settings": ["teacher_confidence=0.99"]}, OverrideError, "teacher_confidence.*0.99"),
+        ({"ids": [f"other{number}" for number in range(12)]}, RunError, "other classes or images"),
+    ],
+)
+def test_a_teacher_that_has_nothing_to_teach_here_is_refused(made, how, error, named):
+    teacher = says(made.run(HALF), truth(0.9)[0], how.get("ids"))
+    with pytest.raises(error, match=named):
+        lesson(made, teacher, *how.get("settings", ()), kind=how.get("kind", "softmax"))
+
+
+def test_the_command_of_a_taught_run_names_its_teacher(made):
+    teacher = made.run(HALF)
+    assert Choices(teacher=teacher).options()[-2:] == ["--teacher", teacher.name]
