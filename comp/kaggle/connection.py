@@ -15,7 +15,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -81,10 +81,7 @@ def endpoint_at(url: str | None = None) -> Endpoint:
     """The Kaggle at an address; without one, at what ``COMP_KAGGLE_URL`` says, or Kaggle itself.
 
     Only two kinds of host are spoken to: Kaggle's over https, with the user's credentials, and this machine's, with
-    none. A third would either be handed the user's token or refuse every request.
-
-    Raises:
-        KaggleError: it is no http(s) address, or of a third kind.
+    none. A third would either be handed the user's token or refuse every request: it raises KaggleError.
     """
     given = (url or os.environ.get("COMP_KAGGLE_URL", "")).strip().rstrip("/") or KAGGLE_URL
     try:
@@ -105,15 +102,16 @@ def endpoint_at(url: str | None = None) -> Endpoint:
 
 
 def sign_in(endpoint: Endpoint) -> Any:
-    """An instance of the official ``KaggleApi`` that talks to ``endpoint``.
-
-    On this machine the user is ``KAGGLE_USERNAME`` or "you", and no credential is read.
+    """The official ``KaggleApi``, talking to ``endpoint``; for one on this machine no credential is read.
 
     Raises:
         CredentialsError: Kaggle is meant and there are no credentials, or spoilt ones, or it refuses them.
         KaggleError: the package can't be imported, for example because its settings folder can't be made.
     """
-    api = _api_class()(endpoint)
+    api = _imported_without_signing_in().KaggleApi()
+    # On this machine a token of ours, because without one the HTTP client looks for the user's.
+    local_token = LOCAL_TOKEN_PREFIX + quote(local_user()) if endpoint.is_local else None
+    api.build_kaggle_client = partial(_client_of, api, endpoint, local_token)
     if endpoint.is_local:
         return api
     must_be_whole(TOKEN_REMEDY)
@@ -136,40 +134,27 @@ def local_user() -> str:
     return os.environ.get("KAGGLE_USERNAME", "").strip() or LOCAL_USER
 
 
-@cache
-def _api_class() -> Any:
-    official: Any = _imported_without_signing_in().KaggleApi
+class _PatientAdapter(HTTPAdapter):
+    def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        kwargs["timeout"] = kwargs.get("timeout") or TIMEOUT_SECONDS
+        return super().send(request, *args, **kwargs)
 
-    class PatientAdapter(HTTPAdapter):
-        def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-            kwargs["timeout"] = kwargs.get("timeout") or TIMEOUT_SECONDS
-            return super().send(request, *args, **kwargs)
 
-    class Api(official):  # type: ignore[misc]
-        def __init__(self, endpoint: Endpoint) -> None:
-            super().__init__()
-            self.endpoint = endpoint
-            self.local_token = LOCAL_TOKEN_PREFIX + quote(local_user())
-
-        def build_kaggle_client(self) -> Any:
-            local = self.endpoint.is_local
-            # args stays empty: with VERBOSE set the official client would print the Authorization header
-            client = self.build_kaggle_client_with_params(
-                args=[],
-                username=None if local else self.config_values.get(self.CONFIG_NAME_USER),
-                password=None if local else self.config_values.get(self.CONFIG_NAME_KEY),
-                # a token of ours, because without one the HTTP client looks for the user's
-                api_token=self.local_token if local else self.config_values.get(self.CONFIG_NAME_TOKEN),
-            )
-            http = client.http_client()
-            http._endpoint = self.endpoint.url
-            http._init_session()
-            http._session.trust_env = not local
-            http._session.mount("https://", PatientAdapter())
-            http._session.mount("http://", PatientAdapter())
-            return client
-
-    return Api
+def _client_of(api: Any, endpoint: Endpoint, local_token: str | None) -> Any:
+    """kagglesdk's client that asks ``endpoint``, with the credentials that ``api`` found or the local token alone."""
+    user, password, token = None, None, local_token
+    if local_token is None:
+        names = (api.CONFIG_NAME_USER, api.CONFIG_NAME_KEY, api.CONFIG_NAME_TOKEN)
+        user, password, token = map(api.config_values.get, names)
+    # args stays empty: with VERBOSE set the official client would print the Authorization header.
+    client = api.build_kaggle_client_with_params(args=[], username=user, password=password, api_token=token)
+    http = client.http_client()
+    http._endpoint = endpoint.url
+    http._init_session()
+    http._session.trust_env = not endpoint.is_local
+    for scheme in ("https://", "http://"):
+        http._session.mount(scheme, _PatientAdapter())
+    return client
 
 
 def _imported_without_signing_in() -> Any:

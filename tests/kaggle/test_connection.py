@@ -10,7 +10,7 @@ import pytest
 
 from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.client import connect
-from comp.kaggle.connection import KAGGLE_URL, _api_class, endpoint_at
+from comp.kaggle.connection import KAGGLE_URL, _imported_without_signing_in, endpoint_at
 from comp.kaggle.credentials import VARIABLES, must_be_whole
 from comp.kaggle.submitting import submit
 
@@ -83,13 +83,13 @@ def test_without_credentials_one_sentence_says_where_to_put_the_token(capfd):
 OFFICIAL = """
 import os, sys
 from comp.errors import KaggleError
-from comp.kaggle.connection import _api_class
+from comp.kaggle.connection import _imported_without_signing_in
 try:
-    _api_class()
+    _imported_without_signing_in()
 except KaggleError as error:
     print(error)
 del os.environ["KAGGLE_CONFIG_DIR"]
-_api_class()
+_imported_without_signing_in()
 assert "kaggle" not in sys.modules
 print("quiet")
 import kaggle
@@ -153,7 +153,7 @@ def test_kaggle_itself_gets_the_legacy_key_as_its_own_client_sends_it(monkeypatc
 def test_the_official_functions_work_with_only_the_endpoint_changed(url, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("KAGGLE_USERNAME", "ada")
     monkeypatch.setenv("KAGGLE_KEY", "none")
-    _api_class()
+    _imported_without_signing_in()
     from kaggle.api.kaggle_api_extended import KaggleApi
 
     class Elsewhere(KaggleApi):
