@@ -8,6 +8,7 @@ absolute paths relative; here both are refused.
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import stat
@@ -55,13 +56,8 @@ def extract(archive: Path, folder: Path, reserved: Collection[str] = ()) -> list
     archive's name. A file alone in a folder of its own name (``train_v2.csv/train_v2.csv``) takes the folder's place.
     A file that is no archive is copied as it is. What lies in ``folder`` under the same name is replaced.
 
-    Everything happens in a hidden folder beside ``folder`` first: a failure leaves ``folder`` as it was. What a person
-    should know of the archive is given back, a line each.
-
-    Args:
-        archive: of any kind that `kind_of` knows.
-        folder: made if missing.
-        reserved: names in ``folder`` that no file of the archive may have.
+    Everything happens in a hidden folder beside ``folder`` first: a failure leaves ``folder`` as it was. No file may
+    have one of the ``reserved`` names in it. Gives what a person should know of the archive, a line each.
 
     Raises:
         DamagedError: the archive, or one in it, is damaged.
@@ -104,14 +100,9 @@ def kind_of(path: Path) -> Kind | None:
 
 
 def unpack(archive: Path, kind: Kind, folder: Path) -> list[str]:
-    """Write what ``archive`` holds to ``folder``; what a person should know of it, a line each.
+    """Write what ``archive`` holds to ``folder``; as `extract`, but a failure leaves part of it there.
 
-    A failure leaves part of it there.
-
-    Raises:
-        DamagedError: it can't be read to its end, or a checksum in it is wrong.
-        DataError: a member would leave the folder, is a link or a device, or there is too little room.
-        OSError: the disk is full, or refuses.
+    Raises OSError, too: the disk is full, or refuses.
     """
     listed: dict[Kind, Callable[[Any], Iterator[_Member]]] = {"zip": _in_zip, "tar": _in_tar, "7z": _in_7z}
     try:
@@ -160,7 +151,7 @@ class _Member:
     size: int
     is_folder: bool
     refused: str
-    open: Callable[[], IO[bytes] | Deflate64File | None] = lambda: None
+    open: Callable[[], IO[bytes] | io.BufferedIOBase | None] = lambda: None
 
 
 def _opened(file: IO[bytes], kind: Kind) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import zipfile
 import zlib
 from collections import defaultdict
+from copy import copy
 from pathlib import Path
-from typing import Self
 
 from comp.errors import DataError
 
@@ -47,7 +48,7 @@ def join_parts(folder: Path) -> None:
             part_path.unlink()
 
 
-class Deflate64File:
+class Deflate64File(io.BufferedIOBase):
     """A member of a zip that is packed by Deflate64, to be read once from its start to its end.
 
     Raises NotImplementedError where inflate64 isn't installed, BadZipFile where its checksum is wrong.
@@ -58,27 +59,13 @@ class Deflate64File:
             from inflate64 import Inflater  # which a notebook at Kaggle lacks
         except ImportError as error:
             raise NotImplementedError from error
-        assert archive.fp is not None
-        self._file, self._member, self._inflater = archive.fp, member, Inflater()
-        self._file.seek(member.header_offset)
-        header = self._file.read(30)
-        lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-        self._at, self._left, self._checksum = member.header_offset + 30 + lengths, member.compress_size, 0
+        stored = copy(member)  # zipfile gives what is stored as it is, and checks what has a checksum
+        stored.compress_type, stored.file_size, stored.CRC = zipfile.ZIP_STORED, member.compress_size, None  # type: ignore[assignment]
+        self._member, self._packed, self._inflater, self._checksum = member, archive.open(stored), Inflater(), 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def read(self, _: int = -1) -> bytes:
+    def read(self, _: int | None = -1, /) -> bytes:
         """What comes next, about as much as a piece of the packed bytes holds; empty at the end."""
-        while self._left:
-            self._file.seek(self._at)
-            packed = self._file.read(min(CHUNK_BYTES, self._left))
-            if not packed:
-                raise zipfile.BadZipFile(f"{self._member.filename} ends too early")
-            self._at, self._left = self._at + len(packed), self._left - len(packed)
+        while packed := self._packed.read(CHUNK_BYTES):
             if content := bytes(self._inflater.inflate(packed)):
                 self._checksum = zlib.crc32(content, self._checksum)
                 return content
