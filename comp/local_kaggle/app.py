@@ -65,7 +65,7 @@ def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
         announced = await run_in_threadpool(kaggle.store.upload, request.path_params["token"])
         if announced is None:
             raise HTTPException(404, "This upload was not announced.")
-        beside = kaggle.uploads / f"{announced.token}.part"
+        beside = kaggle.store.uploads / f"{announced.token}.part"
         size = 0
         with beside.open("wb") as out:
             async for chunk in request.stream():
@@ -76,7 +76,7 @@ def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
         if size != announced.size:
             beside.unlink()
             raise HTTPException(400, f"The upload is not the {announced.size} bytes that were announced.")
-        beside.replace(kaggle.uploads / announced.token)
+        beside.replace(kaggle.store.uploads / announced.token)
         return Response()
 
     def index(_: Request) -> Response:

@@ -28,7 +28,7 @@ _LARGEST_DIGESTED_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class CatalogFile:
-    """A file as it is listed: its path inside the entry with ``/``, its size in bytes, its date in naive UTC.
+    """A listed file: its path inside the entry, its size in bytes, its date in naive UTC.
 
     path: on disk; None inside the archive that stands for the folder.
     """
@@ -44,9 +44,6 @@ class Catalog:
 
     Every folder whose name is a slug can be asked for as a competition or, under any owner, as a data set. Names that
     begin with a dot are served by nobody, nor is anything that a link leads to in ``.answers``.
-
-    Raises:
-        DataError: there is no such directory.
     """
 
     def __init__(self, root: Path) -> None:

@@ -27,11 +27,10 @@ LARGEST_FILE_BYTES = 100 << 30
 class Datasets:
     """The catalog's entries, under any owner, and those that were made under one's own name.
 
-    folder: of those that were made, ``<owner>/<name>/<version>/``. uploads: where announced files arrive.
+    folder: of those that were made, ``<owner>/<name>/<version>/``.
     """
 
     folder: Path
-    uploads: Path
     store: Store
     catalog: Catalog
 
@@ -95,12 +94,12 @@ class Datasets:
             version = Path(arriving) / "version"
             version.mkdir()
             for upload in uploads:
-                if upload is None or upload.team != asker.team or not (self.uploads / upload.token).is_file():
+                if upload is None or upload.team != asker.team or not (self.store.uploads / upload.token).is_file():
                     raise HTTPException(400, "There is no such upload; upload the file again.")
-                shutil.copyfile(self.uploads / upload.token, version / upload.file_name)
+                shutil.copyfile(self.store.uploads / upload.token, version / upload.file_name)
             version.rename(folder / str(max(self._versions(owner, name), default=0) + 1))
         for upload in filter(None, uploads):
-            (self.uploads / upload.token).unlink()
+            (self.store.uploads / upload.token).unlink()
             self.store.forget(upload.token)
 
     def _versions(self, owner: str, name: str) -> list[int]:

@@ -24,9 +24,9 @@ USAGE, PUBLIC = "Usage", "Public"  # as in the solution files that Kaggle's comp
 class Grader:
     """A competition's metric on tables.
 
-    id_column: of the answers; the first, if it is empty. guessed: whether the metric is one that `comp new` guessed.
     score: called with the answers and the submission, both tables of text (an empty field is ""); gives the score, or
         raises CompError with the reason why the submission doesn't fit.
+    id_column: of the answers; the first, if it is empty. guessed: whether the metric is one that `comp new` guessed.
     """
 
     metric: str
@@ -93,13 +93,10 @@ class Scores:
 
 
 def grade(grader: Grader, answers: Path, submission: Path) -> Scores:
-    """The scores of the CSV ``submission``.
+    """The scores of the CSV ``submission``; raises SubmissionError, which never quotes the answers.
 
     Where the answers have a column ``Usage``, the rows marked Public there make the public score and all others the
     private one; without it every row is public.
-
-    Raises:
-        SubmissionError: it can't be scored; the message never quotes the answers.
     """
     truth = _read(answers)
     given = _read(submission)

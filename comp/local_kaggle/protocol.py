@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -72,15 +71,11 @@ def page_of(rows: Sequence[Item], request: Any) -> tuple[Sequence[Item], str]:
 
 @dataclass
 class LocalKaggle:
-    """What the API can be asked, over the catalog, the store and the graders.
-
-    uploads: where announced files arrive. more: further calls.
-    """
+    """What the API can be asked, over the catalog, the store and the graders; ``more``: further calls."""
 
     catalog: Catalog
     store: Store
     graders: Mapping[str, Grader]
-    uploads: Path
     more: Calls = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -130,8 +125,7 @@ class LocalKaggle:
     def enter_teams(self) -> None:
         """Put each other team that isn't there yet on the leaderboard of its competition.
 
-        Raises:
-            SubmissionError: a team's submission can't be scored.
+        Raises SubmissionError: a team's submission can't be scored.
         """
         for slug in self.catalog.slugs():
             new = [path for path in self.catalog.teams(slug) if not self.store.submissions(slug, path.stem)]
@@ -220,21 +214,21 @@ class LocalKaggle:
     def _submit(self, request: Any, asker: Asker) -> Any:
         slug = self._known(request.competition_name)
         upload = self.store.upload(request.blob_file_tokens)
-        if upload is None or upload.slug != slug or not (self.uploads / upload.token).is_file():
+        if upload is None or upload.slug != slug or not (self.store.uploads / upload.token).is_file():
             raise HTTPException(400, "There is no such upload for this competition; upload the file again.")
         if self._made_today(slug, asker) >= DAILY_SUBMISSIONS:
             raise HTTPException(400, "You have made all of today's submissions.")
         ref = self.store.submit(upload, request.submission_description or "")
         if ref is None:
             raise HTTPException(400, "This upload was submitted already.")
-        (self.uploads / upload.token).replace(self.uploads / f"{ref}.csv")
+        (self.store.uploads / upload.token).replace(self.store.uploads / f"{ref}.csv")
         self._grade(slug, ref)
         return filled(competitions.ApiCreateSubmissionResponse, message=f"Successfully submitted to {slug}", ref=ref)
 
     def _grade(self, slug: str, ref: int) -> None:
-        answers, grader = self.catalog.answers(slug), self.graders.get(slug)
+        answers, grader, csv = self.catalog.answers(slug), self.graders.get(slug), self.store.uploads / f"{ref}.csv"
         try:
-            self.store.score(ref, grade(grader, answers, self.uploads / f"{ref}.csv") if answers and grader else None)
+            self.store.score(ref, grade(grader, answers, csv) if answers and grader else None)
         except SubmissionError as error:
             self.store.fail(ref, str(error))
 

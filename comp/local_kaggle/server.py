@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
-from comp.errors import DataError, KaggleError
+from comp.errors import KaggleError
 from comp.local_kaggle.app import HOSTS, create_app
 from comp.local_kaggle.catalog import ANSWERS, Catalog
 from comp.local_kaggle.datasets import Datasets
@@ -57,7 +57,6 @@ def running(
             ``.answers/teams/<slug>/<team>.csv`` are submissions of other teams, who are on the leaderboard at once.
         graders: by slug.
         state: folder for submissions and the leaderboard; made if missing.
-        faults: what is to go wrong.
         kernels: whether to execute, on this machine, the notebooks that are pushed.
         port: 0 for any that is free.
 
@@ -67,18 +66,11 @@ def running(
         SubmissionError: another team's submission can't be scored.
     """
     with Catalog(folder) as catalog, contextlib.closing(bound(port)) as listening:
-        uploads = state / "uploads"
-        try:
-            uploads.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(
-                f"The local Kaggle can't keep submissions in {state}: {error.strerror or error}; make it writable."
-            ) from error
         store = Store(state / "submissions.sqlite")
-        datasets = Datasets(state / "datasets", uploads, store, catalog)
+        datasets = Datasets(state / "datasets", store, catalog)
         with Kernels(state / "kernels", catalog, datasets, executing=kernels) as pushed:
             more = {**datasets.calls(), **pushed.calls()}
-            kaggle = LocalKaggle(catalog, store, graders, uploads, more)
+            kaggle = LocalKaggle(catalog, store, graders, more)
             kaggle.enter_teams()
             app = Faulty(create_app(kaggle, pushed), faults, kaggle)
             config = uvicorn.Config(

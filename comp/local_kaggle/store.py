@@ -1,4 +1,4 @@
-"""Submissions and announced uploads, in one SQLite file that survives the server."""
+"""Submissions and announced uploads, in one SQLite file that survives the server, and the files that arrived."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,12 +75,13 @@ Dated = TypeVar("Dated", Submission, Standing)
 class Store:
     """Every call opens its own connection and commits before it returns, so any thread may call.
 
-    Raises:
-        DataError: the file can't be opened or written.
+    uploads: where announced files arrive, each under its token, and the submitted ones stay.
+
+    Raises DataError: the file ``path`` can't be opened or written.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self.uploads = path, path.with_name("uploads")
         with self._open() as connection:
             connection.executescript(_SCHEMA)
             columns = connection.execute("SELECT name FROM pragma_table_info('submissions')").fetchall()
@@ -89,7 +90,9 @@ class Store:
 
     def announce(self, slug: str, team: str, file_name: str, size: int) -> Upload:
         upload = Upload(secrets.token_urlsafe(24), slug, team, file_name, size)
-        self._do("INSERT INTO uploads VALUES (?, ?, ?, ?, ?)", upload.token, slug, team, file_name, size)
+        with self._open() as connection:
+            self.uploads.mkdir(exist_ok=True)
+            connection.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, ?)", astuple(upload))
         return upload
 
     def upload(self, token: str) -> Upload | None:
