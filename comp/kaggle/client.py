@@ -46,7 +46,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class CompetitionFacts:
-    """A competition as Kaggle describes it; ``metric`` and ``description`` in its words, empty where it has none.
+    """A competition in Kaggle's words, empty where it has none.
 
     only_notebooks: submissions come from notebooks at Kaggle and are not uploaded.
     """
@@ -59,10 +59,7 @@ class CompetitionFacts:
 
 @dataclass(frozen=True)
 class RemoteFolder:
-    """A folder's files, or some of them, and the folders right in it, by their paths inside the competition.
-
-    whole: nothing is left out.
-    """
+    """A folder's files, or some unless ``whole``, and the folders right in it, by their paths in the competition."""
 
     files: tuple[RemoteFile, ...]
     folders: tuple[str, ...]
@@ -120,7 +117,7 @@ def connect(url: str | None = None, say: Say = silent) -> Kaggle:
 
     Credentials are taken as Kaggle's own client takes them (``KAGGLE_API_TOKEN``, ``KAGGLE_USERNAME`` with
     ``KAGGLE_KEY``, the files in ``~/.kaggle`` or ``KAGGLE_CONFIG_DIR``). A Kaggle on this machine gets none of them,
-    only a user name: ``KAGGLE_USERNAME`` or "you". ``say`` is called with a line when something is waited for.
+    only a user name: ``KAGGLE_USERNAME`` or "you". What is waited for is said.
 
     Raises:
         CredentialsError: there are none, or Kaggle doesn't accept them.
@@ -136,11 +133,7 @@ def connect(url: str | None = None, say: Say = silent) -> Kaggle:
 
 
 class Kaggle:
-    """A live connection; make one with `connect`.
-
-    What fails for a while is asked again, see `comp.kaggle.failures`. Every method raises KaggleError, in one sentence
-    with the remedy, when Kaggle refuses or is away for longer.
-    """
+    """A live connection; make one with `connect`. What fails for a while is asked again, then raises KaggleError."""
 
     def __init__(self, endpoint: Endpoint, api: Any, say: Say = silent) -> None:
         self.endpoint = endpoint
@@ -229,15 +222,14 @@ class Kaggle:
                 f"if it still takes late submissions, accept its rules at {subject.page}."
             ) from None
 
-    def download_file(self, slug: str, name: str, folder: Path, progress: Progress = unwatched) -> Download:
+    def download_file(self, slug: str, name: str, folder: Path) -> Download:
         """One file of a competition, by its path inside it, in ``folder`` under its own name."""
         ask = partial(self._call, "competitions.download_data_file", competition_name=slug, file_name=name)
         path = folder / PurePosixPath(name).name
-        return download(ask, path, self.endpoint.competition(slug), progress, self.say)
+        return download(ask, path, self.endpoint.competition(slug), unwatched, self.say)
 
     def file_address(self, slug: str, name: str) -> str:
         """Where the bytes of one file are, for requests of some of them; the address is good for minutes."""
-
         method, subject = "competitions.download_data_file", self.endpoint.competition(slug)
         with self.ask(subject, method, competition_name=slug, file_name=name) as response:
             return cast("str", response.url)

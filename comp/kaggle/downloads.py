@@ -43,8 +43,7 @@ LEAVING_SECONDS = 2.0  # what a stalled connection may delay an interrupt
 class Download:
     """A file at Kaggle that is brought to ``path``.
 
-    size: in bytes, where the server says it. validator: its ETag or Last-Modified. md5: in hexadecimal; Kaggle's
-    storage says it of most files.
+    size: in bytes, where the server says it. validator: its ETag or Last-Modified. md5: in hexadecimal, of most files.
     """
 
     path: Path
@@ -86,19 +85,13 @@ def must_fit(what: str, size: int, folder: Path) -> None:
 def download(
     ask: Callable[[], requests.Response], path: Path, subject: Subject, progress: Progress, say: Say = silent
 ) -> Download:
-    """Bring what ``ask`` answers to ``path``.
+    """Bring what ``ask`` answers, a streaming response already redirected to the file, to ``path``.
 
     The bytes go to ``<path>.part``, which is resumed if it is of the same file, known by its validator in
     ``<path>.origin.json``, and begun afresh otherwise. A whole ``path`` of the same file is left as it is. A connection
     that drops or falls silent is resumed, with pauses of seconds, as long as that brings bytes. What arrived gets its
-    name only when its length and, where the server says it, its MD5 are right.
-
-    Args:
-        ask: sends the official client's request and gives its streaming response, already redirected to the file.
-        path: where the file will lie; its folder is made.
-        subject: for sentences.
-        progress: told the bytes that are there; what it raises ends the download, before another byte is written.
-        say: told what is waited for.
+    name only when its length and, where the server says it, its MD5 are right. What ``progress`` raises ends the
+    download, before another byte is written.
 
     Raises:
         KaggleError: Kaggle refused, went away, or sent something else than it promised.
@@ -138,9 +131,9 @@ def forget(path: Path) -> None:
 def at_once(jobs: Sequence[Callable[[Event], Result]]) -> Iterator[Sequence[Future[Result]]]:
     """Run jobs that wait for the network in threads, at most `AT_ONCE` at once; gives a future for each.
 
-    Each job is called with an event that says when it should stop, and raises StoppedError then: when another one
-    fails, whose error is then every later future's, and when the block ends, for example by an interrupt. The threads
-    are daemons: one that waits for a server that has fallen silent doesn't keep the process from ending.
+    Each job is called with an event that says when to raise StoppedError: when another one fails, whose error is then
+    every later future's, and when the block ends, as by an interrupt. Unlike an executor's, the threads are daemons:
+    one that waits for a server that has fallen silent doesn't keep the process from ending.
     """
     stop, slots, failed = Event(), Semaphore(AT_ONCE), list[BaseException]()
 

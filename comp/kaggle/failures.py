@@ -26,10 +26,7 @@ Say = Callable[[str], None]  # called with one line for a person, from any threa
 
 
 class PassingError(KaggleError):
-    """A failure that may be over in a while: too many requests, a failing server, a connection that dropped.
-
-    cause: what happened, without the remedy. wait_seconds: how long Kaggle asked to wait, where it did.
-    """
+    """A failure that may be over in a while, as of a failing server; ``wait_seconds``: where Kaggle asked to wait."""
 
     def __init__(self, cause: str, remedy: str, wait_seconds: float | None = None) -> None:
         super().__init__(f"{cause}; {remedy}.")

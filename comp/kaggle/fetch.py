@@ -60,10 +60,8 @@ def download(
     except (CredentialsError, MissingError) as error:
         # Kaggle doesn't know a competition whose slug may only stand for one: there is another way to its data.
         if competition.kaggle == competition.name and not holds_files(folder):
-            another = (
-                f"where the files are on this machine, `comp new {competition.name} --data DIR` links them instead"
-            )
-            error.args = (f"{str(error).removesuffix('.')}; {another}.",)
+            another = f"`comp new {competition.name} --data DIR` links them instead"
+            error.args = (f"{str(error).removesuffix('.')}; where the files are on this machine, {another}.",)
         raise
     if downloaded and not delete_archives:
         size = amount(sum(archive.stat().st_size for archive in (folder / ARCHIVES).glob("*/*.zip")))
@@ -93,14 +91,11 @@ def fetch(
     Args:
         connect: makes the connection, when one is needed.
         sources: the competition's slug, then ``owner/name`` of each data set.
-        folder: made if missing.
         progress: called with an archive's name before its download; what it gives is called from other threads.
-        say: called with a line about what is waited for, or worth knowing.
         mount_of: gives the folder where a source is mounted, if it is.
         delete_archives: once they are unpacked, also where an earlier fetch kept them.
 
-    Returns:
-        Whether archives were downloaded, by this call or one before it that was interrupted.
+    Returns whether archives were downloaded, by this call or one before it that was interrupted.
 
     Raises:
         KaggleError: Kaggle refuses or is away.

@@ -44,7 +44,7 @@ LONGEST_SECONDS = 1800.0  # that a data set may take to be ready
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook as it is to be executed.
+    """A notebook to be executed.
 
     name: its slug, which is its title with dashes. source: the .ipynb as text. competitions, datasets: what is mounted,
     by slug and ``owner/name``. internet: whether it may reach any other address.
@@ -165,9 +165,8 @@ def download_output(kaggle: Kaggle, handle: str, name: str, path: Path, progress
 def create_dataset(kaggle: Kaggle, name: str, files: Iterable[Path], uploaded: Callable[[Path], None]) -> str:
     """A data set of one's own, seen by nobody else, with these files; ``owner/name``, once notebooks can read it.
 
-    One of that name that is there is left as it is, so that the same call resumes where it was interrupted.
-
-    uploaded: called with each file that is at Kaggle.
+    One of that name that is there is left as it is, so that the same call resumes where it was interrupted. Each file
+    that is at Kaggle is given to ``uploaded``.
     """
     handle = f"{kaggle.user}/{name}"
     subject = kaggle.endpoint.dataset(handle)

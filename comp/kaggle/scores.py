@@ -24,8 +24,8 @@ from comp.runs import Run, Workspace, broken_runs, list_runs
 class ScoredRun:
     """A run's scores by the competition's metric, as far as they are known.
 
-    standing: of the private score where there is one, else of the public one; of a run that was not submitted, of its
-        validation score, and ``submitted`` is False.
+    standing: of the private score where there is one, else of the public one; of a run that was not ``submitted``, of
+        its validation score.
     """
 
     name: str
@@ -51,13 +51,10 @@ class Board:
 
 
 def scores_of(competition: Competition, workspace: Workspace, console: Console) -> list[ScoredRun]:
-    """The runs of a competition, oldest first, with what Kaggle says of them now.
+    """The runs of a competition, oldest first, with what Kaggle says of them now; raises RunError where there is none.
 
     New scores are kept in the runs, and the leaderboard in ``runs/<competition>/leaderboard-public.csv`` or
     ``-private.csv``. Where Kaggle is away, both are as they were seen last, and that is said.
-
-    Raises:
-        RunError: there is no run.
     """
     runs = list_runs(workspace, competition.name)
     for broken in broken_runs(workspace, competition.name):
@@ -76,22 +73,22 @@ def scores_of(competition: Competition, workspace: Workspace, console: Console) 
 
 def show(runs: Sequence[ScoredRun], metric: str, console: Console) -> None:
     """A row per run; a score that is not known is a dash."""
+
+    def shown(value: float | None, form: str = ".5f") -> str:
+        return "-" if value is None else format(value, form)
+
     table = Table(box=None, pad_edge=False)
     # A name that is cut can't be typed.
     table.add_column("run", min_width=max(len(run.name) for run in runs))
     for column in ("validation", "public", "gap", "private", "place"):
         table.add_column(column, justify="right")
     for run in runs:
-        scores = [_or_dash(score) for score in (run.validation, run.public)]
         place = "-" if run.standing is None else f"{'' if run.submitted else '~'}{run.standing}"
-        table.add_row(Text(run.name), *scores, _or_dash(run.gap, "+.5f"), _or_dash(run.private), place)
+        scores = (shown(run.validation), shown(run.public), shown(run.gap, "+.5f"), shown(run.private))
+        table.add_row(Text(run.name), *scores, place)
     console.table(table)
     by_validation = "; ~ by validation" if any(run.standing and not run.submitted for run in runs) else ""
     console.say(f"{metric}; gap: public minus validation{by_validation}")
-
-
-def _or_dash(value: float | None, form: str = ".5f") -> str:
-    return "-" if value is None else format(value, form)
 
 
 def _news(kaggle: Kaggle, competition: Competition, runs: Sequence[Run], place: Path) -> Board:
@@ -140,10 +137,9 @@ def _read_board(place: Path) -> Board:
             name = f"leaderboard-{'private' if private else 'public'}.csv"
             with (place / name).open(newline="", encoding="utf-8") as file:
                 rows = list(csv.DictReader(file))
-            scores = [float(row["score"]) if row["score"] else None for row in rows]
             board = [
-                LeaderboardRow(int(row["rank"]), row["team"], score, None)
-                for row, score in zip(rows, scores, strict=True)
+                LeaderboardRow(int(row["rank"]), row["team"], float(row["score"]) if row["score"] else None, None)
+                for row in rows
             ]
             return Board(board, next((row["team"] for row in rows if row["own"]), None), private)
         except (OSError, KeyError, ValueError):

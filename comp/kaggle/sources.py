@@ -32,8 +32,6 @@ USUAL_ROOT = "/kaggle/input"
 def kaggle_of(competition: Competition, workspace: Workspace, say: Say) -> Iterator[Callable[[], Kaggle]]:
     """A function that connects to the competition's Kaggle, which is there for as long as the block lasts.
 
-    What is waited for is said to ``say``.
-
     A competition that only the local Kaggle has is served meanwhile: the demo's, made from what is installed, and one
     of a person's own images, part of them hidden, which is graded only.
     """

@@ -116,11 +116,7 @@ def tag_of(csv: Path) -> str:
 
 
 def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
-    """Upload a submission; the number by which Kaggle knows it.
-
-    The message gets the file's fingerprint at its end. By that the submission is recognised when Kaggle took it
-    and its answer was lost, so that it is not made twice.
-    """
+    """Upload a submission, its file's fingerprint at the end of its message; the number by which Kaggle knows it."""
     subject = kaggle.endpoint.competition(slug)
     tagged = f"{message} {tag_of(csv)}".lstrip()
     known = {row.ref for row in kaggle.submissions(slug)}
@@ -162,21 +158,14 @@ def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
 
 
 def sent(kaggle: Kaggle, slug: str, csv: Path, *, shows_late: bool = False) -> SubmissionRow | None:
-    """The submission of this very file that Kaggle has already, if there is one that it could read.
-
-    shows_late: it may have been made a moment ago, so that the list is asked again for some seconds.
-    """
+    """The submission of this very file that Kaggle has and could read; where it ``shows_late``, asked for again."""
     tag = tag_of(csv)
     pauses = (0.0, *SEARCHES_SECONDS) if shows_late else (0.0,)
     return _found(kaggle, slug, lambda row: row.message.endswith(tag) and row.status != "error", pauses)
 
 
 def wait_for_score(kaggle: Kaggle, slug: str, reference: int, timeout_seconds: float = 600.0) -> SubmissionRow:
-    """Wait until a submission is scored; one that Kaggle could not score is given with its error.
-
-    Raises:
-        KaggleError: Kaggle has not scored it within ``timeout_seconds``.
-    """
+    """Wait until a submission is scored, or has an error; raises KaggleError where that takes longer."""
     deadline = time.monotonic() + timeout_seconds
     pause, longest = POLL_SECONDS
     while True:
