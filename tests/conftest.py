@@ -1,24 +1,28 @@
+import asyncio
 import gc
 import json
 import multiprocessing
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
-from itertools import count
 from pathlib import Path
+from tempfile import mkdtemp
 from textwrap import dedent
+from types import SimpleNamespace
 
 # Before torch is imported: on cores that others use too, its threads wait for each other for longer than they compute.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
+import uvicorn.server
 from accelerate.state import AcceleratorState
 from markupsafe import Markup
 from PIL import Image
@@ -46,6 +50,24 @@ def _a_small_heap():
     gc.unfreeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _haste():
+    """No test cuts the power, so nothing waits for the disk; and a server looks often whether it should end."""
+    connect = sqlite3.connect
+
+    def connect_in_haste(*arguments, **named):
+        connection = connect(*arguments, **named)
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    hasty = SimpleNamespace(**vars(asyncio) | {"sleep": lambda seconds: asyncio.sleep(seconds / 20)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        patch.setattr(sqlite3, "connect", connect_in_haste)
+        patch.setattr(uvicorn.server, "asyncio", hasty)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _charts_where_they_are_looked_at(request, monkeypatch):
     """To draw them takes more than half of so small a run as most are."""
@@ -63,20 +85,12 @@ def be_nobody(patch, home):
 
 @pytest.fixture(scope="session")
 def _homes(tmp_path_factory):
-    """Folders that are there and empty, one after the other."""
-    parent = tmp_path_factory.mktemp("homes")
-
-    def made():
-        for number in count():
-            (parent / str(number)).mkdir()
-            yield parent / str(number)
-
-    return made()
+    return tmp_path_factory.mktemp("homes")
 
 
 @pytest.fixture(autouse=True)
 def _nobodys_environment(monkeypatch, tmp_path, _homes):
-    be_nobody(monkeypatch, next(_homes))
+    be_nobody(monkeypatch, mkdtemp(dir=_homes))
     monkeypatch.setenv("COMP_HOME", str(tmp_path / "home"))
 
 
@@ -368,14 +382,14 @@ def downloaded_digits(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def few_digits(downloaded_digits):
-    """Copies the digits to another workspace, with 400 of their labelled images."""
+    """Copies the digits to another workspace, with 200 of their labelled images."""
 
     def start(workspace):
         shutil.copytree(downloaded_digits.folder / "data", workspace.folder / "data")
         table = workspace.data("digits") / "train.csv"
         header, *rows = table.read_text().splitlines(keepends=True)
-        table.write_text("".join((header, *rows[:400])))
-        left_out = {f"{row.partition(',')[0]}.png" for row in rows[400:]}
+        table.write_text("".join((header, *rows[:200])))
+        left_out = {f"{row.partition(',')[0]}.png" for row in rows[200:]}
         for name in left_out:
             (workspace.data("digits") / "train" / name).unlink()
         # Or a download would bring them back.

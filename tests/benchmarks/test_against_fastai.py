@@ -1,28 +1,19 @@
 """The comparison with fastai, which is not installed for it: what can be tested without."""
 
-import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
-from benchmarks.against_fastai import as_table, task_for
+from benchmarks.against_fastai import as_table, main, task_for
 from benchmarks.by_comp import measure
 from benchmarks.task import Measured
 from comp.errors import OverrideError
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.mark.skipif(find_spec("fastai") is not None, reason="fastai is installed")
 def test_without_fastai_one_sentence_says_how_to_install_it():
-    command = [sys.executable, "-m", "benchmarks.against_fastai", "dogs-vs-cats"]
-    ended = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.startswith("Error: fastai is not installed")
-    assert "uv pip install" in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
+    with pytest.raises(SystemExit, match=r"^Error: fastai is not installed.*`\.venv/bin/uv pip install .*\.$"):
+        main()
 
 
 def test_comp_does_a_task_on_the_rows_of_its_own_split(digits_home):

@@ -1,5 +1,6 @@
 import io
 import os
+import tarfile
 import threading
 import zipfile
 from contextlib import contextmanager
@@ -30,6 +31,17 @@ def zipped(files):
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files.items():
             archive.writestr(name, zipped(content) if isinstance(content, dict) else content)
+    return buffer.getvalue()
+
+
+def tarred(files, mode="w"):
+    """A tar of pairs of a path and its content."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        for name, content in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
     return buffer.getvalue()
 
 

@@ -12,17 +12,7 @@ from inflate64 import Deflater
 
 from comp.errors import DataError
 from comp.kaggle.archives import DamagedError, LockedError, extract, link
-from tests.kaggle.conftest import contents, zipped
-
-
-def tarred(files, mode):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
+from tests.kaggle.conftest import contents, tarred, zipped
 
 
 @pytest.fixture
@@ -37,10 +27,10 @@ def unpacked(tmp_path):
     return call
 
 
-@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+@pytest.mark.parametrize("mode", ["w:bz2", "w:xz"])
 def test_tar_is_unpacked_whatever_compresses_it(unpacked, tmp_path, mode):
     files = {"labels.csv": b"id\n1\n", "train/1.png": b"one", "train/deep/2.png": b""}
-    assert unpacked(tarred(files, mode), "all.bin") == files
+    assert unpacked(tarred(files.items(), mode), "all.bin") == files
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all.bin", "data"]
 
 
@@ -49,7 +39,7 @@ def test_archives_inside_are_unpacked_in_place_of_themselves(unpacked):
         "train.zip": {"train/a.png": b"a", "train/b.zip": {"b.png": b"b"}},
         "train_v2.csv.zip": {"train_v2.csv": b"csv"},
         "loose.zip": {"1.png": b"1", "2.png": b"2"},
-        "sets/test.tar.gz": tarred({"test/1.png": b"t"}, "w:gz"),
+        "sets/test.tar.gz": tarred([("test/1.png", b"t")], "w:gz"),
         "notes.zip": b"no archive, only called so",
     }
     assert unpacked(files) == {
@@ -115,11 +105,8 @@ def unmarked(archive):
 
 
 def test_a_hard_link_in_a_tar_is_the_file_again(unpacked):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        info = tarfile.TarInfo("a.png")
-        info.size = 3
-        archive.addfile(info, io.BytesIO(b"one"))
+    buffer = io.BytesIO(tarred([("a.png", b"one")]))
+    with tarfile.open(fileobj=buffer, mode="a") as archive:
         link = tarfile.TarInfo("b.png")
         link.type, link.linkname = tarfile.LNKTYPE, "a.png"
         archive.addfile(link)

@@ -10,7 +10,7 @@ from signal import SIGINT
 import pytest
 
 from comp.local_kaggle.store import Store
-from tests.kaggle.conftest import waits
+from tests.kaggle.conftest import contents, waits
 
 BULKY = """
 from comp import ClassName, Competition, CsvLabels, KaggleDataset, Recipe, Stage, TestImages, side_on
@@ -46,12 +46,6 @@ def bulky(make):
     return made
 
 
-def tree(folder):
-    """What lies in a data folder, by name, but for what comp keeps for itself."""
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in found.items() if not name.startswith(".")}
-
-
 @pytest.fixture
 def data(workspace):
     return workspace.data("bulky")
@@ -62,7 +56,7 @@ def intact(data):
     """Call it to see that everything lies where it should, whole, and nothing else does."""
 
     def check(**more):
-        assert tree(data) == {**FILES, **more}
+        assert contents(data) == {**FILES, **more}
         assert (data / ".complete.json").is_file()
         assert not [path for path in data.parent.rglob("*") if path.name.endswith((".part", ".partial"))]
 
@@ -74,11 +68,11 @@ def nothing_that_looks_whole(data):
     """Call it to see that whatever a failed download left under its name is whole."""
 
     def check():
-        found = tree(data) if data.exists() else {}
+        found = contents(data)
         assert found == {name: content for name, content in FILES.items() if name in found}
         assert "blobs/blob.bin" not in found
         assert not (data / ".complete.json").exists()
-        for archive in (data / ".archives").rglob("*.zip") if data.exists() else ():
+        for archive in (data / ".archives").rglob("*.zip"):
             assert zipfile.ZipFile(archive).testzip() is None
 
     return check

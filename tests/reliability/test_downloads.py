@@ -87,7 +87,7 @@ def always(at, status, **more):
 CLOSED = {"userHasEntered": False, "newEntrantDeadline": "2017-03-01T00:00:00Z"}
 
 
-def test_a_refusal_is_one_sentence_with_its_remedy(refused, nothing_that_looks_whole):
+def test_a_refusal_is_one_sentence_with_its_remedy(refused, nothing_that_looks_whole, waits):
     remedies = [
         ([always("DownloadDataFiles", 401)], ["https://www.kaggle.com/settings/api", "~/.kaggle/access_token"]),
         ([always("DownloadDataFiles", 403)], ["accept its rules at http://127.0.0.1", "/c/bulky"]),
@@ -106,6 +106,7 @@ def test_a_refusal_is_one_sentence_with_its_remedy(refused, nothing_that_looks_w
         told = refused(*faults)
         assert all(word in told for word in words), told
         nothing_that_looks_whole()
+    assert waits == [1, 2, 4]  # for the failing server, the last
 
 
 @pytest.mark.parametrize(
