@@ -1,4 +1,4 @@
-"""README, tour and design name functions and lines that are there, by what stands in them."""
+"""README and docs name functions, lines and tests that are there, by what stands in them."""
 
 import ast
 import re
@@ -11,6 +11,7 @@ PAGES = ("README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "d
 # `name` in [path](path), [`text`](path#L12), and the targets of all links.
 NAMED = re.compile(r"`([A-Za-z_][\w.]*)(?:\(\))?`\s+in\s+\[`?[\w/.]+`?\]\(([\w/.-]+\.py)\)")
 LINES = re.compile(r"\[`([^`]+)`\]\(([\w/.-]+)#L(\d+)\)")
+TESTS = re.compile(r"^\| .+ \| .+ \| `(tests/[\w/]+\.py)::(test_\w+)` \|$")
 LINKS = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
@@ -52,3 +53,13 @@ def test_a_test_image_stops_at_no_more_than_twelve_files():
     image = tour.split("## The way of an image")[1].split("\nA training image")[0]
     passed = {target for _, target in NAMED.findall(image)}
     assert 0 < len(passed) <= 12
+
+
+def test_every_fault_has_a_test_of_its_own():
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    rows = [
+        line for line in page.splitlines() if line.startswith("| ") and not line.startswith(("| fault |", "| --- |"))
+    ]
+    named = [(row, TESTS.match(row)) for row in rows]
+    assert not [row for row, test in named if not test or test[2] not in definitions(ROOT / test[1])]
+    assert len({test.groups() for _, test in named}) == len(rows) >= 40

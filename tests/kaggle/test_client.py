@@ -4,8 +4,6 @@ import zipfile
 
 import pytest
 import requests
-from hypothesis import given
-from hypothesis import strategies as st
 from remotezip import RemoteZip
 
 from comp.errors import KaggleError
@@ -71,25 +69,21 @@ def test_of_a_large_folder_no_more_is_listed_than_was_asked_for(kaggle, served, 
     assert (len(every.files), every.whole) == (35, True)
 
 
-def board(*scores):
-    return [LeaderboardRow(rank, f"t{rank}", score, None) for rank, score in enumerate(scores, start=1)]
-
-
-def test_a_score_stands_behind_all_that_are_better():
-    up = board(0.9, 0.8, 0.8, 0.7, None)
-    places = [standing_of(score, up, None, higher_is_better=True).place for score in (1.0, 0.9, 0.85, 0.8, 0.75, 0.1)]
-    assert places == [1, 1, 2, 2, 4, 5]
-    down = board(0.1, 0.2, 0.3)
-    assert [standing_of(score, down, None, higher_is_better=False).place for score in (0.05, 0.2, 0.9)] == [1, 2, 4]
-
-
-def test_one_s_own_best_does_not_count_beside_the_score():
-    teams = board(0.9, 0.8, 0.7)
-    standings = [standing_of(0.75, teams, own, higher_is_better=True) for own in ("t1", "t2", None)]
-    assert [str(standing) for standing in standings] == ["2 of 3", "2 of 3", "3 of 4"]
-
-
-@given(scores=st.lists(st.floats(0, 1), max_size=30), score=st.floats(0, 1), up=st.booleans())
-def test_every_place_is_on_the_board_or_just_behind_it(scores, score, up):
-    standing = standing_of(score, board(*sorted(scores, reverse=up)), None, higher_is_better=up)
-    assert 1 <= standing.place <= standing.of == len(scores) + 1
+@pytest.mark.parametrize(
+    ("scores", "own", "higher_is_better", "places"),
+    [
+        (
+            (0.9, 0.8, 0.8, 0.7, None),
+            None,
+            True,
+            {1.0: "1 of 6", 0.9: "1 of 6", 0.8: "2 of 6", 0.75: "4 of 6", 0.1: "5 of 6"},
+        ),
+        ((0.1, 0.2, 0.3), None, False, {0.05: "1 of 4", 0.2: "2 of 4", 0.9: "4 of 4"}),
+        ((0.9, 0.8, 0.7), "t1", True, {0.75: "2 of 3"}),
+        ((0.9, 0.8, 0.7), "t2", True, {0.75: "2 of 3"}),
+    ],
+)
+def test_a_score_stands_behind_all_of_others_that_are_better(scores, own, higher_is_better, places):
+    board = [LeaderboardRow(rank, f"t{rank}", score, None) for rank, score in enumerate(scores, start=1)]
+    for score, place in places.items():
+        assert str(standing_of(score, board, own, higher_is_better=higher_is_better)) == place

@@ -69,20 +69,6 @@ def test_a_malformed_submission_gets_an_error_with_the_reason_and_may_be_sent_ag
     assert sent(kaggle, SLUG, csv) is None
 
 
-@pytest.mark.parametrize(("declared", "answered"), [(True, False), (False, True)])
-def test_without_answers_or_a_declaration_it_is_complete_and_has_no_score(
-    served, graders, csv, tmp_path, declared, answered
-):
-    if not answered:
-        (served / ".answers" / f"{SLUG}.csv").unlink()
-    with running(served, graders if declared else {}, tmp_path / "state") as url:
-        kaggle = connect(url)
-        row = graded(kaggle, csv)
-        assert (row.status, row.public_score) == ("complete", None)
-        assert row.error
-        assert kaggle.leaderboard(SLUG) == []
-
-
 def test_what_was_submitted_before_its_competition_was_declared_is_graded_afterwards(shades, tmp_path):
     source = shades.declaration.read_text()
     shades.declaration.unlink()
@@ -91,7 +77,10 @@ def test_what_was_submitted_before_its_competition_was_declared_is_graded_afterw
     with running(shades.served, DeclaredGraders([shades.plugins]), tmp_path / "state") as url:
         kaggle = connect(url)
         ref = submit(kaggle, "shades", csv, "")
-        assert wait_for_score(kaggle, "shades", ref).public_score is None
+        row = wait_for_score(kaggle, "shades", ref)
+        assert (row.status, row.public_score) == ("complete", None)
+        assert row.error.startswith("no competition is declared with kaggle='shades'")
+        assert kaggle.leaderboard("shades") == []
         shades.declaration.write_text("this is being wr")
         assert wait_for_score(kaggle, "shades", ref).public_score is None
         shades.declaration.write_text(source)
@@ -113,14 +102,6 @@ def test_what_is_left_today_is_counted_without_those_that_failed_or_were_refused
     with pytest.raises(KaggleError, match="between 1 and"):
         submit(kaggle, SLUG, csv, "")
     assert limits() == (2, 98)
-
-
-def test_the_private_leaderboard_is_another(kaggle, served, csv):
-    (served / ".answers" / f"{SLUG}.csv").write_text("id,label,Usage\n1,7,Public\n2,NA,Private\n")
-    row = graded(kaggle, csv)
-    assert (row.public_score, row.private_score) == (1.0, 0.0)
-    assert [row.score for row in kaggle.leaderboard(SLUG)] == [1.0]
-    assert [row.score for row in kaggle.leaderboard(SLUG, private=True)] == [0.0]
 
 
 @pytest.mark.parametrize(

@@ -70,21 +70,6 @@ def test_a_message_that_is_none_is_refused_and_the_server_goes_on(url):
     assert response.status_code == 501  # a message it doesn't know
 
 
-def test_ranges_are_served_and_only_of_the_same_file(url):
-    path = f"{url}/archives/{SLUG}.zip"
-    whole = requests.get(path, timeout=5)
-    tag, size = whole.headers["ETag"], len(whole.content)
-
-    def part(bytes_, tag):
-        return requests.get(path, headers={"Range": f"bytes={bytes_}", "If-Range": tag}, timeout=5)
-
-    some = part("10-", tag)
-    assert (some.status_code, some.content) == (206, whole.content[10:])
-    assert some.headers["Content-Range"] == f"bytes 10-{size - 1}/{size}"
-    assert part("10-", '"another"').status_code == 200
-    assert part(f"{size}-", tag).status_code == 416
-
-
 def test_an_upload_must_be_announced_and_of_its_announced_size(url):
     start = f"{url}/v1/competitions.CompetitionApiService/StartSubmissionUpload"
     body = {"competitionName": SLUG, "contentLength": 4, "fileName": "../../x.csv"}
