@@ -382,14 +382,14 @@ def downloaded_digits(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def few_digits(downloaded_digits):
-    """Copies the digits to another workspace, with 200 of their labelled images."""
+    """Copies the digits to another workspace, with 400 of their labelled images."""
 
     def start(workspace):
         shutil.copytree(downloaded_digits.folder / "data", workspace.folder / "data")
         table = workspace.data("digits") / "train.csv"
         header, *rows = table.read_text().splitlines(keepends=True)
-        table.write_text("".join((header, *rows[:200])))
-        left_out = {f"{row.partition(',')[0]}.png" for row in rows[200:]}
+        table.write_text("".join((header, *rows[:400])))
+        left_out = {f"{row.partition(',')[0]}.png" for row in rows[400:]}
         for name in left_out:
             (workspace.data("digits") / "train" / name).unlink()
         # Or a download would bring them back.
