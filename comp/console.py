@@ -125,7 +125,7 @@ class Console:
     @contextmanager
     def downloads(self) -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
         """A function that makes, for the file it is given the name of, a bar and the function that moves it."""
-        with self._progress() as progress:
+        with self._bars() as progress:
 
             def start(name: str) -> Callable[[int, int | None], None]:
                 task = progress.add_task(f"downloading {name}", total=None, unit="bytes")
@@ -136,21 +136,18 @@ class Console:
     @contextmanager
     def bar(self, text: str, total: float | None, unit: str) -> Iterator[Bar]:
         """A bar with amount, speed and time left, shown on a terminal only and gone when done."""
-        with self._progress() as progress:
+        with self._bars() as progress:
             yield Bar(progress, progress.add_task(text, total=total, unit=unit))
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[Callable[[str], None]]:
         """A line with the time that went by, on a terminal only; gives what changes its text."""
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-        with Progress(
-            *columns, console=self.terminal, transient=True, disable=not self.terminal.is_terminal
-        ) as progress:
-            task = progress.add_task(text, total=None)
-            yield lambda text: progress.update(task, description=text)
+        with self._progress(*columns) as progress:
+            yield Bar(progress, progress.add_task(text, total=None)).say
 
-    def _progress(self) -> Progress:
-        columns = (
+    def _bars(self) -> Progress:
+        return self._progress(
             # A line stays one on a narrow terminal: what its text leaves is the bar's.
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
             BarColumn(bar_width=min(40, max(8, self.terminal.width - BESIDE_A_BAR))),
@@ -158,4 +155,6 @@ class Console:
             Speed(),
             TimeRemainingColumn(),
         )
+
+    def _progress(self, *columns: ProgressColumn) -> Progress:
         return Progress(*columns, console=self.terminal, transient=True, disable=not self.terminal.is_terminal)

@@ -15,7 +15,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -157,6 +157,7 @@ def _client_of(api: Any, endpoint: Endpoint, local_token: str | None) -> Any:
     return client
 
 
+@cache
 def _imported_without_signing_in() -> Any:
     """The module of ``KaggleApi``.
 
