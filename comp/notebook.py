@@ -49,7 +49,7 @@ from comp.runs.resolve import Choices, Experiment, recipe_of
 from comp.submission.predictions import read_members, read_predictions
 from comp.training.backbone import set_size
 from comp.training.curves import range_test_as_png, range_test_in_characters
-from comp.training.finder import RangeTest
+from comp.training.finder import RangeTest, unchanged
 from comp.training.prepared import Prepared, prepare
 from comp.training.resuming import start
 from comp.training.state import load_weights
@@ -113,10 +113,7 @@ class Session:
         return f"<Session: {self.competition.name}, {self.choices.recipe}, {stages}{where}>"
 
     def download(self) -> Path:
-        """The folder of the competition's files, brought from Kaggle where they are not there yet.
-
-        Raises KaggleError.
-        """
+        """The folder of the competition's files, brought from Kaggle where they aren't there; raises KaggleError."""
         return runner.download(self.competition, self.workspace, self.console)
 
     @cached_property
@@ -156,10 +153,7 @@ class Session:
         self._trains = "all"
 
     def freeze_to(self, group: int) -> None:
-        """Train the layer groups from this one on: 0 is early, 1 late, 2 the head; -1 is the last, as in fast.ai.
-
-        Raises OverrideError for another number.
-        """
+        """Train the layer groups from this one on: 0 is early, 1 late, 2 the head; -1 is the last, as in fast.ai."""
         count = len(LAYER_GROUPS)
         if not -count <= group < count:
             raise OverrideError(f"freeze_to is {group}, but the layer groups are 0 early, 1 late and 2 head.")
@@ -172,14 +166,9 @@ class Session:
         Raises RunError where no rate could be found, and what `fit` raises for fields.
         """
         stage, number = self._stage(stage, changes), len(self.fitted) + 1
-        learner = self.prepared.learner
-        model = deepcopy(learner.model)
-        try:
+        with unchanged(self.prepared.learner):  # a transformer is brought to the stage's size
             epochs, _ = self.prepared.inputs(stage, number)
             found = self.prepared.range_test(stage, number, epochs)
-        finally:
-            # A transformer was brought to the stage's size.
-            learner.model = learner.evaluated = model
         self._found[stage.groups, stage.cached] = found.suggestion
         self.console.say(f"suggestions: {found}")
         return Curve(**vars(found))
@@ -297,14 +286,12 @@ class Session:
         return grid(pictures, [in_words(tables.train["label"].iloc[row]) for row in rows])
 
     def plot_top_losses(self, count: int = 8) -> Plot:
-        """The validation images that cost most, each below what it is and what it was taken for.
-
-        Raises RunError before `predict`.
-        """
+        """The validation images that cost most, below what they are and were taken for. Raises RunError as above."""
         table, reading = self.top_losses().head(count), self.prepared.images.reading
         pictures = [in_rgb(read_image(path, SIDE, reading)) for path in table["path"]]
         named = [name for name in ("label", "predicted", "probability", "loss") if name in table]
-        titles = [" / ".join(_shortly(value) for value in row) for row in table[named].itertuples(index=False)]
+        table = table[named].map(lambda value: f"{value:.2f}" if isinstance(value, float) else str(value))
+        titles = [" / ".join(row) for row in table.itertuples(index=False)]
         return grid(pictures, titles)
 
     def plot_confusion(self) -> Plot:
@@ -336,19 +323,13 @@ class Session:
     def _as_before_unless_it_ends(self) -> Iterator[None]:
         """Give back model and history where the block fails: a retry then goes as if it were the first try."""
         training, learner = self.training, self.prepared.learner
-        model, snapshots = deepcopy(learner.model), training.snapshots
-        paths = [training.run.folder / name for name in TABLES]
-        tables = {path: path.read_bytes() for path in paths if path.is_file()}
+        model, snapshots, sizes = deepcopy(learner.model), training.snapshots, training.run.history.sizes()
         try:
             yield
         except BaseException:
             learner.model = learner.evaluated = model
             training.snapshots = snapshots
-            for path in paths:
-                if path in tables:
-                    path.write_bytes(tables[path])
-                else:
-                    path.unlink(missing_ok=True)
+            training.run.history.cut(sizes)
             self.console.say("the stage did not end; the weights are as they were before it")
             raise
 
@@ -375,10 +356,6 @@ class Session:
         self._check_predicted()
         (member,) = read_members([self.run])
         return read_outcomes(member, self.prepared.tables.answers)
-
-
-def _shortly(value: Any) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _copy_history(source: Run, target: Run, snapshots: Sequence[str]) -> None:

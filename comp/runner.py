@@ -68,10 +68,7 @@ def run(
 
 
 def _experiments(competition: Competition, choices: Choices, workspace: Workspace) -> list[Experiment]:
-    """What is to be trained, one or several; raises OverrideError or BackboneError for what can't be.
-
-    No data are read for it.
-    """
+    """What is to be trained, one or several; raises OverrideError or BackboneError for what can't be, without data."""
     several = trainings_of(competition, choices) if is_blend(competition, choices) else [choices]
     experiments = [Experiment.of(competition, one, workspace) for one in several]
     for experiment in experiments if is_main() else ():
@@ -304,13 +301,13 @@ def _jobs(experiment: Experiment, goal: Goal = lambda _: False, tables: Tables |
     if not experiment.choices.every_fold or count is None:
         return [Job(experiment.name, partial(_train_one, experiment, goal=goal, tables=tables))]
     return [
-        Job(f"fold {fold} of {count}", partial(_train_one, experiment.with_fold(fold), goal=goal, tables=tables))
+        Job(f"fold {fold} of {count}", partial(_train_one, experiment.choosing(fold=fold), goal=goal, tables=tables))
         for fold in range(1, count + 1)
     ]
 
 
 def _joined(experiment: Experiment, trained: Sequence[Run], console: Console, tables: Tables | None = None) -> Run:
-    """The folds as one run, which may have been joined before."""
+    """The folds as one run; the one that they were joined in before, if any."""
     from comp.tools.ensembles import join
 
     if not is_main():
@@ -362,10 +359,7 @@ def report(
     *,
     again: bool = False,
 ) -> None:
-    """Write the run's page as far as it costs seconds, without activation maps; what it lacks spoils no run.
-
-    again: it was announced before.
-    """
+    """Write the run's page, without activation maps, which cost minutes; what it lacks spoils no run."""
     from comp.report.report import explain
 
     try:
@@ -375,7 +369,7 @@ def report(
         with suppress(OSError):
             trained.write_record("no-report", {"error": str(error)})
     else:
-        if not again:
+        if not again:  # which was announced
             console.say(f"wrote {page}")
 
 

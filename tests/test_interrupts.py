@@ -65,16 +65,19 @@ def test_without_a_signal_nothing_happens_and_handlers_are_as_before():
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_readers_that_ended_with_the_terminal_don_t_hide_that_it_was_asked_to_end():
-    with pytest.raises(KeyboardInterrupt), deferred():  # noqa: PT012
+@pytest.mark.parametrize(
+    ("error", "seen"),
+    [
+        (RuntimeError("DataLoader worker (pid 7) exited unexpectedly"), KeyboardInterrupt),
+        (OSError(28, "No space left on device"), OSError),
+    ],
+)
+def test_readers_that_ended_with_the_terminal_don_t_hide_that_it_was_asked_to_end_and_a_full_disk_is_not_hidden(
+    error, seen
+):
+    with pytest.raises(seen), deferred():  # noqa: PT012
         send(signal.SIGINT)
-        raise RuntimeError("DataLoader worker (pid 7) exited unexpectedly")
-
-
-def test_a_disk_that_is_full_while_saving_is_not_hidden():
-    with pytest.raises(OSError, match="No space"), deferred():  # noqa: PT012
-        send(signal.SIGINT)
-        raise OSError(28, "No space left on device")
+        raise error
 
 
 def test_a_signal_that_is_ignored_stays_so():

@@ -114,10 +114,10 @@ class Experiment:
     @classmethod
     def of(cls, competition: Competition, choices: Choices, workspace: Workspace) -> Experiment:
         """Raises OverrideError for a choice that doesn't fit."""
-        competition, recipe = _chosen(competition, choices)
-        sizes = {str(number): stage.size for number, stage in enumerate(recipe.stages, start=1)}
+        _, declared = _chosen(competition, choices)
+        sizes = {str(number): stage.size for number, stage in enumerate(declared.stages, start=1)}
         relative = {number: size for number, size in sizes.items() if isinstance(size, str)}
-        return cls(competition, _in_pixels(recipe), choices, workspace, relative)
+        return cls(*resolve(competition, choices), choices, workspace, relative)
 
     @classmethod
     def of_run(cls, competition: Competition, run: Run, workspace: Workspace) -> Experiment:
@@ -147,13 +147,9 @@ class Experiment:
             )
         return cls.of(competition, choices, workspace)
 
-    def with_fold(self, fold: int) -> Experiment:
-        """The training of one fold, from 1."""
-        return replace(self, choices=replace(self.choices, fold=fold))
-
-    def of_one_split(self) -> Experiment:
-        """Its training with a share of the rows validating, in place of folds."""
-        return replace(self, choices=replace(self.choices, folds=None, fold=None))
+    def choosing(self, **choices: Any) -> Experiment:
+        """The same, but for choices that change nothing of competition and recipe, as of its folds."""
+        return replace(self, choices=replace(self.choices, **choices))
 
     @property
     def name(self) -> str:
@@ -205,11 +201,7 @@ def resolve(competition: Competition, choices: Choices) -> tuple[Competition, Re
     Raises OverrideError for a choice that doesn't fit, BackboneError where a size is relative to an unknown backbone.
     """
     competition, recipe = _chosen(competition, choices)
-    return competition, _in_pixels(recipe)
-
-
-def _in_pixels(recipe: Recipe) -> Recipe:
-    return replace(recipe, stages=in_pixels(recipe.stages, recipe.backbone))
+    return competition, replace(recipe, stages=in_pixels(recipe.stages, recipe.backbone))
 
 
 def _chosen(competition: Competition, choices: Choices) -> tuple[Competition, Recipe]:

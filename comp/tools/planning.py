@@ -220,7 +220,7 @@ class Plan:
                 ]
                 if not lacking:
                     continue
-                one = experiment.with_fold(1) if experiment.choices.folds else experiment
+                one = experiment.choosing(fold=1) if experiment.choices.folds else experiment
                 prepared = prepare(one, self.console, self.tables)
                 for stage in lacking:
                     if stage.pixels not in speeds.predicted:
@@ -236,7 +236,7 @@ class Plan:
 
         Raises OverrideError where nothing fits.
         """
-        split = [one.of_one_split() for one in self.experiments]
+        split = [one.choosing(folds=None, fold=None) for one in self.experiments]
         first = next((place for place, one in enumerate(split) if self._fits(one)), None)
         if first is None:
             costs = [self._cost(one) for one in split]

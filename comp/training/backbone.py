@@ -6,7 +6,7 @@ import hashlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from comp.declare.reading import Size, sides, size_in_words
-from comp.declare.recipe import Head
+from comp.declare.recipe import Recipe
 from comp.errors import BackboneError, DeclarationError
 from comp.training.heads import build_head, joined, pool_generalised, takes_maps
 
@@ -56,8 +56,7 @@ class Classifier(nn.Module):
         self,
         backbone: Any,
         head: nn.Module,
-        mean: Sequence[float],
-        std: Sequence[float],
+        expected: "Expectations",
         own_classifier: nn.Linear | None = None,
         *,
         width: int,
@@ -76,8 +75,9 @@ class Classifier(nn.Module):
         self.backbone: Any = backbone
         self.head = head
         self.columns, self.column_dropout = columns, column_dropout
-        self.register_buffer("scale", 1 / (255 * torch.tensor(std)).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("shift", (-torch.tensor(mean) / torch.tensor(std)).view(1, -1, 1, 1), persistent=False)
+        mean, std = torch.tensor(expected.mean), torch.tensor(expected.std)
+        self.register_buffer("scale", 1 / (255 * std).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("shift", (-mean / std).view(1, -1, 1, 1), persistent=False)
 
     def features(self, images: Tensor) -> Tensor:
         """Bytes (B, size, size, channels) to pooled features (B, F), or to maps (B, F, H, W) or tokens (B, T, F)."""
@@ -121,41 +121,35 @@ class Expectations:
 
 
 def build_classifier(
-    backbone: str,
-    *,
-    pretrained: bool,
-    dropout: float,
+    recipe: Recipe,
     prior: npt.NDArray[Any],
-    drop_path: float = 0.0,
     channels: int = 3,
-    head: str | Callable[[int, int], Any] | Head = "linear",
     columns: int = 0,
     column_dropout: float = 0.0,
+    *,
+    to_predict: bool = False,
 ) -> Classifier:
-    """A backbone by its timm name, or ``local-dir:PATH``, with a new head for the outputs of ``prior``.
+    """The recipe's backbone with its head, new, for the outputs of ``prior``.
 
     prior: the logits (C,) of the classes' shares, where the head starts: without them its first steps only learn which
         class is rare (arXiv:1708.02002, section 3.3).
-    head: by name, or a function of features and outputs.
-    drop_path: the rate at which the backbone's last block is skipped for an image in training, earlier ones at rates
-        that grow to it (arXiv:1603.09382).
     channels: of the images. For others than three timm repeats or adds up the first layer's weights.
-    columns: how many inputs of a table the head is given beside the features. column_dropout: the chance that one is
-        hidden from it in training.
+    columns, column_dropout: as a `Classifier` takes them.
+    to_predict: it is given a run's own weights, not pretrained ones, and skips no path.
     Raises BackboneError for an unknown name, a backbone without layer groups, weights that can't be loaded, and a
     ``drop_path`` for a backbone without blocks that could be skipped.
     """
-    body, own_classifier = _create(backbone, pretrained=pretrained, drop_path=drop_path, channels=channels)
-    expected, pooled = expectations(body, channels), not takes_maps(head)
+    pretrained, drop_path = (False, 0.0) if to_predict else (recipe.pretrained, recipe.drop_path)
+    body, own_classifier = _create(recipe.backbone, pretrained=pretrained, drop_path=drop_path, channels=channels)
+    pooled = not takes_maps(recipe.head)
     width = body.head_hidden_size if pooled else body.num_features
-    if head == "gem":
+    if recipe.head == "gem":
         pool_generalised(body)
     return Classifier(
         body,
-        build_head(width + columns, prior, dropout, head),
-        expected.mean,
-        expected.std,
-        own_classifier if pretrained else None,
+        build_head(width + columns, prior, recipe.dropout, recipe.head),
+        expectations(body, channels),
+        own_classifier,
         width=width,
         outputs=len(prior),
         pooled=pooled,
@@ -248,7 +242,7 @@ def digest(model: nn.Module) -> str:
 
 
 def _create(name: str, *, pretrained: bool, drop_path: float, channels: int) -> tuple[Any, nn.Linear | None]:
-    """The timm model without its classifier, and that where it is linear."""
+    """The timm model without its classifier, and that where it is pretrained and linear."""
     local = name.removeprefix("local-dir:") if name.startswith("local-dir:") else None
     if local is None:
         _must_be_known(name, pretrained=pretrained)
@@ -284,7 +278,7 @@ def _create(name: str, *, pretrained: bool, drop_path: float, channels: int) -> 
         raise BackboneError(f"The weights of {name!r} can't be loaded ({reason}); {remedy}") from error
     if not hasattr(body, "group_matcher"):
         raise BackboneError(f"The backbone {name!r} has no layer groups in timm; choose one that has.")
-    return body, classifier if isinstance(classifier, nn.Linear) else None
+    return body, classifier if pretrained and isinstance(classifier, nn.Linear) else None
 
 
 def _must_be_known(name: str, *, pretrained: bool) -> None:

@@ -31,10 +31,7 @@ MOST_VALUES = 1 << 29
 
 
 def content_digest(paths: Paths, contents: Sequence[str] | None = None, read: Read | Channels = "images") -> str:
-    """A fingerprint of the bytes of the files that are read for these paths, in order.
-
-    contents: their digests, each `blake2b` of 16 bytes in hexadecimal, where they are known: then no file is read.
-    """
+    """A fingerprint of the bytes of these paths' files, in order, or of their digests where they are known."""
     if contents is not None:
         return _fingerprint(bytes.fromhex("".join(contents)))
     whole = (b"".join(file.read_bytes() for file in files_of(Path(path), read)) for path in paths)
@@ -78,10 +75,7 @@ def cached_features(
 def features_of(
     cache: Path, paths: Paths, contents: Sequence[str] | None, read: Read | Channels = "images"
 ) -> Features | None:
-    """The features (N, V, ...) that were cached last of just these images, whatever made them; None without any.
-
-    cache: that of the workspace. contents: as `content_digest` takes them.
-    """
+    """The features (N, V, ...) that a workspace cached last of just these images, whatever made them."""
     files = sorted((cache / "features").glob("*.npy"), key=lambda path: path.stat().st_mtime, reverse=True)
     if not files:
         return None

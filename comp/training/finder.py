@@ -139,10 +139,7 @@ def unchanged(learner: Learner) -> Iterator[None]:
 
 
 def _longest_descent(losses: Array) -> tuple[int, int]:
-    """Where the longest stretch of falling losses begins and ends: losses may rise between two of its points.
-
-    As a longest decreasing subsequence, so that a bump in the way down doesn't end it.
-    """
+    """Where the longest decreasing subsequence of losses begins and ends: a bump in the way down doesn't end it."""
     lengths = np.ones(len(losses), int)
     starts = np.arange(len(losses))
     for index in range(1, len(losses)):

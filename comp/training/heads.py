@@ -116,16 +116,15 @@ def is_new(head: nn.Module) -> bool:
 
 def start_from_pretrained(
     head: nn.Module, pretrained: nn.Linear | None, features: npt.NDArray[np.float32], targets: npt.NDArray[Any]
-) -> list[int]:
+) -> None:
     """Give each class the row of the pretrained classifier that most images of the class fall to.
 
-    Its rows were learned from far more images than a competition has: the breeds of a hundred dogs each, which are
-    classes of ImageNet, are told apart better by them than by any head trained anew. Where several classes share a row
-    they start alike.
+    Its rows were learned from far more images than a competition has: breeds of dogs, which are classes of ImageNet,
+    are told apart better by them than by any head trained anew. Classes that share a row start alike.
 
     pretrained: the classifier, on the same features; None where the backbone has none that is linear.
     features: pooled, of the training samples (N, F); they give the head its standardisation as well.
-    targets: (N,) indices of classes. Returns the rows chosen, one per class.
+    targets: (N,) indices of classes.
     Raises BackboneError without a pretrained classifier, or where targets are tags.
     """
     if pretrained is None or targets.ndim != 1:
@@ -148,4 +147,3 @@ def start_from_pretrained(
         # The head sees standardised features, the pretrained classifier saw them as they are.
         linear.get_parameter("weight")[:, :own].copy_(weight[rows] * (variance + norm.eps).sqrt())
         linear.get_parameter("bias").copy_(bias[rows] + weight[rows] @ mean)
-    return rows

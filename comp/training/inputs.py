@@ -1,7 +1,4 @@
-"""What a learner is given: the images of a run, or the cached features of a backbone that is frozen.
-
-Here the data room and the training room meet.
-"""
+"""What a learner is given: the images of a run, or the cached features of a backbone that is frozen."""
 
 import os
 import time
@@ -177,8 +174,7 @@ class Images:
     def to_predict(self, learner: Learner, rows: Rows | None = None) -> Iterable[Tensor]:
         """The features of some rows, all if none are named, in the recipe's TTA views, as batches (B, V, F).
 
-        Those of a backbone that was trained are not cached: no other run has it. Where a stage cached the features of
-        all rows in just these views they are taken from there.
+        Those of a backbone that was trained are not cached; where a stage cached all rows' they are taken from there.
         """
         stages, views = learner.recipe.stages, tta_views(learner.recipe, self.viewpoint)
         size, rows = stages[-1].pixels, np.arange(len(self.paths)) if rows is None else rows
@@ -262,9 +258,9 @@ class Images:
         views: Sequence[View],
         kept: Mapping[Size, ImageCache] | None = None,
     ) -> Iterator[Tensor]:
-        """Pooled features of rows in order, (B, V, F) each; of several processes each looks at every n-th batch.
+        """Pooled features of rows in order, (B, V, F) each, the same bits in one process or several.
 
-        A batch's features are so the same, bit for bit, as in one process on such a device.
+        Of several each looks at every n-th batch.
         """
         rank, count = learner.accelerator.process_index, learner.accelerator.num_processes
         if count == 1:

@@ -36,9 +36,8 @@ class Objective:
     loss: a name of `comp.declare.losses.LOSSES`, or a function.
     one_of: whether an image is of one class, by softmax, or each logit stands alone.
     label_smoothing: the share of a target spread over the classes (arXiv:1512.00567), or over a tag's yes and no.
-    class_weights: (C,), above 0; what a row of the class counts (one class per image), or a row with the tag beside
-        one without. A whole number counts as so many copies of the row would, whatever the smoothing: torch's own
-        weights would weigh what smoothing gives to a rare class, too, and make it the best answer to every row.
+    class_weights: (C,), above 0; what a row of the class counts, or a row with the tag beside one without. A whole
+        number counts as so many copies of the row: torch's own would weigh what smoothing gives to a rare class, too.
     """
 
     def __init__(
@@ -137,10 +136,7 @@ class Objective:
         )
 
     def count(self, targets: Tensor) -> Tensor:
-        """How much these rows count in the mean over a batch that they are a part of; a scalar.
-
-        So that the losses of a batch's parts, each times its part of the batch's count, add up to the batch's loss.
-        """
+        """How much these rows count in the mean over a batch that they are a part of; a scalar."""
         if not self.one_of or self.class_weights is None:
             return torch.tensor(float(len(targets)))
         return (_shares(targets, len(self.class_weights)) * self.class_weights).sum()
@@ -158,9 +154,8 @@ def class_weights(targets: npt.NDArray[np.int64], classes: int) -> Tensor:
     """What each class weighs in the loss (C,), so that the rare ones count as much as the frequent.
 
     targets: of the training rows, (N,) places of classes or (N, C) of 0 and 1.
-    One class per image: scikit-learn's ``balanced``, ``N / (C * rows of the class)`` over the classes that occur. Tags:
-    rows without the tag per row with it, no more than MOST_WEIGHT, lest a handful of rows be all that is learned.
-    A class or tag in no row, or a tag in every row, has nothing to be balanced with and weighs 1.
+    One class per image: scikit-learn's ``balanced``. Tags: rows without the tag per row with it, no more than
+    MOST_WEIGHT, lest a handful of rows be all that is learned. What is in no row, or a tag in every row, weighs 1.
     """
     weights = np.ones(classes)
     if targets.ndim == 1:
@@ -186,8 +181,8 @@ class Mixing:
         Where both are above 0 a batch gets one of the two, with even odds.
     classes: C.
 
-    Every row is paired with the one before it, which is chance enough in a shuffled batch. All is drawn from torch's
-    random state; timm's Mixup draws from numpy's, changes the batch it is given and takes even ones only.
+    Every row is paired with the one before it. All is drawn from torch's random state; timm's Mixup draws from numpy's,
+    changes the batch it is given and takes even ones only.
     """
 
     def __init__(self, mixup: float, cutmix: float, classes: int) -> None:
@@ -198,10 +193,9 @@ class Mixing:
     def __call__(self, inputs: Tensor, targets: Tensor, *columns: Tensor) -> tuple[Tensor, ...]:
         """A batch of images (B, size, size, 3), which are bytes, or of features (B, ...), and its targets, mixed.
 
-        targets: (B,) places of classes, or (B, C) numbers; given back as shares or numbers (B, C). Images come back
-        as floats from 0 to 255 where they were blended, else as the bytes they were. Features are blended or left as
-        they are: they have no area to paste. Blending them is Manifold Mixup (arXiv:1806.05236) at the last layer.
-        columns: (B, K) each, mixed as the shares are and given back after them.
+        targets: (B,) places of classes, or (B, C) numbers; given back as shares or numbers (B, C). Blended images come
+        back as floats from 0 to 255. Features have no area to paste; blending them is Manifold Mixup (arXiv:1806.05236)
+        at the last layer. columns: (B, K) each, mixed as the shares are and given back after them.
         """
         shares = _shares(targets, self.classes).float()
         # Whatever stands beside the shares is mixed as they are.

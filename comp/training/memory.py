@@ -102,10 +102,7 @@ def out_of_memory(error: Exception) -> bool:
 
 
 class Undo:
-    """What a pass in training changes beside gradients, as it was when this was made or last remembered.
-
-    That is torch's random states, and batch norm's statistics.
-    """
+    """What a pass in training changes beside gradients, as last remembered: random states, batch norm's statistics."""
 
     def __init__(self, model: nn.Module) -> None:
         self._statistics = [

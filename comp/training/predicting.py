@@ -243,16 +243,9 @@ def kept_learners(trained: Trained, console: Console, just_trained: Learner | No
 
 def _loaded(trained: Trained, weights: Path) -> Learner:
     """The model with these weights, at the size of the last stage."""
-    recipe = trained.recipe
-    model = build_classifier(
-        recipe.backbone,
-        pretrained=False,
-        dropout=recipe.dropout,
-        prior=np.zeros(trained.outputs.width),
-        channels=trained.depth.channels,
-        head=recipe.head,
-        columns=0 if trained.encoding is None else trained.encoding.width,
-    )
+    recipe, prior = trained.recipe, np.zeros(trained.outputs.width)
+    columns = 0 if trained.encoding is None else trained.encoding.width
+    model = build_classifier(recipe, prior, trained.depth.channels, columns, to_predict=True)
     set_size(model, recipe.stages[-1].pixels)
     load_weights(model, weights)
     return Learner(model, recipe, trained.competition.layer_lr_ratio)

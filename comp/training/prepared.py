@@ -182,17 +182,8 @@ def _untrained(
         balanced, prior = class_weights(outputs.compared(seen), outputs.width), np.zeros(outputs.width)
     with main_first():  # weights are downloaded once
         torch.manual_seed(experiment.choices.seed)
-        model = build_classifier(
-            recipe.backbone,
-            pretrained=recipe.pretrained,
-            dropout=recipe.dropout,
-            drop_path=recipe.drop_path,
-            prior=prior,
-            channels=tables.depth.channels,
-            head=recipe.head,
-            columns=columns,
-            column_dropout=competition.columns.dropout if competition.columns else 0.0,
-        )
+        column_dropout = competition.columns.dropout if competition.columns else 0.0
+        model = build_classifier(recipe, prior, tables.depth.channels, columns, column_dropout)
     if recipe.head == "pretrained" and model.own_classifier == (None,):
         raise BackboneError(
             f"Recipe: `head` is 'pretrained', but {recipe.backbone} has no linear classifier; let it be 'linear'."

@@ -152,7 +152,9 @@ class Training:
                 if due and learner.under_way is not None:
                     self.save(rate)
                 if asked:
-                    self._say_how_to_resume(number)
+                    if not self.by_hand:
+                        how = f"`comp train --resume {self.run.name}` resumes it there"
+                        self.console.say(f"stopped in stage {number}; {how}")
                     break
         if stage.schedule == "lbfgs" and learner.strength is not None:
             self.console.detail(
@@ -209,7 +211,7 @@ class Training:
                 of_stage["average"] = self._changing(of_stage["average"])
             stage = {"rate": rate, "seconds": time.perf_counter() - self.began, "state": of_stage}
         state = {
-            "found": [[*trains, found] for trains, found in self.found.items()],
+            "found": self.found,
             "fitted": [recorded(fitted) for fitted in self.fitted],
             "diverged": self.diverged,
             "snapshots": [path.stem for path in self.snapshots],
@@ -229,16 +231,14 @@ class Training:
         """Be as it was when that was saved, in the tables as well. Raises RunError where it is no state of this run."""
         learner, recipes = self.prepared.learner, (self._recipe, self.prepared.experiment.competition.recipes)
         try:
-            self.found = {(groups, cached): found for groups, cached, found in state["found"]}
             self.fitted = [stage_of(fitted, *recipes) for fitted in state["fitted"]]
-            self.diverged, self.size, self.touched = state["diverged"], state["size"], state["touched"]
+            self.found, self.diverged, self.size = state["found"], state["diverged"], state["size"]
+            self.touched, self.resumed, tables = state["touched"], state["stage"], state["tables"]
             self.snapshots = [self.run.checkpoint(name) for name in state["snapshots"]]
             self.last_finite = None if state["last_finite"] is None else Finite(*state["last_finite"])
-            self.resumed = state["stage"]
             learner.micro_batches.training, learner.micro_batches.forward = state["passes"]
             set_size(learner.model, self.size)
             self._give(state["weights"])
-            tables = state["tables"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise RunError(
@@ -328,10 +328,6 @@ class Training:
     def _give(self, weights: Mapping[str, Tensor]) -> None:
         model = self.prepared.learner.model
         model.load_state_dict({**model.state_dict(), **weights})
-
-    def _say_how_to_resume(self, number: int) -> None:
-        if not self.by_hand:
-            self.console.say(f"stopped in stage {number}; `comp train --resume {self.run.name}` resumes it there")
 
 
 def say_stage(console: Console, number: int, count: int, stage: Stage, learning_rate: float, metric: str) -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from comp.declare.reading import sides
+from comp.declare.recipe import Recipe, Stage
 from comp.report.activation import ActivationMaps
 from comp.training.backbone import build_classifier, set_size
 
@@ -13,7 +14,8 @@ SIZE = 96
 
 def classifier(backbone, classes=3):
     torch.manual_seed(0)
-    model = build_classifier(backbone, pretrained=False, dropout=0.0, prior=np.zeros(classes)).eval()
+    recipe = Recipe(stages=[Stage(size=SIZE, train="head")], backbone=backbone, pretrained=False)
+    model = build_classifier(recipe, np.zeros(classes)).eval()
     torch.nn.init.normal_(model.head[-1].weight)
     return model
 

@@ -65,8 +65,9 @@ def learner_of(backbone="test_resnet", outputs=2, *, size=32, one_of=True, ratio
     """A learner that has not trained yet, by a recipe with these fields."""
     torch.manual_seed(seed)
     stages = [Stage(size=size, train="head")]
-    recipe = Recipe(**{"stages": stages, "batch_size": 8, "dropout": 0.0, "pretrained": False, **fields})
-    model = build_classifier(backbone, pretrained=False, dropout=recipe.dropout, prior=np.zeros(outputs))
+    fields = {"stages": stages, "batch_size": 8, "dropout": 0.0, **fields}
+    recipe = Recipe(backbone=backbone, pretrained=False, **fields)
+    model = build_classifier(recipe, np.zeros(outputs))
     set_size(model, size)
     return Learner(model, recipe, ratio, Objective("cross_entropy" if one_of else "bce", one_of=one_of))
 

@@ -9,7 +9,7 @@ from timm.layers import DropPath
 from timm.models import save_for_hf
 from torch import nn
 
-from comp.declare.recipe import LAYER_GROUPS
+from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.errors import BackboneError
 from comp.training.backbone import (
     build_classifier,
@@ -25,9 +25,10 @@ from tests.training.conftest import Hostile
 EVERY = pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
 
 
-def build(name, **options):
+def build(name, channels=3, **fields):
     torch.manual_seed(0)
-    return build_classifier(name, **{"pretrained": False, "dropout": 0.0, "prior": np.zeros(3), **options})
+    fields = {"stages": [Stage(size=32, train="all")], "pretrained": False, **fields}
+    return build_classifier(Recipe(backbone=name, **fields), np.zeros(3), channels)
 
 
 def images(*shape):

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from comp.data.tables import read_tables
+from comp.console import Console
+from comp.data.data_check import checked_tables
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named, find_competitions
 from comp.declare.recipe import Ensemble, Recipe, Stage
 from comp.errors import RunError
@@ -20,8 +21,8 @@ PLANET = competition_named("planet", REPOSITORY_COMPETITIONS)
 
 
 @pytest.fixture
-def tables(shades):
-    return read_tables(shades.competition, shades.files)
+def tables(at_home, workspace):
+    return checked_tables(at_home, workspace, Console())
 
 
 @pytest.fixture
@@ -116,13 +117,13 @@ def test_a_recipe_has_its_form_for_a_cpu_where_there_is_no_gpu(monkeypatch, writ
 
 
 def test_the_fingerprint_of_data_changes_with_ids_labels_and_file_sizes_and_not_with_their_place(
-    shades, tables, tmp_path
+    at_home, workspace, tables, tmp_path
 ):
-    before = fingerprint(tables)
-    moved = read_tables(shades.competition, shades.files.rename(tmp_path / "elsewhere"))
-    assert fingerprint(moved) == before
-    relabelled = moved.train.assign(label=["blue", *moved.train["label"][1:]])
-    changed = [fingerprint(replace(moved, train=relabelled)), fingerprint(replace(moved, test=moved.test.iloc[1:]))]
-    path = Path(moved.test["path"][3])
+    before, moved = fingerprint(tables), Workspace(tmp_path / "elsewhere")
+    workspace.folder.rename(moved.folder)
+    assert fingerprint(checked_tables(at_home, moved, Console())) == before
+    path = moved.data("shades") / "test" / "q03.png"
     path.write_bytes(path.read_bytes() + b"\0")
-    assert before not in [*changed, fingerprint(moved)]
+    relabelled = tables.train.assign(label=["blue", *tables.train["label"][1:]])
+    others = replace(tables, train=relabelled), replace(tables, test=tables.test.iloc[1:])
+    assert before not in map(fingerprint, [*others, checked_tables(at_home, moved, Console())])

@@ -46,9 +46,7 @@ def everything(learner):
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "train"), [("test_resnet", "head"), ("test_resnet", "all"), ("test_vit", 2), ("test_convnext", "all")]
-)
+@pytest.mark.parametrize(("name", "train"), [("test_resnet", "all"), ("test_vit", 2)])
 def test_a_sweep_gives_back_everything_bit_for_bit_and_follows_from_the_seed(monkeypatch, name, train):
     monkeypatch.setattr(finder, "BATCHES", 20)
     learner, stage = learner_of(name), replace(HEAD, train=train)
@@ -59,17 +57,6 @@ def test_a_sweep_gives_back_everything_bit_for_bit_and_follows_from_the_seed(mon
     assert found.rates[0] == pytest.approx(LOWEST)
     assert np.allclose(found.rates[1:] / found.rates[:-1], (HIGHEST / LOWEST) ** (1 / 19))
     assert np.array_equal(range_test(learner, stage, IMAGES, seed=0).losses, found.losses)
-
-
-def test_a_training_after_a_sweep_is_the_training_without_it(monkeypatch):
-    monkeypatch.setattr(finder, "BATCHES", 20)
-    ends = []
-    for sweeps in (False, True):
-        learner = learner_of()
-        if sweeps:
-            range_test(learner, replace(HEAD, train="all"), IMAGES, seed=5)
-        ends.append([e.train_loss for e in learner.fit(HEAD, 1e-2, IMAGES, None, 0) if isinstance(e, Epoch)])
-    assert ends[0] == ends[1]
 
 
 @pytest.mark.parametrize(("accumulation", "in_a_step"), [(1, 1), (4, 4), (50, 5)])

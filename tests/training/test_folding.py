@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from comp.training.backbone import build_classifier, foldable, folded, set_size
+from comp.training.backbone import foldable, folded
+from tests.training.conftest import learner_of
 
 SIZE = 32
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8))
@@ -13,9 +14,7 @@ IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, SIZE, SI
 
 def classifier_of(name):
     """With statistics and weights of batch norm as a training may leave them."""
-    torch.manual_seed(0)
-    model = build_classifier(name, pretrained=False, dropout=0.0, prior=np.zeros(3))
-    set_size(model, SIZE)
+    model = learner_of(name, size=SIZE).model
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)

@@ -7,15 +7,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, AdamW
 
-from comp.data.augmenting import Preprocessing
-from comp.data.loading import ImageDataset, ImageEpochs, in_views
-from comp.data.reading import Reading
 from comp.declare.recipe import Stage
-from comp.declare.viewpoint import View, side_on, upright
 from comp.errors import RunError
 from comp.training.backbone import layer_groups
 from comp.training.features import FeatureEpochs, in_batches
@@ -23,51 +18,34 @@ from comp.training.learner import Epoch, Step, Validation
 from tests.training.conftest import Batches, learner_of
 
 ROWS, SIZE = 24, 32
-TRAINING, VALIDATING = np.arange(16), np.arange(16, ROWS)
+TRAINING, VALIDATING = np.random.default_rng(0).permutation(16), np.arange(16, ROWS)
 CLASSES = torch.arange(ROWS) % 2
 TAGS = torch.stack([CLASSES, 1 - CLASSES, CLASSES], dim=1)
 EVERY = pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
 HEAD = Stage(size=SIZE, train="head", cycle_length=2, learning_rate=1e-2)
 CACHED = replace(HEAD, cached=True)
 ALL = Stage(size=SIZE, train="all", cycle_length=2, learning_rate=1e-3)
-PLAIN = (View(),)
-UNALTERED = upright(max_zoom=1, max_rotation=0, max_light=0)
+# Noise that is reddish for class 0 and bluish for class 1.
+IMAGES = torch.randint(0, 60, (ROWS, SIZE, SIZE, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+IMAGES[::2, ..., 0] += 190
+IMAGES[1::2, ..., 2] += 190
 
 
 @pytest.fixture(scope="module")
-def paths(tmp_path_factory):
-    """Noise that is reddish for class 0 and bluish for class 1."""
-    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    paths = [folder / f"{row}.png" for row in range(ROWS)]
-    for row, path in enumerate(paths):
-        pixels = rng.integers(0, 60, (SIZE, SIZE, 3))
-        pixels[:, :, 2 * (row % 2)] += 190
-        Image.fromarray(pixels.astype(np.uint8)).save(path)
-    return paths
+def features():
+    """Of test_resnet."""
+    return features_of(learner_of())
 
 
-@pytest.fixture(scope="module")
-def features(paths):
-    """The plain view's, of test_resnet."""
-    return features_of(learner_of(), paths)
+def features_of(learner, views=IMAGES[:, None]):
+    return np.concatenate(list(learner.features(views.split(8))))
 
 
-def dataset_of(paths, viewpoint=UNALTERED):
-    return ImageDataset(paths, Preprocessing(SIZE, Reading(), viewpoint), 0)
-
-
-def features_of(learner, paths, rows=range(ROWS), views=PLAIN):
-    return np.concatenate(list(learner.features(in_views(dataset_of(paths, side_on()), rows, views, 8, workers=0))))
-
-
-def fit(learner, stage, paths, viewpoint=UNALTERED, batch_size=8, targets=CLASSES, seed=3):
+def fit(learner, stage, batch_size=8, targets=CLASSES):
     """The events of a stage on images."""
-    dataset = dataset_of(paths, viewpoint)
-    epochs = ImageEpochs(dataset, TRAINING, targets, batch_size, workers=0)
-    validation = Validation(
-        lambda: learner.features(in_views(dataset, VALIDATING, PLAIN, 8, workers=0)), targets[VALIDATING]
-    )
-    return list(learner.fit(stage, stage.learning_rate, epochs, validation, seed))
+    batches = zip(IMAGES[TRAINING].split(batch_size), targets[TRAINING].split(batch_size), strict=True)
+    validation = Validation(lambda: learner.features([IMAGES[VALIDATING, None]]), targets[VALIDATING])
+    return list(learner.fit(stage, stage.learning_rate, Batches(list(batches)), validation, seed=3))
 
 
 def epochs_of(events):
@@ -89,13 +67,13 @@ def same(one, other):
 
 
 @EVERY
-def test_the_last_layer_groups_train_and_nothing_before_them(paths, name):
+def test_the_last_layer_groups_train_and_nothing_before_them(name):
     learner = learner_of(name)
     # A head of zeros lets no gradient through, so it is trained first, as a recipe does; and last, to see it freeze.
     for stage in (HEAD, replace(ALL, train=2), ALL, HEAD):
         before = {group: [p.detach().clone() for p in ps] for group, ps in layer_groups(learner.model).items()}
         statistics = {key: value.clone() for key, value in learner.model.backbone.named_buffers() if "running" in key}
-        fit(learner, replace(stage, cycle_length=1), paths, side_on())
+        fit(learner, replace(stage, cycle_length=1))
         changed = [
             any(not torch.equal(old, new) for old, new in zip(before[group], parameters, strict=True))
             for group, parameters in layer_groups(learner.model).items()
@@ -107,11 +85,11 @@ def test_the_last_layer_groups_train_and_nothing_before_them(paths, name):
 
 
 @EVERY
-def test_cached_and_fresh_features_train_the_head_alike(paths, name):
+def test_cached_and_fresh_features_train_the_head_alike(name):
     stage = replace(HEAD, cycle_length=4)
-    on_images = epochs_of(fit(learner_of(name), stage, paths, batch_size=len(TRAINING)))
+    on_images = epochs_of(fit(learner_of(name), stage, batch_size=len(TRAINING)))
     cached = learner_of(name)
-    features = features_of(cached, paths)
+    features = features_of(cached)
     validation = Validation(lambda: in_batches(features, VALIDATING), CLASSES[VALIDATING])
     training = FeatureEpochs(features, TRAINING, CLASSES, len(TRAINING), seed=0)
     on_features = epochs_of(cached.fit(replace(stage, cached=True), stage.learning_rate, training, validation, seed=3))
@@ -125,9 +103,9 @@ def test_cached_and_fresh_features_train_the_head_alike(paths, name):
 
 @pytest.mark.parametrize(("one_of", "targets"), [(True, CLASSES), (False, TAGS)])
 @pytest.mark.parametrize("train", ["head", "all"])
-def test_training_learns_what_can_be_told_apart(paths, one_of, targets, train):
+def test_training_learns_what_can_be_told_apart(one_of, targets, train):
     stage = Stage(size=SIZE, train=train, cycles=2, cycle_length=3, cycle_multiplier=2, learning_rate=3e-2)
-    epochs = epochs_of(fit(learner_of(outputs=2 if one_of else 3, one_of=one_of), stage, paths, targets=targets))
+    epochs = epochs_of(fit(learner_of(outputs=2 if one_of else 3, one_of=one_of), stage, targets=targets))
     assert epochs[-1].train_loss < 0.4 * epochs[0].train_loss
     assert epochs[-1].valid_loss < 0.7 * np.log(2)
     chosen = epochs[-1].logits.argmax(axis=1) if one_of else (epochs[-1].logits > 0).astype(int)
@@ -152,9 +130,9 @@ def test_a_stage_is_what_a_plain_loop_of_the_same_steps_is(features, optimizer, 
         assert torch.allclose(mine, theirs, atol=1e-6)
 
 
-def test_every_step_and_epoch_is_reported_in_order(paths):
+def test_every_step_and_epoch_is_reported_in_order():
     stage = Stage(size=SIZE, train="all", cycles=2, cycle_length=1, cycle_multiplier=2, learning_rate=1e-2)
-    events = fit(learner_of(ratio=3.0), stage, paths)
+    events = fit(learner_of(ratio=3.0), stage)
     steps, epochs = [event for event in events if isinstance(event, Step)], epochs_of(events)
     assert [type(event) for event in events] == [Step, Step, Epoch] * 3
     assert [(step.number, step.steps, step.images) for step in steps] == [(n, 6, 8) for n in range(1, 7)]
@@ -186,25 +164,25 @@ def test_a_head_stage_reports_the_head_s_rate_alone_and_validates_nothing_withou
 
 
 @EVERY
-def test_features_are_of_each_view_in_the_rows_order_and_predicting_changes_nothing(paths, name):
+def test_features_are_of_each_view_in_the_rows_order_and_predicting_changes_nothing(name):
     learner = learner_of(name)
     before = state_of(learner.model)
-    views = (*side_on().fixed_views, View(draw=0))
+    views = torch.stack([IMAGES, IMAGES.flip(2)], dim=1)
     learner.model.train()
-    together = features_of(learner, paths, views=views)
-    assert together.shape == (ROWS, 3, learner.model.backbone.num_features)
-    for place, view in enumerate(views):
+    together = features_of(learner, views)
+    assert together.shape == (ROWS, 2, learner.model.backbone.num_features)
+    for place in range(2):
         learner.model.train()
-        alone = features_of(learner, paths, rows=[5], views=(view,))
+        alone = features_of(learner, views[5:6, place : place + 1])
         assert together[5, place] == pytest.approx(alone[0, 0], abs=1e-4)
     assert not np.allclose(together[5, 0], together[5, 1], atol=1e-4)
     assert same(state_of(learner.model), before)
 
 
-def test_logits_are_the_head_s_of_every_view_in_the_rows_order(paths):
+def test_logits_are_the_head_s_of_every_view_in_the_rows_order():
     learner = learner_of()
     torch.nn.init.normal_(learner.model.head[-1].weight)
-    features = features_of(learner, paths, views=side_on().fixed_views)
+    features = features_of(learner, torch.stack([IMAGES, IMAGES.flip(2)], dim=1))
     logits = learner.logits(in_batches(features, np.arange(ROWS), batch_size=5))
     assert logits.shape == (ROWS, 2, 2)
     with torch.no_grad():
@@ -244,20 +222,20 @@ def test_gradients_longer_than_the_norm_are_scaled_down_to_it(features):
     assert unclipped > 10 * moved
 
 
-def test_the_average_of_the_weights_is_validated_and_kept(paths):
+def test_the_average_of_the_weights_is_validated_and_kept():
     learner = learner_of(ema=0.9)
-    averaged, last = epochs_of(fit(learner, ALL, paths)), epochs_of(fit(learner_of(), ALL, paths))
+    averaged, last = epochs_of(fit(learner, ALL)), epochs_of(fit(learner_of(), ALL))
     assert [epoch.train_loss for epoch in averaged] == pytest.approx([epoch.train_loss for epoch in last])
     assert averaged[-1].valid_loss != pytest.approx(last[-1].valid_loss, abs=1e-6)
     assert learner.evaluated is learner.model
-    features = learner.features(in_views(dataset_of(paths), VALIDATING, PLAIN, 8, workers=0))
+    features = learner.features([IMAGES[VALIDATING, None]])
     assert learner.logits(features)[:, 0] == pytest.approx(averaged[-1].logits, abs=1e-5)
 
 
-def test_mixed_batches_train_on_shares_and_are_validated_on_labels(paths):
+def test_mixed_batches_train_on_shares_and_are_validated_on_labels():
     stage, ends = replace(ALL, cycle_length=8, learning_rate=1e-2), {}
     for alpha in (0.0, 1.0):
-        epochs = epochs_of(fit(learner_of(mixup=alpha, cutmix=alpha), stage, paths))
+        epochs = epochs_of(fit(learner_of(mixup=alpha, cutmix=alpha), stage))
         assert epochs[-1].valid_loss < 0.8 * epochs[0].valid_loss
         ends[alpha] = epochs[-1].train_loss
     # Shares of two classes can't be predicted: their loss stays above the labels'.

@@ -36,18 +36,6 @@ def test_losses_are_torch_s(smoothing):
     assert torch.equal(loss_of(logits, tags, "multi", smoothing), binary_cross_entropy_with_logits(logits, smoothed))
 
 
-def test_without_smoothing_weights_are_torch_s_own():
-    logits, classes, tags = drawn_logits(), TARGETS["single"], TARGETS["multi"].float()
-    for found, expected in (
-        (loss_of(logits, classes, "single", weights=WEIGHTS), cross_entropy(logits, classes, WEIGHTS)),
-        (
-            loss_of(logits, tags, "multi", weights=WEIGHTS),
-            binary_cross_entropy_with_logits(logits, tags, pos_weight=WEIGHTS),
-        ),
-    ):
-        assert float(found) == pytest.approx(float(expected), rel=1e-5)
-
-
 @EVERY
 @SMOOTHED
 @given(copies=st.lists(st.integers(1, 5), min_size=3, max_size=3), seed=st.integers(0, 99))

@@ -12,7 +12,8 @@ EVERY = pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convne
 
 
 def build(name="test_resnet"):
-    return build_classifier(name, pretrained=False, dropout=0.0, prior=np.zeros(3))
+    recipe = Recipe(stages=[Stage(size=32, train="all")], backbone=name, pretrained=False)
+    return build_classifier(recipe, np.zeros(3))
 
 
 def optimizer_of(model, groups=3, **fields):

@@ -3,19 +3,15 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.optim import SGD
 
 from comp.declare.recipe import Recipe, Stage
 from comp.training.schedules import (
     NOMINAL_RATE,
     STEPS_PER_EPOCH,
-    group_rates,
     in_words,
     planned_rates,
-    scheduler,
     simulate,
 )
 
@@ -81,17 +77,7 @@ def test_flat_then_cosine_stays_at_the_peak_for_three_quarters_and_ends_near_zer
 
 
 @pytest.mark.parametrize("schedule", ["sgdr", "one_cycle", "flat_cosine"])
-def test_a_simulated_schedule_is_the_one_that_an_optimizer_follows(schedule):
-    stage = Stage(size=64, train=2, cycle_length=3, schedule=schedule)
-    peaks = group_rates(0.1, 3, 2)
-    optimizer = SGD([{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": peak} for peak in peaks])
-    follows, rates = scheduler(optimizer, stage, 5), []
-    for _ in range(15):
-        rates.append([group["lr"] for group in optimizer.param_groups])
-        optimizer.step()
-        follows.step()
-    assert simulate(stage, 5, 0.1, 3) == pytest.approx(np.array(rates))
-    # One of few steps still trains.
+def test_a_schedule_of_few_steps_still_trains(schedule):
     for total in range(1, 9):
         assert simulate(Stage(size=64, train="head", cycle_length=total, schedule=schedule), 1, 1e-2, 1).max() >= 3e-4
 
