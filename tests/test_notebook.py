@@ -13,7 +13,7 @@ from comp.declare.recipe import Stage
 from comp.errors import CompError, DeclarationError, OverrideError, RunError
 from comp.notebook import Session
 from comp.runs import Run
-from comp.training.backbone import layer_groups
+from comp.training.backbone import digest, layer_groups
 from comp.training.launching import SPINS
 
 
@@ -34,11 +34,7 @@ def session(open_session):
 
 
 def weights(session):
-    return {name: value.clone() for name, value in session.prepared.learner.model.state_dict().items()}
-
-
-def same_weights(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    return digest(session.prepared.learner.model)
 
 
 def changed_groups(session, **fields):
@@ -108,8 +104,7 @@ def test_a_rate_that_is_found_in_between_changes_nothing_that_is_trained(open_se
             session.lr_find(session.stages[0])
         session.fit(session.stages[0])
         ends.append((weights(session), session.fitted))
-    assert same_weights(ends[0][0], ends[1][0])
-    assert ends[0][1] == ends[1][1]
+    assert ends[0] == ends[1]
 
 
 def test_a_curve_is_a_picture_or_characters_and_fit_takes_its_rate_for_as_many_groups(session, capsys):
@@ -131,7 +126,7 @@ def test_lr_find_leaves_the_model_as_it_is_at_any_size(open_session, backbone):
     session.fit(size=32, train="all", learning_rate=1e-3)
     before = weights(session)
     session.lr_find(size=48, cached=True, train="head")
-    assert same_weights(weights(session), before)
+    assert weights(session) == before
 
 
 def test_freeze_unfreeze_and_freeze_to_decide_which_groups_change(session):
@@ -190,11 +185,11 @@ def test_a_fit_whose_loss_is_no_number_leaves_all_as_it_was_and_can_be_tried_aga
     before = weights(retried)
     with pytest.raises(RunError, match="lower the stage's learning rate"):
         retried.fit(learning_rate=1e30, train="all", cycle_length=4)
-    assert same_weights(weights(retried), before)
+    assert weights(retried) == before
     assert len(retried.fitted) == 1
     for session in (straight, retried):
         session.fit(learning_rate=1e-2, train="all")
-    assert same_weights(weights(straight), weights(retried))
+    assert weights(straight) == weights(retried)
     assert (straight.run.folder / "history.csv").read_bytes() == (retried.run.folder / "history.csv").read_bytes()
 
 
@@ -211,7 +206,7 @@ def test_an_interrupted_fit_leaves_all_as_it_was(open_session, monkeypatch, caps
         with pytest.raises(KeyboardInterrupt):
             session.fit(learning_rate=1e-2)
     assert "the weights are as they were before it" in capsys.readouterr().out
-    assert same_weights(weights(session), before)
+    assert weights(session) == before
     assert session.prepared.learner.evaluated is session.prepared.learner.model
     assert not session.run.history.began
     session.fit(learning_rate=1e-2)
@@ -229,7 +224,7 @@ def test_load_brings_back_weights_predictions_and_history_as_they_were_saved_las
     session.fit(size=32, train="all", learning_rate=1e-2, cycle_length=3)
     assert not session.predict().equals(first)
     session.load("head")
-    assert same_weights(weights(session), after)
+    assert weights(session) == after
     assert [stage.size for stage in session.fitted] == [16, 16]
     assert session.predict().equals(first)
     assert session.submission.read_bytes() == written
@@ -245,7 +240,7 @@ def test_a_stage_after_load_is_the_stage_after_what_was_saved(open_session):
     loaded.load("a")
     for session in (straight, loaded):
         session.fit(size=32, learning_rate=1e-3, train="all")
-    assert same_weights(weights(straight), weights(loaded))
+    assert weights(straight) == weights(loaded)
 
 
 def test_snapshots_are_kept_with_what_is_saved(open_session):
@@ -269,7 +264,7 @@ def test_another_session_takes_up_what_one_saved_unless_its_split_or_its_model_i
     again.load("head", run="shades/standard-1")
     assert again.run.name == "shades/standard-2"
     assert again.fitted == (stage,)
-    assert same_weights(weights(first), weights(again))
+    assert weights(first) == weights(again)
     assert again.predict().equals(first.predict())
     with pytest.raises(RunError, match=r"shades/standard-1 validated on other images.*take the seed"):
         open_session(seed=1).load("head", run="shades/standard-1")
@@ -278,7 +273,7 @@ def test_another_session_takes_up_what_one_saved_unless_its_split_or_its_model_i
     before = weights(other)
     with pytest.raises(RunError, match="can't be loaded"):
         other.load("head", run="shades/standard-1")
-    assert same_weights(weights(other), before)
+    assert weights(other) == before
 
 
 def test_a_name_that_was_not_saved_or_that_no_file_can_have_is_refused(session):

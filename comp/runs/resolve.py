@@ -114,10 +114,11 @@ class Experiment:
     @classmethod
     def of(cls, competition: Competition, choices: Choices, workspace: Workspace) -> Experiment:
         """Raises OverrideError for a choice that doesn't fit."""
-        _, declared = _chosen(competition, choices)
+        competition, declared = _chosen(competition, choices)
         sizes = {str(number): stage.size for number, stage in enumerate(declared.stages, start=1)}
         relative = {number: size for number, size in sizes.items() if isinstance(size, str)}
-        return cls(*resolve(competition, choices), choices, workspace, relative)
+        recipe = replace(declared, stages=in_pixels(declared.stages, declared.backbone))
+        return cls(competition, recipe, choices, workspace, relative)
 
     @classmethod
     def of_run(cls, competition: Competition, run: Run, workspace: Workspace) -> Experiment:

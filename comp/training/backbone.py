@@ -39,6 +39,15 @@ BATCH_NORMS = (nn.BatchNorm2d, BatchNormAct2d)
 TOLERANCE = 1e-3
 
 
+@dataclass(frozen=True)
+class Expectations:
+    """What a backbone's weights expect of images."""
+
+    interpolation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
 class Classifier(nn.Module):
     """Images as bytes in, logits out: scaling as the weights expect it, backbone, head.
 
@@ -56,7 +65,7 @@ class Classifier(nn.Module):
         self,
         backbone: Any,
         head: nn.Module,
-        expected: "Expectations",
+        expected: Expectations,
         own_classifier: nn.Linear | None = None,
         *,
         width: int,
@@ -109,15 +118,6 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor, columns: Tensor | None = None) -> Tensor:
         """Bytes (B, size, size, channels), and columns (B, K), to logits (B, C)."""
         return self.on_features(self.features(images), columns)
-
-
-@dataclass(frozen=True)
-class Expectations:
-    """What a backbone's weights expect of images."""
-
-    interpolation: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 def build_classifier(

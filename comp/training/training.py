@@ -232,7 +232,7 @@ class Training:
         learner, recipes = self.prepared.learner, (self._recipe, self.prepared.experiment.competition.recipes)
         try:
             self.fitted = [stage_of(fitted, *recipes) for fitted in state["fitted"]]
-            self.found, self.diverged, self.size = state["found"], state["diverged"], state["size"]
+            self.found, self.diverged, self.size = dict(state["found"]), state["diverged"], state["size"]
             self.touched, self.resumed, tables = state["touched"], state["stage"], state["tables"]
             self.snapshots = [self.run.checkpoint(name) for name in state["snapshots"]]
             self.last_finite = None if state["last_finite"] is None else Finite(*state["last_finite"])

@@ -12,7 +12,7 @@ from torch.optim import SGD, AdamW
 
 from comp.declare.recipe import Stage
 from comp.errors import RunError
-from comp.training.backbone import layer_groups
+from comp.training.backbone import digest, layer_groups
 from comp.training.features import FeatureEpochs, in_batches
 from comp.training.learner import Epoch, Step, Validation
 from tests.training.conftest import Batches, learner_of
@@ -56,14 +56,6 @@ def head_after(learner, training, stage):
     """The head's weight and bias after a stage on features."""
     list(learner.fit(stage, stage.learning_rate, training, None, seed=0))
     return [learner.model.head[-1].weight.detach().clone(), learner.model.head[-1].bias.detach().clone()]
-
-
-def state_of(module):
-    return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 @EVERY
@@ -166,7 +158,7 @@ def test_a_head_stage_reports_the_head_s_rate_alone_and_validates_nothing_withou
 @EVERY
 def test_features_are_of_each_view_in_the_rows_order_and_predicting_changes_nothing(name):
     learner = learner_of(name)
-    before = state_of(learner.model)
+    before = digest(learner.model)
     views = torch.stack([IMAGES, IMAGES.flip(2)], dim=1)
     learner.model.train()
     together = features_of(learner, views)
@@ -176,7 +168,7 @@ def test_features_are_of_each_view_in_the_rows_order_and_predicting_changes_noth
         alone = features_of(learner, views[5:6, place : place + 1])
         assert together[5, place] == pytest.approx(alone[0, 0], abs=1e-4)
     assert not np.allclose(together[5, 0], together[5, 1], atol=1e-4)
-    assert same(state_of(learner.model), before)
+    assert digest(learner.model) == before
 
 
 def test_logits_are_the_head_s_of_every_view_in_the_rows_order():
