@@ -79,7 +79,7 @@ def lesson_of(
         raise RunError(
             f"{chosen.name} predicts other classes or images than are here; predict again with it, or name another run."
         )
-    probabilities = np.array(member.test.loc[asked], np.float32)
+    probabilities = np.array(member.test.loc[asked.to_list()], np.float32)
     confidence = recipe.teacher_confidence
     least = np.maximum(probabilities, 1 - probabilities).min(axis=1)
     sure = (probabilities.max(axis=1) if outputs.kind == "softmax" else least) >= confidence
