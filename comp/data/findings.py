@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -109,11 +109,7 @@ def lines_for_training(check: DataCheck) -> list[str]:
             f"{check.torn} images are not kept together, though they look alike: in groups that large no even split "
             "would be left"
         )
-    odd: Counter[str] = Counter()
-    # Files with the same oddities share one tuple.
-    for names, count in Counter(images["odd"]).items():
-        odd.update(dict.fromkeys(names, count))
-    if odd:
+    if odd := Counter(chain.from_iterable(images["odd"])):
         lines.append("odd, but read: " + ", ".join(f"{odd[name]} {name}" for name in ODDITIES if odd[name]))
     return lines
 

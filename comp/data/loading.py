@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
@@ -99,19 +100,6 @@ def _arrived(declarations: Iterable[Path], parts: bytes) -> ImageDataset:
     return ImageDataset(*pickle.loads(parts))
 
 
-class InOrder(Sampler[Request]):
-    """The given rows, each in the same views."""
-
-    def __init__(self, rows: Rows, views: Sequence[View]) -> None:
-        self.rows, self.views = rows, tuple(views)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[Request]:
-        return ((int(row), self.views) for row in self.rows)
-
-
 class Shuffled(Sampler[Request]):
     """The given rows in an order drawn anew for every epoch, each under an augmentation of its own.
 
@@ -142,12 +130,7 @@ class Shuffled(Sampler[Request]):
 
 def _copies_before(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """How often each row is there before its place (R,)."""
-    order = np.argsort(rows, kind="stable")
-    places = np.arange(len(rows))
-    starts = np.append(True, rows[order[1:]] != rows[order[:-1]])[: len(rows)]
-    before = np.empty_like(places)
-    before[order] = places - np.maximum.accumulate(np.where(starts, places, 0))
-    return before
+    return pd.Series(rows).groupby(rows).cumcount().to_numpy()
 
 
 class ImageEpochs:
@@ -200,12 +183,13 @@ def in_views(
     """Some rows in order, each in these views, as batches (B, V, size, size, C) of at most ``batch_size`` images."""
     at_once = max(1, batch_size // len(views))
     read_at_once = at_once if workers else PASSES_AT_ONCE * at_once
-    for _, images in loader(dataset, InOrder(rows, views), read_at_once, workers=workers):
+    requests = ((int(row), tuple(views)) for row in rows)
+    for _, images in loader(dataset, requests, read_at_once, workers=workers):
         yield from images.split(at_once)
 
 
 def loader(
-    dataset: ImageDataset, sampler: Sampler[Request], batch_size: int, *, workers: int, drop_last: bool = False
+    dataset: ImageDataset, sampler: Iterable[Request], batch_size: int, *, workers: int, drop_last: bool = False
 ) -> DataLoader[tuple[int, Pixels]]:
     """Batches of rows (B,) and images (B, V, size, size, C) as bytes; they are scaled on the device.
 

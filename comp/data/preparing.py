@@ -93,16 +93,14 @@ def _make(competition: Competition, folder: Path, new: Path) -> None:
     prepare = competition.prepare
     if isinstance(prepare, HideShare):
         hide(prepare, competition, folder, new)
-        return
-    if isinstance(prepare, AskForAll):
+    elif isinstance(prepare, AskForAll):
         ask_for_all(competition, folder, new)
-        return
-    if callable(prepare):
+    elif callable(prepare):
         prepare(folder, new)
-        return
-    for table in (prepare,) if isinstance(prepare, PixelTable) else prepare:
+    else:
         write = _write_array if competition.read == "npy" else _write_png
-        deque(in_threads(write, _images_in(table, folder, new)), maxlen=0)
+        for table in (prepare,) if isinstance(prepare, PixelTable) else prepare:
+            deque(in_threads(write, _images_in(table, folder, new)), maxlen=0)
 
 
 def _images_in(table: PixelTable, folder: Path, new: Path) -> Iterator[tuple[Path, Array]]:

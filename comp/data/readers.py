@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -27,11 +27,9 @@ EXTRA_SAMPLES = 338
 FEWEST_ROWS = 16
 
 
-@contextmanager
-def opened(file: Path | IO[bytes]) -> Iterator[Image.Image]:
+def opened(file: Path | IO[bytes]) -> Image.Image:
     """The image in a file, its pixels not decoded yet; what Pillow raises is passed on."""
-    with Image.open(file, formats=FORMATS) as image:
-        yield image
+    return Image.open(file, formats=FORMATS)
 
 
 def turned_upright(image: Image.Image) -> Image.Image:

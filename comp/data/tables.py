@@ -128,8 +128,9 @@ def read_tables(competition: Competition, folder: Path, say: Callable[[str], Non
 def _in_order_of_grades(competition: Competition, classes: tuple[str, ...]) -> tuple[str, ...]:
     """The classes as the submission numbers them: their places are the grades that a weighted kappa counts."""
     form = competition.submission
-    numbered = isinstance(form, ClassNumber) and grades_of(classes) is None and set(form.labels) == set(classes)
-    return tuple(form.labels) if isinstance(form, ClassNumber) and numbered else classes
+    if isinstance(form, ClassNumber) and grades_of(classes) is None and set(form.labels) == set(classes):
+        return tuple(form.labels)
+    return classes
 
 
 def must_be_here(competition: Competition, folder: Path) -> None:

@@ -23,14 +23,9 @@ def adopted(found: Path, sources: Sequence[str], folder: Path, say: Say) -> Iter
     Of a folder there are links, so that nothing is copied and nothing in it is changed; an archive is unpacked.
     Where the very same links are there already, they stay, whatever happens.
 
-    Args:
-        found: has the files of all ``sources``.
-        sources: the competition's slug, and the ``owner/name`` of each data set.
-        folder: made if missing; may hold what a failed download left.
-        say: called with a line worth knowing.
-
-    Raises:
-        DataError: there is nothing at ``found``, it holds archives or can't be unpacked; ``folder`` holds other data.
+    sources: whose files are found, the competition's slug and the ``owner/name`` of each data set. folder: made if
+    missing; may hold what a failed download left. Raises DataError where there is nothing at ``found``, where it holds
+    archives or can't be unpacked, and where ``folder`` holds other data.
     """
     found = found.expanduser()
     were_there = found.is_dir() and holds_files(folder) and _links(folder) == _visible(found)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import PurePosixPath
-from posixpath import splitext
+from posixpath import commonpath, commonprefix, dirname, splitext
 
 import pandas as pd
 
@@ -17,7 +16,7 @@ from comp.declare.labels.naming import Names
 from comp.errors import DataError
 from comp.new.look import FEWEST_PIXELS, ImageFolder, Look, numbers_in
 from comp.new.sample import SampleTable
-from comp.new.several import COUNTED, by_template, common_start, several
+from comp.new.several import COUNTED, by_template, several
 
 MOST = 0.9  # of the ids that are asked for
 MOST_FOLDERS = 4
@@ -51,7 +50,7 @@ def fit(names: Sequence[str], values: Collection[str]) -> Fit:
 
 def _common_ending(names: Sequence[str]) -> str:
     """What all names end in, from a mark on that is no letter or digit: ``_red.png``."""
-    ending = common_start([name[::-1] for name in names])[::-1]
+    ending = commonprefix([name[::-1] for name in names])[::-1]
     marked = re.search(r"[^a-zA-Z0-9].*\..*", ending)
     # Images that are counted are several of one: see `several`.
     return marked[0] if marked and not COUNTED.fullmatch(marked[0]) else ""
@@ -180,8 +179,7 @@ def in_json(look: Look, path: str, names: Sequence[str]) -> tuple[str, list[str]
                 return place, images
     known = Names(look.images, roots=(PurePosixPath(beside), PurePosixPath()))
     found = [image for name in names if (image := known.find(name)) is not None]
-    common = _common_folder(found)
-    return (common, found) if found and len(found) == len(names) else None
+    return (_common_folder(found), found) if found and len(found) == len(names) else None
 
 
 def _alike(place: str, stem: str) -> bool:
@@ -194,8 +192,7 @@ def _alike(place: str, stem: str) -> bool:
 
 def _common_folder(paths: Sequence[str]) -> str:
     """The deepest folder that has all of them in it or below."""
-    parts = zip(*(PurePosixPath(path).parent.parts for path in paths), strict=False)
-    return str(PurePosixPath(*(part[0] for part in takewhile(lambda part: len(set(part)) == 1, parts))))
+    return commonpath(map(dirname, paths)) or "."
 
 
 def _several(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
@@ -212,9 +209,9 @@ def _several(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
 
 def _hidden(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
     """The folder that a notebook at Kaggle will find the images in, where none of those that are asked for is here."""
-    tables = [path for path, table in look.tables.items() if path != sample.path and _has_ids(table, ids)]
+    of_test = any("test" in path.lower() for path, _, _ in _naming(look, sample, ids))
     is_there = any("test" in folder.path.lower() for folder in look.image_folders)
-    if is_there or not (look.only_notebooks or any("test" in path.lower() for path in tables)):
+    if is_there or not (look.only_notebooks or of_test):
         return None
     training = [folder for folder in look.image_folders if "train" in folder.path.lower()] or look.image_folders
     like = max(training, key=lambda folder: len(folder.names))
@@ -226,8 +223,13 @@ def _hidden(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
     return Asked(source, frozenset(), None, False, seen, sure=False)
 
 
-def _has_ids(table: pd.DataFrame, ids: set[str]) -> bool:
-    return any(ids <= set(table[column].str.strip()) for column in table.columns)
+def _naming(look: Look, sample: SampleTable, ids: set[str]) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Each table that has the ids: its path, their column, and the rows that have them."""
+    for path, table in look.tables.items():
+        for key in table.columns if path != sample.path else ():
+            values = table[key].str.strip()
+            if ids <= set(values):
+                yield path, str(key), table[values.isin(ids)]
 
 
 def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
@@ -271,41 +273,35 @@ def _named(look: Look, place: str, ids: Collection[str]) -> dict[str, str]:
 
 def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
     """Images that a table names beside the ids."""
-    for path, table in look.tables.items():
-        keys = [column for column in table.columns if path != sample.path and ids <= set(table[column].str.strip())]
-        for key in keys:
-            rows = table[table[key].str.strip().isin(ids)].drop_duplicates()
-            for column in (str(name) for name in rows if name != key and not rows.duplicated([key, name]).any()):
-                values = set(rows[column].str.strip())
-                for folder in look.image_folders:
-                    named = fit(folder.names, values)
-                    if len(named.images) == len(values) and not _labelled(look, path, folder.path, values):
-                        images = frozenset(str(PurePosixPath(folder.path) / name) for name in named.images)
-                        place = _by_column(rows, folder)
-                        source = CsvImages(path, image=column, folder=place, suffix=named.suffix, answer=key)
-                        seen = f"{path} names the images in {folder.path} of the ids in {key!r}"
-                        return Asked(source, images, folder, len(images) < len(folder.names), seen, len(ids))
-                names = Names(look.images, roots=(PurePosixPath(),))
-                found = [image for value in values if (image := names.find(value)) is not None]
-                place = _common_folder(found)
-                if len(found) == len(values) and not _labelled(look, path, place, values):
-                    source = CsvImages(path, image=column, folder=place, suffix=suffix_of(found), answer=key)
-                    seen = f"{path} names the images below {place} of the ids in {key!r}"
-                    return Asked(source, frozenset(found), None, False, seen, len(ids))
+    for path, key, some in _naming(look, sample, ids):
+        rows = some.drop_duplicates()
+        for column in (str(name) for name in rows if name != key and not rows.duplicated([key, name]).any()):
+            values = set(rows[column].str.strip())
+            for folder in look.image_folders:
+                named = fit(folder.names, values)
+                if len(named.images) == len(values) and not _labelled(look, path, folder.path, values):
+                    images = frozenset(str(PurePosixPath(folder.path) / name) for name in named.images)
+                    place = _by_column(rows, folder)
+                    source = CsvImages(path, image=column, folder=place, suffix=named.suffix, answer=key)
+                    seen = f"{path} names the images in {folder.path} of the ids in {key!r}"
+                    return Asked(source, images, folder, len(images) < len(folder.names), seen, len(ids))
+            found = list(_named(look, ".", values).values())
+            if len(found) == len(values) and not _labelled(look, path, place := _common_folder(found), values):
+                source = CsvImages(path, image=column, folder=place, suffix=suffix_of(found), answer=key)
+                seen = f"{path} names the images below {place} of the ids in {key!r}"
+                return Asked(source, frozenset(found), None, False, seen, len(ids))
     return None
 
 
 def _by_template(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
     """Images that several columns of a table name together, beside the ids."""
-    for path, table in look.tables.items():
-        for key in (str(name) for name in table if path != sample.path and ids <= set(table[name].str.strip())):
-            rows = table[table[key].str.strip().isin(ids)]
-            template, named = by_template(look.images, rows) or ("", None)
-            if named is not None and len(named.images) == len(rows):
-                images = frozenset(image for several in named.images.values() for image in several)
-                source = CsvImages(path, image=template, folder=named.folder, suffix=named.suffix, answer=key)
-                seen = f"{path} names the images in {named.folder} by {template} of the ids in {key!r}"
-                return Asked(source, images, None, True, seen, len(ids))
+    for path, key, rows in _naming(look, sample, ids):
+        template, named = by_template(look.images, rows) or ("", None)
+        if named is not None and len(named.images) == len(rows):
+            images = frozenset(image for several in named.images.values() for image in several)
+            source = CsvImages(path, image=template, folder=named.folder, suffix=named.suffix, answer=key)
+            seen = f"{path} names the images in {named.folder} by {template} of the ids in {key!r}"
+            return Asked(source, images, None, True, seen, len(ids))
     return None
 
 

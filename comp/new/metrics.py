@@ -16,10 +16,7 @@ NAMES: tuple[tuple[str, str], ...] = (
     (rf"{COLUMNWISE}(?:multi ?class |multi ?label |binary |two class )?{LOG_LOSS}", "log_loss"),
     (rf"(?:class )?(?:weighted|balanced) (?:multi ?class )?{LOG_LOSS}", "weighted_log_loss"),
     (rf"{COLUMNWISE}{AREA}", "roc_auc"),
-    (
-        rf"p ?auc(?: above .*)?|partial {AREA}",
-        "pauc",
-    ),
+    (rf"p ?auc(?: above .*)?|partial {AREA}", "pauc"),
     (
         r"(?:simple |overall |mean )?(?:multi ?class )?(?:categorization |classification )?accuracy(?: score)?",
         "accuracy",

@@ -6,8 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
-from posixpath import splitext
+from posixpath import commonprefix, splitext
 
 import pandas as pd
 
@@ -97,12 +96,7 @@ def _of_template(paths: Sequence[str], place: str, template: str, table: pd.Data
             endings.add(inside[len(name) :])
     if not images or any("/" in ending for ending in endings):
         return None
-    alike = common_start(sorted(endings))
-    rest = [ending[len(alike) :] for ending in sorted(endings)]
-    suffix = alike if len(endings) == 1 else f"{alike}*{common_start([ending[::-1] for ending in rest])[::-1]}"
+    alike = commonprefix([*endings])
+    rest = commonprefix([ending[len(alike) :][::-1] for ending in endings])[::-1]
+    suffix = alike if len(endings) == 1 else f"{alike}*{rest}"
     return Several(place or ".", suffix, dict(images))
-
-
-def common_start(texts: Sequence[str]) -> str:
-    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*texts, strict=False))
-    return "".join(letters[0] for letters in alike)

@@ -28,22 +28,8 @@ from comp.new.writing import write
 from comp.runs import Workspace
 
 # A Makefile's own targets, which a competition of the name would hide.
-TAKEN = frozenset(
-    {
-        "help",
-        "setup",
-        "demo",
-        "test",
-        "test-long",
-        "test-real",
-        "test-reliability",
-        "test-kills",
-        "lint",
-        "format",
-        "lock",
-        "new",
-    }
-)
+TESTS = {"test", "test-long", "test-real", "test-reliability", "test-kills"}
+TAKEN = TESTS | {"help", "setup", "demo", "lint", "format", "lock", "new"}
 MOST_CHECKED = 50_000  # files that are laid out empty, to hold a declaration against
 
 

@@ -22,7 +22,6 @@ from comp.declare.competition import Competition, load_competition
 from comp.declare.forms import TagNames
 from comp.declare.recipe import Recipe
 from comp.declare.viewpoint import Viewpoint, side_on, top_down, upright
-from comp.errors import DeclarationError
 from comp.new.inference import InferredDeclaration
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
@@ -37,12 +36,7 @@ ALWAYS = {Competition: {"augment", "layer_lr_ratio"}, Recipe: {"backbone"}, TagN
 
 
 def write(inferred: InferredDeclaration, folder: Path) -> Path:
-    """``competition.py`` and ``README.md`` in a new folder, which is there whole or not at all; the declaration's path.
-
-    Raises DeclarationError where the folder is there already.
-    """
-    if folder.exists():
-        raise DeclarationError(f"{folder} is there already; remove it, or give the competition another name.")
+    """``competition.py`` and ``README.md`` in a new folder, which is there whole or not at all; the former's path."""
     # Not HTML: nothing is escaped.
     pages = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True)
     told = {

@@ -336,16 +336,6 @@ def test_a_place_that_can_t_be_written_costs_the_table_and_not_the_training(shad
     assert list(workspace.cache.glob("*/.*.part")) == []
 
 
-def test_two_commands_at_once_leave_one_whole_table(shades, data, forked, command, workspace):
-    both = [forked("--competitions", shades.plugins, "check", "shades") for _ in range(2)]
-    for ended in [process.ends() for process in both]:
-        assert ended.err == ""
-        assert "36 images to train on and 12 to predict" in ended.out
-    names = {path.name for path in (workspace.cache / "data-check").iterdir()}
-    assert names == {"shades.arrow", "shades.near.npz", "shades.csv"}
-    assert "0 of them opened" in command("check", "shades").out
-
-
 CONTENTS = (
     st.binary(max_size=200)
     | st.sampled_from([*UNREADABLE.values(), encoded(picture(1), "JPEG"), encoded(picture(1).convert("CMYK"), "JPEG")])
@@ -358,7 +348,7 @@ CONTENTS = (
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(contents=st.dictionaries(st.integers(0, 35) | st.integers(100, 111), CONTENTS, max_size=12))
 def test_whatever_files_hold_every_image_is_used_or_listed_and_none_is_lost(data, screen, shades, contents):
     for number, content in contents.items():

@@ -13,7 +13,7 @@ from PIL import Image
 
 from comp.data import loading
 from comp.data.augmenting import Preprocessing, apply_symmetry
-from comp.data.loading import ImageDataset, ImageEpochs, InOrder, Shuffled, in_views, share
+from comp.data.loading import ImageDataset, ImageEpochs, Shuffled, in_views, share
 from comp.data.reading import Reading, centre, read_image
 from comp.declare.competition import load_competition
 from comp.declare.viewpoint import View, side_on, top_down, upright
@@ -87,7 +87,6 @@ def test_a_random_view_follows_from_seed_draw_and_row_alone(paths, viewpoint):
 )
 def test_rows_come_in_the_order_asked_for_in_batches_that_fit(paths, rows, views, batch):
     dataset, views = dataset_of(paths), top_down().views(views)
-    assert list(InOrder(rows, views)) == [(row, views) for row in rows]
     batches = list(in_views(dataset, rows, views, batch, workers=0))
     assert all(len(images) * len(views) <= max(batch, len(views)) for images in batches)
     assert np.array_equal(torch.cat(batches).numpy(), np.stack([dataset[row, views][1] for row in rows]))
@@ -122,7 +121,7 @@ def test_a_process_that_is_not_forked_reads_with_what_was_declared(tmp_path, pat
     preprocessing = Preprocessing(16, Reading(read=competition.read), competition.augment)
     dataset, views = ImageDataset(paths, preprocessing, 0), (PLAIN, View(draw=3))
     monkeypatch.setattr(loading, "FORKS", False)
-    assert loading.loader(dataset, InOrder([0], views), 2, workers=2).num_workers == (2 if sent else 0)
+    assert loading.loader(dataset, [(0, views)], 2, workers=2).num_workers == (2 if sent else 0)
     if sent:
         gone = ModuleType("competitions.gone.competition")
         gone.__file__ = str(tmp_path / "gone" / "competition.py")

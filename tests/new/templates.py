@@ -90,7 +90,7 @@ def kind(
     numbers=None,
     **tables,
 ):
-    """files, tables: templates, a table's by its name; JSONs and TFRecords as they are. sample: of the sample submission, if any.
+    """files, tables: templates, a table's by its name; JSONs as they are. sample: of the sample submission, if any.
 
     numbers: to train on, in what is called so or begins with it, where they aren't the usual ones.
     """

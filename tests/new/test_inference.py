@@ -2,19 +2,12 @@
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from comp.data.tables import read_tables
-from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, ProbabilityPerClass, TagNames
-from comp.declare.labels import CsvColumns, CsvLabels, FileNames, Folders
+from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, TagNames
 from comp.errors import DataError
 from comp.new.at_kaggle import lifted, unpacked
 from comp.new.inference import infer
-from comp.new.look import Look, look_at_folder
-
-WORDS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=3, max_size=8)
-SUFFIXES = st.sampled_from([".jpg", ".png", ".tif", ".JPG", ".jpeg"])
+from comp.new.look import Look
 
 
 def table(header, *rows):
@@ -192,69 +185,3 @@ def test_an_archive_is_listed_as_it_would_be_unpacked(members, beside, places):
 
 def test_a_file_alone_in_a_folder_of_its_name_takes_its_place():
     assert lifted(["a.csv/a.csv", "b/b", "b/c"]) == ["a.csv", "b/b", "b/c"]
-
-
-@st.composite
-def layouts(draw):
-    """A competition of one of the common kinds, under names that nobody has seen: files, tables, labels by id."""
-    kind = draw(st.sampled_from(["classes", "binary", "tags", "columns", "folders", "names"]))
-    id_column, label, train, test, *names = draw(st.lists(WORDS, min_size=7, max_size=9, unique=True))
-    suffix, with_suffix = draw(SUFFIXES), draw(st.booleans())
-    ending = suffix if with_suffix else ""
-    ids = [f"i{number:02}" for number in range(6 * len(names))]
-    asked = [f"q{number:02}{ending}" for number in range(4)]
-    single = [names[number % len(names)] for number in range(len(ids))]
-    files, tables = [f"{test}/{id_.removesuffix(suffix)}{suffix}" for id_ in asked], {}
-    labels = dict(zip(ids, single, strict=True))
-    if kind == "folders":
-        files += [f"{train}/{name}/{id_}{suffix}" for id_, name in labels.items()]
-        labels = {f"{name}/{id_}": name for id_, name in labels.items()}
-    elif kind == "names":
-        files += [f"{train}/{name}.{id_}{suffix}" for id_, name in labels.items()]
-        labels = {f"{name}.{id_}": name for id_, name in labels.items()}
-    else:
-        files += [f"{train}/{id_}{suffix}" for id_ in ids]
-    if kind == "binary":
-        labels = {id_: str(number % 2) for number, id_ in enumerate(ids)}
-    if kind in ("tags", "columns"):
-        several = draw(st.lists(st.sets(st.sampled_from(names), min_size=1), min_size=len(ids), max_size=len(ids)))
-        several = [{*names[:2]}, {names[0]}, {names[1]}, {*names}, {*names[1:]}, *several][: len(ids)]
-        several += [{name} for name in names][: max(0, len(ids) - len(several))]
-        labels = {id_: tuple(sorted(tags)) for id_, tags in zip(ids, several, strict=True)}
-    if kind in ("classes", "binary", "tags"):
-        rows = [(f"{id_}{ending}", " ".join(v) if kind == "tags" else v) for id_, v in labels.items()]
-        tables["train"] = pd.DataFrame(rows, columns=[id_column, label])
-    if kind == "columns":
-        rows = [(f"{id_}{ending}", *(str(int(name in labels[id_])) for name in names)) for id_ in ids]
-        tables["train"] = pd.DataFrame(rows, columns=[id_column, *names])
-    if kind in ("columns", "names"):
-        sample = pd.DataFrame([(id_, *["0.5"] * len(names)) for id_ in asked], columns=[id_column, *names])
-    else:
-        value = {"binary": "0.5", "tags": " ".join(names[:2])}.get(kind, names[0])
-        sample = pd.DataFrame([(id_, value) for id_ in asked], columns=[id_column, label])
-    tables[draw(st.sampled_from(["sample_submission", "sampleSubmission", "sample_submission_v2"]))] = sample
-    if kind in ("tags", "columns"):
-        labels = {id_ + ending: tags for id_, tags in labels.items()}
-    elif kind in ("classes", "binary"):
-        labels = {id_ + ending: name for id_, name in labels.items()}
-    forms = {"classes": ClassName, "binary": ProbabilityOf, "tags": TagNames, "folders": ClassName}
-    sources = {"columns": CsvColumns, "folders": Folders, "names": FileNames}
-    return files, tables, labels, sources.get(kind, CsvLabels), forms.get(kind, ProbabilityPerClass)
-
-
-@settings(max_examples=40, deadline=None)
-@given(layouts())
-def test_a_layout_of_a_common_kind_is_read_as_it_was_meant_whatever_it_is_called(tmp_path_factory, layout):
-    files, tables, labels, source, form = layout
-    folder = tmp_path_factory.mktemp("layout")
-    for file in files:
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).touch()
-    for name, frame in tables.items():
-        frame.to_csv(folder / f"{name}.csv", index=False)
-    competition = infer(look_at_folder(folder), "mine", "mine").competition
-    assert isinstance(competition.labels, source)
-    assert isinstance(competition.submission, form)
-    found = read_tables(competition, folder)
-    assert dict(zip(found.train["id"], found.train["label"], strict=True)) == labels
-    assert len(found.test) == 4

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from comp.data.preparing import prepare_files
 from comp.data.tables import read_tables
@@ -341,6 +343,41 @@ def test_it_is_read_as_it_is_meant_without_an_edit(name, tmp_path):
     assert (len(tables.train), len(tables.test)) == (kind.trained, kind.asked)
     assert any(kind.says in finding.text for finding in inferred.findings)
     assert row_of(name, inferred) in DOCS
+
+
+CALLED = ("id", "label", "target", "tags", "train", "test", "cat", "dog", "owl")
+COMMON = (
+    *("a CSV of ids and classes", "a probability of yes", "tags", "a column of 0 and 1 for each tag"),
+    *("a folder for each class", "classes in file names", "names with their suffix"),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    name=st.sampled_from(COMMON),
+    words=st.lists(st.text("abcdefghijklmnopqrstuvwxyz", min_size=3, max_size=8), min_size=9, max_size=9, unique=True),
+    suffix=st.sampled_from(["jpg", "png", "tif", "JPG", "jpeg"]),
+)
+def test_a_common_kind_is_read_as_it_was_meant_whatever_it_is_called(tmp_path_factory, name, words, suffix):
+    called = dict(zip(CALLED, [*words[:6], *sorted(words[6:])], strict=True), jpg=suffix)
+
+    def renamed(text):
+        return re.sub(rf"\b({'|'.join(called)})\b", lambda found: called[found[0]], str(text))
+
+    read = []
+    for rename in (str, renamed):
+        folder, kind = tmp_path_factory.mktemp("kind"), KINDS[name]
+        tables = {path: rename(text) for path, text in kind.tables.items()}
+        lay_out(replace(kind, files=list(map(rename, kind.files)), tables=tables), folder)
+        competition = infer(look_at_folder(folder), "mine", "mine").competition
+        found = read_tables(competition, folder)
+        labels = dict(zip(found.train["id"], found.train["label"], strict=True))
+        read.append((type(competition.labels), type(competition.submission), labels, len(found.test)))
+    (*kinds, labels, asked), (*others, whatever, also) = read
+    assert (kinds, asked) == (others, also)
+    assert {renamed(id_): renamed(label) for id_, label in labels.items()} == {
+        id_: str(label) for id_, label in whatever.items()
+    }
 
 
 def test_what_is_listed_at_kaggle_tells_as_much_as_the_files_do(tmp_path, monkeypatch):
