@@ -130,7 +130,7 @@ class Shuffled(Sampler[Request]):
 
 def _copies_before(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """How often each row is there before its place (R,)."""
-    return pd.Series(rows).groupby(rows).cumcount().to_numpy()
+    return np.asarray(pd.Series(rows).groupby(rows).cumcount(), np.int64)
 
 
 class ImageEpochs:

@@ -5,56 +5,44 @@ import pytest
 from comp.declare.metrics import METRICS
 from comp.new.metrics import NAMES, for_target, metric_of
 
+OURS = {
+    ("log_loss", 0): ("Log Loss", "Multi Class Log Loss", "Mean Columnwise Log Loss"),
+    ("weighted_log_loss", 0): ("Weighted Log Loss",),
+    ("roc_auc", 0): (
+        "Area Under Receiver Operating Characteristic Curve",
+        "Mean Columnwise Area Under Receiver Operating Characteristic Curve",
+        "Area Under ROC (AUC)",
+    ),
+    ("pauc", 0): ("pAUC",),
+    ("accuracy", 0): ("Categorization Accuracy", "Accuracy Score"),
+    ("balanced_accuracy", 0): ("Balanced Accuracy",),
+    ("top_k_accuracy", 5): ("Top-5 Accuracy",),
+    ("quadratic_kappa", 0): ("Quadratic Weighted Kappa",),
+    ("linear_kappa", 0): ("Linear Weighted Kappa",),
+    ("macro_f1", 0): ("Macro-averaged F1", "Macro F1 Score", "F1-Score (Macro)"),
+    ("micro_f1", 0): ("Micro F1",),
+    ("f1", 0): ("F1 Score",),
+    ("mean_f1", 0): ("Mean F Score",),
+    ("mean_f2", 0): ("Mean F Score Beta",),
+    ("map_at_k", 5): ("MAP@5", "Mean Average Precision at 5"),
+    ("map_at_k", 12): ("Mean Average Precision @ 12",),
+    ("pf1", 0): ("Probabilistic F1",),
+    ("rmse", 0): ("Root Mean Squared Error",),
+    ("mcrmse", 0): ("Mean Columnwise RMSE", "Mean Columnwise Root Mean Squared Error"),
+    ("mae", 0): ("Mean Absolute Error",),
+    ("mcc", 0): ("Matthews Correlation Coefficient",),
+    ("gap", 0): ("GAP@20",),
+    None: (
+        *("MultiClass Loss", "Weighted Multi Label Logarithmic Loss", "Weighted AUC", "Cohen's Kappa", "Dice", ""),
+        *("Weighted Categorization Accuracy", "F1-Score (Weighted)", "Mean Average Precision (IoU)"),
+        *("Accuracy (weighted)", "Laplace Log Likelihood"),
+    ),
+}
 
-@pytest.mark.parametrize(
-    ("kaggles", "ours", "k"),
-    [
-        ("Log Loss", "log_loss", 0),
-        ("Multi Class Log Loss", "log_loss", 0),
-        ("MultiClass Loss", None, 0),
-        ("Mean Columnwise Log Loss", "log_loss", 0),
-        ("Weighted Log Loss", "weighted_log_loss", 0),
-        ("Weighted Multi Label Logarithmic Loss", None, 0),
-        ("Area Under Receiver Operating Characteristic Curve", "roc_auc", 0),
-        ("Mean Columnwise Area Under Receiver Operating Characteristic Curve", "roc_auc", 0),
-        ("Weighted AUC", None, 0),
-        ("pAUC", "pauc", 0),
-        ("Categorization Accuracy", "accuracy", 0),
-        ("Accuracy Score", "accuracy", 0),
-        ("Balanced Accuracy", "balanced_accuracy", 0),
-        ("Weighted Categorization Accuracy", None, 0),
-        ("Top-5 Accuracy", "top_k_accuracy", 5),
-        ("Quadratic Weighted Kappa", "quadratic_kappa", 0),
-        ("Linear Weighted Kappa", "linear_kappa", 0),
-        ("Cohen's Kappa", None, 0),
-        ("Macro-averaged F1", "macro_f1", 0),
-        ("Macro F1 Score", "macro_f1", 0),
-        ("Micro F1", "micro_f1", 0),
-        ("F1-Score (Macro)", "macro_f1", 0),
-        ("F1-Score (Weighted)", None, 0),
-        ("Area Under ROC (AUC)", "roc_auc", 0),
-        ("Mean Average Precision (IoU)", None, 0),
-        ("Accuracy (weighted)", None, 0),
-        ("F1 Score", "f1", 0),
-        ("Mean F Score", "mean_f1", 0),
-        ("Mean F Score Beta", "mean_f2", 0),
-        ("MAP@5", "map_at_k", 5),
-        ("Mean Average Precision @ 12", "map_at_k", 12),
-        ("Mean Average Precision at 5", "map_at_k", 5),
-        ("Probabilistic F1", "pf1", 0),
-        ("Root Mean Squared Error", "rmse", 0),
-        ("Mean Columnwise RMSE", "mcrmse", 0),
-        ("Mean Columnwise Root Mean Squared Error", "mcrmse", 0),
-        ("Mean Absolute Error", "mae", 0),
-        ("Matthews Correlation Coefficient", "mcc", 0),
-        ("GAP@20", "gap", 0),
-        ("Laplace Log Likelihood", None, 0),
-        ("Dice", None, 0),
-        ("", None, 0),
-    ],
-)
-def test_a_metric_is_known_by_its_whole_name_or_not_at_all(kaggles, ours, k):
-    assert metric_of(kaggles) == (None if ours is None else (ours, k))
+
+@pytest.mark.parametrize(("ours", "kaggles"), [(ours, name) for ours, names in OURS.items() for name in names])
+def test_a_metric_is_known_by_its_whole_name_or_not_at_all(ours, kaggles):
+    assert metric_of(kaggles) == ours
 
 
 def test_every_metric_that_is_named_is_one_that_there_is():
