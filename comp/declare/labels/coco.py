@@ -58,7 +58,8 @@ class Coco(Declared):
                 name = said.files.get(image, image)
                 raise DataError(f"{path} gives {name!r} {len(called)} categories; say target='multi' of Coco.")
             found.append(tuple(sorted(called)) if self.target == "multi" else next(iter(called)))
-        return table(list(said.categories), _paths_of(said, list(said.categories), path, folder, self.folder), found)
+        ids = list(said.categories)
+        return table(id=ids, path=_paths_of(said, ids, path, folder, self.folder), label=found)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class CocoImages(Declared):
         path = folder / self.json
         said = annotated(path)
         ids = list(said.files)
-        return table(ids, _paths_of(said, ids, path, folder, self.folder), [""] * len(ids))[["id", "path"]]
+        return table(id=ids, path=_paths_of(said, ids, path, folder, self.folder))
 
 
 def _paths_of(said: Annotated, images: Sequence[str], path: Path, root: Path, place: str) -> list[str]:
@@ -81,9 +82,8 @@ def _paths_of(said: Annotated, images: Sequence[str], path: Path, root: Path, pl
     folder = root / place
     known = Names(images_below(folder), roots=(folder, root))
     there, found = set(known.paths), []
-    for image in images:
-        name = said.files.get(image, image)
-        direct = placed(str(folder), name)
+    names = [said.files.get(image, image) for image in images]
+    for name, direct in zip(names, placed(folder, names), strict=True):
         file = direct if direct in there else known.find(name)
         if file is None:
             raise DataError(f"{path} names the image {name!r}, which {folder} has not.")

@@ -58,18 +58,22 @@ class FileNames(Declared):
         meant = {"{label}": "(?P<label>.+?)", "{answer}": "(?P<answer>.+?)", "*": ".*"}
         parts = (meant.get(piece, re.escape(piece)) for piece in pieces)
         regex = re.compile("".join(parts), re.DOTALL)
-        suffix = "" if "*" in pattern.suffix else pattern.suffix
-        names, paths, notes = _images_in(folder / pattern.parent, suffix)
+        suffix, place = "" if "*" in pattern.suffix else pattern.suffix, folder / pattern.parent
+        names, paths, others = images_in(place, suffix)
+        if not names:
+            raise DataError(
+                f"{place} holds no {suffix or 'image'} files{_instead(place)}; check its name in competition.py."
+            )
         matches = [regex.fullmatch(name) for name in names]
-        for path, match in zip(paths, matches, strict=True):
-            if match is None:
-                raise DataError(
-                    f"{path} has no label: its name doesn't fit the pattern {self.pattern!r}; mend the pattern in "
-                    "competition.py or remove the file."
-                )
-        labels = [match["label"] for match in matches if match]
-        answers = [match["answer"] for match in matches if match] if "answer" in regex.groupindex else None
-        return table([PurePath(name).stem for name in names], paths, labels, notes=notes, answers=answers)
+        if None in matches:
+            raise DataError(
+                f"{paths[matches.index(None)]} has no label: its name doesn't fit the pattern {self.pattern!r}; mend "
+                "the pattern in competition.py or remove the file."
+            )
+        said = {part: [match[part] for match in matches if match] for part in regex.groupindex}
+        ids = [PurePath(name).stem for name in names]
+        notes = left_out(others, suffix)
+        return table(notes, id=ids, path=paths, label=said["label"], answer=said.get("answer"))
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,9 @@ class Folders(Declared):
 
     def read(self, folder: Path) -> pd.DataFrame:
         root = folder / self.folder
-        loose = [name for name in sorted(names_in(root, self.suffix, required=False)[0]) if not (root / name).is_dir()]
+        loose = [path for path in images_in(root, self.suffix)[1] if not os.path.isdir(path)]  # noqa: PTH112
         if loose:
-            raise DataError(
-                f"{root / loose[0]} has no label: it lies beside the class folders of {root} and not in one."
-            )
+            raise DataError(f"{loose[0]} has no label: it lies beside the class folders of {root} and not in one.")
         classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
         classes = [place for place in classes if place.name not in self.without]
         if not classes:
@@ -101,17 +103,16 @@ class Folders(Declared):
         labels: list[str] = []
         left: list[str] = []
         for place in classes:
-            found, others = names_in(place, self.suffix, required=False)
-            names = sorted(found)
-            left += all_placed(str(place), others)
+            names, found, others = images_in(place, self.suffix)
             if not names:
                 raise DataError(
                     f"{place} holds no image files{_instead(place)}, so it is no class; add some, or remove the folder."
                 )
             ids += [f"{place.name}/{PurePath(name).stem}" for name in names]
-            paths += all_placed(str(place), names)
+            paths += found
             labels += [place.name] * len(names)
-        return table(ids, paths, labels, notes=left_out(left, self.suffix))
+            left += others
+        return table(left_out(left, self.suffix), id=ids, path=paths, label=labels)
 
 
 @dataclass(frozen=True)
@@ -145,14 +146,13 @@ class TestImages(Declared):
         """The table of the test images: ``id`` and ``path``, and ``answer`` where one has several."""
         if "*" in self.suffix:
             found = images_of_answers(folder / str(self.folder), self.suffix)
-            nothing = [""] * len(found.ids)
-            return table(found.ids, found.paths, nothing, answers=found.answers)[["id", "path", "answer"]]
+            return table(id=found.ids, path=found.paths, answer=found.answers)
         places = [folder / place for place in ([self.folder] if isinstance(self.folder, str) else self.folder)]
         places = [place for place in places if place.is_dir() or not self.hidden]
-        listed = [(place, *names_in(place, self.suffix, required=False)) for place in places]
-        names = [name for _, found, _ in listed for name in sorted(found)]
-        paths = [path for place, found, _ in listed for path in all_placed(str(place), sorted(found))]
-        others = [path for place, _, left in listed for path in all_placed(str(place), left)]
+        listed = [images_in(place, self.suffix) for place in places]
+        names = [name for found, _, _ in listed for name in found]
+        paths = [path for _, found, _ in listed for path in found]
+        others = [path for _, _, left in listed for path in left]
         if not names:
             paths = [path for place in places for path in images_below(place, self.suffix)]
             names = [path.rpartition("/")[2] for path in paths]
@@ -164,7 +164,7 @@ class TestImages(Declared):
         if len(set(names)) < len(names):
             names = [path.removeprefix(f"{folder}/") for path in paths]
         ids = names if self.with_suffix else [name[: -len(self.suffix or PurePath(name).suffix)] for name in names]
-        return table(ids, paths, [""] * len(names), notes=left_out(others, self.suffix))[["id", "path"]]
+        return table(left_out(others, self.suffix), id=ids, path=paths)
 
     def with_hidden(self, test: pd.DataFrame, asked: Sequence[str], folder: Path) -> pd.DataFrame:
         """The table, as `read` gives it, with a row of each hidden image that is asked for: a path where nothing is."""
@@ -172,10 +172,10 @@ class TestImages(Declared):
         missing = [one for one in asked if one not in known] if self.hidden else []
         if not missing:
             return test
-        paths = all_placed(str(folder / str(self.folder)), [f"{one}{self.suffix}" for one in missing])
+        paths = placed(folder / str(self.folder), [f"{one}{self.suffix}" for one in missing])
         note = f"{len(missing)} of {len(asked)} images that are asked for are hidden, and not in {self.folder}"
-        ids, notes = [*test["id"], *missing], [*test.attrs.get("notes", ()), note]
-        return table(ids, [*test["path"], *paths], [""] * len(ids), notes=notes)[["id", "path"]]
+        notes = [*test.attrs.get("notes", ()), note]
+        return table(notes, id=[*test["id"], *missing], path=[*test["path"], *paths])
 
 
 class AnswerImages(NamedTuple):
@@ -218,48 +218,34 @@ def images_of_answers(folder: Path, suffix: str, depth: int = 0) -> AnswerImages
     there are none.
     """
     regex = re.compile("(.+)" + "[^/]*".join(map(re.escape, suffix.split("*"))), re.DOTALL)
-    found = AnswerImages([], [], [])
-    for place in sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/" * depth + "*" + suffix)):
-        match = regex.fullmatch(place)
-        if match is not None and not any(part.startswith(".") for part in place.split("/")):
-            found.ids.append(place.removesuffix(PurePath(place).suffix))
-            found.paths.append(placed(str(folder), place))
-            found.answers.append(match[1])
-    if not found.ids:
+    places = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/" * depth + "*" + suffix))
+    matches = [match for place in places if "/." not in f"/{place}" and (match := regex.fullmatch(place))]
+    if not matches:
         raise DataError(f"{folder} holds no images that end in {suffix!r}; check it in competition.py.")
-    return found
+    names = [match[0] for match in matches]
+    ids = [name.removesuffix(PurePath(name).suffix) for name in names]
+    return AnswerImages(ids, placed(folder, names), [match[1] for match in matches])
 
 
-def _images_in(folder: Path, suffix: str) -> tuple[list[str], list[str], list[str]]:
-    """The names and the paths of the images right in a folder, sorted, and what is said of those left out."""
-    found, others = names_in(folder, suffix)
-    return sorted(found), all_placed(str(folder), sorted(found)), left_out(all_placed(str(folder), others), suffix)
-
-
-def names_in(folder: Path, suffix: str = "", *, required: bool = True) -> tuple[list[str], list[str]]:
-    """The names of the images right in a folder, in any order, and of those that the suffix leaves out, sorted.
+def images_in(folder: Path, suffix: str = "") -> tuple[list[str], list[str], list[str]]:
+    """The names and the paths of the images right in a folder, sorted, and the paths of those left out by the suffix.
 
     suffix: what the names end in; if it is empty, any of IMAGE_SUFFIXES. Hidden files are none.
-    Raises DataError for a folder that isn't there or, where they are required, has no images.
+    Raises DataError for a folder that isn't there.
     """
     if not folder.is_dir():
         raise DataError(
             f"The image folder {folder} doesn't exist; check its name in competition.py, or download the data."
         )
     any_image = tuple(IMAGE_SUFFIXES)
-    wanted = suffix.lower() or any_image
-    found, others = [], []
-    for name in os.listdir(folder):  # noqa: PTH208, a Path of each would take longer
-        small = name.lower()
-        if small.endswith(wanted) and name[0] != ".":
-            found.append(name)
-        elif small.endswith(any_image) and name[0] != ".":
+    names: list[str] = []
+    others: list[str] = []
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208, a Path of each would take longer
+        if name[0] != "." and name.lower().endswith(suffix.lower() or any_image):
+            names.append(name)
+        elif name[0] != "." and name.lower().endswith(any_image):
             others.append(name)
-    if required and not found:
-        raise DataError(
-            f"{folder} holds no {suffix or 'image'} files{_instead(folder)}; check its name in competition.py."
-        )
-    return found, sorted(others)
+    return names, placed(folder, names), placed(folder, others)
 
 
 def _instead(folder: Path) -> str:
@@ -277,21 +263,10 @@ def left_out(others: Sequence[str], suffix: str) -> list[str]:
     return [f"{said} not end in {suffix!r}, and count as no rows of their own, the first {others[0]!r}"]
 
 
-def all_placed(folder: str, names: Sequence[str]) -> list[str]:
-    """`placed` of many names in one folder, in less time where none has a slash or is shorter than two letters."""
-    if "/" in "".join(names) or min(map(len, names), default=0) < 2:
-        return [placed(folder, name) for name in names]
-    start = placed(folder, "..").removesuffix("..")
-    return [start + name for name in names]
-
-
-def placed(folder: str, name: str) -> str:
-    """``folder / name`` as text: of a million files the paths as objects would take most of a start's time and memory.
-
-    folder: as `Path` writes it.
-    """
-    slashed = f"/{name}/"
+def placed(folder: Path, names: Sequence[str]) -> list[str]:
+    """``folder / name`` of each, as text: of a million files, paths as objects would take most of a start's time."""
+    start, slashed = str(folder / "_").removesuffix("_"), f"/{'/'.join(names)}/"
     # `Path` would write these otherwise.
-    if "//" in slashed or "/./" in slashed or folder in ("/", "."):
-        return str(Path(folder, name))
-    return f"{folder}/{name}"
+    if "//" in slashed or "/./" in slashed:
+        return [str(folder / name) for name in names]
+    return [start + name for name in names]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
     from comp.declare.labels.table import Label
 
+TableFunction = Annotated[Callable[[Path], Any], "a function of the data folder that returns the table"]
+
 
 @dataclass(frozen=True)
 class LabelFunction(Declared):
@@ -32,43 +33,13 @@ class LabelFunction(Declared):
     target is ``number``, ``shares`` or ``fractions`` dicts of numbers by their names.
     """
 
-    function: Annotated[Callable[[Path], Any], "a function of the data folder that returns the table"]
+    function: TableFunction
     target: Target = "single"
-    word: ClassVar[str] = "LabelFunction"
 
     def read(self, folder: Path) -> pd.DataFrame:
-        import pandas as pd
-
-        result = called(f"{self.word}:", self.function, folder)
-        name = getattr(self.function, "__name__", "the function")
-        if not isinstance(result, pd.DataFrame):
-            found = f"{type(result).__module__}.{type(result).__qualname__}"
-            raise DataError(
-                f"{self.word}: {name} should return a DataFrame with the columns id, path and label, "
-                f"of pandas, but it returned a {found}."
-            )
-        missing = {"id", "path", "label"} - set(result.columns)
-        if missing:
-            raise DataError(
-                f"{self.word}: {name} should return a DataFrame with the columns id, path and label, "
-                f"but {', '.join(sorted(missing))} {'is' if len(missing) == 1 else 'are'} missing."
-            )
-        ids = [str(image) for image in result["id"]]
-        paths = [str(Path(path)) for path in result["path"]]
-        labels = [self._label(image, label) for image, label in zip(ids, result["label"], strict=True)]
-        absent = [path for path in paths if not os.path.isfile(path)]  # noqa: PTH113, a Path of each would take longer
-        if absent:
-            images = counted(len(absent), "image that isn't", "images that aren't")
-            raise DataError(f"{self.word}: {name} names {images} there, the first {absent[0]}; leave such rows out.")
-        kept: dict[str, list[str] | None] = {}
-        for column in ("group", "answer"):
-            values = result.get(column)
-            if values is not None and (empty := values.isna() | (values.astype(str) == "")).any():
-                image = str(result["id"][empty].iloc[0])
-                raise DataError(f"{self.word}: image {image!r} has no {column}; give it one, or leave out the column.")
-            kept[column] = None if values is None else list(values.astype(str))
-        validates = None if "validates" not in result else list(result["validates"].astype(bool))
-        return table(ids, paths, labels, kept["group"], answers=kept["answer"], validates=validates)
+        columns = _columns(self, folder, ["id", "path", "label"])
+        labelled = zip(columns["id"], columns["label"], strict=True)
+        return table(**{**columns, "label": [self._label(image, label) for image, label in labelled]})
 
     def _label(self, image: str, found: Any) -> Label:
         if self.target not in ("single", "multi"):
@@ -90,7 +61,7 @@ class LabelFunction(Declared):
         wanted = "the name of its class" if self.target == "single" else "a list of its tags"
         # pandas takes the class names NA, null and None for missing values, unless it is told not to.
         advice = "; read it with comp.declare.labels.read_csv if its name is NA or None" if _is_missing(found) else ""
-        raise DataError(f"{self.word}: image {image!r} has the label {found!r}, but it should be {wanted}{advice}.")
+        raise DataError(f"LabelFunction: image {image!r} has the label {found!r}, but it should be {wanted}{advice}.")
 
 
 @dataclass(frozen=True)
@@ -102,19 +73,43 @@ class TestFunction(Declared):
 
     __test__: ClassVar[bool] = False
 
-    function: Annotated[Callable[[Path], Any], "a function of the data folder that returns the table"]
+    function: TableFunction
 
     def read(self, folder: Path) -> pd.DataFrame:
-        @wraps(self.function)
-        def labelled(folder: Path) -> Any:
-            result = called(f"{TestFunction.__name__}:", self.function, folder)
-            return result.assign(label="none") if hasattr(result, "assign") else result
-
-        return _Unlabelled(labelled).read(folder).drop(columns="label")
+        return table(**_columns(self, folder, ["id", "path"]))
 
 
-class _Unlabelled(LabelFunction):
-    word = "TestFunction"
+def _columns(source: LabelFunction | TestFunction, folder: Path, wanted: Sequence[str]) -> dict[str, list[Any]]:
+    """Those of the table that the function of a source returns, checked; all but the labels as text."""
+    import pandas as pd
+
+    word, name = type(source).__name__, getattr(source.function, "__name__", "the function")
+    result = called(f"{word}:", source.function, folder)
+    asked = f"{word}: {name} should return a DataFrame with the columns {', '.join(wanted[:-1])} and {wanted[-1]}"
+    if not isinstance(result, pd.DataFrame):
+        found = f"{type(result).__module__}.{type(result).__qualname__}"
+        raise DataError(f"{asked}, of pandas, but it returned a {found}.")
+    if missing := sorted(set(wanted) - set(result.columns)):
+        raise DataError(f"{asked}, but {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
+    columns: dict[str, list[Any]] = {"id": [str(image) for image in result["id"]]}
+    columns["path"] = [str(Path(path)) for path in result["path"]]
+    absent = [path for path in columns["path"] if not os.path.isfile(path)]  # noqa: PTH113, a Path of each would take longer
+    if absent:
+        images = counted(len(absent), "image that isn't", "images that aren't")
+        raise DataError(f"{word}: {name} names {images} there, the first {absent[0]}; leave such rows out.")
+    if "label" in wanted:
+        columns["label"] = list(result["label"])
+    for column in ("group", "answer"):
+        values = result.get(column)
+        if values is None:
+            continue
+        if (empty := values.isna() | (values.astype(str) == "")).any():
+            image = str(result["id"][empty].iloc[0])
+            raise DataError(f"{word}: image {image!r} has no {column}; give it one, or leave out the column.")
+        columns[column] = list(values.astype(str))
+    if "validates" in result:
+        columns["validates"] = list(result["validates"].astype(bool))
+    return columns
 
 
 def _is_missing(value: Any) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from comp.declare.checks import Declared
-from comp.declare.labels.table import LabelSource, table
+from comp.declare.labels.table import COLUMNS, LabelSource, table
 from comp.declare.metrics import Target
 from comp.errors import DataError
 
@@ -48,18 +48,8 @@ class GivenSplit(Declared):
         if valid["id"].isin(train["id"]).any():
             valid["id"] = "valid/" + valid["id"]
         notes = dict.fromkeys([*train.attrs.get("notes", ()), *valid.attrs.get("notes", ())])
-        validates = [False] * len(train) + [True] * len(valid)
-        both = pd.concat([train, valid], ignore_index=True)
-        columns = {name: both[name].to_list() for name in both}
-        return table(
-            columns["id"],
-            columns["path"],
-            columns["label"],
-            columns.get("group"),
-            notes,
-            columns.get("answer"),
-            validates,
-        )
+        both = pd.concat([train.assign(validates=False), valid.assign(validates=True)], ignore_index=True)
+        return table(notes, **{name: both[name].to_list() for name in COLUMNS if name in both})
 
 
 def _classes(frame: pd.DataFrame) -> set[str]:

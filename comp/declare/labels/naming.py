@@ -105,4 +105,4 @@ def named_as_asked(test: pd.DataFrame, asked: Collection[str], folder: Path) -> 
         *test.attrs.get("notes", ()),
         f"the sample submission calls {counted(len(found), 'image')} otherwise: {first}",
     ]
-    return table(ids, test["path"].to_list(), [""] * len(ids), notes=notes)[["id", "path"]]
+    return table(notes, id=ids, path=test["path"].to_list())

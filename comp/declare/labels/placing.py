@@ -7,13 +7,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
-from itertools import compress
+from itertools import compress, groupby, takewhile
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from comp.declare.checks import Declared
 from comp.declare.labels.csv import Where, chosen, read_csv, widened
-from comp.declare.labels.files import Suffix, all_placed, images_below, images_of_answers, left_out, names_in, placed
+from comp.declare.labels.files import Suffix, images_below, images_in, images_of_answers, left_out, placed
 from comp.declare.labels.naming import Names
 from comp.declare.labels.table import table
 from comp.errors import DataError, counted
@@ -73,7 +74,8 @@ class Found(NamedTuple):
     notes: list[str]
 
     def table(self, labels: Sequence[Label]) -> pd.DataFrame:
-        return table(self.rows.index.array, self.paths, labels, self.groups, self.notes, self.answers)
+        rows = {"id": self.rows.index.array, "path": self.paths, "label": labels}
+        return table(self.notes, **rows, group=self.groups, answer=self.answers)
 
 
 def _columns_in(template: str) -> list[str]:
@@ -116,9 +118,7 @@ def read_rows(
     if "*" in source.suffix:
         rows, names, paths, notes = _several_images(source, folder / source.folder, rows)
     else:
-        placing = filled(source.folder, rows)
-        folders = {place: str(folder / place) for place in set(placing)}
-        names, paths, notes = _find_images(source, folder, rows[source.image], [folders[place] for place in placing])
+        names, paths, notes = _find_images(source, folder, rows[source.image], filled(source.folder, rows))
     if source.incomplete:
         needed = list(labels) if separator is None else []
         labelled = (rows[needed].apply(lambda column: column.str.strip()) != "").all(axis=1)
@@ -220,40 +220,35 @@ def _unlabelled(source: Rows, count: int, first: object) -> str:
 def _find_images(
     source: Rows, root: Path, names: pd.Series[str], folders: Sequence[str]
 ) -> tuple[pd.Index[str], list[str], list[str]]:
-    """The name and the file of each row, and what was put up with; every image of the folders has its row."""
-    import numpy as np
-    import pandas as pd
+    """The name and the file of each row, and what was put up with; every image of the folders has its row.
 
-    def files(names: pd.Series[str]) -> list[str]:
-        with_suffix = [f"{name}{source.suffix}" for name in names.to_list()]
-        if len(set(folders)) == 1:
-            return all_placed(folders[0], with_suffix)
-        return [placed(folder, file) for folder, file in zip(folders, with_suffix, strict=True)]
+    folders: where the image of each row is, relative to the competition's.
+    """
+    import pandas as pd
 
     stripped = names.str.strip()
     if (stripped == "").any():
         raise DataError(f"{source.csv} has a row with an empty {source.image!r}; name its image or remove the row.")
-    bare, paths = names, files(names)
     # A file's own name may begin or end with a space.
-    spaced = bool((names != stripped).any())
-    without = files(stripped) if spaced else paths
-    anywhere = {path.rpartition("/")[0] for path in (paths + without if spaced else paths)}
-    places = [place for place in sorted(map(Path, anywhere)) if _is_folder(place)]
-    listed = [(str(place), *names_in(place, source.suffix, required=False)) for place in places]
-    present = {path for place, names_there, _ in listed for path in all_placed(place, names_there)}
-    others = [placed(place, name) for place, _, names_there in listed for name in names_there]
-    if spaced:
-        whole = np.array([path in present for path in paths], dtype=bool)
-        bare = names.where(whole, stripped)
-        paths = [path if is_whole else other for path, other, is_whole in zip(paths, without, whole, strict=True)]
-    notes = [*_trimmed(source.csv, names, bare), *left_out(others, source.suffix)]
+    bare = [
+        name if name == short or os.path.isfile(root / folder / f"{name}{source.suffix}") else short  # noqa: PTH113
+        for name, short, folder in zip(names, stripped, folders, strict=True)
+    ]
+    paths: list[str] = []
+    for folder, of_it in groupby(zip(folders, bare, strict=True), key=itemgetter(0)):
+        paths += placed(root / folder, [f"{name}{source.suffix}" for _, name in of_it])
+    places = {path.rpartition("/")[0] for path in paths}
+    # `Path` raises for a name that is too long for a file.
+    listed = [images_in(Path(place), source.suffix) for place in sorted(places) if os.path.isdir(place)]  # noqa: PTH112
+    present = {path for _, there, _ in listed for path in there}
+    notes = left_out([path for _, _, others in listed for path in others], source.suffix)
     # Where each row has an image of its own, none is missing.
     if len(set(paths) & present) < len(set(paths)):
-        paths, present, found_otherwise = _named_otherwise(source, root, folders, bare.to_list(), paths, present)
-        notes = [*_trimmed(source.csv, names, bare), *found_otherwise]
+        paths, present, notes = _named_otherwise(source, root, folders, bare, paths, present)
     if (unlabelled := present.difference(paths)) and not source.shared:
         raise DataError(_unlabelled(source, len(unlabelled), min(map(Path, unlabelled))))
-    return pd.Index(bare.array), paths, notes
+    whole = pd.Series(bare, names.index, dtype=object)
+    return pd.Index(bare), paths, [*_trimmed(source.csv, names, whole), *notes]
 
 
 def _named_otherwise(
@@ -263,12 +258,13 @@ def _named_otherwise(
 
     A row that names no image keeps the path that isn't there, if such rows may be left out.
     """
-    place = root / source.folder.partition("{")[0].rpartition("/")[0] if "{" in source.folder else root / source.folder
+    # Above the first folder that a column names.
+    place = root.joinpath(*takewhile(lambda part: "{" not in part, Path(source.folder).parts))
     # Beside the usual images those of the declared suffix, like .dcm.
     declared = images_below(place, source.suffix) if source.suffix else ()
     known = Names(dict.fromkeys([*images_below(place), *declared]), roots=(place, root))
     found = [
-        path if path in present else known.find(name, within=folder)
+        path if path in present else known.find(name, within=str(root / folder))
         for name, path, folder in zip(names, paths, folders, strict=True)
     ]
     rows_of = Counter(found)
@@ -282,13 +278,13 @@ def _named_otherwise(
             f"{instead}; check `folder` and `suffix`, say incomplete=True to leave such rows out, or "
             "download the data again."
         )
-    others = [index for index, path in enumerate(found) if path not in (None, paths[index])]
+    others = [(name, path) for name, path, asked in zip(names, found, paths, strict=True) if path not in (None, asked)]
     notes = []
     if others:
-        first = others[0]
-        shown = (found[first] or "").removeprefix(f"{root}/")
+        name, path = others[0]
         called = counted(len(others), "image is", "images are")
-        notes = [f"{source.csv}: {called} called otherwise, the first {names[first]!r} is {shown}"]
+        shown = (path or "").removeprefix(f"{root}/")
+        notes = [f"{source.csv}: {called} called otherwise, the first {name!r} is {shown}"]
     return [path or asked for path, asked in zip(found, paths, strict=True)], present | set(known.paths), notes
 
 
@@ -299,13 +295,6 @@ def filled(template: str, rows: pd.DataFrame) -> list[str]:
         values = zip(texts, rows[column].str.strip(), strict=True)
         texts = [text.replace(f"{{{column}}}", value) for text, value in values]
     return texts
-
-
-def _is_folder(place: Path) -> bool:
-    try:
-        return place.is_dir()
-    except (OSError, ValueError):  # no name of a file, as it is too long
-        return False
 
 
 def require_filled(csv: str, rows: pd.DataFrame, column: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from comp.declare.metrics import Target, grades_of
 from comp.errors import DataError, counted
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     Label = str | tuple[str, ...] | tuple[tuple[str, float], ...]
     Value = TypeVar("Value")
     Column = Sequence[Value] | ExtensionArray
+
+COLUMNS = ("id", "path", "label", "group", "answer", "validates")
 
 
 @runtime_checkable
@@ -40,32 +42,23 @@ class LabelSource(Protocol):
         """The table, as the package has it, from the competition's data folder."""
 
 
-def table(
-    ids: Column[str],
-    paths: Sequence[str],
-    labels: Column[Label],
-    groups: Column[str] | None = None,
-    notes: Iterable[str] = (),
-    answers: Column[str] | None = None,
-    validates: Column[bool] | None = None,
-) -> pd.DataFrame:
-    """The table of these rows, in the order of their ids; a row that is there twice counts once.
+def table(notes: Iterable[str] = (), **columns: Column[Any] | None) -> pd.DataFrame:
+    """The table of the columns that are given, in the order of ids; a row that is there twice counts once.
 
     notes: what else was put up with. Raises DataError for an id of two images, labels or groups, for an answer of two
     labels or groups, and for a file whose name is no Unicode.
     """
     import pandas as pd
 
-    _check_names(paths)
-    columns = {"id": ids, "path": paths, "label": labels, "group": groups, "answer": answers, "validates": validates}
-    frame = pd.DataFrame({name: values for name, values in columns.items() if values is not None})
-    notes = list(notes)
+    given = {name: values for name, values in columns.items() if values is not None}
+    _check_names(given["path"])
+    frame, notes = pd.DataFrame(given), list(notes)
     # Else no row is there twice, and to compare all columns takes longer.
     if not frame["id"].is_unique:
         frame, doubled = _once(frame)
         notes += doubled
     frame = frame.sort_values("id", kind="stable", ignore_index=True)
-    if answers is not None:
+    if "answer" in frame:
         _check_answers(frame)
     frame.attrs["notes"] = notes
     return frame
@@ -103,7 +96,7 @@ def _once(whole: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return frame, [f"{said} once, the first of {first_of!r}"]
 
 
-def _check_names(paths: Sequence[str]) -> None:
+def _check_names(paths: Iterable[str]) -> None:
     try:
         "\n".join(paths).encode()
     except UnicodeEncodeError:
@@ -114,34 +107,27 @@ def _check_names(paths: Sequence[str]) -> None:
 def classes_of(frame: pd.DataFrame, target: Target) -> tuple[str, ...]:
     """The names of the classes or tags that occur, in order, or those that have numbers, in theirs.
 
-    Raises DataError where there are not two classes, or the numbers of all images are the same.
+    Raises DataError where there are not two classes, or the numbers of all images are the same or of other names.
     """
-    labels = frame["label"]
-    if target in ("number", "shares", "fractions"):
-        return _names_of_numbers(frame)
-    names = set(labels.unique()) if target == "single" else {tag for tags in labels for tag in tags}
-    if not names or names == {""}:
-        raise DataError("The table has no labels at all; check the label source in competition.py.")
-    if len(names) == 1:
-        raise DataError(f"All images have the same label, {next(iter(names))!r}; there is nothing to learn.")
-    return in_order(names)
-
-
-def _names_of_numbers(frame: pd.DataFrame) -> tuple[str, ...]:
     labels = frame["label"].to_list()
-    names = [tuple(name for name, _ in label) for label in labels]
-    if not labels or not names[0]:
+    are_numbers = target in ("number", "shares", "fractions")
+    if are_numbers:
+        named = [tuple(name for name, _ in label) for label in labels]
+        names = next(iter(named), ())
+    else:
+        names = in_order(set(labels) if target == "single" else {tag for tags in labels for tag in tags})
+    if not any(names):
         raise DataError("The table has no labels at all; check the label source in competition.py.")
-    other = next((row for row, found in enumerate(names) if found != names[0]), None)
+    other = next((row for row, found in enumerate(named) if found != names), None) if are_numbers else None
     if other is not None:
         raise DataError(
-            f"Every image should have the numbers {', '.join(names[0])}, but {frame['id'].iloc[other]!r} has "
-            f"{', '.join(names[other]) or 'none'}."
+            f"Every image should have the numbers {', '.join(names)}, but {frame['id'].iloc[other]!r} has "
+            f"{', '.join(named[other]) or 'none'}."
         )
-    if len(set(labels)) == 1:
-        values = ", ".join(f"{value:g}" for _, value in labels[0])
-        raise DataError(f"All images have the same label, {values}; there is nothing to learn.")
-    return names[0]
+    if len(set(labels) if are_numbers else names) == 1:
+        alike = ", ".join(f"{value:g}" for _, value in labels[0]) if are_numbers else repr(names[0])
+        raise DataError(f"All images have the same label, {alike}; there is nothing to learn.")
+    return names
 
 
 def in_words(label: Label) -> str:

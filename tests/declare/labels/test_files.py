@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from comp.declare.labels import FileNames, Folders, GivenSplit, TestImages
-from comp.declare.labels.files import all_placed, names_in, placed
+from comp.declare.labels.files import images_in, placed
 from comp.errors import DataError
 from tests.declare.labels.conftest import ODD, rows_of, touch
 
@@ -111,14 +111,16 @@ def test_a_suffix_of_two_parts_is_no_part_of_the_id(tmp_path):
 
 def test_the_images_of_a_folder_are_told_from_those_of_another_suffix(tmp_path):
     touch(tmp_path, "b.JPG", "a.jpg", ".c.jpg", "d.txt", "e.full.jpg")
-    assert sorted(names_in(tmp_path)[0]) == ["a.jpg", "b.JPG", "e.full.jpg"]
-    assert names_in(tmp_path, ".full.jpg") == (["e.full.jpg"], ["a.jpg", "b.JPG"])
-    assert names_in(tmp_path, ".png", required=False)[0] == []
+    assert images_in(tmp_path)[0] == ["a.jpg", "b.JPG", "e.full.jpg"]
+    assert images_in(tmp_path, ".full.jpg")[::2] == (
+        ["e.full.jpg"],
+        [str(tmp_path / name) for name in ("a.jpg", "b.JPG")],
+    )
 
 
 @given(folder=st.sampled_from(["/a/b", "/", ".", "a"]), names=st.lists(st.text("ab./", max_size=4), max_size=4))
-def test_many_names_are_placed_as_each_is(folder, names):
-    assert all_placed(folder, names) == [placed(folder, name) for name in names]
+def test_many_names_are_placed_as_each_path_is_written(folder, names):
+    assert placed(Path(folder), names) == [str(Path(folder, name)) for name in names]
 
 
 def test_what_lies_in_a_folder_without_images_is_counted(tmp_path):
