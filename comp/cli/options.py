@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -41,63 +41,36 @@ Port = Annotated[int, option("PORT", "The port; 0 takes any that is free.", "--p
 RECIPE = "A recipe of the competition, as `comp list` names it"
 SEED = "What orders and augmentations are drawn from, and the split"
 EACH = "; given several times, a run each."
-# Of a person's choices: the annotation and the default of the option that sets each.
-CHOICES: dict[str, tuple[Any, Any]] = {
-    "recipe": (Annotated[str, option("RECIPE", f"{RECIPE}.", "--recipe")], "standard"),
-    "backbone": (
-        Annotated[
-            list[str],
-            option("MODEL", "A timm model or local-dir:PATH, not the recipe's; several are blended.", "--backbone"),
-        ],
-        [],
-    ),
-    "settings": (
-        Annotated[
-            list[str],
-            option("FIELD=VALUE", "Change a field of the recipe; several hold together, in any order.", "--set"),
-        ],
-        [],
-    ),
-    "seed": (Annotated[int, option("N", f"{SEED}.", min=0)], 0),
-    "split_seed": (Annotated[int | None, option("N", "What the split is drawn from, if not --seed.", min=0)], None),
-    "all_data": (Annotated[bool, option(None, "Train on every labelled image; none validates.", "--all-data")], False),
-    "folds": (Annotated[int | None, option("K", "Split the labelled images into K folds, to validate in turn.")], None),
-    "fold": (Annotated[int | None, option("I", "Train the I-th of the K folds only.")], None),
-    "time": (
-        Annotated[
-            str | None,
-            option("TIME", "Blend as many folds and backbones as fit in 30m, 90s or 1h30m, the best first.", "--time"),
-        ],
-        None,
-    ),
-    "like": (
-        Annotated[
-            str | None, option("RUN", "Take over this run's recipe and rates, with --all-data its post-processing too.")
-        ],
-        None,
-    ),
-    "teacher": (
-        Annotated[str | None, option("RUN", "Learn from this run's predictions of the test images as well.")],
-        None,
-    ),
+Text, Number = str | None, int | None
+# Of a person's choices: the type, the default, the placeholder and the help of the option that sets each.
+CHOICES: dict[str, tuple[Any, Any, str | None, str]] = {
+    "recipe": (str, "standard", "RECIPE", f"{RECIPE}."),
+    "backbone": (list[str], [], "MODEL", "A timm model or local-dir:PATH, not the recipe's; several are blended."),
+    "settings": (list[str], [], "FIELD=VALUE", "Change a field of the recipe; several hold together, in any order."),
+    "seed": (int, 0, "N", f"{SEED}."),
+    "split_seed": (Number, None, "N", "What the split is drawn from, if not --seed."),
+    "all_data": (bool, False, None, "Train on every labelled image; none validates."),
+    "folds": (Number, None, "K", "Split the labelled images into K folds, to validate in turn."),
+    "fold": (Number, None, "I", "Train the I-th of the K folds only."),
+    "time": (Text, None, "TIME", "Blend as many folds and backbones as fit in 30m, 90s or 1h30m, the best first."),
+    "like": (Text, None, "RUN", "Take over this run's recipe and rates, with --all-data its post-processing too."),
+    "teacher": (Text, None, "RUN", "Learn from this run's predictions of the test images as well."),
 }
-SEVERAL: dict[str, tuple[Any, Any]] = {
-    "recipe": (Annotated[list[str], option("RECIPE", RECIPE + EACH, "--recipe")], ["standard"]),
-    "seed": (Annotated[list[int], option("N", SEED + EACH, min=0)], [0]),
+SEVERAL: dict[str, tuple[Any, Any, str | None, str]] = {
+    "recipe": (list[str], ["standard"], "RECIPE", RECIPE + EACH),
+    "seed": (list[int], [0], "N", SEED + EACH),
 }
+# The limits of these, and the names of those that aren't called as their choice is.
+LIMITS: dict[str, dict[str, int]] = {"seed": {"min": 0}, "split_seed": {"min": 0}}
+NAMES = {"settings": "--set"}
 
 
 def seconds_of(text: str) -> float:
     """Of a time like 30m, 90s or 1h30m; raises OverrideError."""
-    found = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", text.strip().lower())
-    try:
-        seconds = (
-            sum(float(part) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True) if part)
-            if found
-            else 0
-        )
-    except ValueError:
-        seconds = 0
+    number = r"(\d+\.?\d*|\.\d+)"
+    found = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s)?", text.strip().lower())
+    parts = zip(found.groups(), (3600, 60, 1), strict=True) if found else ()
+    seconds = sum(float(part) * unit for part, unit in parts if part)
     if seconds <= 0:
         raise OverrideError(f"--time is {text!r}, but it should be like 30m, 90s or 1h30m.")
     return seconds
@@ -188,7 +161,7 @@ def command(*fields: str, several: bool = False) -> Callable[[Command], Command]
     return decorate
 
 
-def _signature(function: Command, options: dict[str, tuple[Any, Any]]) -> inspect.Signature:
+def _signature(function: Command, options: Mapping[str, tuple[Any, Any, str | None, str]]) -> inspect.Signature:
     """What typer reads: the function's own arguments, the shared options, then its own options."""
     kind = inspect.Parameter.KEYWORD_ONLY
     # No option is of the type that isn't imported yet.
@@ -198,10 +171,11 @@ def _signature(function: Command, options: dict[str, tuple[Any, Any]]) -> inspec
         for name, parameter in inspect.signature(function).parameters.items()
         if name not in ("here", "choices", "several")
     ]
-    shared = [
-        inspect.Parameter(name, kind, default=default, annotation=annotation)
-        for name, (annotation, default) in options.items()
-    ]
+    shared = []
+    for name, (type_, default, metavar, text) in options.items():
+        named = NAMES.get(name, f"--{name.replace('_', '-')}")
+        made = option(metavar, text, named, **LIMITS.get(name, {}))
+        shared.append(inspect.Parameter(name, kind, default=default, annotation=Annotated[type_, made]))
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     required = [parameter for parameter in own if parameter.default is parameter.empty]
     return inspect.Signature([context, *required, *shared, *(one for one in own if one not in required)])

@@ -114,6 +114,11 @@ class Metric(Declared):
         if self.two_classes and len(classes) != 2:
             raise DeclarationError(f"Metric: {self.name!r} is for two classes, but there are {len(classes)}.")
 
+    def worth(self, targets: Predictions, predictions: Predictions, classes: Sequence[str] = ()) -> float:
+        """The score, or its negative where lower is better."""
+        score = self(targets, predictions, classes)
+        return score if self.higher_is_better else -score
+
 
 def grades_of(classes: Sequence[str]) -> tuple[float, ...] | None:
     """The numbers that the names of the classes are; None where one isn't a number."""
@@ -134,15 +139,11 @@ def weighted_log_loss(weights: Mapping[str, float]) -> Metric:
 
 
 # Score functions are partial ones of functions of this module, not closures: those can be pickled.
-def _scikit_learn(name: str, options: Mapping[str, Any], targets: Predictions, predictions: Predictions) -> float:
+def _scikit_learn(name: str, targets: Predictions, predictions: Predictions, **options: Any) -> float:
     """Its metric of that name, which is imported when a score is wanted."""
     from sklearn import metrics
 
     return float(getattr(metrics, name)(targets, predictions, **options))
-
-
-def _of_scikit_learn(name: str, **options: Any) -> Callable[[Predictions, Predictions], float]:
-    return partial(_scikit_learn, name, options)
 
 
 def _log_loss(targets: Predictions, probabilities: Predictions) -> float:
@@ -293,15 +294,9 @@ def _rmse(targets: Predictions, numbers: Predictions) -> float:
     return float(root_mean_squared_error(targets.ravel(), numbers.ravel()))
 
 
-def _mean_f(beta: float) -> Callable[[Predictions, Predictions], float]:
-    """F-beta of each image's tags, averaged over the images."""
-    return _of_scikit_learn("fbeta_score", beta=beta, average="samples", zero_division=0)
-
-
-def _f1(average: str) -> Callable[[Predictions, Predictions], float]:
-    return _of_scikit_learn("f1_score", average=average, zero_division=0)
-
-
+# F-beta of each image's tags, averaged over the images.
+_mean_f = partial(_scikit_learn, "fbeta_score", average="samples", zero_division=0)
+_f1 = partial(_scikit_learn, "f1_score", zero_division=0)
 _roc_auc, _average_precision = (partial(_of_columns, name) for name in ("roc_auc_score", "average_precision_score"))
 _balanced_log_loss = partial(_weighted_log_loss, None)
 
@@ -323,23 +318,23 @@ METRICS = {
         Metric("average_precision", "probabilities", True, _average_precision, ("single", "multi")),
         Metric("pauc", "probabilities", True, _pauc, ("single",), two_classes=True),
         Metric("pf1", "probabilities", True, _pf1, ("single",), tuned="rounding", two_classes=True),
-        Metric("accuracy", "classes", True, _of_scikit_learn("accuracy_score"), tuned="most probable"),
+        Metric("accuracy", "classes", True, partial(_scikit_learn, "accuracy_score"), tuned="most probable"),
         Metric("balanced_accuracy", "classes", True, _balanced_accuracy),
-        Metric("f1", "classes", True, _f1("binary"), two_classes=True),
-        Metric("macro_f1", "classes", True, _f1("macro")),
-        Metric("mcc", "classes", True, _of_scikit_learn("matthews_corrcoef")),
+        Metric("f1", "classes", True, partial(_f1, average="binary"), two_classes=True),
+        Metric("macro_f1", "classes", True, partial(_f1, average="macro")),
+        Metric("mcc", "classes", True, partial(_scikit_learn, "matthews_corrcoef")),
         Metric("linear_kappa", "classes", True, partial(_kappa, 1), named=True, tuned="grades"),
         Metric("quadratic_kappa", "classes", True, partial(_kappa, 2), named=True, tuned="grades"),
-        Metric("micro_f1", "tags", True, _f1("micro"), beta=1),
-        Metric("mean_f05", "tags", True, _mean_f(0.5), beta=0.5, tuned="each tag"),
-        Metric("mean_f1", "tags", True, _mean_f(1), beta=1, tuned="each tag"),
-        Metric("mean_f2", "tags", True, _mean_f(2), beta=2, tuned="each tag"),
+        Metric("micro_f1", "tags", True, partial(_f1, average="micro"), beta=1),
+        Metric("mean_f05", "tags", True, partial(_mean_f, beta=0.5), beta=0.5, tuned="each tag"),
+        Metric("mean_f1", "tags", True, partial(_mean_f, beta=1), beta=1, tuned="each tag"),
+        Metric("mean_f2", "tags", True, partial(_mean_f, beta=2), beta=2, tuned="each tag"),
         Metric("top_k_accuracy", "ranking", True, _top_k_accuracy),
         Metric("map_at_k", "ranking", True, _map_at_k),
         Metric("gap", "confidence", True, _gap),
         Metric("rmse", "numbers", False, _rmse),
-        Metric("mcrmse", "numbers", False, _of_scikit_learn("root_mean_squared_error")),
-        Metric("mae", "numbers", False, _of_scikit_learn("mean_absolute_error")),
-        Metric("r2", "numbers", True, _of_scikit_learn("r2_score")),
+        Metric("mcrmse", "numbers", False, partial(_scikit_learn, "root_mean_squared_error")),
+        Metric("mae", "numbers", False, partial(_scikit_learn, "mean_absolute_error")),
+        Metric("r2", "numbers", True, partial(_scikit_learn, "r2_score")),
     )
 }

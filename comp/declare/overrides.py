@@ -18,25 +18,20 @@ from comp.errors import DeclarationError, OverrideError
 COMPETITION_FIELDS = ("layer_lr_ratio", "augment", "columns", "log_with", "metric", "read", "combine")
 # What fastai, timm and Keras call fields of the recipe and of its stages.
 USUAL_NAMES = {
-    "lr": "learning_rate",
-    "lrs": "learning_rate",
-    "epochs": "cycle_length",
-    "epoch": "cycle_length",
-    "n_epochs": "cycle_length",
-    "num_epochs": "cycle_length",
-    "cycle_len": "cycle_length",
-    "cycle_mult": "cycle_multiplier",
-    "n_cycle": "cycles",
-    "sz": "size",
-    "img_size": "size",
-    "image_size": "size",
-    "bs": "batch_size",
-    "wd": "weight_decay",
-    "ps": "dropout",
-    "opt": "optimizer",
-    "opt_func": "optimizer",
-    "arch": "backbone",
-    "model": "backbone",
+    usual: field
+    for field, names in {
+        "learning_rate": ("lr", "lrs"),
+        "cycle_length": ("epochs", "epoch", "n_epochs", "num_epochs", "cycle_len"),
+        "cycle_multiplier": ("cycle_mult",),
+        "cycles": ("n_cycle",),
+        "size": ("sz", "img_size", "image_size"),
+        "batch_size": ("bs",),
+        "weight_decay": ("wd",),
+        "dropout": ("ps",),
+        "optimizer": ("opt", "opt_func"),
+        "backbone": ("arch", "model"),
+    }.items()
+    for usual in names
 }
 TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -44,15 +45,11 @@ class Clip:
     sums_to_one: bool = False
 
     def __call__(self, probabilities: Array) -> Array:
-        tempered = probabilities if self.temperature == 1 else self._tempered(probabilities)
-        clipped = tempered.clip(self.smallest, 1 - self.smallest)
-        result: Array = clipped / clipped.sum(axis=1, keepdims=True) if self.sums_to_one else clipped
-        return result
-
-    def _tempered(self, probabilities: Array) -> Array:
-        yes, no = (part.clip(FAINTEST, 1) ** (1 / self.temperature) for part in (probabilities, 1 - probabilities))
-        tempered: Array = yes / (yes.sum(axis=1, keepdims=True) if self.sums_to_one else yes + no)
-        return tempered
+        if self.temperature != 1:
+            yes, no = (part.clip(FAINTEST, 1) ** (1 / self.temperature) for part in (probabilities, 1 - probabilities))
+            probabilities = yes / (yes.sum(axis=1, keepdims=True) if self.sums_to_one else yes + no)
+        clipped = probabilities.clip(self.smallest, 1 - self.smallest)
+        return np.asarray(clipped / clipped.sum(axis=1, keepdims=True) if self.sums_to_one else clipped)
 
 
 @dataclass(frozen=True)
@@ -62,8 +59,7 @@ class MostProbable:
     words: ClassVar[str] = "the most probable class is submitted"
 
     def __call__(self, probabilities: Array) -> Array:
-        chosen: Array = probabilities.argmax(axis=1)
-        return chosen
+        return np.asarray(probabilities.argmax(axis=1))
 
 
 @dataclass(frozen=True)
@@ -98,8 +94,7 @@ class CutPoints:
 
     def __call__(self, probabilities: Array) -> Array:
         places = np.searchsorted(self.cuts, probabilities @ np.array(self.grades), side="left")
-        chosen: Array = np.argsort(self.grades, kind="stable")[places]
-        return chosen
+        return np.asarray(np.argsort(self.grades, kind="stable")[places])
 
 
 @dataclass(frozen=True)
@@ -110,8 +105,7 @@ class Ranking:
     words: ClassVar[str] = "the most probable classes are submitted, the best first"
 
     def __call__(self, probabilities: Array) -> Array:
-        ranked: Array = np.argsort(-probabilities, axis=1, kind="stable")[:, : self.count]
-        return ranked
+        return np.asarray(np.argsort(-probabilities, axis=1, kind="stable")[:, : self.count])
 
 
 @dataclass(frozen=True)
@@ -157,7 +151,8 @@ def untuned(competition: Competition, classes: Sequence[str]) -> PostProcessing:
         # The most probable class is right for an accuracy alone.
         cut = (0.0, 1.0) if len(classes) == 2 and metric.tuned != "most probable" else None
         grades = grades_of(classes) if metric.tuned == "grades" else cut
-        return MostProbable() if grades is None else CutPoints(grades, tuple(map(float, _half_way(grades))))
+        half_way = tuple((low + high) / 2 for low, high in pairwise(sorted(grades or ())))
+        return MostProbable() if grades is None else CutPoints(grades, half_way)
     if metric.takes == "tags":
         return Thresholds((1 / (1 + (metric.beta or 1) ** 2),) * len(classes))
     return Clip(CLIPS[0], sums_to_one=competition.target in ("single", "shares"))
@@ -177,17 +172,13 @@ def tune(
     """
     start, metric = untuned(competition, classes), competition.scoring
 
-    def score(predictions: Array, rows: Array | slice = slice(None)) -> float:
-        return metric(targets[rows], predictions[rows], classes)
+    def worth(predictions: Array, rows: Array | slice = slice(None)) -> float:
+        return metric.worth(targets[rows], predictions[rows], classes)
 
     if isinstance(start, Clip) and metric.tuned == "temperature":
-        return _tune_clip(start, score, probabilities, hottest)
+        return _tune_clip(start, worth, probabilities, hottest)
     if isinstance(start, Thresholds) and metric.tuned == "each tag":
         return _tune_thresholds(start, metric.beta or 1, targets, probabilities)
-
-    def worth(predictions: Array, rows: Array | slice = slice(None)) -> float:
-        return score(predictions, rows) if metric.higher_is_better else -score(predictions, rows)
-
     if isinstance(start, CutPoints):
         return _tune_cuts(start, worth, probabilities)
     candidates = CANDIDATE_THRESHOLDS.tolist()
@@ -198,12 +189,6 @@ def tune(
         # What is sure counts most: a probability is made 1 above the threshold, else 0.
         return _surest(start, (Thresholds((1 - one, one)) for one in candidates), worth, probabilities)
     return start
-
-
-def _half_way(grades: Sequence[float]) -> Array:
-    ascending = np.sort(grades)
-    between: Array = (ascending[1:] + ascending[:-1]) / 2
-    return between
 
 
 def _surest(
@@ -262,11 +247,11 @@ def _tune_cuts(start: CutPoints, worth: Callable[..., float], probabilities: Arr
     return start
 
 
-def _tune_clip(start: Clip, score: Callable[[Array], float], probabilities: Array, hottest: float) -> Clip:
+def _tune_clip(start: Clip, worth: Callable[[Array], float], probabilities: Array, hottest: float) -> Clip:
     from scipy.optimize import minimize_scalar  # takes longer to import than `comp new` to look at most competitions
 
     def loss(clip: Clip) -> float:
-        return score(clip(probabilities))
+        return -worth(clip(probabilities))
 
     found = minimize_scalar(
         lambda logarithm: loss(replace(start, temperature=float(np.exp(logarithm)))),
@@ -305,8 +290,7 @@ def _f_of_rows(true: Array, hits: Array, given: Array, beta: float) -> Array:
 
     A row without tags in truth and prediction scores 0, as scikit-learn has it here.
     """
-    whole = beta**2 * true + given
-    scores: Array = (1 + beta**2) * hits / np.maximum(whole, 1)
+    scores: Array = (1 + beta**2) * hits / np.maximum(beta**2 * true + given, 1)
     return scores
 
 

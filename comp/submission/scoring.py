@@ -90,12 +90,12 @@ def tune_on_logits(
         alone, others = tune_on_predictions(competition, classes, targets, plain_ones, labelled=labelled)
         with_views, without = postprocessing(predictions), alone(plain_ones)
 
-        def loss(rows: Array | slice = slice(None)) -> float:
-            lost = metric(targets[rows], without[rows], classes) - metric(targets[rows], with_views[rows], classes)
-            return lost if metric.higher_is_better else -lost
+        def lost(rows: Array | slice = slice(None)) -> float:
+            plain, mean = (metric.worth(targets[rows], made[rows], classes) for made in (without, with_views))
+            return plain - mean
 
-        scores["tta_loses"] = bool(loss() > 0)
-        if scores["tta_loses"] and loss() > error_of(loss, len(targets)):
+        scores["tta_loses"] = lost() > 0
+        if scores["tta_loses"] and lost() > error_of(lost, len(targets)):
             del others["untuned"]
             predictions, postprocessing, record, scores["tta_used"] = plain_ones, alone, others, False
     errors = standard_errors(competition, classes, targets, predictions, postprocessing)

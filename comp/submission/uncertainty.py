@@ -43,17 +43,14 @@ def standard_errors(
     after, before = postprocessing(predictions), untuned(competition, classes)(predictions)
 
     def scored(some: Array | slice) -> Array:
-        tuned, plain = (metric(targets[some], made[some], classes) for made in (after, before))
-        return np.array([tuned, tuned - plain if metric.higher_is_better else plain - tuned])
+        tuned, plain = (metric.worth(targets[some], made[some], classes) for made in (after, before))
+        return np.array([tuned, tuned - plain])
 
     errors = error_of(scored, rows)
     if not np.isfinite(errors).all():
         return {}
-    found: dict[str, Any] = {
-        "tuned": float(errors[0]),
-        "gain": float(errors[1]),
-        "gained": float(scored(slice(None))[1]),
-    }
+    tuned, gain = map(float, errors)
+    found: dict[str, Any] = {"tuned": tuned, "gain": gain, "gained": float(scored(slice(None))[1])}
     if isinstance(postprocessing, Clip) and postprocessing.temperature != 1:
         found["temperature"] = _of_temperature(postprocessing, competition, classes, targets, predictions)
     if isinstance(postprocessing, Thresholds | CutPoints) and predictions.size <= TUNED_AGAIN:
@@ -95,7 +92,7 @@ def _of_temperature(
 
     def loss(step: float) -> float:
         moved = replace(clip, temperature=clip.temperature * float(np.exp(step)))
-        return len(targets) * competition.scoring(targets, moved(predictions), classes)
+        return -len(targets) * competition.scoring.worth(targets, moved(predictions), classes)
 
     information = (loss(STEP) - 2 * loss(0.0) + loss(-STEP)) / STEP**2
     return float(clip.temperature / np.sqrt(information)) if information > 0 else float("inf")

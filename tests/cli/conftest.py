@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from tests.cli.spoiling import nothing_half_written
@@ -22,12 +24,24 @@ def sentence(comp):
 
 
 @pytest.fixture
-def run_shades(shades, serving, sentence, workspace):
+def on_shades(shades, comp):
+    """Calls a command that knows `shades`."""
+    return lambda *arguments: comp("--competitions", shades.plugins, *arguments)
+
+
+@pytest.fixture
+def refused(shades, sentence):
+    """Calls a command that knows `shades` and must fail; gives its sentence."""
+    return lambda *arguments: sentence("--competitions", shades.plugins, *arguments)
+
+
+@pytest.fixture
+def run_shades(shades, serving, refused, workspace):
     """Runs the whole of `shades`, after a test has spoilt something of it, and gives its sentence."""
 
     def call(*arguments):
         with serving(shades):
-            said = sentence("--competitions", shades.plugins, "run", "shades", *arguments)
+            said = refused("run", "shades", *arguments)
         nothing_half_written(workspace.folder)
         return said
 
@@ -35,7 +49,6 @@ def run_shades(shades, serving, sentence, workspace):
 
 
 @pytest.fixture
-def downloaded(shades, serving, comp):
-    with serving(shades):
-        assert comp("--competitions", shades.plugins, "download", "shades").status == 0
+def downloaded(shades, workspace):
+    shutil.copytree(shades.files, workspace.data("shades"))
     return shades

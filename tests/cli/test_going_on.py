@@ -11,7 +11,7 @@ from tests.cli.spoiling import TINY
 
 
 def test_features_that_were_being_computed_when_it_was_asked_to_end_are_gone_on_with(
-    downloaded, comp, workspace, monkeypatch
+    downloaded, on_shades, monkeypatch
 ):
     pooled, batches = Learner._pooled, []
 
@@ -22,15 +22,14 @@ def test_features_that_were_being_computed_when_it_was_asked_to_end_are_gone_on_
         return pooled(learner, network, images)
 
     monkeypatch.setattr(Learner, "_pooled", asked_to_end)
-    plugins = ("--competitions", downloaded.plugins)
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        ended = comp(*plugins, "train", "shades", *TINY)
+        ended = on_shades("train", "shades", *TINY)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert ended.status == 143
     assert ended.err.splitlines() == ["Error: stopped; the same command again resumes from here."]
-    again = comp(*plugins, "train", "shades", *TINY)
+    again = on_shades("train", "shades", *TINY)
     assert "features of 16 of 36 images at 16 px: found in the cache" in again.out
     assert sum(batches) == 36 + 16
 

@@ -1,6 +1,8 @@
 import shutil
 import socket
 
+import pytest
+
 from comp.training import backbone
 from tests.cli.spoiling import TINY, nothing_half_written
 
@@ -9,10 +11,6 @@ def test_an_unknown_competition_is_told_which_there_are(sentence, workspace):
     said = sentence("run", "cats-vs-cats")
     assert said == "There is no competition 'cats-vs-cats'; there are digits, dog-breeds, dogs-vs-cats, planet."
     assert not workspace.folder.exists()
-
-
-def test_a_folder_of_competitions_that_is_not_there_is_named(sentence, tmp_path):
-    assert f"{tmp_path / 'none'} doesn't exist" in sentence("--competitions", tmp_path / "none", "list")
 
 
 def test_an_unknown_backbone_is_told_what_is_near(run_shades):
@@ -43,28 +41,24 @@ def test_a_server_that_is_not_there_is_named(sentence, workspace, monkeypatch):
     nothing_half_written(workspace.folder)
 
 
-def test_a_csv_without_the_declared_column_is_told_its_columns(shades, run_shades):
-    table = shades.files / "train.csv"
-    table.write_text(table.read_text().replace("id,colour", "id,color"))
-    said = run_shades()
-    assert said.endswith("train.csv has no column 'colour'; its columns are id, color.")
-
-
-def test_a_label_without_its_image_is_named(shades, run_shades):
-    (shades.files / "train" / "t07.png").unlink()
-    assert run_shades().startswith("1 of 36 rows of train.csv have no image, the first ")
-
-
-def test_an_image_without_a_label_is_named(shades, run_shades):
-    shades.image("train/t99.png", "red")
-    said = run_shades()
-    assert said.startswith("1 image has no row in train.csv, the first ")
-    assert "t99.png" in said
-
-
-def test_a_test_image_that_the_sample_asks_for_and_that_is_not_there_is_named(shades, run_shades):
-    (shades.files / "test" / "q03.png").unlink()
-    assert "the first 'q03'" in run_shades()
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (
+            lambda made: made.text(
+                "train.csv", (made.files / "train.csv").read_text().replace("colour", "color").split()
+            ),
+            "train.csv has no column 'colour'; its columns are id, color.",
+        ),
+        (lambda made: (made.files / "train/t07.png").unlink(), "1 of 36 rows of train.csv have no image, the first "),
+        (lambda made: made.image("train/t99.png", "red"), "t99.png; add their labels"),
+        (lambda made: (made.files / "test/q03.png").unlink(), "the first 'q03'"),
+    ],
+    ids=["no such column", "a label without its image", "an image without a label", "a test image that is not there"],
+)
+def test_what_is_wrong_with_the_files_is_named(shades, run_shades, spoil, says):
+    spoil(shades)
+    assert says in run_shades()
 
 
 def test_an_override_of_the_wrong_kind_is_said_before_anything_is_downloaded(run_shades, workspace, tmp_path):
@@ -96,15 +90,10 @@ def test_an_image_that_breaks_after_it_was_screened_is_named_and_leaves_no_featu
     assert not list((workspace.cache / "features").iterdir())
 
 
-def test_serving_a_folder_that_is_not_there_is_an_error(sentence, tmp_path):
-    assert str(tmp_path / "none") in sentence("serve", tmp_path / "none", "--port", "0")
-
-
-def test_predicting_a_run_whose_data_is_gone_is_an_error(downloaded, sentence, comp, workspace):
-    comp("--competitions", downloaded.plugins, "train", "shades", *TINY)
+def test_what_is_not_there_is_named(downloaded, refused, on_shades, workspace, tmp_path):
+    assert str(tmp_path / "none") in refused("serve", tmp_path / "none", "--port", "0")
+    assert "There is no run '/no/such/run'" in refused("predict", "/no/such/run")
+    assert f"{tmp_path / 'none'} doesn't exist" in refused("--competitions", tmp_path / "none", "list")
+    on_shades("train", "shades", *TINY)
     shutil.rmtree(workspace.data("shades"))
-    assert "run `comp download shades` first" in sentence("--competitions", downloaded.plugins, "predict", "shades")
-
-
-def test_a_run_that_is_not_there_is_named(sentence):
-    assert "There is no run '/no/such/run'" in sentence("predict", "/no/such/run")
+    assert "run `comp download shades` first" in refused("predict", "shades")

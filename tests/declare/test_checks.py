@@ -9,99 +9,61 @@ from typing import Annotated, Literal
 import pytest
 
 import comp
-from comp import (
-    Channels,
-    ClassNumber,
-    ClassWithConfidence,
-    Coco,
-    CocoImages,
-    Columns,
-    Competition,
-    CsvColumns,
-    CsvImages,
-    CsvLabels,
-    CsvNumbers,
-    Ensemble,
-    FileNames,
-    Folders,
-    GivenSplit,
-    Head,
-    HideShare,
-    KaggleDataset,
-    LabelFunction,
-    Metric,
-    PixelTable,
-    ProbabilityOf,
-    ProbabilityPerClass,
-    ProbabilityPerRow,
-    Recipe,
-    Stage,
-    TagNames,
-    TestFunction,
-    TestImages,
-    TopClasses,
-)
+from comp import Folders, LabelFunction, Recipe, Stage
 from comp.declare.checks import Declared, above, between, matching, misspelt, one_of
 from comp.declare.viewpoint import Viewpoint, side_on
 from comp.errors import DeclarationError
+from tests.declare.conftest import TWO_CATS
 
 STAGE = Stage(size=64, train="head")
 IN_CSV = {"csv": "train.csv", "image": "id", "folder": "train"}
 RIGHT = {
-    Stage: {"size": 64, "train": "head"},
-    Recipe: {"stages": [STAGE]},
-    Channels: {"suffixes": ["_red.png", "_green.png"]},
-    PixelTable: {"table": "train.csv", "into": "train"},
-    Viewpoint: {"flips": "none"},
-    KaggleDataset: {"handle": "owner/name"},
-    FileNames: {"pattern": "train/{label}.*.jpg"},
-    Folders: {"folder": "train"},
-    Coco: {"json": "train.json", "folder": "train"},
-    CocoImages: {"json": "test.json", "folder": "test"},
-    HideShare: {"labels": Folders("train")},
-    GivenSplit: {"train": Folders("train"), "valid": Folders("valid")},
-    CsvLabels: {**IN_CSV, "label": "label"},
-    CsvColumns: {**IN_CSV, "labels": ["a", "b"]},
-    CsvNumbers: {**IN_CSV, "values": ["a"]},
-    CsvImages: IN_CSV,
-    Columns: {"train": "train.csv", "test": "test.csv", "image": "id", "numbers": ["age"]},
-    LabelFunction: {"function": print},
-    Head: {"build": print},
-    Ensemble: {"members": [Recipe(stages=[STAGE])]},
-    TestFunction: {"function": print},
-    TestImages: {"folder": "test"},
-    ProbabilityOf: {"label": "cat"},
-    ProbabilityPerClass: {},
-    ProbabilityPerRow: {"labels": ["cat", "dog"]},
-    ClassNumber: {"labels": ["cat", "dog"]},
-    TagNames: {},
-    TopClasses: {"count": 5},
-    ClassWithConfidence: {},
-    Metric: {"name": "mine", "takes": "classes", "higher_is_better": True, "score": max},
-    Competition: {
-        "name": "two-cats",
-        "kaggle": "two-cats-2026",
-        "labels": Folders("train"),
-        "test": TestImages("test"),
-        "submission": ProbabilityOf("cat"),
-        "metric": "log_loss",
-        "recipes": {"standard": Recipe(stages=[STAGE])},
-    },
+    "Stage": {"size": 64, "train": "head"},
+    "Recipe": {"stages": [STAGE]},
+    "Channels": {"suffixes": ["_red.png", "_green.png"]},
+    "PixelTable": {"table": "train.csv", "into": "train"},
+    "Viewpoint": {"flips": "none"},
+    "KaggleDataset": {"handle": "owner/name"},
+    "FileNames": {"pattern": "train/{label}.*.jpg"},
+    "Folders": {"folder": "train"},
+    "Coco": {"json": "train.json", "folder": "train"},
+    "CocoImages": {"json": "test.json", "folder": "test"},
+    "HideShare": {"labels": Folders("train")},
+    "GivenSplit": {"train": Folders("train"), "valid": Folders("valid")},
+    "CsvLabels": {**IN_CSV, "label": "label"},
+    "CsvColumns": {**IN_CSV, "labels": ["a", "b"]},
+    "CsvNumbers": {**IN_CSV, "values": ["a"]},
+    "CsvImages": IN_CSV,
+    "Columns": {"train": "train.csv", "test": "test.csv", "image": "id", "numbers": ["age"]},
+    "LabelFunction": {"function": print},
+    "Head": {"build": print},
+    "Ensemble": {"members": [Recipe(stages=[STAGE])]},
+    "TestFunction": {"function": print},
+    "TestImages": {"folder": "test"},
+    "ProbabilityOf": {"label": "cat"},
+    "ProbabilityPerClass": {},
+    "ProbabilityPerRow": {"labels": ["cat", "dog"]},
+    "ClassNumber": {"labels": ["cat", "dog"]},
+    "TagNames": {},
+    "TopClasses": {"count": 5},
+    "ClassWithConfidence": {},
+    "Metric": {"name": "mine", "takes": "classes", "higher_is_better": True, "score": max},
+    "Competition": TWO_CATS,
 }
 WRONG_IN_CSV = {"csv": "", "image": None, "folder": 3, "suffix": "jpg", "join": 1, "group": "", "answer": 1}
 WRONG_IN_CSV |= {"shared": 1, "incomplete": None, "where": ["split"]}
 WRONG = {
-    Stage: {"size": 7, "train": "tail", "cycles": 0, "cycle_length": 1.5, "cycle_multiplier": -2, "views": True}
+    "Stage": {"size": 7, "train": "tail", "cycles": 0, "cycle_length": 1.5, "cycle_multiplier": -2, "views": True}
     | {"learning_rate": 0, "schedule": "cosine", "cached": 1},
-    Recipe: {"stages": [], "backbone": "", "pretrained": "yes", "head": "old", "batch_size": 1, "accumulation": 0}
+    "Recipe": {"stages": [], "backbone": "", "pretrained": "yes", "head": "old", "batch_size": 1, "accumulation": 0}
     | {"loss": "logloss", "rate_rule": "lowest", "optimizer_options": ["lr"]}
     | {"clip_norm": -1, "optimizer": 3, "weight_decay": -0.1, "decay": "none", "freeze_batch_norm": 1}
     | {"dropout": 1, "drop_path": 1.0, "label_smoothing": 0.6, "mixup": -1, "cutmix": None, "random_erasing": 2}
     | {"ema": 1, "balance": "all", "snapshots": 0, "validation": 0.51, "tta": True, "tta_views": 65, "on_cpu": STAGE},
-    Channels: {"suffixes": ["_red.png"], "read": "tiff"},
-    PixelTable: {"table": "train.txt", "into": "", "pixels": 3, "image": "", "label": 0, "size": [28]}
+    "Channels": {"suffixes": ["_red.png"], "read": "tiff"},
+    "PixelTable": {"table": "train.txt", "into": "", "pixels": 3, "image": "", "label": 0, "size": [28]}
     | {"where": ["Usage"], "first": "1"},
-    Viewpoint: {
+    "Viewpoint": {
         "flips": "vertical",
         "fit": "stretch",
         "max_zoom": 0.9,
@@ -109,35 +71,41 @@ WRONG = {
         "max_light": [0.1],
         "pipeline": "flip",
     },
-    KaggleDataset: {"handle": "owner/name/x"},
-    FileNames: {"pattern": "train/*.jpg"},
-    Folders: {"folder": "", "suffix": "png", "without": "masks"},
-    Coco: {"json": "", "folder": 1, "target": "shares", "classes": "number"},
-    CocoImages: {"json": "", "folder": 1},
-    HideShare: {"labels": "train", "share": 1},
-    GivenSplit: {"train": "train", "valid": LabelFunction(print, target="number")},
-    CsvLabels: {**WRONG_IN_CSV, "label": 0, "separator": ""},
-    CsvColumns: {**WRONG_IN_CSV, "labels": ["a"], "target": "tags", "row": "{id}", "value": "x"},
-    Columns: {"train": "", "test": None, "image": 3, "numbers": [1], "categories": "sex", "dropout": 1},
-    CsvNumbers: {**WRONG_IN_CSV, "values": [], "bounds": (2, 1)},
-    CsvImages: {
+    "KaggleDataset": {"handle": "owner/name/x"},
+    "FileNames": {"pattern": "train/*.jpg"},
+    "Folders": {"folder": "", "suffix": "png", "without": "masks"},
+    "Coco": {"json": "", "folder": 1, "target": "shares", "classes": "number"},
+    "CocoImages": {"json": "", "folder": 1},
+    "HideShare": {"labels": "train", "share": 1},
+    "GivenSplit": {"train": "train", "valid": LabelFunction(print, target="number")},
+    "CsvLabels": {**WRONG_IN_CSV, "label": 0, "separator": ""},
+    "CsvColumns": {**WRONG_IN_CSV, "labels": ["a"], "target": "tags", "row": "{id}", "value": "x"},
+    "Columns": {"train": "", "test": None, "image": 3, "numbers": [1], "categories": "sex", "dropout": 1},
+    "CsvNumbers": {**WRONG_IN_CSV, "values": [], "bounds": (2, 1)},
+    "CsvImages": {
         field: WRONG_IN_CSV[field] for field in ("csv", "image", "folder", "suffix", "answer", "where", "join")
     },
-    Head: {"build": "linear", "pooled": 1},
-    Ensemble: {"members": [STAGE], "backbones": "resnet18", "folds": 1},
-    LabelFunction: {"function": "read", "target": "tags"},
-    TestFunction: {"function": "read"},
-    TestImages: {"folder": "", "suffix": "png", "with_suffix": "yes", "hidden": 1},
-    ProbabilityOf: {"label": ""},
-    ProbabilityPerClass: {"column": "label"},
-    ProbabilityPerRow: {"labels": ["cat"], "row": "{class}"},
-    ClassNumber: {"labels": ["cat"]},
-    TagNames: {"separator": ""},
-    TopClasses: {"count": 0, "separator": ""},
-    ClassWithConfidence: {"separator": 1},
-    Metric: {"name": "", "takes": "labels", "higher_is_better": 1, "score": "accuracy", "targets": ["tags"]}
+    "Head": {"build": "linear", "pooled": 1},
+    "Ensemble": {"members": [STAGE], "backbones": "resnet18", "folds": 1},
+    "LabelFunction": {"function": "read", "target": "tags"},
+    "TestFunction": {"function": "read"},
+    "TestImages": {"folder": "", "suffix": "png", "with_suffix": "yes", "hidden": 1},
+    "ProbabilityOf": {"label": ""},
+    "ProbabilityPerClass": {"column": "label"},
+    "ProbabilityPerRow": {"labels": ["cat"], "row": "{class}"},
+    "ClassNumber": {"labels": ["cat"]},
+    "TagNames": {"separator": ""},
+    "TopClasses": {"count": 0, "separator": ""},
+    "ClassWithConfidence": {"separator": 1},
+    "Metric": {"name": "", "takes": "labels", "higher_is_better": 1, "score": "accuracy", "targets": ["tags"]}
     | {"beta": "2", "named": "yes", "tuned": "clip"},
-    Competition: {"name": "Two-Cats", "kaggle": "c/two-cats", "labels": "train", "test": "test", "submission": "label"}
+    "Competition": {
+        "name": "Two-Cats",
+        "kaggle": "c/two-cats",
+        "labels": "train",
+        "test": "test",
+        "submission": "label",
+    }
     | {"log_with": "comet"}
     | {"metric": "logloss", "augment": side_on, "recipes": {"quick": RIGHT}, "layer_lr_ratio": 0.9}
     | {"extra_data": ["owner/name"], "sample_submission": "", "combine": "median", "read": "tiff", "prepare": "images"}
@@ -145,21 +113,21 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(
-    ("word", "field", "value"),
-    [(word, field, value) for word, wrong in WRONG.items() for field, value in wrong.items()],
-    ids=lambda value: getattr(value, "__name__", None),
-)
-def test_a_wrong_field_is_named_with_what_was_found(word, field, value):
-    word(**RIGHT[word])
-    with pytest.raises(DeclarationError, match=f"^{word.__name__}: `{field}` is .*, but it should be ") as error:
-        word(**{**RIGHT[word], field: value})
+def word(name):
+    return getattr(comp, name, Viewpoint)
+
+
+@pytest.mark.parametrize(("name", "field", "value"), [(name, *one) for name in WRONG for one in WRONG[name].items()])
+def test_a_wrong_field_is_named_with_what_was_found(name, field, value):
+    word(name)(**RIGHT[name])
+    with pytest.raises(DeclarationError, match=f"^{name}: `{field}` is .*, but it should be ") as error:
+        word(name)(**{**RIGHT[name], field: value})
     assert repr(value) in str(error.value)
 
 
 def test_the_table_above_has_every_field_of_every_word():
-    words = {word for name in comp.__all__ if fields_of(word := getattr(comp, name))} | {Viewpoint}
-    assert {word: set(wrong) for word, wrong in WRONG.items()} == {word: fields_of(word) for word in words}
+    names = {name for name in comp.__all__ if fields_of(word(name))} | {"Viewpoint"}
+    assert {name: set(wrong) for name, wrong in WRONG.items()} == {name: fields_of(word(name)) for name in names}
 
 
 def fields_of(word):
@@ -204,7 +172,7 @@ def test_an_annotation_says_what_is_right(field, right, wrong, wanted):
 )
 def test_a_field_that_a_word_has_not_is_told_those_it_has(field, meant):
     with pytest.raises(TypeError) as raised:
-        Competition(**{**RIGHT[Competition], field: 1})
+        comp.Competition(**{**RIGHT["Competition"], field: 1})
     said = misspelt(raised.value, vars(comp))
     assert f"Competition has no field `{field}`" in said
     assert meant in said

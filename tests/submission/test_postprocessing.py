@@ -1,24 +1,11 @@
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comp import (
-    ClassName,
-    ClassWithConfidence,
-    Competition,
-    Metric,
-    ProbabilityPerClass,
-    Recipe,
-    Stage,
-    TagNames,
-    TestImages,
-    TopClasses,
-)
-from comp.declare.metrics import METRICS, TARGETS_OF
+from comp.declare.metrics import METRICS, Metric
 from comp.submission.postprocessing import (
     CANDIDATE_THRESHOLDS,
     CLIPS,
@@ -37,34 +24,24 @@ from comp.submission.postprocessing import (
     tune,
     untuned,
 )
+from tests.declare.conftest import scored_by
 
-OWN = dict.fromkeys(("encode", "decode", "classes_in"), print)
-FORMS = {
-    form.takes: form for form in (ProbabilityPerClass(), ClassName(), TagNames(), TopClasses(2), ClassWithConfidence())
-}
-FORMS["numbers"] = SimpleNamespace(takes="numbers", targets=TARGETS_OF["numbers"], **OWN)
 SEEDS = st.integers(0, 2**32)
 moderately = settings(max_examples=15, deadline=None)
 
 
-def declared(metric, target="single"):
-    """A competition of that metric and target."""
-    metric = METRICS[metric] if isinstance(metric, str) else metric
-    return Competition(
-        name="mine",
-        kaggle="mine",
-        labels=SimpleNamespace(target=target, read=print),
-        test=TestImages("test"),
-        submission=FORMS[metric.takes],
-        metric=metric,
-        recipes={"standard": Recipe(stages=[Stage(size=64, train="head")])},
-    )
+def tuned_on(metric, targets, probabilities, target="single", classes=None, rows=None, **limits):
+    """The post-processing before any row is seen and tuned on the first rows; and what the score of the others gains.
 
-
-def both(metric, target, targets, probabilities, **limits):
-    """The post-processing before any row is seen, and tuned on these."""
-    competition, classes = declared(metric, target), [str(number) for number in range(probabilities.shape[1])]
-    return untuned(competition, classes), tune(competition, classes, targets, probabilities, **limits)
+    rows: how many of them; without it all are tuned on, and scored.
+    """
+    competition, classes = scored_by(metric, target), classes or [str(one) for one in range(probabilities.shape[1])]
+    seen, others = slice(rows), slice(rows, None)  # of None all
+    start = untuned(competition, classes)
+    tuned = tune(competition, classes, targets[seen], probabilities[seen], **limits)
+    score, sign = competition.scoring, 1 if competition.scoring.higher_is_better else -1
+    before, after = (score(targets[others], one(probabilities[others]), classes) for one in (start, tuned))
+    return start, tuned, sign * (after - before)
 
 
 def tags_drawn(rng, rows, tags, skill):
@@ -128,7 +105,7 @@ def test_what_is_submitted_is_made_of_probabilities():
     ],
 )
 def test_each_metric_has_its_post_processing_before_any_row_is_seen(name, target, expected):
-    assert untuned(declared(name, target), "abc") == expected
+    assert untuned(scored_by(name, target), "abc") == expected
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -141,88 +118,78 @@ def test_post_processing_gives_what_its_metric_compares(name):
             targets, probabilities = rng.integers(count, size=40), rng.dirichlet(np.ones(count), 40)
         if target == "shares":
             targets = rng.dirichlet(np.ones(count), 40)
-        for postprocessing in both(name, target, targets, probabilities):
-            assert np.isfinite(metric(targets, postprocessing(probabilities)))
+        assert np.isfinite(tuned_on(name, targets, probabilities, target)[2])
 
 
-@moderately
-@given(seed=SEEDS, rows=st.integers(1, 60), classes=st.integers(2, 5), sharpness=st.sampled_from([0.01, 0.1, 1]))
-def test_tuned_clipping_never_scores_worse_on_the_tuning_rows(seed, rows, classes, sharpness):
-    rng, metric = np.random.default_rng(seed), METRICS["log_loss"]
-    targets, probabilities = rng.integers(classes, size=rows), rng.dirichlet([sharpness] * classes, rows)
-    start, tuned = both(metric.name, "single", targets, probabilities)
-    assert metric(targets, tuned(probabilities)) <= metric(targets, start(probabilities))
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=SEEDS,
+    rows=st.integers(1, 80),
+    classes=st.integers(2, 6),
+    skill=st.sampled_from([0.01, 0.1, 0.3, 0.6, 0.9]),
+    name=st.sampled_from(["log_loss", "mean_f1", "mean_f2"]),
+)
+def test_what_is_tuned_never_scores_worse_on_the_tuning_rows(seed, rows, classes, skill, name):
+    rng = np.random.default_rng(seed)
+    if name == "log_loss":
+        targets, probabilities = rng.integers(classes, size=rows), rng.dirichlet([skill] * classes, rows)
+        assert tuned_on(name, targets, probabilities)[2] >= 0
+    else:
+        start, tuned, gain = tuned_on(name, *tags_drawn(rng, rows, classes, skill), "multi")
+        assert gain >= -1e-12
+        assert tuned == start or gain > 0
 
 
 @pytest.mark.parametrize("target", ["single", "multi"])
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 1.5])
 def test_the_temperature_makes_a_model_as_sure_as_it_is_right(target, temperature):
     """Labels drawn from the tempered probabilities: those are the right ones, and new rows gain by them as well."""
-    rng, metric = np.random.default_rng(0), METRICS["log_loss"]
+    rng = np.random.default_rng(0)
     probabilities = rng.dirichlet([0.5] * 3, 4000)
     right = Clip(1e-7, temperature, sums_to_one=target == "single")(probabilities)
     if target == "single":
         targets = np.array([rng.choice(3, p=row) for row in right])
     else:
         targets = (rng.uniform(size=right.shape) < right).astype(int)
-    start, tuned = both("log_loss", target, targets[:2000], probabilities[:2000])
+    _, tuned, gain = tuned_on("log_loss", targets, probabilities, target, rows=2000)
     assert tuned.temperature == pytest.approx(temperature, rel=0.12)
-    untuned_loss = metric(targets[2000:], start(probabilities[2000:]))
-    assert metric(targets[2000:], tuned(probabilities[2000:])) <= untuned_loss + 1e-3
+    assert gain >= -1e-3
 
 
 def test_a_temperature_is_taken_only_where_the_rows_bear_it_out():
     """Where probabilities are right, few of many draws of a few rows ask for another."""
-    rng, metric, taken = np.random.default_rng(0), METRICS["log_loss"], 0
+    rng, taken = np.random.default_rng(0), 0
     for _ in range(30):
         probabilities = rng.dirichlet([1.0] * 3, 60)
         targets = np.array([rng.choice(3, p=row) for row in probabilities])
-        taken += both(metric.name, "single", targets, probabilities)[1].temperature != 1
+        taken += tuned_on("log_loss", targets, probabilities)[1].temperature != 1
     assert taken < 30 * 0.3
 
 
 def test_for_a_mean_of_models_no_temperature_above_one_is_taken():
-    rng, metric = np.random.default_rng(0), METRICS["log_loss"]
+    rng = np.random.default_rng(0)
     probabilities = rng.dirichlet([0.3] * 3, 2000)
     targets = np.array([rng.choice(3, p=row) for row in Clip(1e-7, 1.6, sums_to_one=True)(probabilities)])
-    assert both(metric.name, "single", targets, probabilities)[1].temperature > 1.3
-    assert both(metric.name, "single", targets, probabilities, hottest=1.0)[1].temperature <= 1
+    assert tuned_on("log_loss", targets, probabilities)[1].temperature > 1.3
+    assert tuned_on("log_loss", targets, probabilities, hottest=1.0)[1].temperature <= 1
 
 
 def test_clipping_is_as_strong_as_the_mistakes_ask_for():
-    metric, targets = METRICS["log_loss"], np.zeros(100, int)
-    right = np.tile([1.0, 0.0], (100, 1))
-    wrong = right.copy()
-    wrong[0] = [0.0, 1.0]
-    assert both(metric.name, "single", targets, right)[1].smallest == CLIPS[0]
-    assert both(metric.name, "single", targets, wrong)[1].smallest == 1e-2
-
-
-@moderately
-@given(
-    seed=SEEDS,
-    rows=st.integers(1, 80),
-    tags=st.integers(2, 6),
-    skill=st.sampled_from([0, 0.3, 0.6, 0.9]),
-    name=st.sampled_from(["mean_f1", "mean_f2"]),
-)
-def test_tuned_thresholds_never_score_worse_on_the_tuning_rows(seed, rows, tags, skill, name):
-    metric, (targets, probabilities) = METRICS[name], tags_drawn(np.random.default_rng(seed), rows, tags, skill)
-    start, tuned = both(metric.name, "multi", targets, probabilities)
-    before, after = metric(targets, start(probabilities)), metric(targets, tuned(probabilities))
-    assert after >= before - 1e-12
-    assert tuned == start or after > before
+    targets, right = np.zeros(100, int), np.tile([1.0, 0.0], (100, 1))
+    wrong = np.r_[[[0.0, 1.0]], right[1:]]
+    assert tuned_on("log_loss", targets, right)[1].smallest == CLIPS[0]
+    assert tuned_on("log_loss", targets, wrong)[1].smallest == 1e-2
 
 
 @pytest.mark.parametrize(("name", "share"), [("mean_f1", 1 / 2), ("mean_f2", 7 / 29)])
 def test_where_probabilities_are_noise_thresholds_stay_where_they_were(name, share):
     # Two sure tags, and one that is as common as makes it worth nothing to name it: any threshold is as good.
-    metric, moved = METRICS[name], 0
+    moved = 0
     for seed in range(40):
         rng = np.random.default_rng(seed)
         targets = np.c_[np.ones((160, 2)), rng.uniform(size=160) < share].astype(np.int64)
         probabilities = np.c_[np.full((160, 2), 0.99), rng.uniform(size=160)]
-        start, tuned = both(metric.name, "multi", targets, probabilities)
+        start, tuned, _ = tuned_on(name, targets, probabilities, "multi")
         assert tuned.thresholds[:2] == start.thresholds[:2]
         moved += tuned != start
     # Three standard errors are a bound for sums of many rows; a dozen rows that happen to agree can pass it.
@@ -236,7 +203,7 @@ def test_tuned_thresholds_are_those_of_counting_every_row_anew(seed, name):
     targets = (rng.uniform(size=(300, 5)) < 0.3).astype(np.float32)
     probabilities = (0.5 * targets + 0.5 * rng.uniform(size=targets.shape) ** 2).astype(np.float32)
     metric = METRICS[name]
-    start = untuned(declared(name, "multi"), "abcde").thresholds
+    start = untuned(scored_by(name, "multi"), "abcde").thresholds
     expected = np.array(start)
 
     def f_of_rows(tags):
@@ -253,7 +220,7 @@ def test_tuned_thresholds_are_those_of_counting_every_row_anew(seed, name):
                 sure = gain.mean() - STANDARD_ERRORS * gain.std() / np.sqrt(len(gain))
                 if sure > surest:
                     surest, expected[tag] = sure, candidate
-    assert tune(declared(name, "multi"), "abcde", targets, probabilities).thresholds == tuple(expected)
+    assert tune(scored_by(name, "multi"), "abcde", targets, probabilities).thresholds == tuple(expected)
 
 
 class Counted(np.ndarray):
@@ -274,7 +241,7 @@ def test_tuning_thresholds_reads_twice_as_much_for_twice_as_many_tags():
         Counted.read = 0
         drawn = tags_drawn(np.random.default_rng(0), 50, tags, 0.5)
         targets, probabilities = (one.view(Counted) for one in drawn)
-        tune(declared("mean_f2", "multi"), range(tags), targets, probabilities)
+        tune(scored_by("mean_f2", "multi"), range(tags), targets, probabilities)
         return Counted.read
 
     assert read(32) == pytest.approx(2 * read(16), rel=0.1)
@@ -282,24 +249,22 @@ def test_tuning_thresholds_reads_twice_as_much_for_twice_as_many_tags():
 
 @pytest.mark.parametrize("name", ["linear_kappa", "quadratic_kappa"])
 def test_grades_are_cut_half_way_between_their_values(name):
-    assert untuned(declared(name), ("0", "1", "4")) == CutPoints((0, 1, 4), (0.5, 2.5))
-    assert untuned(declared(name), ("10", "2", "3.5")) == CutPoints((10, 2, 3.5), (2.75, 6.75))
+    assert untuned(scored_by(name), ("0", "1", "4")) == CutPoints((0, 1, 4), (0.5, 2.5))
+    assert untuned(scored_by(name), ("10", "2", "3.5")) == CutPoints((10, 2, 3.5), (2.75, 6.75))
 
 
 @pytest.mark.parametrize("name", ["f1", "balanced_accuracy", "macro_f1", "mine"])
 def test_of_two_classes_the_threshold_follows_the_metric(name):
     """One in ten is of the second class, and its probability is right: accuracies aside, a half is too much for it."""
     own = Metric("mine", "classes", True, lambda targets, chosen: METRICS["f1"](targets, chosen))
-    rng, metric = np.random.default_rng(0), own if name == "mine" else METRICS[name]
+    rng, metric = np.random.default_rng(0), own if name == "mine" else name
     second = rng.beta(0.5, 4.5, 6000)
     targets, probabilities = (rng.uniform(size=6000) < second).astype(int), np.stack([1 - second, second], axis=1)
-    competition = declared(metric)
-    start = untuned(competition, "ab")
+    start, tuned, gain = tuned_on(metric, targets, probabilities, classes="ab", rows=3000)
     assert start == CutPoints((0, 1), (0.5,))
-    tuned = tune(competition, "ab", targets[:3000], probabilities[:3000])
     assert tuned.cuts[0] < 0.5
-    assert metric(targets[3000:], tuned(probabilities[3000:])) > metric(targets[3000:], start(probabilities[3000:]))
-    assert tune(declared("accuracy"), "ab", targets, probabilities) == MostProbable()
+    assert gain > 0
+    assert tuned_on("accuracy", targets, probabilities, classes="ab")[1] == MostProbable()
 
 
 def graded(rng, rows):
@@ -315,28 +280,22 @@ def graded(rng, rows):
 
 def test_cut_points_move_where_many_rows_say_so():
     targets, probabilities = graded(np.random.default_rng(0), 2000)
-    competition, metric, grades = declared("quadratic_kappa"), METRICS["quadratic_kappa"], ("0", "1", "2", "3")
-    start, tuned = untuned(competition, grades), tune(competition, grades, targets[:1000], probabilities[:1000])
-    before, after = (metric(targets[1000:], one(probabilities[1000:]), grades) for one in (start, tuned))
+    _, tuned, gain = tuned_on("quadratic_kappa", targets, probabilities, rows=1000)
     assert list(tuned.cuts) == sorted(tuned.cuts)
-    assert after > before + 0.1
-    assert after > 0.8
+    assert gain > 0.1
+    assert METRICS["quadratic_kappa"](targets[1000:], tuned(probabilities[1000:])) > 0.8
 
 
 @pytest.mark.parametrize(("name", "classes"), [("quadratic_kappa", "0123"), ("pf1", "ab")])
 @pytest.mark.parametrize("knows", [0, 1])
 def test_what_few_rows_say_costs_nothing_on_others(name, classes, knows):
-    metric, count, gains = METRICS[name], len(classes), []
-    competition = declared(name)
+    count, gains = len(classes), []
     for seed in range(6):
         rng = np.random.default_rng(seed)
         probabilities = rng.dirichlet(np.full(count, 2.0), 1200)
         truth = probabilities if knows else np.full(probabilities.shape, 1 / count)
         targets = (truth.cumsum(axis=1) < rng.uniform(size=(1200, 1))).sum(axis=1).clip(0, count - 1)
-        start = untuned(competition, classes)
-        tuned = tune(competition, classes, targets[:200], probabilities[:200])
-        before, after = (metric(targets[200:], one(probabilities[200:]), classes) for one in (start, tuned))
-        gains.append(after - before)
+        gains.append(tuned_on(name, targets, probabilities, classes=classes, rows=200)[2])
     assert np.mean(gains) >= -0.005
 
 
@@ -344,22 +303,21 @@ def test_the_probabilistic_f1_is_given_sure_answers():
     rng = np.random.default_rng(0)
     second = rng.beta(0.2, 1.8, 4000)
     targets, probabilities = (rng.uniform(size=4000) < second).astype(int), np.stack([1 - second, second], axis=1)
-    tuned = tune(declared("pf1"), "ab", targets[:2000], probabilities[:2000])
-    sure = tuned(probabilities[2000:])
+    _, tuned, gain = tuned_on("pf1", targets, probabilities, classes="ab", rows=2000)
+    sure = tuned(probabilities)
     assert set(sure.ravel()) == {0, 1}
     assert (sure.sum(axis=1) == 1).all()
-    assert METRICS["pf1"](targets[2000:], sure) > METRICS["pf1"](targets[2000:], probabilities[2000:]) + 0.02
+    assert gain > 0.02
 
 
 def test_tags_whose_hits_are_counted_together_share_their_threshold():
     rng = np.random.default_rng(0)
     probabilities = rng.beta(0.3, 2.7, (800, 5))
     targets = (rng.uniform(size=probabilities.shape) < probabilities).astype(int)
-    start, tuned = both("micro_f1", "multi", targets, probabilities)
+    _, tuned, gain = tuned_on("micro_f1", targets, probabilities, "multi")
     assert len(set(tuned.thresholds)) == 1
     assert tuned.thresholds[0] < 0.5
-    metric = METRICS["micro_f1"]
-    assert metric(targets, tuned(probabilities)) > metric(targets, start(probabilities))
+    assert gain > 0
 
 
 EVERY = (
@@ -377,10 +335,10 @@ def test_post_processing_s_record_is_json_that_names_its_kind():
 
 
 def test_a_log_loss_of_one_s_own_has_its_temperature_tuned():
-    rng, log_loss = np.random.default_rng(0), METRICS["log_loss"]
+    rng = np.random.default_rng(0)
     targets = rng.integers(3, size=400)
     logits = 4 * np.eye(3)[targets] + rng.normal(0, 4, (400, 3))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    own = Metric("my_log_loss", "probabilities", False, log_loss.score, tuned="temperature")
-    for metric in (log_loss, own):
-        assert tune(declared(metric), "abc", targets, probabilities).temperature > 1.1
+    own = Metric("my_log_loss", "probabilities", False, METRICS["log_loss"].score, tuned="temperature")
+    for metric in ("log_loss", own):
+        assert tuned_on(metric, targets, probabilities, classes="abc")[1].temperature > 1.1

@@ -11,15 +11,11 @@ from hypothesis import strategies as st
 from comp import (
     ClassName,
     ClassWithConfidence,
-    Competition,
     CsvLabels,
     Folders,
     ProbabilityOf,
     ProbabilityPerClass,
-    Recipe,
-    Stage,
     TagNames,
-    TestImages,
     TopClasses,
 )
 from comp.declare.labels import read_csv, read_csv_in_blocks
@@ -35,10 +31,12 @@ from comp.submission.submission import (
     read_sample_submission,
     write_submission,
 )
+from tests.declare.conftest import declare
 
 moderately = settings(max_examples=20, deadline=None)
 IDS = st.lists(st.text('ab09._-/ ,"', min_size=1, max_size=6), min_size=1, max_size=9, unique=True)
 CLASSES = ("cat", "dog", "fish")
+TAGS = CsvLabels("train.csv", image="id", label="tags", folder="train", separator=" ")
 FORMS = {
     "one": (ProbabilityOf("dog"), "single", ("cat", "dog"), ["label"]),
     "each": (ProbabilityPerClass(), "single", CLASSES, ["fish", "cat", "dog"]),
@@ -60,16 +58,8 @@ EVERY_FORM = pytest.mark.parametrize("kind", FORMS)
 def declared(kind, metric=None):
     """A competition with submissions of a kind."""
     form, target, _, _ = FORMS[kind]
-    tags = CsvLabels("train.csv", image="id", label="tags", folder="train", separator=" ")
-    return Competition(
-        name="mine",
-        kaggle="mine",
-        labels=Folders("train") if target == "single" else tags,
-        test=TestImages("test"),
-        submission=form,
-        metric=metric or dict(reversed(GRADED))[kind],
-        recipes={"standard": Recipe(stages=[Stage(size=64, train="head")])},
-    )
+    metric = metric or dict(reversed(GRADED))[kind]
+    return declare(labels=Folders("train") if target == "single" else TAGS, submission=form, metric=metric)
 
 
 def sample_of(ids, columns):

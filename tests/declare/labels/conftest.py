@@ -17,6 +17,17 @@ def touch(folder, *names):
     return folder
 
 
+def table_of(source, folder, *lines, images=("train/1.png", "train/2.png")):
+    """What the source reads of a ``train.csv`` of these lines, with these images beside it."""
+    touch(folder, *images)
+    (folder / "train.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return source.read(folder)
+
+
+def by_id(frame, column="label"):
+    return dict(zip(frame["id"], frame[column], strict=True))
+
+
 def rows_of(frame):
     """The rows, with their paths as such."""
     columns = (map(Path, frame[name]) if name == "path" else frame[name] for name in frame)

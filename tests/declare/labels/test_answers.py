@@ -7,7 +7,7 @@ import pytest
 
 from comp.declare.labels import CsvColumns, CsvImages, CsvLabels, FileNames, LabelFunction, TestImages
 from comp.errors import DataError, DeclarationError
-from tests.declare.labels.conftest import touch
+from tests.declare.labels.conftest import by_id, table_of
 
 IN_CSV = {"csv": "train.csv", "label": "sick", "folder": "train"}
 A_ROW_EACH = CsvLabels(**IN_CSV, image="who", suffix="/*.png")
@@ -19,25 +19,12 @@ OF_NAMED = {"a_0": "a", "a_b_0": "a_b", "a_b_1": "a_b"}
 EACH = ["image,who,side,sick", "0,a,L,yes", "1,a,R,yes", "2,b,L,no"]
 IMAGES = ["train/0.png", "train/1.png", "train/2.png"]
 OF_EACH = {"0": "a", "1": "a", "2": "b"}
+AN_IMAGE_EACH = CsvLabels(**IN_CSV, image="image", suffix=".png", answer="who")
 
 
 def by_function(folder):
-    ids = ["0", "1", "2"]
-    return pd.DataFrame(
-        {
-            "id": ids,
-            "path": [folder / f"train/{id_}.png" for id_ in ids],
-            "label": ["y", "y", "n"],
-            "answer": list("aab"),
-        }
-    )
-
-
-def read(source, folder, files, lines=()):
-    touch(folder, *files)
-    if lines:
-        (folder / "train.csv").write_text("\n".join(lines) + "\n")
-    return source.read(folder)
+    paths = [folder / image for image in IMAGES]
+    return pd.DataFrame({"id": ["0", "1", "2"], "path": paths, "label": ["y", "y", "n"], "answer": list("aab")})
 
 
 @pytest.mark.parametrize(
@@ -45,13 +32,8 @@ def read(source, folder, files, lines=()):
     [
         (A_ROW_EACH, FOLDERS, BY_FOLDER, OF_FOLDERS),
         (CsvLabels(**IN_CSV, image="who", suffix="_*.png"), NAMED, ["who,sick", "a,yes", "a_b,no"], OF_NAMED),
-        (CsvLabels(**IN_CSV, image="image", suffix=".png", answer="who"), IMAGES, EACH, OF_EACH),
-        (
-            CsvLabels(**IN_CSV, image="image", suffix=".png", answer="{who}_{side}"),
-            IMAGES,
-            EACH,
-            {"0": "a_L", "1": "a_R", "2": "b_L"},
-        ),
+        (AN_IMAGE_EACH, IMAGES, EACH, OF_EACH),
+        (replace(AN_IMAGE_EACH, answer="{who}_{side}"), IMAGES, EACH, {"0": "a_L", "1": "a_R", "2": "b_L"}),
         (
             CsvColumns("train.csv", image="who", labels=["yes", "no"], folder="train", suffix="/*.png"),
             FOLDERS,
@@ -76,13 +58,13 @@ def read(source, folder, files, lines=()):
     ],
 )
 def test_images_belong_to_the_answers_that_the_declaration_names(tmp_path, source, files, lines, answers):
-    frame = read(source, tmp_path, files, lines)
-    assert dict(zip(frame["id"], frame["answer"], strict=True)) == answers
+    frame = table_of(source, tmp_path, *lines, images=files)
+    assert by_id(frame, "answer") == answers
     assert ("label" in frame) == hasattr(source, "target")
 
 
 def test_rows_without_an_image_may_be_left_out(tmp_path):
-    frame = read(replace(A_ROW_EACH, incomplete=True), tmp_path, FOLDERS, [*BY_FOLDER, "c,no"])
+    frame = table_of(replace(A_ROW_EACH, incomplete=True), tmp_path, *BY_FOLDER, "c,no", images=FOLDERS)
     assert sorted(set(frame["answer"])) == ["a", "b"]
     assert any("1 of 3 rows" in note for note in frame.attrs["notes"])
 
@@ -94,23 +76,13 @@ def test_rows_without_an_image_may_be_left_out(tmp_path):
         (A_ROW_EACH, FOLDERS, BY_FOLDER[:2], r"1 image has no row.*train/b/0\.png"),
         (A_ROW_EACH, FOLDERS, [*BY_FOLDER, "b,yes"], "two rows of 'b'"),
         (A_ROW_EACH, ["train/0.png"], BY_FOLDER, r"no images that end in '/\*\.png'"),
-        (
-            CsvLabels(**IN_CSV, image="image", suffix=".png", answer="side"),
-            IMAGES,
-            EACH,
-            "answer 'L'.*one label.*'yes'.*'no'",
-        ),
-        (
-            CsvLabels(**IN_CSV, image="image", suffix=".png", answer="sick", group="side"),
-            IMAGES,
-            EACH,
-            "answer 'yes'.*one group.*'L'.*'R'",
-        ),
+        (replace(AN_IMAGE_EACH, answer="side"), IMAGES, EACH, "answer 'L'.*one label.*'yes'.*'no'"),
+        (replace(AN_IMAGE_EACH, answer="sick", group="side"), IMAGES, EACH, "answer 'yes'.*one group.*'L'.*'R'"),
     ],
 )
 def test_images_that_make_no_answer_are_named(tmp_path, source, files, lines, said):
     with pytest.raises(DataError, match=said):
-        read(source, tmp_path, files, lines)
+        table_of(source, tmp_path, *lines, images=files)
 
 
 def test_several_images_of_a_row_lie_in_one_place():

@@ -10,6 +10,8 @@ from tests.declare.labels.conftest import rows_of, touch
 
 CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
 
+ANNOTATIONS = [{"image_id": 7, "category_id": 1}, {"image_id": 8, "category_id": 2}]
+
 
 def written(folder, content, *files):
     touch(folder, *files)
@@ -22,12 +24,12 @@ def written(folder, content, *files):
     [
         {
             "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "x/b.jpg"}],
-            "annotations": [{"image_id": 7, "category_id": 1}, {"image_id": 8, "category_id": 2}],
+            "annotations": ANNOTATIONS,
             "categories": CATEGORIES,
         },
         {
             "images": [{"image_id": 7, "file_name": "a.jpg"}, {"image_id": 8, "file_name": "b.jpg"}],
-            "annotations": [{"image_id": 7, "category_id": 1}, {"image_id": 8, "category_id": 2}],
+            "annotations": ANNOTATIONS,
             "categories": CATEGORIES,
         },
         [{"image_id": "a", "label": "cat"}, {"image_id": "b", "label": "dog"}],
@@ -35,10 +37,8 @@ def written(folder, content, *files):
 )
 def test_each_image_has_the_name_of_its_category(tmp_path, content):
     folder = written(tmp_path, content, "train/a.jpg", "train/x/b.jpg")
-    assert [row[1:] for row in rows_of(Coco("train.json", "train").read(folder))] == [
-        (folder / "train/a.jpg", "cat"),
-        (folder / "train/x/b.jpg", "dog"),
-    ]
+    found = [row[1:] for row in rows_of(Coco("train.json", "train").read(folder))]
+    assert found == [(folder / "train/a.jpg", "cat"), (folder / "train/x/b.jpg", "dog")]
 
 
 def test_an_image_of_several_categories_has_them_as_tags(tmp_path):

@@ -14,10 +14,11 @@ from comp.declare.labels import CsvLabels, read_csv, read_ids
 from comp.declare.labels import csv as reading
 from comp.declare.labels.csv import records_in
 from comp.errors import DataError
-from tests.declare.labels.conftest import ODD, rows_of, touch
+from tests.declare.labels.conftest import ODD, by_id, rows_of, touch
 
 CLASS_NAMES = st.text(ODD, min_size=1, max_size=12)
 CSV = CsvLabels("train.csv", image="id", label="label", folder="train", suffix=".png")
+BARE = replace(CSV, suffix="")
 TAGS = CsvLabels("train.csv", image="id", label="tags", folder="train", suffix=".png", separator=" ")
 
 
@@ -58,41 +59,44 @@ def test_a_csv_round_trips_tags_with_any_separator(fresh, separator, rows):
     source = replace(TAGS, separator=separator)
     assert source.target == "multi"
     frame = source.read(folder)
-    assert dict(zip(frame["id"], frame["label"], strict=True)) == {
-        f"{number}": tuple(sorted(tags)) for number, tags in enumerate(rows)
-    }
+    assert by_id(frame) == {f"{number}": tuple(sorted(tags)) for number, tags in enumerate(rows)}
 
 
-def test_tags_are_each_counted_once_whatever_their_order_and_spacing(tmp_path):
-    frame = from_text(tmp_path, "id,tags\n0, haze  clear haze \n", TAGS, images=["train/0.png"])
-    assert list(frame["label"]) == [("clear", "haze")]
-
-
-def test_names_that_have_their_suffix_need_none(tmp_path):
-    images = ["train/a.jpg", "train/b.png"]
-    frame = from_text(tmp_path, "id,label\na.jpg,cat\nb.png,dog\n", replace(CSV, suffix=""), images=images)
-    assert rows_of(frame) == [("a.jpg", tmp_path / images[0], "cat"), ("b.png", tmp_path / images[1], "dog")]
-
-
-def test_names_may_lead_to_folders_below(tmp_path):
-    images = ["train/x/0.png", "train/y/0.png"]
-    frame = from_text(tmp_path, "id,label\nx/0,cat\ny/0,dog\n", images=images)
-    assert list(frame["path"]) == [str(tmp_path / image) for image in images]
-
-
-def test_a_csv_gives_the_group_of_each_image(tmp_path):
-    frame = from_text(tmp_path, "patient,id,label\n07,1,cat\n7,0,dog\n", replace(CSV, group="patient"))
-    assert list(frame.columns) == ["id", "path", "label", "group"]
-    assert list(zip(frame["id"], frame["group"], strict=True)) == [("0", "7"), ("1", "07")]
-    assert list(CSV.read(tmp_path).columns) == ["id", "path", "label"]
+@pytest.mark.parametrize(
+    ("source", "text", "images", "labels"),
+    [
+        # Tags count once, whatever their order and spacing; names that have their suffix need none, and may lead to
+        # folders below; a file's own name may begin and end with spaces, and a class have the name of nothing.
+        (TAGS, "id,tags\n0, haze  clear haze \n", ["0.png"], {"0": ("clear", "haze")}),
+        (TAGS, "id,tags\n0,a b\n1,c\n0,b a\n", ["0.png", "1.png"], {"0": ("a", "b"), "1": ("c",)}),
+        (BARE, "id,label\na.jpg,cat\nb.png,dog\n", ["a.jpg", "b.png"], {"a.jpg": "cat", "b.png": "dog"}),
+        (CSV, "id,label\nx/0,cat\ny/0,dog\n", ["x/0.png", "y/0.png"], {"x/0": "cat", "y/0": "dog"}),
+        (CSV, 'id,label\n" 0 ",cat\n1 ,dog\n', [" 0 .png", "1.png"], {" 0 ": "cat", "1": "dog"}),
+        *(
+            (CSV, f"id,label\n0,cat\nNA,{name}\n", ["0.png", "NA.png"], {"0": "cat", "NA": name})
+            for name in ("NA", "N/A", "null", "NULL", "None", "nan", "NaN", "#N/A")
+        ),
+        # A mark of the encoding, any line ends and quotes leave no trace.
+        (CSV, "\ufeffid,label\n007,cat\n", ["007.png"], {"007": "cat"}),
+        (CSV, "id,label\r\n007,cat\r\n", ["007.png"], {"007": "cat"}),
+        (CSV, '"id","label"\r"007","cat"\r', ["007.png"], {"007": "cat"}),
+    ],
+)
+def test_a_label_file_is_read_as_it_is_meant(tmp_path, source, text, images, labels):
+    frame = from_text(tmp_path, text, source, images=[f"train/{image}" for image in images])
+    assert by_id(frame) == labels
+    assert list(frame["path"]) == [str(tmp_path / "train" / image) for image in images]
 
 
 @pytest.mark.parametrize(
     ("group", "found"),
-    [(r"(.+)_(?:l|r)", ["a", "a", "b"]), (r"(.)_l", ["a", "a_r", "b"]), ("eye (one)", ["x", "y", "x"])],
+    [
+        *((r"(.+)_(?:l|r)", ["a", "a", "b"]), (r"(.)_l", ["a", "a_r", "b"])),
+        *(("eye (one)", ["x", "y", "x"]), ("patient", ["07", "7", "7"])),
+    ],
 )
 def test_a_group_is_a_column_or_a_pattern_of_names(tmp_path, group, found):
-    text = "id,label,eye (one)\na_l,cat,x\na_r,dog, y\nb_l,cat,x\n"
+    text = "patient,id,label,eye (one)\n07,a_l,cat,x\n7,a_r,dog, y\n7,b_l,cat,x\n"
     images = [f"train/{name}.png" for name in ("a_l", "a_r", "b_l")]
     assert list(from_text(tmp_path, text, replace(CSV, group=group), images=images)["group"]) == found
 
@@ -101,21 +105,6 @@ def test_a_group_is_a_column_or_a_pattern_of_names(tmp_path, group, found):
 def test_a_group_that_is_neither_is_named(tmp_path, group):
     with pytest.raises(DataError, match=re.escape(f"no column {group!r}")):
         from_text(tmp_path, "id,label\n0,cat\n1,dog\n", replace(CSV, group=group))
-
-
-@pytest.mark.parametrize(
-    "text", ["\ufeffid,label\n007,cat\n", "id,label\r\n007,cat\r\n", '"id","label"\r"007","cat"\r']
-)
-def test_a_mark_of_the_encoding_and_any_line_ends_and_quotes_leave_no_trace(tmp_path, text):
-    frame = from_text(tmp_path, text, images=["train/007.png"])
-    assert rows_of(frame) == [("007", tmp_path / "train/007.png", "cat")]
-    assert frame.attrs["notes"] == []
-
-
-@pytest.mark.parametrize("name", ["NA", "N/A", "null", "NULL", "None", "nan", "NaN", "#N/A"])
-def test_a_class_may_have_the_name_of_nothing(tmp_path, name):
-    frame = from_text(tmp_path, f"id,label\n0,cat\nNA,{name}\n", images=["train/0.png", "train/NA.png"])
-    assert list(frame["label"]) == ["cat", name]
 
 
 def test_spaces_around_values_and_names_of_columns_are_left_out_and_said(tmp_path):
@@ -128,17 +117,11 @@ def test_spaces_around_values_and_names_of_columns_are_left_out_and_said(tmp_pat
     assert all(text in of_labels for text in ("train.csv", "2 values of label", "'cat, tame '"))
 
 
-def test_a_file_s_own_name_may_begin_and_end_with_spaces(tmp_path):
-    frame = from_text(tmp_path, 'id,label\n" 0 ",cat\n1 ,dog\n', images=["train/ 0 .png", "train/1.png"])
-    assert list(frame["id"]) == [" 0 ", "1"]
-
-
 def test_a_doubled_row_counts_once_and_is_said(tmp_path):
     frame = from_text(tmp_path, "id,label\n0,cat\n1,dog\n0,cat\n0 ,cat\n")
     assert list(frame["id"]) == ["0", "1"]
     assert "2 rows are doubled" in frame.attrs["notes"][-1]
     assert "'0'" in frame.attrs["notes"][-1]
-    assert list(from_text(tmp_path, "id,tags\n0,a b\n1,c\n0,b a\n", TAGS)["label"]) == [("a", "b"), ("c",)]
 
 
 @pytest.mark.parametrize(
@@ -185,11 +168,8 @@ def test_a_label_file_may_be_zipped_or_parquet(tmp_path, name):
     assert read_csv(tmp_path / name, ["id"]).to_numpy().tolist() == [["007", "NA"], ["1", "é"]]
     with pytest.raises(DataError, match="no column 'x'"):
         read_csv(tmp_path / name, ["x"])
-
-
-def test_a_csv_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"train\.csv doesn't exist"):
-        read_csv(tmp_path / "train.csv")
+    with pytest.raises(DataError, match=r"other\.csv doesn't exist"):
+        read_csv(tmp_path / "other.csv")
 
 
 @pytest.mark.parametrize("source", [CSV, TAGS], ids=["single", "multi"])

@@ -3,9 +3,9 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from comp.declare.labels import LabelFunction
+from comp.declare.labels import LabelFunction, TestFunction
 from comp.errors import DataError
-from tests.declare.labels.conftest import rows_of, touch
+from tests.declare.labels.conftest import by_id, rows_of, touch
 
 
 @pytest.fixture
@@ -31,14 +31,19 @@ def test_a_function_gives_tags(reading):
     assert list(reading("multi", id=["0"], label=[["b", "a", "b"]])["label"]) == [("a", "b")]
 
 
-def test_a_function_gives_groups_as_text(reading):
-    frame = reading(id=["1", "0"], label=["a", "b"], group=[12, 7])
-    assert list(zip(frame["id"], frame["group"], strict=True)) == [("0", "7"), ("1", "12")]
+@pytest.mark.parametrize(
+    ("column", "values", "found"),
+    [("group", [12, 7], {"0": "7", "1": "12"}), ("validates", [1, 0], {"0": False, "1": True})],
+)
+def test_a_function_says_which_images_belong_together_and_which_validate(reading, column, values, found):
+    assert by_id(reading(id=["1", "0"], label=["a", "b"], **{column: values}), column) == found
 
 
-def test_a_function_says_which_images_validate(reading):
-    frame = reading(id=["1", "0"], label=["a", "b"], validates=[1, 0])
-    assert list(zip(frame["id"], frame["validates"], strict=True)) == [("0", False), ("1", True)]
+def test_a_function_may_say_where_the_images_to_predict_are(tmp_path, reading):
+    source = TestFunction(lambda folder: pd.DataFrame({"id": [1], "path": [folder / "1.png"]}))
+    assert rows_of(source.read(tmp_path)) == [("1", tmp_path / "1.png")]
+    with pytest.raises(DataError, match=r"TestFunction: .* columns id and path, but path is missing"):
+        TestFunction(lambda _: pd.DataFrame({"id": [1]})).read(tmp_path)
 
 
 @pytest.mark.parametrize(
