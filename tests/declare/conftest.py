@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+import numpy as np
+
 from comp import (
     ClassName,
     ClassWithConfidence,
@@ -39,3 +41,17 @@ def scored_by(metric, target="single"):
     takes = (METRICS[metric] if isinstance(metric, str) else metric).takes
     form = next(form for form in FORMS if form.takes == takes)
     return declare(labels=SimpleNamespace(target=target, read=print), submission=form, metric=metric)
+
+
+def drawn(form, rng, rows, classes):
+    """Predictions of the kind that a form takes; the first confident answer is none."""
+    count, order = len(classes), rng.permuted(np.tile(np.arange(len(classes)), (rows, 1)), axis=1)
+    if form.takes == "probabilities":
+        return rng.dirichlet(np.ones(count), rows)
+    if form.takes == "classes":
+        return rng.integers(count, size=rows)
+    if form.takes == "tags":
+        return rng.integers(2, size=(rows, count))
+    if form.takes == "ranking":
+        return np.c_[order, np.full(rows, -1)][:, : form.count]
+    return np.r_[[[-1, 0]], np.c_[order[:, 0], rng.uniform(size=rows)][1:]]

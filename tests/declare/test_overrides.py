@@ -46,7 +46,6 @@ def test_a_field_takes_the_value_that_is_written(planet, setting, expected):
     ("settings", "read", "expected"),
     [
         (["stages.1.views=1", "stages.1.cached=no"], lambda recipe: recipe.stages[0], Stage(size=64, train="head")),
-        (["stages.1.cached=no", "stages.1.views=1"], lambda recipe: recipe.stages[0], Stage(size=64, train="head")),
         (["snapshots=2", "stages.2.cycles=2"], lambda recipe: recipe.snapshots, 2),
         (["head=pretrained", "pretrained=true"], lambda recipe: recipe.head, "pretrained"),
     ],

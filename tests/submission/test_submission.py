@@ -31,7 +31,7 @@ from comp.submission.submission import (
     read_sample_submission,
     write_submission,
 )
-from tests.declare.conftest import declare
+from tests.declare.conftest import declare, drawn
 
 moderately = settings(max_examples=20, deadline=None)
 IDS = st.lists(st.text('ab09._-/ ,"', min_size=1, max_size=6), min_size=1, max_size=9, unique=True)
@@ -67,19 +67,8 @@ def sample_of(ids, columns):
 
 
 def predictions_of(kind, rows, seed=0):
-    form, target, classes, _ = FORMS[kind]
-    rng = np.random.default_rng(seed)
-    if form.takes == "classes":
-        return rng.integers(len(classes), size=rows)
-    if form.takes == "tags":
-        return rng.integers(2, size=(rows, len(classes)))
-    if form.takes == "ranking":
-        return rng.permuted(np.tile(np.arange(len(classes)), (rows, 1)), axis=1)[:, :2]
-    if form.takes == "confidence":
-        return np.c_[rng.integers(len(classes), size=rows), rng.uniform(size=rows)]
-    if target == "multi":
-        return rng.uniform(size=(rows, len(classes)))
-    return rng.dirichlet(np.ones(len(classes)), rows)
+    form, _, classes, _ = FORMS[kind]
+    return drawn(form, np.random.default_rng(seed), rows, classes)
 
 
 def built(kind, ids, predictions, sample):
