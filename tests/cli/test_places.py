@@ -43,6 +43,8 @@ def test_a_disk_too_full_for_each_file_of_a_training_leaves_no_half_of_it_and_th
         said = refused(*training)
     assert "make room" in said
     assert "the same command again resumes" in said
+    with files_of_at_most(40_000):  # of the weights
+        refused(*training)
     assert list((workspace.cache / "features").iterdir())
     assert not list(workspace.runs.rglob("*.part*")) + list(workspace.runs.rglob("model.safetensors"))
     assert "`comp train --resume shades/standard-1` goes on from what is there" in refused("predict", "shades")

@@ -1,4 +1,4 @@
-"""What is submitted, as the metric asks for it: rankings, grades, sure answers, and a metric and form of one's own."""
+"""What is submitted, as the metric asks for it: sure answers, and a metric and form of one's own."""
 
 import pytest
 
@@ -12,7 +12,7 @@ OWN = """
 import numpy as np
 import pandas as pd
 
-from comp import ClassWithConfidence, Metric, TopClasses
+from comp import ClassWithConfidence, Metric
 
 
 def nearly_right(targets, ranking):
@@ -37,17 +37,14 @@ class Numbered:
 """
 # The least score, which chance is well below.
 MADE = {
-    "ranked": ('submission=TopClasses(2), metric="map_at_k"', 0.8),
     "sure": ('submission=ClassWithConfidence(), metric="gap"', 0.7),
-    "graded": ('submission=ClassName(), metric="quadratic_kappa"', 0.7),
     "own": ('submission=Numbered(), metric=Metric("nearly", "ranking", True, nearly_right)', 0.8),
 }
-GRADES = {"red": "0", "green": "4", "blue": "1"}
 
 
 @pytest.fixture
 def decided(shades):
-    """The competition of three colours with this form and metric; of grades, each colour is one."""
+    """The competition of three colours with this form and metric."""
 
     def declared(name):
         source = shades.declaration.read_text()
@@ -56,12 +53,6 @@ def decided(shades):
             source = source.replace(line, "")
         source = source.replace("    recipes=", f"    {MADE[name][0]},\n    recipes=")
         shades.declaration.write_text(OWN + source)
-        if name == "graded":
-            for path in (*shades.files.glob("*.csv"), *(shades.served / ".answers").glob("*.csv")):
-                text = path.read_text()
-                for colour, grade in GRADES.items():
-                    text = text.replace(f",{colour}\n", f",{grade}\n")
-                path.write_text(text)
         return shades
 
     return declared
@@ -69,10 +60,10 @@ def decided(shades):
 
 @pytest.mark.parametrize("name", MADE)
 def test_it_beats_chance_and_resumes_byte_for_byte(decided, opened, name):
-    ended = opened(decided(name), "stages.size=24", "stages.cycle_length=40", charts=name in ("ranked", "graded"))
+    ended = opened(decided(name), "stages.size=24", "stages.cycle_length=40", charts=True)
     assert ended.score > MADE[name][1]
     assert ended.page
-    if name == "own":  # the others resume as this does
+    if name == "own":
         ended.resumes()
 
 

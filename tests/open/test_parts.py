@@ -41,18 +41,13 @@ def painted(size):
 
 """
 DECLARED = 'Stage(size=16, train="head", cached=True, cycle_length=8, learning_rate=1e-2)'
-STAGE = DECLARED.replace("8", "25")
 FUNCTIONS = """head=Head(two_layers, pooled=False), optimizer=radam, rate_rule=lowest,
             stages=[Stage(size=16, train="head", cached=True, views=3, cycle_length=25, schedule=linear)],"""
 UNUSED = "no training image goes through"
 PARTS = {
     "functions": FUNCTIONS,
-    "a hidden layer, Lion": f'head="mlp", optimizer="lion", stages=[{STAGE.replace("1e-2", "1e-3")}],',
-    "attention, Muon": f"""head="attention", optimizer="muon", optimizer_options={{"momentum": 0.9}},
-            stages=[{STAGE}],""",
-    "asymmetric loss": f'loss="asymmetric", label_smoothing=0.1, stages=[{STAGE}],',
     "means of powers": f"""head="gem", freeze_batch_norm=True,
-            stages=[{STAGE}, Stage(size=16, train="all", cycle_length=2, learning_rate=1e-3)],""",
+            stages=[{DECLARED.replace("8", "25")}, Stage(size=16, train="all", cycle_length=2, learning_rate=1e-3)],""",
 }
 
 
