@@ -1,4 +1,3 @@
-import os
 import re
 import subprocess
 import sys
@@ -19,15 +18,8 @@ COMMANDS = [
 ]
 
 
-def in_a_process(*command, **environment):
-    return subprocess.run(
-        [sys.executable, *map(str, command)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def in_a_process(*command):
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_list_names_every_competition_with_metric_and_recipes(comp):
@@ -107,14 +99,7 @@ print(sorted(set({HEAVY!r}) & set(sys.modules)))
     assert (ended.stdout.strip(), ended.stderr) == ("[]", "")
 
 
-def test_the_package_runs_as_a_module():
-    ended = in_a_process("-m", "comp", "list")
-    assert ended.returncode == 0
-    assert ended.stdout.startswith("digits")
-    assert ended.stderr == ""
-
-
-def test_an_error_ends_a_process_with_status_1_and_one_sentence():
+def test_the_package_runs_as_a_module_and_an_error_ends_it_with_status_1_and_one_sentence():
     ended = in_a_process("-m", "comp", "download", "cats")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith("Error: There is no competition 'cats'")
@@ -138,33 +123,30 @@ def test_runs_that_can_t_be_read_are_listed_with_what_to_do(comp, workspace):
     assert comp("report", gone.name).err == f"Error: {rows[gone.name]}\n"
 
 
-def test_where_there_is_no_run_it_is_said_where_they_were_looked_for(comp, workspace):
-    assert comp("runs").err == f"There is no run in {workspace.runs}; `comp run NAME` makes one.\n"
-    assert (
-        comp("runs", "digits").err == f"There is no run of digits in {workspace.runs}; `comp run digits` makes one.\n"
-    )
+@pytest.mark.parametrize(("arguments", "of_it", "name"), [((), "", "NAME"), (("digits",), " of digits", "digits")])
+def test_where_there_is_no_run_it_is_said_where_they_were_looked_for(comp, workspace, arguments, of_it, name):
+    said = f"There is no run{of_it} in {workspace.runs}; `comp run {name}` makes one.\n"
+    assert comp("runs", *arguments).err == said
 
 
-def test_run_ends_with_the_folder_of_the_run_and_the_next_commands_take_it(comp, shades, serving, workspace):
-    plugins = ("--competitions", shades.plugins)
+def test_run_ends_with_the_folder_of_the_run_and_the_next_commands_take_it(on_shades, shades, serving, workspace):
     with serving(shades):
-        ended = comp(*plugins, "run", "shades", *TINY, "--submit")
+        ended = on_shades("run", "shades", *TINY, "--submit")
         assert (ended.status, ended.err) == (0, "")
         folder = workspace.runs / "shades" / "standard-1"
         assert Path(ended.last_line) == folder
-        assert comp(*plugins, "download", "shades").last_line == str(workspace.data("shades"))
-        assert comp(*plugins, "predict", folder).last_line == str(folder / "submission.csv")
-        assert comp(*plugins, "predict", "shades").last_line == str(folder / "submission.csv")
-        assert comp(*plugins, "submit", "shades/standard-1", "--message", "again").last_line == str(folder)
-    (row,) = comp("runs").out.splitlines()
+        assert on_shades("download", "shades").last_line == str(workspace.data("shades"))
+        assert on_shades("predict", "shades").last_line == str(folder / "submission.csv")
+        assert on_shades("submit", "shades/standard-1", "--message", "again").last_line == str(folder)
+    (row,) = on_shades("runs").out.splitlines()
     # The steps one by one end as the whole run does.
-    trained = comp(*plugins, "train", "shades", *TINY).last_line
+    trained = on_shades("train", "shades", *TINY).last_line
     assert Path(trained) == workspace.runs / "shades" / "standard-2"
-    submission = Path(comp(*plugins, "predict", trained).last_line)
+    submission = Path(on_shades("predict", trained).last_line)
     assert submission.read_bytes() == (folder / "submission.csv").read_bytes()
     assert row.split()[:2] == ["shades/standard-1", "accuracy"]
     assert "leaderboard" in row
-    assert comp("runs", "planet").out == ""
+    assert on_shades("runs", "planet").out == ""
 
 
 @pytest.mark.parametrize("arguments", [("run",), ("run", "digits", "--seed", "soon"), ("fly",), ("list", "--loud")])
@@ -183,10 +165,9 @@ def test_debug_shows_the_traceback_wherever_it_stands(comp, command):
     assert ended.err.splitlines()[-1].startswith("Error: There is no competition 'cats'")
 
 
-def test_archives_are_deleted_on_request_by_a_later_command_too(comp, shades, serving, workspace):
-    command = ("--competitions", shades.plugins, "download", "shades")
+def test_archives_are_deleted_on_request_by_a_later_command_too(on_shades, shades, serving, workspace):
     with serving(shades):
-        assert "the archives are kept" in comp(*command).out
+        assert "the archives are kept" in on_shades("download", "shades").out
     assert list(workspace.data("shades").rglob("shades.zip"))
-    assert comp(*command, "--delete-archives").status == 0
+    assert on_shades("download", "shades", "--delete-archives").status == 0
     assert not list(workspace.data("shades").rglob("shades.zip"))

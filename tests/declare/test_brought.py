@@ -60,19 +60,15 @@ def test_what_is_declared_no_more_says_so_when_it_is_used():
         stage.schedule(0, 1)
 
 
-def test_source_is_all_that_lies_beside_a_competition(make):
-    made = make("from comp.declare.brought import source_of\n\ndef own(): ...\n\nraise SystemExit")
-    spec = f"import runpy, sys; names = runpy.run_path({str(made.declaration)!r}); "
-    made.declaration.write_text("def own(): ...\n")
-    say = spec + "from comp.declare.brought import source_of; print(source_of(names['own']))"
-
-    def said():
-        return subprocess.run([sys.executable, "-c", say], capture_output=True, text=True, check=True).stdout
-
-    before = said()
-    assert said() == before
-    (made.declaration.parent / "more.py").write_text("edited = True\n")
-    assert said() != before
+def test_source_is_all_that_lies_beside_a_competition(shades):
+    with shades.declaration.open("a") as file:
+        file.write("\n\ndef own(): ...\n")
+    load_competition(shades.declaration)
+    own = sys.modules["competitions.shades.competition"].own
+    before = source_of(own)
+    assert source_of(own) == before
+    (shades.declaration.parent / "more.py").write_text("edited = True\n")
+    assert source_of(own) != before
     assert source_of(linear) == source_of(recipe) != source_of(partial(subprocess.run)) != source_of(len) == ""
 
 

@@ -122,19 +122,7 @@ def test_a_submission_has_the_samples_ids_order_and_columns_whatever_the_order_o
     whole.to_csv(folder / "whole.csv", index=False, float_format="%.9g", lineterminator="\n")
     write_submission(built(kind, ids, predictions, sample), folder / "blocks.csv", cells)
     assert (folder / "blocks.csv").read_bytes() == (folder / "whole.csv").read_bytes()
-
-
-@EVERY_FORM
-def test_what_is_written_is_read_back_and_still_fits(kind, tmp_path):
-    sample, submission = right(kind)
-    write_submission(right_one(kind), tmp_path / "submission.csv")
-    written = read_csv(tmp_path / "submission.csv")
-    check(kind, written, sample)
-    form, _, classes, columns = FORMS[kind]
-    expected = form.decode(submission[columns], classes)
-    assert form.decode(written[columns], classes) == pytest.approx(expected, abs=1e-9)
-    assert [path.name for path in tmp_path.iterdir()] == ["submission.csv"]
-    assert b"\r" not in (tmp_path / "submission.csv").read_bytes()
+    check_submission(declared(kind), classes, sample, folder / "blocks.csv")
 
 
 @moderately
@@ -228,18 +216,6 @@ def test_a_submission_with_any_defect_is_refused_and_without_the_answers_ids_or_
         said = "each of the 4 ids" if defect in OTHER_ROWS else "columns should be id"
         with pytest.raises(SubmissionError, match=said):
             grader(declared(kind))(submission.astype(str), spoilt.astype(str))
-
-
-@moderately
-@given(seed=st.integers(0, 2**32))
-def test_any_value_changed_for_the_worse_is_refused(seed):
-    rng = np.random.default_rng(seed)
-    sample, submission = right("each")
-    row, column = rng.integers(len(submission)), rng.choice(list(CLASSES))
-    worse = submission.astype(object)
-    worse.loc[row, column] = rng.choice([float("nan"), -1e-6, 1.000001, float("inf"), submission[column][row] + 0.01])
-    with pytest.raises(SubmissionError):
-        check("each", worse, sample)
 
 
 @pytest.mark.parametrize(
