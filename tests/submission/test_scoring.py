@@ -31,38 +31,33 @@ def test_the_score_of_an_epoch_is_the_metric_of_its_logits():
     assert found == pytest.approx(np.log(2), rel=1e-5)
 
 
-def test_the_record_tells_plain_augmented_and_tuned_scores_apart():
-    sure, unsure = np.log([0.9, 0.1]), np.log([0.4, 0.6])
-    logits = np.stack([np.stack([unsure, sure]), np.stack([sure, sure])])  # the first row's plain view is wrong
-    postprocessing, record = tune_on_logits(DIGITS, Outputs("softmax", 2), "abc", np.array([0, 0]), logits)
+RIGHT, WRONG, SURE, UNSURE, HARDLY = np.log([[0.6, 0.4], [0.1, 0.9], [0.9, 0.1], [0.4, 0.6], [0.45, 0.55]])
+
+
+@pytest.mark.parametrize(
+    ("rows", "views", "scores", "used", "said"),
+    [
+        # The first row's plain view is wrong.
+        ([(UNSURE, SURE), (SURE, SURE)], 2, (0.5, 1.0, 1.0), True, "0.50000 plain, 1.00000 with TTA, "),
+        # Two snapshots of two views each, whose plain ones are right; and these alone.
+        ([(RIGHT, WRONG, RIGHT, WRONG)] * 3, 2, (1.0, 0.0, 1.0), False, "TTA loses on them, so it is not used"),
+        ([(RIGHT, RIGHT)] * 3, 1, (1.0, 1.0, 1.0), True, "on 3 images"),
+        # Of forty images views cost ten, and save nine.
+        (
+            [(RIGHT, WRONG)] * 10 + [(HARDLY, SURE)] * 9 + [(RIGHT, RIGHT)] * 21,
+            *(2, (31 / 40, 30 / 40, 30 / 40), True, "TTA loses on them, but by less than chance may"),
+        ),
+    ],
+)
+def test_plain_augmented_and_tuned_scores_are_told_apart_and_views_that_lose_not_used(rows, views, scores, used, said):
+    targets = np.zeros(len(rows), int)
+    postprocessing, record = tune_on_logits(DIGITS, Outputs("softmax", 2), "ab", targets, np.array(rows), views=views)
     assert isinstance(postprocessing, MostProbable)
-    assert (record["plain"], record["tta"], record["tuned"]) == (0.5, 1.0, 1.0)
-    assert (record["metric"], record["higher_is_better"], record["rows"]) == ("accuracy", True, 2)
-    assert all(text in describe(record) for text in ("accuracy", "0.50000 plain", "1.00000 with TTA", "on 2 images"))
-
-
-def test_augmented_views_that_lose_are_not_used_and_that_is_said():
-    right, wrong = np.log([0.6, 0.4]), np.log([0.1, 0.9])
-    # Two snapshots of two views each; the plain ones are right.
-    logits = np.stack([np.stack([right, wrong, right, wrong])] * 3)
-    _, record = tune_on_logits(DIGITS, Outputs("softmax", 2), "ab", np.zeros(3, int), logits, views=2)
-    assert (record["plain"], record["tta"], record["tuned"], record["tta_used"]) == (1.0, 0.0, 1.0, False)
-    assert "TTA loses" in describe(record)
-    _, record = tune_on_logits(DIGITS, Outputs("softmax", 2), "ab", np.zeros(3, int), logits[:, ::2], views=1)
-    assert record["tta_used"]
-    assert "TTA loses" not in describe(record)
-
-
-def test_augmented_views_that_lose_by_less_than_chance_are_used_and_that_is_said():
-    right, wrong = np.log([0.6, 0.4]), np.log([0.1, 0.9])
-    # Of forty images views cost ten, and save nine.
-    saved = np.log([0.45, 0.55]), np.log([0.9, 0.1])
-    pairs = [(right, wrong)] * 10 + [saved] * 9 + [(right, right)] * 21
-    logits = np.array([np.stack(pair) for pair in pairs])
-    _, record = tune_on_logits(DIGITS, Outputs("softmax", 2), "ab", np.zeros(40, int), logits, views=2)
-    assert (record["plain"], record["tta"], record["tuned"]) == (31 / 40, 30 / 40, 30 / 40)
-    assert (record["tta_loses"], record["tta_used"]) == (True, True)
-    assert "by less than chance" in describe(record)
+    assert (record["plain"], record["tta"], record["tuned"]) == scores
+    assert record["tta_used"] == used
+    assert (record["metric"], record["higher_is_better"], record["rows"]) == ("accuracy", True, len(rows))
+    assert said in describe(record)
+    assert ("TTA loses" in describe(record)) == ("TTA loses" in said) == record["tta_loses"]
 
 
 def test_a_temperature_far_below_one_is_said_to_be_under_confident():
@@ -110,9 +105,7 @@ def test_without_validation_rows_post_processing_is_the_untuned_one(competition,
     assert record["rows"] == 0
     assert "tuned" not in record
     found = {"kind": "Thresholds", "thresholds": [0.1, 0.2, 0.3]}
-    postprocessing, record = tune_on_logits(
-        competition, SOFTMAX, "abc", targets, np.empty((0, 1, 3), np.float32), found
-    )
+    postprocessing, record = tune_on_logits(competition, SOFTMAX, "abc", targets, logits, found)
     assert postprocessing == Thresholds((0.1, 0.2, 0.3))
     assert from_record(record["postprocessing"]) == postprocessing
     assert "no score" in describe(record)
@@ -136,10 +129,8 @@ def test_the_interval_of_an_accuracy_is_that_of_a_binomial(right, wrong):
 def test_rows_that_are_copies_of_each_other_say_no_more_than_one_of_them():
     targets, predictions = answered(45, 5)
     alone = interval(ACCURACY, targets, predictions)
-    copies = interval(ACCURACY, *(np.repeat(column, 8) for column in (targets, predictions)))
-    grouped = interval(
-        ACCURACY, *(np.repeat(column, 8) for column in (targets, predictions)), groups=np.repeat(np.arange(50), 8)
-    )
+    eight = [np.repeat(column, 8) for column in (targets, predictions)]
+    copies, grouped = interval(ACCURACY, *eight), interval(ACCURACY, *eight, groups=np.repeat(np.arange(50), 8))
     assert grouped == pytest.approx(alone, abs=0.03)
     assert copies[1] - copies[0] < 0.6 * (grouped[1] - grouped[0])
 

@@ -33,7 +33,7 @@ from comp.submission.submission import (
 )
 from tests.declare.conftest import declare, drawn
 
-moderately = settings(max_examples=20, deadline=None)
+moderately = settings(max_examples=10, deadline=None)
 IDS = st.lists(st.text('ab09._-/ ,"', min_size=1, max_size=6), min_size=1, max_size=9, unique=True)
 CLASSES = ("cat", "dog", "fish")
 TAGS = CsvLabels("train.csv", image="id", label="tags", folder="train", separator=" ")
@@ -243,7 +243,7 @@ def answers_of(kind, truth):
 
 @pytest.mark.parametrize(("kind", "name"), GRADED)
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_a_grade_is_the_metric_of_the_predictions_in_any_order_of_rows(kind, name, seed, tmp_path_factory):
     _, target, classes, columns = FORMS[kind]
     rng, metric, rows = np.random.default_rng(seed), METRICS[name], 30
