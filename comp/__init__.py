@@ -13,20 +13,11 @@ from comp.declare.forms import (
     TagNames,
     TopClasses,
 )
-from comp.declare.labels import (
-    Coco,
-    CocoImages,
-    CsvColumns,
-    CsvImages,
-    CsvLabels,
-    CsvNumbers,
-    FileNames,
-    Folders,
-    GivenSplit,
-    LabelFunction,
-    TestFunction,
-    TestImages,
-)
+from comp.declare.labels.coco import Coco, CocoImages
+from comp.declare.labels.columns import CsvColumns, CsvImages, CsvLabels, CsvNumbers
+from comp.declare.labels.files import FileNames, Folders, TestImages
+from comp.declare.labels.function import LabelFunction, TestFunction
+from comp.declare.labels.given import GivenSplit
 from comp.declare.metrics import Metric, weighted_log_loss
 from comp.declare.own_images import AskForAll, HideShare
 from comp.declare.reading import Channels, PixelTable

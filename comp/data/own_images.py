@@ -13,7 +13,7 @@ import pandas as pd
 
 from comp.declare.competition import Competition
 from comp.declare.forms import Numbers, ProbabilityPerClass
-from comp.declare.labels import classes_of
+from comp.declare.labels.table import classes_of
 from comp.declare.own_images import ANSWERS, SAMPLE, TEST, TRAIN, VALID, HideShare
 from comp.errors import DataError
 from comp.submission.postprocessing import untuned

@@ -17,7 +17,9 @@ from comp.data.preparing import prepare_files
 from comp.data.reading import RGB, Depth
 from comp.declare.competition import Competition
 from comp.declare.forms import ClassNumber
-from comp.declare.labels import TestImages, classes_of, named_as_asked
+from comp.declare.labels.files import TestImages
+from comp.declare.labels.naming import named_as_asked
+from comp.declare.labels.table import classes_of
 from comp.declare.metrics import Target, grades_of
 from comp.errors import DataError
 from comp.files import holds_files

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from comp.declare.checks import Declared, between, matching, misspelt, one_of
 from comp.declare.columns import Columns
 from comp.declare.forms import FORMS, SubmissionForm
-from comp.declare.labels import LabelSource, TestSource
+from comp.declare.labels.table import LabelSource, TestSource
 from comp.declare.metrics import METRICS, TARGETS, Metric, Target
 from comp.declare.own_images import AskForAll, HideShare
 from comp.declare.reading import Channels, PixelTable, Read

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, runtime_checkable
 
 from comp.declare.checks import Declared, between, matching
-from comp.declare.labels import in_order
 from comp.declare.labels.csv import RowName, parts_of_rows
+from comp.declare.labels.table import in_order
 from comp.declare.metrics import TARGETS_OF, Kind, Target
 from comp.errors import SubmissionError
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from comp.declare.checks import Declared, between
-from comp.declare.labels import LabelSource
+from comp.declare.labels.table import LabelSource
 
 # Where ``prepare`` puts what it makes, and what it makes of them.
 PREPARED = "prepared"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from comp.declare.labels import ONE_OR_ZERO, in_order
-from comp.declare.labels.columns import tags_in
+from comp.declare.labels.columns import ONE_OR_ZERO, tags_in
+from comp.declare.labels.table import in_order
 from comp.declare.metrics import Target
 from comp.new.sample import SampleTable
 

@@ -12,19 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from comp.declare.labels import (
-    Coco,
-    CsvColumns,
-    CsvLabels,
-    CsvNumbers,
-    FileNames,
-    Folders,
-    GivenSplit,
-    LabelSource,
-    in_order,
-)
+from comp.declare.labels.coco import Coco
+from comp.declare.labels.columns import CsvColumns, CsvLabels, CsvNumbers
+from comp.declare.labels.files import FileNames, Folders
+from comp.declare.labels.given import GivenSplit
 from comp.declare.labels.naming import Names
 from comp.declare.labels.placing import filled
+from comp.declare.labels.table import LabelSource, in_order
 from comp.declare.own_images import PREPARED
 from comp.errors import DataError
 from comp.new.columns import FEW, TRIVIAL, Labels, labels_of

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from comp.declare.forms import ProbabilityPerRow
-from comp.declare.labels import CsvColumns, LabelSource
+from comp.declare.labels.columns import CsvColumns
 from comp.declare.labels.csv import widened
+from comp.declare.labels.table import LabelSource
 from comp.new.look import Look
 from comp.new.sample import SampleTable
 

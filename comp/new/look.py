@@ -15,10 +15,9 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 from PIL import Image
 
-from comp.declare.labels import IMAGE_SUFFIXES, read_csv, read_csv_in_blocks
 from comp.declare.labels.coco import Annotated, annotated
-from comp.declare.labels.csv import TABLE_SUFFIXES, records_in
-from comp.declare.labels.files import READ_BY, walked
+from comp.declare.labels.csv import TABLE_SUFFIXES, read_csv, read_csv_in_blocks, records_in
+from comp.declare.labels.files import IMAGE_SUFFIXES, READ_BY, walked
 from comp.errors import DataError
 from comp.kaggle.client import CompetitionFacts
 from comp.new.viewpoints import have_up

@@ -11,7 +11,9 @@ from posixpath import commonpath, commonprefix, dirname, splitext
 
 import pandas as pd
 
-from comp.declare.labels import IMAGE_SUFFIXES, CocoImages, CsvImages, TestImages
+from comp.declare.labels.coco import CocoImages
+from comp.declare.labels.columns import CsvImages
+from comp.declare.labels.files import IMAGE_SUFFIXES, TestImages
 from comp.declare.labels.naming import Names
 from comp.errors import DataError
 from comp.new.look import FEWEST_PIXELS, ImageFolder, Look, numbers_in

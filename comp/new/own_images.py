@@ -8,8 +8,10 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from comp.declare.labels import Folders, GivenSplit, LabelSource, TestImages
+from comp.declare.labels.files import Folders, TestImages
+from comp.declare.labels.given import GivenSplit
 from comp.declare.labels.placing import Rows
+from comp.declare.labels.table import LabelSource
 from comp.declare.own_images import PREPARED, SAMPLE, TEST, TRAIN, VALID, AskForAll, HideShare
 from comp.errors import DataError
 from comp.new.labels import find_labels

@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from comp.declare.labels import Folders, TestImages, in_order
-from comp.declare.labels.files import READ_BY
+from comp.declare.labels.files import READ_BY, Folders, TestImages
+from comp.declare.labels.table import in_order
 from comp.declare.reading import PixelTable
 from comp.errors import DataError
 from comp.new.look import FEWEST_PIXELS, Look, numbers_in

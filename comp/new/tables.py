@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from comp.declare.labels import LabelSource
+from comp.declare.labels.table import LabelSource
 
 MOST_PARTS = 4
 # What rows to train on, to validate on and to predict are called.

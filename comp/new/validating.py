@@ -9,9 +9,10 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from comp.declare.labels import GivenSplit, LabelSource
+from comp.declare.labels.given import GivenSplit
 from comp.declare.labels.naming import Names
 from comp.declare.labels.placing import Rows
+from comp.declare.labels.table import LabelSource
 from comp.new.columns import FEW
 from comp.new.look import Look
 from comp.new.tables import Found, parts_of

@@ -21,7 +21,7 @@ from comp.data.reading import Reading, read_image
 from comp.data.splitting import draw_folds, strata
 from comp.data.tables import Tables
 from comp.declare.competition import Competition
-from comp.declare.labels import in_words
+from comp.declare.labels.table import in_words
 from comp.declare.reading import size_in_words
 from comp.declare.recipe import Recipe
 from comp.declare.viewpoint import View

@@ -18,8 +18,7 @@ import pandas as pd
 
 from comp.declare.competition import Competition
 from comp.declare.forms import ProbabilityPerRow, SubmissionForm
-from comp.declare.labels import read_csv_in_blocks, read_ids
-from comp.declare.labels.csv import widened
+from comp.declare.labels.csv import read_csv_in_blocks, read_ids, widened
 from comp.errors import CompError, DeclarationError, SubmissionError
 from comp.files import replacing
 

@@ -24,7 +24,10 @@ from comp.data.tables import Tables, class_counts, first_rows
 from comp.declare.columns import in_table
 from comp.declare.competition import Competition
 from comp.declare.forms import ProbabilityPerClass
-from comp.declare.labels import CsvColumns, CsvImages, CsvLabels, CsvNumbers, LabelSource, TestImages, read_csv
+from comp.declare.labels.columns import CsvColumns, CsvImages, CsvLabels, CsvNumbers
+from comp.declare.labels.csv import read_csv
+from comp.declare.labels.files import TestImages
+from comp.declare.labels.table import LabelSource
 from comp.declare.reading import Channels
 from comp.errors import DataError
 from comp.files import numbered_folder

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from comp.data.file_facts import facts_of
 from comp.data.readers import FORMATS, NAMED, array_of
 from comp.data.reading import Depth, Reading, as_bytes, read_image
-from comp.declare.labels import IMAGE_SUFFIXES
+from comp.declare.labels.files import IMAGE_SUFFIXES
 from comp.declare.reading import READERS, Channels
 from comp.errors import DataError, DeclarationError
 from comp.training.features import content_digest

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import comp
 from comp.declare.competition import REPOSITORY_COMPETITIONS, Competition, find_competitions, load_competition
 from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, TagNames
-from comp.declare.labels import CsvColumns, CsvLabels, FileNames, Folders, TestImages
+from comp.declare.labels.columns import CsvColumns, CsvLabels
+from comp.declare.labels.files import FileNames, Folders, TestImages
 from comp.declare.viewpoint import side_on, top_down, upright
 from comp.errors import DeclarationError
 from comp.new.inference import Finding, InferredDeclaration

@@ -18,7 +18,7 @@ from comp import (
     TagNames,
     TopClasses,
 )
-from comp.declare.labels import read_csv, read_csv_in_blocks
+from comp.declare.labels.csv import read_csv, read_csv_in_blocks
 from comp.declare.metrics import METRICS
 from comp.errors import DataError, SubmissionError
 from comp.submission import submission

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from comp.declare.labels import CsvColumns, CsvImages, CsvLabels, FileNames, LabelFunction, TestImages
+from comp.declare.labels.columns import CsvColumns, CsvImages, CsvLabels
+from comp.declare.labels.files import FileNames, TestImages
+from comp.declare.labels.function import LabelFunction
 from comp.errors import DataError, DeclarationError
 from tests.declare.labels.conftest import by_id, table_of
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from comp.declare.labels import Coco
+from comp.declare.labels.coco import Coco
 from comp.errors import DataError
 from tests.declare.labels.conftest import rows_of, touch
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comp.declare.labels import CsvColumns, CsvLabels, CsvNumbers, classes_of
+from comp.declare.labels.columns import CsvColumns, CsvLabels, CsvNumbers
+from comp.declare.labels.table import classes_of
 from comp.errors import DataError
 from tests.declare.labels.conftest import by_id, table_of
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from comp.declare.labels import CsvLabels, read_csv, read_ids
 from comp.declare.labels import csv as reading
-from comp.declare.labels.csv import records_in
+from comp.declare.labels.columns import CsvLabels
+from comp.declare.labels.csv import read_csv, read_ids, records_in
 from comp.errors import DataError
 from tests.declare.labels.conftest import ODD, by_id, rows_of, touch
 

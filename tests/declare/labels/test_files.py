@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from comp.declare.labels import FileNames, Folders, GivenSplit, TestImages
-from comp.declare.labels.files import images_in, placed
+from comp.declare.labels.files import FileNames, Folders, TestImages, images_in, placed
+from comp.declare.labels.given import GivenSplit
 from comp.errors import DataError
 from tests.declare.labels.conftest import ODD, by_id, rows_of, touch
 

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from comp.declare.labels import LabelFunction, TestFunction
+from comp.declare.labels.function import LabelFunction, TestFunction
 from comp.errors import DataError
 from tests.declare.labels.conftest import by_id, rows_of, touch
 

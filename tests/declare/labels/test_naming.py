@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from comp.declare.labels import CsvImages, CsvLabels, TestImages, named_as_asked
-from comp.declare.labels.columns import tags_in
+from comp.declare.labels.columns import CsvImages, CsvLabels, tags_in
+from comp.declare.labels.files import TestImages
+from comp.declare.labels.naming import named_as_asked
 from comp.errors import DataError
 from tests.declare.labels.conftest import by_id, table_of, touch
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.declare.labels import classes_of, in_order
+from comp.declare.labels.table import classes_of, in_order
 from comp.errors import DataError
 from tests.declare.labels.conftest import ODD
 
