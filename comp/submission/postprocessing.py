@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -129,9 +129,7 @@ class AsPredicted:
 
 
 PostProcessing = Clip | MostProbable | Thresholds | CutPoints | Ranking | Confidence | AsPredicted
-KINDS: dict[str, Callable[..., PostProcessing]] = {
-    kind.__name__: kind for kind in (Clip, MostProbable, Thresholds, CutPoints, Ranking, Confidence, AsPredicted)
-}
+KINDS: dict[str, Callable[..., PostProcessing]] = {kind.__name__: kind for kind in get_args(PostProcessing)}
 
 
 def untuned(competition: Competition, classes: Sequence[str]) -> PostProcessing:

@@ -238,12 +238,14 @@ def images_in(folder: Path, suffix: str = "") -> tuple[list[str], list[str], lis
             f"The image folder {folder} doesn't exist; check its name in competition.py, or download the data."
         )
     any_image = tuple(IMAGE_SUFFIXES)
+    wanted = suffix.lower() or any_image
     names: list[str] = []
     others: list[str] = []
     for name in sorted(os.listdir(folder)):  # noqa: PTH208, a Path of each would take longer
-        if name[0] != "." and name.lower().endswith(suffix.lower() or any_image):
+        small = name.lower()
+        if small.endswith(wanted) and name[0] != ".":
             names.append(name)
-        elif name[0] != "." and name.lower().endswith(any_image):
+        elif small.endswith(any_image) and name[0] != ".":
             others.append(name)
     return names, placed(folder, names), placed(folder, others)
 

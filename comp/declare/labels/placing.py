@@ -237,9 +237,9 @@ def _find_images(
     paths: list[str] = []
     for folder, of_it in groupby(zip(folders, bare, strict=True), key=itemgetter(0)):
         paths += placed(root / folder, [f"{name}{source.suffix}" for _, name in of_it])
-    places = {path.rpartition("/")[0] for path in paths}
-    # `Path` raises for a name that is too long for a file.
-    listed = [images_in(Path(place), source.suffix) for place in sorted(places) if os.path.isdir(place)]  # noqa: PTH112
+    places = sorted(map(Path, {path.rpartition("/")[0] for path in paths}))
+    # `Path.is_dir` raises for a name that is too long.
+    listed = [images_in(place, source.suffix) for place in places if os.path.isdir(place)]  # noqa: PTH112
     present = {path for _, there, _ in listed for path in there}
     notes = left_out([path for _, _, others in listed for path in others], source.suffix)
     # Where each row has an image of its own, none is missing.
