@@ -98,7 +98,7 @@ WRONG = {
     "TopClasses": {"count": 0, "separator": ""},
     "ClassWithConfidence": {"separator": 1},
     "Metric": {"name": "", "takes": "labels", "higher_is_better": 1, "score": "accuracy", "targets": ["tags"]}
-    | {"beta": "2", "named": "yes", "tuned": "clip"},
+    | {"beta": "2", "named": "yes", "tuned": "clip", "two_classes": 1},
     "Competition": {
         "name": "Two-Cats",
         "kaggle": "c/two-cats",
