@@ -94,6 +94,8 @@ def read_rows(
     separator: what stands between the tags in these; an image of several rows has the tags of all. long: how a row is
     named after its image and its class, and the column of its value.
     """
+    import numpy as np
+
     grouped = [] if source.group is None or "(" in source.group else [source.group]
     answer = source.answer if source.answer is None or _columns_in(source.answer) else f"{{{source.answer}}}"
     answering = _columns_in(answer or "")
@@ -122,8 +124,8 @@ def read_rows(
     if source.incomplete:
         needed = list(labels) if separator is None else []
         labelled = (rows[needed].apply(lambda column: column.str.strip()) != "").all(axis=1)
-        # A Path of each would take longer.
-        there = [has and os.path.isfile(path) for has, path in zip(labelled, paths, strict=True)]  # noqa: PTH113
+        # A Path of each would take longer. An empty list would choose no columns.
+        there = np.array([has and os.path.isfile(path) for has, path in zip(labelled, paths, strict=True)], dtype=bool)  # noqa: PTH113
         rows, names, paths = rows[there], names[there], list(compress(paths, there))
         if len(rows) < count:
             notes.append(
