@@ -57,6 +57,7 @@ WRONG = {
     | {"learning_rate": 0, "schedule": "cosine", "cached": 1},
     "Recipe": {"stages": [], "backbone": "", "pretrained": "yes", "head": "old", "batch_size": 1, "accumulation": 0}
     | {"loss": "logloss", "rate_rule": "lowest", "optimizer_options": ["lr"]}
+    | {"teacher_confidence": 2}
     | {"clip_norm": -1, "optimizer": 3, "weight_decay": -0.1, "decay": "none", "freeze_batch_norm": 1}
     | {"dropout": 1, "drop_path": 1.0, "label_smoothing": 0.6, "mixup": -1, "cutmix": None, "random_erasing": 2}
     | {"ema": 1, "balance": "all", "snapshots": 0, "validation": 0.51, "tta": True, "tta_views": 65, "on_cpu": STAGE},
