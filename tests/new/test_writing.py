@@ -66,7 +66,7 @@ def loaded(text):
     return names["competition"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(competitions())
 def test_the_source_of_a_declaration_is_read_back_as_the_same(competition):
     text = assignment("competition", competition, {})
