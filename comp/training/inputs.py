@@ -80,7 +80,7 @@ class Images:
 
     def only(self, rows: Rows) -> "Images":
         contents = None if self.contents is None else [self.contents[row] for row in rows]
-        return replace(self, paths=self.paths.take(rows), contents=contents)
+        return replace(self, paths=self.paths.take(rows), contents=contents, parts=())
 
     def and_more(self, paths: Paths, contents: Sequence[str], columns: Tensor | None) -> "Images":
         """These, and others after them."""
