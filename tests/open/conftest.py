@@ -18,6 +18,11 @@ from comp.training import features, training
 FILES = ("checkpoints/model.safetensors", "submission.csv", "history.csv", "split.csv", "trained.json", "scores.json")
 
 
+def each(kinds, often):
+    """All of these; `make test` runs those that are run often, and `make test-long` the others."""
+    return [kind if kind in often else pytest.param(kind, marks=pytest.mark.long) for kind in kinds]
+
+
 @dataclass(frozen=True)
 class Opened:
     """A made competition that was run from its files to the local Kaggle's score."""

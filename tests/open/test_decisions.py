@@ -1,4 +1,4 @@
-"""What is submitted, as the metric asks for it: sure answers, and a metric and form of one's own."""
+"""What is submitted, as the metric asks for it: rankings, grades, sure answers, and a metric and form of one's own."""
 
 import pytest
 
@@ -7,12 +7,13 @@ from comp.cli.options import Here
 from comp.console import Console
 from comp.errors import DeclarationError
 from comp.runs.resolve import Choices
+from tests.open.conftest import each
 
 OWN = """
 import numpy as np
 import pandas as pd
 
-from comp import ClassWithConfidence, Metric
+from comp import ClassWithConfidence, Metric, TopClasses
 
 
 def nearly_right(targets, ranking):
@@ -37,14 +38,17 @@ class Numbered:
 """
 # The least score, which chance is well below.
 MADE = {
+    "ranked": ('submission=TopClasses(2), metric="map_at_k"', 0.8),
     "sure": ('submission=ClassWithConfidence(), metric="gap"', 0.7),
+    "graded": ('submission=ClassName(), metric="quadratic_kappa"', 0.7),
     "own": ('submission=Numbered(), metric=Metric("nearly", "ranking", True, nearly_right)', 0.8),
 }
+GRADES = {"red": "0", "green": "4", "blue": "1"}
 
 
 @pytest.fixture
 def decided(shades):
-    """The competition of three colours with this form and metric."""
+    """The competition of three colours with this form and metric; of grades, each colour is one."""
 
     def declared(name):
         source = shades.declaration.read_text()
@@ -53,17 +57,23 @@ def decided(shades):
             source = source.replace(line, "")
         source = source.replace("    recipes=", f"    {MADE[name][0]},\n    recipes=")
         shades.declaration.write_text(OWN + source)
+        if name == "graded":
+            for path in (*shades.files.glob("*.csv"), *(shades.served / ".answers").glob("*.csv")):
+                text = path.read_text()
+                for colour, grade in GRADES.items():
+                    text = text.replace(f",{colour}\n", f",{grade}\n")
+                path.write_text(text)
         return shades
 
     return declared
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", each(MADE, ("sure", "own")))
 def test_it_beats_chance_and_resumes_byte_for_byte(decided, opened, name):
     ended = opened(decided(name), "stages.size=24", "stages.cycle_length=40", charts=True)
     assert ended.score > MADE[name][1]
     assert ended.page
-    if name == "own":
+    if name != "sure":  # that resumes as a ranking does
         ended.resumes()
 
 
@@ -88,6 +98,7 @@ def test_a_metric_of_the_same_name_that_was_set_is_another_than_the_declared_one
         path.write_text("\n".join(["id,red,green,blue", *one_hot, ""]))
     declared = opened(shades)
     scores = [declared.run.record("scores")]
+    declared.resumes()
     for name in ("weighted_log_loss", "log_loss"):
         run = opened(shades, f"metric={name}").run
         written = (run.folder / "scores.json").read_bytes()
