@@ -175,8 +175,8 @@ def _form(labels: Found, sample: SampleTable, kaggles_metric: str) -> tuple[Subm
 
 
 def _own_form(sample: SampleTable, target: Target) -> SubmissionForm:
-    """By the metric, where one is named, else the plainest."""
-    if target in ("number", "fractions") or sample.takes == "numbers":
+    """By the metric, where one is named that fits the target, else the plainest."""
+    if target in ("number", "fractions") or (target == "shares" and sample.takes == "numbers"):
         return Numbers()
     if target == "shares" or sample.takes == "probabilities":
         return ProbabilityPerClass()

@@ -71,6 +71,14 @@ def test_kaggle_s_metric_is_taken_or_where_it_is_unknown_or_does_not_fit_one_is_
     assert named in about(inferred, "metric").text
 
 
+def test_a_metric_of_numbers_makes_no_numbers_of_classes_where_no_sample_says_what_is_asked():
+    files = [f"train/{pet}/{number}.jpg" for pet in ("cat", "dog") for number in range(4)]
+    inferred = infer(Look([*files, "test/90.jpg"], {}, metric="Root Mean Squared Error"), "mine", "mine")
+    assert inferred.competition.submission == ClassName()
+    assert not about(inferred, "metric").sure
+    assert "Root Mean Squared Error" in about(inferred, "metric").text
+
+
 def of_column(column, values, sample, file=""):
     """Twelve images whose labels are in a column, and what the sample submission says of one to predict."""
     rows = [f"{number},{values[number % len(values)]}" for number in range(12)]
