@@ -94,6 +94,15 @@ class Console:
         self.terminal.print(text, markup=False)
         self._to_log(text)
 
+    @contextmanager
+    def of_several(self) -> Iterator[None]:
+        """Several trainings are under way for as long as the block lasts."""
+        self.said = set()
+        try:
+            yield
+        finally:
+            self.said = None
+
     def detail(self, text: str) -> None:
         """A line of one training, which among several is in its log alone."""
         if self.said is None:

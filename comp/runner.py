@@ -240,10 +240,10 @@ def _several(
     experiments: Sequence[Experiment], choices: Choices, console: Console, goal: Goal, on: str | None, began: float
 ) -> Run:
     """The folds of one training, joined; or the blend of several, in the time since ``began``."""
-    console.said = set()
-    if is_blend(experiments[0].competition, choices):
-        return _blended(experiments, choices, console, goal, on, began)
-    return _every_fold(experiments[0], console, goal, on)
+    with console.of_several():
+        if is_blend(experiments[0].competition, choices):
+            return _blended(experiments, choices, console, goal, on, began)
+        return _every_fold(experiments[0], console, goal, on)
 
 
 def _every_fold(experiment: Experiment, console: Console, goal: Goal, on: str | None) -> Run:
@@ -335,6 +335,7 @@ def _say_common_findings(trained: Sequence[Run], console: Console) -> None:
     """What the losses of several trainings show, once for all."""
     from comp.report.diagnosis import common_findings
 
+    console.log = None  # it was that of the last of them
     for line in common_findings(trained) if is_main() else ():
         console.say(line)
 

@@ -93,6 +93,8 @@ class Metric(Declared):
 
     def __call__(self, targets: Predictions, predictions: Predictions, classes: Sequence[str] = ()) -> float:
         """The score; ``classes`` are the names of the C classes, tags or numbers. Raises DeclarationError."""
+        if self.takes == "probabilities":
+            self.must_fit(range(predictions.shape[1]))
         try:
             score = self.score(targets, predictions, *([classes] if self.named else []))
         except CompError:
@@ -109,7 +111,7 @@ class Metric(Declared):
             raise DeclarationError(f"Metric: `score` of {self.name!r} returns {found}, but it should return a number.")
         return float(score)
 
-    def must_fit(self, classes: Sequence[str]) -> None:
+    def must_fit(self, classes: Sequence[Any]) -> None:
         """Raise DeclarationError where it isn't defined for so many classes."""
         if self.two_classes and len(classes) != 2:
             raise DeclarationError(f"Metric: {self.name!r} is for two classes, but there are {len(classes)}.")

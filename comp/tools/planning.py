@@ -173,7 +173,8 @@ class Plan:
         """How many trainings it is, and the images that train and validate in each."""
         folds, labelled = experiment.choices.folds, len(self.tables.train)
         validating = labelled / folds if folds else labelled * experiment.recipe.validation
-        return folds or 1, labelled - validating, validating
+        taught = len(self.tables.test) if experiment.choices.teacher else 0
+        return folds or 1, labelled - validating + taught, validating
 
     def _features(self, experiment: Experiment) -> dict[Computed, float]:
         """What is computed once for all folds: how many views of images each is."""
@@ -184,6 +185,8 @@ class Plan:
             if stage.cached:
                 views = viewpoint.at(stage.pixels).views(stage.views)
                 found[recipe.backbone, stage.pixels, views, "labelled"] = labelled * len(views)
+                if experiment.choices.teacher:
+                    found[recipe.backbone, stage.pixels, views, "test"] = test * len(views)
         if all(stage.groups == 1 for stage in recipe.stages):
             views, size = tta_views(recipe, viewpoint), recipe.stages[-1].pixels
             times, _, validating = self._rows(experiment)

@@ -201,7 +201,9 @@ class FeatureEpochs:
         Of rows that would not fit in memory a sample is drawn, of `MOST_VALUES`.
         """
         most = max(1, MOST_VALUES // prod(self.features.shape[1:]))
-        drawn = np.sort(np.random.default_rng(self.seed).permutation(len(self.rows))[:most])
+        drawn = np.random.default_rng(self.seed).permutation(len(self.rows))
+        # Those first that some fold leaves out.
+        drawn = np.sort(drawn[np.argsort(self.folds[drawn] < 0, kind="stable")][:most])
         *columns, targets = (values[drawn] for values in self.others)
         inputs = torch.from_numpy(np.ascontiguousarray(self.features[self.rows[drawn]]))
         beside = [values[:, None].expand(-1, inputs.shape[1], -1).to(inputs.dtype) for values in columns]

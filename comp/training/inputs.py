@@ -96,7 +96,8 @@ class Images:
 
     def features(self, learner: Learner, size: Size, views: Sequence[View]) -> Features:
         """The pooled features (N, V, F) of all rows in these views, from the cache where they were computed before."""
-        if self.parts:
+        # Maps stay on the disk, in one file: they may be more than the memory.
+        if self.parts and len(learner.model.shape) == 1:
             return np.concatenate([part.features(learner, size, views) for part in self.parts])
         drawn = any(view.draw is not None for view in views)
         made_from = {

@@ -86,7 +86,8 @@ class Prepared:
 
     def _start_head(self, stage: Stage) -> None:
         views = self.experiment.competition.augment.at(stage.pixels).views(stage.views if stage.cached else 1)
-        features = self.images.features(self.learner, stage.pixels, views)
+        labelled = self.images.parts[0] if self.images.parts else self.images
+        features = labelled.features(self.learner, stage.pixels, views)
         (pretrained,) = self.learner.model.own_classifier
         start_from_pretrained(
             self.learner.model.head, pretrained, features[self.training, 0], self.tables.targets[self.training]
@@ -146,7 +147,7 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
     _try_functions(competition, recipe, images)
     lesson = None
     if choices.teacher is not None:
-        lesson = lesson_of(choices.teacher, recipe, tables, validating, outputs, console)
+        lesson = lesson_of(choices.teacher, recipe, tables, validating, outputs)
         more = None if encoding is None else torch.from_numpy(encoding(lesson.table))
         images = images.and_more(lesson.table["path"].array, lesson.table["content"].to_list(), more)
     return Prepared(experiment, tables, training, validating, learner, images, outputs, weights, encoding, lesson)

@@ -29,7 +29,7 @@ from comp.training.training import Training
 
 # Of a config, what says nothing about the results, and what makes them differ in their last digits only.
 NOT_COMPARED = ("command", "order")
-CHOSEN = ("recipe_name", "settings", "seed", "split_seed", "all_data", "folds", "fold", "like", "teacher")
+CHOSEN = ("recipe_name", "settings", "seed", "split_seed", "all_data", "folds", "fold", "like")
 OF_THE_MACHINE = ("versions", "device", "precision")
 ONLY_SAID = (*OF_THE_MACHINE, "source")
 
@@ -62,7 +62,7 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
         other = difference(*(_without(one, *NOT_COMPARED, "source") for one in (recorded, config)))
         if other is not None:
             # Another choice of a person's own is no surprise.
-            if not run.trained and all(recorded.get(name) == config.get(name) for name in CHOSEN):
+            if not run.trained and _chosen(recorded) == _chosen(config):
                 edited = f"{other.field} was {other.one} in {run.name} and is {other.other}"
                 not_resumed.append(f"{edited}, so this is a new run{how}")
         elif changed := _changed_source(recorded, config):
@@ -176,6 +176,8 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
     )
     if choices.like is None and recipe_named(competition, choices.recipe).on_cpu is not None and not has_gpu():
         yield f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU"
+    if prepared.lesson is not None:
+        yield from prepared.lesson.lines
     if (answers := tables.answers) is not tables:
         yield f"these images make {len(answers.train)} labelled answers, and {len(answers.test)} to predict"
     if (encoding := prepared.encoding) is not None:
@@ -226,6 +228,11 @@ def _split_of(prepared: Prepared) -> tuple[list[str], list[str]]:
     train, answers = prepared.tables.train, prepared.tables.answers.train["id"]
     validates = train.index.isin(prepared.validating)[first_rows(train)]
     return answers.to_list(), np.where(validates, "valid", "train").tolist()
+
+
+def _chosen(config: Mapping[str, Any]) -> list[Any]:
+    """What of a config a person chose."""
+    return [*map(config.get, CHOSEN), config.get("teacher", {}).get("run")]
 
 
 def _changed_source(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> str:

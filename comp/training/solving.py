@@ -92,7 +92,9 @@ def _chosen(
 ) -> tuple[float, float]:
     """The strength and the factor of the logits with the least loss on left-out folds, of at most `MOST_ROWS`."""
     count = len(folds)
-    sampled = np.random.default_rng(0).permutation(len(folds))[:MOST_ROWS]
+    drawn = np.random.default_rng(0).permutation(count)
+    # Those first that some fold leaves out.
+    sampled = drawn[np.argsort(folds[drawn] < 0, kind="stable")][:MOST_ROWS]
     inputs, targets, folds = inputs[sampled], targets[sampled], folds[sampled]
     left_out = [torch.from_numpy(folds == fold) for fold in np.unique(folds[folds >= 0])]
     fits = [first] * len(left_out)

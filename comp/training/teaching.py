@@ -7,6 +7,7 @@ the targets are its probabilities in both.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from comp.console import Console
 from comp.data.tables import Tables, answers_of
 from comp.declare.recipe import Recipe
 from comp.errors import OverrideError, RunError
@@ -31,13 +31,14 @@ Rows = npt.NDArray[np.int64]
 class Lesson:
     """A teacher's word on the test images that can be read: ``targets`` (M, C), probabilities, of ``table``'s rows (M).
 
-    sure: the rows that are learned from.
+    sure: the rows that are learned from. lines: what is said of it.
     """
 
     teacher: Run
     table: pd.DataFrame
     targets: Tensor
     sure: Rows
+    lines: Sequence[str]
 
     def record(self) -> dict[str, str]:
         """Of whom it is, and a digest of what is learned."""
@@ -51,26 +52,23 @@ class Lesson:
         return torch.cat([targets.float(), self.targets]), np.concatenate([training, len(targets) + self.sure])
 
 
-def lesson_of(
-    teacher: Run, recipe: Recipe, tables: Tables, validating: Rows, outputs: Outputs, console: Console
-) -> Lesson:
+def lesson_of(teacher: Run, recipe: Recipe, tables: Tables, validating: Rows, outputs: Outputs) -> Lesson:
     """What the run says of the test images, or of its folds the one that leaves the same images to validation.
 
-    Raises OverrideError where there are no classes or tags to learn or it is sure of no image, RunError for a run of
-    other classes or without predictions.
+    Raises OverrideError where there are no classes or tags to learn, or no probabilities of an image to learn them
+    from, RunError for a run of other classes or without predictions.
     """
     if outputs.kind not in ("softmax", "sigmoid"):
         raise OverrideError("--teacher is for classes and tags, but numbers are learned here; leave it out.")
     if recipe.loss == "asymmetric" and outputs.kind == "softmax":
         raise OverrideError("--teacher gives each class a share, but `loss` is 'asymmetric', which takes one class.")
     validates = set(answers_of(tables.train).iloc[validating])
-    folds = [Run(teacher.folder.parent.parent / name) for name in teacher.members]
-    unaware = [run for run in (teacher, *folds) if validates and run.validating() == validates]
-    chosen = unaware[0] if unaware else teacher
-    if validates and not unaware:
-        console.say(
-            f"{teacher.name} learned from images that validate here, so validation scores flatter; `comp rehearse` or "
-            "the leaderboard tells what it gains"
+    unaware = next((run for run in _with_members(teacher) if _left_out(run, validates)), None)
+    chosen = teacher if unaware is None else unaware
+    if ranked := next((run for run in _with_members(chosen) if run.record("config").get("how") == "ranks"), None):
+        raise OverrideError(
+            f"{ranked.name} averages ranks, which are no probabilities to learn; name another teacher, as "
+            f"`comp ensemble {' '.join(ranked.members)} --how mean` makes one."
         )
     (member,) = read_members([chosen])
     table = tables.test[tables.readable]
@@ -79,6 +77,8 @@ def lesson_of(
         raise RunError(
             f"{chosen.name} predicts other classes or images than are here; predict again with it, or name another run."
         )
+    if not len(table):
+        raise OverrideError("--teacher is learned from by the test images, but none can be read here; leave it out.")
     probabilities = np.array(member.test.loc[asked.to_list()], np.float32)
     confidence = recipe.teacher_confidence
     least = np.maximum(probabilities, 1 - probabilities).min(axis=1)
@@ -88,5 +88,25 @@ def lesson_of(
             f"{chosen.name} is sure of no test image with `teacher_confidence` {confidence:g}; set a lower one."
         )
     which = f", of which it is {confidence:.0%} sure," if confidence else ""
-    console.say(f"{sure.sum()} of {len(sure)} test images{which} are learned from as {chosen.name} predicts them")
-    return Lesson(teacher, table, torch.from_numpy(probabilities), sure.nonzero()[0])
+    lines = [f"{sure.sum()} of {len(sure)} test images{which} are learned from as {chosen.name} predicts them"]
+    if validates and unaware is None:
+        lines.append(
+            f"{teacher.name} learned from images that validate here, so validation scores flatter; the leaderboard "
+            "tells what it gains"
+        )
+    return Lesson(teacher, table, torch.from_numpy(probabilities), sure.nonzero()[0], lines)
+
+
+def _with_members(run: Run) -> Iterator[Run]:
+    """The run, and the runs that it is made of, as far as they are there."""
+    yield run
+    for name in run.members:
+        member = Run(run.folder.parent.parent / name)
+        if (member.folder / "config.json").is_file():
+            yield from _with_members(member)
+
+
+def _left_out(run: Run, validates: set[str]) -> bool:
+    """Whether just these images validated in a run, which had no teacher that may have seen them."""
+    there = (run.folder / "split.csv").is_file() and "teacher" not in run.record("config")
+    return there and bool(validates) and run.validating() == validates

@@ -6,6 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
+from comp.training import solving
 from comp.training.heads import build_head
 from comp.training.losses import Objective
 from comp.training.solving import solve
@@ -40,6 +41,16 @@ def test_it_is_scikit_learns_logistic_regression_of_the_chosen_strength() -> Non
     logits = theirs.decision_function(standardised)
     factor = (ours * logits).sum() / (logits**2).sum()
     np.testing.assert_allclose(ours, factor * logits, atol=0.03)
+
+
+def test_the_strength_is_chosen_by_all_rows_that_folds_leave_out_however_many_others_there_are(monkeypatch):
+    monkeypatch.setattr(solving, "MOST_ROWS", 20)
+    scaled, seen = solving._scaled, []
+    monkeypatch.setattr(solving, "_scaled", lambda logits, *others: seen.append(len(logits)) or scaled(logits, *others))
+    folds = np.full(ROWS, -1)
+    folds[-9:] = np.arange(9) % 3
+    solve(head(), *data(), folds, Objective("cross_entropy", one_of=True))
+    assert set(seen) == {9}
 
 
 def test_inputs_that_say_nothing_make_a_head_that_says_nothing() -> None:

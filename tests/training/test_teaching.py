@@ -14,6 +14,7 @@ from comp.training.teaching import lesson_of
 
 HALF = np.where(np.arange(36) % 2, "valid", "train")
 COLOURS = ("blue", "green", "red")
+THIRD = np.arange(1, 36, 3)
 
 
 @pytest.fixture
@@ -34,12 +35,9 @@ def truth(sure=1.0):
     return np.where(np.eye(3)[places] > 0, sure, (1 - sure) / 2), places
 
 
-def lesson(made, teacher, *settings, validating=(), kind="softmax", said=None):
+def lesson(made, teacher, *settings, validating=(), kind="softmax"):
     _, recipe = resolve(made.competition, Choices(settings=settings))
-    console = Console()
-    if said is not None:
-        console.say = said.append
-    return lesson_of(teacher, recipe, made.tables, np.array(validating, np.int64), Outputs(kind, 3), console)
+    return lesson_of(teacher, recipe, made.tables, np.array(validating, np.int64), Outputs(kind, 3))
 
 
 def test_a_training_learns_what_its_teacher_says_where_labels_say_nothing(made, shades):
@@ -79,12 +77,13 @@ def test_of_folds_that_one_teaches_which_left_out_the_same_images(made):
     joined = made.run(np.full(36, "valid"), kind="folds", members=[fold.name for fold in folds])
     for number, fold in enumerate(folds):
         says(fold, np.tile(np.eye(3)[number], (12, 1)))
-    said = []
-    found = lesson(made, joined, validating=np.arange(36)[np.arange(36) % 3 == 1], said=said)
+    found = lesson(made, joined, validating=THIRD)
     assert torch.equal(found.targets[0], torch.eye(3)[1])
-    assert not any("flatter" in line for line in said)
-    lesson(made, joined, validating=[0, 1], said=said)
-    assert any("flatter" in line for line in said)
+    assert not any("flatter" in line for line in found.lines)
+    assert any("flatter" in line for line in lesson(made, joined, validating=[0, 1]).lines)
+    # Who had a teacher may know these images from it.
+    folds[1].write_record("config", {**folds[1].record("config"), "teacher": {"run": joined.name}})
+    assert any("flatter" in line for line in lesson(made, folds[1], validating=THIRD).lines)
 
 
 def test_another_word_of_the_teacher_is_another_training(made):
@@ -109,6 +108,15 @@ def test_a_teacher_that_has_nothing_to_teach_here_is_refused(made, how, error, n
     teacher = says(made.run(HALF), truth(0.9)[0], how.get("ids"))
     with pytest.raises(error, match=named):
         lesson(made, teacher, *how.get("settings", ()), kind=how.get("kind", "softmax"))
+
+
+def test_ranks_are_no_probabilities_to_learn(made):
+    member = says(made.run(HALF), truth(0.9)[0])
+    ranked = says(made.run(HALF, how="ranks", members=[member.name]), truth(0.9)[0])
+    blend = says(made.run(HALF, how="logits", members=[ranked.name]), truth(0.9)[0])
+    for teacher in (ranked, blend):
+        with pytest.raises(OverrideError, match=f"{ranked.name} averages ranks.*{member.name} --how mean"):
+            lesson(made, teacher)
 
 
 def test_the_command_of_a_taught_run_names_its_teacher(made):

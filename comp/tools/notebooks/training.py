@@ -114,7 +114,8 @@ def _files(declaration: Path, backbone: str, choices: Choices) -> Iterator[tuple
             yield from records_of(run)
             if named is choices.teacher:
                 for path in (run.folder / "split.csv", run.predictions("valid"), run.predictions("test")):
-                    yield f"runs/{run.name}/{path.relative_to(run.folder)}", path
+                    if path.is_file():
+                        yield f"runs/{run.name}/{path.relative_to(run.folder)}", path
 
 
 def _push(
