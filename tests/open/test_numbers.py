@@ -13,6 +13,7 @@ from comp.report.report import explain
 from comp.runs.resolve import Choices, resolve
 from comp.submission.predictions import read_predictions
 from comp.tools.ensembles import ensemble
+from tests.open.conftest import each
 
 SOURCE = """
 from comp import (
@@ -109,8 +110,11 @@ def test_it_is_learned_predicted_in_its_own_unit_and_graded(kind, reds, opened):
         assert ((valid >= 0) & (valid <= 1)).all(axis=None)
         if kind not in ("fractions", "tags"):
             assert valid.sum(axis=1).to_numpy() == pytest.approx(1)
-    if kind == "ordinal":  # the others resume as this does, or as "several"
-        done.resumes()
+
+
+@pytest.mark.parametrize("kind", each((kind for kind in KINDS if kind != "several"), ("ordinal",)))
+def test_it_resumes_byte_for_byte(kind, reds, opened):
+    opened(reds(kind)).resumes()
 
 
 def test_numbers_are_learned_resumed_shown_compared_blended_rehearsed_and_taken_by_hand(reds, opened):

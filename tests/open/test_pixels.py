@@ -84,7 +84,7 @@ FIELDS = {
 }
 
 
-OFTEN = ("channels", "function", "deep", "rectangles", "rows of JSON")
+OFTEN = ("channels", "function", "deep", "rectangles")
 
 
 def write(made, kind, part, rows):
@@ -159,7 +159,7 @@ def test_it_is_trained_on_and_graded_and_resumed(tiny, opened, kind):
     run = opened(made, charts=kind in OFTEN)
     assert run.score >= 0.8
     assert run.page
-    if kind not in ("function", "rows of JSON"):  # these are read and cached as others are
+    if kind != "function":
         run.resumes()
     if kind == "deep":
         _judges_others_by_its_own_depth(run)

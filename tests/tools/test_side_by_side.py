@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from comp import runner
@@ -98,6 +99,17 @@ def is_in_its_second_stage(run):
     return not run.weights.exists() and stages.is_file() and epochs.read_text().count("\n") in range(20, 80)
 
 
+READER = """
+import numpy as np
+from PIL import Image
+
+
+def read(path):
+    return 1 * np.asarray(Image.open(path).convert("RGB"))
+
+"""
+
+
 def kill_one_in_its_second_stage(workspace, killed):
     while not killed:
         for run in list_runs(workspace, "shades"):
@@ -143,6 +155,22 @@ def test_recipes_and_seeds_train_side_by_side_as_they_do_one_after_the_other(com
         assert run("--seed", 2).status == 0
     assert sorted(run.record("config")["seed"] for run in list_runs(workspace)) == [0, 1, 2]
     assert all(run.report.is_file() for run in list_runs(workspace))
+
+
+def test_an_edited_reader_is_another_training_on_ray_that_looks_at_other_images(
+    comp, shades, workspace, serving, cluster
+):
+    source = READER + shades.declaration.read_text().replace("augment=", "read=read,\n    augment=")
+    with serving(shades):
+        for factor in "10":
+            shades.declaration.write_text(source.replace("1 *", f"{factor} *"))
+            ended = comp("--competitions", shades.plugins, "run", "shades", "--folds", 2, "--on", "ray")
+            assert (ended.status, ended.err) == (0, "")
+    folds = [run for run in list_runs(workspace) if not run.members]
+    spread = [pd.read_parquet(run.predictions("test")).set_index("id").std().max() for run in folds]
+    assert len(folds) == 4
+    assert min(spread[:2]) > 0.01
+    assert max(spread[2:]) < 1e-6
 
 
 def test_a_fold_whose_worker_was_killed_goes_on_elsewhere_and_ends_as_it_would_have(
