@@ -167,6 +167,8 @@ def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
     members, methods, how, metric = scores["members"], scores["methods"], scores["how"], competition.scoring.name
     if not scores["rows"]:
         return [f"{competition.name}: {how} of {len(members)} runs; no image validates, so there is no score"]
+    if len(members) == 1:
+        return [f"{competition.name}: {scores['best_run']} is the first of the blend, {metric} {scores['tuned']:.5f}"]
     shown = how if how in FITTED else "weights"
     weights = [f"{weight:.3f}" for weight in methods[shown]["weights"]] if shown in methods else [""] * len(members)
     rows = [(one["run"], one, weight) for one, weight in zip(members, weights, strict=True)]

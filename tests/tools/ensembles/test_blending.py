@@ -8,6 +8,7 @@ from comp.console import Console
 from comp.errors import OverrideError
 from comp.runs import list_runs
 from comp.runs.resolve import Choices, is_blend, recipe_named, trainings_of
+from comp.tools.ensembles.methods import describe
 
 
 def names(workspace):
@@ -35,6 +36,7 @@ def test_a_blend_is_there_after_the_first_training_goes_on_in_its_run_and_is_fou
     assert early.members == ("shades/strong.1-2folds-1",)
     assert not early.record("config")["complete"]
     assert len(pd.read_csv(early.submission)) == 12
+    assert len(describe(strong, early.record("scores"))) == 1  # there is nothing to compare it with
     run, _ = train()
     assert run.folder == early.folder
     before = names(workspace)
