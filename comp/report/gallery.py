@@ -106,12 +106,8 @@ def worth_a_picture(outcomes: Outcomes, most: int) -> list[int]:
 def _maps(
     competition: Competition, run: Run, outcomes: Outcomes, rows: list[int], paths: Sequence[Path], console: Console
 ) -> dict[int, str]:
-    """Where the run's model, at the size that it was trained at, sees what it predicts, or the tag that costs most."""
-    trained = Trained.of(run, competition)
-    model = next(kept_learners(trained, console)).evaluated.eval()
-    size = trained.recipe.stages[-1].pixels
-    reading = replace(reading_of(trained.competition, run), interpolation=expectations(model.backbone).interpolation)
-    maps = ActivationMaps(model, size)
+    """Where the run's model sees what it predicts in each of these rows, or the tag that costs most."""
+    size, reading, maps = maps_of(competition, run, console)
     explained = outcomes.costliest if outcomes.tags else outcomes.probabilities.argmax(axis=1)
     pictures = {}
     with console.bar("activation maps", len(rows), "images") as bar:
@@ -121,6 +117,14 @@ def _maps(
             pictures.update({row: heat(activation) for row, activation in zip(some, found, strict=True)})
             bar.advance(len(some))
     return pictures
+
+
+def maps_of(competition: Competition, run: Run, console: Console) -> tuple[Size, Reading, ActivationMaps]:
+    """The size that the run's model was trained at, how images are read for it, and its activation maps."""
+    trained = Trained.of(run, competition)
+    model, size = next(kept_learners(trained, console)).evaluated.eval(), trained.recipe.stages[-1].pixels
+    reading = replace(reading_of(trained.competition, run), interpolation=expectations(model.backbone).interpolation)
+    return size, reading, ActivationMaps(model, size)
 
 
 def reading_of(competition: Competition, run: Run) -> Reading:
