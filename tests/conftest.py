@@ -1,11 +1,9 @@
-import asyncio
 import gc
 import json
 import multiprocessing
 import os
 import shutil
 import signal
-import sqlite3
 import sys
 import time
 from contextlib import contextmanager
@@ -15,14 +13,12 @@ from io import BytesIO
 from pathlib import Path
 from tempfile import mkdtemp
 from textwrap import dedent
-from types import SimpleNamespace
 
 # Before torch is imported: on cores that others use too, its threads wait for each other for longer than they compute.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
-import uvicorn.server
 from accelerate.state import AcceleratorState
 from markupsafe import Markup
 from PIL import Image
@@ -52,19 +48,9 @@ def _a_small_heap():
 
 @pytest.fixture(scope="session", autouse=True)
 def _haste():
-    """No test cuts the power, so nothing waits for the disk; and a server looks often whether it should end."""
-    connect = sqlite3.connect
-
-    def connect_in_haste(*arguments, **named):
-        connection = connect(*arguments, **named)
-        connection.execute("PRAGMA synchronous = OFF")
-        return connection
-
-    hasty = SimpleNamespace(**vars(asyncio) | {"sleep": lambda seconds: asyncio.sleep(seconds / 20)})
+    """No test cuts the power, so none waits for the disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
-        patch.setattr(sqlite3, "connect", connect_in_haste)
-        patch.setattr(uvicorn.server, "asyncio", hasty)
         yield
 
 
