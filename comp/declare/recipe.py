@@ -186,7 +186,7 @@ class Recipe(Declared):
         nothing.
     snapshots: of how many last cycles of the last stage the weights are kept, and their predictions averaged
         (arXiv:1704.00109).
-    teacher_confidence: the probability from which a ``--teacher`` is believed of a test image; 0 believes it always.
+    teacher_confidence: the probability from which a ``--teacher`` is confident of a test image; 0 takes all of them.
     validation: the share of the labelled images that validates.
     tta: ``none``, ``fixed`` (the viewpoint's flips) or ``random`` (the plain view and ``tta_views`` random ones).
     stages: in order; the weights are carried on from each to the next.

@@ -90,9 +90,14 @@ class Choices:
         words += ["--seed", str(self.seed)]
         if self.all_data:
             words.append("--all-data")
-        given: dict[str, Any] = {"--split-seed": self.split_seed, "--folds": self.folds, "--fold": self.fold}
-        given["--teacher"] = self.teacher and self.teacher.name
-        for option, value in given.items():
+        teacher = self.teacher and self.teacher.name
+        given = (
+            ("--split-seed", self.split_seed),
+            ("--folds", self.folds),
+            ("--fold", self.fold),
+            ("--teacher", teacher),
+        )
+        for option, value in given:
             if value is not None:
                 words += [option, str(value)]
         return words if self.time is None else [*words, "--time", f"{self.time:g}s"]

@@ -65,7 +65,7 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         "outputs": asdict(prepared.outputs),
         "by_hand": by_hand,
         **({"tta_used": False} if tuned.get("tta_used") is False else {}),
-        **({} if prepared.lesson is None else {"teacher": prepared.lesson.record()}),
+        **({} if prepared.pseudo_labels is None else {"teacher": prepared.pseudo_labels.record()}),
         **({} if choices.split_seed is None else {"split_seed": choices.split_seed}),
         **({"relative_sizes": dict(experiment.relative)} if experiment.relative else {}),
         **({} if tables.answers is tables else {"combine": recorded(competition.combine)}),

@@ -82,7 +82,7 @@ class Images:
         contents = None if self.contents is None else [self.contents[row] for row in rows]
         return replace(self, paths=self.paths.take(rows), contents=contents, parts=())
 
-    def and_more(self, paths: Paths, contents: Sequence[str], columns: Tensor | None) -> "Images":
+    def followed_by(self, paths: Paths, contents: Sequence[str], columns: Tensor | None) -> "Images":
         """These, and others after them."""
         both = pd.concat([pd.Series(self.paths), pd.Series(paths)], ignore_index=True).array
         more = replace(self, paths=paths, contents=contents, columns=columns)

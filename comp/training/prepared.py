@@ -35,9 +35,9 @@ from comp.training.launching import main_first
 from comp.training.learner import Epochs, Learner, Validation
 from comp.training.losses import Objective, class_weights
 from comp.training.optimizers import build_optimizer
+from comp.training.pseudo_labels import PseudoLabels, pseudo_labels_of
 from comp.training.schedules import NOMINAL_RATE, simulate
 from comp.training.solving import FOLDS
-from comp.training.teaching import Lesson, lesson_of
 from comp.training.tracking import check_installed
 
 # Rows that a loss of one's own is tried on.
@@ -52,8 +52,8 @@ class Prepared:
 
     training, validating: rows of ``tables.train``; a row that is over-sampled trains several times an epoch.
     outputs: what its logits stand for. weights: a fingerprint of the backbone's, as it was built.
-    encoding: of the competition's columns, by the rows that train. lesson: what a teacher adds; its test images are
-    among ``images``, after the labelled ones.
+    encoding: of the competition's columns, by the rows that train. pseudo_labels: a teacher's; their test
+    images are among ``images``, after the labelled ones.
     """
 
     experiment: Experiment
@@ -65,7 +65,7 @@ class Prepared:
     outputs: Outputs
     weights: str
     encoding: Encoding | None = None
-    lesson: Lesson | None = None
+    pseudo_labels: PseudoLabels | None = None
 
     def inputs(self, stage: Stage, number: int) -> tuple[Epochs, Validation | None]:
         """What the stage of this number, from 1, trains on and validates on, at its size."""
@@ -77,17 +77,16 @@ class Prepared:
         if stage.schedule == "lbfgs":
             together = self.tables.groups, self.tables.duplicate_groups
             folds = draw_folds(self.tables.targets, FOLDS, self.seed_of(number), *together)
-        if self.lesson is not None:
-            targets, training = self.lesson.added_to(targets, training)
-            # A teacher's word is no truth to choose by: no fold leaves it out.
-            folds = None if folds is None else np.pad(folds, (0, len(self.lesson.targets)), constant_values=-1)
+        if self.pseudo_labels is not None:
+            targets, training = self.pseudo_labels.added_to(targets, training)
+            # They are no truth to choose by: no fold leaves them out.
+            folds = None if folds is None else np.pad(folds, (0, len(self.pseudo_labels.targets)), constant_values=-1)
         rows = training, self.validating
         return self.images.for_stage(self.learner, stage, targets, *rows, self.seed_of(number), folds)
 
     def _start_head(self, stage: Stage) -> None:
         views = self.experiment.competition.augment.at(stage.pixels).views(stage.views if stage.cached else 1)
-        labelled = self.images.parts[0] if self.images.parts else self.images
-        features = labelled.features(self.learner, stage.pixels, views)
+        features = self.images.features(self.learner, stage.pixels, views)
         (pretrained,) = self.learner.model.own_classifier
         start_from_pretrained(
             self.learner.model.head, pretrained, features[self.training, 0], self.tables.targets[self.training]
@@ -145,12 +144,14 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
         None if encoding is None else torch.from_numpy(encoding(tables.train)),
     )
     _try_functions(competition, recipe, images)
-    lesson = None
+    pseudo_labels = None
     if choices.teacher is not None:
-        lesson = lesson_of(choices.teacher, recipe, tables, validating, outputs)
-        more = None if encoding is None else torch.from_numpy(encoding(lesson.table))
-        images = images.and_more(lesson.table["path"].array, lesson.table["content"].to_list(), more)
-    return Prepared(experiment, tables, training, validating, learner, images, outputs, weights, encoding, lesson)
+        pseudo_labels = pseudo_labels_of(choices.teacher, recipe, tables, validating, outputs)
+        more = None if encoding is None else torch.from_numpy(encoding(pseudo_labels.table))
+        images = images.followed_by(pseudo_labels.table["path"].array, pseudo_labels.table["content"].to_list(), more)
+    return Prepared(
+        experiment, tables, training, validating, learner, images, outputs, weights, encoding, pseudo_labels
+    )
 
 
 def _try_functions(competition: Competition, recipe: Recipe, images: Images) -> None:

@@ -1,7 +1,7 @@
-"""What a training learns from another run's predictions of the test images beside the labelled ones.
+"""Pseudo-labels: another run's predictions of the test images, which a training learns from beside the labelled ones.
 
-Pseudo-labels (Lee 2013) where that run must be sure of an image, distillation (arXiv:1503.02531) where it need not be:
-the targets are its probabilities in both.
+They are that run's probabilities. With those it is confident of alone this is pseudo-labelling (Lee 2013), with all of
+them distillation (arXiv:1503.02531).
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """A teacher's word on the test images that can be read: ``targets`` (M, C), probabilities, of ``table``'s rows (M).
+class PseudoLabels:
+    """A teacher's probabilities ``targets`` (M, C) of the test images that can be read, the rows (M) of ``table``.
 
-    sure: the rows that are learned from. lines: what is said of it.
+    confident: the rows that are learned from. lines: what is said of them.
     """
 
     teacher: Run
     table: pd.DataFrame
     targets: Tensor
-    sure: Rows
+    confident: Rows
     lines: Sequence[str]
 
     def record(self) -> dict[str, str]:
-        """Of whom it is, and a digest of what is learned."""
-        digest = hashlib.blake2b(self.targets.numpy().tobytes() + self.sure.tobytes(), digest_size=16)
+        """Whose they are, and a digest of what is learned."""
+        digest = hashlib.blake2b(self.targets.numpy().tobytes() + self.confident.tobytes(), digest_size=16)
         return {"run": self.teacher.name, "predictions": digest.hexdigest()}
 
     def added_to(self, targets: Tensor, training: Rows) -> tuple[Tensor, Rows]:
-        """The targets (N, C) and training rows of the labelled images, with its own after them, from row N on."""
+        """The targets (N, C) and training rows of the labelled images, and these after them, from row N on."""
         if targets.ndim == 1:
             targets = one_hot(targets, self.targets.shape[1])
-        return torch.cat([targets.float(), self.targets]), np.concatenate([training, len(targets) + self.sure])
+        return torch.cat([targets.float(), self.targets]), np.concatenate([training, len(targets) + self.confident])
 
 
-def lesson_of(teacher: Run, recipe: Recipe, tables: Tables, validating: Rows, outputs: Outputs) -> Lesson:
-    """What the run says of the test images, or of its folds the one that leaves the same images to validation.
+def pseudo_labels_of(teacher: Run, recipe: Recipe, tables: Tables, validating: Rows, outputs: Outputs) -> PseudoLabels:
+    """The run's, or of its folds that one's which leaves the same images to validation.
 
     Raises OverrideError where there are no classes or tags to learn, or no probabilities of an image to learn them
     from, RunError for a run of other classes or without predictions.
@@ -78,23 +78,25 @@ def lesson_of(teacher: Run, recipe: Recipe, tables: Tables, validating: Rows, ou
             f"{chosen.name} predicts other classes or images than are here; predict again with it, or name another run."
         )
     if not len(table):
-        raise OverrideError("--teacher is learned from by the test images, but none can be read here; leave it out.")
+        raise OverrideError("--teacher needs test images to learn from, but none can be read here; leave it out.")
     probabilities = np.array(member.test.loc[asked.to_list()], np.float32)
     confidence = recipe.teacher_confidence
     least = np.maximum(probabilities, 1 - probabilities).min(axis=1)
-    sure = (probabilities.max(axis=1) if outputs.kind == "softmax" else least) >= confidence
-    if not sure.any():
+    confident = (probabilities.max(axis=1) if outputs.kind == "softmax" else least) >= confidence
+    if not confident.any():
         raise OverrideError(
-            f"{chosen.name} is sure of no test image with `teacher_confidence` {confidence:g}; set a lower one."
+            f"{chosen.name} is confident of no test image with `teacher_confidence` {confidence:g}; set a lower one."
         )
-    which = f", of which it is {confidence:.0%} sure," if confidence else ""
-    lines = [f"{sure.sum()} of {len(sure)} test images{which} are learned from as {chosen.name} predicts them"]
+    which = f", of which it is {confidence:.0%} confident," if confidence else ""
+    lines = [
+        f"{confident.sum()} of {len(confident)} test images{which} are learned from as {chosen.name} predicts them"
+    ]
     if validates and unaware is None:
         lines.append(
-            f"{teacher.name} learned from images that validate here, so validation scores flatter; the leaderboard "
-            "tells what it gains"
+            f"{teacher.name} learned from images that validate here, so validation scores are too good; the "
+            "leaderboard tells what it gains"
         )
-    return Lesson(teacher, table, torch.from_numpy(probabilities), sure.nonzero()[0], lines)
+    return PseudoLabels(teacher, table, torch.from_numpy(probabilities), confident.nonzero()[0], lines)
 
 
 def _with_members(run: Run) -> Iterator[Run]:

@@ -176,8 +176,8 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
     )
     if choices.like is None and recipe_named(competition, choices.recipe).on_cpu is not None and not has_gpu():
         yield f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU"
-    if prepared.lesson is not None:
-        yield from prepared.lesson.lines
+    if prepared.pseudo_labels is not None:
+        yield from prepared.pseudo_labels.lines
     if (answers := tables.answers) is not tables:
         yield f"these images make {len(answers.train)} labelled answers, and {len(answers.test)} to predict"
     if (encoding := prepared.encoding) is not None:

@@ -10,7 +10,7 @@ from comp.submission.outputs import Outputs
 from comp.submission.predictions import read_predictions, write_predictions
 from comp.training.config import config_of
 from comp.training.prepared import prepare
-from comp.training.teaching import lesson_of
+from comp.training.pseudo_labels import pseudo_labels_of
 
 HALF = np.where(np.arange(36) % 2, "valid", "train")
 COLOURS = ("blue", "green", "red")
@@ -35,9 +35,9 @@ def truth(sure=1.0):
     return np.where(np.eye(3)[places] > 0, sure, (1 - sure) / 2), places
 
 
-def lesson(made, teacher, *settings, validating=(), kind="softmax"):
+def pseudo_labels(made, teacher, *settings, validating=(), kind="softmax"):
     _, recipe = resolve(made.competition, Choices(settings=settings))
-    return lesson_of(teacher, recipe, made.tables, np.array(validating, np.int64), Outputs(kind, 3))
+    return pseudo_labels_of(teacher, recipe, made.tables, np.array(validating, np.int64), Outputs(kind, 3))
 
 
 def test_a_training_learns_what_its_teacher_says_where_labels_say_nothing(made, shades):
@@ -62,9 +62,9 @@ def test_it_is_learned_from_images_that_the_teacher_is_sure_of(made):
     probabilities = np.full((12, 3), 1 / 3)
     probabilities[[2, 7]] = [0.9, 0.05, 0.05]
     teacher = says(made.run(HALF), probabilities)
-    assert list(lesson(made, teacher).sure) == list(range(12))
-    sure = lesson(made, teacher, "teacher_confidence=0.8")
-    assert list(sure.sure) == [2, 7]
+    assert list(pseudo_labels(made, teacher).confident) == list(range(12))
+    sure = pseudo_labels(made, teacher, "teacher_confidence=0.8")
+    assert list(sure.confident) == [2, 7]
     targets, training = sure.added_to(torch.tensor([0, 2]), np.array([1]))
     assert targets.shape == (14, 3)
     assert torch.equal(targets[:2], torch.eye(3)[[0, 2]])
@@ -77,13 +77,13 @@ def test_of_folds_that_one_teaches_which_left_out_the_same_images(made):
     joined = made.run(np.full(36, "valid"), kind="folds", members=[fold.name for fold in folds])
     for number, fold in enumerate(folds):
         says(fold, np.tile(np.eye(3)[number], (12, 1)))
-    found = lesson(made, joined, validating=THIRD)
+    found = pseudo_labels(made, joined, validating=THIRD)
     assert torch.equal(found.targets[0], torch.eye(3)[1])
-    assert not any("flatter" in line for line in found.lines)
-    assert any("flatter" in line for line in lesson(made, joined, validating=[0, 1]).lines)
+    assert not any("too good" in line for line in found.lines)
+    assert any("too good" in line for line in pseudo_labels(made, joined, validating=[0, 1]).lines)
     # Who had a teacher may know these images from it.
     folds[1].write_record("config", {**folds[1].record("config"), "teacher": {"run": joined.name}})
-    assert any("flatter" in line for line in lesson(made, folds[1], validating=THIRD).lines)
+    assert any("too good" in line for line in pseudo_labels(made, folds[1], validating=THIRD).lines)
 
 
 def test_another_word_of_the_teacher_is_another_training(made):
@@ -107,7 +107,7 @@ def test_another_word_of_the_teacher_is_another_training(made):
 def test_a_teacher_that_has_nothing_to_teach_here_is_refused(made, how, error, named):
     teacher = says(made.run(HALF), truth(0.9)[0], how.get("ids"))
     with pytest.raises(error, match=named):
-        lesson(made, teacher, *how.get("settings", ()), kind=how.get("kind", "softmax"))
+        pseudo_labels(made, teacher, *how.get("settings", ()), kind=how.get("kind", "softmax"))
 
 
 def test_ranks_are_no_probabilities_to_learn(made):
@@ -116,7 +116,7 @@ def test_ranks_are_no_probabilities_to_learn(made):
     blend = says(made.run(HALF, how="logits", members=[ranked.name]), truth(0.9)[0])
     for teacher in (ranked, blend):
         with pytest.raises(OverrideError, match=f"{ranked.name} averages ranks.*{member.name} --how mean"):
-            lesson(made, teacher)
+            pseudo_labels(made, teacher)
 
 
 def test_the_command_of_a_taught_run_names_its_teacher(made):
