@@ -36,7 +36,7 @@ TARGETS: dict[Target, str] = {
 }
 # What an output is, in words.
 OUTPUTS: dict[Target, str] = {"single": "classes", "multi": "tags", "number": "numbers"}
-# Zero has no logarithm.
+# What is divided by is at least this.
 SMALLEST = 1e-15
 # Below this false positive rate, of the classes turned round, the area is taken.
 PAUC_RATE = 0.2
@@ -151,24 +151,35 @@ def _scikit_learn(name: str, targets: Predictions, predictions: Predictions, **o
 def _log_loss(targets: Predictions, probabilities: Predictions) -> float:
     """Multi-class log loss, also of shares; for tags and fractions, the mean over the columns of each one's own."""
     import numpy as np
-    from sklearn.metrics import log_loss
 
     if targets.ndim == 1:
-        return float(log_loss(targets, probabilities, labels=np.arange(probabilities.shape[1])))
-    if targets.dtype.kind == "f":
-        yes, no = (np.log(part.clip(SMALLEST, 1)) for part in (probabilities, 1 - probabilities))
-        if np.allclose(targets.sum(axis=1), 1, atol=1e-6):
-            return float(-(targets * yes).sum(axis=1).mean())
-        return float(-(targets * yes + (1 - targets) * no).mean())
-    return float(np.mean(_log_losses(targets, probabilities)))
+        return float(_log_losses_of_labels(targets, probabilities).mean())
+    if targets.dtype.kind == "f" and np.allclose(targets.sum(axis=1), 1, atol=1e-6):
+        return float(-(targets * _logarithm(probabilities)).sum(axis=1).mean())
+    return float(_log_losses(targets, probabilities).mean())
 
 
-def _log_losses(targets: Predictions, probabilities: Predictions) -> list[float]:
-    """The log loss of each column of tags."""
-    from sklearn.metrics import log_loss
+def _log_losses_of_labels(targets: Predictions, probabilities: Predictions) -> Predictions:
+    """Of each image (N,). scikit-learn checks so much that tuning and bootstraps by its log loss are waited for."""
+    import numpy as np
 
-    columns = zip(targets.T, probabilities.T, strict=True)
-    return [log_loss(target, probability, labels=[0, 1]) for target, probability in columns]
+    of_labels = np.take_along_axis(probabilities, targets[:, None].astype(int), axis=1)[:, 0]
+    return -_logarithm(of_labels)
+
+
+def _log_losses(targets: Predictions, probabilities: Predictions) -> Predictions:
+    """Of each column (C,) of tags or fractions."""
+    losses = targets * _logarithm(probabilities) + (1 - targets) * _logarithm(1 - probabilities)
+    columns: Predictions = -losses.mean(axis=0)
+    return columns
+
+
+def _logarithm(probabilities: Predictions) -> Predictions:
+    """Zero has none, so it is that of the smallest step from 1, as scikit-learn has it."""
+    import numpy as np
+
+    logarithms: Predictions = np.log(probabilities.clip(np.finfo(probabilities.dtype).eps, 1))
+    return logarithms
 
 
 def _weighted_log_loss(
@@ -176,7 +187,6 @@ def _weighted_log_loss(
 ) -> float:
     """Without weights every class counts the same, as PLAsTiCC has it, however many images it has."""
     import numpy as np
-    from sklearn.metrics import log_loss
 
     if unknown := sorted(set(weights or ()) - set(classes)):
         raise DeclarationError(
@@ -187,8 +197,7 @@ def _weighted_log_loss(
         return float(np.average(_log_losses(targets, probabilities), weights=of_columns))
     counts = np.bincount(targets, minlength=probabilities.shape[1])
     of_classes = 1 / counts.clip(1) if weights is None else np.array([weights.get(name, 1.0) for name in classes])
-    labels = np.arange(probabilities.shape[1])
-    return float(log_loss(targets, probabilities, labels=labels, sample_weight=of_classes[targets]))
+    return float(np.average(_log_losses_of_labels(targets, probabilities), weights=of_classes[targets]))
 
 
 def _of_columns(name: str, targets: Predictions, probabilities: Predictions) -> float:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,26 +30,19 @@ class Pretraining:
     """What timm keeps with the weights of a backbone.
 
     side: of the square images, in pixels. fixed: whether the network was built for this size, as transformers are.
+    options: what its architecture is built with, as JSON.
     """
 
-    backbone: str
+    architecture: str
     side: int
     interpolation: str
     fixed: bool
+    options: str = "{}"
 
-    @cached_property
+    @property
     def network(self) -> Any:
         """The network without numbers: it takes no memory, and computes shapes only."""
-        import timm
-        import torch
-
-        with torch.device("meta"):
-            name: str = self.backbone
-            options: dict[str, Any] = {}
-            if name.startswith("local-dir:"):
-                config = json.loads((Path(name.removeprefix("local-dir:")) / "config.json").read_text(encoding="utf-8"))
-                name, options = config["architecture"], config.get("model_args") or {}
-            return timm.create_model(name, pretrained=False, num_classes=0, **options).eval()
+        return _without_numbers(self.architecture, self.options)
 
     def refusal(self, size: Size) -> str | None:
         """Why the network doesn't take images of this size; None where it does."""
@@ -76,16 +69,27 @@ class Pretraining:
         return self.side if self.fixed and self.refusal(nearest) else nearest
 
 
+@lru_cache(maxsize=8)
+def _without_numbers(architecture: str, options: str) -> Any:
+    import timm
+    import torch
+
+    with torch.device("meta"):
+        return timm.create_model(architecture, pretrained=False, num_classes=0, **json.loads(options)).eval()
+
+
 def pretraining(backbone: str) -> Pretraining:
     """Of a backbone by its timm name or ``local-dir:PATH``; raises BackboneError for one that is unknown."""
     if backbone.startswith("local-dir:"):
         file = Path(backbone.removeprefix("local-dir:")) / "config.json"
         try:
-            config = json.loads(file.read_text(encoding="utf-8"))["pretrained_cfg"]
+            described = json.loads(file.read_text(encoding="utf-8"))
+            config, architecture = described["pretrained_cfg"], str(described["architecture"])
             side, interpolation = int(config["input_size"][-1]), str(config["interpolation"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BackboneError(f"{file} can't be read as timm's description of a backbone ({error}).") from None
-        return Pretraining(backbone, side, interpolation, bool(config.get("fixed_input_size")))
+        options = json.dumps(described.get("model_args") or {})
+        return Pretraining(architecture, side, interpolation, bool(config.get("fixed_input_size")), options)
     import timm
 
     known = timm.models.get_pretrained_cfg(backbone)

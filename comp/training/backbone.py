@@ -314,7 +314,7 @@ def foldable(model: Classifier, images: Tensor) -> list[Pair]:
 @torch.no_grad()
 def folded(model: Classifier, pairs: Sequence[Pair]) -> Classifier:
     """A copy of a classifier in evaluation, each pair of its backbone one convolution."""
-    classifier = copy.deepcopy(model)
+    classifier: Classifier = _sharing(model)
     for of_convolution, of_norm in pairs:
         convolution, norm = (classifier.backbone.get_submodule(name) for name in (of_convolution, of_norm))
         statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
@@ -322,6 +322,14 @@ def folded(model: Classifier, pairs: Sequence[Pair]) -> Classifier:
         rest = nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
         classifier.backbone.set_submodule(of_norm, rest.eval())
     return classifier
+
+
+def _sharing(module: nn.Module) -> Any:
+    """A copy of a module, and of those in it, that shares their tensors: other ones can be put in their place."""
+    twin = copy.copy(module)
+    twin._parameters = dict(module._parameters)
+    twin._modules = {name: part and _sharing(part) for name, part in module._modules.items()}
+    return twin
 
 
 def _pairs(model: Classifier, images: Tensor) -> list[Pair]:
