@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import time
 
@@ -87,7 +88,7 @@ def always(at, status, **more):
 CLOSED = {"userHasEntered": False, "newEntrantDeadline": "2017-03-01T00:00:00Z"}
 
 
-def test_a_refusal_is_one_sentence_with_its_remedy(refused, nothing_that_looks_whole, waits):
+def test_a_refusal_is_one_sentence_with_its_remedy(refused, data, nothing_that_looks_whole, waits):
     remedies = [
         ([always("DownloadDataFiles", 401)], ["https://www.kaggle.com/settings/api", "~/.kaggle/access_token"]),
         ([always("DownloadDataFiles", 403)], ["accept its rules at http://127.0.0.1", "/c/bulky"]),
@@ -106,6 +107,8 @@ def test_a_refusal_is_one_sentence_with_its_remedy(refused, nothing_that_looks_w
         told = refused(*faults)
         assert all(word in told for word in words), told
         nothing_that_looks_whole()
+        # An archive that came whole beside one that was refused is not asked for again.
+        shutil.rmtree(data, ignore_errors=True)
     assert waits == [1, 2, 4]  # for the failing server, the last
 
 
