@@ -45,7 +45,7 @@ new: setup ## Make a competition's folder: NAME=flowers KAGGLE=its-slug [DATASET
 test: setup ## Run the tests, but for the long ones and those on the real competitions' images
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/real $(ARGS)
 
-test-long: setup ## Run the tests that start clusters, several processes, or notebooks
+test-long: setup ## Run the tests that start clusters, processes or notebooks, and further cases
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/real -m long $(ARGS)
 
 test-real: setup ## Run the tests on real images (they need ../shared)

@@ -61,6 +61,11 @@ def _charts_where_they_are_looked_at(request, monkeypatch):
         monkeypatch.setattr(figures, "_drawn", lambda *_: Markup('<svg viewBox="0 0 1 1"></svg>'))
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the pages: idle processes take tests from the end, so one process starts a browser, and not all."""
+    items.sort(key=lambda item: "in_browser" not in item.path.parts)
+
+
 def be_nobody(patch, home):
     """Take what is set for this machine's user out of the environment."""
     for name in list(os.environ):
@@ -323,7 +328,6 @@ class Predicting:
         write_submission(written, run.submission)
         run.weights.parent.mkdir()
         run.weights.write_bytes(b"")
-        data = {"train": len(tables.train), "test": len(tables.test), "fingerprint": "f00d"}
         recipe = {"backbone": "test_resnet", "stages": [{"size": 16, "train": "head"}]}
         whole = {
             "competition": competition.name,
@@ -331,7 +335,7 @@ class Predicting:
             "recipe_name": name,
             "recipe": recipe,
             "seed": seed,
-            "data": data,
+            "data": {"train": len(tables.train), "test": len(tables.test), "fingerprint": "f00d"},
             **config,
         }
         run.write_record("config", whole)

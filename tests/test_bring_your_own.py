@@ -114,6 +114,7 @@ def test_the_changes_that_are_counted_have_so_many_lines_and_twelve_at_most():
     assert max(counted.values()) <= 12
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("title", EXAMPLES)
 def test_an_example_trains_predicts_and_is_graded(title, request, comp, serving, workspace):
     of, example = EXAMPLES[title]

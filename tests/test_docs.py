@@ -42,6 +42,7 @@ def cells(digits_home, capsys):
     return names, printed
 
 
+@pytest.mark.long
 def test_the_page_runs_and_prints_what_it_shows_but_for_the_numbers(cells, comp, workspace):
     names, printed = cells
     shown = 0

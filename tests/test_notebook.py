@@ -69,6 +69,7 @@ def test_a_session_shows_a_batch_its_top_losses_and_its_confusion_as_pictures(se
     assert png(shown)
 
 
+@pytest.mark.long
 def test_a_run_from_python_and_the_same_from_the_command_line_give_the_same_submission(
     open_session, shades, comp, workspace, tmp_path
 ):
@@ -369,6 +370,7 @@ def test_a_fold_and_what_a_run_before_found_are_taken(open_session):
     assert [stage.learning_rate for stage in like.stages] == [3e-3]
 
 
+@pytest.mark.long
 def test_threads_of_a_session_sleep_soon_as_those_of_the_command_do():
     code = """
 import os, sys

@@ -174,6 +174,7 @@ def test_a_run_on_other_classes_or_without_a_submission_is_not_predicted_or_subm
         runner.predict(DIGITS, run, workspace, Console())
 
 
+@pytest.mark.long
 def test_the_same_command_with_the_same_seed_gives_the_same_bytes_in_another_process(shades, serving, comp, tmp_path):
     """One that is not forked: it hashes otherwise."""
     command = ["--competitions", shades.plugins, "run", "shades", "--set", "stages.cycle_length=1"]

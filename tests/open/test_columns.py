@@ -13,6 +13,7 @@ from comp.runs import Workspace
 from comp.runs.resolve import Choices
 from comp.submission.predictions import read_predictions
 from comp.training.predicting import predict_test_images
+from tests.open.conftest import each
 
 MOLES = """
 from comp import Columns, Competition, CsvLabels, ProbabilityOf, Recipe, Stage, TestImages, side_on
@@ -66,9 +67,9 @@ def moles(tiny):
     return made
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+@pytest.mark.parametrize("recipe", each(RECIPES, ("cached features",)))
 def test_labels_that_follow_from_columns_alone_are_learned(moles, opened, recipe):
-    done = opened(moles(recipe), "columns.dropout=0.05", "tta=fixed")
+    done = opened(moles(RECIPES[recipe]), "columns.dropout=0.05", "tta=fixed")
     assert done.score > 0.85
     said = done.run.log.read_text()
     assert "'age': 1 of 60 labelled images" in said

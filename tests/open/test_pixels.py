@@ -84,7 +84,7 @@ FIELDS = {
 }
 
 
-OFTEN = ("channels", "function", "deep", "rectangles")
+OFTEN = ("channels", "function", "deep")
 
 
 def write(made, kind, part, rows):

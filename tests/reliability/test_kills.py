@@ -93,6 +93,7 @@ def report(counts):
     print(counts, flush=True)  # noqa: T201 - it takes an hour
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_ends_with_the_same_bytes(colours, tmp_path):
     counts = kill_at_random(colours, tmp_path / "runs", runs=2, seed=SEED)
     assert counts.identical == counts.runs == 2, counts

@@ -89,6 +89,7 @@ def test_sizes_that_a_backbone_takes_are_tried_once(tmp_path, monkeypatch):
     refuse_sizes(recipe, tmp_path)
 
 
+@pytest.mark.long
 def test_without_torch_another_process_tries_the_sizes(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "torch")
     with pytest.raises(BackboneError, match=r"Stage 1.* 50 pixels"):

@@ -110,8 +110,13 @@ RECIPES = {
     ),
 }
 
+# Between them they have most of what a training resumes from; `make test-long` has the others.
+OFTEN = ("cached head, then all", "average, mixing, gathered, snapshots")
 
-@pytest.mark.parametrize("name", RECIPES)
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in OFTEN else pytest.mark.long) for name in RECIPES]
+)
 def test_a_training_that_is_killed_anywhere_ends_as_one_that_never_was(
     with_stages, workspace, killed, train, undisturbed, monkeypatch, name
 ):

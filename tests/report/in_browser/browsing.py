@@ -3,6 +3,7 @@
 import multiprocessing
 import re
 import shutil
+import signal
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,8 +32,12 @@ def launched():
         yield browser
         browser.close()
         # The driver ends when its input does, which every process that was forked meanwhile holds open too.
+        # Of one that is killed torch tells by an error, in whatever test is next.
+        told = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for left in multiprocessing.active_children():
             left.kill()
+            left.join()
+        signal.signal(signal.SIGCHLD, told or signal.SIG_DFL)
 
 
 @dataclass

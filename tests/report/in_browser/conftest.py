@@ -1,11 +1,8 @@
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from textwrap import dedent
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from PIL import Image
 
 from comp import runner
@@ -29,7 +26,6 @@ CLASSES = (
     "emoji \N{DOG FACE}, line\u2028end, \u202eleft",
 )
 FILE = "<img src=x onerror=window.owned=3>&amp; \N{CAT FACE} 'n\" {number}"
-DECLARATION = Path("plugins", "hostile", "competition.py")
 DECLARED = """
 from comp import Competition, CsvLabels, ClassName, Recipe, Stage, TagNames, TestImages, side_on, top_down
 
@@ -74,9 +70,9 @@ def write(path, rows):
     path.write_text("\n".join(quoted) + "\n", encoding="utf-8")
 
 
-def declare(folder, workspace, *, tags):
+def made(folder, *, tags=False):
     """A competition of 64 noisy squares of four colours under hostile names, 16 more to predict."""
-    declaration = folder / DECLARATION
+    declaration, workspace = folder / "plugins" / "hostile" / "competition.py", Workspace(folder / "home")
     declaration.parent.mkdir(parents=True)
     filled = (', separator="|"', 'TagNames("|")', "mean_f2") if tags else ("", "ClassName()", "accuracy")
     source = DECLARED.format(separator=filled[0], form=filled[1], metric=filled[2])
@@ -94,27 +90,14 @@ def declare(folder, workspace, *, tags):
             rows[part].append((id_, "|".join(dict.fromkeys(names))))
     write(data / "train.csv", rows["train"])
     write(data / "sample_submission.csv", [(id_, CLASSES[0]) for id_, _ in rows["test"]])
+    return load_competition(declaration), workspace
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory, worker_id):
-    """Makes a competition with its runs and pages in the first process of the tests that wants it, for all of them."""
-    folder = tmp_path_factory.getbasetemp()
-    folder = folder if worker_id == "master" else folder.parent
-
-    def of(name, make, *, tags=False):
-        place, workspace = folder / name, Workspace(folder / name / "home")
-        with FileLock(folder / f"{name}.lock"), pytest.MonkeyPatch.context() as patch:
-            be_nobody(patch, tmp_path_factory.mktemp("home"))
-            if not (place / "runs.json").is_file():
-                declare(place, workspace, tags=tags)
-                runs = make(load_competition(place / DECLARATION), workspace)
-                (place / "runs.json").write_text(json.dumps([run.folder.name for run in runs]))
-            competition = load_competition(place / DECLARATION)
-        names = json.loads((place / "runs.json").read_text())
-        return Shown(competition, workspace, [Run(workspace.runs / competition.name / run) for run in names])
-
-    return of
+def nobodys_home(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        be_nobody(patch, tmp_path_factory.mktemp("home"))
+        yield tmp_path_factory.mktemp("pages")
 
 
 def reported(competition, workspace, choices):
@@ -126,7 +109,10 @@ def reported(competition, workspace, choices):
     return run
 
 
-def one_class_per_image(competition, workspace):
+@pytest.fixture(scope="session")
+def single(nobodys_home):
+    """Two runs of one class per image, the second in folds, and their pages."""
+    competition, workspace = made(nobodys_home / "single")
     first, joined = (reported(competition, workspace, chosen) for chosen in (Choices(), Choices("quick", folds=2)))
     explore(competition, Choices(), workspace, Console())
     compare(competition, [first, joined], workspace)
@@ -136,28 +122,19 @@ def one_class_per_image(competition, workspace):
         valid.iloc[row] = [0.97 if name == CLASSES[(row + 1) % 4] else 0.01 for name in valid.columns]
     write_predictions(joined.predictions("valid"), valid.index, valid.to_numpy(), valid.columns)
     check_labels(competition, joined, workspace, Console())
-    return first, joined
+    return Shown(competition, workspace, [first, joined])
 
 
-def several_tags(competition, workspace):
+@pytest.fixture(scope="session")
+def tagged(nobodys_home):
+    """One run of tags."""
+    competition, workspace = made(nobodys_home / "tagged", tags=True)
     run = reported(competition, workspace, Choices("quick"))
     explore(competition, Choices(folds=3), workspace, Console())
-    return (run,)
+    return Shown(competition, workspace, [run])
 
 
-@pytest.fixture(scope="session")
-def single(shared):
-    """Two runs of one class per image, the second in folds, and their pages."""
-    return shared("single", one_class_per_image)
-
-
-@pytest.fixture(scope="session")
-def tagged(shared):
-    """One run of tags."""
-    return shared("tagged", several_tags, tags=True)
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser():
     with launched() as started:
         yield started
