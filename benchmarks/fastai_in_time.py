@@ -34,17 +34,18 @@ def score_in_time(
     competition = competition_named(name, REPOSITORY_COMPETITIONS)
     choices = Choices("quick", backbone, seed=seed)
     prepared = prepare(Experiment.of(competition, choices, Workspace.from_environment()), Console())
-    began = perf_counter()
-    probabilities, classes, epochs = _predictions(prepared, 60 * minutes, seed)
-    seconds = perf_counter() - began
+    probabilities, classes, epochs, seconds = _predictions(prepared, 60 * minutes, seed)
     targets = prepared.tables.targets[prepared.validating]
     ordered = probabilities[:, [classes.index(label) for label in prepared.tables.classes]]
     _, scores = tune_on_predictions(competition, prepared.tables.classes, targets, ordered)
     print(f"fastai, fine_tune({epochs}) in {seconds:.0f} s: {scores['metric']} {with_error(scores)}")
 
 
-def _predictions(prepared: Prepared, seconds: float, seed: int) -> tuple[Any, list[str], int]:
-    """Of the validation images (N, C), their classes, and the epochs that fitted."""
+def _predictions(prepared: Prepared, seconds: float, seed: int) -> tuple[Any, list[str], int, float]:
+    """Of the validation images (N, C), their classes, the epochs that fit, and the seconds they took.
+
+    How long an epoch takes is measured before, beside the time that fastai has.
+    """
     from fastai.vision.all import set_seed
 
     began = perf_counter()
@@ -58,14 +59,14 @@ def _predictions(prepared: Prepared, seconds: float, seed: int) -> tuple[Any, li
         frozen = _seconds(lambda: learner.fit_one_cycle(1))
         whole = max(first - frozen, frozen)
         predicted = _seconds(lambda: learner.tta(n=VIEWS - 1))
-        left = seconds - (perf_counter() - began) - frozen - predicted
-        epochs = max(1, int(left / whole))
+        epochs = max(1, int((seconds - frozen - predicted) / whole))
     set_seed(seed)
     learner = _learner(prepared)
+    began = perf_counter()
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(epochs)
         probabilities, _ = learner.tta(n=VIEWS - 1)
-    return probabilities.numpy(), list(map(str, learner.dls.vocab)), epochs
+    return probabilities.numpy(), list(map(str, learner.dls.vocab)), epochs, perf_counter() - began
 
 
 def _learner(prepared: Prepared) -> Any:

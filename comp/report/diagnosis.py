@@ -77,9 +77,28 @@ def findings_of(trained: Run) -> tuple[Finding, ...]:
     higher_is_better = trained.record("config").get("higher_is_better", False)
     guessing = trained.record("trained").get("guessing") if trained.has("trained") else None
     found = diagnose(epochs, steps, recipe, higher_is_better=higher_is_better, guessing=guessing)
-    if not found and (timid := under_confident(trained, recipe)):
-        return (timid,)
+    if not found and (other := behind_the_baseline(trained, recipe) or under_confident(trained, recipe)):
+        return (other,)
     return found
+
+
+def behind_the_baseline(trained: Run, recipe: Recipe) -> Finding | None:
+    """What was trained longer, and yet has a worse loss and score than a linear model on the frozen features."""
+    baseline = trained.record("trained").get("baseline") if trained.has("trained") else None
+    if baseline is None or recipe.stages[-1].schedule == "lbfgs":
+        return None
+    last, number = trained.history.epochs().iloc[-1], len(recipe.stages)
+    higher = trained.record("config").get("higher_is_better", False)
+    worse = last["score"] < baseline["score"] if higher else last["score"] > baseline["score"]
+    if not worse or last["valid_loss"] <= baseline["loss"]:
+        return None
+    return Finding(
+        "no better than a linear model",
+        number,
+        f"it ended at {last['metric']} {last['score']:.5g} and validation loss {last['valid_loss']:.4g}; a linear model on "
+        f"the frozen features, solved in seconds, has {baseline['score']:.5g} and {baseline['loss']:.4g}",
+        f"--set stages.{number}.cycle_length={2 * recipe.stages[-1].cycle_length}",
+    )
 
 
 def under_confident(trained: Run, recipe: Recipe) -> Finding | None:

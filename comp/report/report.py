@@ -77,6 +77,7 @@ def explain(
         "config": member.config,
         "recipe": recipe,
         "scores": scores,
+        "baseline": run.record("trained").get("baseline") if run.has("trained") else None,
         "submitted": run.record("submitted") if run.has("submitted") else {},
         "postprocessing": "; ".join(filter(None, [in_words(postprocessing), errors])),
         "doubt": doubt(scores),

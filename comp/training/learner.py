@@ -23,6 +23,7 @@ from comp.declare.recipe import Recipe, Stage
 from comp.errors import DivergedError
 from comp.training.backbone import Classifier, Pair, foldable, folded, freeze, training_mode
 from comp.training.features import FeatureEpochs
+from comp.training.heads import build_head
 from comp.training.losses import Mixing, Objective
 from comp.training.memory import MicroBatches, Undo
 from comp.training.optimizers import average_of, build_optimizer
@@ -234,6 +235,28 @@ class Learner:
         yield epoch
         if epoch.diverged:
             raise DivergedError(1, 1.0)
+
+    def baseline(
+        self, training: Epochs, validation: Validation | None
+    ) -> tuple[npt.NDArray[np.float32] | None, float | None]:
+        """The logits (N, C) and the loss on the validation samples of a linear head solved on a stage's features.
+
+        Of classes that is logistic regression. None both where the stage has no pooled features. The model stays as it
+        is.
+        """
+        if not isinstance(training, FeatureEpochs) or len(self.model.shape) != 1 or self.objective is None:
+            return None, None
+        own = self.model.head
+        inputs, targets, folds = training.whole()
+        # What a layer of torch starts from is drawn.
+        with torch.random.fork_rng(devices=[]):
+            head = build_head(inputs.shape[-1], np.zeros(self.model.outputs), dropout=0.0)
+        self.model.head = head.to(self.accelerator.device)
+        try:
+            solve(head, inputs.to(self.accelerator.device), targets.to(self.accelerator.device), folds, self.objective)
+            return self._validate(validation)
+        finally:
+            self.model.head = own
 
     def undo_stage(self) -> None:
         """Be between two stages again after one whose loss diverged; the weights are the caller's to restore."""

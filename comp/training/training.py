@@ -10,6 +10,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from comp.console import Console
@@ -57,6 +59,7 @@ class Training:
     size: of the images that the model was made for last.
     touched: whether the backbone may be another than it was built.
     resumed: where the stage was stopped that is resumed.
+    baseline: the validation loss and score of a linear model on the first stage's features, where those are cached.
     began: the time, in seconds, at which the stage under way would have begun, had it not been stopped.
     after_epoch: called when an epoch is recorded; what it raises ends the training.
     """
@@ -73,6 +76,7 @@ class Training:
     size: Size = 0
     touched: bool = False
     resumed: dict[str, Any] | None = None
+    baseline: dict[str, float] | None = None
     began: float = 0.0
     after_epoch: Callable[[], None] = lambda: None
     saved: float = field(default_factory=time.monotonic)
@@ -122,6 +126,9 @@ class Training:
         self.began = time.perf_counter()
         prepared, learner, number, resumed = self.prepared, self.prepared.learner, self.number, self.resumed
         epochs, validation = prepared.inputs(stage, number)
+        if number == 1 and self.baseline is None and stage.schedule != "lbfgs":
+            logits, loss = learner.baseline(epochs, validation)
+            self._keep_baseline(self._score(logits), loss)
         if resumed is None:
             rate = self.rate_of(stage, number, epochs)
             self._begin(stage)
@@ -190,6 +197,7 @@ class Training:
             "snapshots": [path.stem for path in self.snapshots],
             # What its validation loss is held against.
             "guessing": self.prepared.guessing(),
+            "baseline": self.baseline,
             "at_once": {"training": passes.training, "forward": passes.forward},
         }
         self.run.write_record("trained", record)
@@ -218,6 +226,7 @@ class Training:
             "last_finite": finite and [dict(finite.weights), finite.cycles],
             "size": self.size,
             "touched": self.touched,
+            "baseline": self.baseline,
             "weights": self._changing(learner.model.state_dict()),
             "passes": [learner.micro_batches.training, learner.micro_batches.forward],
             "tables": self.run.history.sizes(),
@@ -234,6 +243,7 @@ class Training:
             self.fitted = [stage_of(fitted, *recipes) for fitted in state["fitted"]]
             self.found, self.diverged, self.size = dict(state["found"]), state["diverged"], state["size"]
             self.touched, self.resumed, tables = state["touched"], state["stage"], state["tables"]
+            self.baseline = state["baseline"]
             self.snapshots = [self.run.checkpoint(name) for name in state["snapshots"]]
             self.last_finite = None if state["last_finite"] is None else Finite(*state["last_finite"])
             learner.micro_batches.training, learner.micro_batches.forward = state["passes"]
@@ -259,18 +269,32 @@ class Training:
         self.size, self.snapshots = stage.pixels, []
         self.last_finite = Finite(self._copied(self.prepared.learner.model), 0) if self.fitted else None
 
-    def _record(self, stage: Stage, number: int, epoch: Epoch) -> None:
-        """In the tables, on the terminal, and its weights where they are kept."""
+    def _keep_baseline(self, score: float | None, loss: float | None) -> None:
+        if score is None or loss is None:
+            return
+        self.baseline = {"score": score, "loss": loss}
+        metric = self.prepared.experiment.competition.scoring.name
+        self.console.detail(f"baseline, a linear model on the frozen features: {metric} {score:.5f}, loss {loss:.4g}")
+
+    def _score(self, logits: npt.NDArray[np.float32] | None) -> float | None:
+        """The metric of the validation samples' logits (N, C)."""
         competition, tables = self.prepared.experiment.competition, self.prepared.tables
         targets, answers = tables.answered(self.prepared.validating)
-        score = score_logits(competition, self.prepared.outputs, tables.classes, targets, epoch.logits, answers)
+        return score_logits(competition, self.prepared.outputs, tables.classes, targets, logits, answers)
+
+    def _record(self, stage: Stage, number: int, epoch: Epoch) -> None:
+        """In the tables, on the terminal, and its weights where they are kept."""
+        score = self._score(epoch.logits)
+        if number == 1 and stage.schedule == "lbfgs":
+            # The head itself is the linear model.
+            self._keep_baseline(score, epoch.valid_loss)
         row = {
             "stage": number,
             "cycle": epoch.cycle + 1,
             "epoch": epoch.number + 1,
             "train_loss": epoch.train_loss,
             "valid_loss": epoch.valid_loss,
-            "metric": competition.scoring.name,
+            "metric": self.prepared.experiment.competition.scoring.name,
             "score": score,
             "seconds": epoch.seconds,
             "images_per_second": epoch.images_per_second,

@@ -313,3 +313,17 @@ def test_a_run_whose_temperature_is_far_below_one_is_under_confident(run_of, tem
     run.write_record("scores", {"postprocessing": {"kind": "Clip", "smallest": 1e-4, "temperature": temperature}})
     found = [line for line in diagnosis_of(run) if "under-confident" in line]
     assert [line.partition("; try ")[2] for line in found] == [change] * (change is not None)
+
+
+@pytest.mark.parametrize(
+    ("score", "loss", "behind"),
+    # One that is worse in one of both alone may be chance, or over-confident.
+    [(0.999, 1e-4, True), (0.999, 10.0, False), (0.5, 1e-4, False), (0.5, 10.0, False)],
+)
+def test_a_run_that_a_linear_model_on_frozen_features_beats_is_told_so(run_of, score, loss, behind):
+    run = run_of("healthy_sgdr")
+    run.write_record("config", {**run.record("config"), "higher_is_better": True})
+    trained = {"stages": run.record("config")["recipe"]["stages"], "baseline": {"score": score, "loss": loss}}
+    run.write_record("trained", trained)
+    found = [line for line in diagnosis_of(run) if "linear model" in line]
+    assert [("0.999" in line, "try --set stages.1.cycle_length=" in line) for line in found] == [(True, True)] * behind
