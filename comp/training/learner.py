@@ -251,6 +251,7 @@ class Learner:
         # What a layer of torch starts from is drawn.
         with torch.random.fork_rng(devices=[]):
             head = build_head(inputs.shape[-1], np.zeros(self.model.outputs), dropout=0.0)
+        assert isinstance(head, Sequential)
         self.model.head = head.to(self.accelerator.device)
         try:
             solve(head, inputs.to(self.accelerator.device), targets.to(self.accelerator.device), folds, self.objective)

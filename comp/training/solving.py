@@ -17,6 +17,8 @@ FOLDS = 3
 # A larger sample would choose hardly better.
 MOST_ROWS = 6_000
 ITERATIONS = 60
+# A mean loss below which nothing is left to gain by weaker ones.
+PERFECT = 1e-3
 # Logits are multiplied by between exp(-2) and exp(2).
 FACTOR = 2.0
 
@@ -107,7 +109,7 @@ def _chosen(
         logits = torch.cat([fit.logits(inputs[out]).mean(dim=1) for out, fit in zip(left_out, fits, strict=True)])
         truth = torch.cat([targets[out] for out in left_out])
         tried.append((*_scaled(logits, truth, objective.plain()), strength))
-        if len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]:
+        if tried[-1][0] < PERFECT or (len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]):
             break
     _, factor, strength = min(tried)
     # The penalty stands for a number of samples, and all are more than those tried.

@@ -28,7 +28,10 @@ def test_it_has_the_score_and_loss_of_a_head_that_is_solved_whatever_head_is_tra
     for head in ("linear", "mlp"):
         baseline = trained(HEAD, ALL, head=head).record("trained")["baseline"]
         assert baseline == pytest.approx({"score": solved["score"], "loss": solved["valid_loss"]})
-        assert f"baseline, a linear model on the frozen features: accuracy {solved['score']:.5f}" in capsys.readouterr().out
+        assert (
+            f"baseline, a linear model on the frozen features: accuracy {solved['score']:.5f}"
+            in capsys.readouterr().out
+        )
 
 
 def test_a_head_that_is_solved_is_itself_the_baseline_of_what_trains_after_it(trained):
