@@ -95,8 +95,8 @@ def behind_the_baseline(trained: Run, recipe: Recipe) -> Finding | None:
     return Finding(
         "no better than a linear model",
         number,
-        f"it ended at {last['metric']} {last['score']:.5g} and validation loss {last['valid_loss']:.4g}; a linear model on "
-        f"the frozen features, solved in seconds, has {baseline['score']:.5g} and {baseline['loss']:.4g}",
+        f"it ended at {last['metric']} {last['score']:.5g}, validation loss {last['valid_loss']:.4g}; a linear model "
+        f"on the frozen features, solved in seconds, has {baseline['score']:.5g} and {baseline['loss']:.4g}",
         f"--set stages.{number}.cycle_length={2 * recipe.stages[-1].cycle_length}",
     )
 
