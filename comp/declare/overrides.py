@@ -103,10 +103,13 @@ def _changed_parts(name: str, parts: tuple[Any, ...], settings: Mapping[Steps, s
 
 
 def _unknown(declaration: Any, name: str, setting: str) -> str:
-    usual = USUAL_NAMES.get(name.lower(), name)
+    known = sorted(field.name for field in fields(declaration))
+    of_stages = [field.name for field in fields(Stage)] if isinstance(declaration, Recipe) else []
+    near = difflib.get_close_matches(name.lower(), [*known, *USUAL_NAMES, *of_stages], n=1)
+    usual = USUAL_NAMES.get(near[0], near[0]) if near else name
     path, _, value = setting.partition("=")
     written = ".".join(usual if step == name else step for step in path.strip().split("."))
-    if isinstance(declaration, Recipe) and usual in {field.name for field in fields(Stage)}:
+    if isinstance(declaration, Recipe) and usual in of_stages and usual not in known:
         # The length is that of the first of several cycles, not the epochs of the stage.
         alone = usual == "cycle_length" and usual != name and any(stage.cycles > 1 for stage in declaration.stages)
         beside = " and stages.cycles=1" if alone else ""
@@ -115,12 +118,9 @@ def _unknown(declaration: Any, name: str, setting: str) -> str:
             f"{name!r} is {what}; write stages.{written}={value}{beside} for all of them, or "
             f"stages.1.{written}={value} for the first."
         )
-    if usual != name and usual in {field.name for field in fields(declaration)}:
-        return f"there is no field {name!r}; did you mean {written}={value}?"
-    known = sorted(field.name for field in fields(declaration))
-    near = difflib.get_close_matches(name, known, n=1)
-    meant = f"did you mean {near[0]!r}? There" if near else "there"
-    return f"there is no field {name!r}; {meant} are {', '.join(known)}."
+    if usual in known:
+        return f"there is no field {name!r}; did you mean {written}={value}? There are {', '.join(known)}."
+    return f"there is no field {name!r}; there are {', '.join(known)}."
 
 
 def _is_written(hint: Any) -> bool:

@@ -66,7 +66,7 @@ def test_an_override_of_the_wrong_kind_is_said_before_anything_is_downloaded(run
         (("--set", "batch_size=many"), "`batch_size` is 'many', but it should be a whole number of at least 2"),
         (("--set", "stages.1.size=big"), "`size` is 'big', but it should be a whole number from 8 to 4096"),
         (("--set", "stages.size"), "--set takes field=value"),
-        (("--set", "sizes=3"), "there is no field 'sizes'"),
+        (("--set", "sizes=3"), "'sizes' is 'size' of the stages; write stages.size=3"),
         (("--recipe", "fast"), "shades has no recipe 'fast'; it has standard"),
     ]:
         assert says in run_shades(*arguments)
