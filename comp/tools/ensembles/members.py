@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,20 +18,25 @@ Array = npt.NDArray[Any]
 
 OF_FOLDS = (
     *("competition", "folds", "seed", "split_seed", "classes", "data"),
-    *("recipe_name", "recipe", "augment", "layer_lr_ratio"),
+    *("recipe_name", "recipe", "augment", "layer_lr_ratio", "teacher.run"),
 )
 
 
 def refuse_differences(members: Sequence[Member], fields: Sequence[str], advice: str) -> None:
     """Raise RunError for the first field of the configs, named like ``recipe.stages.1.size``, that is not the same."""
     first, *others = members
-    mine = {field: first.config.get(field) for field in fields}
+    mine = {field: _value(first.config, field) for field in fields}
     for other in others:
-        found = difference(mine, {field: other.config.get(field) for field in fields})
+        found = difference(mine, {field: _value(other.config, field) for field in fields})
         if found is not None:
             raise RunError(
                 f"{other.name} and {first.name} differ in {found.field} ({found.other} and {found.one}); {advice}."
             )
+
+
+def _value(config: Mapping[str, Any], field: str) -> Any:
+    name, _, inside = field.partition(".")
+    return config.get(name, {}).get(inside) if inside else config.get(name)
 
 
 def refuse_other_data(members: Sequence[Member], tables: Tables) -> None:

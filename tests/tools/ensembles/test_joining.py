@@ -104,6 +104,7 @@ def test_missing_and_doubled_folds_are_named(made):
             "recipe.stages.1.size (32 and 16)",
         ),
         ({"data": {"train": 36, "test": 12, "fingerprint": "beef"}}, "data.fingerprint (beef and f00d)"),
+        ({"teacher": {"run": "shades/blend", "predictions": "f00d"}}, "teacher.run (shades/blend and None)"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
