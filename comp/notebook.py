@@ -228,6 +228,7 @@ class Session:
         _copy_history(kept, self.run, trained["snapshots"])
         self.training.fitted = list(stages)
         self.training.snapshots = [self.run.checkpoint(snapshot) for snapshot in trained["snapshots"]]
+        self.training.baseline = trained.get("baseline")
         self._predicted = False
         self.console.say(f"loaded {name} of {source.name}")
 
@@ -324,11 +325,12 @@ class Session:
         """Give back model and history where the block fails: a retry then goes as if it were the first try."""
         training, learner = self.training, self.prepared.learner
         model, snapshots, sizes = deepcopy(learner.model), training.snapshots, training.run.history.sizes()
+        baseline = training.baseline
         try:
             yield
         except BaseException:
             learner.model = learner.evaluated = model
-            training.snapshots = snapshots
+            training.snapshots, training.baseline = snapshots, baseline
             training.run.history.cut(sizes)
             self.console.say("the stage did not end; the weights are as they were before it")
             raise

@@ -1,8 +1,8 @@
 """Metrics by the names competitions use, each with its direction and what it is computed from.
 
 A metric stands below the rooms because three of them need it: training prints it, post-processing is tuned for it and
-the local Kaggle grades with it. scikit-learn computes; it is imported when a score is wanted, because declarations name
-metrics and `comp list` reads declarations in a blink.
+the local Kaggle grades with it. scikit-learn computes most; it is imported when a score is wanted, because declarations
+name metrics and `comp list` reads declarations in a blink.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def _log_loss(targets: Predictions, probabilities: Predictions) -> float:
 
 
 def _log_losses_of_labels(targets: Predictions, probabilities: Predictions) -> Predictions:
-    """Of each image (N,). scikit-learn checks so much that tuning and bootstraps by its log loss are waited for."""
+    """Of each image (N,). scikit-learn's own takes most of the time of tuning and bootstraps to check its inputs."""
     import numpy as np
 
     of_labels = np.take_along_axis(probabilities, targets[:, None].astype(int), axis=1)[:, 0]
@@ -175,10 +175,13 @@ def _log_losses(targets: Predictions, probabilities: Predictions) -> Predictions
 
 
 def _logarithm(probabilities: Predictions) -> Predictions:
-    """Zero has none, so it is that of the smallest step from 1, as scikit-learn has it."""
+    """Clipped at the type's epsilon, as scikit-learn's log loss does; raises ValueError for what is no probability."""
     import numpy as np
 
-    logarithms: Predictions = np.log(probabilities.clip(np.finfo(probabilities.dtype).eps, 1))
+    given = probabilities if probabilities.dtype.kind == "f" else probabilities.astype(float)
+    if not ((given >= 0) & (given <= 1)).all():
+        raise ValueError("probabilities are not all from 0 to 1")
+    logarithms: Predictions = np.log(given.clip(np.finfo(given.dtype).eps, 1))
     return logarithms
 
 

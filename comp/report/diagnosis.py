@@ -83,7 +83,7 @@ def findings_of(trained: Run) -> tuple[Finding, ...]:
 
 
 def behind_the_baseline(trained: Run, recipe: Recipe) -> Finding | None:
-    """What was trained longer, and yet has a worse loss and score than a linear model on the frozen features."""
+    """A training that ended with a worse loss and a worse score than a linear model on the frozen features."""
     baseline = trained.record("trained").get("baseline") if trained.has("trained") else None
     if baseline is None or recipe.stages[-1].schedule == "lbfgs":
         return None
@@ -96,7 +96,7 @@ def behind_the_baseline(trained: Run, recipe: Recipe) -> Finding | None:
         "no better than a linear model",
         number,
         f"it ended at {last['metric']} {last['score']:.5g}, validation loss {last['valid_loss']:.4g}; a linear model "
-        f"on the frozen features, solved in seconds, has {baseline['score']:.5g} and {baseline['loss']:.4g}",
+        f"on the frozen features has {baseline['score']:.5g} and {baseline['loss']:.4g}",
         f"--set stages.{number}.cycle_length={2 * recipe.stages[-1].cycle_length}",
     )
 

@@ -77,7 +77,10 @@ def explain(
         "config": member.config,
         "recipe": recipe,
         "scores": scores,
-        "baseline": run.record("trained").get("baseline") if run.has("trained") else None,
+        # A head that is solved is the baseline itself.
+        "baseline": None
+        if recipe is None or recipe.stages[-1].schedule == "lbfgs" or not run.has("trained")
+        else run.record("trained").get("baseline"),
         "submitted": run.record("submitted") if run.has("submitted") else {},
         "postprocessing": "; ".join(filter(None, [in_words(postprocessing), errors])),
         "doubt": doubt(scores),

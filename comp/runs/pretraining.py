@@ -29,6 +29,7 @@ STEP = 32
 class Pretraining:
     """What timm keeps with the weights of a backbone.
 
+    architecture: by timm's name, with or without a tag of weights.
     side: of the square images, in pixels. fixed: whether the network was built for this size, as transformers are.
     options: what its architecture is built with, as JSON.
     """

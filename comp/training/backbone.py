@@ -1,6 +1,5 @@
 """The network: a timm backbone and a head, their layer groups, and batch norm folded for prediction."""
 
-import copy
 import difflib
 import hashlib
 import logging
@@ -326,7 +325,8 @@ def folded(model: Classifier, pairs: Sequence[Pair]) -> Classifier:
 
 def _sharing(module: nn.Module) -> Any:
     """A copy of a module, and of those in it, that shares their tensors: other ones can be put in their place."""
-    twin = copy.copy(module)
+    twin = module.__new__(type(module))
+    twin.__dict__.update(module.__dict__)
     twin._parameters = dict(module._parameters)
     twin._modules = {name: part and _sharing(part) for name, part in module._modules.items()}
     return twin

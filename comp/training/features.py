@@ -195,12 +195,12 @@ class FeatureEpochs:
     def __len__(self) -> int:
         return len(self.rows) // self.batch_size
 
-    def whole(self) -> tuple[Tensor, Tensor, npt.NDArray[np.int64]]:
+    def whole(self, most_rows: int = MOST_VALUES) -> tuple[Tensor, Tensor, npt.NDArray[np.int64]]:
         """What a head is given of the training rows in all views (N, V, F), their targets and folds.
 
-        Of rows that would not fit in memory a sample is drawn, of `MOST_VALUES`.
+        Of more rows than these, or than would fit in memory, a sample is drawn, of `MOST_VALUES`.
         """
-        most = max(1, MOST_VALUES // prod(self.features.shape[1:]))
+        most = min(max(1, MOST_VALUES // prod(self.features.shape[1:])), most_rows)
         drawn = np.random.default_rng(self.seed).permutation(len(self.rows))
         # Those first that some fold leaves out.
         drawn = np.sort(drawn[np.argsort(self.folds[drawn] < 0, kind="stable")][:most])

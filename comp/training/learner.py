@@ -5,6 +5,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -29,7 +30,7 @@ from comp.training.memory import MicroBatches, Undo
 from comp.training.optimizers import average_of, build_optimizer
 from comp.training.processes import SharedBatch, choose_device, gathered, seed_worker, shares
 from comp.training.schedules import scheduler
-from comp.training.solving import solve
+from comp.training.solving import FOLDS, MOST_ROWS, solve
 from comp.training.state import StageState
 
 # What torch and timm consist of stays for as long as the process: looking through it for garbage, as every stage does
@@ -241,20 +242,24 @@ class Learner:
     ) -> tuple[npt.NDArray[np.float32] | None, float | None]:
         """The logits (N, C) and the loss on the validation samples of a linear head solved on a stage's features.
 
-        Of classes that is logistic regression. None both where the stage has no pooled features. The model stays as it
-        is.
+        With cross-entropy that is logistic regression. None both where the stage has no pooled features, no sample
+        validates, or the loss is one's own, which may need batches or a head that is not linear. The model and its
+        objective stay as they are.
         """
-        if not isinstance(training, FeatureEpochs) or len(self.model.shape) != 1 or self.objective is None:
+        pooled = isinstance(training, FeatureEpochs) and len(self.model.shape) == 1
+        if not pooled or validation is None or self.objective is None or callable(self.objective.loss):
             return None, None
-        own = self.model.head
-        inputs, targets, folds = training.whole()
+        assert isinstance(training, FeatureEpochs)
+        own, objective = self.model.head, copy(self.objective)
+        inputs, targets, _ = training.whole(MOST_ROWS)
+        folds = np.random.default_rng(0).permutation(len(inputs)) % FOLDS
         # What a layer of torch starts from is drawn.
         with torch.random.fork_rng(devices=[]):
             head = build_head(inputs.shape[-1], np.zeros(self.model.outputs), dropout=0.0)
         assert isinstance(head, Sequential)
         self.model.head = head.to(self.accelerator.device)
         try:
-            solve(head, inputs.to(self.accelerator.device), targets.to(self.accelerator.device), folds, self.objective)
+            solve(head, inputs.to(self.accelerator.device), targets.to(self.accelerator.device), folds, objective)
             return self._validate(validation)
         finally:
             self.model.head = own

@@ -74,7 +74,7 @@ class Prepared:
             self._start_head(stage)
         targets = torch.from_numpy(self.outputs.compared(self.tables.targets))
         folds, training = None, self.training
-        if stage.cached:
+        if stage.schedule == "lbfgs":
             together = self.tables.groups, self.tables.duplicate_groups
             folds = draw_folds(self.tables.targets, FOLDS, self.seed_of(number), *together)
         if self.pseudo_labels is not None:

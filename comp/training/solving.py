@@ -17,7 +17,7 @@ FOLDS = 3
 # A larger sample would choose hardly better.
 MOST_ROWS = 6_000
 ITERATIONS = 60
-# A mean loss below which nothing is left to gain by weaker ones.
+# At this share of the loss of guessing a weaker regularisation has nothing left to gain.
 PERFECT = 1e-3
 # Logits are multiplied by between exp(-2) and exp(2).
 FACTOR = 2.0
@@ -101,6 +101,7 @@ def _chosen(
     left_out = [torch.from_numpy(folds == fold) for fold in np.unique(folds[folds >= 0])]
     fits = [first] * len(left_out)
     tried: list[tuple[float, float, float]] = []
+    guessing = float(objective.plain()(first.logits(inputs.mean(dim=1)), targets))
     for strength in STRENGTHS:
         fits = [
             _fit(inputs[~out], targets[~out], objective, fit, strength) for out, fit in zip(left_out, fits, strict=True)
@@ -109,7 +110,7 @@ def _chosen(
         logits = torch.cat([fit.logits(inputs[out]).mean(dim=1) for out, fit in zip(left_out, fits, strict=True)])
         truth = torch.cat([targets[out] for out in left_out])
         tried.append((*_scaled(logits, truth, objective.plain()), strength))
-        if tried[-1][0] < PERFECT or (len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]):
+        if 0 <= tried[-1][0] < PERFECT * guessing or (len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]):
             break
     _, factor, strength = min(tried)
     # The penalty stands for a number of samples, and all are more than those tried.

@@ -129,6 +129,9 @@ class Training:
         if number == 1 and self.baseline is None and stage.schedule != "lbfgs":
             logits, loss = learner.baseline(epochs, validation)
             self._keep_baseline(self._score(logits), loss)
+            if self.baseline is not None:
+                found = f"{prepared.experiment.competition.scoring.name} {self.baseline['score']:.5f}, loss {loss:.4g}"
+                self.console.detail(f"baseline, a linear model on the frozen features: {found}")
         if resumed is None:
             rate = self.rate_of(stage, number, epochs)
             self._begin(stage)
@@ -243,7 +246,8 @@ class Training:
             self.fitted = [stage_of(fitted, *recipes) for fitted in state["fitted"]]
             self.found, self.diverged, self.size = dict(state["found"]), state["diverged"], state["size"]
             self.touched, self.resumed, tables = state["touched"], state["stage"], state["tables"]
-            self.baseline = state["baseline"]
+            # That of an earlier version has none.
+            self.baseline = state.get("baseline")
             self.snapshots = [self.run.checkpoint(name) for name in state["snapshots"]]
             self.last_finite = None if state["last_finite"] is None else Finite(*state["last_finite"])
             learner.micro_batches.training, learner.micro_batches.forward = state["passes"]
@@ -270,11 +274,7 @@ class Training:
         self.last_finite = Finite(self._copied(self.prepared.learner.model), 0) if self.fitted else None
 
     def _keep_baseline(self, score: float | None, loss: float | None) -> None:
-        if score is None or loss is None:
-            return
-        self.baseline = {"score": score, "loss": loss}
-        metric = self.prepared.experiment.competition.scoring.name
-        self.console.detail(f"baseline, a linear model on the frozen features: {metric} {score:.5f}, loss {loss:.4g}")
+        self.baseline = None if score is None or loss is None else {"score": score, "loss": loss}
 
     def _score(self, logits: npt.NDArray[np.float32] | None) -> float | None:
         """The metric of the validation samples' logits (N, C)."""

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from torch.nn import Linear
+from torch.nn.functional import cross_entropy
 
 from comp.declare.recipe import Stage
 from comp.training.learner import Learner
@@ -41,8 +43,15 @@ def test_a_head_that_is_solved_is_itself_the_baseline_of_what_trains_after_it(tr
     assert last["valid_loss"] != solved["valid_loss"]
 
 
-def test_without_cached_and_pooled_features_there_is_none(trained):
+def spread(logits, targets):
+    """A loss of one's own that is no number for logits that are all alike, as those of a new linear model are."""
+    apart = logits - logits.mean()
+    return cross_entropy(apart / apart.std(), targets)
+
+
+def test_without_cached_and_pooled_features_or_with_a_loss_of_one_s_own_there_is_none(trained):
     assert trained(ALL).record("trained")["baseline"] is None
+    assert trained(HEAD, loss=spread, head=lambda features, outputs: Linear(features, outputs)).weights.is_file()
     assert trained(HEAD, head="attention").record("trained")["baseline"] is None
 
 

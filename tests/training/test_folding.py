@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from comp.training.backbone import foldable, folded
 from tests.training.conftest import learner_of
@@ -83,3 +84,11 @@ def test_what_is_folded_follows_from_the_layers_and_not_from_weights_that_broke(
     with torch.no_grad():
         next(model.backbone.parameters()).fill_(float("nan"))
     assert foldable(model, IMAGES[:1]) == pairs
+
+
+def test_a_head_that_computes_its_weights_is_kept_as_it_is():
+    model = classifier_of("test_resnet")
+    model.head = spectral_norm(nn.Linear(model.head[-1].in_features, 2)).eval()
+    other = folded(model, foldable(model, IMAGES[:1]))
+    with torch.no_grad():
+        assert torch.allclose(other(IMAGES), model(IMAGES), atol=1e-3)

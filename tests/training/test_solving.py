@@ -92,3 +92,14 @@ def test_a_head_with_a_start_stays_near_it_where_the_images_say_little() -> None
     found = started[-1].get_parameter("weight").detach()
     scale = (found * rows).sum() / rows.square().sum()
     assert (found - scale * rows).norm() < 0.2
+
+
+def test_a_loss_that_may_be_negative_is_regularised_as_folds_say() -> None:
+    def negative(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(logits, targets) - 10
+
+    inputs, targets = data(noise=3)
+    (shifted, expected) = (
+        solve(head(), inputs, targets, FOLDS, Objective(loss, one_of=True))[1] for loss in (negative, "cross_entropy")
+    )
+    assert shifted == expected
