@@ -46,7 +46,7 @@ def test_a_space_is_read_with_what_the_recipe_says(planet, text, drawn_from, dec
     [
         (["dropout"], "--space takes field=low..high or field=a,b,c, but 'dropout' was given"),
         (["dropout="], "--space takes field=low..high or field=a,b,c, but 'dropout=' was given"),
-        (["drop=0..1"], "--space drop=0: there is no field 'drop'; did you mean 'dropout'?"),
+        (["drop=0..1"], "--space drop=0: there is no field 'drop'; did you mean dropout=0?"),
         (["dropout=0..1"], r"--space dropout=1: Recipe: `dropout` is 1"),
         (["dropout=0..a"], "--space dropout=a: Recipe: `dropout` is 'a'"),
         (["dropout=0.5..0.2"], "the ends are 0.5 and 0.2, but they should rise"),
