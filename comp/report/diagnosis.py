@@ -82,10 +82,18 @@ def findings_of(trained: Run) -> tuple[Finding, ...]:
     return found
 
 
+def baseline_of(trained: Run, recipe: Recipe) -> dict[str, float] | None:
+    """The score and validation loss of a linear model on the frozen features; None where the run is such a model."""
+    if recipe.stages[-1].schedule == "lbfgs" or not trained.has("trained"):
+        return None
+    baseline: dict[str, float] | None = trained.record("trained").get("baseline")
+    return baseline
+
+
 def behind_the_baseline(trained: Run, recipe: Recipe) -> Finding | None:
     """A training that ended with a worse loss and a worse score than a linear model on the frozen features."""
-    baseline = trained.record("trained").get("baseline") if trained.has("trained") else None
-    if baseline is None or recipe.stages[-1].schedule == "lbfgs":
+    baseline = baseline_of(trained, recipe)
+    if baseline is None:
         return None
     last, number = trained.history.epochs().iloc[-1], len(recipe.stages)
     higher = trained.record("config").get("higher_is_better", False)

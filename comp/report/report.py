@@ -19,7 +19,7 @@ from comp.declare.brought import short_name
 from comp.declare.competition import Competition
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.report import figures
-from comp.report.diagnosis import as_it_went, diagnosis_of
+from comp.report.diagnosis import as_it_went, baseline_of, diagnosis_of
 from comp.report.gallery import gallery, reading_of
 from comp.report.numbers import of_numbers
 from comp.report.outcomes import (
@@ -77,10 +77,7 @@ def explain(
         "config": member.config,
         "recipe": recipe,
         "scores": scores,
-        # A head that is solved is the baseline itself.
-        "baseline": None
-        if recipe is None or recipe.stages[-1].schedule == "lbfgs" or not run.has("trained")
-        else run.record("trained").get("baseline"),
+        "baseline": None if recipe is None else baseline_of(run, recipe),
         "submitted": run.record("submitted") if run.has("submitted") else {},
         "postprocessing": "; ".join(filter(None, [in_words(postprocessing), errors])),
         "doubt": doubt(scores),

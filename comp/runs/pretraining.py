@@ -72,6 +72,7 @@ class Pretraining:
 
 @lru_cache(maxsize=8)
 def _without_numbers(architecture: str, options: str) -> Any:
+    """One for all who ask: `refusal` sets its size each time."""
     import timm
     import torch
 

@@ -198,7 +198,7 @@ class FeatureEpochs:
     def whole(self, most_rows: int = MOST_VALUES) -> tuple[Tensor, Tensor, npt.NDArray[np.int64]]:
         """What a head is given of the training rows in all views (N, V, F), their targets and folds.
 
-        Of more rows than these, or than would fit in memory, a sample is drawn, of `MOST_VALUES`.
+        A sample of them is drawn where there are more than ``most_rows``, or more values than `MOST_VALUES`.
         """
         most = min(max(1, MOST_VALUES // prod(self.features.shape[1:])), most_rows)
         drawn = np.random.default_rng(self.seed).permutation(len(self.rows))

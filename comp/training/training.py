@@ -26,7 +26,7 @@ from comp.runs.resolve import stage_of
 from comp.submission.scoring import score_logits
 from comp.training.backbone import Classifier, set_size
 from comp.training.curves import show_range_test
-from comp.training.learner import Epoch, Epochs, Step
+from comp.training.learner import Epoch, Epochs, Step, Validation
 from comp.training.memory import peak_memory
 from comp.training.prepared import Prepared
 from comp.training.state import save_state, save_weights
@@ -127,11 +127,7 @@ class Training:
         prepared, learner, number, resumed = self.prepared, self.prepared.learner, self.number, self.resumed
         epochs, validation = prepared.inputs(stage, number)
         if number == 1 and self.baseline is None and stage.schedule != "lbfgs":
-            logits, loss = learner.baseline(epochs, validation)
-            self._keep_baseline(self._score(logits), loss)
-            if self.baseline is not None:
-                found = f"{prepared.experiment.competition.scoring.name} {self.baseline['score']:.5f}, loss {loss:.4g}"
-                self.console.detail(f"baseline, a linear model on the frozen features: {found}")
+            self._fit_baseline(epochs, validation)
         if resumed is None:
             rate = self.rate_of(stage, number, epochs)
             self._begin(stage)
@@ -273,8 +269,13 @@ class Training:
         self.size, self.snapshots = stage.pixels, []
         self.last_finite = Finite(self._copied(self.prepared.learner.model), 0) if self.fitted else None
 
-    def _keep_baseline(self, score: float | None, loss: float | None) -> None:
-        self.baseline = None if score is None or loss is None else {"score": score, "loss": loss}
+    def _fit_baseline(self, epochs: Epochs, validation: Validation | None) -> None:
+        logits, loss = self.prepared.learner.baseline(epochs, validation)
+        score = self._score(logits)
+        if score is not None and loss is not None:
+            self.baseline = {"score": score, "loss": loss}
+            found = f"{self.prepared.experiment.competition.scoring.name} {score:.5f}, loss {loss:.4g}"
+            self.console.detail(f"baseline, a linear model on the frozen features: {found}")
 
     def _score(self, logits: npt.NDArray[np.float32] | None) -> float | None:
         """The metric of the validation samples' logits (N, C)."""
@@ -285,9 +286,9 @@ class Training:
     def _record(self, stage: Stage, number: int, epoch: Epoch) -> None:
         """In the tables, on the terminal, and its weights where they are kept."""
         score = self._score(epoch.logits)
-        if number == 1 and stage.schedule == "lbfgs":
+        if number == 1 and stage.schedule == "lbfgs" and score is not None and epoch.valid_loss is not None:
             # The head itself is the linear model.
-            self._keep_baseline(score, epoch.valid_loss)
+            self.baseline = {"score": score, "loss": epoch.valid_loss}
         row = {
             "stage": number,
             "cycle": epoch.cycle + 1,
