@@ -32,7 +32,7 @@ def launched():
         yield browser
         browser.close()
         # The driver ends when its input does, which every process that was forked meanwhile holds open too.
-        # Of one that is killed torch tells by an error, in whatever test is next.
+        # torch raises for one of its own that is killed, in whatever test comes next.
         told = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for left in multiprocessing.active_children():
             left.kill()
