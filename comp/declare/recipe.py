@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from comp.declare.brought import short_name
@@ -83,6 +85,9 @@ class Stage(Declared):
         how much longer each next one is: 3, 1 and 2 make 1 + 2 + 4 = 7 epochs (SGDR, arXiv:1608.03983).
     learning_rate: the peak of the head's rate, or ``find``: an LR range test before the stage chooses it
         (arXiv:1506.01186); earlier layer groups get it divided by the layer-LR ratio and its square.
+    needed_above: after a head by ``lbfgs``, the training ends before this stage where that head leaves no more than
+        this share of the loss of guessing, by its cross-validation (1 minus McFadden's R²): what frozen features tell
+        that well, a backbone that trains on few images unlearns. 0: it always trains.
     """
 
     size: Side | Annotated[tuple[Side, Side], "(height, width)"] | Relative
@@ -94,6 +99,7 @@ class Stage(Declared):
     cycle_length: Count = 1
     cycle_multiplier: Count = 1
     learning_rate: Literal["find"] | Annotated[float, above(0)] = "find"
+    needed_above: Annotated[float, between(0, 1)] = 0.0
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
         trains_backbone = self.cached and self.groups > 1
@@ -252,6 +258,19 @@ class Recipe(Declared):
         options = bool(self.optimizer_options) and not isinstance(self.optimizer, str)
         yield "optimizer_options", options, "left out beside a function, which has its own"
         yield "on_cpu", self.on_cpu and self.on_cpu.on_cpu, "a Recipe without `on_cpu` of its own"
+        alone = self.stages[0].needed_above or any(
+            stage.needed_above and before.schedule != "lbfgs" for before, stage in pairwise(self.stages)
+        )
+        yield "stages", alone, "a list with a stage of schedule 'lbfgs' right before one that has `needed_above`"
+
+    def with_stages(self, stages: Sequence[Stage]) -> Recipe:
+        """With the stages that a training came to; what none of them uses is as it is by default."""
+        trained, other = tuple(replace(stage, needed_above=0.0) for stage in stages), copy(self)
+        object.__setattr__(other, "stages", trained)
+        unused = {name for name, wrong, _ in other.contradictions() if wrong}
+        changed: dict[str, Any] = {one.name: one.default for one in fields(self) if one.name in unused}
+        changed["snapshots"] = min(self.snapshots, trained[-1].cycles)
+        return replace(self, **changed, stages=trained)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -167,7 +167,8 @@ def _row(run: Run) -> dict[str, Any]:
             "score": scores.get("tuned", last.get("score")),
             "tuned": "tuned" in scores,
             "leaderboard": submitted.get("score"),
-            "epochs": (done, max(total, done)) if stages else None,
+            # A stage that wasn't needed has none.
+            "epochs": (done, done if run.finished else max(total, done)) if stages else None,
             "last": last,
             "chart": chart,
         }

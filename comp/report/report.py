@@ -231,9 +231,10 @@ def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = No
         return shlex.join(["comp", "ensemble" if how else "join", *config["members"], *how])
     declared = config["recipe"]["stages"]
     ended = declared if trained is None else trained["stages"]
-    # Rates that were to be found are numbers where a stage has ended.
-    alike = (one in (other, {**other, "learning_rate": "find"}) for one, other in zip(declared, ended, strict=False))
-    if len(declared) != len(ended) or not all(alike):
+    # Rates that were to be found are numbers where a stage has ended, and one that wasn't needed is the first left out.
+    alike = all(one in (other, {**other, "learning_rate": "find"}) for one, other in zip(declared, ended, strict=False))
+    left_out = [stage.get("needed_above") for stage in declared[len(ended) :]]
+    if not alike or len(ended) > len(declared) or (left_out and not left_out[0]):
         return None
     like = config.get("like")
     options = Choices(

@@ -247,7 +247,7 @@ def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]
         return from_config(competition, config, run.record("trained"))
     folds = [Run(run.folder.parent.parent / name) for name in run.members]
     resolved = [from_config(competition, fold.record("config"), fold.record("trained")) for fold in folds]
-    competition, recipe = resolved[0]
+    competition, _ = resolved[0]
     of_number: dict[int, list[Stage]] = defaultdict(list)
     for fold, (_, found) in zip(folds, resolved, strict=True):
         lost = {stage["number"] for stage in fold.record("trained").get("diverged", ()) if not stage["cycles_kept"]}
@@ -259,8 +259,7 @@ def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]
         # The mean of one number may be off by its last digit.
         mean = rates[0] if len(set(rates)) == 1 else geometric_mean(rates)
         stages.append(replace(max(several, key=lambda stage: stage.cycles), learning_rate=mean))
-    snapshots = min(max(found.snapshots for _, found in resolved), stages[-1].cycles)
-    return competition, replace(recipe, stages=stages, snapshots=snapshots)
+    return competition, recipe_of(folds[0].record("config"), None, competition).with_stages(stages)
 
 
 def has_gpu() -> bool:
@@ -325,11 +324,11 @@ def recipe_of(
     """
     declared = {} if competition is None else competition.recipes
     with _of_this_version():
-        stages = [stage_of(stage, declared) for stage in (trained or config["recipe"])["stages"]]
-        # A last stage trained by hand may have fewer cycles than the recipe's.
-        snapshots = min(config["recipe"].get("snapshots", 1), stages[-1].cycles)
         own = with_parts({name: value for name, value in config["recipe"].items() if name != "stages"}, declared)
-        return Recipe(**{**own, "stages": stages, "snapshots": snapshots})
+        recipe = Recipe(**{**own, "stages": [stage_of(stage, declared) for stage in config["recipe"]["stages"]]})
+        if trained is None:
+            return recipe
+        return recipe.with_stages([stage_of(stage, declared) for stage in trained["stages"]])
 
 
 def stage_of(record: dict[str, Any], *declared: Any) -> Stage:

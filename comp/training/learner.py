@@ -30,7 +30,7 @@ from comp.training.memory import MicroBatches, Undo
 from comp.training.optimizers import average_of, build_optimizer
 from comp.training.processes import SharedBatch, choose_device, gathered, seed_worker, shares
 from comp.training.schedules import scheduler
-from comp.training.solving import FOLDS, MOST_ROWS, solve
+from comp.training.solving import FOLDS, MOST_ROWS, Solved, solve
 from comp.training.state import StageState
 
 # What torch and timm consist of stays for as long as the process: looking through it for garbage, as every stage does
@@ -119,12 +119,12 @@ class Learner:
     under_way: where the stage that trains stands; None between two stages.
     shares: how many samples of each of the stage's batches every process has, where several share them; empty where a
         head trains on cached features, faster than its gradients could be exchanged: there all take the same steps.
-    strength: of the regularisation that L-BFGS found best for the head.
+    solved: how L-BFGS solved the head last.
     """
 
     under_way: StageState | None = None
     shares: Sequence[int] = ()
-    strength: float | None = None
+    solved: Solved | None = None
 
     def __init__(
         self, model: Classifier, recipe: Recipe, layer_lr_ratio: float, objective: Objective | None = None
@@ -228,7 +228,8 @@ class Learner:
         self.model.eval()
         inputs, targets, folds = training.whole()
         inputs, targets = inputs.to(self.accelerator.device), targets.to(self.accelerator.device)
-        loss, self.strength = solve(self.model.head, inputs, targets, folds, self.objective)
+        self.solved = solve(self.model.head, inputs, targets, folds, self.objective)
+        loss = self.solved.loss
         seconds = time.perf_counter() - began
         logits, valid_loss = self._validate(validation) if math.isfinite(loss) else (None, None)
         steps = [{"loss": loss, "lr_head": 1.0}]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,18 @@ ITERATIONS = 60
 PERFECT = 1e-3
 # Logits are multiplied by between exp(-2) and exp(2).
 FACTOR = 2.0
+
+
+class Solved(NamedTuple):
+    """How a head was solved.
+
+    loss: mean, on its inputs. strength: of the regularisation, one of `STRENGTHS` for all rows that were tried.
+    left: the loss on left-out folds, as a share of that of guessing the same for all (1 minus McFadden's R²).
+    """
+
+    loss: float
+    strength: float
+    left: float
 
 
 @dataclass
@@ -57,7 +70,7 @@ def solve(
     targets: Tensor,
     folds: npt.NDArray[np.int64],
     objective: Objective,
-) -> tuple[float, float]:
+) -> Solved:
     """Give a head of batch norm, dropout and linear layer the weights with the least regularised loss.
 
     inputs: (N, V, F), of the training samples in their views. targets: (N,) or (N, C), as the objective takes them.
@@ -65,7 +78,6 @@ def solve(
         regularisation, one of `STRENGTHS`, and what the logits are multiplied by after it. Heads that are regularised
         more than their own loss would have it, and so are too unsure, are better ones once they are as sure as they
         may be.
-    Returns the mean loss on the inputs, and the strength.
     """
     norm, linear = head[0], head[-1]
     assert isinstance(norm, nn.BatchNorm1d)
@@ -79,20 +91,23 @@ def solve(
         variance.copy_(flat.var(dim=0, correction=0))
     standardised = (inputs - mean) / (variance + norm.eps).sqrt()
     first = Weights(start, torch.tensor(1.0, device=start.device), torch.zeros_like(start), linear.bias.detach())
-    strength, factor = _chosen(standardised, targets, folds, objective, first)
+    strength, factor, left = _chosen(standardised, targets, folds, objective, first)
     found = _fit(standardised, targets, objective, first, strength).times(factor)
     with torch.no_grad():
         linear.weight.copy_(found.matrix)
         linear.bias.copy_(found.bias)
         of_views = targets.repeat_interleave(inputs.shape[1], dim=0)
         loss = objective(found.logits(standardised.flatten(0, 1)), of_views)
-    return float(loss), strength
+    return Solved(float(loss), strength, left)
 
 
 def _chosen(
     inputs: Tensor, targets: Tensor, folds: npt.NDArray[np.int64], objective: Objective, first: Weights
-) -> tuple[float, float]:
-    """The strength and the factor of the logits with the least loss on left-out folds, of at most `MOST_ROWS`."""
+) -> tuple[float, float, float]:
+    """The strength and the factor of the logits with the least loss on left-out folds, of at most `MOST_ROWS`.
+
+    And that loss, as a share of that of guessing.
+    """
     count = len(folds)
     drawn = np.random.default_rng(0).permutation(count)
     # Those first that some fold leaves out.
@@ -101,7 +116,7 @@ def _chosen(
     left_out = [torch.from_numpy(folds == fold) for fold in np.unique(folds[folds >= 0])]
     fits = [first] * len(left_out)
     tried: list[tuple[float, float, float]] = []
-    guessing = float(objective.plain()(first.logits(inputs.mean(dim=1)), targets))
+    guessing = _guessing(targets, objective.plain(), first)
     for strength in STRENGTHS:
         fits = [
             _fit(inputs[~out], targets[~out], objective, fit, strength) for out, fit in zip(left_out, fits, strict=True)
@@ -112,9 +127,18 @@ def _chosen(
         tried.append((*_scaled(logits, truth, objective.plain()), strength))
         if 0 <= tried[-1][0] < PERFECT * guessing or (len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]):
             break
-    _, factor, strength = min(tried)
+    least, factor, strength = min(tried)
     # The penalty stands for a number of samples, and all are more than those tried.
-    return strength * len(sampled) / count, factor
+    # A loss that may be negative has no shares.
+    return strength * len(sampled) / count, factor, least / guessing if guessing > 0 else math.inf
+
+
+def _guessing(targets: Tensor, objective: Objective, first: Weights) -> float:
+    """The least loss of the same logits for all."""
+    nothing = Weights(first.change[:, :1], first.scale, first.change[:, :1], first.bias)
+    inputs = torch.zeros((len(targets), 1, 1), device=targets.device)
+    with torch.no_grad():
+        return float(objective(_fit(inputs, targets, objective, nothing, 1.0).logits(inputs[:, 0]), targets))
 
 
 def _scaled(logits: Tensor, targets: Tensor, objective: Objective) -> tuple[float, float]:

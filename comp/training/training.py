@@ -60,6 +60,7 @@ class Training:
     touched: whether the backbone may be another than it was built.
     resumed: where the stage was stopped that is resumed.
     baseline: the validation loss and score of a linear model on the first stage's features, where those are cached.
+    left: of the loss of guessing, what the head leaves that was solved last.
     began: the time, in seconds, at which the stage under way would have begun, had it not been stopped.
     after_epoch: called when an epoch is recorded; what it raises ends the training.
     """
@@ -77,6 +78,7 @@ class Training:
     touched: bool = False
     resumed: dict[str, Any] | None = None
     baseline: dict[str, float] | None = None
+    left: float | None = None
     began: float = 0.0
     after_epoch: Callable[[], None] = lambda: None
     saved: float = field(default_factory=time.monotonic)
@@ -98,9 +100,15 @@ class Training:
         return () if self.run.trained else self._recipe.stages[self.number - 1 :]
 
     def train_stages(self) -> None:
-        """Train the recipe's stages that are left, and keep the weights."""
+        """Train the recipe's stages that are left, up to one that isn't needed, and keep the weights."""
         try:
             for stage in self.remaining:
+                if stage.needed_above and self.left is not None and self.left <= stage.needed_above:
+                    self.console.say(
+                        f"stage {self.number} is left out: the head leaves {self.left:.1%} of the loss of guessing by "
+                        f"cross-validation, and the backbone trains above {stage.needed_above:.0%}"
+                    )
+                    break
                 self.fit_or_restore(stage)
             self.finish()
         finally:
@@ -162,10 +170,10 @@ class Training:
                         how = f"`comp train --resume {self.run.name}` resumes it there"
                         self.console.say(f"stopped in stage {number}; {how}")
                     break
-        if stage.schedule == "lbfgs" and learner.strength is not None:
-            self.console.detail(
-                f"the head's weights are regularised by {learner.strength:.2g}, as cross-validation found"
-            )
+        if stage.schedule == "lbfgs" and learner.solved is not None:
+            self.left = learner.solved.left
+            strength = learner.solved.strength
+            self.console.detail(f"the head's weights are regularised by {strength:.2g}, as cross-validation found")
         self.fitted.append(replace(stage, learning_rate=rate))
         self.run.history.append_stage(number, time.perf_counter() - self.began, peak_memory())
 
@@ -197,6 +205,7 @@ class Training:
             # What its validation loss is held against.
             "guessing": self.prepared.guessing(),
             "baseline": self.baseline,
+            "left": self.left,
             "at_once": {"training": passes.training, "forward": passes.forward},
         }
         self.run.write_record("trained", record)
@@ -226,6 +235,7 @@ class Training:
             "size": self.size,
             "touched": self.touched,
             "baseline": self.baseline,
+            "left": self.left,
             "weights": self._changing(learner.model.state_dict()),
             "passes": [learner.micro_batches.training, learner.micro_batches.forward],
             "tables": self.run.history.sizes(),
@@ -243,7 +253,7 @@ class Training:
             self.found, self.diverged, self.size = dict(state["found"]), state["diverged"], state["size"]
             self.touched, self.resumed, tables = state["touched"], state["stage"], state["tables"]
             # That of an earlier version has none.
-            self.baseline = state.get("baseline")
+            self.baseline, self.left = state.get("baseline"), state.get("left")
             self.snapshots = [self.run.checkpoint(name) for name in state["snapshots"]]
             self.last_finite = None if state["last_finite"] is None else Finite(*state["last_finite"])
             learner.micro_batches.training, learner.micro_batches.forward = state["passes"]

@@ -49,6 +49,7 @@ def test_fields_of_a_stage_that_contradict_each_other_are_named(fields, named):
         ({"train": "head", "cached": True, "schedule": "lbfgs"}, {"mixup": 0.2}, "mixup"),
         ({"train": "head", "cached": True, "schedule": "lbfgs"}, {"dropout": 0.5}, "dropout"),
         ({"train": "head", "cached": True, "schedule": "lbfgs"}, {"ema": 0.9}, "ema"),
+        ({"train": 2, "needed_above": 0.1}, {}, "stages"),
         ({"train": "head"}, {"drop_path": 0.1}, "drop_path"),
         ({"train": "head"}, {"freeze_batch_norm": True}, "freeze_batch_norm"),
         ({"train": "head"}, {"snapshots": 2}, "snapshots"),

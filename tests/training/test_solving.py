@@ -31,7 +31,7 @@ def head(outputs: int = CLASSES) -> nn.Sequential:
 def test_it_is_scikit_learns_logistic_regression_of_the_chosen_strength() -> None:
     inputs, targets = data(noise=3)
     solved = head()
-    _, strength = solve(solved, inputs, targets, FOLDS, Objective("cross_entropy", one_of=True))
+    strength = solve(solved, inputs, targets, FOLDS, Objective("cross_entropy", one_of=True)).strength
     flat = inputs.flatten(0, 1).double().numpy()
     standardised = (flat - flat.mean(axis=0)) / flat.std(axis=0)
     theirs = LogisticRegression(C=1 / (strength * len(flat)), tol=1e-8, max_iter=2000)
@@ -75,7 +75,7 @@ def test_it_lowers_any_loss(loss: str, one_of: bool, targets: torch.Tensor) -> N
     objective, solved = Objective(loss, one_of=one_of), head()
     with torch.no_grad():
         before = objective(solved(inputs[:, 0]), targets)
-    loss_found, _ = solve(solved, inputs, targets, FOLDS, objective)
+    loss_found = solve(solved, inputs, targets, FOLDS, objective).loss
     assert loss_found < before
     with torch.no_grad():
         assert objective(solved(inputs.flatten(0, 1)), targets.repeat_interleave(2, dim=0)) == pytest.approx(loss_found)
@@ -100,6 +100,7 @@ def test_a_loss_that_may_be_negative_is_regularised_as_folds_say() -> None:
 
     inputs, targets = data(noise=3)
     (shifted, expected) = (
-        solve(head(), inputs, targets, FOLDS, Objective(loss, one_of=True))[1] for loss in (negative, "cross_entropy")
+        solve(head(), inputs, targets, FOLDS, Objective(loss, one_of=True)).strength
+        for loss in (negative, "cross_entropy")
     )
     assert shifted == expected
