@@ -1,4 +1,4 @@
-"""A new competition's folder, made from ``templates/``: the source of its declaration, formatted as ruff does.
+"""A new competition's folder, made from ``templates/``: the source of its declaration, formatted by ruff.
 
 The source has only the fields that differ from their defaults.
 """
@@ -9,6 +9,8 @@ import ast
 import inspect
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 import textwrap
 from collections.abc import Mapping
@@ -29,7 +31,6 @@ TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 PLAIN = str.maketrans({"–": "-", "—": "-", "‘": "'", "’": "'", "“": "'", "”": "'", '"': "'", "\\": "/", "\u00a0": " "})  # noqa: RUF001
 
 WIDTH = 120
-STEP = 4
 VIEWPOINTS = {"horizontal": side_on, "dihedral": top_down, "none": upright}
 # What a person should see, even where it is the default.
 ALWAYS = {Competition: {"augment", "layer_lr_ratio"}, Recipe: {"backbone"}, TagNames: {"separator"}}
@@ -53,7 +54,7 @@ def write(inferred: InferredDeclaration, folder: Path) -> Path:
         unfinished.mkdir()
         for name in ("competition.py", "README.md"):
             text = pages.get_template(f"{name}.jinja").render(told)
-            (unfinished / name).write_text(text, encoding="utf-8")
+            (unfinished / name).write_text(formatted(text) if name.endswith(".py") else text, encoding="utf-8")
         load_competition(unfinished / "competition.py")
         shutil.rmtree(unfinished / "__pycache__", ignore_errors=True)
         unfinished.rename(folder)
@@ -68,13 +69,9 @@ def _parts(inferred: InferredDeclaration) -> dict[str, str]:
         for name, recipe in recipes.items()
     )
     declaration = assignment("competition", inferred.competition, recipes)
-    words = sorted(words_in(f"{stated}\n{declaration}"))
-    imports = f"from comp import {', '.join(words)}"
-    if len(imports) > WIDTH:
-        imports = "from comp import (\n" + "".join(f"    {word},\n" for word in words) + ")"
     return {
         "summary": textwrap.fill(f"{_plain(inferred.title)}: {_plain(inferred.task)}", WIDTH - 3),
-        "imports": imports,
+        "imports": f"from comp import {', '.join(sorted(words_in(f'{stated}{chr(10)}{declaration}')))}",
         "recipes": stated,
         "declaration": declaration,
     }
@@ -92,38 +89,40 @@ def _plain(text: str) -> str:
     return re.sub(r"\s+", " ", printable).strip()
 
 
+def formatted(source: str) -> str:
+    """The source as ruff formats it."""
+    command = [sys.executable, "-m", "ruff", "format", "--isolated", f"--line-length={WIDTH}", "-"]
+    return subprocess.run(command, input=source, capture_output=True, check=True, encoding="utf-8").stdout
+
+
 def assignment(name: str, value: Any, names: Mapping[str, Any]) -> str:
-    """``name = value`` as a statement; a part that is one of ``names`` is called so.
-
-    Competitions and recipes have a line for each field, however short.
-    """
-    return f"{name} = {_source(value, 0, len(name) + 3, names)}"
+    """``name = value`` as a statement on one line; a part that is one of ``names`` is called so."""
+    return f"{name} = {_source(value, names)}"
 
 
-def _source(value: Any, indent: int, before: int, names: Mapping[str, Any]) -> str:
-    """The expression of a value.
-
-    indent: of the line that it begins in; before: how many characters that line has before it, indent included.
-    """
+def _source(value: Any, names: Mapping[str, Any]) -> str:
+    """The expression of a value."""
     named = next((name for name, known in names.items() if known is value), None)
     if named is not None:
         return named
-    if isinstance(value, str):
-        return _text(value)
     if isinstance(value, (list, tuple)):
-        return _bracketed("[", [("", part) for part in value], "]", indent, before, names)
+        return f"[{', '.join(_source(part, names) for part in value)}]"
     if isinstance(value, Mapping):
-        return _bracketed("{", [(f"{_text(key)}: ", part) for key, part in value.items()], "}", indent, before, names)
+        return f"{{{', '.join(f'{key!r}: {_source(part, names)}' for key, part in value.items())}}}"
     if isinstance(value, Viewpoint):
         function = VIEWPOINTS[value.flips]
         usual = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
         parts = [(f"{name}=", getattr(value, name)) for name in usual if getattr(value, name) != usual[name]]
-        return _bracketed(f"{function.__name__}(", parts, ")", indent, before, names)
+        return _call(function.__name__, parts, names)
     if is_dataclass(value):
-        opening = f"{type(value).__name__}("
-        each_a_line = isinstance(value, (Recipe, Competition))
-        return _bracketed(opening, _arguments(value), ")", indent, before, names, each_a_line=each_a_line)
+        # A comma behind the last has ruff write a line for each field, however short.
+        behind = "," if isinstance(value, (Recipe, Competition)) else ""
+        return _call(type(value).__name__, _arguments(value), names, behind)
     return _number(value) if isinstance(value, float) else repr(value)
+
+
+def _call(function: str, arguments: list[tuple[str, Any]], names: Mapping[str, Any], behind: str = "") -> str:
+    return f"{function}({', '.join(head + _source(part, names) for head, part in arguments)}{behind})"
 
 
 def _number(value: float) -> str:
@@ -141,34 +140,3 @@ def _arguments(declaration: Any) -> list[tuple[str, Any]]:
         if field.compare and (value != usual or field.name in ALWAYS.get(type(declaration), ())):
             arguments.append(("" if number == 0 and not field.kw_only else f"{field.name}=", value))
     return arguments
-
-
-def _bracketed(
-    opening: str,
-    parts: list[tuple[str, Any]],
-    closing: str,
-    indent: int,
-    before: int,
-    names: Mapping[str, Any],
-    *,
-    each_a_line: bool = False,
-) -> str:
-    """On one line if it fits, else, of a call, with all arguments on the next, else with a line for each part."""
-    inner = indent + STEP
-    on_one = ", ".join(head + _source(part, inner, 0, names) for head, part in parts)
-    if "\n" not in on_one and not each_a_line:
-        # Behind it comes a comma.
-        if before + len(opening) + len(on_one) + len(closing) + 1 <= WIDTH:
-            return f"{opening}{on_one}{closing}"
-        if closing == ")" and inner + len(on_one) <= WIDTH:
-            return f"{opening}\n{' ' * inner}{on_one}\n{' ' * indent}{closing}"
-    lines = [f"{' ' * inner}{head}{_source(part, inner, inner + len(head), names)},\n" for head, part in parts]
-    return f"{opening}\n{''.join(lines)}{' ' * indent}{closing}"
-
-
-def _text(text: str) -> str:
-    """A string literal in the quotes that need fewer backslashes, double ones where both are as good."""
-    quote = "'" if text.count('"') > text.count("'") else '"'
-    others = {"'": "'", '"': '"', quote: f"\\{quote}"}
-    inside = "".join(others.get(character) or repr(character)[1:-1] for character in text)
-    return f"{quote}{inside}{quote}"

@@ -16,7 +16,7 @@ from comp.local_kaggle.server import running
 from comp.new.at_kaggle import look_at_kaggle
 from comp.new.inference import infer
 from comp.new.look import look_at_folder
-from comp.new.writing import assignment
+from comp.new.writing import assignment, formatted
 from tests.new.templates import (
     ASKED,
     AUC,
@@ -313,14 +313,10 @@ def row_of(name, inferred):
     """What is inferred, as the docs have it."""
     competition = inferred.competition
     (metric,) = (finding for finding in inferred.findings if finding.about == "metric")
-    parts = [
-        re.sub(r"\n\s*", " ", assignment("_", part, {})[4:])
-        .replace("( ", "(")
-        .replace(", )", ")")
-        .replace(" )", ")")
-        .replace("|", "\\|")
-        for part in (competition.labels, competition.test, competition.submission)
-    ]
+    declared = (competition.labels, competition.test, competition.submission)
+    lines = re.sub(r"\n\s+|\n(?=\))", " ", formatted("\n".join(assignment("_", part, {}) for part in declared)))
+    texts = re.sub(r",? \)", ")", lines.replace("( ", "(").replace("|", "\\|")).splitlines()
+    parts = [text.removeprefix("_ = ") for text in texts]
     return f"| {name} | `{'` | `'.join(parts)}` | {'' if metric.sure else '? '}{competition.scoring.name} |"
 
 

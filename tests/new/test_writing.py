@@ -1,7 +1,5 @@
-"""The written declaration is Python that says the same, formatted as ruff would."""
+"""The written declaration is Python that says the same."""
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -21,9 +19,6 @@ from comp.new.writing import assignment, words_in, write
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 RECIPES = recipes_for((300, 400), 500)[0]
-
-
-ASCII = st.text(st.characters(codec="ascii"), min_size=1, max_size=60)
 
 
 @st.composite
@@ -78,17 +73,6 @@ def test_the_source_of_a_declaration_is_read_back_as_the_same(competition):
 def test_the_source_of_the_repository_s_own_declarations_is_read_back_as_the_same(name):
     competition = load_competition(find_competitions(REPOSITORY_COMPETITIONS)[name])
     assert loaded(assignment("competition", competition, {})) == competition
-
-
-@settings(max_examples=3, deadline=None)
-@given(st.lists(competitions(ASCII), min_size=12, max_size=12))
-def test_ruff_would_not_change_a_character(tmp_path_factory, many):
-    folder = tmp_path_factory.mktemp("written")
-    for number, competition in enumerate(many):
-        (folder / f"c{number}.py").write_text(assignment("competition", competition, {}) + "\n")
-    command = [sys.executable, "-m", "ruff", "format", "--diff", "--isolated", "--line-length", "120", folder]
-    ended = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert not ended.returncode, ended.stdout
 
 
 HOSTILE = 'A "new"\nline """ \\ {{ 7 * 7 }} {% raw %} \u2013 <b> `x`'
