@@ -228,7 +228,7 @@ class Session:
         _copy_history(kept, self.run, trained["snapshots"])
         self.training.fitted = list(stages)
         self.training.snapshots = [self.run.checkpoint(snapshot) for snapshot in trained["snapshots"]]
-        self.training.baseline = trained.get("baseline")
+        self.training.baseline, self.training.unexplained = trained.get("baseline"), trained.get("unexplained")
         self._predicted = False
         self.console.say(f"loaded {name} of {source.name}")
 

@@ -86,8 +86,8 @@ class Stage(Declared):
     learning_rate: the peak of the head's rate, or ``find``: an LR range test before the stage chooses it
         (arXiv:1506.01186); earlier layer groups get it divided by the layer-LR ratio and its square.
     needed_above: after a head by ``lbfgs``, the training ends before this stage where that head leaves no more than
-        this share of the loss of guessing, by its cross-validation (1 minus McFadden's R²): what frozen features tell
-        that well, a backbone that trains on few images unlearns. 0: it always trains.
+        this share of the loss of guessing, by cross-validation (1 minus McFadden's R²): where frozen features do that
+        well, training the backbone on few images makes it worse. 0: the stage always trains.
     """
 
     size: Side | Annotated[tuple[Side, Side], "(height, width)"] | Relative
@@ -263,11 +263,16 @@ class Recipe(Declared):
         )
         yield "stages", alone, "a list with a stage of schedule 'lbfgs' right before one that has `needed_above`"
 
+    def where_head_leaves(self, unexplained: float) -> Recipe:
+        """With the stages that train where a head leaves that share of the loss of guessing."""
+        ends = (n for n, stage in enumerate(self.stages) if stage.needed_above and unexplained <= stage.needed_above)
+        return self.with_stages(self.stages[: next(ends, None)])
+
     def with_stages(self, stages: Sequence[Stage]) -> Recipe:
         """With the stages that a training came to; what none of them uses is as it is by default."""
         trained, other = tuple(replace(stage, needed_above=0.0) for stage in stages), copy(self)
         object.__setattr__(other, "stages", trained)
-        unused = {name for name, wrong, _ in other.contradictions() if wrong}
+        unused = {name for name, wrong, _ in other.contradictions() if wrong} - {"head"}
         changed: dict[str, Any] = {one.name: one.default for one in fields(self) if one.name in unused}
         changed["snapshots"] = min(self.snapshots, trained[-1].cycles)
         return replace(self, **changed, stages=trained)

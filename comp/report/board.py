@@ -147,7 +147,9 @@ def _row(run: Run) -> dict[str, Any]:
         path = run.folder / "epochs.csv"
         written = path.stat().st_mtime_ns if path.is_file() else 0
         done, last, chart, seconds, of_stage = _epochs(run, written) if written else (0, {}, None, None, 0)
-        stages = config.get("recipe", {}).get("stages", [])
+        ended = run.record("trained") if run.finished and run.has("trained") else {}
+        # Those that weren't needed have no epochs.
+        stages = ended["stages"] if ended and not ended["diverged"] else config.get("recipe", {}).get("stages", [])
         total = sum(map(epochs_of, stages))
         newest = max(written, (run.folder / "config.json").stat().st_mtime_ns)
         # A notebook's session holds no run while a person thinks.
@@ -167,8 +169,7 @@ def _row(run: Run) -> dict[str, Any]:
             "score": scores.get("tuned", last.get("score")),
             "tuned": "tuned" in scores,
             "leaderboard": submitted.get("score"),
-            # A stage that wasn't needed has none.
-            "epochs": (done, done if run.finished else max(total, done)) if stages else None,
+            "epochs": (done, max(total, done)) if stages else None,
             "last": last,
             "chart": chart,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -231,10 +231,9 @@ def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = No
         return shlex.join(["comp", "ensemble" if how else "join", *config["members"], *how])
     declared = config["recipe"]["stages"]
     ended = declared if trained is None else trained["stages"]
-    # Rates that were to be found are numbers where a stage has ended, and one that wasn't needed is the first left out.
+    # Rates that were to be found are numbers where a stage has ended.
     alike = all(one in (other, {**other, "learning_rate": "find"}) for one, other in zip(declared, ended, strict=False))
-    left_out = [stage.get("needed_above") for stage in declared[len(ended) :]]
-    if not alike or len(ended) > len(declared) or (left_out and not left_out[0]):
+    if not alike or not (len(declared) == len(ended) or (trained and _ended_early(declared[len(ended) :], trained))):
         return None
     like = config.get("like")
     options = Choices(
@@ -249,3 +248,9 @@ def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = No
     if "teacher" in config:
         options += ["--teacher", config["teacher"]["run"]]
     return shlex.join(["comp", "run", config["competition"], *(["--like", like, *options[2:]] if like else options)])
+
+
+def _ended_early(missing: Sequence[Mapping[str, Any]], trained: Mapping[str, Any]) -> bool:
+    """Whether the first of the stages that weren't trained was not needed."""
+    unexplained = trained.get("unexplained")
+    return bool(missing) and unexplained is not None and unexplained <= missing[0].get("needed_above", 0)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import count
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
@@ -233,7 +232,8 @@ def _chosen(competition: Competition, choices: Choices) -> tuple[Competition, Re
 def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]:
     """The competition and recipe of a run, at the learning rates it trained at; of joined folds, their geometric mean.
 
-    A stage or cycle that diverged in some of the folds is as the others have it.
+    A stage or cycle that diverged in some of the folds is as the others have it; one that wasn't needed in half of them
+    is left out.
     Raises RunError for another competition's run, and for an ensemble: it is several recipes.
     """
     config = run.record("config")
@@ -249,12 +249,17 @@ def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]
     resolved = [from_config(competition, fold.record("config"), fold.record("trained")) for fold in folds]
     competition, _ = resolved[0]
     of_number: dict[int, list[Stage]] = defaultdict(list)
+    had: Counter[int] = Counter()
     for fold, (_, found) in zip(folds, resolved, strict=True):
         lost = {stage["number"] for stage in fold.record("trained").get("diverged", ()) if not stage["cycles_kept"]}
-        for number, stage in zip((number for number in count(1) if number not in lost), found.stages, strict=False):
+        kept = [number for number in range(1, len(fold.record("config")["recipe"]["stages"]) + 1) if number not in lost]
+        had.update(kept)
+        for number, stage in zip(kept, found.stages, strict=False):
             of_number[number].append(stage)
     stages = []
-    for _, several in sorted(of_number.items()):
+    for number, several in sorted(of_number.items()):
+        if 2 * len(several) <= had[number]:
+            break
         rates = [float(stage.learning_rate) for stage in several]
         # The mean of one number may be off by its last digit.
         mean = rates[0] if len(set(rates)) == 1 else geometric_mean(rates)

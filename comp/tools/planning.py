@@ -7,42 +7,35 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import count, islice
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
 
 from comp.console import Console, at_the_end_of, in_minutes
-from comp.data.loading import ImageEpochs
 from comp.data.tables import Tables
 from comp.declare.reading import Size
-from comp.declare.recipe import Stage
+from comp.declare.recipe import Recipe
 from comp.declare.viewpoint import View
 from comp.errors import OverrideError, RunError
 from comp.runs import Run
 from comp.runs.resolve import Experiment
 from comp.tools.side_by_side import Job, each
-from comp.training.backbone import set_size
-from comp.training.inputs import forward_batch, tta_views, workers
-from comp.training.learner import Step
+from comp.tools.speeds import Speeds
+from comp.training.inputs import tta_views
 from comp.training.prepared import Prepared, prepare
-from comp.training.solving import MOST_ROWS
 
 # Seconds: of preparing, recording and predicting one training, and of an epoch of a head; corrected by what they take.
 OF_A_TRAINING, OF_AN_EPOCH = 2.0, 0.05
-# Gradients over all training samples that a head solved by L-BFGS takes: 300 to 380 for ten classes of 120 each.
-GRADIENTS = 350
 # Seconds that the blend, its submission and its page take at the end, before they were seen to take others.
 OF_THE_END = 15.0
 # Images, labelled and to be predicted, that make it a second longer.
 BLENDED = 1000
 # Of the time, how much later what trains is stopped; all together may take a tenth longer.
 LATE = 0.05
-# Seconds that one speed is measured for, and images of it at most.
-MEASURED, IMAGES = 1.0, 1024
+# Of the time, how long features may take from which it is told whether the stages after a first head are needed.
+TELLING = 0.2
 # How much more or less a training may take than was planned, in what that says of the next.
 LEAST, MOST = 0.5, 3.0
 
@@ -54,23 +47,12 @@ class TimeUp(BaseException):
     """The time is over; like an interrupt, it is no error of what it ends."""
 
 
-@dataclass(frozen=True)
-class Speeds:
-    """Images per second of a backbone here, by their size: predicted, and trained by how many layer groups train.
-
-    solved: seconds that the optimum of its head takes, by the number of cached views.
-    """
-
-    predicted: dict[Size, float] = field(default_factory=dict)
-    trained: dict[tuple[Size, int], float] = field(default_factory=dict)
-    solved: dict[int, float] = field(default_factory=dict)
-
-
 @dataclass
 class Plan:
     """Trainings in the order of their worth, of which those are taken that fit in the time.
 
     seconds: that all may take; None for all that it takes. began: when they did, by `time.monotonic`.
+    unexplained: of the loss of guessing, what a head on frozen features leaves; None where that isn't known.
     """
 
     experiments: list[Experiment]
@@ -83,6 +65,7 @@ class Plan:
     spent: list[float] = field(default_factory=list)
     estimated: list[float] = field(default_factory=list)
     over: bool = False
+    unexplained: float | None = None
 
     def __iter__(self) -> Iterator[Experiment]:
         """The next that fits in what is left of the time, until none does; between two of them it is looked anew."""
@@ -169,6 +152,11 @@ class Plan:
         reading = sum(own[one] / speeds.predicted[one[1]] for one in missing)
         return min(max(ratio, LEAST), MOST) * (self._training(experiment) + reading)
 
+    def _recipe(self, experiment: Experiment) -> Recipe:
+        """With the stages that it will train, as far as that is known."""
+        recipe = experiment.recipe
+        return recipe if self.unexplained is None else recipe.where_head_leaves(self.unexplained)
+
     def _rows(self, experiment: Experiment) -> tuple[int, float, float]:
         """How many trainings it is, and the images that train and validate in each."""
         folds, labelled = experiment.choices.folds, len(self.tables.train)
@@ -178,7 +166,7 @@ class Plan:
 
     def _features(self, experiment: Experiment) -> dict[Computed, float]:
         """What is computed once for all folds: how many views of images each is."""
-        recipe, viewpoint = experiment.recipe, experiment.competition.augment
+        recipe, viewpoint = self._recipe(experiment), experiment.competition.augment
         labelled, test = len(self.tables.train), len(self.tables.test)
         found: dict[Computed, float] = {}
         for stage in recipe.stages:
@@ -196,7 +184,7 @@ class Plan:
 
     def _training(self, experiment: Experiment) -> float:
         """Seconds of all its trainings, without features that are computed once."""
-        recipe, speeds = experiment.recipe, self.speeds[experiment.recipe.backbone]
+        recipe, speeds = self._recipe(experiment), self.speeds[experiment.recipe.backbone]
         times, training, validating = self._rows(experiment)
         seconds = OF_A_TRAINING
         for stage in recipe.stages:
@@ -214,25 +202,27 @@ class Plan:
         with self.console.bar("measuring what trainings cost here", None, "speeds") as bar:
             for experiment in self.experiments:
                 speeds = self.speeds.setdefault(experiment.recipe.backbone, Speeds())
-                lacking = [
-                    stage
-                    for stage in experiment.recipe.stages
-                    if stage.pixels not in speeds.predicted
-                    or not (stage.cached or (stage.pixels, stage.groups) in speeds.trained)
-                    or (stage.schedule == "lbfgs" and stage.views not in speeds.solved)
-                ]
-                if not lacking:
-                    continue
-                one = experiment.choosing(fold=1) if experiment.choices.folds else experiment
-                prepared = prepare(one, self.console, self.tables)
-                for stage in lacking:
-                    if stage.pixels not in speeds.predicted:
-                        speeds.predicted[stage.pixels] = _predicted(prepared, stage)
-                    if not stage.cached:
-                        speeds.trained[stage.pixels, stage.groups] = _trained(prepared, stage)
-                    if stage.schedule == "lbfgs":
-                        speeds.solved[stage.views] = _solved(prepared, stage.views)
-                    bar.advance(1)
+                if lacking := speeds.lacking(experiment.recipe):
+                    speeds.measure(self._prepared(experiment), lacking, bar.advance)
+        if conditional := [one for one in self.experiments if _waits_for_its_head(one.recipe)]:
+            self._tell(conditional[0])
+
+    def _prepared(self, experiment: Experiment) -> Prepared:
+        one = experiment.choosing(fold=1) if experiment.choices.folds else experiment
+        return prepare(one, self.console, self.tables)
+
+    def _tell(self, experiment: Experiment) -> None:
+        """Solve its first head, on features that it will find in the cache: that tells which stages it needs."""
+        head, backbone = experiment.recipe.stages[0], experiment.recipe.backbone
+        views = experiment.competition.augment.at(head.pixels).views(head.views)
+        seconds = len(self.tables.train) * len(views) / self.speeds[backbone].predicted[head.pixels]
+        if self.seconds is None or seconds > TELLING * self.seconds:
+            return
+        prepared = self._prepared(experiment)
+        learner, (epochs, _) = prepared.learner, prepared.inputs(head, 1)
+        list(learner.fit(head, 1.0, epochs, None, prepared.seed_of(1)))
+        self.computed.add((backbone, head.pixels, views, "labelled"))
+        self.unexplained = None if learner.solved is None else learner.solved.unexplained
 
     def _in_folds_or_not(self) -> list[Experiment]:
         """The trainings in their folds; of one split each where with no backbone the folds of the first that fits do.
@@ -261,6 +251,10 @@ class Plan:
     def _say_plan(self) -> None:
         """What will be trained, and when all is expected to end."""
         assert self.seconds is not None
+        if self.unexplained is not None:
+            self.console.say(
+                f"measured here: a head on frozen features leaves {self.unexplained:.2%} of what guessing does"
+            )
         for backbone, speeds in self.speeds.items():
             known = [f"{speed:.0f} images/s predicted at {size} px" for size, speed in speeds.predicted.items()]
             known += [
@@ -300,72 +294,12 @@ class Plan:
         )
 
 
+def _waits_for_its_head(recipe: Recipe) -> bool:
+    return recipe.stages[0].schedule == "lbfgs" and any(stage.needed_above for stage in recipe.stages)
+
+
 def all_on(on: str, jobs: Sequence[Sequence[Job]], data: Path, console: Console) -> Iterator[list[Run]]:
     """The runs of several trainings' jobs, trained side by side, a list for each training."""
     every = [job for some in jobs for job in some]
     runs = iter(each(every, on, len(every), data, console))
     return iter([list(islice(runs, len(some))) for some in jobs])
-
-
-def _per_second(done: Iterator[int]) -> float:
-    """Images per second of what gives how many it did each time; the first time, which is slower, is left out."""
-    next(done, 0)
-    images, began = 0, time.perf_counter()
-    for some in done:
-        images += some
-        if time.perf_counter() - began > MEASURED or images >= IMAGES:
-            break
-    return images / (time.perf_counter() - began)
-
-
-def _predicted(prepared: Prepared, stage: Stage) -> float:
-    """Images per second, read and sent through the network."""
-    set_size(prepared.learner.model, stage.pixels)
-    rows = np.random.default_rng(0).permutation(prepared.training)
-    block = forward_batch() if torch.cuda.is_available() else 2 * forward_batch()
-
-    def predict(number: int) -> int:
-        some = np.resize(np.roll(rows, -number * block), block)
-        return sum(map(len, prepared.learner.features(prepared.images.views(some, stage.pixels, (View(),)))))
-
-    return _per_second(map(predict, count()))
-
-
-def _solved(prepared: Prepared, views: int) -> float:
-    """Seconds that a head takes to be solved on so many views of the training samples."""
-    model, device = prepared.learner.model, prepared.learner.accelerator.device
-    assert isinstance(model.head, nn.Sequential)
-    linear = model.head[-1]
-    assert isinstance(linear, nn.Linear)
-    assert prepared.learner.objective is not None
-    rows = prepared.training[:MOST_ROWS]
-    targets = torch.from_numpy(prepared.outputs.compared(prepared.tables.targets)[rows]).to(device)
-    inputs = torch.rand(len(rows) * views, linear.in_features, device=device)
-    for _ in range(2):  # the first is slower
-        began = time.perf_counter()
-        loss = prepared.learner.objective(linear(inputs), targets.repeat_interleave(views, dim=0))
-        (slope,) = torch.autograd.grad(loss, linear.weight)
-        float(slope.sum())
-    return GRADIENTS * (time.perf_counter() - began)
-
-
-def _trained(prepared: Prepared, stage: Stage) -> float:
-    """Images per second, read, augmented and trained on; the model is of no use afterwards."""
-    set_size(prepared.learner.model, stage.pixels)
-    batch_size = min(prepared.learner.recipe.batch_size, forward_batch())
-    targets = torch.from_numpy(prepared.outputs.compared(prepared.tables.targets))
-    images = prepared.images
-    epochs = ImageEpochs(
-        images.dataset(stage.pixels, 0),
-        prepared.training,
-        targets,
-        batch_size,
-        workers=workers(),
-        columns=images.columns,
-    )
-    endless = replace(stage, schedule="one_cycle", cycles=1, cycle_length=10_000, cycle_multiplier=1)
-    events = prepared.learner.fit(endless, 1e-6, epochs, None, seed=0)
-    try:
-        return _per_second(event.images for event in events if isinstance(event, Step))
-    finally:
-        prepared.learner.under_way = None

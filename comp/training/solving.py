@@ -27,13 +27,14 @@ FACTOR = 2.0
 class Solved(NamedTuple):
     """How a head was solved.
 
-    loss: mean, on its inputs. strength: of the regularisation, one of `STRENGTHS` for all rows that were tried.
-    left: the loss on left-out folds, as a share of that of guessing the same for all (1 minus McFadden's R²).
+    loss: mean, on its inputs. strength: of the regularisation.
+    unexplained: the loss on left-out folds, as a share of that of guessing the same for all: 1 minus McFadden's R²,
+        cross-validated. None for a loss of one's own, which may be negative.
     """
 
     loss: float
     strength: float
-    left: float
+    unexplained: float | None
 
 
 @dataclass
@@ -91,23 +92,20 @@ def solve(
         variance.copy_(flat.var(dim=0, correction=0))
     standardised = (inputs - mean) / (variance + norm.eps).sqrt()
     first = Weights(start, torch.tensor(1.0, device=start.device), torch.zeros_like(start), linear.bias.detach())
-    strength, factor, left = _chosen(standardised, targets, folds, objective, first)
+    strength, factor, unexplained = _chosen(standardised, targets, folds, objective, first)
     found = _fit(standardised, targets, objective, first, strength).times(factor)
     with torch.no_grad():
         linear.weight.copy_(found.matrix)
         linear.bias.copy_(found.bias)
         of_views = targets.repeat_interleave(inputs.shape[1], dim=0)
         loss = objective(found.logits(standardised.flatten(0, 1)), of_views)
-    return Solved(float(loss), strength, left)
+    return Solved(float(loss), strength, unexplained)
 
 
 def _chosen(
     inputs: Tensor, targets: Tensor, folds: npt.NDArray[np.int64], objective: Objective, first: Weights
-) -> tuple[float, float, float]:
-    """The strength and the factor of the logits with the least loss on left-out folds, of at most `MOST_ROWS`.
-
-    And that loss, as a share of that of guessing.
-    """
+) -> tuple[float, float, float | None]:
+    """Strength and factor of the logits of the least loss on left-out folds, of at most `MOST_ROWS`, and its share."""
     count = len(folds)
     drawn = np.random.default_rng(0).permutation(count)
     # Those first that some fold leaves out.
@@ -116,29 +114,28 @@ def _chosen(
     left_out = [torch.from_numpy(folds == fold) for fold in np.unique(folds[folds >= 0])]
     fits = [first] * len(left_out)
     tried: list[tuple[float, float, float]] = []
-    guessing = _guessing(targets, objective.plain(), first)
+    truth = torch.cat([targets[out] for out in left_out])
+    guessing = _guessing(truth, objective.plain(), first)
     for strength in STRENGTHS:
         fits = [
             _fit(inputs[~out], targets[~out], objective, fit, strength) for out, fit in zip(left_out, fits, strict=True)
         ]
         # Predictions are means over views.
         logits = torch.cat([fit.logits(inputs[out]).mean(dim=1) for out, fit in zip(left_out, fits, strict=True)])
-        truth = torch.cat([targets[out] for out in left_out])
         tried.append((*_scaled(logits, truth, objective.plain()), strength))
         if 0 <= tried[-1][0] < PERFECT * guessing or (len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]):
             break
     least, factor, strength = min(tried)
+    unexplained = None if callable(objective.loss) or guessing <= 0 else least / guessing
     # The penalty stands for a number of samples, and all are more than those tried.
-    # A loss that may be negative has no shares.
-    return strength * len(sampled) / count, factor, least / guessing if guessing > 0 else math.inf
+    return strength * len(sampled) / count, factor, unexplained
 
 
 def _guessing(targets: Tensor, objective: Objective, first: Weights) -> float:
     """The least loss of the same logits for all."""
     nothing = Weights(first.change[:, :1], first.scale, first.change[:, :1], first.bias)
     inputs = torch.zeros((len(targets), 1, 1), device=targets.device)
-    with torch.no_grad():
-        return float(objective(_fit(inputs, targets, objective, nothing, 1.0).logits(inputs[:, 0]), targets))
+    return float(objective(_fit(inputs, targets, objective, nothing, 1.0).logits(inputs[:, 0]), targets))
 
 
 def _scaled(logits: Tensor, targets: Tensor, objective: Objective) -> tuple[float, float]:

@@ -26,6 +26,7 @@ from comp.runs.resolve import stage_of
 from comp.submission.scoring import score_logits
 from comp.training.backbone import Classifier, set_size
 from comp.training.curves import show_range_test
+from comp.training.launching import from_main
 from comp.training.learner import Epoch, Epochs, Step, Validation
 from comp.training.memory import peak_memory
 from comp.training.prepared import Prepared
@@ -60,7 +61,7 @@ class Training:
     touched: whether the backbone may be another than it was built.
     resumed: where the stage was stopped that is resumed.
     baseline: the validation loss and score of a linear model on the first stage's features, where those are cached.
-    left: of the loss of guessing, what the head leaves that was solved last.
+    unexplained: of the loss of guessing, what the head leaves that was solved last, as `Solved` has it.
     began: the time, in seconds, at which the stage under way would have begun, had it not been stopped.
     after_epoch: called when an epoch is recorded; what it raises ends the training.
     """
@@ -78,7 +79,7 @@ class Training:
     touched: bool = False
     resumed: dict[str, Any] | None = None
     baseline: dict[str, float] | None = None
-    left: float | None = None
+    unexplained: float | None = None
     began: float = 0.0
     after_epoch: Callable[[], None] = lambda: None
     saved: float = field(default_factory=time.monotonic)
@@ -103,10 +104,10 @@ class Training:
         """Train the recipe's stages that are left, up to one that isn't needed, and keep the weights."""
         try:
             for stage in self.remaining:
-                if stage.needed_above and self.left is not None and self.left <= stage.needed_above:
+                if stage.needed_above and self.unexplained is not None and self.unexplained <= stage.needed_above:
                     self.console.say(
-                        f"stage {self.number} is left out: the head leaves {self.left:.1%} of the loss of guessing by "
-                        f"cross-validation, and the backbone trains above {stage.needed_above:.0%}"
+                        f"the training ends before stage {self.number}: the head leaves {self.unexplained:.2%} of the "
+                        f"loss of guessing by cross-validation, no more than {stage.needed_above:.2%}"
                     )
                     break
                 self.fit_or_restore(stage)
@@ -171,9 +172,11 @@ class Training:
                         self.console.say(f"stopped in stage {number}; {how}")
                     break
         if stage.schedule == "lbfgs" and learner.solved is not None:
-            self.left = learner.solved.left
+            # That of one process decides for all.
+            self.unexplained = from_main(learner.solved.unexplained)
+            share = "" if self.unexplained is None else f", and leaves {self.unexplained:.2%} of the loss of guessing"
             strength = learner.solved.strength
-            self.console.detail(f"the head's weights are regularised by {strength:.2g}, as cross-validation found")
+            self.console.detail(f"by cross-validation the head is regularised by {strength:.2g}{share}")
         self.fitted.append(replace(stage, learning_rate=rate))
         self.run.history.append_stage(number, time.perf_counter() - self.began, peak_memory())
 
@@ -205,7 +208,7 @@ class Training:
             # What its validation loss is held against.
             "guessing": self.prepared.guessing(),
             "baseline": self.baseline,
-            "left": self.left,
+            "unexplained": self.unexplained,
             "at_once": {"training": passes.training, "forward": passes.forward},
         }
         self.run.write_record("trained", record)
@@ -235,7 +238,7 @@ class Training:
             "size": self.size,
             "touched": self.touched,
             "baseline": self.baseline,
-            "left": self.left,
+            "unexplained": self.unexplained,
             "weights": self._changing(learner.model.state_dict()),
             "passes": [learner.micro_batches.training, learner.micro_batches.forward],
             "tables": self.run.history.sizes(),
@@ -253,7 +256,7 @@ class Training:
             self.found, self.diverged, self.size = dict(state["found"]), state["diverged"], state["size"]
             self.touched, self.resumed, tables = state["touched"], state["stage"], state["tables"]
             # That of an earlier version has none.
-            self.baseline, self.left = state.get("baseline"), state.get("left")
+            self.baseline, self.unexplained = state.get("baseline"), state.get("unexplained")
             self.snapshots = [self.run.checkpoint(name) for name in state["snapshots"]]
             self.last_finite = None if state["last_finite"] is None else Finite(*state["last_finite"])
             learner.micro_batches.training, learner.micro_batches.forward = state["passes"]

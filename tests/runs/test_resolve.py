@@ -44,7 +44,8 @@ def test_of_joined_folds_that_diverged_differently_each_stage_is_as_the_others_h
     ]
     made = predicting(shades)
     declared = {"augment": recorded(made.competition.augment), "layer_lr_ratio": made.competition.layer_lr_ratio}
-    recipe = {"backbone": "test_resnet", "snapshots": 2, "stages": [stage(0.1, **head)]}
+    stages = [stage(0.1, **part) for part in (head, late, whole)]
+    recipe = {"backbone": "test_resnet", "snapshots": 2, "stages": stages}
     folds = made.folds(recipe=recipe, **declared)
     for fold, (stages, diverged) in zip(folds, trained, strict=True):
         fold.write_record("trained", {"stages": stages, "diverged": diverged})

@@ -8,9 +8,10 @@ from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.errors import OverrideError, RunError
 from comp.runs.resolve import Choices, Experiment, is_blend, trainings_of
-from comp.tools import planning
-from comp.tools.planning import Plan, Speeds
+from comp.tools import planning, speeds
+from comp.tools.planning import Plan
 from comp.tools.side_by_side import Job
+from comp.tools.speeds import Speeds
 
 BACKBONES = ("test_resnet", "test_efficientnet")
 
@@ -34,11 +35,11 @@ def plan(strong, workspace, monkeypatch):
         several = trainings_of(strong, Choices("strong", **chosen))
         experiments = [Experiment.of(strong, one, workspace) for one in several]
         made = Plan(experiments, checked_tables(strong, workspace, Console()), said, seconds, began)
-        speeds = {16: images_per_second, 32: images_per_second / 4}
+        known = {16: images_per_second, 32: images_per_second / 4}
         monkeypatch.setattr(
             made,
             "_measure",
-            lambda: made.speeds.update({name: Speeds(dict(speeds), solved={1: solved}) for name in BACKBONES}),
+            lambda: made.speeds.update({name: Speeds(dict(known), solved={1: solved}) for name in BACKBONES}),
         )
         return made, lines
 
@@ -112,7 +113,7 @@ def test_what_lasts_past_the_end_of_the_time_is_stopped(plan):
 
 
 def test_a_blend_in_a_time_is_trained_as_it_was_planned(train, workspace, monkeypatch):
-    monkeypatch.setattr(planning, "MEASURED", 0.05)
+    monkeypatch.setattr(speeds, "MEASURED", 0.05)
     run, said = train(time=120.0)
     assert len(run.members) == 2
     assert run.record("config")["complete"]
@@ -129,14 +130,34 @@ def test_a_plain_recipe_is_trained_in_folds_where_there_is_time(strong):
 
 
 def test_training_on_images_is_measured_by_what_trains(strong, workspace, monkeypatch):
-    monkeypatch.setattr(planning, "MEASURED", 0.05)
+    monkeypatch.setattr(speeds, "MEASURED", 0.05)
     experiment = Experiment.of(strong, Choices(), workspace)
     stages = [replace(experiment.recipe.stages[0], cached=False, train=train) for train in ("head", "all")]
     experiment = replace(experiment, recipe=replace(experiment.recipe, stages=stages))
     tables = checked_tables(strong, workspace, Console())
     made = Plan([experiment], tables, Console(), 600, time.monotonic())
     (one,) = made
-    speeds = made.speeds["test_resnet"]
-    assert speeds.predicted.keys() == {16}
-    assert speeds.trained.keys() == {(16, 1), (16, 3)}
+    measured = made.speeds["test_resnet"]
+    assert measured.predicted.keys() == {16}
+    assert measured.trained.keys() == {(16, 1), (16, 3)}
     assert one.recipe == experiment.recipe
+
+
+@pytest.mark.parametrize(("seconds", "above", "told"), [(600, 1.0, True), (600, 1e-9, True), (0.001, 1.0, False)])
+def test_a_stage_that_a_first_head_shows_to_be_of_no_need_costs_nothing(
+    strong, workspace, monkeypatch, seconds, above, told
+):
+    monkeypatch.setattr(speeds, "MEASURED", 0.05)
+    experiment = Experiment.of(strong, Choices(), workspace)
+    head = replace(experiment.recipe.stages[0], schedule="lbfgs", cycle_length=1)
+    late = replace(head, schedule="sgdr", cached=False, train=2, cycle_length=9, needed_above=above)
+    experiments = [
+        replace(experiment, recipe=replace(experiment.recipe, stages=stages)) for stages in ([head, late], [head])
+    ]
+    made = Plan(experiments, checked_tables(strong, workspace, Console()), Console(), seconds, time.monotonic())
+    made._measure()
+    conditional, frozen = map(made._cost, experiments)
+    assert (made.unexplained is not None) == told
+    assert (conditional == frozen) == (told and above == 1.0)
+    # The features that it was told from are there for what trains.
+    assert bool(made.computed) == told

@@ -1,4 +1,4 @@
-"""A stage that trains only where the solved head before it leaves enough of the loss of guessing."""
+"""A stage that trains only where the solved head before it leaves enough of the loss of guessing unexplained."""
 
 from dataclasses import replace
 
@@ -16,49 +16,69 @@ OPTIONS = {"dropout": 0.5, "freeze_batch_norm": True, "drop_path": 0.1}
 
 
 @pytest.fixture
-def left(begin):
+def unexplained(begin):
     """The share that the head leaves here."""
     training = begin(HEAD)
     training.train_stages()
-    return training.run.record("trained")["left"]
+    return training.run.record("trained")["unexplained"]
 
 
 @pytest.fixture
 def competition_above(with_stages):
-    return lambda share: with_stages(HEAD, replace(LATE, needed_above=share), **OPTIONS)
+    return lambda share, *later: with_stages(HEAD, replace(LATE, needed_above=share), *later, **OPTIONS)
 
 
-def test_a_head_that_leaves_less_is_the_whole_training(left, competition_above, workspace, capsys):
-    competition = competition_above(min(1.0, 2 * left))
+def test_a_head_that_leaves_less_is_the_whole_training(unexplained, competition_above, workspace, capsys):
+    competition = competition_above(2 * unexplained, replace(LATE, train="all"))
     run = runner.train(competition, Choices(), workspace, Console())
-    assert "stage 2 is left out" in capsys.readouterr().out
+    assert "the training ends before stage 2" in capsys.readouterr().out
     assert [stage["train"] for stage in run.record("trained")["stages"]] == ["head"]
     assert run.history.epochs()["stage"].tolist() == [1]
-    # The same command trains the same again.
-    assert command_of(run.record("config"), run.record("trained")) is not None
     runner.predict(competition, run, workspace, Console())
     assert run.submission.is_file()
     _, recipe = as_trained(competition, run)
     assert [stage.size for stage in recipe.stages] == [16]
 
 
-def test_a_head_that_leaves_more_is_followed_by_the_stage(left, competition_above, workspace):
-    run = runner.train(competition_above(left / 2), Choices(), workspace, Console())
+def test_a_head_that_leaves_more_is_followed_by_the_stage(unexplained, competition_above, workspace):
+    competition = competition_above(unexplained / 2)
+    run = runner.train(competition, Choices(), workspace, Console())
     assert run.history.epochs()["stage"].tolist() == [1, 2, 2]
-    _, recipe = as_trained(competition_above(left / 2), run)
+    _, recipe = as_trained(competition, run)
     # Of what it came to, all stages train.
     assert [(stage.size, stage.needed_above) for stage in recipe.stages] == [(16, 0), (24, 0)]
     assert (recipe.dropout, recipe.freeze_batch_norm) == (0.5, True)
 
 
-def test_it_needs_no_validation_images(left, competition_above, workspace):
-    run = runner.train(competition_above(1.0), Choices(all_data=True), workspace, Console())
+def test_the_command_of_a_run_is_known_where_its_recipe_decided_and_not_a_person(
+    unexplained, competition_above, workspace
+):
+    for share, known in ((2 * unexplained, True), (unexplained / 2, False)):
+        run = runner.train(competition_above(share), Choices(), workspace, Console())
+        trained = run.record("trained")
+        assert command_of(run.record("config"), trained) is not None
+        by_hand = {**trained, "stages": trained["stages"][:1]}
+        assert (command_of(run.record("config"), by_hand) is not None) == known
+
+
+def test_it_needs_no_validation_images(competition_above, workspace):
+    run = runner.train(competition_above(0.1), Choices(all_data=True), workspace, Console())
     assert run.history.epochs()["stage"].tolist() == [1]
-    assert 0 < run.record("trained")["left"] < 2 * left + 0.1
+    assert run.record("trained")["unexplained"] < 0.1
 
 
-def test_a_kill_between_the_two_changes_nothing(left, competition_above, workspace, killed):
-    competition = competition_above(min(1.0, 2 * left))
+def test_joined_folds_are_like_most_of_them(unexplained, competition_above, workspace, monkeypatch):
+    competition = competition_above(0.5)
+    lefts = iter([0.1, 0.9, 0.1, 0.9, 0.9, 0.1])
+    monkeypatch.setattr("comp.training.training.from_main", lambda _: next(lefts))
+    for expected in ([16], [16, 24]):
+        joined = runner.train(competition, Choices(folds=3, seed=len(expected)), workspace, Console())
+        _, recipe = as_trained(competition, joined)
+        assert [stage.size for stage in recipe.stages] == expected
+
+
+def test_a_kill_between_the_two_changes_nothing(unexplained, competition_above, workspace, killed):
+    competition = competition_above(2 * unexplained)
     killed(1, runner.train, competition, Choices(), workspace, Console())
     run = runner.train(competition, Choices(), workspace, Console())
     assert run.history.epochs()["stage"].tolist() == [1]

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
+from scipy.stats import entropy
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.metrics import log_loss
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from comp.training import solving
@@ -41,6 +46,28 @@ def test_it_is_scikit_learns_logistic_regression_of_the_chosen_strength() -> Non
     logits = theirs.decision_function(standardised)
     factor = (ours * logits).sum() / (logits**2).sum()
     np.testing.assert_allclose(ours, factor * logits, atol=0.03)
+
+
+@pytest.mark.parametrize("unlabelled", [0, 60])
+def test_what_it_leaves_unexplained_is_scikit_learns_loss_on_left_out_folds_over_that_of_guessing(unlabelled):
+    inputs, targets = data(noise=3)
+    # Such as a teacher gives count for neither.
+    more = torch.zeros(unlabelled, dtype=torch.long)
+    folds = np.concatenate([FOLDS, np.full(unlabelled, -1)])
+    given = torch.cat([inputs, inputs[:unlabelled]]), torch.cat([targets, more])
+    found = solve(head(), *given, folds, Objective("cross_entropy", one_of=True)).unexplained
+    guessing = entropy(np.bincount(targets))
+    model = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=20, cv=3, scoring="neg_log_loss"))
+    flat = inputs.mean(dim=1).numpy()
+    theirs = cross_val_predict(model, flat, targets.numpy(), cv=PredefinedSplit(FOLDS), method="predict_proba")
+    if not unlabelled:
+        assert found == pytest.approx(log_loss(targets.numpy(), theirs) / guessing, rel=0.1)
+    assert 0.1 < found < 1.5
+
+
+def test_of_a_loss_of_one_s_own_nothing_is_said_to_be_unexplained():
+    own = Objective(lambda logits, targets: torch.nn.functional.cross_entropy(logits, targets) - 10, one_of=True)
+    assert solve(head(), *data(), FOLDS, own).unexplained is None
 
 
 def test_the_strength_is_chosen_by_all_rows_that_folds_leave_out_however_many_others_there_are(monkeypatch):
