@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from comp.declare.recipe import Ensemble, Recipe, Stage
 
@@ -19,13 +20,16 @@ MANY_IMAGES = 5_000
 NEEDED_ABOVE = 0.1
 
 
-def recipes_for(pixels: tuple[int, int] | None, images: int) -> tuple[Mapping[str, Recipe | Ensemble], str]:
+def recipes_for(
+    pixels: tuple[int, int] | None, images: int, *, like_photographs: bool
+) -> tuple[Mapping[str, Recipe | Ensemble], str]:
     """Quick, standard and strong, and why they are as they are.
 
     A head on frozen features comes first. Where it leaves too much, as of images unlike the photographs that backbones
     are pretrained on, the late half of the backbone trains as well.
 
     pixels: width and height of an image, if one was seen. images: how many there are.
+    like_photographs: the larger backbone is worth its time, as its frozen features may be enough.
     """
     shorter = min(pixels) if pixels else USUAL_SIZE
     # Twice as large as it is, an image shows no more, but the backbone sees things in the size it knows.
@@ -37,7 +41,12 @@ def recipes_for(pixels: tuple[int, int] | None, images: int) -> tuple[Mapping[st
     late_half = Stage(
         size=size, train=2, schedule="one_cycle", cycle_length=length, learning_rate=1e-3, needed_above=NEEDED_ABOVE
     )
-    cycles = Stage(size=size, train=2, cycles=3, cycle_length=length, learning_rate=1e-3, needed_above=NEEDED_ABOVE)
+    cycles = replace(late_half, schedule="sgdr", cycles=3)
+    other = (
+        (OTHER_BACKBONE, [large_head, replace(cycles, cycle_length=length // 2)])
+        if like_photographs
+        else (SMALL_BACKBONE, [head, cycles])
+    )
     quick, on_cpu = (
         Recipe(
             backbone=backbone,
@@ -47,7 +56,7 @@ def recipes_for(pixels: tuple[int, int] | None, images: int) -> tuple[Mapping[st
             snapshots=stages[-1].cycles,
             stages=stages,
         )
-        for backbone, stages in ((SMALL_BACKBONE, [head, late_half]), (OTHER_BACKBONE, [large_head, cycles]))
+        for backbone, stages in ((SMALL_BACKBONE, [head, late_half]), other)
     )
     standard = Recipe(
         backbone=BACKBONE,

@@ -10,7 +10,7 @@ from comp.new.recipes import recipes_for
     ("pixels", "size"), [((640, 480), "native"), ((28, 28), 96), ((96, 64), 128), (None, "native")]
 )
 def test_images_are_looked_at_in_the_backbones_size_unless_they_are_small(pixels, size):
-    quick = recipes_for(pixels, 100)[0]["quick"]
+    quick = recipes_for(pixels, 100, like_photographs=True)[0]["quick"]
     assert isinstance(quick, Recipe)
     assert {stage.size for stage in quick.stages} == {size}
 
@@ -18,15 +18,16 @@ def test_images_are_looked_at_in_the_backbones_size_unless_they_are_small(pixels
 def test_the_backbone_trains_where_a_head_leaves_much_and_shorter_where_there_are_many_images():
     epochs = []
     for images in (1_000, 50_000):
-        quick = recipes_for((256, 256), images)[0]["quick"]
+        quick = recipes_for((256, 256), images, like_photographs=False)[0]["quick"]
         assert isinstance(quick, Recipe)
         assert [(stage.train, stage.needed_above > 0) for stage in quick.stages] == [("head", False), (2, True)]
         epochs.append(quick.stages[-1].epochs)
     assert epochs[0] > epochs[1]
 
 
-def test_strong_blends_backbones_and_what_it_blends_runs_on_two_cores():
-    recipes, _ = recipes_for((256, 256), 100)
+@pytest.mark.parametrize("like", [True, False])
+def test_strong_blends_backbones_and_what_it_blends_runs_on_two_cores(like):
+    recipes, _ = recipes_for((256, 256), 100, like_photographs=like)
     strong = recipes["strong"]
     assert isinstance(strong, Ensemble)
     assert len(strong.backbones) > 1
