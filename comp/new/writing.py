@@ -69,9 +69,10 @@ def _parts(inferred: InferredDeclaration) -> dict[str, str]:
         for name, recipe in recipes.items()
     )
     declaration = assignment("competition", inferred.competition, recipes)
+    words = sorted(words_in(f"{stated}\n{declaration}"))
     return {
         "summary": textwrap.fill(f"{_plain(inferred.title)}: {_plain(inferred.task)}", WIDTH - 3),
-        "imports": f"from comp import {', '.join(sorted(words_in(f'{stated}{chr(10)}{declaration}')))}",
+        "imports": f"from comp import {', '.join(words)}",
         "recipes": stated,
         "declaration": declaration,
     }

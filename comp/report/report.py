@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -71,6 +71,7 @@ def explain(
     postprocessing = from_record(scores["postprocessing"])
     errors = errors_in_words(scores.get("standard_errors") or {})
     recipe = None if run.members else as_it_went(run)
+    trained = run.record("trained") if run.has("trained") else None
     facts: dict[str, Any] = {
         "run": run.name,
         "competition": competition,
@@ -83,7 +84,8 @@ def explain(
         "doubt": doubt(scores),
         "diagnosis": [] if run.members else diagnosis_of(run),
         "stages": [] if recipe is None else _stages(run, recipe, competition.scoring.name),
-        "command": command_of(member.config, run.record("trained") if run.has("trained") else None),
+        "command": command_of(member.config, trained),
+        "unexplained": trained["unexplained"] if trained and _ended_early(member.config, trained) else None,
         "several": tables is not of_images,
         "within": interval_of(competition.scoring, outcomes, postprocessing(outcomes.probabilities)),
         "outcomes": outcomes if len(outcomes.ids) and not outcomes.numbers else None,
@@ -233,7 +235,7 @@ def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = No
     ended = declared if trained is None else trained["stages"]
     # Rates that were to be found are numbers where a stage has ended.
     alike = all(one in (other, {**other, "learning_rate": "find"}) for one, other in zip(declared, ended, strict=False))
-    if not alike or not (len(declared) == len(ended) or (trained and _ended_early(declared[len(ended) :], trained))):
+    if not alike or not (len(declared) == len(ended) or (trained and _ended_early(config, trained))):
         return None
     like = config.get("like")
     options = Choices(
@@ -250,7 +252,7 @@ def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = No
     return shlex.join(["comp", "run", config["competition"], *(["--like", like, *options[2:]] if like else options)])
 
 
-def _ended_early(missing: Sequence[Mapping[str, Any]], trained: Mapping[str, Any]) -> bool:
+def _ended_early(config: Mapping[str, Any], trained: Mapping[str, Any]) -> bool:
     """Whether the first of the stages that weren't trained was not needed."""
-    unexplained = trained.get("unexplained")
+    missing, unexplained = config["recipe"]["stages"][len(trained["stages"]) :], trained.get("unexplained")
     return bool(missing) and unexplained is not None and unexplained <= missing[0].get("needed_above", 0)

@@ -252,9 +252,8 @@ class Plan:
         """What will be trained, and when all is expected to end."""
         assert self.seconds is not None
         if self.unexplained is not None:
-            self.console.say(
-                f"measured here: a head on frozen features leaves {self.unexplained:.2%} of what guessing does"
-            )
+            said = f"a head on frozen features leaves {self.unexplained:.2%} of the loss of guessing"
+            self.console.say(f"measured here: {said}")
         for backbone, speeds in self.speeds.items():
             known = [f"{speed:.0f} images/s predicted at {size} px" for size, speed in speeds.predicted.items()]
             known += [

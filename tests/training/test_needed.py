@@ -36,6 +36,8 @@ def test_a_head_that_leaves_less_is_the_whole_training(unexplained, competition_
     assert run.history.epochs()["stage"].tolist() == [1]
     runner.predict(competition, run, workspace, Console())
     assert run.submission.is_file()
+    runner.report(competition, run, workspace, Console())
+    assert "no further stage was needed" in run.report.read_text()
     _, recipe = as_trained(competition, run)
     assert [stage.size for stage in recipe.stages] == [16]
 
