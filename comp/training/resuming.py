@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,12 +15,13 @@ import numpy as np
 
 from comp.console import Console
 from comp.data.tables import first_rows
+from comp.declare.brought import recorded
 from comp.declare.metrics import outputs_in_words
 from comp.errors import CompError, RunError
 from comp.files import sweep
 from comp.runs import Goal, Run, create_run, list_runs
 from comp.runs.differences import difference
-from comp.runs.resolve import has_gpu, recipe_named
+from comp.runs.resolve import has_gpu, recipe_named, recipe_of
 from comp.training.config import config_of
 from comp.training.launching import from_main, is_main, wait_for_all
 from comp.training.prepared import Prepared, augments
@@ -57,15 +58,15 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
     for run in reversed(list_runs(prepared.experiment.workspace, prepared.experiment.competition.name)):
         if done(run):
             continue
-        recorded = run.record("config")
+        before = _with_new_fields(run, prepared)
         how = "" if run.trained else f"; `comp train --resume {run.name}` resumes that one"
-        other = difference(*(_without(one, *NOT_COMPARED, "source") for one in (recorded, config)))
+        other = difference(*(_without(one, "source") for one in (before, config)))
         if other is not None:
             # Another choice of a person's own is no surprise.
-            if not run.trained and _chosen(recorded) == _chosen(config):
+            if not run.trained and _chosen(before) == _chosen(config):
                 edited = f"{other.field} was {other.one} in {run.name} and is {other.other}"
                 not_resumed.append(f"{edited}, so this is a new run{how}")
-        elif changed := _changed_source(recorded, config):
+        elif changed := _changed_source(before, config):
             not_resumed.append(f"{changed} changed since {run.name}, so this is a new run{how}")
         elif _splits_as(run, prepared):
             with run.held() as alone:
@@ -96,9 +97,9 @@ def resumed(prepared: Prepared, run: Run, console: Console) -> Iterator[Training
         with _following(prepared, console) as training:
             yield training
         return
-    recorded, config = run.record("config"), _as_recorded(config_of(prepared))
+    before, config = _with_new_fields(run, prepared), _as_recorded(config_of(prepared))
     anew = f"train anew with `comp train {prepared.experiment.competition.name}`"
-    other = difference(_without(recorded, *NOT_COMPARED, *ONLY_SAID), _without(config, *ONLY_SAID))
+    other = difference(_without(before, *ONLY_SAID), _without(config, *ONLY_SAID))
     if other is not None:
         raise RunError(
             f"{run.name} was begun with another {other.field} ({other.one}, and now {other.other}), so it can't be "
@@ -113,10 +114,10 @@ def resumed(prepared: Prepared, run: Run, console: Console) -> Iterator[Training
         if not alone:
             raise RunError(f"{run.name} is being trained by another process; let it end, or stop it.")
         training = _resume(prepared, run, console)
-        other = difference(*({field: known.get(field) for field in OF_THE_MACHINE} for known in (recorded, config)))
+        other = difference(*({field: known.get(field) for field in OF_THE_MACHINE} for known in (before, config)))
         if other is not None:
             console.say(f"{run.name} was begun with another {other.field}: {other.one}, and now {other.other}")
-        if changed := _changed_source(recorded, config):
+        if changed := _changed_source(before, config):
             console.say(f"{changed} changed since {run.name} was begun: it is resumed with the code as it is now")
         yield _followed(training)
 
@@ -230,6 +231,14 @@ def _split_of(prepared: Prepared) -> tuple[list[str], list[str]]:
     return answers.to_list(), np.where(validates, "valid", "train").tolist()
 
 
+def _with_new_fields(run: Run, prepared: Prepared) -> dict[str, Any]:
+    """The run's config, with the fields that recipes have got since, at their defaults."""
+    config = run.record("config")
+    with suppress(RunError):
+        config["recipe"] = recorded(recipe_of(config, None, prepared.experiment.competition))
+    return _as_recorded(config)
+
+
 def _chosen(config: Mapping[str, Any]) -> list[Any]:
     """What of a config a person chose."""
     return [*map(config.get, CHOSEN), config.get("teacher", {}).get("run")]
@@ -243,7 +252,7 @@ def _changed_source(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> s
 
 def _as_recorded(config: Mapping[str, Any]) -> dict[str, Any]:
     """As it would be read back, without what isn't compared."""
-    return _without(json.loads(json.dumps(config)), *NOT_COMPARED)
+    return dict(json.loads(json.dumps(_without(config, *NOT_COMPARED))))
 
 
 def _without(config: Mapping[str, Any], *fields: str) -> dict[str, Any]:

@@ -104,6 +104,16 @@ def test_a_run_of_the_code_before_an_edit_or_of_other_versions_is_resumed_by_its
     assert "was begun with another versions.torch: 1.0, and now" in said
 
 
+def test_a_run_of_a_version_whose_recipes_had_fewer_fields_is_resumed_by_its_name(stopped, workspace):
+    competition, run = stopped
+    recorded = run.record("config")
+    del recorded["recipe"]["teacher_confidence"]
+    for stage in recorded["recipe"]["stages"]:
+        del stage["needed_above"]
+    run.write_record("config", recorded)
+    assert runner.resume(competition, run, workspace, Console()) == run
+
+
 OWN = """
 import albumentations as A
 import numpy as np
