@@ -5,23 +5,17 @@ make planet
 
 from comp import Competition, CsvLabels, Ensemble, KaggleDataset, Recipe, Stage, TagNames, TestImages, top_down
 
+BACKBONE = "mobilenetv2_100.ra_in1k"
+# Not solved by L-BFGS: after that, losses are lower but F2 is as well.
+head = Stage(
+    size="native", train="head", cached=True, views=2, schedule="one_cycle", cycle_length=20, learning_rate=1e-3
+)
+
 
 def on_two_cores(late_half: Stage, snapshots: int = 1) -> Recipe:
-    """A head on cached features, then the late half of the backbone with it.
-
-    After a head that L-BFGS solved, losses are lower but F2 is as well: tags come out less likely.
-    """
-    head = Stage(
-        size=late_half.size,
-        train="head",
-        cached=True,
-        views=2,
-        schedule="one_cycle",
-        cycle_length=20,
-        learning_rate=1e-3,
-    )
+    """A head on cached features, then the late half of the backbone with it."""
     return Recipe(
-        backbone="mobilenetv2_100.ra_in1k",
+        backbone=BACKBONE,
         batch_size=16,
         dropout=0.5,
         freeze_batch_norm=True,
@@ -30,10 +24,7 @@ def on_two_cores(late_half: Stage, snapshots: int = 1) -> Recipe:
     )
 
 
-frozen = Recipe(
-    backbone="mobilenetv2_100.ra_in1k",
-    stages=[Stage(size="native", train="head", cached=True, views=8, schedule="lbfgs")],
-)
+frozen = Recipe(backbone=BACKBONE, stages=[Stage(size="native", train="head", cached=True, views=8, schedule="lbfgs")])
 quick = on_two_cores(Stage(size="native", train=2, schedule="one_cycle", cycle_length=8, learning_rate=1e-3))
 cycles = on_two_cores(Stage(size="native", train=2, cycles=3, cycle_length=8, learning_rate=1e-3), snapshots=3)
 standard = Recipe(
@@ -46,10 +37,8 @@ standard = Recipe(
     ],
     on_cpu=cycles,
 )
-
 strong = Ensemble(
-    members=[quick, frozen, cycles],
-    backbones=["tf_efficientnet_lite2.in1k", "mobilenetv2_100.ra_in1k", "tf_efficientnet_lite0.in1k"],
+    members=[quick, frozen, cycles], backbones=["tf_efficientnet_lite2.in1k", BACKBONE, "tf_efficientnet_lite0.in1k"]
 )
 
 competition = Competition(
