@@ -69,7 +69,7 @@ def test_it_needs_no_validation_images(competition_above, workspace):
     assert run.record("trained")["unexplained"] < 0.1
 
 
-def test_joined_folds_are_like_most_of_them(unexplained, competition_above, workspace, monkeypatch):
+def test_joined_folds_are_like_most_of_them(competition_above, workspace, monkeypatch):
     competition = competition_above(0.5)
     lefts = iter([0.1, 0.9, 0.1, 0.9, 0.9, 0.1])
     monkeypatch.setattr("comp.training.training.from_main", lambda _: next(lefts))
