@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Annotated, Any, Literal
 
 from comp.declare.brought import short_name
@@ -111,6 +111,10 @@ class Stage(Declared):
 
         solved = self.schedule == "lbfgs" and not self.cached
         yield "schedule", solved, "another where the stage is not cached: 'lbfgs' is for cached features"
+
+    def is_needed(self, unexplained: float | None) -> bool:
+        """Whether it trains after a head that leaves that share of the loss of guessing; None: it isn't known."""
+        return not self.needed_above or unexplained is None or unexplained > self.needed_above
 
     @property
     def pixels(self) -> Size:
@@ -265,13 +269,13 @@ class Recipe(Declared):
 
     def where_head_leaves(self, unexplained: float) -> Recipe:
         """With the stages that train where a head leaves that share of the loss of guessing."""
-        ends = (n for n, stage in enumerate(self.stages) if stage.needed_above and unexplained <= stage.needed_above)
-        return self.with_stages(self.stages[: next(ends, None)])
+        return self.with_stages(tuple(takewhile(lambda stage: stage.is_needed(unexplained), self.stages)))
 
     def with_stages(self, stages: Sequence[Stage]) -> Recipe:
         """With the stages that a training came to; what none of them uses is as it is by default."""
         trained, other = tuple(replace(stage, needed_above=0.0) for stage in stages), copy(self)
         object.__setattr__(other, "stages", trained)
+        # A head has weights, which no other head takes.
         unused = {name for name, wrong, _ in other.contradictions() if wrong} - {"head"}
         changed: dict[str, Any] = {one.name: one.default for one in fields(self) if one.name in unused}
         changed["snapshots"] = min(self.snapshots, trained[-1].cycles)

@@ -1,4 +1,4 @@
-"""The recipes that a new competition starts from, by the size of its images and how many there are."""
+"""The recipes that a new competition starts from, by its images: their size, their number, what they look like."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def recipes_for(
     are pretrained on, the late half of the backbone trains as well.
 
     pixels: width and height of an image, if one was seen. images: how many there are.
-    like_photographs: the larger backbone is worth its time, as its frozen features may be enough.
+    like_photographs: whether `standard` takes the larger backbone on a CPU: its features are better, and of photographs
+        they may be enough; its late half trains at a third of the smaller one's rate.
     """
     shorter = min(pixels) if pixels else USUAL_SIZE
     # Twice as large as it is, an image shows no more, but the backbone sees things in the size it knows.

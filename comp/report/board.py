@@ -149,7 +149,7 @@ def _row(run: Run) -> dict[str, Any]:
         done, last, chart, seconds, of_stage = _epochs(run, written) if written else (0, {}, None, None, 0)
         ended = run.record("trained") if run.finished and run.has("trained") else {}
         # Those that weren't needed have no epochs.
-        stages = ended["stages"] if ended and not ended["diverged"] else config.get("recipe", {}).get("stages", [])
+        stages = ended["stages"] if ended and not ended.get("diverged") else config.get("recipe", {}).get("stages", [])
         total = sum(map(epochs_of, stages))
         newest = max(written, (run.folder / "config.json").stat().st_mtime_ns)
         # A notebook's session holds no run while a person thinks.

@@ -117,10 +117,10 @@ def in_words(recipe: Recipe, layer_lr_ratio: float) -> list[str]:
         rates = ", ".join(f"{head / layer_lr_ratio**index:.2g}" for index in reversed(range(stage.groups)))
         times = " x the rate found" if isinstance(stage.learning_rate, str) else ""
         lengths = " + ".join(map(str, stage.cycle_epochs))
-        needed = f", where the head leaves more than {stage.needed_above:.0%} of guessing's loss"
+        share = f", where the head leaves more than {stage.needed_above:.2%} of the loss of guessing"
         lines.append(
             f"stage {number}: {', '.join(LAYER_GROUPS[-stage.groups :])} at {stage.pixels_in_words} px, "
             f"{lengths} epoch{'' if stage.epochs == 1 else 's'} of {short_name(stage.schedule)}, peaks [{rates}]{times}"
-            f"{needed if stage.needed_above else ''}"
+            f"{share if stage.needed_above else ''}"
         )
     return lines

@@ -104,7 +104,7 @@ class Training:
         """Train the recipe's stages that are left, up to one that isn't needed, and keep the weights."""
         try:
             for stage in self.remaining:
-                if stage.needed_above and self.unexplained is not None and self.unexplained <= stage.needed_above:
+                if not stage.is_needed(self.unexplained):
                     self.console.say(
                         f"the training ends before stage {self.number}: the head leaves {self.unexplained:.2%} of the "
                         f"loss of guessing by cross-validation, no more than {stage.needed_above:.2%}"
