@@ -17,7 +17,7 @@ from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.recipe import Recipe, Stage
 from comp.runs import Workspace
 from comp.runs.resolve import Choices, Experiment
-from comp.training.learner import Epoch
+from comp.training.epochs import Epoch
 from comp.training.prepared import Prepared, prepare
 
 

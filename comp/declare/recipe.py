@@ -74,7 +74,8 @@ class Stage(Declared):
         of 32, of a transformer of its patch's side.
     train: ``head`` (the backbone is frozen), ``all`` (with layer-wise learning rates), or how many of the last layer
         groups train: 2 is the late half of the backbone and the head.
-    cached: train the head on features computed once per image and view instead of on images (lesson 2's precompute).
+    cached: what stays frozen runs once per image and view (lesson 2's precompute): the head trains on cached features,
+        or the late half on what the early half makes of the images; where a backbone can't be cut so, on images.
     views: how many views of each image are cached: the viewpoint's fixed views first, then random augmentations.
     schedule: ``sgdr``; ``one_cycle``, a warm-up over the first quarter, then one descent (arXiv:1708.07120); or
         ``flat_cosine``, the peak for three quarters, then one descent; or a function ``(step, steps)`` of the optimizer
@@ -102,15 +103,15 @@ class Stage(Declared):
     needed_above: Annotated[float, between(0, 1)] = 0.0
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
-        trains_backbone = self.cached and self.groups > 1
-        yield "cached", trains_backbone, "False where the backbone trains: its features change with every step"
+        trains_all = self.cached and self.groups == len(LAYER_GROUPS)
+        yield "cached", trains_all, "False where all layers train: nothing of the network stays as it is"
         uncached = self.views > 1 and not self.cached
         yield "views", uncached, "1 without `cached`: images are augmented anew in every epoch"
         several = self.schedule != "sgdr" and self.cycles != 1
         yield "cycles", several, f"1 with schedule {short_name(self.schedule)!r}; give its epochs as `cycle_length`"
 
-        solved = self.schedule == "lbfgs" and not self.cached
-        yield "schedule", solved, "another where the stage is not cached: 'lbfgs' is for cached features"
+        solved = self.schedule == "lbfgs" and not (self.cached and self.groups == 1)
+        yield "schedule", solved, "another where no head alone trains on cached features, for which 'lbfgs' is"
 
     def is_needed(self, unexplained: float | None) -> bool:
         """Whether it trains after a head that leaves that share of the loss of guessing; None: it isn't known."""

@@ -28,9 +28,10 @@ from comp.runs import Workspace
 from comp.runs.resolve import Choices, Experiment
 from comp.submission.scoring import score_logits
 from comp.training.backbone import set_size, training_mode
+from comp.training.epochs import Epoch, Step
 from comp.training.features import FeatureEpochs
 from comp.training.inputs import HEAD_BATCHES, forward_batch, tta_views, workers
-from comp.training.learner import Epoch, Learner, Step
+from comp.training.learner import Learner
 from comp.training.memory import peak_memory
 from comp.training.prepared import Prepared, prepare
 from comp.training.state import save_weights

@@ -39,8 +39,9 @@ TELLING = 0.2
 # How much more or less a training may take than was planned, in what that says of the next.
 LEAST, MOST = 0.5, 3.0
 
-# A computation of features: backbone, size, views, and whether of the labelled or of the test images.
-Computed = tuple[str, Size, tuple[View, ...], str]
+# A computation of features: backbone, size, views, whether of the labelled or of the test images, and whether by the
+# early half alone.
+Computed = tuple[str, Size, tuple[View, ...], str, bool]
 
 
 class TimeUp(BaseException):
@@ -149,7 +150,7 @@ class Plan:
         ratio = sum(self.spent) / sum(self.estimated) if self.spent else 1.0
         own, speeds = self._features(experiment), self.speeds[experiment.recipe.backbone]
         missing = own.keys() - (self.computed if computed is None else computed)
-        reading = sum(own[one] / speeds.predicted[one[1]] for one in missing)
+        reading = sum(own[one] / (speeds.halfway if one[-1] else speeds.predicted)[one[1]] for one in missing)
         return min(max(ratio, LEAST), MOST) * (self._training(experiment) + reading)
 
     def _recipe(self, experiment: Experiment) -> Recipe:
@@ -168,18 +169,19 @@ class Plan:
         """What is computed once for all folds: how many views of images each is."""
         recipe, viewpoint = self._recipe(experiment), experiment.competition.augment
         labelled, test = len(self.tables.train), len(self.tables.test)
+        on_maps, last = self.speeds[recipe.backbone].on_maps, recipe.stages[-1]
         found: dict[Computed, float] = {}
         for stage in recipe.stages:
-            if stage.cached:
+            if on_maps(stage) or (stage.cached and stage.groups == 1):
                 views = viewpoint.at(stage.pixels).views(stage.views)
-                found[recipe.backbone, stage.pixels, views, "labelled"] = labelled * len(views)
+                found[recipe.backbone, stage.pixels, views, "labelled", on_maps(stage)] = labelled * len(views)
                 if experiment.choices.teacher:
-                    found[recipe.backbone, stage.pixels, views, "test"] = test * len(views)
-        if all(stage.groups == 1 for stage in recipe.stages):
-            views, size = tta_views(recipe, viewpoint), recipe.stages[-1].pixels
+                    found[recipe.backbone, stage.pixels, views, "test", on_maps(stage)] = test * len(views)
+        if on_maps(last) or all(stage.groups == 1 for stage in recipe.stages):
+            views, size = tta_views(recipe, viewpoint), last.pixels
             times, _, validating = self._rows(experiment)
-            found.setdefault((recipe.backbone, size, views, "labelled"), times * validating * len(views))
-            found[recipe.backbone, size, views, "test"] = test * len(views)
+            found.setdefault((recipe.backbone, size, views, "labelled", on_maps(last)), times * validating * len(views))
+            found[recipe.backbone, size, views, "test", on_maps(last)] = test * len(views)
         return found
 
     def _training(self, experiment: Experiment) -> float:
@@ -188,14 +190,11 @@ class Plan:
         times, training, validating = self._rows(experiment)
         seconds = OF_A_TRAINING
         for stage in recipe.stages:
-            epoch = OF_AN_EPOCH
-            if not stage.cached:
-                epoch += training / speeds.trained[stage.pixels, stage.groups]
-                epoch += validating / speeds.predicted[stage.pixels]
+            epoch = OF_AN_EPOCH + speeds.epoch(stage, training, validating)
             seconds += stage.epochs * epoch + (speeds.solved[stage.views] if stage.schedule == "lbfgs" else 0.0)
         if any(stage.groups > 1 for stage in recipe.stages):
             views = len(tta_views(recipe, experiment.competition.augment))
-            seconds += (validating + len(self.tables.test)) * views / speeds.predicted[recipe.stages[-1].pixels]
+            seconds += (validating + len(self.tables.test)) * views / speeds.finished(recipe.stages[-1])
         return times * seconds
 
     def _measure(self) -> None:
@@ -221,7 +220,7 @@ class Plan:
         prepared = self._prepared(experiment)
         learner, (epochs, _) = prepared.learner, prepared.inputs(head, 1)
         list(learner.fit(head, 1.0, epochs, None, prepared.seed_of(1)))
-        self.computed.add((backbone, head.pixels, views, "labelled"))
+        self.computed.add((backbone, head.pixels, views, "labelled", False))
         self.unexplained = None if learner.solved is None else learner.solved.unexplained
 
     def _in_folds_or_not(self) -> list[Experiment]:
@@ -258,7 +257,7 @@ class Plan:
             known = [f"{speed:.0f} images/s predicted at {size} px" for size, speed in speeds.predicted.items()]
             known += [
                 f"{speed:.0f} trained at {size} px, {groups} of 3 layer groups"
-                for (size, groups), speed in speeds.trained.items()
+                for (size, groups, _), speed in speeds.trained.items()
             ]
             self.console.say(f"measured here: {backbone.rpartition('/')[2]}: {', '.join(known)}")
         planned = self._planned(self.experiments)

@@ -16,8 +16,10 @@ from comp.declare.reading import Size
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View
 from comp.training.backbone import set_size
+from comp.training.epochs import Epochs, Step
+from comp.training.features import FeatureEpochs
+from comp.training.halves import Cut
 from comp.training.inputs import forward_batch, workers
-from comp.training.learner import Step
 from comp.training.prepared import Prepared
 from comp.training.solving import MOST_ROWS
 
@@ -29,14 +31,36 @@ MEASURED, IMAGES = 1.0, 1024
 
 @dataclass(frozen=True)
 class Speeds:
-    """Images per second of a backbone here, by their size: predicted, and trained by how many layer groups train.
+    """Images per second of a backbone here, by their size.
 
+    predicted: through all of it. halfway: through its early half, where that is cached. trained: by how many layer
+    groups train, and whether on what the early half makes of the images.
     solved: seconds that the optimum of its head takes, by the number of cached views.
     """
 
     predicted: dict[Size, float] = field(default_factory=dict)
-    trained: dict[tuple[Size, int], float] = field(default_factory=dict)
+    halfway: dict[Size, float] = field(default_factory=dict)
+    trained: dict[tuple[Size, int, bool], float] = field(default_factory=dict)
     solved: dict[int, float] = field(default_factory=dict)
+
+    def on_maps(self, stage: Stage) -> bool:
+        """Whether it trains on what the early half makes of the images."""
+        return stage.cached and stage.groups > 1 and stage.pixels in self.halfway
+
+    def finished(self, stage: Stage) -> float:
+        """Images per second that validate, from what the stage is given."""
+        whole = self.predicted[stage.pixels]
+        if not self.on_maps(stage):
+            return whole
+        # Measured one after the other on a noisy machine, a half may seem to take longer than the whole.
+        return 1 / max(1 / whole - 1 / self.halfway[stage.pixels], 0.1 / whole)
+
+    def epoch(self, stage: Stage, training: float, validating: float) -> float:
+        """Seconds of the passes that an epoch on so many images takes; none where a head trains on cached features."""
+        if stage.cached and stage.groups == 1:
+            return 0.0
+        key = stage.pixels, stage.groups, self.on_maps(stage)
+        return training / self.trained[key] + validating / self.finished(stage)
 
     def lacking(self, recipe: Recipe) -> list[Stage]:
         """The stages of a recipe whose speeds are not known."""
@@ -44,17 +68,24 @@ class Speeds:
             stage
             for stage in recipe.stages
             if stage.pixels not in self.predicted
-            or not (stage.cached or (stage.pixels, stage.groups) in self.trained)
+            or not (
+                (stage.cached and stage.groups == 1)
+                or (stage.pixels, stage.groups, self.on_maps(stage)) in self.trained
+            )
             or (stage.schedule == "lbfgs" and stage.views not in self.solved)
         ]
 
     def measure(self, prepared: Prepared, stages: Sequence[Stage], advance: Callable[[int], None]) -> None:
         """Learn what these stages need; the model is of no use afterwards."""
         for stage in stages:
+            set_size(prepared.learner.model, stage.pixels)
             if stage.pixels not in self.predicted:
                 self.predicted[stage.pixels] = _predicted(prepared, stage)
-            if not stage.cached:
-                self.trained[stage.pixels, stage.groups] = _trained(prepared, stage)
+            given = prepared.learner.given(stage)
+            if isinstance(given, Cut):
+                self.halfway[stage.pixels] = _predicted(prepared, stage, given)
+            if given != "features":
+                self.trained[stage.pixels, stage.groups, self.on_maps(stage)] = _trained(prepared, stage)
             if stage.schedule == "lbfgs":
                 self.solved[stage.views] = _solved(prepared, stage.views)
             advance(1)
@@ -71,15 +102,14 @@ def _per_second(done: Iterator[int]) -> float:
     return images / (time.perf_counter() - began)
 
 
-def _predicted(prepared: Prepared, stage: Stage) -> float:
-    """Images per second, read and sent through the network."""
-    set_size(prepared.learner.model, stage.pixels)
+def _predicted(prepared: Prepared, stage: Stage, cut: Cut | None = None) -> float:
+    """Images per second, read and sent through the network, or through its early half."""
     rows = np.random.default_rng(0).permutation(prepared.training)
     block = forward_batch() if torch.cuda.is_available() else 2 * forward_batch()
 
     def predict(number: int) -> int:
         some = np.resize(np.roll(rows, -number * block), block)
-        return sum(map(len, prepared.learner.features(prepared.images.views(some, stage.pixels, (View(),)))))
+        return sum(map(len, prepared.learner.features(prepared.images.views(some, stage.pixels, (View(),)), cut)))
 
     return _per_second(map(predict, count()))
 
@@ -103,19 +133,17 @@ def _solved(prepared: Prepared, views: int) -> float:
 
 
 def _trained(prepared: Prepared, stage: Stage) -> float:
-    """Images per second, read, augmented and trained on; the model is of no use afterwards."""
-    set_size(prepared.learner.model, stage.pixels)
+    """Images per second, read, augmented and trained on, or maps; the model is of no use afterwards."""
     batch_size = min(prepared.learner.recipe.batch_size, forward_batch())
     targets = torch.from_numpy(prepared.outputs.compared(prepared.tables.targets))
-    images = prepared.images
-    epochs = ImageEpochs(
-        images.dataset(stage.pixels, 0),
-        prepared.training,
-        targets,
-        batch_size,
-        workers=workers(),
-        columns=images.columns,
-    )
+    images, rows, given = prepared.images, prepared.training, prepared.learner.given(stage)
+    if isinstance(given, Cut):
+        # Which ones makes no difference.
+        maps = np.broadcast_to(np.float32(1), (len(images.paths), 1, *given.shape))
+        epochs: Epochs = FeatureEpochs(maps, rows, targets, batch_size, 0, images.columns)
+    else:
+        dataset = images.dataset(stage.pixels, 0)
+        epochs = ImageEpochs(dataset, rows, targets, batch_size, workers=workers(), columns=images.columns)
     endless = replace(stage, schedule="one_cycle", cycles=1, cycle_length=10_000, cycle_multiplier=1)
     events = prepared.learner.fit(endless, 1e-6, epochs, None, seed=0)
     try:

@@ -77,6 +77,8 @@ class Classifier(nn.Module):
         super().__init__()
         self.width, self.outputs, self.pooled = width, outputs, pooled
         self.shape: tuple[int, ...] = (width,)
+        # By size: where its early half ends, as `comp.training.halves` finds it.
+        self.cuts: dict[Size, Any] = {}
         # In a tuple, or it would be one of the module's parts.
         self.own_classifier = (own_classifier,)
         # A timm model: it has more than torch's types know of a module.
@@ -313,7 +315,7 @@ def foldable(model: Classifier, images: Tensor) -> list[Pair]:
 @torch.no_grad()
 def folded(model: Classifier, pairs: Sequence[Pair]) -> Classifier:
     """A copy of a classifier in evaluation, each pair of its backbone one convolution."""
-    classifier: Classifier = _sharing(model)
+    classifier: Classifier = sharing(model)
     for of_convolution, of_norm in pairs:
         convolution, norm = (classifier.backbone.get_submodule(name) for name in (of_convolution, of_norm))
         statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
@@ -323,12 +325,12 @@ def folded(model: Classifier, pairs: Sequence[Pair]) -> Classifier:
     return classifier
 
 
-def _sharing(module: nn.Module) -> Any:
+def sharing(module: nn.Module) -> Any:
     """A copy of a module, and of those in it, that shares their tensors: other ones can be put in their place."""
     twin = module.__new__(type(module))
     twin.__dict__.update(module.__dict__)
-    twin._parameters = dict(module._parameters)
-    twin._modules = {name: part and _sharing(part) for name, part in module._modules.items()}
+    twin._parameters, twin._buffers = dict(module._parameters), dict(module._buffers)
+    twin._modules = {name: part and sharing(part) for name, part in module._modules.items()}
     return twin
 
 

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from comp.data.image_cache import SHARE_OF_DISK
 from comp.data.readers import files_of
 from comp.data.reading import Paths
 from comp.declare.reading import Channels, Read
@@ -42,27 +44,38 @@ def _fingerprint(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
+def file_of(cache: Path, made_from: dict[str, Any]) -> Path:
+    """The cache's file of features; made_from: all that they follow from, so a change of any of it is another file."""
+    key = _fingerprint(json.dumps(made_from, sort_keys=True).encode())
+    if "images" in made_from:  # so that `features_of` finds it
+        key = f"{made_from['images']}-{key}"
+    return cache / f"{key}.npy"
+
+
+def lacks_room(path: Path, shape: tuple[int, ...]) -> str | None:
+    """How many bytes features would take, in words, where the disk has no room for them and they aren't there."""
+    wanted, folder = 4 * prod(shape), next(folder for folder in path.parents if folder.is_dir())
+    room = SHARE_OF_DISK * shutil.disk_usage(folder).free
+    if wanted <= room or any(file.exists() for file in (path, path.with_suffix(".part"))):
+        return None
+    return f"{wanted / 1e9:.1f} GB, more than the {room / 1e9:.1f} GB for them in {folder}"
+
+
 def cached_features(
-    cache: Path,
-    made_from: dict[str, Any],
+    path: Path,
     compute: Callable[[int], Iterable[Tensor]],
     shape: tuple[int, ...],
     waiting: Callable[[], None] = lambda: None,
 ) -> tuple[Features, bool]:
-    """Features (N, V, F) from the cache, or computed and put there; and whether they were found.
+    """Features (N, V, F) from a file of the cache, or computed and put there; and whether they were found.
 
-    made_from: everything they follow from; its fingerprint is the file's name, so a change of any of it is another one.
     compute: gives them in batches from the row on that it is called with; other than 0 where a computation was stopped.
     waiting: called where another process computes the same, before it is waited for.
     """
-    key = _fingerprint(json.dumps(made_from, sort_keys=True).encode())
-    if "images" in made_from:  # so that `features_of` finds it
-        key = f"{made_from['images']}-{key}"
-    path = cache / f"{key}.npy"
     found = _whole(path, shape)
     if found is None:
-        cache.mkdir(parents=True, exist_ok=True)
-        with alone(cache / f"{key}.lock", waiting):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with alone(path.with_suffix(".lock"), waiting):
             found = _whole(path, shape)
             if found is None:
                 Unfinished(path, shape).complete(compute)
@@ -219,10 +232,10 @@ class FeatureEpochs:
             yield own, *(values[rows] for values in self.others)
 
 
-def in_batches(features: Features, rows: npt.NDArray[np.int64], batch_size: int = 4096) -> Iterator[Tensor]:
-    """The features of some rows, in order, as batches (B, V, ...); of maps and tokens fewer at a time."""
+def in_batches(features: Features, rows: npt.NDArray[np.int64], at_once: int | None = None) -> Iterator[Tensor]:
+    """The features of some rows, in order, as batches (B, V, ...) of so many; of maps and tokens fewer if not given."""
     # Of tokens (N, V, T, F), or of maps (N, V, F, H, W).
     positions = features.shape[2] if features.ndim == 4 else prod(features.shape[3:])
-    at_once = max(1, batch_size // positions)
+    at_once = at_once or max(1, 4096 // positions)
     for start in range(0, len(rows), at_once):
         yield torch.from_numpy(np.ascontiguousarray(features[rows[start : start + at_once]]))

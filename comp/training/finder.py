@@ -16,7 +16,8 @@ from comp.declare.brought import called, short_name
 from comp.declare.checks import above, fits
 from comp.declare.recipe import Stage
 from comp.errors import DeclarationError, RunError
-from comp.training.learner import Epochs, Learner
+from comp.training.epochs import Epochs
+from comp.training.learner import Learner
 from comp.training.state import random_states, restore_random_states
 
 LOWEST, HIGHEST, BATCHES = 1e-6, 10.0, 100

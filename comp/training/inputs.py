@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,19 +29,31 @@ from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import RunError
 from comp.files import source_digest
 from comp.training.backbone import Expectations, digest
-from comp.training.features import FeatureEpochs, Features, cached_features, content_digest, in_batches
+from comp.training.epochs import Epochs, Validation
+from comp.training.features import (
+    FeatureEpochs,
+    Features,
+    cached_features,
+    content_digest,
+    file_of,
+    in_batches,
+    lacks_room,
+)
+from comp.training.halves import Cut
 from comp.training.launching import from_main, is_main, main_first
-from comp.training.learner import Epochs, Learner, Validation
+from comp.training.learner import Learner
 from comp.training.processes import in_order, same_weights
 
 Rows = npt.NDArray[np.int64]
 
 HEAD_BATCHES = 4
+WHAT = {True: "features", False: "the early half's maps"}
 FEATURES_FOLLOW_FROM = (
     "comp.data.reading",
     "comp.data.readers",
     "comp.data.augmenting",
     "comp.training.backbone",
+    "comp.training.halves",
     "comp.training.learner",
 )
 
@@ -94,23 +106,53 @@ class Images:
     def content(self) -> str:
         return content_digest(self.paths, self.contents, self.read)
 
-    def features(self, learner: Learner, size: Size, views: Sequence[View]) -> Features:
-        """The pooled features (N, V, F) of all rows in these views, from the cache where they were computed before."""
+    def features(self, learner: Learner, size: Size, views: Sequence[View], cut: Cut | None = None) -> Features:
+        """The pooled features (N, V, F) of all rows in these views, from the cache where they were computed before.
+
+        With a ``cut`` what the early half makes of them, (N, V, H, W, F).
+        """
         # Maps stay on the disk, in one file: they may be more than the memory.
-        if self.parts and len(learner.model.shape) == 1:
+        if self.parts and cut is None and len(learner.model.shape) == 1:
             return np.concatenate([part.features(learner, size, views) for part in self.parts])
+        began, computed = time.monotonic(), partial(self._computed, learner, size, views, cut=cut)
+        path, shape = self._place(learner, size, views, cut)
+        cached = partial(cached_features, path, shape=shape)
+        if is_main():
+            waiting = partial(self.console.say, "another process computes the same features; waiting for it")
+            features, found = cached(lambda start: computed(start=from_main(start)), waiting=waiting)
+            if found:
+                from_main(None)
+        else:
+            # Rank 0 writes them, and says from where on it needs the others, if at all.
+            start = from_main(None)
+            if start is not None:
+                deque(computed(start=start), maxlen=0)
+        with main_first():
+            if not is_main():
+                features, found = cached(_not_here)
+        how = "found in the cache" if found else f"computed in {time.monotonic() - began:.0f} s"
+        self.console.detail(f"{WHAT[cut is None]} of {len(self.paths)} images at {size_in_words(size)} px: {how}")
+        return features
+
+    def _place(
+        self, learner: Learner, size: Size, views: Sequence[View], cut: Cut | None
+    ) -> tuple[Path, tuple[int, ...]]:
+        """The file that features of all rows are cached in, and their shape."""
+        shape = learner.model.shape if cut is None else cut.shape
         drawn = any(view.draw is not None for view in views)
+        backbone = learner.evaluated.backbone
         made_from = {
-            "weights": digest(learner.evaluated.backbone),
+            "weights": digest(backbone) if cut is None else [digest(backbone.get_submodule(one)) for one in cut.early],
+            "early": None if cut is None else cut.early,
             # What has no weights: pooling, activations.
-            "architecture": repr(learner.evaluated.backbone),
+            "architecture": repr(backbone),
             "versions": [version(name) for name in ("timm", "pillow", "albumentations")],
             "images": self.content,
             "size": size,
             "expected": asdict(self.expected),
             "reading": self.reading.key,
             "views": [asdict(view) for view in views],
-            "shape": list(learner.model.shape),
+            "shape": list(shape),
             # Only random views depend on these.
             "augmentations": self._augmentations(size) if drawn else None,
             "source": source_digest(*FEATURES_FOLLOW_FROM),
@@ -118,26 +160,17 @@ class Images:
             "precision": [str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
         }
 
-        began, shape = time.monotonic(), (len(self.paths), len(views), *learner.model.shape)
-        cached = partial(cached_features, self.cache / "features", made_from, shape=shape)
-        if is_main():
-            waiting = partial(self.console.say, "another process computes the same features; waiting for it")
-            features, found = cached(
-                lambda start: self._computed(learner, size, views, from_main(start)), waiting=waiting
-            )
-            if found:
-                from_main(None)
-        else:
-            # Rank 0 writes them, and says from where on it needs the others, if at all.
-            start = from_main(None)
-            if start is not None:
-                deque(self._computed(learner, size, views, start), maxlen=0)
-        with main_first():
-            if not is_main():
-                features, found = cached(_not_here)
-        how = "found in the cache" if found else f"computed in {time.monotonic() - began:.0f} s"
-        self.console.detail(f"features of {len(self.paths)} images at {size_in_words(size)} px: {how}")
-        return features
+        return file_of(self.cache / "features", made_from), (len(self.paths), len(views), *shape)
+
+    def _given(self, learner: Learner, stage: Stage, views: Sequence[View]) -> Literal["images", "features"] | Cut:
+        """What a stage trains on, or the last one predicts from: images where the disk has no room for cached maps."""
+        given = learner.given(stage)
+        if isinstance(given, Cut):
+            if lacking := from_main(lacks_room(*self._place(learner, stage.pixels, views, given))):
+                self.console.say(f"the early half's maps would take {lacking}: images go through the network each time")
+                learner.model.cuts[stage.pixels] = None
+            given = learner.given(stage)
+        return given
 
     def _augmentations(self, size: Size) -> list[Any]:
         """What random views follow from: the pipeline as albumentations writes it down, and one's own by its source."""
@@ -158,8 +191,14 @@ class Images:
         batch_size = learner.recipe.batch_size
         epochs: Epochs
         validation: Callable[[], Iterable[Tensor]]
-        if stage.cached:
-            features = self.features(learner, stage.pixels, self.viewpoint.at(stage.pixels).views(stage.views))
+        views = self.viewpoint.at(stage.pixels).views(stage.views)
+        given = self._given(learner, stage, views)
+        if isinstance(given, Cut):
+            maps = self.features(learner, stage.pixels, views, given)
+            epochs = FeatureEpochs(maps, training, targets, batch_size, seed, self.columns)
+            validation = partial(self._of_maps, learner, maps[:, :1], validating, given)
+        elif given == "features":
+            features = self.features(learner, stage.pixels, views)
             epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, seed, self.columns, folds)
             validation = partial(in_batches, features[:, :1], validating)
         else:
@@ -175,28 +214,43 @@ class Images:
     def to_predict(self, learner: Learner, rows: Rows | None = None) -> Iterable[Tensor]:
         """The features of some rows, all if none are named, in the recipe's TTA views, as batches (B, V, F).
 
-        Those of a backbone that was trained are not cached; where a stage cached all rows' they are taken from there.
+        Those of a backbone that was trained are not cached; where a stage cached all rows' they are taken from there,
+        as is what the early half makes of them where a stage cached that.
         """
         stages, views = learner.recipe.stages, tta_views(learner.recipe, self.viewpoint)
         size, rows = stages[-1].pixels, np.arange(len(self.paths)) if rows is None else rows
         if not len(rows):
             return iter(())
-        if any(stage.groups > 1 for stage in stages):
-            return self.only(rows)._computed(learner, size, views)
-        own = self.viewpoint.at(size)
-        if any(stage.cached and stage.pixels == size and own.views(stage.views) == views for stage in stages):
-            return in_batches(self.features(learner, size, views), rows)
-        return in_batches(self.only(rows).features(learner, size, views), np.arange(len(rows)))
+        own, frozen = self.viewpoint.at(size), all(stage.groups == 1 for stage in stages)
+        of_last = "features" if frozen else learner.given(stages[-1])
+        cached = any(
+            stage.pixels == size and own.views(stage.views) == views and learner.given(stage) == of_last
+            for stage in stages
+        )
+        images, among = (self, rows) if cached else (self.only(rows), np.arange(len(rows)))
+        if frozen:
+            return in_batches(images.features(learner, size, views), among)
+        given = images._given(learner, stages[-1], views)
+        if isinstance(given, Cut):
+            return self._of_maps(learner, images.features(learner, size, views, given), among, given)
+        return self.only(rows)._computed(learner, size, views)
 
-    def _computed(self, learner: Learner, size: Size, views: Sequence[View], start: int = 0) -> Iterator[Tensor]:
+    def _of_maps(self, learner: Learner, maps: Features, rows: Rows, cut: Cut) -> Iterator[Tensor]:
+        """What the late half makes of some rows' maps, as batches (B, V, F)."""
+        at_once = max(1, forward_batch() // maps.shape[1])
+        return learner.features_of_maps(in_batches(maps, rows, at_once), cut)
+
+    def _computed(
+        self, learner: Learner, size: Size, views: Sequence[View], start: int = 0, cut: Cut | None = None
+    ) -> Iterator[Tensor]:
         """From row ``start`` on, in the batches that they would have been in from the first row on."""
         if start:
             found = f"{start} of {len(self.paths)} images at {size_in_words(size)} px"
             self.console.detail(f"features of {found}: found in the cache")
-        text = f"features of {len(self.paths)} images in {len(views)} views at {size_in_words(size)} px"
+        text = f"{WHAT[cut is None]} of {len(self.paths)} images in {len(views)} views at {size_in_words(size)} px"
         with self.console.bar(text, len(self.paths) * len(views), "images") as bar:
             bar.advance(start * len(views))
-            for batch in self._features(learner, np.arange(start, len(self.paths)), size, views):
+            for batch in self._features(learner, np.arange(start, len(self.paths)), size, views, cut=cut):
                 yield batch
                 bar.advance(batch.shape[0] * batch.shape[1])
 
@@ -258,6 +312,7 @@ class Images:
         size: Size,
         views: Sequence[View],
         kept: Mapping[Size, ImageCache] | None = None,
+        cut: Cut | None = None,
     ) -> Iterator[Tensor]:
         """Pooled features of rows in order, (B, V, F) each, the same bits in one process or several.
 
@@ -265,13 +320,13 @@ class Images:
         """
         rank, count = learner.accelerator.process_index, learner.accelerator.num_processes
         if count == 1:
-            return learner.features(self.views(rows, size, views, kept))
+            return learner.features(self.views(rows, size, views, kept), cut)
         same_weights(learner.evaluated)
         # As many rows as go through the network at once in these views.
         at_once = max(1, forward_batch() // len(views))
         blocks = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
         own = np.concatenate([rows[:0], *blocks[rank::count]])
-        return in_order(learner.features(self.views(own, size, views, kept)), len(blocks))
+        return in_order(learner.features(self.views(own, size, views, kept), cut), len(blocks))
 
 
 def _not_here(_: int) -> Iterator[Tensor]:

@@ -6,10 +6,9 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,9 @@ from torch.optim import Optimizer
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import DivergedError
 from comp.training.backbone import Classifier, Pair, foldable, folded, freeze, training_mode
+from comp.training.epochs import Batch, Epoch, Epochs, Step, Validation
 from comp.training.features import FeatureEpochs
+from comp.training.halves import Cut, cut_at
 from comp.training.heads import build_head
 from comp.training.losses import Mixing, Objective
 from comp.training.memory import MicroBatches, Undo
@@ -38,76 +39,11 @@ from comp.training.state import StageState
 gc.freeze()
 atexit.register(gc.unfreeze)
 
-# Images or features, the columns of their rows where a competition has any, and targets, the last.
-Batch = tuple[Tensor, ...]
-
 # Inputs, and columns if any, to logits.
 Network = Callable[..., Tensor]
 
 # Steps between two looks at the loss within an epoch: each look waits for the GPU.
 CHECKED = 100
-
-
-class Epochs(Protocol):
-    """The training samples of a stage, epoch by epoch: ``len`` is the mini-batches of one.
-
-    batch_size: samples of each mini-batch; where several processes share it, each is given its own share.
-    """
-
-    @property
-    def batch_size(self) -> int: ...
-
-    def __len__(self) -> int: ...
-
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Batches of inputs (B, ...), of columns (B, K) if any, and targets (B,) or (B, C), from index ``start`` on.
-
-        Nothing is drawn for them but from the epoch's number: an epoch that is resumed in its middle goes on as it
-        would have.
-        """
-
-
-@dataclass(frozen=True)
-class Validation:
-    """The validation samples in order: pooled features (B, 1, F) anew at every call, targets, and columns (N, K)."""
-
-    features: Callable[[], Iterable[Tensor]]
-    targets: Tensor
-    columns: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """One optimizer step has been taken."""
-
-    number: int
-    steps: int
-    images: int
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What an epoch was: its losses, and its time without validation.
-
-    steps: of each optimizer step the loss and the learning rate of each layer group.
-    logits: of the validation samples in order, (N, C); None without a validation set, or where the loss diverged.
-    """
-
-    number: int
-    cycle: int
-    ends_cycle: bool
-    train_loss: float
-    valid_loss: float | None
-    seconds: float
-    images_per_second: float
-    steps: list[dict[str, float]]
-    logits: npt.NDArray[np.float32] | None
-
-    @property
-    def diverged(self) -> bool:
-        """Whether one of its losses is NaN or infinite."""
-        losses = [step["loss"] for step in self.steps] + [self.valid_loss or 0.0]
-        return not np.isfinite(losses).all()
 
 
 class Learner:
@@ -159,7 +95,7 @@ class Learner:
         """Train a stage; yields every step, and every epoch with its validation.
 
         learning_rate: the peak of the head's.
-        training: gives pooled features (B, F) for a cached stage, images (B, size, size, 3) otherwise.
+        training: gives what the stage is `given`: images (B, size, size, 3), or what was cached of them.
         saved: the state of `under_way` at one of these events, to resume from; the model must be as it was then.
         Raises DivergedError after an epoch whose loss is NaN or infinite.
         """
@@ -247,7 +183,7 @@ class Learner:
         validates, or the loss is one's own, which may need batches or a head that is not linear. The model and its
         objective stay as they are.
         """
-        pooled = isinstance(training, FeatureEpochs) and len(self.model.shape) == 1
+        pooled = isinstance(training, FeatureEpochs) and training.features.ndim == 3
         if not pooled or validation is None or self.objective is None or callable(self.objective.loss):
             return None, None
         assert isinstance(training, FeatureEpochs)
@@ -272,6 +208,15 @@ class Learner:
             # That of half precision was halved at every step without finite gradients.
             scaler.load_state_dict(GradScaler("cpu").state_dict())
 
+    def given(self, stage: Stage) -> Literal["images", "features"] | Cut:
+        """What it trains on in a stage: images, their features, or where the late half trains on cached maps, the cut.
+
+        Of a backbone that can't be cut the late half trains on images.
+        """
+        if not stage.cached:
+            return "images"
+        return "features" if stage.groups == 1 else cut_at(self.model, stage.pixels) or "images"
+
     def ready(self, stage: Stage, learning_rate: float, batch_size: int) -> tuple[Network, Optimizer]:
         """Freeze what the stage doesn't train; what its inputs go through, and an optimizer at the groups' peak rates.
 
@@ -279,14 +224,17 @@ class Learner:
         """
         self.accelerator.free_memory()
         freeze(self.model, stage.groups)
-        network: Network = self.model.on_features if stage.cached else self.model
+        given = self.given(stage)
+        training_mode(self.model, freeze_batch_norm=self.recipe.freeze_batch_norm)
         self.shares = ()
-        if self.accelerator.num_processes > 1 and not stage.cached:
+        network: Network = self.model.on_features if given == "features" else self.model
+        if isinstance(given, Cut):
+            network = given.late_half(self.model)
+        elif self.accelerator.num_processes > 1 and given == "images":
             self.shares, self.micro_batches.training = shares(batch_size), None
             # A head on maps leaves out what pools them, and one of one's own may leave out more.
             self.accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=not self.model.pooled)
             network = self.accelerator.prepare_model(SharedBatch(self.model, self.shares))
-        training_mode(self.model, freeze_batch_norm=self.recipe.freeze_batch_norm)
         self._undo = Undo(self.model)
         optimizer: Optimizer = self.accelerator.prepare(
             build_optimizer(self.model, self.recipe, learning_rate, self.layer_lr_ratio, stage.groups)
@@ -331,20 +279,37 @@ class Learner:
         return torch.stack(losses).sum()
 
     @torch.inference_mode()
-    def features(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Features (B, V, ...) on the device, of batches of images in their views, (B, V, size, size, 3) bytes."""
-        network: Classifier | None = None
-        for batch in images:
-            flat, within_memory = batch.flatten(0, 1), self.micro_batches.within_memory
-            network = network or within_memory("forward", 1, partial(self._folded, flat[:1]))
-            pooled = within_memory("forward", len(flat), partial(self._pooled, network, flat))
-            yield pooled.reshape(*batch.shape[:2], *pooled.shape[1:])
+    def features(self, images: Iterable[Tensor], cut: Cut | None = None) -> Iterator[Tensor]:
+        """Features (B, V, ...) on the device, of batches of images in their views, (B, V, size, size, 3) bytes.
 
-    def _pooled(self, network: Classifier, images: Tensor) -> Tensor:
-        """Bytes of RGB (B, size, size, 3) to features (B, ...)."""
-        slices, device = self.micro_batches.slices(len(images), "forward"), self.accelerator.device
-        with self.accelerator.autocast():
-            return torch.cat([network.features(images[part].to(device, non_blocking=True)).float() for part in slices])
+        With a ``cut`` what the early half makes of them, (B, V, H, W, F).
+        """
+        through: Network | None = None
+        for batch in images:
+            if through is None:
+                first = batch.flatten(0, 1)[:1]
+                network = self.micro_batches.within_memory("forward", 1, partial(self._folded, first))
+                through = network.features if cut is None else partial(cut.maps, network)
+            yield self._forward(through, batch)
+
+    @torch.inference_mode()
+    def features_of_maps(self, maps: Iterable[Tensor], cut: Cut) -> Iterator[Tensor]:
+        """Features (B, V, ...) on the device, which the late half makes of batches of maps (B, V, H, W, F)."""
+        late = cut.late_half(self.evaluated.eval())
+        for batch in maps:
+            yield self._forward(late.features, batch)
+
+    def _forward(self, through: Network, batch: Tensor) -> Tensor:
+        """Inputs (B, V, ...) through a network to (B, V, ...), in as many passes as there is memory for."""
+        inputs, device = batch.flatten(0, 1), self.accelerator.device
+
+        def work() -> Tensor:
+            slices = self.micro_batches.slices(len(inputs), "forward")
+            with self.accelerator.autocast():
+                return torch.cat([through(inputs[part].to(device, non_blocking=True)).float() for part in slices])
+
+        given = self.micro_batches.within_memory("forward", len(inputs), work)
+        return given.reshape(*batch.shape[:2], *given.shape[1:])
 
     def _folded(self, image: Tensor) -> Classifier:
         """What `evaluated` predicts with: itself, or in single precision a copy with its batch norms folded."""

@@ -28,11 +28,12 @@ from comp.errors import BackboneError
 from comp.runs.resolve import Choices, Experiment
 from comp.submission.outputs import Outputs, outputs_for
 from comp.training.backbone import build_classifier, digest, expectations, set_size
+from comp.training.epochs import Epochs, Validation
 from comp.training.finder import RangeTest, range_test
 from comp.training.heads import is_new, start_from_pretrained
 from comp.training.inputs import Images
 from comp.training.launching import main_first
-from comp.training.learner import Epochs, Learner, Validation
+from comp.training.learner import Learner
 from comp.training.losses import Objective, class_weights
 from comp.training.optimizers import build_optimizer
 from comp.training.pseudo_labels import PseudoLabels, pseudo_labels_of

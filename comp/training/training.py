@@ -26,8 +26,8 @@ from comp.runs.resolve import stage_of
 from comp.submission.scoring import score_logits
 from comp.training.backbone import Classifier, set_size
 from comp.training.curves import show_range_test
+from comp.training.epochs import Epoch, Epochs, Step, Validation
 from comp.training.launching import from_main
-from comp.training.learner import Epoch, Epochs, Step, Validation
 from comp.training.memory import peak_memory
 from comp.training.prepared import Prepared
 from comp.training.state import save_state, save_weights

@@ -12,9 +12,9 @@ from comp.declare.recipe import Stage
 from comp.errors import RunError
 from comp.training import finder
 from comp.training.backbone import freeze
+from comp.training.epochs import Epoch
 from comp.training.features import FeatureEpochs
 from comp.training.finder import HIGHEST, LOWEST, RangeTest, range_test
-from comp.training.learner import Epoch
 from tests.training import conftest
 
 SIZE, ROWS = 32, 48

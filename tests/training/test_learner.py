@@ -13,8 +13,8 @@ from torch.optim import SGD, AdamW
 from comp.declare.recipe import Stage
 from comp.errors import RunError
 from comp.training.backbone import digest, layer_groups
+from comp.training.epochs import Epoch, Step, Validation
 from comp.training.features import FeatureEpochs, in_batches
-from comp.training.learner import Epoch, Step, Validation
 from tests.training.conftest import Batches, learner_of
 
 ROWS, SIZE = 24, 32

@@ -7,8 +7,8 @@ from torch import nn
 
 from comp.declare.recipe import Stage
 from comp.errors import RunError
+from comp.training.epochs import Epoch, Validation
 from comp.training.features import FeatureEpochs, in_batches
-from comp.training.learner import Epoch, Validation
 from comp.training.losses import Objective, class_weights
 from comp.training.memory import MicroBatches, out_of_memory
 from tests.training import conftest

@@ -12,7 +12,7 @@ from comp.declare.recipe import Stage
 from comp.errors import OverrideError, RunError
 from comp.runs.resolve import Choices, as_trained, resolve
 from comp.submission.outputs import Outputs
-from comp.training.learner import Epoch
+from comp.training.epochs import Epoch
 from comp.training.predicting import Trained, kept_learners
 from comp.training.training import say_epoch, say_stage
 

@@ -1,0 +1,74 @@
+"""What a learner is given epoch by epoch, and what it reports of each."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+# Images or features, the columns of their rows where a competition has any, and targets, the last.
+Batch = tuple[Tensor, ...]
+
+
+class Epochs(Protocol):
+    """The training samples of a stage, epoch by epoch: ``len`` is the mini-batches of one.
+
+    batch_size: samples of each mini-batch; where several processes share it, each is given its own share.
+    """
+
+    @property
+    def batch_size(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Batches of inputs (B, ...), of columns (B, K) if any, and targets (B,) or (B, C), from index ``start`` on.
+
+        Nothing is drawn for them but from the epoch's number: an epoch that is resumed in its middle goes on as it
+        would have.
+        """
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The validation samples in order: pooled features (B, 1, F) anew at every call, targets, and columns (N, K)."""
+
+    features: Callable[[], Iterable[Tensor]]
+    targets: Tensor
+    columns: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step has been taken."""
+
+    number: int
+    steps: int
+    images: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch was: its losses, and its time without validation.
+
+    steps: of each optimizer step the loss and the learning rate of each layer group.
+    logits: of the validation samples in order, (N, C); None without a validation set, or where the loss diverged.
+    """
+
+    number: int
+    cycle: int
+    ends_cycle: bool
+    train_loss: float
+    valid_loss: float | None
+    seconds: float
+    images_per_second: float
+    steps: list[dict[str, float]]
+    logits: npt.NDArray[np.float32] | None
+
+    @property
+    def diverged(self) -> bool:
+        """Whether one of its losses is NaN or infinite."""
+        losses = [step["loss"] for step in self.steps] + [self.valid_loss or 0.0]
+        return not np.isfinite(losses).all()

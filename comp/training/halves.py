@@ -1,0 +1,122 @@
+"""A backbone's two halves: the early layers, which may stay frozen and run once per image, and the late ones."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from comp.declare.reading import Size, sides
+from comp.training.backbone import Classifier, layer_groups, sharing
+
+# The largest difference in a feature between both halves, one after the other, and the whole, relative to the largest.
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a backbone is cut in halves.
+
+    early: the names of its outermost modules that the early half consists of, in the order in which they end.
+    shape: of what the early half makes of an image, channels last: maps (H, W, F).
+    """
+
+    early: tuple[str, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def bytes_of_a_view(self) -> int:
+        return 4 * math.prod(self.shape)
+
+    def maps(self, model: Classifier, images: Tensor) -> Tensor:
+        """Bytes (B, size, size, channels) to what the early half makes of them (B, H, W, F)."""
+        with model.backbone.get_submodule(self.early[-1]).register_forward_hook(_stop):
+            try:
+                model.features(images)
+            except _Reached as reached:
+                return _channels_last(reached.activations)
+        raise AssertionError(f"{self.early[-1]} was not reached")
+
+    def late_half(self, model: Classifier) -> Classifier:
+        """The classifier without its early half, on the same tensors: it takes maps (B, H, W, F) in place of images.
+
+        Its modules are in training or not as the classifier's are now.
+        """
+        late: Classifier = sharing(model)
+        for name in self.early:
+            late.backbone.set_submodule(name, nn.Identity())
+        # As images do, maps come channels last.
+        late.register_buffer("scale", torch.ones_like(model.scale[:, :1]), persistent=False)
+        late.register_buffer("shift", torch.zeros_like(model.shift[:, :1]), persistent=False)
+        return late
+
+
+class _Reached(BaseException):
+    """The early half has ended; like an interrupt, it is no error of what it ends."""
+
+    def __init__(self, activations: Tensor) -> None:
+        super().__init__()
+        self.activations = activations
+
+
+def _stop(_: nn.Module, __: object, activations: Tensor) -> None:
+    raise _Reached(activations)
+
+
+def _channels_last(activations: Tensor) -> Tensor:
+    return activations.permute(0, 2, 3, 1)
+
+
+def cut_at(model: Classifier, size: Size) -> Cut | None:
+    """Where a classifier's backbone is cut for images of a size, as found once by `cut_of`."""
+    if size not in model.cuts:
+        model.cuts[size] = cut_of(model, size)
+    found: Cut | None = model.cuts[size]
+    return found
+
+
+@torch.no_grad()
+def cut_of(model: Classifier, size: Size) -> Cut | None:
+    """Where a classifier's backbone is cut; None where its halves, one after the other, don't make the same features.
+
+    A backbone can be cut whose early layers hand on nothing but what the last of them gives, as those of most
+    convolutional networks do. The model is in evaluation after it.
+    """
+    noise = torch.Generator().manual_seed(0)
+    shape = 1, *sides(size), model.scale.shape[1]
+    images = torch.randint(256, shape, generator=noise, dtype=torch.uint8).to(model.scale.device)
+    late = {id(parameter) for parameter in layer_groups(model)["late"]}
+    ended: list[str] = []
+    given: list[Tensor] = []
+    reached: list[nn.Module] = []
+
+    def begins(module: nn.Module, _: object) -> None:
+        reached.append(module)
+
+    def ends(name: str, _: nn.Module, __: object, activations: Tensor) -> None:
+        if not reached:
+            ended[:] = [*(one for one in ended if not one.startswith(f"{name}.")), name]
+            given[:] = [activations]
+
+    with ExitStack() as hooks:
+        for name, module in model.backbone.named_modules():
+            hooks.enter_context(module.register_forward_hook(partial(ends, name)))
+            own = {id(parameter) for parameter in module.parameters()}
+            if own and own <= late:
+                hooks.enter_context(module.register_forward_pre_hook(begins))
+        expected = model.eval().features(images)
+    try:
+        if not ended or given[0].ndim != 4:
+            return None
+        cut = Cut(tuple(ended), tuple(_channels_last(given[0]).shape[1:]))
+        found = cut.late_half(model).features(cut.maps(model, images))
+        # Of weights that a training broke nothing is known; where to cut is to follow from the layers alone.
+        close = (found - expected).abs().max() <= TOLERANCE * expected.abs().max()
+        return cut if close or not expected.isfinite().all() else None
+    # What a backbone does between its modules may not take maps for images.
+    except (RuntimeError, ValueError, TypeError, AttributeError, AssertionError):
+        return None
