@@ -150,10 +150,15 @@ def seconds_left(stages: Sequence[Mapping[str, Any]], number: int, ended: int, s
     features and a later one doesn't: its pace says nothing about theirs.
     """
     under_way, *later = stages[number - 1 :]
-    if under_way.get("cached") and not all(stage.get("cached") for stage in later):
+    slower = [stage for stage in later if not _on_features(stage)]
+    if _on_features(under_way) and slower:
         return None
-    whole = sum(epochs_of(stage) * _pixels(stage) / _pixels(under_way) for stage in later if not stage.get("cached"))
+    whole = sum(epochs_of(stage) * _pixels(stage) / _pixels(under_way) for stage in slower)
     return float(seconds * (max(0, epochs_of(under_way) - ended) + whole))
+
+
+def _on_features(stage: Mapping[str, Any]) -> bool:
+    return bool(stage.get("cached")) and stage.get("train") in ("head", 1)
 
 
 def _pixels(stage: Mapping[str, Any]) -> float:

@@ -169,7 +169,7 @@ class Plan:
         """What is computed once for all folds: how many views of images each is."""
         recipe, viewpoint = self._recipe(experiment), experiment.competition.augment
         labelled, test = len(self.tables.train), len(self.tables.test)
-        on_maps, last = self.speeds[recipe.backbone].on_maps, recipe.stages[-1]
+        on_maps, last = self.speeds.get(recipe.backbone, Speeds()).on_maps, recipe.stages[-1]
         found: dict[Computed, float] = {}
         for stage in recipe.stages:
             if on_maps(stage) or (stage.cached and stage.groups == 1):

@@ -47,7 +47,7 @@ def _fingerprint(content: bytes) -> str:
 def file_of(cache: Path, made_from: dict[str, Any]) -> Path:
     """The cache's file of features; made_from: all that they follow from, so a change of any of it is another file."""
     key = _fingerprint(json.dumps(made_from, sort_keys=True).encode())
-    if "images" in made_from:  # so that `features_of` finds it
+    if "images" in made_from and not made_from.get("early"):  # so that `features_of` finds it
         key = f"{made_from['images']}-{key}"
     return cache / f"{key}.npy"
 

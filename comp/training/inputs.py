@@ -163,13 +163,14 @@ class Images:
         return file_of(self.cache / "features", made_from), (len(self.paths), len(views), *shape)
 
     def _given(self, learner: Learner, stage: Stage, views: Sequence[View]) -> Literal["images", "features"] | Cut:
-        """What a stage trains on, or the last one predicts from: images where the disk has no room for cached maps."""
+        """What a stage trains on, or predicts from after it: images where the disk has no room for cached maps."""
         given = learner.given(stage)
-        if isinstance(given, Cut):
-            if lacking := from_main(lacks_room(*self._place(learner, stage.pixels, views, given))):
-                self.console.say(f"the early half's maps would take {lacking}: images go through the network each time")
-                learner.model.cuts[stage.pixels] = None
-            given = learner.given(stage)
+        if isinstance(given, Cut) and (
+            lacking := from_main(lacks_room(*self._place(learner, stage.pixels, views, given)))
+        ):
+            self.console.say(f"the early half's maps would take {lacking}: they are not cached")
+            learner.model.cuts[stage.pixels] = None
+            return "images"
         return given
 
     def _augmentations(self, size: Size) -> list[Any]:
@@ -193,6 +194,8 @@ class Images:
         validation: Callable[[], Iterable[Tensor]]
         views = self.viewpoint.at(stage.pixels).views(stage.views)
         given = self._given(learner, stage, views)
+        if stage.cached and given == "images":
+            self.console.detail("the late half trains on images: no maps of the early half can be cached")
         if isinstance(given, Cut):
             maps = self.features(learner, stage.pixels, views, given)
             epochs = FeatureEpochs(maps, training, targets, batch_size, seed, self.columns)

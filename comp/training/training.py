@@ -18,7 +18,7 @@ from comp.console import Console
 from comp.declare.brought import recorded, short_name
 from comp.declare.reading import Size
 from comp.declare.recipe import Recipe, Stage
-from comp.errors import DivergedError, RunError
+from comp.errors import DivergedError, RunError, counted
 from comp.interrupts import deferred
 from comp.runs import Run
 from comp.runs.history import seconds_left, time_in_words
@@ -370,10 +370,12 @@ class Training:
 
 def say_stage(console: Console, number: int, count: int, stage: Stage, learning_rate: float, metric: str) -> None:
     """The heading of a stage and of its epochs' table."""
-    views = f" on cached features of {stage.views} view{'s' if stage.views > 1 else ''}" if stage.cached else ""
+    cached = f" on cached {'features' if stage.groups == 1 else 'maps'} of {counted(stage.views, 'view')}"
     epochs = f"{stage.epochs} epoch{'s' if stage.epochs > 1 else ''} of {short_name(stage.schedule)}"
     how = "solved by L-BFGS" if stage.schedule == "lbfgs" else f"{epochs}, learning rate {learning_rate:.2g}"
-    console.detail(f"stage {number} of {count}: {stage.trains}{views}, {stage.pixels_in_words} px, {how}")
+    console.detail(
+        f"stage {number} of {count}: {stage.trains}{cached if stage.cached else ''}, {stage.pixels_in_words} px, {how}"
+    )
     console.detail(EPOCH.format("epoch", "train loss", "valid loss", metric, "seconds", "images/s"))
 
 

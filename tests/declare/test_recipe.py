@@ -28,7 +28,7 @@ def test_stages_are_kept_in_order_whatever_held_them():
     ("fields", "named"),
     [
         ({"train": "all", "cached": True}, "cached"),
-        ({"train": 2, "cached": True}, "cached"),
+        ({"train": 2, "cached": True, "schedule": "lbfgs"}, "schedule"),
         ({"train": "head", "views": 2}, "views"),
         ({"train": "head", "schedule": "one_cycle", "cycles": 2}, "cycles"),
         ({"train": "head", "schedule": "flat_cosine", "cycles": 2}, "cycles"),

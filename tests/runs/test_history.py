@@ -95,7 +95,10 @@ def test_the_time_left_counts_all_stages_by_their_epochs_and_pixels():
     ]
     assert seconds_left(stages, 1, 1, 10.0) == 10 * (2 + 2 * 4 + 2)
     assert seconds_left(stages, 3, 1, 10.0) == 0
-    assert seconds_left([{**stages[0], "cached": True}, stages[1]], 1, 1, 0.1) is None
+    on_features, on_maps = ({**stages[0], "cached": True, "train": train} for train in ("head", 2))
+    assert seconds_left([on_features, stages[1]], 1, 1, 0.1) is None
+    assert seconds_left([on_features, on_maps], 1, 1, 0.1) is None
+    assert seconds_left([on_maps, on_features, on_maps], 1, 1, 10.0) == 10 * (2 + 3)
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(4.25, "4.2 s"), (41.4, "41 s"), (11100, "3 h 05 min")])

@@ -6,6 +6,7 @@ import pytest
 
 from comp.console import Console
 from comp.data.data_check import checked_tables
+from comp.declare.recipe import Stage
 from comp.errors import OverrideError, RunError
 from comp.runs.resolve import Choices, Experiment, is_blend, trainings_of
 from comp.tools import planning, speeds
@@ -139,7 +140,8 @@ def test_training_on_images_is_measured_by_what_trains(strong, workspace, monkey
     (one,) = made
     measured = made.speeds["test_resnet"]
     assert measured.predicted.keys() == {16}
-    assert measured.trained.keys() == {(16, 1), (16, 3)}
+    assert measured.trained.keys() == {(16, 1, False), (16, 3, False)}
+    assert not measured.halfway
     assert one.recipe == experiment.recipe
 
 
@@ -161,3 +163,24 @@ def test_a_stage_that_a_first_head_shows_to_be_of_no_need_costs_nothing(
     assert (conditional == frozen) == (told and above == 1.0)
     # The features that it was told from are there for what trains.
     assert bool(made.computed) == told
+
+
+def test_what_the_early_half_makes_of_images_is_planned_once_for_all_folds(strong, workspace, monkeypatch):
+    monkeypatch.setattr(speeds, "MEASURED", 0.05)
+    late_half = Stage(size=16, train=2, cached=True, views=2, cycle_length=2)
+    (first, _) = trainings_of(strong, Choices("strong"))
+    experiment = Experiment.of(strong, first, workspace)
+    experiment = replace(experiment, recipe=replace(experiment.recipe, stages=[late_half]))
+    made = Plan([experiment], checked_tables(strong, workspace, Console()), Console(), 600, time.monotonic())
+    made._measure()
+    measured = made.speeds["test_resnet"]
+    assert measured.trained.keys() == {(16, 2, True)}
+    assert measured.halfway.keys() == {16}
+    # 36 labelled and 12 test images in two views.
+    assert sorted(made._features(experiment).values()) == [24, 72]
+    assert made._cost(experiment) - made._training(experiment) == pytest.approx(96 / measured.halfway[16])
+    made.computed |= made._features(experiment).keys()
+    assert made._cost(experiment) == pytest.approx(made._training(experiment))
+    measured.halfway.clear()
+    measured.trained[16, 2, False] = 10.0
+    assert made._features(experiment) == {}, "a backbone that can't be cut sees the images in every epoch"

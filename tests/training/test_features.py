@@ -1,6 +1,7 @@
 import json
 import os
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comp.errors import DataError
-from comp.training.features import FeatureEpochs, cached_features, content_digest, in_batches
+from comp.training import features
+from comp.training.features import FeatureEpochs, cached_features, content_digest, file_of, in_batches, lacks_room
 
 SHAPE = (7, 2, 3)
 FEATURES = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
@@ -46,10 +48,10 @@ def cached(tmp_path):
     def call(compute=computed, made_from=MADE_FROM, error=None, files=1, **others):
         if error is not None:
             with pytest.raises(error):
-                cached_features(tmp_path, made_from, compute, SHAPE)
+                cached_features(file_of(tmp_path, made_from), compute, SHAPE)
             assert not list(tmp_path.glob("*.npy"))
             return len(list(tmp_path.iterdir()))
-        features, found = cached_features(tmp_path, made_from, compute, SHAPE, **others)
+        features, found = cached_features(file_of(tmp_path, made_from), compute, SHAPE, **others)
         assert np.array_equal(features, FEATURES)
         assert len(list(tmp_path.iterdir())) == files
         return found
@@ -130,11 +132,12 @@ def test_of_two_that_need_the_same_at_once_one_computes_it_and_the_other_waits(t
             yield batch
             assert waits.wait(10)
 
-    first = threading.Thread(target=lambda: results.append(cached_features(tmp_path, MADE_FROM, slowly, SHAPE)))
+    path = file_of(tmp_path, MADE_FROM)
+    first = threading.Thread(target=lambda: results.append(cached_features(path, slowly, SHAPE)))
     first.start()
     while not list(tmp_path.glob("*.part")):
         pass
-    results.append(cached_features(tmp_path, MADE_FROM, never, SHAPE, waits.set))
+    results.append(cached_features(path, never, SHAPE, waits.set))
     first.join()
     assert sorted(found for _, found in results) == [False, True]
     assert all(np.array_equal(features, FEATURES) for features, _ in results)
@@ -209,3 +212,14 @@ def test_batches_are_the_rows_in_the_order_asked_for(rows, batch_size):
     batches = list(in_batches(FEATURES, rows, batch_size))
     assert all(len(batch) <= batch_size for batch in batches)
     assert np.array_equal(np.concatenate([FEATURES[:0], *batches]), FEATURES[rows])
+
+
+def test_what_takes_more_than_half_of_the_disk_lacks_room_unless_it_is_there(tmp_path, monkeypatch):
+    wanted = FEATURES.nbytes
+    path = file_of(tmp_path / "cache", MADE_FROM)
+    for free, lacks in ((2 * wanted, False), (2 * wanted - 2, True)):
+        monkeypatch.setattr(features.shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        assert bool(lacks_room(path, SHAPE)) is lacks
+    path.parent.mkdir()
+    path.with_suffix(".part").touch()
+    assert lacks_room(path, SHAPE) is None, "it was begun"

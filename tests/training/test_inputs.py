@@ -12,11 +12,13 @@ from comp.data.tables import read_tables
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View, side_on, top_down, upright
 from comp.training import inputs
-from comp.training.backbone import expectations
+from comp.training.backbone import expectations, layer_groups
+from comp.training.features import features_of
 from comp.training.inputs import Images, tta_views
 from tests.training import conftest
 
 HEAD = Stage(size=16, train="head", cached=True, views=2)
+LATE = Stage(size=16, train=2, cached=True, views=2)
 ALL = Stage(size=16, train="all")
 PLAIN = (View(),)
 
@@ -89,13 +91,13 @@ def test_features_are_found_again_and_only_where_all_is_the_same(images, monkeyp
     assert {module for modules in digests for module in modules} >= {"comp.data.reading", "comp.training.backbone"}
 
 
-@pytest.mark.parametrize("stage", [HEAD, Stage(size=16, train="head"), ALL])
+@pytest.mark.parametrize("stage", [HEAD, Stage(size=16, train="head"), LATE, ALL])
 def test_a_stage_trains_on_the_training_rows_and_validates_on_the_others_in_order(images, tables, stage):
     learner, targets = learner_of(), torch.from_numpy(tables.targets)
     training, validating = np.arange(0, 24), np.array([30, 25, 35])
     epochs, validation = images.for_stage(learner, stage, targets, training, validating, seed=1)
     batches = list(epochs.epoch(0))
-    assert len(batches) == len(epochs) == (24 // 16 if stage.cached else 24 // 4)
+    assert len(batches) == len(epochs) == (24 // 16 if stage == HEAD else 24 // 4)
     assert all(len(inputs) == len(labels) for inputs, labels in batches)
     assert validation.targets.tolist() == tables.targets[validating].tolist()
     expected = images.features(learner, 16, PLAIN)[validating]
@@ -148,9 +150,9 @@ def test_no_more_processes_read_than_the_shared_memory_has_room_for(images, monk
 
 
 @pytest.mark.parametrize("tta", ["none", "fixed", "random"])
-@pytest.mark.parametrize("train", ["head", "all"])
-def test_rows_are_predicted_in_the_order_they_are_asked_for(images, tta, train):
-    learner = learner_of(stages=[Stage(size=16, train=train)], tta=tta, tta_views=2)
+@pytest.mark.parametrize("stage", [Stage(size=16, train="head"), LATE, ALL], ids=["head", "late", "all"])
+def test_rows_are_predicted_in_the_order_they_are_asked_for(images, tta, stage):
+    learner = learner_of(stages=[stage], tta=tta, tta_views=2)
     every = whole(images.to_predict(learner))
     assert every.shape[:2] == (36, {"none": 1, "fixed": 2, "random": 3}[tta])
     some = whole(images.to_predict(learner, np.array([20, 3, 11])))
@@ -163,6 +165,44 @@ def test_what_a_stage_cached_for_all_rows_is_not_computed_again_for_some(images)
     every = images.features(learner, 16, images.viewpoint.fixed_views)
     assert np.array_equal(whole(images.to_predict(learner, np.array([20, 3]))), every[[20, 3]])
     assert cached(images) == 1
+
+
+def test_the_early_half_sees_an_image_once_whatever_trains_and_predicts_after_it(images, tables, monkeypatch):
+    learner, targets, rows = learner_of(stages=[LATE]), torch.from_numpy(tables.targets), np.arange(36)
+    expected = whole(images.to_predict(learner_of(stages=[replace(LATE, cached=False, views=1)])))
+    images.for_stage(learner, LATE, targets, rows[:24], rows[24:], seed=0)
+    monkeypatch.setattr(Images, "views", None)
+    with torch.no_grad():
+        for parameter in layer_groups(learner.model)["late"]:
+            parameter.mul_(1.5)
+    epochs, validation = images.for_stage(learner, LATE, targets, rows[:24], rows[24:], seed=0)
+    assert len([*epochs.epoch(0), *epochs.epoch(1)]) == 2 * len(epochs)
+    changed = whole(validation.features())
+    assert not np.allclose(changed, expected[24:, :1], atol=1e-3), "the late half is another"
+    assert np.allclose(whole(images.to_predict(learner, rows[24:]))[:, :1], changed, atol=1e-5)
+    assert cached(images) == 1
+    assert features_of(images.cache, images.paths, None) is None, (
+        "maps are no features that images lie near each other by"
+    )
+
+
+@pytest.mark.parametrize("why", ["no cut", "no room"])
+def test_where_no_maps_can_be_cached_the_late_half_trains_on_images_and_predicts_the_same(
+    images, tables, monkeypatch, capsys, why
+):
+    def backbone_of():
+        return conftest.learner_of("test_vit" if why == "no cut" else "test_resnet", 3, size=32, stages=[stage])
+
+    stage, targets, rows = replace(LATE, size=32), torch.from_numpy(tables.targets), np.arange(36)
+    if why == "no room":
+        monkeypatch.setattr("comp.training.features.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    epochs, _ = images.for_stage(backbone_of(), stage, targets, rows[:24], rows[24:], seed=0)
+    assert next(epochs.epoch(0))[0].dtype == torch.uint8
+    assert "the late half trains on images" in capsys.readouterr().out
+    predicted = whole(images.to_predict(backbone_of()))
+    stage = replace(stage, cached=False, views=1)
+    assert np.array_equal(predicted, whole(images.to_predict(backbone_of())))
+    assert not (images.cache / "features").exists()
 
 
 def test_the_plain_view_is_the_first_of_every_kind_of_test_time_augmentation():

@@ -104,6 +104,10 @@ RECIPES = {
         (replace(HEAD, schedule=slower, learning_rate=0.01), replace(HEAD, schedule=slower)),
         {"head": "attention", "optimizer": "muon", "mixup": 0.4},
     ),
+    "cached head, then the late half on cached maps": (
+        (FINDS, replace(ALL, train=2, cached=True, views=2)),
+        {"dropout": 0.3, "freeze_batch_norm": True, "snapshots": 2},
+    ),
     "means of powers, an optimizer of one's own": (
         (replace(ALL, schedule=slower, cycles=1, cycle_length=2),),
         {"head": "gem", "optimizer": torch.optim.RAdam},

@@ -158,6 +158,7 @@ def test_an_epoch_is_a_row_under_the_heading_of_its_stage_with_gaps_where_nothin
     [
         (Stage(size=64, train="head", cached=True, views=4), "head on cached features of 4 views, 64 px"),
         (Stage(size=64, train=2), "late layers and head, 64 px"),
+        (Stage(size=64, train=2, cached=True), "late layers and head on cached maps of 1 view, 64 px"),
     ],
 )
 def test_a_stage_s_heading_says_what_it_trains(stage, words, capsys):
