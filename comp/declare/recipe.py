@@ -110,12 +110,17 @@ class Stage(Declared):
         several = self.schedule != "sgdr" and self.cycles != 1
         yield "cycles", several, f"1 with schedule {short_name(self.schedule)!r}; give its epochs as `cycle_length`"
 
-        solved = self.schedule == "lbfgs" and not (self.cached and self.groups == 1)
+        solved = self.schedule == "lbfgs" and not self.on_features
         yield "schedule", solved, "another where no head alone trains on cached features, for which 'lbfgs' is"
 
     def is_needed(self, unexplained: float | None) -> bool:
         """Whether it trains after a head that leaves that share of the loss of guessing; None: it isn't known."""
         return not self.needed_above or unexplained is None or unexplained > self.needed_above
+
+    @property
+    def on_features(self) -> bool:
+        """Whether a head trains on cached features, without the backbone."""
+        return self.cached and self.groups == 1
 
     @property
     def pixels(self) -> Size:

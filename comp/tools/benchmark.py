@@ -216,7 +216,7 @@ def _steps(events: Iterator[Step | Epoch]) -> int:
 def _stage(prepared: Prepared, size: int) -> Stage:
     """The last stage that trains the backbone, or a head on images, endless and on images."""
     stages = prepared.experiment.recipe.stages
-    last = next((stage for stage in reversed(stages) if stage.groups > 1 or not stage.cached), None)
+    last = next((stage for stage in reversed(stages) if not stage.on_features), None)
     last = replace(last or replace(stages[-1], train="all", cached=False, views=1), cached=False, views=1)
     return replace(last, size=size, schedule="one_cycle", cycles=1, cycle_length=10_000, cycle_multiplier=1)
 

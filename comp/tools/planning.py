@@ -172,7 +172,7 @@ class Plan:
         on_maps, last = self.speeds.get(recipe.backbone, Speeds()).on_maps, recipe.stages[-1]
         found: dict[Computed, float] = {}
         for stage in recipe.stages:
-            if on_maps(stage) or (stage.cached and stage.groups == 1):
+            if on_maps(stage) or stage.on_features:
                 views = viewpoint.at(stage.pixels).views(stage.views)
                 found[recipe.backbone, stage.pixels, views, "labelled", on_maps(stage)] = labelled * len(views)
                 if experiment.choices.teacher:

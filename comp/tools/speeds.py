@@ -57,7 +57,7 @@ class Speeds:
 
     def epoch(self, stage: Stage, training: float, validating: float) -> float:
         """Seconds of the passes that an epoch on so many images takes; none where a head trains on cached features."""
-        if stage.cached and stage.groups == 1:
+        if stage.on_features:
             return 0.0
         key = stage.pixels, stage.groups, self.on_maps(stage)
         return training / self.trained[key] + validating / self.finished(stage)
@@ -68,10 +68,7 @@ class Speeds:
             stage
             for stage in recipe.stages
             if stage.pixels not in self.predicted
-            or not (
-                (stage.cached and stage.groups == 1)
-                or (stage.pixels, stage.groups, self.on_maps(stage)) in self.trained
-            )
+            or not (stage.on_features or (stage.pixels, stage.groups, self.on_maps(stage)) in self.trained)
             or (stage.schedule == "lbfgs" and stage.views not in self.solved)
         ]
 

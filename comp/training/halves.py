@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -11,10 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from comp.declare.reading import Size, sides
-from comp.training.backbone import Classifier, layer_groups, sharing
-
-# The largest difference in a feature between both halves, one after the other, and the whole, relative to the largest.
-TOLERANCE = 1e-4
+from comp.training.backbone import TOLERANCE, Classifier, layer_groups, sharing
 
 
 @dataclass(frozen=True)
@@ -27,10 +23,6 @@ class Cut:
 
     early: tuple[str, ...]
     shape: tuple[int, ...]
-
-    @property
-    def bytes_of_a_view(self) -> int:
-        return 4 * math.prod(self.shape)
 
     def maps(self, model: Classifier, images: Tensor) -> Tensor:
         """Bytes (B, size, size, channels) to what the early half makes of them (B, H, W, F)."""

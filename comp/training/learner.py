@@ -213,9 +213,9 @@ class Learner:
 
         Of a backbone that can't be cut the late half trains on images.
         """
-        if not stage.cached:
-            return "images"
-        return "features" if stage.groups == 1 else cut_at(self.model, stage.pixels) or "images"
+        if stage.on_features:
+            return "features"
+        return (cut_at(self.model, stage.pixels) if stage.cached else None) or "images"
 
     def ready(self, stage: Stage, learning_rate: float, batch_size: int) -> tuple[Network, Optimizer]:
         """Freeze what the stage doesn't train; what its inputs go through, and an optimizer at the groups' peak rates.
