@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,7 @@ from comp.training.features import (
 )
 from comp.training.halves import Cut
 from comp.training.launching import from_main, is_main, main_first
-from comp.training.learner import Learner
+from comp.training.learner import Given, Learner
 from comp.training.processes import in_order, same_weights
 
 Rows = npt.NDArray[np.int64]
@@ -162,21 +162,18 @@ class Images:
 
         return file_of(self.cache / "features", made_from), (len(self.paths), len(views), *shape)
 
-    def _given(self, learner: Learner, stage: Stage, views: Sequence[View]) -> Literal["images", "features"] | Cut:
-        """What a stage trains on, or predicts from after it: images where the disk has no room for cached maps."""
-        given = learner.given(stage)
-        if isinstance(given, Cut) and (
-            lacking := from_main(lacks_room(*self._place(learner, stage.pixels, views, given)))
-        ):
-            self.console.say(f"the early half's maps would take {lacking}: they are not cached")
-            learner.model.cuts[stage.pixels] = None
-            return "images"
-        return given
-
     def _augmentations(self, size: Size) -> list[Any]:
         """What random views follow from: the pipeline as albumentations writes it down, and one's own by its source."""
         pipeline = self.dataset(size, self.seed).pipeline
         return [serialised(pipeline), self.viewpoint.max_zoom, key_of(self.viewpoint.pipeline)]
+
+    def _has_room(self, learner: Learner, size: Size, views: Sequence[View], cut: Cut) -> bool:
+        """Whether the disk has room for what the early half makes of all rows, where it isn't there already."""
+        lacking = from_main(lacks_room(*self._place(learner, size, views, cut)))
+        if lacking:
+            self.console.say(f"the early half's maps would take {lacking}: they are not cached")
+            learner.model.cuts[size] = None
+        return not lacking
 
     def for_stage(
         self,
@@ -193,9 +190,11 @@ class Images:
         epochs: Epochs
         validation: Callable[[], Iterable[Tensor]]
         views = self.viewpoint.at(stage.pixels).views(stage.views)
-        given = self._given(learner, stage, views)
+        given = learner.given(stage)
+        if isinstance(given, Cut) and not self._has_room(learner, stage.pixels, views, given):
+            given = "images"
         if stage.cached and given == "images":
-            self.console.detail("the late half trains on images: no maps of the early half can be cached")
+            self.console.say("the late half trains on images: no maps of the early half can be cached")
         if isinstance(given, Cut):
             maps = self.features(learner, stage.pixels, views, given)
             epochs = FeatureEpochs(maps, training, targets, batch_size, seed, self.columns)
@@ -221,22 +220,28 @@ class Images:
         as is what the early half makes of them where a stage cached that.
         """
         stages, views = learner.recipe.stages, tta_views(learner.recipe, self.viewpoint)
-        size, rows = stages[-1].pixels, np.arange(len(self.paths)) if rows is None else rows
-        if not len(rows):
+        size, every = stages[-1].pixels, np.arange(len(self.paths)) if rows is None else rows
+        if not len(every):
             return iter(())
-        own, frozen = self.viewpoint.at(size), all(stage.groups == 1 for stage in stages)
-        of_last = "features" if frozen else learner.given(stages[-1])
-        cached = any(
-            stage.pixels == size and own.views(stage.views) == views and learner.given(stage) == of_last
-            for stage in stages
+        trained = any(stage.groups > 1 for stage in stages)
+        given = learner.given(stages[-1]) if trained else "features"
+        cached = None if rows is None else self._views_of_a_stage(learner, given, views)
+        images, among = (self.only(every), np.arange(len(every))) if cached is None else (self, every)
+        seen, cut = cached or views, given if isinstance(given, Cut) else None
+        if trained and (cut is None or not images._has_room(learner, size, seen, cut)):
+            return self.only(every)._computed(learner, size, views)
+        features = images.features(learner, size, seen, cut)[:, : len(views)]
+        return in_batches(features, among) if cut is None else self._of_maps(learner, features, among, cut)
+
+    def _views_of_a_stage(self, learner: Learner, given: Given, views: Sequence[View]) -> tuple[View, ...] | None:
+        """The views that a stage cached of all rows at the last one's size, where they begin with these."""
+        size = learner.recipe.stages[-1].pixels
+        every = (
+            self.viewpoint.at(size).views(stage.views)
+            for stage in learner.recipe.stages
+            if stage.pixels == size and learner.given(stage) == given
         )
-        images, among = (self, rows) if cached else (self.only(rows), np.arange(len(rows)))
-        if frozen:
-            return in_batches(images.features(learner, size, views), among)
-        given = images._given(learner, stages[-1], views)
-        if isinstance(given, Cut):
-            return self._of_maps(learner, images.features(learner, size, views, given), among, given)
-        return self.only(rows)._computed(learner, size, views)
+        return next((cached for cached in every if cached[: len(views)] == views), None)
 
     def _of_maps(self, learner: Learner, maps: Features, rows: Rows, cut: Cut) -> Iterator[Tensor]:
         """What the late half makes of some rows' maps, as batches (B, V, F)."""

@@ -42,6 +42,9 @@ atexit.register(gc.unfreeze)
 # Inputs, and columns if any, to logits.
 Network = Callable[..., Tensor]
 
+# What a stage trains on: images, cached features, or what the early half makes of images, up to a cut.
+Given = Literal["images", "features"] | Cut
+
 # Steps between two looks at the loss within an epoch: each look waits for the GPU.
 CHECKED = 100
 
@@ -208,7 +211,7 @@ class Learner:
             # That of half precision was halved at every step without finite gradients.
             scaler.load_state_dict(GradScaler("cpu").state_dict())
 
-    def given(self, stage: Stage) -> Literal["images", "features"] | Cut:
+    def given(self, stage: Stage) -> Given:
         """What it trains on in a stage: images, their features, or where the late half trains on cached maps, the cut.
 
         Of a backbone that can't be cut the late half trains on images.

@@ -168,14 +168,16 @@ def test_what_a_stage_cached_for_all_rows_is_not_computed_again_for_some(images)
 
 
 def test_the_early_half_sees_an_image_once_whatever_trains_and_predicts_after_it(images, tables, monkeypatch):
-    learner, targets, rows = learner_of(stages=[LATE]), torch.from_numpy(tables.targets), np.arange(36)
-    expected = whole(images.to_predict(learner_of(stages=[replace(LATE, cached=False, views=1)])))
-    images.for_stage(learner, LATE, targets, rows[:24], rows[24:], seed=0)
+    # Prediction's views are the first two of them.
+    stage, targets, rows = replace(LATE, views=3), torch.from_numpy(tables.targets), np.arange(36)
+    learner = learner_of(stages=[stage])
+    expected = whole(images.to_predict(learner_of(stages=[replace(stage, cached=False, views=1)])))
+    images.for_stage(learner, stage, targets, rows[:24], rows[24:], seed=0)
     monkeypatch.setattr(Images, "views", None)
     with torch.no_grad():
         for parameter in layer_groups(learner.model)["late"]:
             parameter.mul_(1.5)
-    epochs, validation = images.for_stage(learner, LATE, targets, rows[:24], rows[24:], seed=0)
+    epochs, validation = images.for_stage(learner, stage, targets, rows[:24], rows[24:], seed=0)
     assert len([*epochs.epoch(0), *epochs.epoch(1)]) == 2 * len(epochs)
     changed = whole(validation.features())
     assert not np.allclose(changed, expected[24:, :1], atol=1e-3), "the late half is another"
