@@ -167,6 +167,7 @@ class Session:
         """
         stage, number = self._stage(stage, changes), len(self.fitted) + 1
         with unchanged(self.prepared.learner):  # a transformer is brought to the stage's size
+            stage = self.prepared.possible(stage)
             epochs, _ = self.prepared.inputs(stage, number)
             found = self.prepared.range_test(stage, number, epochs)
         self._found[stage.groups, stage.cached] = found.suggestion

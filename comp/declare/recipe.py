@@ -75,7 +75,8 @@ class Stage(Declared):
     train: ``head`` (the backbone is frozen), ``all`` (with layer-wise learning rates), or how many of the last layer
         groups train: 2 is the late half of the backbone and the head.
     cached: what stays frozen runs once per image and view (lesson 2's precompute): the head trains on cached features,
-        or the late half on what the early half makes of the images; where a backbone can't be cut so, on images.
+        or the late half on maps, what the early half makes of images. Where a backbone can't be cut in halves, or the
+        disk has no room for its maps, the late half trains on images, which is said.
     views: how many views of each image are cached: the viewpoint's fixed views first, then random augmentations.
     schedule: ``sgdr``; ``one_cycle``, a warm-up over the first quarter, then one descent (arXiv:1708.07120); or
         ``flat_cosine``, the peak for three quarters, then one descent; or a function ``(step, steps)`` of the optimizer
@@ -111,7 +112,7 @@ class Stage(Declared):
         yield "cycles", several, f"1 with schedule {short_name(self.schedule)!r}; give its epochs as `cycle_length`"
 
         solved = self.schedule == "lbfgs" and not self.on_features
-        yield "schedule", solved, "another where no head alone trains on cached features, for which 'lbfgs' is"
+        yield "schedule", solved, "another than 'lbfgs', which is for a head alone on cached features"
 
     def is_needed(self, unexplained: float | None) -> bool:
         """Whether it trains after a head that leaves that share of the loss of guessing; None: it isn't known."""
@@ -195,7 +196,8 @@ class Recipe(Declared):
     drop_path: the rate at which blocks of the backbone are skipped (arXiv:1603.09382).
     label_smoothing: the share of a target spread over the classes (arXiv:1512.00567).
     mixup, cutmix: both parameters of the Beta distribution that pairs of images are mixed (arXiv:1710.09412) or
-        pasted (arXiv:1905.04899) by; with both a batch gets one of the two; cached features are only mixed.
+        pasted (arXiv:1905.04899) by; with both a batch gets one of the two; cached features and
+        maps are only mixed.
     random_erasing: the chance that a rectangle of a training image is overwritten (arXiv:1708.04896).
     ema: the decay of the moving average of weights that is validated and kept (timm's); 0 keeps the last weights.
     balance: what rare classes get: ``weights`` in the loss, ``oversample``: their images several times an epoch, or

@@ -217,8 +217,9 @@ def _stage(prepared: Prepared, size: int) -> Stage:
     """The last stage that trains the backbone, or a head on images, endless and on images."""
     stages = prepared.experiment.recipe.stages
     last = next((stage for stage in reversed(stages) if not stage.on_features), None)
-    last = replace(last or replace(stages[-1], train="all", cached=False, views=1), cached=False, views=1)
-    return replace(last, size=size, schedule="one_cycle", cycles=1, cycle_length=10_000, cycle_multiplier=1)
+    endless: dict[str, Any] = {"schedule": "one_cycle", "cycles": 1, "cycle_length": 10_000, "cycle_multiplier": 1}
+    train = "all" if last is None else last.train
+    return replace(last or stages[-1], train=train, size=size, cached=False, views=1, **endless)
 
 
 def _by_turns(blocks: dict[str, Callable[[], int]], console: Console) -> dict[str, list[float]]:

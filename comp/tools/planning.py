@@ -150,7 +150,7 @@ class Plan:
         ratio = sum(self.spent) / sum(self.estimated) if self.spent else 1.0
         own, speeds = self._features(experiment), self.speeds[experiment.recipe.backbone]
         missing = own.keys() - (self.computed if computed is None else computed)
-        reading = sum(own[one] / (speeds.halfway if one[-1] else speeds.predicted)[one[1]] for one in missing)
+        reading = sum(own[one] / speeds.computed(one[1], halfway=one[-1]) for one in missing)
         return min(max(ratio, LEAST), MOST) * (self._training(experiment) + reading)
 
     def _recipe(self, experiment: Experiment) -> Recipe:
@@ -256,8 +256,8 @@ class Plan:
         for backbone, speeds in self.speeds.items():
             known = [f"{speed:.0f} images/s predicted at {size} px" for size, speed in speeds.predicted.items()]
             known += [
-                f"{speed:.0f} trained at {size} px, {groups} of 3 layer groups"
-                for (size, groups, _), speed in speeds.trained.items()
+                f"{speed:.0f} trained at {size} px, {groups} of 3 layer groups{' on maps' if on_maps else ''}"
+                for (size, groups, on_maps), speed in speeds.trained.items()
             ]
             self.console.say(f"measured here: {backbone.rpartition('/')[2]}: {', '.join(known)}")
         planned = self._planned(self.experiments)

@@ -15,7 +15,6 @@ from comp.data.loading import ImageEpochs
 from comp.declare.reading import Size
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View
-from comp.training.backbone import set_size
 from comp.training.epochs import Epochs, Step
 from comp.training.features import FeatureEpochs
 from comp.training.halves import Cut
@@ -33,19 +32,23 @@ MEASURED, IMAGES = 1.0, 1024
 class Speeds:
     """Images per second of a backbone here, by their size.
 
-    predicted: through all of it. halfway: through its early half, where that is cached. trained: by how many layer
-    groups train, and whether on what the early half makes of the images.
+    predicted: through all of it. halfway: through its early half, where maps of that are cached; None where they can't
+    be. trained: by how many layer groups train, and whether on such maps.
     solved: seconds that the optimum of its head takes, by the number of cached views.
     """
 
     predicted: dict[Size, float] = field(default_factory=dict)
-    halfway: dict[Size, float] = field(default_factory=dict)
+    halfway: dict[Size, float | None] = field(default_factory=dict)
     trained: dict[tuple[Size, int, bool], float] = field(default_factory=dict)
     solved: dict[int, float] = field(default_factory=dict)
 
     def on_maps(self, stage: Stage) -> bool:
         """Whether it trains on what the early half makes of the images."""
-        return stage.cached and stage.groups > 1 and stage.pixels in self.halfway
+        return stage.cached and not stage.on_features and self.halfway.get(stage.pixels) is not None
+
+    def computed(self, size: Size, *, halfway: bool) -> float:
+        """Images per second that features are computed of, or what the early half makes of them."""
+        return (self.halfway.get(size) if halfway else None) or self.predicted[size]
 
     def finished(self, stage: Stage) -> float:
         """Images per second that validate, from what the stage is given."""
@@ -53,7 +56,7 @@ class Speeds:
         if not self.on_maps(stage):
             return whole
         # Measured one after the other on a noisy machine, a half may seem to take longer than the whole.
-        return 1 / max(1 / whole - 1 / self.halfway[stage.pixels], 0.1 / whole)
+        return 1 / max(1 / whole - 1 / self.computed(stage.pixels, halfway=True), 0.1 / whole)
 
     def epoch(self, stage: Stage, training: float, validating: float) -> float:
         """Seconds of the passes that an epoch on so many images takes; none where a head trains on cached features."""
@@ -68,19 +71,21 @@ class Speeds:
             stage
             for stage in recipe.stages
             if stage.pixels not in self.predicted
+            or (stage.cached and not stage.on_features and stage.pixels not in self.halfway)
             or not (stage.on_features or (stage.pixels, stage.groups, self.on_maps(stage)) in self.trained)
             or (stage.schedule == "lbfgs" and stage.views not in self.solved)
         ]
 
     def measure(self, prepared: Prepared, stages: Sequence[Stage], advance: Callable[[int], None]) -> None:
         """Learn what these stages need; the model is of no use afterwards."""
-        for stage in stages:
-            set_size(prepared.learner.model, stage.pixels)
+        for declared in stages:
+            stage = prepared.possible(declared)
             if stage.pixels not in self.predicted:
                 self.predicted[stage.pixels] = _predicted(prepared, stage)
             given = prepared.learner.given(stage)
-            if isinstance(given, Cut):
-                self.halfway[stage.pixels] = _predicted(prepared, stage, given)
+            if declared.cached and given != "features":
+                cut = given if isinstance(given, Cut) else None
+                self.halfway[stage.pixels] = None if cut is None else _predicted(prepared, stage, cut)
             if given != "features":
                 self.trained[stage.pixels, stage.groups, self.on_maps(stage)] = _trained(prepared, stage)
             if stage.schedule == "lbfgs":

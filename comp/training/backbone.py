@@ -77,8 +77,6 @@ class Classifier(nn.Module):
         super().__init__()
         self.width, self.outputs, self.pooled = width, outputs, pooled
         self.shape: tuple[int, ...] = (width,)
-        # By size: where its early half ends, as `comp.training.halves` finds it.
-        self.cuts: dict[Size, Any] = {}
         # In a tuple, or it would be one of the module's parts.
         self.own_classifier = (own_classifier,)
         # A timm model: it has more than torch's types know of a module.

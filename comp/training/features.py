@@ -47,18 +47,42 @@ def _fingerprint(content: bytes) -> str:
 def file_of(cache: Path, made_from: dict[str, Any]) -> Path:
     """The cache's file of features; made_from: all that they follow from, so a change of any of it is another file."""
     key = _fingerprint(json.dumps(made_from, sort_keys=True).encode())
-    if "images" in made_from and not made_from.get("early"):  # so that `features_of` finds it
+    if "images" in made_from:  # so that `features_of` finds it
         key = f"{made_from['images']}-{key}"
     return cache / f"{key}.npy"
 
 
 def lacks_room(path: Path, shape: tuple[int, ...]) -> str | None:
-    """How many bytes features would take, in words, where the disk has no room for them and they aren't there."""
-    wanted, folder = 4 * prod(shape), next(folder for folder in path.parents if folder.is_dir())
-    room = SHARE_OF_DISK * shutil.disk_usage(folder).free
-    if wanted <= room or any(file.exists() for file in (path, path.with_suffix(".part"))):
-        return None
-    return f"{wanted / 1e9:.1f} GB, more than the {room / 1e9:.1f} GB for them in {folder}"
+    """How many bytes features would take, in words, where their folder may not take so many.
+
+    Others there are removed, the longest unused first, until these have room; who has mapped them keeps them.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own, part = _size(path), path.with_suffix(".part")
+    others = sorted(set(path.parent.glob("*.npy")) - {path}, key=_used)
+    wanted, taken = 4 * prod(shape), sum(map(_size, others))
+    room = SHARE_OF_DISK * (shutil.disk_usage(path.parent).free + taken + own + _size(part))
+    if wanted > room and not own:
+        return f"{wanted / 1e9:.1f} GB, more than the {room / 1e9:.1f} GB for them in {path.parent}"
+    for other in others:
+        if wanted + taken <= room:
+            break
+        taken -= _size(other)
+        other.unlink(missing_ok=True)
+    return None
+
+
+# Another process may make room meanwhile.
+def _size(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
+
+
+def _used(path: Path) -> float:
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return 0.0
 
 
 def cached_features(

@@ -24,6 +24,10 @@ class Cut:
     early: tuple[str, ...]
     shape: tuple[int, ...]
 
+    def holds(self, name: str) -> bool:
+        """Whether the backbone's module of this name is in the early half."""
+        return any(f"{name}.".startswith(f"{one}.") for one in self.early)
+
     def maps(self, model: Classifier, images: Tensor) -> Tensor:
         """Bytes (B, size, size, channels) to what the early half makes of them (B, H, W, F)."""
         with model.backbone.get_submodule(self.early[-1]).register_forward_hook(_stop):
@@ -61,14 +65,6 @@ def _stop(_: nn.Module, __: object, activations: Tensor) -> None:
 
 def _channels_last(activations: Tensor) -> Tensor:
     return activations.permute(0, 2, 3, 1)
-
-
-def cut_at(model: Classifier, size: Size) -> Cut | None:
-    """Where a classifier's backbone is cut for images of a size, as found once by `cut_of`."""
-    if size not in model.cuts:
-        model.cuts[size] = cut_of(model, size)
-    found: Cut | None = model.cuts[size]
-    return found
 
 
 @torch.no_grad()

@@ -41,13 +41,12 @@ from comp.training.features import (
 )
 from comp.training.halves import Cut
 from comp.training.launching import from_main, is_main, main_first
-from comp.training.learner import Given, Learner
+from comp.training.learner import Learner
 from comp.training.processes import in_order, same_weights
 
 Rows = npt.NDArray[np.int64]
 
 HEAD_BATCHES = 4
-WHAT = {True: "features", False: "the early half's maps"}
 FEATURES_FOLLOW_FROM = (
     "comp.data.reading",
     "comp.data.readers",
@@ -131,7 +130,7 @@ class Images:
             if not is_main():
                 features, found = cached(_not_here)
         how = "found in the cache" if found else f"computed in {time.monotonic() - began:.0f} s"
-        self.console.detail(f"{WHAT[cut is None]} of {len(self.paths)} images at {size_in_words(size)} px: {how}")
+        self.console.detail(f"{_what(cut)} of {len(self.paths)} images at {size_in_words(size)} px: {how}")
         return features
 
     def _place(
@@ -141,11 +140,12 @@ class Images:
         shape = learner.model.shape if cut is None else cut.shape
         drawn = any(view.draw is not None for view in views)
         backbone = learner.evaluated.backbone
+        parts = [backbone] if cut is None else [backbone.get_submodule(name) for name in cut.early]
         made_from = {
-            "weights": digest(backbone) if cut is None else [digest(backbone.get_submodule(one)) for one in cut.early],
-            "early": None if cut is None else cut.early,
+            "weights": [*map(digest, parts)],
             # What has no weights: pooling, activations.
-            "architecture": repr(backbone),
+            "architecture": [type(backbone).__name__, *map(repr, parts)],
+            "early": None if cut is None else cut.early,
             "versions": [version(name) for name in ("timm", "pillow", "albumentations")],
             "images": self.content,
             "size": size,
@@ -160,19 +160,26 @@ class Images:
             "precision": [str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
         }
 
-        return file_of(self.cache / "features", made_from), (len(self.paths), len(views), *shape)
+        folder = self.cache / ("features" if cut is None else "maps")
+        return file_of(folder, made_from), (len(self.paths), len(views), *shape)
 
     def _augmentations(self, size: Size) -> list[Any]:
         """What random views follow from: the pipeline as albumentations writes it down, and one's own by its source."""
         pipeline = self.dataset(size, self.seed).pipeline
         return [serialised(pipeline), self.viewpoint.max_zoom, key_of(self.viewpoint.pipeline)]
 
+    def can_cache_maps(self, learner: Learner, stage: Stage) -> bool:
+        """Whether a stage can have what the early half makes of all rows; why not is said."""
+        given = learner.given(stage)
+        if isinstance(given, Cut):
+            return self._has_room(learner, stage.pixels, self.viewpoint.at(stage.pixels).views(stage.views), given)
+        self.console.say("the backbone can't be cut in halves, so its late one trains on images, not on cached maps")
+        return False
+
     def _has_room(self, learner: Learner, size: Size, views: Sequence[View], cut: Cut) -> bool:
-        """Whether the disk has room for what the early half makes of all rows, where it isn't there already."""
-        lacking = from_main(lacks_room(*self._place(learner, size, views, cut)))
+        lacking = from_main(lacks_room(*self._place(learner, size, views, cut)) if is_main() else None)
         if lacking:
-            self.console.say(f"the early half's maps would take {lacking}: they are not cached")
-            learner.model.cuts[size] = None
+            self.console.say(f"the early half's maps would take {lacking}: images take their place")
         return not lacking
 
     def for_stage(
@@ -191,10 +198,6 @@ class Images:
         validation: Callable[[], Iterable[Tensor]]
         views = self.viewpoint.at(stage.pixels).views(stage.views)
         given = learner.given(stage)
-        if isinstance(given, Cut) and not self._has_room(learner, stage.pixels, views, given):
-            given = "images"
-        if stage.cached and given == "images":
-            self.console.say("the late half trains on images: no maps of the early half can be cached")
         if isinstance(given, Cut):
             maps = self.features(learner, stage.pixels, views, given)
             epochs = FeatureEpochs(maps, training, targets, batch_size, seed, self.columns)
@@ -224,24 +227,20 @@ class Images:
         if not len(every):
             return iter(())
         trained = any(stage.groups > 1 for stage in stages)
-        given = learner.given(stages[-1]) if trained else "features"
-        cached = None if rows is None else self._views_of_a_stage(learner, given, views)
-        images, among = (self.only(every), np.arange(len(every))) if cached is None else (self, every)
-        seen, cut = cached or views, given if isinstance(given, Cut) else None
+        of_stages = (
+            self.viewpoint.at(size).views(stage.views)
+            for stage in stages
+            if stage.pixels == size and stage.cached and stage.on_features is not trained
+        )
+        # Of all rows a stage may have cached these views and more.
+        seen = next((seen for seen in of_stages if rows is not None and seen[: len(views)] == views), None)
+        images, among = (self.only(every), np.arange(len(every))) if seen is None else (self, every)
+        given, seen = learner.given(stages[-1]), seen or views
+        cut = given if isinstance(given, Cut) else None
         if trained and (cut is None or not images._has_room(learner, size, seen, cut)):
             return self.only(every)._computed(learner, size, views)
         features = images.features(learner, size, seen, cut)[:, : len(views)]
         return in_batches(features, among) if cut is None else self._of_maps(learner, features, among, cut)
-
-    def _views_of_a_stage(self, learner: Learner, given: Given, views: Sequence[View]) -> tuple[View, ...] | None:
-        """The views that a stage cached of all rows at the last one's size, where they begin with these."""
-        size = learner.recipe.stages[-1].pixels
-        every = (
-            self.viewpoint.at(size).views(stage.views)
-            for stage in learner.recipe.stages
-            if stage.pixels == size and learner.given(stage) == given
-        )
-        return next((cached for cached in every if cached[: len(views)] == views), None)
 
     def _of_maps(self, learner: Learner, maps: Features, rows: Rows, cut: Cut) -> Iterator[Tensor]:
         """What the late half makes of some rows' maps, as batches (B, V, F)."""
@@ -254,8 +253,8 @@ class Images:
         """From row ``start`` on, in the batches that they would have been in from the first row on."""
         if start:
             found = f"{start} of {len(self.paths)} images at {size_in_words(size)} px"
-            self.console.detail(f"features of {found}: found in the cache")
-        text = f"{WHAT[cut is None]} of {len(self.paths)} images in {len(views)} views at {size_in_words(size)} px"
+            self.console.detail(f"{_what(cut)} of {found}: found in the cache")
+        text = f"{_what(cut)} of {len(self.paths)} images in {len(views)} views at {size_in_words(size)} px"
         with self.console.bar(text, len(self.paths) * len(views), "images") as bar:
             bar.advance(start * len(views))
             for batch in self._features(learner, np.arange(start, len(self.paths)), size, views, cut=cut):
@@ -335,6 +334,10 @@ class Images:
         blocks = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
         own = np.concatenate([rows[:0], *blocks[rank::count]])
         return in_order(learner.features(self.views(own, size, views, kept), cut), len(blocks))
+
+
+def _what(cut: Cut | None) -> str:
+    return "features" if cut is None else "the early half's maps"
 
 
 def _not_here(_: int) -> Iterator[Tensor]:

@@ -19,12 +19,13 @@ from torch.amp import GradScaler
 from torch.nn import Sequential
 from torch.optim import Optimizer
 
+from comp.declare.reading import Size
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import DivergedError
 from comp.training.backbone import Classifier, Pair, foldable, folded, freeze, training_mode
 from comp.training.epochs import Batch, Epoch, Epochs, Step, Validation
 from comp.training.features import FeatureEpochs
-from comp.training.halves import Cut, cut_at
+from comp.training.halves import Cut, cut_of
 from comp.training.heads import build_head
 from comp.training.losses import Mixing, Objective
 from comp.training.memory import MicroBatches, Undo
@@ -75,9 +76,10 @@ class Learner:
             objective.class_weights = objective.class_weights.to(accelerator.device)
         mixes = recipe.mixup or recipe.cutmix
         self.mixing = Mixing(recipe.mixup, recipe.cutmix, model.outputs) if mixes else None
-        self.micro_batches = MicroBatches(processes=accelerator.num_processes)
+        self.micro_batches = MicroBatches()
         self._undo = Undo(model)
         self._foldable: list[Pair] | None = None
+        self._cuts: dict[Size, Cut | None] = {}
 
     @property
     def device(self) -> str:
@@ -214,11 +216,13 @@ class Learner:
     def given(self, stage: Stage) -> Given:
         """What it trains on in a stage: images, their features, or where the late half trains on cached maps, the cut.
 
-        Of a backbone that can't be cut the late half trains on images.
+        Of a backbone that can't be cut the late half trains on images. The model must have been made for the size.
         """
-        if stage.on_features:
-            return "features"
-        return (cut_at(self.model, stage.pixels) if stage.cached else None) or "images"
+        if not stage.cached or stage.on_features:
+            return "features" if stage.cached else "images"
+        if stage.pixels not in self._cuts:
+            self._cuts[stage.pixels] = cut_of(self.model, stage.pixels)
+        return self._cuts[stage.pixels] or "images"
 
     def ready(self, stage: Stage, learning_rate: float, batch_size: int) -> tuple[Network, Optimizer]:
         """Freeze what the stage doesn't train; what its inputs go through, and an optimizer at the groups' peak rates.
@@ -229,12 +233,13 @@ class Learner:
         freeze(self.model, stage.groups)
         given = self.given(stage)
         training_mode(self.model, freeze_batch_norm=self.recipe.freeze_batch_norm)
-        self.shares = ()
+        self.shares, self.micro_batches.processes = (), 1
         network: Network = self.model.on_features if given == "features" else self.model
         if isinstance(given, Cut):
             network = given.late_half(self.model)
         elif self.accelerator.num_processes > 1 and given == "images":
             self.shares, self.micro_batches.training = shares(batch_size), None
+            self.micro_batches.processes = self.accelerator.num_processes
             # A head on maps leaves out what pools them, and one of one's own may leave out more.
             self.accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=not self.model.pooled)
             network = self.accelerator.prepare_model(SharedBatch(self.model, self.shares))
@@ -291,7 +296,7 @@ class Learner:
         for batch in images:
             if through is None:
                 first = batch.flatten(0, 1)[:1]
-                network = self.micro_batches.within_memory("forward", 1, partial(self._folded, first))
+                network = self.micro_batches.within_memory("forward", 1, partial(self._folded, first, cut))
                 through = network.features if cut is None else partial(cut.maps, network)
             yield self._forward(through, batch)
 
@@ -314,14 +319,18 @@ class Learner:
         given = self.micro_batches.within_memory("forward", len(inputs), work)
         return given.reshape(*batch.shape[:2], *given.shape[1:])
 
-    def _folded(self, image: Tensor) -> Classifier:
-        """What `evaluated` predicts with: itself, or in single precision a copy with its batch norms folded."""
+    def _folded(self, image: Tensor, cut: Cut | None = None) -> Classifier:
+        """What `evaluated` predicts with: itself, or in single precision a copy with its batch norms folded.
+
+        With a ``cut`` only those that end with it: the late half normalises what comes after.
+        """
         network = self.evaluated.eval()
         if self.accelerator.mixed_precision != "no":
             return network
         if self._foldable is None:
             self._foldable = foldable(network, image.to(self.accelerator.device))
-        return folded(network, self._foldable) if self._foldable else network
+        pairs = [pair for pair in self._foldable if cut is None or all(map(cut.holds, pair))]
+        return folded(network, pairs) if pairs else network
 
     @torch.inference_mode()
     def logits(self, features: Iterable[Tensor], columns: Tensor | None = None) -> npt.NDArray[np.float32]:

@@ -6,7 +6,7 @@ back and used again, and is not had on top of the gigabyte that torch takes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -85,8 +85,15 @@ class Prepared:
         rows = training, self.validating
         return self.images.for_stage(self.learner, stage, targets, *rows, self.seed_of(number), folds)
 
+    def possible(self, stage: Stage) -> Stage:
+        """The stage, or where what the early half makes of images can't be cached for it, the same on images."""
+        set_size(self.learner.model, stage.pixels)
+        if not stage.cached or stage.on_features or self.images.can_cache_maps(self.learner, stage):
+            return stage
+        return replace(stage, cached=False, views=1)
+
     def _start_head(self, stage: Stage) -> None:
-        views = self.experiment.competition.augment.at(stage.pixels).views(stage.views if stage.cached else 1)
+        views = self.experiment.competition.augment.at(stage.pixels).views(stage.views if stage.on_features else 1)
         features = self.images.features(self.learner, stage.pixels, views)
         (pretrained,) = self.learner.model.own_classifier
         start_from_pretrained(

@@ -36,7 +36,8 @@ def find_rate(competition: Competition, choices: Choices, workspace: Workspace, 
     if stages[number - 1].schedule == "lbfgs":
         raise OverrideError(f"Stage {number} of {choices.recipe!r} is solved by L-BFGS: no learning rate to find.")
     prepared = prepare(experiment, console)
-    epochs, _ = prepared.inputs(stages[number - 1], number)
+    stage = prepared.possible(stages[number - 1])
+    epochs, _ = prepared.inputs(stage, number)
     picture = workspace.runs / competition.name / f"learning-rate-{choices.recipe}-{number}.png"
-    show_range_test(console, prepared.range_test(stages[number - 1], number, epochs), picture)
+    show_range_test(console, prepared.range_test(stage, number, epochs), picture)
     return picture

@@ -134,6 +134,10 @@ class Training:
         """
         self.began = time.perf_counter()
         prepared, learner, number, resumed = self.prepared, self.prepared.learner, self.number, self.resumed
+        if resumed is None:
+            stage = prepared.possible(stage)
+        elif resumed.get("on_images"):
+            stage = replace(stage, cached=False, views=1)
         epochs, validation = prepared.inputs(stage, number)
         if number == 1 and self.baseline is None and stage.schedule != "lbfgs":
             self._fit_baseline(epochs, validation)
@@ -143,7 +147,7 @@ class Training:
         else:
             rate, self.resumed = resumed["rate"], None
             self.began -= resumed.get("seconds", 0.0)
-        count = max(number, len(self._recipe.stages))
+        as_trained, count = replace(stage, learning_rate=rate), max(number, len(self._recipe.stages))
         say_stage(self.console, number, count, stage, rate, prepared.experiment.competition.scoring.name)
         steps = stage.epochs * ceil(len(epochs) / self._recipe.accumulation)
         saved = None if resumed is None else resumed["state"]
@@ -165,7 +169,7 @@ class Training:
                 due = asked or time.monotonic() - self.saved > max(SAVE_SECONDS, self.cost / MOST_COST)
                 # A head that is solved has no state on its way: it is solved again.
                 if due and learner.under_way is not None:
-                    self.save(rate)
+                    self.save(as_trained)
                 if asked:
                     if not self.by_hand:
                         how = f"`comp train --resume {self.run.name}` resumes it there"
@@ -177,7 +181,7 @@ class Training:
             share = "" if self.unexplained is None else f", and leaves {self.unexplained:.2%} of the loss of guessing"
             strength = learner.solved.strength
             self.console.detail(f"by cross-validation the head is regularised by {strength:.2g}{share}")
-        self.fitted.append(replace(stage, learning_rate=rate))
+        self.fitted.append(as_trained)
         self.run.history.append_stage(number, time.perf_counter() - self.began, peak_memory())
 
     def rate_of(self, stage: Stage, number: int, epochs: Epochs) -> float:
@@ -215,8 +219,10 @@ class Training:
         save_weights(self.prepared.learner.model, self.run.weights)
         self.run.last.unlink(missing_ok=True)
 
-    def save(self, rate: float | None = None) -> None:
-        """Write what a training that is stopped from now on is resumed from; ``rate``: of the stage under way.
+    def save(self, under_way: Stage | None = None) -> None:
+        """Write what a training that is stopped from now on is resumed from.
+
+        under_way: the stage that is, as it trains: with its rate, and on images where it has no maps.
 
         Raises OSError; what was saved before is still there then.
         """
@@ -224,11 +230,13 @@ class Training:
             return
         began, learner, finite = time.monotonic(), self.prepared.learner, self.last_finite
         stage = None
-        if learner.under_way is not None:
+        if learner.under_way is not None and under_way is not None:
             of_stage = learner.under_way.state_dict()
             if of_stage["average"] is not None:
                 of_stage["average"] = self._changing(of_stage["average"])
-            stage = {"rate": rate, "seconds": time.perf_counter() - self.began, "state": of_stage}
+            seconds = time.perf_counter() - self.began
+            how = {"rate": under_way.learning_rate, "on_images": not under_way.cached}
+            stage = {**how, "seconds": seconds, "state": of_stage}
         state = {
             "found": self.found,
             "fitted": [recorded(fitted) for fitted in self.fitted],

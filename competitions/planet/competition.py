@@ -25,8 +25,12 @@ def on_two_cores(late_half: Stage, snapshots: int = 1) -> Recipe:
 
 
 frozen = Recipe(backbone=BACKBONE, stages=[Stage(size="native", train="head", cached=True, views=8, schedule="lbfgs")])
-quick = on_two_cores(Stage(size="native", train=2, cached=True, views=8, schedule="one_cycle", cycle_length=8, learning_rate=1e-3))
-cycles = on_two_cores(Stage(size="native", train=2, cached=True, views=8, cycles=3, cycle_length=8, learning_rate=1e-3), snapshots=3)
+quick = on_two_cores(
+    Stage(size="native", train=2, cached=True, views=8, schedule="one_cycle", cycle_length=8, learning_rate=1e-3)
+)
+cycles = on_two_cores(
+    Stage(size="native", train=2, cached=True, views=8, cycles=3, cycle_length=8, learning_rate=1e-3), snapshots=3
+)
 standard = Recipe(
     backbone="resnet34.a1_in1k",
     dropout=0.5,

@@ -181,6 +181,10 @@ def test_what_the_early_half_makes_of_images_is_planned_once_for_all_folds(stron
     assert made._cost(experiment) - made._training(experiment) == pytest.approx(96 / measured.halfway[16])
     made.computed |= made._features(experiment).keys()
     assert made._cost(experiment) == pytest.approx(made._training(experiment))
+    assert measured.lacking(experiment.recipe) == []
     measured.halfway.clear()
     measured.trained[16, 2, False] = 10.0
+    assert measured.lacking(experiment.recipe), "that images are trained on as well says nothing of maps"
+    measured.halfway[16] = None
+    assert measured.lacking(experiment.recipe) == []
     assert made._features(experiment) == {}, "a backbone that can't be cut sees the images in every epoch"

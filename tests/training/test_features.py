@@ -214,12 +214,35 @@ def test_batches_are_the_rows_in_the_order_asked_for(rows, batch_size):
     assert np.array_equal(np.concatenate([FEATURES[:0], *batches]), FEATURES[rows])
 
 
-def test_what_takes_more_than_half_of_the_disk_lacks_room_unless_it_is_there(tmp_path, monkeypatch):
-    wanted = FEATURES.nbytes
-    path = file_of(tmp_path / "cache", MADE_FROM)
-    for free, lacks in ((2 * wanted, False), (2 * wanted - 2, True)):
-        monkeypatch.setattr(features.shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
-        assert bool(lacks_room(path, SHAPE)) is lacks
-    path.parent.mkdir()
-    path.with_suffix(".part").touch()
-    assert lacks_room(path, SHAPE) is None, "it was begun"
+@pytest.fixture
+def room(tmp_path, monkeypatch):
+    """Whether features have room where so many bytes are free, and what is in their folder then."""
+
+    def on(free):
+        monkeypatch.setattr(features.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+        lacking = lacks_room(file_of(tmp_path, MADE_FROM), SHAPE)
+        return lacking is None, {path.name for path in tmp_path.iterdir()}
+
+    return on
+
+
+def test_features_may_take_half_of_the_disk_with_what_was_begun_of_them(room, tmp_path):
+    wanted = 4 * FEATURES.size
+    assert room(2 * wanted) == (True, set())
+    assert room(2 * wanted - 2) == (False, set())
+    path = file_of(tmp_path, MADE_FROM)
+    path.with_suffix(".part").write_bytes(b"0" * 16)
+    assert room(2 * wanted - 16)[0]
+    assert not room(2 * wanted - 18)[0]
+    path.write_bytes(b"0" * wanted)
+    assert room(0)[0], "they are there"
+
+
+def test_the_longest_unused_make_room_for_others(room, tmp_path):
+    wanted = 4 * FEATURES.size
+    for day, name in enumerate(("old.npy", "new.npy")):
+        (tmp_path / name).write_bytes(b"0" * wanted)
+        os.utime(tmp_path / name, (day, day))
+    assert room(4 * wanted) == (True, {"old.npy", "new.npy"})
+    assert room(3 * wanted) == (True, {"new.npy"})
+    assert room(0) == (False, {"new.npy"}), "nothing is removed for what has no room anyway"

@@ -39,7 +39,7 @@ def images(tables, tmp_path):
 
 
 def cached(images):
-    return len(list((images.cache / "features").iterdir()))
+    return len(list(images.cache.rglob("*.npy")))
 
 
 def whole(batches):
@@ -188,23 +188,22 @@ def test_the_early_half_sees_an_image_once_whatever_trains_and_predicts_after_it
     )
 
 
-@pytest.mark.parametrize("why", ["no cut", "no room"])
-def test_where_no_maps_can_be_cached_the_late_half_trains_on_images_and_predicts_the_same(
-    images, tables, monkeypatch, capsys, why
+@pytest.mark.parametrize(
+    ("backbone", "free", "why"), [("test_vit", 1e9, "can't be cut"), ("test_resnet", 1e3, "GB for them")]
+)
+def test_where_no_maps_can_be_cached_why_is_said_and_images_are_predicted_from(
+    images, monkeypatch, capsys, backbone, free, why
 ):
-    def backbone_of():
-        return conftest.learner_of("test_vit" if why == "no cut" else "test_resnet", 3, size=32, stages=[stage])
+    def learner_of(stage):
+        return conftest.learner_of(backbone, 3, size=32, stages=[stage])
 
-    stage, targets, rows = replace(LATE, size=32), torch.from_numpy(tables.targets), np.arange(36)
-    if why == "no room":
-        monkeypatch.setattr("comp.training.features.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
-    epochs, _ = images.for_stage(backbone_of(), stage, targets, rows[:24], rows[24:], seed=0)
-    assert next(epochs.epoch(0))[0].dtype == torch.uint8
-    assert "the late half trains on images" in capsys.readouterr().out
-    predicted = whole(images.to_predict(backbone_of()))
-    stage = replace(stage, cached=False, views=1)
-    assert np.array_equal(predicted, whole(images.to_predict(backbone_of())))
-    assert not (images.cache / "features").exists()
+    stage = replace(LATE, size=32)
+    monkeypatch.setattr("comp.training.features.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    assert not images.can_cache_maps(learner_of(stage), stage)
+    assert why in capsys.readouterr().out
+    expected = whole(images.to_predict(learner_of(replace(stage, cached=False, views=1))))
+    assert np.array_equal(whole(images.to_predict(learner_of(stage))), expected)
+    assert not list(images.cache.rglob("*.npy"))
 
 
 def test_the_plain_view_is_the_first_of_every_kind_of_test_time_augmentation():

@@ -175,7 +175,7 @@ def test_logits_are_the_head_s_of_every_view_in_the_rows_order():
     learner = learner_of()
     torch.nn.init.normal_(learner.model.head[-1].weight)
     features = features_of(learner, torch.stack([IMAGES, IMAGES.flip(2)], dim=1))
-    logits = learner.logits(in_batches(features, np.arange(ROWS), batch_size=5))
+    logits = learner.logits(in_batches(features, np.arange(ROWS), at_once=5))
     assert logits.shape == (ROWS, 2, 2)
     with torch.no_grad():
         by_hand = learner.model.head.eval()(torch.from_numpy(features[7]))

@@ -136,6 +136,21 @@ def test_a_training_that_is_killed_anywhere_ends_as_one_that_never_was(
     same(run, expected)
 
 
+def test_a_late_half_that_had_no_room_for_maps_goes_on_from_images_though_there_is_room_now(
+    with_stages, workspace, killed, train, undisturbed, monkeypatch
+):
+    competition = with_stages(HEAD, replace(ALL, train=2, cached=True, views=2))
+    with monkeypatch.context() as patch:
+        patch.setattr("comp.training.inputs.lacks_room", lambda *_: "too much")
+        expected = undisturbed(competition)
+        killed(7, train, competition)
+    last = load_state(list_runs(workspace)[0].last)
+    assert last["stage"]["on_images"]
+    run = train(competition)
+    assert [stage["cached"] for stage in run.record("trained")["stages"]] == [True, False]
+    assert run.weights.read_bytes() == expected.weights.read_bytes()
+
+
 def test_what_was_not_saved_is_trained_again(with_stages, workspace, train, undisturbed, monkeypatch):
     competition = with_stages(HEAD, ALL)
     expected = undisturbed(competition)
