@@ -10,27 +10,25 @@ BACKBONE = "mobilenetv2_100.ra_in1k"
 head = Stage(
     size="native", train="head", cached=True, views=2, schedule="one_cycle", cycle_length=20, learning_rate=1e-3
 )
+late = Stage(size="native", train=2, cached=True, views=8, schedule="one_cycle", cycle_length=8, learning_rate=1e-3)
+late_in_cycles = Stage(size="native", train=2, cached=True, views=8, cycles=3, cycle_length=8, learning_rate=1e-3)
 
 
-def on_two_cores(late_half: Stage, snapshots: int = 1) -> Recipe:
+def on_two_cores(late_half: Stage) -> Recipe:
     """A head on cached features, then the late half of the backbone with it."""
     return Recipe(
         backbone=BACKBONE,
         batch_size=16,
         dropout=0.5,
         freeze_batch_norm=True,
-        snapshots=snapshots,
+        snapshots=late_half.cycles,
         stages=[head, late_half],
     )
 
 
 frozen = Recipe(backbone=BACKBONE, stages=[Stage(size="native", train="head", cached=True, views=8, schedule="lbfgs")])
-quick = on_two_cores(
-    Stage(size="native", train=2, cached=True, views=8, schedule="one_cycle", cycle_length=8, learning_rate=1e-3)
-)
-cycles = on_two_cores(
-    Stage(size="native", train=2, cached=True, views=8, cycles=3, cycle_length=8, learning_rate=1e-3), snapshots=3
-)
+quick = on_two_cores(late)
+cycles = on_two_cores(late_in_cycles)
 standard = Recipe(
     backbone="resnet34.a1_in1k",
     dropout=0.5,

@@ -13,15 +13,15 @@ from tests.cli.spoiling import TINY
 def test_features_that_were_being_computed_when_it_was_asked_to_end_are_gone_on_with(
     downloaded, on_shades, monkeypatch
 ):
-    pooled, batches = Learner._pooled, []
+    forward, batches = Learner._forward, []
 
     def asked_to_end(learner, network, images):
-        batches.append(len(images))
+        batches.append(images.shape[0] * images.shape[1])
         if len(batches) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return pooled(learner, network, images)
+        return forward(learner, network, images)
 
-    monkeypatch.setattr(Learner, "_pooled", asked_to_end)
+    monkeypatch.setattr(Learner, "_forward", asked_to_end)
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         ended = on_shades("train", "shades", *TINY)
