@@ -39,8 +39,16 @@ def recipes_for(
     length = 4 if images > MANY_IMAGES else 8
     head = Stage(size=size, train="head", cached=True, views=2, schedule="lbfgs")
     large_head = Stage(size=larger, train="head", cached=True, views=2, schedule="lbfgs")
+    # Of as many views as the first cycle has epochs, so that maps take no longer than images that are read in each.
     late_half = Stage(
-        size=size, train=2, schedule="one_cycle", cycle_length=length, learning_rate=1e-3, needed_above=NEEDED_ABOVE
+        size=size,
+        train=2,
+        cached=True,
+        views=length,
+        schedule="one_cycle",
+        cycle_length=length,
+        learning_rate=3e-4,
+        needed_above=NEEDED_ABOVE,
     )
     cycles = replace(late_half, schedule="sgdr", cycles=3)
     other = (
