@@ -184,7 +184,7 @@ class Session:
         """
         stage = self._stage(stage, changes)
         with self._as_before_unless_it_ends():
-            self.training.fit(stage)
+            self.training.fit(self.prepared.possible(stage))
         self._trains, self._predicted = stage.train, False
 
     def save(self, name: str) -> Path:

@@ -196,8 +196,7 @@ class Recipe(Declared):
     drop_path: the rate at which blocks of the backbone are skipped (arXiv:1603.09382).
     label_smoothing: the share of a target spread over the classes (arXiv:1512.00567).
     mixup, cutmix: both parameters of the Beta distribution that pairs of images are mixed (arXiv:1710.09412) or
-        pasted (arXiv:1905.04899) by; with both a batch gets one of the two; cached features and
-        maps are only mixed.
+        pasted (arXiv:1905.04899) by; with both a batch gets one of the two; cached features and maps are only mixed.
     random_erasing: the chance that a rectangle of a training image is overwritten (arXiv:1708.04896).
     ema: the decay of the moving average of weights that is validated and kept (timm's); 0 keeps the last weights.
     balance: what rare classes get: ``weights`` in the loss, ``oversample``: their images several times an epoch, or

@@ -30,7 +30,7 @@ def recipes_for(
 
     pixels: width and height of an image, if one was seen. images: how many there are.
     like_photographs: whether `standard` takes the larger backbone on a CPU: its features are better, and of photographs
-        they may be enough; its late half trains at a third of the smaller one's rate.
+        they may be enough; of its late half it trains a third of the smaller one's images per second.
     """
     shorter = min(pixels) if pixels else USUAL_SIZE
     # Twice as large as it is, an image shows no more, but the backbone sees things in the size it knows.
@@ -39,7 +39,7 @@ def recipes_for(
     length = 4 if images > MANY_IMAGES else 8
     head = Stage(size=size, train="head", cached=True, views=2, schedule="lbfgs")
     large_head = Stage(size=larger, train="head", cached=True, views=2, schedule="lbfgs")
-    # Of as many views as the first cycle has epochs, so that maps take no longer than images that are read in each.
+    # As many views as epochs: the maps of all take about as long as the images would, read anew in each epoch.
     late_half = Stage(
         size=size,
         train=2,

@@ -146,12 +146,12 @@ def epochs_of(stage: Mapping[str, Any]) -> int:
 def seconds_left(stages: Sequence[Mapping[str, Any]], number: int, ended: int, seconds: float) -> float | None:
     """About how long a training goes on whose stage ``number``, from 1, has ended so many epochs, each in ``seconds``.
 
-    A later stage's epoch takes as much longer as its images have more pixels. None where the stage trains on cached
-    features and a later one doesn't: its pace says nothing about theirs.
+    A later stage's epoch takes as much longer as its images have more pixels. None where the stage and a later one
+    don't both train on images, or both on cached maps: its pace says nothing about the other's.
     """
     under_way, *later = stages[number - 1 :]
     slower = [stage for stage in later if not _on_features(stage)]
-    if _on_features(under_way) and slower:
+    if any(_on_features(under_way) or bool(stage.get("cached")) != bool(under_way.get("cached")) for stage in slower):
         return None
     whole = sum(epochs_of(stage) * _pixels(stage) / _pixels(under_way) for stage in slower)
     return float(seconds * (max(0, epochs_of(under_way) - ended) + whole))

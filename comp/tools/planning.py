@@ -180,7 +180,9 @@ class Plan:
         if on_maps(last) or all(stage.groups == 1 for stage in recipe.stages):
             views, size = tta_views(recipe, viewpoint), last.pixels
             times, _, validating = self._rows(experiment)
-            found.setdefault((recipe.backbone, size, views, "labelled", on_maps(last)), times * validating * len(views))
+            of_stages = [one[2] for one in found if one[1] == size and one[-1] == on_maps(last)]
+            if not any(seen[: len(views)] == views for seen in of_stages):
+                found[recipe.backbone, size, views, "labelled", on_maps(last)] = times * validating * len(views)
             found[recipe.backbone, size, views, "test", on_maps(last)] = test * len(views)
         return found
 

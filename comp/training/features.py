@@ -26,6 +26,8 @@ from comp.files import alone, write_text
 
 Features = npt.NDArray[np.float32]
 
+# From when on maps may be removed to make room for others.
+IDLE_SECONDS = 6 * 3600.0
 # What a computation that is killed may lose.
 MARK_SECONDS = 10.0
 # That a head is solved on at once: 2 GiB.
@@ -53,23 +55,42 @@ def file_of(cache: Path, made_from: dict[str, Any]) -> Path:
 
 
 def lacks_room(path: Path, shape: tuple[int, ...]) -> str | None:
-    """How many bytes features would take, in words, where their folder may not take so many.
+    """How many bytes features would take, in words, where their folder has no room for them; None where it has."""
+    wanted, others = _wanted(path, shape), _others(path)
+    room = _share(path, others) - sum(_size(file) for file in others if not _idle(file))
+    if wanted <= max(room, 0):
+        return None
+    return f"{wanted / 1e9:.1f} GB, more than the {max(room, 0) / 1e9:.1f} GB for them in {path.parent}"
 
-    Others there are removed, the longest unused first, until these have room; who has mapped them keeps them.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    own, part = _size(path), path.with_suffix(".part")
-    others = sorted(set(path.parent.glob("*.npy")) - {path}, key=_used)
-    wanted, taken = 4 * prod(shape), sum(map(_size, others))
-    room = SHARE_OF_DISK * (shutil.disk_usage(path.parent).free + taken + own + _size(part))
-    if wanted > room and not own:
-        return f"{wanted / 1e9:.1f} GB, more than the {room / 1e9:.1f} GB for them in {path.parent}"
-    for other in others:
-        if wanted + taken <= room:
+
+def make_room(path: Path, shape: tuple[int, ...]) -> None:
+    """Remove what was unused for the longest time from the features' folder, until these have room or all is in use."""
+    wanted, others = _wanted(path, shape), _others(path)
+    taken, share = sum(map(_size, others)), _share(path, others)
+    for file in filter(_idle, others):
+        if wanted + taken <= share:
             break
-        taken -= _size(other)
-        other.unlink(missing_ok=True)
-    return None
+        taken -= _size(file)
+        with contextlib.suppress(OSError):
+            file.unlink()
+
+
+def _wanted(path: Path, shape: tuple[int, ...]) -> int:
+    """Bytes that are still to be written."""
+    whole = 4 * prod(shape)
+    return 0 if _size(path) >= whole else max(0, whole - _size(path.with_suffix(".part")))
+
+
+def _others(path: Path) -> list[Path]:
+    """The other files in the features' folder, whole or begun, those first that were not used for the longest time."""
+    files = {*path.parent.glob("*.npy"), *path.parent.glob("*.part")} - {path, path.with_suffix(".part")}
+    return sorted(files, key=_used)
+
+
+def _share(path: Path, others: Sequence[Path]) -> float:
+    """The bytes that all in the folder may take beside what is there of these."""
+    folder = next(folder for folder in path.parents if folder.is_dir())
+    return SHARE_OF_DISK * (shutil.disk_usage(folder).free + sum(map(_size, others)))
 
 
 # Another process may make room meanwhile.
@@ -83,6 +104,11 @@ def _used(path: Path) -> float:
     with contextlib.suppress(FileNotFoundError):
         return path.stat().st_mtime
     return 0.0
+
+
+def _idle(path: Path) -> bool:
+    """Whether no training is likely to need it soon."""
+    return time.time() - _used(path) > IDLE_SECONDS
 
 
 def cached_features(

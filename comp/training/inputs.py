@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from comp.console import Console
 from comp.data.augmenting import Preprocessing, serialised
@@ -38,6 +38,7 @@ from comp.training.features import (
     file_of,
     in_batches,
     lacks_room,
+    make_room,
 )
 from comp.training.halves import Cut
 from comp.training.launching import from_main, is_main, main_first
@@ -64,7 +65,8 @@ class Images:
     paths: of all rows, in the table's order. contents: the digests of their files' bytes, in hexadecimal, where they
     are known. columns: (N, K), where the competition has any. cache: the folder for their features and for the images
     at the sizes that they train at. read, depth: how they are read, and what they have in common. parts: those that
-    they were put together from, whose features are cached each on its own.
+    they were put together from, whose features are cached each on its own. reused: whether what the early half makes of
+    them is of use again, in other folds or for other snapshots.
     """
 
     paths: Paths
@@ -78,6 +80,7 @@ class Images:
     depth: Depth = RGB
     columns: Tensor | None = None
     parts: "tuple[Images, ...]" = ()
+    reused: bool = False
 
     @property
     def reading(self) -> Reading:
@@ -115,6 +118,8 @@ class Images:
             return np.concatenate([part.features(learner, size, views) for part in self.parts])
         began, computed = time.monotonic(), partial(self._computed, learner, size, views, cut=cut)
         path, shape = self._place(learner, size, views, cut)
+        if cut is not None and is_main():
+            make_room(path, shape)
         cached = partial(cached_features, path, shape=shape)
         if is_main():
             waiting = partial(self.console.say, "another process computes the same features; waiting for it")
@@ -144,7 +149,7 @@ class Images:
         made_from = {
             "weights": [*map(digest, parts)],
             # What has no weights: pooling, activations.
-            "architecture": [type(backbone).__name__, *map(repr, parts)],
+            "architecture": [type(backbone).__name__, *map(_described, parts)],
             "early": None if cut is None else cut.early,
             "versions": [version(name) for name in ("timm", "pillow", "albumentations")],
             "images": self.content,
@@ -173,13 +178,13 @@ class Images:
         given = learner.given(stage)
         if isinstance(given, Cut):
             return self._has_room(learner, stage.pixels, self.viewpoint.at(stage.pixels).views(stage.views), given)
-        self.console.say("the backbone can't be cut in halves, so its late one trains on images, not on cached maps")
+        self.console.say("the backbone can't be cut in halves, so its late half trains on images, not on cached maps")
         return False
 
     def _has_room(self, learner: Learner, size: Size, views: Sequence[View], cut: Cut) -> bool:
         lacking = from_main(lacks_room(*self._place(learner, size, views, cut)) if is_main() else None)
         if lacking:
-            self.console.say(f"the early half's maps would take {lacking}: images take their place")
+            self.console.say(f"the early half's maps would take {lacking}, so images take their place")
         return not lacking
 
     def for_stage(
@@ -227,20 +232,26 @@ class Images:
         if not len(every):
             return iter(())
         trained = any(stage.groups > 1 for stage in stages)
+        given = learner.given(stages[-1])
+        cut = given if isinstance(given, Cut) else None
+        # Of all rows a stage may have cached these views and more.
         of_stages = (
             self.viewpoint.at(size).views(stage.views)
             for stage in stages
-            if stage.pixels == size and stage.cached and stage.on_features is not trained
+            if rows is not None and stage.pixels == size and stage.cached and stage.on_features != trained
         )
-        # Of all rows a stage may have cached these views and more.
-        seen = next((seen for seen in of_stages if rows is not None and seen[: len(views)] == views), None)
+        seen = next((seen for seen in of_stages if seen[: len(views)] == views), None)
+        if seen is not None and cut is not None and not self._is_cached(learner, size, seen, cut):
+            seen = None
         images, among = (self.only(every), np.arange(len(every))) if seen is None else (self, every)
-        given, seen = learner.given(stages[-1]), seen or views
-        cut = given if isinstance(given, Cut) else None
-        if trained and (cut is None or not images._has_room(learner, size, seen, cut)):
-            return self.only(every)._computed(learner, size, views)
-        features = images.features(learner, size, seen, cut)[:, : len(views)]
+        if trained and seen is None and not (self.reused and cut and images._has_room(learner, size, views, cut)):
+            return images._computed(learner, size, views)
+        features = images.features(learner, size, seen or views, cut)[:, : len(views)]
         return in_batches(features, among) if cut is None else self._of_maps(learner, features, among, cut)
+
+    def _is_cached(self, learner: Learner, size: Size, views: Sequence[View], cut: Cut) -> bool:
+        """Whether what the early half makes of all rows is there."""
+        return from_main(is_main() and self._place(learner, size, views, cut)[0].is_file())
 
     def _of_maps(self, learner: Learner, maps: Features, rows: Rows, cut: Cut) -> Iterator[Tensor]:
         """What the late half makes of some rows' maps, as batches (B, V, F)."""
@@ -334,6 +345,11 @@ class Images:
         blocks = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
         own = np.concatenate([rows[:0], *blocks[rank::count]])
         return in_order(learner.features(self.views(own, size, views, kept), cut), len(blocks))
+
+
+def _described(part: nn.Module) -> str:
+    """Its layers, without the blocks' chance to be skipped: a network that only predicts is built without it."""
+    return "\n".join(line for line in repr(part).splitlines() if "(drop_path" not in line)
 
 
 def _what(cut: Cut | None) -> str:

@@ -57,8 +57,8 @@ class Learner:
     objective: what is minimised; None where it only predicts.
     micro_batches: how many samples go through the network at once.
     under_way: where the stage that trains stands; None between two stages.
-    shares: how many samples of each of the stage's batches every process has, where several share them; empty where a
-        head trains on cached features, faster than its gradients could be exchanged: there all take the same steps.
+    shares: how many samples of each of the stage's batches every process has, where several share them; empty where
+        what is frozen was cached: there all take the same steps.
     solved: how L-BFGS solved the head last.
     """
 

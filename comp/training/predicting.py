@@ -161,6 +161,7 @@ def predict_logits(
                 console,
                 read=trained.competition.read,
                 depth=trained.depth,
+                reused=trained.config["folds"] is not None or trained.recipe.snapshots > 1,
             )
             own = columns if columns is None or rows is None else columns[rows]
             logits.append(learner.logits(images.to_predict(learner, rows), own))

@@ -86,7 +86,10 @@ class Prepared:
         return self.images.for_stage(self.learner, stage, targets, *rows, self.seed_of(number), folds)
 
     def possible(self, stage: Stage) -> Stage:
-        """The stage, or where what the early half makes of images can't be cached for it, the same on images."""
+        """The stage, or where what the early half makes of images can't be cached for it, the same on images.
+
+        The model is made for its size.
+        """
         set_size(self.learner.model, stage.pixels)
         if not stage.cached or stage.on_features or self.images.can_cache_maps(self.learner, stage):
             return stage
@@ -171,7 +174,9 @@ def _try_functions(competition: Competition, recipe: Recipe, images: Images) -> 
     for stage in recipe.stages:
         if callable(stage.schedule):
             simulate(stage, 1, NOMINAL_RATE, competition.layer_lr_ratio)
-        if competition.augment.pipeline is not None and augments(competition.augment, stage):
+        # A late half trains on images where the disk has no room for maps.
+        seen = not stage.on_features or augments(competition.augment, stage)
+        if competition.augment.pipeline is not None and seen:
             views = Preprocessing(stage.pixels, images.reading, competition.augment)
             views.seen(View(draw=0), noise, views.pipeline(), 0, 0)
 

@@ -52,7 +52,7 @@ class Training:
     """The live state of a training.
 
     by_hand: its stages are not the recipe's; what it trains is not saved on the way.
-    found: the learning rate by LR range test, by how many layer groups trained, and whether on cached features.
+    found: the learning rate by LR range test, by how many layer groups trained, and whether what is frozen was cached.
     fitted: the stages that made the weights what they are, with the rates they were trained at.
     diverged: the stages whose loss became NaN or infinite, as trained.json has them.
     snapshots: the weights kept at the ends of the last stage's cycles, the latest first, without the very last.
@@ -118,6 +118,10 @@ class Training:
 
     def fit_or_restore(self, stage: Stage) -> None:
         """Train one stage; where its loss diverges, restore the last weights that had a finite one, or raise."""
+        if self.resumed is None:
+            stage = self.prepared.possible(stage)
+        elif self.resumed.get("on_images"):
+            stage = replace(stage, cached=False, views=1)
         try:
             self.fit(stage)
         except DivergedError as error:
@@ -134,10 +138,6 @@ class Training:
         """
         self.began = time.perf_counter()
         prepared, learner, number, resumed = self.prepared, self.prepared.learner, self.number, self.resumed
-        if resumed is None:
-            stage = prepared.possible(stage)
-        elif resumed.get("on_images"):
-            stage = replace(stage, cached=False, views=1)
         epochs, validation = prepared.inputs(stage, number)
         if number == 1 and self.baseline is None and stage.schedule != "lbfgs":
             self._fit_baseline(epochs, validation)
@@ -190,7 +190,7 @@ class Training:
             return 1.0
         if not isinstance(stage.learning_rate, str):
             return stage.learning_rate
-        # Cached features come in larger batches, and unaltered.
+        # What is cached comes in the same views again, and features in larger batches.
         trains = stage.groups, stage.cached
         if trains in self.found:
             self.console.detail(f"learning rate {self.found[trains]:.2g}, as found before")

@@ -98,6 +98,7 @@ def test_the_time_left_counts_all_stages_by_their_epochs_and_pixels():
     on_features, on_maps = ({**stages[0], "cached": True, "train": train} for train in ("head", 2))
     assert seconds_left([on_features, stages[1]], 1, 1, 0.1) is None
     assert seconds_left([on_features, on_maps], 1, 1, 0.1) is None
+    assert seconds_left([on_maps, stages[1]], 1, 1, 0.1) is None
     assert seconds_left([on_maps, on_features, on_maps], 1, 1, 10.0) == 10 * (2 + 3)
 
 

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from comp.errors import DataError
 from comp.training import features
-from comp.training.features import FeatureEpochs, cached_features, content_digest, file_of, in_batches, lacks_room
+from comp.training.features import (
+    FeatureEpochs,
+    cached_features,
+    content_digest,
+    file_of,
+    in_batches,
+    lacks_room,
+    make_room,
+)
 
 SHAPE = (7, 2, 3)
 FEATURES = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
@@ -216,11 +224,14 @@ def test_batches_are_the_rows_in_the_order_asked_for(rows, batch_size):
 
 @pytest.fixture
 def room(tmp_path, monkeypatch):
-    """Whether features have room where so many bytes are free, and what is in their folder then."""
+    """Whether features have room where so many bytes are free, and what is in their folder after it was made."""
 
     def on(free):
         monkeypatch.setattr(features.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
-        lacking = lacks_room(file_of(tmp_path, MADE_FROM), SHAPE)
+        path = file_of(tmp_path, MADE_FROM)
+        lacking = lacks_room(path, SHAPE)
+        if lacking is None:
+            make_room(path, SHAPE)
         return lacking is None, {path.name for path in tmp_path.iterdir()}
 
     return on
@@ -232,17 +243,18 @@ def test_features_may_take_half_of_the_disk_with_what_was_begun_of_them(room, tm
     assert room(2 * wanted - 2) == (False, set())
     path = file_of(tmp_path, MADE_FROM)
     path.with_suffix(".part").write_bytes(b"0" * 16)
-    assert room(2 * wanted - 16)[0]
-    assert not room(2 * wanted - 18)[0]
+    assert room(2 * (wanted - 16))[0]
+    assert not room(2 * (wanted - 16) - 2)[0]
     path.write_bytes(b"0" * wanted)
     assert room(0)[0], "they are there"
 
 
-def test_the_longest_unused_make_room_for_others(room, tmp_path):
+def test_the_longest_unused_make_room_but_none_that_was_used_lately(room, tmp_path):
     wanted = 4 * FEATURES.size
-    for day, name in enumerate(("old.npy", "new.npy")):
+    for day, name in enumerate(("old.npy", "killed.part", "later.npy")):
         (tmp_path / name).write_bytes(b"0" * wanted)
         os.utime(tmp_path / name, (day, day))
-    assert room(4 * wanted) == (True, {"old.npy", "new.npy"})
-    assert room(3 * wanted) == (True, {"new.npy"})
-    assert room(0) == (False, {"new.npy"}), "nothing is removed for what has no room anyway"
+    (tmp_path / "in use.npy").write_bytes(b"0" * wanted)
+    assert room(6 * wanted) == (True, {"old.npy", "killed.part", "later.npy", "in use.npy"})
+    assert room(2 * wanted) == (True, {"later.npy", "in use.npy"})
+    assert room(wanted) == (False, {"later.npy", "in use.npy"}), "nothing is removed for what has no room anyway"

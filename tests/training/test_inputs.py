@@ -12,9 +12,10 @@ from comp.data.tables import read_tables
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View, side_on, top_down, upright
 from comp.training import inputs
-from comp.training.backbone import expectations, layer_groups
+from comp.training.backbone import build_classifier, expectations, layer_groups, set_size
 from comp.training.features import features_of
 from comp.training.inputs import Images, tta_views
+from comp.training.learner import Learner
 from tests.training import conftest
 
 HEAD = Stage(size=16, train="head", cached=True, views=2)
@@ -183,6 +184,15 @@ def test_the_early_half_sees_an_image_once_whatever_trains_and_predicts_after_it
     assert not np.allclose(changed, expected[24:, :1], atol=1e-3), "the late half is another"
     assert np.allclose(whole(images.to_predict(learner, rows[24:]))[:, :1], changed, atol=1e-5)
     assert cached(images) == 1
+    # Test images, of which other folds and snapshots predict as well.
+    others = replace(images.only(rows[:6]), reused=True)
+    with pytest.raises(TypeError):
+        whole(others.to_predict(learner))
+    monkeypatch.undo()
+    first = whole(others.to_predict(learner))
+    monkeypatch.setattr(Images, "views", None)
+    assert np.array_equal(whole(others.to_predict(learner)), first)
+    assert cached(images) == 2
     assert features_of(images.cache, images.paths, None) is None, (
         "maps are no features that images lie near each other by"
     )
@@ -212,3 +222,15 @@ def test_the_plain_view_is_the_first_of_every_kind_of_test_time_augmentation():
             views = tta_views(Recipe(stages=[HEAD], tta=tta, tta_views=3), viewpoint)
             assert views[0] == View()
             assert len(set(views)) == len(views) == count
+
+
+def test_maps_are_found_by_a_network_that_is_built_to_predict_though_training_skips_blocks(images):
+    learner = learner_of(stages=[LATE], drop_path=0.1)
+    maps = images.features(learner, 16, PLAIN, learner.given(LATE))
+    recipe = learner.recipe
+    model = build_classifier(recipe, np.zeros(3), to_predict=True)
+    set_size(model, 16)
+    model.load_state_dict(learner.model.state_dict())
+    to_predict = Learner(model, recipe, 10.0)
+    assert np.array_equal(images.features(to_predict, 16, PLAIN, to_predict.given(LATE)), maps)
+    assert cached(images) == 1
