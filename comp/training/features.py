@@ -88,7 +88,7 @@ def _others(path: Path) -> list[Path]:
 
 
 def _share(path: Path, others: Sequence[Path]) -> float:
-    """The bytes that all in the folder may take beside what is there of these."""
+    """The bytes that the folder's files may take together."""
     folder = next(folder for folder in path.parents if folder.is_dir())
     return SHARE_OF_DISK * (shutil.disk_usage(folder).free + sum(map(_size, others)))
 

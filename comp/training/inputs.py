@@ -234,6 +234,8 @@ class Images:
         trained = any(stage.groups > 1 for stage in stages)
         given = learner.given(stages[-1])
         cut = given if isinstance(given, Cut) else None
+        if trained and cut is None:
+            return self.only(every)._computed(learner, size, views)
         # Of all rows a stage may have cached these views and more.
         of_stages = (
             self.viewpoint.at(size).views(stage.views)
@@ -244,7 +246,7 @@ class Images:
         if seen is not None and cut is not None and not self._is_cached(learner, size, seen, cut):
             seen = None
         images, among = (self.only(every), np.arange(len(every))) if seen is None else (self, every)
-        if trained and seen is None and not (self.reused and cut and images._has_room(learner, size, views, cut)):
+        if cut and seen is None and not (self.reused and images._has_room(learner, size, views, cut)):
             return images._computed(learner, size, views)
         features = images.features(learner, size, seen or views, cut)[:, : len(views)]
         return in_batches(features, among) if cut is None else self._of_maps(learner, features, among, cut)

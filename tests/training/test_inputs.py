@@ -150,6 +150,12 @@ def test_no_more_processes_read_than_the_shared_memory_has_room_for(images, monk
     assert all(f"{readers} processes read images, not 16" in line for line in said)
 
 
+def test_nothing_is_cached_of_a_backbone_that_trained_on_after_its_maps(images):
+    learner = learner_of(stages=[LATE, ALL])
+    assert whole(images.to_predict(learner, np.array([20, 3]))).shape[:2] == (2, 2)
+    assert cached(images) == 0
+
+
 @pytest.mark.parametrize("tta", ["none", "fixed", "random"])
 @pytest.mark.parametrize("stage", [Stage(size=16, train="head"), LATE, ALL], ids=["head", "late", "all"])
 def test_rows_are_predicted_in_the_order_they_are_asked_for(images, tta, stage):
