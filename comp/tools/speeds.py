@@ -15,6 +15,7 @@ from comp.data.loading import ImageEpochs
 from comp.declare.reading import Size
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View
+from comp.training.backbone import set_size
 from comp.training.epochs import Epochs, Step
 from comp.training.features import FeatureEpochs
 from comp.training.halves import Cut
@@ -79,6 +80,7 @@ class Speeds:
     def measure(self, prepared: Prepared, stages: Sequence[Stage], advance: Callable[[int], None]) -> None:
         """Learn what these stages need; the model is of no use afterwards."""
         for declared in stages:
+            set_size(prepared.learner.model, declared.pixels)
             stage = prepared.possible(declared)
             if stage.pixels not in self.predicted:
                 self.predicted[stage.pixels] = _predicted(prepared, stage)

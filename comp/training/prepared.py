@@ -86,12 +86,11 @@ class Prepared:
         return self.images.for_stage(self.learner, stage, targets, *rows, self.seed_of(number), folds)
 
     def possible(self, stage: Stage) -> Stage:
-        """The stage, or where what the early half makes of images can't be cached for it, the same on images.
-
-        The model is made for its size.
-        """
+        """The stage, or where what the early half makes of images can't be cached for it, the same on images."""
+        if not stage.cached or stage.on_features:
+            return stage
         set_size(self.learner.model, stage.pixels)
-        if not stage.cached or stage.on_features or self.images.can_cache_maps(self.learner, stage):
+        if self.images.can_cache_maps(self.learner, stage):
             return stage
         return replace(stage, cached=False, views=1)
 
