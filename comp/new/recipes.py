@@ -39,7 +39,7 @@ def recipes_for(
     length = 4 if images > MANY_IMAGES else 8
     head = Stage(size=size, train="head", cached=True, views=2, schedule="lbfgs")
     large_head = Stage(size=larger, train="head", cached=True, views=2, schedule="lbfgs")
-    # As many views as epochs: the maps of all take about as long as the images would, read anew in each epoch.
+    # No more views than epochs: the early half sees no more images than it would without maps.
     late_half = Stage(
         size=size,
         train=2,
