@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from comp.data.disk_room import make_room, remove, room_for
 from comp.data.reading import Paths, Pixels, Reading, in_threads, read_image
 from comp.declare.reading import Size, size_in_words
 from comp.errors import counted
@@ -19,8 +20,6 @@ from comp.files import alone, is_held, source_digest
 
 Rows = npt.NDArray[np.int64]
 
-# The part of the disk's free bytes, those that cached images have included, that they may take.
-SHARE_OF_DISK = 0.5
 SAMPLED = 16
 
 
@@ -79,7 +78,7 @@ def cached_images(
     """The images of these rows at a size, as `read_image` gives them, from the cache or put there; None for no room.
 
     paths: of all rows. content: a fingerprint of their files' bytes. cache: its folder; other images that are cached
-    there are removed, the longest unused first, where all together would take more than SHARE_OF_DISK.
+    there are removed, the longest unused first, where all together would take too much of the disk.
     advance: is called with the number of images that were done since. beside: what must stay there as well.
     """
     made_from = {
@@ -91,14 +90,17 @@ def cached_images(
     cache.mkdir(parents=True, exist_ok=True)
     with alone(cache / f"{key}.lock", lambda: say("another process caches the same images; waiting for it")):
         if not ImageCache(cache / key, rows).whole:
-            stay = {other.folder for other in beside}
+            for unfinished in cache.glob("*.part"):
+                if not is_held(unfinished.with_suffix(".lock")):  # what a killed process left
+                    remove(unfinished)
+            stay = {other.folder for other in beside}.__contains__
             read = partial(read_image, size=size, reading=reading)
-            wanted, room = _estimate(paths, rows, read), _room(cache) - sum(map(_size, stay))
+            wanted, room = _estimate(paths, rows, read), room_for(cache / key, stay)
             said = f"{counted(len(rows), 'image')} at {size_in_words(size)} px take about {wanted / 1e6:.0f} MB"
             if wanted > room:
                 say(f"{said}, more than the {room / 1e6:.0f} MB for them in {cache}: they are read anew in every epoch")
                 return None
-            _make_room(cache, room - wanted, stay)
+            make_room(cache / key, wanted, stay)
             try:
                 _write(cache / key, in_threads(read, (Path(paths[row]) for row in rows)), advance)
             except OSError as error:
@@ -133,44 +135,7 @@ def _write(folder: Path, images: Iterable[Pixels], advance: Callable[[int], None
         raise
 
 
-def _estimate(paths: Paths | Sequence[Path], rows: Rows, read: Callable[[Path], Pixels]) -> float:
+def _estimate(paths: Paths | Sequence[Path], rows: Rows, read: Callable[[Path], Pixels]) -> int:
     """The bytes that the images will take, from those of some."""
     some = in_threads(read, (Path(paths[row]) for row in rows[:: max(1, len(rows) // SAMPLED)]))
-    return float(len(rows) * np.mean([image.nbytes for image in some]))
-
-
-def _room(cache: Path) -> float:
-    """The bytes that cached images may take."""
-    return SHARE_OF_DISK * (shutil.disk_usage(cache).free + sum(map(_size, _folders(cache))))
-
-
-def _make_room(cache: Path, room: float, stay: Collection[Path]) -> None:
-    """Remove what killed processes left, and the images that were unused for the longest time, until the others fit.
-
-    Who trains on images that are removed keeps what it has mapped, or reads the files.
-    """
-    for unfinished in cache.glob("*.part"):
-        if not is_held(unfinished.with_suffix(".lock")):
-            shutil.rmtree(unfinished, ignore_errors=True)
-    taken = 0.0
-    for folder in sorted(set(_folders(cache)) - set(stay), key=_used, reverse=True):
-        taken += _size(folder)
-        if taken > room:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _folders(cache: Path) -> list[Path]:
-    return [path for path in cache.iterdir() if path.is_dir() and path.suffix != ".part"]
-
-
-# Another process may make room meanwhile.
-def _used(folder: Path) -> float:
-    with suppress(FileNotFoundError):
-        return folder.stat().st_mtime
-    return 0.0
-
-
-def _size(folder: Path) -> int:
-    with suppress(FileNotFoundError):
-        return sum(path.stat().st_size for path in folder.iterdir())
-    return 0
+    return round(len(rows) * np.mean([image.nbytes for image in some]))

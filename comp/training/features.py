@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
@@ -17,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from comp.data.image_cache import SHARE_OF_DISK
+from comp.data.disk_room import last_used, make_room, room_for
 from comp.data.readers import files_of
 from comp.data.reading import Paths
 from comp.declare.reading import Channels, Read
@@ -56,59 +55,28 @@ def file_of(cache: Path, made_from: dict[str, Any]) -> Path:
 
 def lacks_room(path: Path, shape: tuple[int, ...]) -> str | None:
     """How many bytes features would take, in words, where their folder has no room for them; None where it has."""
-    wanted, others = _wanted(path, shape), _others(path)
-    room = _share(path, others) - sum(_size(file) for file in others if not _idle(file))
-    if wanted <= max(room, 0):
+    wanted, room = _wanted(path, shape), room_for(path, _in_use)
+    if wanted <= room:
         return None
-    return f"{wanted / 1e9:.1f} GB, more than the {max(room, 0) / 1e9:.1f} GB for them in {path.parent}"
+    return f"{wanted / 1e9:.1f} GB, more than the {room / 1e9:.1f} GB for them in {path.parent}"
 
 
-def make_room(path: Path, shape: tuple[int, ...]) -> None:
+def make_room_for(path: Path, shape: tuple[int, ...]) -> None:
     """Remove what was unused for the longest time from the features' folder, until these have room or all is in use."""
-    wanted, others = _wanted(path, shape), _others(path)
-    taken, share = sum(map(_size, others)), _share(path, others)
-    for file in filter(_idle, others):
-        if wanted + taken <= share:
-            break
-        taken -= _size(file)
-        with contextlib.suppress(OSError):
-            file.unlink()
+    make_room(path, _wanted(path, shape), _in_use)
 
 
 def _wanted(path: Path, shape: tuple[int, ...]) -> int:
     """Bytes that are still to be written."""
-    whole = 4 * prod(shape)
-    return 0 if _size(path) >= whole else max(0, whole - _size(path.with_suffix(".part")))
+    for file in (path, path.with_suffix(".part")):
+        with contextlib.suppress(FileNotFoundError):
+            return max(0, 4 * prod(shape) - file.stat().st_size)
+    return 4 * prod(shape)
 
 
-def _others(path: Path) -> list[Path]:
-    """The other files in the features' folder, whole or begun, those first that were not used for the longest time."""
-    files = {*path.parent.glob("*.npy"), *path.parent.glob("*.part")} - {path, path.with_suffix(".part")}
-    return sorted(files, key=_used)
-
-
-def _share(path: Path, others: Sequence[Path]) -> float:
-    """The bytes that the folder's files may take together."""
-    folder = next(folder for folder in path.parents if folder.is_dir())
-    return SHARE_OF_DISK * (shutil.disk_usage(folder).free + sum(map(_size, others)))
-
-
-# Another process may make room meanwhile.
-def _size(path: Path) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        return path.stat().st_size
-    return 0
-
-
-def _used(path: Path) -> float:
-    with contextlib.suppress(FileNotFoundError):
-        return path.stat().st_mtime
-    return 0.0
-
-
-def _idle(path: Path) -> bool:
-    """Whether no training is likely to need it soon."""
-    return time.time() - _used(path) > IDLE_SECONDS
+def _in_use(path: Path) -> bool:
+    """Whether a training is likely to need it soon."""
+    return time.time() - last_used(path) <= IDLE_SECONDS
 
 
 def cached_features(
@@ -139,7 +107,7 @@ def features_of(
     cache: Path, paths: Paths, contents: Sequence[str] | None, read: Read | Channels = "images"
 ) -> Features | None:
     """The features (N, V, ...) that a workspace cached last of just these images, whatever made them."""
-    files = sorted((cache / "features").glob("*.npy"), key=lambda path: path.stat().st_mtime, reverse=True)
+    files = sorted((cache / "features").glob("*.npy"), key=last_used, reverse=True)
     if not files:
         return None
     of_these = f"{content_digest(paths, contents, read)}-"

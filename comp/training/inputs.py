@@ -38,7 +38,7 @@ from comp.training.features import (
     file_of,
     in_batches,
     lacks_room,
-    make_room,
+    make_room_for,
 )
 from comp.training.halves import Cut
 from comp.training.launching import from_main, is_main, main_first
@@ -119,7 +119,7 @@ class Images:
         began, computed = time.monotonic(), partial(self._computed, learner, size, views, cut=cut)
         path, shape = self._place(learner, size, views, cut)
         if cut is not None and is_main():
-            make_room(path, shape)
+            make_room_for(path, shape)
         cached = partial(cached_features, path, shape=shape)
         if is_main():
             waiting = partial(self.console.say, "another process computes the same features; waiting for it")

@@ -1,5 +1,6 @@
 import pickle
 import shutil
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from comp.data.reading import Depth, Reading, read_image
 from comp.declare.viewpoint import upright
 from comp.files import alone
 
+Usage = namedtuple("Usage", "total used free")
 ROWS, READING = np.array([0, 2, 3, 5]), Reading()
 
 
@@ -114,7 +116,7 @@ def test_an_interruption_leaves_nothing_and_the_next_call_keeps_all(keeping, cac
 @pytest.mark.parametrize(
     ("broken", "why"),
     [
-        (lambda patch: patch.setattr(module, "SHARE_OF_DISK", 0.0), "more than the 0 MB for them"),
+        (lambda patch: patch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 0)), "more than the 0 MB for them"),
         (
             lambda patch: patch.setattr(module.os, "fsync", full),
             "which can't be written (No space left on device)",
@@ -139,11 +141,17 @@ def full(*_):
 def test_the_longest_unused_are_removed_to_make_room_but_for_what_the_same_stage_needs(keeping, monkeypatch, said):
     first, second = keeping("1"), keeping("2")
     keeping("1")
-    size = module._size(first.folder)
-    monkeypatch.setattr(module, "_room", lambda _: 2.5 * size)
+    size = sum(file.stat().st_size for file in first.folder.iterdir())
+
+    def of_the_disk_are_theirs(images):
+        """Half of what is free and what they take."""
+        free = 2 * images * size - size * sum(path.is_dir() for path in first.folder.parent.iterdir())
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, free))
+
+    of_the_disk_are_theirs(2.5)
     third = keeping("3")
     assert [kept.folder.exists() for kept in (first, second, third)] == [True, False, True]
-    monkeypatch.setattr(module, "_room", lambda _: 1.5 * size)
+    of_the_disk_are_theirs(1.5)
     assert keeping("4", beside=[first]) is None
     assert first.whole
     assert "read anew in every epoch" in said[-1]

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import threading
 from types import SimpleNamespace
 
@@ -10,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comp.errors import DataError
-from comp.training import features
 from comp.training.features import (
     FeatureEpochs,
     cached_features,
@@ -18,7 +18,7 @@ from comp.training.features import (
     file_of,
     in_batches,
     lacks_room,
-    make_room,
+    make_room_for,
 )
 
 SHAPE = (7, 2, 3)
@@ -227,11 +227,11 @@ def room(tmp_path, monkeypatch):
     """Whether features have room where so many bytes are free, and what is in their folder after it was made."""
 
     def on(free):
-        monkeypatch.setattr(features.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
         path = file_of(tmp_path, MADE_FROM)
         lacking = lacks_room(path, SHAPE)
         if lacking is None:
-            make_room(path, SHAPE)
+            make_room_for(path, SHAPE)
         return lacking is None, {path.name for path in tmp_path.iterdir()}
 
     return on
