@@ -13,13 +13,19 @@ import numpy.typing as npt
 
 from comp.declare.competition import Competition
 from comp.declare.metrics import grades_of
+from comp.errors import DeclarationError
 
 Array = npt.NDArray[Any]
 
 CLIPS = (1e-7, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2)
+# Probability that a log loss lets the outcomes of a class or tag share, however sure a model is: validation images may
+# have no label as wrong as one to predict.
+OF_MISTAKES = 1e-3
 TEMPERATURES = (0.5, 2.0)
-# A temperature is taken for a gain in log-likelihood of more than one, as Akaike's criterion asks of a parameter.
-LIKELIHOOD_OF_A_PARAMETER = 1.0
+# How far the logarithms of temperatures that models need lie from 0: the standard deviation.
+USUAL = 0.2
+# As a share of a temperature, for the slope and the curvature of a score.
+STEP = 0.05
 # Zero has no logarithm.
 FAINTEST = 1e-15
 CANDIDATE_THRESHOLDS = np.geomspace(0.03, 0.7, 32)
@@ -153,7 +159,9 @@ def untuned(competition: Competition, classes: Sequence[str]) -> PostProcessing:
         return MostProbable() if grades is None else CutPoints(grades, half_way)
     if metric.takes == "tags":
         return Thresholds((1 / (1 + (metric.beta or 1) ** 2),) * len(classes))
-    return Clip(CLIPS[0], sums_to_one=competition.target in ("single", "shares"))
+    sums_to_one = competition.target in ("single", "shares")
+    smallest = OF_MISTAKES / (len(classes) if sums_to_one else 2) if metric.tuned == "temperature" else CLIPS[0]
+    return Clip(smallest, sums_to_one=sums_to_one)
 
 
 def tune(
@@ -216,12 +224,14 @@ def error_of(of_rows: Callable[[Array], Any], rows: int) -> Array:
     """The standard errors of what is computed of some of so many rows, given as a mask (N,): a number, or several (K,).
 
     By the jackknife of BLOCKS blocks (Efron and Stein 1981, 10.1214/aos/1176345462); infinite where a block's rest has
-    no such number.
+    no such number, as one row's has none.
     """
     block, blocks = np.random.default_rng(0).permutation(rows) % BLOCKS, min(BLOCKS, rows)
     try:
-        without = np.array([of_rows(block != one) for one in range(blocks)])
-    except ValueError:
+        without = np.array([of_rows(block != one) for one in range(blocks if rows > 1 else 0)])
+    except (ValueError, DeclarationError):
+        return np.array(np.inf)
+    if not len(without):
         return np.array(np.inf)
     return np.asarray(np.sqrt((blocks - 1) * without.var(axis=0)))
 
@@ -245,21 +255,44 @@ def _tune_cuts(start: CutPoints, worth: Callable[..., float], probabilities: Arr
     return start
 
 
-def _tune_clip(start: Clip, worth: Callable[[Array], float], probabilities: Array, hottest: float) -> Clip:
+def _tune_clip(start: Clip, worth: Callable[..., float], probabilities: Array, hottest: float) -> Clip:
+    """The best temperature, as far as the images bear it out: it hangs on the few that are wrong."""
     from scipy.optimize import minimize_scalar  # takes longer to import than `comp new` to look at most competitions
 
-    def loss(clip: Clip) -> float:
-        return -worth(clip(probabilities))
-
     found = minimize_scalar(
-        lambda logarithm: loss(replace(start, temperature=float(np.exp(logarithm)))),
+        lambda logarithm: -worth(replace(start, temperature=float(np.exp(logarithm)))(probabilities)),
         bounds=np.log((TEMPERATURES[0], hottest)),
         method="bounded",
     )
-    tempered = replace(start, temperature=float(np.exp(found.x)))
-    if len(probabilities) * (loss(start) - loss(tempered)) > LIKELIHOOD_OF_A_PARAMETER:
-        start = tempered
-    return min((replace(start, smallest=smallest) for smallest in CLIPS), key=loss)
+    error = error_of_temperature(replace(start, temperature=float(np.exp(found.x))), worth, probabilities)
+    tempered = replace(start, temperature=float(np.exp(shrunk(found.x, error))))
+    tempered = max(start, tempered, key=lambda clip: worth(clip(probabilities)))
+    # Rows without a mistake don't tell how seldom there is one.
+    clips = (replace(tempered, smallest=smallest) for smallest in CLIPS if smallest * len(probabilities) >= 1)
+    return cast(Clip, _surest(tempered, clips, worth, probabilities))
+
+
+def shrunk(logarithm: float, error: float) -> float:
+    """A temperature's logarithm with this standard error, drawn towards 0: the posterior mean where USUAL is normal."""
+    return float(logarithm / (1 + (error / USUAL) ** 2))
+
+
+def error_of_temperature(clip: Clip, worth: Callable[..., float], probabilities: Array) -> float:
+    """The standard error of the logarithm of a temperature near the best, by Newton steps without a block of rows each.
+
+    The likelihood's curvature alone would call it too certain: losses have long tails. worth: as `_surest` takes it.
+    """
+    # Of its inverse a log loss is convex.
+    near = [replace(clip, temperature=clip.temperature / (1 + step))(probabilities) for step in (-STEP, 0, STEP)]
+
+    def best(some: Array) -> float:
+        low, middle, high = (worth(made, some) for made in near)
+        curvature = 2 * middle - low - high
+        return STEP * (high - low) / 2 / curvature if curvature > 0 else np.inf
+
+    with np.errstate(invalid="ignore"):  # inf - inf
+        error = float(error_of(best, len(probabilities)))
+    return error if np.isfinite(error) else np.inf
 
 
 def _tune_thresholds(start: Thresholds, beta: float, targets: Array, probabilities: Array) -> Thresholds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -201,14 +202,15 @@ def interval(
 
     metric: or any function that is called as one. targets, predictions: as the metric takes them, (N, …), for these
     classes. groups: of each row (N,); those of one are drawn together, as rows that resemble each other say less than
-    as many that don't. Draws that the metric can't
-    score, like those of one class, don't count; with none left both ends are NaN.
+    as many that don't. Draws that the metric can't score, like those of one class, don't count; with none left both
+    ends are NaN.
     """
     rng = np.random.default_rng(seed)
     scores = []
     for _ in range(draws):
         rows = rng.integers(len(targets), size=len(targets)) if groups is None else _drawn_groups(groups, rng)
-        scores.append(metric(targets[rows], predictions[rows], classes))
+        with suppress(DeclarationError):
+            scores.append(metric(targets[rows], predictions[rows], classes))
     defined = np.array(scores)[np.isfinite(scores)]
     if not len(defined):
         return float("nan"), float("nan")

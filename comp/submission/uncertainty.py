@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from comp.declare.competition import Competition
-from comp.submission.postprocessing import Clip, CutPoints, PostProcessing, Thresholds, error_of, tune, untuned
+from comp.submission.postprocessing import (
+    Clip,
+    CutPoints,
+    PostProcessing,
+    Thresholds,
+    error_of,
+    error_of_temperature,
+    shrunk,
+    tune,
+    untuned,
+)
 
 Array = npt.NDArray[Any]
 
@@ -18,8 +28,6 @@ Array = npt.NDArray[Any]
 FEWEST = 3
 # A decision is tuned anew without each block of rows where there are no more probabilities: it takes seconds.
 TUNED_AGAIN = 50_000
-# Of the logarithm of a temperature, for the curvature of the log likelihood.
-STEP = 0.1
 # A gain of fewer standard errors may be chance.
 SURE = 2.0
 
@@ -34,13 +42,14 @@ def standard_errors(
     """Of the score ``tuned``, of its ``gain`` over untuned post-processing, and of what was tuned.
 
     The jackknife's over 20 blocks of rows (Efron and Stein 1981, 10.1214/aos/1176345462). Thresholds and cuts: how much
-    they vary when tuned without each block. A temperature's follows from the curvature of the log likelihood. Empty
-    where there are too few rows to tell, or where the metric can't score some of them.
+    they vary when tuned without each block; a temperature: how much the best one does. Empty where there are too few
+    rows to tell, or where the metric can't score some of them.
     """
     rows, metric = len(targets), competition.scoring
     if rows < FEWEST:
         return {}
-    after, before = postprocessing(predictions), untuned(competition, classes)(predictions)
+    start = untuned(competition, classes)
+    after, before = postprocessing(predictions), start(predictions)
 
     def scored(some: Array | slice) -> Array:
         tuned, plain = (metric.worth(targets[some], made[some], classes) for made in (after, before))
@@ -52,8 +61,13 @@ def standard_errors(
     tuned, gain = map(float, errors)
     found: dict[str, Any] = {"tuned": tuned, "gain": gain, "gained": float(scored(slice(None))[1])}
     if isinstance(postprocessing, Clip) and postprocessing.temperature != 1:
-        found["temperature"] = _of_temperature(postprocessing, competition, classes, targets, predictions)
-    if isinstance(postprocessing, Thresholds | CutPoints) and predictions.size <= TUNED_AGAIN:
+        error = error_of_temperature(
+            postprocessing, lambda made, some: metric.worth(targets[some], made[some], classes), predictions
+        )
+        found["temperature"] = postprocessing.temperature * shrunk(error, error)
+    # Where probabilities may also be left as they are, some blocks have no threshold.
+    again = type(start) is type(postprocessing) and predictions.size <= TUNED_AGAIN
+    if again and isinstance(postprocessing, Thresholds | CutPoints):
         name = "thresholds" if isinstance(postprocessing, Thresholds) else "cuts"
         found[name] = error_of(
             lambda some: np.array(asdict(tune(competition, classes, targets[some], predictions[some]))[name]), rows
@@ -83,16 +97,3 @@ def in_words(errors: Mapping[str, Any]) -> str:
         if name in errors:
             return f"{name} are known to ± {np.median(errors[name]):.2g}, at the median"
     return ""
-
-
-def _of_temperature(
-    clip: Clip, competition: Competition, classes: Sequence[str], targets: Array, predictions: Array
-) -> float:
-    """In the temperature's unit: one over the square root of the Fisher information of its logarithm."""
-
-    def loss(step: float) -> float:
-        moved = replace(clip, temperature=clip.temperature * float(np.exp(step)))
-        return -len(targets) * competition.scoring.worth(targets, moved(predictions), classes)
-
-    information = (loss(STEP) - 2 * loss(0.0) + loss(-STEP)) / STEP**2
-    return float(clip.temperature / np.sqrt(information)) if information > 0 else float("inf")

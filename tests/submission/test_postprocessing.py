@@ -10,6 +10,7 @@ from comp.submission.postprocessing import (
     CANDIDATE_THRESHOLDS,
     CLIPS,
     KINDS,
+    OF_MISTAKES,
     ROUNDS,
     STANDARD_ERRORS,
     AsPredicted,
@@ -88,16 +89,16 @@ def test_what_is_submitted_is_made_of_probabilities():
 @pytest.mark.parametrize(
     ("name", "target", "expected"),
     [
-        ("log_loss", "single", Clip(CLIPS[0], sums_to_one=True)),
-        ("log_loss", "multi", Clip(CLIPS[0])),
+        ("log_loss", "single", Clip(OF_MISTAKES / 3, sums_to_one=True)),
+        ("log_loss", "multi", Clip(OF_MISTAKES / 2)),
         ("roc_auc", "single", Clip(CLIPS[0], sums_to_one=True)),
         ("accuracy", "single", MostProbable()),
         ("macro_f1", "single", MostProbable()),
         ("quadratic_kappa", "single", MostProbable()),
         ("map_at_k", "single", Ranking(2)),
         ("gap", "single", Confidence()),
-        ("log_loss", "shares", Clip(CLIPS[0], sums_to_one=True)),
-        ("log_loss", "fractions", Clip(CLIPS[0])),
+        ("log_loss", "shares", Clip(OF_MISTAKES / 3, sums_to_one=True)),
+        ("log_loss", "fractions", Clip(OF_MISTAKES / 2)),
         ("rmse", "number", AsPredicted()),
         ("micro_f1", "multi", Thresholds((0.5, 0.5, 0.5))),
         ("mean_f1", "multi", Thresholds((0.5, 0.5, 0.5))),
@@ -156,14 +157,33 @@ def test_the_temperature_makes_a_model_as_sure_as_it_is_right(target, temperatur
     assert gain >= -1e-3
 
 
-def test_a_temperature_is_taken_only_where_the_rows_bear_it_out():
-    """Where probabilities are right, few of many draws of a few rows ask for another."""
-    rng, taken = np.random.default_rng(0), 0
-    for _ in range(30):
-        probabilities = rng.dirichlet([1.0] * 3, 60)
-        targets = np.array([rng.choice(3, p=row) for row in probabilities])
-        taken += tuned_on("log_loss", targets, probabilities)[1].temperature != 1
-    assert taken < 30 * 0.3
+def test_few_rows_move_the_temperature_of_right_probabilities_little():
+    rng, found = np.random.default_rng(0), {60: [], 3000: []}
+    for rows, temperatures in found.items():
+        for _ in range(12):
+            probabilities = rng.dirichlet([1.0] * 3, rows)
+            targets = np.array([rng.choice(3, p=row) for row in probabilities])
+            temperatures.append(np.log(tuned_on("log_loss", targets, probabilities)[1].temperature))
+    assert np.std(found[60]) < 0.12
+    assert np.std(found[3000]) < 0.05
+
+
+def test_labels_that_are_rarely_wrong_cost_less_by_what_a_few_rows_tune_than_by_those_rows_best_temperature():
+    """One label in fifty is any class: whether a few rows have such a label decides what suits them best."""
+    rng, lost = np.random.default_rng(0), []
+    for _ in range(12):
+        probabilities = rng.dirichlet([0.02] * 5, 2000)
+        targets = np.array([rng.choice(5, p=row) for row in probabilities])
+        targets = np.where(rng.uniform(size=2000) < 0.02, rng.integers(5, size=2000), targets)
+        _, tuned, _ = tuned_on("log_loss", targets[:150], probabilities[:150])
+        candidates = [Clip(CLIPS[0], temperature, sums_to_one=True) for temperature in np.geomspace(0.5, 2, 15)]
+
+        def loss(clip, rows, targets=targets, probabilities=probabilities):
+            return METRICS["log_loss"](targets[rows], clip(probabilities[rows]))
+
+        best = min(candidates, key=lambda clip: loss(clip, slice(150)))
+        lost.append(loss(tuned, slice(150, None)) - loss(best, slice(150, None)))
+    assert np.mean(lost) < 0
 
 
 def test_for_a_mean_of_models_no_temperature_above_one_is_taken():
@@ -174,11 +194,11 @@ def test_for_a_mean_of_models_no_temperature_above_one_is_taken():
     assert tuned_on("log_loss", targets, probabilities, hottest=1.0)[1].temperature <= 1
 
 
-def test_clipping_is_as_strong_as_the_mistakes_ask_for():
-    targets, right = np.zeros(100, int), np.tile([1.0, 0.0], (100, 1))
-    wrong = np.r_[[[0.0, 1.0]], right[1:]]
-    assert tuned_on("log_loss", targets, right)[1].smallest == CLIPS[0]
-    assert tuned_on("log_loss", targets, wrong)[1].smallest == 1e-2
+def test_a_sure_mistake_is_clipped_for_before_any_is_seen_and_more_strongly_where_many_are():
+    right = np.tile([1.0, 0.0], (400, 1))
+    for mistakes, smallest in ((0, OF_MISTAKES / 2), (1, OF_MISTAKES / 2), (40, 2e-2)):
+        wrong = np.r_[np.tile([0.0, 1.0], (mistakes, 1)), right[mistakes:]]
+        assert tuned_on("log_loss", np.zeros(400, int), wrong)[1].smallest == smallest
 
 
 @pytest.mark.parametrize(("name", "share"), [("mean_f1", 1 / 2), ("mean_f2", 7 / 29)])

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.forms import ProbabilityPerClass
@@ -10,6 +11,7 @@ from comp.errors import DeclarationError
 from comp.submission.outputs import Outputs
 from comp.submission.postprocessing import Clip, MostProbable, Thresholds, from_record
 from comp.submission.scoring import describe, interval, score_logits, tune_on_logits, tune_on_predictions
+from comp.submission.uncertainty import standard_errors
 
 DIGITS, PLANET, BREEDS = (
     competition_named(name, REPOSITORY_COMPETITIONS) for name in ("digits", "planet", "dog-breeds")
@@ -140,6 +142,18 @@ def test_draws_that_have_no_score_do_not_count():
     low, high = interval(METRICS["roc_auc"], targets, probabilities)
     assert 0 <= low <= high <= 1
     assert np.isnan(interval(METRICS["roc_auc"], targets[:3], probabilities[:3])).all()
+
+
+def test_a_metric_of_one_s_own_that_cannot_score_some_rows_costs_no_run_its_score():
+    def own(targets, probabilities):
+        return roc_auc_score(targets, probabilities, multi_class="ovr")
+
+    metric = Metric("own", "probabilities", True, own)
+    targets, probabilities = np.r_[2, np.arange(59) % 2], np.random.default_rng(0).dirichlet([1.0] * 3, 60)
+    assert 0 <= interval(metric, targets, probabilities, draws=20)[0] <= 1
+    competition = replace(BREEDS, metric=metric)
+    postprocessing, _ = tune_on_predictions(competition, "abc", targets, probabilities)
+    assert standard_errors(competition, "abc", targets, probabilities, postprocessing) == {}
 
 
 def test_a_metric_of_one_s_own_that_is_no_number_is_named_and_not_recorded():

@@ -4,6 +4,7 @@ import pytest
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.submission.postprocessing import Clip, Thresholds, tune
 from comp.submission.uncertainty import doubt, in_words, standard_errors
+from tests.declare.conftest import scored_by
 
 BREEDS, PLANET, DIGITS = (
     competition_named(name, REPOSITORY_COMPETITIONS) for name in ("dog-breeds", "planet", "digits")
@@ -50,6 +51,17 @@ def test_thresholds_have_a_standard_error_each():
     assert len(errors["thresholds"]) == 2
     assert all(error < 0.1 for error in errors["thresholds"])
     assert "thresholds" in in_words(errors)
+
+
+def test_where_some_rows_would_have_no_threshold_none_has_a_standard_error():
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        second = rng.beta(0.2, 1.8, 400)
+        targets, predictions = (rng.uniform(size=400) < second).astype(int), np.stack([1 - second, second], axis=1)
+        tuned = tune(scored_by("pf1"), "ab", targets, predictions)
+        errors = standard_errors(scored_by("pf1"), "ab", targets, predictions, tuned)
+        assert "tuned" in errors
+        assert "thresholds" not in errors
 
 
 def test_few_rows_are_said_to_be_too_few_where_many_are_not():
