@@ -121,7 +121,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     if look.only_notebooks:
         findings.append(Finding("kaggle", "takes submissions from notebooks only, so none can be uploaded", sure=False))
     if not look.whole:
-        findings.append(Finding("files", "large folders were looked at in part", sure=False))
+        findings.append(Finding("files", "the files were looked at in part", sure=False))
     title = look.title or kaggle.replace("-", " ").title()
     return InferredDeclaration(competition, title, _task(look, competition, labels), tuple(findings))
 

@@ -71,8 +71,11 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
     found = [*in_folders, *in_jsons, *_in_names(look, asked, sample)]
     if not found:
         raise DataError(_none_found(look, tables, asked))
+    likeliest = max(found, key=attrgetter("sure"))
+    if look.unlisted and likeliest in in_folders:
+        raise DataError(f"{likeliest.seen}, but what is in {look.unlisted[0]} is not known; list every file.")
     sources = {one.path: one.source for one in in_jsons}
-    return with_validation(max(found, key=attrgetter("sure")), list(sources), sources.get)
+    return with_validation(likeliest, list(sources), sources.get)
 
 
 def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) -> str:

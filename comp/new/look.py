@@ -122,6 +122,12 @@ class Look:
         """The folders with the most images below them, the largest first."""
         return sorted(self.images_below, key=lambda place: (-len(self.images_below[place]), place))[:MOST_TRIED]
 
+    @cached_property
+    def unlisted(self) -> list[str]:
+        """The folders that were not looked into."""
+        opened = {posixpath.dirname(path) for path in (*self.files, *self.folders)}
+        return [] if self.whole else sorted(set(self.folders) - opened)
+
     def folders_in(self, parent: str) -> list[str]:
         """The names of all folders right in one."""
         found = (PurePosixPath(folder) for folder in {*self.folders, *map(posixpath.dirname, self.files)} - {""})

@@ -160,21 +160,27 @@ def _from_kaggle(
     if datasets:
         # Where their files come to lie beside the competition's only unpacking shows.
         return downloaded()
-    try:
-        look = looked("looking at the competition's files", whole=False)
+
+    def inferred(look: Look) -> tuple[Look, InferredDeclaration]:
         try:
             return look, infer(look, name, slug)
         except DataError:
-            if not look.image_folders:
+            if look.whole and not look.image_folders:
                 raise DataError(
                     f"{slug} has no images among its files, which are {kinds_of(look)}; name the data set that has "
                     "them, --dataset OWNER/SLUG, or write out those in other files: docs/bring-your-own.md."
                 ) from None
+            raise
+
+    try:
+        look = looked("looking at the competition's files", whole=False)
+        try:
+            return inferred(look)
+        except DataError:
             if look.whole:
                 raise
-        console.say("large folders were looked at in part, which was not enough; every file is being listed")
-        look = looked("listing all files", whole=True)
-        return look, infer(look, name, slug)
+        console.say("the files were looked at in part, which was not enough; every file is being listed")
+        return inferred(looked("listing all files", whole=True))
     except OpaqueError as error:
         console.say(f"{error} can't be looked into from afar, so the whole competition is downloaded")
         return downloaded()

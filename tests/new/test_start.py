@@ -142,6 +142,32 @@ def test_a_large_folder_s_first_files_are_listed_and_all_only_where_they_are_not
     assert ("? files" in ended.out) == ("? check" in ended.out) == (not whole)
 
 
+def test_images_that_lie_deeper_than_the_folders_that_are_listed_are_found(new, served, monkeypatch):
+    made = served()
+    for image in sorted(made.rglob("*.png")):
+        place = image.parent / f"patient {image.stem[0]}" / "series"
+        place.mkdir(parents=True, exist_ok=True)
+        image.rename(place / image.name)
+    monkeypatch.setattr(at_kaggle, "MOST_FOLDERS", 3)
+    ended = new("mine", "--kaggle", made.name)
+    assert not ended.status, ended.err
+    assert "every file is being listed" in ended.out
+    assert "40 labelled images of 5 classes, 4 to predict" in ended.out
+
+
+def test_no_class_folder_is_left_out_as_it_was_not_listed(new, served, monkeypatch):
+    made = served("dog-breed-identification")
+    for row in (made / "labels.csv").read_text().split()[1:]:
+        image, breed = row.split(",")
+        (made / "train" / breed).mkdir(exist_ok=True)
+        (made / "train" / f"{image}.jpg").rename(made / "train" / breed / f"{image}.jpg")
+    (made / "labels.csv").unlink()
+    monkeypatch.setattr(at_kaggle, "MOST_FOLDERS", 8)
+    ended = new("mine", "--kaggle", made.name)
+    assert not ended.status, ended.err
+    assert "24 labelled images of 12 classes, 4 to predict" in ended.out
+
+
 def test_an_address_says_the_slug_and_the_competition_s_title_is_kaggle_s(new, served):
     served()
     ended = new("mine", "--kaggle", "https://www.kaggle.com/competitions/aptos2019-blindness-detection/data")
