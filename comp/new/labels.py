@@ -17,7 +17,7 @@ from comp.declare.labels.columns import CsvColumns, CsvLabels, CsvNumbers
 from comp.declare.labels.files import FileNames, Folders
 from comp.declare.labels.given import GivenSplit
 from comp.declare.labels.naming import Names
-from comp.declare.labels.placing import filled
+from comp.declare.labels.placing import filled, whole_names
 from comp.declare.labels.table import LabelSource, in_order
 from comp.declare.own_images import PREPARED
 from comp.errors import DataError
@@ -288,7 +288,7 @@ def _group(table: pd.DataFrame, taken: set[str]) -> str | None:
 
 def _body(called: pd.Series[str]) -> str | None:
     """A pattern of the images' names, where most are the left or the right of one body."""
-    bodies = called.str.extract(SIDES, flags=re.IGNORECASE)[0] if len(called) else called
+    bodies = called.str.extract(whole_names(SIDES), expand=False) if len(called) else called
     paired = bodies.dropna()
     return SIDES if len(paired) == len(called) > 0 and paired.duplicated(keep=False).mean() > 0.5 else None
 

@@ -129,6 +129,25 @@ def test_images_of_one_patient_are_a_group_where_there_are_enough_patients(value
     assert any(finding.about == "groups" for finding in inferred.findings) == grouped
 
 
+@pytest.mark.parametrize(
+    "called", ["{0}_left {0}_right", "{0}_L {0}_R", "{0}_left.png {0}_right.png", "{0}_left_1 {0}_right_1"]
+)
+def test_sides_of_one_body_are_one_group_in_what_is_read_as_well(tmp_path, called):
+    names = [name for body in range(6) for name in called.format(body).split()]
+    labels = table("id,y", *(f"{name},{number % 5 % 2}" for number, name in enumerate(names)))
+    labels.to_csv(tmp_path / "train.csv", index=False)
+    files = [f"train/{name.removesuffix('.png')}.png" for name in names]
+    (tmp_path / "train").mkdir()
+    for file in files:
+        (tmp_path / file).touch()
+    found = look(f"{' '.join(files)} test/90.png", train=labels, sample_submission=table("id,y", "90,0.5"))
+    inferred = infer(found, "mine", "mine")
+    read = inferred.competition.labels.read(tmp_path)
+    announced = any(finding.about == "groups" for finding in inferred.findings)
+    assert announced == ("group" in read) == ("_1" not in called)
+    assert not announced or read["group"].nunique() == 6
+
+
 @pytest.mark.parametrize(("slug", "flips", "ratio"), [("dogs", "horizontal", 10), ("chest-x-rays", "horizontal", 3)])
 def test_layer_rates_follow_words_of_the_name_and_the_viewpoint_is_to_be_confirmed(slug, flips, ratio):
     inferred = infer(binary(), "mine", slug)

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from comp.declare.checks import Declared
 from comp.declare.labels.csv import Where, chosen, read_csv, widened
-from comp.declare.labels.files import Suffix, images_below, images_in, images_of_answers, left_out, placed
+from comp.declare.labels.files import (
+    IMAGE_SUFFIXES,
+    READ_BY,
+    Suffix,
+    images_below,
+    images_in,
+    images_of_answers,
+    left_out,
+    placed,
+)
 from comp.declare.labels.naming import Names
 from comp.declare.labels.table import table
 from comp.errors import DataError, counted
@@ -35,8 +44,9 @@ class Rows(Declared):
         the column already has it. In the folder, ``{column}`` stands for the row's value of a column. A suffix with
         ``*`` gives a row several images, which are one answer: ``/*.png`` those of a folder of its own.
     join: another CSV, whose columns are those of the rows as well: by the values of the columns that both have.
-    group: the name of a column, or a pattern of the images' names with one group in it, like ``(.+)_(?:left|right)``;
-        images that share its value are never on both sides of a split.
+    group: the name of a column, or a pattern of the images' names with one group in it, like ``(.+)_(?:left|right)``,
+        which fits them in any case, with their suffix or without; images that share its value are never on both sides
+        of a split.
     answer: the name of a column, or a text with ``{column}``; images that share it have one label, and are predicted
         together.
     shared: the folder has images without a row as well: those to predict.
@@ -174,7 +184,7 @@ def _groups(source: Rows, rows: pd.DataFrame) -> Sequence[str] | None:
     if source.group in rows:
         return rows[source.group].to_list()
     try:
-        pattern = re.compile(f"^{source.group}$")
+        pattern = whole_names(source.group)
     except re.error:
         pattern = re.compile("")
     if pattern.groups != 1:
@@ -182,8 +192,21 @@ def _groups(source: Rows, rows: pd.DataFrame) -> Sequence[str] | None:
             f"{source.csv} has no column {source.group!r}, which is no pattern with one group in it either; check "
             "`group` in competition.py."
         )
-    names = rows.index.to_series()
-    return names.str.extract(pattern, expand=False).fillna(names).to_list()
+    # What the images of a row have in common names them all.
+    names = rows[source.image] if "*" in source.suffix else rows.index.to_series()
+    found = names.str.extract(pattern, expand=False)
+    if len(found) and found.isna().all():
+        raise DataError(
+            f"{source.csv}: `group` {source.group!r} fits no image's name, like {names.iloc[0]!r}; mend it in "
+            "competition.py."
+        )
+    return found.fillna(names).to_list()
+
+
+def whole_names(pattern: str) -> re.Pattern[str]:
+    """Fits the names of images that a pattern fits, with their suffix or without, in any case."""
+    suffixes = "|".join(map(re.escape, sorted({*IMAGE_SUFFIXES, *READ_BY})))
+    return re.compile(f"^(?:{pattern})(?:{suffixes})?$", re.IGNORECASE)
 
 
 def _several_images(

@@ -101,6 +101,25 @@ def test_a_group_is_a_column_or_a_pattern_of_names(tmp_path, group, found):
     assert list(from_text(tmp_path, text, replace(CSV, group=group), images=images)["group"]) == found
 
 
+def test_a_pattern_fits_names_with_their_suffix_and_in_any_case(tmp_path):
+    names = ("a_L.png", "a_r.png", "b.x_l.png")
+    text = "".join(f"{name},cat\n" for name in names)
+    source = replace(BARE, group=r"(.+)_(?:l|r)")
+    frame = from_text(tmp_path, f"id,label\n{text}", source, images=[f"train/{name}" for name in names])
+    assert list(frame["group"]) == ["a", "a", "b.x"]
+
+
+def test_a_pattern_fits_what_names_several_images_together(tmp_path):
+    source, images = replace(CSV, group=r"(.+)_(?:l|r)", suffix="/*.png"), ("a_l/0", "a_l/1", "a_r/0")
+    frame = from_text(tmp_path, "id,label\na_l,cat\na_r,cat\n", source, images=[f"train/{i}.png" for i in images])
+    assert list(frame["group"]) == ["a", "a", "a"]
+
+
+def test_a_pattern_that_fits_no_name_is_refused(tmp_path):
+    with pytest.raises(DataError, match=re.escape("'(.+)_left' fits no image's name, like '0'")):
+        from_text(tmp_path, "id,label\n0,cat\n1,dog\n", replace(CSV, group="(.+)_left"))
+
+
 @pytest.mark.parametrize("group", ["(", "(.)_(.)"])
 def test_a_group_that_is_neither_is_named(tmp_path, group):
     with pytest.raises(DataError, match=re.escape(f"no column {group!r}")):
