@@ -206,9 +206,9 @@ def _ranked(
     values: pd.Series[str], classes: Sequence[str], wanted: Named | None
 ) -> tuple[SubmissionForm, Finding] | None:
     """Several classes in a row, the best first, or a class with its confidence."""
-    takes, rows = wanted.takes if wanted else None, [value.split() for value in values]
-    most = max(map(len, rows))
-    with_number = all(len(row) == 2 and re.fullmatch(r"[01]?\.\d+|[01]", row[1]) for row in rows if row)
+    takes, rows = wanted.takes if wanted else None, [value.split() for value in values if value]
+    most = max(map(len, rows), default=0)
+    with_number = all(len(row) == 2 and re.fullmatch(r"[01]?\.\d+|[01]", row[1]) for row in rows)
     if takes == "confidence" or (takes is None and with_number and most == 2 and rows[0][0] in classes):
         return ClassWithConfidence(" "), Finding("submission", "a class and its confidence", sure=takes is not None)
     spaced = any(" " in name for name in classes)

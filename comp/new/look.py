@@ -16,7 +16,7 @@ import pandas as pd
 from PIL import Image
 
 from comp.declare.labels.coco import Annotated, annotated
-from comp.declare.labels.csv import TABLE_SUFFIXES, read_csv, read_csv_in_blocks, records_in
+from comp.declare.labels.csv import TABLE_SUFFIXES, read_csv, read_csv_in_blocks, records_in, wrong_said
 from comp.declare.labels.files import IMAGE_SUFFIXES, READ_BY, walked
 from comp.errors import DataError
 from comp.kaggle.client import CompetitionFacts
@@ -199,9 +199,10 @@ def read_table(path: Path) -> pd.DataFrame:
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(path) as file:
+        with wrong_said(path), pq.ParquetFile(path) as file:
             wide = len(file.schema_arrow.names) >= WIDE
-            return next(file.iter_batches(MOST_OF_WIDE)).to_pandas().astype(str) if wide else read_csv(path)
+            first = next(file.iter_batches(MOST_OF_WIDE), None) if wide else None
+        return read_csv(path) if first is None else first.to_pandas().astype(str)
     parts: list[pd.DataFrame] = []
     for block in read_csv_in_blocks(path, CELLS):
         if block.shape[1] >= WIDE and len(block):
@@ -218,7 +219,8 @@ def _records(path: Path) -> pd.DataFrame | None:
         first = list(islice(records_in(path), MOST_OF_WIDE))
     except DataError:
         return None
-    if not any(isinstance(value, list) and numbers_in(str(value)) >= FEWEST_PIXELS for value in first[0].values()):
+    values = first[0].values() if first else ()
+    if not any(isinstance(value, list) and numbers_in(str(value)) >= FEWEST_PIXELS for value in values):
         return None
     return pd.DataFrame(first).map(lambda value: str(value))
 

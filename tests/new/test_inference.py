@@ -1,13 +1,15 @@
 """What is inferred from a competition's files, whatever they are called."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
-from comp.declare.forms import ClassName, ClassNumber, ProbabilityOf, TagNames
+from comp.declare.forms import ClassName, ClassNumber, ClassWithConfidence, ProbabilityOf, TagNames
 from comp.errors import DataError
 from comp.new.at_kaggle import lifted, unpacked
 from comp.new.inference import infer
-from comp.new.look import Look
+from comp.new.look import Look, look_at_folder
 
 
 def table(header, *rows):
@@ -208,6 +210,22 @@ def test_what_is_missing_is_named(files, tables, sentence):
 )
 def test_an_archive_is_listed_as_it_would_be_unpacked(members, beside, places):
     assert unpacked("train.zip", members, beside) == places
+
+
+def test_files_that_are_no_tables_are_set_aside_and_an_empty_list_says_nothing(tmp_path):
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1 cut short")
+    (tmp_path / "empty.json").write_text("[]")
+    found = look_at_folder(tmp_path)
+    assert list(found.aside) == ["damaged.parquet"]
+    assert not found.tables
+    assert not found.annotations
+
+
+def test_an_empty_answer_of_the_sample_submission_says_nothing():
+    found = binary(train=("3", "4"))
+    sample = table("id,y", "90,", "91,3 0.5")
+    inferred = infer(replace(found, tables={**found.tables, "sample_submission.csv": sample}), "mine", "mine")
+    assert inferred.competition.submission == ClassWithConfidence()
 
 
 def test_a_file_alone_in_a_folder_of_its_name_takes_its_place():

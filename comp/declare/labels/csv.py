@@ -50,7 +50,7 @@ def read_csv(path: Path, columns: Sequence[str] = (), *, spaced: bool = False) -
     """
     if path.suffix == ".parquet":
         return _read_parquet(path, columns)
-    with _wrong_said(path):
+    with wrong_said(path):
         dialect = _dialect(path)
         with _reader(path, dialect, spaced=spaced) as reader:
             frame = reader.read()
@@ -63,7 +63,7 @@ def read_csv(path: Path, columns: Sequence[str] = (), *, spaced: bool = False) -
 
 def read_csv_in_blocks(path: Path, cells: int) -> Iterator[pd.DataFrame]:
     """As `read_csv`, about so many values at a time, each row at its place in the index; at least one block."""
-    with _wrong_said(path), _reader(path, _dialect(path)) as reader:
+    with wrong_said(path), _reader(path, _dialect(path)) as reader:
         head = reader.get_chunk(1)
         names = _names(path, head)
         yield _named(head.iloc[1:], names)
@@ -87,7 +87,7 @@ def chosen(rows: pd.DataFrame, where: Sequence[str], path: Path) -> pd.DataFrame
 def records_in(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a JSON list, one after the other, however many; raises DataError for another JSON."""
     decoder, place = json.JSONDecoder(), 0
-    with _wrong_said(path), path.open(encoding="utf-8-sig") as file:
+    with wrong_said(path), path.open(encoding="utf-8-sig") as file:
         text = file.read(SCANNED)
         is_list = text.lstrip().startswith("[")
         while is_list and not END.match(text, place):
@@ -123,7 +123,11 @@ def parts_of_rows(rows: pd.Series[str], pattern: str, classes: Sequence[str]) ->
 def widened(rows: pd.DataFrame, column: str, pattern: str, classes: Sequence[str], value: str) -> pd.DataFrame:
     """A row for each image, with a column for each class, of rows for each of both."""
     parts = parts_of_rows(rows[column].str.strip(), pattern, classes).assign(value=rows[value].str.strip())
-    wide = parts.drop_duplicates().pivot(index=0, columns=1, values="value").fillna("")
+    parts = parts.drop_duplicates()
+    if (doubled := parts.duplicated([0, 1])).any():
+        first = rows.loc[parts.index[doubled][0], column]
+        raise DataError(f"{column} has {first!r} twice, with different values in {value}; remove one of these rows.")
+    wide = parts.pivot(index=0, columns=1, values="value").fillna("")
     wide = wide.reindex(columns=list(classes), fill_value="")
     return wide.rename_axis(index=column, columns=None).reset_index()
 
@@ -133,7 +137,7 @@ def read_ids(path: Path, column: str = "") -> tuple[tuple[str, ...], pd.Series[s
 
     column: the first, if it is empty. Raises DataError where there is none of that name.
     """
-    with _wrong_said(path):
+    with wrong_said(path):
         dialect = _dialect(path)
         with _reader(path, dialect) as reader:
             names = _names(path, reader.get_chunk(1), [column] if column else ())
@@ -210,18 +214,32 @@ def _opened(path: Path) -> BinaryIO | gzip.GzipFile:
 def _read_parquet(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
-    with _wrong_said(path):
+    with wrong_said(path):
         frame = pd.read_parquet(path)
-    missing = [column for column in columns if column not in frame]
+        texts = frame[[name for name in frame if _is_text(frame[name])]].astype("string")
+    missing = [column for column in columns if column not in texts]
     if missing:
-        raise DataError(_no_column(path, missing[0], frame.columns))
-    return frame.astype("string").fillna("").astype(object).reset_index(drop=True)
+        raise DataError(_no_column(path, missing[0], texts.columns))
+    return texts.fillna("").astype(object).reset_index(drop=True)
+
+
+def _is_text(values: pd.Series[Any]) -> bool:
+    """Whether they are no bytes of images, by themselves or in records, as far as the first one tells."""
+    first = next(iter(values.dropna()), "")
+    parts = first.values() if isinstance(first, dict) else [first]
+    try:
+        b"".join(part for part in parts if isinstance(part, bytes)).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 @contextmanager
-def _wrong_said(path: Path) -> Iterator[None]:
+def wrong_said(path: Path) -> Iterator[None]:
+    """Raises DataError, which names the table, for what goes wrong in reading it."""
     import pandas as pd
 
+    kind = "Parquet" if path.suffix == ".parquet" else "a CSV"
     try:
         yield
     except FileNotFoundError:
@@ -230,10 +248,10 @@ def _wrong_said(path: Path) -> Iterator[None]:
         ) from None
     except UnicodeDecodeError:
         raise DataError(
-            f"{path} can't be read as a CSV: it is neither UTF-8 nor Windows' text; save it as UTF-8."
+            f"{path} can't be read as {kind}: it is neither UTF-8 nor Windows' text; save it as UTF-8."
         ) from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path} can't be read as a CSV: {' '.join(str(error).split())}.") from None
+        raise DataError(f"{path} can't be read as {kind}: {' '.join(str(error).split())}.") from None
 
 
 def _names(path: Path, frame: pd.DataFrame, columns: Sequence[str] = (), *, spaced: bool = False) -> pd.Index[str]:

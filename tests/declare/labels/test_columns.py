@@ -67,6 +67,7 @@ def test_each_image_has_what_its_columns_say(tmp_path, source, lines, images, la
         (TAGS, [HEAD, "1,0,-1"], "image '1' '-1' in column 'b c', but it should be 0 or 1"),
         (TAGS, [HEAD, "1,0,1", "1,0,0"], "'1' with the label"),
         (LONG, ["id,y", "1_a,1", "1_c,0"], "id has '1_c'"),
+        (LONG, ["id,y", "1_b c,1", "1_a,1", "1_a,0"], "id has '1_a' twice, with different values in y"),
         (SHARES, [HEAD, "1,0.5,0.75"], r"image '1' shares that sum to 1\.25.*target='fractions'"),
         *(
             (NUMBERS, [HEAD, f"1,{value},0"], f"image '1' '{value}' in column 'a', .*a number from -1 to 9")

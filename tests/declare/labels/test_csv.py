@@ -191,6 +191,19 @@ def test_a_label_file_may_be_zipped_or_parquet(tmp_path, name):
         read_csv(tmp_path / "other.csv")
 
 
+def test_columns_of_parquet_that_are_no_text_are_left_out_and_text_in_bytes_is_text(tmp_path):
+    png = b"\x89PNG"
+    columns = {"id": [b"007", b"1"], "raw": [None, png], "image": [{"bytes": png, "path": "a"}] * 2, "label": [1, None]}
+    pd.DataFrame(columns).to_parquet(tmp_path / "train.parquet")
+    assert read_csv(tmp_path / "train.parquet").to_dict("list") == {"id": ["007", "1"], "label": ["1.0", ""]}
+
+
+def test_damaged_parquet_is_one_sentence(tmp_path):
+    (tmp_path / "train.parquet").write_bytes(b"PAR1 cut short")
+    with pytest.raises(DataError, match="can't be read as Parquet"):
+        read_csv(tmp_path / "train.parquet")
+
+
 @pytest.mark.parametrize("source", [CSV, TAGS], ids=["single", "multi"])
 def test_an_image_without_a_group_and_a_group_without_its_column_are_named(tmp_path, source):
     grouped = replace(source, group="patient")
