@@ -96,9 +96,12 @@ def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:
         for pattern, what in OTHER_METRICS
         if re.search(pattern, look.metric.lower())
     ]
-    answered = {word for value in set(table.iloc[:, -1]) for word in value.split() if not word.isdecimal()}
-    if table.shape[1] > 1 and answered and answered <= look.image_names | set(table.iloc[:, 0]):
-        of_column.append((f"{path} answers with images, in {table.columns[-1]!r}", "finding images that match"))
+    key = _id_of(look, table)
+    last = [str(column) for column in table if column != key][-1:]
+    words = {word for column in last for value in set(table[column]) for word in value.split()}
+    answered = {word for word in words if not word.isdecimal()}
+    if answered and answered <= look.image_names | set(table[key]):
+        of_column.append((f"{path} answers with images, in {last[0]!r}", "finding images that match"))
     for seen, what in (*of_column, *of_metric):
         raise DataError(
             f"{seen}, but here classes, tags and numbers of whole images are predicted; take a library for {what}."

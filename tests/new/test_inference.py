@@ -221,6 +221,18 @@ def test_files_that_are_no_tables_are_set_aside_and_an_empty_list_says_nothing(t
     assert not found.annotations
 
 
+def test_ids_in_the_last_column_are_no_answers_with_images():
+    files = [f"train/cat/{number}.jpg" for number in range(4)] + [f"train/dog/{number}.jpg" for number in range(4)]
+    asked = ("test-img-0.jpg", "test-img-1.jpg", "test-img-2.jpg")
+    sample = table("Category,Id", *(f"cat,{name}" for name in asked))
+    found = look(" ".join([*files, *(f"test/{name}" for name in asked)]), sample_submission=sample)
+    competition = infer(found, "mine", "mine").competition
+    assert (competition.id_column, competition.submission) == ("Id", ClassName())
+    found.tables["sample_submission.csv"]["Category"] = asked[::-1]
+    with pytest.raises(DataError, match="answers with images, in 'Id'"):
+        infer(found, "mine", "mine")
+
+
 def test_an_empty_answer_of_the_sample_submission_says_nothing():
     found = binary(train=("3", "4"))
     sample = table("id,y", "90,", "91,3 0.5")
