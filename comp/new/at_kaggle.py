@@ -53,15 +53,17 @@ def look_at_kaggle(
     requests that takes. Raises OpaqueError for an archive that can't be listed.
     """
     listed, folders, complete = _listed(kaggle, slug, tick, whole=whole)
-    seen: list[_Seen] = []
-    for remote in listed:
-        if PART.fullmatch(remote.name):
-            raise OpaqueError(remote.name)
-        if remote.name.lower().endswith(NESTED_SUFFIXES):
-            tick()
-            seen += _members(kaggle, slug, remote.name, [other.name for other in listed])
-        else:
-            seen.append(_Seen(remote.name, remote.name, remote.size))
+    names = [remote.name for remote in listed]
+    if part := next(filter(PART.fullmatch, names), None):
+        raise OpaqueError(part)
+    packed = {name for name in names if name.lower().endswith(NESTED_SUFFIXES)}
+    seen = [_Seen(remote.name, remote.name, remote.size) for remote in listed if remote.name not in packed]
+    # In the order in which they are unpacked, as one finds what another left.
+    for name in sorted(packed, key=PurePosixPath):
+        tick()
+        members = _members(kaggle, slug, name, names)
+        names += {"/".join(member.path.split("/")[: name.count("/") + 1]) for member in members}
+        seen += members
     paths = lifted([file.path for file in seen])
     seen = [replace(file, path=path) for file, path in zip(seen, paths, strict=True)]
     with tempfile.TemporaryDirectory() as place:
@@ -98,10 +100,10 @@ def _listed(
     return (kaggle.competition_files(slug), [], True) if whole else (files, folders[1:], complete)
 
 
-def _members(kaggle: Kaggle, slug: str, name: str, listed: Sequence[str]) -> list[_Seen]:
-    """The files in an archive."""
+def _members(kaggle: Kaggle, slug: str, name: str, there: Sequence[str]) -> list[_Seen]:
+    """The files in an archive; there: what it will find when it is unpacked."""
     place = PurePosixPath(name).parent
-    within = [PurePosixPath(other) for other in listed if PurePosixPath(other).is_relative_to(place)]
+    within = [PurePosixPath(other) for other in there if PurePosixPath(other).is_relative_to(place)]
     address = kaggle.file_address(slug, name)
     try:
         with _remote_zip(kaggle, address) as archive:

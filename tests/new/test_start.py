@@ -105,6 +105,18 @@ def test_images_in_an_archive_that_can_t_be_looked_into_are_downloaded(new, serv
     assert len(declared(ended).labels.read(workspace.data("mine"))) == 24
 
 
+def test_archives_that_hold_folders_of_one_name_are_listed_as_they_are_unpacked(new, comp, served, tmp_path, workspace):
+    made = served()
+    for part in ("train", "test"):
+        (made / f"{part}_images").rename(made / "images")
+        shutil.make_archive(str(made / part), "zip", made, "images")
+        shutil.rmtree(made / "images")
+    ended = new("mine", "--kaggle", made.name)
+    assert "40 labelled images of 5 classes, 4 to predict" in ended.out
+    assert not comp("--competitions", tmp_path / "plugins", "download", "mine").status
+    assert len(declared(ended).labels.read(workspace.data("mine"))) == 40
+
+
 @pytest.fixture
 def apart(served):
     """Planet as Kaggle has it: the tables in the competition, the images in somebody's data set."""
