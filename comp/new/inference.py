@@ -68,7 +68,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     """
     found = find_sample(look)
     prepared: Sequence[PixelTable] | AskForAll | HideShare = ()
-    read, long = reader_of(look), None
+    read, long = "", None
     rows = None if look.image_folders or found is None else pixel_tables(look, found)
     if found is None:
         prepared, labels, asked, sample = own_images(look)
@@ -78,6 +78,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         look, sample, long = made_wide(look, found)
         asked = find_asked(look, sample)
         labels = find_labels(look, asked, sample)
+    read = read or reader_of(look, prepared.labels if isinstance(prepared, HideShare) else labels.source)
     words = f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()
     form, form_finding = _form(labels, sample, look.metric)
     if long is not None:

@@ -313,9 +313,13 @@ def _in_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found
         doubts = (f"whether {', '.join(classes[:3])} are the classes",) if odd else ()
         if parent == "." and not sample.columns:
             other = [*other, PREPARED]
-        source: LabelSource = Folders(parent, without=other)
+        theirs = [
+            f"{one.path}/{name}" for one in below if one.parent == parent and one.path in own for name in one.names
+        ]
+        source: LabelSource = Folders(parent, suffix=suffix_of(theirs), without=other)
         if valid := _given_validation(look, parent, classes):
-            seen, source = f"{seen}; those in {valid} validate", GivenSplit(source, Folders(valid))
+            other_source = Folders(valid, suffix=suffix_of(look.images_below[valid]))
+            seen, source = f"{seen}; those in {valid} validate", GivenSplit(source, other_source)
         yield Found(source, in_order(classes), seen, sure, doubts)
 
 

@@ -18,6 +18,7 @@ from comp.new.labels import find_labels
 from comp.new.look import Look
 from comp.new.matching import Asked, must_have_images, suffix_of
 from comp.new.metrics import metric_of
+from comp.new.pixels import images_of
 from comp.new.sample import SampleTable
 from comp.new.tables import Found
 
@@ -46,13 +47,14 @@ def own_images(look: Look) -> tuple[HideShare | AskForAll, Found, Asked, SampleT
             f"There are no images to predict, and no sample submission: {labels.seen}; put other images in a folder "
             "test beside them."
         )
-    inside: LabelSource = Folders(f"{PREPARED}/{TRAIN}")
+    suffix = suffix_of(images_of(look, labels.source))
+    inside: LabelSource = Folders(f"{PREPARED}/{TRAIN}", suffix=suffix)
     if isinstance(labels.source, GivenSplit):
-        inside = GivenSplit(inside, Folders(f"{PREPARED}/{VALID}"))
+        inside = GivenSplit(inside, Folders(f"{PREPARED}/{VALID}", suffix=suffix))
     # What is prepared lies in the same folder, and has no rows.
     hiding = HideShare(replace(labels.source, shared=True) if isinstance(labels.source, Rows) else labels.source)
     seen = f"there are none, so {hiding.share:.0%} of the labelled are hidden, and graded by: make {{name}}-submit"
-    asked = Asked(TestImages(f"{PREPARED}/{TEST}"), frozenset(), None, False, seen, sure=False)
+    asked = Asked(TestImages(f"{PREPARED}/{TEST}", suffix=suffix), frozenset(), None, False, seen, sure=False)
     group = getattr(getattr(labels.source, "train", labels.source), "group", None)
     doubts = (
         (f"images of one {group!r} may be on both sides of a split, and among those that are hidden",) if group else ()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isqrt
-from pathlib import PurePosixPath
+from posixpath import splitext
+from typing import Any
 
 import pandas as pd
 
 from comp.declare.labels.files import READ_BY, Folders, TestImages
-from comp.declare.labels.table import in_order
+from comp.declare.labels.table import LabelSource, in_order
 from comp.declare.reading import PixelTable
 from comp.errors import DataError
 from comp.new.look import FEWEST_PIXELS, Look, numbers_in
@@ -140,7 +142,15 @@ def _are_bytes(table: pd.DataFrame, columns: Sequence[str]) -> bool:
     return len(columns) in (1, 3) and bool(((numbers % 1 == 0) & numbers.between(0, 255)).all())
 
 
-def reader_of(look: Look) -> str:
-    """How most of the images are read."""
-    suffixes = Counter(PurePosixPath(path).suffix.lower() for path in look.images)
+def reader_of(look: Look, source: LabelSource) -> str:
+    """How most of a label source's images are read."""
+    suffixes = Counter(splitext(path)[1].lower() for path in images_of(look, source))
     return READ_BY.get(suffixes.most_common(1)[0][0], "images") if suffixes else "images"
+
+
+def images_of(look: Look, source: Any) -> list[str]:
+    """The images in a label source's folder, or below it, that end as its own do."""
+    source = getattr(source, "train", source)
+    pattern = getattr(source, "pattern", "") or f"{source.folder}/*{getattr(source, 'suffix', '')}"
+    place, ending = re.split(r"[{*]", pattern)[0].rpartition("/")[0] or ".", splitext(pattern)[1].lower()
+    return [path for path in look.images_below.get(place, ()) if path.lower().endswith(ending.rstrip(".*"))]

@@ -221,6 +221,16 @@ def test_files_that_are_no_tables_are_set_aside_and_an_empty_list_says_nothing(t
     assert not found.annotations
 
 
+def test_the_reader_is_that_of_the_images_that_are_labelled():
+    places = ("train/{}.dcm", "jpeg/train/{}.jpg")
+    files = [place.format(number) for place in places for number in range(8)]
+    labels = table("id,y", *(f"{number}.jpg,{number % 2}" for number in range(8)))
+    sample = table("id,y", "90.jpg,0.5")
+    found = look(" ".join([*files, "test/90.dcm", "jpeg/test/90.jpg"]), train=labels, sample_submission=sample)
+    competition = infer(found, "mine", "mine").competition
+    assert (competition.labels.folder, competition.read) == ("jpeg/train", "images")
+
+
 def test_ids_in_the_last_column_are_no_answers_with_images():
     files = [f"train/cat/{number}.jpg" for number in range(4)] + [f"train/dog/{number}.jpg" for number in range(4)]
     asked = ("test-img-0.jpg", "test-img-1.jpg", "test-img-2.jpg")

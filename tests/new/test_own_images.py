@@ -81,6 +81,14 @@ def test_a_validation_set_that_is_given_is_the_split_and_none_of_it_is_hidden(st
     assert tables.train["path"][validates].str.contains("prepared/valid/").all()
 
 
+@pytest.mark.parametrize(("suffix", "read"), [("npy", "npy"), ("dcm", "dicom")])
+@pytest.mark.parametrize("parts", [("",), ("train/", "valid/"), ("train/", "test/")])
+def test_class_folders_of_files_that_are_no_ordinary_images_are_read(started, suffix, read, parts):
+    competition, tables = started(*(f"{p}{label}/{n}.{suffix}" for p in parts for label in CLASSES for n in range(5)))
+    assert competition.read == read
+    assert (len(tables.train), len(tables.test)) == {"": (8, 2), "valid/": (18, 2), "test/": (10, 10)}[parts[-1]]
+
+
 def test_images_to_predict_are_all_asked_for(started):
     _, tables = started(*(f"train/{label}/{n}.jpg" for label in CLASSES for n in range(3)), "test/7.jpg", "test/8.jpg")
     assert list(tables.sample_submission.ids) == ["7", "8"]
