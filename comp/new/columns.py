@@ -133,14 +133,15 @@ def _are_numbers(values: pd.Series[str], sample: SampleTable) -> bool:
 def _separator(table: pd.DataFrame, image: str, column: str, sample: SampleTable) -> str | None:
     """The separator of tags, if the values are tags: they make more combinations than there are of them.
 
-    Lists as Python writes them are tags. In a table of few rows the sample submission's values may tell, where most
-    tags are in several combinations, and so may an image of several rows, which has a tag in each.
+    Lists as Python writes them are tags; other values are none where the metric is for one class an image. In a table
+    of few rows the sample submission's values may tell, where most tags are in several combinations, and so may an
+    image of several rows, which has a tag in each.
     """
     combinations, submitted = Counter(table[column].str.strip()), sample.values
     are_tags = sample.takes == "tags" and not set(submitted) <= set(combinations)
     if all(value.startswith("[") and value.endswith("]") for value in combinations if value):
         return "," if any("," in value for value in combinations) else " "
-    for separator in SEPARATORS:
+    for separator in () if sample.one_class else SEPARATORS:
         if not any(separator in value for value in combinations):
             continue
         uses = Counter(tag for value in combinations for tag in tags_in(value, separator))

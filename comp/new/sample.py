@@ -11,7 +11,7 @@ import pandas as pd
 from comp.declare.metrics import Kind
 from comp.errors import DataError
 from comp.new.look import Look
-from comp.new.metrics import metric_of
+from comp.new.metrics import for_one_class, metric_of
 
 SAMPLES = "sample|submission|benchmark|example"
 # What a column is called and what is in it, or how a metric is called, where the answers are none of ours.
@@ -34,13 +34,15 @@ OTHER_METRICS = (
 class SampleTable:
     """The sample submission: where it is, and what it asks for.
 
-    id: the column that has the ids. takes: what the metric compares, where Kaggle names one that is known.
+    id: the column that has the ids. takes: what the metric compares, where Kaggle names one that is known. one_class:
+    whether that is for one class an image.
     """
 
     path: str
     table: pd.DataFrame
     id: str
     takes: Kind | None = None
+    one_class: bool = False
 
     @property
     def ids(self) -> pd.Series[str]:
@@ -80,7 +82,8 @@ def find_sample(look: Look) -> SampleTable | None:
     if not fitting:
         raise DataError(f"{path} {_why_not(table)}.")
     metric = metric_of(look.metric)
-    return SampleTable(path, table, _id_of(look, table), metric.takes if metric else None)
+    takes, one_class = (metric.takes, for_one_class(metric)) if metric else (None, False)
+    return SampleTable(path, table, _id_of(look, table), takes, one_class)
 
 
 def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:

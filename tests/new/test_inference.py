@@ -81,12 +81,12 @@ def test_a_metric_of_numbers_makes_no_numbers_of_classes_where_no_sample_says_wh
     assert "Root Mean Squared Error" in about(inferred, "metric").text
 
 
-def of_column(column, values, sample, file=""):
+def of_column(column, values, sample, file="", metric=""):
     """Twelve images whose labels are in a column, and what the sample submission says of one to predict."""
     rows = [f"{number},{values[number % len(values)]}" for number in range(12)]
     images = " ".join(f"train/{number}.png" for number in range(12))
     tables = {"train": table(f"id,{column}", *rows), "sample_submission": table(f"id,{column}", f"90,{sample}")}
-    return infer(look(f"{images} test/90.png {file}", **tables), "mine", "mine").competition
+    return infer(replace(look(f"{images} test/90.png {file}", **tables), metric=metric), "mine", "mine").competition
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,13 @@ def test_class_names_with_spaces_are_no_tags_and_tags_are_no_class_names():
     assert of_column("species", species, "Maize").submission == ClassName()
     tags = ["clear road", "clear", "road water", "clear water", "water", "clear road water"]
     assert of_column("tags", tags, "clear road").submission == TagNames(" ")
+
+
+@pytest.mark.parametrize(("metric", "form"), [("Categorization Accuracy", ClassName()), ("Macro F1", TagNames(" "))])
+def test_names_that_share_words_are_no_tags_where_the_metric_compares_classes(metric, form):
+    plants, states = ("Tomato", "Potato", "Pepper"), ("early blight", "late blight", "healthy")
+    names = [f"{plant} {state}" for plant in plants for state in states][:8]
+    assert of_column("disease", names, names[0], metric=metric).submission == form
 
 
 def test_a_csv_of_the_test_images_or_of_annotations_is_not_where_labels_come_from():
