@@ -96,7 +96,7 @@ def grade(grader: Grader, answers: Path, submission: Path) -> Scores:
     """The scores of the CSV ``submission``; raises SubmissionError, which never quotes the answers.
 
     Where the answers have a column ``Usage``, the rows marked Public there make the public score and all others the
-    private one; without it every row is public.
+    private one; without it every row is public. Where none is, the private score is the public one as well.
     """
     truth = _read(answers)
     given = _read(submission)
@@ -105,10 +105,10 @@ def grade(grader: Grader, answers: Path, submission: Path) -> Scores:
             "graded by %s, which comp new guessed: confirm it in competition.py, and take its line out of README.md",
             grader.metric,
         )
-    if USAGE not in truth:
-        return Scores(_score(grader, truth, given, submission), None)
-    is_public = truth.pop(USAGE) == PUBLIC
-    _score(grader, truth, given, submission)  # is it a submission of all rows?
+    is_public = (truth.pop(USAGE) if USAGE in truth else pd.Series(PUBLIC, truth.index)) == PUBLIC
+    whole = _score(grader, truth, given, submission)  # is it a submission of all rows?
+    if is_public.all() or not is_public.any():
+        return Scores(whole, None if is_public.all() else whole)
     id_column = grader.id_column or truth.columns[0]
     public, private = (
         _score(grader, part, given[given[id_column].isin(part[id_column])], submission)

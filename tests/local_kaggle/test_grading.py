@@ -55,6 +55,17 @@ def test_answers_with_a_usage_column_have_a_public_and_a_private_part(tmp_path):
     assert seen == ["1234", "13", "24"]
 
 
+@pytest.mark.parametrize(("usage", "private"), [("Public", None), ("Private", 0.5)])
+def test_where_one_part_of_the_answers_is_empty_the_other_s_score_counts(tmp_path, csv, usage, private):
+    def score(answers, submission):
+        assert len(answers)
+        return 0.5
+
+    (tmp_path / "answers.csv").write_text(f"id,label,Usage\n007,NA,{usage}\n")
+    grader = Grader("m", higher_is_better=True, score=score)
+    assert grade(grader, tmp_path / "answers.csv", csv) == Scores(0.5, private)
+
+
 def test_a_metric_that_comp_guessed_is_named_whenever_it_grades(tmp_path, csv, caplog, shades):
     folder = shades.declaration.parent
     (folder / "README.md").write_text("- augment: side_on()\n- metric: accuracy would fit\n")
