@@ -214,7 +214,7 @@ def top_losses(outcomes: Outcomes) -> pd.DataFrame:
         labels: Any = [" ".join(names[tags]) for tags in outcomes.truth]
         predicted = np.where(outcomes.truth[rows, costliest], "-", "+").astype(object) + names[costliest]
     else:
-        labels, predicted = names[outcomes.targets], names[outcomes.probabilities.argmax(axis=1)]
+        labels, predicted = names[outcomes.targets], names[outcomes.answers.argmax(axis=1)]
     columns = {"id": outcomes.ids, "label": labels, "predicted": predicted}
     table = pd.DataFrame(columns | {"probability": outcomes.probabilities[rows, costliest], "loss": outcomes.losses})
     return table.sort_values("loss", ascending=False, kind="stable", ignore_index=True)

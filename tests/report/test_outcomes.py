@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, confusion_matrix, fbeta_score, log_loss, precision_score
@@ -15,6 +17,7 @@ from comp.report.outcomes import (
     threshold_curve,
     top_losses,
 )
+from comp.submission.postprocessing import CutPoints
 
 ANIMALS = ("cat", "dog", "emu")
 TAGS = ("clear", "cloudy", "road")
@@ -114,6 +117,11 @@ def test_the_image_with_the_highest_loss_comes_first_with_its_label_s_probabilit
     }
     by_hand = -np.log([1e-7, 0.1, 0.7, 0.7, 1])
     assert table["loss"].tolist() == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_what_is_predicted_of_an_image_is_what_grades_are_cut_to():
+    outcomes = replace(judged([1], [[0.4, 0.3, 0.3]]), cuts=CutPoints((0, 1, 2), (0.5, 1.5)))
+    assert top_losses(outcomes)["predicted"].tolist() == ["dog"]
 
 
 def test_the_tag_that_costs_most_is_named_as_missed_or_invented():
