@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import ks_2samp
 
 from comp.data.findings import DataCheck
-from comp.declare.metrics import Metric
+from comp.declare.metrics import METRICS, Metric
 from comp.declare.reading import Fit
 from comp.declare.recipe import Recipe
 
@@ -36,7 +36,13 @@ MANY = 0.25
 # The largest distance of two distributions' shares, to call them different.
 UNLIKE = 0.2
 # Metrics for which every class counts the same, however rare.
-CLASSES_ALIKE = ("macro_f1", "quadratic_kappa", "roc_auc")
+CLASSES_ALIKE = tuple(
+    METRICS[name]
+    for name in (
+        *("macro_f1", "balanced_accuracy", "weighted_log_loss"),
+        *("roc_auc", "mean_columnwise_roc_auc", "average_precision", "pauc"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,7 @@ def _of_classes(counts: Array, classes: Sequence[str], metric: Metric) -> Iterat
     most, least = int(counts.argmax()), int(counts.argmin())
     if counts[most] >= IMBALANCED * max(int(counts[least]), 1):
         text = f"{classes[most]} has {counts[most]:,} images and {classes[least]} {counts[least]:,}"
-        if metric.name in CLASSES_ALIKE:
+        if metric in CLASSES_ALIKE:
             yield Advice(
                 "imbalance", f"{text}; in {metric.name} every class counts the same", "--set balance=oversample"
             )

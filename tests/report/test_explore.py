@@ -10,7 +10,7 @@ import pytest
 
 from comp.console import Console
 from comp.data.data_check import checked_tables
-from comp.declare.metrics import METRICS
+from comp.declare.metrics import METRICS, weighted_log_loss
 from comp.declare.recipe import Recipe, Stage
 from comp.report.advice import advise
 from comp.report.explore import explore
@@ -120,6 +120,19 @@ def test_what_is_unusual_is_named_with_its_numbers_and_a_change_to_try(given, ki
     assert len(others) == (kind == "rare classes")  # such are imbalanced, too
     assert (found.kind, found.change) == (kind, change)
     assert evidence in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("metric", "alike"),
+    [
+        *((METRICS[name], True) for name in ("balanced_accuracy", "mean_columnwise_roc_auc", "weighted_log_loss")),
+        *((METRICS[name], False) for name in ("log_loss", "quadratic_kappa", "mean_f1")),
+        (weighted_log_loss({"a": 2}), False),
+    ],
+)
+def test_rare_classes_are_shown_more_often_only_where_the_metric_counts_all_classes_alike(metric, alike):
+    (found,) = advise(images().iloc[:0], np.array([5000, 300]), ("a", "b"), metric, RECIPE, 224)[:1]
+    assert (found.kind, bool(found.change)) == ("imbalance", alike)
 
 
 def test_few_images_ask_for_folds():
