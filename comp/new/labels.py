@@ -22,7 +22,7 @@ from comp.declare.labels.table import LabelSource, in_order
 from comp.declare.own_images import PREPARED
 from comp.errors import DataError
 from comp.new.columns import FEW, TRIVIAL, Labels, labels_of
-from comp.new.look import ImageFolder, Look
+from comp.new.look import IS_TEST, WORD, ImageFolder, Look
 from comp.new.matching import Asked, Fit, fit, in_json, suffix_of
 from comp.new.sample import SampleTable, is_sample
 from comp.new.several import Several, by_template, several
@@ -30,7 +30,8 @@ from comp.new.tables import Found, LabelTable, joined
 from comp.new.validating import of_parts, validating, with_validation
 
 GROUP_NAMES = (
-    r"patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|group|scene|location|site|video"
+    rf"^(?i:group)|{WORD}(?i:patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|scene"
+    r"|location|site|video)"
 )
 FEWEST_GROUPS = 4
 # Of one body by name: 10_left and 10_right.
@@ -280,7 +281,7 @@ def _group(table: pd.DataFrame, taken: set[str]) -> str | None:
     """The column that says which images belong together."""
     for column in table.columns:
         values = table[column].str.strip()
-        named = column not in taken and re.search(GROUP_NAMES, column.lower())
+        named = column not in taken and re.search(GROUP_NAMES, column)
         if named and not (values == "").any() and FEWEST_GROUPS <= values.nunique() < len(values):
             return column
     return None
@@ -304,7 +305,7 @@ def _in_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found
         classes = [name for name in places if name not in other]
         called = {name.lower() for name in classes}
         no_classes = called <= NO_CLASSES or (parent == "." and called & PARTS)
-        if len(classes) < 2 or "test" in parent.lower() or no_classes:
+        if len(classes) < 2 or IS_TEST.search(parent) or no_classes:
             continue
         known = bool(set(sample.values) & set(classes)) or set(sample.columns) == set(classes)
         sure = 2 + known + ("train" in parent.lower()) + len(look.images_below[parent]) / len(look.files)

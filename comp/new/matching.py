@@ -16,7 +16,7 @@ from comp.declare.labels.columns import CsvImages
 from comp.declare.labels.files import IMAGE_SUFFIXES, TestImages
 from comp.declare.labels.naming import Names
 from comp.errors import DataError
-from comp.new.look import FEWEST_PIXELS, ImageFolder, Look, numbers_in
+from comp.new.look import FEWEST_PIXELS, IS_TEST, ImageFolder, Look, numbers_in
 from comp.new.sample import SampleTable
 from comp.new.several import COUNTED, by_template, several
 
@@ -142,8 +142,8 @@ def kinds_of(look: Look) -> str:
 def _in_one_folder(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
     def rank(found: tuple[ImageFolder, Fit]) -> tuple[float, int]:
         folder, named = found
-        path = folder.path.lower()
-        return named.share + ("test" in path) - ("train" in path), len(named.images)
+        words = bool(IS_TEST.search(folder.path)) - ("train" in folder.path.lower())
+        return named.share + words, len(named.images)
 
     fits = [(folder, fit(folder.names, ids)) for folder in look.image_folders]
     candidates = [(folder, named) for folder, named in fits if named.images]
@@ -211,8 +211,8 @@ def _several(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
 
 def _hidden(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
     """The folder that a notebook at Kaggle will find the images in, where none of those that are asked for is here."""
-    of_test = any("test" in path.lower() for path, _, _ in _naming(look, sample, ids))
-    is_there = any("test" in folder.path.lower() for folder in look.image_folders)
+    of_test = any(IS_TEST.search(path) for path, _, _ in _naming(look, sample, ids))
+    is_there = any(IS_TEST.search(folder.path) for folder in look.image_folders)
     if is_there or not (look.only_notebooks or of_test):
         return None
     training = [folder for folder in look.image_folders if "train" in folder.path.lower()] or look.image_folders
@@ -239,10 +239,10 @@ def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | No
 
     def rank(place: str) -> tuple[int, int, float, int]:
         found, below = named[place], look.images_below[place]
-        words = ("test" in place.lower()) - ("train" in place.lower())
+        words = bool(IS_TEST.search(place)) - ("train" in place.lower())
         return len(found), words, len(found) / len(below), -len(place)
 
-    places = {place for place in look.largest_folders if "test" in place.lower()}
+    places = {place for place in look.largest_folders if IS_TEST.search(place)}
     named = {place: _named(look, place, ids) for place in places}
     # No other folder could go before one called so that has them all.
     if not any(len(found) == len(ids) for found in named.values()):
@@ -309,7 +309,7 @@ def _by_template(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None
 
 def _labelled(look: Look, path: str, place: str, values: Collection[str]) -> bool:
     """Whether a table seems to name images to train on: numbers that are no names, but like those of some."""
-    if "test" in place.lower():
+    if IS_TEST.search(place):
         return False
     others = (table[column] for other, table in look.tables.items() if other != path for column in table.columns)
     return "train" in place.lower() or any(set(values) <= set(column.str.strip()) for column in others)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -15,14 +14,12 @@ from comp.declare.labels.table import LabelSource
 from comp.declare.own_images import PREPARED, SAMPLE, TEST, TRAIN, VALID, AskForAll, HideShare
 from comp.errors import DataError
 from comp.new.labels import find_labels
-from comp.new.look import Look
+from comp.new.look import IS_TEST, Look
 from comp.new.matching import Asked, must_have_images, suffix_of
 from comp.new.metrics import metric_of
 from comp.new.pixels import images_of
 from comp.new.sample import SampleTable
 from comp.new.tables import Found
-
-IS_TEST = re.compile(r"(^|[_\W])test", re.IGNORECASE)
 
 
 def own_images(look: Look) -> tuple[HideShare | AskForAll, Found, Asked, SampleTable]:

@@ -126,15 +126,22 @@ def test_a_csv_of_the_test_images_or_of_annotations_is_not_where_labels_come_fro
     assert (labels.csv, labels.label) == ("train.csv", "y")
 
 
-@pytest.mark.parametrize(("values", "grouped"), [("ppqqrrss", True), ("pqrstuvw", False), ("pppppppp", False)])
-def test_images_of_one_patient_are_a_group_where_there_are_enough_patients(values, grouped):
+@pytest.mark.parametrize(
+    ("column", "values", "grouped"),
+    [
+        *(("patient_id", "ppqqrrss", True), ("patient_id", "pqrstuvw", False), ("patient_id", "pppppppp", False)),
+        *(("groupId", "ppqqrrss", True), ("scanSite", "ppqqrrss", True), ("the site", "ppqqrrss", True)),
+        *(("age_group", "ppqqrrss", False), ("website", "ppqqrrss", False), ("composite", "ppqqrrss", False)),
+    ],
+)
+def test_images_of_one_patient_are_a_group_where_there_are_enough_patients(column, values, grouped):
     rows = [f"{number},{number % 2},{patient}" for number, patient in enumerate(values)]
     files = " ".join(f"train/{number}.png" for number in range(8))
     found = look(
-        f"{files} test/90.png", train=table("id,y,patient_id", *rows), sample_submission=table("id,y", "90,0.5")
+        f"{files} test/90.png", train=table(f"id,y,{column}", *rows), sample_submission=table("id,y", "90,0.5")
     )
     inferred = infer(found, "mine", "mine")
-    assert inferred.competition.labels.group == ("patient_id" if grouped else None)
+    assert inferred.competition.labels.group == (column if grouped else None)
     assert any(finding.about == "groups" for finding in inferred.findings) == grouped
 
 
@@ -236,6 +243,16 @@ def test_the_reader_is_that_of_the_images_that_are_labelled():
     found = look(" ".join([*files, "test/90.dcm", "jpeg/test/90.jpg"]), train=labels, sample_submission=sample)
     competition = infer(found, "mine", "mine").competition
     assert (competition.labels.folder, competition.read) == ("jpeg/train", "images")
+
+
+@pytest.mark.parametrize("place", ["contest_data", "Latest", "a"])
+@pytest.mark.parametrize("test", ["test1", "stage2_test", "imagesTest"])
+def test_images_of_a_contest_are_not_all_images_to_predict(place, test):
+    files = [f"{place}/train/{pet}/{number}.jpg" for pet in ("cat", "dog") for number in range(4)]
+    found = look(" ".join([*files, f"{place}/{test}/90.jpg"]))
+    for sample in ({}, {"sample_submission.csv": table("id,label", "90,cat")}):
+        competition = infer(replace(found, tables=sample), "mine", "mine").competition
+        assert (competition.labels.folder, competition.test.folder) == (f"{place}/train", f"{place}/{test}")
 
 
 def test_ids_in_the_last_column_are_no_answers_with_images():

@@ -38,6 +38,8 @@ def test_few_images_noise_and_files_that_are_none_say_nothing(tmp_path):
         ("dogs", False, "dihedral", "side_on()"),
         ("amazon chips", True, "dihedral", "side_on()"),
         ("handwritten letters", False, "none", "side_on()"),
+        ("digit recognizer", True, "none", "side_on()"),
+        ("digital mammograms", True, "horizontal", "top_down()"),
     ],
 )
 def test_words_come_first_and_the_other_choice_is_named(words, has_up, flips, other):
