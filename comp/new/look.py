@@ -151,7 +151,7 @@ def look_at_folder(folder: Path, facts: CompetitionFacts | None = None) -> Look:
         files += [(place / name).as_posix() for name in names]
     told = Told()
     for file in filter(tells, files):
-        told.add(file, (folder / file).stat().st_size, partial(Path, folder, file))
+        told.add(file, (folder / file).stat().st_size, partial(Path, folder, file), here=True)
     images = [folder / file for file in files if is_image(file)]
     pixels = next((size for image in images[:MOST_OPENED] if (size := pixels_of(image))), None)
     known = {} if facts is None else asdict(facts)
@@ -179,17 +179,22 @@ class Told:
     annotations: dict[str, Annotated] = field(default_factory=dict)
     aside: dict[str, str] = field(default_factory=dict)
 
-    def add(self, name: str, size: int, brought: Callable[[], Path]) -> None:
-        """name: of the file. size: in bytes. brought: gives where it is, to be read."""
-        if size > LARGEST_TABLE:
-            self.aside[name] = f"has {size >> 20:,} MB, too many to be looked at"
+    def add(self, name: str, size: int, brought: Callable[[], Path], *, here: bool = False) -> None:
+        """name: of the file. size: in bytes. brought: gives where it is, to be read. here: it is on this machine."""
+        too_large = f"has {size >> 20:,} MB, too many to be looked at" if size > LARGEST_TABLE else ""
+        is_json = name.lower().endswith(".json")
+        # Of a list only the first records are read.
+        if too_large and not (is_json and here):
+            self.aside[name] = too_large
             return
         path = brought()
         try:
-            if not name.lower().endswith(".json"):
+            if not is_json:
                 self.tables[name] = read_table(path)
             elif (records := _records(path)) is not None:
                 self.tables[name] = records
+            elif too_large:
+                self.aside[name] = too_large
             else:
                 with suppress(DataError):
                     self.annotations[name] = annotated(path)

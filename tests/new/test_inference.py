@@ -7,9 +7,11 @@ import pytest
 
 from comp.declare.forms import ClassName, ClassNumber, ClassWithConfidence, ProbabilityOf, TagNames
 from comp.errors import DataError
+from comp.new import look as looking
 from comp.new.at_kaggle import lifted, unpacked
 from comp.new.inference import infer
 from comp.new.look import Look, look_at_folder
+from tests.new.templates import bands, coco
 
 
 def table(header, *rows):
@@ -265,6 +267,26 @@ def test_ids_in_the_last_column_are_no_answers_with_images():
     found.tables["sample_submission.csv"]["Category"] = asked[::-1]
     with pytest.raises(DataError, match="answers with images, in 'Id'"):
         infer(found, "mine", "mine")
+
+
+def test_of_a_large_json_on_this_machine_the_first_records_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(looking, "LARGEST_TABLE", 64)
+    (tmp_path / "train.json").write_text(bands(range(8), "is_iceberg"))
+    (tmp_path / "labels.json").write_text(coco())
+    found = look_at_folder(tmp_path)
+    assert list(found.tables) == ["train.json"]
+    assert list(found.aside) == ["labels.json"]
+
+
+def test_a_table_that_was_set_aside_is_named_where_pixels_to_predict_are_missing():
+    pixels = table("id,y,band", *(f"{number},{number % 2},{'1 ' * 16}" for number in range(8)))
+    found = look("", train=pixels, sample_submission=table("id,y", "90,0.5"))
+    aside = {"test.json": "has 1,430 MB, too many to be looked at"}
+    with pytest.raises(DataError, match=r"sample_submission.csv asks for \(test.json has 1,430 MB") as caught:
+        infer(replace(found, aside=aside), "mine", "mine")
+    assert "no sample submission" not in str(caught.value)
+    with pytest.raises(DataError, match="there is no sample submission"):
+        infer(look("", train=pixels), "mine", "mine")
 
 
 def test_an_empty_answer_of_the_sample_submission_says_nothing():
