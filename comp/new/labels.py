@@ -44,7 +44,9 @@ NO_CLASSES = {"images", "image", "img", "imgs", "masks", "mask", "labels", "labe
 
 def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
     """The label source with the most to say for it. Raises DataError where there is none."""
-    tables = {path: table for path, table in look.tables.items() if path != sample.path and len(table)}
+    others = (path for path, table in look.tables.items() if is_sample(path) and list(table) == list(sample.table))
+    samples = {sample.path, *others}
+    tables = {path: table for path, table in look.tables.items() if path not in samples and len(table)}
     single = [LabelTable(path, table) for path, table in tables.items()]
     in_tables: list[Found] = []
     best: Found | None = None

@@ -60,8 +60,9 @@ class SampleTable:
 
 
 def is_sample(path: str) -> bool:
-    """Whether a table is called as sample submissions are."""
-    return bool(re.search(SAMPLES, PurePosixPath(path).name.lower()))
+    """Whether a table is called as sample submissions are, and not as samples to train on."""
+    name = PurePosixPath(path).name.lower()
+    return bool(re.search(SAMPLES, name)) and "train" not in name
 
 
 def find_sample(look: Look) -> SampleTable | None:

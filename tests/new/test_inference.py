@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from comp.declare.forms import ClassName, ClassNumber, ClassWithConfidence, ProbabilityOf, TagNames
+from comp.declare.labels.files import Folders
 from comp.errors import DataError
 from comp.new import look as looking
 from comp.new.at_kaggle import lifted, unpacked
@@ -245,6 +246,27 @@ def test_the_reader_is_that_of_the_images_that_are_labelled():
     found = look(" ".join([*files, "test/90.dcm", "jpeg/test/90.jpg"]), train=labels, sample_submission=sample)
     competition = infer(found, "mine", "mine").competition
     assert (competition.labels.folder, competition.read) == ("jpeg/train", "images")
+
+
+def test_no_other_sample_submission_is_where_labels_come_from():
+    kinds = ("Type_1", "Type_2", "Type_3")
+    files = [f"train/{kind}/{number}.jpg" for kind in kinds for number in range(4)]
+    header, rows = f"image_name,{','.join(kinds)}", [f"{number}.jpg,0.2,0.5,0.3" for number in range(80, 100)]
+    found = look(
+        " ".join([*files, *(f"test{'_stg2' * (number > 89)}/{number}.jpg" for number in range(80, 100))]),
+        sample_submission=table(header, *rows[:10]),
+        sample_submission_stg2=table(header, *rows[10:]),
+    )
+    competition = infer(found, "mine", "mine").competition
+    assert competition.sample_submission == "sample_submission_stg2.csv"
+    assert competition.labels == Folders("train")
+
+
+def test_a_table_of_samples_to_train_on_is_no_sample_submission():
+    rows = [f"{number},{number % 2}" for number in range(8)]
+    files = " ".join(f"train/{number}.png" for number in range(8))
+    found = look(f"{files} test/90.png", train_samples=table("id,y", *rows), sample_submission=table("id,y", "90,0.5"))
+    assert infer(found, "mine", "mine").competition.labels.csv == "train_samples.csv"
 
 
 @pytest.mark.parametrize("place", ["contest_data", "Latest", "a"])
