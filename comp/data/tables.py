@@ -16,7 +16,7 @@ from comp.data.findings import DataCheck
 from comp.data.preparing import prepare_files
 from comp.data.reading import RGB, Depth
 from comp.declare.competition import Competition
-from comp.declare.forms import ClassNumber
+from comp.declare.forms import ClassNumber, ProbabilityOf
 from comp.declare.labels.files import TestImages
 from comp.declare.labels.naming import named_as_asked
 from comp.declare.labels.table import classes_of
@@ -119,7 +119,7 @@ def read_tables(competition: Competition, folder: Path, say: Callable[[str], Non
     train = competition.labels.read(folder)
     if competition.columns is not None:
         train = competition.columns.joined(train, folder / competition.columns.train)
-    classes = _in_order_of_grades(competition, classes_of(train, competition.target))
+    classes = _as_submitted(competition, classes_of(train, competition.target))
     unlabelled = read_test_tables(competition, folder, classes)
     targets = targets_of(train, classes, competition.target)
     must_score(competition, classes, targets)
@@ -127,9 +127,14 @@ def read_tables(competition: Competition, folder: Path, say: Callable[[str], Non
     return replace(unlabelled, train=train, targets=targets, notes=notes)
 
 
-def _in_order_of_grades(competition: Competition, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """The classes as the submission numbers them: their places are the grades that a weighted kappa counts."""
+def _as_submitted(competition: Competition, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The classes as the submission numbers them: their places are the grades that a weighted kappa counts.
+
+    A class that is submitted alone is the last: of two, the second is the one that metrics score.
+    """
     form = competition.submission
+    if isinstance(form, ProbabilityOf):
+        return tuple(sorted(classes, key=lambda name: name == form.label))
     if isinstance(form, ClassNumber) and grades_of(classes) is None and set(form.labels) == set(classes):
         return tuple(form.labels)
     return classes

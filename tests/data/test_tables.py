@@ -1,8 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from comp import ProbabilityOf
 from comp.data.tables import read_tables
 from comp.errors import DataError, DeclarationError, SubmissionError
 
@@ -26,6 +28,15 @@ def test_grades_that_are_no_numbers_are_in_the_order_of_their_submitted_numbers(
     shades.text("sample_submission.csv", ["id,colour", "q05,0", "q01,2"])
     tables = read(shades)
     assert tables.classes == ("red", "blue", "green")
+    assert [tables.classes[target] for target in tables.targets] == list(tables.train["label"])
+
+
+def test_the_class_that_is_submitted_is_the_one_that_a_metric_of_two_classes_scores(shades):
+    table = shades.files / "train.csv"
+    table.write_text(table.read_text().replace("green", "red"))
+    shades.text("sample_submission.csv", ["id,colour", "q05,0", "q01,1"])
+    tables = read_tables(replace(shades.competition, submission=ProbabilityOf("blue"), metric="pf1"), shades.files)
+    assert tables.classes == ("red", "blue")
     assert [tables.classes[target] for target in tables.targets] == list(tables.train["label"])
 
 
