@@ -36,6 +36,8 @@ TARGETS: dict[Target, str] = {
 }
 # What an output is, in words.
 OUTPUTS: dict[Target, str] = {"single": "classes", "multi": "tags", "number": "numbers"}
+# What rounding may make of shares that sum to one.
+ROUNDING = 1e-3
 # What is divided by is at least this.
 SMALLEST = 1e-15
 # Below this false positive rate, of the classes turned round, the area is taken.
@@ -154,7 +156,7 @@ def _log_loss(targets: Predictions, probabilities: Predictions) -> float:
 
     if targets.ndim == 1:
         return float(_log_losses_of_labels(targets, probabilities).mean())
-    if targets.dtype.kind == "f" and np.allclose(targets.sum(axis=1), 1, atol=1e-6):
+    if targets.dtype.kind == "f" and np.allclose(targets.sum(axis=1), 1, atol=ROUNDING):
         return float(-(targets * _logarithm(probabilities)).sum(axis=1).mean())
     return float(_log_losses(targets, probabilities).mean())
 

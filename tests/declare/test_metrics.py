@@ -160,6 +160,7 @@ def test_soft_labels_have_the_cross_entropy_of_their_row_or_of_each_column():
     shares, fractions = np.array([[0.5, 0.5], [1.0, 0.0]]), np.array([[0.5, 1.0], [1.0, 0.0]])
     p = np.array([[0.25, 0.75], [0.5, 0.5]])
     assert METRICS["log_loss"](shares, p) == pytest.approx(-(np.log(0.25) / 2 + np.log(0.75) / 2 + np.log(0.5)) / 2)
+    assert METRICS["log_loss"](shares * 0.9991, p) == pytest.approx(0.9991 * METRICS["log_loss"](shares, p))
     of_cells = [(np.log(0.25) + np.log(0.75)) / 2, np.log(0.75), np.log(0.5), np.log(0.5)]
     assert METRICS["log_loss"](fractions, p) == pytest.approx(-np.mean(of_cells))
 

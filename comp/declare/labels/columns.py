@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from comp.declare.checks import between
 from comp.declare.labels.csv import RowName, numbers_in
 from comp.declare.labels.placing import Rows, read_rows, require_filled
-from comp.declare.metrics import Target
+from comp.declare.metrics import ROUNDING, Target
 from comp.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from comp.declare.labels.table import Label
 
-# What rounding may make of shares that sum to one.
-ROUNDING = 1e-3
 ONE_OR_ZERO = {"0": False, "0.0": False, "1": True, "1.0": True}
 
 
@@ -87,17 +85,22 @@ class CsvColumns(Rows):
         found = read_rows(self, folder, self.labels, long=(self.row, self.value))
         if self.target in ("shares", "fractions"):
             labels = numbers_in(self.csv, found.rows, self.labels, (0, 1))
-            for image, label in zip(found.rows.index, labels, strict=True):
-                total = sum(value for _, value in label)
-                if self.target == "shares" and abs(total - 1) > ROUNDING:
-                    raise DataError(
-                        f"{self.csv} gives image {image!r} shares that sum to {total:g}, but they should sum to one; "
-                        "say target='fractions' of CsvColumns where each stands alone."
-                    )
+            if self.target == "shares":
+                labels = [self._shares(image, label) for image, label in zip(found.rows.index, labels, strict=True)]
             return found.table(labels)
         columns = (found.rows[column] for column in self.labels)
         classes = [self._classes(image, values) for image, *values in zip(found.rows.index, *columns, strict=True)]
         return found.table(classes if self.target == "multi" else [chosen[0] for chosen in classes])
+
+    def _shares(self, image: str, label: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
+        """The same, summing to one but for what a float can't hold."""
+        total = sum(value for _, value in label)
+        if abs(total - 1) > ROUNDING:
+            raise DataError(
+                f"{self.csv} gives image {image!r} shares that sum to {total:g}, but they should sum to one; "
+                "say target='fractions' of CsvColumns where each stands alone."
+            )
+        return tuple((name, value / total) for name, value in label)
 
     def _classes(self, image: str, values: Sequence[str]) -> tuple[str, ...]:
         for column, value in zip(self.labels, values, strict=True):

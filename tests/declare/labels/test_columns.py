@@ -44,6 +44,8 @@ def test_columns_of_0_and_1_round_trip(fresh, rows):
         (TAGS, [HEAD, "1,1,1", "2,0,0"], 2, {"1": ("a", "b c"), "2": ()}),
         (NUMBERS, [HEAD, "1, 0.5 ,-1", "2,1e0,9"], 2, {"1": (("b c", -1), ("a", 0.5)), "2": (("b c", 9), ("a", 1))}),
         (SHARES, [HEAD, "1,0.25,0.75"], 1, {"1": (("a", 0.25), ("b c", 0.75))}),
+        # Rounded, they still sum to one.
+        (SHARES, [HEAD, "1,0.333,0.666"], 1, {"1": (("a", 0.333 / (0.333 + 0.666)), ("b c", 0.666 / (0.333 + 0.666)))}),
         (FRACTIONS, [HEAD, "1,0.5,0.75"], 1, {"1": (("a", 0.5), ("b c", 0.75))}),
         (PLACED, ["id,kind,side", "1,cat,left", "2,dog,right"], IN_FOLDERS, {"1": "cat", "2": "dog"}),
         (replace(KINDS, shared=True), ["id,kind", "1,cat"], 2, {"1": "cat"}),
