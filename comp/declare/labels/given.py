@@ -23,7 +23,7 @@ class GivenSplit(Declared):
     """Labels with a validation set of their own: ``GivenSplit(Folders("train"), Folders("valid"))``.
 
     train, valid: label sources. The images of ``valid`` validate, unless folds are trained or all data; where both
-    sources have an image of one id, theirs begin with ``valid/``.
+    sources have an image of one id, theirs begin with ``valid/``, and so for an answer of one name.
     """
 
     train: Source
@@ -45,10 +45,16 @@ class GivenSplit(Declared):
                 f"The validation set has the class {unknown[0]!r}, which the images to train on have not; remove its "
                 "images, or declare the labels without GivenSplit."
             )
-        if valid["id"].isin(train["id"]).any():
-            valid["id"] = "valid/" + valid["id"]
         notes = dict.fromkeys([*train.attrs.get("notes", ()), *valid.attrs.get("notes", ())])
         both = pd.concat([train.assign(validates=False), valid.assign(validates=True)], ignore_index=True)
+        validates = both["validates"]
+        for column in ("id", "answer") if "answer" in both else ("id",):
+            # Where only one source has answers, an image of the other is one by itself.
+            names = both[column].fillna(both["id"])
+            apart = "valid/" if names[validates].isin(names[~validates]).any() else ""
+            both[column] = names.where(~validates, apart + names)
+        if "group" in both:
+            both["group"] = both["group"].fillna(both["answer" if "answer" in both else "id"])
         return table(notes, **{name: both[name].to_list() for name in COLUMNS if name in both})
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from comp.declare.labels.columns import CsvLabels
 from comp.declare.labels.files import FileNames, Folders, TestImages, images_in, placed
 from comp.declare.labels.given import GivenSplit
 from comp.errors import DataError
@@ -134,3 +135,27 @@ def test_a_given_validation_set_is_marked_and_has_no_class_of_its_own(tmp_path):
     touch(tmp_path, "valid/cow/0.jpg")
     with pytest.raises(DataError, match="'cow'"):
         source.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "answers", "groups"),
+    [
+        ({"answer": "who"}, {"answer": "who"}, ["a", "a", "valid/a", "valid/b"], None),
+        ({"answer": "who"}, {}, ["a", "a", "valid/1", "valid/2"], None),
+        ({}, {"answer": "who", "group": "site"}, ["1", "2", "a", "b"], ["1", "2", "s", "s"]),
+        ({"group": "who"}, {"answer": "who"}, ["1", "2", "a", "b"], ["a", "a", "a", "b"]),
+        ({"group": "who"}, {}, None, ["a", "a", "valid/1", "valid/2"]),
+    ],
+)
+def test_answers_and_groups_of_one_source_alone_leave_the_validation_set_apart(tmp_path, train, valid, answers, groups):
+    touch(tmp_path, *(f"{part}/{number}.png" for part in ("train", "valid") for number in (1, 2)))
+    (tmp_path / "train.csv").write_text("id,y,who\n1,cat,a\n2,cat,a\n")
+    (tmp_path / "valid.csv").write_text("id,y,who,site\n1,cat,a,s\n2,cat,b,s\n")
+    place = {"image": "id", "label": "y", "suffix": ".png"}
+    read = GivenSplit(
+        CsvLabels("train.csv", folder="train", **place, **train),
+        CsvLabels("valid.csv", folder="valid", **place, **valid),
+    ).read(tmp_path)
+    assert list(read["validates"]) == [False, False, True, True]
+    assert answers is None or list(read["answer"]) == answers
+    assert groups is None or list(read["group"]) == groups
