@@ -17,6 +17,7 @@ from comp.declare.labels.table import classes_of
 from comp.declare.own_images import ANSWERS, SAMPLE, TEST, TRAIN, VALID, HideShare
 from comp.errors import DataError
 from comp.submission.postprocessing import untuned
+from comp.submission.predictions import name_of_ids
 from comp.submission.submission import exact_predictions
 
 
@@ -72,5 +73,5 @@ def _write(
     each = isinstance(competition.submission, (ProbabilityPerClass, Numbers))
     columns = list(classes) if each else ["label"]
     values = competition.submission.encode(predictions, classes, columns)
-    values.insert(0, "id", ids)
+    values.insert(0, name_of_ids(columns), ids)
     values.to_csv(path, index=False)

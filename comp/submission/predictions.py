@@ -44,15 +44,24 @@ def combined(
     return result / result.sum(axis=1, keepdims=True) if competition.target in ("single", "shares") else result
 
 
+def name_of_ids(classes: Sequence[str]) -> str:
+    """What the column of ids beside columns of these classes is called: ``id``, but where a class is called so."""
+    name = "id"
+    while name in classes:
+        name = f"_{name}"
+    return name
+
+
 def read_predictions(path: Path) -> pd.DataFrame:
     """A Parquet file's row per answer, named by its id, and column per class. Raises OSError or ValueError."""
-    return pd.read_parquet(path).set_index("id")
+    frame = pd.read_parquet(path)
+    return frame.set_index(frame.columns[0]).rename_axis("id")
 
 
 def write_predictions(path: Path, ids: Iterable[str], probabilities: npt.NDArray[Any], classes: Sequence[str]) -> None:
-    """Columns ``id`` and one per class, in their order."""
+    """A column of ids, called as `name_of_ids` says, and one per class, in their order."""
     frame = pd.DataFrame(probabilities, columns=list(classes))
-    frame.insert(0, "id", list(ids), allow_duplicates=True)
+    frame.insert(0, name_of_ids(classes), list(ids))
     with replacing(path) as unfinished:
         frame.to_parquet(unfinished, index=False)
 
@@ -93,5 +102,5 @@ def _kept(run: Run, part: str) -> pd.DataFrame:
         return read_predictions(path)
     except FileNotFoundError:
         raise RunError(f"The run {run.name} has no predictions; make them with `comp predict {run.name}`.") from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, IndexError) as error:
         raise RunError(f"{path} can't be read: {error}; make it again with `comp predict {run.name}`.") from None

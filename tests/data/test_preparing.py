@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from comp import AskForAll, ProbabilityPerClass
 from comp.data.preparing import prepare_files
 from comp.data.tables import read_tables
 from comp.declare.competition import load_competition
@@ -124,3 +125,17 @@ def test_another_reader_has_the_images_prepared_anew(shades_prepared):
     shades_prepared('PixelTable(table="digits.csv", into="x")')
     prepare_files(replace(load_competition(shades_prepared.made.declaration), read="npy"), files)
     assert {path.suffix for path in (files / "prepared" / "x").iterdir()} == {".npy"}
+
+
+def own(made, **fields):
+    """`shades` as images of one's own, for which a sample submission is written."""
+    form = {"submission": ProbabilityPerClass(), "metric": "log_loss"}
+    return replace(made.competition, sample_submission="prepared/sample_submission.csv", **form, **fields)
+
+
+def test_a_sample_submission_of_one_s_own_images_may_have_a_class_called_id(shades):
+    table = shades.files / "train.csv"
+    table.write_text(table.read_text().replace("green", "id"))
+    tables = read_tables(own(shades, prepare=AskForAll()), shades.files)
+    assert tables.sample_submission.columns[1:] == ("blue", "id", "red")
+    assert list(tables.sample_submission.ids) == list(tables.test["id"])
