@@ -25,6 +25,7 @@ from comp.data.reading import in_threads
 from comp.declare.brought import key_of
 from comp.declare.competition import Competition
 from comp.declare.labels.csv import records_in
+from comp.declare.labels.table import classes_of
 from comp.declare.own_images import PREPARED, AskForAll, HideShare
 from comp.declare.reading import PixelTable
 from comp.errors import CompError, DataError, counted
@@ -73,11 +74,14 @@ def prepare_files(competition: Competition, folder: Path, say: Callable[[str], N
 
 
 def _there(competition: Competition, folder: Path) -> list[tuple[str, int, int]] | str:
-    """What lies right in the folder: a download that was repeated shows in it; of images of one's own, their paths."""
+    """What lies right in the folder: a download that was repeated shows in it; of images of one's own, their table."""
     if isinstance(competition.prepare, (HideShare, AskForAll)):
-        source = competition.prepare.labels if isinstance(competition.prepare, HideShare) else competition.test
-        paths_there = "\n".join(source.read(folder)["path"]).removeprefix(f"{folder}/")
-        return f"{competition.submission!r} {hashlib.blake2b(paths_there.encode(), digest_size=16).hexdigest()}"
+        if isinstance(competition.prepare, HideShare):
+            table = competition.prepare.labels.read(folder).to_csv()
+        else:
+            classes = classes_of(competition.labels.read(folder), competition.target)
+            table = competition.test.read(folder).to_csv() + repr(classes)
+        return f"{competition.submission!r} {hashlib.blake2b(table.encode(), digest_size=16).hexdigest()}"
     paths = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != PREPARED)
     return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.is_file()]
 

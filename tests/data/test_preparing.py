@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from comp import AskForAll, ProbabilityPerClass
+from comp import AskForAll, CsvLabels, Folders, HideShare, ProbabilityPerClass, TestImages
 from comp.data.preparing import prepare_files
 from comp.data.tables import read_tables
 from comp.declare.competition import load_competition
@@ -131,6 +131,18 @@ def own(made, **fields):
     """`shades` as images of one's own, for which a sample submission is written."""
     form = {"submission": ProbabilityPerClass(), "metric": "log_loss"}
     return replace(made.competition, sample_submission="prepared/sample_submission.csv", **form, **fields)
+
+
+def test_what_is_prepared_of_one_s_own_images_follows_their_labels(shades):
+    labels = CsvLabels("train.csv", image="id", label="colour", folder="train", suffix=".png")
+    hiding = own(shades, prepare=HideShare(labels), labels=Folders("prepared/train"), test=TestImages("prepared/test"))
+    table = shades.files / "train.csv"
+    for competition in (own(shades, prepare=AskForAll()), hiding):
+        table.write_text(table.read_text().replace("white", "red"))
+        read_tables(competition, shades.files)
+        table.write_text(table.read_text().replace("red", "white"))
+        after = read_tables(competition, shades.files)
+        assert set(after.sample_submission.columns[1:]) == set(after.classes) == {"blue", "green", "white"}
 
 
 def test_a_sample_submission_of_one_s_own_images_may_have_a_class_called_id(shades):
