@@ -160,8 +160,6 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
         test = named_as_asked(test, sample_submission.asked.unique().tolist(), folder)
         if isinstance(competition.test, TestImages):
             test = competition.test.with_hidden(test, sample_submission.asked.unique().tolist(), folder)
-    if competition.columns is not None:
-        test = competition.columns.joined(test, folder / competition.columns.test)
     one = combined(competition, np.full((2, len(classes)), 1 / len(classes)), np.array(["", ""]))
     answers = answers_of(test)
     must_fit(
@@ -172,7 +170,9 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
         untuned(competition, classes)(one),
     )
     asked = test[answers.isin(sample_submission.asked)].reset_index(drop=True)
-    nothing = test.iloc[:0].assign(label="")
+    if competition.columns is not None:
+        asked = competition.columns.joined(asked, folder / competition.columns.test)
+    nothing = asked.iloc[:0].assign(label="")
     targets = targets_of(nothing, classes, competition.target)
     notes = test.attrs.get("notes", ())
     return Tables(nothing, asked, sample_submission, tuple(classes), targets, len(test) - len(asked), notes)

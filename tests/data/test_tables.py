@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comp import ProbabilityOf
+from comp import Columns, ProbabilityOf
 from comp.data.tables import read_tables
 from comp.errors import DataError, DeclarationError, SubmissionError
 
@@ -69,6 +69,18 @@ def test_images_to_predict_are_those_of_the_sample_in_the_order_of_their_ids(sha
     assert list(tables.test.index) == [0, 1, 2]
     assert list(tables.sample_submission.ids) == ["q05", "q01", "q11"]
     assert tables.not_asked_for == 9
+
+
+def test_only_images_that_are_asked_for_need_a_row_of_the_columns(shades):
+    shades.text("sample_submission.csv", ["id,colour", "q05,red", "q01,red"])
+    shades.text("ages.csv", ["id,age", "q01,3", "q05,4", *(f"t{number:02},{number}" for number in range(36))])
+    columns = Columns("ages.csv", "ages.csv", image="id", numbers=["age"])
+    tables = read_tables(replace(shades.competition, columns=columns), shades.files)
+    assert list(tables.test["column age"]) == ["3", "4"]
+    assert tables.not_asked_for == 10
+    shades.text("sample_submission.csv", ["id,colour", "q05,red", "q02,red"])
+    with pytest.raises(DataError, match=r"1 image has no row in .*ages\.csv, the first 'q02'"):
+        read_tables(replace(shades.competition, columns=columns), shades.files)
 
 
 def test_an_id_of_the_sample_without_an_image_is_an_error_before_training(shades):
