@@ -57,7 +57,7 @@ def checked_tables(
             f"{remedy}."
         )
     train, test = (
-        table.assign(size=facts["size"].array, content=facts["content"].array)
+        table.assign(content=facts["content"].array)
         for table, facts in ((tables.train, images[: len(tables.train)]), (tables.test, images[len(tables.train) :]))
     )
     notes = [*tables.notes, *lines_for_training(check), *_lost(tables, readable)]

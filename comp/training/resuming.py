@@ -103,7 +103,7 @@ def resumed(prepared: Prepared, run: Run, console: Console) -> Iterator[Training
     if other is not None:
         raise RunError(
             f"{run.name} was begun with another {other.field} ({other.one}, and now {other.other}), so it can't be "
-            f"resumed; put that back, or {anew}."
+            f"resumed; put its data, declaration or version of comp back, or {anew}."
         )
     if not _splits_as(run, prepared):
         raise RunError(

@@ -116,14 +116,17 @@ def test_a_recipe_has_its_form_for_a_cpu_where_there_is_no_gpu(monkeypatch, writ
     assert from_config(competition, config) == resolved
 
 
-def test_the_fingerprint_of_data_changes_with_ids_labels_and_file_sizes_and_not_with_their_place(
-    at_home, workspace, tables, tmp_path
+def test_the_fingerprint_of_data_changes_with_ids_labels_and_files_of_the_same_size_and_not_with_their_place(
+    at_home, workspace, tmp_path
 ):
+    path = workspace.data("shades") / "test" / "q03.png"
+    path.write_bytes(path.read_bytes() + b"\0")
+    tables = checked_tables(at_home, workspace, Console())
     before, moved = fingerprint(tables), Workspace(tmp_path / "elsewhere")
     workspace.folder.rename(moved.folder)
     assert fingerprint(checked_tables(at_home, moved, Console())) == before
     path = moved.data("shades") / "test" / "q03.png"
-    path.write_bytes(path.read_bytes() + b"\0")
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
     relabelled = tables.train.assign(label=["blue", *tables.train["label"][1:]])
     others = replace(tables, train=relabelled), replace(tables, test=tables.test.iloc[1:])
     assert before not in map(fingerprint, [*others, checked_tables(at_home, moved, Console())])
