@@ -1,6 +1,7 @@
 """Which rows validate, and how often the others train: stratified, groups kept whole, drawn from a seed alone."""
 
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,26 @@ def draw_folds(
         if _has_all(folds, count):
             return folds
     return _folds_by(GroupKFold(count, shuffle=True, random_state=seed), targets, numbered)
+
+
+def draw_inner_folds(
+    training: Rows,
+    targets: Targets,
+    count: int,
+    seed: int,
+    groups: Groups | None = None,
+    duplicates: Targets | None = None,
+) -> Rows:
+    """As `draw_folds`, for a choice that is made by leaving out one after the other of the ``training`` rows (R,).
+
+    Of two groups there are two folds; where these rows are of one, no group is kept together.
+    """
+    for fewer in range(count, 1, -1):
+        with suppress(DataError):
+            folds = draw_folds(targets, fewer, seed, groups, duplicates)
+            if not _has_all(folds[training], 1):
+                return folds
+    return draw_folds(targets, count, seed)
 
 
 def _draw_stratified_folds(targets: Targets, count: int, seed: int) -> Rows:

@@ -17,7 +17,7 @@ from comp.console import Console
 from comp.data.augmenting import Preprocessing
 from comp.data.columns import Encoding, encoding_of
 from comp.data.data_check import checked_tables
-from comp.data.splitting import draw_folds, draw_split, oversampled
+from comp.data.splitting import draw_folds, draw_inner_folds, draw_split, oversampled
 from comp.data.tables import Tables
 from comp.declare.competition import Competition
 from comp.declare.losses import loss_of
@@ -77,7 +77,7 @@ class Prepared:
         folds, training = None, self.training
         if stage.schedule == "lbfgs":
             together = self.tables.groups, self.tables.duplicate_groups
-            folds = draw_folds(self.tables.targets, FOLDS, self.seed_of(number), *together)
+            folds = draw_inner_folds(self.training, self.tables.targets, FOLDS, self.seed_of(number), *together)
         if self.pseudo_labels is not None:
             targets, training = self.pseudo_labels.added_to(targets, training)
             # They are no truth to choose by: no fold leaves them out.

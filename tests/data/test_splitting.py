@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from comp.data.splitting import draw_folds, draw_split, strata
+from comp.data.splitting import draw_folds, draw_inner_folds, draw_split, strata
 from comp.data.tables import targets_of
 from comp.errors import DataError
 
@@ -280,6 +280,19 @@ def test_groups_that_share_duplicates_are_one(seed):
     for parts in (draw_split(targets, 0.3, seed, groups, duplicates), draw_folds(targets, 2, seed, groups, duplicates)):
         assert_whole(parts, groups)
         assert_whole(parts, duplicates)
+
+
+@pytest.mark.parametrize(("of_groups", "trains"), [(3, 3), (3, 2), (2, 2), (2, 1), (1, 1)])
+@pytest.mark.parametrize("kind", ["groups", "duplicates"])
+def test_inner_folds_leave_out_some_training_rows_and_not_all_however_few_groups_there_are(kind, of_groups, trains):
+    targets, belongs = shuffled([20, 20]), np.arange(40) % of_groups
+    training = np.flatnonzero(belongs < trains)
+    folds = draw_inner_folds(training, targets, 3, 0, **{kind: belongs})
+    assert len(np.unique(folds[training])) == (3 if trains == 1 else min(3, trains))
+    if trains > 1:
+        assert_whole(folds, belongs)
+    if of_groups == 3:
+        assert np.array_equal(folds, draw_folds(targets, 3, 0, **{kind: belongs}))
 
 
 @moderately
