@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, cached_property, partial
 from pathlib import Path
+from traceback import format_exc
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from comp.data.reading import Paths, Pixels, in_threads, read_image
 from comp.declare.competition import load_competition, loaded_declarations
 from comp.declare.reading import Size
 from comp.declare.viewpoint import View
+from comp.errors import CompError
 
 # On macOS forked processes crash in its own libraries; Windows has none.
 FORKS = sys.platform.startswith("linux")
@@ -64,9 +66,18 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
     def __getitem__(self, request: Request) -> tuple[int, Pixels]:
         return self._seen(request, self.pipeline)
 
-    def __getitems__(self, requests: Sequence[Request]) -> list[tuple[int, Pixels]]:
-        """Each of some requests. OpenCV and Pillow work without Python's lock, so threads do it in less time."""
-        count = min(len(self._pipelines), len(requests)) if get_worker_info() is None else 1
+    def __getitems__(self, requests: Sequence[Request]) -> list[tuple[int, Pixels]] | CompError:
+        """Each of some requests. OpenCV and Pillow work without Python's lock, so threads do it in less time.
+
+        A reader process gives the error that a person can mend in their place: torch would put a traceback in its text.
+        """
+        if get_worker_info() is not None:
+            try:
+                return [self[request] for request in requests]
+            except CompError as error:
+                error.add_note(format_exc())
+                return error
+        count = min(len(self._pipelines), len(requests))
         if count <= 1:
             return [self[request] for request in requests]
         shares = ((requests[first::count], self._pipelines[first]) for first in range(count))
@@ -198,12 +209,12 @@ def loader(
     """
     if not FORKS and not _can_be_sent(dataset):
         workers = 0
-    return DataLoader(
+    return _Loader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=_collated,
         drop_last=drop_last,
         pin_memory=torch.cuda.is_available(),
         # Python 3.14 would start each as a new process, which imports torch again.
@@ -214,6 +225,16 @@ def loader(
         generator=torch.Generator(),
         worker_init_fn=_leave_interrupts if workers else None,
     )
+
+
+class _Loader(DataLoader[tuple[int, Pixels]]):
+    """Raises the error that a reader process gives in the place of a batch."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        for batch in super().__iter__():
+            if isinstance(batch, CompError):
+                raise batch
+            yield batch
 
 
 def _can_be_sent(dataset: ImageDataset) -> bool:
@@ -236,6 +257,10 @@ def readers_within(wanted: int, batch: int) -> int:
 def _leave_interrupts(_: int) -> None:
     """Ctrl-C reaches every process of the terminal; the one that trains says when the readers end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _collated(samples: list[tuple[int, Pixels]] | CompError) -> tuple[Tensor, Tensor] | CompError:
+    return samples if isinstance(samples, CompError) else collate(samples)
 
 
 def collate(samples: list[tuple[int, Pixels]]) -> tuple[Tensor, Tensor]:

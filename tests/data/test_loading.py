@@ -288,5 +288,6 @@ def test_a_batch_is_read_by_several_threads_each_with_a_pipeline_of_its_own(path
 def test_an_image_that_cannot_be_read_is_named_whoever_reads_it(paths, tmp_path, workers):
     broken = tmp_path / "broken.jpg"
     broken.write_text("text")
-    with pytest.raises(DataError, match=r"broken\.jpg can't be read as an image"):
+    with pytest.raises(DataError, match=r"broken\.jpg can't be read as an image") as error:
         list(in_views(dataset_of([*paths, broken]), range(ROWS + 1), (PLAIN,), 4, workers=workers))
+    assert "\n" not in str(error.value), "one sentence"
