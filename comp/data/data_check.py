@@ -27,7 +27,7 @@ from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training, lin
 from comp.data.reading import Depth
 from comp.data.tables import Tables, class_counts, read_tables
 from comp.declare.competition import Competition
-from comp.errors import DataError
+from comp.errors import DataError, counted
 from comp.runs import Workspace
 
 Groups = npt.NDArray[np.int64]
@@ -60,7 +60,7 @@ def checked_tables(
         table.assign(content=facts["content"].array)
         for table, facts in ((tables.train, images[: len(tables.train)]), (tables.test, images[len(tables.train) :]))
     )
-    notes = [*tables.notes, *lines_for_training(check), *_lost(tables, readable)]
+    notes = [*tables.notes, *lines_for_training(check), *_on_both_sides(tables, check), *_lost(tables, readable)]
     tables = replace(
         tables,
         train=train[readable].reset_index(drop=True),
@@ -72,6 +72,16 @@ def checked_tables(
     del check, images, train, test
     _give_back_freed()
     return tables
+
+
+def _on_both_sides(tables: Tables, check: DataCheck) -> list[str]:
+    """A line that says how much of a given validation set trains as well, if any of it does."""
+    if "validates" not in tables.train:
+        return []
+    validates, groups = tables.train["validates"].to_numpy(bool)[check.readable["train"]], check.duplicate_groups
+    count = int(np.isin(groups[validates], groups[~validates]).sum())
+    said = f"{counted(count, 'duplicate')} of images to train on in the given validation set, whose score is too good"
+    return [f"{said}; remove them if you can"] if count else []
 
 
 def _lost(tables: Tables, readable: npt.NDArray[np.bool_]) -> list[str]:
@@ -106,7 +116,7 @@ def check(competition: Competition, workspace: Workspace, console: Console) -> P
         f"{competition.name}: {len(tables.train)} images to train on and {len(tables.test)} to predict, "
         f"{found.opened} of them opened, in {monotonic() - started:.1f} s"
     )
-    for line in (*tables.notes, *lines_of_check(found)):
+    for line in (*tables.notes, *lines_of_check(found), *_on_both_sides(tables, found)):
         console.say(line)
     table = facts_file(competition, workspace).with_suffix(".csv")
     found.write_list(table, odd=True)

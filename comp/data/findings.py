@@ -21,7 +21,7 @@ EXAMPLES = 3
 ROW = "  {:<24}{:>8}  {}"
 # What duplicates are called, and what becomes of them.
 OF_DUPLICATES = {
-    "duplicate": ("duplicates", "kept together in one part of the split"),
+    "duplicate": ("duplicates", "kept together where a split is drawn"),
     "conflict": ("conflicting labels", "duplicates with another label; mend the labels if you can"),
     "leak": ("leaks", "test images that are duplicates of training images"),
 }
@@ -132,7 +132,7 @@ def lines_of_check(check: DataCheck) -> Iterator[str]:
             if len(found):
                 yield ROW.format(f"{how} {name}", len(found), f"{follows}: {_likes(found)}")
     if check.torn:
-        yield ROW.format("look alike", check.torn, "too many to be kept together in one part of the split")
+        yield ROW.format("look alike", check.torn, "too many to be kept together where a split is drawn")
 
 
 def _of_depth(check: DataCheck) -> Iterator[str]:

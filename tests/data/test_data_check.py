@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from comp import GivenSplit
 from comp.console import Console
 from comp.data.data_check import check_images, checked_tables
 from comp.data.findings import DataCheck, lines_for_training, lines_of_check
@@ -210,6 +211,17 @@ def test_of_many_that_only_look_alike_exact_copies_are_kept_together(data, scree
     sets = pd.Series(tables.duplicate_groups, tables.train["id"])
     assert sets["t20"] == sets["t21"] != sets["t22"]
     assert "20 images are not kept together, though they look alike" in " ".join(tables.notes)
+
+
+def test_duplicates_that_a_given_validation_set_has_are_counted(data, shades, workspace):
+    shutil.copytree(data / "train", data / "valid")
+    for number in range(3, 36):
+        picture(number).save(data / "valid" / f"t{number:02}.png")
+    valid = replace(shades.competition.labels, folder="valid")
+    competition = replace(shades.competition, labels=GivenSplit(shades.competition.labels, valid))
+    notes = " ".join(checked_tables(competition, workspace, Console()).notes)
+    assert "6 duplicates (6 exact" in notes
+    assert "3 duplicates of images to train on in the given validation set" in notes
 
 
 def test_images_of_a_label_function_may_lie_anywhere(data, shades, workspace, tmp_path):
