@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import PIL
 from PIL import Image, UnidentifiedImageError
 
 from comp.data.readers import (
+    DECODERS,
     Array,
     array_of,
     bands_of,
@@ -26,6 +26,7 @@ from comp.data.readers import (
     opened,
     to_rgb,
     turned_upright,
+    versions_of,
 )
 from comp.data.reading import Depth, as_bytes, channels_in, in_threads, range_of
 from comp.declare.brought import key_of, short_name
@@ -92,9 +93,9 @@ HUGE = 89_478_485
 
 
 def judged_by(read: Read | Channels) -> bytes:
-    """What the facts of a file follow from beside its bytes; another Pillow may read what this one can't."""
+    """What the facts of a file follow from beside its bytes; another decoder may read what this one can't."""
     source = source_digest("comp.data.file_facts", "comp.data.reading", "comp.data.readers")
-    return f"{source}, {json.dumps(key_of(read))}, Pillow {PIL.__version__}".encode()
+    return f"{source}, {json.dumps(key_of(read))}, {versions_of(DECODERS)}".encode()
 
 
 def oddities(found: pd.DataFrame) -> npt.NDArray[np.object_]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -21,10 +22,21 @@ Array = npt.NDArray[Any]
 # AVIF is what older ones, as in a notebook at Kaggle, lack.
 AVIF = ("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "DIB", "JPEG2000", "PPM", *AVIF)
+# The packages that decode files.
+DECODERS = ("pillow", "opencv-python-headless", "pydicom")
 # The tag of a TIFF that says what its components beside the colours are: 1 and 2 for transparency.
 EXTRA_SAMPLES = 338
 # An array that has fewer rows than this, and more channels, has its channels first.
 FEWEST_ROWS = 16
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """The version of each of these packages that is installed, for keys of what they make."""
+    versions = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def opened(file: Path | IO[bytes]) -> Image.Image:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +16,18 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-from comp.data.readers import Array, array_of, bands_of, deep_values, is_deep, opened, to_rgb, turned_upright
+from comp.data.readers import (
+    DECODERS,
+    Array,
+    array_of,
+    bands_of,
+    deep_values,
+    is_deep,
+    opened,
+    to_rgb,
+    turned_upright,
+    versions_of,
+)
 from comp.declare.brought import key_of
 from comp.declare.reading import Channels, Fit, Read, Size, sides
 from comp.errors import DataError, DeclarationError
@@ -81,7 +91,7 @@ class Reading:
     @property
     def key(self) -> list[Any]:
         """What pixels follow from beside the file and their size, as JSON can hold it."""
-        return [self.interpolation, self.fit, key_of(self.read), asdict(self.depth), version("pillow")]
+        return [self.interpolation, self.fit, key_of(self.read), asdict(self.depth), versions_of(DECODERS)]
 
 
 ORDINARY = Reading()

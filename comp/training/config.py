@@ -7,9 +7,9 @@ import platform
 import shlex
 import sys
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any
 
+from comp.data.readers import DECODERS, versions_of
 from comp.data.tables import Tables
 from comp.declare.brought import recorded
 from comp.declare.columns import in_table
@@ -19,8 +19,8 @@ from comp.training.prepared import Prepared
 # Rows whose values are objects at the same time.
 AT_ONCE = 1 << 14
 # What a training's results follow from, beside what its declaration's folder defines.
-CODE = ("comp.training", "comp.data")
-PACKAGES = ("accelerate", "albumentations", "numpy", "pillow", "scikit-learn", "timm", "torch")
+CODE = ("comp.training", "comp.data", "comp.submission.outputs")
+PACKAGES = ("accelerate", "albumentations", "numpy", *DECODERS, "scikit-learn", "timm", "torch")
 
 
 def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         "data_check": None if tables.data_check is None else tables.data_check.counts(),
         "device": prepared.learner.device,
         "precision": prepared.learner.accelerator.mixed_precision,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), **versions_of(PACKAGES)},
         "source": {
             **{name.replace(".", "/"): source_digest(name) for name in CODE},
             "competition.py": competition.source,

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
-from importlib.metadata import version
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from comp.console import Console
 from comp.data.augmenting import Preprocessing, serialised
 from comp.data.image_cache import ImageCache, cached_images
 from comp.data.loading import SHARED_MEMORY, ImageDataset, ImageEpochs, in_views, readers_within
+from comp.data.readers import versions_of
 from comp.data.reading import RGB, Depth, Paths, Reading, with_margin
 from comp.declare.brought import key_of
 from comp.declare.reading import Channels, Read, Size, sides, size_in_words
@@ -54,6 +54,7 @@ FEATURES_FOLLOW_FROM = (
     "comp.data.augmenting",
     "comp.training.backbone",
     "comp.training.halves",
+    "comp.training.heads",
     "comp.training.learner",
 )
 
@@ -151,7 +152,7 @@ class Images:
             # What has no weights: pooling, activations.
             "architecture": [type(backbone).__name__, *map(_described, parts)],
             "early": None if cut is None else cut.early,
-            "versions": [version(name) for name in ("timm", "pillow", "albumentations")],
+            "versions": versions_of(["timm", "albumentations"]),
             "images": self.content,
             "size": size,
             "expected": asdict(self.expected),

@@ -117,12 +117,13 @@ def test_a_damaged_table_is_said_and_one_of_other_columns_made_again(images, con
     assert images.screen() == (found, 0)
 
 
-def test_what_other_code_or_another_pillow_found_is_not_believed(images, monkeypatch):
+def test_what_other_code_or_another_decoder_found_is_not_believed(images, monkeypatch):
     images.screen()
     monkeypatch.setattr("comp.data.file_facts.source_digest", lambda *_: "of edited source")
     assert [images.screen()[1] for _ in range(2)] == [6, 0]
-    monkeypatch.setattr("PIL.__version__", "1.0")
-    assert [images.screen()[1] for _ in range(2)] == [6, 0]
+    for package in ("pillow", "opencv-python-headless", "pydicom"):
+        monkeypatch.setattr("comp.data.readers.version", lambda name, other=package: str(name == other))
+        assert [images.screen()[1] for _ in range(2)] == [6, 0]
 
 
 def test_a_full_disk_costs_the_table_and_nothing_else(images, monkeypatch):

@@ -1,4 +1,6 @@
 import itertools
+import json
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -234,6 +236,18 @@ def test_of_an_image_that_is_far_too_long_the_middle_is_kept(seen, width, height
     assert sorted(long.shape[:2]) == [32, 32 * LONGEST_SIDE]
     # An even width has no middle pixel.
     assert centre(long, 32).mean() > 120
+
+
+def test_the_key_of_pixels_tells_the_decoders_that_are_installed_apart(monkeypatch):
+    def installed(**versions):
+        def version(name):
+            return versions.get(name) or metadata.version("no-such-package")
+
+        monkeypatch.setattr("comp.data.readers.version", version)
+        return json.dumps(ORDINARY.key)
+
+    kinds = [{}, {"pillow": "1"}, {"pillow": "2"}, {"pillow": "2", "pydicom": "3"}, {"opencv-python-headless": "5"}]
+    assert len({installed(**versions) for versions in kinds}) == len(kinds)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")

@@ -59,6 +59,12 @@ def test_what_was_set_by_hand_comes_back_from_a_config(written):
     assert (back.layer_lr_ratio, back.augment.max_zoom, back.augment.flips) == (5, 1.5, "none")
 
 
+def test_a_config_has_the_versions_of_what_decodes_and_the_code_of_what_makes_predictions(written):
+    _, config = written(PLANET, Choices("quick"))
+    assert {"pillow", "opencv-python-headless", "pydicom"} < set(config["versions"])
+    assert {"comp/training", "comp/data", "comp/submission/outputs"} < set(config["source"])
+
+
 def test_a_config_has_relative_sizes_in_pixels_and_as_they_were_declared(written):
     resolved, config = written(PLANET, Choices("quick", "test_vit", ("stages.size=96", "stages.1.size=native")))
     assert config["recipe"]["stages"][0]["size"] == 160

@@ -222,6 +222,14 @@ def test_where_no_maps_can_be_cached_why_is_said_and_images_are_predicted_from(
     assert not list(images.cache.rglob("*.npy"))
 
 
+def test_features_that_were_pooled_by_other_code_are_not_used(images, monkeypatch):
+    learner, digest = learner_of(head="gem"), inputs.source_digest
+    images.features(learner, 16, PLAIN)
+    monkeypatch.setattr(inputs, "source_digest", lambda *names: "comp.training.heads" in names or digest(*names))
+    images.features(learner, 16, PLAIN)
+    assert cached(images) == 2
+
+
 def test_the_plain_view_is_the_first_of_every_kind_of_test_time_augmentation():
     for viewpoint, fixed in ((upright(), 1), (side_on(), 2), (top_down(), 8)):
         for tta, count in (("none", 1), ("fixed", fixed), ("random", 4)):
