@@ -214,7 +214,7 @@ def test_where_no_maps_can_be_cached_why_is_said_and_images_are_predicted_from(
         return conftest.learner_of(backbone, 3, size=32, stages=[stage])
 
     stage = replace(LATE, size=32)
-    monkeypatch.setattr("comp.training.features.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr("comp.data.disk_room.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
     assert not images.can_cache_maps(learner_of(stage), stage)
     assert why in capsys.readouterr().out
     expected = whole(images.to_predict(learner_of(replace(stage, cached=False, views=1))))
