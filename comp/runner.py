@@ -7,7 +7,7 @@ after the tables are read, as what reading them takes for a while is then given 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -240,9 +240,9 @@ def _several(
     experiments: Sequence[Experiment], choices: Choices, console: Console, goal: Goal, on: str | None, began: float
 ) -> Run:
     """The folds of one training, joined; or the blend of several, in the time since ``began``."""
-    with console.of_several():
+    with console.of_several(), ExitStack() as holding:
         if is_blend(experiments[0].competition, choices):
-            return _blended(experiments, choices, console, goal, on, began)
+            return _blended(experiments, choices, console, goal, on, began, holding)
         return _every_fold(experiments[0], console, goal, on)
 
 
@@ -264,11 +264,17 @@ def _every_fold(experiment: Experiment, console: Console, goal: Goal, on: str | 
 
 
 def _blended(
-    experiments: Sequence[Experiment], choices: Choices, console: Console, goal: Goal, on: str | None, began: float
+    experiments: Sequence[Experiment],
+    choices: Choices,
+    console: Console,
+    goal: Goal,
+    on: str | None,
+    began: float,
+    holding: ExitStack,
 ) -> Run:
     """Train what fits in the time, each in its folds, and keep the blend of those that have ended in one run.
 
-    What was trained before is found again, whatever it was trained for.
+    What was trained before is found again, whatever it was trained for. holding: keeps others from that run.
     """
     from comp.data.data_check import checked_tables
     from comp.tools.ensembles import blend, blend_under_way
@@ -278,12 +284,14 @@ def _blended(
         tables = checked_tables(competition, workspace, console)
     from comp.tools.planning import Plan, all_on
 
-    blended, members = blend_under_way(workspace, competition.name, choices, goal), list[Run]()
+    members = list[Run]()
+    blended = blend_under_way(workspace, competition.name, choices, goal, holding) if is_main() else None
     plan = Plan(list(experiments), tables, console, choices.time, began)
     ended = all_on(on, [_jobs(one) for one in experiments], workspace.data(competition.name), console) if on else None
     for experiment in plan:
         if members and is_main() and on is None:
             blended = blend(competition, choices, members, workspace, console, tables, into=blended, complete=False)
+            holding.enter_context(blended.held())
         trained = plan.work(_jobs(experiment, tables=tables)) if ended is None else next(ended)
         if trained:
             _say_common_findings(trained, console)

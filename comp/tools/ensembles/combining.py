@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -196,12 +197,20 @@ def blend(
     return _combined(competition, runs, workspace, console, tables=tables, into=into, own=own)
 
 
-def blend_under_way(workspace: Workspace, competition: str, choices: Choices, done: Goal) -> Run | None:
-    """The latest blend of these choices that lacks trainings, or didn't get as far as ``done``."""
+def blend_under_way(
+    workspace: Workspace, competition: str, choices: Choices, done: Goal, holding: ExitStack
+) -> Run | None:
+    """The latest blend of these choices that lacks trainings, or didn't get as far as ``done``.
+
+    It is held for as long as ``holding``; one that another process holds is left to it.
+    """
     for run in reversed(list_runs(workspace, competition)):
         config = run.record("config")
         if config.get("options") == choices.options():
-            return None if config["complete"] and done(run) else run
+            if config["complete"] and done(run):
+                return None
+            if holding.enter_context(run.held()):
+                return run
     return None
 
 

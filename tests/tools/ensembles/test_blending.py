@@ -1,4 +1,5 @@
 import shutil
+from contextlib import ExitStack
 
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ from comp.console import Console
 from comp.errors import OverrideError
 from comp.runs import list_runs
 from comp.runs.resolve import Choices, is_blend, recipe_named, trainings_of
+from comp.tools.ensembles import blend_under_way
 from comp.tools.ensembles.methods import describe
 
 
@@ -21,10 +23,11 @@ def test_a_blend_is_there_after_the_first_training_goes_on_in_its_run_and_is_fou
     class Stopped(BaseException):
         pass
 
-    real = runner._train_one
+    real, at_the_end = runner._train_one, []
 
     def stop_at_the_last(experiment, *rest, **named):
         if experiment.choices.recipe == "strong.2" and experiment.choices.fold == 2:
+            at_the_end.extend(run for run in list_runs(workspace) if run.is_held)
             raise Stopped
         return real(experiment, *rest, **named)
 
@@ -35,6 +38,9 @@ def test_a_blend_is_there_after_the_first_training_goes_on_in_its_run_and_is_fou
     (early,) = [run for run in list_runs(workspace) if run.folder.name == "strong-1"]
     assert early.members == ("shades/strong.1-2folds-1",)
     assert not early.record("config")["complete"]
+    assert at_the_end == [early]
+    with early.held(), ExitStack() as holding:
+        assert blend_under_way(workspace, "shades", Choices("strong"), lambda _: False, holding) is None
     assert len(pd.read_csv(early.submission)) == 12
     assert len(describe(strong, early.record("scores"))) == 1  # there is nothing to compare it with
     run, _ = train()
