@@ -244,11 +244,15 @@ class Images:
             if rows is not None and stage.pixels == size and stage.cached and stage.on_features != trained
         )
         seen = next((seen for seen in of_stages if seen[: len(views)] == views), None)
+        in_halves = seen is not None or self.reused
         if seen is not None and cut is not None and not self._is_cached(learner, size, seen, cut):
             seen = None
         images, among = (self.only(every), np.arange(len(every))) if seen is None else (self, every)
         if cut and seen is None and not (self.reused and images._has_room(learner, size, views, cut)):
-            return images._computed(learner, size, views)
+            if not in_halves:
+                return images._computed(learner, size, views)
+            # As of maps that are cached, whose late half has its batch norms unfolded: the bits are the same.
+            return learner.features_of_maps(images._computed(learner, size, views, cut=cut), cut)
         features = images.features(learner, size, seen or views, cut)[:, : len(views)]
         return in_batches(features, among) if cut is None else self._of_maps(learner, features, among, cut)
 

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -220,6 +221,23 @@ def test_where_no_maps_can_be_cached_why_is_said_and_images_are_predicted_from(
     expected = whole(images.to_predict(learner_of(replace(stage, cached=False, views=1))))
     assert np.array_equal(whole(images.to_predict(learner_of(stage))), expected)
     assert not list(images.cache.rglob("*.npy"))
+
+
+def test_what_is_predicted_is_the_same_to_the_bit_though_the_cached_maps_are_gone(images, tables):
+    learner, targets, rows = learner_of(stages=[LATE]), torch.from_numpy(tables.targets), np.arange(36)
+    images.for_stage(learner, LATE, targets, rows[:24], rows[24:], seed=0)
+    expected = whole(images.to_predict(learner, rows[24:]))
+    shutil.rmtree(images.cache)
+    assert np.array_equal(whole(images.to_predict(learner, rows[24:])), expected)
+
+
+def test_what_test_images_are_predicted_as_is_the_same_to_the_bit_though_their_maps_have_no_room(images, monkeypatch):
+    learner, test = learner_of(stages=[LATE]), replace(images.only(np.arange(20)), reused=True)
+    expected = whole(test.to_predict(learner))
+    assert cached(images) == 1
+    shutil.rmtree(images.cache)
+    monkeypatch.setattr("comp.data.disk_room.shutil.disk_usage", lambda _: SimpleNamespace(free=1e3))
+    assert np.array_equal(whole(test.to_predict(learner)), expected)
 
 
 def test_features_that_were_pooled_by_other_code_are_not_used(images, monkeypatch):
