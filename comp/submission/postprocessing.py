@@ -205,16 +205,13 @@ def _surest(
     worth: of processed predictions, on all rows or on some; the more the better.
     """
     now, rows = start(probabilities), len(probabilities)
-
-    def gained(made: Array, some: Array) -> float:
-        return worth(made, some) - worth(now, some)
-
     best, surest, before = start, 0.0, worth(now)
-    for candidate in candidates if rows > 1 else ():
+    without = _without_each_block(partial(worth, now), rows)
+    for candidate in candidates if len(without) else ():
         made = candidate(probabilities)
         gain = worth(made) - before
-        if gain > surest:
-            sure = gain - STANDARD_ERRORS * float(error_of(partial(gained, made), rows))
+        if gain > surest and len(others := _without_each_block(partial(worth, made), rows)):
+            sure = gain - STANDARD_ERRORS * float(_jackknife(others - without))
             if sure > surest:
                 best, surest = candidate, sure
     return best
@@ -226,14 +223,21 @@ def error_of(of_rows: Callable[[Array], Any], rows: int) -> Array:
     By the jackknife of BLOCKS blocks (Efron and Stein 1981, 10.1214/aos/1176345462); infinite where a block's rest has
     no such number, as one row's has none.
     """
+    without = _without_each_block(of_rows, rows)
+    return _jackknife(without) if len(without) else np.array(np.inf)
+
+
+def _without_each_block(of_rows: Callable[[Array], Any], rows: int) -> Array:
+    """What is computed of the rows that each block leaves, (BLOCKS, …); empty where it can't be."""
     block, blocks = np.random.default_rng(0).permutation(rows) % BLOCKS, min(BLOCKS, rows)
     try:
-        without = np.array([of_rows(block != one) for one in range(blocks if rows > 1 else 0)])
+        return np.array([of_rows(block != one) for one in range(blocks if rows > 1 else 0)])
     except (ValueError, DeclarationError):
-        return np.array(np.inf)
-    if not len(without):
-        return np.array(np.inf)
-    return np.asarray(np.sqrt((blocks - 1) * without.var(axis=0)))
+        return np.array([])
+
+
+def _jackknife(without: Array) -> Array:
+    return np.asarray(np.sqrt((len(without) - 1) * without.var(axis=0)))
 
 
 def _tune_cuts(start: CutPoints, worth: Callable[..., float], probabilities: Array) -> PostProcessing:

@@ -371,6 +371,7 @@ def refusing(reason):
 def test_folds_that_are_joined_and_not_submitted_are_submitted_and_not_trained_again(
     head, workspace, shades, serving, monkeypatch
 ):
+    monkeypatch.setattr("comp.kaggle.failures.wait", lambda _: None)
     with serving(shades):
         run = lambda: runner.run(head, Choices(folds=2), workspace, Console(), submitting=True)  # noqa: E731
         with monkeypatch.context() as patched:
