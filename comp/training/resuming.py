@@ -65,6 +65,8 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
             # Another choice of a person's own is no surprise.
             if not run.trained and _chosen(before) == _chosen(config):
                 edited = f"{other.field} was {other.one} in {run.name} and is {other.other}"
+                if other.field.startswith("data."):  # with which nothing resumes that one
+                    edited, how = f"images or labels changed since {run.name}", ""
                 not_resumed.append(f"{edited}, so this is a new run{how}")
         elif changed := _changed_source(before, config):
             not_resumed.append(f"{changed} changed since {run.name}, so this is a new run{how}")

@@ -48,6 +48,16 @@ def test_an_edited_field_begins_a_new_run_and_is_named(stopped, workspace, capsy
     assert "so this is a new run" not in capsys.readouterr().out
 
 
+def test_edited_data_begin_a_new_run_and_none_is_told_to_resume_the_old_one(stopped, workspace, capsys):
+    competition, _ = stopped
+    table = workspace.data("shades") / "train.csv"
+    table.write_text(table.read_text().replace("t00,red", "t00,blue"))
+    assert runner.train(competition, Choices(), workspace, Console()).name == "shades/standard-2"
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "so this is a new run" in line)
+    assert "images or labels changed" in line
+    assert "--resume" not in line
+
+
 def test_edited_code_begins_a_new_run_and_says_what_changed(stopped, workspace, edited, capsys):
     competition, _ = stopped
     edited("comp.training")
