@@ -108,7 +108,7 @@ def _maps(
 ) -> dict[int, str]:
     """Where the run's model sees what it predicts in each of these rows, or the tag that costs most."""
     size, reading, maps = maps_of(competition, run, console)
-    explained = outcomes.costliest if outcomes.tags else outcomes.probabilities.argmax(axis=1)
+    explained = outcomes.costliest if outcomes.tags else outcomes.answers.argmax(axis=1)
     pictures = {}
     with console.bar("activation maps", len(rows), "images") as bar:
         for some in (rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)):
