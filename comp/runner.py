@@ -290,8 +290,10 @@ def _blended(
     ended = all_on(on, [_jobs(one) for one in experiments], workspace.data(competition.name), console) if on else None
     for experiment in plan:
         if members and is_main() and on is None:
+            begun = blended is None
             blended = blend(competition, choices, members, workspace, console, tables, into=blended, complete=False)
-            holding.enter_context(blended.held())
+            if begun and not holding.enter_context(blended.held()):  # another process found it first
+                blended = None
         trained = plan.work(_jobs(experiment, tables=tables)) if ended is None else next(ended)
         if trained:
             _say_common_findings(trained, console)

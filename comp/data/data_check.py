@@ -81,7 +81,7 @@ def _on_both_sides(tables: Tables, check: DataCheck) -> list[str]:
     validates, groups = tables.train["validates"].to_numpy(bool)[check.readable["train"]], check.duplicate_groups
     count = int(np.isin(groups[validates], groups[~validates]).sum())
     said = f"{counted(count, 'duplicate')} of images to train on in the given validation set, whose score is too good"
-    return [f"{said}; remove them if you can"] if count else []
+    return [f"{said} unless folds are trained; remove them if you can"] if count else []
 
 
 def _lost(tables: Tables, readable: npt.NDArray[np.bool_]) -> list[str]:

@@ -21,7 +21,7 @@ def room_for(entry: Path, stays: Stays) -> int:
 def make_room(entry: Path, wanted: int, stays: Stays) -> None:
     """Remove what was unused for the longest time until ``wanted`` bytes have room, or all that is left must stay.
 
-    Who has an entry open or mapped keeps what is in it.
+    Who has a whole entry open or mapped keeps what is in it.
     """
     others = _others(entry)
     taken, share = sum(map(_size, others)), _share(entry, others)

@@ -93,7 +93,12 @@ def cached_images(
             for unfinished in cache.glob("*.part"):
                 if not is_held(unfinished.with_suffix(".lock")):  # what a killed process left
                     remove(unfinished)
-            stay = {other.folder for other in beside}.__contains__
+            kept = {other.folder for other in beside}
+
+            def stay(entry: Path) -> bool:
+                """Whether the same stage needs it, or another process is writing it."""
+                return entry in kept or (entry.suffix == ".part" and is_held(entry.with_suffix(".lock")))
+
             read = partial(read_image, size=size, reading=reading)
             wanted, room = _estimate(paths, rows, read), room_for(cache / key, stay)
             said = f"{counted(len(rows), 'image')} at {size_in_words(size)} px take about {wanted / 1e6:.0f} MB"

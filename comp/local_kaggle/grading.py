@@ -96,7 +96,7 @@ def grade(grader: Grader, answers: Path, submission: Path) -> Scores:
     """The scores of the CSV ``submission``; raises SubmissionError, which never quotes the answers.
 
     Where the answers have a column ``Usage``, the rows marked Public there make the public score and all others the
-    private one; without it every row is public. Where none is, the private score is the public one as well.
+    private one; without it every row is public. Where no row is public, the score of all rows is both.
     """
     truth = _read(answers)
     given = _read(submission)

@@ -30,8 +30,8 @@ from comp.new.tables import Found, LabelTable, joined
 from comp.new.validating import of_parts, validating, with_validation
 
 GROUP_NAMES = (
-    rf"^(?i:group)|{WORD}(?i:patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|scene"
-    r"|location|site|video)"
+    rf"{WORD}(?i:patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|scene|location|site"
+    r"|video|(?<!age)(?<!age[_ -])group)"
 )
 FEWEST_GROUPS = 4
 # Of one body by name: 10_left and 10_right.
@@ -76,7 +76,7 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
         raise DataError(_none_found(look, tables, asked))
     likeliest = max(found, key=attrgetter("sure"))
     if look.unlisted and likeliest in in_folders:
-        raise DataError(f"{likeliest.seen}, but what is in {look.unlisted[0]} is not known; list every file.")
+        raise DataError(f"{likeliest.seen}, but what is in {look.unlisted[0]} is not known.")
     sources = {one.path: one.source for one in in_jsons}
     return with_validation(likeliest, list(sources), sources.get)
 

@@ -31,7 +31,7 @@ CHANNEL = re.compile(rf"[_-](({'|'.join(ORDER)})|(?:w|ch|channel|band)_?(\d+))\.
 ALL_SUFFIXES = IMAGE_SUFFIXES | READ_BY.keys()
 MOST_TRIED = 50  # folders that a table may name the images of
 # Where a word of a name begins, and names of what is to be predicted: not ``contest``.
-WORD = r"(?:(?<![a-zA-Z])|(?<=[a-z])(?=[A-Z]))"
+WORD = r"(?:(?<![a-zA-Z])|(?<=[a-z])(?=[A-Z])|(?=[A-Z][a-z]))"
 IS_TEST = re.compile(rf"{WORD}(?i:test)")
 MOST_OPENED = 20  # images, of which one that isn't broken tells the size
 

@@ -110,7 +110,7 @@ def behind_the_baseline(trained: Run, recipe: Recipe) -> Finding | None:
 
 
 def under_confident(trained: Run, recipe: Recipe) -> Finding | None:
-    """What the temperature that fits the validation images says of a run that was predicted with."""
+    """What the temperature that was tuned on the validation images says of a run that was predicted with."""
     scores = trained.record("scores") if trained.has("scores") else {}
     temperature = scores.get("postprocessing", {}).get("temperature", 1.0)
     # A solved head has nothing to train longer: how sure it is was fitted already, on other rows.
@@ -121,8 +121,8 @@ def under_confident(trained: Run, recipe: Recipe) -> Finding | None:
     return Finding(
         "badly under-confident",
         last,
-        f"a temperature of {temperature:.2f} fits the validation images best, so probabilities are far too near to "
-        f"each other{f', as {softened} makes them' if softened else ''}",
+        f"the validation images asked for a temperature of {temperature:.2f}, so probabilities are far too near to each "
+        f"other{f', as {softened} makes them' if softened else ''}",
         f"--set {softened}=0" if softened else f"--set stages.{last}.cycle_length={2 * length}",
     )
 

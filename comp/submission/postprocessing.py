@@ -271,8 +271,12 @@ def _tune_clip(start: Clip, worth: Callable[..., float], probabilities: Array, h
     error = error_of_temperature(replace(start, temperature=float(np.exp(found.x))), worth, probabilities)
     tempered = replace(start, temperature=float(np.exp(shrunk(found.x, error))))
     tempered = max(start, tempered, key=lambda clip: worth(clip(probabilities)))
-    # Rows without a mistake don't tell how seldom there is one.
-    clips = (replace(tempered, smallest=smallest) for smallest in CLIPS if smallest * len(probabilities) >= 1)
+    clips = (
+        replace(tempered, smallest=smallest)
+        for smallest in CLIPS
+        # Rows without a mistake don't tell how seldom there is one.
+        if smallest > start.smallest or smallest * probabilities.size >= 1
+    )
     return cast(Clip, _surest(tempered, clips, worth, probabilities))
 
 
@@ -281,22 +285,33 @@ def shrunk(logarithm: float, error: float) -> float:
     return float(logarithm / (1 + (error / USUAL) ** 2))
 
 
+def spread(error: float) -> float:
+    """How far a logarithm that was `shrunk` may lie from the right one: the posterior's standard deviation."""
+    return USUAL if np.isinf(error) else float(error * USUAL / np.hypot(error, USUAL))
+
+
 def error_of_temperature(clip: Clip, worth: Callable[..., float], probabilities: Array) -> float:
-    """The standard error of the logarithm of a temperature near the best, by Newton steps without a block of rows each.
+    """The standard error of the logarithm of a temperature near the best, from a Newton step on each block's rest.
 
     The likelihood's curvature alone would call it too certain: losses have long tails. worth: as `_surest` takes it.
     """
-    # Of its inverse a log loss is convex.
-    near = [replace(clip, temperature=clip.temperature / (1 + step))(probabilities) for step in (-STEP, 0, STEP)]
+    # Of a temperature's inverse a log loss is convex, but where a mistake comes to lie below the floor.
+    for smallest in (clip.smallest, FAINTEST):
+        near = [
+            replace(clip, smallest=smallest, temperature=clip.temperature / (1 + step))(probabilities)
+            for step in (-STEP, 0, STEP)
+        ]
 
-    def best(some: Array) -> float:
-        low, middle, high = (worth(made, some) for made in near)
-        curvature = 2 * middle - low - high
-        return STEP * (high - low) / 2 / curvature if curvature > 0 else np.inf
+        def best(some: Array, near: Sequence[Array] = near) -> float:
+            low, middle, high = (worth(made, some) for made in near)
+            curvature = 2 * middle - low - high
+            return STEP * (high - low) / 2 / curvature if curvature > 0 else np.inf
 
-    with np.errstate(invalid="ignore"):  # inf - inf
-        error = float(error_of(best, len(probabilities)))
-    return error if np.isfinite(error) else np.inf
+        with np.errstate(invalid="ignore"):  # inf - inf
+            error = float(error_of(best, len(probabilities)))
+        if np.isfinite(error):
+            return error
+    return np.inf
 
 
 def _tune_thresholds(start: Thresholds, beta: float, targets: Array, probabilities: Array) -> Thresholds:

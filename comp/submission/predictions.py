@@ -45,7 +45,7 @@ def combined(
 
 
 def name_of_ids(classes: Sequence[str]) -> str:
-    """What the column of ids beside columns of these classes is called: ``id``, but where a class is called so."""
+    """What the column of ids beside those of classes is called: ``id``, or ``_id`` where a class is called ``id``."""
     name = "id"
     while name in classes:
         name = f"_{name}"

@@ -17,7 +17,7 @@ from comp.submission.postprocessing import (
     Thresholds,
     error_of,
     error_of_temperature,
-    shrunk,
+    spread,
     tune,
     untuned,
 )
@@ -42,8 +42,8 @@ def standard_errors(
     """Of the score ``tuned``, of its ``gain`` over untuned post-processing, and of what was tuned.
 
     The jackknife's over 20 blocks of rows (Efron and Stein 1981, 10.1214/aos/1176345462). Thresholds and cuts: how much
-    they vary when tuned without each block; a temperature: how much the best one does. Empty where there are too few
-    rows to tell, or where the metric can't score some of them.
+    they vary when tuned without each block; a temperature: how far the right one may lie from it. Empty where there are
+    too few rows to tell, or where the metric can't score some of them.
     """
     rows, metric = len(targets), competition.scoring
     if rows < FEWEST:
@@ -64,7 +64,7 @@ def standard_errors(
         error = error_of_temperature(
             postprocessing, lambda made, some: metric.worth(targets[some], made[some], classes), predictions
         )
-        found["temperature"] = postprocessing.temperature * shrunk(error, error)
+        found["temperature"] = postprocessing.temperature * spread(error)
     # Where probabilities may also be left as they are, some blocks have no threshold.
     again = type(start) is type(postprocessing) and predictions.size <= TUNED_AGAIN
     if again and isinstance(postprocessing, Thresholds | CutPoints):

@@ -157,6 +157,17 @@ def test_the_longest_unused_are_removed_to_make_room_but_for_what_the_same_stage
     assert "read anew in every epoch" in said[-1]
 
 
+def test_what_another_process_is_writing_makes_no_room(keeping, cache, monkeypatch):
+    first = keeping("1")
+    writing, size = cache / "writing.part", sum(file.stat().st_size for file in first.folder.iterdir())
+    writing.mkdir()
+    (writing / "pixels").write_bytes(bytes(size))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, size))
+    with alone(cache / "writing.lock"):
+        assert keeping("2") is None
+        assert (writing / "pixels").exists()
+
+
 def test_images_that_another_training_removed_are_read_from_their_files(keeping, paths):
     kept = keeping()
     dataset = ImageDataset(paths, Preprocessing(24, Reading(), upright(max_zoom=1)), 0, {24: kept})

@@ -194,6 +194,27 @@ def test_for_a_mean_of_models_no_temperature_above_one_is_taken():
     assert tuned_on("log_loss", targets, probabilities, hottest=1.0)[1].temperature <= 1
 
 
+def test_a_mistake_near_the_floor_keeps_no_temperature_from_being_found():
+    """One label in twenty is any class, and the logits are 1.6 times too large."""
+    rng, temperatures = np.random.default_rng(0), []
+    for _ in range(25):
+        right = rng.dirichlet([0.3] * 5, 300)
+        targets = np.array([rng.choice(5, p=row) for row in right])
+        targets = np.where(rng.uniform(size=300) < 0.05, rng.integers(5, size=300), targets)
+        temperatures.append(tuned_on("log_loss", targets, Clip(1e-12, 1 / 1.6, sums_to_one=True)(right))[1].temperature)
+    assert min(temperatures) > 1.1
+
+
+def test_of_many_classes_a_floor_between_the_least_and_one_mistake_an_image_may_be_taken():
+    rng, classes = np.random.default_rng(0), 120
+    probabilities = rng.dirichlet([0.02] * classes, 2000)
+    targets = np.array([rng.choice(classes, p=row) for row in probabilities])
+    targets = np.where(rng.uniform(size=2000) < 0.02, rng.integers(classes, size=2000), targets)
+    start, tuned, gain = tuned_on("log_loss", targets, probabilities, rows=1000)
+    assert start.smallest < tuned.smallest < 1e-3
+    assert gain > 0
+
+
 def test_a_sure_mistake_is_clipped_for_before_any_is_seen_and_more_strongly_where_many_are():
     right = np.tile([1.0, 0.0], (400, 1))
     for mistakes, smallest in ((0, OF_MISTAKES / 2), (1, OF_MISTAKES / 2), (40, 2e-2)):

@@ -21,15 +21,19 @@ def drawn(rows, seed=0, temperature=1.5):
     return targets, sure / sure.sum(axis=1, keepdims=True)
 
 
-def test_the_standard_error_of_a_temperature_is_how_much_it_varies_from_draw_to_draw():
-    found, told = [], []
-    for seed in range(25):
-        targets, predictions = drawn(200, seed)
+@pytest.mark.parametrize("rows", [40, 200])
+def test_the_right_temperature_lies_as_far_from_the_one_that_is_taken_as_is_said(rows):
+    """Where models need temperatures as far from 1 as is supposed."""
+    off, told = [], []
+    for seed, right in enumerate(np.exp(np.random.default_rng(0).normal(0, 0.2, 60))):
+        targets, predictions = drawn(rows, seed, right)
         tuned = tune(BREEDS, "abc", targets, predictions)
         assert isinstance(tuned, Clip)
-        found.append(tuned.temperature)
-        told.append(standard_errors(BREEDS, "abc", targets, predictions, tuned).get("temperature", np.nan))
-    assert np.nanmedian(told) == pytest.approx(np.std(found), rel=0.35)
+        if (said := standard_errors(BREEDS, "abc", targets, predictions, tuned).get("temperature")) is not None:
+            off.append(np.log(tuned.temperature / right))
+            told.append(said / tuned.temperature)
+    assert len(off) > 40
+    assert np.sqrt(np.mean(np.square(off))) == pytest.approx(np.median(told), rel=0.25)
 
 
 def test_the_standard_error_of_a_mean_over_rows_is_that_of_the_mean():

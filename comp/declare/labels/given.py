@@ -22,8 +22,8 @@ Source = Annotated[LabelSource, "a label source, like Folders or CsvLabels"]
 class GivenSplit(Declared):
     """Labels with a validation set of their own: ``GivenSplit(Folders("train"), Folders("valid"))``.
 
-    train, valid: label sources. The images of ``valid`` validate, unless folds are trained or all data; where both
-    sources have an image of one id, theirs begin with ``valid/``, and so for an answer of one name.
+    train, valid: label sources. The images of ``valid`` validate, unless folds are trained or all data. Where an id
+    is in both sources, all ids of ``valid`` begin with ``valid/``; so do its answers where one is in both.
     """
 
     train: Source
