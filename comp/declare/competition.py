@@ -156,6 +156,10 @@ def load_competition(declaration: Path) -> Competition:
         spec.loader.exec_module(module)
     except CompError as error:
         raise DeclarationError(f"{declaration}: {error}") from error
+    except NameError as error:
+        near = difflib.get_close_matches(str(error.name), sys.modules["comp"].__all__, n=1)
+        remedy = f"; `from comp import {near[0]}` brings what may be meant" if near else ""
+        raise DeclarationError(f"{declaration} can't be loaded: NameError: {error}{remedy}.") from error
     except TypeError as error:
         raise DeclarationError(
             f"{declaration} can't be loaded: {misspelt(error, vars(module)) or f'TypeError: {error}.'}"

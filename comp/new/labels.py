@@ -34,6 +34,8 @@ GROUP_NAMES = (
     r"|video|(?<!age)(?<!age[_ -])group)"
 )
 FEWEST_GROUPS = 4
+# Where groups are parts of larger ones, so many of these make five folds.
+ENOUGH_GROUPS = 10
 # Of one body by name: 10_left and 10_right.
 SIDES = r"(.+?)[_-](?:left|right|l|r)"
 TRIED = 200  # values of a column that tell whether it names images
@@ -229,15 +231,15 @@ def _from_table(
     if labels.separator is None:
         lacking |= (rows[list(labels.columns)].apply(lambda column: column.str.strip()) == "").any(axis=1)
     incomplete = bool(0 < lacking.sum() <= FEW * len(rows))
-    group = _group(rows, {image, *labels.columns}) or _body(called[~lacking])
     answer = _answer(rows, image, labels, named, asked)
+    group = _group(rows, {image, answer, *labels.columns}) or _body(called[~lacking])
     rest: dict[str, Any] = {
         "image": image,
         "folder": folder,
         "suffix": named.suffix,
         "join": table.join,
         "shared": _shares(folder, asked),
-        "group": None if group == answer else group,
+        "group": group,
         "answer": answer,
         "incomplete": incomplete,
         "where": table.where,
@@ -279,14 +281,21 @@ def _answer(table: pd.DataFrame, image: str, labels: Labels, named: Fit, asked: 
     return key if constant and (labels.separator is None or table[image].is_unique) else None
 
 
-def _group(table: pd.DataFrame, taken: set[str]) -> str | None:
-    """The column that says which images belong together."""
+def _group(table: pd.DataFrame, taken: set[str | None]) -> str | None:
+    """The column that says which images belong together: those of one patient, not only of one of its series."""
+    counts: dict[str, int] = {}
     for column in table.columns:
         values = table[column].str.strip()
         named = column not in taken and re.search(GROUP_NAMES, column)
         if named and not (values == "").any() and FEWEST_GROUPS <= values.nunique() < len(values):
-            return column
-    return None
+            counts[column] = values.nunique()
+    first = next(iter(counts), None)
+    around = (
+        column
+        for column, count in counts.items()
+        if count >= ENOUGH_GROUPS and (table.groupby(first)[column].nunique() == 1).all()
+    )
+    return min(around, key=counts.__getitem__, default=first)
 
 
 def _body(called: pd.Series[str]) -> str | None:

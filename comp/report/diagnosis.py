@@ -95,17 +95,23 @@ def behind_the_baseline(trained: Run, recipe: Recipe) -> Finding | None:
     baseline = baseline_of(trained, recipe)
     if baseline is None:
         return None
-    last, number = trained.history.epochs().iloc[-1], len(recipe.stages)
+    number, stage, epochs = len(recipe.stages), recipe.stages[-1], trained.history.epochs()
+    last, valid = epochs.iloc[-1], epochs.loc[epochs["stage"] == number, "valid_loss"]
     higher = trained.record("config").get("higher_is_better", False)
     worse = last["score"] < baseline["score"] if higher else last["score"] > baseline["score"]
     if not worse or last["valid_loss"] <= baseline["loss"]:
         return None
+    # Where validation loss rose from the first epoch on, more of them do no good.
+    if valid.iloc[0] == valid.min() and not isinstance(stage.learning_rate, str):
+        change = f"learning_rate={stage.learning_rate / 10:.2g}"
+    else:
+        change = f"cycle_length={2 * stage.cycle_length}"
     return Finding(
         "no better than a linear model",
         number,
         f"it ended at {last['metric']} {last['score']:.5g}, validation loss {last['valid_loss']:.4g}; a linear model "
         f"on the frozen features has {baseline['score']:.5g} and {baseline['loss']:.4g}",
-        f"--set stages.{number}.cycle_length={2 * recipe.stages[-1].cycle_length}",
+        f"--set stages.{number}.{change}",
     )
 
 
@@ -121,8 +127,8 @@ def under_confident(trained: Run, recipe: Recipe) -> Finding | None:
     return Finding(
         "badly under-confident",
         last,
-        f"the validation images asked for a temperature of {temperature:.2f}, so probabilities are far too near to each "
-        f"other{f', as {softened} makes them' if softened else ''}",
+        f"the validation images asked for a temperature of {temperature:.2f}, so probabilities are far too near to "
+        f"each other{f', as {softened} makes them' if softened else ''}",
         f"--set {softened}=0" if softened else f"--set stages.{last}.cycle_length={2 * length}",
     )
 

@@ -188,7 +188,7 @@ def too_low(record: Record) -> Said | None:
         return None
     early, late = start - float(middle.mean()), float(middle.mean() - end.mean())
     fell = early + late
-    creeps = fell < CREPT * start and late > error_of(middle, end) and late >= STEADY * early
+    creeps = 0 < fell < CREPT * start and late > error_of(middle, end) and late >= STEADY * early
     still = abs(fell) < MOVED * start and float(losses.max()) < (1 + CREPT) * start
     if not creeps and not still:
         return None

@@ -122,13 +122,15 @@ def must_fit(
 ) -> None:
     """Raise SubmissionError where no submission could be built for these ids, each with the same prediction (1, …)."""
     of_form(competition, "encode", prediction, classes, sample_submission.columns[1:])
-    _indices(sample_submission, ids)
+    _indices(sample_submission, ids, "image")
     parts = sample_submission.parts
     first = replace(sample_submission, ids=sample_submission.ids[:1], parts=None if parts is None else parts[:1])
     build_submission(competition, classes, first, first.asked.to_list(), prediction)
 
 
-def _indices(sample_submission: SampleSubmission, ids: Sequence[str]) -> npt.NDArray[np.intp]:
+def _indices(
+    sample_submission: SampleSubmission, ids: Sequence[str], lacking: str = "prediction"
+) -> npt.NDArray[np.intp]:
     """The index in ``ids`` of each id that is asked for; raises SubmissionError for one that is missing or doubled."""
     asked, known = sample_submission.asked, pd.Index(ids)
     if not known.is_unique:
@@ -139,7 +141,7 @@ def _indices(sample_submission: SampleSubmission, ids: Sequence[str]) -> npt.NDA
         if (missing := asked[indices < 0]).empty:
             return indices
     raise SubmissionError(
-        f"{len(missing)} of the sample submission's {len(asked)} ids have no prediction, "
+        f"{len(missing)} of the sample submission's {len(asked)} ids have no {lacking}, "
         f"the first {missing.iloc[0]!r}" + (f"; there are ids like {known[0]!r}." if len(known) else ".")
     )
 

@@ -64,6 +64,8 @@ class Rehearsal:
         """Say and record what the run's submission lets one expect."""
         competition = self.competition
         judged = compared(competition, read_csv(self.answers), read_csv(run.submission))
+        answers = len(judged[0])
+        hidden = f"{answers} hidden {'images' if answers == self.hidden else 'answers'}"
         score = competition.scoring(*judged)
         low, high = interval(competition.scoring, *judged, self.groups, seed)
         # Where every draw of them scores alike, or none can be scored, they say nothing of how far off that is.
@@ -71,9 +73,9 @@ class Rehearsal:
         found = {"score": score, "interval": [low, high] if bounded else None}
         run.write_record("rehearsal", {**found, "hidden": self.hidden, "known": self.known})
         confidence = (
-            f"and with 95 % confidence {low:.5f} to {high:.5f}: that is what {self.hidden} hidden images say"
+            f"and with 95 % confidence {low:.5f} to {high:.5f}: that is what {hidden} say"
             if bounded
-            else f"but {self.hidden} hidden images don't tell how far off that may be; hide more (--share)"
+            else f"but {hidden} don't tell how far off that may be; hide more (--share)"
         )
         console.say(f"expect {competition.scoring.name} {score:.5f} on the leaderboard, {confidence}")
         if (validation := run.record("scores").get("tuned")) is not None:

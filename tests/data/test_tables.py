@@ -85,9 +85,7 @@ def test_only_images_that_are_asked_for_need_a_row_of_the_columns(shades):
 
 def test_an_id_of_the_sample_without_an_image_is_an_error_before_training(shades):
     (shades.files / "test" / "q04.png").unlink()
-    with pytest.raises(
-        SubmissionError, match="1 of the sample submission's 12 ids have no prediction, the first 'q04'"
-    ):
+    with pytest.raises(SubmissionError, match="1 of the sample submission's 12 ids have no image, the first 'q04'"):
         read(shades)
 
 

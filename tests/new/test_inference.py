@@ -149,6 +149,36 @@ def test_images_of_one_patient_are_a_group_where_there_are_enough_patients(colum
 
 
 @pytest.mark.parametrize(
+    ("names", "patients", "taken"),
+    [
+        ("series_id patient_id", 12, "patient_id"),
+        ("patient_id series_id", 12, "patient_id"),
+        # Too few for five folds.
+        ("series_id site", 5, "series_id"),
+    ],
+)
+def test_of_groups_of_groups_the_larger_are_taken_and_an_answer_is_none(names, patients, taken):
+    """Two images of each series, two series of each patient; and with the series as answers."""
+    columns = names.split()
+    series = columns.index("series_id")
+    rows = []
+    for number in range(4 * patients):
+        values = [f"p{number // 4}", f"p{number // 4}"]
+        values[series] = f"s{number // 2}"
+        rows.append(f"{number},{number // 2 % 2},{','.join(values)}")
+    files = " ".join(f"train/{number}.png" for number in range(4 * patients))
+    train = table(f"id,y,{','.join(columns)}", *rows)
+    found = look(f"{files} test/900.png", train=train, sample_submission=table("id,y", "900,0.5"))
+    assert infer(found, "mine", "mine").competition.labels.group == taken
+    test = table("id,series_id", "900,s900", "901,s900")
+    found = look(
+        f"{files} test/900.png test/901.png", train=train, test=test, sample_submission=table("series_id,y", "s900,0.5")
+    )
+    labels = infer(found, "mine", "mine").competition.labels
+    assert (labels.answer, labels.group) == ("series_id", next(name for name in columns if name != "series_id"))
+
+
+@pytest.mark.parametrize(
     "called", ["{0}_left {0}_right", "{0}_L {0}_R", "{0}_left.png {0}_right.png", "{0}_left_1 {0}_right_1"]
 )
 def test_sides_of_one_body_are_one_group_in_what_is_read_as_well(tmp_path, called):

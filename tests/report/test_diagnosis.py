@@ -118,6 +118,13 @@ def test_a_loss_that_stands_still_is_a_rate_that_is_too_low_but_not_one_that_fel
     assert words is None or words in found[0].evidence
 
 
+def test_a_loss_that_rose_is_no_sign_of_a_rate_that_is_too_low():
+    epochs, steps, recipe = recorded("rate_too_low")
+    losses = 2.0 + 0.4 * np.sin(np.linspace(0, 0.9 * np.pi, len(steps)))
+    found = diagnose(epochs.assign(valid_loss=1.5), steps.assign(loss=losses), recipe)
+    assert TOO_LOW not in [finding.kind for finding in found]
+
+
 def test_a_head_that_begins_with_the_classifier_may_learn_little_and_one_that_nothing_follows_needs_not_be_done():
     epochs, steps, recipe = recorded("rate_too_low")
     assert diagnose(epochs, steps, replace(recipe, pretrained=True, head="pretrained"), guessing=4.0) == ()
@@ -327,3 +334,16 @@ def test_a_run_that_a_linear_model_on_frozen_features_beats_is_told_so(run_of, s
     run.write_record("trained", trained)
     found = [line for line in diagnosis_of(run) if "linear model" in line]
     assert [("0.999" in line, "try --set stages.1.cycle_length=" in line) for line in found] == [(True, True)] * behind
+
+
+def test_where_validation_loss_rises_from_the_first_epoch_on_no_more_epochs_are_advised(run_of):
+    run = run_of("healthy_sgdr")
+    config = run.record("config")
+    stages = [{**stage, "learning_rate": 0.002} for stage in config["recipe"]["stages"]]
+    run.write_record("config", {**config, "higher_is_better": True, "recipe": {**config["recipe"], "stages": stages}})
+    run.write_record("trained", {"stages": stages, "baseline": {"score": 0.999, "loss": 1e-4}})
+    path = run.folder / "epochs.csv"
+    epochs = pd.read_csv(path)
+    epochs.assign(valid_loss=0.5 + 0.01 * np.arange(len(epochs))).to_csv(path, index=False)
+    (line,) = (line for line in diagnosis_of(run) if "linear model" in line)
+    assert "try --set stages.1.learning_rate=0.0002" in line

@@ -218,7 +218,9 @@ def images_of_answers(folder: Path, suffix: str, depth: int = 0) -> AnswerImages
     there are none.
     """
     regex = re.compile("(.+)" + "[^/]*".join(map(re.escape, suffix.split("*"))), re.DOTALL)
-    places = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/" * depth + "*" + suffix))
+    places = sorted(
+        path.relative_to(folder).as_posix() for path in folder.glob("*/" * depth + "*" + suffix.lstrip("*"))
+    )
     matches = [match for place in places if "/." not in f"/{place}" and (match := regex.fullmatch(place))]
     if not matches:
         raise DataError(f"{folder} holds no images that end in {suffix!r}; check it in competition.py.")
@@ -251,10 +253,12 @@ def images_in(folder: Path, suffix: str = "") -> tuple[list[str], list[str], lis
 
 
 def _instead(folder: Path) -> str:
-    """What a folder without images has, in words: how many files of each suffix."""
+    """What a folder without images of a suffix has, in words: how many files of others, and what these need."""
     counts = Counter(path.suffix.lower() or "without a suffix" for path in folder.iterdir() if path.is_file())
     listed = ", ".join(f"{counted(count, 'file')} {suffix}" for suffix, count in counts.most_common(3))
-    return f" but {listed}, which `read` has to be for" if listed else ""
+    ordinary = next((suffix for suffix, _ in counts.most_common() if suffix in IMAGE_SUFFIXES), None)
+    need = f"for which `suffix` has to be {ordinary!r}" if ordinary else "which `read` has to be for"
+    return f" but {listed}, {need}" if listed else ""
 
 
 def left_out(others: Sequence[str], suffix: str) -> list[str]:

@@ -34,6 +34,8 @@ def by_function(folder):
     [
         (A_ROW_EACH, FOLDERS, BY_FOLDER, OF_FOLDERS),
         (CsvLabels(**IN_CSV, image="who", suffix="_*.png"), NAMED, ["who,sick", "a,yes", "a_b,no"], OF_NAMED),
+        # Of what may be anything the name of a row has as much as it can.
+        (CsvLabels(**IN_CSV, image="who", suffix="*.png"), ["train/a.png"], ["who,sick", "a,yes"], {"a": "a"}),
         (AN_IMAGE_EACH, IMAGES, EACH, OF_EACH),
         (replace(AN_IMAGE_EACH, answer="{who}_{side}"), IMAGES, EACH, {"0": "a_L", "1": "a_R", "2": "b_L"}),
         (

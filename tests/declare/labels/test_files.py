@@ -67,7 +67,7 @@ def test_folders_round_trip(fresh, classes):
         (Folders("train"), ["train/.hidden/0.jpg"], "train holds no class folders.*`folder`"),
         (Folders("train"), ["train/cat/0.jpg", "train/cat/0.png"], r"'cat/0' with the path '.*0\.jpg' and '.*0\.png'"),
         (TestImages("test"), ["test/a.jpg", "test/a.png"], "the first 'a'"),
-        (TestImages("test", ".png"), ["test/a.jpg"], r"test holds no \.png files"),
+        (TestImages("test", ".png"), ["test/a.jpg"], r"test holds no \.png files.*`suffix` has to be '\.jpg'"),
         (TestImages("test"), ["test/1.nii", "test/2.nii"], r"2 files \.nii"),
         (Folders("train"), ["train/cat/1.heic", "train/dog/1.jpg"], r"1 file \.heic"),
         (Folders("train"), [], r"train doesn't exist"),
