@@ -129,8 +129,8 @@ def _in_table(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) 
     ]
     most = max((len(named.images) for *_, named in fits), default=0)
     for place, folders, column, named in fits:
-        # Of thousands of folders each may be named as a whole, and all of them together.
-        if named.share < 0.5 or len(named.images) * 2 < most:
+        # Of thousands of folders each may be named as a whole, and all of them together. Half are one of two columns'.
+        if named.share <= 0.5 or len(named.images) * 2 < most:
             continue
         placed = place if len(folders) == 1 else _placed_by(rows, column, place, folders, named)
         labels = labels_of(rows, column, sample, re.findall(r"\{(.+)\}", placed or ""), asked.key)

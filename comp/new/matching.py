@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import PurePosixPath
 from posixpath import commonpath, commonprefix, dirname, splitext
 
@@ -284,8 +285,11 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
     """Images that a table names beside the ids."""
     for path, key, some in _naming(look, sample, ids):
         rows = some.drop_duplicates()
-        for column in (str(name) for name in rows if name != key and not rows.duplicated([key, name]).any()):
-            values = set(rows[column].str.strip())
+        columns = [str(name) for name in rows if name != key and not rows.duplicated([key, name]).any()]
+        named_by = {column: set(rows[column].str.strip()) for column in columns}
+        if _apart(look, named_by.values()):
+            continue
+        for column, values in named_by.items():
             for folder in look.image_folders:
                 named = fit(folder.names, values)
                 if len(named.images) == len(values) and not _labelled(look, path, folder.path, values):
@@ -300,6 +304,16 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
                 seen = f"{path} names the images below {place} of the ids in {key!r}"
                 return Asked(source, frozenset(found), None, False, seen, len(ids))
     return None
+
+
+def _apart(look: Look, columns: Iterable[set[str]]) -> bool:
+    """Whether the values of two columns name images each, and other ones: an id has several images then."""
+    for folder in look.image_folders:
+        fits = [(values, set(fit(folder.names, values).images)) for values in columns]
+        named = [images for values, images in fits if len(images) == len(values)]
+        if any(one.isdisjoint(other) for one, other in combinations(named, 2)):
+            return True
+    return False
 
 
 def _by_template(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:

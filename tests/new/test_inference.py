@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from comp import TestImages
 from comp.declare.forms import ClassName, ClassNumber, ClassWithConfidence, ProbabilityOf, TagNames
 from comp.declare.labels.files import Folders
 from comp.errors import DataError
@@ -176,6 +177,21 @@ def test_of_groups_of_groups_the_larger_are_taken_and_an_answer_is_none(names, p
     )
     labels = infer(found, "mine", "mine").competition.labels
     assert (labels.answer, labels.group) == ("series_id", next(name for name in columns if name != "series_id"))
+
+
+def test_an_id_whose_images_are_named_in_two_columns_is_predicted_from_both():
+    parts = {part: [f"{part}{number}" for number in range(8)] for part in ("s", "t")}
+    files = " ".join(f"images/{one}_{side}.png" for ones in parts.values() for one in ones for side in "LR")
+    rows = {part: [f"{one},{one}_L.png,{one}_R.png" for one in ones] for part, ones in parts.items()}
+    found = look(
+        files,
+        train=table("study,left,right,y", *(f"{row},{number / 7:.3f}" for number, row in enumerate(rows["s"]))),
+        test=table("study,left,right", *rows["t"]),
+        sample_submission=table("study,y", *(f"{one},0.5" for one in parts["t"])),
+    )
+    competition = infer(found, "mine", "mine").competition
+    assert competition.test == TestImages("images", suffix="_*.png")
+    assert (competition.labels.image, competition.labels.suffix) == ("study", "_*.png")
 
 
 @pytest.mark.parametrize(
