@@ -117,10 +117,11 @@ def in_words(recipe: Recipe, layer_lr_ratio: float) -> list[str]:
         rates = ", ".join(f"{head / layer_lr_ratio**index:.2g}" for index in reversed(range(stage.groups)))
         times = " x the rate found" if isinstance(stage.learning_rate, str) else ""
         lengths = " + ".join(map(str, stage.cycle_epochs))
+        epochs = f"{lengths} epoch{'' if stage.epochs == 1 else 's'} of {short_name(stage.schedule)}"
         share = f", where the head leaves more than {stage.needed_above:.2%} of the loss of guessing"
         lines.append(
             f"stage {number}: {', '.join(LAYER_GROUPS[-stage.groups :])} at {stage.pixels_in_words} px, "
-            f"{lengths} epoch{'' if stage.epochs == 1 else 's'} of {short_name(stage.schedule)}, peaks [{rates}]{times}"
+            f"{'solved by L-BFGS' if stage.schedule == 'lbfgs' else f'{epochs}, peaks [{rates}]{times}'}"
             f"{share if stage.needed_above else ''}"
         )
     return lines

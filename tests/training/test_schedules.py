@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -108,6 +109,8 @@ def test_the_words_name_groups_epochs_and_peaks():
     assert (
         third == "stage 3: early, late, head at 128 px, 1 + 2 + 4 epochs of sgdr, peaks [0.01, 0.1, 1] x the rate found"
     )
+    (solved,) = in_words(Recipe(stages=[replace(HEAD, cached=True, cycles=1, cycle_length=1, schedule="lbfgs")]), 10)
+    assert solved == "stage 1: head at 64 px, solved by L-BFGS"
 
 
 def test_a_function_gives_each_step_s_factor_of_every_group_s_peak():
