@@ -295,23 +295,23 @@ def error_of_temperature(clip: Clip, worth: Callable[..., float], probabilities:
 
     The likelihood's curvature alone would call it too certain: losses have long tails. worth: as `_surest` takes it.
     """
-    # Of a temperature's inverse a log loss is convex, but where a mistake comes to lie below the floor.
-    for smallest in (clip.smallest, FAINTEST):
+
+    def with_floor(smallest: float) -> float:
         near = [
             replace(clip, smallest=smallest, temperature=clip.temperature / (1 + step))(probabilities)
             for step in (-STEP, 0, STEP)
         ]
 
-        def best(some: Array, near: Sequence[Array] = near) -> float:
+        def best(some: Array) -> float:
             low, middle, high = (worth(made, some) for made in near)
             curvature = 2 * middle - low - high
             return STEP * (high - low) / 2 / curvature if curvature > 0 else np.inf
 
         with np.errstate(invalid="ignore"):  # inf - inf
-            error = float(error_of(best, len(probabilities)))
-        if np.isfinite(error):
-            return error
-    return np.inf
+            return float(error_of(best, len(probabilities)))
+
+    # Of a temperature's inverse a log loss is convex, but where a mistake comes to lie below the floor.
+    return next(filter(np.isfinite, map(with_floor, (clip.smallest, FAINTEST))), np.inf)
 
 
 def _tune_thresholds(start: Thresholds, beta: float, targets: Array, probabilities: Array) -> Thresholds:

@@ -45,6 +45,13 @@ def tuned_on(metric, targets, probabilities, target="single", classes=None, rows
     return start, tuned, sign * (after - before)
 
 
+def mislabelled(rng, *, rows, classes, spread, wrong):
+    """Targets and the probabilities that they were drawn by; a share of the targets is any class."""
+    probabilities = rng.dirichlet([spread] * classes, rows)
+    targets = np.array([rng.choice(classes, p=row) for row in probabilities])
+    return np.where(rng.uniform(size=rows) < wrong, rng.integers(classes, size=rows), targets), probabilities
+
+
 def tags_drawn(rng, rows, tags, skill):
     """Tags of every frequency, and probabilities that know about them as much as ``skill`` says."""
     targets = (rng.uniform(size=(rows, tags)) < rng.uniform(0.02, 0.98, tags)).astype(np.int64)
@@ -172,9 +179,7 @@ def test_labels_that_are_rarely_wrong_cost_less_by_what_a_few_rows_tune_than_by_
     """One label in fifty is any class: whether a few rows have such a label decides what suits them best."""
     rng, lost = np.random.default_rng(0), []
     for _ in range(12):
-        probabilities = rng.dirichlet([0.02] * 5, 2000)
-        targets = np.array([rng.choice(5, p=row) for row in probabilities])
-        targets = np.where(rng.uniform(size=2000) < 0.02, rng.integers(5, size=2000), targets)
+        targets, probabilities = mislabelled(rng, rows=2000, classes=5, spread=0.02, wrong=0.02)
         _, tuned, _ = tuned_on("log_loss", targets[:150], probabilities[:150])
         candidates = [Clip(CLIPS[0], temperature, sums_to_one=True) for temperature in np.geomspace(0.5, 2, 15)]
 
@@ -198,18 +203,14 @@ def test_a_mistake_near_the_floor_keeps_no_temperature_from_being_found():
     """One label in twenty is any class, and the logits are 1.6 times too large."""
     rng, temperatures = np.random.default_rng(0), []
     for _ in range(25):
-        right = rng.dirichlet([0.3] * 5, 300)
-        targets = np.array([rng.choice(5, p=row) for row in right])
-        targets = np.where(rng.uniform(size=300) < 0.05, rng.integers(5, size=300), targets)
+        targets, right = mislabelled(rng, rows=300, classes=5, spread=0.3, wrong=0.05)
         temperatures.append(tuned_on("log_loss", targets, Clip(1e-12, 1 / 1.6, sums_to_one=True)(right))[1].temperature)
     assert min(temperatures) > 1.1
 
 
 def test_of_many_classes_a_floor_between_the_least_and_one_mistake_an_image_may_be_taken():
-    rng, classes = np.random.default_rng(0), 120
-    probabilities = rng.dirichlet([0.02] * classes, 2000)
-    targets = np.array([rng.choice(classes, p=row) for row in probabilities])
-    targets = np.where(rng.uniform(size=2000) < 0.02, rng.integers(classes, size=2000), targets)
+    rng = np.random.default_rng(0)
+    targets, probabilities = mislabelled(rng, rows=2000, classes=120, spread=0.02, wrong=0.02)
     start, tuned, gain = tuned_on("log_loss", targets, probabilities, rows=1000)
     assert start.smallest < tuned.smallest < 1e-3
     assert gain > 0
