@@ -205,23 +205,44 @@ def _weighted_log_loss(
     return float(np.average(_log_losses_of_labels(targets, probabilities), weights=of_classes[targets]))
 
 
-def _of_columns(name: str, targets: Predictions, probabilities: Predictions) -> float:
-    """scikit-learn's score of that name: of two classes that of the second, else the mean over classes or columns.
+def _of_columns(
+    score: Callable[[Predictions, Predictions], Predictions], targets: Predictions, probabilities: Predictions
+) -> float:
+    """A score of columns (C,): of two classes that of the second, else the mean over classes or columns.
 
     Each class counts against the rest. Columns that are all 0 or all 1 have no area and are left out of the mean;
     without any, it is not a number.
     """
     import numpy as np
-    from sklearn import metrics
 
     if targets.ndim == 1:
         targets = np.eye(probabilities.shape[1], dtype=int)[targets.astype(int)]
         if probabilities.shape[1] == 2:
             targets, probabilities = targets[:, 1:], probabilities[:, 1:]
-    defined = [column for column in range(targets.shape[1]) if len(np.unique(targets[:, column])) == 2]
-    score = getattr(metrics, name)
-    scores = [score(targets[:, column], probabilities[:, column]) for column in defined]
-    return float(np.mean(scores)) if scores else float("nan")
+    defined = targets.any(axis=0) & ~targets.all(axis=0)
+    return float(np.mean(score(targets[:, defined], probabilities[:, defined]))) if defined.any() else float("nan")
+
+
+def _areas(targets: Predictions, probabilities: Predictions) -> Predictions:
+    """Under each column's ROC curve (C,), from ranks (Hanley and McNeil 1982, 10.1148/radiology.143.1.7063747).
+
+    scikit-learn's takes 6 times as long for one column, 60 for 120, and a bootstrap asks hundreds of times.
+    """
+    from scipy.stats import rankdata
+
+    positive = targets.sum(axis=0)
+    least = positive * (positive + 1) / 2
+    areas: Predictions = ((targets * rankdata(probabilities, axis=0)).sum(axis=0) - least) / (
+        positive * (len(targets) - positive)
+    )
+    return areas
+
+
+def _average_precisions(targets: Predictions, probabilities: Predictions) -> Predictions:
+    import numpy as np
+    from sklearn.metrics import average_precision_score
+
+    return np.atleast_1d(average_precision_score(targets, probabilities, average=None))
 
 
 def _pauc(targets: Predictions, probabilities: Predictions) -> float:
@@ -313,7 +334,7 @@ def _rmse(targets: Predictions, numbers: Predictions) -> float:
 # F-beta of each image's tags, averaged over the images.
 _mean_f = partial(_scikit_learn, "fbeta_score", average="samples", zero_division=0)
 _f1 = partial(_scikit_learn, "f1_score", zero_division=0)
-_roc_auc, _average_precision = (partial(_of_columns, name) for name in ("roc_auc_score", "average_precision_score"))
+_roc_auc, _average_precision = partial(_of_columns, _areas), partial(_of_columns, _average_precisions)
 _balanced_log_loss = partial(_weighted_log_loss, None)
 
 METRICS = {

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, ClassVar, cast, get_args
 
 import numpy as np
@@ -207,13 +208,15 @@ def _surest(
     now, rows = start(probabilities), len(probabilities)
     best, surest, before = start, 0.0, worth(now)
     without = _without_each_block(partial(worth, now), rows)
-    for candidate in candidates if len(without) else ():
-        made = candidate(probabilities)
-        gain = worth(made) - before
-        if gain > surest and len(others := _without_each_block(partial(worth, made), rows)):
-            sure = gain - STANDARD_ERRORS * float(_jackknife(others - without))
-            if sure > surest:
-                best, surest = candidate, sure
+    gains = ((worth(candidate(probabilities)) - before, candidate) for candidate in candidates if len(without))
+    # The largest first: the error of a gain takes many scores, and a gain below what is sure already can't be surer.
+    for gain, candidate in sorted((found for found in gains if found[0] > 0), key=itemgetter(0), reverse=True):
+        if gain <= surest:
+            break
+        others = _without_each_block(partial(worth, candidate(probabilities)), rows)
+        sure = gain - STANDARD_ERRORS * float(_jackknife(others - without)) if len(others) else 0.0
+        if sure > surest:
+            best, surest = candidate, sure
     return best
 
 

@@ -120,12 +120,14 @@ def test_folds_and_ensembles_are_of_answers(patients, serving, workspace):
     assert joined.record("scores")["rows"] == 40
 
 
+@pytest.mark.long
 def test_a_rehearsal_hides_whole_answers(at_home, workspace):
     run = runner.rehearse(at_home.competition, Choices(), workspace, Console(), share=0.25)
     assert run.record("rehearsal")["hidden"] == 3 * len(read_predictions(run.predictions("test"))) > 0
     assert run.record("rehearsal")["score"] > 0.9
 
 
+@pytest.mark.long
 def test_pages_and_sessions_are_of_answers(at_home, workspace):
     session = Session("patients", competitions=[at_home.plugins], workspace=workspace.folder)
     session.fit(session.stages[0])

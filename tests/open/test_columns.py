@@ -81,6 +81,7 @@ def test_labels_that_follow_from_columns_alone_are_learned(moles, opened, recipe
     assert encoding["categories"] == {"site": ["arm", "leg"]}
 
 
+@pytest.mark.long
 def test_a_run_predicts_elsewhere_by_the_statistics_that_it_recorded(moles, opened, tmp_path):
     done = opened(moles())
     elsewhere = Workspace(tmp_path / "elsewhere")
@@ -95,6 +96,7 @@ def test_a_run_predicts_elsewhere_by_the_statistics_that_it_recorded(moles, open
     assert read_predictions(done.run.predictions("test")).equals(before)
 
 
+@pytest.mark.long
 def test_a_rehearsal_has_the_columns_too(moles, serving, workspace):
     made = moles()
     with serving(made):

@@ -84,6 +84,7 @@ def test_a_metric_of_one_s_own_that_gives_no_number_is_refused_before_training(d
     assert not list(workspace.runs.rglob("config.json"))
 
 
+@pytest.mark.long
 def test_a_metric_of_the_same_name_that_was_set_is_another_than_the_declared_one(shades, opened, workspace):
     source = shades.declaration.read_text()
     source = source.replace("ClassName()", "ProbabilityPerClass()").replace("ClassName", "ProbabilityPerClass")

@@ -98,7 +98,7 @@ def reds(tiny):
     return made
 
 
-@pytest.mark.parametrize("kind", each(KINDS, ("several", "fractions", "grades")))
+@pytest.mark.parametrize("kind", each(KINDS, ("several", "grades")))
 def test_it_is_learned_predicted_in_its_own_unit_and_graded(kind, reds, opened):
     made = reds(kind)
     done = opened(made, charts=kind in ("shares", "grades"))
@@ -112,7 +112,8 @@ def test_it_is_learned_predicted_in_its_own_unit_and_graded(kind, reds, opened):
             assert valid.sum(axis=1).to_numpy() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("kind", each((kind for kind in KINDS if kind != "several"), ("own",)))
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "several"])
 def test_it_resumes_byte_for_byte(kind, reds, opened):
     opened(reds(kind)).resumes()
 

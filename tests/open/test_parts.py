@@ -79,6 +79,7 @@ def test_it_tells_colours_apart_and_resumes_byte_for_byte(colours, opened, name)
     ended.resumes()
 
 
+@pytest.mark.long
 def test_names_that_were_set_and_functions_hold_when_a_run_is_read_back(colours, opened, workspace):
     made = colours(FUNCTIONS)
     made.declaration.write_text(made.declaration.read_text().replace("metric=", 'read="npy", metric='))

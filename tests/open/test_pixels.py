@@ -84,7 +84,7 @@ FIELDS = {
 }
 
 
-OFTEN = ("channels", "function", "deep")
+OFTEN = ("channels", "function")
 
 
 def write(made, kind, part, rows):
@@ -177,6 +177,7 @@ def _judges_others_by_its_own_depth(opened):
     pd.testing.assert_frame_equal(after[others], before[others])
 
 
+@pytest.mark.long
 def test_an_edited_reader_finds_nothing_that_it_did_not_make_and_its_competition_is_explored_and_rehearsed(
     tiny, opened, workspace
 ):
