@@ -13,7 +13,7 @@ import pandas as pd
 from comp.declare.labels.columns import ONE_OR_ZERO, tags_in
 from comp.declare.labels.table import in_order
 from comp.declare.metrics import Target
-from comp.new.sample import SampleTable
+from comp.new.sample import TRIVIAL, SampleTable
 
 SEPARATORS = ("|", ";", ",", " ")
 LABEL_NAMES = r"label|class|target|category|species|breed|type|diagnosis|grade|level|tags?|answer"
@@ -23,7 +23,6 @@ FEW = 0.05
 MOST_CLASSES, FEWEST_ROWS = 0.9, 20
 # Combinations for each tag, where the sample submission shows tags.
 MOST_SHOWN = 0.5
-TRIVIAL = {"", "0", "1", "0.0", "1.0", "0.5"}
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,10 @@ def labels_of(
     if len(asked) == 1 and asked[0] not in others and len(binary) > 2:
         return _one_column_each(table, binary, sure=1, doubts=("which columns are classes",))
     able = [column for column in others if table[column].str.strip().nunique() > 1]
-    answered = {part for value in set(sample.values) for part in (value, *value.split())} - TRIVIAL
 
     def rank(column: str) -> tuple[bool, bool, bool, bool, int]:
         values, words = set(table[column].str.strip()), bool(re.search(LABEL_NAMES, column.lower()))
-        return column in asked, bool(answered & values), column in placing, words, -len(values)
+        return column in asked, bool(sample.words & values), column in placing, words, -len(values)
 
     return _one_column(table, image, max(able, key=rank), sample) if able else None
 

@@ -14,15 +14,14 @@ import pandas as pd
 
 from comp.declare.labels.coco import Coco
 from comp.declare.labels.columns import CsvColumns, CsvLabels, CsvNumbers
-from comp.declare.labels.files import FileNames, Folders
-from comp.declare.labels.given import GivenSplit
+from comp.declare.labels.files import FileNames
 from comp.declare.labels.naming import Names
 from comp.declare.labels.placing import filled, whole_names
-from comp.declare.labels.table import LabelSource, in_order
-from comp.declare.own_images import PREPARED
+from comp.declare.labels.table import in_order
 from comp.errors import DataError
-from comp.new.columns import FEW, TRIVIAL, Labels, labels_of
-from comp.new.look import IS_TEST, WORD, ImageFolder, Look
+from comp.new.class_folders import FEWEST_GROUPS, counting, in_folders, names_classes
+from comp.new.columns import FEW, Labels, labels_of
+from comp.new.look import WORD, ImageFolder, Look
 from comp.new.matching import Asked, Fit, fit, in_json, suffix_of
 from comp.new.sample import SampleTable, is_sample
 from comp.new.several import Several, by_template, several
@@ -33,15 +32,11 @@ GROUP_NAMES = (
     rf"{WORD}(?i:patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|scene|location|site"
     r"|video|(?<!age)(?<!age[_ -])group)"
 )
-FEWEST_GROUPS = 4
 # Where groups are parts of larger ones, so many of these make five folds.
 ENOUGH_GROUPS = 10
 # Of one body by name: 10_left and 10_right.
 SIDES = r"(.+?)[_-](?:left|right|l|r)"
 TRIED = 200  # values of a column that tell whether it names images
-# Folders that lie side by side, and are no classes.
-PARTS = {"train", "test", "valid", "val"}
-NO_CLASSES = {"images", "image", "img", "imgs", "masks", "mask", "labels", "label", "annotations", "json", "xml"}
 
 
 def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
@@ -61,23 +56,25 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
         if best is None or not best.unique or best.rows < 1 - FEW or (some is not single and not best.known):
             in_tables += [found for table in some for way in ways for found in way(look, table, asked, sample)]
             best = max(in_tables, key=attrgetter("sure"), default=None)
-    in_folders = list(_in_folders(look, asked, sample))
+    of_folders = list(in_folders(look, asked, sample))
     if best is not None:
         # A CSV that tells no more than the folders do is one file more to go wrong.
         source = best.source
         needless = isinstance(source, CsvLabels) and source.folder.endswith(f"{{{source.label}}}") and not source.group
-        if not (needless and in_folders):
+        # What is answered with folders' names has them for classes.
+        told = not best.known and any(found.known for found in of_folders)
+        if not (needless and of_folders) and not told:
             others = (path for path in tables if path != getattr(asked.source, "csv", "") and not is_sample(path))
             alike = [path for path in others if list(tables[path]) == list(tables[best.path])]
             return of_parts(look, best, tables) or with_validation(
                 best, alike, lambda path: validating(look, source, tables[path], path)
             )
     in_jsons = list(_in_json(look, asked, sample))
-    found = [*in_folders, *in_jsons, *_in_names(look, asked, sample)]
+    found = [*of_folders, *in_jsons, *_in_names(look, asked, sample)]
     if not found:
         raise DataError(_none_found(look, tables, asked))
     likeliest = max(found, key=attrgetter("sure"))
-    if look.unlisted and likeliest in in_folders:
+    if look.unlisted and likeliest in of_folders:
         raise DataError(f"{likeliest.seen}, but what is in {look.unlisted[0]} is not known.")
     sources = {one.path: one.source for one in in_jsons}
     return with_validation(likeliest, list(sources), sources.get)
@@ -166,7 +163,9 @@ def _several(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -
     for column in table.rows.columns:
         if table.rows[column].is_unique:
             found = several(left, set(table.rows[column].str.strip()) - {""})
-            yield from _of_several(found, column, left, table, asked, sample)
+            if found is not None and not names_classes(column, found.images, sample):
+                of_images = table.whole.drop(columns=counting(table.rows, column, found.images))
+                yield from _of_several(found, column, left, replace(table, whole=of_images), asked, sample)
 
 
 def _by_template(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
@@ -179,9 +178,9 @@ def _by_template(look: Look, table: LabelTable, asked: Asked, sample: SampleTabl
 
 
 def _of_several(
-    found: Several | None, column: str, left: Sequence[str], table: LabelTable, asked: Asked, sample: SampleTable
+    found: Several, column: str, left: Sequence[str], table: LabelTable, asked: Asked, sample: SampleTable
 ) -> Iterator[Found]:
-    if found is None or len(found.images) * 2 < len(table.rows):
+    if len(found.images) * 2 < len(table.rows):
         return
     labels = labels_of(table.rows, column, sample, (), asked.key)
     if labels is not None:
@@ -303,48 +302,6 @@ def _body(called: pd.Series[str]) -> str | None:
     bodies = called.str.extract(whole_names(SIDES), expand=False) if len(called) else called
     paired = bodies.dropna()
     return SIDES if len(paired) == len(called) > 0 and paired.duplicated(keep=False).mean() > 0.5 else None
-
-
-def _in_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
-    """A folder for each class, all in one that has no images of its own; also beside the folder of those to predict."""
-    below = [folder for folder in look.image_folders if folder.path != "."]
-    # Those with images of their own, and not only images to predict.
-    own = {folder.path for folder in below if any(f"{folder.path}/{name}" not in asked.images for name in folder.names)}
-    for parent in sorted({folder.parent for folder in below} - {folder.path for folder in below}):
-        places = look.folders_in(parent)
-        other = [name for name in places if str(PurePosixPath(parent, name)) not in own]
-        classes = [name for name in places if name not in other]
-        called = {name.lower() for name in classes}
-        no_classes = called <= NO_CLASSES or (parent == "." and called & PARTS)
-        if len(classes) < 2 or IS_TEST.search(parent) or no_classes:
-            continue
-        known = bool(set(sample.values) & set(classes)) or set(sample.columns) == set(classes)
-        sure = 2 + known + ("train" in parent.lower()) + len(look.images_below[parent]) / len(look.files)
-        seen = f"{parent} has a folder for each of {len(classes)} classes"
-        odd = len(sample.values) and not known and not set(sample.values) <= TRIVIAL
-        doubts = (f"whether {', '.join(classes[:3])} are the classes",) if odd else ()
-        if parent == "." and not sample.columns:
-            other = [*other, PREPARED]
-        theirs = [
-            f"{one.path}/{name}" for one in below if one.parent == parent and one.path in own for name in one.names
-        ]
-        source: LabelSource = Folders(parent, suffix=suffix_of(theirs), without=other)
-        if valid := _given_validation(look, parent, classes):
-            other_source = Folders(valid, suffix=suffix_of(look.images_below[valid]))
-            seen, source = f"{seen}; those in {valid} validate", GivenSplit(source, other_source)
-        yield Found(source, in_order(classes), seen, sure, doubts)
-
-
-def _given_validation(look: Look, parent: str, classes: Sequence[str]) -> str:
-    """The folder beside one of class folders that has the images to validate on, if there is one."""
-    path = PurePosixPath(parent)
-    beside = str(path.parent)
-    for name in look.folders_in(beside) if "train" in path.name.lower() else ():
-        place = str(PurePosixPath(beside, name))
-        inside = {folder.own_name for folder in look.image_folders if folder.parent == place}
-        if re.match("val|dev", name.lower()) and inside and inside <= set(classes):
-            return place
-    return ""
 
 
 def _in_json(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:

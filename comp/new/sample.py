@@ -13,6 +13,8 @@ from comp.errors import DataError
 from comp.new.look import Look
 from comp.new.metrics import for_one_class, metric_of
 
+# Answers that tell nothing of the labels.
+TRIVIAL = {"", "0", "1", "0.0", "1.0", "0.5"}
 SAMPLES = "sample|submission|benchmark|example"
 # What a column is called and what is in it, or how a metric is called, where the answers are none of ours.
 ANYTHING, SEQUENCES = r".*", r"|[\d.,\[\]-]+(\s+[\d.,\[\]-]+)+"
@@ -57,6 +59,11 @@ class SampleTable:
     def values(self) -> pd.Series[str]:
         """Those of the first column beside the id; none where there is no such column."""
         return self.table[self.columns[0]].str.strip() if self.columns else pd.Series([], dtype=str)
+
+    @property
+    def words(self) -> set[str]:
+        """Its answers, and the words in them, without those that tell nothing."""
+        return {part for value in set(self.values) for part in (value, *value.split())} - TRIVIAL
 
 
 def is_sample(path: str) -> bool:

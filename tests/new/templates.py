@@ -78,6 +78,12 @@ class Kind:
     says: str
 
 
+def lay_out(kind, folder):
+    for file, text in {**dict.fromkeys(kind.files, "x"), **kind.tables}.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(text, encoding="utf-8")
+
+
 def kind(
     files="train/{n}.jpg test/{n}.jpg",
     *,

@@ -27,6 +27,7 @@ from tests.new.templates import (
     coco,
     images,
     kind,
+    lay_out,
     per_class,
     pets,
     pixels,
@@ -318,12 +319,6 @@ def row_of(name, inferred):
     texts = re.sub(r",? \)", ")", lines.replace("( ", "(").replace("|", "\\|")).splitlines()
     parts = [text.removeprefix("_ = ") for text in texts]
     return f"| {name} | `{'` | `'.join(parts)}` | {'' if metric.sure else '? '}{competition.scoring.name} |"
-
-
-def lay_out(kind, folder):
-    for file, text in {**dict.fromkeys(kind.files, "x"), **kind.tables}.items():
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_text(text, encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -81,38 +81,65 @@ class Folders(Declared):
     """A folder per class: ``Folders("train")`` reads ``train/cat/0.jpg`` as a cat.
 
     The id is the path below the folder, without its suffix (``cat/0``). suffix: what names end in; if it is empty, any
-    of IMAGE_SUFFIXES. without: the names of folders that are no classes.
+    of IMAGE_SUFFIXES. without: the names of folders that are no classes, and no groups.
+    layout: the folders on the way to an image: ``{label}`` is called by the class, ``{group}`` by what its images
+        belong to, which is never on both sides of a split; others are called so in each, like ``{label}/images``.
     """
 
     folder: str
     suffix: Suffix = ""
     without: Annotated[Sequence[str], "a list of folders"] = ()
+    layout: str = "{label}"
     target: ClassVar[Target] = "single"
 
+    @property
+    def group(self) -> str | None:
+        """What images of one group have in common, in a word."""
+        return "folder" if "{group}" in self.layout else None
+
+    def contradictions(self) -> Iterator[tuple[str, object, str]]:
+        parts = self.layout.split("/")
+        others = {part for part in parts if part in ("", ".", "..") or "{" in part} - {"{label}", "{group}"}
+        is_wrong = others or parts.count("{label}") != 1 or parts.count("{group}") > 1
+        yield "layout", is_wrong, "folders of which one is {label} and one may be {group}, like '{group}/{label}'"
+
     def read(self, folder: Path) -> pd.DataFrame:
-        root = folder / self.folder
-        loose = [path for path in images_in(root, self.suffix)[1] if not os.path.isdir(path)]  # noqa: PTH112
-        if loose:
-            raise DataError(f"{loose[0]} has no label: it lies beside the class folders of {root} and not in one.")
-        classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-        classes = [place for place in classes if place.name not in self.without]
-        if not classes:
+        root, parts = folder / self.folder, self.layout.split("/")
+        places = [root]
+        for part in parts:
+            places = [inside for place in places for inside in self._inside(place, part)]
+        if not places:
             raise DataError(f"{root} holds no class folders; check `folder` of Folders in competition.py.")
         ids: list[str] = []
         paths: list[str] = []
         labels: list[str] = []
+        groups: list[str] = []
         left: list[str] = []
-        for place in classes:
+        for place in places:
             names, found, others = images_in(place, self.suffix)
             if not names:
                 raise DataError(
                     f"{place} holds no image files{_instead(place)}, so it is no class; add some, or remove the folder."
                 )
-            ids += [f"{place.name}/{PurePath(name).stem}" for name in names]
+            way = place.relative_to(root)
+            called = dict(zip(parts, way.parts, strict=True))
+            ids += [f"{way.as_posix()}/{PurePath(name).stem}" for name in names]
             paths += found
-            labels += [place.name] * len(names)
+            labels += [called["{label}"]] * len(names)
+            groups += [called.get("{group}", "")] * len(names)
             left += others
-        return table(left_out(left, self.suffix), id=ids, path=paths, label=labels)
+        notes = left_out(left, self.suffix)
+        return table(notes, id=ids, path=paths, label=labels, group=groups if self.group else None)
+
+    def _inside(self, place: Path, part: str) -> list[Path]:
+        """The folders in a folder that a part of the layout means. Raises DataError for an image beside them."""
+        loose = [path for path in images_in(place, self.suffix)[1] if not os.path.isdir(path)]  # noqa: PTH112
+        if loose:
+            raise DataError(f"{loose[0]} has no label: it lies beside the folders in {place} and not in one.")
+        if "{" not in part:
+            return [place / part]
+        inside = sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return [path for path in inside if path.name not in self.without]
 
 
 @dataclass(frozen=True)

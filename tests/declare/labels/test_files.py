@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from comp.declare.labels.columns import CsvLabels
 from comp.declare.labels.files import FileNames, Folders, TestImages, images_in, placed
 from comp.declare.labels.given import GivenSplit
-from comp.errors import DataError
+from comp.errors import DataError, DeclarationError
 from tests.declare.labels.conftest import ODD, by_id, rows_of, touch
 
 CLASS_NAMES = st.text(ODD, min_size=1, max_size=12)
@@ -71,6 +71,8 @@ def test_folders_round_trip(fresh, classes):
         (TestImages("test"), ["test/1.nii", "test/2.nii"], r"2 files \.nii"),
         (Folders("train"), ["train/cat/1.heic", "train/dog/1.jpg"], r"1 file \.heic"),
         (Folders("train"), [], r"train doesn't exist"),
+        (Folders("train", layout="{label}/images"), ["train/cat/0.jpg"], r"0\.jpg has no label"),
+        (Folders("train", layout="{label}/images"), ["train/cat/masks/0.jpg"], r"cat/images doesn't exist"),
         (FileNames("train/{label}.jpg"), [], r"train doesn't exist"),
         (TestImages("train"), [], r"train doesn't exist"),
         (NAMES, [b"train/cat.\xff.jpg".decode(errors="surrogateescape")], r"cat\.\\udcff\.jpg' is no UTF-8; rename"),
@@ -79,6 +81,24 @@ def test_folders_round_trip(fresh, classes):
 def test_each_mistake_of_files_and_folders_is_named(tmp_path, source, files, said):
     with pytest.raises(DataError, match=said):
         source.read(touch(tmp_path, *files))
+
+
+@pytest.mark.parametrize(
+    ("layout", "label", "group"), [("{group}/{label}", 1, 0), ("{label}/{group}", 0, 1), ("{group}/x/{label}", 2, 0)]
+)
+def test_folders_lie_in_those_of_groups_or_hold_them(tmp_path, layout, label, group):
+    ways = ["a/x/cat", "b/x/cat", "b/x/dog"] if "x" in layout else ["a/cat", "b/cat", "b/dog"]
+    touch(tmp_path, *(f"train/{way}/0.jpg" for way in ways), "train/none/lost.txt")
+    frame = Folders("train", layout=layout, without=["none"]).read(tmp_path)
+    assert list(frame["id"]) == [f"{way}/0" for way in ways]
+    assert list(frame["label"]) == [way.split("/")[label] for way in ways]
+    assert list(frame["group"]) == [way.split("/")[group] for way in ways]
+
+
+@pytest.mark.parametrize("layout", ["images", "{label}/{label}", "{label}/../x", "{label}/", "{lable}", "x{label}"])
+def test_a_layout_has_one_folder_of_the_class(layout):
+    with pytest.raises(DeclarationError, match="`layout`"):
+        Folders("train", layout=layout)
 
 
 def test_file_names_may_have_spaces_line_ends_and_markup(tmp_path):
