@@ -1,8 +1,8 @@
-"""From a viewpoint to albumentations: what a training image goes through, and the fixed views of prediction."""
+"""From a viewpoint to albumentations: what a training image goes through, and the views of prediction."""
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from comp.data.reading import Pixels, Reading, centre, with_margin
 from comp.declare.brought import ADDRESS, called
 from comp.declare.reading import Size, sides
+from comp.declare.recipe import TTA, Recipe
 from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import DeclarationError
 
@@ -21,8 +22,8 @@ cv2.setNumThreads(0)
 # An albumentations `Compose`. Its import takes a second, and a head on cached features needs none of it.
 Pipeline = Any
 
-# What one's own is called in a message.
-OWN = "Viewpoint: `pipeline`"
+# What one's own are called in a message.
+OWN, OWN_VIEWS = "Viewpoint: `pipeline`", "Recipe: `tta`"
 CHANCE_OF_ROTATION = 0.75
 CHANCE_OF_LIGHT = 0.75
 # From the paper's experiments: the rectangle's share of the image, and its width to its height. albumentations draws a
@@ -35,40 +36,57 @@ ERASED_RATIO = (0.3, 1 / 0.3)
 class Preprocessing:
     """What stands between a file and the backbone: the size, how the file is read, the viewpoint.
 
-    erasing: the chance that a rectangle of a random view is overwritten; for views that train.
+    erasing: the chance that a rectangle of a random view is overwritten; for views that train. tta: the recipe's.
     """
 
     size: Size
     reading: Reading
     viewpoint: Viewpoint
     erasing: float = 0.0
+    tta: TTA = "none"
 
-    def pipeline(self) -> Pipeline:
-        """A new pipeline of the random views; it holds the random state of the image it is at."""
-        return training_pipeline(self.viewpoint, self.size, self.erasing)
+    @property
+    def covered(self) -> Size | None:
+        """The size that the image of a random view covers; None for the whole image, as one's own pipeline is given."""
+        return None if self.viewpoint.pipeline is not None else with_margin(self.size, self.viewpoint.max_zoom)
 
-    def seen(self, view: View, read: Callable[[Size], Pixels], pipeline: Pipeline, seed: int, row: int) -> Pixels:
+    def pipelines(self) -> list[Pipeline]:
+        """New pipelines, that of the random views and those of one's own views; each holds its image's random state."""
+        return [training_pipeline(self.viewpoint, self.size, self.erasing), *own_views(self.tta, self.size)]
+
+    def seen(
+        self, view: View, read: Callable[[Size | None], Pixels], pipelines: Sequence[Pipeline], seed: int, row: int
+    ) -> Pixels:
         """An image in one view (size, size, C).
 
-        read: gives the image so that it covers a size. A random view follows from the seed, its draw and the
-        image's row alone, so it doesn't depend on who reads the image, or when.
+        read: gives the image so that it covers a size, or the whole image. A random view follows from the seed, its
+        draw and the image's row alone, so it doesn't depend on who reads the image, or when.
         """
-        if view.draw is None:
-            return apply_symmetry(centre(read(self.size), self.size), view.symmetry)
-        seed_pipeline(pipeline, seed, view.draw, row)
-        image = read(with_margin(self.size, self.viewpoint.max_zoom))
-        augmented: Pixels = called(OWN, lambda: pipeline(image=image)["image"])
-        wanted = (*sides(self.size), self.reading.depth.channels)
-        if augmented.shape != wanted or augmented.dtype != np.uint8:
+        if view.own:
+            return self._made_by(OWN_VIEWS, pipelines[view.own], read(None), row)
+        if view.draw is not None:
+            return self._made_by(OWN, pipelines[0], read(self.covered), seed, view.draw, row)
+        return apply_symmetry(centre(read(self.size), self.size), view.symmetry)
+
+    def _made_by(self, field: str, pipeline: Pipeline, image: Pixels, *numbers: int) -> Pixels:
+        seed_pipeline(pipeline, *numbers)
+        made = called(field, lambda: pipeline(image=image)["image"])
+        kind = str(made.dtype) if isinstance(made, np.ndarray) else type(made).__name__
+        if kind != "uint8":
             raise DeclarationError(
-                f"{OWN} gave an array of {augmented.dtype} of shape {augmented.shape}, but it should "
-                f"be uint8 of {wanted}; end it with a crop or a resize to the size it is given."
+                f"{field} gave an array of {kind}, but it should be of uint8, as it is given; leave out Normalize, "
+                "ToFloat and ToTensorV2, as comp normalises with the backbone's own mean and standard deviation."
             )
-        return augmented
+        if made.shape != (wanted := (*sides(self.size), self.reading.depth.channels)):
+            raise DeclarationError(
+                f"{field} gave an array of shape {made.shape}, but it should be of {wanted}; end it with a crop or a "
+                "resize to the size it is given."
+            )
+        return np.asarray(made)
 
 
 def training_pipeline(viewpoint: Viewpoint, size: Size, erasing: float = 0.0) -> Pipeline:
-    """Random augmentation of an array of bytes that covers ``size * max_zoom``; gives (size, size, C).
+    """Random augmentation of an array of bytes; gives (size, size, C). What isn't one's own needs ``size * max_zoom``.
 
     Rotation, a cut at a random place and zoom, flips, light: fast.ai lesson 2's ``tfms_from_model``.
     erasing: the chance that a rectangle of what these, or a pipeline of one's own, gave is overwritten with noise
@@ -100,6 +118,32 @@ def training_pipeline(viewpoint: Viewpoint, size: Size, erasing: float = 0.0) ->
         *erase,
     ]
     return A.Compose(steps)
+
+
+def own_views(tta: TTA, size: Size) -> list[Pipeline]:
+    """The pipelines of a recipe's own views; none where its ``tta`` is a name."""
+    if isinstance(tta, str):
+        return []
+    import albumentations as A  # noqa: N812 - as its own documentation has it
+
+    own, kinds = called(OWN_VIEWS, tta, size), (A.BasicTransform, A.BaseCompose)
+    if not isinstance(own, (list, tuple)) or not own or not all(isinstance(one, kinds) for one in own):
+        raise DeclarationError(
+            f"{OWN_VIEWS} returned {own!r}, but it should return a list of albumentations pipelines."
+        )
+    return [A.Compose([one]) for one in own]
+
+
+def tta_views(recipe: Recipe, viewpoint: Viewpoint) -> tuple[View, ...]:
+    """The views whose mean is predicted; the plain one is the first."""
+    if recipe.tta == "none":
+        return (View(),)
+    if recipe.tta == "fixed":
+        return viewpoint.at(recipe.stages[-1].pixels).fixed_views
+    if recipe.tta == "random":
+        return (View(), *(View(draw=draw) for draw in range(recipe.tta_views)))
+    own = own_views(recipe.tta, recipe.stages[-1].pixels)
+    return (View(), *(View(own=number) for number in range(1, len(own) + 1)))
 
 
 def serialised(pipeline: Pipeline) -> str:

@@ -56,7 +56,7 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         caches: Mapping[Size, ImageCache] | None = None,
     ) -> None:
         self.paths, self.preprocessing, self.seed, self.caches = paths, preprocessing, seed, caches or {}
-        self.pipeline = preprocessing.pipeline()
+        self.pipelines = preprocessing.pipelines()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For a process that isn't forked, which has to load the declarations first whose functions it calls."""
@@ -64,7 +64,7 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         return _arrived, ([path for name, path in loaded_declarations().items() if name.encode() in parts], parts)
 
     def __getitem__(self, request: Request) -> tuple[int, Pixels]:
-        return self._seen(request, self.pipeline)
+        return self._seen(request, self.pipelines)
 
     def __getitems__(self, requests: Sequence[Request]) -> list[tuple[int, Pixels]] | CompError:
         """Each of some requests. OpenCV and Pillow work without Python's lock, so threads do it in less time.
@@ -77,27 +77,27 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
             except CompError as error:
                 error.add_note(format_exc())
                 return error
-        count = min(len(self._pipelines), len(requests))
+        count = min(len(self._of_threads), len(requests))
         if count <= 1:
             return [self[request] for request in requests]
-        shares = ((requests[first::count], self._pipelines[first]) for first in range(count))
+        shares = ((requests[first::count], self._of_threads[first]) for first in range(count))
         seen = list(in_threads(lambda share: [self._seen(request, share[1]) for request in share[0]], shares, count))
         return [seen[index % count][index // count] for index in range(len(requests))]
 
     @cached_property
-    def _pipelines(self) -> list[Pipeline]:
-        """One for each thread, as a pipeline holds the random state of the image it is at."""
-        return [self.pipeline, *(self.preprocessing.pipeline() for _ in range(1, torch.get_num_threads()))]
+    def _of_threads(self) -> list[list[Pipeline]]:
+        """Those of each thread, as a pipeline holds the random state of the image it is at."""
+        return [self.pipelines, *(self.preprocessing.pipelines() for _ in range(1, torch.get_num_threads()))]
 
-    def _seen(self, request: Request, pipeline: Pipeline) -> tuple[int, Pixels]:
+    def _seen(self, request: Request, pipelines: Sequence[Pipeline]) -> tuple[int, Pixels]:
         row, views = request
-        # Fixed views share one reading of the file, random ones another with a margin.
+        # Fixed views share one reading of the file, random ones another with a margin, those of one's own a whole one.
         read = cache(partial(self.read, row))
-        return row, np.stack([self.preprocessing.seen(view, read, pipeline, self.seed, row) for view in views])
+        return row, np.stack([self.preprocessing.seen(view, read, pipelines, self.seed, row) for view in views])
 
-    def read(self, row: int, size: Size) -> Pixels:
-        """The image of a row (H, W, C) that covers the size."""
-        cached = self.caches.get(size)
+    def read(self, row: int, size: Size | None) -> Pixels:
+        """The image of a row (H, W, C) that covers the size, or all of it."""
+        cached = None if size is None else self.caches.get(size)
         if cached is not None and row in cached:
             # Another training may have needed the room, and another machine may not have them.
             with suppress(OSError):

@@ -97,25 +97,25 @@ class Reading:
 ORDINARY = Reading()
 
 
-def read_image(path: Path, size: Size, reading: Reading = ORDINARY) -> Pixels:
-    """The image as bytes (H, W, C) that cover the size: a square or rectangle is to be cut out.
+def read_image(path: Path, size: Size | None, reading: Reading = ORDINARY) -> Pixels:
+    """The image as bytes (H, W, C) that cover the size: a square or rectangle is to be cut out; None for all of it.
 
     With ``fit="crop"`` the image is resized until it just covers the size, by its shorter side where that is a square;
     with ``pad`` until it fits in, and its reflection fills the rest. An ordinary image is RGB, upright by its EXIF
     orientation: four-component, grey and palette images become RGB, see `to_rgb`, and deeper ones bytes by the depth
     that the training images have, where these are deep; of an animation the first frame is taken, of an image longer
     than LONGEST_SIDE times its shorter side the middle. A large JPEG is decoded at one of its own reduced scales, never
-    below the size.
+    below the size. Without a size the image is neither resized nor cut.
     Raises DataError for a file that is no readable image, DeclarationError for what `array_of` refuses.
     """
-    box, read, depth = sides(size), reading.read, reading.depth
+    box, read, depth = None if size is None else sides(size), reading.read, reading.depth
     try:
-        planes = _ordinary(path, max(box), depth) if read == "images" else _planes(array_of(path, read), depth)
+        planes = _ordinary(path, box and max(box), depth) if read == "images" else _planes(array_of(path, read), depth)
     except DeclarationError:
         raise
     except Exception as error:  # a damaged file makes Pillow's decoders raise nearly anything
         raise DataError(f"{path} can't be read as an image ({error}); replace it or remove it and its label.") from None
-    fitted = [_fitted(_middle(plane), box, reading) for plane in planes]
+    fitted = [np.asarray(plane) if box is None else _fitted(_middle(plane), box, reading) for plane in planes]
     return fitted[0] if len(fitted) == 1 and fitted[0].ndim == 3 else np.dstack(fitted)
 
 
@@ -134,13 +134,13 @@ def _fitted(image: Image.Image, box: tuple[int, int], reading: Reading) -> Pixel
     return np.pad(pixels, [*((gap // 2, gap - gap // 2) for gap in gaps), (0, 0)][: pixels.ndim], mode="reflect")
 
 
-def _ordinary(path: Path, least: int, depth: Depth) -> list[Image.Image]:
-    """An ordinary image in RGB, its sides at least as long where it is; a deep one as `_planes` has it."""
+def _ordinary(path: Path, least: int | None, depth: Depth) -> list[Image.Image]:
+    """An ordinary image in RGB, its sides at least as long where they are; a deep one as `_planes` has it."""
     with suppress(UnidentifiedImageError), opened(path) as image:
         if depth.low and is_deep(image):
             return _planes(deep_values(image, path), depth)
         _must_have(3, depth)
-        if image.mode in ("RGB", "L"):
+        if least is not None and image.mode in ("RGB", "L"):
             image.draft(image.mode, (least, least))
         return [to_rgb(turned_upright(image))]
     return _planes(bands_of(path), depth)

@@ -41,6 +41,10 @@ Loss = Annotated[
     f"one of {', '.join(LOSSES)}, or a function of logits and targets",
 ]
 
+TTA = Annotated[
+    Literal["none", "fixed", "random"] | Callable[[Any], Sequence[Any]],
+    "'none', 'fixed', 'random', or a function of the image size that returns a list of pipelines",
+]
 
 HEADS = {
     "linear": "a linear classifier of the standardised features",
@@ -205,7 +209,10 @@ class Recipe(Declared):
         (arXiv:1704.00109).
     teacher_confidence: the probability from which a ``--teacher`` is confident of a test image; 0 takes all of them.
     validation: the share of the labelled images that validates.
-    tta: ``none``, ``fixed`` (the viewpoint's flips) or ``random`` (the plain view and ``tta_views`` random ones).
+    tta: the views whose predictions are averaged: ``none`` but the plain one, ``fixed`` (the viewpoint's flips),
+        ``random`` (the plain view and ``tta_views`` random ones), or the plain view and those of a function of the last
+        stage's size, in pixels or ``(height, width)``, that returns a list of albumentations pipelines. Each makes
+        bytes (size, size, C) of the whole image as it is in its file (H, W, C), without chance.
     stages: in order; the weights are carried on from each to the next.
     on_cpu: the recipe in its place on a machine without a GPU.
     """
@@ -242,7 +249,7 @@ class Recipe(Declared):
     snapshots: Annotated[int, between(1)] = 1
     teacher_confidence: Annotated[float, between(0, 1)] = 0.0
     validation: Annotated[float, between(0.01, 0.5)] = 0.2
-    tta: Literal["none", "fixed", "random"] = "fixed"
+    tta: TTA = "fixed"
     tta_views: Annotated[int, between(1, 64)] = 4
     stages: Annotated[Sequence[Stage], between(1), "a list of at least one Stage"]
     on_cpu: Recipe | None = None

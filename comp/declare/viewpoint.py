@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from comp.declare.checks import Declared, between
 from comp.declare.reading import Fit, Size, sides
+from comp.errors import DeclarationError
 
 # Elements of the square's symmetry group: quarter turns 0 to 3, then the same of the mirror image.
 SYMMETRIES = {"none": (0,), "horizontal": (0, 4), "both": (0, 2, 4, 6), "dihedral": (0, 1, 2, 3, 4, 5, 6, 7)}
@@ -22,14 +23,16 @@ Pipeline = Annotated[Callable[[Any], Any], "a function of the image size that re
 
 @dataclass(frozen=True)
 class View:
-    """One way of looking at an image: a fixed symmetry of the plain centre view, or a random augmentation by its draw.
+    """One way of looking at an image: a symmetry of the plain centre view, a random augmentation, or one of one's own.
 
     symmetry: quarter turns counter-clockwise, plus 4 for the mirror image.
     draw: which of the endless random augmentations; the same number gives the same one.
+    own: which of the pipelines that the recipe's `tta` returns, counted from 1; 0 is none of them.
     """
 
     symmetry: int = 0
     draw: int | None = None
+    own: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +45,10 @@ class Viewpoint(Declared):
     max_rotation: degrees to either side.
     max_light: the largest relative change of brightness and of contrast; 0 is none.
     pipeline: a function of a stage's size, in pixels or ``(height, width)``, that returns an albumentations pipeline of
-        one's own; it is given arrays (H, W, C) of any size and must return (size, size, C). It replaces the random
-        augmentations above.
-    fit: how an image becomes a square or rectangle: ``crop`` keeps its middle, ``pad`` keeps all of it and fills the
-        rest with its reflection.
+        one's own, which replaces the random augmentations above. It is given the whole image as it is in its file,
+        upright, as bytes (H, W, C) of any size, and must return bytes (size, size, C); comp normalises them.
+    fit: how an image becomes a square or rectangle where no pipeline of one's own makes it one: ``crop`` keeps its
+        middle, ``pad`` keeps all of it and fills the rest with its reflection.
     """
 
     flips: Flips
@@ -54,6 +57,13 @@ class Viewpoint(Declared):
     max_light: Annotated[float, between(0, 1)] = 0.05
     pipeline: Pipeline | None = None
     fit: Fit = "crop"
+
+    def __init_subclass__(cls) -> None:
+        raise DeclarationError(
+            f"{cls.__name__} is a subclass of Viewpoint, of which a run would record the fields alone; give a function "
+            "as `pipeline` of side_on, top_down or upright for the images that train, or as `tta` of a Recipe for the "
+            "views that are predicted."
+        )
 
     def at(self, size: Size) -> Viewpoint:
         """As images of this size allow it: a quarter turn of a rectangle has another shape."""

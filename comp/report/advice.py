@@ -129,7 +129,7 @@ def _of_sizes(train: pd.DataFrame, recipe: Recipe, pretrained_at: int | None, fi
             f"the middle square, which is what one view sees, leaves out more than a third of {share:.0%} of the "
             "images; what matters may stand there"
         )
-        yield Advice("long shapes", evidence, "" if recipe.tta == "random" else "--set tta=random")
+        yield Advice("long shapes", evidence, "--set tta=random" if recipe.tta in ("none", "fixed") else "")
 
 
 def _unlike(train: pd.DataFrame, test: pd.DataFrame) -> Iterator[Advice]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from comp.console import Console
-from comp.data.augmenting import Preprocessing
+from comp.data.augmenting import Preprocessing, tta_views
 from comp.data.data_check import checked_tables
 from comp.data.file_facts import ODDITIES
 from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training
@@ -33,7 +33,6 @@ from comp.report.rendering import SIDE, thumbnail, write_page
 from comp.runs import Workspace
 from comp.runs.pretraining import pretraining
 from comp.runs.resolve import Choices, resolve
-from comp.training.inputs import tta_views
 from comp.training.prepared import which_validate
 
 Array = npt.NDArray[Any]
@@ -216,7 +215,7 @@ def _augmented(
     size, viewpoint = recipe.stages[-1].pixels, competition.augment
 
     def views(seen: tuple[View, ...], erasing: float) -> list[str]:
-        dataset = ImageDataset([Path(path)], Preprocessing(size, reading, viewpoint, erasing), seed)
+        dataset = ImageDataset([Path(path)], Preprocessing(size, reading, viewpoint, erasing, recipe.tta), seed)
         return [thumbnail(pixels) for pixels in dataset[0, seen][1]]
 
     return {

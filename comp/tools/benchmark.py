@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from comp.console import Console
+from comp.data.augmenting import tta_views
 from comp.data.loading import ImageDataset, ImageEpochs, collate
-from comp.data.reading import with_margin
 from comp.declare.competition import Competition
 from comp.declare.recipe import Stage
 from comp.declare.viewpoint import View
@@ -30,7 +30,7 @@ from comp.submission.scoring import score_logits
 from comp.training.backbone import set_size, training_mode
 from comp.training.epochs import Epoch, Step
 from comp.training.features import FeatureEpochs
-from comp.training.inputs import HEAD_BATCHES, forward_batch, tta_views, workers
+from comp.training.inputs import HEAD_BATCHES, forward_batch, workers
 from comp.training.learner import Learner
 from comp.training.memory import peak_memory
 from comp.training.prepared import Prepared, prepare
@@ -246,8 +246,8 @@ def _finish() -> None:
 
 def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: int, model_trains: float) -> dict[str, float]:
     """Milliseconds per image of each part of an epoch's work, one after the other in this process."""
-    learner, augment, timed = prepared.learner, prepared.experiment.competition.augment, rows[:TIMED].tolist()
-    side, augmented = with_margin(size, augment.max_zoom), (View(draw=0),)
+    learner, timed = prepared.learner, rows[:TIMED].tolist()
+    side, augmented = dataset.preprocessing.covered, (View(draw=0),)
     files, requests = [Path(dataset.paths[row]) for row in timed], [(row, augmented) for row in timed]
     without = prepared.images.dataset(size, 0)
     samples = [dataset[request] for request in requests]

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from comp.console import Console, at_the_end_of, in_minutes
+from comp.data.augmenting import tta_views
 from comp.data.tables import Tables
 from comp.declare.reading import Size
 from comp.declare.recipe import Recipe
@@ -23,7 +24,6 @@ from comp.runs import Run
 from comp.runs.resolve import Experiment
 from comp.tools.side_by_side import Job, each
 from comp.tools.speeds import Speeds
-from comp.training.inputs import tta_views
 from comp.training.prepared import Prepared, prepare
 
 # Seconds: of preparing, recording and predicting one training, and of an epoch of a head; corrected by what they take.

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from comp.console import Console
-from comp.data.augmenting import Preprocessing, serialised
+from comp.data.augmenting import Preprocessing, own_views, serialised, tta_views
 from comp.data.image_cache import ImageCache, cached_images
 from comp.data.loading import SHARED_MEMORY, ImageDataset, ImageEpochs, in_views, readers_within
 from comp.data.readers import versions_of
-from comp.data.reading import RGB, Depth, Paths, Reading, with_margin
+from comp.data.reading import RGB, Depth, Paths, Reading
 from comp.declare.brought import key_of
 from comp.declare.reading import Channels, Read, Size, sides, size_in_words
-from comp.declare.recipe import Recipe, Stage
+from comp.declare.recipe import TTA, Stage
 from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import RunError
 from comp.files import source_digest
@@ -67,7 +67,7 @@ class Images:
     are known. columns: (N, K), where the competition has any. cache: the folder for their features and for the images
     at the sizes that they train at. read, depth: how they are read, and what they have in common. parts: those that
     they were put together from, whose features are cached each on its own. reused: whether what the early half makes of
-    them is of use again, in other folds or for other snapshots.
+    them is of use again, in other folds or for other snapshots. tta: the recipe's.
     """
 
     paths: Paths
@@ -82,6 +82,7 @@ class Images:
     columns: Tensor | None = None
     parts: "tuple[Images, ...]" = ()
     reused: bool = False
+    tta: TTA = "none"
 
     @property
     def reading(self) -> Reading:
@@ -90,7 +91,7 @@ class Images:
     def dataset(
         self, size: Size, seed: int, erasing: float = 0.0, kept: Mapping[Size, ImageCache] | None = None
     ) -> ImageDataset:
-        preprocessing = Preprocessing(size, self.reading, self.viewpoint, erasing)
+        preprocessing = Preprocessing(size, self.reading, self.viewpoint, erasing, self.tta)
         return ImageDataset(self.paths, preprocessing, seed, kept)
 
     def only(self, rows: Rows) -> "Images":
@@ -163,6 +164,7 @@ class Images:
             "augmentations": self._augmentations(size) if drawn else None,
             "source": source_digest(*FEATURES_FOLLOW_FROM),
             "drawn": self.seed if drawn else None,
+            "own": self._own_views(size) if any(view.own for view in views) else None,
             "precision": [str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
         }
 
@@ -171,8 +173,11 @@ class Images:
 
     def _augmentations(self, size: Size) -> list[Any]:
         """What random views follow from: the pipeline as albumentations writes it down, and one's own by its source."""
-        pipeline = self.dataset(size, self.seed).pipeline
-        return [serialised(pipeline), self.viewpoint.max_zoom, key_of(self.viewpoint.pipeline)]
+        random = self.dataset(size, self.seed).pipelines[0]
+        return [serialised(random), self.viewpoint.max_zoom, key_of(self.viewpoint.pipeline)]
+
+    def _own_views(self, size: Size) -> list[Any]:
+        return [[serialised(one) for one in own_views(self.tta, size)], key_of(self.tta)]
 
     def can_cache_maps(self, learner: Learner, stage: Stage) -> bool:
         """Whether a stage can have what the early half makes of all rows; why not is said."""
@@ -280,10 +285,14 @@ class Images:
                 bar.advance(batch.shape[0] * batch.shape[1])
 
     def kept(self, stage: Stage, training: Rows, validating: Rows) -> dict[Size, ImageCache]:
-        """The images of a stage of several epochs, by the size that they cover, where there is room for them."""
+        """The images of a stage of several epochs, by the size that they cover, where there is room for them.
+
+        Whole images, as a pipeline of one's own is given, take too much of it: their files are read in every epoch.
+        """
         if stage.epochs == 1:
             return {}
-        rows_by_size: dict[Size, Rows] = {with_margin(stage.pixels, self.viewpoint.max_zoom): training}
+        covered = Preprocessing(stage.pixels, self.reading, self.viewpoint).covered
+        rows_by_size: dict[Size, Rows] = {} if covered is None else {covered: training}
         rows_by_size[stage.pixels] = np.concatenate([rows_by_size.get(stage.pixels, validating[:0]), validating])
         kept: dict[Size, ImageCache] = {}
         for size, repeated in rows_by_size.items():
@@ -365,15 +374,6 @@ def _what(cut: Cut | None) -> str:
 
 def _not_here(_: int) -> Iterator[Tensor]:
     raise RunError("The features that rank 0 computed aren't here: several machines need the same COMP_HOME.")
-
-
-def tta_views(recipe: Recipe, viewpoint: Viewpoint) -> tuple[View, ...]:
-    """The views whose mean is predicted; the plain one is the first."""
-    if recipe.tta == "none":
-        return (View(),)
-    if recipe.tta == "fixed":
-        return viewpoint.at(recipe.stages[-1].pixels).fixed_views
-    return (View(), *(View(draw=draw) for draw in range(recipe.tta_views)))
 
 
 def workers() -> int:

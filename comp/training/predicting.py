@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from comp.console import Console
+from comp.data.augmenting import tta_views
 from comp.data.columns import Encoding
 from comp.data.data_check import check_images
 from comp.data.findings import lines_of_unlike
@@ -32,7 +33,7 @@ from comp.submission.scoring import describe, tune_on_logits
 from comp.submission.submission import build_submission, write_submission
 from comp.submission.uncertainty import doubt
 from comp.training.backbone import build_classifier, expectations, set_size
-from comp.training.inputs import Images, tta_views
+from comp.training.inputs import Images
 from comp.training.learner import Learner
 from comp.training.state import load_weights
 from comp.training.training import Training
@@ -162,6 +163,7 @@ def predict_logits(
                 read=trained.competition.read,
                 depth=trained.depth,
                 reused=trained.config["folds"] is not None or trained.recipe.snapshots > 1,
+                tta=trained.recipe.tta,
             )
             own = columns if columns is None or rows is None else columns[rows]
             logits.append(learner.logits(images.to_predict(learner, rows), own))

@@ -14,14 +14,12 @@ import numpy.typing as npt
 import torch
 
 from comp.console import Console
-from comp.data.augmenting import Preprocessing
 from comp.data.columns import Encoding, encoding_of
 from comp.data.data_check import checked_tables
 from comp.data.splitting import draw_folds, draw_inner_folds, draw_split, oversampled
 from comp.data.tables import Tables
 from comp.declare.competition import Competition
 from comp.declare.losses import loss_of
-from comp.declare.reading import Size, sides
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import BackboneError
@@ -152,6 +150,7 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
         competition.read,
         tables.depth,
         None if encoding is None else torch.from_numpy(encoding(tables.train)),
+        tta=recipe.tta,
     )
     _try_functions(competition, recipe, images)
     pseudo_labels = None
@@ -165,19 +164,17 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
 
 
 def _try_functions(competition: Competition, recipe: Recipe, images: Images) -> None:
-    """Raise DeclarationError for a schedule or an augmentation of one's own that is wrong, before images are read."""
-
-    def noise(size: Size) -> npt.NDArray[np.uint8]:
-        return np.random.default_rng(0).integers(0, 256, (*sides(size), images.depth.channels), np.uint8)
-
+    """Raise DeclarationError for a schedule, augmentation or view of one's own that is wrong, by the first image."""
     for stage in recipe.stages:
         if callable(stage.schedule):
             simulate(stage, 1, NOMINAL_RATE, competition.layer_lr_ratio)
         # A late half trains on images where the disk has no room for maps.
         seen = not stage.on_features or augments(competition.augment, stage)
-        if competition.augment.pipeline is not None and seen:
-            views = Preprocessing(stage.pixels, images.reading, competition.augment)
-            views.seen(View(draw=0), noise, views.pipeline(), 0, 0)
+        tried = [View(draw=0)] if competition.augment.pipeline is not None and seen else []
+        if tried or callable(recipe.tta):
+            dataset = images.dataset(stage.pixels, 0)
+            own = [View(own=number) for number in range(1, len(dataset.pipelines))]
+            dataset[0, (*tried, *own)]
 
 
 def augments(viewpoint: Viewpoint, stage: Stage) -> bool:

@@ -1,11 +1,13 @@
 import albumentations as A  # noqa: N812 - as its own documentation has it
 import numpy as np
 import pytest
+from PIL import Image
 
 from comp.data.augmenting import Preprocessing, apply_symmetry, seed_pipeline, training_pipeline
-from comp.data.reading import Reading, with_margin
+from comp.data.loading import ImageDataset
+from comp.data.reading import Depth, Reading, with_margin
 from comp.declare.reading import sides
-from comp.declare.viewpoint import side_on, top_down, upright
+from comp.declare.viewpoint import View, side_on, top_down, upright
 
 SQUARE = np.arange(6 * 6 * 3, dtype=np.uint8).reshape(6, 6, 3)
 
@@ -96,6 +98,27 @@ def test_a_pipeline_of_ones_own_replaces_the_augmentations():
     image = noise(20, 30)
     for view in views_of(top_down(pipeline=invert), image, 16, 5):
         assert np.array_equal(view, 255 - image[2:18, 7:23])
+
+
+@pytest.mark.parametrize("file", ["image.jpg", "image.npy"])
+def test_pipelines_of_ones_own_are_given_the_whole_image_upright_and_in_bytes(tmp_path, file):
+    given, path, turned = [], tmp_path / file, Image.Exif()
+
+    def whole(size):
+        return A.Compose([A.Lambda(image=lambda image, **_: given.append(image) or image), A.Resize(size, size)])
+
+    if file == "image.npy":
+        reading, expected = Reading(read="npy", depth=Depth(3, (0.0,) * 3, (510.0,) * 3)), noise(45, 60)
+        np.save(path, 2 * expected.astype(np.uint16))
+    else:
+        turned[0x0112] = 6
+        Image.fromarray(noise(60, 45)).save(path, exif=turned)
+        reading, expected = Reading(), np.rot90(np.asarray(Image.open(path)), -1)
+    preprocessing = Preprocessing(8, reading, side_on(pipeline=whole), tta=lambda size: [whole(size)])
+    _, (drawn, own) = ImageDataset([path], preprocessing, 0)[0, (View(draw=3), View(own=1))]
+    assert len(given) == 2
+    assert all(np.array_equal(image, expected) for image in given)
+    assert np.array_equal(drawn, own)
 
 
 def test_steps_are_drawn_independently_of_each_other():

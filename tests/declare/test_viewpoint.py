@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.declare.viewpoint import View, side_on, top_down, upright
+from comp.declare.viewpoint import View, Viewpoint, side_on, top_down, upright
+from comp.errors import DeclarationError
 
 FAMILIES = pytest.mark.parametrize(
     ("viewpoint", "fixed"), [(upright(), 1), (side_on(), 2), (top_down(), 8)], ids=["upright", "side_on", "top_down"]
@@ -48,3 +49,8 @@ def test_limits_and_a_pipeline_of_ones_own_are_kept(family):
     viewpoint = family(max_zoom=1.3, max_rotation=7, max_light=0.2, pipeline=pipeline)
     assert (viewpoint.max_zoom, viewpoint.max_rotation, viewpoint.max_light) == (1.3, 7, 0.2)
     assert viewpoint.pipeline is pipeline
+
+
+def test_a_subclass_whose_views_a_run_would_lose_is_refused():
+    with pytest.raises(DeclarationError, match=r"Corners .*`pipeline`.*`tta`"):
+        type("Corners", (Viewpoint,), {"fixed_views": (View(),)})

@@ -40,10 +40,14 @@ def paint(image, **_):
 def painted(size):
     return A.Compose([A.Resize(size, size), A.Lambda(image=paint, name="paint")])
 
+
+def whole_and_corner(size):
+    return [A.Resize(size, size), A.Compose([A.CropAndPad(px=(0, 0, 3, 3)), A.Resize(size, size)])]
+
 """
 DECLARED = 'Stage(size=16, train="head", cached=True, cycle_length=8, learning_rate=1e-2)'
 STAGE = DECLARED.replace("8", "25")
-FUNCTIONS = """head=Head(two_layers, pooled=False), optimizer=radam, rate_rule=lowest,
+FUNCTIONS = """head=Head(two_layers, pooled=False), optimizer=radam, rate_rule=lowest, tta=whole_and_corner,
             stages=[Stage(size=16, train="head", cached=True, views=3, cycle_length=25, schedule=linear)],"""
 UNUSED = "no training image goes through"
 PARTS = {
@@ -52,8 +56,8 @@ PARTS = {
     "attention, Muon": f"""head="attention", optimizer="muon", optimizer_options={{"momentum": 0.9}},
             stages=[{STAGE}],""",
     "asymmetric loss": f'loss="asymmetric", label_smoothing=0.1, stages=[{STAGE}],',
-    "means of powers": f"""head="gem", freeze_batch_norm=True,
-            stages=[{STAGE}, Stage(size=16, train="all", cycle_length=2, learning_rate=1e-3)],""",
+    "means of powers": f"""head="gem", freeze_batch_norm=True, tta=whole_and_corner, snapshots=2,
+            stages=[{STAGE}, Stage(size=16, train="all", cycles=2, learning_rate=1e-3)],""",
 }
 
 

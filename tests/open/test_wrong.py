@@ -42,7 +42,8 @@ OF_COMPETITION = {
     "augment=side_on(pipeline=lambda size: A.Resize(3, 3))": "`pipeline`.*\\(3, 3, 3\\)",
     "augment=side_on(pipeline=lambda size: 7)": "`pipeline`.*7",
     "augment=side_on(pipeline=lambda size: 1 / 0)": "`pipeline`.*ZeroDivisionError",
-    "augment=side_on(pipeline=lambda size: A.Compose([A.Resize(size, size), A.ToFloat()]))": "`pipeline`.*float32",
+    "augment=side_on(pipeline=lambda s: A.Compose([A.Resize(s, s), A.Normalize()]))": "`pipeline`.*float32.*Normalize",
+    "augment=side_on(pipeline=lambda s: A.Compose([A.Resize(s, s), A.pytorch.ToTensorV2()]))": "`pipeline`.*of Tensor",
     "augment=side_on(pipeline=lambda size: A.Lambda(image=lambda image, **_: 1 / 0))": "`pipeline`.*ZeroDivision",
 }
 OF_RECIPE = {
@@ -60,6 +61,10 @@ OF_RECIPE = {
     "optimizer=lambda groups: 7": "`optimizer`",
     "optimizer=lambda groups: 1 / 0": "`optimizer`.*ZeroDivisionError",
     "optimizer=lambda groups: torch.optim.SGD(groups[0]['params'], lr=1)": "`optimizer`.*names",
+    "tta=lambda size: A.Resize(size, size)": "`tta`.*list",
+    "tta=lambda size: []": "`tta`.*list",
+    "tta=lambda size: [A.Resize(size, 5)]": "`tta`.*\\(16, 5, 3\\)",
+    "tta=lambda size: 1 / 0": "`tta`.*ZeroDivisionError",
     'optimizer="adamz"': "`optimizer`.*adam",
     'optimizer_options={"bettas": (0, 1)}': "`optimizer_options`.*bettas",
     'optimizer="muon", optimizer_options={"momentun": 1}': "`optimizer_options`.*momentun",

@@ -1,21 +1,24 @@
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import albumentations as A  # noqa: N812 - as its own documentation has it
 import numpy as np
 import pytest
 import torch
 
 from comp.console import Console
 from comp.data import loading
+from comp.data.augmenting import tta_views
 from comp.data.tables import read_tables
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View, side_on, top_down, upright
 from comp.training import inputs
 from comp.training.backbone import build_classifier, expectations, layer_groups, set_size
 from comp.training.features import features_of
-from comp.training.inputs import Images, tta_views
+from comp.training.inputs import Images
 from comp.training.learner import Learner
 from tests.training import conftest
 
@@ -38,6 +41,14 @@ def tables(shades):
 def images(tables, tmp_path):
     expected = expectations(learner_of().model.backbone)
     return Images(tables.train["path"].array, expected, side_on(), 0, tmp_path / "cache", Console())
+
+
+def centre(size):
+    return A.CenterCrop(size, size)
+
+
+def middle_and_top(size):
+    return [A.CenterCrop(size, size), A.Crop(0, 0, size, size)]
 
 
 def cached(images):
@@ -166,6 +177,32 @@ def test_rows_are_predicted_in_the_order_they_are_asked_for(images, tta, stage):
     some = whole(images.to_predict(learner, np.array([20, 3, 11])))
     assert np.allclose(some[:, 0], every[[20, 3, 11], 0], atol=1e-5)
     assert list(images.to_predict(learner, np.array([], np.int64))) == []
+
+
+@pytest.mark.parametrize("stage", [HEAD, LATE, replace(LATE, cached=False, views=1), ALL])
+def test_views_of_ones_own_follow_the_plain_one_whatever_was_trained(images, stage):
+    learner, rows = learner_of(stages=[stage], tta=middle_and_top), np.array([20, 3, 11])
+    images, plain = replace(images, tta=middle_and_top), learner_of(stages=[stage], tta="none")
+    found = whole(images.to_predict(learner, rows))
+    assert found.shape[:2] == (3, 3)
+    assert np.allclose(found[:, :1], whole(images.to_predict(plain, rows)), atol=1e-5)
+    assert not np.allclose(found[:, 1], found[:, 2], atol=1e-3)
+    assert np.array_equal(whole(replace(images, seed=1).to_predict(learner, rows)), found)
+
+
+def test_features_of_ones_own_views_follow_from_their_function(images):
+    def other(size):
+        return [A.CenterCrop(size, size), A.Crop(1, 1, size + 1, size + 1)]
+
+    learner, views = learner_of(), (View(), View(own=1))
+    for count, tta in ((1, middle_and_top), (1, middle_and_top), (2, other), (3, partial(other))):
+        replace(images, tta=tta).features(learner, 16, views)
+        assert cached(images) == count
+
+
+def test_whole_images_are_not_put_in_the_image_cache(images, tables):
+    images, stage = replace(images, viewpoint=side_on(pipeline=centre)), replace(ALL, cycle_length=2)
+    assert images.kept(stage, np.arange(30), np.arange(30, 36)).keys() == {16}
 
 
 def test_what_a_stage_cached_for_all_rows_is_not_computed_again_for_some(images):
