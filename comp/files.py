@@ -1,19 +1,27 @@
-"""Files that appear whole or not at all, folders with a number, digests of source, and locks."""
+"""Files that appear whole or not at all, folders with a number, digests of files, and locks."""
 
 import hashlib
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
+from stat import S_ISREG
 
 from filelock import BaseFileLock, FileLock, Timeout
 
 ROOT = Path(__file__).parent.parent
 # Somebody who only asks whether a file is held has it for less.
 LOOK_SECONDS = 0.1
+# Bytes of a file that a digest is of; it takes a tenth of a second.
+MOST_BYTES = 1 << 26
+
+
+def home() -> Path:
+    """The folder that data, caches and runs are in: ``COMP_HOME``, or the working folder."""
+    return Path(os.environ.get("COMP_HOME") or ".").expanduser().resolve()
 
 
 @contextmanager
@@ -80,15 +88,21 @@ def source_digest(*modules: str) -> str:
         if not found:
             raise ModuleNotFoundError(f"There is no module {module!r} in {ROOT}.")
         files += found
-    return digest_of_source(files, ROOT)
+    return digest_of({path.relative_to(ROOT).as_posix(): path for path in files})
 
 
-def digest_of_source(files: Iterable[Path], root: Path) -> str:
-    """A digest, 16 hexadecimal digits, of files: their paths below ``root`` and their bytes."""
+def digest_of(files: Mapping[str, Path], most_bytes: int = MOST_BYTES) -> str:
+    """A digest, 16 hexadecimal digits, of files by their names: their bytes, and of those with more their dates.
+
+    What is no file, or can't be read, is left out.
+    """
     digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(set(files)):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
+    for name, path in sorted(files.items()):
+        with suppress(OSError):
+            facts = path.stat()
+            if S_ISREG(facts.st_mode):
+                known = path.read_bytes() if facts.st_size <= most_bytes else f"{facts.st_mtime_ns}".encode()
+                digest.update(f"{name}\0{facts.st_size}\0".encode(errors="surrogateescape") + known)
     return digest.hexdigest()
 
 

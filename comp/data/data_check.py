@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,8 +27,11 @@ from comp.data.file_facts import judged_by, oddities
 from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training, lines_of_check
 from comp.data.reading import Depth
 from comp.data.tables import Tables, class_counts, read_tables
+from comp.declare.brought import brought_by
 from comp.declare.competition import Competition
+from comp.declare.labels.files import IMAGE_SUFFIXES, walked
 from comp.errors import DataError, counted
+from comp.files import digest_of
 from comp.runs import Workspace
 
 Groups = npt.NDArray[np.int64]
@@ -135,17 +139,19 @@ def check_images(
 
     depth: of the images that a run was trained on; else it is that of the training images.
     """
-    kept = facts_file(competition, workspace)
+    kept, root = facts_file(competition, workspace), workspace.data(competition.name)
     both = [tables.train.assign(part="train"), tables.test.assign(part="test", label="")]
     images = pd.concat(both, ignore_index=True)
+    beside = _beside(images["path"], root) if brought_by(competition.read) else ""
     with console.bar("checking images", len(images), "images") as bar:
         found = read_facts(
             images["path"].tolist(),
-            workspace.data(competition.name),
+            root,
             kept,
             bar.advance,
             console.say,
             competition.read,
+            beside,
         )
     facts = found.frame()
     trains = (images["part"] == "train").to_numpy()
@@ -163,7 +169,7 @@ def check_images(
         facts,
         thumbnails=found.thumbnails,
         kept=kept.with_suffix(".near.npz"),
-        judge=judged_by(competition.read),
+        judge=judged_by(competition.read, beside),
     )
     same, look_alike = duplicate_groups(facts, near)
     readable = (images["problem"] == "").to_numpy()
@@ -172,7 +178,25 @@ def check_images(
     _mark(images, trains, same, "exact")
     together, torn = _kept_together(same[trains & readable], look_alike[trains & readable])
     parts = {"train": readable[trains], "test": readable[~trains]}
-    return DataCheck(images, together, torn, found.opened, parts, depth, levels, found.unlike(depth))
+    return DataCheck(images, together, torn, found.opened, parts, depth, levels, found.unlike(depth), beside)
+
+
+def _beside(images: Iterable[str], root: Path) -> str:
+    """A digest of the files in a data folder that are none of these images.
+
+    Tables right in it count by their bytes, so the same ones downloaded again are the same; other images, and what lies
+    deeper, both of which may be much, by size and date.
+    """
+    known = set(images)
+    tables: dict[str, Path] = {}
+    others: dict[str, Path] = {}
+    for place, _, names in walked(root):
+        inside = Path(place).relative_to(root).as_posix()
+        for name in names:
+            if (path := f"{place}/{name}") not in known:
+                is_table = inside == "." and os.path.splitext(name)[1].lower() not in IMAGE_SUFFIXES  # noqa: PTH122, a Path of each would take longer
+                (tables if is_table else others)[f"{inside}/{name}"] = Path(path)
+    return digest_of(tables) + digest_of(others, most_bytes=-1)
 
 
 def _mark(images: pd.DataFrame, trains: npt.NDArray[np.bool_], groups: Groups, how: str) -> None:

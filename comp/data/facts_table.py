@@ -103,15 +103,17 @@ def read_facts(
     advance: Callable[[int], None],
     say: Callable[[str], None],
     read: Read | Channels = "images",
+    beside: str = "",
 ) -> Facts:
     """What is known of these files, after those have been opened of which nothing is known.
 
     root: the folder that the table's paths are relative to. kept: the table, an Arrow file, written whole or not at
     all; where it can't be read or written, which is said, the files are opened again.
-    advance: is called with the number of files that were done since. read: as in `Competition`.
+    advance: is called with the number of files that were done since. read: as in `Competition`. beside: as in
+        `judged_by`.
     Raises DeclarationError where what it gives is no image.
     """
-    judge = judged_by(read)
+    judge = judged_by(read, beside)
     keys, known = _keys(paths, root, read), _read(kept, say, judge)
     rows = _rows_of(keys, known)
     unknown = np.flatnonzero(rows < 0)

@@ -92,10 +92,13 @@ TINY = 16
 HUGE = 89_478_485
 
 
-def judged_by(read: Read | Channels) -> bytes:
-    """What the facts of a file follow from beside its bytes; another decoder may read what this one can't."""
+def judged_by(read: Read | Channels, beside: str = "") -> bytes:
+    """What the facts of a file follow from beside its bytes; another decoder may read what this one can't.
+
+    beside: a digest of the other files that ``read`` may use.
+    """
     source = source_digest("comp.data.file_facts", "comp.data.reading", "comp.data.readers")
-    return f"{source}, {json.dumps(key_of(read))}, {versions_of(DECODERS)}".encode()
+    return f"{source}, {json.dumps(key_of(read))}, {versions_of(DECODERS)}, {beside}".encode()
 
 
 def oddities(found: pd.DataFrame) -> npt.NDArray[np.object_]:

@@ -54,6 +54,7 @@ class DataCheck:
     readable: which images of a part, train or test, can be read (R,).
     depth: what images that are no bytes have in common. levels: how many of the 256 that it leaves half of the training
         images use. unlike: how many images it doesn't fit, by the reason, as `Facts.unlike` counts them.
+    beside: a digest of the data folder's other files, where a ``read`` of one's own may use them; else empty.
     """
 
     images: pd.DataFrame
@@ -64,6 +65,7 @@ class DataCheck:
     depth: Depth = RGB
     levels: int = 256
     unlike: Mapping[str, int] = field(default_factory=dict)
+    beside: str = ""
 
     @property
     def found(self) -> pd.Series[bool]:

@@ -81,17 +81,20 @@ class Reading:
     """How a file becomes pixels of some size.
 
     interpolation: as timm names it. fit: as in `Viewpoint`. read: as in `Competition`. depth: of what is read so.
+    beside: a digest of the other files that ``read`` may use.
     """
 
     interpolation: str = "bilinear"
     fit: Fit = "crop"
     read: Read | Channels = "images"
     depth: Depth = RGB
+    beside: str = ""
 
     @property
     def key(self) -> list[Any]:
         """What pixels follow from beside the file and their size, as JSON can hold it."""
-        return [self.interpolation, self.fit, key_of(self.read), asdict(self.depth), versions_of(DECODERS)]
+        read = [*key_of(self.read), self.beside]
+        return [self.interpolation, self.fit, read, asdict(self.depth), versions_of(DECODERS)]
 
 
 ORDINARY = Reading()

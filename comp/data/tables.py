@@ -63,6 +63,11 @@ class Tables:
         return RGB if self.data_check is None else self.data_check.depth
 
     @property
+    def beside(self) -> str:
+        """A digest of what a ``read`` of one's own may use beside the images; empty where nothing is known of it."""
+        return "" if self.data_check is None else self.data_check.beside
+
+    @property
     def readable(self) -> npt.NDArray[np.bool_]:
         """Which of the test images (T,) can be read; all of them, as far as is known."""
         return np.ones(len(self.test), bool) if self.data_check is None else self.data_check.readable["test"]

@@ -1,4 +1,4 @@
-"""What a declaration brings of its own, functions and classes: their names in records, and digests of their source."""
+"""What a declaration brings of its own, functions and classes: their names in records and in keys."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn
 
+from comp.declare.source import source_of
 from comp.errors import CompError, DeclarationError, RunError
-from comp.files import digest_of_source
 
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -55,24 +54,14 @@ def called(field: str, brought: Callable[..., Any], *arguments: Any) -> Any:
         raise DeclarationError(f"{field} {short_name(brought)} raises {type(error).__name__}: {reason}.") from error
 
 
-def source_of(brought: Callable[..., Any]) -> str:
-    """A digest of the file that it is defined in, or of all that a competition's folder has; with its name, a key."""
-    function = brought.func if isinstance(brought, partial) else brought
-    if not hasattr(function, "__qualname__"):
-        function = type(function)
-    try:
-        file = Path(inspect.getsourcefile(inspect.unwrap(function)) or "")
-        folder = next((place for place in file.parents if (place / "competition.py").is_file()), None)
-        return (
-            digest_of_source([file], file.parent) if folder is None else digest_of_source(folder.rglob("*.py"), folder)
-        )
-    except (TypeError, OSError):
-        return ""  # built in, or typed into a notebook: its name has to do
-
-
 def key_of(declared: Any) -> list[Any]:
     """What caches that follow from a declaration are keyed by: its record, and the source of all that was brought."""
-    return [recorded(declared), [source_of(part) for part in _parts(declared) if callable(part)]]
+    return [recorded(declared), [source_of(part) for part in brought_by(declared)]]
+
+
+def brought_by(declared: Any) -> list[Any]:
+    """The functions and classes in a declaration."""
+    return [part for part in _parts(declared) if callable(part)]
 
 
 def recorded(declared: Any) -> Any:

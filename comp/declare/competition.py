@@ -21,9 +21,9 @@ from comp.declare.metrics import METRICS, TARGETS, Metric, Target
 from comp.declare.own_images import AskForAll, HideShare
 from comp.declare.reading import Channels, PixelTable, Read
 from comp.declare.recipe import Ensemble, Recipe
+from comp.declare.source import source_at
 from comp.declare.viewpoint import Viewpoint, side_on
 from comp.errors import CompError, DeclarationError
-from comp.files import digest_of_source
 
 NAMED = 5  # competitions in a message, at most
 DECLARATION = re.compile(r"competitions\..+\.competition")
@@ -69,7 +69,7 @@ class Competition(Declared):
         ``wandb``, ``mlflow`` or ``trackio``, or a function of the run's folder that returns a tracker of Accelerate's.
     recipes: by name, each a `Recipe` or an `Ensemble` of several; ``standard`` is the one used unless another is asked
         for.
-    source: a digest of the Python files in its folder; not declared, but known when it is loaded.
+    source: a digest of the files that it is made of, see `source_at`; not declared, but known when it is loaded.
     """
 
     name: Slug
@@ -172,8 +172,7 @@ def load_competition(declaration: Path) -> Competition:
     expected = declaration.parent.name.replace("_", "-")
     if competition.name != expected:
         raise DeclarationError(f"{declaration}: `name` is {competition.name!r}, but its folder says {expected!r}.")
-    folder = declaration.parent
-    return replace(competition, source=digest_of_source(folder.rglob("*.py"), folder))
+    return replace(competition, source=source_at(module_name, declaration))
 
 
 def loaded_declarations() -> dict[str, Path]:

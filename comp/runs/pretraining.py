@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from typing import Any
 
 from comp.declare.reading import Size, sides, size_in_words
 from comp.declare.recipe import Recipe, Stage
+from comp.declare.source import source_of
 from comp.errors import BackboneError
 from comp.files import write_text
 
@@ -100,6 +102,17 @@ def pretraining(backbone: str) -> Pretraining:
     return Pretraining(backbone, int(known.input_size[-1]), str(known.interpolation), known.fixed_input_size)
 
 
+def source_of_backbone(backbone: str) -> str:
+    """A digest of the source of a network that others than timm registered; empty for timm's own."""
+    if (models := sys.modules.get("timm.models")) is None:
+        return ""  # nobody has
+    with suppress(BackboneError):
+        name = pretraining(backbone).architecture if backbone.startswith("local-dir:") else backbone
+        if models.is_model(name) and not (build := models.model_entrypoint(name)).__module__.startswith("timm."):
+            return source_of(build)
+    return ""
+
+
 def in_pixels(stages: Sequence[Stage], backbone: str) -> tuple[Stage, ...]:
     """The stages with sizes relative to the backbone's pretraining as pixels; raises BackboneError."""
     if not any(isinstance(stage.size, str) for stage in stages):
@@ -116,8 +129,9 @@ def refuse_sizes(recipe: Recipe, cache: Path) -> None:
     cache: where it is kept what was tried. Without torch in this process, another one tries, so that reading the data
     is not on top of what torch takes.
     """
-    tried = [recipe.backbone, [list(sides(stage.pixels)) for stage in recipe.stages], version("timm")]
-    known = cache / "sizes" / hashlib.blake2b(json.dumps(tried).encode(), digest_size=16).hexdigest()
+    tried = [recipe.backbone, [list(sides(stage.pixels)) for stage in recipe.stages]]
+    made_from = json.dumps([*tried, version("timm"), source_of_backbone(recipe.backbone)])
+    known = cache / "sizes" / hashlib.blake2b(made_from.encode(), digest_size=16).hexdigest()
     if known.is_file():
         return
     if "torch" in sys.modules:
@@ -126,7 +140,7 @@ def refuse_sizes(recipe: Recipe, cache: Path) -> None:
         try_it = (
             "import json, sys; from comp.runs.pretraining import _refused; print(_refused(*json.loads(sys.argv[1])))"
         )
-        words = [sys.executable, "-c", try_it, json.dumps(tried[:2])]
+        words = [sys.executable, "-c", try_it, json.dumps(tried)]
         # What else may be wrong with a backbone is said where it is built.
         refused = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
     if refused:

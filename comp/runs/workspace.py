@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from comp.errors import RunError
-from comp.files import numbered_folder
+from comp.files import home, numbered_folder
 from comp.runs.folder import Run, latest_order, order_of
 
 
@@ -23,7 +22,7 @@ class Workspace:
 
     @classmethod
     def from_environment(cls) -> Workspace:
-        return cls(Path(os.environ.get("COMP_HOME") or ".").expanduser().resolve())
+        return cls(home())
 
     @property
     def runs(self) -> Path:

@@ -18,7 +18,7 @@ from comp.training.prepared import Prepared
 
 # Rows whose values are objects at the same time.
 AT_ONCE = 1 << 14
-# What a training's results follow from, beside what its declaration's folder defines.
+# What a training's results follow from, beside what its declaration brings.
 CODE = ("comp.training", "comp.data", "comp.submission.outputs")
 PACKAGES = ("accelerate", "albumentations", "numpy", *DECODERS, "scikit-learn", "timm", "torch")
 
@@ -59,7 +59,8 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **versions_of(PACKAGES)},
         "source": {
             **{name.replace(".", "/"): source_digest(name) for name in CODE},
-            "competition.py": competition.source,
+            "competition.py or what it uses": competition.source,
+            **({"files in the data folder": tables.beside} if tables.beside else {}),
         },
         "weights": prepared.weights,
         "outputs": asdict(prepared.outputs),

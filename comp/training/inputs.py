@@ -28,6 +28,7 @@ from comp.declare.recipe import TTA, Stage
 from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import RunError
 from comp.files import source_digest
+from comp.runs.pretraining import source_of_backbone
 from comp.training.backbone import Expectations, digest
 from comp.training.epochs import Epochs, Validation
 from comp.training.features import (
@@ -65,9 +66,9 @@ class Images:
 
     paths: of all rows, in the table's order. contents: the digests of their files' bytes, in hexadecimal, where they
     are known. columns: (N, K), where the competition has any. cache: the folder for their features and for the images
-    at the sizes that they train at. read, depth: how they are read, and what they have in common. parts: those that
-    they were put together from, whose features are cached each on its own. reused: whether what the early half makes of
-    them is of use again, in other folds or for other snapshots. tta: the recipe's.
+    at the sizes that they train at. read, depth, beside: how they are read, and what they have in common, as in
+    `Reading`. parts: those that they were put together from, whose features are cached each on its own. reused: whether
+    what the early half makes of them is of use again, in other folds or for other snapshots. tta: the recipe's.
     """
 
     paths: Paths
@@ -83,10 +84,11 @@ class Images:
     parts: "tuple[Images, ...]" = ()
     reused: bool = False
     tta: TTA = "none"
+    beside: str = ""
 
     @property
     def reading(self) -> Reading:
-        return Reading(self.expected.interpolation, self.viewpoint.fit, self.read, self.depth)
+        return Reading(self.expected.interpolation, self.viewpoint.fit, self.read, self.depth, self.beside)
 
     def dataset(
         self, size: Size, seed: int, erasing: float = 0.0, kept: Mapping[Size, ImageCache] | None = None
@@ -162,7 +164,7 @@ class Images:
             "shape": list(shape),
             # Only random views depend on these.
             "augmentations": self._augmentations(size) if drawn else None,
-            "source": source_digest(*FEATURES_FOLLOW_FROM),
+            "source": [source_digest(*FEATURES_FOLLOW_FROM), source_of_backbone(learner.recipe.backbone)],
             "drawn": self.seed if drawn else None,
             "own": self._own_views(size) if any(view.own for view in views) else None,
             "precision": [str(learner.accelerator.device.type), learner.accelerator.mixed_precision],

@@ -107,7 +107,8 @@ def predict(
     validates = answers_of(tables.train).isin(run.validating()).to_numpy()
     rows = validates.nonzero()[0]
     labelled = (tables.train["path"].array, trained.columns_of(tables.train), rows)
-    valid, test = predict_logits(trained, [labelled, _test_images(trained, tables)], workspace, console, just_trained)
+    parts = [labelled, _test_images(trained, tables)]
+    valid, test = predict_logits(trained, parts, tables.beside, workspace, console, just_trained)
     targets, answers = tables.answered(rows)
     views = len(tta_views(trained.recipe, competition.augment))
     postprocessing, scores = tune_on_logits(
@@ -141,13 +142,14 @@ def predict(
 def predict_logits(
     trained: Trained,
     parts: Sequence[Part],
+    beside: str,
     workspace: Workspace,
     console: Console,
     just_trained: Learner | None = None,
 ) -> list[Array]:
     """The logits (N, V, C) of each part's rows; every kept snapshot in every TTA view is one of the V views.
 
-    Raises RunError where one is NaN or infinite.
+    beside: as in `Reading`. Raises RunError where one is NaN or infinite.
     """
     found: list[list[Array]] = [[] for _ in parts]
     for learner in kept_learners(trained, console, just_trained):
@@ -164,6 +166,7 @@ def predict_logits(
                 depth=trained.depth,
                 reused=trained.config["folds"] is not None or trained.recipe.snapshots > 1,
                 tta=trained.recipe.tta,
+                beside=beside,
             )
             own = columns if columns is None or rows is None else columns[rows]
             logits.append(learner.logits(images.to_predict(learner, rows), own))
@@ -223,7 +226,7 @@ def predict_test_images(competition: Competition, run: Run, workspace: Workspace
     for line in lines_of_unlike(found):
         console.say(line)
     tables = replace(tables, data_check=found)
-    (logits,) = predict_logits(trained, [_test_images(trained, tables)], workspace, console)
+    (logits,) = predict_logits(trained, [_test_images(trained, tables)], tables.beside, workspace, console)
     postprocessing, shares = from_record(scores["postprocessing"]), np.array(scores["shares"])
     _write_test_predictions(trained, tables, logits, shares, postprocessing, console)
 

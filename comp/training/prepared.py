@@ -151,6 +151,7 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
         tables.depth,
         None if encoding is None else torch.from_numpy(encoding(tables.train)),
         tta=recipe.tta,
+        beside=tables.beside,
     )
     _try_functions(competition, recipe, images)
     pseudo_labels = None

@@ -1,10 +1,8 @@
-import subprocess
-import sys
 from functools import partial
 
 import pytest
 
-from comp.declare.brought import name_of, recorded, short_name, source_of, with_parts
+from comp.declare.brought import name_of, recorded, short_name, with_parts
 from comp.declare.competition import load_competition
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import RunError
@@ -58,18 +56,6 @@ def test_what_is_declared_no_more_says_so_when_it_is_used():
     assert recorded(stage) == record
     with pytest.raises(RunError, match=r"`schedule` as .*:linear"):
         stage.schedule(0, 1)
-
-
-def test_source_is_all_that_lies_beside_a_competition(shades):
-    with shades.declaration.open("a") as file:
-        file.write("\n\ndef own(): ...\n")
-    load_competition(shades.declaration)
-    own = sys.modules["competitions.shades.competition"].own
-    before = source_of(own)
-    assert source_of(own) == before
-    (shades.declaration.parent / "more.py").write_text("edited = True\n")
-    assert source_of(own) != before
-    assert source_of(linear) == source_of(recipe) != source_of(partial(subprocess.run)) != source_of(len) == ""
 
 
 def test_a_competition_that_is_loaded_anew_names_its_functions_the_same(shades):

@@ -1,5 +1,7 @@
 """After an edit of the code or of a declaration no run is resumed, and no feature used, that the old code made."""
 
+import os
+import sys
 from dataclasses import replace
 from operator import attrgetter
 
@@ -12,6 +14,7 @@ from comp.errors import RunError
 from comp.runs import list_runs
 from comp.runs.resolve import Choices, Experiment
 from comp.training import config
+from tests.conftest import SHADES
 
 HEAD = Stage(size=16, train="head", cached=True, cycle_length=2, learning_rate=0.01)
 
@@ -171,8 +174,133 @@ def test_an_edited_function_of_a_declaration_meets_no_run_and_no_feature_that_it
     new = runner.train(shades.competition, Choices(), workspace, Console())
     assert new != first
     said = capsys.readouterr().out
-    assert "competition.py changed since shades/standard-1, so this is a new run" in said
+    assert "competition.py or what it uses changed since shades/standard-1, so this is a new run" in said
     # A head and a loss follow the features, and may be trained on those that are there.
     if function in ("read", "pipeline"):
         assert "found in the cache" not in said
         assert len(set((workspace.cache / "features").glob("*.npy")) - features) == 1
+
+
+# What a declaration uses that is not in its own file: tables, and a module elsewhere that imports another.
+READ = """
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lit import lit
+
+
+def read(path):
+    data = path.parents[1]
+    for table in (Path(__file__).with_name("marks.csv"), data / "boxes.csv", data / "more" / "masks.csv"):
+        table.read_text()
+    return lit(np.asarray(Image.open(path)))
+
+
+"""
+# Its code tells more than its layers do.
+BACKBONE = """
+import timm
+from timm.models.resnet import BasicBlock, ResNet
+
+
+class Scaled(ResNet):
+    def forward_features(self, images):
+        return 1 * super().forward_features(images)
+
+
+@timm.models.register_model
+def scaled(pretrained=False, pretrained_cfg=None, **options):
+    layers = {"block": BasicBlock, "layers": (1, 1, 1, 1), "channels": (8, 8, 8, 8)}
+    return timm.models.build_model_with_cfg(Scaled, "scaled", pretrained, {"mean": (0.5,) * 3}, **layers, **options)
+
+
+"""
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A folder that modules are imported from, which is not the competition's."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    known = set(sys.modules)
+    yield folder
+    for name in set(sys.modules) - known:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def declare(shades, at_home, elsewhere, workspace):
+    """Writes the declaration anew, with READ or BACKBONE before it, and lays what these use where they find it."""
+
+    def declared(part):
+        own = "read=read, metric=" if "def read" in part else "metric="
+        backbone = "scaled" if "def scaled" in part else "test_resnet"
+        shades.declaration.write_text(part + SHADES.replace("metric=", own).replace("test_resnet", backbone))
+        return shades.competition
+
+    (elsewhere / "lit.py").write_text("import tone\n\n\ndef lit(image):\n    return tone.CHANGED - image\n")
+    (elsewhere / "tone.py").write_text("CHANGED = 255\n")
+    (shades.declaration.parent / "marks.csv").write_text("1\n")
+    (workspace.data("shades") / "more").mkdir()
+    for table in ("boxes.csv", "more/masks.csv"):
+        (workspace.data("shades") / table).write_text("1\n")
+    return declared
+
+
+@pytest.fixture
+def begun(declare, workspace, killed):
+    """A training as declared by READ, BACKBONE or neither that was killed after its first epoch."""
+
+    def begin(part):
+        killed(2, runner.train, declare(part), Choices(), workspace, Console())
+        (run,) = list_runs(workspace)
+        return run
+
+    return begin
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "said"),
+    [
+        ("data", "boxes.csv", "files in the data folder"),
+        ("data", "more/masks.csv", "files in the data folder"),
+        ("folder", "marks.csv", "competition.py or what it uses"),
+        ("elsewhere", "tone.py", "competition.py or what it uses"),
+    ],
+)
+def test_an_edited_file_that_a_reader_uses_meets_no_run_and_no_feature_that_it_made_before(
+    begun, declare, shades, elsewhere, workspace, capsys, of, name, said
+):
+    first = begun(READ)
+    folders = {"data": workspace.data("shades"), "folder": shades.declaration.parent, "elsewhere": elsewhere}
+    (folders[of] / name).write_text("CHANGED = 127\n")
+    capsys.readouterr()
+    assert runner.train(declare(READ), Choices(), workspace, Console()) != first
+    told = capsys.readouterr().out
+    assert f"{said} changed since {first.name}, so this is a new run" in told
+    assert "found in the cache" not in told
+
+
+def test_an_edited_backbone_meets_no_run_and_no_feature_that_it_made_before(begun, declare, workspace, capsys):
+    first = begun(BACKBONE)
+    capsys.readouterr()
+    edited = declare(BACKBONE.replace("1 * super", "2 * super"))
+    assert runner.train(edited, Choices(), workspace, Console()) != first
+    told = capsys.readouterr().out
+    assert f"competition.py or what it uses changed since {first.name}, so this is a new run" in told
+    assert "found in the cache" not in told
+
+
+@pytest.mark.parametrize("part", [READ, BACKBONE, ""], ids=["read", "backbone", "neither"])
+def test_what_makes_no_difference_to_a_run_resumes_it(begun, declare, shades, workspace, part):
+    first = begun(part)
+    # The same table downloaded again; without a reader of one's own another one, too.
+    table = workspace.data("shades") / "boxes.csv"
+    table.write_text("1\n" if part is READ else "2\n")
+    os.utime(table, (1, 1))
+    (shades.declaration.parent / "README.md").write_text("Other words.")
+    assert runner.train(declare(part), Choices(), workspace, Console()) == first

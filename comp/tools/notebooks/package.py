@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import comp
 from comp.declare.competition import Competition
+from comp.declare.source import files_in
 from comp.errors import DataError, RunError
 from comp.runs import Run
 
@@ -27,7 +28,6 @@ ARCHIVE = "runs.zip"
 FINAL = "final.txt"
 BACKBONE = "backbone"
 LOCAL = "local-dir:"
-LEFT_OUT = ("README.md", "__pycache__")
 MARK = "--"
 LONGEST_NAME = 50  # of a data set or a notebook at Kaggle
 CHECKOUT = Path(comp.__file__).resolve().parents[1]
@@ -114,10 +114,9 @@ def unpack(package: Path, workspace: Path) -> None:
 
 def plugin_files(declaration: Path) -> Iterator[tuple[str, Path]]:
     """A competition's plugin folder."""
-    for path in sorted(declaration.parent.rglob("*")):
-        inside = path.relative_to(declaration.parent)
-        if path.is_file() and not any(part in LEFT_OUT or part.startswith(".") for part in inside.parts):
-            yield f"competitions/{declaration.parent.name}/{inside.as_posix()}", path
+    for name, path in files_in(declaration.parent):
+        if path.is_file():
+            yield f"competitions/{name}", path
 
 
 def backbone_files(backbone: str, *, weights: bool) -> Iterator[tuple[str, Path]]:
