@@ -205,8 +205,11 @@ def no_better_than_guessing(record: Record) -> Said | None:
 
     Training losses may look well all the same: they are normalised by their own batches and seen with the weights
     under way, validation by batch norm's running statistics and with averaged weights, which need steps to follow.
+    What guessing has by a loss of one's own isn't known: the logarithms of shares may be no logits of its head.
     """
-    if not record.validated or (record.later and len(record.later[0].epochs)) or too_many_epochs(record):
+    if callable(record.recipe.loss) or not record.validated:
+        return None
+    if (record.later and len(record.later[0].epochs)) or too_many_epochs(record):
         return None
     ended, train = (float(record.column(name)[-1]) for name in ("valid_loss", "train_loss"))
     if not ended >= NO_BETTER * record.guessing:
@@ -215,9 +218,6 @@ def no_better_than_guessing(record: Record) -> Said | None:
     learned, steps = train < UNTRAINED * record.guessing, counted(record.taken, "step")
     if learned:
         evidence += f", and train loss came down to {train:.3g}"
-    if record.recipe.ema and 1 / (1 - record.recipe.ema) > record.taken / 2:
-        why = f"the weights that validate are an average over more than the {steps} there were"
-        return f"{evidence}; {why}", "--set ema=0"
     if record.taken < FEW_STEPS:
         follow = "batch norm's running statistics, by which validation is normalised, to follow the weights"
         return f"{evidence}; {steps} are too few {f'for {follow}' if learned else 'to learn from'}", record.longer

@@ -105,7 +105,7 @@ class Objective:
         """Call a function of one's own once, with some logits, before anything is computed that it is for.
 
         targets: of some rows, as `Outputs.compared` has them; mixed: batches will be. Raises DeclarationError where it
-        fails or gives no finite scalar with a gradient.
+        fails, gives no finite scalar with a gradient, or has parameters, which nothing would train.
         """
         if not callable(self.loss):
             return
@@ -117,6 +117,12 @@ class Objective:
         self._must_be_a_loss(found, logits, targets, " of drawn logits")
         if not found.requires_grad:
             self._refuse("returns a number without a gradient", logits, targets)
+        if _follows_from_more_than(logits, found):
+            raise DeclarationError(
+                f"Recipe: `loss` {short_name(self.loss)} has parameters, which would never be trained; what learns "
+                "belongs in the `head`, whose forward is given the features, and a margin in the loss, which knows "
+                "the targets."
+            )
         self.seen = False
 
     def _must_be_a_loss(
@@ -126,7 +132,7 @@ class Objective:
             shape = f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
             self._refuse(f"returns a {type(found).__name__}{shape}", logits, targets)
         if not self.seen and not found.isfinite():
-            self._refuse(f"returns {float(found)}{of}", logits, targets)
+            self._refuse(f"returns {found.item()}{of}", logits, targets)
         self.seen = True
 
     def _refuse(self, what: str, logits: Tensor, targets: Tensor) -> NoReturn:
@@ -140,6 +146,20 @@ class Objective:
         if not self.one_of or self.class_weights is None:
             return torch.tensor(float(len(targets)))
         return (_shares(targets, len(self.class_weights)) * self.class_weights).sum()
+
+
+def _follows_from_more_than(logits: Tensor, found: Tensor) -> bool:
+    """Whether gradients of what was found go to other tensors as well."""
+    nodes, seen = [found.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        if getattr(node, "variable", logits) is not logits:
+            return True
+        seen.add(node)
+        nodes += [before for before, _ in node.next_functions]
+    return False
 
 
 def _focal(logits: Tensor, targets: Tensor, label_smoothing: float, reduction: str = "mean") -> Tensor:

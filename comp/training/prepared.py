@@ -105,9 +105,12 @@ class Prepared:
         return 1000 * self.experiment.choices.seed + number
 
     def guessing(self) -> float | None:
-        """The validation loss of predicting what the training rows have on average; None where no image validates."""
+        """The validation loss of predicting what the training rows have on average, as one of our losses has it.
+
+        None where no image validates, or the loss is one's own.
+        """
         targets, objective = self.tables.targets, self.learner.objective
-        if not len(self.validating) or objective is None:
+        if not len(self.validating) or objective is None or callable(objective.loss):
             return None
         compared = torch.from_numpy(self.outputs.compared(targets[self.validating]))
         prior = torch.from_numpy(self.outputs.prior(targets[self.training])).float()

@@ -274,7 +274,10 @@ def test_tables_or_a_config_of_another_version_are_one_sentence(run_of, comp):
     ("ends", "changes", "change", "words"),
     [
         (6.75e8, {}, "cycle_length=2", "6.75e+08; guessing the same for every image has 2.3"),
-        (6.75e8, {"ema": 0.999}, "ema=0", "an average over more than the 34 steps"),
+        # Warmed up, an average is over fewer steps than there were; whether it harms isn't known.
+        (6.75e8, {"ema": 0.999}, "cycle_length=2", "34 steps are too few"),
+        # Of such a loss it isn't known what guessing would have, nor is it its first one.
+        (6.75e8, {"loss": lambda logits, targets: logits.mean()}, None, None),
         (2.29, {}, "cycle_length=2", "34 steps are too few"),
         (2.0, {}, None, None),
     ],

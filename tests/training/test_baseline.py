@@ -52,7 +52,9 @@ def spread(logits, targets):
 def test_without_cached_and_pooled_features_or_with_a_loss_of_one_s_own_there_is_none(trained):
     assert trained(ALL).record("trained")["baseline"] is None
     own = {"loss": spread, "head": lambda features, outputs: Linear(features, outputs)}
-    assert trained(HEAD, **own).record("trained")["baseline"] is None
+    record = trained(HEAD, **own).record("trained")
+    assert record["baseline"] is None
+    assert record["guessing"] is None
     assert trained(HEAD, head="attention").record("trained")["baseline"] is None
 
 

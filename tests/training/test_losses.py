@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from comp.errors import DeclarationError
@@ -113,6 +114,31 @@ def test_a_loss_of_one_s_own_may_diverge_later_and_not_at_once():
         objective(torch.ones(2, 1), torch.zeros(2, 1))
     assert objective(torch.ones(2, 1), torch.ones(2, 1)) == 1
     assert not objective(torch.ones(2, 1), torch.zeros(2, 1)).isfinite()
+
+
+class Arc(nn.Module):
+    """A loss with centres of the classes, which learn; or don't, where they are given."""
+
+    def __init__(self, learns):
+        super().__init__()
+        self.centres = nn.Parameter(torch.eye(3), requires_grad=learns)
+
+    def forward(self, logits, targets):
+        return cross_entropy(logits @ self.centres, targets)
+
+
+def test_a_loss_that_would_have_to_learn_is_refused_before_training():
+    arc = Arc(learns=True)
+    for loss in (arc, lambda logits, targets: arc(logits, targets)):
+        with pytest.raises(DeclarationError, match=r"`loss` .*head"):
+            Objective(loss, one_of=True).try_on(TARGETS["single"], 3, mixed=False)
+    Objective(Arc(learns=False), one_of=True).try_on(TARGETS["single"], 3, mixed=False)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_loss_that_is_not_finite_is_named_without_a_warning_of_torch():
+    with pytest.raises(DeclarationError, match=r"`loss` .*nan"):
+        Objective(lambda logits, _: logits.sum() * np.nan, one_of=True).try_on(TARGETS["single"], 3, mixed=False)
 
 
 CLASSES = 5
