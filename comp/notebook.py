@@ -104,7 +104,7 @@ class Session:
         self.console = Console()
         self._training: Training | None = None
         self._trains: Literal["head", "all"] | int = "head"
-        self._found: dict[tuple[int, bool], float] = {}
+        self._found: dict[tuple[int, ...], float] = {}
         self._predicted = False
 
     def __repr__(self) -> str:
@@ -170,7 +170,7 @@ class Session:
             stage = self.prepared.possible(stage)
             epochs, _ = self.prepared.inputs(stage, number)
             found = self.prepared.range_test(stage, number, epochs)
-        self._found[stage.groups, stage.cached] = found.suggestion
+        self._found[stage.rate_key] = found.suggestion
         self.console.say(f"suggestions: {found}")
         return Curve(**vars(found))
 

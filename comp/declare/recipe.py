@@ -15,6 +15,8 @@ from comp.declare.metrics import Target
 from comp.declare.reading import Size, sides, size_in_words
 
 LAYER_GROUPS = ("early", "late", "head")
+# A head on cached features takes so many times the recipe's batch.
+HEAD_BATCHES = 4
 
 Count = Annotated[int, between(1, 10_000)]
 Amount = Annotated[float, between(0)]
@@ -91,6 +93,7 @@ class Stage(Declared):
         how much longer each next one is: 3, 1 and 2 make 1 + 2 + 4 = 7 epochs (SGDR, arXiv:1608.03983).
     learning_rate: the peak of the head's rate, or ``find``: an LR range test before the stage chooses it
         (arXiv:1506.01186); earlier layer groups get it divided by the layer-LR ratio and its square.
+    batch_size: samples per mini-batch, at least 2; if not given, the recipe's. Larger images may need smaller ones.
     needed_above: after a head by ``lbfgs``, the training ends before this stage where that head leaves no more than
         this share of the loss of guessing, by cross-validation (1 minus McFadden's R²): where frozen features do that
         well, training the backbone on few images makes it worse. 0: the stage always trains.
@@ -105,6 +108,7 @@ class Stage(Declared):
     cycle_length: Count = 1
     cycle_multiplier: Count = 1
     learning_rate: Literal["find"] | Annotated[float, above(0)] = "find"
+    batch_size: Annotated[int, between(2)] | None = None
     needed_above: Annotated[float, between(0, 1)] = 0.0
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
@@ -117,6 +121,8 @@ class Stage(Declared):
 
         solved = self.schedule == "lbfgs" and not self.on_features
         yield "schedule", solved, "another than 'lbfgs', which is for a head alone on cached features"
+        batches = self.schedule == "lbfgs" and self.batch_size is not None
+        yield "batch_size", batches, "left out with schedule 'lbfgs', which has no batches"
 
     def is_needed(self, unexplained: float | None) -> bool:
         """Whether it trains after a head that leaves that share of the loss of guessing; None: it isn't known."""
@@ -155,6 +161,12 @@ class Stage(Declared):
         return 1 if self.train == "head" else len(LAYER_GROUPS)
 
     @property
+    def rate_key(self) -> tuple[int, ...]:
+        """What stages have in common that one found learning rate is right for."""
+        # What is cached comes in the same views again, and features in larger batches.
+        return self.groups, self.cached, *filter(None, [self.batch_size])
+
+    @property
     def trains(self) -> str:
         """What trains, in words."""
         return ("head", "late layers and head", "all layers")[self.groups - 1]
@@ -185,7 +197,7 @@ class Recipe(Declared):
         learn one number, and ``ordinal`` for each grade whether it is exceeded. A function's targets are classes (B,),
         or floats (B, C) where batches are mixed; tags, shares, fractions (B, C); or standardised numbers (B, K).
     batch_size: images per mini-batch of stages on images; a head on cached features takes four times as many. At least
-        2, for the head's batch norm.
+        2, for the head's batch norm. A stage may have its own.
     dropout: of the head's input.
     accumulation: mini-batches whose gradients make one optimizer step.
     clip_norm: the largest norm of a step's gradients, longer ones are scaled down to it; 0 leaves them as they are.
@@ -280,6 +292,12 @@ class Recipe(Declared):
             stage.needed_above and before.schedule != "lbfgs" for before, stage in pairwise(self.stages)
         )
         yield "stages", alone, "a list with a stage of schedule 'lbfgs' right before one that has `needed_above`"
+
+    def batch_size_of(self, stage: Stage) -> int:
+        """Samples per mini-batch of a stage."""
+        if stage.batch_size is not None:
+            return stage.batch_size
+        return self.batch_size * (HEAD_BATCHES if stage.on_features else 1)
 
     def where_head_leaves(self, unexplained: float) -> Recipe:
         """With the stages that train where a head leaves that share of the loss of guessing."""

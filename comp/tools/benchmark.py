@@ -30,7 +30,7 @@ from comp.submission.scoring import score_logits
 from comp.training.backbone import set_size, training_mode
 from comp.training.epochs import Epoch, Step
 from comp.training.features import FeatureEpochs
-from comp.training.inputs import HEAD_BATCHES, forward_batch, workers
+from comp.training.inputs import forward_batch, workers
 from comp.training.learner import Learner
 from comp.training.memory import peak_memory
 from comp.training.prepared import Prepared, prepare
@@ -131,7 +131,7 @@ def benchmark(
     kept = images.kept(stage, rows, rows[:0])
     files, dataset = images.dataset(size, 0), images.dataset(size, 0, kept=kept)
     targets = torch.from_numpy(prepared.tables.targets)
-    batch_size = learner.recipe.batch_size
+    batch_size = learner.recipe.batch_size_of(stage)
 
     def epochs(dataset: ImageDataset) -> ImageEpochs:
         return ImageEpochs(dataset, rows, targets, batch_size, workers=workers())
@@ -193,12 +193,13 @@ def _of_a_head(
 ) -> dict[str, Callable[[], int]]:
     """Training a head on the images, through the frozen backbone, and on features: which ones makes no difference."""
     features = np.random.default_rng(0).normal(size=(len(rows), 1, learner.model.width)).astype(np.float32)
-    batch_size = HEAD_BATCHES * learner.recipe.batch_size
-    cached = FeatureEpochs(features, np.arange(len(rows)), targets[rows], batch_size, seed=0)
     on_images = replace(stage, train="head")
+    on_features = replace(on_images, cached=True, batch_size=None)
+    batch_size = learner.recipe.batch_size_of(on_features)
+    cached = FeatureEpochs(features, np.arange(len(rows)), targets[rows], batch_size, seed=0)
     fits = {
         FROZEN: learner.fit(on_images, 1e-6, images, None, seed=0),
-        CACHED: learner.fit(replace(on_images, cached=True), 1e-6, cached, None, seed=0),
+        CACHED: learner.fit(on_features, 1e-6, cached, None, seed=0),
     }
     return {name: partial(_steps, events) for name, events in fits.items()}
 
@@ -293,7 +294,7 @@ def _setting(prepared: Prepared, stage: Stage, kept: bool) -> dict[str, Any]:
         "competition": prepared.experiment.competition.name,
         "backbone": prepared.experiment.recipe.backbone,
         "size": stage.size,
-        "batch size": prepared.experiment.recipe.batch_size,
+        "batch size": prepared.experiment.recipe.batch_size_of(stage),
         "trains": stage.trains,
         "device": gpu or f"{os.cpu_count()} cores of {platform.processor() or platform.machine()}",
         "precision": accelerator.mixed_precision if accelerator.mixed_precision != "no" else "fp32",

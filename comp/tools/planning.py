@@ -259,7 +259,8 @@ class Plan:
             known = [f"{speed:.0f} images/s predicted at {size} px" for size, speed in speeds.predicted.items()]
             known += [
                 f"{speed:.0f} trained at {size} px, {groups} of 3 layer groups{' on maps' if on_maps else ''}"
-                for (size, groups, on_maps), speed in speeds.trained.items()
+                f"{f' in batches of {batch}' if batch else ''}"
+                for (size, groups, on_maps, batch), speed in speeds.trained.items()
             ]
             self.console.say(f"measured here: {backbone.rpartition('/')[2]}: {', '.join(known)}")
         planned = self._planned(self.experiments)

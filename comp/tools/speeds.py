@@ -34,13 +34,13 @@ class Speeds:
     """Images per second of a backbone here, by their size.
 
     predicted: through all of it. halfway: through its early half, where maps of that are cached; None where they can't
-    be. trained: by how many layer groups train, and whether on such maps.
+    be. trained: by how many layer groups train, whether on such maps, and the stage's own batch size.
     solved: seconds that the optimum of its head takes, by the number of cached views.
     """
 
     predicted: dict[Size, float] = field(default_factory=dict)
     halfway: dict[Size, float | None] = field(default_factory=dict)
-    trained: dict[tuple[Size, int, bool], float] = field(default_factory=dict)
+    trained: dict[tuple[Size, int, bool, int | None], float] = field(default_factory=dict)
     solved: dict[int, float] = field(default_factory=dict)
 
     def on_maps(self, stage: Stage) -> bool:
@@ -63,8 +63,10 @@ class Speeds:
         """Seconds of the passes that an epoch on so many images takes; none where a head trains on cached features."""
         if stage.on_features:
             return 0.0
-        key = stage.pixels, stage.groups, self.on_maps(stage)
-        return training / self.trained[key] + validating / self.finished(stage)
+        return training / self.trained[self._trains(stage)] + validating / self.finished(stage)
+
+    def _trains(self, stage: Stage) -> tuple[Size, int, bool, int | None]:
+        return stage.pixels, stage.groups, self.on_maps(stage), stage.batch_size
 
     def lacking(self, recipe: Recipe) -> list[Stage]:
         """The stages of a recipe whose speeds are not known."""
@@ -73,7 +75,7 @@ class Speeds:
             for stage in recipe.stages
             if stage.pixels not in self.predicted
             or (stage.cached and not stage.on_features and stage.pixels not in self.halfway)
-            or not (stage.on_features or (stage.pixels, stage.groups, self.on_maps(stage)) in self.trained)
+            or not (stage.on_features or self._trains(stage) in self.trained)
             or (stage.schedule == "lbfgs" and stage.views not in self.solved)
         ]
 
@@ -89,7 +91,7 @@ class Speeds:
                 cut = given if isinstance(given, Cut) else None
                 self.halfway[stage.pixels] = None if cut is None else _predicted(prepared, stage, cut)
             if given != "features":
-                self.trained[stage.pixels, stage.groups, self.on_maps(stage)] = _trained(prepared, stage)
+                self.trained[self._trains(stage)] = _trained(prepared, stage)
             if stage.schedule == "lbfgs":
                 self.solved[stage.views] = _solved(prepared, stage.views)
             advance(1)
@@ -138,7 +140,7 @@ def _solved(prepared: Prepared, views: int) -> float:
 
 def _trained(prepared: Prepared, stage: Stage) -> float:
     """Images per second, read, augmented and trained on, or maps; the model is of no use afterwards."""
-    batch_size = min(prepared.learner.recipe.batch_size, forward_batch())
+    batch_size = min(prepared.learner.recipe.batch_size_of(stage), forward_batch())
     targets = torch.from_numpy(prepared.outputs.compared(prepared.tables.targets))
     images, rows, given = prepared.images, prepared.training, prepared.learner.given(stage)
     if isinstance(given, Cut):

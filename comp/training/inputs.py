@@ -48,7 +48,6 @@ from comp.training.processes import in_order, same_weights
 
 Rows = npt.NDArray[np.int64]
 
-HEAD_BATCHES = 4
 FEATURES_FOLLOW_FROM = (
     "comp.data.reading",
     "comp.data.readers",
@@ -206,7 +205,7 @@ class Images:
         folds: Rows | None = None,
     ) -> tuple[Epochs, Validation | None]:
         """What a stage trains on, in orders and augmentations drawn from ``seed``, and validates on where rows do."""
-        batch_size = learner.recipe.batch_size
+        batch_size = learner.recipe.batch_size_of(stage)
         epochs: Epochs
         validation: Callable[[], Iterable[Tensor]]
         views = self.viewpoint.at(stage.pixels).views(stage.views)
@@ -217,7 +216,7 @@ class Images:
             validation = partial(self._of_maps, learner, maps[:, :1], validating, given)
         elif given == "features":
             features = self.features(learner, stage.pixels, views)
-            epochs = FeatureEpochs(features, training, targets, batch_size * HEAD_BATCHES, seed, self.columns, folds)
+            epochs = FeatureEpochs(features, training, targets, batch_size, seed, self.columns, folds)
             validation = partial(in_batches, features[:, :1], validating)
         else:
             kept = self.kept(stage, training, validating)

@@ -29,13 +29,14 @@ class MicroBatches:
     """The most samples of one pass through the network, None while memory suffices for what is given.
 
     training: of a pass forward and back. forward: of one without gradients.
-    processes: how many share each batch; one can't make its share smaller without the others.
+    processes: how many share each batch; one can't make its share smaller without the others. setting: of its size.
     say: told once, in words, when either is halved.
     """
 
     training: int | None = None
     forward: int | None = None
     processes: int = 1
+    setting: str = "batch_size"
     say: Callable[[str], None] = lambda _: None
 
     def within_memory(
@@ -70,9 +71,10 @@ class MicroBatches:
 
     def _halve(self, kind: Kind, samples: int) -> None:
         if kind == "training" and self.processes > 1:
+            halved = f"--set {self.setting}={self.processes * samples // 2}"
             raise RunError(
                 f"Memory doesn't suffice for {samples} images at once in each of {self.processes} processes; set half "
-                f"the batch (--set batch_size={self.processes * samples // 2}, with twice the --set accumulation=...)."
+                f"the batch ({halved}, with twice the --set accumulation=...)."
             )
         half = max(samples // 2, _fewest(kind))
         if half >= samples or half == getattr(self, kind):

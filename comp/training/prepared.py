@@ -69,6 +69,8 @@ class Prepared:
     def inputs(self, stage: Stage, number: int) -> tuple[Epochs, Validation | None]:
         """What the stage of this number, from 1, trains on and validates on, at its size."""
         set_size(self.learner.model, stage.pixels)
+        own = f"stages.{number}." if stage.batch_size is not None else ""
+        self.learner.micro_batches.setting = f"{own}batch_size"
         if self.experiment.recipe.head == "pretrained" and is_new(self.learner.model.head):
             self._start_head(stage)
         targets = torch.from_numpy(self.outputs.compared(self.tables.targets))

@@ -52,7 +52,7 @@ class Training:
     """The live state of a training.
 
     by_hand: its stages are not the recipe's; what it trains is not saved on the way.
-    found: the learning rate by LR range test, by how many layer groups trained, and whether what is frozen was cached.
+    found: the learning rate by LR range test, by the stage's `rate_key`.
     fitted: the stages that made the weights what they are, with the rates they were trained at.
     diverged: the stages whose loss became NaN or infinite, as trained.json has them.
     snapshots: the weights kept at the ends of the last stage's cycles, the latest first, without the very last.
@@ -70,7 +70,7 @@ class Training:
     run: Run
     console: Console
     by_hand: bool = False
-    found: dict[tuple[int, bool], float] = field(default_factory=dict)
+    found: dict[tuple[int, ...], float] = field(default_factory=dict)
     fitted: list[Stage] = field(default_factory=list)
     diverged: list[dict[str, Any]] = field(default_factory=list)
     snapshots: list[Path] = field(default_factory=list)
@@ -190,16 +190,14 @@ class Training:
             return 1.0
         if not isinstance(stage.learning_rate, str):
             return stage.learning_rate
-        # What is cached comes in the same views again, and features in larger batches.
-        trains = stage.groups, stage.cached
-        if trains in self.found:
-            self.console.detail(f"learning rate {self.found[trains]:.2g}, as found before")
+        if (alike := stage.rate_key) in self.found:
+            self.console.detail(f"learning rate {self.found[alike]:.2g}, as found before")
         else:
             sweep = self.prepared.range_test(stage, number, epochs)
-            self.found[trains] = sweep.suggestion
+            self.found[alike] = sweep.suggestion
             self.run.history.write_range_test(number, sweep.rates, sweep.losses, sweep.smoothed)
             show_range_test(self.console, sweep, self.run.folder / f"learning-rate-{number}.png")
-        return self.found[trains]
+        return self.found[alike]
 
     def finish(self) -> None:
         """Keep the weights, and what they were trained by: the run can be predicted with."""
@@ -352,7 +350,7 @@ class Training:
             {"number": number, "stage": recorded(trained), "epoch": error.epoch, "cycles_kept": finite.cycles}
         )
         # The rate that this stage diverged at would let the next one diverge that trains as much.
-        self.found.pop((stage.groups, stage.cached), None)
+        self.found.pop(stage.rate_key, None)
         whose = f"of the end of cycle {finite.cycles}" if finite.cycles else "from before the stage"
         self.console.say(
             f"stage {number}: the loss diverged in epoch {error.epoch}, so the weights {whose} are restored; "

@@ -30,6 +30,7 @@ def planet():
         ("stages.1.learning_rate=0.5", [0.5, "find"]),
         ("stages.2.schedule=one_cycle", ["sgdr", "one_cycle"]),
         ("stages.2.train=2", ["head", 2]),
+        ("stages.2.batch_size=16", [None, 16]),
         ("stages.size=32", [32, 32]),
     ],
 )

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -33,11 +34,19 @@ def test_stages_are_kept_in_order_whatever_held_them():
         ({"train": "head", "schedule": "one_cycle", "cycles": 2}, "cycles"),
         ({"train": "head", "schedule": "flat_cosine", "cycles": 2}, "cycles"),
         ({"train": "head", "schedule": "lbfgs"}, "schedule"),
+        ({"train": "head", "cached": True, "schedule": "lbfgs", "batch_size": 8}, "batch_size"),
     ],
 )
 def test_fields_of_a_stage_that_contradict_each_other_are_named(fields, named):
     with pytest.raises(DeclarationError, match=f"`{named}` is {fields[named]!r}"):
         Stage(size=64, **fields)
+
+
+def test_a_stage_has_the_recipe_s_batch_size_or_its_own():
+    on_images, on_features = Stage(size=64, train="all"), Stage(size=64, train="head", cached=True)
+    recipe = Recipe(stages=[on_images, on_features], batch_size=10)
+    assert [recipe.batch_size_of(stage) for stage in recipe.stages] == [10, 40]
+    assert [recipe.batch_size_of(replace(stage, batch_size=16)) for stage in recipe.stages] == [16, 16]
 
 
 @pytest.mark.parametrize(

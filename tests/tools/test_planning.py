@@ -134,13 +134,14 @@ def test_training_on_images_is_measured_by_what_trains(strong, workspace, monkey
     monkeypatch.setattr(speeds, "MEASURED", 0.05)
     experiment = Experiment.of(strong, Choices(), workspace)
     stages = [replace(experiment.recipe.stages[0], cached=False, train=train) for train in ("head", "all")]
+    stages.append(replace(stages[1], batch_size=4))
     experiment = replace(experiment, recipe=replace(experiment.recipe, stages=stages))
     tables = checked_tables(strong, workspace, Console())
     made = Plan([experiment], tables, Console(), 600, time.monotonic())
     (one,) = made
     measured = made.speeds["test_resnet"]
     assert measured.predicted.keys() == {16}
-    assert measured.trained.keys() == {(16, 1, False), (16, 3, False)}
+    assert measured.trained.keys() == {(16, 1, False, None), (16, 3, False, None), (16, 3, False, 4)}
     assert not measured.halfway
     assert one.recipe == experiment.recipe
 
@@ -174,7 +175,7 @@ def test_what_the_early_half_makes_of_images_is_planned_once_for_all_folds(stron
     made = Plan([experiment], checked_tables(strong, workspace, Console()), Console(), 600, time.monotonic())
     made._measure()
     measured = made.speeds["test_resnet"]
-    assert measured.trained.keys() == {(16, 2, True)}
+    assert measured.trained.keys() == {(16, 2, True, None)}
     assert measured.halfway.keys() == {16}
     # 36 labelled and 12 test images in two views.
     assert sorted(made._features(experiment).values()) == [24, 72]
@@ -183,7 +184,7 @@ def test_what_the_early_half_makes_of_images_is_planned_once_for_all_folds(stron
     assert made._cost(experiment) == pytest.approx(made._training(experiment))
     assert measured.lacking(experiment.recipe) == []
     measured.halfway.clear()
-    measured.trained[16, 2, False] = 10.0
+    measured.trained[16, 2, False, None] = 10.0
     assert measured.lacking(experiment.recipe), "that images are trained on as well says nothing of maps"
     measured.halfway[16] = None
     assert measured.lacking(experiment.recipe) == []

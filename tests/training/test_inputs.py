@@ -104,13 +104,15 @@ def test_features_are_found_again_and_only_where_all_is_the_same(images, monkeyp
     assert {module for modules in digests for module in modules} >= {"comp.data.reading", "comp.training.backbone"}
 
 
+@pytest.mark.parametrize("batch_size", [None, 8])
 @pytest.mark.parametrize("stage", [HEAD, Stage(size=16, train="head"), LATE, ALL])
-def test_a_stage_trains_on_the_training_rows_and_validates_on_the_others_in_order(images, tables, stage):
+def test_a_stage_trains_on_the_training_rows_and_validates_on_the_others_in_order(images, tables, stage, batch_size):
     learner, targets = learner_of(), torch.from_numpy(tables.targets)
     training, validating = np.arange(0, 24), np.array([30, 25, 35])
-    epochs, validation = images.for_stage(learner, stage, targets, training, validating, seed=1)
+    as_trained = replace(stage, batch_size=batch_size)
+    epochs, validation = images.for_stage(learner, as_trained, targets, training, validating, seed=1)
     batches = list(epochs.epoch(0))
-    assert len(batches) == len(epochs) == (24 // 16 if stage == HEAD else 24 // 4)
+    assert len(batches) == len(epochs) == 24 // (batch_size or (16 if stage == HEAD else 4))
     assert all(len(inputs) == len(labels) for inputs, labels in batches)
     assert validation.targets.tolist() == tables.targets[validating].tolist()
     expected = images.features(learner, 16, PLAIN)[validating]

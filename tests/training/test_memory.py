@@ -1,3 +1,5 @@
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
@@ -153,6 +155,12 @@ def test_where_two_rows_have_no_room_it_is_said_what_to_change(room, batch, rows
     with pytest.raises(RunError, match=rf"Memory doesn't suffice for {rows} images at once; take a smaller backbone"):
         fitted(learner, batch)
     assert len(lines) == said
+
+
+def test_of_several_processes_the_setting_is_named_that_the_batch_is_of():
+    passes = MicroBatches(processes=2, setting="stages.3.batch_size")
+    with pytest.raises(RunError, match=r"each of 2 .*--set stages\.3\.batch_size=8,"):
+        passes.within_memory("training", 8, Mock(side_effect=torch.OutOfMemoryError))
 
 
 def test_another_error_is_not_taken_for_one_of_memory():

@@ -36,16 +36,16 @@ def test_a_rate_is_found_once_for_what_trains_and_taken_again_by_a_training_like
     begin, workspace, capsys, monkeypatch
 ):
     monkeypatch.setattr("comp.training.finder.BATCHES", 30)
-    training = begin(FINDS, replace(FINDS, cycle_length=1), ALL, HEAD, dropout=0.1)
+    training = begin(FINDS, replace(FINDS, cycle_length=1), ALL, HEAD, replace(ALL, batch_size=4), dropout=0.1)
     run = trained(training)
     rates = rates_of(run)
     assert all(isinstance(rate, float) for rate in rates)
     assert rates[0] == rates[1]
     assert rates[3] == 0.05
     said = capsys.readouterr().out
-    assert said.count("suggestions: minimum") == 2
+    assert said.count("suggestions: minimum") == 3
     assert "as found before" in said
-    assert sorted(path.name for path in run.folder.glob("*.png")) == ["learning-rate-1.png", "learning-rate-3.png"]
+    assert sorted(path.stem for path in run.folder.glob("*.png")) == [f"learning-rate-{stage}" for stage in (1, 3, 5)]
     assert run.history.steps().groupby("stage")["lr_head"].max().tolist() == pytest.approx(rates)
 
     competition = training.prepared.experiment.competition
@@ -86,6 +86,13 @@ def test_oversampled_rows_train_several_times_and_validate_once(begin):
     assert set(balanced.training) == set(plain.training)
     assert np.ptp(np.bincount(plain.tables.targets[balanced.training])) <= 1
     assert sorted(balanced.validating) == sorted(plain.validating)
+
+
+def test_a_batch_that_has_no_room_is_a_stage_s_own_or_the_recipe_s(begin):
+    prepared = begin(ALL, replace(ALL, batch_size=4)).prepared
+    for number, setting in ((2, "stages.2.batch_size"), (1, "batch_size")):
+        prepared.inputs(prepared.experiment.recipe.stages[number - 1], number)
+        assert prepared.learner.micro_batches.setting == setting
 
 
 def test_weighted_classes_start_from_even_chances(begin):
