@@ -1,6 +1,7 @@
 """Which rows validate, and how often the others train: stratified, groups kept whole, drawn from a seed alone."""
 
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +18,8 @@ from sklearn.model_selection import (
 
 from comp.data.duplicates import connected
 from comp.data.tables import class_counts
-from comp.errors import DataError
+from comp.declare.brought import called, short_name
+from comp.errors import DataError, DeclarationError
 
 Rows = npt.NDArray[np.int64]
 Targets = npt.NDArray[np.int64]
@@ -246,6 +248,33 @@ def oversampled(rows: Rows, targets: Targets, seed: int) -> Rows:
     chosen = targets[rows]
     copies = _to_the_most_frequent(chosen, generator) if chosen.ndim == 1 else _by_repeat_factor(chosen, generator)
     return np.repeat(rows, copies)
+
+
+def shown(rows: Rows, targets: Targets, times: Callable[[Targets], Any]) -> Rows:
+    """The rows in their order, each as often as a function of their targets says; left out where that is 0.
+
+    rows: of the training set, (R,). targets: of all rows of the table, (N,) or (N, C). times: gives (R,) whole numbers.
+    Raises DeclarationError where it gives anything else, or 0 for all.
+    """
+    found = called("Recipe: `balance`", times, targets[rows])
+    try:
+        copies = np.asarray(found, np.float64)
+    except (TypeError, ValueError):
+        said = f"a {type(found).__name__} that is no array of numbers"
+    else:
+        wrong = copies[(copies < 0) | (copies % 1 != 0)]
+        if copies.shape != rows.shape:
+            said = f"numbers of shape {copies.shape}"
+        elif len(wrong):
+            said = f"{wrong[0]:g} for one of them"
+        elif not copies.any():
+            said = "0 for all"
+        else:
+            return np.repeat(rows, copies.astype(np.int64))
+    raise DeclarationError(
+        f"Recipe: `balance` {short_name(times)} returned {said}, but it should return how many times an epoch each of "
+        f"the {len(rows)} images is shown (N,): whole numbers from 0, not all of them 0."
+    )
 
 
 def _to_the_most_frequent(classes: Rows, generator: np.random.Generator) -> Rows:

@@ -216,7 +216,8 @@ class Recipe(Declared):
     random_erasing: the chance that a rectangle of a training image is overwritten (arXiv:1708.04896).
     ema: the decay of the moving average of weights that is validated and kept (timm's); 0 keeps the last weights.
     balance: what rare classes get: ``weights`` in the loss, ``oversample``: their images several times an epoch, or
-        nothing.
+        nothing. Or a function of the training targets, classes (N,) or tags (N, C), that returns how many times an
+        epoch each image is shown (N,), whole numbers; 0 leaves it out.
     snapshots: of how many last cycles of the last stage the weights are kept, and their predictions averaged
         (arXiv:1704.00109).
     teacher_confidence: the probability from which a ``--teacher`` is confident of a test image; 0 takes all of them.
@@ -257,7 +258,10 @@ class Recipe(Declared):
     cutmix: Amount = 0.0
     random_erasing: Annotated[float, between(0, 1)] = 0.0
     ema: Annotated[float, between(0, 0.99999)] = 0.0
-    balance: Literal["none", "weights", "oversample"] = "none"
+    balance: Annotated[
+        Literal["none", "weights", "oversample"] | Callable[[Any], Any],
+        "'none', 'weights', 'oversample', or a function of the targets that returns how often each image is shown",
+    ] = "none"
     snapshots: Annotated[int, between(1)] = 1
     teacher_confidence: Annotated[float, between(0, 1)] = 0.0
     validation: Annotated[float, between(0.01, 0.5)] = 0.2

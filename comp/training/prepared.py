@@ -16,7 +16,7 @@ import torch
 from comp.console import Console
 from comp.data.columns import Encoding, encoding_of
 from comp.data.data_check import checked_tables
-from comp.data.splitting import draw_folds, draw_inner_folds, draw_split, oversampled
+from comp.data.splitting import draw_folds, draw_inner_folds, draw_split, oversampled, shown
 from comp.data.tables import Tables
 from comp.declare.competition import Competition
 from comp.declare.losses import loss_of
@@ -49,7 +49,7 @@ Rows = npt.NDArray[np.int64]
 class Prepared:
     """An experiment's data and a learner that has not trained yet.
 
-    training, validating: rows of ``tables.train``; a row that is over-sampled trains several times an epoch.
+    training, validating: rows of ``tables.train``; a row that `balance` repeats trains several times an epoch.
     outputs: what its logits stand for. weights: a fingerprint of the backbone's, as it was built.
     encoding: of the competition's columns, by the rows that train. pseudo_labels: a teacher's; their test
     images are among ``images``, after the labelled ones.
@@ -138,6 +138,8 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
     training, validating = (~validates).nonzero()[0], validates.nonzero()[0]
     if recipe.balance == "oversample":
         training = oversampled(training, tables.targets, choices.seed)
+    elif callable(recipe.balance):
+        training = shown(training, tables.targets, recipe.balance)
     columns = competition.columns
     encoding = None if columns is None else encoding_of(columns, tables.train.iloc[training].drop_duplicates("id"))
     seen, loss = tables.targets[training], recipe.loss or loss_of(recipe, competition.target)

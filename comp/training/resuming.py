@@ -172,7 +172,7 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
     competition, recipe, choices = experiment.competition, experiment.recipe, experiment.choices
     fold = f", fold {choices.fold} of {choices.folds}" if choices.fold else ""
     yield (
-        f"{competition.name}: {len(tables.train) - len(prepared.validating)} images train and "
+        f"{competition.name}: {len(np.unique(prepared.training))} images train and "
         f"{len(prepared.validating)} validate, {len(tables.test)} to predict, "
         f"{outputs_in_words(tables.classes, competition.target)}; "
         f"{recipe.backbone} on {prepared.learner.device}, run {run.name}{fold}"

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.data.splitting import oversampled
+from comp.data.splitting import oversampled, shown
+from comp.errors import DeclarationError
 
 
 @given(classes=st.lists(st.integers(0, 4), min_size=1, max_size=80).map(np.array), seed=st.integers(0, 99))
@@ -57,3 +58,29 @@ def test_tags_never_lose_a_row_and_follow_from_the_seed(seed, count, classes):
     more = oversampled(rows, tags, seed)
     assert set(more) == set(rows)
     assert np.array_equal(more, oversampled(rows, tags, seed))
+
+
+def test_a_function_of_the_training_targets_says_how_often_each_row_is_shown():
+    rows, classes = np.array([5, 3, 0, 1]), np.array([0, 1, 9, 2, 9, 0])
+    assert shown(rows, classes, lambda targets: [2, 1, 2, 0]).tolist() == [5, 5, 3, 0, 0]
+    assert shown(rows, classes, lambda targets: 1 + targets).tolist() == [5, 3, 3, 3, 0, 1, 1]
+    tags = np.stack([classes == 0, classes == 1], axis=1).astype(np.int64)
+    assert shown(rows, tags, lambda targets: 2.0 * targets.sum(axis=1)).tolist() == [5, 5, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (lambda targets: targets[:1], r"shape \(1,\)"),
+        (lambda targets: 2, r"shape \(\)"),
+        (lambda targets: ["often"] * len(targets), "list"),
+        (lambda targets: targets + 0.5, "0.5"),
+        (lambda targets: targets - 1, "-1"),
+        (lambda targets: targets * np.nan, "nan"),
+        (lambda targets: targets * 0, "0"),
+        (lambda targets: 1 // 0, "ZeroDivisionError"),
+    ],
+)
+def test_what_is_no_number_of_times_for_each_row_is_refused(returned, said):
+    with pytest.raises(DeclarationError, match=f"`balance` .*{said}"):
+        shown(np.arange(3), np.array([0, 1, 2]), returned)

@@ -88,6 +88,15 @@ def test_oversampled_rows_train_several_times_and_validate_once(begin):
     assert sorted(balanced.validating) == sorted(plain.validating)
 
 
+def test_rows_train_as_often_as_a_function_of_their_targets_says(begin, capsys):
+    plain = begin(HEAD).prepared
+    of_others = plain.training[plain.tables.targets[plain.training] > 0]
+    training = begin(HEAD, balance=lambda targets: 3 * (targets > 0))
+    assert training.prepared.training.tolist() == np.repeat(of_others, 3).tolist()
+    assert f"{len(of_others)} images train and {len(plain.validating)} validate" in capsys.readouterr().out
+    assert "<lambda>" in training.run.record("config")["recipe"]["balance"]["function"]
+
+
 def test_a_batch_that_has_no_room_is_a_stage_s_own_or_the_recipe_s(begin):
     prepared = begin(ALL, replace(ALL, batch_size=4)).prepared
     for number, setting in ((2, "stages.2.batch_size"), (1, "batch_size")):
