@@ -54,7 +54,7 @@ WRONG_IN_CSV = {"csv": "", "image": None, "folder": 3, "suffix": "jpg", "join": 
 WRONG_IN_CSV |= {"shared": 1, "incomplete": None, "where": ["split"]}
 WRONG = {
     "Stage": {"size": 7, "train": "tail", "cycles": 0, "cycle_length": 1.5, "cycle_multiplier": -2, "views": True}
-    | {"learning_rate": 0, "needed_above": 2, "schedule": "cosine", "cached": 1},
+    | {"learning_rate": 0, "batch_size": 1, "needed_above": 2, "schedule": "cosine", "cached": 1},
     "Recipe": {"stages": [], "backbone": "", "pretrained": "yes", "head": "old", "batch_size": 1, "accumulation": 0}
     | {"loss": "logloss", "rate_rule": "lowest", "optimizer_options": ["lr"]}
     | {"teacher_confidence": 2}
