@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from comp.declare.checks import between
-from comp.declare.labels.csv import RowName, numbers_in
+from comp.declare.labels.csv import RowName, as_shares, numbers_in
 from comp.declare.labels.placing import Rows, read_rows, require_filled
-from comp.declare.metrics import ROUNDING, Target
+from comp.declare.metrics import Target
 from comp.errors import DataError
 
 if TYPE_CHECKING:
@@ -86,21 +86,13 @@ class CsvColumns(Rows):
         if self.target in ("shares", "fractions"):
             labels = numbers_in(self.csv, found.rows, self.labels, (0, 1))
             if self.target == "shares":
-                labels = [self._shares(image, label) for image, label in zip(found.rows.index, labels, strict=True)]
+                labels = [
+                    as_shares(self.csv, image, label) for image, label in zip(found.rows.index, labels, strict=True)
+                ]
             return found.table(labels)
         columns = (found.rows[column] for column in self.labels)
         classes = [self._classes(image, values) for image, *values in zip(found.rows.index, *columns, strict=True)]
         return found.table(classes if self.target == "multi" else [chosen[0] for chosen in classes])
-
-    def _shares(self, image: str, label: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
-        """The same, summing to one but for what a float can't hold."""
-        total = sum(value for _, value in label)
-        if abs(total - 1) > ROUNDING:
-            raise DataError(
-                f"{self.csv} gives image {image!r} shares that sum to {total:g}, but they should sum to one; "
-                "say target='fractions' of CsvColumns where each stands alone."
-            )
-        return tuple((name, value / total) for name, value in label)
 
     def _classes(self, image: str, values: Sequence[str]) -> tuple[str, ...]:
         for column, value in zip(self.labels, values, strict=True):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 from comp.declare.checks import Rule
+from comp.declare.metrics import ROUNDING
 from comp.errors import DataError
 
 if TYPE_CHECKING:
@@ -165,6 +166,17 @@ def numbers_in(
             f"but it should be {wanted}."
         )
     return [tuple(zip(columns, values, strict=True)) for values in found.tolist()]
+
+
+def as_shares(source: str, image: str, label: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
+    """The same, summing to one but for what a float can't hold. Raises DataError for another sum."""
+    total = sum(value for _, value in label)
+    if abs(total - 1) > ROUNDING:
+        raise DataError(
+            f"{source} gives image {image!r} shares that sum to {total:g}, but they should sum to one; "
+            "say target='fractions' where each stands alone."
+        )
+    return tuple((name, value / total) for name, value in label)
 
 
 def _reader(path: Path, dialect: tuple[str, str], *, spaced: bool = False, only: int | None = None) -> TextFileReader:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from comp.declare.brought import called
 from comp.declare.checks import Declared
+from comp.declare.labels.csv import as_shares
 from comp.declare.labels.table import table
 from comp.declare.metrics import Target
 from comp.errors import DataError, counted
@@ -28,9 +29,11 @@ class LabelFunction(Declared):
     """Labels by a function of one's own: given the data folder, it returns the table (columns id, path, label).
 
     Images that share a value in its column ``group``, where it has one, are never on both sides of a split; those that
-    share one in its column ``answer`` are predicted together; those that are true in a column ``validates`` are the
-    validation set. Labels are names of classes, lists of tags, or where the
-    target is ``number``, ``shares`` or ``fractions`` dicts of numbers by their names.
+    share one in its column ``answer`` are predicted together. Those that are true in a column ``validates`` are the
+    validation set of a single split; those that are false only train, with folds as well; of the others, where it is
+    empty, a share validates if none is true, and all are dealt to folds with those that are true. Labels are names of
+    classes, lists of tags, or where the target is ``number``, ``shares`` or ``fractions`` dicts of numbers by their
+    names, shares and fractions from 0 to 1.
     """
 
     function: TableFunction
@@ -52,7 +55,15 @@ class LabelFunction(Declared):
                     f"LabelFunction: image {image!r} has the label {found!r}, but it should be a dict of finite "
                     "numbers by their names."
                 )
-            return label
+            if self.target == "number":
+                return label
+            for name, value in label:
+                if not 0 <= value <= 1:
+                    raise DataError(
+                        f"LabelFunction: image {image!r} has {value:g} for {name!r}, but {self.target} should be from "
+                        "0 to 1; mend it, or let the target be 'number'."
+                    )
+            return as_shares("LabelFunction", image, label) if self.target == "shares" else label
         is_one = isinstance(found, str) or not isinstance(found, Iterable)
         if self.target == "single" and is_one and found != "" and not _is_missing(found):
             return str(found)
@@ -108,7 +119,13 @@ def _columns(source: LabelFunction | TestFunction, folder: Path, wanted: Sequenc
             raise DataError(f"{word}: image {image!r} has no {column}; give it one, or leave out the column.")
         columns[column] = list(values.astype(str))
     if "validates" in result:
-        columns["validates"] = list(result["validates"].astype(bool))
+        said = [None if _is_missing(value) else value for value in result["validates"]]
+        if wrong := [row for row, value in enumerate(said) if value not in (True, False, None)]:
+            raise DataError(
+                f"{word}: image {columns['id'][wrong[0]]!r} has {said[wrong[0]]!r} in `validates`, but it should be "
+                "true, false or empty."
+            )
+        columns["validates"] = [None if value is None else bool(value) for value in said]
     return columns
 
 

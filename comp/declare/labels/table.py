@@ -46,7 +46,7 @@ def table(notes: Iterable[str] = (), **columns: Column[Any] | None) -> pd.DataFr
     """The table of the columns that are given, in the order of ids; a row that is there twice counts once.
 
     notes: what else was put up with. Raises DataError for an id of two images, labels or groups, for an answer of two
-    labels or groups, and for a file whose name is no Unicode.
+    labels, groups or of images that validate and others, and for a file whose name is no Unicode.
     """
     import pandas as pd
 
@@ -65,9 +65,9 @@ def table(notes: Iterable[str] = (), **columns: Column[Any] | None) -> pd.DataFr
 
 
 def _check_answers(frame: pd.DataFrame) -> None:
-    """Raise DataError where the images of one answer have several labels or groups."""
+    """Raise DataError where the images of one answer have several labels or groups, or don't all validate."""
     first = frame.drop_duplicates("answer").set_index("answer")
-    for column in frame.columns.intersection(["label", "group"]):
+    for column in frame.columns.intersection(["label", "group", "validates"]):
         expected = frame["answer"].map(first[column])
         other = frame[[one != two for one, two in zip(frame[column], expected, strict=True)]]
         if len(other):

@@ -33,10 +33,20 @@ def test_a_function_gives_tags(reading):
 
 @pytest.mark.parametrize(
     ("column", "values", "found"),
-    [("group", [12, 7], {"0": "7", "1": "12"}), ("validates", [1, 0], {"0": False, "1": True})],
+    [
+        ("group", [12, 7], {"0": "7", "1": "12"}),
+        ("validates", [1, 0], {"0": False, "1": True}),
+        ("validates", [False, None], {"0": None, "1": False}),
+        ("validates", [float("nan"), 1.0], {"0": True, "1": None}),
+    ],
 )
 def test_a_function_says_which_images_belong_together_and_which_validate(reading, column, values, found):
     assert by_id(reading(id=["1", "0"], label=["a", "b"], **{column: values}), column) == found
+
+
+def test_a_function_gives_shares_and_fractions_as_they_are(reading):
+    assert list(reading("fractions", id=["0"], label=[{"a": 1, "b": 0.5}])["label"]) == [(("a", 1.0), ("b", 0.5))]
+    assert list(reading("shares", id=["0"], label=[{"a": 0, "b": 1}])["label"]) == [(("a", 0.0), ("b", 1.0))]
 
 
 def test_a_function_may_say_where_the_images_to_predict_are(tmp_path, reading):
@@ -65,6 +75,18 @@ def test_a_function_may_say_where_the_images_to_predict_are(tmp_path, reading):
             ({"id": ["0"], "label": pd.Series([tags], dtype=object), "target": "multi"}, "'0' .* a list of its tags")
             for tags in ("clear haze", None, 3)
         ),
+        *(
+            ({"id": ["0", "1"], "label": ["a", "b"], "validates": [True, odd]}, f"image '1' has {odd!r} in `validates`")
+            for odd in ("no", 2)
+        ),
+        ({"id": ["0", "1"], "label": ["a"] * 2, "answer": ["x"] * 2, "validates": [True, False]}, "'x' .* one validat"),
+        *(
+            ({"id": ["0"], "label": [{"a": value, "b": 0.5}], "target": target}, f"'0' has {value:g} for 'a'.*{target}")
+            for target in ("fractions", "shares")
+            for value in (1.5, -0.25)
+        ),
+        ({"id": ["0"], "label": [{"a": 0.7, "b": 0.5}], "target": "shares"}, "'0' shares that sum to 1.2"),
+        ({"id": ["0"], "label": [{"a": float("nan")}], "target": "fractions"}, "'0' has the label {'a': nan}.*finite"),
         *(
             ({"id": ["0", "1"], "label": ["a", "b"], column: ["x", empty]}, f"image '1' has no {column}")
             for column, empty in (("group", None), ("group", float("nan")), ("group", ""), ("answer", ""))
