@@ -17,7 +17,7 @@ from comp.declare.labels.coco import Coco, CocoImages
 from comp.declare.labels.columns import CsvColumns, CsvImages, CsvLabels, CsvNumbers
 from comp.declare.labels.files import FileNames, Folders, TestImages
 from comp.declare.labels.function import LabelFunction, TestFunction
-from comp.declare.labels.given import GivenSplit
+from comp.declare.labels.given import GivenSplit, WithExtra
 from comp.declare.metrics import Metric, weighted_log_loss
 from comp.declare.own_images import AskForAll, HideShare
 from comp.declare.reading import Channels, PixelTable
@@ -58,6 +58,7 @@ __all__ = [
     "TestFunction",
     "TestImages",
     "TopClasses",
+    "WithExtra",
     "side_on",
     "top_down",
     "upright",

@@ -79,13 +79,19 @@ def checked_tables(
 
 
 def _on_both_sides(tables: Tables, check: DataCheck) -> list[str]:
-    """A line that says how much of a given validation set trains as well, if any of it does."""
+    """Lines that say how much of a given validation set trains as well, and what only trains for others' sake."""
     if "validates" not in tables.train:
         return []
-    validates, groups = tables.train["validates"].to_numpy(bool)[check.readable["train"]], check.duplicate_groups
-    count = int(np.isin(groups[validates], groups[~validates]).sum())
-    said = f"{counted(count, 'duplicate')} of images to train on in the given validation set, whose score is too good"
-    return [f"{said} unless folds are trained; remove them if you can"] if count else []
+    tables = replace(tables, train=tables.train[check.readable["train"]], data_check=check)
+    said, groups, lines = tables.train["validates"], check.duplicate_groups, []
+    validates = said.eq(True).to_numpy()
+    if count := int(np.isin(groups[validates], groups[~validates]).sum()):
+        told = f"{counted(count, 'duplicate')} of images to train on in the given validation set"
+        lines.append(f"{told}, whose score is too good unless folds are trained; remove them if you can")
+    if count := int((~tables.may_validate & said.isna().to_numpy()).sum()):
+        kept = counted(count, "image only trains", "images only train")
+        lines.append(f"{kept} as others of the same groups, or duplicates, do")
+    return lines
 
 
 def _lost(tables: Tables, readable: npt.NDArray[np.bool_]) -> list[str]:

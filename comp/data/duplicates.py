@@ -156,6 +156,20 @@ def correlations(thumbnails: Thumbnails, pairs: Rows) -> npt.NDArray[np.float32]
     return found
 
 
+def joined(groups: npt.ArrayLike, duplicates: Rows | None) -> Rows:
+    """Groups as whole numbers (N,) from 0; those that share duplicates are one."""
+    numbered: Rows = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
+    if duplicates is None:
+        return numbered
+    # Each row is held to its group and to its duplicates.
+    others = numbered.max() + 1 + np.unique(duplicates, return_inverse=True)[1]
+    together = connected(int(others.max()) + 1, np.stack([numbered, others], axis=1))[numbered]
+    # Numbered as the groups are, so that without any duplicates the same split is drawn.
+    least = np.full(together.max() + 1, numbered.max())
+    np.minimum.at(least, together, numbered)
+    return np.unique(least[together], return_inverse=True)[1].astype(np.int64)
+
+
 def connected(count: int, pairs: Rows) -> Rows:
     """The number of its group (N,) for each of ``count`` indices: pairs connect them, also over any others."""
     graph = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))

@@ -36,7 +36,7 @@ def hide(hiding: HideShare, competition: Competition, folder: Path, new: Path) -
     if unsafe is not None:
         raise DataError(f"The class {unsafe!r} can't be a folder's name; rename it, or write a sample submission.")
     targets = pd.Index(classes).get_indexer(pd.Index(table["label"]))
-    validates = table["validates"].to_numpy(bool) if "validates" in table else np.zeros(len(table), bool)
+    validates = table["validates"].eq(True).to_numpy() if "validates" in table else np.zeros(len(table), bool)
     hidden = _drawn(targets, ~validates, hiding.share)
     digits = len(str(len(table)))
     ids = [f"{number:0{digits}}" for number in range(len(table))]

@@ -16,8 +16,8 @@ from sklearn.model_selection import (
     train_test_split,
 )
 
-from comp.data.duplicates import connected
-from comp.data.tables import class_counts
+from comp.data.duplicates import joined
+from comp.data.tables import Tables, class_counts
 from comp.declare.brought import called, short_name
 from comp.errors import DataError, DeclarationError
 
@@ -48,6 +48,36 @@ def strata(targets: npt.NDArray[Any]) -> Targets:
     return np.concatenate([np.eye(column.max(initial=0) + 1, dtype=np.int64)[column] for column in columns], axis=1)
 
 
+def split_of(tables: Tables, share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """True for the rows (N,) that validate, drawn as `draw_split` does from those that may."""
+    able, targets, *together = _those_able(tables)
+    validates = np.zeros(len(able), bool)
+    validates[able] = draw_split(targets, share, seed, *together)
+    return validates
+
+
+def folds_of(tables: Tables, count: int, seed: int) -> Rows:
+    """The fold (N,), 0 to ``count`` - 1, in which each row validates, as `draw_folds` says; -1 where it may not."""
+    able, targets, *together = _those_able(tables)
+    folds = np.full(len(able), -1)
+    folds[able] = draw_folds(targets, count, seed, *together)
+    return folds
+
+
+def _those_able(
+    tables: Tables,
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[Any], npt.NDArray[Any] | None, Targets | None]:
+    """Which rows may validate (N,), and their targets, groups and duplicate groups; raises DataError for none."""
+    able = tables.may_validate
+    if not able.any():
+        raise DataError(
+            f"All {len(able)} labelled images only train (their `validates` is false, or that of others of their "
+            "groups), so none can validate; leave it empty for some, or train with --all-data."
+        )
+    groups, duplicates = (None if numbers is None else numbers[able] for numbers in tables.kept_together)
+    return able, tables.targets[able], groups, duplicates
+
+
 def draw_split(
     targets: Targets, share: float, seed: int, groups: Groups | None = None, duplicates: Targets | None = None
 ) -> npt.NDArray[np.bool_]:
@@ -63,7 +93,7 @@ def draw_split(
     """
     targets = strata(targets)
     if groups is not None:
-        return _draw_grouped_split(targets, share, seed, _joined(groups, duplicates))
+        return _draw_grouped_split(targets, share, seed, joined(groups, duplicates))
     drawn = _draw_stratified_split(targets, share, seed)
     return drawn if duplicates is None else _together(drawn, targets, duplicates)
 
@@ -136,20 +166,6 @@ def with_any(targets: Targets, classes: npt.NDArray[np.bool_]) -> npt.NDArray[np
     return classes[targets] if targets.ndim == 1 else np.asarray(targets[:, classes].any(axis=1))
 
 
-def _joined(groups: Groups, duplicates: Targets | None) -> Targets:
-    """Groups as whole numbers (N,) from 0; those that share duplicates are one."""
-    numbered = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
-    if duplicates is None:
-        return numbered
-    # Each row is held to its group and to its duplicates.
-    others = numbered.max() + 1 + np.unique(duplicates, return_inverse=True)[1]
-    joined = connected(int(others.max()) + 1, np.stack([numbered, others], axis=1))[numbered]
-    # Numbered as the groups are, so that without any duplicates the same split is drawn.
-    least = np.full(joined.max() + 1, numbered.max())
-    np.minimum.at(least, joined, numbered)
-    return np.unique(least[joined], return_inverse=True)[1].astype(np.int64)
-
-
 def draw_folds(
     targets: Targets, count: int, seed: int, groups: Groups | None = None, duplicates: Targets | None = None
 ) -> Rows:
@@ -173,11 +189,11 @@ def draw_folds(
             return folds
         # Nearly all rows are of a few duplicate groups.
         groups = duplicates
-    numbered = _joined(groups, duplicates)
+    numbered = joined(groups, duplicates)
     if count > numbered.max() + 1:
         raise DataError(
-            f"The {len(targets)} labelled images are of {numbered.max() + 1} groups, too few for {count} folds; "
-            "ask for fewer folds."
+            f"The {len(targets)} labelled images are of {numbered.max() + 1} groups, too few for {count} folds (groups "
+            "that share duplicates are one); ask for fewer folds."
         )
     if targets.ndim == 1 and np.bincount(targets).max() >= count:
         folds = _folds_by(StratifiedGroupKFold(count, shuffle=True, random_state=seed), targets, numbered)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from comp.data.duplicates import joined
 from comp.data.findings import DataCheck
 from comp.data.preparing import prepare_files
 from comp.data.reading import RGB, Depth
@@ -78,12 +79,32 @@ class Tables:
         given = next((name for name in ("group", "answer") if name in self.train), None)
         return None if given is None else self.train[given].to_numpy()
 
+    @property
+    def kept_together(self) -> tuple[npt.NDArray[Any] | None, npt.NDArray[np.int64] | None]:
+        """The groups and the duplicate groups (N,), where there are any: no split parts one."""
+        return self.groups, self.duplicate_groups
+
+    @property
+    def may_validate(self) -> npt.NDArray[np.bool_]:
+        """False for the rows (N,) that only train in every split: whose `validates` is, or that are kept with such."""
+        able = np.ones(len(self.train), bool)
+        if "validates" in self.train:
+            able = ~self.train["validates"].eq(False).to_numpy(bool)
+        if able.all():
+            return able
+        groups, duplicates = self.kept_together
+        together = joined(np.arange(len(able)) if groups is None else groups, duplicates)
+        return ~np.isin(together, together[~able])
+
     @cached_property
     def answers(self) -> Tables:
         """The same with a row per answer, by its name and with its first image; itself where each image is one."""
         if "answer" not in self.train and "answer" not in self.test:
             return self
         train, test = self.train.iloc[first_rows(self.train)], self.test.iloc[first_rows(self.test)]
+        if "validates" in train:
+            # Without the data check nothing says which are kept with those that only train.
+            train = train.assign(validates=train["validates"].where(self.may_validate[train.index], False))
         named = (table.assign(id=answers_of(table)).drop(columns="answer", errors="ignore") for table in (train, test))
         of_train, of_test = (table.reset_index(drop=True) for table in named)
         return replace(self, train=of_train, test=of_test, targets=self.targets[train.index], data_check=None)

@@ -18,7 +18,7 @@ from comp.data.file_facts import ODDITIES
 from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training
 from comp.data.loading import ImageDataset
 from comp.data.reading import Reading, read_image
-from comp.data.splitting import draw_folds, strata
+from comp.data.splitting import folds_of, strata
 from comp.data.tables import Tables
 from comp.declare.competition import Competition
 from comp.declare.labels.table import in_words
@@ -113,8 +113,9 @@ def _as_it_is(reading: Reading) -> Reading:
 def _parts(tables: Tables, recipe: Recipe, choices: Choices) -> tuple[Array, list[str]]:
     """The number of each labelled image's part (N,), and what the parts are called."""
     if choices.folds is not None:
-        folds = draw_folds(tables.targets, choices.folds, choices.splits_by, tables.groups, tables.duplicate_groups)
-        return folds, [f"fold {fold}" for fold in range(1, choices.folds + 1)]
+        folds = folds_of(tables, choices.folds, choices.splits_by)
+        names = [f"fold {fold}" for fold in range(1, choices.folds + 1)]
+        return (folds + 1, ["only trains", *names]) if (folds < 0).any() else (folds, names)
     return which_validate(tables, recipe, choices).astype(int), ["train", "valid"]
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.data.readers import files_of
-from comp.data.splitting import draw_split, strata, with_any
+from comp.data.splitting import split_of, strata, with_any
 from comp.data.tables import Tables, class_counts, first_rows
 from comp.declare.columns import in_table
 from comp.declare.competition import Competition
@@ -27,6 +27,7 @@ from comp.declare.forms import ProbabilityPerClass
 from comp.declare.labels.columns import CsvColumns, CsvImages, CsvLabels, CsvNumbers
 from comp.declare.labels.csv import read_csv
 from comp.declare.labels.files import TestImages
+from comp.declare.labels.given import WithExtra
 from comp.declare.labels.table import LabelSource
 from comp.declare.reading import Channels
 from comp.errors import DataError
@@ -40,6 +41,8 @@ from comp.submission.submission import compared, exact_predictions
 
 Rows = npt.NDArray[np.bool_]
 
+# The column of a rehearsal's labels that says which rows only train, where some do.
+EXTRA = "only trains"
 SEPARATORS = (" ", ",", ";", "|", "\t", "\x1f")
 # Not the number that the split of those that are left is drawn from.
 HIDING = 7919
@@ -120,11 +123,12 @@ def rehearsal(
 def which_hide(tables: Tables, share: float, seed: int) -> Rows:
     """True for the rows (N,) that are hidden: drawn as those that validate are, and no class is hidden whole."""
     targets = strata(tables.targets)
-    hidden = draw_split(targets, share, seed + HIDING, tables.groups, tables.duplicate_groups)
-    there = class_counts(targets)
-    lost = (there > 0) & (class_counts(targets[~hidden], len(there)) == 0)
+    hidden = split_of(tables, share, seed + HIDING)
+    able, classes = tables.may_validate, len(class_counts(targets))
+    there, left = (class_counts(targets[rows], classes) for rows in (able, able & ~hidden))
+    lost = (there > 0) & (left == 0)
     shown = with_any(targets, lost)
-    for together in (tables.groups, tables.duplicate_groups):
+    for together in tables.kept_together:
         if together is not None:
             shown |= np.isin(together, together[shown & hidden])
     hidden &= ~shown
@@ -205,13 +209,19 @@ def _write_labels(
         known = dict(zip(tables.classes, tables.targets[~hidden].T, strict=True))
     given = {"group": tables.groups, "answer": answers}
     given = {name: np.array(values)[~hidden] for name, values in given.items() if values is not None}
-    written = pd.DataFrame({"image": np.array(files)[~hidden], **known, **given})
+    able = tables.may_validate[~hidden]
+    only_train = {} if able.all() else {EXTRA: ~able}
+    written = pd.DataFrame({"image": np.array(files)[~hidden], **known, **given, **only_train})
     written.to_csv(place / "train.csv", index=False)
     where: dict[str, Any] = {"csv": "train.csv", "image": "image", "folder": "train", "suffix": suffix}
     where |= {name: name for name in given}
+    labels: CsvNumbers | CsvColumns | CsvLabels
     if target == "number":
-        bounds = getattr(competition.labels, "bounds", None)
-        return CsvNumbers(values=tables.classes, bounds=bounds, **where)
-    if target in ("shares", "fractions"):
-        return CsvColumns(labels=tables.classes, target=target, **where)
-    return CsvLabels(label="label", separator=separator, **where)
+        labels = CsvNumbers(values=tables.classes, bounds=getattr(competition.labels, "bounds", None), **where)
+    elif target in ("shares", "fractions"):
+        labels = CsvColumns(labels=tables.classes, target=target, **where)
+    else:
+        labels = CsvLabels(label="label", separator=separator, **where)
+    if not only_train:
+        return labels
+    return WithExtra(*(replace(labels, shared=True, where=(EXTRA, extra)) for extra in ("False", "True")))

@@ -16,7 +16,7 @@ import torch
 from comp.console import Console
 from comp.data.columns import Encoding, encoding_of
 from comp.data.data_check import checked_tables
-from comp.data.splitting import draw_folds, draw_inner_folds, draw_split, oversampled, shown
+from comp.data.splitting import draw_inner_folds, folds_of, oversampled, shown, split_of
 from comp.data.tables import Tables
 from comp.declare.competition import Competition
 from comp.declare.losses import loss_of
@@ -76,8 +76,11 @@ class Prepared:
         targets = torch.from_numpy(self.outputs.compared(self.tables.targets))
         folds, training = None, self.training
         if stage.schedule == "lbfgs":
-            together = self.tables.groups, self.tables.duplicate_groups
-            folds = draw_inner_folds(self.training, self.tables.targets, FOLDS, self.seed_of(number), *together)
+            tables, seed = self.tables, self.seed_of(number)
+            folds = draw_inner_folds(self.training, tables.targets, FOLDS, seed, *tables.kept_together)
+            # Rows that only train are left out by none, if there are others.
+            of_others = np.where(tables.may_validate, folds, -1)
+            folds = of_others if len({*of_others[self.training].tolist()} - {-1}) > 1 else folds
         if self.pseudo_labels is not None:
             targets, training = self.pseudo_labels.added_to(targets, training)
             # They are no truth to choose by: no fold leaves them out.
@@ -223,16 +226,14 @@ def _untrained(
 
 
 def which_validate(tables: Tables, recipe: Recipe, choices: Choices) -> npt.NDArray[np.bool_]:
-    """True for the rows (N,) that validate: those given, or a share of all, one of several folds, or none."""
+    """True for the rows (N,) that validate: those given, or of those that may a share or one of several folds."""
     if choices.all_data:
         return np.zeros(len(tables.train), bool)
-    together = tables.groups, tables.duplicate_groups
     if choices.folds is not None and choices.fold is not None:
-        validates: npt.NDArray[np.bool_] = (
-            draw_folds(tables.targets, choices.folds, choices.splits_by, *together) == choices.fold - 1
-        )
+        validates: npt.NDArray[np.bool_] = folds_of(tables, choices.folds, choices.splits_by) == choices.fold - 1
         return validates
     if "validates" in tables.train:
-        given: npt.NDArray[np.bool_] = tables.train["validates"].to_numpy(bool)
-        return given
-    return draw_split(tables.targets, recipe.validation, choices.splits_by, *together)
+        given: npt.NDArray[np.bool_] = tables.train["validates"].eq(True).to_numpy(bool)
+        if given.any():
+            return given
+    return split_of(tables, recipe.validation, choices.splits_by)

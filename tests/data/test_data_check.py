@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from comp import GivenSplit
+from comp import GivenSplit, WithExtra
 from comp.console import Console
 from comp.data.data_check import check_images, checked_tables
 from comp.data.findings import DataCheck, lines_for_training, lines_of_check
@@ -222,6 +222,8 @@ def test_duplicates_that_a_given_validation_set_has_are_counted(data, shades, wo
     notes = " ".join(checked_tables(competition, workspace, Console()).notes)
     assert "6 duplicates (6 exact" in notes
     assert "3 duplicates of images to train on in the given validation set" in notes
+    competition = replace(competition, labels=WithExtra(shades.competition.labels, valid))
+    assert "3 images only train as others" in " ".join(checked_tables(competition, workspace, Console()).notes)
 
 
 def test_images_of_a_label_function_may_lie_anywhere(data, shades, workspace, tmp_path):

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from comp.data.splitting import draw_folds, draw_inner_folds, draw_split, strata
-from comp.data.tables import targets_of
+from comp.data.splitting import draw_folds, draw_inner_folds, draw_split, folds_of, split_of, strata
+from comp.data.tables import Tables, targets_of
 from comp.errors import DataError
 
 SHARES = st.sampled_from([0.05, 0.1, 0.2, 0.25, 1 / 3, 0.5])
@@ -280,6 +280,53 @@ def test_groups_that_share_duplicates_are_one(seed):
     for parts in (draw_split(targets, 0.3, seed, groups, duplicates), draw_folds(targets, 2, seed, groups, duplicates)):
         assert_whole(parts, groups)
         assert_whole(parts, duplicates)
+
+
+@moderately
+@given(seed=SEEDS, count=st.integers(2, 5))
+def test_as_many_groups_as_folds_are_the_folds_also_where_a_group_has_duplicates(seed, count):
+    rng = np.random.default_rng(seed)
+    targets, groups = shuffled([30, 30], seed), rng.permutation(np.arange(60) % count)
+    groups[:5] = 0
+    duplicates = np.where(np.arange(60) < 5, 0, np.arange(60))
+    for given_duplicates in (None, duplicates):
+        folds = draw_folds(targets, count, seed, groups, given_duplicates)
+        assert_whole(folds, groups)
+        assert set(folds) == set(range(count))
+    duplicates[np.flatnonzero(groups == 1)[0]] = 0
+    with pytest.raises(DataError, match=f"{count - 1} groups, too few for {count} folds .*share duplicates"):
+        draw_folds(targets, count, seed, groups, duplicates)
+
+
+def tables_of(targets, **columns):
+    train = pd.DataFrame({"id": [str(row) for row in range(len(targets))], **columns})
+    return Tables(train, train, train, ("a", "b"), targets, 0)
+
+
+@KINDS
+def test_rows_that_only_train_are_in_no_fold_and_not_drawn_and_the_others_are_as_without_them(kind):
+    targets, trains = targets_drawn(kind, 0, 90, 2), np.arange(90) % 3 == 0
+    # Those that validate in a given split, and those that train there, are dealt to folds alike.
+    said = np.where(trains, False, np.where(np.arange(90) % 2, True, None))
+    tables, others = tables_of(targets, validates=said), tables_of(targets[~trains])
+    folds, validates = folds_of(tables, 4, 0), split_of(tables, 0.2, 0)
+    assert (folds[trains] == -1).all()
+    assert np.array_equal(folds[~trains], folds_of(others, 4, 0))
+    assert not validates[trains].any()
+    assert np.array_equal(validates[~trains], split_of(others, 0.2, 0))
+
+
+def test_a_group_of_which_a_row_only_trains_is_in_no_fold():
+    targets, groups = shuffled([30, 30]), np.arange(60) // 5
+    folds = folds_of(tables_of(targets, group=groups, validates=[False] + [None] * 59), 3, 0)
+    assert set(np.flatnonzero(folds < 0)) == set(range(5))
+    assert_whole(folds, groups)
+
+
+def test_where_all_rows_only_train_none_can_be_drawn():
+    for draw in (lambda tables: folds_of(tables, 2, 0), lambda tables: split_of(tables, 0.2, 0)):
+        with pytest.raises(DataError, match="All 9 labelled images only train"):
+            draw(tables_of(np.arange(9) % 2, validates=[False] * 9))
 
 
 @pytest.mark.parametrize(("of_groups", "trains"), [(3, 3), (3, 2), (2, 2), (2, 1), (1, 1)])

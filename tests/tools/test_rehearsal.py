@@ -3,6 +3,7 @@ import io
 import shutil
 import socket
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from comp import runner
 from comp.console import Console
 from comp.data.tables import Tables, read_tables
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.declare.labels.given import WithExtra
 from comp.errors import DataError
 from comp.runs import Workspace, create_run
 from comp.runs.resolve import Choices
@@ -162,6 +164,22 @@ def test_images_of_one_group_are_hidden_together_or_not_at_all():
     hidden = which_hide(table(np.arange(60) % 3, groups), 0.25, seed=1)
     assert hidden.any()
     assert not set(groups[hidden]) & set(groups[~hidden])
+
+
+def test_rows_that_only_train_are_not_hidden_and_only_train_in_the_rehearsal(shades, workspace):
+    shutil.copytree(shades.files, workspace.data("shades"))
+    head, *rows = (shades.files / "train.csv").read_text().splitlines()
+    for name, some in (("train", rows[:24]), ("extra", rows[24:])):
+        (workspace.data("shades") / f"{name}.csv").write_text("\n".join([head, *some, ""]))
+    labels = replace(shades.competition.labels, shared=True)
+    competition = replace(shades.competition, labels=WithExtra(labels, replace(labels, csv="extra.csv")))
+    extra = {(workspace.data("shades") / f"train/{row.split(',')[0]}.png").read_bytes() for row in rows[24:]}
+    with rehearsal(competition, workspace, 0.25, 0, Console()) as started:
+        runner.download(started.competition, started.workspace, Console())
+        found = read_tables(started.competition, started.workspace.data("shades"))
+        only_train = {Path(path).read_bytes() for path in found.train["path"][~found.may_validate]}
+    assert only_train == extra
+    assert len(found.train) == 30
 
 
 def test_where_hiding_would_lose_a_class_nothing_is_hidden():

@@ -140,12 +140,13 @@ def join(
     """
     members = all_folds(read_members(runs))
     together = _together(competition, members, workspace, console, tables)
-    ids, targets = together.tables.train["id"], together.tables.targets
-    folds = fold_of_rows(members, ids)
+    parts, labelled = fold_of_rows(members, together.tables), together.tables.targets
+    rows = parts.nonzero()[0]
+    ids, targets, folds = together.tables.train["id"].iloc[rows], labelled[rows], parts[rows]
     valid = pd.concat([member.valid for member in members]).loc[ids].to_numpy()
     even = np.full(len(members), 1 / len(members))
     classes = together.tables.classes
-    tuned = tune_on_predictions(competition, classes, targets, valid, of_one_model=True)
+    tuned = tune_on_predictions(competition, classes, targets, valid, of_one_model=True, labelled=labelled)
     combined = Combined(valid, weighted_mean(together.test), even, *tuned)
     scores = _score_folds(competition, classes, members, folds, targets, combined)
     scores["standard_errors"] = standard_errors(competition, classes, targets, valid, combined.postprocessing)
@@ -154,10 +155,10 @@ def join(
     return together.write(
         f"{shared['recipe_name']}-{len(members)}folds",
         {"kind": "folds", **shared},
-        folds.astype(str),
+        np.where(parts, parts.astype(str), "train"),
         combined,
         scores,
-        [*_describe_folds(competition, scores), *filter(None, [doubt(scores)])],
+        [*_describe_folds(competition, scores, len(parts)), *filter(None, [doubt(scores)])],
     )
 
 
@@ -324,12 +325,15 @@ def _score_folds(
     return {**combined.record, **spread, "folds": of_folds}
 
 
-def _describe_folds(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
-    """The scores as a table."""
+def _describe_folds(competition: Competition, scores: Mapping[str, Any], labelled: int) -> list[str]:
+    """The scores as a table. labelled: how many images are, with those that only train."""
     folds, mean, deviation = scores["folds"], scores["mean"], scores["standard_deviation"]
     spread = [f"{mean[name]:.5f} ± {deviation[name]:.5f}" for name in ("untuned", "tuned")]
+    only_train = labelled - scores["rows"]
+    but = f" but the {only_train} that only train" if only_train else ""
     return [
-        f"{competition.name}: {len(folds)} folds joined, every labelled image predicted by a model that did not see it",
+        f"{competition.name}: {len(folds)} folds joined, every labelled image{but} predicted by a model that did not "
+        "see it",
         *as_table(
             ["fold", "images", competition.scoring.name, "post-processed"],
             *([fold, one["rows"], one["untuned"], one["tuned"]] for fold, one in enumerate(folds, start=1)),

@@ -77,17 +77,21 @@ def all_folds(members: Sequence[Member]) -> list[Member]:
     return [by_fold[fold] for fold in sorted(by_fold)]
 
 
-def fold_of_rows(members: Sequence[Member], ids: pd.Series) -> Array:
-    """The fold (N,), from 1, in which each labelled image validated; raises RunError unless it did in one."""
+def fold_of_rows(members: Sequence[Member], tables: Tables) -> Array:
+    """The fold (N,), from 1, in which each labelled image validated, and 0 for one that only trains.
+
+    Raises RunError for another that did in none, and for one that did in several.
+    """
+    ids = tables.train["id"]
     folds = pd.concat([pd.Series(fold, member.valid.index) for fold, member in enumerate(members, start=1)])
     times = folds.index.value_counts().reindex(ids, fill_value=0)
-    wrong = times[times != 1]
+    wrong = times[(times != 1) & (tables.may_validate | (times > 1).to_numpy())]
     if len(wrong):
         raise RunError(
             f"Each labelled image should have validated in one fold, but {wrong.index[0]!r} did in {wrong.iloc[0]} of "
             "them; train all folds on the data as they are now."
         )
-    return folds[ids].to_numpy()
+    return folds.reindex(ids, fill_value=0).to_numpy()
 
 
 def same_parts(members: Sequence[Member], tables: Tables) -> Array:

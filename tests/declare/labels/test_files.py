@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from comp.declare.labels.columns import CsvLabels
 from comp.declare.labels.files import FileNames, Folders, TestImages, images_in, placed
-from comp.declare.labels.given import GivenSplit
+from comp.declare.labels.given import GivenSplit, WithExtra
 from comp.errors import DataError, DeclarationError
 from tests.declare.labels.conftest import ODD, by_id, rows_of, touch
 
@@ -151,10 +151,24 @@ def test_a_given_validation_set_is_marked_and_has_no_class_of_its_own(tmp_path):
     touch(tmp_path, "train/cat/0.jpg", "train/dog/1.jpg", "valid/cat/0.jpg")
     source = GivenSplit(Folders("train"), Folders("valid"))
     read = source.read(tmp_path)
-    assert by_id(read, "validates") == {"cat/0": False, "dog/1": False, "valid/cat/0": True}
+    assert by_id(read, "validates") == {"cat/0": None, "dog/1": None, "valid/cat/0": True}
     touch(tmp_path, "valid/cow/0.jpg")
     with pytest.raises(DataError, match="'cow'"):
         source.read(tmp_path)
+
+
+def test_extra_images_only_train_also_within_a_given_split(tmp_path):
+    touch(tmp_path, "train/cat/0.jpg", "train/dog/1.jpg", "extra/cat/0.jpg", "valid/dog/2.jpg")
+    extra = WithExtra(Folders("train"), Folders("extra"))
+    others = {"cat/0": None, "dog/1": None}
+    assert by_id(extra.read(tmp_path), "validates") == {**others, "extra/cat/0": False}
+    split = GivenSplit(extra, Folders("valid"))
+    assert by_id(split.read(tmp_path), "validates") == {**others, "extra/cat/0": False, "dog/2": True}
+    split = WithExtra(GivenSplit(Folders("train"), Folders("valid")), Folders("extra"))
+    assert by_id(split.read(tmp_path), "validates") == {**others, "extra/cat/0": False, "dog/2": True}
+    touch(tmp_path, "extra/cats/1.jpg")
+    with pytest.raises(DataError, match="`extra` has the class 'cats'"):
+        split.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +190,6 @@ def test_answers_and_groups_of_one_source_alone_leave_the_validation_set_apart(t
         CsvLabels("train.csv", folder="train", **place, **train),
         CsvLabels("valid.csv", folder="valid", **place, **valid),
     ).read(tmp_path)
-    assert list(read["validates"]) == [False, False, True, True]
+    assert list(read["validates"]) == [None, None, True, True]
     assert answers is None or list(read["answer"]) == answers
     assert groups is None or list(read["group"]) == groups

@@ -130,6 +130,35 @@ def test_folds_that_overlap_or_leave_images_out_are_refused(made):
     assert "'t00' did in 2 of them" in refusal(ensembles.join, made, [first, overlapping])
 
 
+@pytest.fixture
+def extra(predicting, shades):
+    """`shades`, of which every fourth image only trains."""
+    head, *rows = (shades.files / "train.csv").read_text().splitlines()
+    shades.text("train.csv", [f"{head},part", *(f"{row},{number % 4 and 1}" for number, row in enumerate(rows))])
+    text = shades.declaration.read_text().replace("import ", "import WithExtra, ", 1)
+    source = text[text.index('CsvLabels("') : text.index(",\n    test=")]
+    parts = (f'{source[:-1]}, shared=True, where=["part", "{part}"])' for part in (1, 0))
+    shades.declaration.write_text(text.replace(source, f"WithExtra({', '.join(parts)})"))
+    return predicting(shades)
+
+
+def test_images_that_only_train_are_in_no_fold_and_what_is_joined_and_combined_is_of_the_others(extra, capsys):
+    rows = np.arange(36)
+    dealt = np.where(rows % 4, rows % 3, -1)
+    first, second = (join(extra, extra.folds(3, dealt=dealt, seed=seed, knows=0.4)) for seed in (1, 2))
+    assert "but the 9 that only train" in capsys.readouterr().out
+    parts = np.array([part for _, part in first.split()])
+    assert np.array_equal(parts, np.where(dealt < 0, "train", (dealt + 1).astype(str)))
+    assert first.validating() == set(predictions(first, "valid").index) == set(extra.tables.train["id"][dealt >= 0])
+    assert [fold["rows"] for fold in first.record("scores")["folds"]] == [9, 9, 9]
+    assert first.record("scores")["rows"] == 27
+    both = ensembles.ensemble(extra.competition, [first, second], extra.workspace, Console(), "weights")
+    assert dict(both.split()) == dict(first.split())
+    assert both.record("scores")["rows"] == 27
+    left_out = np.where(rows == 1, -1, dealt)
+    assert "'t01' did in 0 of them" in refusal(ensembles.join, extra, extra.folds(3, dealt=left_out))
+
+
 def test_data_that_changed_since_are_refused(made):
     members = made.folds(2)
     sample = made.workspace.data("shades") / "sample_submission.csv"
