@@ -33,7 +33,7 @@ from comp.report import figures
 from comp.runs import Workspace, create_run
 from comp.submission.predictions import write_predictions
 from comp.submission.scoring import tune_on_predictions
-from comp.submission.submission import build_submission, write_submission
+from comp.submission.submission import build_submission, keep_submission
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 
@@ -325,7 +325,7 @@ class Predicting:
         write_predictions(run.predictions("valid"), tables.train["id"][validates], valid, tables.classes)
         write_predictions(run.predictions("test"), tables.test["id"], test, tables.classes)
         run.write_record("scores", scores)
-        write_submission(written, run.submission)
+        keep_submission(written, run)
         run.weights.parent.mkdir()
         run.weights.write_bytes(b"")
         recipe = {"backbone": "test_resnet", "stages": [{"size": 16, "train": "head"}]}

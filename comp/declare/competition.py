@@ -52,6 +52,10 @@ class Competition(Declared):
     combine: how the predictions of one answer's images become the answer's, where a label source and ``test`` say which
         belong together: their ``mean``, their ``max``, or a function of them (I, C) that returns (C,). What should sum
         to one is made to again.
+    postprocess: a function of a pandas DataFrame of predictions, its index the ids (of answers, where images are
+        combined) and a column per class, tag or number, that returns one of the same ids and columns. It is given those
+        of the validation rows and those of the test images, with TTA, combined and blended, before temperature or
+        thresholds are tuned. What should sum to one is made to again.
     read: how a file becomes pixels: a name of `comp.declare.reading.READERS`, ``Channels([...])`` of several files, or
         a function of the path that returns an array (H, W) of grey or (H, W, C). Bytes are taken as they are; other
         numbers become bytes by the range that the training images have.
@@ -80,6 +84,9 @@ class Competition(Declared):
     combine: Annotated[
         Literal["mean", "max"] | Callable[[Any], Any], "'mean', 'max' or a function of (I, C) that returns (C,)"
     ] = "mean"
+    postprocess: Annotated[
+        Callable[[Any], Any] | None, "a function of a table of predictions that returns one of the same ids and columns"
+    ] = None
     read: Read | Channels = "images"
     prepare: (
         PixelTable

@@ -13,10 +13,10 @@ from rich.text import Text
 from comp.console import Console
 from comp.declare.competition import Competition
 from comp.errors import KaggleError, RunError
-from comp.files import replacing
+from comp.files import replacing, tag_of
 from comp.kaggle.client import Kaggle, LeaderboardRow, Standing, standing_of
 from comp.kaggle.sources import kaggle_of
-from comp.kaggle.submitting import record, tag_of
+from comp.kaggle.submitting import record
 from comp.runs import Run, Workspace, broken_runs, list_runs
 
 
@@ -26,6 +26,7 @@ class ScoredRun:
 
     standing: of the private score where there is one, else of the public one; of a run that was not ``submitted``, of
         its validation score.
+    edited: what was submitted is not what the run predicted.
     """
 
     name: str
@@ -34,11 +35,14 @@ class ScoredRun:
     private: float | None
     standing: Standing | None
     submitted: bool
+    edited: bool = False
 
     @property
     def gap(self) -> float | None:
-        """The public score minus that of the rows that validate."""
-        return None if self.validation is None or self.public is None else self.public - self.validation
+        """The public score minus that of the rows that validate, of the same predictions."""
+        if self.validation is None or self.public is None or self.edited:
+            return None
+        return self.public - self.validation
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,13 @@ def show(runs: Sequence[ScoredRun], metric: str, console: Console) -> None:
         table.add_column(column, justify="right")
     for run in runs:
         place = "-" if run.standing is None else f"{'' if run.submitted else '~'}{run.standing}"
-        scores = (shown(run.validation), shown(run.public), shown(run.gap, "+.5f"), shown(run.private))
+        public = f"{shown(run.public)}{'*' if run.edited else ''}"
+        scores = (shown(run.validation), public, shown(run.gap, "+.5f"), shown(run.private))
         table.add_row(Text(run.name), *scores, place)
     console.table(table)
     by_validation = "; ~ by validation" if any(run.standing and not run.submitted for run in runs) else ""
-    console.say(f"{metric}; gap: public minus validation{by_validation}")
+    edited = "; * of a submission.csv that was edited" if any(run.edited for run in runs) else ""
+    console.say(f"{metric}; gap: public minus validation{by_validation}{edited}")
 
 
 def _news(kaggle: Kaggle, competition: Competition, runs: Sequence[Run], place: Path) -> Board:
@@ -110,7 +116,8 @@ def _scored(run: Run, board: Board, competition: Competition) -> ScoredRun:
     scores = run.record("scores") if run.has("scores") else {}
     submitted = run.record("submitted") if run.has("submitted") else {}
     validation, public, private = scores.get("tuned"), submitted.get("score"), submitted.get("private_score")
-    scored = ScoredRun(run.name, validation, public, private, None, submitted=public is not None)
+    edited = submitted.get("edited", False)
+    scored = ScoredRun(run.name, validation, public, private, None, submitted=public is not None, edited=edited)
     on_board = next(
         (score for score in ((private if board.private else None), public, validation) if score is not None), None
     )

@@ -8,16 +8,16 @@ fingerprint of its file, and before a third request is repeated the list of subm
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 from comp.console import Console
+from comp.declare.brought import key_of
 from comp.declare.competition import Competition
 from comp.errors import KaggleError, RunError, counted
-from comp.files import alone
+from comp.files import alone, tag_of
 from comp.kaggle import failures
 from comp.kaggle.client import Kaggle, SubmissionRow, standing_of
 from comp.kaggle.connection import endpoint_at
@@ -48,6 +48,7 @@ def send(
     path = workspace.data(competition.name) / competition.sample_submission
     sample = read_sample_submission(path, competition.id_column, competition.submission)
     check_submission(competition, run.record("config")["classes"], sample, run.submission)
+    _say_what_changed(competition, run, console)
     slug = competition.kaggle
     with kaggle_of(competition, workspace, console.say) as connect:
         kaggle = connect()
@@ -76,6 +77,16 @@ def send(
     return graded
 
 
+def _say_what_changed(competition: Competition, run: Run, console: Console) -> None:
+    """What is submitted may be another than the run's predictions as they are declared now."""
+    anew = f"`comp predict {run.name}`" if not run.members else "making the run again"
+    if run.edited:
+        console.say(f"{run.submission} was edited, so its score is not taken for the run's; {anew} undoes it")
+    now = None if competition.postprocess is None else key_of(competition.postprocess)
+    if (run.record("scores").get("postprocess") if run.has("scores") else now) != now:
+        console.say(f"the source of `postprocess` changed since {run.name} was predicted; {anew} applies it")
+
+
 def record(run: Run, kaggle: Kaggle, reference: int, row: SubmissionRow | None) -> None:
     """Keep what Kaggle says to the run's submission; without a row, that it has it."""
     known = {
@@ -86,6 +97,7 @@ def record(run: Run, kaggle: Kaggle, reference: int, row: SubmissionRow | None) 
         "score": row.public_score if row else None,
         "private_score": row.private_score if row else None,
     }
+    known |= {"edited": True} if run.edited else {}
     run.write_record("submitted", known | ({"error": row.error} if row and row.error else {}))
 
 
@@ -107,12 +119,6 @@ def has_score(competition: Competition, workspace: Workspace) -> Callable[[Run],
         )
 
     return goal
-
-
-def tag_of(csv: Path) -> str:
-    """The fingerprint of a submission's file, as it ends its message: 12 hexadecimal digits of SHA-256."""
-    with csv.open("rb") as file:
-        return f"#{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
 
 
 def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
@@ -202,7 +208,8 @@ def _sent_once(kaggle: Kaggle, slug: str, run: Run, console: Console, message: s
         console.say(f"submitting {run.name}: {_left_today(kaggle, slug)}")
         run.write_record("sending", this)
         scores = run.record("scores")
-        words = f"{run.name} {scores['metric']} {scores.get('tuned', '')}".strip()
+        of_run = "edited" if run.edited else f"{scores['metric']} {scores.get('tuned', '')}"
+        words = f"{run.name} {of_run}".strip()
         reference = submit(kaggle, slug, run.submission, message or words)
         console.say(f"submitted {run.submission.name} to {slug}")
     record(run, kaggle, reference, row)

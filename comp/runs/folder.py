@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from comp.errors import RunError
-from comp.files import held, is_held, replacing, write_text
+from comp.files import held, is_held, replacing, tag_of, write_text
 from comp.runs.history import History
 
 # The commands that write what a run may lack.
@@ -25,9 +25,9 @@ class Run:
     config.json: everything resolved before the first step, and the run's number in the order of all. split.csv: which
     rows validate. history.csv and the other tables of its `History`. checkpoints/model.safetensors: the weights.
     trained.json: the stages that were trained, at the learning rates they had, and what other weights are averaged with
-    the last ones. predictions/: probabilities with ids, as Parquet. scores.json: validation scores and
-    post-processing. submission.csv, sending.json while it is uploaded and submitted.json once it was. report.html: all
-    of it to look at.
+    the last ones. predictions/: probabilities with ids, as Parquet, and those before `postprocess` where there is one.
+    scores.json: validation scores, post-processing and the fingerprint of submission.csv as it was written.
+    submission.csv, sending.json while it is uploaded and submitted.json once it was. report.html: all of it to look at.
     While it trains, checkpoints/last.pt is what it is resumed from where it is stopped.
     A run made of others, its members, has what they predict together, and neither history nor weights.
     """
@@ -104,6 +104,12 @@ class Run:
     @property
     def submission(self) -> Path:
         return self.folder / "submission.csv"
+
+    @property
+    def edited(self) -> bool:
+        """Whether submission.csv is another than was written; not of a run whose record doesn't say what was."""
+        written = self.record("scores").get("submission") if self.has("scores") else None
+        return written not in (None, tag_of(self.submission))
 
     @property
     def report(self) -> Path:

@@ -1,4 +1,4 @@
-"""Predictions: answers of several images, Parquet files, and those that runs kept."""
+"""Predictions: answers of several images, a rule of one's own over them, Parquet files, and those that runs kept."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from comp.declare.brought import called, short_name
 from comp.declare.competition import Competition
 from comp.errors import DeclarationError, RunError
 from comp.files import replacing
 from comp.runs import Run
+
+BEFORE = "{}-before-postprocess"
+ROUNDING = 1e-9
 
 
 def combined(
@@ -44,6 +48,48 @@ def combined(
     return result / result.sum(axis=1, keepdims=True) if competition.target in ("single", "shares") else result
 
 
+def postprocessed(
+    competition: Competition, ids: Iterable[str], classes: Sequence[str], predictions: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """What the competition's `postprocess` makes of the predictions (A, C) of these ids; themselves where it has none.
+
+    Probabilities that sum to one are made to again. Raises DeclarationError where it gives no table of the same ids and
+    columns, in any order, or one with what can't be predicted.
+    """
+    function = competition.postprocess
+    if function is None or not len(predictions):
+        return predictions
+    field = f"Competition: `postprocess` {short_name(function)}"
+    given = pd.DataFrame(predictions.copy(), pd.Index(list(ids), dtype=object, name="id"), list(classes))
+    rows, columns = given.index, given.columns
+    made = called("Competition: `postprocess`", function, given)
+    if not isinstance(made, pd.DataFrame):
+        raise DeclarationError(f"{field} returns a {type(made).__name__}, but it should return a DataFrame.")
+    for what, found, asked in (("ids", made.index, rows), ("columns", made.columns, columns)):
+        if len(found) != len(asked) or set(found) != set(asked):
+            odd = [*asked[~asked.isin(found)], *found[~found.isin(asked)], *found[found.duplicated()]]
+            raise DeclarationError(
+                f"{field} returns {len(found)} {what} for {len(asked)}, {odd[0]!r} being lost, new or doubled; it "
+                "should return those that it was given."
+            )
+    made = made.loc[rows, columns]
+    numbers = made.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    result, right = numbers, np.isfinite(numbers)
+    if competition.target in ("single", "shares"):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            result = numbers / numbers.sum(axis=1, keepdims=True)
+    if competition.target != "number":
+        right &= (numbers >= 0) & (result <= 1 + ROUNDING)
+        result = result.clip(0, 1)
+    if not right.all():
+        row = int(np.argmin(right.all(axis=1)))
+        wanted = "numbers" if competition.target == "number" else "probabilities"
+        raise DeclarationError(
+            f"{field} makes {', '.join(map(str, made.iloc[row, :5]))} of {rows[row]!r}, but it should make {wanted}."
+        )
+    return np.asarray(result)
+
+
 def name_of_ids(classes: Sequence[str]) -> str:
     """What the column of ids beside those of classes is called: ``id``, or ``_id`` where a class is called ``id``."""
     name = "id"
@@ -66,6 +112,25 @@ def write_predictions(path: Path, ids: Iterable[str], probabilities: npt.NDArray
         frame.to_parquet(unfinished, index=False)
 
 
+def keep_predictions(
+    run: Run,
+    part: str,
+    ids: Iterable[str],
+    classes: Sequence[str],
+    made: npt.NDArray[Any],
+    before: npt.NDArray[Any],
+) -> None:
+    """Write a run's predictions (A, C), and beside them those `before` what `postprocessed` made of them, if anything.
+
+    Those are what is blended: a rule over rows is for what is submitted, and is not applied twice.
+    """
+    other = run.predictions(BEFORE.format(part))
+    other.unlink(missing_ok=True)
+    if made is not before:
+        write_predictions(other, ids, before, classes)
+    write_predictions(run.predictions(part), ids, made, classes)
+
+
 @dataclass(frozen=True)
 class Member:
     """A run with its predictions, as one of several that are compared, averaged or joined.
@@ -85,19 +150,23 @@ class Member:
         return self.run.name
 
 
-def read_members(runs: Sequence[Run]) -> list[Member]:
-    """The runs with their predictions; raises RunError for one that has none, or that is named twice."""
+def read_members(runs: Sequence[Run], *, to_combine: bool = False) -> list[Member]:
+    """The runs with their predictions; raises RunError for one that has none, or that is named twice.
+
+    to_combine: those before `postprocess`.
+    """
     members = []
     for index, run in enumerate(runs):
         if run in runs[:index]:
             raise RunError(f"The run {run.name} is named twice; name each run once.")
-        valid, test = (_kept(run, part) for part in ("valid", "test"))
+        valid, test = (_kept(run, part, to_combine) for part in ("valid", "test"))
         members.append(Member(run, run.record("config"), dict(run.split()), valid, test))
     return members
 
 
-def _kept(run: Run, part: str) -> pd.DataFrame:
-    path = run.predictions(part)
+def _kept(run: Run, part: str, to_combine: bool) -> pd.DataFrame:
+    before = run.predictions(BEFORE.format(part))
+    path = before if to_combine and before.is_file() else run.predictions(part)
     try:
         return read_predictions(path)
     except FileNotFoundError:

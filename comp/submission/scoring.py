@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from comp.declare.brought import key_of
 from comp.declare.competition import Competition
 from comp.declare.forms import TagNames
 from comp.declare.metrics import Metric
 from comp.errors import DeclarationError
 from comp.submission.postprocessing import PostProcessing, Thresholds, error_of, from_record, to_record, tune, untuned
-from comp.submission.predictions import combined
+from comp.submission.predictions import combined, postprocessed
 from comp.submission.uncertainty import standard_errors
 
 if TYPE_CHECKING:
@@ -64,13 +65,14 @@ def tune_on_logits(
     answers: Array | None = None,
     views: int | None = None,
     labelled: Array | None = None,
+    ids: Sequence[str] = (),
 ) -> tuple[PostProcessing, dict[str, Any]]:
     """The post-processing tuned on the validation images' logits (N, V, C), and the record of their scores.
 
     targets: (A, …) of the answers; answers: which one each image belongs to (N,), None where each is one.
     found: the record of post-processing tuned before, for a training in which no image validates.
     views: of each snapshot, the plain one first; without it all V are of one.
-    labelled: as `tune_on_predictions` takes it.
+    labelled: as `tune_on_predictions` takes it. ids: of the answers (A,), for a competition's `postprocess`.
     ``plain`` is the score of the first view, ``tta`` of the mean over all, ``tuned`` after post-processing: the last
     was tuned on the same images, so it flatters a little. ``tta_loses`` is true where, after post-processing, the
     snapshots' plain views alone score better. By more than a standard error of the difference, ``tta_used`` is false
@@ -78,14 +80,18 @@ def tune_on_logits(
     """
 
     views, metric = views or logits.shape[1], competition.scoring
-    predictions, plain_ones = (
-        combined(competition, outputs.predictions(some), answers) for some in (logits, logits[:, ::views])
+    before, *others_before = (
+        combined(competition, outputs.predictions(some), answers)
+        for some in (logits, logits[:, ::views], logits[:, :1])
     )
-    postprocessing, record = tune_on_predictions(competition, classes, targets, predictions, labelled=labelled)
+    predictions, plain_ones, plain_one = (
+        postprocessed(competition, ids, classes, some) for some in (before, *others_before)
+    )
+    postprocessing, record = tune_on_predictions(competition, classes, targets, predictions, before, labelled=labelled)
     if not len(targets):
         postprocessing = from_record(found) if found else postprocessing
         return postprocessing, {**record, "postprocessing": to_record(postprocessing)}
-    plain, mean = score_logits(competition, outputs, classes, targets, logits[:, 0], answers), record.pop("untuned")
+    plain, mean = score_untuned(competition, classes, targets, plain_one), record.pop("untuned")
     scores: dict[str, Any] = {"plain": plain, "tta": mean, "tta_loses": False, "tta_used": True}
     if views > 1:
         alone, others = tune_on_predictions(competition, classes, targets, plain_ones, labelled=labelled)
@@ -108,12 +114,14 @@ def tune_on_predictions(
     classes: Sequence[str],
     targets: Array,
     predictions: Array,
+    before: Array | None = None,
     *,
     of_one_model: bool = False,
     labelled: Array | None = None,
 ) -> tuple[PostProcessing, dict[str, Any]]:
     """The post-processing tuned on the validation images' predictions (N, C), and the record of their scores.
 
+    before: what the competition's `postprocess` made these of.
     of_one_model: each image is predicted by one model, and the post-processing is for the mean of several.
     labelled: the targets (L, …) of all labelled images, if those that validate aren't all: where each has a tag, an
         answer of tags has one as well.
@@ -123,6 +131,10 @@ def tune_on_predictions(
     """
     metric = competition.scoring
     record: dict[str, Any] = {"metric": metric.name, "higher_is_better": metric.higher_is_better, "rows": len(targets)}
+    if competition.postprocess is not None:
+        record["postprocess"] = key_of(competition.postprocess)
+        if before is not None and len(targets):
+            record["before_postprocess"] = score_untuned(competition, classes, targets, before)
     if len(targets):
         record["untuned"] = score_untuned(competition, classes, targets, predictions)
         _must_be_finite(competition, record["untuned"], f"the predictions of {len(targets)} validation images")
@@ -148,12 +160,20 @@ def must_score(competition: Competition, classes: Sequence[str], targets: Array)
         return
     rng = np.random.default_rng(0)
     rows = rng.permutation(len(targets))[: max(2, TRIED // len(classes))]
-    if targets.ndim == 1 or competition.target == "shares":
-        drawn = rng.dirichlet(np.ones(len(classes)), len(rows))
-    else:
-        drawn = rng.uniform(size=(len(rows), len(classes)))
-    score = score_untuned(competition, classes, targets[rows], drawn)
+    score = score_untuned(competition, classes, targets[rows], _drawn(competition, classes, len(rows), rng))
     _must_be_finite(competition, score, "drawn predictions")
+
+
+def must_postprocess(competition: Competition, classes: Sequence[str], ids: Sequence[str]) -> None:
+    """Raise DeclarationError where the competition's `postprocess` can't take drawn predictions of these ids."""
+    if competition.postprocess is not None:
+        postprocessed(competition, ids, classes, _drawn(competition, classes, len(ids), np.random.default_rng(0)))
+
+
+def _drawn(competition: Competition, classes: Sequence[str], rows: int, rng: np.random.Generator) -> Array:
+    if competition.target in ("single", "shares"):
+        return rng.dirichlet(np.ones(len(classes)), rows)
+    return rng.uniform(size=(rows, len(classes)))
 
 
 def _must_be_finite(competition: Competition, score: float, of: str) -> None:
@@ -173,6 +193,8 @@ def describe(scores: dict[str, Any], what: str = "images") -> str:
         f"validation {scores['metric']}: {scores['plain']:.5f} plain, {scores['tta']:.5f} with TTA, "
         f"{with_error(scores)} with tuned post-processing, on {scores['rows']} {what}"
     )
+    if (before := scores.get("before_postprocess")) is not None:
+        text += f"; `postprocess` made {scores['tta']:.5f} of {before:.5f}"
     if not scores.get("tta_used", True):
         text += "; TTA loses on them, so it is not used: what is submitted is predicted from the plain view"
     elif scores.get("tta_loses"):

@@ -20,7 +20,8 @@ from comp.declare.competition import Competition
 from comp.declare.forms import ProbabilityPerRow, SubmissionForm
 from comp.declare.labels.csv import read_csv_in_blocks, read_ids, widened
 from comp.errors import CompError, DeclarationError, SubmissionError
-from comp.files import replacing
+from comp.files import replacing, tag_of
+from comp.runs import Run
 
 ROUNDING = 1e-3
 # Values that are numbers or text at the same time.
@@ -144,6 +145,12 @@ def _indices(
         f"{len(missing)} of the sample submission's {len(asked)} ids have no {lacking}, "
         f"the first {missing.iloc[0]!r}" + (f"; there are ids like {known[0]!r}." if len(known) else ".")
     )
+
+
+def keep_submission(submission: Submission, run: Run) -> None:
+    """Write a run's submission.csv, and beside its scores by which fingerprint an edit of it shows."""
+    write_submission(submission, run.submission)
+    run.write_record("scores", {**run.record("scores"), "submission": tag_of(run.submission)})
 
 
 def write_submission(submission: Submission, path: Path, cells: int = CELLS) -> None:

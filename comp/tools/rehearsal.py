@@ -108,6 +108,8 @@ def rehearsal(
     try:
         rehearsed = serve_rest(competition, tables, hidden, served)
         console.say(f"rehearsal of {competition.name}: {count} of {len(hidden)} labelled images are hidden")
+        if competition.postprocess is not None:
+            console.say("`postprocess` is left out: in a rehearsal ids are others")
         with running(served, graders([rehearsed]), folder / "state") as url:
             of_answers = tables.answers.groups
             groups = None if of_answers is None else of_answers[hidden[first_rows(tables.train)]]
@@ -179,7 +181,7 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
         written = pd.DataFrame({"image": files, **{name: tables.train[in_table(name)] for name in given.names}})
         written.to_csv(place / "columns.csv", index=False)
         given = replace(given, train="columns.csv", test="columns.csv", image="image")
-    return replace(competition, labels=labels, test=test, columns=given, extra_data=(), prepare=())
+    return replace(competition, labels=labels, test=test, columns=given, extra_data=(), prepare=(), postprocess=None)
 
 
 def _numbered(names: Iterable[object]) -> list[str]:

@@ -28,9 +28,9 @@ from comp.runs import Run, Workspace
 from comp.runs.resolve import from_config
 from comp.submission.outputs import Outputs
 from comp.submission.postprocessing import PostProcessing, from_record
-from comp.submission.predictions import combined, write_predictions
+from comp.submission.predictions import combined, keep_predictions, postprocessed
 from comp.submission.scoring import describe, tune_on_logits
-from comp.submission.submission import build_submission, write_submission
+from comp.submission.submission import build_submission, keep_submission
 from comp.submission.uncertainty import doubt
 from comp.training.backbone import build_classifier, expectations, set_size
 from comp.training.inputs import Images
@@ -110,6 +110,7 @@ def predict(
     parts = [labelled, _test_images(trained, tables)]
     valid, test = predict_logits(trained, parts, tables.beside, workspace, console, just_trained)
     targets, answers = tables.answered(rows)
+    ids = tables.train["id"][validates].to_list() if answers is None else np.unique(answers).tolist()
     views = len(tta_views(trained.recipe, competition.augment))
     postprocessing, scores = tune_on_logits(
         competition,
@@ -121,14 +122,15 @@ def predict(
         answers,
         views,
         labelled=tables.targets,
+        ids=ids,
     )
     # Where no image validates, as the run that it is like found.
     if not scores.setdefault("tta_used", config.get("tta_used", True)):
         valid, test = valid[:, ::views], test[:, ::views]
     shares = class_counts(tables.targets[~validates], len(tables.classes)) / (~validates).sum()
     probabilities = combined(competition, trained.outputs.predictions(valid), answers)
-    ids = tables.train["id"][validates] if answers is None else np.unique(answers)
-    write_predictions(run.predictions("valid"), ids, probabilities, tables.classes)
+    made = postprocessed(competition, ids, tables.classes, probabilities)
+    keep_predictions(run, "valid", ids, tables.classes, made, probabilities)
     # With what predicts other images without the training images at hand.
     run.write_record("scores", {**scores, "shares": shares.tolist()})
     console.say(describe(scores, "images" if answers is None else "answers"))
@@ -192,15 +194,14 @@ def _write_test_predictions(
     run, competition, classes = trained.run, trained.competition, trained.config["classes"]
     answers = tables.test["answer"].to_numpy(object)[tables.readable] if "answer" in tables.test else None
     of_answers = combined(competition, trained.outputs.predictions(logits), answers)
-    probabilities, ids = with_prior(tables, of_answers, shares), tables.answers.test["id"]
+    probabilities, ids = with_prior(tables, of_answers, shares), tables.answers.test["id"].to_list()
     if unread := len(ids) - len(of_answers):
         what = "test images can't" if answers is None else "answers have no test image that can"
         console.say(f"{unread} {what} be read and are given what the training images have on average")
-    write_predictions(run.predictions("test"), ids, probabilities, classes)
-    submission = build_submission(
-        competition, classes, tables.sample_submission, list(ids), postprocessing(probabilities)
-    )
-    write_submission(submission, run.submission)
+    made = postprocessed(competition, ids, classes, probabilities)
+    keep_predictions(run, "test", ids, classes, made, probabilities)
+    submission = build_submission(competition, classes, tables.sample_submission, ids, postprocessing(made))
+    keep_submission(submission, run)
     console.detail(f"wrote {run.submission} with {counted(len(submission), 'row')}")
 
 

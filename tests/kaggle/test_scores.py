@@ -67,6 +67,26 @@ def test_every_run_has_its_scores_their_gap_and_its_place(shades, serving, works
     assert below == ["accuracy; gap: public minus validation; ~ by validation"]
 
 
+def test_the_score_of_a_submission_that_was_edited_is_not_compared_with_the_run_s_validation(
+    shades, serving, workspace, runs, shown, capsys
+):
+    run = runs[0]
+    written = run.submission.read_text()
+    run.submission.write_text(written.replace("q00,red", "q00,blue").replace("q01,green", "q01,red"))
+    with serving(shades):
+        send(shades.competition, run, workspace, Console(), None)
+        (said,) = (line for line in capsys.readouterr().out.splitlines() if "was edited" in line)
+        _, rows, below = shown()
+        assert str(run.submission) in said
+        assert run.record("submitted")["edited"]
+        assert rows[run.name][1:3] == [f"{run.record('submitted')['score']:.5f}*", "-"]
+        assert "*" in below[0]
+        run.submission.write_text(written)
+        send(shades.competition, run, workspace, Console(), None)
+        assert "was edited" not in capsys.readouterr().out
+        assert shown()[1][run.name][2] != "-"
+
+
 def test_no_run_stands_behind_another_of_one_s_own(shades, serving, workspace, runs, shown, others):
     with serving(shades):
         others(0)

@@ -3,8 +3,9 @@
 import pytest
 
 from comp.errors import KaggleError
+from comp.files import tag_of
 from comp.kaggle.client import connect
-from comp.kaggle.submitting import has_score, sent, submit, tag_of, wait_for_score
+from comp.kaggle.submitting import has_score, sent, submit, wait_for_score
 from comp.local_kaggle.grading import DeclaredGraders
 from comp.local_kaggle.server import running
 from comp.runs import Workspace, create_run

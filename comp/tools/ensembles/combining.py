@@ -24,9 +24,9 @@ from comp.errors import RunError, counted
 from comp.runs import Goal, Run, Workspace, create_run, list_runs
 from comp.runs.resolve import Choices
 from comp.submission.postprocessing import from_record
-from comp.submission.predictions import Member, read_members, write_predictions
+from comp.submission.predictions import Member, keep_predictions, postprocessed, read_members
 from comp.submission.scoring import score_untuned, tune_on_predictions, with_error
-from comp.submission.submission import build_submission, write_submission
+from comp.submission.submission import build_submission, keep_submission
 from comp.submission.uncertainty import doubt, standard_errors
 from comp.tools.ensembles.members import all_folds, fold_of_rows, refuse_differences, refuse_other_data, same_parts
 from comp.tools.ensembles.methods import (
@@ -78,9 +78,10 @@ class _Together:
         parts: (N,) of every labelled image, in the tables' order: train, valid or the number of its fold.
         """
         competition, tables, first = self.competition, self.tables, self.members[0].config
-        probabilities = combined.postprocessing(combined.test)
+        ids, classes = tables.test["id"].to_list(), tables.classes
+        made = postprocessed(competition, ids, classes, combined.test)
         submission = build_submission(
-            competition, tables.classes, tables.sample_submission, list(tables.test["id"]), probabilities
+            competition, classes, tables.sample_submission, ids, combined.postprocessing(made)
         )
         common = {
             "command": shlex.join(["comp", *sys.argv[1:]]),
@@ -99,11 +100,11 @@ class _Together:
                 self.console.say(line)
             run.write_split(tables.train["id"], parts)
             validating = tables.train["id"][parts != "train"]
-            write_predictions(run.predictions("valid"), validating, combined.valid, tables.classes)
-            write_predictions(run.predictions("test"), tables.test["id"], combined.test, tables.classes)
+            keep_predictions(run, "valid", validating, classes, combined.made, combined.valid)
+            keep_predictions(run, "test", ids, classes, made, combined.test)
             run.write_record("scores", scores)
             run.report.unlink(missing_ok=True)
-            write_submission(submission, run.submission)
+            keep_submission(submission, run)
             self.console.say(f"wrote {run.submission} with {counted(len(submission), 'row')}")
             # Last, so that a folder with a config is whole.
             run.write_config({**common, **config})
@@ -138,7 +139,7 @@ def join(
     tables: as read and checked; without them they are.
     Raises RunError unless every fold is there once, all of the same seed, recipe and data.
     """
-    members = all_folds(read_members(runs))
+    members = all_folds(read_members(runs, to_combine=True))
     together = _together(competition, members, workspace, console, tables)
     parts, labelled = fold_of_rows(members, together.tables), together.tables.targets
     rows = parts.nonzero()[0]
@@ -146,10 +147,11 @@ def join(
     valid = pd.concat([member.valid for member in members]).loc[ids].to_numpy()
     even = np.full(len(members), 1 / len(members))
     classes = together.tables.classes
-    tuned = tune_on_predictions(competition, classes, targets, valid, of_one_model=True, labelled=labelled)
-    combined = Combined(valid, weighted_mean(together.test), even, *tuned)
+    made = postprocessed(competition, ids, classes, valid)
+    tuned = tune_on_predictions(competition, classes, targets, made, valid, of_one_model=True, labelled=labelled)
+    combined = Combined(valid, weighted_mean(together.test), made, even, *tuned)
     scores = _score_folds(competition, classes, members, folds, targets, combined)
-    scores["standard_errors"] = standard_errors(competition, classes, targets, valid, combined.postprocessing)
+    scores["standard_errors"] = standard_errors(competition, classes, targets, made, combined.postprocessing)
     first = members[0].config
     shared = {name: first[name] for name in ("recipe_name", "seed", "split_seed", "folds") if name in first}
     return together.write(
@@ -226,7 +228,7 @@ def _combined(
     own: Mapping[str, Any] | None = None,
 ) -> Run:
     """own: what the config has of a blend in place of an ensemble's."""
-    members = read_members(runs)
+    members = read_members(runs, to_combine=True)
     refuse_differences(members, OF_ENSEMBLES, "combine runs on the same data")
     together = _together(competition, members, workspace, console, tables)
     tables = together.tables
@@ -237,7 +239,15 @@ def _combined(
     folds = cross_fit_folds(parts[rows], targets, None if tables.groups is None else tables.groups[rows])
     of_folds = bool({*parts[rows]} - {"valid"})
     methods = by_every_method(
-        competition, tables.classes, valid, together.test, targets, folds, of_folds=of_folds, labelled=tables.targets
+        competition,
+        tables.classes,
+        valid,
+        together.test,
+        targets,
+        folds,
+        of_folds=of_folds,
+        labelled=tables.targets,
+        ids=ids.to_list(),
     )
     chosen = _chosen(methods, how, len(rows))
     alone_at = int(methods[chosen].weights.argmax())
@@ -249,13 +259,18 @@ def _combined(
         methods[chosen] = _postprocessed_alike(methods[chosen], members)
     alone = {
         member.name: tune_on_predictions(
-            competition, tables.classes, targets, one, of_one_model=of_folds, labelled=tables.targets
+            competition,
+            tables.classes,
+            targets,
+            postprocessed(competition, ids, tables.classes, one),
+            of_one_model=of_folds,
+            labelled=tables.targets,
         )[1]
         for member, one in zip(members, valid, strict=True)
     }
     scores = compare(alone, methods, chosen)
     best = methods[chosen]
-    scores["standard_errors"] = standard_errors(competition, tables.classes, targets, best.valid, best.postprocessing)
+    scores["standard_errors"] = standard_errors(competition, tables.classes, targets, best.made, best.postprocessing)
     seeds = {member.config.get("seed") for member in members}
     whole = all(member.config.get("fold") is None for member in members)
     config = {
@@ -316,7 +331,7 @@ def _score_folds(
     of_folds = []
     for fold, member in enumerate(members, start=1):
         rows = folds == fold
-        valid, truth = combined.valid[rows], targets[rows]
+        valid, truth = combined.made[rows], targets[rows]
         untuned = score_untuned(competition, classes, truth, valid)
         tuned = competition.scoring(truth, combined.postprocessing(valid), classes)
         of_folds.append({"run": member.name, "rows": int(rows.sum()), "untuned": untuned, "tuned": tuned})

@@ -14,6 +14,7 @@ from comp.data.splitting import draw_folds
 from comp.declare.competition import Competition
 from comp.declare.metrics import Target
 from comp.submission.postprocessing import PostProcessing
+from comp.submission.predictions import postprocessed
 from comp.submission.scoring import tune_on_predictions
 from comp.tools.ensembles.weights import (
     Fit,
@@ -86,11 +87,13 @@ class Combined:
     """What several runs predict together, and its score.
 
     valid: (R, C), of the validating images; where weights were fitted, each image's on others. test: (T, C).
+    made: (R, C), what the competition's `postprocess` makes of ``valid``.
     weights: (M,), what each run counts, summing to one. record: of the scores.
     """
 
     valid: Array
     test: Array
+    made: Array
     weights: Array
     postprocessing: PostProcessing
     record: Mapping[str, Any]
@@ -106,18 +109,22 @@ def by_every_method(
     *,
     of_folds: bool,
     labelled: Array | None = None,
+    ids: Sequence[str] = (),
 ) -> dict[Method, Combined]:
     """The runs' predictions (M, R, C) and (M, T, C), combined by every method, the simplest first.
 
     folds: (R,) what fitted weights are cross-fitted by; without it, there are none.
     of_folds: the runs are joined folds, each row of ``valid`` of one model and each of ``test`` a mean of several.
-    labelled: as `tune_on_predictions` takes it.
+    labelled: as `tune_on_predictions` takes it. ids: of the validating images (R,).
     """
     target, even = competition.target, np.full(len(valid), 1 / len(valid))
 
     def scored(valid: Array, test: Array, weights: Array) -> Combined:
-        tuned = tune_on_predictions(competition, classes, targets, valid, of_one_model=of_folds, labelled=labelled)
-        return Combined(valid, test, weights, *tuned)
+        made = postprocessed(competition, ids, classes, valid)
+        tuned = tune_on_predictions(
+            competition, classes, targets, made, valid, of_one_model=of_folds, labelled=labelled
+        )
+        return Combined(valid, test, made, weights, *tuned)
 
     methods: dict[Method, Combined] = {"mean": scored(weighted_mean(valid), weighted_mean(test), even)}
     if len(valid) == 1:

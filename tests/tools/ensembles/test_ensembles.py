@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -172,7 +174,7 @@ def test_an_image_that_came_since_is_named(made):
     assert "the split of shades/standard-1, the first 't99'" in refusal(ensembles.ensemble, made, members)
 
 
-@pytest.mark.parametrize("failing", ["write_predictions", "write_submission"])
+@pytest.mark.parametrize("failing", ["keep_predictions", "keep_submission"])
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_an_ensemble_that_can_t_be_completed_leaves_nothing(made, monkeypatch, failing, failure):
     members = [made.run(HALF, seed=seed) for seed in (1, 2)]
@@ -184,3 +186,19 @@ def test_an_ensemble_that_can_t_be_completed_leaves_nothing(made, monkeypatch, f
     with pytest.raises(type(failure)):
         ensemble(made, members)
     assert sorted(path.name for path in (made.workspace.runs / "shades").iterdir()) == ["standard-1", "standard-2"]
+
+
+def test_postprocess_is_applied_once_to_what_is_blended(made):
+    def doubted(table):
+        return (table + 1) / 4
+
+    ruled = replace(made.competition, postprocess=doubted)
+    members = [made.run(HALF, seed=seed) for seed in (1, 2)]
+    blended = ensembles.ensemble(ruled, members, made.workspace, Console(), "mean")
+    raw = sum(predictions(member, "test") for member in members) / 2
+    assert np.allclose(predictions(blended, "test"), (raw + 1) / 4)
+    again = ensembles.ensemble(ruled, [blended, members[0]], made.workspace, Console(), "mean")
+    raw = (raw + predictions(members[0], "test")) / 2
+    assert np.allclose(predictions(again, "test"), (raw + 1) / 4)
+    (rule, _) = again.record("scores")["postprocess"]
+    assert "doubted" in rule["function"]
