@@ -35,7 +35,7 @@ from comp.data.reading import in_rgb, read_image
 from comp.data.tables import answers_of
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.labels.table import in_words
-from comp.declare.recipe import LAYER_GROUPS, Stage
+from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.declare.viewpoint import View
 from comp.errors import OverrideError, RunError
 from comp.files import replacing
@@ -55,6 +55,8 @@ from comp.training.resuming import start
 from comp.training.state import load_weights
 from comp.training.training import Training
 
+OWN = "own"  # a recipe that a session is given
+
 
 class Curve(RangeTest):
     """A sweep that a notebook shows as a picture, and a terminal as characters; printed, it says its suggestions."""
@@ -69,8 +71,9 @@ class Curve(RangeTest):
 class Session:
     """One training, step by step; it is recorded in a run folder as the command line's are.
 
-    name: of a competition. recipe, backbone, seed, split_seed, all_data, folds, fold, like: as on the command line; of
-        folds one is trained. settings: its ``--set``, ``["batch_size=32"]``.
+    name: of a competition. recipe: its name, or a Recipe of your own, which the run has whole in its config.json, as
+        the recipe ``own``. backbone, seed, split_seed, all_data, folds, fold, like: as on the command line; of folds
+        one is trained. settings: its ``--set``, ``["batch_size=32"]``.
     competitions: folders of more competitions than the repository's.
     workspace: the folder of data, caches and runs; without it COMP_HOME, or the working folder.
     Raises DeclarationError for a competition that is not there, OverrideError for a choice that doesn't fit it.
@@ -80,7 +83,7 @@ class Session:
         self,
         name: str,
         *,
-        recipe: str = "standard",
+        recipe: str | Recipe = "standard",
         backbone: str | None = None,
         settings: Sequence[str] = (),
         seed: int = 0,
@@ -92,7 +95,17 @@ class Session:
         competitions: Sequence[Path | str] = (),
         workspace: Path | str | None = None,
     ) -> None:
+        if not isinstance(name, str):
+            raise OverrideError(
+                f"Session takes the name of a competition, but was given a {type(name).__name__}; write it to "
+                "FOLDER/NAME/competition.py, where commands find it as well, and give competitions=['FOLDER']."
+            )
         self.competition = competition_named(name, REPOSITORY_COMPETITIONS, *map(Path, competitions))
+        if isinstance(recipe, Recipe):
+            self.competition = replace(self.competition, recipes={**self.competition.recipes, OWN: recipe})
+            recipe = OWN
+        elif not isinstance(recipe, str):
+            raise OverrideError(f"`recipe` is {recipe!r}, but it should be a recipe's name or a Recipe(...).")
         self.workspace = (
             Workspace.from_environment() if workspace is None else Workspace(Path(workspace).expanduser().resolve())
         )

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from comp.declare.recipe import Stage
+from comp.declare.competition import Competition
+from comp.declare.recipe import Recipe, Stage
 from comp.errors import CompError, DeclarationError, OverrideError, RunError
 from comp.notebook import Session
 from comp.runs import Run
@@ -349,7 +350,9 @@ def test_a_session_is_diagnosed_by_the_stages_that_it_trained(session, comp, cap
     ("choices", "kind", "says"),
     [
         ({"name": "shade"}, DeclarationError, "There is no competition 'shade'"),
+        ({"name": Competition}, OverrideError, "competition.py"),
         ({"recipe": "fast"}, OverrideError, "has no recipe 'fast'"),
+        ({"recipe": Recipe}, OverrideError, "`recipe` is"),
         ({"settings": ["batch_size=many"]}, OverrideError, "`batch_size` is 'many'"),
         ({"folds": 3}, OverrideError, "give fold=1 to 3"),
         ({"folds": 3, "fold": 4}, OverrideError, "--fold is 4"),
@@ -359,6 +362,16 @@ def test_a_session_is_diagnosed_by_the_stages_that_it_trained(session, comp, cap
 def test_a_choice_that_can_t_be_is_said_when_the_session_is_made(shades, choices, kind, says):
     with pytest.raises(kind, match=says):
         Session(**{"name": "shades", "competitions": [str(shades.plugins)], **choices})
+
+
+def test_a_recipe_of_one_s_own_is_trained_and_its_run_is_predicted_by_the_command(open_session, shades, comp):
+    session = open_session(
+        recipe=Recipe(backbone="test_resnet", pretrained=False, stages=[Stage(size=16, train="head")])
+    )
+    session.fit(size=16, learning_rate=1e-2)
+    session.predict()
+    assert session.run.record("config")["recipe_name"] == "own"
+    assert comp("--competitions", shades.plugins, "predict", session.run.folder).status == 0
 
 
 def test_a_fold_and_what_a_run_before_found_are_taken(open_session):
