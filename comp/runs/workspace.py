@@ -71,6 +71,11 @@ def find_run(workspace: Workspace, text: str) -> Run:
     for broken in broken_runs(workspace):
         if broken.name == text:
             raise RunError(broken.problem)
+    if text.endswith(".csv"):
+        raise RunError(
+            f"{text} is no run; to submit such a file, put it into a run's folder as submission.csv and name that run, "
+            f"or upload it with `kaggle competitions submit -c COMPETITION -f {text} -m MESSAGE`."
+        )
     runs = list_runs(workspace, text)
     if runs:
         return next((run for run in reversed(runs) if run.finished), runs[-1])

@@ -56,6 +56,12 @@ def test_a_run_that_is_not_there_is_an_error_that_names_the_latest_if_any(worksp
         assert str(raised.value) == f"There is no run {text!r} in {workspace.runs}{there}"
 
 
+def test_a_csv_is_no_run_and_it_is_said_how_one_is_submitted(workspace, started):
+    started("planet", "quick")
+    with pytest.raises(RunError, match=r"my\.csv.* submission\.csv .*kaggle competitions submit"):
+        find_run(workspace, "my.csv")
+
+
 def test_a_competition_s_newest_run_is_one_that_was_trained_or_is_an_ensemble(workspace, started):
     trained, ensemble = started("planet", "quick", at=1000), started("planet", "ensemble", at=2000)
     started("planet", "quick", at=3000)
