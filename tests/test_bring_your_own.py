@@ -69,6 +69,17 @@ def grades(shades):
     return renamed(shades, "grade", {"red": 0, "green": 1, "blue": 4})
 
 
+@pytest.fixture
+def rows(shades):
+    """The colours again, where a submission has a row for each image and colour."""
+    answers = shades.served / ".answers" / "shades.csv"
+    for path in (shades.files / "sample_submission.csv", answers):
+        given = [line.split(",") for line in path.read_text().splitlines()[1:]]
+        lines = [f"{name}:{id_},{int(name == colour)}" for id_, colour in given for name in ("red", "green", "blue")]
+        path.write_text("\n".join(["id,probability", *lines]) + "\n")
+    return shades
+
+
 def declared(source, example):
     """The source of a declaration with the example before it, and the fields that it sets, set."""
     names = [

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class SubmissionForm(Protocol):
-    """How predictions are written; a class of one's own needs no more than this."""
+    """How predictions are written; a class of one's own needs no more than this.
+
+    Where ids name image and class, also `parts`: both of the ids (N,) as a DataFrame (N, 2); `encode` takes (N, 1)."""
 
     @property
     def takes(self) -> Kind:

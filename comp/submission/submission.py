@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from comp.declare.competition import Competition
-from comp.declare.forms import ProbabilityPerRow, SubmissionForm
-from comp.declare.labels.csv import read_csv_in_blocks, read_ids, widened
+from comp.declare.forms import SubmissionForm
+from comp.declare.labels.csv import pivoted, read_csv_in_blocks, read_ids
 from comp.errors import CompError, DeclarationError, SubmissionError
 from comp.files import replacing, tag_of
 from comp.runs import Run
@@ -78,7 +78,7 @@ class Submission:
             if self.sample_submission.parts is not None:
                 numbers = pd.Index(self.classes).get_indexer(pd.Index(self.sample_submission.parts[1].iloc[chosen]))
                 predictions = np.take_along_axis(predictions, numbers[:, None], axis=1)
-            block = of_form(self.competition, "encode", predictions, self.classes, columns)
+            block = of_form(self.competition.submission, "encode", predictions, self.classes, columns)
             block.insert(0, id_column, self.sample_submission.ids.iloc[chosen].to_list())
             yield block[self.sample_submission.header].set_axis(range(start, start + len(block)), axis=0)
 
@@ -96,8 +96,14 @@ def read_sample_submission(path: Path, id_column: str = "", form: SubmissionForm
         raise SubmissionError(f"{path} has the id {doubled.iloc[0]!r} more than once.")
     others = tuple(column for column in columns if column != ids.name)
     order = () if columns[0] == ids.name else columns
-    parts = form.parts(ids) if isinstance(form, ProbabilityPerRow) else None
+    parts = _parts_of(form, ids) if form is not None and hasattr(form, "parts") else None
     return SampleSubmission((str(ids.name), *others), ids, order, parts)
+
+
+def _parts_of(form: SubmissionForm, ids: pd.Series[str]) -> pd.DataFrame:
+    """The image and the class (N, 2) that each id names, at the ids' places."""
+    parts: pd.DataFrame = of_form(form, "parts", ids)
+    return parts.set_axis([0, 1], axis=1).set_axis(ids.index)
 
 
 def build_submission(
@@ -108,6 +114,7 @@ def build_submission(
     predictions: npt.NDArray[Any],
 ) -> Submission:
     """Predictions by id, in the sample submission's rows and columns; raises SubmissionError if they don't fit."""
+    _must_be_classes(sample_submission, classes)
     indices = _indices(sample_submission, ids)
     submission = Submission(competition, classes, sample_submission, predictions, indices)
     _check(submission.blocks(), competition, classes, sample_submission)
@@ -122,11 +129,23 @@ def must_fit(
     prediction: npt.NDArray[Any],
 ) -> None:
     """Raise SubmissionError where no submission could be built for these ids, each with the same prediction (1, …)."""
-    of_form(competition, "encode", prediction, classes, sample_submission.columns[1:])
-    _indices(sample_submission, ids, "image")
     parts = sample_submission.parts
+    written = prediction if parts is None else prediction[:, :1]
+    of_form(competition.submission, "encode", written, classes, sample_submission.columns[1:])
+    _must_be_classes(sample_submission, classes)
+    _indices(sample_submission, ids, "image")
     first = replace(sample_submission, ids=sample_submission.ids[:1], parts=None if parts is None else parts[:1])
     build_submission(competition, classes, first, first.asked.to_list(), prediction)
+
+
+def _must_be_classes(sample_submission: SampleSubmission, classes: Sequence[str]) -> None:
+    """Raise SubmissionError for an id that names another class."""
+    parts = sample_submission.parts
+    if parts is not None and len(odd := parts[~parts[1].isin(list(classes))]):
+        raise SubmissionError(
+            f"The sample submission's {sample_submission.ids[odd.index[0]]!r} asks for {odd.iloc[0, 1]!r}, which is no "
+            f"class of the training data, {', '.join(classes[:10])}; `parts` of the form should name one."
+        )
 
 
 def _indices(
@@ -194,16 +213,18 @@ def _check(
                 f"is {other!r}."
             )
         if len(block):
-            _check_values(block.drop(columns=columns[0]), ids, competition, classes)
+            _check_values(block.drop(columns=columns[0]), ids, competition, classes, sample_submission.parts is None)
         checked += len(block)
     if checked != len(asked):
         raise SubmissionError(f"There are {checked} rows, but the sample submission has {len(asked)}.")
 
 
-def _check_values(block: pd.DataFrame, ids: pd.Series[str], competition: Competition, classes: Sequence[str]) -> None:
-    """block: a submission's rows, without their ids."""
-    decoded = of_form(competition, "decode", block, classes)
-    if competition.submission.takes == "probabilities" and competition.target in ("single", "shares"):
+def _check_values(
+    block: pd.DataFrame, ids: pd.Series[str], competition: Competition, classes: Sequence[str], whole: bool
+) -> None:
+    """block: a submission's rows, without their ids. whole: a row has all classes of its image."""
+    decoded = of_form(competition.submission, "decode", block, classes)
+    if whole and competition.submission.takes == "probabilities" and competition.target in ("single", "shares"):
         sums = decoded.sum(axis=1)
         worst = np.abs(sums - 1).argmax()
         if abs(sums[worst] - 1) > ROUNDING:
@@ -213,9 +234,8 @@ def _check_values(block: pd.DataFrame, ids: pd.Series[str], competition: Competi
             )
 
 
-def of_form(competition: Competition, method: str, *given: Any) -> Any:
-    """What a method of the competition's form makes of this; raises DeclarationError where it fails by mistake."""
-    form = competition.submission
+def of_form(form: SubmissionForm, method: str, *given: Any) -> Any:
+    """What a method of a competition's form makes of this; raises DeclarationError where it fails by mistake."""
     try:
         return getattr(form, method)(*given)
     except CompError:
@@ -260,10 +280,13 @@ def compared(
     if sorted(submission[id_column]) != sorted(answers[id_column]):
         raise SubmissionError(f"The column {id_column!r} should hold each of the {len(answers)} ids once.")
     form = competition.submission
-    if isinstance(form, ProbabilityPerRow):
-        named = id_column, form.row, form.labels, columns[0]
-        answers, submission = (widened(rows, *named) for rows in (answers, submission))
-        columns = list(form.labels)
+    if hasattr(form, "parts"):
+        labels = form.classes_in(answers[columns], submission[columns])
+        answers, submission = (
+            pivoted(rows, _parts_of(form, rows[id_column].str.strip()), labels, id_column, columns[0])
+            for rows in (answers, submission)
+        )
+        columns = list(labels)
     theirs = submission.set_index(id_column).loc[answers[id_column]].reset_index(drop=True)
     classes = form.classes_in(answers[columns], theirs)
     targets, predictions = form.decode(answers[columns], classes), form.decode(theirs, classes)

@@ -23,7 +23,7 @@ from comp.data.splitting import split_of, strata, with_any
 from comp.data.tables import Tables, class_counts, first_rows
 from comp.declare.columns import in_table
 from comp.declare.competition import Competition
-from comp.declare.forms import ProbabilityPerClass
+from comp.declare.forms import Numbers, ProbabilityPerClass
 from comp.declare.labels.columns import CsvColumns, CsvImages, CsvLabels, CsvNumbers
 from comp.declare.labels.csv import read_csv
 from comp.declare.labels.files import TestImages
@@ -147,7 +147,8 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
     place = served / competition.kaggle
     id_column, *columns = tables.sample_submission.columns
     if tables.sample_submission.parts is not None:
-        competition, columns = replace(competition, submission=ProbabilityPerClass()), list(tables.classes)
+        wide = Numbers() if competition.submission.takes == "numbers" else ProbabilityPerClass()
+        competition, columns = replace(competition, submission=wide), list(tables.classes)
     ids = [f"{number:0{len(str(len(hidden)))}}" for number in range(len(hidden))]
     files, read = [], competition.read
     for id_, path, hides in zip(ids, map(Path, tables.train["path"]), hidden, strict=True):

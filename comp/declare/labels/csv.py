@@ -123,8 +123,12 @@ def parts_of_rows(rows: pd.Series[str], pattern: str, classes: Sequence[str]) ->
 
 def widened(rows: pd.DataFrame, column: str, pattern: str, classes: Sequence[str], value: str) -> pd.DataFrame:
     """A row for each image, with a column for each class, of rows for each of both."""
-    parts = parts_of_rows(rows[column].str.strip(), pattern, classes).assign(value=rows[value].str.strip())
-    parts = parts.drop_duplicates()
+    return pivoted(rows, parts_of_rows(rows[column].str.strip(), pattern, classes), classes, column, value)
+
+
+def pivoted(rows: pd.DataFrame, parts: pd.DataFrame, classes: Sequence[str], column: str, value: str) -> pd.DataFrame:
+    """The same of rows whose image and class are in columns 0 and 1 of ``parts``."""
+    parts = parts.assign(value=rows[value].str.strip()).drop_duplicates()
     if (doubled := parts.duplicated([0, 1])).any():
         first = rows.loc[parts.index[doubled][0], column]
         raise DataError(f"{column} has {first!r} twice, with different values in {value}; remove one of these rows.")
