@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -315,7 +315,13 @@ def _in_json(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
         by_id = bool(set(sample.values) & ids) and not set(sample.values) & set(said.names.values())
         classes = in_order(ids if by_id else {said.names.get(one, one) for one in ids})
         tags = any(len(categories) > 1 for categories in said.categories.values())
-        source = Coco(path, folder, target="multi" if tags else "single", classes="id" if by_id else "name")
+        keys = dict.fromkeys(
+            key for image in said.categories for key in said.images.get(image, ()) if re.search(GROUP_NAMES, key)
+        )
+        rows = [[said.value(image, key) for key in keys] for image in said.categories]
+        group = _group(pd.DataFrame(rows, columns=list(keys), dtype=str), set())
+        target: Literal["single", "multi"] = "multi" if tags else "single"
+        source = Coco(path, folder, target, classes="id" if by_id else "name", group=group)
         seen = f"{path} gives the images of {folder} {len(classes)} categories, by their {source.classes}"
         yield Found(source, classes, seen, 6 + len(images) / len(look.images), path=path)
 

@@ -138,10 +138,15 @@ def images(name, numbers, key="id"):
     return [{key: n, "file_name": each(name, [n])[0]} for n in numbers]
 
 
-def coco(name="{n}.jpg", key="id"):
+def coco(name="{n}.jpg", key="id", **beside):
+    """beside: what else the records of the images have, as templates."""
     labels = [{"image_id": n, "category_id": n % 3} for n in TRAINED]
     categories = [{"id": number, "name": pet} for number, pet in enumerate(PETS)]
-    return json.dumps({"images": images(name, TRAINED, key), "annotations": labels, "categories": categories})
+    of_images = [
+        {**one, **{name: each(said, [n])[0] for name, said in beside.items()}}
+        for n, one in zip(TRAINED, images(name, TRAINED, key), strict=True)
+    ]
+    return json.dumps({"images": of_images, "annotations": labels, "categories": categories})
 
 
 def bands(numbers, *labels):

@@ -263,6 +263,9 @@ TABLES = {
         says="those of val.json validate",
         **{"train.json": coco(), "val.json": coco()},
     ),
+    "COCO's JSON with places": kind(
+        **{"train.json": coco(seq_id="s{half}", location="l{pair}", frame="{n}")}, says="'location'"
+    ),
     "a JSON with image_id for id": kind(**{"train.json": coco(key="image_id")}),
     "a JSON of the images to predict, which gives them ids, and categories by number": kind(
         "train/{n}.jpg test/a/x{n}.jpg",

@@ -25,14 +25,21 @@ CATEGORY_ID, CATEGORY_NAME = ("id", "category_id"), ("name", "scientificName")
 
 
 class Annotated(NamedTuple):
-    """What such a JSON says, all text.
+    """What such a JSON says, ids and names as text.
 
     files: of the images, by their ids. categories: the ids of each annotated image's. names: of the categories by ids.
+    images: all that is said of each, as it is there, by their ids.
     """
 
     files: Mapping[str, str]
     categories: Mapping[str, Collection[str]]
     names: Mapping[str, str]
+    images: Mapping[str, Mapping[str, Any]]
+
+    def value(self, image: str, key: str) -> str:
+        """What is said of an image, as text; empty if nothing is."""
+        found = self.images.get(image, {}).get(key)
+        return "" if found is None else str(found)
 
 
 @dataclass(frozen=True)
@@ -42,12 +49,14 @@ class Coco(Declared):
     json: the file, relative to the competition's data folder. folder: of the images.
     target: ``single`` where an image has one category, ``multi`` where it may have several.
     classes: whether they are called by the ``name`` of their category, or by its ``id``.
+    group: the key of ``images`` whose value says which of them are never on both sides of a split, like ``location``.
     """
 
     json: str
     folder: str
     target: Literal["single", "multi"] = "single"
     classes: Literal["name", "id"] = "name"
+    group: str | None = None
 
     def read(self, folder: Path) -> pd.DataFrame:
         path = folder / self.json
@@ -59,7 +68,14 @@ class Coco(Declared):
                 raise DataError(f"{path} gives {name!r} {len(called)} categories; say target='multi' of Coco.")
             found.append(tuple(sorted(called)) if self.target == "multi" else next(iter(called)))
         ids = list(said.categories)
-        return table(id=ids, path=_paths_of(said, ids, path, folder, self.folder), label=found)
+        groups = None if self.group is None else [self._group(said, image, path) for image in ids]
+        return table(id=ids, path=_paths_of(said, ids, path, folder, self.folder), label=found, group=groups)
+
+    def _group(self, said: Annotated, image: str, path: Path) -> str:
+        if not (value := said.value(image, str(self.group))):
+            name = said.files.get(image, image)
+            raise DataError(f"{path} gives the image {name!r} no {self.group!r}; add it, or leave `group` of Coco out.")
+        return value
 
 
 @dataclass(frozen=True)
@@ -102,7 +118,8 @@ def annotated(path: Path) -> Annotated:
             is_label = bool(content) and any(key in content[0] for key in CATEGORY)
             parts = {"annotations" if is_label else "images": content}
         names = {_of(one, CATEGORY_ID): _of(one, (*CATEGORY_NAME, *CATEGORY_ID)) for one in parts.get("categories", ())}
-        files = {_of(one, IMAGE): _of(one, called) for one in parts.get("images", ())}
+        images = {_of(one, IMAGE): one for one in parts.get("images", ())}
+        files = {image: _of(one, called) for image, one in images.items()}
         categories: dict[str, set[str]] = defaultdict(set)
         for one in parts.get("annotations", ()) if files else parts["annotations"]:
             categories[_of(one, ("image_id", "id"))].add(_of(one, CATEGORY))
@@ -110,7 +127,7 @@ def annotated(path: Path) -> Annotated:
         raise DataError(f"{path} doesn't exist; check its name in competition.py.") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} has no images, annotations and categories as COCO writes them ({error}).") from None
-    return Annotated(files, dict(categories), names)
+    return Annotated(files, dict(categories), names, images)
 
 
 def _of(one: Mapping[str, Any], keys: Sequence[str]) -> str:

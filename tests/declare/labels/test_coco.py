@@ -59,3 +59,12 @@ def test_another_json_and_a_missing_image_are_named(tmp_path, content):
     written(tmp_path, [{"image_id": "gone", "label": "cat"}])
     with pytest.raises(DataError, match="'gone'"):
         Coco("train.json", "train").read(folder)
+
+
+def test_images_of_one_group_are_told_by_what_their_records_say(tmp_path):
+    images = [{"id": 7, "file_name": "a.jpg", "location": 3}, {"id": 8, "file_name": "b.jpg", "location": "x"}]
+    content = {"images": images, "annotations": ANNOTATIONS, "categories": CATEGORIES}
+    folder = written(tmp_path, content, "train/a.jpg", "train/b.jpg")
+    assert list(Coco("train.json", "train", group="location").read(folder)["group"]) == ["3", "x"]
+    with pytest.raises(DataError, match=r"'a\.jpg' no 'seq_id'"):
+        Coco("train.json", "train", group="seq_id").read(folder)
