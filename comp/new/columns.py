@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from comp.declare.labels.columns import ONE_OR_ZERO, tags_in
+from comp.declare.labels.columns import ONE_OR_MINUS, ONE_OR_ZERO, meant_by, tags_in
 from comp.declare.labels.table import in_order
 from comp.declare.metrics import Target
 from comp.new.sample import TRIVIAL, SampleTable
 
 SEPARATORS = ("|", ";", ",", " ")
-LABEL_NAMES = r"label|class|target|category|species|breed|type|diagnosis|grade|level|tags?|answer"
+LABEL_NAMES = r"label|class|target|category|species|breed|type|diagnosis|grade|level|stage|tags?(?!e)|answer"
 # Rows without a label or an image that may be left out.
 FEW = 0.05
 # Values that are there once each are no classes, where there are more than a few rows.
@@ -62,8 +62,13 @@ def labels_of(
             for separator in SEPARATORS:
                 if _tags(table[column], separator) == set(asked):
                     return Labels((column,), in_order(asked), 3, separator, single=False)
-    binary = [column for column in others if set(table[column].str.strip()) <= set(ONE_OR_ZERO)]
-    if len(asked) == 1 and asked[0] not in others and len(binary) > 2:
+    shown = [column for column in asked if column in others]
+    if len(shown) > 1 and len(shown) * 2 > len(asked):
+        lacking = ", ".join(column for column in asked if column not in others)
+        return _one_column_each(table, shown, sure=3, doubts=(f"where the labels of {lacking} are",))
+    binary = max((_of_two(table, others, meant) for meant in (ONE_OR_ZERO, ONE_OR_MINUS)), key=len)
+    told = asked or [one for one in others if one not in binary and re.search(LABEL_NAMES, one.lower())]
+    if len(binary) > 2 and (not told or (len(asked) == 1 and asked[0] not in others)):
         return _one_column_each(table, binary, sure=1, doubts=("which columns are classes",))
     able = [column for column in others if table[column].str.strip().nunique() > 1]
 
@@ -72,6 +77,10 @@ def labels_of(
         return column in asked, bool(sample.words & values), column in placing, words, -len(values)
 
     return _one_column(table, image, max(able, key=rank), sample) if able else None
+
+
+def _of_two(table: pd.DataFrame, columns: Sequence[str], meant: Mapping[str, bool]) -> list[str]:
+    return [column for column in columns if table[column].str.strip().isin(list(meant)).all()]
 
 
 def around(columns: Sequence[str]) -> tuple[str, str]:
@@ -85,15 +94,28 @@ def _one_column_each(
     table: pd.DataFrame, columns: Sequence[str], sure: float, doubts: tuple[str, ...] = ()
 ) -> Labels | None:
     values = table[list(columns)].apply(lambda column: column.str.strip())
-    if not values.isin(list(ONE_OR_ZERO)).all(axis=None):
+    meant = meant_by(values)
+    if not values.isin(list(meant)).all(axis=None):
         numbers = values.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
         if not np.isfinite(numbers).all():
             return None
         shares, within = np.allclose(numbers.sum(axis=1), 1, atol=1e-3), numbers.min() >= 0 and numbers.max() <= 1
         target: Target = "shares" if within and shares else "fractions" if within else "number"
         return Labels(tuple(columns), tuple(columns), sure, target=target, doubts=doubts)
-    ones = values.apply(lambda column: column.map(ONE_OR_ZERO)).sum(axis=1)
-    return Labels(tuple(columns), in_order(columns), sure, single=bool((ones == 1).all()), doubts=doubts)
+    yes = values.apply(lambda column: column.map(meant))
+    single = bool((yes.sum(axis=1) == 1).all())
+    if not single and (families := _exclusive(yes)):
+        listed = "; ".join(map(", ".join, families))
+        doubts = (*doubts, f"just one is 1 in each row of {listed}, but each of them is a tag by itself")
+    return Labels(tuple(columns), in_order(columns), sure, single=single, doubts=doubts)
+
+
+def _exclusive(yes: pd.DataFrame) -> list[list[str]]:
+    """The columns called alike up to their last word, of which just one is true in each row."""
+    families: dict[str, list[str]] = {}
+    for column in map(str, yes):
+        families.setdefault(re.sub(r"[\W_][^\W_]*$", "", column), []).append(column)
+    return [family for family in families.values() if len(family) > 1 and (yes[family].sum(axis=1) == 1).all()]
 
 
 def _one_column(table: pd.DataFrame, image: str, column: str, sample: SampleTable) -> Labels | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from comp.declare.labels.table import Label
 
 ONE_OR_ZERO = {"0": False, "0.0": False, "1": True, "1.0": True}
+ONE_OR_MINUS = {"-1": False, "-1.0": False, "1": True, "1.0": True}
+
+
+def meant_by(values: pd.DataFrame) -> Mapping[str, bool]:
+    """What the values of the classes' columns mean: 1 is yes and 0 no, or -1 where none is 0."""
+    return ONE_OR_MINUS if values.isin(list(ONE_OR_MINUS)).all(axis=None) else ONE_OR_ZERO
 
 
 def tags_in(text: str, separator: str) -> set[str]:
@@ -64,7 +70,8 @@ class CsvColumns(Rows):
     """Labels in a CSV that has a column for each class (plant-pathology: ``healthy,rust,scab,…``).
 
     labels: the names of these columns, which are those of the classes.
-    target: ``single`` where just one of them is 1 in every row and the others 0, ``multi`` where any number may be;
+    target: ``single`` where just one of them is 1 in every row and the others 0 (or all -1), ``multi`` where any number
+        may be;
         ``shares`` for soft labels, from 0 to 1, that sum to one, ``fractions`` where each stands alone.
     row: how ``image`` names image and class, like ``{id}_{class}``, where each class has a row of its own; then the
         column ``value`` has what else stands in the class's column.
@@ -91,16 +98,19 @@ class CsvColumns(Rows):
                 ]
             return found.table(labels)
         columns = (found.rows[column] for column in self.labels)
-        classes = [self._classes(image, values) for image, *values in zip(found.rows.index, *columns, strict=True)]
+        meant = meant_by(found.rows[list(self.labels)])
+        classes = [
+            self._classes(image, values, meant) for image, *values in zip(found.rows.index, *columns, strict=True)
+        ]
         return found.table(classes if self.target == "multi" else [chosen[0] for chosen in classes])
 
-    def _classes(self, image: str, values: Sequence[str]) -> tuple[str, ...]:
+    def _classes(self, image: str, values: Sequence[str], meant: Mapping[str, bool]) -> tuple[str, ...]:
         for column, value in zip(self.labels, values, strict=True):
-            if value not in ONE_OR_ZERO:
+            if value not in meant:
                 raise DataError(
                     f"{self.csv} gives image {image!r} {value!r} in column {column!r}, but it should be 0 or 1."
                 )
-        chosen = [column for column, value in zip(self.labels, values, strict=True) if ONE_OR_ZERO[value]]
+        chosen = [column for column, value in zip(self.labels, values, strict=True) if meant[value]]
         if self.target == "single" and len(chosen) != 1:
             raise DataError(
                 f"{self.csv} gives image {image!r} {len(chosen)} classes, but it should have one; say target='multi' "

@@ -42,6 +42,8 @@ def test_columns_of_0_and_1_round_trip(fresh, rows):
     [
         (ONE_HOT, [HEAD, "1,0,1", "2,1.0,0.0"], 2, {"1": "b c", "2": "a"}),
         (TAGS, [HEAD, "1,1,1", "2,0,0"], 2, {"1": ("a", "b c"), "2": ()}),
+        # Where none is 0.
+        (TAGS, [HEAD, "1,-1,1", "2,1,1.0"], 2, {"1": ("b c",), "2": ("a", "b c")}),
         (NUMBERS, [HEAD, "1, 0.5 ,-1", "2,1e0,9"], 2, {"1": (("b c", -1), ("a", 0.5)), "2": (("b c", 9), ("a", 1))}),
         (SHARES, [HEAD, "1,0.25,0.75"], 1, {"1": (("a", 0.25), ("b c", 0.75))}),
         # Rounded, they still sum to one.
