@@ -261,6 +261,8 @@ def _from_table(
     seen, doubts = f"{path}{joined} names the images of {folder} in {image!r}, and has {said}", list(labels.doubts)
     if incomplete:
         doubts.append(f"{lacking.sum()} of {len(rows)} rows of {path} have no label or no image, and are left out")
+    if asked.key is not None and answer is None and len(asked.images) > asked.answered and "*" not in named.suffix:
+        doubts.append(f"an answer in {asked.key!r} combines several images, but each validates by itself")
     if table.parts is not None:
         validate = f", those with {table.parts.valid!r} validate" if table.parts.valid else ""
         doubts.append(f"rows with {table.parts.train!r} in {table.parts.column!r} are trained on{validate}")
@@ -272,9 +274,13 @@ def _from_table(
 
 
 def _answer(table: pd.DataFrame, image: str, labels: Labels, named: Fit, asked: Asked) -> str | None:
-    """The column that says which images are predicted together, where each such answer has one label."""
+    """The column, or columns, that say which images are predicted together, where each such answer has one label."""
     key = asked.key
-    if key is None or key == image or key not in table or "*" in named.suffix or table[key].is_unique:
+    if key is None or key == image or "*" in named.suffix:
+        return None
+    if key not in table and asked.made_of and set(re.findall(r"\{([^{}]+)\}", asked.made_of)) <= set(table):
+        key, table = asked.made_of, table.assign(**{asked.made_of: filled(asked.made_of, table)})
+    if key not in table or table[key].is_unique:
         return None
     constant = (table.groupby(key)[list(labels.columns)].nunique() == 1).all(axis=None)
     return key if constant and (labels.separator is None or table[image].is_unique) else None

@@ -19,7 +19,7 @@ from comp.declare.labels.naming import Names
 from comp.errors import DataError
 from comp.new.look import FEWEST_PIXELS, IS_TEST, ImageFolder, Look, numbers_in
 from comp.new.sample import SampleTable
-from comp.new.several import COUNTED, by_template, several
+from comp.new.several import COUNTED, by_template, made_of, several
 
 MOST = 0.9  # of the ids that are asked for
 MOST_FOLDERS = 4
@@ -71,7 +71,7 @@ class Asked:
 
     source: declares them. images: their paths. folder: the only one that has them right in it; None for several.
     shared: the folder has other images as well. seen: where they were found, in words. answered: how many ids have an
-    image. sure: not a guess.
+    image. sure: not a guess. made_of: how other columns of the ids' table make them, if they do.
     """
 
     source: TestImages | CsvImages | CocoImages
@@ -81,6 +81,7 @@ class Asked:
     seen: str
     answered: int = 0
     sure: bool = True
+    made_of: str = ""
 
     @property
     def key(self) -> str | None:
@@ -287,6 +288,10 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
         rows = some.drop_duplicates()
         columns = [str(name) for name in rows if name != key and not rows.duplicated([key, name]).any()]
         named_by = {column: set(rows[column].str.strip()) for column in columns}
+        elsewhere = {
+            str(name) for other, table in look.tables.items() if other not in (path, sample.path) for name in table
+        }
+        made = made_of(some[key].str.strip(), some[[name for name in some if name != key and name in elsewhere]])
         if _apart(look, named_by.values()):
             continue
         for column, values in named_by.items():
@@ -297,12 +302,13 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
                     place = _by_column(rows, folder)
                     source = CsvImages(path, image=column, folder=place, suffix=named.suffix, answer=key)
                     seen = f"{path} names the images in {folder.path} of the ids in {key!r}"
-                    return Asked(source, images, folder, len(images) < len(folder.names), seen, len(ids))
+                    shared = len(images) < len(folder.names)
+                    return Asked(source, images, folder, shared, seen, len(ids), made_of=made)
             found = list(_named(look, ".", values).values())
             if len(found) == len(values) and not _labelled(look, path, place := _common_folder(found), values):
                 source = CsvImages(path, image=column, folder=place, suffix=suffix_of(found), answer=key)
                 seen = f"{path} names the images below {place} of the ids in {key!r}"
-                return Asked(source, frozenset(found), None, False, seen, len(ids))
+                return Asked(source, frozenset(found), None, False, seen, len(ids), made_of=made)
     return None
 
 

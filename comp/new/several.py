@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from posixpath import commonprefix, splitext
 
 import pandas as pd
@@ -74,6 +75,18 @@ def by_template(paths: Sequence[str], table: pd.DataFrame) -> tuple[str, Several
         if found and (best is None or len(found.images) > len(best[1].images)):
             best = name, found
     return best if best and len(best[1].images) * 2 > len(table) else None
+
+
+def made_of(values: pd.Series[str], rows: pd.DataFrame) -> str:
+    """The template, like ``{patient}_{side}``, by which columns of the same rows make the values; empty without one."""
+    for value, (_, row) in islice(zip(values, rows.iterrows(), strict=True), ROWS_TRIED):
+        template = value
+        for column, part in sorted(row.items(), key=lambda one: -len(one[1].strip())):
+            if part.strip():
+                template = _token(part.strip()).sub(f"{{{column}}}".replace("\\", r"\\"), template, count=1)
+        if template.count("{") > 1 and filled(template, rows) == values.to_list():
+            return template
+    return ""
 
 
 def _token(value: str) -> re.Pattern[str]:

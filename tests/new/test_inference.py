@@ -194,6 +194,24 @@ def test_an_id_whose_images_are_named_in_two_columns_is_predicted_from_both():
     assert (competition.labels.image, competition.labels.suffix) == ("study", "_*.png")
 
 
+@pytest.mark.parametrize("alike", [True, False])
+def test_images_that_two_columns_predict_together_validate_together_where_their_label_is_one(alike):
+    rows = [f"{patient}{side}{n},p{patient},{side}" for patient in range(12) for side in "LR" for n in range(2)]
+    labels = ["01"[number // (2 if alike else 1) % 2] for number in range(48)]
+    files = " ".join(f"train/{row.split(',')[0]}.png" for row in rows)
+    found = look(
+        f"{files} test/x.png test/y.png",
+        train=table("image,patient_id,side,y", *(f"{row},{y}" for row, y in zip(rows, labels, strict=True))),
+        test=table("image,patient_id,side,prediction_id", "x,p90,L,p90_L", "y,p90,L,p90_L"),
+        sample_submission=table("prediction_id,y", "p90_L,0.5"),
+    )
+    inferred = infer(found, "mine", "mine")
+    labels = inferred.competition.labels
+    assert (labels.answer, labels.group) == ("{patient_id}_{side}" if alike else None, "patient_id")
+    doubted = [finding for finding in inferred.findings if finding.about == "labels" and not finding.sure]
+    assert any("'prediction_id'" in finding.text for finding in doubted) != alike
+
+
 @pytest.mark.parametrize(
     "called", ["{0}_left {0}_right", "{0}_L {0}_R", "{0}_left.png {0}_right.png", "{0}_left_1 {0}_right_1"]
 )
