@@ -70,7 +70,8 @@ def in_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]
         doubts = (
             [f"whether {', '.join(in_order(classes)[:3])} are the classes"] if odd or (grouped and not known) else []
         )
-        left = [name for name in laid.without if not IS_TEST.search(name) and _has_others(look, parent, name, asked)]
+        beside = [str(PurePosixPath(parent, name)) for name in laid.without if not IS_TEST.search(name)]
+        left = [place for place in beside if not asked.images.issuperset(look.images_below.get(place, ()))]
         doubts += [f"images in {', '.join(left)} are not trained on"] if left else []
         without = [*laid.without, PREPARED] if parent == "." and not sample.columns else laid.without
         source: LabelSource = Folders(parent, suffix=suffix_of(images), without=without, layout=laid.layout)
@@ -78,11 +79,6 @@ def in_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]
             other = Folders(valid, suffix=suffix_of(look.images_below[valid]), layout=laid.layout)
             seen, source = f"{seen}; those in {valid} validate", GivenSplit(source, other)
         yield Found(source, in_order(classes), seen, sure, tuple(doubts), known=told)
-
-
-def _has_others(look: Look, parent: str, name: str, asked: Asked) -> bool:
-    """Whether a folder has images below it that are not to be predicted."""
-    return not asked.images.issuperset(look.images_below.get(str(PurePosixPath(parent, name)), ()))
 
 
 def _right_in(look: Look, own: Collection[str]) -> Iterator[Laid]:
