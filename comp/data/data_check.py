@@ -26,7 +26,8 @@ from comp.data.facts_table import read_facts
 from comp.data.file_facts import judged_by, oddities
 from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training, lines_of_check
 from comp.data.reading import Depth
-from comp.data.tables import Tables, class_counts, read_tables
+from comp.data.tables import Tables, read_tables
+from comp.data.targets import class_counts
 from comp.declare.brought import brought_by
 from comp.declare.competition import Competition
 from comp.declare.labels.files import IMAGE_SUFFIXES, walked

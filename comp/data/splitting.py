@@ -17,7 +17,8 @@ from sklearn.model_selection import (
 )
 
 from comp.data.duplicates import joined
-from comp.data.tables import Tables, class_counts
+from comp.data.tables import Tables
+from comp.data.targets import class_counts
 from comp.declare.brought import called, short_name
 from comp.errors import DataError, DeclarationError
 

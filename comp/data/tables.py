@@ -16,12 +16,13 @@ from comp.data.duplicates import joined
 from comp.data.findings import DataCheck
 from comp.data.preparing import prepare_files
 from comp.data.reading import RGB, Depth
+from comp.data.targets import class_counts, targets_of
 from comp.declare.competition import Competition
 from comp.declare.forms import ClassNumber, ProbabilityOf
 from comp.declare.labels.files import TestImages
 from comp.declare.labels.naming import named_as_asked
 from comp.declare.labels.table import classes_of
-from comp.declare.metrics import Target, grades_of
+from comp.declare.metrics import grades_of
 from comp.errors import DataError
 from comp.files import holds_files
 from comp.kaggle.record import must_be_whole
@@ -205,30 +206,6 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
     targets = targets_of(nothing, classes, competition.target)
     notes = test.attrs.get("notes", ())
     return Tables(nothing, asked, sample_submission, tuple(classes), targets, len(test) - len(asked), notes)
-
-
-def targets_of(table: pd.DataFrame, classes: Sequence[str], target: Target) -> npt.NDArray[Any]:
-    """The labels as numbers: (N,) indices in ``classes`` for one class per image, (N, C) of 0 and 1 for tags.
-
-    Of numbers, shares and fractions they are these, (N, C) floats.
-    """
-    if target not in ("single", "multi"):
-        numbers = [[value for _, value in label] for label in table["label"]]
-        return np.array(numbers, np.float64).reshape(len(table), len(classes))
-    index = {name: number for number, name in enumerate(classes)}
-    labels = table["label"].to_list()
-    if target == "single":
-        return np.array([index[name] for name in labels], dtype=np.int64)
-    tags = np.zeros((len(table), len(classes)), dtype=np.int64)
-    rows = np.repeat(np.arange(len(labels)), [len(names) for names in labels])
-    tags[rows, [index[name] for names in labels for name in names]] = 1
-    return tags
-
-
-def class_counts(targets: npt.NDArray[Any], classes: int = 0) -> npt.NDArray[Any]:
-    """How many rows each class or tag has (C,), in targets (N,) or (N, C), or sums of numbers; of so many at least."""
-    counts: npt.NDArray[Any] = np.bincount(targets, minlength=classes) if targets.ndim == 1 else targets.sum(axis=0)
-    return counts
 
 
 def with_prior(tables: Tables, probabilities: npt.NDArray[Any], shares: npt.NDArray[Any]) -> npt.NDArray[Any]:

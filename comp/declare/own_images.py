@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -26,13 +25,12 @@ class HideShare(Declared):
 
     The others lie in ``prepared/train``, in a folder per class, those of a given validation set in ``prepared/valid``;
     the hidden ones in ``prepared/test``, all as links; ``prepared/sample_submission.csv`` asks for them, and
-    `comp submit` grades by ``prepared/answers.csv`` on this machine.
+    `comp submit` grades by ``prepared/answers.csv`` on this machine. Images of tags or numbers lie in no folders of
+    classes: ``prepared/train.csv`` and ``valid.csv`` have a ``label``, or a column for each number, beside ``image``.
+    Such tables, with ``group`` and ``answer``, are there where images have these; ``test.csv`` has the ``answer``.
 
-    labels: of all images, one class each. share: of each class, at least one image.
+    labels: of all images. share: of each class, at least one image; of groups and answers about so many, each whole.
     """
 
-    labels: Annotated[LabelSource, "a label source with one class an image, like Folders"]
+    labels: Annotated[LabelSource, "a label source, like Folders"]
     share: Annotated[float, between(0.01, 0.9)] = 0.2
-
-    def contradictions(self) -> Iterator[tuple[str, object, str]]:
-        yield "labels", self.labels.target != "single", "a label source with one class an image, like Folders"

@@ -78,7 +78,8 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         look, sample, long = made_wide(look, found)
         asked = find_asked(look, sample)
         labels = find_labels(look, asked, sample)
-    read = read or reader_of(look, prepared.labels if isinstance(prepared, HideShare) else labels.source)
+    given = prepared.labels if isinstance(prepared, HideShare) else labels.source
+    read = read or reader_of(look, given)
     words = f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()
     form, form_finding = _form(labels, sample, look.metric)
     if long is not None:
@@ -106,7 +107,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         recipes=recipes,
     )
     findings = [Finding("labels", labels.seen)]
-    if group := getattr(getattr(labels.source, "train", labels.source), "group", None):
+    if group := getattr(getattr(given, "train", given), "group", None):
         text = f"images of one {group!r} are kept on one side of a split"
         findings.append(Finding("groups", text))
     findings += [
@@ -142,7 +143,7 @@ def _task(look: Look, competition: Competition, labels: Found) -> str:
 def _form(labels: Found, sample: SampleTable, kaggles_metric: str) -> tuple[SubmissionForm, Finding]:
     columns, values, classes, target = sample.columns, sample.values, labels.classes, labels.source.target
     if not columns:
-        form = _own_form(sample, target)
+        form = _own_form(sample, target, classes)
         return form, Finding("submission", f"{type(form).__name__}(), in a sample submission that is written")
     if target in ("number", "fractions") or (target == "shares" and sample.takes == "numbers"):
         if len(columns) > 1 and (odd := sorted(set(columns) - set(classes))):
@@ -175,13 +176,15 @@ def _form(labels: Found, sample: SampleTable, kaggles_metric: str) -> tuple[Subm
     return ClassName(), Finding("submission", text, sure=not any(values))
 
 
-def _own_form(sample: SampleTable, target: Target) -> SubmissionForm:
+def _own_form(sample: SampleTable, target: Target, classes: Sequence[str]) -> SubmissionForm:
     """By the metric, where one is named that fits the target, else the plainest."""
     if target in ("number", "fractions") or (target == "shares" and sample.takes == "numbers"):
         return Numbers()
     if target == "shares" or sample.takes == "probabilities":
         return ProbabilityPerClass()
-    return TagNames(" ") if target == "multi" else ClassName()
+    if target == "multi":
+        return TagNames(next((mark for mark in (" ", *SEPARATORS) if not any(mark in name for name in classes)), " "))
+    return ClassName()
 
 
 def _probability_per_class(columns: Sequence[str], classes: Sequence[str]) -> tuple[SubmissionForm, Finding]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import Any
 
 import pandas as pd
 
+from comp.declare.labels.columns import CsvColumns, CsvImages, CsvLabels, CsvNumbers
 from comp.declare.labels.files import Folders, TestImages
 from comp.declare.labels.given import GivenSplit
 from comp.declare.labels.placing import Rows
 from comp.declare.labels.table import LabelSource
 from comp.declare.own_images import PREPARED, SAMPLE, TEST, TRAIN, VALID, AskForAll, HideShare
 from comp.errors import DataError
+from comp.new.columns import SEPARATORS
 from comp.new.labels import find_labels
 from comp.new.look import IS_TEST, Look
 from comp.new.matching import Asked, must_have_images, suffix_of
@@ -34,29 +37,50 @@ def own_images(look: Look) -> tuple[HideShare | AskForAll, Found, Asked, SampleT
     place = _test_folder(look)
     if place is not None:
         images = frozenset(look.images_below[place])
-        source = TestImages(place, suffix=suffix_of(images))
-        asked = Asked(source, images, None, False, f"all images in {place}, as there is no sample submission: {path}")
+        test = TestImages(place, suffix=suffix_of(images))
+        asked = Asked(test, images, None, False, f"all images in {place}, as there is no sample submission: {path}")
         return AskForAll(), _labels(look, asked, sample), asked, sample
     nothing = Asked(TestImages("."), frozenset(), None, False, "")
     labels = _labels(look, nothing, sample)
-    if labels.source.target != "single" or getattr(labels.source, "answer", None):
-        raise DataError(
-            f"There are no images to predict, and no sample submission: {labels.seen}; put other images in a folder "
-            "test beside them."
-        )
-    suffix = suffix_of(images_of(look, labels.source))
-    inside: LabelSource = Folders(f"{PREPARED}/{TRAIN}", suffix=suffix)
+    source: Any = getattr(labels.source, "train", labels.source)
+    suffix = suffix_of(images_of(look, source))
+    inside = _prepared(labels, source, TRAIN, suffix)
     if isinstance(labels.source, GivenSplit):
-        inside = GivenSplit(inside, Folders(f"{PREPARED}/{VALID}", suffix=suffix))
+        inside = GivenSplit(inside, _prepared(labels, source, VALID, suffix))
     # What is prepared lies in the same folder, and has no rows.
     hiding = HideShare(replace(labels.source, shared=True) if isinstance(labels.source, Rows) else labels.source)
-    seen = f"there are none, so {hiding.share:.0%} of the labelled are hidden, and graded by: make {{name}}-submit"
-    asked = Asked(TestImages(f"{PREPARED}/{TEST}", suffix=suffix), frozenset(), None, False, seen, sure=False)
-    group = getattr(getattr(labels.source, "train", labels.source), "group", None)
-    doubts = (
-        (f"images of one {group!r} may be on both sides of a split, and among those that are hidden",) if group else ()
-    )
-    return hiding, replace(labels, source=inside, doubts=(*labels.doubts, *doubts)), asked, sample
+    hides = f"{PREPARED}/{TEST}"
+    several = CsvImages(f"{hides}.csv", image="image", folder=hides, suffix=suffix, answer="answer")
+    kept = [f"one {source.group!r}"] if getattr(source, "group", None) else []
+    kept += [f"one {source.image!r}"] if _has_answers(source) else []
+    whole = f", those of {' and those of '.join(kept)} together" if kept else ""
+    hidden = f"{hiding.share:.0%} of the labelled are hidden{whole}"
+    seen = f"there are none, so {hidden}, and graded by: make {{name}}-submit"
+    predicted = several if _has_answers(source) else TestImages(hides, suffix=suffix)
+    asked = Asked(predicted, frozenset(), None, False, seen, sure=False)
+    return hiding, replace(labels, source=inside), asked, sample
+
+
+def _has_answers(source: Any) -> bool:
+    """Whether several images of a source are predicted together."""
+    return "*" in getattr(source, "suffix", "")
+
+
+def _prepared(labels: Found, source: Any, part: str, suffix: str) -> LabelSource:
+    """What reads the labels of a part that `prepare` made of those of a source."""
+    place, group, answers = f"{PREPARED}/{part}", getattr(source, "group", None), _has_answers(source)
+    if source.target == "single" and not (group or answers):
+        return Folders(place, suffix=suffix)
+    where: dict[str, Any] = {"csv": f"{place}.csv", "image": "image", "suffix": suffix}
+    where |= {"group": "group" if group else None, "answer": "answer" if answers else None}
+    if source.target == "single":
+        return CsvLabels(label="label", folder=f"{place}/{{label}}", **where)
+    if source.target == "multi":
+        separator = next((mark for mark in SEPARATORS if not any(mark in name for name in labels.classes)), "|")
+        return CsvLabels(label="label", separator=separator, folder=place, **where)
+    if source.target == "number":
+        return CsvNumbers(values=labels.classes, folder=place, **where)
+    return CsvColumns(labels=labels.classes, target=source.target, folder=place, **where)
 
 
 def _labels(look: Look, asked: Asked, sample: SampleTable) -> Found:

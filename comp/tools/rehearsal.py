@@ -6,7 +6,7 @@ It is served by a Kaggle on this machine, which is the only one that it can spea
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +18,11 @@ import pandas as pd
 
 from comp.console import Console
 from comp.data.data_check import checked_tables
+from comp.data.own_images import as_columns, numbered
 from comp.data.readers import files_of
 from comp.data.splitting import split_of, strata, with_any
-from comp.data.tables import Tables, class_counts, first_rows
+from comp.data.tables import Tables, first_rows
+from comp.data.targets import class_counts
 from comp.declare.columns import in_table
 from comp.declare.competition import Competition
 from comp.declare.forms import Numbers, ProbabilityPerClass
@@ -161,7 +163,7 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
     # Only ordinary images are found in a folder without it.
     suffix = "" if read == "images" else files[0][len(ids[0]) :]
     files = [file.removesuffix(suffix) for file in files]
-    numbers = _numbered(tables.train["answer"]) if "answer" in tables.train else None
+    numbers = numbered(tables.train["answer"]) if "answer" in tables.train else None
     labels = _write_labels(competition, tables, files, numbers, hidden, place, suffix)
     names = np.unique(np.array(numbers or ids)[hidden])
     test: TestImages | CsvImages = TestImages("test", suffix=suffix)
@@ -185,12 +187,6 @@ def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: P
     return replace(competition, labels=labels, test=test, columns=given, extra_data=(), prepare=(), postprocess=None)
 
 
-def _numbered(names: Iterable[object]) -> list[str]:
-    """The numbers of the names, in their order, as texts of one length."""
-    numbers = np.unique(np.array(list(names), object), return_inverse=True)[1].tolist()
-    return [f"{number:0{len(str(max(numbers)))}}" for number in numbers]
-
-
 def _write_labels(
     competition: Competition,
     tables: Tables,
@@ -202,14 +198,11 @@ def _write_labels(
 ) -> LabelSource:
     """The labels of the rows that aren't hidden, as a CSV that is read back alike."""
     target, separator = competition.target, None
-    known: dict[str, Any] = {"label": tables.train["label"][~hidden].to_numpy()}
     if target == "multi":
         separator = next((mark for mark in SEPARATORS if not any(mark in name for name in tables.classes)), None)
         if separator is None:
             raise DataError("The names of the tags have every separator in them; rename one to rehearse.")
-        known["label"] = list(map(separator.join, known["label"]))
-    elif target != "single":
-        known = dict(zip(tables.classes, tables.targets[~hidden].T, strict=True))
+    known = as_columns(tables.train["label"][~hidden].to_list(), target, separator)
     given = {"group": tables.groups, "answer": answers}
     given = {name: np.array(values)[~hidden] for name, values in given.items() if values is not None}
     able = tables.may_validate[~hidden]

@@ -5,7 +5,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from comp.data.splitting import draw_folds, draw_inner_folds, draw_split, folds_of, split_of, strata
-from comp.data.tables import Tables, targets_of
+from comp.data.tables import Tables
+from comp.data.targets import targets_of
 from comp.errors import DataError
 
 SHARES = st.sampled_from([0.05, 0.1, 0.2, 0.25, 1 / 3, 0.5])

@@ -1,6 +1,7 @@
 """Images of one's own, in a folder for each class: a sample submission is made, and a share hidden and graded here."""
 
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -22,10 +23,12 @@ def started(tmp_path, workspace, monkeypatch):
     monkeypatch.delenv("COMP_KAGGLE_URL", raising=False)
     said = []
 
-    def begin(*files):
+    def begin(*files, **tables):
         for file in files:
             (tmp_path / "mine" / file).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "mine" / file).touch()
+        for name, rows in tables.items():
+            (tmp_path / "mine" / f"{name}.csv").write_text("\n".join(rows))
         console = Console()
         monkeypatch.setattr(console, "say", said.append)
         competition = load_competition(
@@ -93,3 +96,62 @@ def test_images_to_predict_are_all_asked_for(started):
     _, tables = started(*(f"train/{label}/{n}.jpg" for label in CLASSES for n in range(3)), "test/7.jpg", "test/8.jpg")
     assert list(tables.sample_submission.ids) == ["7", "8"]
     assert tables.sample_submission.columns == ("id", "label")
+
+
+@pytest.mark.parametrize("patient", ["", "patient"])
+def test_images_of_one_scan_or_patient_are_hidden_together(started, workspace, patient):
+    scans = [f"s{number:02}" for number in range(40)]
+    rows = [f"{scan},{CLASSES[n % 2]},p{n // 4}" for n, scan in enumerate(scans)]
+    _, tables = started(
+        *(f"scans/{scan}/{n}.png" for scan in scans for n in range(3)),
+        labels=[f"id,label,{patient or 'note'}", *rows],
+    )
+    of_train, of_test = (
+        {path.resolve().parent.name for path in map(Path, table["path"])} for table in (tables.train, tables.test)
+    )
+    assert of_train | of_test == set(scans)
+    assert not of_train & of_test
+    assert tables.test["answer"].nunique() == len(tables.sample_submission.ids) == len(of_test) == 8
+    assert tables.train["answer"].nunique() == len(of_train)
+    answers = pd.read_csv(workspace.data("mine") / "prepared" / "answers.csv", dtype=str).set_index("id")["label"]
+    for answer, path in zip(tables.test["answer"], tables.test["path"], strict=True):
+        assert answers[answer] == CLASSES[int(Path(path).resolve().parent.name[1:]) % 2]
+    if patient:
+        patients = [{int(scan[1:]) // 4 for scan in part} for part in (of_train, of_test)]
+        assert not patients[0] & patients[1]
+        assert tables.train["group"].nunique() == len(patients[0])
+
+
+def test_images_of_one_patient_are_hidden_together_though_each_is_predicted_alone(started):
+    rows = [f"{number},{CLASSES[number % 2]},p{number // 4}" for number in range(60)]
+    _, tables = started(*(f"images/{n}.png" for n in range(60)), labels=["image,label,patient_id", *rows])
+    of_train, of_test = (
+        {int(Path(path).resolve().stem) // 4 for path in table["path"]} for table in (tables.train, tables.test)
+    )
+    assert not of_train & of_test
+    assert len(tables.test) == 12
+    assert set(tables.train["group"]) == {f"p{patient}" for patient in of_train}
+
+
+def test_of_tags_a_share_is_hidden_too(started, workspace):
+    tags = ["Mass", "No Finding", "Mass|Nodule", "Nodule"]
+    files = [f"images/{n}.png" for n in range(40)]
+    _, tables = started(*files, labels=["image,Finding Labels", *(f"{n}.png,{tags[n % 4]}" for n in range(40))])
+    said = dict(zip(tables.train["path"], tables.train["label"], strict=True))
+    assert {"|".join(label) for label in said.values()} == set(tags)
+    assert all("|".join(label) == tags[int(Path(path).resolve().stem) % 4] for path, label in said.items())
+    answers = pd.read_csv(workspace.data("mine") / "prepared" / "answers.csv", dtype=str).set_index("id")["label"]
+    # Tags are dealt in nearly their shares.
+    assert 5 <= len(answers) == len(tables.test) <= 10
+    for id_, path in zip(tables.test["id"], tables.test["path"], strict=True):
+        assert answers[id_] == tags[int(Path(path).resolve().stem) % 4]
+
+
+def test_of_numbers_a_share_is_hidden_too(started):
+    files = [f"images/{n}.png" for n in range(40)]
+    _, tables = started(*files, labels=["image,label,weight", *(f"{n}.png,{n / 8},x" for n in range(40))])
+    assert len(tables.test) == 8
+    assert all(
+        label == (("label", int(Path(path).resolve().stem) / 8),)
+        for path, label in zip(tables.train["path"], tables.train["label"], strict=True)
+    )
