@@ -23,6 +23,8 @@ FEW = 0.05
 MOST_CLASSES, FEWEST_ROWS = 0.9, 20
 # Combinations for each tag, where the sample submission shows tags.
 MOST_SHOWN = 0.5
+# Of different numbers; classes are rarely as many where nothing says that they are some.
+MOST_GRADES = 30
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,38 @@ def labels_of(
         values, words = set(table[column].str.strip()), bool(re.search(LABEL_NAMES, column.lower()))
         return column in asked, bool(sample.words & values), column in placing, words, -len(values)
 
-    return _one_column(table, image, max(able, key=rank), sample) if able else None
+    if not able:
+        return None
+    column = max(able, key=rank)
+    if not asked and not placing:
+        if (number := _only_number(table, able)) is not None:
+            beside = ", ".join(repr(other) for other in able if other != number)
+            doubt = f"whether the numbers in {number!r} are to be predicted{f', and not {beside}' if beside else ''}"
+            return Labels((number,), (number,), 1, target="number", doubts=(doubt,))
+        column = _in_words(table, column, sorted(able, key=rank, reverse=True))
+    return _one_column(table, image, column, sample)
+
+
+def _only_number(table: pd.DataFrame, able: Sequence[str]) -> str | None:
+    """The column of many numbers, where all others have two values at most and no name says that it has classes."""
+    many = [column for column in able if table[column].str.strip().nunique() > 2]
+    if len(many) != 1 or re.search(rf"{LABEL_NAMES}|id$", many[0].lower()):
+        return None
+    values = table[many[0]].str.strip()
+    return many[0] if values.nunique() > MOST_GRADES and _is_numeric(values) else None
+
+
+def _in_words(table: pd.DataFrame, column: str, others: Sequence[str]) -> str:
+    """The column that names the classes that another one numbers, the first of some; else that one."""
+    if not _is_numeric(table[column]):
+        return column
+    count = table[column].nunique()
+    alike = (name for name in others if count == table[name].nunique() == len(table[[name, column]].drop_duplicates()))
+    return next((name for name in alike if not _is_numeric(table[name])), column)
+
+
+def _is_numeric(values: pd.Series[str]) -> bool:
+    return bool(pd.to_numeric(values.str.strip(), errors="coerce").notna().all())
 
 
 def _of_two(table: pd.DataFrame, columns: Sequence[str], meant: Mapping[str, bool]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 import pandas as pd
 
@@ -81,7 +82,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     given = prepared.labels if isinstance(prepared, HideShare) else labels.source
     read = read or reader_of(look, given)
     words = f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()
-    form, form_finding = _form(labels, sample, look.metric)
+    form, form_finding = _form(labels, sample, look.metric, list(look.tables.get(labels.path, pd.DataFrame())))
     if long is not None:
         labels, form = replace(labels, source=long.source(labels.source)), long.form
         form_finding = Finding("submission", f"a probability in a row for each image and class, called {long.row}")
@@ -140,15 +141,23 @@ def _task(look: Look, competition: Competition, labels: Found) -> str:
     return f"{asked}{'.' if look.description.strip() else '?'} {metric[0].upper()}{metric[1:]}."
 
 
-def _form(labels: Found, sample: SampleTable, kaggles_metric: str) -> tuple[SubmissionForm, Finding]:
+def _form(
+    labels: Found, sample: SampleTable, kaggles_metric: str, there: Sequence[str]
+) -> tuple[SubmissionForm, Finding]:
     columns, values, classes, target = sample.columns, sample.values, labels.classes, labels.source.target
     if not columns:
         form = _own_form(sample, target, classes)
         return form, Finding("submission", f"{type(form).__name__}(), in a sample submission that is written")
     if target in ("number", "fractions") or (target == "shares" and sample.takes == "numbers"):
         if len(columns) > 1 and (odd := sorted(set(columns) - set(classes))):
+            near = [name for name in there if name.startswith(odd[0])][:5] or get_close_matches(odd[0], there, 5)
+            are_in = (
+                f"nearest are {', '.join(near)} in {labels.path}"
+                if near
+                else f"images' are in {', '.join(classes[:5])}"
+            )
             raise DataError(
-                f"{sample.path} asks for numbers in {odd[0]!r}, but the images' are in {', '.join(classes[:5])}; call "
+                f"{sample.path} asks for numbers in {odd[0]!r}, but the {are_in}; call "
                 "the columns alike, or give the numbers by their names in a LabelFunction: docs/bring-your-own.md."
             )
         return Numbers(), Finding("submission", f"a number in {', '.join(map(repr, columns[:5]))}")

@@ -61,6 +61,8 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
         # A CSV that tells no more than the folders do is one file more to go wrong.
         source = best.source
         needless = isinstance(source, CsvLabels) and source.folder.endswith(f"{{{source.label}}}") and not source.group
+        # Numbers of images that lie in class folders, like their heights, are no labels.
+        needless |= isinstance(source, CsvNumbers) and not best.known and not sample.columns
         # What is answered with folders' names has them for classes.
         told = not best.known and any(found.known for found in of_folders)
         if not (needless and of_folders) and not told:
@@ -82,10 +84,11 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
 
 def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) -> str:
     """The nearest miss: a value of a table beside the name of an image, where there are both."""
+    lost = f"The labels can't be found{look.said_aside}"
     left = [path for path in look.images if path not in asked.images]
     if not left:
         return (
-            "The labels can't be found: all images are those that the sample submission asks for; put the labelled "
+            f"{lost}: all images are those that the sample submission asks for; put the labelled "
             "images beside them, with a CSV that names them or in a folder for each class."
         )
     names = Names(left, roots=(PurePosixPath(),))
@@ -95,7 +98,7 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
             if sum(names.find(value) is not None for value in values) * 2 > len(values):
                 others = ", ".join(repr(other) for other in table.columns if other not in (column, ""))
                 return (
-                    f"The labels can't be found: {path} names the images in {column!r}, but beside it has "
+                    f"{lost}: {path} names the images in {column!r}, but beside it has "
                     f"{others or 'no column'}, with no classes, tags or numbers of these images; put the labels beside "
                     "the names, or join the tables in a LabelFunction: docs/bring-your-own.md."
                 )
@@ -105,12 +108,12 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
     if missed := like or next((one for one in columns if one[1].is_unique), None):
         path, values = missed
         return (
-            f"The labels can't be found: {path} has {values.iloc[0]!r} in {values.name!r}"
+            f"{lost}: {path} has {values.iloc[0]!r} in {values.name!r}"
             f"{names.instead_of(values.iloc[0])}; let the column have the images' names, or name its images with "
             "LabelFunction: docs/bring-your-own.md."
         )
     return (
-        f"The labels can't be found: no table names an image like {left[0]}, it lies in no class folder, and its name "
+        f"{lost}: no table names an image like {left[0]}, it lies in no class folder, and its name "
         "has no class; put each class in a folder of its own, like train/cat and train/dog."
     )
 
@@ -260,7 +263,8 @@ def _from_table(
     joined = f", joined with {table.join}," if table.join else ""
     seen, doubts = f"{path}{joined} names the images of {folder} in {image!r}, and has {said}", list(labels.doubts)
     if incomplete:
-        doubts.append(f"{lacking.sum()} of {len(rows)} rows of {path} have no label or no image, and are left out")
+        some = f"{lacking.sum()} of {len(rows)} rows of {path}"
+        doubts.append(f"{some} have no label or no image, the first {called[lacking].iloc[0]!r}, and are left out")
     if asked.key is not None and answer is None and len(asked.images) > asked.answered and "*" not in named.suffix:
         doubts.append(f"an answer in {asked.key!r} combines several images, but each validates by itself")
     if table.parts is not None:

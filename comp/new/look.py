@@ -125,6 +125,11 @@ class Look:
         """The folders with the most images below them, the largest first."""
         return sorted(self.images_below, key=lambda place: (-len(self.images_below[place]), place))[:MOST_TRIED]
 
+    @property
+    def said_aside(self) -> str:
+        """Which tables were not looked at, and why, in brackets; empty where all were."""
+        return f" ({'; '.join(f'{path} {why}' for path, why in self.aside.items())})" if self.aside else ""
+
     @cached_property
     def unlisted(self) -> list[str]:
         """The folders that were not looked into."""
@@ -199,7 +204,7 @@ class Told:
                 with suppress(DataError):
                     self.annotations[name] = annotated(path)
         except DataError as error:
-            self.aside[name] = str(error).replace(str(path), "it").rstrip(".")
+            self.aside[name] = str(error).removeprefix(f"{path} ").replace(str(path), "it").rstrip(".")
 
 
 def read_table(path: Path) -> pd.DataFrame:

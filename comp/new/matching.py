@@ -120,14 +120,13 @@ def find_asked(look: Look, sample: SampleTable) -> Asked:
 
 
 def must_have_images(look: Look, sample: SampleTable | None = None) -> None:
-    aside = f" ({'; '.join(f'{path} {why}' for path, why in look.aside.items())})" if look.aside else ""
     for path, table in look.tables.items() if not look.image_folders else ():
         cells = [name for name in table if len(table) and numbers_in(table[name].iloc[0]) >= FEWEST_PIXELS]
         if cells and sample is not None:
             raise DataError(
                 f"{path} has the pixels of an image in {cells[0]!r}, but no other table that was read has those that "
-                f"{sample.path} asks for{aside}; put them in one with the same columns, or write the images out as PNG "
-                "or .npy: docs/bring-your-own.md."
+                f"{sample.path} asks for{look.said_aside}; put them in one with the same columns, or write "
+                "the images out as PNG or .npy: docs/bring-your-own.md."
             )
         if cells:
             raise DataError(

@@ -87,7 +87,7 @@ def _labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
     try:
         return find_labels(look, asked, sample)
     except DataError as error:
-        seen = ", ".join(sorted(look.tables)) or "no CSV at all"
+        seen = ", ".join(sorted(look.tables)) or ("no CSV that can be read" if look.aside else "no CSV at all")
         raise DataError(
             f"There is no sample submission among the competition's files, which have {seen}. {error}"
         ) from error

@@ -375,6 +375,20 @@ def test_a_table_that_was_set_aside_is_named_where_pixels_to_predict_are_missing
         infer(look("", train=pixels), "mine", "mine")
 
 
+@pytest.mark.parametrize("sample", ["id,y\n90,0\n91,0\n", ""])
+def test_a_table_that_can_t_be_read_is_named_with_its_first_odd_line_where_labels_are_missing(tmp_path, sample):
+    rows = [f"{number},{number % 2},{'a, b' if number == 4 else 'c'}" for number in range(8)]
+    (tmp_path / "styles.csv").write_text("\n".join(["id,y,name", *rows]))
+    for number in [*range(8), 90, 91]:
+        place = tmp_path / ("test" if number > 8 and sample else "images") / f"{number}.png"
+        place.parent.mkdir(exist_ok=True)
+        place.touch()
+    if sample:
+        (tmp_path / "sample_submission.csv").write_text(sample)
+    with pytest.raises(DataError, match=r"styles\.csv can't be read as a CSV: line 6 has 4 values"):
+        infer(look_at_folder(tmp_path), "mine", "mine")
+
+
 def test_an_empty_answer_of_the_sample_submission_says_nothing():
     found = binary(train=("3", "4"))
     sample = table("id,y", "90,", "91,3 0.5")

@@ -266,7 +266,14 @@ def wrong_said(path: Path) -> Iterator[None]:
         raise DataError(
             f"{path} can't be read as {kind}: it is neither UTF-8 nor Windows' text; save it as UTF-8."
         ) from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, EOFError, ValueError) as error:
+    except pd.errors.ParserError as error:
+        # As pandas' parser in C says it.
+        odd = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        why = " ".join(str(error).split())
+        if odd:
+            why = f"line {odd[2]} has {odd[3]} values, and those before it {odd[1]}; quote what has a separator in it"
+        raise DataError(f"{path} can't be read as {kind}: {why}.") from None
+    except (pd.errors.EmptyDataError, OSError, EOFError, ValueError) as error:
         raise DataError(f"{path} can't be read as {kind}: {' '.join(str(error).split())}.") from None
 
 
