@@ -82,7 +82,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     given = prepared.labels if isinstance(prepared, HideShare) else labels.source
     read = read or reader_of(look, given)
     words = f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()
-    form, form_finding = _form(labels, sample, look.metric, list(look.tables.get(labels.path, pd.DataFrame())))
+    form, form_finding = _form(labels, sample, look.metric, [str(name) for name in look.tables.get(labels.path, ())])
     if long is not None:
         labels, form = replace(labels, source=long.source(labels.source)), long.form
         form_finding = Finding("submission", f"a probability in a row for each image and class, called {long.row}")

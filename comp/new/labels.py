@@ -97,6 +97,12 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
             values = table[column].str.strip()[:TRIED]
             if sum(names.find(value) is not None for value in values) * 2 > len(values):
                 others = ", ".join(repr(other) for other in table.columns if other not in (column, ""))
+                if not table[column].is_unique:
+                    return (
+                        f"{lost}: {path} has several rows of an image that it names in {column!r}, and beside it "
+                        f"{others}; make it one row for each image, with a column for each number or class, or read it "
+                        "in a LabelFunction: docs/bring-your-own.md."
+                    )
                 return (
                     f"{lost}: {path} names the images in {column!r}, but beside it has "
                     f"{others or 'no column'}, with no classes, tags or numbers of these images; put the labels beside "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import PurePosixPath
 from posixpath import commonpath, commonprefix, dirname, splitext
@@ -71,7 +71,8 @@ class Asked:
 
     source: declares them. images: their paths. folder: the only one that has them right in it; None for several.
     shared: the folder has other images as well. seen: where they were found, in words. answered: how many ids have an
-    image. sure: not a guess. made_of: how other columns of the ids' table make them, if they do.
+    image. sure: not a guess. made_of: how other columns of the ids' table make them, if they do. missing: ids without
+    an image, where they are few.
     """
 
     source: TestImages | CsvImages | CocoImages
@@ -82,6 +83,7 @@ class Asked:
     answered: int = 0
     sure: bool = True
     made_of: str = ""
+    missing: Collection[str] = ()
 
     @property
     def key(self) -> str | None:
@@ -101,7 +103,7 @@ def find_asked(look: Look, sample: SampleTable) -> Asked:
     found = _in_one_folder(look, sample, ids)
     # A few ids without an image are a mistake of the files, many of the guess.
     if found is not None and found.answered >= MOST * len(ids):
-        return found
+        return _incomplete(found, sample)
     for way in (_in_json, _in_table, _several, _below_folders, _by_template, _hidden):
         other = way(look, sample, ids)
         if other is not None and (found is None or other.answered > found.answered):
@@ -109,7 +111,7 @@ def find_asked(look: Look, sample: SampleTable) -> Asked:
         if found is not None and found.answered >= MOST * len(ids):
             break
     if found is not None:
-        return found
+        return _incomplete(found, sample)
     places = ", ".join(folder.path for folder in look.image_folders[:5])
     asked = sample.ids.iloc[0]
     instead = Names(look.images, roots=()).instead_of(asked)
@@ -117,6 +119,16 @@ def find_asked(look: Look, sample: SampleTable) -> Asked:
         f"The sample submission asks for {asked!r}, but no image is called so; there are images in {places}{instead}; "
         "let a table name the image of each id, or write a TestFunction: docs/bring-your-own.md."
     )
+
+
+def _incomplete(found: Asked, sample: SampleTable) -> Asked:
+    """The same, with ids that have no image said to have none, where they are few."""
+    if not isinstance(found.source, TestImages) or not found.missing or found.answered < MOST * len(sample.ids):
+        return found
+    first = next(one for one in sample.ids if one in found.missing)
+    some = f"{len(found.missing)} of {len(sample.ids)} ids have no image, the first {first!r}"
+    seen = f"{found.seen}; {some}, and are given what the training images have on average"
+    return replace(found, source=replace(found.source, incomplete=True), seen=seen, sure=False)
 
 
 def must_have_images(look: Look, sample: SampleTable | None = None) -> None:
@@ -165,7 +177,9 @@ def _in_one_folder(look: Look, sample: SampleTable, ids: set[str]) -> Asked | No
     seen = f"{sample.path} asks for the images in {folder.path}{some}, by name{ending}"
     source = TestImages(folder.path, suffix=named.suffix, with_suffix=not named.suffix)
     images = frozenset(str(PurePosixPath(folder.path) / name) for name in named.images)
-    return Asked(source, images, folder, shared, seen, len(images))
+    names = Names(images, roots=())
+    missing = [one for one in ids if names.find(one) is None] if len(images) < len(ids) else ()
+    return Asked(source, images, folder, shared, seen, len(images), missing=missing)
 
 
 def _in_json(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
@@ -214,7 +228,8 @@ def _several(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
     below = [path for path in look.images_below[found.folder] if path.endswith(splitext(found.suffix)[1])]
     seen = f"{sample.path} asks for what is in {found.folder}, each of several images: its id and then {found.suffix}"
     shared = len(images) < MOST * len(below)
-    return Asked(TestImages(found.folder, suffix=found.suffix), images, None, shared, seen, len(found.images))
+    source, missing = TestImages(found.folder, suffix=found.suffix), ids.difference(found.images)
+    return Asked(source, images, None, shared, seen, len(found.images), missing=missing)
 
 
 def _hidden(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
@@ -272,7 +287,8 @@ def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | No
     where = ", ".join(chosen)
     source = TestImages(chosen[0] if len(chosen) == 1 else chosen, suffix=suffix_of(images.values()))
     seen = f"{sample.path} asks for images in {where}"
-    return Asked(source, frozenset(images.values()), None, len(images) < MOST * whole, seen, len(images))
+    shared, missing = len(images) < MOST * whole, ids.difference(images)
+    return Asked(source, frozenset(images.values()), None, shared, seen, len(images), missing=missing)
 
 
 def _named(look: Look, place: str, ids: Collection[str]) -> dict[str, str]:

@@ -209,10 +209,11 @@ def test_what_does_not_fit_together_is_said_and_the_declaration_is_there_to_be_m
 
 def test_few_rows_without_an_image_are_left_out_with_a_count(new, lay_out):
     data = lay_out()
-    next((data / "train_images").iterdir()).unlink()
+    lost = next((data / "train_images").iterdir())
+    lost.unlink()
     ended = new("mine", "--data", data)
     assert not ended.status
-    assert re.search(r"^\? labels +1 of 40 rows of train.csv .* left out$", ended.out, re.MULTILINE)
+    assert re.search(rf"^\? labels +1 of 40 rows of train.csv .*'{lost.stem}'.* left out$", ended.out, re.MULTILINE)
     assert declared(ended).labels.incomplete
 
 

@@ -154,6 +154,7 @@ class TestImages(Declared):
 
     hidden: the images come to light only where a notebook at Kaggle is graded; those that are asked for and not there
         are predicted as images that can't be read are.
+    incomplete: some that are asked for have no image at all, and are predicted in the same way.
     """
 
     __test__: ClassVar[bool] = False
@@ -162,6 +163,7 @@ class TestImages(Declared):
     suffix: Suffix = ""
     with_suffix: bool = False
     hidden: bool = False
+    incomplete: bool = False
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
         one = isinstance(self.folder, str) and "*" not in self.suffix
@@ -194,15 +196,17 @@ class TestImages(Declared):
         return table(left_out(others, self.suffix), id=ids, path=paths)
 
     def with_hidden(self, test: pd.DataFrame, asked: Sequence[str], folder: Path) -> pd.DataFrame:
-        """The table, as `read` gives it, with a row of each hidden image that is asked for: a path where nothing is."""
-        known = set(test["id"])
-        missing = [one for one in asked if one not in known] if self.hidden else []
+        """The table, as `read` gives it, with a row of each that is asked for without an image: a path of nothing."""
+        known = set(test["answer" if "answer" in test else "id"])
+        missing = [one for one in asked if one not in known] if self.hidden or self.incomplete else []
         if not missing:
             return test
-        paths = placed(folder / str(self.folder), [f"{one}{self.suffix}" for one in missing])
-        note = f"{len(missing)} of {len(asked)} images that are asked for are hidden, and not in {self.folder}"
-        notes = [*test.attrs.get("notes", ()), note]
-        return table(notes, id=[*test["id"], *missing], path=[*test["path"], *paths])
+        place = self.folder if isinstance(self.folder, str) else self.folder[0]
+        paths = placed(folder / place, [f"{one}{self.suffix}" for one in missing])
+        why = "are hidden, and not in" if self.hidden else f"are missing, the first {missing[0]!r}, in"
+        notes = [*test.attrs.get("notes", ()), f"{len(missing)} of {len(asked)} that are asked for {why} {self.folder}"]
+        answers = [*test["answer"], *missing] if "answer" in test else None
+        return table(notes, id=[*test["id"], *missing], path=[*test["path"], *paths], answer=answers)
 
 
 class AnswerImages(NamedTuple):

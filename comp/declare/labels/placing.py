@@ -124,7 +124,7 @@ def read_rows(
     if separator is not None and not rows[source.image].is_unique:
         joined = {column: separator.join if column in labels else "first" for column in rows}
         rows = rows.groupby([source.image, *answering], sort=False).agg(joined).reset_index(drop=True)
-    count = len(rows)
+    count, called = len(rows), rows[source.image]
     if source.incomplete:
         rows = rows[rows[source.image].str.strip() != ""]
     if "*" in source.suffix:
@@ -138,9 +138,9 @@ def read_rows(
         there = np.array([has and os.path.isfile(path) for has, path in zip(labelled, paths, strict=True)], dtype=bool)  # noqa: PTH113
         rows, names, paths = rows[there], names[there], list(compress(paths, there))
         if len(rows) < count:
-            notes.append(
-                f"{source.csv}: {count - len(rows)} of {count} rows have no label or no image, and are left out"
-            )
+            some = f"{source.csv}: {count - len(rows)} of {count} rows have no label or no image"
+            first = called[~called.index.isin(rows.index)].iloc[0]
+            notes.append(f"{some}, the first {first!r}, and are left out")
     notes += read
     for column in (*labels, *grouped):
         trimmed = rows[column].str.strip()
