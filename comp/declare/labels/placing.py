@@ -232,7 +232,8 @@ def _several_images(
         unlabelled = next(path for path, row in zip(found.paths, places, strict=True) if row < 0)
         raise DataError(_unlabelled(source, len(places) - len(kept), unlabelled))
     ids, paths = ([values[number] for number in kept] for values in (found.ids, found.paths))
-    return rows.iloc[places[kept]], pd.Index(ids), paths, [f"{lacking} and are left out"] if lacking else []
+    notes = [f"{lacking}, the first {missing.iloc[0]!r}, and are left out"] if lacking else []
+    return rows.iloc[places[kept]], pd.Index(ids), paths, notes
 
 
 def _unlabelled(source: Rows, count: int, first: object) -> str:
