@@ -2,7 +2,6 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +10,11 @@ import pytest
 
 from comp import runner
 from comp.console import Console
-from comp.data.tables import read_tables
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
-from comp.declare.labels.function import LabelFunction
 from comp.errors import BackboneError, KaggleError, OverrideError, RunError
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
 from comp.training import predicting
-from comp.training.prepared import which_validate
 
 TINY = ("stages.size=16", "stages.cycles=1", "stages.cycle_length=4", "tta_views=2")
 DIGITS = competition_named("digits", REPOSITORY_COMPETITIONS)
@@ -365,38 +361,6 @@ def test_what_can_t_be_is_refused_before_anything_is_downloaded(workspace):
             runner.run(DIGITS, refused, workspace, Console())
     assert not workspace.data("digits").exists()
     assert not workspace.runs.exists()
-
-
-@pytest.mark.parametrize("folds", [{}, {"folds": 3, "fold": 2}])
-def test_seeds_that_share_a_seed_for_the_split_have_the_same(shades, folds):
-    tables, recipe = read_tables(shades.competition, shades.files), shades.competition.recipes["standard"]
-    theirs, first, second = (
-        which_validate(tables, recipe, Choices(seed=seed, split_seed=split, **folds))
-        for seed, split in ((7, None), (0, 7), (1, 7))
-    )
-    assert (first == theirs).all()
-    assert (second == theirs).all()
-    assert (which_validate(tables, recipe, Choices(**folds)) != theirs).any()
-
-
-def test_rows_that_a_label_function_says_only_train_validate_in_no_split_and_no_fold(shades):
-    def pseudo_labelled(folder, validates=lambda number: None):
-        table = shades.competition.labels.read(folder)
-        return table.assign(validates=[False if row % 4 == 0 else validates(row) for row in range(len(table))])
-
-    def given(folder):
-        return pseudo_labelled(folder, lambda row: row % 4 == 1 or None)
-
-    recipe, only_train = shades.competition.recipes["standard"], np.arange(36) % 4 == 0
-    for function in (pseudo_labelled, given):
-        competition = replace(shades.competition, labels=LabelFunction(function))
-        tables = read_tables(competition, shades.files)
-        folds = [which_validate(tables, recipe, Choices(folds=3, fold=fold)) for fold in (1, 2, 3)]
-        assert np.array_equal(sum(fold.astype(int) for fold in folds), ~only_train)
-        one = which_validate(tables, recipe, Choices())
-        assert one.any()
-        assert not one[only_train].any()
-    assert np.array_equal(one, np.arange(36) % 4 == 1)
 
 
 def test_a_seed_for_the_split_that_is_the_seed_says_nothing_more():

@@ -5,12 +5,9 @@ import pytest
 
 from comp.new.columns import labels_of
 from comp.new.sample import SampleTable
+from tests.new.looking import table
 
 NO_SAMPLE = SampleTable("", pd.DataFrame({"id": []}, dtype=str), "id")
-
-
-def table(header, *rows):
-    return pd.DataFrame([row.split(",") for row in rows], columns=header.split(","))
 
 
 def asking(header):
