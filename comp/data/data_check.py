@@ -89,9 +89,10 @@ def _on_both_sides(tables: Tables, check: DataCheck) -> list[str]:
     if count := int(np.isin(groups[validates], groups[~validates]).sum()):
         told = f"{counted(count, 'duplicate')} of images to train on in the given validation set"
         lines.append(f"{told}, whose score is too good unless folds are trained; remove them if you can")
-    if count := int((~tables.may_validate & said.isna().to_numpy()).sum()):
-        kept = counted(count, "image only trains", "images only train")
-        lines.append(f"{kept} as others of the same groups, or duplicates, do")
+    if declared := int((only := said.eq(False).to_numpy(bool)).sum()):
+        others = int((~tables.may_validate & ~only).sum())
+        more = f", and {others} more as a duplicate or another image of the group does" if others else ""
+        lines.append(f"{counted(declared, 'image only trains', 'images only train')}, with folds as well{more}")
     return lines
 
 

@@ -279,7 +279,7 @@ def shown(rows: Rows, targets: Targets, times: Callable[[Targets], Any]) -> Rows
     except (TypeError, ValueError):
         said = f"a {type(found).__name__} that is no array of numbers"
     else:
-        wrong = copies[(copies < 0) | (copies % 1 != 0)]
+        wrong = copies[~np.isfinite(copies) | (copies < 0) | (copies != np.floor(copies))]
         if copies.shape != rows.shape:
             said = f"numbers of shape {copies.shape}"
         elif len(wrong):

@@ -87,7 +87,7 @@ class Tables:
 
     @property
     def may_validate(self) -> npt.NDArray[np.bool_]:
-        """False for the rows (N,) that only train in every split: whose `validates` is, or that are kept with such."""
+        """False for the rows (N,) that train in every split: whose `validates` is false, or whose group has such."""
         able = np.ones(len(self.train), bool)
         if "validates" in self.train:
             able = ~self.train["validates"].eq(False).to_numpy(bool)

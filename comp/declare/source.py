@@ -8,13 +8,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 from comp.files import digest_of, home
 
-LEFT_OUT = ("README.md", "__pycache__")
+# What nothing reads and nobody runs with a training: texts, notebooks, an editor's copies.
+UNREAD = (".md", ".ipynb", "~")
 INSTALLED = {"site-packages", "dist-packages"}
 # What a workspace has in it, which may lie in a competition's folder.
 OF_WORKSPACE = ("cache", "data", "rehearsals", "runs")
@@ -52,13 +53,13 @@ def source_at(module: str, file: Path) -> str:
 def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
     """All files in a competition's folder, by their paths from its own name on.
 
-    Its README, bytecode, what is hidden, and what is a workspace's are none of it.
+    Texts, notebooks, bytecode, what is hidden, and what is a workspace's are none of it.
     """
     for place, folders, names in os.walk(folder):
         of_workspace = OF_WORKSPACE if Path(place).resolve() == home() else ()
-        folders[:] = sorted(name for name in folders if name[0] != "." and name not in (*LEFT_OUT, *of_workspace))
+        folders[:] = sorted(name for name in folders if name[0] != "." and name not in ("__pycache__", *of_workspace))
         for name in sorted(names):
-            if name[0] != "." and name not in LEFT_OUT:
+            if name[0] != "." and not name.endswith(UNREAD):
                 path = Path(place, name)
                 yield f"{folder.name}/{path.relative_to(folder).as_posix()}", path
 
@@ -87,21 +88,23 @@ def _imported(module: str, file: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _file_of(module: str) -> Path | None:
-    """The file of a module that isn't installed; None where there is none."""
-    spec = _spec_of(module)
-    if spec is None or not spec.has_location or INSTALLED & set(Path(spec.origin or "").parts):
-        return None
-    return Path(spec.origin or "")
+    """The file of a module that isn't installed, without importing it or its packages; None where there is none."""
+    package, _, name = module.rpartition(".")
+    if module in sys.modules or not package:
+        spec = getattr(sys.modules[module], "__spec__", None) if module in sys.modules else PathFinder.find_spec(module)
+        files = [Path(spec.origin or "")] if spec is not None and spec.has_location else []
+    else:
+        files = [folder / file for folder in _folders_of(package) for file in (f"{name}/__init__.py", f"{name}.py")]
+    found = next((file for file in files if file.is_file()), None)
+    return None if found is None or INSTALLED & set(found.parts) else found
 
 
-def _spec_of(module: str) -> ModuleSpec | None:
-    """Where a module is, without importing it or its packages."""
-    if (loaded := sys.modules.get(module)) is not None:
-        return getattr(loaded, "__spec__", None)
-    package = module.rpartition(".")[0]
-    if not package:
-        return PathFinder.find_spec(module)
-    within = _spec_of(package)
-    if within is None or within.submodule_search_locations is None:
-        return None
-    return PathFinder.find_spec(module, within.submodule_search_locations)
+def _folders_of(package: str) -> list[Path]:
+    """Where a package's modules are, without importing it."""
+    if package in sys.modules:
+        return [Path(place) for place in getattr(sys.modules[package], "__path__", ())]
+    above, _, name = package.rpartition(".")
+    if above:
+        return [folder / name for folder in _folders_of(above)]
+    spec = PathFinder.find_spec(package)
+    return [] if spec is None else [Path(place) for place in spec.submodule_search_locations or ()]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from comp.console import Console
+from comp.data.augmenting import tta_views
 from comp.data.columns import Encoding, encoding_of
 from comp.data.data_check import checked_tables
 from comp.data.splitting import draw_inner_folds, folds_of, oversampled, shown, split_of
@@ -182,10 +183,10 @@ def _try_functions(competition: Competition, recipe: Recipe, images: Images) -> 
         # A late half trains on images where the disk has no room for maps.
         seen = not stage.on_features or augments(competition.augment, stage)
         tried = [View(draw=0)] if competition.augment.pipeline is not None and seen else []
-        if tried or callable(recipe.tta):
-            dataset = images.dataset(stage.pixels, 0)
-            own = [View(own=number) for number in range(1, len(dataset.pipelines))]
-            dataset[0, (*tried, *own)]
+        if stage is recipe.stages[-1]:  # which is predicted at
+            tried += [view for view in tta_views(recipe, competition.augment) if view.own]
+        if tried:
+            images.dataset(stage.pixels, 0)[0, tuple(tried)]
 
 
 def augments(viewpoint: Viewpoint, stage: Stage) -> bool:

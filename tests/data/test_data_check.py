@@ -223,7 +223,8 @@ def test_duplicates_that_a_given_validation_set_has_are_counted(data, shades, wo
     assert "6 duplicates (6 exact" in notes
     assert "3 duplicates of images to train on in the given validation set" in notes
     competition = replace(competition, labels=WithExtra(shades.competition.labels, valid))
-    assert "3 images only train as others" in " ".join(checked_tables(competition, workspace, Console()).notes)
+    notes = " ".join(checked_tables(competition, workspace, Console()).notes)
+    assert "36 images only train, with folds as well, and 3 more" in notes
 
 
 def test_images_of_a_label_function_may_lie_anywhere(data, shades, workspace, tmp_path):

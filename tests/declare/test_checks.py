@@ -75,8 +75,8 @@ WRONG = {
     },
     "KaggleDataset": {"handle": "owner/name/x"},
     "FileNames": {"pattern": "train/*.jpg"},
-    "Folders": {"folder": "", "suffix": "png", "without": "masks"},
-    "Coco": {"json": "", "folder": 1, "target": "shares", "classes": "number"},
+    "Folders": {"folder": "", "suffix": "png", "without": "masks", "layout": "{group}"},
+    "Coco": {"json": "", "folder": 1, "target": "shares", "classes": "number", "group": 1},
     "CocoImages": {"json": "", "folder": 1},
     "HideShare": {"labels": "train", "share": 1},
     "GivenSplit": {"train": "train", "valid": LabelFunction(print, target="number")},
@@ -92,7 +92,7 @@ WRONG = {
     "Ensemble": {"members": [STAGE], "backbones": "resnet18", "folds": 1},
     "LabelFunction": {"function": "read", "target": "tags"},
     "TestFunction": {"function": "read"},
-    "TestImages": {"folder": "", "suffix": "png", "with_suffix": "yes", "hidden": 1},
+    "TestImages": {"folder": "", "suffix": "png", "with_suffix": "yes", "hidden": 1, "incomplete": "no"},
     "ProbabilityOf": {"label": ""},
     "ProbabilityPerClass": {"column": "label"},
     "ProbabilityPerRow": {"labels": ["cat"], "row": "{class}"},
@@ -112,7 +112,7 @@ WRONG = {
     | {"log_with": "comet"}
     | {"metric": "logloss", "augment": side_on, "recipes": {"quick": RIGHT}, "layer_lr_ratio": 0.9}
     | {"extra_data": ["owner/name"], "sample_submission": "", "combine": "median", "read": "tiff", "prepare": "images"}
-    | {"columns": ["age"], "id_column": 1},
+    | {"columns": ["age"], "id_column": 1, "postprocess": "max"},
 }
 
 

@@ -1,12 +1,15 @@
-"""Which rows validate."""
+"""What stands before the first step: which rows validate, and whether what was declared can be used."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from albumentations import Resize
 
 from comp.data.tables import read_tables
 from comp.declare.labels.function import LabelFunction
+from comp.declare.recipe import Stage
+from comp.errors import DeclarationError
 from comp.runs.resolve import Choices
 from comp.training.prepared import which_validate
 
@@ -41,3 +44,10 @@ def test_rows_that_a_label_function_says_only_train_validate_in_no_split_and_no_
         assert one.any()
         assert not one[only_train].any()
     assert np.array_equal(one, np.arange(36) % 4 == 1)
+
+
+def test_views_of_one_s_own_are_tried_at_the_size_that_is_predicted_at(begin):
+    stages = [Stage(size=size, train="head", learning_rate=1e-2) for size in (16, 24)]
+    assert begin(*stages, tta=lambda size: [Resize(24, 24)]).run.folder.is_dir()
+    with pytest.raises(DeclarationError, match=r"`tta` gave .*\(16, 16, 3\)"):
+        begin(*stages, tta=lambda size: [Resize(16, 16)])

@@ -353,9 +353,9 @@ def test_a_run_is_not_gone_on_with_by_another_split(head, workspace, killed, tra
     choices = Choices(folds=folds, fold=folds)
     killed(2, train, head, choices)
     (stopped,) = list_runs(workspace)
-    for name in ("draw_split", "draw_folds"):
+    for name in ("split_of", "folds_of"):
         draw = getattr(prepared, name)
-        monkeypatch.setattr(prepared, name, lambda *arguments, draw=draw: draw(*arguments[:2], 77, *arguments[3:]))
+        monkeypatch.setattr(prepared, name, lambda *arguments, draw=draw: draw(*arguments[:2], 77))
     with pytest.raises(RunError, match="was begun with other images to validate"):
         runner.resume(head, stopped, workspace, Console())
     assert train(head, choices) != stopped

@@ -70,9 +70,8 @@ class CsvColumns(Rows):
     """Labels in a CSV that has a column for each class (plant-pathology: ``healthy,rust,scab,…``).
 
     labels: the names of these columns, which are those of the classes.
-    target: ``single`` where just one of them is 1 in every row and the others 0 (or all -1), ``multi`` where any number
-        may be;
-        ``shares`` for soft labels, from 0 to 1, that sum to one, ``fractions`` where each stands alone.
+    target: ``single`` where just one of them is 1 in every row and the others 0, or -1; ``multi`` where any number may
+        be 1; ``shares`` for soft labels, from 0 to 1, that sum to one, ``fractions`` where each stands alone.
     row: how ``image`` names image and class, like ``{id}_{class}``, where each class has a row of its own; then the
         column ``value`` has what else stands in the class's column.
     The others: see `Rows`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from comp.declare.checks import Declared
 from comp.declare.labels.table import COLUMNS, LabelSource, table
@@ -37,6 +37,11 @@ class GivenSplit(Declared):
     def target(self) -> Target:
         return self.train.target
 
+    @property
+    def bounds(self) -> Any:
+        """Of `CsvNumbers`; None elsewhere."""
+        return getattr(self.train, "bounds", None)
+
     def read(self, folder: Path) -> pd.DataFrame:
         return _together(self, self.train.read(folder), self.valid.read(folder), "valid", validates=True)
 
@@ -47,7 +52,7 @@ class WithExtra(Declared):
 
     labels, extra: label sources. No image of ``extra``, of other years or with pseudo-labels, ever validates, in folds
     neither; of the others those do that would without it. Where an id is in both sources, all ids of ``extra`` begin
-    with ``extra/``; so do its answers where one is in both.
+    with ``extra/``; so do its answers where one is in both. Groups of one name in both are one, so it only trains.
     """
 
     labels: Source
@@ -59,6 +64,11 @@ class WithExtra(Declared):
     @property
     def target(self) -> Target:
         return self.labels.target
+
+    @property
+    def bounds(self) -> Any:
+        """Of `CsvNumbers`; None elsewhere."""
+        return getattr(self.labels, "bounds", None)
 
     def read(self, folder: Path) -> pd.DataFrame:
         return _together(self, self.labels.read(folder), self.extra.read(folder), "extra", validates=False)
