@@ -96,7 +96,14 @@ def _only_number(table: pd.DataFrame, able: Sequence[str]) -> str | None:
     if len(many) != 1 or re.search(rf"{LABEL_NAMES}|id$", many[0].lower()):
         return None
     values = table[many[0]].str.strip()
-    return many[0] if values.nunique() > MOST_GRADES and _is_numeric(values) else None
+    return many[0] if values.nunique() > MOST_GRADES and _is_numeric(values) and not _are_codes(values) else None
+
+
+def _are_codes(values: pd.Series[str]) -> bool:
+    """Whether numbers count classes: from 0 or 1 on without a gap, and nearly all are there several times."""
+    counts = pd.to_numeric(values).value_counts().sort_index()
+    counted = np.array_equal(counts.index, np.arange(len(counts)) + (counts.index[0] == 1))
+    return counted and bool((counts > 1).mean() >= 1 - FEW)
 
 
 def _in_words(table: pd.DataFrame, column: str, others: Sequence[str]) -> str:

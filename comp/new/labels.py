@@ -36,6 +36,8 @@ GROUP_NAMES = (
 ENOUGH_GROUPS = 10
 # Of one body by name: 10_left and 10_right.
 SIDES = r"(.+?)[_-](?:left|right|l|r)"
+# Numbers that a file has by itself, and nobody wrote down to be predicted.
+MEASURED = r"(?i)(?:(?:image|img|file)[\W_]?)?(?:width|height|w|h|size|bytes|channels|aspect[\W_]?ratio)"
 TRIED = 200  # values of a column that tell whether it names images
 
 
@@ -61,8 +63,10 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
         # A CSV that tells no more than the folders do is one file more to go wrong.
         source = best.source
         needless = isinstance(source, CsvLabels) and source.folder.endswith(f"{{{source.label}}}") and not source.group
-        # Numbers of images that lie in class folders, like their heights, are no labels.
-        needless |= isinstance(source, CsvNumbers) and not best.known and not sample.columns
+        if isinstance(source, CsvNumbers) and not best.known and not sample.columns and of_folders:
+            needless = all(re.fullmatch(MEASURED, column) for column in source.values)
+            doubt = f"whether they are to be predicted, and not the folders: {of_folders[0].seen}"
+            best = replace(best, doubts=(*best.doubts, doubt))
         # What is answered with folders' names has them for classes.
         told = not best.known and any(found.known for found in of_folders)
         if not (needless and of_folders) and not told:

@@ -43,3 +43,16 @@ def test_columns_of_which_each_row_has_one_are_named_where_they_are_tags_among_o
     (doubt,) = labels_of(table(header, *rows), "id", asking(header), ()).doubts
     assert all(column in doubt for column in header.split(",")[1:])
     assert not labels_of(table(header, *rows, "5,1,1,1,1,0"), "id", asking(header), ()).doubts
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize(("change", "target"), [(lambda code: code, None), (lambda code: code * 2, "number")])
+def test_without_a_sample_submission_codes_without_a_gap_are_classes(first, change, target):
+    rows = table("image,y", *(f"{number},{first + change(number % 40)}" for number in range(160)))
+    found = labels_of(rows, "image", NO_SAMPLE, ())
+    assert (found.target, len(found.classes)) == (target, 1 if target else 40)
+
+
+def test_without_a_sample_submission_numbers_that_are_there_once_each_are_no_classes():
+    found = labels_of(table("image,y", *(f"{number},{number}" for number in range(160))), "image", NO_SAMPLE, ())
+    assert found.target == "number"

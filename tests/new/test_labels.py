@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from comp import TestImages
+from comp import CsvNumbers, TestImages
 from comp.data.tables import read_tables
 from comp.declare.labels.files import Folders
 from comp.errors import DataError
@@ -29,6 +29,16 @@ def test_numbers_of_images_that_lie_in_class_folders_are_no_labels():
     files = " ".join([*(f"train/{'ab'[number % 2]}/{number}.png" for number in range(60)), "test/90.png"])
     heights = table("id,height", *(f"{number},{200 + number}" for number in range(60)))
     assert infer(look(files, sizes=heights), "mine", "mine").competition.labels == Folders("train")
+
+
+def test_other_numbers_of_images_in_several_folders_are_predicted_and_a_person_is_asked():
+    files = " ".join([*(f"train/batch{number % 4}/{number}.png" for number in range(60)), "test/90.png"])
+    for header, values in (("weight", "{0}.5"), ("x,y", "{0}.5,{0}.25")):
+        rows = table(f"image,{header}", *(f"{number},{values.format(number)}" for number in range(60)))
+        inferred = infer(look(files, train=rows), "mine", "mine")
+        assert isinstance(inferred.competition.labels, CsvNumbers)
+        doubts = [finding.text for finding in inferred.findings if finding.about == "labels" and not finding.sure]
+        assert any("train has a folder" in doubt for doubt in doubts)
 
 
 def test_of_classes_that_two_columns_tell_the_one_in_words_is_taken():
