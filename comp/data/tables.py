@@ -189,7 +189,7 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
     if "answer" not in test and not set(sample_submission.asked) <= set(test["id"]):
         test = named_as_asked(test, sample_submission.asked.unique().tolist(), folder)
     if isinstance(competition.test, TestImages):
-        test = competition.test.with_hidden(test, sample_submission.asked.unique().tolist(), folder)
+        test = competition.test.with_missing(test, sample_submission.asked.unique().tolist(), folder)
     one = combined(competition, np.full((2, len(classes)), 1 / len(classes)), np.array(["", ""]))
     answers = answers_of(test)
     must_fit(

@@ -14,14 +14,13 @@ import pandas as pd
 
 from comp.declare.labels.coco import CocoImages
 from comp.declare.labels.columns import CsvImages
-from comp.declare.labels.files import IMAGE_SUFFIXES, TestImages
+from comp.declare.labels.files import IMAGE_SUFFIXES, MOST, TestImages
 from comp.declare.labels.naming import Names
 from comp.errors import DataError
 from comp.new.look import FEWEST_PIXELS, IS_TEST, ImageFolder, Look, numbers_in
 from comp.new.sample import SampleTable
 from comp.new.several import COUNTED, by_template, made_of, several
 
-MOST = 0.9  # of the ids that are asked for
 MOST_FOLDERS = 4
 TRIED = 50  # images of a JSON that tell which folder it means
 

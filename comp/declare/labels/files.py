@@ -26,6 +26,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 # Those that readers are for, by name.
 READ_BY = {".dcm": "dicom", ".dicom": "dicom", ".npy": "npy"}
+# Of the ids that are asked for have an image, where not all do.
+MOST = 0.9
 
 Suffix = Annotated[
     Literal[""] | Annotated[str, matching(r".*[.*].*")],
@@ -154,7 +156,7 @@ class TestImages(Declared):
 
     hidden: the images come to light only where a notebook at Kaggle is graded; those that are asked for and not there
         are predicted as images that can't be read are.
-    incomplete: some that are asked for have no image at all, and are predicted in the same way.
+    incomplete: some that are asked for, a tenth at most, have no image at all, and are predicted in the same way.
     """
 
     __test__: ClassVar[bool] = False
@@ -195,12 +197,19 @@ class TestImages(Declared):
         ids = names if self.with_suffix else [name[: -len(self.suffix or PurePath(name).suffix)] for name in names]
         return table(left_out(others, self.suffix), id=ids, path=paths)
 
-    def with_hidden(self, test: pd.DataFrame, asked: Sequence[str], folder: Path) -> pd.DataFrame:
-        """The table, as `read` gives it, with a row of each that is asked for without an image: a path of nothing."""
+    def with_missing(self, test: pd.DataFrame, asked: Sequence[str], folder: Path) -> pd.DataFrame:
+        """The table, as `read` gives it, with a row with a path where no file is, for each id that is asked for without
+        an image. Raises DataError where these are more than a few, and not hidden.
+        """
         known = set(test["answer" if "answer" in test else "id"])
         missing = [one for one in asked if one not in known] if self.hidden or self.incomplete else []
         if not missing:
             return test
+        if not self.hidden and len(asked) - len(missing) < MOST * len(asked):
+            raise DataError(
+                f"{len(missing)} of {len(asked)} ids that are asked for have no image in {self.folder}, the first "
+                f"{missing[0]!r}, which are too many to be missing; check `folder` and `suffix` of TestImages."
+            )
         place = self.folder if isinstance(self.folder, str) else self.folder[0]
         paths = placed(folder / place, [f"{one}{self.suffix}" for one in missing])
         why = "are hidden, and not in" if self.hidden else f"are missing, the first {missing[0]!r}, in"

@@ -141,10 +141,23 @@ def test_many_names_are_placed_as_each_path_is_written(folder, names):
 def test_hidden_images_that_are_asked_for_have_rows_and_no_files(tmp_path):
     touch(tmp_path, "test/1.png")
     source = TestImages("test", suffix=".png", hidden=True)
-    found = source.with_hidden(source.read(tmp_path), ["1", "2"], tmp_path)
+    found = source.with_missing(source.read(tmp_path), ["1", "2"], tmp_path)
     assert rows_of(found) == [("1", tmp_path / "test/1.png"), ("2", tmp_path / "test/2.png")]
     assert "1 of 2" in found.attrs["notes"][0]
     assert TestImages("nowhere", hidden=True).read(tmp_path).empty
+
+
+def test_more_than_a_few_ids_without_an_image_are_an_error_unless_they_are_hidden(tmp_path):
+    touch(tmp_path, *(f"test/{number}.png" for number in range(9)))
+    source = TestImages("test", incomplete=True)
+    found = source.read(tmp_path)
+    assert len(source.with_missing(found, list("0123456789"), tmp_path)) == 10
+    for asked in (list("0123456789a"), list("abc")):
+        with pytest.raises(DataError, match=r"'(9|a)'"):
+            source.with_missing(found, asked, tmp_path)
+        assert TestImages("test", hidden=True).with_missing(found, asked, tmp_path)["id"].isin(asked).sum() == len(
+            asked
+        )
 
 
 def test_a_given_validation_set_is_marked_and_has_no_class_of_its_own(tmp_path):
