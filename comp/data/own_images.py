@@ -39,7 +39,13 @@ def hide(hiding: HideShare, competition: Competition, folder: Path, new: Path) -
     if in_folders and unsafe is not None:
         raise DataError(f"The class {unsafe!r} can't be a folder's name; rename it, or write a sample submission.")
     targets = targets_of(table, classes, target)
-    validates = table["validates"].eq(True).to_numpy() if "validates" in table else np.zeros(len(table), bool)
+    given = table.get("validates", pd.Series(None, table.index, dtype=object))
+    if (only_train := given.eq(False)).any():
+        raise DataError(
+            f"HideShare: {table['path'][only_train].iloc[0]} only trains, which `prepare` can't keep; leave such "
+            "images out, and add them by `labels=WithExtra(...)`."
+        )
+    validates = given.eq(True).to_numpy()
     hidden = _which(table, targets, ~validates, hiding.share)
     digits = len(str(len(table)))
     ids = [f"{number:0{digits}}" for number in range(len(table))]
@@ -88,14 +94,15 @@ def _drawn_whole(
 
     So is the first with a class or tag; none is hidden whole. Of numbers, the share is one of the rows.
     """
-    # A column of rows, beside those of classes or tags.
-    members = np.ones((len(targets), 1))
-    if targets.dtype.kind != "f":
-        of_classes = np.eye(targets.max() + 1)[targets] if targets.ndim == 1 else targets
-        members = np.concatenate([of_classes, members], axis=1)
     numbers = np.unique(together, return_inverse=True)[1]
-    counts = np.zeros((numbers.max() + 1, members.shape[1]))
-    np.add.at(counts, numbers, members)
+    # Of each group: its rows of each class or tag, and last all of them.
+    classes = 0 if targets.dtype.kind == "f" else targets.max() + 1 if targets.ndim == 1 else targets.shape[1]
+    counts = np.zeros((numbers.max() + 1, classes + 1))
+    counts[:, -1] = np.bincount(numbers)
+    if targets.ndim == 1:
+        np.add.at(counts, (numbers, targets), 1)
+    elif classes:
+        np.add.at(counts[:, :-1], numbers, targets)
     fixed = np.bincount(numbers, ~able) > 0
     there, taken, hidden = counts[~fixed].sum(axis=0), np.zeros(counts.shape[1]), np.zeros(len(counts), bool)
     for number in np.random.default_rng(0).permutation(np.flatnonzero(~fixed)):
@@ -129,6 +136,10 @@ def _write_tables(competition: Competition, table: pd.DataFrame, parts: npt.NDAr
     suffix = getattr(competition.test, "suffix", "")
     given = {name: table[name] for name in ("group", "answer") if name in table}
     known = as_columns(table["label"].to_list(), competition.target, separator)
+    if clash := {"image", *given}.intersection(known):
+        raise DataError(
+            f"HideShare: a column of numbers is called {min(clash)!r}, as one that `prepare` writes; rename it."
+        )
     whole = pd.DataFrame({"image": [name.removesuffix(suffix) for name in table["image"]], **known, **given})
     if "answer" in given:
         whole.loc[parts == TEST, ["image", "answer"]].to_csv(new / f"{TEST}.csv", index=False)

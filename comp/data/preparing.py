@@ -77,7 +77,9 @@ def _there(competition: Competition, folder: Path) -> list[tuple[str, int, int]]
     """What lies right in the folder: a download that was repeated shows in it; of images of one's own, their table."""
     if isinstance(competition.prepare, (HideShare, AskForAll)):
         if isinstance(competition.prepare, HideShare):
-            table = competition.prepare.labels.read(folder).to_csv()
+            # What is written follows how it will be read.
+            read_by = json.dumps([key_of(competition.labels), key_of(competition.test)])
+            table = competition.prepare.labels.read(folder).to_csv() + read_by
         else:
             classes = classes_of(competition.labels.read(folder), competition.target)
             table = competition.test.read(folder).to_csv() + repr(classes)

@@ -121,6 +121,8 @@ class Competition(Declared):
         yield "submission", self.target not in self.submission.targets, f"a form for {what}, as `labels` gives them"
         takes = self.scoring.takes
         yield "submission", takes != self.submission.takes, f"a form with {takes}, which {self.scoring.name} compares"
+        hides = isinstance(self.prepare, HideShare) and self.prepare.labels.target != self.target
+        yield "prepare", hides, f"HideShare(...) of {what}, as `labels` gives them"
 
     @property
     def target(self) -> Target:

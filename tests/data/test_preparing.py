@@ -8,7 +8,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from comp import AskForAll, CsvLabels, Folders, HideShare, ProbabilityPerClass, TestImages
+from comp import (
+    AskForAll,
+    CsvLabels,
+    CsvNumbers,
+    Folders,
+    HideShare,
+    Numbers,
+    ProbabilityPerClass,
+    TestImages,
+    WithExtra,
+)
 from comp.data.preparing import prepare_files
 from comp.data.tables import read_tables
 from comp.declare.competition import load_competition
@@ -151,3 +161,37 @@ def test_a_sample_submission_of_one_s_own_images_may_have_a_class_called_id(shad
     tables = read_tables(own(shades, prepare=AskForAll()), shades.files)
     assert tables.sample_submission.columns[1:] == ("blue", "id", "red")
     assert list(tables.sample_submission.ids) == list(tables.test["id"])
+
+
+def hiding_numbers(folder, name, **fields):
+    """30 images of one's own with a number each, of which a share is hidden."""
+    (folder / "images").mkdir(exist_ok=True)
+    for number in range(30):
+        (folder / "images" / f"{number}.png").touch()
+    (folder / "all.csv").write_text("\n".join([f"id,{name},who", *(f"{n},{n},{n // 2}" for n in range(30))]))
+    labels = CsvNumbers("all.csv", image="id", values=[name], folder="images", suffix=".png", group="who")
+    read = replace(labels, csv="prepared/train.csv", folder="prepared/train", group=None)
+    given = {"prepare": HideShare(labels), "labels": read, "test": TestImages("prepared/test"), **fields}
+    return {"submission": Numbers(), "metric": "rmse", "sample_submission": "prepared/sample_submission.csv", **given}
+
+
+def test_what_is_hidden_is_prepared_anew_where_its_reader_changed(shades):
+    competition = replace(shades.competition, **hiding_numbers(shades.files, "weight"))
+    for test, name in ((TestImages("prepared/test"), "00.png"), (TestImages("prepared/test", suffix=".png"), "00")):
+        prepare_files(replace(competition, test=test), shades.files)
+        assert pd.read_csv(shades.files / "prepared/train.csv", dtype=str)["image"].str.len().eq(len(name)).all()
+
+
+@pytest.mark.parametrize("name", ["image", "group"])
+def test_a_number_called_as_what_is_written_beside_it_is_named(shades, name):
+    competition = replace(shades.competition, **hiding_numbers(shades.files, name))
+    with pytest.raises(DataError, match=f"'{name}'"):
+        prepare_files(competition, shades.files)
+
+
+def test_images_that_only_train_are_not_hidden_but_named(shades):
+    labels = CsvLabels("train.csv", image="id", label="colour", folder="train", suffix=".png")
+    hiding = HideShare(WithExtra(labels, labels))
+    competition = own(shades, prepare=hiding, labels=Folders("prepared/train"), test=TestImages("prepared/test"))
+    with pytest.raises(DataError, match=r"train/.*\.png only trains"):
+        prepare_files(competition, shades.files)

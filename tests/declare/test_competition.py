@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from comp import ClassName, CsvLabels, Metric, ProbabilityPerClass, TagNames
+from comp import ClassName, CsvLabels, HideShare, Metric, ProbabilityPerClass, TagNames
 from comp.declare.competition import competition_named, find_competitions, load_competition
 from comp.declare.metrics import METRICS
 from comp.errors import DeclarationError
@@ -40,6 +40,7 @@ def test_a_declaration_tells_its_target_and_its_metric():
         ({"submission": ClassName, "metric": "accuracy"}, "`submission`"),
         ({"labels": SimpleNamespace(target="numbers", read=print)}, "`labels`"),
         ({"labels": TAGS, "submission": ProbabilityPerClass(), "metric": "mean_f2"}, "`submission`"),
+        ({"prepare": HideShare(TAGS)}, "`prepare`"),
     ],
 )
 def test_labels_metric_and_form_that_do_not_go_together_are_named(fields, named):
