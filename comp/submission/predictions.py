@@ -65,12 +65,16 @@ def postprocessed(
     made = called("Competition: `postprocess`", function, given)
     if not isinstance(made, pd.DataFrame):
         raise DeclarationError(f"{field} returns a {type(made).__name__}, but it should return a DataFrame.")
-    for what, found, asked in (("ids", made.index, rows), ("columns", made.columns, columns)):
-        if len(found) != len(asked) or set(found) != set(asked):
-            odd = [*asked[~asked.isin(found)], *found[~found.isin(asked)], *found[found.duplicated()]]
+    for what, index, asked in (("id", made.index, rows), ("column", made.columns, columns)):
+        found = index.to_flat_index()
+        odd = [
+            *(f"lacks the {what} {one!r}" for one in asked.difference(found, sort=False)),
+            *(f"has the new {what} {one!r}" for one in found.difference(asked, sort=False)),
+            *(f"has the {what} {one!r} twice" for one in found[found.duplicated()]),
+        ]
+        if odd:
             raise DeclarationError(
-                f"{field} returns {len(found)} {what} for {len(asked)}, {odd[0]!r} being lost, new or doubled; it "
-                "should return those that it was given."
+                f"{field} returns a table that {odd[0]}; it should have the {what}s of the one that it was given."
             )
     made = made.loc[rows, columns]
     numbers = made.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
@@ -122,13 +126,15 @@ def keep_predictions(
 ) -> None:
     """Write a run's predictions (A, C), and beside them those `before` what `postprocessed` made of them, if anything.
 
-    Those are what is blended: a rule over rows is for what is submitted, and is not applied twice.
+    Those are what is blended: a rule over rows is for what is submitted, and is not applied twice, whenever this is
+    stopped.
     """
     other = run.predictions(BEFORE.format(part))
-    other.unlink(missing_ok=True)
     if made is not before:
         write_predictions(other, ids, before, classes)
     write_predictions(run.predictions(part), ids, made, classes)
+    if made is before:
+        other.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

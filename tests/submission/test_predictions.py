@@ -5,7 +5,15 @@ import pytest
 
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.errors import DeclarationError
-from comp.submission.predictions import postprocessed, read_predictions, write_predictions
+from comp.runs import create_run
+from comp.submission import predictions as module
+from comp.submission.predictions import (
+    BEFORE,
+    keep_predictions,
+    postprocessed,
+    read_predictions,
+    write_predictions,
+)
 
 DIGITS, PLANET = (competition_named(name, REPOSITORY_COMPETITIONS) for name in ("digits", "planet"))
 IDS, CLASSES = ["b1", "a1", "b2"], ["x", "y"]
@@ -47,10 +55,13 @@ def test_a_postprocess_that_changes_its_table_in_place_changes_nothing_else():
     [
         (lambda _: None, "NoneType"),
         (lambda table: table.to_numpy(), "ndarray"),
-        (lambda table: table.iloc[:2], "b2"),
-        (lambda table: table.set_axis([*IDS[:2], IDS[0]]), "b2"),
-        (lambda table: table.assign(z=0.5), "z"),
-        (lambda table: table[["x"]], "y"),
+        (lambda table: table.iloc[:2], "lacks the id 'b2'"),
+        (lambda table: table.set_axis([*IDS[:2], IDS[0]]), "lacks the id 'b2'"),
+        (lambda table: table.iloc[[0, 1, 2, 0]], "the id 'b1' twice"),
+        (lambda table: table.set_axis([list("bab"), IDS]), "lacks the id 'b1'"),
+        (lambda table: table.set_axis([list("ab"), CLASSES], axis=1), "lacks the column 'x'"),
+        (lambda table: table.assign(z=0.5), "new column 'z'"),
+        (lambda table: table[["x"]], "lacks the column 'y'"),
         (lambda table: table * np.nan, "nan"),
         (lambda table: table * 0, "b1"),
         (lambda table: table - 0.5, "-0.25"),
@@ -67,3 +78,22 @@ def test_a_table_that_postprocess_spoils_is_refused_with_what_is_wrong(wrong, na
 def test_a_tag_is_no_more_likely_than_certain():
     with pytest.raises(DeclarationError, match=r"`postprocess`.*1\.5"):
         postprocessed(replace(PLANET, postprocess=lambda table: table * 2), IDS, CLASSES, PREDICTIONS)
+
+
+@pytest.mark.parametrize("ruled", [True, False])
+def test_what_postprocess_made_is_never_kept_without_what_it_was_made_of(workspace, monkeypatch, ruled):
+    run = create_run(workspace, "planet", "quick")
+    run.predictions("test").parent.mkdir(parents=True, exist_ok=True)
+    keep_predictions(run, "test", IDS, CLASSES, PREDICTIONS / 2, PREDICTIONS)
+
+    def killed(path, *_):
+        if path == run.predictions("test"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "write_predictions", killed)
+    with pytest.raises(KeyboardInterrupt):
+        keep_predictions(run, "test", IDS, CLASSES, PREDICTIONS / 4 if ruled else PREDICTIONS, PREDICTIONS)
+    assert run.predictions(BEFORE.format("test")).is_file()
+    monkeypatch.undo()
+    keep_predictions(run, "test", IDS, CLASSES, PREDICTIONS, PREDICTIONS)
+    assert not run.predictions(BEFORE.format("test")).is_file()
