@@ -101,8 +101,16 @@ def read_sample_submission(path: Path, id_column: str = "", form: SubmissionForm
 
 
 def _parts_of(form: SubmissionForm, ids: pd.Series[str]) -> pd.DataFrame:
-    """The image and the class (N, 2) that each id names, at the ids' places."""
-    parts: pd.DataFrame = of_form(form, "parts", ids)
+    """The image and the class (N, 2) that each id names, at the ids' places; raises DeclarationError for others."""
+    parts = of_form(form, "parts", ids)
+    asked = f"Competition: `submission` is {type(form).__name__}: `parts` of the form should return a DataFrame (N, 2)"
+    if not isinstance(parts, pd.DataFrame) or parts.shape != (len(ids), 2):
+        found = f"{type(parts).__name__} {getattr(parts, 'shape', '')}".strip()
+        raise DeclarationError(f"{asked} of the image and the class of {len(ids)} ids, but it returns a {found}.")
+    if (without := parts.isna().any(axis=1).to_numpy()).any():
+        raise DeclarationError(
+            f"{asked} with an image and a class of each id, but it has none of {ids[without].iloc[0]!r}."
+        )
     return parts.set_axis([0, 1], axis=1).set_axis(ids.index)
 
 

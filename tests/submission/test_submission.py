@@ -20,7 +20,7 @@ from comp import (
 )
 from comp.declare.labels.csv import read_csv, read_csv_in_blocks
 from comp.declare.metrics import METRICS
-from comp.errors import DataError, SubmissionError
+from comp.errors import DataError, DeclarationError, SubmissionError
 from comp.submission import submission
 from comp.submission.submission import (
     SampleSubmission,
@@ -316,11 +316,28 @@ def test_a_form_of_one_s_own_may_have_a_row_for_each_image_and_class(tmp_path):
     assert score == pytest.approx(-np.log([0.5, 0.8]).mean())
 
 
-@pytest.mark.parametrize(("ids", "named"), [(["cow:a"], "'cow'"), (["dog-a"], "'dog-a'")])
-def test_an_id_in_which_a_form_of_one_s_own_finds_no_class_is_refused(tmp_path, ids, named):
+def test_an_id_in_which_a_form_of_one_s_own_finds_another_class_is_refused(tmp_path):
     competition = declare(labels=Folders("train"), submission=ClassAndId(), metric="log_loss")
     path = tmp_path / "sample_submission.csv"
-    path.write_text("\n".join(["row,chance", "cat:a,0", *(f"{id_},0" for id_ in ids)]) + "\n")
+    path.write_text("row,chance\ncat:a,0\ncow:a,0\n")
     sample = read_sample_submission(path, form=competition.submission)
-    with pytest.raises(SubmissionError, match=named):
+    with pytest.raises(SubmissionError, match="'cow'"):
         build_submission(competition, CLASSES, sample, ["a"], np.full((1, 3), 1 / 3))
+
+
+@pytest.mark.parametrize(
+    ("parts", "named"),
+    [
+        (lambda ids: ids.str.extract("(.+):(.+)"), "'dog-a'"),
+        (lambda ids: ids.str.split("[:-]"), "a Series"),
+        (lambda ids: ids.str.extract("(.+)"), r"\(2, 1\)"),
+        (lambda ids: ids.str.extract("(.+)[:-](.+)")[:1], r"\(1, 2\)"),
+        (lambda _: None, "NoneType"),
+    ],
+)
+def test_parts_of_a_form_of_one_s_own_that_are_not_both_of_each_id_are_refused(tmp_path, parts, named):
+    form = type("Form", (ClassAndId,), {"parts": lambda _, ids: parts(ids)})()
+    path = tmp_path / "sample_submission.csv"
+    path.write_text("row,chance\ncat:a,0\ndog-a,0\n")
+    with pytest.raises(DeclarationError, match=f"`parts`.*{named}"):
+        read_sample_submission(path, form=form)
