@@ -28,7 +28,7 @@ from comp.files import holds_files
 from comp.kaggle.record import must_be_whole
 from comp.submission.postprocessing import untuned
 from comp.submission.predictions import combined
-from comp.submission.scoring import must_postprocess, must_score
+from comp.submission.scoring import must_score
 from comp.submission.submission import SampleSubmission, must_fit, read_sample_submission
 
 
@@ -151,10 +151,7 @@ def read_tables(competition: Competition, folder: Path, say: Callable[[str], Non
     targets = targets_of(train, classes, competition.target)
     must_score(competition, classes, targets)
     notes = [*train.attrs.get("notes", ()), *unlabelled.notes, *_rare(classes, targets)]
-    tables = replace(unlabelled, train=train, targets=targets, notes=notes)
-    for table in (tables.answers.train, tables.answers.test) if competition.postprocess is not None else ():
-        must_postprocess(competition, classes, table["id"].to_list())
-    return tables
+    return replace(unlabelled, train=train, targets=targets, notes=notes)
 
 
 def _as_submitted(competition: Competition, classes: tuple[str, ...]) -> tuple[str, ...]:

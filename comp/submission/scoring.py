@@ -164,10 +164,19 @@ def must_score(competition: Competition, classes: Sequence[str], targets: Array)
     _must_be_finite(competition, score, "drawn predictions")
 
 
-def must_postprocess(competition: Competition, classes: Sequence[str], ids: Sequence[str]) -> None:
-    """Raise DeclarationError where the competition's `postprocess` can't take drawn predictions of these ids."""
-    if competition.postprocess is not None:
-        postprocessed(competition, ids, classes, _drawn(competition, classes, len(ids), np.random.default_rng(0)))
+def must_postprocess(competition: Competition, classes: Sequence[str], targets: Array, ids: Sequence[str]) -> None:
+    """Raise DeclarationError where the competition's `postprocess` can't take drawn predictions of these ids.
+
+    targets: (L, …) of labelled images; of numbers those are drawn, as their unit may matter to a rule.
+    """
+    if competition.postprocess is None:
+        return
+    rng = np.random.default_rng(0)
+    if competition.target == "number":
+        drawn = rng.choice(targets, len(ids))
+    else:
+        drawn = _drawn(competition, classes, len(ids), rng)
+    postprocessed(competition, ids, classes, drawn)
 
 
 def _drawn(competition: Competition, classes: Sequence[str], rows: int, rng: np.random.Generator) -> Array:

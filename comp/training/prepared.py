@@ -18,7 +18,7 @@ from comp.data.augmenting import tta_views
 from comp.data.columns import Encoding, encoding_of
 from comp.data.data_check import checked_tables
 from comp.data.splitting import draw_inner_folds, folds_of, oversampled, shown, split_of
-from comp.data.tables import Tables
+from comp.data.tables import Tables, answers_of
 from comp.declare.competition import Competition
 from comp.declare.losses import loss_of
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
@@ -26,6 +26,7 @@ from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import BackboneError
 from comp.runs.resolve import Choices, Experiment
 from comp.submission.outputs import Outputs, outputs_for
+from comp.submission.scoring import must_postprocess
 from comp.training.backbone import build_classifier, digest, expectations, set_size
 from comp.training.epochs import Epochs, Validation
 from comp.training.finder import RangeTest, range_test
@@ -165,6 +166,8 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
         beside=tables.beside,
     )
     _try_functions(competition, recipe, images)
+    for ids in (answers_of(tables.train)[validates].unique(), tables.answers.test["id"]):
+        must_postprocess(competition, tables.classes, tables.targets, list(ids))
     pseudo_labels = None
     if choices.teacher is not None:
         pseudo_labels = pseudo_labels_of(choices.teacher, recipe, tables, validating, outputs)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,14 @@ from comp.declare.metrics import METRICS, Metric
 from comp.errors import DeclarationError
 from comp.submission.outputs import Outputs
 from comp.submission.postprocessing import Clip, MostProbable, Thresholds, from_record
-from comp.submission.scoring import describe, interval, score_logits, tune_on_logits, tune_on_predictions
+from comp.submission.scoring import (
+    describe,
+    interval,
+    must_postprocess,
+    score_logits,
+    tune_on_logits,
+    tune_on_predictions,
+)
 from comp.submission.uncertainty import standard_errors
 
 DIGITS, PLANET, BREEDS = (
@@ -165,3 +173,12 @@ def test_a_metric_of_one_s_own_that_is_no_number_is_named_and_not_recorded():
     # Those by name may be undefined, as an area with one class is.
     undefined = replace(BREEDS, metric="roc_auc")
     assert np.isnan(tune_on_predictions(undefined, "ab", np.zeros(4, int), predictions)[1]["tuned"])
+
+
+def test_a_rule_over_numbers_is_tried_on_numbers_in_their_unit():
+    competition = SimpleNamespace(target="number", postprocess=lambda table: np.log(table - 100))
+    targets = np.array([[150.0], [200.0]])
+    with np.errstate(all="ignore"):
+        must_postprocess(competition, ["age"], targets, ["a", "b", "c"])
+        with pytest.raises(DeclarationError, match="`postprocess`"):
+            must_postprocess(competition, ["age"], targets - 100, ["a", "b", "c"])
