@@ -153,7 +153,6 @@ def runs(
 def _row(run: Run) -> str:
     """A run's name, score, state or members, and score at Kaggle."""
     scores: dict[str, Any] = run.record("scores") if run.has("scores") else {}
-    submitted = run.record("submitted").get("score") if run.has("submitted") else None
     trained = run.history.last_score()
     if "tuned" in scores:
         score = f"{scores['metric']} {scores['tuned']:.5f}"
@@ -167,7 +166,7 @@ def _row(run: Run) -> str:
         state = ""
     else:
         state = "not predicted" if run.finished else "training" if run.is_held else "stopped"
-    leaderboard = "" if submitted is None else f"leaderboard {submitted:.5f}"
+    leaderboard = "" if run.leaderboard_score is None else f"leaderboard {run.leaderboard_score:.5f}"
     return f"{run.name:<32}  {score:<24}  {state:<18}  {leaderboard}".rstrip()
 
 

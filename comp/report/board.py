@@ -168,7 +168,7 @@ def _row(run: Run) -> dict[str, Any]:
             "left": left,
             "score": scores.get("tuned", last.get("score")),
             "tuned": "tuned" in scores,
-            "leaderboard": submitted.get("score"),
+            "leaderboard": run.leaderboard_score,
             "epochs": (done, max(total, done)) if stages else None,
             "last": last,
             "chart": chart,

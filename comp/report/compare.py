@@ -129,7 +129,7 @@ def _facts(run: Run, outcomes: Outcomes, within: tuple[float, float] | None) -> 
         "name": run.folder.name,
         "within": within,
         "scores": run.record("scores"),
-        "leaderboard": run.record("submitted").get("score") if run.has("submitted") else None,
+        "leaderboard": run.leaderboard_score,
         "right": float(outcomes.right.mean()) if len(outcomes.ids) else None,
         "seconds": float(run.history.stages()["seconds"].sum()) if (run.folder / "stages.csv").is_file() else None,
     }

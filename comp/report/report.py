@@ -79,7 +79,7 @@ def explain(
         "recipe": recipe,
         "scores": scores,
         "baseline": None if recipe is None else baseline_of(run, recipe),
-        "submitted": run.record("submitted") if run.has("submitted") else {},
+        "leaderboard": run.leaderboard_score,
         "postprocessing": "; ".join(filter(None, [in_words(postprocessing), errors])),
         "doubt": doubt(scores),
         "diagnosis": [] if run.members else diagnosis_of(run),

@@ -112,6 +112,13 @@ class Run:
         return written not in (None, tag_of(self.submission))
 
     @property
+    def leaderboard_score(self) -> float | None:
+        """Kaggle's public score of what it predicted; None where there is none, or only one of an edited file."""
+        submitted = self.record("submitted") if self.has("submitted") else {}
+        score: float | None = None if submitted.get("edited") else submitted.get("score")
+        return score
+
+    @property
     def report(self) -> Path:
         return self.folder / "report.html"
 

@@ -42,6 +42,8 @@ def test_a_run_is_shown_as_far_as_it_is(workspace):
     assert "last epoch" not in render("board", **board_facts(workspace, FOLDERS))
     run.write_record("submitted", {"score": 0.7})
     assert shown(workspace, "state", "leaderboard") == ("submitted", 0.7)
+    run.write_record("submitted", {"score": 0.7, "edited": True})
+    assert shown(workspace, "state", "leaderboard") == ("submitted", None)
 
 
 def test_a_training_by_hand_is_called_stopped_when_it_wrote_nothing_for_long(workspace):
