@@ -79,12 +79,16 @@ def send(
 
 def _say_what_changed(competition: Competition, run: Run, console: Console) -> None:
     """What is submitted may be another than the run's predictions as they are declared now."""
-    anew = f"`comp predict {run.name}`" if not run.members else "making the run again"
+    config = run.record("config")
+    made_by = config.get("command") or "the command that made it"
+    # Joined folds are often made by the command that trained them, which an edited rule would start anew.
+    made_by = f"comp join {' '.join(run.members)}" if config.get("kind") == "folds" else made_by
+    anew = f"`{made_by if run.members else f'comp predict {run.name}'}`"
     if run.edited:
         console.say(f"{run.submission} was edited, so its score is not taken for the run's; {anew} undoes it")
     now = None if competition.postprocess is None else key_of(competition.postprocess)
     if (run.record("scores").get("postprocess") if run.has("scores") else now) != now:
-        console.say(f"the source of `postprocess` changed since {run.name} was predicted; {anew} applies it")
+        console.say(f"`postprocess` is another than when {run.name} was predicted; {anew} applies it")
 
 
 def record(run: Run, kaggle: Kaggle, reference: int, row: SubmissionRow | None) -> None:

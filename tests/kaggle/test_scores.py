@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 
 import pytest
 
@@ -79,12 +80,28 @@ def test_the_score_of_a_submission_that_was_edited_is_not_compared_with_the_run_
         _, rows, below = shown()
         assert str(run.submission) in said
         assert run.record("submitted")["edited"]
+        assert run.leaderboard_score is None
         assert rows[run.name][1:3] == [f"{run.record('submitted')['score']:.5f}*", "-"]
         assert "*" in below[0]
         run.submission.write_text(written)
         send(shades.competition, run, workspace, Console(), None)
         assert "was edited" not in capsys.readouterr().out
         assert shown()[1][run.name][2] != "-"
+        assert run.leaderboard_score == run.record("submitted")["score"]
+
+
+@pytest.mark.parametrize("kind", ["ensemble", "folds", None])
+def test_a_run_that_another_rule_was_applied_to_is_said_with_the_command_that_applies_it(
+    shades, serving, workspace, predicting, capsys, kind
+):
+    command, members = "comp ensemble standard-1 standard-2 --how mean", ["shades/standard-1", "shades/standard-2"]
+    run = predicting(shades).run(command=command, **({"kind": kind, "members": members} if kind else {}))
+    ruled = replace(shades.competition, postprocess=lambda table: table)
+    with serving(shades):
+        send(ruled, run, workspace, Console(), None)
+    (said,) = (line for line in capsys.readouterr().out.splitlines() if "`postprocess`" in line)
+    applies = {"ensemble": command, "folds": f"comp join {' '.join(members)}", None: f"comp predict {run.name}"}
+    assert f"`{applies[kind]}` applies it" in said
 
 
 def test_no_run_stands_behind_another_of_one_s_own(shades, serving, workspace, runs, shown, others):
