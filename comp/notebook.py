@@ -71,9 +71,10 @@ class Curve(RangeTest):
 class Session:
     """One training, step by step; it is recorded in a run folder as the command line's are.
 
-    name: of a competition. recipe: its name, or a Recipe of your own, which the run has whole in its config.json, as
-        the recipe ``own``. backbone, seed, split_seed, all_data, folds, fold, like: as on the command line; of folds
-        one is trained. settings: its ``--set``, ``["batch_size=32"]``.
+    name: of a competition. recipe: its name, or a Recipe of your own, which the run has in its config.json as the
+        recipe ``own``: whole but for functions, which only the session has. backbone, seed, split_seed, all_data,
+        folds, fold, like: as on the command line; of folds one is trained. settings: its ``--set``,
+        ``["batch_size=32"]``.
     competitions: folders of more competitions than the repository's.
     workspace: the folder of data, caches and runs; without it COMP_HOME, or the working folder.
     Raises DeclarationError for a competition that is not there, OverrideError for a choice that doesn't fit it.
@@ -102,6 +103,11 @@ class Session:
             )
         self.competition = competition_named(name, REPOSITORY_COMPETITIONS, *map(Path, competitions))
         if isinstance(recipe, Recipe):
+            if OWN in self.competition.recipes:
+                raise OverrideError(
+                    f"`recipe` is a Recipe(...), which is recorded as {OWN!r}, but {name} declares one of that name; "
+                    "give its name, or rename it there."
+                )
             self.competition = replace(self.competition, recipes={**self.competition.recipes, OWN: recipe})
             recipe = OWN
         elif not isinstance(recipe, str):

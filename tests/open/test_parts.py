@@ -5,6 +5,8 @@ import pytest
 from comp import runner
 from comp.cli.options import Here
 from comp.console import Console
+from comp.errors import OverrideError
+from comp.notebook import Session
 from comp.runs.resolve import Choices, resolve
 from tests.open.conftest import each
 
@@ -111,3 +113,11 @@ def test_names_that_were_set_and_functions_hold_when_a_run_is_read_back(colours,
     competition, recipe = resolve(made.competition, Choices(like=like, settings=("optimizer=lion", "head=mlp")))
     assert (competition.scoring.name, competition.read) == ("macro_f1", "images")
     assert (recipe.loss, recipe.optimizer, recipe.head) == ("focal", "lion", "mlp")
+
+
+def test_a_session_s_own_recipe_takes_the_place_of_no_declared_one(shades, workspace):
+    recipe = shades.competition.recipes["standard"]
+    with shades.declaration.open("a") as file:
+        file.write('\ncompetition.recipes["own"] = competition.recipes["standard"]\n')
+    with pytest.raises(OverrideError, match="'own'"):
+        Session("shades", recipe=recipe, competitions=[shades.plugins], workspace=workspace.folder)
