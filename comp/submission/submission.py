@@ -176,8 +176,10 @@ def _indices(
 
 def keep_submission(submission: Submission, run: Run) -> None:
     """Write a run's submission.csv, and beside its scores by which fingerprint an edit of it shows."""
-    write_submission(submission, run.submission)
-    run.write_record("scores", {**run.record("scores"), "submission": tag_of(run.submission)})
+    with replacing(run.submission) as unfinished:
+        write_submission(submission, unfinished)
+        # Before the file has its name: a kill in between would show as an edit.
+        run.write_record("scores", {**run.record("scores"), "submission": tag_of(unfinished)})
 
 
 def write_submission(submission: Submission, path: Path, cells: int = CELLS) -> None:
