@@ -49,7 +49,7 @@ test-long: setup ## Run the tests that start clusters, processes or notebooks, a
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/real -m long $(ARGS)
 
 test-real: setup ## Run the tests on real images (they need ../shared)
-	$(BIN)/python -m pytest tests/real $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup tests/real $(ARGS)
 
 test-reliability: setup ## Run the tests of what can go wrong, with all their cases
 	$(BIN)/python -m pytest tests/reliability -m "full or not full" $(ARGS)

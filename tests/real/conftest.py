@@ -16,6 +16,17 @@ SHARED = Path(__file__).parents[2].parent / "shared"
 BACKBONE = SHARED / "weights" / "mobilenetv2_100.tf2_in1k"
 
 
+COMPETITIONS = ("dogs-vs-cats", "dog-breeds", "planet")
+
+
+def pytest_collection_modifyitems(items):
+    """Of several processes each has whole competitions: what one has trained serves all tests of a competition."""
+    for item in items:
+        given = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        asked = {*given, *(name.replace("_", "-") for name in item.fixturenames)}
+        item.add_marker(pytest.mark.xdist_group(next((name for name in COMPETITIONS if name in asked), "files")))
+
+
 @dataclass(frozen=True)
 class Finished:
     """A run of a competition that went the whole way, and its workspace."""
