@@ -19,9 +19,9 @@ FILES = ("checkpoints/model.safetensors", "submission.csv", "history.csv", "spli
 
 
 def each(kinds, often):
-    """All of these; `make test` runs those that are run often, and `make test-long` the others."""
+    """All of these; `make test` runs those that are run often, and `make test-reliability` the others."""
     each = ((kind, kind if isinstance(kind, tuple) else (kind,)) for kind in kinds)
-    return [pytest.param(*values, marks=[] if kind in often else pytest.mark.long) for kind, values in each]
+    return [pytest.param(*values, marks=[] if kind in often else pytest.mark.full) for kind, values in each]
 
 
 @dataclass(frozen=True)

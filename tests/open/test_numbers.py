@@ -113,7 +113,7 @@ def test_it_is_learned_predicted_in_its_own_unit_and_graded(kind, reds, opened):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "several"])
+@pytest.mark.parametrize("kind", each((kind for kind in KINDS if kind != "several"), ("own",)))
 def test_it_resumes_byte_for_byte(kind, reds, opened):
     opened(reds(kind)).resumes()
 
