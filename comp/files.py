@@ -43,12 +43,6 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def tag_of(csv: Path) -> str:
-    """The fingerprint of a submission's file, as it ends its message: 12 hexadecimal digits of SHA-256."""
-    with csv.open("rb") as file:
-        return f"#{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
-
-
 def write_text(path: Path, text: str) -> None:
     with replacing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")

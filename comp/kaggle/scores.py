@@ -13,11 +13,11 @@ from rich.text import Text
 from comp.console import Console
 from comp.declare.competition import Competition
 from comp.errors import KaggleError, RunError
-from comp.files import replacing, tag_of
+from comp.files import replacing
 from comp.kaggle.client import Kaggle, LeaderboardRow, Standing, standing_of
 from comp.kaggle.sources import kaggle_of
 from comp.kaggle.submitting import record
-from comp.runs import Run, Workspace, broken_runs, list_runs
+from comp.runs import Run, Workspace, broken_runs, list_runs, tag_of
 
 
 @dataclass(frozen=True)

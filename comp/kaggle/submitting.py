@@ -17,13 +17,13 @@ from comp.console import Console
 from comp.declare.brought import key_of
 from comp.declare.competition import Competition
 from comp.errors import KaggleError, RunError, counted
-from comp.files import alone, tag_of
+from comp.files import alone
 from comp.kaggle import failures
 from comp.kaggle.client import Kaggle, SubmissionRow, standing_of
 from comp.kaggle.connection import endpoint_at
 from comp.kaggle.failures import ATTEMPTS, PassingError, patiently, wait_after
 from comp.kaggle.sources import is_here, kaggle_of
-from comp.runs import Run, Workspace
+from comp.runs import Run, Workspace, tag_of
 from comp.submission.submission import check_submission, read_sample_submission
 
 SEARCHES_SECONDS = (2.0, 4.0, 8.0)

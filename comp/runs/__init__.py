@@ -1,6 +1,6 @@
 """Runs on disk: the workspace that they lie in, one run's folder, its history, and which runs there are."""
 
-from comp.runs.folder import Goal, Run
+from comp.runs.folder import Goal, Run, tag_of
 from comp.runs.history import EPOCH_COLUMNS, STEP_COLUMNS, TABLES, History
 from comp.runs.workspace import Workspace, broken_runs, create_run, find_run, list_runs, take_in
 
@@ -16,5 +16,6 @@ __all__ = [
     "create_run",
     "find_run",
     "list_runs",
+    "tag_of",
     "take_in",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from comp.errors import RunError
-from comp.files import held, is_held, replacing, tag_of, write_text
+from comp.files import held, is_held, replacing, write_text
 from comp.runs.history import History
 
 # The commands that write what a run may lack.
@@ -230,3 +231,9 @@ def _object(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("it holds no object")  # noqa: TRY004 - as for text that is no JSON
     return found
+
+
+def tag_of(csv: Path) -> str:
+    """The fingerprint of a submission's file, as it ends its message: 12 hexadecimal digits of SHA-256."""
+    with csv.open("rb") as file:
+        return f"#{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"

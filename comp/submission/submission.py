@@ -20,8 +20,8 @@ from comp.declare.competition import Competition
 from comp.declare.forms import SubmissionForm
 from comp.declare.labels.csv import pivoted, read_csv_in_blocks, read_ids
 from comp.errors import CompError, DeclarationError, SubmissionError
-from comp.files import replacing, tag_of
-from comp.runs import Run
+from comp.files import replacing
+from comp.runs import Run, tag_of
 
 ROUNDING = 1e-3
 # Values that are numbers or text at the same time.

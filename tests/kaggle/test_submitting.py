@@ -3,12 +3,11 @@
 import pytest
 
 from comp.errors import KaggleError
-from comp.files import tag_of
 from comp.kaggle.client import connect
 from comp.kaggle.submitting import has_score, sent, submit, wait_for_score
 from comp.local_kaggle.grading import DeclaredGraders
 from comp.local_kaggle.server import running
-from comp.runs import Workspace, create_run
+from comp.runs import Workspace, create_run, tag_of
 
 SLUG = "two-digits"
 REAL, HERE, ALSO_HERE = "https://api.kaggle.com", "http://127.0.0.1:8008", "http://127.0.0.1:9"

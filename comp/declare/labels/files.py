@@ -198,8 +198,9 @@ class TestImages(Declared):
         return table(left_out(others, self.suffix), id=ids, path=paths)
 
     def with_missing(self, test: pd.DataFrame, asked: Sequence[str], folder: Path) -> pd.DataFrame:
-        """The table, as `read` gives it, with a row with a path where no file is, for each id that is asked for without
-        an image. Raises DataError where these are more than a few, and not hidden.
+        """The table, as `read` gives it, with a row, whose path is no file, for each id asked for without an image.
+
+        Raises DataError where these are more than a few, and not hidden.
         """
         known = set(test["answer" if "answer" in test else "id"])
         missing = [one for one in asked if one not in known] if self.hidden or self.incomplete else []
