@@ -29,18 +29,26 @@ MOST_GRADES = 30
 
 @dataclass(frozen=True)
 class Labels:
-    """Which columns of a table hold the labels, and what they say; one column, or one for each class.
-
-    target: where it follows neither from the separator nor from ``single``.
-    """
+    """Which columns of a table hold the labels, and what they say; one column, or one for each class."""
 
     columns: tuple[str, ...]
     classes: tuple[str, ...]
     sure: float
+    target: Target = "single"
     separator: str | None = None
-    single: bool = True
     doubts: tuple[str, ...] = ()
-    target: Target | None = None
+
+    @property
+    def said(self) -> str:
+        """What there is, in words."""
+        if self.target == "number":
+            return f"numbers in {', '.join(map(repr, self.columns[:5]))}"
+        if len(self.columns) > 1:
+            ones = {"single": "just one of them 1 in a row", "multi": "any number of them 1 in a row"}
+            how = ones.get(self.target, "fractions that tell how much")
+            return f"a column for each of {len(self.columns)} classes, {how}"
+        what = "classes" if self.target == "single" else f"tags with {self.separator!r} between them"
+        return f"{len(self.classes)} {what} in {self.columns[0]!r}"
 
 
 def labels_of(
@@ -63,7 +71,7 @@ def labels_of(
         for column in others:
             for separator in SEPARATORS:
                 if _tags(table[column], separator) == set(asked):
-                    return Labels((column,), in_order(asked), 3, separator, single=False)
+                    return Labels((column,), in_order(asked), 3, "multi", separator)
     shown = [column for column in asked if column in others]
     if len(shown) > 1 and len(shown) * 2 > len(asked):
         lacking = ", ".join(column for column in asked if column not in others)
@@ -147,7 +155,7 @@ def _one_column_each(
     if not single and (families := _exclusive(yes)):
         listed = "; ".join(map(", ".join, families))
         doubts = (*doubts, f"just one is 1 in each row of {listed}, but each of them is a tag by itself")
-    return Labels(tuple(columns), in_order(columns), sure, single=single, doubts=doubts)
+    return Labels(tuple(columns), in_order(columns), sure, "single" if single else "multi", doubts=doubts)
 
 
 def _exclusive(yes: pd.DataFrame) -> list[list[str]]:
@@ -166,7 +174,7 @@ def _one_column(table: pd.DataFrame, image: str, column: str, sample: SampleTabl
     separator = _separator(table, image, column, sample)
     if separator is not None:
         doubts = (*doubts, f"whether {column!r} has tags, or classes with {separator!r} in their names")
-        return Labels((column,), in_order(_tags(values, separator)), sure, separator, single=False, doubts=doubts)
+        return Labels((column,), in_order(_tags(values, separator)), sure, "multi", separator, doubts)
     filled = values[values != ""]
     if _are_numbers(filled, sample):
         return Labels((column,), (column,), sure, target="number", doubts=doubts)

@@ -26,11 +26,11 @@ from comp.declare.metrics import Target
 from comp.declare.own_images import AskForAll, HideShare
 from comp.declare.reading import Channels, PixelTable
 from comp.errors import DataError
+from comp.new.asked import find_asked
 from comp.new.columns import SEPARATORS, around
 from comp.new.labels import find_labels
 from comp.new.long_form import made_wide
 from comp.new.look import Look
-from comp.new.matching import find_asked
 from comp.new.metrics import Named, for_target, metric_of
 from comp.new.own_images import own_images
 from comp.new.pixels import pixel_tables, reader_of
@@ -70,7 +70,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     found = find_sample(look)
     prepared: Sequence[PixelTable] | AskForAll | HideShare = ()
     read, long = "", None
-    rows = None if look.image_folders or found is None else pixel_tables(look, found)
+    rows = None if look.images.paths or found is None else pixel_tables(look, found)
     if found is None:
         prepared, labels, asked, sample = own_images(look)
     elif rows is not None:
@@ -90,7 +90,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     viewpoint, because = viewpoint_of(words, has_up=look.has_up)
     unlike = bool(re.search(UNLIKE_PHOTOS, words)) or viewpoint.flips != "horizontal"
     ratio, like = (3, "unlike") if unlike else (10, "like")
-    recipes, recipes_seen = recipes_for(look.pixels, len(look.images), like_photographs=not unlike)
+    recipes, recipes_seen = recipes_for(look.pixels, len(look.images.paths), like_photographs=not unlike)
     competition = Competition(
         name=name,
         kaggle=kaggle,

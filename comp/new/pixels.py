@@ -16,8 +16,8 @@ from comp.declare.labels.files import READ_BY, Folders, TestImages
 from comp.declare.labels.table import LabelSource, in_order
 from comp.declare.reading import PixelTable
 from comp.errors import DataError
+from comp.new.asked import Asked
 from comp.new.look import FEWEST_PIXELS, Look, numbers_in
-from comp.new.matching import Asked
 from comp.new.sample import SampleTable
 from comp.new.tables import Found, parts_of
 
@@ -98,7 +98,7 @@ def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Fou
         column=label,
     )
     source = TestImages("prepared/test", suffix=suffix)
-    asked = Asked(source, frozenset(), None, False, f"{pair.test} has the images to predict")
+    asked = Asked(source, frozenset(), f"{pair.test} has the images to predict")
     return made, labels, asked, "npy" if suffix else "images"
 
 
@@ -153,4 +153,4 @@ def images_of(look: Look, source: Any) -> list[str]:
     source = getattr(source, "train", source)
     pattern = getattr(source, "pattern", "") or f"{source.folder}/*{getattr(source, 'suffix', '')}"
     place, ending = re.split(r"[{*]", pattern)[0].rpartition("/")[0] or ".", splitext(pattern)[1].lower()
-    return [path for path in look.images_below.get(place, ()) if path.lower().endswith(ending.rstrip(".*"))]
+    return [path for path in look.images.below.get(place, ()) if path.lower().endswith(ending.rstrip(".*"))]

@@ -111,7 +111,7 @@ def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:
     last = [str(column) for column in table if column != key][-1:]
     words = {word for column in last for value in set(table[column]) for word in value.split()}
     answered = {word for word in words if not word.isdecimal()}
-    if answered and answered <= look.image_names | set(table[key]):
+    if answered and answered <= look.images.names | set(table[key]):
         of_column.append((f"{path} answers with images, in {last[0]!r}", "finding images that match"))
     for seen, what in (*of_column, *of_metric):
         raise DataError(
@@ -121,7 +121,7 @@ def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:
 
 def _id_of(look: Look, table: pd.DataFrame) -> str:
     """The first column, unless it can't have the ids and another one can."""
-    called = look.image_names.union(look.images)
+    called = look.images.names.union(look.images.paths)
     unique = [str(column) for column in table.columns if table[column].is_unique]
     shares = {column: sum(text.strip() in called for text in table[column]) / max(len(table), 1) for column in unique}
     first = str(table.columns[0])

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from comp.declare.labels.columns import CsvColumns, CsvLabels, CsvNumbers
 from comp.declare.labels.table import LabelSource
+from comp.new.columns import Labels
 
 MOST_PARTS = 4
 # What rows to train on, to validate on and to predict are called.
@@ -36,6 +38,15 @@ class Found:
     path: str = ""
     known: bool = True
     unique: bool = True
+
+
+def source_of(csv: str, labels: Labels, **where: Any) -> CsvLabels | CsvColumns | CsvNumbers:
+    """What reads the labels of a table; where: the other fields, like ``image`` and ``folder``."""
+    if labels.target == "number":
+        return CsvNumbers(csv, values=labels.columns, **where)
+    if len(labels.columns) > 1:
+        return CsvColumns(csv, labels=labels.columns, target=labels.target, **where)
+    return CsvLabels(csv, label=labels.columns[0], separator=labels.separator, **where)
 
 
 class Parts(NamedTuple):

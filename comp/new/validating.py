@@ -10,7 +10,6 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from comp.declare.labels.given import GivenSplit
-from comp.declare.labels.naming import Names
 from comp.declare.labels.placing import Rows
 from comp.declare.labels.table import LabelSource
 from comp.new.columns import FEW
@@ -53,9 +52,9 @@ def validating(look: Look, source: LabelSource, rows: pd.DataFrame, path: str = 
         return None
     source = replace(source, csv=path or source.csv, shared=True)
     values = set(rows.get(source.image, pd.Series(dtype=str)).str.strip())
-    named = [place for place in look.images_below if VALID.search(PurePosixPath(place).name)]
-    for place in (*sorted(named, key=len), source.folder, *look.largest_folders):
-        names = Names(look.images_below.get(place, ()), roots=(PurePosixPath(place), PurePosixPath()))
+    named = [place for place in look.images.below if VALID.search(PurePosixPath(place).name)]
+    for place in (*sorted(named, key=len), source.folder, *look.images.largest):
+        names = look.images.called(place)
         if sum(names.find(value) is not None for value in values) > (1 - FEW) * len(values):
             return replace(source, folder=place)
     return source if "{" in source.image + source.folder else None
