@@ -34,6 +34,7 @@ from comp.runs import Workspace, create_run
 from comp.submission.predictions import write_predictions
 from comp.submission.scoring import tune_on_predictions
 from comp.submission.submission import build_submission, keep_submission
+from tests.faults import misbehaving
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 
@@ -245,12 +246,11 @@ def serving(monkeypatch, tmp_path):
 
     @contextmanager
     def start(made, *faults):
-        with (
-            running(made.served, graders([made.competition]), tmp_path / "state", faults) as url,
-            monkeypatch.context() as patch,
-        ):
-            patch.setenv("COMP_KAGGLE_URL", url)
-            yield url
+        with monkeypatch.context() as patch:
+            patch.setattr("comp.local_kaggle.server.create_app", misbehaving(*faults))
+            with running(made.served, graders([made.competition]), tmp_path / "state") as url:
+                patch.setenv("COMP_KAGGLE_URL", url)
+                yield url
 
     return start
 

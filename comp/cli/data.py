@@ -138,7 +138,6 @@ def serve(
     here: Here,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds a folder per competition or data set.")],
     port: Port = 8642,
-    faults: Annotated[Path | None, option("FILE", "A plan of what goes wrong, to rehearse bad days.")] = None,
     kernels: Annotated[
         bool, option(None, "Execute notebooks that are pushed: code, with your rights, here.", "--kernels")
     ] = False,
@@ -147,14 +146,12 @@ def serve(
 
     It keeps a leaderboard, and serves until it is interrupted.
     """
-    from comp.local_kaggle.faults import read_plan
     from comp.local_kaggle.grading import DeclaredGraders
     from comp.local_kaggle.server import running, without_answers
 
     state = here.workspace.cache / "local-kaggle" / "state"
-    plan = read_plan(faults) if faults else ()
     graders = DeclaredGraders(here.folders)
-    with suppress(KeyboardInterrupt), running(folder, graders, state, plan, kernels=kernels, port=port) as url:
+    with suppress(KeyboardInterrupt), running(folder, graders, state, kernels=kernels, port=port) as url:
         print(f"export COMP_KAGGLE_URL={url}", flush=True)
         if line := without_answers(folder):
             print(line, flush=True)

@@ -11,7 +11,8 @@ from typing import Any, Literal, cast, get_type_hints
 
 from comp.errors import KaggleError
 from comp.kaggle import connection
-from comp.kaggle.connection import Endpoint, Subject, endpoint_at, local_user, sign_in
+from comp.kaggle.connection import Endpoint, Subject, client_of, endpoint_at
+from comp.kaggle.credentials import Credentials, sign_in
 from comp.kaggle.downloads import Download, Progress, download, unwatched
 from comp.kaggle.failures import (
     ForbiddenError,
@@ -135,17 +136,15 @@ def connect(url: str | None = None, say: Say = silent) -> Kaggle:
 class Kaggle:
     """A live connection; make one with `connect`. What fails for a while is asked again, then raises KaggleError."""
 
-    def __init__(self, endpoint: Endpoint, api: Any, say: Say = silent) -> None:
+    def __init__(self, endpoint: Endpoint, credentials: Credentials, say: Say = silent) -> None:
         self.endpoint = endpoint
         self.say = say
-        self._api = api
+        self._credentials = credentials
 
     @property
     def user(self) -> str:
         """Who is signed in, as the names of their data sets and notebooks begin."""
-        if self.endpoint.is_local:
-            return local_user()
-        return str(self._api.config_values[self._api.CONFIG_NAME_USER])
+        return self._credentials.user
 
     def ask(self, subject: Subject, method: str, **fields: Any) -> Any:
         """As `ask_once`, asked again where that may help; it must be safe to repeat."""
@@ -292,7 +291,7 @@ class Kaggle:
 
     def _call(self, method: str, **fields: Any) -> Any:
         part, _, name = method.partition(".")
-        with self._api.build_kaggle_client() as client:
+        with client_of(self.endpoint, self._credentials.auth) as client:
             call = getattr(getattr(getattr(client, part), SERVICES[part]), name)
             request = get_type_hints(call)["request"]()
             for field, value in fields.items():

@@ -1,62 +1,123 @@
-"""Credentials for Kaggle that are there but spoilt: which file or variable it is, and what is wrong in it."""
+"""Who is asking: the credentials that Kaggle's own client would take, and what is wrong in those that are spoilt."""
 
 from __future__ import annotations
 
-import codecs
 import json
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import requests
 
 from comp.errors import CredentialsError
+from comp.kaggle.connection import Endpoint, client_of
+from comp.local_kaggle import LOCAL_TOKEN_PREFIX, LOCAL_USER
 
-VARIABLES = ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY")
-FILE, TOKEN = "kaggle.json", "access_token"
+REMEDY = (
+    "make a new token at https://www.kaggle.com/settings/api and put it into the file ~/.kaggle/access_token or into "
+    "the environment variable KAGGLE_API_TOKEN"
+)
 FIELDS = ("username", "key")
+REFUSING = (400, 401, 403, 404)
 
 
-def must_be_whole(remedy: str) -> None:
-    """Raise CredentialsError, with the remedy, where what Kaggle's client would take can't be right."""
-    for name in VARIABLES:
-        if wrong := _no_ascii(os.environ.get(name, "")):
-            raise CredentialsError(f"The variable {name} has {wrong}; {remedy}.")
-    if os.environ.get("KAGGLE_API_TOKEN") or all(os.environ.get(name) for name in VARIABLES[1:]):
-        return
+@dataclass(frozen=True)
+class Credentials:
+    """A user at Kaggle, and how requests says in its ``auth`` who that is."""
+
+    user: str
+    auth: Any = field(repr=False)
+
+
+def sign_in(endpoint: Endpoint) -> Credentials:
+    """The first of a token, a name with its key, and what `kaggle auth login` left, that is whole and accepted.
+
+    For a Kaggle on this machine none of them is read: a token of ours says the user's name.
+
+    Raises CredentialsError: there are none, or spoilt ones, or Kaggle refuses them.
+    """
+    if endpoint.is_local:
+        user = os.environ.get("KAGGLE_USERNAME", "").strip() or LOCAL_USER
+        return _with_token(user, LOCAL_TOKEN_PREFIX + quote(user))
+    refused = []
+    for find in (_by_token, _by_key, _by_login):
+        try:
+            if found := find(endpoint):
+                return found
+        except CredentialsError as error:
+            refused.append(error)
+        except requests.HTTPError as error:
+            if error.response.status_code not in REFUSING:
+                raise
+            refused.append(_wrong("Kaggle does not accept the credentials found here"))
+    raise (refused or [_wrong("Kaggle wants to know who is asking and there are no valid credentials here")])[0]
+
+
+def _by_token(endpoint: Endpoint) -> Credentials | None:
+    from kagglesdk.kaggle_env import get_access_token_from_env
+    from kagglesdk.security.types.oauth_service import IntrospectTokenRequest
+
+    try:
+        token, where = get_access_token_from_env()
+    except (OSError, ValueError) as error:
+        raise _wrong(f"The file with Kaggle's token can't be read ({error})") from error
+    if not token:
+        return None
+    request = IntrospectTokenRequest()
+    request.token = _plain(token, where)
+    with client_of(endpoint, _with_token("", token).auth) as client:
+        answer = client.security.oauth_client.introspect_token(request)
+    if not (answer.active and answer.username):
+        raise _wrong("Kaggle does not accept the token found here")
+    return _with_token(answer.username, token)
+
+
+def _by_key(_: Endpoint) -> Credentials | None:
+    """From the variables KAGGLE_USERNAME and KAGGLE_KEY, and what they don't say from kaggle.json."""
+    known = {name: value for name in FIELDS if (value := os.environ.get(f"KAGGLE_{name.upper()}"))}
+    where = "KAGGLE_USERNAME or KAGGLE_KEY"
     configured = os.environ.get("KAGGLE_CONFIG_DIR")
     folders = [Path(configured)] if configured else [Path.home() / ".kaggle", Path.home() / ".config" / "kaggle"]
-    there = [path for name in (TOKEN, FILE) for folder in folders if (path := folder / name).is_file()]
-    wrong_in = {path: _wrong_in(path) for path in there}
-    if wrong_in and all(wrong_in.values()):
-        path, wrong = next(iter(wrong_in.items()))
-        raise CredentialsError(f"{path} {wrong}; {remedy}.")
+    file = next((path for folder in folders if (path := folder / "kaggle.json").is_file()), None)
+    if len(known) < len(FIELDS):
+        if file is None:
+            return None
+        where = str(file)
+        try:
+            # Some editors begin a file with a byte order mark.
+            content = json.loads(file.read_text(encoding="utf-8-sig"))
+            known = {name: str(content[name]).strip() for name in FIELDS} | known
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            reason = f"it has no {error}" if isinstance(error, KeyError) else error
+            raise _wrong(f"{file} is empty, cut off or not what Kaggle made ({reason})") from error
+    user, key = (_plain(known[name], where) for name in FIELDS)
+    return Credentials(user, (user, key))
 
 
-def _wrong_in(path: Path) -> str:
-    """What is wrong in a file of credentials, in words; empty where nothing is."""
-    try:
-        content = path.read_bytes()
-        text = content.decode("utf-8")
-    except OSError as error:
-        return f"can't be read: {error.strerror}"
-    except UnicodeDecodeError:
-        return "is no UTF-8"
-    if content.startswith(codecs.BOM_UTF8):
-        return "begins with a byte order mark, which some editors write; save it as UTF-8 without one"
-    if not text.strip():
-        return "is empty"
-    if path.name == TOKEN:
-        wrong = _no_ascii(text.strip())
-        return wrong and f"has {wrong}"
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        return f"is no JSON, as if it were cut off ({error})"
-    missing = [name for name in FIELDS if not isinstance(found, dict) or not str(found.get(name) or "").strip()]
-    if missing:
-        return f"has no {missing[0]!r}"
-    wrong = next((f"in {name!r} {said}" for name in FIELDS if (said := _no_ascii(str(found[name])))), "")
-    return wrong and f"has {wrong}"
+def _by_login(endpoint: Endpoint) -> Credentials | None:
+    from kagglesdk.kaggle_creds import KaggleCredentials
+
+    with client_of(endpoint) as client:
+        found = KaggleCredentials.load(client=client)
+        token = found and found.get_access_token()
+    return _with_token(found.get_username(), token) if token else None
 
 
-def _no_ascii(text: str) -> str:
+def _with_token(user: str, token: str) -> Credentials:
+    from kagglesdk.kaggle_http_client import KaggleHttpClient
+
+    return Credentials(user, KaggleHttpClient.BearerAuth(token))
+
+
+def _plain(text: str, where: str) -> str:
+    """The text, where a credential can be so."""
     odd = next((letter for letter in text if not letter.isascii() or not letter.isprintable()), "")
-    return f"{odd!r}, which no credential has" if odd else ""
+    if odd:
+        raise _wrong(f"The credential in {where} has {odd!r}, which no credential has")
+    return text
+
+
+def _wrong(what: str) -> CredentialsError:
+    return CredentialsError(f"{what}: {REMEDY}.")

@@ -14,7 +14,8 @@ import requests
 from urllib3.exceptions import NewConnectionError
 
 from comp.errors import CredentialsError, KaggleError
-from comp.kaggle.connection import TOKEN_REMEDY, Subject
+from comp.kaggle.connection import Subject
+from comp.kaggle.credentials import REMEDY
 
 # What requests says where the certificates that it trusts are missing, empty or those of others.
 UNTRUSTED = r"CA certificate bundle|NO_CERTIFICATE_OR_CRL|self.signed cert|unable to get (local )?issuer"
@@ -153,7 +154,7 @@ def refusal(response: requests.Response, subject: Subject) -> KaggleError:
     """The error for a response of 400 or more."""
     status = response.status_code
     if status == 401:
-        return CredentialsError(f"Kaggle does not accept the credentials for {subject} (401): {TOKEN_REMEDY}.")
+        return CredentialsError(f"Kaggle does not accept the credentials for {subject} (401): {REMEDY}.")
     if status == 403:
         remedy = (
             f"it may be private; ask its owner at {subject.page}"

@@ -53,7 +53,6 @@ class Catalog:
         self._hidden = (root / ANSWERS).resolve()
         self._made = Path(tempfile.mkdtemp(prefix="comp-serve-"))
         self._making = threading.Lock()
-        self._revised: dict[str, Path] = {}
         self._md5s: dict[tuple[Path, int, int], str] = {}
 
     def __enter__(self) -> Self:
@@ -116,7 +115,7 @@ class Catalog:
         A made one is stored uncompressed, the same bytes and date for the same files, so that a download that was cut
         can be resumed after the server was started anew.
         """
-        if own := self._revised.get(slug) or self._own_archive(slug):
+        if own := self._own_archive(slug):
             return own
         members = [(file.name, file.path, file.path.stat()) for file in self.files(slug) if file.path]
 
@@ -131,17 +130,6 @@ class Catalog:
 
         digest = _digest(slug, *(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, _, stat in members))
         return self._once(f"{digest}.zip", max((stat.st_mtime_ns for _, _, stat in members), default=0), pack)
-
-    def revise(self, slug: str) -> None:
-        """Serve another version of the archive from now on: with a file more at its beginning, so that every byte
-        after it lies elsewhere."""
-        before = self.archive(slug)
-        path = self._made / f"{before.stem}-revised.zip"
-        with zipfile.ZipFile(before) as source, zipfile.ZipFile(path, "w") as out:
-            out.writestr(zipfile.ZipInfo("VERSION", _EPOCH_OF_ZIP), "another\n")
-            for member in source.infolist():
-                out.writestr(member, source.read(member))
-        self._revised[slug] = path
 
     def md5(self, path: Path) -> str | None:
         """The MD5 of a file, in base64; None of one so large that asking for it would take long."""

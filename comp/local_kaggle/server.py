@@ -7,7 +7,7 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import uvicorn
@@ -16,7 +16,6 @@ from comp.errors import KaggleError
 from comp.local_kaggle.app import HOSTS, create_app
 from comp.local_kaggle.catalog import ANSWERS, Catalog
 from comp.local_kaggle.datasets import Datasets
-from comp.local_kaggle.faults import Fault, Faulty
 from comp.local_kaggle.grading import Grader
 from comp.local_kaggle.kernels import Kernels
 from comp.local_kaggle.protocol import LocalKaggle
@@ -45,7 +44,6 @@ def running(
     folder: Path,
     graders: Mapping[str, Grader],
     state: Path,
-    faults: Sequence[Fault] = (),
     *,
     kernels: bool = False,
     port: int = 0,
@@ -72,9 +70,8 @@ def running(
             more = {**datasets.calls(), **pushed.calls()}
             kaggle = LocalKaggle(catalog, store, graders, more)
             kaggle.enter_teams()
-            app = Faulty(create_app(kaggle, pushed), faults, kaggle)
             config = uvicorn.Config(
-                app,
+                create_app(kaggle, pushed),
                 http="h11",
                 log_level="warning",
                 access_log=False,

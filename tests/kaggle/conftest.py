@@ -99,6 +99,21 @@ def kaggle(url):
     return connect()
 
 
+def official(url, user):
+    """Kaggle's own client, whose functions ask the Kaggle at this address, as this user."""
+    from kaggle.api.kaggle_api_extended import KaggleApi  # which signs in when it is imported
+
+    class Elsewhere(KaggleApi):
+        def build_kaggle_client(self):
+            client = super().build_kaggle_client()
+            client.http_client()._endpoint = url
+            return client
+
+    api = Elsewhere()
+    api.config_values = {api.CONFIG_NAME_USER: user, api.CONFIG_NAME_KEY: "none"}
+    return api
+
+
 @pytest.fixture
 def answering(monkeypatch):
     """A server on this machine that gives every request to a function, and remembers what it was sent."""

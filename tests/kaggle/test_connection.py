@@ -2,17 +2,17 @@
 
 import json
 import os
-import subprocess
-import sys
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.client import connect
-from comp.kaggle.connection import KAGGLE_URL, _imported_without_signing_in, endpoint_at
-from comp.kaggle.credentials import VARIABLES, must_be_whole
+from comp.kaggle.connection import KAGGLE_URL, endpoint_at
 from comp.kaggle.submitting import submit
+from tests.kaggle.conftest import official
 
 SLUG = "two-digits"
 DATASET = "someone/more-digits"
@@ -80,34 +80,6 @@ def test_without_credentials_one_sentence_says_where_to_put_the_token(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-OFFICIAL = """
-import os, sys
-from comp.errors import KaggleError
-from comp.kaggle.connection import _imported_without_signing_in
-try:
-    _imported_without_signing_in()
-except KaggleError as error:
-    print(error)
-del os.environ["KAGGLE_CONFIG_DIR"]
-_imported_without_signing_in()
-assert "kaggle" not in sys.modules
-print("quiet")
-import kaggle
-assert type(kaggle.api) is kaggle.KaggleApi
-"""
-
-
-def test_importing_the_official_client_neither_prints_nor_signs_in_nor_spoils_a_later_import(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path / "file" / "kaggle"))
-    done = subprocess.run([sys.executable, "-c", OFFICIAL], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    failed, *others = done.stdout.splitlines()
-    assert "set KAGGLE_CONFIG_DIR to a folder that can be written" in failed
-    assert others[0] == "quiet"
-    assert others[1].startswith("Authentication required")
-
-
 def test_a_server_on_this_machine_is_never_sent_the_users_credentials(answering, secrets, tmp_path):
     csv = tmp_path / "s.csv"
     csv.write_text("id\n1\n")
@@ -142,28 +114,71 @@ def test_credentials_are_in_no_message_and_no_output(answering, secrets, capfd):
     assert SECRET not in "".join(capfd.readouterr())
 
 
-def test_kaggle_itself_gets_the_legacy_key_as_its_own_client_sends_it(monkeypatch):
-    monkeypatch.setenv("KAGGLE_USERNAME", "me")
-    monkeypatch.setenv("KAGGLE_KEY", SECRET)
-    client = connect()._api.build_kaggle_client()
-    assert client.http_client()._endpoint == KAGGLE_URL
-    assert client.http_client()._session.auth == ("me", SECRET)
+@pytest.fixture
+def at_kaggle(answering, monkeypatch):
+    """Kaggle itself, with such an answer about a token and a refusal of all else; what it is sent."""
+
+    @contextmanager
+    def start(about_token):
+        def answer(handler):
+            if handler.path.endswith("IntrospectToken"):
+                handler.send(*about_token, {"Content-Type": "application/json"})
+            else:
+                handler.send(401, b"{}")
+
+        with answering(answer) as seen:
+            endpoint = replace(endpoint_at(), is_local=False)
+            monkeypatch.setattr("comp.kaggle.client.endpoint_at", lambda _: endpoint)
+            yield seen
+
+    return start
 
 
-def test_the_official_functions_work_with_only_the_endpoint_changed(url, tmp_path, monkeypatch, capfd):
-    monkeypatch.setenv("KAGGLE_USERNAME", "ada")
-    monkeypatch.setenv("KAGGLE_KEY", "none")
-    _imported_without_signing_in()
-    from kaggle.api.kaggle_api_extended import KaggleApi
+REFUSED = (403, b'{"code": 403, "message": "no"}')
 
-    class Elsewhere(KaggleApi):
-        def build_kaggle_client(self):
-            client = super().build_kaggle_client()
-            client.http_client()._endpoint = url
-            return client
 
-    api = Elsewhere()
-    api.authenticate()
+@pytest.mark.parametrize(
+    ("variables", "file", "about_token", "user", "sent"),
+    [
+        ({"KAGGLE_API_TOKEN": "KGAT_1"}, "", (200, b'{"active": true, "username": "me"}'), "me", "Bearer KGAT_1"),
+        ({"KAGGLE_USERNAME": "me", "KAGGLE_KEY": "01"}, "", REFUSED, "me", "Basic bWU6MDE="),
+        ({}, '\ufeff{"username": "me", "key": "01"}', REFUSED, "me", "Basic bWU6MDE="),
+        ({"KAGGLE_KEY": "01"}, '{"username": "me", "key": "02"}', REFUSED, "me", "Basic bWU6MDE="),
+    ],
+)
+def test_kaggle_gets_the_credentials_that_its_own_client_would_send(
+    at_kaggle, monkeypatch, tmp_path, variables, file, about_token, user, sent
+):
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "kaggle.json").write_text(file)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with at_kaggle(about_token) as seen:
+        kaggle = connect()
+        assert kaggle.user == user
+        with pytest.raises(CredentialsError, match="401"):
+            kaggle.submissions(SLUG)
+    assert seen[-1][1]["Authorization"] == sent
+
+
+def test_a_token_that_kaggle_refuses_is_followed_by_a_login_and_one_sentence_where_that_is_refused_too(at_kaggle):
+    folder = Path(os.environ["HOME"]) / ".kaggle"
+    folder.mkdir()
+    (folder / "access_token").write_text(SECRET)
+    login = {"refresh_token": SECRET, "username": "me", "access_token": "KGAT_2"}
+    for expires, user in (("2100-01-01T00:00:00+00:00", "me"), ("2000-01-01T00:00:00+00:00", None)):
+        (folder / "credentials.json").write_text(json.dumps({**login, "access_token_expiration": expires}))
+        with at_kaggle(REFUSED) as seen:
+            if user:
+                assert connect().user == user
+            else:
+                with pytest.raises(CredentialsError, match="does not accept the credentials"):
+                    connect()
+                assert len(seen) == 2
+
+
+def test_the_official_functions_work_with_only_the_endpoint_changed(url, tmp_path, capfd):
+    api = official(url, "ada")
     names = [file.name for file in api.competition_list_files(SLUG).files]
     assert names == ["notes/read me.txt", "sample_submission.csv", "train.zip"]
     assert [file.name for file in api.dataset_list_files(DATASET).files] == ["labels.csv", "more/2.png"]
@@ -198,30 +213,25 @@ def test_the_official_functions_work_with_only_the_endpoint_changed(url, tmp_pat
     ("name", "content", "says"),
     [
         ("kaggle.json", b"", "is empty"),
-        ("kaggle.json", b'{"username": "me", "key": "01', "no JSON"),
-        ("kaggle.json", b'\xef\xbb\xbf{"username": "me", "key": "01"}', "byte order mark"),
-        ("kaggle.json", '{"username": "me", "key": "01\u20132"}'.encode(), "in 'key' '\u2013'"),
+        ("kaggle.json", b'{"username": "me", "key": "01', "cut off"),
+        ("kaggle.json", '{"username": "me", "key": "01\u20132"}'.encode(), "'\u2013'"),
         ("kaggle.json", b'{"username": "me"}', "has no 'key'"),
-        ("kaggle.json", b"\xff\xfe{", "no UTF-8"),
+        ("kaggle.json", b"\xff\xfe{", "utf-8"),
         ("access_token", "KGAT_0\u2014".encode(), "'\u2014'"),
+        ("access_token", b"\xff\xfe{", "utf-8"),
     ],
 )
-def test_credentials_that_are_spoilt_are_named_with_what_is_wrong(tmp_path, monkeypatch, name, content, says):
-    for variable in VARIABLES:
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
-    (tmp_path / name).write_bytes(content)
+def test_credentials_that_are_spoilt_are_named_and_good_ones_beside_them_are_enough(monkeypatch, name, content, says):
+    folder = Path(os.environ["HOME"]) / ".kaggle"
+    folder.mkdir()
+    (folder / name).write_bytes(content)
     with pytest.raises(CredentialsError) as caught:
-        must_be_whole("get another")
-    assert str(tmp_path / name) in str(caught.value)
+        connect()
+    assert name.partition("_")[2] in str(caught.value)
     assert says in str(caught.value)
-
-
-def test_a_variable_that_is_spoilt_is_named_and_good_credentials_beside_a_spoilt_file_are_enough(tmp_path, monkeypatch):
-    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
-    (tmp_path / "kaggle.json").write_bytes(b"")
-    (tmp_path / "access_token").write_text(SECRET)
-    must_be_whole("get another")
+    monkeypatch.setenv("KAGGLE_USERNAME", "me")
+    monkeypatch.setenv("KAGGLE_KEY", "01")
+    assert connect().user == "me"
     monkeypatch.setenv("KAGGLE_KEY", "0123\u2013")
-    with pytest.raises(CredentialsError, match="KAGGLE_KEY"):
-        must_be_whole("get another")
+    with pytest.raises(CredentialsError, match="'\u2013'" if name == "kaggle.json" else name.partition("_")[2]):
+        connect()

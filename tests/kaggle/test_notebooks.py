@@ -12,8 +12,8 @@ import requests
 from comp.errors import KaggleError
 from comp.kaggle.client import connect
 from comp.kaggle.notebooks import Notebook, create_dataset, download_output, execution, output, push
-from comp.local_kaggle.faults import Fault
 from comp.local_kaggle.server import running
+from tests.faults import Fault, misbehaving
 
 SLUG = "two-digits"
 
@@ -29,7 +29,8 @@ def serving(served, tmp_path, monkeypatch):
 
     @contextmanager
     def start(*faults):
-        with running(served, {}, tmp_path / "state", faults, kernels=True) as url:
+        monkeypatch.setattr("comp.local_kaggle.server.create_app", misbehaving(*faults))
+        with running(served, {}, tmp_path / "state", kernels=True) as url:
             monkeypatch.setenv("COMP_KAGGLE_URL", url)
             yield connect(url)
 

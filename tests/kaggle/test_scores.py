@@ -7,7 +7,7 @@ from comp.console import Console
 from comp.kaggle.client import connect
 from comp.kaggle.scores import scores_of
 from comp.kaggle.submitting import send, submit
-from comp.local_kaggle.faults import Fault
+from tests.faults import Fault
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from pathlib import Path
 from comp import runner
 from comp.console import Console
 from comp.declare.competition import Competition
-from comp.kaggle.connection import Endpoint, sign_in
+from comp.kaggle.connection import Endpoint
+from comp.kaggle.credentials import sign_in
 from comp.runs import Run, Workspace, list_runs
 from comp.runs.resolve import Choices
 from comp.training import features, prepared, resuming, training

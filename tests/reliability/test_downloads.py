@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from comp.local_kaggle.faults import Fault
+from tests.faults import Fault
 
 BLOBS = "archives/blobs.zip"
 SIZE = 1_000_114  # of that archive, in bytes

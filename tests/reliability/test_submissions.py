@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from comp.local_kaggle.faults import Fault
+from tests.faults import Fault
 
 UPLOADING = ("GetCompetition", "ListSubmissions", "StartSubmissionUpload", "uploads", "CreateSubmission")
 

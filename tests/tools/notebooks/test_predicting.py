@@ -17,6 +17,7 @@ from comp.kaggle.notebooks import execution, output
 from comp.local_kaggle.kernels import make_environment
 from comp.local_kaggle.server import running
 from comp.runs import Run
+from tests.kaggle.conftest import official
 
 pytestmark = pytest.mark.long
 
@@ -127,13 +128,10 @@ def test_without_network_it_gives_the_run_s_submission_and_pushed_by_kaggle_s_cl
     shutil.rmtree(shades.files / "train")
     (shades.files / "train.csv").unlink()
     with running(shades.served, {}, tmp_path / "state", kernels=True) as url:
-        kaggle = connect(url)
-        official = kaggle._api
-        official.config_values["username"] = "you"
-        assert official.dataset_create_new(written / "data", quiet=True).status == "ok"
-        assert official.dataset_create_version(written / "data", "again", quiet=True).status == "ok"
-        assert official.dataset_status("you/comp-shades-standard-1").lower() == "ready"
-        pushed = official.kernels_push(written)
+        kaggle, api = connect(url), official(url, "you")
+        assert api.dataset_create_new(written / "data", quiet=True).status == "ok"
+        assert api.dataset_status("you/comp-shades-standard-1").lower() == "ready"
+        pushed = api.kernels_push(written)
         assert (pushed.error, pushed.invalid_dataset_sources, pushed.invalid_competition_sources) == ("", [], [])
         handle = pushed.ref.removeprefix("/code/")
         while (now := execution(kaggle, handle)).status in ("queued", "running"):
