@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
 from pathlib import Path
-from types import CodeType
 from typing import Annotated, Any, Literal
 
 from comp.declare.checks import Declared, between, matching, misspelt, one_of
@@ -144,25 +143,17 @@ def find_competitions(*folders: Path) -> dict[str, Path]:
     return found
 
 
-class _AsWritten(SourceFileLoader):
-    """Compiles what is written now: bytecode doesn't tell an edit of the same second and length from what was there."""
-
-    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - as SourceFileLoader names it
-        return self.source_to_code(self.get_data(self.path), self.path)
-
-
 def load_competition(declaration: Path) -> Competition:
     """Run a competition.py (it is code: run only what you trust) and return the competition it declares."""
     module_name = f"competitions.{declaration.parent.name}.competition"
-    loader = _AsWritten(module_name, str(declaration))
-    spec = importlib.util.spec_from_file_location(module_name, declaration, loader=loader)
-    if spec is None or spec.loader is None:
-        raise DeclarationError(f"{declaration} can't be read as a Python file.")
-    module = importlib.util.module_from_spec(spec)
+    spec = ModuleSpec(module_name, None, origin=str(declaration))
+    spec.has_location = True
+    module = module_from_spec(spec)
     # A label function must be found again by name in the loader's worker processes.
     sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        # Not from bytecode, which doesn't tell an edit of the same second and length from what was there.
+        exec(compile(declaration.read_bytes(), declaration, "exec"), vars(module))
     except CompError as error:
         raise DeclarationError(f"{declaration}: {error}") from error
     except NameError as error:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from comp.declare.brought import called
 from comp.declare.checks import Declared
-from comp.errors import CompError, DeclarationError
+from comp.errors import DeclarationError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -97,20 +98,13 @@ class Metric(Declared):
         """The score; ``classes`` are the names of the C classes, tags or numbers. Raises DeclarationError."""
         if self.takes == "probabilities":
             self.must_fit(range(predictions.shape[1]))
-        try:
-            score = self.score(targets, predictions, *([classes] if self.named else []))
-        except CompError:
-            raise
-        except Exception as error:
-            raise DeclarationError(
-                f"Metric: `score` of {self.name!r} raises {type(error).__name__}: {error}; it should be a function of "
-                f"targets and {self.takes} that returns a number."
-            ) from error
+        field, names = f"Metric: `score` of {self.name!r}", [classes] if self.named else []
+        score = called(field, self.score, targets, predictions, *names)
         # One number of numpy's or torch's is one as well, but a list of one, or text, is none.
         shape = getattr(score, "shape", ())
         if len(shape) or isinstance(score, str) or not hasattr(score, "__float__"):
             found = f"an array of shape {tuple(shape)}" if len(shape) else repr(score)
-            raise DeclarationError(f"Metric: `score` of {self.name!r} returns {found}, but it should return a number.")
+            raise DeclarationError(f"{field} returns {found}, but it should return a number.")
         return float(score)
 
     def must_fit(self, classes: Sequence[Any]) -> None:

@@ -6,11 +6,9 @@ import signal
 from dataclasses import dataclass
 
 import pytest
-from markupsafe import Markup
 
 from comp import runner
 from comp.console import Console
-from comp.report import figures
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
 from comp.training import features, training
@@ -80,16 +78,14 @@ def _killed(competition, choices, workspace, saves):
 
 
 @pytest.fixture
-def opened(serving, workspace, monkeypatch):
+def opened(serving, workspace):
     """Runs a made competition by the real runner, from the local Kaggle's files to its score: `opened(made)`.
 
-    settings: as ``--set`` takes them. charts: whether those of its page are drawn, which takes longer than such a run.
+    settings: as ``--set`` takes them.
     """
 
-    def start(made, *settings, charts=False):
+    def start(made, *settings):
         choices = Choices(settings=settings)
-        if not charts:
-            monkeypatch.setattr(figures, "_drawn", lambda *_: Markup('<svg viewBox="0 0 1 1"></svg>'))
         with serving(made):
             run = runner.run(made.competition, choices, workspace, Console(), submitting=True)
         return Opened(made, workspace, choices, run)

@@ -75,7 +75,8 @@ def test_labels_that_follow_from_columns_alone_are_learned(moles, opened, recipe
     assert "'age': 1 of 60 labelled images" in said
     assert "'site': 1 of 40 test images" in said
     assert done.page
-    done.resumes()
+    if recipe != "cached features":
+        done.resumes()
     encoding = done.run.record("config")["columns"]["encoding"]
     assert done.run.record("config")["columns"]["declared"]["dropout"] == 0.05
     assert encoding["categories"] == {"site": ["arm", "leg"]}

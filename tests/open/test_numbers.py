@@ -38,18 +38,16 @@ competition = Competition(
     submission={form},
     augment=upright(max_zoom=1, max_rotation=0, max_light=0),
     metric={metric},
-    recipes={{
-        "standard": Recipe(
-            RECIPE, loss={loss}, stages=[Stage(size=16, train="all", cycle_length=12, learning_rate=4e-3)]{fields}
-        )
-    }},
+    recipes={{"standard": Recipe(RECIPE, loss={loss}, {fields})}},
 )
 """
 ONE = 'CsvNumbers("train.csv", "id", ["age"]'
 SEVERAL = 'CsvNumbers("train.csv", "id", ["age", "cold"]'
 COLOURS = 'CsvColumns("train.csv", "id", ["red", "green"]'
 GRADE = 'CsvLabels("train.csv", "id", "grade"'
-NUMBERS = {"labels": ONE, "form": "Numbers()", "metric": '"rmse"', "loss": "''", "more": "", "fields": ""}
+CACHED = 'stages=[Stage(size=16, train="head", cached=True, cycle_length=40, learning_rate=2e-2)]'
+ON_IMAGES = 'stages=[Stage(size=16, train="all", cycle_length=12, learning_rate=4e-3)]'
+NUMBERS = {"labels": ONE, "form": "Numbers()", "metric": '"rmse"', "loss": "''", "more": "", "fields": CACHED}
 SHARES = {**NUMBERS, "labels": COLOURS, "form": "ProbabilityPerClass()", "metric": '"log_loss"'}
 TAGS = {**SHARES, "metric": '"mean_columnwise_roc_auc"', "more": ", target='multi'"}
 GRADES = {**NUMBERS, "labels": GRADE, "form": "ClassName()", "metric": '"quadratic_kappa"'}
@@ -57,7 +55,7 @@ GRADES = {**NUMBERS, "labels": GRADE, "form": "ClassName()", "metric": '"quadrat
 KINDS = {
     "several": ({**NUMBERS, "labels": SEVERAL}, "numbers", 8),
     "bounded": ({**NUMBERS, "more": ", bounds=(0, 100)", "loss": "'bce'"}, "number", 12),
-    "huber": ({**NUMBERS, "loss": "'huber'", "fields": ", mixup=0.2, accumulation=2"}, "number", 14),
+    "huber": ({**NUMBERS, "loss": "'huber'", "fields": f"mixup=0.2, accumulation=2, {ON_IMAGES}"}, "number", 14),
     "own": ({**NUMBERS, "loss": "squared", "metric": 'Metric("far", "numbers", False, far)'}, "number", 12),
     "shares": ({**SHARES, "more": ", target='shares'"}, "shares", 0.6),
     "fractions": ({**SHARES, "more": ", target='fractions'"}, "fractions", 0.58),
@@ -80,9 +78,8 @@ def reds(tiny):
     """80 images to learn from, 30 to predict, each red to a share and green for the rest."""
 
     def made(kind):
-        fields, columns, _ = KINDS[kind]
-        made = tiny(SOURCE.format(**fields))
-        names, label = COLUMNS[columns]
+        made = tiny(SOURCE.format(**KINDS[kind][0]))
+        names, label = COLUMNS[KINDS[kind][1]]
         rng = np.random.default_rng(0)
         rows = {part: [] for part in ("train", "test")}
         for part, count in (("train", 80), ("test", 30)):
@@ -101,7 +98,7 @@ def reds(tiny):
 @pytest.mark.parametrize("kind", each(KINDS, ("several", "grades")))
 def test_it_is_learned_predicted_in_its_own_unit_and_graded(kind, reds, opened):
     made = reds(kind)
-    done = opened(made, charts=kind in ("shares", "grades"))
+    done = opened(made)
     best, higher = KINDS[kind][2], made.competition.scoring.higher_is_better
     assert done.score > best if higher else done.score < best
     assert done.page
@@ -121,7 +118,7 @@ def test_it_resumes_byte_for_byte(kind, reds, opened):
 @pytest.mark.long
 def test_numbers_are_learned_resumed_shown_compared_blended_rehearsed_and_taken_by_hand(reds, opened):
     made = reds("several")
-    done = opened(made, charts=True)
+    done = opened(made)
     assert done.score < KINDS["several"][2]
     assert done.page
     done.resumes()
@@ -160,6 +157,6 @@ def test_numbers_are_learned_resumed_shown_compared_blended_rehearsed_and_taken_
         ("ordinal", "balance=weights", "`loss` is 'ordinal'"),
     ],
 )
-def test_what_means_nothing_for_a_target_is_refused(kind, setting, named, reds):
+def test_what_means_nothing_for_a_target_is_refused(kind, setting, named, tiny):
     with pytest.raises(OverrideError, match=named):
-        resolve(reds(kind).competition, Choices(settings=[setting]))
+        resolve(tiny(SOURCE.format(**KINDS[kind][0])).competition, Choices(settings=[setting]))

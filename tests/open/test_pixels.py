@@ -63,7 +63,8 @@ CSV = """labels=CsvLabels("train.csv", image="id", label="shade", folder="train"
 IN_PREPARED = CSV.format(".npy").replace('"train"', '"prepared/train"').replace('"test"', '"prepared/test"')
 SHADES = {"low": 0.15, "middle": 0.5, "high": 0.85}
 FIELDS = {
-    "channels": CSV.format("_b.png") + 'read=Channels(["_a.png", "_b.png", "_c.png", "_d.png"]), augment=top_down(),',
+    "channels": CSV.format("_b.raw")
+    + 'read=Channels(["_a.raw", "_b.raw", "_c.raw", "_d.raw"], read=read), augment=top_down(),',
     "function": CSV.format(".raw") + "read=read, augment=top_down(),",
     "npy": CSV.format(".npy") + 'read="npy",',
     "dicom": CSV.format(".dcm") + 'read="dicom",',
@@ -84,7 +85,8 @@ FIELDS = {
 }
 
 
-OFTEN = ("channels", "function")
+def raw(path, grey):
+    path.write_bytes(b"RAW" + np.dstack([grey.T] * 5).astype(np.float32).tobytes())
 
 
 def write(made, kind, part, rows):
@@ -100,10 +102,9 @@ def write(made, kind, part, rows):
             case "channels":
                 for number, channel in enumerate("abcd"):
                     # Only the last channel tells.
-                    shown = grey if channel == "d" else np.full_like(grey, 0.2 * number)
-                    Image.fromarray((255 * shown).astype(np.uint8)).save(place / f"{name}_{channel}.png")
+                    raw(place / f"{name}_{channel}.raw", grey if channel == "d" else np.full_like(grey, 0.2 * number))
             case "function":
-                (place / f"{name}.raw").write_bytes(b"RAW" + np.dstack([grey.T] * 5).astype(np.float32).tobytes())
+                raw(place / f"{name}.raw", grey)
             case "npy":
                 np.save(place / f"{name}.npy", np.dstack([grey, 1000 * grey]))
             case "dicom":
@@ -153,10 +154,10 @@ def of_kind(tiny, kind):
     return made
 
 
-@pytest.mark.parametrize("kind", each(FIELDS, OFTEN))
+@pytest.mark.parametrize("kind", each(FIELDS, ["channels"]))
 def test_it_is_trained_on_and_graded_and_resumed(tiny, opened, kind):
     made = of_kind(tiny, kind)
-    run = opened(made, charts=kind in OFTEN)
+    run = opened(made)
     assert run.score >= 0.8
     assert run.page
     if kind != "function":

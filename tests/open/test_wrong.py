@@ -1,11 +1,18 @@
 """A part of one's own that is wrong ends in a sentence that names its field, before features are computed."""
 
+import shutil
+
+import numpy as np
 import pytest
 
 from comp import runner
 from comp.console import Console
 from comp.errors import CompError, DeclarationError
-from comp.runs.resolve import Choices
+from comp.runs import Workspace
+from comp.runs.resolve import Choices, Experiment
+from comp.training.backbone import set_size
+from comp.training.finder import RangeTest
+from comp.training.prepared import prepare
 
 OWN = """
 import albumentations as A
@@ -13,42 +20,24 @@ import numpy as np
 import torch
 from torch import nn
 
-from comp import Head, LabelFunction, Metric, TestFunction
-
-
-def schedule(step, steps):
-    RETURNS
+from comp import Head, Metric
 
 
 def metric(targets, classes):
-    RETURNS
+    pass
+
 
 """
 # What of a declaration is wrong, and the words that name it.
 OF_COMPETITION = {
     "metric=metric": "`metric` .*Metric\\(.*score=",
-    'metric=Metric("own", "classes", True, lambda t, c: t == c)': "`score` of 'own' .*array",
-    'metric=Metric("own", "classes", True, lambda t, c: "1.0")': "`score` of 'own'",
     'metric=Metric("own", "classes", True, lambda t, c: float("nan"))': "`score` of 'own' .*nan",
-    'metric=Metric("own", "classes", True, lambda t, c: 1 / 0)': "`score` of 'own' .*ZeroDivisionError",
-    "read=lambda path: None": "`read`",
     "read=lambda path: 1 / 0": "division by zero.*`read`",
-    'read="npy"': "`read`",
     "read=lambda path: np.zeros((3, 20, 20))": "`read`",
-    "prepare=lambda data, new: 1 / 0": "`prepare`",
-    "labels=LabelFunction(lambda data: 7)": "LabelFunction",
-    "labels=LabelFunction(lambda data: 1 / 0)": "LabelFunction.*ZeroDivisionError",
-    "test=TestFunction(lambda data: 1 / 0)": "TestFunction.*ZeroDivisionError",
     "augment=side_on(pipeline=lambda size: A.Resize(3, 3))": "`pipeline`.*\\(3, 3, 3\\)",
-    "augment=side_on(pipeline=lambda size: 7)": "`pipeline`.*7",
-    "augment=side_on(pipeline=lambda size: 1 / 0)": "`pipeline`.*ZeroDivisionError",
-    "augment=side_on(pipeline=lambda s: A.Compose([A.Resize(s, s), A.Normalize()]))": "`pipeline`.*float32.*Normalize",
-    "augment=side_on(pipeline=lambda s: A.Compose([A.Resize(s, s), A.pytorch.ToTensorV2()]))": "`pipeline`.*of Tensor",
-    "augment=side_on(pipeline=lambda size: A.Lambda(image=lambda image, **_: 1 / 0))": "`pipeline`.*ZeroDivision",
 }
 OF_RECIPE = {
     'loss=lambda l, t: nn.functional.cross_entropy(l, t, reduction="none")': "`loss`.*shape \\(8,\\)",
-    "loss=lambda l, t: l.sum() * float('nan')": "`loss`.*nan",
     "loss=lambda l, t: 1.0": "`loss`.*float",
     "loss=lambda l, t: l.detach().sum()": "`loss`.*gradient",
     "loss=lambda l, t: ((l - t) ** 2).mean()": "`loss`.*RuntimeError",
@@ -58,55 +47,74 @@ OF_RECIPE = {
     "head=lambda f, c: 7": "`head`",
     "head=lambda f, c: 1 / 0": "`head`.*ZeroDivisionError",
     "head=Head(lambda f, c: nn.Linear(f, c), pooled=False)": "`head`",
-    "optimizer=lambda groups: 7": "`optimizer`",
     "optimizer=lambda groups: 1 / 0": "`optimizer`.*ZeroDivisionError",
     "optimizer=lambda groups: torch.optim.SGD(groups[0]['params'], lr=1)": "`optimizer`.*names",
-    "tta=lambda size: A.Resize(size, size)": "`tta`.*list",
-    "tta=lambda size: []": "`tta`.*list",
     "tta=lambda size: [A.Resize(size, 5)]": "`tta`.*\\(16, 5, 3\\)",
-    "tta=lambda size: 1 / 0": "`tta`.*ZeroDivisionError",
     'optimizer="adamz"': "`optimizer`.*adam",
     'optimizer_options={"bettas": (0, 1)}': "`optimizer_options`.*bettas",
     'optimizer="muon", optimizer_options={"momentun": 1}': "`optimizer_options`.*momentun",
 }
-OF_STAGE = {"return 'x'": "`schedule`.*'x'", "return -1": "`schedule`.*-1", "return 1 / 0": "`schedule`.*ZeroDivision"}
-# These are asked for only when there is something to ask them for.
-LATER = {
-    "rate_rule=lambda rates, losses: rates": "`rate_rule`.*array of shape",
-    "rate_rule=lambda rates, losses: float('nan')": "`rate_rule`.*nan",
-    "rate_rule=lambda rates, losses: 1 / 0": "`rate_rule`.*ZeroDivisionError",
-    "log_with=lambda folder: 7": "`log_with`.*7",
-    "log_with=lambda folder: 1 / 0": "`log_with`.*ZeroDivisionError",
+OF_STAGE = {
+    "schedule=lambda step, steps: 'x'": "`schedule`.*'x'",
+    "schedule=lambda step, steps: -1": "`schedule`.*-1",
+    "schedule=lambda step, steps: 1 / 0": "`schedule`.*ZeroDivision",
 }
+WRONG = {**OF_COMPETITION, **OF_RECIPE, **OF_STAGE}
 
 
 @pytest.fixture
-def ended(shades, serving, workspace):
-    """Runs the competition with a field set; what it said."""
+def declared(shades):
+    """The competition with a field set."""
 
-    def run(field, returns="pass", stage="cached=True, views=3"):
-        source = shades.declaration.read_text().replace("cached=True", stage).replace(", learning_rate=1e-2", "")
+    def declare(field):
+        source = shades.declaration.read_text().replace("cached=True", "cached=True, views=3")
+        place = "cached=" if field in OF_STAGE else "pretrained=" if field in OF_RECIPE else "kaggle="
         lines = [line for line in source.splitlines() if not line.strip().startswith(field.partition("=")[0] + "=")]
-        place = 'kaggle="shades",' if field in {**OF_COMPETITION, **LATER} and field[:4] != "rate" else "pretrained="
-        source = "\n".join(lines).replace(place, f"{field}, {place}")
-        shades.declaration.write_text(OWN.replace("RETURNS", returns) + source)
-        console = Console()
-        with serving(shades):
-            runner.run(shades.competition, Choices(), workspace, console)
+        shades.declaration.write_text(OWN + "\n".join(lines).replace(place, f"{field}, {place}", 1))
+        return shades.competition
 
-    return run
+    return declare
 
 
-@pytest.mark.parametrize("field", [*OF_COMPETITION, *OF_RECIPE, *OF_STAGE])
-def test_a_wrong_part_ends_in_a_sentence_that_names_it_before_anything_is_computed(field, ended, workspace):
-    arguments = ("batch_size=8", field, "cached=True, schedule=schedule") if field in OF_STAGE else (field,)
-    with pytest.raises(CompError, match={**OF_COMPETITION, **OF_RECIPE, **OF_STAGE}[field]):
-        ended(*arguments)
+@pytest.fixture(scope="module")
+def downloaded(tmp_path_factory):
+    """A workspace with the competition's files, which all of these read."""
+    return Workspace(tmp_path_factory.mktemp("downloaded"))
+
+
+def ready(declare, workspace):
+    set_size(prepare(Experiment.of(declare(), Choices(), workspace), Console()).learner.model, 16)
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_a_wrong_part_ends_in_a_sentence_that_names_it(field, declared, shades, downloaded):
+    shutil.copytree(shades.files, downloaded.data("shades"), dirs_exist_ok=True)
+    with pytest.raises(CompError, match=WRONG[field]):
+        ready(lambda: declared(field), downloaded)
+
+
+def test_it_does_so_before_anything_is_computed(declared, serving, shades, workspace):
+    competition = declared("head=lambda f, c: nn.Linear(f, c + 1)")
+    with serving(shades), pytest.raises(DeclarationError, match="`head`"):
+        runner.run(competition, Choices(), workspace, Console())
     assert not list(workspace.folder.rglob("*.npy"))
     assert not list(workspace.runs.rglob("config.json"))
 
 
-@pytest.mark.parametrize("field", LATER)
-def test_a_wrong_part_that_is_asked_for_later_is_named_then(field, ended):
-    with pytest.raises(DeclarationError, match=LATER[field]):
-        ended(field)
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (lambda rates, losses: rates, "array of shape"),
+        (lambda rates, losses: float("nan"), "nan"),
+        (lambda rates, losses: 1 / 0, "ZeroDivisionError"),
+    ],
+)
+def test_a_wrong_rule_for_rates_is_named_where_one_is_asked_for(rule, said):
+    with pytest.raises(DeclarationError, match=f"`rate_rule`.*{said}"):
+        _ = RangeTest(np.array([1e-3, 1e-2]), np.zeros(2), np.zeros(2), rule).suggestion
+
+
+def test_a_wrong_tracker_is_named_when_there_is_something_to_tell(declared, shades, workspace):
+    shutil.copytree(shades.files, workspace.data("shades"))
+    with pytest.raises(DeclarationError, match=r"`log_with`.*7"):
+        runner.train(declared("log_with=lambda folder: 7"), Choices(), workspace, Console())
