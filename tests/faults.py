@@ -81,7 +81,7 @@ class Faulty:
             case "change":
                 (self._kaggle.catalog.root / name.removesuffix(".zip") / "VERSION").write_text("another\n")
             case "expire":
-                self._kaggle.store.forget(name)
+                self._kaggle.store.announced.pop(name, None)
             case "lose":
                 await self._answer(scope, receive)
                 answer = Response(status_code=fault.status) if fault.status else _end

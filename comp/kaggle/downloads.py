@@ -14,12 +14,11 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Semaphore, Thread
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 import requests
@@ -35,7 +34,6 @@ Progress = Callable[[int, int | None], None]
 
 CHUNK_BYTES = 1 << 16  # what a drop may cost
 WEB_PAGE = (b"<!doctype html", b"<html")
-AT_ONCE = 4
 LEAVING_SECONDS = 2.0  # what a stalled connection may delay an interrupt
 
 
@@ -129,28 +127,22 @@ def forget(path: Path) -> None:
 
 @contextlib.contextmanager
 def at_once(jobs: Sequence[Callable[[Event], Result]]) -> Iterator[Sequence[Future[Result]]]:
-    """Run jobs that wait for the network in threads, at most `AT_ONCE` at once; gives a future for each.
+    """Run jobs that wait for the network in threads, all at once; gives a future for each.
 
     Each job is called with an event that says when to raise StoppedError: when another one fails, whose error is then
     every later future's, and when the block ends, as by an interrupt. Unlike an executor's, the threads are daemons:
     one that waits for a server that has fallen silent doesn't keep the process from ending.
     """
-    stop, slots, failed = Event(), Semaphore(AT_ONCE), list[BaseException]()
+    stop, failed, futures = Event(), list[BaseException](), [Future[Result]() for _ in jobs]
 
     def work(job: Callable[[Event], Result], future: Future[Result]) -> None:
-        with slots:
-            if stop.is_set():
-                future.set_exception(failed[0] if failed else StoppedError())
-                return
-            try:
-                future.set_result(job(stop))
-            except BaseException as error:
-                if not isinstance(error, StoppedError):
-                    failed.append(error)
-                    stop.set()
-                future.set_exception(failed[0] if failed else error)
+        try:
+            future.set_result(job(stop))
+        except BaseException as error:
+            failed.append(error)
+            stop.set()
+            future.set_exception(failed[0])
 
-    futures = [Future[Result]() for _ in jobs]
     threads = [Thread(target=work, args=pair, daemon=True) for pair in zip(jobs, futures, strict=True)]
     for thread in threads:
         thread.start()
@@ -203,9 +195,9 @@ def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject,
     if wrong:
         forget(path)
         raise _DamagedError(wrong, "run the same command again to download it anew")
-    _flush(part)
+    with part.open("rb+") as arrived:
+        os.fsync(arrived.fileno())
     part.replace(path)
-    _flush(path.parent)
     return origin
 
 
@@ -299,14 +291,3 @@ def _read_note(path: Path) -> Download | None:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _flush(path: Path) -> None:
-    """To disk; a folder's too, so that a rename in it outlives a power cut."""
-    if sys.platform == "win32":  # which opens no folder, and no file for this that can't be written
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -62,7 +62,7 @@ def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
         return FileResponse(path, media_type=media_type, headers={"x-goog-hash": f"md5={md5}"} if md5 else None)
 
     async def upload(request: Request) -> Response:
-        announced = await run_in_threadpool(kaggle.store.upload, request.path_params["token"])
+        announced = kaggle.store.announced.get(request.path_params["token"])
         if announced is None:
             raise HTTPException(404, "This upload was not announced.")
         beside = kaggle.store.uploads / f"{announced.token}.part"

@@ -14,6 +14,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -53,7 +54,6 @@ class Catalog:
         self._hidden = (root / ANSWERS).resolve()
         self._made = Path(tempfile.mkdtemp(prefix="comp-serve-"))
         self._making = threading.Lock()
-        self._md5s: dict[tuple[Path, int, int], str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -134,14 +134,7 @@ class Catalog:
     def md5(self, path: Path) -> str | None:
         """The MD5 of a file, in base64; None of one so large that asking for it would take long."""
         facts = path.stat()
-        if facts.st_size > _LARGEST_DIGESTED_BYTES:
-            return None
-        key = (path, facts.st_size, facts.st_mtime_ns)
-        if key not in self._md5s:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
-            self._md5s[key] = base64.b64encode(digest).decode()
-        return self._md5s[key]
+        return _md5_of(path, facts.st_mtime_ns) if facts.st_size <= _LARGEST_DIGESTED_BYTES else None
 
     def _own_archive(self, slug: str) -> Path | None:
         match self.contents(slug):
@@ -180,6 +173,13 @@ def _inside(archive: Path) -> Iterator[CatalogFile]:
         for info in source.infolist():
             if not info.is_dir() and not any(part.startswith(".") for part in info.filename.split("/")):
                 yield CatalogFile(info.filename, info.file_size, date)
+
+
+@lru_cache
+def _md5_of(path: Path, _changed_ns: int) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
+    return base64.b64encode(digest).decode()
 
 
 def _digest(*facts: str) -> str:

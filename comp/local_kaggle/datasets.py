@@ -1,10 +1,9 @@
-"""The data sets that were made on the local Kaggle: uploaded files, version by version."""
+"""The data sets that were made on the local Kaggle, of uploaded files."""
 
 # ruff: noqa: ARG002 - every call has the same shape, whether or not it asks who asks
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -27,7 +26,7 @@ LARGEST_FILE_BYTES = 100 << 30
 class Datasets:
     """The catalog's entries, under any owner, and those that were made under one's own name.
 
-    folder: of those that were made, ``<owner>/<name>/<version>/``.
+    folder: of those that were made, ``<owner>/<name>/``.
     """
 
     folder: Path
@@ -41,17 +40,16 @@ class Datasets:
                 "datasets.DatasetApiService",
                 datasets,
                 CreateDataset=self._create,
-                CreateDatasetVersion=self._create_version,
                 GetDatasetStatus=self._status,
             ),
         }
 
     def contents(self, handle: str) -> list[Path] | None:
-        """The files and folders right in ``owner/name``: its latest version, or the catalog's; None without either."""
+        """The files and folders right in ``owner/name``, made or the catalog's; None without either."""
         owner, _, name = handle.partition("/")
-        versions = self._versions(owner, name)
-        if versions:
-            return sorted((self.folder / owner / name / str(versions[-1])).iterdir())
+        made = self._made(owner, name)
+        if made is not None and made.is_dir():
+            return sorted(made.iterdir())
         return self.catalog.contents(name) if self.catalog.has(name) else None
 
     def _announce(self, request: Any, asker: Asker) -> Any:
@@ -63,19 +61,25 @@ class Datasets:
         return filled(blobs.ApiStartBlobUploadResponse, token=token, create_url=f"{asker.base_url}/uploads/{token}")
 
     def _create(self, request: Any, asker: Asker) -> Any:
+        """It is there whole or not at all."""
         owner, name = request.owner_slug or asker.team, request.slug
-        if not SLUG.fullmatch(name or "") or not 6 <= len(request.title or "") <= 50:
+        if owner != asker.team:
+            raise HTTPException(403, "Data sets are made under one's own name.")
+        folder = self._made(owner, name)
+        if folder is None or not 6 <= len(request.title or "") <= 50:
             raise HTTPException(400, "A data set's slug has 3 to 50 letters, digits and dashes, its title 6 to 50.")
-        if self.catalog.has(name) or self._versions(owner, name):
+        if self.contents(f"{owner}/{name}") is not None:
             return _answer(asker, owner, name, error=f"The title {request.title!r} is already in use by a data set.")
-        self._add(owner, name, request.files, asker)
-        return _answer(asker, owner, name)
-
-    def _create_version(self, request: Any, asker: Asker) -> Any:
-        owner, name = request.owner_slug, request.dataset_slug
-        if not self._versions(owner, name):
-            raise HTTPException(404, "Not found")
-        self._add(owner, name, request.body.files, asker)
+        uploads = [self.store.arrived(file.token) for file in request.files]
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".arriving-") as arriving:
+            whole = Path(arriving) / name
+            whole.mkdir()
+            for upload in uploads:
+                if upload is None or upload.team != asker.team:
+                    raise HTTPException(400, "There is no such upload; upload the file again.")
+                (self.store.uploads / upload.token).replace(whole / upload.file_name)
+            whole.rename(folder)
         return _answer(asker, owner, name)
 
     def _status(self, request: Any, asker: Asker) -> Any:
@@ -83,30 +87,10 @@ class Datasets:
             raise HTTPException(403, "Permission 'datasets.get' was denied")
         return filled(datasets.ApiGetDatasetStatusResponse, status=DatabundleVersionStatus.READY)
 
-    def _add(self, owner: str, name: str, files: list[Any], asker: Asker) -> None:
-        """The next version, there whole or not at all."""
-        if owner != asker.team:
-            raise HTTPException(403, "Data sets are made under one's own name.")
-        uploads = [self.store.upload(file.token) for file in files]
-        folder = self.folder / owner / name
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".arriving-") as arriving:
-            version = Path(arriving) / "version"
-            version.mkdir()
-            for upload in uploads:
-                if upload is None or upload.team != asker.team or not (self.store.uploads / upload.token).is_file():
-                    raise HTTPException(400, "There is no such upload; upload the file again.")
-                shutil.copyfile(self.store.uploads / upload.token, version / upload.file_name)
-            version.rename(folder / str(max(self._versions(owner, name), default=0) + 1))
-        for upload in filter(None, uploads):
-            (self.store.uploads / upload.token).unlink()
-            self.store.forget(upload.token)
-
-    def _versions(self, owner: str, name: str) -> list[int]:
-        folder = self.folder / owner / name
-        if not (SLUG.fullmatch(name or "") and PurePath(owner).name == owner and folder.is_dir()):
-            return []
-        return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+    def _made(self, owner: str, name: str | None) -> Path | None:
+        """Where it is if it was made; None for names that no data set has."""
+        is_name = SLUG.fullmatch(name or "") and PurePath(owner).name == owner
+        return self.folder / owner / str(name) if is_name else None
 
 
 def _answer(asker: Asker, owner: str, name: str, error: str = "") -> Any:

@@ -34,7 +34,6 @@ from comp.local_kaggle.datasets import Datasets
 from comp.local_kaggle.protocol import Asker, Calls, calls_of, filled, page_of
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{3,49}")  # Kaggle's limits
-LARGEST_SOURCE_BYTES = 1 << 20
 LOG = "log.txt"
 SCRIPT = "script.py"
 OFFLINE = Path(__file__).with_name("offline.py")
@@ -59,8 +58,8 @@ class Kernels:
 
     def __init__(self, folder: Path, catalog: Catalog, datasets: Datasets, *, executing: bool) -> None:
         self._folder, self._catalog, self._datasets, self._executing = folder, catalog, datasets, executing
-        self._under_way: set[str] = set()
-        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._under_way: dict[str, Version] = {}
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
 
@@ -69,14 +68,10 @@ class Kernels:
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            self._executing = False
-            running = list(self._processes)
-        for process in running:
-            with contextlib.suppress(ProcessLookupError):
-                if sys.platform == "win32":
-                    process.kill()
-                else:
-                    os.killpg(process.pid, signal.SIGKILL)
+            self._under_way.clear()
+        for process in self._processes:
+            if process.poll() is None:
+                _kill(process)
         for thread in self._threads:
             thread.join(5)
 
@@ -105,13 +100,10 @@ class Kernels:
             raise HTTPException(403, "Notebooks are pushed under one's own name.")
         if not SLUG.fullmatch(name) or (request.new_title or "").lower().replace(" ", "-") != name:
             raise HTTPException(400, "A notebook's slug is its title, 5 to 50 letters, digits and dashes for spaces.")
-        if len((request.text or "").encode()) > LARGEST_SOURCE_BYTES:
-            raise HTTPException(400, "The source of a notebook has at most 1 MB.")
         mounts = self._mounts(request)
         with self._lock:
             before = self._known(handle)
-            version = Version(before.number + 1 if before else 1)
-            self._under_way.add(handle)
+            version = self._under_way[handle] = Version(before.number + 1 if before else 1)
             self._keep(handle, version)
         folder = self._execution(handle)
         shutil.rmtree(folder, ignore_errors=True)
@@ -139,10 +131,11 @@ class Kernels:
 
     def _execute(self, handle: str, version: Version, internet: bool) -> None:
         folder = self._execution(handle)
+        failure = ""
         try:
             python = make_environment(folder / "python", internet=internet)
             with self._lock:
-                if not self._executing:
+                if self._under_way.get(handle) is not version:
                     return
                 with (folder / LOG).open("wb") as log:
                     process = subprocess.Popen(
@@ -154,17 +147,16 @@ class Kernels:
                         stderr=subprocess.STDOUT,
                         start_new_session=True,
                     )
-                self._processes.add(process)
+                self._processes.append(process)
                 self._keep(handle, replace(version, status="RUNNING"))
-            status = process.wait()
-            with self._lock:
-                self._processes.discard(process)
-                stopped = not self._executing
-            failure = "The server was stopped." if stopped else f"The notebook ended with status {status}."
+            if status := process.wait():
+                failure = f"The notebook ended with status {status}."
         except OSError as error:
-            status, failure = 1, str(error)
-        ended = replace(version, status="ERROR", failure=failure) if status else replace(version, status="COMPLETE")
-        self._keep(handle, ended)
+            failure = str(error)
+        with self._lock:
+            # Of what ended because the server did, the next one says so.
+            if self._under_way.get(handle) is version:
+                self._keep(handle, replace(version, status="ERROR" if failure else "COMPLETE", failure=failure))
 
     def _status(self, request: Any, asker: Asker) -> Any:
         version = self._own(f"{request.user_name}/{request.kernel_slug}", asker)
@@ -217,6 +209,15 @@ class Kernels:
         return self._folder / handle / "execution"
 
 
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """With all that it started."""
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def make_environment(folder: Path, *, internet: bool) -> Path:
     """A Python that has what this one has installed, but for comp; its path.
 
@@ -261,8 +262,6 @@ def _lay_out(folder: Path, mounts: Mapping[str, list[Path]], script: str) -> Non
 
 def _script(request: Any) -> str:
     """A notebook's code cells, one after the other; they must be plain Python."""
-    if request.kernel_type != "notebook":
-        return str(request.text)
     try:
         notebook: Any = nbformat.reads(request.text, as_version=4)  # type: ignore[no-untyped-call]
         return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")

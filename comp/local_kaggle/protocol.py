@@ -14,11 +14,9 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from kagglesdk.competitions.types import competition_api_service as competitions
-from kagglesdk.competitions.types.competition_enums import SubmissionGroup
 from kagglesdk.competitions.types.submission_status import SubmissionStatus
 from kagglesdk.datasets.databundles.types import databundle_api_types as databundles
 from kagglesdk.datasets.types import dataset_api_service as datasets
-from kagglesdk.kaggle_object import KaggleObject, ListSerializer
 from kagglesdk.security.types import oauth_service as oauth
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -64,8 +62,7 @@ def page_of(rows: Sequence[Item], request: Any) -> tuple[Sequence[Item], str]:
     token = request.page_token or ""
     if token and not token.isdecimal():
         raise HTTPException(400, "The page token is not one of this server.")
-    number = getattr(request, "page", None) or 1
-    start = int(token) if token else (max(number, 1) - 1) * size
+    start = int(token or 0)
     return rows[start : start + size], str(start + size) if start + size < len(rows) else ""
 
 
@@ -113,7 +110,6 @@ class LocalKaggle:
         message, call = self._calls[service, name]
         try:
             request = message.from_dict(body)
-            _must_be_typed(request)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise HTTPException(400, f"The request is not a {message.__name__}.") from error
         answer = call(request, asker)
@@ -213,8 +209,8 @@ class LocalKaggle:
 
     def _submit(self, request: Any, asker: Asker) -> Any:
         slug = self._known(request.competition_name)
-        upload = self.store.upload(request.blob_file_tokens)
-        if upload is None or upload.slug != slug or not (self.store.uploads / upload.token).is_file():
+        upload = self.store.arrived(request.blob_file_tokens)
+        if upload is None or upload.slug != slug:
             raise HTTPException(400, "There is no such upload for this competition; upload the file again.")
         if self._made_today(slug, asker) >= DAILY_SUBMISSIONS:
             raise HTTPException(400, "You have made all of today's submissions.")
@@ -239,10 +235,7 @@ class LocalKaggle:
             for row in self.store.submissions(slug, asker.team):
                 if row.status == "complete" and row.score is None:
                     self._grade(slug, row.id)
-        rows = self.store.submissions(slug, asker.team)
-        if request.group == SubmissionGroup.SUBMISSION_GROUP_SUCCESSFUL:
-            rows = [row for row in rows if row.status == "complete"]
-        page, token = page_of(rows, request)
+        page, token = page_of(self.store.submissions(slug, asker.team), request)
         return filled(
             competitions.ApiListSubmissionsResponse,
             submissions=[self._row(row) for row in page],
@@ -311,18 +304,6 @@ class LocalKaggle:
 
 def _file_row(message: Callable[[], Item], name: str, file: CatalogFile, **fields: str) -> Item:
     return filled(message, name=name, total_bytes=file.size, creation_date=file.date, **fields)
-
-
-def _must_be_typed(request: Any) -> None:
-    """kagglesdk takes whatever JSON has; a server can't."""
-    for field_ in request._fields:
-        value = getattr(request, field_.private_field_name)
-        values = value if isinstance(field_.serializer, ListSerializer) else [value]
-        for one in values if isinstance(values, list) else [values]:
-            if one is not None and not isinstance(one, field_.field_type):
-                raise TypeError(field_.json_name)
-            if isinstance(one, KaggleObject):
-                _must_be_typed(one)
 
 
 def _score_text(score: float | None) -> str | None:

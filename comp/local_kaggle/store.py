@@ -1,4 +1,4 @@
-"""Submissions and announced uploads, in one SQLite file that survives the server, and the files that arrived."""
+"""Submissions in one SQLite file that survives the server, announced uploads, and the files that arrived."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,9 +15,6 @@ from comp.errors import DataError
 from comp.local_kaggle.grading import Scores
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS uploads (
-    token TEXT PRIMARY KEY, slug TEXT NOT NULL, team TEXT NOT NULL, file_name TEXT NOT NULL, size INTEGER NOT NULL
-);
 CREATE TABLE IF NOT EXISTS submissions (
     id INTEGER PRIMARY KEY AUTOINCREMENT, slug TEXT NOT NULL, team TEXT NOT NULL, file_name TEXT NOT NULL,
     size INTEGER NOT NULL, date TEXT NOT NULL, message TEXT NOT NULL, status TEXT NOT NULL, score REAL, error TEXT,
@@ -75,39 +72,34 @@ Dated = TypeVar("Dated", Submission, Standing)
 class Store:
     """Every call opens its own connection and commits before it returns, so any thread may call.
 
-    uploads: where announced files arrive, each under its token, and the submitted ones stay.
+    announced: the uploads that may arrive, by their tokens; of one that was submitted, its token is gone. uploads:
+        where they arrive, each under its token, and the submitted ones stay.
 
     Raises DataError: the file ``path`` can't be opened or written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path, self.uploads = path, path.with_name("uploads")
+        self.announced: dict[str, Upload] = {}
         with self._open() as connection:
             connection.executescript(_SCHEMA)
-            columns = connection.execute("SELECT name FROM pragma_table_info('submissions')").fetchall()
-            if not any(column["name"] == "private_score" for column in columns):
-                connection.execute("ALTER TABLE submissions ADD COLUMN private_score REAL")
 
     def announce(self, slug: str, team: str, file_name: str, size: int) -> Upload:
         upload = Upload(secrets.token_urlsafe(24), slug, team, file_name, size)
-        with self._open() as connection:
-            self.uploads.mkdir(exist_ok=True)
-            connection.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, ?)", astuple(upload))
+        self.uploads.mkdir(exist_ok=True)
+        self.announced[upload.token] = upload
         return upload
 
-    def upload(self, token: str) -> Upload | None:
-        rows = self._do("SELECT * FROM uploads WHERE token = ?", token)
-        return Upload(**rows[0]) if rows else None
-
-    def forget(self, token: str) -> None:
-        """As though the upload had never been announced."""
-        self._do("DELETE FROM uploads WHERE token = ?", token)
+    def arrived(self, token: str) -> Upload | None:
+        """The upload, if its file is there."""
+        upload = self.announced.get(token)
+        return upload if upload is not None and (self.uploads / token).is_file() else None
 
     def submit(self, upload: Upload, message: str) -> int | None:
         """Make the upload a pending submission; its id, or None if it was submitted already."""
+        if self.announced.pop(upload.token, None) is None:
+            return None
         with self._open() as connection:
-            if not connection.execute("DELETE FROM uploads WHERE token = ?", (upload.token,)).rowcount:
-                return None
             return connection.execute(
                 "INSERT INTO submissions (slug, team, file_name, size, date, message, status) "
                 "VALUES (?, ?, ?, ?, ?, ?, 'pending')",

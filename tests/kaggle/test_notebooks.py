@@ -121,7 +121,7 @@ def test_whatever_answer_is_lost_it_is_pushed_once_and_its_data_set_made_once_an
             output(other, handle)
     state = tmp_path / "state"
     assert json.loads((state / "kernels" / handle / "version.json").read_text())["number"] == 1
-    assert [path.name for path in (state / "datasets" / "you" / "my-labels").iterdir()] == ["1"]
+    assert [path.name for path in (state / "datasets" / "you" / "my-labels").iterdir()] == ["a.txt"]
 
 
 def test_what_the_server_executes_when_it_ends_is_stopped_and_said_to_be_when_it_is_back(serving, tmp_path):

@@ -61,9 +61,8 @@ def test_answers_are_given_by_no_message(url):
 
 def test_a_message_that_is_none_is_refused_and_the_server_goes_on(url):
     path = f"{url}/v1/competitions.CompetitionApiService/ListDataFiles"
-    known = f'{{"competitionName": "{SLUG}", '.encode()
-    wrong = [b"", b"{", b"[]", b"3", b"\xff", known + b'"pageSize": "many"}', known + b'"pageToken": "x"}']
-    for body in [*wrong, b'{"competitionName": 3}', b'{"competitionName": ["x"]}']:
+    token = f'{{"competitionName": "{SLUG}", "pageToken": "x"}}'.encode()
+    for body in (b"", b"{", b"[]", b"3", b"\xff", token):
         assert requests.post(path, data=body, timeout=5).status_code in {400, 404}, body
     assert requests.post(path, json={"competitionName": SLUG}, timeout=5).status_code == 200
     response = requests.post(f"{url}/v1/kernels.KernelsApiService/ListKernels", json={}, timeout=5)
