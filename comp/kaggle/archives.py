@@ -309,7 +309,7 @@ def _mirror(source: Path, folder: Path) -> None:
         mirrored = folder / place.relative_to(source)
         mirrored.mkdir(exist_ok=True)
         for thing in place.iterdir():
-            if thing not in opened:
+            if thing not in opened and thing.name[0] != ".":
                 (mirrored / thing.name).symlink_to(thing)
 
 

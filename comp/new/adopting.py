@@ -10,9 +10,8 @@ from pathlib import Path
 from comp.declare.own_images import PREPARED
 from comp.errors import DataError
 from comp.files import holds_files
-from comp.kaggle.archives import NESTED_SUFFIXES, DamagedError, extract, kind_of
+from comp.kaggle.archives import DamagedError, extract, kind_of, link
 from comp.kaggle.failures import Say
-from comp.kaggle.parts import PART
 from comp.kaggle.record import RECORD, RESERVED, files_below, write_record
 
 
@@ -20,12 +19,12 @@ from comp.kaggle.record import RECORD, RESERVED, files_below, write_record
 def adopted(found: Path, sources: Sequence[str], folder: Path, say: Say) -> Iterator[None]:
     """``folder`` as `fetch` would make it, of what is ``found``: a folder, or one archive; undone if the block fails.
 
-    Of a folder there are links, so that nothing is copied and nothing in it is changed; an archive is unpacked.
+    Of a folder there are links, so that nothing is copied and nothing in it is changed; archives are unpacked.
     Where the very same links are there already, they stay, whatever happens.
 
     sources: whose files are found, the competition's slug and the ``owner/name`` of each data set. folder: made if
-    missing; may hold what a failed download left. Raises DataError where there is nothing at ``found``, where it holds
-    archives or can't be unpacked, and where ``folder`` holds other data.
+    missing; may hold what a failed download left. Raises DataError where there is nothing at ``found``, or it can't be
+    unpacked, and where ``folder`` holds other data.
     """
     found = found.expanduser()
     were_there = found.is_dir() and holds_files(folder) and _links(folder) == _visible(found)
@@ -57,26 +56,17 @@ def _links(folder: Path) -> dict[str, Path]:
 
 def _put(found: Path, folder: Path, say: Say) -> None:
     which = "name the folder, or the archive, that the competition's files are in"
-    if found.is_file():
-        if kind_of(found) is None:
-            raise DataError(f"{found} is neither a folder nor an archive (zip, tar or 7z) of the competition's files.")
-        try:
-            for note in extract(found, folder, RESERVED):
-                say(note)
-        except DamagedError as error:
-            raise DataError(f"{found} can't be unpacked: it is damaged or cut short; get another copy.") from error
-        return
-    if not found.is_dir():
+    if not found.exists():
         raise DataError(f"There is no {found}; {which}.")
-    inside = _visible(found)
-    if not inside:
+    if found.is_dir() and not _visible(found):
         raise DataError(f"{found} is empty; {which}.")
-    for name, path in inside.items():
-        if path.is_file() and (name.lower().endswith(NESTED_SUFFIXES) or PART.fullmatch(name)):
-            raise DataError(f"{found} holds {name}, which is not unpacked; unpack it there.")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, path in inside.items():
-        (folder / name).symlink_to(path)
+    if found.is_file() and kind_of(found) is None:
+        raise DataError(f"{found} is neither a folder nor an archive (zip, tar or 7z) of the competition's files.")
+    try:
+        for note in (link if found.is_dir() else extract)(found, folder, RESERVED):
+            say(note)
+    except DamagedError as error:
+        raise DataError(f"{found} can't be unpacked: it is damaged or cut short; get another copy.") from error
 
 
 def _remove(folder: Path) -> None:

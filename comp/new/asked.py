@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from pathlib import PurePosixPath
 from posixpath import splitext
@@ -19,6 +20,7 @@ from comp.errors import DataError
 from comp.new.look import FEWEST_PIXELS, IS_TEST, Look, numbers_in
 from comp.new.matching import (
     Named,
+    Way,
     beginning,
     below,
     by_template,
@@ -64,7 +66,8 @@ def find_asked(look: Look, sample: SampleTable) -> Asked:
     ids = set(sample.ids)
     found: Asked | None = None
     # A few ids without an image are a mistake of the files, many of the guess.
-    for way in (_in_one_folder, _in_json, _in_table, _several, _below_folders, _by_template, _hidden):
+    in_one_folder, several = partial(_by_name, in_folders), partial(_by_name, beginning)
+    for way in (in_one_folder, _in_json, _in_table, several, _below_folders, _by_template, _hidden):
         other = way(look, sample, ids)
         if other is not None and (found is None or len(other.ids) > len(found.ids)):
             found = other
@@ -92,25 +95,26 @@ def _incomplete(found: Asked, sample: SampleTable, ids: Collection[str]) -> Aske
 
 
 def must_have_images(look: Look, sample: SampleTable | None = None) -> None:
-    for path, table in look.tables.items() if not look.images.paths else ():
+    if look.images.paths:
+        return
+    for path, table in look.tables.items():
         cells = [name for name in table if len(table) and numbers_in(table[name].iloc[0]) >= FEWEST_PIXELS]
-        if cells and sample is not None:
-            raise DataError(
-                f"{path} has the pixels of an image in {cells[0]!r}, but no other table that was read has those that "
-                f"{sample.path} asks for{look.said_aside}; put them in one with the same columns, or write "
-                "the images out as PNG or .npy: docs/bring-your-own.md."
+        lacks = (
+            "there is no sample submission that asks for some; write sample_submission.csv with an id, counted from 1, "
+            "and any answer for each row to predict"
+        )
+        if sample is not None:
+            lacks = (
+                f"no other table that was read has those that {sample.path} asks for{look.said_aside}; put them in one "
+                "with the same columns, or write the images out as PNG or .npy: docs/bring-your-own.md"
             )
         if cells:
-            raise DataError(
-                f"{path} has the pixels of an image in {cells[0]!r}, but there is no sample submission that asks for "
-                "some; write sample_submission.csv with an id, counted from 1, and any answer for each row to predict."
-            )
-    if not look.images.paths:
-        raise DataError(
-            f"There are no images among the competition's files, which are {kinds_of(look)}; if these hold the images, "
-            "write them out as PNG or .npy (docs/bring-your-own.md), and if a data set has them, put both into one "
-            "folder; then name it with --data."
-        )
+            raise DataError(f"{path} has the pixels of an image in {cells[0]!r}, but {lacks}.")
+    raise DataError(
+        f"There are no images among the competition's files, which are {kinds_of(look)}; if these hold the images, "
+        "write them out as PNG or .npy (docs/bring-your-own.md), and if a data set has them, put both into one "
+        "folder; then name it with --data."
+    )
 
 
 def kinds_of(look: Look) -> str:
@@ -124,16 +128,19 @@ def _words(place: str) -> int:
     return bool(IS_TEST.search(place)) - ("train" in place.lower())
 
 
-def _in_one_folder(look: Look, sample: SampleTable, _: set[str]) -> Asked | None:
+def _by_name(way: Way, look: Look, sample: SampleTable, _: set[str]) -> Asked | None:
+    """Images in one folder that the ids name in a way."""
+
     def rank(named: Named) -> tuple[float, int]:
         return named.share + _words(named.folder), len(named.paths)
 
-    named = max(in_folders(look.images, sample.ids), key=rank, default=None)
+    named = max(way(look.images, sample.ids), key=rank, default=None)
     if named is None:
         return None
     some = ", where the labelled ones are too" if named.share < MOST else ""
+    lacks = "several of each" if "*" in named.suffix else "by name"
     ending = f", without {named.suffix!r}" if named.suffix else ""
-    seen = f"{sample.path} asks for the images in {named.folder}{some}, by name{ending}"
+    seen = f"{sample.path} asks for the images in {named.folder}{some}, {lacks}{ending}"
     source = TestImages(named.folder, suffix=named.suffix, with_suffix=not named.suffix)
     return Asked(source, named.paths, seen, named.images)
 
@@ -145,16 +152,6 @@ def _in_json(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
             folder, images = found
             seen = f"{path} names the images in {folder} of the ids that {sample.path} asks for"
             return Asked(CocoImages(path, folder), frozenset(images), seen, ids)
-    return None
-
-
-def _several(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
-    """Several images for each id."""
-    for named in beginning(look.images, sample.ids):
-        each = ", each of several images" if "*" in named.suffix else ""
-        seen = f"{sample.path} asks for what is in {named.folder}{each}: its id and then {named.suffix}"
-        if len(named.images) >= MOST * len(ids):
-            return Asked(TestImages(named.folder, suffix=named.suffix), named.paths, seen, named.images)
     return None
 
 
@@ -189,66 +186,39 @@ def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | No
     def rank(named: Named) -> tuple[int, int, float, int]:
         return len(named.images), _words(named.folder), named.share, -len(named.folder)
 
-    of_test = [place for place in look.images.largest if IS_TEST.search(place)]
-    places = of_test
     # No other folder could go before one called so that has them all.
-    if not any(len(below(look.images, place, ids).images) == len(ids) for place in of_test):
-        places = look.images.largest
-    chosen: list[Named] = []
-    found: dict[str, str] = {}
-    while places and len(found) < len(ids) and len(chosen) < MOST_FOLDERS:
-        best = max((below(look.images, place, ids - set(found)) for place in places), key=rank)
+    of_test = [place for place in look.images.largest if IS_TEST.search(place)]
+    some_have_all = any(len(below(look.images, place, ids).images) == len(ids) for place in of_test)
+    places, chosen, left = of_test if some_have_all else look.images.largest, list[Named](), ids
+    while places and left and len(chosen) < MOST_FOLDERS:
+        best = max((below(look.images, place, left) for place in places), key=rank)
         if not best.images:
             break
         chosen.append(best)
-        found |= {one: path for one, [path] in best.images.items()}
+        left = left.difference(best.images)
         places = [place for place in places if not PurePosixPath(place).is_relative_to(best.folder) and place != "."]
-    if not found:
+    if not chosen:
         return None
-    folders = [named.folder for named in chosen]
-    source = TestImages(folders if len(folders) > 1 else folders[0], suffix=suffix_of(found.values()))
-    return Asked(source, frozenset(found.values()), f"{sample.path} asks for images in {', '.join(folders)}", found)
+    folders, paths = [named.folder for named in chosen], frozenset[str]().union(*(named.paths for named in chosen))
+    source = TestImages(folders if len(folders) > 1 else folders[0], suffix=suffix_of(paths))
+    return Asked(source, paths, f"{sample.path} asks for images in {', '.join(folders)}", ids - left)
 
 
 def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
-    """Images that a table names beside the ids."""
+    """Images that a column of a table names beside the ids."""
     for path, key, some in _naming(look, sample, ids):
         rows = some.drop_duplicates()
         columns = [str(name) for name in rows if name != key and not rows.duplicated([key, name]).any()]
-        elsewhere = {
-            str(name) for other, table in look.tables.items() if other not in (path, sample.path) for name in table
-        }
-        made = made_of(some[key].str.strip(), some[[name for name in some if name != key and name in elsewhere]])
-        whole = {column: list(_whole(look, rows[column].str.strip())) for column in columns}
-        if _apart(whole.values()):
+        whole = [(column, named) for column in columns for named in _whole(look, rows[column].str.strip())]
+        if _apart(whole):
             continue
-        for column, ways in whole.items():
-            for named in ways:
-                if not _labelled(look, path, named):
-                    source = CsvImages(path, image=column, folder=named.folder, suffix=named.suffix, answer=key)
-                    seen = f"{path} names the images in {named.folder} of the ids in {key!r}"
-                    return Asked(source, named.paths, seen, ids, made_of=made)
+        others = (table for other, table in look.tables.items() if other not in (path, sample.path))
+        elsewhere = {str(name) for table in others for name in table}.difference([key])
+        made = made_of(some[key].str.strip(), some[[name for name in some if name in elsewhere]])
+        for column, named in whole:
+            if not _labelled(look, path, named):
+                return _in_rows(path, key, column, named, ids, made)
     return None
-
-
-def _whole(look: Look, values: pd.Series[str]) -> Iterator[Named]:
-    """Where each of the values names an image: in one folder, or anywhere."""
-    for named in in_folders(look.images, values):
-        if len(named.images) == values.nunique():
-            yield named
-    named = below(look.images, ".", values)
-    if len(named.images) == values.nunique():
-        yield replace(named, folder=common_folder(named.paths))
-
-
-def _apart(columns: Iterable[list[Named]]) -> bool:
-    """Whether the values of two columns name images each, and other ones: an id has several images then."""
-    return any(
-        one.folder == other.folder and one.paths.isdisjoint(other.paths)
-        for ways, others in combinations(columns, 2)
-        for one in ways
-        for other in others
-    )
 
 
 def _by_template(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
@@ -256,10 +226,29 @@ def _by_template(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None
     for path, key, rows in _naming(look, sample, ids):
         template, named = by_template(look.images, rows) or ("", None)
         if named is not None and len(named.images) == len(rows):
-            source = CsvImages(path, image=template, folder=named.folder, suffix=named.suffix, answer=key)
-            seen = f"{path} names the images in {named.folder} by {template} of the ids in {key!r}"
-            return Asked(source, named.paths, seen, ids)
+            return _in_rows(path, key, template, named, ids)
     return None
+
+
+def _in_rows(path: str, key: str, image: str, named: Named, ids: set[str], made: str = "") -> Asked:
+    source = CsvImages(path, image=image, folder=named.folder, suffix=named.suffix, answer=key)
+    seen = f"{path} names the images in {named.folder}, in {image!r}, of the ids in {key!r}"
+    return Asked(source, named.paths, seen, ids, made_of=made)
+
+
+def _whole(look: Look, values: pd.Series[str]) -> Iterator[Named]:
+    """Where each of the values names an image: in one folder, or anywhere."""
+    anywhere = below(look.images, ".", values)
+    ways = [*in_folders(look.images, values), replace(anywhere, folder=common_folder(anywhere.paths))]
+    yield from (named for named in ways if len(named.images) == values.nunique())
+
+
+def _apart(named: Sequence[tuple[str, Named]]) -> bool:
+    """Whether two columns name images each, and other ones: an id has several images then."""
+    return any(
+        one.folder == other.folder and one.paths.isdisjoint(other.paths)
+        for (_, one), (_, other) in combinations(named, 2)
+    )
 
 
 def _labelled(look: Look, path: str, named: Named) -> bool:

@@ -20,6 +20,7 @@ from comp.new.look import IS_TEST, WORD, Look
 from comp.new.matching import suffix_of
 from comp.new.sample import TRIVIAL, SampleTable
 from comp.new.tables import Found
+from comp.new.validating import VALID
 
 # Folders that lie side by side, and are no classes.
 PARTS = {"train", "test", "valid", "val"}
@@ -49,7 +50,8 @@ def class_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Fou
     """
     # Those with images of their own, and not only images to predict.
     own = {folder for folder, paths in look.images.right_in.items() if not asked.images.issuperset(paths)} - {"."}
-    for laid in (*_right_in(look, own), *_below(look, own)):
+    found = [*_right_in(look, own), *_below(look, own)]
+    for laid in found:
         parent, classes = laid.parent, laid.classes
         if IS_TEST.search(parent):
             continue
@@ -72,7 +74,7 @@ def class_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Fou
         doubts += [f"images in {', '.join(left)} are not trained on"] if left else []
         without = [*laid.without, PREPARED] if parent == "." and not sample.columns else laid.without
         source: LabelSource = Folders(parent, suffix=suffix_of(images), without=without, layout=laid.layout)
-        if valid := _given_validation(look, laid):
+        if valid := _given_validation(laid, found):
             other = Folders(valid, suffix=suffix_of(look.images.below[valid]), layout=laid.layout)
             seen, source = f"{seen}; those in {valid} validate", GivenSplit(source, other)
         yield Found(source, in_order(classes), seen, sure, tuple(doubts), known=told)
@@ -120,17 +122,16 @@ def _are_classes(inner: Collection[str], of_each: Sequence[Collection[str]]) -> 
     return not parts and len(of_each) >= max(FEWEST_GROUPS, len(inner) + 1) and len(inner) > 1 and share >= 0.5
 
 
-def _given_validation(look: Look, laid: Laid) -> str:
+def _given_validation(laid: Laid, others: Sequence[Laid]) -> str:
     """The folder beside one of class folders that has the images to validate on, if there is one."""
-    path, parts = PurePosixPath(laid.parent), laid.layout.split("/")
-    beside = str(path.parent)
-    for name in look.folders_in(beside) if "train" in path.name.lower() else ():
-        place = str(PurePosixPath(beside, name))
-        ways = (one.removeprefix(f"{place}/").split("/") for one in look.images.right_in if one.startswith(f"{place}/"))
-        inside = {way[parts.index("{label}")] for way in ways if len(way) == len(parts)}
-        if re.match("val|dev", name.lower()) and inside and inside <= set(laid.classes):
-            return place
-    return ""
+    place = PurePosixPath(laid.parent)
+    beside = (
+        other.parent
+        for other in others
+        if PurePosixPath(other.parent).parent == place.parent and other.layout == laid.layout
+        if VALID.search(PurePosixPath(other.parent).name) and set(other.classes) <= set(laid.classes)
+    )
+    return next(beside, "") if "train" in place.name.lower() else ""
 
 
 def names_classes(column: str, values: Collection[str], sample: SampleTable) -> bool:

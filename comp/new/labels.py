@@ -95,23 +95,22 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], left: Images) ->
             "images beside them, with a CSV that names them or in a folder for each class."
         )
     names = left.called(".")
-    for path, table in tables.items():
-        for column in table.columns:
-            values = table[column].str.strip()[:TRIED]
-            if sum(names.find(value) is not None for value in values) * 2 > len(values):
-                others = ", ".join(repr(other) for other in table.columns if other not in (column, ""))
-                if not table[column].is_unique:
-                    return (
-                        f"{lost}: {path} has several rows of an image that it names in {column!r}, and beside it "
-                        f"{others}; make it one row for each image, with a column for each number or class, or read it "
-                        "in a LabelFunction: docs/bring-your-own.md."
-                    )
-                return (
-                    f"{lost}: {path} names the images in {column!r}, but beside it has "
-                    f"{others or 'no column'}, with no classes, tags or numbers of these images; put the labels beside "
-                    "the names, or join the tables in a LabelFunction: docs/bring-your-own.md."
-                )
-    columns = [(path, table[column].str.strip()) for path, table in tables.items() for column in table.columns]
+    columns = [(path, table[column].str.strip()) for path, table in tables.items() for column in table]
+    for path, values in columns:
+        if sum(names.find(value) is not None for value in values[:TRIED]) * 2 <= len(values[:TRIED]):
+            continue
+        others = ", ".join(repr(other) for other in tables[path] if other not in (values.name, ""))
+        if values.is_unique:
+            return (
+                f"{lost}: {path} names the images in {values.name!r}, but beside it has {others or 'no column'}, with "
+                "no classes, tags or numbers of these images; put the labels beside the names, or join the tables in a "
+                "LabelFunction: docs/bring-your-own.md."
+            )
+        return (
+            f"{lost}: {path} has several rows of an image that it names in {values.name!r}, and beside it {others}; "
+            "make it one row for each image, with a column for each number or class, or read it in a LabelFunction: "
+            "docs/bring-your-own.md."
+        )
     # Else a column that tells its rows apart was meant to, like one that counts them.
     like = next((one for one in columns if one[1].iloc[0] and names.nearest(one[1].iloc[0])), None)
     if missed := like or next((one for one in columns if one[1].is_unique), None):

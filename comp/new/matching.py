@@ -209,4 +209,4 @@ def _alike(place: str, stem: str) -> bool:
 
 def common_folder(paths: Collection[str]) -> str:
     """The deepest folder that has all of them in it or below."""
-    return commonpath(map(dirname, paths)) or "."
+    return commonpath(map(dirname, paths or [""])) or "."

@@ -31,9 +31,8 @@ def own_images(look: Look) -> tuple[HideShare | AskForAll, Found, Asked, SampleT
 
     Raises DataError where there are no labels, or none that can be hidden.
     """
-    metric = metric_of(look.metric)
     path = f"{PREPARED}/{SAMPLE}"
-    sample = SampleTable(path, pd.DataFrame({"id": []}, dtype=str), "id", metric.takes if metric else None)
+    sample = SampleTable(path, pd.DataFrame({"id": []}, dtype=str), "id", metric_of(look.metric))
     must_have_images(look)
     place = _test_folder(look)
     if place is not None:

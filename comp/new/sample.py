@@ -11,7 +11,7 @@ import pandas as pd
 from comp.declare.metrics import Kind
 from comp.errors import DataError
 from comp.new.look import Look
-from comp.new.metrics import for_one_class, metric_of
+from comp.new.metrics import Named, metric_of
 
 # Answers that tell nothing of the labels.
 TRIVIAL = {"", "0", "1", "0.0", "1.0", "0.5"}
@@ -36,15 +36,23 @@ OTHER_METRICS = (
 class SampleTable:
     """The sample submission: where it is, and what it asks for.
 
-    id: the column that has the ids. takes: what the metric compares, where Kaggle names one that is known. one_class:
-    whether that is for one class an image.
+    id: the column that has the ids. metric: Kaggle's, where it names one that is known.
     """
 
     path: str
     table: pd.DataFrame
     id: str
-    takes: Kind | None = None
-    one_class: bool = False
+    metric: Named | None = None
+
+    @property
+    def takes(self) -> Kind | None:
+        """What the metric compares."""
+        return self.metric.takes if self.metric else None
+
+    @property
+    def one_class(self) -> bool:
+        """Whether the metric is for one class an image; an F1 of classes may be meant for tags."""
+        return self.takes in ("classes", "ranking", "confidence") and self.metric not in (("f1", 0), ("macro_f1", 0))
 
     @property
     def ids(self) -> pd.Series[str]:
@@ -89,9 +97,7 @@ def find_sample(look: Look) -> SampleTable | None:
     _must_be_answers(look, path, table)
     if not fitting:
         raise DataError(f"{path} {_why_not(table)}.")
-    metric = metric_of(look.metric)
-    takes, one_class = (metric.takes, for_one_class(metric)) if metric else (None, False)
-    return SampleTable(path, table, _id_of(look, table), takes, one_class)
+    return SampleTable(path, table, _id_of(look, table), metric_of(look.metric))
 
 
 def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:

@@ -83,7 +83,9 @@ def start(name: str, source: Source, competitions: Path, workspace: Workspace, c
         look, inferred = _from_kaggle(name, slug, [dataset.handle for dataset in source.datasets], here, console)
     else:
         facts = _facts(source.slug, console) if source.slug else None
-        look, inferred = _from_disk(name, slug, source.data, here, facts, console)
+        with adopted(source.data, [slug], here, console.say):
+            look = look_at_folder(here, facts)
+            inferred = infer(look, name, slug)
         if source.slug is None and not isinstance(inferred.competition.prepare, HideShare):
             guess = f"{slug!r} stands for the slug in the competition's address, which submitting needs"
             inferred = replace(inferred, findings=(*inferred.findings, Finding("kaggle", guess, sure=False)))
@@ -133,35 +135,24 @@ def _facts(slug: str, console: Console) -> CompetitionFacts | None:
         return None
 
 
-def _from_disk(
-    name: str, slug: str, data: Path, here: Path, facts: CompetitionFacts | None, console: Console
-) -> tuple[Look, InferredDeclaration]:
-    with adopted(data, [slug], here, console.say):
-        look = look_at_folder(here, facts)
-        return look, infer(look, name, slug)
-
-
 def _from_kaggle(
     name: str, slug: str, datasets: Sequence[str], here: Path, console: Console
 ) -> tuple[Look, InferredDeclaration]:
+    """By what Kaggle lists, in part, then of all files; downloaded where that can't tell, as with data sets.
+
+    Where a data set's files come to lie beside the competition's only unpacking shows.
+    """
     kaggle = connect(say=console.say)
     facts = kaggle.competition(slug)
-
-    def looked(doing: str, *, whole: bool) -> Look:
-        with console.bar(doing, None, "requests") as bar:
-            return look_at_kaggle(kaggle, slug, facts, lambda: bar.advance(1), console.say, whole=whole)
-
-    def downloaded() -> tuple[Look, InferredDeclaration]:
-        with console.downloads() as progress:
-            fetch(lambda: kaggle, [slug, *datasets], here, progress, console.say)
-        look = look_at_folder(here, facts)
-        return look, infer(look, name, slug, datasets)
-
-    if datasets:
-        # Where their files come to lie beside the competition's only unpacking shows.
-        return downloaded()
-
-    def inferred(look: Look) -> tuple[Look, InferredDeclaration]:
+    for whole in () if datasets else (False, True):
+        try:
+            with console.bar(
+                "listing all files" if whole else "looking at the competition's files", None, "requests"
+            ) as bar:
+                look = look_at_kaggle(kaggle, slug, facts, partial(bar.advance, 1), console.say, whole=whole)
+        except OpaqueError as error:
+            console.say(f"{error} can't be looked into from afar, so the whole competition is downloaded")
+            break
         try:
             return look, infer(look, name, slug)
         except DataError:
@@ -170,20 +161,13 @@ def _from_kaggle(
                     f"{slug} has no images among its files, which are {kinds_of(look)}; name the data set that has "
                     "them, --dataset OWNER/SLUG, or write out those in other files: docs/bring-your-own.md."
                 ) from None
-            raise
-
-    try:
-        look = looked("looking at the competition's files", whole=False)
-        try:
-            return inferred(look)
-        except DataError:
             if look.whole:
                 raise
         console.say("the files were looked at in part, which was not enough; every file is being listed")
-        return inferred(looked("listing all files", whole=True))
-    except OpaqueError as error:
-        console.say(f"{error} can't be looked into from afar, so the whole competition is downloaded")
-        return downloaded()
+    with console.downloads() as progress:
+        fetch(lambda: kaggle, [slug, *datasets], here, progress, console.say)
+    look = look_at_folder(here, facts)
+    return look, infer(look, name, slug, datasets)
 
 
 def _held_against_the_files(competition: Competition, look: Look, here: Path) -> tuple[bool, Finding]:
