@@ -157,28 +157,6 @@ LAYOUTS = {
         "id,has_cactus: {hex}.jpg,{half}",
         zipped=("train", "test"),
     ),
-    "histopathologic-cancer-detection": Layout(
-        kind(
-            "train/{hex}.tif test/{hex}.tif",
-            metric=AUC,
-            numbers=FEW,
-            train_labels="id,label: {hex},{half}",
-            sample="id,label: {hex},0",
-        ),
-        ('folder="train", suffix=".tif"', 'ProbabilityOf("1")', 'TestImages("test", suffix=".tif")', "top_down()"),
-        "id,label: {hex},{half}",
-    ),
-    "petfinder-pawpularity-score": Layout(
-        kind(
-            "train/{hex}.jpg test/{hex}.jpg",
-            metric="Root Mean Squared Error",
-            numbers=MANY,
-            train="Id,Eyes,Face,Pawpularity: {hex},1,0,{n}",
-            sample="Id,Pawpularity: {hex},43.75",
-        ),
-        ('values=["Pawpularity"]', "Numbers()", 'metric="rmse"'),
-        "Id,Pawpularity: {hex},{n}",
-    ),
     "digit-recognizer": Layout(
         kind(
             "",

@@ -16,7 +16,7 @@ from comp.local_kaggle.server import running
 from comp.new.at_kaggle import look_at_kaggle
 from comp.new.inference import infer
 from comp.new.look import look_at_folder
-from comp.new.writing import assignment, formatted
+from comp.new.writing import assignment
 from tests.new.templates import (
     ASKED,
     AUC,
@@ -50,18 +50,11 @@ LABELS = {
         sample="id,class_0,class_1,class_2,class_3: {n},0.25,0.25,0.25,0.25",
     ),
     "a probability of yes": yes(),
-    "partial AUC": yes(metric="pAUC above 80% TPR"),
     "an AUC of another kind": yes(metric="Weighted AUC"),
-    "probabilistic F1": yes(metric="Probabilistic F1"),
-    "balanced accuracy": pets(metric="Balanced Accuracy"),
     "an accuracy with weights": pets(metric="Weighted Categorization Accuracy"),
-    "macro F1": pets(metric="Macro F1 Score"),
     "the F1 of yes": yes(metric="F1 Score", sample="id,target: {n},0"),
     "a word that is no class": pets(sample="id,label: {n},unknown", says="unknown"),
     "grades": yes(metric=KAPPA, train="id,grade: {n},{quarter}", sample="id,grade: {n},0"),
-    "grades by a kappa with linear weights": yes(
-        metric="Linear Weighted Kappa", train="id,grade: {n},{quarter}", sample="id,grade: {n},0"
-    ),
     "a number": kind(
         metric="Root Mean Squared Error", truth=("1", {"age": 1.5}), train="id,age: {n},{n}.5", sample="id,age: {n},30"
     ),
@@ -318,9 +311,7 @@ def row_of(name, inferred):
     competition = inferred.competition
     (metric,) = (finding for finding in inferred.findings if finding.about == "metric")
     declared = (competition.labels, competition.test, competition.submission)
-    lines = re.sub(r"\n\s+|\n(?=\))", " ", formatted("\n".join(assignment("_", part, {}) for part in declared)))
-    texts = re.sub(r",? \)", ")", lines.replace("( ", "(").replace("|", "\\|")).splitlines()
-    parts = [text.removeprefix("_ = ") for text in texts]
+    parts = [assignment("_", part, {}).replace("'", '"').replace("|", "\\|").removeprefix("_ = ") for part in declared]
     return f"| {name} | `{'` | `'.join(parts)}` | {'' if metric.sure else '? '}{competition.scoring.name} |"
 
 
@@ -346,7 +337,7 @@ COMMON = (
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     name=st.sampled_from(COMMON),
     words=st.lists(st.text("abcdefghijklmnopqrstuvwxyz", min_size=3, max_size=8), min_size=9, max_size=9, unique=True),

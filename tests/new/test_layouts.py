@@ -15,8 +15,8 @@ from comp.runs.resolve import Choices
 from tests.new.conftest import LAYOUTS
 
 # What others write is run by tests of what they have: classes, tags or numbers.
-RUN = ("dogs-vs-cats", "planet-understanding-the-amazon-from-space", "petfinder-pawpularity-score", "digit-recognizer")
-TINY = ("pretrained=False", "stages.size=32", "stages.cycle_length=3", "stages.views=1")
+RUN = ("planet-understanding-the-amazon-from-space", "digit-recognizer")
+TINY = ("pretrained=False", "stages.size=32", "stages.cycle_length=1", "stages.views=1")
 
 
 @pytest.mark.parametrize("slug", LAYOUTS)
@@ -36,14 +36,14 @@ def test_a_new_competition_is_run_to_a_graded_submission_without_an_edit(
     for part in LAYOUTS[slug].expects:
         assert part in text, text
     assert "? check" not in started.out
+    if slug not in RUN:
+        assert "labels, images and sample submission fit together" in started.out
+        return
     for command in (("check",), ("format", "--check")):
         ruff = [sys.executable, "-m", "ruff", *command, "--config", Path(__file__).parents[2] / "pyproject.toml"]
         ended = subprocess.run([*ruff, declaration.parent], check=False, capture_output=True, text=True)
         assert not ended.returncode, ended.stdout + text
     competition = load_competition(declaration)
-    if slug not in RUN:
-        assert "labels, images and sample submission fit together" in started.out
-        return
     with running(served, graders([competition]), tmp_path / "state") as url, monkeypatch.context() as patch:
         patch.setenv("COMP_KAGGLE_URL", url)
         run = runner.run(competition, Choices("quick", "test_resnet", TINY), workspace, Console(), submitting=True)

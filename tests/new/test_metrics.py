@@ -13,7 +13,7 @@ OURS = {
         "Mean Columnwise Area Under Receiver Operating Characteristic Curve",
         "Area Under ROC (AUC)",
     ),
-    ("pauc", 0): ("pAUC",),
+    ("pauc", 0): ("pAUC above 80% TPR",),
     ("accuracy", 0): ("Categorization Accuracy", "Accuracy Score"),
     ("balanced_accuracy", 0): ("Balanced Accuracy",),
     ("top_k_accuracy", 5): ("Top-5 Accuracy",),
