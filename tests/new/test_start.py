@@ -224,7 +224,7 @@ def test_data_that_tell_nothing_are_named_and_leave_nothing(new, tmp_path, works
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_data_of_a_competition_that_is_declared_are_linked_in_another_home_if_they_fit_it(
+def test_data_of_a_competition_that_is_declared_are_linked_in_another_home(
     new, comp, lay_out, tmp_path, monkeypatch, packed
 ):
     data = lay_out()
