@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from comp.data.splitting import draw_hidden
 from comp.data.targets import targets_of
 from comp.declare.competition import Competition
 from comp.declare.forms import Numbers, ProbabilityPerClass
@@ -46,7 +47,8 @@ def hide(hiding: HideShare, competition: Competition, folder: Path, new: Path) -
             "images out, and add them by `labels=WithExtra(...)`."
         )
     validates = given.eq(True).to_numpy()
-    hidden = _which(table, targets, ~validates, hiding.share)
+    together = next((table[name].to_numpy(object) for name in ("group", "answer") if name in table), None)
+    hidden = draw_hidden(targets, hiding.share, 0, ~validates, together)
     digits = len(str(len(table)))
     ids = [f"{number:0{digits}}" for number in range(len(table))]
     parts = np.where(hidden, TEST, np.where(validates, VALID, TRAIN))
@@ -63,56 +65,6 @@ def hide(hiding: HideShare, competition: Competition, folder: Path, new: Path) -
     asked = those.tolist()
     _write(competition, classes, asked, _even(competition, classes, len(asked)), new / SAMPLE)
     _write(competition, classes, asked, exact_predictions(competition, classes, targets[hidden][first]), new / ANSWERS)
-
-
-def _which(
-    table: pd.DataFrame, targets: npt.NDArray[Any], able: npt.NDArray[np.bool_], share: float
-) -> npt.NDArray[np.bool_]:
-    """True for the rows (N,) that are hidden: of those that are able to, groups and answers whole."""
-    together = next((table[name].to_numpy(object) for name in ("group", "answer") if name in table), None)
-    if together is None and targets.ndim == 1:
-        return _drawn(targets, able, share)
-    return _drawn_whole(targets, able, share, np.arange(len(table)) if together is None else together)
-
-
-def _drawn(targets: npt.NDArray[Any], able: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.bool_]:
-    """True for the rows (N,) that are hidden: of each class a share, one at least, and not all."""
-    hidden, generator = np.zeros(len(targets), bool), np.random.default_rng(0)
-    for label in np.unique(targets):
-        rows = np.flatnonzero((targets == label) & able)
-        count = min(max(round(len(rows) * share), 1), len(rows) - 1)
-        hidden[generator.choice(rows, max(count, 0), replace=False)] = True
-    if not hidden.any():
-        raise DataError("No class has two images, so none can be hidden; add images.")
-    return hidden
-
-
-def _drawn_whole(
-    targets: npt.NDArray[Any], able: npt.NDArray[np.bool_], share: float, together: npt.NDArray[Any]
-) -> npt.NDArray[np.bool_]:
-    """As `_drawn`, but those of one value (N,) are together: they are hidden where that brings the shares nearer.
-
-    So is the first with a class or tag; none is hidden whole. Of numbers, the share is one of the rows.
-    """
-    numbers = np.unique(together, return_inverse=True)[1]
-    # Of each group: its rows of each class or tag, and last all of them.
-    classes = 0 if targets.dtype.kind == "f" else targets.max() + 1 if targets.ndim == 1 else targets.shape[1]
-    counts = np.zeros((numbers.max() + 1, classes + 1))
-    counts[:, -1] = np.bincount(numbers)
-    if targets.ndim == 1:
-        np.add.at(counts, (numbers, targets), 1)
-    elif classes:
-        np.add.at(counts[:, :-1], numbers, targets)
-    fixed = np.bincount(numbers, ~able) > 0
-    there, taken, hidden = counts[~fixed].sum(axis=0), np.zeros(counts.shape[1]), np.zeros(len(counts), bool)
-    for number in np.random.default_rng(0).permutation(np.flatnonzero(~fixed)):
-        has, new = counts[number] > 0, taken + counts[number]
-        nearer = np.abs(new - share * there).sum() < np.abs(taken - share * there).sum()
-        if (nearer or (taken[has] == 0).any()) and (new < there)[has].all():
-            hidden[number], taken = True, new
-    if not hidden.any():
-        raise DataError(f"None of {len(targets)} labelled images can be hidden without a class being lost; add images.")
-    return np.asarray(hidden[numbers])
 
 
 def numbered(names: Iterable[object]) -> list[str]:

@@ -1,4 +1,7 @@
-"""Which rows validate, and how often the others train: stratified, groups kept whole, drawn from a seed alone."""
+"""Which rows validate, and how often the others train: stratified, groups kept whole, drawn from a seed alone.
+
+What draws them is imported when it does: tables are read without, and in less time.
+"""
 
 import warnings
 from collections.abc import Callable
@@ -7,17 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import (
-    GroupKFold,
-    GroupShuffleSplit,
-    KFold,
-    StratifiedGroupKFold,
-    StratifiedKFold,
-    train_test_split,
-)
 
 from comp.data.duplicates import joined
-from comp.data.tables import Tables
 from comp.data.targets import class_counts
 from comp.declare.brought import called, short_name
 from comp.errors import DataError, DeclarationError
@@ -47,36 +41,6 @@ def strata(targets: npt.NDArray[Any]) -> Targets:
     if len(columns) == 1:
         return columns[0]
     return np.concatenate([np.eye(column.max(initial=0) + 1, dtype=np.int64)[column] for column in columns], axis=1)
-
-
-def split_of(tables: Tables, share: float, seed: int) -> npt.NDArray[np.bool_]:
-    """True for the rows (N,) that validate, drawn as `draw_split` does from those that may."""
-    able, targets, *together = _those_able(tables)
-    validates = np.zeros(len(able), bool)
-    validates[able] = draw_split(targets, share, seed, *together)
-    return validates
-
-
-def folds_of(tables: Tables, count: int, seed: int) -> Rows:
-    """The fold (N,), 0 to ``count`` - 1, in which each row validates, as `draw_folds` says; -1 where it may not."""
-    able, targets, *together = _those_able(tables)
-    folds = np.full(len(able), -1)
-    folds[able] = draw_folds(targets, count, seed, *together)
-    return folds
-
-
-def _those_able(
-    tables: Tables,
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[Any], npt.NDArray[Any] | None, Targets | None]:
-    """Which rows may validate (N,), and their targets, groups and duplicate groups; raises DataError for none."""
-    able = tables.may_validate
-    if not able.any():
-        raise DataError(
-            f"All {len(able)} labelled images only train (their `validates` is false, or that of others of their "
-            "groups), so none can validate; leave it empty for some, or train with --all-data."
-        )
-    groups, duplicates = (None if numbers is None else numbers[able] for numbers in tables.kept_together)
-    return able, tables.targets[able], groups, duplicates
 
 
 def draw_split(
@@ -112,9 +76,11 @@ def _draw_stratified_split(targets: Targets, share: float, seed: int) -> npt.NDA
             "train with --all-data, or add images."
         )
     if counts is not None:
+        from sklearn.model_selection import train_test_split
+
         drawn = train_test_split(candidates, test_size=validating, stratify=targets[candidates], random_state=seed)
         return np.isin(rows, drawn[1])
-    # Imported here: only tags are split by it, and Kaggle's machines don't have it.
+    # Kaggle's machines don't have it.
     from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=validating / len(rows), random_state=seed)
@@ -123,6 +89,8 @@ def _draw_stratified_split(targets: Targets, share: float, seed: int) -> npt.NDA
 
 def _draw_grouped_split(targets: Targets, share: float, seed: int, groups: Targets) -> npt.NDArray[np.bool_]:
     """The one of many draws of groups that leaves the most classes a row to train on, and is nearest to the share."""
+    from sklearn.model_selection import GroupShuffleSplit
+
     count = groups.max(initial=0) + 1
     if count == 1:
         raise DataError(
@@ -154,6 +122,30 @@ def _together(drawn: npt.NDArray[np.bool_], targets: Targets, duplicates: Target
             "while others train; train with --all-data, or add images."
         )
     return validates
+
+
+def draw_hidden(
+    targets: npt.NDArray[Any], share: float, seed: int, able: npt.NDArray[np.bool_], *together: Groups | None
+) -> npt.NDArray[np.bool_]:
+    """True for the rows (N,) that are hidden: those that `draw_split` draws of the able ones; no class is hidden whole.
+
+    together: groups and duplicates, as it takes them. Raises DataError where none can be hidden.
+    """
+    hidden, kept = np.zeros(len(able), bool), [None if one is None else np.asarray(one) for one in together]
+    with suppress(DataError):
+        hidden[able] = draw_split(targets[able], share, seed, *(None if one is None else one[able] for one in kept))
+    classes = strata(targets)
+    there, left = (class_counts(classes[rows], len(class_counts(classes))) for rows in (able, able & ~hidden))
+    shown = with_any(classes, (there > 0) & (left == 0))
+    for numbers in kept:
+        if numbers is not None:
+            shown |= np.isin(numbers, numbers[shown & hidden])
+    hidden &= ~shown
+    if not hidden.any():
+        raise DataError(
+            f"None of {len(targets)} labelled images can be hidden without a class or a group being lost; add images."
+        )
+    return hidden
 
 
 def _as_first(parts: npt.NDArray[Any], duplicates: Targets) -> npt.NDArray[Any]:
@@ -196,6 +188,8 @@ def draw_folds(
             f"The {len(targets)} labelled images are of {numbered.max() + 1} groups, too few for {count} folds (groups "
             "that share duplicates are one); ask for fewer folds."
         )
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
     if targets.ndim == 1 and np.bincount(targets).max() >= count:
         folds = _folds_by(StratifiedGroupKFold(count, shuffle=True, random_state=seed), targets, numbered)
         # A few large groups can leave it a fold without any.
@@ -225,6 +219,8 @@ def draw_inner_folds(
 
 
 def _draw_stratified_folds(targets: Targets, count: int, seed: int) -> Rows:
+    from sklearn.model_selection import KFold, StratifiedKFold
+
     if targets.ndim == 1:
         # scikit-learn refuses folds if no class has a row for each: one more class has, and is dropped again.
         padded = np.append(targets, np.full(count, targets.max() + 1))

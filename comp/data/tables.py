@@ -16,6 +16,7 @@ from comp.data.duplicates import joined
 from comp.data.findings import DataCheck
 from comp.data.preparing import prepare_files
 from comp.data.reading import RGB, Depth
+from comp.data.splitting import draw_folds, draw_split
 from comp.data.targets import class_counts, targets_of
 from comp.declare.competition import Competition
 from comp.declare.forms import ClassNumber, ProbabilityOf
@@ -203,6 +204,36 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
     targets = targets_of(nothing, classes, competition.target)
     notes = test.attrs.get("notes", ())
     return Tables(nothing, asked, sample_submission, tuple(classes), targets, len(test) - len(asked), notes)
+
+
+def split_of(tables: Tables, share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """True for the rows (N,) that validate, drawn as `draw_split` does from those that may."""
+    able, targets, *together = _those_able(tables)
+    validates = np.zeros(len(able), bool)
+    validates[able] = draw_split(targets, share, seed, *together)
+    return validates
+
+
+def folds_of(tables: Tables, count: int, seed: int) -> npt.NDArray[np.int64]:
+    """The fold (N,), 0 to ``count`` - 1, in which each row validates, as `draw_folds` says; -1 where it may not."""
+    able, targets, *together = _those_able(tables)
+    folds = np.full(len(able), -1)
+    folds[able] = draw_folds(targets, count, seed, *together)
+    return folds
+
+
+def _those_able(
+    tables: Tables,
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[Any], npt.NDArray[Any] | None, npt.NDArray[np.int64] | None]:
+    """Which rows may validate (N,), and their targets, groups and duplicate groups; raises DataError for none."""
+    able = tables.may_validate
+    if not able.any():
+        raise DataError(
+            f"All {len(able)} labelled images only train (their `validates` is false, or that of others of their "
+            "groups), so none can validate; leave it empty for some, or train with --all-data."
+        )
+    groups, duplicates = (None if numbers is None else numbers[able] for numbers in tables.kept_together)
+    return able, tables.targets[able], groups, duplicates
 
 
 def with_prior(tables: Tables, probabilities: npt.NDArray[Any], shares: npt.NDArray[Any]) -> npt.NDArray[Any]:

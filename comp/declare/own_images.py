@@ -29,7 +29,7 @@ class HideShare(Declared):
     classes: ``prepared/train.csv`` and ``valid.csv`` have a ``label``, or a column for each number, beside ``image``.
     Such tables, with ``group`` and ``answer``, are there where images have these; ``test.csv`` has the ``answer``.
 
-    labels: of all images. share: of each class, at least one image; of groups and answers about so many, each whole.
+    labels: of all images. share: about so many of each class; groups and answers are hidden whole, no class is.
     """
 
     labels: Annotated[LabelSource, "a label source, like Folders"]

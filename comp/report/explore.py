@@ -18,8 +18,8 @@ from comp.data.file_facts import ODDITIES
 from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training
 from comp.data.loading import ImageDataset
 from comp.data.reading import Reading, read_image
-from comp.data.splitting import folds_of, strata
-from comp.data.tables import Tables
+from comp.data.splitting import strata
+from comp.data.tables import Tables, folds_of
 from comp.declare.competition import Competition
 from comp.declare.labels.table import in_words
 from comp.declare.reading import size_in_words

@@ -20,9 +20,8 @@ from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.data.own_images import as_columns, numbered
 from comp.data.readers import files_of
-from comp.data.splitting import split_of, strata, with_any
+from comp.data.splitting import draw_hidden
 from comp.data.tables import Tables, first_rows
-from comp.data.targets import class_counts
 from comp.declare.columns import in_table
 from comp.declare.competition import Competition
 from comp.declare.forms import Numbers, ProbabilityPerClass
@@ -126,19 +125,7 @@ def rehearsal(
 
 def which_hide(tables: Tables, share: float, seed: int) -> Rows:
     """True for the rows (N,) that are hidden: drawn as those that validate are, and no class is hidden whole."""
-    targets = strata(tables.targets)
-    hidden = split_of(tables, share, seed + HIDING)
-    able, classes = tables.may_validate, len(class_counts(targets))
-    there, left = (class_counts(targets[rows], classes) for rows in (able, able & ~hidden))
-    lost = (there > 0) & (left == 0)
-    shown = with_any(targets, lost)
-    for together in tables.kept_together:
-        if together is not None:
-            shown |= np.isin(together, together[shown & hidden])
-    hidden &= ~shown
-    if not hidden.any():
-        raise DataError(f"None of {len(targets)} labelled images can be hidden without a class being lost; add images.")
-    return hidden
+    return draw_hidden(tables.targets, share, seed + HIDING, tables.may_validate, *tables.kept_together)
 
 
 def serve_rest(competition: Competition, tables: Tables, hidden: Rows, served: Path) -> Competition:

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comp.data.splitting import oversampled, shown
 from comp.errors import DeclarationError
 
 
+@settings(max_examples=20)
 @given(classes=st.lists(st.integers(0, 4), min_size=1, max_size=80).map(np.array), seed=st.integers(0, 99))
 def test_every_class_gets_as_many_rows_as_the_most_frequent(classes, seed):
     rows = np.flatnonzero(np.random.default_rng(seed).random(len(classes)) < 0.7)
@@ -51,6 +52,7 @@ def test_rows_are_repeated_as_their_rarest_tag_asks_for(shares, factors):
     assert (copies[tags.sum(axis=1) == 0] == 1).all()
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 99), st.integers(1, 40), st.integers(1, 5))
 def test_tags_never_lose_a_row_and_follow_from_the_seed(seed, count, classes):
     tags = (np.random.default_rng(seed).random((count, classes)) < 0.3).astype(np.int64)

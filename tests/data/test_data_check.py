@@ -239,7 +239,6 @@ def test_images_of_a_label_function_may_lie_anywhere(data, shades, workspace, tm
 
 DEEP = {
     "10 bits of 16": (np.uint16, 1023, 0),
-    "12 bits of 16": (np.uint16, 4095, 0),
     "whole numbers of 32 bits": (np.int32, 3000, -1000),
     "floats": (np.float32, 0.1, 0),
 }
@@ -324,10 +323,6 @@ def test_a_training_records_what_it_left_out_and_submits_every_row(data, command
     for id_ in ("q05", "q07"):
         assert probabilities.loc[id_].to_dict() == pytest.approx(shares.to_dict(), abs=1e-6)
 
-    joined = find_run(workspace, command("train", "shades", "--folds", "2", "--set", "stages.cycle_length=1").last_line)
-    assert len(pd.read_csv(joined.submission)) == 12
-    assert len(dict(joined.split())) == 31
-
 
 def test_names_with_markup_and_line_ends_are_shown_as_they_are(data, command):
     name = "[red]a\n:dog:"
@@ -338,16 +333,15 @@ def test_names_with_markup_and_line_ends_are_shown_as_they_are(data, command):
     ended = command("check", "shades")
     assert r"'train/[red]a\n:dog:.png' (empty)" in ended.out
     assert pd.read_csv(ended.last_line)["id"].tolist() == [name]
-    command("train", "shades", "--set", "stages.cycle_length=1")
 
 
-def test_a_place_that_can_t_be_written_costs_the_table_and_not_the_training(shades, data, comp, command, workspace):
+def test_a_place_that_can_t_be_written_costs_the_table_and_not_the_training(shades, data, comp, screen, workspace):
     workspace.cache.mkdir(parents=True)
     (workspace.cache / "data-check").write_text("a file where the folder should be")
     ended = comp("--competitions", shades.plugins, "check", "shades")
     assert ended.status == 1
     assert len(ended.err.splitlines()) == 1
-    assert "shades.arrow can't be written (" in command("train", "shades", "--set", "stages.cycle_length=1").out
+    assert len(screen().train) == 36
     assert list(workspace.cache.glob("*/.*.part")) == []
 
 
@@ -363,7 +357,7 @@ CONTENTS = (
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(contents=st.dictionaries(st.integers(0, 35) | st.integers(100, 111), CONTENTS, max_size=12))
 def test_whatever_files_hold_every_image_is_used_or_listed_and_none_is_lost(data, screen, shades, contents):
     for number, content in contents.items():

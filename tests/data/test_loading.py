@@ -81,7 +81,7 @@ def test_a_random_view_follows_from_seed_draw_and_row_alone(paths, viewpoint):
             assert np.array_equal(again[row, (views[place],)][1][0], made[1, row][place])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     rows=st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=12), views=st.integers(1, 10), batch=st.integers(1, 9)
 )
@@ -131,6 +131,7 @@ def test_a_process_that_is_not_forked_reads_with_what_was_declared(tmp_path, pat
         assert np.array_equal(pickle.loads(written)[1, views][1], expected)
 
 
+@settings(max_examples=20)
 @given(
     rows=st.lists(st.integers(0, 10_000), min_size=1, unique=True), seed=st.integers(0, 2**40), epoch=st.integers(0, 99)
 )
@@ -144,6 +145,7 @@ def test_an_epoch_has_every_row_once_under_the_epochs_own_draw(rows, seed, epoch
     assert list(sampler) == requests
 
 
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, 9), min_size=1))
 def test_copies_of_a_row_are_never_altered_the_same(rows):
     sampler, requests = Shuffled(rows, 0), []
@@ -164,6 +166,7 @@ def test_the_order_changes_with_the_epoch_and_the_seed():
     assert len(orders) == 9
 
 
+@settings(max_examples=20)
 @given(rows=st.integers(1, 60), batch_size=st.integers(1, 20), count=st.integers(1, 5), start=st.integers(0, 3))
 def test_the_shares_of_the_processes_are_together_each_batch_in_its_order(rows, batch_size, count, start):
     def epoch(own):
@@ -199,12 +202,6 @@ def test_an_epoch_gives_training_rows_with_their_own_targets_in_whole_batches(pa
         for (image, label), row in zip(seen, rows_seen, strict=True):
             assert torch.equal(label, targets[row])
             assert np.array_equal(image.numpy(), dataset[row, (View(draw=number),)][1][0])
-
-
-def test_rows_that_are_repeated_keep_their_targets_and_are_other_images(paths):
-    images, targets = next(epochs_of(paths, [3, 3, 3, 6], 4).epoch(0))
-    assert sorted(targets.tolist()) == [3, 3, 3, 6]
-    assert len({image.numpy().tobytes() for image in images}) == 4
 
 
 def test_random_views_are_erased_and_fixed_ones_are_not(paths):
@@ -255,7 +252,7 @@ def _three_threads():
 
 @pytest.mark.usefixtures("_three_threads")
 @given(rows=st.lists(st.integers(0, ROWS - 1), max_size=12), draw=st.integers(0, 100))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_images_that_threads_read_together_are_those_read_one_by_one(paths, rows, draw):
     requests = [(row, (PLAIN, View(draw=draw + place))) for place, row in enumerate(rows)]
     together, alone = dataset_of(paths), dataset_of(paths)

@@ -107,7 +107,7 @@ def test_a_16_bit_image_is_turned_upright_too(seen):
     assert np.array_equal(pixels[:, :, 0], ramp // 256)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     width=st.integers(1, 90),
     height=st.integers(1, 90),
@@ -164,6 +164,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         read_image(tmp_path / "absent.jpg", 32)
 
 
+@settings(max_examples=30)
 @given(height=st.integers(1, 30), width=st.integers(1, 30), data=st.data())
 def test_the_centre_is_a_rectangle_with_equal_margins(height, width, data):
     size = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
@@ -176,6 +177,7 @@ def test_the_centre_is_a_rectangle_with_equal_margins(height, width, data):
     assert np.array_equal(centre(pixels, min(size)), centre(pixels, (min(size),) * 2))
 
 
+@settings(max_examples=30)
 @given(size=st.integers(8, 600), width=st.integers(8, 600), zoom=st.floats(1, 4))
 def test_the_margin_leaves_room_for_the_zoom(size, width, zoom):
     assert size * zoom <= with_margin(size, zoom) < size * zoom + 1

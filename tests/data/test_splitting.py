@@ -4,15 +4,15 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from comp.data.splitting import draw_folds, draw_inner_folds, draw_split, folds_of, split_of, strata
-from comp.data.tables import Tables
+from comp.data.splitting import draw_folds, draw_inner_folds, draw_split, strata
+from comp.data.tables import Tables, folds_of, split_of
 from comp.data.targets import targets_of
 from comp.errors import DataError
 
 SHARES = st.sampled_from([0.05, 0.1, 0.2, 0.25, 1 / 3, 0.5])
 SEEDS = st.integers(0, 2**32 - 1)
 KINDS = pytest.mark.parametrize("kind", ["single", "multi"])
-moderately = settings(max_examples=25, deadline=None)
+moderately = settings(max_examples=10, deadline=None)
 
 
 def shuffled(counts, seed=0):
@@ -42,6 +42,7 @@ def assert_whole(parts, groups):
     assert (pd.Series(parts).groupby(groups).nunique() == 1).all()
 
 
+@moderately
 @given(labels=st.lists(st.sets(st.sampled_from("abc")).map(tuple), min_size=1))
 def test_labels_become_places_of_classes_or_columns_of_0_and_1(labels):
     tags = targets_of(pd.DataFrame({"label": labels}), ("c", "a", "b"), "multi")
@@ -224,7 +225,7 @@ def sets_drawn(rng, rows, largest=4):
     return rng.permutation(np.repeat(np.arange(rows), rng.choice([1, 1, 1, 1, largest], rows))[:rows])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=SEEDS, kind=st.sampled_from(["single", "multi"]), count=st.integers(2, 6))
 @example(seed=500, kind="multi", count=2)  # a tag has no other rows to train on
 def test_duplicates_are_on_one_side_and_in_one_fold_and_no_other_row_moves(seed, kind, count):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from comp import Columns
-from comp.errors import DataError, DeclarationError
+from comp.errors import DataError
 
 AGES = Columns("train.csv", "test.csv", image="image", numbers=["age"], categories=["sex"])
 
@@ -45,8 +45,3 @@ def test_a_row_is_found_by_its_image_s_id_file_or_answer(tmp_path, names, images
 def test_an_image_without_a_row_of_its_own_is_named(tmp_path, lines, said):
     with pytest.raises(DataError, match=said):
         joined(tmp_path, lines, table(["a", "b"]))
-
-
-def test_columns_are_some():
-    with pytest.raises(DeclarationError, match="`numbers`"):
-        Columns("train.csv", "test.csv", image="image")

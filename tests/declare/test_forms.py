@@ -20,7 +20,7 @@ from comp.declare.forms import (
 from comp.errors import SubmissionError
 from tests.declare.conftest import drawn
 
-moderately = settings(max_examples=50, deadline=None)
+moderately = settings(max_examples=15, deadline=None)
 CLASSES = st.lists(
     st.text("ab YZ09_-+()[].,;'\"%é犬", min_size=1, max_size=8), min_size=2, max_size=6, unique=True
 ).map(tuple)

@@ -9,7 +9,7 @@ from comp.declare.metrics import METRICS, Metric, weighted_log_loss
 from comp.errors import DeclarationError
 
 TWO_CLASSES = {"f1", "pauc", "pf1"}
-moderately = settings(max_examples=40, deadline=None)
+moderately = settings(max_examples=10, deadline=None)
 
 
 def draw(seed):
@@ -130,16 +130,11 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "targets", "predictions", "expected"), [(name, *case) for name, cases in BY_HAND.items() for case in cases]
-)
-def test_a_score_is_the_one_worked_by_hand(name, targets, predictions, expected):
-    score = METRICS[name](np.array(targets), np.array(predictions))
-    assert np.isnan(score) if expected is None else score == pytest.approx(expected)
-
-
-def test_every_metric_is_checked_by_hand():
-    assert BY_HAND.keys() == METRICS.keys()
+@pytest.mark.parametrize("name", METRICS)
+def test_a_score_is_the_one_worked_by_hand(name):
+    for targets, predictions, expected in BY_HAND[name]:
+        score = METRICS[name](np.array(targets), np.array(predictions))
+        assert np.isnan(score) if expected is None else score == pytest.approx(expected)
 
 
 @moderately

@@ -2,7 +2,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comp.declare.recipe import Recipe, Stage
@@ -11,6 +11,7 @@ from comp.errors import DeclarationError
 STAGE = Stage(size=64, train="all")
 
 
+@settings(max_examples=20)
 @given(cycles=st.integers(1, 6), length=st.integers(1, 9), multiplier=st.integers(1, 4))
 def test_each_cycle_is_the_multiplier_longer_than_the_one_before(cycles, length, multiplier):
     stage = Stage(size=64, train="all", cycles=cycles, cycle_length=length, cycle_multiplier=multiplier)

@@ -56,44 +56,29 @@ def digests(declaration):
     return competition.source
 
 
-@pytest.mark.parametrize(
-    ("name", "counts"), [(name, name not in ("unread.py", "site-packages/installed.py")) for name in MODULES]
-)
-def test_the_modules_that_a_declaration_imports_are_of_its_source_and_what_these_import(
-    declared, elsewhere, name, counts
-):
-    before = digests(declared)
-    with (elsewhere / name).open("a") as file:
-        file.write("edited = True\n")
-    assert (digests(declared) != before) is counts
+def counting(declared, folder, names):
+    """Those of the files whose edit the declaration's source follows."""
+    counted, before = [], digests(declared)
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        with (folder / name).open("a") as file:
+            file.write("edited = True\n")
+        before, last = digests(declared), before
+        counted += [name] if before != last else []
+    return counted
 
 
-@pytest.mark.parametrize(
-    ("name", "counts"),
-    [
-        ("boxes.csv", True),
-        ("more/weights.safetensors", True),
-        ("broken.py", True),
-        ("README.md", False),
-        ("explore.ipynb", False),
-        (".notes/a.py", False),
-        ("__pycache__/a.pyc", False),
-    ],
-)
-def test_all_files_in_a_competition_s_folder_are_of_its_source_but_those_that_nothing_reads(declared, name, counts):
-    before = digests(declared)
-    file = declared.parent / name
-    file.parent.mkdir(exist_ok=True)
-    file.write_text("def (")
-    assert (digests(declared) != before) is counts
+def test_the_modules_that_a_declaration_imports_are_of_its_source_and_what_these_import(declared, elsewhere):
+    unread = ("unread.py", "site-packages/installed.py")
+    assert counting(declared, elsewhere, MODULES) == [name for name in MODULES if name not in unread]
 
 
-def test_a_workspace_in_a_competition_s_folder_is_not_of_its_source(declared, monkeypatch):
+def test_all_files_in_a_competition_s_folder_are_of_its_source_but_those_that_nothing_reads(declared, monkeypatch):
     monkeypatch.setenv("COMP_HOME", str(declared.parent))
-    before = digests(declared)
-    (declared.parent / "runs").mkdir()
-    (declared.parent / "runs" / "config.json").write_text("{}")
-    assert digests(declared) == before
+    (declared.parent / "broken.py").write_text("def (")
+    read = ["boxes.csv", "more/weights.safetensors", "broken.py"]
+    unread = ["README.md", "explore.ipynb", ".notes/a.py", "__pycache__/a.pyc", "runs/config.json"]
+    assert counting(declared, declared.parent, [*read, *unread]) == read
 
 
 def test_what_another_competition_s_folder_brings_counts_as_a_whole(declared, elsewhere):

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comp.declare.viewpoint import View, Viewpoint, side_on, top_down, upright
@@ -28,6 +28,7 @@ def test_side_on_flips_only_horizontally():
 
 
 @FAMILIES
+@settings(max_examples=20)
 @given(count=st.integers(1, 40))
 def test_views_are_as_many_as_asked_for_and_all_different(viewpoint, fixed, count):
     views = viewpoint.views(count)
@@ -36,6 +37,7 @@ def test_views_are_as_many_as_asked_for_and_all_different(viewpoint, fixed, coun
     assert all(view.draw is not None for view in views[fixed:])
 
 
+@settings(max_examples=20)
 @given(fewer=st.integers(1, 20), more=st.integers(0, 20))
 def test_more_views_begin_with_the_fewer(fewer, more):
     assert side_on().views(fewer + more)[:fewer] == side_on().views(fewer)

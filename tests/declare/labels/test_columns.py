@@ -25,7 +25,7 @@ JOINED = CsvLabels("train.csv", label="y", join="more.csv", answer="who", **PLAC
 HEAD = "id,a,b c"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.sets(st.sampled_from(["a", "b c", "d"])), min_size=1, max_size=8))
 def test_columns_of_0_and_1_round_trip(fresh, rows):
     columns = ["d", "a", "b c"]

@@ -34,7 +34,7 @@ def from_text(folder, text, source=CSV, encoding="utf-8", images=("train/0.png",
     return source.read(folder)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(labels=st.lists(CLASS_NAMES | st.sampled_from(["NA", "nan", "None", "007", "1e3", "True"]), min_size=1))
 def test_a_csv_round_trips_classes_as_the_text_they_are(fresh, labels):
     labels = [label for label in labels if label.strip()]
@@ -46,7 +46,7 @@ def test_a_csv_round_trips_classes_as_the_text_they_are(fresh, labels):
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     separator=st.sampled_from([" ", ",", ";", "|", ", ", "::"]),
     rows=st.lists(st.sets(CLASS_NAMES, max_size=4), min_size=1, max_size=6),
@@ -213,7 +213,7 @@ def test_an_image_without_a_group_and_a_group_without_its_column_are_named(tmp_p
         from_text(tmp_path, f"id,{source.label}\n0,cat\n1,dog\n", grouped)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     text=st.text(',"\n\r; \t\ufeff\0abé0123.', max_size=60) | st.binary(max_size=60).map(lambda b: b.decode("latin-1")),
     head=st.sampled_from(["", "id,label\n", "id,tags\n", "\ufeffid , label\r\n"]),
@@ -231,7 +231,7 @@ def test_any_label_file_is_a_table_of_all_images_or_one_sentence(fresh, text, he
     assert all(frame["label"].map(bool)) or source is TAGS
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     rows=st.lists(st.lists(st.text('ab0 "\n,é', max_size=3), min_size=1, max_size=4), max_size=6),
     names=st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True),
