@@ -120,18 +120,15 @@ def _wrong_setting(error: OSError) -> str:
     if re.search(UNTRUSTED, said):
         bundle = _set_variable("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
         return bundle and f"{bundle} names no certificates that vouch for Kaggle's; correct it or unset it."
-    if "SOCKS" in said and isinstance(error, requests.exceptions.InvalidSchema):
+    if "Missing dependencies for SOCKS" in said:
         return f"{_proxy()} needs the package PySocks; install it with `.venv/bin/pip install PySocks`."
-    refused = isinstance(error, requests.exceptions.ProxyError) and "failed: 407" in said
-    # Our own address was checked before.
-    if refused or isinstance(error, requests.exceptions.InvalidURL):
-        return f"{_proxy()} can't be used; correct it or unset it."
-    return ""
+    # That an address is none can't be ours, which was checked before; 407: the proxy wants a password.
+    unusable = isinstance(error, requests.exceptions.InvalidURL) or "failed: 407" in said
+    return f"{_proxy()} can't be used; correct it or unset it." if unusable else ""
 
 
 def _proxy() -> str:
-    known = _set_variable("HTTPS_PROXY", "ALL_PROXY")
-    return f"The proxy {known}" if known else "The proxy of this machine's settings"
+    return f"The proxy {_set_variable('HTTPS_PROXY', 'ALL_PROXY') or 'of this machine'}"
 
 
 def _set_variable(*names: str) -> str:

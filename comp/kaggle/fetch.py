@@ -136,7 +136,7 @@ def _bring(
     whole = {source: known for source in sources if (known := downloads.downloaded_before(archives[source]))}
     absent = [source for source in sources if source not in mounts and source not in whole]
     if lost is not None:
-        say(_lost_in_words(lost, folder, [_name(source) for source in absent], bool(whole)))
+        say(f"{in_words(gone_from(folder, lost), lost, folder)}; all is brought there again")
     jobs = []
     if absent:
         kaggle = connect()
@@ -198,10 +198,3 @@ def _listed(folder: Path, sources: Sequence[str]) -> Listed | None:
     """The files that were brought from these sources; None where they never were whole."""
     record = read_record(folder)
     return (record.get("files") or {}) if record.get("sources") == list(sources) else None
-
-
-def _lost_in_words(lost: Listed, folder: Path, downloaded: Sequence[str], kept: bool) -> str:
-    again = "the kept archives are unpacked again" if kept else "what is mounted is linked again"
-    if downloaded:
-        again = f"{' and '.join(downloaded)} {'is' if len(downloaded) == 1 else 'are'} downloaded again"
-    return f"{in_words(gone_from(folder, lost), lost, folder)}; {again}"

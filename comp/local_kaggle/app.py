@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Sequence
 from html import escape
@@ -107,16 +105,9 @@ def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
 
 def team_of(authorization: str | None) -> str:
     """The user name in the header; a real token has none to show and is never looked at."""
-    scheme, _, value = (authorization or "").partition(" ")
-    name = ""
-    if scheme.lower() == "bearer" and value.startswith(LOCAL_TOKEN_PREFIX):
-        name = unquote(value.removeprefix(LOCAL_TOKEN_PREFIX))
-    elif scheme.lower() == "basic":
-        try:
-            name = base64.b64decode(value).decode().partition(":")[0]
-        except (binascii.Error, ValueError):
-            name = ""
-    return name.strip() or LOCAL_USER
+    scheme, _, token = (authorization or "").partition(" ")
+    is_ours = scheme.lower() == "bearer" and token.startswith(LOCAL_TOKEN_PREFIX)
+    return (unquote(token.removeprefix(LOCAL_TOKEN_PREFIX)).strip() if is_ours else "") or LOCAL_USER
 
 
 def _refused(_: Request, error: Exception) -> Response:

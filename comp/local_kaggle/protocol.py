@@ -17,7 +17,6 @@ from kagglesdk.competitions.types import competition_api_service as competitions
 from kagglesdk.competitions.types.submission_status import SubmissionStatus
 from kagglesdk.datasets.databundles.types import databundle_api_types as databundles
 from kagglesdk.datasets.types import dataset_api_service as datasets
-from kagglesdk.security.types import oauth_service as oauth
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
@@ -82,7 +81,7 @@ class LocalKaggle:
                 competitions,
                 GetCompetition=self._competition,
                 GetSubmissionLimits=self._limits,
-                ListDataFiles=self._list_competition,
+                ListDataFiles=self._list_files,
                 ListDataTreeFiles=self._list_folder,
                 DownloadDataFiles=lambda request, asker: self._download(request.competition_name, None, asker),
                 DownloadDataFile=lambda request, asker: self._download(
@@ -96,10 +95,8 @@ class LocalKaggle:
             **calls_of(
                 "datasets.DatasetApiService",
                 datasets,
-                ListDatasetFiles=self._list_dataset,
-                DownloadDataset=lambda request, asker: self._download(request.dataset_slug, request.file_name, asker),
+                DownloadDataset=lambda request, asker: self._download(request.dataset_slug, None, asker),
             ),
-            ("security.OAuthService", "IntrospectToken"): (oauth.IntrospectTokenRequest, self._introspect),
             **self.more,
         }
 
@@ -159,13 +156,10 @@ class LocalKaggle:
             num_allowed_now=max(0, DAILY_SUBMISSIONS - today),
         )
 
-    def _list_competition(self, request: Any, asker: Asker) -> Any:
-        files, token = self._listed(request.competition_name, request, competitions.ApiDataFile)
+    def _list_files(self, request: Any, asker: Asker) -> Any:
+        page, token = page_of(self.catalog.files(self._known(request.competition_name)), request)
+        files = [_file_row(competitions.ApiDataFile, file.name, file, ref=file.name) for file in page]
         return filled(competitions.ApiListDataFilesResponse, files=files, next_page_token=token)
-
-    def _list_dataset(self, request: Any, asker: Asker) -> Any:
-        files, token = self._listed(request.dataset_slug, request, datasets.ApiDatasetFile)
-        return filled(datasets.ApiListDatasetFilesResponse, dataset_files=files, next_page_token=token)
 
     def _list_folder(self, request: Any, asker: Asker) -> Any:
         slug = self._known(request.competition_name)
@@ -284,9 +278,6 @@ class LocalKaggle:
         ]
         return filled(competitions.ApiGetLeaderboardResponse, submissions=rows, next_page_token=token)
 
-    def _introspect(self, request: Any, asker: Asker) -> Any:
-        return filled(oauth.IntrospectTokenResponse, active=True, username=asker.team)
-
     def _made_today(self, slug: str, asker: Asker) -> int:
         now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
         return self.store.made(slug, asker.team, now.replace(hour=0, minute=0, second=0, microsecond=0))
@@ -295,11 +286,6 @@ class LocalKaggle:
         if not slug or not self.catalog.has(slug):
             raise HTTPException(404, "Not found")
         return slug
-
-    def _listed(self, slug: str | None, request: Any, row: Callable[[], Any]) -> tuple[list[Any], str]:
-        """A page of an entry's files, each as a message of the kind ``row``, and the token of the next page."""
-        page, token = page_of(self.catalog.files(self._known(slug)), request)
-        return [_file_row(row, file.name, file, ref=file.name) for file in page], token
 
 
 def _file_row(message: Callable[[], Item], name: str, file: CatalogFile, **fields: str) -> Item:

@@ -110,7 +110,7 @@ def official(url, user):
             return client
 
     api = Elsewhere()
-    api.config_values = {api.CONFIG_NAME_USER: user, api.CONFIG_NAME_KEY: "none"}
+    api.config_values = {api.CONFIG_NAME_USER: user, api.CONFIG_NAME_TOKEN: f"local:{user}"}
     return api
 
 

@@ -4,7 +4,6 @@ import io
 import tarfile
 import zipfile
 import zlib
-from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -80,14 +79,6 @@ def test_unpacking_again_replaces_and_leaves_the_rest(unpacked, tmp_path):
         "c": b"c",
     }
     assert not (tmp_path / ".data.partial").exists()
-
-
-def test_too_little_room_is_noticed_before_anything_is_unpacked(unpacked, tmp_path, monkeypatch):
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr("comp.kaggle.downloads.shutil.disk_usage", lambda path: usage(10**9, 0, 10**6))
-    with pytest.raises(DataError, match=r"10\.00 MB .* 1\.00 MB free"):
-        unpacked({"zeros": bytes(10**7)})
-    assert not (tmp_path / "data").exists()
 
 
 def test_names_without_the_utf8_mark_are_utf8_where_they_decode_and_cp437_elsewhere(unpacked):

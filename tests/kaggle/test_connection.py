@@ -181,7 +181,6 @@ def test_the_official_functions_work_with_only_the_endpoint_changed(url, tmp_pat
     api = official(url, "ada")
     names = [file.name for file in api.competition_list_files(SLUG).files]
     assert names == ["notes/read me.txt", "sample_submission.csv", "train.zip"]
-    assert [file.name for file in api.dataset_list_files(DATASET).files] == ["labels.csv", "more/2.png"]
 
     api.competition_download_files(SLUG, path=str(tmp_path))
     assert (tmp_path / f"{SLUG}.zip").stat().st_size > 0
@@ -189,8 +188,6 @@ def test_the_official_functions_work_with_only_the_endpoint_changed(url, tmp_pat
     assert (tmp_path / "sample_submission.csv").read_text().startswith("id,label")
     api.dataset_download_files(DATASET, path=str(tmp_path / "set"), unzip=True)
     assert (tmp_path / "set" / "more" / "2.png").read_bytes() == b"two"
-    api.dataset_download_file(DATASET, "labels.csv", path=str(tmp_path / "one"))
-    assert (tmp_path / "one" / "labels.csv").read_text() == "id,label\n2,c\n"
 
     csv = tmp_path / "mine.csv"
     csv.write_text("id,label\n1,7\n2,3\n")

@@ -138,7 +138,7 @@ def archived(tree):
     return flat
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(first=trees, second=trees)
 def test_links_show_what_unpacking_would_leave_and_nothing_linked_is_changed(tmp_path_factory, first, second):
     place = tmp_path_factory.mktemp("trees")

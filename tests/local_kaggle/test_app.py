@@ -1,4 +1,3 @@
-import base64
 from urllib.parse import quote
 
 import pytest
@@ -49,7 +48,6 @@ def test_answers_are_given_by_no_message(url):
         asked += [
             (f"{competitions}/{call}", {"competitionName": slug}) for call in ("DownloadDataFiles", "ListDataFiles")
         ]
-        asked.append((f"{datasets}/ListDatasetFiles", {"ownerSlug": "..", "datasetSlug": slug}))
         for name in names:
             asked.append((f"{competitions}/DownloadDataFile", {"competitionName": slug, "fileName": name}))
             asked.append((f"{datasets}/DownloadDataset", {"datasetSlug": slug, "fileName": name}))
@@ -105,9 +103,7 @@ def test_the_leaderboard_is_a_page_and_names_are_escaped(url, tmp_path, monkeypa
         (None, "you"),
         ("Bearer local:ada%20l", "ada l"),
         ("Bearer KGAT_secret", "you"),
-        ("Basic " + base64.b64encode(b"ada:key").decode(), "ada"),
-        ("Basic !!!", "you"),
-        ("Basic /w==", "you"),
+        ("Basic YWRhOmtleQ==", "you"),
         ("Bearer local:", "you"),
     ],
 )

@@ -11,8 +11,7 @@ import random
 import shutil
 import sys
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from comp import runner
@@ -22,7 +21,7 @@ from comp.kaggle.connection import Endpoint
 from comp.kaggle.credentials import sign_in
 from comp.runs import Run, Workspace, list_runs
 from comp.runs.resolve import Choices
-from comp.training import features, prepared, resuming, training
+from comp.training import features, training
 
 # So that runs of seconds are saved as often as runs of hours.
 SAVE_SECONDS = 0.3
@@ -36,50 +35,18 @@ class Workload:
     competition: Competition
     choices: Choices
 
-    def run(self, workspace: Path, phase: Path) -> None:
-        """All steps, naming the one under way in a file."""
+    def run(self, workspace: Path) -> None:
         training.SAVE_SECONDS, features.MARK_SECONDS = SAVE_SECONDS, MARK_SECONDS
-
-        def named(owner, name, what):
-            step = getattr(owner, name)
-
-            def with_its_name(*arguments, **named):
-                before = phase.read_text() if phase.exists() else ""
-                phase.write_text(what)
-                try:
-                    return step(*arguments, **named)
-                finally:
-                    phase.write_text(before)
-
-            setattr(owner, name, with_its_name)
-
-        phase.write_text("between steps")
-        named(runner, "download", "download and extraction")
-        named(runner, "predict", "prediction")
-        named(features.Unfinished, "complete", "features")
-        named(training.Training, "fit", "training")
-        named(training.Training, "save", "saving")
-        named(training.Training, "finish", "saving")
-        named(prepared.Prepared, "range_test", "LR range test")
-        named(resuming, "load_state", "resuming")
         runner.run(self.competition, self.choices, Workspace(workspace), Console())
 
 
 @dataclass
 class Counts:
-    """What was killed, and how it ended. phases: kills by the step that they hit."""
+    """What was killed, and how it ended."""
 
     runs: int = 0
+    kills: int = 0
     identical: int = 0
-    phases: Counter = field(default_factory=Counter)
-
-    @property
-    def kills(self):
-        return sum(self.phases.values())
-
-    def __str__(self):
-        hit = ", ".join(f"{phase} {count}" for phase, count in self.phases.most_common())
-        return f"{self.runs} runs, {self.kills} kills ({hit}): {self.identical} identical"
 
 
 def begin(workload, folder):
@@ -91,7 +58,7 @@ def begin(workload, folder):
         printed = os.open(folder / "printed.txt", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         os.dup2(printed, 1)
         os.dup2(printed, 2)
-        workload.run(folder / "home", folder / "phase.txt")
+        workload.run(folder / "home")
         (folder / "imported.txt").write_text("\n".join(sys.modules))
 
     process = multiprocessing.get_context("fork").Process(target=work)
@@ -137,9 +104,7 @@ def until_it_ends(workload, folder, seconds, draw, counts):
         if process.exitcode is None:
             process.kill()
             process.join()
-            phase = folder / "phase.txt"
-            counts.phases[(phase.exists() and phase.read_text()) or "start"] += 1
-            phase.unlink(missing_ok=True)
+            counts.kills += 1
             killed += 1
             if not has_ended(workload, folder):
                 continue

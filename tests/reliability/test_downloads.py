@@ -32,7 +32,9 @@ def test_a_connection_that_drops_is_resumed(fetching, intact, cut):
 
 
 @pytest.mark.parametrize("what", ["drop", "stall"])
-def test_connections_that_all_drop_or_fall_silent_bring_the_file_together(fetching, intact, impatient, what):
+def test_connections_that_all_drop_or_fall_silent_bring_the_file_together(
+    fetching, intact, impatient, jumping_clock, what
+):
     assert fetching(Fault(BLOBS, what, times=None, after_bytes=ENDS_IN_THREE)).status == 0
     intact()
 
@@ -177,28 +179,6 @@ def test_a_folder_that_can_t_be_written_is_one_sentence(fetching, refused, works
     assert "COMP_HOME" in told
     unwritable("rw")
     assert fetching().status == 0
-    intact()
-
-
-def test_a_second_call_does_nothing_not_even_connect(fetching, comp, bulky, monkeypatch, intact, data):
-    fetching()
-    monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")
-    command = ("--competitions", bulky.plugins, "download", "bulky")
-    assert comp(*command).out == f"{data}\n"
-    intact()
-    (data / "train" / "1.png").unlink()
-    said, place = comp(*command).out.splitlines()
-    assert said.endswith("is gone; the kept archives are unpacked again")
-    assert place == str(data)
-    intact()
-
-
-def test_a_clock_that_jumps_decides_nothing(fetching, intact, jumping_clock):
-    plan = [
-        Fault(BLOBS, "drop", times=None, after_bytes=ENDS_IN_THREE),
-        Fault("DownloadDataFiles", "refuse", status=503),
-    ]
-    assert fetching(*plan).status == 0
     intact()
 
 
