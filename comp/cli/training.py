@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @command("recipe", "settings")
 def schedule(here: Here, name: Name, choices: Choices) -> None:
     """Draw a recipe's learning rates before a step is trained."""
-    from comp.training.rates import draw_schedule
+    from comp.training.curves import draw_schedule
 
     print(draw_schedule(here.competition(name), choices, here.workspace, here.console))
 
@@ -35,7 +35,7 @@ def lr_find(
     stage: Annotated[int, option("N", "The stage, from 1, whose layer groups, image size and inputs are used.")] = 1,
 ) -> None:
     """Run an LR range test and suggest a learning rate."""
-    from comp.training.rates import find_rate
+    from comp.training.curves import find_rate
 
     print(find_rate(here.competition(name), choices, here.workspace, here.console, stage))
 

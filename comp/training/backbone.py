@@ -106,8 +106,9 @@ class Classifier(nn.Module):
         """What the head is given: features (B, ...) and columns (B, K); of unknown ones the means and no category."""
         if not self.columns:
             return features
-        known = features.new_zeros(len(features), self.columns) if columns is None else columns
-        return joined(features, functional.dropout(known, self.column_dropout, self.training))
+        if columns is None:
+            columns = features.new_zeros(len(features), self.columns)
+        return joined(features, functional.dropout(columns, self.column_dropout, self.training))
 
     def on_features(self, features: Tensor, columns: Tensor | None = None) -> Tensor:
         """Features and columns to logits (B, C)."""
@@ -336,14 +337,16 @@ def _pairs(model: Classifier, images: Tensor) -> list[Pair]:
     """Each convolution whose output, in one pass, is the input of a batch norm."""
     given: list[tuple[str, Tensor]] = []
     taken: list[tuple[str, Tensor]] = []
+
+    def passed(name: str, module: nn.Module, arguments: tuple[Tensor], output: Tensor) -> None:
+        if type(module) in CONVOLUTIONS:
+            given.append((name, output))
+        elif type(module) in BATCH_NORMS and module.track_running_stats:
+            taken.append((name, arguments[0]))
+
     with ExitStack() as hooks:
         for name, module in model.backbone.named_modules():
-            if type(module) in CONVOLUTIONS:
-                gave = partial(lambda name, _, __, output: given.append((name, output)), name)
-                hooks.enter_context(module.register_forward_hook(gave))
-            if type(module) in BATCH_NORMS and module.track_running_stats:
-                takes = partial(lambda name, _, arguments: taken.append((name, arguments[0])), name)
-                hooks.enter_context(module.register_forward_pre_hook(takes))
+            hooks.enter_context(module.register_forward_hook(partial(passed, name)))
         model.features(images)
     # Layers that share weights have several outputs of one name.
     times = Counter(name for name, _ in (*given, *taken))

@@ -96,7 +96,7 @@ def cached_features(
         with alone(path.with_suffix(".lock"), waiting):
             found = _whole(path, shape)
             if found is None:
-                Unfinished(path, shape).complete(compute)
+                complete(path, shape, compute)
                 return np.load(path, mmap_mode="r"), False
     with contextlib.suppress(OSError):
         os.utime(path)
@@ -123,81 +123,66 @@ def _whole(path: Path, shape: tuple[int, ...]) -> Features | None:
     return found if found.shape == shape else None
 
 
-class Unfinished:
-    """Features that are being written: whole rows beside their place, and how many of them are safely on disk.
+def complete(path: Path, shape: tuple[int, ...], compute: Callable[[int], Iterable[Tensor]]) -> None:
+    """Write the rows that are missing and put the file in its place; only one process at a time may do so.
 
-    Only one process at a time may have those of a path.
+    What is on disk outlives an interruption: whole rows, and in a file of its own how many of them are there, as after
+    a power cut a file may be longer than what is in it. They are written and not mapped: on a full disk a mapped page
+    ends the process, where a write raises OSError.
     """
+    part, mark = path.with_suffix(".part"), path.with_suffix(".rows")
+    written = io.BytesIO()
+    np.lib.format.write_array_header_1_0(written, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    header = written.getvalue()
+    done = _marked(mark, part, len(header), shape)
 
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self.path, self.shape, self.done = path, shape, 0
-        self.part, self.mark = path.with_suffix(".part"), path.with_suffix(".rows")
-        written = io.BytesIO()
-        np.lib.format.write_array_header_1_0(written, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        self.header = written.getvalue()
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are to go on from."""
-        try:
-            rows = int(self.mark.read_text(encoding="utf-8"))
-            return rows if self._size(rows) <= self.part.stat().st_size else 0
-        except (OSError, ValueError):
-            return 0
-
-    def complete(self, compute: Callable[[int], Iterable[Tensor]]) -> None:
-        """Write the rows that are missing and put the file in its place; what is on disk outlives an interruption.
-
-        Written and not mapped: on a full disk a mapped page ends the process, where a write raises OSError.
-        """
-        self.done = self.rows
-        try:
-            with self.part.open("r+b" if self.done else "wb") as file:
-                if not self.done:
-                    file.write(self.header)
-                file.seek(file.truncate(self._size(self.done)))
-                self._append(file, compute)
-            self.part.replace(self.path)
-            self.mark.unlink(missing_ok=True)
-        finally:
-            if not self.rows:
-                self.part.unlink(missing_ok=True)
-                self.mark.unlink(missing_ok=True)
-
-    def _append(self, file: BinaryIO, compute: Callable[[int], Iterable[Tensor]]) -> None:
-        marked = time.monotonic()
-        try:
-            for batch in compute(self.done):
-                file.write(batch.cpu().numpy().tobytes())
-                file.flush()
-                self.done += len(batch)
-                if time.monotonic() - marked > MARK_SECONDS:
-                    self._mark(file)
-                    marked = time.monotonic()
-            self._check()
-            os.fsync(file.fileno())
-        except (CompError, ValueError):
-            # Of an image that can't be read another will take the place, and all this be of no use.
-            self.mark.unlink(missing_ok=True)
-            raise
-        except BaseException:
-            # A full disk may have no room for it; what was marked before is kept then.
-            with contextlib.suppress(OSError):
-                self._mark(file)
-            raise
-
-    def _check(self) -> None:
-        if self.done != self.shape[0]:
-            raise ValueError(f"{self.done} rows of features were computed, but {self.shape[0]} were announced")
-
-    def _mark(self, file: BinaryIO) -> None:
-        """After a power cut a file may be longer than what is in it, so its length doesn't say what is there."""
+    def mark_done(file: BinaryIO) -> None:
         os.fsync(file.fileno())
-        write_text(self.mark, f"{self.done}\n")
+        write_text(mark, f"{done}\n")
 
-    def _size(self, rows: int) -> int:
-        """Bytes of the file with so many rows."""
-        return len(self.header) + 4 * rows * prod(self.shape[1:])
+    try:
+        with part.open("r+b" if done else "wb") as file:
+            file.write(header)
+            file.seek(file.truncate(len(header) + _bytes_of(done, shape)))
+            marked = time.monotonic()
+            try:
+                for batch in compute(done):
+                    file.write(batch.cpu().numpy().tobytes())
+                    file.flush()
+                    done += len(batch)
+                    if time.monotonic() - marked > MARK_SECONDS:
+                        mark_done(file)
+                        marked = time.monotonic()
+                os.fsync(file.fileno())
+            except (CompError, ValueError):
+                # Of an image that can't be read another will take the place, and all this be of no use.
+                mark.unlink(missing_ok=True)
+                raise
+            except BaseException:
+                # A full disk may have no room for it; what was marked before is kept then.
+                with contextlib.suppress(OSError):
+                    mark_done(file)
+                raise
+        if done != shape[0]:
+            mark.unlink(missing_ok=True)
+            raise ValueError(f"{done} rows of features were computed, but {shape[0]} were announced")
+        part.replace(path)
+    finally:
+        if not _marked(mark, part, len(header), shape):
+            part.unlink(missing_ok=True)
+            mark.unlink(missing_ok=True)
+
+
+def _marked(mark: Path, part: Path, header: int, shape: tuple[int, ...]) -> int:
+    """How many rows of an unfinished file there are to go on from."""
+    with contextlib.suppress(OSError, ValueError):
+        rows = int(mark.read_text(encoding="utf-8"))
+        return rows if header + _bytes_of(rows, shape) <= part.stat().st_size else 0
+    return 0
+
+
+def _bytes_of(rows: int, shape: tuple[int, ...]) -> int:
+    return 4 * rows * prod(shape[1:])
 
 
 class FeatureEpochs:

@@ -115,21 +115,16 @@ def is_new(head: nn.Module) -> bool:
 
 
 def start_from_pretrained(
-    head: nn.Module, pretrained: nn.Linear | None, features: npt.NDArray[np.float32], targets: npt.NDArray[Any]
+    head: nn.Module, pretrained: nn.Linear, features: npt.NDArray[np.float32], targets: npt.NDArray[Any]
 ) -> None:
     """Give each class the row of the pretrained classifier that most images of the class fall to.
 
     Its rows were learned from far more images than a competition has: breeds of dogs, which are classes of ImageNet,
     are told apart better by them than by any head trained anew. Classes that share a row start alike.
 
-    pretrained: the classifier, on the same features; None where the backbone has none that is linear.
+    pretrained: the classifier, on the same features. targets: (N,) indices of classes.
     features: pooled, of the training samples (N, F); they give the head its standardisation as well.
-    targets: (N,) indices of classes.
-    Raises BackboneError without a pretrained classifier, or where targets are tags.
     """
-    if pretrained is None or targets.ndim != 1:
-        why = "the backbone has no linear classifier" if pretrained is None else "an image has several tags"
-        raise BackboneError(f"Recipe: `head` is 'pretrained', but {why}; let it be 'linear'.")
     assert isinstance(head, nn.Sequential)
     norm, linear = head[0], head[-1]
     assert isinstance(norm, nn.BatchNorm1d)

@@ -146,10 +146,9 @@ class Images:
     ) -> tuple[Path, tuple[int, ...]]:
         """The file that features of all rows are cached in, and their shape."""
         shape = learner.model.shape if cut is None else cut.shape
-        drawn = any(view.draw is not None for view in views)
         backbone = learner.evaluated.backbone
         parts = [backbone] if cut is None else [backbone.get_submodule(name) for name in cut.early]
-        made_from = {
+        made_from: dict[str, Any] = {
             "weights": [*map(digest, parts)],
             # What has no weights: pooling, activations.
             "architecture": [type(backbone).__name__, *map(_described, parts)],
@@ -161,24 +160,21 @@ class Images:
             "reading": self.reading.key,
             "views": [asdict(view) for view in views],
             "shape": list(shape),
-            # Only random views depend on these.
-            "augmentations": self._augmentations(size) if drawn else None,
+            "augmentations": None,
             "source": [source_digest(*FEATURES_FOLLOW_FROM), source_of_backbone(learner.recipe.backbone)],
-            "drawn": self.seed if drawn else None,
-            "own": self._own_views(size) if any(view.own for view in views) else None,
+            "drawn": None,
+            "own": None,
             "precision": [str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
         }
-
+        # Pipelines as albumentations writes them down, and one's own by their source.
+        if any(view.draw is not None for view in views):
+            random, viewpoint = self.dataset(size, self.seed).pipelines[0], self.viewpoint
+            made_from["augmentations"] = [serialised(random), viewpoint.max_zoom, key_of(viewpoint.pipeline)]
+            made_from["drawn"] = self.seed
+        if any(view.own for view in views):
+            made_from["own"] = [[serialised(one) for one in own_views(self.tta, size)], key_of(self.tta)]
         folder = self.cache / ("features" if cut is None else "maps")
         return file_of(folder, made_from), (len(self.paths), len(views), *shape)
-
-    def _augmentations(self, size: Size) -> list[Any]:
-        """What random views follow from: the pipeline as albumentations writes it down, and one's own by its source."""
-        random = self.dataset(size, self.seed).pipelines[0]
-        return [serialised(random), self.viewpoint.max_zoom, key_of(self.viewpoint.pipeline)]
-
-    def _own_views(self, size: Size) -> list[Any]:
-        return [[serialised(one) for one in own_views(self.tta, size)], key_of(self.tta)]
 
     def can_cache_maps(self, learner: Learner, stage: Stage) -> bool:
         """Whether a stage can have what the early half makes of all rows; why not is said."""

@@ -5,7 +5,6 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from copy import copy
 from functools import partial
 from itertools import islice
 from typing import Any, Literal
@@ -16,7 +15,6 @@ import torch
 from accelerate import DistributedDataParallelKwargs
 from torch import Tensor
 from torch.amp import GradScaler
-from torch.nn import Sequential
 from torch.optim import Optimizer
 
 from comp.declare.reading import Size
@@ -117,8 +115,6 @@ class Learner:
         state = self.under_way = StageState(optimizer, schedule, average, self.accelerator)
         if saved is not None:
             state.load_state_dict(saved)
-            if self.objective is not None:
-                self.objective.seen = True
         cycle_ends = np.cumsum(stage.cycle_epochs)
         while state.epoch < stage.epochs:
             began = time.perf_counter() - state.seconds
@@ -163,15 +159,12 @@ class Learner:
     def _solve(self, training: Epochs, validation: Validation | None) -> Iterator[Epoch]:
         """Give the head its optimum on cached features, as one epoch of one step."""
         assert isinstance(training, FeatureEpochs)
-        assert isinstance(self.model.head, Sequential)
         assert self.objective is not None
         began = time.perf_counter()
         self.model.eval()
         inputs, targets, folds = training.whole()
-        inputs, targets = inputs.to(self.accelerator.device), targets.to(self.accelerator.device)
         self.solved = solve(self.model.head, inputs, targets, folds, self.objective)
-        loss = self.solved.loss
-        seconds = time.perf_counter() - began
+        loss, seconds = self.solved.loss, time.perf_counter() - began
         logits, valid_loss = self._validate(validation) if math.isfinite(loss) else (None, None)
         steps = [{"loss": loss, "lr_head": 1.0}]
         epoch = Epoch(0, 0, True, loss, valid_loss, seconds, len(inputs) / seconds, steps, logits)
@@ -185,23 +178,22 @@ class Learner:
         """The logits (N, C) and the loss on the validation samples of a linear head solved on a stage's features.
 
         With cross-entropy that is logistic regression. None both where the stage has no pooled features, no sample
-        validates, or the loss is one's own, which may need batches or a head that is not linear. The model and its
-        objective stay as they are.
+        validates, or the loss is one's own, which may need batches or a head that is not linear. The model stays as it
+        is.
         """
-        pooled = isinstance(training, FeatureEpochs) and training.features.ndim == 3
-        if not pooled or validation is None or self.objective is None or callable(self.objective.loss):
+        assert self.objective is not None
+        pooled = training if isinstance(training, FeatureEpochs) and training.features.ndim == 3 else None
+        if pooled is None or validation is None or callable(self.objective.loss):
             return None, None
-        assert isinstance(training, FeatureEpochs)
-        own, objective = self.model.head, copy(self.objective)
-        inputs, targets, _ = training.whole(MOST_ROWS)
+        inputs, targets, _ = pooled.whole(MOST_ROWS)
         folds = np.random.default_rng(0).permutation(len(inputs)) % FOLDS
+        own = self.model.head
         # What a layer of torch starts from is drawn.
         with torch.random.fork_rng(devices=[]):
             head = build_head(inputs.shape[-1], np.zeros(self.model.outputs), dropout=0.0)
-        assert isinstance(head, Sequential)
         self.model.head = head.to(self.accelerator.device)
         try:
-            solve(head, inputs.to(self.accelerator.device), targets.to(self.accelerator.device), folds, objective)
+            solve(self.model.head, inputs, targets, folds, self.objective)
             return self._validate(validation)
         finally:
             self.model.head = own

@@ -1,7 +1,7 @@
 """Losses, the weights of rare classes in them, and mixup and CutMix, which change inputs and targets before them."""
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,25 +50,18 @@ class Objective:
     ) -> None:
         self.loss, self.one_of = loss, one_of
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
-        # Whether it was finite once: a training that diverges is no mistake of the loss.
-        self.seen = False
 
     def plain(self) -> "Objective":
-        """The same without smoothing and weights, as validation has it, of a network that this one trained."""
-        plain = Objective(self.loss, one_of=self.one_of)
-        plain.seen = True
-        return plain
+        """The same without smoothing and weights, as validation has it."""
+        return Objective(self.loss, one_of=self.one_of)
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The mean over the batch, a scalar.
 
         targets: classes (B,) or shares of classes (B, C) for one class per image, else (B, C).
-        Raises DeclarationError where a function of one's own gives no scalar, or at once none that is finite.
         """
         if callable(self.loss):
-            found = self.loss(logits, targets)
-            self._must_be_a_loss(found, logits, targets)
-            return found
+            return self.loss(logits, targets)
         if self.loss in OF_NUMBERS:
             return OF_NUMBERS[self.loss](logits, targets)
         return self._of_classes(logits, targets) if self.one_of else self._of_tags(logits, targets)
@@ -101,51 +94,50 @@ class Objective:
             return (focal if weights is None else focal * weights).mean()
         return binary_cross_entropy_with_logits(logits, smoothed, weight=weights)
 
-    def try_on(self, targets: Tensor, width: int, *, mixed: bool) -> None:
-        """Call a function of one's own once, with some logits, before anything is computed that it is for.
+    def try_on(self, targets: Tensor, width: int, *, mixed: bool, start: Tensor | None = None) -> None:
+        """Call a function of one's own with some logits, before anything is computed that it is for.
 
-        targets: of some rows, as `Outputs.compared` has them; mixed: batches will be. Raises DeclarationError where it
-        fails, gives no finite scalar with a gradient, or has parameters, which nothing would train.
+        targets: of some rows, as `Outputs.compared` has them; mixed: batches will be. start: the logits (C,) that the
+        network gives to anything as it is built, where that is known. Raises DeclarationError where the function fails,
+        gives no finite scalar with a gradient, or has parameters, which nothing would train.
         """
         if not callable(self.loss):
             return
         if mixed and self.one_of:
             targets = _shares(targets, width).float()
-        logits = torch.linspace(-1, 1, len(targets) * width, device=targets.device).reshape(-1, width).requires_grad_()
-        with torch.random.fork_rng():
-            found = called("Recipe: `loss`", self.loss, logits, targets)
-        self._must_be_a_loss(found, logits, targets, " of drawn logits")
-        if not found.requires_grad:
-            self._refuse("returns a number without a gradient", logits, targets)
-        if _follows_from_more_than(logits, found):
-            raise DeclarationError(
-                f"Recipe: `loss` {short_name(self.loss)} has parameters, which would never be trained; what learns "
-                "belongs in the `head`, whose forward is given the features, and a margin in the loss, which knows "
-                "the targets."
-            )
-        self.seen = False
-
-    def _must_be_a_loss(
-        self, found: Any, logits: Tensor, targets: Tensor, of: str = " of the network as built"
-    ) -> None:
-        if not isinstance(found, Tensor) or found.ndim:
-            shape = f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
-            self._refuse(f"returns a {type(found).__name__}{shape}", logits, targets)
-        if not self.seen and not found.isfinite():
-            self._refuse(f"returns {found.item()}{of}", logits, targets)
-        self.seen = True
-
-    def _refuse(self, what: str, logits: Tensor, targets: Tensor) -> NoReturn:
-        raise DeclarationError(
-            f"Recipe: `loss` {short_name(self.loss)} {what}, but it should return the finite mean over logits "
-            f"{tuple(logits.shape)} and targets {tuple(targets.shape)}, a scalar tensor."
-        )
+        drawn = torch.linspace(-1, 1, len(targets) * width, device=targets.device).reshape(-1, width)
+        for logits, of in ((drawn, "drawn logits"), (start, "the network as built")):
+            if logits is not None:
+                _must_be_a_loss(self.loss, logits.expand_as(drawn).clone().requires_grad_(), targets, of)
 
     def count(self, targets: Tensor) -> Tensor:
         """How much these rows count in the mean over a batch that they are a part of; a scalar."""
         if not self.one_of or self.class_weights is None:
             return torch.tensor(float(len(targets)))
         return (_shares(targets, len(self.class_weights)) * self.class_weights).sum()
+
+
+def _must_be_a_loss(loss: Callable[[Tensor, Tensor], Any], logits: Tensor, targets: Tensor, of: str) -> None:
+    with torch.random.fork_rng():
+        found = called("Recipe: `loss`", loss, logits, targets)
+    named, wrong = f"Recipe: `loss` {short_name(loss)}", None
+    if not isinstance(found, Tensor) or found.ndim:
+        shape = f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
+        wrong = f"returns a {type(found).__name__}{shape}"
+    elif not found.isfinite():
+        wrong = f"returns {found.item()} of {of}"
+    elif not found.requires_grad:
+        wrong = "returns a number without a gradient"
+    if wrong is not None:
+        raise DeclarationError(
+            f"{named} {wrong}, but it should return the finite mean over logits {tuple(logits.shape)} and targets "
+            f"{tuple(targets.shape)}, a scalar tensor."
+        )
+    if _follows_from_more_than(logits, found):
+        raise DeclarationError(
+            f"{named} has parameters, which would never be trained; what learns belongs in the `head`, whose "
+            "forward is given the features, and a margin in the loss, which knows the targets."
+        )
 
 
 def _follows_from_more_than(logits: Tensor, found: Tensor) -> bool:

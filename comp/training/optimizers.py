@@ -2,11 +2,10 @@
 
 import difflib
 from collections.abc import Callable
-from fnmatch import fnmatch
 from functools import partial
 from typing import Any
 
-from timm.optim import create_optimizer_v2, list_optimizers  # type: ignore[attr-defined]
+from timm.optim import create_optimizer_v2, list_optimizers, param_groups_weight_decay  # type: ignore[attr-defined]
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
@@ -93,13 +92,8 @@ def _by_decay(
 def _without_decay(model: Classifier) -> set[int]:
     """Biases and norm layers, which are vectors, and what timm names of the backbone: tokens, embedded positions."""
     named = model.backbone.no_weight_decay() if hasattr(model.backbone, "no_weight_decay") else ()
-    # Some of timm's names are patterns.
-    listed = {
-        id(parameter)
-        for name, parameter in model.backbone.named_parameters()
-        if any(fnmatch(name, pattern) for pattern in named)
-    }
-    return listed | {id(parameter) for parameter in model.parameters() if parameter.ndim < 2}
+    groups = param_groups_weight_decay(model, no_weight_decay_list=[f"backbone.{name}" for name in named])
+    return {id(parameter) for group in groups if not group["weight_decay"] for parameter in group["params"]}
 
 
 def average_of(model: nn.Module, decay: float) -> ModelEmaV3:

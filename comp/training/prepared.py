@@ -103,6 +103,7 @@ class Prepared:
         views = self.experiment.competition.augment.at(stage.pixels).views(stage.views if stage.on_features else 1)
         features = self.images.features(self.learner, stage.pixels, views)
         (pretrained,) = self.learner.model.own_classifier
+        assert pretrained is not None
         start_from_pretrained(
             self.learner.model.head, pretrained, features[self.training, 0], self.tables.targets[self.training]
         )
@@ -224,7 +225,10 @@ def _untrained(
     # What can't be made, or is no loss, is said before anything is computed or written.
     some = torch.from_numpy(outputs.compared(seen[:TRIED])).to(learner.accelerator.device)
     shared = learner.mixing is not None or experiment.choices.teacher is not None
-    objective.try_on(some, outputs.width, mixed=shared)
+    # What a head gives at first is known of those that are named, but for the one that starts from images.
+    known = isinstance(recipe.head, str) and recipe.head != "pretrained"
+    start = torch.from_numpy(prior).float().to(some.device) if known else None
+    objective.try_on(some, outputs.width, mixed=shared, start=start)
     build_optimizer(model, recipe, NOMINAL_RATE, competition.layer_lr_ratio, len(LAYER_GROUPS))
     return learner, digest(model.backbone)
 

@@ -66,11 +66,7 @@ class Weights:
 
 
 def solve(
-    head: nn.Sequential,
-    inputs: Tensor,
-    targets: Tensor,
-    folds: npt.NDArray[np.int64],
-    objective: Objective,
+    head: nn.Module, inputs: Tensor, targets: Tensor, folds: npt.NDArray[np.int64], objective: Objective
 ) -> Solved:
     """Give a head of batch norm, dropout and linear layer the weights with the least regularised loss.
 
@@ -80,12 +76,14 @@ def solve(
         more than their own loss would have it, and so are too unsure, are better ones once they are as sure as they
         may be.
     """
+    assert isinstance(head, nn.Sequential)
     norm, linear = head[0], head[-1]
     assert isinstance(norm, nn.BatchNorm1d)
     assert isinstance(linear, nn.Linear)
     mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
-    flat = inputs.flatten(0, 1)
     start = linear.weight.detach().clone()
+    inputs, targets = inputs.to(start.device), targets.to(start.device)
+    flat = inputs.flatten(0, 1)
     # That of a pretrained start has its statistics.
     if not bool(start.any()):
         mean.copy_(flat.mean(dim=0))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,13 +37,14 @@ from comp.training.tracking import Tracker
 SAVE_SECONDS = 10.0
 MOST_COST = 1 / 50
 EPOCH = "{:>6}  {:>10}  {:>10}  {:>10}  {:>8}  {:>9}"
+# Of a training, what its saved state has as it is.
+KEPT = ("found", "diverged", "size", "touched", "baseline", "unexplained")
 
 
-@dataclass(frozen=True)
-class Finite:
+class Finite(NamedTuple):
     """The last weights with finite losses: of the end of so many cycles of the stage under way, or from before it."""
 
-    weights: Mapping[str, Tensor]
+    weights: dict[str, Tensor]
     cycles: int
 
 
@@ -236,15 +237,10 @@ class Training:
             how = {"rate": under_way.learning_rate, "on_images": not under_way.cached}
             stage = {**how, "seconds": seconds, "state": of_stage}
         state = {
-            "found": self.found,
+            **{name: getattr(self, name) for name in KEPT},
             "fitted": [recorded(fitted) for fitted in self.fitted],
-            "diverged": self.diverged,
             "snapshots": [path.stem for path in self.snapshots],
-            "last_finite": finite and [dict(finite.weights), finite.cycles],
-            "size": self.size,
-            "touched": self.touched,
-            "baseline": self.baseline,
-            "unexplained": self.unexplained,
+            "last_finite": finite and list(finite),
             "weights": self._changing(learner.model.state_dict()),
             "passes": [learner.micro_batches.training, learner.micro_batches.forward],
             "tables": self.run.history.sizes(),
@@ -258,11 +254,10 @@ class Training:
         """Be as it was when that was saved, in the tables as well. Raises RunError where it is no state of this run."""
         learner, recipes = self.prepared.learner, (self._recipe, self.prepared.experiment.competition.recipes)
         try:
+            for name in KEPT:
+                setattr(self, name, state[name])
             self.fitted = [stage_of(fitted, *recipes) for fitted in state["fitted"]]
-            self.found, self.diverged, self.size = dict(state["found"]), state["diverged"], state["size"]
-            self.touched, self.resumed, tables = state["touched"], state["stage"], state["tables"]
-            # That of an earlier version has none.
-            self.baseline, self.unexplained = state.get("baseline"), state.get("unexplained")
+            self.resumed, tables = state["stage"], state["tables"]
             self.snapshots = [self.run.checkpoint(name) for name in state["snapshots"]]
             self.last_finite = None if state["last_finite"] is None else Finite(*state["last_finite"])
             learner.micro_batches.training, learner.micro_batches.forward = state["passes"]

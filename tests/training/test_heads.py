@@ -31,22 +31,14 @@ def test_a_head_starts_from_the_rows_of_the_pretrained_classifier_that_its_class
     directions = own.weight.detach()[rows].repeat_interleave(20, dim=0) * 20
     features = directions + torch.randn(directions.shape, generator=torch.Generator().manual_seed(1)) * 0.05
     assert is_new(model.head)
-    start_from_pretrained(model.head, own, features.numpy(), np.arange(3).repeat(20))
+    beside_columns = build_head(model.width + 2, np.zeros(3), dropout=0.0).eval()
+    for head in (model.head, beside_columns):
+        start_from_pretrained(head, own, features.numpy(), np.arange(3).repeat(20))
     assert not is_new(model.head)
     with torch.no_grad():
         assert torch.allclose(model.head(features), own(features)[:, rows], atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("pretrained", "targets", "why"),
-    [
-        (build().own_classifier[0], np.arange(4) % 3, "the backbone has no linear classifier"),
-        (nn.Linear(96, 10), np.eye(4, 3, dtype=int), "an image has several tags"),
-    ],
-)
-def test_what_a_pretrained_head_can_t_start_from_is_said(pretrained, targets, why):
-    with pytest.raises(BackboneError, match=f"`head` is 'pretrained', but {why}"):
-        start_from_pretrained(build().head, pretrained, np.zeros((4, 96), np.float32), targets)
+        with_columns = joined(features, torch.rand(len(features), 2))
+        assert torch.allclose(beside_columns(with_columns), model.head(features), atol=1e-3)
 
 
 def test_a_head_of_standardised_features_does_not_mind_their_scale():
@@ -107,12 +99,3 @@ def test_columns_are_more_features_the_same_everywhere(shape):
     assert own.equal(features)
     everywhere = added.movedim(axis, -1).reshape(2, -1, 2)
     assert everywhere.equal(columns[:, None].expand_as(everywhere))
-
-
-def test_a_pretrained_head_starts_the_same_beside_columns():
-    torch.manual_seed(0)
-    pretrained, features = nn.Linear(4, 10), torch.rand(9, 4)
-    heads = [build_head(width, np.zeros(3), dropout=0.0).eval() for width in (4, 6)]
-    for head in heads:
-        start_from_pretrained(head, pretrained, features.numpy(), np.arange(9) % 3)
-    assert torch.allclose(heads[0](features), heads[1](joined(features, torch.rand(9, 2))))
