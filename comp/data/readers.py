@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +23,8 @@ Array = npt.NDArray[Any]
 # AVIF is what older ones, as in a notebook at Kaggle, lack.
 AVIF = ("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "DIB", "JPEG2000", "PPM", *AVIF)
+# Reading a package's metadata takes milliseconds, and every key of a cache has some.
+version = cache(metadata.version)
 # The packages that decode files.
 DECODERS = ("pillow", "opencv-python-headless", "pydicom")
 # The tag of a TIFF that says what its components beside the colours are: 1 and 2 for transparency.
@@ -34,7 +37,7 @@ def versions_of(packages: Iterable[str]) -> dict[str, str]:
     """The version of each of these packages that is installed, for keys of what they make."""
     versions = {}
     for name in packages:
-        with suppress(PackageNotFoundError):
+        with suppress(metadata.PackageNotFoundError):
             versions[name] = version(name)
     return versions
 

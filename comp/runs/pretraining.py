@@ -47,6 +47,7 @@ class Pretraining:
         """The network without numbers: it takes no memory, and computes shapes only."""
         return _without_numbers(self.architecture, self.options)
 
+    @lru_cache(maxsize=64)  # noqa: B019 - of a few backbones
     def refusal(self, size: Size) -> str | None:
         """Why the network doesn't take images of this size; None where it does."""
         import torch

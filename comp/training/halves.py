@@ -34,7 +34,7 @@ class Cut:
             try:
                 model.features(images)
             except _Reached as reached:
-                return _channels_last(reached.activations)
+                return reached.activations.permute(0, 2, 3, 1)
         raise AssertionError(f"{self.early[-1]} was not reached")
 
     def late_half(self, model: Classifier) -> Classifier:
@@ -61,10 +61,6 @@ class _Reached(BaseException):
 
 def _stop(_: nn.Module, __: object, activations: Tensor) -> None:
     raise _Reached(activations)
-
-
-def _channels_last(activations: Tensor) -> Tensor:
-    return activations.permute(0, 2, 3, 1)
 
 
 @torch.no_grad()
@@ -100,7 +96,8 @@ def cut_of(model: Classifier, size: Size) -> Cut | None:
     try:
         if not ended or given[0].ndim != 4:
             return None
-        cut = Cut(tuple(ended), tuple(_channels_last(given[0]).shape[1:]))
+        _, channels, height, width = given[0].shape
+        cut = Cut(tuple(ended), (height, width, channels))
         found = cut.late_half(model).features(cut.maps(model, images))
         # Of weights that a training broke nothing is known; where to cut is to follow from the layers alone.
         close = (found - expected).abs().max() <= TOLERANCE * expected.abs().max()

@@ -75,7 +75,7 @@ class Learner:
         mixes = recipe.mixup or recipe.cutmix
         self.mixing = Mixing(recipe.mixup, recipe.cutmix, model.outputs) if mixes else None
         self.micro_batches = MicroBatches()
-        self._undo = Undo(model)
+        self._undo: Undo | None = None
         self._foldable: list[Pair] | None = None
         self._cuts: dict[Size, Cut | None] = {}
 
@@ -235,23 +235,17 @@ class Learner:
             # A head on maps leaves out what pools them, and one of one's own may leave out more.
             self.accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=not self.model.pooled)
             network = self.accelerator.prepare_model(SharedBatch(self.model, self.shares))
-        self._undo = Undo(self.model)
         optimizer: Optimizer = self.accelerator.prepare(
             build_optimizer(self.model, self.recipe, learning_rate, self.layer_lr_ratio, stage.groups)
         )
+        self._undo = Undo(self.model, optimizer)
         return network, optimizer
 
     def step(self, network: Network, batches: Sequence[Batch], optimizer: Optimizer) -> Tensor:
         """One optimizer step by the gradients of some mini-batches; their mean loss, detached."""
-        self._undo.remember()
-
-        def undo() -> None:
-            optimizer.zero_grad()
-            self._undo.undo()
-
         most = max(len(batch[-1]) for batch in batches)
         work = partial(self._forward_and_backward, network, batches)
-        loss = self.micro_batches.within_memory("training", most, work, undo)
+        loss = self.micro_batches.within_memory("training", most, work, self._undo)
         if self.recipe.clip_norm:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         optimizer.step()

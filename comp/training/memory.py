@@ -11,6 +11,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
 
 from comp.errors import RunError
 
@@ -21,6 +22,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST = 1 << 30
 
 Kind = Literal["training", "forward"]
+FEWEST_OF: dict[Kind, int] = {"training": FEWEST, "forward": 1}
 Result = TypeVar("Result")
 
 
@@ -44,13 +46,15 @@ class MicroBatches:
         kind: Kind,
         samples: int,
         work: Callable[[], Result],
-        undo: Callable[[], None] = lambda: None,
+        undo: "Undo | None" = None,
     ) -> Result:
         """Work on so many samples, in micro-batches; again in smaller ones where memory runs out.
 
         undo: takes back what a pass that ran out of memory has changed.
         Raises RunError where memory doesn't suffice for the smallest.
         """
+        if undo is not None:
+            undo.remember()
         while True:
             most = max(part.stop - part.start for part in self.slices(samples, kind))
             try:
@@ -59,13 +63,14 @@ class MicroBatches:
                 if not out_of_memory(error):
                     raise
             # Not where the error is at hand: it holds on to the tensors of the pass that had no room.
-            undo()
+            if undo is not None:
+                undo.undo()
             self._halve(kind, most)
 
     def slices(self, samples: int, kind: Kind) -> list[slice]:
         """A batch as even micro-batches of at most so many samples as there is memory for; in training none of one."""
         most = getattr(self, kind) or max(samples, 1)
-        count = max(1, min(-(-samples // most), samples // _fewest(kind)))
+        count = max(1, min(-(-samples // most), samples // FEWEST_OF[kind]))
         bounds = [samples * part // count for part in range(count + 1)]
         return [slice(start, end) for start, end in pairwise(bounds)]
 
@@ -76,7 +81,7 @@ class MicroBatches:
                 f"Memory doesn't suffice for {samples} images at once in each of {self.processes} processes; set half "
                 f"the batch ({halved}, with twice the --set accumulation=...)."
             )
-        half = max(samples // 2, _fewest(kind))
+        half = max(samples // 2, FEWEST_OF[kind])
         if half >= samples or half == getattr(self, kind):
             raise RunError(
                 f"Memory doesn't suffice for {samples} image{'s' if samples > 1 else ''} at once; take a smaller "
@@ -94,24 +99,20 @@ class MicroBatches:
             )
 
 
-def _fewest(kind: Kind) -> int:
-    return FEWEST if kind == "training" else 1
-
-
 def out_of_memory(error: Exception) -> bool:
     """Whether a pass of fewer samples might succeed."""
     return isinstance(error, torch.OutOfMemoryError) or bool(should_reduce_batch_size(error))
 
 
 class Undo:
-    """What a pass in training changes beside gradients, as last remembered: random states, batch norm's statistics."""
+    """What a pass in training changes, as last remembered: gradients, random states, batch norm's statistics."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
         self._statistics = [
             buffer for module in model.modules() if isinstance(module, _BatchNorm) for buffer in module.buffers()
         ]
         self._kept = [buffer.clone() for buffer in self._statistics]
-        self.remember()
 
     @torch.no_grad()
     def remember(self) -> None:
@@ -122,6 +123,7 @@ class Undo:
 
     @torch.no_grad()
     def undo(self) -> None:
+        self._optimizer.zero_grad()
         torch.set_rng_state(self._on_cpu)
         if self._on_gpus:
             torch.cuda.set_rng_state_all(self._on_gpus)

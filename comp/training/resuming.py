@@ -141,7 +141,10 @@ def _following(prepared: Prepared, console: Console) -> Iterator[Training]:
         wait_for_all()
         training = _resume(prepared, run, console)
         training.by_hand = True
-        yield training
+        try:
+            yield training
+        finally:
+            console.log = None  # what is said from here on has no file any more
 
 
 def _new_run(prepared: Prepared) -> Run:

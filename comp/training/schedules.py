@@ -98,15 +98,12 @@ def planned_rates(recipe: Recipe, layer_lr_ratio: float) -> tuple[Array, Array]:
     """Epochs (N,) from the start of the training, and rates (N, 3) of early, late, head; NaN where one is frozen."""
     parts = []
     for stage in recipe.stages:
-        rates = simulate(stage, STEPS_PER_EPOCH, peak_of(stage), layer_lr_ratio)
+        peak = NOMINAL_RATE if isinstance(stage.learning_rate, str) else stage.learning_rate
+        rates = simulate(stage, STEPS_PER_EPOCH, peak, layer_lr_ratio)
         frozen = len(LAYER_GROUPS) - rates.shape[1]
         parts.append(np.pad(rates, ((0, 0), (frozen, 0)), constant_values=np.nan))
     rates = np.concatenate(parts)
     return np.arange(len(rates)) / STEPS_PER_EPOCH, rates
-
-
-def peak_of(stage: Stage) -> float:
-    return NOMINAL_RATE if isinstance(stage.learning_rate, str) else stage.learning_rate
 
 
 def in_words(recipe: Recipe, layer_lr_ratio: float) -> list[str]:

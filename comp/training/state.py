@@ -114,7 +114,7 @@ def random_states() -> dict[str, Any]:
         "python": [version, list(internal), gauss],
         "numpy": [name, torch.from_numpy(np.asarray(keys, np.int64)), *rest],
         "torch": torch.get_rng_state(),
-        "gpus": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "gpus": torch.cuda.get_rng_state_all(),
     }
 
 

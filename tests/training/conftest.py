@@ -1,6 +1,7 @@
 import os
 import shutil
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from comp.training.backbone import build_classifier, set_size
 from comp.training.learner import Learner
 from comp.training.losses import Objective
 from comp.training.prepared import prepare
-from comp.training.resuming import start
+from comp.training.resuming import start, under_way
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -24,6 +25,13 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _pictures_where_they_are_looked_at(request, monkeypatch):
+    """To draw one takes longer than so small a sweep."""
+    if request.path.name != "test_curves.py":
+        monkeypatch.setattr("comp.training.curves.range_test_as_png", lambda _: b"")
 
 
 @pytest.fixture
@@ -53,6 +61,20 @@ def begin(with_stages, workspace):
         return start(prepare(experiment, Console()), Console(), by_hand=by_hand)
 
     return begun
+
+
+@pytest.fixture
+def goes_on_with(workspace):
+    """The run that a training would be recorded in, which has what its first stage trains on."""
+
+    def call(competition, choices=None, done="trained"):
+        experiment = Experiment.of(competition, choices or Choices(), workspace)
+        prepared = prepare(experiment, Console())
+        with under_way(prepared, Console(), attrgetter(done)) as training:
+            prepared.inputs(experiment.recipe.stages[0], 1)
+            return training.run
+
+    return call
 
 
 @pytest.fixture

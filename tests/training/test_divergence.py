@@ -74,15 +74,6 @@ def test_a_stage_that_breaks_leaves_the_weights_from_before_it_and_the_next_goes
     assert not any("unfinished" in line for line in others)
 
 
-def test_a_solved_head_predicts_where_the_stage_after_it_broke(train, workspace, with_stages):
-    solved = replace(HEAD, schedule="lbfgs", cycle_length=1)
-    options = {"optimizer": "sgd", "dropout": 0.5, "freeze_batch_norm": True, "drop_path": 0.1}
-    competition = with_stages(solved, TOO_HIGH, **options)
-    run = runner.train(competition, Choices(), workspace, Console())
-    runner.predict(competition, run, workspace, Console())
-    assert run.submission.is_file()
-
-
 def test_a_stage_that_breaks_in_a_later_cycle_keeps_the_cycles_before(begin, train, capsys):
     stage = replace(ALL, cycles=4, cycle_length=1)
     # Three steps an epoch: the third of the third cycle.

@@ -3,7 +3,6 @@
 import os
 import sys
 from dataclasses import replace
-from operator import attrgetter
 
 import pytest
 
@@ -12,7 +11,7 @@ from comp.console import Console
 from comp.declare.recipe import Stage
 from comp.errors import RunError
 from comp.runs import list_runs
-from comp.runs.resolve import Choices, Experiment
+from comp.runs.resolve import Choices
 from comp.training import config
 from tests.conftest import SHADES
 
@@ -39,29 +38,34 @@ def edited(monkeypatch):
     return edit
 
 
-def test_an_edited_field_begins_a_new_run_and_is_named(stopped, workspace, capsys):
+@pytest.fixture
+def news(capsys):
+    """What was said since it was last asked of runs that are not resumed."""
+    return lambda: "\n".join(line for line in capsys.readouterr().out.splitlines() if "so this is a new run" in line)
+
+
+def test_an_edited_field_begins_a_new_run_and_is_named(stopped, goes_on_with, news):
     competition, _ = stopped
-    new = runner.train(replace(competition, layer_lr_ratio=7), Choices(), workspace, Console())
-    assert new.name == "shades/standard-2"
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if "so this is a new run" in line)
-    assert "layer_lr_ratio" in line
-    assert "`comp train --resume shades/standard-1`" in line
+    assert goes_on_with(replace(competition, layer_lr_ratio=7)).name == "shades/standard-2"
+    said = news()
+    assert "layer_lr_ratio" in said
+    assert "`comp train --resume shades/standard-1`" in said
     # Another choice of a person's own is no surprise.
-    runner.train(competition, Choices(settings=["batch_size=4"]), workspace, Console())
-    assert "so this is a new run" not in capsys.readouterr().out
+    goes_on_with(competition, Choices(settings=["batch_size=4"]))
+    assert not news()
 
 
-def test_edited_data_begin_a_new_run_and_none_is_told_to_resume_the_old_one(stopped, workspace, capsys):
+def test_edited_data_begin_a_new_run_and_none_is_told_to_resume_the_old_one(stopped, workspace, goes_on_with, news):
     competition, _ = stopped
     table = workspace.data("shades") / "train.csv"
     table.write_text(table.read_text().replace("t00,red", "t00,blue"))
-    assert runner.train(competition, Choices(), workspace, Console()).name == "shades/standard-2"
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if "so this is a new run" in line)
-    assert "images or labels changed" in line
-    assert "--resume" not in line
+    assert goes_on_with(competition).name == "shades/standard-2"
+    said = news()
+    assert "images or labels changed" in said
+    assert "--resume" not in said
 
 
-def test_edited_code_begins_a_new_run_and_says_what_changed(stopped, workspace, edited, capsys):
+def test_edited_code_begins_a_new_run_and_says_what_changed(stopped, workspace, edited, goes_on_with, news):
     competition, _ = stopped
     edited("comp.training")
     new = runner.train(competition, Choices(), workspace, Console())
@@ -69,45 +73,36 @@ def test_edited_code_begins_a_new_run_and_says_what_changed(stopped, workspace, 
     line = (
         "comp/training changed since shades/standard-1, so this is a new run; `comp train --resume shades/standard-1`"
     )
-    assert line in capsys.readouterr().out
+    assert line in news()
     assert line in new.log.read_text()
     # From here on, the new one is the same: until the code changes again, also after the training.
-    reported = lambda: runner._run(Experiment.of(competition, Choices(), workspace), Console(), attrgetter("reported"))  # noqa: E731
-    assert reported() == new
-    assert "changed since" not in capsys.readouterr().out
+    assert goes_on_with(competition, done="predicted") == new
+    assert not news()
     edited("comp.data")
-    new.report.unlink()
-    assert reported() != new
-    assert "comp/data changed since shades/standard-2, so this is a new run\n" in capsys.readouterr().out
+    assert goes_on_with(competition, done="predicted") != new
+    assert news() == "comp/data changed since shades/standard-2, so this is a new run"
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "named"),
-    [
-        ("recipe", None, r"another recipe\.stages\.1\.cycle_length \(2, and now 3\)"),
-        ("weights", "f00d", r"another weights \(f00d, and now"),
-    ],
-)
-def test_a_run_of_another_recipe_or_other_weights_is_not_resumed_by_its_name(
-    stopped, with_stages, workspace, field, value, named
-):
+def test_a_run_of_another_recipe_or_other_weights_is_not_resumed_by_its_name(stopped, with_stages, workspace):
     competition, run = stopped
     before = run.last.read_bytes()
-    if field == "recipe":
-        recipe = replace(competition.recipes["standard"], stages=[replace(HEAD, cycle_length=3)])
-        competition = replace(competition, recipes={"standard": recipe})
-    else:
-        run.write_record("config", {**run.record("config"), field: value})
-    with pytest.raises(RunError, match=named):
+    recipe = replace(competition.recipes["standard"], stages=[replace(HEAD, cycle_length=3)])
+    with pytest.raises(RunError, match=r"another recipe\.stages\.1\.cycle_length \(2, and now 3\)"):
+        runner.resume(replace(competition, recipes={"standard": recipe}), run, workspace, Console())
+    run.write_record("config", {**run.record("config"), "weights": "f00d"})
+    with pytest.raises(RunError, match=r"another weights \(f00d, and now"):
         runner.resume(competition, run, workspace, Console())
     assert run.last.read_bytes() == before
 
 
-def test_a_run_of_the_code_before_an_edit_or_of_other_versions_is_resumed_by_its_name_and_that_is_said(
+def test_a_run_of_earlier_code_and_versions_whose_recipes_had_fewer_fields_is_resumed_by_its_name_and_that_is_said(
     stopped, workspace, edited, capsys
 ):
     competition, run = stopped
     recorded = run.record("config")
+    del recorded["recipe"]["teacher_confidence"]
+    for stage in recorded["recipe"]["stages"]:
+        del stage["needed_above"]
     run.write_record("config", {**recorded, "versions": {**recorded["versions"], "torch": "1.0"}})
     edited("comp.training")
     edited("comp.data")
@@ -115,16 +110,6 @@ def test_a_run_of_the_code_before_an_edit_or_of_other_versions_is_resumed_by_its
     said = capsys.readouterr().out
     assert "comp/training, comp/data changed since shades/standard-1 was begun: it is resumed with the code as" in said
     assert "was begun with another versions.torch: 1.0, and now" in said
-
-
-def test_a_run_of_a_version_whose_recipes_had_fewer_fields_is_resumed_by_its_name(stopped, workspace):
-    competition, run = stopped
-    recorded = run.record("config")
-    del recorded["recipe"]["teacher_confidence"]
-    for stage in recorded["recipe"]["stages"]:
-        del stage["needed_above"]
-    run.write_record("config", recorded)
-    assert runner.resume(competition, run, workspace, Console()) == run
 
 
 OWN = """
@@ -159,26 +144,26 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("function", EDITS)
 def test_an_edited_function_of_a_declaration_meets_no_run_and_no_feature_that_it_made_before(
-    shades, at_home, workspace, killed, capsys, function
+    shades, at_home, workspace, killed, goes_on_with, capsys
 ):
     source = OWN + shades.declaration.read_text().replace("side_on()", "side_on(pipeline=pipeline)")
     source = source.replace("cached=True", "cached=True, views=2").replace("metric=", "read=read, metric=")
     shades.declaration.write_text(source.replace("pretrained=", "head=head, loss=loss, pretrained="))
     killed(2, runner.train, shades.competition, Choices(), workspace, Console())
-    (first,) = list_runs(workspace)
-    features = set((workspace.cache / "features").glob("*.npy"))
-    shades.declaration.write_text(shades.declaration.read_text().replace(*EDITS[function]))
-    capsys.readouterr()
-    new = runner.train(shades.competition, Choices(), workspace, Console())
-    assert new != first
-    said = capsys.readouterr().out
-    assert "competition.py or what it uses changed since shades/standard-1, so this is a new run" in said
-    # A head and a loss follow the features, and may be trained on those that are there.
-    if function in ("read", "pipeline"):
-        assert "found in the cache" not in said
-        assert len(set((workspace.cache / "features").glob("*.npy")) - features) == 1
+    (run,) = list_runs(workspace)
+    for function, edit in EDITS.items():
+        features = set((workspace.cache / "features").glob("*.npy"))
+        shades.declaration.write_text(shades.declaration.read_text().replace(*edit))
+        capsys.readouterr()
+        before, run = run, goes_on_with(shades.competition)
+        assert run != before
+        said = capsys.readouterr().out
+        assert f"competition.py or what it uses changed since {before.name}, so this is a new run" in said
+        # A head and a loss follow the features, and may be trained on those that are there.
+        if function in ("read", "pipeline"):
+            assert "found in the cache" not in said
+            assert len(set((workspace.cache / "features").glob("*.npy")) - features) == 1
 
 
 # What a declaration uses that is not in its own file: tables, and a module elsewhere that imports another.
@@ -263,44 +248,40 @@ def begun(declare, workspace, killed):
     return begin
 
 
-@pytest.mark.parametrize(
-    ("of", "name", "said"),
-    [
-        ("data", "boxes.csv", "files in the data folder"),
-        ("data", "more/masks.csv", "files in the data folder"),
-        ("folder", "marks.csv", "competition.py or what it uses"),
-        ("elsewhere", "tone.py", "competition.py or what it uses"),
-    ],
-)
 def test_an_edited_file_that_a_reader_uses_meets_no_run_and_no_feature_that_it_made_before(
-    begun, declare, shades, elsewhere, workspace, capsys, of, name, said
+    begun, declare, shades, elsewhere, workspace, goes_on_with, capsys
 ):
-    first = begun(READ)
-    folders = {"data": workspace.data("shades"), "folder": shades.declaration.parent, "elsewhere": elsewhere}
-    (folders[of] / name).write_text("CHANGED = 127\n")
-    capsys.readouterr()
-    assert runner.train(declare(READ), Choices(), workspace, Console()) != first
-    told = capsys.readouterr().out
-    assert f"{said} changed since {first.name}, so this is a new run" in told
-    assert "found in the cache" not in told
+    run, data = begun(READ), workspace.data("shades")
+    for file, said in (
+        (data / "boxes.csv", "files in the data folder"),
+        (data / "more" / "masks.csv", "files in the data folder"),
+        (shades.declaration.with_name("marks.csv"), "competition.py or what it uses"),
+        (elsewhere / "tone.py", "competition.py or what it uses"),
+    ):
+        file.write_text("CHANGED = 127\n")
+        capsys.readouterr()
+        before, run = run, goes_on_with(declare(READ))
+        assert run != before
+        told = capsys.readouterr().out
+        assert f"{said} changed since" in told
+        assert "found in the cache" not in told
 
 
-def test_an_edited_backbone_meets_no_run_and_no_feature_that_it_made_before(begun, declare, workspace, capsys):
+def test_an_edited_backbone_meets_no_run_and_no_feature_that_it_made_before(begun, declare, goes_on_with, capsys):
     first = begun(BACKBONE)
     capsys.readouterr()
-    edited = declare(BACKBONE.replace("1 * super", "2 * super"))
-    assert runner.train(edited, Choices(), workspace, Console()) != first
+    assert goes_on_with(declare(BACKBONE.replace("1 * super", "2 * super"))) != first
     told = capsys.readouterr().out
     assert f"competition.py or what it uses changed since {first.name}, so this is a new run" in told
     assert "found in the cache" not in told
 
 
 @pytest.mark.parametrize("part", [READ, BACKBONE, ""], ids=["read", "backbone", "neither"])
-def test_what_makes_no_difference_to_a_run_resumes_it(begun, declare, shades, workspace, part):
+def test_what_makes_no_difference_to_a_run_resumes_it(begun, declare, shades, workspace, goes_on_with, part):
     first = begun(part)
     # The same table downloaded again; without a reader of one's own another one, too.
     table = workspace.data("shades") / "boxes.csv"
     table.write_text("1\n" if part is READ else "2\n")
     os.utime(table, (1, 1))
     (shades.declaration.parent / "README.md").write_text("Other words.")
-    assert runner.train(declare(part), Choices(), workspace, Console()) == first
+    assert goes_on_with(declare(part)) == first

@@ -109,7 +109,7 @@ def test_the_suggestions_of_a_textbook_curve():
     assert found.suggestion == found.suggestions["valley"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0.01, 10), min_size=10, max_size=100))
 def test_any_curve_has_suggestions_within_its_rates(losses):
     found = curve(losses)

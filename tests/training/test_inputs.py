@@ -101,18 +101,23 @@ def test_features_are_found_again_and_only_where_all_is_the_same(images, monkeyp
     monkeypatch.setattr(inputs, "source_digest", lambda *modules: digests.setdefault(modules, "edited"))
     images.features(learner, 16, PLAIN)
     assert cached(images) == before + 2
-    assert {module for modules in digests for module in modules} >= {"comp.data.reading", "comp.training.backbone"}
+    assert {module for modules in digests for module in modules} >= {
+        "comp.data.reading",
+        "comp.training.backbone",
+        "comp.training.heads",
+    }
 
 
-@pytest.mark.parametrize("batch_size", [None, 8])
-@pytest.mark.parametrize("stage", [HEAD, Stage(size=16, train="head"), LATE, ALL])
+@pytest.mark.parametrize(
+    ("stage", "batch_size"),
+    [(HEAD, 16), (Stage(size=16, train="head"), 4), (LATE, 4), (ALL, 4), (replace(ALL, batch_size=8), 8)],
+)
 def test_a_stage_trains_on_the_training_rows_and_validates_on_the_others_in_order(images, tables, stage, batch_size):
     learner, targets = learner_of(), torch.from_numpy(tables.targets)
     training, validating = np.arange(0, 24), np.array([30, 25, 35])
-    as_trained = replace(stage, batch_size=batch_size)
-    epochs, validation = images.for_stage(learner, as_trained, targets, training, validating, seed=1)
+    epochs, validation = images.for_stage(learner, stage, targets, training, validating, seed=1)
     batches = list(epochs.epoch(0))
-    assert len(batches) == len(epochs) == 24 // (batch_size or (16 if stage == HEAD else 4))
+    assert len(batches) == len(epochs) == 24 // batch_size
     assert all(len(inputs) == len(labels) for inputs, labels in batches)
     assert validation.targets.tolist() == tables.targets[validating].tolist()
     expected = images.features(learner, 16, PLAIN)[validating]
@@ -262,29 +267,19 @@ def test_where_no_maps_can_be_cached_why_is_said_and_images_are_predicted_from(
     assert not list(images.cache.rglob("*.npy"))
 
 
-def test_what_is_predicted_is_the_same_to_the_bit_though_the_cached_maps_are_gone(images, tables):
+def test_what_is_predicted_is_the_same_to_the_bit_though_cached_maps_are_gone_or_have_no_room(
+    images, tables, monkeypatch
+):
     learner, targets, rows = learner_of(stages=[LATE]), torch.from_numpy(tables.targets), np.arange(36)
     images.for_stage(learner, LATE, targets, rows[:24], rows[24:], seed=0)
-    expected = whole(images.to_predict(learner, rows[24:]))
-    shutil.rmtree(images.cache)
-    assert np.array_equal(whole(images.to_predict(learner, rows[24:])), expected)
-
-
-def test_what_test_images_are_predicted_as_is_the_same_to_the_bit_though_their_maps_have_no_room(images, monkeypatch):
-    learner, test = learner_of(stages=[LATE]), replace(images.only(np.arange(20)), reused=True)
-    expected = whole(test.to_predict(learner))
-    assert cached(images) == 1
-    shutil.rmtree(images.cache)
-    monkeypatch.setattr("comp.data.disk_room.shutil.disk_usage", lambda _: SimpleNamespace(free=1e3))
-    assert np.array_equal(whole(test.to_predict(learner)), expected)
-
-
-def test_features_that_were_pooled_by_other_code_are_not_used(images, monkeypatch):
-    learner, digest = learner_of(head="gem"), inputs.source_digest
-    images.features(learner, 16, PLAIN)
-    monkeypatch.setattr(inputs, "source_digest", lambda *names: "comp.training.heads" in names or digest(*names))
-    images.features(learner, 16, PLAIN)
+    test = replace(images.only(rows[:20]), reused=True)
+    expected = whole(images.to_predict(learner, rows[24:])), whole(test.to_predict(learner))
     assert cached(images) == 2
+    shutil.rmtree(images.cache)
+    assert np.array_equal(whole(images.to_predict(learner, rows[24:])), expected[0])
+    monkeypatch.setattr("comp.data.disk_room.shutil.disk_usage", lambda _: SimpleNamespace(free=1e3))
+    assert np.array_equal(whole(test.to_predict(learner)), expected[1])
+    assert cached(images) == 0
 
 
 def test_the_plain_view_is_the_first_of_every_kind_of_test_time_augmentation():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
@@ -39,6 +39,7 @@ def test_losses_are_torch_s(smoothing):
 
 @EVERY
 @SMOOTHED
+@settings(max_examples=30, deadline=None)
 @given(copies=st.lists(st.integers(1, 5), min_size=3, max_size=3), seed=st.integers(0, 99))
 def test_a_weighted_loss_is_the_loss_of_the_rows_replicated(target, smoothing, copies, seed):
     single = target == "single"
@@ -148,6 +149,7 @@ def test_a_loss_that_has_nothing_to_learn_and_is_finite_where_it_is_known_to_beg
 
 
 CLASSES = 5
+few = settings(max_examples=30, deadline=None)
 
 
 def labels(rows, target):
@@ -174,6 +176,7 @@ def assert_blended(inputs, mixed, given, shares):
 
 
 @EVERY
+@few
 @given(rows=st.integers(2, 9), seed=st.integers(0, 99), alpha=st.sampled_from([0.2, 1.0, 4.0]))
 def test_mixup_blends_images_and_labels_by_the_same_share(target, rows, seed, alpha):
     torch.manual_seed(seed)
@@ -183,6 +186,7 @@ def test_mixup_blends_images_and_labels_by_the_same_share(target, rows, seed, al
 
 
 @EVERY
+@few
 @given(rows=st.integers(2, 9), seed=st.integers(0, 99), size=st.integers(8, 33))
 def test_cutmix_pastes_one_rectangle_and_shares_labels_by_its_area(target, rows, seed, size):
     torch.manual_seed(seed)

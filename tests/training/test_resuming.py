@@ -6,12 +6,12 @@ import shutil
 import signal
 import time
 from dataclasses import replace
+from functools import partial
 from operator import attrgetter
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-import torch
 
 from comp import runner
 from comp.console import Console
@@ -85,47 +85,42 @@ def slower(step, steps):
     return 1 / (1 + step)
 
 
-RECIPES = {
-    "cached head, then all": ((FINDS, ALL), {"dropout": 0.3}),
-    "a solved head, then all with their average": ((replace(FINDS, schedule="lbfgs", cycles=1), ALL), {"ema": 0.9}),
-    "average, mixing, gathered, snapshots": (
-        (replace(ALL, train=2),),
-        {"ema": 0.9, "mixup": 0.4, "cutmix": 0.4, "accumulation": 2, "snapshots": 2, "batch_size": 4, "drop_path": 0.0},
-    ),
-    "one cycle, plain SGD, balanced": (
-        (replace(ALL, cycles=1, cycle_length=2, schedule="one_cycle"),),
-        {"optimizer": "sgd", "balance": "oversample", "clip_norm": 1.0, "random_erasing": 0.5},
-    ),
-    "flat, then down; other sizes": (
-        (replace(HEAD, schedule="flat_cosine"), replace(HEAD, size=24)),
-        {"ema": 0.9},
-    ),
-    "attention on cached maps, Muon, a schedule of one's own": (
-        (replace(HEAD, schedule=slower, learning_rate=0.01), replace(HEAD, schedule=slower)),
-        {"head": "attention", "optimizer": "muon", "mixup": 0.4},
-    ),
-    "cached head, then the late half on cached maps": (
-        (FINDS, replace(ALL, train=2, cached=True, views=2)),
-        {"dropout": 0.3, "freeze_batch_norm": True, "snapshots": 2},
-    ),
-    "means of powers, an optimizer of one's own": (
-        (replace(ALL, schedule=slower, cycles=1, cycle_length=2),),
-        {"head": "gem", "optimizer": torch.optim.RAdam},
-    ),
-}
-
-# Between them they have most of what a training resumes from; `make test-long` has the others.
-OFTEN = ("cached head, then all", "average, mixing, gathered, snapshots")
+further = partial(pytest.param, marks=pytest.mark.long)
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in OFTEN else pytest.mark.long) for name in RECIPES]
+    ("stages", "fields"),
+    [
+        pytest.param((FINDS, ALL), {"dropout": 0.3}, id="cached head, then all"),
+        pytest.param(
+            (replace(ALL, train=2),),
+            {"ema": 0.9, "mixup": 0.4, "cutmix": 0.4, "accumulation": 2, "snapshots": 2, "batch_size": 4},
+            id="average, mixing, gathered, snapshots",
+        ),
+        further(
+            (replace(FINDS, schedule="lbfgs", cycles=1), replace(ALL, train=2, cached=True, views=2)),
+            {"dropout": 0.3, "freeze_batch_norm": True, "snapshots": 2, "ema": 0.9},
+            id="a solved head, then the late half on cached maps with its average",
+        ),
+        further(
+            (
+                replace(HEAD, schedule="flat_cosine"),
+                replace(ALL, size=24, cycles=1, cycle_length=2, schedule="one_cycle"),
+            ),
+            {"optimizer": "sgd", "balance": "oversample", "clip_norm": 1.0, "random_erasing": 0.5},
+            id="other schedules, plain SGD, balanced, another size",
+        ),
+        further(
+            (replace(HEAD, schedule=slower), replace(HEAD, schedule=slower)),
+            {"head": "attention", "optimizer": "muon", "mixup": 0.4},
+            id="attention on cached maps, Muon, a schedule of one's own",
+        ),
+    ],
 )
 def test_a_training_that_is_killed_anywhere_ends_as_one_that_never_was(
-    with_stages, workspace, killed, train, undisturbed, monkeypatch, name
+    with_stages, workspace, killed, train, undisturbed, monkeypatch, stages, fields
 ):
     monkeypatch.setattr("comp.training.finder.BATCHES", 30)
-    stages, fields = RECIPES[name]
     competition = with_stages(*stages, **fields)
     expected = undisturbed(competition)
     # Killed, taken up and killed again: in the first epoch, at its end, and later on.
@@ -174,17 +169,14 @@ def test_what_was_not_saved_is_trained_again(with_stages, workspace, train, undi
     same(train(competition, predicting=True), expected)
 
 
-def test_a_run_that_is_killed_before_anything_is_saved_starts_again_in_its_folder(
-    head, train, undisturbed, monkeypatch
-):
-    expected = undisturbed(head)
+def test_a_run_that_is_killed_before_anything_is_saved_starts_again_in_its_folder(head, train, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Training, "rate_of", lambda *_: (_ for _ in ()).throw(KilledError))
         with pytest.raises(KilledError):
             train(head)
-    run = train(head, predicting=True)
+    run = train(head)
     assert run.name == "shades/standard-1"
-    same(run, expected)
+    assert run.history.epochs()["epoch"].tolist() == [1, 2]
 
 
 def test_a_signal_at_whatever_moment_leaves_what_the_training_goes_on_from(with_stages, workspace, train, monkeypatch):
@@ -206,7 +198,7 @@ def test_a_signal_at_whatever_moment_leaves_what_the_training_goes_on_from(with_
 
 
 def test_the_next_step_of_a_run_is_taken_and_what_was_done_is_left_alone(
-    head, workspace, shades, serving, train, capsys
+    head, workspace, shades, serving, train, monkeypatch, capsys
 ):
     trained = train(head)
     weights = trained.weights.stat().st_mtime_ns
@@ -217,59 +209,62 @@ def test_the_next_step_of_a_run_is_taken_and_what_was_done_is_left_alone(
         assert run.predicted
         assert runner.run(head, Choices(), workspace, Console(), submitting=True) == run
         assert run.record("submitted")["status"] == "complete"
+        # A leaderboard or a page that is away holds nothing up.
+        monkeypatch.setattr(Kaggle, "leaderboard", refusing("It is hidden."))
+        monkeypatch.setattr("comp.report.report.explain", refusing("no page"))
         again = runner.run(head, Choices(), workspace, Console(), submitting=True)
     assert again.name == "shades/standard-2"
+    assert again.record("submitted")["status"] == "complete"
+    said = capsys.readouterr().out
+    assert "its place is not known: It is hidden." in said
+    assert "no report was written: no page" in said
 
 
-def test_another_training_or_one_on_other_data_is_not_gone_on_with(head, stopped, workspace, train):
+def test_another_training_or_one_on_other_data_is_not_gone_on_with(head, stopped, workspace, goes_on_with):
     others = (Choices(seed=1), Choices(settings=("dropout=0.1",)), Choices(all_data=True), Choices(backbone="test_vit"))
     for number, other in enumerate(others, start=2):
-        prepared = prepare(Experiment.of(head, other, workspace), Console())
-        with under_way(prepared, Console(), attrgetter("trained")) as training:
-            assert training.run.name == f"shades/standard-{number}"
+        assert goes_on_with(head, other).name == f"shades/standard-{number}"
     table = workspace.data("shades") / "train.csv"
     table.write_text(table.read_text().replace("t00,red", "t00,blue"))
-    assert train(head).name == "shades/standard-6"
+    assert goes_on_with(head).name == "shades/standard-6"
 
 
-def test_the_latest_of_several_is_gone_on_with_whatever_the_clock_says(head, stopped, workspace, train):
+def test_the_latest_of_several_is_gone_on_with_whatever_the_clock_says(head, stopped, workspace, goes_on_with):
     second = Run(stopped.folder.with_name("standard-2"))
     shutil.copytree(stopped.folder, second.folder)
     second.write_config(second.record("config"))
     os.utime(second.folder / "config.json", (1, 1))
     assert list_runs(workspace) == [stopped, second]
-    assert train(head) == second
+    assert goes_on_with(head) == second
 
 
-def test_a_run_that_is_being_trained_is_left_alone_and_another_is_begun(head, stopped, workspace, train):
+def test_a_run_that_is_being_trained_is_left_alone_and_another_is_begun(head, stopped, workspace, goes_on_with):
     before = stopped.last.read_bytes()
     with stopped.log.open("ab") as elsewhere:
         fcntl.flock(elsewhere, fcntl.LOCK_EX)
         with pytest.raises(RunError, match="is being trained by another process"):
             runner.resume(head, stopped, workspace, Console())
-        assert train(head).name == "shades/standard-2"
+        assert goes_on_with(head).name == "shades/standard-2"
     assert stopped.last.read_bytes() == before
-    assert train(head) == stopped
+    shutil.rmtree(workspace.runs / "shades" / "standard-2")
     prepared = prepare(Experiment.of(head, Choices(), workspace), Console())
-    with (
-        under_way(prepared, Console(), attrgetter("predicted")) as mine,
-        under_way(prepared, Console(), attrgetter("predicted")) as other,
-    ):
-        assert mine.run != other.run
+    with under_way(prepared, Console(), attrgetter("predicted")) as mine:
+        assert mine.run == stopped
+        assert goes_on_with(head) != stopped
 
 
-def test_a_run_is_gone_on_with_by_its_name(with_stages, workspace, killed, train, undisturbed, capsys):
-    competition, choices = with_stages(HEAD, ALL, dropout=0.3), Choices(settings=("batch_size=6",), seed=3)
-    expected = undisturbed(competition, choices)
-    killed(9, train, competition, choices)
+def test_a_run_is_gone_on_with_by_its_name(head, workspace, killed, train, undisturbed, capsys):
+    choices = Choices(settings=("batch_size=6",), seed=3)
+    expected = undisturbed(head, choices)
+    killed(2, train, head, choices)
     (run,) = list_runs(workspace)
     capsys.readouterr()
-    assert runner.resume(competition, run, workspace, Console()) == run
-    assert "resuming shades/standard-1, which was stopped: stage 2, epoch 1, step" in capsys.readouterr().out
-    runner.predict(competition, run, workspace, Console())
+    assert runner.resume(head, run, workspace, Console()) == run
+    assert "resuming shades/standard-1, which was stopped: stage 1, epoch 2, step" in capsys.readouterr().out
+    runner.predict(head, run, workspace, Console())
     same(run, expected)
     with pytest.raises(RunError, match=r"has ended; predict with it by `comp predict shades/standard-1`"):
-        runner.resume(competition, run, workspace, Console())
+        runner.resume(head, run, workspace, Console())
 
 
 def test_the_time_of_a_stage_is_counted_on_when_it_goes_on(head, workspace, killed, train, monkeypatch):
@@ -288,38 +283,36 @@ def test_the_time_of_a_stage_is_counted_on_when_it_goes_on(head, workspace, kill
     assert pd.read_csv(run.folder / "stages.csv")["seconds"].tolist() == [200]
 
 
-@pytest.mark.parametrize("state", ["broken", "of another model", "with longer tables"])
-def test_a_state_that_can_t_be_gone_on_from_is_one_sentence_and_changes_nothing(head, workspace, killed, train, state):
+def test_a_state_that_can_t_be_gone_on_from_is_one_sentence_and_changes_nothing(head, workspace, killed, train):
     killed(4, train, head)
     (run,) = list_runs(workspace)
-    epochs = (run.folder / "epochs.csv").read_bytes()
-    said = r"last\.pt is .*remove"
-    if state == "broken":
-        run.last.write_bytes(b"state")
-    elif state == "of another model":
-        found = load_state(run.last)
-        save_state({**found, "weights": {"head.2.weight": found["weights"]["head.2.weight"][:1]}}, run.last)
-    else:
-        os.truncate(run.folder / "history.csv", (run.folder / "history.csv").stat().st_size - 3)
-        said = r"history\.csv is shorter than when the training was stopped"
-    with pytest.raises(RunError, match=said):
-        train(head)
-    assert (run.folder / "epochs.csv").read_bytes() == epochs
+    steps = run.folder / "history.csv"
+    state, epochs, table = load_state(run.last), (run.folder / "epochs.csv").read_bytes(), steps.read_bytes()
+    of_another_model = {"weights": {"head.2.weight": state["weights"]["head.2.weight"][:1]}}
+    for spoil, said in (
+        (lambda: run.last.write_bytes(b"state"), r"last\.pt is .*remove"),
+        (lambda: save_state({**state, **of_another_model}, run.last), r"last\.pt is .*remove"),
+        (lambda: os.truncate(steps, len(table) - 3), r"history\.csv is shorter than when the training was stopped"),
+    ):
+        spoil()
+        with pytest.raises(RunError, match=said):
+            train(head)
+        assert (run.folder / "epochs.csv").read_bytes() == epochs
+        save_state(state, run.last)
     run.last.unlink()
     assert train(head) == run
 
 
 def test_folds_that_are_there_are_not_trained_again(head, workspace, killed, train, undisturbed):
-    expected = undisturbed(head, Choices(folds=3, fold=2))
-    killed(6, train, head, Choices(folds=3))
+    expected = undisturbed(head, Choices(folds=2, fold=2))
+    killed(6, train, head, Choices(folds=2))
     before = {run.name: run.predicted for run in list_runs(workspace)}
     assert before == {"shades/standard-1": True, "shades/standard-2": False}
-    joined = train(head, Choices(folds=3))
-    assert list(joined.members) == ["shades/standard-1", "shades/standard-2", "shades/standard-3"]
+    joined = train(head, Choices(folds=2))
+    assert list(joined.members) == ["shades/standard-1", "shades/standard-2"]
     same(list_runs(workspace)[1], expected)
     # Those are joined now, so the same again is another training.
-    other = train(head, Choices(folds=3))
-    assert not set(joined.members) & set(other.members)
+    assert not set(joined.members) & set(train(head, Choices(folds=2)).members)
 
 
 def test_an_error_before_the_first_epoch_leaves_no_run(with_stages, workspace, train, monkeypatch):
@@ -349,16 +342,16 @@ def test_a_training_by_hand_is_not_gone_on_with(head, begin, workspace, train):
 
 
 @pytest.mark.parametrize("folds", [None, 3])
-def test_a_run_is_not_gone_on_with_by_another_split(head, workspace, killed, train, monkeypatch, folds):
+def test_a_run_is_not_gone_on_with_by_another_split(head, workspace, killed, train, goes_on_with, monkeypatch, folds):
     choices = Choices(folds=folds, fold=folds)
-    killed(2, train, head, choices)
+    killed(1, train, head, choices)
     (stopped,) = list_runs(workspace)
     for name in ("split_of", "folds_of"):
         draw = getattr(prepared, name)
         monkeypatch.setattr(prepared, name, lambda *arguments, draw=draw: draw(*arguments[:2], 77))
     with pytest.raises(RunError, match="was begun with other images to validate"):
         runner.resume(head, stopped, workspace, Console())
-    assert train(head, choices) != stopped
+    assert goes_on_with(head, choices) != stopped
 
 
 def refusing(reason):
@@ -383,17 +376,3 @@ def test_folds_that_are_joined_and_not_submitted_are_submitted_and_not_trained_a
     assert list_runs(workspace) == before
     assert joined.members
     assert joined.record("submitted")["status"] == "complete"
-
-
-def test_a_leaderboard_or_a_page_that_is_away_is_said_and_holds_nothing_up(
-    head, workspace, shades, serving, monkeypatch, capsys
-):
-    monkeypatch.setattr(Kaggle, "leaderboard", refusing("It is hidden."))
-    monkeypatch.setattr("comp.report.report.explain", refusing("no page"))
-    with serving(shades):
-        one, other = (runner.run(head, Choices(), workspace, Console(), submitting=True) for _ in range(2))
-    assert one != other
-    assert one.record("submitted")["status"] == "complete"
-    said = capsys.readouterr().out
-    assert "its place is not known: It is hidden." in said
-    assert "no report was written: no page" in said

@@ -22,7 +22,7 @@ DRAWN = {
     "groups": st.integers(1, 3),
     "ratio": st.sampled_from([1, 3, 10]),
 }
-moderately = settings(max_examples=40, deadline=None)
+moderately = settings(max_examples=20, deadline=None)
 
 
 def head_rates(stage, steps, peak, ratio):

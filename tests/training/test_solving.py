@@ -57,16 +57,11 @@ def test_it_is_scikit_learns_logistic_regression_of_the_chosen_strength() -> Non
 def test_what_it_leaves_unexplained_is_scikit_learns_loss_on_left_out_folds_over_that_of_guessing():
     inputs, targets = data(noise=3)
     found = solve(head(), inputs, targets, FOLDS, Objective("cross_entropy", one_of=True)).unexplained
-    strengths = {"C": np.logspace(-4, 1, 11)}
+    strengths = {"C": np.logspace(-3, 0, 5)}
     model = make_pipeline(StandardScaler(), GridSearchCV(LogisticRegression(), strengths, scoring="neg_log_loss", cv=3))
     flat, truth = inputs.mean(dim=1).numpy(), targets.numpy()
     theirs = cross_val_predict(model, flat, truth, cv=PredefinedSplit(FOLDS), method="predict_proba")
     assert found == pytest.approx(log_loss(truth, theirs) / entropy(np.bincount(truth)), rel=0.1)
-
-
-def test_of_a_loss_of_one_s_own_nothing_is_said_to_be_unexplained():
-    own = Objective(lambda logits, targets: torch.nn.functional.cross_entropy(logits, targets) - 10, one_of=True)
-    assert solve(head(), *data(), FOLDS, own).unexplained is None
 
 
 def test_the_strength_is_chosen_by_all_rows_that_folds_leave_out_however_many_others_there_are(monkeypatch):
@@ -122,16 +117,16 @@ def test_a_head_with_a_start_stays_near_it_where_the_images_say_little() -> None
     assert (found - scale * rows).norm() < 0.2
 
 
-def test_a_loss_that_may_be_negative_is_regularised_as_folds_say() -> None:
+def test_a_loss_of_one_s_own_may_be_negative_and_of_it_nothing_is_said_to_be_unexplained() -> None:
     def negative(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(logits, targets) - 10
 
     inputs, targets = data(noise=3)
-    (shifted, expected) = (
-        solve(head(), inputs, targets, FOLDS, Objective(loss, one_of=True)).strength
-        for loss in (negative, "cross_entropy")
+    shifted, expected = (
+        solve(head(), inputs, targets, FOLDS, Objective(loss, one_of=True)) for loss in (negative, "cross_entropy")
     )
-    assert shifted == expected
+    assert shifted.strength == expected.strength
+    assert shifted.unexplained is None
 
 
 def test_a_head_is_solved_of_images_that_are_all_of_one_group(with_stages, workspace):

@@ -36,16 +36,16 @@ def test_a_rate_is_found_once_for_what_trains_and_taken_again_by_a_training_like
     begin, workspace, capsys, monkeypatch
 ):
     monkeypatch.setattr("comp.training.finder.BATCHES", 30)
-    training = begin(FINDS, replace(FINDS, cycle_length=1), ALL, HEAD, replace(ALL, batch_size=4), dropout=0.1)
+    training = begin(FINDS, replace(FINDS, cycle_length=1), HEAD, replace(FINDS, batch_size=4), dropout=0.1)
     run = trained(training)
     rates = rates_of(run)
     assert all(isinstance(rate, float) for rate in rates)
     assert rates[0] == rates[1]
-    assert rates[3] == 0.05
+    assert rates[2] == 0.05
     said = capsys.readouterr().out
-    assert said.count("suggestions: minimum") == 3
+    assert said.count("suggestions: minimum") == 2
     assert "as found before" in said
-    assert sorted(path.stem for path in run.folder.glob("*.png")) == [f"learning-rate-{stage}" for stage in (1, 3, 5)]
+    assert sorted(path.stem for path in run.folder.glob("*.png")) == [f"learning-rate-{stage}" for stage in (1, 4)]
     assert run.history.steps().groupby("stage")["lr_head"].max().tolist() == pytest.approx(rates)
 
     competition = training.prepared.experiment.competition
@@ -65,18 +65,16 @@ def test_a_rate_is_found_once_for_what_trains_and_taken_again_by_a_training_like
         as_trained(replace(competition, name="hues"), run)
 
 
-@pytest.mark.parametrize("snapshots", [1, 2])
-def test_the_weights_at_the_end_of_the_last_cycles_are_kept_and_their_predictions_averaged(begin, workspace, snapshots):
-    training = begin(replace(HEAD, cycles=3, cycle_length=1), snapshots=snapshots)
+def test_the_weights_at_the_end_of_the_last_cycles_are_kept_and_their_predictions_averaged(begin, workspace):
+    training = begin(replace(HEAD, cycles=3, cycle_length=1), snapshots=2)
     run = trained(training)
-    assert sorted(path.stem for path in run.weights.parent.iterdir()) == ["model", "stage-1-cycle-2"][:snapshots]
+    assert sorted(path.stem for path in run.weights.parent.iterdir()) == ["model", "stage-1-cycle-2"]
     competition = training.prepared.experiment.competition
     runner.predict(competition, run, workspace, Console())
     images, rows = training.prepared.images, training.prepared.validating
     learners = kept_learners(Trained.of(run, competition), Console())
     logits = [learner.logits(images.to_predict(learner, rows)) for learner in learners]
-    assert len(logits) == snapshots
-    assert snapshots == 1 or not np.allclose(*logits)
+    assert not np.allclose(*logits)
     valid = pd.read_parquet(run.predictions("valid")).set_index("id").to_numpy()
     assert valid == pytest.approx(Outputs("softmax", 3).predictions(np.concatenate(logits, axis=1)), abs=1e-5)
 
@@ -113,10 +111,10 @@ def test_weighted_classes_start_from_even_chances(begin):
 
 def test_every_fold_is_trained_predicted_and_joined_as_it_is_alone(with_stages, workspace):
     competition = with_stages(replace(HEAD, learning_rate=1e-2))
-    alone = runner.train(competition, Choices(folds=3, fold=2), workspace, Console())
-    joined = runner.train(competition, Choices(folds=3), workspace, Console())
+    alone = runner.train(competition, Choices(folds=2, fold=2), workspace, Console())
+    joined = runner.train(competition, Choices(folds=2), workspace, Console())
     members = [workspace.runs / name for name in joined.members]
-    assert [json.loads((member / "config.json").read_text())["fold"] for member in members] == [1, 2, 3]
+    assert [json.loads((member / "config.json").read_text())["fold"] for member in members] == [1, 2]
     for name in ("split.csv", "checkpoints/model.safetensors"):
         assert (alone.folder / name).read_bytes() == (members[1] / name).read_bytes()
     valid = pd.read_parquet(joined.predictions("valid"))
