@@ -143,18 +143,6 @@ def test_images_that_train_for_several_epochs_are_read_from_their_files_once(ima
     assert len(list((images.cache / "images").iterdir())) == 2  # with a margin to train, without one to validate
 
 
-def test_each_stage_has_an_order_of_its_own(images, tables):
-    rows, targets = np.arange(36), torch.from_numpy(tables.targets)
-
-    def pixels_of(seed):
-        epochs, validation = images.for_stage(learner_of(), ALL, targets, rows, rows[:0], seed=seed)
-        assert validation is None
-        return torch.cat([pixels for pixels, _ in epochs.epoch(0)])
-
-    assert torch.equal(pixels_of(1), pixels_of(1))
-    assert not torch.equal(pixels_of(1), pixels_of(2))
-
-
 @pytest.mark.parametrize(("batches", "readers"), [(200, 16), (35, 3), (9, 0)])
 def test_no_more_processes_read_than_the_shared_memory_has_room_for(images, monkeypatch, capsys, batches, readers):
     free = SimpleNamespace(free=batches * 4 * 16 * 16 * 3)
