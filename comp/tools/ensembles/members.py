@@ -1,8 +1,10 @@
-"""The members of a joined run or an ensemble: those that don't belong together are refused."""
+"""The members of a joined run or an ensemble, and what they predict together; those that don't belong are refused."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from comp.data.tables import Tables
+from comp.declare.competition import Competition
 from comp.errors import RunError, counted
 from comp.runs.differences import difference
-from comp.submission.predictions import Member
+from comp.submission.postprocessing import PostProcessing
+from comp.submission.predictions import Member, postprocessed
+from comp.submission.scoring import tune_on_predictions
+from comp.submission.uncertainty import standard_errors
 
 Array = npt.NDArray[Any]
 
@@ -20,6 +26,89 @@ OF_FOLDS = (
     *("competition", "folds", "seed", "split_seed", "classes", "data"),
     *("recipe_name", "recipe", "augment", "layer_lr_ratio", "teacher.run"),
 )
+
+
+@dataclass(frozen=True)
+class Combined:
+    """What several runs predict together, and its score.
+
+    valid: (R, C), of the validating images; where weights were fitted, each image's on others. test: (T, C).
+    made: (R, C), what the competition's `postprocess` makes of ``valid``.
+    weights: (M,), what each run counts, summing to one. record: of the scores.
+    """
+
+    valid: Array
+    test: Array
+    made: Array
+    weights: Array
+    postprocessing: PostProcessing
+    record: Mapping[str, Any]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        return {name: self.record[name] for name in ("untuned", "tuned") if name in self.record}
+
+    @property
+    def goodness(self) -> float:
+        """The score after post-processing, the higher the better; none, or NaN, is worst."""
+        score = self.record.get("tuned", np.nan)
+        return -np.inf if np.isnan(score) else float(score if self.record["higher_is_better"] else -score)
+
+
+@dataclass(frozen=True)
+class Together:
+    """Members on the data as they are now.
+
+    parts: of each labelled image (N,), in the tables' order: train, valid or the number of its fold.
+    """
+
+    competition: Competition
+    members: Sequence[Member]
+    tables: Tables
+    parts: Array
+
+    @cached_property
+    def rows(self) -> Array:
+        """The labelled images that validate (R,)."""
+        return np.flatnonzero(self.parts != "train")
+
+    @property
+    def ids(self) -> list[str]:
+        return self.tables.train["id"].iloc[self.rows].to_list()
+
+    @property
+    def targets(self) -> Array:
+        return self.tables.targets[self.rows]
+
+    @property
+    def of_folds(self) -> bool:
+        """Whether each validating image is predicted by one model, and each test image by the mean of several."""
+        return bool({*self.parts} - {"train", "valid"})
+
+    @cached_property
+    def test(self) -> Array:
+        """Their probabilities (M, T, C) of the test images, in the tables' order."""
+        return np.stack([member.test.loc[self.tables.test["id"]].to_numpy() for member in self.members])
+
+    def combined(self, valid: Array, test: Array, weights: Array) -> Combined:
+        """Predictions (R, C) and (T, C) with the post-processing that is tuned on them."""
+        made = postprocessed(self.competition, self.ids, self.tables.classes, valid)
+        tuned = tune_on_predictions(
+            self.competition,
+            self.tables.classes,
+            self.targets,
+            made,
+            valid,
+            of_one_model=self.of_folds,
+            labelled=self.tables.targets,
+        )
+        return Combined(valid, test, made, weights, *tuned)
+
+    def errors_of(self, combined: Combined) -> dict[str, Any]:
+        """The standard errors of its scores and of what was tuned."""
+        return standard_errors(
+            self.competition, self.tables.classes, self.targets, combined.made, combined.postprocessing
+        )
 
 
 def refuse_differences(members: Sequence[Member], fields: Sequence[str], advice: str) -> None:
@@ -78,12 +167,12 @@ def all_folds(members: Sequence[Member]) -> list[Member]:
 
 
 def fold_of_rows(members: Sequence[Member], tables: Tables) -> Array:
-    """The fold (N,), from 1, in which each labelled image validated, and 0 for one that only trains.
+    """The number of the fold (N,), from 1, in which each labelled image validated, and train for one that only trains.
 
     Raises RunError for another that did in none, and for one that did in several.
     """
     ids = tables.train["id"]
-    folds = pd.concat([pd.Series(fold, member.valid.index) for fold, member in enumerate(members, start=1)])
+    folds = pd.concat([pd.Series(str(fold), member.valid.index) for fold, member in enumerate(members, start=1)])
     times = folds.index.value_counts().reindex(ids, fill_value=0)
     wrong = times[(times != 1) & (tables.may_validate | (times > 1).to_numpy())]
     if len(wrong):
@@ -91,7 +180,7 @@ def fold_of_rows(members: Sequence[Member], tables: Tables) -> Array:
             f"Each labelled image should have validated in one fold, but {wrong.index[0]!r} did in {wrong.iloc[0]} of "
             "them; train all folds on the data as they are now."
         )
-    return folds.reindex(ids, fill_value=0).to_numpy()
+    return folds.reindex(ids, fill_value="train").to_numpy()
 
 
 def same_parts(members: Sequence[Member], tables: Tables) -> Array:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from comp.data.splitting import draw_folds
+from comp.data.splitting import draw_inner_folds
 from comp.declare.competition import Competition
 from comp.declare.metrics import Target
-from comp.submission.postprocessing import PostProcessing
-from comp.submission.predictions import postprocessed
-from comp.submission.scoring import tune_on_predictions
+from comp.tools.ensembles.members import Combined, Together
 from comp.tools.ensembles.weights import (
     Fit,
     fit_greedily,
@@ -66,107 +63,58 @@ def _weighted(fit: Fit, predictions: Array, target: Target, weights: Array) -> P
     return mean_of_logits(predictions, target, weights) if fit is fit_weights else weighted_mean(predictions, weights)
 
 
-def cross_fit_folds(parts: Array, targets: Array, groups: Array | None) -> Array | None:
+def cross_fit_folds(together: Together) -> Array | None:
     """The fold (R,) of each validating image that weights are fitted without: its own of joined folds, or one drawn.
 
-    parts, groups: (R,). None for fewer than two images.
+    None for fewer than two images.
     """
-    named, numbers = np.unique(parts, return_inverse=True)
-    if len(named) > 1:
-        return numbers
-    if len(targets) < 2:
+    rows, groups = together.rows, together.tables.groups
+    if together.of_folds:
+        return together.parts[rows]
+    if len(rows) < 2:
         return None
-    count = len(targets) if groups is None else len(np.unique(groups))
-    if count < 2:
-        groups, count = None, len(targets)
-    return draw_folds(targets, min(CROSS_FITS, count), seed=0, groups=groups)
+    groups = None if groups is None else groups[rows]
+    return draw_inner_folds(np.arange(len(rows)), together.targets, min(CROSS_FITS, len(rows)), 0, groups)
 
 
-@dataclass(frozen=True)
-class Combined:
-    """What several runs predict together, and its score.
+def by_every_method(together: Together, valid: Array) -> dict[Method, Combined]:
+    """The members' predictions combined by every method, the simplest first.
 
-    valid: (R, C), of the validating images; where weights were fitted, each image's on others. test: (T, C).
-    made: (R, C), what the competition's `postprocess` makes of ``valid``.
-    weights: (M,), what each run counts, summing to one. record: of the scores.
+    valid: theirs (M, R, C) of the validating images. Fitted weights are cross-fitted.
     """
-
-    valid: Array
-    test: Array
-    made: Array
-    weights: Array
-    postprocessing: PostProcessing
-    record: Mapping[str, Any]
-
-
-def by_every_method(
-    competition: Competition,
-    classes: Sequence[str],
-    valid: Array,
-    test: Array,
-    targets: Array,
-    folds: Array | None,
-    *,
-    of_folds: bool,
-    labelled: Array | None = None,
-    ids: Sequence[str] = (),
-) -> dict[Method, Combined]:
-    """The runs' predictions (M, R, C) and (M, T, C), combined by every method, the simplest first.
-
-    folds: (R,) what fitted weights are cross-fitted by; without it, there are none.
-    of_folds: the runs are joined folds, each row of ``valid`` of one model and each of ``test`` a mean of several.
-    labelled: as `tune_on_predictions` takes it. ids: of the validating images (R,).
-    """
-    target, even = competition.target, np.full(len(valid), 1 / len(valid))
-
-    def scored(valid: Array, test: Array, weights: Array) -> Combined:
-        made = postprocessed(competition, ids, classes, valid)
-        tuned = tune_on_predictions(
-            competition, classes, targets, made, valid, of_one_model=of_folds, labelled=labelled
-        )
-        return Combined(valid, test, made, weights, *tuned)
-
-    methods: dict[Method, Combined] = {"mean": scored(weighted_mean(valid), weighted_mean(test), even)}
+    test, target, targets = together.test, together.competition.target, together.targets
+    even = np.full(len(valid), 1 / len(valid))
+    methods: dict[Method, Combined] = {"mean": together.combined(weighted_mean(valid), weighted_mean(test), even)}
     if len(valid) == 1:
         return methods
     # Ranks of numbers would lose their unit.
     if target != "number":
-        methods["logits"] = scored(mean_of_logits(valid, target), mean_of_logits(test, target), even)
-        methods["ranks"] = scored(rank_mean(valid, target), rank_mean(test, target), even)
-    if folds is not None:
+        methods["logits"] = together.combined(mean_of_logits(valid, target), mean_of_logits(test, target), even)
+        methods["ranks"] = together.combined(rank_mean(valid, target), rank_mean(test, target), even)
+    if (folds := cross_fit_folds(together)) is not None:
         for method, fit in FITTED.items():
             weights = fit(valid, targets, target)
-            methods[method] = scored(
-                cross_fitted_mean(valid, targets, folds, target, fit), _weighted(fit, test, target, weights), weights
-            )
+            mean = cross_fitted_mean(valid, targets, folds, target, fit)
+            methods[method] = together.combined(mean, _weighted(fit, test, target, weights), weights)
     return methods
 
 
-def best_method(methods: Mapping[Method, Combined]) -> Method:
-    """The method with the best score after post-processing; of equals, the simplest."""
-    return max(methods, key=lambda method: _goodness(methods[method].record))
-
-
-def compare(alone: Mapping[str, Mapping[str, Any]], methods: Mapping[Method, Combined], how: Method) -> dict[str, Any]:
+def compare(alone: Mapping[str, Combined], methods: Mapping[Method, Combined], how: Method) -> dict[str, Any]:
     """The record of the chosen method's scores, with those of every method and of each run ``alone``, and the gain.
 
-    alone: records by the names of the runs. ``gain`` is over the best run alone, after post-processing; above zero is
-    better, whatever the metric's direction.
+    ``gain`` is over the best run alone, after post-processing; above zero is better, whatever the metric's direction.
     """
-    chosen = methods[how].record
+    chosen = methods[how]
     record: dict[str, Any] = {
-        **chosen,
+        **chosen.record,
         "how": how,
-        "members": [{"run": name, **_scores(one)} for name, one in alone.items()],
-        "methods": {
-            method: {**_scores(combined.record), "weights": combined.weights.tolist()}
-            for method, combined in methods.items()
-        },
+        "members": [{"run": name, **one.scores} for name, one in alone.items()],
+        "methods": {method: {**one.scores, "weights": one.weights.tolist()} for method, one in methods.items()},
     }
-    if not chosen["rows"]:
+    if not chosen.record["rows"]:
         return record
-    best = max(alone, key=lambda name: _goodness(alone[name]))
-    return {**record, "best_run": best, "gain": _goodness(chosen) - _goodness(alone[best])}
+    best = max(alone, key=lambda name: alone[name].goodness)
+    return {**record, "best_run": best, "gain": chosen.goodness - alone[best].goodness}
 
 
 def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
@@ -199,13 +147,3 @@ def as_table(*rows: Sequence[object]) -> list[str]:
     texts = [[f"{cell:.5f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in texts]
-
-
-def _scores(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: record[name] for name in ("untuned", "tuned") if name in record}
-
-
-def _goodness(record: Mapping[str, Any]) -> float:
-    """The score after post-processing, the higher the better; none, or NaN, is worst."""
-    score = record.get("tuned", np.nan)
-    return -np.inf if np.isnan(score) else float(score if record["higher_is_better"] else -score)

@@ -122,20 +122,16 @@ def _loss_of_mean(predictions: Array, targets: Array, target: Target) -> Callabl
     if target == "number":
         squared = _squared_error(predictions, targets)
         return lambda weights: squared(weights)[0]
-    # What each likelihood (M, …) counts. Those of classes and tags are taken out, as all others count nothing.
-    parts: list[tuple[Any, Array]]
-    if target == "single":
-        parts = [(1.0, predictions[:, np.arange(len(targets)), targets])]
-    elif target == "multi":
-        parts = [(1.0, np.where(targets == 1, predictions, 1 - predictions))]
-    else:
-        parts = [(targets, predictions)] + [(1 - targets, 1 - predictions)] * (target == "fractions")
-    parts = [(np.ravel(share), likelihoods.reshape(len(predictions), -1)) for share, likelihoods in parts]
-    count = len(targets) if target == "shares" else parts[0][1].shape[1]
+    count = len(targets) if target in ONE_OF else targets.size
+    if target == "single":  # all but the label's probability count nothing
+        predictions, targets = predictions[:, np.arange(len(targets)), targets], np.ones(len(targets))
+    likelihoods, truth = predictions.reshape(len(predictions), -1), targets.ravel()
 
     def loss(weights: Array) -> float:
-        logarithms = [np.log(np.maximum(weights @ likelihoods, SMALLEST)) for _, likelihoods in parts]
-        return -sum(float((share * one).sum()) for (share, _), one in zip(parts, logarithms, strict=True)) / count
+        mixed = weights @ likelihoods
+        yes = truth @ np.log(np.maximum(mixed, SMALLEST))
+        no = 0.0 if target in ONE_OF else (1 - truth) @ np.log(np.maximum(1 - mixed, SMALLEST))
+        return -float(yes + no) / count
 
     return loss
 

@@ -28,3 +28,12 @@ def refusal(combine, made, runs, *options):
     said = str(raised.value)
     assert said.endswith(".")
     return said
+
+
+def refused_where_they_differ(combine, made, runs, changed, says):
+    """The last run's config is another for as long as they are refused."""
+    config = runs[-1].record("config")
+    runs[-1].write_record("config", {**config, **changed})
+    said = refusal(combine, made, runs)
+    assert said.startswith(f"{runs[-1].name} and {runs[0].name} differ in {says}")
+    runs[-1].write_record("config", config)

@@ -94,7 +94,7 @@ def test_a_member_is_trained_alone_by_its_number(train, strong):
         recipe_named(strong, "strong.3")
 
 
-def test_each_member_is_trained_with_each_backbone(strong):
+def test_each_member_is_trained_with_each_backbone_and_choices_of_one_training_are_refused(strong):
     chosen = trainings_of(strong, Choices("strong", backbones=("a", "b"), seed=3, folds=4))
     assert [(one.recipe, one.backbone) for one in chosen] == [
         (f"strong.{number}", backbone) for number in (1, 2) for backbone in "ab"
@@ -103,9 +103,6 @@ def test_each_member_is_trained_with_each_backbone(strong):
     assert [one.backbone for one in trainings_of(strong, Choices("strong", "a"))] == ["a", "a"]
     assert not is_blend(strong, Choices())
     assert not is_blend(strong, Choices("strong.1"))
-
-
-@pytest.mark.parametrize("choice", [{"folds": 2, "fold": 1}, {"all_data": True}])
-def test_choices_of_one_training_are_refused_for_several(strong, choice):
-    with pytest.raises(OverrideError):
-        trainings_of(strong, Choices("strong", **choice))
+    for choice in ({"folds": 2, "fold": 1}, {"all_data": True}):
+        with pytest.raises(OverrideError):
+            trainings_of(strong, Choices("strong", **choice))

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ from comp.console import Console
 from comp.declare.forms import ProbabilityPerClass
 from comp.runs import find_run
 from comp.tools import ensembles
-from tests.tools.ensembles.conftest import HALF, predictions, refusal
+from tests.tools.ensembles.conftest import HALF, predictions, refusal, refused_where_they_differ
 
 
 def join(made, runs):
@@ -93,26 +94,15 @@ def test_missing_and_doubled_folds_are_named(made):
     assert "shades/standard-10 is not one fold" in refusal(ensembles.join, made, [made.run(HALF), *again])
 
 
-@pytest.mark.parametrize(
-    ("changed", "says"),
-    [
-        ({"seed": 4}, "seed (4 and 0)"),
-        ({"folds": 4}, "folds (4 and 2)"),
-        ({"recipe_name": "quick"}, "recipe_name (quick and standard)"),
-        (
-            {"recipe": {"backbone": "test_resnet", "stages": [{"size": 32, "train": "head"}]}},
-            "recipe.stages.1.size (32 and 16)",
-        ),
-        ({"data": {"train": 36, "test": 12, "fingerprint": "beef"}}, "data.fingerprint (beef and f00d)"),
-        ({"teacher": {"run": "shades/blend", "predictions": "f00d"}}, "teacher.run (shades/blend and None)"),
-    ],
-    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
-)
-def test_folds_of_another_training_are_told_in_what_they_differ(made, changed, says):
-    first, second = made.folds(2)
-    second.write_record("config", {**second.record("config"), **changed})
-    said = refusal(ensembles.join, made, [first, second])
-    assert said.startswith(f"shades/standard-2 and shades/standard-1 differ in {says}")
+def test_folds_of_another_training_are_told_in_what_they_differ(made):
+    differ_in = partial(refused_where_they_differ, ensembles.join, made, made.folds(2))
+    differ_in({"seed": 4}, "seed (4 and 0)")
+    differ_in({"folds": 4}, "folds (4 and 2)")
+    differ_in({"recipe_name": "quick"}, "recipe_name (quick and standard)")
+    larger = {"backbone": "test_resnet", "stages": [{"size": 32, "train": "head"}]}
+    differ_in({"recipe": larger}, "recipe.stages.1.size (32 and 16)")
+    differ_in({"data": {"train": 36, "test": 12, "fingerprint": "beef"}}, "data.fingerprint (beef and f00d)")
+    differ_in({"teacher": {"run": "shades/blend", "predictions": "f00d"}}, "teacher.run (shades/blend and None)")
 
 
 def test_a_fold_without_readable_predictions_is_named_with_the_command_that_makes_them(made):
