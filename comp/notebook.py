@@ -46,7 +46,7 @@ from comp.report.rendering import SIDE
 from comp.runs import TABLES, Run, Workspace, find_run
 from comp.runs.pretraining import in_pixels
 from comp.runs.resolve import Choices, Experiment, recipe_of
-from comp.submission.predictions import read_members, read_predictions
+from comp.submission.predictions import read_predictions
 from comp.training.backbone import set_size
 from comp.training.curves import range_test_as_png, range_test_in_characters
 from comp.training.finder import RangeTest, unchanged
@@ -376,8 +376,8 @@ class Session:
 
     def _outcomes(self) -> Outcomes:
         self._check_predicted()
-        (member,) = read_members([self.run])
-        return read_outcomes(member, self.prepared.tables.answers)
+        (outcomes,) = read_outcomes([self.run], self.prepared.tables.answers)
+        return outcomes
 
 
 def _copy_history(source: Run, target: Run, snapshots: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from comp.data.findings import DataCheck
 from comp.declare.metrics import METRICS, Metric
 from comp.declare.reading import Fit
 from comp.declare.recipe import Recipe
+from comp.errors import counted
 
 Array = npt.NDArray[Any]
 
@@ -85,13 +86,13 @@ def advice_on_files(check: DataCheck) -> Iterator[Advice]:
     """What is worth mending before a training."""
     counts = check.counts()
     if conflicts := counts["conflicts"]:
-        evidence = f"{_counted(conflicts, 'labelled image has', 'labelled images have')} a duplicate with another label"
+        evidence = f"{counted(conflicts, 'labelled image has', 'labelled images have')} a duplicate with another label"
         yield Advice("conflicting labels", f"{evidence}, so one of the two is wrong")
     if leaks := counts["leaks"]:
-        evidence = f"{_counted(leaks, 'image to predict has', 'images to predict have')} a labelled duplicate"
+        evidence = f"{counted(leaks, 'image to predict has', 'images to predict have')} a labelled duplicate"
         yield Advice("leaks", f"{evidence}, so a score on them says less")
     if counts["unreadable_train"] + counts["unreadable_test"]:
-        evidence = _counted(counts["unreadable_train"], "labelled image", "labelled images")
+        evidence = counted(counts["unreadable_train"], "labelled image")
         yield Advice("unreadable", f"{evidence} and {counts['unreadable_test']} to predict can't be read")
 
 
@@ -167,10 +168,6 @@ def _of_classes(counts: Array, classes: Sequence[str], metric: Metric) -> Iterat
             f"have fewer than {FEW_OF_A_CLASS} images each" if rare[1:] else f"has fewer than {FEW_OF_A_CLASS} images"
         )
         yield Advice("rare classes", f"{named} {have}: their score on one split is chance", "--folds 5")
-
-
-def _counted(number: int, one: str, several: str) -> str:
-    return f"{number:,} {one if number == 1 else several}"
 
 
 def _rounded(side: float) -> int:

@@ -20,8 +20,6 @@ from comp.report.outcomes import FEWEST, Outcomes, errors_of_classes, figures_of
 from comp.report.rendering import write_page
 from comp.runs import EPOCH_COLUMNS, Run, Workspace
 from comp.runs.differences import flat
-from comp.submission.postprocessing import from_record
-from comp.submission.predictions import read_members
 
 Array = npt.NDArray[Any]
 # What a run's settings are not, or what follows from others.
@@ -73,31 +71,25 @@ def comparison(competition: Competition, runs: Sequence[Run], workspace: Workspa
                 "one competition."
             )
     tables = read_tables(competition, workspace.data(competition.name)).answers
-    members, metric = read_members(runs), competition.scoring
-    found = [read_outcomes(member, tables) for member in members]
-    submitted = [
-        from_record(run.record("scores")["postprocessing"])(one.probabilities)
-        for run, one in zip(runs, found, strict=True)
-    ]
-    within = [interval_of(metric, *both) for both in zip(found, submitted, strict=True)]
+    found, metric = read_outcomes(runs, tables), competition.scoring
     return {
         "competition": competition,
-        "runs": [_facts(*of_run) for of_run in zip(runs, found, within, strict=True)],
-        "differences": differences([member.config for member in members]),
+        "runs": [_facts(*of_run, metric) for of_run in zip(runs, found, strict=True)],
+        "differences": differences([run.record("config") for run in runs]),
         "charts": list(_charts(runs, metric.name)),
-        **_gains(found, submitted, metric),
+        **_gains(found, metric),
     }
 
 
-def _change(metric: Metric, outcomes: Outcomes, now: Array, before: Array) -> tuple[float, tuple[float, float]] | None:
+def _change(metric: Metric, now: Outcomes, before: Outcomes) -> tuple[float, tuple[float, float]] | None:
     """How much better predictions score than those before, and the 95 % interval; None for too few images."""
-    sign, pairs = 1 if metric.higher_is_better else -1, np.stack([now, before], axis=-1)
+    pairs = np.stack([now.submitted, before.submitted], axis=-1)
 
     def gained(targets: Array, pairs: Array, classes: Sequence[str]) -> float:
-        return sign * (metric(targets, pairs[..., 0], classes) - metric(targets, pairs[..., 1], classes))
+        return metric.worth(targets, pairs[..., 0], classes) - metric.worth(targets, pairs[..., 1], classes)
 
-    within = interval_of(gained, outcomes, pairs)
-    return None if within is None else (gained(outcomes.targets, pairs, outcomes.classes), within)
+    within = interval_of(gained, now, pairs)
+    return None if within is None else (gained(now.targets, pairs, now.classes), within)
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
@@ -124,10 +116,10 @@ def gain(one: Outcomes, other: Outcomes) -> Gain:
     return Gain(len(saved), better, worse, float(saved.mean()), error)
 
 
-def _facts(run: Run, outcomes: Outcomes, within: tuple[float, float] | None) -> dict[str, Any]:
+def _facts(run: Run, outcomes: Outcomes, metric: Metric) -> dict[str, Any]:
     return {
         "name": run.folder.name,
-        "within": within,
+        "within": interval_of(metric, outcomes, outcomes.submitted),
         "scores": run.record("scores"),
         "leaderboard": run.leaderboard_score,
         "right": float(outcomes.right.mean()) if len(outcomes.ids) else None,
@@ -149,15 +141,15 @@ def _charts(runs: Sequence[Run], metric: str) -> Iterator[tuple[str, Any]]:
             yield caption, figures.over_each_other(finite, "epoch", axis)
 
 
-def _gains(found: Sequence[Outcomes], submitted: Sequence[Array], metric: Metric) -> dict[str, Any]:
+def _gains(found: Sequence[Outcomes], metric: Metric) -> dict[str, Any]:
     """What every run gains over the first, on the images that validated in both; None where there are none."""
     first, beta = found[0], metric.beta or 1.0
     gains, changes, per_run = [], [], []
-    for one, predictions in zip(found[1:], submitted[1:], strict=True):
+    for one in found[1:]:
         _, mine, theirs = np.intersect1d(one.ids, first.ids, return_indices=True)
         now, before = one.take(mine), first.take(theirs)
         gains.append(gain(now, before) if len(mine) else None)
-        changes.append(_change(metric, now, predictions[mine], submitted[0][theirs]))
+        changes.append(_change(metric, now, before))
         of_classes = np.full((len(first.classes), 3), np.nan)
         if len(mine):
             score, other = (figures_of_classes(part, beta)["score"].to_numpy() for part in (now, before))
@@ -167,6 +159,9 @@ def _gains(found: Sequence[Outcomes], submitted: Sequence[Array], metric: Metric
     largest = np.nan_to_num(np.abs([of_run[:, 1] for of_run in per_run]), nan=-1.0).max(axis=0)
     per_class = [(*of_class, of_runs) for of_class, *of_runs in zip(alone, *per_run, strict=False)]
     order = np.argsort(-largest[: len(per_class)], kind="stable")
-    score_name = "R²" if first.numbers else f"F{beta:g}"
-    per_class = [per_class[index] for index in order]
-    return {"gains": gains, "changes": changes, "per_class": per_class, "score_name": score_name}
+    return {
+        "gains": gains,
+        "changes": changes,
+        "per_class": [per_class[index] for index in order],
+        "score_name": "R²" if first.numbers else f"F{beta:g}",
+    }

@@ -29,7 +29,7 @@ from comp.report import EXPLORATION, figures
 from comp.report.advice import advice_on_files, advise
 from comp.report.nearby import nearby
 from comp.report.outcomes import one_hot
-from comp.report.rendering import SIDE, thumbnail, write_page
+from comp.report.rendering import SIDE, one_by_one, thumbnail, write_page
 from comp.runs import Workspace
 from comp.runs.pretraining import pretraining
 from comp.runs.resolve import Choices, resolve
@@ -60,14 +60,17 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
     assert check is not None
     readable = check.images[check.images["problem"] == ""]
     parts, names = _parts(tables, recipe, choices)
-    charts = _histograms(tables)
-    tables = _in_quantiles(tables)
+    charts = []
+    if tables.targets.dtype.kind == "f":
+        numbers = zip(tables.classes, tables.targets.T, strict=True)
+        charts = [(name, figures.histograms({"labelled": values}, name)) for name, values in numbers]
+        tables = _in_quantiles(tables)
     truth = one_hot(tables.targets, len(tables.classes))
     counts = truth.sum(axis=0)
     of_parts = np.stack([truth[parts == part].sum(axis=0) for part in range(len(names))], axis=1)
     known = pretraining(recipe.backbone)
     reading = Reading(known.interpolation, competition.augment.fit, competition.read, tables.depth)
-    as_it_is = _as_it_is(reading)
+    as_it_is = replace(reading, interpolation="bilinear", fit="crop")
 
     def picture(path: Path | str) -> str:
         return thumbnail(read_image(Path(path), SIDE, as_it_is))
@@ -105,11 +108,6 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
     return write_page(workspace.runs / competition.name / EXPLORATION, "explore", **facts)
 
 
-def _as_it_is(reading: Reading) -> Reading:
-    """The image as it is, for people."""
-    return replace(reading, interpolation="bilinear", fit="crop")
-
-
 def _parts(tables: Tables, recipe: Recipe, choices: Choices) -> tuple[Array, list[str]]:
     """The number of each labelled image's part (N,), and what the parts are called."""
     if choices.folds is not None:
@@ -119,18 +117,8 @@ def _parts(tables: Tables, recipe: Recipe, choices: Choices) -> tuple[Array, lis
     return which_validate(tables, recipe, choices).astype(int), ["train", "valid"]
 
 
-def _histograms(tables: Tables) -> list[tuple[str, Any]]:
-    """Of numbers, one of each."""
-    if tables.targets.dtype.kind != "f":
-        return []
-    columns = zip(tables.classes, tables.targets.T, strict=True)
-    return [(name, figures.histograms({"labelled": values}, name)) for name, values in columns]
-
-
 def _in_quantiles(tables: Tables) -> Tables:
     """With the quantile that a number is in as a class, and those of several numbers as tags."""
-    if tables.targets.dtype.kind != "f":
-        return tables
     names, columns = [], []
     for name, values in zip(tables.classes, tables.targets.T, strict=True):
         quantiles = strata(values[:, None])
@@ -190,12 +178,10 @@ def _samples(
     of_classes = [order[has][:each] for has in truth[order].T]
     chosen = dict.fromkeys(int(rows[turn]) for turn in range(each) for rows in of_classes if len(rows) > turn)
     cards = []
-    with console.bar("pictures", len(chosen), "images") as bar:
-        for row in list(chosen)[: 2 * SAMPLES]:
-            id_, path = tables.train[["id", "path"]].iloc[row]
-            actual = np.flatnonzero(truth[row]).tolist()
-            cards.append({"id": id_, "part": parts[row], "actual": actual, "picture": picture(path)})
-            bar.advance(1)
+    for row in one_by_one(list(chosen)[: 2 * SAMPLES], console):
+        id_, path = tables.train[["id", "path"]].iloc[row]
+        actual = np.flatnonzero(truth[row]).tolist()
+        cards.append({"id": id_, "part": parts[row], "actual": actual, "picture": picture(path)})
     return cards
 
 
@@ -211,7 +197,7 @@ def _augmented(
 ) -> dict[str, Any]:
     """One image as it is, under augmentations of training, and in the views that are averaged in prediction."""
     some = tables.train.iloc[np.random.default_rng(seed).permutation(len(tables.train))[:CANDIDATES]]
-    contrasts = [float(read_image(Path(path), SIDE // 4, _as_it_is(reading)).std()) for path in some["path"]]
+    contrasts = [float(read_image(Path(path), SIDE // 4, reading).std()) for path in some["path"]]
     id_, path = some[["id", "path"]].iloc[int(np.argmax(contrasts))]
     size, viewpoint = recipe.stages[-1].pixels, competition.augment
 

@@ -17,7 +17,7 @@ from comp.declare.reading import Size
 from comp.errors import BackboneError, RunError
 from comp.report.activation import ActivationMaps
 from comp.report.outcomes import Outcomes, orders
-from comp.report.rendering import SIDE, heat, thumbnail
+from comp.report.rendering import SIDE, heat, one_by_one, thumbnail
 from comp.runs import Run
 from comp.training.backbone import expectations
 from comp.training.predicting import Trained, kept_learners
@@ -26,6 +26,7 @@ from comp.training.predicting import Trained, kept_learners
 PICTURES = 200
 SHARES = {"loss": 0.35, "uncertain": 0.15, "sure": 0.15}
 AT_ONCE = 16
+LARGEST = 40
 # Of many classes so many have a bar in a picture's large view, and none that is below a tenth of a percent.
 BARS, BARELY = 100, 0.0005
 
@@ -47,11 +48,9 @@ def gallery(
         except (BackboneError, RunError, ValueError) as error:
             why_not = str(error).rstrip(".")
     cards, reading = [], reading_of(competition, run)
-    with console.bar("pictures", len(rows), "images") as bar:
-        for row in rows:
-            of_orders = {name: of_rows[row] for name, of_rows in ranks.items() if row in of_rows}
-            cards.append(card_of(outcomes, row, paths[row], reading) | {"map": maps.get(row), "ranks": of_orders})
-            bar.advance(1)
+    for row in one_by_one(rows, console):
+        of_orders = {name: of_rows[row] for name, of_rows in ranks.items() if row in of_rows}
+        cards.append(card_of(outcomes, row, paths[row], reading) | {"map": maps.get(row), "ranks": of_orders})
     return {"cards": cards, "has_maps": bool(maps), "why_no_maps": why_not}
 
 
@@ -72,6 +71,18 @@ def card_of(outcomes: Outcomes, row: int, path: Path, reading: Reading) -> dict[
         "map": None,
         "ranks": {},
     }
+
+
+def largest_errors(
+    competition: Competition, run: Run, outcomes: Outcomes, paths: Sequence[Path]
+) -> list[dict[str, Any]]:
+    """Of numbers: the images that cost most, the worst first, with what they are and what was predicted."""
+    reading, largest = reading_of(competition, run), []
+    for row in orders(outcomes)["loss"][:LARGEST].tolist():
+        values = zip(outcomes.classes, outcomes.targets[row], outcomes.probabilities[row], strict=True)
+        picture = thumbnail(read_image(paths[row], SIDE, reading))
+        largest.append({"id": outcomes.ids[row], "picture": picture, "values": list(values)})
+    return largest
 
 
 def likely(probabilities: npt.NDArray[np.float64]) -> list[str]:

@@ -21,9 +21,8 @@ from comp.errors import RunError
 from comp.report import LABELS
 from comp.report.gallery import PICTURES, card_of, reading_of
 from comp.report.outcomes import Outcomes, read_outcomes
-from comp.report.rendering import write_page
+from comp.report.rendering import one_by_one, write_page
 from comp.runs import Run, Workspace
-from comp.submission.predictions import read_members
 
 Array = npt.NDArray[Any]
 
@@ -38,8 +37,7 @@ def check_labels(competition: Competition, run: Run, workspace: Workspace, conso
     if run.competition != competition.name:
         raise RunError(f"{run.name} is a run of {run.competition}; name one of {competition.name}.")
     tables = read_tables(competition, workspace.data(competition.name), console.say).answers
-    (member,) = read_members([run])
-    outcomes = read_outcomes(member, tables)
+    (outcomes,) = read_outcomes([run], tables)
     if outcomes.numbers:
         raise RunError(
             f"The labels of {competition.name} are numbers, which no class contradicts; `comp report {run.name}` has "
@@ -51,12 +49,10 @@ def check_labels(competition: Competition, run: Run, workspace: Workspace, conso
     rows = ranked(outcomes, likelier)
     paths, reading = tables.train.set_index("id")["path"], reading_of(competition, run)
     cards = []
-    with console.bar("pictures", min(len(rows), PICTURES), "images") as bar:
-        for row in rows[:PICTURES].tolist():
-            card = card_of(outcomes, row, Path(paths[outcomes.ids[row]]), reading)
-            corrected = outcomes.truth[row] ^ likelier[row] if outcomes.tags else likelier[row]
-            cards.append({**card, "right": False, "predicted": np.flatnonzero(corrected).tolist()})
-            bar.advance(1)
+    for row in one_by_one(rows[:PICTURES].tolist(), console):
+        card = card_of(outcomes, row, Path(paths[outcomes.ids[row]]), reading)
+        corrected = outcomes.truth[row] ^ likelier[row] if outcomes.tags else likelier[row]
+        cards.append({**card, "right": False, "predicted": np.flatnonzero(corrected).tolist()})
     page = write_page(
         run.folder / LABELS,
         "labels",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,12 +13,19 @@ import pandas as pd
 from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.special import entr
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import average_precision_score, precision_recall_fscore_support, r2_score
+from sklearn.metrics import (
+    average_precision_score,
+    mean_absolute_error,
+    precision_recall_fscore_support,
+    r2_score,
+    root_mean_squared_error,
+)
 
 from comp.data.tables import Tables
 from comp.errors import RunError
-from comp.submission.postprocessing import CutPoints, Thresholds, error_of, from_record
-from comp.submission.predictions import Member
+from comp.runs import Run
+from comp.submission.postprocessing import CutPoints, PostProcessing, Thresholds, error_of, from_record
+from comp.submission.predictions import read_members
 from comp.submission.scoring import interval
 
 Array = npt.NDArray[Any]
@@ -46,8 +53,7 @@ class Outcomes:
 
     ids: (N,). folds: the part that each validated in (N,), ``valid`` or the number of its fold.
     targets: indices of ``classes`` (N,), (N, C) of 0 and 1, or (N, C) numbers; probabilities: (N, C), or numbers too.
-    thresholds: a tag is predicted where its probability is above its own (C,), or a half.
-    cuts: what else than the most probable class is predicted.
+    postprocessing: the run's.
     """
 
     ids: Array
@@ -55,8 +61,7 @@ class Outcomes:
     classes: tuple[str, ...]
     targets: Array
     probabilities: Array
-    thresholds: tuple[float, ...] | None = None
-    cuts: CutPoints | None = None
+    postprocessing: PostProcessing
 
     @property
     def tags(self) -> bool:
@@ -78,12 +83,17 @@ class Outcomes:
         """(N, C) of bool: which classes or tags each image has."""
         return one_hot(self.targets, len(self.classes))
 
+    @property
+    def submitted(self) -> Array:
+        """(N, …): what post-processing makes of the predictions."""
+        return self.postprocessing(self.probabilities)
+
     @cached_property
     def answers(self) -> Array:
-        """(N, C) of bool: which classes or tags were predicted."""
-        if self.tags:
-            return self.probabilities > np.array(LIKELY if self.thresholds is None else self.thresholds)
-        chosen = self.probabilities.argmax(axis=1) if self.cuts is None else self.cuts(self.probabilities)
+        """(N, C) of bool: which classes or tags were predicted; without thresholds a tag that is likelier than not."""
+        if isinstance(self.postprocessing, Thresholds if self.tags else CutPoints):
+            return one_hot(self.submitted, len(self.classes))
+        chosen = self.probabilities > LIKELY if self.tags else self.probabilities.argmax(axis=1)
         return one_hot(chosen, len(self.classes))
 
     @cached_property
@@ -140,31 +150,33 @@ class Outcomes:
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
-def read_outcomes(member: Member, tables: Tables) -> Outcomes:
-    """A run's outcomes on the images that validated, which may be none, in the order of the tables.
+def read_outcomes(runs: Sequence[Run], tables: Tables) -> list[Outcomes]:
+    """Each run's outcomes on the images that validated, which may be none, in the order of the tables.
 
-    Raises RunError where the run is of other classes, or predicted images that are no longer labelled.
+    Raises RunError where one has no predictions, is of other classes, or predicted images that are no longer labelled.
     """
-    if member.config.get("classes") != list(tables.classes):
-        raise RunError(f"{member.name} was trained on other classes than the data now has; train again.")
-    gone = member.valid.index.difference(list(tables.train["id"]))
-    if len(gone):
-        raise RunError(
-            f"{member.name} validated on {len(gone)} images that are not labelled now, the first {gone[0]!r}; "
-            "train again on the data as they are now."
+    found = []
+    for member in read_members(runs):
+        if member.config.get("classes") != list(tables.classes):
+            raise RunError(f"{member.name} was trained on other classes than the data now has; train again.")
+        gone = member.valid.index.difference(list(tables.train["id"]))
+        if len(gone):
+            raise RunError(
+                f"{member.name} validated on {len(gone)} images that are not labelled now, the first {gone[0]!r}; "
+                "train again on the data as they are now."
+            )
+        rows = np.flatnonzero(tables.train["id"].isin(member.valid.index))
+        ids = tables.train["id"].iloc[rows].to_numpy(object)
+        outcomes = Outcomes(
+            ids,
+            np.array([member.parts.get(id_, "valid") for id_ in ids], object),
+            tuple(tables.classes),
+            tables.targets[rows],
+            member.valid.loc[ids].to_numpy(float),
+            from_record(member.run.record("scores")["postprocessing"]),
         )
-    rows = np.flatnonzero(tables.train["id"].isin(member.valid.index))
-    ids = tables.train["id"].iloc[rows].to_numpy(object)
-    postprocessing = from_record(member.run.record("scores")["postprocessing"])
-    return Outcomes(
-        ids,
-        np.array([member.parts.get(id_, "valid") for id_ in ids], object),
-        tuple(tables.classes),
-        tables.targets[rows],
-        member.valid.loc[ids].to_numpy(float),
-        postprocessing.thresholds if isinstance(postprocessing, Thresholds) else None,
-        postprocessing if isinstance(postprocessing, CutPoints) else None,
-    )
+        found.append(outcomes)
+    return found
 
 
 def one_hot(targets: Array, classes: int) -> Array:
@@ -238,11 +250,20 @@ def figures_of_classes(outcomes: Outcomes, beta: float = 1.0) -> pd.DataFrame:
 
     Columns ``name``; ``images`` and ``predicted``, how many; ``precision``, ``recall`` and ``score``, its F-beta;
     ``average_precision`` of its probability against the rest; ``loss``, the mean of its images', or of the tag alone.
-    Of numbers, only ``score``, their R², and how many ``images``.
+    Of numbers ``name``, ``images``, ``rmse``, ``mae``, ``score``, their R², and ``correlation``.
     """
     if outcomes.numbers:
-        r2 = r2_score(outcomes.targets, outcomes.probabilities, multioutput="raw_values")
-        return pd.DataFrame({"name": outcomes.classes, "images": len(outcomes.ids), "score": r2})
+        both, each = (outcomes.targets, outcomes.probabilities), {"multioutput": "raw_values"}
+        return pd.DataFrame(
+            {
+                "name": outcomes.classes,
+                "images": len(outcomes.ids),
+                "rmse": root_mean_squared_error(*both, **each),
+                "mae": mean_absolute_error(*both, **each),
+                "score": r2_score(*both, **each),
+                "correlation": pd.DataFrame(both[0]).corrwith(pd.DataFrame(both[1])),
+            }
+        )
     precision, recall, score, images = precision_recall_fscore_support(
         outcomes.truth.astype(int), outcomes.answers.astype(int), beta=beta, average=None, zero_division=np.nan
     )

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -24,6 +25,7 @@ from markupsafe import Markup
 from matplotlib import colormaps
 from PIL import Image
 
+from comp.console import Console
 from comp.data.reading import in_rgb
 from comp.files import write_text
 from comp.runs.history import time_in_words
@@ -97,6 +99,14 @@ def percent(share: float | None) -> str:
 def seconds(value: float | None) -> str:
     """A time in words, or a dash for none."""
     return "–" if value is None or _is_missing(value) else time_in_words(value)
+
+
+def one_by_one(rows: Sequence[int], console: Console) -> Iterator[int]:
+    """The rows whose pictures are made, with a bar."""
+    with console.bar("pictures", len(rows), "images") as bar:
+        for row in rows:
+            yield row
+            bar.advance(1)
 
 
 def thumbnail(pixels: npt.NDArray[np.uint8]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,13 @@ import numpy as np
 import pandas as pd
 
 from comp.console import Console
-from comp.data.reading import read_image
 from comp.data.tables import Tables, read_tables
 from comp.declare.brought import short_name
 from comp.declare.competition import Competition
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.report import figures
 from comp.report.diagnosis import as_it_went, baseline_of, diagnosis_of
-from comp.report.gallery import gallery, reading_of
-from comp.report.numbers import of_numbers
+from comp.report.gallery import gallery, largest_errors
 from comp.report.outcomes import (
     CANDIDATES,
     Outcomes,
@@ -34,11 +31,10 @@ from comp.report.outcomes import (
     reliability,
     threshold_curve,
 )
-from comp.report.rendering import SIDE, write_page
+from comp.report.rendering import write_page
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
-from comp.submission.postprocessing import Clip, PostProcessing, Thresholds, from_record, untuned
-from comp.submission.predictions import read_members
+from comp.submission.postprocessing import Clip, PostProcessing, Thresholds, untuned
 from comp.submission.uncertainty import doubt
 from comp.submission.uncertainty import in_words as errors_in_words
 from comp.training.finder import RangeTest
@@ -66,41 +62,45 @@ def explain(
     """
     of_images = tables or read_tables(competition, workspace.data(competition.name), console.say)
     tables = of_images.answers
-    (member,) = read_members([run])
-    outcomes, scores = read_outcomes(member, tables), run.record("scores")
-    postprocessing = from_record(scores["postprocessing"])
+    (outcomes,) = read_outcomes([run], tables)
+    config, scores = run.record("config"), run.record("scores")
     errors = errors_in_words(scores.get("standard_errors") or {})
     recipe = None if run.members else as_it_went(run)
     trained = run.record("trained") if run.has("trained") else None
     facts: dict[str, Any] = {
         "run": run.name,
         "competition": competition,
-        "config": member.config,
+        "config": config,
         "recipe": recipe,
         "scores": scores,
         "baseline": None if recipe is None else baseline_of(run, recipe),
         "leaderboard": run.leaderboard_score,
-        "postprocessing": "; ".join(filter(None, [in_words(postprocessing), errors])),
+        "postprocessing": "; ".join(filter(None, [in_words(outcomes.postprocessing), errors])),
         "doubt": doubt(scores),
         "diagnosis": [] if run.members else diagnosis_of(run),
         "stages": [] if recipe is None else _stages(run, recipe, competition.scoring.name),
-        "command": command_of(member.config, trained),
-        "unexplained": trained["unexplained"] if trained and _ended_early(member.config, trained) else None,
+        "command": command_of(config, trained),
+        "unexplained": trained["unexplained"] if trained and _ended_early(config, trained) else None,
         "several": tables is not of_images,
-        "within": interval_of(competition.scoring, outcomes, postprocessing(outcomes.probabilities)),
+        "within": interval_of(competition.scoring, outcomes, outcomes.submitted),
         "outcomes": outcomes if len(outcomes.ids) and not outcomes.numbers else None,
-        "numbers": [],
+        "numbers": None,
     }
     paths = [Path(path) for path in tables.train.set_index("id")["path"].loc[outcomes.ids]]
     if len(outcomes.ids) and outcomes.numbers:
-        facts |= of_numbers(outcomes, paths, partial(read_image, size=SIDE, reading=reading_of(competition, run)))
+        columns = zip(outcomes.targets.T, outcomes.probabilities.T, outcomes.classes, strict=True)
+        facts |= {
+            "numbers": figures_of_classes(outcomes),
+            "scatters": [(column[-1], figures.scatter(*column)) for column in columns],
+            "largest": largest_errors(competition, run, outcomes, paths),
+        }
     elif len(outcomes.ids):
         facts |= {
             **gallery(competition, run, outcomes, paths, console, with_maps=with_maps),
             "folds": sorted(set(outcomes.folds), key=lambda fold: (len(fold), fold)),
             "table": table_of(outcomes),
             **_classes(competition, outcomes),
-            **_calibration(outcomes, postprocessing),
+            **_calibration(outcomes),
         }
     return write_page(run.report, "report", **facts)
 
@@ -164,7 +164,8 @@ def _classes(competition: Competition, outcomes: Outcomes) -> dict[str, Any]:
         }
     before = untuned(competition, outcomes.classes)
     usual = before.thresholds[0] if isinstance(before, Thresholds) else 0.5
-    taken = outcomes.thresholds or [usual] * len(outcomes.classes)
+    tuned = outcomes.postprocessing
+    taken = tuned.thresholds if isinstance(tuned, Thresholds) else [usual] * len(outcomes.classes)
     curves = [
         figures.thresholds(CANDIDATES, threshold_curve(truth, probabilities, beta), threshold, usual)
         for truth, probabilities, threshold in zip(outcomes.truth.T, outcomes.probabilities.T, taken, strict=True)
@@ -172,10 +173,10 @@ def _classes(competition: Competition, outcomes: Outcomes) -> dict[str, Any]:
     return facts | {"curves": list(zip(outcomes.classes, taken, curves, strict=True)), "usual": usual}
 
 
-def _calibration(outcomes: Outcomes, postprocessing: PostProcessing) -> dict[str, Any]:
+def _calibration(outcomes: Outcomes) -> dict[str, Any]:
     named = {"as predicted": outcomes}
-    if isinstance(postprocessing, Clip):
-        named["with post-processing"] = replace(outcomes, probabilities=postprocessing(outcomes.probabilities))
+    if isinstance(outcomes.postprocessing, Clip):
+        named["with post-processing"] = replace(outcomes, probabilities=outcomes.submitted)
     found = {name: reliability(*one.confidences) for name, one in named.items()}
     return {
         "calibrated": calibration_in_words(outcomes),
