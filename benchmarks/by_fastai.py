@@ -4,6 +4,7 @@ import sys
 from time import perf_counter
 from typing import Any
 
+import pandas as pd
 import torch
 from fastai.vision.all import Callback, ImageDataLoaders, Resize, aug_transforms, set_seed, vision_learner
 from sklearn.metrics import log_loss
@@ -16,17 +17,7 @@ from comp.training.memory import keep_freed_memory
 def measure(task: Task) -> Measured:
     set_seed(0)
     table = task.table()
-    loaders = ImageDataLoaders.from_df(
-        table.assign(path=[path.lstrip("/") for path in task.paths]),
-        path="/",
-        fn_col="path",
-        label_col="label",
-        valid_col="validates",
-        item_tfms=Resize(task.size),
-        batch_tfms=augmentations(task),
-        bs=task.batch_size,
-        num_workers=task.workers,
-    )
+    loaders = loaders_of(table, task, task.size, task.batch_size, task.workers)
     learner = vision_learner(loaders, task.backbone, pretrained=task.pretrained)
     if task.settings_of_comp:
         keep_freed_memory()
@@ -51,17 +42,32 @@ def measure(task: Task) -> Measured:
     return Measured(setting, epochs, trained, predicting, losses)
 
 
-def augmentations(augment: Task | Viewpoint) -> list[Any]:
-    """comp's, as fastai has them; the perspective that fastai would also change by itself costs time."""
-    transforms: list[Any] = aug_transforms(
-        do_flip=augment.flips != "none",
-        flip_vert=augment.flips == "dihedral",
-        max_rotate=augment.max_rotation,
-        max_zoom=augment.max_zoom,
-        max_lighting=augment.max_light,
-        max_warp=0,
+def loaders_of(
+    table: pd.DataFrame, augment: Task | Viewpoint, size: int, batch_size: int, workers: int = 0, tags: bool = False
+) -> Any:
+    """Of a table with ``path``, ``label`` and ``validates``; tags have a semicolon between them.
+
+    Images are augmented as comp's, but for the perspective that fastai would also change by itself: it costs time.
+    """
+    return ImageDataLoaders.from_df(
+        table.assign(path=[path.lstrip("/") for path in table["path"]]),
+        path="/",
+        fn_col="path",
+        label_col="label",
+        label_delim=";" if tags else None,
+        valid_col="validates",
+        item_tfms=Resize(size),
+        batch_tfms=aug_transforms(
+            do_flip=augment.flips != "none",
+            flip_vert=augment.flips == "dihedral",
+            max_rotate=augment.max_rotation,
+            max_zoom=augment.max_zoom,
+            max_lighting=augment.max_light,
+            max_warp=0,
+        ),
+        bs=batch_size,
+        num_workers=workers,
     )
-    return transforms
 
 
 def _timed_epochs(learner: Any) -> list[float]:

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Annotated, Any
 
 import numpy as np
+import pandas as pd
 import typer
 
 from benchmarks.against_fastai import main
@@ -70,31 +71,17 @@ def _predictions(prepared: Prepared, seconds: float, seed: int) -> tuple[Any, li
 
 
 def _learner(prepared: Prepared) -> Any:
-    from fastai.vision.all import ImageDataLoaders, Resize, vision_learner
+    from fastai.vision.all import vision_learner
 
-    from benchmarks.by_fastai import augmentations
+    from benchmarks.by_fastai import loaders_of
 
-    augment, recipe = prepared.experiment.competition.augment, prepared.experiment.recipe
-    table, tables = prepared.tables.train[["path"]].copy(), prepared.tables
-    table["path"] = table["path"].map(lambda path: str(path).lstrip("/"))
+    recipe, tables = prepared.experiment.recipe, prepared.tables
     tags = tables.targets.ndim == 2
-    table["label"] = [
-        ";".join(np.array(tables.classes)[row == 1]) if tags else tables.classes[row] for row in tables.targets
-    ]
-    table["validates"] = False
-    table.loc[prepared.validating, "validates"] = True
-    loaders = ImageDataLoaders.from_df(
-        table,
-        path="/",
-        fn_col="path",
-        label_col="label",
-        label_delim=";" if tags else None,
-        valid_col="validates",
-        item_tfms=Resize(sides(recipe.stages[0].pixels)[0]),
-        batch_tfms=augmentations(augment),
-        bs=32,
-        num_workers=0,
-    )
+    labels = [";".join(np.array(tables.classes)[row == 1]) if tags else tables.classes[row] for row in tables.targets]
+    validates = np.isin(np.arange(len(labels)), prepared.validating)
+    table = pd.DataFrame({"path": tables.train["path"].map(str), "label": labels, "validates": validates})
+    size = sides(recipe.stages[0].pixels)[0]
+    loaders = loaders_of(table, prepared.experiment.competition.augment, size, batch_size=32, tags=tags)
     return vision_learner(loaders, recipe.backbone, pretrained=True)
 
 

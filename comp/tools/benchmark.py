@@ -6,6 +6,7 @@ import os
 import platform
 import tempfile
 import time
+import timeit
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +28,7 @@ from comp.declare.viewpoint import View
 from comp.runs import Workspace
 from comp.runs.resolve import Choices, Experiment
 from comp.submission.scoring import score_logits
+from comp.tools.speeds import endless
 from comp.training.backbone import set_size, training_mode
 from comp.training.epochs import Epoch, Step
 from comp.training.features import FeatureEpochs
@@ -46,13 +48,13 @@ FOLDED_PREDICTS = "the same, batch norm folded"  # where it isn't, the model its
 FROM_FILES, FROM_KEPT = "reading and augmenting files", "reading and augmenting kept images"
 TRAINING, PREDICTING = "training", "predicting"
 FROZEN, CACHED = "training a head on images", "training a head on cached features"
-OF_MODEL, OF_FOLDED = "of the model alone", "of it folded"
-# Rates that are held against others.
-BESIDE = {
-    TRAINING: {OF_MODEL: MODEL_TRAINS},
-    PREDICTING: {OF_MODEL: MODEL_PREDICTS, OF_FOLDED: FOLDED_PREDICTS},
-    CACHED: {"times that on images": FROZEN},
-}
+# Rates that are held against others, and in which words.
+BESIDE = (
+    (TRAINING, "of the model alone", MODEL_TRAINS),
+    (PREDICTING, "of the model alone", MODEL_PREDICTS),
+    (PREDICTING, "of it folded", FOLDED_PREDICTS),
+    (CACHED, "times that on images", FROZEN),
+)
 
 
 @dataclass(frozen=True)
@@ -74,42 +76,35 @@ class Benchmark:
         return {name: median(measured) for name, measured in self.rounds.items()}
 
     @property
-    def ratios(self) -> dict[str, dict[str, float]]:
-        """Of a rate, by its name, to each that it is held against: the median of each round's own.
+    def ratios(self) -> dict[tuple[str, str], float]:
+        """Of a rate, by its name and in words, to each that it is held against: the median of each round's own.
 
         A machine that others use too may be twice as fast in the next round.
         """
         return {
-            name: {
-                words: median(map(truediv, self.rounds[name], self.rounds[other])) for words, other in others.items()
-            }
-            for name, others in BESIDE.items()
+            (name, words): median(map(truediv, self.rounds[name], self.rounds[other])) for name, words, other in BESIDE
         }
 
     def lines(self) -> list[str]:
         """For a person: the setting, the rates beside the model alone, the parts and the memory."""
         beside = {
-            name: ", ".join(f"{ratio:.3f} {words}" for words, ratio in held.items())
-            for name, held in self.ratios.items()
+            name: ", ".join(f"{ratio:.3f} {words}" for (of, words), ratio in self.ratios.items() if of == name)
+            for name in self.rates
         }
         return [
             *(f"{name:<28}{value}" for name, value in self.setting.items()),
             "",
-            *(
-                f"{name:<36}{rate:>10.1f} images/s  {beside.get(name, '')}".rstrip()
-                for name, rate in self.rates.items()
-            ),
+            *(f"{name:<36}{rate:>10.1f} images/s  {beside[name]}".rstrip() for name, rate in self.rates.items()),
             "",
             *(f"{name:<36}{milliseconds:>10.3f} ms per image" for name, milliseconds in self.parts.items()),
             f"{'peak memory':<36}{self.memory / 1e6:>10.0f} MB",
         ]
 
     def as_record(self) -> dict[str, Any]:
-        ratios = {f"{name}, {words}": ratio for name, held in self.ratios.items() for words, ratio in held.items()}
         return {
             "setting": self.setting,
             "images per second": {name: round(rate, 2) for name, rate in self.rates.items()},
-            "ratios": {name: round(ratio, 4) for name, ratio in ratios.items()},
+            "ratios": {", ".join(held): round(ratio, 4) for held, ratio in self.ratios.items()},
             "milliseconds per image": {name: round(milliseconds, 4) for name, milliseconds in self.parts.items()},
             "peak memory in bytes": self.memory,
         }
@@ -136,11 +131,11 @@ def benchmark(
     def epochs(dataset: ImageDataset) -> ImageEpochs:
         return ImageEpochs(dataset, rows, targets, batch_size, workers=workers())
 
-    def endless(dataset: ImageDataset) -> Iterator[Any]:
+    def batches(dataset: ImageDataset) -> Iterator[Any]:
         return chain.from_iterable(map(epochs(dataset).epoch, count()))
 
     events = learner.fit(stage, 1e-6, epochs(dataset), None, seed=0)
-    resident = next(endless(dataset))
+    resident = next(batches(dataset))
     views = tta_views(learner.recipe, competition.augment)
     forward = torch.randint(0, 256, (forward_batch(), size, size, prepared.tables.depth.channels), dtype=torch.uint8)
     predicted = rows[: max(1, BATCHES * forward_batch() // len(views))]
@@ -169,8 +164,9 @@ def benchmark(
         logits = learner.logits(learner.features(images.views(predicted, size, views)))
         return int(logits.shape[0] * logits.shape[1])
 
-    def read(batches: Iterator[Any]) -> Callable[[], int]:
-        return lambda: sum(len(taken) for taken, _ in islice(batches, BATCHES))
+    def read(dataset: ImageDataset) -> Callable[[], int]:
+        taken = batches(dataset)
+        return lambda: sum(len(images) for images, _ in islice(taken, BATCHES))
 
     blocks: dict[str, Callable[[], int]] = {
         TRAINING: trains,
@@ -178,8 +174,8 @@ def benchmark(
         PREDICTING: predict,
         MODEL_PREDICTS: model_predicts,
         FOLDED_PREDICTS: folded_predicts,
-        FROM_FILES: read(endless(files)),
-        FROM_KEPT: read(endless(dataset)),
+        FROM_FILES: read(files),
+        FROM_KEPT: read(dataset),
     }
     rounds = _by_turns(blocks, console)
     parts = _parts(prepared, dataset, rows, size, median(rounds[MODEL_TRAINS]))
@@ -218,9 +214,8 @@ def _stage(prepared: Prepared, size: int) -> Stage:
     """The last stage that trains the backbone, or a head on images, endless and on images."""
     stages = prepared.experiment.recipe.stages
     last = next((stage for stage in reversed(stages) if not stage.on_features), None)
-    endless: dict[str, Any] = {"schedule": "one_cycle", "cycles": 1, "cycle_length": 10_000, "cycle_multiplier": 1}
     train = "all" if last is None else last.train
-    return replace(last or stages[-1], train=train, size=size, cached=False, views=1, **endless)
+    return replace(endless(last or stages[-1]), train=train, size=size, cached=False, views=1)
 
 
 def _by_turns(blocks: dict[str, Callable[[], int]], console: Console) -> dict[str, list[float]]:
@@ -279,12 +274,7 @@ def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: int, mode
 
 def _milliseconds(work: Callable[[], Any]) -> float:
     """The median of several times."""
-    times = []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        work()
-        times.append(1000 * (time.perf_counter() - began))
-    return median(times)
+    return 1000 * median(timeit.repeat(work, number=1, repeat=ROUNDS))
 
 
 def _setting(prepared: Prepared, stage: Stage, kept: bool) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from comp.console import Console, at_the_end_of, in_minutes
 from comp.data.augmenting import tta_views
 from comp.data.tables import Tables
 from comp.declare.reading import Size
-from comp.declare.recipe import Recipe
+from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import View
 from comp.errors import OverrideError, RunError
 from comp.runs import Run
@@ -141,7 +141,7 @@ class Plan:
             signal.signal(alarm, before)
 
     def _fits(self, experiment: Experiment) -> bool:
-        return self.seconds is None or self._cost(experiment) <= self.left
+        return self._cost(experiment) <= self.left
 
     def _cost(self, experiment: Experiment, computed: set[Computed] | None = None) -> float:
         """Seconds that it takes beside the features that are there, by what others took."""
@@ -171,17 +171,17 @@ class Plan:
         labelled, test = len(self.tables.train), len(self.tables.test)
         on_maps, last = self.speeds.get(recipe.backbone, Speeds()).on_maps, recipe.stages[-1]
         found: dict[Computed, float] = {}
+        seen = {"labelled": labelled, **({"test": test} if experiment.choices.teacher else {})}
         for stage in recipe.stages:
             if on_maps(stage) or stage.on_features:
                 views = viewpoint.at(stage.pixels).views(stage.views)
-                found[recipe.backbone, stage.pixels, views, "labelled", on_maps(stage)] = labelled * len(views)
-                if experiment.choices.teacher:
-                    found[recipe.backbone, stage.pixels, views, "test", on_maps(stage)] = test * len(views)
+                for part, images in seen.items():
+                    found[recipe.backbone, stage.pixels, views, part, on_maps(stage)] = images * len(views)
         if on_maps(last) or all(stage.groups == 1 for stage in recipe.stages):
             views, size = tta_views(recipe, viewpoint), last.pixels
             times, _, validating = self._rows(experiment)
             of_stages = [one[2] for one in found if one[1] == size and one[-1] == on_maps(last)]
-            if not any(seen[: len(views)] == views for seen in of_stages):
+            if not any(cached[: len(views)] == views for cached in of_stages):
                 found[recipe.backbone, size, views, "labelled", on_maps(last)] = times * validating * len(views)
             found[recipe.backbone, size, views, "test", on_maps(last)] = test * len(views)
         return found
@@ -205,16 +205,19 @@ class Plan:
                 speeds = self.speeds.setdefault(experiment.recipe.backbone, Speeds())
                 if lacking := speeds.lacking(experiment.recipe):
                     speeds.measure(self._prepared(experiment), lacking, bar.advance)
-        if conditional := [one for one in self.experiments if _waits_for_its_head(one.recipe)]:
-            self._tell(conditional[0])
+        for experiment in self.experiments:
+            head, *others = experiment.recipe.stages
+            if head.schedule == "lbfgs" and any(stage.needed_above for stage in others):
+                self._tell(experiment, head)
+                break
 
     def _prepared(self, experiment: Experiment) -> Prepared:
         one = experiment.choosing(fold=1) if experiment.choices.folds else experiment
         return prepare(one, self.console, self.tables)
 
-    def _tell(self, experiment: Experiment) -> None:
+    def _tell(self, experiment: Experiment, head: Stage) -> None:
         """Solve its first head, on features that it will find in the cache: that tells which stages it needs."""
-        head, backbone = experiment.recipe.stages[0], experiment.recipe.backbone
+        backbone = experiment.recipe.backbone
         views = experiment.competition.augment.at(head.pixels).views(head.views)
         seconds = len(self.tables.train) * len(views) / self.speeds[backbone].predicted[head.pixels]
         if self.seconds is None or seconds > TELLING * self.seconds:
@@ -293,10 +296,6 @@ class Plan:
             f"{done} of {len(self.experiments)} trainings are done; "
             f"expected to end at {at_the_end_of(left)}, in {in_minutes(left)}"
         )
-
-
-def _waits_for_its_head(recipe: Recipe) -> bool:
-    return recipe.stages[0].schedule == "lbfgs" and any(stage.needed_above for stage in recipe.stages)
 
 
 def all_on(on: str, jobs: Sequence[Sequence[Job]], data: Path, console: Console) -> Iterator[list[Run]]:

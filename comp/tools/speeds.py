@@ -97,6 +97,11 @@ class Speeds:
             advance(1)
 
 
+def endless(stage: Stage) -> Stage:
+    """The stage with more epochs than are measured."""
+    return replace(stage, schedule="one_cycle", cycles=1, cycle_length=10_000, cycle_multiplier=1)
+
+
 def _per_second(done: Iterator[int]) -> float:
     """Images per second of what gives how many it did each time; the first time, which is slower, is left out."""
     next(done, 0)
@@ -150,8 +155,7 @@ def _trained(prepared: Prepared, stage: Stage) -> float:
     else:
         dataset = images.dataset(stage.pixels, 0)
         epochs = ImageEpochs(dataset, rows, targets, batch_size, workers=workers(), columns=images.columns)
-    endless = replace(stage, schedule="one_cycle", cycles=1, cycle_length=10_000, cycle_multiplier=1)
-    events = prepared.learner.fit(endless, 1e-6, epochs, None, seed=0)
+    events = prepared.learner.fit(endless(stage), 1e-6, epochs, None, seed=0)
     try:
         return _per_second(event.images for event in events if isinstance(event, Step))
     finally:

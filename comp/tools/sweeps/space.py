@@ -67,21 +67,24 @@ def _dimension(text: str, competition: Competition, recipe: Recipe) -> Dimension
         choices = tuple(value.strip() for value in values.split(","))
         if len(set(choices)) < max(2, len(choices)):
             raise OverrideError(f"--space {text}: name at least two values, each once, or low..high.")
-        read_choices = [read(choice) for choice in choices]
+        by_value = [(read(choice), choice) for choice in choices]
         declared = value_of(competition, recipe)
-        same = [choice for choice, value in zip(choices, read_choices, strict=True) if value == declared]
-        return Dimension(field, CategoricalDistribution(choices), same[0] if same else None)
+        same = next((choice for value, choice in by_value if value == declared), None)
+        return Dimension(field, CategoricalDistribution(choices), same)
     low, high, log = read(between["low"]), read(between["high"]), between["log"] is not None
-    if not all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high)):
+    if not (_is_number(low) and _is_number(high)):
         raise OverrideError(f"--space {text}: {field!r} is no number, so name its values, as in {field}=a,b.")
     if low >= high or (log and low <= 0):
         wanted = "be above 0 and rise" if log else "rise"
         raise OverrideError(f"--space {text}: the ends are {low:g} and {high:g}, but they should {wanted}.")
     declared = value_of(competition, recipe)
-    inside = isinstance(declared, (int, float)) and not isinstance(declared, bool) and low <= declared <= high
     whole = isinstance(low, int) and isinstance(high, int)
     numbers = IntDistribution(low, high, log) if whole else FloatDistribution(low, high, log)
-    return Dimension(field, numbers, declared if inside else None)
+    return Dimension(field, numbers, declared if _is_number(declared) and low <= declared <= high else None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _value(declaration: Any, *steps: str) -> Any:
