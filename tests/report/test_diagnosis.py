@@ -108,21 +108,16 @@ def test_a_healthy_training_has_no_finding_and_is_unfinished_where_it_was_stoppe
         (lambda steps: np.resize([2.3, 2.31, 2.29, 2.302], steps), "hardly moved"),
         # It falls little, but at once, and then stays: the task is hard.
         (lambda steps: 2.1 + 0.2 * np.exp(-np.arange(steps) / 4), None),
+        # It rose.
+        (lambda steps: np.interp(np.arange(steps), [2, 3, steps * 0.66, steps * 0.67], [2.0, 2.4, 2.4, 2.1]), None),
     ],
 )
-def test_a_loss_that_stands_still_is_a_rate_that_is_too_low_but_not_one_that_fell_at_once(losses, words):
+def test_a_loss_that_stands_still_is_a_rate_that_is_too_low_but_not_one_that_fell_at_once_or_rose(losses, words):
     epochs, steps, recipe = recorded("rate_too_low")
     losses = losses(len(steps))
-    found = diagnose(epochs.assign(valid_loss=losses[-1]), steps.assign(loss=losses), recipe)
-    assert [finding.kind for finding in found] == ([TOO_LOW] if words else [])
-    assert words is None or words in found[0].evidence
-
-
-def test_a_loss_that_rose_is_no_sign_of_a_rate_that_is_too_low():
-    epochs, steps, recipe = recorded("rate_too_low")
-    losses = np.repeat([2.0, 2.4, 2.1], [3, len(steps) * 2 // 3 - 3, len(steps) - len(steps) * 2 // 3])
     found = diagnose(epochs.assign(valid_loss=1.5), steps.assign(loss=losses), recipe)
-    assert TOO_LOW not in [finding.kind for finding in found]
+    assert [finding.kind for finding in found if finding.kind == TOO_LOW] == ([TOO_LOW] if words else [])
+    assert words is None or words in found[0].evidence
 
 
 def test_a_head_that_begins_with_the_classifier_may_learn_little_and_one_that_nothing_follows_needs_not_be_done():
@@ -230,12 +225,16 @@ def test_a_single_epoch_of_few_steps_says_nothing(steps_per_epoch):
 
 @pytest.fixture
 def run_of(workspace):
-    """A run folder with the tables and the recipe of a recording."""
+    """A run folder with the tables of a recording, and with its recipe, of which fields and those of stages may differ.
 
-    def make(name):
+    beside: more of its config.
+    """
+
+    def make(name, stages=None, beside=None, **settings):
         run = create_run(workspace, "digits", name)
         recipe = json.loads((HISTORIES / name / "recipe.json").read_text())
-        run.write_record("config", {"competition": "digits", "recipe": recipe})
+        recipe = {**recipe, **settings, "stages": [{**stage, **(stages or {})} for stage in recipe["stages"]]}
+        run.write_record("config", {"competition": "digits", "recipe": recipe, **(beside or {})})
         for table in ("epochs.csv", "history.csv"):
             shutil.copy(HISTORIES / name / table, run.folder / table)
         return run
@@ -243,16 +242,13 @@ def run_of(workspace):
     return make
 
 
-def test_diagnose_prints_what_went_wrong_or_that_nothing_looks_so(run_of, comp):
+def test_diagnose_prints_what_went_wrong_or_that_nothing_looks_so_or_that_it_broke_off_in_its_first_epoch(run_of, comp):
     for name, words in (("rate_too_high", "stage 1: learning rate too high: "), ("healthy_sgdr", "it ended well: ")):
         ended = comp("diagnose", f"digits/{run_of(name).folder.name}")
         assert (ended.status, ended.err) == (0, "")
         (line,) = ended.out.splitlines()
         assert line.startswith(words)
         assert ("; try --set stages.1.learning_rate=" in line) == (name == "rate_too_high")
-
-
-def test_a_run_that_broke_off_in_its_first_epoch_is_diagnosed(run_of):
     run = run_of("rate_too_high")
     for table in ("epochs.csv", "history.csv"):
         (run.folder / table).unlink()
@@ -316,37 +312,29 @@ SOLVED = {"schedule": "lbfgs", "cached": True, "train": "head", "cycles": 1}
     ],
 )
 def test_a_run_whose_temperature_is_far_below_one_is_under_confident(run_of, temperature, settings, of_stage, change):
-    run = run_of("healthy_sgdr")
-    config = run.record("config")
-    stages = [{**stage, **of_stage} for stage in config["recipe"]["stages"]]
-    run.write_record("config", {**config, "recipe": {**config["recipe"], "stages": stages, **settings}})
+    run = run_of("healthy_sgdr", of_stage, **settings)
     run.write_record("scores", {"postprocessing": {"kind": "Clip", "smallest": 1e-4, "temperature": temperature}})
     found = [line for line in diagnosis_of(run) if "under-confident" in line]
     assert [line.partition("; try ")[2] for line in found] == [change] * (change is not None)
 
 
 @pytest.mark.parametrize(
-    ("score", "loss", "behind"),
-    # One that is worse in one of both alone may be chance, or over-confident.
-    [(0.999, 1e-4, True), (0.999, 10.0, False), (0.5, 1e-4, False), (0.5, 10.0, False)],
+    ("score", "loss", "valid_loss", "change"),
+    [
+        (0.999, 1e-4, None, "--set stages.1.cycle_length=2"),
+        # One that is worse in one of both alone may be chance, or over-confident.
+        *((score, loss, None, None) for score, loss in ((0.999, 10.0), (0.5, 1e-4), (0.5, 10.0))),
+        # Where it rises from the first epoch on, more epochs do no good.
+        (0.999, 1e-4, 0.5 + 0.01 * np.arange(7), "--set stages.1.learning_rate=0.0002"),
+    ],
 )
-def test_a_run_that_a_linear_model_on_frozen_features_beats_is_told_so(run_of, score, loss, behind):
-    run = run_of("healthy_sgdr")
-    run.write_record("config", {**run.record("config"), "higher_is_better": True})
+def test_a_run_that_a_linear_model_on_frozen_features_beats_is_told_so(run_of, score, loss, valid_loss, change):
+    run = run_of("healthy_sgdr", {"learning_rate": 0.002}, {"higher_is_better": True})
     trained = {"stages": run.record("config")["recipe"]["stages"], "baseline": {"score": score, "loss": loss}}
     run.write_record("trained", trained)
+    if valid_loss is not None:
+        path = run.folder / "epochs.csv"
+        pd.read_csv(path).assign(valid_loss=valid_loss).to_csv(path, index=False)
     found = [line for line in diagnosis_of(run) if "linear model" in line]
-    assert [("0.999" in line, "try --set stages.1.cycle_length=" in line) for line in found] == [(True, True)] * behind
-
-
-def test_where_validation_loss_rises_from_the_first_epoch_on_no_more_epochs_are_advised(run_of):
-    run = run_of("healthy_sgdr")
-    config = run.record("config")
-    stages = [{**stage, "learning_rate": 0.002} for stage in config["recipe"]["stages"]]
-    run.write_record("config", {**config, "higher_is_better": True, "recipe": {**config["recipe"], "stages": stages}})
-    run.write_record("trained", {"stages": stages, "baseline": {"score": 0.999, "loss": 1e-4}})
-    path = run.folder / "epochs.csv"
-    epochs = pd.read_csv(path)
-    epochs.assign(valid_loss=0.5 + 0.01 * np.arange(len(epochs))).to_csv(path, index=False)
-    (line,) = (line for line in diagnosis_of(run) if "linear model" in line)
-    assert "try --set stages.1.learning_rate=0.0002" in line
+    assert [line.partition("; try ")[2] for line in found] == [change] * (change is not None)
+    assert all("0.999" in line for line in found)

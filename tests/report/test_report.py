@@ -94,6 +94,7 @@ def test_a_run_of_images_that_are_gone_or_without_predictions_is_refused(shaded,
     assert not run.report.exists()
 
 
+@pytest.mark.long
 def test_ten_thousand_validation_images_of_a_hundred_and_twenty_classes_fit_in_five_megabytes(make, predicting):
     made = make(MANY)
     rng = np.random.default_rng(0)

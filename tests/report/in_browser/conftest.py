@@ -7,6 +7,7 @@ from PIL import Image
 
 from comp import runner
 from comp.console import Console
+from comp.data.tables import read_tables
 from comp.declare.competition import Competition, load_competition
 from comp.report.compare import compare
 from comp.report.explore import explore
@@ -15,7 +16,8 @@ from comp.report.report import explain
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
 from comp.submission.predictions import read_predictions, write_predictions
-from tests.conftest import be_nobody
+from comp.tools.ensembles import join
+from tests.conftest import Predicting, be_nobody
 from tests.report.in_browser.browsing import launched
 
 # What names in other people's data may be, and what would happen if a page took them for markup or script.
@@ -42,8 +44,7 @@ competition = Competition(
     recipes={{
         "standard": Recipe(
             stages=[Stage(cycle_length=3, **head), Stage(size=32, train="all", cycles=2, learning_rate=1e-2)], **small
-        ),
-        "quick": Recipe(stages=[Stage(learning_rate=1e-2, **head)], **small),
+        )
     }},
 )
 """
@@ -100,20 +101,19 @@ def nobodys_home(tmp_path_factory):
         yield tmp_path_factory.mktemp("pages")
 
 
-def reported(competition, workspace, choices):
-    """A run, trained, predicted and reported."""
-    run = runner.train(competition, choices, workspace, Console())
-    if not run.members:
-        runner.predict(competition, run, workspace, Console())
-    explain(competition, run, workspace, Console())
-    return run
+def predicting(competition, workspace):
+    return Predicting(competition, workspace, read_tables(competition, workspace.data(competition.name)))
 
 
 @pytest.fixture(scope="session")
 def single(nobodys_home):
-    """Two runs of one class per image, the second in folds, and their pages."""
+    """Two runs of one class per image, one trained and one that folds were joined in, and their pages."""
     competition, workspace = made(nobodys_home / "single")
-    first, joined = (reported(competition, workspace, chosen) for chosen in (Choices(), Choices("quick", folds=2)))
+    first = runner.train(competition, Choices(), workspace, Console())
+    runner.predict(competition, first, workspace, Console())
+    joined = join(competition, predicting(competition, workspace).folds(2, name="quick"), workspace, Console())
+    for run in (first, joined):
+        explain(competition, run, workspace, Console())
     explore(competition, Choices(), workspace, Console())
     compare(competition, [first, joined], workspace)
     # Four images, one of each class, look like those of the next one.
@@ -127,9 +127,10 @@ def single(nobodys_home):
 
 @pytest.fixture(scope="session")
 def tagged(nobodys_home):
-    """One run of tags."""
+    """One run of tags, which no model predicted."""
     competition, workspace = made(nobodys_home / "tagged", tags=True)
-    run = reported(competition, workspace, Choices("quick"))
+    run = predicting(competition, workspace).run()
+    explain(competition, run, workspace, Console())
     explore(competition, Choices(folds=3), workspace, Console())
     return Shown(competition, workspace, [run])
 

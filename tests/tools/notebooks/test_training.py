@@ -87,32 +87,6 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
     assert not list(workspace.runs.glob(".arriving-*"))
 
 
-READER = """
-import numpy as np
-from PIL import Image
-
-
-def read(path):
-    return 1 * np.asarray(Image.open(path).convert("RGB"))
-
-"""
-
-
-def test_an_edited_reader_is_another_notebook_and_looks_at_other_images_there(shades, kaggle, train, workspace):
-    source = READER + shades.declaration.read_text().replace("augment=", "read=read,\n    augment=")
-    for factor in "10":
-        shades.declaration.write_text(source.replace("1 *", f"{factor} *"))
-        ended = train()
-        assert ended.status == 0, ended.err
-    (seeing, blind) = list_runs(workspace)
-    assert len(set(pushed(kaggle))) == 2
-    assert seeing.record("config")["source"] != blind.record("config")["source"]
-    # Features of the first would tell images apart.
-    spread = [pd.read_parquet(run.predictions("test")).set_index("id").std().max() for run in (seeing, blind)]
-    assert spread[0] > 0.01
-    assert spread[1] < 1e-6
-
-
 @pytest.fixture
 def brought(kaggle, tmp_path):
     """What `bring` takes in of a notebook that leaves these files, by their names, in its archive."""

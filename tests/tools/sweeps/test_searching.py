@@ -33,12 +33,14 @@ def settings(workspace):
     return [run.record("config")["settings"] for run in list_runs(workspace)]
 
 
-def test_a_sweep_trains_the_recipe_itself_first_and_says_which_trial_was_best(sweep, comp, shades, workspace, serving):
+def test_a_sweep_trains_the_recipe_itself_first_says_which_trial_was_best_and_goes_on_where_it_was_stopped(
+    sweep, comp, shades, workspace, serving, monkeypatch
+):
     ended = sweep(*SPACE, "--trials", 3)
     assert (ended.status, ended.err) == (0, "")
-    assert settings(workspace)[0] == ["dropout=0", "stages.learning_rate=0.01"]
-    runs = list_runs(workspace)
+    runs, whole = list_runs(workspace), settings(workspace)
     assert len(runs) == 3
+    assert whole[0] == ["dropout=0", "stages.learning_rate=0.01"]
     scores = [run.history.epochs()["score"].iloc[-1] for run in runs]
     table = ended.out.split("settings\n")[1].splitlines()[:-1]
     assert next(line.split()[1] for line in table) == runs[scores.index(max(scores))].name
@@ -50,6 +52,25 @@ def test_a_sweep_trains_the_recipe_itself_first_and_says_which_trial_was_best(sw
         went_on = comp("--competitions", shades.plugins, *best[1:])
     assert (went_on.status, len(list_runs(workspace))) == (0, 3)
     assert f"resuming {runs[scores.index(max(scores))].name}, which is the same and was trained before" in went_on.out
+
+    shutil.rmtree(workspace.runs)
+    with monkeypatch.context() as patch:
+        record, recorded = training.Training._record, []
+
+        def record_or_stop(self, *arguments):
+            recorded.append(record(self, *arguments))
+            if len(recorded) == 12:
+                raise KeyboardInterrupt
+
+        patch.setattr(training.Training, "_record", record_or_stop)
+        assert sweep(*SPACE, "--trials", 2).status == 130
+    assert settings(workspace) == whole[:2]
+    assert sweep(*SPACE, "--trials", 2).status == 0
+    assert settings(workspace) == whole[:2]
+    for _ in range(2):
+        again = sweep(*SPACE, "--trials", 3)
+        assert settings(workspace) == whole
+        assert again.last_line == ended.last_line
 
 
 def test_a_trial_that_ends_without_a_score_counts_and_the_next_is_another(sweep, workspace, monkeypatch):
@@ -66,30 +87,6 @@ def test_a_trial_that_ends_without_a_score_counts_and_the_next_is_another(sweep,
     assert (ended.status, ended.err) == (0, "")
     assert len({tuple(drawn) for drawn in settings(workspace)}) == 3
     assert "standard-2" in ended.out.split("settings\n")[1].splitlines()[2]
-
-
-def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(sweep, workspace, monkeypatch):
-    assert sweep(*SPACE, "--trials", 3).status == 0
-    whole = settings(workspace)
-    shutil.rmtree(workspace.runs)
-    with monkeypatch.context() as patch:
-        record, recorded = training.Training._record, []
-
-        def record_or_stop(self, *arguments):
-            recorded.append(record(self, *arguments))
-            if len(recorded) == 12:
-                raise KeyboardInterrupt
-
-        patch.setattr(training.Training, "_record", record_or_stop)
-        assert sweep(*SPACE, "--trials", 2).status == 130
-    assert settings(workspace) == whole[:2]
-    assert sweep(*SPACE, "--trials", 2).status == 0
-    assert settings(workspace) == whole[:2]
-    more = sweep(*SPACE, "--trials", 3)
-    assert settings(workspace) == whole
-    again = sweep(*SPACE, "--trials", 3)
-    assert settings(workspace) == whole
-    assert again.last_line == more.last_line
 
 
 def test_a_trial_that_is_worse_than_most_is_stopped_and_keeps_no_weights(sweep, workspace, monkeypatch):

@@ -1,9 +1,7 @@
-import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
-from comp.declare.overrides import apply_overrides
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import OverrideError
 from comp.tools.sweeps.space import Dimension, read_space
@@ -63,18 +61,3 @@ def test_what_is_wrong_with_a_space_is_one_sentence(planet, texts, sentence):
     with pytest.raises(OverrideError, match=sentence) as raised:
         read_space(texts, planet, RECIPE)
     assert str(raised.value).endswith(".")
-
-
-def test_what_is_drawn_lies_in_the_space_and_can_be_set(planet):
-    texts = ["dropout=0.2..0.8", "weight_decay=1e-4..1e-2:log", "batch_size=8..32", "optimizer=adamw,sgd"]
-    space = read_space(texts, planet, RECIPE)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for _ in range(50):
-        trial = study.ask({dimension.field: dimension.drawn_from for dimension in space})
-        settings = [dimension.setting(trial.params[dimension.field]) for dimension in space]
-        _, recipe = apply_overrides(planet, RECIPE, settings)
-        assert 0.2 <= recipe.dropout <= 0.8
-        assert 1e-4 <= recipe.weight_decay <= 1e-2
-        assert 8 <= recipe.batch_size <= 32
-        assert recipe.optimizer in ("adamw", "sgd")
-        study.tell(trial, 0.0)
