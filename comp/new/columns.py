@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -59,23 +60,16 @@ def labels_of(
     key: the column of what is asked for, which has no labels.
     """
     others, asked = [column for column in table.columns if column not in (image, key, "")], sample.columns
-    if len(asked) > 1 and set(asked) <= set(others):
-        return _one_column_each(table, asked, sure=3)
-    if len(asked) > 1:
-        before, after = around(asked)
-        named = {column.removeprefix(before).removesuffix(after) for column in asked}
-        for column in others:
-            values = set(table[column].str.strip()) - {""}
-            if values in (set(asked), named):
-                return Labels((column,), in_order(values), sure=3)
-        for column in others:
-            for separator in SEPARATORS:
-                if _tags(table[column], separator) == set(asked):
-                    return Labels((column,), in_order(asked), 3, "multi", separator)
     shown = [column for column in asked if column in others]
     if len(shown) > 1 and len(shown) * 2 > len(asked):
         lacking = ", ".join(column for column in asked if column not in others)
-        return _one_column_each(table, shown, sure=3, doubts=(f"where the labels of {lacking} are",))
+        return _one_column_each(table, shown, sure=3, doubts=(f"where the labels of {lacking} are",) if lacking else ())
+    before, after = around(asked)
+    named = {column.removeprefix(before).removesuffix(after) for column in asked}
+    for separator, column in product((None, *SEPARATORS), others if len(asked) > 1 else ()):
+        values = set(table[column].str.strip()) - {""} if separator is None else _tags(table[column], separator)
+        if values in (set(asked), named):
+            return Labels((column,), in_order(values), 3, "multi" if separator else "single", separator)
     binary = max((_of_two(table, others, meant) for meant in (ONE_OR_ZERO, ONE_OR_MINUS)), key=len)
     told = asked or [one for one in others if one not in binary and re.search(LABEL_NAMES, one.lower())]
     if len(binary) > 2 and (not told or (len(asked) == 1 and asked[0] not in others)):
