@@ -175,7 +175,7 @@ def _naming(look: Look, sample: SampleTable, ids: set[str]) -> Iterator[tuple[st
     """Each table that has the ids: its path, their column, and the rows that have them."""
     for path, table in look.tables.items():
         for key in table.columns if path != sample.path else ():
-            values = table[key].str.strip()
+            values = table[key]
             if ids <= set(values):
                 yield path, str(key), table[values.isin(ids)]
 
@@ -209,12 +209,12 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
     for path, key, some in _naming(look, sample, ids):
         rows = some.drop_duplicates()
         columns = [str(name) for name in rows if name != key and not rows.duplicated([key, name]).any()]
-        whole = [(column, named) for column in columns for named in _whole(look, rows[column].str.strip())]
+        whole = [(column, named) for column in columns for named in _whole(look, rows[column])]
         if _apart(whole):
             continue
         others = (table for other, table in look.tables.items() if other not in (path, sample.path))
         elsewhere = {str(name) for table in others for name in table}.difference([key])
-        made = made_of(some[key].str.strip(), some[[name for name in some if name in elsewhere]])
+        made = made_of(some[key], some[[name for name in some if name in elsewhere]])
         for column, named in whole:
             if not _labelled(look, path, named):
                 return _in_rows(path, key, column, named, ids, made)
@@ -256,4 +256,4 @@ def _labelled(look: Look, path: str, named: Named) -> bool:
     if IS_TEST.search(named.folder):
         return False
     others = (table[column] for other, table in look.tables.items() if other != path for column in table.columns)
-    return "train" in named.folder.lower() or any(set(named.images) <= set(column.str.strip()) for column in others)
+    return "train" in named.folder.lower() or any(set(named.images) <= set(column) for column in others)

@@ -24,7 +24,7 @@ from comp.new.columns import FEW, Labels, labels_of
 from comp.new.look import WORD, Images, Look
 from comp.new.matching import TRIED, Named, Way, beginning, below_folders, by_template, in_folders, in_json
 from comp.new.sample import SampleTable, is_sample
-from comp.new.tables import Found, LabelTable, joined, source_of
+from comp.new.tables import CsvSource, Found, LabelTable, joined, source_of
 from comp.new.validating import of_parts, validating, with_validation
 
 GROUP_NAMES = (
@@ -59,7 +59,7 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
             ]
             best = max(in_tables, key=attrgetter("sure"), default=None)
     of_folders = list(class_folders(look, asked, sample))
-    if best is not None:
+    if best is not None and isinstance(best.source, CsvSource):
         # A CSV that tells no more than the folders do is one file more to go wrong.
         source = best.source
         needless = isinstance(source, CsvLabels) and source.folder.endswith(f"{{{source.label}}}") and not source.group
@@ -72,8 +72,8 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
         if not (needless and of_folders) and not told:
             others = (path for path in tables if path != getattr(asked.source, "csv", "") and not is_sample(path))
             alike = [path for path in others if list(tables[path]) == list(tables[best.path])]
-            return of_parts(look, best, tables) or with_validation(
-                best, alike, lambda path: validating(look, source, tables[path], path)
+            return of_parts(look, best, tables[best.path]) or with_validation(
+                best, alike, lambda path: validating(look, replace(source, csv=path), tables[path])
             )
     in_jsons = list(_in_json(look, left, sample))
     found = [*of_folders, *in_jsons, *_in_names(left, sample)]
@@ -95,7 +95,7 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], left: Images) ->
             "images beside them, with a CSV that names them or in a folder for each class."
         )
     names = left.called(".")
-    columns = [(path, table[column].str.strip()) for path, table in tables.items() for column in table]
+    columns = [(path, table[column]) for path, table in tables.items() for column in table]
     for path, values in columns:
         if sum(names.find(value) is not None for value in values[:TRIED]) * 2 <= len(values[:TRIED]):
             continue
@@ -129,7 +129,7 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], left: Images) ->
 def _in_table(images: Images, table: LabelTable, asked: Asked, sample: SampleTable, way: Way | None) -> Iterator[Found]:
     """What a table says of the images that the values of its columns name in a way, or several columns together."""
     rows = table.rows
-    ways = [(str(column), named) for column in rows if way for named in way(images, rows[column].str.strip())]
+    ways = [(str(column), named) for column in rows if way for named in way(images, rows[column])]
     if way is None and (template := by_template(images, rows)):
         ways, whole = [template], table.whole
         table = replace(table, whole=whole.assign(**{template[0]: filled(template[0], whole)}))
@@ -154,9 +154,9 @@ def _placed(table: pd.DataFrame, column: str, named: Named) -> Named:
     if len(named.paths) > len(named.images) or len({dirname(path) for path in named.paths}) < 2:
         return named
     start = "" if named.folder == "." else f"{named.folder}/"
-    lies_in = table[column].str.strip().map({value: dirname(path) for value, [path] in named.images.items()}).dropna()
+    lies_in = table[column].map({value: dirname(path) for value, [path] in named.images.items()}).dropna()
     for other in table:
-        if other != column and (table[other][lies_in.index].str.strip().radd(start) == lies_in).all():
+        if other != column and (table[other][lies_in.index].radd(start) == lies_in).all():
             endings = {basename(path).removeprefix(value) for value, [path] in named.images.items()}
             suffix = endings.pop() if len(endings) == 1 else ""
             return replace(named, folder=f"{start}{{{other}}}", suffix=suffix)
@@ -165,10 +165,10 @@ def _placed(table: pd.DataFrame, column: str, named: Named) -> Named:
 
 def _from_table(table: LabelTable, image: str, named: Named, labels: Labels, asked: Asked) -> Found:
     rows, path = table.rows, table.path
-    called = rows[image].str.strip()
+    called = rows[image]
     lacking = ~called.isin(named.images.keys())
     if labels.separator is None:
-        lacking |= (rows[list(labels.columns)].apply(lambda column: column.str.strip()) == "").any(axis=1)
+        lacking |= (rows[list(labels.columns)] == "").any(axis=1)
     incomplete = bool(0 < lacking.sum() <= FEW * len(rows))
     answer = _answer(rows, image, labels, named, asked)
     start = named.folder.partition("{")[0].rstrip("/").replace(".", "")
@@ -228,7 +228,7 @@ def _group(table: pd.DataFrame, taken: set[str | None]) -> str | None:
     """The column that says which images belong together: those of one patient, not only of one of its series."""
     counts: dict[str, int] = {}
     for column in table.columns:
-        values = table[column].str.strip()
+        values = table[column]
         named = column not in taken and re.search(GROUP_NAMES, column)
         if named and not (values == "").any() and FEWEST_GROUPS <= values.nunique() < len(values):
             counts[column] = values.nunique()

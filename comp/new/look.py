@@ -98,10 +98,10 @@ class Look:
     """A competition's files, as they lie once everything is unpacked in one folder.
 
     files: paths with ``/``; of a large folder maybe only some. folders: all folders, also those not looked into.
-    whole: no file is left out. tables: the CSVs, all text, by path. pixels: width and height of an image.
-    annotations: what the JSONs of images and categories say, by path. aside: why tables were not looked at, by path.
-    title, metric, description: in Kaggle's words; empty if unknown. only_notebooks: nothing can be uploaded.
-    has_up: whether the images may have an up, as far as is known.
+    whole: no file is left out. tables: the CSVs, all text without spaces around it, by path. pixels: width and height
+    of an image. annotations: what the JSONs of images and categories say, by path. aside: why tables were not looked
+    at, by path. title, metric, description: in Kaggle's words; empty if unknown. only_notebooks: nothing can be
+    uploaded. has_up: whether the images may have an up, as far as is known.
     """
 
     files: Sequence[str]
@@ -200,7 +200,7 @@ class Told:
         path = brought()
         try:
             if not is_json:
-                self.tables[name] = read_table(path)
+                self.tables[name] = read_table(path).apply(lambda column: column.str.strip())
             elif (records := _records(path)) is not None:
                 self.tables[name] = records
             elif too_large:

@@ -82,7 +82,7 @@ def below(images: Images, place: str, values: Iterable[str]) -> Named:
     """The image below a place of each value that names one."""
     names = images.called(place)
     named = {value: [path] for value in set(values) if (path := names.find(value)) is not None}
-    return Named(place, suffix_of(path for [path] in named.values()), named, len(images.below[place]))
+    return Named(place, suffix_of(path for [path] in named.values()), named, len(images.below.get(place, ())))
 
 
 def suffix_of(paths: Iterable[str]) -> str:
@@ -129,9 +129,9 @@ def by_template(images: Images, table: pd.DataFrame) -> tuple[str, Named] | None
     most = max(1, min(ROWS_TRIED, PATHS_TRIED // max(len(paths), 1)))
     for row in table[columns].drop_duplicates()[:most].to_dict("records"):
         left, tokens = paths, {}
-        for column, value in sorted(row.items(), key=lambda one: -len(one[1].strip())):
-            token = _token(value.strip())
-            if value.strip() and (narrowed := [path for path in left if token.search(path)]):
+        for column, value in sorted(row.items(), key=lambda one: -len(one[1])):
+            token = _token(value)
+            if value and (narrowed := [path for path in left if token.search(path)]):
                 left, tokens[str(column)] = narrowed, token
         if len(tokens) < 2:
             continue
@@ -147,7 +147,7 @@ def by_template(images: Images, table: pd.DataFrame) -> tuple[str, Named] | None
 def made_of(values: pd.Series[str], rows: pd.DataFrame) -> str:
     """The template, like ``{patient}_{side}``, by which columns of the same rows make the values; empty without one."""
     for value, (_, row) in islice(zip(values, rows.iterrows(), strict=True), ROWS_TRIED):
-        parts = {str(column): part.strip() for column, part in row.items() if part.strip()}
+        parts = {str(column): part for column, part in row.items() if part}
         longest = sorted(parts, key=lambda column: -len(parts[column]))
         template = _with_columns(value, {column: _token(parts[column]) for column in longest})
         if template.count("{") > 1 and filled(template, rows) == values.to_list():

@@ -63,7 +63,7 @@ def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Fou
     if where := to_train.where:
         train = train[train[where[0]].isin(where[1:])]
         doubts.append(f"rows with {where[1]!r} in {where[0]!r} are trained on")
-    classes = in_order(set(train[label].str.strip()))
+    classes = in_order(set(train[label]))
     source, has = Folders("prepared/train", suffix=suffix), f"{seen}, and {len(classes)} classes in {label!r}"
     labels = Found(source, classes, has, sure=3, doubts=tuple(doubts), column=label)
     source_of_test, said = TestImages("prepared/test", suffix=suffix), f"{to_predict.table} has the images to predict"
@@ -89,7 +89,7 @@ def _pairs(
     for path, table in tables.items():
         if (parts := parts_of(table) if cells[path] else None) is None:
             continue
-        counts = table[parts.column].str.strip().value_counts()
+        counts = table[parts.column].value_counts()
         for some in (parts.test, *((part,) for part in parts.test)):
             if sum(counts[part] for part in some) == len(sample.ids):
                 train = PixelTable(table=path, into="train", pixels=cells[path], where=[parts.column, parts.train])

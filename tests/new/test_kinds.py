@@ -238,7 +238,7 @@ TABLES = {
         says="those of val.csv validate",
     ),
     "tab-separated": kind(**{"train.tsv": "id\tlabel: {n}\t{pet}"}),
-    "separated by semicolons": kind(train="id;label: {n};{pet}"),
+    "separated by semicolons": kind(train="id;label: {n} ; {pet} "),
     "an unnamed first column": kind(train=",id,label: 5{n:02},{n},{pet}"),
     "a table that can't be read beside others": pets(notes="a,a: 1,2", says="notes.csv"),
     "labels of what several images show, joined by another table": kind(

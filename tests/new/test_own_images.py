@@ -92,12 +92,6 @@ def test_class_folders_of_files_that_are_no_ordinary_images_are_read(started, su
     assert (len(tables.train), len(tables.test)) == {"": (8, 2), "valid/": (18, 2), "test/": (10, 10)}[parts[-1]]
 
 
-def test_images_to_predict_are_all_asked_for(started):
-    _, tables = started(*(f"train/{label}/{n}.jpg" for label in CLASSES for n in range(3)), "test/7.jpg", "test/8.jpg")
-    assert list(tables.sample_submission.ids) == ["7", "8"]
-    assert tables.sample_submission.columns == ("id", "label")
-
-
 @pytest.mark.parametrize("patient", ["", "patient"])
 def test_images_of_one_scan_or_patient_are_hidden_together(started, workspace, patient):
     scans = [f"s{number:02}" for number in range(40)]
