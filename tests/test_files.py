@@ -1,8 +1,6 @@
 import ast
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import nullcontext
@@ -17,7 +15,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt, SystemExit, OSError])
+@pytest.mark.parametrize("error", [None, OSError, KeyboardInterrupt])
 @pytest.mark.parametrize("old", [None, "old"])
 def test_the_old_content_is_there_alone_until_the_new_is_whole_and_stays_after_an_exception(tmp_path, error, old):
     path = tmp_path / "deep" / "er" / "weights"
@@ -161,17 +159,8 @@ def test_a_digest_changes_with_the_source_of_what_it_names_alone(code):
     whole = digest("comp.data")
     (code / "deeper" / "more.py").touch()
     assert digest("comp.data") != whole
-
-
-def test_a_name_that_is_no_module_is_refused():
-    with pytest.raises(ModuleNotFoundError, match="pictures"):
-        source_digest("comp.data", "comp.data.pictures")
-
-
-def test_nothing_is_imported_for_a_digest():
-    code = "import sys; from comp.files import source_digest; source_digest('comp.training'); print(*sys.modules)"
-    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"torch", "numpy", "comp.training"} & set(imported)
+    with pytest.raises(ModuleNotFoundError, match="pictured"):
+        source_digest("comp.data", "comp.data.pictured")
 
 
 def test_nothing_that_only_unix_has_is_imported_with_a_module():

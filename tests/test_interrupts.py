@@ -114,14 +114,9 @@ with ending_on_sigterm():
     assert (ended.returncode, ended.stdout, ended.stderr) == (143, "closed\n", "")
 
 
-def test_a_handler_of_one_s_own_is_kept():
+def test_a_handler_of_one_s_own_is_kept_and_what_a_library_sets_undone():
     mine = signal.getsignal(signal.SIGTERM)
-    with ending_on_sigterm():
+    with ending_on_sigterm(), own_handlers():
         assert signal.getsignal(signal.SIGTERM) is mine
-
-
-def test_handlers_that_a_library_sets_are_undone():
-    mine = signal.getsignal(signal.SIGTERM)
-    with own_handlers():
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
     assert signal.getsignal(signal.SIGTERM) is mine

@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import requests
 
@@ -48,10 +48,6 @@ class Download:
     size: int | None
     validator: str | None
     md5: str | None = None
-
-    def facts(self) -> dict[str, Any]:
-        """Which file it is, wherever it lies."""
-        return {"size": self.size, "validator": self.validator, "md5": self.md5}
 
 
 class StoppedError(Exception):
@@ -176,7 +172,7 @@ def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject,
             part.unlink(missing_ok=True)
             # Another version may be there, and would be taken for this one by its length.
             path.unlink(missing_ok=True)
-            _note(path).write_text(json.dumps(origin.facts()))
+            _note(path).write_text(json.dumps({"size": origin.size, "validator": origin.validator, "md5": origin.md5}))
         must_fit(f"{path.name} needs", (origin.size or 0) - start, path.parent)
         part.touch()  # of an empty file nothing more comes
         digest = hashlib.md5(usedforsecurity=False)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from comp.console import Console
 from comp.declare.competition import Competition
@@ -145,13 +144,11 @@ def _bring(
             jobs.append(partial(_watched, partial(bring, source, archives[source].parent), progress(_name(source))))
     # Half unpacked again, all files may be there, but an earlier source's in place of a later one's.
     (folder / RECORD).unlink(missing_ok=True)
-    facts: list[Mapping[str, Any]] = []
     with downloads.at_once(jobs) as coming:
         for source in sources:
             if source in mounts:
                 say(f"{source} is mounted at {mounts[source]}; nothing is downloaded for it")
                 notes = link(mounts[source], folder, RESERVED)
-                facts.append({"source": source, "mount": str(mounts[source])})
             else:
                 got = whole.get(source) or coming[absent.index(source)].result()
                 try:
@@ -159,10 +156,9 @@ def _bring(
                 except DamagedError as error:
                     _damaged(got.path, error)
                     raise
-                facts.append({"source": source, "name": got.path.name, **got.facts(), "size": got.path.stat().st_size})
             for note in notes:
                 say(note)
-    write_record(folder, sources, files_in(folder), archives=facts)
+    write_record(folder, sources, files_in(folder))
     downloaded = [_name(source) for source in sources if source not in mounts and (source in absent or lost is None)]
     if downloaded:
         say(f"downloaded {', '.join(downloaded)} to {folder}")

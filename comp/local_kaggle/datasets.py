@@ -68,8 +68,10 @@ class Datasets:
         folder = self._made(owner, name)
         if folder is None or not 6 <= len(request.title or "") <= 50:
             raise HTTPException(400, "A data set's slug has 3 to 50 letters, digits and dashes, its title 6 to 50.")
+        answer = filled(datasets.ApiCreateDatasetResponse, ref=f"/datasets/{owner}/{name}", url=f"{asker.base_url}/")
         if self.contents(f"{owner}/{name}") is not None:
-            return _answer(asker, owner, name, error=f"The title {request.title!r} is already in use by a data set.")
+            answer.status, answer.error = "error", f"The title {request.title!r} is already in use by a data set."
+            return answer
         uploads = [self.store.arrived(file.token) for file in request.files]
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".arriving-") as arriving:
@@ -80,7 +82,8 @@ class Datasets:
                     raise HTTPException(400, "There is no such upload; upload the file again.")
                 (self.store.uploads / upload.token).replace(whole / upload.file_name)
             whole.rename(folder)
-        return _answer(asker, owner, name)
+        answer.status = "ok"
+        return answer
 
     def _status(self, request: Any, asker: Asker) -> Any:
         if self.contents(f"{request.owner_slug}/{request.dataset_slug}") is None:
@@ -91,13 +94,3 @@ class Datasets:
         """Where it is if it was made; None for names that no data set has."""
         is_name = SLUG.fullmatch(name or "") and PurePath(owner).name == owner
         return self.folder / owner / str(name) if is_name else None
-
-
-def _answer(asker: Asker, owner: str, name: str, error: str = "") -> Any:
-    return filled(
-        datasets.ApiCreateDatasetResponse,
-        ref=f"/datasets/{owner}/{name}",
-        url=f"{asker.base_url}/",
-        status="error" if error else "ok",
-        error=error,
-    )

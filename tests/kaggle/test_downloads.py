@@ -116,8 +116,9 @@ def test_a_folder_without_room_or_that_cannot_be_written_is_one_sentence(kaggle,
         kaggle.download_competition(SLUG, tmp_path / "file")
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("comp.kaggle.downloads.shutil.disk_usage", lambda path: usage(1, 1, 0))
-    with pytest.raises(DataError, match="make room"):
+    with pytest.raises(DataError, match=r"two-digits\.zip needs .* make room and run the same command again"):
         kaggle.download_competition(SLUG, tmp_path)
+    assert not list(tmp_path.glob("*.part"))
 
 
 def until_stopped(stop):

@@ -149,14 +149,6 @@ def test_a_proxy_s_page_is_never_taken_for_a_file(fetching, refused, intact, not
     intact()
 
 
-def test_a_disk_with_too_little_room_is_noticed_before_a_byte_is_written(refused, workspace, disk, data):
-    disk(workspace.folder / "data", size=500_000)
-    told = refused()
-    assert "blobs.zip needs 1.00 MB" in told
-    assert "make room and run the same command again" in told
-    assert not list(data.rglob("blobs.zip.part"))
-
-
 def test_a_disk_that_fills_up_meanwhile_is_one_sentence_and_the_part_is_resumed(
     fetching, refused, workspace, disk, data, monkeypatch
 ):
