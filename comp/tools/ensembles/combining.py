@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,7 @@ from comp.tools.ensembles.members import (
 )
 from comp.tools.ensembles.methods import Method, as_table, by_every_method, compare, describe
 from comp.tools.ensembles.weights import weighted_mean
+from comp.training.launching import is_main
 
 # With this weight a run is the ensemble.
 ALONE = 0.9995
@@ -89,43 +90,41 @@ def ensemble(
     return _combined(competition, runs, workspace, console, how)
 
 
-def blend(
-    competition: Competition,
-    choices: Choices,
-    runs: Sequence[Run],
-    workspace: Workspace,
-    console: Console,
-    tables: Tables,
-    *,
-    into: Run | None,
-    complete: bool,
-) -> Run:
-    """The trainings of ``choices`` that have ended, combined by the method that scores best, in one run.
+@contextmanager
+def blending(
+    competition: Competition, choices: Choices, workspace: Workspace, console: Console, done: Goal
+) -> Iterator[Callable[..., Run]]:
+    """A function that combines the trainings of ``choices`` that have ended by the method that scores best.
 
-    into: that run, which is written again with each training that has ended. complete: no other is to follow.
+    It writes them in one run: the latest of the same choices that lacks trainings or didn't get as far as ``done``, or
+    a new one. For as long as the block lasts nobody else does; one that another process holds is left to it. It is
+    called with the runs, the tables, and whether they are ``complete``: no other is to follow.
     """
-    names = {run.name for run in runs}
-    if into is not None and into.record("config")["complete"] >= complete and set(into.members) >= names:
-        return into
-    own = {"recipe_name": choices.recipe, "options": choices.options(), "complete": complete}
-    return _combined(competition, runs, workspace, console, tables=tables, into=into, own=own)
+    into: Run | None = None
+    with ExitStack() as holding:
+        for run in reversed(list_runs(workspace, competition.name)) if is_main() else ():
+            config = run.record("config")
+            if config.get("options") == choices.options():
+                if config["complete"] and done(run):
+                    break
+                if holding.enter_context(run.held()):
+                    into = run
+                    break
 
+        def blend(runs: Sequence[Run], tables: Tables, *, complete: bool = False) -> Run:
+            nonlocal into
+            names = {run.name for run in runs}
+            if not is_main():
+                return runs[0]
+            if into is not None and into.record("config")["complete"] >= complete and set(into.members) >= names:
+                return into
+            own = {"recipe_name": choices.recipe, "options": choices.options(), "complete": complete}
+            blended = _combined(competition, runs, workspace, console, tables=tables, into=into, own=own)
+            if into is None and holding.enter_context(blended.held()):  # unless another process found it first
+                into = blended
+            return blended
 
-def blend_under_way(
-    workspace: Workspace, competition: str, choices: Choices, done: Goal, holding: ExitStack
-) -> Run | None:
-    """The latest blend of these choices that lacks trainings, or didn't get as far as ``done``.
-
-    It is held for as long as ``holding``; one that another process holds is left to it.
-    """
-    for run in reversed(list_runs(workspace, competition)):
-        config = run.record("config")
-        if config.get("options") == choices.options():
-            if config["complete"] and done(run):
-                return None
-            if holding.enter_context(run.held()):
-                return run
-    return None
+        yield blend
 
 
 def _combined(

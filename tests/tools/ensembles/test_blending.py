@@ -1,15 +1,15 @@
 import shutil
-from contextlib import ExitStack
 
 import pandas as pd
 import pytest
 
 from comp import runner
 from comp.console import Console
+from comp.data.tables import read_tables
 from comp.errors import OverrideError
-from comp.runs import list_runs
+from comp.runs import find_run, list_runs
 from comp.runs.resolve import Choices, is_blend, recipe_named, trainings_of
-from comp.tools.ensembles import blend_under_way
+from comp.tools.ensembles import blending
 from comp.tools.ensembles.methods import describe
 
 
@@ -39,8 +39,6 @@ def test_a_blend_is_there_after_the_first_training_goes_on_in_its_run_and_is_fou
     assert early.members == ("shades/strong.1-2folds-1",)
     assert not early.record("config")["complete"]
     assert at_the_end == [early]
-    with early.held(), ExitStack() as holding:
-        assert blend_under_way(workspace, "shades", Choices("strong"), lambda _: False, holding) is None
     assert len(pd.read_csv(early.submission)) == 12
     assert len(describe(strong, early.record("scores"))) == 1  # there is nothing to compare it with
     run, _ = train()
@@ -58,6 +56,9 @@ def test_a_blend_is_there_after_the_first_training_goes_on_in_its_run_and_is_fou
     assert scores["rows"] == 36
     runner.report(strong, run, workspace, Console())
     assert run.report.is_file()
+    trained, tables = [find_run(workspace, name) for name in run.members], read_tables(strong, workspace.data("shades"))
+    with run.held(), again.held(), blending(strong, Choices("strong"), workspace, Console(), lambda _: False) as blend:
+        assert blend(trained, tables).folder.name == "strong-3"  # as others work on those there are
 
 
 def test_a_fold_is_a_line_of_progress_and_one_of_its_score_and_what_holds_for_all_is_said_once(train, workspace):
