@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -6,25 +7,26 @@ import pytest
 
 from comp import runner
 from comp.console import Console
-from comp.declare.competition import REPOSITORY_COMPETITIONS, Competition, competition_named, find_competitions
+from comp.declare.competition import REPOSITORY_COMPETITIONS, Competition, competition_named
 from comp.local_kaggle.grading import graders
 from comp.local_kaggle.server import running
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
 
 SHARED = Path(__file__).parents[2].parent / "shared"
-BACKBONE = SHARED / "weights" / "mobilenetv2_100.tf2_in1k"
-
-
-COMPETITIONS = ("dogs-vs-cats", "dog-breeds", "planet")
+BACKBONE = f"local-dir:{SHARED / 'weights' / 'mobilenetv2_100.tf2_in1k'}"
+# What makes a quick recipe quicker still.
+QUICKER = {
+    "dogs-vs-cats": ("stages.size=96", "tta=none"),
+    "dog-breeds": ("stages.size=128",),
+    "planet": ("stages.size=64", "stages.1.cycle_length=12", "stages.2.views=2", "stages.2.cycle_length=4", "tta=none"),
+}
 
 
 def pytest_collection_modifyitems(items):
     """Of several processes each has whole competitions: what one has trained serves all tests of a competition."""
     for item in items:
-        given = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        asked = {*given, *(name.replace("_", "-") for name in item.fixturenames)}
-        item.add_marker(pytest.mark.xdist_group(next((name for name in COMPETITIONS if name in asked), "files")))
+        item.add_marker(pytest.mark.xdist_group(item.callspec.params["name"]))
 
 
 @dataclass(frozen=True)
@@ -47,31 +49,32 @@ class Finished:
     def submission(self) -> pd.DataFrame:
         return pd.read_csv(self.run.submission, dtype={0: str})
 
-    @property
-    def scores(self):
-        return self.run.record("scores")
+    def predictions(self, part) -> pd.DataFrame:
+        return pd.read_parquet(self.run.predictions(part)).set_index("id")
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """Runs a competition's quick recipe once, with settings that make it quicker still, and submits it."""
-    for place in (SHARED / "data", BACKBONE):
+def finish(tmp_path_factory):
+    """Runs a competition's quick recipe once, as quickly as it can be, and submits it."""
+    for place in (SHARED / "data", SHARED / "weights"):
         if not place.is_dir():
             pytest.skip(f"the real images and weights are not here ({place})")
-    done = {}
+    competitions = {name: competition_named(name, REPOSITORY_COMPETITIONS) for name in QUICKER}
+    with running(SHARED / "data", graders([*competitions.values()]), tmp_path_factory.mktemp("state")) as url:
 
-    def run(name, *settings):
-        if name not in done:
+        @cache
+        def run(name):
             workspace = Workspace(tmp_path_factory.mktemp(name))
-            competition = competition_named(name, REPOSITORY_COMPETITIONS)
-            choices = Choices("quick", f"local-dir:{BACKBONE}", settings)
-            trained = runner.run(competition, choices, workspace, Console(), submitting=True)
-            done[name] = Finished(competition, trained, workspace)
-        return done[name]
+            choices = Choices("quick", BACKBONE, QUICKER[name])
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("COMP_KAGGLE_URL", url)
+                trained = runner.run(competitions[name], choices, workspace, Console(), submitting=True)
+            return Finished(competitions[name], trained, workspace)
 
-    every = [competition_named(name, REPOSITORY_COMPETITIONS) for name in find_competitions(REPOSITORY_COMPETITIONS)]
-    state = tmp_path_factory.mktemp("state")
-    with pytest.MonkeyPatch.context() as patch, running(SHARED / "data", graders(every), state) as url:
-        patch.setenv("HOME", str(state))
-        patch.setenv("COMP_KAGGLE_URL", url)
         yield run
+
+
+@pytest.fixture
+def finished(finish, name):
+    """The run of the competition of this name, for which tests are parametrized."""
+    return finish(name)

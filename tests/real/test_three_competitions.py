@@ -12,118 +12,89 @@ import pytest
 from comp.data.reading import read_image
 from comp.data.tables import read_tables
 
-
-@pytest.fixture(scope="module")
-def dogs_vs_cats(finished):
-    return finished("dogs-vs-cats", "stages.size=96")
-
-
-@pytest.fixture(scope="module")
-def dog_breeds(finished):
-    return finished("dog-breeds", "stages.size=128")
+DOGS_VS_CATS, DOG_BREEDS, PLANET = (
+    pytest.mark.parametrize("name", [name]) for name in ("dogs-vs-cats", "dog-breeds", "planet")
+)
+NOTHING = {"unreadable_train": 0, "unreadable_test": 0, "duplicates": 0, "conflicts": 0, "leaks": 0}
 
 
-@pytest.fixture(scope="module")
-def planet(finished):
-    return finished("planet", "stages.size=64")
-
-
-def fits_its_sample(run):
-    assert list(run.submission.columns) == list(run.sample.columns)
-    assert list(run.submission.iloc[:, 0]) == list(run.sample.iloc[:, 0])
-    assert not run.submission.isna().any(axis=None)
-
-
-def was_submitted(run):
-    """Without the hidden answers, the local Kaggle takes a submission and gives it no score."""
-    submitted = run.run.record("submitted")
+@pytest.mark.parametrize(
+    ("name", "labelled", "asked", "found"),
+    [
+        ("dogs-vs-cats", 3000, 1000, {"duplicates": 2, "leaks": 1}),
+        ("dog-breeds", 1500, 500, {"leaks": 1}),
+        ("planet", 800, 200, {}),
+    ],
+)
+def test_a_competition_comes_whole_from_kaggle_is_checked_and_its_submission_goes_back(
+    finished, name, labelled, asked, found
+):
+    assert len(list(finished.data.rglob("train*/*.jpg"))) == labelled
+    assert len(list(finished.data.rglob("test*/*.jpg"))) == asked
+    # Of thousands of images only the photographs that are there twice are duplicates.
+    assert finished.run.record("config")["data_check"] == NOTHING | found
+    sample, submission = finished.sample, finished.submission
+    assert list(submission.columns) == list(sample.columns)
+    assert list(submission.iloc[:, 0]) == list(sample.iloc[:, 0])
+    assert len(submission) == asked
+    assert not submission.isna().any(axis=None)
+    # Without the hidden answers, the local Kaggle takes a submission and gives it no score.
+    submitted = finished.run.record("submitted")
     assert submitted["status"] == "complete"
     assert submitted["reference"] >= 1
 
 
-def predictions(run, part):
-    return pd.read_parquet(run.run.predictions(part)).set_index("id")
-
-
-def test_dogs_are_told_from_cats(dogs_vs_cats):
+@DOGS_VS_CATS
+def test_dogs_are_told_from_cats_and_submitted_with_their_probability(finished, name):
+    scores, parts = finished.run.record("scores"), dict(finished.run.split())
     # Two of the photographs are the same one, and on one side.
-    assert dogs_vs_cats.scores["rows"] == pytest.approx(600, abs=1)
-    assert dogs_vs_cats.scores["tta"] < 0.3
-    valid = predictions(dogs_vs_cats, "valid")
+    assert scores["rows"] == pytest.approx(600, abs=1)
+    assert parts["dog.31"] == parts["dog.196"]
+    assert scores["plain"] < 0.3
+    valid, dog = finished.predictions("valid"), finished.predictions("test")["dog"]
     assert (valid.idxmax(axis=1) == valid.index.str.partition(".").get_level_values(0)).mean() > 0.88
-
-
-def test_dogs_vs_cats_is_submitted_with_the_probability_of_dog(dogs_vs_cats):
-    fits_its_sample(dogs_vs_cats)
-    probability = dogs_vs_cats.submission.set_index("id")["label"]
-    dog = predictions(dogs_vs_cats, "test")["dog"]
+    probability = finished.submission.set_index("id")["label"]
     assert np.corrcoef(probability, dog[probability.index])[0, 1] > 0.99
     assert 0.3 < (probability > 0.5).mean() < 0.7
-    was_submitted(dogs_vs_cats)
 
 
-def test_breeds_are_told_apart(dog_breeds):
-    assert dog_breeds.scores["rows"] == 300
-    assert dog_breeds.scores["tta"] < 0.7
-    labels = pd.read_csv(dog_breeds.data / "labels.csv", index_col="id")["breed"]
-    chosen = predictions(dog_breeds, "valid").idxmax(axis=1)
+@DOG_BREEDS
+def test_breeds_are_told_apart_and_submitted_with_a_column_each(finished, name):
+    scores, chosen = finished.run.record("scores"), finished.predictions("valid").idxmax(axis=1)
+    assert scores["rows"] == 300
+    assert scores["tta"] < 0.7
+    labels = pd.read_csv(finished.data / "labels.csv", index_col="id")["breed"]
     assert (chosen == labels[chosen.index]).mean() > 0.8
-
-
-def test_dog_breeds_is_submitted_with_a_column_per_breed_in_the_sample_s_order(dog_breeds):
-    fits_its_sample(dog_breeds)
-    probabilities = dog_breeds.submission.set_index("id")
+    probabilities = finished.submission.set_index("id")
     assert probabilities.shape == (500, 10)
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-4)
     assert probabilities.idxmax(axis=1).nunique() == 10
-    was_submitted(dog_breeds)
 
 
-def test_tags_of_the_amazon_are_found(planet):
-    assert planet.scores["rows"] == pytest.approx(160, abs=8)
-    assert planet.scores["tta"] > 0.8
-    assert planet.scores["tuned"] >= planet.scores["tta"]
-
-
-def test_the_commonest_tags_alone_would_score_less(planet):
-    tables = read_tables(planet.competition, planet.data)
-    validates = tables.train["id"].isin(planet.run.validating()).to_numpy()
+@PLANET
+def test_tags_of_the_amazon_are_found_and_submitted(finished, name):
+    scores = finished.run.record("scores")
+    assert scores["rows"] == pytest.approx(160, abs=8)
+    assert scores["tuned"] >= scores["tta"] > 0.78
+    tables = read_tables(finished.competition, finished.data)
+    validates = tables.train["id"].isin(finished.run.validating()).to_numpy()
     commonest = (tables.targets[~validates].mean(axis=0) > 0.2).astype(int)
     truth = tables.targets[validates]
-    without_looking = planet.competition.scoring(truth, np.tile(commonest, (len(truth), 1)))
-    assert planet.scores["tta"] > without_looking + 0.02
-
-
-def test_planet_is_submitted_with_known_tags_for_every_chip(planet):
-    fits_its_sample(planet)
-    known = set(planet.run.record("config")["classes"])
+    without_looking = finished.competition.scoring(truth, np.tile(commonest, (len(truth), 1)))
+    assert scores["tta"] > without_looking + 0.02
+    tags, known = finished.submission["tags"].str.split(), set(tables.classes)
     assert len(known) == 17
-    tags = planet.submission["tags"].str.split()
     assert tags.map(len).between(1, 12).mean() > 0.95
     assert {tag for row in tags for tag in row} <= known
-    was_submitted(planet)
 
 
-def test_jpegs_of_four_components_show_green_forest(planet):
-    tables = read_tables(planet.competition, planet.data)
+@PLANET
+def test_jpegs_of_four_components_show_green_forest(finished, name):
+    assert "1000 four components" in finished.run.log.read_text()
+    tables = read_tables(finished.competition, finished.data)
     is_forest = tables.train["label"].map(lambda tags: tags == ("clear", "primary"))
     colours = np.array([read_image(Path(path), 64).mean((0, 1)) for path in tables.train["path"][is_forest][:40]])
     red, green, _ = colours.T
     assert (green > red).mean() > 0.95
     # Inverted, or with ink read as light, forest would be bright.
     assert np.median(colours) < 110
-
-
-def test_of_thousands_of_images_only_the_photographs_that_are_there_twice_are_duplicates(
-    dogs_vs_cats, dog_breeds, planet
-):
-    none = {"unreadable_train": 0, "unreadable_test": 0, "duplicates": 0, "conflicts": 0, "leaks": 0}
-    found = {run.competition.name: run.run.record("config")["data_check"] for run in (dogs_vs_cats, dog_breeds, planet)}
-    assert found == {
-        "dogs-vs-cats": none | {"duplicates": 2, "leaks": 1},
-        "dog-breeds": none | {"leaks": 1},
-        "planet": none,
-    }
-    parts = dict(dogs_vs_cats.run.split())
-    assert parts["dog.31"] == parts["dog.196"]
-    assert "1000 four components" in planet.run.log.read_text()
