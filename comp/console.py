@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console as Terminal
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
@@ -20,6 +21,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Column, Table
 from rich.text import Text
@@ -29,24 +31,11 @@ BESIDE_A_BAR = 72
 
 
 class Speed(ProgressColumn):
-    """Units per second: ``142 images/s``, ``12.3 MB/s``."""
+    """Units per second: ``142 images/s``."""
 
     def render(self, task: Task) -> Text:
         speed = task.speed or task.finished_speed
-        if not speed:
-            return Text("")
-        unit = task.fields["unit"]
-        return Text(f"{speed / 1e6:.1f} MB/s" if unit == "bytes" else f"{speed:.0f} {unit}/s")
-
-
-class Amount(MofNCompleteColumn):
-    """How much is done: in MB where bytes are counted."""
-
-    def render(self, task: Task) -> Text:
-        if task.fields["unit"] != "bytes":
-            return super().render(task)
-        total = f"/{task.total / 1e6:.1f}" if task.total else ""
-        return Text(f"{task.completed / 1e6:.1f}{total} MB")
+        return Text(f"{speed:.0f} {task.fields['unit']}/s" if speed else "")
 
 
 def plain_terminal() -> Terminal:
@@ -134,10 +123,10 @@ class Console:
     @contextmanager
     def downloads(self) -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
         """A function that makes, for the file it is given the name of, a bar and the function that moves it."""
-        with self._bars() as progress:
+        with self._bars(DownloadColumn(), TransferSpeedColumn()) as progress:
 
             def start(name: str) -> Callable[[int, int | None], None]:
-                task = progress.add_task(f"downloading {name}", total=None, unit="bytes")
+                task = progress.add_task(f"downloading {name}", total=None)
                 return lambda done, total: progress.update(task, completed=done, total=total)
 
             yield start
@@ -145,7 +134,7 @@ class Console:
     @contextmanager
     def bar(self, text: str, total: float | None, unit: str) -> Iterator[Bar]:
         """A bar with amount, speed and time left, shown on a terminal only and gone when done."""
-        with self._bars() as progress:
+        with self._bars(MofNCompleteColumn(), Speed()) as progress:
             yield Bar(progress, progress.add_task(text, total=total, unit=unit))
 
     @contextmanager
@@ -155,13 +144,12 @@ class Console:
         with self._progress(*columns) as progress:
             yield Bar(progress, progress.add_task(text, total=None)).say
 
-    def _bars(self) -> Progress:
+    def _bars(self, *columns: ProgressColumn) -> Progress:
         return self._progress(
             # A line stays one on a narrow terminal: what its text leaves is the bar's.
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
             BarColumn(bar_width=min(40, max(8, self.terminal.width - BESIDE_A_BAR))),
-            Amount(),
-            Speed(),
+            *columns,
             TimeRemainingColumn(),
         )
 

@@ -50,6 +50,7 @@ from comp.submission.predictions import read_predictions
 from comp.training.backbone import set_size
 from comp.training.curves import range_test_as_png, range_test_in_characters
 from comp.training.finder import RangeTest, unchanged
+from comp.training.predicting import predict_after
 from comp.training.prepared import Prepared, prepare
 from comp.training.resuming import start
 from comp.training.state import load_weights
@@ -110,8 +111,6 @@ class Session:
                 )
             self.competition = replace(self.competition, recipes={**self.competition.recipes, OWN: recipe})
             recipe = OWN
-        elif not isinstance(recipe, str):
-            raise OverrideError(f"`recipe` is {recipe!r}, but it should be a recipe's name or a Recipe(...).")
         self.workspace = (
             Workspace.from_environment() if workspace is None else Workspace(Path(workspace).expanduser().resolve())
         )
@@ -259,7 +258,7 @@ class Session:
         """
         self._check_trained("predict")
         self.training.finish()
-        runner.predict(self.competition, self.run, self.workspace, self.console)
+        predict_after(self.training)
         self._predicted = True
         return read_predictions(self.run.predictions("test"))
 

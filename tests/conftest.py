@@ -1,14 +1,11 @@
 import gc
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 import sys
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 from tempfile import mkdtemp
@@ -19,7 +16,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
-from accelerate.state import AcceleratorState
 from markupsafe import Markup
 from PIL import Image
 
@@ -35,6 +31,7 @@ from comp.submission.predictions import write_predictions
 from comp.submission.scoring import tune_on_predictions
 from comp.submission.submission import build_submission, keep_submission
 from tests.faults import misbehaving
+from tests.processes import Ended, Forked
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 
@@ -91,19 +88,6 @@ def workspace():
     return Workspace.from_environment()
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def last_line(self):
-        return self.out.splitlines()[-1]
-
-
 @pytest.fixture
 def comp(monkeypatch, capsys):
     """The command line in this process: `comp("run", "digits")`."""
@@ -117,51 +101,6 @@ def comp(monkeypatch, capsys):
         return Ended(ended.value.code or 0, captured.out, captured.err)
 
     return call
-
-
-class Forked:
-    """The command line in a process of its own, forked from this one, where everything is imported already."""
-
-    def __init__(self, folder, arguments, before, environment):
-        self._streams = [folder / "out.txt", folder / "err.txt"]
-        for stream in self._streams:
-            stream.touch()
-        self._process = multiprocessing.get_context("fork").Process(
-            target=self._work, args=(arguments, before, environment)
-        )
-        self._process.start()
-        self.pid = self._process.pid
-
-    def _work(self, arguments, before, environment):
-        for number, stream in enumerate(self._streams, start=1):
-            os.dup2(os.open(stream, os.O_WRONLY), number)
-        # As a new process has them.
-        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
-        # Tests started in the background of a shell would hand on that they ignore interrupts.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        AcceleratorState._reset_state(reset_partial_state=True)
-        os.environ.update(environment)
-        sys.argv = ["comp", *map(str, arguments)]
-        before()
-        cli.main()
-
-    def says(self, beginning, seconds=60):
-        """Waits for a line that begins so; gives the rest of it."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            for line in self._streams[0].read_text().splitlines(keepends=True):
-                if line.startswith(beginning) and line.endswith("\n"):
-                    return line.removeprefix(beginning).rstrip()
-            time.sleep(0.01)
-        raise AssertionError(f"it doesn't say {beginning!r}: {self._streams[1].read_text()}")
-
-    def ends(self, seconds=120):
-        self._process.join(seconds)
-        assert self._process.exitcode is not None, "it doesn't end"
-        return Ended(self._process.exitcode, *(stream.read_text() for stream in self._streams))
-
-    def kill(self):
-        self._process.kill()
 
 
 @pytest.fixture
@@ -226,18 +165,19 @@ class Made:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def made_in(folder, source, name="shades"):
+    """A competition by the source of its declaration, without files."""
+    made = Made(folder / "plugins", folder / "served", name)
+    made.declaration.parent.mkdir(parents=True)
+    made.declaration.write_text(dedent(source), encoding="utf-8")
+    made.files.mkdir(parents=True)
+    return made
+
+
 @pytest.fixture
 def make(tmp_path):
     """Starts a competition from the source of its declaration, which may name itself ``shades`` only."""
-
-    def start(source, name="shades"):
-        made = Made(tmp_path / "plugins", tmp_path / "served", name)
-        made.declaration.parent.mkdir(parents=True)
-        made.declaration.write_text(dedent(source), encoding="utf-8")
-        made.files.mkdir(parents=True)
-        return made
-
-    return start
+    return partial(made_in, tmp_path)
 
 
 @pytest.fixture
@@ -278,10 +218,9 @@ competition = Competition(
 """
 
 
-@pytest.fixture
-def shades(make):
+def shades_in(folder):
     """Which colour is it? 36 images to learn from, 12 to predict; one class per image, in a CSV."""
-    made = make(SHADES)
+    made = made_in(folder, SHADES)
     colours = list(COLOURS)
     train = {f"t{number:02}": colours[number % 3] for number in range(36)}
     test = {f"q{number:02}": colours[number * number % 3] for number in range(12)}
@@ -292,6 +231,18 @@ def shades(make):
     made.text("sample_submission.csv", ["id,colour", *(f"{id_},red" for id_ in test)])
     made.answers(["id,colour", *(f"{id_},{colour}" for id_, colour in test.items())])
     return made
+
+
+@pytest.fixture
+def shades(tmp_path):
+    return shades_in(tmp_path)
+
+
+@pytest.fixture
+def downloaded(shades, workspace):
+    """The shades, their files in the workspace."""
+    shutil.copytree(shades.files, workspace.data("shades"))
+    return shades
 
 
 @dataclass(frozen=True)

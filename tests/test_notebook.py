@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +14,28 @@ from comp.declare.competition import Competition
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import CompError, DeclarationError, OverrideError, RunError
 from comp.notebook import Session
-from comp.runs import Run
+from comp.runs import Run, Workspace
 from comp.training.backbone import digest, layer_groups
 from comp.training.launching import SPINS
+from tests.conftest import shades_in
 
 
 @pytest.fixture
-def open_session(shades, workspace):
+def open_session(downloaded):
     """Opens sessions on `shades`, whose data are there."""
-    shutil.copytree(shades.files, workspace.data("shades"))
+    return partial(Session, "shades", competitions=[downloaded.plugins])
 
-    def start(**choices):
-        return Session("shades", competitions=[shades.plugins], **choices)
 
-    return start
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory):
+    """A session that has trained a little and predicted; not to be trained any further."""
+    folder = tmp_path_factory.mktemp("predicted")
+    made, workspace = shades_in(folder), Workspace(folder)
+    shutil.copytree(made.files, workspace.data("shades"))
+    session = Session("shades", competitions=[made.plugins], workspace=folder)
+    session.fit(learning_rate=1e-4)
+    session.predict()
+    return session
 
 
 @pytest.fixture
@@ -54,13 +63,11 @@ def png(plot):
     return plot._repr_png_().startswith(b"\x89PNG")
 
 
-def test_a_session_shows_a_batch_its_top_losses_and_its_confusion_as_pictures(session):
-    shown = session.show_batch(6)
+def test_a_session_shows_a_batch_its_top_losses_and_its_confusion_as_pictures(predicted):
+    session, shown = predicted, predicted.show_batch(6)
     rows = np.random.default_rng(0).permutation(session.prepared.training)[:6]
     labels = session.prepared.tables.train["label"].iloc[rows].tolist()
     assert [axes.get_title() for axes in shown.figure.axes if axes.images] == labels
-    session.fit(size=16, learning_rate=1e-2)
-    session.predict()
     worst = session.top_losses()
     titles = [axes.get_title() for axes in session.plot_top_losses(3).figure.axes if axes.images]
     assert [title.split(" / ")[:2] for title in titles] == worst[["label", "predicted"]].head(3).to_numpy().tolist()
@@ -122,9 +129,8 @@ def test_a_curve_is_a_picture_or_characters_and_fit_takes_its_rate_for_as_many_g
     assert "as found before" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
-def test_lr_find_leaves_the_model_as_it_is_at_any_size(open_session, backbone):
-    session = open_session(backbone=backbone)
+def test_lr_find_leaves_the_model_as_it_is_at_any_size(open_session):
+    session = open_session(backbone="test_vit")
     session.fit(size=32, train="all", learning_rate=1e-3)
     before = weights(session)
     session.lr_find(size=48, cached=True, train="head")
@@ -195,9 +201,8 @@ def test_a_fit_whose_loss_is_no_number_leaves_all_as_it_was_and_can_be_tried_aga
     assert (straight.run.folder / "history.csv").read_bytes() == (retried.run.folder / "history.csv").read_bytes()
 
 
-@pytest.mark.parametrize("settings", [(), ("ema=0.9",)])
-def test_an_interrupted_fit_leaves_all_as_it_was(open_session, monkeypatch, capsys, settings):
-    session = open_session(settings=settings)
+def test_an_interrupted_fit_leaves_all_as_it_was(open_session, monkeypatch, capsys):
+    session = open_session(settings=("ema=0.9",))
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -310,11 +315,9 @@ def test_before_a_training_and_of_weights_that_have_changed_since_their_predicti
         session.most_confused()
 
 
-def test_the_tables_agree_with_the_predictions_by_hand(session):
-    session.fit(learning_rate=1e-4)
+def test_the_tables_agree_with_the_predictions_by_hand(predicted):
+    session, written = predicted, predicted.submission.read_bytes()
     test = session.predict()
-    written = session.submission.read_bytes()
-    assert session.predict().equals(test)
     assert session.submission.read_bytes() == written
     assert list(test.columns) == ["blue", "green", "red"]
     assert np.allclose(test.sum(axis=1), 1, atol=1e-5)
@@ -329,21 +332,11 @@ def test_the_tables_agree_with_the_predictions_by_hand(session):
     assert all(path.stem == id_ and path.is_file() for id_, path in table["path"].items())
 
 
-def test_with_all_data_the_tables_are_empty_and_there_is_a_submission(open_session):
-    session = open_session(all_data=True)
-    session.fit(learning_rate=1e-2)
-    assert len(session.predict()) == 12
-    assert session.most_confused().empty
-    assert session.top_losses().empty
-
-
-def test_a_session_is_diagnosed_by_the_stages_that_it_trained(session, comp, capsys):
-    session.fit(train="all", learning_rate=1e-2)
-    capsys.readouterr()
-    session.diagnose()
+def test_a_session_is_diagnosed_by_the_stages_that_it_trained(predicted, comp, capsys):
+    predicted.diagnose()
     said = capsys.readouterr().out
     assert "recorded" not in said, "nothing is missing of the one epoch that was wanted"
-    assert comp("diagnose", session.run.folder).out == said
+    assert comp("diagnose", predicted.run.folder).out == said
 
 
 @pytest.mark.parametrize(
@@ -352,7 +345,6 @@ def test_a_session_is_diagnosed_by_the_stages_that_it_trained(session, comp, cap
         ({"name": "shade"}, DeclarationError, "There is no competition 'shade'"),
         ({"name": Competition}, OverrideError, "competition.py"),
         ({"recipe": "fast"}, OverrideError, "has no recipe 'fast'"),
-        ({"recipe": Recipe}, OverrideError, "`recipe` is"),
         ({"settings": ["batch_size=many"]}, OverrideError, "`batch_size` is 'many'"),
         ({"folds": 3}, OverrideError, "give fold=1 to 3"),
         ({"folds": 3, "fold": 4}, OverrideError, "--fold is 4"),
@@ -381,6 +373,10 @@ def test_a_fold_and_what_a_run_before_found_are_taken(open_session):
     first.predict()
     like = open_session(like="shades/standard-1", all_data=True)
     assert [stage.learning_rate for stage in like.stages] == [3e-3]
+    like.fit(like.stages[0])
+    assert len(like.predict()) == 12
+    assert like.most_confused().empty
+    assert like.top_losses().empty
 
 
 @pytest.mark.long

@@ -108,6 +108,11 @@ class Here:
     def run(self, text: str) -> Run:
         return find_run(self.workspace, text)
 
+    def runs(self, texts: Sequence[str]) -> tuple[Competition, list[Run]]:
+        """Several runs, and the competition of the first."""
+        found = [self.run(text) for text in texts]
+        return self.competition(found[0]), found
+
     def choices(
         self,
         settings: Sequence[str] = (),

@@ -40,9 +40,7 @@ def join(here: Here, names: RunNames) -> None:
     """Join the folds of one training into a run with one submission."""
     from comp.tools.ensembles import join as join_folds
 
-    members = [here.run(name) for name in names]
-    joined = join_folds(here.competition(members[0]), members, here.workspace, here.console)
-    _report(here, joined)
+    _report(here, join_folds(*here.runs(names), here.workspace, here.console))
 
 
 @command()
@@ -61,9 +59,7 @@ def ensemble(
     """Combine the predictions of several runs into one submission."""
     from comp.tools.ensembles import ensemble as combine
 
-    members = [here.run(name) for name in names]
-    combined = combine(here.competition(members[0]), members, here.workspace, here.console, how)
-    _report(here, combined)
+    _report(here, combine(*here.runs(names), here.workspace, here.console, how))
 
 
 def _report(here: Here, made: Run) -> None:
@@ -112,8 +108,7 @@ def compare(here: Here, names: RunNames) -> None:
     """
     from comp.report.compare import compare as write_page
 
-    found = [here.run(name) for name in names]
-    print(write_page(here.competition(found[0]), found, here.workspace))
+    print(write_page(*here.runs(names), here.workspace))
 
 
 @command()

@@ -19,7 +19,7 @@ from comp.report import COMPARISON, figures
 from comp.report.outcomes import FEWEST, Outcomes, errors_of_classes, figures_of_classes, interval_of, read_outcomes
 from comp.report.rendering import write_page
 from comp.runs import EPOCH_COLUMNS, Run, Workspace
-from comp.runs.differences import flat
+from comp.runs.resolve import flat
 
 Array = npt.NDArray[Any]
 # What a run's settings are not, or what follows from others.

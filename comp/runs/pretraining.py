@@ -130,13 +130,13 @@ def refuse_sizes(recipe: Recipe, cache: Path) -> None:
     cache: where it is kept what was tried. Without torch in this process, another one tries, so that reading the data
     is not on top of what torch takes.
     """
-    tried = [recipe.backbone, [list(sides(stage.pixels)) for stage in recipe.stages]]
+    tried = recipe.backbone, [sides(stage.pixels) for stage in recipe.stages]
     made_from = json.dumps([*tried, version("timm"), source_of_backbone(recipe.backbone)])
     known = cache / "sizes" / hashlib.blake2b(made_from.encode(), digest_size=16).hexdigest()
     if known.is_file():
         return
     if "torch" in sys.modules:
-        refused = _refused(recipe.backbone, [stage.pixels for stage in recipe.stages])
+        refused = _refused(*tried)
     else:
         try_it = (
             "import json, sys; from comp.runs.pretraining import _refused; print(_refused(*json.loads(sys.argv[1])))"
@@ -149,18 +149,18 @@ def refuse_sizes(recipe: Recipe, cache: Path) -> None:
     write_text(known, "")
 
 
-def _refused(backbone: str, sizes: Sequence[Any]) -> str:
+def _refused(backbone: str, sizes: Sequence[tuple[int, int]]) -> str:
     """The sentence about the first stage whose size is refused; "" where none is, or where that can't be known."""
     try:
         known = pretraining(backbone)
         known.network  # noqa: B018 - built once, here
     except Exception:  # whatever it is, it is said where the model is built
         return ""
-    for number, size in enumerate(sizes, start=1):
-        found = size if isinstance(size, int) else (size[0], size[1])
-        if reason := known.refusal(found):
+    for number, (height, width) in enumerate(sizes, start=1):
+        size = height if height == width else (height, width)
+        if reason := known.refusal(size):
             return (
-                f"Stage {number}: the backbone can't take images of {size_in_words(found)} pixels: {reason}; "
+                f"Stage {number}: the backbone can't take images of {size_in_words(size)} pixels: {reason}; "
                 f"it was pretrained at {known.side}."
             )
     return ""

@@ -1,4 +1,4 @@
-"""What a run is made of, resolved from a declaration and a person's choices; written down, and read back."""
+"""What a run is made of, resolved from a declaration and a person's choices; written down, read back, and compared."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import geometric_mean
+from textwrap import shorten
 from typing import Any
 
 from comp.declare.brought import NoLongerDeclared, recorded, with_parts
@@ -81,25 +82,19 @@ class Choices:
 
     def options(self) -> list[str]:
         """The options of a command that make these choices."""
-        words = ["--recipe", self.recipe] if self.like is None else ["--like", self.like.name]
-        for backbone in self.backbones or filter(None, [self.backbone]):
-            words += ["--backbone", backbone]
-        for setting in self.settings:
-            words += ["--set", setting]
-        words += ["--seed", str(self.seed)]
-        if self.all_data:
-            words.append("--all-data")
-        teacher = self.teacher and self.teacher.name
-        given = (
+        chosen: list[tuple[str, object]] = [
+            ("--recipe", self.recipe) if self.like is None else ("--like", self.like.name),
+            *(("--backbone", backbone) for backbone in self.backbones or (self.backbone,)),
+            *(("--set", setting) for setting in self.settings),
+            ("--seed", self.seed),
             ("--split-seed", self.split_seed),
             ("--folds", self.folds),
             ("--fold", self.fold),
-            ("--teacher", teacher),
-        )
-        for option, value in given:
-            if value is not None:
-                words += [option, str(value)]
-        return words if self.time is None else [*words, "--time", f"{self.time:g}s"]
+            ("--teacher", self.teacher and self.teacher.name),
+            ("--time", None if self.time is None else f"{self.time:g}s"),
+        ]
+        words = [str(word) for option, value in chosen if value is not None for word in (option, value)]
+        return [*words, "--all-data"] if self.all_data else words
 
 
 @dataclass(frozen=True)
@@ -169,7 +164,9 @@ def is_blend(competition: Competition, choices: Choices) -> bool:
 
 
 def trainings_of(competition: Competition, choices: Choices) -> list[Choices]:
-    """The choices of each training that is blended, in the order of their worth; raises OverrideError."""
+    """The choices of each training, of those that are blended in the order of their worth; raises OverrideError."""
+    if not is_blend(competition, choices):
+        return [choices]
     for option, chosen in (("--fold", choices.fold), ("--all-data", choices.all_data), ("--like", choices.like)):
         if chosen:
             raise OverrideError(f"{option} is for one training, but several are to be blended; leave it out.")
@@ -347,3 +344,34 @@ def _of_this_version() -> Iterator[None]:
         yield
     except (KeyError, TypeError, DeclarationError) as error:
         raise RunError(f"The run's config.json is of another version of comp ({error}); train again.") from None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field, named like ``recipe.stages.1.size``, and its values in words."""
+
+    field: str
+    one: str
+    other: str
+
+
+def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> Difference | None:
+    """The first field in which they differ, None if they don't."""
+    mine, theirs = dict(flat(one)), dict(flat(other))
+    for name in [*mine, *(theirs.keys() - mine.keys())]:
+        if mine.get(name) != theirs.get(name):
+            return Difference(name, *(shorten(str(values.get(name)), 40) for values in (mine, theirs)))
+    return None
+
+
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The values in nested records and lists of records, with their fields' names: ``recipe.stages.1.size``."""
+    if isinstance(value, dict):
+        named = list(value.items())
+    elif isinstance(value, list) and any(isinstance(part, dict) for part in value):
+        named = list(enumerate(value, start=1))
+    else:
+        yield name, value
+        return
+    for key, part in named:
+        yield from flat(part, f"{name}.{key}".lstrip("."))

@@ -78,7 +78,6 @@ def tune_on_logits(
     snapshots' plain views alone score better. By more than a standard error of the difference, ``tta_used`` is false
     and ``tuned`` theirs; by less it is chance, as a mean of views is mostly better than one.
     """
-
     views, metric = views or logits.shape[1], competition.scoring
     before, *others_before = (
         combined(competition, outputs.predictions(some), answers)

@@ -161,17 +161,14 @@ def _indices(
 ) -> npt.NDArray[np.intp]:
     """The index in ``ids`` of each id that is asked for; raises SubmissionError for one that is missing or doubled."""
     asked, known = sample_submission.asked, pd.Index(ids)
+    if len(missing := asked[~asked.isin(known)]):
+        raise SubmissionError(
+            f"{len(missing)} of the sample submission's {len(asked)} ids have no {lacking}, "
+            f"the first {missing.iloc[0]!r}" + (f"; there are ids like {known[0]!r}." if len(known) else ".")
+        )
     if not known.is_unique:
-        if (missing := asked[~asked.isin(known)]).empty:
-            raise SubmissionError(f"The id {known[known.duplicated()][0]!r} was predicted more than once.")
-    else:
-        indices = known.get_indexer(pd.Index(asked))
-        if (missing := asked[indices < 0]).empty:
-            return indices
-    raise SubmissionError(
-        f"{len(missing)} of the sample submission's {len(asked)} ids have no {lacking}, "
-        f"the first {missing.iloc[0]!r}" + (f"; there are ids like {known[0]!r}." if len(known) else ".")
-    )
+        raise SubmissionError(f"The id {known[known.duplicated()][0]!r} was predicted more than once.")
+    return known.get_indexer(pd.Index(asked))
 
 
 def keep_submission(submission: Submission, run: Run) -> None:

@@ -20,8 +20,7 @@ from comp.declare.metrics import outputs_in_words
 from comp.errors import CompError, RunError
 from comp.files import sweep
 from comp.runs import Goal, Run, create_run, list_runs
-from comp.runs.differences import difference
-from comp.runs.resolve import has_gpu, recipe_named, recipe_of
+from comp.runs.resolve import difference, has_gpu, recipe_named, recipe_of
 from comp.training.config import config_of
 from comp.training.launching import from_main, is_main, wait_for_all
 from comp.training.prepared import Prepared, augments

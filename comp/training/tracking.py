@@ -13,7 +13,7 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 from comp.declare.brought import called
 from comp.errors import DeclarationError, OverrideError
 from comp.runs import Run
-from comp.runs.differences import flat
+from comp.runs.resolve import flat
 from comp.training.launching import is_main
 
 LogWith = str | Callable[[Path], Any] | None

@@ -1,8 +1,27 @@
-import shutil
+import resource
+from contextlib import contextmanager
 
 import pytest
 
-from tests.cli.spoiling import nothing_half_written
+# A training of seconds.
+TINY = ("--backbone", "test_resnet", "--set", "stages.cycle_length=1")
+
+
+@contextmanager
+def files_of_at_most(size):
+    """No file may grow beyond ``size`` bytes, as on a disk with so little room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def nothing_half_written(folder):
+    """No run, and no file that was left unfinished."""
+    assert not list(folder.glob("runs/*/*"))
+    assert not [path for path in folder.rglob("*") if path.suffix == ".part" or ".part." in path.name]
 
 
 @pytest.fixture
@@ -33,22 +52,3 @@ def on_shades(shades, comp):
 def refused(shades, sentence):
     """Calls a command that knows `shades` and must fail; gives its sentence."""
     return lambda *arguments: sentence("--competitions", shades.plugins, *arguments)
-
-
-@pytest.fixture
-def run_shades(shades, serving, refused, workspace):
-    """Runs the whole of `shades`, after a test has spoilt something of it, and gives its sentence."""
-
-    def call(*arguments):
-        with serving(shades):
-            said = refused("run", "shades", *arguments)
-        nothing_half_written(workspace.folder)
-        return said
-
-    return call
-
-
-@pytest.fixture
-def downloaded(shades, workspace):
-    shutil.copytree(shades.files, workspace.data("shades"))
-    return shades

@@ -8,7 +8,7 @@ import pytest
 
 from comp.declare.competition import REPOSITORY_COMPETITIONS, find_competitions
 from comp.runs import create_run
-from tests.cli.spoiling import TINY
+from tests.cli.conftest import TINY
 
 HEAVY = ("torch", "torchvision", "timm", "numpy", "pandas", "sklearn", "albumentations", "cv2", "PIL", "kaggle", "rich")
 COMMANDS = [

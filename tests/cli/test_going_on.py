@@ -7,7 +7,7 @@ import pytest
 
 from comp.training import training
 from comp.training.learner import Learner
-from tests.cli.spoiling import TINY
+from tests.cli.conftest import TINY
 
 
 def test_features_that_were_being_computed_when_it_was_asked_to_end_are_gone_on_with(
@@ -51,12 +51,12 @@ def test_what_is_to_be_gone_on_with_is_named_alone(sentence, arguments, says):
 def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on_or_one_that_names_its_run(
     downloaded, comp, sentence, forked, workspace, number
 ):
-    command = ("--competitions", downloaded.plugins, "train", "shades", *TINY, "--set", "stages.cycle_length=15")
+    command = ("--competitions", downloaded.plugins, "train", "shades", *TINY, "--set", "stages.cycle_length=6")
     named = (*command[:3], "--resume", "shades/standard-1")
 
     def take_time():
         say_epoch = training.say_epoch
-        training.say_epoch = lambda *arguments: (say_epoch(*arguments), time.sleep(0.1))
+        training.say_epoch = lambda *arguments: (say_epoch(*arguments), time.sleep(0.3))
 
     run = forked(*command, before=take_time)
     run.says("     1 ")
@@ -74,5 +74,5 @@ def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on_or_o
     assert Path(again.last_line) == workspace.runs / "shades" / "standard-1"
     assert [path.name for path in (workspace.runs / "shades").glob("*/")] == ["standard-1"]
     epochs = (workspace.runs / "shades" / "standard-1" / "epochs.csv").read_text().splitlines()
-    assert len(epochs) == 1 + 15
+    assert len(epochs) == 1 + 6
     assert "has ended" in sentence(*named)

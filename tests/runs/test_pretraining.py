@@ -66,9 +66,18 @@ def test_pixels_in_a_declaration_need_no_backbone_to_be_known():
         in_pixels([Stage(size="native", train="head")], "no_backbone")
 
 
-def test_a_folder_of_a_convolutional_backbone_is_known_without_torch(at_260):
-    lines = f"import sys; from comp.runs.pretraining import pretraining; pretraining({at_260!r}).times(1.15)"
-    subprocess.run([sys.executable, "-c", f"{lines}; assert not {{'torch', 'timm'}} & set(sys.modules)"], check=True)
+def test_without_torch_a_folder_of_a_convolutional_backbone_is_known_and_that_no_device_is_there(at_260):
+    code = f"""
+import sys
+from comp.runs import resolve
+from comp.runs.pretraining import pretraining
+assert pretraining({at_260!r}).times(1.15) == 288
+assert not {{"torch", "timm"}} & set(sys.modules)
+resolve.DEVICES = ()
+print(resolve.has_gpu(), "torch" in sys.modules)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["False", str(sys.platform != "linux")]
     assert pretraining(at_260).interpolation == "bicubic"
 
 

@@ -143,30 +143,26 @@ def test_what_a_later_block_has_wrong_is_refused_with_its_row(monkeypatch):
 
 
 @EVERY_FORM
-@pytest.mark.parametrize(
-    ("asked", "predicted", "said"),
-    [
+def test_an_id_that_has_not_one_prediction_is_named(kind):
+    for asked, predicted, said in (
         (["0", "lost", "2"], ["0", "1", "2"], "1 .* 3 ids have no prediction, the first 'lost'"),
         (["0", "1"], ["0", "1", "1"], "'1' was predicted more than once"),
         (["007"], ["08", "7", "8"], "the first '007'"),
-    ],
-)
-def test_an_id_that_has_not_one_prediction_is_named(kind, asked, predicted, said):
-    with pytest.raises(SubmissionError, match=said):
-        build(kind, predicted, predictions_of(kind, 3), sample_of(asked, FORMS[kind][3]))
+    ):
+        with pytest.raises(SubmissionError, match=said):
+            build(kind, predicted, predictions_of(kind, 3), sample_of(asked, FORMS[kind][3]))
     # What the sample does not ask for is left out.
     whole = build(kind, ["0", "1", "2"], predictions_of(kind, 3), sample_of(["2", "0"], FORMS[kind][3]))
     assert list(whole["id"]) == ["2", "0"]
 
 
 @pytest.mark.parametrize("kind", ["one", "each", "tags"])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, 1.1])
-def test_a_probability_that_is_none_is_refused(kind, value):
-    sample = sample_of(["0", "1", "2"], FORMS[kind][3])
-    predictions = predictions_of(kind, 3)
-    predictions[1, 1] = value
-    with pytest.raises(SubmissionError, match=r"should hold a number|should be from 0 to 1"):
-        build(kind, ["0", "1", "2"], predictions, sample)
+def test_a_probability_that_is_none_is_refused(kind):
+    sample, predictions = sample_of(["0", "1", "2"], FORMS[kind][3]), predictions_of(kind, 3)
+    for value in (np.nan, np.inf, -0.1, 1.1):
+        predictions[1, 1] = value
+        with pytest.raises(SubmissionError, match=r"should hold a number|should be from 0 to 1"):
+            build(kind, ["0", "1", "2"], predictions, sample)
 
 
 def test_rows_that_do_not_sum_to_one_are_named():
@@ -205,17 +201,16 @@ DEFECTS = {
 
 
 @EVERY_FORM
-@pytest.mark.parametrize("defect", DEFECTS)
-def test_a_submission_with_any_defect_is_refused_and_without_the_answers_ids_or_columns_not_graded(kind, defect):
+def test_a_submission_with_any_defect_is_refused_and_without_the_answers_ids_or_columns_not_graded(kind):
     sample, submission = right(kind)
-    spoilt = DEFECTS[defect](submission)
     check(kind, submission, sample)
-    with pytest.raises(SubmissionError):
-        check(kind, spoilt, sample)
-    if defect in OTHER_ROWS | OTHER_COLUMNS:
-        said = "each of the 4 ids" if defect in OTHER_ROWS else "columns should be id"
-        with pytest.raises(SubmissionError, match=said):
-            grader(declared(kind))(submission.astype(str), spoilt.astype(str))
+    for defect, spoil in DEFECTS.items():
+        with pytest.raises(SubmissionError):
+            check(kind, spoil(submission), sample)
+        if defect in OTHER_ROWS | OTHER_COLUMNS:
+            said = "each of the 4 ids" if defect in OTHER_ROWS else "columns should be id"
+            with pytest.raises(SubmissionError, match=said):
+                grader(declared(kind))(submission.astype(str), spoil(submission).astype(str))
 
 
 @pytest.mark.parametrize(

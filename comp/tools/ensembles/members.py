@@ -14,7 +14,7 @@ import pandas as pd
 from comp.data.tables import Tables
 from comp.declare.competition import Competition
 from comp.errors import RunError, counted
-from comp.runs.differences import difference
+from comp.runs.resolve import difference
 from comp.submission.postprocessing import PostProcessing
 from comp.submission.predictions import Member, postprocessed
 from comp.submission.scoring import tune_on_predictions
