@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -118,23 +118,22 @@ def lines_for_training(check: DataCheck) -> list[str]:
 
 def lines_of_check(check: DataCheck) -> Iterator[str]:
     """A row for each kind of finding: how many there are, what becomes of them, the first few."""
-    images = check.images
     yield from _of_depth(check)
-    unreadable = images[images["problem"] != ""]
-    if len(unreadable):
-        follows = "left out of training; a test image is given what the training images have on average"
-        yield ROW.format("unreadable", len(unreadable), f"{follows}: {_problems(unreadable)}")
-    for name, follows in ODDITIES.items():
-        found = images[[name in names for names in images["odd"]]]
-        if len(found):
-            yield ROW.format(name, len(found), f"{follows}: {_examples(map(_shown, found['path']), len(found))}")
-    for column, (name, follows) in OF_DUPLICATES.items():
-        for how in ("exact", "near"):
-            found = images[images[column] == how]
-            if len(found):
-                yield ROW.format(f"{how} {name}", len(found), f"{follows}: {_likes(found)}")
+    for name, found, follows, named in kinds_of(check.images):
+        yield ROW.format(name, len(found), f"{follows}: {named(found)}")
     if check.torn:
         yield ROW.format("look alike", check.torn, "too many to be kept together where a split is drawn")
+
+
+def kinds_of(images: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, str, Callable[[pd.DataFrame], str]]]:
+    """Each kind of finding that there is: its name, its rows, what becomes of them, and what names the first few."""
+    follows = "left out of training; a test image is given what the training images have on average"
+    kinds = [("unreadable", images["problem"] != "", follows, _problems)]
+    for name, follows in ODDITIES.items():
+        kinds.append((name, images["odd"].map({name}.issubset), follows, _paths))
+    for column, (name, follows) in OF_DUPLICATES.items():
+        kinds += [(f"{how} {name}", images[column] == how, follows, _likes) for how in ("exact", "near")]
+    return ((name, images[mask], follows, named) for name, mask, follows, named in kinds if mask.any())
 
 
 def _of_depth(check: DataCheck) -> Iterator[str]:
@@ -158,6 +157,10 @@ def lines_of_unlike(check: DataCheck) -> Iterator[str]:
 def _problems(found: pd.DataFrame) -> str:
     named = (f"{_shown(path)} ({problem})" for path, problem in zip(found["path"], found["problem"], strict=True))
     return _examples(named, len(found))
+
+
+def _paths(found: pd.DataFrame) -> str:
+    return _examples(map(_shown, found["path"]), len(found))
 
 
 def _likes(found: pd.DataFrame) -> str:

@@ -14,8 +14,7 @@ import pandas as pd
 from comp.console import Console
 from comp.data.augmenting import Preprocessing, tta_views
 from comp.data.data_check import checked_tables
-from comp.data.file_facts import ODDITIES
-from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training
+from comp.data.findings import DataCheck, kinds_of, lines_for_training
 from comp.data.loading import ImageDataset
 from comp.data.reading import Reading, read_image
 from comp.data.splitting import strata
@@ -222,24 +221,16 @@ def _check(check: DataCheck, notes: Sequence[str], root: Path, picture: Picture)
     images, of_images = check.images, lines_for_training(check)
     unreadable = images[images["problem"] != ""]
     return {
-        "kinds": _kinds(images),
+        "kinds": [
+            (name, *((found["part"] == part).sum() for part in ("train", "test")), follows)
+            for name, found, follows, _ in kinds_of(images)
+        ],
         "notes": [note for note in notes if note not in of_images],
         "torn": check.torn,
         "unreadable": unreadable[["path", "problem", "detail"]].head(LISTED).to_numpy().tolist(),
         "unreadable_left_out": max(0, len(unreadable) - LISTED),
         "pairs": _pairs(images, root, picture),
     }
-
-
-def _kinds(images: pd.DataFrame) -> list[tuple[str, int, int, str]]:
-    """Each kind of finding that there is: its name, how many images of each part have it, and what is done."""
-    labelled = images["part"] == "train"
-    masks = [("unreadable", images["problem"] != "", "left out; given the training images' average")]
-    for name, follows in ODDITIES.items():
-        masks.append((name, pd.Series([name in names for names in images["odd"]], images.index), follows))
-    for column, (name, follows) in OF_DUPLICATES.items():
-        masks += [(f"{how} {name}", images[column] == how, follows) for how in ("exact", "near")]
-    return [(name, (mask & labelled).sum(), (mask & ~labelled).sum(), text) for name, mask, text in masks if mask.any()]
 
 
 def _pairs(images: pd.DataFrame, root: Path, picture: Picture) -> list[tuple[str, list[dict[str, Any]]]]:

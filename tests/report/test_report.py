@@ -19,24 +19,14 @@ from tests.report.test_outcomes import drawn, judged
 MEGABYTES = 1e6
 MANY = """
 import pandas as pd
-from comp import ClassName, Competition, LabelFunction, Recipe, Stage, TestImages
+from comp import LabelFunction
 
 
 def labels(folder):
     # One file stands for all: what a page holds of them is as much.
-    rows = [(f"{row:032x}", folder / "train" / "photograph.jpg", f"breed {row % 120}") for row in range(10_000)]
+    rows = [(f"{row:032x}", folder / "photograph.jpg", f"breed {row % 120}") for row in range(10_000)]
     return pd.DataFrame(rows, columns=["id", "path", "label"])
 
-
-competition = Competition(
-    name="shades",
-    kaggle="shades",
-    labels=LabelFunction(labels),
-    test=TestImages("test", suffix=".jpg"),
-    submission=ClassName(),
-    metric="accuracy",
-    recipes={"standard": Recipe(backbone="test_resnet", stages=[Stage(size=16, train="head")])},
-)
 """
 STAGE = {"size": 64, "train": "head", "learning_rate": "find"}
 CONFIG = {
@@ -95,18 +85,17 @@ def test_a_run_of_images_that_are_gone_or_without_predictions_is_refused(shaded,
 
 
 @pytest.mark.long
-def test_ten_thousand_validation_images_of_a_hundred_and_twenty_classes_fit_in_five_megabytes(make, predicting):
-    made = make(MANY)
+def test_ten_thousand_validation_images_of_a_hundred_and_twenty_classes_fit_in_five_megabytes(shades, predicting):
+    declared = shades.declaration.read_text()
+    labels = declared[declared.index("CsvLabels(") : declared.index(",\n    test=")]
+    shades.declaration.write_text(MANY + declared.replace(labels, "LabelFunction(labels)"))
     rng = np.random.default_rng(0)
     coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(
         (400, 300), Image.Resampling.BICUBIC
     )
     grain = np.asarray(coarse) + rng.normal(0, 12, (300, 400, 3))
-    (made.files / "train").mkdir()
-    Image.fromarray(grain.clip(0, 255).astype(np.uint8)).save(made.files / "train" / "photograph.jpg", quality=90)
-    made.image("test/q.jpg", (9, 9, 9))
-    made.text("sample_submission.csv", ["id,label", "q,breed 0"])
-    many = predicting(made)
+    Image.fromarray(grain.clip(0, 255).astype(np.uint8)).save(shades.files / "photograph.jpg", quality=90)
+    many = predicting(shades)
     size = report(many, many.run(["valid"] * 10_000, knows=0.03)).stat().st_size
     assert 1 * MEGABYTES < size < 5 * MEGABYTES
 
