@@ -27,7 +27,7 @@ pytestmark = pytest.mark.long
 # Below those that the system deals out: between a look for a free one and its use another process may be given it.
 PORTS = count(20_000 + os.getpid() % 10_000)
 
-# Neither 61 nor 37 images, nor batches of 7, divide by 2.
+# Neither 31 nor 19 images, nor batches of 7, divide by 2.
 STILL = """
 from comp import ClassName, Columns, Competition, CsvLabels, Recipe, Stage, TestImages, upright
 
@@ -59,7 +59,7 @@ competition = Competition(
         "drawn": Recipe(
             backbone="test_convnext",
             pretrained=False,
-            batch_size=15,
+            batch_size=7,
             dropout=0.2,
             mixup=0.2,
             stages=[Stage(size=32, train="all", cycles=2, learning_rate=1e-3)],
@@ -71,16 +71,16 @@ competition = Competition(
 
 @pytest.fixture
 def still(make, workspace):
-    """61 images to learn from and 37 to predict in this workspace; nothing is drawn in the standard recipe."""
+    """31 images to learn from and 19 to predict in this workspace; nothing is drawn in the standard recipe."""
     made = make(STILL)
     colours, ages = ["red", "green", "blue", "red"], ["id,age"]
-    for part, images in (("train", 61), ("test", 37)):
+    for part, images in (("train", 31), ("test", 19)):
         for number in range(images):
             made.image(f"{part}/{part}{number:02}.png", colours[number % 4], size=36)
             ages.append(f"{part}{number:02},{number * number % 97}")
     made.text("ages.csv", ages)
-    made.text("train.csv", ["id,colour", *(f"train{number:02},{colours[number % 4]}" for number in range(61))])
-    made.text("sample_submission.csv", ["id,colour", *(f"test{number:02},red" for number in range(37))])
+    made.text("train.csv", ["id,colour", *(f"train{number:02},{colours[number % 4]}" for number in range(31))])
+    made.text("sample_submission.csv", ["id,colour", *(f"test{number:02},red" for number in range(19))])
     workspace.data("shades").parent.mkdir(parents=True)
     workspace.data("shades").symlink_to(made.files)
     return made
@@ -134,8 +134,8 @@ def test_two_processes_train_and_predict_as_one_does(still, apart, workspace):
             assert np.allclose(found, expected, atol=1e-5)
         assert two.validating() == one.validating()
         assert two.submission.read_bytes() == one.submission.read_bytes()
-    assert list(predicted(runs[-1], "valid").index) == [f"train{number:02}" for number in range(61)]
-    assert list(predicted(runs[-1], "test").index) == [f"test{number:02}" for number in range(37)]
+    assert list(predicted(runs[-1], "valid").index) == [f"train{number:02}" for number in range(31)]
+    assert list(predicted(runs[-1], "test").index) == [f"test{number:02}" for number in range(19)]
 
 
 def test_two_processes_find_the_rate_and_take_the_steps_of_one(still, apart, workspace):
@@ -207,7 +207,7 @@ def narrow():
     [
         (lambda: os.environ["RANK"] == "1" and setattr(ImageDataset, "read", fails), (), LOST),
         (lambda: setattr(training.Training, "_record", fails), (), "train/x.png can't be read as an image."),
-        (narrow, (), "--set batch_size=8"),
+        (narrow, (), "--set batch_size=4"),
         (lambda: None, ("--set", "batch_size=3"), "3 samples"),
     ],
     ids=["in the worker", "in both", "memory", "batch size"],

@@ -20,7 +20,7 @@ from comp.errors import DataError, KaggleError, RunError
 from comp.kaggle.client import Kaggle
 from comp.runs import History, Run, Workspace, list_runs
 from comp.runs.resolve import Choices, Experiment
-from comp.training import prepared
+from comp.training import prepared, resuming
 from comp.training import training as module
 from comp.training.prepared import prepare
 from comp.training.resuming import under_way
@@ -339,6 +339,16 @@ def test_a_training_by_hand_is_not_gone_on_with(head, begin, workspace, train):
     with pytest.raises(RunError, match="was trained by hand"):
         runner.resume(head, by_hand.run, workspace, Console())
     assert train(head) != by_hand.run
+
+
+def test_what_another_process_says_after_its_training_has_no_log_to_go_to(begin, monkeypatch):
+    training, console = begin(HEAD), Console()
+    for name, found in (("is_main", False), ("from_main", training.run.folder), ("wait_for_all", None)):
+        monkeypatch.setattr(resuming, name, lambda *_, found=found: found)
+    with under_way(training.prepared, console, attrgetter("trained")) as followed:
+        console.say("one of two is under way")
+        assert "one of two is under way" in followed.run.log.read_text()
+    console.say("one of two is done")
 
 
 @pytest.mark.parametrize("folds", [None, 3])
