@@ -133,12 +133,6 @@ def test_steps_are_drawn_independently_of_each_other():
     assert [corners.count(way) for way in ways] == pytest.approx([100] * 4, abs=30)
 
 
-@pytest.mark.parametrize("chance", [0.0, 0.25, 1.0])
-def test_as_many_images_are_erased_as_the_chance_says(chance):
-    views = views_of(upright(pipeline=centre_crop), plain(32), 32, 300, erasing=chance)
-    assert np.mean([(view != 7).any() for view in views]) == pytest.approx(chance, abs=0.08 if 0 < chance < 1 else 0)
-
-
 def test_one_rectangle_of_noise_is_erased_within_the_papers_bounds():
     # Zhong et al., section 4: between 0.02 and 0.4 of the area, the one side no less than 0.3 of the other.
     size, shares = 64, []

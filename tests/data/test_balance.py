@@ -23,11 +23,6 @@ def test_every_class_gets_as_many_rows_as_the_most_frequent(classes, seed):
     assert np.array_equal(more, oversampled(rows, classes, seed))
 
 
-def test_balanced_classes_are_left_as_they_are():
-    rows = np.array([5, 3, 0, 1])
-    assert oversampled(rows, np.array([0, 1, 0, 1, 0, 0]), 0).tolist() == rows.tolist()
-
-
 def test_which_rows_have_one_copy_more_follows_from_the_seed():
     classes = np.array([0] * 15 + [1] * 10)
     assert len({tuple(oversampled(np.arange(25), classes, seed)) for seed in range(20)}) > 10

@@ -143,15 +143,6 @@ def test_a_full_disk_costs_the_table_and_nothing_else(images, monkeypatch):
     assert line.startswith(f"{images.table} can't be written (No space left on device)")
 
 
-def test_a_cache_that_is_removed_meanwhile_is_made_again(images, while_opening):
-    images.screen()
-    images.change(2)
-    while_opening(lambda place: shutil.rmtree(images.table.parent, ignore_errors=True))
-    assert images.screen()[0][2].width == 99
-    assert images.said == []
-    assert images.screen()[1] == 0
-
-
 def test_what_was_found_before_an_interrupt_is_kept(images, while_opening):
     def interrupt(place):
         if place == 4:

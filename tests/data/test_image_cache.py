@@ -10,7 +10,7 @@ from comp.data import image_cache as module
 from comp.data.augmenting import Preprocessing
 from comp.data.image_cache import cached_images
 from comp.data.loading import ImageDataset
-from comp.data.reading import Depth, Reading, read_image
+from comp.data.reading import Reading, read_image
 from comp.declare.viewpoint import upright
 from comp.files import alone
 
@@ -68,17 +68,6 @@ def test_kept_images_are_those_that_are_read_and_read_from_no_file_again(keeping
     handed = pickle.dumps(kept)
     assert len(handed) < 1000
     np.testing.assert_array_equal(pickle.loads(handed)[0], kept[0])
-
-
-@pytest.mark.parametrize("channels", [1, 5])
-def test_rectangles_of_any_number_of_channels_are_kept(keeping, tmp_path, channels):
-    paths = [tmp_path / f"{number}.npy" for number in range(3)]
-    for number, path in enumerate(paths):
-        np.save(path, np.random.default_rng(number).integers(0, 256, (40 + number, 30, channels), dtype=np.uint8))
-    reading = Reading(read="npy", depth=Depth(channels))
-    kept = keeping(rows=np.arange(3), size=(20, 25), paths=paths, reading=reading)
-    for row, path in enumerate(paths):
-        np.testing.assert_array_equal(kept[row], read_image(path, (20, 25), reading))
 
 
 @pytest.mark.parametrize("other", [{"content": "2"}, {"rows": ROWS[:2]}, {"size": 30}, {}])

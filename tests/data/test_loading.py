@@ -204,15 +204,6 @@ def test_an_epoch_gives_training_rows_with_their_own_targets_in_whole_batches(pa
             assert np.array_equal(image.numpy(), dataset[row, (View(draw=number),)][1][0])
 
 
-def test_random_views_are_erased_and_fixed_ones_are_not(paths):
-    views = (PLAIN, View(draw=0), View(draw=1))
-    whole, erased, again = (dataset_of(paths, erasing=chance)[2, views][1] for chance in (0.0, 1.0, 1.0))
-    assert np.array_equal(whole[0], erased[0])
-    for one, other in zip(whole[1:], erased[1:], strict=True):
-        assert 0 < (one != other).any(axis=2).mean() < 0.5
-    assert np.array_equal(erased, again)
-
-
 def test_epochs_and_views_are_the_same_when_repeated_and_whoever_reads(paths):
     alone, helped = ([list(epochs.epoch(number)) for number in (0, 1, 0)] for epochs in (
         epochs_of(paths, range(ROWS), 2, workers=workers) for workers in (0, 2)

@@ -79,17 +79,6 @@ def test_every_class_trains_however_rare_it_is(counts, share, seed):
     assert not validates[np.array(counts)[targets] == 1].any()
 
 
-@moderately
-@given(seed=SEEDS, rows=st.integers(60, 250), tags=st.integers(2, 12), share=st.sampled_from([0.2, 0.25, 0.5]))
-def test_every_tag_of_ten_images_is_on_both_sides(seed, rows, tags, share):
-    targets = tags_drawn(seed, rows, tags)
-    validates = draw_split(targets, share, seed)
-    assert validates.mean() == pytest.approx(share, abs=0.08)
-    often = targets.sum(axis=0) >= 10
-    assert (targets[validates].sum(axis=0)[often] > 0).all()
-    assert (targets[~validates].sum(axis=0)[often] > 0).all()
-
-
 def test_common_tags_keep_their_share_on_both_sides_and_in_every_fold():
     targets = tags_drawn(3, 600, 8)
     folds = draw_folds(targets, 5, 0)

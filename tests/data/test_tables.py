@@ -95,12 +95,6 @@ def test_a_sample_that_the_form_can_t_fill_is_an_error_before_training(shades):
         read(shades)
 
 
-def test_a_missing_sample_is_an_error(shades):
-    (shades.files / "sample_submission.csv").unlink()
-    with pytest.raises(DataError, match=r"sample_submission\.csv doesn't exist"):
-        read(shades)
-
-
 def test_groups_are_in_the_order_of_the_rows_and_there_are_none_where_none_are_declared(shades):
     assert read(shades).groups is None
     shades.declaration.write_text(

@@ -23,10 +23,6 @@ def test_of_a_rectangle_the_views_are_those_that_keep_its_shape():
     assert side_on().at((32, 48)) == side_on()
 
 
-def test_side_on_flips_only_horizontally():
-    assert side_on().fixed_views == (View(0), View(4))
-
-
 @FAMILIES
 @settings(max_examples=20)
 @given(count=st.integers(1, 40))

@@ -110,12 +110,6 @@ def test_it_is_learned_predicted_in_its_own_unit_and_graded(kind, reds, opened):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", each((kind for kind in KINDS if kind != "several"), ("own",)))
-def test_it_resumes_byte_for_byte(kind, reds, opened):
-    opened(reds(kind)).resumes()
-
-
-@pytest.mark.long
 def test_numbers_are_learned_resumed_shown_compared_blended_rehearsed_and_taken_by_hand(reds, opened):
     made = reds("several")
     done = opened(made)

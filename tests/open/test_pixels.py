@@ -66,16 +66,9 @@ FIELDS = {
     "channels": CSV.format("_b.raw")
     + 'read=Channels(["_a.raw", "_b.raw", "_c.raw", "_d.raw"], read=read), augment=top_down(),',
     "function": CSV.format(".raw") + "read=read, augment=top_down(),",
-    "npy": CSV.format(".npy") + 'read="npy",',
     "dicom": CSV.format(".dcm") + 'read="dicom",',
     "deep": CSV.format(".tif"),
     "rectangles": CSV.format(".png") + 'augment=top_down(fit="pad"),',
-    "rows of a CSV": """labels=Folders("prepared/train"), test=TestImages("prepared/test"),
-    prepare=[PixelTable(table="train.csv", into="train", label="shade"), PixelTable(table="test.csv", into="test")],""",
-    "rows of Parquet": IN_PREPARED
-    + """read="npy", prepare=[
-        PixelTable(table=f"{part}_*.parquet", into=part, image="id", size=(20, 24)) for part in ("train", "test")
-    ],""",
     "rows of JSON": IN_PREPARED
     + """read="npy", prepare=[
         PixelTable(table=f"{part}.json", into=part, image="id", pixels=["band_1", "band_2"])
@@ -105,8 +98,6 @@ def write(made, kind, part, rows):
                     raw(place / f"{name}_{channel}.raw", grey if channel == "d" else np.full_like(grey, 0.2 * number))
             case "function":
                 raw(place / f"{name}.raw", grey)
-            case "npy":
-                np.save(place / f"{name}.npy", np.dstack([grey, 1000 * grey]))
             case "dicom":
                 dicom(place / f"{name}.dcm", (1000 * grey).astype(np.uint16))
             case "deep":
@@ -114,20 +105,6 @@ def write(made, kind, part, rows):
             case "rectangles":
                 Image.fromarray((255 * grey).astype(np.uint8)).save(place / f"{name}.png")
     match kind:
-        case "rows of a CSV":
-            lines = [
-                ",".join(
-                    [*([rows[name]] if part == "train" else []), *map(str, (255 * grey[:, :20]).astype(int).ravel())]
-                )
-                for name, grey in values.items()
-            ]
-            head = ",".join([*(["shade"] if part == "train" else []), *(f"pixel{number}" for number in range(400))])
-            made.text(f"{part}.csv", [head, *lines])
-        case "rows of Parquet":
-            table = pd.DataFrame([grey.ravel() for grey in values.values()]).rename(columns=str)
-            table.insert(0, "id", list(rows))
-            for half in (0, 1):
-                table[half::2].to_parquet(made.files / f"{part}_{half}.parquet")
         case "rows of JSON":
             records = [
                 {"id": name, "band_1": grey[:, :20].ravel().tolist(), "band_2": [-20.5] * 400}
@@ -144,11 +121,10 @@ def of_kind(tiny, kind):
     made = tiny(SOURCE.replace("DECLARED", FIELDS[kind]).replace("SIZE", size))
     shades = list(SHADES)
     train = {f"t{number:02}": shades[number % 3] for number in range(45)}
-    test = {f"{number}" if "CSV" in kind else f"q{number}": shades[number * number % 3] for number in range(1, 16)}
+    test = {f"q{number}": shades[number * number % 3] for number in range(1, 16)}
     write(made, kind, "train", train)
     write(made, kind, "test", test)
-    if "CSV" not in kind:
-        made.text("train.csv", ["id,shade", *(f"{id_},{shade}" for id_, shade in train.items())])
+    made.text("train.csv", ["id,shade", *(f"{id_},{shade}" for id_, shade in train.items())])
     made.text("sample_submission.csv", ["id,shade", *(f"{id_},low" for id_ in test)])
     made.answers(["id,shade", *(f"{id_},{shade}" for id_, shade in test.items())])
     return made

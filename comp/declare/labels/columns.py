@@ -96,11 +96,9 @@ class CsvColumns(Rows):
                     as_shares(self.csv, image, label) for image, label in zip(found.rows.index, labels, strict=True)
                 ]
             return found.table(labels)
-        columns = (found.rows[column] for column in self.labels)
-        meant = meant_by(found.rows[list(self.labels)])
-        classes = [
-            self._classes(image, values, meant) for image, *values in zip(found.rows.index, *columns, strict=True)
-        ]
+        values = found.rows[list(self.labels)]
+        meant = meant_by(values)
+        classes = [self._classes(image, said, meant) for image, *said in values.itertuples(name=None)]
         return found.table(classes if self.target == "multi" else [chosen[0] for chosen in classes])
 
     def _classes(self, image: str, values: Sequence[str], meant: Mapping[str, bool]) -> tuple[str, ...]:

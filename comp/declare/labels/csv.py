@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
@@ -203,21 +204,18 @@ def _reader(path: Path, dialect: tuple[str, str], *, spaced: bool = False, only:
 
 def _dialect(path: Path) -> tuple[str, str]:
     """The encoding, Windows' where it is no Unicode, and the separator: the comma, unless the first row has none."""
+    with _opened(path) as file:
+        start = file.read(4)
+    encoding = next((name for mark, name in UNICODE if start.startswith(mark)), "utf-8-sig")
     try:
-        with _opened(path) as file:
-            start = file.read(4)
-            encoding = next((name for mark, name in UNICODE if start.startswith(mark)), "utf-8-sig")
-            decoder = codecs.getincrementaldecoder(encoding)()
-            head = decoder.decode(start)
-            while block := file.read(SCANNED):
-                text = decoder.decode(block)
-                head = head if "\n" in head else head + text
-            decoder.decode(b"", final=True)
+        with TextIOWrapper(_opened(path), encoding, newline="") as text:
+            first = text.readline()
+            while text.read(SCANNED):
+                pass
     except UnicodeDecodeError:
         encoding = WINDOWS
-        with _opened(path) as file:
-            head = file.read(SCANNED).decode(encoding, errors="replace")
-    first = head.partition("\n")[0]
+        with TextIOWrapper(_opened(path), encoding, errors="replace") as text:
+            first = text.readline()
     if "," in first or (plain := max(SEPARATORS, key=first.count)) not in first:
         return encoding, ","
     return encoding, plain

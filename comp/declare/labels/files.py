@@ -112,10 +112,7 @@ class Folders(Declared):
             places = [inside for place in places for inside in self._inside(place, part)]
         if not places:
             raise DataError(f"{root} holds no class folders; check `folder` of Folders in competition.py.")
-        ids: list[str] = []
-        paths: list[str] = []
-        labels: list[str] = []
-        groups: list[str] = []
+        rows: list[tuple[str, str, str, str]] = []
         left: list[str] = []
         for place in places:
             names, found, others = images_in(place, self.suffix)
@@ -125,11 +122,13 @@ class Folders(Declared):
                 )
             way = place.relative_to(root)
             called = dict(zip(parts, way.parts, strict=True))
-            ids += [f"{way.as_posix()}/{PurePath(name).stem}" for name in names]
-            paths += found
-            labels += [called["{label}"]] * len(names)
-            groups += [called.get("{group}", "")] * len(names)
+            label, group = called["{label}"], called.get("{group}", "")
+            rows += [
+                (f"{way.as_posix()}/{PurePath(name).stem}", path, label, group)
+                for name, path in zip(names, found, strict=True)
+            ]
             left += others
+        ids, paths, labels, groups = zip(*rows, strict=True)
         notes = left_out(left, self.suffix)
         return table(notes, id=ids, path=paths, label=labels, group=groups if self.group else None)
 

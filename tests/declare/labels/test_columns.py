@@ -100,13 +100,6 @@ def test_images_without_a_row_are_an_error_but_in_a_shared_folder(tmp_path):
         table_of(KINDS, tmp_path, "id,kind", "1,cat")
 
 
-def test_columns_have_groups_too(tmp_path):
-    assert (
-        list(table_of(replace(ONE_HOT, group="who"), tmp_path, f"{HEAD},who", "1,0,1,x", "2,1,0,x")["group"])
-        == ["x"] * 2
-    )
-
-
 def test_numbers_have_the_order_of_their_names_and_all_the_same_teach_nothing(tmp_path):
     assert classes_of(table_of(NUMBERS, tmp_path, HEAD, "1,2,3", "2,2,4"), "number") == ("b c", "a")
     with pytest.raises(DataError, match="the same label, 3, 2"):

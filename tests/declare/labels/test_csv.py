@@ -101,28 +101,30 @@ def test_a_group_is_a_column_or_a_pattern_of_names(tmp_path, group, found):
     assert list(from_text(tmp_path, text, replace(CSV, group=group), images=images)["group"]) == found
 
 
-def test_a_pattern_fits_names_with_their_suffix_and_in_any_case(tmp_path):
-    names = ("a_L.png", "a_r.png", "b.x_l.png")
-    text = "".join(f"{name},cat\n" for name in names)
-    source = replace(BARE, group=r"(.+)_(?:l|r)")
-    frame = from_text(tmp_path, f"id,label\n{text}", source, images=[f"train/{name}" for name in names])
-    assert list(frame["group"]) == ["a", "a", "b.x"]
+@pytest.mark.parametrize(
+    ("source", "names", "images", "found"),
+    [
+        # With their suffix and in any case; or what names several images together.
+        (BARE, ["a_L.png", "a_r.png", "b.x_l.png"], ["a_L.png", "a_r.png", "b.x_l.png"], ["a", "a", "b.x"]),
+        (replace(CSV, suffix="/*.png"), ["a_l", "a_r"], ["a_l/0.png", "a_l/1.png", "a_r/0.png"], ["a", "a", "a"]),
+    ],
+)
+def test_a_pattern_fits_names_however_they_are_written(tmp_path, source, names, images, found):
+    text = "".join(["id,label\n", *(f"{name},cat\n" for name in names)])
+    source = replace(source, group=r"(.+)_(?:l|r)")
+    assert list(from_text(tmp_path, text, source, images=[f"train/{one}" for one in images])["group"]) == found
 
 
-def test_a_pattern_fits_what_names_several_images_together(tmp_path):
-    source, images = replace(CSV, group=r"(.+)_(?:l|r)", suffix="/*.png"), ("a_l/0", "a_l/1", "a_r/0")
-    frame = from_text(tmp_path, "id,label\na_l,cat\na_r,cat\n", source, images=[f"train/{i}.png" for i in images])
-    assert list(frame["group"]) == ["a", "a", "a"]
-
-
-def test_a_pattern_that_fits_no_name_is_refused(tmp_path):
-    with pytest.raises(DataError, match=re.escape("'(.+)_left' fits no image's name, like '0'")):
-        from_text(tmp_path, "id,label\n0,cat\n1,dog\n", replace(CSV, group="(.+)_left"))
-
-
-@pytest.mark.parametrize("group", ["(", "(.)_(.)"])
-def test_a_group_that_is_neither_is_named(tmp_path, group):
-    with pytest.raises(DataError, match=re.escape(f"no column {group!r}")):
+@pytest.mark.parametrize(
+    ("group", "said"),
+    [
+        ("(.+)_left", "'(.+)_left' fits no image's name, like '0'"),
+        ("(", "no column '('"),
+        ("(.)_(.)", "no column '(.)_(.)'"),
+    ],
+)
+def test_a_group_that_is_neither_a_column_nor_fits_a_name_is_refused(tmp_path, group, said):
+    with pytest.raises(DataError, match=re.escape(said)):
         from_text(tmp_path, "id,label\n0,cat\n1,dog\n", replace(CSV, group=group))
 
 
