@@ -8,6 +8,7 @@ from comp.data.loading import ImageDataset
 from comp.data.reading import Depth, Reading, with_margin
 from comp.declare.reading import sides
 from comp.declare.viewpoint import View, side_on, top_down, upright
+from comp.errors import DeclarationError
 
 SQUARE = np.arange(6 * 6 * 3, dtype=np.uint8).reshape(6, 6, 3)
 
@@ -98,6 +99,27 @@ def test_a_pipeline_of_ones_own_replaces_the_augmentations():
     image = noise(20, 30)
     for view in views_of(top_down(pipeline=invert), image, 16, 5):
         assert np.array_equal(view, 255 - image[2:18, 7:23])
+
+
+def drawn(**own):
+    preprocessing = Preprocessing(16, Reading(), **{"viewpoint": side_on(), **own})
+    return preprocessing.seen(View(draw=0), lambda size: noise(20, 20), preprocessing.pipelines(), 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"viewpoint": side_on(pipeline=lambda size: 7)}, "`pipeline`.*7"),
+        ({"viewpoint": side_on(pipeline=lambda size: 1 / 0)}, "`pipeline`.*ZeroDivisionError"),
+        ({"viewpoint": side_on(pipeline=lambda size: A.Normalize())}, "`pipeline`.*float32.*Normalize"),
+        ({"viewpoint": side_on(pipeline=lambda size: A.pytorch.ToTensorV2())}, "`pipeline`.*of Tensor"),
+        ({"tta": lambda size: A.Resize(size, size)}, "`tta`.*list"),
+        ({"tta": lambda size: []}, "`tta`.*list"),
+    ],
+)
+def test_what_makes_no_images_of_bytes_is_named(own, said):
+    with pytest.raises(DeclarationError, match=said):
+        drawn(**own)
 
 
 @pytest.mark.parametrize("file", ["image.jpg", "image.npy"])

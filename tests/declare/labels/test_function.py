@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from comp.declare.labels.function import LabelFunction, TestFunction
-from comp.errors import DataError
+from comp.errors import DataError, DeclarationError
 from tests.declare.labels.conftest import by_id, rows_of, touch
 
 
@@ -106,3 +106,9 @@ LIKE_A_TABLE = SimpleNamespace(columns=["id", "path", "label"])
 def test_a_function_that_gives_no_table_is_named(tmp_path, result):
     with pytest.raises(DataError, match="should return a DataFrame with the columns id, path and label"):
         LabelFunction(lambda folder: result).read(tmp_path)
+
+
+@pytest.mark.parametrize("word", [LabelFunction, TestFunction])
+def test_a_function_that_fails_is_named(tmp_path, word):
+    with pytest.raises(DeclarationError, match=f"{word.__name__}.*ZeroDivisionError"):
+        word(lambda folder: 1 / 0).read(tmp_path)
