@@ -33,6 +33,8 @@ GROUP_NAMES = (
 )
 # Where groups are parts of larger ones, so many of these make five folds.
 ENOUGH_GROUPS = 10
+# Of thousands of folders in which a table names images, those with the most are looked at.
+MOST_WAYS = 20
 # Of one body by name: 10_left and 10_right.
 SIDES = r"(.+?)[_-](?:left|right|l|r)"
 # Numbers that a file has by itself, and nobody wrote down to be predicted.
@@ -134,7 +136,7 @@ def _in_table(images: Images, table: LabelTable, asked: Asked, sample: SampleTab
         ways, whole = [template], table.whole
         table = replace(table, whole=whole.assign(**{template[0]: filled(template[0], whole)}))
     most = max((len(named.images) for _, named in ways), default=0)
-    for column, named in ways:
+    for column, named in sorted(ways, key=lambda way: -len(way[1].images))[:MOST_WAYS]:
         # Of thousands of folders each may be named as a whole, and all of them together. Half are one of two columns'.
         several = len(named.paths) > len(named.images)
         if named.share <= 0.5 or len(named.images) * 2 < max(most, len(rows) if several else 0):
