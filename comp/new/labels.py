@@ -173,7 +173,7 @@ def _from_table(table: LabelTable, image: str, named: Named, labels: Labels, ask
         lacking |= (rows[list(labels.columns)] == "").any(axis=1)
     incomplete = bool(0 < lacking.sum() <= FEW * len(rows))
     answer = _answer(rows, image, labels, named, asked)
-    start = named.folder.partition("{")[0].rstrip("/").replace(".", "")
+    start = "" if named.folder == "." else f"{named.folder.partition('{')[0].rstrip('/')}/"
     source = source_of(
         path,
         labels,
@@ -181,7 +181,7 @@ def _from_table(table: LabelTable, image: str, named: Named, labels: Labels, ask
         folder=named.folder,
         suffix=named.suffix,
         join=table.join,
-        shared=any(one.startswith(f"{start}/".lstrip("/")) for one in asked.images),
+        shared=any(path.startswith(start) for path in asked.images),
         group=_group(rows, {image, answer, *labels.columns}) or _body(called[~lacking]),
         answer=answer,
         incomplete=incomplete,

@@ -61,6 +61,17 @@ def test_a_table_of_several_rows_an_image_says_so():
         of_numbered(30, train=labels, test=test, sample_submission=sample)
 
 
+@pytest.mark.parametrize(
+    ("folder", "tested", "shared"), [("images.v2", "images.v2", True), ("photos", "test", False), ("a.b", "ab", False)]
+)
+def test_a_folder_is_shared_where_images_to_predict_lie_in_it(folder, tested, shared):
+    files = [f"{folder if number < 30 else tested}/{number}.png" for number in range(60)]
+    labels = table("id,y", *(f"{number},{'ab'[number % 2]}" for number in range(30)))
+    sample = table("id,y", *(f"{number},a" for number in range(30, 60)))
+    found = of_numbered(0, *files, train=labels, sample_submission=sample).competition.labels
+    assert (found.folder, found.shared) == (folder, shared)
+
+
 @pytest.mark.parametrize(("name", "suffix"), [("{}", ".png"), ("{}-1", "-*.png")])
 def test_few_ids_without_an_image_are_predicted_without_one(tmp_path, name, suffix):
     for number in range(60):
