@@ -111,6 +111,8 @@ class Session:
                 )
             self.competition = replace(self.competition, recipes={**self.competition.recipes, OWN: recipe})
             recipe = OWN
+        elif not isinstance(recipe, str):
+            raise OverrideError(f"`recipe` is {recipe!r}, but it should be a recipe's name or a Recipe(...).")
         self.workspace = (
             Workspace.from_environment() if workspace is None else Workspace(Path(workspace).expanduser().resolve())
         )

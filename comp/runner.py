@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from comp.console import Console
@@ -81,9 +83,7 @@ def run_each(
         on = None  # in each of them
     if on is not None:
         checked_tables(competition, workspace, console)  # once, not in every training
-    jobs = [
-        Job(f"{one.choices.recipe}, seed {one.choices.seed}", partial(_run, one, goal=lambda _: False)) for one in every
-    ]
+    jobs = [Job(f"{one.choices.recipe}, seed {one.choices.seed}", partial(_run_from_now, one)) for one in every]
     return each(jobs, on, len(jobs), data, console)
 
 
@@ -112,6 +112,11 @@ def _run(trainings: Trainings, console: Console, goal: Goal, submitting: bool = 
         _train_and_predict(training)
         _report_and_submit(trainings.first, training.run, console, submitting, training.prepared.tables)
     return training.run
+
+
+def _run_from_now(trainings: Trainings, console: Console) -> Run:
+    """A run of its own, with a time of its own."""
+    return _run(replace(trainings, began=monotonic()), console, lambda _: False)
 
 
 def _train_one(experiment: Experiment, console: Console, goal: Goal, tables: Tables | None = None) -> Run:

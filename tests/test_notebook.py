@@ -349,6 +349,7 @@ def test_a_session_is_diagnosed_by_the_stages_that_it_trained(predicted, comp, c
         ({"folds": 3}, OverrideError, "give fold=1 to 3"),
         ({"folds": 3, "fold": 4}, OverrideError, "--fold is 4"),
         ({"like": "shades/none"}, RunError, "There is no run 'shades/none'"),
+        ({"recipe": ["standard"]}, OverrideError, "`recipe` is"),
     ],
 )
 def test_a_choice_that_can_t_be_is_said_when_the_session_is_made(shades, choices, kind, says):

@@ -2,7 +2,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -358,6 +360,22 @@ def test_what_can_t_be_is_refused_before_anything_is_downloaded(workspace):
             runner.run(DIGITS, refused, workspace, Console())
     assert not workspace.data("digits").exists()
     assert not workspace.runs.exists()
+
+
+def test_each_of_several_runs_has_the_time_for_itself(shades, workspace, monkeypatch):
+    ended = []
+
+    def in_one(trainings, *_):
+        assert trainings.began >= max(ended, default=0)
+        ended.append(time.monotonic())
+        return SimpleNamespace(reported=True)
+
+    monkeypatch.setattr(runner, "download", lambda *_, **__: None)
+    monkeypatch.setattr("comp.tools.several.Trainings.in_one", in_one)
+    runner.run_each(
+        shades.competition, [Choices(seed=seed, folds=2, time=9.0) for seed in (0, 1)], workspace, Console()
+    )
+    assert len(ended) == 2
 
 
 def test_a_seed_for_the_split_that_is_the_seed_says_nothing_more():

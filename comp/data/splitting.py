@@ -129,17 +129,24 @@ def draw_hidden(
 ) -> npt.NDArray[np.bool_]:
     """True for the rows (N,) that are hidden: those that `draw_split` draws of the able ones; no class is hidden whole.
 
-    together: groups and duplicates, as it takes them. Raises DataError where none can be hidden.
+    together: groups and duplicates, as it takes them; with a row that isn't able no other is hidden. Raises DataError
+    where none can be hidden.
     """
-    hidden, kept = np.zeros(len(able), bool), [None if one is None else np.asarray(one) for one in together]
-    with suppress(DataError):
-        hidden[able] = draw_split(targets[able], share, seed, *(None if one is None else one[able] for one in kept))
+    whole = [np.asarray(one) for one in together if one is not None]
+    for numbers in whole:
+        able = able & ~np.isin(numbers, numbers[~able])
+    if not able.any():
+        raise DataError(
+            f"None of {len(targets)} labelled images can be hidden, as each of them, or another of its group, has its "
+            "part already (`validates`); leave that empty for some."
+        )
+    hidden = np.zeros(len(able), bool)
+    hidden[able] = draw_split(targets[able], share, seed, *(None if one is None else one[able] for one in together))
     classes = strata(targets)
     there, left = (class_counts(classes[rows], len(class_counts(classes))) for rows in (able, able & ~hidden))
     shown = with_any(classes, (there > 0) & (left == 0))
-    for numbers in kept:
-        if numbers is not None:
-            shown |= np.isin(numbers, numbers[shown & hidden])
+    for numbers in whole:
+        shown |= np.isin(numbers, numbers[shown & hidden])
     hidden &= ~shown
     if not hidden.any():
         raise DataError(

@@ -153,7 +153,7 @@ def load_competition(declaration: Path) -> Competition:
     sys.modules[module_name] = module
     try:
         # Not from bytecode, which doesn't tell an edit of the same second and length from what was there.
-        exec(compile(declaration.read_bytes(), declaration, "exec"), vars(module))
+        exec(compile(declaration.read_bytes(), declaration, "exec", dont_inherit=True), vars(module))
     except CompError as error:
         raise DeclarationError(f"{declaration}: {error}") from error
     except NameError as error:

@@ -254,13 +254,14 @@ def figures_of_classes(outcomes: Outcomes, beta: float = 1.0) -> pd.DataFrame:
     """
     if outcomes.numbers:
         both, each = (outcomes.targets, outcomes.probabilities), {"multioutput": "raw_values"}
+        varies = np.all([np.ptp(one, axis=0) > 0 for one in both], axis=0)
         return pd.DataFrame(
             {
                 "name": outcomes.classes,
                 "images": len(outcomes.ids),
                 "rmse": root_mean_squared_error(*both, **each),
                 "mae": mean_absolute_error(*both, **each),
-                "score": r2_score(*both, **each),
+                "score": np.where(varies, r2_score(*both, **each), np.nan) if varies.any() else np.nan,
                 "correlation": pd.DataFrame(both[0]).corrwith(pd.DataFrame(both[1])),
             }
         )

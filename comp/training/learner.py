@@ -221,6 +221,7 @@ class Learner:
 
         batch_size: samples of a batch, of all processes together.
         """
+        self._undo = None  # which has the optimizer of the stage before
         self.accelerator.free_memory()
         freeze(self.model, stage.groups)
         given = self.given(stage)

@@ -116,6 +116,12 @@ def test_a_plugin_that_cannot_be_loaded_is_named_with_the_reason(tmp_path, text,
     assert said in str(error.value)
 
 
+def test_annotations_of_a_plugin_are_what_they_name(tmp_path):
+    own = "def rate(step: int): return 1 if rate.__annotations__['step'] is int else 0\n"
+    text = own + DECLARATION.replace("declare()", "declare(layer_lr_ratio=rate(0))")
+    assert load_competition(write_plugin(tmp_path, text=text)).layer_lr_ratio == 1
+
+
 def test_an_edit_of_the_same_second_and_length_counts(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     declaration = write_plugin(tmp_path, text=DECLARATION.replace("declare()", "declare(layer_lr_ratio=1)"))

@@ -1,14 +1,17 @@
 """Images of one's own, in a folder for each class: a sample submission is made, and a share hidden and graded here."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from comp import Folders, GivenSplit, HideShare
 from comp.console import Console
+from comp.data.own_images import hide
 from comp.data.tables import read_tables
-from comp.declare.competition import load_competition
+from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named, load_competition
 from comp.kaggle.sources import is_here, kaggle_of
 from comp.kaggle.submitting import submit, wait_for_score
 from comp.new.start import Source, start
@@ -82,6 +85,21 @@ def test_a_validation_set_that_is_given_is_the_split_and_none_of_it_is_hidden(st
     validates = which_validate(tables, None, Choices())
     assert (validates.sum(), len(tables.train)) == (6, 22)
     assert tables.train["path"][validates].str.contains("prepared/valid/").all()
+
+
+def test_no_image_of_a_patient_is_hidden_of_whom_others_validate(tmp_path):
+    for part, patients in (("train", range(8)), ("valid", range(4, 8))):
+        for patient in patients:
+            for number, label in enumerate(CLASSES * 2):
+                image = tmp_path / part / f"p{patient}" / label / f"{part}{number}.png"
+                image.parent.mkdir(parents=True, exist_ok=True)
+                image.touch()
+    labels = GivenSplit(*(Folders(part, layout="{group}/{label}") for part in ("train", "valid")))
+    competition = replace(competition_named("digits", REPOSITORY_COMPETITIONS), labels=labels)
+    hide(HideShare(labels), competition, tmp_path, tmp_path / "new")
+    hidden = {path.resolve().parts[-3] for path in (tmp_path / "new" / "test").iterdir()}
+    assert hidden
+    assert hidden <= {"p0", "p1", "p2", "p3"}
 
 
 @pytest.mark.parametrize(("suffix", "read"), [("npy", "npy"), ("dcm", "dicom")])

@@ -206,3 +206,12 @@ def test_a_threshold_s_curve_is_scikit_learn_s_score_at_every_candidate(beta):
     for index in (0, 19, 49, 98):
         said = probabilities > CANDIDATES[index]
         assert curve[index] == pytest.approx(fbeta_score(truth, said, beta=beta, zero_division=0))
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_that_do_not_vary_have_no_r2_and_no_correlation():
+    for rows in ([[1.0, 5.0]], [[1.0, 5.0], [1.0, 6.0], [1.0, 8.0]]):
+        table = figures_of_classes(judged(rows, np.add(rows, [0.5, 0.25]), ("a", "b")))
+        assert np.isnan(table["score"][0])
+        assert np.isnan(table["score"][1]) == (len(rows) == 1)
+        assert table["mae"].tolist() == pytest.approx([0.5, 0.25])

@@ -182,6 +182,13 @@ def test_rows_that_only_train_are_not_hidden_and_only_train_in_the_rehearsal(dow
     assert len(found.train) == 30
 
 
+def test_where_no_row_may_validate_nothing_is_hidden_and_that_is_why():
+    none = table(np.linspace(0, 1, 12)[:, None])
+    none.train["validates"] = False
+    with pytest.raises(DataError, match="`validates`"):
+        which_hide(none, 0.25, seed=0)
+
+
 def test_where_hiding_would_lose_a_class_nothing_is_hidden():
     with pytest.raises(DataError, match="add images"):
         which_hide(table(np.eye(4, dtype=int)), 0.25, seed=0)
