@@ -51,8 +51,8 @@ test-long: setup ## Run the tests that start clusters, processes or notebooks, a
 test-real: setup ## Run the tests on real images (they need ../shared)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup tests/real $(ARGS)
 
-test-reliability: setup ## Run the tests of what can go wrong, and of parts of one's own, with all their cases
-	$(BIN)/python -m pytest tests/reliability tests/open -m "full or not full" $(ARGS)
+test-reliability: setup ## Run the tests of what can go wrong, of parts of one's own and of benchmarks, with all their cases
+	$(BIN)/python -m pytest tests/reliability tests/open tests/benchmarks -m "full or not full" $(ARGS)
 
 test-kills: setup ## Kill two hundred runs at random, and compare what they end with (an hour or two)
 	$(BIN)/python -m pytest tests/reliability/test_kills.py -m full -s $(ARGS)

@@ -33,7 +33,7 @@ NESTED_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z")
 DEEPEST_NESTING = 5
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without any
 SEVEN_ZIP_STARTS = b"7z\xbc\xaf\x27\x1c"
-LOCKED_FLAG = 0x1  # of a zip's member: its content needs a password
+UTF8_FLAG, LOCKED_FLAG = 0x800, 0x1  # of a zip's member: its name is UTF-8, its content needs a password
 ZIP_END = (1 << 16) + 98  # bytes: the largest comment, and the records before it
 TAR_BLOCK = 512  # bytes
 CHUNK_BYTES = 1 << 20
@@ -156,10 +156,7 @@ class _Member:
 
 def _opened(file: IO[bytes], kind: Kind) -> Any:
     if kind == "zip":
-        try:
-            return zipfile.ZipFile(file, metadata_encoding="utf-8")  # as names often are that aren't marked so
-        except UnicodeDecodeError:
-            return zipfile.ZipFile(file)
+        return zipfile.ZipFile(file)
     if kind == "tar":
         return tarfile.open(fileobj=file)
     import py7zr  # which a notebook at Kaggle lacks
@@ -175,11 +172,21 @@ def _in_zip(source: zipfile.ZipFile) -> Iterator[_Member]:
         raise _locked(Path(source.filename or ""))
     for member in members:
         # A backslash comes from Windows tools that take it for the slash that the format asks for.
-        member.filename = member.filename.replace("\\", "/")
+        member.filename = _name_in_zip(member).replace("\\", "/")
         is_link = stat.S_ISLNK(member.external_attr >> 16)
         wrong = "is a link" if is_link else "is a folder with content" if member.is_dir() and member.file_size else ""
         opens = partial(Deflate64File, source) if member.compress_type == DEFLATE64 else source.open
         yield _Member(member.filename, member.file_size, member.is_dir(), wrong, partial(opens, member))
+
+
+def _name_in_zip(member: zipfile.ZipInfo) -> str:
+    """A member's name; one that isn't marked as UTF-8 is often UTF-8 all the same, else the format's cp437."""
+    if member.flag_bits & UTF8_FLAG:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename
 
 
 def _must_be_all(source: zipfile.ZipFile, found: int) -> None:

@@ -157,9 +157,10 @@ class Kaggle:
             return self._call(method, **fields)
 
     def pages(self, subject: Subject, method: str, **fields: Any) -> Iterator[Any]:
-        """Every page of a list."""
-        token: str | None = None
-        while token != "":
+        """Every page of a list; the same token twice would be a server going round in circles."""
+        token, seen = "", set[str]()
+        while token not in seen:
+            seen.add(token)
             page = self.ask(subject, method, page_size=PAGE_SIZE, **fields, **({"page_token": token} if token else {}))
             yield page
             token = page.next_page_token or ""

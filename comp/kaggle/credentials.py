@@ -62,7 +62,9 @@ def _by_token(endpoint: Endpoint) -> Credentials | None:
     try:
         token, where = get_access_token_from_env()
     except (OSError, ValueError) as error:
-        raise _wrong(f"The file with Kaggle's token can't be read ({error})") from error
+        # The error may name what is no path, but the token itself.
+        reason = error.strerror if isinstance(error, OSError) else "it is no utf-8"
+        raise _wrong(f"Kaggle's token can't be read ({reason})") from None
     if not token:
         return None
     request = IntrospectTokenRequest()
@@ -79,7 +81,8 @@ def _by_key(_: Endpoint) -> Credentials | None:
     known = {name: value for name in FIELDS if (value := os.environ.get(f"KAGGLE_{name.upper()}"))}
     where = "KAGGLE_USERNAME or KAGGLE_KEY"
     configured = os.environ.get("KAGGLE_CONFIG_DIR")
-    folders = [Path(configured)] if configured else [Path.home() / ".kaggle", Path.home() / ".config" / "kaggle"]
+    settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    folders = [Path(configured)] if configured else [Path.home() / ".kaggle", settings / "kaggle"]
     file = next((path for folder in folders if (path := folder / "kaggle.json").is_file()), None)
     if len(known) < len(FIELDS):
         if file is None:
@@ -88,10 +91,12 @@ def _by_key(_: Endpoint) -> Credentials | None:
         try:
             # Some editors begin a file with a byte order mark.
             content = json.loads(file.read_text(encoding="utf-8-sig"))
-            known = {name: str(content[name]).strip() for name in FIELDS} | known
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            reason = f"it has no {error}" if isinstance(error, KeyError) else error
-            raise _wrong(f"{file} is empty, cut off or not what Kaggle made ({reason})") from error
+            read = {name: str(content.get(name) or "").strip() for name in FIELDS}
+        except (OSError, ValueError, AttributeError) as error:
+            raise _wrong(f"{file} is empty, cut off or not what Kaggle made ({error})") from error
+        known = read | known
+        if missing := [name for name in FIELDS if not known[name]]:
+            raise _wrong(f"{file} has no {missing[0]!r}")
     user, key = (_plain(known[name], where) for name in FIELDS)
     return Credentials(user, (user, key))
 

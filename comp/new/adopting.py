@@ -12,7 +12,7 @@ from comp.errors import DataError
 from comp.files import holds_files
 from comp.kaggle.archives import DamagedError, extract, kind_of, link
 from comp.kaggle.failures import Say
-from comp.kaggle.record import RECORD, RESERVED, files_below, write_record
+from comp.kaggle.record import RECORD, RESERVED, files_below, read_record, write_record
 
 
 @contextmanager
@@ -27,7 +27,9 @@ def adopted(found: Path, sources: Sequence[str], folder: Path, say: Say) -> Iter
     unpacked, and where ``folder`` holds other data.
     """
     found = found.expanduser()
-    were_there = found.is_dir() and holds_files(folder) and _links(folder) == _visible(found)
+    # Of archives that were unpacked there are no links.
+    of_found = read_record(folder).get("data") == str(found.absolute())
+    were_there = found.is_dir() and holds_files(folder) and (of_found or _links(folder) == _visible(found))
     if holds_files(folder) and not were_there:
         raise DataError(f"{folder} holds other data; remove it or move it away, and run the same command again.")
     try:
@@ -66,7 +68,8 @@ def _put(found: Path, folder: Path, say: Say) -> None:
         for note in (link if found.is_dir() else extract)(found, folder, RESERVED):
             say(note)
     except DamagedError as error:
-        raise DataError(f"{found} can't be unpacked: it is damaged or cut short; get another copy.") from error
+        damaged = str(error).partition(" is damaged")[0]
+        raise DataError(f"{damaged} can't be unpacked: it is damaged or cut short; get another copy.") from error
 
 
 def _remove(folder: Path) -> None:

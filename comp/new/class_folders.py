@@ -14,13 +14,11 @@ from comp.declare.labels.files import Folders
 from comp.declare.labels.given import GivenSplit
 from comp.declare.labels.table import LabelSource, in_order
 from comp.declare.own_images import PREPARED
-from comp.new.asked import Asked
 from comp.new.columns import FEW
 from comp.new.look import IS_TEST, WORD, Look
-from comp.new.matching import suffix_of
+from comp.new.matching import Asked, suffix_of
 from comp.new.sample import TRIVIAL, SampleTable
 from comp.new.tables import Found
-from comp.new.validating import VALID
 
 # Folders that lie side by side, and are no classes.
 PARTS = {"train", "test", "valid", "val"}
@@ -43,15 +41,18 @@ class Laid(NamedTuple):
     without: Sequence[str]
 
 
-def class_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
+def in_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     """A folder for each class, all in one that has no images of its own; also beside the folder of those to predict.
 
     In each may be a folder of the same name, or each may lie in the folder of a group, like a patient.
     """
     # Those with images of their own, and not only images to predict.
-    own = {folder for folder, paths in look.images.right_in.items() if not asked.images.issuperset(paths)} - {"."}
-    found = [*_right_in(look, own), *_below(look, own)]
-    for laid in found:
+    own = {
+        folder.path
+        for folder in look.image_folders
+        if any(str(PurePosixPath(folder.path, name)) not in asked.images for name in folder.names)
+    } - {"."}
+    for laid in (*_right_in(look, own), *_below(look, own)):
         parent, classes = laid.parent, laid.classes
         if IS_TEST.search(parent):
             continue
@@ -59,7 +60,7 @@ def class_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Fou
         told = bool(answered - TRIVIAL) or set(sample.columns) == set(classes)
         known = told or bool(answered)
         within = set(laid.folders)
-        images = [path for path in look.images.below[parent] if path.rpartition("/")[0] in within]
+        images = [path for path in look.images_below[parent] if path.rpartition("/")[0] in within]
         sure = 2 + known + ("train" in parent.lower()) + len(images) / len(look.files)
         grouped = "{group}" in laid.layout
         _, _, inner = laid.layout.partition("/")
@@ -70,19 +71,19 @@ def class_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Fou
             [f"whether {', '.join(in_order(classes)[:3])} are the classes"] if odd or (grouped and not known) else []
         )
         beside = [str(PurePosixPath(parent, name)) for name in laid.without if not IS_TEST.search(name)]
-        left = [place for place in beside if not asked.images.issuperset(look.images.below.get(place, ()))]
+        left = [place for place in beside if not asked.images.issuperset(look.images_below.get(place, ()))]
         doubts += [f"images in {', '.join(left)} are not trained on"] if left else []
         without = [*laid.without, PREPARED] if parent == "." and not sample.columns else laid.without
         source: LabelSource = Folders(parent, suffix=suffix_of(images), without=without, layout=laid.layout)
-        if valid := _given_validation(laid, found):
-            other = Folders(valid, suffix=suffix_of(look.images.below[valid]), layout=laid.layout)
+        if valid := _given_validation(look, laid):
+            other = Folders(valid, suffix=suffix_of(look.images_below[valid]), layout=laid.layout)
             seen, source = f"{seen}; those in {valid} validate", GivenSplit(source, other)
         yield Found(source, in_order(classes), seen, sure, tuple(doubts), known=told)
 
 
 def _right_in(look: Look, own: Collection[str]) -> Iterator[Laid]:
     """Folders of images that lie together."""
-    below = {*look.images.right_in} - {"."}
+    below = {folder.path for folder in look.image_folders} - {"."}
     for parent in sorted({str(PurePosixPath(path).parent) for path in below} - below):
         places = look.folders_in(parent)
         classes = [name for name in places if str(PurePosixPath(parent, name)) in own]
@@ -105,7 +106,7 @@ def _below(look: Look, own: Collection[str]) -> Iterator[Laid]:
         if len(outer) < 2 or any(str(PurePosixPath(parent, name)) in own for name in outer):
             continue
         beside = [name for name in look.folders_in(parent) if name not in names]
-        images = sum(len(look.images.below[str(PurePosixPath(parent, name))]) for name in outer)
+        images = sum(len(look.images_below[str(PurePosixPath(parent, name))]) for name in outer)
         if common and inner <= NO_CLASSES | {common} and len(outer) * 2 <= images:
             folders = [str(PurePosixPath(parent, name, common)) for name in outer]
             yield Laid(parent, f"{{label}}/{common}", outer, folders, beside)
@@ -122,16 +123,21 @@ def _are_classes(inner: Collection[str], of_each: Sequence[Collection[str]]) -> 
     return not parts and len(of_each) >= max(FEWEST_GROUPS, len(inner) + 1) and len(inner) > 1 and share >= 0.5
 
 
-def _given_validation(laid: Laid, others: Sequence[Laid]) -> str:
+def _given_validation(look: Look, laid: Laid) -> str:
     """The folder beside one of class folders that has the images to validate on, if there is one."""
-    place = PurePosixPath(laid.parent)
-    beside = (
-        other.parent
-        for other in others
-        if PurePosixPath(other.parent).parent == place.parent and other.layout == laid.layout
-        if VALID.search(PurePosixPath(other.parent).name) and set(other.classes) <= set(laid.classes)
-    )
-    return next(beside, "") if "train" in place.name.lower() else ""
+    path, parts = PurePosixPath(laid.parent), laid.layout.split("/")
+    beside = str(path.parent)
+    for name in look.folders_in(beside) if "train" in path.name.lower() else ():
+        place = str(PurePosixPath(beside, name))
+        ways = (
+            one.path.removeprefix(f"{place}/").split("/")
+            for one in look.image_folders
+            if one.path.startswith(f"{place}/")
+        )
+        inside = {way[parts.index("{label}")] for way in ways if len(way) == len(parts)}
+        if re.match("val|dev", name.lower()) and inside and inside <= set(laid.classes):
+            return place
+    return ""
 
 
 def names_classes(column: str, values: Collection[str], sample: SampleTable) -> bool:
@@ -142,6 +148,6 @@ def names_classes(column: str, values: Collection[str], sample: SampleTable) -> 
 
 def counting(rows: pd.DataFrame, column: str, images: Mapping[str, Collection[str]]) -> list[str]:
     """The columns that count the images that the values of another name."""
-    counts = rows[column].map(lambda value: len(images.get(value, ())))
+    counts = rows[column].str.strip().map(lambda value: len(images.get(value, ())))
     others = {name: pd.to_numeric(rows[name], errors="coerce") for name in rows if name != column}
     return [str(name) for name, found in others.items() if counts.nunique() > 1 and (found == counts).mean() >= 1 - FEW]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -30,26 +29,18 @@ MOST_GRADES = 30
 
 @dataclass(frozen=True)
 class Labels:
-    """Which columns of a table hold the labels, and what they say; one column, or one for each class."""
+    """Which columns of a table hold the labels, and what they say; one column, or one for each class.
+
+    target: where it follows neither from the separator nor from ``single``.
+    """
 
     columns: tuple[str, ...]
     classes: tuple[str, ...]
     sure: float
-    target: Target = "single"
     separator: str | None = None
+    single: bool = True
     doubts: tuple[str, ...] = ()
-
-    @property
-    def said(self) -> str:
-        """What there is, in words."""
-        if self.target == "number":
-            return f"numbers in {', '.join(map(repr, self.columns[:5]))}"
-        if len(self.columns) > 1:
-            ones = {"single": "just one of them 1 in a row", "multi": "any number of them 1 in a row"}
-            how = ones.get(self.target, "fractions that tell how much")
-            return f"a column for each of {len(self.columns)} classes, {how}"
-        what = "classes" if self.target == "single" else f"tags with {self.separator!r} between them"
-        return f"{len(self.classes)} {what} in {self.columns[0]!r}"
+    target: Target | None = None
 
 
 def labels_of(
@@ -60,27 +51,31 @@ def labels_of(
     key: the column of what is asked for, which has no labels.
     """
     others, asked = [column for column in table.columns if column not in (image, key, "")], sample.columns
+    if len(asked) > 1 and set(asked) <= set(others):
+        return _one_column_each(table, asked, sure=3)
+    if len(asked) > 1:
+        before, after = around(asked)
+        named = {column.removeprefix(before).removesuffix(after) for column in asked}
+        for column in others:
+            values = set(table[column].str.strip()) - {""}
+            if values in (set(asked), named):
+                return Labels((column,), in_order(values), sure=3)
+        for column in others:
+            for separator in SEPARATORS:
+                if _tags(table[column], separator) == set(asked):
+                    return Labels((column,), in_order(asked), 3, separator, single=False)
     shown = [column for column in asked if column in others]
     if len(shown) > 1 and len(shown) * 2 > len(asked):
         lacking = ", ".join(column for column in asked if column not in others)
-        return _one_column_each(table, shown, sure=3, doubts=(f"where the labels of {lacking} are",) if lacking else ())
-    before, after = around(asked)
-    named = {column.removeprefix(before).removesuffix(after) for column in asked}
-    for separator, column in product((None, *SEPARATORS), others if len(asked) > 1 else ()):
-        values = set(table[column]) - {""} if separator is None else _tags(table[column], separator)
-        if values in (set(asked), named):
-            return Labels((column,), in_order(values), 3, "multi" if separator else "single", separator)
-    binary = max(
-        ([column for column in others if table[column].isin([*meant]).all()] for meant in (ONE_OR_ZERO, ONE_OR_MINUS)),
-        key=len,
-    )
+        return _one_column_each(table, shown, sure=3, doubts=(f"where the labels of {lacking} are",))
+    binary = max((_of_two(table, others, meant) for meant in (ONE_OR_ZERO, ONE_OR_MINUS)), key=len)
     told = asked or [one for one in others if one not in binary and re.search(LABEL_NAMES, one.lower())]
     if len(binary) > 2 and (not told or (len(asked) == 1 and asked[0] not in others)):
         return _one_column_each(table, binary, sure=1, doubts=("which columns are classes",))
-    able = [column for column in others if table[column].nunique() > 1]
+    able = [column for column in others if table[column].str.strip().nunique() > 1]
 
     def rank(column: str) -> tuple[bool, bool, bool, bool, int]:
-        values, words = set(table[column]), bool(re.search(LABEL_NAMES, column.lower()))
+        values, words = set(table[column].str.strip()), bool(re.search(LABEL_NAMES, column.lower()))
         return column in asked, bool(sample.words & values), column in placing, words, -len(values)
 
     if not able:
@@ -97,10 +92,10 @@ def labels_of(
 
 def _only_number(table: pd.DataFrame, able: Sequence[str]) -> str | None:
     """The column of many numbers, where all others have two values at most and no name says that it has classes."""
-    many = [column for column in able if table[column].nunique() > 2]
+    many = [column for column in able if table[column].str.strip().nunique() > 2]
     if len(many) != 1 or re.search(rf"{LABEL_NAMES}|id$", many[0].lower()):
         return None
-    values = table[many[0]]
+    values = table[many[0]].str.strip()
     return many[0] if values.nunique() > MOST_GRADES and _is_numeric(values) and not _are_codes(values) else None
 
 
@@ -121,7 +116,11 @@ def _in_words(table: pd.DataFrame, column: str, others: Sequence[str]) -> str:
 
 
 def _is_numeric(values: pd.Series[str]) -> bool:
-    return bool(pd.to_numeric(values, errors="coerce").notna().all())
+    return bool(pd.to_numeric(values.str.strip(), errors="coerce").notna().all())
+
+
+def _of_two(table: pd.DataFrame, columns: Sequence[str], meant: Mapping[str, bool]) -> list[str]:
+    return [column for column in columns if table[column].str.strip().isin(list(meant)).all()]
 
 
 def around(columns: Sequence[str]) -> tuple[str, str]:
@@ -134,7 +133,7 @@ def around(columns: Sequence[str]) -> tuple[str, str]:
 def _one_column_each(
     table: pd.DataFrame, columns: Sequence[str], sure: float, doubts: tuple[str, ...] = ()
 ) -> Labels | None:
-    values = table[list(columns)]
+    values = table[list(columns)].apply(lambda column: column.str.strip())
     meant = meant_by(values)
     if not values.isin(list(meant)).all(axis=None):
         numbers = values.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
@@ -148,7 +147,7 @@ def _one_column_each(
     if not single and (families := _exclusive(yes)):
         listed = "; ".join(map(", ".join, families))
         doubts = (*doubts, f"just one is 1 in each row of {listed}, but each of them is a tag by itself")
-    return Labels(tuple(columns), in_order(columns), sure, "single" if single else "multi", doubts=doubts)
+    return Labels(tuple(columns), in_order(columns), sure, single=single, doubts=doubts)
 
 
 def _exclusive(yes: pd.DataFrame) -> list[list[str]]:
@@ -160,14 +159,14 @@ def _exclusive(yes: pd.DataFrame) -> list[list[str]]:
 
 
 def _one_column(table: pd.DataFrame, image: str, column: str, sample: SampleTable) -> Labels | None:
-    values, is_asked = table[column], column in sample.columns
+    values, is_asked = table[column].str.strip(), column in sample.columns
     known = is_asked or bool(set(sample.values) - TRIVIAL & set(values))
     sure = 2.0 if known else 1.0
     doubts = () if known or len(table.columns) == 2 else (f"whether the labels are in {column!r}",)
     separator = _separator(table, image, column, sample)
     if separator is not None:
         doubts = (*doubts, f"whether {column!r} has tags, or classes with {separator!r} in their names")
-        return Labels((column,), in_order(_tags(values, separator)), sure, "multi", separator, doubts)
+        return Labels((column,), in_order(_tags(values, separator)), sure, separator, single=False, doubts=doubts)
     filled = values[values != ""]
     if _are_numbers(filled, sample):
         return Labels((column,), (column,), sure, target="number", doubts=doubts)
@@ -182,11 +181,11 @@ def _one_column(table: pd.DataFrame, image: str, column: str, sample: SampleTabl
 
 def _are_numbers(values: pd.Series[str], sample: SampleTable) -> bool:
     """Whether a column is of numbers and not of classes: by the metric, if it is known, else if they are fractions."""
-    if not (_is_numeric(values) and _is_numeric(sample.values)):
+    numbers = pd.to_numeric(values, errors="coerce")
+    if numbers.isna().any() or pd.to_numeric(sample.values, errors="coerce").isna().any():
         return False
     if sample.takes is not None:
         return sample.takes == "numbers"
-    numbers = pd.to_numeric(values)
     fractions = (numbers % 1 != 0).any() or (pd.to_numeric(sample.values) % 1 != 0).any()
     return bool(fractions) and numbers.nunique() > 2
 
@@ -198,7 +197,7 @@ def _separator(table: pd.DataFrame, image: str, column: str, sample: SampleTable
     of few rows the sample submission's values may tell, where most tags are in several combinations, and so may an
     image of several rows, which has a tag in each.
     """
-    combinations, submitted = Counter(table[column]), sample.values
+    combinations, submitted = Counter(table[column].str.strip()), sample.values
     are_tags = sample.takes == "tags" and not set(submitted) <= set(combinations)
     if all(value.startswith("[") and value.endswith("]") for value in combinations if value):
         return "," if any("," in value for value in combinations) else " "

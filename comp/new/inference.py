@@ -22,14 +22,15 @@ from comp.declare.forms import (
     TagNames,
     TopClasses,
 )
+from comp.declare.metrics import Target
 from comp.declare.own_images import AskForAll, HideShare
 from comp.declare.reading import Channels, PixelTable
 from comp.errors import DataError
-from comp.new.asked import find_asked
 from comp.new.columns import SEPARATORS, around
 from comp.new.labels import find_labels
 from comp.new.long_form import made_wide
 from comp.new.look import Look
+from comp.new.matching import find_asked
 from comp.new.metrics import Named, for_target, metric_of
 from comp.new.own_images import own_images
 from comp.new.pixels import pixel_tables, reader_of
@@ -69,7 +70,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     found = find_sample(look)
     prepared: Sequence[PixelTable] | AskForAll | HideShare = ()
     read, long = "", None
-    rows = None if look.images.paths or found is None else pixel_tables(look, found)
+    rows = None if look.image_folders or found is None else pixel_tables(look, found)
     if found is None:
         prepared, labels, asked, sample = own_images(look)
     elif rows is not None:
@@ -81,7 +82,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     given = prepared.labels if isinstance(prepared, HideShare) else labels.source
     read = read or reader_of(look, given)
     words = f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()
-    form, form_finding = _form(labels, sample, [*map(str, look.tables.get(labels.path, ()))])
+    form, form_finding = _form(labels, sample, look.metric, [str(name) for name in look.tables.get(labels.path, ())])
     if long is not None:
         labels, form = replace(labels, source=long.source(labels.source)), long.form
         form_finding = Finding("submission", f"a probability in a row for each image and class, called {long.row}")
@@ -89,7 +90,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     viewpoint, because = viewpoint_of(words, has_up=look.has_up)
     unlike = bool(re.search(UNLIKE_PHOTOS, words)) or viewpoint.flips != "horizontal"
     ratio, like = (3, "unlike") if unlike else (10, "like")
-    recipes, recipes_seen = recipes_for(look.pixels, len(look.images.paths), like_photographs=not unlike)
+    recipes, recipes_seen = recipes_for(look.pixels, len(look.images), like_photographs=not unlike)
     competition = Competition(
         name=name,
         kaggle=kaggle,
@@ -140,65 +141,33 @@ def _task(look: Look, competition: Competition, labels: Found) -> str:
     return f"{asked}{'.' if look.description.strip() else '?'} {metric[0].upper()}{metric[1:]}."
 
 
-def _form(labels: Found, sample: SampleTable, there: Sequence[str]) -> tuple[SubmissionForm, Finding]:
-    """What the sample submission shows; without one, by the metric if it fits the target, else the plainest.
-
-    there: the columns of the labels' table.
-    """
+def _form(
+    labels: Found, sample: SampleTable, kaggles_metric: str, there: Sequence[str]
+) -> tuple[SubmissionForm, Finding]:
     columns, values, classes, target = sample.columns, sample.values, labels.classes, labels.source.target
-    form: SubmissionForm
-    if target in ("number", "fractions") or (target == "shares" and sample.takes == "numbers"):
-        if len(columns) > 1:
-            _must_have_numbers(sample, labels, there)
-        form, text, sure = Numbers(), f"a number in {', '.join(map(repr, columns[:5]))}", True
-    elif len(columns) > 1:
-        form, text, sure = _probability_per_class(columns, classes)
-    elif target == "shares" or (not columns and sample.takes == "probabilities"):
-        form, text, sure = ProbabilityPerClass(), "", True
-    elif target == "multi":
-        form, text, sure = _tag_names(labels, values)
-    elif not columns:
-        form, text, sure = ClassName(), "", True
-    else:
-        form, text, sure = _of_one_class(sample, classes)
     if not columns:
-        text, sure = f"{type(form).__name__}(), in a sample submission that is written", True
-    return form, Finding("submission", text, sure)
-
-
-def _must_have_numbers(sample: SampleTable, labels: Found, there: Sequence[str]) -> None:
-    if odd := sorted(set(sample.columns) - set(labels.classes)):
-        near = [name for name in there if name.startswith(odd[0])][:5] or get_close_matches(odd[0], there, 5)
-        of_images = f"images' are in {', '.join(labels.classes[:5])}"
-        nearest = f"nearest are {', '.join(near)} in {labels.path}" if near else of_images
-        raise DataError(
-            f"{sample.path} asks for numbers in {odd[0]!r}, but the {nearest}; call the columns alike, or give the "
-            "numbers by their names in a LabelFunction: docs/bring-your-own.md."
-        )
-
-
-def _probability_per_class(columns: Sequence[str], classes: Sequence[str]) -> tuple[SubmissionForm, str, bool]:
-    before, after = around(columns)
-    if set(columns) == {f"{before}{name}{after}" for name in classes} != set(classes):
-        text = f"a probability in each of {len(columns)} columns, called {before}…{after} after the classes"
-        return ProbabilityPerClass(f"{before}{{class}}{after}"), text, True
-    odd = sorted(set(columns) ^ set(classes))
-    doubt = f"; but {', '.join(odd[:3])} {'is' if len(odd) == 1 else 'are'} only in one of the two" if odd else ""
-    text = f"a probability in each of {len(columns)} columns, which are the classes{doubt}"
-    return ProbabilityPerClass(), text, not odd
-
-
-def _tag_names(labels: Found, values: pd.Series[str]) -> tuple[SubmissionForm, str, bool]:
-    shown = next((mark for mark in SEPARATORS if values.str.contains(mark, regex=False).any()), None)
-    able = (mark for mark in (" ", *SEPARATORS) if not any(mark in name for name in labels.classes))
-    own = getattr(labels.source, "separator", None) if len(values) else next(able, None)
-    between = shown or (own if own in SEPARATORS else None) or " "
-    return TagNames(between), f"tags in {values.name!r} with {between!r} between them", between in (shown, own)
-
-
-def _of_one_class(sample: SampleTable, classes: Sequence[str]) -> tuple[SubmissionForm, str, bool]:
-    column, values = sample.columns[0], sample.values
-    wanted = for_target(sample.metric, "single", len(classes)) if sample.metric else None
+        form = _own_form(sample, target, classes)
+        return form, Finding("submission", f"{type(form).__name__}(), in a sample submission that is written")
+    if target in ("number", "fractions") or (target == "shares" and sample.takes == "numbers"):
+        if len(columns) > 1 and (odd := sorted(set(columns) - set(classes))):
+            near = [name for name in there if name.startswith(odd[0])][:5] or get_close_matches(odd[0], there, 5)
+            are_in = (
+                f"nearest are {', '.join(near)} in {labels.path}"
+                if near
+                else f"images' are in {', '.join(classes[:5])}"
+            )
+            raise DataError(
+                f"{sample.path} asks for numbers in {odd[0]!r}, but the {are_in}; call "
+                "the columns alike, or give the numbers by their names in a LabelFunction: docs/bring-your-own.md."
+            )
+        return Numbers(), Finding("submission", f"a number in {', '.join(map(repr, columns[:5]))}")
+    if len(columns) > 1:
+        return _probability_per_class(columns, classes)
+    column = columns[0]
+    if target == "multi":
+        return _tag_names(labels, column, values)
+    named = metric_of(kaggles_metric)
+    wanted = for_target(named, "single", len(classes)) if named else None
     if ranked := _ranked(values, classes, wanted):
         return ranked
     fraction = any(re.fullmatch(r"\d*\.\d*[1-9]\d*", value) for value in values)
@@ -206,31 +175,55 @@ def _of_one_class(sample: SampleTable, classes: Sequence[str]) -> tuple[Submissi
     takes = wanted.takes if wanted else None
     named_class = set(values) & (set(classes) - {"0", "1"})
     if len(classes) == 2 and (fraction or (takes != "classes" and numeric and not named_class)):
-        # The class that the column is named after, else the one that stands for a yes, which comes last.
-        after = [label for label in classes if label.lower() in re.split(r"[^a-z0-9]+", column.lower())]
-        label = after[0] if len(after) == 1 else classes[-1]
-        clear = len(after) == 1 or set(classes) == {"0", "1"}
-        text = f"the probability of {label!r} in {column!r}" + ("" if clear else f", not of {classes[0]!r}")
-        return ProbabilityOf(label), text, clear and (fraction or takes == "probabilities")
+        return _probability_of(column, classes, sure=fraction or takes == "probabilities")
     if set(values) <= set(classes):
-        return ClassName(), f"the class in {column!r}", True
+        return ClassName(), Finding("submission", f"the class in {column!r}")
     if all(value.isdecimal() and int(value) < len(classes) for value in values):
-        first = ", ".join(f"{number} {name}" for number, name in enumerate(classes[:3]))
-        more = ", …" if len(classes) > 3 else ""
-        return ClassNumber(classes), f"the number of the class in {column!r}: {first}{more}", False
+        text = f"the number of the class in {column!r}: {', '.join(f'{n} {c}' for n, c in enumerate(classes[:3]))}"
+        return ClassNumber(classes), Finding("submission", f"{text}{', …' if len(classes) > 3 else ''}", sure=False)
     text = f"the class in {column!r}, where the sample submission has {values.iloc[0]!r}, which is none"
-    return ClassName(), text, not any(values)
+    return ClassName(), Finding("submission", text, sure=not any(values))
+
+
+def _own_form(sample: SampleTable, target: Target, classes: Sequence[str]) -> SubmissionForm:
+    """By the metric, where one is named that fits the target, else the plainest."""
+    if target in ("number", "fractions") or (target == "shares" and sample.takes == "numbers"):
+        return Numbers()
+    if target == "shares" or sample.takes == "probabilities":
+        return ProbabilityPerClass()
+    if target == "multi":
+        return TagNames(next((mark for mark in (" ", *SEPARATORS) if not any(mark in name for name in classes)), " "))
+    return ClassName()
+
+
+def _probability_per_class(columns: Sequence[str], classes: Sequence[str]) -> tuple[SubmissionForm, Finding]:
+    before, after = around(columns)
+    if set(columns) == {f"{before}{name}{after}" for name in classes} != set(classes):
+        text = f"a probability in each of {len(columns)} columns, called {before}…{after} after the classes"
+        return ProbabilityPerClass(f"{before}{{class}}{after}"), Finding("submission", text)
+    odd = sorted(set(columns) ^ set(classes))
+    doubt = f"; but {', '.join(odd[:3])} {'is' if len(odd) == 1 else 'are'} only in one of the two" if odd else ""
+    text = f"a probability in each of {len(columns)} columns, which are the classes{doubt}"
+    return ProbabilityPerClass(), Finding("submission", text, sure=not odd)
+
+
+def _tag_names(labels: Found, column: str, values: pd.Series[str]) -> tuple[SubmissionForm, Finding]:
+    separator = next((mark for mark in SEPARATORS if values.str.contains(mark, regex=False).any()), None)
+    own = getattr(labels.source, "separator", None)
+    between = separator or (own if own in SEPARATORS else None) or " "
+    sure = separator is not None or between == own
+    return TagNames(between), Finding("submission", f"tags in {column!r} with {between!r} between them", sure=sure)
 
 
 def _ranked(
     values: pd.Series[str], classes: Sequence[str], wanted: Named | None
-) -> tuple[SubmissionForm, str, bool] | None:
+) -> tuple[SubmissionForm, Finding] | None:
     """Several classes in a row, the best first, or a class with its confidence."""
     takes, rows = wanted.takes if wanted else None, [value.split() for value in values if value]
     most = max(map(len, rows), default=0)
     with_number = all(len(row) == 2 and re.fullmatch(r"[01]?\.\d+|[01]", row[1]) for row in rows)
     if takes == "confidence" or (takes is None and with_number and most == 2 and rows[0][0] in classes):
-        return ClassWithConfidence(" "), "a class and its confidence", takes is not None
+        return ClassWithConfidence(" "), Finding("submission", "a class and its confidence", sure=takes is not None)
     spaced = any(" " in name for name in classes)
     several = most > 1 and not spaced and len({len(row) for row in rows}) == 1 and set(values).isdisjoint(classes)
     if takes != "ranking" and not (takes is None and several and set(rows[0]) & set(classes)):
@@ -238,7 +231,16 @@ def _ranked(
     count = (wanted.k if wanted else 0) or most
     separator = " " if most > 1 else next((mark for mark in ",;|" if values.str.contains(mark, regex=False).any()), " ")
     text = f"the {count} likeliest classes, the best first, with {separator!r} between them"
-    return TopClasses(count, separator), text, takes is not None
+    return TopClasses(count, separator), Finding("submission", text, sure=takes is not None)
+
+
+def _probability_of(column: str, classes: Sequence[str], *, sure: bool) -> tuple[SubmissionForm, Finding]:
+    """The class is the one that the column is named after, else the one that stands for a yes, which comes last."""
+    after = [label for label in classes if label.lower() in re.split(r"[^a-z0-9]+", column.lower())]
+    label = after[0] if len(after) == 1 else classes[-1]
+    clear = len(after) == 1 or set(classes) == {"0", "1"}
+    text = f"the probability of {label!r} in {column!r}" + ("" if clear else f", not of {classes[0]!r}")
+    return ProbabilityOf(label), Finding("submission", text, sure=sure and clear)
 
 
 def _metric(labels: Found, form: SubmissionForm, look: Look) -> tuple[str, Finding]:

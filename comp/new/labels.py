@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import PurePosixPath
-from posixpath import basename, dirname, splitext
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
 from comp.declare.labels.coco import Coco
-from comp.declare.labels.columns import CsvLabels, CsvNumbers
+from comp.declare.labels.columns import CsvColumns, CsvLabels, CsvNumbers
 from comp.declare.labels.files import FileNames
+from comp.declare.labels.naming import Names
 from comp.declare.labels.placing import filled, whole_names
 from comp.declare.labels.table import in_order
 from comp.errors import DataError
-from comp.new.asked import Asked
-from comp.new.class_folders import FEWEST_GROUPS, class_folders, counting, names_classes
+from comp.new.class_folders import FEWEST_GROUPS, counting, in_folders, names_classes
 from comp.new.columns import FEW, Labels, labels_of
-from comp.new.look import WORD, Images, Look
-from comp.new.matching import TRIED, Named, Way, beginning, below_folders, by_template, in_folders, in_json
+from comp.new.look import WORD, ImageFolder, Look
+from comp.new.matching import Asked, Fit, fit, in_json, suffix_of
 from comp.new.sample import SampleTable, is_sample
-from comp.new.tables import CsvSource, Found, LabelTable, joined, source_of
+from comp.new.several import Several, by_template, several
+from comp.new.tables import Found, LabelTable, joined
 from comp.new.validating import of_parts, validating, with_validation
 
 GROUP_NAMES = (
@@ -33,12 +34,11 @@ GROUP_NAMES = (
 )
 # Where groups are parts of larger ones, so many of these make five folds.
 ENOUGH_GROUPS = 10
-# Of thousands of folders in which a table names images, those with the most are looked at.
-MOST_WAYS = 20
 # Of one body by name: 10_left and 10_right.
 SIDES = r"(.+?)[_-](?:left|right|l|r)"
 # Numbers that a file has by itself, and nobody wrote down to be predicted.
 MEASURED = r"(?i)(?:(?:image|img|file)[\W_]?)?(?:width|height|w|h|size|bytes|channels|aspect[\W_]?ratio)"
+TRIED = 200  # values of a column that tell whether it names images
 
 
 def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
@@ -46,22 +46,20 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
     others = (path for path, table in look.tables.items() if is_sample(path) and list(table) == list(sample.table))
     samples = {sample.path, *others}
     tables = {path: table for path, table in look.tables.items() if path not in samples and len(table)}
-    single, left = [LabelTable(path, table) for path, table in tables.items()], look.images.without(asked.images)
-    best: Found | None = None
+    single = [LabelTable(path, table) for path, table in tables.items()]
     in_tables: list[Found] = []
+    best: Found | None = None
     for some, ways in (
-        (single, (in_folders,)),
-        (single, (below_folders, beginning)),
-        (single, (None,)),
-        (joined(tables), (in_folders, below_folders)),
+        (single, (_in_table,)),
+        (single, (_in_tree, _several)),
+        (single, (_by_template,)),
+        (joined(tables), (_in_table, _in_tree)),
     ):
         if best is None or not best.unique or best.rows < 1 - FEW or (some is not single and not best.known):
-            in_tables += [
-                found for table in some for way in ways for found in _in_table(left, table, asked, sample, way)
-            ]
+            in_tables += [found for table in some for way in ways for found in way(look, table, asked, sample)]
             best = max(in_tables, key=attrgetter("sure"), default=None)
-    of_folders = list(class_folders(look, asked, sample))
-    if best is not None and isinstance(best.source, CsvSource):
+    of_folders = list(in_folders(look, asked, sample))
+    if best is not None:
         # A CSV that tells no more than the folders do is one file more to go wrong.
         source = best.source
         needless = isinstance(source, CsvLabels) and source.folder.endswith(f"{{{source.label}}}") and not source.group
@@ -74,13 +72,13 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
         if not (needless and of_folders) and not told:
             others = (path for path in tables if path != getattr(asked.source, "csv", "") and not is_sample(path))
             alike = [path for path in others if list(tables[path]) == list(tables[best.path])]
-            return of_parts(look, best, tables[best.path]) or with_validation(
-                best, alike, lambda path: validating(look, replace(source, csv=path), tables[path])
+            return of_parts(look, best, tables) or with_validation(
+                best, alike, lambda path: validating(look, source, tables[path], path)
             )
-    in_jsons = list(_in_json(look, left, sample))
-    found = [*of_folders, *in_jsons, *_in_names(left, sample)]
+    in_jsons = list(_in_json(look, asked, sample))
+    found = [*of_folders, *in_jsons, *_in_names(look, asked, sample)]
     if not found:
-        raise DataError(_none_found(look, tables, left))
+        raise DataError(_none_found(look, tables, asked))
     likeliest = max(found, key=attrgetter("sure"))
     if look.unlisted and likeliest in of_folders:
         raise DataError(f"{likeliest.seen}, but what is in {look.unlisted[0]} is not known.")
@@ -88,31 +86,33 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
     return with_validation(likeliest, list(sources), sources.get)
 
 
-def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], left: Images) -> str:
+def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) -> str:
     """The nearest miss: a value of a table beside the name of an image, where there are both."""
     lost = f"The labels can't be found{look.said_aside}"
-    if not left.paths:
+    left = [path for path in look.images if path not in asked.images]
+    if not left:
         return (
             f"{lost}: all images are those that the sample submission asks for; put the labelled "
             "images beside them, with a CSV that names them or in a folder for each class."
         )
-    names = left.called(".")
-    columns = [(path, table[column]) for path, table in tables.items() for column in table]
-    for path, values in columns:
-        if sum(names.find(value) is not None for value in values[:TRIED]) * 2 <= len(values[:TRIED]):
-            continue
-        others = ", ".join(repr(other) for other in tables[path] if other not in (values.name, ""))
-        if values.is_unique:
-            return (
-                f"{lost}: {path} names the images in {values.name!r}, but beside it has {others or 'no column'}, with "
-                "no classes, tags or numbers of these images; put the labels beside the names, or join the tables in a "
-                "LabelFunction: docs/bring-your-own.md."
-            )
-        return (
-            f"{lost}: {path} has several rows of an image that it names in {values.name!r}, and beside it {others}; "
-            "make it one row for each image, with a column for each number or class, or read it in a LabelFunction: "
-            "docs/bring-your-own.md."
-        )
+    names = Names(left, roots=(PurePosixPath(),))
+    for path, table in tables.items():
+        for column in table.columns:
+            values = table[column].str.strip()[:TRIED]
+            if sum(names.find(value) is not None for value in values) * 2 > len(values):
+                others = ", ".join(repr(other) for other in table.columns if other not in (column, ""))
+                if not table[column].is_unique:
+                    return (
+                        f"{lost}: {path} has several rows of an image that it names in {column!r}, and beside it "
+                        f"{others}; make it one row for each image, with a column for each number or class, or read it "
+                        "in a LabelFunction: docs/bring-your-own.md."
+                    )
+                return (
+                    f"{lost}: {path} names the images in {column!r}, but beside it has "
+                    f"{others or 'no column'}, with no classes, tags or numbers of these images; put the labels beside "
+                    "the names, or join the tables in a LabelFunction: docs/bring-your-own.md."
+                )
+    columns = [(path, table[column].str.strip()) for path, table in tables.items() for column in table.columns]
     # Else a column that tells its rows apart was meant to, like one that counts them.
     like = next((one for one in columns if one[1].iloc[0] and names.nearest(one[1].iloc[0])), None)
     if missed := like or next((one for one in columns if one[1].is_unique), None):
@@ -123,97 +123,171 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], left: Images) ->
             "LabelFunction: docs/bring-your-own.md."
         )
     return (
-        f"{lost}: no table names an image like {left.paths[0]}, it lies in no class folder, and its name "
+        f"{lost}: no table names an image like {left[0]}, it lies in no class folder, and its name "
         "has no class; put each class in a folder of its own, like train/cat and train/dog."
     )
 
 
-def _in_table(images: Images, table: LabelTable, asked: Asked, sample: SampleTable, way: Way | None) -> Iterator[Found]:
-    """What a table says of the images that the values of its columns name in a way, or several columns together."""
+def _in_table(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
+    """Images right in one folder, or in folders that lie together."""
     rows = table.rows
-    ways = [(str(column), named) for column in rows if way for named in way(images, rows[column])]
-    if way is None and (template := by_template(images, rows)):
-        ways, whole = [template], table.whole
-        table = replace(table, whole=whole.assign(**{template[0]: filled(template[0], whole)}))
-    most = max((len(named.images) for _, named in ways), default=0)
-    for column, named in sorted(ways, key=lambda way: -len(way[1].images))[:MOST_WAYS]:
+    values = {column: set(rows[column].str.strip()) for column in rows.columns}
+    fits = [
+        (place, folders, column, fit([name for folder in folders for name in folder.names], values[column]))
+        for place, folders in _places(look, asked)
+        for column in rows.columns
+    ]
+    most = max((len(named.images) for *_, named in fits), default=0)
+    for place, folders, column, named in fits:
         # Of thousands of folders each may be named as a whole, and all of them together. Half are one of two columns'.
-        several = len(named.paths) > len(named.images)
-        if named.share <= 0.5 or len(named.images) * 2 < max(most, len(rows) if several else 0):
+        if named.share <= 0.5 or len(named.images) * 2 < most:
             continue
-        if several and names_classes(column, named.images, sample):
-            continue
-        of_images = replace(table, whole=table.whole.drop(columns=counting(table.rows, column, named.images)))
-        named = _placed(of_images.rows, column, named)
-        if labels := labels_of(of_images.rows, column, sample, re.findall(r"\{(.+)\}", named.folder), asked.key):
-            found = _from_table(of_images, column, named, labels, asked)
+        placed = place if len(folders) == 1 else _placed_by(rows, column, place, folders, named)
+        labels = labels_of(rows, column, sample, re.findall(r"\{(.+)\}", placed or ""), asked.key)
+        if placed is not None and labels is not None:
+            known = {name.removesuffix(named.suffix) for name in named.images}
+            found = _from_table(table, column, placed, named, known, labels, asked)
             # A table may name the images of a folder or of all beside it: the more images, the more that says.
-            yield replace(found, sure=found.sure + len(named.paths) / len(images.paths))
+            yield replace(found, sure=found.sure + len(named.images) / len(look.images))
 
 
-def _placed(table: pd.DataFrame, column: str, named: Named) -> Named:
-    """The same with ``{column}`` for the folders below, where a column says in which an image lies."""
-    if len(named.paths) > len(named.images) or len({dirname(path) for path in named.paths}) < 2:
-        return named
-    start = "" if named.folder == "." else f"{named.folder}/"
-    lies_in = table[column].map({value: dirname(path) for value, [path] in named.images.items()}).dropna()
-    for other in table:
-        if other != column and (table[other][lies_in.index].radd(start) == lies_in).all():
-            endings = {basename(path).removeprefix(value) for value, [path] in named.images.items()}
-            suffix = endings.pop() if len(endings) == 1 else ""
-            return replace(named, folder=f"{start}{{{other}}}", suffix=suffix)
-    return named
+def _in_tree(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
+    """Images in folders below one, or called otherwise than their files."""
+    for place in sorted(look.largest_folders, key=lambda place: -len(PurePosixPath(place).parts)):
+        if len(look.images_below[place]) * 2 < len(table.rows):
+            continue
+        below = [image for image in look.images_below[place] if image not in asked.images]
+        names = Names(below, roots=(PurePosixPath(place), PurePosixPath()))
+        for column in table.rows.columns:
+            values = table.rows[column].str.strip()
+            if not below or sum(names.find(value) is not None for value in values[:TRIED]) * 2 < len(values[:TRIED]):
+                continue
+            images = {value: image for value in set(values) if (image := names.find(value)) is not None}
+            labels = labels_of(table.rows, column, sample, (), asked.key) if len(images) * 2 >= len(below) else None
+            if labels is not None:
+                named = Fit(len(images) / len(below), suffix_of(images.values()), tuple(images.values()))
+                found = _from_table(table, column, place, named, set(images), labels, asked)
+                yield replace(found, sure=found.sure + len(images) / len(look.images))
 
 
-def _from_table(table: LabelTable, image: str, named: Named, labels: Labels, asked: Asked) -> Found:
+def _several(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
+    """Several images for each row."""
+    left = [image for image in look.images if image not in asked.images]
+    for column in table.rows.columns:
+        if table.rows[column].is_unique:
+            found = several(left, set(table.rows[column].str.strip()) - {""})
+            if found is not None and not names_classes(column, found.images, sample):
+                of_images = table.whole.drop(columns=counting(table.rows, column, found.images))
+                yield from _of_several(found, column, left, replace(table, whole=of_images), asked, sample)
+
+
+def _by_template(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
+    """Images that several columns name together."""
+    left = [image for image in look.images if image not in asked.images]
+    if (found := by_template(left, table.rows)) is not None:
+        template, named = found
+        rows = replace(table, whole=table.whole.assign(**{template: filled(template, table.whole)}))
+        yield from _of_several(named, template, left, rows, asked, sample)
+
+
+def _of_several(
+    found: Several, column: str, left: Sequence[str], table: LabelTable, asked: Asked, sample: SampleTable
+) -> Iterator[Found]:
+    if len(found.images) * 2 < len(table.rows):
+        return
+    labels = labels_of(table.rows, column, sample, (), asked.key)
+    if labels is not None:
+        images = tuple(image for images in found.images.values() for image in images)
+        named = Fit(len(images) / len(left), found.suffix, images)
+        yield _from_table(table, column, found.folder, named, set(found.images), labels, asked)
+
+
+def _shares(place: str, asked: Asked) -> bool:
+    """Whether images to predict lie in a folder, or below it."""
+    start = "" if place == "." else f"{place.partition('{')[0].rstrip('/')}/"
+    return any(image.startswith(start) for image in asked.images)
+
+
+def _places(look: Look, asked: Asked) -> Iterator[tuple[str, list[ImageFolder]]]:
+    """Each folder of images that could be trained on, and the folders that lie together in another."""
+    together = defaultdict(list)
+    for whole in look.image_folders:
+        names = tuple(name for name in whole.names if str(PurePosixPath(whole.path, name)) not in asked.images)
+        folder = ImageFolder(whole.path, names)
+        if names and (asked.folder is None or folder.path != asked.folder.path or asked.shared):
+            yield folder.path, [folder]
+        if names and (asked.folder is None or folder.path != asked.folder.path):
+            together[folder.parent].append(folder)
+    yield from ((parent, folders) for parent, folders in together.items() if len(folders) > 1)
+
+
+def _placed_by(table: pd.DataFrame, column: str, parent: str, folders: Sequence[ImageFolder], named: Fit) -> str | None:
+    """The parent with ``{column}`` for the column that says in which of its folders an image lies."""
+    lies_in = {name: folder.own_name for folder in folders for name in folder.names}
+    values = table[column].str.strip() + named.suffix
+    there = values.isin(lies_in)
+    lying = values[there].map(lies_in)
+    for other in table.columns:
+        if other != column and (table[other][there].str.strip() == lying).all():
+            return str(PurePosixPath(parent) / f"{{{other}}}")
+    return None
+
+
+def _from_table(
+    table: LabelTable, image: str, folder: str, named: Fit, known: set[str], labels: Labels, asked: Asked
+) -> Found:
+    """known: the values that name an image."""
     rows, path = table.rows, table.path
-    called = rows[image]
-    lacking = ~called.isin(named.images.keys())
+    called = rows[image].str.strip()
+    lacking = ~(called.isin(known) | called.isin([f"{name}{named.suffix}" for name in known]))
     if labels.separator is None:
-        lacking |= (rows[list(labels.columns)] == "").any(axis=1)
+        lacking |= (rows[list(labels.columns)].apply(lambda column: column.str.strip()) == "").any(axis=1)
     incomplete = bool(0 < lacking.sum() <= FEW * len(rows))
     answer = _answer(rows, image, labels, named, asked)
-    start = "" if named.folder == "." else f"{named.folder.partition('{')[0].rstrip('/')}/"
-    source = source_of(
-        path,
-        labels,
-        image=image,
-        folder=named.folder,
-        suffix=named.suffix,
-        join=table.join,
-        shared=any(path.startswith(start) for path in asked.images),
-        group=_group(rows, {image, answer, *labels.columns}) or _body(called[~lacking]),
-        answer=answer,
-        incomplete=incomplete,
-        where=table.where,
-    )
+    group = _group(rows, {image, answer, *labels.columns}) or _body(called[~lacking])
+    rest: dict[str, Any] = {
+        "image": image,
+        "folder": folder,
+        "suffix": named.suffix,
+        "join": table.join,
+        "shared": _shares(folder, asked),
+        "group": group,
+        "answer": answer,
+        "incomplete": incomplete,
+        "where": table.where,
+    }
+    source: CsvLabels | CsvColumns | CsvNumbers
+    column = labels.columns[0] if len(labels.columns) == 1 else ""
+    if labels.target == "number":
+        source = CsvNumbers(path, values=labels.columns, **rest)
+        said = f"numbers in {', '.join(map(repr, labels.columns[:5]))}"
+    elif not column:
+        target = labels.target or ("single" if labels.single else "multi")
+        source = CsvColumns(path, labels=labels.columns, target=target, **rest)
+        ones = {"single": "just one of them 1 in a row", "multi": "any number of them 1 in a row"}
+        said = f"a column for each of {len(labels.columns)} classes, {ones.get(target, 'fractions that tell how much')}"
+    else:
+        source = CsvLabels(path, label=column, separator=labels.separator, **rest)
+        what = "classes" if labels.single else f"tags with {labels.separator!r} between them"
+        said = f"{len(labels.classes)} {what} in {column!r}"
     joined = f", joined with {table.join}," if table.join else ""
-    seen = f"{path}{joined} names the images of {named.folder} in {image!r}, and has {labels.said}"
-    doubts = list(labels.doubts)
+    seen, doubts = f"{path}{joined} names the images of {folder} in {image!r}, and has {said}", list(labels.doubts)
     if incomplete:
         some = f"{lacking.sum()} of {len(rows)} rows of {path}"
         doubts.append(f"{some} have no label or no image, the first {called[lacking].iloc[0]!r}, and are left out")
-    if asked.key is not None and answer is None and len(asked.images) > len(asked.ids) and "*" not in named.suffix:
+    if asked.key is not None and answer is None and len(asked.images) > asked.answered and "*" not in named.suffix:
         doubts.append(f"an answer in {asked.key!r} combines several images, but each validates by itself")
     if table.parts is not None:
         validate = f", those with {table.parts.valid!r} validate" if table.parts.valid else ""
         doubts.append(f"rows with {table.parts.train!r} in {table.parts.column!r} are trained on{validate}")
-    share, unique = 1 - float(lacking.mean()), rows[image].is_unique
+    share = 1 - float(lacking.mean())
+    sure = labels.sure + named.share + share + rows[image].is_unique
     return Found(
-        source,
-        labels.classes,
-        seen,
-        sure=labels.sure + named.share + share + unique,
-        doubts=tuple(doubts),
-        column=labels.columns[0] if len(labels.columns) == 1 else "",
-        rows=share,
-        path=path,
-        known=labels.sure > 1,
-        unique=unique,
+        source, labels.classes, seen, sure, tuple(doubts), column, share, path, labels.sure > 1, rows[image].is_unique
     )
 
 
-def _answer(table: pd.DataFrame, image: str, labels: Labels, named: Named, asked: Asked) -> str | None:
+def _answer(table: pd.DataFrame, image: str, labels: Labels, named: Fit, asked: Asked) -> str | None:
     """The column, or columns, that say which images are predicted together, where each such answer has one label."""
     key = asked.key
     if key is None or key == image or "*" in named.suffix:
@@ -230,7 +304,7 @@ def _group(table: pd.DataFrame, taken: set[str | None]) -> str | None:
     """The column that says which images belong together: those of one patient, not only of one of its series."""
     counts: dict[str, int] = {}
     for column in table.columns:
-        values = table[column]
+        values = table[column].str.strip()
         named = column not in taken and re.search(GROUP_NAMES, column)
         if named and not (values == "").any() and FEWEST_GROUPS <= values.nunique() < len(values):
             counts[column] = values.nunique()
@@ -250,11 +324,11 @@ def _body(called: pd.Series[str]) -> str | None:
     return SIDES if len(paired) == len(called) > 0 and paired.duplicated(keep=False).mean() > 0.5 else None
 
 
-def _in_json(look: Look, left: Images, sample: SampleTable) -> Iterator[Found]:
+def _in_json(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     """Images and their categories in COCO's JSON."""
     for path, said in look.annotations.items():
-        found = in_json(left, path, [said.files.get(image, image) for image in said.categories])
-        if not said.categories or found is None:
+        found = in_json(look, path, [said.files.get(image, image) for image in said.categories])
+        if not said.categories or found is None or asked.images.intersection(found[1]):
             continue
         folder, images = found
         ids = {one for categories in said.categories.values() for one in categories}
@@ -269,14 +343,14 @@ def _in_json(look: Look, left: Images, sample: SampleTable) -> Iterator[Found]:
         target: Literal["single", "multi"] = "multi" if tags else "single"
         source = Coco(path, folder, target, classes="id" if by_id else "name", group=group)
         seen = f"{path} gives the images of {folder} {len(classes)} categories, by their {source.classes}"
-        yield Found(source, classes, seen, 6 + len(images) / len(look.images.paths), path=path)
+        yield Found(source, classes, seen, 6 + len(images) / len(look.images), path=path)
 
 
-def _in_names(left: Images, sample: SampleTable) -> Iterator[Found]:
+def _in_names(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     """Classes at the beginning or the end of the images' names; numbers only if the sample submission has them."""
-    for folder, images in left.right_in.items():
-        stems, suffixes = zip(*(splitext(basename(image)) for image in images), strict=True)
-        suffix = suffixes[0] if len(set(suffixes)) == 1 else ".*"
+    for folder in (folder for folder in look.image_folders if folder != asked.folder):
+        stems = [PurePosixPath(name).stem for name in folder.names]
+        suffix = folder.suffixes.pop() if len(folder.suffixes) == 1 else ".*"
         for separator in (".", "_", "-", " "):
             tokens = [stem.split(separator) for stem in stems]
             for index, pattern in ((0, f"{{label}}{separator}*"), (-1, f"*{separator}{{label}}")):
@@ -285,7 +359,7 @@ def _in_names(left: Images, sample: SampleTable) -> Iterator[Found]:
                 words = all(re.fullmatch(r"[^\W\d_][\w ]*", label) for label in labels)
                 numbers = all(map(str.isdecimal, labels)) and labels >= set(sample.values)
                 if several and (words or numbers):
-                    path = str(PurePosixPath(folder, pattern + suffix))
-                    seen = f"the names of the images in {folder} have {len(labels)} classes in them"
+                    path = str(PurePosixPath(folder.path) / (pattern + suffix))
+                    seen = f"the names of the images in {folder.path} have {len(labels)} classes in them"
                     doubts = () if index == 0 and separator == "." else ("whether that is the class",)
                     yield Found(FileNames(path), in_order(labels), seen, 1 - len(labels) / len(stems), doubts)

@@ -42,7 +42,7 @@ class LongForm:
 
 def made_wide(look: Look, sample: SampleTable) -> tuple[Look, SampleTable, LongForm | None]:
     """Files and sample submission with wide tables, where its ids name each image with each of the labels' classes."""
-    if len(sample.columns) != 1 or not look.images.names.isdisjoint(sample.ids):
+    if len(sample.columns) != 1 or not look.image_names.isdisjoint(sample.ids):
         return look, sample, None
     for long in _ways(sample.ids):
         tables, wide = {}, {}
@@ -80,4 +80,4 @@ def _value_of(table: pd.DataFrame, column: str, long: LongForm) -> str | None:
     if column not in table or len(others) != 1:
         return None
     endings = tuple(long.row.replace("{id}", "").replace("{class}", name) for name in long.classes)
-    return others[0] if table[column].str.endswith(endings).all() else None
+    return others[0] if table[column].str.strip().str.endswith(endings).all() else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
@@ -17,8 +17,7 @@ from PIL import Image
 
 from comp.declare.labels.coco import Annotated, annotated
 from comp.declare.labels.csv import TABLE_SUFFIXES, read_csv, read_csv_in_blocks, records_in, wrong_said
-from comp.declare.labels.files import IMAGE_SUFFIXES, MOST, READ_BY, walked
-from comp.declare.labels.naming import Names
+from comp.declare.labels.files import IMAGE_SUFFIXES, READ_BY, walked
 from comp.errors import DataError
 from comp.kaggle.client import CompetitionFacts
 from comp.new.viewpoints import have_up
@@ -38,59 +37,23 @@ MOST_OPENED = 20  # images, of which one that isn't broken tells the size
 
 
 @dataclass(frozen=True)
-class Images:
-    """Images by the folders that they lie in, "." for the top one."""
+class ImageFolder:
+    """The images right in a folder, or some of them: ``path`` is "." for the top one, ``names`` are their files'."""
 
-    paths: Sequence[str]
+    path: str
+    names: tuple[str, ...]
 
-    @cached_property
-    def right_in(self) -> dict[str, list[str]]:
-        """Those right in each folder that has some, sorted."""
-        found = defaultdict(list)
-        for path in sorted(self.paths):
-            found[posixpath.dirname(path) or "."].append(path)
-        return dict(sorted(found.items()))
+    @property
+    def parent(self) -> str:
+        return str(PurePosixPath(self.path).parent)
 
-    @cached_property
-    def below(self) -> dict[str, list[str]]:
-        """Those in each folder and below it."""
-        found = defaultdict(list)
-        for path in self.paths:
-            folder = posixpath.dirname(path)
-            while folder:
-                found[folder].append(path)
-                folder = posixpath.dirname(folder)
-            found["."].append(path)
-        return dict(found)
+    @property
+    def own_name(self) -> str:
+        return PurePosixPath(self.path).name
 
-    @cached_property
-    def names(self) -> set[str]:
-        """Their names, with and without suffix."""
-        names = {posixpath.basename(path) for path in self.paths}
-        return names | {posixpath.splitext(name)[0] for name in names}
-
-    @cached_property
-    def largest(self) -> list[str]:
-        """The folders with the most images below them, the largest first."""
-        return sorted(self.below, key=lambda place: (-len(self.below[place]), place))[:MOST_TRIED]
-
-    def called(self, place: str) -> Names:
-        """What is below a place, as a table may call it."""
-        if place not in self._called:
-            self._called[place] = Names(self.below.get(place, ()), roots=(PurePosixPath(place), PurePosixPath()))
-        return self._called[place]
-
-    @cached_property
-    def _called(self) -> dict[str, Names]:
-        return {}
-
-    def without(self, asked: Collection[str]) -> Images:
-        """Those that could be trained on: not asked for, nor among the few others of a folder that are not."""
-        if not asked:
-            return self
-        others = {folder: [path for path in paths if path not in asked] for folder, paths in self.right_in.items()}
-        most = {folder for folder, left in others.items() if len(left) > (1 - MOST) * len(self.right_in[folder])}
-        return Images([path for folder in most or others for path in others[folder]])
+    @property
+    def suffixes(self) -> set[str]:
+        return {PurePosixPath(name).suffix for name in self.names}
 
 
 @dataclass(frozen=True)
@@ -98,10 +61,10 @@ class Look:
     """A competition's files, as they lie once everything is unpacked in one folder.
 
     files: paths with ``/``; of a large folder maybe only some. folders: all folders, also those not looked into.
-    whole: no file is left out. tables: the CSVs, all text without spaces around it, by path. pixels: width and height
-    of an image. annotations: what the JSONs of images and categories say, by path. aside: why tables were not looked
-    at, by path. title, metric, description: in Kaggle's words; empty if unknown. only_notebooks: nothing can be
-    uploaded. has_up: whether the images may have an up, as far as is known.
+    whole: no file is left out. tables: the CSVs, all text, by path. pixels: width and height of an image.
+    annotations: what the JSONs of images and categories say, by path. aside: why tables were not looked at, by path.
+    title, metric, description: in Kaggle's words; empty if unknown. only_notebooks: nothing can be uploaded.
+    has_up: whether the images may have an up, as far as is known.
     """
 
     files: Sequence[str]
@@ -125,10 +88,42 @@ class Look:
         return sorted(found, key=_place_of_channel) if whole else []
 
     @cached_property
-    def images(self) -> Images:
-        """All images; where channels have files of their own, those of the first."""
+    def images(self) -> list[str]:
+        """The paths of all images; where channels have files of their own, of the first."""
         first = self.channels[0] if self.channels else ""
-        return Images([path for path in self.files if is_image(path) and path.endswith(first)])
+        return [path for path in self.files if is_image(path) and path.endswith(first)]
+
+    @cached_property
+    def image_folders(self) -> list[ImageFolder]:
+        """Every folder with images in it, in the order of their paths."""
+        names = defaultdict(list)
+        for path in self.images:
+            folder, _, name = path.rpartition("/")
+            names[folder or "."].append(name)
+        return [ImageFolder(path, tuple(sorted(names[path]))) for path in sorted(names)]
+
+    @cached_property
+    def images_below(self) -> dict[str, list[str]]:
+        """The paths of all images below each folder."""
+        below = defaultdict(list)
+        for path in self.images:
+            folder = path.rpartition("/")[0]
+            while folder:
+                below[folder].append(path)
+                folder = folder.rpartition("/")[0]
+            below["."].append(path)
+        return dict(below)
+
+    @cached_property
+    def image_names(self) -> set[str]:
+        """The names of all images, with and without their suffix."""
+        names = {path.rpartition("/")[2] for path in self.images}
+        return names | {posixpath.splitext(name)[0] for name in names}
+
+    @cached_property
+    def largest_folders(self) -> list[str]:
+        """The folders with the most images below them, the largest first."""
+        return sorted(self.images_below, key=lambda place: (-len(self.images_below[place]), place))[:MOST_TRIED]
 
     @property
     def said_aside(self) -> str:
@@ -200,7 +195,7 @@ class Told:
         path = brought()
         try:
             if not is_json:
-                self.tables[name] = read_table(path).apply(lambda column: column.str.strip())
+                self.tables[name] = read_table(path)
             elif (records := _records(path)) is not None:
                 self.tables[name] = records
             elif too_large:

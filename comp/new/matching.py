@@ -1,88 +1,61 @@
-"""How values name images: those of one folder, those below one, several of each, or by several columns together."""
+"""Which images the values of a column name: those to predict, or those of a table."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import PurePosixPath
 from posixpath import commonpath, commonprefix, dirname, splitext
 
 import pandas as pd
 
-from comp.declare.labels.files import IMAGE_SUFFIXES
-from comp.declare.labels.placing import filled
-from comp.new.look import Images
+from comp.declare.labels.coco import CocoImages
+from comp.declare.labels.columns import CsvImages
+from comp.declare.labels.files import IMAGE_SUFFIXES, MOST, TestImages
+from comp.declare.labels.naming import Names
+from comp.errors import DataError
+from comp.new.look import FEWEST_PIXELS, IS_TEST, ImageFolder, Look, numbers_in
+from comp.new.sample import SampleTable
+from comp.new.several import COUNTED, by_template, made_of, several
 
-COUNTED = re.compile(r"[^a-zA-Z0-9]\d+\.\w+")
-MARKS = "-_ ."
-TRIED = 200  # values of a column that tell whether it names images
-# Rows that tell how columns name images together, paths that are held against them, and the longest values.
-ROWS_TRIED, PATHS_TRIED, LONGEST = 20, 500_000, 100
+MOST_FOLDERS = 4
+TRIED = 50  # images of a JSON that tell which folder it means
 
 
 @dataclass(frozen=True)
-class Named:
-    """Images by the values that name them, each ``folder / (value + suffix)`` as a declaration has it.
+class Fit:
+    """How a column's values name the images of some folders.
 
-    suffix: what a value lacks to be a file's name, with * where it has several; empty where it lacks nothing, or images
-    are looked for below the folder. images: those of each value. among: how many images there are.
+    share: of the images that are named. suffix: what a value lacks to be a file's name; empty where it is one.
+    images: those that are named.
     """
 
-    folder: str
+    share: float
     suffix: str
-    images: Mapping[str, Sequence[str]]
-    among: int
-
-    @cached_property
-    def paths(self) -> frozenset[str]:
-        return frozenset(path for paths in self.images.values() for path in paths)
-
-    @property
-    def share(self) -> float:
-        """Of the images there that are named."""
-        return len(self.paths) / max(self.among, 1)
+    images: tuple[str, ...]
 
 
-Way = Callable[[Images, "pd.Series[str]"], Iterator[Named]]
+def fit(names: Sequence[str], values: Collection[str]) -> Fit:
+    """The best of three ways: values are whole names, names without their suffix, or without all that ends alike."""
+    whole = tuple(name for name in names if name in values)
+    stems = tuple(name for name in names if splitext(name)[0] in values)
+    named = whole if len(whole) > len(stems) else stems
+    suffixes = Counter(splitext(name)[1] for name in stems)
+    suffix = suffixes.most_common(1)[0][0] if named and named is stems else ""
+    if not named and (ending := _common_ending(names)):
+        named, suffix = tuple(name for name in names if name.removesuffix(ending) in values), ending
+    return Fit(len(named) / max(len(names), 1), suffix if named else "", named)
 
 
-def in_folders(images: Images, values: pd.Series[str]) -> Iterator[Named]:
-    """The images right in each folder, whose values are their names, or those without their suffix."""
-    called = set(values)
-    for folder, paths in images.right_in.items():
-        whole: dict[str, list[str]] = {}
-        stems: dict[str, dict[str, list[str]]] = defaultdict(dict)
-        for path in paths:
-            name = path.rpartition("/")[2]
-            stem, suffix = splitext(name)
-            if name in called:
-                whole[name] = [path]
-            if stem in called:
-                stems[suffix][stem] = [path]
-        suffix, of_suffix = max(stems.items(), key=lambda one: len(one[1]), default=("", {}))
-        named = (whole, "") if len(whole) > len(of_suffix) else (of_suffix, suffix)
-        if named[0]:
-            yield Named(folder, named[1], named[0], len(paths))
-
-
-def below_folders(images: Images, values: pd.Series[str]) -> Iterator[Named]:
-    """Images in folders below one, or called otherwise than their files: the deepest first, where most are named."""
-    for place in sorted(images.largest, key=lambda place: -len(PurePosixPath(place).parts)):
-        names, tried = images.called(place), values[:TRIED]
-        enough = len(images.below[place]) * 2 >= len(values)
-        if enough and sum(names.find(value) is not None for value in tried) * 2 >= len(tried):
-            yield below(images, place, values)
-
-
-def below(images: Images, place: str, values: Iterable[str]) -> Named:
-    """The image below a place of each value that names one."""
-    names = images.called(place)
-    named = {value: [path] for value in set(values) if (path := names.find(value)) is not None}
-    return Named(place, suffix_of(path for [path] in named.values()), named, len(images.below.get(place, ())))
+def _common_ending(names: Sequence[str]) -> str:
+    """What all names end in, from a mark on that is no letter or digit: ``_red.png``."""
+    ending = commonprefix([name[::-1] for name in names])[::-1]
+    marked = re.search(r"[^a-zA-Z0-9].*\..*", ending)
+    # Images that are counted are several of one: see `several`.
+    return marked[0] if marked and not COUNTED.fullmatch(marked[0]) else ""
 
 
 def suffix_of(paths: Iterable[str]) -> str:
@@ -91,112 +64,145 @@ def suffix_of(paths: Iterable[str]) -> str:
     return suffixes.pop() if len(suffixes) == 1 and not {one.lower() for one in suffixes} <= IMAGE_SUFFIXES else ""
 
 
-def beginning(images: Images, values: pd.Series[str]) -> Iterator[Named]:
-    """The images in folders that are called by the values, or whose names begin with them, as most values have some."""
-    called = set(values) - {""}
-    found: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for path in images.paths if values.is_unique else ():
-        *folders, name = path.split("/")
-        stem, suffix = splitext(name)
-        for depth, folder in enumerate(folders):
-            if folder in called:
-                found["/".join(folders[:depth]), "/*" * (len(folders) - depth) + suffix][folder].append(path)
-        for mark in MARKS:
-            start = stem.rpartition(mark)[0]
-            if start in called:
-                found["/".join(folders), f"{mark}*{suffix}"][start].append(path)
-    if found:
-        (folder, suffix), named = max(found.items(), key=lambda one: (len(one[1]), one[0]))
-        endings = {path[len(folder) + bool(folder) + len(value) :] for value in named for path in named[value]}
-        # Images that are counted are several of one.
-        if len(endings) == 1 and not re.search(rf"/|^{COUNTED.pattern}$", min(endings)):
-            suffix = min(endings)
-        ending = splitext(suffix)[1]
-        there = [path for path in images.below[folder or "."] if path.endswith(ending)]
-        yield Named(folder or ".", suffix, dict(named), len(there))
+@dataclass(frozen=True)
+class Asked:
+    """The images to predict, and how the sample submission's ids name them.
 
-
-def by_template(images: Images, table: pd.DataFrame) -> tuple[str, Named] | None:
-    """How several columns name images together, like ``{experiment}/Plate{plate}/{well}``, where most rows have some.
-
-    The places that a few rows' values have in paths tell; what fits most rows is right.
+    source: declares them. images: their paths. folder: the only one that has them right in it; None for several.
+    shared: the folder has other images as well. seen: where they were found, in words. answered: how many ids have an
+    image. sure: not a guess. made_of: how other columns of the ids' table make them, if they do. missing: ids without
+    an image, where they are few.
     """
-    paths = images.paths
-    columns = [
-        str(column) for column in table if table[column].str.len().max() < LONGEST and table[column].nunique() > 1
-    ]
-    best: tuple[str, Named] | None = None
-    most = max(1, min(ROWS_TRIED, PATHS_TRIED // max(len(paths), 1)))
-    for row in table[columns].drop_duplicates()[:most].to_dict("records"):
-        left, tokens = paths, {}
-        for column, value in sorted(row.items(), key=lambda one: -len(one[1])):
-            token = _token(value)
-            if value and (narrowed := [path for path in left if token.search(path)]):
-                left, tokens[str(column)] = narrowed, token
-        if len(tokens) < 2:
-            continue
-        template = _with_columns(left[0], tokens)
-        place = template[: template.find("{")].rpartition("/")[0]
-        name = template[len(place) + bool(place) : template.rfind("}") + 1]
-        found = _of_template(paths, place, name, table) if name.count("{") > 1 else None
-        if found and (best is None or len(found.images) > len(best[1].images)):
-            best = name, found
-    return best if best and len(best[1].images) * 2 > len(table) else None
+
+    source: TestImages | CsvImages | CocoImages
+    images: frozenset[str]
+    folder: ImageFolder | None
+    shared: bool
+    seen: str
+    answered: int = 0
+    sure: bool = True
+    made_of: str = ""
+    missing: Collection[str] = ()
+
+    @property
+    def key(self) -> str | None:
+        """The column of a table that has the ids, beside the images' names."""
+        return self.source.answer if isinstance(self.source, CsvImages) else None
 
 
-def made_of(values: pd.Series[str], rows: pd.DataFrame) -> str:
-    """The template, like ``{patient}_{side}``, by which columns of the same rows make the values; empty without one."""
-    for value, (_, row) in islice(zip(values, rows.iterrows(), strict=True), ROWS_TRIED):
-        parts = {str(column): part for column, part in row.items() if part}
-        longest = sorted(parts, key=lambda column: -len(parts[column]))
-        template = _with_columns(value, {column: _token(parts[column]) for column in longest})
-        if template.count("{") > 1 and filled(template, rows) == values.to_list():
-            return template
-    return ""
+def find_asked(look: Look, sample: SampleTable) -> Asked:
+    """The images that the sample submission's ids name. Raises DataError where there are none.
+
+    They are in one folder, in folders below one, in several, or named in a table or a JSON; those that only notebooks
+    at Kaggle get to see are nowhere.
+    """
+
+    must_have_images(look, sample)
+    ids = set(sample.ids)
+    found = _in_one_folder(look, sample, ids)
+    # A few ids without an image are a mistake of the files, many of the guess.
+    if found is not None and found.answered >= MOST * len(ids):
+        return _incomplete(found, sample)
+    for way in (_in_json, _in_table, _several, _below_folders, _by_template, _hidden):
+        other = way(look, sample, ids)
+        if other is not None and (found is None or other.answered > found.answered):
+            found = other
+        if found is not None and found.answered >= MOST * len(ids):
+            break
+    if found is not None:
+        return _incomplete(found, sample)
+    places = ", ".join(folder.path for folder in look.image_folders[:5])
+    asked = sample.ids.iloc[0]
+    instead = Names(look.images, roots=()).instead_of(asked)
+    raise DataError(
+        f"The sample submission asks for {asked!r}, but no image is called so; there are images in {places}{instead}; "
+        "let a table name the image of each id, or write a TestFunction: docs/bring-your-own.md."
+    )
 
 
-def _token(value: str) -> re.Pattern[str]:
-    """A value where neither its letters nor its digits go on."""
-    before = r"(?<!\d)" if value[:1].isdigit() else r"(?<![a-zA-Z])"
-    after = r"(?!\d)" if value[-1:].isdigit() else r"(?![a-zA-Z])"
-    return re.compile(f"(?<!{{){before}{re.escape(value)}{after}")
+def _incomplete(found: Asked, sample: SampleTable) -> Asked:
+    """The same, with ids that have no image said to have none, where they are few."""
+    if not isinstance(found.source, TestImages) or not found.missing or found.answered < MOST * len(sample.ids):
+        return found
+    first = next(one for one in sample.ids if one in found.missing)
+    some = f"{len(found.missing)} of {len(sample.ids)} ids have no image, the first {first!r}"
+    seen = f"{found.seen}; {some}, and are given what the training images have on average"
+    return replace(found, source=replace(found.source, incomplete=True), seen=seen, sure=False)
 
 
-def _with_columns(text: str, tokens: Mapping[str, re.Pattern[str]]) -> str:
-    """The text with ``{column}`` for the first value of each."""
-    for column, token in tokens.items():
-        text = token.sub(f"{{{column}}}".replace("\\", r"\\"), text, count=1)
-    return text
+def must_have_images(look: Look, sample: SampleTable | None = None) -> None:
+    for path, table in look.tables.items() if not look.image_folders else ():
+        cells = [name for name in table if len(table) and numbers_in(table[name].iloc[0]) >= FEWEST_PIXELS]
+        if cells and sample is not None:
+            raise DataError(
+                f"{path} has the pixels of an image in {cells[0]!r}, but no other table that was read has those that "
+                f"{sample.path} asks for{look.said_aside}; put them in one with the same columns, or write "
+                "the images out as PNG or .npy: docs/bring-your-own.md."
+            )
+        if cells:
+            raise DataError(
+                f"{path} has the pixels of an image in {cells[0]!r}, but there is no sample submission that asks for "
+                "some; write sample_submission.csv with an id, counted from 1, and any answer for each row to predict."
+            )
+    if not look.image_folders:
+        raise DataError(
+            f"There are no images among the competition's files, which are {kinds_of(look)}; if these hold the images, "
+            "write them out as PNG or .npy (docs/bring-your-own.md), and if a data set has them, put both into one "
+            "folder; then name it with --data."
+        )
 
 
-def _of_template(paths: Sequence[str], place: str, template: str, table: pd.DataFrame) -> Named | None:
-    names = set(filled(template, table))
-    start, images = f"{place}/" if place else "", defaultdict(list)
-    endings = set()
-    for path in paths:
-        inside = path.removeprefix(start)
-        ends = (found.start() for found in re.finditer(r"[^a-zA-Z0-9]", inside))
-        name = next((inside[:end] for end in ends if inside[:end] in names), None)
-        if name is not None and path.startswith(start):
-            images[name].append(path)
-            endings.add(inside[len(name) :])
-    if not images or any("/" in ending for ending in endings):
+def kinds_of(look: Look) -> str:
+    """How many files there are of each suffix."""
+    counts = Counter(PurePosixPath(path).suffix.lower() or "without a suffix" for path in look.files)
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
+
+
+def _in_one_folder(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
+    def rank(found: tuple[ImageFolder, Fit]) -> tuple[float, int]:
+        folder, named = found
+        words = bool(IS_TEST.search(folder.path)) - ("train" in folder.path.lower())
+        return named.share + words, len(named.images)
+
+    fits = [(folder, fit(folder.names, ids)) for folder in look.image_folders]
+    candidates = [(folder, named) for folder, named in fits if named.images]
+    if not candidates:
         return None
-    alike = commonprefix([*endings])
-    rest = commonprefix([ending[len(alike) :][::-1] for ending in endings])[::-1]
-    return Named(place or ".", alike if len(endings) == 1 else f"{alike}*{rest}", dict(images), len(paths))
+    folder, named = max(candidates, key=rank)
+    # A few images that nobody asks for don't make it the training images' folder too.
+    shared = named.share < 1 and (len(look.image_folders) == 1 or named.share < MOST)
+    some = ", where the labelled ones are too" if shared else ""
+    ending = f", without {named.suffix!r}" if named.suffix else ""
+    seen = f"{sample.path} asks for the images in {folder.path}{some}, by name{ending}"
+    source = TestImages(folder.path, suffix=named.suffix, with_suffix=not named.suffix)
+    images = frozenset(str(PurePosixPath(folder.path) / name) for name in named.images)
+    names = Names(images, roots=())
+    missing = [one for one in ids if names.find(one) is None] if len(images) < len(ids) else ()
+    return Asked(source, images, folder, shared, seen, len(images), missing=missing)
 
 
-def in_json(images: Images, path: str, names: Sequence[str]) -> tuple[str, list[str]] | None:
+def _in_json(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
+    """Images that a JSON gives the ids."""
+    for path, said in look.annotations.items():
+        if ids <= set(said.files) and (found := in_json(look, path, [said.files[one] for one in ids])):
+            folder, images = found
+            seen = f"{path} names the images in {folder} of the ids that {sample.path} asks for"
+            return Asked(CocoImages(path, folder), frozenset(images), None, True, seen, len(ids))
+    return None
+
+
+def in_json(look: Look, path: str, names: Sequence[str]) -> tuple[str, list[str]] | None:
     """The folder that a JSON's names are relative to, and their images; None where some have none."""
-    there, beside, stem = set(images.paths), dirname(path) or ".", PurePosixPath(path).stem.lower()
+    there, beside, stem = set(look.images), str(PurePosixPath(path).parent), PurePosixPath(path).stem.lower()
     # Of folders with images of the same names that whose name the JSON's has.
-    for place in sorted(dict.fromkeys((beside, ".", *images.largest)), key=lambda place: not _alike(place, stem)):
-        if all(str(PurePosixPath(place, name)) in there for name in names):
-            return place, [str(PurePosixPath(place, name)) for name in names]
-    known = images.called(".")
+    for place in sorted(dict.fromkeys((beside, ".", *look.largest_folders)), key=lambda place: not _alike(place, stem)):
+        if all(str(PurePosixPath(place, name)) in there for name in names[:TRIED]):
+            images = [str(PurePosixPath(place, name)) for name in names]
+            if there.issuperset(images):
+                return place, images
+    known = Names(look.images, roots=(PurePosixPath(beside), PurePosixPath()))
     found = [image for name in names if (image := known.find(name)) is not None]
-    return (common_folder(found), found) if found and len(found) == len(names) else None
+    return (_common_folder(found), found) if found and len(found) == len(names) else None
 
 
 def _alike(place: str, stem: str) -> bool:
@@ -207,6 +213,150 @@ def _alike(place: str, stem: str) -> bool:
     )
 
 
-def common_folder(paths: Collection[str]) -> str:
+def _common_folder(paths: Sequence[str]) -> str:
     """The deepest folder that has all of them in it or below."""
-    return commonpath(map(dirname, paths or [""])) or "."
+    return commonpath(map(dirname, paths)) or "."
+
+
+def _several(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
+    """Several images for each id."""
+    found = several(look.images, ids)
+    if found is None or len(found.images) < MOST * len(ids):
+        return None
+    images = frozenset(path for paths in found.images.values() for path in paths)
+    below = [path for path in look.images_below[found.folder] if path.endswith(splitext(found.suffix)[1])]
+    seen = f"{sample.path} asks for what is in {found.folder}, each of several images: its id and then {found.suffix}"
+    shared = len(images) < MOST * len(below)
+    source, missing = TestImages(found.folder, suffix=found.suffix), ids.difference(found.images)
+    return Asked(source, images, None, shared, seen, len(found.images), missing=missing)
+
+
+def _hidden(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
+    """The folder that a notebook at Kaggle will find the images in, where none of those that are asked for is here."""
+    of_test = any(IS_TEST.search(path) for path, _, _ in _naming(look, sample, ids))
+    is_there = any(IS_TEST.search(folder.path) for folder in look.image_folders)
+    if is_there or not (look.only_notebooks or of_test):
+        return None
+    training = [folder for folder in look.image_folders if "train" in folder.path.lower()] or look.image_folders
+    like = max(training, key=lambda folder: len(folder.names))
+    folder = re.sub("train", "test", like.path)
+    suffix = Counter(splitext(name)[1] for name in like.names).most_common(1)[0][0]
+    whole = all(splitext(one)[1].lower() == suffix.lower() for one in ids)
+    source = TestImages(folder, suffix="" if whole else suffix, with_suffix=whole, hidden=True)
+    seen = f"no image that {sample.path} asks for is here; a notebook at Kaggle is expected to find them in {folder}"
+    return Asked(source, frozenset(), None, False, seen, sure=False)
+
+
+def _naming(look: Look, sample: SampleTable, ids: set[str]) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Each table that has the ids: its path, their column, and the rows that have them."""
+    for path, table in look.tables.items():
+        for key in table.columns if path != sample.path else ():
+            values = table[key].str.strip()
+            if ids <= set(values):
+                yield path, str(key), table[values.isin(ids)]
+
+
+def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
+    """All images below a folder, or in several of them: the fewest folders that have the ids."""
+
+    def rank(place: str) -> tuple[int, int, float, int]:
+        found, below = named[place], look.images_below[place]
+        words = bool(IS_TEST.search(place)) - ("train" in place.lower())
+        return len(found), words, len(found) / len(below), -len(place)
+
+    places = {place for place in look.largest_folders if IS_TEST.search(place)}
+    named = {place: _named(look, place, ids) for place in places}
+    # No other folder could go before one called so that has them all.
+    if not any(len(found) == len(ids) for found in named.values()):
+        places = set(look.largest_folders)
+        named |= {place: _named(look, place, ids) for place in places - named.keys()}
+    chosen: list[str] = []
+    images: dict[str, str] = {}
+    while places and (best := max(places, key=rank)) and named[best]:
+        chosen.append(best)
+        images |= named[best]
+        left = ids - set(images)
+        if not left or len(chosen) == MOST_FOLDERS:
+            break
+        places = {place for place in places if not PurePosixPath(place).is_relative_to(best)} - {"."}
+        named = {place: _named(look, place, left) for place in places}
+    if not images:
+        return None
+    whole = sum(len(look.images_below[place]) for place in chosen)
+    where = ", ".join(chosen)
+    source = TestImages(chosen[0] if len(chosen) == 1 else chosen, suffix=suffix_of(images.values()))
+    seen = f"{sample.path} asks for images in {where}"
+    shared, missing = len(images) < MOST * whole, ids.difference(images)
+    return Asked(source, frozenset(images.values()), None, shared, seen, len(images), missing=missing)
+
+
+def _named(look: Look, place: str, ids: Collection[str]) -> dict[str, str]:
+    """The image below a place of each id that names one."""
+    names = Names(look.images_below[place], roots=(PurePosixPath(place), PurePosixPath("")))
+    return {one: path for one in ids if (path := names.find(one)) is not None}
+
+
+def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
+    """Images that a table names beside the ids."""
+    for path, key, some in _naming(look, sample, ids):
+        rows = some.drop_duplicates()
+        columns = [str(name) for name in rows if name != key and not rows.duplicated([key, name]).any()]
+        named_by = {column: set(rows[column].str.strip()) for column in columns}
+        elsewhere = {
+            str(name) for other, table in look.tables.items() if other not in (path, sample.path) for name in table
+        }
+        made = made_of(some[key].str.strip(), some[[name for name in some if name != key and name in elsewhere]])
+        if _apart(look, named_by.values()):
+            continue
+        for column, values in named_by.items():
+            for folder in look.image_folders:
+                named = fit(folder.names, values)
+                if len(named.images) == len(values) and not _labelled(look, path, folder.path, values):
+                    images = frozenset(str(PurePosixPath(folder.path) / name) for name in named.images)
+                    place = _by_column(rows, folder)
+                    source = CsvImages(path, image=column, folder=place, suffix=named.suffix, answer=key)
+                    seen = f"{path} names the images in {folder.path} of the ids in {key!r}"
+                    shared = len(images) < len(folder.names)
+                    return Asked(source, images, folder, shared, seen, len(ids), made_of=made)
+            found = list(_named(look, ".", values).values())
+            if len(found) == len(values) and not _labelled(look, path, place := _common_folder(found), values):
+                source = CsvImages(path, image=column, folder=place, suffix=suffix_of(found), answer=key)
+                seen = f"{path} names the images below {place} of the ids in {key!r}"
+                return Asked(source, frozenset(found), None, False, seen, len(ids), made_of=made)
+    return None
+
+
+def _apart(look: Look, columns: Iterable[set[str]]) -> bool:
+    """Whether the values of two columns name images each, and other ones: an id has several images then."""
+    for folder in look.image_folders:
+        fits = [(values, set(fit(folder.names, values).images)) for values in columns]
+        named = [images for values, images in fits if len(images) == len(values)]
+        if any(one.isdisjoint(other) for one, other in combinations(named, 2)):
+            return True
+    return False
+
+
+def _by_template(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
+    """Images that several columns of a table name together, beside the ids."""
+    for path, key, rows in _naming(look, sample, ids):
+        template, named = by_template(look.images, rows) or ("", None)
+        if named is not None and len(named.images) == len(rows):
+            images = frozenset(image for several in named.images.values() for image in several)
+            source = CsvImages(path, image=template, folder=named.folder, suffix=named.suffix, answer=key)
+            seen = f"{path} names the images in {named.folder} by {template} of the ids in {key!r}"
+            return Asked(source, images, None, True, seen, len(ids))
+    return None
+
+
+def _labelled(look: Look, path: str, place: str, values: Collection[str]) -> bool:
+    """Whether a table seems to name images to train on: numbers that are no names, but like those of some."""
+    if IS_TEST.search(place):
+        return False
+    others = (table[column] for other, table in look.tables.items() if other != path for column in table.columns)
+    return "train" in place.lower() or any(set(values) <= set(column.str.strip()) for column in others)
+
+
+def _by_column(rows: pd.DataFrame, folder: ImageFolder) -> str:
+    """The folder, or its parent with ``{column}`` where a column has its name: other rows may lie beside it."""
+    alike = [column for column in rows.columns if (rows[column].str.strip() == folder.own_name).all()]
+    return str(PurePosixPath(folder.parent) / f"{{{alike[0]}}}") if alike else folder.path

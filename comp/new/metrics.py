@@ -91,6 +91,11 @@ def for_target(named: Named, target: Target, classes: int = 2) -> Named | None:
     return named if target in METRICS[named.name].targets else None
 
 
+def for_one_class(named: Named) -> bool:
+    """Whether it is for one class an image; an F1 of classes may be meant for tags."""
+    return named.takes in ("classes", "ranking", "confidence") and named.name not in ("f1", "macro_f1")
+
+
 def _plain(name: str) -> str:
     """Small letters and digits with single spaces."""
     words = re.sub(r"[^a-z0-9]+", " ", name.lower().replace("@", " at ").replace("β", " beta ")).split()

@@ -8,22 +8,21 @@ from typing import Any
 
 import pandas as pd
 
-from comp.declare.labels.columns import CsvImages
+from comp.declare.labels.columns import CsvColumns, CsvImages, CsvLabels, CsvNumbers
 from comp.declare.labels.files import Folders, TestImages
 from comp.declare.labels.given import GivenSplit
 from comp.declare.labels.placing import Rows
 from comp.declare.labels.table import LabelSource
 from comp.declare.own_images import PREPARED, SAMPLE, TEST, TRAIN, VALID, AskForAll, HideShare
 from comp.errors import DataError
-from comp.new.asked import Asked, must_have_images
-from comp.new.columns import SEPARATORS, Labels
+from comp.new.columns import SEPARATORS
 from comp.new.labels import find_labels
 from comp.new.look import IS_TEST, Look
-from comp.new.matching import suffix_of
+from comp.new.matching import Asked, must_have_images, suffix_of
 from comp.new.metrics import metric_of
 from comp.new.pixels import images_of
 from comp.new.sample import SampleTable
-from comp.new.tables import Found, source_of
+from comp.new.tables import Found
 
 
 def own_images(look: Look) -> tuple[HideShare | AskForAll, Found, Asked, SampleTable]:
@@ -31,16 +30,17 @@ def own_images(look: Look) -> tuple[HideShare | AskForAll, Found, Asked, SampleT
 
     Raises DataError where there are no labels, or none that can be hidden.
     """
+    metric = metric_of(look.metric)
     path = f"{PREPARED}/{SAMPLE}"
-    sample = SampleTable(path, pd.DataFrame({"id": []}, dtype=str), "id", metric_of(look.metric))
+    sample = SampleTable(path, pd.DataFrame({"id": []}, dtype=str), "id", metric.takes if metric else None)
     must_have_images(look)
     place = _test_folder(look)
     if place is not None:
-        images = frozenset(look.images.below[place])
+        images = frozenset(look.images_below[place])
         test = TestImages(place, suffix=suffix_of(images))
-        asked = Asked(test, images, f"all images in {place}, as there is no sample submission: {path}")
+        asked = Asked(test, images, None, False, f"all images in {place}, as there is no sample submission: {path}")
         return AskForAll(), _labels(look, asked, sample), asked, sample
-    nothing = Asked(TestImages("."), frozenset(), "")
+    nothing = Asked(TestImages("."), frozenset(), None, False, "")
     labels = _labels(look, nothing, sample)
     source: Any = getattr(labels.source, "train", labels.source)
     suffix = suffix_of(images_of(look, source))
@@ -57,7 +57,7 @@ def own_images(look: Look) -> tuple[HideShare | AskForAll, Found, Asked, SampleT
     hidden = f"{hiding.share:.0%} of the labelled are hidden{whole}"
     seen = f"there are none, so {hidden}, and graded by: make {{name}}-submit"
     predicted = several if _has_answers(source) else TestImages(hides, suffix=suffix)
-    asked = Asked(predicted, frozenset(), seen, sure=False)
+    asked = Asked(predicted, frozenset(), None, False, seen, sure=False)
     return hiding, replace(labels, source=inside), asked, sample
 
 
@@ -71,18 +71,16 @@ def _prepared(labels: Found, source: Any, part: str, suffix: str) -> LabelSource
     place, group, answers = f"{PREPARED}/{part}", getattr(source, "group", None), _has_answers(source)
     if source.target == "single" and not (group or answers):
         return Folders(place, suffix=suffix)
-    columns = ("label",) if source.target in ("single", "multi") else labels.classes
-    between = next((mark for mark in SEPARATORS if not any(mark in name for name in labels.classes)), "|")
-    separator = between if source.target == "multi" else None
-    return source_of(
-        f"{place}.csv",
-        Labels(columns, labels.classes, 1, source.target, separator),
-        image="image",
-        folder=f"{place}/{{label}}" if source.target == "single" else place,
-        suffix=suffix,
-        group="group" if group else None,
-        answer="answer" if answers else None,
-    )
+    where: dict[str, Any] = {"csv": f"{place}.csv", "image": "image", "suffix": suffix}
+    where |= {"group": "group" if group else None, "answer": "answer" if answers else None}
+    if source.target == "single":
+        return CsvLabels(label="label", folder=f"{place}/{{label}}", **where)
+    if source.target == "multi":
+        separator = next((mark for mark in SEPARATORS if not any(mark in name for name in labels.classes)), "|")
+        return CsvLabels(label="label", separator=separator, folder=place, **where)
+    if source.target == "number":
+        return CsvNumbers(values=labels.classes, folder=place, **where)
+    return CsvColumns(labels=labels.classes, target=source.target, folder=place, **where)
 
 
 def _labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
@@ -99,8 +97,8 @@ def _test_folder(look: Look) -> str | None:
     """The topmost folder of images to predict."""
     called = {
         str(parent)
-        for folder in map(PurePosixPath, look.images.right_in)
-        for parent in (folder, *folder.parents)
+        for folder in look.image_folders
+        for parent in (PurePosixPath(folder.path), *PurePosixPath(folder.path).parents)
         if IS_TEST.search(parent.name)
     }
-    return min(called, key=lambda place: (place.count("/"), -len(look.images.below[place]), place), default=None)
+    return min(called, key=lambda place: (place.count("/"), -len(look.images_below[place]), place), default=None)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import permutations
+from dataclasses import dataclass
 from math import isqrt
 from posixpath import splitext
 from typing import Any
@@ -17,10 +16,25 @@ from comp.declare.labels.files import READ_BY, Folders, TestImages
 from comp.declare.labels.table import LabelSource, in_order
 from comp.declare.reading import PixelTable
 from comp.errors import DataError
-from comp.new.asked import Asked
 from comp.new.look import FEWEST_PIXELS, Look, numbers_in
+from comp.new.matching import Asked
 from comp.new.sample import SampleTable
 from comp.new.tables import Found, parts_of
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The rows to train on and those to predict: tables with the same columns of pixels, or parts of one.
+
+    where: the column and the values of each part. cells: whether a cell has all pixels of a channel.
+    """
+
+    train: str
+    test: str
+    pixels: Sequence[str]
+    cells: bool
+    labels: Sequence[str]
+    where: tuple[Sequence[str], Sequence[str]] = ((), ())
 
 
 def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Found, Asked, str] | None:
@@ -30,54 +44,65 @@ def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Fou
     Raises DataError where they have no column of classes, or the sample submission's ids are others.
     """
     tables = {path: table for path, table in look.tables.items() if path != sample.path and len(table)}
-    pairs = sorted(_pairs(tables, sample), key=lambda pair: ("train" not in pair[0].table.lower(), pair[0].table))
+    pairs = sorted(_pairs(tables, sample), key=lambda pair: ("train" not in pair.train.lower(), pair.train))
     if not pairs:
         return None
-    (to_train, to_predict, beside), ids = pairs[0], set(sample.ids)
-    train, test = tables[to_train.table], tables[to_predict.table]
-    seen = f"{to_train.table} has the pixels of an image in a row"
-    if len(beside) != 1 or sample.takes == "numbers":
-        others = ", ".join(map(repr, beside[:5])) or "nothing"
+    pair, ids = pairs[0], set(sample.ids)
+    train, test = tables[pair.train], tables[pair.test]
+    seen = f"{pair.train} has the pixels of an image in a row"
+    if len(pair.labels) != 1 or sample.takes == "numbers":
+        others = ", ".join(map(repr, pair.labels[:5])) or "nothing"
         raise DataError(
             f"{seen}, and beside them {others}, which is no single column of classes; write the images out and read "
             "the labels with LabelFunction: docs/bring-your-own.md."
         )
-    label, pixels = beside[0], to_train.pixels
-    able = (str(name) for name in test if test[name].is_unique and set(test[name]) <= ids)
-    image, first = next(able, None), min((int(one) for one in ids if one.isdecimal()), default=0)
-    if image is None and ids != {str(number) for number in range(first, first + len(sample.ids))}:
-        raise DataError(
-            f"{seen}, but no column of {to_predict.table} has the ids of {sample.path}, like {sample.ids.iloc[0]!r}; "
-            "add one that has them."
-        )
-    unused = [name for name in train if name not in (label, image, *(pixels or _numbers_of_both(train, test, sample)))]
-    if unused and not pixels:
-        raise DataError(f"{seen}, and {unused[0]!r} beside them, which is no pixel; leave it out of {to_train.table}.")
+    label = pair.labels[0]
+    able = [str(name) for name in test if name not in pair.pixels and test[name].is_unique and set(test[name]) <= ids]
+    image, first = able[0] if able else None, 1
+    if image is None:
+        numbers = sorted(int(one) for one in ids if one.isdecimal())
+        if not numbers or numbers != list(range(numbers[0], numbers[0] + len(sample.ids))):
+            raise DataError(
+                f"{seen}, but no column of {pair.test} has the ids of {sample.path}, like {sample.ids.iloc[0]!r}; add "
+                "one that has them."
+            )
+        first = numbers[0]
+    columns = list(pair.pixels) if pair.cells else []
+    unused = () if pair.cells else [name for name in train if name not in (*pair.pixels, label, image)]
+    if unused:
+        raise DataError(f"{seen}, and {unused[0]!r} beside them, which is no pixel; leave it out of {pair.train}.")
     made = [
-        replace(to_train, image=image if image in train else None, label=label),
-        replace(to_predict, image=image, first=1 if image else first),
+        PixelTable(
+            table=pair.train,
+            into="train",
+            pixels=columns,
+            image=image if image in train else None,
+            label=label,
+            where=pair.where[0],
+        ),
+        PixelTable(table=pair.test, into="test", pixels=columns, image=image, where=pair.where[1], first=first),
     ]
-    suffix = ".npy" if pixels and not _are_bytes(train, pixels) else ""
-    other = sorted({one.table for one, *_ in pairs} - {to_train.table, to_predict.table})
-    doubts = [f"images in {', '.join(other)} are not trained on"] if other else []
-    if where := to_train.where:
-        train = train[train[where[0]].isin(where[1:])]
-        doubts.append(f"rows with {where[1]!r} in {where[0]!r} are trained on")
-    classes = in_order(set(train[label]))
-    source, has = Folders("prepared/train", suffix=suffix), f"{seen}, and {len(classes)} classes in {label!r}"
-    labels = Found(source, classes, has, sure=3, doubts=tuple(doubts), column=label)
-    source_of_test, said = TestImages("prepared/test", suffix=suffix), f"{to_predict.table} has the images to predict"
-    return made, labels, Asked(source_of_test, frozenset(), said), "npy" if suffix else "images"
+    suffix = ".npy" if pair.cells and not _are_bytes(train, columns) else ""
+    trained = train[train[pair.where[0][0]].isin(pair.where[0][1:])] if pair.where[0] else train
+    classes = in_order(set(trained[label].str.strip()))
+    other = sorted({one.train for one in pairs} - {pair.train, pair.test})
+    doubts = (f"images in {', '.join(other)} are not trained on",) if other else ()
+    if pair.where[0]:
+        doubts = (*doubts, f"rows with {pair.where[0][1]!r} in {pair.where[0][0]!r} are trained on")
+    labels = Found(
+        Folders("prepared/train", suffix=suffix),
+        classes,
+        f"{seen}, and {len(classes)} classes in {label!r}",
+        sure=3,
+        doubts=doubts,
+        column=label,
+    )
+    source = TestImages("prepared/test", suffix=suffix)
+    asked = Asked(source, frozenset(), None, False, f"{pair.test} has the images to predict")
+    return made, labels, asked, "npy" if suffix else "images"
 
 
-def _pairs(
-    tables: dict[str, pd.DataFrame], sample: SampleTable
-) -> Iterator[tuple[PixelTable, PixelTable, Sequence[str]]]:
-    """The rows to train on and those to predict, and the columns that may have labels.
-
-    They are parts of one table, or tables with the same columns of pixels: of one in each, or of all of a channel.
-    """
-
+def _pairs(tables: dict[str, pd.DataFrame], sample: SampleTable) -> Iterator[_Pair]:
     def labels(table: pd.DataFrame, without: Sequence[str]) -> list[str]:
         others = [str(name) for name in table if name not in without and name != sample.id]
         return [name for name in others if name in sample.columns] or others
@@ -89,26 +114,21 @@ def _pairs(
     for path, table in tables.items():
         if (parts := parts_of(table) if cells[path] else None) is None:
             continue
-        counts = table[parts.column].value_counts()
+        counts = table[parts.column].str.strip().value_counts()
         for some in (parts.test, *((part,) for part in parts.test)):
             if sum(counts[part] for part in some) == len(sample.ids):
-                train = PixelTable(table=path, into="train", pixels=cells[path], where=[parts.column, parts.train])
-                test = replace(train, into="test", where=[parts.column, *some])
-                yield train, test, labels(table, (*cells[path], parts.column))
+                where = [parts.column, parts.train], [parts.column, *some]
+                yield _Pair(path, path, cells[path], True, labels(table, (*cells[path], parts.column)), where)
                 break
-    for path, other in permutations(tables, 2):
-        pixels = [name for name in cells[other] if name in cells[path]]
-        shared = pixels or _numbers_of_both(tables[path], tables[other], sample)
-        own = [name for name in labels(tables[path], shared) if name not in tables[other]]
-        if own and (pixels == cells[other] != [] or _is_image(len(shared))):
-            train = PixelTable(table=path, into="train", pixels=pixels)
-            yield train, replace(train, table=other, into="test"), own
-
-
-def _numbers_of_both(train: pd.DataFrame, test: pd.DataFrame, sample: SampleTable) -> list[str]:
-    """The columns of numbers that both tables have."""
-    shared = (str(name) for name in test if name in train and name != sample.id)
-    return [name for name in shared if pd.to_numeric(test[name], errors="coerce").notna().all()]
+    for test, asked in tables.items():
+        for train, labelled in tables.items():
+            shared = [name for name in cells[test] if name in cells[train]]
+            if not shared:
+                able = (str(name) for name in asked if name in labelled and name != sample.id)
+                shared = [name for name in able if pd.to_numeric(asked[name], errors="coerce").notna().all()]
+            own = [name for name in labels(labelled, shared) if name not in asked]
+            if train != test and own and (shared == cells[test] != [] or _is_image(len(shared))):
+                yield _Pair(train, test, shared, bool(cells[test]), own)
 
 
 def _is_image(count: int) -> bool:
@@ -133,4 +153,4 @@ def images_of(look: Look, source: Any) -> list[str]:
     source = getattr(source, "train", source)
     pattern = getattr(source, "pattern", "") or f"{source.folder}/*{getattr(source, 'suffix', '')}"
     place, ending = re.split(r"[{*]", pattern)[0].rpartition("/")[0] or ".", splitext(pattern)[1].lower()
-    return [path for path in look.images.below.get(place, ()) if path.lower().endswith(ending.rstrip(".*"))]
+    return [path for path in look.images_below.get(place, ()) if path.lower().endswith(ending.rstrip(".*"))]

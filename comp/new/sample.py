@@ -11,7 +11,7 @@ import pandas as pd
 from comp.declare.metrics import Kind
 from comp.errors import DataError
 from comp.new.look import Look
-from comp.new.metrics import Named, metric_of
+from comp.new.metrics import for_one_class, metric_of
 
 # Answers that tell nothing of the labels.
 TRIVIAL = {"", "0", "1", "0.0", "1.0", "0.5"}
@@ -36,27 +36,19 @@ OTHER_METRICS = (
 class SampleTable:
     """The sample submission: where it is, and what it asks for.
 
-    id: the column that has the ids. metric: Kaggle's, where it names one that is known.
+    id: the column that has the ids. takes: what the metric compares, where Kaggle names one that is known. one_class:
+    whether that is for one class an image.
     """
 
     path: str
     table: pd.DataFrame
     id: str
-    metric: Named | None = None
-
-    @property
-    def takes(self) -> Kind | None:
-        """What the metric compares."""
-        return self.metric.takes if self.metric else None
-
-    @property
-    def one_class(self) -> bool:
-        """Whether the metric is for one class an image; an F1 of classes may be meant for tags."""
-        return self.takes in ("classes", "ranking", "confidence") and self.metric not in (("f1", 0), ("macro_f1", 0))
+    takes: Kind | None = None
+    one_class: bool = False
 
     @property
     def ids(self) -> pd.Series[str]:
-        return self.table[self.id]
+        return self.table[self.id].str.strip()
 
     @property
     def columns(self) -> list[str]:
@@ -66,7 +58,7 @@ class SampleTable:
     @property
     def values(self) -> pd.Series[str]:
         """Those of the first column beside the id; none where there is no such column."""
-        return self.table[self.columns[0]] if self.columns else pd.Series([], dtype=str)
+        return self.table[self.columns[0]].str.strip() if self.columns else pd.Series([], dtype=str)
 
     @property
     def words(self) -> set[str]:
@@ -97,7 +89,9 @@ def find_sample(look: Look) -> SampleTable | None:
     _must_be_answers(look, path, table)
     if not fitting:
         raise DataError(f"{path} {_why_not(table)}.")
-    return SampleTable(path, table, _id_of(look, table), metric_of(look.metric))
+    metric = metric_of(look.metric)
+    takes, one_class = (metric.takes, for_one_class(metric)) if metric else (None, False)
+    return SampleTable(path, table, _id_of(look, table), takes, one_class)
 
 
 def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:
@@ -106,7 +100,7 @@ def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:
         (f"{path} asks for {what} in {column!r}", what)
         for pattern, values, what in OTHER_COLUMNS
         for column in table.columns
-        if re.fullmatch(pattern, column.lower()) and table[column].str.fullmatch(values).all()
+        if re.fullmatch(pattern, column.lower()) and table[column].str.strip().str.fullmatch(values).all()
     ]
     of_metric = [
         (f"Kaggle's metric {look.metric!r} compares {what}", what)
@@ -117,7 +111,7 @@ def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:
     last = [str(column) for column in table if column != key][-1:]
     words = {word for column in last for value in set(table[column]) for word in value.split()}
     answered = {word for word in words if not word.isdecimal()}
-    if answered and answered <= look.images.names | set(table[key]):
+    if answered and answered <= look.image_names | set(table[key]):
         of_column.append((f"{path} answers with images, in {last[0]!r}", "finding images that match"))
     for seen, what in (*of_column, *of_metric):
         raise DataError(
@@ -127,9 +121,9 @@ def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:
 
 def _id_of(look: Look, table: pd.DataFrame) -> str:
     """The first column, unless it can't have the ids and another one can."""
-    called = look.images.names.union(look.images.paths)
+    called = look.image_names.union(look.images)
     unique = [str(column) for column in table.columns if table[column].is_unique]
-    shares = {column: sum(text in called for text in table[column]) / max(len(table), 1) for column in unique}
+    shares = {column: sum(text.strip() in called for text in table[column]) / max(len(table), 1) for column in unique}
     first = str(table.columns[0])
     best = max(unique, key=lambda column: shares[column], default=first)
     if first not in unique:

@@ -20,10 +20,10 @@ from comp.files import holds_files
 from comp.kaggle.client import CompetitionFacts, connect
 from comp.kaggle.fetch import fetch
 from comp.new.adopting import adopted
-from comp.new.asked import kinds_of
 from comp.new.at_kaggle import OpaqueError, look_at_kaggle
 from comp.new.inference import Finding, InferredDeclaration, infer
 from comp.new.look import Look, look_at_folder
+from comp.new.matching import kinds_of
 from comp.new.writing import write
 from comp.runs import Workspace
 
@@ -156,7 +156,7 @@ def _from_kaggle(
         try:
             return look, infer(look, name, slug)
         except DataError:
-            if look.whole and not look.images.paths:
+            if look.whole and not look.image_folders:
                 raise DataError(
                     f"{slug} has no images among its files, which are {kinds_of(look)}; name the data set that has "
                     "them, --dataset OWNER/SLUG, or write out those in other files: docs/bring-your-own.md."

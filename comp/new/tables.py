@@ -6,16 +6,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import permutations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
-from comp.declare.labels.columns import CsvColumns, CsvLabels, CsvNumbers
 from comp.declare.labels.table import LabelSource
-from comp.new.columns import Labels
 
-CsvSource = CsvLabels | CsvColumns | CsvNumbers
 MOST_PARTS = 4
 # What rows to train on, to validate on and to predict are called.
 PARTS = (r"^train", r"^(?:val|dev)", r"test")
@@ -40,15 +36,6 @@ class Found:
     path: str = ""
     known: bool = True
     unique: bool = True
-
-
-def source_of(csv: str, labels: Labels, **where: Any) -> CsvSource:
-    """What reads the labels of a table; where: the other fields, like ``image`` and ``folder``."""
-    if labels.target == "number":
-        return CsvNumbers(csv, values=labels.columns, **where)
-    if len(labels.columns) > 1:
-        return CsvColumns(csv, labels=labels.columns, target=labels.target, **where)
-    return CsvLabels(csv, label=labels.columns[0], separator=labels.separator, **where)
 
 
 class Parts(NamedTuple):
@@ -83,14 +70,14 @@ class LabelTable:
     def rows(self) -> pd.DataFrame:
         if self.parts is None:
             return self.whole
-        chosen = self.whole[self.parts.column] == self.parts.train
+        chosen = self.whole[self.parts.column].str.strip() == self.parts.train
         return self.whole[chosen].drop(columns=self.parts.column)
 
 
 def parts_of(table: pd.DataFrame) -> Parts | None:
     """What the rows of a table are for, where a column says so."""
     for column in table.columns:
-        values = sorted(set(table[column]))
+        values = sorted(set(table[column].str.strip()))
         if len(values) > MOST_PARTS:
             continue
         train, valid, test = ([one for one in values if re.search(which, one, re.IGNORECASE)] for which in PARTS)
@@ -101,7 +88,8 @@ def parts_of(table: pd.DataFrame) -> Parts | None:
 
 def joined(tables: Mapping[str, pd.DataFrame]) -> Iterator[LabelTable]:
     """Tables with the columns of another, by those that both have and of which each value is there once."""
-    for (path, table), (other, known) in permutations(tables.items(), 2):
-        shared = [column for column in table if column in known]
-        if shared and len(shared) < known.shape[1] and not known.duplicated(shared).any():
-            yield LabelTable(path, table.merge(known, on=shared), other)
+    for path, table in tables.items():
+        for other, known in tables.items():
+            shared = [column for column in table if column in known]
+            if other != path and shared and len(shared) < known.shape[1] and not known.duplicated(shared).any():
+                yield LabelTable(path, table.merge(known, on=shared), other)

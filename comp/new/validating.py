@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pandas as pd
 
 from comp.declare.labels.given import GivenSplit
+from comp.declare.labels.naming import Names
+from comp.declare.labels.placing import Rows
 from comp.declare.labels.table import LabelSource
 from comp.new.columns import FEW
 from comp.new.look import Look
-from comp.new.matching import below
-from comp.new.tables import CsvSource, Found, parts_of
+from comp.new.tables import Found, parts_of
 
 VALID = re.compile(r"(^|[_\W])(val|dev)", re.IGNORECASE)
 
 
-def of_parts(look: Look, best: Found, table: pd.DataFrame) -> Found | None:
+def of_parts(look: Look, best: Found, tables: Mapping[str, pd.DataFrame]) -> Found | None:
     """With the rows of the same table that validate, where a column says which."""
+    table, source = tables[best.path], best.source
     parts = parts_of(table)
-    if parts is None or not parts.valid or not isinstance(best.source, CsvSource):
+    if parts is None or not parts.valid or not isinstance(source, Rows):
         return None
-    train = replace(best.source, shared=True)
-    valid = validating(look, replace(train, where=(parts.column, parts.valid)), table)
+    rows = table[table[parts.column].str.strip() == parts.valid]
+    train = replace(source, shared=True)
+    valid = validating(look, replace(train, where=(parts.column, parts.valid)), rows)
     return replace(best, source=GivenSplit(train, valid or train))
 
 
@@ -35,19 +38,24 @@ def with_validation(best: Found, alike: Sequence[str], read: Callable[[str], Lab
     path = next((path for path in sorted(left) if VALID.search(PurePosixPath(path).stem)), "")
     if path and (valid := read(path)):
         left.remove(path)
-        train = replace(best.source, shared=True) if isinstance(best.source, CsvSource) else best.source
+        train = replace(best.source, shared=True) if isinstance(best.source, Rows) else best.source
         best = replace(best, source=GivenSplit(train, valid), seen=f"{best.seen}; those of {path} validate")
     doubt = f"images in {', '.join(sorted(left))} are not trained on"
     return replace(best, doubts=(*best.doubts, doubt)) if left else best
 
 
-def validating(look: Look, source: CsvSource, table: pd.DataFrame) -> LabelSource | None:
-    """A source with the folder that has the images of a table's rows, where most of them name images of one."""
-    where, source = source.where, replace(source, shared=True)
-    rows = table[table[where[0]].isin(where[1:])] if where else table
-    values = set(rows.get(source.image, ()))
-    named = [place for place in look.images.below if VALID.search(PurePosixPath(place).name)]
-    for place in (*sorted(named, key=len), source.folder, *look.images.largest):
-        if len(below(look.images, place, values).images) > (1 - FEW) * len(values):
+def validating(look: Look, source: LabelSource, rows: pd.DataFrame, path: str = "") -> LabelSource | None:
+    """What reads other rows as a source reads its own, where most of them name images of one folder.
+
+    path: of the table that they are of, where that is another.
+    """
+    if not isinstance(source, Rows):
+        return None
+    source = replace(source, csv=path or source.csv, shared=True)
+    values = set(rows.get(source.image, pd.Series(dtype=str)).str.strip())
+    named = [place for place in look.images_below if VALID.search(PurePosixPath(place).name)]
+    for place in (*sorted(named, key=len), source.folder, *look.largest_folders):
+        names = Names(look.images_below.get(place, ()), roots=(PurePosixPath(place), PurePosixPath()))
+        if sum(names.find(value) is not None for value in values) > (1 - FEW) * len(values):
             return replace(source, folder=place)
     return source if "{" in source.image + source.folder else None

@@ -119,11 +119,18 @@ def _source(value: Any, names: Mapping[str, Any]) -> str:
         # A comma behind the last has ruff write a line for each field, however short.
         behind = "," if isinstance(value, (Recipe, Competition)) else ""
         return _call(type(value).__name__, _arguments(value), names, behind)
-    return repr(value)
+    return _number(value) if isinstance(value, float) else repr(value)
 
 
 def _call(function: str, arguments: list[tuple[str, Any]], names: Mapping[str, Any], behind: str = "") -> str:
     return f"{function}({', '.join(head + _source(part, names) for head, part in arguments)}{behind})"
+
+
+def _number(value: float) -> str:
+    """The shorter of 0.001 and 1e-3."""
+    mantissa, _, exponent = f"{value:e}".partition("e")
+    short = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return short if len(short) < len(repr(value)) and float(short) == value else repr(value)
 
 
 def _arguments(declaration: Any) -> list[tuple[str, Any]]:

@@ -16,7 +16,7 @@ def test_without_fastai_one_sentence_says_how_to_install_it():
         main()
 
 
-@pytest.mark.long
+@pytest.mark.full
 def test_comp_does_a_task_on_the_rows_of_its_own_split(digits_home):
     task = task_for("digits", "resnet10t", size=32, batch_size=16, images=64, epochs=2, views=[1, 3])
     assert (task.validates.count(False), task.validates.count(True)) == (64, 32)

@@ -9,7 +9,7 @@ from benchmarks.synthetic import Synthetic
 from comp.data.data_check import checked_tables
 from comp.data.tables import read_tables
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.full
 
 
 @pytest.mark.parametrize("classes", [3, 1200])

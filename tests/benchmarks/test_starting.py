@@ -5,7 +5,7 @@ import pytest
 from benchmarks.starting import start
 from comp.errors import CompError
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.full
 
 
 def test_a_training_is_timed_until_its_first_step_and_leaves_no_run(shades, workspace):

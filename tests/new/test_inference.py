@@ -12,7 +12,7 @@ from comp.new import look as looking
 from comp.new.at_kaggle import lifted, unpacked
 from comp.new.inference import infer
 from comp.new.look import Look, look_at_folder
-from tests.new.looking import about, doubted, look, of_numbered, table
+from tests.new.looking import about, look, table
 from tests.new.templates import bands, coco
 
 
@@ -73,8 +73,9 @@ def test_a_metric_of_numbers_makes_no_numbers_of_classes_where_no_sample_says_wh
 def of_column(column, values, sample, file="", metric=""):
     """Twelve images whose labels are in a column, and what the sample submission says of one to predict."""
     rows = [f"{number},{values[number % len(values)]}" for number in range(12)]
+    images = " ".join(f"train/{number}.png" for number in range(12))
     tables = {"train": table(f"id,{column}", *rows), "sample_submission": table(f"id,{column}", f"90,{sample}")}
-    return of_numbered(12, file, metric=metric, **tables).competition
+    return infer(replace(look(f"{images} test/90.png {file}", **tables), metric=metric), "mine", "mine").competition
 
 
 @pytest.mark.parametrize(
@@ -102,8 +103,15 @@ def test_names_that_share_words_are_no_tags_where_the_metric_compares_classes(me
 def test_a_csv_of_the_test_images_or_of_annotations_is_not_where_labels_come_from():
     whole = table("id,y,box", *(f"{number},{number % 2},a" for number in range(8)))
     partly = table("id,label,data", *(f"{number % 5},{number % 2},x{number}" for number in range(8)))
-    tables = {"annotations": partly, "train": whole, "test": table("id,box", "90,a")}
-    labels = of_numbered(8, **tables, sample_submission=table("id,y", "90,0.5")).competition.labels
+    files = " ".join(f"train/{number}.png" for number in range(8))
+    found = look(
+        f"{files} test/90.png",
+        annotations=partly,
+        train=whole,
+        test=table("id,box", "90,a"),
+        sample_submission=table("id,y", "90,0.5"),
+    )
+    labels = infer(found, "mine", "mine").competition.labels
     assert (labels.csv, labels.label) == ("train.csv", "y")
 
 
@@ -117,7 +125,11 @@ def test_a_csv_of_the_test_images_or_of_annotations_is_not_where_labels_come_fro
 )
 def test_images_of_one_patient_are_a_group_where_there_are_enough_patients(column, values, grouped):
     rows = [f"{number},{number % 2},{patient}" for number, patient in enumerate(values)]
-    inferred = of_numbered(8, train=table(f"id,y,{column}", *rows), sample_submission=table("id,y", "90,0.5"))
+    files = " ".join(f"train/{number}.png" for number in range(8))
+    found = look(
+        f"{files} test/90.png", train=table(f"id,y,{column}", *rows), sample_submission=table("id,y", "90,0.5")
+    )
+    inferred = infer(found, "mine", "mine")
     assert inferred.competition.labels.group == (column if grouped else None)
     assert any(finding.about == "groups" for finding in inferred.findings) == grouped
 
@@ -140,12 +152,15 @@ def test_of_groups_of_groups_the_larger_are_taken_and_an_answer_is_none(names, p
         values = [f"p{number // 4}", f"p{number // 4}"]
         values[series] = f"s{number // 2}"
         rows.append(f"{number},{number // 2 % 2},{','.join(values)}")
+    files = " ".join(f"train/{number}.png" for number in range(4 * patients))
     train = table(f"id,y,{','.join(columns)}", *rows)
-    inferred = of_numbered(len(rows), "test/x.png", train=train, sample_submission=table("id,y", "x,0.5"))
-    assert inferred.competition.labels.group == taken
-    test, sample = table("id,series_id", "x,s90", "y,s90"), table("series_id,y", "s90,0.5")
-    inferred = of_numbered(len(rows), "test/x.png test/y.png", train=train, test=test, sample_submission=sample)
-    labels = inferred.competition.labels
+    found = look(f"{files} test/900.png", train=train, sample_submission=table("id,y", "900,0.5"))
+    assert infer(found, "mine", "mine").competition.labels.group == taken
+    test = table("id,series_id", "900,s900", "901,s900")
+    found = look(
+        f"{files} test/900.png test/901.png", train=train, test=test, sample_submission=table("series_id,y", "s900,0.5")
+    )
+    labels = infer(found, "mine", "mine").competition.labels
     assert (labels.answer, labels.group) == ("series_id", next(name for name in columns if name != "series_id"))
 
 
@@ -178,7 +193,8 @@ def test_images_that_two_columns_predict_together_validate_together_where_their_
     inferred = infer(found, "mine", "mine")
     labels = inferred.competition.labels
     assert (labels.answer, labels.group) == ("{patient_id}_{side}" if alike else None, "patient_id")
-    assert any("'prediction_id'" in doubt for doubt in doubted(inferred)) != alike
+    doubted = [finding for finding in inferred.findings if finding.about == "labels" and not finding.sure]
+    assert any("'prediction_id'" in finding.text for finding in doubted) != alike
 
 
 @pytest.mark.parametrize(
@@ -297,8 +313,9 @@ def test_no_other_sample_submission_is_where_labels_come_from():
 
 def test_a_table_of_samples_to_train_on_is_no_sample_submission():
     rows = [f"{number},{number % 2}" for number in range(8)]
-    inferred = of_numbered(8, train_samples=table("id,y", *rows), sample_submission=table("id,y", "90,0.5"))
-    assert inferred.competition.labels.csv == "train_samples.csv"
+    files = " ".join(f"train/{number}.png" for number in range(8))
+    found = look(f"{files} test/90.png", train_samples=table("id,y", *rows), sample_submission=table("id,y", "90,0.5"))
+    assert infer(found, "mine", "mine").competition.labels.csv == "train_samples.csv"
 
 
 @pytest.mark.parametrize("place", ["contest_data", "Latest", "a"])

@@ -255,6 +255,8 @@ def test_data_of_a_competition_that_is_declared_are_linked_in_another_home(
     assert declaration.read_text() == text
     assert not comp(*plugins, "check", "mine").status
     assert not comp(*plugins, "download", "mine").status
+    shutil.rmtree(declaration.parent)
+    assert not new("mine", "--data", data).status
 
 
 def test_a_second_time_nothing_is_written_over_and_the_links_are_taken_as_they_are(

@@ -125,7 +125,7 @@ def test_numbers_are_learned_resumed_shown_compared_blended_rehearsed_and_taken_
     mean = [read_predictions(run.predictions("test")) for run in (done.run, again.run, blend)]
     assert mean[2].max().max() > 1
     assert "Largest errors" in explain(competition, blend, workspace, Console()).read_text(encoding="utf-8")
-    rehearsed = runner.rehearse(competition, again.choices, workspace, Console(), 0.3)
+    rehearsed = runner.rehearse(competition, done.choices, workspace, Console(), 0.3)
     assert rehearsed.record("rehearsal")["score"] < 18
     session = Session("shades", competitions=[made.plugins], workspace=workspace.folder)
     session.fit(size=16, cycle_length=1, train="head", learning_rate=1e-2)
