@@ -132,7 +132,8 @@ def draw_hidden(
     together: groups and duplicates, as it takes them; with a row that isn't able no other is hidden. Raises DataError
     where none can be hidden.
     """
-    whole = [np.asarray(one) for one in together if one is not None]
+    kept = [None if one is None else np.asarray(one) for one in together]
+    whole = [one for one in kept if one is not None]
     for numbers in whole:
         able = able & ~np.isin(numbers, numbers[~able])
     if not able.any():
@@ -141,7 +142,7 @@ def draw_hidden(
             "part already (`validates`); leave that empty for some."
         )
     hidden = np.zeros(len(able), bool)
-    hidden[able] = draw_split(targets[able], share, seed, *(None if one is None else one[able] for one in together))
+    hidden[able] = draw_split(targets[able], share, seed, *(None if one is None else one[able] for one in kept))
     classes = strata(targets)
     there, left = (class_counts(classes[rows], len(class_counts(classes))) for rows in (able, able & ~hidden))
     shown = with_any(classes, (there > 0) & (left == 0))
