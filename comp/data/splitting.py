@@ -1,6 +1,6 @@
 """Which rows validate, and how often the others train: stratified, groups kept whole, drawn from a seed alone.
 
-What draws them is imported when it does: tables are read without, and in less time.
+scikit-learn is imported where it draws, so that reading tables doesn't wait for it.
 """
 
 import warnings

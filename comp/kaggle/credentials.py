@@ -63,7 +63,7 @@ def _by_token(endpoint: Endpoint) -> Credentials | None:
         token, where = get_access_token_from_env()
     except (OSError, ValueError) as error:
         # The error may name what is no path, but the token itself.
-        reason = error.strerror if isinstance(error, OSError) else "it is no utf-8"
+        reason = error.strerror if isinstance(error, OSError) else "it isn't utf-8 text"
         raise _wrong(f"Kaggle's token can't be read ({reason})") from None
     if not token:
         return None

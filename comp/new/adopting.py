@@ -12,7 +12,7 @@ from comp.errors import DataError
 from comp.files import holds_files
 from comp.kaggle.archives import DamagedError, extract, kind_of, link
 from comp.kaggle.failures import Say
-from comp.kaggle.record import RECORD, RESERVED, files_below, read_record, write_record
+from comp.kaggle.record import RECORD, RESERVED, files_below, write_record
 
 
 @contextmanager
@@ -27,9 +27,7 @@ def adopted(found: Path, sources: Sequence[str], folder: Path, say: Say) -> Iter
     unpacked, and where ``folder`` holds other data.
     """
     found = found.expanduser()
-    # Of archives that were unpacked there are no links.
-    of_found = read_record(folder).get("data") == str(found.absolute())
-    were_there = found.is_dir() and holds_files(folder) and (of_found or _links(folder) == _visible(found))
+    were_there = found.is_dir() and holds_files(folder) and _links(folder) == _visible(found)
     if holds_files(folder) and not were_there:
         raise DataError(f"{folder} holds other data; remove it or move it away, and run the same command again.")
     try:

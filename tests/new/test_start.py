@@ -255,8 +255,12 @@ def test_data_of_a_competition_that_is_declared_are_linked_in_another_home(
     assert declaration.read_text() == text
     assert not comp(*plugins, "check", "mine").status
     assert not comp(*plugins, "download", "mine").status
+    # What was added since must not be left out silently.
     shutil.rmtree(declaration.parent)
-    assert not new("mine", "--data", data).status
+    (data / "added.csv").write_text("id\n")
+    again = new("mine", "--data", data)
+    assert again.status == 1
+    assert "holds other data; remove it" in again.err
 
 
 def test_a_second_time_nothing_is_written_over_and_the_links_are_taken_as_they_are(

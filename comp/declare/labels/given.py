@@ -19,7 +19,7 @@ Source = Annotated[LabelSource, "a label source, like Folders or CsvLabels"]
 
 
 class _Both(Declared):
-    """Two label sources; ``validates`` of the second's images is this, but where it says that one only trains."""
+    """Two label sources, and whether the second's images validate, unless its own table says that one only trains."""
 
     validates: ClassVar[bool]
 
