@@ -278,8 +278,8 @@ class Recipe(Declared):
         solved = any(stage.schedule == "lbfgs" for stage in self.stages)
         other = solved and self.head not in ("linear", "pretrained")
         yield "head", other, "'linear' or 'pretrained' with a stage of schedule 'lbfgs'"
-        yield "mixup", solved and self.mixup, "0 with a stage of schedule 'lbfgs', which has no batches"
         if all(stage.schedule == "lbfgs" for stage in self.stages):
+            yield "mixup", self.mixup, "0 where all heads are solved by 'lbfgs', which has no batches"
             yield "dropout", self.dropout, "0 where all heads are solved by 'lbfgs', which regularises by itself"
             yield "ema", self.ema, "0 where all heads are solved by 'lbfgs': no step is taken"
         if all(stage.cached for stage in self.stages):

@@ -13,7 +13,7 @@ from comp.runs.resolve import Choices, as_trained
 
 HEAD = Stage(size=16, train="head", cached=True, schedule="lbfgs")
 LATE = Stage(size=24, train=2, cycle_length=2, learning_rate=1e-3)
-OPTIONS = {"dropout": 0.5, "freeze_batch_norm": True, "drop_path": 0.1}
+OPTIONS = {"dropout": 0.5, "freeze_batch_norm": True, "drop_path": 0.1, "mixup": 0.2}
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_head_that_leaves_more_is_followed_by_the_stage(train):
     _, recipe = as_trained(competition, run)
     # Of what it came to, all stages train.
     assert [(stage.size, stage.needed_above) for stage in recipe.stages] == [(16, 0), (24, 0)]
-    assert (recipe.dropout, recipe.freeze_batch_norm) == (0.5, True)
+    assert (recipe.dropout, recipe.freeze_batch_norm, recipe.mixup) == (0.5, True, 0.2)
     trained = run.record("trained")
     assert command_of(run.record("config"), trained) is not None
     assert command_of(run.record("config"), {**trained, "stages": trained["stages"][:1]}) is None, "as by hand"

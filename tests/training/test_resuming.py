@@ -99,7 +99,7 @@ further = partial(pytest.param, marks=pytest.mark.long)
         ),
         further(
             (replace(FINDS, schedule="lbfgs", cycles=1), replace(ALL, train=2, cached=True, views=2)),
-            {"dropout": 0.3, "freeze_batch_norm": True, "snapshots": 2, "ema": 0.9},
+            {"dropout": 0.3, "freeze_batch_norm": True, "snapshots": 2, "ema": 0.9, "mixup": 0.2},
             id="a solved head, then the late half on cached maps with its average",
         ),
         further(
