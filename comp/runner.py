@@ -208,7 +208,7 @@ def rehearse(competition: Competition, choices: Choices, workspace: Workspace, c
         submitted = run(
             rehearsed.competition, choices, rehearsed.workspace, console, submitting=True, delete_archives=True
         )
-        rehearsed.judge(submitted, choices.seed, console)
+        rehearsed.judge(submitted, console)
     return submitted
 
 

@@ -16,10 +16,11 @@ from comp.declare.competition import Competition
 from comp.declare.metrics import Metric
 from comp.errors import RunError
 from comp.report import COMPARISON, figures
-from comp.report.outcomes import FEWEST, Outcomes, errors_of_classes, figures_of_classes, interval_of, read_outcomes
+from comp.report.outcomes import FEWEST, Outcomes, errors_of_classes, figures_of_classes, read_outcomes
 from comp.report.rendering import write_page
 from comp.runs import EPOCH_COLUMNS, Run, Workspace
 from comp.runs.resolve import flat
+from comp.submission.postprocessing import error_of
 
 Array = npt.NDArray[Any]
 # What a run's settings are not, or what follows from others.
@@ -74,22 +75,23 @@ def comparison(competition: Competition, runs: Sequence[Run], workspace: Workspa
     found, metric = read_outcomes(runs, tables), competition.scoring
     return {
         "competition": competition,
-        "runs": [_facts(*of_run, metric) for of_run in zip(runs, found, strict=True)],
+        "runs": [_facts(*of_run) for of_run in zip(runs, found, strict=True)],
         "differences": differences([run.record("config") for run in runs]),
         "charts": list(_charts(runs, metric.name)),
         **_gains(found, metric),
     }
 
 
-def _change(metric: Metric, now: Outcomes, before: Outcomes) -> tuple[float, tuple[float, float]] | None:
-    """How much better predictions score than those before, and the 95 % interval; None for too few images."""
-    pairs = np.stack([now.submitted, before.submitted], axis=-1)
+def _change(metric: Metric, now: Outcomes, before: Outcomes) -> tuple[float, float] | None:
+    """How much better predictions score than those before, and its standard error; None for too few images."""
+    if len(now.ids) < FEWEST:
+        return None
 
-    def gained(targets: Array, pairs: Array, classes: Sequence[str]) -> float:
-        return metric.worth(targets, pairs[..., 0], classes) - metric.worth(targets, pairs[..., 1], classes)
+    def gained(some: Array | slice) -> float:
+        after, start = (metric.worth(one.targets[some], one.submitted[some], one.classes) for one in (now, before))
+        return after - start
 
-    within = interval_of(gained, now, pairs)
-    return None if within is None else (gained(now.targets, pairs, now.classes), within)
+    return gained(slice(None)), float(error_of(gained, len(now.ids)))
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
@@ -116,10 +118,9 @@ def gain(one: Outcomes, other: Outcomes) -> Gain:
     return Gain(len(saved), better, worse, float(saved.mean()), error)
 
 
-def _facts(run: Run, outcomes: Outcomes, metric: Metric) -> dict[str, Any]:
+def _facts(run: Run, outcomes: Outcomes) -> dict[str, Any]:
     return {
         "name": run.folder.name,
-        "within": interval_of(metric, outcomes, outcomes.submitted),
         "scores": run.record("scores"),
         "leaderboard": run.leaderboard_score,
         "right": float(outcomes.right.mean()) if len(outcomes.ids) else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -26,17 +26,14 @@ from comp.errors import RunError
 from comp.runs import Run
 from comp.submission.postprocessing import CutPoints, PostProcessing, Thresholds, error_of, from_record
 from comp.submission.predictions import read_members
-from comp.submission.scoring import interval
 
 Array = npt.NDArray[Any]
 
 # The smallest probability whose logarithm is taken.
 SMALLEST = 1e-7
 LIKELY = NEAR = 0.5
-# With fewer images an interval itself is chance.
+# With fewer images a standard error itself is chance.
 FEWEST = 10
-# So many draws tell the second digit of an interval; of many values fewer, as a page is worth seconds.
-DRAWS, FEWER_DRAWS, QUICK = 200, 60, 1 << 16
 # Of probabilities in a calibration curve.
 BINS = 10
 # A difference of confidence and truth that no one would see.
@@ -291,15 +288,6 @@ def errors_of_classes(one: Outcomes, other: Outcomes, beta: float) -> Array:
         return np.asarray((1 + beta**2) * (truth & answers).sum(axis=0) / np.maximum(counted, 1))
 
     return error_of(lambda some: scores(one, some) - scores(other, some), len(one.ids))
-
-
-def interval_of(metric: Callable[..., float], outcomes: Outcomes, submitted: Array) -> tuple[float, float] | None:
-    """The 95 % interval of the score of these images' post-processed predictions (N, …); None for too few images."""
-    if len(outcomes.ids) < FEWEST:
-        return None
-    draws = DRAWS if submitted.size <= QUICK else FEWER_DRAWS
-    low, high = interval(metric, outcomes.targets, submitted, outcomes.classes, draws=draws)
-    return None if low != low else (low, high)
 
 
 def reliability(confidence: Array, true: Array) -> tuple[Array, Array, Array, float]:

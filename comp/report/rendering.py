@@ -68,7 +68,6 @@ def _templates() -> Environment:
         score=lambda value: "–" if _is_missing(value) else f"{value:.5f}",
         rounded=lambda value, digits=4: "–" if _is_missing(value) else f"{value:.{digits}f}",
         percent=percent,
-        between=lambda ends: "–" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}".replace("-", "−"),
         signed=lambda change, digits=5: f"{change:+.{digits}f}".replace("-", "−"),
         numbered=lambda names: list(enumerate(names)),
         pairs=lambda values: [(value, value) for value in values],

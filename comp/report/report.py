@@ -25,7 +25,6 @@ from comp.report.outcomes import (
     calibration_in_words,
     confusion_to_read,
     figures_of_classes,
-    interval_of,
     most_confused,
     read_outcomes,
     reliability,
@@ -82,7 +81,6 @@ def explain(
         "command": command_of(config, trained),
         "unexplained": trained["unexplained"] if trained and _ended_early(config, trained) else None,
         "several": tables is not of_images,
-        "within": interval_of(competition.scoring, outcomes, outcomes.submitted),
         "outcomes": outcomes if len(outcomes.ids) and not outcomes.numbers else None,
         "numbers": None,
     }

@@ -220,14 +220,19 @@ def _surest(
     return best
 
 
-def error_of(of_rows: Callable[[Array], Any], rows: int) -> Array:
+def error_of(of_rows: Callable[[Array], Any], rows: int, groups: Array | None = None) -> Array:
     """The standard errors of what is computed of some of so many rows, given as a mask (N,): a number, or several (K,).
 
     By the jackknife of BLOCKS blocks (Efron and Stein 1981, 10.1214/aos/1176345462); infinite where a block's rest has
-    no such number, as one row's has none.
+    no such number, as one row's has none. groups: of each row (N,); those of one are in one block, as rows that
+    resemble each other say less than as many that don't.
     """
+    if groups is not None:
+        group = np.unique(groups, return_inverse=True)[1]
+        return error_of(lambda some: of_rows(some[group]), group.max() + 1)
     without = _without_each_block(of_rows, rows)
-    return _jackknife(without) if len(without) else np.array(np.inf)
+    errors = _jackknife(without) if len(without) else np.array(np.inf)
+    return np.where(np.isnan(errors), np.inf, errors)
 
 
 def _without_each_block(of_rows: Callable[[Array], Any], rows: int) -> Array:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +25,6 @@ Array = npt.NDArray[Any]
 
 # Values of predictions that a metric is tried on.
 TRIED = 1 << 16
-DRAWS = 500
-COVERED = (2.5, 97.5)  # percentiles
 # Below this temperature a model is called badly under-confident: a probability of 0.8 should have been 0.85 or more.
 TIMID = 0.8
 
@@ -217,40 +214,3 @@ def with_error(scores: Mapping[str, Any]) -> str:
     """The score after post-processing, with its standard error where that is known."""
     error = (scores.get("standard_errors") or {}).get("tuned")
     return f"{scores['tuned']:.5f}" + ("" if error is None else f" ± {error:.5f}")
-
-
-def interval(
-    metric: Callable[[Array, Array, Sequence[str]], float],
-    targets: Array,
-    predictions: Array,
-    classes: Sequence[str] = (),
-    groups: Array | None = None,
-    seed: int = 0,
-    draws: int = DRAWS,
-) -> tuple[float, float]:
-    """The bootstrap's 95 % interval of a score (Efron 1979, 10.1214/aos/1176344552), from the percentiles of its draws.
-
-    metric: or any function that is called as one. targets, predictions: as the metric takes them, (N, …), for these
-    classes. groups: of each row (N,); those of one are drawn together, as rows that resemble each other say less than
-    as many that don't. Draws that the metric can't score, like those of one class, don't count; with none left both
-    ends are NaN.
-    """
-    rng = np.random.default_rng(seed)
-    scores = []
-    for _ in range(draws):
-        rows = rng.integers(len(targets), size=len(targets)) if groups is None else _drawn_groups(groups, rng)
-        with suppress(DeclarationError):
-            scores.append(metric(targets[rows], predictions[rows], classes))
-    defined = np.array(scores)[np.isfinite(scores)]
-    if not len(defined):
-        return float("nan"), float("nan")
-    low, high = np.percentile(defined, COVERED)
-    return float(low), float(high)
-
-
-def _drawn_groups(groups: Array, rng: np.random.Generator) -> Array:
-    """The rows of as many groups as there are, drawn with replacement."""
-    numbered = np.unique(groups, return_inverse=True)[1]
-    count = numbered.max() + 1
-    times = np.bincount(rng.integers(count, size=count), minlength=count)
-    return np.repeat(np.arange(len(groups)), times[numbered])

@@ -36,8 +36,7 @@ from comp.files import numbered_folder
 from comp.local_kaggle.grading import graders
 from comp.local_kaggle.server import running
 from comp.runs import Run, Workspace
-from comp.submission.postprocessing import untuned
-from comp.submission.scoring import interval
+from comp.submission.postprocessing import error_of, untuned
 from comp.submission.submission import compared, exact_predictions
 
 Rows = npt.NDArray[np.bool_]
@@ -64,24 +63,27 @@ class Rehearsal:
     hidden: int
     known: int
 
-    def judge(self, run: Run, seed: int, console: Console) -> None:
+    def judge(self, run: Run, console: Console) -> None:
         """Say and record what the run's submission lets one expect."""
         competition = self.competition
         judged = compared(competition, read_csv(self.answers), read_csv(run.submission))
         answers = len(judged[0])
         hidden = f"{answers} hidden {'images' if answers == self.hidden else 'answers'}"
+        targets, predictions, classes = judged
         score = competition.scoring(*judged)
-        low, high = interval(competition.scoring, *judged, self.groups, seed)
-        # Where every draw of them scores alike, or none can be scored, they say nothing of how far off that is.
-        bounded = low < high
-        found = {"score": score, "interval": [low, high] if bounded else None}
-        run.write_record("rehearsal", {**found, "hidden": self.hidden, "known": self.known})
-        confidence = (
-            f"and with 95 % confidence {low:.5f} to {high:.5f}: that is what {hidden} say"
-            if bounded
-            else f"but {hidden} don't tell how far off that may be; hide more (--share)"
+        error = float(
+            error_of(lambda some: competition.scoring(targets[some], predictions[some], classes), answers, self.groups)
         )
-        console.say(f"expect {competition.scoring.name} {score:.5f} on the leaderboard, {confidence}")
+        # Where all of them score alike, or some can't be scored, they say nothing of how far off that is.
+        tells = 0 < error < float("inf")
+        found = {"score": score, "standard_error": error if tells else None}
+        run.write_record("rehearsal", {**found, "hidden": self.hidden, "known": self.known})
+        how_sure = (
+            f"± {error:.5f} on the leaderboard, by {hidden}"
+            if tells
+            else f"on the leaderboard, but {hidden} don't tell how far off that may be; hide more (--share)"
+        )
+        console.say(f"expect {competition.scoring.name} {score:.5f} {how_sure}")
         if (validation := run.record("scores").get("tuned")) is not None:
             console.say(f"validation had said {validation:.5f}")
         console.say(

@@ -7,13 +7,12 @@ from sklearn.metrics import roc_auc_score
 
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.forms import ProbabilityPerClass
-from comp.declare.metrics import METRICS, Metric
+from comp.declare.metrics import Metric
 from comp.errors import DeclarationError
 from comp.submission.outputs import Outputs
 from comp.submission.postprocessing import Clip, MostProbable, Thresholds, from_record
 from comp.submission.scoring import (
     describe,
-    interval,
     must_postprocess,
     score_logits,
     tune_on_logits,
@@ -24,7 +23,6 @@ from comp.submission.uncertainty import standard_errors
 DIGITS, PLANET, BREEDS = (
     competition_named(name, REPOSITORY_COMPETITIONS) for name in ("digits", "planet", "dog-breeds")
 )
-ACCURACY = METRICS["accuracy"]
 SOFTMAX = Outputs("softmax", 3)
 
 
@@ -121,44 +119,12 @@ def test_without_validation_rows_post_processing_is_the_untuned_one(competition,
     assert "no score" in describe(record)
 
 
-def answered(right, wrong):
-    """Targets and predictions of two classes, so many of them right and wrong."""
-    targets = np.arange(right + wrong) % 2
-    return targets, np.where(np.arange(right + wrong) < right, targets, 1 - targets)
-
-
-@pytest.mark.parametrize(("right", "wrong"), [(180, 20), (1200, 800)])
-def test_the_interval_of_an_accuracy_is_that_of_a_binomial(right, wrong):
-    low, high = interval(ACCURACY, *answered(right, wrong))
-    share = right / (right + wrong)
-    half = 1.96 * np.sqrt(share * (1 - share) / (right + wrong))
-    assert low == pytest.approx(share - half, abs=half / 4)
-    assert high == pytest.approx(share + half, abs=half / 4)
-
-
-def test_rows_that_are_copies_of_each_other_say_no_more_than_one_of_them():
-    targets, predictions = answered(45, 5)
-    alone = interval(ACCURACY, targets, predictions)
-    eight = [np.repeat(column, 8) for column in (targets, predictions)]
-    copies, grouped = interval(ACCURACY, *eight), interval(ACCURACY, *eight, groups=np.repeat(np.arange(50), 8))
-    assert grouped == pytest.approx(alone, abs=0.03)
-    assert copies[1] - copies[0] < 0.6 * (grouped[1] - grouped[0])
-
-
-def test_draws_that_have_no_score_do_not_count():
-    targets, probabilities = np.array([0, 0, 0, 1]), np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.5, 0.5]])
-    low, high = interval(METRICS["roc_auc"], targets, probabilities)
-    assert 0 <= low <= high <= 1
-    assert np.isnan(interval(METRICS["roc_auc"], targets[:3], probabilities[:3])).all()
-
-
 def test_a_metric_of_one_s_own_that_cannot_score_some_rows_costs_no_run_its_score():
     def own(targets, probabilities):
         return roc_auc_score(targets, probabilities, multi_class="ovr")
 
     metric = Metric("own", "probabilities", True, own)
     targets, probabilities = np.r_[2, np.arange(59) % 2], np.random.default_rng(0).dirichlet([1.0] * 3, 60)
-    assert 0 <= interval(metric, targets, probabilities, draws=20)[0] <= 1
     competition = replace(BREEDS, metric=metric)
     postprocessing, _ = tune_on_predictions(competition, "abc", targets, probabilities)
     assert standard_errors(competition, "abc", targets, probabilities, postprocessing) == {}

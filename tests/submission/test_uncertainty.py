@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
-from comp.submission.postprocessing import Clip, Thresholds, tune
+from comp.declare.metrics import METRICS
+from comp.submission.postprocessing import Clip, Thresholds, error_of, tune
 from comp.submission.uncertainty import doubt, in_words, standard_errors
 from tests.declare.conftest import scored_by
 
@@ -86,3 +87,22 @@ def test_of_two_rows_nothing_is_said(rows):
     assert errors == {}
     assert doubt({"rows": rows, "standard_errors": errors}) is None
     assert doubt({"rows": rows}) is None
+
+
+def share_right(right, wrong):
+    """What scores some of so many rows that are right, and so many that are wrong, by their share; and how many."""
+    rows = np.arange(right + wrong) < right
+    return lambda some: rows[some].mean(), right + wrong
+
+
+def test_rows_that_are_copies_of_each_other_say_no_more_than_one_of_them():
+    alone, of_eight = error_of(*share_right(45, 5)), share_right(360, 40)
+    grouped = error_of(*of_eight, groups=np.repeat(np.arange(50), 8).astype(str))
+    assert grouped == pytest.approx(alone, rel=0.1)
+    assert error_of(*of_eight) < 0.6 * grouped
+
+
+def test_what_some_rows_have_no_score_without_has_no_known_error():
+    targets, probabilities = np.array([0, 0, 0, 1]), np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.5, 0.5]])
+    metric = METRICS["roc_auc"]
+    assert error_of(lambda some: metric(targets[some], probabilities[some], "ab"), 4) == np.inf

@@ -109,25 +109,23 @@ def test_a_rehearsal_goes_the_whole_way_here_alone_without_credentials_and_submi
     assert again.submission.read_bytes() == run.submission.read_bytes()
 
 
-@pytest.mark.parametrize(("mistakes", "width"), [(0, None), (20, 3.92 * (0.8 * 0.2 / 100) ** 0.5)])
+@pytest.mark.parametrize(("mistakes", "error"), [(0, None), (20, (0.8 * 0.2 / 100) ** 0.5)])
 def test_what_to_expect_is_said_with_its_uncertainty_unless_no_hidden_image_is_a_mistake(
-    workspace, tmp_path, capsys, mistakes, width
+    workspace, tmp_path, capsys, mistakes, error
 ):
     run, answers = create_run(workspace, "digits", "quick"), tmp_path / "answers.csv"
     run.write_record("scores", {})
     for path, wrong in ((answers, 0), (run.submission, mistakes)):
         path.write_text("id,label\n" + "".join(f"{row},{(row + (row < wrong)) % 10}\n" for row in range(100)))
-    Rehearsal(DIGITS, workspace, answers, None, 100, 120).judge(run, 0, Console())
+    Rehearsal(DIGITS, workspace, answers, None, 100, 120).judge(run, Console())
     found, said = run.record("rehearsal"), capsys.readouterr().out
     assert (found["score"], found["hidden"], found["known"]) == (1 - mistakes / 100, 100, 120)
-    if width is None:
-        assert found["interval"] is None
+    if error is None:
+        assert found["standard_error"] is None
         assert "expect accuracy 1.00000 on the leaderboard, but 100 hidden images don't tell" in said
     else:
-        low, high = found["interval"]
-        assert low < 0.8 < high
-        assert high - low == pytest.approx(width, rel=0.25)
-        assert f"{low:.5f} to {high:.5f}: that is what 100 hidden images say" in said
+        assert found["standard_error"] == pytest.approx(error, rel=0.4)
+        assert f"± {found['standard_error']:.5f} on the leaderboard, by 100 hidden images" in said
 
 
 def test_the_rehearsed_competition_has_the_images_that_are_not_hidden_and_leaves_nothing(downloaded, workspace):
