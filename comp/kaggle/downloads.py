@@ -1,4 +1,4 @@
-"""Files from Kaggle to disk: resumed where they were cut, checked, whole or not there at all, several at once.
+"""Files from Kaggle to disk: resumed where they were cut, checked, whole or not there at all.
 
 The official client's own download writes under the final name from the first byte on, compares no digest, appends
 whatever range a server answers with, and gives up after five drops, however much each of them brought.
@@ -7,19 +7,15 @@ whatever range a server answers with, and gives up after five drops, however muc
 from __future__ import annotations
 
 import base64
-import contextlib
 import errno
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
-from typing import TypeVar
 
 import requests
 
@@ -28,13 +24,11 @@ from comp.kaggle import connection
 from comp.kaggle.connection import Subject
 from comp.kaggle.failures import PassingError, Say, in_one_sentence, not_data, refusal, silent, wait_after
 
-Result = TypeVar("Result")
 # Called as bytes arrive: how many are there, and of how many in all, or None where the server doesn't say.
 Progress = Callable[[int, int | None], None]
 
 CHUNK_BYTES = 1 << 16  # what a drop may cost
 WEB_PAGE = (b"<!doctype html", b"<html")
-LEAVING_SECONDS = 2.0  # what a stalled connection may delay an interrupt
 
 
 @dataclass(frozen=True)
@@ -48,10 +42,6 @@ class Download:
     size: int | None
     validator: str | None
     md5: str | None = None
-
-
-class StoppedError(Exception):
-    """A job was told to stop before it was done."""
 
 
 class _DamagedError(PassingError):
@@ -84,8 +74,7 @@ def download(
     The bytes go to ``<path>.part``, which is resumed if it is of the same file, known by its validator in
     ``<path>.origin.json``, and begun afresh otherwise. A whole ``path`` of the same file is left as it is. A connection
     that drops or falls silent is resumed, with pauses of seconds, as long as that brings bytes. What arrived gets its
-    name only when its length and, where the server says it, its MD5 are right. What ``progress`` raises ends the
-    download, before another byte is written.
+    name only when its length and, where the server says it, its MD5 are right.
 
     Raises:
         KaggleError: Kaggle refused, went away, or sent something else than it promised.
@@ -119,35 +108,6 @@ def forget(path: Path) -> None:
     """Remove a download, so that the next one begins anew."""
     for trace in (path, _part(path), _note(path)):
         trace.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def at_once(jobs: Sequence[Callable[[Event], Result]]) -> Iterator[Sequence[Future[Result]]]:
-    """Run jobs that wait for the network in threads, all at once; gives a future for each.
-
-    Each job is called with an event that says when to raise StoppedError: when another one fails, whose error is then
-    every later future's, and when the block ends, as by an interrupt. Unlike an executor's, the threads are daemons:
-    one that waits for a server that has fallen silent doesn't keep the process from ending.
-    """
-    stop, failed, futures = Event(), list[BaseException](), [Future[Result]() for _ in jobs]
-
-    def work(job: Callable[[Event], Result], future: Future[Result]) -> None:
-        try:
-            future.set_result(job(stop))
-        except BaseException as error:
-            failed.append(error)
-            stop.set()
-            future.set_exception(failed[0])
-
-    threads = [Thread(target=work, args=pair, daemon=True) for pair in zip(jobs, futures, strict=True)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield futures
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(LEAVING_SECONDS)
 
 
 def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject, progress: Progress) -> Download:

@@ -23,7 +23,7 @@ ATTEMPTS = 4  # that bring nothing, in a row
 LONGEST_WAIT_SECONDS = 60.0
 
 Answer = TypeVar("Answer")
-Say = Callable[[str], None]  # called with one line for a person, from any thread
+Say = Callable[[str], None]  # called with one line for a person
 
 
 class PassingError(KaggleError):

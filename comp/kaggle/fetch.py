@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from threading import Event
 
 from comp.console import Console
 from comp.declare.competition import Competition
 from comp.errors import CredentialsError, DataError
 from comp.files import alone, holds_files, write_text
-from comp.kaggle import downloads
 from comp.kaggle.archives import BY_HAND, DamagedError, extract, link
 from comp.kaggle.client import Kaggle
-from comp.kaggle.downloads import Download, Progress, amount, forget
+from comp.kaggle.downloads import Progress, amount, downloaded_before, forget, unwatched
 from comp.kaggle.failures import MissingError, Say, silent
 from comp.kaggle.record import (
     ARCHIVES,
@@ -72,7 +69,7 @@ def fetch(
     connect: Callable[[], Kaggle],
     sources: Sequence[str],
     folder: Path,
-    progress: Callable[[str], Progress] = lambda _: downloads.unwatched,
+    progress: Callable[[str], Progress] = lambda _: unwatched,
     say: Say = silent,
     *,
     mount_of: Callable[[str], Path | None] = lambda _: None,
@@ -80,7 +77,7 @@ def fetch(
 ) -> bool:
     """Bring a competition's files and those of its extra data sets into ``folder``, unpacked.
 
-    All archives are downloaded at once and unpacked in order: where two sources hold a file of the same name, the
+    All archives are downloaded, then unpacked in the same order: where two sources hold a file of the same name, the
     later one's stays. ``folder/.complete.json`` is written last and says what was fetched; with it there, nothing is
     done and nobody is connected to, unless files that it lists are gone: then all is unpacked again. Archives that
     are there whole are not asked for again, whether they were kept or their unpacking was interrupted; one that is
@@ -90,7 +87,7 @@ def fetch(
     Args:
         connect: makes the connection, when one is needed.
         sources: the competition's slug, then ``owner/name`` of each data set.
-        progress: called with an archive's name before its download; what it gives is called from other threads.
+        progress: called with an archive's name before its download.
         mount_of: gives the folder where a source is mounted, if it is.
         delete_archives: once they are unpacked, also where an earlier fetch kept them.
 
@@ -129,38 +126,34 @@ def _bring(
     mount_of: Callable[[str], Path | None],
     lost: Listed | None,
 ) -> bool:
-    """Unpack everything; ``lost`` are the files that had been, where some of them are gone."""
+    """Download and unpack everything; ``lost`` are the files that had been, where some of them are gone."""
     archives = {source: folder / ARCHIVES / source.replace("/", "_") / _name(source) for source in sources}
     mounts = {source: mount for source in sources if (mount := mount_of(source))}
-    whole = {source: known for source in sources if (known := downloads.downloaded_before(archives[source]))}
-    absent = [source for source in sources if source not in mounts and source not in whole]
+    needed = [source for source in sources if source not in mounts]
+    absent = [source for source in needed if not downloaded_before(archives[source])]
     if lost is not None:
         say(f"{in_words(gone_from(folder, lost), lost, folder)}; all is brought there again")
-    jobs = []
     if absent:
         kaggle = connect()
         for source in absent:
             bring = kaggle.download_competition if source == sources[0] else kaggle.download_dataset
-            jobs.append(partial(_watched, partial(bring, source, archives[source].parent), progress(_name(source))))
+            bring(source, archives[source].parent, progress(_name(source)))
     # Half unpacked again, all files may be there, but an earlier source's in place of a later one's.
     (folder / RECORD).unlink(missing_ok=True)
-    with downloads.at_once(jobs) as coming:
-        for source in sources:
-            if source in mounts:
-                say(f"{source} is mounted at {mounts[source]}; nothing is downloaded for it")
-                notes = link(mounts[source], folder, RESERVED)
-            else:
-                got = whole.get(source) or coming[absent.index(source)].result()
-                try:
-                    notes = extract(got.path, folder, RESERVED)
-                except DamagedError as error:
-                    _damaged(got.path, error)
-                    raise
-            for note in notes:
-                say(note)
+    for source in sources:
+        if source in mounts:
+            say(f"{source} is mounted at {mounts[source]}; nothing is downloaded for it")
+            notes = link(mounts[source], folder, RESERVED)
+        else:
+            try:
+                notes = extract(archives[source], folder, RESERVED)
+            except DamagedError as error:
+                _damaged(archives[source], error)
+                raise
+        for note in notes:
+            say(note)
     write_record(folder, sources, files_in(folder))
-    downloaded = [_name(source) for source in sources if source not in mounts and (source in absent or lost is None)]
-    if downloaded:
+    if downloaded := [_name(source) for source in (needed if lost is None else absent)]:
         say(f"downloaded {', '.join(downloaded)} to {folder}")
     return bool(downloaded)
 
@@ -175,15 +168,6 @@ def _damaged(archive: Path, error: DamagedError) -> None:
             f"{str(error).split(';')[0]}, and so was the one before it; download it in a browser, {BY_HAND}."
         ) from error
     write_text(known, found)
-
-
-def _watched(bring: Callable[[Progress], Download], progress: Progress, stop: Event) -> Download:
-    def told(done_bytes: int, total_bytes: int | None, /) -> None:
-        if stop.is_set():
-            raise downloads.StoppedError
-        progress(done_bytes, total_bytes)
-
-    return bring(told)
 
 
 def _name(source: str) -> str:

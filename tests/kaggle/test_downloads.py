@@ -1,8 +1,6 @@
 import hashlib
 import json
 import os
-import threading
-import time
 import zipfile
 from collections import namedtuple
 from pathlib import Path
@@ -11,7 +9,6 @@ import pytest
 
 from comp.errors import DataError
 from comp.kaggle.client import connect
-from comp.kaggle.downloads import StoppedError, at_once
 
 SLUG = "two-digits"
 DATASET = "someone/more-digits"
@@ -85,16 +82,6 @@ def test_a_part_of_unknown_origin_is_not_resumed(kaggle, big, tmp_path):
         got.path.unlink()
 
 
-def test_no_byte_is_written_after_a_download_was_told_to_stop(kaggle, big, tmp_path):
-    def stop(done, total):
-        raise StoppedError
-
-    part = tmp_path / "more-digits.zip.part"
-    with pytest.raises(StoppedError):
-        kaggle.download_dataset(DATASET, tmp_path, stop)
-    assert part.read_bytes() == b""
-
-
 def test_a_206_of_other_bytes_than_asked_for_is_not_appended(answering, tmp_path):
     def answer(handler):
         if handler.command == "POST":
@@ -119,32 +106,3 @@ def test_a_folder_without_room_or_that_cannot_be_written_is_one_sentence(kaggle,
     with pytest.raises(DataError, match=r"two-digits\.zip needs .* make room and run the same command again"):
         kaggle.download_competition(SLUG, tmp_path)
     assert not list(tmp_path.glob("*.part"))
-
-
-def until_stopped(stop):
-    assert stop.wait(10)
-    raise StoppedError
-
-
-def test_the_first_that_fails_stops_the_others_and_is_what_is_raised():
-    def fails(stop):
-        raise ValueError("the reason")
-
-    with at_once([until_stopped, fails]) as jobs, pytest.raises(ValueError, match="the reason"):
-        jobs[0].result()
-
-
-def test_when_the_block_ends_early_jobs_are_told_and_no_one_waits_long_for_one_that_doesn_t_listen(monkeypatch):
-    monkeypatch.setattr("comp.kaggle.downloads.LEAVING_SECONDS", 0.1)
-    ended, deaf = [], threading.Event()
-
-    def listens(stop):
-        stop.wait(10)
-        ended.append(True)
-
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), at_once([listens, lambda stop: deaf.wait(10)]):
-        raise KeyboardInterrupt
-    assert ended
-    assert time.monotonic() - began < 5
-    deaf.set()

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import time
-from threading import Barrier
 
 import pytest
 
@@ -111,22 +109,6 @@ def test_the_later_of_two_sources_stays_also_when_it_is_the_earlier_that_is_miss
     assert (folder / "labels.csv").read_text() == of_the_dataset != "of the competition"
 
 
-def test_archives_are_downloaded_at_once(bring, folder):
-    waiting = Barrier(2, timeout=10)
-
-    def progress(name):
-        met = []
-
-        def meet(done, total):
-            if not met:
-                met.append(waiting.wait())
-
-        return meet
-
-    bring(progress=progress)
-    assert sorted(contents(folder)) == ALL
-
-
 @pytest.mark.parametrize("record", ["", "{}", "[]", '{"archives": [1]}', f'{{"sources": ["{SLUG}"], "files": {{}}}}'])
 def test_a_record_that_says_nothing_or_is_of_other_sources_is_no_record(bring, folder, record):
     folder.mkdir(parents=True)
@@ -139,10 +121,6 @@ def test_an_interrupted_fetch_resumes_with_what_is_missing(bring, folder):
     def interrupt(name):
         def stop(done, total):
             if name == "more-digits.zip":
-                # not before the other one is unpacked
-                deadline = time.monotonic() + 10
-                while not (folder / "train").exists() and time.monotonic() < deadline:
-                    time.sleep(0.01)
                 raise KeyboardInterrupt
 
         return stop
