@@ -26,7 +26,7 @@ class Endpoint:
     is_local: bool
 
     def competition(self, slug: str) -> Subject:
-        page = f"{self.url}/c/{slug}" if self.is_local else f"https://www.kaggle.com/competitions/{slug}"
+        page = f"{self.url}/" if self.is_local else f"https://www.kaggle.com/competitions/{slug}"
         return Subject(f"competition {slug!r}", page, self)
 
     def dataset(self, handle: str) -> Subject:

@@ -1,10 +1,8 @@
-"""The routes of the local Kaggle: its API, its files, and its leaderboards as plain pages."""
+"""The routes of the local Kaggle: its API and its files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,16 +12,20 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from comp.errors import DataError
 from comp.local_kaggle import LOCAL_TOKEN_PREFIX, LOCAL_USER
 from comp.local_kaggle.kernels import Kernels
 from comp.local_kaggle.protocol import Asker, LocalKaggle
-from comp.local_kaggle.store import Standing
 
 HOSTS = ("127.0.0.1", "localhost")
+# For who opens an address that a sentence named.
+INDEX = """\
+A Kaggle on this machine. `comp board` shows its leaderboards; submissions, and notebooks' logs, are in
+COMP_HOME/cache/local-kaggle.
+"""
 
 
 def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
@@ -78,15 +80,7 @@ def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
         return Response()
 
     def index(_: Request) -> Response:
-        return HTMLResponse(_index(catalog.slugs()))
-
-    def leaderboard(request: Request) -> Response:
-        slug = request.path_params["slug"]
-        if not catalog.has(slug):
-            return HTMLResponse(_index(catalog.slugs()), status_code=404)
-        metric = kaggle.graders[slug].metric if slug in kaggle.graders else "score"
-        standings = kaggle.store.leaderboard(slug, higher_is_better=kaggle.higher_is_better(slug))
-        return HTMLResponse(_leaderboard(slug, metric, standings))
+        return PlainTextResponse(INDEX)
 
     return Starlette(
         routes=[
@@ -95,7 +89,6 @@ def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
             Route("/files/{slug}/{name:path}", file),
             Route("/outputs/{owner}/{name}/{path:path}", output),
             Route("/uploads/{token}", upload, methods=["PUT"]),
-            Route("/c/{slug}", leaderboard),
             Route("/", index),
         ],
         exception_handlers={HTTPException: _refused, DataError: _refused},
@@ -115,26 +108,3 @@ def _refused(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     message = error.detail if isinstance(error, HTTPException) else str(error)
     return JSONResponse({"code": status, "message": message}, status_code=status)
-
-
-def _index(slugs: Sequence[str]) -> str:
-    items = "".join(f'<li><a href="/c/{escape(slug)}">{escape(slug)}</a></li>' for slug in slugs)
-    return _page("Local Kaggle", f"<ul>{items}</ul>" if items else "<p>Nothing is served here.</p>")
-
-
-def _leaderboard(slug: str, metric: str, standings: Sequence[Standing]) -> str:
-    heads = "".join(f"<th>{escape(head)}</th>" for head in ("#", "team", metric, "scored", "best on"))
-    rows = "".join(
-        f"<tr><td>{rank}</td><td>{escape(standing.team)}</td><td>{standing.score:.5f}</td>"
-        f"<td>{standing.entries}</td><td>{standing.date:%Y-%m-%d %H:%M} UTC</td></tr>"
-        for rank, standing in enumerate(standings, start=1)
-    )
-    return _page(slug, f"<table><tr>{heads}</tr>{rows}</table>" if rows else "<p>No scored submissions yet.</p>")
-
-
-def _page(title: str, body: str) -> str:
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-        "<style>body{font:16px sans-serif;margin:2em}td,th{padding:.2em 1em;text-align:left}</style>"
-        f'<h1>{escape(title)}</h1>{body}<p><a href="/">all competitions</a></p></html>'
-    )

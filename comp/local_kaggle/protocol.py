@@ -112,9 +112,6 @@ class LocalKaggle:
         answer = call(request, asker)
         return answer if isinstance(answer, Response) else JSONResponse(answer.to_dict())
 
-    def higher_is_better(self, slug: str) -> bool:
-        return self.graders[slug].higher_is_better if slug in self.graders else True
-
     def enter_teams(self) -> None:
         """Put each other team that isn't there yet on the leaderboard of its competition.
 
@@ -140,7 +137,7 @@ class LocalKaggle:
             ref=slug,
             title=facts.get("title", slug.replace("-", " ").title()),
             description=facts.get("description", ""),
-            url=f"{asker.base_url}/c/{slug}",
+            url=f"{asker.base_url}/",
             evaluation_metric=facts.get("metric", grader.metric if grader else ""),
             max_daily_submissions=DAILY_SUBMISSIONS,
             user_has_entered=True,
@@ -262,7 +259,8 @@ class LocalKaggle:
 
     def _leaderboard(self, request: Any, asker: Asker) -> Any:
         slug = self._known(request.competition_name)
-        better = self.higher_is_better(slug)
+        grader = self.graders.get(slug)
+        better = grader is None or grader.higher_is_better
         # As Kaggle: the private leaderboard where there is one, unless the public one is asked for.
         private = [] if request.override_public else self.store.leaderboard(slug, higher_is_better=better, private=True)
         page, token = page_of(private or self.store.leaderboard(slug, higher_is_better=better), request)

@@ -48,7 +48,7 @@ def test_kaggle_over_https_and_this_machine_are_spoken_to(monkeypatch, given, ur
     endpoint = endpoint_at()
     assert (endpoint.url, endpoint.is_local) == (url, local)
     page = endpoint.competition("planet").page
-    assert page == (f"{url}/c/planet" if local else "https://www.kaggle.com/competitions/planet")
+    assert page == (f"{url}/" if local else "https://www.kaggle.com/competitions/planet")
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from comp.kaggle.client import connect
-from comp.kaggle.submitting import submit
 from comp.local_kaggle.app import team_of
 
 SLUG = "two-digits"
@@ -31,7 +29,7 @@ def test_answers_and_hidden_files_are_served_by_no_path(url):
         "..",
     ]
     paths = [f"/files/{SLUG}/{spelt}" for name in names for spelt in (name, quote(name, safe=""), quote(quote(name)))]
-    paths += [f"/files/.answers/{SLUG}.csv", "/archives/.answers.zip", f"/.answers/{SLUG}.csv", "/c/.answers"]
+    paths += [f"/files/.answers/{SLUG}.csv", "/archives/.answers.zip", f"/.answers/{SLUG}.csv"]
     paths += [f"/files/%2e%2e/.answers/{SLUG}.csv", f"/uploads/../.answers/{SLUG}.csv", "/archives/..%2f.answers.zip"]
     for path in paths:
         response = raw_get(url, path)
@@ -83,18 +81,8 @@ def test_an_upload_must_be_announced_and_of_its_announced_size(url):
     assert requests.post(submit, json=wanted, timeout=5).status_code == 400
 
 
-def test_the_leaderboard_is_a_page_and_names_are_escaped(url, tmp_path, monkeypatch):
-    monkeypatch.setenv("KAGGLE_USERNAME", "<script>")
-    csv = tmp_path / "s.csv"
-    csv.write_text("id,label\n1,7\n2,NA\n")
-    submit(connect(), SLUG, csv, "")
-    page = requests.get(f"{url}/c/{SLUG}", timeout=5)
-    assert page.headers["Content-Type"].startswith("text/html")
-    assert "&lt;script&gt;" in page.text
-    assert "<script>" not in page.text
-    assert "1.00000" in page.text
-    assert f'href="/c/{SLUG}"' in requests.get(url, timeout=5).text
-    assert requests.get(f"{url}/c/nowhere", timeout=5).status_code == 404
+def test_who_opens_its_address_is_told_where_to_look(url):
+    assert "`comp board` shows its leaderboards" in requests.get(url, timeout=5).text
 
 
 @pytest.mark.parametrize(

@@ -114,8 +114,6 @@ def test_other_teams_are_on_the_leaderboard_from_the_start_and_once(digits_serve
         with running(digits_served, graders([digits]), tmp_path / "state") as url:
             board = connect(url).leaderboard("digits")
             assert [row.team for row in board] == TEAMS
-            page = requests.get(f"{url}/c/digits", timeout=10).text
-        assert page.count("support vector machine") == 1
         assert board == sorted(board, key=lambda row: -row.score)
 
 

@@ -93,7 +93,7 @@ CLOSED = {"userHasEntered": False, "newEntrantDeadline": "2017-03-01T00:00:00Z"}
 def test_a_refusal_is_one_sentence_with_its_remedy(refused, data, nothing_that_looks_whole, waits):
     remedies = [
         ([always("DownloadDataFiles", 401)], ["https://www.kaggle.com/settings/api", "~/.kaggle/access_token"]),
-        ([always("DownloadDataFiles", 403)], ["accept its rules at http://127.0.0.1", "/c/bulky"]),
+        ([always("DownloadDataFiles", 403)], ["accept its rules at http://127.0.0.1"]),
         (
             [always("DownloadDataFiles", 403), Fault("GetCompetition", "set", fields=CLOSED)],
             ["closed to newcomers since 2017-03-01"],
