@@ -92,5 +92,5 @@ class Datasets:
 
     def _made(self, owner: str, name: str | None) -> Path | None:
         """Where it is if it was made; None for names that no data set has."""
-        is_name = SLUG.fullmatch(name or "") and PurePath(owner).name == owner
+        is_name = SLUG.fullmatch(name or "") and PurePath(owner).name == owner != ".."
         return self.folder / owner / str(name) if is_name else None

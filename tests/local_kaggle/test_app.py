@@ -65,6 +65,16 @@ def test_a_message_that_is_none_is_refused_and_the_server_goes_on(url):
     assert response.status_code == 501  # a message it doesn't know
 
 
+def test_what_lies_beside_the_data_sets_is_none_of_them(url, tmp_path):
+    (tmp_path / "state" / "datasets").mkdir()
+    announce = {"contentLength": 4, "name": "a.csv"}
+    requests.post(f"{url}/v1/blobs.BlobApiService/StartBlobUpload", json=announce, timeout=5).raise_for_status()
+    for owner in ("..", "."):
+        asked = {"ownerSlug": owner, "datasetSlug": "uploads"}
+        status = requests.post(f"{url}/v1/datasets.DatasetApiService/GetDatasetStatus", json=asked, timeout=5)
+        assert status.status_code == 403, owner
+
+
 def test_an_upload_must_be_announced_and_of_its_announced_size(url):
     start = f"{url}/v1/competitions.CompetitionApiService/StartSubmissionUpload"
     body = {"competitionName": SLUG, "contentLength": 4, "fileName": "../../x.csv"}
