@@ -98,10 +98,10 @@ def download(
             ) from error
 
 
-def downloaded_before(path: Path) -> Download | None:
-    """The file at ``path``, if it was brought by `download` and has the length that it came with."""
+def downloaded_before(path: Path) -> bool:
+    """Whether the file at ``path`` was brought by `download` and has the length that it came with."""
     known = _read_note(path)
-    return known if known is not None and path.is_file() and known.size in (None, _size(path)) else None
+    return known is not None and path.is_file() and known.size in (None, _size(path))
 
 
 def forget(path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -72,7 +72,7 @@ class LocalKaggle:
     catalog: Catalog
     store: Store
     graders: Mapping[str, Grader]
-    more: Calls = field(default_factory=dict)
+    more: Calls
 
     def __post_init__(self) -> None:
         self._calls: Calls = {

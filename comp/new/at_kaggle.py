@@ -160,6 +160,4 @@ def _brought(kaggle: Kaggle, slug: str, file: _Seen, place: Path) -> Path:
 
 
 def _remote_zip(kaggle: Kaggle, address: str) -> RemoteZip:
-    session = requests.Session()
-    session.trust_env = not kaggle.endpoint.is_local
-    return RemoteZip(address, session=session, timeout=TIMEOUT_SECONDS)
+    return RemoteZip(address, session=kaggle.endpoint.session(), timeout=TIMEOUT_SECONDS)
