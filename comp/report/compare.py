@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -144,25 +145,35 @@ def _charts(runs: Sequence[Run], metric: str) -> Iterator[tuple[str, Any]]:
 
 def _gains(found: Sequence[Outcomes], metric: Metric) -> dict[str, Any]:
     """What every run gains over the first, on the images that validated in both; None where there are none."""
-    first, beta = found[0], metric.beta or 1.0
-    gains, changes, per_run = [], [], []
-    for one in found[1:]:
-        _, mine, theirs = np.intersect1d(one.ids, first.ids, return_indices=True)
-        now, before = one.take(mine), first.take(theirs)
-        gains.append(gain(now, before) if len(mine) else None)
-        changes.append(_change(metric, now, before))
-        of_classes = np.full((len(first.classes), 3), np.nan)
-        if len(mine):
-            score, other = (figures_of_classes(part, beta)["score"].to_numpy() for part in (now, before))
-            of_classes = np.stack([score, score - other, errors_of_classes(now, before, beta)], axis=1)
-        per_run.append(of_classes)
-    alone = figures_of_classes(first, beta)[["name", "images", "score"]].to_numpy().tolist() if len(first.ids) else []
-    largest = np.nan_to_num(np.abs([of_run[:, 1] for of_run in per_run]), nan=-1.0).max(axis=0)
-    per_class = [(*of_class, of_runs) for of_class, *of_runs in zip(alone, *per_run, strict=False)]
-    order = np.argsort(-largest[: len(per_class)], kind="stable")
+    pairs = [_of_the_same_images([one, found[0]]) for one in found[1:]]
     return {
-        "gains": gains,
-        "changes": changes,
-        "per_class": [per_class[index] for index in order],
-        "score_name": "R²" if first.numbers else f"F{beta:g}",
+        "gains": [gain(*pair) if len(pair[0].ids) else None for pair in pairs],
+        "changes": [_change(metric, *pair) for pair in pairs],
+        "per_class": _class_by_class(_of_the_same_images(found), metric.beta or 1.0),
+        "score_name": "R²" if found[0].numbers else f"F{metric.beta or 1.0:g}",
     }
+
+
+def _of_the_same_images(found: Sequence[Outcomes]) -> list[Outcomes]:
+    """The outcomes of those images that validated in all runs, in one order."""
+    shared = reduce(np.intersect1d, [one.ids for one in found])
+    return [one.take(pd.Index(one.ids).get_indexer(pd.Index(shared))) for one in found]
+
+
+def _class_by_class(found: Sequence[Outcomes], beta: float) -> list[tuple[str, int, float, list[tuple[float, ...]]]]:
+    """What outcomes of the same images say of each class, the largest difference first.
+
+    Its name, images and score in the first, and of each other its score, the difference and that one's standard error.
+    """
+    if not len(found[0].ids):
+        return []
+    tables = [figures_of_classes(one, beta) for one in found]
+    first, *others = (table["score"].to_numpy() for table in tables)
+    of_runs = [
+        np.stack([score, score - first, errors_of_classes(one, found[0], beta)], axis=1)
+        for score, one in zip(others, found[1:], strict=True)
+    ]
+    largest = np.nan_to_num(np.abs([of_run[:, 1] for of_run in of_runs]), nan=-1.0).max(axis=0)
+    names = tables[0][["name", "images"]].to_numpy().tolist()
+    rows = [(*name, score, list(of_class)) for name, score, *of_class in zip(names, first, *of_runs, strict=True)]
+    return [rows[index] for index in np.argsort(-largest, kind="stable")]

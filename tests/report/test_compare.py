@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from comp.errors import RunError
-from comp.report.compare import compare, differences, gain
+from comp.report.compare import compare, comparison, differences, gain
 from comp.report.outcomes import errors_of_classes
 from tests.report.conftest import Page
 from tests.report.test_outcomes import judged
@@ -19,6 +19,16 @@ def test_a_comparison_says_what_the_second_gains_on_the_images_of_both(shaded, p
     assert "standard-2 12" in page.text
     assert "more than chance" in page.text
     assert re.search(r"accuracy gained.*\+0\.\d{5} ± 0\.\d{5}", page.text)
+
+
+def test_classes_are_compared_on_the_images_that_validated_in_all_runs(shaded, parts):
+    half = np.where(np.arange(len(parts)) % 6 == 0, "valid", "train")
+    wide, narrow = shaded.run(parts, knows=0.2, seed=1), shaded.run(half, knows=3.0, seed=2)
+    found = comparison(shaded.competition, [wide, narrow], shaded.workspace)
+    assert [one.images for one in found["gains"]] == [6]
+    assert sum(images for _, images, *_ in found["per_class"]) == 6
+    for _, _, first, ((score, change, _),) in found["per_class"]:
+        assert change == pytest.approx(score - first, nan_ok=True)
 
 
 def test_a_difference_of_classes_is_certain_only_beyond_what_images_by_chance_make():
