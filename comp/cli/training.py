@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from comp.runs.resolve import Choices
 
 
-@command("recipe", "settings")
+@command("recipe", "backbone", "settings")
 def schedule(here: Here, name: Name, choices: Choices) -> None:
     """Draw a recipe's learning rates before a step is trained."""
     from comp.training.curves import draw_schedule
 
-    print(draw_schedule(here.competition(name), choices, here.workspace, here.console))
+    if (picture := draw_schedule(here.competition(name), choices, here.workspace, here.console)) is not None:
+        print(picture)
 
 
 @command("recipe", "backbone", "settings", "seed")

@@ -226,6 +226,13 @@ def _chosen(competition: Competition, choices: Choices) -> tuple[Competition, Re
     return competition, recipe
 
 
+def stand_in(competition: Competition, choices: Choices) -> list[str]:
+    """A sentence where what a recipe declares for machines without a GPU is taken in its place."""
+    if choices.like is not None or has_gpu() or recipe_named(competition, choices.recipe).on_cpu is None:
+        return []
+    return [f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU"]
+
+
 def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]:
     """The competition and recipe of a run, at the learning rates it trained at; of joined folds, their geometric mean.
 

@@ -16,7 +16,7 @@ from comp.declare.recipe import LAYER_GROUPS
 from comp.errors import OverrideError
 from comp.files import replacing
 from comp.runs import Workspace
-from comp.runs.resolve import Choices, Experiment, resolve
+from comp.runs.resolve import Choices, Experiment, resolve, stand_in
 from comp.training.finder import RangeTest
 from comp.training.prepared import prepare
 from comp.training.schedules import in_words, planned_rates
@@ -26,14 +26,19 @@ Array = npt.NDArray[np.float64]
 WIDTH, HEIGHT = 78, 18
 
 
-def draw_schedule(competition: Competition, choices: Choices, workspace: Workspace, console: Console) -> Path:
-    """Draw the learning rates that a recipe will train at; no data are needed."""
+def draw_schedule(competition: Competition, choices: Choices, workspace: Workspace, console: Console) -> Path | None:
+    """Draw the learning rates that a recipe will train at, and say its stages; no data are needed.
+
+    None where there is no rate to draw, as L-BFGS solves all heads.
+    """
+    lines = stand_in(competition, choices)
     competition, recipe = resolve(competition, choices)
     epochs, rates = planned_rates(recipe, competition.layer_lr_ratio)
-    picture = workspace.runs / competition.name / f"schedule-{choices.recipe}.png"
-    draw_rates(epochs, rates, LAYER_GROUPS, picture)
-    console.say(rates_in_characters(epochs, rates, LAYER_GROUPS, "learning rates of early, late and head"))
-    for line in in_words(recipe, competition.layer_lr_ratio):
+    picture = workspace.runs / competition.name / f"schedule-{choices.recipe}.png" if len(rates) else None
+    if picture is not None:
+        draw_rates(epochs, rates, LAYER_GROUPS, picture)
+        console.say(rates_in_characters(epochs, rates, LAYER_GROUPS, "learning rates of early, late and head"))
+    for line in lines + in_words(recipe, competition.layer_lr_ratio):
         console.say(line)
     return picture
 

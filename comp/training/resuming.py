@@ -20,7 +20,7 @@ from comp.declare.metrics import outputs_in_words
 from comp.errors import CompError, RunError
 from comp.files import sweep
 from comp.runs import Goal, Run, create_run, list_runs
-from comp.runs.resolve import difference, has_gpu, recipe_named, recipe_of
+from comp.runs.resolve import difference, recipe_of, stand_in
 from comp.training.config import config_of
 from comp.training.launching import from_main, is_main, wait_for_all
 from comp.training.prepared import Prepared, augments
@@ -179,8 +179,7 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
         f"{outputs_in_words(tables.classes, competition.target)}; "
         f"{recipe.backbone} on {prepared.learner.device}, run {run.name}{fold}"
     )
-    if choices.like is None and recipe_named(competition, choices.recipe).on_cpu is not None and not has_gpu():
-        yield f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU"
+    yield from stand_in(competition, choices)
     if prepared.pseudo_labels is not None:
         yield from prepared.pseudo_labels.lines
     if (answers := tables.answers) is not tables:

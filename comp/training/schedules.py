@@ -95,9 +95,14 @@ def simulate(stage: Stage, steps_per_epoch: int, peak: float, ratio: float) -> A
 
 
 def planned_rates(recipe: Recipe, layer_lr_ratio: float) -> tuple[Array, Array]:
-    """Epochs (N,) from the start of the training, and rates (N, 3) of early, late, head; NaN where one is frozen."""
-    parts = []
+    """Epochs (N,) from the first that takes steps, and rates (N, 3) of early, late, head; NaN where one is frozen.
+
+    N is 0 where L-BFGS solves all heads.
+    """
+    parts = [np.empty((0, len(LAYER_GROUPS)))]
     for stage in recipe.stages:
+        if stage.schedule == "lbfgs":
+            continue
         peak = NOMINAL_RATE if isinstance(stage.learning_rate, str) else stage.learning_rate
         rates = simulate(stage, STEPS_PER_EPOCH, peak, layer_lr_ratio)
         frozen = len(LAYER_GROUPS) - rates.shape[1]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from comp.runs.resolve import has_gpu
+
 
 def picture(path):
     with Image.open(path) as image:
@@ -47,7 +49,14 @@ def test_schedule_draws_what_is_set_needs_no_data_and_ends_with_a_picture(comp, 
     assert Path(ended.last_line) == workspace.runs / "planet" / "schedule-standard.png"
     assert picture(ended.last_line) == ("PNG", (960, 540))
     assert not (workspace.folder / "data").exists()
+    assert ("there is no GPU here" in ended.out) is not has_gpu()
     assert comp("runs").out == ""
+
+
+def test_schedule_of_heads_that_are_solved_has_no_rate_to_draw(comp, workspace):
+    ended = comp("schedule", "dog-breeds", "--recipe", "quick")
+    assert (ended.status, ended.last_line) == (0, "stage 1: head at 224 px, solved by L-BFGS")
+    assert not (workspace.runs / "dog-breeds").exists()
 
 
 def test_what_can_t_be_shown_is_one_sentence(shades, on_shades, refused, workspace):

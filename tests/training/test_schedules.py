@@ -90,6 +90,13 @@ def test_what_a_recipe_plans_has_a_rate_per_step_of_every_group_that_trains():
     assert (np.flatnonzero(at_peak) / STEPS_PER_EPOCH).tolist() == [0, 1, 3]
 
 
+def test_a_head_that_is_solved_has_no_rates_to_plan():
+    solved = Stage(size=64, train="head", cached=True, schedule="lbfgs")
+    assert planned_rates(Recipe(stages=[solved]), 10.0)[1].shape == (0, 3)
+    epochs, rates = planned_rates(Recipe(stages=[solved, LATE]), 10.0)
+    assert (len(rates), epochs[0]) == (STEPS_PER_EPOCH, 0)
+
+
 def test_the_words_name_groups_epochs_and_peaks():
     first, second, third = in_words(Recipe(stages=[HEAD, LATE, ALL]), 10)
     assert first == "stage 1: head at 64 px, 2 epochs of sgdr, peaks [0.01]"
