@@ -13,7 +13,7 @@ import pytest
 from comp import runner
 from comp.console import Console
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
-from comp.errors import BackboneError, KaggleError, OverrideError, RunError
+from comp.errors import BackboneError, OverrideError, RunError
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
 from comp.training import predicting
@@ -258,97 +258,6 @@ def test_a_cached_head_and_then_the_whole_network_train_in_one_run(shades, servi
     assert (history["lr_early"] != "").tolist() == (history["stage"] == "1").tolist()
     assert len(list((workspace.cache / "features").iterdir())) >= 1
     assert run.predicted
-
-
-DECLARED = """
-import pandas as pd
-from comp import *
-
-
-def by_first_letter(folder):
-    names = {{"r": "red", "g": "green", "b": "blue"}}
-    paths = sorted((folder / "train").glob("*.png"))
-    return pd.DataFrame({{"id": [p.stem for p in paths], "path": paths, "label": [names[p.stem[0]] for p in paths]}})
-
-
-stage = Stage(size=16, train="head", cached=True, views=2, cycle_length=20, learning_rate=1e-2)
-competition = Competition(
-    name="shades", kaggle="shades", {}, augment=top_down(),
-    recipes={{"standard": Recipe(backbone="test_resnet", pretrained=False, batch_size=8, stages=[stage])}},
-)
-"""
-TAGGED = """labels=CsvLabels("train.csv", image="id", label="tags", separator=" ", folder="train", suffix=".png"),
-    test=TestImages("test", suffix=".png"), submission=TagNames(" "), metric="mean_f2\""""
-PER_CLASS = """labels=LabelFunction(by_first_letter), test=TestImages("test", with_suffix=True),
-    submission=ProbabilityPerClass(), metric="log_loss\""""
-PROBABILITY_OF = """labels=Folders("train"), test=TestImages("test"),
-    submission=ProbabilityOf("green"), metric="roc_auc\""""
-
-
-@pytest.fixture
-def graded(make, serving, workspace):
-    """Runs a competition of these images, whose declaration is given, to its score; gives the run."""
-
-    def run(fields, images, header, sample, answers, *, train=()):
-        made = make(DECLARED.format(fields))
-        for path, colour in images.items():
-            made.image(path, colour)
-        if train:
-            made.text("train.csv", train)
-        made.text("sample_submission.csv", [header, *(f"{id_},{sample}" for id_ in answers)])
-        made.answers([header, *(f"{id_},{answer}" for id_, answer in answers.items())])
-        with serving(made):
-            return runner.run(made.competition, Choices(), workspace, Console(), submitting=True)
-
-    return run
-
-
-def test_tags_go_the_whole_way(graded):
-    colours = {"bright": (220, 220, 220), "bright red": (220, 120, 120), "red": (140, 20, 20), "dark": (20, 20, 20)}
-    rows = {f"x{number:02}": list(colours)[number % 4] for number in range(60)}
-    images = {f"{'train' if id_ < 'x40' else 'test'}/{id_}.png": colours[tags] for id_, tags in rows.items()}
-    train = ["id,tags", *(f"{id_},{tags}" for id_, tags in rows.items() if id_ < "x40")]
-    answers = {id_: tags for id_, tags in rows.items() if id_ >= "x40"}
-    run = graded(TAGGED, images, "id,tags", "dark", answers, train=train)
-    assert run.record("config")["classes"] == ["bright", "dark", "red"]
-    assert run.record("scores")["postprocessing"]["kind"] == "Thresholds"
-    assert {tag for text in csv(run.submission)["tags"] for tag in text.split()} == {"bright", "dark", "red"}
-    assert run.record("submitted")["score"] > 0.8
-
-
-def test_a_probability_per_class_goes_the_whole_way_in_the_sample_s_columns(graded):
-    colours, columns = ("red", "green", "blue"), ["green", "blue", "red"]
-    images = {f"train/{colours[number % 3][0]}{number}.png": colours[number % 3] for number in range(36)}
-    truth = {f"{number}.png": colours[number % 3] for number in (7, 3, 11, 4, 2, 9)}
-    answers = {id_: ",".join(str(int(colour == column)) for column in columns) for id_, colour in truth.items()}
-    images |= {f"test/{id_}": colour for id_, colour in truth.items()}
-    run = graded(PER_CLASS, images, f"file,{','.join(columns)}", "0.4,0.3,0.3", answers)
-    submission = pd.read_csv(run.submission).set_index("file")
-    assert list(submission.columns) == columns
-    assert list(submission.index) == list(truth)
-    assert submission.idxmax(axis=1).to_dict() == truth
-    mine = -np.mean([np.log(submission.loc[id_, colour]) for id_, colour in truth.items()])
-    assert run.record("submitted")["score"] == pytest.approx(mine, rel=1e-4)
-
-
-def test_a_probability_of_one_class_goes_the_whole_way_where_the_class_is_the_first(graded):
-    colours, truth = {"green": (40, 200, 40), "zinc": (60, 60, 160)}, {"a": 1, "b": 0, "c": 0, "d": 1, "e": 0}
-    images = {f"train/{name}/{number}.png": colours[name] for number in range(12) for name in colours}
-    images |= {f"test/{id_}.png": colours["green" if green else "zinc"] for id_, green in truth.items()}
-    run = graded(PROBABILITY_OF, images, "id,green", 0.5, truth)
-    chances = pd.read_csv(run.submission).set_index("id")["green"]
-    assert (chances > 0.5).astype(int).to_dict() == truth
-    assert run.record("submitted")["score"] == 1.0
-
-
-def test_a_submission_that_kaggle_can_t_score_is_an_error_and_the_upload_is_recorded(shades, serving, workspace):
-    shades.answers(["id,colour", "q00,red"])
-    with serving(shades), pytest.raises(KaggleError, match="could not score"):
-        runner.run(shades.competition, Choices(), workspace, Console(), submitting=True)
-    (run,) = (Run(folder) for folder in (workspace.runs / "shades").iterdir())
-    assert run.submission.is_file()
-    submitted = run.record("submitted")
-    assert (submitted["reference"], submitted["status"], submitted["score"]) == (1, "error", None)
 
 
 def test_what_can_t_be_is_refused_before_anything_is_downloaded(workspace):

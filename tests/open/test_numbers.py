@@ -95,7 +95,7 @@ def reds(tiny):
     return made
 
 
-@pytest.mark.parametrize("kind", each(KINDS, ("several", "grades")))
+@pytest.mark.parametrize("kind", each(KINDS, ("several", "shares", "grades")))
 def test_it_is_learned_predicted_in_its_own_unit_and_graded(kind, reds, opened):
     made = reds(kind)
     done = opened(made)
