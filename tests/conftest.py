@@ -105,11 +105,17 @@ def comp(monkeypatch, capsys):
 
 @pytest.fixture
 def forked(tmp_path_factory):
-    """Starts the command line in such a process; ``before`` is called in it first."""
+    """Starts the command line in a process of its own; ``before`` is called in it first."""
     started = []
 
     def start(*arguments, before=lambda: None, **environment):
-        started.append(Forked(tmp_path_factory.mktemp("forked"), arguments, before, environment))
+        def command():
+            os.environ.update(environment)
+            sys.argv = ["comp", *map(str, arguments)]
+            before()
+            cli.main()
+
+        started.append(Forked(tmp_path_factory.mktemp("forked"), command))
         return started[-1]
 
     yield start
@@ -236,6 +242,12 @@ def shades_in(folder):
 @pytest.fixture
 def shades(tmp_path):
     return shades_in(tmp_path)
+
+
+@pytest.fixture
+def on_shades(shades, comp):
+    """Calls a command that knows `shades`."""
+    return lambda *arguments: comp("--competitions", shades.plugins, *arguments)
 
 
 @pytest.fixture

@@ -6,10 +6,11 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from hashlib import sha256
 
 from accelerate.state import AcceleratorState
 
-from comp import cli
+from comp.training import features, training
 
 
 @dataclass(frozen=True)
@@ -24,32 +25,37 @@ class Ended:
     def last_line(self):
         return self.out.splitlines()[-1]
 
+    @property
+    def sentence(self):
+        """The one sentence that says why the command failed."""
+        (line,) = self.err.splitlines()
+        assert (self.status, line[:7], line[-1]) == (1, "Error: ", "."), line
+        assert "unexpected" not in line
+        assert "Traceback" not in self.out
+        return line[7:]
+
 
 class Forked:
-    """The command line in a process of its own, forked from this one, where everything is imported already."""
+    """Work in a process of its own, forked from this one, where everything is imported already; streams to files."""
 
-    def __init__(self, folder, arguments, before, environment):
+    def __init__(self, folder, work):
+        folder.mkdir(parents=True, exist_ok=True)
         self._streams = [folder / "out.txt", folder / "err.txt"]
         for stream in self._streams:
             stream.touch()
-        self._process = multiprocessing.get_context("fork").Process(
-            target=self._work, args=(arguments, before, environment)
-        )
+        self._process = multiprocessing.get_context("fork").Process(target=self._alone, args=(work,))
         self._process.start()
         self.pid = self._process.pid
 
-    def _work(self, arguments, before, environment):
+    def _alone(self, work):
         for number, stream in enumerate(self._streams, start=1):
-            os.dup2(os.open(stream, os.O_WRONLY), number)
+            os.dup2(os.open(stream, os.O_WRONLY | os.O_APPEND), number)
         # As a new process has them.
         sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
         # Tests started in the background of a shell would hand on that they ignore interrupts.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         AcceleratorState._reset_state(reset_partial_state=True)
-        os.environ.update(environment)
-        sys.argv = ["comp", *map(str, arguments)]
-        before()
-        cli.main()
+        work()
 
     def says(self, beginning, seconds=60):
         """Waits for a line that begins so; gives the rest of it."""
@@ -62,9 +68,45 @@ class Forked:
         raise AssertionError(f"it doesn't say {beginning!r}: {self._streams[1].read_text()}")
 
     def ends(self, seconds=120):
-        self._process.join(seconds)
-        assert self._process.exitcode is not None, "it doesn't end"
+        assert self.ends_within(seconds), "it doesn't end"
         return Ended(self._process.exitcode, *(stream.read_text() for stream in self._streams))
+
+    def ends_within(self, seconds):
+        """Whether it ends by itself in that time."""
+        self._process.join(seconds)
+        return self._process.exitcode is not None
 
     def kill(self):
         self._process.kill()
+
+
+def killed_after(saves, folder, work):
+    """Calls ``work`` in a process that is killed once the state of a training was saved so many times."""
+
+    def until_then():
+        training.SAVE_SECONDS, training.MOST_COST, features.MARK_SECONDS = -1.0, float("inf"), 0.0
+        save, left = training.Training.save, [saves]
+
+        def counted(*arguments):
+            save(*arguments)
+            left[0] -= 1
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        training.Training.save = counted
+        work()
+
+    assert Forked(folder, until_then).ends().status == -signal.SIGKILL
+
+
+def results(run):
+    """Digests of its weights, its submission and what was learned on the way, by file: the same for the same bytes."""
+    names = ("submission.csv", "history.csv", "split.csv", "trained.json", "scores.json")
+    files = (*sorted((run.folder / "checkpoints").glob("*.safetensors")), *(run.folder / name for name in names))
+    assert len(files) > len(names)
+    return {path.name: sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def left_over(run):
+    """Files of a run that a killed process left unfinished."""
+    return [path.name for path in run.folder.rglob("*") if path.name.endswith(".part") or path == run.last]

@@ -26,33 +26,3 @@ def nothing_half_written(folder):
     """No run, and no file that was left unfinished."""
     assert not list(folder.glob("runs/*/*"))
     assert not [path for path in folder.rglob("*") if path.suffix == ".part" or ".part." in path.name]
-
-
-@pytest.fixture
-def sentence(comp):
-    """Calls a command that must fail, and gives the one sentence that says why."""
-
-    def call(*arguments):
-        ended = comp(*arguments)
-        assert ended.status == 1
-        lines = ended.err.splitlines()
-        assert len(lines) == 1, ended.err
-        assert lines[0].startswith("Error: ")
-        assert lines[0].endswith(".")
-        assert "unexpected" not in lines[0]
-        assert "Traceback" not in ended.out
-        return lines[0].removeprefix("Error: ")
-
-    return call
-
-
-@pytest.fixture
-def on_shades(shades, comp):
-    """Calls a command that knows `shades`."""
-    return lambda *arguments: comp("--competitions", shades.plugins, *arguments)
-
-
-@pytest.fixture
-def refused(shades, sentence):
-    """Calls a command that knows `shades` and must fail; gives its sentence."""
-    return lambda *arguments: sentence("--competitions", shades.plugins, *arguments)

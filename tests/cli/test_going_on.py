@@ -43,13 +43,13 @@ def test_features_that_were_being_computed_when_it_was_asked_to_end_are_gone_on_
         (("train", "--resume", "digits/quick-1"), "There is no run 'digits/quick-1'"),
     ],
 )
-def test_what_is_to_be_gone_on_with_is_named_alone(sentence, arguments, says):
-    assert says in sentence(*arguments)
+def test_what_is_to_be_gone_on_with_is_named_alone(comp, arguments, says):
+    assert says in comp(*arguments).sentence
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on_or_one_that_names_its_run(
-    downloaded, comp, sentence, forked, workspace, number
+    downloaded, comp, forked, workspace, number
 ):
     command = ("--competitions", downloaded.plugins, "train", "shades", *TINY, "--set", "stages.cycle_length=6")
     named = (*command[:3], "--resume", "shades/standard-1")
@@ -75,4 +75,4 @@ def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on_or_o
     assert [path.name for path in (workspace.runs / "shades").glob("*/")] == ["standard-1"]
     epochs = (workspace.runs / "shades" / "standard-1" / "epochs.csv").read_text().splitlines()
     assert len(epochs) == 1 + 6
-    assert "has ended" in sentence(*named)
+    assert "has ended" in comp(*named).sentence

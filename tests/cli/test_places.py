@@ -1,46 +1,49 @@
 import shutil
+import socket
 from pathlib import Path
 
+from comp.training import backbone
 from comp.training.training import Training
 from tests.cli.conftest import TINY, files_of_at_most, nothing_half_written
 
 
-def test_a_file_where_a_folder_should_be_is_named(downloaded, refused, workspace):
+def test_a_file_where_a_folder_should_be_is_named(downloaded, on_shades, workspace):
     workspace.runs.write_text("mine")
-    said = refused("train", "shades", *TINY)
+    said = on_shades("train", "shades", *TINY).sentence
     assert str(workspace.runs) in said
     assert "COMP_HOME" in said
     assert workspace.runs.read_text() == "mine"
 
 
-def test_a_home_that_can_t_be_written_is_named(sentence, monkeypatch):
+def test_a_home_that_can_t_be_written_is_named(comp, monkeypatch):
     monkeypatch.setenv("COMP_HOME", "/proc/comp")
-    said = sentence("run", "digits", *TINY)
+    said = comp("run", "digits", *TINY).sentence
     assert "/proc/comp" in said
     assert "COMP_HOME" in said
 
 
 def test_a_disk_too_full_for_each_file_of_a_training_leaves_no_half_of_it_and_the_next_training_goes_on(
-    downloaded, refused, on_shades, workspace, monkeypatch
+    downloaded, on_shades, workspace, monkeypatch
 ):
     monkeypatch.setattr("comp.training.training.SAVE_SECONDS", -1.0)
     training = ("train", "shades", "--backbone", "test_resnet", "--set", "stages.cycle_length=3")
     for room in (0, 300):  # of the config, of the split
         with files_of_at_most(room):
-            assert "make room" in refused(*training)
+            assert "make room" in on_shades(*training).sentence
         nothing_half_written(workspace.folder)
     with files_of_at_most(6_000):  # of the features
-        assert "make room" in refused(*training)
+        assert "make room" in on_shades(*training).sentence
     assert not list((workspace.cache / "features").iterdir())
     with files_of_at_most(8_000):  # of the state
-        said = refused(*training)
+        said = on_shades(*training).sentence
     assert "make room" in said
     assert "the same command again resumes" in said
     with files_of_at_most(40_000):  # of the weights
-        refused(*training)
+        assert on_shades(*training).sentence
     assert list((workspace.cache / "features").iterdir())
     assert not list(workspace.runs.rglob("*.part*")) + list(workspace.runs.rglob("model.safetensors"))
-    assert "`comp train --resume shades/standard-1` goes on from what is there" in refused("predict", "shades")
+    told = on_shades("predict", "shades").sentence
+    assert "`comp train --resume shades/standard-1` goes on from what is there" in told
     ended = on_shades(*training)
     assert ended.status == 0
     assert "resuming shades/standard-1, which was stopped" in ended.out
@@ -48,20 +51,20 @@ def test_a_disk_too_full_for_each_file_of_a_training_leaves_no_half_of_it_and_th
 
 
 def test_a_disk_too_full_for_the_download_says_so_and_the_next_goes_on(
-    shades, refused, on_shades, forked, workspace, monkeypatch
+    shades, on_shades, forked, workspace, monkeypatch
 ):
     # Served by another process, which has all the room it needs.
     address = forked("serve", shades.served, "--port", 0).says("export COMP_KAGGLE_URL=")
     monkeypatch.setenv("COMP_KAGGLE_URL", address)
     with files_of_at_most(2_000):
-        assert "room" in refused("download", "shades")
+        assert "room" in on_shades("download", "shades").sentence
     assert on_shades("download", "shades").status == 0
 
 
-def test_a_disk_too_full_for_the_predictions_leaves_those_there_were(downloaded, refused, on_shades):
+def test_a_disk_too_full_for_the_predictions_leaves_those_there_were(downloaded, on_shades):
     run = Path(on_shades("train", "shades", *TINY).last_line)
     with files_of_at_most(700):
-        refused("predict", "shades")
+        assert on_shades("predict", "shades").sentence
     assert not [
         path for path in run.rglob("*") if path.name in {"valid.parquet", "submission.csv"} or ".part" in path.name
     ]
@@ -97,3 +100,30 @@ def test_two_runs_at_once_on_the_same_data_end_alike(downloaded, forked, workspa
     assert len(weights) == 2
     assert weights[0] == weights[1]
     assert [path.suffix for path in (workspace.cache / "features").iterdir()] == [".npy"]
+
+
+def test_without_credentials_nothing_is_connected_to_or_half_written(comp, workspace, monkeypatch):
+    def no_network(*_, **__):
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket, "create_connection", no_network)
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    said = comp("run", "planet", "--recipe", "quick").sentence
+    assert "Kaggle wants to know who is asking" in said
+    nothing_half_written(workspace.folder)
+
+
+def test_an_image_that_breaks_after_it_was_screened_is_named_and_leaves_no_features(
+    shades, serving, on_shades, workspace, monkeypatch
+):
+    build = backbone.build_classifier
+
+    def breaking(*arguments, **options):
+        (workspace.data("shades") / "train" / "t05.png").write_bytes(b"not an image")
+        return build(*arguments, **options)
+
+    monkeypatch.setattr("comp.training.prepared.build_classifier", breaking)
+    with serving(shades):
+        said = on_shades("run", "shades", *TINY).sentence
+    assert "t05.png can't be read as an image" in said
+    assert not list((workspace.cache / "features").iterdir())

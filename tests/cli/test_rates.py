@@ -59,17 +59,17 @@ def test_schedule_of_heads_that_are_solved_has_no_rate_to_draw(comp, workspace):
     assert not (workspace.runs / "dog-breeds").exists()
 
 
-def test_what_can_t_be_shown_is_one_sentence(shades, on_shades, refused, workspace):
+def test_what_can_t_be_shown_is_one_sentence(shades, on_shades, workspace):
     for arguments, says in [
         (("lr-find", "shades"), "run `comp download shades` first"),
         (("lr-find", "shades", "--set", "stages.size=soon"), "--set stages.size=soon"),
         (("schedule", "shades", "--recipe", "fast"), "has no recipe 'fast'"),
         (("schedule", "shades", "--set", "stages.cycles=0"), "`cycles` is 0"),
     ]:
-        assert says in refused(*arguments)
+        assert says in on_shades(*arguments).sentence
     assert not workspace.folder.exists()
     shutil.copytree(shades.files, workspace.data("shades"))
     for stage in (0, 2, -1):
         said = f"--stage is {stage}, but the recipe 'standard' has stages 1 to 1."
-        assert refused("lr-find", "shades", "--stage", stage) == said
+        assert on_shades("lr-find", "shades", "--stage", stage).sentence == said
     assert not workspace.runs.exists()

@@ -1,9 +1,8 @@
 """Tiny competitions, each of a part that a declaration may choose or bring: from their files to a graded submission."""
 
-import os
 import shutil
-import signal
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -11,9 +10,7 @@ from comp import runner
 from comp.console import Console
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
-from comp.training import features, training
-
-FILES = ("checkpoints/model.safetensors", "submission.csv", "history.csv", "split.csv", "trained.json", "scores.json")
+from tests.processes import killed_after, left_over, results
 
 
 def each(kinds, often):
@@ -47,34 +44,12 @@ class Opened:
         again = Workspace(self.workspace.folder.parent / "again")
         shutil.copytree(self.workspace.folder / "data", again.folder / "data")
         halfway = max(1, len((self.run.folder / "history.csv").read_text().splitlines()) // 2)
-        assert _killed(self.made.competition, self.choices, again, halfway)
-        resumed = runner.run(self.made.competition, self.choices, again, Console())
-        for name in FILES:
-            assert (resumed.folder / name).read_bytes() == (self.run.folder / name).read_bytes(), name
+        work = partial(runner.run, self.made.competition, self.choices, again, Console())
+        killed_after(halfway, again.folder.parent / "killed", work)
+        resumed = work()
         assert resumed.name == self.run.name
-        assert not [path.name for path in resumed.folder.rglob("*.part")]
-        assert not resumed.last.exists()
-
-
-def _killed(competition, choices, workspace, saves):
-    """Whether a process that runs it was killed, after its state had been saved so many times."""
-    child = os.fork()
-    if not child:
-        training.SAVE_SECONDS, training.MOST_COST, features.MARK_SECONDS = -1.0, float("inf"), 0.0
-        save, left = training.Training.save, [saves]
-
-        def counted(*arguments):
-            save(*arguments)
-            left[0] -= 1
-            if not left[0]:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        training.Training.save = counted
-        try:
-            runner.run(competition, choices, workspace, Console())
-        finally:
-            os._exit(1)
-    return os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+        assert results(resumed) == results(self.run)
+        assert left_over(resumed) == []
 
 
 @pytest.fixture

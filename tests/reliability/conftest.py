@@ -90,22 +90,9 @@ def fetching(comp, bulky, serving):
 
 
 @pytest.fixture
-def refused(fetching, sentence):
+def refused(fetching):
     """The same, where it must fail; gives the one sentence that says why."""
-    return lambda *faults: sentence(fetching(*faults))
-
-
-@pytest.fixture
-def sentence():
-    """The one sentence of a command that must have failed."""
-
-    def only(ended):
-        (line,) = ended.err.splitlines()
-        assert (ended.status, line[:7], line[-1]) == (1, "Error: ", ".")
-        assert "unexpected" not in line
-        return line[7:]
-
-    return only
+    return lambda *faults: fetching(*faults).sentence
 
 
 def leave_the_server():
@@ -188,12 +175,12 @@ def submittable(shades, predicting):
 
 
 @pytest.fixture
-def sending(comp, shades, serving):
+def sending(on_shades, shades, serving):
     """Calls `comp submit RUN` against a local Kaggle that goes wrong as planned."""
 
     def call(run, *faults):
         with serving(shades, *faults):
-            return comp("--competitions", shades.plugins, "submit", run.folder)
+            return on_shades("submit", run.folder)
 
     return call
 

@@ -5,7 +5,6 @@ A try is a child forked from a process that has imported everything and computed
 
 import contextlib
 import importlib
-import multiprocessing
 import os
 import random
 import shutil
@@ -19,9 +18,10 @@ from comp.console import Console
 from comp.declare.competition import Competition
 from comp.kaggle.connection import Endpoint
 from comp.kaggle.credentials import sign_in
-from comp.runs import Run, Workspace, list_runs
+from comp.runs import Workspace, list_runs
 from comp.runs.resolve import Choices
 from comp.training import features, training
+from tests.processes import Forked, left_over, results
 
 # So that runs of seconds are saved as often as runs of hours.
 SAVE_SECONDS = 0.3
@@ -50,31 +50,25 @@ class Counts:
 
 
 def begin(workload, folder):
-    """The process of one try; what it prints goes to a file."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """The process of one try."""
 
     def work():
         os.setsid()
-        printed = os.open(folder / "printed.txt", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-        os.dup2(printed, 1)
-        os.dup2(printed, 2)
         workload.run(folder / "home")
         (folder / "imported.txt").write_text("\n".join(sys.modules))
 
-    process = multiprocessing.get_context("fork").Process(target=work)
-    process.start()
-    return process
+    return Forked(folder, work)
 
 
-def ended_well(process, folder):
-    process.join()
-    assert process.exitcode == 0, (folder / "printed.txt").read_text()[-3000:]
+def ended_well(process):
+    ended = process.ends(None)
+    assert ended.status == 0, ended.err[-3000:]
 
 
 def undisturbed(workload, folder):
     """A run that nobody kills, and the seconds that it took."""
     began = time.monotonic()
-    ended_well(begin(workload, folder), folder)
+    ended_well(begin(workload, folder))
     return only_run(workload, folder), time.monotonic() - began
 
 
@@ -100,16 +94,15 @@ def until_it_ends(workload, folder, seconds, draw, counts):
     while True:
         process = begin(workload, folder)
         # Twice as long from the second time on, or few would ever end.
-        process.join(draw.uniform(0, seconds if not killed else 2 * seconds))
-        if process.exitcode is None:
+        if process.ends_within(draw.uniform(0, seconds if not killed else 2 * seconds)):
+            ended_well(process)
+        else:
             process.kill()
-            process.join()
+            process.ends()
             counts.kills += 1
             killed += 1
             if not has_ended(workload, folder):
                 continue
-        else:
-            ended_well(process, folder)
         if killed:
             return only_run(workload, folder)
         shutil.rmtree(folder)
@@ -120,35 +113,18 @@ def has_ended(workload, folder):
     return any(run.reported for run in list_runs(Workspace(folder / "home"), workload.competition.name))
 
 
-def same(one: Run, other: Run) -> bool:
-    """Weights, submission, and what was learned on the way, byte for byte."""
-
-    def contents(run):
-        weights = sorted((run.folder / "checkpoints").glob("*.safetensors"))
-        tables = [run.folder / name for name in ("split.csv", "history.csv", "submission.csv")]
-        records = [run.folder / f"{name}.json" for name in ("trained", "scores")]
-        return {path.name: path.read_bytes() for path in (*weights, *tables, *records)}
-
-    return contents(one) == contents(other)
-
-
-def left_over(run: Run):
-    """Files of a run that a killed process left unfinished."""
-    return [path for path in run.folder.rglob("*") if path.name.endswith(".part") or path.name == "last.pt"]
-
-
 def kill_at_random(workload, folder, runs, seed, report=lambda counts: None):
     """So many runs, each killed at random until it ends, and compared with one that nobody killed."""
     draw, counts = random.Random(seed), Counts()
     first, _ = undisturbed(workload, folder / "first")
     import_all(folder / "first")
     expected, seconds = undisturbed(workload, folder / "undisturbed")
-    assert same(first, expected)
+    assert results(first) == results(expected)
     for number in range(runs):
         place = folder / str(number)
         ended = until_it_ends(workload, place, seconds, draw, counts)
         counts.runs += 1
-        if same(expected, ended) and not left_over(ended):
+        if results(expected) == results(ended) and not left_over(ended):
             counts.identical += 1
             shutil.rmtree(place)
         report(counts)

@@ -61,9 +61,9 @@ def test_a_submission_that_shows_up_late_is_waited_for(sending, run, sent_once, 
     ids=["submission", "upload"],
 )
 def test_what_never_arrives_is_one_sentence_and_sent_after_a_look(
-    sending, sentence, run, not_sent, sent_once, waits, fault, says
+    sending, run, not_sent, sent_once, waits, fault, says
 ):
-    assert says in sentence(sending(run, fault))
+    assert says in sending(run, fault).sentence
     not_sent()
     waits.clear()
     assert "submitted submission.csv to shades" in sending(run).out
@@ -84,22 +84,22 @@ def test_a_server_that_falls_silent_is_tried_again(sending, run, sent_once, impa
     sent_once()
 
 
-def test_an_address_that_has_run_out_is_asked_for_anew(sending, sentence, run, not_sent, sent_once):
+def test_an_address_that_has_run_out_is_asked_for_anew(sending, run, not_sent, sent_once):
     refused = "address for the upload of submission.csv was refused (404); "
-    told = sentence(sending(run, Fault("uploads", "expire", times=None)))
+    told = sending(run, Fault("uploads", "expire", times=None)).sentence
     assert f"{refused}run the same command again" in told
     not_sent()
     assert sending(run, Fault("uploads", "expire", times=2)).out.count(f"{refused}trying again") == 2
     sent_once()
 
 
-def test_a_proxy_s_page_is_never_taken_for_an_answer(sending, sentence, run, not_sent):
+def test_a_proxy_s_page_is_never_taken_for_an_answer(sending, run, not_sent):
     for at in ("GetCompetition", "uploads", "CreateSubmission"):
-        assert "with a web page instead of data" in sentence(sending(run, Fault(at, "page", times=None))), at
+        assert "with a web page instead of data" in sending(run, Fault(at, "page", times=None)).sentence, at
         not_sent()
 
 
-def test_a_refusal_is_one_sentence_with_its_remedy(sending, sentence, run, not_sent):
+def test_a_refusal_is_one_sentence_with_its_remedy(sending, run, not_sent):
     remedies = [
         (Fault("StartSubmissionUpload", "refuse", status=401), "~/.kaggle/access_token"),
         (Fault("CreateSubmission", "refuse", status=403), "accept its rules at http://127.0.0.1"),
@@ -110,19 +110,19 @@ def test_a_refusal_is_one_sentence_with_its_remedy(sending, sentence, run, not_s
     uploading = Fault("uploads", "refuse", status=500)  # which would show in what is said
     for fault, remedy in remedies:
         ended = sending(run, fault, uploading)
-        assert remedy in sentence(ended)
+        assert remedy in ended.sentence
         assert ("(500)" in ended.out) == (fault.at == "CreateSubmission")
         not_sent()
 
 
 def test_the_submissions_left_today_are_shown_and_without_any_nothing_is_uploaded(
-    sending, sentence, submittable, kaggle_has, monkeypatch
+    sending, submittable, kaggle_has, monkeypatch
 ):
     monkeypatch.setattr("comp.local_kaggle.protocol.DAILY_SUBMISSIONS", 2)
     runs = [submittable(seed=seed) for seed in range(3)]
     assert "2 submissions left today, this one included" in sending(runs[0]).out
     assert "1 submission left today" in sending(runs[1]).out
-    told = sentence(sending(runs[2], Fault("uploads", "refuse", status=500)))
+    told = sending(runs[2], Fault("uploads", "refuse", status=500)).sentence
     assert "No submission to shades is left today, 2 were made; the next day begins at 00:00 UTC, in " in told
     assert len(kaggle_has()) == 2
 
@@ -133,9 +133,9 @@ def test_that_the_day_s_limit_is_not_known_stops_nothing(sending, run, sent_once
     sent_once()
 
 
-def test_too_many_requests_are_waited_out_when_that_is_short(sending, sentence, run, not_sent, sent_once, waits):
+def test_too_many_requests_are_waited_out_when_that_is_short(sending, run, not_sent, sent_once, waits):
     plan = Fault("CreateSubmission", "refuse", times=None, status=429, retry_after=600)
-    assert "wait 10 minutes" in sentence(sending(run, plan))
+    assert "wait 10 minutes" in sending(run, plan).sentence
     not_sent()
     waits.clear()
     ended = sending(run, Fault("CreateSubmission", "refuse", status=429, retry_after=20))
@@ -155,11 +155,11 @@ def test_a_score_is_waited_for_through_bad_minutes_and_by_a_clock_that_jumps(
 
 
 def test_a_score_that_doesn_t_come_is_one_sentence_and_the_same_command_goes_on_waiting(
-    sending, sentence, run, sent_once, kaggle_has, monkeypatch
+    sending, run, sent_once, kaggle_has, monkeypatch
 ):
     with monkeypatch.context() as patch:
         patch.setattr("comp.kaggle.submitting.POLL_SECONDS", (601.0, 601.0))
-        told = sentence(sending(run, Fault("ListSubmissions", "pending", times=None)))
+        told = sending(run, Fault("ListSubmissions", "pending", times=None)).sentence
     assert "Submission 1 is uploaded and has no score after 600 seconds; run the same command again" in told
     assert run.record("submitted")["status"] == "pending"
     with_news = sending(run)
@@ -198,10 +198,10 @@ def test_a_kill_before_kaggle_s_answer_sends_nothing_twice(
 
 
 def test_a_submission_that_was_taken_unseen_and_is_listed_late_is_looked_for_before_the_file_is_sent_again(
-    sending, sentence, run, sent_once, waits
+    sending, run, sent_once, waits
 ):
     never_listed = Fault("ListSubmissions", "refuse", skip=2, times=None, status=503)
-    assert sentence(sending(run, Fault("CreateSubmission", "lose"), never_listed))
+    assert sending(run, Fault("CreateSubmission", "lose"), never_listed).sentence
     waits.clear()
     again = sending(run, Fault("ListSubmissions", "late", times=3))
     assert "an upload of this file ended without an answer; looking whether it was taken" in again.out
@@ -257,18 +257,16 @@ def test_an_identical_file_is_not_sent_twice_not_even_from_another_run(sending, 
     assert len(kaggle_has()) == 2
 
 
-def test_a_submission_that_doesn_t_fit_the_sample_is_refused_before_anybody_is_asked(
-    comp, shades, sentence, run, monkeypatch
-):
+def test_a_submission_that_doesn_t_fit_the_sample_is_refused_before_anybody_is_asked(on_shades, run, monkeypatch):
     run.submission.write_text("".join(run.submission.read_text().splitlines(keepends=True)[:-1]))
     monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")
-    ended = comp("--competitions", shades.plugins, "submit", run.folder)
-    assert "There are 11 rows, but the sample submission has 12" in sentence(ended)
+    ended = on_shades("submit", run.folder)
+    assert "There are 11 rows, but the sample submission has 12" in ended.sentence
 
 
-def test_a_submission_that_kaggle_can_t_score_says_why_and_may_be_mended(sending, sentence, shades, run, kaggle_has):
+def test_a_submission_that_kaggle_can_t_score_says_why_and_may_be_mended(sending, shades, run, kaggle_has):
     shades.answers(["id,colour", "q00,red"])
-    assert "could not score submission 1 (submission.csv): The column 'id' should hold" in sentence(sending(run))
+    assert "could not score submission 1 (submission.csv): The column 'id' should hold" in sending(run).sentence
     assert (run.record("submitted")["status"], run.record("submitted")["score"]) == ("error", None)
     shades.answers(["id,colour", *(f"q{number:02},red" for number in range(12))])
     assert sending(run).status == 0
@@ -276,7 +274,7 @@ def test_a_submission_that_kaggle_can_t_score_says_why_and_may_be_mended(sending
 
 
 def test_a_record_that_can_t_be_written_is_one_sentence_and_nothing_is_sent_twice(
-    sending, sentence, run, sent_once, disk, kaggle_has, tmp_path
+    sending, run, sent_once, disk, kaggle_has, tmp_path
 ):
     kept = {path.name: path.read_bytes() for path in run.folder.iterdir() if path.is_file()}
     unwritable = disk(run.folder, size=2_000_000)
@@ -284,7 +282,7 @@ def test_a_record_that_can_t_be_written_is_one_sentence_and_nothing_is_sent_twic
         (run.folder / name).write_bytes(content)
     (run.folder / "log.txt").touch()
     unwritable("ro")
-    assert "Read-only file system" in sentence(sending(run))
+    assert "Read-only file system" in sending(run).sentence
     unwritable("rw")
     assert sending(run).status == 0
     sent_once()
