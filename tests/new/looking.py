@@ -1,20 +1,43 @@
 """What `comp new` looks at, in words, and what it found."""
 
+from dataclasses import replace
+from io import StringIO
+
 import pandas as pd
 
+from comp.new.inference import infer
 from comp.new.look import Look
+from tests.new.templates import kind
 
 
 def table(header, *rows):
     return pd.DataFrame([row.split(",") for row in rows], columns=header.split(","))
 
 
-def look(files, **tables):
-    """Files in words, and the CSVs by name."""
-    named = {f"{name}.csv": frame for name, frame in tables.items()}
-    return Look([*files.split(), *named], named)
+def look(files="train/{n}.png test/{n}.png", *, numbers=None, metric="", **tables):
+    """Files and the CSVs by name, as ``kind`` takes their templates; a table may be given as it is."""
+    templates = {name: one for name, one in tables.items() if isinstance(one, str)}
+    made = kind(files, sample=None, numbers=numbers, **templates)
+    frames = {name: pd.read_csv(StringIO(text), dtype=str, keep_default_na=False) for name, text in made.tables.items()}
+    frames |= {f"{name}.csv": one for name, one in tables.items() if name not in templates}
+    return Look([*made.files, *frames], frames, metric=metric)
+
+
+def inferred(*files, aside=None, **more):
+    """aside: why tables were not looked at. Else as ``look`` takes it."""
+    found = look(*files, **more)
+    return infer(replace(found, aside=aside) if aside else found, "mine", "mine")
+
+
+def declared(*files, **more):
+    return inferred(*files, **more).competition
 
 
 def about(inferred, what):
     (finding,) = (finding for finding in inferred.findings if finding.about == what)
     return finding
+
+
+def doubts(inferred, what):
+    """What a person is asked to look at."""
+    return [finding.text for finding in inferred.findings if finding.about == what and not finding.sure]

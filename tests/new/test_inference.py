@@ -11,21 +11,15 @@ from comp.errors import DataError
 from comp.new import look as looking
 from comp.new.at_kaggle import lifted, unpacked
 from comp.new.inference import infer
-from comp.new.look import Look, look_at_folder
-from tests.new.looking import about, look, table
-from tests.new.templates import bands, coco
+from comp.new.look import look_at_folder
+from tests.new.looking import about, declared, doubts, inferred, look, table
+from tests.new.templates import ASKED, bands, coco
 
 
 def binary(test="0.5", train=("0", "1"), **others):
     """A column of two classes, and a sample with one value for every image."""
-    rows = [f"{number},{train[number % 2]}" for number in range(8)]
-    files = " ".join([*(f"train/{number}.png" for number in range(8)), "test/90.png", "test/91.png"])
-    sample = table("id,y", f"90,{test}", f"91,{test}")
-    return Look(
-        [*files.split(), "train.csv", "sample_submission.csv"],
-        {"train.csv": table("id,y", *rows), "sample_submission.csv": sample},
-        **others,
-    )
+    rows = [f"{number},{train[number % 2]}" for number in range(12)]
+    return look(train=table("id,y", *rows), sample_submission=f"id,y: {{n}},{test}", **others)
 
 
 @pytest.mark.parametrize(
@@ -63,19 +57,17 @@ def test_kaggle_s_metric_is_taken_or_where_it_is_unknown_or_does_not_fit_one_is_
 
 
 def test_a_metric_of_numbers_makes_no_numbers_of_classes_where_no_sample_says_what_is_asked():
-    files = [f"train/{pet}/{number}.jpg" for pet in ("cat", "dog") for number in range(4)]
-    inferred = infer(Look([*files, "test/90.jpg"], {}, metric="Root Mean Squared Error"), "mine", "mine")
-    assert inferred.competition.submission == ClassName()
-    assert not about(inferred, "metric").sure
-    assert "Root Mean Squared Error" in about(inferred, "metric").text
+    found = inferred("train/{pet}/{n}.jpg test/{n}.jpg", metric="Root Mean Squared Error")
+    assert found.competition.submission == ClassName()
+    (doubt,) = doubts(found, "metric")
+    assert "Root Mean Squared Error" in doubt
 
 
 def of_column(column, values, sample, file="", metric=""):
-    """Twelve images whose labels are in a column, and what the sample submission says of one to predict."""
+    """Images whose labels are in a column, and what the sample submission says of those to predict."""
     rows = [f"{number},{values[number % len(values)]}" for number in range(12)]
-    images = " ".join(f"train/{number}.png" for number in range(12))
-    tables = {"train": table(f"id,{column}", *rows), "sample_submission": table(f"id,{column}", f"90,{sample}")}
-    return infer(replace(look(f"{images} test/90.png {file}", **tables), metric=metric), "mine", "mine").competition
+    files, asked = f"train/{{n}}.png test/{{n}}.png {file}", f"id,{column}: {{n}},{sample}"
+    return declared(files, train=table(f"id,{column}", *rows), sample_submission=asked, metric=metric)
 
 
 @pytest.mark.parametrize(
@@ -101,100 +93,71 @@ def test_names_that_share_words_are_no_tags_where_the_metric_compares_classes(me
 
 
 def test_a_csv_of_the_test_images_or_of_annotations_is_not_where_labels_come_from():
-    whole = table("id,y,box", *(f"{number},{number % 2},a" for number in range(8)))
-    partly = table("id,label,data", *(f"{number % 5},{number % 2},x{number}" for number in range(8)))
-    files = " ".join(f"train/{number}.png" for number in range(8))
-    found = look(
-        f"{files} test/90.png",
-        annotations=partly,
-        train=whole,
-        test=table("id,box", "90,a"),
-        sample_submission=table("id,y", "90,0.5"),
-    )
-    labels = infer(found, "mine", "mine").competition.labels
+    labels = declared(
+        annotations="id,label,data: {quarter},{half},x{n}",
+        train="id,y,box: {n},{half},a",
+        test="id,box: {n},a",
+        sample_submission="id,y: {n},0.5",
+    ).labels
     assert (labels.csv, labels.label) == ("train.csv", "y")
 
 
 @pytest.mark.parametrize(
     ("column", "values", "grouped"),
     [
-        *(("patient_id", "ppqqrrss", True), ("patient_id", "pqrstuvw", False), ("patient_id", "pppppppp", False)),
-        *(("groupId", "ppqqrrss", True), ("scanSite", "ppqqrrss", True), ("the site", "ppqqrrss", True)),
-        *(("age_group", "ppqqrrss", False), ("website", "ppqqrrss", False), ("composite", "ppqqrrss", False)),
+        *(("patient_id", "p{pair}", True), ("patient_id", "p{n}", False), ("patient_id", "p", False)),
+        *(("groupId", "p{pair}", True), ("scanSite", "p{pair}", True), ("the site", "p{pair}", True)),
+        *(("age_group", "p{pair}", False), ("website", "p{pair}", False), ("composite", "p{pair}", False)),
     ],
 )
 def test_images_of_one_patient_are_a_group_where_there_are_enough_patients(column, values, grouped):
-    rows = [f"{number},{number % 2},{patient}" for number, patient in enumerate(values)]
-    files = " ".join(f"train/{number}.png" for number in range(8))
-    found = look(
-        f"{files} test/90.png", train=table(f"id,y,{column}", *rows), sample_submission=table("id,y", "90,0.5")
-    )
-    inferred = infer(found, "mine", "mine")
-    assert inferred.competition.labels.group == (column if grouped else None)
-    assert any(finding.about == "groups" for finding in inferred.findings) == grouped
+    found = inferred(train=f"id,y,{column}: {{n}},{{half}},{values}", sample_submission="id,y: {n},0.5")
+    assert found.competition.labels.group == (column if grouped else None)
+    assert any(finding.about == "groups" for finding in found.findings) == grouped
 
 
 @pytest.mark.parametrize(
     ("names", "patients", "taken"),
     [
-        ("series_id patient_id", 12, "patient_id"),
-        ("patient_id series_id", 12, "patient_id"),
+        ("series_id,patient_id", 12, "patient_id"),
+        ("patient_id,series_id", 12, "patient_id"),
         # Too few for five folds.
-        ("series_id site", 5, "series_id"),
+        ("series_id,site", 5, "series_id"),
     ],
 )
 def test_of_groups_of_groups_the_larger_are_taken_and_an_answer_is_none(names, patients, taken):
     """Two images of each series, two series of each patient; and with the series as answers."""
-    columns = names.split()
-    series = columns.index("series_id")
-    rows = []
-    for number in range(4 * patients):
-        values = [f"p{number // 4}", f"p{number // 4}"]
-        values[series] = f"s{number // 2}"
-        rows.append(f"{number},{number // 2 % 2},{','.join(values)}")
-    files = " ".join(f"train/{number}.png" for number in range(4 * patients))
-    train = table(f"id,y,{','.join(columns)}", *rows)
-    found = look(f"{files} test/900.png", train=train, sample_submission=table("id,y", "900,0.5"))
-    assert infer(found, "mine", "mine").competition.labels.group == taken
-    test = table("id,series_id", "900,s900", "901,s900")
-    found = look(
-        f"{files} test/900.png test/901.png", train=train, test=test, sample_submission=table("series_id,y", "s900,0.5")
-    )
-    labels = infer(found, "mine", "mine").competition.labels
+    columns = names.split(",")
+    groups = ",".join("s{pair}" if name == "series_id" else "p{four}" for name in columns)
+    given = {"numbers": {"train": range(4 * patients)}, "train": f"id,y,{names}: {{n}},{{half_of_pair}},{groups}"}
+    assert declared(**given, sample_submission="id,y: {n},0.5").labels.group == taken
+    labels = declared(**given, test="id,series_id: {n},s{n}", sample_submission="series_id,y: s{n},0.5").labels
     assert (labels.answer, labels.group) == ("series_id", next(name for name in columns if name != "series_id"))
 
 
 def test_an_id_whose_images_are_named_in_two_columns_is_predicted_from_both():
-    parts = {part: [f"{part}{number}" for number in range(8)] for part in ("s", "t")}
-    files = " ".join(f"images/{one}_{side}.png" for ones in parts.values() for one in ones for side in "LR")
-    rows = {part: [f"{one},{one}_L.png,{one}_R.png" for one in ones] for part, ones in parts.items()}
-    found = look(
-        files,
-        train=table("study,left,right,y", *(f"{row},{number / 7:.3f}" for number, row in enumerate(rows["s"]))),
-        test=table("study,left,right", *rows["t"]),
-        sample_submission=table("study,y", *(f"{one},0.5" for one in parts["t"])),
+    competition = declared(
+        "images/s{n}_L.png images/s{n}_R.png",
+        train="study,left,right,y: s{n},s{n}_L.png,s{n}_R.png,0.{n}5",
+        test="study,left,right: s{n},s{n}_L.png,s{n}_R.png",
+        sample_submission="study,y: s{n},0.5",
     )
-    competition = infer(found, "mine", "mine").competition
     assert competition.test == TestImages("images", suffix="_*.png")
     assert (competition.labels.image, competition.labels.suffix) == ("study", "_*.png")
 
 
 @pytest.mark.parametrize("alike", [True, False])
 def test_images_that_two_columns_predict_together_validate_together_where_their_label_is_one(alike):
-    rows = [f"{patient}{side}{n},p{patient},{side}" for patient in range(12) for side in "LR" for n in range(2)]
-    labels = ["01"[number // (2 if alike else 1) % 2] for number in range(48)]
-    files = " ".join(f"train/{row.split(',')[0]}.png" for row in rows)
-    found = look(
-        f"{files} test/x.png test/y.png",
-        train=table("image,patient_id,side,y", *(f"{row},{y}" for row, y in zip(rows, labels, strict=True))),
-        test=table("image,patient_id,side,prediction_id", "x,p90,L,p90_L", "y,p90,L,p90_L"),
-        sample_submission=table("prediction_id,y", "p90_L,0.5"),
+    found = inferred(
+        "train/{n}.png test/x.png test/y.png",
+        numbers={"train": range(48)},
+        train=f"image,patient_id,side,y: {{n}},p{{four}},{{side}},{'{half}' if alike else '{half_of_pair}'}",
+        test=table("image,patient_id,side,prediction_id", "x,p90,left,p90_left", "y,p90,left,p90_left"),
+        sample_submission=table("prediction_id,y", "p90_left,0.5"),
     )
-    inferred = infer(found, "mine", "mine")
-    labels = inferred.competition.labels
+    labels = found.competition.labels
     assert (labels.answer, labels.group) == ("{patient_id}_{side}" if alike else None, "patient_id")
-    doubted = [finding for finding in inferred.findings if finding.about == "labels" and not finding.sure]
-    assert any("'prediction_id'" in finding.text for finding in doubted) != alike
+    assert any("'prediction_id'" in doubt for doubt in doubts(found, "labels")) != alike
 
 
 @pytest.mark.parametrize(
@@ -262,7 +225,7 @@ def test_layer_rates_follow_words_of_the_name_and_the_viewpoint_is_to_be_confirm
 )
 def test_what_is_missing_is_named(files, tables, sentence):
     with pytest.raises(DataError, match=sentence):
-        infer(look(files, **tables), "mine", "mine")
+        inferred(files, **tables)
 
 
 @pytest.mark.parametrize(
@@ -288,56 +251,50 @@ def test_files_that_are_no_tables_are_set_aside_and_an_empty_list_says_nothing(t
 
 
 def test_the_reader_is_that_of_the_images_that_are_labelled():
-    places = ("train/{}.dcm", "jpeg/train/{}.jpg")
-    files = [place.format(number) for place in places for number in range(8)]
-    labels = table("id,y", *(f"{number}.jpg,{number % 2}" for number in range(8)))
-    sample = table("id,y", "90.jpg,0.5")
-    found = look(" ".join([*files, "test/90.dcm", "jpeg/test/90.jpg"]), train=labels, sample_submission=sample)
-    competition = infer(found, "mine", "mine").competition
+    competition = declared(
+        "{part}/{n}.dcm jpeg/train/{n}.jpg jpeg/test/{n}.jpg",
+        numbers={"jpeg/test": ASKED},
+        train="id,y: {n}.jpg,{half}",
+        sample_submission="id,y: {n}.jpg,0.5",
+    )
     assert (competition.labels.folder, competition.read) == ("jpeg/train", "images")
 
 
 def test_no_other_sample_submission_is_where_labels_come_from():
-    kinds = ("Type_1", "Type_2", "Type_3")
-    files = [f"train/{kind}/{number}.jpg" for kind in kinds for number in range(4)]
-    header, rows = f"image_name,{','.join(kinds)}", [f"{number}.jpg,0.2,0.5,0.3" for number in range(80, 100)]
-    found = look(
-        " ".join([*files, *(f"test{'_stg2' * (number > 89)}/{number}.jpg" for number in range(80, 100))]),
-        sample_submission=table(header, *rows[:10]),
-        sample_submission_stg2=table(header, *rows[10:]),
+    sample, later = "image_name,Type_0,Type_1,Type_2: {n}.jpg,0.2,0.5,0.3", range(200, 210)
+    competition = declared(
+        "train/Type_{third}/{n}.jpg test/{n}.jpg test_stg2/{n}.jpg",
+        numbers={"test_stg2": later, "sample_submission_stg2": later},
+        sample_submission=sample,
+        sample_submission_stg2=sample,
     )
-    competition = infer(found, "mine", "mine").competition
     assert competition.sample_submission == "sample_submission_stg2.csv"
     assert competition.labels == Folders("train")
 
 
 def test_a_table_of_samples_to_train_on_is_no_sample_submission():
-    rows = [f"{number},{number % 2}" for number in range(8)]
-    files = " ".join(f"train/{number}.png" for number in range(8))
-    found = look(f"{files} test/90.png", train_samples=table("id,y", *rows), sample_submission=table("id,y", "90,0.5"))
-    assert infer(found, "mine", "mine").competition.labels.csv == "train_samples.csv"
+    labels = declared(train_samples="id,y: {n},{half}", sample_submission="id,y: {n},0.5").labels
+    assert labels.csv == "train_samples.csv"
 
 
 @pytest.mark.parametrize("place", ["contest_data", "Latest", "a"])
 @pytest.mark.parametrize("test", ["test1", "stage2_test", "imagesTest"])
-def test_images_of_a_contest_are_not_all_images_to_predict(place, test):
-    files = [f"{place}/train/{pet}/{number}.jpg" for pet in ("cat", "dog") for number in range(4)]
-    found = look(" ".join([*files, f"{place}/{test}/90.jpg"]))
-    for sample in ({}, {"sample_submission.csv": table("id,label", "90,cat")}):
-        competition = infer(replace(found, tables=sample), "mine", "mine").competition
-        assert (competition.labels.folder, competition.test.folder) == (f"{place}/train", f"{place}/{test}")
+@pytest.mark.parametrize("sample", [{}, {"sample_submission": "id,label: {n},cat"}])
+def test_images_of_a_contest_are_not_all_images_to_predict(place, test, sample):
+    files = f"{place}/train/{{pet}}/{{n}}.jpg {place}/{test}/{{n}}.jpg"
+    competition = declared(files, numbers={f"{place}/{test}": ASKED}, **sample)
+    assert (competition.labels.folder, competition.test.folder) == (f"{place}/train", f"{place}/{test}")
 
 
 def test_ids_in_the_last_column_are_no_answers_with_images():
-    files = [f"train/cat/{number}.jpg" for number in range(4)] + [f"train/dog/{number}.jpg" for number in range(4)]
-    asked = ("test-img-0.jpg", "test-img-1.jpg", "test-img-2.jpg")
-    sample = table("Category,Id", *(f"cat,{name}" for name in asked))
-    found = look(" ".join([*files, *(f"test/{name}" for name in asked)]), sample_submission=sample)
-    competition = infer(found, "mine", "mine").competition
+    def asking(answers):
+        sample = table("Category,Id", *(f"{answers[n - ASKED[0]]},test-img-{n}.jpg" for n in ASKED))
+        return declared("train/{pet}/{n}.jpg test/test-img-{n}.jpg", sample_submission=sample)
+
+    competition = asking(["cat"] * 4)
     assert (competition.id_column, competition.submission) == ("Id", ClassName())
-    found.tables["sample_submission.csv"]["Category"] = asked[::-1]
     with pytest.raises(DataError, match="answers with images, in 'Id'"):
-        infer(found, "mine", "mine")
+        asking([f"test-img-{n}.jpg" for n in reversed(ASKED)])
 
 
 def test_of_a_large_json_on_this_machine_the_first_records_are_read(tmp_path, monkeypatch):
@@ -350,14 +307,13 @@ def test_of_a_large_json_on_this_machine_the_first_records_are_read(tmp_path, mo
 
 
 def test_a_table_that_was_set_aside_is_named_where_pixels_to_predict_are_missing():
-    pixels = table("id,y,band", *(f"{number},{number % 2},{'1 ' * 16}" for number in range(8)))
-    found = look("", train=pixels, sample_submission=table("id,y", "90,0.5"))
+    pixels = f"id,y,band: {{n}},{{half}},{'1 ' * 16}"
     aside = {"test.json": "has 1,430 MB, too many to be looked at"}
     with pytest.raises(DataError, match=r"sample_submission.csv asks for \(test.json has 1,430 MB") as caught:
-        infer(replace(found, aside=aside), "mine", "mine")
+        inferred("", train=pixels, sample_submission="id,y: {n},0.5", aside=aside)
     assert "no sample submission" not in str(caught.value)
     with pytest.raises(DataError, match="there is no sample submission"):
-        infer(look("", train=pixels), "mine", "mine")
+        inferred("", train=pixels)
 
 
 @pytest.mark.parametrize("sample", ["id,y\n90,0\n91,0\n", ""])
@@ -376,7 +332,7 @@ def test_a_table_that_can_t_be_read_is_named_with_its_first_odd_line_where_label
 
 def test_an_empty_answer_of_the_sample_submission_says_nothing():
     found = binary(train=("3", "4"))
-    sample = table("id,y", "90,", "91,3 0.5")
+    sample = table("id,y", "100,", "101,3 0.5")
     inferred = infer(replace(found, tables={**found.tables, "sample_submission.csv": sample}), "mine", "mine")
     assert inferred.competition.submission == ClassWithConfidence()
 
