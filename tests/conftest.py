@@ -171,6 +171,20 @@ class Made:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def declaring(fields, recipe, *, before="", name="shades"):
+    """The source of a declaration with these fields and a recipe that trains from scratch in a second."""
+    return f"""
+from comp import *
+{before}
+competition = Competition(
+    name="{name}",
+    kaggle="{name}",
+    {fields},
+    recipes={{"standard": Recipe(backbone="test_resnet", pretrained=False, batch_size=8, {recipe})}},
+)
+"""
+
+
 def made_in(folder, source, name="shades"):
     """A competition by the source of its declaration, without files."""
     made = Made(folder / "plugins", folder / "served", name)

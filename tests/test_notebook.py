@@ -79,7 +79,7 @@ def test_a_session_shows_a_batch_its_top_losses_and_its_confusion_as_pictures(pr
 
 @pytest.mark.long
 def test_a_run_from_python_and_the_same_from_the_command_line_give_the_same_submission(
-    open_session, shades, comp, workspace, tmp_path
+    open_session, shades, on_shades, workspace, tmp_path
 ):
     stage = 'Stage(size=16, train="head", cached=True, cycle_length=8, learning_rate=1e-2)'
     source = shades.declaration.read_text()
@@ -91,10 +91,9 @@ def test_a_run_from_python_and_the_same_from_the_command_line_give_the_same_subm
     for stage in session.stages:
         session.fit(stage)
     session.predict()
-    plugins = ("--competitions", shades.plugins)
-    ended = comp(*plugins, "train", "shades", "--backbone", "test_vit", "--set", "tta=random", "--seed", 3)
+    ended = on_shades("train", "shades", "--backbone", "test_vit", "--set", "tta=random", "--seed", 3)
     by_command, by_hand = Run(Path(ended.last_line)), session.run
-    comp(*plugins, "predict", by_command.folder)
+    on_shades("predict", by_command.folder)
     assert by_hand.folder == other / "runs" / "shades" / "standard-1"
     assert by_command.submission.read_bytes() == session.submission.read_bytes()
     assert by_command.weights.read_bytes() == by_hand.weights.read_bytes()
@@ -357,14 +356,14 @@ def test_a_choice_that_can_t_be_is_said_when_the_session_is_made(shades, choices
         Session(**{"name": "shades", "competitions": [str(shades.plugins)], **choices})
 
 
-def test_a_recipe_of_one_s_own_is_trained_and_its_run_is_predicted_by_the_command(open_session, shades, comp):
+def test_a_recipe_of_one_s_own_is_trained_and_its_run_is_predicted_by_the_command(open_session, on_shades):
     session = open_session(
         recipe=Recipe(backbone="test_resnet", pretrained=False, stages=[Stage(size=16, train="head")])
     )
     session.fit(size=16, learning_rate=1e-2)
     session.predict()
     assert session.run.record("config")["recipe_name"] == "own"
-    assert comp("--competitions", shades.plugins, "predict", session.run.folder).status == 0
+    assert on_shades("predict", session.run.folder).status == 0
 
 
 def test_a_fold_and_what_a_run_before_found_are_taken(open_session):

@@ -85,16 +85,6 @@ def test_the_leaderboard_s_score_is_the_share_of_hidden_answers_that_the_submiss
     assert right > 0.6
 
 
-def test_the_split_names_every_image_once_and_a_fifth_validates_in_every_class(whole):
-    run, workspace = whole
-    split, train = csv(run.folder / "split.csv"), csv(workspace.data("digits") / "train.csv")
-    assert sorted(split["id"]) == sorted(train["id"])
-    both = split.merge(train, on="id")
-    shares = (both["part"] == "valid").groupby(both["label"]).mean()
-    assert len(shares) == 10
-    assert shares.between(0.17, 0.23).all()
-
-
 def test_predictions_are_probabilities_by_id_and_the_recorded_score_is_theirs(whole):
     run, workspace = whole
     valid, test = predictions(run, "valid"), predictions(run, "test")
@@ -108,16 +98,6 @@ def test_predictions_are_probabilities_by_id_and_the_recorded_score_is_theirs(wh
     scores = run.record("scores")
     assert scores["rows"] == len(chosen)
     assert scores["tuned"] == pytest.approx((chosen == labels[chosen.index]).mean())
-
-
-def test_the_history_has_a_row_per_step_and_the_epochs_a_row_per_epoch(whole):
-    run, _ = whole
-    config, history, epochs = run.record("config"), csv(run.folder / "history.csv"), csv(run.folder / "epochs.csv")
-    steps = (config["data"]["train"] - len(run.validating())) // config["recipe"]["batch_size"]
-    assert list(epochs["stage"]) == ["1"] * 4 + ["2"] * 4
-    assert list(history["stage"]) == list(epochs["stage"].repeat(steps))
-    losses = history.groupby(["stage", "epoch"])["loss"].agg(lambda column: column.astype(float).mean())
-    assert losses.tolist() == pytest.approx(epochs["train_loss"].astype(float).tolist())
 
 
 def test_the_log_has_the_lines_that_were_printed(whole):

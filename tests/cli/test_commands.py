@@ -149,11 +149,17 @@ def test_run_ends_with_the_folder_of_the_run_and_the_next_commands_take_it(on_sh
     assert on_shades("runs", "planet").out == ""
 
 
-@pytest.mark.parametrize("arguments", [("run",), ("run", "digits", "--seed", "soon"), ("fly",), ("list", "--loud")])
-def test_a_command_that_can_t_be_parsed_ends_without_a_traceback(comp, arguments):
-    ended = comp(*arguments)
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        *(("run", "Usage: "), ("run digits --seed soon", "'soon'"), ("fly", "'fly'"), ("list --loud", "--loud")),
+        *(("join", "Missing argument"), ("ensemble", "Missing argument"), ("ensemble a b --how median", "'mean'")),
+    ],
+)
+def test_a_command_that_can_t_be_parsed_ends_without_a_traceback(comp, command, says):
+    ended = comp(*command.split())
     assert ended.status == 2
-    assert "Usage: " in ended.err
+    assert says in ended.err
     assert "Traceback" not in ended.err
 
 
@@ -171,3 +177,7 @@ def test_archives_are_deleted_on_request_by_a_later_command_too(on_shades, shade
     assert list(workspace.data("shades").rglob("shades.zip"))
     assert on_shades("download", "shades", "--delete-archives").status == 0
     assert not list(workspace.data("shades").rglob("shades.zip"))
+
+
+def test_a_folder_of_competitions_that_is_not_there_is_named(comp, tmp_path):
+    assert f"{tmp_path / 'none'} doesn't exist" in comp("--competitions", tmp_path / "none", "list").sentence

@@ -18,11 +18,11 @@ def runs(shades, predicting):
 
 
 @pytest.fixture
-def shown(comp, shades):
+def shown(on_shades):
     """Calls `comp scores`; its rows by run, and what is said below them."""
 
     def call():
-        ended = comp("--competitions", shades.plugins, "scores", "shades")
+        ended = on_shades("scores", "shades")
         assert ended.status == 0, ended.err
         header, *lines = [line.rstrip() for line in ended.out.splitlines()]
         rows = {line.split()[0]: line.split(maxsplit=5)[1:] for line in lines if line.startswith("shades/")}
@@ -162,7 +162,6 @@ def test_a_score_that_came_after_the_wait_is_kept_in_the_run(shades, serving, wo
     assert [row.gap for row in rows] == [rows[0].public - rows[0].validation, None]
 
 
-def test_without_runs_there_is_one_sentence(comp, shades):
-    ended = comp("--competitions", shades.plugins, "scores", "shades")
-    assert ended.status == 1
-    assert ended.err == "Error: There is no run of shades yet; make one with `comp run shades`.\n"
+def test_without_runs_there_is_one_sentence(on_shades):
+    said = "There is no run of shades yet; make one with `comp run shades`."
+    assert on_shades("scores", "shades").sentence == said

@@ -10,6 +10,7 @@ from comp import runner
 from comp.console import Console
 from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
+from tests.conftest import declaring
 from tests.processes import killed_after, left_over, results
 
 
@@ -70,10 +71,9 @@ def opened(serving, workspace):
 
 @pytest.fixture
 def tiny(make):
-    """Starts a competition called ``shades`` from the source of its declaration: `tiny(SOURCE)`.
+    """Starts a competition called ``shades`` with these fields, and those of its recipe: `tiny(FIELDS, RECIPE)`.
 
-    Its files: ``image`` and ``text`` of what this gives, and ``answers``, which nobody can download. In the source
-    ``RECIPE`` stands for fields of a Recipe that trains from scratch in a second.
+    before: what its declaration begins with. Its files: ``image`` and ``text`` of what this gives, and ``answers``,
+    which nobody can download.
     """
-    recipe = 'backbone="test_resnet", pretrained=False, batch_size=8, tta="none"'
-    return lambda source: make(source.replace("RECIPE", recipe))
+    return lambda fields, recipe, before="": make(declaring(fields, f'tta="none", {recipe}', before=before))

@@ -17,42 +17,21 @@ from comp.runs.resolve import Choices
 from comp.submission.predictions import combined, read_predictions
 from tests.open.conftest import each
 
-PATIENTS = """
-from comp import Competition, {words}, ProbabilityOf, Recipe, Stage, top_down
-
+SICKEST = """
 
 def sickest(predictions):
     return predictions[predictions[:, 1].argmax()]
 
-
-competition = Competition(
-    name="patients",
-    kaggle="patients",
-    labels=CsvLabels("train.csv", image="{image}", label="sick", {train}),
-    test={test},
-    combine={combine},
-    submission=ProbabilityOf("yes"),
-    augment=top_down(),
-    metric="roc_auc",
-    recipes={{
-        "standard": Recipe(
-            backbone="test_resnet",
-            pretrained=False,
-            batch_size=16,
-            tta="none",
-            stages=[Stage(size=16, train="head", cached=True, cycle_length=8, learning_rate=1e-2)],
-        )
-    }},
-)
 """
+FIELDS = """labels=CsvLabels("train.csv", image="{image}", label="sick", {train}), test={test}, combine={combine},
+    submission=ProbabilityOf("yes"), augment=top_down(), metric="roc_auc\""""
+RECIPE = 'stages=[Stage(size=16, train="head", cached=True, cycle_length=8, learning_rate=1e-2)]'
 FOLDERS = {
-    "words": "CsvLabels, TestImages",
     "image": "patient",
     "train": 'folder="train", suffix="/*.png"',
     "test": 'TestImages("test", suffix="/*.png")',
 }
 ROWS = {
-    "words": "CsvImages, CsvLabels",
     "image": "image",
     "train": 'folder="train/{patient}", suffix=".png", answer="patient"',
     "test": 'CsvImages("test.csv", image="image", folder="test/{patient}", suffix=".png", answer="patient")',
@@ -62,11 +41,11 @@ TRAIN, TEST = 24, 16  # patients
 
 
 @pytest.fixture
-def patients(make):
+def patients(tiny):
     """Patients to learn from and to predict, of three images each: of the sick, two are red, else none."""
 
     def made(layout, combine):
-        made = make(PATIENTS.format(**layout, combine=combine), "patients")
+        made = tiny(FIELDS.format(**layout, combine=combine), RECIPE, SICKEST)
         tables = {}
         for part, count in (("train", TRAIN), ("test", TEST)):
             lines = ["image,patient,sick"]
@@ -130,7 +109,7 @@ def test_a_rehearsal_hides_whole_answers(at_home, workspace):
 
 @pytest.mark.long
 def test_pages_and_sessions_are_of_answers(at_home, workspace):
-    session = Session("patients", competitions=[at_home.plugins], workspace=workspace.folder)
+    session = Session("shades", competitions=[at_home.plugins], workspace=workspace.folder)
     session.fit(session.stages[0])
     predicted, validated = session.predict(), session.validated()
     assert len(predicted) == TEST

@@ -15,21 +15,9 @@ from comp.submission.predictions import read_predictions
 from comp.training.predicting import predict_test_images
 from tests.open.conftest import each
 
-MOLES = """
-from comp import Columns, Competition, CsvLabels, ProbabilityOf, Recipe, Stage, TestImages, side_on
-
-competition = Competition(
-    name="shades",
-    kaggle="shades",
-    labels=CsvLabels("train.csv", image="image", label="kind", folder="train", suffix=".png"),
-    test=TestImages("test", suffix=".png"),
-    columns=Columns("train.csv", "test.csv", image="image", numbers=["age"], categories=["site"], dropout=0.1),
-    submission=ProbabilityOf("bad"),
-    augment=side_on(),
-    metric="roc_auc",
-    recipes={"standard": Recipe(RECIPE, STAGES)},
-)
-"""
+FIELDS = """labels=CsvLabels("train.csv", image="image", label="kind", folder="train", suffix=".png"),
+    test=TestImages("test", suffix=".png"), submission=ProbabilityOf("bad"), augment=side_on(), metric="roc_auc",
+    columns=Columns("train.csv", "test.csv", image="image", numbers=["age"], categories=["site"], dropout=0.1)"""
 STAGE = "Stage(size=16, train='head', cached=True, cycle_length=6, learning_rate=3e-2)"
 ON_IMAGES = STAGE.replace("cached=True, ", "").replace("cycle_length=6", "cycle_length=3")
 CACHED = f"stages=[{STAGE}]"
@@ -44,7 +32,7 @@ def moles(tiny):
     """60 images of noise to learn from and 40 to predict; what is bad follows from age and site alone."""
 
     def made(recipe=CACHED):
-        made, rng = tiny(MOLES.replace("STAGES", recipe)), np.random.default_rng(0)
+        made, rng = tiny(FIELDS, recipe), np.random.default_rng(0)
         rows = {"train": ["image,kind,age,site"], "test": ["image,age,site"]}
         answers, asked = ["image,kind"], ["image,kind"]
         for part, count in (("train", 60), ("test", 40)):

@@ -15,12 +15,7 @@ from comp.submission.predictions import read_predictions
 from comp.tools.ensembles import ensemble
 from tests.open.conftest import each
 
-SOURCE = """
-from comp import (
-    ClassName, Competition, CsvColumns, CsvLabels, CsvNumbers, Metric, Numbers, ProbabilityPerClass, Recipe, Stage,
-    TestImages, upright,
-)
-
+OWN = """
 
 def squared(logits, targets):
     return ((logits - targets) ** 2).mean()
@@ -29,18 +24,10 @@ def squared(logits, targets):
 def far(targets, predictions):
     return abs(targets - predictions).mean()
 
-
-competition = Competition(
-    name="shades",
-    kaggle="shades",
-    labels={labels}, folder="train", suffix=".png"{more}),
-    test=TestImages("test", suffix=".png"),
-    submission={form},
-    augment=upright(max_zoom=1, max_rotation=0, max_light=0),
-    metric={metric},
-    recipes={{"standard": Recipe(RECIPE, loss={loss}, {fields})}},
-)
 """
+FIELDS = """labels={labels}, folder="train", suffix=".png"{more}), test=TestImages("test", suffix=".png"),
+    submission={form}, augment=upright(max_zoom=1, max_rotation=0, max_light=0), metric={metric}"""
+RECIPE = "loss={loss}, {fields}"
 ONE = 'CsvNumbers("train.csv", "id", ["age"]'
 SEVERAL = 'CsvNumbers("train.csv", "id", ["age", "cold"]'
 COLOURS = 'CsvColumns("train.csv", "id", ["red", "green"]'
@@ -74,11 +61,17 @@ COLUMNS = {
 
 
 @pytest.fixture
-def reds(tiny):
+def declared(tiny):
+    """A competition of a kind, without files."""
+    return lambda kind: tiny(FIELDS.format(**KINDS[kind][0]), RECIPE.format(**KINDS[kind][0]), OWN)
+
+
+@pytest.fixture
+def reds(declared):
     """80 images to learn from, 30 to predict, each red to a share and green for the rest."""
 
     def made(kind):
-        made = tiny(SOURCE.format(**KINDS[kind][0]))
+        made = declared(kind)
         names, label = COLUMNS[KINDS[kind][1]]
         rng = np.random.default_rng(0)
         rows = {part: [] for part in ("train", "test")}
@@ -151,6 +144,6 @@ def test_numbers_are_learned_resumed_shown_compared_blended_rehearsed_and_taken_
         ("ordinal", "balance=weights", "`loss` is 'ordinal'"),
     ],
 )
-def test_what_means_nothing_for_a_target_is_refused(kind, setting, named, tiny):
+def test_what_means_nothing_for_a_target_is_refused(kind, setting, named, declared):
     with pytest.raises(OverrideError, match=named):
-        resolve(tiny(SOURCE.format(**KINDS[kind][0])).competition, Choices(settings=[setting]))
+        resolve(declared(kind).competition, Choices(settings=[setting]))

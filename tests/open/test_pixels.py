@@ -18,14 +18,8 @@ from comp.training.predicting import predict_test_images
 from tests.data.test_readers import dicom
 from tests.open.conftest import each
 
-SOURCE = """
+OWN = """
 import numpy as np
-
-from comp import (
-    Channels, ClassName, Competition, CsvLabels, Folders, PixelTable, Recipe, Stage, TestImages, side_on, top_down,
-)
-
-BRIGHTNESS = "low", "middle", "high"
 
 
 def read(path):
@@ -40,24 +34,11 @@ def prepare(data, new):
             noise = np.random.default_rng(list(name.encode())).integers(0, 50, (20, 24))
             np.save(new / part / f"{name}.npy", (noise + int(number)).astype(np.uint8))
 
-
-competition = Competition(
-    name="shades",
-    kaggle="shades",
-    DECLARED
-    submission=ClassName(),
-    metric="accuracy",
-    recipes={
-        "standard": Recipe(
-            RECIPE,
-            stages=[
-                Stage(size=SIZE, train="head", cached=True, views=2, cycle_length=4, learning_rate=1e-2),
-                Stage(size=SIZE, train="all", schedule="one_cycle", cycle_length=6, learning_rate=1e-2),
-            ],
-        )
-    },
-)
 """
+RECIPE = """stages=[
+        Stage(size=SIZE, train="head", cached=True, views=2, cycle_length=4, learning_rate=1e-2),
+        Stage(size=SIZE, train="all", schedule="one_cycle", cycle_length=6, learning_rate=1e-2),
+    ]"""
 CSV = """labels=CsvLabels("train.csv", image="id", label="shade", folder="train", suffix="{0}"),
     test=TestImages("test", suffix="{0}"),"""
 IN_PREPARED = CSV.format(".npy").replace('"train"', '"prepared/train"').replace('"test"', '"prepared/test"')
@@ -118,7 +99,7 @@ def write(made, kind, part, rows):
 def of_kind(tiny, kind):
     """A competition of 45 images to learn from, and 15 to predict."""
     size = "(20, 32)" if kind == "rectangles" else "20"
-    made = tiny(SOURCE.replace("DECLARED", FIELDS[kind]).replace("SIZE", size))
+    made = tiny(f'{FIELDS[kind]} submission=ClassName(), metric="accuracy"', RECIPE.replace("SIZE", size), OWN)
     shades = list(SHADES)
     train = {f"t{number:02}": shades[number % 3] for number in range(45)}
     test = {f"q{number}": shades[number * number % 3] for number in range(1, 16)}

@@ -10,23 +10,12 @@ from signal import SIGINT
 import pytest
 
 from comp.local_kaggle.store import Store
+from tests.conftest import declaring
 from tests.kaggle.conftest import contents, waits
 
-BULKY = """
-from comp import ClassName, Competition, CsvLabels, KaggleDataset, Recipe, Stage, TestImages, side_on
-
-competition = Competition(
-    name="bulky",
-    kaggle="bulky",
-    extra_data=[KaggleDataset("someone/blobs")],
+BULKY = """extra_data=[KaggleDataset("someone/blobs")], augment=side_on(), metric="accuracy", submission=ClassName(),
     labels=CsvLabels("train.csv", image="id", label="colour", folder="train", suffix=".png"),
-    test=TestImages("test", suffix=".png"),
-    submission=ClassName(),
-    augment=side_on(),
-    metric="accuracy",
-    recipes={"standard": Recipe(backbone="test_resnet", stages=[Stage(size=16, train="head")])},
-)
-"""
+    test=TestImages("test", suffix=".png")"""
 ROWS = "id,colour\n1,red\n2,blue\n"
 BLOB = random.Random(0).randbytes(1_000_000)
 FILES = {"train.csv": ROWS.encode(), "train/1.png": BLOB[:2000], "blobs/blob.bin": BLOB}
@@ -38,7 +27,8 @@ __all__ = ["waits"]
 @pytest.fixture
 def bulky(make):
     """A competition with one data set beside it, an archive of a megabyte; made to be downloaded only."""
-    made = make(BULKY, "bulky")
+    source = declaring(BULKY, 'stages=[Stage(size=16, train="head")]', name="bulky")
+    made = make(source, "bulky")
     for name, content in FILES.items():
         base = made.served / "blobs" if name.startswith("blobs/") else made.files
         (base / name).parent.mkdir(parents=True, exist_ok=True)

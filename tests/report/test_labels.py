@@ -52,16 +52,12 @@ def test_labels_that_were_spoilt_are_most_of_what_is_contradicted(classes):
     assert (likelier[right].argmax(axis=1) == truth[right]).mean() > 0.9
 
 
-def test_a_page_shows_them_with_what_is_likelier_and_their_paths(shaded, shades, comp):
+def test_a_page_shows_them_with_what_is_likelier_and_their_paths(shaded, on_shades):
     run = shaded.run(np.where(np.arange(36) % 5 < 2, "valid", "train"), knows=9.0)
     valid = pd.read_parquet(run.predictions("valid"))
     valid.loc[0, ["blue", "green", "red"]] = [0.98, 0.01, 0.01]  # t00 is labelled red
     valid.to_parquet(run.predictions("valid"), index=False)
-
-    def check(run, *arguments):
-        return comp("--competitions", shades.plugins, "check", "shades", "--labels", run, *arguments)
-
-    ended = check(run.name)
+    ended = on_shades("check", "shades", "--labels", run.name)
     assert (ended.status, ended.err) == (0, "")
     (line,) = ended.out.splitlines()
     path = run.folder / "labels.html"
@@ -78,6 +74,4 @@ def test_a_page_shows_them_with_what_is_likelier_and_their_paths(shaded, shades,
         (run, "is a run of planet"),
         (Run(run.folder / "x"), "There is no run"),
     ):
-        ended = check(refused.folder)
-        assert ended.status == 1
-        assert says in ended.err
+        assert says in on_shades("check", "shades", "--labels", refused.folder).sentence

@@ -1,5 +1,3 @@
-import shutil
-
 import pytest
 
 from comp import runner
@@ -26,13 +24,12 @@ STRONG = """    recipes={
 
 
 @pytest.fixture
-def strong(shades, workspace):
+def strong(downloaded):
     """The shades, downloaded, with a recipe of two trainings in two folds each."""
-    declared = shades.declaration.read_text().replace("import ClassName,", "import ClassName, Ensemble,")
+    declared = downloaded.declaration.read_text().replace("import ClassName,", "import ClassName, Ensemble,")
     assert "    recipes={\n" in declared
-    shades.declaration.write_text(declared.replace("    recipes={\n", STRONG))
-    shutil.copytree(shades.files, workspace.data("shades"))
-    return shades.competition
+    downloaded.declaration.write_text(declared.replace("    recipes={\n", STRONG))
+    return downloaded.competition
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ import re
 
 import pytest
 
-from comp import runner
 from comp.console import Console
 from comp.runs.resolve import Choices
 from comp.tools import benchmark as module
@@ -11,12 +10,10 @@ from comp.training.learner import Learner
 
 
 @pytest.fixture
-def at_home(shades, serving, workspace, monkeypatch):
+def at_home(downloaded, monkeypatch):
     monkeypatch.setattr(module, "ROUNDS", 1)
     monkeypatch.setattr(module, "BATCHES", 2)
-    with serving(shades):
-        runner.download(shades.competition, workspace, Console())
-    return shades.competition
+    return downloaded.competition
 
 
 RATES = {
@@ -61,8 +58,8 @@ def test_a_ratio_is_of_the_same_round_so_that_a_slower_hour_is_in_neither():
     assert measured.rates[module.TRAINING] == 47
 
 
-def test_the_numbers_are_a_table_and_json_and_no_run_is_made(at_home, shades, comp, workspace, tmp_path):
-    ended = comp("--competitions", shades.plugins, "bench", "shades", "--size", 16, "--json", tmp_path / "bench.json")
+def test_the_numbers_are_a_table_and_json_and_no_run_is_made(at_home, on_shades, workspace, tmp_path):
+    ended = on_shades("bench", "shades", "--size", 16, "--json", tmp_path / "bench.json")
     assert not ended.status, ended.err
     record = json.loads((tmp_path / "bench.json").read_text())
     assert record["setting"]["competition"] == "shades"

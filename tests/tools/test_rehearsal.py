@@ -62,12 +62,6 @@ def table(targets, groups=None):
     return Tables(train, train, train, names, targets, 0)
 
 
-@pytest.fixture
-def downloaded(shades, workspace):
-    shutil.copytree(shades.files, workspace.data("shades"))
-    return shades.competition
-
-
 def test_a_rehearsal_goes_the_whole_way_here_alone_without_credentials_and_submits_the_same_with_the_same_seed(
     shades, workspace, tmp_path, monkeypatch, capsys
 ):
@@ -129,8 +123,8 @@ def test_what_to_expect_is_said_with_its_uncertainty_unless_no_hidden_image_is_a
 
 
 def test_the_rehearsed_competition_has_the_images_that_are_not_hidden_and_leaves_nothing(downloaded, workspace):
-    real = read_tables(downloaded, workspace.data("shades"))
-    with rehearsal(downloaded, workspace, 0.25, 0, Console()) as started:
+    real = read_tables(downloaded.competition, workspace.data("shades"))
+    with rehearsal(downloaded.competition, workspace, 0.25, 0, Console()) as started:
         runner.download(started.competition, started.workspace, Console())
         found = read_tables(started.competition, started.workspace.data("shades"))
         pixels = {
@@ -143,7 +137,7 @@ def test_the_rehearsed_competition_has_the_images_that_are_not_hidden_and_leaves
             assert pixels.pop(Path(path).read_bytes()) == truth[id_]
         assert not pixels
         assert list(found.sample_submission.columns) == ["id", "colour"]
-    with pytest.raises(ZeroDivisionError), rehearsal(downloaded, workspace, 0.25, 0, Console()):
+    with pytest.raises(ZeroDivisionError), rehearsal(downloaded.competition, workspace, 0.25, 0, Console()):
         raise ZeroDivisionError
     assert not list((workspace.rehearsals / "shades").iterdir())
 
@@ -169,8 +163,8 @@ def test_rows_that_only_train_are_not_hidden_and_only_train_in_the_rehearsal(dow
     head, *rows = (data / "train.csv").read_text().splitlines()
     for name, some in (("train", rows[:24]), ("extra", rows[24:])):
         (data / f"{name}.csv").write_text("\n".join([head, *some, ""]))
-    labels = replace(downloaded.labels, shared=True)
-    competition = replace(downloaded, labels=WithExtra(labels, replace(labels, csv="extra.csv")))
+    labels = replace(downloaded.competition.labels, shared=True)
+    competition = replace(downloaded.competition, labels=WithExtra(labels, replace(labels, csv="extra.csv")))
     extra = {(data / f"train/{row.split(',')[0]}.png").read_bytes() for row in rows[24:]}
     with rehearsal(competition, workspace, 0.25, 0, Console()) as started:
         runner.download(started.competition, started.workspace, Console())

@@ -27,14 +27,13 @@ LONG = "stages.2.cycle_length=80"
 
 
 @pytest.fixture
-def two_stages(shades, workspace):
+def two_stages(downloaded):
     """The shades, in a workspace where they are downloaded, with a recipe of two stages."""
-    shutil.copytree(shades.files, workspace.data("shades"))
     stage = 'Stage(size=16, train="head", cached=True, cycle_length=8, learning_rate=1e-2)'
-    declaration = shades.declaration.read_text()
+    declaration = downloaded.declaration.read_text()
     assert stage in declaration
-    shades.declaration.write_text(declaration.replace(stage, f"{stage}, {stage}"))
-    return shades.competition
+    downloaded.declaration.write_text(declaration.replace(stage, f"{stage}, {stage}"))
+    return downloaded.competition
 
 
 @pytest.fixture
@@ -136,9 +135,11 @@ def killing(workspace):
     names.append("nobody")  # so that nobody is killed any more
 
 
-def test_recipes_and_seeds_train_side_by_side_as_they_do_one_after_the_other(comp, shades, workspace, serving, cluster):
+def test_recipes_and_seeds_train_side_by_side_as_they_do_one_after_the_other(
+    on_shades, shades, workspace, serving, cluster
+):
     def run(*arguments):
-        return comp("--competitions", shades.plugins, "run", "shades", "--seed", 0, "--seed", 1, *arguments)
+        return on_shades("run", "shades", "--seed", 0, "--seed", 1, *arguments)
 
     with serving(shades):
         here = run()
@@ -158,13 +159,13 @@ def test_recipes_and_seeds_train_side_by_side_as_they_do_one_after_the_other(com
 
 
 def test_an_edited_reader_is_another_training_on_ray_that_looks_at_other_images(
-    comp, shades, workspace, serving, cluster
+    on_shades, shades, workspace, serving, cluster
 ):
     source = READER + shades.declaration.read_text().replace("augment=", "read=read,\n    augment=")
     with serving(shades):
         for factor in "10":
             shades.declaration.write_text(source.replace("1 *", f"{factor} *"))
-            ended = comp("--competitions", shades.plugins, "run", "shades", "--folds", 2, "--on", "ray")
+            ended = on_shades("run", "shades", "--folds", 2, "--on", "ray")
             assert (ended.status, ended.err) == (0, "")
     folds = [run for run in list_runs(workspace) if not run.members]
     spread = [pd.read_parquet(run.predictions("test")).set_index("id").std().max() for run in folds]
@@ -255,10 +256,8 @@ def test_a_job_asks_for_a_gpu_and_its_part_of_the_processors_or_for_its_share_of
         (("--seed", 1, "--seed", 2, "--on", "kaggle"), "--on kaggle is for one training, but there are 2; name one"),
     ],
 )  # fmt: skip
-def test_what_can_not_be_side_by_side_is_refused(comp, shades, arguments, sentence):
-    ended = comp("--competitions", shades.plugins, "run", "shades", *arguments)
-    assert ended.status == 1
-    assert ended.err.startswith(f"Error: {sentence}")
+def test_what_can_not_be_side_by_side_is_refused(on_shades, arguments, sentence):
+    assert on_shades("run", "shades", *arguments).sentence.startswith(sentence)
 
 
 def test_a_blend_trained_side_by_side_is_that_of_one_after_the_other(strong, workspace, tmp_path):

@@ -10,6 +10,7 @@ from comp.runs import find_run, list_runs
 from comp.tools import ensembles
 from comp.tools.ensembles import join
 from comp.tools.ensembles.weights import mean_of_logits
+from tests.conftest import declaring
 from tests.tools.ensembles.conftest import HALF, predictions, refusal, refused_where_they_differ
 
 METHODS = ["mean", "logits", "ranks", "weights", "greedy", "nnls"]
@@ -61,22 +62,12 @@ def test_every_run_and_every_method_is_scored_and_the_gain_is_over_the_best_run(
 
 
 TAGS = """
-from comp import Competition, CsvLabels, Recipe, Stage, TagNames, TestImages
-
-competition = Competition(
-    name="shades",
-    kaggle="shades",
     labels=CsvLabels("t.csv", image="id", label="tags", separator=" ", folder="train", suffix=".png", group="place"),
-    test=TestImages("test", suffix=".png"),
-    submission=TagNames(" "),
-    metric="mean_f2",
-    recipes={"standard": Recipe(stages=[Stage(size=16, train="head")])},
-)
-"""
+    test=TestImages("test", suffix=".png"), submission=TagNames(" "), metric="mean_f2\""""
 
 
 def test_tags_are_combined_by_every_method_and_their_thresholds_tuned(make, predicting):
-    made = make(TAGS)
+    made = make(declaring(TAGS, 'stages=[Stage(size=16, train="head")]'))
     tags = ["bright", "bright red", "red", "dark"]
     for number in range(48):
         made.image(f"{'train' if number < 40 else 'test'}/x{number:02}.png", "red", size=4)

@@ -40,22 +40,21 @@ def backbone(tmp_path):
 
 
 @pytest.fixture
-def run(shades, comp, workspace, backbone):
+def run(downloaded, on_shades, workspace, backbone):
     """A run of the shades with three snapshots."""
-    shutil.copytree(shades.files, workspace.data("shades"))
     settings = ("stages.cycles=3", "stages.cycle_length=2", "snapshots=3")
     chosen = ("--backbone", f"local-dir:{backbone}", *(f"--set={setting}" for setting in settings))
     for command in (("train", "shades", *chosen), ("predict", "shades")):
-        ended = comp("--competitions", shades.plugins, *command)
+        ended = on_shades(*command)
         assert ended.status == 0, ended.err
     return Run(workspace.runs / "shades" / "standard-1")
 
 
 @pytest.fixture
-def written(run, shades, comp, monkeypatch):
+def written(run, on_shades, monkeypatch):
     """The folder that `comp notebook` writes for it."""
     monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")  # on this machine nobody needs to be asked who one is
-    ended = comp("--competitions", shades.plugins, "notebook", "shades/standard-1")
+    ended = on_shades("notebook", "shades/standard-1")
     assert ended.status == 0, ended.err
     monkeypatch.delenv("COMP_KAGGLE_URL")
     return run.folder / "kaggle"

@@ -2,6 +2,7 @@
 
 import time
 import zipfile
+from functools import partial
 
 import nbformat
 import pandas as pd
@@ -33,8 +34,8 @@ def kaggle(shades, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def train(comp, shades):
-    return lambda *options: comp("--competitions", shades.plugins, "run", "shades", "--on", "kaggle", *options)
+def train(on_shades):
+    return partial(on_shades, "run", "shades", "--on", "kaggle")
 
 
 def pushed(state):
@@ -140,13 +141,11 @@ def test_a_notebook_that_fails_is_one_sentence_with_the_place_of_its_log(shades,
         "import os\nif 'KAGGLE_KERNEL_RUN_TYPE' in os.environ: raise ValueError('not on this machine')\n"
         + shades.declaration.read_text()
     )
-    failed = train()
-    assert failed.status == 1
+    failed = train().sentence
     (log,) = workspace.notebooks.glob("*.log")
     assert "not on this machine" in log.read_text()
-    assert failed.err.startswith(f"Error: The notebook you/{log.stem} failed: comp.errors.DeclarationError: ")
-    assert failed.err.rstrip().endswith(f"its log is kept in {log}.")
-    assert len(failed.err.splitlines()) == 1
+    assert failed.startswith(f"The notebook you/{log.stem} failed: comp.errors.DeclarationError: ")
+    assert failed.endswith(f"its log is kept in {log}.")
     # Nothing is left to follow, so the next is a new one.
     assert not list(workspace.notebooks.glob("*.json"))
     assert list_runs(workspace) == []
@@ -183,16 +182,12 @@ def test_data_that_kaggle_does_not_give_to_the_notebook_are_named(shades, kaggle
         .replace("import ClassName", "import KaggleDataset, ClassName")
         .replace('kaggle="shades",', 'kaggle="shades", extra_data=[KaggleDataset("someone/more-shades")],')
     )
-    refused = train()
-    assert refused.status == 1
-    assert "Kaggle does not give the data set 'someone/more-shades' to the notebook" in refused.err
+    assert "Kaggle does not give the data set 'someone/more-shades' to the notebook" in train().sentence
 
 
 def test_a_local_kaggle_executes_nothing_unless_it_is_told_to(shades, serving, train):
     with serving(shades):
-        refused = train()
-    assert refused.status == 1
-    assert "start it with `comp serve --kernels`" in refused.err
+        assert "start it with `comp serve --kernels`" in train().sentence
 
 
 def test_every_option_of_a_training_is_passed_on(shades, predicting):

@@ -3,6 +3,7 @@ import pickle
 import shlex
 import shutil
 import signal
+from functools import partial
 from multiprocessing import get_context
 
 import optuna
@@ -18,15 +19,9 @@ SPACE = ("--space", "dropout=0..0.5", "--space", "stages.learning_rate=1e-4..1e-
 
 
 @pytest.fixture
-def sweep(comp, shades, workspace):
+def sweep(on_shades, downloaded):
     """``comp sweep shades`` on data that are there."""
-    workspace.data("shades").parent.mkdir(parents=True)
-    shutil.copytree(shades.files, workspace.data("shades"))
-
-    def call(*arguments):
-        return comp("--competitions", shades.plugins, "sweep", "shades", *arguments)
-
-    return call
+    return partial(on_shades, "sweep", "shades")
 
 
 def settings(workspace):
@@ -34,7 +29,7 @@ def settings(workspace):
 
 
 def test_a_sweep_trains_the_recipe_itself_first_says_which_trial_was_best_and_goes_on_where_it_was_stopped(
-    sweep, comp, shades, workspace, serving, monkeypatch
+    sweep, on_shades, shades, workspace, serving, monkeypatch
 ):
     ended = sweep(*SPACE, "--trials", 3)
     assert (ended.status, ended.err) == (0, "")
@@ -49,7 +44,7 @@ def test_a_sweep_trains_the_recipe_itself_first_says_which_trial_was_best_and_go
     best = shlex.split(ended.last_line)
     assert best[:3] == ["comp", "run", "shades"]
     with serving(shades):
-        went_on = comp("--competitions", shades.plugins, *best[1:])
+        went_on = on_shades(*best[1:])
     assert (went_on.status, len(list_runs(workspace))) == (0, 3)
     assert f"resuming {runs[scores.index(max(scores))].name}, which is the same and was trained before" in went_on.out
 
@@ -108,33 +103,24 @@ def test_other_data_are_not_compared(sweep, shades, workspace):
     assert sweep(*SPACE, "--trials", 1).status == 0
     shades.image("train/t00.png", "blue", size=30)
     shutil.copy(shades.files / "train/t00.png", workspace.data("shades") / "train/t00.png")
-    ended = sweep(*SPACE, "--trials", 2)
-    assert ended.status == 1
-    assert "The data of shades have changed since this sweep began" in ended.err
+    told = sweep(*SPACE, "--trials", 2).sentence
+    assert "The data of shades have changed since this sweep began" in told
     assert len(list_runs(workspace)) == 1
 
 
 def test_two_processes_are_not_at_one_sweep(sweep, shades, workspace):
     competition = shades.competition
     with searching.search(competition, Choices(), SPACE[1::2], workspace):
-        ended = sweep(*SPACE)
-    assert ended.status == 1
-    assert "Another process" in ended.err
+        assert "Another process" in sweep(*SPACE).sentence
     assert list_runs(workspace) == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [
-        (("--on", "moon"), "moon"),
-        (("--on", "kaggle"), "kaggle"),
-        (("--on", "ray", "--processes", 2), "--processes"),
-    ],
+    [(("--on", "moon"), "moon"), (("--on", "kaggle"), "kaggle"), (("--on", "ray", "--processes", 2), "--processes")],
 )
 def test_a_place_where_no_sweep_can_be_is_refused(sweep, workspace, arguments, says):
-    ended = sweep(*SPACE, *arguments)
-    assert ended.status == 1
-    assert says in ended.err
+    assert says in sweep(*SPACE, *arguments).sentence
     assert list_runs(workspace) == []
 
 
