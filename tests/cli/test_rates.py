@@ -63,7 +63,7 @@ def test_what_can_t_be_shown_is_one_sentence(shades, on_shades, workspace):
     for arguments, says in [
         (("lr-find", "shades"), "run `comp download shades` first"),
         (("lr-find", "shades", "--set", "stages.size=soon"), "--set stages.size=soon"),
-        (("schedule", "shades", "--recipe", "fast"), "has no recipe 'fast'"),
+        (("schedule", "planet", "--recipe", "fast"), "planet has no recipe 'fast'; it has quick, standard"),
         (("schedule", "shades", "--set", "stages.cycles=0"), "`cycles` is 0"),
     ]:
         assert says in on_shades(*arguments).sentence

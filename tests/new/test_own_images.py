@@ -16,8 +16,10 @@ from comp.kaggle.sources import is_here, kaggle_of
 from comp.kaggle.submitting import submit, wait_for_score
 from comp.new.start import Source, start
 from comp.training.prepared import which_validate
+from tests.new.templates import kind, lay_out
 
-CLASSES = ("cats", "dogs")
+CLASSES = ("dogs", "cats")
+FOLDERS = "{animal}s/{n}.jpg"
 
 
 @pytest.fixture
@@ -26,12 +28,8 @@ def started(tmp_path, workspace, monkeypatch):
     monkeypatch.delenv("COMP_KAGGLE_URL", raising=False)
     said = []
 
-    def begin(*files, **tables):
-        for file in files:
-            (tmp_path / "mine" / file).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / "mine" / file).touch()
-        for name, rows in tables.items():
-            (tmp_path / "mine" / f"{name}.csv").write_text("\n".join(rows))
+    def begin(files, count=20, **others):
+        lay_out(kind(files, **{"sample": None, "numbers": {"": range(count)}, **others}), tmp_path / "mine")
         console = Console()
         monkeypatch.setattr(console, "say", said.append)
         competition = load_competition(
@@ -44,7 +42,7 @@ def started(tmp_path, workspace, monkeypatch):
 
 
 def test_a_share_of_each_class_is_hidden_and_graded_on_this_machine(started, workspace):
-    competition, tables = started(*(f"{label}/{number}.jpg" for label in CLASSES for number in range(10)))
+    competition, tables = started(FOLDERS)
     prepared = workspace.data("mine") / "prepared"
     answers = pd.read_csv(prepared / "answers.csv", dtype=str)
     assert answers["label"].tolist() == ["cats"] * 2 + ["dogs"] * 2
@@ -60,24 +58,20 @@ def test_a_share_of_each_class_is_hidden_and_graded_on_this_machine(started, wor
 
 
 def test_an_image_that_is_added_is_there_the_next_time(started, workspace, tmp_path):
-    competition, before = started(*(f"{label}/{number}.jpg" for label in CLASSES for number in range(10)))
+    competition, before = started(FOLDERS)
     assert len(read_tables(competition, workspace.data("mine")).train) == len(before.train)
-    (tmp_path / "mine" / "cats" / "11.jpg").touch()
+    (tmp_path / "mine" / "cats" / "more.jpg").touch()
     assert len(read_tables(competition, workspace.data("mine")).train) == len(before.train) + 1
 
 
 def test_the_same_folder_is_taken_again_though_a_share_of_it_was_hidden(started, tmp_path):
-    files = [f"{label}/{number}.jpg" for label in CLASSES for number in range(10)]
-    started(*files)
+    started(FOLDERS)
     shutil.rmtree(tmp_path / "plugins")
-    assert len(started(*files)[1].test) == 4
+    assert len(started(FOLDERS)[1].test) == 4
 
 
 def test_a_validation_set_that_is_given_is_the_split_and_none_of_it_is_hidden(started):
-    parts = {"train": 10, "valid": 3}
-    _, tables = started(
-        *(f"{p}/{label}/{n}.jpg" for p, count in parts.items() for label in CLASSES for n in range(count))
-    )
+    _, tables = started(f"train/{FOLDERS} valid/{FOLDERS}", numbers={"train": range(20), "valid": range(6)})
 
     class Choices:
         all_data, folds, fold, seed = False, None, None, 0
@@ -105,7 +99,7 @@ def test_no_image_of_a_patient_is_hidden_of_whom_others_validate(tmp_path):
 @pytest.mark.parametrize(("suffix", "read"), [("npy", "npy"), ("dcm", "dicom")])
 @pytest.mark.parametrize("parts", [("",), ("train/", "valid/"), ("train/", "test/")])
 def test_class_folders_of_files_that_are_no_ordinary_images_are_read(started, suffix, read, parts):
-    competition, tables = started(*(f"{p}{label}/{n}.{suffix}" for p in parts for label in CLASSES for n in range(5)))
+    competition, tables = started(" ".join(f"{p}{FOLDERS}" for p in parts).replace("jpg", suffix), 10)
     assert competition.read == read
     assert (len(tables.train), len(tables.test)) == {"": (8, 2), "valid/": (18, 2), "test/": (10, 10)}[parts[-1]]
 
@@ -113,11 +107,8 @@ def test_class_folders_of_files_that_are_no_ordinary_images_are_read(started, su
 @pytest.mark.parametrize("patient", ["", "patient"])
 def test_images_of_one_scan_or_patient_are_hidden_together(started, workspace, patient):
     scans = [f"s{number:02}" for number in range(40)]
-    rows = [f"{scan},{CLASSES[n % 2]},p{n // 4}" for n, scan in enumerate(scans)]
-    _, tables = started(
-        *(f"scans/{scan}/{n}.png" for scan in scans for n in range(3)),
-        labels=[f"id,label,{patient or 'note'}", *rows],
-    )
+    labels = f"id,label,{patient or 'note'}: s{{n:02}},{{animal}}s,p{{four}}"
+    _, tables = started("scans/s{n:02}/{k}.png", 40, labels=labels)
     of_train, of_test = (
         {path.resolve().parent.name for path in map(Path, table["path"])} for table in (tables.train, tables.test)
     )
@@ -135,8 +126,7 @@ def test_images_of_one_scan_or_patient_are_hidden_together(started, workspace, p
 
 
 def test_images_of_one_patient_are_hidden_together_though_each_is_predicted_alone(started):
-    rows = [f"{number},{CLASSES[number % 2]},p{number // 4}" for number in range(60)]
-    _, tables = started(*(f"images/{n}.png" for n in range(60)), labels=["image,label,patient_id", *rows])
+    _, tables = started("images/{n}.png", 60, labels="image,label,patient_id: {n},{animal}s,p{four}")
     of_train, of_test = (
         {int(Path(path).resolve().stem) // 4 for path in table["path"]} for table in (tables.train, tables.test)
     )
@@ -147,8 +137,8 @@ def test_images_of_one_patient_are_hidden_together_though_each_is_predicted_alon
 
 def test_of_tags_a_share_is_hidden_too(started, workspace):
     tags = ["Mass", "No Finding", "Mass|Nodule", "Nodule"]
-    files = [f"images/{n}.png" for n in range(40)]
-    _, tables = started(*files, labels=["image,Finding Labels", *(f"{n}.png,{tags[n % 4]}" for n in range(40))])
+    rows = "\n".join(f"{n}.png,{tags[n % 4]}" for n in range(40))
+    _, tables = started("images/{n}.png", 40, labels=f"image,Finding Labels: {rows}")
     said = dict(zip(tables.train["path"], tables.train["label"], strict=True))
     assert {"|".join(label) for label in said.values()} == set(tags)
     assert all("|".join(label) == tags[int(Path(path).resolve().stem) % 4] for path, label in said.items())
@@ -160,8 +150,8 @@ def test_of_tags_a_share_is_hidden_too(started, workspace):
 
 
 def test_of_numbers_a_share_is_hidden_too(started):
-    files = [f"images/{n}.png" for n in range(40)]
-    _, tables = started(*files, labels=["image,label,weight", *(f"{n}.png,{n / 8},x" for n in range(40))])
+    rows = "\n".join(f"{n}.png,{n / 8},x" for n in range(40))
+    _, tables = started("images/{n}.png", 40, labels=f"image,label,weight: {rows}")
     assert len(tables.test) == 8
     assert all(
         label == (("label", int(Path(path).resolve().stem) / 8),)

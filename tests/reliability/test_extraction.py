@@ -2,6 +2,7 @@
 
 import multiprocessing
 import random
+import re
 import stat
 import tarfile
 import zipfile
@@ -125,23 +126,21 @@ def test_names_that_comp_keeps_for_itself_are_refused(tmp_path, place):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_larger_than_the_disk_is_noticed_before_a_byte_is_written(tmp_path, place, monkeypatch, kind):
+def test_what_is_larger_than_the_disk_is_noticed_before_a_byte_is_written(tmp_path, refused, monkeypatch, kind):
     bomb = packed(kind, [("a", b"a"), ("zeros", bytes(3_000_000))], tmp_path)
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("comp.kaggle.downloads.shutil.disk_usage", lambda path: usage(10**9, 0, 10**6))
-    with pytest.raises(DataError, match=r"unpacks to .*3\.00 MB and .* 1\.00 MB free; make room and run the same"):
-        extract(bomb, place / "data")
-    assert list(place.iterdir()) == []
+    assert re.search(r"unpacks to .*3\.00 MB and .* 1\.00 MB free; make room and run the same", refused(bomb))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_disk_that_fills_up_meanwhile_is_one_sentence_and_leaves_nothing(tmp_path, place, disk, kind, monkeypatch):
+def test_a_disk_that_fills_up_meanwhile_is_one_sentence_and_leaves_nothing(
+    tmp_path, place, disk, refused, kind, monkeypatch
+):
     archive = packed(kind, [("a", b"a"), ("noise", NOISE * 10)], tmp_path)
     monkeypatch.setattr("comp.kaggle.archives.must_fit", lambda *_: None)  # as where another program takes the room
     disk(place, size=300_000)
-    with pytest.raises(DataError, match=r"can't be unpacked into .*: No space left on device; mend that"):
-        extract(archive, place / "data")
-    assert list(place.iterdir()) == []
+    assert re.search("can't be unpacked into .*: No space left on device; mend that", refused(archive))
 
 
 def test_a_folder_that_can_t_be_written_is_one_sentence(tmp_path, place, disk):

@@ -35,13 +35,6 @@ def test_the_split_is_read_back_as_it_was_written(workspace):
     assert run.validating() == {"007", "a,b"}
 
 
-def test_a_joined_run_knows_its_members_and_a_training_has_none(started):
-    run = started("planet", "quick")
-    assert run.members == ()
-    run.write_record("config", {"competition": "planet", "members": ["planet/quick-2", "planet/quick-3"]})
-    assert run.members == ("planet/quick-2", "planet/quick-3")
-
-
 @pytest.mark.parametrize("config", [None, "", "{", "[]", "\x00"])
 def test_a_run_without_a_config_that_can_be_read_says_what_to_do(workspace, started, config):
     run = started("planet", "quick")

@@ -1,5 +1,4 @@
 from dataclasses import dataclass
-from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -8,7 +7,7 @@ from PIL import Image
 from comp import runner
 from comp.console import Console
 from comp.data.tables import read_tables
-from comp.declare.competition import Competition, load_competition
+from comp.declare.competition import Competition
 from comp.report.compare import compare
 from comp.report.explore import explore
 from comp.report.labels import check_labels
@@ -17,7 +16,7 @@ from comp.runs import Run, Workspace
 from comp.runs.resolve import Choices
 from comp.submission.predictions import read_predictions, write_predictions
 from comp.tools.ensembles import join
-from tests.conftest import Predicting, be_nobody
+from tests.conftest import Predicting, be_nobody, declaring, made_in
 from tests.report.in_browser.browsing import launched
 
 # What names in other people's data may be, and what would happen if a page took them for markup or script.
@@ -28,26 +27,12 @@ CLASSES = (
     "emoji \N{DOG FACE}, line\u2028end, \u202eleft",
 )
 FILE = "<img src=x onerror=window.owned=3>&amp; \N{CAT FACE} 'n\" {number}"
-DECLARED = """
-from comp import Competition, CsvLabels, ClassName, Recipe, Stage, TagNames, TestImages, side_on, top_down
-
-small = {{"backbone": "test_resnet", "pretrained": False, "batch_size": 8}}
-head = {{"size": 32, "train": "head", "cached": True}}
-competition = Competition(
-    name="hostile",
-    kaggle="hostile",
-    labels=CsvLabels("train.csv", image="id", label="label", folder="train", suffix=".png"{separator}),
-    test=TestImages("test", suffix=".png"),
-    submission={form},
-    augment=side_on(),
-    metric="{metric}",
-    recipes={{
-        "standard": Recipe(
-            stages=[Stage(cycle_length=3, **head), Stage(size=32, train="all", cycles=2, learning_rate=1e-2)], **small
-        )
-    }},
-)
-"""
+FIELDS = """labels=CsvLabels("train.csv", image="id", label="label", folder="train", suffix=".png"{separator}),
+    test=TestImages("test", suffix=".png"), submission={form}, augment=side_on(), metric="{metric}\""""
+RECIPE = """stages=[
+        Stage(size=32, train="head", cached=True, cycle_length=3),
+        Stage(size=32, train="all", cycles=2, learning_rate=1e-2),
+    ]"""
 
 
 @dataclass(frozen=True)
@@ -73,12 +58,11 @@ def write(path, rows):
 
 def made(folder, *, tags=False):
     """A competition of 64 noisy squares of four colours under hostile names, 16 more to predict."""
-    declaration, workspace = folder / "plugins" / "hostile" / "competition.py", Workspace(folder / "home")
-    declaration.parent.mkdir(parents=True)
     filled = (', separator="|"', 'TagNames("|")', "mean_f2") if tags else ("", "ClassName()", "accuracy")
-    source = DECLARED.format(separator=filled[0], form=filled[1], metric=filled[2])
-    declaration.write_text(dedent(source), encoding="utf-8")
-    data, rng = workspace.data("hostile"), np.random.default_rng(0)
+    fields = FIELDS.format(separator=filled[0], form=filled[1], metric=filled[2])
+    competition = made_in(folder, declaring(fields, RECIPE, name="hostile"), "hostile").competition
+    workspace, rng = Workspace(folder / "home"), np.random.default_rng(0)
+    data = workspace.data("hostile")
     rows = {"train": [], "test": []}
     for part, count in (("train", 64), ("test", 16)):
         (data / part).mkdir(parents=True)
@@ -91,7 +75,7 @@ def made(folder, *, tags=False):
             rows[part].append((id_, "|".join(dict.fromkeys(names))))
     write(data / "train.csv", rows["train"])
     write(data / "sample_submission.csv", [(id_, CLASSES[0]) for id_, _ in rows["test"]])
-    return load_competition(declaration), workspace
+    return competition, workspace
 
 
 @pytest.fixture(scope="session")
