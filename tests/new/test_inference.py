@@ -35,9 +35,9 @@ def binary(test="0.5", train=("0", "1"), **others):
     ],
 )
 def test_the_form_follows_from_classes_sample_and_metric(value, classes, metric, form, sure):
-    inferred = infer(binary(value, classes, metric=metric), "mine", "mine")
-    assert inferred.competition.submission == form
-    assert about(inferred, "submission").sure == sure
+    result = infer(binary(value, classes, metric=metric), "mine", "mine")
+    assert result.competition.submission == form
+    assert about(result, "submission").sure == sure
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def test_the_form_follows_from_classes_sample_and_metric(value, classes, metric,
     ],
 )
 def test_kaggle_s_metric_is_taken_or_where_it_is_unknown_or_does_not_fit_one_is_guessed(named, ours, sure):
-    inferred = infer(binary(metric=named), "mine", "mine")
-    assert inferred.competition.metric == ours
-    assert about(inferred, "metric").sure == sure
-    assert named in about(inferred, "metric").text
+    result = infer(binary(metric=named), "mine", "mine")
+    assert result.competition.metric == ours
+    assert about(result, "metric").sure == sure
+    assert named in about(result, "metric").text
 
 
 def test_a_metric_of_numbers_makes_no_numbers_of_classes_where_no_sample_says_what_is_asked():
@@ -172,18 +172,18 @@ def test_sides_of_one_body_are_one_group_in_what_is_read_as_well(tmp_path, calle
     for file in files:
         (tmp_path / file).touch()
     found = look(f"{' '.join(files)} test/90.png", train=labels, sample_submission=table("id,y", "90,0.5"))
-    inferred = infer(found, "mine", "mine")
-    read = inferred.competition.labels.read(tmp_path)
-    announced = any(finding.about == "groups" for finding in inferred.findings)
+    result = infer(found, "mine", "mine")
+    read = result.competition.labels.read(tmp_path)
+    announced = any(finding.about == "groups" for finding in result.findings)
     assert announced == ("group" in read) == ("_1" not in called)
     assert not announced or read["group"].nunique() == 6
 
 
 @pytest.mark.parametrize(("slug", "flips", "ratio"), [("dogs", "horizontal", 10), ("chest-x-rays", "horizontal", 3)])
 def test_layer_rates_follow_words_of_the_name_and_the_viewpoint_is_to_be_confirmed(slug, flips, ratio):
-    inferred = infer(binary(), "mine", slug)
-    assert (inferred.competition.augment.flips, inferred.competition.layer_lr_ratio) == (flips, ratio)
-    assert not about(inferred, "augment").sure
+    result = infer(binary(), "mine", slug)
+    assert (result.competition.augment.flips, result.competition.layer_lr_ratio) == (flips, ratio)
+    assert not about(result, "augment").sure
 
 
 @pytest.mark.parametrize(
@@ -333,8 +333,8 @@ def test_a_table_that_can_t_be_read_is_named_with_its_first_odd_line_where_label
 def test_an_empty_answer_of_the_sample_submission_says_nothing():
     found = binary(train=("3", "4"))
     sample = table("id,y", "100,", "101,3 0.5")
-    inferred = infer(replace(found, tables={**found.tables, "sample_submission.csv": sample}), "mine", "mine")
-    assert inferred.competition.submission == ClassWithConfidence()
+    result = infer(replace(found, tables={**found.tables, "sample_submission.csv": sample}), "mine", "mine")
+    assert result.competition.submission == ClassWithConfidence()
 
 
 def test_a_file_alone_in_a_folder_of_its_name_takes_its_place():
