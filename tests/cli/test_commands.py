@@ -179,8 +179,10 @@ def test_archives_are_deleted_on_request_by_a_later_command_too(on_shades, shade
     assert not list(workspace.data("shades").rglob("shades.zip"))
 
 
-def test_a_folder_of_competitions_that_is_not_there_is_named(comp, tmp_path):
-    assert f"{tmp_path / 'none'} doesn't exist" in comp("--competitions", tmp_path / "none", "list").sentence
+def test_a_folder_that_is_not_there_is_named(comp, tmp_path):
+    none = tmp_path / "none"
+    assert f"{none} doesn't exist" in comp("--competitions", none, "list").sentence
+    assert f"There is no folder {none} to serve" in comp("serve", none, "--port", 0).sentence
 
 
 @pytest.fixture
