@@ -235,6 +235,8 @@ def test_a_cached_head_and_then_the_whole_network_train_in_one_run(shades, servi
     history, epochs = csv(run.folder / "history.csv"), csv(run.folder / "epochs.csv")
     assert list(epochs["stage"]) == ["1", "1", "2", "3", "3", "3", "3"]
     assert list(epochs["cycle"]) == ["1", "2", "1", "1", "1", "1", "1"]
+    # Of 29 images in batches of 8; features are in one.
+    assert list(history["stage"]) == list(epochs["stage"].repeat([3, 3, 3, 1, 1, 1, 1]))
     assert (history["lr_early"] != "").tolist() == (history["stage"] == "1").tolist()
     assert len(list((workspace.cache / "features").iterdir())) >= 1
     assert run.predicted
