@@ -43,9 +43,9 @@ def start(prepared: Prepared, console: Console, *, by_hand: bool = False) -> Tra
 def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Training]:
     """The latest training of the same config that nobody works on and that didn't get as far, or a new one.
 
-    One of the same choices but of another declaration, data or source is not resumed, and that is said. Nobody else
-    resumes the run for as long as the block lasts. A new one that ends with an error before its first epoch leaves no
-    folder.
+    One of the same choices but of another declaration, data or source is not resumed, and that is said, as is a
+    finished one of the same config. Nobody else resumes the run for as long as the block lasts. A new one that ends
+    with an error before its first epoch leaves no folder.
     """
     if not is_main():
         with _following(prepared, console) as training:
@@ -55,20 +55,23 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
     config = _as_recorded(resolved)
     not_resumed: list[str] = []
     for run in reversed(list_runs(prepared.experiment.workspace, prepared.experiment.competition.name)):
-        if done(run):
+        finished = done(run)
+        if finished and not_resumed:
             continue
         before = _with_new_fields(run, prepared)
         how = "" if run.trained else f"; `comp train --resume {run.name}` resumes that one"
         other = difference(*(_without(one, "source") for one in (before, config)))
         if other is not None:
             # Another choice of a person's own is no surprise.
-            if not run.trained and _chosen(before) == _chosen(config):
+            if _chosen(before) == _chosen(config):
                 edited = f"{other.field} was {other.one} in {run.name} and is {other.other}"
                 if other.field.startswith("data."):  # with which nothing resumes that one
                     edited, how = f"images or labels changed since {run.name}", ""
                 not_resumed.append(f"{edited}, so this is a new run{how}")
         elif changed := _changed_source(before, config):
             not_resumed.append(f"{changed} changed since {run.name}, so this is a new run{how}")
+        elif finished:
+            not_resumed.append(f"{run.name} is the same training, finished; this is another run of it")
         elif _splits_as(run, prepared):
             with run.held() as alone:
                 # Who held it may just have finished it.

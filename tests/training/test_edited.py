@@ -1,6 +1,7 @@
 """After an edit of the code or of a declaration no run is resumed, and no feature used, that the old code made."""
 
 import os
+import shutil
 import sys
 from dataclasses import replace
 
@@ -53,6 +54,20 @@ def test_an_edited_field_begins_a_new_run_and_is_named(stopped, goes_on_with, ne
     # Another choice of a person's own is no surprise.
     goes_on_with(competition, Choices(settings=["batch_size=4"]))
     assert not news()
+
+
+def test_of_a_finished_run_it_is_said_what_was_edited_since_or_that_nothing_was(
+    with_stages, workspace, goes_on_with, capsys
+):
+    competition = with_stages(HEAD)
+    runner.train(competition, Choices(), workspace, Console())
+    edited = goes_on_with(replace(competition, layer_lr_ratio=7))
+    said = capsys.readouterr().out
+    assert "layer_lr_ratio was 10 in shades/standard-1 and is 7, so this is a new run" in said
+    assert "--resume" not in said
+    shutil.rmtree(edited.folder)
+    assert goes_on_with(competition).name == "shades/standard-2"
+    assert "shades/standard-1 is the same training, finished; this is another run of it" in capsys.readouterr().out
 
 
 def test_edited_data_begin_a_new_run_and_none_is_told_to_resume_the_old_one(stopped, workspace, goes_on_with, news):
