@@ -21,7 +21,7 @@ from comp.report.outcomes import FEWEST, Outcomes, errors_of_classes, figures_of
 from comp.report.rendering import write_page
 from comp.runs import EPOCH_COLUMNS, Run, Workspace
 from comp.runs.resolve import flat
-from comp.submission.postprocessing import error_of
+from comp.submission import uncertainty
 
 Array = npt.NDArray[Any]
 # What a run's settings are not, or what follows from others.
@@ -87,12 +87,7 @@ def _change(metric: Metric, now: Outcomes, before: Outcomes) -> tuple[float, flo
     """How much better predictions score than those before, and its standard error; None for too few images."""
     if len(now.ids) < FEWEST:
         return None
-
-    def gained(some: Array | slice) -> float:
-        after, start = (metric.worth(one.targets[some], one.submitted[some], one.classes) for one in (now, before))
-        return after - start
-
-    return gained(slice(None)), float(error_of(gained, len(now.ids)))
+    return uncertainty.gain(metric, now.targets, now.submitted, before.submitted, now.classes)
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from comp.declare.competition import Competition
+from comp.declare.metrics import Metric
 from comp.submission.postprocessing import (
     Clip,
     CutPoints,
@@ -73,6 +74,16 @@ def standard_errors(
             lambda some: np.array(asdict(tune(competition, classes, targets[some], predictions[some]))[name]), rows
         ).tolist()
     return found
+
+
+def gain(metric: Metric, targets: Array, now: Array, before: Array, classes: Sequence[str]) -> tuple[float, float]:
+    """How much better post-processed predictions of some rows score than others of them, and its standard error."""
+
+    def gained(some: Array | slice) -> float:
+        after, start = (metric.worth(targets[some], made[some], classes) for made in (now, before))
+        return after - start
+
+    return gained(slice(None)), float(error_of(gained, len(targets)))
 
 
 def doubt(scores: Mapping[str, Any]) -> str | None:

@@ -154,7 +154,7 @@ def _combined(
         best = methods[chosen] = _postprocessed_alike(best, members)
     of_members = zip(members, valid, together.test, np.eye(len(members)), strict=True)
     alone = {member.name: together.combined(*predictions) for member, *predictions in of_members}
-    scores = compare(alone, methods, chosen) | {"standard_errors": together.errors_of(best)}
+    scores = compare(together, alone, methods, chosen) | {"standard_errors": together.errors_of(best)}
     seeds = {member.config.get("seed") for member in members}
     whole = all(member.config.get("fold") is None for member in members)
     config = {

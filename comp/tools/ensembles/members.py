@@ -15,10 +15,10 @@ from comp.data.tables import Tables
 from comp.declare.competition import Competition
 from comp.errors import RunError, counted
 from comp.runs.resolve import difference
+from comp.submission import uncertainty
 from comp.submission.postprocessing import PostProcessing
 from comp.submission.predictions import Member, postprocessed
 from comp.submission.scoring import tune_on_predictions
-from comp.submission.uncertainty import standard_errors
 
 Array = npt.NDArray[Any]
 
@@ -106,9 +106,15 @@ class Together:
 
     def errors_of(self, combined: Combined) -> dict[str, Any]:
         """The standard errors of its scores and of what was tuned."""
-        return standard_errors(
+        return uncertainty.standard_errors(
             self.competition, self.tables.classes, self.targets, combined.made, combined.postprocessing
         )
+
+    def gain(self, now: Combined, before: Combined) -> tuple[float, float]:
+        """How much better one is than another, after post-processing, and its standard error."""
+        metric, classes = self.competition.scoring, self.tables.classes
+        after, start = (combined.postprocessing(combined.made) for combined in (now, before))
+        return uncertainty.gain(metric, self.targets, after, start, classes)
 
 
 def refuse_differences(members: Sequence[Member], fields: Sequence[str], advice: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from scipy.stats import rankdata
 from comp.data.splitting import draw_inner_folds
 from comp.declare.competition import Competition
 from comp.declare.metrics import Target
+from comp.submission.uncertainty import SURE
 from comp.tools.ensembles.members import Combined, Together
 from comp.tools.ensembles.weights import (
     Fit,
@@ -99,10 +101,13 @@ def by_every_method(together: Together, valid: Array) -> dict[Method, Combined]:
     return methods
 
 
-def compare(alone: Mapping[str, Combined], methods: Mapping[Method, Combined], how: Method) -> dict[str, Any]:
+def compare(
+    together: Together, alone: Mapping[str, Combined], methods: Mapping[Method, Combined], how: Method
+) -> dict[str, Any]:
     """The record of the chosen method's scores, with those of every method and of each run ``alone``, and the gain.
 
     ``gain`` is over the best run alone, after post-processing; above zero is better, whatever the metric's direction.
+    ``gain_error`` is its standard error, None where some images can't be scored without others.
     """
     chosen = methods[how]
     record: dict[str, Any] = {
@@ -114,7 +119,8 @@ def compare(alone: Mapping[str, Combined], methods: Mapping[Method, Combined], h
     if not chosen.record["rows"]:
         return record
     best = max(alone, key=lambda name: alone[name].goodness)
-    return {**record, "best_run": best, "gain": chosen.goodness - alone[best].goodness}
+    gain, error = together.gain(chosen, alone[best])
+    return {**record, "best_run": best, "gain": gain, "gain_error": error if math.isfinite(error) else None}
 
 
 def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
@@ -129,8 +135,12 @@ def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
     rows = [(one["run"], one, weight) for one, weight in zip(members, weights, strict=True)]
     rows += [(method, one, "") for method, one in methods.items()]
     before = next(one["tuned"] for one in members if one["run"] == scores["best_run"])
-    gain = scores["gain"]
-    gained = "no better" if abs(gain) < 5e-6 else f"{abs(gain):.5f} {'better' if gain > 0 else 'worse'}"
+    gain, error = scores["gain"], scores["gain_error"]
+    gained = "no better"
+    if abs(gain) >= 5e-6:
+        gained = f"{abs(gain):.5f} {'better' if gain > 0 else 'worse'}"
+        if error is not None:
+            gained += f" (± {error:.5f}{', so it may be chance' if abs(gain) < SURE * error else ''})"
     return [
         f"{competition.name}: {len(members)} runs on {scores['rows']} images; "
         f"{', '.join(f'`{name}`' for name in FITTED)} are scored on images that their weights were not fitted on",

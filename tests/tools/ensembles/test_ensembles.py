@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -58,7 +59,8 @@ def test_every_run_and_every_method_is_scored_and_the_gain_is_over_the_best_run(
     log = run.log.read_text()
     assert log == capsys.readouterr().out
     assert [line.split()[0] for line in log.splitlines()[2:11]] == [*(member.name for member in members), *METHODS]
-    assert log.splitlines()[-2].endswith((" better", " worse"))
+    assert re.search(rf"{abs(scores['gain']):.5f} (better|worse) \(± {scores['gain_error']:.5f}", log.splitlines()[-2])
+    assert 0.02 < scores["gain_error"] < 0.3
 
 
 TAGS = """
