@@ -19,6 +19,7 @@ from tests.declare.labels.conftest import ODD, by_id, rows_of, touch
 CLASS_NAMES = st.text(ODD, min_size=1, max_size=12)
 CSV = CsvLabels("train.csv", image="id", label="label", folder="train", suffix=".png")
 BARE = replace(CSV, suffix="")
+FOLDED = replace(CSV, suffix="/*.png")
 TAGS = CsvLabels("train.csv", image="id", label="tags", folder="train", suffix=".png", separator=" ")
 
 
@@ -88,44 +89,29 @@ def test_a_label_file_is_read_as_it_is_meant(tmp_path, source, text, images, lab
     assert list(frame["path"]) == [str(tmp_path / "train" / image) for image in images]
 
 
-@pytest.mark.parametrize(
-    ("group", "found"),
-    [
-        *((r"(.+)_(?:l|r)", ["a", "a", "b"]), (r"(.)_l", ["a", "a_r", "b"])),
-        *(("eye (one)", ["x", "y", "x"]), ("patient", ["07", "7", "7"])),
-    ],
-)
-def test_a_group_is_a_column_or_a_pattern_of_names(tmp_path, group, found):
-    text = "patient,id,label,eye (one)\n07,a_l,cat,x\n7,a_r,dog, y\n7,b_l,cat,x\n"
-    images = [f"train/{name}.png" for name in ("a_l", "a_r", "b_l")]
-    assert list(from_text(tmp_path, text, replace(CSV, group=group), images=images)["group"]) == found
+EYES = r"(.+)_(?:l|r)"
 
 
 @pytest.mark.parametrize(
-    ("source", "names", "images", "found"),
+    ("source", "group", "names", "images", "found"),
     [
+        (CSV, "patient", ["a_l", "a_r", "b_l"], ["a_l.png", "a_r.png", "b_l.png"], ["07", "7", "7"]),
+        (CSV, "eye (one)", ["a_l", "a_r", "b_l"], ["a_l.png", "a_r.png", "b_l.png"], ["x", "y", "x"]),
+        (CSV, EYES, ["a_l", "a_r", "b_l"], ["a_l.png", "a_r.png", "b_l.png"], ["a", "a", "b"]),
+        (CSV, r"(.)_l", ["a_l", "a_r", "b_l"], ["a_l.png", "a_r.png", "b_l.png"], ["a", "a_r", "b"]),
         # With their suffix and in any case; or what names several images together.
-        (BARE, ["a_L.png", "a_r.png", "b.x_l.png"], ["a_L.png", "a_r.png", "b.x_l.png"], ["a", "a", "b.x"]),
-        (replace(CSV, suffix="/*.png"), ["a_l", "a_r"], ["a_l/0.png", "a_l/1.png", "a_r/0.png"], ["a", "a", "a"]),
+        (BARE, EYES, ["a_L.png", "a_r.png", "b.x_l.png"], ["a_L.png", "a_r.png", "b.x_l.png"], ["a", "a", "b.x"]),
+        (FOLDED, EYES, ["a_l", "a_r"], ["a_l/0.png", "a_l/1.png", "a_r/0.png"], ["a", "a", "a"]),
     ],
 )
-def test_a_pattern_fits_names_however_they_are_written(tmp_path, source, names, images, found):
-    text = "".join(["id,label\n", *(f"{name},cat\n" for name in names)])
-    source = replace(source, group=r"(.+)_(?:l|r)")
-    assert list(from_text(tmp_path, text, source, images=[f"train/{one}" for one in images])["group"]) == found
-
-
-@pytest.mark.parametrize(
-    ("group", "said"),
-    [
-        ("(.+)_left", "'(.+)_left' fits no image's name, like '0'"),
-        ("(", "no column '('"),
-        ("(.)_(.)", "no column '(.)_(.)'"),
-    ],
-)
-def test_a_group_that_is_neither_a_column_nor_fits_a_name_is_refused(tmp_path, group, said):
-    with pytest.raises(DataError, match=re.escape(said)):
-        from_text(tmp_path, "id,label\n0,cat\n1,dog\n", replace(CSV, group=group))
+def test_a_group_is_a_column_or_a_pattern_of_names_however_they_are_written(
+    tmp_path, source, group, names, images, found
+):
+    others = ["07,x", "7, y", "7,x"][: len(names)]
+    rows = [f"{name},cat,{other}\n" for name, other in zip(names, others, strict=True)]
+    images = [f"train/{image}" for image in images]
+    text = "".join(["id,label,patient,eye (one)\n", *rows])
+    assert list(from_text(tmp_path, text, replace(source, group=group), images=images)["group"]) == found
 
 
 def test_spaces_around_values_and_names_of_columns_are_left_out_and_said(tmp_path):
@@ -207,12 +193,21 @@ def test_damaged_parquet_is_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("source", [CSV, TAGS], ids=["single", "multi"])
-def test_an_image_without_a_group_and_a_group_without_its_column_are_named(tmp_path, source):
-    grouped = replace(source, group="patient")
-    with pytest.raises(DataError, match="image '1' an empty 'patient'"):
-        from_text(tmp_path, f"id,{source.label},patient\n0,cat,7\n1,dog,\n", grouped)
-    with pytest.raises(DataError, match=f"no column 'patient'; its columns are id, {source.label}"):
-        from_text(tmp_path, f"id,{source.label}\n0,cat\n1,dog\n", grouped)
+@pytest.mark.parametrize(
+    ("group", "said"),
+    [
+        ("patient", "image '1' an empty 'patient'"),
+        ("who", "no column 'who'; its columns are id, LABEL, patient"),
+        ("(.+)_left", "'(.+)_left' fits no image's name, like '0'"),
+        ("(", "no column '('"),
+        ("(.)_(.)", "no column '(.)_(.)'"),
+    ],
+)
+def test_a_group_that_an_image_lacks_or_that_is_neither_a_column_nor_fits_a_name_is_refused(
+    tmp_path, source, group, said
+):
+    with pytest.raises(DataError, match=re.escape(said.replace("LABEL", source.label))):
+        from_text(tmp_path, f"id,{source.label},patient\n0,cat,7\n1,dog,\n", replace(source, group=group))
 
 
 @settings(max_examples=60, deadline=None)
