@@ -95,11 +95,6 @@ def test_each_mistake_of_columns_is_named(tmp_path, source, lines, said):
         table_of(source, tmp_path, *lines, images=images if source is PLACED else images[:1])
 
 
-def test_images_without_a_row_are_an_error_but_in_a_shared_folder(tmp_path):
-    with pytest.raises(DataError, match=r"train/2.png; .*shared=True"):
-        table_of(KINDS, tmp_path, "id,kind", "1,cat")
-
-
 def test_numbers_have_the_order_of_their_names_and_all_the_same_teach_nothing(tmp_path):
     assert classes_of(table_of(NUMBERS, tmp_path, HEAD, "1,2,3", "2,2,4"), "number") == ("b c", "a")
     with pytest.raises(DataError, match="the same label, 3, 2"):
