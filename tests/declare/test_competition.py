@@ -21,12 +21,6 @@ def write_plugin(root, name="two_cats", text=DECLARATION):
     return path
 
 
-def test_a_declaration_tells_its_target_and_its_metric():
-    assert declare().target == "single"
-    assert declare().scoring is METRICS["log_loss"]
-    assert declare(labels=TAGS, submission=TagNames(), metric="mean_f2").target == "multi"
-
-
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
@@ -51,14 +45,16 @@ def test_labels_metric_and_form_that_do_not_go_together_are_named(fields, named)
 def test_every_metric_has_a_form_that_carries_it():
     for metric in METRICS.values():
         for target in metric.targets:
-            assert scored_by(metric.name, target).scoring is metric
+            competition = scored_by(metric.name, target)
+            assert (competition.scoring, competition.target) == (metric, target)
 
 
-def test_plugins_are_found_by_folder_and_dashes_stand_for_underscores(tmp_path):
+def test_plugins_are_found_by_folder_and_loaded_by_name_and_dashes_stand_for_underscores(tmp_path):
     path = write_plugin(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "competition.py").write_text("")
     assert find_competitions(tmp_path) == {"two-cats": path}
+    assert competition_named("two-cats", tmp_path) == competition_named("two_cats", tmp_path) == declare()
 
 
 def test_a_later_folder_goes_before_an_earlier_one_and_one_that_is_not_there_is_named(tmp_path):
@@ -67,12 +63,6 @@ def test_a_later_folder_goes_before_an_earlier_one_and_one_that_is_not_there_is_
     assert find_competitions(tmp_path / "ours", tmp_path / "theirs") == {"two-cats": theirs}
     with pytest.raises(DeclarationError, match="nowhere"):
         find_competitions(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize("name", ["two-cats", "two_cats"])
-def test_a_plugin_is_loaded_by_its_name(tmp_path, name):
-    write_plugin(tmp_path)
-    assert competition_named(name, tmp_path) == declare()
 
 
 def test_an_unknown_name_is_told_the_known_ones_or_of_many_the_nearest_alone(tmp_path):
