@@ -39,16 +39,6 @@ def test_more_views_begin_with_the_fewer(fewer, more):
     assert side_on().views(fewer + more)[:fewer] == side_on().views(fewer)
 
 
-@pytest.mark.parametrize("family", [side_on, top_down, upright])
-def test_limits_and_a_pipeline_of_ones_own_are_kept(family):
-    def pipeline(size):
-        return size
-
-    viewpoint = family(max_zoom=1.3, max_rotation=7, max_light=0.2, pipeline=pipeline)
-    assert (viewpoint.max_zoom, viewpoint.max_rotation, viewpoint.max_light) == (1.3, 7, 0.2)
-    assert viewpoint.pipeline is pipeline
-
-
 def test_a_subclass_whose_views_a_run_would_lose_is_refused():
     with pytest.raises(DeclarationError, match=r"Corners .*`pipeline`.*`tta`"):
         type("Corners", (Viewpoint,), {"fixed_views": (View(),)})
