@@ -193,17 +193,19 @@ def test_rare_classes_are_dealt_to_as_many_folds_as_they_have_rows_without_a_war
 
 @KINDS
 @pytest.mark.parametrize(
-    ("rows", "draw", "groups", "says"),
+    ("draw", "how_many", "rows", "groups", "duplicates", "says"),
     [
-        (10, lambda *given: draw_folds(given[0], 1, *given[1:]), None, "can't be dealt to 1 folds; ask for at least 2"),
-        (4, lambda *given: draw_folds(given[0], 5, *given[1:]), None, "4 labelled images are too few for 5 folds"),
-        (9, lambda *given: draw_folds(given[0], 5, *given[1:]), ["a", "b", "c"] * 3, "3 groups, too few for 5 folds"),
-        (10, lambda *given: draw_split(given[0], 0.2, *given[1:]), ["a"] * 10, "All 10 labelled images are of one gr"),
+        (draw_folds, 1, 10, None, None, "can't be dealt to 1 folds; ask for at least 2"),
+        (draw_folds, 5, 4, None, None, "4 labelled images are too few for 5 folds"),
+        (draw_folds, 5, 9, list("abc") * 3, None, "3 groups, too few for 5 folds"),
+        (draw_folds, 3, 20, None, np.repeat([0, 1], 10), "are of 2 groups, too few for 3 folds"),
+        (draw_split, 0.2, 10, ["a"] * 10, None, "All 10 labelled images are of one gr"),
+        (draw_split, 0.2, 20, None, np.zeros(20, int), "duplicates of each other"),
     ],
 )
-def test_what_can_t_be_drawn_is_refused(kind, rows, draw, groups, says):
+def test_what_can_t_be_drawn_is_refused(kind, draw, how_many, rows, groups, duplicates, says):
     with pytest.raises(DataError, match=says):
-        draw(targets_drawn(kind, 0, rows, 2), 0, groups)
+        draw(targets_drawn(kind, 0, rows, 2), how_many, 0, groups, duplicates)
 
 
 # Sets of duplicates
@@ -245,13 +247,6 @@ def test_a_class_trains_though_all_its_images_are_duplicates(seed):
     validates = draw_split(targets, 0.3, seed, duplicates=duplicates)
     assert not validates[20:].any()
     assert validates[:20].any()
-
-
-def test_all_images_alike_can_t_be_split():
-    with pytest.raises(DataError, match="duplicates of each other"):
-        draw_split(np.repeat([0, 1], 10), 0.2, 0, duplicates=np.zeros(20, int))
-    with pytest.raises(DataError, match="are of 2 groups, too few for 3 folds"):
-        draw_folds(np.repeat([0, 1], 10), 3, 0, duplicates=np.repeat([0, 1], 10))
 
 
 def test_every_fold_has_rows_though_nearly_all_are_duplicates():
