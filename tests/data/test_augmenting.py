@@ -9,12 +9,9 @@ from comp.data.reading import Depth, Reading, with_margin
 from comp.declare.reading import sides
 from comp.declare.viewpoint import View, side_on, top_down, upright
 from comp.errors import DeclarationError
+from tests.data.conftest import noise, turned
 
 SQUARE = np.arange(6 * 6 * 3, dtype=np.uint8).reshape(6, 6, 3)
-
-
-def noise(height, width, channels=3):
-    return np.random.default_rng(0).integers(0, 255, (height, width, channels), dtype=np.uint8)
 
 
 def plain(size, value=7):
@@ -124,7 +121,7 @@ def test_what_makes_no_images_of_bytes_is_named(own, said):
 
 @pytest.mark.parametrize("file", ["image.jpg", "image.npy"])
 def test_pipelines_of_ones_own_are_given_the_whole_image_upright_and_in_bytes(tmp_path, file):
-    given, path, turned = [], tmp_path / file, Image.Exif()
+    given, path = [], tmp_path / file
 
     def whole(size):
         return A.Compose([A.Lambda(image=lambda image, **_: given.append(image) or image), A.Resize(size, size)])
@@ -133,8 +130,7 @@ def test_pipelines_of_ones_own_are_given_the_whole_image_upright_and_in_bytes(tm
         reading, expected = Reading(read="npy", depth=Depth(3, (0.0,) * 3, (510.0,) * 3)), noise(45, 60)
         np.save(path, 2 * expected.astype(np.uint16))
     else:
-        turned[0x0112] = 6
-        Image.fromarray(noise(60, 45)).save(path, exif=turned)
+        Image.fromarray(noise(60, 45)).save(path, exif=turned(6))
         reading, expected = Reading(), np.rot90(np.asarray(Image.open(path)), -1)
     preprocessing = Preprocessing(8, reading, side_on(pipeline=whole), tta=lambda size: [whole(size)])
     _, (drawn, own) = ImageDataset([path], preprocessing, 0)[0, (View(draw=3), View(own=1))]

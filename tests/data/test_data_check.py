@@ -1,7 +1,6 @@
 import re
 import shutil
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from zlib import crc32
 
@@ -20,6 +19,7 @@ from comp.data.reading import Reading, read_image
 from comp.data.tables import read_tables, with_prior
 from comp.errors import DataError
 from comp.runs import find_run
+from tests.data.conftest import encoded, picture
 
 
 @pytest.fixture
@@ -43,17 +43,6 @@ def command(comp, shades):
         return ended
 
     return call
-
-
-def picture(seed, size=(64, 48)):
-    blobs = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
-    return Image.fromarray(blobs).resize(size, Image.Resampling.BICUBIC)
-
-
-def encoded(image, kind, **options):
-    buffer = BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def bomb():
@@ -157,10 +146,10 @@ def test_duplicates_conflicts_and_leaks_are_found(data, screen):
         picture(number).save(data / "train" / f"t{number:02}.png")
     shutil.copy(data / "train/t00.png", data / "train/t03.png")  # the same colour
     shutil.copy(data / "train/t01.png", data / "train/t02.png")  # another
-    picture(4, (128, 96)).save(data / "train/t07.png")
-    picture(5, (128, 96)).save(data / "train/t09.png")  # another colour
+    picture(4, (192, 144)).save(data / "train/t07.png")
+    picture(5, (192, 144)).save(data / "train/t09.png")  # another colour
     shutil.copy(data / "train/t10.png", data / "test/q00.png")
-    picture(11, (128, 96)).save(data / "test/q01.png")
+    picture(11, (192, 144)).save(data / "test/q01.png")
     shutil.copy(data / "test/q02.png", data / "test/q03.png")
     tables = screen()
     images = tables.data_check.images.set_index("id")

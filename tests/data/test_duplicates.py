@@ -1,4 +1,4 @@
-import io
+from io import BytesIO
 from time import perf_counter
 
 import numpy as np
@@ -10,23 +10,13 @@ from PIL import Image, ImageFilter
 
 from comp.data.duplicates import close_pairs, connected, duplicate_groups, near_pairs, perceptual_hashes
 from comp.data.file_facts import FileFacts, facts_of, facts_of_each
-
-
-def picture(seed, size=(96, 72)):
-    """A soft landscape of colours that no other seed gives."""
-    blobs = np.random.default_rng(seed).integers(0, 255, (9, 12, 3), dtype=np.uint8)
-    return Image.fromarray(blobs).resize(size, Image.Resampling.BICUBIC)
+from tests.data.conftest import encoded, picture
 
 
 def copies(image):
-    def again(copy, **options):
-        buffer = io.BytesIO()
-        copy.save(buffer, "JPEG", **options)
-        return Image.open(buffer)
-
     width, height = image.size
     return {
-        "a worse JPEG": again(image, quality=30),
+        "a worse JPEG": Image.open(BytesIO(encoded(image, "JPEG", quality=30))),
         "half its size": image.resize((width // 2, height // 2)),
         "twice its size": image.resize((width * 2, height * 2)),
         "lighter": image.point(lambda value: min(255, round(value * 1.1))),

@@ -1,4 +1,3 @@
-import io
 import os
 
 import numpy as np
@@ -11,20 +10,15 @@ from PIL import Image
 from comp.data.file_facts import ODDITIES, FileFacts, facts_of, facts_of_each, oddities
 from comp.data.reading import read_image
 from comp.errors import DataError
+from tests.data.conftest import encoded, noise, turned
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 SUFFIXES = [".jpg", ".png", ".webp", ".tif"]
 KINDS = ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"]
 
 
-def noise(height=30, width=40):
-    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8))
-
-
-def encoded(image, kind, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+def photo(*size):
+    return Image.fromarray(noise(*size))
 
 
 def save(path, image, **options):
@@ -32,18 +26,12 @@ def save(path, image, **options):
     return path
 
 
-def turned(orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return {"exif": exif}
-
-
 def odd(found):
     return oddities(pd.DataFrame([found]))[0]
 
 
 def test_a_plain_photograph_has_no_problem_and_nothing_odd(tmp_path):
-    found = facts_of(save(tmp_path / "plain.jpg", noise()))
+    found = facts_of(save(tmp_path / "plain.jpg", photo()))
     assert (found.problem, found.format, found.mode) == ("", "JPEG", "RGB")
     assert (found.width, found.height, found.orientation) == (40, 30, 1)
     assert len(found.thumbnail) == 256
@@ -58,9 +46,9 @@ def test_a_plain_photograph_has_no_problem_and_nothing_odd(tmp_path):
         ("not an image", b"<!DOCTYPE html><title>Sign in</title>"),
         ("not an image", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"),
         *[("not an image", start) for start in (b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a")],
-        ("truncated", encoded(noise(), "JPEG")[:-300]),
-        ("truncated", encoded(noise(), "JPEG", progressive=True)[:-300]),
-        ("truncated", encoded(noise(), "PNG")[:-300]),
+        ("truncated", encoded(photo(), "JPEG")[:-300]),
+        ("truncated", encoded(photo(), "JPEG", progressive=True)[:-300]),
+        ("truncated", encoded(photo(), "PNG")[:-300]),
     ],
 )
 def test_a_file_that_is_no_image_has_its_problem(tmp_path, problem, content):
@@ -85,19 +73,19 @@ def test_what_is_no_file_is_not_read(tmp_path):
 @pytest.mark.parametrize(
     ("name", "suffix", "image", "options"),
     [
-        ("four components", ".jpg", noise().convert("CMYK"), {}),
-        ("grey", ".jpg", noise().convert("L"), {}),
-        ("grey", ".png", noise().convert("1"), {}),
-        ("palette", ".png", noise().convert("P"), {}),
-        ("palette", ".gif", noise().convert("P"), {}),
-        ("alpha", ".png", noise().convert("RGBA"), {}),
-        ("EXIF-rotated", ".jpg", noise(), turned(6)),
-        ("EXIF-rotated", ".tif", noise(), turned(6)),
-        ("EXIF-rotated", ".png", noise(), turned(3)),
-        ("animated", ".webp", noise(), {"save_all": True, "append_images": [noise(30, 40).rotate(90)]}),
-        ("extreme aspect", ".png", noise(1, 5000), {}),
-        ("extreme aspect", ".jpg", noise(500, 100), {}),
-        ("tiny", ".jpg", noise(15, 20), {}),
+        ("four components", ".jpg", photo().convert("CMYK"), {}),
+        ("grey", ".jpg", photo().convert("L"), {}),
+        ("grey", ".png", photo().convert("1"), {}),
+        ("palette", ".png", photo().convert("P"), {}),
+        ("palette", ".gif", photo().convert("P"), {}),
+        ("alpha", ".png", photo().convert("RGBA"), {}),
+        ("EXIF-rotated", ".jpg", photo(), {"exif": turned(6)}),
+        ("EXIF-rotated", ".tif", photo(), {"exif": turned(6)}),
+        ("EXIF-rotated", ".png", photo(), {"exif": turned(3)}),
+        ("animated", ".webp", photo(), {"save_all": True, "append_images": [photo(30, 40).rotate(90)]}),
+        ("extreme aspect", ".png", photo(1, 5000), {}),
+        ("extreme aspect", ".jpg", photo(500, 100), {}),
+        ("tiny", ".jpg", photo(15, 20), {}),
     ],
 )
 def test_what_is_odd_is_named(tmp_path, name, suffix, image, options):
@@ -108,7 +96,7 @@ def test_what_is_odd_is_named(tmp_path, name, suffix, image, options):
 
 
 def test_an_image_may_be_odd_in_several_ways(tmp_path):
-    frames = [noise().convert("P"), noise(30, 40).rotate(90).convert("P")]
+    frames = [photo().convert("P"), photo(30, 40).rotate(90).convert("P")]
     path = save(tmp_path / "x.gif", frames[0], save_all=True, append_images=frames[1:])
     assert odd(facts_of(path)) == ("palette", "animated")
     path = save(tmp_path / "x.png", frames[0], transparency=bytes(range(256)))
@@ -128,7 +116,7 @@ def test_colours_of_16_bits_are_named_though_pillow_reads_eight(tmp_path):
 
 @pytest.mark.parametrize(("orientation", "suffix"), [(1, ".jpg"), *((6, kind) for kind in SUFFIXES), (3, ".png")])
 def test_size_and_thumbnail_are_those_of_the_upright_image(tmp_path, orientation, suffix):
-    found = facts_of(save(tmp_path / f"x{suffix}", noise(32, 64), **turned(orientation)))
+    found = facts_of(save(tmp_path / f"x{suffix}", photo(32, 64), exif=turned(orientation)))
     upright = read_image(tmp_path / f"x{suffix}", min(found.width, found.height))
     assert (found.height, found.width) == upright.shape[:2]
     assert found.orientation == orientation
@@ -172,7 +160,7 @@ def assert_is_screened_as_it_is_read(path, size):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_screened_as_readable_is_read_and_nothing_else(tmp_path, kind):
-    whole, path = encoded(noise(), kind), tmp_path / "cut.jpg"
+    whole, path = encoded(photo(), kind), tmp_path / "cut.jpg"
     for length in {*range(0, len(whole), max(1, len(whole) // 12)), *range(len(whole) - 6, len(whole) + 1)}:
         path.write_bytes(whole[:length])
         found = assert_is_screened_as_it_is_read(path, 30)
@@ -183,7 +171,8 @@ def test_what_is_screened_as_readable_is_read_and_nothing_else(tmp_path, kind):
 @given(seed=st.integers(0, 2**32), kind=st.sampled_from(KINDS))
 def test_a_damaged_file_is_screened_as_it_is_read(tmp_path_factory, seed, kind):
     rng = np.random.default_rng(seed)
-    damaged = np.frombuffer(encoded(noise(16, 20), kind, **turned(6) if kind != "BMP" else {}), np.uint8).copy()
+    options = {"exif": turned(6)} if kind != "BMP" else {}
+    damaged = np.frombuffer(encoded(photo(16, 20), kind, **options), np.uint8).copy()
     damaged[rng.integers(len(damaged), size=4)] = rng.integers(256, size=4)
     path = tmp_path_factory.getbasetemp() / "damaged"
     path.write_bytes(damaged.tobytes())

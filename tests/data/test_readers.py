@@ -15,6 +15,7 @@ from comp.declare.labels.files import IMAGE_SUFFIXES
 from comp.declare.reading import READERS, Channels
 from comp.errors import DataError, DeclarationError
 from comp.training.features import content_digest
+from tests.data.conftest import noise
 
 RAMP = np.linspace(0, 4095, 20 * 24).reshape(20, 24).astype(np.uint16)
 COLOURS = np.random.default_rng(0).integers(0, 65536, (20, 24, 3), dtype=np.uint16)
@@ -208,7 +209,7 @@ def test_what_a_function_raises_is_said_of_the_file(tmp_path):
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 def test_any_number_of_channels_is_resized_alike(tmp_path, channels, fit):
-    array = np.random.default_rng(0).integers(0, 256, (40, 60, channels), dtype=np.uint8)
+    array = noise(40, 60, channels)
     np.save(tmp_path / "x.npy", array)
     pixels = read_image(tmp_path / "x.npy", 30, Reading("bicubic", fit, "npy", Depth(channels)))
     assert pixels.shape == ((30, 45, channels) if fit == "crop" else (30, 30, channels))

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from comp.data.readers import to_rgb
 from comp.data.reading import LONGEST_SIDE, ORDINARY, Reading, centre, read_image, with_margin
 from comp.errors import DataError
+from tests.data.conftest import noise, turned
 
 # Left half red, right half blue: enough to see colours and orientation through any compression.
 RED, BLUE = (200, 30, 30), (30, 30, 200)
@@ -27,12 +28,6 @@ def assert_red_and_blue(pixels, tolerance=30):
     quarter = pixels.shape[1] // 4
     assert np.abs(pixels[:, :quarter].mean(axis=(0, 1)) - RED).max() < tolerance
     assert np.abs(pixels[:, -quarter:].mean(axis=(0, 1)) - BLUE).max() < tolerance
-
-
-def exif_of(orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif
 
 
 @pytest.fixture
@@ -96,14 +91,14 @@ STORED = {
 @pytest.mark.parametrize("orientation", STORED)
 def test_an_image_is_turned_upright_by_its_exif_orientation(seen, orientation, suffix):
     image, turn = red_and_blue(), STORED[orientation]
-    pixels = seen(image if turn is None else image.transpose(turn), 48, suffix, exif=exif_of(orientation))
+    pixels = seen(image if turn is None else image.transpose(turn), 48, suffix, exif=turned(orientation))
     assert pixels.shape == (48, 64, 3)
     assert_red_and_blue(pixels)
 
 
 def test_a_16_bit_image_is_turned_upright_too(seen):
     ramp = np.arange(0, 64 * 1024, 1024, dtype=np.uint16)[None].repeat(48, axis=0)
-    pixels = seen(Image.fromarray(ramp[::-1, ::-1].copy()), exif=exif_of(3))
+    pixels = seen(Image.fromarray(ramp[::-1, ::-1].copy()), exif=turned(3))
     assert np.array_equal(pixels[:, :, 0], ramp // 256)
 
 
@@ -140,8 +135,8 @@ def test_what_is_filled_up_is_the_reflection(seen):
     ("box", "orientation"), [((90, 190), 1), ((90, 190), 6), *((side, 1) for side in (100, 150, 199, 400))]
 )
 def test_a_large_jpeg_is_decoded_at_no_less_than_was_asked_for_however_it_is_turned(tmp_path, box, orientation):
-    noise, path = np.random.default_rng(0).integers(0, 255, (50, 75), dtype=np.uint8), tmp_path / "large.jpg"
-    Image.fromarray(noise).resize((600, 400)).save(path, quality=95, exif=exif_of(orientation))
+    path = tmp_path / "large.jpg"
+    Image.fromarray(noise(50, 75, 1)[:, :, 0]).resize((600, 400)).save(path, quality=95, exif=turned(orientation))
     exact = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
     height, width = (box, box) if isinstance(box, int) else box
     scale = max(height / exact.height, width / exact.width)
@@ -153,8 +148,7 @@ def test_a_large_jpeg_is_decoded_at_no_less_than_was_asked_for_however_it_is_tur
 
 def test_every_interpolation_that_timm_names_is_known_and_differs(seen):
     names = ("nearest", "bilinear", "bicubic", "lanczos")
-    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
-    assert len({seen(Image.fromarray(noise), 24, reading=Reading(name)).tobytes() for name in names}) == 4
+    assert len({seen(Image.fromarray(noise(40, 40)), 24, reading=Reading(name)).tobytes() for name in names}) == 4
     for name in names:
         assert_red_and_blue(seen(red_and_blue(), 24, reading=Reading(name)))
 
