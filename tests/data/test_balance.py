@@ -9,18 +9,20 @@ from comp.errors import DeclarationError
 
 @settings(max_examples=20)
 @given(classes=st.lists(st.integers(0, 4), min_size=1, max_size=80).map(np.array), seed=st.integers(0, 99))
-def test_every_class_gets_as_many_rows_as_the_most_frequent(classes, seed):
-    rows = np.flatnonzero(np.random.default_rng(seed).random(len(classes)) < 0.7)
+def test_every_class_gets_as_many_rows_as_the_most_frequent_and_no_row_of_classes_or_tags_is_lost(classes, seed):
+    rng = np.random.default_rng(seed)
+    rows = np.flatnonzero(rng.random(len(classes)) < 0.7)
     rows = rows if len(rows) else np.arange(len(classes))
-    more = oversampled(rows, classes, seed)
+    for targets in ((rng.random((len(classes), 3)) < 0.3).astype(np.int64), classes):
+        more = oversampled(rows, targets, seed)
+        assert set(more) == set(rows)
+        assert np.array_equal(more, oversampled(rows, targets, seed))
+    assert np.array_equal(more, np.sort(more))
     counts = np.bincount(classes[more])
     assert set(counts[counts > 0]) == {np.bincount(classes[rows]).max()}
-    assert set(more) == set(rows)
-    assert np.array_equal(more, np.sort(more))
     copies = np.bincount(more, minlength=len(classes))
     for name in np.unique(classes[rows]):
         assert np.ptp(copies[rows][classes[rows] == name]) <= 1
-    assert np.array_equal(more, oversampled(rows, classes, seed))
 
 
 def test_which_rows_have_one_copy_more_follows_from_the_seed():
@@ -45,16 +47,6 @@ def test_rows_are_repeated_as_their_rarest_tag_asks_for(shares, factors):
         assert of_tag.mean() == pytest.approx(factor, abs=0.03)
         assert np.ptp(of_tag) <= 1
     assert (copies[tags.sum(axis=1) == 0] == 1).all()
-
-
-@settings(max_examples=20)
-@given(st.integers(0, 99), st.integers(1, 40), st.integers(1, 5))
-def test_tags_never_lose_a_row_and_follow_from_the_seed(seed, count, classes):
-    tags = (np.random.default_rng(seed).random((count, classes)) < 0.3).astype(np.int64)
-    rows = np.arange(0, count, 2)
-    more = oversampled(rows, tags, seed)
-    assert set(more) == set(rows)
-    assert np.array_equal(more, oversampled(rows, tags, seed))
 
 
 def test_a_function_of_the_training_targets_says_how_often_each_row_is_shown():
