@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from comp import runner
 from comp.console import Console
 from comp.declare.recipe import Recipe, Stage
+from comp.runs import list_runs
 from comp.runs.resolve import Choices, Experiment
 from comp.training import training as module
 from comp.training.backbone import build_classifier, set_size
@@ -16,6 +18,8 @@ from comp.training.learner import Learner
 from comp.training.losses import Objective
 from comp.training.prepared import prepare
 from comp.training.resuming import start, under_way
+
+HEAD = Stage(size=16, train="head", cached=True, cycle_length=2, learning_rate=0.01)
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -53,25 +57,58 @@ def with_stages(at_home):
 
 
 @pytest.fixture
-def begin(with_stages, workspace):
+def head(with_stages):
+    """The competition of colours whose recipe trains a head for two epochs."""
+    return with_stages(HEAD)
+
+
+@pytest.fixture
+def train(workspace):
+    """Trains in the workspace, by these choices, and with ``predicting`` predicts."""
+
+    def call(competition, at=workspace, *, predicting=False, **choices):
+        run = runner.train(competition, Choices(**choices), at, Console())
+        if predicting and not run.predicted:
+            runner.predict(competition, run, at, Console())
+        return run
+
+    return call
+
+
+@pytest.fixture
+def stopped(head, killed, train):
+    """The run of that head, killed after its first epoch."""
+    return killed(2, train, head)
+
+
+@pytest.fixture
+def preparing(workspace):
+    """What a training of the competition has before its first step."""
+
+    def call(competition, **choices):
+        return prepare(Experiment.of(competition, Choices(**choices), workspace), Console())
+
+    return call
+
+
+@pytest.fixture
+def begin(with_stages, preparing):
     """A training of these stages that has just begun."""
 
     def begun(*stages, by_hand=False, **fields):
-        experiment = Experiment.of(with_stages(*stages, **fields), Choices(), workspace)
-        return start(prepare(experiment, Console()), Console(), by_hand=by_hand)
+        return start(preparing(with_stages(*stages, **fields)), Console(), by_hand=by_hand)
 
     return begun
 
 
 @pytest.fixture
-def goes_on_with(workspace):
+def goes_on_with(preparing):
     """The run that a training would be recorded in, which has what its first stage trains on."""
 
-    def call(competition, choices=None, done="trained"):
-        experiment = Experiment.of(competition, choices or Choices(), workspace)
-        prepared = prepare(experiment, Console())
+    def call(competition, done="trained", **choices):
+        prepared = preparing(competition, **choices)
         with under_way(prepared, Console(), attrgetter(done)) as training:
-            prepared.inputs(experiment.recipe.stages[0], 1)
+            prepared.inputs(prepared.experiment.recipe.stages[0], 1)
             return training.run
 
     return call
@@ -126,10 +163,10 @@ class KilledError(BaseException):
 
 
 @pytest.fixture
-def killed(monkeypatch, saving_always):
-    """Calls a step of the runner until the n-th time that a training's state was saved."""
+def killed(monkeypatch, saving_always, workspace):
+    """Calls a step of the runner until the n-th time that a training's state was saved; gives the last run there is."""
 
-    def until(number, step, *arguments):
+    def until(number, step, *arguments, **options):
         saves, save = [], module.Training.save
 
         def counted(training, *rate):
@@ -141,6 +178,7 @@ def killed(monkeypatch, saving_always):
         with monkeypatch.context() as patch:
             patch.setattr(module.Training, "save", counted)
             with pytest.raises(KilledError):
-                step(*arguments)
+                step(*arguments, **options)
+        return list_runs(workspace)[-1]
 
     return until

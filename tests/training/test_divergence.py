@@ -12,21 +12,16 @@ from comp.console import Console
 from comp.declare.recipe import Stage
 from comp.errors import RunError
 from comp.runs import list_runs
-from comp.runs.resolve import Choices, Experiment
-from comp.training.prepared import prepare
 from comp.training.resuming import under_way
+from tests.training.conftest import HEAD
 
-HEAD = Stage(size=16, train="head", cached=True, cycle_length=2, learning_rate=0.01)
 ALL = Stage(size=16, train="all", learning_rate=1e-3)
 TOO_HIGH = replace(ALL, cycle_length=2, learning_rate=1e12)
 
 
 @pytest.fixture
-def train(with_stages, workspace):
-    def trained(*stages):
-        return runner.train(with_stages(*stages, optimizer="sgd"), Choices(), workspace, Console())
-
-    return trained
+def train(train, with_stages):
+    return lambda *stages: train(with_stages(*stages, optimizer="sgd"))
 
 
 def spoilt_from(training, step):
@@ -99,11 +94,10 @@ def test_a_training_that_breaks_before_any_cycle_ended_says_what_to_change(train
     assert capsys.readouterr().out.startswith("stage 1: loss is not finite")
 
 
-def test_what_is_gone_back_to_outlives_a_kill(with_stages, workspace, train, killed):
+def test_what_is_gone_back_to_outlives_a_kill(with_stages, preparing, train, killed):
     stage = replace(ALL, cycles=3, cycle_length=1)
-    competition = with_stages(stage, optimizer="sgd")
-    killed(6, runner.train, competition, Choices(), workspace, Console())
-    prepared = prepare(Experiment.of(competition, Choices(), workspace), Console())
+    killed(6, train, stage)
+    prepared = preparing(with_stages(stage, optimizer="sgd"))
     with under_way(prepared, Console(), attrgetter("trained")) as training:
         assert training.where() == "stage 1, epoch 2, step 3"
         spoilt_from(training, 5).fit_or_restore(stage)

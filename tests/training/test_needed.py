@@ -9,7 +9,7 @@ from comp.console import Console
 from comp.declare.recipe import Stage
 from comp.report.report import command_of
 from comp.runs import create_run
-from comp.runs.resolve import Choices, as_trained
+from comp.runs.resolve import as_trained
 
 HEAD = Stage(size=16, train="head", cached=True, schedule="lbfgs")
 LATE = Stage(size=24, train=2, cycle_length=2, learning_rate=1e-3)
@@ -17,12 +17,12 @@ OPTIONS = {"dropout": 0.5, "freeze_batch_norm": True, "drop_path": 0.1, "mixup":
 
 
 @pytest.fixture
-def train(with_stages, workspace):
+def train(train, with_stages):
     """A training of a head, and of a stage that is needed where it leaves more than this share; its competition."""
 
-    def trained(share, *later, choices=None):
+    def trained(share, *later, **choices):
         competition = with_stages(HEAD, replace(LATE, needed_above=share), *later, **OPTIONS)
-        return runner.train(competition, choices or Choices(), workspace, Console()), competition
+        return train(competition, **choices), competition
 
     return trained
 
@@ -56,7 +56,7 @@ def test_a_head_that_leaves_more_is_followed_by_the_stage(train):
 
 
 def test_it_needs_no_validation_images(train):
-    run, _ = train(0.1, choices=Choices(all_data=True))
+    run, _ = train(0.1, all_data=True)
     assert run.history.epochs()["stage"].tolist() == [1]
     assert run.record("trained")["unexplained"] < 0.1
 

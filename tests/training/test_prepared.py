@@ -1,19 +1,17 @@
 """What stands before the first step: which rows validate, and whether what was declared can be used."""
 
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from albumentations import Resize
 
-from comp.console import Console
 from comp.data.tables import read_tables
 from comp.declare.labels.function import LabelFunction
 from comp.declare.recipe import Stage
 from comp.errors import DeclarationError
-from comp.runs.resolve import Choices, Experiment
-from comp.training.prepared import prepare, which_validate
+from comp.runs.resolve import Choices
+from comp.training.prepared import which_validate
 
 
 @pytest.mark.parametrize("folds", [{}, {"folds": 3, "fold": 2}])
@@ -55,19 +53,17 @@ def test_views_of_one_s_own_are_tried_at_the_size_that_is_predicted_at(begin):
         begin(*stages, tta=lambda size: [Resize(16, 16)])
 
 
-def test_a_rule_over_rows_is_tried_before_a_training_and_not_when_tables_are_read(shades, workspace):
+def test_a_rule_over_rows_is_tried_before_a_training_and_not_when_tables_are_read(shades, at_home, preparing):
     tried = []
 
     def wrong(table):
         tried.append(list(table.index))
         return table if len(tried) == 1 else None
 
-    competition = replace(shades.competition, postprocess=wrong)
-    shutil.copytree(shades.files, workspace.data("shades"))
+    competition = replace(at_home, postprocess=wrong)
     tables = read_tables(competition, shades.files)
     assert tried == []
-    experiment = Experiment.of(competition, Choices(), workspace)
     with pytest.raises(DeclarationError, match="`postprocess`"):
-        prepare(experiment, Console())
-    validates = which_validate(tables, experiment.recipe, Choices())
+        preparing(competition)
+    validates = which_validate(tables, competition.recipes["standard"], Choices())
     assert tried == [tables.train["id"][validates].to_list(), tables.test["id"].to_list()]

@@ -2,14 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from comp import runner
-from comp.console import Console
 from comp.errors import OverrideError, RunError
-from comp.runs.resolve import Choices, Experiment, resolve
+from comp.runs.resolve import Choices, resolve
 from comp.submission.outputs import Outputs
 from comp.submission.predictions import read_predictions, write_predictions
 from comp.training.config import config_of
-from comp.training.prepared import prepare
 from comp.training.pseudo_labels import pseudo_labels_of
 
 HALF = np.where(np.arange(36) % 2, "valid", "train")
@@ -40,7 +37,7 @@ def pseudo_labels(made, teacher, *settings, validating=(), kind="softmax"):
     return pseudo_labels_of(teacher, recipe, made.tables, np.array(validating, np.int64), Outputs(kind, 3))
 
 
-def test_a_training_learns_what_its_teacher_says_where_labels_say_nothing(made, shades):
+def test_a_training_learns_what_its_teacher_says_where_labels_say_nothing(made, shades, train):
     colours = [COLOURS[number // 12] for number in range(36)]  # each colour's images have all three labels
     shades.text("train.csv", ["id,colour", *(f"t{number:02},{colour}" for number, colour in enumerate(colours))])
     (made.workspace.data("shades") / "train.csv").write_bytes((shades.files / "train.csv").read_bytes())
@@ -48,11 +45,8 @@ def test_a_training_learns_what_its_teacher_says_where_labels_say_nothing(made, 
     teacher = says(made.run(HALF), probabilities)
     right = {}
     for name, chosen in (("alone", None), ("taught", teacher)):
-        settings = ("stages.schedule=lbfgs",)
-        run = runner.train(
-            made.competition, Choices(settings=settings, all_data=True, teacher=chosen), made.workspace, Console()
-        )
-        runner.predict(made.competition, run, made.workspace, Console())
+        lbfgs = {"settings": ["stages.schedule=lbfgs"], "all_data": True}
+        run = train(made.competition, predicting=True, teacher=chosen, **lbfgs)
         right[name] = (read_predictions(run.predictions("test")).to_numpy().argmax(axis=1) == places).mean()
     assert right["taught"] > 0.9 > right["alone"]
     assert run.record("config")["teacher"]["run"] == teacher.name
@@ -86,12 +80,11 @@ def test_of_folds_that_one_teaches_which_left_out_the_same_images(made):
     assert any("too good" in line for line in pseudo_labels(made, folds[1], validating=THIRD).lines)
 
 
-def test_another_word_of_the_teacher_is_another_training(made):
+def test_another_word_of_the_teacher_is_another_training(made, preparing):
     teacher, records = made.run(HALF), []
     for sure in (0.9, 0.9, 0.8):
         says(teacher, truth(sure)[0])
-        prepared = prepare(Experiment.of(made.competition, Choices(teacher=teacher), made.workspace), Console())
-        records.append(config_of(prepared)["teacher"])
+        records.append(config_of(preparing(made.competition, teacher=teacher))["teacher"])
     assert records[0] == records[1] != records[2]
 
 

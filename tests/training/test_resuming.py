@@ -19,55 +19,27 @@ from comp.declare.recipe import Stage
 from comp.errors import DataError, KaggleError, RunError
 from comp.kaggle.client import Kaggle
 from comp.runs import History, Run, Workspace, list_runs
-from comp.runs.resolve import Choices, Experiment
+from comp.runs.resolve import Choices
 from comp.training import prepared, resuming
 from comp.training import training as module
-from comp.training.prepared import prepare
 from comp.training.resuming import under_way
 from comp.training.state import load_state, save_state
 from comp.training.training import Training
-from tests.training.conftest import KilledError
+from tests.training.conftest import HEAD, KilledError
 
-FINDS = Stage(size=16, train="head", cached=True, cycle_length=2)
-HEAD = replace(FINDS, learning_rate=0.01)
+FINDS = replace(HEAD, learning_rate="find")
 ALL = Stage(size=16, train="all", cycles=2, learning_rate=1e-3)
 FILES = ("checkpoints/model.safetensors", "submission.csv", "history.csv", "split.csv", "trained.json", "scores.json")
 
 
 @pytest.fixture
-def train(workspace):
-    """Trains in the workspace, and with ``predicting`` predicts."""
-
-    def call(competition, choices=None, at=workspace, *, predicting=False):
-        run = runner.train(competition, choices or Choices(), at, Console())
-        if predicting and not run.predicted:
-            runner.predict(competition, run, at, Console())
-        return run
-
-    return call
-
-
-@pytest.fixture
-def head(with_stages):
-    return with_stages(HEAD)
-
-
-@pytest.fixture
-def stopped(head, workspace, killed, train):
-    """A training of a head that was killed after its first epoch."""
-    killed(2, train, head)
-    (run,) = list_runs(workspace)
-    return run
-
-
-@pytest.fixture
 def undisturbed(workspace, train):
-    """The same, never stopped, in a workspace of its own."""
+    """A training that is never stopped, in a workspace of its own."""
 
-    def call(competition, choices=None):
+    def call(competition, **choices):
         other = Workspace(workspace.folder.parent / "undisturbed")
         shutil.copytree(workspace.folder / "data", other.folder / "data")
-        return train(competition, choices, other, predicting=True)
+        return train(competition, other, predicting=True, **choices)
 
     return call
 
@@ -138,9 +110,8 @@ def test_a_late_half_that_had_no_room_for_maps_goes_on_from_images_though_there_
     with monkeypatch.context() as patch:
         patch.setattr("comp.training.inputs.lacks_room", lambda *_: "too much")
         expected = undisturbed(competition)
-        killed(7, train, competition)
-    last = load_state(list_runs(workspace)[0].last)
-    assert last["stage"]["on_images"]
+        stopped = killed(7, train, competition)
+    assert load_state(stopped.last)["stage"]["on_images"]
     run = train(competition)
     assert [stage["cached"] for stage in run.record("trained")["stages"]] == [True, False]
     assert run.weights.read_bytes() == expected.weights.read_bytes()
@@ -220,15 +191,6 @@ def test_the_next_step_of_a_run_is_taken_and_what_was_done_is_left_alone(
     assert "no report was written: no page" in said
 
 
-def test_another_training_or_one_on_other_data_is_not_gone_on_with(head, stopped, workspace, goes_on_with):
-    others = (Choices(seed=1), Choices(settings=("dropout=0.1",)), Choices(all_data=True), Choices(backbone="test_vit"))
-    for number, other in enumerate(others, start=2):
-        assert goes_on_with(head, other).name == f"shades/standard-{number}"
-    table = workspace.data("shades") / "train.csv"
-    table.write_text(table.read_text().replace("t00,red", "t00,blue"))
-    assert goes_on_with(head).name == "shades/standard-6"
-
-
 def test_the_latest_of_several_is_gone_on_with_whatever_the_clock_says(head, stopped, workspace, goes_on_with):
     second = Run(stopped.folder.with_name("standard-2"))
     shutil.copytree(stopped.folder, second.folder)
@@ -238,7 +200,9 @@ def test_the_latest_of_several_is_gone_on_with_whatever_the_clock_says(head, sto
     assert goes_on_with(head) == second
 
 
-def test_a_run_that_is_being_trained_is_left_alone_and_another_is_begun(head, stopped, workspace, goes_on_with):
+def test_a_run_that_is_being_trained_is_left_alone_and_another_is_begun(
+    head, stopped, workspace, preparing, goes_on_with
+):
     before = stopped.last.read_bytes()
     with stopped.log.open("ab") as elsewhere:
         fcntl.flock(elsewhere, fcntl.LOCK_EX)
@@ -247,17 +211,15 @@ def test_a_run_that_is_being_trained_is_left_alone_and_another_is_begun(head, st
         assert goes_on_with(head).name == "shades/standard-2"
     assert stopped.last.read_bytes() == before
     shutil.rmtree(workspace.runs / "shades" / "standard-2")
-    prepared = prepare(Experiment.of(head, Choices(), workspace), Console())
-    with under_way(prepared, Console(), attrgetter("predicted")) as mine:
+    with under_way(preparing(head), Console(), attrgetter("predicted")) as mine:
         assert mine.run == stopped
         assert goes_on_with(head) != stopped
 
 
 def test_a_run_is_gone_on_with_by_its_name(head, workspace, killed, train, undisturbed, capsys):
-    choices = Choices(settings=("batch_size=6",), seed=3)
-    expected = undisturbed(head, choices)
-    killed(2, train, head, choices)
-    (run,) = list_runs(workspace)
+    choices = {"settings": ["batch_size=6"], "seed": 3}
+    expected = undisturbed(head, **choices)
+    run = killed(2, train, head, **choices)
     capsys.readouterr()
     assert runner.resume(head, run, workspace, Console()) == run
     assert "resuming shades/standard-1, which was stopped: stage 1, epoch 2, step" in capsys.readouterr().out
@@ -276,16 +238,14 @@ def test_the_time_of_a_stage_is_counted_on_when_it_goes_on(head, workspace, kill
 
     monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: seconds[-1], monotonic=time.monotonic))
     monkeypatch.setattr(Training, "_record", in_a_hundred_seconds)
-    killed(3, train, head)
-    (run,) = list_runs(workspace)
+    run = killed(3, train, head)
     seconds.append(1e6)
     runner.resume(head, run, workspace, Console())
     assert pd.read_csv(run.folder / "stages.csv")["seconds"].tolist() == [200]
 
 
-def test_a_state_that_can_t_be_gone_on_from_is_one_sentence_and_changes_nothing(head, workspace, killed, train):
-    killed(4, train, head)
-    (run,) = list_runs(workspace)
+def test_a_state_that_can_t_be_gone_on_from_is_one_sentence_and_changes_nothing(head, killed, train):
+    run = killed(4, train, head)
     steps = run.folder / "history.csv"
     state, epochs, table = load_state(run.last), (run.folder / "epochs.csv").read_bytes(), steps.read_bytes()
     of_another_model = {"weights": {"head.2.weight": state["weights"]["head.2.weight"][:1]}}
@@ -304,15 +264,15 @@ def test_a_state_that_can_t_be_gone_on_from_is_one_sentence_and_changes_nothing(
 
 
 def test_folds_that_are_there_are_not_trained_again(head, workspace, killed, train, undisturbed):
-    expected = undisturbed(head, Choices(folds=2, fold=2))
-    killed(6, train, head, Choices(folds=2))
+    expected = undisturbed(head, folds=2, fold=2)
+    killed(6, train, head, folds=2)
     before = {run.name: run.predicted for run in list_runs(workspace)}
     assert before == {"shades/standard-1": True, "shades/standard-2": False}
-    joined = train(head, Choices(folds=2))
+    joined = train(head, folds=2)
     assert list(joined.members) == ["shades/standard-1", "shades/standard-2"]
     same(list_runs(workspace)[1], expected)
     # Those are joined now, so the same again is another training.
-    assert not set(joined.members) & set(train(head, Choices(folds=2)).members)
+    assert not set(joined.members) & set(train(head, folds=2).members)
 
 
 def test_an_error_before_the_first_epoch_leaves_no_run(with_stages, workspace, train, monkeypatch):
@@ -329,9 +289,8 @@ def test_an_error_before_the_first_epoch_leaves_no_run(with_stages, workspace, t
     assert list((workspace.runs / "shades").iterdir()) == []
 
 
-def test_a_frozen_backbone_is_not_written_each_time(with_stages, stopped, workspace, killed, train):
-    killed(2, train, with_stages(ALL))
-    assert list_runs(workspace)[1].last.stat().st_size > 5 * stopped.last.stat().st_size
+def test_a_frozen_backbone_is_not_written_each_time(with_stages, stopped, killed, train):
+    assert killed(2, train, with_stages(ALL)).last.stat().st_size > 5 * stopped.last.stat().st_size
 
 
 def test_a_training_by_hand_is_not_gone_on_with(head, begin, workspace, train):
@@ -353,15 +312,13 @@ def test_what_another_process_says_after_its_training_has_no_log_to_go_to(begin,
 
 @pytest.mark.parametrize("folds", [None, 3])
 def test_a_run_is_not_gone_on_with_by_another_split(head, workspace, killed, train, goes_on_with, monkeypatch, folds):
-    choices = Choices(folds=folds, fold=folds)
-    killed(1, train, head, choices)
-    (stopped,) = list_runs(workspace)
+    stopped = killed(1, train, head, folds=folds, fold=folds)
     for name in ("split_of", "folds_of"):
         draw = getattr(prepared, name)
         monkeypatch.setattr(prepared, name, lambda *arguments, draw=draw: draw(*arguments[:2], 77))
     with pytest.raises(RunError, match="was begun with other images to validate"):
         runner.resume(head, stopped, workspace, Console())
-    assert goes_on_with(head, choices) != stopped
+    assert goes_on_with(head, folds=folds, fold=folds) != stopped
 
 
 def refusing(reason):

@@ -13,10 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from comp import runner
-from comp.console import Console
 from comp.declare.recipe import Stage
-from comp.runs.resolve import Choices
 from comp.training import solving
 from comp.training.heads import build_head
 from comp.training.losses import Objective
@@ -129,11 +126,10 @@ def test_a_loss_of_one_s_own_may_be_negative_and_of_it_nothing_is_said_to_be_une
     assert shifted.unexplained is None
 
 
-def test_a_head_is_solved_of_images_that_are_all_of_one_group(with_stages, workspace):
+def test_a_head_is_solved_of_images_that_are_all_of_one_group(with_stages, workspace, train):
     competition = with_stages(Stage(size=16, train="head", cached=True, schedule="lbfgs"))
     table = workspace.data("shades") / "train.csv"
     header, *rows = table.read_text().split()
     table.write_text("\n".join([f"{header},who", *(f"{row},{number % 2}" for number, row in enumerate(rows))]))
     competition = replace(competition, labels=replace(competition.labels, group="who"))
-    run = runner.train(competition, Choices(), workspace, Console())
-    assert run.trained
+    assert train(competition).trained

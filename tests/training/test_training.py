@@ -33,7 +33,7 @@ def rates_of(run):
 
 
 def test_a_rate_is_found_once_for_what_trains_and_taken_again_by_a_training_like_it(
-    begin, workspace, capsys, monkeypatch
+    begin, train, workspace, capsys, monkeypatch
 ):
     monkeypatch.setattr("comp.training.finder.BATCHES", 30)
     training = begin(FINDS, replace(FINDS, cycle_length=1), HEAD, replace(FINDS, batch_size=4), dropout=0.1)
@@ -53,7 +53,7 @@ def test_a_rate_is_found_once_for_what_trains_and_taken_again_by_a_training_like
     _, recipe = as_trained(competition, run)
     assert ([stage.learning_rate for stage in recipe.stages], recipe.dropout) == (rates, 0.1)
     capsys.readouterr()
-    again = runner.train(competition, Choices(all_data=True, like=run), workspace, Console())
+    again = train(competition, all_data=True, like=run)
     assert "suggestions" not in capsys.readouterr().out
     config = again.record("config")
     assert (config["like"], config["all_data"], config["recipe_name"]) == (run.name, True, "standard")
@@ -109,10 +109,8 @@ def test_weighted_classes_start_from_even_chances(begin):
     assert begin(HEAD).prepared.learner.objective.class_weights is None
 
 
-def test_every_fold_is_trained_predicted_and_joined_as_it_is_alone(with_stages, workspace):
-    competition = with_stages(replace(HEAD, learning_rate=1e-2))
-    alone = runner.train(competition, Choices(folds=2, fold=2), workspace, Console())
-    joined = runner.train(competition, Choices(folds=2), workspace, Console())
+def test_every_fold_is_trained_predicted_and_joined_as_it_is_alone(head, train, workspace):
+    alone, joined = train(head, folds=2, fold=2), train(head, folds=2)
     members = [workspace.runs / name for name in joined.members]
     assert [json.loads((member / "config.json").read_text())["fold"] for member in members] == [1, 2]
     for name in ("split.csv", "checkpoints/model.safetensors"):
@@ -121,7 +119,7 @@ def test_every_fold_is_trained_predicted_and_joined_as_it_is_alone(with_stages, 
     assert len(valid) == len(set(valid["id"])) == joined.record("scores")["rows"] == 36
     means = np.mean([pd.read_parquet(m / "predictions" / "test.parquet").set_index("id") for m in members], axis=0)
     assert pd.read_parquet(joined.predictions("test")).set_index("id").to_numpy() == pytest.approx(means)
-    _, recipe = as_trained(competition, joined)
+    _, recipe = as_trained(head, joined)
     assert recipe.stages[0].learning_rate == pytest.approx(1e-2)
     with pytest.raises(RunError, match=f"diagnose {', '.join(joined.members)} instead"):
         runner.diagnose(joined, Console())
