@@ -9,23 +9,9 @@ import pytest
 
 from comp import runner
 from comp.console import Console
-from comp.declare.recipe import Stage
 from comp.errors import RunError
-from comp.runs import list_runs
-from comp.runs.resolve import Choices
 from comp.training import config
-from tests.conftest import SHADES
-
-HEAD = Stage(size=16, train="head", cached=True, cycle_length=2, learning_rate=0.01)
-
-
-@pytest.fixture
-def stopped(with_stages, workspace, killed):
-    """A training of a head that was killed after its first epoch: the competition and its run."""
-    competition = with_stages(HEAD)
-    killed(2, runner.train, competition, Choices(), workspace, Console())
-    (run,) = list_runs(workspace)
-    return competition, run
+from tests.training.conftest import HEAD
 
 
 @pytest.fixture
@@ -45,45 +31,47 @@ def news(capsys):
     return lambda: "\n".join(line for line in capsys.readouterr().out.splitlines() if "so this is a new run" in line)
 
 
-def test_an_edited_field_begins_a_new_run_and_is_named(stopped, goes_on_with, news):
-    competition, _ = stopped
-    assert goes_on_with(replace(competition, layer_lr_ratio=7)).name == "shades/standard-2"
+def test_an_edited_field_begins_a_new_run_and_is_named_and_another_choice_is_no_surprise(
+    head, stopped, goes_on_with, news
+):
+    assert goes_on_with(replace(head, layer_lr_ratio=7)).name == "shades/standard-2"
     said = news()
     assert "layer_lr_ratio" in said
     assert "`comp train --resume shades/standard-1`" in said
-    # Another choice of a person's own is no surprise.
-    goes_on_with(competition, Choices(settings=["batch_size=4"]))
+    for number, other in enumerate(({"seed": 1}, {"settings": ["dropout=0.1"]}, {"all_data": True}), start=3):
+        assert goes_on_with(head, **other).name == f"shades/standard-{number}"
     assert not news()
+    assert goes_on_with(head, backbone="test_vit").name == "shades/standard-6"
+    assert "recipe.backbone was test_resnet" in news()
 
 
 def test_of_a_finished_run_it_is_said_what_was_edited_since_or_that_nothing_was(
-    with_stages, workspace, goes_on_with, capsys
+    head, train, goes_on_with, capsys
 ):
-    competition = with_stages(HEAD)
-    runner.train(competition, Choices(), workspace, Console())
-    edited = goes_on_with(replace(competition, layer_lr_ratio=7))
+    train(head)
+    edited = goes_on_with(replace(head, layer_lr_ratio=7))
     said = capsys.readouterr().out
     assert "layer_lr_ratio was 10 in shades/standard-1 and is 7, so this is a new run" in said
     assert "--resume" not in said
     shutil.rmtree(edited.folder)
-    assert goes_on_with(competition).name == "shades/standard-2"
+    assert goes_on_with(head).name == "shades/standard-2"
     assert "shades/standard-1 is the same training, finished; this is another run of it" in capsys.readouterr().out
 
 
-def test_edited_data_begin_a_new_run_and_none_is_told_to_resume_the_old_one(stopped, workspace, goes_on_with, news):
-    competition, _ = stopped
+def test_edited_data_begin_a_new_run_and_none_is_told_to_resume_the_old_one(
+    head, stopped, workspace, goes_on_with, news
+):
     table = workspace.data("shades") / "train.csv"
     table.write_text(table.read_text().replace("t00,red", "t00,blue"))
-    assert goes_on_with(competition).name == "shades/standard-2"
+    assert goes_on_with(head).name == "shades/standard-2"
     said = news()
     assert "images or labels changed" in said
     assert "--resume" not in said
 
 
-def test_edited_code_begins_a_new_run_and_says_what_changed(stopped, workspace, edited, goes_on_with, news):
-    competition, _ = stopped
+def test_edited_code_begins_a_new_run_and_says_what_changed(head, stopped, train, edited, goes_on_with, news):
     edited("comp.training")
-    new = runner.train(competition, Choices(), workspace, Console())
+    new = train(head)
     assert new.name == "shades/standard-2"
     line = (
         "comp/training changed since shades/standard-1, so this is a new run; `comp train --resume shades/standard-1`"
@@ -91,51 +79,60 @@ def test_edited_code_begins_a_new_run_and_says_what_changed(stopped, workspace, 
     assert line in news()
     assert line in new.log.read_text()
     # From here on, the new one is the same: until the code changes again, also after the training.
-    assert goes_on_with(competition, done="predicted") == new
+    assert goes_on_with(head, done="predicted") == new
     assert not news()
     edited("comp.data")
-    assert goes_on_with(competition, done="predicted") != new
+    assert goes_on_with(head, done="predicted") != new
     assert news() == "comp/data changed since shades/standard-2, so this is a new run"
 
 
 def test_a_run_of_another_recipe_or_other_weights_is_not_resumed_by_its_name(stopped, with_stages, workspace):
-    competition, run = stopped
-    before = run.last.read_bytes()
-    recipe = replace(competition.recipes["standard"], stages=[replace(HEAD, cycle_length=3)])
+    before = stopped.last.read_bytes()
+    longer = with_stages(replace(HEAD, cycle_length=3))
     with pytest.raises(RunError, match=r"another recipe\.stages\.1\.cycle_length \(2, and now 3\)"):
-        runner.resume(replace(competition, recipes={"standard": recipe}), run, workspace, Console())
-    run.write_record("config", {**run.record("config"), "weights": "f00d"})
+        runner.resume(longer, stopped, workspace, Console())
+    stopped.write_record("config", {**stopped.record("config"), "weights": "f00d"})
     with pytest.raises(RunError, match=r"another weights \(f00d, and now"):
-        runner.resume(competition, run, workspace, Console())
-    assert run.last.read_bytes() == before
+        runner.resume(with_stages(HEAD), stopped, workspace, Console())
+    assert stopped.last.read_bytes() == before
 
 
 def test_a_run_of_earlier_code_and_versions_whose_recipes_had_fewer_fields_is_resumed_by_its_name_and_that_is_said(
-    stopped, workspace, edited, capsys
+    head, stopped, workspace, edited, capsys
 ):
-    competition, run = stopped
-    recorded = run.record("config")
+    recorded = stopped.record("config")
     del recorded["recipe"]["teacher_confidence"]
     for stage in recorded["recipe"]["stages"]:
         del stage["needed_above"]
-    run.write_record("config", {**recorded, "versions": {**recorded["versions"], "torch": "1.0"}})
+    stopped.write_record("config", {**recorded, "versions": {**recorded["versions"], "torch": "1.0"}})
     edited("comp.training")
     edited("comp.data")
-    assert runner.resume(competition, run, workspace, Console()) == run
+    assert runner.resume(head, stopped, workspace, Console()) == stopped
     said = capsys.readouterr().out
     assert "comp/training, comp/data changed since shades/standard-1 was begun: it is resumed with the code as" in said
     assert "was begun with another versions.torch: 1.0, and now" in said
 
 
+# All that a declaration may bring: functions of its own, a backbone whose code tells more than its layers do, and what
+# these use that is not in its own file: tables, and a module elsewhere that imports another.
 OWN = """
+from pathlib import Path
+
 import albumentations as A
 import numpy as np
+import timm
 from PIL import Image
+from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
+
+from lit import lit
 
 
 def read(path):
-    return np.asarray(Image.open(path))
+    data = path.parents[1]
+    for table in (Path(__file__).with_name("marks.csv"), data / "boxes.csv", data / "more" / "masks.csv"):
+        table.read_text()
+    return lit(np.asarray(Image.open(path)))
 
 
 def head(features, outputs):
@@ -150,61 +147,6 @@ def pipeline(size):
     return A.Compose([A.Resize(size, size), A.HorizontalFlip(p=0.5)])
 
 
-"""
-EDITS = {
-    "read": ("np.asarray(Image.open(path))", "255 - np.asarray(Image.open(path))"),
-    "head": ("nn.Linear(features, outputs)", "nn.Linear(features, outputs, bias=False)"),
-    "loss": ("cross_entropy(logits, targets)", "cross_entropy(2 * logits, targets)"),
-    "pipeline": ("HorizontalFlip", "VerticalFlip"),
-}
-
-
-def test_an_edited_function_of_a_declaration_meets_no_run_and_no_feature_that_it_made_before(
-    shades, at_home, workspace, killed, goes_on_with, capsys
-):
-    source = OWN + shades.declaration.read_text().replace("side_on()", "side_on(pipeline=pipeline)")
-    source = source.replace("cached=True", "cached=True, views=2").replace("metric=", "read=read, metric=")
-    shades.declaration.write_text(source.replace("pretrained=", "head=head, loss=loss, pretrained="))
-    killed(2, runner.train, shades.competition, Choices(), workspace, Console())
-    (run,) = list_runs(workspace)
-    for function, edit in EDITS.items():
-        features = set((workspace.cache / "features").glob("*.npy"))
-        shades.declaration.write_text(shades.declaration.read_text().replace(*edit))
-        capsys.readouterr()
-        before, run = run, goes_on_with(shades.competition)
-        assert run != before
-        said = capsys.readouterr().out
-        assert f"competition.py or what it uses changed since {before.name}, so this is a new run" in said
-        # A head and a loss follow the features, and may be trained on those that are there.
-        if function in ("read", "pipeline"):
-            assert "found in the cache" not in said
-            assert len(set((workspace.cache / "features").glob("*.npy")) - features) == 1
-
-
-# What a declaration uses that is not in its own file: tables, and a module elsewhere that imports another.
-READ = """
-from pathlib import Path
-
-import numpy as np
-from PIL import Image
-
-from lit import lit
-
-
-def read(path):
-    data = path.parents[1]
-    for table in (Path(__file__).with_name("marks.csv"), data / "boxes.csv", data / "more" / "masks.csv"):
-        table.read_text()
-    return lit(np.asarray(Image.open(path)))
-
-
-"""
-# Its code tells more than its layers do.
-BACKBONE = """
-import timm
-from timm.models.resnet import BasicBlock, ResNet
-
-
 class Scaled(ResNet):
     def forward_features(self, images):
         return 1 * super().forward_features(images)
@@ -217,86 +159,93 @@ def scaled(pretrained=False, pretrained_cfg=None, **options):
 
 
 """
+BROUGHT = {
+    "side_on()": "side_on(pipeline=pipeline)",
+    "cached=True": "cached=True, views=2",
+    "metric=": "read=read, metric=",
+    "pretrained=": "head=head, loss=loss, pretrained=",
+    "test_resnet": "scaled",
+}
+DECLARED, DATA = "plugins/shades/competition.py", "home/data/shades"
+FILES = {
+    "plugins/shades/marks.csv": "1",
+    f"{DATA}/boxes.csv": "1",
+    f"{DATA}/more/masks.csv": "1",
+    "elsewhere/lit.py": "import tone\n\n\ndef lit(image):\n    return tone.CHANGED - image\n",
+    "elsewhere/tone.py": "CHANGED = 255\n",
+}
+USES, OF_DATA = "competition.py or what it uses", "files in the data folder"
+# A head and a loss follow the features, and may be trained on those that are there.
+EDITS = [
+    (DECLARED, "return lit(", "return 255 - lit(", USES, True),
+    (DECLARED, "nn.Linear(features, outputs)", "nn.Linear(features, outputs, bias=False)", USES, False),
+    (DECLARED, "cross_entropy(logits,", "cross_entropy(2 * logits,", USES, False),
+    (DECLARED, "HorizontalFlip", "VerticalFlip", USES, True),
+    (DECLARED, "1 * super", "2 * super", USES, True),
+    ("plugins/shades/marks.csv", "1", "2", USES, True),
+    ("elsewhere/tone.py", "255", "127", USES, True),
+    (f"{DATA}/boxes.csv", "1", "2", OF_DATA, True),
+    (f"{DATA}/more/masks.csv", "1", "2", OF_DATA, True),
+]
 
 
 @pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
-    """A folder that modules are imported from, which is not the competition's."""
-    folder = tmp_path / "elsewhere"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(folder)
-    known = set(sys.modules)
-    yield folder
-    for name in set(sys.modules) - known:
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
-            del sys.modules[name]
+def edit(tmp_path):
+    """Replaces a text in a file of the test's own folder."""
+
+    def call(file, old, new):
+        text = (tmp_path / file).read_text()
+        assert old in text
+        (tmp_path / file).write_text(text.replace(old, new))
+
+    return call
 
 
 @pytest.fixture
-def declare(shades, at_home, elsewhere, workspace):
-    """Writes the declaration anew, with READ or BACKBONE before it, and lays what these use where they find it."""
-
-    def declared(part):
-        own = "read=read, metric=" if "def read" in part else "metric="
-        backbone = "scaled" if "def scaled" in part else "test_resnet"
-        shades.declaration.write_text(part + SHADES.replace("metric=", own).replace("test_resnet", backbone))
-        return shades.competition
-
-    (elsewhere / "lit.py").write_text("import tone\n\n\ndef lit(image):\n    return tone.CHANGED - image\n")
-    (elsewhere / "tone.py").write_text("CHANGED = 255\n")
-    (shades.declaration.parent / "marks.csv").write_text("1\n")
-    (workspace.data("shades") / "more").mkdir()
-    for table in ("boxes.csv", "more/masks.csv"):
-        (workspace.data("shades") / table).write_text("1\n")
-    return declared
+def used(at_home, tmp_path, monkeypatch):
+    """Lays FILES where declarations find them, and forgets what was imported of them."""
+    for file, text in FILES.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    yield
+    for name in ("lit", "tone"):
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture
-def begun(declare, workspace, killed):
-    """A training as declared by READ, BACKBONE or neither that was killed after its first epoch."""
-
-    def begin(part):
-        killed(2, runner.train, declare(part), Choices(), workspace, Console())
-        (run,) = list_runs(workspace)
-        return run
-
-    return begin
+def bringing(shades, used, edit):
+    """The competition with all of OWN."""
+    for old, new in BROUGHT.items():
+        edit(DECLARED, old, new)
+    shades.declaration.write_text(OWN + shades.declaration.read_text())
+    return shades
 
 
-def test_an_edited_file_that_a_reader_uses_meets_no_run_and_no_feature_that_it_made_before(
-    begun, declare, shades, elsewhere, workspace, goes_on_with, capsys
+def test_an_edit_of_anything_that_a_declaration_brings_meets_no_run_and_no_feature_that_it_made_before(
+    bringing, edit, workspace, killed, train, goes_on_with, capsys
 ):
-    run, data = begun(READ), workspace.data("shades")
-    for file, said in (
-        (data / "boxes.csv", "files in the data folder"),
-        (data / "more" / "masks.csv", "files in the data folder"),
-        (shades.declaration.with_name("marks.csv"), "competition.py or what it uses"),
-        (elsewhere / "tone.py", "competition.py or what it uses"),
-    ):
-        file.write_text("CHANGED = 127\n")
+    run = killed(2, train, bringing.competition)
+    for file, old, new, said, anew in EDITS:
+        before, known = run, set((workspace.cache / "features").glob("*.npy"))
+        edit(file, old, new)
         capsys.readouterr()
-        before, run = run, goes_on_with(declare(READ))
+        run = goes_on_with(bringing.competition)
         assert run != before
         told = capsys.readouterr().out
-        assert f"{said} changed since" in told
-        assert "found in the cache" not in told
+        assert f"{said} changed since {before.name}, so this is a new run" in told
+        if anew:
+            assert "found in the cache" not in told
+            assert len(set((workspace.cache / "features").glob("*.npy")) - known) == 1
 
 
-def test_an_edited_backbone_meets_no_run_and_no_feature_that_it_made_before(begun, declare, goes_on_with, capsys):
-    first = begun(BACKBONE)
-    capsys.readouterr()
-    assert goes_on_with(declare(BACKBONE.replace("1 * super", "2 * super"))) != first
-    told = capsys.readouterr().out
-    assert f"competition.py or what it uses changed since {first.name}, so this is a new run" in told
-    assert "found in the cache" not in told
-
-
-@pytest.mark.parametrize("part", [READ, BACKBONE, ""], ids=["read", "backbone", "neither"])
-def test_what_makes_no_difference_to_a_run_resumes_it(begun, declare, shades, workspace, goes_on_with, part):
-    first = begun(part)
+@pytest.mark.parametrize("made", ["shades", "bringing"])
+def test_what_makes_no_difference_to_a_run_resumes_it(request, used, tmp_path, killed, train, goes_on_with, made):
+    made = request.getfixturevalue(made)
+    first = killed(2, train, made.competition)
     # The same table downloaded again; without a reader of one's own another one, too.
-    table = workspace.data("shades") / "boxes.csv"
-    table.write_text("1\n" if part is READ else "2\n")
+    table = tmp_path / DATA / "boxes.csv"
+    table.write_text("2" if made.competition.read == "images" else "1")
     os.utime(table, (1, 1))
-    (shades.declaration.parent / "README.md").write_text("Other words.")
-    assert goes_on_with(declare(part)) == first
+    (made.declaration.parent / "README.md").write_text("Other words.")
+    assert goes_on_with(made.competition) == first
