@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -168,18 +169,17 @@ def test_weights_that_would_run_code_are_refused_and_run_none(saved, tmp_path, w
     [
         ("config.json", "{"),
         ("config.json", '{"architecture": "no_such_backbone"}'),
-        ("config.json", "of another architecture"),
+        ("config.json", {"architecture": "test_vit"}),
         ("model.safetensors", None),
         ("model.safetensors", "no weights"),
     ],
 )
 def test_a_broken_folder_of_weights_is_named(saved, tmp_path, file, content):
-    for path in saved.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
     if content is None:
         (tmp_path / file).unlink()
-    elif content == "of another architecture":
-        (tmp_path / file).write_text(json.dumps(json.loads((saved / file).read_text()) | {"architecture": "test_vit"}))
+    elif isinstance(content, dict):
+        (tmp_path / file).write_text(json.dumps(json.loads((saved / file).read_text()) | content))
     else:
         (tmp_path / file).write_text(content)
     with pytest.raises(BackboneError, match=rf"local-dir:{tmp_path}.* can't be loaded \(\w+"):
@@ -187,35 +187,24 @@ def test_a_broken_folder_of_weights_is_named(saved, tmp_path, file, content):
 
 
 @EVERY
-def test_a_frozen_backbone_stays_in_evaluation_and_skips_no_path_while_the_head_trains(name):
+def test_a_backbone_learns_statistics_and_skips_paths_only_where_it_trains(name):
     model = build(name, drop_path=0.9)
-    assert max(path.drop_prob for path in parts(model, DropPath)) == pytest.approx(0.9)
-    freeze(model, 1)
-    training_mode(model)
-    assert not any(module.training for module in model.backbone.modules())
-    assert all(module.training for module in model.head.modules())
-    assert {name for name, one in model.named_parameters() if one.requires_grad} == {"head.2.weight", "head.2.bias"}
-    freeze(model, 3)
-    training_mode(model)
-    assert all(module.training for module in model.modules())
-    assert all(parameter.requires_grad for parameter in model.parameters())
-
-
-@EVERY
-def test_a_half_frozen_backbone_learns_statistics_and_skips_paths_only_where_it_trains(name):
-    model = build(name, drop_path=0.5)
-    freeze(model, 2)
-    training_mode(model)
-    trained = {id(parameter) for parameter in layer_groups(model)["late"]}
-    modes = set()
-    for block in model.backbone.modules():
-        for path in [part for part in block.children() if isinstance(part, DropPath)]:
-            assert path.training == any(id(parameter) in trained for parameter in block.parameters())
-            modes.add(path.training)
-    assert modes == {True, False}
-    norms = parts(model, nn.BatchNorm2d)
-    assert all(norm.training == norm.weight.requires_grad for norm in norms)
-    assert {norm.training for norm in norms} == ({True, False} if name == "test_resnet" else set())
+    paths, norms = parts(model, DropPath), parts(model, nn.BatchNorm2d)
+    assert max(path.drop_prob for path in paths) == pytest.approx(0.9)
+    # A whole backbone comes last: what was frozen trains again.
+    for groups, modes in ((1, {False}), (2, {True, False}), (3, {True})):
+        freeze(model, groups)
+        training_mode(model)
+        trained = {id(one) for group in LAYER_GROUPS[-groups:] for one in layer_groups(model)[group]}
+        assert {id(one) for one in model.parameters() if one.requires_grad} == trained
+        assert all(module.training for module in model.head.modules())
+        assert {module.training for module in model.backbone.modules()} == modes
+        for block in model.backbone.modules():
+            for path in [part for part in block.children() if isinstance(part, DropPath)]:
+                assert path.training == any(id(one) in trained for one in block.parameters())
+        assert {path.training for path in paths} == modes
+        assert all(norm.training == norm.weight.requires_grad for norm in norms)
+        assert {norm.training for norm in norms} == (modes if name == "test_resnet" else set())
 
 
 def test_frozen_batch_norm_keeps_its_statistics_while_its_weights_train():
