@@ -102,29 +102,25 @@ def test_an_interruption_leaves_nothing_and_the_next_call_keeps_all(keeping, cac
     assert keeping().whole
 
 
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
 @pytest.mark.parametrize(
-    ("broken", "why"),
+    ("what", "instead", "why"),
     [
-        (lambda patch: patch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 0)), "more than the 0 MB for them"),
-        (
-            lambda patch: patch.setattr(module.os, "fsync", full),
-            "which can't be written (No space left on device)",
-        ),
+        ("shutil.disk_usage", lambda _: Usage(0, 0, 0), "more than the 0 MB for them"),
+        ("os.fsync", full, "which can't be written (No space left on device)"),
     ],
-    ids=["too much of the disk", "full"],
 )
 def test_images_that_have_no_room_on_the_disk_are_not_kept_and_that_is_said(
-    keeping, monkeypatch, said, cache, broken, why
+    keeping, monkeypatch, said, cache, what, instead, why
 ):
-    broken(monkeypatch)
+    monkeypatch.setattr(what, instead)
     assert keeping() is None
     assert why in said[0]
     assert "read anew in every epoch" in said[0]
     assert list(cache.iterdir()) == []
-
-
-def full(*_):
-    raise OSError(28, "No space left on device")
 
 
 def test_the_longest_unused_are_removed_to_make_room_but_for_what_the_same_stage_needs(keeping, monkeypatch, said):
