@@ -1,5 +1,4 @@
 import os
-import shutil
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
@@ -39,10 +38,9 @@ def _pictures_where_they_are_looked_at(request, monkeypatch):
 
 
 @pytest.fixture
-def at_home(shades, workspace):
+def at_home(downloaded):
     """The competition of colours, its files in the workspace."""
-    shutil.copytree(shades.files, workspace.data("shades"))
-    return shades.competition
+    return downloaded.competition
 
 
 @pytest.fixture
