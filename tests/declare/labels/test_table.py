@@ -8,11 +8,6 @@ from comp.errors import DataError
 from tests.declare.labels.conftest import ODD
 
 
-def test_classes_come_from_the_data():
-    assert classes_of(pd.DataFrame({"label": ["dog", "cat", "dog"]}), "single") == ("cat", "dog")
-    assert classes_of(pd.DataFrame({"label": [("haze",), (), ("clear", "haze")]}), "multi") == ("clear", "haze")
-
-
 @pytest.mark.parametrize(
     ("labels", "target", "said"),
     [
