@@ -175,6 +175,10 @@ def test_duplicates_conflicts_and_leaks_are_found(data, screen):
         "4 conflicting labels (2 exact",
         "2 leaks (1 exact",
     ]
+    # Of what was found before, nothing is taken for images that changed.
+    picture(99).save(data / "train" / "t04.png")
+    duplicates = screen().data_check.images.set_index("id")["duplicate"]
+    assert (duplicates["t04"], duplicates["t07"], duplicates["t09"]) == ("", "", "near")
 
 
 def test_a_line_shows_the_ends_of_a_long_path_and_counts_one_as_one():
