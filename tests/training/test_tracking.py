@@ -34,8 +34,13 @@ class Lines(GeneralTracker):
 
 
 @pytest.fixture
-def train(downloaded, comp):
-    return lambda *options: comp("--competitions", downloaded.plugins, "train", "shades", *options)
+def train(shades, comp, serving):
+    def start(*options):
+        with serving(shades):
+            comp("--competitions", shades.plugins, "download", "shades")
+        return comp("--competitions", shades.plugins, "train", "shades", *options)
+
+    return start
 
 
 def test_tensorboard_has_each_step_each_epoch_and_the_config(train):
