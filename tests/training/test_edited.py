@@ -45,9 +45,7 @@ def test_an_edited_field_begins_a_new_run_and_is_named_and_another_choice_is_no_
     assert "recipe.backbone was test_resnet" in news()
 
 
-def test_of_a_finished_run_it_is_said_what_was_edited_since_or_that_nothing_was(
-    head, train, goes_on_with, capsys
-):
+def test_of_a_finished_run_it_is_said_what_was_edited_since_or_that_nothing_was(head, train, goes_on_with, capsys):
     train(head)
     edited = goes_on_with(replace(head, layer_lr_ratio=7))
     said = capsys.readouterr().out
