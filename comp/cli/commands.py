@@ -124,7 +124,7 @@ def main() -> None:
         # typer turns an interrupt into such a status and says nothing.
         if end.code not in STATUSES:
             raise
-        _fail("stopped; the same command again resumes from here.", debug, int(end.code))
+        _fail("Stopped; the same command again goes on from what is there.", debug, int(end.code))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         remedy = "make room or set COMP_HOME to a folder that can be written; the same command again resumes."
@@ -140,5 +140,5 @@ def _fail(sentence: str, debug: bool, status: int = 1) -> None:
         traceback.print_exc()
     sentence = " ".join(sentence.split())
     if not report_error(sentence):
-        print("Error:", sentence, file=sys.stderr)
+        print(sentence if status in STATUSES else f"Error: {sentence}", file=sys.stderr)
     sys.exit(status)
