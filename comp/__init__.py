@@ -19,7 +19,7 @@ from comp.declare.labels.files import FileNames, Folders, TestImages
 from comp.declare.labels.function import LabelFunction, TestFunction
 from comp.declare.labels.given import GivenSplit, WithExtra
 from comp.declare.metrics import Metric, weighted_log_loss
-from comp.declare.own_images import AskForAll, HideShare
+from comp.declare.own_images import AskForAll, HiddenImages, HideShare, KnownLabels
 from comp.declare.reading import Channels, PixelTable
 from comp.declare.recipe import Ensemble, Head, Recipe, Stage
 from comp.declare.viewpoint import side_on, top_down, upright
@@ -43,8 +43,10 @@ __all__ = [
     "Folders",
     "GivenSplit",
     "Head",
+    "HiddenImages",
     "HideShare",
     "KaggleDataset",
+    "KnownLabels",
     "LabelFunction",
     "Metric",
     "Numbers",

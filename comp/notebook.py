@@ -32,9 +32,8 @@ spin_little()  # before torch is imported
 from comp import runner
 from comp.console import Console
 from comp.data.reading import in_rgb, read_image
-from comp.data.tables import answers_of
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
-from comp.declare.labels.table import in_words
+from comp.declare.labels.table import answers_of, in_words
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.declare.viewpoint import View
 from comp.errors import OverrideError, RunError

@@ -200,16 +200,14 @@ def run_at_kaggle(
 
 
 def rehearse(competition: Competition, choices: Choices, workspace: Workspace, console: Console, share: float) -> Run:
-    """All steps on a Kaggle of this machine that hides a share of the labels, and what score that lets one expect."""
-    from comp.tools.rehearsal import rehearsal
+    """All steps up to the CSV with a share of the labelled images hidden, and what score that lets one expect."""
+    from comp.tools.rehearsal import rehearsed
 
-    _trainings(competition, choices, workspace)  # refused, if at all, before the data are laid out
-    with rehearsal(competition, workspace, share, choices.seed, console) as rehearsed:
-        submitted = run(
-            rehearsed.competition, choices, rehearsed.workspace, console, submitting=True, delete_archives=True
-        )
-        rehearsed.judge(submitted, console)
-    return submitted
+    def run_inside(competition: Competition, workspace: Workspace) -> Run:
+        return _run(_trainings(competition, choices, workspace), console, attrgetter("reported"))
+
+    _trainings(competition, choices, workspace)  # refused, if at all, before images are hidden
+    return rehearsed(competition, workspace, share, choices.seed, console, run_inside)
 
 
 def download(

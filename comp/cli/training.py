@@ -140,7 +140,7 @@ def rehearse(
 ) -> None:
     """Run all steps against hidden labels and say what to expect.
 
-    A Kaggle of this machine hides a part of the labels, and grades the submission by them.
+    A part of the labelled images is hidden, and the predictions for them are scored by their labels.
     """
     from comp import runner
 

@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from PIL import Image
 
-from comp.data.own_images import ask_for_all, hide
+from comp.data.own_images import all_labels, ask_for_all, hide
 from comp.data.reading import in_threads
 from comp.declare.brought import key_of
 from comp.declare.competition import Competition
@@ -77,9 +77,7 @@ def _there(competition: Competition, folder: Path) -> list[tuple[str, int, int]]
     """What lies right in the folder: a download that was repeated shows in it; of images of one's own, their table."""
     if isinstance(competition.prepare, (HideShare, AskForAll)):
         if isinstance(competition.prepare, HideShare):
-            # What is written follows how it will be read.
-            read_by = json.dumps([key_of(competition.labels), key_of(competition.test)])
-            table = competition.prepare.labels.read(folder).to_csv() + read_by
+            table = all_labels(competition).read(folder).to_csv()
         else:
             classes = classes_of(competition.labels.read(folder), competition.target)
             table = competition.test.read(folder).to_csv() + repr(classes)

@@ -22,7 +22,7 @@ from comp.declare.competition import Competition
 from comp.declare.forms import ClassNumber, ProbabilityOf
 from comp.declare.labels.files import TestImages
 from comp.declare.labels.naming import named_as_asked
-from comp.declare.labels.table import classes_of
+from comp.declare.labels.table import answers_of, classes_of
 from comp.declare.metrics import grades_of
 from comp.errors import DataError
 from comp.files import holds_files
@@ -120,11 +120,6 @@ class Tables:
             return self.targets[rows], None
         chosen = self.train.iloc[rows]
         return self.targets[rows][first_rows(chosen)], chosen["answer"].to_numpy(object)
-
-
-def answers_of(table: pd.DataFrame) -> pd.Series[str]:
-    """The answer that each image belongs to (N,); by its own id where it is one."""
-    return table["answer" if "answer" in table else "id"]
 
 
 def first_rows(table: pd.DataFrame) -> npt.NDArray[np.int64]:

@@ -17,7 +17,7 @@ from comp.declare.columns import Columns
 from comp.declare.forms import FORMS, SubmissionForm
 from comp.declare.labels.table import LabelSource, TestSource
 from comp.declare.metrics import METRICS, TARGETS, Metric, Target
-from comp.declare.own_images import AskForAll, HideShare
+from comp.declare.own_images import AskForAll, HideShare, KnownLabels
 from comp.declare.reading import Channels, PixelTable, Read
 from comp.declare.recipe import Ensemble, Recipe
 from comp.declare.source import source_at
@@ -58,7 +58,7 @@ class Competition(Declared):
     read: how a file becomes pixels: a name of `comp.declare.reading.READERS`, ``Channels([...])`` of several files, or
         a function of the path that returns an array (H, W) of grey or (H, W, C). Bytes are taken as they are; other
         numbers become bytes by the range that the training images have.
-    prepare: what is done once after the data were unpacked: a ``PixelTable(...)``, several, ``HideShare(...)``,
+    prepare: what is done once after the data were unpacked: a ``PixelTable(...)``, several, ``HideShare(0.2)``,
         ``AskForAll()``, or a function of the data folder and a new folder, which it writes images to. It is then the
         folder ``prepared/`` beside the data.
     columns: of the table, as further inputs beside the images.
@@ -120,8 +120,8 @@ class Competition(Declared):
         yield "submission", self.target not in self.submission.targets, f"a form for {what}, as `labels` gives them"
         takes = self.scoring.takes
         yield "submission", takes != self.submission.takes, f"a form with {takes}, which {self.scoring.name} compares"
-        hides = isinstance(self.prepare, HideShare) and self.prepare.labels.target != self.target
-        yield "prepare", hides, f"HideShare(...) of {what}, as `labels` gives them"
+        hides = isinstance(self.prepare, HideShare) and not isinstance(self.labels, KnownLabels)
+        yield "labels", hides, "KnownLabels(...), of whose images `prepare` hides a share"
 
     @property
     def target(self) -> Target:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 from comp.declare.checks import Declared, between
-from comp.declare.labels.table import LabelSource
+from comp.declare.labels.csv import read_ids
+from comp.declare.labels.table import LabelSource, answers_of
+from comp.declare.metrics import Target
 
-# Where ``prepare`` puts what it makes, and what it makes of them.
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Where ``prepare`` puts what it makes, and what it makes of one's own images.
 PREPARED = "prepared"
-TRAIN, VALID, TEST = "train", "valid", "test"
 SAMPLE, ANSWERS = "sample_submission.csv", "answers.csv"
+
+Source = Annotated[LabelSource, "a label source, like Folders"]
 
 
 @dataclass(frozen=True)
@@ -21,16 +28,54 @@ class AskForAll(Declared):
 
 @dataclass(frozen=True)
 class HideShare(Declared):
-    """For ``prepare``: hides a share of the labelled images, to be predicted: ``HideShare(Folders("."))``.
+    """For ``prepare``: hides a share of labelled images, to be predicted: ``HideShare(0.2)``.
 
-    The others lie in ``prepared/train``, in a folder per class, those of a given validation set in ``prepared/valid``;
-    the hidden ones in ``prepared/test``, all as links; ``prepared/sample_submission.csv`` asks for them, and
-    `comp submit` grades by ``prepared/answers.csv`` on this machine. Images of tags or numbers lie in no folders of
-    classes: ``prepared/train.csv`` and ``valid.csv`` have a ``label``, or a column for each number, beside ``image``.
-    Such tables, with ``group`` and ``answer``, are there where images have these; ``test.csv`` has the ``answer``.
+    Beside it are ``labels=KnownLabels(images)``, of which it hides some, and ``test=HiddenImages(images)``.
+    ``prepared/sample_submission.csv`` asks for them, and `comp submit` grades by ``prepared/answers.csv`` on this
+    machine.
 
-    labels: of all images. share: about so many of each class; groups and answers are hidden whole, no class is.
+    share: about so many of each class; groups and answers are hidden whole, and no class is. What has its part already,
+    as it is of a given validation set or only trains, isn't hidden.
     """
 
-    labels: Annotated[LabelSource, "a label source, like Folders"]
-    share: Annotated[float, between(0.01, 0.9)] = 0.2
+    share: Annotated[float, between(0.01, 0.9)]
+
+
+@dataclass(frozen=True)
+class KnownLabels(Declared):
+    """Of labelled images those that aren't hidden: ``KnownLabels(Folders("."))``.
+
+    labels: of all. hidden: the sample submission that asks for the hidden ones, by their ids or their answers.
+    """
+
+    labels: Source
+    hidden: str = f"{PREPARED}/{SAMPLE}"
+
+    @property
+    def target(self) -> Target:
+        return self.labels.target
+
+    @property
+    def bounds(self) -> Any:
+        """Of `CsvNumbers`; None elsewhere."""
+        return getattr(self.labels, "bounds", None)
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        images = self.labels.read(folder)
+        return images[~answers_of(images).isin(read_ids(folder / self.hidden)[1])].reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class HiddenImages(Declared):
+    """The images to predict where they are the hidden ones of labelled images; the fields are `KnownLabels`'."""
+
+    labels: Source
+    hidden: str = f"{PREPARED}/{SAMPLE}"
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """The table of the test images, as `TestImages` gives it; what was put up with, `KnownLabels` says."""
+        images = self.labels.read(folder)
+        are_hidden = answers_of(images).isin(read_ids(folder / self.hidden)[1])
+        hidden = images.loc[are_hidden, images.columns.isin(["id", "path", "answer"])]
+        hidden.attrs.clear()
+        return hidden.reset_index(drop=True)

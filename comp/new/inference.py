@@ -23,7 +23,7 @@ from comp.declare.forms import (
     TopClasses,
 )
 from comp.declare.metrics import Target
-from comp.declare.own_images import AskForAll, HideShare
+from comp.declare.own_images import AskForAll, HideShare, KnownLabels
 from comp.declare.reading import Channels, PixelTable
 from comp.errors import DataError
 from comp.new.columns import SEPARATORS, around
@@ -79,7 +79,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         look, sample, long = made_wide(look, found)
         asked = find_asked(look, sample)
         labels = find_labels(look, asked, sample)
-    given = prepared.labels if isinstance(prepared, HideShare) else labels.source
+    given = labels.source.labels if isinstance(labels.source, KnownLabels) else labels.source
     read = read or reader_of(look, given)
     words = f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()
     form, form_finding = _form(labels, sample, look.metric, [str(name) for name in look.tables.get(labels.path, ())])

@@ -16,6 +16,7 @@ from comp.declare.labels.coco import CocoImages
 from comp.declare.labels.columns import CsvImages
 from comp.declare.labels.files import IMAGE_SUFFIXES, MOST, TestImages
 from comp.declare.labels.naming import Names
+from comp.declare.own_images import HiddenImages
 from comp.errors import DataError
 from comp.new.look import FEWEST_PIXELS, IS_TEST, ImageFolder, Look, numbers_in
 from comp.new.sample import SampleTable
@@ -74,7 +75,7 @@ class Asked:
     an image, where they are few.
     """
 
-    source: TestImages | CsvImages | CocoImages
+    source: TestImages | CsvImages | CocoImages | HiddenImages
     images: frozenset[str]
     folder: ImageFolder | None
     shared: bool

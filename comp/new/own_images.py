@@ -8,19 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from comp.declare.labels.columns import CsvColumns, CsvImages, CsvLabels, CsvNumbers
-from comp.declare.labels.files import Folders, TestImages
-from comp.declare.labels.given import GivenSplit
-from comp.declare.labels.placing import Rows
-from comp.declare.labels.table import LabelSource
-from comp.declare.own_images import PREPARED, SAMPLE, TEST, TRAIN, VALID, AskForAll, HideShare
+from comp.declare.labels.files import TestImages
+from comp.declare.own_images import PREPARED, SAMPLE, AskForAll, HiddenImages, HideShare, KnownLabels
 from comp.errors import DataError
-from comp.new.columns import SEPARATORS
 from comp.new.labels import find_labels
 from comp.new.look import IS_TEST, Look
 from comp.new.matching import Asked, must_have_images, suffix_of
 from comp.new.metrics import metric_of
-from comp.new.pixels import images_of
 from comp.new.sample import SampleTable
 from comp.new.tables import Found
 
@@ -42,45 +36,15 @@ def own_images(look: Look) -> tuple[HideShare | AskForAll, Found, Asked, SampleT
         return AskForAll(), _labels(look, asked, sample), asked, sample
     nothing = Asked(TestImages("."), frozenset(), None, False, "")
     labels = _labels(look, nothing, sample)
-    source: Any = getattr(labels.source, "train", labels.source)
-    suffix = suffix_of(images_of(look, source))
-    inside = _prepared(labels, source, TRAIN, suffix)
-    if isinstance(labels.source, GivenSplit):
-        inside = GivenSplit(inside, _prepared(labels, source, VALID, suffix))
-    # What is prepared lies in the same folder, and has no rows.
-    hiding = HideShare(replace(labels.source, shared=True) if isinstance(labels.source, Rows) else labels.source)
-    hides = f"{PREPARED}/{TEST}"
-    several = CsvImages(f"{hides}.csv", image="image", folder=hides, suffix=suffix, answer="answer")
+    labelled, hiding = labels.source, HideShare(0.2)
+    source: Any = getattr(labelled, "train", labelled)
     kept = [f"one {source.group!r}"] if getattr(source, "group", None) else []
-    kept += [f"one {source.image!r}"] if _has_answers(source) else []
+    kept += [f"one {source.image!r}"] if "*" in getattr(source, "suffix", "") else []
     whole = f", those of {' and those of '.join(kept)} together" if kept else ""
     hidden = f"{hiding.share:.0%} of the labelled are hidden{whole}"
     seen = f"there are none, so {hidden}, and graded by: make {{name}}-submit"
-    predicted = several if _has_answers(source) else TestImages(hides, suffix=suffix)
-    asked = Asked(predicted, frozenset(), None, False, seen, sure=False)
-    return hiding, replace(labels, source=inside), asked, sample
-
-
-def _has_answers(source: Any) -> bool:
-    """Whether several images of a source are predicted together."""
-    return "*" in getattr(source, "suffix", "")
-
-
-def _prepared(labels: Found, source: Any, part: str, suffix: str) -> LabelSource:
-    """What reads the labels of a part that `prepare` made of those of a source."""
-    place, group, answers = f"{PREPARED}/{part}", getattr(source, "group", None), _has_answers(source)
-    if source.target == "single" and not (group or answers):
-        return Folders(place, suffix=suffix)
-    where: dict[str, Any] = {"csv": f"{place}.csv", "image": "image", "suffix": suffix}
-    where |= {"group": "group" if group else None, "answer": "answer" if answers else None}
-    if source.target == "single":
-        return CsvLabels(label="label", folder=f"{place}/{{label}}", **where)
-    if source.target == "multi":
-        separator = next((mark for mark in SEPARATORS if not any(mark in name for name in labels.classes)), "|")
-        return CsvLabels(label="label", separator=separator, folder=place, **where)
-    if source.target == "number":
-        return CsvNumbers(values=labels.classes, folder=place, **where)
-    return CsvColumns(labels=labels.classes, target=source.target, folder=place, **where)
+    asked = Asked(HiddenImages(labelled), frozenset(), None, False, seen, sure=False)
+    return hiding, replace(labels, source=KnownLabels(labelled)), asked, sample
 
 
 def _labels(look: Look, asked: Asked, sample: SampleTable) -> Found:

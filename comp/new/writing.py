@@ -22,6 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from comp.declare.competition import Competition, load_competition
 from comp.declare.forms import TagNames
+from comp.declare.own_images import KnownLabels
 from comp.declare.recipe import Recipe
 from comp.declare.viewpoint import Viewpoint, side_on, top_down, upright
 from comp.new.inference import InferredDeclaration
@@ -62,18 +63,21 @@ def write(inferred: InferredDeclaration, folder: Path) -> Path:
 
 
 def _parts(inferred: InferredDeclaration) -> dict[str, str]:
-    recipes = dict(inferred.competition.recipes)
-    # One that has others as members calls them by their names.
+    competition = inferred.competition
+    # What is said of images of which some are hidden is said once.
+    images = {"images": competition.labels.labels} if isinstance(competition.labels, KnownLabels) else {}
+    named = {**images, **competition.recipes}
+    # A recipe that has others as members calls them by their names.
     stated = "\n".join(
-        assignment(name, recipe, {other: known for other, known in recipes.items() if known is not recipe})
-        for name, recipe in recipes.items()
+        assignment(name, value, {other: known for other, known in named.items() if known is not value})
+        for name, value in named.items()
     )
-    declaration = assignment("competition", inferred.competition, recipes)
+    declaration = assignment("competition", competition, named)
     words = sorted(words_in(f"{stated}\n{declaration}"))
     return {
         "summary": textwrap.fill(f"{_plain(inferred.title)}: {_plain(inferred.task)}", WIDTH - 3),
         "imports": f"from comp import {', '.join(words)}",
-        "recipes": stated,
+        "parts": stated,
         "declaration": declaration,
     }
 

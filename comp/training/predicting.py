@@ -20,9 +20,10 @@ from comp.data.data_check import check_images
 from comp.data.findings import lines_of_unlike
 from comp.data.preparing import prepare_files
 from comp.data.reading import Depth, Paths
-from comp.data.tables import Tables, answers_of, read_test_tables, with_prior
+from comp.data.tables import Tables, read_test_tables, with_prior
 from comp.data.targets import class_counts
 from comp.declare.competition import Competition
+from comp.declare.labels.table import answers_of
 from comp.declare.recipe import Recipe
 from comp.errors import RunError, counted
 from comp.runs import Run, Workspace

@@ -18,8 +18,9 @@ from comp.data.augmenting import tta_views
 from comp.data.columns import Encoding, encoding_of
 from comp.data.data_check import checked_tables
 from comp.data.splitting import draw_inner_folds, oversampled, shown
-from comp.data.tables import Tables, answers_of, folds_of, split_of
+from comp.data.tables import Tables, folds_of, split_of
 from comp.declare.competition import Competition
+from comp.declare.labels.table import answers_of
 from comp.declare.losses import loss_of
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.declare.viewpoint import View, Viewpoint

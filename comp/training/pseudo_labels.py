@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from comp.data.tables import Tables, answers_of
+from comp.data.tables import Tables
+from comp.declare.labels.table import answers_of
 from comp.declare.recipe import Recipe
 from comp.errors import OverrideError, RunError
 from comp.runs import Run

@@ -7,17 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from comp import (
-    AskForAll,
-    CsvNumbers,
-    Folders,
-    HideShare,
-    Numbers,
-    PixelTable,
-    ProbabilityPerClass,
-    TestImages,
-    WithExtra,
-)
+from comp import AskForAll, HiddenImages, HideShare, KnownLabels, PixelTable, ProbabilityPerClass
 from comp.data.preparing import prepare_files
 from comp.data.tables import read_tables
 from comp.errors import DataError
@@ -126,15 +116,10 @@ def own(made, **fields):
     return replace(made.competition, sample_submission="prepared/sample_submission.csv", **form, **fields)
 
 
-def hiding(made, labels):
-    """A share of the images that these labels are of is hidden."""
-    given = {"prepare": HideShare(labels), "labels": Folders("prepared/train"), "test": TestImages("prepared/test")}
-    return own(made, **given)
-
-
 def test_what_is_prepared_of_one_s_own_images_follows_their_labels(shades):
-    table = shades.files / "train.csv"
-    for competition in (own(shades, prepare=AskForAll()), hiding(shades, shades.competition.labels)):
+    table, labels = shades.files / "train.csv", shades.competition.labels
+    hiding = own(shades, prepare=HideShare(0.2), labels=KnownLabels(labels), test=HiddenImages(labels))
+    for competition in (own(shades, prepare=AskForAll()), hiding):
         table.write_text(table.read_text().replace("white", "red"))
         read_tables(competition, shades.files)
         table.write_text(table.read_text().replace("red", "white"))
@@ -148,34 +133,3 @@ def test_a_sample_submission_of_one_s_own_images_may_have_a_class_called_id(shad
     tables = read_tables(own(shades, prepare=AskForAll()), shades.files)
     assert tables.sample_submission.columns[1:] == ("blue", "id", "red")
     assert list(tables.sample_submission.ids) == list(tables.test["id"])
-
-
-def hiding_numbers(made, name):
-    """30 images with a number each, of which a share is hidden."""
-    (made.files / "images").mkdir()
-    for number in range(30):
-        (made.files / "images" / f"{number}.png").touch()
-    made.text("all.csv", [f"id,{name},who", *(f"{number},{number},{number // 2}" for number in range(30))])
-    labels = CsvNumbers("all.csv", image="id", values=[name], folder="images", suffix=".png", group="who")
-    read = replace(labels, csv="prepared/train.csv", folder="prepared/train", group=None)
-    given = {"prepare": HideShare(labels), "labels": read, "test": TestImages("prepared/test")}
-    return replace(own(made), **given, submission=Numbers(), metric="rmse")
-
-
-def test_what_is_hidden_is_prepared_anew_where_its_reader_changed(shades):
-    competition = hiding_numbers(shades, "weight")
-    for test, name in ((TestImages("prepared/test"), "00.png"), (TestImages("prepared/test", suffix=".png"), "00")):
-        prepare_files(replace(competition, test=test), shades.files)
-        assert pd.read_csv(shades.files / "prepared/train.csv", dtype=str)["image"].str.len().eq(len(name)).all()
-
-
-@pytest.mark.parametrize("name", ["image", "group"])
-def test_a_number_called_as_what_is_written_beside_it_is_named(shades, name):
-    with pytest.raises(DataError, match=f"'{name}'"):
-        prepare_files(hiding_numbers(shades, name), shades.files)
-
-
-def test_images_that_only_train_are_not_hidden_but_named(shades):
-    labels = shades.competition.labels
-    with pytest.raises(DataError, match=r"train/.*\.png only trains"):
-        prepare_files(hiding(shades, WithExtra(labels, labels)), shades.files)

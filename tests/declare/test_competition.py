@@ -34,7 +34,7 @@ def write_plugin(root, name="two_cats", text=DECLARATION):
         ({"submission": ClassName, "metric": "accuracy"}, "`submission`"),
         ({"labels": SimpleNamespace(target="numbers", read=print)}, "`labels`"),
         ({"labels": TAGS, "submission": ProbabilityPerClass(), "metric": "mean_f2"}, "`submission`"),
-        ({"prepare": HideShare(TAGS)}, "`prepare`"),
+        ({"prepare": HideShare(0.2)}, "`labels`.*KnownLabels"),
     ],
 )
 def test_labels_metric_and_form_that_do_not_go_together_are_named(fields, named):

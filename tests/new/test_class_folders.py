@@ -3,7 +3,7 @@
 import pytest
 
 from comp import CsvLabels, Folders
-from comp.declare.own_images import HideShare
+from comp.data.own_images import all_labels
 from comp.new.inference import infer
 from comp.new.look import look_at_folder
 from tests.new.templates import kind, lay_out
@@ -18,8 +18,7 @@ def inferred_from(folder, files, tables=(), **others):
 
 
 def labels_of(inferred):
-    prepare, labels = inferred.competition.prepare, inferred.competition.labels
-    return prepare.labels if isinstance(prepare, HideShare) else labels
+    return all_labels(inferred.competition)
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from comp import Folders, GivenSplit, HideShare
+from comp import Folders, GivenSplit, HiddenImages, HideShare, KnownLabels, WithExtra
 from comp.console import Console
-from comp.data.own_images import hide
 from comp.data.tables import read_tables
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named, load_competition
 from comp.kaggle.sources import is_here, kaggle_of
 from comp.kaggle.submitting import submit, wait_for_score
 from comp.new.start import Source, start
 from comp.training.prepared import which_validate
+from tests.declare.labels.conftest import touch
 from tests.new.templates import kind, lay_out
 
 CLASSES = ("dogs", "cats")
@@ -78,22 +78,34 @@ def test_a_validation_set_that_is_given_is_the_split_and_none_of_it_is_hidden(st
 
     validates = which_validate(tables, None, Choices())
     assert (validates.sum(), len(tables.train)) == (6, 22)
-    assert tables.train["path"][validates].str.contains("prepared/valid/").all()
+    assert tables.train["path"][validates].str.contains("/valid/").all()
+
+
+def of_hidden(labels, folder):
+    """The tables of a folder of images, of which a share is hidden."""
+    given = {"labels": KnownLabels(labels), "test": HiddenImages(labels), "prepare": HideShare(0.2)}
+    digits = competition_named("digits", REPOSITORY_COMPETITIONS)
+    return read_tables(replace(digits, **given, sample_submission="prepared/sample_submission.csv"), folder)
 
 
 def test_no_image_of_a_patient_is_hidden_of_whom_others_validate(tmp_path):
     for part, patients in (("train", range(8)), ("valid", range(4, 8))):
         for patient in patients:
-            for number, label in enumerate(CLASSES * 2):
-                image = tmp_path / part / f"p{patient}" / label / f"{part}{number}.png"
-                image.parent.mkdir(parents=True, exist_ok=True)
-                image.touch()
+            touch(tmp_path / part / f"p{patient}", *(f"{label}/{part}{n}.png" for label in CLASSES for n in (0, 1)))
     labels = GivenSplit(*(Folders(part, layout="{group}/{label}") for part in ("train", "valid")))
-    competition = replace(competition_named("digits", REPOSITORY_COMPETITIONS), labels=labels)
-    hide(HideShare(labels), competition, tmp_path, tmp_path / "new")
-    hidden = {path.resolve().parts[-3] for path in (tmp_path / "new" / "test").iterdir()}
+    hidden = {Path(path).parts[-3] for path in of_hidden(labels, tmp_path).test["path"]}
     assert hidden
     assert hidden <= {"p0", "p1", "p2", "p3"}
+
+
+def test_images_that_only_train_are_not_hidden_and_only_train(tmp_path):
+    for part in ("train", "extra"):
+        for number in range(10):
+            touch(tmp_path / part, *(f"{label}/{part}{number}.png" for label in CLASSES))
+    tables = of_hidden(WithExtra(Folders("train"), Folders("extra")), tmp_path)
+    assert len(tables.test) == 4
+    assert tables.test["path"].str.contains("/train/").all()
+    assert set(tables.train["id"][~tables.may_validate]) == set(Folders("extra").read(tmp_path)["id"])
 
 
 @pytest.mark.parametrize(("suffix", "read"), [("npy", "npy"), ("dcm", "dicom")])
@@ -109,16 +121,14 @@ def test_images_of_one_scan_or_patient_are_hidden_together(started, workspace, p
     scans = [f"s{number:02}" for number in range(40)]
     labels = f"id,label,{patient or 'note'}: s{{n:02}},{{animal}}s,p{{four}}"
     _, tables = started("scans/s{n:02}/{k}.png", 40, labels=labels)
-    of_train, of_test = (
-        {path.resolve().parent.name for path in map(Path, table["path"])} for table in (tables.train, tables.test)
-    )
+    of_train, of_test = set(tables.train["answer"]), set(tables.test["answer"])
+    assert [Path(path).parent.name for path in tables.test["path"]] == tables.test["answer"].to_list()
     assert of_train | of_test == set(scans)
     assert not of_train & of_test
-    assert tables.test["answer"].nunique() == len(tables.sample_submission.ids) == len(of_test) == 8
-    assert tables.train["answer"].nunique() == len(of_train)
     answers = pd.read_csv(workspace.data("mine") / "prepared" / "answers.csv", dtype=str).set_index("id")["label"]
-    for answer, path in zip(tables.test["answer"], tables.test["path"], strict=True):
-        assert answers[answer] == CLASSES[int(Path(path).resolve().parent.name[1:]) % 2]
+    assert set(tables.sample_submission.ids) == set(answers.index) == of_test
+    assert len(of_test) == 8
+    assert all(answers[scan] == CLASSES[int(scan[1:]) % 2] for scan in of_test)
     if patient:
         patients = [{int(scan[1:]) // 4 for scan in part} for part in (of_train, of_test)]
         assert not patients[0] & patients[1]
@@ -128,7 +138,7 @@ def test_images_of_one_scan_or_patient_are_hidden_together(started, workspace, p
 def test_images_of_one_patient_are_hidden_together_though_each_is_predicted_alone(started):
     _, tables = started("images/{n}.png", 60, labels="image,label,patient_id: {n},{animal}s,p{four}")
     of_train, of_test = (
-        {int(Path(path).resolve().stem) // 4 for path in table["path"]} for table in (tables.train, tables.test)
+        set(table["id"].str.removesuffix(".png").astype(int) // 4) for table in (tables.train, tables.test)
     )
     assert not of_train & of_test
     assert len(tables.test) == 12
@@ -139,21 +149,16 @@ def test_of_tags_a_share_is_hidden_too(started, workspace):
     tags = ["Mass", "No Finding", "Mass|Nodule", "Nodule"]
     rows = "\n".join(f"{n}.png,{tags[n % 4]}" for n in range(40))
     _, tables = started("images/{n}.png", 40, labels=f"image,Finding Labels: {rows}")
-    said = dict(zip(tables.train["path"], tables.train["label"], strict=True))
-    assert {"|".join(label) for label in said.values()} == set(tags)
-    assert all("|".join(label) == tags[int(Path(path).resolve().stem) % 4] for path, label in said.items())
+    said = {id_: "|".join(label) for id_, label in zip(tables.train["id"], tables.train["label"], strict=True)}
+    assert set(said.values()) == set(tags)
     answers = pd.read_csv(workspace.data("mine") / "prepared" / "answers.csv", dtype=str).set_index("id")["label"]
     # Tags are dealt in nearly their shares.
     assert 5 <= len(answers) == len(tables.test) <= 10
-    for id_, path in zip(tables.test["id"], tables.test["path"], strict=True):
-        assert answers[id_] == tags[int(Path(path).resolve().stem) % 4]
+    assert {**said, **answers} == {f"{n}.png": tags[n % 4] for n in range(40)}
 
 
 def test_of_numbers_a_share_is_hidden_too(started):
     rows = "\n".join(f"{n}.png,{n / 8},x" for n in range(40))
     _, tables = started("images/{n}.png", 40, labels=f"image,label,weight: {rows}")
     assert len(tables.test) == 8
-    assert all(
-        label == (("label", int(Path(path).resolve().stem) / 8),)
-        for path, label in zip(tables.train["path"], tables.train["label"], strict=True)
-    )
+    assert len(tables.train) == 32

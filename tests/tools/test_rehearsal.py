@@ -1,11 +1,7 @@
-import builtins
-import io
 import shutil
 import socket
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,34 +11,21 @@ from comp import runner
 from comp.console import Console
 from comp.data.tables import Tables, read_tables
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
-from comp.declare.labels.given import WithExtra
+from comp.declare.labels.csv import read_csv
+from comp.declare.labels.given import GivenSplit, WithExtra
 from comp.errors import DataError
 from comp.runs import create_run
 from comp.runs.resolve import Choices
-from comp.tools.rehearsal import Rehearsal, rehearsal, which_hide
+from comp.tools.rehearsal import judge, rehearsed, which_hide
 
 DIGITS = competition_named("digits", REPOSITORY_COMPETITIONS)
+NOTED = set()
 
 
-@contextmanager
-def watched():
-    """The hosts that were connected to or looked up, and the files that were opened, while the block lasts."""
-    hosts, files = set(), set()
-
-    def noting(notes, part, function):
-        def call(*given, **named):
-            notes.add(part(*given))
-            return function(*given, **named)
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        connecting = noting(hosts, lambda _, address: address[0], socket.socket.connect)
-        patch.setattr(socket.socket, "connect", connecting)
-        patch.setattr(socket, "getaddrinfo", noting(hosts, lambda host, *_: host, socket.getaddrinfo))
-        for module in (builtins, io):
-            patch.setattr(module, "open", noting(files, lambda file, *_: str(file), open))
-        yield SimpleNamespace(hosts=hosts, files=files)
+def noted(predictions):
+    """A rule that sees the ids."""
+    NOTED.update(predictions.index)
+    return predictions
 
 
 def beside_rehearsals_and_cache(workspace):
@@ -62,40 +45,35 @@ def table(targets, groups=None):
     return Tables(train, train, train, names, targets, 0)
 
 
-def test_a_rehearsal_goes_the_whole_way_here_alone_without_credentials_and_submits_the_same_with_the_same_seed(
-    shades, workspace, tmp_path, monkeypatch, capsys
+def test_a_rehearsal_goes_the_whole_way_here_alone_without_credentials_and_predicts_the_same_with_the_same_seed(
+    shades, workspace, monkeypatch, capsys
 ):
     def rehearse():
         choices = Choices(settings=("stages.cycle_length=1",))
-        return runner.rehearse(shades.competition, choices, workspace, Console(), share=0.25)
+        competition = replace(shades.competition, postprocess=noted)
+        return runner.rehearse(competition, choices, workspace, Console(), share=0.25)
 
     with pytest.raises(DataError, match="comp download shades"):
         rehearse()
     assert not workspace.rehearsals.exists()
 
     shutil.copytree(shades.files, workspace.data("shades"))
-    before, person = beside_rehearsals_and_cache(workspace), tmp_path / "person"
-    (person / ".kaggle").mkdir(parents=True)
-    (person / ".kaggle" / "kaggle.json").write_text('{"username": "me", "key": "0123456789abcdef"}')
-    (person / ".kaggle" / "access_token").write_text("a-real-token")
-    monkeypatch.setenv("HOME", str(person))
-    monkeypatch.setenv("KAGGLE_API_TOKEN", "a-real-token")
+    before, spoken_to = beside_rehearsals_and_cache(workspace), []
+    monkeypatch.setattr(socket.socket, "connect", lambda _, address: spoken_to.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_: spoken_to.append(host))
     monkeypatch.setenv("COMP_KAGGLE_URL", "https://api.kaggle.com")
-    with watched() as seen:
-        run = rehearse()
-    assert seen.hosts == {"127.0.0.1"}
-    assert any(path.endswith("train.csv") for path in seen.files)
-    # Matplotlib keeps a list of fonts there, and nothing else of it is read.
-    assert not [path for path in seen.files if str(person) in path and "matplotlib" not in path]
-    found, submitted = run.record("rehearsal"), run.record("submitted")
-    assert (found["hidden"], found["known"], submitted["status"]) == (9, 27, "complete")
-    assert submitted["score"] == pytest.approx(found["score"], abs=1e-5)
-    said = capsys.readouterr().out
+    run = rehearse()
+    assert not spoken_to
+    found, said = run.record("rehearsal"), capsys.readouterr().out
+    assert (found["hidden"], found["known"], run.has("submitted")) == (9, 27, False)
+    assert "rehearsal of shades: 9 of 36 labelled images are hidden" in said
     assert f"expect accuracy {found['score']:.5f}" in said
+    assert f"expect accuracy {found['score']:.5f}" in run.log.read_text()
     assert "validation had said" in said
     place = workspace.rehearsals / "shades" / "1"
     assert run.folder == place / "runs" / "shades" / "standard-1"
     assert [path.name for path in place.iterdir()] == ["runs"]
+    assert set() < NOTED <= set(read_csv(workspace.data("shades") / "train.csv")["id"])
     assert beside_rehearsals_and_cache(workspace) == before
 
     again = rehearse()
@@ -111,7 +89,7 @@ def test_what_to_expect_is_said_with_its_uncertainty_unless_no_hidden_image_is_a
     run.write_record("scores", {})
     for path, wrong in ((answers, 0), (run.submission, mistakes)):
         path.write_text("id,label\n" + "".join(f"{row},{(row + (row < wrong)) % 10}\n" for row in range(100)))
-    Rehearsal(DIGITS, workspace, answers, None, 100, 120).judge(run, Console())
+    judge(DIGITS, run, read_csv(answers), None, np.arange(220) < 100, Console())
     found, said = run.record("rehearsal"), capsys.readouterr().out
     assert (found["score"], found["hidden"], found["known"]) == (1 - mistakes / 100, 100, 120)
     if error is None:
@@ -122,24 +100,31 @@ def test_what_to_expect_is_said_with_its_uncertainty_unless_no_hidden_image_is_a
         assert f"± {found['standard_error']:.5f} on the leaderboard, by 100 hidden images" in said
 
 
-def test_the_rehearsed_competition_has_the_images_that_are_not_hidden_and_leaves_nothing(downloaded, workspace):
-    real = read_tables(downloaded.competition, workspace.data("shades"))
-    with rehearsal(downloaded.competition, workspace, 0.25, 0, Console()) as started:
-        runner.download(started.competition, started.workspace, Console())
-        found = read_tables(started.competition, started.workspace.data("shades"))
-        pixels = {
-            Path(path).read_bytes(): label for path, label in zip(real.train["path"], real.train["label"], strict=True)
-        }
-        for path, label in zip(found.train["path"], found.train["label"], strict=True):
-            assert pixels.pop(Path(path).read_bytes()) == label
-        truth = pd.read_csv(started.answers, dtype=str).set_index("id")["colour"]
-        for id_, path in zip(found.test["id"], found.test["path"], strict=True):
-            assert pixels.pop(Path(path).read_bytes()) == truth[id_]
-        assert not pixels
-        assert list(found.sample_submission.columns) == ["id", "colour"]
-    with pytest.raises(ZeroDivisionError), rehearsal(downloaded.competition, workspace, 0.25, 0, Console()):
+def hidden_of(competition, workspace):
+    """The tables and the answers of a rehearsal, of which nothing is left."""
+    found = []
+
+    def run(meanwhile, inside):
+        data = inside.data(competition.name)
+        found.append(
+            (read_tables(meanwhile, data), read_csv(Path(meanwhile.sample_submission).with_name("answers.csv")))
+        )
         raise ZeroDivisionError
-    assert not list((workspace.rehearsals / "shades").iterdir())
+
+    with pytest.raises(ZeroDivisionError):
+        rehearsed(competition, workspace, 0.25, 0, Console(), run)
+    assert not list((workspace.rehearsals / competition.name).iterdir())
+    return found[0]
+
+
+def test_the_rehearsed_competition_has_the_images_that_are_not_hidden_and_leaves_nothing(downloaded, workspace):
+    labels = read_tables(downloaded.competition, workspace.data("shades")).train.set_index("id")["label"].to_dict()
+    found, answers = hidden_of(downloaded.competition, workspace)
+    known, hidden = found.train.set_index("id")["label"], answers.set_index("id")["colour"]
+    assert {**known, **hidden} == labels
+    assert len(known) + len(hidden) == len(labels)
+    assert [Path(path).stem for path in found.test["path"]] == list(found.test["id"]) == list(hidden.index)
+    assert list(found.sample_submission.columns) == ["id", "colour"]
 
 
 def test_no_class_and_no_tag_is_hidden_whole():
@@ -158,20 +143,19 @@ def test_images_of_one_group_are_hidden_together_or_not_at_all():
     assert not set(groups[hidden]) & set(groups[~hidden])
 
 
-def test_rows_that_only_train_are_not_hidden_and_only_train_in_the_rehearsal(downloaded, workspace):
+@pytest.mark.parametrize("word", [WithExtra, GivenSplit])
+def test_what_images_are_for_stays_in_a_rehearsal_and_those_that_only_train_are_not_hidden(downloaded, workspace, word):
     data = workspace.data("shades")
     head, *rows = (data / "train.csv").read_text().splitlines()
-    for name, some in (("train", rows[:24]), ("extra", rows[24:])):
+    for name, some in (("train", rows[:20]), ("more", rows[20:])):
         (data / f"{name}.csv").write_text("\n".join([head, *some, ""]))
     labels = replace(downloaded.competition.labels, shared=True)
-    competition = replace(downloaded.competition, labels=WithExtra(labels, replace(labels, csv="extra.csv")))
-    extra = {(data / f"train/{row.split(',')[0]}.png").read_bytes() for row in rows[24:]}
-    with rehearsal(competition, workspace, 0.25, 0, Console()) as started:
-        runner.download(started.competition, started.workspace, Console())
-        found = read_tables(started.competition, started.workspace.data("shades"))
-        only_train = {Path(path).read_bytes() for path in found.train["path"][~found.may_validate]}
-    assert only_train == extra
-    assert len(found.train) == 30
+    found, answers = hidden_of(
+        replace(downloaded.competition, labels=word(labels, replace(labels, csv="more.csv"))), workspace
+    )
+    more = {row.split(",")[0] for row in rows[20:]}
+    assert set(found.train["validates"][found.train["id"].isin(more)]) == {word is GivenSplit}
+    assert bool(more & set(answers["id"])) is (word is GivenSplit)
 
 
 def test_where_no_row_may_validate_nothing_is_hidden_and_that_is_why():

@@ -64,6 +64,11 @@ def table(notes: Iterable[str] = (), **columns: Column[Any] | None) -> pd.DataFr
     return frame
 
 
+def answers_of(frame: pd.DataFrame) -> pd.Series[str]:
+    """The answer that each image belongs to (N,); by its own id where it is one."""
+    return frame["answer" if "answer" in frame else "id"]
+
+
 def _check_answers(frame: pd.DataFrame) -> None:
     """Raise DataError where the images of one answer have several labels or groups, or don't all validate."""
     first = frame.drop_duplicates("answer").set_index("answer")
