@@ -80,7 +80,7 @@ def notebook(here: Here, run: RunName) -> None:
     from comp.tools.notebooks.predicting import write_predicting
 
     trained = here.run(run)
-    print(write_predicting(here.declaration(trained), trained, here.workspace, here.console))
+    print(write_predicting(here.declaration(trained), trained, here.console))
 
 
 @command()

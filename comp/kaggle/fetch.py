@@ -49,8 +49,7 @@ def download(
                 folder,
                 progress,
                 console.say,
-                # A workspace that knows one Kaggle only has that one's data.
-                mount_of=mount_of if workspace.kaggle is None else lambda _: None,
+                mount_of=mount_of,
                 delete_archives=delete_archives,
             )
     except (CredentialsError, MissingError) as error:

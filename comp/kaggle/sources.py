@@ -35,10 +35,6 @@ def kaggle_of(competition: Competition, workspace: Workspace, say: Say) -> Itera
     A competition that only the local Kaggle has is served meanwhile: the demo's, made from what is installed, and one
     of a person's own images, part of them hidden, which is graded only.
     """
-    if workspace.kaggle is not None:
-        only = workspace.kaggle
-        yield lambda: connect(only, say)
-        return
     build = _bundled(competition, workspace)
     if build is None:
         yield lambda: connect(say=say)
@@ -54,8 +50,6 @@ def kaggle_of(competition: Competition, workspace: Workspace, say: Say) -> Itera
 
 def is_here(competition: Competition, workspace: Workspace) -> bool:
     """Whether the competition's Kaggle is one on this machine."""
-    if workspace.kaggle is not None:
-        return endpoint_at(workspace.kaggle).is_local
     return _bundled(competition, workspace) is not None or endpoint_at().is_local
 
 

@@ -12,13 +12,9 @@ from comp.runs.folder import Run, latest_order, order_of
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where data, caches and runs are: the folder ``COMP_HOME``, or the working folder.
-
-    kaggle: the address of the only Kaggle that what happens here may speak to; a rehearsal's is on this machine.
-    """
+    """Where data, caches and runs are: the folder ``COMP_HOME``, or the working folder."""
 
     folder: Path
-    kaggle: str | None = None
 
     @classmethod
     def from_environment(cls) -> Workspace:

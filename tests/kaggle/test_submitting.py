@@ -106,16 +106,19 @@ def test_what_is_left_today_is_counted_without_those_that_failed_or_were_refused
 
 @pytest.mark.parametrize(
     ("meant", "at", "done"),
-    [(None, REAL, True), (None, HERE, False), (HERE, HERE, True), (ALSO_HERE, HERE, True), (HERE, REAL, False)],
+    [(REAL, REAL, True), (REAL, HERE, False), (HERE, HERE, True), (ALSO_HERE, HERE, True), (HERE, REAL, False)],
 )
-def test_a_score_counts_for_its_file_where_it_is_of_the_kaggle_that_is_meant(shades, tmp_path, meant, at, done):
+def test_a_score_counts_for_its_file_where_it_is_of_the_kaggle_that_is_meant(
+    shades, tmp_path, monkeypatch, meant, at, done
+):
+    monkeypatch.setenv("COMP_KAGGLE_URL", meant)
     run = create_run(Workspace(tmp_path), "shades", "quick")
 
     def write(at, status="complete"):
         run.submission.write_text("id\n")
         run.write_record("submitted", {"status": status, "file": tag_of(run.submission), "kaggle": at})
 
-    goal = has_score(shades.competition, Workspace(tmp_path, kaggle=meant))
+    goal = has_score(shades.competition, Workspace(tmp_path))
     assert not goal(run)
     write(at, "pending")
     assert not goal(run)

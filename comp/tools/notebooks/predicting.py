@@ -13,14 +13,14 @@ from comp.declare.competition import load_competition
 from comp.errors import RunError
 from comp.kaggle.client import connect
 from comp.kaggle.notebooks import LICENSE
-from comp.runs import Run, Workspace
+from comp.runs import Run
 from comp.tools.notebooks.package import backbone_files, name_at_kaggle, notebook_of, pack, plugin_files, records_of
 
 FOLDER = "kaggle"
 SOURCE = "predict.ipynb"
 
 
-def write_predicting(declaration: Path, run: Run, workspace: Workspace, console: Console) -> Path:
+def write_predicting(declaration: Path, run: Run, console: Console) -> Path:
     """``kaggle/`` in the run's folder: the notebook with its metadata, and in ``data/`` the data set; there whole.
 
     Raises RunError where the run is not predicted yet, or is made of other runs, and has no weights of its own.
@@ -30,7 +30,7 @@ def write_predicting(declaration: Path, run: Run, workspace: Workspace, console:
     if "shares" not in run.record("scores"):
         raise RunError(f"{run.name} was predicted by an older comp; run `comp predict {run.name}` once more.")
     competition = load_competition(declaration)
-    owner, name = connect(workspace.kaggle, console.say).user, name_at_kaggle(*run.name.split("/"))
+    owner, name = connect(say=console.say).user, name_at_kaggle(*run.name.split("/"))
     notebook = notebook_of("predict", name, competition, owner, run=run.name, internet=False)
     described = {"id": f"{owner}/{name}", "title": notebook.title, "licenses": [{"name": LICENSE}]}
     folder = run.folder / FOLDER

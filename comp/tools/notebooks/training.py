@@ -58,7 +58,7 @@ def trained_at_kaggle(declaration: Path, choices: Choices, workspace: Workspace,
     competition = load_competition(declaration)
     backbone = resolve(competition, choices)[1].backbone
     arguments = arguments_of(competition, choices, backbone)
-    kaggle = connect(workspace.kaggle, console.say)
+    kaggle = connect(say=console.say)
     asked = [kaggle.endpoint.url, kaggle.user, str(declaration), backbone, *arguments]
     record = workspace.notebooks / f"{competition.name}-{sha256(json.dumps(asked).encode()).hexdigest()[:8]}.json"
     record.parent.mkdir(parents=True, exist_ok=True)
