@@ -146,7 +146,7 @@ def runs(
 
 
 def _row(run: Run) -> str:
-    """A run's name, score, state or members, and score at Kaggle."""
+    """A run's name, score, state or members, score at Kaggle, and what is special about it."""
     scores: dict[str, Any] = run.record("scores") if run.has("scores") else {}
     trained = run.history.last_score()
     if "tuned" in scores:
@@ -162,7 +162,16 @@ def _row(run: Run) -> str:
     else:
         state = "not predicted" if run.finished else "training" if run.is_held else "stopped"
     leaderboard = "" if run.leaderboard_score is None else f"leaderboard {run.leaderboard_score:.5f}"
-    return f"{run.name:<32}  {score:<24}  {state:<18}  {leaderboard}".rstrip()
+    return f"{run.name:<32}  {score:<24}  {state:<18}  {leaderboard:<20}  {_what_is_special(run)}".rstrip()
+
+
+def _what_is_special(run: Run) -> str:
+    """What tells a run from others of its recipe: the backbone, the fold, a seed, and what was set."""
+    config = run.record("config")
+    backbone = config.get("recipe", {}).get("backbone", "").rpartition("/")[2]
+    fold = f"fold {config['fold']} of {config['folds']}" if config.get("fold") else ""
+    seed = f"seed {config['seed']}" if config.get("seed") else ""
+    return ", ".join(filter(None, [backbone, fold, seed, *config.get("settings", ())]))
 
 
 @command()

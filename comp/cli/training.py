@@ -46,7 +46,7 @@ def bench(
     here: Here,
     name: Name,
     choices: Choices,
-    size: Annotated[int, option("N", "The size of the images, in pixels.", min=8)] = 224,
+    size: Annotated[int | None, option("N", "Pixels of a side, instead of the recipe's.", min=8)] = None,
     batch_size: Annotated[int | None, option("N", "Images per step, instead of the recipe's.", min=2)] = None,
     json: Annotated[Path | None, option("FILE", "Where to write the numbers as JSON.")] = None,
 ) -> None:

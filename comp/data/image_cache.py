@@ -103,7 +103,7 @@ def cached_images(
             wanted, room = _estimate(paths, rows, read), room_for(cache / key, stay)
             said = f"{counted(len(rows), 'image')} at {size_in_words(size)} px take about {wanted / 1e6:.0f} MB"
             if wanted > room:
-                say(f"{said}, more than the {room / 1e6:.0f} MB for them in {cache}: they are read anew in every epoch")
+                say(f"{said}, but only {room / 1e6:.0f} MB are left in {cache}: they are read anew in every epoch")
                 return None
             make_room(cache / key, wanted, stay)
             try:
@@ -111,7 +111,7 @@ def cached_images(
             except OSError as error:
                 say(f"{said}, which can't be written ({error.strerror}): they are read anew in every epoch")
                 return None
-            say(f"{said} of the {room / 1e6:.0f} MB for them in {cache}")
+            say(f"{said} in {cache}")
     with suppress(OSError):
         os.utime(cache / key)
     return ImageCache(cache / key, rows)

@@ -196,7 +196,7 @@ class _Separated(Declared):
         if unfit:
             raise SubmissionError(
                 f"{type(self).__name__}: `separator` is {self.separator!r}, but {unfit[0]!r} has it in its name; it "
-                "should be what the sample submission has between names."
+                "should be what the sample submission has between names, and that of the labels what these have."
             )
 
 

@@ -35,8 +35,8 @@ def viewpoint_of(words: str, *, has_up: bool = True) -> tuple[Viewpoint, str]:
             return viewpoint, f"{because}, going by the word {found.group()!r}; {other}"
     if not has_up:
         return top_down(), f"top_down(), as the images seem to have neither an up nor a subject in the middle; {ELSE}"
-    others = "top_down() where the images have no up, like aerial ones, upright() where a mirror image would be wrong"
-    return side_on(), f"side_on(), as for photographs; {others}"
+    others = "top_down() where they have none, like aerial ones, upright() where a mirror image would be wrong"
+    return side_on(), f"side_on(), for images that have an up; {others}"
 
 
 def have_up(images: Sequence[Path]) -> bool:

@@ -5,6 +5,7 @@ timm is imported where it is needed: resolving a recipe without it takes no time
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import subprocess
@@ -99,8 +100,19 @@ def pretraining(backbone: str) -> Pretraining:
 
     known = timm.models.get_pretrained_cfg(backbone)
     if known is None:
-        raise BackboneError(f"timm knows no backbone {backbone!r}; see timm.list_models().")
+        raise unknown(backbone)
     return Pretraining(backbone, int(known.input_size[-1]), str(known.interpolation), known.fixed_input_size)
+
+
+def unknown(backbone: str) -> BackboneError:
+    """The error for a name that is none of timm's, with those near it."""
+    import timm
+
+    near = ", ".join(difflib.get_close_matches(backbone.partition(".")[0], timm.list_models(), n=3, cutoff=0.5))
+    remedy = f"near it are {near}" if near else "timm.list_models() lists them"
+    if Path(backbone).is_dir():
+        remedy = f"for the folder write local-dir:{backbone}"
+    return BackboneError(f"timm knows no backbone {backbone!r}; {remedy}.")
 
 
 def source_of_backbone(backbone: str) -> str:

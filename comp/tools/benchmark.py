@@ -23,6 +23,7 @@ from comp.console import Console
 from comp.data.augmenting import tta_views
 from comp.data.loading import ImageDataset, ImageEpochs, collate
 from comp.declare.competition import Competition
+from comp.declare.reading import Size, sides
 from comp.declare.recipe import Stage
 from comp.declare.viewpoint import View
 from comp.runs import Workspace
@@ -111,20 +112,20 @@ class Benchmark:
 
 
 def benchmark(
-    competition: Competition, choices: Choices, size: int, workspace: Workspace, console: Console
+    competition: Competition, choices: Choices, size: int | None, workspace: Workspace, console: Console
 ) -> Benchmark:
     """Measure all rates side by side, in one process and by turns, in the recipe's last stage on images.
 
     The data must have been downloaded. A recipe that trains heads on cached features only is measured with all layers.
-    size: of the images, in pixels.
+    size: of the images, in pixels, in place of that stage's.
     """
     prepared = prepare(Experiment.of(competition, choices, workspace), console)
     learner, images = prepared.learner, prepared.images
     stage = _stage(prepared, size)
-    set_size(learner.model, size)
+    set_size(learner.model, stage.pixels)
     rows = np.random.default_rng(0).permutation(prepared.training)[:IMAGES]
     kept = images.kept(stage, rows, rows[:0])
-    files, dataset = images.dataset(size, 0), images.dataset(size, 0, kept=kept)
+    files, dataset = images.dataset(stage.pixels, 0), images.dataset(stage.pixels, 0, kept=kept)
     targets = torch.from_numpy(prepared.tables.targets)
     batch_size = learner.recipe.batch_size_of(stage)
 
@@ -137,7 +138,8 @@ def benchmark(
     events = learner.fit(stage, 1e-6, epochs(dataset), None, seed=0)
     resident = next(batches(dataset))
     views = tta_views(learner.recipe, competition.augment)
-    forward = torch.randint(0, 256, (forward_batch(), size, size, prepared.tables.depth.channels), dtype=torch.uint8)
+    shape = forward_batch(), *sides(stage.pixels), prepared.tables.depth.channels
+    forward = torch.randint(0, 256, shape, dtype=torch.uint8)
     predicted = rows[: max(1, BATCHES * forward_batch() // len(views))]
 
     def trains() -> int:
@@ -161,7 +163,7 @@ def benchmark(
         return sum(len(batch) for batch in learner.features([forward[:, None]] * BATCHES))
 
     def predict() -> int:
-        logits = learner.logits(learner.features(images.views(predicted, size, views)))
+        logits = learner.logits(learner.features(images.views(predicted, stage.pixels, views)))
         return int(logits.shape[0] * logits.shape[1])
 
     def read(dataset: ImageDataset) -> Callable[[], int]:
@@ -178,7 +180,7 @@ def benchmark(
         FROM_KEPT: read(dataset),
     }
     rounds = _by_turns(blocks, console)
-    parts = _parts(prepared, dataset, rows, size, median(rounds[MODEL_TRAINS]))
+    parts = _parts(prepared, dataset, rows, stage.pixels, median(rounds[MODEL_TRAINS]))
     rounds |= _by_turns(_of_a_head(learner, stage, epochs(dataset), rows, targets), console)
     learner.under_way = None
     return Benchmark(_setting(prepared, stage, bool(kept)), rounds, parts, peak_memory())
@@ -210,12 +212,13 @@ def _steps(events: Iterator[Step | Epoch]) -> int:
     return sum(step.images for step in islice((event for event in events if isinstance(event, Step)), BATCHES))
 
 
-def _stage(prepared: Prepared, size: int) -> Stage:
-    """The last stage that trains the backbone, or a head on images, endless and on images."""
+def _stage(prepared: Prepared, size: int | None) -> Stage:
+    """The last stage that trains the backbone, or a head on images, endless and on images, at a size of one's own."""
     stages = prepared.experiment.recipe.stages
     last = next((stage for stage in reversed(stages) if not stage.on_features), None)
     train = "all" if last is None else last.train
-    return replace(endless(last or stages[-1]), train=train, size=size, cached=False, views=1)
+    stage = last or stages[-1]
+    return replace(endless(stage), train=train, size=size or stage.size, cached=False, views=1)
 
 
 def _by_turns(blocks: dict[str, Callable[[], int]], console: Console) -> dict[str, list[float]]:
@@ -240,7 +243,7 @@ def _finish() -> None:
         torch.cuda.synchronize()
 
 
-def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: int, model_trains: float) -> dict[str, float]:
+def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: Size, model_trains: float) -> dict[str, float]:
     """Milliseconds per image of each part of an epoch's work, one after the other in this process."""
     learner, timed = prepared.learner, rows[:TIMED].tolist()
     side, augmented = dataset.preprocessing.covered, (View(draw=0),)

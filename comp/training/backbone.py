@@ -1,6 +1,5 @@
 """The network: a timm backbone and a head, their layer groups, and batch norm folded for prediction."""
 
-import difflib
 import hashlib
 import logging
 import re
@@ -26,6 +25,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from comp.declare.reading import Size, sides, size_in_words
 from comp.declare.recipe import Recipe
 from comp.errors import BackboneError, DeclarationError
+from comp.runs.pretraining import unknown
 from comp.training.heads import build_head, joined, pool_generalised, takes_maps
 
 # By name: a convolution, and the batch norm that alone takes what it gives.
@@ -285,11 +285,7 @@ def _must_be_known(name: str, *, pretrained: bool) -> None:
     """Raise BackboneError for a name that is not one of timm's."""
     architecture, _, tag = name.partition(".")
     if architecture not in timm.list_models():
-        near = ", ".join(difflib.get_close_matches(architecture, timm.list_models(), n=3))
-        remedy = f"near it are {near}." if near else "see timm.list_models()."
-        if Path(name).is_dir():
-            remedy = f"for the folder write local-dir:{name}."
-        raise BackboneError(f"timm knows no backbone {name!r}; {remedy}")
+        raise unknown(name)
     if pretrained and tag and name not in (known := timm.list_pretrained(f"{architecture}.*")):
         there = f"there are {', '.join(known)}." if known else "there are none; let `pretrained` be False."
         raise BackboneError(f"timm knows no weights {tag!r} of {architecture!r}; {there}")

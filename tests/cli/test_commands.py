@@ -205,6 +205,7 @@ def test_folds_are_joined_ensembles_made_of_them_and_both_submitted_and_listed(o
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in on_shades("runs", "shades").out.splitlines()}
     assert "3 folds joined leaderboard" in rows["shades/standard-3folds-1"]
     assert "ranks of 2 runs leaderboard" in rows["shades/ensemble-1"]
-    assert len(rows["shades/standard-1"].split()) == 2
+    assert rows["shades/standard-1"].split(maxsplit=2)[2] == "test_resnet, fold 1 of 3, seed 1"
+    assert rows["shades/standard-4"].endswith("test_resnet, fold 1 of 3, seed 2")
     told = on_shades("predict", "shades/ensemble-1").sentence
     assert "predict shades/standard-3folds-1, shades/standard-3folds-2" in told

@@ -63,7 +63,7 @@ def test_kept_images_are_those_that_are_read_and_read_from_no_file_again(keeping
     assert again.folder == kept.folder
     np.testing.assert_array_equal(again[5], kept[5])
     (line,) = said
-    assert line.startswith("4 images at 24 px take about 0 MB of the ")
+    assert line.startswith("4 images at 24 px take about 0 MB in ")
     # Another process is given the place, and not the pixels.
     handed = pickle.dumps(kept)
     assert len(handed) < 1000
@@ -109,7 +109,7 @@ def full(*_):
 @pytest.mark.parametrize(
     ("what", "instead", "why"),
     [
-        ("shutil.disk_usage", lambda _: Usage(0, 0, 0), "more than the 0 MB for them"),
+        ("shutil.disk_usage", lambda _: Usage(0, 0, 0), "but only 0 MB are left"),
         ("os.fsync", full, "which can't be written (No space left on device)"),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_ratio_is_of_the_same_round_so_that_a_slower_hour_is_in_neither():
 
 
 def test_the_numbers_are_a_table_and_json_and_no_run_is_made(at_home, on_shades, workspace, tmp_path):
-    ended = on_shades("bench", "shades", "--size", 16, "--json", tmp_path / "bench.json")
+    ended = on_shades("bench", "shades", "--json", tmp_path / "bench.json")
     assert not ended.status, ended.err
     record = json.loads((tmp_path / "bench.json").read_text())
     assert record["setting"]["competition"] == "shades"
