@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from time import monotonic
 
 from rich.console import Console as Terminal
 from rich.progress import (
@@ -28,6 +29,8 @@ from rich.text import Text
 
 # What stands beside a bar: its text, amount, speed and time.
 BESIDE_A_BAR = 72
+# Where there is no terminal, how far a bar is gets a line after so many seconds: a silent log looks like a hang.
+SECONDS_A_LINE = 60
 
 
 class Speed(ProgressColumn):
@@ -49,9 +52,16 @@ class Bar:
 
     progress: Progress
     task: TaskID
+    told: float = field(default_factory=monotonic)
 
     def advance(self, amount: float) -> None:
         self.progress.advance(self.task, amount)
+        if self.progress.disable and monotonic() - self.told > SECONDS_A_LINE:
+            self.told, task = monotonic(), self.progress.tasks[0]
+            of_all = "" if task.total is None else f" of {task.total:.0f}"
+            self.progress.console.print(
+                f"{task.description}: {task.completed:.0f}{of_all} {task.fields['unit']}", markup=False
+            )
 
     def say(self, text: str) -> None:
         """Another text before the bar."""
@@ -133,7 +143,7 @@ class Console:
 
     @contextmanager
     def bar(self, text: str, total: float | None, unit: str) -> Iterator[Bar]:
-        """A bar with amount, speed and time left, shown on a terminal only and gone when done."""
+        """A bar with amount, speed and time left, gone when done; without a terminal a line a minute."""
         with self._bars(MofNCompleteColumn(), Speed()) as progress:
             yield Bar(progress, progress.add_task(text, total=total, unit=unit))
 

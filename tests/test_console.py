@@ -54,10 +54,13 @@ def test_in_a_notebook_lines_are_text_and_no_bar_or_widget_is_made(monkeypatch, 
     assert capsys.readouterr().out == "one\ntwo\n"
 
 
-def test_bars_are_shown_on_a_terminal_only(capsys):
+def test_bars_are_shown_on_a_terminal_only_and_elsewhere_a_line_where_they_take_long(capsys, monkeypatch):
     with Console().bar("training", 10, "steps") as bar:
         bar.advance(5)
-    assert capsys.readouterr().out == ""
+        assert capsys.readouterr().out == ""
+        monkeypatch.setattr("comp.console.SECONDS_A_LINE", -1)
+        bar.advance(2)
+    assert capsys.readouterr().out == "training: 7 of 10 steps\n"
 
 
 def test_a_bar_is_one_line_of_a_terminal_of_eighty_columns_with_the_text_it_was_given_last():
