@@ -34,10 +34,11 @@ class What(StrEnum):
     READERS = "readers"
 
 
+KINDS = f"what a declaration takes by name: {', '.join(What)}"
+
+
 @command()
-def list_competitions(
-    here: Here, what: Annotated[What | None, option("KIND", "What a declaration takes by name instead.")] = None
-) -> None:
+def list_competitions(here: Here, what: Annotated[What | None, option("KIND", f"Instead, {KINDS}.")] = None) -> None:
     """List the competitions, each with its metric and its recipes."""
     if what is not None:
         named = _parts(what)

@@ -39,14 +39,14 @@ DeleteArchives = Annotated[bool, option(None, "Delete the archives once they are
 Port = Annotated[int, option("PORT", "The port; 0 takes any that is free.", "--port", min=0, max=65535)]
 
 RECIPE = "A recipe of the competition, as `comp list` names it"
-SEED = "What orders and augmentations are drawn from, and the split"
+SEED = "The number that orders, augmentations and the split are drawn from"
 EACH = "; given several times, a run each."
 Text, Number = str | None, int | None
 # Of a person's choices: the type, the default, the placeholder and the help of the option that sets each.
 CHOICES: dict[str, tuple[Any, Any, str | None, str]] = {
     "recipe": (str, "standard", "RECIPE", f"{RECIPE}."),
-    "backbone": (list[str], [], "MODEL", "A timm model or local-dir:PATH, not the recipe's; several are blended."),
-    "settings": (list[str], [], "FIELD=VALUE", "Change a field of the recipe; several hold together, in any order."),
+    "backbone": (list[str], [], "MODEL", "A timm model or local-dir:PATH, for the recipe's; several are blended."),
+    "settings": (list[str], [], "FIELD=VALUE", "Change a field of the recipe; several are checked together."),
     "seed": (int, 0, "N", f"{SEED}."),
     "split_seed": (Number, None, "N", "What the split is drawn from, if not --seed."),
     "all_data": (bool, False, None, "Train on every labelled image; none validates."),
