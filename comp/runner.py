@@ -207,6 +207,11 @@ def rehearse(competition: Competition, choices: Choices, workspace: Workspace, c
         return _run(_trainings(competition, choices, workspace), console, attrgetter("reported"))
 
     _trainings(competition, choices, workspace)  # refused, if at all, before images are hidden
+    if choices.teacher is not None and workspace.rehearsals.resolve() not in choices.teacher.folder.resolve().parents:
+        raise OverrideError(
+            f"{choices.teacher.name} may have learned from the images that are hidden here; name the folder of a run "
+            "in a rehearsal."
+        )
     return rehearsed(competition, workspace, share, choices.seed, console, run_inside)
 
 

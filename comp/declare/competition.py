@@ -17,7 +17,7 @@ from comp.declare.columns import Columns
 from comp.declare.forms import FORMS, SubmissionForm
 from comp.declare.labels.table import LabelSource, TestSource
 from comp.declare.metrics import METRICS, TARGETS, Metric, Target
-from comp.declare.own_images import AskForAll, HideShare, KnownLabels
+from comp.declare.own_images import AskForAll, HiddenImages, HideShare, KnownLabels
 from comp.declare.reading import Channels, PixelTable, Read
 from comp.declare.recipe import Ensemble, Recipe
 from comp.declare.source import source_at
@@ -120,8 +120,11 @@ class Competition(Declared):
         yield "submission", self.target not in self.submission.targets, f"a form for {what}, as `labels` gives them"
         takes = self.scoring.takes
         yield "submission", takes != self.submission.takes, f"a form with {takes}, which {self.scoring.name} compares"
-        hides = isinstance(self.prepare, HideShare) and not isinstance(self.labels, KnownLabels)
-        yield "labels", hides, "KnownLabels(...), of whose images `prepare` hides a share"
+        if isinstance(self.prepare, HideShare):
+            known = isinstance(self.labels, KnownLabels) and self.labels == KnownLabels(self.labels.labels)
+            yield "labels", not known, "KnownLabels(images), of which `prepare` hides a share"
+            images = getattr(self.labels, "labels", self.labels)
+            yield "test", self.test != HiddenImages(images), "HiddenImages(images), with the same images as `labels`"
 
     @property
     def target(self) -> Target:

@@ -156,7 +156,7 @@ def _log_loss(targets: Predictions, probabilities: Predictions) -> float:
 
 
 def _log_losses_of_labels(targets: Predictions, probabilities: Predictions) -> Predictions:
-    """Of each image (N,). scikit-learn's takes some fifty times as long, and a bootstrap asks hundreds of times."""
+    """Of each image (N,). scikit-learn's takes some fifty times as long, and tuning asks hundreds of times."""
     import numpy as np
 
     of_labels = np.take_along_axis(probabilities, targets[:, None].astype(int), axis=1)[:, 0]
@@ -220,7 +220,7 @@ def _of_columns(
 def _areas(targets: Predictions, probabilities: Predictions) -> Predictions:
     """Under each column's ROC curve (C,), from ranks (Hanley and McNeil 1982, 10.1148/radiology.143.1.7063747).
 
-    scikit-learn's takes 6 times as long for one column, 60 for 120, and a bootstrap asks hundreds of times.
+    scikit-learn's takes 6 times as long for one column, 60 for 120, and tuning asks hundreds of times.
     """
     from scipy.stats import rankdata
 

@@ -34,8 +34,8 @@ class HideShare(Declared):
     ``prepared/sample_submission.csv`` asks for them, and `comp submit` grades by ``prepared/answers.csv`` on this
     machine.
 
-    share: about so many of each class; groups and answers are hidden whole, and no class is. What has its part already,
-    as it is of a given validation set or only trains, isn't hidden.
+    share: about so many of each class; groups and answers are hidden whole, and no class is. Images of a given
+    validation set, and those that only train, aren't hidden.
     """
 
     share: Annotated[float, between(0.01, 0.9)]
@@ -43,7 +43,7 @@ class HideShare(Declared):
 
 @dataclass(frozen=True)
 class KnownLabels(Declared):
-    """Of labelled images those that aren't hidden: ``KnownLabels(Folders("."))``.
+    """Keeps the labelled images that aren't hidden: ``KnownLabels(Folders("."))``.
 
     labels: of all. hidden: the sample submission that asks for the hidden ones, by their ids or their answers.
     """

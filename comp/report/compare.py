@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -83,11 +84,12 @@ def comparison(competition: Competition, runs: Sequence[Run], workspace: Workspa
     }
 
 
-def _change(metric: Metric, now: Outcomes, before: Outcomes) -> tuple[float, float] | None:
+def _change(metric: Metric, now: Outcomes, before: Outcomes) -> tuple[float, float | None] | None:
     """How much better predictions score than those before, and its standard error; None for too few images."""
     if len(now.ids) < FEWEST:
         return None
-    return uncertainty.gain(metric, now.targets, now.submitted, before.submitted, now.classes)
+    gained, error = uncertainty.gain(metric, now.targets, now.submitted, before.submitted, now.classes)
+    return gained, error if math.isfinite(error) else None
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:

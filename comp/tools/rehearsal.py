@@ -6,13 +6,17 @@ No Kaggle is spoken to, and the data are read where they are.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from filelock import Timeout
 
 from comp.console import Console
 from comp.data.data_check import checked_tables
@@ -24,7 +28,7 @@ from comp.declare.forms import Numbers, ProbabilityPerClass
 from comp.declare.labels.csv import read_csv
 from comp.declare.labels.table import answers_of
 from comp.declare.own_images import ANSWERS, SAMPLE, HiddenImages, KnownLabels
-from comp.files import numbered_folder
+from comp.files import lock_at, numbered_folder
 from comp.runs import Run, Workspace
 from comp.submission.postprocessing import error_of
 from comp.submission.submission import compared
@@ -46,18 +50,17 @@ def rehearsed(
     """The run of a competition with a share of its labelled images hidden; says and records what it lets one expect.
 
     The data must have been downloaded; they and the runs on them stay as they are. All else lies in a workspace of its
-    own below ``rehearsals/``, of which the runs are kept.
+    own below ``rehearsals/``, of which the runs are kept; one that was stopped is resumed there.
 
     run: trains and predicts, by what is declared meanwhile and in that workspace. Raises RunError where the data aren't
     here, DataError where they can't be split.
     """
     tables = checked_tables(competition, workspace, console)
     hidden = which_hide(tables, share, seed)
-    folder = numbered_folder(workspace.rehearsals / competition.name)
-    inside, place = Workspace(folder), folder / "hidden"
-    data = inside.data(competition.name)
-    header, columns = list(tables.sample_submission.columns), competition.columns
-    try:
+    with _folder(workspace.rehearsals / competition.name) as folder:
+        inside, place = Workspace(folder), folder / "hidden"
+        data = inside.data(competition.name)
+        header, columns = list(tables.sample_submission.columns), competition.columns
         for new in (place, data.parent):
             new.mkdir()
         data.symlink_to(workspace.data(competition.name).resolve())
@@ -80,12 +83,35 @@ def rehearsed(
         console.say(f"rehearsal of {competition.name}: {hidden.sum()} of {len(hidden)} labelled images are hidden")
         made = run(meanwhile, inside)
         judge(meanwhile, made, read_csv(place / ANSWERS), groups, hidden, console)
-    finally:
-        for name in ("hidden", "data", "cache"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        if not inside.runs.is_dir():
-            shutil.rmtree(folder, ignore_errors=True)
     return made
+
+
+@contextmanager
+def _folder(rehearsals: Path) -> Iterator[Path]:
+    """A rehearsal's folder: one that was stopped and that nobody is at, or a new one. Its runs stay in it."""
+    numbers = sorted((int(path.name) for path in rehearsals.glob("[0-9]*") if path.name.isdigit()), reverse=True)
+    there = (rehearsals / str(number) for number in numbers)
+    stopped = (folder for folder in there if not any(folder.glob("runs/*/*/rehearsal.json")))
+    for folder in chain(stopped, iter(lambda: numbered_folder(rehearsals), None)):
+        lock = lock_at(folder / ".lock")
+        with suppress(Timeout):
+            lock.acquire(blocking=False)
+        if lock.is_locked:
+            break
+    try:
+        _clear(folder)  # after a kill something may be left
+        yield folder
+    finally:
+        _clear(folder)
+        lock.release()
+        (folder / ".lock").unlink(missing_ok=True)
+        if not (folder / "runs").is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear(folder: Path) -> None:
+    for name in ("hidden", "data", "cache"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def which_hide(tables: Tables, share: float, seed: int) -> Rows:

@@ -62,8 +62,10 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
         how = "" if run.trained else f"; `comp train --resume {run.name}` resumes that one"
         other = difference(*(_without(one, "source") for one in (before, config)))
         if other is not None:
-            # Another choice of a person's own is no surprise.
-            if _chosen(before) == _chosen(config):
+            # Another choice of a person's own is no surprise, nor that a finished run was made elsewhere or by hand.
+            named = other.field == "recipe.backbone" and prepared.experiment.choices.backbone is not None
+            elsewhere = finished and other.field.partition(".")[0] in (*OF_THE_MACHINE, "by_hand")
+            if _chosen(before) == _chosen(config) and not (named or elsewhere):
                 edited = f"{other.field} was {other.one} in {run.name} and is {other.other}"
                 if other.field.startswith("data."):  # with which nothing resumes that one
                     edited, how = f"images or labels changed since {run.name}", ""

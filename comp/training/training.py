@@ -173,8 +173,7 @@ class Training:
                     self.save(as_trained)
                 if asked:
                     if not self.by_hand:
-                        how = f"`comp train --resume {self.run.name}` resumes it there"
-                        self.console.say(f"stopped in stage {number}; {how}")
+                        self.console.say(f"stopped in stage {number} of {self.run.name}, and saved")
                     break
         if stage.schedule == "lbfgs" and learner.solved is not None:
             # That of one process decides for all.

@@ -4,12 +4,23 @@ from types import SimpleNamespace
 
 import pytest
 
-from comp import ClassName, CsvLabels, HideShare, Metric, ProbabilityPerClass, TagNames
+from comp import (
+    ClassName,
+    CsvLabels,
+    Folders,
+    HiddenImages,
+    HideShare,
+    KnownLabels,
+    Metric,
+    ProbabilityPerClass,
+    TagNames,
+)
 from comp.declare.competition import competition_named, find_competitions, load_competition
 from comp.declare.metrics import METRICS
 from comp.errors import DeclarationError
 from tests.declare.conftest import declare, scored_by
 
+CATS = Folders("train")
 TAGS = CsvLabels("train.csv", image="id", label="tags", separator=" ", folder="train")
 DECLARATION = "from tests.declare.conftest import Competition, declare\n\ncompetition = declare()\n"
 
@@ -35,6 +46,8 @@ def write_plugin(root, name="two_cats", text=DECLARATION):
         ({"labels": SimpleNamespace(target="numbers", read=print)}, "`labels`"),
         ({"labels": TAGS, "submission": ProbabilityPerClass(), "metric": "mean_f2"}, "`submission`"),
         ({"prepare": HideShare(0.2)}, "`labels`.*KnownLabels"),
+        ({"prepare": HideShare(0.2), "labels": KnownLabels(CATS, "other.csv")}, "`labels`.*KnownLabels"),
+        ({"prepare": HideShare(0.2), "labels": KnownLabels(CATS), "test": HiddenImages(TAGS)}, "`test`.*HiddenImages"),
     ],
 )
 def test_labels_metric_and_form_that_do_not_go_together_are_named(fields, named):

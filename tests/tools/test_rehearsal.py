@@ -13,7 +13,8 @@ from comp.data.tables import Tables, read_tables
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.labels.csv import read_csv
 from comp.declare.labels.given import GivenSplit, WithExtra
-from comp.errors import DataError
+from comp.errors import DataError, OverrideError
+from comp.files import lock_at
 from comp.runs import create_run
 from comp.runs.resolve import Choices
 from comp.tools.rehearsal import judge, rehearsed, which_hide
@@ -79,6 +80,32 @@ def test_a_rehearsal_goes_the_whole_way_here_alone_without_credentials_and_predi
     again = rehearse()
     assert again.folder.parents[2].name == "2"
     assert again.submission.read_bytes() == run.submission.read_bytes()
+
+
+def test_a_rehearsal_that_was_killed_is_resumed_where_it_was_unless_somebody_is_at_it(downloaded, workspace):
+    def rehearse(stop=None):
+        def run(competition, inside):
+            if stop is not None:
+                raise stop
+            made = runner.train(competition, Choices(settings=("stages.cycle_length=1",)), inside, Console())
+            runner.predict(competition, made, inside, Console())
+            return made
+
+        return rehearsed(downloaded.competition, workspace, 0.25, 0, Console(), run)
+
+    place = workspace.rehearsals / "shades"
+    (place / "1" / "runs").mkdir(parents=True)
+    (place / "1" / "hidden").mkdir()  # what a killed process left
+    with lock_at(place / "1" / ".lock"), pytest.raises(KeyboardInterrupt):
+        rehearse(KeyboardInterrupt())
+    assert [path.name for path in place.iterdir()] == ["1"]
+    run = rehearse()
+    assert run.folder == place / "1" / "runs" / "shades" / "standard-1"
+    assert [path.name for path in (place / "1").iterdir()] == ["runs"]
+    assert rehearse().folder.parents[2].name == "2"
+    teacher = Choices(teacher=create_run(workspace, "shades", "standard"))
+    with pytest.raises(OverrideError, match="may have learned from the images that are hidden"):
+        runner.rehearse(downloaded.competition, teacher, workspace, Console(), share=0.25)
 
 
 @pytest.mark.parametrize(("mistakes", "error"), [(0, None), (20, (0.8 * 0.2 / 100) ** 0.5)])

@@ -40,9 +40,8 @@ def test_an_edited_field_begins_a_new_run_and_is_named_and_another_choice_is_no_
     assert "`comp train --resume shades/standard-1`" in said
     for number, other in enumerate(({"seed": 1}, {"settings": ["dropout=0.1"]}, {"all_data": True}), start=3):
         assert goes_on_with(head, **other).name == f"shades/standard-{number}"
-    assert not news()
     assert goes_on_with(head, backbone="test_vit").name == "shades/standard-6"
-    assert "recipe.backbone was test_resnet" in news()
+    assert not news()
 
 
 def test_of_a_finished_run_it_is_said_what_was_edited_since_or_that_nothing_was(head, train, goes_on_with, capsys):
