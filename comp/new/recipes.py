@@ -19,6 +19,13 @@ MANY_IMAGES = 5_000
 # (photos of cats and dogs, of breeds), 16 % and more where it gained (scenes from above; satellite chips, 50 %).
 NEEDED_ABOVE = 0.1
 
+# What a new declaration says above each.
+WHAT_IT_DOES = {
+    "quick": "A head on frozen features; where that is not enough (`needed_above`), the late half of the backbone too.",
+    "standard": "On a GPU a head, then all layers in three cycles; without one, `on_cpu` in its place.",
+    "strong": "Each member with each backbone in five folds, blended; with --time 30m as many of them as fit.",
+}
+
 
 def recipes_for(
     pixels: tuple[int, int] | None, images: int, *, like_photographs: bool

@@ -26,6 +26,7 @@ from comp.declare.own_images import KnownLabels
 from comp.declare.recipe import Recipe
 from comp.declare.viewpoint import Viewpoint, side_on, top_down, upright
 from comp.new.inference import InferredDeclaration
+from comp.new.recipes import WHAT_IT_DOES
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 # Like ASCII's, and mistaken for them.
@@ -69,7 +70,8 @@ def _parts(inferred: InferredDeclaration) -> dict[str, str]:
     named = {**images, **competition.recipes}
     # A recipe that has others as members calls them by their names.
     stated = "\n".join(
-        assignment(name, value, {other: known for other, known in named.items() if known is not value})
+        (f"# {WHAT_IT_DOES[name]}\n" if name in competition.recipes and name in WHAT_IT_DOES else "")
+        + assignment(name, value, {other: known for other, known in named.items() if known is not value})
         for name, value in named.items()
     )
     declaration = assignment("competition", competition, named)
