@@ -53,10 +53,10 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
         return
     resolved = config_of(prepared)
     config = _as_recorded(resolved)
-    not_resumed: list[str] = []
+    notes: list[str] = []
     for run in reversed(list_runs(prepared.experiment.workspace, prepared.experiment.competition.name)):
         finished = done(run)
-        if finished and not_resumed:
+        if finished and notes:
             continue
         before = _with_new_fields(run, prepared)
         how = "" if run.trained else f"; `comp train --resume {run.name}` resumes that one"
@@ -69,11 +69,11 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
                 edited = f"{other.field} was {other.one} in {run.name} and is {other.other}"
                 if other.field.startswith("data."):  # with which nothing resumes that one
                     edited, how = f"images or labels changed since {run.name}", ""
-                not_resumed.append(f"{edited}, so this is a new run{how}")
+                notes.append(f"{edited}, so this is a new run{how}")
         elif changed := _changed_source(before, config):
-            not_resumed.append(f"{changed} changed since {run.name}, so this is a new run{how}")
+            notes.append(f"{changed} changed since {run.name}, so this is a new run{how}")
         elif finished:
-            not_resumed.append(f"{run.name} is the same training, finished; this is another run of it")
+            notes.append(f"{run.name} is the same training, finished; this is another run of it")
         elif _splits_as(run, prepared):
             with run.held() as alone:
                 # Who held it may just have finished it.
@@ -84,7 +84,7 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
     with run.held():
         try:
             training = _begin(prepared, run, console, resolved)
-            for line in not_resumed[:1]:
+            for line in notes[:1]:
                 console.say(line)
             yield _followed(training)
         except CompError:
