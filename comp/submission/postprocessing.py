@@ -220,26 +220,26 @@ def _surest(
     return best
 
 
-def error_of(of_rows: Callable[[Array], Any], rows: int, groups: Array | None = None) -> Array:
+def error_of(of_rows: Callable[[Array], Any], rows: int, groups: Array | None = None, blocks: int = BLOCKS) -> Array:
     """The standard errors of what is computed of some of so many rows, given as a mask (N,): a number, or several (K,).
 
-    By the jackknife of BLOCKS blocks (Efron and Stein 1981, 10.1214/aos/1176345462); infinite where a block's rest has
-    no such number, as one row's has none. groups: of each row (N,); those of one are in one block, as rows that
-    resemble each other say less than as many that don't.
+    By the jackknife of blocks (Efron and Stein 1981, 10.1214/aos/1176345462), which is itself uncertain by a share of
+    sqrt(1 / (2 * blocks)); infinite where a block's rest has no such number, as one row's has none. groups: of each row
+    (N,); those of one are in one block, as rows that resemble each other say less than as many that don't.
     """
     if groups is not None:
         group = np.unique(groups, return_inverse=True)[1]
-        return error_of(lambda some: of_rows(some[group]), group.max() + 1)
-    without = _without_each_block(of_rows, rows)
+        return error_of(lambda some: of_rows(some[group]), group.max() + 1, blocks=blocks)
+    without = _without_each_block(of_rows, rows, blocks)
     errors = _jackknife(without) if len(without) else np.array(np.inf)
     return np.where(np.isnan(errors), np.inf, errors)
 
 
-def _without_each_block(of_rows: Callable[[Array], Any], rows: int) -> Array:
-    """What is computed of the rows that each block leaves, (BLOCKS, …); empty where it can't be."""
-    block, blocks = np.random.default_rng(0).permutation(rows) % BLOCKS, min(BLOCKS, rows)
+def _without_each_block(of_rows: Callable[[Array], Any], rows: int, blocks: int = BLOCKS) -> Array:
+    """What is computed of the rows that each block leaves, (blocks, …); empty where it can't be."""
+    block = np.random.default_rng(0).permutation(rows) % blocks
     try:
-        return np.array([of_rows(block != one) for one in range(blocks if rows > 1 else 0)])
+        return np.array([of_rows(block != one) for one in range(min(blocks, rows) if rows > 1 else 0)])
     except (ValueError, DeclarationError):
         return np.array([])
 

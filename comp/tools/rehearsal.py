@@ -32,6 +32,7 @@ from comp.files import lock_at, numbered_folder
 from comp.runs import Run, Workspace
 from comp.submission.postprocessing import error_of
 from comp.submission.submission import compared
+from comp.submission.uncertainty import FINE
 
 Rows = npt.NDArray[np.bool_]
 
@@ -136,9 +137,11 @@ def judge(
     hidden, known = int(hides.sum()), int((~hides).sum())
     those = f"{len(answers)} hidden {'images' if len(answers) == hidden else 'answers'}"
     score = competition.scoring(targets, predictions, classes)
-    error = float(
-        error_of(lambda some: competition.scoring(targets[some], predictions[some], classes), len(answers), groups)
-    )
+
+    def scored(some: Rows) -> float:
+        return competition.scoring(targets[some], predictions[some], classes)
+
+    error = float(error_of(scored, len(answers), groups, FINE))
     # Where all of them score alike, or some can't be scored, they say nothing of how far off that is.
     tells = 0 < error < float("inf")
     found = {"score": score, "standard_error": error if tells else None}

@@ -4,7 +4,7 @@ import pytest
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.metrics import METRICS
 from comp.submission.postprocessing import Clip, Thresholds, error_of, tune
-from comp.submission.uncertainty import doubt, in_words, standard_errors
+from comp.submission.uncertainty import FINE, doubt, in_words, standard_errors
 from tests.declare.conftest import scored_by
 
 BREEDS, PLANET, DIGITS = (
@@ -95,11 +95,18 @@ def share_right(right, wrong):
     return lambda some: rows[some].mean(), right + wrong
 
 
+@pytest.mark.parametrize(("right", "wrong"), [(180, 20), (1200, 800)])
+def test_the_standard_error_of_an_accuracy_is_that_of_a_binomial(right, wrong):
+    share = right / (right + wrong)
+    expected = (share * (1 - share) / (right + wrong)) ** 0.5
+    assert error_of(*share_right(right, wrong), blocks=FINE) == pytest.approx(expected, rel=0.15)
+
+
 def test_rows_that_are_copies_of_each_other_say_no_more_than_one_of_them():
-    alone, of_eight = error_of(*share_right(45, 5)), share_right(360, 40)
-    grouped = error_of(*of_eight, groups=np.repeat(np.arange(50), 8).astype(str))
-    assert grouped == pytest.approx(alone, rel=0.1)
-    assert error_of(*of_eight) < 0.6 * grouped
+    alone, of_eight = error_of(*share_right(45, 5), blocks=FINE), share_right(360, 40)
+    grouped = error_of(*of_eight, groups=np.repeat(np.arange(50), 8).astype(str), blocks=FINE)
+    assert grouped == pytest.approx(alone, rel=1e-6)
+    assert error_of(*of_eight, blocks=FINE) < 0.6 * grouped
 
 
 def test_what_some_rows_have_no_score_without_has_no_known_error():
