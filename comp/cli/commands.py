@@ -124,7 +124,7 @@ def main() -> None:
         # typer turns an interrupt into such a status and says nothing.
         if end.code not in STATUSES:
             raise
-        _fail("Stopped; the same command again resumes.", debug, int(end.code))
+        _fail("Stopped; the same command again starts from what is already done.", debug, int(end.code))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         remedy = "make room or set COMP_HOME to a folder that can be written; the same command again resumes."

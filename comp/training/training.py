@@ -173,7 +173,7 @@ class Training:
                     self.save(as_trained)
                 if asked:
                     if not self.by_hand:
-                        self.console.say(f"stopped in stage {number} of {self.run.name}, and saved")
+                        self.console.say(f"stopped in stage {number} of {self.run.name}")
                     break
         if stage.schedule == "lbfgs" and learner.solved is not None:
             # That of one process decides for all.

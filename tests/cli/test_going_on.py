@@ -28,7 +28,7 @@ def test_features_that_were_being_computed_when_it_was_asked_to_end_are_gone_on_
     finally:
         signal.signal(signal.SIGTERM, before)
     assert ended.status == 143
-    assert ended.err.splitlines() == ["Stopped; the same command again resumes."]
+    assert ended.err.splitlines() == ["Stopped; the same command again starts from what is already done."]
     again = on_shades("train", "shades", *TINY)
     assert "features of 16 of 36 images at 16 px: found in the cache" in again.out
     assert sum(batches) == 36 + 16
@@ -66,8 +66,8 @@ def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on_or_o
     # Seconds on a machine of one's own.
     assert time.monotonic() - began < 30
     assert ended.status == 128 + number
-    assert "stopped in stage 1 of shades/standard-1, and saved" in ended.out
-    assert ended.err.splitlines() == ["Stopped; the same command again resumes."]
+    assert "stopped in stage 1 of shades/standard-1\n" in ended.out
+    assert ended.err.splitlines() == ["Stopped; the same command again starts from what is already done."]
     assert list(workspace.folder.rglob(".*.part")) == []
     again = comp(*(command if number == signal.SIGINT else named))
     assert "resuming shades/standard-1, which was stopped: stage 1, epoch " in again.out

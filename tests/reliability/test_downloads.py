@@ -215,6 +215,6 @@ def test_an_interrupt_leaves_a_stalled_download_within_seconds_and_says_how_to_r
         began = time.monotonic()
         ended = interrupted(running)
     assert time.monotonic() - began < 10
-    assert (ended.status, ended.err) == (130, "Stopped; the same command again resumes.\n")
+    assert (ended.status, ended.err) == (130, "Stopped; the same command again starts from what is already done.\n")
     assert fetching(Fault(BLOBS, "drop", times=None, after_bytes=700_000)).status == 0
     intact()
