@@ -31,6 +31,8 @@ from comp.training.training import Training
 NOT_COMPARED = ("command", "order")
 CHOSEN = ("recipe_name", "settings", "seed", "split_seed", "all_data", "folds", "fold", "like")
 OF_THE_MACHINE = ("versions", "device", "precision")
+# Of so many finished runs it is said what differs; a sweep has hundreds.
+FINISHED = 10
 ONLY_SAID = (*OF_THE_MACHINE, "source")
 
 
@@ -54,9 +56,11 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
     resolved = config_of(prepared)
     config = _as_recorded(resolved)
     notes: list[str] = []
+    looked_at = 0
     for run in reversed(list_runs(prepared.experiment.workspace, prepared.experiment.competition.name)):
         finished = done(run)
-        if finished and notes:
+        looked_at += finished
+        if finished and (notes or looked_at > FINISHED):
             continue
         before = _with_new_fields(run, prepared)
         how = "" if run.trained else f"; `comp train --resume {run.name}` resumes that one"
