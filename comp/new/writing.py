@@ -70,7 +70,7 @@ def _parts(inferred: InferredDeclaration) -> dict[str, str]:
     named = {**images, **competition.recipes}
     # A recipe that has others as members calls them by their names.
     stated = "\n".join(
-        (f"# {WHAT_IT_DOES[name]}\n" if name in competition.recipes and name in WHAT_IT_DOES else "")
+        (f"# {WHAT_IT_DOES[name]}\n" if name in WHAT_IT_DOES else "")
         + assignment(name, value, {other: known for other, known in named.items() if known is not value})
         for name, value in named.items()
     )

@@ -160,5 +160,6 @@ def test_of_tags_a_share_is_hidden_too(started, workspace):
 def test_of_numbers_a_share_is_hidden_too(started):
     rows = "\n".join(f"{n}.png,{n / 8},x" for n in range(40))
     _, tables = started("images/{n}.png", 40, labels=f"image,label,weight: {rows}")
-    assert len(tables.test) == 8
-    assert len(tables.train) == 32
+    assert (len(tables.test), len(tables.train)) == (8, 32)
+    for id_, label in zip(tables.train["id"], tables.train["label"], strict=True):
+        assert label == (("label", int(id_.removesuffix(".png")) / 8),)
