@@ -177,7 +177,7 @@ def test_a_training_in_two_processes_that_is_stopped_saves_and_ends_as_one_that_
     assert apart(still, *command, processes=2)[0] == 0
     status, _, err = apart(still, *command, processes=2, before=patch)
     assert status == 128 + signal.SIGTERM
-    assert "resumes" in err
+    assert "Stopped; the same command again" in err
     stopped = list_runs(workspace)[-1]
     assert load_state(stopped.last)["stage"]["state"]["taken"] == 4
     status, out, err = apart(still, *command, processes=2)
