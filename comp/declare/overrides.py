@@ -54,6 +54,8 @@ def apply_overrides(competition: Competition, recipe: Recipe, settings: Sequence
         path, equals, _ = setting.partition("=")
         if not equals:
             raise OverrideError(f"--set takes field=value, but {setting!r} was given.")
+        if "[" in path:
+            raise OverrideError(f"--set {setting}: stages are numbered from 1, after a point, as in stages.1.size=96.")
         steps = tuple(path.strip().split("."))
         (of_competition if steps[0] in COMPETITION_FIELDS else of_recipe)[steps] = setting
     return _replaced(competition, of_competition), _replaced(recipe, of_recipe)
@@ -119,7 +121,7 @@ def _unknown(declaration: Any, name: str, setting: str) -> str:
             f"stages.1.{written}={value} for the first."
         )
     if usual in known:
-        return f"there is no field {name!r}; did you mean {written}={value}? There are {', '.join(known)}."
+        return f"there is no field {name!r}; did you mean {written}={value}?"
     return f"there is no field {name!r}; there are {', '.join(known)}."
 
 

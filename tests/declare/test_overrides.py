@@ -108,6 +108,7 @@ def test_a_stage_s_own_setting_goes_before_that_of_all_and_a_later_one_before_an
         ("stages.epochs=3", "did you mean stages.cycle_length=3?"),
         ("stages.3.size=96", "stages are numbered 1 to 2"),
         ("stages.1=96", "stages are numbered 1 to 2"),
+        ("stages[1].size=96", "numbered from 1, after a point, as in stages.1.size=96"),
         ("optimizer_options=1", "'optimizer_options' can't be set as a whole"),
         ("augment.pipeline=mine", "'pipeline' can't be set"),
         ("batch_size.more=1", "'batch_size' has no fields of its own"),
