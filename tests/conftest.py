@@ -312,7 +312,7 @@ class Predicting:
             "recipe_name": name,
             "recipe": recipe,
             "seed": seed,
-            "data": {"train": len(tables.train), "test": len(tables.test), "fingerprint": "f00d"},
+            "data": {"train": len(tables.train), "test": len(tables.test), "fingerprint": "f00d", "predicted": "cafe"},
             **config,
         }
         run.write_record("config", whole)

@@ -51,7 +51,12 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
         "fold": choices.fold,
         "like": None if choices.like is None else choices.like.name,
         "postprocessing": tuned.get("postprocessing"),
-        "data": {"train": len(tables.train), "test": len(tables.test), "fingerprint": fingerprint(tables)},
+        "data": {
+            "train": len(tables.train),
+            "test": len(tables.test),
+            "fingerprint": fingerprint(tables),
+            "predicted": fingerprint(tables, predicted=True),
+        },
         "depth": recorded(tables.depth),
         "data_check": None if tables.data_check is None else tables.data_check.counts(),
         "device": prepared.learner.device,
@@ -74,13 +79,19 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
     }
 
 
-def fingerprint(tables: Tables) -> str:
-    """A digest of the ids, labels and files of `checked_tables`: data that changed since a run shows in it."""
+def fingerprint(tables: Tables, *, predicted: bool = False) -> str:
+    """A digest of the ids, labels and files of `checked_tables`: data that changed since a run shows in it.
+
+    predicted: of the images alone that are predicted, to validate or to be submitted, without their columns. Runs that
+        have them in common can be combined, whatever else each was trained on.
+    """
     digest = hashlib.blake2b(digest_size=16)
-    for table, label in ((tables.train, "label"), (tables.test, "id")):
+    train = tables.train[tables.may_validate] if predicted else tables.train
+    for table, label in ((train, "label"), (tables.test, "id")):
         for start in range(0, len(table), AT_ONCE):
             rows = table[start : start + AT_ONCE]
-            others = [rows[name].to_list() for name in rows if name == "answer" or str(name).startswith(in_table(""))]
+            columns = [] if predicted else [name for name in rows if str(name).startswith(in_table(""))]
+            others = [rows[name].to_list() for name in rows if name == "answer" or name in columns]
             values = zip(*(rows[name].to_list() for name in ("id", label, "content")), *others, strict=True)
             digest.update("".join(map(repr, values)).encode())
     return digest.hexdigest()

@@ -1,12 +1,15 @@
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from comp.console import Console
 from comp.data.data_check import checked_tables
+from comp.declare.columns import in_table
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named, find_competitions
 from comp.declare.recipe import Ensemble, Recipe, Stage
 from comp.errors import RunError
@@ -136,3 +139,16 @@ def test_the_fingerprint_of_data_changes_with_ids_labels_and_files_of_the_same_s
     relabelled = tables.train.assign(label=["blue", *tables.train["label"][1:]])
     others = replace(tables, train=relabelled), replace(tables, test=tables.test.iloc[1:])
     assert before not in map(fingerprint, [*others, checked_tables(at_home, moved, Console())])
+
+
+def test_the_fingerprint_of_what_is_predicted_knows_neither_columns_nor_images_that_only_train(at_home, workspace):
+    tables = checked_tables(at_home, workspace, Console())
+    train, predicted = tables.train, partial(fingerprint, predicted=True)
+    extra = train.iloc[:3].assign(id=["x1", "x2", "x3"], content=["1", "2", "3"], validates=False)
+    with_extra = replace(
+        tables, train=pd.concat([train.assign(validates=None), extra], ignore_index=True), data_check=None
+    )
+    with_columns = replace(tables, train=train.assign(**{in_table("age"): 1.0}))
+    relabelled = replace(tables, train=train.assign(label=["blue", *train["label"][1:]]))
+    assert len({fingerprint(one) for one in (tables, with_extra, with_columns, relabelled)}) == 4
+    assert predicted(tables) == predicted(with_extra) == predicted(with_columns) != predicted(relabelled)

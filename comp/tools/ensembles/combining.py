@@ -42,7 +42,7 @@ from comp.training.launching import is_main
 
 # With this weight a run is the ensemble.
 ALONE = 0.9995
-OF_ENSEMBLES = ("competition", "classes", "data")
+OF_ENSEMBLES = ("competition", "classes", "data.predicted")
 
 
 def join(
@@ -139,7 +139,7 @@ def _combined(
 ) -> Run:
     """own: what the config has of a blend in place of an ensemble's."""
     members = read_members(runs, to_combine=True)
-    refuse_differences(members, OF_ENSEMBLES, "combine runs on the same data")
+    refuse_differences(members, OF_ENSEMBLES, "combine runs that predict the same images, with the same labels")
     tables = _as_they_are_now(competition, members, workspace, console, tables)
     together = Together(competition, members, tables, same_parts(members, tables))
     valid = np.stack([member.valid.loc[together.ids].to_numpy() for member in members])

@@ -198,7 +198,8 @@ def same_parts(members: Sequence[Member], tables: Tables) -> Array:
     first, *others = members
     for other in others:
         ids = first.parts.keys() | other.parts.keys()
-        differing = sorted(id_ for id_ in ids if first.parts.get(id_) != other.parts.get(id_))
+        # An image that only trains may do so in one of them.
+        differing = sorted(id_ for id_ in ids if first.parts.get(id_, "train") != other.parts.get(id_, "train"))
         if differing:
             theirs, mine = (_in_words(member.parts.get(differing[0])) for member in (other, first))
             images = counted(len(differing), "image differs", "images differ")
@@ -207,13 +208,13 @@ def same_parts(members: Sequence[Member], tables: Tables) -> Array:
                 f"the first {differing[0]!r}, which {theirs} in the one and {mine} in the other; train both with the "
                 "same --split-seed and --folds."
             )
-    missing = [id_ for id_ in tables.train["id"] if id_ not in first.parts]
+    missing = [id_ for id_ in tables.train["id"][tables.may_validate] if id_ not in first.parts]
     if missing:
         raise RunError(
             f"{len(missing)} labelled images are not in the split of {first.name}, the first {missing[0]!r}; "
             "train again on the data as they are now."
         )
-    parts = [first.parts[id_] for id_ in tables.train["id"]]
+    parts = [first.parts.get(id_, "train") for id_ in tables.train["id"]]
     validating = {id_ for id_, part in zip(tables.train["id"], parts, strict=True) if part != "train"}
     for member in members:
         if set(member.valid.index) != validating:

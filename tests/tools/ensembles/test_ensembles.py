@@ -139,7 +139,7 @@ def test_runs_whose_validation_images_or_folds_differ_are_refused(made):
 def test_runs_on_other_data_are_told_in_what_they_differ(made):
     differ_in = partial(refused_where_they_differ, ensembles.ensemble, made, [made.run(HALF), made.run(HALF)])
     differ_in({"classes": ["blue", "green", "pink"]}, "classes")
-    differ_in({"data": {"train": 36, "test": 12, "fingerprint": "beef"}}, "data.fingerprint (beef and f00d)")
+    differ_in({"data": {"predicted": "beef"}}, "data.predicted (beef and cafe)")
     differ_in({"competition": "planet"}, "competition (planet and shades)")
 
 

@@ -145,6 +145,13 @@ def test_images_that_only_train_are_in_no_fold_and_what_is_joined_and_combined_i
     both = ensembles.ensemble(extra.competition, [first, second], extra.workspace, Console(), "weights")
     assert dict(both.split()) == dict(first.split())
     assert both.record("scores")["rows"] == 27
+    fewer = join(
+        extra, extra.folds(3, dealt=dealt, seed=3, knows=0.4, data={**first.record("config")["data"], "train": 27})
+    )
+    fewer.write_split(*zip(*(row for row in fewer.split() if row[1] != "train"), strict=True))
+    for some in ([first, fewer], [fewer, first]):
+        both = ensembles.ensemble(extra.competition, some, extra.workspace, Console(), "mean")
+        assert dict(both.split()) == dict(first.split())
     left_out = np.where(rows == 1, -1, dealt)
     assert "'t01' did in 0 of them" in refusal(ensembles.join, extra, extra.folds(3, dealt=left_out))
 
