@@ -3,8 +3,8 @@
     size: Annotated[int, between(8, 4096)]
     optimizer: Literal["adamw", "sgd"]
 
-A whole number passes for a float; True and False never pass for numbers, nor do infinity and NaN; text isn't empty. A
-mistake is one sentence that names the field, what was found and what would be right.
+A whole number becomes a float where one is wanted; True and False never pass for numbers, nor do infinity and NaN;
+text isn't empty. A mistake is one sentence that names the field, what was found and what would be right.
 """
 
 import difflib
@@ -59,6 +59,8 @@ class Declared:
             value = tuple(found) if is_list or isinstance(found, list) else found
             if not fits(value, hint):
                 raise _wrong(self, name, words_for(hint))
+            if type(value) is int and fits(float(value), hint):
+                value = float(value)
             object.__setattr__(self, name, value)
         for name, is_wrong, wanted in self.contradictions():
             if is_wrong:

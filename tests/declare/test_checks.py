@@ -175,6 +175,11 @@ def test_an_annotation_says_what_is_right(field, right, wrong, wanted):
             Anything(**{field: value})
 
 
+@pytest.mark.parametrize(("field", "kind"), [("number", float), ("whole", int)])
+def test_a_whole_number_in_the_field_of_a_float_is_one(field, kind):
+    assert type(getattr(Anything(**{field: 2}), field)) is kind
+
+
 @pytest.mark.parametrize(
     ("field", "meant"), [("slug", "there are name"), ("metrik", "did you mean `metric`?"), ("zoom", "there are name")]
 )
