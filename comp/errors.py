@@ -18,6 +18,11 @@ def counted(number: int, one: str, several: str = "") -> str:
     return f"{number} {one if number == 1 else several or one + 's'}"
 
 
+def first_line(error: Exception) -> str:
+    """Of what an error says, without a full stop; its class's name where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 class CompError(Exception):
     """Base of everything a user can mend; the command line prints it without a traceback."""
 

@@ -21,7 +21,7 @@ from typing import Any
 from comp.declare.reading import Size, sides, size_in_words
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.source import source_of
-from comp.errors import BackboneError
+from comp.errors import BackboneError, first_line
 from comp.files import write_text
 
 # By what convolutional networks divide the sides of their images; of transformers it is the patch's side.
@@ -62,7 +62,7 @@ class Pretraining:
         except NotImplementedError:  # an operation that needs numbers
             return None
         except (AssertionError, RuntimeError, ValueError) as error:
-            return str(error).splitlines()[0].rstrip(".")
+            return first_line(error)
         return None
 
     def times(self, factor: float) -> int:

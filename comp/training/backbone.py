@@ -24,7 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from comp.declare.reading import Size, sides, size_in_words
 from comp.declare.recipe import Recipe
-from comp.errors import BackboneError, DeclarationError
+from comp.errors import BackboneError, DeclarationError, first_line
 from comp.runs.pretraining import unknown
 from comp.training.heads import build_head, joined, pool_generalised, takes_maps
 
@@ -179,8 +179,9 @@ def set_size(model: Classifier, size: Size) -> None:
         with torch.no_grad():
             features = model.features(blank)
     except (AssertionError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise BackboneError(f"The backbone can't take images of {size_in_words(size)} pixels: {reason}.") from None
+        raise BackboneError(
+            f"The backbone can't take images of {size_in_words(size)} pixels: {first_line(error)}."
+        ) from None
     model.shape = tuple(features.shape[1:])
     _check_head(model, features)
 
@@ -193,8 +194,9 @@ def _check_head(model: Classifier, features: Tensor) -> None:
     try:
         given = tuple(model.head(features).shape)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise DeclarationError(f"Recipe: `head` should give {wanted}, but ends with an error: {reason}.") from error
+        raise DeclarationError(
+            f"Recipe: `head` should give {wanted}, but ends with an error: {first_line(error)}."
+        ) from error
     if given != (1, model.outputs):
         found = ("B", *given[1:])
         raise DeclarationError(f"Recipe: `head` gives {found}, but should give {wanted}.".replace("'B'", "B"))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from comp.errors import RunError
+from comp.errors import RunError, first_line
 from comp.files import replacing
 
 
@@ -145,4 +145,4 @@ def load_weights(model: nn.Module, path: Path) -> None:
             f"`comp train --resume {'/'.join(path.parts[-4:-2])}` goes on from what is there."
         ) from None
     except (SafetensorError, RuntimeError) as error:
-        raise RunError(f"{path} can't be loaded ({str(error).splitlines()[0]}); train again.") from None
+        raise RunError(f"{path} can't be loaded ({first_line(error)}); train again.") from None

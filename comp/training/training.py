@@ -18,7 +18,7 @@ from comp.console import Console
 from comp.declare.brought import recorded, short_name
 from comp.declare.reading import Size
 from comp.declare.recipe import Recipe, Stage
-from comp.errors import DivergedError, RunError, counted
+from comp.errors import DivergedError, RunError, counted, first_line
 from comp.interrupts import deferred
 from comp.runs import Run
 from comp.runs.history import seconds_left, time_in_words
@@ -263,10 +263,9 @@ class Training:
             set_size(learner.model, self.size)
             self._give(state["weights"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
             raise RunError(
-                f"{self.run.last} is of another version of comp or of another model ({reason}); remove it, and the "
-                "run starts from its beginning."
+                f"{self.run.last} is of another version of comp or of another model ({first_line(error)}); remove it, "
+                "and the run starts from its beginning."
             ) from None
         self.run.history.cut(tables)
 

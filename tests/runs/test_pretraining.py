@@ -103,3 +103,8 @@ def test_without_torch_another_process_tries_the_sizes(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "torch")
     with pytest.raises(BackboneError, match=r"Stage 1.* 50 pixels"):
         refuse_sizes(with_sizes("test_vit", 50), tmp_path)
+
+
+def test_a_backbone_that_refuses_a_size_without_a_word_is_told_by_the_kind_of_its_error(tmp_path):
+    with pytest.raises(BackboneError, match=r"Stage 1.* 64 pixels: AssertionError; it was pretrained at 256\."):
+        refuse_sizes(with_sizes("botnet26t_256", 64), tmp_path)
