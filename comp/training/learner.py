@@ -68,7 +68,10 @@ class Learner:
         self, model: Classifier, recipe: Recipe, layer_lr_ratio: float, objective: Objective | None = None
     ) -> None:
         self.accelerator = accelerator = choose_device()
-        self.model = self.evaluated = model.to(accelerator.device).to(memory_format=torch.channels_last)
+        self.model = self.evaluated = model.to(accelerator.device)
+        # Torch can't lay out so what has five dimensions, as lambda layers have.
+        if all(parameter.ndim != 5 for parameter in model.parameters()):
+            model.to(memory_format=torch.channels_last)
         self.recipe, self.layer_lr_ratio, self.objective = recipe, layer_lr_ratio, objective
         if objective is not None and objective.class_weights is not None:
             objective.class_weights = objective.class_weights.to(accelerator.device)

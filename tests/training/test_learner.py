@@ -193,6 +193,11 @@ def test_gradients_of_several_batches_make_the_step_of_one_batch_of_all_their_ro
     assert torch.allclose(one[0], other[0], atol=1e-6)
 
 
+def test_a_backbone_with_parameters_of_five_dimensions_trains():
+    learner = learner_of("lambda_resnet26t")
+    assert np.isfinite(epochs_of(fit(learner, replace(ALL, cycle_length=1)))[0].train_loss)
+
+
 def test_what_is_left_of_an_epoch_makes_a_step_of_its_own(features):
     training = FeatureEpochs(features, TRAINING, CLASSES, 4, seed=0)
     events = learner_of(accumulation=3).fit(CACHED, 1e-2, training, None, 0)
