@@ -24,7 +24,7 @@ from comp.declare.labels.table import answers_of
 from comp.declare.losses import loss_of
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.declare.viewpoint import View, Viewpoint
-from comp.errors import BackboneError
+from comp.errors import BackboneError, DataError, counted
 from comp.runs.resolve import Choices, Experiment
 from comp.submission.outputs import Outputs, outputs_for
 from comp.submission.scoring import must_postprocess
@@ -147,6 +147,11 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
         training = oversampled(training, tables.targets, choices.seed)
     elif callable(recipe.balance):
         training = shown(training, tables.targets, recipe.balance)
+    if len(training) < 2:  # batch norm has no statistics of one
+        raise DataError(
+            f"The split and `balance` leave {counted(len(training), 'image')} to train on, but at least 2 are needed; "
+            "change them, or add images."
+        )
     columns = competition.columns
     encoding = None if columns is None else encoding_of(columns, tables.train.iloc[training].drop_duplicates("id"))
     seen, loss = tables.targets[training], recipe.loss or loss_of(recipe, competition.target)

@@ -9,9 +9,10 @@ from albumentations import Resize
 from comp.data.tables import read_tables
 from comp.declare.labels.function import LabelFunction
 from comp.declare.recipe import Stage
-from comp.errors import DeclarationError
+from comp.errors import DataError, DeclarationError
 from comp.runs.resolve import Choices
 from comp.training.prepared import which_validate
+from tests.training.conftest import HEAD
 
 
 @pytest.mark.parametrize("folds", [{}, {"folds": 3, "fold": 2}])
@@ -44,6 +45,12 @@ def test_rows_that_a_label_function_says_only_train_validate_in_no_split_and_no_
         assert one.any()
         assert not one[only_train].any()
     assert np.array_equal(one, np.arange(36) % 4 == 1)
+
+
+def test_a_single_image_is_too_few_to_train_on(with_stages, preparing):
+    alone = with_stages(HEAD, balance=lambda targets: np.arange(len(targets)) == 0)
+    with pytest.raises(DataError, match="leave 1 image to train on, but at least 2 are needed"):
+        preparing(alone)
 
 
 def test_views_of_one_s_own_are_tried_at_the_size_that_is_predicted_at(begin):
