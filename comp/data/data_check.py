@@ -89,6 +89,10 @@ def _on_both_sides(tables: Tables, check: DataCheck) -> list[str]:
     if count := int(np.isin(groups[validates], groups[~validates]).sum()):
         told = f"{counted(count, 'duplicate')} of images to train on in the given validation set"
         lines.append(f"{told}, whose score is too good unless folds are trained; remove them if you can")
+    named = tables.groups
+    if named is not None and len(both := np.intersect1d(named[validates], named[~validates])):
+        told = f"{counted(len(both), 'group')} on both sides of the given split, like {str(both[0])!r}"
+        lines.append(f"{told}, whose score is too good unless folds are trained")
     if declared := int((only := said.eq(False).to_numpy(bool)).sum()):
         others = int((~tables.may_validate & ~only).sum())
         more = f", and {others} more as a duplicate or another image of the group does" if others else ""

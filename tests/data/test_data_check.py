@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from comp import GivenSplit, WithExtra
+from comp import GivenSplit, LabelFunction, WithExtra
 from comp.console import Console
 from comp.data.data_check import check_images, checked_tables
 from comp.data.findings import DataCheck, lines_for_training, lines_of_check
@@ -218,6 +218,16 @@ def test_duplicates_that_a_given_validation_set_has_are_counted(data, shades, wo
     competition = replace(competition, labels=WithExtra(shades.competition.labels, valid))
     notes = " ".join(checked_tables(competition, workspace, Console()).notes)
     assert "36 images only train, with folds as well, and 3 more" in notes
+
+
+def test_groups_that_a_given_split_has_on_both_sides_are_said(data, shades, workspace):
+    def split(folder):
+        table, rows = shades.competition.labels.read(folder), np.arange(36)
+        return table.assign(group=[f"p{row % 17}" for row in rows], validates=rows >= 32)
+
+    competition = replace(shades.competition, labels=LabelFunction(split))
+    notes = " ".join(checked_tables(competition, workspace, Console()).notes)
+    assert "4 groups on both sides of the given split, like 'p0', whose score is too good" in notes
 
 
 def test_images_of_a_label_function_may_lie_anywhere(data, shades, workspace, tmp_path):
