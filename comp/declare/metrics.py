@@ -8,6 +8,7 @@ name metrics and `comp list` reads declarations in a blink.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -138,10 +139,12 @@ def weighted_log_loss(weights: Mapping[str, float]) -> Metric:
 
 # Score functions are partial ones of functions of this module, not closures: those can be pickled.
 def _scikit_learn(name: str, targets: Predictions, predictions: Predictions, **options: Any) -> float:
-    """Its metric of that name, which is imported when a score is wanted."""
+    """Its metric of that name, which is imported when a score is wanted; it warns of sets of few images or classes."""
     from sklearn import metrics
 
-    return float(getattr(metrics, name)(targets, predictions, **options))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return float(getattr(metrics, name)(targets, predictions, **options))
 
 
 def _log_loss(targets: Predictions, probabilities: Predictions) -> float:
@@ -279,14 +282,6 @@ def _kappa(power: int, targets: Predictions, classes: Predictions, names: Sequen
     return float(1 - (apart * found).sum() / by_chance) if by_chance else float("nan")
 
 
-def _balanced_accuracy(targets: Predictions, classes: Predictions) -> float:
-    """The mean recall of the classes that occur; scikit-learn's own warns of each class that is predicted only."""
-    import numpy as np
-    from sklearn.metrics import recall_score
-
-    return float(recall_score(targets, classes, labels=np.unique(targets), average="macro", zero_division=0))
-
-
 def _hits(targets: Predictions, ranking: Predictions) -> Predictions:
     hits: Predictions = ranking == targets[:, None]
     return hits
@@ -328,6 +323,7 @@ def _rmse(targets: Predictions, numbers: Predictions) -> float:
 # F-beta of each image's tags, averaged over the images.
 _mean_f = partial(_scikit_learn, "fbeta_score", average="samples", zero_division=0)
 _f1 = partial(_scikit_learn, "f1_score", zero_division=0)
+_balanced_accuracy = partial(_scikit_learn, "balanced_accuracy_score")
 _roc_auc, _average_precision = partial(_of_columns, _areas), partial(_of_columns, _average_precisions)
 _balanced_log_loss = partial(_weighted_log_loss, None)
 

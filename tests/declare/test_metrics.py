@@ -108,7 +108,7 @@ BY_HAND = {
     "mcrmse": [(NUMBERS, GUESSED, np.sqrt(4 / 3))],
     "mae": [(NUMBERS, GUESSED, 4 / 6)],
     # Around their means, 2 and 30, the squares are 2 and 1400.
-    "r2": [(NUMBERS, GUESSED, ((1 - 4 / 2) + (1 - 4 / 1400)) / 2)],
+    "r2": [(NUMBERS, GUESSED, ((1 - 4 / 2) + (1 - 4 / 1400)) / 2), (NUMBERS[:1], GUESSED[:1], None)],
     # 2 apart once, where by chance it is (0+2+1+1)/4.
     "linear_kappa": [([0, 1], [2, 1], 1 - (2 / 2) / ((2 + 1 + 1 + 0) / 4)), ([1, 1], [1, 1], None)],
     # Grade 3 doesn't occur; by chance (0 + 1 + 16 + 9) / 4.
@@ -121,7 +121,7 @@ BY_HAND = {
         ([0, 0, 0, 1], [[0.5, 0.5], [0.5, 0.5], [0.25, 0.75], [0.75, 0.25]], (4 / 3 * np.log(2) + 2 * np.log(2)) / 2)
     ],
     # 2 true positives, 1 true negative, 1 false negative.
-    "mcc": [([1, 1, 1, 0], [1, 1, 0, 0], 2 / np.sqrt(2 * 3 * 1 * 2))],
+    "mcc": [([1, 1, 1, 0], [1, 1, 0, 0], 2 / np.sqrt(2 * 3 * 1 * 2)), ([1, 1], [1, 1], 0)],
     # Right, wrong, right, of 4 images with a class; one has none, one no answer.
     "gap": [
         ([0, 1, 2, -1, 2], [[0, 0.9], [0, 0.5], [2, 0.7], [1, 0.8], [-1, 0]], (1 + 2 / 3) / 4),
@@ -130,6 +130,7 @@ BY_HAND = {
 }
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", METRICS)
 def test_a_score_is_the_one_worked_by_hand(name):
     for targets, predictions, expected in BY_HAND[name]:
