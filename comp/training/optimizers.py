@@ -18,8 +18,11 @@ from comp.training.schedules import group_rates
 
 # Of timm's two, the power for trainings of fewer than a million steps.
 WARM_UP_POWER = 3 / 4
-# adahessian's step needs the graph of the gradients; kron's state is the square of a layer's.
-LEFT_OUT = ("adahessian", "kron")
+# Of timm's, by how their names begin.
+LEFT_OUT = {
+    "adahessian": "its step needs the graph of the gradients",
+    "kron": "its state is the square of a layer's size",
+}
 # By torch's own names; timm's sgd is Nesterov's.
 TORCHS: dict[str, Callable[..., Optimizer]] = {"adamw": AdamW, "sgd": partial(SGD, momentum=0.9)}
 
@@ -42,8 +45,13 @@ def build_optimizer(model: Classifier, recipe: Recipe, learning_rate: float, rat
     ]
     if callable(recipe.optimizer):
         return _checked(called("Recipe: `optimizer`", recipe.optimizer, parts), parts)
-    known = optimizer_names()
-    if recipe.optimizer.removeprefix("lookahead_") not in known:
+    known, name = optimizer_names(), recipe.optimizer.removeprefix("lookahead_")
+    if reason := next((reason for left_out, reason in LEFT_OUT.items() if name.startswith(left_out)), None):
+        raise DeclarationError(
+            f"Recipe: `optimizer` is {recipe.optimizer!r}, which is left out, as {reason}; "
+            "`comp list --what optimizers` has the others."
+        )
+    if name not in known:
         near = ", ".join(difflib.get_close_matches(recipe.optimizer, known, n=3)) or "adamw, sgd"
         raise DeclarationError(
             f"Recipe: `optimizer` is {recipe.optimizer!r}, but it should be one of timm's, like {near} (`comp list "
@@ -63,7 +71,7 @@ def build_optimizer(model: Classifier, recipe: Recipe, learning_rate: float, rat
 
 def optimizer_names() -> list[str]:
     """Those that a recipe may name."""
-    return [str(name) for name in list_optimizers() if not str(name).startswith(LEFT_OUT)]
+    return [str(name) for name in list_optimizers() if not str(name).startswith(tuple(LEFT_OUT))]
 
 
 def _checked(optimizer: Any, parts: list[dict[str, Any]]) -> Optimizer:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
+from comp.errors import DeclarationError
 from comp.training.backbone import layer_groups
 from comp.training.optimizers import average_of, build_optimizer, optimizer_names
 from tests.training.conftest import learner_of
@@ -91,6 +92,12 @@ def test_an_optimizer_takes_its_arguments():
     built = optimizer_of(learner_of().model, 1, optimizer="muon", optimizer_options={"momentum": 0.5})
     assert {group["momentum"] for group in built.param_groups} == {0.5}
     assert "muon" in optimizer_names()
+
+
+@pytest.mark.parametrize("name", ["kron", "lookahead_kron", "adahessian"])
+def test_an_optimizer_of_timm_s_that_is_left_out_is_told_why(name):
+    with pytest.raises(DeclarationError, match=f"'{name}', which is left out, as its st"):
+        optimizer_of(learner_of().model, optimizer=name)
 
 
 @pytest.mark.parametrize("decay", [0.3, 0.9, 0.9999])
