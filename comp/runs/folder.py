@@ -147,6 +147,11 @@ class Run:
         except FileNotFoundError:
             if name == "config":
                 raise RunError(f"The run {self.name} has no config.json: {self._remedy(name)}.") from None
+            if name == "trained" and self.history.diverged:
+                raise RunError(
+                    f"The loss of {self.name} became NaN or infinite in its first cycle; train anew at a lower "
+                    f"learning rate: `comp diagnose {self.name}` says at which."
+                ) from None
             step = f"; `comp {MAKES[name]} {self.name}` does it" if name in MAKES else ""
             raise RunError(f"The run {self.name} has no {path.name}: that step is not done yet{step}.") from None
         except (ValueError, OSError) as error:

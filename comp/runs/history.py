@@ -6,6 +6,7 @@ import csv
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,11 +103,25 @@ class History:
     def last_score(self) -> tuple[str, float] | None:
         """The metric and its value after the last epoch, read without pandas; None where there is none."""
         try:
-            with (self.folder / "epochs.csv").open(encoding="utf-8", newline="") as file:
-                *_, last = csv.DictReader(file)
+            last = self._last_epoch()
             return last["metric"], float(last["score"])
         except (OSError, LookupError, ValueError):
             return None
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss became NaN or infinite before any cycle ended: so it would again, were it resumed."""
+        try:
+            last = self._last_epoch()
+            losses = [float(last[name] or 0) for name in ("train_loss", "valid_loss")]
+            return last["stage"] == last["cycle"] == "1" and not all(map(isfinite, losses))
+        except (OSError, LookupError, ValueError):
+            return False
+
+    def _last_epoch(self) -> dict[str, str]:
+        with (self.folder / "epochs.csv").open(encoding="utf-8", newline="") as file:
+            *_, last = csv.DictReader(file)
+        return last
 
     def steps(self) -> pd.DataFrame:
         """history.csv, a row per step; the rates of groups that were frozen are NaN. Raises RunError without it."""

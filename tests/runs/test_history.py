@@ -44,6 +44,24 @@ def test_history_has_a_row_per_step_and_epochs_a_row_per_epoch_with_gaps_where_n
     assert steps[["lr_early", "lr_late"]].isna().all(axis=1).tolist() == [True, True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("ended", "diverged"),
+    [
+        (epoch(1, 1, valid_loss=float("nan")), True),
+        ({**epoch(1, 2, valid_loss=None), "train_loss": float("inf")}, True),
+        (epoch(1, 1, valid_loss=None), False),
+        # There are weights to go back to.
+        (epoch(1, 2, cycle=2, valid_loss=float("nan")), False),
+        (epoch(2, 1, valid_loss=float("nan")), False),
+    ],
+)
+def test_a_loss_that_is_no_number_in_the_first_cycle_ends_a_training_for_good(workspace, ended, diverged):
+    run = create_run(workspace, "planet", "quick")
+    assert not run.history.diverged
+    run.history.append_epoch(ended, [])
+    assert run.history.diverged is diverged
+
+
 def test_what_a_stage_took_and_a_sweep_are_read_back(started):
     run = started("planet", "quick")
     run.history.append_stage(1, 12.5, 2_500_000_000)

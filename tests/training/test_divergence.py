@@ -84,7 +84,7 @@ def test_a_stage_that_breaks_in_a_later_cycle_keeps_the_cycles_before(begin, tra
     assert [path.stem for path in training.run.weights.parent.iterdir() if path.suffix != ".pt"] == ["model"]
 
 
-def test_a_training_that_breaks_before_any_cycle_ended_says_what_to_change(train, workspace, capsys):
+def test_a_training_that_breaks_before_any_cycle_ended_says_what_to_change(train, workspace, at_home, capsys):
     with pytest.raises(RunError, match=r"NaN or infinite in epoch \d; lower the stage's learning rate, .* 1e\+12"):
         train(TOO_HIGH, HEAD)
     (run,) = list_runs(workspace)
@@ -92,6 +92,8 @@ def test_a_training_that_breaks_before_any_cycle_ended_says_what_to_change(train
     capsys.readouterr()
     runner.diagnose(run, Console())
     assert capsys.readouterr().out.startswith("stage 1: loss is not finite")
+    with pytest.raises(RunError, match=r"became NaN .* lower learning rate: `comp diagnose shades/standard-1`"):
+        runner.predict(at_home, run, workspace, Console())
 
 
 def test_what_is_gone_back_to_outlives_a_kill(with_stages, preparing, train, killed):
