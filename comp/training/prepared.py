@@ -149,8 +149,8 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
         training = shown(training, tables.targets, recipe.balance)
     if len(training) < 2:  # batch norm has no statistics of one
         raise DataError(
-            f"The split and `balance` leave {counted(len(training), 'image')} to train on, but at least 2 are needed; "
-            "change them, or add images."
+            f"Only {counted(len(training), 'image')} would train, but at least 2 are needed; add images, or change the "
+            "split or `balance`."
         )
     columns = competition.columns
     encoding = None if columns is None else encoding_of(columns, tables.train.iloc[training].drop_duplicates("id"))

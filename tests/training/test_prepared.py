@@ -49,7 +49,7 @@ def test_rows_that_a_label_function_says_only_train_validate_in_no_split_and_no_
 
 def test_a_single_image_is_too_few_to_train_on(with_stages, preparing):
     alone = with_stages(HEAD, balance=lambda targets: np.arange(len(targets)) == 0)
-    with pytest.raises(DataError, match="leave 1 image to train on, but at least 2 are needed"):
+    with pytest.raises(DataError, match="Only 1 image would train, but at least 2 are needed"):
         preparing(alone)
 
 
