@@ -48,7 +48,7 @@ def test_of_a_finished_run_it_is_said_what_was_edited_since_or_that_nothing_was(
     train(head)
     edited = goes_on_with(replace(head, layer_lr_ratio=7))
     said = capsys.readouterr().out
-    assert "layer_lr_ratio was 10 in shades/standard-1 and is 7, so this is a new run" in said
+    assert "layer_lr_ratio was 10.0 in shades/standard-1 and is 7.0, so this is a new run" in said
     assert "--resume" not in said
     shutil.rmtree(edited.folder)
     assert goes_on_with(head).name == "shades/standard-2"
