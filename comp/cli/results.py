@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -60,6 +61,20 @@ def ensemble(
     from comp.tools.ensembles import ensemble as combine
 
     _report(here, combine(*here.runs(names), here.workspace, here.console, how))
+
+
+@command()
+def import_(
+    here: Here,
+    run: RunName,
+    valid: Annotated[Path, option("FILE", "A CSV of ids and classes: of the images that validate in that run.")],
+    test: Annotated[Path, option("FILE", "A CSV of ids and classes: of the images to predict.")],
+) -> None:
+    """Take predictions of another program as a run on another's split."""
+    from comp.tools.ensembles import import_predictions
+
+    like = here.run(run)
+    _report(here, import_predictions(here.competition(like), like, valid, test, here.workspace, here.console))
 
 
 def _report(here: Here, made: Run) -> None:
