@@ -51,6 +51,7 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "join": results.join,
         "ensemble": results.ensemble,
         "import": results.import_,
+        "export": results.export,
         "sweep": training.sweep,
     },
     "Local Kaggle, and notebooks at Kaggle": {

@@ -87,6 +87,20 @@ def _report(here: Here, made: Run) -> None:
 
 
 @command()
+def export(
+    here: Here,
+    run: RunName,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder, for --backbone local-dir:FOLDER.")],
+) -> None:
+    """Write a run's backbone to a folder, for another training to start from."""
+    from comp.training.exporting import export_backbone
+
+    trained = here.run(run)
+    export_backbone(here.competition(trained), trained, folder, here.console)
+    print(folder)
+
+
+@command()
 def notebook(here: Here, run: RunName) -> None:
     """Write a notebook that predicts with a run at Kaggle.
 

@@ -20,6 +20,7 @@ from comp.declare.metrics import outputs_in_words
 from comp.errors import CompError, RunError
 from comp.files import sweep
 from comp.runs import Goal, Run, create_run, list_runs
+from comp.runs.pretraining import lines_of_origin
 from comp.runs.resolve import difference, recipe_of, stand_in
 from comp.training.config import config_of
 from comp.training.launching import from_main, is_main, wait_for_all
@@ -189,6 +190,7 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
         f"{recipe.backbone} on {prepared.learner.device}, run {run.name}{fold}"
     )
     yield from stand_in(competition, choices)
+    yield from lines_of_origin(recipe.backbone, competition.name, run.validating())
     if prepared.pseudo_labels is not None:
         yield from prepared.pseudo_labels.lines
     if (answers := tables.answers) is not tables:
