@@ -70,7 +70,7 @@ def import_(
     valid: Annotated[Path, option("FILE", "A CSV of ids and classes: of the images that validate in that run.")],
     test: Annotated[Path, option("FILE", "A CSV of ids and classes: of the images to predict.")],
 ) -> None:
-    """Take predictions of another program as a run on another's split."""
+    """Make a run of predictions that another program made."""
     from comp.tools.ensembles import import_predictions
 
     like = here.run(run)
@@ -90,9 +90,9 @@ def _report(here: Here, made: Run) -> None:
 def export(
     here: Here,
     run: RunName,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder, for --backbone local-dir:FOLDER.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder; as a backbone it is local-dir:FOLDER.")],
 ) -> None:
-    """Write a run's backbone to a folder, for another training to start from."""
+    """Write a run's backbone to a folder, to train on from it."""
     from comp.training.exporting import export_backbone
 
     trained = here.run(run)
