@@ -90,7 +90,7 @@ def _report(here: Here, made: Run) -> None:
 def export(
     here: Here,
     run: RunName,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder; as a backbone it is local-dir:FOLDER.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder; a backbone as local-dir:FOLDER.")],
 ) -> None:
     """Write a run's backbone to a folder, to train on from it."""
     from comp.training.exporting import export_backbone
