@@ -202,7 +202,8 @@ class Recipe(Declared):
     accumulation: mini-batches whose gradients make one optimizer step.
     clip_norm: the largest norm of a step's gradients, longer ones are scaled down to it; 0 leaves them as they are.
     optimizer: ``adamw``; ``sgd`` (momentum 0.9); any of `timm.optim.list_optimizers`, like ``muon``; or a function of
-        the parameter groups, dicts with ``params``, ``lr``, ``weight_decay`` and ``name``, that returns one of torch's.
+        the parameter groups, dicts with ``params``, ``lr``, ``weight_decay`` and ``name``, that returns one of torch's,
+        whose step is given a closure where it needs one, as that of SAM.
     optimizer_options: more arguments of an optimizer by name, like ``{"betas": (0.9, 0.95)}``.
     rate_rule: which rate the finder's range test suggests: ``valley``, ``minimum``, ``steepest``, or a function of the
         rates and the smoothed losses, arrays (N,).

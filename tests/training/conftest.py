@@ -129,6 +129,38 @@ def learner_of(backbone="test_resnet", outputs=2, *, size=32, one_of=True, ratio
     return Learner(model, recipe, ratio, Objective("cross_entropy" if one_of else "bce", one_of=one_of))
 
 
+class SAM(torch.optim.Optimizer):
+    """Steps by AdamW and the gradients at the weights where the loss is about largest near by (arXiv:2010.01412)."""
+
+    def __init__(self, groups, rho=0.05):
+        super().__init__(groups, {"rho": rho})
+        self.base = torch.optim.AdamW(self.param_groups, betas=(0.5, 0.9))
+        self.param_groups = self.base.param_groups
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        assert closure is not None, "it needs a closure"
+        weights = [one for group in self.param_groups for one in group["params"]]
+        norm = torch.stack([one.grad.norm() for one in weights]).norm() + 1e-12
+        before = [one.clone() for one in weights]
+        for group in self.param_groups:
+            for one in group["params"]:
+                one += group["rho"] / norm * one.grad
+        loss = closure()
+        for one, old in zip(weights, before, strict=True):
+            one.copy_(old)
+        self.base.step()
+        return loss
+
+
+class Again(SAM):
+    """Steps by AdamW and the gradients at the weights as they are, which it asks for twice."""
+
+    def step(self, closure):
+        assert float(closure()) == float(closure())
+        self.base.step()
+
+
 @dataclass
 class Batches:
     """Training samples that are the same batches in every epoch."""

@@ -25,7 +25,7 @@ from comp.training import training as module
 from comp.training.resuming import under_way
 from comp.training.state import load_state, save_state
 from comp.training.training import Training
-from tests.training.conftest import HEAD, KilledError
+from tests.training.conftest import HEAD, SAM, KilledError
 
 FINDS = replace(HEAD, learning_rate="find")
 ALL = Stage(size=16, train="all", cycles=2, learning_rate=1e-3)
@@ -68,6 +68,11 @@ further = partial(pytest.param, marks=pytest.mark.long)
             (replace(ALL, train=2),),
             {"ema": 0.9, "mixup": 0.4, "cutmix": 0.4, "accumulation": 2, "snapshots": 2, "batch_size": 4},
             id="average, mixing, gathered, snapshots",
+        ),
+        pytest.param(
+            (replace(ALL, size=24),),
+            {"optimizer": SAM, "dropout": 0.3, "batch_size": 8},
+            id="an optimizer with another",
         ),
         further(
             (replace(FINDS, schedule="lbfgs", cycles=1), replace(ALL, train=2, cached=True, views=2)),
