@@ -1,6 +1,7 @@
 import os
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -91,10 +92,10 @@ def preparing(workspace):
 
 @pytest.fixture
 def begin(with_stages, preparing):
-    """A training of these stages that has just begun."""
+    """A training of these stages that has just begun; of: other fields of its competition."""
 
-    def begun(*stages, by_hand=False, **fields):
-        return start(preparing(with_stages(*stages, **fields)), Console(), by_hand=by_hand)
+    def begun(*stages, by_hand=False, of=MappingProxyType({}), **fields):
+        return start(preparing(replace(with_stages(*stages, **fields), **of)), Console(), by_hand=by_hand)
 
     return begun
 
