@@ -194,8 +194,9 @@ class Recipe(Declared):
         of the target: ``cross_entropy`` of one class or of shares, ``bce`` of tags and fractions, ``mse`` of numbers.
         Also ``focal`` (arXiv:1708.02002), ``asymmetric`` (arXiv:2009.14119), ``l1``, ``huber``; of numbers ``bce``, of
         their place between their bounds. Where classes are grades, named by numbers, ``mse``, ``l1`` and ``huber``
-        learn one number, and ``ordinal`` for each grade whether it is exceeded. A function's targets are classes (B,),
-        or floats (B, C) where batches are mixed; tags, shares, fractions (B, C); or standardised numbers (B, K).
+        learn one number, and ``ordinal`` for each grade whether it is exceeded. A function's targets are classes (B,);
+        or floats: tags, shares, fractions (B, C), or standardised numbers (B, K). Of classes it is given shares (B, C)
+        as well where batches that train are mixed, and nothing else where a ``--teacher`` gives them.
     batch_size: images per mini-batch of stages on images; a head on cached features takes four times as many. At least
         2, for the head's batch norm. A stage may have its own.
     dropout: of the head's input.
