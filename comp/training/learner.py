@@ -73,8 +73,8 @@ class Learner:
         self.recipe, self.layer_lr_ratio, self.objective = recipe, layer_lr_ratio, objective
         if objective is not None and objective.class_weights is not None:
             objective.class_weights = objective.class_weights.to(accelerator.device)
-        mixes = recipe.mixup or recipe.cutmix
-        self.mixing = Mixing(recipe.mixup, recipe.cutmix, model.outputs) if mixes else None
+        mixes = recipe.mixup or recipe.cutmix or recipe.mixing
+        self.mixing = Mixing(recipe.mixup, recipe.cutmix, model.outputs, recipe.mixing or None) if mixes else None
         self.micro_batches = MicroBatches()
         self._closes = objective is not None and needs_closure(recipe)
         if self._closes and accelerator.scaler is not None:

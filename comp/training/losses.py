@@ -211,16 +211,16 @@ class Mixing:
 
     mixup, cutmix: alpha of the Beta(alpha, alpha) distribution that an image's own share is drawn from; 0 is without.
         Where both are above 0 a batch gets one of the two, with even odds.
-    classes: C.
+    classes: C. own: a function in the place of both.
 
     Every row is paired with the one before it. All is drawn from torch's random state; timm's Mixup draws from numpy's,
     changes the batch it is given and takes even ones only.
     """
 
-    def __init__(self, mixup: float, cutmix: float, classes: int) -> None:
+    def __init__(self, mixup: float, cutmix: float, classes: int, own: Callable[..., Any] | None = None) -> None:
         self.mixup = MixUp(alpha=mixup) if mixup > 0 else None
         self.cutmix = CutMix(alpha=cutmix) if cutmix > 0 else None
-        self.classes = classes
+        self.classes, self.own = classes, own
 
     def __call__(self, inputs: Tensor, targets: Tensor, *columns: Tensor) -> tuple[Tensor, ...]:
         """A batch of images (B, size, size, 3), which are bytes, or of features (B, ...), and its targets, mixed.
@@ -240,8 +240,18 @@ class Mixing:
             return inputs, *torch.split(shares, widths, dim=1)
         # torchvision's images are (B, 3, size, size); as a view only, they stay channels last in memory.
         images = inputs.permute(0, 3, 1, 2)
-        if self.cutmix is not None and (self.mixup is None or torch.rand(()) < 0.5):
+        if self.own is not None:
+            images, shares = _mixed_by(self.own, images.float(), shares)
+        elif self.cutmix is not None and (self.mixup is None or torch.rand(()) < 0.5):
             images, shares = self.cutmix(images, shares)
         elif self.mixup is not None:
             images, shares = self.mixup(images.float(), shares)
         return images.permute(0, 2, 3, 1), *torch.split(shares, widths, dim=1)
+
+
+def _mixed_by(own: Callable[..., Any], images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    found, shapes = called("Recipe: `mixing`", own, images, targets), [tuple(images.shape), tuple(targets.shape)]
+    if not isinstance(found, tuple) or [getattr(part, "shape", None) for part in found] != shapes:
+        given = "images {} and targets {}".format(*shapes)
+        raise DeclarationError(f"Recipe: `mixing` {short_name(own)} should return {given}, as it is given them.")
+    return found

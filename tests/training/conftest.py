@@ -130,6 +130,13 @@ def learner_of(backbone="test_resnet", outputs=2, *, size=32, one_of=True, ratio
     return Learner(model, recipe, ratio, Objective("cross_entropy" if one_of else "bce", one_of=one_of))
 
 
+def halves(images, targets):
+    """The lower half of each image is that of another, pasted in place as Kagglers do."""
+    other = torch.randperm(len(images))
+    images[:, :, images.shape[2] // 2 :] = images[other][:, :, images.shape[2] // 2 :]
+    return images, (targets + targets[other]) / 2
+
+
 class SAM(torch.optim.Optimizer):
     """Steps by AdamW and the gradients at the weights where the loss is about largest near by (arXiv:2010.01412)."""
 

@@ -8,6 +8,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from comp.errors import DeclarationError
 from comp.training.losses import MOST_WEIGHT, Mixing, Objective, class_weights
+from tests.training.conftest import halves
 
 TARGETS = {"single": torch.tensor([0, 2, 1, 0, 0, 1]), "multi": torch.tensor([[1, 0, 1], [0, 0, 0], [1, 1, 0]] * 2)}
 WEIGHTS = torch.tensor([0.5, 20.0, 3.0])
@@ -254,6 +255,25 @@ def test_features_are_blended_and_never_pasted(target, shape):
     left, shares = Mixing(0.0, 1.0, CLASSES)(inputs, targets)
     assert torch.equal(left, inputs)
     assert torch.equal(shares, given)
+
+
+@EVERY
+def test_a_function_of_one_s_own_mixes_images_and_labels_and_no_features(target):
+    inputs, targets, columns = images(7), labels(7, target)[0], torch.arange(7.0)[:, None]
+    before, mixing = inputs.clone(), Mixing(0.0, 0.0, CLASSES, halves)
+    torch.manual_seed(0)
+    mixed, shares, beside = mixing(inputs, targets, columns)
+    torch.manual_seed(0)
+    other = torch.randperm(7)
+    assert torch.equal(inputs, before)
+    assert torch.equal(mixed[:, :4], inputs[:, :4].float())
+    assert torch.equal(mixed[:, 4:], inputs[other][:, 4:].float())
+    whole = labels(7, target)[1]
+    assert torch.equal(shares, (whole + whole[other]) / 2)
+    assert torch.equal(beside, (columns + columns[other]) / 2)
+    features = torch.randn(7, 20)
+    assert torch.equal(mixing(features, targets)[0], features)
+    assert torch.equal(mixing(features, targets)[1], whole)
 
 
 @EVERY

@@ -28,7 +28,7 @@ from comp.training import training as module
 from comp.training.resuming import under_way
 from comp.training.state import load_state, save_state
 from comp.training.training import Training
-from tests.training.conftest import HEAD, SAM, KilledError
+from tests.training.conftest import HEAD, SAM, KilledError, halves
 
 FINDS = replace(HEAD, learning_rate="find")
 ALL = Stage(size=16, train="all", cycles=2, learning_rate=1e-3)
@@ -74,8 +74,8 @@ further = partial(pytest.param, marks=pytest.mark.long)
         ),
         pytest.param(
             (replace(ALL, size=24),),
-            {"optimizer": SAM, "dropout": 0.3, "batch_size": 8},
-            id="an optimizer with another",
+            {"optimizer": SAM, "mixing": halves, "dropout": 0.3, "batch_size": 8},
+            id="an optimizer with another, a mixing of one's own",
         ),
         further(
             (replace(FINDS, schedule="lbfgs", cycles=1), replace(ALL, train=2, cached=True, views=2)),
