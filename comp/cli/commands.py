@@ -47,7 +47,13 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "compare": results.compare,
         "board": results.board,
     },
-    "Combine and search": {"join": results.join, "ensemble": results.ensemble, "sweep": training.sweep},
+    "Combine and search": {
+        "join": results.join,
+        "ensemble": results.ensemble,
+        "import": results.import_,
+        "export": results.export,
+        "sweep": training.sweep,
+    },
     "Local Kaggle, and notebooks at Kaggle": {
         "rehearse": training.rehearse,
         "serve": data.serve,

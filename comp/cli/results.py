@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -62,6 +63,20 @@ def ensemble(
     _report(here, combine(*here.runs(names), here.workspace, here.console, how))
 
 
+@command()
+def import_(
+    here: Here,
+    run: RunName,
+    valid: Annotated[Path, option("FILE", "A CSV of ids and classes: of the images that validate in that run.")],
+    test: Annotated[Path, option("FILE", "A CSV of ids and classes: of the images to predict.")],
+) -> None:
+    """Make a run of predictions that another program made."""
+    from comp.tools.ensembles import import_predictions
+
+    like = here.run(run)
+    _report(here, import_predictions(here.competition(like), like, valid, test, here.workspace, here.console))
+
+
 def _report(here: Here, made: Run) -> None:
     """Write the page of a run made of others, and print where the run is."""
     from comp import runner
@@ -69,6 +84,20 @@ def _report(here: Here, made: Run) -> None:
     if made.members:
         runner.report(here.competition(made), made, here.workspace, here.console)
     print(made.folder)
+
+
+@command()
+def export(
+    here: Here,
+    run: RunName,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder; a backbone as local-dir:FOLDER.")],
+) -> None:
+    """Write a run's backbone to a folder, to train on from it."""
+    from comp.training.exporting import export_backbone
+
+    trained = here.run(run)
+    export_backbone(here.competition(trained), trained, folder, here.console)
+    print(folder)
 
 
 @command()

@@ -35,6 +35,8 @@ def misfit(recipe: Recipe, target: Target) -> str | None:
         return f"has {TARGETS[target]} and {named}, but balance 'weights' is for classes or tags with {weighted}"
     if recipe.balance == "oversample" and not classes:
         return f"has {TARGETS[target]}, of which none is rarer than others; leave `balance` at 'none'"
-    if recipe.mixup + recipe.cutmix and loss == "asymmetric" and target == "single":
-        return f"has {TARGETS[target]} and {named}, which takes no mixed classes; leave `mixup` and `cutmix` at 0"
+    if (recipe.mixup or recipe.cutmix or recipe.mixing) and loss == "asymmetric" and target == "single":
+        return (
+            f"has {TARGETS[target]} and {named}, which takes no mixed classes; leave out `mixup`, `cutmix` and `mixing`"
+        )
     return None

@@ -194,8 +194,9 @@ class Recipe(Declared):
         of the target: ``cross_entropy`` of one class or of shares, ``bce`` of tags and fractions, ``mse`` of numbers.
         Also ``focal`` (arXiv:1708.02002), ``asymmetric`` (arXiv:2009.14119), ``l1``, ``huber``; of numbers ``bce``, of
         their place between their bounds. Where classes are grades, named by numbers, ``mse``, ``l1`` and ``huber``
-        learn one number, and ``ordinal`` for each grade whether it is exceeded. A function's targets are classes (B,),
-        or floats (B, C) where batches are mixed; tags, shares, fractions (B, C); or standardised numbers (B, K).
+        learn one number, and ``ordinal`` for each grade whether it is exceeded. A function's targets are classes (B,);
+        or floats: tags, shares, fractions (B, C), or standardised numbers (B, K). Of classes it is given shares (B, C)
+        as well where batches that train are mixed, and nothing else where a ``--teacher`` gives them.
     batch_size: images per mini-batch of stages on images; a head on cached features takes four times as many. At least
         2, for the head's batch norm. A stage may have its own.
     dropout: of the head's input.
@@ -203,7 +204,7 @@ class Recipe(Declared):
     clip_norm: the largest norm of a step's gradients, longer ones are scaled down to it; 0 leaves them as they are.
     optimizer: ``adamw``; ``sgd`` (momentum 0.9); one of timm's in ``comp list --what optimizers``, like ``muon``;
         or a function of the parameter groups, dicts with ``params``, ``lr``, ``weight_decay`` and ``name``, that
-        returns one of torch's.
+        returns one of torch's, whose step is given a closure where it needs one, as that of SAM.
     optimizer_options: more arguments of an optimizer by name, like ``{"betas": (0.9, 0.95)}``.
     rate_rule: which rate the finder's range test suggests: ``valley``, ``minimum``, ``steepest``, or a function of the
         rates and the smoothed losses, arrays (N,).
@@ -214,6 +215,9 @@ class Recipe(Declared):
     label_smoothing: the share of a target spread over the classes (arXiv:1512.00567).
     mixup, cutmix: both parameters of the Beta distribution that pairs of images are mixed (arXiv:1710.09412) or
         pasted (arXiv:1905.04899) by; with both a batch gets one of the two; cached features and maps are only mixed.
+    mixing: in their place a function of a batch of images, floats (B, 3, height, width) from 0 to 255, and their
+        targets, shares of classes, tags or numbers (B, C), that returns both. It draws from torch's generator. Columns
+        stand after the C and are mixed as they are; what is cached is not mixed.
     random_erasing: the chance that a rectangle of a training image is overwritten (arXiv:1708.04896).
     ema: the decay of the moving average of weights that is validated and kept (timm's); 0 keeps the last weights.
     balance: what rare classes get: ``weights`` in the loss, ``oversample``: their images several times an epoch, or
@@ -257,6 +261,9 @@ class Recipe(Declared):
     label_smoothing: Annotated[float, between(0, 0.5)] = 0.0
     mixup: Amount = 0.0
     cutmix: Amount = 0.0
+    mixing: Annotated[
+        Literal[""] | Callable[[Any, Any], tuple[Any, Any]], "a function of images and targets that returns both"
+    ] = ""
     random_erasing: Annotated[float, between(0, 1)] = 0.0
     ema: Annotated[float, between(0, 0.99999)] = 0.0
     balance: Annotated[
@@ -285,11 +292,14 @@ class Recipe(Declared):
             yield "ema", self.ema, "0 where all heads are solved by 'lbfgs': no step is taken"
         if all(stage.cached for stage in self.stages):
             yield "cutmix", self.cutmix, "0 where all stages are cached: features have no area to paste"
+            yield "mixing", self.mixing, "left out where all stages are cached: it is given images"
             yield "random_erasing", self.random_erasing, "0 where all stages are cached: no image is augmented"
         if all(stage.groups == 1 for stage in self.stages):
             yield "drop_path", self.drop_path, "0 where only the head trains: no block is skipped"
             frozen = self.freeze_batch_norm
             yield "freeze_batch_norm", frozen, "False where only the head trains: it is frozen anyway"
+        yield "mixup", self.mixing and self.mixup, "0 beside `mixing`, which takes its place"
+        yield "cutmix", self.mixing and self.cutmix, "0 beside `mixing`, which takes its place"
         options = bool(self.optimizer_options) and not isinstance(self.optimizer, str)
         yield "optimizer_options", options, "left out beside a function, which has its own"
         yield "on_cpu", self.on_cpu and self.on_cpu.on_cpu, "a Recipe without `on_cpu` of its own"

@@ -174,6 +174,10 @@ def _name(source: str) -> str:
 
 
 def _listed(folder: Path, sources: Sequence[str]) -> Listed | None:
-    """The files that were brought from these sources; None where they never were whole."""
+    """The files that were brought from these sources; None where they never were whole.
+
+    Data that were on this machine are a competition's whatever its slug is: that may have been a guess.
+    """
     record = read_record(folder)
-    return (record.get("files") or {}) if record.get("sources") == list(sources) else None
+    own = 1 if "data" in record else 0
+    return (record.get("files") or {}) if (record.get("sources") or [])[own:] == list(sources)[own:] else None

@@ -148,8 +148,8 @@ def must_have_images(look: Look, sample: SampleTable | None = None) -> None:
     if not look.image_folders:
         raise DataError(
             f"There are no images among the competition's files, which are {kinds_of(look)}; if these hold the images, "
-            "write them out as PNG or .npy (docs/bring-your-own.md), and if a data set has them, put both into one "
-            "folder; then name it with --data."
+            "declare a PixelTable where they are rows of a table, or write them out as PNG or .npy "
+            "(docs/bring-your-own.md), and if a data set has them, put both into one folder; then name it with --data."
         )
 
 

@@ -83,6 +83,8 @@ def for_target(named: Named, target: Target, classes: int = 2) -> Named | None:
         return None
     if target == "multi" and named.name == "roc_auc":
         return Named("mean_columnwise_roc_auc")
+    if target == "multi" and named.name == "macro_f1":
+        return Named("macro_f1_of_tags")
     # With one class in each row, the F of rows or of all answers is the share of right ones.
     if target == "single" and named.name in ("mean_f1", "mean_f2", "mean_f05", "micro_f1"):
         return Named("accuracy")

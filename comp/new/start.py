@@ -109,7 +109,10 @@ def _check_name(name: str, slug: str, folder: Path) -> None:
     if name in TAKEN:
         raise DeclarationError(f"`make {name}` does something else already; give the competition another name.")
     if folder.exists():
-        raise DeclarationError(f"{folder} is there already; remove it, or give the competition another name.")
+        raise DeclarationError(
+            f"{folder} is there already; change its competition.py (the slug is its `kaggle`), remove it, or give the "
+            "competition another name."
+        )
 
 
 def _adopt_for(competition: Competition, declaration: Path, data: Path, here: Path, console: Console) -> None:

@@ -40,7 +40,7 @@ UNLIKE = 0.2
 CLASSES_ALIKE = tuple(
     METRICS[name]
     for name in (
-        *("macro_f1", "balanced_accuracy", "weighted_log_loss"),
+        *("macro_f1", "macro_f1_of_tags", "balanced_accuracy", "weighted_log_loss"),
         *("roc_auc", "mean_columnwise_roc_auc", "average_precision", "pauc"),
     )
 )

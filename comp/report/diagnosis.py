@@ -129,7 +129,9 @@ def under_confident(trained: Run, recipe: Recipe) -> Finding | None:
         last,
         f"the validation images asked for a temperature of {temperature:.2f}, so probabilities are far too near to "
         f"each other{f', as {softened} makes them' if softened else ''}",
-        f"--set {softened}=0" if softened else f"--set stages.{last}.cycle_length={2 * length}",
+        f"--set {softened}={'' if softened == 'mixing' else 0}"
+        if softened
+        else f"--set stages.{last}.cycle_length={2 * length}",
     )
 
 

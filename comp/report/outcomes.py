@@ -24,7 +24,8 @@ from sklearn.metrics import (
 from comp.data.tables import Tables
 from comp.errors import RunError
 from comp.runs import Run
-from comp.submission.postprocessing import CutPoints, PostProcessing, Thresholds, error_of, from_record
+from comp.submission.jackknife import error_of
+from comp.submission.postprocessing import CutPoints, PostProcessing, Thresholds, from_record
 from comp.submission.predictions import read_members
 
 Array = npt.NDArray[Any]

@@ -227,6 +227,8 @@ def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = No
 
     trained: its trained.json.
     """
+    if config.get("kind") == "import":
+        return str(config["command"])
     if config.get("members"):
         how = [] if config.get("kind") == "folds" else ["--how", str(config["how"])]
         return shlex.join(["comp", "ensemble" if how else "join", *config["members"], *how])

@@ -324,7 +324,7 @@ def not_comparable(recipe: Recipe) -> tuple[str, ...]:
     Smoothed and mixed targets have a loss above zero however well they are learned, and balanced classes weigh another
     way than the validation images do: train loss above validation loss is then no sign of anything.
     """
-    named = tuple(field for field in ("label_smoothing", "mixup", "cutmix") if getattr(recipe, field))
+    named = tuple(field for field in ("label_smoothing", "mixup", "cutmix", "mixing") if getattr(recipe, field))
     return named if recipe.balance == "none" else (*named, "balance")
 
 

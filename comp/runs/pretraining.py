@@ -10,7 +10,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -26,6 +26,8 @@ from comp.files import write_text
 
 # By what convolutional networks divide the sides of their images; of transformers it is the patch's side.
 STEP = 32
+# Whose backbone a folder has and which images it did not learn from, in timm's config.json, which passes over it.
+ORIGIN = "comp"
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,18 @@ def pretraining(backbone: str) -> Pretraining:
     if known is None:
         raise unknown(backbone)
     return Pretraining(backbone, int(known.input_size[-1]), str(known.interpolation), known.fixed_input_size)
+
+
+def lines_of_origin(backbone: str, competition: str, validating: set[str]) -> Iterator[str]:
+    """A line where a run's backbone, exported to a folder, learned from images that validate now."""
+    if backbone.startswith("local-dir:"):
+        file = Path(backbone.removeprefix("local-dir:")) / "config.json"
+        origin = json.loads(file.read_text(encoding="utf-8")).get(ORIGIN)
+        if origin and origin["competition"] == competition and not validating <= {*origin["left_out"]}:
+            yield (
+                f"the backbone is that of {origin['run']}, which learned from images that validate here, so validation "
+                "scores are too good; export that of a run in which they validate"
+            )
 
 
 def unknown(backbone: str) -> BackboneError:

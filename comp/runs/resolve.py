@@ -246,7 +246,7 @@ def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]
             f"{run.name} is a run of {config['competition']}, and not of {competition.name}; name one of its."
         )
     if config.get("kind", "folds") != "folds":
-        raise RunError(f"{run.name} is an ensemble of several recipes; name one of {', '.join(run.members)}.")
+        raise RunError(f"{run.name} has no recipe of its own; name one of {', '.join(run.members)}.")
     if not run.members:
         return from_config(competition, config, run.record("trained"))
     folds = [Run(run.folder.parent.parent / name) for name in run.members]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache
+from hashlib import blake2b
 from itertools import pairwise
 from operator import itemgetter
 from typing import Any, ClassVar, cast, get_args
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from comp.declare.competition import Competition
 from comp.declare.metrics import grades_of
-from comp.errors import DeclarationError
+from comp.submission.jackknife import error_of, error_up_to, rests_of
 
 Array = npt.NDArray[Any]
 
@@ -34,8 +35,6 @@ CANDIDATE_THRESHOLDS = np.geomspace(0.03, 0.7, 32)
 # fewer validation rows the best candidate is chance. On 160 rows of planet, choosing the best outright lost 0.009 F2.
 STANDARD_ERRORS = 3.0
 ROUNDS = 2
-# Of what isn't a mean over rows, the standard error is the jackknife's over so many blocks of rows.
-BLOCKS = 20
 
 
 @dataclass(frozen=True)
@@ -184,14 +183,17 @@ def tune(
 
     if isinstance(start, Clip) and metric.tuned == "temperature":
         return _tune_clip(start, worth, probabilities, hottest)
-    if isinstance(start, Thresholds) and metric.tuned == "each tag":
-        return _tune_thresholds(start, metric.beta or 1, targets, probabilities)
+    # Of a score of one's own nobody knows what it is a mean of.
+    if metric.tuned == "each tag" and metric.beta and metric.is_named:
+        return _tune_mean_f(cast(Thresholds, start), metric.beta, targets, probabilities)
     if isinstance(start, CutPoints):
-        return _tune_cuts(start, worth, probabilities)
+        return _tune_cuts(start, _remembered(worth), probabilities)
     candidates = CANDIDATE_THRESHOLDS.tolist()
     if isinstance(start, Thresholds):
         # The same for all tags is best where the hits of all are counted together.
-        return _surest(start, (Thresholds((one,) * len(classes)) for one in candidates), worth, probabilities)
+        worth, alike = _remembered(worth), (Thresholds((one,) * len(classes)) for one in candidates)
+        start = cast(Thresholds, _surest(start, alike, worth, probabilities))
+        return _tune_each(start, worth, probabilities) if metric.tuned == "each tag" else start
     if metric.tuned == "rounding":
         # What is sure counts most: a probability is made 1 above the threshold, else 0.
         return _surest(start, (Thresholds((1 - one, one)) for one in candidates), worth, probabilities)
@@ -205,47 +207,38 @@ def _surest(
 
     worth: of processed predictions, on all rows or on some; the more the better.
     """
-    now, rows = start(probabilities), len(probabilities)
+    now, rests = start(probabilities), list(rests_of(len(probabilities)))
     best, surest, before = start, 0.0, worth(now)
-    without = _without_each_block(partial(worth, now), rows)
-    gains = ((worth(candidate(probabilities)) - before, candidate) for candidate in candidates if len(without))
+
+    @cache
+    def without(block: int) -> float:
+        return worth(now, rests[block])
+
+    gains = ((worth(candidate(probabilities)) - before, candidate) for candidate in candidates if rests)
     # The largest first: the error of a gain takes many scores, and a gain below what is sure already can't be surer.
     for gain, candidate in sorted((found for found in gains if found[0] > 0), key=itemgetter(0), reverse=True):
         if gain <= surest:
             break
-        others = _without_each_block(partial(worth, candidate(probabilities)), rows)
-        sure = gain - STANDARD_ERRORS * float(_jackknife(others - without)) if len(others) else 0.0
+        made = candidate(probabilities)
+        gained = (worth(made, rest) - without(block) for block, rest in enumerate(rests))
+        sure = gain - STANDARD_ERRORS * error_up_to((gain - surest) / STANDARD_ERRORS, gained, len(rests))
         if sure > surest:
             best, surest = candidate, sure
     return best
 
 
-def error_of(of_rows: Callable[[Array], Any], rows: int, groups: Array | None = None, blocks: int = BLOCKS) -> Array:
-    """The standard errors of what is computed of some of so many rows, given as a mask (N,): a number, or several (K,).
+def _remembered(worth: Callable[..., float]) -> Callable[..., float]:
+    """The same, computed once for equal decisions: of few rows most candidates make equal ones, and it may be slow."""
+    known: dict[bytes, float] = {}
 
-    By the jackknife of blocks (Efron and Stein 1981, 10.1214/aos/1176345462), which is itself uncertain by a share of
-    sqrt(1 / (2 * blocks)); infinite where a block's rest has no such number, as one row's has none. groups: of each row
-    (N,); those of one are in one block, as rows that resemble each other say less than as many that don't.
-    """
-    if groups is not None:
-        group = np.unique(groups, return_inverse=True)[1]
-        return error_of(lambda some: of_rows(some[group]), group.max() + 1, blocks=blocks)
-    without = _without_each_block(of_rows, rows, blocks)
-    errors = _jackknife(without) if len(without) else np.array(np.inf)
-    return np.where(np.isnan(errors), np.inf, errors)
+    def known_or_new(made: Array, rows: Array | slice = slice(None)) -> float:
+        some = rows.tobytes() if isinstance(rows, np.ndarray) else b""
+        key = blake2b(made.tobytes() + some, digest_size=16).digest()
+        if key not in known:
+            known[key] = worth(made, rows)
+        return known[key]
 
-
-def _without_each_block(of_rows: Callable[[Array], Any], rows: int, blocks: int = BLOCKS) -> Array:
-    """What is computed of the rows that each block leaves, (blocks, …); empty where it can't be."""
-    block = np.random.default_rng(0).permutation(rows) % blocks
-    try:
-        return np.array([of_rows(block != one) for one in range(min(blocks, rows) if rows > 1 else 0)])
-    except (ValueError, DeclarationError):
-        return np.array([])
-
-
-def _jackknife(without: Array) -> Array:
-    return np.asarray(np.sqrt((len(without) - 1) * without.var(axis=0)))
+    return known_or_new
 
 
 def _tune_cuts(start: CutPoints, worth: Callable[..., float], probabilities: Array) -> PostProcessing:
@@ -322,8 +315,19 @@ def error_of_temperature(clip: Clip, worth: Callable[..., float], probabilities:
     return next(filter(np.isfinite, map(with_floor, (clip.smallest, FAINTEST))), np.inf)
 
 
-def _tune_thresholds(start: Thresholds, beta: float, targets: Array, probabilities: Array) -> Thresholds:
-    """Each tag's threshold moved in turn; a candidate changes one tag, so it costs (N,) whatever the number of tags."""
+def _tune_each(start: Thresholds, worth: Callable[..., float], probabilities: Array) -> PostProcessing:
+    """Each tag's threshold moved in turn, by a score of anything: 32 scores a tag, and a few for each gain."""
+    for tag in range(len(start.thresholds)):
+        moved = (
+            replace(start, thresholds=(*start.thresholds[:tag], one, *start.thresholds[tag + 1 :]))
+            for one in CANDIDATE_THRESHOLDS.tolist()
+        )
+        start = cast(Thresholds, _surest(start, moved, worth, probabilities))
+    return start
+
+
+def _tune_mean_f(start: Thresholds, beta: float, targets: Array, probabilities: Array) -> Thresholds:
+    """As `_tune_each`, for the mean over rows of F-beta: a candidate costs (N,) whatever the number of tags."""
     thresholds = np.array(start.thresholds)
     tags = (probabilities > thresholds).astype(np.int64)
     true, hits, given = targets.sum(axis=1), (targets * tags).sum(axis=1), tags.sum(axis=1)

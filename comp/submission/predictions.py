@@ -14,7 +14,8 @@ import pandas as pd
 
 from comp.declare.brought import called, short_name
 from comp.declare.competition import Competition
-from comp.errors import DeclarationError, RunError
+from comp.declare.metrics import Target
+from comp.errors import DataError, DeclarationError, RunError
 from comp.files import replacing
 from comp.runs import Run
 
@@ -60,12 +61,25 @@ def postprocessed(
     if function is None or not len(predictions):
         return predictions
     field = f"Competition: `postprocess` {short_name(function)}"
-    given = pd.DataFrame(predictions.copy(), pd.Index(list(ids), dtype=object, name="id"), list(classes))
-    rows, columns = given.index, given.columns
-    made = called("Competition: `postprocess`", function, given)
+    given = pd.DataFrame(predictions, pd.Index(list(ids), dtype=object, name="id"), list(classes))
+    made = called("Competition: `postprocess`", function, given.copy())
     if not isinstance(made, pd.DataFrame):
         raise DeclarationError(f"{field} returns a {type(made).__name__}, but it should return a DataFrame.")
-    for what, index, asked in (("id", made.index, rows), ("column", made.columns, columns)):
+    try:
+        return predictions_in(made, given, competition.target, f"{field} returns a table that", "the one it was given")
+    except DataError as error:
+        raise DeclarationError(str(error)) from None
+
+
+def predictions_in(
+    table: pd.DataFrame, like: pd.DataFrame, target: Target, of_which: str, other: str
+) -> npt.NDArray[Any]:
+    """The predictions (A, C) in a table that somebody made, in the order of another's ids and columns.
+
+    Probabilities that sum to one are made to again. of_which, other: the tables, in the sentence of the DataError for
+    other ids or columns, or for what can't be predicted.
+    """
+    for what, index, asked in (("id", table.index, like.index), ("column", table.columns, like.columns)):
         found = index.to_flat_index()
         odd = [
             *(f"lacks the {what} {one!r}" for one in asked.difference(found, sort=False)),
@@ -73,24 +87,21 @@ def postprocessed(
             *(f"has the {what} {one!r} twice" for one in found[found.duplicated()]),
         ]
         if odd:
-            raise DeclarationError(
-                f"{field} returns a table that {odd[0]}; it should have the {what}s of the one that it was given."
-            )
-    made = made.loc[rows, columns]
-    numbers = made.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+            raise DataError(f"{of_which} {odd[0]}; it should have the {what}s of {other}.")
+    table = table.loc[like.index, like.columns]
+    numbers = table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     result, right = numbers, np.isfinite(numbers)
-    if competition.target in ("single", "shares"):
+    if target in ("single", "shares"):
         with np.errstate(divide="ignore", invalid="ignore"):
             result = numbers / numbers.sum(axis=1, keepdims=True)
-    if competition.target != "number":
+    if target != "number":
         right &= (numbers >= 0) & (result <= 1 + ROUNDING)
         result = result.clip(0, 1)
     if not right.all():
         row = int(np.argmin(right.all(axis=1)))
-        wanted = "numbers" if competition.target == "number" else "probabilities"
-        raise DeclarationError(
-            f"{field} makes {', '.join(map(str, made.iloc[row, :5]))} of {rows[row]!r}, but it should make {wanted}."
-        )
+        wanted = "numbers" if target == "number" else "probabilities"
+        values = ", ".join(map(str, table.iloc[row, :5]))
+        raise DataError(f"{of_which} has {values} for {like.index[row]!r}, where it should have {wanted}.")
     return np.asarray(result)
 
 

@@ -14,7 +14,8 @@ from comp.declare.competition import Competition
 from comp.declare.forms import TagNames
 from comp.declare.metrics import Metric
 from comp.errors import DeclarationError
-from comp.submission.postprocessing import PostProcessing, Thresholds, error_of, from_record, to_record, tune, untuned
+from comp.submission.jackknife import error_of
+from comp.submission.postprocessing import PostProcessing, Thresholds, from_record, to_record, tune, untuned
 from comp.submission.predictions import combined, postprocessed
 from comp.submission.uncertainty import standard_errors
 

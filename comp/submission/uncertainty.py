@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from comp.declare.competition import Competition
 from comp.declare.metrics import Metric
+from comp.submission.jackknife import error_of
 from comp.submission.postprocessing import (
     Clip,
     CutPoints,
     PostProcessing,
     Thresholds,
-    error_of,
     error_of_temperature,
     spread,
     tune,
@@ -29,7 +29,8 @@ Array = npt.NDArray[Any]
 FEWEST = 3
 # Blocks for a number that is asked for once: its error is then known to 5 %.
 FINE = 200
-# A decision is tuned anew without each block of rows where there are no more probabilities: it takes seconds.
+# A decision is tuned anew without each block of rows where there are no more probabilities: it takes seconds, but
+# thousands of scores, which of one's own may take minutes.
 TUNED_AGAIN = 50_000
 # A gain of fewer standard errors may be chance.
 SURE = 2.0
@@ -45,8 +46,8 @@ def standard_errors(
     """Of the score ``tuned``, of its ``gain`` over untuned post-processing, and of what was tuned.
 
     The jackknife's over 20 blocks of rows (Efron and Stein 1981, 10.1214/aos/1176345462). Thresholds and cuts: how much
-    they vary when tuned without each block; a temperature: how far the right one may lie from it. Empty where there are
-    too few rows to tell, or where the metric can't score some of them.
+    they vary when tuned without each block, but not for a metric of one's own; a temperature: how far the right one may
+    lie from it. Empty where there are too few rows to tell, or where the metric can't score some of them.
     """
     rows, metric = len(targets), competition.scoring
     if rows < FEWEST:
@@ -69,7 +70,7 @@ def standard_errors(
         )
         found["temperature"] = postprocessing.temperature * spread(error)
     # Where probabilities may also be left as they are, some blocks have no threshold.
-    again = type(start) is type(postprocessing) and predictions.size <= TUNED_AGAIN
+    again = type(start) is type(postprocessing) and predictions.size <= TUNED_AGAIN and metric.is_named
     if again and isinstance(postprocessing, Thresholds | CutPoints):
         name = "thresholds" if isinstance(postprocessing, Thresholds) else "cuts"
         found[name] = error_of(

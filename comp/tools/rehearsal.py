@@ -30,7 +30,7 @@ from comp.declare.labels.table import answers_of
 from comp.declare.own_images import ANSWERS, SAMPLE, HiddenImages, KnownLabels
 from comp.files import lock_at, numbered_folder
 from comp.runs import Run, Workspace
-from comp.submission.postprocessing import error_of
+from comp.submission.jackknife import error_of
 from comp.submission.submission import compared
 from comp.submission.uncertainty import FINE
 

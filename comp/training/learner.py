@@ -17,9 +17,10 @@ from torch import Tensor
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
+from comp.declare.brought import short_name
 from comp.declare.reading import Size
 from comp.declare.recipe import Recipe, Stage
-from comp.errors import DivergedError
+from comp.errors import DeclarationError, DivergedError
 from comp.training.backbone import Classifier, Pair, foldable, folded, freeze, training_mode
 from comp.training.epochs import Batch, Epoch, Epochs, Step, Validation
 from comp.training.features import FeatureEpochs
@@ -27,7 +28,7 @@ from comp.training.halves import Cut, cut_of
 from comp.training.heads import build_head
 from comp.training.losses import Mixing, Objective
 from comp.training.memory import MicroBatches, Undo
-from comp.training.optimizers import average_of, build_optimizer
+from comp.training.optimizers import average_of, build_optimizer, needs_closure
 from comp.training.processes import SharedBatch, choose_device, gathered, seed_worker, shares
 from comp.training.schedules import scheduler
 from comp.training.solving import FOLDS, MOST_ROWS, Solved, solve
@@ -75,9 +76,15 @@ class Learner:
         self.recipe, self.layer_lr_ratio, self.objective = recipe, layer_lr_ratio, objective
         if objective is not None and objective.class_weights is not None:
             objective.class_weights = objective.class_weights.to(accelerator.device)
-        mixes = recipe.mixup or recipe.cutmix
-        self.mixing = Mixing(recipe.mixup, recipe.cutmix, model.outputs) if mixes else None
+        mixes = recipe.mixup or recipe.cutmix or recipe.mixing
+        self.mixing = Mixing(recipe.mixup, recipe.cutmix, model.outputs, recipe.mixing or None) if mixes else None
         self.micro_batches = MicroBatches()
+        self._closes = objective is not None and needs_closure(recipe)
+        if self._closes and accelerator.scaler is not None:
+            raise DeclarationError(
+                f"Recipe: `optimizer` {short_name(recipe.optimizer)} steps with a closure, which can't be had in half "
+                "precision; take one that steps without, or a GPU with bfloat16."
+            )
         self._undo: Undo | None = None
         self._foldable: list[Pair] | None = None
         self._cuts: dict[Size, Cut | None] = {}
@@ -239,21 +246,36 @@ class Learner:
             # A head on maps leaves out what pools them, and one of one's own may leave out more.
             self.accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=not self.model.pooled)
             network = self.accelerator.prepare_model(SharedBatch(self.model, self.shares))
+        # Its parameters are on the device, and placing it there gives an optimizer within it other groups than its own.
         optimizer: Optimizer = self.accelerator.prepare(
-            build_optimizer(self.model, self.recipe, learning_rate, self.layer_lr_ratio, stage.groups)
+            build_optimizer(self.model, self.recipe, learning_rate, self.layer_lr_ratio, stage.groups),
+            device_placement=[False],
         )
         self._undo = Undo(self.model, optimizer)
         return network, optimizer
 
     def step(self, network: Network, batches: Sequence[Batch], optimizer: Optimizer) -> Tensor:
         """One optimizer step by the gradients of some mini-batches; their mean loss, detached."""
+        loss = self._gradients(network, batches)
+
+        @torch.enable_grad()
+        def again() -> Tensor:
+            # Of the same mixed samples and dropout, at the weights as they are now.
+            assert self._undo is not None
+            self._undo.undo()
+            return self._gradients(network, batches)
+
+        optimizer.step(again if self._closes else None)  # type: ignore[arg-type]
+        optimizer.zero_grad()
+        return loss
+
+    def _gradients(self, network: Network, batches: Sequence[Batch]) -> Tensor:
+        """Make the gradients of some mini-batches, clipped; their mean loss, detached."""
         most = max(len(batch[-1]) for batch in batches)
         work = partial(self._forward_and_backward, network, batches)
         loss = self.micro_batches.within_memory("training", most, work, self._undo)
         if self.recipe.clip_norm:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
         return loss
 
     def _forward_and_backward(self, network: Network, batches: Sequence[Batch]) -> Tensor:

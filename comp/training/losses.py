@@ -1,6 +1,7 @@
 """Losses, the weights of rare classes in them, and mixup and CutMix, which change inputs and targets before them."""
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -58,10 +59,11 @@ class Objective:
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The mean over the batch, a scalar.
 
-        targets: classes (B,) or shares of classes (B, C) for one class per image, else (B, C).
+        targets: classes (B,) or shares of classes (B, C) for one class per image, else (B, C). A loss of one's own is
+        given all but classes as floats.
         """
         if callable(self.loss):
-            return self.loss(logits, targets)
+            return self.loss(logits, _of_own(targets))
         if self.loss in OF_NUMBERS:
             return OF_NUMBERS[self.loss](logits, targets)
         return self._of_classes(logits, targets) if self.one_of else self._of_tags(logits, targets)
@@ -94,21 +96,31 @@ class Objective:
             return (focal if weights is None else focal * weights).mean()
         return binary_cross_entropy_with_logits(logits, smoothed, weight=weights)
 
-    def try_on(self, targets: Tensor, width: int, *, mixed: bool, start: Tensor | None = None) -> None:
+    def try_on(
+        self, targets: Tensor, width: int, *, mixed: bool, taught: bool = False, start: Tensor | None = None
+    ) -> None:
         """Call a function of one's own with some logits, before anything is computed that it is for.
 
-        targets: of some rows, as `Outputs.compared` has them; mixed: batches will be. start: the logits (C,) that the
-        network gives to anything as it is built, where that is known. Raises DeclarationError where the function fails,
-        gives no finite scalar with a gradient, or has parameters, which nothing would train.
+        targets: of some rows, as `Outputs.compared` has them. mixed: batches that train will be; taught: a teacher
+        gives shares. start: the logits (C,) that the network gives to anything as it is built, where that is known.
+        Raises DeclarationError where the function fails, gives no finite scalar with a gradient, or has parameters,
+        which nothing would train.
         """
         if not callable(self.loss):
             return
-        if mixed and self.one_of:
-            targets = _shares(targets, width).float()
+        tried = {"": targets}
+        if self.one_of and targets.ndim == 1 and (mixed or taught):
+            # The images that validate have shares only by a teacher.
+            tried = {} if taught else {", classes of images that validate": targets}
+            why = "as a teacher gives them" if taught else "as batches are mixed"
+            tried[f", shares of classes (B, C), {why}"] = _shares(targets, width)
         drawn = torch.linspace(-1, 1, len(targets) * width, device=targets.device).reshape(-1, width)
-        for logits, of in ((drawn, "drawn logits"), (start, "the network as built")):
+        for (why, given), (of, logits) in product(
+            tried.items(), (("drawn logits", drawn), ("the network as built", start))
+        ):
             if logits is not None:
-                _must_be_a_loss(self.loss, logits.expand_as(drawn).clone().requires_grad_(), targets, of)
+                logits = logits.expand_as(drawn).clone().requires_grad_()
+                _must_be_a_loss(self.loss, logits, _of_own(given), of, why)
 
     def count(self, targets: Tensor) -> Tensor:
         """How much these rows count in the mean over a batch that they are a part of; a scalar."""
@@ -117,9 +129,18 @@ class Objective:
         return (_shares(targets, len(self.class_weights)) * self.class_weights).sum()
 
 
-def _must_be_a_loss(loss: Callable[[Tensor, Tensor], Any], logits: Tensor, targets: Tensor, of: str) -> None:
-    with torch.random.fork_rng():
-        found = called("Recipe: `loss`", loss, logits, targets)
+def _of_own(targets: Tensor) -> Tensor:
+    """As a loss of one's own is given them: classes (B,), or floats (B, C)."""
+    return targets if targets.ndim == 1 else targets.float()
+
+
+def _must_be_a_loss(loss: Callable[[Tensor, Tensor], Any], logits: Tensor, targets: Tensor, of: str, why: str) -> None:
+    given = f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)}{why}"
+    try:
+        with torch.random.fork_rng():
+            found = called("Recipe: `loss`", loss, logits, targets)
+    except DeclarationError as error:
+        raise DeclarationError(f"{str(error).rstrip('.')}; it was given {given}.") from error
     named, wrong = f"Recipe: `loss` {short_name(loss)}", None
     if not isinstance(found, Tensor) or found.ndim:
         shape = f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
@@ -130,8 +151,7 @@ def _must_be_a_loss(loss: Callable[[Tensor, Tensor], Any], logits: Tensor, targe
         wrong = "returns a number without a gradient"
     if wrong is not None:
         raise DeclarationError(
-            f"{named} {wrong}, but it should return the finite mean over logits {tuple(logits.shape)} and targets "
-            f"{tuple(targets.shape)}, a scalar tensor."
+            f"{named} {wrong}, but it should return the finite mean, a scalar tensor; it was given {given}."
         )
     if _follows_from_more_than(logits, found):
         raise DeclarationError(
@@ -191,16 +211,16 @@ class Mixing:
 
     mixup, cutmix: alpha of the Beta(alpha, alpha) distribution that an image's own share is drawn from; 0 is without.
         Where both are above 0 a batch gets one of the two, with even odds.
-    classes: C.
+    classes: C. own: a function in the place of both.
 
     Every row is paired with the one before it. All is drawn from torch's random state; timm's Mixup draws from numpy's,
     changes the batch it is given and takes even ones only.
     """
 
-    def __init__(self, mixup: float, cutmix: float, classes: int) -> None:
+    def __init__(self, mixup: float, cutmix: float, classes: int, own: Callable[..., Any] | None = None) -> None:
         self.mixup = MixUp(alpha=mixup) if mixup > 0 else None
         self.cutmix = CutMix(alpha=cutmix) if cutmix > 0 else None
-        self.classes = classes
+        self.classes, self.own = classes, own
 
     def __call__(self, inputs: Tensor, targets: Tensor, *columns: Tensor) -> tuple[Tensor, ...]:
         """A batch of images (B, size, size, 3), which are bytes, or of features (B, ...), and its targets, mixed.
@@ -220,8 +240,18 @@ class Mixing:
             return inputs, *torch.split(shares, widths, dim=1)
         # torchvision's images are (B, 3, size, size); as a view only, they stay channels last in memory.
         images = inputs.permute(0, 3, 1, 2)
-        if self.cutmix is not None and (self.mixup is None or torch.rand(()) < 0.5):
+        if self.own is not None:
+            images, shares = _mixed_by(self.own, images.float(), shares)
+        elif self.cutmix is not None and (self.mixup is None or torch.rand(()) < 0.5):
             images, shares = self.cutmix(images, shares)
         elif self.mixup is not None:
             images, shares = self.mixup(images.float(), shares)
         return images.permute(0, 2, 3, 1), *torch.split(shares, widths, dim=1)
+
+
+def _mixed_by(own: Callable[..., Any], images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    found, shapes = called("Recipe: `mixing`", own, images, targets), [tuple(images.shape), tuple(targets.shape)]
+    if not isinstance(found, tuple) or [getattr(part, "shape", None) for part in found] != shapes:
+        given = "images {} and targets {}".format(*shapes)
+        raise DeclarationError(f"Recipe: `mixing` {short_name(own)} should return {given}, as it is given them.")
+    return found

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
 from timm.optim import create_optimizer_v2, list_optimizers, param_groups_weight_decay  # type: ignore[attr-defined]
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
@@ -72,6 +73,26 @@ def build_optimizer(model: Classifier, recipe: Recipe, learning_rate: float, rat
 def optimizer_names() -> list[str]:
     """Those that a recipe may name."""
     return [str(name) for name in list_optimizers() if not str(name).startswith(tuple(LEFT_OUT))]
+
+
+def needs_closure(recipe: Recipe) -> bool:
+    """Whether an optimizer of one's own only steps with a closure, as SAM's (arXiv:2010.01412): tried on one weight."""
+    weight = nn.Parameter(torch.ones(2, 2))
+
+    def closure() -> torch.Tensor:
+        weight.grad = torch.ones(2, 2)
+        return weight.detach().sum()
+
+    def steps(*given: Callable[[], torch.Tensor]) -> bool:
+        closure()
+        try:
+            group = {"params": [weight], "lr": 1e-3, "weight_decay": 0.0, "name": LAYER_GROUPS[-1]}
+            recipe.optimizer([group]).step(*given)  # type: ignore[operator]
+        except Exception:  # it is anybody's code; `build_optimizer` says what is wrong with it
+            return False
+        return True
+
+    return callable(recipe.optimizer) and not steps() and steps(closure)
 
 
 def _checked(optimizer: Any, parts: list[dict[str, Any]]) -> Optimizer:

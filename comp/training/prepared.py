@@ -22,6 +22,7 @@ from comp.data.tables import Tables, folds_of, split_of
 from comp.declare.competition import Competition
 from comp.declare.labels.table import answers_of
 from comp.declare.losses import loss_of
+from comp.declare.reading import sides
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import BackboneError, DataError, counted
@@ -230,11 +231,14 @@ def _untrained(
     learner = Learner(model, recipe, competition.layer_lr_ratio, objective)
     # What can't be made, or is no loss, is said before anything is computed or written.
     some = torch.from_numpy(outputs.compared(seen[:TRIED])).to(learner.accelerator.device)
-    shared = learner.mixing is not None or experiment.choices.teacher is not None
+    how = {"mixed": learner.mixing is not None, "taught": experiment.choices.teacher is not None}
+    if callable(recipe.mixing) and learner.mixing is not None:
+        images = torch.zeros((len(some), *sides(recipe.stages[-1].pixels), 3), dtype=torch.uint8, device=some.device)
+        learner.mixing(images, some)
     # What a head gives at first is known of those that are named, but for the one that starts from images.
     known = isinstance(recipe.head, str) and recipe.head != "pretrained"
     start = torch.from_numpy(prior).float().to(some.device) if known else None
-    objective.try_on(some, outputs.width, mixed=shared, start=start)
+    objective.try_on(some, outputs.width, **how, start=start)
     build_optimizer(model, recipe, NOMINAL_RATE, competition.layer_lr_ratio, len(LAYER_GROUPS))
     return learner, digest(model.backbone)
 

@@ -17,9 +17,10 @@ from comp.console import Console
 from comp.data.tables import first_rows
 from comp.declare.brought import recorded
 from comp.declare.metrics import outputs_in_words
-from comp.errors import CompError, RunError
+from comp.errors import CompError, RunError, counted
 from comp.files import sweep
 from comp.runs import Goal, Run, create_run, list_runs
+from comp.runs.pretraining import lines_of_origin
 from comp.runs.resolve import difference, recipe_of, stand_in
 from comp.training.config import config_of
 from comp.training.launching import from_main, is_main, wait_for_all
@@ -189,6 +190,8 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
         f"{recipe.backbone} on {prepared.learner.device}, run {run.name}{fold}"
     )
     yield from stand_in(competition, choices)
+    yield from lines_of_origin(recipe.backbone, competition.name, run.validating())
+    yield from _never_shown(prepared)
     if prepared.pseudo_labels is not None:
         yield from prepared.pseudo_labels.lines
     if (answers := tables.answers) is not tables:
@@ -206,6 +209,21 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
     yield from tables.notes
     if tables.not_asked_for:
         yield f"{tables.not_asked_for} test images are not in the sample submission and are left out"
+
+
+def _never_shown(prepared: Prepared) -> Iterator[str]:
+    """How many training images a `balance` of one's own leaves out, and the classes or tags that no other one has."""
+    targets, shown = prepared.tables.targets, prepared.training
+    trains = np.setdiff1d(np.arange(len(targets)), prepared.validating)
+    if not (count := len(np.setdiff1d(trains, shown))):
+        return
+    gone: Any = ()
+    if targets.dtype.kind == "i":
+        before, now = targets[trains], targets[shown]
+        gone = np.setdiff1d(before, now) if targets.ndim == 1 else np.flatnonzero(before.any(axis=0) & ~now.any(axis=0))
+    named = ", ".join(prepared.tables.classes[place] for place in gone[:3]) + (", …" if len(gone) > 3 else "")
+    among = f", among them all of {named}" if named else ""
+    yield f"`balance` never shows {count} of {counted(len(trains), 'training image')}{among}"
 
 
 def _resume(prepared: Prepared, run: Run, console: Console) -> Training:

@@ -48,6 +48,7 @@ class StageState:
         scaler = self.accelerator.scaler
         return {
             "optimizer": self.optimizer.state_dict(),
+            "within": [inner.state_dict() for inner in _within(self.optimizer)],
             "schedule": self.schedule.state_dict(),
             "average": None if self.average is None else self.average.module.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
@@ -62,7 +63,14 @@ class StageState:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Be as it was when `state_dict` was called; what is drawn from now on is what was drawn from then on."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        saved = [state["optimizer"], *state.get("within", [])]
+        for optimizer, own in zip([self.optimizer, *_within(self.optimizer)], saved, strict=True):
+            # They may share the groups, whose rates the schedule sets: torch would give each its own.
+            groups = optimizer.param_groups
+            optimizer.load_state_dict(own)
+            for group, loaded in zip(groups, optimizer.param_groups, strict=True):
+                group.update(loaded)
+            optimizer.param_groups = groups
         self.schedule.load_state_dict(state["schedule"])
         if self.average is not None:
             # A frozen backbone is not saved.
@@ -73,6 +81,13 @@ class StageState:
         self.losses = list(state["losses"].to(self.accelerator.device))
         self.rates, self.images, self.seconds = list(state["rates"]), state["images"], state["seconds"]
         restore_random_states(state["random"])
+
+
+def _within(optimizer: Optimizer) -> list[Optimizer]:
+    """The optimizers that one steps with, as SAM does: their state may not be in its own."""
+    # Accelerate's wrapper has the optimizer itself.
+    own = vars(getattr(optimizer, "optimizer", optimizer))
+    return [one for one in own.values() if isinstance(one, Optimizer)]
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:

@@ -13,8 +13,8 @@ from tests.cli.conftest import TINY
 HEAVY = ("torch", "torchvision", "timm", "numpy", "pandas", "sklearn", "albumentations", "cv2", "PIL", "kaggle", "rich")
 COMMANDS = [
     *("list", "new", "download", "check", "explore", "schedule", "lr-find", "bench", "run", "train", "predict"),
-    *("submit", "runs", "scores", "report", "diagnose", "compare", "board", "join", "ensemble", "sweep", "rehearse"),
-    *("serve", "notebook"),
+    *("submit", "runs", "scores", "report", "diagnose", "compare", "board", "join", "ensemble", "import", "export"),
+    *("sweep", "rehearse", "serve", "notebook"),
 ]
 
 

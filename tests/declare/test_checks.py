@@ -63,6 +63,7 @@ WRONG = {
     | {"teacher_confidence": 2}
     | {"clip_norm": -1, "optimizer": 3, "weight_decay": -0.1, "decay": "none", "freeze_batch_norm": 1}
     | {"dropout": 1, "drop_path": 1.0, "label_smoothing": 0.6, "mixup": -1, "cutmix": None, "random_erasing": 2}
+    | {"mixing": "fmix"}
     | {"ema": 1, "balance": "all", "snapshots": 0, "validation": 0.51, "tta": True, "tta_views": 65, "on_cpu": STAGE},
     "Channels": {"suffixes": ["_red.png"], "read": "tiff"},
     "PixelTable": {"table": "train.txt", "into": "", "pixels": 3, "image": "", "label": 0, "size": [28]}

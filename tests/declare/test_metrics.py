@@ -66,6 +66,8 @@ BY_HAND = {
     "accuracy": [([0, 1, 2, 2], [0, 1, 1, 2], 3 / 4)],
     # F1 of 0, 1 and 2: 1, 2/3 and 2/3.
     "macro_f1": [([0, 1, 2, 2], [0, 1, 1, 2], (1 + 2 / 3 + 2 / 3) / 3)],
+    # Found, missed, and in neither.
+    "macro_f1_of_tags": [([[1, 1, 0], [0, 1, 0]], [[1, 0, 0], [1, 1, 0]], (2 / 3 + 2 / 3 + 0) / 3)],
     # A tag too few, none at all, in both nothing.
     "mean_f1": [([[1, 1], [1, 0], [0, 0]], [[1, 0], [0, 0], [0, 0]], 2 / 3 / 3)],
     # Recall counts more: a tag too many costs less than one too few.
@@ -136,6 +138,16 @@ def test_a_score_is_the_one_worked_by_hand(name):
     for targets, predictions, expected in BY_HAND[name]:
         score = METRICS[name](np.array(targets), np.array(predictions))
         assert np.isnan(score) if expected is None else score == pytest.approx(expected)
+
+
+@moderately
+@given(seed=st.integers(0, 2**32), rows=st.integers(1, 60), share=st.sampled_from([0.05, 0.5]))
+def test_the_macro_f1_of_tags_is_scikit_learn_s(seed, rows, share):
+    from sklearn.metrics import f1_score
+
+    targets, tags = (draw(seed).uniform(size=(2, rows, 5)) < share).astype(int)
+    expected = f1_score(targets, tags, average="macro", zero_division=0)
+    assert METRICS["macro_f1_of_tags"](targets, tags) == pytest.approx(expected)
 
 
 @moderately

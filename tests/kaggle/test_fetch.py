@@ -9,6 +9,7 @@ from comp.errors import DataError
 from comp.kaggle.archives import DamagedError
 from comp.kaggle.client import connect
 from comp.kaggle.fetch import fetch
+from comp.new.adopting import adopted
 from tests.kaggle.conftest import contents, never
 
 SLUG = "two-digits"
@@ -115,6 +116,17 @@ def test_a_record_that_says_nothing_or_is_of_other_sources_is_no_record(bring, f
     (folder / ".complete.json").write_text(record)
     bring()
     assert sorted(contents(folder)) == ALL
+
+
+def test_data_that_were_on_this_machine_are_whole_whatever_the_slug_becomes(bring, folder, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "labels.csv").write_text("mine")
+    with adopted(tmp_path / "mine", ["a-guess"], folder, print):
+        pass
+    assert bring(never, [SLUG]) == []
+    # Another data set is none of it.
+    with pytest.raises(AssertionError):
+        bring(never)
 
 
 def test_an_interrupted_fetch_resumes_with_what_is_missing(bring, folder):

@@ -60,6 +60,8 @@ def test_the_f1_of_yes_is_none_of_more_than_two_classes():
         ("AUC", "single", "roc_auc"),
         ("Mean F Score", "single", "accuracy"),
         ("Micro F1", "single", "accuracy"),
+        ("Macro F1 Score", "single", "macro_f1"),
+        ("Macro F1 Score", "multi", "macro_f1_of_tags"),
         ("RMSE", "single", None),
         ("RMSE", "number", "rmse"),
     ],

@@ -139,7 +139,10 @@ FEW = "too few epochs"
         ("too_few_epochs", [], {"dropout": 0.5}, [FEW]),
         ("too_few_epochs", [0.61, 0.60], {"dropout": 0.5}, []),
         # These train on another loss than validation's.
-        *(("too_few_epochs", [], mixed, []) for mixed in ({"mixup": 0.2}, {"cutmix": 1.0}, {"balance": "weights"})),
+        *(
+            ("too_few_epochs", [], mixed, [])
+            for mixed in ({"mixup": 0.2}, {"cutmix": 1.0}, {"mixing": max}, {"balance": "weights"})
+        ),
         ("smoothed", [], {}, []),
         ("smoothed", [], {"label_smoothing": 0.0}, [FEW]),
     ],

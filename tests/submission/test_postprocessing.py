@@ -1,4 +1,6 @@
 import json
+from dataclasses import replace
+from operator import itemgetter
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comp.declare.metrics import METRICS, Metric
+from comp.submission.jackknife import error_of
 from comp.submission.postprocessing import (
     CANDIDATE_THRESHOLDS,
     CLIPS,
@@ -360,6 +363,69 @@ def test_tags_whose_hits_are_counted_together_share_their_threshold():
     assert len(set(tuned.thresholds)) == 1
     assert tuned.thresholds[0] < 0.5
     assert gain > 0
+
+
+def macro_f1(targets, tags):
+    return np.mean(2 * (targets * tags).sum(axis=0) / (targets.sum(axis=0) + tags.sum(axis=0)).clip(1))
+
+
+@pytest.mark.parametrize("beta", [None, 1])
+def test_each_tag_s_threshold_follows_a_score_of_one_s_own(beta):
+    """Rare and frequent tags, whose probabilities are right: the rarer, the lower is the best threshold of its F1."""
+    rng = np.random.default_rng(0)
+    probabilities = rng.beta(1, [1.5, 8, 30], (6000, 3))
+    targets = (rng.uniform(size=probabilities.shape) < probabilities).astype(int)
+    scores, thresholds = {}, {}
+    for tuned in (None, "each tag"):
+        own, calls = counted(Metric("mine", "tags", True, macro_f1, beta=beta, tuned=tuned))
+        _, found, _ = tuned_on(own, targets, probabilities, "multi", rows=3000)
+        scores[tuned] = macro_f1(targets[3000:], found(probabilities[3000:]))
+        thresholds[tuned] = found.thresholds
+        assert len(calls) < 150 * 3
+    assert len(set(thresholds[None])) == 1
+    assert thresholds["each tag"][0] > thresholds["each tag"][2]
+    assert scores["each tag"] > scores[None] + 0.01
+
+
+def counted(metric):
+    """The metric as one of one's own, with a list that each of its scores adds to."""
+    calls = []
+
+    def score(*given):
+        calls.append(1)
+        return metric.score(*given)
+
+    return replace(metric, name="counted", score=score), calls
+
+
+@moderately
+@given(SEEDS, st.integers(30, 200), st.sampled_from(["quadratic_kappa", "macro_f1_of_tags", "micro_f1", "pf1"]))
+def test_what_is_tuned_is_the_surest_of_all_candidates_with_fewer_scores(seed, rows, name):
+    rng, metric = np.random.default_rng(seed), METRICS[name]
+    names, target = "ab" if name == "pf1" else "0123", "multi" if metric.takes == "tags" else "single"
+    targets, probabilities = tags_drawn(rng, rows, 4, 0.4) if target == "multi" else graded(rng, rows)
+    if name == "pf1":
+        targets, probabilities = targets % 2, np.c_[1 - probabilities[:, 0], probabilities[:, 0]]
+
+    def surest(start, candidates, worth, probabilities):
+        """Every candidate's gain and its jackknife, of all blocks."""
+
+        def gain(candidate, rows=slice(None)):
+            return worth(candidate(probabilities), rows) - worth(start(probabilities), rows)
+
+        sure = [
+            (gain(one) - STANDARD_ERRORS * error_of(lambda some, one=one: gain(one, some), rows), one)
+            for one in candidates
+        ]
+        return max([(0.0, start), *sure], key=itemgetter(0))[1]
+
+    (own, few), (again, many) = counted(metric), counted(metric)
+    quick = tune(scored_by(own, target), names, targets, probabilities)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("comp.submission.postprocessing._surest", surest)
+        slow = tune(scored_by(again, target), names, targets, probabilities)
+    assert quick == slow
+    assert len(few) < len(many)
 
 
 EVERY = (

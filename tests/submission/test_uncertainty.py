@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
-from comp.declare.metrics import METRICS
-from comp.submission.postprocessing import Clip, Thresholds, error_of, tune
+from comp.declare.metrics import METRICS, Metric
+from comp.submission.jackknife import error_of
+from comp.submission.postprocessing import Clip, Thresholds, tune, untuned
 from comp.submission.uncertainty import FINE, doubt, in_words, standard_errors
 from tests.declare.conftest import scored_by
 
@@ -55,6 +56,24 @@ def test_thresholds_have_a_standard_error_each():
     assert len(errors["thresholds"]) == 2
     assert all(error < 0.1 for error in errors["thresholds"])
     assert "thresholds" in in_words(errors)
+
+
+def test_decisions_by_a_score_of_one_s_own_which_may_be_slow_are_not_tuned_again():
+    rng, calls = np.random.default_rng(0), []
+
+    def score(*given):
+        calls.append(1)
+        return METRICS["quadratic_kappa"].score(*given, "012")
+
+    targets, predictions = rng.integers(0, 3, 90), rng.dirichlet(np.ones(3), 90)
+    found = {}
+    for metric in ("quadratic_kappa", Metric("mine", "classes", True, score, tuned="grades")):
+        tuned = untuned(scored_by(metric), "012")
+        found[metric] = standard_errors(scored_by(metric), "012", targets, predictions, tuned)
+    named, own = found.values()
+    assert len(named.pop("cuts")) == 2
+    assert own == named
+    assert len(calls) < 50
 
 
 def test_where_some_rows_would_have_no_threshold_none_has_a_standard_error():

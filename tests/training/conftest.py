@@ -1,6 +1,7 @@
 import os
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -91,10 +92,10 @@ def preparing(workspace):
 
 @pytest.fixture
 def begin(with_stages, preparing):
-    """A training of these stages that has just begun."""
+    """A training of these stages that has just begun; of: other fields of its competition."""
 
-    def begun(*stages, by_hand=False, **fields):
-        return start(preparing(with_stages(*stages, **fields)), Console(), by_hand=by_hand)
+    def begun(*stages, by_hand=False, of=MappingProxyType({}), **fields):
+        return start(preparing(replace(with_stages(*stages, **fields), **of)), Console(), by_hand=by_hand)
 
     return begun
 
@@ -127,6 +128,45 @@ def learner_of(backbone="test_resnet", outputs=2, *, size=32, one_of=True, ratio
     model = build_classifier(recipe, np.zeros(outputs))
     set_size(model, size)
     return Learner(model, recipe, ratio, Objective("cross_entropy" if one_of else "bce", one_of=one_of))
+
+
+def halves(images, targets):
+    """The lower half of each image is that of another, pasted in place as Kagglers do."""
+    other = torch.randperm(len(images))
+    images[:, :, images.shape[2] // 2 :] = images[other][:, :, images.shape[2] // 2 :]
+    return images, (targets + targets[other]) / 2
+
+
+class SAM(torch.optim.Optimizer):
+    """Steps by AdamW and the gradients at the weights where the loss is about largest near by (arXiv:2010.01412)."""
+
+    def __init__(self, groups, rho=0.05):
+        super().__init__(groups, {"rho": rho})
+        self.base = torch.optim.AdamW(self.param_groups, betas=(0.5, 0.9))
+        self.param_groups = self.base.param_groups
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        assert closure is not None, "it needs a closure"
+        weights = [one for group in self.param_groups for one in group["params"]]
+        norm = torch.stack([one.grad.norm() for one in weights]).norm() + 1e-12
+        before = [one.clone() for one in weights]
+        for group in self.param_groups:
+            for one in group["params"]:
+                one += group["rho"] / norm * one.grad
+        loss = closure()
+        for one, old in zip(weights, before, strict=True):
+            one.copy_(old)
+        self.base.step()
+        return loss
+
+
+class Again(SAM):
+    """Steps by AdamW and the gradients at the weights as they are, which it asks for twice."""
+
+    def step(self, closure):
+        assert float(closure()) == float(closure())
+        self.base.step()
 
 
 @dataclass

@@ -3,6 +3,7 @@ from collections import deque
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,11 +12,11 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD, AdamW
 
 from comp.declare.recipe import Stage
-from comp.errors import RunError
+from comp.errors import DeclarationError, RunError
 from comp.training.backbone import digest, layer_groups
 from comp.training.epochs import Epoch, Step, Validation
 from comp.training.features import FeatureEpochs, in_batches
-from tests.training.conftest import Batches, learner_of
+from tests.training.conftest import SAM, Again, Batches, learner_of
 
 ROWS, SIZE = 24, 32
 TRAINING, VALIDATING = np.random.default_rng(0).permutation(16), np.arange(16, ROWS)
@@ -217,6 +218,43 @@ def test_gradients_longer_than_the_norm_are_scaled_down_to_it(features):
     moved, unclipped = (float(torch.cat([part.flatten() for part in end]).norm()) for end in (clipped, free))
     assert moved == pytest.approx(0.1 * 1e-3, rel=1e-4)
     assert unclipped > 10 * moved
+
+
+def test_gradients_that_an_optimizer_asks_for_again_are_those_of_the_same_samples_and_dropout():
+    fields = {"dropout": 0.5, "mixup": 0.4, "cutmix": 0.4, "accumulation": 2, "clip_norm": 0.1}
+    once, again = (learner_of(optimizer=optimizer, **fields) for optimizer in (partial(AdamW, betas=(0.5, 0.9)), Again))
+    fit(once, replace(ALL, cycles=2), 4)
+    fit(again, replace(ALL, cycles=2), 4)
+    assert digest(again.model) == digest(once.model)
+
+
+def test_an_optimizer_is_given_the_gradients_at_the_weights_that_it_moved_to(features):
+    training = FeatureEpochs(features, TRAINING, CLASSES, len(TRAINING), seed=0)
+    learner, moved = learner_of(optimizer=SAM), learner_of()
+    (inputs, targets), head = next(training.epoch(0)), moved.model.head.train()
+    optimizer = AdamW(head.parameters(), lr=1e-2, weight_decay=0.01, betas=(0.5, 0.9))
+    cross_entropy(head(inputs), targets).backward()
+    before = deepcopy(head)
+    norm = torch.stack([one.grad.norm() for one in head.parameters()]).norm()
+    with torch.no_grad():
+        for one in head.parameters():
+            one += 0.05 * one.grad / norm
+    optimizer.zero_grad()
+    cross_entropy(head(inputs), targets).backward()
+    with torch.no_grad():
+        for one, old in zip(head.parameters(), before.parameters(), strict=True):
+            one.copy_(old)
+    optimizer.step()
+    weight, _ = head_after(learner, training, replace(CACHED, cycle_length=1))
+    assert torch.allclose(weight, head[-1].weight, atol=1e-6)
+
+
+def test_an_optimizer_with_a_closure_is_refused_where_gradients_are_scaled(monkeypatch):
+    scaled = SimpleNamespace(device=torch.device("cpu"), scaler=torch.amp.GradScaler("cpu"))
+    monkeypatch.setattr("comp.training.learner.choose_device", lambda: scaled)
+    with pytest.raises(DeclarationError, match=r"Recipe: `optimizer` SAM steps with a closure.* half precision"):
+        learner_of(optimizer=SAM)
+    learner_of()
 
 
 def test_the_average_of_the_weights_is_validated_and_kept():

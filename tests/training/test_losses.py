@@ -8,6 +8,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from comp.errors import DeclarationError
 from comp.training.losses import MOST_WEIGHT, Mixing, Objective, class_weights
+from tests.training.conftest import halves
 
 TARGETS = {"single": torch.tensor([0, 2, 1, 0, 0, 1]), "multi": torch.tensor([[1, 0, 1], [0, 0, 0], [1, 1, 0]] * 2)}
 WEIGHTS = torch.tensor([0.5, 20.0, 3.0])
@@ -147,6 +148,39 @@ def test_a_loss_that_has_nothing_to_learn_and_is_finite_where_it_is_known_to_beg
     Objective(loss, one_of=True).try_on(TARGETS["single"], 3, mixed=False, start=start)
 
 
+def of_classes(logits, targets):
+    return logits.gather(1, targets[:, None]).mean()
+
+
+def of_shares(logits, targets):
+    return (logits * targets[:, :3]).mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "how", "named"),
+    [
+        (of_classes, {"mixed": True}, r"targets \(\d+, 3\), shares of classes \(B, C\), as batches are mixed"),
+        (of_classes, {"mixed": False, "taught": True}, r"targets \(\d+, 3\), shares .* as a teacher gives them"),
+        (of_shares, {"mixed": True}, r"targets \(\d+,\), classes of images that validate"),
+        (of_shares, {"mixed": False}, r"targets \(\d+,\)\."),
+    ],
+)
+def test_a_loss_that_fails_is_told_what_it_was_given_and_why(loss, how, named):
+    with pytest.raises(DeclarationError, match=f"`loss` of_.* raises .*; it was given logits .* and {named}"):
+        Objective(loss, one_of=True).try_on(TARGETS["single"], 3, **how)
+
+
+def test_a_loss_of_shares_is_taken_where_a_teacher_gives_all_of_them():
+    Objective(of_shares, one_of=True).try_on(TARGETS["single"], 3, mixed=True, taught=True)
+
+
+def test_a_loss_of_one_s_own_is_given_tags_as_floats():
+    objective = Objective(binary_cross_entropy_with_logits, one_of=False)
+    logits, tags = drawn_logits(), torch.eye(3, dtype=torch.int64).repeat(2, 1)
+    objective.try_on(tags, 3, mixed=False)
+    assert torch.equal(objective(logits, tags), Objective("bce", one_of=False)(logits, tags))
+
+
 CLASSES = 5
 few = settings(max_examples=30, deadline=None)
 
@@ -221,6 +255,25 @@ def test_features_are_blended_and_never_pasted(target, shape):
     left, shares = Mixing(0.0, 1.0, CLASSES)(inputs, targets)
     assert torch.equal(left, inputs)
     assert torch.equal(shares, given)
+
+
+@EVERY
+def test_a_function_of_one_s_own_mixes_images_and_labels_and_no_features(target):
+    inputs, targets, columns = images(7), labels(7, target)[0], torch.arange(7.0)[:, None]
+    before, mixing = inputs.clone(), Mixing(0.0, 0.0, CLASSES, halves)
+    torch.manual_seed(0)
+    mixed, shares, beside = mixing(inputs, targets, columns)
+    torch.manual_seed(0)
+    other = torch.randperm(7)
+    assert torch.equal(inputs, before)
+    assert torch.equal(mixed[:, :4], inputs[:, :4].float())
+    assert torch.equal(mixed[:, 4:], inputs[other][:, 4:].float())
+    whole = labels(7, target)[1]
+    assert torch.equal(shares, (whole + whole[other]) / 2)
+    assert torch.equal(beside, (columns + columns[other]) / 2)
+    features = torch.randn(7, 20)
+    assert torch.equal(mixing(features, targets)[0], features)
+    assert torch.equal(mixing(features, targets)[1], whole)
 
 
 @EVERY

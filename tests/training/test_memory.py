@@ -122,9 +122,10 @@ def test_a_batch_that_memory_has_no_room_for_makes_the_same_step_in_parts(room, 
     assert f"micro-batches of {batch // 2}" in said[0]
 
 
-def test_the_step_that_had_no_memory_leaves_no_trace():
+@pytest.mark.parametrize("optimizer", ["sgd", conftest.SAM])
+def test_the_step_that_had_no_memory_leaves_no_trace(optimizer):
     """Statistics, random state and gradients are those of a learner that knew from the start."""
-    (surprised, said), (knew, _) = (learner_of(room, dropout=0.5, mixup=0.4) for room in (3, None))
+    (surprised, said), (knew, _) = (learner_of(room, dropout=0.5, mixup=0.4, optimizer=optimizer) for room in (3, None))
     knew.micro_batches.training = 3
     fitted(surprised)
     fitted(knew)

@@ -8,8 +8,8 @@ from torch import nn
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.errors import DeclarationError
 from comp.training.backbone import layer_groups
-from comp.training.optimizers import average_of, build_optimizer, optimizer_names
-from tests.training.conftest import learner_of
+from comp.training.optimizers import average_of, build_optimizer, needs_closure, optimizer_names
+from tests.training.conftest import SAM, Again, learner_of
 
 BACKBONES = ["test_resnet", "test_vit", "test_convnext"]
 
@@ -98,6 +98,23 @@ def test_an_optimizer_takes_its_arguments():
 def test_an_optimizer_of_timm_s_that_is_left_out_is_told_why(name):
     with pytest.raises(DeclarationError, match=f"'{name}', which is left out, as its st"):
         optimizer_of(learner_of().model, optimizer=name)
+
+
+def lbfgs(groups):
+    return torch.optim.LBFGS([one for group in groups for one in group["params"]])
+
+
+def by_name(groups):
+    (early,) = (group for group in groups if group["name"] == "early")
+    return SAM([early])
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "needs"),
+    [("adamw", False), (radam, False), (by_name, False), (SAM, True), (Again, True), (lbfgs, True)],
+)
+def test_an_optimizer_needs_a_closure_that_does_not_step_without(optimizer, needs):
+    assert needs_closure(Recipe(optimizer=optimizer, stages=[Stage(size=32, train="all")])) is needs
 
 
 @pytest.mark.parametrize("decay", [0.3, 0.9, 0.9999])

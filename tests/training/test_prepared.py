@@ -60,6 +60,19 @@ def test_views_of_one_s_own_are_tried_at_the_size_that_is_predicted_at(begin):
         begin(*stages, tta=lambda size: [Resize(16, 16)])
 
 
+@pytest.mark.parametrize(
+    ("mixing", "said"),
+    [
+        (lambda images, targets: images, r"should return images \(8, 3, 16, 16\) and targets \(8, 3\)"),
+        (lambda images, targets: (images, targets[:4]), r"should return images \(8, 3, 16, 16\) and targets \(8, 3\)"),
+        (lambda images, targets: 1 / 0, "raises ZeroDivisionError"),
+    ],
+)
+def test_a_mixing_of_one_s_own_is_tried_before_a_training(begin, mixing, said):
+    with pytest.raises(DeclarationError, match=f"Recipe: `mixing` <lambda> {said}"):
+        begin(Stage(size=16, train="head", learning_rate=1e-2), mixing=mixing)
+
+
 def test_a_rule_over_rows_is_tried_before_a_training_and_not_when_tables_are_read(shades, at_home, preparing):
     tried = []
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import time
@@ -10,11 +11,13 @@ from functools import partial
 from operator import attrgetter
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from comp import runner
+from comp import TagNames, runner
 from comp.console import Console
+from comp.declare.labels.function import LabelFunction
 from comp.declare.recipe import Stage
 from comp.errors import DataError, KaggleError, RunError
 from comp.kaggle.client import Kaggle
@@ -25,7 +28,7 @@ from comp.training import training as module
 from comp.training.resuming import under_way
 from comp.training.state import load_state, save_state
 from comp.training.training import Training
-from tests.training.conftest import HEAD, KilledError
+from tests.training.conftest import HEAD, SAM, KilledError, halves
 
 FINDS = replace(HEAD, learning_rate="find")
 ALL = Stage(size=16, train="all", cycles=2, learning_rate=1e-3)
@@ -68,6 +71,11 @@ further = partial(pytest.param, marks=pytest.mark.long)
             (replace(ALL, train=2),),
             {"ema": 0.9, "mixup": 0.4, "cutmix": 0.4, "accumulation": 2, "snapshots": 2, "batch_size": 4},
             id="average, mixing, gathered, snapshots",
+        ),
+        pytest.param(
+            (replace(ALL, size=24),),
+            {"optimizer": SAM, "mixing": halves, "dropout": 0.3, "batch_size": 8},
+            id="an optimizer with another, a mixing of one's own",
         ),
         further(
             (replace(FINDS, schedule="lbfgs", cycles=1), replace(ALL, train=2, cached=True, views=2)),
@@ -343,3 +351,38 @@ def test_folds_that_are_joined_and_not_submitted_are_submitted_and_not_trained_a
     assert list_runs(workspace) == before
     assert joined.members
     assert joined.record("submitted")["status"] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("left_out", "said"),
+    [
+        ((), None),
+        (("red",), "among them all of red"),
+        (("red", "blue"), "among them all of blue, red"),
+    ],
+)
+@pytest.mark.parametrize("target", ["single", "multi"])
+def test_it_is_said_which_training_images_a_balance_leaves_out(begin, head, capsys, target, left_out, said):
+    def some(targets):
+        shown = np.ones(len(targets), int)
+        for place in map(("blue", "green", "red").index, left_out):
+            shown[targets == place if targets.ndim == 1 else targets[:, place] == 1] = 0
+        return shown
+
+    def tagged(folder):
+        table = head.labels.read(folder)
+        return table.assign(label=[[label] for label in table["label"]])
+
+    tags = {"labels": LabelFunction(tagged, target="multi"), "submission": TagNames(), "metric": "mean_f1"}
+    training = begin(HEAD, balance=some, of=tags if target == "multi" else {})
+    out = capsys.readouterr().out
+    assert ("`balance` never shows" in out) is bool(left_out)
+    if said:
+        prepared = training.prepared
+        meant = 36 - len(prepared.validating)
+        assert f"never shows {meant - len(prepared.training)} of {meant} training images, {said}\n" in out
+
+
+def test_a_balance_that_leaves_out_some_of_each_class_names_none(begin, capsys):
+    begin(HEAD, balance=lambda targets: np.arange(len(targets)) > 1)
+    assert re.search(r"`balance` never shows 2 of \d+ training images\n", capsys.readouterr().out)

@@ -1,8 +1,10 @@
 """Runs made of other runs, their members.
 
-Its door: `join` for the folds of one training, `ensemble` for any runs, `blending` for several trainings as they end.
+Its door: `join` for the folds of one training, `ensemble` for any runs, `blending` for several trainings as they end,
+`import_predictions` for those of another program.
 """
 
 from comp.tools.ensembles.combining import blending, ensemble, join
+from comp.tools.ensembles.importing import import_predictions
 
-__all__ = ["blending", "ensemble", "join"]
+__all__ = ["blending", "ensemble", "import_predictions", "join"]

@@ -58,13 +58,13 @@ def join(
     Raises RunError unless every fold is there once, all of the same seed, recipe and data.
     """
     members = all_folds(read_members(runs, to_combine=True))
-    tables = _as_they_are_now(competition, members, workspace, console, tables)
+    tables = as_they_are_now(competition, members, workspace, console, tables)
     together = Together(competition, members, tables, fold_of_rows(members, tables))
     valid = pd.concat([member.valid for member in members]).loc[together.ids].to_numpy()
     combined = together.combined(valid, weighted_mean(together.test), np.full(len(members), 1 / len(members)))
     scores, first = _score_folds(together, combined), members[0].config
     shared = {name: first[name] for name in ("recipe_name", "seed", "split_seed", "folds") if name in first}
-    return _write(
+    return write(
         together,
         workspace,
         console,
@@ -140,7 +140,7 @@ def _combined(
     """own: what the config has of a blend in place of an ensemble's."""
     members = read_members(runs, to_combine=True)
     refuse_differences(members, OF_ENSEMBLES, "combine runs that predict the same images, with the same labels")
-    tables = _as_they_are_now(competition, members, workspace, console, tables)
+    tables = as_they_are_now(competition, members, workspace, console, tables)
     together = Together(competition, members, tables, same_parts(members, tables))
     valid = np.stack([member.valid.loc[together.ids].to_numpy() for member in members])
     methods = by_every_method(together, valid)
@@ -170,10 +170,10 @@ def _combined(
         lines = describe(competition, scores)[-1:]
     whole_recipe = isinstance(competition.recipes.get(config["recipe_name"]), Ensemble)
     name = f"{config['recipe_name']}-blend" if own and not whole_recipe else config["recipe_name"]
-    return _write(together, workspace, console, name, config, best, scores, lines, into)
+    return write(together, workspace, console, name, config, best, scores, lines, into)
 
 
-def _as_they_are_now(
+def as_they_are_now(
     competition: Competition, members: Sequence[Member], workspace: Workspace, console: Console, tables: Tables | None
 ) -> Tables:
     """The tables with a row per answer; raises RunError for a run of other data."""
@@ -182,7 +182,7 @@ def _as_they_are_now(
     return tables
 
 
-def _write(
+def write(
     together: Together,
     workspace: Workspace,
     console: Console,

@@ -1,0 +1,53 @@
+"""Predictions that another program made, as a run: scored, shown, combined and submitted like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from comp.console import Console
+from comp.declare.competition import Competition
+from comp.errors import DataError, RunError
+from comp.runs import Run, Workspace
+from comp.submission.predictions import predictions_in, read_members
+from comp.submission.scoring import with_error
+from comp.tools.ensembles.combining import as_they_are_now, write
+from comp.tools.ensembles.members import Together, same_parts
+
+
+def import_predictions(
+    competition: Competition, like: Run, valid: Path, test: Path, workspace: Workspace, console: Console
+) -> Run:
+    """A run of predictions that were made elsewhere, on the split of the run ``like``.
+
+    valid, test: CSV or Parquet files of the images that validate in ``like``, each predicted by a model that did not
+        see it, and of those to predict: a first column of ids, and one per class, tag or number, as in the folder
+        `predictions` of runs.
+    Raises DataError for other ids or columns, or for what can't be predicted; RunError where no image validates.
+    """
+    (member,) = members = read_members([like], to_combine=True)
+    tables = as_they_are_now(competition, members, workspace, console, None)
+    together = Together(competition, members, tables, same_parts(members, tables))
+    if not len(together.rows):
+        raise RunError(f"No image validates in {like.name}, so nothing can be scored; name a run in which some do.")
+    predictions = [
+        predictions_in(_read(path), asked, competition.target, f"{path} is a table that", f"{like.name}'s predictions")
+        for path, asked in ((valid, member.valid.loc[together.ids]), (test, member.test.loc[tables.test["id"]]))
+    ]
+    combined = together.combined(predictions[0], predictions[1], np.ones(1))
+    scores = {**combined.record, "standard_errors": together.errors_of(combined)}
+    folds = member.config.get("folds") if together.of_folds else None
+    config = {"kind": "import", "recipe_name": "import", "folds": folds}
+    said = f"{competition.scoring.name} {with_error(scores)} on {len(together.rows)} validation images"
+    return write(together, workspace, console, "import", config, combined, scores, [said])
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Its rows, named by the text in the first column."""
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+        return table.set_index(table.columns[0]).rename(index=str)
+    except (OSError, ValueError, IndexError) as error:
+        raise DataError(f"{path} can't be read: {error}; it should be a CSV or a Parquet file.") from None

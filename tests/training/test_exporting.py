@@ -1,0 +1,57 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from comp.console import Console
+from comp.declare.recipe import Recipe, Stage
+from comp.errors import RunError
+from comp.runs.pretraining import lines_of_origin
+from comp.training.backbone import build_classifier, set_size
+from comp.training.exporting import export_backbone
+from comp.training.predicting import Trained, kept_learners
+
+IMAGES = torch.randint(0, 256, (2, 48, 48, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def exported(competition, run, folder):
+    export_backbone(competition, run, folder, Console())
+    return f"local-dir:{folder}"
+
+
+@pytest.mark.parametrize(("backbone", "size", "head"), [("test_resnet", 32, "gem"), ("test_vit", 48, "linear")])
+def test_another_training_starts_from_the_features_that_the_run_ended_with(
+    with_stages, train, tmp_path, backbone, size, head
+):
+    stage = Stage(size=size, train="all", learning_rate=0.01)
+    competition = with_stages(stage, backbone=backbone, head=head)
+    run = train(competition)
+    folder = exported(competition, run, tmp_path / "backbone")
+    model = next(kept_learners(Trained.of(run, competition), Console())).model
+    again = build_classifier(Recipe(backbone=folder, stages=[stage]), torch.zeros(3).numpy())
+    set_size(again, size)
+    ours, theirs = ({**one.backbone.state_dict()} for one in (model, again))
+    assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+    if head == "linear":
+        with torch.no_grad():
+            assert torch.equal(again.eval().features(IMAGES), model.eval().features(IMAGES))
+
+
+def test_a_training_says_where_its_backbone_learned_from_images_that_validate(head, train, tmp_path):
+    run = train(head)
+    folder = exported(head, run, tmp_path / "backbone")
+    recipe = replace(head.recipes["standard"], backbone=folder, pretrained=True)
+    start = replace(head, recipes={"standard": recipe})
+    assert "too good" not in train(start).log.read_text()
+    assert "too good" in train(start, seed=1).log.read_text()
+    assert not list(lines_of_origin(folder, "other", {"t00"}))
+
+
+def test_what_has_no_weights_and_a_folder_that_is_there_are_refused(head, train, tmp_path):
+    run = train(head)
+    with pytest.raises(RunError, match="is there already"):
+        exported(head, run, tmp_path)
+    run.write_config({**run.record("config"), "members": ["shades/standard-9"]})
+    with pytest.raises(RunError, match="shades/standard-9"):
+        exported(head, run, tmp_path / "backbone")
+    assert not (tmp_path / "backbone").exists()
