@@ -90,7 +90,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     viewpoint, because = viewpoint_of(words, has_up=look.has_up)
     unlike = bool(re.search(UNLIKE_PHOTOS, words)) or viewpoint.flips != "horizontal"
     ratio, like = (3, "unlike") if unlike else (10, "like")
-    recipes, recipes_seen = recipes_for(look.pixels, len(look.images), like_photographs=not unlike)
+    recipes, recipes_seen = recipes_for(look.pixels, len(look.images), ratio, like_photographs=not unlike)
     competition = Competition(
         name=name,
         kaggle=kaggle,

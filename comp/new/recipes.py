@@ -18,6 +18,8 @@ MANY_IMAGES = 5_000
 # What a head on frozen features leaves of the loss of guessing: 4 to 6 % where training the backbone made it worse
 # (photos of cats and dogs, of breeds), 16 % and more where it gained (scenes from above; satellite chips, 50 %).
 NEEDED_ABOVE = 0.1
+# The rate of the late layers beside the head's: right both for photos' ratio of 10 and for others' of 3.
+LATE_RATE = 1e-4
 
 # What a new declaration says above each.
 WHAT_IT_DOES = {
@@ -28,7 +30,7 @@ WHAT_IT_DOES = {
 
 
 def recipes_for(
-    pixels: tuple[int, int] | None, images: int, *, like_photographs: bool
+    pixels: tuple[int, int] | None, images: int, layer_lr_ratio: float, *, like_photographs: bool
 ) -> tuple[Mapping[str, Recipe | Ensemble], str]:
     """Quick, standard and strong, and why they are as they are.
 
@@ -36,6 +38,7 @@ def recipes_for(
     are pretrained on, the late half of the backbone trains as well.
 
     pixels: width and height of an image, if one was seen. images: how many there are.
+    layer_lr_ratio: the competition's, by which the head's rate is divided for the late layers.
     like_photographs: whether `standard` takes the larger backbone on a CPU: its features are better, and of photographs
         they may be enough; of its late half it trains a third of the smaller one's images per second.
     """
@@ -54,7 +57,7 @@ def recipes_for(
         views=length,
         schedule="one_cycle",
         cycle_length=length,
-        learning_rate=3e-4,
+        learning_rate=round(LATE_RATE * layer_lr_ratio, 6),
         needed_above=NEEDED_ABOVE,
     )
     cycles = replace(late_half, schedule="sgdr", cycles=3)

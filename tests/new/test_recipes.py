@@ -10,7 +10,7 @@ from comp.new.recipes import recipes_for
     ("pixels", "size"), [((640, 480), "native"), ((28, 28), 96), ((96, 64), 128), (None, "native")]
 )
 def test_images_are_looked_at_in_the_backbones_size_unless_they_are_small(pixels, size):
-    quick = recipes_for(pixels, 100, like_photographs=True)[0]["quick"]
+    quick = recipes_for(pixels, 100, 10, like_photographs=True)[0]["quick"]
     assert isinstance(quick, Recipe)
     assert {stage.size for stage in quick.stages} == {size}
 
@@ -18,7 +18,7 @@ def test_images_are_looked_at_in_the_backbones_size_unless_they_are_small(pixels
 def test_the_backbone_trains_where_a_head_leaves_much_and_shorter_where_there_are_many_images():
     epochs = []
     for images in (1_000, 50_000):
-        quick = recipes_for((256, 256), images, like_photographs=False)[0]["quick"]
+        quick = recipes_for((256, 256), images, 3, like_photographs=False)[0]["quick"]
         assert isinstance(quick, Recipe)
         assert [(stage.train, stage.needed_above > 0) for stage in quick.stages] == [("head", False), (2, True)]
         epochs.append(quick.stages[-1].epochs)
@@ -26,8 +26,20 @@ def test_the_backbone_trains_where_a_head_leaves_much_and_shorter_where_there_ar
 
 
 @pytest.mark.parametrize("like", [True, False])
+def test_late_layers_learn_at_the_same_rate_whatever_their_ratio_to_the_head_is(like):
+    rates = []
+    for ratio in (3, 10):
+        recipes, _ = recipes_for((256, 256), 100, ratio, like_photographs=like)
+        standard = recipes["standard"]
+        assert isinstance(standard, Recipe)
+        assert standard.on_cpu is not None
+        rates += [recipe.stages[-1].learning_rate / ratio for recipe in (recipes["quick"], standard.on_cpu)]
+    assert rates == pytest.approx([rates[0]] * 4)
+
+
+@pytest.mark.parametrize("like", [True, False])
 def test_strong_blends_backbones_and_what_it_blends_runs_on_two_cores(like):
-    recipes, _ = recipes_for((256, 256), 100, like_photographs=like)
+    recipes, _ = recipes_for((256, 256), 100, 10, like_photographs=like)
     strong = recipes["strong"]
     assert isinstance(strong, Ensemble)
     assert len(strong.backbones) > 1

@@ -15,7 +15,7 @@ from comp.new.inference import Finding, InferredDeclaration
 from comp.new.recipes import recipes_for
 from comp.new.writing import assignment, write
 
-RECIPES = recipes_for((300, 400), 500, like_photographs=False)[0]
+RECIPES = recipes_for((300, 400), 500, 3, like_photographs=False)[0]
 HOSTILE = 'A "new"\nline """ \\ {{ 7 * 7 }} {% raw %} \u2013 <b> `x`'
 
 
