@@ -312,7 +312,8 @@ class Predicting:
             "recipe_name": name,
             "recipe": recipe,
             "seed": seed,
-            "data": {"train": len(tables.train), "test": len(tables.test), "fingerprint": "f00d", "predicted": "cafe"},
+            "data": {"train": len(tables.train), "test": len(tables.test), "fingerprint": "f00d"},
+            "predicted_data": "cafe",
             **config,
         }
         run.write_record("config", whole)

@@ -67,8 +67,8 @@ def ensemble(
 def import_(
     here: Here,
     run: RunName,
-    valid: Annotated[Path, option("FILE", "A CSV of ids and classes: of the images that validate in that run.")],
-    test: Annotated[Path, option("FILE", "A CSV of ids and classes: of the images to predict.")],
+    valid: Annotated[Path, option("FILE", "CSV or Parquet of ids and classes, for the images that validate.")],
+    test: Annotated[Path, option("FILE", "The same for the images to predict.")],
 ) -> None:
     """Make a run of predictions that another program made."""
     from comp.tools.ensembles import import_predictions

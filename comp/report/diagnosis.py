@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from comp.declare.recipe import Recipe
-from comp.errors import RunError, counted
+from comp.errors import counted
 from comp.report import rules
 from comp.report.rules import LEARNED, Record, not_comparable
 from comp.runs import EPOCH_COLUMNS, STEP_COLUMNS, Run
@@ -50,8 +50,7 @@ class Finding:
 
 def diagnosis_of(trained: Run) -> list[str]:
     """A line per finding, or one that says that nothing looks wrong; a run may have ended before any epoch did."""
-    if trained.members:
-        raise RunError(f"{trained.name} is made of other runs; diagnose {', '.join(trained.members)} instead.")
+    trained.must_have_weights("diagnose {members} instead")
     return [str(one) for one in findings_of(trained)] or [healthy(trained.history.epochs(), as_it_went(trained))]
 
 

@@ -41,7 +41,7 @@ def gallery(
     rows = worth_a_picture(outcomes, PICTURES)
     ranks = {name: {row: rank for rank, row in enumerate(order.tolist())} for name, order in orders(outcomes).items()}
     maps: dict[int, str] = {}
-    why_not = "a run made of other runs has no weights of its own" if run.members else ""
+    why_not = "it has no weights of its own" if run.members else ""
     if with_maps and not run.members:
         try:
             maps = _maps(competition, run, outcomes, rows, paths, console)

@@ -77,6 +77,14 @@ class Run:
         """What a training that was stopped is resumed from."""
         return self.folder / "checkpoints" / "last.pt"
 
+    def must_have_weights(self, remedy: str) -> None:
+        """Raise RunError for a run of other runs, or of another program's predictions. remedy: of {members}."""
+        if self.members and self.record("config").get("kind") == "import":
+            raise RunError(f"{self.name} has another program's predictions and no weights; name a run of comp's.")
+        if self.members:
+            remedy = remedy.format(members=", ".join(self.members))
+            raise RunError(f"{self.name} is made of other runs and has no weights; {remedy}.")
+
     def joined_in(self) -> list[Run]:
         """The joined folds that this run is one of."""
         others = ((path, _config(path)) for path in sorted(self.folder.parent.glob("*/config.json")))

@@ -106,16 +106,24 @@ def pretraining(backbone: str) -> Pretraining:
     return Pretraining(backbone, int(known.input_size[-1]), str(known.interpolation), known.fixed_input_size)
 
 
+def origin_of(backbone: str) -> dict[str, Any] | None:
+    """Which run a folder's backbone was exported from, and which images it did not learn from; None for any other."""
+    with suppress(OSError, ValueError):
+        if backbone.startswith("local-dir:"):
+            described = Path(backbone.removeprefix("local-dir:")) / "config.json"
+            found: dict[str, Any] | None = json.loads(described.read_text(encoding="utf-8")).get(ORIGIN)
+            return found
+    return None
+
+
 def lines_of_origin(backbone: str, competition: str, validating: set[str]) -> Iterator[str]:
-    """A line where a run's backbone, exported to a folder, learned from images that validate now."""
-    if backbone.startswith("local-dir:"):
-        file = Path(backbone.removeprefix("local-dir:")) / "config.json"
-        origin = json.loads(file.read_text(encoding="utf-8")).get(ORIGIN)
-        if origin and origin["competition"] == competition and not validating <= {*origin["left_out"]}:
-            yield (
-                f"the backbone is that of {origin['run']}, which learned from images that validate here, so validation "
-                "scores are too good; export that of a run in which they validate"
-            )
+    """A line where an exported backbone learned from images that validate now."""
+    origin = origin_of(backbone)
+    if origin and origin["competition"] == competition and not validating <= {*origin["left_out"]}:
+        yield (
+            f"the backbone is that of {origin['run']}, which learned from images that validate here, so validation "
+            "scores are too good; export that of a run in which they validate"
+        )
 
 
 def unknown(backbone: str) -> BackboneError:

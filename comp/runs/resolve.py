@@ -125,7 +125,8 @@ class Experiment:
 
         Raises RunError where the run ended, was trained by hand, or by another version of comp.
         """
-        if run.members or run.trained:
+        run.must_have_weights("train one of {members}")
+        if run.trained:
             raise RunError(f"The training of {run.name} has ended; predict with it by `comp predict {run.name}`.")
         config = run.record("config")
         if config.get("by_hand"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.models import save_for_hf
@@ -14,7 +15,7 @@ from comp.declare.competition import Competition
 from comp.errors import RunError
 from comp.files import write_text
 from comp.runs import Run
-from comp.runs.pretraining import ORIGIN
+from comp.runs.pretraining import ORIGIN, origin_of
 from comp.training.heads import GeM
 from comp.training.predicting import Trained, kept_learners
 
@@ -24,11 +25,11 @@ def export_backbone(competition: Competition, run: Run, folder: Path, console: C
 
     Raises RunError for a run without weights, or where something is at the folder's place.
     """
-    if run.members:
-        raise RunError(f"{run.name} is made of other runs and has no weights; name one of {', '.join(run.members)}.")
+    run.must_have_weights("name one of {members}")
     if folder.exists():
         raise RunError(f"{folder} is there already; name another folder.")
-    backbone = next(kept_learners(Trained.of(run, competition), console)).model.backbone
+    trained = Trained.of(run, competition)
+    backbone = next(kept_learners(trained, console)).model.backbone
     for name, module in list(backbone.named_modules()):
         if isinstance(module, GeM):  # which timm doesn't build
             backbone.set_submodule(name, module.average)
@@ -39,8 +40,19 @@ def export_backbone(competition: Competition, run: Run, folder: Path, console: C
         shutil.rmtree(unfinished, ignore_errors=True)
         save_for_hf(backbone, str(unfinished), safe_serialization=True)
         config = unfinished / "config.json"
-        origin = {"competition": run.competition, "run": run.name, "left_out": sorted(run.validating())}
-        write_text(config, json.dumps({**json.loads(config.read_text(encoding="utf-8")), ORIGIN: origin}, indent=1))
+        described = {**json.loads(config.read_text(encoding="utf-8")), ORIGIN: _origin(trained)}
+        write_text(config, json.dumps(described, indent=1))
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _origin(trained: Trained) -> dict[str, Any] | None:
+    """Whose the backbone is, and which images it did not learn from, here or in the run that it was exported from."""
+    run, recipe, before = trained.run, trained.recipe, origin_of(trained.recipe.backbone)
+    if all(stage.groups == 1 for stage in recipe.stages):
+        return before
+    left_out = run.validating()
+    if before and before["competition"] == run.competition:
+        left_out &= {*before["left_out"]}
+    return {"competition": run.competition, "run": run.name, "left_out": sorted(left_out)}

@@ -251,7 +251,10 @@ class Mixing:
 
 def _mixed_by(own: Callable[..., Any], images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     found, shapes = called("Recipe: `mixing`", own, images, targets), [tuple(images.shape), tuple(targets.shape)]
-    if not isinstance(found, tuple) or [getattr(part, "shape", None) for part in found] != shapes:
+    if not isinstance(found, tuple) or [isinstance(part, Tensor) and tuple(part.shape) for part in found] != shapes:
         given = "images {} and targets {}".format(*shapes)
-        raise DeclarationError(f"Recipe: `mixing` {short_name(own)} should return {given}, as it is given them.")
-    return found
+        raise DeclarationError(
+            f"Recipe: `mixing` {short_name(own)} should return {given}, tensors as it is given them."
+        )
+    mixed, shares = found
+    return mixed.float(), shares.float()

@@ -76,18 +76,22 @@ def optimizer_names() -> list[str]:
 
 
 def needs_closure(recipe: Recipe) -> bool:
-    """Whether an optimizer of one's own only steps with a closure, as SAM's (arXiv:2010.01412): tried on one weight."""
-    weight = nn.Parameter(torch.ones(2, 2))
+    """Whether an optimizer of one's own only steps with a closure, as SAM's (arXiv:2010.01412), by a try."""
+    weights = [nn.Parameter(torch.ones(2, 2)) for _ in LAYER_GROUPS]
 
     def closure() -> torch.Tensor:
-        weight.grad = torch.ones(2, 2)
-        return weight.detach().sum()
+        for weight in weights:
+            weight.grad = torch.ones(2, 2)
+        return weights[0].detach().sum()
 
     def steps(*given: Callable[[], torch.Tensor]) -> bool:
         closure()
+        groups = [
+            {"params": [weight], "lr": 1e-3, "weight_decay": 0.0, "name": name}
+            for weight, name in zip(weights, LAYER_GROUPS, strict=True)
+        ]
         try:
-            group = {"params": [weight], "lr": 1e-3, "weight_decay": 0.0, "name": LAYER_GROUPS[-1]}
-            recipe.optimizer([group]).step(*given)  # type: ignore[operator]
+            recipe.optimizer(groups).step(*given)  # type: ignore[operator]
         except Exception:  # it is anybody's code; `build_optimizer` says what is wrong with it
             return False
         return True

@@ -96,11 +96,7 @@ def predict(
 
     Raises RunError for a run that has no weights, was trained on other classes, or predicts NaN.
     """
-    if run.members:
-        raise RunError(
-            f"{run.name} is made of other runs and has no weights to predict with; predict "
-            f"{', '.join(run.members)} and combine them again."
-        )
+    run.must_have_weights("predict {members} and combine them again")
     trained = Trained.of(run, competition)
     competition, config = trained.competition, trained.config
     if list(tables.classes) != config["classes"]:

@@ -29,7 +29,8 @@ from comp.training.state import load_state
 from comp.training.training import Training
 
 # Of a config, what says nothing about the results, and what makes them differ in their last digits only.
-NOT_COMPARED = ("command", "order")
+# The data that are predicted are some of all data.
+NOT_COMPARED = ("command", "order", "predicted_data")
 CHOSEN = ("recipe_name", "settings", "seed", "split_seed", "all_data", "folds", "fold", "like")
 OF_THE_MACHINE = ("versions", "device", "precision")
 # Of so many finished runs it is said what differs; a sweep has hundreds.

@@ -63,14 +63,15 @@ class StageState:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Be as it was when `state_dict` was called; what is drawn from now on is what was drawn from then on."""
-        saved = [state["optimizer"], *state.get("within", [])]
-        for optimizer, own in zip([self.optimizer, *_within(self.optimizer)], saved, strict=True):
-            # They may share the groups, whose rates the schedule sets: torch would give each its own.
-            groups = optimizer.param_groups
+        optimizers, saved = [self.optimizer, *_within(self.optimizer)], [state["optimizer"], *state.get("within", [])]
+        # They may share the groups, whose rates the schedule sets: torch would give each its own.
+        groups = [optimizer.param_groups for optimizer in optimizers]
+        for optimizer, own in zip(optimizers, saved, strict=False):  # earlier versions saved the outer one's alone
             optimizer.load_state_dict(own)
-            for group, loaded in zip(groups, optimizer.param_groups, strict=True):
+        for optimizer, kept in zip(optimizers, groups, strict=True):
+            for group, loaded in zip(kept, optimizer.param_groups, strict=True):
                 group.update(loaded)
-            optimizer.param_groups = groups
+            optimizer.param_groups = kept
         self.schedule.load_state_dict(state["schedule"])
         if self.average is not None:
             # A frozen backbone is not saved.

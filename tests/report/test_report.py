@@ -57,7 +57,7 @@ def test_a_run_without_weights_is_reported_without_maps_and_says_why(shaded, par
 
 def test_joined_folds_are_reported_with_every_fold(shaded):
     page = Page(report(shaded, join(shaded.competition, shaded.folds(3), shaded.workspace, Console())))
-    assert "no activation maps: a run made of other runs" in page.text
+    assert "no activation maps: it has no weights" in page.text
     assert "Mean of the folds" in page.text
     assert "comp join shades/standard-1 shades/standard-2 shades/standard-3" in page.text
     assert page.pictures == 36

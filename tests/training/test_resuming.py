@@ -77,6 +77,7 @@ further = partial(pytest.param, marks=pytest.mark.long)
             {"optimizer": SAM, "mixing": halves, "dropout": 0.3, "batch_size": 8},
             id="an optimizer with another, a mixing of one's own",
         ),
+        pytest.param((replace(HEAD, cycles=2),), {"optimizer": "lookahead_adamw"}, id="timm's optimizer with another"),
         further(
             (replace(FINDS, schedule="lbfgs", cycles=1), replace(ALL, train=2, cached=True, views=2)),
             {"dropout": 0.3, "freeze_batch_norm": True, "snapshots": 2, "ema": 0.9, "mixup": 0.2},

@@ -42,7 +42,7 @@ from comp.training.launching import is_main
 
 # With this weight a run is the ensemble.
 ALONE = 0.9995
-OF_ENSEMBLES = ("competition", "classes", "data.predicted")
+OF_ENSEMBLES = ("competition", "classes", "predicted_data")
 
 
 def join(
@@ -139,7 +139,11 @@ def _combined(
 ) -> Run:
     """own: what the config has of a blend in place of an ensemble's."""
     members = read_members(runs, to_combine=True)
-    refuse_differences(members, OF_ENSEMBLES, "combine runs that predict the same images, with the same labels")
+    # Runs of earlier versions have a fingerprint of all data only.
+    alike = (
+        OF_ENSEMBLES if all("predicted_data" in member.config for member in members) else (*OF_ENSEMBLES[:2], "data")
+    )
+    refuse_differences(members, alike, "combine runs that predict the same images, with the same labels")
     tables = as_they_are_now(competition, members, workspace, console, tables)
     together = Together(competition, members, tables, same_parts(members, tables))
     valid = np.stack([member.valid.loc[together.ids].to_numpy() for member in members])
@@ -210,7 +214,7 @@ def write(
         "metric": competition.scoring.name,
         "scoring": recorded(competition.metric),
         "classes": first["classes"],
-        "data": first["data"],
+        **{name: first[name] for name in ("data", "predicted_data") if name in first},
     }
     run = create_run(workspace, competition.name, name) if into is None else into
     try:

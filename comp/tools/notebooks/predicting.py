@@ -25,8 +25,7 @@ def write_predicting(declaration: Path, run: Run, console: Console) -> Path:
 
     Raises RunError where the run is not predicted yet, or is made of other runs, and has no weights of its own.
     """
-    if run.members:
-        raise RunError(f"{run.name} is made of other runs and has no weights; name one of {', '.join(run.members)}.")
+    run.must_have_weights("name one of {members}")
     if "shares" not in run.record("scores"):
         raise RunError(f"{run.name} was predicted by an older comp; run `comp predict {run.name}` once more.")
     competition = load_competition(declaration)

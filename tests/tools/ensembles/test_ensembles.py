@@ -139,8 +139,21 @@ def test_runs_whose_validation_images_or_folds_differ_are_refused(made):
 def test_runs_on_other_data_are_told_in_what_they_differ(made):
     differ_in = partial(refused_where_they_differ, ensembles.ensemble, made, [made.run(HALF), made.run(HALF)])
     differ_in({"classes": ["blue", "green", "pink"]}, "classes")
-    differ_in({"data": {"predicted": "beef"}}, "data.predicted (beef and cafe)")
+    differ_in({"predicted_data": "beef"}, "predicted_data (beef and cafe)")
     differ_in({"competition": "planet"}, "competition (planet and shades)")
+
+
+def test_runs_of_earlier_versions_are_combined_where_all_their_data_are_the_same(made):
+    first, second, other = (
+        made.run(HALF),
+        made.run(HALF),
+        made.run(HALF, data={"train": 36, "test": 12, "fingerprint": "beef"}),
+    )
+    for run in (first, other):
+        run.write_record("config", {k: v for k, v in run.record("config").items() if k != "predicted_data"})
+    assert ensemble(made, [first, second], "mean").record("config")["data"]["fingerprint"] == "f00d"
+    for some in ([first, other], [second, other]):
+        assert "data.fingerprint" in refusal(ensembles.ensemble, made, some)
 
 
 def test_one_run_and_runs_that_predicted_other_images_are_refused(made):

@@ -6,6 +6,7 @@ from comp.console import Console
 from comp.errors import CompError
 from comp.runs import find_run, list_runs
 from comp.tools.ensembles import ensemble, import_predictions, join
+from comp.tools.ensembles.importing import read_table
 from tests.tools.ensembles.conftest import HALF, predictions
 
 
@@ -77,6 +78,23 @@ def test_a_file_that_can_not_be_read_and_a_run_without_validation_are_refused(ma
         imported(made, like, [tmp_path / "nowhere.csv", paths[1]])
     with pytest.raises(CompError, match="No image validates"):
         imported(made, made.run(["train"] * 36), paths)
+
+
+def test_what_needs_weights_says_that_an_import_has_none(made, files, on_shades):
+    run = imported(made, like := made.run(HALF), files(like))
+    for words in (("predict", run.name), ("diagnose", run.name), ("train", "--resume", run.name)):
+        ended = on_shades(*words)
+        assert ended.status != 0
+        assert "another program" in ended.sentence
+        assert like.name not in ended.sentence
+
+
+def test_ids_may_be_called_as_pandas_calls_what_is_missing_or_be_the_index_of_a_parquet_file(made, tmp_path):
+    table = predictions(made.run(HALF), "test")
+    for path, ids in ((tmp_path / "na.csv", ["NA", "null"]), (tmp_path / "index.parquet", ["7", "007"])):
+        some = table.iloc[:2].set_axis(ids, axis=0)
+        some.to_csv(path) if path.suffix == ".csv" else some.to_parquet(path)
+        assert list(read_table(path).index) == ids
 
 
 def test_the_command_prints_the_run_and_its_page_says_whose_predictions_it_has(made, files, on_shades, workspace):
