@@ -32,10 +32,9 @@ def import_predictions(
     together = Together(competition, members, tables, same_parts(members, tables))
     if not len(together.rows):
         raise RunError(f"No image validates in {like.name}, so nothing can be scored; name a run in which some do.")
+    whose = f"{like.name}'s predictions"
     predictions = [
-        predictions_in(
-            read_table(path), asked, competition.target, f"{path} is a table that", f"{like.name}'s predictions"
-        )
+        predictions_in(read_table(path), asked, competition.target, f"{path} is a table that", whose)
         for path, asked in ((valid, member.valid.loc[together.ids]), (test, member.test.loc[tables.test["id"]]))
     ]
     combined = together.combined(predictions[0], predictions[1], np.ones(1))
@@ -49,12 +48,11 @@ def import_predictions(
 def read_table(path: Path) -> pd.DataFrame:
     """A file's rows, named by the text in its first column, or in the index of a Parquet file. Raises DataError."""
     try:
-        if path.suffix != ".parquet":
+        if path.suffix == ".parquet":
+            table = pd.read_parquet(path)
+            table = table if isinstance(table.index, pd.RangeIndex) else table.reset_index()
+        else:
             table = pd.read_csv(path, dtype=str, keep_default_na=False)  # an id may be NA
-        elif isinstance((table := pd.read_parquet(path)).index, pd.RangeIndex):
-            table = table.astype({table.columns[0]: str})
-        else:  # as pandas writes a table that is named by its ids
-            return table.rename(index=str)
-        return table.set_index(table.columns[0])
+        return table.set_index(table.columns[0]).rename(index=str)
     except (OSError, ValueError, IndexError) as error:
         raise DataError(f"{path} can't be read: {error}; it should be a CSV or a Parquet file.") from None
