@@ -110,18 +110,19 @@ def predict(
     targets, answers = tables.answered(rows)
     ids = tables.train["id"][validates].to_list() if answers is None else np.unique(answers).tolist()
     views = len(tta_views(trained.recipe, competition.augment))
-    postprocessing, scores = tune_on_logits(
-        competition,
-        trained.outputs,
-        tables.classes,
-        targets,
-        valid,
-        config["postprocessing"],
-        answers,
-        views,
-        labelled=tables.targets,
-        ids=ids,
-    )
+    with console.waiting("tuning post-processing"):  # a metric of one's own may be slow
+        postprocessing, scores = tune_on_logits(
+            competition,
+            trained.outputs,
+            tables.classes,
+            targets,
+            valid,
+            config["postprocessing"],
+            answers,
+            views,
+            labelled=tables.targets,
+            ids=ids,
+        )
     # Where no image validates, as the run that it is like found.
     if not scores.setdefault("tta_used", config.get("tta_used", True)):
         valid, test = valid[:, ::views], test[:, ::views]

@@ -147,7 +147,8 @@ def _combined(
     tables = as_they_are_now(competition, members, workspace, console, tables)
     together = Together(competition, members, tables, same_parts(members, tables))
     valid = np.stack([member.valid.loc[together.ids].to_numpy() for member in members])
-    methods = by_every_method(together, valid)
+    with console.waiting("tuning post-processing"):
+        methods = by_every_method(together, valid)
     chosen = _chosen(methods, how, len(together.rows))
     best = methods[chosen]
     if own is None and best.weights.max() >= ALONE:
