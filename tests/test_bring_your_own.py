@@ -80,6 +80,24 @@ def rows(shades):
     return shades
 
 
+@pytest.fixture
+def questions(shades):
+    """The colours again, with a second question of each image, and a row of the submission for each of both."""
+    answers = shades.served / ".answers" / "shades.csv"
+    for path in (shades.files / "train.csv", shades.files / "sample_submission.csv", answers):
+        given = [line.split(",") for line in path.read_text().splitlines()[1:]]
+        toned = [(name, colour, ("dark", "light")[number % 2]) for number, (name, colour) in enumerate(given)]
+        if path.name == "train.csv":
+            lines = ["id,colour,tone", *map(",".join, toned)]
+        else:
+            lines = [
+                "row,answer",
+                *(f"{name}_{q},{a}" for name, *both in toned for q, a in zip(("colour", "tone"), both, strict=True)),
+            ]
+        path.write_text("\n".join(lines) + "\n")
+    return shades
+
+
 def declared(source, example):
     """The source of a declaration with the example before it, and the fields that it sets, set."""
     names = [

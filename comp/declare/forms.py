@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class SubmissionForm(Protocol):
     """How predictions are written; a class of one's own needs no more than this.
 
-    Where ids name image and class, also `parts`: both of the ids (N,) as a DataFrame (N, 2); `encode` takes (N, 1)."""
+    Where each id names an image and a column, also `parts`: both of the ids (N,), as a DataFrame (N, 2). `encode` and
+    `decode` then have a row for each image, as if these columns stood in the file."""
 
     @property
     def takes(self) -> Kind:
@@ -124,15 +125,16 @@ class ProbabilityPerRow(Declared):
         return parts_of_rows(ids, self.row, self.labels)
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-        """The first probability of each row: who asks knows its class."""
+        import pandas as pd
+
         _require_columns(self.labels, classes)
-        return _one_column(columns, predictions[:, 0])
+        return pd.DataFrame(predictions, columns=list(classes))[list(columns)]
 
     def decode(self, frame: pd.DataFrame, _classes: Sequence[str]) -> Predictions:
         return _probabilities(frame)
 
-    def classes_in(self, *_frames: pd.DataFrame) -> tuple[str, ...]:
-        return tuple(self.labels)
+    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
+        return tuple(label for label in self.labels if label in frames[0])
 
 
 @dataclass(frozen=True)
@@ -314,6 +316,30 @@ class Numbers:
 
     def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
         return tuple(frames[0].columns)
+
+
+@dataclass(frozen=True)
+class RowPerImage:
+    """The columns of a form with `parts` as they stand in a file of a row for each image."""
+
+    form: SubmissionForm
+
+    @property
+    def takes(self) -> Kind:
+        return self.form.takes
+
+    @property
+    def targets(self) -> Sequence[Target]:
+        return self.form.targets
+
+    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+        return self.form.encode(predictions, classes, columns)[list(columns)]
+
+    def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
+        return self.form.decode(frame, classes)
+
+    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
+        return self.form.classes_in(*frames)
 
 
 OF_PROBABILITIES = (ProbabilityOf, ProbabilityPerClass, ProbabilityPerRow, ClassWithConfidence)

@@ -32,7 +32,8 @@ CELLS = 1 << 21
 class SampleSubmission:
     """What a sample submission asks for: its columns, the id's first, and its ids (N,) as text.
 
-    parts: the image and the class that each id names, in columns 0 and 1, where they name both.
+    parts: the image and the column that each id names, in columns 0 and 1, where they name both: it is written with a
+        row for each image, and has a row for each of both.
     order: of the columns in the file, where the id's is not the first.
     """
 
@@ -45,6 +46,10 @@ class SampleSubmission:
     def asked(self) -> pd.Series[str]:
         """What is to be predicted for each row (N,), by its id."""
         return self.ids if self.parts is None else self.parts[0]
+
+    def written(self, classes: Sequence[str]) -> list[str]:
+        """The columns after the id's that a form writes; classes among them in their order."""
+        return list(self.columns[1:]) if self.parts is None else _in_order(self.parts[1], classes)
 
     @property
     def header(self) -> list[str]:
@@ -69,18 +74,19 @@ class Submission:
 
     def blocks(self, cells: int = CELLS) -> Iterator[pd.DataFrame]:
         """Its rows with about so many values at a time, each at its index."""
-        id_column, *columns = self.sample_submission.columns
+        sample, form = self.sample_submission, self.competition.submission
+        columns = sample.written(self.classes)
         # The predictions that are read count, too: one class of many may be written.
         rows = max(1, cells // max(len(columns), self.predictions[:1].size))
         for start in range(0, len(self), rows):
             chosen = slice(start, start + rows)
-            predictions = self.predictions[self.indices[chosen]]
-            if self.sample_submission.parts is not None:
-                numbers = pd.Index(self.classes).get_indexer(pd.Index(self.sample_submission.parts[1].iloc[chosen]))
-                predictions = np.take_along_axis(predictions, numbers[:, None], axis=1)
-            block = of_form(self.competition.submission, "encode", predictions, self.classes, columns)
-            block.insert(0, id_column, self.sample_submission.ids.iloc[chosen].to_list())
-            yield block[self.sample_submission.header].set_axis(range(start, start + len(block)), axis=0)
+            images, of_rows = np.unique(self.indices[chosen], return_inverse=True)
+            block = _encoded(form, self.predictions[images], self.classes, columns).iloc[of_rows]
+            if sample.parts is not None:
+                places = block.columns.get_indexer(pd.Index(sample.parts[1].iloc[chosen]))
+                block = pd.DataFrame({sample.columns[1]: block.to_numpy()[np.arange(len(block)), places]})
+            block.insert(0, sample.columns[0], sample.ids.iloc[chosen].to_list())
+            yield block[sample.header].set_axis(range(start, start + len(block)), axis=0)
 
 
 def read_sample_submission(path: Path, id_column: str = "", form: SubmissionForm | None = None) -> SampleSubmission:
@@ -101,17 +107,44 @@ def read_sample_submission(path: Path, id_column: str = "", form: SubmissionForm
 
 
 def _parts_of(form: SubmissionForm, ids: pd.Series[str]) -> pd.DataFrame:
-    """The image and the class (N, 2) that each id names, at the ids' places; raises DeclarationError for others."""
+    """The image and the column (N, 2) that each id names, at the ids' places; raises DeclarationError for others."""
     parts = of_form(form, "parts", ids)
     asked = f"Competition: `submission` is {type(form).__name__}: `parts` of the form should return a DataFrame (N, 2)"
     if not isinstance(parts, pd.DataFrame) or parts.shape != (len(ids), 2):
         found = f"{type(parts).__name__} {getattr(parts, 'shape', '')}".strip()
-        raise DeclarationError(f"{asked} of the image and the class of {len(ids)} ids, but it returns a {found}.")
-    if (without := parts.isna().any(axis=1).to_numpy()).any():
+        raise DeclarationError(f"{asked} of the image and the column of {len(ids)} ids, but it returns a {found}.")
+    wrong = (parts.isna().any(axis=1) | parts.duplicated()).to_numpy()
+    if wrong.any():
         raise DeclarationError(
-            f"{asked} with an image and a class of each id, but it has none of {ids[without].iloc[0]!r}."
+            f"{asked} with an image and a column of each id, no two the same, but of {ids[wrong].iloc[0]!r} it has "
+            f"{tuple(parts[wrong].iloc[0])}."
         )
     return parts.set_axis([0, 1], axis=1).set_axis(ids.index)
+
+
+def _in_order(names: pd.Series[str], classes: Sequence[str]) -> list[str]:
+    """Each of the names once: classes in their order, others as they come."""
+    found = names.unique().tolist()
+    return sorted(found, key=lambda name: classes.index(name) if name in classes else len(classes))
+
+
+def _encoded(
+    form: SubmissionForm, predictions: npt.NDArray[Any], classes: Sequence[str], columns: Sequence[str]
+) -> pd.DataFrame:
+    """What the form writes, a row for each prediction; raises SubmissionError where it lacks a column."""
+    block, name = of_form(form, "encode", predictions, classes, columns), type(form).__name__
+    if not isinstance(block, pd.DataFrame) or len(block) != len(predictions):
+        found = f"{type(block).__name__} {getattr(block, 'shape', '')}".strip()
+        raise DeclarationError(
+            f"Competition: `submission` is {name}, whose `encode` returns a {found}, but it should return a DataFrame "
+            f"with {len(predictions)} rows, one for each prediction."
+        )
+    if missing := [column for column in columns if column not in block]:
+        raise SubmissionError(
+            f"The sample submission asks for {missing[0]!r}, but {name} writes "
+            f"{', '.join(map(str, block.columns[:10]))}; see whether `submission` and the classes' names are right."
+        )
+    return block
 
 
 def build_submission(
@@ -122,7 +155,6 @@ def build_submission(
     predictions: npt.NDArray[Any],
 ) -> Submission:
     """Predictions by id, in the sample submission's rows and columns; raises SubmissionError if they don't fit."""
-    _must_be_classes(sample_submission, classes)
     indices = _indices(sample_submission, ids)
     submission = Submission(competition, classes, sample_submission, predictions, indices)
     _check(submission.blocks(), competition, classes, sample_submission)
@@ -137,23 +169,13 @@ def must_fit(
     prediction: npt.NDArray[Any],
 ) -> None:
     """Raise SubmissionError where no submission could be built for these ids, each with the same prediction (1, …)."""
-    parts = sample_submission.parts
-    written = prediction if parts is None else prediction[:, :1]
-    of_form(competition.submission, "encode", written, classes, sample_submission.columns[1:])
-    _must_be_classes(sample_submission, classes)
+    _encoded(competition.submission, prediction, classes, sample_submission.written(classes))
     _indices(sample_submission, ids, "image")
-    first = replace(sample_submission, ids=sample_submission.ids[:1], parts=None if parts is None else parts[:1])
-    build_submission(competition, classes, first, first.asked.to_list(), prediction)
-
-
-def _must_be_classes(sample_submission: SampleSubmission, classes: Sequence[str]) -> None:
-    """Raise SubmissionError for an id that names another class."""
-    parts = sample_submission.parts
-    if parts is not None and len(odd := parts[~parts[1].isin(list(classes))]):
-        raise SubmissionError(
-            f"The sample submission's {sample_submission.ids[odd.index[0]]!r} asks for {odd.iloc[0, 1]!r}, which is no "
-            f"class of the training data, {', '.join(classes[:10])}; `parts` of the form should name one."
-        )
+    parts, of_first = sample_submission.parts, sample_submission.asked == sample_submission.asked.iloc[0]
+    first = replace(
+        sample_submission, ids=sample_submission.ids[of_first], parts=None if parts is None else parts[of_first]
+    )
+    build_submission(competition, classes, first, first.asked.iloc[:1].to_list(), prediction)
 
 
 def _indices(
@@ -206,6 +228,7 @@ def _check(
     sample_submission: SampleSubmission,
 ) -> None:
     columns, asked, checked = sample_submission.columns, sample_submission.ids, 0
+    values: list[Any] = []  # of images and columns, where a row has one of both
     for block in blocks:
         if list(block.columns) != sample_submission.header:
             raise SubmissionError(
@@ -219,19 +242,24 @@ def _check(
                 "The ids are not the sample submission's, each once and in its order; the first that should be another "
                 f"is {other!r}."
             )
-        if len(block):
-            _check_values(block.drop(columns=columns[0]), ids, competition, classes, sample_submission.parts is None)
+        if sample_submission.parts is not None:
+            values += block[columns[1]].to_list()
+        elif len(block):
+            _check_values(block.drop(columns=columns[0]), ids, competition, classes)
         checked += len(block)
     if checked != len(asked):
         raise SubmissionError(f"There are {checked} rows, but the sample submission has {len(asked)}.")
+    if sample_submission.parts is not None:
+        written = sample_submission.written(classes)
+        wide = sample_submission.parts.assign(value=values)
+        wide = wide[wide.groupby(0)[1].transform("size") == len(written)].pivot(index=0, columns=1, values="value")
+        _check_values(wide[written], wide.index.to_series(), competition, classes)
 
 
-def _check_values(
-    block: pd.DataFrame, ids: pd.Series[str], competition: Competition, classes: Sequence[str], whole: bool
-) -> None:
-    """block: a submission's rows, without their ids. whole: a row has all classes of its image."""
+def _check_values(block: pd.DataFrame, ids: pd.Series[str], competition: Competition, classes: Sequence[str]) -> None:
+    """block: what a form writes, without the ids."""
     decoded = of_form(competition.submission, "decode", block, classes)
-    if whole and competition.submission.takes == "probabilities" and competition.target in ("single", "shares"):
+    if competition.submission.takes == "probabilities" and competition.target in ("single", "shares"):
         sums = decoded.sum(axis=1)
         worst = np.abs(sums - 1).argmax()
         if abs(sums[worst] - 1) > ROUNDING:
@@ -288,15 +316,16 @@ def compared(
         raise SubmissionError(f"The column {id_column!r} should hold each of the {len(answers)} ids once.")
     form = competition.submission
     if hasattr(form, "parts"):
-        labels = form.classes_in(answers[columns], submission[columns])
         answers, submission = (
-            pivoted(rows, _parts_of(form, rows[id_column].str.strip()), labels, id_column, columns[0])
+            pivoted(rows, parts, parts[1].unique().tolist(), id_column, columns[0])
             for rows in (answers, submission)
+            for parts in [_parts_of(form, rows[id_column].str.strip())]
         )
-        columns = list(labels)
+        columns = list(answers.columns[1:])
     theirs = submission.set_index(id_column).loc[answers[id_column]].reset_index(drop=True)
-    classes = form.classes_in(answers[columns], theirs)
-    targets, predictions = form.decode(answers[columns], classes), form.decode(theirs, classes)
+    classes = form.classes_in(answers[columns], theirs[columns])
+    columns = _in_order(pd.Series(columns), classes)
+    targets, predictions = form.decode(answers[columns], classes), form.decode(theirs[columns], classes)
     if form.takes in ("ranking", "confidence"):
         return targets[:, 0].astype(np.intp), predictions, classes
     if competition.target == "multi":

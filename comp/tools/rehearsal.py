@@ -24,7 +24,7 @@ from comp.data.own_images import ask_for
 from comp.data.splitting import draw_hidden
 from comp.data.tables import Tables
 from comp.declare.competition import Competition
-from comp.declare.forms import Numbers, ProbabilityPerClass
+from comp.declare.forms import RowPerImage
 from comp.declare.labels.csv import read_csv
 from comp.declare.labels.table import answers_of
 from comp.declare.own_images import ANSWERS, SAMPLE, HiddenImages, KnownLabels
@@ -75,8 +75,8 @@ def rehearsed(
             prepare=(),
         )
         if tables.sample_submission.parts is not None:
-            wide = Numbers() if competition.submission.takes == "numbers" else ProbabilityPerClass()
-            meanwhile, header = replace(meanwhile, submission=wide), [header[0], *tables.classes]
+            header = [header[0], *tables.sample_submission.written(tables.classes)]
+            meanwhile = replace(meanwhile, submission=RowPerImage(competition.submission))
         rows = tables.train[hidden]
         asked, first = np.unique(answers_of(rows).to_list(), return_index=True)
         ask_for(meanwhile, tables.classes, asked.tolist(), place, tables.targets[hidden][first], header)

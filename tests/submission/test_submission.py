@@ -20,7 +20,7 @@ from comp import (
 )
 from comp.declare.labels.csv import read_csv, read_csv_in_blocks
 from comp.declare.metrics import METRICS
-from comp.errors import DataError, DeclarationError, SubmissionError
+from comp.errors import DataError, SubmissionError
 from comp.submission import submission
 from comp.submission.submission import (
     SampleSubmission,
@@ -275,64 +275,3 @@ def test_ids_are_text_and_may_stand_in_another_column_than_the_first(tmp_path):
     assert (tmp_path / "submission.csv").read_text() == "breed,Id\nfish,007\ndog,NA\n"
     given = read_csv(tmp_path / "submission.csv")
     assert grader(competition)(given, given) == 1
-
-
-class ClassAndId:
-    """A form of one's own, whose ids name a class and an image."""
-
-    takes, targets = "probabilities", ("single",)
-
-    def parts(self, ids):
-        return ids.str.extract("(.+):(.+)")[[1, 0]]
-
-    def encode(self, predictions, _classes, columns):
-        return pd.DataFrame(predictions, columns=columns)
-
-    def decode(self, frame, _classes):
-        return frame.astype(float).to_numpy()
-
-    def classes_in(self, *_frames):
-        return CLASSES
-
-
-def test_a_form_of_one_s_own_may_have_a_row_for_each_image_and_class(tmp_path):
-    competition = declare(labels=Folders("train"), submission=ClassAndId(), metric="log_loss")
-    path = tmp_path / "sample_submission.csv"
-    path.write_text("row,chance\ndog:b,0\ncat:a,0\ncat:b,0\nfish:b,0\ndog:a,0\nfish:a,0\n")
-    sample = read_sample_submission(path, form=competition.submission)
-    predictions = np.array([[0.5, 0.2, 0.3], [0.1, 0.8, 0.1]])
-    made = build_submission(competition, CLASSES, sample, ["a", "b"], predictions)
-    rows = pd.concat(made.blocks())
-    assert rows["chance"].to_list() == [0.8, 0.5, 0.1, 0.1, 0.2, 0.3]
-    write_submission(made, path)
-    check_submission(competition, CLASSES, sample, path)
-    answers = rows.assign(chance=["1", "1", "0", "0", "0", "0"])
-    score = grader(competition)(answers, rows.astype(str).iloc[::-1])
-    assert score == pytest.approx(-np.log([0.5, 0.8]).mean())
-
-
-def test_an_id_in_which_a_form_of_one_s_own_finds_another_class_is_refused(tmp_path):
-    competition = declare(labels=Folders("train"), submission=ClassAndId(), metric="log_loss")
-    path = tmp_path / "sample_submission.csv"
-    path.write_text("row,chance\ncat:a,0\ncow:a,0\n")
-    sample = read_sample_submission(path, form=competition.submission)
-    with pytest.raises(SubmissionError, match="'cow'"):
-        build_submission(competition, CLASSES, sample, ["a"], np.full((1, 3), 1 / 3))
-
-
-@pytest.mark.parametrize(
-    ("parts", "named"),
-    [
-        (lambda ids: ids.str.extract("(.+):(.+)"), "'dog-a'"),
-        (lambda ids: ids.str.split("[:-]"), "a Series"),
-        (lambda ids: ids.str.extract("(.+)"), r"\(2, 1\)"),
-        (lambda ids: ids.str.extract("(.+)[:-](.+)")[:1], r"\(1, 2\)"),
-        (lambda _: None, "NoneType"),
-    ],
-)
-def test_parts_of_a_form_of_one_s_own_that_are_not_both_of_each_id_are_refused(tmp_path, parts, named):
-    form = type("Form", (ClassAndId,), {"parts": lambda _, ids: parts(ids)})()
-    path = tmp_path / "sample_submission.csv"
-    path.write_text("row,chance\ncat:a,0\ndog-a,0\n")
-    with pytest.raises(DeclarationError, match=f"`parts`.*{named}"):
-        read_sample_submission(path, form=form)

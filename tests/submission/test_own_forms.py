@@ -1,0 +1,154 @@
+"""Forms of one's own, whose ids may name an image and a column."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from comp import CsvLabels, Folders, ProbabilityPerClass
+from comp.declare.labels.csv import read_csv
+from comp.errors import DeclarationError, SubmissionError
+from comp.submission.submission import (
+    SampleSubmission,
+    build_submission,
+    check_submission,
+    grader,
+    read_sample_submission,
+    write_submission,
+)
+from tests.declare.conftest import declare
+
+CLASSES = ("cat", "dog", "fish")
+
+
+class ClassAndId:
+    """A form of one's own, whose ids name a class and an image."""
+
+    takes, targets = "probabilities", ("single",)
+
+    def parts(self, ids):
+        return ids.str.extract("(.+):(.+)")[[1, 0]]
+
+    def encode(self, predictions, classes, _columns):
+        return pd.DataFrame(predictions, columns=classes)
+
+    def decode(self, frame, _classes):
+        return frame.astype(float).to_numpy()
+
+    def classes_in(self, *_frames):
+        return CLASSES
+
+
+def test_a_form_of_one_s_own_may_have_a_row_for_each_image_and_class(tmp_path):
+    competition = declare(labels=Folders("train"), submission=ClassAndId(), metric="log_loss")
+    path = tmp_path / "sample_submission.csv"
+    path.write_text("row,chance\ndog:b,0\ncat:a,0\ncat:b,0\nfish:b,0\ndog:a,0\nfish:a,0\n")
+    sample = read_sample_submission(path, form=competition.submission)
+    predictions = np.array([[0.5, 0.2, 0.3], [0.1, 0.8, 0.1]])
+    made = build_submission(competition, CLASSES, sample, ["a", "b"], predictions)
+    rows = pd.concat(made.blocks())
+    assert rows["chance"].to_list() == [0.8, 0.5, 0.1, 0.1, 0.2, 0.3]
+    write_submission(made, path)
+    check_submission(competition, CLASSES, sample, path)
+    answers = rows.assign(chance=["1", "1", "0", "0", "0", "0"])
+    score = grader(competition)(answers, rows.astype(str).iloc[::-1])
+    assert score == pytest.approx(-np.log([0.5, 0.8]).mean())
+
+
+def test_an_id_in_which_a_form_of_one_s_own_finds_another_class_is_refused(tmp_path):
+    competition = declare(labels=Folders("train"), submission=ClassAndId(), metric="log_loss")
+    path = tmp_path / "sample_submission.csv"
+    path.write_text("row,chance\ncat:a,0\ncow:a,0\n")
+    sample = read_sample_submission(path, form=competition.submission)
+    with pytest.raises(SubmissionError, match="'cow'"):
+        build_submission(competition, CLASSES, sample, ["a"], np.full((1, 3), 1 / 3))
+
+
+class Questions:
+    """A form whose ids name an image and one of two questions, each with tags as its answers."""
+
+    takes, targets = "tags", ("multi",)
+
+    def parts(self, ids):
+        return ids.str.extract("(.+)/(.+)")
+
+    def encode(self, predictions, classes, _columns):
+        tags = pd.DataFrame(predictions, columns=classes)
+        return pd.DataFrame({"is": tags[["cat", "dog"]].idxmax(axis=1), "wet": tags["fish"].map({0: "no", 1: "yes"})})
+
+    def decode(self, frame, _classes):
+        if (odd := ~frame["is"].isin(["cat", "dog"])).any():
+            raise SubmissionError(f"{frame['is'][odd].iloc[0]!r} is no animal")
+        return np.stack([frame["is"] == "cat", frame["is"] == "dog", frame["wet"] == "yes"], axis=1).astype(int)
+
+    def classes_in(self, *_frames):
+        return CLASSES
+
+
+@pytest.fixture
+def questions(tmp_path):
+    tags = CsvLabels("train.csv", image="id", label="tags", folder="train", separator=" ")
+    competition = declare(labels=tags, submission=Questions(), metric="micro_f1")
+    path = tmp_path / "sample_submission.csv"
+    path.write_text("row,answer\nb/wet,\na/is,\nb/is,\na/wet,\nc/wet,\n")
+    sample = read_sample_submission(path, form=competition.submission)
+    predictions = np.array([[1, 0, 0], [0, 1, 1], [0, 1, 0]])
+    return competition, sample, build_submission(competition, CLASSES, sample, ["a", "b", "c"], predictions)
+
+
+def test_ids_may_name_an_image_and_a_column_that_is_no_class(questions, tmp_path):
+    competition, sample, made = questions
+    write_submission(made, tmp_path / "made.csv")
+    assert (tmp_path / "made.csv").read_text() == "row,answer\nb/wet,yes\na/is,cat\nb/is,dog\na/wet,no\nc/wet,no\n"
+    check_submission(competition, CLASSES, sample, tmp_path / "made.csv")
+    answers = read_csv(tmp_path / "made.csv")[:4]
+    grade = grader(competition)
+    assert grade(answers, answers.iloc[::-1]) == 1
+    assert grade(answers, answers.replace("cat", "dog")) < 1
+
+
+def test_a_row_of_such_a_form_that_was_edited_is_checked(questions, tmp_path):
+    competition, sample, made = questions
+    write_submission(made, tmp_path / "made.csv")
+    (tmp_path / "made.csv").write_text((tmp_path / "made.csv").read_text().replace("dog", "cow"))
+    with pytest.raises(SubmissionError, match="'cow' is no animal"):
+        check_submission(competition, CLASSES, sample, tmp_path / "made.csv")
+
+
+@pytest.mark.parametrize(
+    ("encoded", "error", "named"),
+    [
+        (lambda tags: tags.to_numpy(), DeclarationError, r"`encode` returns a ndarray"),
+        (lambda tags: tags[:0], DeclarationError, r"\(0, 3\)"),
+        (lambda tags: tags.drop(columns="dog"), SubmissionError, "'dog'"),
+    ],
+)
+def test_what_a_form_of_one_s_own_writes_has_a_row_for_each_prediction_and_the_columns_asked_for(encoded, error, named):
+    def encode(_form, predictions, classes, _columns):
+        return encoded(pd.DataFrame(predictions, columns=classes))
+
+    form = type("Form", (ProbabilityPerClass,), {"encode": encode})()
+    competition = declare(labels=Folders("train"), submission=form, metric="log_loss")
+    sample = SampleSubmission(("id", *CLASSES), pd.Series(["a"]))
+    with pytest.raises(error, match=named):
+        build_submission(
+            competition, CLASSES, SampleSubmission(("id", *CLASSES), pd.Series(["a"])), ["a"], np.full((1, 3), 1 / 3)
+        )
+
+
+@pytest.mark.parametrize(
+    ("parts", "named"),
+    [
+        (lambda ids: ids.str.extract("(.+):(.+)"), "'dog-a'"),
+        (lambda ids: ids.str.split("[:-]"), "a Series"),
+        (lambda ids: ids.str.extract("(.+)"), r"\(2, 1\)"),
+        (lambda ids: ids.str.extract("(.+)[:-](.+)")[:1], r"\(1, 2\)"),
+        (lambda _: None, "NoneType"),
+        (lambda ids: ids.str.extract("(.+)[:-](.+)").assign(**{"0": "cat", "1": "a"})[["0", "1"]], "'dog-a'"),
+    ],
+)
+def test_parts_of_a_form_of_one_s_own_that_are_not_both_of_each_id_are_refused(tmp_path, parts, named):
+    form = type("Form", (ClassAndId,), {"parts": lambda _, ids: parts(ids)})()
+    path = tmp_path / "sample_submission.csv"
+    path.write_text("row,chance\ncat:a,0\ndog-a,0\n")
+    with pytest.raises(DeclarationError, match=f"`parts`.*{named}"):
+        read_sample_submission(path, form=form)
