@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 class SubmissionForm(Protocol):
     """How predictions are written; a class of one's own needs no more than this.
 
-    Where each id names an image and a column, also `parts`: both of the ids (N,), as a DataFrame (N, 2). `encode` and
-    `decode` then have a row for each image, as if these columns stood in the file."""
+    With `parts`, a DataFrame (N, 2) of the image and the column that ids (N,) name, the others have rows of images."""
 
     @property
     def takes(self) -> Kind:
@@ -91,10 +90,8 @@ class ProbabilityPerClass(Declared):
     targets: ClassVar[tuple[Target, ...]] = TARGETS_OF["probabilities"]
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-        import pandas as pd
-
         _require_columns(columns, self._columns(classes))
-        return pd.DataFrame(predictions, columns=self._columns(classes))[list(columns)]
+        return _a_column_each(predictions, self._columns(classes), columns)
 
     def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
         _require_columns(list(frame.columns), self._columns(classes))
@@ -125,10 +122,8 @@ class ProbabilityPerRow(Declared):
         return parts_of_rows(ids, self.row, self.labels)
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-        import pandas as pd
-
         _require_columns(self.labels, classes)
-        return pd.DataFrame(predictions, columns=list(classes))[list(columns)]
+        return _a_column_each(predictions, classes, columns)
 
     def decode(self, frame: pd.DataFrame, _classes: Sequence[str]) -> Predictions:
         return _probabilities(frame)
@@ -267,13 +262,11 @@ class ClassWithConfidence(_Separated):
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
         self._require_apart(classes)
-        return _one_column(
-            columns,
-            [
-                f"{classes[int(index)]}{self.separator}{confidence:.9g}" if index >= 0 else ""
-                for index, confidence in predictions
-            ],
+        rows = (
+            f"{classes[int(index)]}{self.separator}{confidence:.9g}" if index >= 0 else ""
+            for index, confidence in predictions
         )
+        return _one_column(columns, list(rows))
 
     def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
         import numpy as np
@@ -301,12 +294,10 @@ class Numbers:
     targets: ClassVar[tuple[Target, ...]] = ("number", "shares", "fractions")
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-        import pandas as pd
-
         if len(classes) == 1:
             return _one_column(columns, predictions[:, 0])
         _require_columns(columns, classes)
-        return pd.DataFrame(predictions, columns=list(classes))[list(columns)]
+        return _a_column_each(predictions, classes, columns)
 
     def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
         if len(classes) == 1:
@@ -318,30 +309,6 @@ class Numbers:
         return tuple(frames[0].columns)
 
 
-@dataclass(frozen=True)
-class RowPerImage:
-    """The columns of a form with `parts` as they stand in a file of a row for each image."""
-
-    form: SubmissionForm
-
-    @property
-    def takes(self) -> Kind:
-        return self.form.takes
-
-    @property
-    def targets(self) -> Sequence[Target]:
-        return self.form.targets
-
-    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-        return self.form.encode(predictions, classes, columns)[list(columns)]
-
-    def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
-        return self.form.decode(frame, classes)
-
-    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
-        return self.form.classes_in(*frames)
-
-
 OF_PROBABILITIES = (ProbabilityOf, ProbabilityPerClass, ProbabilityPerRow, ClassWithConfidence)
 OF_NAMES = (ClassName, ClassNumber, TagNames, TopClasses, Numbers)
 FORMS = {form.__name__: form for form in (*OF_PROBABILITIES, *OF_NAMES)}
@@ -351,6 +318,12 @@ def _one_column(columns: Sequence[str], values: Any) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame({_only_one(columns): values})
+
+
+def _a_column_each(predictions: Predictions, names: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(predictions, columns=list(names))[list(columns)]
 
 
 def _only(frame: pd.DataFrame) -> pd.Series[Any]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,6 @@ from comp.data.own_images import ask_for
 from comp.data.splitting import draw_hidden
 from comp.data.tables import Tables
 from comp.declare.competition import Competition
-from comp.declare.forms import RowPerImage
 from comp.declare.labels.csv import read_csv
 from comp.declare.labels.table import answers_of
 from comp.declare.own_images import ANSWERS, SAMPLE, HiddenImages, KnownLabels
@@ -38,6 +38,7 @@ Rows = npt.NDArray[np.bool_]
 
 # Not the number that the split of those that are left is drawn from.
 HIDING = 7919
+OF_A_FORM = ("takes", "targets", "encode", "decode", "classes_in")
 
 
 def rehearsed(
@@ -75,8 +76,10 @@ def rehearsed(
             prepare=(),
         )
         if tables.sample_submission.parts is not None:
+            # Ids that name images alone: the same form, with the columns in the file.
             header = [header[0], *tables.sample_submission.written(tables.classes)]
-            meanwhile = replace(meanwhile, submission=RowPerImage(competition.submission))
+            wide = SimpleNamespace(**{name: getattr(competition.submission, name) for name in OF_A_FORM})
+            meanwhile = replace(meanwhile, submission=wide)
         rows = tables.train[hidden]
         asked, first = np.unique(answers_of(rows).to_list(), return_index=True)
         ask_for(meanwhile, tables.classes, asked.tolist(), place, tables.targets[hidden][first], header)

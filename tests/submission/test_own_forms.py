@@ -130,9 +130,7 @@ def test_what_a_form_of_one_s_own_writes_has_a_row_for_each_prediction_and_the_c
     competition = declare(labels=Folders("train"), submission=form, metric="log_loss")
     sample = SampleSubmission(("id", *CLASSES), pd.Series(["a"]))
     with pytest.raises(error, match=named):
-        build_submission(
-            competition, CLASSES, SampleSubmission(("id", *CLASSES), pd.Series(["a"])), ["a"], np.full((1, 3), 1 / 3)
-        )
+        build_submission(competition, CLASSES, sample, ["a"], np.full((1, 3), 1 / 3))
 
 
 @pytest.mark.parametrize(
