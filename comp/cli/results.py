@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -49,10 +49,11 @@ def ensemble(
     here: Here,
     names: RunNames,
     how: Annotated[
-        Literal["mean", "logits", "ranks", "weights", "greedy", "nnls"] | None,
+        str | None,
         option(
             "HOW",
-            "mean, logits, ranks, weights, greedy or nnls; else the one that scores best on the validation images.",
+            "mean, logits, ranks, weights, greedy, nnls, or a weight for each run, like 2,1; else the one that scores best "
+            "on the validation images.",
             "--how",
         ),
     ] = None,

@@ -36,7 +36,7 @@ from comp.tools.ensembles.members import (
     refuse_other_data,
     same_parts,
 )
-from comp.tools.ensembles.methods import Method, as_table, by_every_method, compare, describe
+from comp.tools.ensembles.methods import METHODS, Method, as_table, by_every_method, compare, describe, given_weights
 from comp.tools.ensembles.weights import weighted_mean
 from comp.training.launching import is_main
 
@@ -87,6 +87,8 @@ def ensemble(
     """
     if len(runs) < 2:
         raise RunError("An ensemble is of two runs or more; name them all.")
+    if how is not None and how not in METHODS:
+        given_weights(how, len(runs))  # refused, if at all, before tables are read
     return _combined(competition, runs, workspace, console, how)
 
 
@@ -148,7 +150,7 @@ def _combined(
     together = Together(competition, members, tables, same_parts(members, tables))
     valid = np.stack([member.valid.loc[together.ids].to_numpy() for member in members])
     with console.waiting("tuning post-processing"):
-        methods = by_every_method(together, valid)
+        methods = by_every_method(together, valid, how)
     chosen = _chosen(methods, how, len(together.rows))
     best = methods[chosen]
     if own is None and best.weights.max() >= ALONE:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from scipy.stats import rankdata
 from comp.data.splitting import draw_inner_folds
 from comp.declare.competition import Competition
 from comp.declare.metrics import Target
+from comp.errors import OverrideError
 from comp.submission.uncertainty import SURE
 from comp.tools.ensembles.members import Combined, Together
 from comp.tools.ensembles.weights import (
@@ -26,7 +28,9 @@ from comp.tools.ensembles.weights import (
 
 Array = npt.NDArray[Any]
 Predictions = npt.NDArray[np.float64]
-Method = Literal["mean", "logits", "ranks", "weights", "greedy", "nnls"]
+# What combines members: one of these, or the weight of each, like "2,1".
+Method = str
+METHODS: tuple[Method, ...] = ("mean", "logits", "ranks", "weights", "greedy", "nnls")
 
 # What fits weights (M,) on predictions (M, N, C) and targets, the simplest first.
 FITTED: dict[Method, Fit] = {"weights": fit_weights, "greedy": fit_greedily, "nnls": fit_least_squares}
@@ -79,8 +83,21 @@ def cross_fit_folds(together: Together) -> Array | None:
     return draw_inner_folds(np.arange(len(rows)), together.targets, min(CROSS_FITS, len(rows)), 0, groups)
 
 
-def by_every_method(together: Together, valid: Array) -> dict[Method, Combined]:
-    """The members' predictions combined by every method, the simplest first.
+def given_weights(how: Method, models: int) -> Array:
+    """The weights (M,) that ``how`` says, scaled to sum to one; raises OverrideError where it says none."""
+    with suppress(ValueError):
+        weights: Array = np.array([float(part) for part in how.split(",")])
+        if len(weights) == models and (weights >= 0).all() and 0 < weights.sum() < math.inf:
+            weights /= weights.sum()
+            return weights
+    raise OverrideError(
+        f"--how is {how!r}, but it should be {', '.join(METHODS[:-1])} or {METHODS[-1]}, or a weight for each of the "
+        f"{models} runs, like {','.join(map(str, range(models, 0, -1)))}, none below zero."
+    )
+
+
+def by_every_method(together: Together, valid: Array, how: Method | None = None) -> dict[Method, Combined]:
+    """The members' predictions combined by every method, the simplest first, and by ``how``, if it is another.
 
     valid: theirs (M, R, C) of the validating images. Fitted weights are cross-fitted.
     """
@@ -98,6 +115,9 @@ def by_every_method(together: Together, valid: Array) -> dict[Method, Combined]:
             weights = fit(valid, targets, target)
             mean = cross_fitted_mean(valid, targets, folds, target, fit)
             methods[method] = together.combined(mean, _weighted(fit, test, target, weights), weights)
+    if how is not None and how not in METHODS:
+        weights = given_weights(how, len(valid))
+        methods[how] = together.combined(weighted_mean(valid, weights), weighted_mean(test, weights), weights)
     return methods
 
 
@@ -130,7 +150,7 @@ def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
         return [f"{competition.name}: {how} of {len(members)} runs; no image validates, so there is no score"]
     if len(members) == 1:
         return [f"{competition.name}: {scores['best_run']} is the first of the blend, {metric} {scores['tuned']:.5f}"]
-    shown = how if how in FITTED else "weights"
+    shown = "weights" if how in METHODS and how not in FITTED else how
     weights = [f"{weight:.3f}" for weight in methods[shown]["weights"]] if shown in methods else [""] * len(members)
     rows = [(one["run"], one, weight) for one, weight in zip(members, weights, strict=True)]
     rows += [(method, one, "") for method, one in methods.items()]

@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 
 from comp.console import Console
+from comp.errors import OverrideError
 from comp.runs import find_run, list_runs
 from comp.tools import ensembles
 from comp.tools.ensembles import join
+from comp.tools.ensembles.methods import METHODS
 from comp.tools.ensembles.weights import mean_of_logits
 from tests.conftest import declaring
 from tests.tools.ensembles.conftest import HALF, predictions, refusal, refused_where_they_differ
-
-METHODS = ["mean", "logits", "ranks", "weights", "greedy", "nnls"]
 
 
 def ensemble(made, runs, how=None):
@@ -37,6 +37,22 @@ def test_predictions_are_combined_by_the_weights_that_are_recorded(made, how, pa
     assert set(predictions(run, "valid").index) == members[0].validating()
 
 
+@pytest.mark.parametrize("parts", [HALF, ["train"] * 36], ids=["scored", "with no image that validates"])
+def test_runs_are_combined_by_weights_of_ones_own(made, parts):
+    members = [made.run(parts, seed=seed, postprocessing={"kind": "MostProbable"}) for seed in (1, 2)]
+    run = ensemble(made, members, "3,1")
+    first, second = (predictions(member, "test") for member in members)
+    assert np.allclose(predictions(run, "test"), 0.75 * first + 0.25 * second)
+    assert (run.record("config")["how"], run.record("scores")["how"]) == ("3,1", "3,1")
+
+
+@pytest.mark.parametrize("how", ["median", "1", "1,1,1", "1,-1", "0,0", "1,nan", "1,inf", "1,"])
+def test_weights_that_are_none_of_the_runs_are_refused(made, how):
+    members = [made.run(HALF, seed=seed) for seed in (1, 2)]
+    with pytest.raises(OverrideError, match=f"{re.escape(repr(how))}.*2 runs, like 2,1"):
+        ensemble(made, members, how)
+
+
 def test_weights_that_leave_one_run_alone_make_no_copy_of_it(made, capsys):
     members = [made.run(HALF, seed=1, knows=0), made.run(HALF, seed=2, knows=50)]
     before = len(list_runs(made.workspace))
@@ -51,7 +67,7 @@ def test_every_run_and_every_method_is_scored_and_the_gain_is_over_the_best_run(
     scores = run.record("scores")
     assert [one["run"] for one in scores["members"]] == [member.name for member in members]
     assert [one["tuned"] for one in scores["members"]] == [member.record("scores")["tuned"] for member in members]
-    assert list(scores["methods"]) == METHODS
+    assert list(scores["methods"]) == [*METHODS]
     assert scores["tuned"] == max(method["tuned"] for method in scores["methods"].values())
     best = max(one["tuned"] for one in scores["members"])
     assert scores["gain"] == pytest.approx(scores["tuned"] - best)
@@ -82,7 +98,7 @@ def test_tags_are_combined_by_every_method_and_their_thresholds_tuned(make, pred
     run = ensemble(world, members, "ranks")
     scores = run.record("scores")
     assert scores["postprocessing"]["kind"] == "Thresholds"
-    assert list(scores["methods"]) == METHODS
+    assert list(scores["methods"]) == [*METHODS]
     assert run.submission.is_file()
     assert predictions(run, "valid").to_numpy().max() <= 1
 
