@@ -52,8 +52,8 @@ def ensemble(
         str | None,
         option(
             "HOW",
-            "mean, logits, ranks, weights, greedy, nnls, or a weight for each run, like 2,1; else the one that scores best "
-            "on the validation images.",
+            "mean, logits, ranks, weights, greedy, nnls, or a weight for each run, like 2,1; else the one that scores "
+            "best on the validation images.",
             "--how",
         ),
     ] = None,
