@@ -86,4 +86,4 @@ def test_of_a_large_folder_no_more_is_listed_than_was_asked_for(kaggle, served, 
 def test_a_score_stands_behind_all_of_others_that_are_better(scores, own, higher_is_better, places):
     board = [LeaderboardRow(rank, f"t{rank}", score, None) for rank, score in enumerate(scores, start=1)]
     for score, place in places.items():
-        assert str(standing_of(score, board, own, higher_is_better=higher_is_better)) == place
+        assert standing_of(score, board, own, higher_is_better=higher_is_better) == place
