@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -29,7 +28,7 @@ from comp.declare.labels.table import classes_of
 from comp.declare.own_images import PREPARED, AskForAll, HideShare
 from comp.declare.reading import PixelTable
 from comp.errors import CompError, DataError, counted
-from comp.files import alone
+from comp.files import alone, replacing_folder
 
 Array = npt.NDArray[Any]
 
@@ -56,20 +55,15 @@ def prepare_files(competition: Competition, folder: Path, say: Callable[[str], N
             return
         say(f"preparing {place}")
         began = monotonic()
-        shutil.rmtree(unfinished, ignore_errors=True)
         try:
-            unfinished.mkdir()
-            _make(competition, folder, unfinished)
-            count = sum(path.is_file() for path in unfinished.rglob("*"))
-            (unfinished / MARK).write_text(made_from, encoding="utf-8")
-            shutil.rmtree(place, ignore_errors=True)
-            unfinished.rename(place)
+            with replacing_folder(place, unfinished):
+                _make(competition, folder, unfinished)
+                count = sum(path.is_file() for path in unfinished.rglob("*"))
+                (unfinished / MARK).write_text(made_from, encoding="utf-8")
         except CompError:
             raise
         except Exception as error:  # it is anybody's code
             raise DataError(f"Competition: `prepare` failed with {type(error).__name__}: {error}.") from error
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
         say(f"prepared {counted(count, 'file')} in {place} in {monotonic() - began:.0f} s")
 
 
