@@ -72,7 +72,7 @@ def checked_tables(
         test=test,
         targets=tables.targets[readable],
         notes=notes,
-        data_check=check if every_image else check.of_found(),
+        data_check=check if every_image else replace(check, images=images[check.found].reset_index(drop=True)),
     )
     del check, images, train, test
     _give_back_freed()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -70,10 +70,6 @@ class DataCheck:
     def found(self) -> pd.Series[bool]:
         """Which images have a problem or a duplicate."""
         return (self.images[["problem", *OF_DUPLICATES]] != "").any(axis=1)
-
-    def of_found(self) -> DataCheck:
-        """With the rows of these only, as a training keeps it."""
-        return replace(self, images=self.images[self.found].reset_index(drop=True))
 
     def counts(self) -> dict[str, int]:
         """How many images can't be read, by part, and how many are duplicates, conflicts and leaks."""

@@ -22,7 +22,6 @@ from comp.kaggle.failures import (
     not_data,
     patiently,
     refusal,
-    silent,
 )
 
 Status = Literal["pending", "complete", "error"]
@@ -102,7 +101,7 @@ def standing_of(score: float, board: Sequence[LeaderboardRow], own: str | None, 
     return f"{better + 1:,} of {len(others) + 1:,}"
 
 
-def connect(url: str | None = None, say: Say = silent) -> Kaggle:
+def connect(url: str | None = None, say: Say = lambda _: None) -> Kaggle:
     """Sign in to the Kaggle at ``url``; without one, to where ``COMP_KAGGLE_URL`` points, or to Kaggle itself.
 
     Credentials are taken as Kaggle's own client takes them (``KAGGLE_API_TOKEN``, ``KAGGLE_USERNAME`` with
@@ -229,10 +228,7 @@ class Kaggle:
 
     def download_dataset(self, handle: str, folder: Path, progress: Progress = unwatched) -> Download:
         """All files of the data set ``owner/name`` as one archive in ``folder``, named after the name."""
-        owner, _, name = handle.partition("/")
-        if not owner or not name or "/" in name:
-            raise KaggleError(f"A Kaggle data set is named owner/name; {handle!r} is not.")
-        subject = self.endpoint.dataset(handle)
+        subject, (owner, name) = self.endpoint.dataset(handle), handle.split("/")
         ask = partial(self.ask_once, subject, "datasets.download_dataset", owner_slug=owner, dataset_slug=name)
         return download(ask, folder / f"{name}.zip", subject, progress, self.say)
 

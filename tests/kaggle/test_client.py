@@ -38,9 +38,6 @@ def test_what_is_not_there_is_one_sentence(kaggle, tmp_path):
     for call in calls:
         with pytest.raises(KaggleError, match=r"There is no .*nowhere.*check its name"):
             call()
-    for handle in ("digits", "a/b/c", "/b", "a/", ""):
-        with pytest.raises(KaggleError, match="owner/name"):
-            kaggle.download_dataset(handle, tmp_path)
 
 
 def test_a_competition_is_looked_at_folder_by_folder_and_file_by_file(kaggle, served, tmp_path):
