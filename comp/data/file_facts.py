@@ -123,8 +123,7 @@ def oddities(found: pd.DataFrame) -> npt.NDArray[np.object_]:
     bits = sum(np.asarray(is_so, np.int64) << bit for bit, is_so in enumerate(holds))
     codes = np.where(found["problem"] == "", bits, 0)
     names = {code: tuple(name for bit, name in enumerate(ODDITIES) if code >> bit & 1) for code in set(codes.tolist())}
-    named: npt.NDArray[np.object_] = pd.Series(codes).map(names).to_numpy(object)
-    return named
+    return pd.Series(codes).map(names).to_numpy(object)
 
 
 def facts_of_each(paths: Iterable[Path], read: Read | Channels = "images") -> Iterator[FileFacts]:
@@ -222,8 +221,7 @@ def thumbnail(image: Image.Image) -> bytes:
     contrast = grey.max() - grey.min()
     if contrast < FLAT:
         return BLANK
-    stretched: bytes = ((grey - grey.min()) * (255 / contrast)).round().astype(np.uint8).tobytes()
-    return stretched
+    return ((grey - grey.min()) * (255 / contrast)).round().astype(np.uint8).tobytes()
 
 
 def _orientation(image: Image.Image) -> int:

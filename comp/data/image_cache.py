@@ -41,8 +41,7 @@ class ImageCache:
             raise KeyError(row)
         shapes, starts, pixels = self._arrays
         index = self.rows.searchsorted(row)
-        image: Pixels = pixels[starts[index] : starts[index + 1]].reshape(shapes[index])
-        return image
+        return pixels[starts[index] : starts[index + 1]].reshape(shapes[index])
 
     def __reduce__(self) -> tuple[type["ImageCache"], tuple[Path, Rows]]:
         return ImageCache, (self.folder, self.rows)

@@ -179,8 +179,7 @@ def as_bytes(array: npt.NDArray[Any], depth: Depth) -> Pixels:
         low, high = low[0], high[0]
     with np.errstate(invalid="ignore"):
         scaled = (values - low) * 255 / np.where(high > low, high - low, np.inf)
-    pixels: Pixels = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255).round().astype(np.uint8)
-    return pixels
+    return np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255).round().astype(np.uint8)
 
 
 def range_of(array: npt.NDArray[Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -126,8 +126,7 @@ def first_rows(table: pd.DataFrame) -> npt.NDArray[np.int64]:
     """The place (A,) of each answer's first image, by the answers' order."""
     if "answer" not in table:
         return np.arange(len(table))
-    places: npt.NDArray[np.int64] = np.unique(table["answer"].to_numpy(object), return_index=True)[1]
-    return places
+    return np.unique(table["answer"].to_numpy(object), return_index=True)[1]
 
 
 def read_tables(competition: Competition, folder: Path, say: Callable[[str], None] = lambda _: None) -> Tables:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, cast, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from comp.errors import KaggleError
 from comp.kaggle import connection
@@ -224,7 +224,7 @@ class Kaggle:
         """Where the bytes of one file are, for requests of some of them; the address is good for minutes."""
         method, subject = "competitions.download_data_file", self.endpoint.competition(slug)
         with self.ask(subject, method, competition_name=slug, file_name=name) as response:
-            return cast("str", response.url)
+            return response.url
 
     def download_dataset(self, handle: str, folder: Path, progress: Progress = unwatched) -> Download:
         """All files of the data set ``owner/name`` as one archive in ``folder``, named after the name."""
@@ -251,7 +251,7 @@ class Kaggle:
             )
         if response.headers.get("Content-Type", "").startswith("text/html"):
             raise not_data(subject)
-        return cast("str", ticket.token)
+        return ticket.token
 
     def submissions(self, slug: str) -> list[SubmissionRow]:
         """The submissions of one's own team, the latest first."""
@@ -262,7 +262,7 @@ class Kaggle:
                 file_name=row.file_name or "",
                 date=_in_utc(row.date),
                 message=row.description or "",
-                status=cast("Status", row.status.name.lower()),
+                status=row.status.name.lower(),
                 public_score=_score(row.public_score),
                 private_score=_score(row.private_score),
                 error=row.error_description or None,
