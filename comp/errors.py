@@ -12,10 +12,19 @@ CompError
     └── CredentialsError  Kaggle wants to know who is asking
 """
 
+from collections.abc import Iterable
+from itertools import islice
+
 
 def counted(number: int, one: str, several: str = "") -> str:
     """A number with its word, as in a sentence: ``1 row`` or ``2 rows``; several: its plural, if not by an s."""
     return f"{number} {one if number == 1 else several or one + 's'}"
+
+
+def first_few(names: Iterable[str]) -> str:
+    """The first three of some names, as in a sentence: ``a, b, c, …``."""
+    first = list(islice(names, 4))
+    return ", ".join(first[:3]) + (", …" if len(first) > 3 else "")
 
 
 def first_line(error: Exception) -> str:

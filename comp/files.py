@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all, folders with a number, digests of files, and locks."""
+"""Files and folders that appear whole or not at all, folders with a number, digests of files, and locks."""
 
 import hashlib
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -41,6 +42,22 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path, unfinished: Path) -> Iterator[None]:
+    """An empty folder ``unfinished`` becomes ``folder`` when the block ends well, and is removed when it doesn't.
+
+    Nobody else may write to either.
+    """
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        unfinished.mkdir(parents=True)
+        yield
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

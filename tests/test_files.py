@@ -1,8 +1,8 @@
 import ast
 import os
 import signal
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import pytest
@@ -91,19 +91,15 @@ def test_a_process_that_dies_lets_go(tmp_path, how):
 def test_of_many_that_want_to_be_alone_one_is_at_a_time(tmp_path):
     inside, most, waited = [], [], []
 
-    def work():
-        for _ in range(20):
-            with alone(tmp_path / "lock", lambda: waited.append(1)):
-                inside.append(1)
-                most.append(len(inside))
-                time.sleep(0.0005)
-                inside.pop()
+    def work(_):
+        with alone(tmp_path / "lock", lambda: waited.append(1)):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.0005)
+            inside.pop()
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(80)))
     assert set(most) == {1}
     assert len(most) == 80
     assert waited
@@ -122,9 +118,8 @@ def test_what_a_killed_process_left_unfinished_is_removed(tmp_path):
 def test_another_thread_may_let_go_of_a_file(tmp_path):
     holding = held(tmp_path / "log.txt")
     assert holding.__enter__()
-    thread = threading.Thread(target=holding.__exit__, args=(None, None, None))
-    thread.start()
-    thread.join()
+    with ThreadPoolExecutor() as threads:
+        threads.submit(holding.__exit__, None, None, None)
     assert not is_held(tmp_path / "log.txt")
 
 

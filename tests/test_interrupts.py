@@ -2,8 +2,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -88,16 +88,12 @@ def test_a_signal_that_is_ignored_stays_so():
 
 
 def test_another_thread_than_the_main_one_is_left_alone():
-    asked = []
-
     def work():
         with deferred() as interrupt:
-            asked.append(interrupt.asked)
+            return interrupt.asked
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert asked == [False]
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(work).result() is False
 
 
 def test_sigterm_ends_a_process_with_everything_closed_and_status_143():

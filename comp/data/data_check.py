@@ -31,7 +31,7 @@ from comp.data.targets import class_counts
 from comp.declare.brought import brought_by
 from comp.declare.competition import Competition
 from comp.declare.labels.files import IMAGE_SUFFIXES, walked
-from comp.errors import DataError, counted
+from comp.errors import DataError, counted, first_few
 from comp.files import digest_of
 from comp.runs import Workspace
 
@@ -72,7 +72,7 @@ def checked_tables(
         test=test,
         targets=tables.targets[readable],
         notes=notes,
-        data_check=check if every_image else check.of_found(),
+        data_check=check if every_image else replace(check, images=images[check.found].reset_index(drop=True)),
     )
     del check, images, train, test
     _give_back_freed()
@@ -106,8 +106,7 @@ def _lost(tables: Tables, readable: npt.NDArray[np.bool_]) -> list[str]:
         return []
     there, left = (class_counts(targets, len(tables.classes)) for targets in (tables.targets, tables.targets[readable]))
     lost = [repr(tables.classes[place]) for place in np.flatnonzero((there > 0) & (left == 0))]
-    named = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")
-    return [f"no image of {named} can be read, so nothing is learned of it"] if lost else []
+    return [f"no image of {first_few(lost)} can be read, so nothing is learned of it"] if lost else []
 
 
 def _give_back_freed() -> None:
@@ -156,15 +155,7 @@ def check_images(
     images = pd.concat(both, ignore_index=True)
     beside = _beside(images["path"], root) if brought_by(competition.read) else ""
     with console.bar("checking images", len(images), "images") as bar:
-        found = read_facts(
-            images["path"].tolist(),
-            root,
-            kept,
-            bar.advance,
-            console.say,
-            competition.read,
-            beside,
-        )
+        found = read_facts(images["path"].tolist(), root, kept, bar.advance, console.say, competition.read, beside)
     facts = found.frame()
     trains = (images["part"] == "train").to_numpy()
     seen, levels = found.depth(np.flatnonzero(trains if trains.any() else ~trains))

@@ -63,11 +63,9 @@ def kept_near_pairs(
     made_from = hashlib.blake2b(judge + source_digest("comp.data.duplicates").encode(), digest_size=16)
     made_from.update("".join(found["content"].iloc[rows]).encode())
     of = made_from.hexdigest()
-    pairs: Rows
     with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(kept) as file:
         if str(file["of"]) == of:
-            pairs = rows[file["pairs"]]
-            return pairs
+            return rows[file["pairs"]]
     pairs = near_pairs(thumbnails(), found["width"].to_numpy(), found["height"].to_numpy(), rows)
     # Where the disk is full, the table of facts said so, and they are found again the next time.
     with suppress(OSError), replacing(kept) as unfinished, unfinished.open("wb") as written:
@@ -85,8 +83,7 @@ def near_pairs(thumbnails: Thumbnails, width: Rows, height: Rows, rows: Rows) ->
     pairs = shows[close_pairs(perceptual_hashes(thumbnails, rows[shows]), MOST_BITS)]
     aspects = (width / np.maximum(height, 1))[rows[pairs]]
     pairs = pairs[aspects.max(axis=1) <= MOST_ASPECT * aspects.min(axis=1)]
-    near: Rows = pairs[correlations(thumbnails, rows[pairs]) >= LEAST_CORRELATION]
-    return near
+    return pairs[correlations(thumbnails, rows[pairs]) >= LEAST_CORRELATION]
 
 
 def perceptual_hashes(thumbnails: Thumbnails, rows: Rows) -> Hashes:
@@ -173,5 +170,4 @@ def joined(groups: npt.ArrayLike, duplicates: Rows | None) -> Rows:
 def connected(count: int, pairs: Rows) -> Rows:
     """The number of its group (N,) for each of ``count`` indices: pairs connect them, also over any others."""
     graph = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    numbers: Rows = connected_components(graph, directed=False)[1].astype(np.int64)
-    return numbers
+    return connected_components(graph, directed=False)[1].astype(np.int64)

@@ -54,8 +54,7 @@ class Facts:
     def frame(self) -> pd.DataFrame:
         """The table without the thumbnails, and without the depths."""
         left_out = ["written", "changed", "thumbnail", "low", "high"]
-        frame: pd.DataFrame = self.table.drop_columns(left_out).to_pandas(split_blocks=True)
-        return frame
+        return self.table.drop_columns(left_out).to_pandas(split_blocks=True)
 
     def depth(self, rows: Rows) -> tuple[Depth, int]:
         """What the readable files among these rows have in common, and how many of 256 levels half of them use.

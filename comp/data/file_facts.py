@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from comp.data.readers import (
     DECODERS,
@@ -39,7 +39,6 @@ THUMBNAIL = 16
 BLANK = bytes(THUMBNAIL**2)
 # Grey levels between the darkest and the lightest part of an image in which nothing is to be seen, as in a blank page.
 FLAT = 2
-ORIENTATION = 0x0112
 
 
 class FileFacts(NamedTuple):
@@ -124,8 +123,7 @@ def oddities(found: pd.DataFrame) -> npt.NDArray[np.object_]:
     bits = sum(np.asarray(is_so, np.int64) << bit for bit, is_so in enumerate(holds))
     codes = np.where(found["problem"] == "", bits, 0)
     names = {code: tuple(name for bit, name in enumerate(ODDITIES) if code >> bit & 1) for code in set(codes.tolist())}
-    named: npt.NDArray[np.object_] = pd.Series(codes).map(names).to_numpy(object)
-    return named
+    return pd.Series(codes).map(names).to_numpy(object)
 
 
 def facts_of_each(paths: Iterable[Path], read: Read | Channels = "images") -> Iterator[FileFacts]:
@@ -223,23 +221,19 @@ def thumbnail(image: Image.Image) -> bytes:
     contrast = grey.max() - grey.min()
     if contrast < FLAT:
         return BLANK
-    stretched: bytes = ((grey - grey.min()) * (255 / contrast)).round().astype(np.uint8).tobytes()
-    return stretched
+    return ((grey - grey.min()) * (255 / contrast)).round().astype(np.uint8).tobytes()
 
 
 def _orientation(image: Image.Image) -> int:
-    try:
-        found = image.getexif().get(ORIENTATION, 1)
-    except Exception:
-        return 1
-    return int(found) if found in range(2, 9) else 1
+    with suppress(Exception):
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return int(found) if found in range(2, 9) else 1
+    return 1
 
 
 def _is_animated(image: Image.Image) -> bool:
-    # A photograph with its preview behind it has a second picture, but no second moment.
-    if image.format == "MPO":
-        return False
     try:
-        return bool(getattr(image, "is_animated", False))
+        # A photograph with its preview behind it has a second picture, but no second moment.
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))
     except Exception:
         return True

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,9 @@ import pandas as pd
 
 from comp.data.file_facts import ODDITIES
 from comp.data.reading import RGB, Depth
-from comp.errors import counted
+from comp.errors import counted, first_few
 from comp.files import replacing
 
-EXAMPLES = 3
 ROW = "  {:<24}{:>8}  {}"
 # What duplicates are called, and what becomes of them.
 OF_DUPLICATES = {
@@ -72,10 +71,6 @@ class DataCheck:
         """Which images have a problem or a duplicate."""
         return (self.images[["problem", *OF_DUPLICATES]] != "").any(axis=1)
 
-    def of_found(self) -> DataCheck:
-        """With the rows of these only, as a training keeps it."""
-        return replace(self, images=self.images[self.found].reset_index(drop=True))
-
     def counts(self) -> dict[str, int]:
         """How many images can't be read, by part, and how many are duplicates, conflicts and leaks."""
         unreadable = {f"unreadable_{part}": int((~readable).sum()) for part, readable in self.readable.items()}
@@ -93,12 +88,11 @@ class DataCheck:
 def lines_for_training(check: DataCheck) -> list[str]:
     """A line for each finding that a training has to live with."""
     images, lines = check.images, list(_of_depth(check))
-    for part, follows in (("train", "left out"), ("test", "given what the training images have on average")):
+    of_test = "given what the training images have on average"
+    for part, kind, follows in (("train", "training", "left out"), ("test", "test", of_test)):
         unreadable = images[(images["part"] == part) & (images["problem"] != "")]
         if len(unreadable):
-            of_all = (
-                f"{len(unreadable)} of {len(check.readable[part])} {'training' if part == 'train' else part} images"
-            )
+            of_all = f"{len(unreadable)} of {len(check.readable[part])} {kind} images"
             lines.append(f"{of_all} can't be read and are {follows}: {_problems(unreadable)}")
     for column, (name, follows) in OF_DUPLICATES.items():
         found = images[images[column] != ""]
@@ -155,23 +149,19 @@ def lines_of_unlike(check: DataCheck) -> Iterator[str]:
 
 
 def _problems(found: pd.DataFrame) -> str:
-    named = (f"{_shown(path)} ({problem})" for path, problem in zip(found["path"], found["problem"], strict=True))
-    return _examples(named, len(found))
+    pairs = zip(found["path"], found["problem"], strict=True)
+    return first_few(f"{_shown(path)} ({problem})" for path, problem in pairs)
 
 
 def _paths(found: pd.DataFrame) -> str:
-    return _examples(map(_shown, found["path"]), len(found))
+    return first_few(map(_shown, found["path"]))
 
 
 def _likes(found: pd.DataFrame) -> str:
     pairs = zip(found["path"], found["like"], strict=True)
-    return _examples((f"{_shown(path)} like {_shown(like)}" for path, like in pairs), len(found))
+    return first_few(f"{_shown(path)} like {_shown(like)}" for path, like in pairs)
 
 
 def _shown(path: str) -> str:
     """A path in a line; of a long one the ends, as the list has it whole."""
     return repr(path if len(path) <= LONGEST_PATH else f"{path[: LONGEST_PATH // 3]}…{path[-LONGEST_PATH * 2 // 3 :]}")
-
-
-def _examples(named: Iterable[str], count: int) -> str:
-    return ", ".join(islice(named, EXAMPLES)) + (", …" if count > EXAMPLES else "")

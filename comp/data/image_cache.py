@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
@@ -16,7 +15,7 @@ from comp.data.disk_room import make_room, remove, room_for
 from comp.data.reading import Paths, Pixels, Reading, in_threads, read_image
 from comp.declare.reading import Size, size_in_words
 from comp.errors import counted
-from comp.files import alone, is_held, source_digest
+from comp.files import alone, is_held, replacing_folder, source_digest
 
 Rows = npt.NDArray[np.int64]
 
@@ -42,8 +41,7 @@ class ImageCache:
             raise KeyError(row)
         shapes, starts, pixels = self._arrays
         index = self.rows.searchsorted(row)
-        image: Pixels = pixels[starts[index] : starts[index + 1]].reshape(shapes[index])
-        return image
+        return pixels[starts[index] : starts[index + 1]].reshape(shapes[index])
 
     def __reduce__(self) -> tuple[type["ImageCache"], tuple[Path, Rows]]:
         return ImageCache, (self.folder, self.rows)
@@ -120,10 +118,8 @@ def cached_images(
 def _write(folder: Path, images: Iterable[Pixels], advance: Callable[[int], None]) -> None:
     """All of them or nothing; nobody else writes there."""
     unfinished, shapes = folder.with_suffix(".part"), []
-    for old in (unfinished, folder):
-        shutil.rmtree(old, ignore_errors=True)
-    try:
-        unfinished.mkdir()
+    remove(folder)
+    with replacing_folder(folder, unfinished):
         with (unfinished / "pixels").open("wb") as file:
             for image in images:
                 file.write(image.tobytes())
@@ -134,10 +130,6 @@ def _write(folder: Path, images: Iterable[Pixels], advance: Callable[[int], None
         sizes = np.array(shapes, dtype=np.int64).reshape(-1, 3)
         np.save(unfinished / "shapes.npy", sizes)
         np.save(unfinished / "starts.npy", np.concatenate([[0], sizes.prod(axis=1).cumsum()]))
-        unfinished.rename(folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
 
 
 def _estimate(paths: Paths | Sequence[Path], rows: Rows, read: Callable[[Path], Pixels]) -> int:

@@ -1,13 +1,12 @@
-"""What is made once of a competition's files, as its ``prepare`` says: images, where they are none yet."""
+"""What is made once of a competition's files, as its ``prepare`` says: images, or a sample submission of one's own."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-import shutil
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from math import isqrt
 from pathlib import Path
@@ -20,16 +19,21 @@ import pandas as pd
 import pyarrow.parquet as pq
 from PIL import Image
 
-from comp.data.own_images import all_labels, ask_for_all, hide
 from comp.data.reading import in_threads
+from comp.data.splitting import draw_hidden
+from comp.data.targets import targets_of
 from comp.declare.brought import key_of
 from comp.declare.competition import Competition
+from comp.declare.forms import Numbers, ProbabilityPerClass
 from comp.declare.labels.csv import records_in
-from comp.declare.labels.table import classes_of
-from comp.declare.own_images import PREPARED, AskForAll, HideShare
+from comp.declare.labels.table import LabelSource, answers_of, classes_of
+from comp.declare.own_images import ANSWERS, PREPARED, SAMPLE, AskForAll, HideShare, KnownLabels
 from comp.declare.reading import PixelTable
 from comp.errors import CompError, DataError, counted
-from comp.files import alone
+from comp.files import alone, replacing_folder
+from comp.submission.postprocessing import untuned
+from comp.submission.predictions import name_of_ids
+from comp.submission.submission import exact_predictions
 
 Array = npt.NDArray[Any]
 
@@ -56,20 +60,15 @@ def prepare_files(competition: Competition, folder: Path, say: Callable[[str], N
             return
         say(f"preparing {place}")
         began = monotonic()
-        shutil.rmtree(unfinished, ignore_errors=True)
         try:
-            unfinished.mkdir()
-            _make(competition, folder, unfinished)
-            count = sum(path.is_file() for path in unfinished.rglob("*"))
-            (unfinished / MARK).write_text(made_from, encoding="utf-8")
-            shutil.rmtree(place, ignore_errors=True)
-            unfinished.rename(place)
+            with replacing_folder(place, unfinished):
+                _make(competition, folder, unfinished)
+                count = sum(path.is_file() for path in unfinished.rglob("*"))
+                (unfinished / MARK).write_text(made_from, encoding="utf-8")
         except CompError:
             raise
         except Exception as error:  # it is anybody's code
             raise DataError(f"Competition: `prepare` failed with {type(error).__name__}: {error}.") from error
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
         say(f"prepared {counted(count, 'file')} in {place} in {monotonic() - began:.0f} s")
 
 
@@ -96,15 +95,59 @@ def _made_from(place: Path) -> str | None:
 def _make(competition: Competition, folder: Path, new: Path) -> None:
     prepare = competition.prepare
     if isinstance(prepare, HideShare):
-        hide(prepare, competition, folder, new)
+        _hide(prepare, competition, folder, new)
     elif isinstance(prepare, AskForAll):
-        ask_for_all(competition, folder, new)
+        classes = classes_of(competition.labels.read(folder), competition.target)
+        ask_for(competition, classes, competition.test.read(folder)["id"].to_list(), new)
     elif callable(prepare):
         prepare(folder, new)
     else:
         write = _write_array if competition.read == "npy" else _write_png
         for table in (prepare,) if isinstance(prepare, PixelTable) else prepare:
             deque(in_threads(write, _images_in(table, folder, new)), maxlen=0)
+
+
+def all_labels(competition: Competition) -> LabelSource:
+    """Of all images, of which some are, or will be, hidden."""
+    labels = competition.labels
+    return labels.labels if isinstance(labels, KnownLabels) else labels
+
+
+def _hide(hiding: HideShare, competition: Competition, folder: Path, new: Path) -> None:
+    """A sample submission that asks for a share of the labelled images, and its answers."""
+    images = all_labels(competition).read(folder)
+    classes = classes_of(images, competition.target)
+    targets = targets_of(images, classes, competition.target)
+    able = images["validates"].isna().to_numpy() if "validates" in images else np.ones(len(images), bool)
+    together = next((images[name].to_numpy(object) for name in ("group", "answer") if name in images), None)
+    hidden = draw_hidden(targets, hiding.share, 0, able, together)
+    asked, first = np.unique(answers_of(images)[hidden].to_list(), return_index=True)
+    ask_for(competition, classes, asked.tolist(), new, targets[hidden][first])
+
+
+def ask_for(
+    competition: Competition,
+    classes: Sequence[str],
+    ids: Sequence[str],
+    new: Path,
+    targets: Array | None = None,
+    header: Sequence[str] = (),
+) -> None:
+    """Write a sample submission of the ids (A,), with even answers, and those of the targets (A, …), if there are any.
+
+    header: the column of the ids, and the others; without it, what the form needs.
+    """
+    if not header:
+        each = isinstance(competition.submission, (ProbabilityPerClass, Numbers))
+        columns = list(classes) if each else ["label"]
+        header = (name_of_ids(columns), *columns)
+    written = {SAMPLE: untuned(competition, classes)(np.full((len(ids), len(classes)), 1 / len(classes)))}
+    if targets is not None:
+        written[ANSWERS] = exact_predictions(competition, classes, targets)
+    for name, predictions in written.items():
+        values = competition.submission.encode(predictions, classes, header[1:])
+        values.insert(0, header[0], ids)
+        values.to_csv(new / name, index=False)
 
 
 def _images_in(table: PixelTable, folder: Path, new: Path) -> Iterator[tuple[Path, Array]]:

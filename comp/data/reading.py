@@ -39,12 +39,6 @@ Paths = pd.api.extensions.ExtensionArray
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-INTERPOLATIONS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 # A side this many times the other is cut to its middle: of one pixel by a million, enlarged, nothing else would fit.
 LONGEST_SIDE = 16
 # Items that wait for a thread, per thread: enough to keep it busy, few enough to end soon after an interrupt.
@@ -129,7 +123,7 @@ def _fitted(image: Image.Image, box: tuple[int, int], reading: Reading) -> Pixel
     height, width = (max(1, round(side * scale)) for side in (image.height, image.width))
     height, width = map(min if pads else max, (height, width), box)
     if (width, height) != image.size:
-        image = image.resize((width, height), INTERPOLATIONS[reading.interpolation], reducing_gap=3.0)
+        image = image.resize((width, height), Image.Resampling[reading.interpolation.upper()], reducing_gap=3.0)
     pixels = np.asarray(image)
     if not pads:
         return pixels
@@ -185,8 +179,7 @@ def as_bytes(array: npt.NDArray[Any], depth: Depth) -> Pixels:
         low, high = low[0], high[0]
     with np.errstate(invalid="ignore"):
         scaled = (values - low) * 255 / np.where(high > low, high - low, np.inf)
-    pixels: Pixels = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255).round().astype(np.uint8)
-    return pixels
+    return np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255).round().astype(np.uint8)
 
 
 def range_of(array: npt.NDArray[Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:

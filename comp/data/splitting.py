@@ -31,8 +31,7 @@ def strata(targets: npt.NDArray[Any]) -> Targets:
     tag for each quantile of each. Of shares and fractions the same: a class that hardly varies makes one quantile.
     """
     if targets.dtype.kind != "f":
-        classes: Targets = targets
-        return classes
+        return targets
     quantiles = np.linspace(0, 1, int(np.clip(len(targets) // ROWS_OF_QUANTILE, 1, QUANTILES)) + 1)[1:-1]
     columns: list[Targets] = []
     for column in targets.T:
@@ -314,5 +313,4 @@ def _by_repeat_factor(tags: Rows, generator: np.random.Generator) -> Rows:
     if present.any():
         factors[present] = np.maximum(1, np.sqrt(np.median(shares[present]) / shares[present]))
     whole, fraction = np.divmod(np.where(tags > 0, factors, 1).max(axis=1), 1)
-    copies: Rows = whole.astype(np.int64) + (generator.random(len(tags)) < fraction)
-    return copies
+    return whole.astype(np.int64) + (generator.random(len(tags)) < fraction)

@@ -24,7 +24,7 @@ from comp.declare.labels.files import TestImages
 from comp.declare.labels.naming import named_as_asked
 from comp.declare.labels.table import answers_of, classes_of
 from comp.declare.metrics import grades_of
-from comp.errors import DataError
+from comp.errors import DataError, first_few
 from comp.files import holds_files
 from comp.kaggle.record import must_be_whole
 from comp.submission.postprocessing import untuned
@@ -126,8 +126,7 @@ def first_rows(table: pd.DataFrame) -> npt.NDArray[np.int64]:
     """The place (A,) of each answer's first image, by the answers' order."""
     if "answer" not in table:
         return np.arange(len(table))
-    places: npt.NDArray[np.int64] = np.unique(table["answer"].to_numpy(object), return_index=True)[1]
-    return places
+    return np.unique(table["answer"].to_numpy(object), return_index=True)[1]
 
 
 def read_tables(competition: Competition, folder: Path, say: Callable[[str], None] = lambda _: None) -> Tables:
@@ -203,32 +202,26 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
 
 def split_of(tables: Tables, share: float, seed: int) -> npt.NDArray[np.bool_]:
     """True for the rows (N,) that validate, drawn as `draw_split` does from those that may."""
-    able, targets, *together = _those_able(tables)
-    validates = np.zeros(len(able), bool)
-    validates[able] = draw_split(targets, share, seed, *together)
-    return validates
+    return _drawn(tables, False, draw_split, share, seed)
 
 
 def folds_of(tables: Tables, count: int, seed: int) -> npt.NDArray[np.int64]:
     """The fold (N,), 0 to ``count`` - 1, in which each row validates, as `draw_folds` says; -1 where it may not."""
-    able, targets, *together = _those_able(tables)
-    folds = np.full(len(able), -1)
-    folds[able] = draw_folds(targets, count, seed, *together)
-    return folds
+    return _drawn(tables, -1, draw_folds, count, seed)
 
 
-def _those_able(
-    tables: Tables,
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[Any], npt.NDArray[Any] | None, npt.NDArray[np.int64] | None]:
-    """Which rows may validate (N,), and their targets, groups and duplicate groups; raises DataError for none."""
+def _drawn(tables: Tables, of_others: int, draw: Callable[..., npt.NDArray[Any]], *how: float) -> npt.NDArray[Any]:
+    """What is drawn for the rows (N,) that may validate, and ``of_others``; raises DataError where none may."""
     able = tables.may_validate
     if not able.any():
         raise DataError(
             f"All {len(able)} labelled images only train (their `validates` is false, or that of others of their "
             "groups), so none can validate; leave it empty for some, or train with --all-data."
         )
-    groups, duplicates = (None if numbers is None else numbers[able] for numbers in tables.kept_together)
-    return able, tables.targets[able], groups, duplicates
+    together = (None if numbers is None else numbers[able] for numbers in tables.kept_together)
+    drawn = np.full(len(able), of_others)
+    drawn[able] = draw(tables.targets[able], *how, *together)
+    return drawn
 
 
 def with_prior(tables: Tables, probabilities: npt.NDArray[Any], shares: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -246,7 +239,6 @@ def _rare(classes: Sequence[str], targets: npt.NDArray[Any]) -> list[str]:
     single = np.flatnonzero(class_counts(targets, len(classes)) == 1)
     if not len(single) or targets.dtype.kind == "f":
         return []
-    named = ", ".join(repr(classes[place]) for place in single[:3])
+    named = first_few(repr(classes[place]) for place in single.tolist())
     of_all = f"{len(single)} of {len(classes)} {'classes' if targets.ndim == 1 else 'tags'}"
-    more = ", …" if len(single) > 3 else ""
-    return [f"{of_all} have a single image, which can't both train and validate: {named}{more}"]
+    return [f"{of_all} have a single image, which can't both train and validate: {named}"]

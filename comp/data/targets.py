@@ -32,5 +32,4 @@ def targets_of(table: pd.DataFrame, classes: Sequence[str], target: Target) -> n
 
 def class_counts(targets: npt.NDArray[Any], classes: int = 0) -> npt.NDArray[Any]:
     """How many rows each class or tag has (C,), in targets (N,) or (N, C), or sums of numbers; of so many at least."""
-    counts: npt.NDArray[Any] = np.bincount(targets, minlength=classes) if targets.ndim == 1 else targets.sum(axis=0)
-    return counts
+    return np.bincount(targets, minlength=classes) if targets.ndim == 1 else targets.sum(axis=0)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, cast, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from comp.errors import KaggleError
 from comp.kaggle import connection
@@ -22,7 +22,6 @@ from comp.kaggle.failures import (
     not_data,
     patiently,
     refusal,
-    silent,
 )
 
 Status = Literal["pending", "complete", "error"]
@@ -92,28 +91,17 @@ class LeaderboardRow:
     date: dt.datetime | None
 
 
-@dataclass(frozen=True)
-class Standing:
-    """A place, 1 being the first, among ``of`` teams, the one with the score included."""
-
-    place: int
-    of: int
-
-    def __str__(self) -> str:
-        return f"{self.place:,} of {self.of:,}"
-
-
-def standing_of(score: float, board: Sequence[LeaderboardRow], own: str | None, *, higher_is_better: bool) -> Standing:
-    """Where this score puts the team ``own`` among the others, whatever its best one is; equal scores share a place.
+def standing_of(score: float, board: Sequence[LeaderboardRow], own: str | None, *, higher_is_better: bool) -> str:
+    """The place, like ``2 of 1,203``, of the team ``own`` with this score, whatever its best is; equal ones share it.
 
     own: None for a team that is not on the board.
     """
     others = [row.score for row in board if row.team != own]
     better = sum((other > score) if higher_is_better else (other < score) for other in others if other is not None)
-    return Standing(better + 1, len(others) + 1)
+    return f"{better + 1:,} of {len(others) + 1:,}"
 
 
-def connect(url: str | None = None, say: Say = silent) -> Kaggle:
+def connect(url: str | None = None, say: Say = lambda _: None) -> Kaggle:
     """Sign in to the Kaggle at ``url``; without one, to where ``COMP_KAGGLE_URL`` points, or to Kaggle itself.
 
     Credentials are taken as Kaggle's own client takes them (``KAGGLE_API_TOKEN``, ``KAGGLE_USERNAME`` with
@@ -133,18 +121,18 @@ def connect(url: str | None = None, say: Say = silent) -> Kaggle:
     return patiently(signed_in, say)
 
 
+@dataclass(frozen=True)
 class Kaggle:
     """A live connection; make one with `connect`. What fails for a while is asked again, then raises KaggleError."""
 
-    def __init__(self, endpoint: Endpoint, credentials: Credentials, say: Say = silent) -> None:
-        self.endpoint = endpoint
-        self.say = say
-        self._credentials = credentials
+    endpoint: Endpoint
+    credentials: Credentials
+    say: Say
 
     @property
     def user(self) -> str:
         """Who is signed in, as the names of their data sets and notebooks begin."""
-        return self._credentials.user
+        return self.credentials.user
 
     def ask(self, subject: Subject, method: str, **fields: Any) -> Any:
         """As `ask_once`, asked again where that may help; it must be safe to repeat."""
@@ -153,8 +141,13 @@ class Kaggle:
     def ask_once(self, subject: Subject, method: str, **fields: Any) -> Any:
         """The answer of the official client's method, like ``competitions.list_data_files``, to a request with these
         fields."""
-        with in_one_sentence(subject):
-            return self._call(method, **fields)
+        part, _, name = method.partition(".")
+        with in_one_sentence(subject), client_of(self.endpoint, self.credentials.auth) as client:
+            call = getattr(getattr(getattr(client, part), SERVICES[part]), name)
+            request = get_type_hints(call)["request"]()
+            for field, value in fields.items():
+                setattr(request, field, value)
+            return call(request)
 
     def pages(self, subject: Subject, method: str, **fields: Any) -> Iterator[Any]:
         """Every page of a list; the same token twice would be a server going round in circles."""
@@ -204,7 +197,7 @@ class Kaggle:
     def download_competition(self, slug: str, folder: Path, progress: Progress = unwatched) -> Download:
         """All files of a competition as one archive in ``folder``, named after the slug."""
         subject = self.endpoint.competition(slug)
-        ask = partial(self._call, "competitions.download_data_files", competition_name=slug)
+        ask = partial(self.ask_once, subject, "competitions.download_data_files", competition_name=slug)
         try:
             return download(ask, folder / f"{slug}.zip", subject, progress, self.say)
         except ForbiddenError as refused:
@@ -223,23 +216,21 @@ class Kaggle:
 
     def download_file(self, slug: str, name: str, folder: Path) -> Download:
         """One file of a competition, by its path inside it, in ``folder`` under its own name."""
-        ask = partial(self._call, "competitions.download_data_file", competition_name=slug, file_name=name)
-        path = folder / PurePosixPath(name).name
-        return download(ask, path, self.endpoint.competition(slug), unwatched, self.say)
+        subject, method = self.endpoint.competition(slug), "competitions.download_data_file"
+        ask = partial(self.ask_once, subject, method, competition_name=slug, file_name=name)
+        return download(ask, folder / PurePosixPath(name).name, subject, unwatched, self.say)
 
     def file_address(self, slug: str, name: str) -> str:
         """Where the bytes of one file are, for requests of some of them; the address is good for minutes."""
         method, subject = "competitions.download_data_file", self.endpoint.competition(slug)
         with self.ask(subject, method, competition_name=slug, file_name=name) as response:
-            return cast("str", response.url)
+            return response.url
 
     def download_dataset(self, handle: str, folder: Path, progress: Progress = unwatched) -> Download:
         """All files of the data set ``owner/name`` as one archive in ``folder``, named after the name."""
-        owner, _, name = handle.partition("/")
-        if not owner or not name or "/" in name:
-            raise KaggleError(f"A Kaggle data set is named owner/name; {handle!r} is not.")
-        ask = partial(self._call, "datasets.download_dataset", owner_slug=owner, dataset_slug=name)
-        return download(ask, folder / f"{name}.zip", self.endpoint.dataset(handle), progress, self.say)
+        subject, (owner, name) = self.endpoint.dataset(handle), handle.split("/")
+        ask = partial(self.ask_once, subject, "datasets.download_dataset", owner_slug=owner, dataset_slug=name)
+        return download(ask, folder / f"{name}.zip", subject, progress, self.say)
 
     def upload(self, subject: Subject, path: Path, method: str, **fields: Any) -> str:
         """Bring a file to the address that ``method`` asks for, once; the token by which Kaggle knows it then."""
@@ -260,7 +251,7 @@ class Kaggle:
             )
         if response.headers.get("Content-Type", "").startswith("text/html"):
             raise not_data(subject)
-        return cast("str", ticket.token)
+        return ticket.token
 
     def submissions(self, slug: str) -> list[SubmissionRow]:
         """The submissions of one's own team, the latest first."""
@@ -271,7 +262,7 @@ class Kaggle:
                 file_name=row.file_name or "",
                 date=_in_utc(row.date),
                 message=row.description or "",
-                status=cast("Status", row.status.name.lower()),
+                status=row.status.name.lower(),
                 public_score=_score(row.public_score),
                 private_score=_score(row.private_score),
                 error=row.error_description or None,
@@ -288,15 +279,6 @@ class Kaggle:
             LeaderboardRow(rank, row.team_name or "", _score(row.score), _in_utc(row.submission_date))
             for rank, row in enumerate(rows, start=1)
         ]
-
-    def _call(self, method: str, **fields: Any) -> Any:
-        part, _, name = method.partition(".")
-        with client_of(self.endpoint, self._credentials.auth) as client:
-            call = getattr(getattr(getattr(client, part), SERVICES[part]), name)
-            request = get_type_hints(call)["request"]()
-            for field, value in fields.items():
-                setattr(request, field, value)
-            return call(request)
 
     def _of_competition(self, slug: str, method: str, **fields: Any) -> Iterator[Any]:
         subject = self.endpoint.competition(slug)

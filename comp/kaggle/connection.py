@@ -26,16 +26,16 @@ class Endpoint:
     is_local: bool
 
     def competition(self, slug: str) -> Subject:
-        page = f"{self.url}/" if self.is_local else f"https://www.kaggle.com/competitions/{slug}"
-        return Subject(f"competition {slug!r}", page, self)
+        return Subject(f"competition {slug!r}", self._page(f"competitions/{slug}"), self)
 
     def dataset(self, handle: str) -> Subject:
-        page = f"{self.url}/" if self.is_local else f"https://www.kaggle.com/datasets/{handle}"
-        return Subject(f"data set {handle!r}", page, self, has_owner=True)
+        return Subject(f"data set {handle!r}", self._page(f"datasets/{handle}"), self, has_owner=True)
 
     def notebook(self, handle: str) -> Subject:
-        page = f"{self.url}/" if self.is_local else f"https://www.kaggle.com/code/{handle}"
-        return Subject(f"notebook {handle!r}", page, self, has_owner=True)
+        return Subject(f"notebook {handle!r}", self._page(f"code/{handle}"), self, has_owner=True)
+
+    def _page(self, path: str) -> str:
+        return f"{self.url}/" if self.is_local else f"https://www.kaggle.com/{path}"
 
     def session(self) -> requests.Session:
         """For requests beside the official client's; no proxy reaches this machine's loopback."""

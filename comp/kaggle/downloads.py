@@ -22,7 +22,7 @@ import requests
 from comp.errors import DataError
 from comp.kaggle import connection
 from comp.kaggle.connection import Subject
-from comp.kaggle.failures import PassingError, Say, in_one_sentence, not_data, refusal, silent, wait_after
+from comp.kaggle.failures import PassingError, Say, in_one_sentence, not_data, refusal, wait_after
 
 # Called as bytes arrive: how many are there, and of how many in all, or None where the server doesn't say.
 Progress = Callable[[int, int | None], None]
@@ -67,7 +67,7 @@ def must_fit(what: str, size: int, folder: Path) -> None:
 
 
 def download(
-    ask: Callable[[], requests.Response], path: Path, subject: Subject, progress: Progress, say: Say = silent
+    ask: Callable[[], requests.Response], path: Path, subject: Subject, progress: Progress, say: Say
 ) -> Download:
     """Bring what ``ask`` answers, a streaming response already redirected to the file, to ``path``.
 
@@ -111,8 +111,7 @@ def forget(path: Path) -> None:
 
 
 def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject, progress: Progress) -> Download:
-    with in_one_sentence(subject):
-        response = ask()
+    response = ask()
     try:
         if response.status_code >= 400:
             raise refusal(response, subject)

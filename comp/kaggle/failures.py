@@ -43,10 +43,6 @@ class MissingError(KaggleError):
     """Kaggle has no such thing, or doesn't show it to this user (404)."""
 
 
-def silent(line: str, /) -> None:
-    """Lines that nobody reads."""
-
-
 def patiently(call: Callable[[], Answer], say: Say) -> Answer:
     """Call ``call``, again after each `PassingError` that waiting may mend; it must be safe to repeat."""
     failures = 0

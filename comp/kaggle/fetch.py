@@ -13,7 +13,7 @@ from comp.files import alone, holds_files, write_text
 from comp.kaggle.archives import BY_HAND, DamagedError, extract, link
 from comp.kaggle.client import Kaggle
 from comp.kaggle.downloads import Progress, amount, downloaded_before, forget, unwatched
-from comp.kaggle.failures import MissingError, Say, silent
+from comp.kaggle.failures import MissingError, Say
 from comp.kaggle.record import (
     ARCHIVES,
     LOCK,
@@ -69,7 +69,7 @@ def fetch(
     sources: Sequence[str],
     folder: Path,
     progress: Callable[[str], Progress] = lambda _: unwatched,
-    say: Say = silent,
+    say: Say = lambda _: None,
     *,
     mount_of: Callable[[str], Path | None] = lambda _: None,
     delete_archives: bool = False,

@@ -17,7 +17,7 @@ from comp.kaggle import connection, failures
 from comp.kaggle.client import Kaggle
 from comp.kaggle.connection import Subject
 from comp.kaggle.downloads import Progress, download, unwatched
-from comp.kaggle.failures import ForbiddenError, MissingError, patiently
+from comp.kaggle.failures import ForbiddenError, MissingError, in_one_sentence, patiently
 
 Status = Literal["queued", "running", "complete", "error", "cancelled"]
 STATUSES: dict[str, Status] = {
@@ -157,7 +157,8 @@ def download_output(kaggle: Kaggle, handle: str, name: str, path: Path, progress
         address = output(kaggle, handle).files.get(name)
         if address is None:
             raise KaggleError(f"The {subject} ended without writing {name}; see its log at {subject.page}.")
-        return kaggle.endpoint.session().get(address, stream=True, timeout=connection.TIMEOUT_SECONDS)
+        with in_one_sentence(subject):
+            return kaggle.endpoint.session().get(address, stream=True, timeout=connection.TIMEOUT_SECONDS)
 
     download(ask, path, subject, progress, kaggle.say)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.table import Table
@@ -14,7 +14,7 @@ from comp.console import Console
 from comp.declare.competition import Competition
 from comp.errors import KaggleError, RunError
 from comp.files import replacing
-from comp.kaggle.client import Kaggle, LeaderboardRow, Standing, standing_of
+from comp.kaggle.client import Kaggle, LeaderboardRow, standing_of
 from comp.kaggle.sources import kaggle_of
 from comp.kaggle.submitting import record
 from comp.runs import Run, Workspace, broken_runs, list_runs, tag_of
@@ -24,8 +24,8 @@ from comp.runs import Run, Workspace, broken_runs, list_runs, tag_of
 class ScoredRun:
     """A run's scores by the competition's metric, as far as they are known.
 
-    standing: of the private score where there is one, else of the public one; of a run that was not ``submitted``, of
-        its validation score.
+    place: of the private score where there is one, else of the public one; of a run without either, of its validation
+        score. Empty where there is no score, or no leaderboard.
     edited: what was submitted is not what the run predicted.
     """
 
@@ -33,9 +33,8 @@ class ScoredRun:
     validation: float | None
     public: float | None
     private: float | None
-    standing: Standing | None
-    submitted: bool
-    edited: bool = False
+    place: str
+    edited: bool
 
     @property
     def gap(self) -> float | None:
@@ -87,12 +86,12 @@ def show(runs: Sequence[ScoredRun], metric: str, console: Console) -> None:
     for column in ("validation", "public", "gap", "private", "place"):
         table.add_column(column, justify="right")
     for run in runs:
-        place = "-" if run.standing is None else f"{'' if run.submitted else '~'}{run.standing}"
+        place = f"{'~' if run.public is None else ''}{run.place}" if run.place else "-"
         public = f"{shown(run.public)}{'*' if run.edited else ''}"
         scores = (shown(run.validation), public, shown(run.gap, "+.5f"), shown(run.private))
         table.add_row(Text(run.name), *scores, place)
     console.table(table)
-    by_validation = "; ~ by validation" if any(run.standing and not run.submitted for run in runs) else ""
+    by_validation = "; ~ by validation" if any(run.place and run.public is None for run in runs) else ""
     edited = "; * of a submission.csv that was edited" if any(run.edited for run in runs) else ""
     console.say(f"{metric}; gap: public minus validation{by_validation}{edited}")
 
@@ -116,15 +115,11 @@ def _scored(run: Run, board: Board, competition: Competition) -> ScoredRun:
     scores = run.record("scores") if run.has("scores") else {}
     submitted = run.record("submitted") if run.has("submitted") else {}
     validation, public, private = scores.get("tuned"), submitted.get("score"), submitted.get("private_score")
-    edited = submitted.get("edited", False)
-    scored = ScoredRun(run.name, validation, public, private, None, submitted=public is not None, edited=edited)
-    on_board = next(
-        (score for score in ((private if board.private else None), public, validation) if score is not None), None
-    )
-    if on_board is None or not board.rows:
-        return scored
-    better = competition.scoring.higher_is_better
-    return replace(scored, standing=standing_of(on_board, board.rows, board.own, higher_is_better=better))
+    known = [score for score in (private if board.private else None, public, validation) if score is not None]
+    better, place = competition.scoring.higher_is_better, ""
+    if known and board.rows:
+        place = standing_of(known[0], board.rows, board.own, higher_is_better=better)
+    return ScoredRun(run.name, validation, public, private, place, submitted.get("edited", False))
 
 
 def _write_board(place: Path, board: Board) -> None:

@@ -11,7 +11,6 @@ import datetime as dt
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
 
 from comp.console import Console
 from comp.declare.brought import key_of
@@ -140,14 +139,13 @@ def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
     failed = 0
     while True:
         try:
-            answer = kaggle.ask_once(
+            return kaggle.ask_once(
                 subject,
                 "competitions.create_submission",
                 competition_name=slug,
                 blob_file_tokens=token,
                 submission_description=tagged,
-            )
-            return cast("int", answer.ref)
+            ).ref
         except PassingError as error:
             if error.wait_seconds is None:  # Kaggle that asks to wait has not taken it
                 kaggle.say(f"{error.cause}; looking whether the submission was taken")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
-from comp.errors import KaggleError
+from comp.errors import KaggleError, first_few
 from comp.local_kaggle.app import HOSTS, create_app
 from comp.local_kaggle.catalog import ANSWERS, Catalog
 from comp.local_kaggle.datasets import Datasets
@@ -22,7 +22,6 @@ from comp.local_kaggle.protocol import LocalKaggle
 from comp.local_kaggle.store import Store
 
 START_SECONDS = 20.0
-MOST_NAMED = 5
 
 
 def without_answers(folder: Path) -> str | None:
@@ -33,10 +32,7 @@ def without_answers(folder: Path) -> str | None:
             for slug in catalog.slugs()
             if catalog.answers(slug) is None and any("sample_submission" in file.name for file in catalog.files(slug))
         ]
-    if not slugs:
-        return None
-    more = f" and {len(slugs) - MOST_NAMED} more" if len(slugs) > MOST_NAMED else ""
-    return f"without {ANSWERS}/<slug>.csv, submissions get no score: {', '.join(slugs[:MOST_NAMED])}{more}"
+    return f"without {ANSWERS}/<slug>.csv, submissions get no score: {first_few(slugs)}" if slugs else None
 
 
 @contextlib.contextmanager

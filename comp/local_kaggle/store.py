@@ -99,12 +99,12 @@ class Store:
         """Make the upload a pending submission; its id, or None if it was submitted already."""
         if self.announced.pop(upload.token, None) is None:
             return None
-        with self._open() as connection:
-            return connection.execute(
-                "INSERT INTO submissions (slug, team, file_name, size, date, message, status) "
-                "VALUES (?, ?, ?, ?, ?, ?, 'pending')",
-                (upload.slug, upload.team, upload.file_name, upload.size, _now(), message),
-            ).lastrowid
+        (row,) = self._do(
+            "INSERT INTO submissions (slug, team, file_name, size, date, message, status) "
+            "VALUES (?, ?, ?, ?, ?, ?, 'pending') RETURNING id",
+            *(upload.slug, upload.team, upload.file_name, upload.size, _now(), message),
+        )
+        return int(row["id"])
 
     def enter(self, slug: str, team: str, file_name: str, size: int, scores: Scores) -> None:
         """A team's scored submission, unless it has made one."""

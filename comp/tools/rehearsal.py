@@ -21,7 +21,7 @@ from filelock import Timeout
 
 from comp.console import Console
 from comp.data.data_check import checked_tables
-from comp.data.own_images import ask_for
+from comp.data.preparing import ask_for
 from comp.data.splitting import draw_hidden
 from comp.data.tables import Tables
 from comp.declare.competition import Competition

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from timm.models import save_for_hf
 from comp.console import Console
 from comp.declare.competition import Competition
 from comp.errors import RunError
-from comp.files import write_text
+from comp.files import replacing_folder, write_text
 from comp.runs import Run
 from comp.runs.pretraining import ORIGIN, origin_of
 from comp.training.heads import GeM
@@ -36,15 +35,11 @@ def export_backbone(competition: Competition, run: Run, folder: Path, console: C
     # A file takes no other order of dimensions.
     backbone.to(memory_format=torch.contiguous_format)
     unfinished = folder.with_name(f".{folder.name}.partial")
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with replacing_folder(folder, unfinished):
         save_for_hf(backbone, str(unfinished), safe_serialization=True)
         config = unfinished / "config.json"
         described = {**json.loads(config.read_text(encoding="utf-8")), ORIGIN: _origin(trained)}
         write_text(config, json.dumps(described, indent=1))
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _origin(trained: Trained) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 import errno
 import os
 import shutil
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -165,19 +165,15 @@ def test_a_killed_process_loses_the_work_of_seconds(images, while_opening, monke
 
 
 def test_two_that_screen_at_once_both_end_and_leave_one_whole_table(images):
-    ended = []
+    said = []
 
-    def work():
-        for _ in range(5):
-            names = list(map(str, images.paths))
-            found = read_facts(names, images.root, images.table, lambda amount: None, ended.append)
-            ended.append(found.frame()["width"].to_list())
-            images.table.unlink(missing_ok=True)
+    def work(_):
+        names = list(map(str, images.paths))
+        found = read_facts(names, images.root, images.table, lambda amount: None, said.append)
+        images.table.unlink(missing_ok=True)
+        return found.frame()["width"].to_list()
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert ended == [[20, 21, 22, 23, 24, 25]] * 20
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(work, range(20))) == [[20, 21, 22, 23, 24, 25]] * 20
+    assert said == []
     assert images.others() == []

@@ -1,6 +1,6 @@
 import pickle
 import shutil
-from collections import namedtuple
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +14,6 @@ from comp.data.reading import Reading, read_image
 from comp.declare.viewpoint import upright
 from comp.files import alone
 
-Usage = namedtuple("Usage", "total used free")
 ROWS, READING = np.array([0, 2, 3, 5]), Reading()
 
 
@@ -109,7 +108,7 @@ def full(*_):
 @pytest.mark.parametrize(
     ("what", "instead", "why"),
     [
-        ("shutil.disk_usage", lambda _: Usage(0, 0, 0), "but only 0 MB are left"),
+        ("shutil.disk_usage", lambda _: SimpleNamespace(free=0), "but only 0 MB are left"),
         ("os.fsync", full, "which can't be written (No space left on device)"),
     ],
 )
@@ -131,7 +130,7 @@ def test_the_longest_unused_are_removed_to_make_room_but_for_what_the_same_stage
     def of_the_disk_are_theirs(images):
         """Half of what is free and what they take."""
         free = 2 * images * size - size * sum(path.is_dir() for path in first.folder.parent.iterdir())
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, free))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
 
     of_the_disk_are_theirs(2.5)
     third = keeping("3")
@@ -147,7 +146,7 @@ def test_what_another_process_is_writing_makes_no_room(keeping, cache, monkeypat
     writing, size = cache / "writing.part", sum(file.stat().st_size for file in first.folder.iterdir())
     writing.mkdir()
     (writing / "pixels").write_bytes(bytes(size))
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, size))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=size))
     with alone(cache / "writing.lock"):
         assert keeping("2") is None
         assert (writing / "pixels").exists()

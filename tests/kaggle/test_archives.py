@@ -81,18 +81,17 @@ def test_unpacking_again_replaces_and_leaves_the_rest(unpacked, tmp_path):
     assert not (tmp_path / ".data.partial").exists()
 
 
+def flagged(archive, flags):
+    """A zip of one file, with these flags of that."""
+    changed, central = bytearray(archive), archive.rindex(b"PK\x01\x02")
+    changed[6:8] = changed[central + 8 : central + 10] = flags.to_bytes(2, "little")
+    return bytes(changed)
+
+
 def test_names_without_the_utf8_mark_are_utf8_where_they_decode_and_cp437_elsewhere(unpacked):
     # Two zips whose names zipfile marked, with the marks taken off: one name is UTF-8, the other cp437.
-    marked = zipped({"L\u00f6we/1.png": b"1"})
-    assert unpacked(unmarked(marked)) == {"L\u00f6we/1.png": b"1"}
+    assert unpacked(flagged(zipped({"L\u00f6we/1.png": b"1"}), 0)) == {"L\u00f6we/1.png": b"1"}
     assert "caf\u00e9.png" in unpacked(zipped({"cafX.png": b"2"}).replace(b"cafX", b"caf\x82"))
-
-
-def unmarked(archive):
-    local, central = bytearray(archive), archive.rindex(b"PK\x01\x02")
-    local[7] &= 0xF7
-    local[central + 9] &= 0xF7
-    return bytes(local)
 
 
 def test_a_hard_link_in_a_tar_is_the_file_again(unpacked):
@@ -104,15 +103,8 @@ def test_a_hard_link_in_a_tar_is_the_file_again(unpacked):
     assert unpacked(buffer.getvalue(), "all.tar") == {"a.png": b"one", "b.png": b"one"}
 
 
-def locked(archive):
-    changed, central = bytearray(archive), archive.rindex(b"PK\x01\x02")
-    changed[6] |= 1
-    changed[central + 8] |= 1
-    return bytes(changed)
-
-
 def test_an_inner_archive_with_a_password_is_said_and_left_as_it_is(tmp_path):
-    inner = locked(zipped({"a.png": b"a"}))
+    inner = flagged(zipped({"a.png": b"a"}), 1)
     (tmp_path / "all.zip").write_bytes(zipped({"secret.zip": inner, "b.png": b"b"}))
     notes = extract(tmp_path / "all.zip", tmp_path / "data")
     assert contents(tmp_path / "data") == {"secret.zip": inner, "b.png": b"b"}

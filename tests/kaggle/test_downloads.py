@@ -1,9 +1,10 @@
 import hashlib
 import json
 import os
+import shutil
 import zipfile
-from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,8 +102,7 @@ def test_a_folder_without_room_or_that_cannot_be_written_is_one_sentence(kaggle,
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="can't be written"):
         kaggle.download_competition(SLUG, tmp_path / "file")
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr("comp.kaggle.downloads.shutil.disk_usage", lambda path: usage(1, 1, 0))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     with pytest.raises(DataError, match=r"two-digits\.zip needs .* make room and run the same command again"):
         kaggle.download_competition(SLUG, tmp_path)
     assert not list(tmp_path.glob("*.part"))

@@ -158,7 +158,7 @@ def test_a_score_that_came_after_the_wait_is_kept_in_the_run(shades, serving, wo
         rows = scores_of(shades.competition, workspace, Console())
     assert runs[0].record("submitted")["score"] == rows[0].public is not None
     assert [row.validation for row in rows] == [run.record("scores")["tuned"] for run in runs]
-    assert [row.submitted for row in rows] == [True, False]
+    assert [row.public is None for row in rows] == [False, True]
     assert [row.gap for row in rows] == [rows[0].public - rows[0].validation, None]
 
 

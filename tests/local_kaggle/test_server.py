@@ -69,7 +69,7 @@ def test_when_the_block_ends_the_server_is_gone(served, tmp_path):
     ("folders", "file", "named"),
     [
         ("ab", "sample_submission.csv", ": a, b"),
-        ("abcdef", "sample_submission.csv", ": a, b, c, d, e and 1 more"),
+        ("abcdef", "sample_submission.csv", ": a, b, c, …"),
         ("a", "image.jpg", None),
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from comp import CsvLabels, Folders
-from comp.data.own_images import all_labels
+from comp.data.preparing import all_labels
 from comp.new.inference import infer
 from comp.new.look import look_at_folder
 from tests.new.templates import kind, lay_out
