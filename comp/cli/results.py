@@ -78,10 +78,10 @@ def import_(
 
 
 def _report(here: Here, made: Run) -> None:
-    """Write the page of a run made of others, and print where the run is."""
+    """Write the page of a run that no training made, and print where the run is."""
     from comp import runner
 
-    if made.members:
+    if made.without_weights:  # else it has all the weight in an ensemble
         runner.report(here.competition(made), made, here.workspace, here.console)
     print(made.folder)
 

@@ -64,7 +64,7 @@ def explain(
     (outcomes,) = read_outcomes([run], tables)
     config, scores = run.record("config"), run.record("scores")
     errors = errors_in_words(scores.get("standard_errors") or {})
-    recipe = None if run.members else as_it_went(run)
+    recipe = None if run.without_weights else as_it_went(run)
     trained = run.record("trained") if run.has("trained") else None
     facts: dict[str, Any] = {
         "run": run.name,
@@ -76,7 +76,7 @@ def explain(
         "leaderboard": run.leaderboard_score,
         "postprocessing": "; ".join(filter(None, [in_words(outcomes.postprocessing), errors])),
         "doubt": doubt(scores),
-        "diagnosis": [] if run.members else diagnosis_of(run),
+        "diagnosis": [] if recipe is None else diagnosis_of(run),
         "stages": [] if recipe is None else _stages(run, recipe, competition.scoring.name),
         "command": command_of(config, trained),
         "unexplained": trained["unexplained"] if trained and _ended_early(config, trained) else None,
@@ -227,7 +227,7 @@ def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = No
 
     trained: its trained.json.
     """
-    if config.get("kind") == "import":
+    if config.get("split_of"):
         return str(config["command"])
     if config.get("members"):
         how = [] if config.get("kind") == "folds" else ["--how", str(config["how"])]

@@ -69,7 +69,7 @@ def join(
         workspace,
         console,
         f"{shared['recipe_name']}-{len(members)}folds",
-        {"kind": "folds", **shared},
+        {"kind": "folds", "members": [member.name for member in members], **shared},
         combined,
         scores,
         [*_describe_folds(competition, scores, len(together.parts)), *filter(None, [doubt(scores)])],
@@ -164,6 +164,7 @@ def _combined(
     whole = all(member.config.get("fold") is None for member in members)
     config = {
         "kind": "ensemble",
+        "members": [member.name for member in members],
         "how": chosen,
         "recipe_name": "ensemble",
         "seed": seeds.pop() if len(seeds) == 1 else None,
@@ -209,7 +210,6 @@ def write(
     submission = build_submission(competition, classes, tables.sample_submission, ids, combined.postprocessing(made))
     common = {
         "command": shlex.join(["comp", *sys.argv[1:]]),
-        "members": [member.name for member in together.members],
         "competition": competition.name,
         "kaggle": competition.kaggle,
         "metric": competition.scoring.name,
