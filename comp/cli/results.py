@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -176,7 +176,7 @@ def runs(
 
 def _row(run: Run) -> str:
     """A run's name, score, state or members, score at Kaggle, and what is special about it."""
-    scores: dict[str, Any] = run.record("scores") if run.has("scores") else {}
+    scores = run.known("scores")
     trained = run.history.last_score()
     if "tuned" in scores:
         score = f"{scores['metric']} {scores['tuned']:.5f}"

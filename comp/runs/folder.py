@@ -133,13 +133,12 @@ class Run:
     @property
     def edited(self) -> bool:
         """Whether submission.csv is another than was written; not of a run whose record doesn't say what was."""
-        written = self.record("scores").get("submission") if self.has("scores") else None
-        return written not in (None, tag_of(self.submission))
+        return self.known("scores").get("submission") not in (None, tag_of(self.submission))
 
     @property
     def leaderboard_score(self) -> float | None:
         """Kaggle's public score of what it predicted; None where there is none, or only one of an edited file."""
-        submitted = self.record("submitted") if self.has("submitted") else {}
+        submitted = self.known("submitted")
         score: float | None = None if submitted.get("edited") else submitted.get("score")
         return score
 
@@ -180,6 +179,10 @@ class Run:
             raise RunError(f"The run {self.name} has no {path.name}: that step is not done yet{step}.") from None
         except (ValueError, OSError) as error:
             raise RunError(f"{path} can't be read ({error}): {self._remedy(name)}.") from None
+
+    def known(self, name: str) -> dict[str, Any]:
+        """The record, empty where the run didn't get that far; raises RunError for one that can't be read."""
+        return self.record(name) if self.has(name) else {}
 
     @property
     def problem(self) -> str | None:
