@@ -30,11 +30,6 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def shaded(predicting, shades):
-    return predicting(shades)
-
-
-@pytest.fixture
-def parts(shaded):
+def parts(made):
     """Of the 36 labelled images of shades every third validates."""
-    return np.where(np.arange(len(shaded.tables.train)) % 3 == 0, "valid", "train")
+    return np.where(np.arange(len(made.tables.train)) % 3 == 0, "valid", "train")

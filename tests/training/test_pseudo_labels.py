@@ -14,11 +14,6 @@ COLOURS = ("blue", "green", "red")
 THIRD = np.arange(1, 36, 3)
 
 
-@pytest.fixture
-def made(predicting, shades):
-    return predicting(shades)
-
-
 def says(run, probabilities, ids=None):
     """The run predicts these of the test images."""
     ids = [f"q{number:02}" for number in range(len(probabilities))] if ids is None else ids
