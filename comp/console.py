@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -41,9 +42,8 @@ class Speed(ProgressColumn):
         return Text(f"{speed:.0f} {task.fields['unit']}/s" if speed else "")
 
 
-def plain_terminal() -> Terminal:
-    """What is printed as text, in a notebook too: there one output a cell grows, and no widget is asked for."""
-    return Terminal(highlight=False, emoji=False, soft_wrap=True, force_jupyter=False)
+# What is printed as text, in a notebook too: there one output a cell grows, and no widget is asked for.
+plain_terminal = partial(Terminal, highlight=False, emoji=False, soft_wrap=True, force_jupyter=False)
 
 
 @dataclass

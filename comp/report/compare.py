@@ -77,7 +77,8 @@ def comparison(competition: Competition, runs: Sequence[Run], workspace: Workspa
     found, metric = read_outcomes(runs, tables), competition.scoring
     return {
         "competition": competition,
-        "runs": [_facts(*of_run) for of_run in zip(runs, found, strict=True)],
+        "runs": runs,
+        "outcomes": found,
         "differences": differences([run.record("config") for run in runs]),
         "charts": list(_charts(runs, metric.name)),
         **_gains(found, metric),
@@ -114,16 +115,6 @@ def gain(one: Outcomes, other: Outcomes) -> Gain:
     error = float(saved.std(ddof=1) / np.sqrt(len(saved))) if len(saved) > 1 else float("inf")
     better, worse = int((one.right & ~other.right).sum()), int((~one.right & other.right).sum())
     return Gain(len(saved), better, worse, float(saved.mean()), error)
-
-
-def _facts(run: Run, outcomes: Outcomes) -> dict[str, Any]:
-    return {
-        "name": run.folder.name,
-        "scores": run.record("scores"),
-        "leaderboard": run.leaderboard_score,
-        "right": float(outcomes.right.mean()) if len(outcomes.ids) else None,
-        "seconds": float(run.history.stages()["seconds"].sum()) or None,
-    }
 
 
 def _charts(runs: Sequence[Run], metric: str) -> Iterator[tuple[str, Any]]:

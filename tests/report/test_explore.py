@@ -111,8 +111,13 @@ UNALIKE = "unlike test images"
         # It is mended only for metrics that count classes alike.
         ({"counts": [5000, 300]}, "imbalance", "", "c0 has 5,000 images and c1 300"),
         ({"counts": [5000, 300], "metric": "macro_f1"}, "imbalance", "--set balance=oversample", "c1 300; in macro_f1"),
-        ({"counts": [4000, 3, 4, 5, 6, 7]}, "rare classes", "--folds 5", "c1, c2, c3 and 2 more have fewer than 20"),
-        ({"counts": [4000, 3]}, "rare classes", "--folds 5", "c1 has fewer than 20 images"),
+        (
+            {"counts": [4000, 3, 4, 5, 6, 7]},
+            "rare classes",
+            "--folds 5",
+            "c1, c2, c3 and 2 more there are fewer",
+        ),
+        ({"counts": [4000, 3]}, "rare classes", "--folds 5", "of c1 there are fewer than 20 images"),
     ],
 )
 def test_what_is_unusual_is_named_with_its_numbers_and_a_change_to_try(given, kind, change, evidence):
