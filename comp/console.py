@@ -74,9 +74,9 @@ def in_minutes(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
-def at_the_end_of(seconds: float) -> str:
-    """The time of the day in so many seconds, as ``22:45:10``."""
-    return f"{datetime.now() + timedelta(seconds=seconds):%H:%M:%S}"
+def expected_to_end(seconds: float) -> str:
+    """``expected to end at 22:45:10, in 4:05``."""
+    return f"expected to end at {datetime.now() + timedelta(seconds=seconds):%H:%M:%S}, in {in_minutes(seconds)}"
 
 
 @dataclass
