@@ -80,8 +80,8 @@ def test_leaderboards_are_the_local_kaggle_s(workspace):
     assert "&lt;b&gt;you&lt;/b&gt;" in render("board", **board_facts(workspace, FOLDERS))
 
 
-def test_ticked_runs_are_compared_and_what_can_t_be_is_said(made, parts, shades):
-    first, second = (made.run(parts, seed=seed) for seed in (1, 2))
+def test_ticked_runs_are_compared_and_what_can_t_be_is_said(made, shades):
+    first, second = (made.run(seed=seed) for seed in (1, 2))
     folders = [*FOLDERS, shades.plugins]
     with served(made.workspace, folders) as url:
         compared = f"{url}/runs/shades/compared?run="

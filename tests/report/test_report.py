@@ -47,8 +47,8 @@ def report(made, run):
     return explain(made.competition, run, made.workspace, Console())
 
 
-def test_a_run_without_weights_is_reported_without_maps_and_says_why(made, parts):
-    page = Page(report(made, made.run(parts)))
+def test_a_run_without_weights_is_reported_without_maps_and_says_why(made):
+    page = Page(report(made, made.run()))
     assert {"scores", "pictures", "confusion", "classes", "calibration", "images", "again"} <= page.ids
     assert "training" not in page.ids
     assert "no activation maps: The run shades/standard-1 has no trained.json" in page.text
@@ -70,8 +70,8 @@ def test_a_run_in_which_no_image_validated_has_a_report_of_what_there_is(made):
     assert "pictures" not in page.ids
 
 
-def test_a_run_of_images_that_are_gone_or_without_predictions_is_refused(made, parts):
-    run = made.run(parts)
+def test_a_run_of_images_that_are_gone_or_without_predictions_is_refused(made):
+    run = made.run()
     data = made.workspace.data("shades")
     (data / "train" / "t00.png").unlink()
     lines = (data / "train.csv").read_text().splitlines()
