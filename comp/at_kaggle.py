@@ -43,15 +43,8 @@ def train(package: Path, arguments: Sequence[str]) -> None:
     workspace = _unpacked(package)
     known = {run.name for run in list_runs(workspace)}
     _must_be_mounted(_competition(workspace))
-    command = [
-        sys.executable,
-        "-m",
-        "comp",
-        "--competitions",
-        str(workspace.folder / "competitions"),
-        "run",
-        *arguments,
-    ]
+    more = f"--competitions={workspace.folder / 'competitions'}"
+    command = [sys.executable, "-m", "comp", more, "run", *arguments]
     last = ""
     with subprocess.Popen(
         command,

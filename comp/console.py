@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -41,9 +42,8 @@ class Speed(ProgressColumn):
         return Text(f"{speed:.0f} {task.fields['unit']}/s" if speed else "")
 
 
-def plain_terminal() -> Terminal:
-    """What is printed as text, in a notebook too: there one output a cell grows, and no widget is asked for."""
-    return Terminal(highlight=False, emoji=False, soft_wrap=True, force_jupyter=False)
+# What is printed as text, in a notebook too: there one output a cell grows, and no widget is asked for.
+plain_terminal = partial(Terminal, highlight=False, emoji=False, soft_wrap=True, force_jupyter=False)
 
 
 @dataclass
@@ -74,9 +74,9 @@ def in_minutes(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
-def at_the_end_of(seconds: float) -> str:
-    """The time of the day in so many seconds, as ``22:45:10``."""
-    return f"{datetime.now() + timedelta(seconds=seconds):%H:%M:%S}"
+def expected_to_end(seconds: float) -> str:
+    """``expected to end at 22:45:10, in 4:05``."""
+    return f"expected to end at {datetime.now() + timedelta(seconds=seconds):%H:%M:%S}, in {in_minutes(seconds)}"
 
 
 @dataclass

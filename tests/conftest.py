@@ -339,6 +339,11 @@ def predicting(workspace):
     return start
 
 
+@pytest.fixture
+def made(predicting, shades):
+    return predicting(shades)
+
+
 @pytest.fixture(scope="session")
 def downloaded_digits(tmp_path_factory):
     """A workspace with the digits, brought once from the local Kaggle by the real client; not to be written to."""

@@ -1,47 +1,33 @@
 import io
 
-import pytest
 from rich.console import Console as Terminal
 
 from comp.console import Console
 
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "the class [red] and [/red]",
-        "[bold]loud[/bold]",
-        "a breed called :dog: :smile:",
-        "/data/[draft]/1.jpg",
-        r"\[escaped]",
-        "x" * 300,
-        "https://kaggle.com/c/planet 42 True None",
-    ],
-)
-def test_a_line_is_printed_and_logged_as_it_is(text, capsys, tmp_path):
-    console = Console(log=tmp_path / "log.txt")
-    console.say(text)
-    assert capsys.readouterr().out == text + "\n"
-    assert (tmp_path / "log.txt").read_text() == text + "\n"
+LINES = [
+    "the class [red] and [/red]",
+    "[bold]loud[/bold]",
+    "a breed called :dog: :smile:, né",
+    "/data/[draft]/1.jpg",
+    r"\[escaped]",
+    "x" * 300,
+    "https://kaggle.com/c/planet 42 True None",
+]
 
 
-def test_a_name_stays_text_on_a_terminal_too(tmp_path):
+def on_a_terminal(width):
     screen = io.StringIO()
-    console = Console(terminal=Terminal(file=screen, force_terminal=True, width=80))
-    with console.downloads() as progress:
-        moved = progress("[red]planet[/red].zip")
-        moved(10, 100)
-        moved(100, 100)
-    assert "[red]planet[/red].zip" in screen.getvalue()
+    return Console(Terminal(file=screen, force_terminal=True, width=width, color_system=None)), screen
 
 
-def test_the_log_grows_line_by_line_and_only_once_there_is_one(tmp_path):
+def test_lines_are_printed_as_they_are_and_logged_once_there_is_a_log(capsys, tmp_path):
     console = Console()
     console.say("before the run")
     console.log = tmp_path / "log.txt"
-    console.say("one")
-    console.say("né")
-    assert (tmp_path / "log.txt").read_text(encoding="utf-8") == "one\nné\n"
+    for number, line in enumerate(LINES, start=1):
+        console.say(line)
+        assert console.log.read_text(encoding="utf-8").split("\n") == [*LINES[:number], ""]
+    assert capsys.readouterr().out.split("\n") == ["before the run", *LINES, ""]
 
 
 def test_in_a_notebook_lines_are_text_and_no_bar_or_widget_is_made(monkeypatch, capsys):
@@ -64,8 +50,7 @@ def test_bars_are_shown_on_a_terminal_only_and_elsewhere_a_line_where_they_take_
 
 
 def test_a_bar_is_one_line_of_a_terminal_of_eighty_columns_with_the_text_it_was_given_last():
-    screen = io.StringIO()
-    console = Console(terminal=Terminal(file=screen, force_terminal=True, width=80, color_system=None))
+    console, screen = on_a_terminal(80)
     with console.bar("training", 12_345, "images") as bar:
         bar.say("training, 3 h 05 min left of all stages")
         bar.advance(1_000)
@@ -76,14 +61,9 @@ def test_a_bar_is_one_line_of_a_terminal_of_eighty_columns_with_the_text_it_was_
     assert any("3 h 05 min left" in line and " 1000/12345 " in line for line in lines)
 
 
-def test_a_bar_on_a_terminal_tells_amount_and_unit():
-    screen = io.StringIO()
-    console = Console(terminal=Terminal(file=screen, force_terminal=True, width=120))
-    with console.bar("training", 10, "steps") as bar:
-        for _ in range(10):
-            bar.advance(1)
-        bar.progress.refresh()
-    assert "10/10" in screen.getvalue()
+def test_a_download_on_a_terminal_tells_its_name_as_it_is_and_how_much_is_done():
+    console, screen = on_a_terminal(120)
     with console.downloads() as progress:
-        progress("planet.zip")(1_500_000, 3_000_000)
+        progress("[red]planet[/red].zip")(1_500_000, 3_000_000)
+    assert "[red]planet[/red].zip" in screen.getvalue()
     assert "1.5/3.0 MB" in screen.getvalue()

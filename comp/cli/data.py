@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
@@ -22,19 +21,9 @@ if TYPE_CHECKING:
     from comp.runs.resolve import Choices
 
 
-class What(StrEnum):
-    """What a declaration takes by name."""
-
-    METRICS = "metrics"
-    LOSSES = "losses"
-    HEADS = "heads"
-    OPTIMIZERS = "optimizers"
-    LABELS = "labels"
-    FORMS = "forms"
-    READERS = "readers"
-
-
-KINDS = f"what a declaration takes by name: {', '.join(What)}"
+# What a declaration takes by name.
+What = Literal["metrics", "losses", "heads", "optimizers", "labels", "forms", "readers"]
+KINDS = f"what a declaration takes by name: {', '.join(get_args(What))}"
 
 
 @command()
@@ -61,21 +50,21 @@ def list_competitions(here: Here, what: Annotated[What | None, option("KIND", f"
 
 def _parts(what: What) -> dict[str, str]:
     """The names of a kind, each with what it is."""
-    if what is What.METRICS:
+    if what == "metrics":
         ends = {True: "higher is better", False: "lower is better"}
         return {name: f"{metric.takes}, {ends[metric.higher_is_better]}" for name, metric in METRICS.items()}
-    if what is What.LOSSES:
+    if what == "losses":
         return {name: f"for {' or '.join(TARGETS[one] for one in targets)}" for name, targets in LOSSES.items()}
-    if what is What.OPTIMIZERS:
+    if what == "optimizers":
         from comp.training.optimizers import optimizer_names
 
         return dict.fromkeys(optimizer_names(), "")
-    if what in (What.LABELS, What.FORMS):
-        has = {What.LABELS: ("target", "read"), What.FORMS: ("takes", "encode")}[what]
+    if what in ("labels", "forms"):
+        has = ("target", "read") if what == "labels" else ("takes", "encode")
         words = {name: getattr(comp, name) for name in comp.__all__ if name != "Competition"}
         found = {name: word for name, word in words.items() if all(hasattr(word, field) for field in has)}
         return {name: (word.__doc__ or "").splitlines()[0] for name, word in found.items()}
-    return READERS if what is What.READERS else HEADS
+    return READERS if what == "readers" else HEADS
 
 
 @command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -79,10 +79,10 @@ def import_(
 
 
 def _report(here: Here, made: Run) -> None:
-    """Write the page of a run made of others, and print where the run is."""
+    """Write the page of a run that no training made, and print where the run is."""
     from comp import runner
 
-    if made.members:
+    if made.without_weights:  # else it has all the weight in an ensemble
         runner.report(here.competition(made), made, here.workspace, here.console)
     print(made.folder)
 
@@ -177,7 +177,7 @@ def runs(
 
 def _row(run: Run) -> str:
     """A run's name, score, state or members, score at Kaggle, and what is special about it."""
-    scores: dict[str, Any] = run.record("scores") if run.has("scores") else {}
+    scores = run.known("scores")
     trained = run.history.last_score()
     if "tuned" in scores:
         score = f"{scores['metric']} {scores['tuned']:.5f}"

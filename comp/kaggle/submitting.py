@@ -82,7 +82,7 @@ def _say_what_changed(competition: Competition, run: Run, console: Console) -> N
     made_by = config.get("command") or "the command that made it"
     # Joined folds are often made by the command that trained them, which an edited rule would start anew.
     made_by = f"comp join {' '.join(run.members)}" if config.get("kind") == "folds" else made_by
-    anew = f"`{made_by if run.members else f'comp predict {run.name}'}`"
+    anew = f"`{made_by if run.without_weights else f'comp predict {run.name}'}`"
     if run.edited:
         console.say(f"{run.submission} was edited, so its score is not taken for the run's; {anew} undoes it")
     now = None if competition.postprocess is None else key_of(competition.postprocess)

@@ -164,10 +164,8 @@ def _of_classes(counts: Array, classes: Sequence[str], metric: Metric) -> Iterat
     rare = [name for name, count in zip(classes, counts, strict=True) if count < FEW_OF_A_CLASS]
     if rare:
         named = ", ".join(rare[:3]) + (f" and {len(rare) - 3} more" if len(rare) > 3 else "")
-        have = (
-            f"have fewer than {FEW_OF_A_CLASS} images each" if rare[1:] else f"has fewer than {FEW_OF_A_CLASS} images"
-        )
-        yield Advice("rare classes", f"{named} {have}: their score on one split is chance", "--folds 5")
+        evidence = f"of {named} there are fewer than {FEW_OF_A_CLASS} images: their score on one split is chance"
+        yield Advice("rare classes", evidence, "--folds 5")
 
 
 def _rounded(side: float) -> int:

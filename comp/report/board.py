@@ -143,11 +143,11 @@ def _row(run: Run) -> dict[str, Any]:
     row = {"folder": run.folder.name, "has_report": run.report.is_file(), "problem": None}
     try:
         config = run.record("config")
-        scores, submitted = (run.record(name) if run.has(name) else {} for name in ("scores", "submitted"))
+        scores, submitted = (run.known(name) for name in ("scores", "submitted"))
         path = run.folder / "epochs.csv"
         written = path.stat().st_mtime_ns if path.is_file() else 0
         done, last, chart, seconds, of_stage = _epochs(run, written) if written else (0, {}, None, None, 0)
-        ended = run.record("trained") if run.finished and run.has("trained") else {}
+        ended = run.known("trained") if run.finished else {}
         # Those that weren't needed have no epochs.
         stages = ended["stages"] if ended and not ended.get("diverged") else config.get("recipe", {}).get("stages", [])
         total = sum(map(epochs_of, stages))

@@ -20,7 +20,7 @@ from comp.errors import RunError
 from comp.report import COMPARISON, figures
 from comp.report.outcomes import FEWEST, Outcomes, errors_of_classes, figures_of_classes, read_outcomes
 from comp.report.rendering import write_page
-from comp.runs import EPOCH_COLUMNS, Run, Workspace
+from comp.runs import Run, Workspace
 from comp.runs.resolve import flat
 from comp.submission import uncertainty
 
@@ -77,7 +77,8 @@ def comparison(competition: Competition, runs: Sequence[Run], workspace: Workspa
     found, metric = read_outcomes(runs, tables), competition.scoring
     return {
         "competition": competition,
-        "runs": [_facts(*of_run) for of_run in zip(runs, found, strict=True)],
+        "runs": runs,
+        "outcomes": found,
         "differences": differences([run.record("config") for run in runs]),
         "charts": list(_charts(runs, metric.name)),
         **_gains(found, metric),
@@ -116,25 +117,15 @@ def gain(one: Outcomes, other: Outcomes) -> Gain:
     return Gain(len(saved), better, worse, float(saved.mean()), error)
 
 
-def _facts(run: Run, outcomes: Outcomes) -> dict[str, Any]:
-    return {
-        "name": run.folder.name,
-        "scores": run.record("scores"),
-        "leaderboard": run.leaderboard_score,
-        "right": float(outcomes.right.mean()) if len(outcomes.ids) else None,
-        "seconds": float(run.history.stages()["seconds"].sum()) if (run.folder / "stages.csv").is_file() else None,
-    }
-
-
 def _charts(runs: Sequence[Run], metric: str) -> Iterator[tuple[str, Any]]:
     """The runs' curves over each other, epoch by epoch through all stages; ensembles have none."""
-    began = [run.history.epochs() if run.history.began else pd.DataFrame(columns=EPOCH_COLUMNS) for run in runs]
+    tables = [run.history.epochs() for run in runs]
     for caption, column, axis in (
         ("Training loss per epoch", "train_loss", "loss"),
         ("Validation loss per epoch", "valid_loss", "loss"),
         (f"Validation {metric} per epoch", "score", metric),
     ):
-        curves = [epochs[column].set_axis(range(1, len(epochs) + 1)).astype(float) for epochs in began]
+        curves = [epochs[column].set_axis(range(1, len(epochs) + 1)).astype(float) for epochs in tables]
         finite = [curve[np.isfinite(curve)] for curve in curves]
         if any(map(len, finite)):
             yield caption, figures.over_each_other(finite, "epoch", axis)

@@ -12,7 +12,7 @@ from comp.declare.recipe import Recipe
 from comp.errors import counted
 from comp.report import rules
 from comp.report.rules import LEARNED, Record, not_comparable
-from comp.runs import EPOCH_COLUMNS, STEP_COLUMNS, Run
+from comp.runs import Run
 from comp.runs.resolve import recipe_of, stage_of
 from comp.submission.scoring import TIMID
 
@@ -68,14 +68,10 @@ def common_findings(trained: Sequence[Run]) -> list[str]:
 
 def findings_of(trained: Run) -> tuple[Finding, ...]:
     """What went wrong in a run, which may have ended before any epoch did."""
-    recipe = as_it_went(trained)
-    if trained.history.began:
-        epochs, steps = trained.history.epochs(), trained.history.steps()
-    else:
-        epochs, steps = pd.DataFrame(columns=EPOCH_COLUMNS), pd.DataFrame(columns=STEP_COLUMNS)
+    recipe, history = as_it_went(trained), trained.history
     higher_is_better = trained.record("config").get("higher_is_better", False)
-    guessing = trained.record("trained").get("guessing") if trained.has("trained") else None
-    found = diagnose(epochs, steps, recipe, higher_is_better=higher_is_better, guessing=guessing)
+    guessing = trained.known("trained").get("guessing")
+    found = diagnose(history.epochs(), history.steps(), recipe, higher_is_better=higher_is_better, guessing=guessing)
     if not found and (other := behind_the_baseline(trained, recipe) or under_confident(trained, recipe)):
         return (other,)
     return found
@@ -83,9 +79,8 @@ def findings_of(trained: Run) -> tuple[Finding, ...]:
 
 def baseline_of(trained: Run, recipe: Recipe) -> dict[str, float] | None:
     """The score and validation loss of a linear model on the frozen features; None where the run is such a model."""
-    if recipe.stages[-1].schedule == "lbfgs" or not trained.has("trained"):
-        return None
-    baseline: dict[str, float] | None = trained.record("trained").get("baseline")
+    solved = recipe.stages[-1].schedule == "lbfgs"
+    baseline: dict[str, float] | None = None if solved else trained.known("trained").get("baseline")
     return baseline
 
 
@@ -116,8 +111,7 @@ def behind_the_baseline(trained: Run, recipe: Recipe) -> Finding | None:
 
 def under_confident(trained: Run, recipe: Recipe) -> Finding | None:
     """What the temperature that was tuned on the validation images says of a run that was predicted with."""
-    scores = trained.record("scores") if trained.has("scores") else {}
-    temperature = scores.get("postprocessing", {}).get("temperature", 1.0)
+    temperature = trained.known("scores").get("postprocessing", {}).get("temperature", 1.0)
     # A solved head has nothing to train longer: how sure it is was fitted already, on other rows.
     if temperature >= TIMID or recipe.stages[-1].schedule == "lbfgs":
         return None
@@ -137,10 +131,10 @@ def under_confident(trained: Run, recipe: Recipe) -> Finding | None:
 def as_it_went(trained: Run) -> Recipe:
     """The recipe with its stages as they were trained, or diverged, numbered as they are in the run's tables."""
     # What was trained by hand is not the recipe that was declared.
-    ended = trained.record("trained") if trained.has("trained") else None
-    recipe = recipe_of(trained.record("config"), ended)
+    ended = trained.known("trained")
+    recipe = recipe_of(trained.record("config"), ended or None)
     stages = list(recipe.stages)
-    for diverged in (ended or {}).get("diverged", ()):
+    for diverged in ended.get("diverged", ()):
         # As it was begun, not as what is left of it.
         at = diverged["number"] - 1
         stages[at : at + bool(diverged["cycles_kept"])] = [stage_of(diverged["stage"])]

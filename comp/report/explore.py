@@ -74,37 +74,37 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
     def picture(path: Path | str) -> str:
         return thumbnail(read_image(Path(path), SIDE, as_it_is))
 
-    facts = {
-        "competition": competition,
-        "recipe": recipe,
-        "recipe_name": choices.recipe,
-        "seed": choices.seed,
-        "tables": tables,
-        "tags": tables.targets.ndim == 2,
-        "advice": [
+    return write_page(
+        workspace.runs / competition.name / EXPLORATION,
+        "explore",
+        competition=competition,
+        recipe_name=choices.recipe,
+        seed=choices.seed,
+        tables=tables,
+        tags=tables.targets.ndim == 2,
+        advice=[
             *advice_on_files(check),
             *advise(readable, counts, tables.classes, competition.scoring, recipe, known.side, competition.augment.fit),
         ],
-        "parts": names,
-        "split_sizes": np.bincount(parts, minlength=len(names)).tolist(),
-        "per_class": [
+        parts=names,
+        split_sizes=np.bincount(parts, minlength=len(names)).tolist(),
+        per_class=[
             (tables.classes[index], int(counts[index]), of_parts[index].tolist())
             for index in np.argsort(-counts, kind="stable")
         ],
-        "answers": None if tables.answers is tables else len(tables.answers.train),
-        "groups": None if tables.groups is None else len(set(tables.groups)),
-        "together": _together(tables),
-        "histograms": charts,
-        "shapes": _shapes(readable),
-        "sizes": _by_part(readable["width"].astype(str) + " × " + readable["height"].astype(str), readable["part"], 6),
-        "modes": _by_part(readable["format"] + ", " + readable["mode"], readable["part"], 12),
-        "nearby": nearby(tables, truth, workspace.cache, as_it_is, choices.seed),
-        "to_predict": _to_predict(tables, choices.seed, picture),
-        "samples": _samples(tables, truth, np.array(names)[parts], choices.seed, console, picture),
-        "augmented": _augmented(competition, recipe, tables, reading, choices.seed, picture),
-        "check": _check(check, tables.notes, workspace.data(competition.name), picture),
-    }
-    return write_page(workspace.runs / competition.name / EXPLORATION, "explore", **facts)
+        answers=None if tables.answers is tables else len(tables.answers.train),
+        groups=None if tables.groups is None else len(set(tables.groups)),
+        together=_together(tables),
+        histograms=charts,
+        shapes=_shapes(readable),
+        sizes=_by_part(readable["width"].astype(str) + " × " + readable["height"].astype(str), readable["part"], 6),
+        modes=_by_part(readable["format"] + ", " + readable["mode"], readable["part"], 12),
+        nearby=nearby(tables, truth, workspace.cache, as_it_is, choices.seed),
+        to_predict=_to_predict(tables, choices.seed, picture),
+        samples=_samples(tables, truth, np.array(names)[parts], choices.seed, console, picture),
+        augmented=_augmented(competition, recipe, tables, reading, choices.seed, picture),
+        check=_check(check, tables.notes, workspace.data(competition.name), picture),
+    )
 
 
 def _parts(tables: Tables, recipe: Recipe, choices: Choices) -> tuple[Array, list[str]]:

@@ -41,8 +41,8 @@ def gallery(
     rows = worth_a_picture(outcomes, PICTURES)
     ranks = {name: {row: rank for rank, row in enumerate(order.tolist())} for name, order in orders(outcomes).items()}
     maps: dict[int, str] = {}
-    why_not = "it has no weights of its own" if run.members else ""
-    if with_maps and not run.members:
+    why_not = "it has no weights of its own" if run.without_weights else ""
+    if with_maps and not why_not:
         try:
             maps = _maps(competition, run, outcomes, rows, paths, console)
         except (BackboneError, RunError, ValueError) as error:
@@ -140,8 +140,8 @@ def maps_of(competition: Competition, run: Run, console: Console) -> tuple[Size,
 
 def reading_of(competition: Competition, run: Run) -> Reading:
     """How the run's images are read; a page shows them as wide as they are, whatever the model has seen of them."""
-    if run.members:  # each of which may be made of others
-        return reading_of(competition, Run(run.folder.parent.parent / run.members[0]))
+    if run.without_weights:  # so may be the other
+        return reading_of(competition, run.beside(run.split_of or run.members[0]))
     config = run.record("config")
     fit = config.get("augment", {}).get("fit", "crop")
     return Reading(fit=fit, read=competition.read, depth=Depth.of(config.get("depth")))

@@ -64,11 +64,10 @@ def explain(
     (outcomes,) = read_outcomes([run], tables)
     config, scores = run.record("config"), run.record("scores")
     errors = errors_in_words(scores.get("standard_errors") or {})
-    recipe = None if run.members else as_it_went(run)
-    trained = run.record("trained") if run.has("trained") else None
+    recipe = None if run.without_weights else as_it_went(run)
+    trained = run.known("trained")
     facts: dict[str, Any] = {
         "run": run.name,
-        "competition": competition,
         "config": config,
         "recipe": recipe,
         "scores": scores,
@@ -76,9 +75,9 @@ def explain(
         "leaderboard": run.leaderboard_score,
         "postprocessing": "; ".join(filter(None, [in_words(outcomes.postprocessing), errors])),
         "doubt": doubt(scores),
-        "diagnosis": [] if run.members else diagnosis_of(run),
+        "diagnosis": [] if recipe is None else diagnosis_of(run),
         "stages": [] if recipe is None else _stages(run, recipe, competition.scoring.name),
-        "command": command_of(config, trained),
+        "command": command_of(config, trained or None),
         "unexplained": trained["unexplained"] if trained and _ended_early(config, trained) else None,
         "several": tables is not of_images,
         "outcomes": outcomes if len(outcomes.ids) and not outcomes.numbers else None,
@@ -186,10 +185,8 @@ def _calibration(outcomes: Outcomes) -> dict[str, Any]:
 
 def _stages(run: Run, recipe: Recipe, metric: str) -> list[dict[str, Any]]:
     """Each stage that began: its settings, its charts, and its row of the table of times."""
-    if not run.history.began:
-        return []
     epochs, steps = run.history.epochs(), run.history.steps()
-    took = run.history.stages().set_index("stage").to_dict("index") if (run.folder / "stages.csv").is_file() else {}
+    took = run.history.stages().set_index("stage").to_dict("index")
     stages = []
     for number, stage in enumerate(recipe.stages, start=1):
         own, own_steps = epochs[epochs["stage"] == number], steps[steps["stage"] == number]
@@ -227,7 +224,7 @@ def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = No
 
     trained: its trained.json.
     """
-    if config.get("kind") == "import":
+    if config.get("split_of"):
         return str(config["command"])
     if config.get("members"):
         how = [] if config.get("kind") == "folds" else ["--how", str(config["how"])]

@@ -30,7 +30,8 @@ class Run:
     scores.json: validation scores, post-processing and the fingerprint of submission.csv as it was written.
     submission.csv, sending.json while it is uploaded and submitted.json once it was. report.html: all of it to look at.
     While it trains, checkpoints/last.pt is what it is resumed from where it is stopped.
-    A run made of others, its members, has what they predict together, and neither history nor weights.
+    A run made of others, its members, has what they predict together, and neither history nor weights; nor has one of
+    another program's predictions, which has the split of a run of comp's.
     """
 
     folder: Path
@@ -47,6 +48,21 @@ class Run:
     def members(self) -> tuple[str, ...]:
         """The names of the runs that this one is made of: joined folds, or an ensemble; none of a training."""
         return tuple(self.record("config").get("members", ()))
+
+    @property
+    def split_of(self) -> str | None:
+        """The name of the run whose split it has, where another program made its predictions."""
+        name: str | None = self.record("config").get("split_of")
+        return name
+
+    @property
+    def without_weights(self) -> bool:
+        """Whether no training made it, so that it never has weights, a history or a recipe."""
+        return bool(self.members or self.split_of)
+
+    def beside(self, name: str) -> Run:
+        """Another run of the same workspace."""
+        return Run(self.folder.parent.parent / name)
 
     @property
     def trained(self) -> bool:
@@ -79,7 +95,7 @@ class Run:
 
     def must_have_weights(self, remedy: str) -> None:
         """Raise RunError for a run of other runs, or of another program's predictions. remedy: of {members}."""
-        if self.members and self.record("config").get("kind") == "import":
+        if self.split_of:
             raise RunError(f"{self.name} has another program's predictions and no weights; name a run of comp's.")
         if self.members:
             remedy = remedy.format(members=", ".join(self.members))
@@ -117,13 +133,12 @@ class Run:
     @property
     def edited(self) -> bool:
         """Whether submission.csv is another than was written; not of a run whose record doesn't say what was."""
-        written = self.record("scores").get("submission") if self.has("scores") else None
-        return written not in (None, tag_of(self.submission))
+        return self.known("scores").get("submission") not in (None, tag_of(self.submission))
 
     @property
     def leaderboard_score(self) -> float | None:
         """Kaggle's public score of what it predicted; None where there is none, or only one of an edited file."""
-        submitted = self.record("submitted") if self.has("submitted") else {}
+        submitted = self.known("submitted")
         score: float | None = None if submitted.get("edited") else submitted.get("score")
         return score
 
@@ -151,7 +166,7 @@ class Run:
         """Read ``name``.json; raises RunError where the run didn't get that far."""
         path = self.folder / f"{name}.json"
         try:
-            return _object(path)
+            return _as_now(_object(path))
         except FileNotFoundError:
             if name == "config":
                 raise RunError(f"The run {self.name} has no config.json: {self._remedy(name)}.") from None
@@ -164,6 +179,10 @@ class Run:
             raise RunError(f"The run {self.name} has no {path.name}: that step is not done yet{step}.") from None
         except (ValueError, OSError) as error:
             raise RunError(f"{path} can't be read ({error}): {self._remedy(name)}.") from None
+
+    def known(self, name: str) -> dict[str, Any]:
+        """The record, empty where the run didn't get that far; raises RunError for one that can't be read."""
+        return self.record(name) if self.has(name) else {}
 
     @property
     def problem(self) -> str | None:
@@ -244,6 +263,13 @@ def _object(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("it holds no object")  # noqa: TRY004 - as for text that is no JSON
     return found
+
+
+def _as_now(record: dict[str, Any]) -> dict[str, Any]:
+    """In the config of an import, an earlier version named the run whose split it has as its only member."""
+    if record.get("kind") == "import" and "members" in record:
+        (record["split_of"],) = record.pop("members")
+    return record
 
 
 def tag_of(csv: Path) -> str:

@@ -97,7 +97,7 @@ class History:
         return path.is_file() and path.stat().st_size > 0
 
     def epochs(self) -> pd.DataFrame:
-        """epochs.csv, a row per epoch; losses and score are NaN where no row validated. Raises RunError without it."""
+        """epochs.csv, a row per epoch, if any; losses and score are NaN where no row validated. Raises RunError."""
         return self._read("epochs.csv", EPOCH_COLUMNS)
 
     def last_score(self) -> tuple[str, float] | None:
@@ -124,11 +124,11 @@ class History:
         return last
 
     def steps(self) -> pd.DataFrame:
-        """history.csv, a row per step; the rates of groups that were frozen are NaN. Raises RunError without it."""
+        """history.csv, a row per step, if any; the rates of groups that were frozen are NaN. Raises RunError."""
         return self._read("history.csv", STEP_COLUMNS)
 
     def stages(self) -> pd.DataFrame:
-        """stages.csv, a row per stage that ended. Raises RunError without it."""
+        """stages.csv, a row per stage that ended, if any. Raises RunError."""
         return self._read("stages.csv", STAGE_COLUMNS)
 
     def range_test(self, stage: int) -> pd.DataFrame | None:
@@ -142,9 +142,8 @@ class History:
         path = self.folder / file
         try:
             table = pd.read_csv(path, dtype={**dict.fromkeys(columns, float), **NOT_FLOATS})
-        except FileNotFoundError:
-            run = f"{self.folder.parent.name}/{self.folder.name}"
-            raise RunError(f"The run {run} has no {file}: no epoch of it was trained to its end.") from None
+        except (FileNotFoundError, pd.errors.EmptyDataError):
+            return pd.DataFrame(columns=list(columns))
         except (ValueError, OSError) as error:
             raise RunError(f"{path} can't be read: {error}.") from None
         if missing := [column for column in columns if column not in table]:

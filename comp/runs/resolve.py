@@ -247,10 +247,11 @@ def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]
             f"{run.name} is a run of {config['competition']}, and not of {competition.name}; name one of its."
         )
     if config.get("kind", "folds") != "folds":
-        raise RunError(f"{run.name} has no recipe of its own; name one of {', '.join(run.members)}.")
+        named = ", ".join(run.members or [str(run.split_of)])
+        raise RunError(f"{run.name} has no recipe of its own; name one of {named}.")
     if not run.members:
         return from_config(competition, config, run.record("trained"))
-    folds = [Run(run.folder.parent.parent / name) for name in run.members]
+    folds = [*map(run.beside, run.members)]
     resolved = [from_config(competition, fold.record("config"), fold.record("trained")) for fold in folds]
     competition, _ = resolved[0]
     of_number: dict[int, list[Stage]] = defaultdict(list)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from comp.console import Console, at_the_end_of, in_minutes
+from comp.console import Console, expected_to_end, in_minutes
 from comp.data.augmenting import tta_views
 from comp.data.tables import Tables
 from comp.declare.reading import Size
@@ -268,8 +268,7 @@ class Plan:
             self.console.say(f"measured here: {backbone.rpartition('/')[2]}: {', '.join(known)}")
         planned = self._planned(self.experiments)
         end = sum(cost for _, cost, fits in planned if fits) + self.end
-        whole = in_minutes(time.monotonic() - self.began + end)
-        self.console.say(f"plan for {in_minutes(self.seconds)}, expected to end at {at_the_end_of(end)} after {whole}:")
+        self.console.say(f"plan for {in_minutes(self.seconds)}, {expected_to_end(end)}:")
         for one, cost, fits in planned:
             how = f"about {in_minutes(cost)}" if fits else f"not planned, as it takes about {in_minutes(cost)}"
             in_folds = f" in {one.choices.folds} folds" if one.choices.folds else ""
@@ -292,10 +291,7 @@ class Plan:
         else:
             left = sum(cost for _, cost, fits in self._planned(waiting) if fits) + self.end
         done = len(self.experiments) - len(waiting)
-        self.console.say(
-            f"{done} of {len(self.experiments)} trainings are done; "
-            f"expected to end at {at_the_end_of(left)}, in {in_minutes(left)}"
-        )
+        self.console.say(f"{done} of {len(self.experiments)} trainings are done; {expected_to_end(left)}")
 
 
 def all_on(on: str, jobs: Sequence[Sequence[Job]], data: Path, console: Console) -> Iterator[list[Run]]:

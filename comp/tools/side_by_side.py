@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console as Terminal
 
-from comp.console import Console, at_the_end_of, in_minutes
+from comp.console import Console, expected_to_end
 from comp.errors import CompError, OverrideError, RunError
 from comp.interrupts import own_handlers
 from comp.runs import Run
@@ -79,9 +79,7 @@ def _here(jobs: Iterable[Job], console: Console) -> Iterator[Run]:
         began = monotonic()
         yield job.work(console)
         if number < count and (left := (count - number) * (monotonic() - began)) >= SAID:
-            console.say(
-                f"{number} of {count} are done; expected to end at {at_the_end_of(left)}, in {in_minutes(left)}"
-            )
+            console.say(f"{number} of {count} are done; {expected_to_end(left)}")
 
 
 @contextmanager

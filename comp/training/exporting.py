@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from timm.models import save_for_hf
 
 from comp.console import Console
 from comp.declare.competition import Competition
-from comp.errors import RunError
+from comp.errors import RunError, first_line
 from comp.files import replacing_folder, write_text
 from comp.runs import Run
 from comp.runs.pretraining import ORIGIN, origin_of
@@ -22,7 +23,7 @@ from comp.training.predicting import Trained, kept_learners
 def export_backbone(competition: Competition, run: Run, folder: Path, console: Console) -> None:
     """Write the backbone with its last weights, without the head, as ``config.json`` and ``model.safetensors``.
 
-    Raises RunError for a run without weights, or where something is at the folder's place.
+    Raises RunError for a run without weights, or where the folder is there already or can't be written.
     """
     run.must_have_weights("name one of {members}")
     if folder.exists():
@@ -35,11 +36,15 @@ def export_backbone(competition: Competition, run: Run, folder: Path, console: C
     # A file takes no other order of dimensions.
     backbone.to(memory_format=torch.contiguous_format)
     unfinished = folder.with_name(f".{folder.name}.partial")
-    with replacing_folder(folder, unfinished):
-        save_for_hf(backbone, str(unfinished), safe_serialization=True)
-        config = unfinished / "config.json"
-        described = {**json.loads(config.read_text(encoding="utf-8")), ORIGIN: _origin(trained)}
-        write_text(config, json.dumps(described, indent=1))
+    try:
+        with replacing_folder(folder, unfinished):
+            save_for_hf(backbone, str(unfinished), safe_serialization=True)
+            config = unfinished / "config.json"
+            described = {**json.loads(config.read_text(encoding="utf-8")), ORIGIN: _origin(trained)}
+            write_text(config, json.dumps(described, indent=1))
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or first_line(error)
+        raise RunError(f"{folder} can't be written ({why}); make room there or name another folder.") from None
 
 
 def _origin(trained: Trained) -> dict[str, Any] | None:

@@ -103,9 +103,7 @@ def pseudo_labels_of(teacher: Run, recipe: Recipe, tables: Tables, validating: R
 def _with_members(run: Run) -> Iterator[Run]:
     """The run, and the runs that it is made of, as far as they are there."""
     yield run
-    imported = run.record("config").get("kind") == "import"  # which has another's split, and not its predictions
-    for name in [] if imported else run.members:
-        member = Run(run.folder.parent.parent / name)
+    for member in map(run.beside, run.members):
         if (member.folder / "config.json").is_file():
             yield from _with_members(member)
 

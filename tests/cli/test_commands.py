@@ -71,11 +71,22 @@ def test_the_version_is_that_of_the_package(comp):
     assert comp("--version").out == f"comp {version('comp-starter')}\n"
 
 
-def test_several_recipes_and_seeds_are_refused_where_one_training_is_needed(comp):
-    ended = comp("run", "digits", "--recipe", "quick", "--recipe", "standard", "--submit")
-    assert ended.status == 1
-    assert "--submit" in ended.err
-    assert "2" in ended.err
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("run shades --on moon --folds 2", "--on is 'moon', but it should be kaggle, ray, or ray://HOST:PORT."),
+        ("run shades --on ray", "--on ray trains side by side, but there is one training; give --folds, or several"),
+        ("run shades --on ray --folds 2 --fold 1", "--on ray trains side by side, but there is one training; give"),
+        ("run shades --on ray --folds 2 --processes 2", "--processes is for this machine, and --on names another"),
+        ("run shades --seed 1 --seed 2 --submit", "--submit is for one training, but there are 2; name one recipe"),
+        ("run shades --seed 1 --seed 2 --on kaggle", "--on kaggle is for one training, but there are 2; name one"),
+        ("sweep shades --space dropout=0..0.5 --on kaggle", "--on is 'kaggle', but it should be ray, or ray://"),
+        ("sweep shades --space dropout=0..0.5 --on ray --processes 2", "--processes is for this machine, and --on"),
+    ],
+)
+def test_what_can_not_be_side_by_side_is_refused(on_shades, workspace, command, sentence):
+    assert on_shades(*command.split()).sentence.startswith(sentence)
+    assert not workspace.runs.exists()
 
 
 def test_a_declaration_that_can_t_be_loaded_hides_no_other(comp, tmp_path):
@@ -183,11 +194,6 @@ def test_a_folder_that_is_not_there_is_named(comp, tmp_path):
     none = tmp_path / "none"
     assert f"{none} doesn't exist" in comp("--competitions", none, "list").sentence
     assert f"There is no folder {none} to serve" in comp("serve", none, "--port", 0).sentence
-
-
-@pytest.fixture
-def made(predicting, shades):
-    return predicting(shades)
 
 
 def test_folds_are_joined_ensembles_made_of_them_and_both_submitted_and_listed(on_shades, made, shades, serving):

@@ -2,7 +2,6 @@ import shutil
 import socket
 from pathlib import Path
 
-from comp.training import backbone
 from comp.training.training import Training
 from tests.cli.conftest import TINY, files_of_at_most, nothing_half_written
 
@@ -111,19 +110,3 @@ def test_without_credentials_nothing_is_connected_to_or_half_written(comp, works
     said = comp("run", "planet", "--recipe", "quick").sentence
     assert "Kaggle wants to know who is asking" in said
     nothing_half_written(workspace.folder)
-
-
-def test_an_image_that_breaks_after_it_was_screened_is_named_and_leaves_no_features(
-    shades, serving, on_shades, workspace, monkeypatch
-):
-    build = backbone.build_classifier
-
-    def breaking(*arguments, **options):
-        (workspace.data("shades") / "train" / "t05.png").write_bytes(b"not an image")
-        return build(*arguments, **options)
-
-    monkeypatch.setattr("comp.training.prepared.build_classifier", breaking)
-    with serving(shades):
-        said = on_shades("run", "shades", *TINY).sentence
-    assert "t05.png can't be read as an image" in said
-    assert not list((workspace.cache / "features").iterdir())

@@ -1,8 +1,5 @@
 from html.parser import HTMLParser
 
-import numpy as np
-import pytest
-
 
 class Page(HTMLParser):
     """A page as one reads it without a browser: its elements by id, how many pictures it has, and its text."""
@@ -27,14 +24,3 @@ class Page(HTMLParser):
     @property
     def text(self):
         return " ".join(" ".join(self.words).split())
-
-
-@pytest.fixture
-def shaded(predicting, shades):
-    return predicting(shades)
-
-
-@pytest.fixture
-def parts(shaded):
-    """Of the 36 labelled images of shades every third validates."""
-    return np.where(np.arange(len(shaded.tables.train)) % 3 == 0, "valid", "train")

@@ -80,17 +80,17 @@ def test_leaderboards_are_the_local_kaggle_s(workspace):
     assert "&lt;b&gt;you&lt;/b&gt;" in render("board", **board_facts(workspace, FOLDERS))
 
 
-def test_ticked_runs_are_compared_and_what_can_t_be_is_said(shaded, parts, shades):
-    first, second = (shaded.run(parts, seed=seed) for seed in (1, 2))
+def test_ticked_runs_are_compared_and_what_can_t_be_is_said(made, shades):
+    first, second = (made.run(seed=seed) for seed in (1, 2))
     folders = [*FOLDERS, shades.plugins]
-    with served(shaded.workspace, folders) as url:
+    with served(made.workspace, folders) as url:
         compared = f"{url}/runs/shades/compared?run="
         page = requests.get(f"{compared}{first.folder.name}&run={second.folder.name}", timeout=30)
         assert page.status_code == 200
         assert "Gains over standard-1" in page.text
         assert requests.get(f"{compared}{first.folder.name}", timeout=30).status_code == 409
         assert requests.get(f"{compared}standard-1&run=../x", timeout=30).status_code == 404
-    assert not (shaded.workspace.runs / "shades" / "compare.html").exists()
+    assert not (made.workspace.runs / "shades" / "compare.html").exists()
 
 
 def test_the_board_serves_pages_that_it_knows_to_this_machine_s_own_names_and_nothing_else_by_any_path(workspace):

@@ -12,19 +12,19 @@ from tests.report.test_outcomes import judged
 ANIMALS = ("cat", "dog")
 
 
-def test_a_comparison_says_what_the_second_gains_on_the_images_of_both(shaded, parts):
-    weak, strong = (shaded.run(parts, knows=knows, seed=1) for knows in (0.2, 3.0))
-    page = Page(compare(shaded.competition, [weak, strong], shaded.workspace))
+def test_a_comparison_says_what_the_second_gains_on_the_images_of_both(made):
+    weak, strong = (made.run(knows=knows, seed=1) for knows in (0.2, 3.0))
+    page = Page(compare(made.competition, [weak, strong], made.workspace))
     assert "Gains over standard-1" in page.text
     assert "standard-2 12" in page.text
     assert "more than chance" in page.text
     assert re.search(r"accuracy gained.*\+0\.\d{5} ± 0\.\d{5}", page.text)
 
 
-def test_classes_are_compared_on_the_images_that_validated_in_all_runs(shaded, parts):
-    half = np.where(np.arange(len(parts)) % 6 == 0, "valid", "train")
-    wide, narrow = shaded.run(parts, knows=0.2, seed=1), shaded.run(half, knows=3.0, seed=2)
-    found = comparison(shaded.competition, [wide, narrow], shaded.workspace)
+def test_classes_are_compared_on_the_images_that_validated_in_all_runs(made):
+    half = np.where(np.arange(36) % 6 == 0, "valid", "train")
+    wide, narrow = made.run(knows=0.2, seed=1), made.run(half, knows=3.0, seed=2)
+    found = comparison(made.competition, [wide, narrow], made.workspace)
     assert [one.images for one in found["gains"]] == [6]
     assert sum(images for _, images, *_ in found["per_class"]) == 6
     for _, _, first, ((score, change, _),) in found["per_class"]:
@@ -41,18 +41,16 @@ def test_a_difference_of_classes_is_certain_only_beyond_what_images_by_chance_ma
     assert (errors_of_classes(outcomes[0], outcomes[0], 1.0) == 0).all()
 
 
-def test_a_comparison_is_of_two_runs_or_more_of_one_competition_and_without_gains_where_they_share_no_image(
-    shaded, parts
-):
-    first, second, _ = shaded.folds(3)
-    page = Page(compare(shaded.competition, [first, second], shaded.workspace))
+def test_a_comparison_is_of_two_runs_or_more_of_one_competition_and_without_gains_where_they_share_no_image(made):
+    first, second, _ = made.folds(3)
+    page = Page(compare(made.competition, [first, second], made.workspace))
     assert "no image validated in both" in page.text
     assert "fold" in page.text
     with pytest.raises(RunError, match="two runs or more"):
-        compare(shaded.competition, [first], shaded.workspace)
-    other = shaded.run(parts, competition="planet")
+        compare(made.competition, [first], made.workspace)
+    other = made.run(competition="planet")
     with pytest.raises(RunError, match=r"is a run of planet and shades/standard-1 of shades"):
-        compare(shaded.competition, [first, other], shaded.workspace)
+        compare(made.competition, [first, other], made.workspace)
 
 
 def test_only_fields_that_differ_are_named_by_where_they_stand():

@@ -23,9 +23,9 @@ RECIPE = Recipe(stages=STAGES)
 MANY = np.array([3000, 3000])
 
 
-def test_an_exploration_is_of_the_data_the_recipe_the_split_and_the_features_that_a_training_cached(shaded):
-    path = explore(shaded.competition, Choices(), shaded.workspace, Console())
-    assert path == shaded.workspace.runs / "shades" / "explore.html"
+def test_an_exploration_is_of_the_data_the_recipe_the_split_and_the_features_that_a_training_cached(made):
+    path = explore(made.competition, Choices(), made.workspace, Console())
+    assert path == made.workspace.runs / "shades" / "explore.html"
     page, first = Page(path), path.read_text(encoding="utf-8")
     assert {"advice", "classes", "samples", "augmented", "shapes", "check"} <= page.ids
     assert "together" not in page.ids
@@ -37,25 +37,25 @@ def test_an_exploration_is_of_the_data_the_recipe_the_split_and_the_features_tha
     assert "t-SNE of their pixels" in page.text
 
     # Again it is the same but for its date and the features that a training cached of these images meanwhile.
-    tables = checked_tables(shaded.competition, shaded.workspace, Console())
+    tables = checked_tables(made.competition, made.workspace, Console())
     content = content_digest(tables.train["path"].array, tables.train["content"].tolist())
-    cache = shaded.workspace.cache / "features"
+    cache = made.workspace.cache / "features"
     cache.mkdir(parents=True, exist_ok=True)
     np.save(cache / f"{content}-0.npy", np.random.default_rng(0).normal(size=(36, 1, 8)).astype(np.float32))
     np.save(cache / "0-0.npy", np.zeros((36, 1, 8), np.float32))
-    again = explore(shaded.competition, Choices(), shaded.workspace, Console())
+    again = explore(made.competition, Choices(), made.workspace, Console())
     assert "t-SNE of the features" in Page(again).text
     changing = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC|<section id=.nearby.*?</section>", re.DOTALL)
     assert changing.sub("", again.read_text(encoding="utf-8")) == changing.sub("", first)
 
 
-def test_what_the_data_check_found_is_counted_listed_and_shown_side_by_side(shaded):
-    data = shaded.workspace.data("shades")
+def test_what_the_data_check_found_is_counted_listed_and_shown_side_by_side(made):
+    data = made.workspace.data("shades")
     shutil.copy(data / "train" / "t00.png", data / "test" / "q03.png")
     shutil.copy(data / "train" / "t01.png", data / "train" / "t02.png")  # one is green, the other blue
     (data / "train" / "t05.png").write_bytes((data / "train" / "t05.png").read_bytes()[:200])
     (data / "test" / "q01.png").write_text("<b>no image</b>")
-    page = Page(explore(shaded.competition, Choices(), shaded.workspace, Console()))
+    page = Page(explore(made.competition, Choices(), made.workspace, Console()))
     for advice in ("unreadable: 1 labelled image and 1 ", "conflicting labels: 2 labelled images", "leaks: 1 image "):
         assert advice in page.text
     assert "exact leaks 0 1 " in page.text
@@ -111,8 +111,13 @@ UNALIKE = "unlike test images"
         # It is mended only for metrics that count classes alike.
         ({"counts": [5000, 300]}, "imbalance", "", "c0 has 5,000 images and c1 300"),
         ({"counts": [5000, 300], "metric": "macro_f1"}, "imbalance", "--set balance=oversample", "c1 300; in macro_f1"),
-        ({"counts": [4000, 3, 4, 5, 6, 7]}, "rare classes", "--folds 5", "c1, c2, c3 and 2 more have fewer than 20"),
-        ({"counts": [4000, 3]}, "rare classes", "--folds 5", "c1 has fewer than 20 images"),
+        (
+            {"counts": [4000, 3, 4, 5, 6, 7]},
+            "rare classes",
+            "--folds 5",
+            "c1, c2, c3 and 2 more there are fewer",
+        ),
+        ({"counts": [4000, 3]}, "rare classes", "--folds 5", "of c1 there are fewer than 20 images"),
     ],
 )
 def test_what_is_unusual_is_named_with_its_numbers_and_a_change_to_try(given, kind, change, evidence):

@@ -52,8 +52,8 @@ def test_labels_that_were_spoilt_are_most_of_what_is_contradicted(classes):
     assert (likelier[right].argmax(axis=1) == truth[right]).mean() > 0.9
 
 
-def test_a_page_shows_them_with_what_is_likelier_and_their_paths(shaded, on_shades):
-    run = shaded.run(np.where(np.arange(36) % 5 < 2, "valid", "train"), knows=9.0)
+def test_a_page_shows_them_with_what_is_likelier_and_their_paths(made, on_shades):
+    run = made.run(np.where(np.arange(36) % 5 < 2, "valid", "train"), knows=9.0)
     valid = pd.read_parquet(run.predictions("valid"))
     valid.loc[0, ["blue", "green", "red"]] = [0.98, 0.01, 0.01]  # t00 is labelled red
     valid.to_parquet(run.predictions("valid"), index=False)
@@ -67,7 +67,7 @@ def test_a_page_shows_them_with_what_is_likelier_and_their_paths(shaded, on_shad
     assert "red 0.010 blue 0.980" in page.text
     assert "red blue 1" in page.text
     assert 'data-path="data/shades/train/t00.png"' in path.read_text(encoding="utf-8")
-    on_all = shaded.run(["train"] * 36)
+    on_all = made.run(["train"] * 36)
     run.write_record("config", {**run.record("config"), "competition": "planet"})
     for refused, says in (
         (on_all, "No image validated"),

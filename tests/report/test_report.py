@@ -43,44 +43,44 @@ CONFIG = {
 }
 
 
-def report(shaded, run):
-    return explain(shaded.competition, run, shaded.workspace, Console())
+def report(made, run):
+    return explain(made.competition, run, made.workspace, Console())
 
 
-def test_a_run_without_weights_is_reported_without_maps_and_says_why(shaded, parts):
-    page = Page(report(shaded, shaded.run(parts)))
+def test_a_run_without_weights_is_reported_without_maps_and_says_why(made):
+    page = Page(report(made, made.run()))
     assert {"scores", "pictures", "confusion", "classes", "calibration", "images", "again"} <= page.ids
     assert "training" not in page.ids
     assert "no activation maps: The run shades/standard-1 has no trained.json" in page.text
     assert page.pictures == 12
 
 
-def test_joined_folds_are_reported_with_every_fold(shaded):
-    page = Page(report(shaded, join(shaded.competition, shaded.folds(3), shaded.workspace, Console())))
+def test_joined_folds_are_reported_with_every_fold(made):
+    page = Page(report(made, join(made.competition, made.folds(3), made.workspace, Console())))
     assert "no activation maps: it has no weights" in page.text
     assert "Mean of the folds" in page.text
     assert "comp join shades/standard-1 shades/standard-2 shades/standard-3" in page.text
     assert page.pictures == 36
 
 
-def test_a_run_in_which_no_image_validated_has_a_report_of_what_there_is(shaded):
-    page = Page(report(shaded, shaded.run(["train"] * len(shaded.tables.train))))
+def test_a_run_in_which_no_image_validated_has_a_report_of_what_there_is(made):
+    page = Page(report(made, made.run(["train"] * len(made.tables.train))))
     assert "No image validated" in page.text
     assert {"scores", "again"} <= page.ids
     assert "pictures" not in page.ids
 
 
-def test_a_run_of_images_that_are_gone_or_without_predictions_is_refused(shaded, parts):
-    run = shaded.run(parts)
-    data = shaded.workspace.data("shades")
+def test_a_run_of_images_that_are_gone_or_without_predictions_is_refused(made):
+    run = made.run()
+    data = made.workspace.data("shades")
     (data / "train" / "t00.png").unlink()
     lines = (data / "train.csv").read_text().splitlines()
     (data / "train.csv").write_text("\n".join(line for line in lines if not line.startswith("t00")) + "\n")
     with pytest.raises(RunError, match=r"1 images that are not labelled now.*'t00'.*train again"):
-        report(shaded, run)
+        report(made, run)
     run.predictions("valid").unlink()
     with pytest.raises(RunError, match=r"no predictions.*`comp predict shades/standard-1`"):
-        report(shaded, run)
+        report(made, run)
     assert not run.report.exists()
 
 

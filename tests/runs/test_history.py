@@ -77,13 +77,14 @@ def test_what_a_stage_took_and_a_sweep_are_read_back(started):
     assert run.history.range_test(2).to_dict("list") == columns
 
 
-def test_tables_that_are_not_there_or_can_t_be_read_are_one_sentence(started):
+def test_tables_that_are_not_there_are_empty_and_one_that_can_t_be_read_is_one_sentence(started):
     run = started("planet", "quick")
-    with pytest.raises(RunError, match=r"planet/quick-1 has no epochs\.csv"):
-        run.history.epochs()
-    with pytest.raises(RunError, match=r"planet/quick-1 has no history\.csv"):
-        run.history.steps()
-    (run.folder / "epochs.csv").write_text("")
+    for content in (None, ""):
+        if content is not None:
+            (run.folder / "epochs.csv").write_text(content)
+        assert run.history.epochs().empty
+        assert tuple(run.history.steps()) == STEP_COLUMNS
+    (run.folder / "epochs.csv").write_bytes(b"\xff")
     with pytest.raises(RunError, match=r"epochs\.csv can't be read"):
         run.history.epochs()
 

@@ -245,21 +245,6 @@ def test_a_job_asks_for_a_gpu_and_its_part_of_the_processors_or_for_its_share_of
     assert _room(nodes, *needed) == room
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (("--on", "moon", "--folds", 2), "--on is 'moon', but it should be kaggle, ray, or ray://HOST:PORT."),
-        (("--on", "ray"), "--on ray trains side by side, but there is one training; give --folds, or several --seed"),
-        (("--on", "ray", "--folds", 2, "--fold", 1), "--on ray trains side by side, but there is one training; give"),
-        (("--on", "ray", "--folds", 2, "--processes", 2), "--processes is for this machine, and --on names"),
-        (("--seed", 1, "--seed", 2, "--submit"), "--submit is for one training, but there are 2; name one recipe and"),
-        (("--seed", 1, "--seed", 2, "--on", "kaggle"), "--on kaggle is for one training, but there are 2; name one"),
-    ],
-)  # fmt: skip
-def test_what_can_not_be_side_by_side_is_refused(on_shades, arguments, sentence):
-    assert on_shades("run", "shades", *arguments).sentence.startswith(sentence)
-
-
 def test_a_blend_trained_side_by_side_is_that_of_one_after_the_other(strong, workspace, tmp_path):
     other = Workspace(tmp_path / "other")
     shutil.copytree(workspace.data("shades"), other.data("shades"))

@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from comp.runs.pretraining import lines_of_origin
 from comp.training.backbone import build_classifier, set_size
 from comp.training.exporting import export_backbone
 from comp.training.predicting import Trained, kept_learners
+from tests.cli.conftest import files_of_at_most
 
 IMAGES = torch.randint(0, 256, (2, 48, 48, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -69,3 +72,14 @@ def test_what_has_no_weights_and_a_folder_that_is_there_are_refused(head, train,
     with pytest.raises(RunError, match="shades/standard-9"):
         exported(head, run, tmp_path / "backbone")
     assert not (tmp_path / "backbone").exists()
+
+
+@pytest.mark.parametrize("room", [None, 0, 1_000])
+def test_a_folder_that_can_not_be_written_is_named_and_no_other(head, train, tmp_path, on_shades, room):
+    run = train(head)
+    with nullcontext() if room is None else files_of_at_most(room):
+        said = on_shades("export", run.name, "/proc/backbone" if room is None else tmp_path / "backbone").sentence
+    assert ("/proc/backbone" if room is None else str(tmp_path / "backbone")) in said
+    assert "name another folder" in said
+    assert "COMP_HOME" not in said
+    assert not list(tmp_path.glob("*backbone*"))

@@ -14,11 +14,6 @@ COLOURS = ("blue", "green", "red")
 THIRD = np.arange(1, 36, 3)
 
 
-@pytest.fixture
-def made(predicting, shades):
-    return predicting(shades)
-
-
 def says(run, probabilities, ids=None):
     """The run predicts these of the test images."""
     ids = [f"q{number:02}" for number in range(len(probabilities))] if ids is None else ids
@@ -80,9 +75,12 @@ def test_of_folds_that_one_teaches_which_left_out_the_same_images(made):
     assert any("too good" in line for line in pseudo_labels(made, folds[1], validating=THIRD).lines)
 
 
-def test_what_another_program_predicted_is_taught_and_not_the_run_whose_split_it_has(made):
+@pytest.mark.parametrize("field", ["split_of", "members"])  # members: of an earlier version
+def test_what_another_program_predicted_is_taught_and_not_the_run_whose_split_it_has(made, field):
     fold = says(made.run(np.where(np.arange(36) % 3 == 1, "valid", "train")), np.full((12, 3), 1 / 3))
-    imported = says(made.run(np.full(36, "valid"), name="import", kind="import", members=[fold.name]), truth()[0])
+    names = {"split_of": fold.name, "members": [fold.name]}
+    imported = made.run(np.full(36, "valid"), name="import", kind="import", **{field: names[field]})
+    says(imported, truth()[0])
     taught = pseudo_labels(made, imported, validating=THIRD)
     assert (taught.targets.argmax(dim=1).numpy() == truth()[1]).all()
     assert any("too good" in line for line in taught.lines)

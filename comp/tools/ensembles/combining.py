@@ -42,7 +42,6 @@ from comp.training.launching import is_main
 
 # With this weight a run is the ensemble.
 ALONE = 0.9995
-OF_ENSEMBLES = ("competition", "classes", "predicted_data")
 
 
 def join(
@@ -69,7 +68,7 @@ def join(
         workspace,
         console,
         f"{shared['recipe_name']}-{len(members)}folds",
-        {"kind": "folds", **shared},
+        {"kind": "folds", "members": [member.name for member in members], **shared},
         combined,
         scores,
         [*_describe_folds(competition, scores, len(together.parts)), *filter(None, [doubt(scores)])],
@@ -142,10 +141,9 @@ def _combined(
     """own: what the config has of a blend in place of an ensemble's."""
     members = read_members(runs, to_combine=True)
     # Runs of earlier versions have a fingerprint of all data only.
-    alike = (
-        OF_ENSEMBLES if all("predicted_data" in member.config for member in members) else (*OF_ENSEMBLES[:2], "data")
-    )
-    refuse_differences(members, alike, "combine runs that predict the same images, with the same labels")
+    data = "predicted_data" if all("predicted_data" in member.config for member in members) else "data"
+    advice = "combine runs that predict the same images, with the same labels"
+    refuse_differences(members, ("competition", "classes", data), advice)
     tables = as_they_are_now(competition, members, workspace, console, tables)
     together = Together(competition, members, tables, same_parts(members, tables))
     valid = np.stack([member.valid.loc[together.ids].to_numpy() for member in members])
@@ -166,6 +164,7 @@ def _combined(
     whole = all(member.config.get("fold") is None for member in members)
     config = {
         "kind": "ensemble",
+        "members": [member.name for member in members],
         "how": chosen,
         "recipe_name": "ensemble",
         "seed": seeds.pop() if len(seeds) == 1 else None,
@@ -211,7 +210,6 @@ def write(
     submission = build_submission(competition, classes, tables.sample_submission, ids, combined.postprocessing(made))
     common = {
         "command": shlex.join(["comp", *sys.argv[1:]]),
-        "members": [member.name for member in together.members],
         "competition": competition.name,
         "kaggle": competition.kaggle,
         "metric": competition.scoring.name,
@@ -241,18 +239,15 @@ def write(
 
 
 def _chosen(methods: Mapping[Method, Combined], how: Method | None, rows: int) -> Method:
-    if not rows and how in (None, "ranks"):
-        lacking = "methods can't be compared" if how is None else "no post-processing can be tuned for ranks"
-        raise RunError(f"No image validates in these runs, so {lacking}; say --how mean.")
-    if how in ("logits", "ranks") and how not in methods:
-        raise RunError(
-            f"These runs predict numbers, which can't be combined by {how}; say --how mean or --how weights."
-        )
-    if how is not None and how not in methods:
-        raise RunError(f"{rows} images validate in these runs, too few to fit weights; say --how mean.")
-    if how is not None:
+    if how is None and rows:
+        return max(methods, key=lambda method: methods[method].goodness)
+    if (
+        how is not None and how in methods and (rows or how != "ranks")
+    ):  # for ranks no post-processing can be taken over
         return how
-    return max(methods, key=lambda method: methods[method].goodness)
+    too_few = f"only {rows} images validate" if rows else "no image validates"
+    why = "their predictions are numbers" if how in ("logits", "ranks") and how not in methods else too_few
+    raise RunError(f"These runs can't be combined by {how or 'the best method'}: {why}; say --how mean.")
 
 
 def _postprocessed_alike(combined: Combined, members: Sequence[Member]) -> Combined:

@@ -40,7 +40,7 @@ def import_predictions(
     combined = together.combined(predictions[0], predictions[1], np.ones(1))
     scores = {**combined.record, "standard_errors": together.errors_of(combined)}
     folds = member.config.get("folds") if together.of_folds else None
-    config = {"kind": "import", "recipe_name": "import", "folds": folds}
+    config = {"kind": "import", "split_of": like.name, "recipe_name": "import", "folds": folds}
     said = f"{competition.scoring.name} {with_error(scores)} on {len(together.rows)} validation images"
     return write(together, workspace, console, "import", config, combined, scores, [said])
 

@@ -6,7 +6,6 @@ in the workspace is its name in the package, with ``--`` for ``/``.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,7 @@ import comp
 from comp.declare.competition import Competition
 from comp.declare.source import files_in
 from comp.errors import DataError, RunError
-from comp.runs import Run
+from comp.runs import Run, Workspace, list_runs
 
 if TYPE_CHECKING:
     from comp.kaggle.notebooks import Notebook
@@ -105,11 +104,11 @@ def unpack(package: Path, workspace: Path) -> None:
             target.symlink_to(path.absolute())
         else:
             shutil.copyfile(path, target)
-    for config in workspace.glob("runs/*/*/config.json"):
-        record = json.loads(config.read_text(encoding="utf-8"))
-        if record.get("recipe", {}).get("backbone", "").startswith(LOCAL):
-            record["recipe"]["backbone"] = f"{LOCAL}{workspace / BACKBONE}"
-            config.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    for run in list_runs(Workspace(workspace)):
+        config = run.record("config")
+        if config.get("recipe", {}).get("backbone", "").startswith(LOCAL):
+            config["recipe"]["backbone"] = f"{LOCAL}{workspace / BACKBONE}"
+            run.write_record("config", config)
 
 
 def plugin_files(declaration: Path) -> Iterator[tuple[str, Path]]:

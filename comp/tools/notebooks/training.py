@@ -110,7 +110,7 @@ def _files(declaration: Path, backbone: str, choices: Choices) -> Iterator[tuple
     yield from plugin_files(declaration)
     yield from backbone_files(backbone, weights=True)
     for named in filter(None, (choices.like, choices.teacher)):
-        for run in (named, *(Run(named.folder.parent.parent / member) for member in named.members)):
+        for run in (named, *map(named.beside, named.members)):
             yield from records_of(run)
             if named is choices.teacher:
                 for path in (run.folder / "split.csv", run.predictions("valid"), run.predictions("test")):

@@ -13,11 +13,6 @@ def predictions(run, part):
     return pd.read_parquet(run.predictions(part)).set_index("id")
 
 
-@pytest.fixture
-def made(predicting, shades):
-    return predicting(shades)
-
-
 def refusal(combine, made, runs, *options):
     """The sentence with which the runs are refused; nothing is written."""
     before = list_runs(made.workspace)

@@ -33,6 +33,7 @@ def test_predictions_of_another_program_are_a_run_on_the_split_of_the_one_named(
     like = made.run(HALF)
     run = imported(made, like, files(like, suffix))
     assert dict(run.split()) == dict(like.split())
+    assert (run.split_of, run.members) == (like.name, ())
     for part in ("valid", "test"):
         expected = predictions(like, part) + 0.5
         pd.testing.assert_frame_equal(
@@ -80,8 +81,18 @@ def test_a_file_that_can_not_be_read_and_a_run_without_validation_are_refused(ma
         imported(made, made.run(["train"] * 36), paths)
 
 
-def test_what_needs_weights_says_that_an_import_has_none(made, files, on_shades):
+@pytest.mark.parametrize("earlier", [False, True])
+def test_what_needs_weights_says_that_an_import_has_none(made, files, on_shades, earlier):
     run = imported(made, like := made.run(HALF), files(like))
+    if earlier:
+        config = run.record("config")
+        run.write_record("config", {**config, "members": [config.pop("split_of")]})
+    assert (run.split_of, run.members) == (like.name, ())
+    on_shades("report", run.name)
+    page = run.report.read_text()
+    assert f"another program's predictions, on the split of {like.name}" in page
+    assert "it has no weights of its own" in page
+    assert f"name one of {like.name}" in on_shades("train", "shades", "--like", run.name).sentence
     for words in (("predict", run.name), ("diagnose", run.name), ("train", "--resume", run.name)):
         ended = on_shades(*words)
         assert ended.status != 0

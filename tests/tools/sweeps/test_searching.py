@@ -115,15 +115,6 @@ def test_two_processes_are_not_at_one_sweep(sweep, shades, workspace):
     assert list_runs(workspace) == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [(("--on", "moon"), "moon"), (("--on", "kaggle"), "kaggle"), (("--on", "ray", "--processes", 2), "--processes")],
-)
-def test_a_place_where_no_sweep_can_be_is_refused(sweep, workspace, arguments, says):
-    assert says in sweep(*SPACE, *arguments).sentence
-    assert list_runs(workspace) == []
-
-
 def test_a_journal_that_was_cut_in_the_middle_of_a_line_goes_on_with_the_lines_before(tmp_path):
     journal = tmp_path / "study.log"
     study = optuna.create_study(storage=study_at(journal), study_name="study")
