@@ -128,12 +128,7 @@ def write_predictions(path: Path, ids: Iterable[str], probabilities: npt.NDArray
 
 
 def keep_predictions(
-    run: Run,
-    part: str,
-    ids: Iterable[str],
-    classes: Sequence[str],
-    made: npt.NDArray[Any],
-    before: npt.NDArray[Any],
+    run: Run, part: str, ids: Iterable[str], classes: Sequence[str], made: npt.NDArray[Any], before: npt.NDArray[Any]
 ) -> None:
     """Write a run's predictions (A, C), and beside them those `before` what `postprocessed` made of them, if anything.
 

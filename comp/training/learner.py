@@ -144,7 +144,7 @@ class Learner:
                 images = len(together) * training.batch_size
                 state.images += images
                 state.seconds = time.perf_counter() - began
-                yield Step(state.taken, stage.epochs * steps_per_epoch, images)
+                yield Step(images)
             losses = torch.stack(state.losses).tolist()
             logits, valid_loss = self._validate(validation) if np.isfinite(losses).all() else (None, None)
             epoch = Epoch(

@@ -1,6 +1,7 @@
 """Losses, the weights of rare classes in them, and mixup and CutMix, which change inputs and targets before them."""
 
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from itertools import product
 from typing import Any
 
@@ -31,6 +32,7 @@ FOCUS = 2.0
 OF_NUMBERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse_loss, "l1": l1_loss, "huber": huber_loss}
 
 
+@dataclass
 class Objective:
     """What a training minimises: a loss of logits (B, C) and of what they are compared with, as `Outputs` has it.
 
@@ -41,16 +43,11 @@ class Objective:
         number counts as so many copies of the row: torch's own would weigh what smoothing gives to a rare class, too.
     """
 
-    def __init__(
-        self,
-        loss: str | Callable[[Tensor, Tensor], Tensor],
-        *,
-        one_of: bool,
-        label_smoothing: float = 0.0,
-        class_weights: Tensor | None = None,
-    ) -> None:
-        self.loss, self.one_of = loss, one_of
-        self.label_smoothing, self.class_weights = label_smoothing, class_weights
+    loss: str | Callable[[Tensor, Tensor], Tensor]
+    _: KW_ONLY
+    one_of: bool
+    label_smoothing: float = 0.0
+    class_weights: Tensor | None = None
 
     def plain(self) -> "Objective":
         """The same without smoothing and weights, as validation has it."""
