@@ -15,8 +15,9 @@ from comp.declare.forms import TagNames
 from comp.declare.metrics import Metric
 from comp.errors import DeclarationError
 from comp.submission.jackknife import BLOCKS
-from comp.submission.postprocessing import PostProcessing, Thresholds, from_record, to_record, tune, untuned
+from comp.submission.postprocessing import PostProcessing, Thresholds, from_record, to_record, untuned
 from comp.submission.predictions import combined, postprocessed
+from comp.submission.tuning import tune
 from comp.submission.uncertainty import gain, standard_errors
 
 if TYPE_CHECKING:

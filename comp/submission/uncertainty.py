@@ -12,16 +12,9 @@ import numpy.typing as npt
 from comp.declare.competition import Competition
 from comp.declare.metrics import Metric
 from comp.submission.jackknife import error_of
-from comp.submission.postprocessing import (
-    Clip,
-    CutPoints,
-    PostProcessing,
-    Thresholds,
-    error_of_temperature,
-    spread,
-    tune,
-    untuned,
-)
+from comp.submission.postprocessing import Clip, CutPoints, PostProcessing, Thresholds, untuned
+from comp.submission.temperature import error_of_temperature, spread
+from comp.submission.tuning import tune
 
 Array = npt.NDArray[Any]
 
