@@ -147,7 +147,7 @@ def keep_predictions(
 class Member:
     """A run with its predictions, as one of several that are compared, averaged or joined.
 
-    config: its config.json. parts: the part of each labelled row by its id, as `Run.parts` has it.
+    config: its config.json. parts: the part of each labelled row by its id, as `Run.split` has it.
     valid, test: its predictions, a row per answer, named by its id, and a column per class.
     """
 

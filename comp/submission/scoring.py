@@ -17,6 +17,7 @@ from comp.errors import DeclarationError
 from comp.submission.jackknife import BLOCKS
 from comp.submission.postprocessing import PostProcessing, Thresholds, from_record, to_record, untuned
 from comp.submission.predictions import combined, postprocessed
+from comp.submission.temperature import TEMPERATURES
 from comp.submission.tuning import tune
 from comp.submission.uncertainty import gain, standard_errors
 
@@ -129,13 +130,12 @@ def tune_on_predictions(
         record["postprocess"] = key_of(competition.postprocess)
         if before is not None and len(targets):
             record["before_postprocess"] = score_untuned(competition, classes, targets, before)
+    postprocessing = untuned(competition, classes)
     if len(targets):
         record["untuned"] = score_untuned(competition, classes, targets, predictions)
         _must_be_finite(competition, record["untuned"], f"the predictions of {len(targets)} validation images")
-        limits = {"hottest": 1.0} if of_one_model else {}
-        postprocessing = tune(competition, classes, targets, predictions, **limits)
-    else:
-        postprocessing = untuned(competition, classes)
+        hottest = 1.0 if of_one_model else TEMPERATURES[1]
+        postprocessing = tune(competition, classes, targets, predictions, hottest)
     labelled = targets if labelled is None else labelled
     if isinstance(postprocessing, Thresholds) and isinstance(competition.submission, TagNames) and len(labelled):
         postprocessing = replace(postprocessing, never_none=bool(labelled.any(axis=1).all()))

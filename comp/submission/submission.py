@@ -138,12 +138,10 @@ def must_fit(
 ) -> None:
     """Raise SubmissionError where no submission could be built for these ids, each with the same prediction (1, …)."""
     parts = sample_submission.parts
-    written = prediction if parts is None else prediction[:, :1]
-    of_form(competition.submission, "encode", written, classes, sample_submission.columns[1:])
-    _must_be_classes(sample_submission, classes)
-    _indices(sample_submission, ids, "image")
     first = replace(sample_submission, ids=sample_submission.ids[:1], parts=None if parts is None else parts[:1])
     build_submission(competition, classes, first, first.asked.to_list(), prediction)
+    _must_be_classes(sample_submission, classes)
+    _indices(sample_submission, ids, "image")
 
 
 def _must_be_classes(sample_submission: SampleSubmission, classes: Sequence[str]) -> None:
